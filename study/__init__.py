@@ -1,0 +1,1 @@
+"""CLIPFit studies: which biases and LayerNorms of CLIP to tune on a few images."""

@@ -1,0 +1,1 @@
+"""From a study's results to tables, statistics, plots and a report."""
