@@ -1,0 +1,297 @@
+"""The subset language: which of CLIP's own parameters a trial tunes.
+
+``text.mlp.fc2.bias + vision.ln`` is CLIPFit. A term is ``encoder.site[layers]``:
+
+* encoders are ``text`` and ``vision``;
+* block sites are ``attn.q.bias attn.v.bias attn.out.bias mlp.fc1.bias mlp.fc2.bias ln1 ln2``,
+  sites outside the blocks are ``ln_pre`` and ``ln_post`` (vision) and ``ln_final`` (text);
+* groups are ``attn.bias``, ``mlp.bias``, ``bias`` (all biases outside LayerNorms) and ``ln``;
+* a LayerNorm site or group may end in ``.weight`` or ``.bias``, otherwise it means both;
+* layers are a slice such as ``[0:4]``, ``[-2:]`` or one index ``[3]``, and leave the sites
+  outside the blocks out: ``vision.ln[0:12]`` has neither ``ln_pre`` nor ``ln_post``.
+
+Terms join by ``+`` and are taken away by ``-``, from left to right. A preset name stands for its
+expression: see `PRESETS`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Literal, NamedTuple
+
+from study.errors import SubsetError
+
+Encoder = Literal["text", "vision"]
+Kind = Literal["bias", "ln"]
+
+BIAS_SITES = ("attn.q.bias", "attn.v.bias", "attn.out.bias", "mlp.fc1.bias", "mlp.fc2.bias")
+BLOCK_NORMS = ("ln1", "ln2")
+OUTER_NORMS: dict[str, tuple[str, ...]] = {"text": ("ln_final",), "vision": ("ln_pre", "ln_post")}
+GROUPS: dict[str, tuple[str, ...]] = {
+    "bias": BIAS_SITES,
+    "attn.bias": BIAS_SITES[:3],
+    "mlp.bias": BIAS_SITES[3:],
+}
+PRESETS = {
+    "none": "",
+    "clipfit": "text.mlp.fc2.bias + vision.ln",
+    # As in Ben Zaken et al. (2022), the biases of LayerNorms belong to BitFit.
+    "bitfit": "text.bias + text.ln.bias + vision.bias + vision.ln.bias",
+    "ln": "text.ln + vision.ln",
+    "text-bias": "text.bias",
+    "vision-ln": "vision.ln",
+}
+
+
+class Leaf(NamedTuple):
+    """One parameter tensor of a CLIP model."""
+
+    encoder: Encoder
+    layer: int | None
+    """Block index from the bottom; None outside the blocks."""
+    site: str
+    """Without the tensor: ``mlp.fc2``, ``ln1``, ``ln_post``."""
+    tensor: Literal["weight", "bias"]
+
+    @property
+    def kind(self) -> Kind:
+        """``ln`` for weight and bias of a LayerNorm, ``bias`` for every other bias."""
+        return "ln" if self.site.startswith("ln") else "bias"
+
+    def __str__(self) -> str:
+        layer = "" if self.layer is None else f"[{self.layer}]"
+        return f"{self.encoder}.{self.site}.{self.tensor}{layer}"
+
+
+@dataclass(frozen=True)
+class Depths:
+    """The number of blocks of each encoder."""
+
+    text: int
+    vision: int
+
+
+@dataclass(frozen=True, order=True)
+class Term:
+    """``encoder.site[start:stop]``; ``layers`` is None where no slice was given."""
+
+    encoder: Encoder
+    site: str
+    layers: tuple[int, int | None] | None = None
+
+    def __str__(self) -> str:
+        if self.layers is None:
+            return f"{self.encoder}.{self.site}"
+        start, stop = self.layers
+        return f"{self.encoder}.{self.site}[{start}:{'' if stop is None else stop}]"
+
+    def resolve(self, depths: Depths) -> frozenset[Leaf]:
+        """Give the tensors that the term names in a model of these depths.
+
+        Raises:
+            SubsetError: the slice selects no layer.
+        """
+        depth = getattr(depths, self.encoder)
+        layers = range(depth)[slice(*self.layers)] if self.layers else range(depth)
+        block_sites, outer_sites = _expand(self.encoder, self.site)
+        leaves = {
+            Leaf(self.encoder, layer, *site.rsplit(".", 1))  # type: ignore[arg-type]
+            for site in block_sites
+            for layer in layers
+        }
+        if self.layers is None:
+            leaves |= {
+                Leaf(self.encoder, None, *site.rsplit(".", 1))  # type: ignore[arg-type]
+                for site in outer_sites
+            }
+        if not leaves:
+            raise SubsetError(
+                f"{self} selects no layer: the {self.encoder} encoder has layers 0 to {depth - 1}"
+            )
+        return frozenset(leaves)
+
+
+@dataclass(frozen=True)
+class Subset:
+    """A set of sites and layers, whatever the depth of the model that will be tuned.
+
+    Terms carry +1 (join) or -1 (take away) and apply from left to right. Build one by `parse`.
+    """
+
+    terms: tuple[tuple[int, Term], ...] = ()
+
+    def __str__(self) -> str:
+        """The canonical form: ``parse(str(subset)) == subset``."""
+        text = "".join(f" {'+' if sign > 0 else '-'} {term}" for sign, term in self.terms)
+        return text.removeprefix(" + ") if text.startswith(" + ") else f"none{text}"
+
+    def __add__(self, other: Subset) -> Subset:
+        return Subset(_normalise([*self.terms, *other.terms]))
+
+    def __sub__(self, other: Subset) -> Subset:
+        return Subset(_normalise([*self.terms, *((-sign, term) for sign, term in other.terms)]))
+
+    def resolve(self, depths: Depths) -> frozenset[Leaf]:
+        """Give the exact set of parameter tensors in a model of these depths.
+
+        Raises:
+            SubsetError: a term selects no layer, or takes away what was not there.
+        """
+        leaves: frozenset[Leaf] = frozenset()
+        for sign, term in self.terms:
+            named = term.resolve(depths)
+            if sign > 0:
+                leaves |= named
+            elif leaves & named:
+                leaves -= named
+            else:
+                raise SubsetError(f"'- {term}' in '{self}' takes away nothing")
+        return leaves
+
+    def key(self, depths: Depths) -> str:
+        """Sixteen hexadecimal digits that equal subsets of one model share."""
+        names = "\n".join(sorted(str(leaf) for leaf in self.resolve(depths)))
+        return hashlib.sha256(names.encode()).hexdigest()[:16]
+
+
+def parse(text: str) -> Subset:
+    """Read a subset expression or the name of a preset.
+
+    Raises:
+        SubsetError: naming the part that cannot be read and what is allowed there.
+    """
+    terms: list[tuple[int, Term]] = []
+    position, sign, expect_term = 0, 1, True
+    if not text.strip():
+        raise SubsetError(f"an empty subset: write 'none', a preset ({_list(PRESETS)}) or a term")
+    while position < len(text):
+        if text[position].isspace():
+            position += 1
+        elif expect_term:
+            if preset := _PRESET.match(text, position):
+                expression = PRESETS[preset[1]]
+                named = parse(expression).terms if expression else ()
+                terms += [(sign * inner, term) for inner, term in named]
+                position = preset.end()
+            elif match := _TERM.match(text, position):
+                terms.append((sign, _read_term(match["name"], match["layers"], text)))
+                position = match.end()
+            else:
+                raise SubsetError(
+                    f"subset '{text}': expected a term at '{text[position:][:30]}'; "
+                    f"a term is encoder.site[layers], or a preset: {_list(PRESETS)}"
+                )
+            expect_term = False
+        elif text[position] in "+-":
+            sign, expect_term = (1 if text[position] == "+" else -1), True
+            position += 1
+        else:
+            raise SubsetError(f"subset '{text}': expected '+' or '-' at '{text[position:][:30]}'")
+    if expect_term:
+        raise SubsetError(f"subset '{text}': a term is missing at its end")
+    return Subset(_normalise(terms))
+
+
+def kinds(leaves: Iterable[Leaf]) -> frozenset[Kind]:
+    """Tell which kinds of parameter, each with a learning rate of its own, are in a set."""
+    return frozenset(leaf.kind for leaf in leaves)
+
+
+# A preset may hold a hyphen, so it is looked for before a hyphen means "take away".
+_PRESET = re.compile(f"({'|'.join(sorted(PRESETS, key=len, reverse=True))})(?![\\w.\\[])")
+_TERM = re.compile(r"(?P<name>[A-Za-z_][\w.]*)(?P<layers>\s*\[[^\]]*\])?")
+_LAYERS = re.compile(r"\s*\[\s*(?:(-?\d{1,6})?\s*(:)\s*(-?\d{1,6})?|(-?\d{1,6}))\s*\]")
+
+
+def _read_term(name: str, layers: str | None, text: str) -> Term:
+    encoder, _, site = name.partition(".")
+    if encoder not in OUTER_NORMS:
+        if layers and name in PRESETS:
+            raise SubsetError(f"subset '{text}': the preset '{name}' takes no layers")
+        known = [*PRESETS, "text", "vision"]
+        raise SubsetError(
+            f"subset '{text}': unknown name '{name}'{_nearest(name, known)}; "
+            f"presets are {_list(PRESETS)}, encoders text and vision"
+        )
+    if site == "attn.k.bias":
+        raise SubsetError(
+            f"subset '{text}': {name} cannot change the model: a key bias adds the same number to "
+            "all attention scores of a query, so its gradient is zero; use attn.q, attn.v, attn.out"
+        )
+    allowed = site_names(encoder)  # type: ignore[arg-type]
+    if site not in allowed:
+        raise SubsetError(
+            f"subset '{text}': the {encoder} encoder has no site '{site}'"
+            f"{_nearest(site, allowed)}; its sites are {_list(allowed)}"
+        )
+    bounds = _read_layers(layers, text) if layers else None
+    if bounds is not None and not _expand(encoder, site)[0]:  # type: ignore[arg-type]
+        raise SubsetError(f"subset '{text}': {name} is outside the blocks and takes no layers")
+    return Term(encoder, site, bounds)  # type: ignore[arg-type]
+
+
+def _read_layers(layers: str, text: str) -> tuple[int, int | None]:
+    match = _LAYERS.fullmatch(layers)
+    if match is None:
+        raise SubsetError(
+            f"subset '{text}': layers '{layers.strip()}' are no slice such as [0:4], [-2:] or [3]"
+        )
+    first, colon, last, single = match.groups()
+    if not colon:
+        index = int(single)
+        return index, (index + 1 or None)
+    start, stop = int(first or 0), (None if last is None else int(last))
+    if stop is not None and (start >= 0) == (stop >= 0) and start >= stop:
+        raise SubsetError(f"subset '{text}': layers '{layers.strip()}' are empty")
+    return start, stop
+
+
+def site_names(encoder: Encoder) -> tuple[str, ...]:
+    """List every site and group name of an encoder, in the order of the documentation."""
+    norms = (*BLOCK_NORMS, *OUTER_NORMS[encoder], "ln")
+    tensors = tuple(f"{norm}.{tensor}" for norm in norms for tensor in ("weight", "bias"))
+    return (*BIAS_SITES, *norms, *GROUPS, *tensors)
+
+
+def _expand(encoder: Encoder, site: str) -> tuple[list[str], list[str]]:
+    """Split a site or group into tensor names of one block, and names outside the blocks."""
+    if site in BIAS_SITES:
+        return [site], []
+    if site in GROUPS:
+        return list(GROUPS[site]), []
+    norm, _, tensor = site.partition(".")
+    tensors = (tensor,) if tensor else ("weight", "bias")
+    norms = (*BLOCK_NORMS, *OUTER_NORMS[encoder]) if norm == "ln" else (norm,)
+    block = [f"{n}.{t}" for n in norms for t in tensors if n in BLOCK_NORMS]
+    outer = [f"{n}.{t}" for n in norms for t in tensors if n not in BLOCK_NORMS]
+    return block, outer
+
+
+def _normalise(terms: list[tuple[int, Term]]) -> tuple[tuple[int, Term], ...]:
+    """Sort and deduplicate each run of joins and each run of takings-away; order within a run
+    cannot change the set."""
+    ordered: list[tuple[int, Term]] = []
+    for sign, run in groupby(terms, key=lambda signed: signed[0]):
+        unique = {term for _, term in run}
+        ordered += [(sign, term) for term in sorted(unique, key=_reading_order)]
+    return tuple(ordered)
+
+
+def _reading_order(term: Term) -> tuple[str, int, tuple[int, int, int]]:
+    start, stop = term.layers or (0, None)
+    layers = (int(term.layers is not None), start, 1_000_000 if stop is None else stop)
+    return term.encoder, site_names(term.encoder).index(term.site), layers
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f" (did you mean '{close[0]}'?)" if close else ""
+
+
+def _list(names: Iterable[str]) -> str:
+    return ", ".join(names)

@@ -1,0 +1,140 @@
+"""The method against numbers that the public reference implementation produced.
+
+`PARITY_FIXTURES` may name other fixture folders, separated by colons; each folder's README.txt
+says what it holds.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+from transformers import CLIPModel
+
+from study.method.evaluation import encode_prompts
+from study.method.model import Backbone, FewShotClassifier, cut_after_end, fingerprint
+from study.method.subsets import parse
+from study.method.training import Schedule, make_optimizer, objective, training_step
+
+OWN_FIXTURES = sorted(p for p in (Path(__file__).parent / "fixtures").iterdir() if p.is_dir())
+FIXTURES = [Path(p) for p in os.environ.get("PARITY_FIXTURES", "").split(":") if p]
+
+
+class Fixture:
+    """One folder of numbers, with a run of our method on its inputs for a given λ."""
+
+    def __init__(self, folder: Path) -> None:
+        self.expected: dict[str, Any] = json.loads((folder / "expected.json").read_text())
+        self.tensors = load_file(folder / "expected.safetensors")
+        self.inputs = load_file(folder / "inputs.safetensors")
+        clip = CLIPModel.from_pretrained(folder, dtype=torch.float32).eval()
+        self.backbone = Backbone(
+            name=str(folder),
+            clip=clip,
+            tokenizer=None,
+            image_size=clip.config.vision_config.image_size,
+            image_mean=(0.0, 0.0, 0.0),
+            image_std=(1.0, 1.0, 1.0),
+            fingerprint=fingerprint(clip),
+        )
+        self.input_ids = cut_after_end(
+            self.inputs["input_ids"], clip.config.text_config.eos_token_id
+        )
+
+    def classifier(self) -> FewShotClassifier:
+        return FewShotClassifier(self.backbone, parse("clipfit"))
+
+    @torch.no_grad()
+    def logits(self, classifier: FewShotClassifier) -> Tensor:
+        text = encode_prompts(classifier, self.input_ids)
+        return classifier.logits(classifier.encode_image(self.inputs["eval_pixel_values"]), text)
+
+
+@pytest.fixture(scope="module", params=FIXTURES or OWN_FIXTURES, ids=lambda path: path.name)
+def fixture(request: pytest.FixtureRequest) -> Fixture:
+    return Fixture(request.param)
+
+
+def test_the_trainable_set_is_the_references(fixture: Fixture) -> None:
+    ours = {t.name: tuple(t.parameter.shape) for t in fixture.classifier().tuned}
+    theirs = {t["hf"]: tuple(t["shape"]) for t in fixture.expected["trainable"]}
+    assert ours == theirs
+
+
+def test_zero_shot_features_and_logits_are_the_references(fixture: Fixture) -> None:
+    classifier = fixture.classifier()
+    text = encode_prompts(classifier, fixture.input_ids)
+    reference = torch.nn.functional.normalize(fixture.tensors["zero_shot_text_features"], dim=-1)
+    torch.testing.assert_close(text, reference, atol=1e-6, rtol=0)
+    torch.testing.assert_close(
+        fixture.logits(classifier), fixture.tensors["zero_shot_eval_logits"], atol=1e-4, rtol=0
+    )
+
+
+def runs(fixture: Fixture) -> list[tuple[str, float]]:
+    return [(name, run["lambda"]) for name, run in fixture.expected["runs"].items()]
+
+
+def test_the_first_gradient_is_the_references(fixture: Fixture) -> None:
+    for run, distill_weight in runs(fixture):
+        classifier = fixture.classifier()
+        text = classifier.encode_text(fixture.input_ids)
+        image = classifier.encode_image(fixture.inputs["train_pixel_values"][0])
+        losses = objective(
+            classifier.logits(image, text),
+            fixture.inputs["train_labels"][0],
+            text,
+            text.detach(),
+            distill_weight,
+        )
+        losses.loss.backward()
+        for tuned in classifier.tuned:
+            theirs = fixture.tensors[f"{run}/grad_step0/{tuned.name}"]
+            scale = theirs.abs().max().clamp(min=1e-3)
+            assert (tuned.parameter.grad - theirs).abs().max() / scale < 1e-4, tuned.name
+
+
+def test_every_step_and_every_final_parameter_is_the_references(fixture: Fixture) -> None:
+    hyper = fixture.expected["hyper"]
+    for run, distill_weight in runs(fixture):
+        classifier = fixture.classifier()
+        optimizer = make_optimizer(
+            classifier.tuned,
+            bias_lr=hyper["lr"],
+            ln_lr=hyper["lr"],
+            momentum=hyper["momentum"],
+            weight_decay=hyper["weight_decay"],
+        )
+        schedule = Schedule(hyper["max_epoch"])
+        zero_shot_text = encode_prompts(classifier, fixture.input_ids)
+        for step in fixture.expected["runs"][run]["steps"]:
+            for group in optimizer.param_groups:
+                group["lr"] = schedule.learning_rate(group["base_lr"], step["epoch"])
+                assert group["lr"] == pytest.approx(step["lr"], abs=1e-12)
+            losses = training_step(
+                classifier,
+                optimizer,
+                fixture.inputs["train_pixel_values"][step["batch"]],
+                fixture.inputs["train_labels"][step["batch"]],
+                fixture.input_ids,
+                zero_shot_text,
+                distill_weight,
+            )
+            assert losses.loss.item() == pytest.approx(step["loss"], abs=5e-5)
+            assert losses.cross_entropy.item() == pytest.approx(step["ce"], abs=5e-5)
+            assert losses.distillation.item() == pytest.approx(step["one_minus_cos"], abs=1e-6)
+        for tuned in classifier.tuned:
+            theirs = fixture.tensors[f"{run}/param/{tuned.name}"]
+            torch.testing.assert_close(
+                tuned.parameter.detach(), theirs, atol=2e-6, rtol=0, msg=tuned.name
+            )
+        torch.testing.assert_close(
+            fixture.logits(classifier),
+            fixture.tensors[f"{run}/eval_logits"],
+            atol=1e-4,
+            rtol=0,
+        )
