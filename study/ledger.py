@@ -1,0 +1,163 @@
+"""The files of one study: everything that was learned, on disk before it goes anywhere else.
+
+``runs/<name>/`` holds the frozen configuration, the splits, a folder a trial and Optuna's journal.
+MLflow, the tables and the report are views of it and can be made again. A trial's folder is
+written by the worker that runs it and closed by the driver, so on a cluster ``runs`` lies on a
+file system that all nodes share.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from study.errors import StudyError
+from study.files import sync_folder, write_atomically
+
+Status = Literal["finished", "stopped", "failed"]
+
+
+class LedgerError(StudyError):
+    """A file of a study that is missing or damaged."""
+
+
+@dataclass(frozen=True)
+class End:
+    """How a trial ended."""
+
+    status: Status
+    """finished: all its epochs; stopped: by successive halving; failed: see ``error``."""
+    epochs: int
+    seconds: float
+    """Of training and evaluation, over all workers that took part."""
+    reason: str | None = None
+    error: str | None = None
+    """The traceback of a failed trial."""
+
+
+class TrialFolder:
+    """``trials/<trial_id>/``: configuration, one report an epoch, state, delta, end."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def trial_id(self) -> str:
+        """The folder's name."""
+        return self.path.name
+
+    def create(self, config: Mapping[str, Any]) -> None:
+        """Write the configuration; an existing trial keeps its own."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        if not (self.path / "config.json").exists():
+            write_atomically(self.path / "config.json", _dumps(config))
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The configuration as written by `create`."""
+        return _read_json(self.path / "config.json")
+
+    @property
+    def reports(self) -> list[dict[str, Any]]:
+        """The reports so far, by epoch; a line that a crash cut short is left out."""
+        try:
+            text = (self.path / "reports.jsonl").read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return []
+        whole = text[: text.rfind("\n") + 1].splitlines()
+        try:
+            return [json.loads(line) for line in whole]
+        except ValueError as error:
+            raise LedgerError(f"{self.path / 'reports.jsonl'} is damaged: {error}") from error
+
+    def append_report(self, report: Mapping[str, Any]) -> None:
+        """Add one epoch, on disk when this returns."""
+        with (self.path / "reports.jsonl").open("a", encoding="utf-8") as file:
+            file.write(_dumps(report) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def keep_reports(self, count: int) -> None:
+        """Drop all but the first ``count`` reports: a trial is taken up again after them."""
+        lines = [_dumps(report) + "\n" for report in self.reports[:count]]
+        write_atomically(self.path / "reports.jsonl", "".join(lines))
+
+    @property
+    def end(self) -> End | None:
+        """How the trial ended; None while it has not."""
+        try:
+            return End(**_read_json(self.path / "end.json"))
+        except FileNotFoundError:
+            return None
+
+    def write_end(self, end: End) -> None:
+        """Close the trial; the state it would have gone on from is not needed any more."""
+        write_atomically(self.path / "end.json", _dumps(asdict(end)))
+        (self.path / "state.safetensors").unlink(missing_ok=True)
+
+
+class StudyFolder:
+    """``runs/<name>/``."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def name(self) -> str:
+        """The study's name."""
+        return self.path.name
+
+    @property
+    def config_path(self) -> Path:
+        """The frozen configuration; a folder that has it is a study."""
+        return self.path / "study.yaml"
+
+    def create(self, config: str) -> None:
+        """Make the folder of a new study and freeze its configuration.
+
+        Raises:
+            LedgerError: a study of this name exists.
+        """
+        if self.config_path.exists():
+            raise LedgerError(
+                f"study '{self.name}' exists in {self.path.parent}; "
+                f"go on with it by --resume {self.name}, or choose another name"
+            )
+        (self.path / "trials").mkdir(parents=True, exist_ok=True)
+        write_atomically(self.config_path, config)
+        sync_folder(self.path.parent)
+
+    def trial(self, trial_id: str) -> TrialFolder:
+        """Give the folder of a trial, which may not exist yet."""
+        return TrialFolder(self.path / "trials" / trial_id)
+
+    def trials(self) -> Iterator[TrialFolder]:
+        """Go through the trials that have a configuration, by name."""
+        for config in sorted(self.path.glob("trials/*/config.json")):
+            yield TrialFolder(config.parent)
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Write a JSON file of the study, such as ``candidates.json``."""
+        write_atomically(self.path / name, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+    def read_json(self, name: str) -> Any:
+        """Read it back; None where it has not been written."""
+        try:
+            return _read_json(self.path / name)
+        except FileNotFoundError:
+            return None
+
+
+def _dumps(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, TypeError) as error:
+        raise LedgerError(f"{path} is damaged: {error}") from error
