@@ -1,0 +1,294 @@
+"""What the confirm stage found: candidates on test, each against the baselines.
+
+Nothing here selects: the winner is the candidate that validation chose before test was read.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from study.analysis.results import read_candidates, read_results, study_name
+from study.analysis.statistics import (
+    Estimate,
+    PairedDifference,
+    RankAgreement,
+    Regret,
+    estimate,
+    holm,
+    paired_difference,
+    rank_agreement,
+    regret,
+)
+
+PUBLISHED = "clipfit"
+TUNED = "clipfit-tuned"
+BASELINES = ("zero-shot", PUBLISHED, TUNED, "bitfit", "ln")
+BEST = "best"
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A candidate against a baseline over common seeds.
+
+    Attributes:
+        paired: difference, interval and p over the common seeds.
+        holm_p: p corrected for all comparisons with the same baseline.
+    """
+
+    paired: PairedDifference
+    holm_p: float | None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One confirmed candidate; scores are fractions.
+
+    Attributes:
+        label: the candidate's name in the ledger.
+        winner: whether validation chose it, before any test image was read.
+        scores: test score per seed.
+        seeds_planned: confirm trials of this candidate, whatever became of them.
+        test: the protocol's one number (accuracy, or harmonic mean of base and new) on test.
+        base: accuracy on base classes; None in the few-shot protocol.
+        new: accuracy on new classes; None in the few-shot protocol.
+        val_score: validation score by which candidates were ranked.
+        val_base: accuracy on base validation images of the trial the candidate came from.
+        versus_tuned: against CLIPFit with tuned learning rates; None for that baseline itself.
+        versus_published: against CLIPFit as published; None for that baseline itself.
+    """
+
+    label: str
+    winner: bool
+    scores: Mapping[int, float]
+    seeds_planned: int
+    test: Estimate
+    base: Estimate | None
+    new: Estimate | None
+    subset: str | None
+    bias_lr: float | None
+    ln_lr: float | None
+    distill_weight: float | None
+    trainable: int | None
+    source_trial: str | None
+    val_score: float | None
+    val_base: float | None
+    versus_tuned: Comparison | None = None
+    versus_published: Comparison | None = None
+
+
+@dataclass(frozen=True)
+class ArmBudget:
+    """What one arm of the search spent: trials by status, epochs run, seconds of trials."""
+
+    arm: str
+    trials: int
+    finished: int
+    stopped: int
+    failed: int
+    running: int
+    epochs: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class ValidationCheck:
+    """How well validation ranked what was tested.
+
+    Attributes:
+        agreement: Spearman's rho of validation against mean test score over the candidates.
+        regret: what picking by validation cost on test among the candidates.
+        base_pick: label that base validation alone would have picked among the candidates.
+        base_pick_trial: search trial with the highest base validation when no candidate came
+            from it, so that its test score is unknown.
+    """
+
+    agreement: RankAgreement | None
+    regret: Regret | None
+    base_pick: str | None
+    base_pick_trial: str | None
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """The confirmed candidates of a study, best mean test score first.
+
+    Attributes:
+        study: name of the study.
+        base_to_new: whether test scores are harmonic means of base and new accuracy.
+        entries: candidates with at least one test score.
+        arms: budgets of the search, in the order of their names.
+        check: how well validation ranked the candidates.
+        untested: labels of candidates without any test score.
+    """
+
+    study: str
+    base_to_new: bool
+    entries: tuple[Entry, ...]
+    arms: tuple[ArmBudget, ...]
+    check: ValidationCheck
+    untested: tuple[str, ...]
+
+    @property
+    def winner(self) -> Entry | None:
+        """The candidate that validation chose, which need not be the first entry."""
+        return next((entry for entry in self.entries if entry.winner), None)
+
+    def entry(self, label: str) -> Entry | None:
+        """The candidate called `label`."""
+        return next((entry for entry in self.entries if entry.label == label), None)
+
+
+def leaderboard(folder: Path) -> Leaderboard:
+    """Read the confirmed candidates of a study and compare them with the baselines.
+
+    Args:
+        folder: the study's folder, `runs/NAME`.
+
+    Returns:
+        The leaderboard; without entries while nothing is confirmed.
+
+    Raises:
+        DataError: the folder holds no ledger, or a file of it is corrupt.
+    """
+    rows = read_results(folder).to_pylist()
+    candidates = {str(candidate["label"]): candidate for candidate in read_candidates(folder)}
+    confirmed = [row for row in rows if row["stage"] == "confirm"]
+    labels = list(dict.fromkeys([*candidates, *(row["label"] for row in confirmed)]))
+    winner = BEST
+    same_as = candidates.get(BEST, {}).get("same_as")
+    if same_as is not None:
+        # The winner is a baseline: one row for it, or it would be counted and compared twice.
+        winner = same_as
+        labels.remove(BEST)
+    by_id = {row["trial_id"]: row for row in rows}
+    entries = []
+    for label in labels:
+        seeds = [row for row in confirmed if row["label"] == label]
+        if any(row["test_score"] is not None for row in seeds):
+            candidate = candidates.get(label, {})
+            entries.append(_entry(label, seeds, candidate, by_id, winner=label == winner))
+    tuned, published = _compare(entries, TUNED), _compare(entries, PUBLISHED)
+    entries = [
+        replace(
+            entry,
+            versus_tuned=tuned.get(entry.label),
+            versus_published=published.get(entry.label),
+        )
+        for entry in entries
+    ]
+    entries.sort(key=lambda entry: -entry.test.mean)
+    shown = {entry.label for entry in entries}
+    return Leaderboard(
+        study=study_name(folder),
+        base_to_new=is_base_to_new(rows),
+        entries=tuple(entries),
+        arms=_budgets(rows),
+        check=_check(entries, rows),
+        untested=tuple(label for label in labels if label not in shown),
+    )
+
+
+def is_base_to_new(rows: Sequence[Row]) -> bool:
+    """Whether rows of the results table are of the base-to-new protocol."""
+    return any(row["val_new"] is not None or row["test_new"] is not None for row in rows)
+
+
+def below_baselines(board: Leaderboard) -> tuple[tuple[str, PairedDifference | None], ...]:
+    """Baselines whose mean test score is above the winner's, with `winner - baseline`."""
+    winner = board.winner
+    if winner is None:
+        return ()
+    return tuple(
+        (entry.label, paired_difference(winner.scores, entry.scores))
+        for entry in board.entries
+        if entry.label in BASELINES and entry.test.mean > winner.test.mean
+    )
+
+
+def _entry(
+    label: str, seeds: Sequence[Row], candidate: Row, by_id: Mapping[str, Row], *, winner: bool
+) -> Entry:
+    tested = [row for row in seeds if row["test_score"] is not None]
+    source = by_id.get(candidate.get("source_trial") or "")
+    return Entry(
+        label=label,
+        winner=winner,
+        scores={row["seed"]: row["test_score"] for row in tested},
+        seeds_planned=len(seeds),
+        test=estimate([row["test_score"] for row in tested]),
+        base=_optional_estimate([row["test_base"] for row in tested]),
+        new=_optional_estimate([row["test_new"] for row in tested]),
+        **{
+            name: candidate.get(name, tested[0][name])
+            for name in ("subset", "bias_lr", "ln_lr", "distill_weight", "trainable")
+        },
+        source_trial=candidate.get("source_trial"),
+        val_score=candidate.get("val_score"),
+        val_base=None if source is None else source["val_base"],
+    )
+
+
+def _optional_estimate(values: Sequence[float | None]) -> Estimate | None:
+    present = [value for value in values if value is not None]
+    return estimate(present) if present else None
+
+
+def _compare(entries: Sequence[Entry], baseline: str) -> dict[str, Comparison]:
+    base = next((entry for entry in entries if entry.label == baseline), None)
+    if base is None:
+        return {}
+    paired = {
+        entry.label: difference
+        for entry in entries
+        if entry.label != baseline
+        and (difference := paired_difference(entry.scores, base.scores)) is not None
+    }
+    corrected = holm([difference.p for difference in paired.values()])
+    return {
+        label: Comparison(difference, p)
+        for (label, difference), p in zip(paired.items(), corrected, strict=True)
+    }
+
+
+def _budgets(rows: Sequence[Row]) -> tuple[ArmBudget, ...]:
+    searched = [row for row in rows if row["stage"] == "search"]
+    return tuple(
+        _budget(arm, [row for row in searched if row["arm"] == arm])
+        for arm in sorted({row["arm"] for row in searched})
+    )
+
+
+def _budget(arm: str, rows: Sequence[Row]) -> ArmBudget:
+    status = [row["status"] for row in rows]
+    return ArmBudget(
+        arm=arm,
+        trials=len(rows),
+        finished=status.count("finished"),
+        stopped=status.count("stopped"),
+        failed=status.count("failed"),
+        running=status.count("running"),
+        epochs=sum(row["epochs"] for row in rows),
+        seconds=sum(row["seconds"] or 0.0 for row in rows),
+    )
+
+
+def _check(entries: Sequence[Entry], rows: Sequence[Row]) -> ValidationCheck:
+    scored = {entry.label: entry for entry in entries if entry.val_score is not None}
+    validation = {label: entry.val_score or 0.0 for label, entry in scored.items()}
+    test = {label: entry.test.mean for label, entry in scored.items()}
+    by_base = [entry for entry in entries if entry.val_base is not None]
+    pick = max(by_base, key=lambda entry: entry.val_base or 0.0, default=None)
+    searched = [row for row in rows if row["stage"] == "search" and row["val_base"] is not None]
+    best_trial = max(searched, key=lambda row: row["val_base"], default=None)
+    confirmed = pick is not None and (
+        best_trial is None or (pick.val_base or 0.0) >= best_trial["val_base"]
+    )
+    return ValidationCheck(
+        agreement=rank_agreement(list(validation.values()), list(test.values())),
+        regret=regret(validation, test),
+        base_pick=None if pick is None else pick.label,
+        base_pick_trial=None if best_trial is None or confirmed else best_trial["trial_id"],
+    )

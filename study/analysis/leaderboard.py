@@ -1,0 +1,248 @@
+"""The leaderboard of a study as terminal tables, Markdown and CSV.
+
+Run as `python -m study.analysis.leaderboard runs/NAME [--format table|markdown|csv]`.
+"""
+
+import argparse
+import csv
+import io
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console, Group
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from study.analysis.confirmation import Comparison, Entry, Leaderboard, leaderboard
+from study.analysis.results import write_text_atomically
+from study.analysis.statistics import Estimate
+from study.analysis.wording import (
+    count,
+    difference,
+    duration,
+    interval,
+    percent,
+    probability,
+    rate,
+    validation_findings,
+    verdict,
+)
+from study.errors import StudyError
+
+__all__ = ["Leaderboard", "leaderboard", "render", "to_csv", "to_markdown", "write_leaderboard"]
+
+_CSV_SCORES = ("test", "base", "new")
+
+
+def score_table(board: Leaderboard) -> tuple[list[str], list[list[str]]]:
+    """Header and cells of the test scores, in percent."""
+    scores = ["base %", "new %", "hmean %"] if board.base_to_new else ["test %"]
+    return ["candidate", *scores, "seeds"], [_score_cells(board, entry) for entry in board.entries]
+
+
+def difference_table(board: Leaderboard) -> tuple[list[str], list[list[str]]]:
+    """Header and cells of the paired differences to both baselines, in percentage points."""
+    cells = [
+        [
+            _name(entry),
+            *_comparison_cells(entry.versus_tuned),
+            *_comparison_cells(entry.versus_published),
+        ]
+        for entry in board.entries
+    ]
+    return ["candidate", "Δ tuned CLIPFit", "p", "Δ published", "p"], cells
+
+
+def main_table(board: Leaderboard) -> tuple[list[str], list[list[str]]]:
+    """Scores and differences side by side."""
+    (header, scores), (more, differences) = score_table(board), difference_table(board)
+    return header + more[1:], [
+        left + right[1:] for left, right in zip(scores, differences, strict=True)
+    ]
+
+
+def configuration_table(board: Leaderboard) -> tuple[list[str], list[list[str]]]:
+    """Header and cells of the candidates' configurations and validation scores."""
+    header = ["candidate", "subset", "bias lr", "LN lr", "λ", "trainable", "val %"]
+    cells = [
+        [
+            _name(entry),
+            entry.subset or "–",
+            rate(entry.bias_lr),
+            rate(entry.ln_lr),
+            # Without trained parameters there is no loss to weigh.
+            "–" if entry.trainable == 0 else rate(entry.distill_weight),
+            count(entry.trainable),
+            percent(entry.val_score),
+        ]
+        for entry in board.entries
+    ]
+    return header, cells
+
+
+def budget_table(board: Leaderboard) -> tuple[list[str], list[list[str]]]:
+    """Header and cells of what each arm of the search spent; busy is the sum over its trials."""
+    header = ["search arm", "trials", "finished", "stopped", "failed", "running", "epochs", "busy"]
+    cells = [
+        [
+            arm.arm,
+            *(str(n) for n in (arm.trials, arm.finished, arm.stopped, arm.failed, arm.running)),
+            count(arm.epochs),
+            duration(arm.seconds),
+        ]
+        for arm in board.arms
+    ]
+    return header, cells
+
+
+def footnote(board: Leaderboard) -> str:
+    """What the numbers mean and what their intervals leave out."""
+    text = (
+        "★ chosen by validation, before test was read. ± and [ ] are 95 % t intervals over seeds "
+        "(they do not cover the choice of test images); Δ are paired differences in percentage "
+        "points over common seeds; p is Holm-corrected over the comparisons of its column."
+    )
+    if board.untested:
+        text += f" Without a test score yet: {', '.join(board.untested)}."
+    return text
+
+
+def render(board: Leaderboard) -> Group:
+    """The leaderboard as rich tables that fit 100 columns."""
+    metric = "hmean of base and new accuracy" if board.base_to_new else "accuracy"
+    parts: list[Table | Text] = []
+    if board.entries:
+        title = f"{board.study}: test {metric}"
+        if board.base_to_new:
+            # Side by side they fold at 100 columns.
+            parts.append(_rich_table(title, *score_table(board), left=1))
+            parts.append(_rich_table("Differences of hmean", *difference_table(board), left=1))
+        else:
+            parts.append(_rich_table(title, *main_table(board), left=1))
+        parts.append(_rich_table("Configurations", *configuration_table(board), left=2))
+    if board.arms:
+        parts.append(_rich_table("Search budgets", *budget_table(board), left=1))
+    parts += [Text(sentence) for sentence in verdict(board) + validation_findings(board)]
+    if board.entries:
+        parts.append(Text(footnote(board), style="dim"))
+    return Group(*parts)
+
+
+def to_markdown(board: Leaderboard) -> str:
+    """The leaderboard as Markdown: verdict, tables, notes."""
+    blocks = [f"# {_md(board.study)}", " ".join(_md(sentence) for sentence in verdict(board))]
+    if board.entries:
+        blocks += [_markdown_table(*main_table(board)), _md(footnote(board))]
+        blocks += ["## Configurations", _markdown_table(*configuration_table(board))]
+        blocks += ["## How far to trust validation"]
+        blocks += [" ".join(_md(sentence) for sentence in validation_findings(board))]
+    if board.arms:
+        blocks += ["## Search budgets", _markdown_table(*budget_table(board))]
+    return "\n\n".join(blocks) + "\n"
+
+
+def to_csv(board: Leaderboard) -> str:
+    """The leaderboard as CSV for other programs: fractions, full precision, one row a candidate."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=_csv_row(None), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(_csv_row(entry) for entry in board.entries)
+    return text.getvalue()
+
+
+def write_leaderboard(folder: Path) -> tuple[Path, Path]:
+    """Write `leaderboard.csv` and `leaderboard.md` into the study's folder."""
+    board = leaderboard(folder)
+    table, text = folder / "leaderboard.csv", folder / "leaderboard.md"
+    write_text_atomically(table, to_csv(board))
+    write_text_atomically(text, to_markdown(board))
+    return table, text
+
+
+def _name(entry: Entry) -> str:
+    return f"{entry.label} ★" if entry.winner else entry.label
+
+
+def _score_cells(board: Leaderboard, entry: Entry) -> list[str]:
+    parts = [interval(entry.base), interval(entry.new)] if board.base_to_new else []
+    done = len(entry.scores)
+    return [
+        _name(entry),
+        *parts,
+        interval(entry.test),
+        str(done) if done == entry.seeds_planned else f"{done}/{entry.seeds_planned}",
+    ]
+
+
+def _comparison_cells(comparison: Comparison | None) -> tuple[str, str]:
+    if comparison is None:
+        return "–", "–"
+    return difference(comparison.paired), probability(comparison.holm_p)
+
+
+def _rich_table(title: str, header: list[str], cells: list[list[str]], *, left: int) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for index, name in enumerate(header):
+        table.add_column(name, justify="left" if index < left else "right", overflow="fold")
+    for row in cells:
+        table.add_row(*(escape(cell) for cell in row))
+    return table
+
+
+def _markdown_table(header: list[str], cells: list[list[str]]) -> str:
+    rows = [header, ["---"] * len(header), *([_md(cell) for cell in row] for row in cells)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _md(text: str) -> str:
+    for mark in ("\\", "|", "*", "_", "`", "<", "["):
+        text = text.replace(mark, f"\\{mark}")
+    return text
+
+
+def _csv_row(entry: Entry | None) -> dict[str, object]:
+    row: dict[str, object] = {}
+    for name in ("label", "winner", "subset", "bias_lr", "ln_lr", "distill_weight", "trainable"):
+        row[name] = None if entry is None else getattr(entry, name)
+    for name in ("source_trial", "val_score", "val_base"):
+        row[name] = None if entry is None else getattr(entry, name)
+    row["seeds"] = None if entry is None else len(entry.scores)
+    for name in _CSV_SCORES:
+        row |= _csv_estimate(name, None if entry is None else getattr(entry, name))
+    for name in ("versus_tuned", "versus_published"):
+        comparison: Comparison | None = None if entry is None else getattr(entry, name)
+        row |= _csv_estimate(name, None if comparison is None else comparison.paired.difference)
+        row[f"{name}_p"] = None if comparison is None else comparison.paired.p
+        row[f"{name}_holm_p"] = None if comparison is None else comparison.holm_p
+    return row
+
+
+def _csv_estimate(name: str, value: Estimate | None) -> dict[str, object]:
+    fields = ("mean", "sd", "low", "high")
+    return {f"{name}_{field}": None if value is None else getattr(value, field) for field in fields}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the leaderboard of one study; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m study.analysis.leaderboard", description="Print a study's leaderboard."
+    )
+    parser.add_argument("folder", type=Path, help="the study's folder, runs/NAME")
+    parser.add_argument("--format", choices=("table", "markdown", "csv"), default="table")
+    options = parser.parse_args(arguments)
+    try:
+        board = leaderboard(options.folder)
+    except StudyError as error:
+        print(error, file=sys.stderr)
+        return 2
+    if options.format == "table":
+        Console().print(render(board))
+    else:
+        print(to_markdown(board) if options.format == "markdown" else to_csv(board), end="")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,263 @@
+"""Studies that never ran: ledgers written from a seeded generator, for both protocols."""
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+EPOCHS = 12
+RUNGS = (3, 6)
+SEEDS = (1, 2, 3, 4, 5)
+CLIPFIT = "text.mlp.fc2.bias + vision.ln"
+SUBSETS = {
+    CLIPFIT: 5_120,
+    "text.mlp.fc2.bias + vision.ln[0:2]": 2_048,
+    "text.bias + vision.ln": 11_264,
+    "text.attn.v.bias + text.mlp.fc2.bias + vision.ln + vision.ln_pre": 7_168,
+    "vision.ln": 3_072,
+    "text.bias[2:4] + text.ln": 4_096,
+}
+CLASSES = tuple(f"glyph {name}" for name in "abcdefghijkl")
+
+
+class FakeLedger:
+    """Writes the files of a study, with scores that depend on subset, learning rates and noise."""
+
+    def __init__(self, folder: Path, *, base_to_new: bool, seed: int) -> None:
+        self.folder = folder
+        self.base_to_new = base_to_new
+        self.random = np.random.default_rng(seed)
+
+    def quality(self, subset: str, bias_lr: float | None, ln_lr: float | None) -> float:
+        """The score that a configuration tends to, a fraction."""
+        score = 0.62 + 0.015 * ("ln" in subset) + 0.01 * ("attn.v" in subset)
+        for rate in (bias_lr, ln_lr):
+            score += 0.05 - 0.03 * abs(math.log10(rate / 2e-3)) if rate else 0.0
+        return score
+
+    def parts(self, prefix: str, score: float) -> dict[str, float]:
+        """The protocol's numbers around a score."""
+        if not self.base_to_new:
+            return {f"{prefix}_accuracy": score, f"{prefix}_score": score}
+        base, new = score + 0.08, score - 0.06
+        hmean = 2 * base * new / (base + new)
+        return {
+            f"{prefix}_base": base,
+            f"{prefix}_new": new,
+            f"{prefix}_hmean": hmean,
+            f"{prefix}_score": hmean,
+        }
+
+    def write_trial(
+        self,
+        trial_id: str,
+        config: dict[str, Any],
+        *,
+        epochs: int,
+        status: str | None,
+        error: str | None = None,
+        test: float | None = None,
+    ) -> float:
+        """Write one trial; returns its last score."""
+        folder = self.folder / "trials" / trial_id
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text(json.dumps(config))
+        target = self.quality(config["subset"], config["bias_lr"], config["ln_lr"])
+        target += self.random.normal(0, 0.004)
+        lines, score = [], 0.0
+        for epoch in range(1, epochs + 1):
+            score = target - 0.12 * math.exp(-epoch / 3) + self.random.normal(0, 0.003)
+            report: dict[str, Any] = {
+                "epoch": epoch,
+                "train_loss": 0.4 + math.exp(-epoch / 4),
+                "cross_entropy": 0.3 + math.exp(-epoch / 4),
+                "distillation": 0.1,
+                "bias_lr": config["bias_lr"],
+                "ln_lr": config["ln_lr"],
+                "images_per_second": 900.0,
+                "seconds": 1.5,
+            }
+            if config["stage"] == "search" or config["arm"] == "baseline":
+                report |= self.parts("val", score)
+            lines.append(report)
+        if test is not None:
+            lines = lines or [{"epoch": 0}]
+            lines[-1] |= self.parts("test", test)
+            self._write_per_class(folder, test)
+        text = "".join(json.dumps(line) + "\n" for line in lines)
+        (folder / "reports.jsonl").write_text(text)
+        if status is not None:
+            end = {
+                "status": status,
+                "epochs": epochs,
+                "seconds": 1.5 * epochs,
+                "reason": "stopped by ASHA" if status == "stopped" else None,
+                "error": error,
+            }
+            (folder / "end.json").write_text(json.dumps(end))
+        return score
+
+    def _write_per_class(self, folder: Path, score: float) -> None:
+        accuracy = {
+            name: float(np.clip(score + self.random.normal(0, 0.1), 0, 1)) for name in CLASSES
+        }
+        half = len(CLASSES) // 2
+        names = list(accuracy)
+        halves = {"base": names[:half], "new": names[half:]}
+        value = (
+            {part: {name: accuracy[name] for name in names} for part, names in halves.items()}
+            if self.base_to_new
+            else {"accuracy": accuracy}
+        )
+        (folder / "per_class.json").write_text(json.dumps(value))
+
+    def config(self, stage: str, arm: str, number: int, **values: Any) -> dict[str, Any]:
+        """A trial's configuration with the fields that the ledger promises."""
+        subset = values.get("subset", CLIPFIT)
+        return {
+            "stage": stage,
+            "arm": arm,
+            "number": number,
+            "label": values.get("label", arm),
+            "seed": values.get("seed", 1),
+            "subset": subset,
+            "subset_key": f"{hash_of(subset):08x}",
+            "bias_lr": values.get("bias_lr", 2e-3),
+            "ln_lr": values.get("ln_lr", 2e-3),
+            "distill_weight": values.get("distill_weight", 8.0),
+            "epochs": values.get("epochs", EPOCHS),
+            "trainable": SUBSETS.get(subset, 0),
+        }
+
+
+def hash_of(text: str) -> int:
+    """A stable stand-in for the ledger's hash."""
+    return sum((index + 1) * ord(letter) for index, letter in enumerate(text))
+
+
+def write_study(
+    folder: Path, *, base_to_new: bool = False, seed: int = 0, edge: float = 0.01
+) -> Path:
+    """Write a finished study: baselines, two search arms, seven candidates with five seeds.
+
+    Args:
+        folder: where the study goes.
+        base_to_new: the protocol.
+        seed: of the generator.
+        edge: how much better the winner is on test than tuned CLIPFit, a fraction.
+    """
+    ledger = FakeLedger(folder, base_to_new=base_to_new, seed=seed)
+    folder.mkdir(parents=True)
+    protocol = "base_to_new" if base_to_new else "few_shot"
+    (folder / "study.yaml").write_text(
+        f"name: {folder.name}\n"
+        "backbone: {name: embedded}\n"
+        f"data: {{dataset: glyphs, protocol: {protocol}, shots: 4}}\n"
+        "search: {trials: 24, tuned_trials: 8, epochs: 12}\n"
+        "confirm: {seeds: [1, 2, 3, 4, 5]}\n"
+    )
+    values = {"zero-shot": _write_zero_shot(ledger)}
+    values |= _write_search(ledger)
+    candidates = _candidates(values)
+    (folder / "candidates.json").write_text(json.dumps(candidates))
+    shot_luck = {seed: ledger.random.normal(0, 0.01) for seed in SEEDS}
+    means = {
+        "zero-shot": 0.60,
+        "clipfit": 0.68,
+        "clipfit-tuned": 0.70,
+        "bitfit": 0.69,
+        "best": 0.70 + edge,
+        "second": 0.702,
+        "third": 0.698,
+    }
+    for candidate in candidates:
+        label = candidate["label"]
+        for seed_ in SEEDS:
+            frozen = label == "zero-shot"
+            luck = 0.0 if frozen else shot_luck[seed_] + ledger.random.normal(0, 0.004)
+            config = ledger.config("confirm", label, seed_, seed=seed_, **candidate)
+            epochs = 0 if frozen else EPOCHS
+            ledger.write_trial(
+                f"confirm-{label}-{seed_}",
+                config | {"epochs": epochs},
+                epochs=epochs,
+                status="finished",
+                test=round(means[label] + luck, 4),
+            )
+    return folder
+
+
+def _write_zero_shot(ledger: FakeLedger) -> tuple[str, dict[str, Any], float]:
+    config = ledger.config(
+        "search", "baseline", 0, label="zero-shot", subset="none", bias_lr=None, ln_lr=None
+    )
+    score = ledger.write_trial("baseline-0", config, epochs=1, status="finished")
+    return "baseline-0", config, score
+
+
+def _write_search(ledger: FakeLedger) -> dict[str, tuple[str, dict[str, Any], float]]:
+    best: dict[str, tuple[str, dict[str, Any], float]] = {}
+    ranked = []
+    for arm, trials in (("search", 24), ("clipfit-tuned", 8)):
+        for number in range(trials):
+            subset = CLIPFIT
+            if arm == "search" and number > 0:
+                subset = str(ledger.random.choice(list(SUBSETS)))
+            config = ledger.config(
+                "search",
+                arm,
+                number,
+                subset=subset,
+                bias_lr=float(10 ** ledger.random.uniform(-4, -1.5)) if "text" in subset else None,
+                ln_lr=float(10 ** ledger.random.uniform(-4, -1.5)) if "ln" in subset else None,
+                distill_weight=float(ledger.random.choice([0.0, 1.0, 8.0])),
+            )
+            epochs, status, error = EPOCHS, "finished", None
+            if number % 9 == 7:
+                epochs, status, error = 2, "failed", "the loss is not finite: epoch 3, step 5 <nan>"
+            elif number > 2 and ledger.random.random() < 0.5:
+                epochs, status = int(ledger.random.choice(RUNGS)), "stopped"
+            trial_id = f"{arm}-{number:03d}"
+            score = ledger.write_trial(trial_id, config, epochs=epochs, status=status, error=error)
+            if status == "finished":
+                ranked.append((score, arm, trial_id, config))
+    ranked.sort(key=lambda item: -item[0])
+    for label, arm in (("clipfit-tuned", "clipfit-tuned"), ("best", "search")):
+        score, _, trial_id, config = next(item for item in ranked if item[1] == arm)
+        best[label] = (trial_id, config, score)
+    searched = [item for item in ranked if item[1] == "search"]
+    for label, item in zip(("second", "third", "bitfit", "clipfit"), searched[1:], strict=False):
+        best[label] = (item[2], item[3], item[0])
+    return best
+
+
+def _candidates(values: dict[str, tuple[str, dict[str, Any], float]]) -> list[dict[str, Any]]:
+    names = ("subset", "bias_lr", "ln_lr", "distill_weight")
+    order = ("zero-shot", "clipfit", "clipfit-tuned", "bitfit", "best", "second", "third")
+    return [
+        {"label": label, "val_score": values[label][2], "source_trial": values[label][0]}
+        | {name: values[label][1][name] for name in names}
+        for label in order
+    ]
+
+
+@pytest.fixture
+def few_shot_study(tmp_path: Path) -> Path:
+    """A finished few-shot study."""
+    return write_study(tmp_path / "glyphs-few-shot")
+
+
+@pytest.fixture
+def base_to_new_study(tmp_path: Path) -> Path:
+    """A finished base-to-new study."""
+    return write_study(tmp_path / "glyphs-base-to-new", base_to_new=True, seed=3)
+
+
+@pytest.fixture
+def make_study(tmp_path: Path) -> Callable[..., Path]:
+    """Writes further studies: takes the arguments of `write_study` less the folder."""
+    return lambda name="study", **values: write_study(tmp_path / name, **values)

@@ -1,0 +1,108 @@
+"""The leaderboard reads well and claims no more than its intervals allow."""
+
+import csv
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from study.analysis.leaderboard import leaderboard, main, render, to_csv, to_markdown
+from study.analysis.statistics import estimate
+from study.analysis.wording import interval, points, probability, validation_findings, verdict
+
+
+def printed(folder: Path) -> str:
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(render(leaderboard(folder)))
+    return console.export_text()
+
+
+def test_it_fits_a_hundred_columns_without_breaking_a_number(
+    few_shot_study: Path, base_to_new_study: Path
+) -> None:
+    for folder in (few_shot_study, base_to_new_study):
+        text = printed(folder)
+        entry = leaderboard(folder).entry("clipfit-tuned")
+        assert max(map(len, text.splitlines())) <= 100
+        assert entry is not None
+        for cell in ("clipfit-tuned", interval(entry.test), interval(entry.base)):
+            assert cell in text
+
+
+def test_a_clear_gain_is_called_more_than_noise(make_study: Callable[..., Path]) -> None:
+    text = " ".join(verdict(leaderboard(make_study(edge=0.05))))
+    assert "Against tuned CLIPFit: +" in text
+    assert "above, by more than noise" in text
+    assert "within noise" not in text
+
+
+def test_a_small_difference_is_called_within_noise(make_study: Callable[..., Path]) -> None:
+    board = leaderboard(make_study(edge=0.0))
+    assert board.winner is not None
+    assert board.winner.versus_tuned is not None
+    assert board.winner.versus_tuned.paired.within_noise
+    against_tuned = next(s for s in verdict(board) if "tuned CLIPFit" in s)
+    assert against_tuned.endswith("within noise.")
+
+
+def test_a_winner_below_a_baseline_is_said_to_be(make_study: Callable[..., Path]) -> None:
+    text = " ".join(verdict(leaderboard(make_study(edge=-0.03))))
+    assert "The winner’s mean is below the baseline “clipfit-tuned”, −" in text
+    assert "selecting on test" in text
+
+
+def test_without_a_confirm_stage_nothing_is_claimed(few_shot_study: Path) -> None:
+    for path in sorted((few_shot_study / "trials").glob("confirm-*/*")):
+        path.unlink()
+    assert "Nothing is confirmed" in " ".join(verdict(leaderboard(few_shot_study)))
+    assert "Search budgets" in printed(few_shot_study)
+
+
+def test_the_ranking_by_validation_is_reported(base_to_new_study: Path) -> None:
+    text = " ".join(validation_findings(leaderboard(base_to_new_study)))
+    assert "over 7 candidates: Spearman’s rho +0." in text
+    assert "base validation alone would have picked “best”" in text
+
+
+def test_markdown_escapes_what_would_break_a_table(few_shot_study: Path) -> None:
+    text = to_markdown(leaderboard(few_shot_study))
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert rows
+    assert "\\[" in text
+
+
+def test_csv_keeps_fractions_in_full(few_shot_study: Path) -> None:
+    board = leaderboard(few_shot_study)
+    rows = list(csv.DictReader(io.StringIO(to_csv(board))))
+    assert [row["label"] for row in rows] == [entry.label for entry in board.entries]
+    assert float(rows[0]["test_mean"]) == board.entries[0].test.mean < 1
+    assert rows[0]["base_mean"] == ""
+
+
+def test_the_command_prints_the_winner(
+    few_shot_study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(few_shot_study), "--format", "markdown"]) == 0
+    assert "best ★" in capsys.readouterr().out
+
+
+def test_the_command_names_a_folder_that_is_no_study(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(tmp_path)]) == 2
+    assert str(tmp_path) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.0123, "+1.2"), (-0.0123, "−1.2"), (-0.0001, "0.0"), (0.0, "0.0")]
+)
+def test_points_are_signed_percentage_points(value: float, text: str) -> None:
+    assert points(value) == text
+
+
+def test_numbers_are_worded_with_their_doubt() -> None:
+    assert interval(estimate([0.5, 0.52, 0.54])) == "52.0 ± 5.0"
+    assert interval(estimate([0.5])) == "50.0 (1 seed)"
+    assert (probability(0.0004), probability(0.0412), probability(None)) == ("<0.001", "0.041", "–")

@@ -1,0 +1,114 @@
+"""The results table follows the ledger, torn and unfinished files included."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from study.analysis.results import (
+    EPOCHS_SCHEMA,
+    RESULTS_SCHEMA,
+    read_epochs,
+    read_results,
+    write_results,
+)
+from study.errors import DataError
+
+
+def row_of(folder: Path, trial_id: str) -> dict:
+    return next(row for row in read_results(folder).to_pylist() if row["trial_id"] == trial_id)
+
+
+def test_every_trial_is_one_row_of_the_fixed_schema(base_to_new_study: Path) -> None:
+    table = read_results(base_to_new_study)
+    assert table.schema.equals(RESULTS_SCHEMA)
+    assert table.num_rows == len(list((base_to_new_study / "trials").iterdir())) == 1 + 32 + 35
+
+
+def test_a_study_without_trials_has_an_empty_table_of_the_same_schema(tmp_path: Path) -> None:
+    (tmp_path / "trials").mkdir()
+    assert read_results(tmp_path).schema.equals(RESULTS_SCHEMA)
+    assert read_results(tmp_path).num_rows == 0
+
+
+def test_the_validation_score_is_that_of_the_last_epoch(few_shot_study: Path) -> None:
+    text = (few_shot_study / "trials/search-001/reports.jsonl").read_text()
+    last = json.loads(text.splitlines()[-1])
+    assert row_of(few_shot_study, "search-001")["val_score"] == last["val_score"]
+
+
+def test_a_search_trial_has_no_test_number_even_if_its_file_does(few_shot_study: Path) -> None:
+    path = few_shot_study / "trials/search-001/reports.jsonl"
+    path.write_text(path.read_text() + '{"epoch": 13, "val_score": 0.5, "test_score": 0.9}\n')
+    row = row_of(few_shot_study, "search-001")
+    assert (row["val_score"], row["test_score"]) == (0.5, None)
+
+
+def test_a_torn_last_line_is_left_out(few_shot_study: Path) -> None:
+    path = few_shot_study / "trials/search-001/reports.jsonl"
+    whole = read_epochs(few_shot_study).num_rows
+    path.write_bytes(path.read_bytes() + '{"epoch": 99, "note": "é'.encode()[:-1])
+    assert read_epochs(few_shot_study).num_rows == whole
+
+
+def test_a_corrupt_whole_line_is_an_error_that_names_it(few_shot_study: Path) -> None:
+    path = few_shot_study / "trials/search-001/reports.jsonl"
+    path.write_text("{\n" + path.read_text())
+    with pytest.raises(DataError, match=r"search-001/reports.jsonl, line 1: not valid JSON"):
+        read_results(few_shot_study)
+
+
+def test_a_trial_without_an_end_is_running(few_shot_study: Path) -> None:
+    (few_shot_study / "trials/search-001/end.json").unlink()
+    row = row_of(few_shot_study, "search-001")
+    assert (row["status"], row["epochs"], row["seconds"]) == ("running", 12, None)
+
+
+def test_a_trial_without_a_configuration_is_left_out(few_shot_study: Path) -> None:
+    (few_shot_study / "trials/begun").mkdir()
+    assert "begun" not in read_results(few_shot_study)["trial_id"].to_pylist()
+
+
+def test_an_epoch_repeated_after_a_resume_counts_once_and_the_later_report_holds(
+    few_shot_study: Path,
+) -> None:
+    path = few_shot_study / "trials/search-001/reports.jsonl"
+    path.write_text(path.read_text() + '{"epoch": 12, "val_score": 0.25}\n')
+    epochs = [e for e in read_epochs(few_shot_study).to_pylist() if e["trial_id"] == "search-001"]
+    assert [epoch["epoch"] for epoch in epochs] == list(range(1, 13))
+    assert epochs[-1]["val_score"] == 0.25
+
+
+def test_a_number_that_is_not_finite_is_null(few_shot_study: Path) -> None:
+    path = few_shot_study / "trials/search-001/reports.jsonl"
+    path.write_text(path.read_text() + '{"epoch": 13, "val_score": NaN, "train_loss": NaN}\n')
+    assert row_of(few_shot_study, "search-001")["val_score"] is None
+
+
+def test_epochs_have_the_fixed_schema(few_shot_study: Path) -> None:
+    assert read_epochs(few_shot_study).schema.equals(EPOCHS_SCHEMA)
+
+
+def test_the_written_table_is_the_read_one_and_leaves_no_other_file(few_shot_study: Path) -> None:
+    before = set(few_shot_study.iterdir())
+    path = write_results(few_shot_study)
+    assert pq.read_table(path).equals(read_results(few_shot_study))
+    assert set(few_shot_study.iterdir()) - before == {path}
+
+
+def test_a_folder_that_is_no_study_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no trials/ folder"):
+        read_results(tmp_path)
+
+
+def test_reading_and_printing_load_no_heavy_library() -> None:
+    code = (
+        "import sys, study.analysis.leaderboard; "
+        "print([m for m in ('ray', 'mlflow', 'torch', 'matplotlib', 'plotly', 'optuna') "
+        "if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
