@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from study.analysis.results import read_candidates, read_results, study_name
+from study.analysis.results import open_study, read_candidates, read_results
 from study.analysis.statistics import (
     Estimate,
     PairedDifference,
@@ -151,7 +151,8 @@ def leaderboard(folder: Path) -> Leaderboard:
         The leaderboard; without entries while nothing is confirmed.
 
     Raises:
-        DataError: the folder holds no ledger, or a file of it is corrupt.
+        DataError: the folder holds no ledger.
+        LedgerError: a file of it is damaged.
     """
     rows = read_results(folder).to_pylist()
     candidates = {str(candidate["label"]): candidate for candidate in read_candidates(folder)}
@@ -182,7 +183,7 @@ def leaderboard(folder: Path) -> Leaderboard:
     entries.sort(key=lambda entry: -entry.test.mean)
     shown = {entry.label for entry in entries}
     return Leaderboard(
-        study=study_name(folder),
+        study=open_study(folder).name,
         base_to_new=is_base_to_new(rows),
         entries=tuple(entries),
         arms=_budgets(rows),

@@ -16,7 +16,6 @@ from rich.table import Table
 from rich.text import Text
 
 from study.analysis.confirmation import Comparison, Entry, Leaderboard, leaderboard
-from study.analysis.results import write_text_atomically
 from study.analysis.statistics import Estimate
 from study.analysis.wording import (
     count,
@@ -30,6 +29,7 @@ from study.analysis.wording import (
     verdict,
 )
 from study.errors import StudyError
+from study.files import write_atomically
 
 __all__ = ["Leaderboard", "leaderboard", "render", "to_csv", "to_markdown", "write_leaderboard"]
 
@@ -100,9 +100,10 @@ def budget_table(board: Leaderboard) -> tuple[list[str], list[list[str]]]:
 def footnote(board: Leaderboard) -> str:
     """What the numbers mean and what their intervals leave out."""
     text = (
-        "★ chosen by validation, before test was read. ± and [ ] are 95 % t intervals over seeds "
-        "(they do not cover the choice of test images); Δ are paired differences in percentage "
-        "points over common seeds; p is Holm-corrected over the comparisons of its column."
+        "★ chosen by validation, before test was read. ± and [ ] are 95 % t intervals over seeds, "
+        "each with its own training shots; they do not cover the choice of test images. Δ are "
+        "paired differences in percentage points over common seeds; p is Holm-corrected over the "
+        "comparisons of its column."
     )
     if board.untested:
         text += f" Without a test score yet: {', '.join(board.untested)}."
@@ -156,8 +157,8 @@ def write_leaderboard(folder: Path) -> tuple[Path, Path]:
     """Write `leaderboard.csv` and `leaderboard.md` into the study's folder."""
     board = leaderboard(folder)
     table, text = folder / "leaderboard.csv", folder / "leaderboard.md"
-    write_text_atomically(table, to_csv(board))
-    write_text_atomically(text, to_markdown(board))
+    write_atomically(table, to_csv(board))
+    write_atomically(text, to_markdown(board))
     return table, text
 
 

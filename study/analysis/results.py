@@ -1,14 +1,8 @@
-"""A study's ledger as Arrow tables: one row a trial, one row an epoch.
+"""A study's ledger as Arrow tables: one row a trial, one row an epoch."""
 
-This module is the only place of the analysis that knows how the ledger lies on disk.
-"""
-
-import json
-import logging
+import io
 import math
-import os
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from study.errors import DataError
-
-logger = logging.getLogger(__name__)
+from study.files import write_atomically
+from study.ledger import End, StudyFolder
 
 RESULTS_FILE = "results.parquet"
 
@@ -91,45 +85,42 @@ class TrialFiles:
     trial_id: str
     config: Mapping[str, Any]
     reports: tuple[Mapping[str, Any], ...]
-    end: Mapping[str, Any] | None
+    end: End | None
 
 
-def read_trials(folder: Path) -> Iterator[TrialFiles]:
-    """Yield the trials of a study in the order of their ids.
+def open_study(folder: Path) -> StudyFolder:
+    """Open the folder of a study.
 
     Raises:
-        DataError: the folder holds no ledger, or a file of it is corrupt.
+        DataError: the folder holds no ledger.
     """
-    trials = folder / "trials"
-    if not trials.is_dir():
+    if not (folder / "trials").is_dir():
         raise DataError(f"{folder}: no trials/ folder; expected the folder of a study (runs/NAME)")
-    for path in sorted(entry for entry in trials.iterdir() if entry.is_dir()):
-        if not (path / "config.json").is_file():
-            logger.warning("%s has no config.json and is left out", path)
-            continue
+    # Resolved, because a study is called what its folder is called, "." included.
+    return StudyFolder(folder.resolve())
+
+
+def read_trials(study: StudyFolder) -> Iterator[TrialFiles]:
+    """Yield the trials of a study in the order of their ids."""
+    for trial in study.trials():
+        # An epoch that was reported twice around a crash counts once, as reported last.
+        epochs = {report["epoch"]: report for report in trial.reports}
         yield TrialFiles(
-            trial_id=path.name,
-            config=_read_object(path / "config.json"),
-            reports=_read_reports(path / "reports.jsonl"),
-            end=_read_object(path / "end.json") if (path / "end.json").is_file() else None,
+            trial_id=trial.trial_id,
+            config=trial.config,
+            reports=tuple(epochs[epoch] for epoch in sorted(epochs)),
+            end=trial.end,
         )
 
 
 def read_candidates(folder: Path) -> tuple[Mapping[str, Any], ...]:
     """The confirmed candidates as fixed by validation; empty before the confirm stage."""
-    path = folder / "candidates.json"
-    if not path.is_file():
-        return ()
-    candidates = _parse(path.read_text(encoding="utf-8"), str(path))
-    if not isinstance(candidates, list):
-        raise DataError(f"{path}: expected a list of candidates, got {type(candidates).__name__}")
-    return tuple(candidates)
+    return tuple(open_study(folder).read_json("candidates.json") or ())
 
 
 def read_per_class(folder: Path, trial_id: str) -> dict[str, dict[str, float]]:
     """Accuracy per part and class name (fractions) of one trial; empty when none was kept."""
-    path = folder / "trials" / trial_id / "per_class.json"
-    return _read_object(path) if path.is_file() else {}
+    return open_study(folder).read_json(f"trials/{trial_id}/per_class.json") or {}
 
 
 def read_results(folder: Path) -> pa.Table:
@@ -145,20 +136,21 @@ def read_results(folder: Path) -> pa.Table:
         A table with `RESULTS_SCHEMA`.
 
     Raises:
-        DataError: the folder holds no ledger, or a file of it is corrupt.
+        DataError: the folder holds no ledger.
+        LedgerError: a file of it is damaged.
     """
-    study = study_name(folder)
+    study = open_study(folder)
     return pa.Table.from_pylist(
-        [_trial_row(study, trial) for trial in read_trials(folder)], schema=RESULTS_SCHEMA
+        [_trial_row(study.name, trial) for trial in read_trials(study)], schema=RESULTS_SCHEMA
     )
 
 
 def read_epochs(folder: Path) -> pa.Table:
     """Read a study's folder into one row an epoch of a trial, with `EPOCHS_SCHEMA`."""
-    study = study_name(folder)
+    study = open_study(folder)
     rows = [
-        _epoch_row(study, trial, report)
-        for trial in read_trials(folder)
+        _epoch_row(study.name, trial, report)
+        for trial in read_trials(study)
         for report in trial.reports
     ]
     return pa.Table.from_pylist(rows, schema=EPOCHS_SCHEMA)
@@ -167,43 +159,19 @@ def read_epochs(folder: Path) -> pa.Table:
 def write_results(folder: Path) -> Path:
     """Write `results.parquet` into the study's folder, whole or not at all; returns its path."""
     path = folder / RESULTS_FILE
-    table = read_results(folder)
-    write_atomically(path, lambda part: pq.write_table(table, part))
+    write_parquet(path, read_results(folder))
     return path
 
 
-def study_name(folder: Path) -> str:
-    """A study is called what its folder is called."""
-    return folder.resolve().name
-
-
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Call `write` with a temporary path beside `path`, then put the file in place.
-
-    A reader sees the old file or the new one, never half of one.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
-    os.close(handle)
-    part = Path(name)
-    try:
-        write(part)
-        # mkstemp makes files private; results are for colleagues.
-        part.chmod(0o644)
-        with part.open("rb") as written:
-            os.fsync(written.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def write_text_atomically(path: Path, text: str) -> None:
-    """Write UTF-8 text, whole or not at all."""
-    write_atomically(path, lambda part: part.write_text(text, encoding="utf-8"))
+def write_parquet(path: Path, table: pa.Table) -> None:
+    """Write a table, whole or not at all."""
+    contents = io.BytesIO()
+    pq.write_table(table, contents)
+    write_atomically(path, contents.getvalue())
 
 
 def _trial_row(study: str, trial: TrialFiles) -> dict[str, Any]:
-    config, end = trial.config, trial.end or {}
+    config, end = trial.config, trial.end
     validated = [r for r in trial.reports if any(r.get(c) is not None for c in VALIDATION_COLUMNS)]
     validation = validated[-1] if validated else {}
     last = trial.reports[-1] if trial.reports else {}
@@ -212,18 +180,18 @@ def _trial_row(study: str, trial: TrialFiles) -> dict[str, Any]:
         "study": study,
         "trial_id": trial.trial_id,
         **{name: config.get(name) for name in ("stage", "arm", "label", "number", "seed")},
-        "status": end.get("status", "running"),
-        "epochs": end.get("epochs", len(trial.reports)),
+        "status": end.status if end else "running",
+        "epochs": end.epochs if end else len(trial.reports),
         "epochs_planned": config.get("epochs"),
         "subset": config.get("subset"),
         "subset_key": config.get("subset_key"),
         **{name: _number(config.get(name)) for name in ("bias_lr", "ln_lr", "distill_weight")},
         "trainable": config.get("trainable"),
-        "seconds": _number(end.get("seconds")),
+        "seconds": end.seconds if end else None,
         **{name: _number(validation.get(name)) for name in VALIDATION_COLUMNS},
         **{name: _number(tested.get(name)) for name in TEST_COLUMNS},
-        "reason": end.get("reason"),
-        "error": end.get("error"),
+        "reason": end.reason if end else None,
+        "error": end.error if end else None,
     }
 
 
@@ -242,36 +210,3 @@ def _number(value: Any) -> float | None:
     if value is None or not math.isfinite(value):
         return None
     return float(value)
-
-
-def _read_reports(path: Path) -> tuple[Mapping[str, Any], ...]:
-    if not path.is_file():
-        return ()
-    # Split as bytes: a torn line may end within a character.
-    whole, _, torn = path.read_bytes().rpartition(b"\n")
-    if torn:
-        logger.info("%s: the last line is torn and is left out", path)
-    epochs: dict[int, Mapping[str, Any]] = {}
-    for number, line in enumerate(whole.decode("utf-8").split("\n"), start=1):
-        if not line.strip():
-            continue
-        report = _parse(line, f"{path}, line {number}")
-        if not isinstance(report, dict) or not isinstance(report.get("epoch"), int):
-            raise DataError(f"{path}, line {number}: expected an object with an integer epoch")
-        # A resumed trial repeats the epochs after its last checkpoint: the later report holds.
-        epochs[report["epoch"]] = report
-    return tuple(epochs[epoch] for epoch in sorted(epochs))
-
-
-def _read_object(path: Path) -> dict[str, Any]:
-    value = _parse(path.read_text(encoding="utf-8"), str(path))
-    if not isinstance(value, dict):
-        raise DataError(f"{path}: expected a JSON object, got {type(value).__name__}")
-    return value
-
-
-def _parse(text: str, where: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise DataError(f"{where}: not valid JSON ({error})") from error

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from study.config import build_config, dump_config
+
 EPOCHS = 12
 RUNGS = (3, 6)
 SEEDS = (1, 2, 3, 4, 5)
@@ -153,13 +155,14 @@ def write_study(
     ledger = FakeLedger(folder, base_to_new=base_to_new, seed=seed)
     folder.mkdir(parents=True)
     protocol = "base_to_new" if base_to_new else "few_shot"
-    (folder / "study.yaml").write_text(
-        f"name: {folder.name}\n"
-        "backbone: {name: embedded}\n"
-        f"data: {{dataset: glyphs, protocol: {protocol}, shots: 4}}\n"
-        "search: {trials: 24, tuned_trials: 8, epochs: 12}\n"
-        "confirm: {seeds: [1, 2, 3, 4, 5]}\n"
-    )
+    settings = {
+        "name": folder.name,
+        "protocol": protocol,
+        "data": {"dataset": "glyphs", "shots": 4},
+        "training": {"epochs": EPOCHS},
+        "search": {"trials": 33},
+    }
+    (folder / "study.yaml").write_text(dump_config(build_config(settings, "study.yaml")))
     values = {"zero-shot": _write_zero_shot(ledger)}
     values |= _write_search(ledger)
     candidates = _candidates(values)
