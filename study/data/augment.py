@@ -1,0 +1,187 @@
+"""Augmentation on the device: random resized crop and flip of a whole batch at once."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+TRIES = 10
+SCALE = (0.08, 1.0)
+RATIO = (3 / 4, 4 / 3)
+
+
+@dataclass(frozen=True)
+class Crops:
+    """Rectangles of a batch in pixels, and which images are mirrored; each (batch,)."""
+
+    top: Tensor
+    left: Tensor
+    height: Tensor
+    width: Tensor
+    flip: Tensor
+
+
+def normalize(pixels: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """Turn pixels into CLIP's input.
+
+    Args:
+        pixels: (batch, 3, height, width) uint8.
+        mean: of each channel, of values in 0..1.
+        std: of each channel.
+
+    Returns:
+        (batch, 3, height, width) float32, on the same device.
+    """
+    center = torch.tensor(mean, dtype=torch.float32, device=pixels.device).view(3, 1, 1)
+    spread = torch.tensor(std, dtype=torch.float32, device=pixels.device).view(3, 1, 1)
+    return (pixels.float() / 255 - center) / spread
+
+
+def draw_crops(
+    heights: Tensor,
+    widths: Tensor,
+    generator: torch.Generator,
+    *,
+    scale: tuple[float, float] = SCALE,
+    ratio: tuple[float, float] = RATIO,
+    flip: float = 0.5,
+) -> Crops:
+    """Draw one rectangle an image, distributed as torchvision's RandomResizedCrop does.
+
+    Ten proposals of area and aspect ratio are drawn at once and the first that fits is taken, else
+    the largest central rectangle of an allowed ratio.
+
+    Args:
+        heights: (batch,) of the images, in pixels.
+        widths: (batch,).
+        generator: on the CPU, so that every device draws the same.
+        scale: range of the area, as fractions of the image's.
+        ratio: range of width / height, drawn by its logarithm.
+        flip: probability of mirroring.
+    """
+    count = len(heights)
+    uniform = torch.rand(count, 2 * TRIES + 3, generator=generator, dtype=torch.float64)
+    tall, wide = heights.double(), widths.double()
+    area = (tall * wide)[:, None] * (scale[0] + (scale[1] - scale[0]) * uniform[:, :TRIES])
+    low, high = math.log(ratio[0]), math.log(ratio[1])
+    aspect = torch.exp(low + (high - low) * uniform[:, TRIES : 2 * TRIES])
+    width = torch.round(torch.sqrt(area * aspect))
+    height = torch.round(torch.sqrt(area / aspect))
+    fits = (width > 0) & (width <= wide[:, None]) & (height > 0) & (height <= tall[:, None])
+    # argmax of equal values is not the first one on every device.
+    order = torch.where(fits, torch.arange(TRIES), TRIES).amin(dim=1)
+    first = order.clamp(max=TRIES - 1)[:, None]
+    found = order < TRIES
+    central_width, central_height = _central(tall, wide, ratio)
+    width = torch.where(found, width.gather(1, first)[:, 0], central_width)
+    height = torch.where(found, height.gather(1, first)[:, 0], central_height)
+    spare_y, spare_x = tall - height, wide - width
+    top = torch.where(found, (uniform[:, -3] * (spare_y + 1)).floor(), (spare_y / 2).floor())
+    left = torch.where(found, (uniform[:, -2] * (spare_x + 1)).floor(), (spare_x / 2).floor())
+    return Crops(top.long(), left.long(), height.long(), width.long(), uniform[:, -1] < flip)
+
+
+def _central(tall: Tensor, wide: Tensor, ratio: tuple[float, float]) -> tuple[Tensor, Tensor]:
+    """Give width and height of the largest rectangle of an allowed ratio."""
+    aspect = wide / tall
+    width = torch.where(aspect > ratio[1], torch.round(tall * ratio[1]), wide)
+    height = torch.where(aspect < ratio[0], torch.round(wide / ratio[0]), tall)
+    return width, height
+
+
+def _cubic(x: Tensor) -> Tensor:
+    """Keys' cubic kernel with a = -0.5, which antialiased resizing uses."""
+    x = x.abs()
+    near = (1.5 * x - 2.5) * x * x + 1
+    far = ((-0.5 * x + 2.5) * x - 4) * x + 2
+    return torch.where(x < 1, near, torch.where(x < 2, far, torch.zeros_like(x)))
+
+
+def resize_weights(start: Tensor, length: Tensor, size: int, total: int) -> Tensor:
+    """Compute the matrices that resize a stretch of pixels, bicubic with antialiasing.
+
+    Args:
+        start: (batch,) first pixel of the stretch.
+        length: (batch,) pixels in it; none outside is used.
+        size: of the result, in pixels.
+        total: pixels of the whole line.
+
+    Returns:
+        (batch, size, total) float32, rows of sum 1.
+    """
+    step = (length.double() / size)[:, None, None]
+    wide = step.clamp(min=1)
+    position = torch.arange(total, device=start.device)[None, None, :] - start[:, None, None]
+    center = step * (torch.arange(size, device=start.device)[None, :, None] + 0.5)
+    weights = _cubic((position + 0.5 - center) / wide)
+    inside = (position >= 0) & (position < length[:, None, None])
+    weights = torch.where(inside, weights, torch.zeros_like(weights))
+    return (weights / weights.sum(dim=-1, keepdim=True)).float()
+
+
+def crop_resize(pixels: Tensor, crops: Crops, size: int) -> Tensor:
+    """Cut a rectangle out of every image, resize and mirror it: two matrix products a batch.
+
+    Args:
+        pixels: (batch, 3, height, width) uint8, on any device.
+        crops: rectangles inside the images.
+        size: of the result, in pixels.
+
+    Returns:
+        (batch, 3, size, size) uint8 on the same device.
+    """
+    device = pixels.device
+    rows = resize_weights(crops.top.to(device), crops.height.to(device), size, pixels.shape[-2])
+    columns = resize_weights(crops.left.to(device), crops.width.to(device), size, pixels.shape[-1])
+    columns = torch.where(crops.flip.to(device)[:, None, None], columns.flip(1), columns)
+    # Columns first: it makes the smaller intermediate for wide images, and is Pillow's order.
+    narrow = torch.matmul(pixels.float(), columns.transpose(1, 2)[:, None])
+    resized = torch.matmul(rows[:, None], narrow)
+    return resized.round().clamp(0, 255).to(torch.uint8)
+
+
+def random_resized_crop_flip(
+    images: Sequence[Tensor] | Tensor,
+    size: int,
+    generator: torch.Generator,
+    *,
+    scale: tuple[float, float] = SCALE,
+    ratio: tuple[float, float] = RATIO,
+    flip: float = 0.5,
+    device: torch.device | str | None = None,
+) -> Tensor:
+    """Augment a batch as the reference does: random resized crop (bicubic), horizontal flip.
+
+    Args:
+        images: (batch, 3, height, width) uint8, or a list of (3, height, width) uint8 of any sizes.
+        size: of CLIP's input, in pixels.
+        generator: on the CPU; the only source of randomness.
+        scale: range of the crop's area, as fractions of the image's.
+        ratio: range of its width / height.
+        flip: probability of mirroring.
+        device: of the result; None for that of the images.
+
+    Returns:
+        (batch, 3, size, size) uint8.
+    """
+    sizes = torch.tensor([image.shape[-2:] for image in images], dtype=torch.long).view(-1, 2)
+    crops = draw_crops(sizes[:, 0], sizes[:, 1], generator, scale=scale, ratio=ratio, flip=flip)
+    if isinstance(images, Tensor):
+        batch = images
+    else:
+        # Only what is cut out travels to the device.
+        batch, crops = _cut(images, crops)
+    return crop_resize(batch.to(device) if device is not None else batch, crops, size)
+
+
+def _cut(images: Sequence[Tensor], crops: Crops) -> tuple[Tensor, Crops]:
+    """Cut the rectangles out and pad them to one size; the new rectangles start at 0."""
+    high, wide = int(crops.height.max()), int(crops.width.max())
+    batch = images[0].new_zeros(len(images), 3, high, wide)
+    rectangles = torch.stack([crops.top, crops.left, crops.height, crops.width], dim=1).tolist()
+    for target, image, (top, left, height, width) in zip(batch, images, rectangles, strict=True):
+        target[:, :height, :width] = image[:, top : top + height, left : left + width]
+    zeros = torch.zeros_like(crops.top)
+    return batch, Crops(zeros, zeros, crops.height, crops.width, crops.flip)

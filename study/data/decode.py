@@ -1,0 +1,283 @@
+"""Decode images once into one Arrow file that every process maps into memory."""
+
+import hashlib
+import json
+import logging
+import os
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from PIL import Image
+
+from study.data.records import ImageSource, listed
+from study.errors import DataError
+
+logger = logging.getLogger(__name__)
+
+# Part of the cache's name: raise it when the same image would give other pixels.
+PREPROCESSING = 1
+SCHEMA = pa.schema(
+    [
+        ("path", pa.string()),
+        ("height", pa.int32()),
+        ("width", pa.int32()),
+        ("pixels", pa.large_binary()),
+    ]
+)
+MOST_THREADS = 8
+ROWS = 64  # images decoded and written at a time
+_HASH = b"sha256"
+_SKIPPED = b"skipped"
+
+Progress = Callable[[int, int], None]
+
+
+def resize_shorter(image: Image.Image, size: int) -> Image.Image:
+    """Resize the shorter side to `size` pixels, bicubic with antialiasing, as CLIP does."""
+    width, height = image.size
+    short, long = min(width, height), max(width, height)
+    longer = int(size * long / short)
+    target = (size, longer) if width <= height else (longer, size)
+    return image if target == image.size else image.resize(target, Image.Resampling.BICUBIC)
+
+
+def center_crop(image: Image.Image, size: int) -> Image.Image:
+    """Cut the middle `size` × `size` pixels."""
+    width, height = image.size
+    left, top = round((width - size) / 2), round((height - size) / 2)
+    return image.crop((left, top, left + size, top + size))
+
+
+def preprocess(image: Image.Image, *, size: int, keep_aspect: bool) -> NDArray[np.uint8]:
+    """Bring an image to CLIP's size, or keep it whole for augmentation.
+
+    Returns:
+        (size, size, 3) uint8; with keep_aspect (height, width, 3) uint8, whose shorter side is at
+        most 2 · size.
+    """
+    if not keep_aspect:
+        image = center_crop(resize_shorter(image, size), size)
+    elif min(image.size) > 2 * size:
+        image = resize_shorter(image, 2 * size)
+    return np.asarray(image, dtype=np.uint8)
+
+
+def cache_file(
+    cache: Path, key: str, paths: Sequence[str], *, size: int, keep_aspect: bool
+) -> Path:
+    """Name the Arrow file of these paths at this size."""
+    form = "whole" if keep_aspect else "square"
+    content = "\n".join([str(PREPROCESSING), form, str(size), *paths])
+    name = "".join(c if c.isalnum() or c in "-_." else "-" for c in key)[:80]
+    return cache / f"{name}-{size}-{form}-{hashlib.sha256(content.encode()).hexdigest()[:16]}.arrow"
+
+
+def decode_images(
+    source: ImageSource,
+    paths: Sequence[str],
+    *,
+    size: int,
+    cache: Path,
+    key: str,
+    keep_aspect: bool = False,
+    on_corrupt: Literal["fail", "skip"] = "fail",
+    progress: Progress | None = None,
+) -> Path:
+    """Decode images into one Arrow IPC file, unless a whole one is there.
+
+    Several processes or nodes may do this at once: each writes a file of its own and moves it into
+    place whole. A file that is there is used only if its pixels still have the hash stored in it.
+
+    Args:
+        source: opens the images.
+        paths: which ones; a repeated path is decoded once.
+        size: of CLIP's input, in pixels.
+        cache: folder of the Arrow files.
+        key: start of the file's name, such as the dataset's; it should tell apart sources that use
+            the same paths.
+        keep_aspect: keep whole images for augmentation, shorter side at most 2 · size.
+        on_corrupt: what to do about unreadable images: fail, or leave them out and log them.
+        progress: called with (images done, images in all).
+
+    Returns:
+        The file: path, height, width, pixels (height · width · 3 uint8, row by row).
+
+    Raises:
+        DataError: naming unreadable images.
+    """
+    wanted = list(dict.fromkeys(paths))
+    file = cache_file(cache, key, wanted, size=size, keep_aspect=keep_aspect)
+    if file.exists():
+        fault = cache_fault(file)
+        # Images that were skipped once must not pass where corrupt ones are fatal.
+        if fault is None and on_corrupt == "fail" and (skipped := skipped_images(file)):
+            fault = f"lacks {listed(skipped)}"
+        if fault is None:
+            if progress:
+                progress(len(wanted), len(wanted))
+            return file
+        logger.warning("%s: %s; decoding again", file, fault)
+
+    def counted(done: int) -> None:
+        if progress:
+            progress(done, len(wanted))
+
+    cache.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_name(f".{file.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        skipped = _write(
+            temporary, _decoded(source, wanted, size, keep_aspect), on_corrupt, counted
+        )
+        if skipped and len(skipped) == len(wanted):
+            raise DataError(f"{key}: none of {len(wanted)} images is readable: {listed(skipped)}")
+        temporary.replace(file)
+        _sync_folder(cache)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return file
+
+
+def _decoded(
+    source: ImageSource, paths: Sequence[str], size: int, keep_aspect: bool
+) -> Iterator[tuple[str, NDArray[np.uint8] | DataError]]:
+    """Decode in threads (Pillow releases the lock), in order, few images ahead."""
+
+    def decode(path: str) -> NDArray[np.uint8] | DataError:
+        try:
+            return preprocess(source.open(path), size=size, keep_aspect=keep_aspect)
+        except DataError as error:
+            return error
+
+    with ThreadPoolExecutor(max_workers=min(MOST_THREADS, os.cpu_count() or 1)) as pool:
+        for start in range(0, len(paths), ROWS):
+            chunk = paths[start : start + ROWS]
+            yield from zip(chunk, pool.map(decode, chunk), strict=True)
+
+
+def _write(
+    file: Path,
+    rows: Iterable[tuple[str, NDArray[np.uint8] | DataError]],
+    on_corrupt: Literal["fail", "skip"],
+    counted: Callable[[int], None],
+) -> list[str]:
+    """Write rows in batches, then an empty batch that carries the hash; give what was skipped."""
+    digest = hashlib.sha256()
+    skipped: list[str] = []
+    batch: list[tuple[str, NDArray[np.uint8]]] = []
+    with file.open("wb") as sink:
+        with pa.ipc.new_file(sink, SCHEMA) as writer:
+            for done, (path, pixels) in enumerate(rows, start=1):
+                if isinstance(pixels, DataError):
+                    if on_corrupt == "fail":
+                        raise pixels
+                    logger.warning("skipped: %s", pixels)
+                    skipped.append(path)
+                else:
+                    batch.append((path, pixels))
+                if len(batch) == ROWS:
+                    _write_batch(writer, batch, digest)
+                    batch = []
+                counted(done)
+            if batch:
+                _write_batch(writer, batch, digest)
+            # The hash is known only now, and an Arrow file's own metadata come first.
+            end = {_HASH: digest.hexdigest().encode(), _SKIPPED: json.dumps(skipped).encode()}
+            writer.write_batch(_batch([]), custom_metadata=end)
+        sink.flush()
+        os.fsync(sink.fileno())
+    return skipped
+
+
+def _batch(rows: Sequence[tuple[str, NDArray[np.uint8]]]) -> pa.RecordBatch:
+    columns = [
+        [path for path, _ in rows],
+        [pixels.shape[0] for _, pixels in rows],
+        [pixels.shape[1] for _, pixels in rows],
+        [pixels.tobytes() for _, pixels in rows],
+    ]
+    arrays = [pa.array(c, type=f.type) for c, f in zip(columns, SCHEMA, strict=True)]
+    return pa.record_batch(arrays, schema=SCHEMA)
+
+
+def _write_batch(
+    writer: pa.ipc.RecordBatchFileWriter,
+    rows: Sequence[tuple[str, NDArray[np.uint8]]],
+    digest: "hashlib._Hash",
+) -> None:
+    batch = _batch(rows)
+    _hash_batch(batch, digest)
+    writer.write_batch(batch)
+
+
+def _hash_batch(batch: pa.RecordBatch, digest: "hashlib._Hash") -> None:
+    """Add paths, sizes and pixels of a batch to a hash; no byte is copied."""
+    rows = zip(*(batch.column(name) for name in ("path", "height", "width", "pixels")), strict=True)
+    for path, height, width, pixels in rows:
+        digest.update(f"{path.as_py()}\0{height.as_py()}\0{width.as_py()}\0".encode())
+        digest.update(pixels.as_buffer())
+
+
+def open_cache(file: Path) -> tuple[list[pa.RecordBatch], dict[bytes, bytes]]:
+    """Map an Arrow file of `decode_images`: its batches, and the metadata of the last one.
+
+    Raises:
+        DataError: if it is missing, cut, or not such a file.
+    """
+    try:
+        reader = pa.ipc.open_file(pa.memory_map(str(file)))
+        if reader.schema != SCHEMA:
+            raise DataError(f"{file}: has other columns than {SCHEMA.names}")
+        batches = [
+            reader.get_batch_with_custom_metadata(i) for i in range(reader.num_record_batches)
+        ]
+        for batch in batches:
+            batch.batch.validate(full=True)
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{file}: not a whole file of decoded images ({error})") from error
+    metadata = dict(batches[-1].custom_metadata or {}) if batches else {}
+    if _HASH not in metadata or _SKIPPED not in metadata:
+        raise DataError(f"{file}: has no content hash")
+    return [batch.batch for batch in batches[:-1]], metadata
+
+
+def cache_fault(file: Path) -> str | None:
+    """Say what is wrong with an Arrow file, or None if its pixels have the hash stored in it."""
+    try:
+        batches, metadata = open_cache(file)
+    except DataError as error:
+        return str(error)
+    digest = hashlib.sha256()
+    for batch in batches:
+        _hash_batch(batch, digest)
+    return None if digest.hexdigest().encode() == metadata[_HASH] else "its pixels have changed"
+
+
+def skipped_images(file: Path) -> list[str]:
+    """Name the images that were unreadable when the file was made."""
+    skipped = json.loads(open_cache(file)[1][_SKIPPED])
+    return [str(path) for path in skipped]
+
+
+def content_hash(file: Path) -> str:
+    """Give the SHA-256 over paths and pixels that is stored in the file."""
+    return open_cache(file)[1][_HASH].decode()
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename last through a power cut; some file systems cannot, and need not."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        logger.debug("%s: cannot be synchronised (%s)", folder, error)
+    finally:
+        os.close(handle)

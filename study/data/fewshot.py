@@ -1,0 +1,327 @@
+"""Protocols: which images one model trains on, and which it is scored on, without looking at test.
+
+Test records leave this module through `confirm_task` alone.
+"""
+
+import hashlib
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from study.data.records import Dataset, Record, keyed_order, listed
+from study.data.shots import (
+    Shots,
+    make_shots,
+    read_published_shots,
+    read_shots,
+    record_line,
+    write_shots,
+)
+from study.errors import DataError
+
+__all__ = [
+    "Part",
+    "Shots",
+    "Task",
+    "class_halves",
+    "confirm_task",
+    "draw_shots",
+    "read_published_shots",
+    "read_shots",
+    "search_tasks",
+    "write_shots",
+]
+
+logger = logging.getLogger(__name__)
+
+MOST_VAL_SHOTS = 4
+FEWEST_CLASSES_FOR_FOLDS = 12
+
+ProtocolName = Literal["few_shot", "base_to_new", "transfer", "zero_shot"]
+SelectionName = Literal["holdout", "folds", "class_folds", "base"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Images to train on or to be scored on.
+
+    Attributes:
+        name: of the score: "accuracy", "base", "new", or the name of a transfer target.
+        records: the images; every label is in `classes`.
+        classes: dataset class ids whose names compete.
+    """
+
+    name: str
+    records: tuple[Record, ...]
+    classes: tuple[int, ...]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the images' canonical JSON lines and of the competing classes."""
+        lines = [*map(record_line, self.records), str(list(self.classes))]
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Task:
+    """What one model trains on and what it is scored on."""
+
+    train: Part
+    evaluations: tuple[Part, ...]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over all parts, for the audit of a trial."""
+        parts = (self.train, *self.evaluations)
+        return hashlib.sha256("\n".join(f"{p.name} {p.digest}" for p in parts).encode()).hexdigest()
+
+
+def draw_shots(
+    dataset: Dataset,
+    *,
+    shots: int,
+    val_shots: int | None = None,
+    seed: int,
+    short: Literal["fail", "take_all"] = "fail",
+) -> Shots:
+    """Draw training and validation images of every class.
+
+    The draw depends on the dataset's name, the shots, the seed and the paths alone. Validation
+    images come from the dataset's own validation split where it has one, else from the training
+    images that were not drawn.
+
+    Args:
+        dataset: to draw from; its test split has no part.
+        shots: training images a class.
+        val_shots: validation images a class; None for min(shots, 4) or as many as there are.
+        seed: of the draw.
+        short: what to do about a class with fewer training images than shots: fail, or take all.
+
+    Raises:
+        DataError: naming the classes that have too few images, their counts, what is allowed.
+    """
+    if shots < 1 or (val_shots is not None and val_shots < 0):
+        raise DataError(f"shots={shots}, val_shots={val_shots}; allowed: at least 1 and 0")
+    if not dataset.train:
+        raise DataError(f"{dataset.name} has no training images: it is a test set only")
+    key = f"shots of {dataset.name}, seed {seed}, {shots} a class"
+    pool = _ordered(dataset.train, key)
+    train = {label: paths[:shots] for label, paths in pool.items()}
+    few = [label for label in range(len(dataset.class_names)) if len(train.get(label, ())) < shots]
+    if few and (short == "fail" or any(label not in train for label in few)):
+        counts = [f"{dataset.class_names[i]!r} has {len(train.get(i, ()))}" for i in few]
+        least = min(len(train.get(i, ())) for i in few)
+        raise DataError(
+            f"{dataset.name}: {shots} shots a class are wanted, but {', '.join(counts[:5])}"
+            f"{f' and {len(few) - 5} more have too few' if len(few) > 5 else ''}; "
+            f"allowed: at most {least} shots, or taking all that a class has"
+        )
+    if dataset.val:
+        rest = _ordered(dataset.val, key)
+    else:
+        rest = {label: paths[shots:] for label, paths in pool.items()}
+    wanted = min(shots, MOST_VAL_SHOTS) if val_shots is None else val_shots
+    val = {label: rest.get(label, [])[:wanted] for label in pool}
+    _check_val(dataset, val, wanted, strict=val_shots is not None)
+    return make_shots(
+        dataset.name,
+        shots,
+        seed,
+        (Record(path, label) for label, paths in train.items() for path in paths),
+        (Record(path, label) for label, paths in val.items() for path in paths),
+    )
+
+
+def _ordered(records: Iterable[Record], key: str) -> dict[int, list[str]]:
+    """Give the paths of every class, in the order of the draw."""
+    paths: dict[int, list[str]] = {}
+    for record in records:
+        paths.setdefault(record.label, []).append(record.path)
+    return {label: keyed_order(paths[label], key) for label in sorted(paths)}
+
+
+def _check_val(dataset: Dataset, val: dict[int, list[str]], wanted: int, *, strict: bool) -> None:
+    """Check that every class has its validation images."""
+    few = [label for label, paths in val.items() if len(paths) < (wanted if strict else 1)]
+    counts = listed(f"{dataset.class_names[i]} ({len(val[i])})" for i in few)
+    if few and wanted:
+        raise DataError(
+            f"{dataset.name}: {wanted} validation images a class are wanted, but too few are left "
+            f"in {counts}; allowed: fewer shots, fewer val_shots (0 for none), or more images"
+        )
+    if not strict and any(len(paths) < wanted for paths in val.values()):
+        logger.warning("%s: fewer than %d validation images in some classes", dataset.name, wanted)
+
+
+def class_halves(labels: Iterable[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Divide classes in base and new: the sorted labels, base = the first ceil(n / 2)."""
+    ordered = tuple(sorted(set(labels)))
+    middle = (len(ordered) + 1) // 2
+    return ordered[:middle], ordered[middle:]
+
+
+def _of(records: Iterable[Record], classes: Iterable[int]) -> tuple[Record, ...]:
+    kept = frozenset(classes)
+    return tuple(record for record in records if record.label in kept)
+
+
+def search_tasks(
+    dataset: Dataset,
+    shots: Shots,
+    *,
+    protocol: ProtocolName,
+    selection: SelectionName,
+    folds: int,
+) -> tuple[Task, ...]:
+    """Give the tasks that a configuration is selected on; no test image is among them.
+
+    Args:
+        dataset: the (source) dataset.
+        shots: drawn from it.
+        protocol: "transfer" selects as "few_shot" does, on the source alone.
+        selection: "holdout" scores on the validation shots; "folds" rotates folds of all shots,
+            stratified by class; "class_folds" rotates folds of the base classes, the left-out ones
+            as pseudo-new; "base" scores on the validation shots of the base classes.
+        folds: number of folds; one task each.
+
+    Raises:
+        DataError: if the shots belong to another dataset or cannot serve the selection.
+    """
+    allowed: dict[str, tuple[str, ...]] = {
+        "few_shot": ("holdout", "folds"),
+        "transfer": ("holdout", "folds"),
+        "base_to_new": ("class_folds", "base"),
+    }
+    if selection not in allowed.get(protocol, ()):
+        raise DataError(
+            f"protocol {protocol!r} cannot select by {selection!r}; "
+            f"allowed: {', '.join(allowed.get(protocol, ())) or 'no selection'}"
+        )
+    _check_shots(dataset, shots)
+    if selection == "folds":
+        return _image_folds(dataset, shots, folds)
+    if selection == "class_folds":
+        return _class_folds(dataset, shots, folds)
+    if protocol == "base_to_new":
+        name, classes = "base", class_halves(r.label for r in dataset.train)[0]
+    else:
+        name, classes = "accuracy", tuple(range(len(dataset.class_names)))
+    val = _of(shots.val, classes)
+    if not val:
+        raise DataError(
+            f"{dataset.name}: the shots have no validation images, so {selection!r} cannot score; "
+            "draw some, or select by folds"
+        )
+    train = Part("train", _of(shots.train, classes), classes)
+    return (Task(train, (Part(name, val, classes),)),)
+
+
+def _image_folds(dataset: Dataset, shots: Shots, folds: int) -> tuple[Task, ...]:
+    """Rotate `folds` folds of all shots; every class is in the training part of each."""
+    classes = tuple(range(len(dataset.class_names)))
+    ordered = _ordered((*shots.train, *shots.val), f"folds of {shots.digest}")
+    least = min((len(paths) for paths in ordered.values()), default=0)
+    if folds < 2 or least < 2:
+        raise DataError(
+            f"{dataset.name}: {folds} folds over {least} images of the smallest class; "
+            "allowed: at least 2 folds and 2 images a class"
+        )
+    fold_of = {
+        Record(path, label): (position + turn) % folds
+        for turn, (label, paths) in enumerate(ordered.items())
+        for position, path in enumerate(paths)
+    }
+    return tuple(
+        Task(
+            Part("train", tuple(r for r, own in fold_of.items() if own != fold), classes),
+            (Part("accuracy", tuple(r for r, own in fold_of.items() if own == fold), classes),),
+        )
+        for fold in range(folds)
+    )
+
+
+def _class_folds(dataset: Dataset, shots: Shots, folds: int) -> tuple[Task, ...]:
+    """Rotate folds of the base classes; the left-out ones serve as pseudo-new.
+
+    All base class names compete in both scores: classified among their own names alone, left-out
+    classes are too easy to tell harmful configurations from harmless ones.
+    """
+    base = class_halves(record.label for record in dataset.train)[0]
+    if len(base) < FEWEST_CLASSES_FOR_FOLDS or not 2 <= folds <= len(base):
+        raise DataError(
+            f"{dataset.name}: {folds} class folds over {len(base)} base classes; allowed: at least "
+            f"{FEWEST_CLASSES_FOR_FOLDS} base classes and between 2 folds and one a class"
+        )
+    tasks = []
+    for fold in range(folds):
+        # Every third class rather than a block of them: neighbours in the alphabet are alike.
+        left = base[fold::folds]
+        kept = tuple(label for label in base if label not in left)
+        seen = _of(shots.val, kept)
+        if not seen:
+            raise DataError(f"{dataset.name}: class folds need validation shots; got none")
+        unseen = _of((*shots.train, *shots.val), left)
+        tasks.append(
+            Task(
+                Part("train", _of(shots.train, kept), kept),
+                (Part("base", seen, base), Part("new", unseen, base)),
+            )
+        )
+    return tuple(tasks)
+
+
+def confirm_task(
+    dataset: Dataset,
+    shots: Shots | None,
+    *,
+    protocol: ProtocolName,
+    targets: Sequence[Dataset] = (),
+) -> Task:
+    """Give the final task: all training shots, scored on test images.
+
+    Nothing else hands out test records.
+
+    Args:
+        dataset: the (source) dataset.
+        shots: drawn from it; None for a model that is not trained.
+        protocol: "base_to_new" scores base and new classes apart; the others score all classes.
+        targets: further datasets to be scored on ("transfer"); a part is named by its dataset, its
+            classes and records are that dataset's.
+
+    Raises:
+        DataError: if the shots belong to another dataset or hold images of the test split.
+    """
+    every = tuple(range(len(dataset.class_names)))
+    base, new = class_halves(r.label for r in dataset.train) if dataset.train else (every, ())
+    if protocol == "base_to_new":
+        if not new:
+            raise DataError(f"{dataset.name}: base_to_new needs a training split of 2 classes")
+        classes, parts = base, [("base", base), ("new", new)]
+    else:
+        classes, parts = every, [("accuracy", every)]
+    evaluations = [Part(name, _of(dataset.test, ids), ids) for name, ids in parts]
+    for target in targets:
+        ids = tuple(range(len(target.class_names)))
+        evaluations.append(Part(target.name, target.test, ids))
+    empty = [part.name for part in evaluations if not part.records]
+    if empty:
+        raise DataError(f"{dataset.name}: no test images for {listed(empty)}")
+    if shots is not None:
+        _check_shots(dataset, shots)
+    trained = shots.train if shots and protocol != "zero_shot" else ()
+    return Task(Part("train", _of(trained, classes), classes), tuple(evaluations))
+
+
+def _check_shots(dataset: Dataset, shots: Shots) -> None:
+    """Check that shots are the dataset's own, and none of them a test image."""
+    if shots.dataset != dataset.name:
+        raise DataError(f"these shots are of {shots.dataset!r}, the dataset is {dataset.name!r}")
+    own = {record.path: record.label for record in (*dataset.train, *dataset.val)}
+    drawn = (*shots.train, *shots.val)
+    strange = [record.path for record in drawn if own.get(record.path) != record.label]
+    if strange:
+        raise DataError(
+            f"shots of {dataset.name} (seed {shots.seed}): not among its training and validation "
+            f"images, or with another label: {listed(strange)}"
+        )

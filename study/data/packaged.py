@@ -1,0 +1,58 @@
+"""Datasets that come with the packages: nothing to download."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from study.data.prompts import templates_of
+from study.data.records import Dataset, Record, fixed_split
+from study.data.sources import ArraySource
+
+_DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+
+
+def load_digits() -> Dataset:
+    """Load scikit-learn's 1,797 handwritten digits (8×8), one half to train on, one to test on."""
+    # scikit-learn takes a second to import.
+    from sklearn.datasets import load_digits as read_digits
+
+    bunch = read_digits()
+    # The source counts strokes in 4×4 cells, 0..16.
+    pixels = np.round(bunch.images * (255 / 16)).astype(np.uint8)
+    names = tuple(f"digit {word}" for word in _DIGITS)
+    paths = [f"digits/{index:04d}" for index in range(len(pixels))]
+    records = [Record(path, int(label)) for path, label in zip(paths, bunch.target, strict=True)]
+    train, val, test = fixed_split(records, names, key="digits", val=False)
+    return Dataset(
+        name="digits",
+        class_names=names,
+        templates=templates_of("digits"),
+        train=train,
+        val=val,
+        test=test,
+        source=ArraySource("digits", dict(zip(paths, pixels, strict=True))),
+    )
+
+
+def load_glyphs() -> Dataset:
+    """Load the 36 digits and letters (8×8): handwritten digits, letters in unseen fonts."""
+    # Drawing the letters imports matplotlib and scikit-learn.
+    from study.data.glyphs import GLYPH_CLASS_NAMES, glyph_images
+
+    images: dict[str, NDArray[np.uint8]] = {}
+    splits: dict[str, tuple[Record, ...]] = {}
+    for split in ("train", "test"):
+        pixels, labels = glyph_images(split)
+        paths = [f"glyphs/{split}/{index:04d}" for index in range(len(pixels))]
+        images.update(zip(paths, pixels, strict=True))
+        splits[split] = tuple(
+            Record(path, int(label)) for path, label in zip(paths, labels, strict=True)
+        )
+    return Dataset(
+        name="glyphs",
+        class_names=GLYPH_CLASS_NAMES,
+        templates=templates_of("glyphs"),
+        train=splits["train"],
+        val=(),
+        test=splits["test"],
+        source=ArraySource("glyphs", images),
+    )

@@ -1,0 +1,92 @@
+"""Where pixels come from: files under a folder, or arrays in memory."""
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from study.data.records import relative_path
+from study.errors import DataError
+
+IMAGE_SUFFIXES = frozenset(
+    {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+)
+
+
+def read_image(file: Path | io.BytesIO, *, path: str) -> Image.Image:
+    """Decode one image completely, as RGB.
+
+    Raises:
+        DataError: naming the path, if it cannot be read or is not a whole image.
+    """
+    try:
+        with Image.open(file) as image:
+            return image.convert("RGB")
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such image") from error
+    # Decoders raise a wide range of errors on broken bytes, among them SyntaxError and ValueError.
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        raise DataError(f"{path}: not a readable image ({error})") from error
+
+
+@dataclass(frozen=True)
+class FolderSource:
+    """Images in files below one folder.
+
+    Attributes:
+        root: the dataset's folder.
+        anchors: folders below the root that may themselves be symbolic links to elsewhere, as the
+            field's layout proposes for large sets; every image must lie in the root or in what
+            an anchor points to.
+    """
+
+    root: Path
+    anchors: tuple[str, ...] = ()
+    _allowed: tuple[Path, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        allowed = [self.root.resolve()]
+        allowed += [(self.root / anchor).resolve() for anchor in self.anchors]
+        object.__setattr__(self, "_allowed", tuple(allowed))
+
+    def locate(self, path: str) -> Path:
+        """Give the file of a record.
+
+        Raises:
+            DataError: if the path leaves the dataset's folder, by ".." or by a symbolic link.
+        """
+        file = (self.root / relative_path(path, where=str(self.root))).resolve()
+        if not any(file.is_relative_to(allowed) for allowed in self._allowed):
+            raise DataError(
+                f"{path}: a symbolic link leads out of the dataset's folder {self.root} to {file}; "
+                "copy the images there, or make the dataset's folder itself the link"
+            )
+        return file
+
+    def open(self, path: str) -> Image.Image:
+        """Open one image as RGB."""
+        return read_image(self.locate(path), path=f"{self.root}/{path}")
+
+
+@dataclass(frozen=True)
+class ArraySource:
+    """Grey images held in memory, by virtual id.
+
+    Attributes:
+        name: of the dataset, for messages.
+        images: id → (height, width) uint8.
+    """
+
+    name: str
+    images: Mapping[str, NDArray[np.uint8]] = field(repr=False)
+
+    def open(self, path: str) -> Image.Image:
+        """Open one image as RGB."""
+        pixels = self.images.get(path)
+        if pixels is None:
+            raise DataError(f"{path}: dataset {self.name} has no such image")
+        return Image.fromarray(pixels).convert("RGB")
