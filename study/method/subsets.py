@@ -7,8 +7,9 @@
   sites outside the blocks are ``ln_pre`` and ``ln_post`` (vision) and ``ln_final`` (text);
 * groups are ``attn.bias``, ``mlp.bias``, ``bias`` (all biases outside LayerNorms) and ``ln``;
 * a LayerNorm site or group may end in ``.weight`` or ``.bias``, otherwise it means both;
-* layers are a slice such as ``[0:4]``, ``[-2:]`` or one index ``[3]``, and leave the sites
-  outside the blocks out: ``vision.ln[0:12]`` has neither ``ln_pre`` nor ``ln_post``.
+* layers are a slice such as ``[0:4]``, ``[-2:]`` or one index ``[3]``, cut to the model's depth as
+  Python's slices are, and leave the sites outside the blocks out: ``vision.ln[0:12]`` has neither
+  ``ln_pre`` nor ``ln_post``.
 
 Terms join by ``+`` and are taken away by ``-``, from left to right. A preset name stands for its
 expression: see `PRESETS`.
@@ -76,7 +77,7 @@ class Depths:
     vision: int
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Term:
     """``encoder.site[start:stop]``; ``layers`` is None where no slice was given."""
 
@@ -131,10 +132,30 @@ class Subset:
         return text.removeprefix(" + ") if text.startswith(" + ") else f"none{text}"
 
     def __add__(self, other: Subset) -> Subset:
-        return Subset(_normalise([*self.terms, *other.terms]))
+        """Give the union.
+
+        Raises:
+            SubsetError: both sides take away, and the language has no brackets to say that.
+        """
+        if not other._takes_away:
+            return Subset(_normalise([*self.terms, *other.terms]))
+        if not self._takes_away:
+            return Subset(_normalise([*other.terms, *self.terms]))
+        raise SubsetError(f"'{self}' and '{other}' both take away; their union cannot be written")
 
     def __sub__(self, other: Subset) -> Subset:
-        return Subset(_normalise([*self.terms, *((-sign, term) for sign, term in other.terms)]))
+        """Give the difference.
+
+        Raises:
+            SubsetError: ``other`` takes away, and the language has no brackets to say that.
+        """
+        if other._takes_away:
+            raise SubsetError(f"'{other}' takes away; '{self}' without it cannot be written")
+        return Subset(_normalise([*self.terms, *((-1, term) for _, term in other.terms)]))
+
+    @property
+    def _takes_away(self) -> bool:
+        return any(sign < 0 for sign, _ in self.terms)
 
     def resolve(self, depths: Depths) -> frozenset[Leaf]:
         """Give the exact set of parameter tensors in a model of these depths.
@@ -143,14 +164,16 @@ class Subset:
             SubsetError: a term selects no layer, or takes away what was not there.
         """
         leaves: frozenset[Leaf] = frozenset()
-        for sign, term in self.terms:
-            named = term.resolve(depths)
+        for sign, run in groupby(self.terms, key=lambda signed: signed[0]):
+            named = {term: term.resolve(depths) for _, term in run}
             if sign > 0:
-                leaves |= named
-            elif leaves & named:
-                leaves -= named
-            else:
-                raise SubsetError(f"'- {term}' in '{self}' takes away nothing")
+                leaves = leaves.union(*named.values())
+                continue
+            # Against the leaves before the run: a run was sorted, so what stands first in it
+            # may hold all of what the user wrote before it.
+            if useless := [term for term, taken in named.items() if not leaves & taken]:
+                raise SubsetError(f"'- {useless[0]}' in '{self}' takes away nothing")
+            leaves = leaves.difference(*named.values())
         return leaves
 
     def key(self, depths: Depths) -> str:
@@ -178,6 +201,8 @@ def parse(text: str) -> Subset:
                 named = parse(expression).terms if expression else ()
                 terms += [(sign * inner, term) for inner, term in named]
                 position = preset.end()
+                if text[position:].lstrip().startswith("["):
+                    raise SubsetError(f"subset '{text}': the preset '{preset[1]}' takes no layers")
             elif match := _TERM.match(text, position):
                 terms.append((sign, _read_term(match["name"], match["layers"], text)))
                 position = match.end()
@@ -203,7 +228,7 @@ def kinds(leaves: Iterable[Leaf]) -> frozenset[Kind]:
 
 
 # A preset may hold a hyphen, so it is looked for before a hyphen means "take away".
-_PRESET = re.compile(f"({'|'.join(sorted(PRESETS, key=len, reverse=True))})(?![\\w.\\[])")
+_PRESET = re.compile(f"({'|'.join(sorted(PRESETS, key=len, reverse=True))})(?![\\w.])")
 _TERM = re.compile(r"(?P<name>[A-Za-z_][\w.]*)(?P<layers>\s*\[[^\]]*\])?")
 _LAYERS = re.compile(r"\s*\[\s*(?:(-?\d{1,6})?\s*(:)\s*(-?\d{1,6})?|(-?\d{1,6}))\s*\]")
 
@@ -211,8 +236,6 @@ _LAYERS = re.compile(r"\s*\[\s*(?:(-?\d{1,6})?\s*(:)\s*(-?\d{1,6})?|(-?\d{1,6}))
 def _read_term(name: str, layers: str | None, text: str) -> Term:
     encoder, _, site = name.partition(".")
     if encoder not in OUTER_NORMS:
-        if layers and name in PRESETS:
-            raise SubsetError(f"subset '{text}': the preset '{name}' takes no layers")
         known = [*PRESETS, "text", "vision"]
         raise SubsetError(
             f"subset '{text}': unknown name '{name}'{_nearest(name, known)}; "
@@ -226,7 +249,7 @@ def _read_term(name: str, layers: str | None, text: str) -> Term:
     allowed = site_names(encoder)  # type: ignore[arg-type]
     if site not in allowed:
         raise SubsetError(
-            f"subset '{text}': the {encoder} encoder has no site '{site}'"
+            f"subset '{text}': '{name}' names no site of the {encoder} encoder"
             f"{_nearest(site, allowed)}; its sites are {_list(allowed)}"
         )
     bounds = _read_layers(layers, text) if layers else None
@@ -246,7 +269,8 @@ def _read_layers(layers: str, text: str) -> tuple[int, int | None]:
         index = int(single)
         return index, (index + 1 or None)
     start, stop = int(first or 0), (None if last is None else int(last))
-    if stop is not None and (start >= 0) == (stop >= 0) and start >= stop:
+    # Whatever the depth. A slice with ends of both signs, as [2:-2], is judged when it resolves.
+    if stop == 0 or (stop is not None and (start >= 0) == (stop >= 0) and start >= stop):
         raise SubsetError(f"subset '{text}': layers '{layers.strip()}' are empty")
     return start, stop
 
@@ -273,8 +297,7 @@ def _expand(encoder: Encoder, site: str) -> tuple[list[str], list[str]]:
 
 
 def _normalise(terms: list[tuple[int, Term]]) -> tuple[tuple[int, Term], ...]:
-    """Sort and deduplicate each run of joins and each run of takings-away; order within a run
-    cannot change the set."""
+    """Sort and deduplicate each run of equal signs: order within a run cannot change the set."""
     ordered: list[tuple[int, Term]] = []
     for sign, run in groupby(terms, key=lambda signed: signed[0]):
         unique = {term for _, term in run}
@@ -289,7 +312,7 @@ def _reading_order(term: Term) -> tuple[str, int, tuple[int, int, int]]:
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1)
+    close = difflib.get_close_matches(name.lower(), list(known), n=1)
     return f" (did you mean '{close[0]}'?)" if close else ""
 
 
