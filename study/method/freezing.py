@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+import difflib
+import math
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 
-from torch import nn
+from torch import Tensor, nn
 from transformers import CLIPModel
 
 from study.errors import SubsetError
@@ -34,6 +36,11 @@ class TunedParameter:
     name: str
     kind: Kind
     parameter: nn.Parameter
+    initial: Tensor = field(init=False, repr=False, compare=False)
+    """θ₀, a copy of what the parameter was when this was made."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "initial", self.parameter.detach().clone())
 
 
 def model_depths(model: CLIPModel) -> Depths:
@@ -48,25 +55,51 @@ def parameter_name(leaf: Leaf) -> str:
     return f"{leaf.encoder}_model.{block}{MODULE_NAMES[leaf.site]}.{leaf.tensor}"
 
 
+def name_leaves(leaves: Iterable[Leaf], present: Collection[str]) -> dict[str, Leaf]:
+    """Name leaves as a model does that has the parameters ``present``, matching whole names.
+
+    Raises:
+        SubsetError: the model lacks a leaf (an architecture that is not OpenAI's CLIP).
+    """
+    named = {parameter_name(leaf): leaf for leaf in leaves}
+    if missing := sorted(named.keys() - set(present)):
+        nearest = difflib.get_close_matches(missing[0], present, n=3, cutoff=0)
+        raise SubsetError(
+            f"the subset names {named[missing[0]]}, but the model has no parameter {missing[0]}; "
+            f"the nearest it has are {', '.join(nearest)}"
+        )
+    return named
+
+
+def tuned_names(model: CLIPModel, subset: Subset) -> dict[str, Leaf]:
+    """Give the names in `CLIPModel.named_parameters` of what a subset tunes.
+
+    Raises:
+        SubsetError: as of `Subset.resolve` and `name_leaves`.
+    """
+    present = [name for name, _ in model.named_parameters()]
+    return name_leaves(subset.resolve(model_depths(model)), present)
+
+
 def unfreeze(model: CLIPModel, subset: Subset) -> list[TunedParameter]:
     """Freeze the whole model but the subset; give what is tuned, sorted by name.
 
     Raises:
-        SubsetError: a name is not in the model (an architecture that is not OpenAI's CLIP).
+        SubsetError: as of `tuned_names`; no flag was changed.
     """
+    leaves = tuned_names(model, subset)
     parameters = dict(model.named_parameters())
-    leaves = {parameter_name(leaf): leaf for leaf in subset.resolve(model_depths(model))}
-    if missing := sorted(leaves.keys() - parameters.keys()):
-        raise SubsetError(
-            f"'{subset}' names {missing[0]}, which this {type(model).__name__} does not have"
-        )
     for name, parameter in parameters.items():
         parameter.requires_grad_(name in leaves)
     return [TunedParameter(name, leaves[name].kind, parameters[name]) for name in sorted(leaves)]
 
 
 def count_parameters(model: CLIPModel, subset: Subset) -> int:
-    """Count the numbers that a subset tunes, leaving the model's flags alone."""
+    """Count the numbers that a subset tunes, leaving the model's flags alone.
+
+    Raises:
+        SubsetError: as of `tuned_names`.
+    """
     return count_in_shapes(
         {name: tuple(p.shape) for name, p in model.named_parameters()},
         subset.resolve(model_depths(model)),
@@ -74,5 +107,9 @@ def count_parameters(model: CLIPModel, subset: Subset) -> int:
 
 
 def count_in_shapes(shapes: Mapping[str, tuple[int, ...]], leaves: Iterable[Leaf]) -> int:
-    """Count the numbers of some leaves, given the one-dimensional shapes of all parameters."""
-    return sum(shapes[parameter_name(leaf)][0] for leaf in leaves)
+    """Count the numbers of some leaves, given the shapes of all parameters by name.
+
+    Raises:
+        SubsetError: as of `name_leaves`.
+    """
+    return sum(math.prod(shapes[name]) for name in name_leaves(leaves, shapes))

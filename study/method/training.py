@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
@@ -16,10 +16,12 @@ from study.method.freezing import TunedParameter
 from study.method.model import FewShotClassifier
 
 Optimizer = Literal["sgd", "adamw"]
+Regularizer = Literal["cosine", "l2_init", "none"]
+REGULARIZERS: tuple[Regularizer, ...] = get_args(Regularizer)
 
 
 class NonFiniteLossError(StudyError):
-    """The loss of a step is infinite or not a number: the configuration diverged."""
+    """A loss or a tuned parameter is infinite or not a number: the configuration diverged."""
 
 
 @dataclass(frozen=True)
@@ -31,27 +33,40 @@ class Schedule:
     """
 
     epochs: int
+    """T, the warm-up included."""
     warmup_lr: float = 1e-5
+    """Of epoch 0, unless the base rate is smaller still."""
 
     def learning_rate(self, base_lr: float, epoch: int) -> float:
         """Give the rate of an epoch, counted from 0."""
         if epoch == 0:
-            return self.warmup_lr
+            return min(self.warmup_lr, base_lr)
         return base_lr / 2 * (1 + math.cos(math.pi * (epoch - 1) / self.epochs))
 
 
 class Losses(NamedTuple):
-    """The terms of the objective, (): 0-dimensional tensors, or floats when averaged."""
+    """The objective and its terms, each () float32."""
 
     loss: Tensor
     cross_entropy: Tensor
     distillation: Tensor
+    """The regulariser before it is multiplied by λ."""
 
 
 def objective(
-    logits: Tensor, labels: Tensor, text: Tensor, zero_shot_text: Tensor, distill_weight: float
+    logits: Tensor,
+    labels: Tensor,
+    text: Tensor,
+    zero_shot_text: Tensor,
+    distill_weight: float,
+    *,
+    regularizer: Regularizer = "cosine",
+    tuned: Sequence[TunedParameter] = (),
 ) -> Losses:
     """Cross-entropy + λ·(1 − mean over classes of cos(text, zero-shot text)).
+
+    That is the paper's objective. Its ablation puts another regulariser in the distillation's
+    place: the L2 distance to where the parameters began, or none.
 
     Args:
         logits: (batch, classes).
@@ -59,10 +74,32 @@ def objective(
         text: (classes, dim) unit-length features of the tuned text encoder.
         zero_shot_text: the same of the untouched one; no gradient reaches it.
         distill_weight: λ.
+        regularizer: ``cosine`` is the distillation; ``l2_init`` is `distance_to_initial`; ``none``
+            is 0 whatever λ.
+        tuned: the tuned parameters, read by ``l2_init`` alone.
     """
     cross_entropy = F.cross_entropy(logits, labels)
-    distillation = 1 - F.cosine_similarity(text, zero_shot_text, dim=-1).mean()
+    match regularizer:
+        case "cosine":
+            distillation = 1 - F.cosine_similarity(text, zero_shot_text, dim=-1).mean()
+        case "l2_init":
+            distillation = distance_to_initial(tuned)
+        case "none":
+            distillation = torch.zeros_like(cross_entropy)
+        case _:
+            raise ValueError(f"regularizer is {regularizer!r}; allowed are {REGULARIZERS}")
     return Losses(cross_entropy + distill_weight * distillation, cross_entropy, distillation)
+
+
+def distance_to_initial(tuned: Sequence[TunedParameter]) -> Tensor:
+    """Give Σ‖θ − θ₀‖² over all tuned parameters, () float32.
+
+    A sum over every number, neither halved nor averaged: its gradient at a parameter is 2(θ − θ₀),
+    however many others are tuned. λ of it acts as a weight decay of 2λ, towards θ₀ and not to 0.
+    """
+    if not tuned:
+        raise ValueError("the distance to the initial values needs tuned parameters, got none")
+    return torch.stack([(t.parameter - t.initial).square().sum() for t in tuned]).sum()
 
 
 def make_optimizer(
@@ -77,7 +114,17 @@ def make_optimizer(
     """Give the optimizer over all tuned parameters: one group a kind, with its learning rate.
 
     Weight decay acts on every tuned parameter, biases and LayerNorms included, as in the reference.
+
+    Args:
+        tuned: what is trained, at least one.
+        bias_lr: learning rate of the kind ``bias``; None where the subset has none of it.
+        ln_lr: the same of the kind ``ln``.
+        optimizer: ``sgd`` is the reference's.
+        momentum: of ``sgd``.
+        weight_decay: added to the gradient by ``sgd``, decoupled from it by ``adamw``.
     """
+    if not tuned:
+        raise ValueError("an optimizer needs tuned parameters, got none")
     rates = {"bias": bias_lr, "ln": ln_lr}
     groups = []
     for kind, rate in rates.items():
@@ -100,6 +147,8 @@ def training_step(
     input_ids: Tensor,
     zero_shot_text: Tensor,
     distill_weight: float,
+    *,
+    regularizer: Regularizer = "cosine",
 ) -> Losses:
     """Take one step on one batch; give the losses before its update.
 
@@ -111,13 +160,18 @@ def training_step(
         input_ids: (classes, length) int64, one prompt a class.
         zero_shot_text: (classes, dim) float32.
         distill_weight: λ.
+        regularizer: see `objective`.
 
     Raises:
         NonFiniteLossError: the loss is infinite or not a number; nothing was updated.
     """
     text = classifier.encode_text(input_ids)
     image = classifier.encode_image(pixel_values)
-    losses = objective(classifier.logits(image, text), labels, text, zero_shot_text, distill_weight)
+    logits = classifier.logits(image, text)
+    losses = objective(
+        logits, labels, text, zero_shot_text, distill_weight,
+        regularizer=regularizer, tuned=classifier.tuned,
+    )  # fmt: skip
     if not math.isfinite(losses.loss.item()):
         raise NonFiniteLossError(f"the loss is {losses.loss.item()}")
     optimizer.zero_grad(set_to_none=True)
@@ -136,8 +190,21 @@ def train_epoch(
     input_ids: Tensor,
     zero_shot_text: Tensor,
     distill_weight: float,
+    regularizer: Regularizer = "cosine",
 ) -> Losses:
-    """Train one epoch, counted from 0; give the mean losses over its steps.
+    """Train one epoch; give the mean losses over its steps.
+
+    Args:
+        classifier: the model; its tuned parameters change in place.
+        optimizer: from `make_optimizer`; the schedule sets its learning rates.
+        batches: at least one of normalised images (batch, 3, size, size) float32 and labels
+            (batch,) int64, on the model's device.
+        schedule: learning rate per epoch.
+        epoch: counted from 0.
+        input_ids: as of `training_step`, like all that follow.
+        zero_shot_text: features of the untouched text encoder.
+        distill_weight: λ.
+        regularizer: see `objective`.
 
     Raises:
         NonFiniteLossError: naming epoch and step.
@@ -149,9 +216,14 @@ def train_epoch(
         try:
             losses = training_step(
                 classifier, optimizer, pixel_values, labels, input_ids, zero_shot_text,
-                distill_weight,
+                distill_weight, regularizer=regularizer,
             )  # fmt: skip
         except NonFiniteLossError as error:
             raise NonFiniteLossError(f"{error} in epoch {epoch}, step {step}") from None
         steps.append(losses)
+    if not steps:
+        raise ValueError(f"epoch {epoch} has no batches")
+    # No later loss would tell of what the last step did.
+    if not torch.stack([t.parameter.isfinite().all() for t in classifier.tuned]).all():
+        raise NonFiniteLossError(f"a tuned parameter is not finite after epoch {epoch}")
     return Losses(*(torch.stack(terms).mean() for terms in zip(*steps, strict=True)))
