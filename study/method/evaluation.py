@@ -9,6 +9,9 @@ from torch import Tensor
 
 from study.method.model import FewShotClassifier
 
+# Thousands of classes times dozens of templates do not fit a GPU at once.
+PROMPTS_AT_ONCE = 1024
+
 
 @torch.no_grad()
 def predict(
@@ -37,7 +40,8 @@ def encode_prompts(classifier: FewShotClassifier, input_ids: Tensor, templates: 
 
     The rows of one class stand together. Features are averaged at unit length and normalised again.
     """
-    features = classifier.encode_text(input_ids)
+    rows = input_ids.split(PROMPTS_AT_ONCE)
+    features = torch.cat([classifier.encode_text(ids) for ids in rows])
     if templates == 1:
         return features
     mean = features.unflatten(0, (-1, templates)).mean(dim=1)
@@ -45,7 +49,7 @@ def encode_prompts(classifier: FewShotClassifier, input_ids: Tensor, templates: 
 
 
 def accuracy(predictions: Tensor, labels: Tensor) -> float:
-    """Give the fraction of right predictions, both (images,) int64."""
+    """Give the fraction of right predictions, both (images,) int64; NaN without images."""
     return (predictions == labels).double().mean().item()
 
 
@@ -63,4 +67,4 @@ def confusion(predictions: Tensor, labels: Tensor, classes: int) -> Tensor:
 
 def per_class_accuracy(confusion_matrix: Tensor) -> list[float]:
     """Give each class's fraction of right predictions; NaN for a class without images."""
-    return (confusion_matrix.diag() / confusion_matrix.sum(dim=1)).tolist()
+    return (confusion_matrix.diag().double() / confusion_matrix.sum(dim=1)).tolist()

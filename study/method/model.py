@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from transformers import AutoTokenizer, CLIPImageProcessor, CLIPModel
 
 from study.errors import BackboneError, DataError
-from study.method.freezing import TunedParameter, unfreeze
+from study.method.freezing import TunedParameter, tuned_names, unfreeze
 from study.method.subsets import Subset
 
 Precision = Literal["float32", "bfloat16", "float16"]
@@ -44,8 +44,10 @@ class Backbone:
 
         Raises:
             DataError: a prompt is longer than the context of the text encoder.
+            BackboneError: the tokenizer gives ids that the text encoder does not know.
         """
         context = self.clip.config.text_config.max_position_embeddings
+        vocabulary = self.clip.config.text_config.vocab_size
         eos_token_id = self.clip.config.text_config.eos_token_id
         encoded = self.tokenizer(list(prompts), padding=True, truncation=False)["input_ids"]
         ids = cut_after_end(torch.tensor(encoded, dtype=torch.int64), eos_token_id)
@@ -55,14 +57,24 @@ class Backbone:
                 f"prompt '{prompts[longest][:80]}…' has {ids.shape[1]} tokens; "
                 f"{self.name} reads at most {context}"
             )
+        if int(ids.max()) >= vocabulary:
+            raise BackboneError(
+                f"the tokenizer of '{self.name}' gives id {int(ids.max())}, its text encoder knows "
+                f"0 to {vocabulary - 1}; the tokenizer and the model do not belong together"
+            )
         return ids
 
 
 def load_backbone(name: str | Path, *, revision: str | None = None) -> Backbone:
     """Load a Hugging Face `CLIPModel` by hub name or local folder, in float32.
 
+    Args:
+        name: hub name, or folder.
+        revision: branch, tag or commit on the hub; a folder has none.
+
     Raises:
         BackboneError: the checkpoint cannot be found or read, lacks tensors, or is no CLIP.
+            Pickled weights are not read.
     """
     options: dict[str, Any] = {"revision": revision} if revision else {}
     if Path(name).is_dir():
@@ -137,18 +149,27 @@ class FewShotClassifier(nn.Module):
 
     It shares every frozen tensor with the backbone and owns a copy of the tuned ones, so many
     classifiers stand beside each other for the memory of one, and the backbone stays as it was.
+    Since moving a shared tensor moves it for all, move the backbone to its device, then build.
+
+    Args:
+        backbone: the checkpoint; frozen, but for the copies.
+        subset: what is tuned.
+        precision: what the encoders compute in. Parameters, features and losses stay float32. There
+            is no loss scaling, so small gradients may vanish in float16; bfloat16 has its range.
+
+    Raises:
+        SubsetError: the subset names what the backbone does not have.
     """
 
     def __init__(
         self, backbone: Backbone, subset: Subset, *, precision: Precision = "float32"
     ) -> None:
         super().__init__()
-        unfreeze(backbone.clip, subset)
-        shared = {id(p): p for p in backbone.clip.parameters() if not p.requires_grad}
+        owned = tuned_names(backbone.clip, subset)
+        shared = {id(p): p for name, p in backbone.clip.named_parameters() if name not in owned}
         self.clip: CLIPModel = copy.deepcopy(backbone.clip, shared)
         self.tuned: list[TunedParameter] = unfreeze(self.clip, subset)
         self.precision = precision
-        backbone.clip.requires_grad_(False)
 
     @property
     def device(self) -> torch.device:
@@ -159,17 +180,20 @@ class FewShotClassifier(nn.Module):
         """Give unit-length text features: (classes, length) int64 to (classes, dim) float32."""
         with self._autocast():
             features = self.clip.get_text_features(input_ids=input_ids).pooler_output
-        return F.normalize(features.float(), dim=-1)
+        return self._unit(features)
 
     def encode_image(self, pixel_values: Tensor) -> Tensor:
         """Give unit-length image features: (batch, 3, size, size) to (batch, dim) float32."""
         with self._autocast():
             features = self.clip.get_image_features(pixel_values=pixel_values).pooler_output
-        return F.normalize(features.float(), dim=-1)
+        return self._unit(features)
 
     def logits(self, image_features: Tensor, text_features: Tensor) -> Tensor:
         """Give scaled cosines: (batch, dim) and (classes, dim) to (batch, classes) float32."""
         return self.clip.logit_scale.exp() * image_features @ text_features.T
+
+    def _unit(self, features: Tensor) -> Tensor:
+        return F.normalize(features.to(self.clip.logit_scale.dtype), dim=-1)
 
     def _autocast(self) -> AbstractContextManager[Any]:
         """Run an encoder in reduced precision; parameters, features and losses stay float32."""
