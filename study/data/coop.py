@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from study.data.obtaining import how_to_get
 from study.data.prompts import templates_of
 from study.data.records import Dataset, Record, check_splits, class_table, listed, relative_path
 from study.data.sources import FolderSource
@@ -184,7 +185,7 @@ def load_coop(
     """
     layout = LAYOUTS[name]
     folder = dataset_folder(root, layout.folder, layout.split)
-    hint = f"Get it by the section of {name} in CoOp's DATASETS.md; it belongs in {folder}"
+    hint = how_to_get(name, folder)
     names, train, val, test = read_split_file(folder / layout.split, layout, hint=hint)
     if require_images:
         require_folder(folder, layout.images, hint=hint)
@@ -214,10 +215,7 @@ def load_aircraft(
 ) -> Dataset:
     """Read FGVC Aircraft, whose splits are text lists: `0034309 Boeing 737-200` a line."""
     folder = dataset_folder(root, "fgvc_aircraft", "variants.txt")
-    hint = (
-        "Get fgvc-aircraft-2013b.tar.gz by the section of fgvc_aircraft in CoOp's DATASETS.md "
-        f"and make its data/ folder {folder}"
-    )
+    hint = how_to_get(name, folder)
     variants = [line for line in read_lines(folder / "variants.txt", hint=hint) if line]
     names = class_table(enumerate(variants), where=str(folder / "variants.txt"))
     label_of = {variant: label for label, variant in enumerate(variants)}

@@ -1,16 +1,19 @@
 """The one door to every dataset: a name and a folder in, classes and labelled images out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
+from typing import TypedDict
 
 from study.data.coop import LAYOUTS, load_aircraft, load_coop
 from study.data.folders import load_folder
+from study.data.hub import PREFIX, load_hub
 from study.data.imagenet import SHIFTS, load_imagenet, load_shift
 from study.data.packaged import load_digits, load_glyphs
 from study.data.prompts import templates_of
 from study.data.records import Dataset, ImageSource, Record
+from study.data.tables import TABLE_SUFFIXES, is_path_table, load_table
 from study.errors import DataError
 
 __all__ = ["DATASET_NAMES", "Dataset", "ImageSource", "Record", "load_dataset"]
@@ -25,30 +28,52 @@ ON_DISK = {
 DATASET_NAMES: tuple[str, ...] = (*PACKAGED, *ON_DISK)
 
 
+class _HubOptions(TypedDict):
+    columns: Mapping[str, str] | None
+    splits: Mapping[str, str] | None
+    subset: str | None
+    revision: str | None
+
+
 def load_dataset(
     name: str,
     root: Path | None = None,
     *,
     templates: Sequence[str] | None = None,
     require_images: bool = True,
+    columns: Mapping[str, str] | None = None,
+    splits: Mapping[str, str] | None = None,
+    subset: str | None = None,
+    revision: str | None = None,
 ) -> Dataset:
     """Read the classes and the labelled images of a dataset; never a pixel of it.
 
     Args:
-        name: one of `DATASET_NAMES`; any other name is one's own dataset at `root`.
-        root: the data root that holds the field's folders (or the dataset's own folder), or the
-            folder of one's own dataset; packaged sets need none.
+        name: one of `DATASET_NAMES`; "hf:owner/name" for a dataset of the Hugging Face hub; any
+            other name is one's own dataset at `root`.
+        root: the data root that holds the field's folders (or the dataset's own folder). Of one's
+            own dataset: an image folder, a table (.csv, .tsv, .parquet) of paths, labels and class
+            names, or Parquet files that hold the images. Packaged sets and the hub need none.
         templates: replace the dataset's templates; the first one is used in training.
-        require_images: whether a missing image folder is an error already here.
+        require_images: whether a missing image folder of the field's layout is an error here.
+        columns: part → column of a table or hub dataset, where its name is another.
+        splits: "train", "val", "test" → split of a hub dataset, where its name is another.
+        subset: configuration of a hub dataset.
+        revision: of a hub dataset.
 
     Raises:
         DataError: naming what is missing or unsound, where it was looked for, what is allowed.
     """
+    hub = _HubOptions(columns=columns, splits=splits, subset=subset, revision=revision)
+    given = [option for option, value in hub.items() if value is not None]
     if name in PACKAGED:
+        _refuse(name, given)
         dataset = PACKAGED[name]()
         if templates is None:
             return dataset
         return replace(dataset, templates=templates_of(name, templates))
+    if name.startswith(PREFIX):
+        return load_hub(name, templates=templates, **hub)
     if root is None:
         near = get_close_matches(name, DATASET_NAMES, n=1)
         meant = f" (did you mean {near[0]!r}?)" if near else ""
@@ -59,5 +84,24 @@ def load_dataset(
     if not root.exists():
         raise DataError(f"dataset {name!r}: no such file or folder: {root}")
     if name in ON_DISK:
+        _refuse(name, given)
         return ON_DISK[name](name, root, templates=templates, require_images=require_images)
+    if root.suffix in TABLE_SUFFIXES and (root.suffix != ".parquet" or is_path_table(root)):
+        _refuse(name, [option for option in given if option != "columns"])
+        return load_table(name, root, templates=templates, columns=columns)
+    if root.suffix == ".parquet" or (root.is_dir() and _holds_parquet(root)):
+        return load_hub(name, root, templates=templates, **hub)
+    if root.is_file():
+        raise DataError(f"{root}: not a dataset; allowed: a folder, {', '.join(TABLE_SUFFIXES)}")
+    _refuse(name, given)
     return load_folder(name, root, templates=templates)
+
+
+def _holds_parquet(root: Path) -> bool:
+    return any(next(folder.glob("*.parquet"), None) for folder in (root, root / "data"))
+
+
+def _refuse(name: str, options: Sequence[str]) -> None:
+    """Refuse options that the dataset's format has no use for."""
+    if options:
+        raise DataError(f"dataset {name!r} does not read {', '.join(options)}")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from study.data.coop import read_lines, require_folder
 from study.data.folders import class_records, subfolders
+from study.data.obtaining import how_to_get
 from study.data.prompts import templates_of
 from study.data.records import Dataset, Record, listed
 from study.data.sources import FolderSource
@@ -82,7 +83,7 @@ def load_imagenet(
     folder = root / "imagenet"
     if not folder.is_dir() and (root / _NAMES).exists():
         folder = root
-    hint = f"Get it by the section of imagenet in CoOp's DATASETS.md; it belongs in {folder}"
+    hint = how_to_get(name, folder)
     names = read_class_names(folder / _NAMES, hint=hint)
     splits: dict[str, tuple[Record, ...]] = {"train": (), "val": ()}
     wnids = list(names)
@@ -118,12 +119,8 @@ def load_shift(
     folder = root / shift.folder
     if not folder.is_dir() and (root / shift.images).is_dir():
         folder = root
-    hint = f"Get it by the section of {name} in CoOp's DATASETS.md; it belongs in {folder}"
-    listing = folder / _NAMES
-    beside = folder.parent / "imagenet" / _NAMES
-    names = read_class_names(
-        beside if not listing.exists() and beside.exists() else listing, hint=hint
-    )
+    hint = how_to_get(name, folder)
+    names = read_class_names(_listing(folder), hint=hint)
     if require_images:
         require_folder(folder, shift.images, hint=hint)
     keys = [str(position) for position in range(len(names))] if shift.numbered else list(names)
@@ -143,15 +140,18 @@ def load_shift(
     )
 
 
+def _listing(folder: Path) -> Path:
+    """Find classnames.txt: in the dataset's folder, else in that of ImageNet beside it."""
+    beside = folder.parent / "imagenet" / _NAMES
+    return beside if not (folder / _NAMES).exists() and beside.exists() else folder / _NAMES
+
+
 def absent_classes(name: str, dataset: Dataset) -> list[str]:
     """Name the class folders that classnames.txt promises and the disk does not have."""
     source = dataset.source
     if not isinstance(source, FolderSource) or (name in SHIFTS and SHIFTS[name].subset):
         return []
-    listing = source.root / _NAMES
-    if not listing.exists():
-        listing = source.root.parent / "imagenet" / _NAMES
-    names = read_class_names(listing, hint="")
+    names = read_class_names(_listing(source.root), hint="")
     shift = SHIFTS.get(name)
     places = [shift.images] if shift else ["images/train", "images/val"]
     keys = [str(k) for k in range(len(names))] if shift and shift.numbered else list(names)

@@ -1,0 +1,176 @@
+"""`python -m study.data.check DATASET ROOT`: is a dataset whole, before anything is rented?
+
+It exits 0 only if every listed image is there, and with `--images` only if each can be decoded.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from study.data.datasets import DATASET_NAMES, ON_DISK, Dataset, Record, load_dataset
+from study.data.imagenet import SHIFTS, absent_classes
+from study.data.obtaining import how_to_get
+from study.data.sources import FolderSource
+from study.errors import DataError, StudyError
+
+# Classes, and images of train, val and test, as published.
+PUBLISHED: dict[str, tuple[int, int, int, int]] = {
+    "imagenet": (1000, 1_281_167, 0, 50_000),
+    "caltech101": (100, 4128, 1649, 2465),
+    "oxford_pets": (37, 2944, 736, 3669),
+    "stanford_cars": (196, 6509, 1635, 8041),
+    "oxford_flowers": (102, 4093, 1633, 2463),
+    "food101": (101, 50_500, 20_200, 30_300),
+    "fgvc_aircraft": (100, 3334, 3333, 3333),
+    "sun397": (397, 15_880, 3970, 19_850),
+    "dtd": (47, 2820, 1128, 1692),
+    "eurosat": (10, 13_500, 5400, 8100),
+    "ucf101": (101, 7639, 1898, 3783),
+    "imagenetv2": (1000, 0, 0, 10_000),
+    "imagenet_sketch": (1000, 0, 0, 50_889),
+    "imagenet_a": (200, 0, 0, 7500),
+    "imagenet_r": (200, 0, 0, 30_000),
+}
+NAMED = 20  # missing images named one by one
+THREADS = 8
+CHUNK = 512
+
+
+def counts(dataset: Dataset) -> tuple[int, int, int, int]:
+    """Count classes, and the images of train, val and test."""
+    splits = (dataset.train, dataset.val, dataset.test)
+    return (len(dataset.class_names), *map(len, splits))  # type: ignore[return-value]
+
+
+def presence_fault(dataset: Dataset, path: str) -> str | None:
+    """Say why an image's file cannot be there, without opening it."""
+    source = dataset.source
+    if not isinstance(source, FolderSource):
+        return None
+    try:
+        size = source.locate(path).stat().st_size
+    except FileNotFoundError:
+        return f"{path}: missing"
+    except (DataError, OSError) as error:
+        return str(error)
+    return None if size else f"{path}: empty file"
+
+
+def decoding_fault(dataset: Dataset, path: str) -> str | None:
+    """Say why an image cannot be decoded."""
+    try:
+        dataset.source.open(path)
+    except DataError as error:
+        return str(error)
+    return None
+
+
+def faults(
+    dataset: Dataset,
+    look: Callable[[Dataset, str], str | None],
+    progress: Callable[[int], None],
+) -> Iterator[str]:
+    """Look at every image of every split; give what is wrong."""
+    records: Sequence[Record] = (*dataset.train, *dataset.val, *dataset.test)
+    with ThreadPoolExecutor(max_workers=THREADS) as pool:
+        for start in range(0, len(records), CHUNK):
+            chunk = [record.path for record in records[start : start + CHUNK]]
+            for fault in pool.map(lambda path: look(dataset, path), chunk):
+                if fault is not None:
+                    yield fault
+            progress(len(chunk))
+
+
+def check(name: str, root: Path | None, *, images: bool, console: Console) -> bool:
+    """Check a dataset and print what was found.
+
+    Args:
+        name: as for `load_dataset`.
+        root: as for `load_dataset`.
+        images: whether to decode every image, those of the test split too.
+        console: to print on.
+
+    Returns:
+        Whether all is there.
+
+    Raises:
+        DataError: if the lists of images cannot be read, so that there is nothing to count.
+    """
+    dataset = load_dataset(name, root, require_images=False)
+    found = counts(dataset)
+    table = Table("dataset", "classes", "train", "val", "test")
+    table.add_row(name, *(f"{count:,}" for count in found))
+    if name in PUBLISHED and found != PUBLISHED[name]:
+        table.add_row("as published", *(f"{count:,}" for count in PUBLISHED[name]), style="dim")
+    console.print(table)
+    wrong = absent_classes(name, dataset) if name in SHIFTS or name == "imagenet" else []
+    wrong = [f"{place}: class folder is missing" for place in wrong]
+    wrong += [f"no {split} images" for split in _empty_splits(name, dataset)]
+    wrong += _absent_folders(dataset)
+    with Progress(console=console, transient=True) as bar:
+        task = bar.add_task("decoding" if images else "looking", total=sum(found[1:]))
+        look = decoding_fault if images else presence_fault
+        wrong += faults(dataset, look, lambda done: bar.advance(task, done))
+    for fault in wrong[:NAMED]:
+        console.print(fault, style="red", markup=False, highlight=False, soft_wrap=True)
+    if len(wrong) > NAMED:
+        console.print(f"… and {len(wrong) - NAMED:,} more", style="red")
+    if wrong and name in ON_DISK and isinstance(dataset.source, FolderSource):
+        console.print(how_to_get(name, dataset.source.root), markup=False, soft_wrap=True)
+    done = "every image decoded" if images else "every listed image is there"
+    console.print(f"{len(wrong):,} faults" if wrong else f"whole: {done}")
+    return not wrong
+
+
+def _empty_splits(name: str, dataset: Dataset) -> list[str]:
+    """Name the splits that must not be empty and are."""
+    needed = (
+        {"test": dataset.test}
+        if name in SHIFTS
+        else {
+            "train": dataset.train,
+            "test": dataset.test,
+        }
+    )
+    return [split for split, records in needed.items() if not records]
+
+
+def _absent_folders(dataset: Dataset) -> list[str]:
+    """Name the image folders that are not there, which says more than a thousand files do."""
+    source = dataset.source
+    if not isinstance(source, FolderSource):
+        return []
+    absent = [anchor for anchor in source.anchors if not (source.root / anchor).is_dir()]
+    return [f"{anchor}: image folder is missing; looked in {source.root}" for anchor in absent]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; give its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m study.data.check",
+        description="Check that a dataset is whole: lists, folders and, with --images, pixels.",
+    )
+    parser.add_argument(
+        "dataset",
+        help=f"{', '.join(DATASET_NAMES)}; hf:owner/name; or any name for one's own dataset",
+    )
+    parser.add_argument("root", nargs="?", type=Path, help="data root, folder, or table")
+    parser.add_argument("--images", action="store_true", help="decode every image as well")
+    options = parser.parse_args(arguments)
+    console = Console()
+    try:
+        whole = check(options.dataset, options.root, images=options.images, console=console)
+    except StudyError as error:
+        console.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
+        return 1
+    return 0 if whole else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
