@@ -1,0 +1,276 @@
+"""A chart described once and drawn twice: by plotly to explore, by matplotlib as a PNG."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+# Okabe and Ito's palette, told apart with any colour vision and on light or dark ground.
+BLUE, ORANGE, GREEN, PINK, GREY = "#3a8fc8", "#e07b39", "#2fa37c", "#c774a3", "#8a8a8a"
+PALETTE = (BLUE, ORANGE, GREEN, PINK, GREY)
+
+Marker = Literal["circle", "square", "diamond", "triangle", "cross", "star"]
+_PLOTLY_MARKERS = {
+    "circle": "circle",
+    "square": "square",
+    "diamond": "diamond",
+    "triangle": "triangle-up",
+    "cross": "x-thin",
+    "star": "star",
+}
+_MATPLOTLIB_MARKERS = {
+    "circle": "o",
+    "square": "s",
+    "diamond": "D",
+    "triangle": "^",
+    "cross": "x",
+    "star": "*",
+}
+
+PANEL_WIDTH, PANEL_HEIGHT = 5.2, 3.8
+"""Of a panel in a PNG, inches at 110 dots an inch."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """Points, or a line through them.
+
+    Attributes:
+        name: shown in the legend; series of one name share an entry.
+        x: one value a point; strings make a categorical axis.
+        y: one value a point.
+        style: how points are joined; a step holds a value until the next x.
+        marker: shape of the points.
+        color: of points and line.
+        opacity: 0 to 1.
+        x_error: half widths of horizontal bars; None draws none.
+        y_error: half widths of vertical bars; None draws none.
+        hover: shown when a point is touched (plotly alone).
+        legend: whether the series has an entry in the legend.
+    """
+
+    name: str
+    x: Sequence[Any]
+    y: Sequence[Any]
+    style: Literal["points", "line", "step", "dashed"] = "points"
+    marker: Marker = "circle"
+    color: str = BLUE
+    opacity: float = 0.9
+    x_error: Sequence[float | None] | None = None
+    y_error: Sequence[float | None] | None = None
+    hover: Sequence[str] | None = None
+    legend: bool = True
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One pair of axes.
+
+    Attributes:
+        x_title: with its unit.
+        y_title: with its unit.
+        series: drawn in this order.
+        x_log: whether x is logarithmic.
+        title: above the axes.
+        count: whether y counts things: then it starts at 0 and has whole ticks.
+        x_line: x of a vertical reference line.
+        y_line: y of a horizontal reference line.
+    """
+
+    x_title: str
+    y_title: str
+    series: tuple[Series, ...]
+    x_log: bool = False
+    title: str = ""
+    count: bool = False
+    x_line: float | None = None
+    y_line: float | None = None
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Panels side by side.
+
+    Attributes:
+        panels: from left to right.
+        height: of the panels in inches; forest plots grow with their rows.
+    """
+
+    panels: tuple[Panel, ...]
+    height: float = field(default=PANEL_HEIGHT)
+
+
+def plotly_figure(chart: Chart) -> "Figure":
+    """Draw a chart to explore; its ground is transparent, so that it suits light and dark pages."""
+    from plotly.subplots import make_subplots
+
+    figure = make_subplots(
+        rows=1,
+        cols=len(chart.panels),
+        subplot_titles=[panel.title for panel in chart.panels],
+        horizontal_spacing=0.12,
+    )
+    named: set[str] = set()
+    for column, panel in enumerate(chart.panels, start=1):
+        for series in panel.series:
+            trace = _plotly_trace(series, first=series.name not in named)
+            figure.add_trace(trace, row=1, col=column)
+            if series.legend:
+                named.add(series.name)
+        figure.update_xaxes(
+            title_text=panel.x_title, type="log" if panel.x_log else None, row=1, col=column
+        )
+        figure.update_yaxes(title_text=panel.y_title, row=1, col=column)
+        if panel.count:
+            figure.update_yaxes(rangemode="tozero", row=1, col=column)
+        if panel.x_line is not None:
+            figure.add_vline(x=panel.x_line, line_dash="dot", line_color=GREY, row=1, col=column)
+        if panel.y_line is not None:
+            figure.add_hline(y=panel.y_line, line_dash="dot", line_color=GREY, row=1, col=column)
+    return style_plotly(figure, height=int(110 * chart.height))
+
+
+def style_plotly(figure: "Figure", *, height: int = 420) -> "Figure":
+    """Give a plotly figure the look of all figures; also for those that optuna draws."""
+    figure.update_layout(
+        template="none",
+        height=height,
+        margin={"l": 64, "r": 16, "t": 40, "b": 56},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        font={"color": GREY, "size": 12},
+        legend={"orientation": "h", "yanchor": "bottom", "y": 1.08, "x": 0},
+        title=None,
+        hovermode="closest",
+    )
+    figure.update_xaxes(gridcolor="rgba(138,138,138,0.25)", zeroline=False, automargin=True)
+    figure.update_yaxes(gridcolor="rgba(138,138,138,0.25)", zeroline=False, automargin=True)
+    return figure
+
+
+def matplotlib_png(chart: Chart) -> bytes:
+    """Draw a chart as a PNG on white."""
+    from matplotlib.figure import Figure as Canvas
+    from matplotlib.ticker import MaxNLocator
+
+    width = PANEL_WIDTH * len(chart.panels)
+    figure = Canvas(figsize=(width, chart.height), layout="constrained")
+    axes = figure.subplots(1, len(chart.panels), squeeze=False)[0]
+    handles: dict[str, Any] = {}
+    for axis, panel in zip(axes, chart.panels, strict=True):
+        if panel.x_log:
+            axis.set_xscale("log")
+        for series in panel.series:
+            handle = _draw_matplotlib(axis, series)
+            if series.legend:
+                handles.setdefault(series.name, handle)
+        axis.set_xlabel(panel.x_title)
+        axis.set_ylabel(panel.y_title)
+        axis.set_title(panel.title, fontsize=10)
+        axis.grid(alpha=0.25)
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.margins(0.08)
+        if panel.count:
+            axis.set_ylim(bottom=0)
+            axis.yaxis.set_major_locator(MaxNLocator(integer=True))
+        if panel.x_line is not None:
+            axis.axvline(panel.x_line, linestyle=":", color=GREY)
+        if panel.y_line is not None:
+            axis.axhline(panel.y_line, linestyle=":", color=GREY)
+    if len(handles) > 1:
+        figure.legend(
+            handles.values(),
+            handles.keys(),
+            loc="outside upper center",
+            ncols=3 * len(chart.panels),
+            frameon=False,
+            fontsize=9,
+        )
+    return png_bytes(figure)
+
+
+def png_bytes(figure: Any) -> bytes:
+    """A matplotlib figure as the bytes of a PNG."""
+    contents = io.BytesIO()
+    figure.savefig(contents, format="png", dpi=110, facecolor="white")
+    return contents.getvalue()
+
+
+def _plotly_trace(series: Series, *, first: bool) -> Any:
+    from plotly import graph_objects
+
+    joined = series.style != "points"
+    mode = "lines" if joined else "markers"
+    thin = series.marker == "cross"
+    return graph_objects.Scatter(
+        x=list(series.x),
+        y=list(series.y),
+        name=series.name,
+        mode=mode,
+        opacity=series.opacity,
+        marker={
+            "symbol": _PLOTLY_MARKERS[series.marker],
+            "color": series.color,
+            "size": 13 if series.marker == "star" else 8,
+            # Thin symbols have no area: only their outline shows.
+            "line": {"width": 2 if thin else 0, "color": series.color},
+        },
+        line={
+            "color": series.color,
+            "width": 1.5,
+            "shape": "hv" if series.style == "step" else "linear",
+            "dash": "dash" if series.style == "dashed" else "solid",
+        },
+        error_x=_error_bars(series.x_error),
+        error_y=_error_bars(series.y_error),
+        hovertext=None if series.hover is None else list(series.hover),
+        hoverinfo="x+y+name" if series.hover is None else "text",
+        legendgroup=series.name,
+        showlegend=series.legend and first,
+    )
+
+
+def _error_bars(half_widths: Sequence[float | None] | None) -> dict[str, Any] | None:
+    if half_widths is None:
+        return None
+    return {"type": "data", "array": [width or 0.0 for width in half_widths], "thickness": 1.2}
+
+
+def _draw_matplotlib(axis: Any, series: Series) -> Any:
+    if series.style == "points":
+        thin = series.marker == "cross"
+        handle = axis.scatter(
+            series.x,
+            series.y,
+            marker=_MATPLOTLIB_MARKERS[series.marker],
+            s=110 if series.marker == "star" else 34,
+            color=series.color,
+            alpha=series.opacity,
+            linewidths=1.5 if thin else 0,
+            zorder=3,
+        )
+    else:
+        (handle,) = axis.plot(
+            series.x,
+            series.y,
+            color=series.color,
+            alpha=series.opacity,
+            linewidth=1.3,
+            linestyle="--" if series.style == "dashed" else "-",
+            drawstyle="steps-post" if series.style == "step" else "default",
+        )
+    if series.x_error is not None or series.y_error is not None:
+        axis.errorbar(
+            series.x,
+            series.y,
+            xerr=None if series.x_error is None else [width or 0.0 for width in series.x_error],
+            yerr=None if series.y_error is None else [width or 0.0 for width in series.y_error],
+            fmt="none",
+            ecolor=series.color,
+            capsize=2,
+            alpha=series.opacity,
+        )
+    return handle

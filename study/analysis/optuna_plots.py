@@ -1,0 +1,173 @@
+"""Optuna's own plots of a search, each with plotly and with matplotlib."""
+
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import optuna
+from optuna.exceptions import ExperimentalWarning
+from optuna.importance import (
+    BaseImportanceEvaluator,
+    FanovaImportanceEvaluator,
+    MeanDecreaseImpurityImportanceEvaluator,
+    get_param_importances,
+)
+from optuna.trial import TrialState
+
+from study.analysis.charts import BLUE, ORANGE, png_bytes, style_plotly
+from study.analysis.plots import Plot
+
+MIN_TRIALS = 10
+"""Finished trials below which importances and parallel coordinates would only draw noise."""
+MOST_PARAMETERS = 10
+"""Axes that parallel coordinates hold before they are unreadable."""
+SEED = 0
+"""Of the forests behind importances, so that a plot drawn again is the same plot."""
+# Not in percent: given a target function, Optuna draws no best-so-far line and turns its scale.
+TARGET = "validation score (fraction)"
+
+
+def history_plot(studies: Mapping[str, optuna.Study]) -> Plot:
+    """Scores of finished trials in their order, and the best so far, per arm."""
+    name, title = "history", "Optimisation history"
+    caption = "Validation score of each trial that Optuna counts as complete, by arm and number."
+    shown = [study for study in studies.values() if _completed(study)]
+    if not shown:
+        return Plot(name, title, caption, missing="no search trial is complete yet")
+    figure = optuna.visualization.plot_optimization_history(shown, target_name=TARGET)
+    with _matplotlib() as pictures:
+        png = _finish(pictures.plot_optimization_history(shown, target_name=TARGET))
+    return Plot(name, title, caption, style_plotly(figure), png)
+
+
+def importance_plots(studies: Mapping[str, optuna.Study]) -> tuple[Plot, ...]:
+    """How much of the spread of scores each parameter explains, per arm."""
+    return tuple(_importance_plot(arm, study) for arm, study in studies.items())
+
+
+def parallel_plots(studies: Mapping[str, optuna.Study]) -> tuple[Plot, ...]:
+    """Each finished trial as a line through its parameters, per arm."""
+    return tuple(_parallel_plot(arm, study) for arm, study in studies.items())
+
+
+def importances(study: optuna.Study) -> dict[str, dict[str, float]] | str:
+    """Importance of each parameter by fANOVA and by mean decrease in impurity (MDI).
+
+    Returns:
+        Shares that sum to 1 per method and parameter, or why there are none.
+    """
+    completed = len(_completed(study))
+    if completed < MIN_TRIALS:
+        return f"{completed} complete trials are too few to tell importances; needs {MIN_TRIALS}"
+    evaluators: dict[str, BaseImportanceEvaluator] = {
+        "fANOVA": FanovaImportanceEvaluator(seed=SEED),
+        "MDI": MeanDecreaseImpurityImportanceEvaluator(seed=SEED),
+    }
+    found: dict[str, dict[str, float]] = {}
+    for name, evaluator in evaluators.items():
+        try:
+            found[name] = get_param_importances(study, evaluator=evaluator)
+        except (RuntimeError, ValueError) as error:
+            return f"Optuna cannot tell importances of these trials ({error})"
+    if not found["fANOVA"]:
+        return "no parameter varies in every complete trial"
+    return found
+
+
+def _importance_plot(arm: str, study: optuna.Study) -> Plot:
+    from matplotlib.figure import Figure as Canvas
+    from plotly import graph_objects
+
+    name, title = f"importance-{arm}", f"Parameter importance, arm “{arm}”"
+    found = importances(study)
+    caption = (
+        f"Share of the spread of validation scores over {len(_completed(study))} complete trials "
+        "that each parameter explains, by two methods; rough with few trials, and says nothing of "
+        "direction. Parameters that only some trials have are left out."
+    )
+    if isinstance(found, str):
+        return Plot(name, title, caption, missing=found)
+    order = sorted(found["fANOVA"], key=lambda parameter: found["fANOVA"][parameter])
+    figure = graph_objects.Figure(
+        [
+            graph_objects.Bar(
+                name=method,
+                y=order,
+                x=[shares.get(parameter, 0.0) for parameter in order],
+                orientation="h",
+                marker_color=color,
+            )
+            for (method, shares), color in zip(found.items(), (BLUE, ORANGE), strict=True)
+        ]
+    )
+    figure.update_xaxes(title_text="importance")
+    height = 1.4 + 0.35 * len(order)
+    canvas = Canvas(figsize=(6.5, height), layout="constrained")
+    axis = canvas.subplots()
+    for shift, ((method, shares), color) in enumerate(
+        zip(found.items(), (BLUE, ORANGE), strict=True)
+    ):
+        rows = [index + 0.36 * (shift - 0.5) for index in range(len(order))]
+        axis.barh(rows, [shares.get(p, 0.0) for p in order], 0.36, color=color, label=method)
+    axis.set_yticks(range(len(order)), order)
+    axis.set_xlabel("importance")
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(frameon=False, loc="lower right")
+    figure = style_plotly(figure, height=int(120 + 40 * len(order)))
+    return Plot(name, title, caption, figure, png_bytes(canvas))
+
+
+def _parallel_plot(arm: str, study: optuna.Study) -> Plot:
+    name, title = f"parallel-{arm}", f"Parallel coordinates, arm “{arm}”"
+    caption = "Each complete trial is a line through its parameters; darker lines score higher."
+    completed = _completed(study)
+    if len(completed) < MIN_TRIALS:
+        return Plot(
+            name,
+            title,
+            caption,
+            missing=f"{len(completed)} complete trials are too few; needs {MIN_TRIALS}",
+        )
+    shared = sorted(set.intersection(*(set(trial.params) for trial in completed)))
+    shared = [p for p in shared if len({trial.params[p] for trial in completed}) > 1]
+    if len(shared) > MOST_PARAMETERS:
+        found = importances(study)
+        shares = {} if isinstance(found, str) else found["fANOVA"]
+        shared = sorted(shared, key=lambda p: -shares.get(p, 0.0))[:MOST_PARAMETERS]
+        caption += f" The {MOST_PARAMETERS} most important parameters are shown."
+    if not shared:
+        return Plot(name, title, caption, missing="no parameter varies in every complete trial")
+    options = {"params": shared, "target_name": TARGET}
+    figure = optuna.visualization.plot_parallel_coordinate(study, **options)
+    with _matplotlib() as pictures:
+        axis = pictures.plot_parallel_coordinate(study, **options)
+        png = _finish(axis, width=max(7.0, 1.3 * len(shared)))
+    return Plot(name, title, caption, style_plotly(figure), png)
+
+
+def _completed(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
+    return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+
+
+@contextmanager
+def _matplotlib() -> Iterator[Any]:
+    """Optuna's matplotlib room, without windows, style leaks or warnings of its being new."""
+    import matplotlib.pyplot as plt
+    from optuna.visualization import matplotlib as pictures
+
+    with plt.ioff(), plt.rc_context(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        yield pictures
+
+
+def _finish(axis: Any, *, width: float = 7.0) -> bytes:
+    import matplotlib.pyplot as plt
+
+    figure = axis.figure
+    axis.set_title("")
+    figure.set_size_inches(width, 4.2)
+    figure.tight_layout()
+    contents = png_bytes(figure)
+    plt.close(figure)
+    return contents

@@ -1,0 +1,180 @@
+"""The plots of a study: interactive HTML files and PNGs of the same content.
+
+Run as `python -m study.analysis.plots runs/NAME`.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from study.analysis.charts import Chart, matplotlib_png, plotly_figure
+from study.analysis.confirmation import Leaderboard, Row, leaderboard
+from study.analysis.result_charts import (
+    agreement_chart,
+    pareto_chart,
+    rates_chart,
+    rungs_chart,
+)
+from study.analysis.results import read_epochs, read_results
+from study.errors import StudyError
+from study.files import write_atomically
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+PLOTS_FOLDER = "plots"
+# The bar of tools would cover the legend; touching, zooming and double clicks work without it.
+PLOTLY_CONFIG = {"displayModeBar": False, "responsive": True}
+
+
+@dataclass(frozen=True)
+class Plot:
+    """One plot, drawn twice, or the reason why it cannot be drawn.
+
+    Attributes:
+        name: of its files, without ending.
+        title: a few words.
+        caption: what to see in it, and what not.
+        figure: the interactive figure; None when it cannot be drawn.
+        png: the same as a PNG; None when it cannot be drawn.
+        missing: why it cannot be drawn.
+    """
+
+    name: str
+    title: str
+    caption: str
+    figure: "Figure | None" = None
+    png: bytes | None = None
+    missing: str | None = None
+
+
+def make_plots(folder: Path) -> tuple[Plot, ...]:
+    """Draw all plots of a study that its results allow.
+
+    Args:
+        folder: the study's folder, `runs/NAME`.
+
+    Returns:
+        Plots in the order of a report; those without enough results say so.
+    """
+    from study.analysis.optuna_plots import history_plot, importance_plots, parallel_plots
+    from study.analysis.optuna_study import load_optuna_studies
+
+    rows, epochs = read_results(folder).to_pylist(), read_epochs(folder).to_pylist()
+    studies = load_optuna_studies(folder)
+    return (
+        *_result_plots(rows, epochs, leaderboard(folder)),
+        history_plot(studies),
+        *importance_plots(studies),
+        *parallel_plots(studies),
+    )
+
+
+def write_plots(folder: Path, plots: Sequence[Plot] | None = None) -> tuple[Path, ...]:
+    """Write `plots/NAME.html` (self-contained) and `plots/NAME.png` of each plot.
+
+    Args:
+        folder: the study's folder.
+        plots: what `make_plots` returned; None draws them.
+
+    Returns:
+        The files written.
+    """
+    written: list[Path] = []
+    target = folder / PLOTS_FOLDER
+    target.mkdir(exist_ok=True)
+    for plot in make_plots(folder) if plots is None else plots:
+        html, png = target / f"{plot.name}.html", target / f"{plot.name}.png"
+        if plot.figure is None or plot.png is None:
+            # A file of an earlier state would pass for the present one.
+            html.unlink(missing_ok=True)
+            png.unlink(missing_ok=True)
+            continue
+        write_atomically(html, _page(plot))
+        write_atomically(png, plot.png)
+        written += [html, png]
+    return tuple(written)
+
+
+def _page(plot: Plot) -> str:
+    from plotly.io import to_html
+
+    return str(
+        to_html(
+            plot.figure,
+            include_plotlyjs=True,
+            full_html=True,
+            config=PLOTLY_CONFIG,
+        )
+    )
+
+
+def _result_plots(
+    rows: Sequence[Row], epochs: Sequence[Row], board: Leaderboard
+) -> tuple[Plot, ...]:
+    searched = [row for row in rows if row["stage"] == "search"]
+    return (
+        _plot(
+            "agreement",
+            "Validation against test",
+            "Each candidate once: the score it was selected by, and its test score with a 95 % "
+            "interval over seeds. A rising cloud means that validation ranked well.",
+            lambda: agreement_chart(board),
+        ),
+        _plot(
+            "pareto",
+            "Score against trainable parameters",
+            "Left, finished search trials on validation, with the front of those that no trial "
+            "beats with fewer parameters. Right, confirmed candidates on test, with 95 % "
+            "intervals.",
+            lambda: pareto_chart(searched, board),
+        ),
+        _plot(
+            "learning-rates",
+            "Validation score against learning rates",
+            "Every search trial at the learning rate of its biases (left) and of its LayerNorms "
+            "(right). Stopped trials show the score at which they were stopped.",
+            lambda: rates_chart(searched),
+        ),
+        _plot(
+            "rungs",
+            "Early stopping",
+            "Left, the validation score of each trial over its epochs. Right, how many trials "
+            "reached an epoch: successive halving drops the weaker ones at its rungs.",
+            lambda: rungs_chart([row for row in epochs if row["stage"] == "search"]),
+        ),
+    )
+
+
+def _plot(name: str, title: str, caption: str, draw: Callable[[], Chart | str]) -> Plot:
+    chart = draw()
+    if isinstance(chart, str):
+        return Plot(name, title, caption, missing=chart)
+    return Plot(name, title, caption, plotly_figure(chart), matplotlib_png(chart))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Draw the plots of one study; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m study.analysis.plots", description="Draw a study's plots."
+    )
+    parser.add_argument("folder", type=Path, help="the study's folder, runs/NAME")
+    options = parser.parse_args(arguments)
+    try:
+        plots = make_plots(options.folder)
+        for path in write_plots(options.folder, plots):
+            print(path)
+    except StudyError as error:
+        print(error, file=sys.stderr)
+        return 2
+    for plot in plots:
+        if plot.missing is not None:
+            print(f"{plot.name}: not drawn: {plot.missing}", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
