@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
+from urllib.parse import urlsplit
+
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -99,7 +101,9 @@ class SpaceConfig(Section):
         "text.attn.bias",
         "text.mlp.fc1.bias",
         "text.mlp.fc2.bias",
-        "text.ln",
+        "text.ln1",
+        "text.ln2",
+        "text.ln_final",
         "vision.attn.bias",
         "vision.mlp.fc1.bias",
         "vision.mlp.fc2.bias",
@@ -151,9 +155,9 @@ def _published_baselines() -> dict[str, BaselineConfig]:
     rates = {"bias_lr": 0.002, "ln_lr": 0.002, "distill_weight": 8.0}
     return {
         "zero-shot": BaselineConfig(subset="none"),
-        "clipfit": BaselineConfig(subset="clipfit", **rates),  # type: ignore[arg-type]
-        "bitfit": BaselineConfig(subset="bitfit", **rates),  # type: ignore[arg-type]
-        "ln": BaselineConfig(subset="ln", **rates),  # type: ignore[arg-type]
+        "clipfit": BaselineConfig(subset="clipfit", **rates),
+        "bitfit": BaselineConfig(subset="bitfit", **rates),
+        "ln": BaselineConfig(subset="ln", **rates),
     }
 
 
@@ -203,6 +207,15 @@ class TrackingConfig(Section):
     uri: str | None = None
     """None: ``$MLFLOW_TRACKING_URI``, else a SQLite store in the working folder."""
     experiment: str = Field("clipfit-study", min_length=1)
+
+    @model_validator(mode="after")
+    def _no_password(self) -> Self:
+        if "@" in urlsplit(self.uri or "").netloc:
+            raise ValueError(
+                "uri holds a user name or password, and a configuration is shared; give it by "
+                "MLFLOW_TRACKING_URI, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+            )
+        return self
 
 
 class StudyConfig(Section):

@@ -8,9 +8,12 @@ file system that all nodes share.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import secrets
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -116,20 +119,50 @@ class StudyFolder:
         """The frozen configuration; a folder that has it is a study."""
         return self.path / "study.yaml"
 
-    def create(self, config: str) -> None:
-        """Make the folder of a new study and freeze its configuration.
+    def create(self, config: str, identity: Mapping[str, Any]) -> None:
+        """Make the folder of a new study, freeze its configuration, say where it comes from.
 
         Raises:
             LedgerError: a study of this name exists.
+        """
+        self.refuse_existing()
+        (self.path / "trials").mkdir(parents=True, exist_ok=True)
+        self.write_json("identity.json", {"study_id": secrets.token_hex(8), **identity})
+        write_atomically(self.config_path, config)
+        sync_folder(self.path.parent)
+
+    def refuse_existing(self) -> None:
+        """Raise where a study of this name exists.
+
+        Raises:
+            LedgerError: naming what to do about it.
         """
         if self.config_path.exists():
             raise LedgerError(
                 f"study '{self.name}' exists in {self.path.parent}; "
                 f"go on with it by --resume {self.name}, or choose another name"
             )
-        (self.path / "trials").mkdir(parents=True, exist_ok=True)
-        write_atomically(self.config_path, config)
-        sync_folder(self.path.parent)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep a second driver out while this one runs; the lock dies with its process.
+
+        Raises:
+            LedgerError: another process runs this study.
+        """
+        with (self.path / ".lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise LedgerError(
+                    f"study '{self.name}' is being run by another process; wait for it to end"
+                ) from error
+            yield
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """A ``study_id`` that no other study has, and the versions that made it."""
+        return self.read_json("identity.json") or {}
 
     def trial(self, trial_id: str) -> TrialFolder:
         """Give the folder of a trial, which may not exist yet."""

@@ -1,0 +1,151 @@
+"""A study from its configuration to its report: check, search, choose, confirm, report."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+from rich.progress import Progress as Bar
+
+from study.analysis.confirmation import leaderboard
+from study.analysis.describe import describe_study
+from study.analysis.leaderboard import render, write_leaderboard
+from study.analysis.plots import write_plots
+from study.analysis.report import write_report
+from study.analysis.results import write_results
+from study.check import check_study
+from study.config import StudyConfig, dump_config
+from study.files import write_atomically
+from study.ledger import StudyFolder
+from study.method.architecture import Architecture
+from study.prepare import Preparer, Progress
+from study.progress import StageProgress
+from study.search.driver import ray_session
+from study.search.stages import budget, run_confirm, run_search
+from study.selection import fix_candidates
+from study.tracking.mirror import Mirror
+from study.tracking.server import browse_command, tracking_uri
+
+logger = logging.getLogger(__name__)
+
+
+def conduct(config: StudyConfig, folder: StudyFolder, console: Console, *, resume: bool) -> None:
+    """Run a study, or the rest of one, to its end.
+
+    Raises:
+        StudyError: something a user can mend, before any trial; or the study was interrupted.
+    """
+    architecture = check_study(config, folder, resuming=resume)
+    if not resume:
+        folder.create(dump_config(config), _origin())
+    with folder.locked():
+        _announce(config, folder, console)
+        with _decoding(console) as progress:
+            preparer = Preparer(config, folder, architecture.image_size, progress)
+            search_data = preparer.search()
+        uri = tracking_uri(config.tracking.uri)
+        tags = {"split_hash": search_data.digest[:16], "git_commit": folder.identity["git_commit"]}
+        mirror = Mirror(config, folder, uri, tags)
+        mirror.start()
+        finished = False
+        try:
+            with ray_session(config):
+                with _stage(console, folder, "search", config.search.trials) as progress_line:
+                    observers = [progress_line, mirror]
+                    run_search(config, folder, architecture, search_data, observers)
+                _confirm(config, folder, architecture, preparer, mirror, console)
+            write_outputs(folder)
+            finished = True
+        finally:
+            unsent = mirror.close(finished=finished)
+            if unsent:
+                console.print(
+                    f"[yellow]{unsent} trials have not reached MLflow; send them by "
+                    f"python study/run.py --sync {folder.name}[/]"
+                )
+    _conclude(folder, uri, console)
+
+
+def write_outputs(folder: StudyFolder) -> None:
+    """Write every view of a study's results: table, leaderboard, plots, report, description."""
+    write_results(folder.path)
+    write_leaderboard(folder.path)
+    write_plots(folder.path)
+    write_report(folder.path)
+    write_atomically(folder.path / "description.md", describe_study(folder.path))
+
+
+def _confirm(
+    config: StudyConfig,
+    folder: StudyFolder,
+    architecture: Architecture,
+    preparer: Preparer,
+    mirror: Mirror,
+    console: Console,
+) -> None:
+    """Fix the choice, and only then read the test split."""
+    baselines, runners_up = config.search.baselines, config.confirm.runners_up
+    candidates = fix_candidates(folder, baselines, runners_up)
+    data = {seed: preparer.confirm(seed) for seed in config.confirm.seeds}
+    total = len(data) * sum(candidate.same_as is None for candidate in candidates)
+    with _stage(console, folder, "confirm", total) as progress_line:
+        run_confirm(config, folder, architecture, candidates, data, [progress_line, mirror])
+
+
+def _announce(config: StudyConfig, folder: StudyFolder, console: Console) -> None:
+    split = budget(config)
+    console.print(
+        f"[bold]{folder.name}[/]: {config.protocol} on {config.data.dataset}, "
+        f"{config.data.shots} shots, {config.backbone.name}; results in {folder.path}\n"
+        f"{config.search.trials} trials: {split.baselines} baselines, {split.tuned} tune CLIPFit's "
+        f"learning rates and λ, {split.open} search subsets as well; "
+        f"then {len(config.confirm.seeds)} seeds on test",
+        highlight=False,
+    )
+
+
+def _stage(console: Console, folder: StudyFolder, stage: str, total: int) -> StageProgress:
+    done = sum(t.config["stage"] == stage and t.end is not None for t in folder.trials())
+    return StageProgress(console, stage, total, done)
+
+
+def _conclude(folder: StudyFolder, uri: str, console: Console) -> None:
+    console.print(render(leaderboard(folder.path)))
+    console.print(f"report   {folder.path / 'report.html'}", highlight=False, soft_wrap=True)
+    console.print(f"browse   {browse_command(uri)}", highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def _decoding(console: Console) -> Iterator[Progress]:
+    """Show how many images have been decoded, where there are enough to wait for."""
+    columns = (TextColumn("decoding images"), BarColumn(24), MofNCompleteColumn())
+    with Bar(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("images", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _origin() -> dict[str, str]:
+    """Say which versions make a study."""
+    packages = ("ray", "torch", "transformers", "optuna", "mlflow", "clipfit-study")
+    return {
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "git_commit": _git_commit(),
+        **{f"{package}_version": version(package) for package in packages},
+    }
+
+
+def _git_commit() -> str:
+    """Give the commit of the checkout that this package runs from, or that there is none."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return "unknown"
+    return answer.stdout.strip() or "unknown"

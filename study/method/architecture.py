@@ -1,0 +1,80 @@
+"""What a checkpoint's configuration tells of its model, read without its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from study.errors import BackboneError
+from study.method.subsets import Depths, Encoder, Leaf
+
+
+@dataclass(frozen=True)
+class EncoderShape:
+    """One encoder's size."""
+
+    depth: int
+    width: int
+    mlp_width: int
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Both encoders and the images they take."""
+
+    text: EncoderShape
+    vision: EncoderShape
+    image_size: int
+    """Pixels; images are square."""
+
+    @property
+    def depths(self) -> Depths:
+        """The number of blocks of each encoder."""
+        return Depths(self.text.depth, self.vision.depth)
+
+    def count(self, leaves: Iterable[Leaf]) -> int:
+        """Count the numbers in some tensors: biases and LayerNorms are vectors."""
+        return sum(self._length(leaf) for leaf in leaves)
+
+    def _length(self, leaf: Leaf) -> int:
+        shape: EncoderShape = getattr(self, leaf.encoder)
+        return shape.mlp_width if leaf.site == "mlp.fc1" else shape.width
+
+
+def read_architecture(name: str | Path, *, revision: str | None = None) -> Architecture:
+    """Read ``config.json`` of a checkpoint, by hub name or local folder.
+
+    Raises:
+        BackboneError: it is not there, or is not that of a CLIP model with safetensors weights.
+    """
+    from transformers import CLIPConfig  # a second's import, which --help does without
+
+    folder = Path(name)
+    if folder.is_dir() and not any(folder.glob("*.safetensors")):
+        raise BackboneError(f"backbone '{name}' has no weights in safetensors format in its folder")
+    try:
+        values, _ = CLIPConfig.get_config_dict(name, revision=revision)
+    except (OSError, ValueError) as error:
+        raise BackboneError(
+            f"backbone '{name}' cannot be found or read ({error}); allowed is a Hugging Face CLIP "
+            "checkpoint, by hub name or local folder, or 'embedded'"
+        ) from error
+    if values.get("model_type") != "clip":
+        raise BackboneError(
+            f"backbone '{name}' is a '{values.get('model_type')}' model; allowed is 'clip'"
+        )
+    config = CLIPConfig.from_dict(values)
+    return Architecture(
+        text=_shape("text", config.text_config),
+        vision=_shape("vision", config.vision_config),
+        image_size=config.vision_config.image_size,
+    )
+
+
+def _shape(encoder: Encoder, config: Any) -> EncoderShape:
+    sizes = (config.num_hidden_layers, config.hidden_size, config.intermediate_size)
+    if min(sizes) < 1:
+        raise BackboneError(f"the {encoder} encoder's configuration has sizes {sizes}")
+    return EncoderShape(*sizes)

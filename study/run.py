@@ -1,0 +1,149 @@
+"""Run a study: ``python study/run.py [CONFIG] [section.field=value …]``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+# Started as a script in a checkout, Python looks for modules in study/ first; there, a module of
+# this package could stand in for a library of the same name.
+if sys.path and Path(sys.path[0] or ".").resolve() == Path(__file__).resolve().parent:
+    if (Path(sys.path[0]) / "ledger.py").exists():
+        sys.path.pop(0)
+
+import argparse
+import logging
+import os
+import secrets
+from collections.abc import Sequence
+from datetime import datetime
+
+EXAMPLES = """\
+examples:
+  python study/run.py                                   the embedded study, a few minutes
+  python study/run.py configs/quickstart.yaml search.trials=40 seed=1
+  python study/run.py base_to_new name=letters          a configuration by name
+  python study/run.py base_to_new --check               look at everything, start nothing
+  python study/run.py --resume letters                  go on with an interrupted study
+  python study/run.py --sync letters                    send to MLflow what it missed
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse, then do; faults that a user can mend end as one message and exit code 2."""
+    parsed = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    from study.errors import StudyError
+
+    try:
+        return _run(parsed)
+    except StudyError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 130 if type(error).__name__ == "InterruptedStudyError" else 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="study/run.py",
+        description="Search which of CLIP's biases and LayerNorms to tune on a few images, and at "
+        "which learning rates.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "arguments",
+        nargs="*",
+        metavar="CONFIG | key=value",
+        help="a configuration by name or path (default: $STUDY_CONFIG, else quickstart), and "
+        "values that override it",
+    )
+    parser.add_argument("--check", action="store_true", help="validate everything, start nothing")
+    parser.add_argument("--resume", metavar="NAME", help="go on with the study of this name")
+    parser.add_argument("--sync", metavar="NAME", help="send a study's results to MLflow")
+    return parser
+
+
+def _run(parsed: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from study.config import load_config
+    from study.errors import ConfigError
+    from study.ledger import StudyFolder
+
+    console = Console() if sys.stdout.isatty() else Console(width=120)
+    named = [a for a in parsed.arguments if "=" not in a]
+    overrides = [a for a in parsed.arguments if "=" in a]
+    existing = parsed.resume or parsed.sync
+    if len(named) > (0 if existing else 1):
+        raise ConfigError(f"one configuration at most, got {', '.join(named)}")
+    if existing:
+        folder = _existing_folder(existing, overrides)
+        config = load_config(folder.config_path, overrides)
+    else:
+        source = find_config(named[0] if named else os.environ.get("STUDY_CONFIG", "quickstart"))
+        config = load_config(source, overrides)
+        name = config.name or f"{source.stem}-{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+        config = config.model_copy(update={"name": name})
+        folder = StudyFolder(config.storage / name)
+    if parsed.check:
+        from study.check import check_study
+
+        check_study(config, folder, resuming=bool(existing))
+        console.print("all is well: configuration, data, backbone, storage and tracking server")
+    elif parsed.sync:
+        from study.tracking.mirror import sync_study
+        from study.tracking.server import tracking_uri
+
+        count = sync_study(config, folder, tracking_uri(config.tracking.uri))
+        console.print(f"{count} trials of {folder.name} are in MLflow")
+    else:
+        from study.conduct import conduct
+
+        conduct(config, folder, console, resume=bool(existing))
+    return 0
+
+
+def find_config(name: str) -> Path:
+    """Find a configuration by path, or by name among those that come with the project.
+
+    Raises:
+        ConfigError: naming those that there are.
+    """
+    from study.errors import ConfigError
+
+    package = Path(__import__("study").__file__).parent
+    folders = [package.parent / "configs", package / "configs"]
+    if Path(name).is_file():
+        return Path(name)
+    for folder in folders:
+        for candidate in (folder / name, folder / f"{name}.yaml", folder.parent / name):
+            if candidate.is_file():
+                return candidate
+    shipped = sorted(
+        path.relative_to(folder).with_suffix("").as_posix()
+        for folder in folders
+        for path in folder.rglob("*.yaml")
+    )
+    raise ConfigError(f"no configuration '{name}'; by name there are {', '.join(shipped)}")
+
+
+def _existing_folder(name: str, overrides: Sequence[str]) -> StudyFolder:
+    from study.errors import ConfigError
+    from study.ledger import StudyFolder
+
+    storage = next((o.partition("=")[2] for o in overrides if o.startswith("storage=")), "runs")
+    folder = StudyFolder(Path(storage) / name)
+    if not folder.config_path.exists():
+        there = sorted(path.parent.name for path in Path(storage).glob("*/study.yaml"))
+        raise ConfigError(
+            f"no study '{name}' in {storage}; there are {', '.join(there) or 'none'}"
+            " (storage=FOLDER looks elsewhere)"
+        )
+    return folder
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,155 @@
+"""An arm: one Optuna study that proposes configurations and hears how they did."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+
+from study.search.space import OpenSpace, Proposal, RateSpace
+
+logger = logging.getLogger(__name__)
+
+SamplerName = Literal["tpe", "random"]
+ASKS_BEFORE_GIVING_UP = 50
+"""Proposals that were all tried before, after which a space counts as exhausted."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a trial ended, as an arm is told of it."""
+
+    score: float | None
+    """Of the last epoch; None where there is none."""
+    state: TrialState
+    """COMPLETE after all epochs, PRUNED when stopped before, FAIL when it raised."""
+
+
+@dataclass
+class Arm:
+    """One line of search with a budget of trials."""
+
+    name: str
+    study: optuna.Study
+    budget: int
+    space: OpenSpace | RateSpace
+    sampler: SamplerName
+    seed: int
+    started: int = 0
+    _open: dict[int, optuna.Trial] = field(default_factory=dict)
+
+    @property
+    def share(self) -> float:
+        """Give the part of the budget that has been started."""
+        return self.started / self.budget if self.budget else 1.0
+
+    def ask(self, known: Callable[[Proposal], Outcome | None]) -> tuple[int, Proposal] | None:
+        """Get a proposal that was not tried before, with its Optuna number.
+
+        A proposal that ``known`` recognises is told to Optuna with the outcome it had, and another
+        is asked for. None when nothing new comes: the space is exhausted.
+        """
+        for _ in range(ASKS_BEFORE_GIVING_UP):
+            count = len(self.study.get_trials(deepcopy=False))
+            self.study.sampler = make_sampler(self.sampler, f"{self.seed}/{self.name}/{count}")
+            trial = self.study.ask()
+            proposal = self.space.suggest(trial)
+            outcome = known(proposal)
+            if outcome is None:
+                self._open[trial.number] = trial
+                return trial.number, proposal
+            if outcome.state is TrialState.COMPLETE:
+                self.study.tell(trial, outcome.score)
+            else:
+                self.study.tell(trial, state=TrialState.FAIL)
+        logger.warning("%s: no proposal that was not tried before; its search ends", self.name)
+        return None
+
+    def report(self, number: int, epoch: int, score: float) -> None:
+        """Record an intermediate score; an epoch reported before keeps its first value."""
+        trial = self._trial(number)
+        if trial is not None:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # a resumed trial repeats its epoch
+                trial.report(score, epoch)
+
+    def tell(self, number: int, outcome: Outcome) -> None:
+        """Close a proposal; closing it again changes nothing."""
+        if self._trial(number) is None:
+            return
+        value = outcome.score if outcome.state is TrialState.COMPLETE else None
+        self.study.tell(number, value, state=outcome.state)
+        self._open.pop(number, None)
+
+    def learn(self, proposal: Proposal, outcome: Outcome, label: str) -> None:
+        """Add a baseline that this arm's space could have proposed, once."""
+        known = {t.user_attrs.get("label") for t in self.study.get_trials(deepcopy=False)}
+        choices = self.space.encode(proposal)
+        if choices is None or label in known or outcome.state is not TrialState.COMPLETE:
+            return
+        self.study.add_trial(
+            optuna.trial.create_trial(
+                value=outcome.score,
+                params={name: value for name, (value, _) in choices.items()},
+                distributions={name: distribution for name, (_, distribution) in choices.items()},
+                user_attrs={"label": label},
+            )
+        )
+
+    def fail_orphans(self, numbers: set[int]) -> None:
+        """Close proposals left open by a driver that died before their trial was recorded."""
+        for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            if trial.number not in numbers:
+                self.study.tell(trial.number, state=TrialState.FAIL)
+
+    def _trial(self, number: int) -> optuna.Trial | None:
+        if number not in self._open:
+            frozen = self.study.get_trials(deepcopy=False)[number]
+            if frozen.state.is_finished():
+                return None
+            self._open[number] = optuna.Trial(self.study, frozen._trial_id)
+        return self._open[number]
+
+
+def open_arm(
+    path: Path,
+    name: str,
+    *,
+    budget: int,
+    space: OpenSpace | RateSpace,
+    sampler: SamplerName,
+    seed: int,
+) -> Arm:
+    """Open or create an arm's Optuna study in a journal file, which suits shared file systems."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(
+        storage=JournalStorage(JournalFileBackend(str(path))),
+        study_name=name,
+        direction="maximize",
+        load_if_exists=True,
+    )
+    return Arm(name, study, budget, space, sampler, seed)
+
+
+def make_sampler(name: SamplerName, seed: str) -> optuna.samplers.BaseSampler:
+    """Give a sampler whose choice depends on the history and the seed, not on this process.
+
+    A new one for every proposal: a study that was interrupted then goes on as it would have.
+    """
+    number = int.from_bytes(hashlib.sha256(seed.encode()).digest()[:4], "big")
+    if name == "random":
+        return optuna.samplers.RandomSampler(seed=number)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return optuna.samplers.TPESampler(
+            multivariate=True, group=True, constant_liar=True, seed=number
+        )

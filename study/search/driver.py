@@ -1,0 +1,161 @@
+"""Runs a stage's trials on Ray: Tuner, successive halving, resources, resuming."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import ray
+from ray import tune
+from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
+
+from study.config import AshaConfig, StudyConfig
+from study.errors import StudyError
+from study.ledger import StudyFolder
+from study.search.callback import LedgerCallback, Observer
+from study.search.searcher import StudySearcher
+from study.search.trainable import ClipFitTrainable
+from study.trial import TrialConfig, TrialData
+
+logger = logging.getLogger(__name__)
+
+TUNE_ENVIRONMENT = {
+    # A confirmation reports its score once, after its last epoch.
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    # The ledger is the record; Tune's own would be a second one that is never read.
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "3600",
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+}
+
+
+class InterruptedStudyError(StudyError):
+    """The study was asked to stop before all its trials had ended."""
+
+
+@contextmanager
+def ray_session(config: StudyConfig) -> Iterator[None]:
+    """Join the cluster that this machine belongs to, or start Ray here and stop it afterwards."""
+    os.environ.update({k: v for k, v in TUNE_ENVIRONMENT.items() if k not in os.environ})
+    started = not ray.is_initialized()
+    if started:
+        options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+        if "RAY_ADDRESS" not in os.environ and not _in_a_cluster():
+            options["include_dashboard"] = False
+        ray.init(**options)
+    try:
+        yield
+    finally:
+        if started:
+            ray.shutdown()
+
+
+def concurrency(config: StudyConfig) -> int:
+    """Give how many trials run at once: as configured, else as many as the cluster holds now."""
+    resources = config.resources
+    if resources.max_concurrent is not None:
+        return resources.max_concurrent
+    available = ray.cluster_resources()
+    slots = available.get("CPU", 0) / resources.cpus_per_trial
+    if resources.gpus_per_trial:
+        slots = min(slots, available.get("GPU", 0) / resources.gpus_per_trial)
+    if slots < 1:
+        raise StudyError(
+            f"no trial fits: one needs {resources.cpus_per_trial} CPUs and "
+            f"{resources.gpus_per_trial} GPUs (resources.cpus_per_trial, gpus_per_trial), "
+            f"the cluster has {available.get('CPU', 0)} and {available.get('GPU', 0)}"
+        )
+    return int(slots)
+
+
+def run_trials(
+    config: StudyConfig,
+    folder: StudyFolder,
+    searcher: StudySearcher,
+    *,
+    data: Mapping[str, TrialData],
+    scheduler: TrialScheduler,
+    count: int,
+    observers: Sequence[Observer],
+) -> None:
+    """Run up to ``count`` trials of one stage to their ends.
+
+    Raises:
+        InterruptedStudyError: Ctrl-C, or another signal that Tune takes for it.
+    """
+    if count == 0:
+        return
+    resources = config.resources
+    trainable = tune.with_resources(
+        tune.with_parameters(
+            ClipFitTrainable,
+            folder=folder.path.resolve(),
+            backbone=config.backbone,
+            data=data,
+            threads=max(1, math.floor(resources.cpus_per_trial)),
+        ),
+        {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial},
+    )
+    tuner = tune.Tuner(
+        trainable,
+        tune_config=tune.TuneConfig(
+            search_alg=searcher,
+            scheduler=scheduler,
+            num_samples=count,
+            max_concurrent_trials=concurrency(config),
+            reuse_actors=True,
+        ),
+        run_config=tune.RunConfig(
+            name="tune",
+            storage_path=str(folder.path.resolve()),
+            callbacks=[LedgerCallback(folder, observers)],
+            failure_config=tune.FailureConfig(max_failures=resources.max_failures),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            verbose=0,
+        ),
+    )
+    tuner.fit()
+
+
+def make_scheduler(
+    asha: AshaConfig | None,
+    epochs: int,
+    history: Sequence[tuple[TrialConfig, Sequence[Mapping[str, Any]]]] = (),
+) -> TrialScheduler:
+    """Give ASHA on epochs, told of the trials that ended before a study was resumed."""
+    if asha is None:
+        return FIFOScheduler()
+    scheduler = ASHAScheduler(
+        time_attr="epoch",
+        metric="score",
+        mode="max",
+        max_t=epochs,
+        grace_period=asha.grace_period,
+        reduction_factor=asha.reduction_factor,
+        stop_last_trials=False,
+    )
+    for config, reports in history:
+        ended = _EndedTrial(config.trial_id)
+        scheduler.on_trial_add(None, ended)
+        for report in reports:
+            scheduler.on_trial_result(
+                None, ended, {"epoch": report["epoch"], "score": report["val_score"]}
+            )
+    return scheduler
+
+
+class _EndedTrial:
+    """As much of a Tune trial as a scheduler looks at."""
+
+    def __init__(self, trial_id: str) -> None:
+        self.trial_id = trial_id
+
+
+def _in_a_cluster() -> bool:
+    return ray._private.utils.read_ray_address() is not None  # set by `ray start` on this machine

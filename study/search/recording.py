@@ -1,0 +1,104 @@
+"""A trial's epochs into its folder, and out of it again to go on from."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from study.files import write_atomically
+from study.ledger import End, TrialFolder
+from study.method.delta import DeltaInfo, save_delta
+from study.trial import EpochReport, TrialData
+
+logger = logging.getLogger(__name__)
+
+STATE = "state.safetensors"
+
+
+def record_epoch(
+    folder: TrialFolder, report: EpochReport, data: TrialData, info: DeltaInfo
+) -> None:
+    """Put an epoch on disk: its report, then the state that makes it final."""
+    folder.append_report({"epoch": report.epoch, **report.metrics})
+    if not report.done:
+        metadata = {"epoch": str(report.epoch), "info": json.dumps(asdict(info))}
+        write_atomically(folder.path / STATE, save(report.state, metadata))
+        return
+    _save_deltas(folder, report.deltas, info)
+    if data.split == "test":
+        _record_classes(folder, report, data.class_names)
+
+
+def load_state(folder: TrialFolder) -> tuple[int, dict[str, Tensor]] | None:
+    """Give the epochs completed and the state after them; None to begin from the start.
+
+    A damaged state costs the epochs it stood for, not the trial.
+    """
+    read = _read_state(folder)
+    if read is None:
+        return None
+    epoch, tensors, _ = read
+    return epoch, tensors
+
+
+def close_trial(folder: TrialFolder, end: End) -> None:
+    """Record how a trial ended; one stopped between epochs leaves its delta as well."""
+    if end.status == "stopped" and (read := _read_state(folder)):
+        _, tensors, info = read
+        deltas: dict[str, dict[str, Tensor]] = {}
+        for name, tensor in tensors.items():
+            task, kind, *rest = name.split(".", 2)
+            if kind == "parameter":
+                deltas.setdefault(task, {})[rest[0]] = tensor
+        _save_deltas(folder, [deltas[task] for task in sorted(deltas)], info)
+    folder.write_end(end)
+
+
+def _save_deltas(folder: TrialFolder, deltas: Sequence[dict[str, Tensor]], info: DeltaInfo) -> None:
+    """Write one delta a task; a trial of one task has the one that is used afterwards."""
+    for index, tensors in enumerate(deltas):
+        name = "delta.safetensors" if len(deltas) == 1 else f"delta-fold{index}.safetensors"
+        if tensors:
+            save_delta(folder.path / name, tensors, info)
+
+
+def _read_state(folder: TrialFolder) -> tuple[int, dict[str, Tensor], DeltaInfo] | None:
+    path = folder.path / STATE
+    if not path.exists():
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata()
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        info = json.loads(metadata["info"])
+        info |= {key: tuple(info[key]) for key in ("class_names", "templates")}
+        return int(metadata["epoch"]), tensors, DeltaInfo(**info)
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        logger.warning("%s is damaged, the trial begins again: %s", path, error)
+        return None
+
+
+def _record_classes(folder: TrialFolder, report: EpochReport, names: Sequence[str]) -> None:
+    accuracies: dict[str, dict[str, float]] = {}
+    counts: dict[str, Any] = {}
+    for part, matrix in report.confusions.items():
+        seen = [c for c in range(len(names)) if int(matrix[c].sum())]
+        accuracies[part] = {names[c]: (matrix[c, c] / matrix[c].sum()).item() for c in seen}
+        counts[part] = {
+            "classes": [names[c] for c in seen],
+            "counts": matrix[seen][:, seen].tolist(),
+        }
+    _write_json(folder.path / "per_class.json", accuracies)
+    _write_json(folder.path / "confusion.json", counts)
+
+
+def _write_json(path: Path, value: Any) -> None:
+    write_atomically(path, json.dumps(value, ensure_ascii=False))

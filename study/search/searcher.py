@@ -1,0 +1,158 @@
+"""What Tune asks for the next trial: queued configurations first, then the arms in turn."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from optuna.trial import TrialState
+from ray.tune.search import Searcher
+
+from study.ledger import StudyFolder
+from study.search.arms import Arm, Outcome
+from study.search.space import Proposal
+from study.trial import TrialConfig
+
+MakeConfig = Callable[[Proposal, str, int, int], TrialConfig]
+"""Proposal, arm, trial number and Optuna number to a whole configuration."""
+
+
+class StudySearcher(Searcher):
+    """Hands out trials and records each in the ledger before Tune hears of it.
+
+    Args:
+        folder: the study.
+        queue: configurations that are already fixed: trials to take up again, baselines,
+            confirmations.
+        arms: searches with their budgets; the one furthest behind its budget asks next.
+        make_config: completes a proposal.
+        ended: trials of this stage that have ended, with their outcomes.
+        next_number: the number of the next trial that an arm proposes.
+    """
+
+    def __init__(
+        self,
+        folder: StudyFolder,
+        queue: Iterable[TrialConfig],
+        *,
+        arms: Sequence[Arm] = (),
+        make_config: MakeConfig | None = None,
+        ended: Mapping[str, tuple[TrialConfig, Outcome]] | None = None,
+        next_number: int = 0,
+    ) -> None:
+        super().__init__(metric="score", mode="max")
+        self._folder = folder
+        self._queue = deque(queue)
+        self._arms = {arm.name: arm for arm in arms}
+        self._make_config = make_config
+        self._running: dict[str, TrialConfig] = {}
+        self._outcomes = {_identity(c): outcome for c, outcome in (ended or {}).values()}
+        self._started = {_identity(config) for config in self._queue}
+        self._next_number = next_number
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """Give the next trial's configuration, or that there is none."""
+        config = self._queue.popleft() if self._queue else self._ask_arms()
+        if config is None:
+            return Searcher.FINISHED
+        self._folder.trial(config.trial_id).create(config.model_dump(mode="json"))
+        self._running[trial_id] = config
+        self._started.add(_identity(config))
+        return config.model_dump(mode="json")
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Pass an epoch's score on to the arm that proposed the trial."""
+        config = self._running.get(trial_id)
+        if config is None or config.optuna_number is None or result.get("failed"):
+            return
+        if result.get("score") is not None:
+            self._arms[config.arm].report(config.optuna_number, result["epoch"], result["score"])
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Tell the arm how its trial ended."""
+        config = self._running.pop(trial_id, None)
+        if config is None:
+            return
+        outcome = outcome_of(config, result or {}, error)
+        self._outcomes[_identity(config)] = outcome
+        if config.optuna_number is not None:
+            arm = self._arms[config.arm]
+            if outcome.state is TrialState.PRUNED and (result or {}).get("failed"):
+                arm.report(config.optuna_number, int((result or {})["epoch"]), 0.0)
+            arm.tell(config.optuna_number, outcome)
+        for arm in self._arms.values() if config.arm == "baseline" else ():
+            arm.learn(proposal_of(config), outcome, config.label)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Give nothing to Tune's own snapshot of an experiment, which is never read."""
+        return {}
+
+    def _ask_arms(self) -> TrialConfig | None:
+        behind = sorted(
+            (arm for arm in self._arms.values() if arm.started < arm.budget),
+            key=lambda arm: (arm.share, arm.name),
+        )
+        for arm in behind:
+            asked = arm.ask(lambda proposal: self._known(arm, proposal))  # noqa: B023
+            if asked is None:
+                arm.budget = arm.started
+                continue
+            optuna_number, proposal = asked
+            arm.started += 1
+            config = self._config(proposal, arm.name, optuna_number)
+            self._next_number += 1
+            return config
+        return None
+
+    def _known(self, arm: Arm, proposal: Proposal) -> Outcome | None:
+        identity = _identity(self._config(proposal, arm.name, 0))
+        if identity in self._outcomes:
+            return self._outcomes[identity]
+        return Outcome(None, TrialState.RUNNING) if identity in self._started else None
+
+    def _config(self, proposal: Proposal, arm: str, optuna_number: int) -> TrialConfig:
+        if self._make_config is None:
+            raise TypeError("a searcher with arms needs make_config")
+        return self._make_config(proposal, arm, self._next_number, optuna_number)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing to save: the ledger and Optuna's journal hold it all."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing to restore: a study is resumed from its ledger."""
+
+
+def proposal_of(config: TrialConfig) -> Proposal:
+    """Give what a search would have proposed to get this trial."""
+    return Proposal(config.subset, config.bias_lr, config.ln_lr, config.distill_weight)
+
+
+def outcome_of(config: TrialConfig, result: Mapping[str, Any], error: bool = False) -> Outcome:
+    """Judge a trial by its last result.
+
+    A diverged trial counts as pruned with the worst score, so that the sampler learns that its
+    region is bad; any other failure says nothing about the configuration.
+    """
+    if error or not result or (result.get("failed") and not result.get("diverged")):
+        return Outcome(None, TrialState.FAIL)
+    if result.get("diverged"):
+        return Outcome(0.0, TrialState.PRUNED)
+    score = result.get("score")
+    if result["epoch"] >= config.epochs:
+        return Outcome(score, TrialState.COMPLETE)
+    return Outcome(score, TrialState.PRUNED)
+
+
+def _identity(config: TrialConfig) -> tuple[Any, ...]:
+    """Give what makes two trials the same training; learning rates of absent kinds are None."""
+    return (
+        config.seed,
+        config.label if config.stage == "confirm" else None,
+        config.subset_key,
+        config.bias_lr,
+        config.ln_lr,
+        config.distill_weight if config.epochs else None,
+    )

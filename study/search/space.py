@@ -1,0 +1,152 @@
+"""The search space: Optuna's choices to a proposal, and a known configuration back to choices."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.trial import Trial
+
+from study.config import SpaceConfig
+from study.method.subsets import OUTER_NORMS, Depths, Leaf, kinds, parse
+
+Choices = dict[str, tuple[Any, BaseDistribution]]
+"""By Optuna parameter: the value chosen and the distribution it is from."""
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What a search decides about a trial."""
+
+    subset: str
+    """Canonical form."""
+    bias_lr: float | None = None
+    ln_lr: float | None = None
+    distill_weight: float = 0.0
+
+
+@dataclass(frozen=True)
+class OpenSpace:
+    """Every listed site in or out, a layer window an encoder, a learning rate a kind, λ.
+
+    Each is asked for only where an earlier choice gives it an effect.
+    """
+
+    config: SpaceConfig
+    depths: Depths
+
+    def suggest(self, trial: Trial) -> Proposal:
+        """Ask Optuna for one configuration."""
+        chosen = [s for s in self.config.sites if _ask(trial, s, self._distribution(s))]
+        terms = []
+        for encoder in OUTER_NORMS:
+            sites = [site for site in chosen if site.startswith(encoder)]
+            window = ""
+            if self.config.windows and any(_in_blocks(site) for site in sites):
+                ends = [
+                    _ask(trial, f"{encoder}.{end}", self._distribution(f"{encoder}.{end}"))
+                    for end in ("from", "to")
+                ]
+                if (low := min(ends), high := max(ends)) != (0, getattr(self.depths, encoder) - 1):
+                    window = f"[{low}:{high + 1}]"
+            terms += [site + (window if _in_blocks(site) else "") for site in sites]
+        return _with_rates(trial, " + ".join(terms) or "none", self.config, self.depths)
+
+    def encode(self, proposal: Proposal) -> Choices | None:
+        """Give the choices, with their distributions, that would have led to a proposal.
+
+        None where the space cannot express it: a site it does not list, a rate out of range.
+        """
+        wanted = parse(proposal.subset).resolve(self.depths)
+        inside = {s for s in self.config.sites if parse(s).resolve(self.depths) <= wanted}
+        covered = parse(" + ".join(inside) or "none").resolve(self.depths)
+        if covered != wanted:
+            return None
+        choices: dict[str, Any] = {site: site in inside for site in self.config.sites}
+        for encoder in OUTER_NORMS:
+            if self.config.windows and any(
+                site.startswith(encoder) and _in_blocks(site) for site in inside
+            ):
+                choices[f"{encoder}.from"] = 0
+                choices[f"{encoder}.to"] = getattr(self.depths, encoder) - 1
+        rates = _rate_choices(proposal, wanted, self.config)
+        if rates is None:
+            return None
+        return {name: (v, self._distribution(name)) for name, v in choices.items()} | rates
+
+    def _distribution(self, name: str) -> BaseDistribution:
+        if name in self.config.sites:
+            return CategoricalDistribution((True, False))
+        if name.endswith((".from", ".to")):
+            return IntDistribution(0, getattr(self.depths, name.partition(".")[0]) - 1)
+        return rate_distribution(self.config, name)
+
+
+@dataclass(frozen=True)
+class RateSpace:
+    """A fixed subset's learning rates and λ, over the same ranges as the open space."""
+
+    config: SpaceConfig
+    depths: Depths
+    subset: str
+
+    def suggest(self, trial: Trial) -> Proposal:
+        """Ask Optuna for one configuration."""
+        return _with_rates(trial, self.subset, self.config, self.depths)
+
+    def encode(self, proposal: Proposal) -> Choices | None:
+        """See `OpenSpace.encode`."""
+        leaves = parse(self.subset).resolve(self.depths)
+        if parse(proposal.subset).resolve(self.depths) != leaves:
+            return None
+        return _rate_choices(proposal, leaves, self.config)
+
+
+def rate_distribution(config: SpaceConfig, name: str) -> FloatDistribution:
+    """Give the log-uniform distribution of ``bias_lr``, ``ln_lr`` or ``distill_weight``."""
+    return FloatDistribution(*getattr(config, name), log=True)
+
+
+def _with_rates(trial: Trial, subset: str, config: SpaceConfig, depths: Depths) -> Proposal:
+    names = _rates_of(parse(subset).resolve(depths))
+    rates = {name: _ask(trial, name, rate_distribution(config, name)) for name in names}
+    return Proposal(str(parse(subset)), **rates)
+
+
+def _rate_choices(
+    proposal: Proposal, leaves: frozenset[Leaf], config: SpaceConfig
+) -> Choices | None:
+    choices: Choices = {}
+    for name in _rates_of(leaves):
+        value, distribution = getattr(proposal, name), rate_distribution(config, name)
+        if value is None or not distribution.low <= value <= distribution.high:
+            return None
+        choices[name] = (value, distribution)
+    return choices
+
+
+def _rates_of(leaves: frozenset[Leaf]) -> list[str]:
+    """Name the rates that have an effect: λ acts on the text features alone."""
+    names = [f"{kind}_lr" for kind in ("bias", "ln") if kind in kinds(leaves)]
+    return names + ["distill_weight"] * any(leaf.encoder == "text" for leaf in leaves)
+
+
+def _ask(trial: Trial, name: str, distribution: BaseDistribution) -> Any:
+    if isinstance(distribution, CategoricalDistribution):
+        return trial.suggest_categorical(name, distribution.choices)
+    if isinstance(distribution, IntDistribution):
+        return trial.suggest_int(name, distribution.low, distribution.high)
+    if isinstance(distribution, FloatDistribution):
+        return trial.suggest_float(name, distribution.low, distribution.high, log=distribution.log)
+    raise TypeError(f"no way to ask for {distribution}")
+
+
+def _in_blocks(site: str) -> bool:
+    """Tell whether a layer window limits a site."""
+    return not site.partition(".")[2].startswith(("ln_pre", "ln_post", "ln_final"))

@@ -1,0 +1,240 @@
+"""The two stages that train: search, and confirm. Each begins or goes on from the ledger."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from study.config import StudyConfig
+from study.ledger import End, StudyFolder
+from study.method.architecture import Architecture
+from study.method.subsets import parse
+from study.search.arms import Arm, Outcome, open_arm
+from study.search.callback import Observer
+from study.search.driver import InterruptedStudyError, make_scheduler, run_trials
+from study.search.recording import close_trial
+from study.search.searcher import StudySearcher, outcome_of
+from study.search.space import OpenSpace, Proposal, RateSpace
+from study.selection import TUNED, Candidate
+from study.trial import Stage, TrialConfig, TrialData
+
+OPEN = "search"
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How many trials each line of the search gets."""
+
+    baselines: int
+    tuned: int
+    """Of CLIPFit's own subset: learning rates and λ."""
+    open: int
+    """Over subsets, learning rates and λ."""
+
+
+def budget(config: StudyConfig) -> Budget:
+    """Split a search's trials; CLIPFit's own search gets its share of all of them."""
+    baselines = len(config.search.baselines)
+    tuned = math.ceil(config.search.tuned_share * config.search.trials)
+    return Budget(baselines, tuned, config.search.trials - baselines - tuned)
+
+
+def run_search(
+    config: StudyConfig,
+    folder: StudyFolder,
+    architecture: Architecture,
+    data: TrialData,
+    observers: Sequence[Observer],
+) -> None:
+    """Train baselines, CLIPFit's own search and the open search, or what is left of them."""
+    past = _Past.read(folder, "search")
+    make = _Maker(config, architecture)
+    baselines = [make.baseline(label, n) for n, label in enumerate(config.search.baselines)]
+    searcher = StudySearcher(
+        folder,
+        [*past.unfinished, *(c for c in baselines if c.trial_id not in past)],
+        arms=_open_arms(config, folder, architecture, past),
+        make_config=make.proposed,
+        ended={c.trial_id: (c, _outcome(c, end, reports)) for c, end, reports in past.ended},
+        next_number=max([len(baselines) - 1, *(c.number for c in past.all)]) + 1,
+    )
+    run_trials(
+        config,
+        folder,
+        searcher,
+        data={f"search/{config.seed}": data},
+        scheduler=make_scheduler(
+            config.search.asha,
+            config.training.epochs,
+            [(c, reports) for c, end, reports in past.ended if end.status != "failed"],
+        ),
+        count=config.search.trials - len(past.ended),
+        observers=observers,
+    )
+    _check_ended(folder, "search")
+
+
+def run_confirm(
+    config: StudyConfig,
+    folder: StudyFolder,
+    architecture: Architecture,
+    candidates: Iterable[Candidate],
+    data: Mapping[int, TrialData],
+    observers: Sequence[Observer],
+) -> None:
+    """Train every candidate on each seed's shots and test it; ``data`` is by seed."""
+    past = _Past.read(folder, "confirm")
+    make = _Maker(config, architecture)
+    wanted = [
+        make.confirmation(candidate, seed, seed_index * 1000 + index)
+        for seed_index, seed in enumerate(data)
+        for index, candidate in enumerate(candidates)
+        if candidate.same_as is None
+    ]
+    queue = [*past.unfinished, *(c for c in wanted if c.trial_id not in past)]
+    run_trials(
+        config,
+        folder,
+        StudySearcher(folder, queue),
+        data={f"confirm/{seed}": seed_data for seed, seed_data in data.items()},
+        scheduler=make_scheduler(None, config.training.epochs),
+        count=len(queue),
+        observers=observers,
+    )
+    _check_ended(folder, "confirm")
+
+
+@dataclass(frozen=True)
+class _Past:
+    """What the ledger holds of a stage."""
+
+    ended: list[tuple[TrialConfig, End, list[dict[str, float]]]]
+    unfinished: list[TrialConfig]
+
+    @classmethod
+    def read(cls, folder: StudyFolder, stage: Stage) -> _Past:
+        past = cls([], [])
+        for trial in folder.trials():
+            if trial.config["stage"] != stage:
+                continue
+            config, reports, end = (
+                TrialConfig.model_validate(trial.config),
+                trial.reports,
+                trial.end,
+            )
+            if end is None and reports and _ran_out(trial.config, reports):
+                # The driver died between the last report and its closing.
+                seconds = sum(report["seconds"] for report in reports)
+                end = End("finished", reports[-1]["epoch"], seconds)
+                close_trial(trial, end)
+            if end is None:
+                past.unfinished.append(config)
+            else:
+                past.ended.append((config, end, reports))
+        return past
+
+    @property
+    def all(self) -> list[TrialConfig]:
+        return [*(config for config, _, _ in self.ended), *self.unfinished]
+
+    def __contains__(self, trial_id: str) -> bool:
+        return any(config.trial_id == trial_id for config in self.all)
+
+
+@dataclass(frozen=True)
+class _Maker:
+    """Completes configurations of trials."""
+
+    config: StudyConfig
+    architecture: Architecture
+
+    def baseline(self, label: str, number: int) -> TrialConfig:
+        given = self.config.search.baselines[label]
+        proposal = Proposal(given.subset, given.bias_lr, given.ln_lr, given.distill_weight)
+        return self._make("search", "baseline", label, number, proposal, self.config.seed)
+
+    def proposed(
+        self, proposal: Proposal, arm: str, number: int, optuna_number: int
+    ) -> TrialConfig:
+        config = self._make("search", arm, f"trial {number}", number, proposal, self.config.seed)
+        return config.model_copy(update={"optuna_number": optuna_number})
+
+    def confirmation(self, candidate: Candidate, seed: int, number: int) -> TrialConfig:
+        proposal = Proposal(
+            candidate.subset, candidate.bias_lr, candidate.ln_lr, candidate.distill_weight
+        )
+        return self._make("confirm", candidate.label, candidate.label, number, proposal, seed)
+
+    def _make(
+        self, stage: Stage, arm: str, label: str, number: int, proposal: Proposal, seed: int
+    ) -> TrialConfig:
+        subset = parse(proposal.subset)
+        leaves = subset.resolve(self.architecture.depths)
+        rates = {leaf.kind for leaf in leaves}
+        name = f"{number:04d}" if stage == "search" else f"{label}-seed{seed}"
+        return TrialConfig(
+            trial_id=f"{stage}-{name}",
+            stage=stage,
+            arm=arm,
+            label=label,
+            number=number,
+            seed=seed,
+            subset=str(subset),
+            subset_key=subset.key(self.architecture.depths),
+            trainable=self.architecture.count(leaves),
+            bias_lr=proposal.bias_lr if "bias" in rates else None,
+            ln_lr=proposal.ln_lr if "ln" in rates else None,
+            distill_weight=proposal.distill_weight,
+            epochs=self.config.training.epochs if leaves else 0,
+            training=self.config.training,
+        )
+
+
+def _open_arms(
+    config: StudyConfig, folder: StudyFolder, architecture: Architecture, past: _Past
+) -> list[Arm]:
+    """Open both Optuna studies and tell them what the ledger knows and they may have missed."""
+    space, depths, split = config.search.space, architecture.depths, budget(config)
+    spaces: dict[str, tuple[int, OpenSpace | RateSpace]] = {
+        TUNED: (split.tuned, RateSpace(space, depths, config.search.baselines["clipfit"].subset)),
+        OPEN: (split.open, OpenSpace(space, depths)),
+    }
+    arms = []
+    for name, (trials, arm_space) in spaces.items():
+        arm = open_arm(
+            folder.path / "optuna.journal",
+            name,
+            budget=trials,
+            space=arm_space,
+            sampler=config.search.sampler,
+            seed=config.seed,
+        )
+        own = [c for c in past.all if c.arm == name]
+        arm.started = len(own)
+        for trial_config, end, reports in past.ended:
+            if trial_config.arm == name and trial_config.optuna_number is not None:
+                outcome = _outcome(trial_config, end, reports)
+                arm.tell(trial_config.optuna_number, outcome)
+        arm.fail_orphans({c.optuna_number for c in own if c.optuna_number is not None})
+        arms.append(arm)
+    return arms
+
+
+def _outcome(config: TrialConfig, end: End, reports: Sequence[Mapping[str, float]]) -> Outcome:
+    last = reports[-1] if reports else {}
+    result = {"epoch": end.epochs, "score": last.get("val_score"), "failed": end.status == "failed"}
+    return outcome_of(config, result)
+
+
+def _ran_out(config: Mapping[str, int], reports: Sequence[Mapping[str, float]]) -> bool:
+    return reports[-1]["epoch"] >= config["epochs"]
+
+
+def _check_ended(folder: StudyFolder, stage: Stage) -> None:
+    left = _Past.read(folder, stage).unfinished
+    if left:
+        raise InterruptedStudyError(
+            f"the study was interrupted with {len(left)} trials of its {stage} unfinished; "
+            f"go on by --resume {folder.name}"
+        )

@@ -1,0 +1,1 @@
+"""MLflow lives here and nowhere else: it mirrors what the ledger already holds."""

@@ -1,0 +1,133 @@
+"""The study's mirror in MLflow: a thread that sends what the ledger holds and MLflow lacks.
+
+Training never waits for it. What could not be sent stays marked as unsent in the ledger and goes
+out when the server is back, or by ``study/run.py --sync NAME``: sending twice changes nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from study.config import StudyConfig
+from study.ledger import End, StudyFolder
+from study.tracking.runs import RunWriter
+from study.tracking.server import redacted_text
+from study.trial import TrialConfig
+
+logger = logging.getLogger(__name__)
+
+RETRY_SECONDS = 5.0
+"""Wait after a failed call, before the next."""
+FINAL_SECONDS = 60.0
+"""How long the end of a study waits for what is unsent."""
+
+
+class Mirror:
+    """Observes a study and sends its trials to MLflow in the background."""
+
+    def __init__(
+        self, config: StudyConfig, folder: StudyFolder, uri: str, tags: Mapping[str, str]
+    ) -> None:
+        self._writer = RunWriter(config, folder, uri, tags)
+        self._folder = folder
+        self._changed: queue.Queue[str | None] = queue.Queue()
+        self._unsent: set[str] = set()
+        self._failing = False
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="mlflow-mirror", daemon=True)
+
+    def start(self) -> None:
+        """Begin with what an earlier driver left unsent.
+
+        Raises:
+            TrackingError: the server does not answer.
+        """
+        self._writer.open_study()
+        for trial in self._folder.trials():
+            self._changed.put(trial.trial_id)
+        self._thread.start()
+
+    def trial_started(self, config: TrialConfig) -> None:
+        """See `study.search.callback.Observer`."""
+        self._changed.put(config.trial_id)
+
+    def trial_reported(self, config: TrialConfig, epoch: int, score: float | None) -> None:
+        """See `study.search.callback.Observer`."""
+        self._changed.put(config.trial_id)
+
+    def trial_ended(self, config: TrialConfig, end: End, score: float | None) -> None:
+        """See `study.search.callback.Observer`."""
+        self._changed.put(config.trial_id)
+
+    def close(self, *, finished: bool) -> int:
+        """Send the rest within `FINAL_SECONDS`; close the parent run; count what stays unsent."""
+        deadline = time.monotonic() + FINAL_SECONDS
+        self._changed.put(None)
+        self._thread.join(max(0.0, deadline - time.monotonic()))
+        self._stop.set()
+        unsent = len(self._unsent) + self._changed.qsize()
+        if not self._thread.is_alive() and not unsent:
+            unsent += not self._attempt(lambda: self._writer.close_study(finished=finished))
+        return unsent
+
+    def _work(self) -> None:
+        """Send changed trials, many changes of one trial at once, until closed."""
+        closing = False
+        while not (closing and not self._unsent) and not self._stop.is_set():
+            closing |= self._collect(wait=RETRY_SECONDS if self._failing else None, closing=closing)
+            for trial_id in sorted(self._unsent):
+                if self._stop.is_set():
+                    return
+                if not self._attempt(lambda: self._writer.sync_trial(trial_id)):  # noqa: B023
+                    break
+                self._unsent.discard(trial_id)
+
+    def _collect(self, *, wait: float | None, closing: bool) -> bool:
+        """Move changes from the queue to the unsent; tell whether closing was asked for."""
+        closed = False
+        if wait is not None:
+            self._stop.wait(wait)
+        try:
+            item = self._changed.get(block=not self._unsent and not closing)
+            while True:
+                if item is None:
+                    closed = True
+                else:
+                    self._unsent.add(item)
+                item = self._changed.get_nowait()
+        except queue.Empty:
+            return closed
+
+    def _attempt(self, send: Any) -> bool:
+        try:
+            send()
+        except Exception as error:  # whatever a server answers, the study goes on
+            if not self._failing:
+                logger.warning("MLflow does not take results: %s", redacted_text(str(error)))
+            self._failing = True
+            return False
+        if self._failing:
+            logger.warning("MLflow takes results again")
+        self._failing = False
+        return True
+
+
+def sync_study(config: StudyConfig, folder: StudyFolder, uri: str, tags: Mapping[str, str]) -> int:
+    """Send everything that MLflow lacks, in the foreground; give the number of trials.
+
+    Raises:
+        TrackingError: the server does not answer.
+    """
+    writer = RunWriter(config, folder, uri, tags)
+    writer.open_study()
+    count = 0
+    for trial in folder.trials():
+        writer.sync_trial(trial.trial_id)
+        count += 1
+    writer.close_study(finished=folder.read_json("candidates.json") is not None)
+    return count

@@ -1,0 +1,211 @@
+"""One parent run a study, one child a trial; writing anything twice changes nothing."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.exceptions import MlflowException
+
+from study.config import StudyConfig
+from study.files import write_atomically
+from study.ledger import StudyFolder, TrialFolder
+from study.tracking.server import connect
+
+PARENT = "mlflow.parentRunId"
+DESCRIPTION = "mlflow.note.content"
+STATUS = {"finished": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
+BATCH = 900
+"""Metrics a call; MLflow takes 1,000."""
+STUDY_ARTIFACTS = (
+    "study.yaml",
+    "shots",
+    "candidates.json",
+    "results.parquet",
+    "leaderboard.csv",
+    "leaderboard.md",
+    "report.html",
+    "plots",
+)
+TRIAL_ARTIFACTS = ("config.json", "delta*.safetensors", "per_class.json", "confusion.json")
+
+
+class RunWriter:
+    """Writes one study's runs. A mark in each folder tells what has been sent."""
+
+    def __init__(
+        self, config: StudyConfig, folder: StudyFolder, uri: str, tags: Mapping[str, str]
+    ) -> None:
+        self._config = config
+        self._folder = folder
+        self._uri = uri
+        self._tags = {
+            "study": folder.name,
+            "study_id": folder.identity["study_id"],
+            "dataset": config.data.dataset,
+            "backbone": config.backbone.name,
+            "protocol": config.protocol,
+            **tags,
+        }
+        self._client: MlflowClient
+        self._experiment_id: str
+        self._parent_id: str
+
+    def open_study(self) -> None:
+        """Connect, and find or create the experiment and the parent run.
+
+        Raises:
+            TrackingError: the server does not answer.
+        """
+        self._client = connect(self._uri)
+        self._experiment_id = self._experiment(self._config.tracking.experiment)
+        found = self._find("tags.study_parent = 'yes'")
+        if found is None:
+            tags = {"stage": "study", "study_parent": "yes", **self._tags}
+            found = self._client.create_run(
+                self._experiment_id, run_name=self._folder.name, tags=tags
+            )
+            params = [Param(k, v[:6000]) for k, v in _flat(self._config.model_dump(mode="json"))]
+            for at in range(0, len(params), 100):
+                self._client.log_batch(found.info.run_id, params=params[at : at + 100])
+        elif found.info.status != "RUNNING":
+            self._client.update_run(found.info.run_id, status="RUNNING")
+        self._parent_id = found.info.run_id
+
+    def sync_trial(self, trial_id: str) -> None:
+        """Bring a trial's run up to what its folder holds."""
+        folder = self._folder.trial(trial_id)
+        mark = _Mark.read(folder)
+        if mark.closed:
+            return
+        if mark.paused:
+            self._client.update_run(mark.run_id, status="RUNNING")
+            mark.paused = False
+        config, reports, end = folder.config, folder.reports, folder.end
+        if not mark.run_id:
+            mark.run_id = self._trial_run(config)
+        metrics = list(_metrics(reports[mark.reports :]))
+        for at in range(0, len(metrics), BATCH):
+            self._client.log_batch(mark.run_id, metrics=metrics[at : at + BATCH])
+        if end is not None:
+            now = int(time.time() * 1000)
+            totals = {"epochs": end.epochs, "seconds": end.seconds}
+            tags = {"stop_reason": end.reason or end.status}
+            if end.status == "stopped":
+                tags["stopped_at_epoch"] = str(end.epochs)
+            if end.error:
+                tags |= {"error": end.error[-4000:], DESCRIPTION: f"```\n{end.error[-4000:]}\n```"}
+            self._client.log_batch(
+                mark.run_id,
+                metrics=[Metric(key, value, now, 0) for key, value in totals.items()],
+                tags=[RunTag(key, value) for key, value in tags.items()],
+            )
+            for pattern in TRIAL_ARTIFACTS:
+                for path in sorted(folder.path.glob(pattern)):
+                    self._client.log_artifact(mark.run_id, str(path))
+            self._client.set_terminated(mark.run_id, STATUS[end.status])
+            mark.closed = True
+        mark.reports = len(reports)
+        mark.write(folder)
+
+    def close_study(self, *, finished: bool) -> None:
+        """Attach the study's tables and report to the parent run and end it."""
+        for name in STUDY_ARTIFACTS:
+            path = self._folder.path / name
+            if path.is_dir():
+                self._client.log_artifacts(self._parent_id, str(path), artifact_path=name)
+            elif path.exists():
+                self._client.log_artifact(self._parent_id, str(path))
+        description = self._folder.path / "description.md"
+        if description.exists():
+            text = description.read_text(encoding="utf-8")
+            self._client.set_tag(self._parent_id, DESCRIPTION, text)
+        for trial in self._folder.trials():
+            mark = _Mark.read(trial)
+            if mark.run_id and not mark.closed:
+                self._client.set_terminated(mark.run_id, "KILLED")
+                mark.paused = True
+                mark.write(trial)
+        self._client.set_terminated(self._parent_id, "FINISHED" if finished else "KILLED")
+
+    def _trial_run(self, config: Mapping[str, Any]) -> str:
+        """Find or create a trial's run: a driver may have died after creating it."""
+        found = self._find(f"tags.trial_id = '{config['trial_id']}'")
+        if found is None:
+            tags = {
+                PARENT: self._parent_id,
+                **{key: str(config[key]) for key in ("trial_id", "stage", "arm", "label", "seed")},
+                "subset": config["subset"],
+                **self._tags,
+            }
+            name = config["label"]
+            if config["stage"] == "confirm":
+                name = f"{name} · seed {config['seed']}"
+            found = self._client.create_run(self._experiment_id, run_name=name, tags=tags)
+        names = ("subset", "subset_key", "bias_lr", "ln_lr", "distill_weight", "seed")
+        params = [Param(key, str(config[key])) for key in names if config[key] is not None]
+        trainable = Metric("trainable", config["trainable"], int(time.time() * 1000), 0)
+        self._client.log_batch(found.info.run_id, metrics=[trainable], params=params)
+        return str(found.info.run_id)
+
+    def _find(self, condition: str) -> Run | None:
+        runs = self._client.search_runs(
+            [self._experiment_id],
+            filter_string=f"tags.study_id = '{self._tags['study_id']}' and {condition}",
+            max_results=1,
+        )
+        return runs[0] if runs else None
+
+    def _experiment(self, name: str) -> str:
+        experiment = self._client.get_experiment_by_name(name)
+        if experiment is not None:
+            return str(experiment.experiment_id)
+        try:
+            return str(self._client.create_experiment(name))
+        except MlflowException:  # another study created it in between
+            experiment = self._client.get_experiment_by_name(name)
+            if experiment is None:
+                raise
+            return str(experiment.experiment_id)
+
+
+@dataclass
+class _Mark:
+    """What of a trial has been sent: ``mlflow.json`` in its folder."""
+
+    run_id: str = ""
+    reports: int = 0
+    closed: bool = False
+    paused: bool = False
+    """The study was interrupted with this trial unfinished."""
+
+    @classmethod
+    def read(cls, folder: TrialFolder) -> _Mark:
+        try:
+            return cls(**json.loads((folder.path / "mlflow.json").read_text()))
+        except (FileNotFoundError, ValueError, TypeError):
+            return cls()
+
+    def write(self, folder: TrialFolder) -> None:
+        write_atomically(folder.path / "mlflow.json", json.dumps(asdict(self)))
+
+
+def _metrics(reports: list[dict[str, Any]]) -> Iterator[Metric]:
+    now = int(time.time() * 1000)
+    for report in reports:
+        for key, value in report.items():
+            if key not in ("epoch", "seconds"):
+                yield Metric(key, value, now, report["epoch"])
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        elif value is not None and f"{prefix}{key}" not in ("tracking.uri", "name"):
+            yield f"{prefix}{key}", str(value)
