@@ -3,7 +3,7 @@
 Nothing here selects: the winner is the candidate that validation chose before test was read.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,6 @@ from study.analysis.statistics import (
 
 PUBLISHED = "clipfit"
 TUNED = "clipfit-tuned"
-BASELINES = ("zero-shot", PUBLISHED, TUNED, "bitfit", "ln")
 BEST = "best"
 
 Row = Mapping[str, Any]
@@ -48,6 +47,8 @@ class Entry:
 
     Attributes:
         label: the candidate's name in the ledger.
+        aliases: names of candidates with the same configuration, which were not trained again.
+        baseline: whether it stands for what is to be beaten, not for what the search found.
         winner: whether validation chose it, before any test image was read.
         scores: test score per seed.
         seeds_planned: confirm trials of this candidate, whatever became of them.
@@ -61,6 +62,8 @@ class Entry:
     """
 
     label: str
+    aliases: tuple[str, ...]
+    baseline: bool
     winner: bool
     scores: Mapping[int, float]
     seeds_planned: int
@@ -77,6 +80,11 @@ class Entry:
     val_base: float | None
     versus_tuned: Comparison | None = None
     versus_published: Comparison | None = None
+
+    @property
+    def name(self) -> str:
+        """The label, and the baselines or ranks that turned out to be the same configuration."""
+        return " = ".join((self.label, *(alias for alias in self.aliases if alias != BEST)))
 
 
 @dataclass(frozen=True)
@@ -137,8 +145,8 @@ class Leaderboard:
         return next((entry for entry in self.entries if entry.winner), None)
 
     def entry(self, label: str) -> Entry | None:
-        """The candidate called `label`."""
-        return next((entry for entry in self.entries if entry.label == label), None)
+        """The candidate called `label`, also where it was tested under another name."""
+        return next((e for e in self.entries if label in (e.label, *e.aliases)), None)
 
 
 def leaderboard(folder: Path) -> Leaderboard:
@@ -157,21 +165,23 @@ def leaderboard(folder: Path) -> Leaderboard:
     rows = read_results(folder).to_pylist()
     candidates = {str(candidate["label"]): candidate for candidate in read_candidates(folder)}
     confirmed = [row for row in rows if row["stage"] == "confirm"]
-    labels = list(dict.fromkeys([*candidates, *(row["label"] for row in confirmed)]))
-    winner = BEST
-    same_as = candidates.get(BEST, {}).get("same_as")
-    if same_as is not None:
-        # The winner is a baseline: one row for it, or it would be counted and compared twice.
-        winner = same_as
-        labels.remove(BEST)
+    # An equal configuration is trained once: one entry, or it would be compared twice.
+    same = {label: c["same_as"] for label, c in candidates.items() if c.get("same_as")}
+    labels = [
+        label
+        for label in dict.fromkeys([*candidates, *(row["label"] for row in confirmed)])
+        if label not in same
+    ]
+    baselines = {row["label"] for row in rows if row["arm"] == "baseline"} | {TUNED, PUBLISHED}
     by_id = {row["trial_id"]: row for row in rows}
     entries = []
     for label in labels:
         seeds = [row for row in confirmed if row["label"] == label]
         if any(row["test_score"] is not None for row in seeds):
-            candidate = candidates.get(label, {})
-            entries.append(_entry(label, seeds, candidate, by_id, winner=label == winner))
-    tuned, published = _compare(entries, TUNED), _compare(entries, PUBLISHED)
+            names = (label, *(alias for alias, original in same.items() if original == label))
+            entries.append(_entry(names, seeds, candidates.get(label, {}), by_id, baselines))
+    tuned = _compare(entries, same.get(TUNED, TUNED))
+    published = _compare(entries, same.get(PUBLISHED, PUBLISHED))
     entries = [
         replace(
             entry,
@@ -194,7 +204,7 @@ def leaderboard(folder: Path) -> Leaderboard:
 
 def is_base_to_new(rows: Sequence[Row]) -> bool:
     """Whether rows of the results table are of the base-to-new protocol."""
-    return any(row["val_new"] is not None or row["test_new"] is not None for row in rows)
+    return any(row["val_base"] is not None or row["test_base"] is not None for row in rows)
 
 
 def below_baselines(board: Leaderboard) -> tuple[tuple[str, PairedDifference | None], ...]:
@@ -205,18 +215,24 @@ def below_baselines(board: Leaderboard) -> tuple[tuple[str, PairedDifference | N
     return tuple(
         (entry.label, paired_difference(winner.scores, entry.scores))
         for entry in board.entries
-        if entry.label in BASELINES and entry.test.mean > winner.test.mean
+        if entry.baseline and entry.test.mean > winner.test.mean
     )
 
 
 def _entry(
-    label: str, seeds: Sequence[Row], candidate: Row, by_id: Mapping[str, Row], *, winner: bool
+    names: Sequence[str],
+    seeds: Sequence[Row],
+    candidate: Row,
+    by_id: Mapping[str, Row],
+    baselines: Set[str],
 ) -> Entry:
     tested = [row for row in seeds if row["test_score"] is not None]
     source = by_id.get(candidate.get("source_trial") or "")
     return Entry(
-        label=label,
-        winner=winner,
+        label=names[0],
+        aliases=tuple(names[1:]),
+        baseline=not baselines.isdisjoint(names),
+        winner=BEST in names,
         scores={row["seed"]: row["test_score"] for row in tested},
         seeds_planned=len(seeds),
         test=estimate([row["test_score"] for row in tested]),
@@ -282,7 +298,11 @@ def _check(entries: Sequence[Entry], rows: Sequence[Row]) -> ValidationCheck:
     test = {label: entry.test.mean for label, entry in scored.items()}
     by_base = [entry for entry in entries if entry.val_base is not None]
     pick = max(by_base, key=lambda entry: entry.val_base or 0.0, default=None)
-    searched = [row for row in rows if row["stage"] == "search" and row["val_base"] is not None]
+    searched = [
+        row
+        for row in rows
+        if row["stage"] == "search" and row["status"] == "finished" and row["val_base"] is not None
+    ]
     best_trial = max(searched, key=lambda row: row["val_base"], default=None)
     confirmed = pick is not None and (
         best_trial is None or (pick.val_base or 0.0) >= best_trial["val_base"]

@@ -163,7 +163,7 @@ def write_leaderboard(folder: Path) -> tuple[Path, Path]:
 
 
 def _name(entry: Entry) -> str:
-    return f"{entry.label} ★" if entry.winner else entry.label
+    return f"{entry.name} ★" if entry.winner else entry.name
 
 
 def _score_cells(board: Leaderboard, entry: Entry) -> list[str]:

@@ -1,6 +1,7 @@
 """Optuna's own plots of a search, each with plotly and with matplotlib."""
 
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -22,6 +23,8 @@ MIN_TRIALS = 10
 """Finished trials below which importances and parallel coordinates would only draw noise."""
 MOST_PARAMETERS = 10
 """Axes that parallel coordinates hold before they are unreadable."""
+MOST = 0.6
+"""Share of the complete trials that a plot of parameters keeps at least."""
 SEED = 0
 """Of the forests behind importances, so that a plot drawn again is the same plot."""
 # Not in percent: given a target function, Optuna draws no best-so-far line and turns its scale.
@@ -60,6 +63,9 @@ def importances(study: optuna.Study) -> dict[str, dict[str, float]] | str:
     completed = len(_completed(study))
     if completed < MIN_TRIALS:
         return f"{completed} complete trials are too few to tell importances; needs {MIN_TRIALS}"
+    parameters = common_parameters(study)
+    if not parameters:
+        return "no parameter varies in enough complete trials"
     evaluators: dict[str, BaseImportanceEvaluator] = {
         "fANOVA": FanovaImportanceEvaluator(seed=SEED),
         "MDI": MeanDecreaseImpurityImportanceEvaluator(seed=SEED),
@@ -67,12 +73,29 @@ def importances(study: optuna.Study) -> dict[str, dict[str, float]] | str:
     found: dict[str, dict[str, float]] = {}
     for name, evaluator in evaluators.items():
         try:
-            found[name] = get_param_importances(study, evaluator=evaluator)
+            found[name] = get_param_importances(study, evaluator=evaluator, params=parameters)
         except (RuntimeError, ValueError) as error:
             return f"Optuna cannot tell importances of these trials ({error})"
-    if not found["fANOVA"]:
-        return "no parameter varies in every complete trial"
     return found
+
+
+def common_parameters(study: optuna.Study) -> list[str]:
+    """Parameters that vary, and that most complete trials have together.
+
+    A conditional parameter, such as the learning rate of a kind, is missing from the trials that
+    do not tune that kind. Looking at it costs those trials, so it must be worth it.
+    """
+    trials = _completed(study)
+    chosen: list[str] = []
+    presence = Counter(name for trial in trials for name in trial.params)
+    for name in sorted(presence, key=lambda name: (-presence[name], name)):
+        kept = [trial for trial in trials if name in trial.params]
+        varies = len({trial.params[name] for trial in kept}) > 1
+        enough = len(kept) >= max(MIN_TRIALS, MOST * len(_completed(study)))
+        if varies and enough:
+            chosen.append(name)
+            trials = kept
+    return chosen
 
 
 def _importance_plot(arm: str, study: optuna.Study) -> Plot:
@@ -84,7 +107,7 @@ def _importance_plot(arm: str, study: optuna.Study) -> Plot:
     caption = (
         f"Share of the spread of validation scores over {len(_completed(study))} complete trials "
         "that each parameter explains, by two methods; rough with few trials, and says nothing of "
-        "direction. Parameters that only some trials have are left out."
+        "direction. Parameters that too few trials have are left out."
     )
     if isinstance(found, str):
         return Plot(name, title, caption, missing=found)
@@ -120,7 +143,7 @@ def _importance_plot(arm: str, study: optuna.Study) -> Plot:
 
 def _parallel_plot(arm: str, study: optuna.Study) -> Plot:
     name, title = f"parallel-{arm}", f"Parallel coordinates, arm “{arm}”"
-    caption = "Each complete trial is a line through its parameters; darker lines score higher."
+    caption = "Each complete trial that has all these parameters is a line; darker scores higher."
     completed = _completed(study)
     if len(completed) < MIN_TRIALS:
         return Plot(
@@ -129,15 +152,14 @@ def _parallel_plot(arm: str, study: optuna.Study) -> Plot:
             caption,
             missing=f"{len(completed)} complete trials are too few; needs {MIN_TRIALS}",
         )
-    shared = sorted(set.intersection(*(set(trial.params) for trial in completed)))
-    shared = [p for p in shared if len({trial.params[p] for trial in completed}) > 1]
+    shared = common_parameters(study)
     if len(shared) > MOST_PARAMETERS:
         found = importances(study)
         shares = {} if isinstance(found, str) else found["fANOVA"]
         shared = sorted(shared, key=lambda p: -shares.get(p, 0.0))[:MOST_PARAMETERS]
         caption += f" The {MOST_PARAMETERS} most important parameters are shown."
     if not shared:
-        return Plot(name, title, caption, missing="no parameter varies in every complete trial")
+        return Plot(name, title, caption, missing="no parameter varies in enough complete trials")
     options = {"params": shared, "target_name": TARGET}
     figure = optuna.visualization.plot_parallel_coordinate(study, **options)
     with _matplotlib() as pictures:

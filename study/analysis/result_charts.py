@@ -6,7 +6,7 @@ Scores come in as fractions and are drawn in percent.
 from collections.abc import Sequence
 
 from study.analysis.charts import BLUE, GREEN, GREY, ORANGE, PALETTE, Chart, Marker, Panel, Series
-from study.analysis.confirmation import BASELINES, Entry, Leaderboard, Row
+from study.analysis.confirmation import Entry, Leaderboard, Row
 from study.analysis.statistics import Estimate
 from study.analysis.wording import count, interval, percent, rate
 
@@ -189,13 +189,13 @@ def _entry_series(entries: Sequence[Entry], x: Sequence[float]) -> tuple[Series,
     for entry, position in zip(entries, x, strict=True):
         color, marker = ORANGE, _WINNER_MARKER
         if not entry.winner:
-            role = "baseline" if entry.label in BASELINES else "runner-up"
+            role = "baseline" if entry.baseline else "runner-up"
             color = GREY if role == "baseline" else BLUE
             marker = _CANDIDATE_MARKERS[drawn[role] % len(_CANDIDATE_MARKERS)]
             drawn[role] += 1
         series.append(
             Series(
-                f"{entry.label} ★" if entry.winner else entry.label,
+                f"{entry.name} ★" if entry.winner else entry.name,
                 [position],
                 [100 * entry.test.mean],
                 marker=marker,

@@ -87,9 +87,11 @@ def verdict(board: Leaderboard) -> tuple[str, ...]:
     if winner is None:
         return ("Nothing is confirmed on test yet, so there is no winner to judge.",)
     sentences = [
-        f"Validation chose “{winner.label}” ({winner.subset or 'no parameters'}): "
+        f"Validation chose “{winner.name}” ({winner.subset or 'no parameters'}): "
         f"{interval(winner.test)} % {metric} on test over {_seeds(len(winner.scores))}."
     ]
+    if winner.baseline:
+        sentences.append("That is a baseline: the search found nothing that validated better.")
     for baseline, comparison in (
         (TUNED, winner.versus_tuned),
         (PUBLISHED, winner.versus_published),
@@ -107,7 +109,7 @@ def verdict(board: Leaderboard) -> tuple[str, ...]:
     top = board.entries[0]
     if top is not winner and top.test.mean > winner.test.mean:
         sentences.append(
-            f"“{top.label}” has the highest test mean ({interval(top.test)} %), but validation "
+            f"“{top.name}” has the highest test mean ({interval(top.test)} %), but validation "
             "did not choose it; taking it now would be selecting on test."
         )
     return tuple(sentences)

@@ -20,8 +20,14 @@ SUBSETS = {
     "text.mlp.fc2.bias + vision.ln[0:2]": 2_048,
     "text.bias + vision.ln": 11_264,
     "text.attn.v.bias + text.mlp.fc2.bias + vision.ln + vision.ln_pre": 7_168,
+    "text.bias + vision.bias": 16_384,
     "vision.ln": 3_072,
     "text.bias[2:4] + text.ln": 4_096,
+}
+BASELINES = {
+    "zero-shot": "none",
+    "clipfit": CLIPFIT,
+    "bitfit": "text.bias + vision.bias",
 }
 CLASSES = tuple(f"glyph {name}" for name in "abcdefghijkl")
 
@@ -38,7 +44,7 @@ class FakeLedger:
         """The score that a configuration tends to, a fraction."""
         score = 0.62 + 0.015 * ("ln" in subset) + 0.01 * ("attn.v" in subset)
         for rate in (bias_lr, ln_lr):
-            score += 0.05 - 0.03 * abs(math.log10(rate / 2e-3)) if rate else 0.0
+            score += 0.05 - 0.03 * abs(math.log10(rate / 8e-3)) if rate else 0.0
         return score
 
     def parts(self, prefix: str, score: float) -> dict[str, float]:
@@ -70,7 +76,12 @@ class FakeLedger:
         (folder / "config.json").write_text(json.dumps(config))
         target = self.quality(config["subset"], config["bias_lr"], config["ln_lr"])
         target += self.random.normal(0, 0.004)
-        lines, score = [], 0.0
+        lines, score = [], target - 0.12
+        if epochs == 0:
+            validated = config["stage"] == "search"
+            lines.append(
+                {"epoch": 0, "seconds": 1.0} | (self.parts("val", score) if validated else {})
+            )
         for epoch in range(1, epochs + 1):
             score = target - 0.12 * math.exp(-epoch / 3) + self.random.normal(0, 0.003)
             report: dict[str, Any] = {
@@ -83,11 +94,10 @@ class FakeLedger:
                 "images_per_second": 900.0,
                 "seconds": 1.5,
             }
-            if config["stage"] == "search" or config["arm"] == "baseline":
+            if config["stage"] == "search":
                 report |= self.parts("val", score)
             lines.append(report)
         if test is not None:
-            lines = lines or [{"epoch": 0}]
             lines[-1] |= self.parts("test", test)
             self._write_per_class(folder, test)
         text = "".join(json.dumps(line) + "\n" for line in lines)
@@ -97,7 +107,7 @@ class FakeLedger:
                 "status": status,
                 "epochs": epochs,
                 "seconds": 1.5 * epochs,
-                "reason": "stopped by ASHA" if status == "stopped" else None,
+                "reason": "asha" if status == "stopped" else None,
                 "error": error,
             }
             (folder / "end.json").write_text(json.dumps(end))
@@ -142,7 +152,7 @@ def hash_of(text: str) -> int:
 
 
 def write_study(
-    folder: Path, *, base_to_new: bool = False, seed: int = 0, edge: float = 0.01
+    folder: Path, *, base_to_new: bool = False, seed: int = 3, edge: float = 0.01
 ) -> Path:
     """Write a finished study: baselines, two search arms, seven candidates with five seeds.
 
@@ -160,12 +170,10 @@ def write_study(
         "protocol": protocol,
         "data": {"dataset": "glyphs", "shots": 4},
         "training": {"epochs": EPOCHS},
-        "search": {"trials": 33},
+        "search": {"trials": 35},
     }
     (folder / "study.yaml").write_text(dump_config(build_config(settings, "study.yaml")))
-    values = {"zero-shot": _write_zero_shot(ledger)}
-    values |= _write_search(ledger)
-    candidates = _candidates(values)
+    candidates = _candidates(_write_search(ledger))
     (folder / "candidates.json").write_text(json.dumps(candidates))
     shot_luck = {seed: ledger.random.normal(0, 0.01) for seed in SEEDS}
     means = {
@@ -179,13 +187,13 @@ def write_study(
     }
     for candidate in candidates:
         label = candidate["label"]
-        for seed_ in SEEDS:
+        for number, seed_ in enumerate(SEEDS):
             frozen = label == "zero-shot"
             luck = 0.0 if frozen else shot_luck[seed_] + ledger.random.normal(0, 0.004)
-            config = ledger.config("confirm", label, seed_, seed=seed_, **candidate)
+            config = ledger.config("confirm", label, number, seed=seed_, **candidate)
             epochs = 0 if frozen else EPOCHS
             ledger.write_trial(
-                f"confirm-{label}-{seed_}",
+                f"confirm-{label}-seed{seed_}",
                 config | {"epochs": epochs},
                 epochs=epochs,
                 status="finished",
@@ -194,56 +202,57 @@ def write_study(
     return folder
 
 
-def _write_zero_shot(ledger: FakeLedger) -> tuple[str, dict[str, Any], float]:
-    config = ledger.config(
-        "search", "baseline", 0, label="zero-shot", subset="none", bias_lr=None, ln_lr=None
-    )
-    score = ledger.write_trial("baseline-0", config, epochs=1, status="finished")
-    return "baseline-0", config, score
-
-
 def _write_search(ledger: FakeLedger) -> dict[str, tuple[str, dict[str, Any], float]]:
-    best: dict[str, tuple[str, dict[str, Any], float]] = {}
+    """Write the search stage; returns source trial, configuration and score per candidate."""
+    chosen: dict[str, tuple[str, dict[str, Any], float]] = {}
+    for number, (label, subset) in enumerate(BASELINES.items()):
+        rates = dict.fromkeys(("bias_lr", "ln_lr"), None) if subset == "none" else {}
+        config = ledger.config("search", "baseline", number, label=label, subset=subset, **rates)
+        config["epochs"] = 0 if subset == "none" else EPOCHS
+        score = ledger.write_trial(
+            f"search-{number:04d}", config, epochs=config["epochs"], status="finished"
+        )
+        chosen[label] = (f"search-{number:04d}", config, score)
     ranked = []
-    for arm, trials in (("search", 24), ("clipfit-tuned", 8)):
-        for number in range(trials):
-            subset = CLIPFIT
-            if arm == "search" and number > 0:
-                subset = str(ledger.random.choice(list(SUBSETS)))
-            config = ledger.config(
-                "search",
-                arm,
-                number,
-                subset=subset,
-                bias_lr=float(10 ** ledger.random.uniform(-4, -1.5)) if "text" in subset else None,
-                ln_lr=float(10 ** ledger.random.uniform(-4, -1.5)) if "ln" in subset else None,
-                distill_weight=float(ledger.random.choice([0.0, 1.0, 8.0])),
-            )
-            epochs, status, error = EPOCHS, "finished", None
-            if number % 9 == 7:
-                epochs, status, error = 2, "failed", "the loss is not finite: epoch 3, step 5 <nan>"
-            elif number > 2 and ledger.random.random() < 0.5:
-                epochs, status = int(ledger.random.choice(RUNGS)), "stopped"
-            trial_id = f"{arm}-{number:03d}"
-            score = ledger.write_trial(trial_id, config, epochs=epochs, status=status, error=error)
-            if status == "finished":
-                ranked.append((score, arm, trial_id, config))
+    arms = ["clipfit-tuned" if number % 4 == 0 else "search" for number in range(32)]
+    for number, arm in enumerate(arms, start=len(BASELINES)):
+        subset = CLIPFIT
+        if arm == "search":
+            subset = str(ledger.random.choice(list(SUBSETS)))
+        config = ledger.config(
+            "search",
+            arm,
+            number,
+            label=f"trial {number}",
+            subset=subset,
+            bias_lr=float(10 ** ledger.random.uniform(-3.5, -1.3)) if "bias" in subset else None,
+            ln_lr=float(10 ** ledger.random.uniform(-3.5, -1.3)) if "ln" in subset else None,
+            distill_weight=float(ledger.random.choice([0.25, 1.0, 8.0])),
+        )
+        epochs, status, error = EPOCHS, "finished", None
+        if number % 11 == 7:
+            trace = "Traceback:\n  ...\nNonFiniteLossError: epoch 3, step 5: loss is <nan>"
+            epochs, status, error = 2, "failed", trace
+        elif number > 8 and ledger.random.random() < 0.4:
+            epochs, status = int(ledger.random.choice(RUNGS)), "stopped"
+        trial_id = f"search-{number:04d}"
+        score = ledger.write_trial(trial_id, config, epochs=epochs, status=status, error=error)
+        if status == "finished":
+            ranked.append((score, arm, (trial_id, config, score)))
     ranked.sort(key=lambda item: -item[0])
-    for label, arm in (("clipfit-tuned", "clipfit-tuned"), ("best", "search")):
-        score, _, trial_id, config = next(item for item in ranked if item[1] == arm)
-        best[label] = (trial_id, config, score)
-    searched = [item for item in ranked if item[1] == "search"]
-    for label, item in zip(("second", "third", "bitfit", "clipfit"), searched[1:], strict=False):
-        best[label] = (item[2], item[3], item[0])
-    return best
+    chosen["clipfit-tuned"] = next(item[2] for item in ranked if item[1] == "clipfit-tuned")
+    open_search = [item[2] for item in ranked if item[1] == "search"]
+    chosen |= dict(zip(("best", "second", "third"), open_search, strict=False))
+    return chosen
 
 
 def _candidates(values: dict[str, tuple[str, dict[str, Any], float]]) -> list[dict[str, Any]]:
     names = ("subset", "bias_lr", "ln_lr", "distill_weight")
-    order = ("zero-shot", "clipfit", "clipfit-tuned", "bitfit", "best", "second", "third")
+    order = ("zero-shot", "clipfit", "bitfit", "clipfit-tuned", "best", "second", "third")
     return [
         {"label": label, "val_score": values[label][2], "source_trial": values[label][0]}
         | {name: values[label][1][name] for name in names}
+        | {"same_as": None}
         for label in order
     ]
 
@@ -257,7 +266,7 @@ def few_shot_study(tmp_path: Path) -> Path:
 @pytest.fixture
 def base_to_new_study(tmp_path: Path) -> Path:
     """A finished base-to-new study."""
-    return write_study(tmp_path / "glyphs-base-to-new", base_to_new=True, seed=3)
+    return write_study(tmp_path / "glyphs-base-to-new", base_to_new=True, seed=5)
 
 
 @pytest.fixture

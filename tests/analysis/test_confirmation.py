@@ -81,13 +81,33 @@ def test_a_winner_that_is_a_baseline_appears_once_under_its_own_name(
 
     edit_candidates(few_shot_study, make_baseline_win)
     board = leaderboard(few_shot_study)
-    assert board.winner is board.entry("clipfit-tuned")
-    assert board.entry("best") is None
+    assert board.winner is board.entry("clipfit-tuned") is board.entry("best")
+    assert len(board.entries) == 6
+    assert board.winner is not None
+    assert (board.winner.name, board.winner.baseline) == ("clipfit-tuned", True)
     assert "best" not in board.untested
 
 
+def test_tuned_rates_that_are_the_published_ones_are_compared_once_for_both(
+    few_shot_study: Path,
+) -> None:
+    def keep_published_rates(candidates: list[dict[str, Any]]) -> None:
+        tuned = next(c for c in candidates if c["label"] == "clipfit-tuned")
+        tuned["same_as"] = "clipfit"
+
+    edit_candidates(few_shot_study, keep_published_rates)
+    board = leaderboard(few_shot_study)
+    clipfit, best = board.entry("clipfit-tuned"), board.entry("best")
+    assert clipfit is not None
+    assert best is not None
+    assert clipfit.name == "clipfit = clipfit-tuned"
+    assert clipfit.versus_tuned is None
+    assert best.versus_tuned is not None
+    assert best.versus_tuned == best.versus_published
+
+
 def test_a_seed_that_failed_is_missing_from_means_and_pairs(few_shot_study: Path) -> None:
-    trial = few_shot_study / "trials/confirm-best-3"
+    trial = few_shot_study / "trials/confirm-best-seed3"
     lines = [json.loads(line) for line in (trial / "reports.jsonl").read_text().splitlines()]
     (trial / "reports.jsonl").write_text(json.dumps(lines[0]) + "\n")
     entry = leaderboard(few_shot_study).entry("best")
@@ -136,6 +156,9 @@ def test_the_pick_of_base_validation_is_named_when_it_was_tested(base_to_new_stu
 def test_a_pick_of_base_validation_that_was_not_tested_is_named_as_such(
     base_to_new_study: Path,
 ) -> None:
-    path = base_to_new_study / "trials/search-012/reports.jsonl"
+    rows = read_results(base_to_new_study).to_pylist()
+    finished = [r for r in rows if r["arm"] == "search" and r["status"] == "finished"]
+    worst = min(finished, key=lambda row: row["val_score"])["trial_id"]
+    path = base_to_new_study / f"trials/{worst}/reports.jsonl"
     path.write_text('{"epoch": 1, "val_score": 0.1, "val_base": 0.99, "val_new": 0.05}\n')
-    assert leaderboard(base_to_new_study).check.base_pick_trial == "search-012"
+    assert leaderboard(base_to_new_study).check.base_pick_trial == worst

@@ -8,7 +8,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from study.analysis.optuna_plots import importances
+from study.analysis.optuna_plots import common_parameters, importances
 from study.analysis.optuna_study import load_optuna_studies
 from study.analysis.plots import main, make_plots, write_plots
 from study.analysis.result_charts import pareto_front, rates_chart, rungs_chart
@@ -153,7 +153,21 @@ def test_the_command_lists_the_files_and_what_is_missing(
 
 def test_one_confirmed_seed_is_drawn_without_an_interval(make_study: Callable[..., Path]) -> None:
     folder = make_study()
-    for path in sorted((folder / "trials").glob("confirm-*-[2-5]/*")):
+    for path in sorted((folder / "trials").glob("confirm-*-seed[2-5]/*")):
         path.unlink()
     agreement = next(plot for plot in make_plots(folder) if plot.name == "agreement")
     assert agreement.png is not None
+
+
+def test_a_conditional_parameter_is_looked_at_where_most_trials_have_it() -> None:
+    study = optuna.create_study(direction="maximize")
+    for number in range(16):
+        trial = study.ask()
+        trial.suggest_float("distill_weight", 0, 1)
+        if number % 4:
+            trial.suggest_float("bias_lr", 0, 1)
+        if number % 4 == 0:
+            trial.suggest_float("ln_lr", 0, 1)
+        trial.suggest_categorical("fixed", ["always"])
+        study.tell(trial, float(number))
+    assert common_parameters(study) == ["distill_weight", "bias_lr"]

@@ -26,7 +26,7 @@ def row_of(folder: Path, trial_id: str) -> dict:
 def test_every_trial_is_one_row_of_the_fixed_schema(base_to_new_study: Path) -> None:
     table = read_results(base_to_new_study)
     assert table.schema.equals(RESULTS_SCHEMA)
-    assert table.num_rows == len(list((base_to_new_study / "trials").iterdir())) == 1 + 32 + 35
+    assert table.num_rows == len(list((base_to_new_study / "trials").iterdir())) == 3 + 32 + 35
 
 
 def test_a_study_without_trials_has_an_empty_table_of_the_same_schema(tmp_path: Path) -> None:
@@ -36,35 +36,35 @@ def test_a_study_without_trials_has_an_empty_table_of_the_same_schema(tmp_path: 
 
 
 def test_the_validation_score_is_that_of_the_last_epoch(few_shot_study: Path) -> None:
-    text = (few_shot_study / "trials/search-001/reports.jsonl").read_text()
+    text = (few_shot_study / "trials/search-0005/reports.jsonl").read_text()
     last = json.loads(text.splitlines()[-1])
-    assert row_of(few_shot_study, "search-001")["val_score"] == last["val_score"]
+    assert row_of(few_shot_study, "search-0005")["val_score"] == last["val_score"]
 
 
 def test_a_search_trial_has_no_test_number_even_if_its_file_does(few_shot_study: Path) -> None:
-    path = few_shot_study / "trials/search-001/reports.jsonl"
+    path = few_shot_study / "trials/search-0005/reports.jsonl"
     path.write_text(path.read_text() + '{"epoch": 13, "val_score": 0.5, "test_score": 0.9}\n')
-    row = row_of(few_shot_study, "search-001")
+    row = row_of(few_shot_study, "search-0005")
     assert (row["val_score"], row["test_score"]) == (0.5, None)
 
 
 def test_a_torn_last_line_is_left_out(few_shot_study: Path) -> None:
-    path = few_shot_study / "trials/search-001/reports.jsonl"
+    path = few_shot_study / "trials/search-0005/reports.jsonl"
     whole = read_epochs(few_shot_study).num_rows
     path.write_bytes(path.read_bytes() + b'{"epoch": 99, "val_score": 0.')
     assert read_epochs(few_shot_study).num_rows == whole
 
 
 def test_a_corrupt_whole_line_is_an_error_that_names_the_file(few_shot_study: Path) -> None:
-    path = few_shot_study / "trials/search-001/reports.jsonl"
+    path = few_shot_study / "trials/search-0005/reports.jsonl"
     path.write_text("{\n" + path.read_text())
-    with pytest.raises(LedgerError, match=r"search-001/reports.jsonl is damaged"):
+    with pytest.raises(LedgerError, match=r"search-0005/reports.jsonl is damaged"):
         read_results(few_shot_study)
 
 
 def test_a_trial_without_an_end_is_running(few_shot_study: Path) -> None:
-    (few_shot_study / "trials/search-001/end.json").unlink()
-    row = row_of(few_shot_study, "search-001")
+    (few_shot_study / "trials/search-0005/end.json").unlink()
+    row = row_of(few_shot_study, "search-0005")
     assert (row["status"], row["epochs"], row["seconds"]) == ("running", 12, None)
 
 
@@ -76,17 +76,17 @@ def test_a_trial_without_a_configuration_is_left_out(few_shot_study: Path) -> No
 def test_an_epoch_repeated_after_a_resume_counts_once_and_the_later_report_holds(
     few_shot_study: Path,
 ) -> None:
-    path = few_shot_study / "trials/search-001/reports.jsonl"
+    path = few_shot_study / "trials/search-0005/reports.jsonl"
     path.write_text(path.read_text() + '{"epoch": 12, "val_score": 0.25}\n')
-    epochs = [e for e in read_epochs(few_shot_study).to_pylist() if e["trial_id"] == "search-001"]
+    epochs = [e for e in read_epochs(few_shot_study).to_pylist() if e["trial_id"] == "search-0005"]
     assert [epoch["epoch"] for epoch in epochs] == list(range(1, 13))
     assert epochs[-1]["val_score"] == 0.25
 
 
 def test_a_number_that_is_not_finite_is_null(few_shot_study: Path) -> None:
-    path = few_shot_study / "trials/search-001/reports.jsonl"
+    path = few_shot_study / "trials/search-0005/reports.jsonl"
     path.write_text(path.read_text() + '{"epoch": 13, "val_score": NaN}\n')
-    assert row_of(few_shot_study, "search-001")["val_score"] is None
+    assert row_of(few_shot_study, "search-0005")["val_score"] is None
 
 
 def test_epochs_have_the_fixed_schema(few_shot_study: Path) -> None:
