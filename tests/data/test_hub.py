@@ -1,0 +1,139 @@
+import io
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from study.data.datasets import Dataset, load_dataset
+from study.errors import DataError
+
+datasets = pytest.importorskip("datasets")
+NAMES = ("cat", "dog")
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the library's files and progress bars out of the way."""
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    datasets.disable_progress_bars()
+
+
+def write(file: Path, draw: ModuleType, labels: Sequence[object], feature: object = None) -> Path:
+    """Write a Parquet file with the images inside, as the hub has them."""
+    pictures = []
+    for number, _ in enumerate(labels):
+        buffer = io.BytesIO()
+        draw.draw(number % 2, number).save(buffer, format="PNG")
+        pictures.append({"bytes": buffer.getvalue(), "path": None})
+    kind = datasets.ClassLabel(names=list(NAMES)) if feature is None else feature
+    features = datasets.Features({"image": datasets.Image(), "label": kind})
+    file.parent.mkdir(parents=True, exist_ok=True)
+    table = datasets.Dataset.from_dict(
+        {"image": pictures, "label": list(labels)}, features=features
+    )
+    table.to_parquet(file)
+    return file
+
+
+def sizes(dataset: Dataset) -> list[int]:
+    """Count the images of each split."""
+    return [len(dataset.train), len(dataset.val), len(dataset.test)]
+
+
+def test_a_parquet_file_with_images_is_a_dataset(miniature: ModuleType, tmp_path: Path) -> None:
+    dataset = load_dataset("pets", write(tmp_path / "all.parquet", miniature, [0, 1] * 10))
+    assert dataset.class_names == NAMES
+    assert sizes(dataset) == [10, 4, 6]
+    assert {record.path for record in dataset.train} <= {f"train/{i:06d}" for i in range(20)}
+    image = dataset.source.open("train/000003")
+    assert image.tobytes() == miniature.draw(1, 3).tobytes()
+
+
+def test_a_folder_as_the_hub_lays_it_out_keeps_its_splits(
+    miniature: ModuleType, tmp_path: Path
+) -> None:
+    for split, count in (("train", 6), ("validation", 4), ("test", 2)):
+        write(tmp_path / "set/data" / f"{split}-00000-of-00001.parquet", miniature, [0, 1] * count)
+    dataset = load_dataset("pets", tmp_path / "set")
+    assert sizes(dataset) == [12, 8, 4]
+    assert dataset.val[0].path == "val/000000"
+    assert dataset.source.open("val/000000").size == (30, 24)
+
+
+def test_without_a_test_split_the_validation_split_is_it(
+    miniature: ModuleType, tmp_path: Path
+) -> None:
+    for split in ("train", "validation"):
+        write(tmp_path / "set" / f"{split}.parquet", miniature, [0, 1] * 3)
+    assert sizes(load_dataset("pets", tmp_path / "set")) == [6, 0, 6]
+
+
+def test_only_the_splits_in_use_are_fetched(miniature: ModuleType, tmp_path: Path) -> None:
+    folder = tmp_path / "set" / "data"
+    for split in ("train", "test"):
+        write(folder / f"{split}-00000-of-00001.parquet", miniature, [0, 1] * 3)
+    (folder / "validation-00000-of-00001.parquet").write_bytes(b"never read")
+    dataset = load_dataset("pets", tmp_path / "set", splits={"train": "train", "test": "test"})
+    assert sizes(dataset) == [6, 0, 6]
+
+
+def test_text_labels_are_class_names(miniature: ModuleType, tmp_path: Path) -> None:
+    labels = ["zebra", "ant", "it's"] * 4
+    file = write(tmp_path / "x.parquet", miniature, labels, datasets.Value("string"))
+    dataset = load_dataset("animals", file)
+    assert dataset.class_names == ("ant", "it's", "zebra")
+
+
+def test_numbers_without_names_are_refused(miniature: ModuleType, tmp_path: Path) -> None:
+    file = write(tmp_path / "x.parquet", miniature, [0, 1], datasets.Value("int64"))
+    with pytest.raises(DataError, match="numbers without class names"):
+        load_dataset("animals", file)
+
+
+def test_a_hidden_test_split_is_named(miniature: ModuleType, tmp_path: Path) -> None:
+    write(tmp_path / "set" / "train.parquet", miniature, [0, 1])
+    write(tmp_path / "set" / "test.parquet", miniature, [-1, -1])
+    with pytest.raises(DataError, match="2 images of test have no label"):
+        load_dataset("pets", tmp_path / "set")
+
+
+def test_a_column_or_split_that_is_not_there_is_named(
+    miniature: ModuleType, tmp_path: Path
+) -> None:
+    file = write(tmp_path / "x.parquet", miniature, [0, 1] * 3)
+    with pytest.raises(DataError, match=r"no label column 'breed'.*'image', 'label'"):
+        load_dataset("pets", file, columns={"label": "breed"})
+    with pytest.raises(DataError, match="splits 'dev' are not there"):
+        load_dataset("pets", file, splits={"train": "dev"})
+
+
+def test_a_corrupt_image_is_named_when_it_is_opened(miniature: ModuleType, tmp_path: Path) -> None:
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.Value("string")})
+    cells = [{"bytes": b"broken", "path": None}, {"bytes": None, "path": "/etc/hostname"}] * 2
+    content = {"image": cells, "label": ["a", "a", "b", "b"]}
+    table = datasets.Dataset.from_dict(content, features=features)
+    table.cast_column("image", datasets.Image(decode=False)).to_parquet(tmp_path / "x.parquet")
+    source = load_dataset("pets", tmp_path / "x.parquet").source
+    with pytest.raises(DataError, match="train/000000: not a readable image"):
+        source.open("train/000000")
+    with pytest.raises(DataError, match="outside"):
+        source.open("train/000001")
+    with pytest.raises(DataError, match="train/000009: dataset pets has no such image"):
+        source.open("train/000009")
+
+
+def test_a_corrupt_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "train.parquet").write_bytes(b"PAR1 nothing PAR1")
+    with pytest.raises(DataError, match="cannot be read from"):
+        load_dataset("pets", tmp_path / "set")
+
+
+def test_without_the_extra_the_error_says_how_to_install_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(DataError, match=r"pip install 'clipfit-study\[hf\]'"):
+        load_dataset("hf:owner/name")
