@@ -1,20 +1,30 @@
-"""The delta: the tuned parameters alone, as a safetensors file that says what it belongs to."""
+"""The delta: the tuned parameters alone, as a safetensors file that says what it belongs to.
+
+``python -m study.method.delta merge BACKBONE DELTA OUT`` writes the tuned model as an ordinary
+Hugging Face CLIP folder.
+"""
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
-from transformers import CLIPModel
 
-from study.errors import DeltaError
+from study.errors import DeltaError, StudyError
+
+if TYPE_CHECKING:
+    from transformers import CLIPModel
 
 FORMAT = "clipfit-delta-1"
 
@@ -38,15 +48,18 @@ def save_delta(path: Path, tensors: Mapping[str, Tensor], info: DeltaInfo) -> No
     metadata = {"format": FORMAT, "info": json.dumps(asdict(info))}
     contents = save({n: t.detach().cpu().contiguous() for n, t in tensors.items()}, metadata)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("wb") as file:
-        file.write(contents)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with temporary.open("wb") as file:
+            file.write(contents)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def load_delta(path: Path) -> tuple[dict[str, Tensor], DeltaInfo]:
-    """Read a delta.
+    """Read a delta. Nothing in the file is executed.
 
     Raises:
         DeltaError: the file is missing, damaged, or no delta.
@@ -62,11 +75,25 @@ def load_delta(path: Path) -> tuple[dict[str, Tensor], DeltaInfo]:
             f"{path} is no delta: its format is {metadata.get('format')!r}, allowed is '{FORMAT}'"
         )
     try:
-        info = json.loads(metadata["info"])
-        info |= {key: tuple(info[key]) for key in ("class_names", "templates")}
-        return tensors, DeltaInfo(**info)
+        return tensors, _read_info(json.loads(metadata["info"]))
     except (KeyError, TypeError, ValueError) as error:
         raise DeltaError(f"delta {path} has damaged metadata: {error}") from error
+
+
+def _read_info(values: Any) -> DeltaInfo:
+    """Check JSON values against the fields of `DeltaInfo`; ValueError names the faulty one."""
+    names = [field.name for field in fields(DeltaInfo)]
+    if not isinstance(values, dict) or sorted(values) != sorted(names):
+        raise ValueError(f"allowed are exactly {', '.join(names)}")
+    for name, value in values.items():
+        if name in ("class_names", "templates"):
+            valid = isinstance(value, list) and all(isinstance(item, str) for item in value)
+        else:
+            valid = isinstance(value, str) or (name == "revision" and value is None)
+        if not valid:
+            raise ValueError(f"{name} is {value!r}")
+    lists = {name: tuple(values[name]) for name in ("class_names", "templates")}
+    return DeltaInfo(**{**values, **lists})
 
 
 @torch.no_grad()
@@ -74,7 +101,8 @@ def apply_delta(model: CLIPModel, tensors: Mapping[str, Tensor]) -> None:
     """Write tuned tensors into a model of the same architecture, in place.
 
     Raises:
-        DeltaError: a name or shape is not the model's; nothing was written.
+        DeltaError: a name or shape is not the model's, or a value is not finite; nothing was
+            written.
     """
     parameters = dict(model.named_parameters())
     for name, tensor in tensors.items():
@@ -85,5 +113,76 @@ def apply_delta(model: CLIPModel, tensors: Mapping[str, Tensor]) -> None:
                 f"{name} is {tuple(tensor.shape)} in the delta and "
                 f"{tuple(parameters[name].shape)} in the model"
             )
+        if not tensor.isfinite().all():
+            raise DeltaError(f"{name} in the delta holds values that are not finite")
     for name, tensor in tensors.items():
         parameters[name].copy_(tensor)
+
+
+def merge(backbone: str, delta: Path, out: Path, *, revision: str | None = None) -> DeltaInfo:
+    """Write the tuned model as a Hugging Face CLIP folder: model, tokenizer, image processor.
+
+    The weights are float32, as they were tuned. The folder appears whole or not at all.
+
+    Args:
+        backbone: hub name or folder of the checkpoint that the delta was tuned from.
+        delta: a file of `save_delta`.
+        out: folder to write; it may exist if it is empty.
+        revision: of the backbone on the hub; None means the one that the delta names.
+
+    Raises:
+        DeltaError: the delta cannot be read or belongs to another backbone, or ``out`` is taken.
+        BackboneError: the backbone cannot be loaded.
+    """
+    # transformers takes seconds to import, and reading a delta does not need it.
+    from transformers import CLIPImageProcessor
+
+    from study.method.model import load_backbone
+
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise DeltaError(f"{out} is taken; allowed is a new or an empty folder")
+    tensors, info = load_delta(delta)
+    revision = revision or info.revision
+    loaded = load_backbone(backbone, revision=revision)
+    if loaded.fingerprint != info.fingerprint:
+        raise DeltaError(
+            f"delta {delta} was tuned from '{info.backbone}' with fingerprint {info.fingerprint}; "
+            f"backbone '{backbone}' has fingerprint {loaded.fingerprint}"
+        )
+    apply_delta(loaded.clip, tensors)
+    processor = CLIPImageProcessor.from_pretrained(
+        backbone, **({"revision": revision} if revision else {})
+    )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    temporary = out.with_name(f".{out.name}.{os.getpid()}")
+    temporary.mkdir()
+    try:
+        for part in (loaded.clip, loaded.tokenizer, processor):
+            part.save_pretrained(temporary)
+        temporary.replace(out)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return info
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; give its exit status."""
+    parser = argparse.ArgumentParser(prog="python -m study.method.delta")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    command = commands.add_parser("merge", help="write the tuned model as a Hugging Face folder")
+    command.add_argument("backbone", metavar="BACKBONE", help="hub name or folder")
+    command.add_argument("delta", metavar="DELTA", type=Path, help="file of tuned parameters")
+    command.add_argument("out", metavar="OUT", type=Path, help="new or empty folder")
+    command.add_argument("--revision", help="of the backbone; default: the one the delta names")
+    options = parser.parse_args(arguments)
+    try:
+        info = merge(options.backbone, options.delta, options.out, revision=options.revision)
+    except StudyError as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(f"{options.out}: {info.backbone} with {info.subset} tuned")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,283 @@
+import json
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+from transformers import AutoTokenizer, CLIPImageProcessor, CLIPModel
+
+from study.errors import DeltaError
+from study.method import delta
+from study.method.delta import (
+    FORMAT,
+    DeltaInfo,
+    apply_delta,
+    load_delta,
+    main,
+    merge,
+    save_delta,
+)
+from study.method.model import Backbone, FewShotClassifier, load_backbone
+from study.method.subsets import parse
+
+INFO = DeltaInfo(
+    backbone="tiny",
+    revision=None,
+    fingerprint="0123456789abcdef",
+    subset="text.mlp.fc2.bias + vision.ln",
+    class_names=('5" disc', "it's", "naïve 🐈‍⬛", "a\nb", "\\", "\ud800"),
+    templates=("a photo of a {}.", "«{}» 'quoted'"),
+)
+
+
+@pytest.fixture
+def tuned(backbone: Backbone) -> FewShotClassifier:
+    """A classifier moved away from its backbone."""
+    classifier = FewShotClassifier(backbone, parse("clipfit"))
+    generator = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for parameter in classifier.tuned:
+            shape = parameter.parameter.shape
+            parameter.parameter.add_(0.1 * torch.randn(shape, generator=generator))
+    return classifier
+
+
+@pytest.fixture
+def tensors(tuned: FewShotClassifier) -> dict[str, Tensor]:
+    return {t.name: t.parameter.detach() for t in tuned.tuned}
+
+
+@pytest.fixture
+def path(tensors: dict[str, Tensor], backbone: Backbone, tmp_path: Path) -> Path:
+    file = tmp_path / "delta.safetensors"
+    save_delta(file, tensors, replace(INFO, fingerprint=backbone.fingerprint))
+    return file
+
+
+def test_tensors_and_metadata_come_back_exactly(tensors: dict[str, Tensor], tmp_path: Path) -> None:
+    odd = {"odd": torch.tensor([0.1, -0.0, 1e-45, 3e38]), "transposed": torch.rand(2, 3).T}
+    file = tmp_path / "delta.safetensors"
+    for info in (INFO, replace(INFO, revision="main", class_names=(), templates=())):
+        save_delta(file, tensors | odd, info)
+        loaded, read = load_delta(file)
+        assert read == info
+        assert loaded.keys() == (tensors | odd).keys()
+        for name, tensor in (tensors | odd).items():
+            assert loaded[name].numpy().tobytes() == tensor.contiguous().numpy().tobytes()
+
+
+def test_a_delta_makes_a_fresh_backbone_the_tuned_model(
+    path: Path,
+    tuned: FewShotClassifier,
+    backbone: Backbone,
+    pixel_values: Tensor,
+    input_ids: Tensor,
+) -> None:
+    fresh = FewShotClassifier(backbone, parse("clipfit"))
+    apply_delta(fresh.clip, load_delta(path)[0])
+    for ours, theirs in zip(fresh.clip.parameters(), tuned.clip.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+    assert all(t.parameter.requires_grad for t in fresh.tuned)
+
+
+def test_a_delta_holds_little_beside_the_tuned_numbers(
+    path: Path, tensors: dict[str, Tensor]
+) -> None:
+    numbers = sum(t.numel() for t in tensors.values())
+    assert path.stat().st_size < 4 * numbers + 4096
+
+
+def test_a_write_that_fails_leaves_the_old_delta_and_nothing_else(
+    path: Path, tensors: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = path.read_bytes()
+
+    def full(_: int) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(delta.os, "fsync", full)
+    with pytest.raises(OSError, match="no space"):
+        save_delta(path, {"x": torch.zeros(3)}, INFO)
+    assert path.read_bytes() == before
+    assert os.listdir(path.parent) == [path.name]  # noqa: PTH208
+
+
+class Planted:
+    """Unpickling it leaves a trace."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> tuple[Callable[[Path], None], tuple[Path]]:
+        return Path.touch, (self.trace,)
+
+
+def rewrite(path: Path, info: Any, file_format: str = FORMAT) -> None:
+    text = info if isinstance(info, str) else json.dumps(info)
+    save_file({"x": torch.zeros(1)}, path, {"format": file_format, "info": text})
+
+
+def become_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+FIELDS = asdict(INFO)
+
+FAULTS: list[tuple[str, Callable[[Path], object], str]] = [
+    ("missing", lambda path: path.unlink(), "cannot be read"),
+    ("a folder", become_folder, "cannot be read"),
+    ("empty", lambda path: path.write_bytes(b""), "cannot be read"),
+    ("cut", lambda path: path.write_bytes(path.read_bytes()[:-7]), "cannot be read"),
+    ("cut early", lambda path: path.write_bytes(path.read_bytes()[:5]), "cannot be read"),
+    ("longer", lambda path: path.write_bytes(path.read_bytes() + b"x"), "cannot be read"),
+    ("noise", lambda path: path.write_bytes(os.urandom(500)), "cannot be read"),
+    ("text", lambda path: path.write_text("<html>not found</html>"), "cannot be read"),
+    ("no metadata", lambda path: save_file({"x": torch.zeros(1)}, path), "is no delta.*None"),
+    ("foreign", lambda path: rewrite(path, FIELDS, "pt"), f"is no delta.*'pt'.*'{FORMAT}'"),
+    ("no json", lambda path: rewrite(path, "{"), "damaged metadata"),
+    ("a list", lambda path: rewrite(path, []), "damaged metadata.*fingerprint"),
+    (
+        "no fingerprint",
+        lambda path: rewrite(path, {k: v for k, v in FIELDS.items() if k != "fingerprint"}),
+        "damaged metadata.*fingerprint",
+    ),
+    ("more fields", lambda path: rewrite(path, FIELDS | {"x": 1}), "damaged metadata.*exactly"),
+    (
+        "class names in one string",
+        lambda path: rewrite(path, FIELDS | {"class_names": "cat"}),
+        "damaged metadata.*class_names is 'cat'",
+    ),
+    (
+        "a class name that is a number",
+        lambda path: rewrite(path, FIELDS | {"class_names": [1]}),
+        r"damaged metadata.*class_names is \[1\]",
+    ),
+    (
+        "no subset",
+        lambda path: rewrite(path, FIELDS | {"subset": None}),
+        "damaged metadata.*subset is None",
+    ),
+]
+
+
+@pytest.mark.parametrize(("damage", "message"), [f[1:] for f in FAULTS], ids=[f[0] for f in FAULTS])
+def test_a_file_that_is_no_sound_delta_is_refused_by_name(
+    path: Path, damage: Callable[[Path], object], message: str
+) -> None:
+    damage(path)
+    with pytest.raises(DeltaError, match=f"(?s){path}.*{message}"):
+        load_delta(path)
+
+
+@pytest.mark.parametrize("write", [torch.save, lambda x, path: path.write_bytes(pickle.dumps(x))])
+def test_a_planted_pickle_is_refused_and_never_run(
+    path: Path, tmp_path: Path, write: Callable[[Any, Path], object]
+) -> None:
+    write({"x": Planted(tmp_path / "trace")}, path)
+    with pytest.raises(DeltaError, match="cannot be read"):
+        load_delta(path)
+    assert not (tmp_path / "trace").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "tensor", "message"),
+    [
+        ("vision_model.no_such.bias", torch.zeros(32), r"vision_model\.no_such\.bias.*not have"),
+        ("vision_model.post_layernorm.bias", torch.zeros(31), r"\(31,\).*\(32,\)"),
+        ("vision_model.post_layernorm.bias", torch.zeros(1), r"\(1,\).*\(32,\)"),
+        ("vision_model.post_layernorm.bias", torch.full((32,), torch.nan), "not finite"),
+    ],
+)
+def test_tensors_that_do_not_fit_are_refused_and_nothing_is_written(
+    backbone: Backbone, tensors: dict[str, Tensor], name: str, tensor: Tensor, message: str
+) -> None:
+    before = {n: p.clone() for n, p in backbone.clip.named_parameters()}
+    with pytest.raises(DeltaError, match=message):
+        apply_delta(backbone.clip, {**tensors, name: tensor})
+    assert all(torch.equal(p, before[n]) for n, p in backbone.clip.named_parameters())
+
+
+def test_a_merged_folder_is_an_ordinary_checkpoint_with_the_tuned_models_logits(
+    checkpoint: Path,
+    path: Path,
+    tuned: FewShotClassifier,
+    pixel_values: Tensor,
+    tmp_path: Path,
+) -> None:
+    out = tmp_path / "some" / "merged"
+    merge(str(checkpoint), path, out)
+    clip = CLIPModel.from_pretrained(out).eval()
+    words = AutoTokenizer.from_pretrained(out)(
+        ["a red cat", "dog"], padding=True, return_tensors="pt"
+    )
+    with torch.no_grad():
+        merged = clip(input_ids=words["input_ids"], pixel_values=pixel_values).logits_per_image
+        text = tuned.encode_text(words["input_ids"])
+        expected = tuned.logits(tuned.encode_image(pixel_values), text)
+    torch.testing.assert_close(merged, expected, atol=1e-5, rtol=0)
+    assert list(CLIPImageProcessor.from_pretrained(out).image_std) == [0.25, 0.25, 0.25]
+    assert load_backbone(out).fingerprint != load_backbone(checkpoint).fingerprint
+    assert {p.name for p in out.iterdir()} == {p.name for p in checkpoint.iterdir()}
+    assert [p.name for p in out.parent.iterdir()] == ["merged"]
+
+
+def test_a_delta_of_another_backbone_is_refused_naming_both(
+    checkpoint: Path, path: Path, tensors: dict[str, Tensor], backbone: Backbone, tmp_path: Path
+) -> None:
+    save_delta(path, tensors, replace(INFO, backbone="other"))
+    expected = f"'other'.*{INFO.fingerprint}.*'{checkpoint}'.*{backbone.fingerprint}"
+    with pytest.raises(DeltaError, match=expected):
+        merge(str(checkpoint), path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_merging_fills_an_empty_folder_but_overwrites_nothing(
+    checkpoint: Path, path: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    merge(str(checkpoint), path, out)
+    weights = (out / "model.safetensors").read_bytes()
+    for taken in (out, path):
+        with pytest.raises(DeltaError, match=f"{taken} is taken"):
+            merge(str(checkpoint), path, taken)
+    assert (out / "model.safetensors").read_bytes() == weights
+
+
+def test_a_merge_that_fails_leaves_nothing(
+    checkpoint: Path, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(CLIPImageProcessor, "save_pretrained", full)
+    with pytest.raises(OSError, match="no space"):
+        merge(str(checkpoint), path, tmp_path / "out")
+    assert {p.name for p in tmp_path.iterdir()} == {"checkpoint", path.name}
+
+
+def test_the_command_merges_and_reports_faults_in_one_line(
+    checkpoint: Path, path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["merge", str(checkpoint), str(path), str(tmp_path / "out")]
+    assert main(arguments) == 0
+    assert (tmp_path / "out" / "model.safetensors").exists()
+    assert INFO.subset in capsys.readouterr().out
+    assert main(arguments) == 2
+    assert f"{tmp_path / 'out'} is taken" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main([])
+
+
+def test_reading_deltas_does_not_import_transformers() -> None:
+    code = "import sys, study.method.delta; sys.exit('transformers' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
