@@ -94,6 +94,12 @@ def load_backbone(name: str | Path, *, revision: str | None = None) -> Backbone:
         raise BackboneError(
             f"backbone '{name}' lacks {len(missing)} tensors of a CLIPModel, first {missing[0]}"
         )
+    if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):
+        # Without its files transformers makes one that reads every word as end-of-text.
+        raise BackboneError(
+            f"backbone '{name}' has a tokenizer without words; allowed is a checkpoint with its "
+            "tokenizer.json, or vocab.json and merges.txt"
+        )
     clip.eval().requires_grad_(False)
     size = clip.config.vision_config.image_size
     return Backbone(

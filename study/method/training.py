@@ -72,7 +72,7 @@ def objective(
         logits: (batch, classes).
         labels: (batch,) int64.
         text: (classes, dim) unit-length features of the tuned text encoder.
-        zero_shot_text: the same of the untouched one; no gradient reaches it.
+        zero_shot_text: the same of the untouched one, computed without gradient.
         distill_weight: λ.
         regularizer: ``cosine`` is the distillation; ``l2_init`` is `distance_to_initial`; ``none``
             is 0 whatever λ.

@@ -1,0 +1,115 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from study.method import evaluation
+from study.method.evaluation import (
+    accuracy,
+    confusion,
+    encode_prompts,
+    hmean,
+    per_class_accuracy,
+    predict,
+)
+from study.method.model import Backbone, FewShotClassifier
+from study.method.subsets import parse
+
+
+@pytest.fixture
+def classifier(backbone: Backbone) -> FewShotClassifier:
+    return FewShotClassifier(backbone, parse("clipfit"))
+
+
+def test_predictions_are_the_nearest_classes_in_the_order_of_the_images(
+    classifier: FewShotClassifier, pixel_values: Tensor
+) -> None:
+    # Each image's own feature is a class, in reverse: the nearest class is then known.
+    with torch.no_grad():
+        features = classifier.encode_image(pixel_values).flip(0)
+    predictions = predict(classifier, pixel_values.split([4, 2]), features)
+    assert predictions.tolist() == [5, 4, 3, 2, 1, 0]
+    assert predictions.dtype == torch.int64
+
+
+def test_no_batches_give_no_predictions(classifier: FewShotClassifier) -> None:
+    assert predict(classifier, [], torch.zeros(3, 24)).shape == (0,)
+
+
+def test_predicting_keeps_no_graph(classifier: FewShotClassifier, input_ids: Tensor) -> None:
+    assert not encode_prompts(classifier, input_ids).requires_grad
+
+
+def test_one_template_gives_the_features_that_training_uses(
+    classifier: FewShotClassifier, input_ids: Tensor
+) -> None:
+    assert torch.equal(
+        encode_prompts(classifier, input_ids), classifier.encode_text(input_ids).detach()
+    )
+
+
+def test_the_templates_of_a_class_are_averaged_at_unit_length(
+    classifier: FewShotClassifier, backbone: Backbone
+) -> None:
+    ids = backbone.tokenize(["a cat", "photo of a cat", "a dog", "photo of a dog"])
+    rows = classifier.encode_text(ids).detach()
+    together = encode_prompts(classifier, ids, templates=2)
+    for index in range(2):
+        mean = rows[2 * index : 2 * index + 2].sum(dim=0)
+        torch.testing.assert_close(together[index], mean / mean.norm())
+
+
+def test_prompts_are_encoded_in_pieces_without_a_difference(
+    classifier: FewShotClassifier, backbone: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = backbone.tokenize(["a cat", "photo of a cat", "a dog", "photo of a dog"])
+    whole = encode_prompts(classifier, ids, templates=2)
+    sizes: list[int] = []
+    encode_text = classifier.encode_text
+
+    def spy(ids: Tensor) -> Tensor:
+        sizes.append(len(ids))
+        return encode_text(ids)
+
+    monkeypatch.setattr(evaluation, "PROMPTS_AT_ONCE", 3)
+    monkeypatch.setattr(classifier, "encode_text", spy)
+    torch.testing.assert_close(encode_prompts(classifier, ids, templates=2), whole)
+    assert sizes == [3, 1]
+
+
+def test_accuracy_is_a_fraction() -> None:
+    assert accuracy(torch.tensor([0, 1, 2]), torch.tensor([0, 1, 0])) == 2 / 3
+    assert math.isnan(accuracy(torch.tensor([]), torch.tensor([])))
+
+
+@pytest.mark.parametrize(
+    ("base", "new", "expected"),
+    [(0.0, 0.0, 0.0), (1.0, 0.0, 0.0), (0.5, 0.5, 0.5), (0.8, 0.6, 0.96 / 1.4)],
+)
+def test_the_harmonic_mean_has_known_values(base: float, new: float, expected: float) -> None:
+    assert hmean(base, new) == pytest.approx(expected, abs=1e-12)
+
+
+@given(st.floats(0, 1), st.floats(0, 1))
+def test_the_harmonic_mean_lies_between_and_knows_no_order(base: float, new: float) -> None:
+    mean = hmean(base, new)
+    assert mean == hmean(new, base)
+    assert mean <= max(base, new) + 1e-12
+    assert mean <= 2 * min(base, new) + 1e-12
+
+
+def test_the_confusion_counts_rows_of_true_and_columns_of_predicted_classes() -> None:
+    predictions, labels = torch.tensor([0, 1, 1, 2]), torch.tensor([0, 0, 1, 1])
+    matrix = confusion(predictions, labels, 4)
+    assert matrix.tolist() == [[1, 1, 0, 0], [0, 1, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
+    assert matrix.dtype == torch.int64
+
+
+def test_per_class_accuracy_is_exact_and_nan_for_a_class_without_images() -> None:
+    matrix = torch.tensor([[1, 2, 0], [0, 4, 0], [0, 0, 0]])
+    first, second, third = per_class_accuracy(matrix)
+    assert (first, second) == (1 / 3, 1.0)
+    assert math.isnan(third)
