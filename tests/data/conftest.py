@@ -67,9 +67,7 @@ def colors() -> ColorSource:
 def paper_dataset() -> Callable[..., Dataset]:
     """Make a dataset on paper: so many classes, and images a class in each split."""
 
-    def make(
-        classes: int = 10, train: int = 8, val: int = 4, test: int = 3, **changes: object
-    ) -> Dataset:
+    def make(classes: int = 10, train: int = 8, val: int = 4, test: int = 3) -> Dataset:
         def split(name: str, count: int) -> tuple[Record, ...]:
             return tuple(
                 Record(f"{name}/{label}/{i}.jpg", label)
@@ -77,15 +75,14 @@ def paper_dataset() -> Callable[..., Dataset]:
                 for i in range(count)
             )
 
-        content: dict[str, object] = {
-            "name": "paper",
-            "class_names": tuple(f"class {i}" for i in range(classes)),
-            "templates": ("a photo of a {}.",),
-            "train": split("train", train),
-            "val": split("val", val),
-            "test": split("test", test),
-            "source": ColorSource(),
-        }
-        return Dataset(**(content | changes))  # type: ignore[arg-type]
+        return Dataset(
+            name="paper",
+            class_names=tuple(f"class {i}" for i in range(classes)),
+            templates=("a photo of a {}.",),
+            train=split("train", train),
+            val=split("val", val),
+            test=split("test", test),
+            source=ColorSource(),
+        )
 
     return make

@@ -1,0 +1,136 @@
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from study.data.check import main
+from study.data.datasets import DATASET_NAMES
+
+NAMES = [name for name in DATASET_NAMES if name not in ("digits", "glyphs")]
+Told = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def told(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Told:
+    """Run the command; give its exit code and what it printed."""
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments: object) -> tuple[int, str]:
+        return main([str(argument) for argument in arguments]), capsys.readouterr().out
+
+    return run
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_whole_dataset_passes_with_its_counts(
+    name: str, told: Told, miniature: ModuleType, tmp_path: Path
+) -> None:
+    miniature.make(name, tmp_path, classes=4, counts=(3, 2, 1))
+    code, text = told(name, tmp_path, "--images")
+    assert code == 0, text
+    assert "every image decoded" in text
+    row = next(line for line in text.splitlines() if line.startswith(f"│ {name} "))
+    counts = [int(cell) for cell in row.split("│")[2:6]]
+    shift = {"imagenetv2": 4, "imagenet_sketch": 4, "imagenet_a": 2, "imagenet_r": 2}.get(name)
+    if shift:
+        assert counts == [shift, 0, 0, shift]
+    else:
+        assert counts == [4, 12, 0 if name == "imagenet" else 8, 4]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_missing_image_fails_and_is_named(
+    name: str, told: Told, miniature: ModuleType, tmp_path: Path
+) -> None:
+    if name.startswith("imagenet"):
+        pytest.skip("has no list that an image could be missing from")
+    folder = miniature.make(name, tmp_path)
+    lost = sorted((*folder.rglob("*.jpg"),))[-1]
+    lost.unlink()
+    code, text = told(name, tmp_path)
+    assert code == 1
+    assert f"{lost.relative_to(folder)}: missing" in text
+    assert "DATASETS.md" in text
+
+
+def test_a_missing_list_fails_and_is_named(
+    told: Told, miniature: ModuleType, tmp_path: Path
+) -> None:
+    (miniature.make("dtd", tmp_path) / "split_zhou_DescribableTextures.json").unlink()
+    code, text = told("dtd", tmp_path)
+    assert code == 1
+    assert "split_zhou_DescribableTextures.json is missing; looked in" in text
+
+
+def test_a_missing_class_folder_fails_and_is_named(
+    told: Told, miniature: ModuleType, tmp_path: Path
+) -> None:
+    folder = miniature.make("imagenet_sketch", tmp_path)
+    for image in (folder / "images" / "n01443537").iterdir():
+        image.unlink()
+    (folder / "images" / "n01443537").rmdir()
+    code, text = told("imagenet_sketch", tmp_path)
+    assert code == 1
+    assert "images/n01443537: class folder is missing" in text
+
+
+def test_the_counts_are_printed_even_if_all_images_are_missing(
+    told: Told, coop_splits: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "oxford_pets").mkdir()
+    name = "split_zhou_OxfordPets.json"
+    (tmp_path / "oxford_pets" / name).symlink_to(coop_splits / name)
+    code, text = told("oxford_pets", tmp_path)
+    assert code == 1
+    assert "│ 37      │ 2,944 │ 736 │ 3,669 │" in text
+    assert "images: image folder is missing; looked in" in text
+    assert "as published" not in text
+
+
+def test_only_decoding_finds_an_image_that_is_cut(
+    told: Told, miniature: ModuleType, tmp_path: Path
+) -> None:
+    folder = miniature.make("dtd", tmp_path)
+    image = folder / "images" / "banded" / "banded_0001.jpg"
+    image.write_bytes(image.read_bytes()[:300])
+    assert told("dtd", tmp_path)[0] == 0
+    code, text = told("dtd", tmp_path, "--images")
+    assert code == 1
+    assert "banded_0001.jpg: not a readable image" in text
+    image.write_bytes(b"")
+    assert "banded_0001.jpg: empty file" in told("dtd", tmp_path)[1]
+
+
+def test_a_link_out_of_the_folder_fails(told: Told, miniature: ModuleType, tmp_path: Path) -> None:
+    image = miniature.make("dtd", tmp_path / "data") / "images" / "banded" / "banded_0001.jpg"
+    image.rename(tmp_path / "elsewhere.jpg")
+    image.symlink_to(tmp_path / "elsewhere.jpg")
+    code, text = told("dtd", tmp_path / "data")
+    assert code == 1
+    assert "leads out of the dataset's folder" in text
+
+
+def test_a_packaged_dataset_needs_no_root(told: Told) -> None:
+    code, text = told("digits")
+    assert code == 0
+    assert "│ digits  │ 10      │ 896   │ 0   │ 901  │" in text
+
+
+def test_a_dataset_of_ones_own_passes(told: Told, miniature: ModuleType, tmp_path: Path) -> None:
+    for number in range(10):
+        miniature.save(tmp_path / "ab"[number % 2] / f"{number}.jpg", number % 2, number)
+    assert told("mine", tmp_path, "--images")[0] == 0
+
+
+def test_the_command_runs_as_a_module(miniature: ModuleType, tmp_path: Path) -> None:
+    miniature.make("eurosat", tmp_path)
+    command = [sys.executable, "-m", "study.data.check", "eurosat", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "eurosat" in done.stdout
+    done = subprocess.run([*command[:-1], str(tmp_path / "no")], capture_output=True, check=False)
+    assert done.returncode == 1
+    assert b"Traceback" not in done.stderr
