@@ -27,6 +27,7 @@ from study.ledger import StudyFolder
 from study.method.architecture import Architecture
 from study.prepare import Preparer, Progress
 from study.progress import StageProgress
+from study.search.callback import Observer
 from study.search.driver import ray_session
 from study.search.stages import budget, run_confirm, run_search
 from study.selection import fix_candidates
@@ -51,14 +52,13 @@ def conduct(config: StudyConfig, folder: StudyFolder, console: Console, *, resum
             preparer = Preparer(config, folder, architecture.image_size, progress)
             search_data = preparer.search()
         uri = tracking_uri(config.tracking.uri)
-        tags = {"split_hash": search_data.digest[:16], "git_commit": folder.identity["git_commit"]}
-        mirror = Mirror(config, folder, uri, tags)
+        mirror = Mirror(config, folder, uri)
         mirror.start()
         finished = False
         try:
             with ray_session(config):
                 with _stage(console, folder, "search", config.search.trials) as progress_line:
-                    observers = [progress_line, mirror]
+                    observers: list[Observer] = [progress_line, mirror]
                     run_search(config, folder, architecture, search_data, observers)
                 _confirm(config, folder, architecture, preparer, mirror, console)
             write_outputs(folder)

@@ -6,7 +6,6 @@ import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-
 from urllib.parse import urlsplit
 
 import yaml

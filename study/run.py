@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
-# Started as a script in a checkout, Python looks for modules in study/ first; there, a module of
-# this package could stand in for a library of the same name.
-if sys.path and Path(sys.path[0] or ".").resolve() == Path(__file__).resolve().parent:
-    if (Path(sys.path[0]) / "ledger.py").exists():
-        sys.path.pop(0)
-
 import argparse
 import logging
 import os
 import secrets
+import sys
 from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from study.ledger import StudyFolder
 
 EXAMPLES = """\
 examples:
@@ -112,9 +109,10 @@ def find_config(name: str) -> Path:
     Raises:
         ConfigError: naming those that there are.
     """
+    import study
     from study.errors import ConfigError
 
-    package = Path(__import__("study").__file__).parent
+    package = Path(study.__file__ or "").parent
     folders = [package.parent / "configs", package / "configs"]
     if Path(name).is_file():
         return Path(name)
@@ -145,5 +143,14 @@ def _existing_folder(name: str, overrides: Sequence[str]) -> StudyFolder:
     return folder
 
 
+def _leave_package_off_the_path() -> None:
+    """Undo what Python does for a script: in a checkout, study/ is then first on ``sys.path``,
+    where a module of this package could stand in for a library of the same name."""
+    folder = Path(__file__).resolve().parent
+    if (folder / "ledger.py").exists() and Path(sys.path[0] or ".").resolve() == folder:
+        sys.path.pop(0)
+
+
 if __name__ == "__main__":
+    _leave_package_off_the_path()
     sys.exit(main())

@@ -45,6 +45,8 @@ class TrialConfig(Section):
     distill_weight: float = 0.0
     epochs: int
     """0 where nothing is trained: one report then tells the zero-shot score."""
+    split_hash: str
+    """Of the images and classes that the trial learns from and is judged on."""
     training: TrainingConfig = TrainingConfig()
     optuna_number: int | None = None
     """The proposal's number in the Optuna study of its arm."""

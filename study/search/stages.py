@@ -49,7 +49,7 @@ def run_search(
 ) -> None:
     """Train baselines, CLIPFit's own search and the open search, or what is left of them."""
     past = _Past.read(folder, "search")
-    make = _Maker(config, architecture)
+    make = _Maker(config, architecture, {config.seed: data.digest})
     baselines = [make.baseline(label, n) for n, label in enumerate(config.search.baselines)]
     searcher = StudySearcher(
         folder,
@@ -85,7 +85,7 @@ def run_confirm(
 ) -> None:
     """Train every candidate on each seed's shots and test it; ``data`` is by seed."""
     past = _Past.read(folder, "confirm")
-    make = _Maker(config, architecture)
+    make = _Maker(config, architecture, {seed: part.digest for seed, part in data.items()})
     wanted = [
         make.confirmation(candidate, seed, seed_index * 1000 + index)
         for seed_index, seed in enumerate(data)
@@ -148,6 +148,8 @@ class _Maker:
 
     config: StudyConfig
     architecture: Architecture
+    digests: Mapping[int, str]
+    """Of the data, by seed."""
 
     def baseline(self, label: str, number: int) -> TrialConfig:
         given = self.config.search.baselines[label]
@@ -187,6 +189,7 @@ class _Maker:
             ln_lr=proposal.ln_lr if "ln" in rates else None,
             distill_weight=proposal.distill_weight,
             epochs=self.config.training.epochs if leaves else 0,
+            split_hash=self.digests[seed][:16],
             training=self.config.training,
         )
 

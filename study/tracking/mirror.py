@@ -10,7 +10,6 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Mapping
 from typing import Any
 
 from study.config import StudyConfig
@@ -30,10 +29,8 @@ FINAL_SECONDS = 60.0
 class Mirror:
     """Observes a study and sends its trials to MLflow in the background."""
 
-    def __init__(
-        self, config: StudyConfig, folder: StudyFolder, uri: str, tags: Mapping[str, str]
-    ) -> None:
-        self._writer = RunWriter(config, folder, uri, tags)
+    def __init__(self, config: StudyConfig, folder: StudyFolder, uri: str) -> None:
+        self._writer = RunWriter(config, folder, uri)
         self._folder = folder
         self._changed: queue.Queue[str | None] = queue.Queue()
         self._unsent: set[str] = set()
@@ -117,13 +114,13 @@ class Mirror:
         return True
 
 
-def sync_study(config: StudyConfig, folder: StudyFolder, uri: str, tags: Mapping[str, str]) -> int:
+def sync_study(config: StudyConfig, folder: StudyFolder, uri: str) -> int:
     """Send everything that MLflow lacks, in the foreground; give the number of trials.
 
     Raises:
         TrackingError: the server does not answer.
     """
-    writer = RunWriter(config, folder, uri, tags)
+    writer = RunWriter(config, folder, uri)
     writer.open_study()
     count = 0
     for trial in folder.trials():

@@ -20,6 +20,7 @@ from study.tracking.server import connect
 PARENT = "mlflow.parentRunId"
 DESCRIPTION = "mlflow.note.content"
 STATUS = {"finished": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
+TRIAL_TAGS = ("trial_id", "stage", "arm", "label", "seed", "subset", "split_hash")
 BATCH = 900
 """Metrics a call; MLflow takes 1,000."""
 STUDY_ARTIFACTS = (
@@ -38,9 +39,7 @@ TRIAL_ARTIFACTS = ("config.json", "delta*.safetensors", "per_class.json", "confu
 class RunWriter:
     """Writes one study's runs. A mark in each folder tells what has been sent."""
 
-    def __init__(
-        self, config: StudyConfig, folder: StudyFolder, uri: str, tags: Mapping[str, str]
-    ) -> None:
+    def __init__(self, config: StudyConfig, folder: StudyFolder, uri: str) -> None:
         self._config = config
         self._folder = folder
         self._uri = uri
@@ -50,7 +49,7 @@ class RunWriter:
             "dataset": config.data.dataset,
             "backbone": config.backbone.name,
             "protocol": config.protocol,
-            **tags,
+            "git_commit": folder.identity["git_commit"],
         }
         self._client: MlflowClient
         self._experiment_id: str
@@ -139,8 +138,7 @@ class RunWriter:
         if found is None:
             tags = {
                 PARENT: self._parent_id,
-                **{key: str(config[key]) for key in ("trial_id", "stage", "arm", "label", "seed")},
-                "subset": config["subset"],
+                **{key: str(config[key]) for key in TRIAL_TAGS},
                 **self._tags,
             }
             name = config["label"]
