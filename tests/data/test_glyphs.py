@@ -82,7 +82,7 @@ def test_a_glyph_is_drawn_white_on_black_within_its_margin() -> None:
 
 def test_every_listed_pair_of_face_and_character_is_drawn_in_its_own_shape() -> None:
     pairs = glyphs.drawable("AQez7", glyphs.FACES)
-    drawings = {}
+    drawings: dict[glyphs.Face, list[bytes]] = {}
     for face, character in pairs:
         drawings.setdefault(face, []).append(glyphs.render_glyph(face, character, 24).tobytes())
     for face, shapes in drawings.items():
