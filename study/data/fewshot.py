@@ -4,16 +4,16 @@ Test records leave this module through `confirm_task` alone.
 """
 
 import hashlib
-import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from study.data.records import Dataset, Record, keyed_order, listed
+from study.data.published import read_published_shots
+from study.data.records import Dataset, Record, listed
 from study.data.shots import (
     Shots,
-    make_shots,
-    read_published_shots,
+    draw_shots,
+    ordered_paths,
     read_shots,
     record_line,
     write_shots,
@@ -33,9 +33,6 @@ __all__ = [
     "write_shots",
 ]
 
-logger = logging.getLogger(__name__)
-
-MOST_VAL_SHOTS = 4
 FEWEST_CLASSES_FOR_FOLDS = 12
 
 ProtocolName = Literal["few_shot", "base_to_new", "transfer", "zero_shot"]
@@ -75,83 +72,6 @@ class Task:
         """SHA-256 over all parts, for the audit of a trial."""
         parts = (self.train, *self.evaluations)
         return hashlib.sha256("\n".join(f"{p.name} {p.digest}" for p in parts).encode()).hexdigest()
-
-
-def draw_shots(
-    dataset: Dataset,
-    *,
-    shots: int,
-    val_shots: int | None = None,
-    seed: int,
-    short: Literal["fail", "take_all"] = "fail",
-) -> Shots:
-    """Draw training and validation images of every class.
-
-    The draw depends on the dataset's name, the shots, the seed and the paths alone. Validation
-    images come from the dataset's own validation split where it has one, else from the training
-    images that were not drawn.
-
-    Args:
-        dataset: to draw from; its test split has no part.
-        shots: training images a class.
-        val_shots: validation images a class; None for min(shots, 4) or as many as there are.
-        seed: of the draw.
-        short: what to do about a class with fewer training images than shots: fail, or take all.
-
-    Raises:
-        DataError: naming the classes that have too few images, their counts, what is allowed.
-    """
-    if shots < 1 or (val_shots is not None and val_shots < 0):
-        raise DataError(f"shots={shots}, val_shots={val_shots}; allowed: at least 1 and 0")
-    if not dataset.train:
-        raise DataError(f"{dataset.name} has no training images: it is a test set only")
-    key = f"shots of {dataset.name}, seed {seed}, {shots} a class"
-    pool = _ordered(dataset.train, key)
-    train = {label: paths[:shots] for label, paths in pool.items()}
-    few = [label for label in range(len(dataset.class_names)) if len(train.get(label, ())) < shots]
-    if few and (short == "fail" or any(label not in train for label in few)):
-        counts = [f"{dataset.class_names[i]!r} has {len(train.get(i, ()))}" for i in few]
-        least = min(len(train.get(i, ())) for i in few)
-        raise DataError(
-            f"{dataset.name}: {shots} shots a class are wanted, but {', '.join(counts[:5])}"
-            f"{f' and {len(few) - 5} more have too few' if len(few) > 5 else ''}; "
-            f"allowed: at most {least} shots, or taking all that a class has"
-        )
-    if dataset.val:
-        rest = _ordered(dataset.val, key)
-    else:
-        rest = {label: paths[shots:] for label, paths in pool.items()}
-    wanted = min(shots, MOST_VAL_SHOTS) if val_shots is None else val_shots
-    val = {label: rest.get(label, [])[:wanted] for label in pool}
-    _check_val(dataset, val, wanted, strict=val_shots is not None)
-    return make_shots(
-        dataset.name,
-        shots,
-        seed,
-        (Record(path, label) for label, paths in train.items() for path in paths),
-        (Record(path, label) for label, paths in val.items() for path in paths),
-    )
-
-
-def _ordered(records: Iterable[Record], key: str) -> dict[int, list[str]]:
-    """Give the paths of every class, in the order of the draw."""
-    paths: dict[int, list[str]] = {}
-    for record in records:
-        paths.setdefault(record.label, []).append(record.path)
-    return {label: keyed_order(paths[label], key) for label in sorted(paths)}
-
-
-def _check_val(dataset: Dataset, val: dict[int, list[str]], wanted: int, *, strict: bool) -> None:
-    """Check that every class has its validation images."""
-    few = [label for label, paths in val.items() if len(paths) < (wanted if strict else 1)]
-    counts = listed(f"{dataset.class_names[i]} ({len(val[i])})" for i in few)
-    if few and wanted:
-        raise DataError(
-            f"{dataset.name}: {wanted} validation images a class are wanted, but too few are left "
-            f"in {counts}; allowed: fewer shots, fewer val_shots (0 for none), or more images"
-        )
-    if not strict and any(len(paths) < wanted for paths in val.values()):
-        logger.warning("%s: fewer than %d validation images in some classes", dataset.name, wanted)
 
 
 def class_halves(labels: Iterable[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -220,7 +140,7 @@ def search_tasks(
 def _image_folds(dataset: Dataset, shots: Shots, folds: int) -> tuple[Task, ...]:
     """Rotate `folds` folds of all shots; every class is in the training part of each."""
     classes = tuple(range(len(dataset.class_names)))
-    ordered = _ordered((*shots.train, *shots.val), f"folds of {shots.digest}")
+    ordered = ordered_paths((*shots.train, *shots.val), f"folds of {shots.digest}")
     least = min((len(paths) for paths in ordered.values()), default=0)
     if folds < 2 or least < 2:
         raise DataError(

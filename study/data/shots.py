@@ -1,16 +1,21 @@
-"""Few-shot splits as data: JSON Lines with a hash, ours and those that others published."""
+"""Few-shot splits as data: drawn by a rule that depends on nothing else, kept as JSON Lines."""
 
 import hashlib
 import json
+import logging
 import os
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from study.data.records import Dataset, Record, listed
+from study.data.records import Dataset, Record, keyed_order, listed
 from study.errors import DataError
+
+logger = logging.getLogger(__name__)
+
+MOST_VAL_SHOTS = 4
 
 
 @dataclass(frozen=True)
@@ -84,7 +89,7 @@ def read_shots(path: Path) -> Shots:
     Raises:
         DataError: if the file is missing, malformed, or its records do not have the digest.
     """
-    rows = _read_json_lines(path)
+    rows = read_json_lines(path)
     parts: dict[str, list[Record]] = {"train": [], "val": []}
     try:
         header, *entries = rows
@@ -104,7 +109,7 @@ def read_shots(path: Path) -> Shots:
     return shots
 
 
-def _read_json_lines(path: Path) -> list[Any]:
+def read_json_lines(path: Path) -> list[Any]:
     try:
         text = path.read_text(encoding="utf-8")
         return [json.loads(line) for line in text.splitlines() if line.strip()]
@@ -114,126 +119,78 @@ def _read_json_lines(path: Path) -> list[Any]:
         raise DataError(f"{path}: cannot be read ({error})") from error
 
 
-def read_published_shots(path: Path, dataset: Dataset, *, shots: int, seed: int) -> Shots:
-    """Read a few-shot split that others published, so that numbers compare on the same images.
+def draw_shots(
+    dataset: Dataset,
+    *,
+    shots: int,
+    val_shots: int | None = None,
+    seed: int,
+    short: Literal["fail", "take_all"] = "fail",
+) -> Shots:
+    """Draw training and validation images of every class.
 
-    Two forms are known: `shot_{n}-seed_{s}_{train,val}.jsonl` with one
-    `{"impath", "label", "classname"}` a line, and `shot_{n}-seed_{s}.json` with the same records
-    in `train.data` and `val.data`. Their paths, relative to a data root or absolute on another
-    machine, are found in the dataset by their last parts.
+    The draw depends on the dataset's name, the shots, the seed and the paths alone. Validation
+    images come from the dataset's own validation split where it has one, else from the training
+    images that were not drawn.
 
     Args:
-        path: the folder with the files, a folder above it, or one of the files.
-        dataset: whose images they are.
+        dataset: to draw from; its test split has no part.
         shots: training images a class.
-        seed: of the published draw.
+        val_shots: validation images a class; None for min(shots, 4) or as many as there are.
+        seed: of the draw.
+        short: what to do about a class with fewer training images than shots: fail, or take all.
 
     Raises:
-        DataError: naming images that the dataset does not have, labels or names that differ, and
-            images of the test split.
+        DataError: naming the classes that have too few images, their counts, what is allowed.
     """
-    train_file, val_file = _published_files(path, dataset.name, shots, seed)
-    if train_file.suffix == ".json":
-        content = read_published_json(train_file)
-        entries = {split: content[split] for split in ("train", "val")}
-    else:
-        entries = {
-            "train": _read_json_lines(train_file),
-            "val": _read_json_lines(val_file) if val_file.exists() else [],
-        }
-    known = {record.path: record for record in (*dataset.train, *dataset.val)}
-    tested = {record.path for record in dataset.test}
-    places = {"train": train_file, "val": val_file}
-    parts = {
-        split: _matched(rows, dataset, known, tested, where=f"{places[split]}, {split}")
-        for split, rows in entries.items()
-    }
-    both = sorted({r.path for r in parts["train"]} & {r.path for r in parts["val"]})
-    if both:
-        raise DataError(f"{train_file}: in both train and val: {listed(both)}")
-    return make_shots(dataset.name, shots, seed, parts["train"], parts["val"])
-
-
-def read_published_json(path: Path) -> dict[str, list[Any]]:
-    """Read `{"train": {"data": […]}, "val": {"data": […]}}`; other keys are left alone."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        lists = {split: content[split]["data"] for split in ("train", "val")}
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read ({error})") from error
-    except (KeyError, TypeError) as error:
-        raise DataError(f"{path}: needs the lists train.data and val.data") from error
-    if not all(isinstance(rows, list) for rows in lists.values()):
-        raise DataError(f"{path}: train.data and val.data must be lists")
-    return lists
-
-
-def _published_files(path: Path, name: str, shots: int, seed: int) -> tuple[Path, Path]:
-    """Find the file or the two files of one draw."""
-    stem = f"shot_{shots}-seed_{seed}"
-    if path.is_file():
-        folders = [path.parent]
-        if not path.name.startswith(stem + ".") and not path.name.startswith(stem + "_"):
-            raise DataError(f"{path}: not the split of {shots} shots and seed {seed} ({stem})")
-    else:
-        folders = [path / part for part in (".", "split_fewshot", name, f"indices/{name}")]
-        folders.append(path / name / "split_fewshot")
-    for folder in folders:
-        lines = (folder / f"{stem}_train.jsonl", folder / f"{stem}_val.jsonl")
-        if lines[0].is_file():
-            return lines
-        whole = folder / f"{stem}.json"
-        if whole.is_file():
-            return whole, whole
-    pickled = [folder / f"{stem}.pkl" for folder in folders if (folder / f"{stem}.pkl").exists()]
-    if pickled:
+    if shots < 1 or (val_shots is not None and val_shots < 0):
+        raise DataError(f"shots={shots}, val_shots={val_shots}; allowed: at least 1 and 0")
+    if not dataset.train:
+        raise DataError(f"{dataset.name} has no training images: it is a test set only")
+    key = f"shots of {dataset.name}, seed {seed}, {shots} a class"
+    pool = ordered_paths(dataset.train, key)
+    train = {label: paths[:shots] for label, paths in pool.items()}
+    few = [label for label in range(len(dataset.class_names)) if len(train.get(label, ())) < shots]
+    if few and (short == "fail" or any(label not in train for label in few)):
+        counts = [f"{dataset.class_names[i]!r} has {len(train.get(i, ()))}" for i in few]
+        least = min(len(train.get(i, ())) for i in few)
         raise DataError(
-            f"{pickled[0]}: a pickle can run any code and is never read; allowed are "
-            f"{stem}_train.jsonl with {stem}_val.jsonl, and {stem}.json"
+            f"{dataset.name}: {shots} shots a class are wanted, but {', '.join(counts[:5])}"
+            f"{f' and {len(few) - 5} more have too few' if len(few) > 5 else ''}; "
+            f"allowed: at most {least} shots, or taking all that a class has"
         )
-    raise DataError(
-        f"{stem}_train.jsonl or {stem}.json is missing; looked in {listed(map(str, folders))}"
+    if dataset.val:
+        rest = ordered_paths(dataset.val, key)
+    else:
+        rest = {label: paths[shots:] for label, paths in pool.items()}
+    wanted = min(shots, MOST_VAL_SHOTS) if val_shots is None else val_shots
+    val = {label: rest.get(label, [])[:wanted] for label in pool}
+    _check_val(dataset, val, wanted, strict=val_shots is not None)
+    return make_shots(
+        dataset.name,
+        shots,
+        seed,
+        (Record(path, label) for label, paths in train.items() for path in paths),
+        (Record(path, label) for label, paths in val.items() for path in paths),
     )
 
 
-def _matched(
-    rows: list[Any], dataset: Dataset, known: dict[str, Record], tested: set[str], *, where: str
-) -> list[Record]:
-    """Find published records among a dataset's own."""
-    found: dict[str, Record] = {}
-    strange: list[str] = []
-    leaked: list[str] = []
-    for number, row in enumerate(rows):
-        try:
-            text, label, name = str(row["impath"]), int(row["label"]), str(row["classname"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise DataError(
-                f"{where}[{number}]: got {str(row)[:200]}; needs impath, label and classname"
-            ) from error
-        parts = [part for part in text.replace("\\", "/").split("/") if part not in ("", ".")]
-        suffixes = ["/".join(parts[start:]) for start in range(len(parts))]
-        path = next((suffix for suffix in suffixes if suffix in known or suffix in tested), None)
-        if path is None:
-            strange.append(text)
-        elif path in tested:
-            leaked.append(path)
-        else:
-            _same_class(known[path], label, name, dataset, where=f"{where}[{number}]")
-            if path in found:
-                raise DataError(f"{where}: listed twice: {path!r}")
-            found[path] = known[path]
-    if leaked:
-        raise DataError(f"{where}: images of the test split of {dataset.name}: {listed(leaked)}")
-    if strange:
-        raise DataError(f"{where}: {dataset.name} has no such images: {listed(strange)}")
-    return list(found.values())
+def ordered_paths(records: Iterable[Record], key: str) -> dict[int, list[str]]:
+    """Give the paths of every class, in the order of the draw."""
+    paths: dict[int, list[str]] = {}
+    for record in records:
+        paths.setdefault(record.label, []).append(record.path)
+    return {label: keyed_order(paths[label], key) for label in sorted(paths)}
 
 
-def _same_class(own: Record, label: int, name: str, dataset: Dataset, *, where: str) -> None:
-    """Check that label and class name are the dataset's own."""
-    named = dataset.class_names[own.label]
-    if label != own.label or name.replace("_", " ").lower() != named.replace("_", " ").lower():
+def _check_val(dataset: Dataset, val: dict[int, list[str]], wanted: int, *, strict: bool) -> None:
+    """Check that every class has its validation images."""
+    few = [label for label, paths in val.items() if len(paths) < (wanted if strict else 1)]
+    counts = listed(f"{dataset.class_names[i]} ({len(val[i])})" for i in few)
+    if few and wanted:
         raise DataError(
-            f"{where}: {own.path} is {label} {name!r} there, but {own.label} {named!r} in "
-            f"{dataset.name}"
+            f"{dataset.name}: {wanted} validation images a class are wanted, but too few are left "
+            f"in {counts}; allowed: fewer shots, fewer val_shots (0 for none), or more images"
         )
+    if not strict and any(len(paths) < wanted for paths in val.values()):
+        logger.warning("%s: fewer than %d validation images in some classes", dataset.name, wanted)

@@ -179,8 +179,8 @@ def _make_coop(form: Form, root: Path, classes: int, counts: Sequence[int]) -> P
         for dropped in ("BACKGROUND_Google", "Faces_easy"):
             save(folder / form.images / dropped / "image_0001.jpg", 99, 1)
     # The published lists are shuffled.
-    for split in content.values():
-        random.Random(0).shuffle(split)
+    for rows in content.values():
+        random.Random(0).shuffle(rows)
     (folder / form.split).write_text(json.dumps(content, indent=4))
     return folder
 

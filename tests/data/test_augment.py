@@ -95,7 +95,8 @@ def test_pixels_are_torchvisions_for_the_same_crop(
     tall, wide = data.draw(st.integers(1, height)), data.draw(st.integers(1, width))
     top, left = data.draw(st.integers(0, height - tall)), data.draw(st.integers(0, width - wide))
     pixels = noise(1, 3, height, width, seed=size)
-    crops = Crops(*(torch.tensor([n]) for n in (top, left, tall, wide)), torch.tensor([flip]))
+    place = [torch.tensor([number]) for number in (top, left, tall, wide)]
+    crops = Crops(place[0], place[1], place[2], place[3], torch.tensor([flip]))
     ours = crop_resize(pixels, crops, size)
     theirs = functional.resized_crop(
         pixels.float(),

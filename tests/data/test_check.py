@@ -131,6 +131,8 @@ def test_the_command_runs_as_a_module(miniature: ModuleType, tmp_path: Path) -> 
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "eurosat" in done.stdout
-    done = subprocess.run([*command[:-1], str(tmp_path / "no")], capture_output=True, check=False)
+    done = subprocess.run(
+        [*command[:-1], str(tmp_path / "no")], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 1
-    assert b"Traceback" not in done.stderr
+    assert "Traceback" not in done.stderr

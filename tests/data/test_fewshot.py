@@ -3,19 +3,17 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from study.data.datasets import Dataset, Record, load_dataset
+from study.data.datasets import Dataset, Record
 from study.data.fewshot import (
     Shots,
     Task,
     class_halves,
     confirm_task,
     draw_shots,
-    make_shots,
     search_tasks,
 )
+from study.data.shots import make_shots
 from study.errors import DataError
 
 Make = Callable[..., Dataset]
@@ -24,93 +22,6 @@ Make = Callable[..., Dataset]
 def labels(records: tuple[Record, ...]) -> Counter[int]:
     """Count images a class."""
     return Counter(record.label for record in records)
-
-
-def test_a_draw_is_pinned_so_that_it_is_the_same_everywhere() -> None:
-    shots = draw_shots(load_dataset("digits"), shots=16, seed=1)
-    assert shots.digest == "fc445c230bacfeec91752b7b8eacad18d03e1031a0099258ebd1cac39fb67fb1"
-
-
-@given(st.integers(1, 8), st.integers(0, 5), st.permutations(range(24)))
-def test_a_draw_does_not_depend_on_the_order_of_the_lists(
-    shots: int, seed: int, order: list[int]
-) -> None:
-    train = [Record(f"{label}/{i}", label) for label in range(3) for i in range(8)]
-    val = [Record(f"v{label}/{i}", label) for label in range(3) for i in range(8)]
-    plain = Dataset("x", ("a", "b", "c"), ("{}",), tuple(train), tuple(val), (), None)  # type: ignore[arg-type]
-    mixed = replace(
-        plain, train=tuple(train[i] for i in order), val=tuple(val[i] for i in reversed(order))
-    )
-    drawn = draw_shots(plain, shots=shots, seed=seed)
-    assert drawn == draw_shots(mixed, shots=shots, seed=seed)
-    assert labels(drawn.train) == dict.fromkeys(range(3), shots)
-    assert labels(drawn.val) == dict.fromkeys(range(3), min(shots, 4))
-    assert set(drawn.train) <= set(train)
-    assert set(drawn.val) <= set(val)
-
-
-def test_another_seed_or_number_of_shots_gives_other_images(paper_dataset: Make) -> None:
-    dataset = paper_dataset(train=50)
-    draws = [draw_shots(dataset, shots=4, seed=seed) for seed in (1, 2, 3)]
-    draws.append(draw_shots(replace(dataset, name="other"), shots=4, seed=1))
-    assert len({draw.digest for draw in draws}) == 4
-
-
-def test_every_image_is_drawn_about_equally_often(paper_dataset: Make) -> None:
-    dataset = paper_dataset(classes=2, train=10)
-    drawn = Counter(r for seed in range(400) for r in draw_shots(dataset, shots=3, seed=seed).train)
-    # 400 draws of 3 in 10: 120 expected, a standard deviation of 9.2.
-    assert len(drawn) == 20
-    assert all(80 < count < 160 for count in drawn.values())
-
-
-def test_without_a_validation_split_the_rest_of_train_serves(paper_dataset: Make) -> None:
-    dataset = paper_dataset(train=8, val=0)
-    shots = draw_shots(dataset, shots=4, seed=1)
-    assert labels(shots.val) == dict.fromkeys(range(10), 4)
-    assert set(shots.val) <= set(dataset.train) - set(shots.train)
-
-
-def test_validation_shots_do_not_change_the_training_shots(paper_dataset: Make) -> None:
-    dataset = paper_dataset()
-    many, none = (draw_shots(dataset, shots=2, val_shots=n, seed=1) for n in (4, 0))
-    assert many.train == none.train
-    assert not none.val
-
-
-def test_a_class_with_too_few_images_is_named_with_its_count(paper_dataset: Make) -> None:
-    dataset = paper_dataset(classes=3, train=5)
-    dataset = replace(dataset, train=tuple(r for r in dataset.train if r.path != "train/1/0.jpg"))
-    told = "5 shots a class are wanted, but 'class 1' has 4; allowed: at most 4 shots"
-    with pytest.raises(DataError, match=told):
-        draw_shots(dataset, shots=5, seed=1)
-    shots = draw_shots(dataset, shots=5, seed=1, short="take_all")
-    assert labels(shots.train) == {0: 5, 1: 4, 2: 5}
-
-
-def test_a_class_without_any_image_fails_whatever_is_chosen(paper_dataset: Make) -> None:
-    dataset = paper_dataset(classes=3)
-    dataset = replace(dataset, train=tuple(r for r in dataset.train if r.label))
-    with pytest.raises(DataError, match="'class 0' has 0"):
-        draw_shots(dataset, shots=1, seed=1, short="take_all")
-
-
-def test_too_few_validation_images_fail_only_if_asked_for(paper_dataset: Make) -> None:
-    dataset = paper_dataset(classes=2, val=2)
-    assert labels(draw_shots(dataset, shots=4, seed=1).val) == {0: 2, 1: 2}
-    with pytest.raises(DataError, match=r"3 validation images a class.*class 0 \(2\)"):
-        draw_shots(dataset, shots=4, val_shots=3, seed=1)
-    bare = paper_dataset(classes=2, train=4, val=0)
-    with pytest.raises(DataError, match=r"class 0 \(0\)"):
-        draw_shots(bare, shots=4, seed=1)
-
-
-@pytest.mark.parametrize(("shots", "val_shots"), [(0, None), (-1, None), (1, -1)])
-def test_numbers_out_of_range_are_refused(
-    shots: int, val_shots: int | None, paper_dataset: Make
-) -> None:
-    with pytest.raises(DataError, match="allowed: at least 1 and 0"):
-        draw_shots(paper_dataset(), shots=shots, val_shots=val_shots, seed=1)
 
 
 @pytest.mark.parametrize(
