@@ -65,8 +65,8 @@ def objective(
 ) -> Losses:
     """Cross-entropy + λ·(1 − mean over classes of cos(text, zero-shot text)).
 
-    That is the paper's objective. Its ablation puts another regulariser in the distillation's
-    place: the L2 distance to where the parameters began, or none.
+    That is the paper's objective. For ablations another regulariser can stand in the
+    distillation's place: the squared L2 distance to where the parameters began, or none.
 
     Args:
         logits: (batch, classes).
@@ -77,6 +77,9 @@ def objective(
         regularizer: ``cosine`` is the distillation; ``l2_init`` is `distance_to_initial`; ``none``
             is 0 whatever λ.
         tuned: the tuned parameters, read by ``l2_init`` alone.
+
+    Raises:
+        ValueError: the regularizer is unknown, or ``l2_init`` was given no parameters.
     """
     cross_entropy = F.cross_entropy(logits, labels)
     match regularizer:
@@ -122,6 +125,9 @@ def make_optimizer(
         optimizer: ``sgd`` is the reference's.
         momentum: of ``sgd``.
         weight_decay: added to the gradient by ``sgd``, decoupled from it by ``adamw``.
+
+    Raises:
+        ValueError: nothing is tuned, or a kind that is tuned has no learning rate.
     """
     if not tuned:
         raise ValueError("an optimizer needs tuned parameters, got none")
@@ -207,7 +213,8 @@ def train_epoch(
         regularizer: see `objective`.
 
     Raises:
-        NonFiniteLossError: naming epoch and step.
+        NonFiniteLossError: naming epoch and step; or a parameter is not finite after the last.
+        ValueError: there are no batches.
     """
     for group in optimizer.param_groups:
         group["lr"] = schedule.learning_rate(group["base_lr"], epoch)

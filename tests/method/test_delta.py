@@ -15,7 +15,6 @@ from torch import Tensor
 from transformers import AutoTokenizer, CLIPImageProcessor, CLIPModel
 
 from study.errors import DeltaError
-from study.method import delta
 from study.method.delta import (
     FORMAT,
     DeltaInfo,
@@ -95,15 +94,16 @@ def test_a_delta_holds_little_beside_the_tuned_numbers(
     assert path.stat().st_size < 4 * numbers + 4096
 
 
+@pytest.mark.parametrize(("where", "call"), [(os, "fsync"), (Path, "replace")])
 def test_a_write_that_fails_leaves_the_old_delta_and_nothing_else(
-    path: Path, tensors: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch
+    path: Path, monkeypatch: pytest.MonkeyPatch, where: Any, call: str
 ) -> None:
     before = path.read_bytes()
 
-    def full(_: int) -> None:
+    def full(*_: object) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(delta.os, "fsync", full)
+    monkeypatch.setattr(where, call, full)
     with pytest.raises(OSError, match="no space"):
         save_delta(path, {"x": torch.zeros(3)}, INFO)
     assert path.read_bytes() == before

@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -93,6 +93,7 @@ def test_the_harmonic_mean_has_known_values(base: float, new: float, expected: f
     assert hmean(base, new) == pytest.approx(expected, abs=1e-12)
 
 
+@settings(deadline=None)
 @given(st.floats(0, 1), st.floats(0, 1))
 def test_the_harmonic_mean_lies_between_and_knows_no_order(base: float, new: float) -> None:
     mean = hmean(base, new)

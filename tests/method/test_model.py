@@ -179,6 +179,8 @@ def test_half_precision_weights_are_loaded_as_float32(checkpoint: Path) -> None:
         checkpoint / "model.safetensors",
         {"format": "pt"},
     )
+    config = json.loads((checkpoint / "config.json").read_text())
+    (checkpoint / "config.json").write_text(json.dumps({**config, "dtype": "float16"}))
     assert {p.dtype for p in load_backbone(checkpoint).clip.parameters()} == {torch.float32}
 
 

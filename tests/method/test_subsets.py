@@ -1,7 +1,7 @@
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from study.errors import SubsetError
@@ -221,6 +221,7 @@ def expressions(draw: st.DrawFn) -> str:
     return parts[0] + "".join(sign + part for sign, part in zip(signs, parts[1:], strict=True))
 
 
+@settings(deadline=None)
 @given(expressions())
 def test_the_canonical_form_reads_back_as_itself(text: str) -> None:
     subset = parse(text)
@@ -228,6 +229,7 @@ def test_the_canonical_form_reads_back_as_itself(text: str) -> None:
     assert str(parse(str(subset))) == str(subset)
 
 
+@settings(deadline=None)
 @given(st.lists(terms(), min_size=1, max_size=6), st.randoms())
 def test_the_order_and_number_of_joins_do_not_matter(
     parts: list[str], order: random.Random
@@ -241,6 +243,7 @@ def test_the_order_and_number_of_joins_do_not_matter(
     )
 
 
+@settings(deadline=None)
 @given(st.lists(terms(), min_size=1, max_size=4), st.lists(terms(), min_size=1, max_size=4))
 def test_adding_and_subtracting_subsets_is_that_of_sets(left: list[str], right: list[str]) -> None:
     a, b = parse(" + ".join(left)), parse(" + ".join(right))
@@ -252,6 +255,7 @@ def test_adding_and_subtracting_subsets_is_that_of_sets(left: list[str], right: 
         assert (b + difference).resolve(DEPTHS) == (a + b).resolve(DEPTHS)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=40) | st.text("textvisionlnbias.[]:-+ 0123", max_size=40))
 def test_any_text_is_a_subset_or_a_subset_error(text: str) -> None:
     try:

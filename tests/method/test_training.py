@@ -135,6 +135,17 @@ def test_sgd_decays_every_tuned_parameter_and_keeps_momentum(
             torch.testing.assert_close(tuned.parameter.detach(), expected, atol=1e-7, rtol=1e-5)
 
 
+def test_a_step_does_not_add_to_the_gradient_of_the_last(
+    classifier: FewShotClassifier, batch: Batch
+) -> None:
+    optimizer = make_optimizer(classifier.tuned, bias_lr=0.0, ln_lr=0.0)
+    training_step(classifier, optimizer, **batch, distill_weight=1.0)
+    first = gradients(classifier)
+    training_step(classifier, optimizer, **batch, distill_weight=1.0)
+    for name, gradient in gradients(classifier).items():
+        torch.testing.assert_close(gradient, first[name])
+
+
 def test_adamw_decays_apart_from_the_gradient(classifier: FewShotClassifier, batch: Batch) -> None:
     optimizer = make_optimizer(
         classifier.tuned, bias_lr=0.03, ln_lr=0.01, optimizer="adamw", weight_decay=0.1
