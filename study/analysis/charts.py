@@ -1,5 +1,6 @@
 """A chart described once and drawn twice: by plotly to explore, by matplotlib as a PNG."""
 
+import html
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -48,7 +49,7 @@ class Series:
         opacity: 0 to 1.
         x_error: half widths of horizontal bars; None draws none.
         y_error: half widths of vertical bars; None draws none.
-        hover: shown when a point is touched (plotly alone).
+        hover: lines shown when a point is touched (plotly alone).
         legend: whether the series has an entry in the legend.
     """
 
@@ -61,7 +62,7 @@ class Series:
     opacity: float = 0.9
     x_error: Sequence[float | None] | None = None
     y_error: Sequence[float | None] | None = None
-    hover: Sequence[str] | None = None
+    hover: Sequence[Sequence[str]] | None = None
     legend: bool = True
 
 
@@ -208,7 +209,8 @@ def _plotly_trace(series: Series, *, first: bool) -> Any:
     return graph_objects.Scatter(
         x=list(series.x),
         y=list(series.y),
-        name=series.name,
+        # Plotly reads names as HTML of its own.
+        name=html.escape(series.name),
         mode=mode,
         opacity=series.opacity,
         marker={
@@ -226,7 +228,9 @@ def _plotly_trace(series: Series, *, first: bool) -> Any:
         },
         error_x=_error_bars(series.x_error),
         error_y=_error_bars(series.y_error),
-        hovertext=None if series.hover is None else list(series.hover),
+        hovertext=None
+        if series.hover is None
+        else ["<br>".join(html.escape(line) for line in lines) for lines in series.hover],
         hoverinfo="x+y+name" if series.hover is None else "text",
         legendgroup=series.name,
         showlegend=series.legend and first,

@@ -21,6 +21,8 @@ from study.analysis.plots import Plot
 
 MIN_TRIALS = 10
 """Finished trials below which importances and parallel coordinates would only draw noise."""
+TRUSTED_TRIALS = 50
+"""Complete trials below which a caption warns of the forests' own noise."""
 MOST_PARAMETERS = 10
 """Axes that parallel coordinates hold before they are unreadable."""
 MOST = 0.6
@@ -106,9 +108,11 @@ def _importance_plot(arm: str, study: optuna.Study) -> Plot:
     found = importances(study)
     caption = (
         f"Share of the spread of validation scores over {len(_completed(study))} complete trials "
-        "that each parameter explains, by two methods; rough with few trials, and says nothing of "
-        "direction. Parameters that too few trials have are left out."
+        "that each parameter explains, by two methods; it says nothing of direction. Parameters "
+        "that too few trials have are left out."
     )
+    if len(_completed(study)) < TRUSTED_TRIALS:
+        caption += " With so few trials this is a hint; where the methods disagree, not even that."
     if isinstance(found, str):
         return Plot(name, title, caption, missing=found)
     order = sorted(found["fANOVA"], key=lambda parameter: found["fANOVA"][parameter])
@@ -143,7 +147,10 @@ def _importance_plot(arm: str, study: optuna.Study) -> Plot:
 
 def _parallel_plot(arm: str, study: optuna.Study) -> Plot:
     name, title = f"parallel-{arm}", f"Parallel coordinates, arm “{arm}”"
-    caption = "Each complete trial that has all these parameters is a line; darker scores higher."
+    caption = (
+        "Each complete trial is a line through its parameters; darker scores higher. “None” marks "
+        "a parameter that a trial does not have."
+    )
     completed = _completed(study)
     if len(completed) < MIN_TRIALS:
         return Plot(

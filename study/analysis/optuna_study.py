@@ -1,6 +1,5 @@
 """The Optuna studies of a search, from their journal or rebuilt from the results table."""
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,6 @@ from study.analysis.confirmation import Row
 from study.analysis.results import read_epochs, read_results
 from study.errors import SubsetError
 from study.method.subsets import parse
-
-logger = logging.getLogger(__name__)
 
 JOURNAL_FILE = "optuna.journal"
 _STATES = {
@@ -122,7 +119,7 @@ def _terms(subset: str | None) -> frozenset[str]:
     try:
         terms = parse(subset or "none").terms
     except SubsetError:
-        logger.warning("subset %r does not parse and counts as one term", subset)
+        # Of another version of the language, perhaps: still the same for equal subsets.
         return frozenset({subset or ""})
     # Without layers: nearly every window would be a parameter of its own.
     return frozenset(f"{term.encoder}.{term.site}" for sign, term in terms if sign > 0)

@@ -49,7 +49,7 @@ def rungs_chart(epochs: Sequence[Row]) -> Chart | str:
                     style="line",
                     color=color,
                     opacity=0.45,
-                    hover=[f"{trial_id}, {percent(row['val_score'])} %" for row in reports],
+                    hover=[(trial_id, f"{percent(row['val_score'])} %") for row in reports],
                 )
             )
         reached = sorted({row["epoch"] for row in scored if row["arm"] == arm})
@@ -170,15 +170,13 @@ def _by_arm_and_status(rows: Sequence[Row], column: str) -> tuple[Series, ...]:
     return tuple(series)
 
 
-def _describe(row: Row) -> str:
-    return "<br>".join(
-        (
-            row["trial_id"],
-            row["subset"] or "",
-            f"bias lr {rate(row['bias_lr'])}, LN lr {rate(row['ln_lr'])}",
-            f"λ {rate(row['distill_weight'])}, {count(row['trainable'])} parameters",
-            f"validation {percent(row['val_score'])} % after {row['epochs']} epochs",
-        )
+def _describe(row: Row) -> tuple[str, ...]:
+    return (
+        row["trial_id"],
+        row["subset"] or "",
+        f"bias lr {rate(row['bias_lr'])}, LN lr {rate(row['ln_lr'])}",
+        f"λ {rate(row['distill_weight'])}, {count(row['trainable'])} parameters",
+        f"validation {percent(row['val_score'])} % after {row['epochs']} epochs",
     )
 
 
@@ -201,7 +199,7 @@ def _entry_series(entries: Sequence[Entry], x: Sequence[float]) -> tuple[Series,
                 marker=marker,
                 color=color,
                 y_error=[_half(entry.test)],
-                hover=[f"{entry.label}<br>{entry.subset or ''}<br>test {interval(entry.test)} %"],
+                hover=[(entry.name, entry.subset or "", f"test {interval(entry.test)} %")],
             )
         )
     return tuple(series)

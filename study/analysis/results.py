@@ -123,6 +123,11 @@ def read_per_class(folder: Path, trial_id: str) -> dict[str, dict[str, float]]:
     return open_study(folder).read_json(f"trials/{trial_id}/per_class.json") or {}
 
 
+def read_confusion(folder: Path, trial_id: str) -> dict[str, dict[str, Any]]:
+    """Classes and counts[true][predicted] per part of one trial; empty when none was kept."""
+    return open_study(folder).read_json(f"trials/{trial_id}/confusion.json") or {}
+
+
 def read_results(folder: Path) -> pa.Table:
     """Read a study's folder into one row a trial.
 

@@ -98,14 +98,14 @@ def verdict(board: Leaderboard) -> tuple[str, ...]:
     ):
         if comparison is not None:
             sentences.append(
-                f"Against {NAMES[baseline]}: {difference(comparison.paired)} points over "
-                f"{_seeds(len(comparison.paired.seeds))} in common "
-                f"(Holm p {probability(comparison.holm_p)}): {judgement(comparison)}."
+                f"Against {NAMES[baseline]}: {_spelt(comparison.paired)}, over "
+                f"{_seeds(len(comparison.paired.seeds))} in common, Holm-corrected p "
+                f"{probability(comparison.holm_p)}: {judgement(comparison)}."
             )
     for label, paired in below_baselines(board):
-        size = "" if paired is None else f", {difference(paired)} points"
-        noise = " (within noise)" if paired is None or paired.within_noise else " (beyond noise)"
-        sentences.append(f"The winner’s mean is below the baseline “{label}”{size}{noise}.")
+        size = "" if paired is None else f", {_spelt(paired)}"
+        noise = "within noise" if paired is None or paired.within_noise else "beyond noise"
+        sentences.append(f"The winner’s mean is below the baseline “{label}”{size}: {noise}.")
     top = board.entries[0]
     if top is not winner and top.test.mean > winner.test.mean:
         sentences.append(
@@ -154,6 +154,14 @@ def _base_pick(entry: Entry) -> str:
         f"Among the candidates, base validation alone would have picked “{entry.label}” "
         f"({interval(entry.test)} % on test){same}."
     )
+
+
+def _spelt(paired: PairedDifference) -> str:
+    low, high = paired.difference.low, paired.difference.high
+    size = f"{points(paired.difference.mean)} points"
+    if low is None or high is None:
+        return f"{size} (1 seed, so no interval)"
+    return f"{size} (95 % interval {points(low)} to {points(high)})"
 
 
 def _seeds(n: int) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from study.analysis.plots import Plot, make_plots
 from study.config import build_config, dump_config
 
 EPOCHS = 12
@@ -126,6 +127,18 @@ class FakeLedger:
             else {"accuracy": accuracy}
         )
         (folder / "per_class.json").write_text(json.dumps(value))
+        confusion = {part: self._confusion(accuracies) for part, accuracies in value.items()}
+        (folder / "confusion.json").write_text(json.dumps(confusion))
+
+    def _confusion(self, accuracies: dict[str, float]) -> dict[str, Any]:
+        names, counts = list(accuracies), []
+        for true, name in enumerate(names):
+            right = round(40 * accuracies[name])
+            others = [0.0 if c == true else 1 / (len(names) - 1) for c in range(len(names))]
+            row = self.random.multinomial(40 - right, others)
+            row[true] = right
+            counts.append(row.tolist())
+        return {"classes": names, "counts": counts}
 
     def config(self, stage: str, arm: str, number: int, **values: Any) -> dict[str, Any]:
         """A trial's configuration with the fields that the ledger promises."""
@@ -267,6 +280,13 @@ def few_shot_study(tmp_path: Path) -> Path:
 def base_to_new_study(tmp_path: Path) -> Path:
     """A finished base-to-new study."""
     return write_study(tmp_path / "glyphs-base-to-new", base_to_new=True, seed=5)
+
+
+@pytest.fixture(scope="session")
+def drawn_study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, tuple[Plot, ...]]:
+    """A finished base-to-new study with its plots, which take seconds: for reading only."""
+    folder = write_study(tmp_path_factory.mktemp("drawn") / "glyphs", base_to_new=True, seed=5)
+    return folder, make_plots(folder)
 
 
 @pytest.fixture

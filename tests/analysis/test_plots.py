@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 
 from study.analysis.optuna_plots import common_parameters, importances
 from study.analysis.optuna_study import load_optuna_studies
-from study.analysis.plots import main, make_plots, write_plots
+from study.analysis.plots import Plot, main, make_plots, write_plots
 from study.analysis.result_charts import pareto_front, rates_chart, rungs_chart
 from study.analysis.results import read_epochs, read_results
 
@@ -29,8 +29,10 @@ def write_journal(folder: Path, arm: str, trials: int) -> None:
         study.tell(trial, rate * 10 + number / 1000)
 
 
-def test_a_finished_study_has_every_plot_as_html_and_png(base_to_new_study: Path) -> None:
-    plots = {plot.name: plot for plot in make_plots(base_to_new_study)}
+def test_a_finished_study_has_every_plot_as_html_and_png(
+    drawn_study: tuple[Path, tuple[Plot, ...]], tmp_path: Path
+) -> None:
+    plots = {plot.name: plot for plot in drawn_study[1]}
     drawn = {name for name, plot in plots.items() if plot.figure is not None}
     assert drawn == {
         "agreement",
@@ -44,13 +46,15 @@ def test_a_finished_study_has_every_plot_as_html_and_png(base_to_new_study: Path
     assert all((plots[name].png or b"").startswith(PNG) for name in drawn)
     for name in plots.keys() - drawn:
         assert "too few" in (plots[name].missing or "")
-    files = write_plots(base_to_new_study, tuple(plots.values()))
+    files = write_plots(tmp_path, tuple(plots.values()))
     assert {path.name for path in files} == {f"{n}.{end}" for n in drawn for end in ("html", "png")}
 
 
-def test_an_html_file_needs_nothing_from_outside(few_shot_study: Path) -> None:
-    plots = [plot for plot in make_plots(few_shot_study) if plot.name == "pareto"]
-    html = write_plots(few_shot_study, plots)[0].read_text()
+def test_an_html_file_needs_nothing_from_outside(
+    drawn_study: tuple[Path, tuple[Plot, ...]], tmp_path: Path
+) -> None:
+    plots = [plot for plot in drawn_study[1] if plot.name == "pareto"]
+    html = write_plots(tmp_path, plots)[0].read_text()
     assert not re.search(r"<(script|link|img)[^>]*(src|href)=", html)
     assert "Plotly.newPlot" in html
 
@@ -63,11 +67,11 @@ def test_a_study_without_results_says_why_there_is_no_plot(tmp_path: Path) -> No
     assert write_plots(tmp_path, plots) == ()
 
 
-def test_a_plot_that_can_no_longer_be_drawn_leaves_no_stale_file(few_shot_study: Path) -> None:
-    stale = few_shot_study / "plots" / "importance-clipfit-tuned.html"
+def test_a_plot_that_can_no_longer_be_drawn_leaves_no_stale_file(tmp_path: Path) -> None:
+    stale = tmp_path / "plots" / "importance-clipfit-tuned.html"
     stale.parent.mkdir()
     stale.write_text("old")
-    write_plots(few_shot_study, [p for p in make_plots(few_shot_study) if p.figure is None])
+    write_plots(tmp_path, [Plot("importance-clipfit-tuned", "title", "caption", missing="few")])
     assert not stale.exists()
 
 

@@ -1,0 +1,109 @@
+"""Accuracy per class and confusions of confirmed candidates, before and after tuning."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from study.analysis.confirmation import Leaderboard
+from study.analysis.results import read_confusion, read_per_class, read_results
+
+BEFORE = "zero-shot"
+
+
+@dataclass(frozen=True)
+class ClassAccuracy:
+    """One class in one part of the test images; accuracies are means over seeds, fractions.
+
+    Attributes:
+        part: "accuracy" in the few-shot protocol, else "base" or "new".
+        name: of the class.
+        before: zero-shot accuracy; None when it was not kept.
+        after: accuracy of the winner.
+    """
+
+    part: str
+    name: str
+    before: float | None
+    after: float
+
+    @property
+    def gain(self) -> float | None:
+        """After less before."""
+        return None if self.before is None else self.after - self.before
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Images of one class taken for another, as a share of the images of the true class.
+
+    Attributes:
+        part: of the test images.
+        true: the class of the images.
+        predicted: the class they were taken for.
+        before: share of zero-shot predictions; None when it was not kept.
+        after: share of the winner's predictions, over seeds.
+    """
+
+    part: str
+    true: str
+    predicted: str
+    before: float | None
+    after: float
+
+
+def class_accuracies(folder: Path, board: Leaderboard) -> tuple[ClassAccuracy, ...]:
+    """Accuracy of the winner on each class beside zero-shot, worst class of each part first."""
+    winner = board.winner
+    if winner is None:
+        return ()
+    before, after = _mean_accuracy(folder, BEFORE), _mean_accuracy(folder, winner.label)
+    classes = [
+        ClassAccuracy(part, name, before.get((part, name)), value)
+        for (part, name), value in after.items()
+    ]
+    return tuple(sorted(classes, key=lambda entry: (entry.part, entry.after, entry.name)))
+
+
+def confusions(folder: Path, board: Leaderboard, most: int = 12) -> tuple[Confusion, ...]:
+    """The most frequent confusions of the winner on test, beside zero-shot's."""
+    winner = board.winner
+    if winner is None:
+        return ()
+    before, after = _shares(folder, BEFORE), _shares(folder, winner.label)
+    ranked = sorted(after, key=lambda pair: (-after[pair], pair))[:most]
+    return tuple(
+        Confusion(*pair, before.get(pair, 0.0) if before else None, after[pair]) for pair in ranked
+    )
+
+
+def _trials(folder: Path, label: str) -> list[str]:
+    return [
+        row["trial_id"]
+        for row in read_results(folder).to_pylist()
+        if row["stage"] == "confirm" and row["label"] == label
+    ]
+
+
+def _mean_accuracy(folder: Path, label: str) -> dict[tuple[str, str], float]:
+    values: dict[tuple[str, str], list[float]] = {}
+    for trial_id in _trials(folder, label):
+        for part, accuracies in read_per_class(folder, trial_id).items():
+            for name, accuracy in accuracies.items():
+                values.setdefault((part, name), []).append(accuracy)
+    return {key: sum(found) / len(found) for key, found in values.items()}
+
+
+def _shares(folder: Path, label: str) -> dict[tuple[str, str, str], float]:
+    """Share of each class's images that went to each other class, counts summed over seeds."""
+    wrong: Counter[tuple[str, str, str]] = Counter()
+    images: Counter[tuple[str, str]] = Counter()
+    for trial_id in _trials(folder, label):
+        for part, matrix in read_confusion(folder, trial_id).items():
+            names: Sequence[str] = matrix["classes"]
+            for true, row in zip(names, matrix["counts"], strict=True):
+                images[part, true] += sum(row)
+                for predicted, number in zip(names, row, strict=True):
+                    if predicted != true and number:
+                        wrong[part, true, predicted] += number
+    return {key: number / images[key[:2]] for key, number in wrong.items()}

@@ -1,0 +1,346 @@
+"""One self-contained HTML page that tells a study to someone who never saw the code.
+
+Run as `python -m study.analysis.report runs/NAME`.
+"""
+
+import argparse
+import base64
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from study.analysis.classes import class_accuracies, confusions
+from study.analysis.confirmation import Entry, Leaderboard, Row, leaderboard
+from study.analysis.leaderboard import (
+    budget_table,
+    configuration_table,
+    footnote,
+    main_table,
+)
+from study.analysis.plots import PLOTLY_CONFIG, Plot, make_plots
+from study.analysis.results import open_study, read_results
+from study.analysis.wording import (
+    count,
+    percent,
+    points,
+    rate,
+    validation_findings,
+    verdict,
+)
+from study.backbones import EMBEDDED
+from study.config import StudyConfig, load_config
+from study.errors import StudyError
+from study.files import write_atomically
+from study.ledger import StudyFolder
+
+REPORT_FILE = "report.html"
+TEMPLATE_FILE = "report.html.jinja"
+
+_PROTOCOLS = {
+    "few_shot": "Few-shot: a model learns from a few images of every class, and is scored by its "
+    "accuracy on the test images of all classes.",
+    "base_to_new": "Base to new: a model learns from a few images of the first half of the classes "
+    "(base). It is scored by the harmonic mean of its accuracy on test images of those and of the "
+    "other half (new), of which it never saw an image.",
+}
+_SELECTIONS = {
+    "holdout": "on validation images of the same classes, drawn beside the training images",
+    "folds": "by cross-validation over the training and validation images",
+    "class_folds": "by leaving out base classes in turn: on held-out images of the kept ones, and "
+    "on the left-out ones as stand-ins for new classes",
+    "base": "on validation images of the base classes alone, which tells little of new classes: "
+    "the choice is weak",
+}
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table as the template draws it.
+
+    Attributes:
+        header: names of the columns.
+        rows: cells as text; the template escapes them.
+        left: number of leading columns that hold words rather than numbers.
+        marked: index of the row to set off, or None.
+    """
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    left: int = 1
+    marked: int | None = None
+
+
+@dataclass(frozen=True)
+class DrawnPlot:
+    """A plot as the template draws it: a fragment of trusted HTML, or why there is none."""
+
+    title: str
+    caption: str
+    fragment: str
+    png: str
+    missing: str | None
+
+
+def write_report(folder: Path, plots: Sequence[Plot] | None = None) -> Path:
+    """Write `report.html`, which needs nothing from outside, into the study's folder.
+
+    Args:
+        folder: the study's folder, `runs/NAME`.
+        plots: what `make_plots` returned; None draws them.
+
+    Returns:
+        The report's path.
+
+    Raises:
+        StudyError: the folder holds no study, or a file of it is damaged.
+    """
+    path = folder / REPORT_FILE
+    write_atomically(path, render_report(folder, plots))
+    return path
+
+
+def render_report(folder: Path, plots: Sequence[Plot] | None = None) -> str:
+    """The report as HTML; see `write_report`."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from plotly.offline import get_plotlyjs
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    study = open_study(folder)
+    drawn = [_draw(plot) for plot in (make_plots(folder) if plots is None else plots)]
+    page = environment.get_template(TEMPLATE_FILE).render(
+        **_content(study, leaderboard(folder)),
+        plots=drawn,
+        plotly=get_plotlyjs() if any(plot.fragment for plot in drawn) else "",
+    )
+    return str(page)
+
+
+def _content(study: StudyFolder, board: Leaderboard) -> dict[str, Any]:
+    folder = study.path
+    config = load_config(study.config_path)
+    rows = read_results(folder).to_pylist()
+    winner = board.winner
+    classes = class_accuracies(folder, board)
+    return {
+        "name": study.name,
+        "subtitle": f"{config.data.dataset}, {config.protocol.replace('_', '-')}, "
+        f"{config.data.shots} images a class, {config.backbone.name}",
+        "verdict": verdict(board),
+        "asked": _asked(config, board, rows),
+        "scores": _scores(board),
+        "configurations": Grid(*configuration_table(board), left=2, marked=_winner_row(board)),
+        "budgets": Grid(*budget_table(board)),
+        "footnote": footnote(board),
+        "doubts": validation_findings(board),
+        "winner": winner,
+        "settings": [] if winner is None else _settings(winner),
+        "loading": None if winner is None else _loading(study, config, winner, rows),
+        "classes": Grid(
+            ["class", "part", "zero-shot %", "winner %", "gain"],
+            [
+                [
+                    entry.name,
+                    entry.part,
+                    percent(entry.before),
+                    percent(entry.after),
+                    "–" if entry.gain is None else points(entry.gain),
+                ]
+                for entry in classes
+            ],
+            left=2,
+        ),
+        "confusions": Grid(
+            ["images of", "taken for", "part", "zero-shot %", "winner %"],
+            [
+                [c.true, c.predicted, c.part, percent(c.before), percent(c.after)]
+                for c in confusions(folder, board)
+            ],
+            left=3,
+        ),
+        "searched": _searched(rows),
+        "confirmed": _confirmed(rows),
+        "yaml": study.config_path.read_text(encoding="utf-8"),
+        "identity": sorted(study.identity.items()),
+    }
+
+
+def _asked(config: StudyConfig, board: Leaderboard, rows: Sequence[Row]) -> list[tuple[str, str]]:
+    search, space = config.search, config.search.space
+    val_shots = config.data.val_shots or min(config.data.shots, 4)
+    spent = "; ".join(f"{arm.arm}: {arm.trials} trials, {arm.epochs} epochs" for arm in board.arms)
+    rates = (
+        f"biases {_range(space.bias_lr)}, LayerNorms {_range(space.ln_lr)}, "
+        f"λ {_range(space.distill_weight)}"
+    )
+    return [
+        ("Question", "Which of CLIP’s own biases and LayerNorms should be tuned, and how fast?"),
+        ("Dataset", config.data.dataset),
+        ("Protocol", _PROTOCOLS[config.protocol]),
+        ("Images", f"{config.data.shots} a class to train, {val_shots} a class to validate"),
+        ("Backbone", _backbone(config)),
+        ("Choice", f"Trials were compared {_rule(config, rows)}. Never on test images."),
+        ("Parameters to choose from", ", ".join(space.sites)),
+        ("Learning rates", rates),
+        ("Training", f"{config.training.epochs} epochs, {config.training.optimizer}"),
+        ("Search", f"{search.trials} trials planned ({search.sampler}). Run: {spent or 'none'}"),
+        ("Test", f"{len(config.confirm.seeds)} seeds, each with its own training images"),
+    ]
+
+
+def _backbone(config: StudyConfig) -> str:
+    if config.backbone.name == EMBEDDED:
+        return "the small CLIP that comes with this package"
+    revision = config.backbone.revision
+    return f"{config.backbone.name}, revision {revision}" if revision else config.backbone.name
+
+
+def _rule(config: StudyConfig, rows: Sequence[Row]) -> str:
+    rule = config.search.selection
+    if rule == "auto":
+        # What auto came to shows in what the trials report.
+        folded = any(row["val_new"] is not None for row in rows)
+        rule = "class_folds" if folded else "base"
+        if config.protocol == "few_shot":
+            rule = "holdout"
+    return _SELECTIONS[rule]
+
+
+def _range(bounds: tuple[float, float]) -> str:
+    return f"{rate(bounds[0])} to {rate(bounds[1])}"
+
+
+def _scores(board: Leaderboard) -> Grid:
+    return Grid(*main_table(board), marked=_winner_row(board))
+
+
+def _winner_row(board: Leaderboard) -> int | None:
+    return next((index for index, entry in enumerate(board.entries) if entry.winner), None)
+
+
+def _settings(winner: Entry) -> list[tuple[str, str]]:
+    return [
+        ("Subset to tune", winner.subset or "none"),
+        ("Learning rate of biases", rate(winner.bias_lr)),
+        ("Learning rate of LayerNorms", rate(winner.ln_lr)),
+        ("λ (distillation weight)", rate(winner.distill_weight) if winner.trainable else "–"),
+        ("Trainable parameters", count(winner.trainable)),
+    ]
+
+
+def _loading(
+    study: StudyFolder, config: StudyConfig, winner: Entry, rows: Sequence[Row]
+) -> str | None:
+    trained = [
+        row
+        for row in rows
+        if row["stage"] == "confirm"
+        and row["label"] == winner.label
+        and (study.path / "trials" / row["trial_id"] / "delta.safetensors").is_file()
+    ]
+    if not trained:
+        return None
+    # The first seed, not the best on test: that would be selecting on test.
+    first = min(trained, key=lambda row: row["seed"])
+    return (
+        "from pathlib import Path\n\n"
+        "from study.backbones import backbone_path\n"
+        "from study.method.delta import apply_delta, load_delta\n"
+        "from study.method.model import load_backbone\n\n"
+        f"backbone = load_backbone(backbone_path({config.backbone.name!r}), "
+        f"revision={config.backbone.revision!r})\n"
+        f'tensors, info = load_delta(Path("trials/{first["trial_id"]}/delta.safetensors"))\n'
+        "apply_delta(backbone.clip, tensors)  # an ordinary transformers CLIPModel, now tuned\n"
+        "print(info.subset, info.class_names, info.templates)\n"
+    )
+
+
+def _searched(rows: Sequence[Row]) -> Grid:
+    searched = [row for row in rows if row["stage"] == "search"]
+    searched.sort(key=lambda row: (row["val_score"] is None, -(row["val_score"] or 0.0)))
+    header = ["trial", "arm", "ended", "epochs", "subset", "bias lr", "LN lr", "λ", "trainable"]
+    return Grid(
+        [*header, "validation %"],
+        [
+            [
+                row["trial_id"],
+                row["label"] if row["arm"] == "baseline" else row["arm"],
+                _ended(row),
+                f"{row['epochs']}/{row['epochs_planned']}",
+                row["subset"] or "none",
+                rate(row["bias_lr"]),
+                rate(row["ln_lr"]),
+                rate(row["distill_weight"]) if row["trainable"] else "–",
+                count(row["trainable"]),
+                percent(row["val_score"]),
+            ]
+            for row in searched
+        ],
+        left=3,
+    )
+
+
+def _ended(row: Row) -> str:
+    detail = row["reason"] or ""
+    if row["error"]:
+        # Of a traceback, the last line says what went wrong.
+        detail = row["error"].strip().splitlines()[-1]
+    return f"{row['status']}: {detail}" if detail else row["status"]
+
+
+def _confirmed(rows: Sequence[Row]) -> Grid:
+    confirmed = [row for row in rows if row["stage"] == "confirm"]
+    parts = ["base", "new"] if any(row["test_base"] is not None for row in confirmed) else []
+    return Grid(
+        ["candidate", "ended", "seed", "epochs", *(f"{part} %" for part in parts), "test %"],
+        [
+            [
+                row["label"],
+                _ended(row),
+                str(row["seed"]),
+                str(row["epochs"]),
+                *(percent(row[f"test_{part}"]) for part in parts),
+                percent(row["test_score"]),
+            ]
+            for row in sorted(confirmed, key=lambda row: (row["label"], row["seed"]))
+        ],
+        left=2,
+    )
+
+
+def _draw(plot: Plot) -> DrawnPlot:
+    from plotly.io import to_html
+
+    fragment, png = "", ""
+    if plot.figure is not None and plot.png is not None:
+        fragment = to_html(
+            plot.figure, include_plotlyjs=False, full_html=False, config=PLOTLY_CONFIG
+        )
+        png = base64.b64encode(plot.png).decode("ascii")
+    return DrawnPlot(plot.title, plot.caption, fragment, png, plot.missing)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write the report of one study; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m study.analysis.report", description="Write a study's report.html."
+    )
+    parser.add_argument("folder", type=Path, help="the study's folder, runs/NAME")
+    options = parser.parse_args(arguments)
+    try:
+        print(write_report(options.folder))
+    except StudyError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

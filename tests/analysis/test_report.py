@@ -1,0 +1,150 @@
+"""The report needs nothing from outside, escapes everything, and claims nothing unsupported."""
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from study.analysis.plots import Plot
+from study.analysis.report import main, render_report, write_report
+
+EVIL = "<script>alert('x')</script>"
+
+
+class Outline(HTMLParser):
+    """Collects the tags and the text outside scripts and styles."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+        self._hidden = False
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self._hidden = tag in ("script", "style")
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("script", "style"):
+            self._hidden = False
+
+    def handle_data(self, data: str) -> None:
+        if not self._hidden:
+            self.text.append(data)
+
+
+def outline(page: str) -> Outline:
+    parser = Outline()
+    parser.feed(page)
+    return parser
+
+
+def text_of(page: str) -> str:
+    return re.sub(r"\s+", " ", " ".join(outline(page).text))
+
+
+@pytest.fixture(scope="module")
+def report(drawn_study: tuple[Path, tuple[Plot, ...]]) -> str:
+    return write_report(*drawn_study).read_text(encoding="utf-8")
+
+
+def test_nothing_is_fetched_from_outside(report: str) -> None:
+    for tag, attributes in outline(report).tags:
+        assert tag not in ("link", "iframe", "object", "base")
+        for name in ("src", "href", "srcset", "action"):
+            assert (attributes.get(name) or "data:").startswith("data:"), (tag, attributes)
+    assert "default-src 'none'" in report
+    assert "@import" not in report.split("</style>")[0]
+
+
+def test_it_reads_on_a_phone_and_in_the_dark(report: str) -> None:
+    metas = [attributes for tag, attributes in outline(report).tags if tag == "meta"]
+    assert any(
+        a.get("name") == "viewport" and "device-width" in (a["content"] or "") for a in metas
+    )
+    assert "prefers-color-scheme: dark" in report
+    tables = report.count("<table>")
+    assert tables == report.count('<div class="scroll"><table>') > 5
+
+
+def test_the_plot_library_is_in_it_once_and_every_figure_has_a_picture(report: str) -> None:
+    assert report.count("Plotly.newPlot(") >= 7
+    assert len(report) < 7_000_000
+    assert report.count("<noscript><img") == report.count('class="drawing"') == 7
+
+
+def test_it_answers_what_was_asked_found_and_how_sure(report: str) -> None:
+    text = text_of(report)
+    for part in (
+        "What was asked",
+        "Base to new: a model learns",
+        "by leaving out base classes in turn",
+        "What was found",
+        "Against tuned CLIPFit: +",
+        "How sure",
+        "Spearman",
+        "What to use",
+        "Subset to tune",
+        "Class by class",
+        "Most frequent confusions",
+        "All trials",
+    ):
+        assert part in text, part
+
+
+def test_search_trials_are_shown_without_test_numbers(few_shot_study: Path) -> None:
+    page = render_report(few_shot_study, plots=())
+    searched = page.split("search trials, by validation score")[1].split("</table>")[0]
+    assert "validation %" in searched
+    assert "test %" not in searched
+    assert searched.count("<tr>") == 35 + 1
+
+
+def test_names_from_files_are_escaped_in_tables_and_in_plots(few_shot_study: Path) -> None:
+    for path in (few_shot_study / "trials").glob("*/config.json"):
+        config = json.loads(path.read_text())
+        config["subset"] = EVIL
+        path.write_text(json.dumps(config))
+    for path in (few_shot_study / "trials").glob("*/per_class.json"):
+        path.write_text(json.dumps({"accuracy": {EVIL: 0.5}}))
+    page = render_report(few_shot_study)
+    assert "alert(" in page
+    assert EVIL not in page
+    scripts = [tag for tag, _ in outline(page).tags if tag == "script"]
+    # One a figure, the library, and the page's own.
+    assert len(scripts) == page.count('class="drawing"') + 2
+
+
+def test_a_failed_trial_shows_the_last_line_of_its_error(few_shot_study: Path) -> None:
+    text = text_of(render_report(few_shot_study, plots=()))
+    assert "failed: NonFiniteLossError: epoch 3, step 5" in text
+    assert "Traceback" not in text
+
+
+def test_the_first_seed_is_loaded_not_the_best_on_test(few_shot_study: Path) -> None:
+    for seed in (2, 3, 1):
+        (few_shot_study / f"trials/confirm-best-seed{seed}/delta.safetensors").write_bytes(b"")
+    text = text_of(render_report(few_shot_study, plots=()))
+    assert "trials/confirm-best-seed1/delta.safetensors" in text
+    assert "confirm-best-seed2/delta" not in text
+
+
+def test_a_study_before_its_confirm_stage_has_a_report_without_a_winner(
+    few_shot_study: Path,
+) -> None:
+    (few_shot_study / "candidates.json").unlink()
+    for path in (few_shot_study / "trials").glob("confirm-*/*"):
+        path.unlink()
+    text = text_of(render_report(few_shot_study, plots=()))
+    assert "Nothing is confirmed on test yet" in text
+    assert "There is no winner yet" in text
+
+
+def test_the_command_prints_where_the_report_is(
+    few_shot_study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(few_shot_study)]) == 0
+    assert capsys.readouterr().out.strip() == str(few_shot_study / "report.html")
+    assert main([str(tmp_path)]) == 2
