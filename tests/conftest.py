@@ -1,0 +1,114 @@
+"""What all tests share: a quiet, offline environment and a small random CLIP on disk."""
+
+import os
+import socket
+import string
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+# Before anything imports the libraries that read them.
+os.environ.update(
+    {
+        "HF_HUB_OFFLINE": "1",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+        "OMP_NUM_THREADS": "1",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+)
+for name in ("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME", "STUDY_CONFIG", "RAY_ADDRESS"):
+    os.environ.pop(name, None)
+
+import pytest
+
+START, END = "<|startoftext|>", "<|endoftext|>"
+SERVER_STARTS_WITHIN = 90.0  # seconds
+
+
+@pytest.fixture(scope="session")
+def tiny_backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random CLIP of 16-pixel images that spells every word, as a Hugging Face folder.
+
+    Its text encoder has 2 layers and its vision encoder 3, so that mixing them up shows.
+    """
+    import torch
+    from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTokenizer
+
+    letters = [*string.ascii_lowercase, *string.digits, *string.punctuation]
+    pieces = [*letters, *(f"{letter}</w>" for letter in letters), START, END]
+    vocabulary = {piece: index for index, piece in enumerate(pieces)}
+    encoder = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2}
+    config = CLIPConfig(
+        text_config={
+            **encoder,
+            "num_hidden_layers": 2,
+            "vocab_size": len(vocabulary),
+            "bos_token_id": vocabulary[START],
+            "eos_token_id": vocabulary[END],
+            "pad_token_id": vocabulary[END],
+        },
+        vision_config={**encoder, "num_hidden_layers": 3, "image_size": 16, "patch_size": 8},
+        projection_dim=24,
+    )
+    folder = tmp_path_factory.mktemp("tiny-clip")
+    clip = CLIPModel(config)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for name, parameter in clip.named_parameters():
+            if name != "logit_scale":
+                is_norm = "norm" in name and name.endswith("weight")
+                noise = torch.randn(parameter.shape, generator=generator)
+                parameter.copy_(is_norm + 0.15 * noise)
+    clip.save_pretrained(folder)
+    CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=77).save_pretrained(folder)
+    CLIPImageProcessor(
+        size={"shortest_edge": 16},
+        crop_size={"height": 16, "width": 16},
+        image_mean=[0.5] * 3,
+        image_std=[0.25] * 3,
+    ).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a real MLflow server on a free loopback port."""
+    folder = tmp_path_factory.mktemp("mlflow-server")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    address = f"http://127.0.0.1:{port}"
+    command = [
+        *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)),
+        *("--workers", "1", "--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}"),
+        *("--artifacts-destination", str(folder / "artifacts")),
+    ]
+    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    with (folder / "server.log").open("w") as log:
+        server = subprocess.Popen(
+            command, cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT
+        )
+    try:
+        _wait_until_it_answers(server, f"{address}/health", folder / "server.log")
+        yield address
+    finally:
+        server.terminate()
+        server.wait(timeout=30)
+
+
+def _wait_until_it_answers(server: "subprocess.Popen[bytes]", address: str, log: Path) -> None:
+    deadline = time.monotonic() + SERVER_STARTS_WITHIN
+    while time.monotonic() < deadline:
+        if server.poll() is not None:
+            pytest.fail(f"the MLflow server ended:\n{log.read_text()[-2000:]}")
+        try:
+            with urllib.request.urlopen(address, timeout=5):
+                return
+        except OSError:
+            time.sleep(0.25)
+    pytest.fail(f"the MLflow server does not answer:\n{log.read_text()[-2000:]}")

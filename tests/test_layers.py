@@ -1,0 +1,171 @@
+"""Imports point one way: reads every import under study/ and holds the design's table."""
+
+import ast
+import sys
+import tomllib
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+STUDY = ROOT / "study"
+
+# What a room may import of study; each also imports itself.
+ALLOWED = {
+    "errors": set[str](),
+    "files": set[str](),
+    "backbones": set[str](),
+    "method": {"errors"},
+    "data": {"errors"},
+    "config": {"errors", "method.subsets"},
+    "ledger": {"errors", "files"},
+    "trial": {"errors", "config", "method", "data"},
+    "prepare": {"errors", "config", "data", "ledger", "trial"},
+    "selection": {"errors", "ledger", "trial"},
+    "progress": {"ledger", "trial"},
+    "search": {
+        *("errors", "files", "backbones", "config", "method", "data"),
+        *("ledger", "trial", "selection"),
+    },
+    "tracking": {"errors", "files", "config", "ledger", "trial"},
+    "analysis": {
+        *("errors", "files", "backbones", "config", "method", "data"),
+        *("ledger", "trial", "selection", "prepare"),
+    },
+    "pretrain": {"errors", "files", "backbones", "method", "data"},
+    "check": {
+        *("errors", "backbones", "config", "method", "data", "ledger", "prepare"),
+        "tracking.server",
+    },
+    "conduct": {
+        *("errors", "files", "backbones", "config", "method", "data", "ledger", "trial"),
+        *("prepare", "selection", "progress", "search", "tracking", "analysis", "check"),
+    },
+    "run": {"errors", "config", "ledger", "check", "conduct", "tracking"},
+}
+
+# Libraries that live in the rooms named, and nowhere else. Conduct and run stay free of them all.
+AT_HOME = {
+    "ray": {"search"},
+    "mlflow": {"tracking"},
+    "optuna": {"search", "analysis"},
+    "pydantic": {"config"},
+    "yaml": {"config"},
+    "transformers": {"method", "pretrain"},
+    "torch": {"method", "data", "trial", "search", "pretrain", "analysis"},
+    "datasets": {"data"},
+    "plotly": {"analysis"},
+    "sklearn": {"data", "pretrain"},
+}
+# Whoever imports these in passing must not pay for what it may not need.
+LAZY = {
+    ("analysis", "study.analysis.optuna_study"),
+    ("analysis", "study.analysis.optuna_plots"),
+    ("data", "datasets"),
+    ("method.architecture", "transformers"),
+    ("run", "study"),
+}
+OPTUNA_IN_ANALYSIS = {"analysis.optuna_study", "analysis.optuna_plots"}
+NAMES_IN_DEPENDENCIES = {"PIL": "pillow", "sklearn": "scikit-learn", "yaml": "pyyaml"}
+
+FILES = sorted(STUDY.rglob("*.py"))
+
+
+def module_of(path: Path) -> str:
+    """Name a file relative to study: ``method.subsets``; ``""`` for study itself."""
+    parts = path.relative_to(STUDY).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+def imports(path: Path) -> Iterator[tuple[str, bool]]:
+    """Give the modules that a file imports, and whether that happens when it is imported."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    inside = {
+        id(node)
+        for block in ast.walk(tree)
+        if isinstance(block, ast.FunctionDef | ast.AsyncFunctionDef)
+        or (isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING")
+        for node in ast.walk(block)
+    }
+    for node in ast.walk(tree):
+        top = id(node) not in inside
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, top) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: a relative import hides which room it reaches into"
+            assert node.module is not None
+            if node.module == "study":
+                yield from ((f"study.{alias.name}", top) for alias in node.names)
+            else:
+                yield node.module, top
+
+
+def within(module: str, names: set[str]) -> bool:
+    """Tell whether a module is one of those named, or inside one."""
+    return any(module == name or module.startswith(f"{name}.") for name in names)
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_of)
+def test_a_room_imports_only_what_is_below_it(path: Path) -> None:
+    room = module_of(path).partition(".")[0]
+    if not room:
+        assert not list(imports(path)), "study/__init__.py must stay free"
+        return
+    allowed = ALLOWED[room] | {room}
+    reached = {name.removeprefix("study.") for name, _ in imports(path) if name[:6] == "study."}
+    strange = sorted(name for name in reached if not within(name, allowed))
+    assert not strange, f"study/{room} may import {sorted(allowed)}, not {strange}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_of)
+def test_libraries_stay_in_their_rooms(path: Path) -> None:
+    room = module_of(path).partition(".")[0]
+    for name, _ in imports(path):
+        library = name.partition(".")[0]
+        assert room in AT_HOME.get(library, {room}), f"{library} must not be imported in {room}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_of)
+def test_heavy_libraries_are_imported_late_where_a_light_path_passes(path: Path) -> None:
+    module = module_of(path)
+    early = {name for name, top in imports(path) if top}
+    for place, name in LAZY:
+        if within(module, {place}) and module not in OPTUNA_IN_ANALYSIS:
+            late = not any(within(other, {name}) for other in early)
+            assert late, f"{name} must be imported inside a function"
+    if within(module, {"analysis"}) and module not in OPTUNA_IN_ANALYSIS:
+        assert not any(within(name, {"optuna"}) for name in early)
+
+
+def test_every_room_is_in_the_table() -> None:
+    rooms = {module_of(path).partition(".")[0] for path in FILES} - {""}
+    assert rooms == set(ALLOWED), "tell in the table what a new room may import"
+
+
+def test_the_layers_have_no_cycle() -> None:
+    rooms = {room: {name.partition(".")[0] for name in names} for room, names in ALLOWED.items()}
+    while rooms:
+        bottom = {room for room, below in rooms.items() if not below & rooms.keys()}
+        assert bottom, f"these import each other: {sorted(rooms)}"
+        rooms = {room: below for room, below in rooms.items() if room not in bottom}
+
+
+def test_no_module_has_the_name_of_a_library() -> None:
+    """``python study/run.py`` puts study/ first on the path: a namesake would shadow a library."""
+    ours = {path.stem for path in STUDY.iterdir() if path.suffix == ".py" or path.is_dir()}
+    ours -= {"__init__", "__pycache__"}
+    theirs = set(sys.stdlib_module_names) | set(packages_distributions())
+    assert not ours & theirs
+
+
+def test_every_library_that_is_imported_is_a_dependency() -> None:
+    """A library that another one happens to bring may be gone with its next release."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["hf"]]
+    declared = {text.split(">")[0].split("[")[0].strip().lower() for text in wanted}
+    imported = {name.partition(".")[0] for path in FILES for name, _ in imports(path)}
+    libraries = imported - set(sys.stdlib_module_names) - {"study"}
+    missing = {NAMES_IN_DEPENDENCIES.get(name, name) for name in libraries} - declared
+    assert not missing
