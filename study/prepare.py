@@ -69,15 +69,16 @@ class Preparer:
             selection=selection_rule(self.config, dataset),
             folds=self.config.search.folds,
         )
-        return self._decoded(dataset, tasks, "val")
+        return self.lay_out(dataset, tasks, "val")
 
     def confirm(self, seed: int) -> TrialData:
         """Lay out a seed's training shots and the test split."""
         dataset = self.dataset()
         task = confirm_task(dataset, self.shots(dataset, seed), protocol=self.config.protocol)
-        return self._decoded(dataset, (task,), "test")
+        return self.lay_out(dataset, (task,), "test")
 
-    def _decoded(self, dataset: Dataset, tasks: tuple[Task, ...], split: str) -> TrialData:
+    def lay_out(self, dataset: Dataset, tasks: tuple[Task, ...], split: str) -> TrialData:
+        """Decode the images of some tasks and give what a trial reads."""
         train = _paths(task.train for task in tasks)
         evaluated = _paths(part for task in tasks for part in task.evaluations)
         if self.config.data.augment:

@@ -1,0 +1,210 @@
+"""How far a validation rule can be trusted: many configurations, each rule's score against test.
+
+Every configuration is trained on every draw of shots, scored by each selection rule and on test;
+the table tells how well a rule ranks configurations and what its pick costs. Run by
+
+    python tests/benchmarks/selection.py [--configurations 44] [--draws 3] [--processes 2]
+
+Rows go to ``runs/selection/`` as they come, so a run that is cut short goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import random
+import statistics
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import optuna
+import torch
+from rich.console import Console
+from rich.table import Table
+from scipy.stats import spearmanr
+
+from study.backbones import backbone_path
+from study.config import StudyConfig, load_config
+from study.data.fewshot import Part, Task, confirm_task, search_tasks
+from study.ledger import StudyFolder
+from study.method.architecture import read_architecture
+from study.method.model import Backbone, load_backbone
+from study.method.subsets import parse
+from study.prepare import Preparer
+from study.search.space import OpenSpace, Proposal
+from study.trial import TrialConfig, TrialData, run_trial
+
+STORAGE = Path("runs/selection")
+STUDIES = ("quickstart", "base_to_new")
+RULES = {"few_shot": ("holdout", "4 folds"), "base_to_new": ("base", "3 class folds")}
+POOL = 20
+"""Size of the random pools that a rule also picks from."""
+
+
+class Job(NamedTuple):
+    """One configuration on one draw of shots."""
+
+    study: str
+    draw: int
+    number: int
+    proposal: Proposal
+
+    @property
+    def file(self) -> Path:
+        """Where its row goes."""
+        return STORAGE / self.study / f"draw{self.draw}-{self.number:03d}.json"
+
+
+def main() -> None:
+    """Train what is missing, then print one table a study."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--configurations", type=int, default=44)
+    parser.add_argument("--draws", type=int, default=3)
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--studies", nargs="+", default=list(STUDIES))
+    options = parser.parse_args()
+    jobs = [
+        Job(study, draw, number, proposal)
+        for study in options.studies
+        for number, proposal in enumerate(proposals(study, options.configurations))
+        for draw in range(1, options.draws + 1)
+    ]
+    missing = [job for job in jobs if not job.file.exists()]
+    for job in missing:
+        job.file.parent.mkdir(parents=True, exist_ok=True)
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(options.processes) as pool:
+        for done, _ in enumerate(pool.imap_unordered(measure, missing), start=1):
+            print(f"{done}/{len(missing)}", end="\r", flush=True)
+    console = Console(width=110)
+    for study in options.studies:
+        console.print(summary(study, [j for j in jobs if j.study == study]))
+
+
+def configuration(study: str) -> StudyConfig:
+    """Give the shipped configuration of a study."""
+    return load_config(Path(__file__).parents[2] / "configs" / f"{study}.yaml")
+
+
+def proposals(study: str, count: int) -> list[Proposal]:
+    """Give the baselines as configured, then random configurations of the study's space."""
+    config = configuration(study)
+    fixed = [
+        Proposal(b.subset, b.bias_lr, b.ln_lr, b.distill_weight)
+        for b in config.search.baselines.values()
+    ]
+    depths = read_architecture(backbone_path(config.backbone.name)).depths
+    space = OpenSpace(config.search.space, depths)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    asked = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    drawn = (space.suggest(asked.ask()) for _ in range(10 * count))
+    return fixed + [p for p in drawn if p.subset != "none"][: count - len(fixed)]
+
+
+_BACKBONE: list[Backbone] = []
+
+
+def measure(job: Job) -> None:
+    """Train a configuration for every rule and for test; write its row."""
+    torch.set_num_threads(1)
+    config = configuration(job.study)
+    name = backbone_path(config.backbone.name)
+    if not _BACKBONE:
+        _BACKBONE.append(load_backbone(name))
+    backbone = _BACKBONE[0]
+    config = config.model_copy(update={"seed": job.draw, "storage": STORAGE})
+    subset = parse(job.proposal.subset)
+    leaves = subset.resolve(read_architecture(name).depths)
+    trial = TrialConfig(
+        trial_id=f"draw{job.draw}-{job.number}",
+        stage="confirm",
+        arm="search",
+        label="",
+        number=job.number,
+        seed=job.draw,
+        subset=str(subset),
+        subset_key="",
+        trainable=0,
+        bias_lr=job.proposal.bias_lr,
+        ln_lr=job.proposal.ln_lr,
+        distill_weight=job.proposal.distill_weight,
+        epochs=config.training.epochs if leaves else 0,
+        split_hash="",
+        training=config.training,
+    )
+    row: dict[str, Any] = {"subset": str(subset)}
+    for rule, data in rules(config, backbone.image_size):
+        *_, last = run_trial(trial, data, backbone)
+        if data.split == "test":
+            row |= {rule: last.metrics["test_selection"], "test": last.metrics["test_score"]}
+        else:
+            row[rule] = last.metrics["val_score"]
+    job.file.write_text(json.dumps(row))
+
+
+def rules(config: StudyConfig, image_size: int) -> Iterator[tuple[str, TrialData]]:
+    """Give each rule's data. The rule that trains on all training shots is scored beside test."""
+    folder = StudyFolder(STORAGE / config.protocol)
+    preparer = Preparer(config, folder, image_size)
+    dataset = preparer.dataset()
+    shots = preparer.shots(dataset, config.seed)
+    held_out, folded = RULES[config.protocol]
+    plain = "holdout" if config.protocol == "few_shot" else "base"
+    (task,) = search_tasks(
+        dataset, shots, protocol=config.protocol, selection=plain, folds=2
+    )  # fmt: skip
+    part = task.evaluations[0]
+    confirm = confirm_task(dataset, shots, protocol=config.protocol)
+    both = (*confirm.evaluations, Part("selection", part.records, part.classes))
+    yield held_out, preparer.lay_out(dataset, (Task(confirm.train, both),), "test")
+    selection, folds = ("folds", 4) if config.protocol == "few_shot" else ("class_folds", 3)
+    tasks = search_tasks(
+        dataset, shots, protocol=config.protocol, selection=selection, folds=folds
+    )  # type: ignore[arg-type]  # fmt: skip
+    yield folded, preparer.lay_out(dataset, tasks, "val")
+
+
+def summary(study: str, jobs: list[Job]) -> Table:
+    """Tell each rule's rank correlation with test, and the regret of its pick, draw by draw."""
+    protocol = configuration(study).protocol
+    rows = {(job.draw, job.number): json.loads(job.file.read_text()) for job in jobs}
+    draws = sorted({job.draw for job in jobs})
+    numbers = sorted({job.number for job in jobs})
+    table = Table(
+        title=f"{study}: {len(numbers)} configurations, {len(draws)} draws", title_justify="left"
+    )
+    for heading in ("rule", "Spearman with test", "regret of its pick", f"in pools of {POOL}"):
+        table.add_column(heading)
+    for rule in RULES[protocol]:
+        ranks, regrets, pooled = [], [], []
+        for draw in draws:
+            score = {n: rows[draw, n][rule] for n in numbers}
+            test = {n: rows[draw, n]["test"] for n in numbers}
+            ranks.append(float(spearmanr(list(score.values()), list(test.values())).statistic))
+            regrets.append(regret(numbers, score, test))
+            sampler = random.Random(0)
+            pools = (sampler.sample(numbers, min(POOL, len(numbers))) for _ in range(500))
+            pooled.append(statistics.fmean(regret(pool, score, test) for pool in pools))
+        table.add_row(
+            rule,
+            " / ".join(f"{value:.2f}" for value in ranks),
+            " / ".join(f"{100 * value:.1f}" for value in regrets),
+            f"{100 * statistics.fmean(pooled):.1f}",
+        )
+    tests = [rows[draw, n]["test"] for draw in draws for n in numbers]
+    table.caption = (
+        f"test score from {100 * min(tests):.1f} to {100 * max(tests):.1f} %; regret in points"
+    )
+    return table
+
+
+def regret(numbers: list[int], score: dict[int, float], test: dict[int, float]) -> float:
+    """Give what the pick by ``score`` loses on test; the first of equals is picked."""
+    pick = max(numbers, key=lambda n: (score[n], -n))
+    return max(test[n] for n in numbers) - test[pick]
+
+
+if __name__ == "__main__":
+    main()
