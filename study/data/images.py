@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -38,9 +39,8 @@ class ImageTable:
         """
         self.path = Path(path)
         batches, _ = open_cache(self.path)
-        self._batches: list[list[Tensor]] = [_views(batch) for batch in batches]
-        self._squares: list[Tensor | None] = [_square(batch) for batch in batches]
-        self._place: list[tuple[int, int]] = [
+        self._parts = [_Part.of(batch) for batch in batches]
+        self._place = [
             (number, row) for number, batch in enumerate(batches) for row in range(batch.num_rows)
         ]
         names = [name for batch in batches for name in batch.column("path").to_pylist()]
@@ -74,7 +74,7 @@ class ImageTable:
     def images(self, paths: Sequence[str]) -> list[Tensor]:
         """Give images of any sizes, each (3, height, width) uint8, without copying."""
         places = [self._place[row] for row in self.rows(paths)]
-        return [self._batches[number][row] for number, row in places]
+        return [self._parts[number].image(row).permute(2, 0, 1) for number, row in places]
 
     def pixels(self, paths: Sequence[str]) -> Tensor:
         """Give images of one size as a batch: (images, 3, height, width) uint8.
@@ -84,51 +84,54 @@ class ImageTable:
         Raises:
             DataError: if the images differ in size, or are not in the file.
         """
-        rows = self.rows(paths)
-        places = [self._place[row] for row in rows]
+        places = [self._place[row] for row in self.rows(paths)]
         if places:
             number, first = places[0]
-            square = self._squares[number]
             run = [(number, first + step) for step in range(len(places))]
-            if square is not None and places == run:
-                return square[first : first + len(places)]
-        images = [self._batches[number][row] for number, row in places]
-        shapes = {tuple(image.shape) for image in images}
-        if len(shapes) != 1:
+            if places == run and (square := self._parts[number].square()) is not None:
+                return square[first : first + len(places)].permute(0, 3, 1, 2)
+        images = [self._parts[number].image(row) for number, row in places]
+        sizes = {tuple(image.shape) for image in images}
+        if len(sizes) != 1:
             raise DataError(
-                f"{self.path}: {len(images)} images of {len(shapes)} sizes cannot be one batch; "
+                f"{self.path}: {len(images)} images of {len(sizes)} sizes cannot be one batch; "
                 "allowed is one size (decode without keep_aspect)"
             )
-        return torch.stack(images)
+        return torch.stack(images).permute(0, 3, 1, 2)
 
 
-def _bytes(batch: pa.RecordBatch) -> tuple[Tensor, list[int]]:
-    """Map the pixel bytes of a batch, and where each image starts and ends."""
-    column = batch.column("pixels")
-    _, offsets, data = column.buffers()
-    bounds = np.frombuffer(offsets, dtype=np.int64)[column.offset : column.offset + len(column) + 1]
-    with warnings.catch_warnings():
-        # The mapping is read-only, which is what we want.
-        warnings.filterwarnings("ignore", message="The given (NumPy array|buffer) is not writable")
-        flat = torch.from_numpy(np.frombuffer(data, dtype=np.uint8)) if data else torch.empty(0)
-    return flat, bounds.tolist()
+@dataclass(frozen=True)
+class _Part:
+    """One record batch of the file, mapped.
 
+    Attributes:
+        flat: the pixel bytes of all its images, one after another.
+        bounds: where each image starts, and where the last one ends.
+        sizes: (height, width) of each image.
+    """
 
-def _views(batch: pa.RecordBatch) -> list[Tensor]:
-    """View every image of a batch as (3, height, width) uint8."""
-    flat, bounds = _bytes(batch)
-    heights, widths = (batch.column(name).to_pylist() for name in ("height", "width"))
-    return [
-        flat[start:stop].view(height, width, 3).permute(2, 0, 1)
-        for start, stop, height, width in zip(bounds, bounds[1:], heights, widths, strict=False)
-    ]
+    flat: Tensor
+    bounds: list[int]
+    sizes: list[tuple[int, int]]
 
+    @classmethod
+    def of(cls, batch: pa.RecordBatch) -> "_Part":
+        column = batch.column("pixels")
+        _, offsets, data = column.buffers()
+        bounds = np.frombuffer(offsets, dtype=np.int64)[column.offset :][: len(column) + 1]
+        with warnings.catch_warnings():
+            # The mapping is read-only, which is what we want.
+            warnings.filterwarnings("ignore", message="The given (NumPy array|buffer) is not writ")
+            flat = torch.from_numpy(np.frombuffer(data, dtype=np.uint8))
+        heights, widths = (batch.column(name).to_pylist() for name in ("height", "width"))
+        return cls(flat, bounds.tolist(), list(zip(heights, widths, strict=True)))
 
-def _square(batch: pa.RecordBatch) -> Tensor | None:
-    """View a batch of images of one size as (rows, 3, height, width) uint8."""
-    sizes = set(zip(*(batch.column(n).to_pylist() for n in ("height", "width")), strict=True))
-    if len(sizes) != 1:
-        return None
-    height, width = sizes.pop()
-    flat, bounds = _bytes(batch)
-    return flat[bounds[0] : bounds[-1]].view(-1, height, width, 3).permute(0, 3, 1, 2)
+    def image(self, row: int) -> Tensor:
+        """View one image: (height, width, 3) uint8."""
+        return self.flat[self.bounds[row] : self.bounds[row + 1]].view(*self.sizes[row], 3)
+
+    def square(self) -> Tensor | None:
+        """View all images as (rows, height, width, 3) uint8, if they have one size."""
+        if len(set(self.sizes)) != 1:
+            return None
+        return self.flat[self.bounds[0] : self.bounds[-1]].view(-1, *self.sizes[0], 3)

@@ -68,6 +68,15 @@ def test_crops_are_distributed_as_torchvisions(size: tuple[int, int]) -> None:
     assert stats.ks_2samp(ratio, [p["width"] / p["height"] for p in theirs]).pvalue > 1e-3
 
 
+def test_every_place_is_as_likely_as_any_other() -> None:
+    twos = torch.full((4000,), 2)
+    crops = draw_crops(twos, twos, generator(), scale=(0.25, 0.25), ratio=(1.0, 1.0))
+    assert (crops.height == 1).all()
+    places = torch.bincount(2 * crops.top + crops.left, minlength=4)
+    # 1,000 expected, a standard deviation of 27.
+    assert (places - 1000).abs().max() < 110
+
+
 @pytest.mark.parametrize(
     ("size", "expected"), [((10, 200), (10, 13)), ((200, 10), (13, 10)), ((1, 300), (1, 1))]
 )
