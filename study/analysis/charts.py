@@ -77,6 +77,7 @@ class Panel:
         x_log: whether x is logarithmic.
         title: above the axes.
         count: whether y counts things: then it starts at 0 and has whole ticks.
+        y_names: names of the y values 0, 1, …, from the bottom; None leaves y a number.
         x_line: x of a vertical reference line.
         y_line: y of a horizontal reference line.
     """
@@ -87,6 +88,7 @@ class Panel:
     x_log: bool = False
     title: str = ""
     count: bool = False
+    y_names: Sequence[str] | None = None
     x_line: float | None = None
     y_line: float | None = None
 
@@ -127,6 +129,13 @@ def plotly_figure(chart: Chart) -> "Figure":
         figure.update_yaxes(title_text=panel.y_title, row=1, col=column)
         if panel.count:
             figure.update_yaxes(rangemode="tozero", row=1, col=column)
+        if panel.y_names is not None:
+            figure.update_yaxes(
+                tickvals=list(range(len(panel.y_names))),
+                ticktext=[html.escape(name) for name in panel.y_names],
+                row=1,
+                col=column,
+            )
         if panel.x_line is not None:
             figure.add_vline(x=panel.x_line, line_dash="dot", line_color=GREY, row=1, col=column)
         if panel.y_line is not None:
@@ -177,6 +186,8 @@ def matplotlib_png(chart: Chart) -> bytes:
         if panel.count:
             axis.set_ylim(bottom=0)
             axis.yaxis.set_major_locator(MaxNLocator(integer=True))
+        if panel.y_names is not None:
+            axis.set_yticks(range(len(panel.y_names)), panel.y_names)
         if panel.x_line is not None:
             axis.axvline(panel.x_line, linestyle=":", color=GREY)
         if panel.y_line is not None:

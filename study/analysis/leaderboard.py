@@ -118,13 +118,13 @@ def render(board: Leaderboard) -> Group:
         title = f"{board.study}: test {metric}"
         if board.base_to_new:
             # Side by side they fold at 100 columns.
-            parts.append(_rich_table(title, *score_table(board), left=1))
-            parts.append(_rich_table("Differences of hmean", *difference_table(board), left=1))
+            parts.append(rich_table(title, *score_table(board), left=1))
+            parts.append(rich_table("Differences of hmean", *difference_table(board), left=1))
         else:
-            parts.append(_rich_table(title, *main_table(board), left=1))
-        parts.append(_rich_table("Configurations", *configuration_table(board), left=2))
+            parts.append(rich_table(title, *main_table(board), left=1))
+        parts.append(rich_table("Configurations", *configuration_table(board), left=2))
     if board.arms:
-        parts.append(_rich_table("Search budgets", *budget_table(board), left=1))
+        parts.append(rich_table("Search budgets", *budget_table(board), left=1))
     parts += [Text(sentence) for sentence in verdict(board) + validation_findings(board)]
     if board.entries:
         parts.append(Text(footnote(board), style="dim"))
@@ -133,14 +133,17 @@ def render(board: Leaderboard) -> Group:
 
 def to_markdown(board: Leaderboard) -> str:
     """The leaderboard as Markdown: verdict, tables, notes."""
-    blocks = [f"# {_md(board.study)}", " ".join(_md(sentence) for sentence in verdict(board))]
+    blocks = [
+        f"# {markdown_text(board.study)}",
+        " ".join(markdown_text(sentence) for sentence in verdict(board)),
+    ]
     if board.entries:
-        blocks += [_markdown_table(*main_table(board)), _md(footnote(board))]
-        blocks += ["## Configurations", _markdown_table(*configuration_table(board))]
+        blocks += [markdown_table(*main_table(board)), markdown_text(footnote(board))]
+        blocks += ["## Configurations", markdown_table(*configuration_table(board))]
         blocks += ["## How far to trust validation"]
-        blocks += [" ".join(_md(sentence) for sentence in validation_findings(board))]
+        blocks += [" ".join(markdown_text(sentence) for sentence in validation_findings(board))]
     if board.arms:
-        blocks += ["## Search budgets", _markdown_table(*budget_table(board))]
+        blocks += ["## Search budgets", markdown_table(*budget_table(board))]
     return "\n\n".join(blocks) + "\n"
 
 
@@ -183,7 +186,8 @@ def _comparison_cells(comparison: Comparison | None) -> tuple[str, str]:
     return difference(comparison.paired), probability(comparison.holm_p)
 
 
-def _rich_table(title: str, header: list[str], cells: list[list[str]], *, left: int) -> Table:
+def rich_table(title: str, header: list[str], cells: list[list[str]], *, left: int) -> Table:
+    """A table for the terminal; the first `left` columns hold words."""
     table = Table(title=title, title_justify="left", title_style="bold")
     for index, name in enumerate(header):
         table.add_column(name, justify="left" if index < left else "right", overflow="fold")
@@ -192,12 +196,18 @@ def _rich_table(title: str, header: list[str], cells: list[list[str]], *, left: 
     return table
 
 
-def _markdown_table(header: list[str], cells: list[list[str]]) -> str:
-    rows = [header, ["---"] * len(header), *([_md(cell) for cell in row] for row in cells)]
+def markdown_table(header: list[str], cells: list[list[str]]) -> str:
+    """A Markdown table; cells are escaped."""
+    rows = [
+        header,
+        ["---"] * len(header),
+        *([markdown_text(cell) for cell in row] for row in cells),
+    ]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def _md(text: str) -> str:
+def markdown_text(text: str) -> str:
+    """Text without a meaning of its own in Markdown."""
     for mark in ("\\", "|", "*", "_", "`", "<", "["):
         text = text.replace(mark, f"\\{mark}")
     return text

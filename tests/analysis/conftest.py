@@ -270,6 +270,40 @@ def _candidates(values: dict[str, tuple[str, dict[str, Any], float]]) -> list[di
     ]
 
 
+ABLATION = {
+    "base": (CLIPFIT, 0.0),
+    "without text.mlp.fc2.bias": ("vision.ln", -0.03),
+    "without vision.ln": ("text.mlp.fc2.bias", -0.02),
+    "only text.attn.v.bias": ("text.attn.v.bias", -0.001),
+    "only vision.ln[0:2]": ("vision.ln[0:2]", -0.012),
+    "only vision.ln[2:4]": ("vision.ln[2:4]", 0.001),
+    "text.bias + vision.ln": ("text.bias + vision.ln", 0.02),
+}
+
+
+def write_ablation_study(folder: Path, *, base_to_new: bool = False, seed: int = 3) -> Path:
+    """Write a finished ablation: each cell with five seeds, at a known distance to the base."""
+    ledger = FakeLedger(folder, base_to_new=base_to_new, seed=seed)
+    luck = {seed: ledger.random.normal(0, 0.01) for seed in SEEDS}
+    for number, (label, (subset, effect)) in enumerate(ABLATION.items()):
+        for seed_ in SEEDS:
+            config = ledger.config("ablation", label, number, seed=seed_, subset=subset)
+            ledger.write_trial(
+                f"ablation-{number}-seed{seed_}",
+                config,
+                epochs=EPOCHS,
+                status="finished",
+                test=0.7 + effect + luck[seed_] + ledger.random.normal(0, 0.003),
+            )
+    return folder
+
+
+@pytest.fixture
+def ablation_study(tmp_path: Path) -> Path:
+    """A finished few-shot ablation."""
+    return write_ablation_study(tmp_path / "ablation")
+
+
 @pytest.fixture
 def few_shot_study(tmp_path: Path) -> Path:
     """A finished few-shot study."""

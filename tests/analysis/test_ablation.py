@@ -1,0 +1,168 @@
+"""An ablation's cells are paired with the base by seed, and noise is called noise."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+
+from study.analysis.ablation import (
+    ablation_table,
+    ablation_verdict,
+    main,
+    render,
+    to_csv,
+    to_markdown,
+    write_ablation,
+)
+from study.analysis.ablation_plots import ablation_plots, left_out_term, only_term
+from study.analysis.results import read_results
+from study.errors import DataError
+
+
+def scores_of(folder: Path, label: str) -> list[float]:
+    rows = read_results(folder).to_pylist()
+    return [row["test_score"] for row in rows if row["label"] == label]
+
+
+def test_cells_are_paired_with_the_base_and_corrected_together(ablation_study: Path) -> None:
+    table = ablation_table(read_results(ablation_study).to_pylist())
+    base = scores_of(ablation_study, "base")
+    compared = [cell for cell in table.cells if cell.comparison is not None]
+    p_values = [
+        stats.ttest_rel(scores_of(ablation_study, cell.label), base).pvalue for cell in compared
+    ]
+    corrected = multipletests(p_values, method="holm")[1]
+    assert len(compared) == 6
+    for cell, p, holm_p in zip(compared, p_values, corrected, strict=True):
+        assert cell.comparison is not None
+        assert cell.comparison.paired.difference.mean == pytest.approx(
+            np.mean(scores_of(ablation_study, cell.label)) - np.mean(base)
+        )
+        assert cell.comparison.paired.p == pytest.approx(p)
+        assert cell.comparison.holm_p == pytest.approx(holm_p)
+
+
+def test_cells_are_sorted_by_their_mean_and_the_base_stands_among_them(
+    ablation_study: Path,
+) -> None:
+    table = ablation_table(read_results(ablation_study).to_pylist())
+    means = [cell.score.mean for cell in table.cells]
+    assert means == sorted(means, reverse=True)
+    assert table.base.comparison is None
+    assert table.base.trainable == 5_120
+    assert table.base.seconds == pytest.approx(18)
+
+
+def test_what_is_within_noise_is_called_so(ablation_study: Path) -> None:
+    text = " ".join(ablation_verdict(ablation_table(read_results(ablation_study).to_pylist())))
+    assert "4 of 6 cells differ" in text
+    noise = text.split("Within noise:")[1]
+    assert "only vision.ln[2:4]" in noise
+    assert "without vision.ln" not in noise
+
+
+def test_another_cell_can_be_the_base(ablation_study: Path) -> None:
+    table = ablation_table(read_results(ablation_study).to_pylist(), "without vision.ln")
+    assert table.base.label == "without vision.ln"
+    assert all(cell.comparison is not None for cell in table.cells if cell is not table.base)
+
+
+def test_a_base_without_scores_is_an_error_that_names_the_cells(ablation_study: Path) -> None:
+    with pytest.raises(DataError, match=r"'nothing' has no score; cells with one: base, only"):
+        ablation_table(read_results(ablation_study).to_pylist(), "nothing")
+
+
+def test_trials_that_did_not_finish_or_belong_to_other_stages_are_left_out(
+    few_shot_study: Path, ablation_study: Path
+) -> None:
+    path = ablation_study / "trials/ablation-0-seed1/end.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"status": "failed"}))
+    rows = read_results(ablation_study).to_pylist() + read_results(few_shot_study).to_pylist()
+    table = ablation_table(rows)
+    assert len(table.cells) == 7
+    assert sorted(table.base.scores) == [2, 3, 4, 5]
+    first = table.cells[0].comparison
+    assert first is not None
+    assert first.paired.seeds == (2, 3, 4, 5)
+
+
+def test_untested_cells_are_compared_on_validation_and_said_to_be(ablation_study: Path) -> None:
+    for path in (ablation_study / "trials").glob("*/reports.jsonl"):
+        path.write_text(path.read_text().replace('"test_', '"val_'))
+    table = ablation_table(read_results(ablation_study).to_pylist())
+    assert table.split == "val"
+    assert "nothing was tested" in " ".join(ablation_verdict(table))
+    assert "test %" not in to_markdown(table)
+
+
+def test_all_files_hold_the_same_cells(ablation_study: Path) -> None:
+    files = {path.name: path for path in write_ablation(ablation_study)}
+    assert set(files) == {
+        "ablation.parquet",
+        "ablation.csv",
+        "ablation.md",
+        "ablation-forest.html",
+        "ablation-forest.png",
+        "ablation-map.html",
+        "ablation-map.png",
+    }
+    table = ablation_table(read_results(ablation_study).to_pylist())
+    labels = [cell.label for cell in table.cells]
+    assert pq.read_table(files["ablation.parquet"])["label"].to_pylist() == labels
+    rows = list(csv.DictReader(io.StringIO(to_csv(table))))
+    assert [row["label"] for row in rows] == labels
+    assert float(rows[0]["score_mean"]) == table.cells[0].score.mean < 1
+    assert all(label.replace("[", "\\[") in files["ablation.md"].read_text() for label in labels)
+
+
+def test_a_base_alone_has_a_table_and_no_plots(ablation_study: Path) -> None:
+    rows = [row for row in read_results(ablation_study).to_pylist() if row["label"] == "base"]
+    table = ablation_table(rows)
+    assert len(table.cells) == 1
+    assert all(plot.missing for plot in ablation_plots(table))
+    assert "0 of 0" in " ".join(ablation_verdict(table))
+    render(table)
+
+
+@pytest.mark.parametrize(
+    ("subset", "term"),
+    [
+        ("vision.ln[0:2]", "vision.ln[0:2]"),
+        ("text.bias", "text.bias"),
+        ("text.bias + vision.ln", None),
+        ("none", None),
+        ("of another version", None),
+    ],
+)
+def test_a_cell_of_a_single_term_is_about_that_term(subset: str, term: str | None) -> None:
+    found = only_term(subset)
+    assert (None if found is None else str(found)) == term
+
+
+@pytest.mark.parametrize(
+    ("subset", "term"),
+    [
+        ("text.bias + vision.ln1", "vision.ln2"),
+        ("text.bias + vision.ln1 + vision.ln2 - vision.ln2[0:2]", "vision.ln2[0:2]"),
+        ("text.bias", None),
+        ("text.bias + vision.ln1 + vision.ln2", None),
+        ("text.ln1 + text.bias + vision.ln1", None),
+    ],
+)
+def test_a_left_out_term_is_found_from_the_base(subset: str, term: str | None) -> None:
+    found = left_out_term(subset, "text.bias + vision.ln1 + vision.ln2")
+    assert (None if found is None else str(found)) == term
+
+
+def test_the_command_prints_the_table_and_names_its_files(
+    ablation_study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(ablation_study)]) == 0
+    assert "ablation.csv" in capsys.readouterr().out
+    assert main([str(ablation_study), "--base", "nothing"]) == 2
