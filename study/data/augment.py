@@ -14,7 +14,7 @@ RATIO = (3 / 4, 4 / 3)
 
 @dataclass(frozen=True)
 class Crops:
-    """Rectangles of a batch in pixels, and which images are mirrored; each (batch,)."""
+    """Rectangles of a batch in pixels, and which images are mirrored; each (batch,), on the CPU."""
 
     top: Tensor
     left: Tensor
@@ -99,26 +99,36 @@ def _cubic(x: Tensor) -> Tensor:
     return torch.where(x < 1, near, torch.where(x < 2, far, torch.zeros_like(x)))
 
 
-def resize_weights(start: Tensor, length: Tensor, size: int, total: int) -> Tensor:
+def resize_weights(
+    start: Tensor, length: Tensor, *, size: int, total: int, device: torch.device
+) -> Tensor:
     """Compute the matrices that resize a stretch of pixels, bicubic with antialiasing.
 
     Args:
-        start: (batch,) first pixel of the stretch.
-        length: (batch,) pixels in it; none outside is used.
+        start: (batch,) first pixel of the stretch, on the CPU.
+        length: (batch,) pixels in it, on the CPU; none outside is used.
         size: of the result, in pixels.
         total: pixels of the whole line.
+        device: of the result.
 
     Returns:
         (batch, size, total) float32, rows of sum 1.
     """
-    step = (length.double() / size)[:, None, None]
+    # Few pixels bear on each pixel of the result, and only their weights are computed. The CPU
+    # counts them, so that no device has to be waited for.
+    taps = math.ceil(4 * max(1.0, float(length.max()) / size)) + 1
+    first_pixel, pixels = start.to(device)[:, None, None], length.to(device)[:, None, None]
+    step = pixels.double() / size
     wide = step.clamp(min=1)
-    position = torch.arange(total, device=start.device)[None, None, :] - start[:, None, None]
-    center = step * (torch.arange(size, device=start.device)[None, :, None] + 0.5)
+    center = step * (torch.arange(size, device=device)[None, :, None] + 0.5)
+    position = (center - 2 * wide).floor().long() + torch.arange(taps, device=device)
     weights = _cubic((position + 0.5 - center) / wide)
-    inside = (position >= 0) & (position < length[:, None, None])
-    weights = torch.where(inside, weights, torch.zeros_like(weights))
-    return (weights / weights.sum(dim=-1, keepdim=True)).float()
+    weights = weights.masked_fill((position < 0) | (position >= pixels), 0)
+    weights = weights / weights.sum(dim=-1, keepdim=True)
+    place = (first_pixel + position).clamp(0, total - 1)
+    lines = torch.zeros(len(start), size, total, dtype=torch.float32, device=device)
+    # What is clamped adds zero.
+    return lines.scatter_add_(2, place, weights.float())
 
 
 def crop_resize(pixels: Tensor, crops: Crops, size: int) -> Tensor:
@@ -132,9 +142,9 @@ def crop_resize(pixels: Tensor, crops: Crops, size: int) -> Tensor:
     Returns:
         (batch, 3, size, size) uint8 on the same device.
     """
-    device = pixels.device
-    rows = resize_weights(crops.top.to(device), crops.height.to(device), size, pixels.shape[-2])
-    columns = resize_weights(crops.left.to(device), crops.width.to(device), size, pixels.shape[-1])
+    device, (height, width) = pixels.device, pixels.shape[-2:]
+    rows = resize_weights(crops.top, crops.height, size=size, total=height, device=device)
+    columns = resize_weights(crops.left, crops.width, size=size, total=width, device=device)
     columns = torch.where(crops.flip.to(device)[:, None, None], columns.flip(1), columns)
     # Columns first: it makes the smaller intermediate for wide images, and is Pillow's order.
     narrow = torch.matmul(pixels.float(), columns.transpose(1, 2)[:, None])

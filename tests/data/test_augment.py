@@ -124,7 +124,8 @@ def test_pixels_are_torchvisions_for_the_same_crop(
 
 
 def test_weights_of_a_line_sum_to_one_and_stay_in_the_stretch() -> None:
-    weights = resize_weights(torch.tensor([3, 0]), torch.tensor([5, 12]), 7, 12)
+    start, length = torch.tensor([3, 0]), torch.tensor([5, 12])
+    weights = resize_weights(start, length, size=7, total=12, device=torch.device("cpu"))
     assert weights.shape == (2, 7, 12)
     assert torch.allclose(weights.sum(-1), torch.ones(2, 7))
     assert not weights[0, :, :3].any()
