@@ -1,6 +1,5 @@
 """Batches of rendered characters: drawn once, then warped, thickened, coarsened and inverted."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -76,7 +75,12 @@ def build_bank(faces: Sequence[Face] = PRETRAINING_FACES) -> Bank:
 
 
 def draw_pictures(
-    bank: Bank, count: int, generator: torch.Generator, *, strength: float = 1.0
+    bank: Bank,
+    count: int,
+    generator: torch.Generator,
+    *,
+    strength: float = 1.0,
+    coarse_share: float = 0.5,
 ) -> Pictures:
     """Draw a batch of augmented pictures.
 
@@ -85,13 +89,14 @@ def draw_pictures(
         count: pictures in the batch.
         generator: the only source of chance.
         strength: of the warps, 0 for none to 1 for those that bridge to handwriting.
+        coarse_share: fraction of pictures cut to 8×8 pixels; a third of the others to 16×16.
     """
     rows = torch.multinomial(bank.weights, count, replacement=True, generator=generator)
     weight = _between(-1.0, 2.0, count, generator)
     shear = 0.2 * _normal((count,), generator) * strength
     ink = _thicken(bank.ink[rows], weight * strength)
     ink = _warp(ink, shear, generator, strength)
-    ink, coarse = _coarsen(ink, generator)
+    ink, coarse = _coarsen(ink, generator, coarse_share)
     inverted = torch.rand(count, generator=generator) < 0.2
     ink = torch.where(inverted.view(-1, 1, 1, 1), 1 - ink, ink)
     contrast = 1 - 0.5 * strength * torch.rand(count, 1, 1, 1, generator=generator)
@@ -146,7 +151,7 @@ def _warp(ink: Tensor, shear: Tensor, generator: torch.Generator, strength: floa
     shift = 0.07 * strength * _normal((count, 2, 1), generator)
     matrix = torch.cat([rotation @ stretch, shift], dim=2)
     grid = F.affine_grid(matrix, list(ink.shape), align_corners=False)
-    bend = 0.0
+    bend = torch.zeros(count, *ink.shape[-2:], 2)
     for points, pixels in ((4, 1.6), (6, 0.8)):
         coarse = _normal((count, 2, points, points), generator) * (2 * pixels / IMAGE_SIZE)
         smooth = F.interpolate(coarse, size=ink.shape[-2:], mode="bicubic", align_corners=True)
@@ -154,7 +159,7 @@ def _warp(ink: Tensor, shear: Tensor, generator: torch.Generator, strength: floa
     return F.grid_sample(ink, grid + strength * bend, align_corners=False)
 
 
-def _coarsen(ink: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def _coarsen(ink: Tensor, generator: torch.Generator, share: float) -> tuple[Tensor, Tensor]:
     """Cut some pictures to 8×8 or 16×16 pixels and enlarge them as the image processor would.
 
     Returns:
@@ -162,7 +167,8 @@ def _coarsen(ink: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """
     chance = torch.rand(len(ink), generator=generator)
     out = ink.clone()
-    for size, chosen in ((8, chance < 0.55), (16, (chance >= 0.55) & (chance < 0.8))):
-        small = F.avg_pool2d(ink[chosen], math.ceil(IMAGE_SIZE / size))
+    middle = share + (1 - share) / 3
+    for size, chosen in ((8, chance < share), (16, (chance >= share) & (chance < middle))):
+        small = F.avg_pool2d(ink[chosen], IMAGE_SIZE // size)
         out[chosen] = F.interpolate(small, size=IMAGE_SIZE, mode="bicubic", antialias=True)
-    return out.clamp(0, 1), chance < 0.55
+    return out.clamp(0, 1), chance < share

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from study.data.datasets import load_dataset
-from study.data.fewshot import Part, Task, class_halves, confirm_task, draw_shots
+from study.data.fewshot import Part, ProtocolName, Task, class_halves, confirm_task, draw_shots
 from study.data.images import ImageTable, decode_images, normalize
 from study.data.prompts import prompts
-from study.data.records import Dataset
+from study.data.records import Dataset, Record
 from study.method.evaluation import accuracy, encode_prompts, hmean, predict
 from study.method.model import Backbone, FewShotClassifier
 from study.method.subsets import parse
@@ -68,6 +68,10 @@ class Bench:
         """Base and new classes."""
         return class_halves(record.label for record in self.dataset.train)
 
+    def pixels(self, records: Sequence[Record]) -> Tensor:
+        """Give normalized pixels, (records, 3, size, size) float32."""
+        return self._pixels[[self._row[record.path] for record in records]]
+
     def zero_shot(self) -> dict[str, float]:
         """Give test accuracies of the untouched checkpoint, as fractions."""
         base, new = self.halves
@@ -79,14 +83,12 @@ class Bench:
             scores[name] = self._accuracy(classifier, part)
         return scores | {"hmean": hmean(scores["base"], scores["new"])}
 
-    def tune(self, setting: Setting, *, protocol: str, seed: int) -> dict[str, float]:
+    def tune(self, setting: Setting, *, protocol: ProtocolName, seed: int) -> dict[str, float]:
         """Tune once and test: accuracies as fractions, and the seconds that training took."""
         shots = draw_shots(self.dataset, shots=SHOTS, seed=seed)
         task: Task = confirm_task(self.dataset, shots, protocol=protocol)
         classifier = FewShotClassifier(self.backbone, parse(setting.subset))
-        optimizer = make_optimizer(
-            classifier.tuned, bias_lr=setting.bias_lr, ln_lr=setting.ln_lr
-        )
+        optimizer = make_optimizer(classifier.tuned, bias_lr=setting.bias_lr, ln_lr=setting.ln_lr)
         input_ids = self._tokens(task.train.classes)
         with torch.no_grad():
             zero_shot_text = classifier.encode_text(input_ids)
@@ -111,7 +113,9 @@ class Bench:
             scores["hmean"] = hmean(scores["base"], scores["new"])
         return scores
 
-    def mean(self, setting: Setting, *, protocol: str, seeds: Sequence[int]) -> dict[str, float]:
+    def mean(
+        self, setting: Setting, *, protocol: ProtocolName, seeds: Sequence[int]
+    ) -> dict[str, float]:
         """Average `tune` over seeds."""
         runs = [self.tune(setting, protocol=protocol, seed=seed) for seed in seeds]
         return {name: mean(run[name] for run in runs) for name in runs[0]}
@@ -123,8 +127,8 @@ class Bench:
 
     def _images(self, part: Part) -> tuple[Tensor, Tensor]:
         position = {label: index for index, label in enumerate(part.classes)}
-        rows = [self._row[record.path] for record in part.records]
-        return self._pixels[rows], torch.tensor([position[r.label] for r in part.records])
+        labels = torch.tensor([position[record.label] for record in part.records])
+        return self.pixels(part.records), labels
 
     def _accuracy(self, classifier: FewShotClassifier, part: Part) -> float:
         pixels, labels = self._images(part)
