@@ -1,0 +1,172 @@
+"""Drift is measured as defined, on tensors whose change is known."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from study.analysis.drift import (
+    drift_chart,
+    feature_drift,
+    main,
+    mean_drift,
+    parameter_drift,
+    pooled_drift,
+    study_drift,
+    to_csv,
+)
+from study.backbones import backbone_path
+from study.errors import DataError, DeltaError
+
+FC2 = "text_model.encoder.layers.3.mlp.fc2.bias"
+PRE = "vision_model.pre_layrnorm.weight"
+
+
+def test_relative_change_is_of_the_l2_norms() -> None:
+    before = {FC2: torch.tensor([3.0, 4.0]), "not tuned": torch.ones(1)}
+    (drift,) = parameter_drift(before, {FC2: torch.tensor([3.0, 5.0])})
+    assert (drift.moved, drift.size, drift.relative) == pytest.approx((1.0, 5.0, 0.2))
+    assert (drift.encoder, drift.layer, drift.site, drift.kind) == (
+        "text",
+        3,
+        "mlp.fc2.bias",
+        "bias",
+    )
+
+
+def test_norms_outside_the_blocks_have_no_layer() -> None:
+    (drift,) = parameter_drift({PRE: torch.ones(2)}, {PRE: torch.ones(2)})
+    assert (drift.layer, drift.site, drift.kind, drift.relative) == (
+        None,
+        "ln_pre.weight",
+        "ln",
+        0.0,
+    )
+
+
+def test_a_tensor_that_was_zero_moved_infinitely_far() -> None:
+    (drift,) = parameter_drift({FC2: torch.zeros(2)}, {FC2: torch.ones(2)})
+    assert drift.relative == math.inf
+
+
+@pytest.mark.parametrize(
+    ("before", "message"),
+    [({}, "not in the backbone"), ({FC2: torch.ones(3)}, "has shape")],
+)
+def test_a_delta_of_another_model_is_refused(before: dict[str, torch.Tensor], message: str) -> None:
+    with pytest.raises(DeltaError, match=message):
+        parameter_drift(before, {FC2: torch.ones(2)})
+
+
+def test_groups_are_pooled_as_one_long_vector() -> None:
+    other = FC2.replace("3", "4")
+    before = {FC2: torch.tensor([3.0, 4.0]), other: torch.tensor([0.0, 12.0])}
+    after = {FC2: torch.tensor([3.0, 7.0]), other: torch.tensor([4.0, 12.0])}
+    drifts = parameter_drift(before, after)
+    pooled = pooled_drift(drifts, lambda drift: drift.kind)
+    whole = (
+        torch.cat([after[n] - before[n] for n in before]).norm()
+        / torch.cat([before[n] for n in before]).norm()
+    )
+    assert pooled == {"bias": pytest.approx(whole.item())}
+
+
+def test_runs_are_averaged_tensor_by_tensor() -> None:
+    before = {FC2: torch.tensor([3.0, 4.0]), PRE: torch.ones(1)}
+    runs = [
+        parameter_drift(before, {FC2: torch.tensor([3.0, 5.0])}),
+        parameter_drift(before, {FC2: torch.tensor([3.0, 7.0]), PRE: torch.ones(1)}),
+    ]
+    fc2, pre = mean_drift(runs)
+    assert fc2.moved == pytest.approx(2.0)
+    assert pre.moved == 0.0
+
+
+def test_equal_features_do_not_drift() -> None:
+    features = torch.randn(20, 5, generator=torch.Generator().manual_seed(0))
+    drift = feature_drift(features, features)
+    assert (drift.cosine, drift.cka) == pytest.approx((1.0, 1.0))
+
+
+def test_cka_overlooks_rotation_and_scale_where_cosine_does_not() -> None:
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(50, 6, generator=generator, dtype=torch.float64)
+    rotation, _ = torch.linalg.qr(torch.randn(6, 6, generator=generator, dtype=torch.float64))
+    drift = feature_drift(features, 3 * features @ rotation)
+    assert drift.cka == pytest.approx(1.0)
+    assert drift.cosine < 0.9
+
+
+def test_cka_is_that_of_the_centred_gram_matrices() -> None:
+    generator = torch.Generator().manual_seed(1)
+    first = torch.randn(30, 4, generator=generator, dtype=torch.float64)
+    second = torch.randn(30, 4, generator=generator, dtype=torch.float64)
+    centre = torch.eye(30, dtype=torch.float64) - 1 / 30
+    one, two = (centre @ (x @ x.T) @ centre for x in (first, second))
+    known = (one * two).sum() / (one.norm() * two.norm())
+    assert feature_drift(first, second).cka == pytest.approx(known.item())
+
+
+def test_features_of_other_inputs_are_refused() -> None:
+    with pytest.raises(ValueError, match="one shape"):
+        feature_drift(torch.ones(3, 2), torch.ones(4, 2))
+
+
+def test_the_chart_has_a_panel_an_encoder_and_the_pre_norm_before_the_first_layer() -> None:
+    before = {FC2: torch.ones(2), PRE: torch.ones(2)}
+    chart = drift_chart(parameter_drift(before, {name: 2 * t for name, t in before.items()}))
+    assert not isinstance(chart, str)
+    text, vision = chart.panels
+    assert (list(text.series[0].x), list(vision.series[0].x)) == ([3], [-1])
+    assert isinstance(drift_chart(()), str)
+
+
+def test_the_csv_has_a_row_a_tensor() -> None:
+    drifts = parameter_drift({FC2: torch.ones(2)}, {FC2: torch.ones(2)})
+    assert to_csv(drifts).splitlines()[1].startswith(f"{FC2},text,3,mlp.fc2.bias,bias,0.0,")
+
+
+def test_the_winners_seeds_are_measured_against_the_embedded_backbone(
+    few_shot_study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from study.method.delta import DeltaInfo, save_delta
+    from study.method.model import load_backbone
+
+    backbone = load_backbone(backbone_path("embedded"))
+    name = "text_model.encoder.layers.0.mlp.fc2.bias"
+    original = dict(backbone.clip.named_parameters())[name].detach()
+    info = DeltaInfo(
+        backbone="embedded",
+        revision=None,
+        fingerprint=backbone.fingerprint,
+        subset="text.mlp.fc2.bias[0:1]",
+        class_names=("a", "b", "c"),
+        templates=("a photo of the {}.",),
+    )
+    for seed in range(1, 6):
+        path = few_shot_study / f"trials/confirm-best-seed{seed}/delta.safetensors"
+        save_delta(path, {name: original * (1 + seed / 10)}, info)
+    drifts, features = study_drift(few_shot_study)
+    assert [drift.relative for drift in drifts] == pytest.approx([0.3], rel=1e-5)
+    assert 0 < features.cosine < 1
+    assert main([str(few_shot_study), "--trial", "confirm-best-seed1"]) == 0
+    assert "mlp.fc2.bias" in capsys.readouterr().out
+    assert (few_shot_study / "plots" / "drift.png").is_file()
+    save_delta(path, {name: original}, DeltaInfo(**{**info.__dict__, "fingerprint": "other"}))
+    with pytest.raises(DeltaError, match="another backbone"):
+        study_drift(few_shot_study)
+
+
+def test_a_trial_without_tuned_parameters_is_named(few_shot_study: Path) -> None:
+    with pytest.raises(DataError, match="confirm-best-seed1"):
+        study_drift(few_shot_study)
+
+
+def test_before_the_confirm_stage_trials_must_be_named(few_shot_study: Path) -> None:
+    (few_shot_study / "candidates.json").write_text(json.dumps([]))
+    for path in (few_shot_study / "trials").glob("confirm-*/*"):
+        path.unlink()
+    with pytest.raises(DataError, match="--trial"):
+        study_drift(few_shot_study)
