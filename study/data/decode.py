@@ -15,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from PIL import Image
 
-from study.data.records import ImageSource, listed
+from study.data.records import ImageSource, StampedSource, listed
 from study.errors import DataError
 
 logger = logging.getLogger(__name__)
@@ -69,13 +69,22 @@ def preprocess(image: Image.Image, *, size: int, keep_aspect: bool) -> NDArray[n
 
 
 def cache_file(
-    cache: Path, key: str, paths: Sequence[str], *, size: int, keep_aspect: bool
+    source: ImageSource,
+    paths: Sequence[str],
+    *,
+    size: int,
+    cache: Path,
+    key: str,
+    keep_aspect: bool,
 ) -> Path:
-    """Name the Arrow file of these paths at this size."""
+    """Name the Arrow file of these images at this size; an image that changes changes the name."""
     form = "whole" if keep_aspect else "square"
-    content = "\n".join([str(PREPROCESSING), form, str(size), *paths])
+    digest = hashlib.sha256(f"{PREPROCESSING} {form} {size}".encode())
+    for path in paths:
+        stamp = source.stamp(path) if isinstance(source, StampedSource) else ""
+        digest.update(f"\n{path}\0{stamp}".encode())
     name = "".join(c if c.isalnum() or c in "-_." else "-" for c in key)[:80]
-    return cache / f"{name}-{size}-{form}-{hashlib.sha256(content.encode()).hexdigest()[:16]}.arrow"
+    return cache / f"{name}-{size}-{form}-{digest.hexdigest()[:16]}.arrow"
 
 
 def decode_images(
@@ -99,8 +108,8 @@ def decode_images(
         paths: which ones; a repeated path is decoded once.
         size: of CLIP's input, in pixels.
         cache: folder of the Arrow files.
-        key: start of the file's name, such as the dataset's; it should tell apart sources that use
-            the same paths.
+        key: start of the file's name, such as the dataset's; it tells apart sources that have the
+            same paths and no stamps.
         keep_aspect: keep whole images for augmentation, shorter side at most 2 · size.
         on_corrupt: what to do about unreadable images: fail, or leave them out and log them.
         progress: called with (images done, images in all).
@@ -112,7 +121,7 @@ def decode_images(
         DataError: naming unreadable images.
     """
     wanted = list(dict.fromkeys(paths))
-    file = cache_file(cache, key, wanted, size=size, keep_aspect=keep_aspect)
+    file = cache_file(source, wanted, size=size, cache=cache, key=key, keep_aspect=keep_aspect)
     if file.exists():
         fault = cache_fault(file)
         # Images that were skipped once must not pass where corrupt ones are fatal.

@@ -4,6 +4,7 @@ Test records leave this module through `confirm_task` alone.
 """
 
 import hashlib
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -53,11 +54,13 @@ class Part:
     records: tuple[Record, ...]
     classes: tuple[int, ...]
 
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the images' canonical JSON lines and of the competing classes."""
-        lines = [*map(record_line, self.records), str(list(self.classes))]
-        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    def lines(self) -> list[str]:
+        """Give canonical JSON lines: the part with its competing classes, then its images."""
+        head = {"classes": list(self.classes), "part": self.name}
+        return [
+            json.dumps(head, sort_keys=True, separators=(",", ":")),
+            *(record_line(record, part=self.name) for record in self.records),
+        ]
 
 
 @dataclass(frozen=True)
@@ -67,11 +70,14 @@ class Task:
     train: Part
     evaluations: tuple[Part, ...]
 
+    def lines(self) -> list[str]:
+        """Give canonical JSON lines of all parts, for the audit of a trial."""
+        return [line for part in (self.train, *self.evaluations) for line in part.lines()]
+
     @property
     def digest(self) -> str:
-        """SHA-256 over all parts, for the audit of a trial."""
-        parts = (self.train, *self.evaluations)
-        return hashlib.sha256("\n".join(f"{p.name} {p.digest}" for p in parts).encode()).hexdigest()
+        """SHA-256 of the lines."""
+        return hashlib.sha256("\n".join(self.lines()).encode()).hexdigest()
 
 
 def class_halves(labels: Iterable[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -57,6 +57,10 @@ class HubSource:
             raise DataError(f"{path}: {self.name} points to {file}, outside {self.folder}")
         return read_image(file, path=f"{self.name} {path}")
 
+    def stamp(self, path: str) -> str:
+        """Give the hash that the library keeps of a table's content and history."""
+        return str(self.tables[path.partition("/")[0]]._fingerprint)
+
 
 def load_hub(
     name: str,

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath, PureWindowsPath
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from PIL import Image
 
@@ -40,6 +40,15 @@ class ImageSource(Protocol):
         Raises:
             DataError: naming the path, if it is missing, corrupt or outside the dataset.
         """
+        ...
+
+
+@runtime_checkable
+class StampedSource(Protocol):
+    """A source that can tell, without opening an image, whether it has changed."""
+
+    def stamp(self, path: str) -> str:
+        """Give a text that changes when the image does."""
         ...
 
 

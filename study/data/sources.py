@@ -71,6 +71,14 @@ class FolderSource:
         """Open one image as RGB."""
         return read_image(self.locate(path), path=f"{self.root}/{path}")
 
+    def stamp(self, path: str) -> str:
+        """Give size and time of a file; nothing for one that is not there."""
+        try:
+            status = (self.root / path).stat()
+        except OSError:
+            return ""
+        return f"{status.st_size} {status.st_mtime_ns}"
+
 
 @dataclass(frozen=True)
 class ArraySource:

@@ -7,10 +7,15 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from hypothesis import settings
 from PIL import Image
 
 from study.data.datasets import Dataset, Record
 from study.errors import DataError
+
+# A machine under load must not fail a property by its clock.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 COOP_SPLITS = Path(__file__).parents[3] / "shared" / "data" / "coop_splits"
 

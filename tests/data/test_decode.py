@@ -85,6 +85,17 @@ def test_other_images_sizes_and_forms_get_files_of_their_own(colors: Any, tmp_pa
     assert len(files) == 5
 
 
+def test_an_image_that_was_changed_is_decoded_again(miniature: ModuleType, tmp_path: Path) -> None:
+    image = tmp_path / "set" / "a.png"
+    miniature.save(image, 1, 1)
+    source = FolderSource(tmp_path / "set")
+    first = decode_images(source, ["a.png"], size=8, cache=tmp_path / "cache", key="k")
+    assert decode_images(source, ["a.png"], size=8, cache=tmp_path / "cache", key="k") == first
+    miniature.save(image, 2, 2)
+    second = decode_images(source, ["a.png"], size=8, cache=tmp_path / "cache", key="k")
+    assert content_hash(first) != content_hash(second)
+
+
 def _flip(file: Path, byte: bytes) -> None:
     content = bytearray(file.read_bytes())
     place = content.rindex(byte)

@@ -1,10 +1,14 @@
+import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from study.data.datasets import Dataset, Record
+from study.data.datasets import Dataset, Record, load_dataset
+from study.data.decode import decode_images
 from study.data.fewshot import (
     Shots,
     Task,
@@ -212,3 +216,33 @@ def test_a_tasks_digest_tells_its_images_and_its_classes(dataset: Dataset, shots
     fewer = replace(task, train=replace(task.train, records=task.train.records[1:]))
     narrower = replace(task, train=replace(task.train, classes=task.train.classes[1:]))
     assert len({task.digest, fewer.digest, narrower.digest}) == 3
+
+
+def test_a_tasks_lines_say_which_images_and_classes_it_used(dataset: Dataset, shots: Shots) -> None:
+    task = confirm_task(dataset, shots, protocol="base_to_new")
+    lines = [json.loads(line) for line in task.lines()]
+    assert lines[0] == {"part": "train", "classes": list(range(12))}
+    assert {line["part"] for line in lines} == {"train", "base", "new"}
+    images = [line["path"] for line in lines if line["part"] == "new" and "path" in line]
+    assert images == [record.path for record in task.evaluations[1].records]
+
+
+@pytest.mark.parametrize(
+    ("protocol", "selection"), [("few_shot", "holdout"), ("base_to_new", "class_folds")]
+)
+def test_everything_before_confirm_works_with_the_test_images_gone(
+    protocol: str, selection: str, miniature: ModuleType, tmp_path: Path
+) -> None:
+    miniature.make("dtd", tmp_path / "data", classes=24, counts=(2, 1, 1))
+    for record in load_dataset("dtd", tmp_path / "data").test:
+        (tmp_path / "data" / "dtd" / record.path).unlink()
+    dataset = load_dataset("dtd", tmp_path / "data")
+    shots = draw_shots(dataset, shots=2, seed=1)
+    tasks = search_tasks(dataset, shots, protocol=protocol, selection=selection, folds=3)  # type: ignore[arg-type]
+    parts = [part for task in tasks for part in (task.train, *task.evaluations)]
+    paths = [record.path for part in parts for record in part.records]
+    decode_images(dataset.source, paths, size=8, cache=tmp_path / "cache", key="dtd")
+    task = confirm_task(dataset, shots, protocol=protocol)  # type: ignore[arg-type]
+    paths = [record.path for record in task.evaluations[0].records]
+    with pytest.raises(DataError, match="no such image"):
+        decode_images(dataset.source, paths, size=8, cache=tmp_path / "cache", key="dtd")
