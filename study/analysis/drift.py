@@ -303,7 +303,9 @@ def _winners_trials(folder: Path) -> list[str]:
     return [
         row["trial_id"]
         for row in read_results(folder).to_pylist()
-        if row["stage"] == "confirm" and row["label"] == winner.label and row["test_score"] is not None
+        if row["stage"] == "confirm"
+        and row["label"] == winner.label
+        and row["test_score"] is not None
     ]
 
 

@@ -64,7 +64,7 @@ def importances(study: optuna.Study) -> dict[str, dict[str, float]] | str:
     """
     completed = len(_completed(study))
     if completed < MIN_TRIALS:
-        return f"{completed} complete trials are too few to tell importances; needs {MIN_TRIALS}"
+        return f"only {completed} of the {MIN_TRIALS} complete trials that it takes"
     parameters = common_parameters(study)
     if not parameters:
         return "no parameter varies in enough complete trials"
@@ -157,7 +157,7 @@ def _parallel_plot(arm: str, study: optuna.Study) -> Plot:
             name,
             title,
             caption,
-            missing=f"{len(completed)} complete trials are too few; needs {MIN_TRIALS}",
+            missing=f"only {len(completed)} of the {MIN_TRIALS} complete trials that it takes",
         )
     shared = common_parameters(study)
     if len(shared) > MOST_PARAMETERS:

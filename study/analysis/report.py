@@ -11,6 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from study.analysis.ablation import (
+    ablation_table,
+    ablation_verdict,
+    cell_table,
+    setting_table,
+)
+from study.analysis.ablation_plots import ablation_plots
 from study.analysis.classes import class_accuracies, confusions
 from study.analysis.confirmation import Entry, Leaderboard, Row, leaderboard
 from study.analysis.leaderboard import (
@@ -31,7 +38,7 @@ from study.analysis.wording import (
 )
 from study.backbones import EMBEDDED
 from study.config import StudyConfig, load_config
-from study.errors import StudyError
+from study.errors import DataError, StudyError
 from study.files import write_atomically
 from study.ledger import StudyFolder
 
@@ -114,11 +121,13 @@ def render_report(folder: Path, plots: Sequence[Plot] | None = None) -> str:
         lstrip_blocks=True,
     )
     study = open_study(folder)
+    content = _content(study, leaderboard(folder))
     drawn = [_draw(plot) for plot in (make_plots(folder) if plots is None else plots)]
+    figures = drawn + (content["ablation"]["plots"] if content["ablation"] else [])
     page = environment.get_template(TEMPLATE_FILE).render(
-        **_content(study, leaderboard(folder)),
+        **content,
         plots=drawn,
-        plotly=get_plotlyjs() if any(plot.fragment for plot in drawn) else "",
+        plotly=get_plotlyjs() if any(plot.fragment for plot in figures) else "",
     )
     return str(page)
 
@@ -165,6 +174,7 @@ def _content(study: StudyFolder, board: Leaderboard) -> dict[str, Any]:
             ],
             left=3,
         ),
+        "ablation": _ablation(rows),
         "searched": _searched(rows),
         "confirmed": _confirmed(rows),
         "yaml": study.config_path.read_text(encoding="utf-8"),
@@ -260,6 +270,22 @@ def _loading(
         "apply_delta(backbone.clip, tensors)  # an ordinary transformers CLIPModel, now tuned\n"
         "print(info.subset, info.class_names, info.templates)\n"
     )
+
+
+def _ablation(rows: Sequence[Row]) -> dict[str, Any] | None:
+    """The ablation with the usual base; another base has its files, but no place in here."""
+    if not any(row["stage"] == "ablation" for row in rows):
+        return None
+    try:
+        table = ablation_table(rows)
+    except DataError:
+        return None
+    return {
+        "verdict": ablation_verdict(table),
+        "cells": Grid(*cell_table(table)),
+        "settings": Grid(*setting_table(table), left=2),
+        "plots": [_draw(plot) for plot in ablation_plots(table)],
+    }
 
 
 def _searched(rows: Sequence[Row]) -> Grid:

@@ -92,18 +92,26 @@ def verdict(board: Leaderboard) -> tuple[str, ...]:
     ]
     if winner.baseline:
         sentences.append("That is a baseline: the search found nothing that validated better.")
+    compared = set()
     for baseline, comparison in (
         (TUNED, winner.versus_tuned),
         (PUBLISHED, winner.versus_published),
     ):
-        if comparison is not None:
+        entry = board.entry(baseline)
+        if entry is None:
+            sentences.append(
+                f"{NAMES[baseline][0].upper()}{NAMES[baseline][1:]} has no test score, so the "
+                "winner cannot be compared with it."
+            )
+        elif comparison is not None and entry.label not in compared:
+            compared.add(entry.label)
             sentences.append(
                 f"Against {NAMES[baseline]}: {_spelt(comparison.paired)}, over "
                 f"{_seeds(len(comparison.paired.seeds))} in common, Holm-corrected p "
                 f"{probability(comparison.holm_p)}: {judgement(comparison)}."
             )
     for label, paired in below_baselines(board):
-        size = "" if paired is None else f", {_spelt(paired)}"
+        size = "" if paired is None or label in compared else f", {_spelt(paired)}"
         noise = "within noise" if paired is None or paired.within_noise else "beyond noise"
         sentences.append(f"The winner’s mean is below the baseline “{label}”{size}: {noise}.")
     top = board.entries[0]

@@ -49,7 +49,8 @@ def test_a_small_difference_is_called_within_noise(make_study: Callable[..., Pat
 
 def test_a_winner_below_a_baseline_is_said_to_be(make_study: Callable[..., Path]) -> None:
     text = " ".join(verdict(leaderboard(make_study(edge=-0.03))))
-    assert "The winner’s mean is below the baseline “clipfit-tuned”, −" in text
+    assert "The winner’s mean is below the baseline “clipfit-tuned”: beyond noise" in text
+    assert "below the baseline “bitfit”, −" in text
     assert "selecting on test" in text
 
 
@@ -106,3 +107,11 @@ def test_numbers_are_worded_with_their_doubt() -> None:
     assert interval(estimate([0.5, 0.52, 0.54])) == "52.0 ± 5.0"
     assert interval(estimate([0.5])) == "50.0 (1 seed)"
     assert (probability(0.0004), probability(0.0412), probability(None)) == ("<0.001", "0.041", "–")
+
+
+def test_a_baseline_that_was_not_tested_is_said_to_be_missing(few_shot_study: Path) -> None:
+    for path in (few_shot_study / "trials").glob("confirm-clipfit-seed*/reports.jsonl"):
+        path.unlink()
+    text = " ".join(verdict(leaderboard(few_shot_study)))
+    assert "CLIPFit as published has no test score" in text
+    assert "Against tuned CLIPFit" in text

@@ -148,3 +148,14 @@ def test_the_command_prints_where_the_report_is(
     assert main([str(few_shot_study)]) == 0
     assert capsys.readouterr().out.strip() == str(few_shot_study / "report.html")
     assert main([str(tmp_path)]) == 2
+
+
+def test_an_ablation_has_its_table_and_plots_in_the_report(
+    few_shot_study: Path, ablation_study: Path
+) -> None:
+    for trial in (ablation_study / "trials").iterdir():
+        trial.rename(few_shot_study / "trials" / trial.name)
+    page = render_report(few_shot_study, plots=())
+    assert "4 of 6 cells differ" in text_of(page)
+    assert page.count('class="drawing"') == 2
+    assert len(page) > 4_000_000, "the plot library is missing"
