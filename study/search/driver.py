@@ -131,7 +131,7 @@ def make_scheduler(
     """Give ASHA on epochs, told of the trials that ended before a study was resumed."""
     if asha is None:
         return FIFOScheduler()
-    scheduler = ASHAScheduler(
+    scheduler = _SparingASHA(
         time_attr="epoch",
         metric="score",
         mode="max",
@@ -141,7 +141,7 @@ def make_scheduler(
         stop_last_trials=False,
     )
     for config, reports in history:
-        ended = _EndedTrial(config.trial_id)
+        ended = _EndedTrial(config)
         scheduler.on_trial_add(None, ended)
         for report in reports:
             scheduler.on_trial_result(
@@ -150,11 +150,24 @@ def make_scheduler(
     return scheduler
 
 
+class _SparingASHA(ASHAScheduler):
+    """Successive halving that never stops a baseline: every result is told beside them.
+
+    Their scores count in the rungs all the same, so that others must keep up with them.
+    """
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        """See `TrialScheduler`."""
+        decision = super().on_trial_result(tune_controller, trial, result)
+        return TrialScheduler.CONTINUE if trial.config["arm"] == "baseline" else decision
+
+
 class _EndedTrial:
     """As much of a Tune trial as a scheduler looks at."""
 
-    def __init__(self, trial_id: str) -> None:
-        self.trial_id = trial_id
+    def __init__(self, config: TrialConfig) -> None:
+        self.trial_id = config.trial_id
+        self.config = {"arm": config.arm}
 
 
 def _in_a_cluster() -> bool:
