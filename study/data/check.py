@@ -5,7 +5,7 @@ It exits 0 only if every listed image is there, and with `--images` only if each
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -75,16 +75,17 @@ def faults(
     dataset: Dataset,
     look: Callable[[Dataset, str], str | None],
     progress: Callable[[int], None],
-) -> Iterator[str]:
+) -> list[str]:
     """Look at every image of every split; give what is wrong."""
     records: Sequence[Record] = (*dataset.train, *dataset.val, *dataset.test)
+    found: list[str] = []
     with ThreadPoolExecutor(max_workers=THREADS) as pool:
         for start in range(0, len(records), CHUNK):
             chunk = [record.path for record in records[start : start + CHUNK]]
-            for fault in pool.map(lambda path: look(dataset, path), chunk):
-                if fault is not None:
-                    yield fault
+            told = pool.map(lambda path: look(dataset, path), chunk)
+            found += [fault for fault in told if fault is not None]
             progress(len(chunk))
+    return found
 
 
 def check(name: str, root: Path | None, *, images: bool, console: Console) -> bool:

@@ -153,7 +153,11 @@ def decode_images(
 
 
 def _decoded(
-    source: ImageSource, paths: Sequence[str], size: int, keep_aspect: bool
+    pool: ThreadPoolExecutor,
+    source: ImageSource,
+    paths: Sequence[str],
+    size: int,
+    keep_aspect: bool,
 ) -> Iterator[tuple[str, NDArray[np.uint8] | DataError]]:
     """Decode in threads (Pillow releases the lock), in order, few images ahead."""
 
@@ -163,10 +167,9 @@ def _decoded(
         except DataError as error:
             return error
 
-    with ThreadPoolExecutor(max_workers=min(MOST_THREADS, os.cpu_count() or 1)) as pool:
-        for start in range(0, len(paths), ROWS):
-            chunk = paths[start : start + ROWS]
-            yield from zip(chunk, pool.map(decode, chunk), strict=True)
+    for start in range(0, len(paths), ROWS):
+        chunk = paths[start : start + ROWS]
+        yield from zip(chunk, pool.map(decode, chunk), strict=True)
 
 
 def _write(

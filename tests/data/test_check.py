@@ -1,3 +1,4 @@
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -136,3 +137,13 @@ def test_the_command_runs_as_a_module(miniature: ModuleType, tmp_path: Path) -> 
     )
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
+
+
+def test_a_split_without_images_fails_and_is_named(
+    told: Told, miniature: ModuleType, tmp_path: Path
+) -> None:
+    shutil.rmtree(miniature.make("imagenet", tmp_path) / "images" / "val")
+    code, text = told("imagenet", tmp_path)
+    assert code == 1
+    assert "no test images" in text
+    assert "images/val: image folder is missing" in text

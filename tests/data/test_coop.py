@@ -188,3 +188,12 @@ def test_an_unsound_aircraft_list_is_refused(
     file.write_text(file.read_text() + line + "\n")
     with pytest.raises(DataError, match=told):
         load_dataset("fgvc_aircraft", tmp_path)
+
+
+def test_an_aircraft_without_training_images_is_named(
+    miniature: ModuleType, tmp_path: Path
+) -> None:
+    file = miniature.make("fgvc_aircraft", tmp_path) / "variants.txt"
+    file.write_text(file.read_text() + "Concorde\n")
+    with pytest.raises(DataError, match=r"images_variant_train\.txt: no image of 'Concorde'"):
+        load_dataset("fgvc_aircraft", tmp_path)
