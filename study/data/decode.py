@@ -140,9 +140,9 @@ def decode_images(
     cache.mkdir(parents=True, exist_ok=True)
     temporary = file.with_name(f".{file.name}.{uuid.uuid4().hex}.tmp")
     try:
-        skipped = _write(
-            temporary, _decoded(source, wanted, size, keep_aspect), on_corrupt, counted
-        )
+        with ThreadPoolExecutor(max_workers=min(MOST_THREADS, os.cpu_count() or 1)) as pool:
+            rows = _decoded(pool, source, wanted, size, keep_aspect)
+            skipped = _write(temporary, rows, on_corrupt, counted)
         if skipped and len(skipped) == len(wanted):
             raise DataError(f"{key}: none of {len(wanted)} images is readable: {listed(skipped)}")
         temporary.replace(file)
