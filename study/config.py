@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 
 from study.errors import ConfigError, SubsetError
 from study.method.subsets import parse
 
+TUNED = "clipfit-tuned"
+RANKS = ("best", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth")
+"""Labels of the candidates that the search itself finds."""
+APART = {"parts": "apart"}
+"""A context of validation in which the parts are not compared."""
 Protocol = Literal["few_shot", "base_to_new"]
 Selection = Literal["auto", "holdout", "folds", "class_folds", "base"]
 
@@ -31,6 +46,9 @@ def _increasing(bounds: tuple[float, float]) -> tuple[float, float]:
     return bounds
 
 
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+Label = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,39}$")]
+"""Names a baseline, and a part of the folders of its trials."""
 SubsetText = Annotated[str, AfterValidator(_canonical_subset)]
 Positive = Annotated[float, Field(gt=0)]
 Range = Annotated[tuple[Positive, Positive], AfterValidator(_increasing)]
@@ -175,17 +193,23 @@ class SearchConfig(Section):
     asha: AshaConfig | None = AshaConfig()
     """None trains every trial to its last epoch."""
     space: SpaceConfig = SpaceConfig()
-    baselines: dict[str, BaselineConfig] = Field(default_factory=_published_baselines)
+    baselines: dict[Label, BaselineConfig] = Field(default_factory=_published_baselines)
     """Label to configuration; they are trials 0, 1, … of the study."""
 
 
 class ConfirmConfig(Section):
     """The one stage that reads the test split."""
 
-    seeds: tuple[int, ...] = Field((1, 2, 3, 4, 5), min_length=2)
+    seeds: tuple[Seed, ...] = Field((1, 2, 3, 4, 5), min_length=2)
     """Each draws its own shots and order of batches."""
-    runners_up: int = Field(2, ge=0)
+    runners_up: int = Field(2, ge=0, le=8)
     """How many configurations after the winner are confirmed beside the baselines."""
+
+    @model_validator(mode="after")
+    def _seeds_differ(self) -> Self:
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds {list(self.seeds)} name one seed twice")
+        return self
 
 
 class ResourcesConfig(Section):
@@ -222,7 +246,7 @@ class StudyConfig(Section):
 
     name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
     """Names the folder in ``storage`` and the MLflow run; None makes a unique one."""
-    seed: int = Field(1, ge=0)
+    seed: Seed = 1
     """Of the shots, the batches and the sampler of the search."""
     protocol: Protocol = "few_shot"
     data: DataConfig = DataConfig()
@@ -236,41 +260,65 @@ class StudyConfig(Section):
     """The folder of all studies; on a cluster, one that every node sees."""
 
     @model_validator(mode="after")
-    def _parts_agree(self) -> Self:
+    def _parts_agree(self, info: ValidationInfo) -> Self:
+        if info.context is not APART and (faults := list(self.disagreements())):
+            raise ValueError("\n".join(faults))
+        return self
+
+    def disagreements(self) -> Iterator[str]:
+        """Tell which parts do not go together, each a line that begins with a path."""
+        search, labels = self.search, self.search.baselines
         allowed = {"few_shot": ("holdout", "folds"), "base_to_new": ("class_folds", "base")}
-        if self.search.selection not in ("auto", *allowed[self.protocol]):
-            raise ValueError(
-                f"search.selection '{self.search.selection}' cannot judge the protocol "
+        if search.selection not in ("auto", *allowed[self.protocol]):
+            yield (
+                f"search.selection: '{search.selection}' cannot judge the protocol "
                 f"{self.protocol}; allowed are auto, {', '.join(allowed[self.protocol])}"
             )
-        asha = self.search.asha
-        if asha is not None and asha.grace_period > self.training.epochs:
-            raise ValueError(
-                f"search.asha.grace_period {asha.grace_period} is longer than "
-                f"training.epochs {self.training.epochs}"
+        if search.asha is not None and search.asha.grace_period > self.training.epochs:
+            yield (
+                f"search.asha.grace_period: {search.asha.grace_period} is longer than "
+                f"training.epochs, which is {self.training.epochs}; allowed are fewer, or "
+                "search.asha: null for no stopping"
             )
         for needed in ("zero-shot", "clipfit"):
-            if needed not in self.search.baselines:
-                raise ValueError(f"search.baselines must keep '{needed}': results are told by it")
-        for label, baseline in self.search.baselines.items():
-            kinds = _kinds_named(baseline.subset)
-            for kind in kinds:
+            if needed not in labels:
+                yield f"search.baselines: must keep '{needed}', since results are told by it"
+        for label, baseline in labels.items():
+            if label in (TUNED, *RANKS):
+                yield f"search.baselines.{label}: is a name that results use; choose another"
+            for kind in sorted(_kinds_named(baseline.subset)):
                 if getattr(baseline, f"{kind}_lr") is None:
-                    raise ValueError(
-                        f"search.baselines.{label} tunes '{baseline.subset}' and so needs {kind}_lr"
+                    yield (
+                        f"search.baselines.{label}: tunes '{baseline.subset}' and so needs "
+                        f"{kind}_lr"
                     )
-        fixed = len(self.search.baselines)
-        if self.search.trials < 2 * fixed:
-            raise ValueError(
-                f"search.trials {self.search.trials} leaves too few beside the {fixed} baselines; "
-                f"allowed is {2 * fixed} or more"
+        if search.trials < 2 * len(labels):
+            yield (
+                f"search.trials: {search.trials} leaves too few beside the {len(labels)} "
+                f"baselines; allowed is {2 * len(labels)} or more"
             )
-        return self
+        elif len(labels) + math.ceil(search.tuned_share * search.trials) >= search.trials:
+            yield (
+                f"search.tuned_share: {search.tuned_share} of {search.trials} trials, beside "
+                f"{len(labels)} baselines, leaves none to search subsets"
+            )
 
 
 def _kinds_named(subset: str) -> set[str]:
     sites = [term.site for sign, term in parse(subset).terms if sign > 0]
     return {"ln" if site.startswith("ln") else "bias" for site in sites}
+
+
+class ConfigFaults(ConfigError):
+    """All faults of a configuration, and what can be read of it in spite of them."""
+
+    def __init__(self, source: str, faults: Sequence[str], rest: StudyConfig | None) -> None:
+        count = f"{len(faults)} fault{'s' if len(faults) > 1 else ''}"
+        super().__init__(f"{source} has {count}:\n" + "\n".join(f"  {fault}" for fault in faults))
+        self.source = source
+        self.faults = list(faults)
+        self.rest = rest
+        """With defaults for what is at fault; None where too little is sound."""
 
 
 def load_config(source: Path, overrides: Iterable[str] = ()) -> StudyConfig:
@@ -280,7 +328,7 @@ def load_config(source: Path, overrides: Iterable[str] = ()) -> StudyConfig:
         ConfigError: every fault of the file and the overrides, each with its path.
     """
     try:
-        values = yaml.safe_load(source.read_text(encoding="utf-8")) or {}
+        values = yaml.load(source.read_text(encoding="utf-8"), _SafeLoader) or {}
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"configuration {source} cannot be read: {error}") from error
     except yaml.YAMLError as error:
@@ -292,20 +340,66 @@ def load_config(source: Path, overrides: Iterable[str] = ()) -> StudyConfig:
     return build_config(values, str(source))
 
 
+class _SafeLoader(yaml.SafeLoader):
+    """Refuses a key given twice, of which YAML would silently keep the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value]
+        if twice := next((key for key in keys if keys.count(key) > 1), None):
+            raise yaml.constructor.ConstructorError(
+                None, None, f"the key '{twice}' is given twice", node.start_mark
+            )
+        return super().construct_mapping(node, deep)
+
+
 def build_config(values: Mapping[str, Any], source: str) -> StudyConfig:
     """Validate a mapping.
 
     Raises:
-        ConfigError: every fault, each with its path, what was got and what is allowed.
+        ConfigFaults: every fault, each with its path, what was got and what is allowed.
     """
     try:
         return StudyConfig.model_validate(values)
     except ValidationError as error:
-        faults = [_describe(fault) for fault in error.errors()]
-    raise ConfigError(
-        f"{source} has {len(faults)} fault{'s' if len(faults) > 1 else ''}:\n"
-        + "\n".join(f"  {fault}" for fault in faults)
-    )
+        faults, rest = _all_faults(values, error)
+    raise ConfigFaults(source, faults, rest)
+
+
+def _all_faults(
+    values: Mapping[str, Any], error: ValidationError
+) -> tuple[list[str], StudyConfig | None]:
+    """Validate again without what is at fault, since parts are compared only where all are sound.
+
+    Gives the faults, and a configuration with defaults for what is at fault.
+    """
+    rest = copy.deepcopy(dict(values))
+    faults = [line for fault in error.errors() for line in _describe(fault).splitlines()]
+    compared = any(not fault["loc"] for fault in error.errors())
+    dropped: list[str] = []
+    for depth in (None, 2, 1):
+        for fault in error.errors():
+            _drop(rest, fault["loc"][:depth])
+            dropped += [".".join(map(str, fault["loc"][:2]))] if fault["loc"] else []
+        try:
+            config = StudyConfig.model_validate(rest, context=APART)
+        except ValidationError as next_error:
+            error = next_error
+            continue
+        # A default that stands in for a fault must not be blamed.
+        blamed = (line for line in config.disagreements() if not any(d in line for d in dropped))
+        return [*faults, *(() if compared else blamed)], config
+    return faults, None
+
+
+def _drop(values: dict[str, Any], location: Sequence[int | str]) -> None:
+    """Take out the value at a location, or the mapping's entry that it is a part of."""
+    for key, inner in zip(location, [*location[1:], None], strict=False):
+        if not isinstance(values, dict) or key not in values:
+            return
+        if not isinstance(values[key], dict) or inner not in values[key]:
+            del values[key]
+            return
+        values = values[key]
 
 
 def _apply(values: dict[str, Any], override: str) -> None:
@@ -326,7 +420,7 @@ def _apply(values: dict[str, Any], override: str) -> None:
 
 
 def _describe(fault: Any) -> str:
-    path = ".".join(str(part) for part in fault["loc"])
+    path = ".".join(str(part) for part in fault["loc"] if part != "[key]")
     if fault["type"] == "extra_forbidden":
         known = list(_fields_at(fault["loc"][:-1]))
         close = difflib.get_close_matches(str(fault["loc"][-1]), known, n=1)
@@ -345,7 +439,8 @@ def _fields_at(location: tuple[Any, ...]) -> Iterable[str]:
         if field is None:  # the label of a baseline: its fields are those of the value type
             continue
         types = (field.annotation, *getattr(field.annotation, "__args__", ()))
-        section = next(t for t in types if isinstance(t, type) and issubclass(t, BaseModel))
+        sections = (t for t in types if isinstance(t, type) and issubclass(t, BaseModel))
+        section = next(sections, section)
     return section.model_fields
 
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 
+from study.config import RANKS, TUNED
 from study.errors import StudyError
 from study.ledger import StudyFolder, TrialFolder
 from study.trial import TrialConfig
-
-RANKS = ("best", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth")
-TUNED = "clipfit-tuned"
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,8 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 # Before anything imports the libraries that read them.
 os.environ.update(
     {
@@ -23,8 +25,6 @@ os.environ.update(
 )
 for name in ("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME", "STUDY_CONFIG", "RAY_ADDRESS"):
     os.environ.pop(name, None)
-
-import pytest
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 SERVER_STARTS_WITHIN = 90.0  # seconds

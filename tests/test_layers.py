@@ -23,7 +23,7 @@ ALLOWED = {
     "ledger": {"errors", "files"},
     "trial": {"errors", "config", "method", "data"},
     "prepare": {"errors", "config", "data", "ledger", "trial"},
-    "selection": {"errors", "ledger", "trial"},
+    "selection": {"errors", "config", "ledger", "trial"},
     "progress": {"ledger", "trial"},
     "search": {
         *("errors", "files", "backbones", "config", "method", "data"),

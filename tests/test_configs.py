@@ -1,0 +1,24 @@
+"""Every configuration that comes with the project loads."""
+
+from pathlib import Path
+
+import pytest
+
+from study.config import load_config
+from study.run import find_config
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+SHIPPED = sorted(path for path in CONFIGS.rglob("*") if path.is_file())
+
+
+def test_there_are_configurations() -> None:
+    assert CONFIGS / "quickstart.yaml" in SHIPPED
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.relative_to(CONFIGS).as_posix())
+def test_a_shipped_configuration_loads_and_is_found_by_name(path: Path) -> None:
+    assert path.suffix == ".yaml"
+    config = load_config(path)
+    assert config.name is None, "a shipped configuration has no name, so that it runs twice"
+    name = path.relative_to(CONFIGS).with_suffix("").as_posix()
+    assert find_config(name).samefile(path)
