@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from study.backbones import backbone_path
 from study.config import StudyConfig
 from study.data.datasets import load_dataset
-from study.data.fewshot import draw_shots, search_tasks
+from study.data.fewshot import confirm_task, draw_shots, search_tasks
+from study.data.prompts import prompts
+from study.data.records import Dataset
 from study.errors import ConfigError, StudyError
 from study.ledger import StudyFolder
 from study.method.architecture import Architecture, read_architecture
+from study.method.model import Backbone, load_backbone
 from study.method.subsets import parse
 from study.prepare import selection_rule
 
@@ -23,40 +26,72 @@ def check_study(config: StudyConfig, folder: StudyFolder, *, resuming: bool) -> 
     Raises:
         ConfigError: every fault, each with its place in the configuration.
     """
+    faults, architecture = look_at_all(config, folder, resuming=resuming)
+    if faults or architecture is None:
+        count = f"{len(faults)} fault{'s' if len(faults) > 1 else ''}"
+        lines = "\n".join(f"  {fault}" for fault in faults)
+        raise ConfigError(f"the study cannot start, {count}:\n{lines}")
+    return architecture
+
+
+def look_at_all(
+    config: StudyConfig,
+    folder: StudyFolder,
+    *,
+    resuming: bool,
+    passing_over: Collection[str] = (),
+) -> tuple[list[str], Architecture | None]:
+    """Give all faults, each with its place, and the architecture where it can be read.
+
+    Args:
+        config: the configuration.
+        folder: of the study.
+        resuming: whether the folder may exist.
+        passing_over: sections that are known to be at fault and stand in with defaults.
+    """
     faults: list[str] = []
-    architecture: list[Architecture] = []
+    datasets: list[Dataset] = []
+    backbones: list[tuple[Architecture, Backbone]] = []
 
     def attempt(place: str, look: Callable[[], object]) -> None:
+        if place.partition(".")[0] in passing_over:
+            return
         try:
             look()
         except StudyError as error:
-            faults.append(f"  {place}: {error}")
+            faults.append(f"{place}: {error}")
 
-    def look_at_backbone() -> None:
-        name, revision = config.backbone.name, config.backbone.revision
-        architecture.append(read_architecture(backbone_path(name), revision=revision))
-
-    attempt("data", lambda: _look_at_data(config))
-    attempt("backbone", look_at_backbone)
-    if architecture:
-        depths = architecture[0].depths
+    attempt("data", lambda: datasets.append(_look_at_data(config)))
+    attempt("backbone", lambda: backbones.append(_look_at_backbone(config)))
+    for architecture, backbone in backbones:
+        depths = architecture.depths
         subsets = {
             f"search.baselines.{label}.subset": baseline.subset
             for label, baseline in config.search.baselines.items()
         } | {f"search.space.sites.{n}": site for n, site in enumerate(config.search.space.sites)}
         for place, subset in subsets.items():
             attempt(place, lambda: parse(subset).resolve(depths))  # noqa: B023
+        for dataset in datasets:
+            attempt("data.templates", lambda: _look_at_prompts(dataset, backbone))  # noqa: B023
     attempt("storage", lambda: _look_at_storage(config.storage))
     if not resuming:
         attempt("name", folder.refuse_existing)
     attempt("tracking", lambda: _look_at_tracking(config))
-    if faults:
-        count = f"{len(faults)} fault{'s' if len(faults) > 1 else ''}"
-        raise ConfigError(f"the study cannot start, {count}:\n" + "\n".join(faults))
-    return architecture[0]
+    return faults, backbones[0][0] if backbones else None
 
 
-def _look_at_data(config: StudyConfig) -> None:
+def _look_at_backbone(config: StudyConfig) -> tuple[Architecture, Backbone]:
+    """Load it, since weights or a tokenizer at fault would otherwise fail every trial."""
+    path, revision = backbone_path(config.backbone.name), config.backbone.revision
+    return read_architecture(path, revision=revision), load_backbone(path, revision=revision)
+
+
+def _look_at_prompts(dataset: Dataset, backbone: Backbone) -> None:
+    per_class = prompts(dataset.class_names, dataset.templates[:1])
+    backbone.tokenize([prompt for group in per_class for prompt in group])
+
+
+def _look_at_data(config: StudyConfig) -> Dataset:
     data = config.data
     dataset = load_dataset(data.dataset, data.root, templates=data.templates)
     for seed in {config.seed, *config.confirm.seeds}:
@@ -69,6 +104,8 @@ def _look_at_data(config: StudyConfig) -> None:
                 selection=selection_rule(config, dataset),
                 folds=config.search.folds,
             )
+        confirm_task(dataset, shots, protocol=config.protocol)  # only to see that it can be made
+    return dataset
 
 
 def _look_at_storage(storage: Path) -> None:
@@ -80,4 +117,4 @@ def _look_at_storage(storage: Path) -> None:
 def _look_at_tracking(config: StudyConfig) -> None:
     from study.tracking.server import connect, tracking_uri  # MLflow takes seconds to import
 
-    connect(tracking_uri(config.tracking.uri))
+    connect(tracking_uri(config.tracking.uri), config.tracking.experiment)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import re
 import secrets
 import sys
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from study.config import ConfigFaults
     from study.ledger import StudyFolder
 
 EXAMPLES = """\
@@ -28,7 +30,7 @@ examples:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse, then do; faults that a user can mend end as one message and exit code 2."""
-    parsed = _parser().parse_args(arguments)
+    parsed = _parser().parse_intermixed_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     from study.errors import StudyError
 
@@ -66,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
 def _run(parsed: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from study.config import load_config
+    from study.config import ConfigFaults, load_config
     from study.errors import ConfigError
     from study.ledger import StudyFolder
 
@@ -76,15 +78,19 @@ def _run(parsed: argparse.Namespace) -> int:
     existing = parsed.resume or parsed.sync
     if len(named) > (0 if existing else 1):
         raise ConfigError(f"one configuration at most, got {', '.join(named)}")
-    if existing:
-        folder = _existing_folder(existing, overrides)
-        config = load_config(folder.config_path, overrides)
-    else:
-        source = find_config(named[0] if named else os.environ.get("STUDY_CONFIG", "quickstart"))
-        config = load_config(source, overrides)
-        name = config.name or f"{source.stem}-{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
-        config = config.model_copy(update={"name": name})
-        folder = StudyFolder(config.storage / name)
+    try:
+        if existing:
+            folder = _existing_folder(existing, overrides)
+            config = load_config(folder.config_path, overrides)
+        else:
+            source = find_config(
+                named[0] if named else os.environ.get("STUDY_CONFIG") or "quickstart"
+            )
+            config = load_config(source, overrides)
+            config = config.model_copy(update={"name": config.name or _unique_name(source)})
+            folder = StudyFolder(config.storage / str(config.name))
+    except ConfigFaults as faults:
+        raise _with_what_can_be_seen(faults, resuming=bool(existing)) from None
     if parsed.check:
         from study.check import check_study
 
@@ -94,13 +100,34 @@ def _run(parsed: argparse.Namespace) -> int:
         from study.tracking.mirror import sync_study
         from study.tracking.server import tracking_uri
 
-        count = sync_study(config, folder, tracking_uri(config.tracking.uri))
+        with folder.locked():
+            count = sync_study(config, folder, tracking_uri(config.tracking.uri))
         console.print(f"{count} trials of {folder.name} are in MLflow")
     else:
         from study.conduct import conduct
 
         conduct(config, folder, console, resume=bool(existing))
     return 0
+
+
+def _unique_name(source: Path) -> str:
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", source.stem)[:60].strip("-._") or "study"
+    return f"{stem}-{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+
+
+def _with_what_can_be_seen(faults: ConfigFaults, *, resuming: bool) -> ConfigFaults:
+    """Look at what the sound parts name as well, so that all faults are told at once."""
+    from study.check import look_at_all
+    from study.config import ConfigFaults
+    from study.ledger import StudyFolder
+
+    rest = faults.rest
+    if rest is None:
+        return faults
+    sections = {fault.partition(":")[0].partition(".")[0] for fault in faults.faults}
+    folder = StudyFolder(rest.storage / (rest.name or secrets.token_hex(8)))
+    found, _ = look_at_all(rest, folder, resuming=resuming, passing_over=sections)
+    return ConfigFaults(faults.source, [*faults.faults, *found], rest)
 
 
 def find_config(name: str) -> Path:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import AutoTokenizer, CLIPImageProcessor, CLIPModel
+from transformers.utils import logging as transformers_logging
 
 from study.errors import BackboneError, DataError
 from study.method.freezing import TunedParameter, tuned_names, unfreeze
@@ -79,6 +80,8 @@ def load_backbone(name: str | Path, *, revision: str | None = None) -> Backbone:
     options: dict[str, Any] = {"revision": revision} if revision else {}
     if Path(name).is_dir():
         options["local_files_only"] = True
+    bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
     try:
         clip, report = CLIPModel.from_pretrained(
             name, dtype=torch.float32, output_loading_info=True, use_safetensors=True, **options
@@ -90,6 +93,9 @@ def load_backbone(name: str | Path, *, revision: str | None = None) -> Backbone:
             f"backbone '{name}' cannot be loaded ({type(error).__name__}: {error}); allowed is a "
             "Hugging Face CLIP checkpoint with safetensors weights, by hub name or local folder"
         ) from error
+    finally:
+        if bars:
+            transformers_logging.enable_progress_bar()
     if missing := sorted(report["missing_keys"]):
         raise BackboneError(
             f"backbone '{name}' lacks {len(missing)} tensors of a CLIPModel, first {missing[0]}"
