@@ -13,9 +13,10 @@ from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 
 from study.config import StudyConfig
+from study.errors import TrackingError
 from study.files import write_atomically
 from study.ledger import StudyFolder, TrialFolder
-from study.tracking.server import connect
+from study.tracking.server import connect, redacted, redacted_text
 
 PARENT = "mlflow.parentRunId"
 DESCRIPTION = "mlflow.note.content"
@@ -61,8 +62,18 @@ class RunWriter:
         Raises:
             TrackingError: the server does not answer.
         """
-        self._client = connect(self._uri)
-        self._experiment_id = self._experiment(self._config.tracking.experiment)
+        name = self._config.tracking.experiment
+        self._client = connect(self._uri, name)
+        try:
+            self._experiment_id = self._experiment(name)
+            self._parent_id = self._open_parent()
+        except MlflowException as error:
+            raise TrackingError(
+                f"the MLflow tracking server or store {redacted(self._uri)} does not take a run "
+                f"({redacted_text(str(error))})"
+            ) from None
+
+    def _open_parent(self) -> str:
         found = self._find("tags.study_parent = 'yes'")
         if found is None:
             tags = {"stage": "study", "study_parent": "yes", **self._tags}
@@ -74,7 +85,7 @@ class RunWriter:
                 self._client.log_batch(found.info.run_id, params=params[at : at + 100])
         elif found.info.status != "RUNNING":
             self._client.update_run(found.info.run_id, status="RUNNING")
-        self._parent_id = found.info.run_id
+        return str(found.info.run_id)
 
     def sync_trial(self, trial_id: str) -> None:
         """Bring a trial's run up to what its folder holds."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shlex
-from urllib.parse import urlsplit, urlunsplit
 
 DEFAULT_URI = "sqlite:///mlflow.db"
 """In the working folder."""
@@ -21,11 +21,11 @@ for name, value in QUIET.items():  # MLflow reads some of them while it is impor
     os.environ.setdefault(name, value)
 
 from mlflow import MlflowClient  # noqa: E402
-from mlflow.exceptions import MlflowException  # noqa: E402
 
 from study.errors import TrackingError  # noqa: E402
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)  # it tells of every table it creates
+logging.getLogger("urllib3").setLevel(logging.ERROR)  # it tells of every retry
 
 
 def tracking_uri(configured: str | None) -> str:
@@ -33,43 +33,45 @@ def tracking_uri(configured: str | None) -> str:
     return configured or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
 
 
-def connect(uri: str) -> MlflowClient:
-    """Give a client of a server or store that answers.
+def connect(uri: str, experiment: str) -> MlflowClient:
+    """Give a client of a server or store that answers and takes runs of an experiment.
 
     Raises:
-        TrackingError: it does not.
+        TrackingError: it does not answer, or the experiment was deleted.
     """
     try:
         client = MlflowClient(uri)
-        client.search_experiments(max_results=1)
-    except (MlflowException, OSError) as error:
+        found = client.get_experiment_by_name(experiment)
+    except Exception as error:  # of MLflow, a database, its driver or the network
         raise TrackingError(
             f"the MLflow tracking server or store {redacted(uri)} does not answer "
             f"({_first_line(error)}); start it, or set tracking.uri or MLFLOW_TRACKING_URI"
         ) from None
+    if found is not None and found.lifecycle_stage == "deleted":
+        raise TrackingError(
+            f"the MLflow experiment '{experiment}' on {redacted(uri)} was deleted; "
+            "restore it, or set tracking.experiment"
+        )
     return client
 
 
 def redacted(uri: str) -> str:
     """Take user name and password out of a URI."""
-    parts = urlsplit(uri)
-    if "@" not in parts.netloc:
-        return uri
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=f"***@{host}"))
+    return redacted_text(uri)
 
 
 def browse_command(uri: str) -> str:
     """Give the command that opens MLflow's pages on a store, or the address of a server."""
-    if urlsplit(uri).scheme in ("http", "https"):
+    if uri.startswith(("http://", "https://")):
         return f"open {redacted(uri)}"
     return f"mlflow ui --backend-store-uri {shlex.quote(redacted(uri))}"
 
 
 def _first_line(error: Exception) -> str:
-    return redacted_text(str(error).strip().splitlines()[0][:300] if str(error) else repr(error))
+    text = redacted_text(str(error).strip() or repr(error))
+    return f"{type(error).__name__}: {text.splitlines()[0][:300]}"
 
 
 def redacted_text(text: str) -> str:
-    """Take passwords of URIs out of a message."""
-    return " ".join(redacted(word) if "://" in word else word for word in text.split(" "))
+    """Take user names and passwords of URIs out of a message, wherever in it they stand."""
+    return re.sub(r"(?<=://)[^\s'\"]*@", "***@", text)
