@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.logging import RichHandler
 from rich.table import Table
 
 from study.backbones import EMBEDDED, backbone_path
@@ -28,6 +29,8 @@ def main() -> None:
     parser.add_argument("--backbone", type=Path, default=default, help="folder of the checkpoint")
     parser.add_argument("--seeds", type=int, default=3, help="seeds of every tuned number")
     arguments = parser.parse_args()
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[RichHandler()])
+    logger.setLevel(logging.INFO)
 
     # Torch and transformers take seconds that --help does without.
     import torch
