@@ -148,7 +148,7 @@ def _importance_plot(arm: str, study: optuna.Study) -> Plot:
 def _parallel_plot(arm: str, study: optuna.Study) -> Plot:
     name, title = f"parallel-{arm}", f"Parallel coordinates, arm “{arm}”"
     caption = (
-        "Each complete trial is a line through its parameters; darker scores higher. “None” marks "
+        "Each complete trial is a line through its parameters, coloured by its score. “None” marks "
         "a parameter that a trial does not have."
     )
     completed = _completed(study)
@@ -172,7 +172,9 @@ def _parallel_plot(arm: str, study: optuna.Study) -> Plot:
     with _matplotlib() as pictures:
         axis = pictures.plot_parallel_coordinate(study, **options)
         png = _finish(axis, width=max(7.0, 1.3 * len(shared)))
-    return Plot(name, title, caption, style_plotly(figure), png)
+    # Optuna sets black words and pale-to-dark lines itself: they show on white alone.
+    figure = style_plotly(figure).update_layout(paper_bgcolor="white", font_color="black")
+    return Plot(name, title, caption, figure, png)
 
 
 def _completed(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:

@@ -291,25 +291,26 @@ def _ablation(rows: Sequence[Row]) -> dict[str, Any] | None:
 def _searched(rows: Sequence[Row]) -> Grid:
     searched = [row for row in rows if row["stage"] == "search"]
     searched.sort(key=lambda row: (row["val_score"] is None, -(row["val_score"] or 0.0)))
-    header = ["trial", "arm", "ended", "epochs", "subset", "bias lr", "LN lr", "λ", "trainable"]
+    # The score stands by the name: at the far end a narrow screen would hide it.
+    header = ["trial", "validation %", "arm", "ended", "subset"]
     return Grid(
-        [*header, "validation %"],
+        [*header, "epochs", "bias lr", "LN lr", "λ", "trainable"],
         [
             [
                 row["trial_id"],
+                percent(row["val_score"]),
                 row["label"] if row["arm"] == "baseline" else row["arm"],
                 _ended(row),
-                f"{row['epochs']}/{row['epochs_planned']}",
                 row["subset"] or "none",
+                f"{row['epochs']}/{row['epochs_planned']}",
                 rate(row["bias_lr"]),
                 rate(row["ln_lr"]),
                 rate(row["distill_weight"]) if row["trainable"] else "–",
                 count(row["trainable"]),
-                percent(row["val_score"]),
             ]
             for row in searched
         ],
-        left=3,
+        left=5,
     )
 
 
