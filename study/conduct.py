@@ -57,9 +57,10 @@ def conduct(config: StudyConfig, folder: StudyFolder, console: Console, *, resum
         finished = False
         try:
             with ray_session(config):
-                with _stage(console, folder, "search", config.search.trials) as progress_line:
-                    observers: list[Observer] = [progress_line, mirror]
-                    run_search(config, folder, architecture, search_data, observers)
+                if folder.read_json("candidates.json") is None:
+                    with _stage(console, folder, "search", config.search.trials) as progress_line:
+                        observers: list[Observer] = [progress_line, mirror]
+                        run_search(config, folder, architecture, search_data, observers)
                 _confirm(config, folder, architecture, preparer, mirror, console)
             write_outputs(folder)
             finished = True

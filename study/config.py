@@ -5,10 +5,10 @@ from __future__ import annotations
 import copy
 import difflib
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
 
 import yaml
 from pydantic import (
@@ -233,7 +233,7 @@ class TrackingConfig(Section):
 
     @model_validator(mode="after")
     def _no_password(self) -> Self:
-        if "@" in urlsplit(self.uri or "").netloc:
+        if re.search(r"://[^\s]*@", self.uri or ""):
             raise ValueError(
                 "uri holds a user name or password, and a configuration is shared; give it by "
                 "MLFLOW_TRACKING_URI, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"

@@ -92,10 +92,11 @@ def fix_candidates(
     if (written := folder.read_json("candidates.json")) is None:
         judged = finished_trials(folder)
         if not judged:
-            errors = [trial.end.error for trial in folder.trials() if trial.end and trial.end.error]
+            ends = [trial.end for trial in folder.trials()]
+            errors = [end.error.strip().splitlines()[-1] for end in ends if end and end.error]
             raise StudyError(
                 f"no trial of {folder.name} ran all its epochs, so there is nothing to confirm; "
-                f"the last error was:\n{errors[-1] if errors else 'none'}"
+                f"the last error was: {errors[-1] if errors else 'none'}"
             )
         candidates = choose_candidates(judged, baselines, runners_up)
         written = [asdict(candidate) for candidate in candidates]

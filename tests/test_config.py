@@ -203,7 +203,13 @@ def test_what_is_sound_can_be_read_in_spite_of_faults() -> None:
 
 
 @pytest.mark.parametrize(
-    "uri", ["http://me:s3cret@host:5000", "postgresql://me:s3cret@host/db", "https://s3cret@host"]
+    "uri",
+    [
+        "http://me:s3cret@host:5000",
+        "postgresql://me:s3cret@host/db",
+        "https://s3cret@host",
+        "http://me:a/s3cret@host",
+    ],
 )
 def test_a_password_in_the_uri_is_refused_and_not_repeated(uri: str) -> None:
     with pytest.raises(ConfigError, match=r"tracking: .*MLFLOW_TRACKING_PASSWORD") as caught:

@@ -26,15 +26,16 @@ STATE = "state.safetensors"
 def record_epoch(
     folder: TrialFolder, report: EpochReport, data: TrialData, info: DeltaInfo
 ) -> None:
-    """Put an epoch on disk: its report, then the state that makes it final."""
-    folder.append_report({"epoch": report.epoch, **report.metrics})
+    """Put an epoch on disk, last what makes it final: the state, or after the last the report."""
     if not report.done:
+        folder.append_report({"epoch": report.epoch, **report.metrics})
         metadata = {"epoch": str(report.epoch), "info": json.dumps(asdict(info))}
         write_atomically(folder.path / STATE, save(report.state, metadata))
         return
     _save_deltas(folder, report.deltas, info)
     if data.split == "test":
         _record_classes(folder, report, data.class_names)
+    folder.append_report({"epoch": report.epoch, **report.metrics})
 
 
 def load_state(folder: TrialFolder) -> tuple[int, dict[str, Tensor]] | None:

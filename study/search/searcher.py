@@ -80,8 +80,11 @@ class StudySearcher(Searcher):
         self._outcomes[_identity(config)] = outcome
         if config.optuna_number is not None:
             arm = self._arms[config.arm]
-            if outcome.state is TrialState.PRUNED and (result or {}).get("failed"):
-                arm.report(config.optuna_number, int((result or {})["epoch"]), 0.0)
+            if result and outcome.state is TrialState.PRUNED and outcome.score is not None:
+                # Tune does not tell a searcher of the result that a trial was stopped at. One that
+                # diverged did so in the epoch after the last that it completed.
+                epoch = int(result["epoch"]) + bool(result.get("diverged"))
+                arm.report(config.optuna_number, epoch, outcome.score)
             arm.tell(config.optuna_number, outcome)
         for arm in self._arms.values() if config.arm == "baseline" else ():
             arm.learn(proposal_of(config), outcome, config.label)

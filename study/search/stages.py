@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from study.config import StudyConfig
 from study.ledger import End, StudyFolder
 from study.method.architecture import Architecture
-from study.method.subsets import parse
+from study.method.subsets import kinds, parse
 from study.search.arms import Arm, Outcome, open_arm
 from study.search.callback import Observer
 from study.search.driver import InterruptedStudyError, make_scheduler, run_trials
 from study.search.recording import close_trial
-from study.search.searcher import StudySearcher, outcome_of
+from study.search.searcher import StudySearcher, outcome_of, proposal_of
 from study.search.space import OpenSpace, Proposal, RateSpace
 from study.selection import TUNED, Candidate
 from study.trial import Stage, TrialConfig, TrialData
@@ -173,7 +173,8 @@ class _Maker:
     ) -> TrialConfig:
         subset = parse(proposal.subset)
         leaves = subset.resolve(self.architecture.depths)
-        rates = {leaf.kind for leaf in leaves}
+        rates = kinds(leaves)
+        has_text = any(leaf.encoder == "text" for leaf in leaves)
         name = f"{number:04d}" if stage == "search" else f"{label}-seed{seed}"
         return TrialConfig(
             trial_id=f"{stage}-{name}",
@@ -187,7 +188,8 @@ class _Maker:
             trainable=self.architecture.count(leaves),
             bias_lr=proposal.bias_lr if "bias" in rates else None,
             ln_lr=proposal.ln_lr if "ln" in rates else None,
-            distill_weight=proposal.distill_weight,
+            # It acts on text features alone: elsewhere two values are one training.
+            distill_weight=proposal.distill_weight if has_text else 0.0,
             epochs=self.config.training.epochs if leaves else 0,
             split_hash=self.digests[seed][:16],
             training=self.config.training,
@@ -215,9 +217,15 @@ def _open_arms(
         )
         own = [c for c in past.all if c.arm == name]
         arm.started = len(own)
+        for trial_config in own:
+            for report in folder.trial(trial_config.trial_id).reports:
+                if trial_config.optuna_number is not None:
+                    arm.report(trial_config.optuna_number, report["epoch"], report["val_score"])
         for trial_config, end, reports in past.ended:
-            if trial_config.arm == name and trial_config.optuna_number is not None:
-                outcome = _outcome(trial_config, end, reports)
+            outcome = _outcome(trial_config, end, reports)
+            if trial_config.arm == "baseline":
+                arm.learn(proposal_of(trial_config), outcome, trial_config.label)
+            elif trial_config.arm == name and trial_config.optuna_number is not None:
                 arm.tell(trial_config.optuna_number, outcome)
         arm.fail_orphans({c.optuna_number for c in own if c.optuna_number is not None})
         arms.append(arm)

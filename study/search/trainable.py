@@ -15,7 +15,6 @@ from ray.tune.result import DONE
 
 from study.backbones import backbone_path
 from study.config import BackboneConfig
-from study.errors import StudyError
 from study.ledger import StudyFolder
 from study.method.delta import DeltaInfo
 from study.method.model import Backbone, load_backbone
@@ -100,7 +99,7 @@ class ClipFitTrainable(tune.Trainable):
         return run_trial(self._trial, self._trial_data, backbone, start)
 
     def _fail(self, error: Exception) -> dict[str, Any]:
-        text = str(error) if isinstance(error, StudyError) else traceback.format_exc()
+        text = traceback.format_exc()
         logger.warning("trial %s failed: %s", self._trial.trial_id, text)
         # 0, since a scheduler takes no gap and no other trial is stopped for it.
         diverged = isinstance(error, NonFiniteLossError)
