@@ -3,7 +3,7 @@
 Every configuration is trained on every draw of shots, scored by each selection rule and on test;
 the table tells how well a rule ranks configurations and what its pick costs. Run by
 
-    python tests/benchmarks/selection.py [--configurations 44] [--draws 3] [--processes 2]
+    python tests/benchmarks/selection.py [--configurations 40] [--draws 3] [--processes 2]
 
 Rows go to ``runs/selection/`` as they come, so a run that is cut short goes on where it was.
 """
@@ -60,7 +60,7 @@ class Job(NamedTuple):
 def main() -> None:
     """Train what is missing, then print one table a study."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--configurations", type=int, default=44)
+    parser.add_argument("--configurations", type=int, default=40)
     parser.add_argument("--draws", type=int, default=3)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--studies", nargs="+", default=list(STUDIES))
