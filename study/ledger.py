@@ -96,6 +96,8 @@ class TrialFolder:
             return End(**_read_json(self.path / "end.json"))
         except FileNotFoundError:
             return None
+        except TypeError as error:
+            raise LedgerError(f"{self.path / 'end.json'} is damaged: {error}") from error
 
     def write_end(self, end: End) -> None:
         """Close the trial; the state it would have gone on from is not needed any more."""
