@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -98,12 +97,12 @@ class RunWriter:
             mark.paused = False
         config, reports, end = folder.config, folder.reports, folder.end
         if not mark.run_id:
-            mark.run_id = self._trial_run(config)
-        metrics = list(_metrics(reports[mark.reports :]))
-        for at in range(0, len(metrics), BATCH):
-            self._client.log_batch(mark.run_id, metrics=metrics[at : at + BATCH])
+            mark.run_id, mark.began = self._trial_run(config)
+        metrics = list(_metrics(reports, mark.began))[mark.reports :]
+        points = [metric for epoch in metrics for metric in epoch]
+        for at in range(0, len(points), BATCH):
+            self._client.log_batch(mark.run_id, metrics=points[at : at + BATCH])
         if end is not None:
-            now = int(time.time() * 1000)
             totals = {"epochs": end.epochs, "seconds": end.seconds}
             tags = {"stop_reason": end.reason or end.status}
             if end.status == "stopped":
@@ -112,7 +111,7 @@ class RunWriter:
                 tags |= {"error": end.error[-4000:], DESCRIPTION: f"```\n{end.error[-4000:]}\n```"}
             self._client.log_batch(
                 mark.run_id,
-                metrics=[Metric(key, value, now, 0) for key, value in totals.items()],
+                metrics=[Metric(key, value, mark.began, 0) for key, value in totals.items()],
                 tags=[RunTag(key, value) for key, value in tags.items()],
             )
             for pattern in TRIAL_ARTIFACTS:
@@ -120,7 +119,8 @@ class RunWriter:
                     self._client.log_artifact(mark.run_id, str(path))
             self._client.set_terminated(mark.run_id, STATUS[end.status])
             mark.closed = True
-        mark.reports = len(reports)
+        # A trial that lost epochs gives them again as they were.
+        mark.reports = max(mark.reports, len(reports))
         mark.write(folder)
 
     def close_study(self, *, finished: bool) -> None:
@@ -143,8 +143,11 @@ class RunWriter:
                 mark.write(trial)
         self._client.set_terminated(self._parent_id, "FINISHED" if finished else "KILLED")
 
-    def _trial_run(self, config: Mapping[str, Any]) -> str:
-        """Find or create a trial's run: a driver may have died after creating it."""
+    def _trial_run(self, config: Mapping[str, Any]) -> tuple[str, int]:
+        """Find or create a trial's run: a driver may have died after creating it.
+
+        Gives its id and when it was created, in milliseconds.
+        """
         found = self._find(f"tags.trial_id = '{config['trial_id']}'")
         if found is None:
             tags = {
@@ -158,9 +161,10 @@ class RunWriter:
             found = self._client.create_run(self._experiment_id, run_name=name, tags=tags)
         names = ("subset", "subset_key", "bias_lr", "ln_lr", "distill_weight", "seed")
         params = [Param(key, str(config[key])) for key in names if config[key] is not None]
-        trainable = Metric("trainable", config["trainable"], int(time.time() * 1000), 0)
+        began = int(found.info.start_time)
+        trainable = Metric("trainable", config["trainable"], began, 0)
         self._client.log_batch(found.info.run_id, metrics=[trainable], params=params)
-        return str(found.info.run_id)
+        return str(found.info.run_id), began
 
     def _find(self, condition: str) -> Run | None:
         runs = self._client.search_runs(
@@ -188,6 +192,8 @@ class _Mark:
     """What of a trial has been sent: ``mlflow.json`` in its folder."""
 
     run_id: str = ""
+    began: int = 0
+    """When the run was created, in milliseconds: the origin of its metrics' times."""
     reports: int = 0
     closed: bool = False
     paused: bool = False
@@ -204,12 +210,21 @@ class _Mark:
         write_atomically(folder.path / "mlflow.json", json.dumps(asdict(self)))
 
 
-def _metrics(reports: list[dict[str, Any]]) -> Iterator[Metric]:
-    now = int(time.time() * 1000)
+def _metrics(reports: Iterable[dict[str, Any]], began: int) -> Iterator[list[Metric]]:
+    """Give each epoch's metrics.
+
+    Their times follow from the reports, since MLflow takes an equal point once: what is sent
+    again, after a driver died before it marked it as sent, then changes nothing.
+    """
+    seconds = 0.0
     for report in reports:
-        for key, value in report.items():
-            if key not in ("epoch", "seconds"):
-                yield Metric(key, value, now, report["epoch"])
+        seconds += report["seconds"]
+        time = began + int(1000 * seconds)
+        yield [
+            Metric(key, value, time, report["epoch"])
+            for key, value in report.items()
+            if key not in ("epoch", "seconds")
+        ]
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
