@@ -67,6 +67,20 @@ def test_what_is_within_noise_is_called_so(ablation_study: Path) -> None:
     assert "without vision.ln" not in noise
 
 
+def test_an_interval_without_zero_is_still_noise_when_holm_says_so(ablation_study: Path) -> None:
+    rows = [
+        row
+        for row in read_results(ablation_study).to_pylist()
+        if row["seed"] <= 3 or row["label"] != "only vision.ln[0:2]"
+    ]
+    cells = ablation_table(rows).cells
+    (cell,) = [cell for cell in cells if cell.label == "only vision.ln[0:2]"]
+    assert cell.comparison is not None
+    assert not cell.comparison.paired.within_noise
+    assert (cell.comparison.holm_p or 0) > 0.05
+    assert not cell.beyond_noise
+
+
 def test_another_cell_can_be_the_base(ablation_study: Path) -> None:
     table = ablation_table(read_results(ablation_study).to_pylist(), "without vision.ln")
     assert table.base.label == "without vision.ln"
@@ -152,6 +166,7 @@ def test_a_cell_of_a_single_term_is_about_that_term(subset: str, term: str | Non
         ("text.bias + vision.ln1 + vision.ln2 - vision.ln2[0:2]", "vision.ln2[0:2]"),
         ("text.bias", None),
         ("text.bias + vision.ln1 + vision.ln2", None),
+        ("text.bias + vision.ln1 - vision.ln1[0:2]", None),
         ("text.ln1 + text.bias + vision.ln1", None),
     ],
 )

@@ -1,0 +1,60 @@
+"""Class accuracies and confusions are means over seeds, beside zero-shot."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from study.analysis.classes import class_accuracies, confusions
+from study.analysis.confirmation import leaderboard
+
+
+def write_classes(folder: Path, label: str, seed: int, counts: list[list[int]]) -> None:
+    trial = folder / f"trials/confirm-{label}-seed{seed}"
+    accuracy = {name: counts[i][i] / sum(counts[i]) for i, name in enumerate("ab")}
+    (trial / "per_class.json").write_text(json.dumps({"accuracy": accuracy}))
+    confusion = {"accuracy": {"classes": ["a", "b"], "counts": counts}}
+    (trial / "confusion.json").write_text(json.dumps(confusion))
+
+
+@pytest.fixture
+def two_classes(few_shot_study: Path) -> Path:
+    for path in (few_shot_study / "trials").glob("*/*.json"):
+        if path.name in ("per_class.json", "confusion.json"):
+            path.unlink()
+    write_classes(few_shot_study, "zero-shot", 1, [[5, 5], [0, 10]])
+    write_classes(few_shot_study, "best", 1, [[8, 2], [0, 10]])
+    write_classes(few_shot_study, "best", 2, [[10, 0], [4, 6]])
+    return few_shot_study
+
+
+def test_accuracies_are_means_over_seeds_with_the_worst_class_first(two_classes: Path) -> None:
+    worst, other = class_accuracies(two_classes, leaderboard(two_classes))
+    assert (worst.name, worst.before, worst.gain) == ("b", 1.0, pytest.approx(-0.2))
+    assert worst.after == pytest.approx(0.8)
+    assert (other.name, other.before) == ("a", 0.5)
+    assert other.after == pytest.approx(0.9)
+
+
+def test_confusions_are_shares_of_the_true_class_over_all_seeds(two_classes: Path) -> None:
+    first, second = confusions(two_classes, leaderboard(two_classes))
+    assert (first.true, first.predicted, first.before) == ("b", "a", 0.0)
+    assert first.after == pytest.approx(4 / 20)
+    assert (second.true, second.before) == ("a", pytest.approx(5 / 10))
+    assert second.after == pytest.approx(2 / 20)
+
+
+def test_without_kept_zero_shot_predictions_nothing_is_said_of_before(two_classes: Path) -> None:
+    for name in ("per_class.json", "confusion.json"):
+        (two_classes / "trials/confirm-zero-shot-seed1" / name).unlink()
+    board = leaderboard(two_classes)
+    assert all(entry.before is None for entry in class_accuracies(two_classes, board))
+    assert all(entry.before is None for entry in confusions(two_classes, board))
+
+
+def test_without_a_winner_there_is_nothing_to_show(few_shot_study: Path) -> None:
+    for path in (few_shot_study / "trials").glob("confirm-best-*/reports.jsonl"):
+        path.unlink()
+    board = leaderboard(few_shot_study)
+    assert class_accuracies(few_shot_study, board) == ()
+    assert confusions(few_shot_study, board) == ()
