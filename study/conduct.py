@@ -17,7 +17,7 @@ from rich.progress import Progress as Bar
 from study.analysis.confirmation import leaderboard
 from study.analysis.describe import describe_study
 from study.analysis.leaderboard import render, write_leaderboard
-from study.analysis.plots import write_plots
+from study.analysis.plots import make_plots, write_plots
 from study.analysis.report import write_report
 from study.analysis.results import write_results
 from study.check import check_study
@@ -78,8 +78,9 @@ def write_outputs(folder: StudyFolder) -> None:
     """Write every view of a study's results: table, leaderboard, plots, report, description."""
     write_results(folder.path)
     write_leaderboard(folder.path)
-    write_plots(folder.path)
-    write_report(folder.path)
+    plots = make_plots(folder.path)
+    write_plots(folder.path, plots)
+    write_report(folder.path, plots)
     write_atomically(folder.path / "description.md", describe_study(folder.path))
 
 

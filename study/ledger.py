@@ -68,12 +68,12 @@ class TrialFolder:
     def reports(self) -> list[dict[str, Any]]:
         """The reports so far, by epoch; a line that a crash cut short is left out."""
         try:
-            text = (self.path / "reports.jsonl").read_text(encoding="utf-8")
+            contents = (self.path / "reports.jsonl").read_bytes()
         except FileNotFoundError:
             return []
-        whole = text[: text.rfind("\n") + 1].splitlines()
+        whole, _, _ = contents.rpartition(b"\n")
         try:
-            return [json.loads(line) for line in whole]
+            return [json.loads(line) for line in whole.split(b"\n") if line]
         except ValueError as error:
             raise LedgerError(f"{self.path / 'reports.jsonl'} is damaged: {error}") from error
 

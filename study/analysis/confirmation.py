@@ -293,7 +293,9 @@ def _budget(arm: str, rows: Sequence[Row]) -> ArmBudget:
 
 
 def _check(entries: Sequence[Entry], rows: Sequence[Row]) -> ValidationCheck:
-    scored = {entry.label: entry for entry in entries if entry.val_score is not None}
+    # The winner first: among equal validation scores it is the one that was chosen.
+    ordered = sorted(entries, key=lambda entry: not entry.winner)
+    scored = {entry.label: entry for entry in ordered if entry.val_score is not None}
     validation = {label: entry.val_score or 0.0 for label, entry in scored.items()}
     test = {label: entry.test.mean for label, entry in scored.items()}
     by_base = [entry for entry in entries if entry.val_base is not None]
