@@ -6,17 +6,13 @@ from pathlib import Path
 
 from study.analysis.confirmation import leaderboard
 from study.analysis.leaderboard import to_markdown
-from study.analysis.wording import validation_findings, verdict
 
 
 def describe_study(folder: Path) -> str:
     """Give a finished study's description in Markdown."""
-    board = leaderboard(folder)
-    sentences = [*verdict(board), *validation_findings(board)]
     return "\n\n".join(
         [
-            " ".join(sentences),
-            to_markdown(board),
+            to_markdown(leaderboard(folder)),
             "The best run's tuned parameters are in its artifact `delta.safetensors`; "
             "`report.html` among this run's artifacts tells the whole.",
         ]
