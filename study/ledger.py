@@ -42,6 +42,24 @@ class End:
     """The traceback of a failed trial."""
 
 
+@dataclass(frozen=True)
+class Registration:
+    """Where the winner stands in the model registry: ``registered.json``."""
+
+    model: str
+    """Name of the registered model."""
+    version: str
+    champion: bool
+    """Whether the alias was given to this version."""
+    reason: str
+    """Why it was, or was not."""
+
+    @property
+    def uri(self) -> str:
+        """The address that loads this version, as long as the registry has it."""
+        return f"models:/{self.model}/{self.version}"
+
+
 class TrialFolder:
     """``trials/<trial_id>/``: configuration, one report an epoch, state, delta, end."""
 
@@ -165,6 +183,19 @@ class StudyFolder:
     def identity(self) -> dict[str, Any]:
         """A ``study_id`` that no other study has, and the versions that made it."""
         return self.read_json("identity.json") or {}
+
+    @property
+    def registration(self) -> Registration | None:
+        """Where the winner is registered; None while it is not."""
+        values = self.read_json("registered.json")
+        try:
+            return None if values is None else Registration(**values)
+        except TypeError as error:
+            raise LedgerError(f"{self.path / 'registered.json'} is damaged: {error}") from error
+
+    def write_registration(self, registration: Registration) -> None:
+        """Note where the winner is registered."""
+        self.write_json("registered.json", asdict(registration))
 
     def trial(self, trial_id: str) -> TrialFolder:
         """Give the folder of a trial, which may not exist yet."""

@@ -29,7 +29,11 @@ ALLOWED = {
         *("errors", "files", "backbones", "config", "method", "data"),
         *("ledger", "trial", "selection"),
     },
-    "tracking": {"errors", "files", "config", "ledger", "trial"},
+    "classifier": {"errors", "backbones", "method", "data"},
+    "tracking": {
+        *("errors", "files", "config", "method", "data"),
+        *("ledger", "trial", "selection", "classifier"),
+    },
     "analysis": {
         *("errors", "files", "backbones", "config", "method", "data"),
         *("ledger", "trial", "selection", "prepare"),
@@ -54,7 +58,7 @@ AT_HOME = {
     "pydantic": {"config"},
     "yaml": {"config"},
     "transformers": {"method", "pretrain"},
-    "torch": {"method", "data", "trial", "search", "pretrain", "analysis"},
+    "torch": {"method", "data", "trial", "search", "pretrain", "analysis", "classifier"},
     "datasets": {"data"},
     "plotly": {"analysis"},
     "sklearn": {"data", "pretrain"},

@@ -119,6 +119,19 @@ def apply_delta(model: CLIPModel, tensors: Mapping[str, Tensor]) -> None:
         parameters[name].copy_(tensor)
 
 
+def refuse_other_backbone(delta: Path, info: DeltaInfo, name: str, fingerprint: str) -> None:
+    """Raise where a loaded backbone is not the one that a delta was tuned from.
+
+    Raises:
+        DeltaError: naming both.
+    """
+    if fingerprint != info.fingerprint:
+        raise DeltaError(
+            f"delta {delta} was tuned from '{info.backbone}' with fingerprint {info.fingerprint}; "
+            f"backbone '{name}' has fingerprint {fingerprint}"
+        )
+
+
 def merge(backbone: str, delta: Path, out: Path, *, revision: str | None = None) -> DeltaInfo:
     """Write the tuned model as a Hugging Face CLIP folder: model, tokenizer, image processor.
 
@@ -144,11 +157,7 @@ def merge(backbone: str, delta: Path, out: Path, *, revision: str | None = None)
     tensors, info = load_delta(delta)
     revision = revision or info.revision
     loaded = load_backbone(backbone, revision=revision)
-    if loaded.fingerprint != info.fingerprint:
-        raise DeltaError(
-            f"delta {delta} was tuned from '{info.backbone}' with fingerprint {info.fingerprint}; "
-            f"backbone '{backbone}' has fingerprint {loaded.fingerprint}"
-        )
+    refuse_other_backbone(delta, info, backbone, loaded.fingerprint)
     apply_delta(loaded.clip, tensors)
     processor = CLIPImageProcessor.from_pretrained(
         backbone, **({"revision": revision} if revision else {})

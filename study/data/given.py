@@ -1,0 +1,95 @@
+"""Images as callers hand them over: a file, encoded bytes, a Pillow image, an array, base64."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from study.data.sources import read_image
+from study.errors import DataError
+
+FORMS = (
+    "a path, encoded bytes, base64 text, a Pillow image, or (height, width) or "
+    "(height, width, 1, 3 or 4) integers from 0 to 255"
+)
+
+
+def as_image(value: Any, *, files: bool = True) -> Image.Image:
+    """Give an image as RGB, whatever form it came in.
+
+    Text is base64 where it decodes to an image (a ``data:`` address as well), else a path.
+
+    Args:
+        value: one of `FORMS`; nested lists are an array.
+        files: whether text may name a file. A server must not open what a stranger names.
+
+    Raises:
+        DataError: naming what was given and what is allowed.
+    """
+    if isinstance(value, Image.Image):
+        return value.convert("RGB")
+    if isinstance(value, bytes | bytearray | memoryview):
+        return read_image(io.BytesIO(value), path=f"{len(value)} bytes")
+    if isinstance(value, np.ndarray | list | tuple):
+        return _from_array(value)
+    if isinstance(value, str) and (encoded := _decoded(value)) is not None:
+        return read_image(io.BytesIO(encoded), path=f"{len(value)} characters of base64")
+    if isinstance(value, str | Path):
+        if files:
+            return read_image(Path(value), path=str(value))
+        raise DataError(
+            f"got text that is no base64 of an image ({str(value)[:40]!r}); "
+            "paths are not opened here, send the image itself"
+        )
+    raise DataError(f"got {type(value).__name__}; an image is {FORMS}")
+
+
+def as_base64(image: Image.Image) -> str:
+    """Give an image as text, the form in which it travels in JSON; no pixel is lost."""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def _decoded(text: str) -> bytes | None:
+    """Decode base64 of a picture; None where the text is something else, such as a path."""
+    marked = text.startswith("data:")
+    encoded = text.partition(",")[2] if marked else text
+    try:
+        data = base64.b64decode("".join(encoded.split()), validate=True)
+    except (binascii.Error, ValueError) as error:
+        if marked:
+            raise DataError(f"the base64 of a data: address is damaged ({error})") from error
+        return None
+    return data if marked or _has_signature(data) else None
+
+
+def _has_signature(data: bytes) -> bool:
+    """Tell whether bytes begin like a picture; a path of base64 characters does not."""
+    try:
+        with Image.open(io.BytesIO(data)):
+            return True
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return False
+
+
+def _from_array(value: NDArray[Any] | Sequence[Any]) -> Image.Image:
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise DataError(f"got lists of different lengths; an image is {FORMS}") from error
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[:, :, 0]
+    shaped = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))
+    whole = array.dtype != bool and np.issubdtype(array.dtype, np.integer)
+    if not shaped or not whole or array.size == 0 or array.min() < 0 or array.max() > 255:
+        raise DataError(f"got an array {array.shape} of {array.dtype}; an image is {FORMS}")
+    return Image.fromarray(array.astype(np.uint8)).convert("RGB")
