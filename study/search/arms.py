@@ -113,10 +113,11 @@ class Arm:
 
     def _trial(self, number: int) -> optuna.Trial | None:
         if number not in self._open:
-            frozen = self.study.get_trials(deepcopy=False)[number]
-            if frozen.state.is_finished():
+            trials = self.study.get_trials(deepcopy=False)
+            # A ledger without its journal goes on with a sampler that begins anew.
+            if number >= len(trials) or trials[number].state.is_finished():
                 return None
-            self._open[number] = optuna.Trial(self.study, frozen._trial_id)
+            self._open[number] = optuna.Trial(self.study, trials[number]._trial_id)
         return self._open[number]
 
 

@@ -1,0 +1,176 @@
+"""Optuna's choices: each asked for only where it acts, and a known configuration encoded back."""
+
+from typing import Any
+
+import optuna
+import pytest
+from optuna.distributions import BaseDistribution, FloatDistribution
+from optuna.trial import FixedTrial
+
+from study.config import SpaceConfig
+from study.method.subsets import Depths, parse
+from study.search.space import OpenSpace, Proposal, RateSpace
+
+DEPTHS = Depths(text=2, vision=3)
+SITES = ("text.mlp.fc2.bias", "text.ln_final", "vision.attn.bias", "vision.ln1", "vision.ln_post")
+RATES = {"bias_lr": 0.01, "ln_lr": 0.02, "distill_weight": 3.0}
+CLIPFIT = "text.mlp.fc2.bias + vision.ln"
+
+
+def space(**given: Any) -> OpenSpace:
+    return OpenSpace(SpaceConfig(**{"sites": SITES, **given}), DEPTHS)
+
+
+class Recorder(FixedTrial):
+    """Answers with given values, and remembers what it was asked for."""
+
+    asked: set[str]
+
+    def _suggest(self, name: str, distribution: BaseDistribution) -> Any:
+        self.__dict__.setdefault("asked", set()).add(name)
+        return super()._suggest(name, distribution)
+
+
+def suggest(chosen: set[str], **windows: int) -> tuple[Proposal, set[str]]:
+    """What is proposed when these sites are taken; and what else was asked for."""
+    trial = Recorder({**{site: site in chosen for site in SITES}, **RATES} | _dotted(windows))
+    proposal = space().suggest(trial)
+    return proposal, trial.asked - set(SITES)
+
+
+def _dotted(windows: dict[str, int]) -> dict[str, int]:
+    return {name.replace("_", ".", 1): value for name, value in windows.items()}
+
+
+@pytest.mark.parametrize(
+    ("chosen", "asked"),
+    [
+        (set(), set()),
+        ({"text.ln_final"}, {"ln_lr", "distill_weight"}),
+        ({"vision.ln_post"}, {"ln_lr"}),
+        ({"vision.ln1"}, {"ln_lr", "vision.from", "vision.to"}),
+        ({"vision.attn.bias", "vision.ln_post"}, {"bias_lr", "ln_lr", "vision.from", "vision.to"}),
+        ({"text.mlp.fc2.bias"}, {"bias_lr", "distill_weight", "text.from", "text.to"}),
+        (
+            {"text.mlp.fc2.bias", "vision.ln1"},
+            {"bias_lr", "ln_lr", "distill_weight"}
+            | {"text.from", "text.to", "vision.from", "vision.to"},
+        ),
+    ],
+)
+def test_a_choice_is_asked_for_only_where_it_acts(chosen: set[str], asked: set[str]) -> None:
+    everywhere = {"text_from": 0, "text_to": 1, "vision_from": 0, "vision_to": 2}
+    proposal, got = suggest(chosen, **everywhere)
+    assert got == asked
+    assert (proposal.bias_lr, proposal.ln_lr) == (
+        RATES["bias_lr"] if "bias_lr" in asked else None,
+        RATES["ln_lr"] if "ln_lr" in asked else None,
+    )
+    assert proposal.distill_weight == (3.0 if "distill_weight" in asked else 0.0)
+
+
+@pytest.mark.parametrize(
+    ("windows", "subset"),
+    [
+        ((0, 2), "vision.ln1 + vision.ln_post"),
+        ((2, 0), "vision.ln1 + vision.ln_post"),
+        ((1, 2), "vision.ln1[1:3] + vision.ln_post"),
+        ((2, 1), "vision.ln1[1:3] + vision.ln_post"),
+        ((1, 1), "vision.ln1[1:2] + vision.ln_post"),
+    ],
+)
+def test_a_window_limits_the_sites_inside_the_blocks(windows: tuple[int, int], subset: str) -> None:
+    proposal, _ = suggest(
+        {"vision.ln1", "vision.ln_post"}, vision_from=windows[0], vision_to=windows[1]
+    )
+    assert proposal.subset == subset
+    assert parse(subset).resolve(DEPTHS)
+
+
+def test_nothing_chosen_is_the_zero_shot_model() -> None:
+    proposal, _ = suggest(set())
+    assert proposal == Proposal("none")
+
+
+def test_without_windows_all_layers_are_tuned() -> None:
+    trial = Recorder({**dict.fromkeys(SITES, True), **RATES})
+    proposal = space(windows=False).suggest(trial)
+    assert parse(proposal.subset) == parse(" + ".join(SITES))
+    assert not {name for name in trial.asked if name.endswith((".from", ".to"))}
+
+
+def test_every_proposal_of_the_default_space_resolves_and_repeats_from_its_choices() -> None:
+    open_space = OpenSpace(SpaceConfig(), DEPTHS)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
+    subsets = set()
+    for _ in range(60):
+        trial = study.ask()
+        proposal = open_space.suggest(trial)
+        assert parse(proposal.subset).resolve(DEPTHS) or proposal.subset == "none"
+        assert str(parse(proposal.subset)) == proposal.subset
+        assert open_space.suggest(FixedTrial(trial.params)) == proposal
+        subsets.add(proposal.subset)
+    assert len(subsets) > 40
+
+
+@pytest.mark.parametrize("windows", [True, False])
+@pytest.mark.parametrize(
+    "subset", [CLIPFIT, "text.ln + vision.ln", "text.bias + vision.bias", "none", "vision.ln_pre"]
+)
+def test_a_known_configuration_is_encoded_as_the_choices_that_lead_to_it(
+    subset: str, windows: bool
+) -> None:
+    open_space = OpenSpace(SpaceConfig(windows=windows), DEPTHS)
+    kinds = {leaf.kind for leaf in parse(subset).resolve(DEPTHS)}
+    known = Proposal(
+        str(parse(subset)),
+        0.01 if "bias" in kinds else None,
+        0.02 if "ln" in kinds else None,
+        2.0 if "text" in subset else 0.0,
+    )
+    choices = open_space.encode(known)
+    assert choices is not None
+    again = open_space.suggest(FixedTrial({name: value for name, (value, _) in choices.items()}))
+    assert parse(again.subset).resolve(DEPTHS) == parse(subset).resolve(DEPTHS)
+    assert (again.bias_lr, again.ln_lr, again.distill_weight) == (
+        *(known.bias_lr, known.ln_lr, known.distill_weight),
+    )
+    # Optuna takes it for one of its own, so a sampler can learn from it.
+    study = optuna.create_study()
+    study.add_trial(
+        optuna.trial.create_trial(
+            value=0.5,
+            params={name: value for name, (value, _) in choices.items()},
+            distributions={name: distribution for name, (_, distribution) in choices.items()},
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        Proposal("bitfit", 0.01, None, 2.0),  # LayerNorm biases alone are no site of the space
+        Proposal("vision.ln[0:1]", None, 0.02),  # windows leave the outer norms alone
+        Proposal("vision.ln", None, 5.0),
+        Proposal("vision.ln", None, None),
+        Proposal(CLIPFIT, 0.01, 0.02, 0.0),
+    ],
+)
+def test_what_the_space_cannot_express_is_not_encoded(foreign: Proposal) -> None:
+    assert OpenSpace(SpaceConfig(), DEPTHS).encode(foreign) is None
+
+
+def test_clipfits_own_search_varies_its_rates_alone_over_the_same_ranges() -> None:
+    config = SpaceConfig(bias_lr=(0.001, 0.1), ln_lr=(0.002, 0.2), distill_weight=(0.5, 4))
+    rates = RateSpace(config, DEPTHS, CLIPFIT)
+    trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1)).ask()
+    assert rates.suggest(trial).subset == CLIPFIT
+    open_trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1)).ask()
+    OpenSpace(SpaceConfig(**{**config.model_dump(), "sites": (CLIPFIT[:17],)}), DEPTHS).suggest(
+        open_trial
+    )
+    assert trial.distributions.keys() == {"bias_lr", "ln_lr", "distill_weight"}
+    assert trial.distributions["bias_lr"] == FloatDistribution(0.001, 0.1, log=True)
+    assert rates.encode(Proposal("clipfit", 0.05, 0.05, 1.0)) is not None
+    assert rates.encode(Proposal("ln", None, 0.05, 1.0)) is None
+    assert rates.encode(Proposal("clipfit", 0.5, 0.05, 1.0)) is None
