@@ -8,16 +8,15 @@ from pathlib import Path
 
 from study.backbones import backbone_path
 from study.config import StudyConfig
-from study.data.datasets import load_dataset
-from study.data.fewshot import confirm_task, draw_shots, search_tasks
+from study.data.fewshot import confirm_task, search_tasks
 from study.data.prompts import prompts
 from study.data.records import Dataset
-from study.errors import ConfigError, StudyError
+from study.errors import ConfigError, DataError, StudyError
 from study.ledger import StudyFolder
 from study.method.architecture import Architecture, read_architecture
 from study.method.model import Backbone, load_backbone
 from study.method.subsets import parse
-from study.prepare import selection_rule
+from study.prepare import find_shots, selection_rule, source_dataset, target_dataset
 
 
 def check_study(config: StudyConfig, folder: StudyFolder, *, resuming: bool) -> Architecture:
@@ -62,6 +61,12 @@ def look_at_all(
             faults.append(f"{place}: {error}")
 
     attempt("data", lambda: datasets.append(_look_at_data(config)))
+    for target in config.data.targets:
+        attempt("data.targets", lambda: datasets.append(_look_at_target(config, target)))  # noqa: B023
+    for dataset in [d for d in datasets if d.name == config.data.dataset]:
+        for seed in sorted({*([config.seed] if config.searches else []), *config.shot_seeds}):
+            place = "data.shots_from" if config.data.shots_from else "data"
+            attempt(place, lambda: _look_at_tasks(config, dataset, seed))  # noqa: B023
     attempt("backbone", lambda: backbones.append(_look_at_backbone(config)))
     for architecture, backbone in backbones:
         depths = architecture.depths
@@ -87,25 +92,37 @@ def _look_at_backbone(config: StudyConfig) -> tuple[Architecture, Backbone]:
 
 
 def _look_at_prompts(dataset: Dataset, backbone: Backbone) -> None:
-    per_class = prompts(dataset.class_names, dataset.templates[:1])
+    per_class = prompts(dataset.class_names, dataset.templates)
     backbone.tokenize([prompt for group in per_class for prompt in group])
 
 
 def _look_at_data(config: StudyConfig) -> Dataset:
-    data = config.data
-    dataset = load_dataset(data.dataset, data.root, templates=data.templates)
-    for seed in {config.seed, *config.confirm.seeds}:
-        shots = draw_shots(dataset, shots=data.shots, val_shots=data.val_shots, seed=seed)
-        if seed == config.seed:
-            search_tasks(
-                dataset,
-                shots,
-                protocol=config.protocol,
-                selection=selection_rule(config, dataset),
-                folds=config.search.folds,
-            )
+    return source_dataset(config.data)
+
+
+def _look_at_target(config: StudyConfig, name: str) -> Dataset:
+    target = target_dataset(config.data, name)
+    if not target.test:
+        raise DataError(f"{name}: has no test images")
+    return target
+
+
+def _look_at_tasks(config: StudyConfig, dataset: Dataset, seed: int) -> None:
+    """Lay out what a seed's trials would read."""
+    if config.protocol == "zero_shot":
+        confirm_task(dataset, None, protocol=config.protocol)
+        return
+    shots = find_shots(config.data, dataset, seed)
+    if config.searches and seed == config.seed:
+        search_tasks(
+            dataset,
+            shots,
+            protocol=config.protocol,
+            selection=selection_rule(config, dataset),
+            folds=config.search.folds,
+        )
+    if seed in config.shot_seeds:
         confirm_task(dataset, shots, protocol=config.protocol)  # only to see that it can be made
-    return dataset
 
 
 def _look_at_storage(storage: Path) -> None:

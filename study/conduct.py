@@ -30,7 +30,7 @@ from study.progress import StageProgress
 from study.search.callback import Observer
 from study.search.driver import ray_session
 from study.search.stages import budget, run_confirm, run_search
-from study.selection import fix_candidates
+from study.selection import fix_candidates, take_as_given
 from study.tracking.mirror import Mirror
 from study.tracking.server import browse_command, tracking_uri
 
@@ -50,14 +50,14 @@ def conduct(config: StudyConfig, folder: StudyFolder, console: Console, *, resum
         _announce(config, folder, console)
         with _decoding(console) as progress:
             preparer = Preparer(config, folder, architecture.image_size, progress)
-            search_data = preparer.search()
+            search_data = preparer.search() if config.searches else None
         uri = tracking_uri(config.tracking.uri)
         mirror = Mirror(config, folder, uri)
         mirror.start()
         finished = False
         try:
             with ray_session(config):
-                if folder.read_json("candidates.json") is None:
+                if search_data is not None and folder.read_json("candidates.json") is None:
                     with _stage(console, folder, "search", config.search.trials) as progress_line:
                         observers: list[Observer] = [progress_line, mirror]
                         run_search(config, folder, architecture, search_data, observers)
@@ -94,21 +94,29 @@ def _confirm(
 ) -> None:
     """Fix the choice, and only then read the test split."""
     baselines, runners_up = config.search.baselines, config.confirm.runners_up
-    candidates = fix_candidates(folder, baselines, runners_up)
-    data = {seed: preparer.confirm(seed) for seed in config.confirm.seeds}
+    if config.searches:
+        candidates = fix_candidates(folder, baselines, runners_up)
+    else:
+        candidates = take_as_given(folder, config.tested_as_given)
+    data = {seed: preparer.confirm(seed) for seed in config.shot_seeds}
     total = len(data) * sum(candidate.same_as is None for candidate in candidates)
     with _stage(console, folder, "confirm", total) as progress_line:
         run_confirm(config, folder, architecture, candidates, data, [progress_line, mirror])
 
 
 def _announce(config: StudyConfig, folder: StudyFolder, console: Console) -> None:
-    split = budget(config)
+    shots = "" if config.protocol == "zero_shot" else f"{config.data.shots} shots, "
+    plan = f"no search: {len(config.tested_as_given)} configurations as they are"
+    if config.searches:
+        split = budget(config)
+        plan = (
+            f"{config.search.trials} trials: {split.baselines} baselines, {split.tuned} tune "
+            f"CLIPFit's learning rates and λ, {split.open} search subsets as well"
+        )
     console.print(
         f"[bold]{folder.name}[/]: {config.protocol} on {config.data.dataset}, "
-        f"{config.data.shots} shots, {config.backbone.name}; results in {folder.path}\n"
-        f"{config.search.trials} trials: {split.baselines} baselines, {split.tuned} tune CLIPFit's "
-        f"learning rates and λ, {split.open} search subsets as well; "
-        f"then {len(config.confirm.seeds)} seeds on test",
+        f"{shots}{config.backbone.name}; results in {folder.path}\n"
+        f"{plan}; then {len(config.shot_seeds)} seeds on test",
         highlight=False,
     )
 

@@ -29,7 +29,16 @@ RANKS = ("best", "second", "third", "fourth", "fifth", "sixth", "seventh", "eigh
 """Labels of the candidates that the search itself finds."""
 APART = {"parts": "apart"}
 """A context of validation in which the parts are not compared."""
-Protocol = Literal["few_shot", "base_to_new"]
+SELECTIONS: Mapping[str, tuple[str, ...]] = {
+    "few_shot": ("holdout", "folds"),
+    "transfer": ("holdout", "folds"),
+    "base_to_new": ("class_folds", "base"),
+}
+"""Protocol to what can judge its trials; zero_shot has none."""
+METRICS = ("accuracy", "source", "base", "new", "hmean", "score")
+"""Names of test metrics, which no target may have."""
+Protocol = Literal["few_shot", "base_to_new", "transfer", "zero_shot"]
+Regularizer = Literal["cosine", "l2_init", "none"]
 Selection = Literal["auto", "holdout", "folds", "class_folds", "base"]
 
 
@@ -72,8 +81,28 @@ class DataConfig(Section):
     """Labelled training images a class."""
     val_shots: int | None = Field(None, ge=1)
     """Validation images a class, drawn in addition; None means min(shots, 4)."""
+    short: Literal["fail", "take_all"] = "fail"
+    """What a class with fewer training images than shots does."""
+    shots_from: Path | None = None
+    """A folder of few-shot splits that others published; None draws them."""
     templates: tuple[str, ...] | None = Field(None, min_length=1)
     """Prompts with ``{}`` for the class name; the first one trains. None: the dataset's own."""
+    ensemble: bool = False
+    """Classify by the mean of all templates: those given, else the dataset's own and CLIP's seven.
+
+    Training keeps to the first."""
+    columns: dict[Literal["path", "label", "class_name", "split", "image"], str] | None = None
+    """Part to column, where a table or a Hugging Face dataset calls it otherwise."""
+    splits: dict[Literal["train", "val", "test"], str] | None = None
+    """Split to its name in a Hugging Face dataset, where it is another."""
+    subset: str | None = None
+    """Configuration of a Hugging Face dataset that has several."""
+    revision: str | None = None
+    """Branch, tag or commit of a dataset of the hub."""
+    targets: tuple[str, ...] = ()
+    """Datasets to be tested on as well, by the protocols transfer and zero_shot."""
+    targets_root: Path | None = None
+    """The folder that holds the targets; None: ``root``."""
     augment: bool = True
     """Random resized crop and horizontal flip of training images."""
     on_corrupt: Literal["fail", "skip"] = "fail"
@@ -107,6 +136,9 @@ class TrainingConfig(Section):
     weight_decay: float = Field(5e-4, ge=0)
     warmup_lr: float = Field(1e-5, ge=0)
     """Learning rate of epoch 0."""
+    regularizer: Regularizer = "cosine"
+    """What λ weighs: the paper's distillation, or the distance of the parameters to where they
+    began, or nothing."""
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     """Of the encoders' forward pass; parameters and losses stay float32."""
 
@@ -181,13 +213,15 @@ def _published_baselines() -> dict[str, BaselineConfig]:
 class SearchConfig(Section):
     """How trials are proposed, judged and stopped."""
 
-    trials: int = Field(48, ge=8)
-    """All trials of the search: baselines, CLIPFit's own search and the open search."""
+    trials: int = Field(48, ge=0)
+    """All trials of the search: baselines, CLIPFit's own search and the open search.
+
+    0 searches nothing: the baselines are confirmed as they are, to reproduce published results."""
     sampler: Literal["tpe", "random"] = "tpe"
     selection: Selection = "auto"
     """What a trial is judged by; auto is the rule that the protocol does best with."""
-    folds: int = Field(3, ge=2)
-    """Parts of the shots (folds) or of the base classes (class_folds)."""
+    folds: int | None = Field(None, ge=2)
+    """Parts of the shots (folds) or of the base classes (class_folds); None: 4 and 3."""
     tuned_share: float = Field(0.25, ge=0.25, le=0.9)
     """Share of the trials that tunes the learning rates and λ of CLIPFit's own subset."""
     asha: AshaConfig | None = AshaConfig()
@@ -201,7 +235,7 @@ class ConfirmConfig(Section):
     """The one stage that reads the test split."""
 
     seeds: tuple[Seed, ...] = Field((1, 2, 3, 4, 5), min_length=2)
-    """Each draws its own shots and order of batches."""
+    """Each draws its own shots and order of batches; zero_shot has no use for them."""
     runners_up: int = Field(2, ge=0, le=8)
     """How many configurations after the winner are confirmed beside the baselines."""
 
@@ -265,14 +299,71 @@ class StudyConfig(Section):
             raise ValueError("\n".join(faults))
         return self
 
+    @property
+    def searches(self) -> bool:
+        """Whether there is a search: zero_shot has nothing to train."""
+        return self.protocol != "zero_shot" and self.search.trials > 0
+
+    @property
+    def shot_seeds(self) -> tuple[int, ...]:
+        """Seeds of the draws that the study is trained and tested with, the search's not counted.
+
+        A test without training is the same whatever the seed.
+        """
+        return (self.seed,) if self.protocol == "zero_shot" else self.confirm.seeds
+
+    @property
+    def tested_as_given(self) -> dict[str, BaselineConfig]:
+        """What is tested where nothing is searched, by label."""
+        if self.protocol == "zero_shot":
+            return {"zero-shot": BaselineConfig(subset="none")}
+        return self.search.baselines
+
     def disagreements(self) -> Iterator[str]:
         """Tell which parts do not go together, each a line that begins with a path."""
+        yield from self._disagreements_of_data()
+        for label, baseline in self.search.baselines.items():
+            if label in (TUNED, *RANKS):
+                yield f"search.baselines.{label}: is a name that results use; choose another"
+            for kind in sorted(_kinds_named(baseline.subset)):
+                if getattr(baseline, f"{kind}_lr") is None:
+                    yield (
+                        f"search.baselines.{label}: tunes '{baseline.subset}' and so needs "
+                        f"{kind}_lr"
+                    )
+        if not self.search.baselines:
+            yield "search.baselines: is empty; allowed is one or more"
+        elif self.searches:
+            yield from self._disagreements_of_search()
+
+    def _disagreements_of_data(self) -> Iterator[str]:
+        data = self.data
+        tests_targets = self.protocol in ("transfer", "zero_shot")
+        if self.protocol == "transfer" and not data.targets:
+            yield "data.targets: is empty; transfer needs at least one dataset to test on"
+        if data.targets and not tests_targets:
+            yield (
+                f"data.targets: {self.protocol} has no use for them; allowed with the protocols "
+                "transfer and zero_shot"
+            )
+        if data.targets_root is not None and not data.targets:
+            yield "data.targets_root: holds nothing, since data.targets is empty"
+        names = (data.dataset, *data.targets)
+        for name in dict.fromkeys(data.targets):
+            if names.count(name) > 1:
+                yield f"data.targets: '{name}' is the source or is named twice"
+            if name in METRICS:
+                yield f"data.targets: '{name}' is a name that metrics have; call it otherwise"
+        if data.shots_from is not None and data.val_shots is not None:
+            yield "data.val_shots: has no effect beside data.shots_from, which lists them"
+
+    def _disagreements_of_search(self) -> Iterator[str]:
         search, labels = self.search, self.search.baselines
-        allowed = {"few_shot": ("holdout", "folds"), "base_to_new": ("class_folds", "base")}
-        if search.selection not in ("auto", *allowed[self.protocol]):
+        allowed = SELECTIONS[self.protocol]
+        if search.selection not in ("auto", *allowed):
             yield (
                 f"search.selection: '{search.selection}' cannot judge the protocol "
-                f"{self.protocol}; allowed are auto, {', '.join(allowed[self.protocol])}"
+                f"{self.protocol}; allowed are auto, {', '.join(allowed)}"
             )
         if search.asha is not None and search.asha.grace_period > self.training.epochs:
             yield (
@@ -283,19 +374,10 @@ class StudyConfig(Section):
         for needed in ("zero-shot", "clipfit"):
             if needed not in labels:
                 yield f"search.baselines: must keep '{needed}', since results are told by it"
-        for label, baseline in labels.items():
-            if label in (TUNED, *RANKS):
-                yield f"search.baselines.{label}: is a name that results use; choose another"
-            for kind in sorted(_kinds_named(baseline.subset)):
-                if getattr(baseline, f"{kind}_lr") is None:
-                    yield (
-                        f"search.baselines.{label}: tunes '{baseline.subset}' and so needs "
-                        f"{kind}_lr"
-                    )
         if search.trials < 2 * len(labels):
             yield (
                 f"search.trials: {search.trials} leaves too few beside the {len(labels)} "
-                f"baselines; allowed is {2 * len(labels)} or more"
+                f"baselines; allowed is {2 * len(labels)} or more, or 0 for no search"
             )
         elif len(labels) + math.ceil(search.tuned_share * search.trials) >= search.trials:
             yield (

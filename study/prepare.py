@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from study.config import StudyConfig
+from study.config import DataConfig, StudyConfig
 from study.data.datasets import load_dataset
 from study.data.decode import decode_images, skipped_images
 from study.data.fewshot import (
@@ -20,11 +22,14 @@ from study.data.fewshot import (
     draw_shots,
     search_tasks,
 )
+from study.data.prompts import ENSEMBLE
+from study.data.published import read_published_shots
 from study.data.records import Dataset
 from study.data.shots import Shots, read_shots, write_shots
 from study.errors import DataError
+from study.files import write_atomically
 from study.ledger import StudyFolder
-from study.trial import TrialData
+from study.trial import SPLIT_HASH, Target, TrialData
 
 logger = logging.getLogger(__name__)
 
@@ -46,8 +51,7 @@ class Preparer:
 
     def dataset(self) -> Dataset:
         """Read classes and file lists, no pixel."""
-        data = self.config.data
-        return load_dataset(data.dataset, data.root, templates=data.templates)
+        return source_dataset(self.config.data)
 
     def shots(self, dataset: Dataset, seed: int) -> Shots:
         """Draw a seed's shots, or read those that this study drew before."""
@@ -55,7 +59,7 @@ class Preparer:
         path = self.folder.path / "shots" / f"shots-{data.shots}-seed-{seed}.jsonl"
         if path.exists():
             return read_shots(path)
-        shots = draw_shots(dataset, shots=data.shots, val_shots=data.val_shots, seed=seed)
+        shots = find_shots(data, dataset, seed)
         write_shots(shots, path)
         return shots
 
@@ -66,22 +70,40 @@ class Preparer:
             dataset,
             self.shots(dataset, self.config.seed),
             protocol=self.config.protocol,
-            selection=selection_rule(self.config, dataset),
-            folds=self.config.search.folds,
+            selection=rule,
+            folds=fold_count(self.config, rule),
         )
         return self.lay_out(dataset, tasks, "val")
 
     def confirm(self, seed: int) -> TrialData:
-        """Lay out a seed's training shots and the test split."""
-        dataset = self.dataset()
-        task = confirm_task(dataset, self.shots(dataset, seed), protocol=self.config.protocol)
-        return self.lay_out(dataset, (task,), "test")
+        """Lay out a seed's training shots and the test split, and the test splits of targets."""
+        dataset, protocol = self.dataset(), self.config.protocol
+        targets = [target_dataset(self.config.data, name) for name in self.config.data.targets]
+        shots = self.shots(dataset, seed) if protocol != "zero_shot" else None
+        task = confirm_task(dataset, shots, protocol=protocol, targets=targets)
+        return self.lay_out(dataset, (task,), "test", targets)
 
-    def lay_out(self, dataset: Dataset, tasks: tuple[Task, ...], split: str) -> TrialData:
-        """Decode the images of some tasks and give what a trial reads."""
+    def lay_out(
+        self,
+        dataset: Dataset,
+        tasks: tuple[Task, ...],
+        split: str,
+        targets: Sequence[Dataset] = (),
+    ) -> TrialData:
+        """Decode the images of some tasks, record which they are and give what a trial reads."""
+        data = self.config.data
+        elsewhere: dict[str, Target] = {}
+        unreadable: set[tuple[str, str]] = set()
+        for target in targets:
+            images = self._decode(target, [r.path for r in target.test], root=_targets_root(data))
+            unreadable |= {(target.name, path) for path in skipped_images(images)}
+            elsewhere[target.name] = Target(target.class_names, _templates(target, data), images)
         train = _paths(task.train for task in tasks)
-        evaluated = _paths(part for task in tasks for part in task.evaluations)
-        if self.config.data.augment:
+        parts = [part for task in tasks for part in task.evaluations]
+        evaluated = _paths(part for part in parts if part.name not in elsewhere)
+        if not train:
+            train_images = eval_images = self._decode(dataset, evaluated)
+        elif data.augment:
             train_images = self._decode(dataset, train, keep_aspect=True)
             eval_images = self._decode(dataset, evaluated)
         elif split == "val":
@@ -89,25 +111,53 @@ class Preparer:
         else:
             train_images = self._decode(dataset, train)
             eval_images = self._decode(dataset, evaluated)
-        unreadable = {*skipped_images(train_images), *skipped_images(eval_images)}
+        skipped = {*skipped_images(train_images), *skipped_images(eval_images)}
+        unreadable |= {("", path) for path in skipped}
         if unreadable:
-            tasks = tuple(_without(task, unreadable) for task in tasks)
+            tasks = tuple(_without(task, unreadable, elsewhere) for task in tasks)
         digest = hashlib.sha256("".join(task.digest for task in tasks).encode()).hexdigest()
+        self._record(tasks, digest, (dataset, *targets))
         return TrialData(
             dataset=dataset.name,
             protocol=self.config.protocol,
             class_names=dataset.class_names,
-            templates=dataset.templates,
+            templates=_templates(dataset, data),
             tasks=tasks,
             digest=digest,
             train_images=train_images,
             eval_images=eval_images,
-            augment=self.config.data.augment,
+            augment=data.augment,
             split="val" if split == "val" else "test",
+            ensemble=data.ensemble,
+            targets=elsewhere,
         )
 
-    def _decode(self, dataset: Dataset, paths: Sequence[str], *, keep_aspect: bool = False) -> Path:
-        root = self.config.data.root
+    def _record(self, tasks: Sequence[Task], digest: str, datasets: Sequence[Dataset]) -> None:
+        """Say, once for equal data, which images and classes trials learn from and are judged on.
+
+        The file is named by the split hash that trials carry.
+        """
+        path = self.folder.path / "shots" / f"tasks-{digest[:SPLIT_HASH]}.jsonl"
+        if path.exists():
+            return
+        lines = [
+            json.dumps({"dataset": d.name, "class_names": d.class_names}, ensure_ascii=False)
+            for d in datasets
+        ]
+        for number, task in enumerate(tasks):
+            lines += [json.dumps({"task": number, "digest": task.digest}), *task.lines()]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, "\n".join(lines) + "\n")
+
+    def _decode(
+        self,
+        dataset: Dataset,
+        paths: Sequence[str],
+        *,
+        keep_aspect: bool = False,
+        root: Path | None = None,
+    ) -> Path:
+        root = root or self.config.data.root
         place = f"-{hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:8]}" if root else ""
         return decode_images(
             dataset.source,
@@ -121,12 +171,52 @@ class Preparer:
         )
 
 
+def source_dataset(data: DataConfig) -> Dataset:
+    """Read the dataset that is trained on: classes and file lists, no pixel."""
+    columns: Any = data.columns  # mappings from literals, which are no mappings from str to mypy
+    splits: Any = data.splits
+    return load_dataset(
+        data.dataset,
+        data.root,
+        templates=data.templates,
+        columns=columns,
+        splits=splits,
+        subset=data.subset,
+        revision=data.revision,
+    )
+
+
+def target_dataset(data: DataConfig, name: str) -> Dataset:
+    """Read a dataset that is tested on as well, with templates of its own."""
+    return load_dataset(name, _targets_root(data))
+
+
+def _targets_root(data: DataConfig) -> Path | None:
+    return data.targets_root or data.root
+
+
+def find_shots(data: DataConfig, dataset: Dataset, seed: int) -> Shots:
+    """Draw a seed's shots, or read them where others published theirs."""
+    if data.shots_from is not None:
+        return read_published_shots(data.shots_from, dataset, shots=data.shots, seed=seed)
+    return draw_shots(
+        dataset, shots=data.shots, val_shots=data.val_shots, seed=seed, short=data.short
+    )
+
+
+def _templates(dataset: Dataset, data: DataConfig) -> tuple[str, ...]:
+    """Give the templates of a dataset, the training one first."""
+    given = data.templates is not None and dataset.name == data.dataset
+    return dataset.templates + ENSEMBLE * (data.ensemble and not given)
+
+
 def selection_rule(config: StudyConfig, dataset: Dataset) -> SelectionName:
     """Give the rule that trials are judged by; ``auto`` takes the soundest that is possible."""
     if config.search.selection != "auto":
         return config.search.selection
-    if config.protocol == "few_shot":
-        return "holdout"
+    if config.protocol != "base_to_new":
+        images = config.data.shots + (config.data.val_shots or min(config.data.shots, 4))
+        return "folds" if images >= fold_count(config, "folds") else "holdout"
     base, _ = class_halves(record.label for record in dataset.train)
     if len(base) >= FEWEST_BASE_CLASSES:
         return "class_folds"
@@ -140,16 +230,22 @@ def selection_rule(config: StudyConfig, dataset: Dataset) -> SelectionName:
     return "base"
 
 
+def fold_count(config: StudyConfig, rule: SelectionName) -> int:
+    """Give the number of folds: as configured, else what did best where it was measured."""
+    return config.search.folds or (3 if rule == "class_folds" else 4)
+
+
 def _paths(parts: Iterable[Part]) -> list[str]:
     return sorted({record.path for part in parts for record in part.records})
 
 
-def _without(task: Task, unreadable: set[str]) -> Task:
-    """Leave unreadable images out."""
+def _without(task: Task, unreadable: set[tuple[str, str]], targets: Mapping[str, Target]) -> Task:
+    """Leave unreadable images out; the same path in another dataset is another image."""
 
     def kept(part: Part) -> Part:
-        records = tuple(r for r in part.records if r.path not in unreadable)
-        if not records:
+        place = part.name if part.name in targets else ""
+        records = tuple(r for r in part.records if (place, r.path) not in unreadable)
+        if part.records and not records:
             raise DataError(f"no image of the part '{part.name}' is readable")
         return replace(part, records=records)
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from study.config import RANKS, TUNED
+from study.config import RANKS, TUNED, BaselineConfig, StudyConfig
 from study.errors import StudyError
 from study.ledger import StudyFolder, TrialFolder
 from study.trial import TrialConfig
@@ -21,7 +21,8 @@ class Candidate:
     ln_lr: float | None
     distill_weight: float
     val_score: float | None
-    source_trial: str
+    source_trial: str | None
+    """None where nothing was searched."""
     same_as: str | None = None
     """The label of an equal candidate, which is then trained in its stead."""
 
@@ -102,6 +103,34 @@ def fix_candidates(
         written = [asdict(candidate) for candidate in candidates]
         folder.write_json("candidates.json", written)
     return [Candidate(**values) for values in written]
+
+
+def take_as_given(folder: StudyFolder, baselines: Mapping[str, BaselineConfig]) -> list[Candidate]:
+    """Fix the baselines themselves as what is tested, where a study searches nothing."""
+    candidates = [
+        Candidate(
+            label=label,
+            subset=given.subset,
+            bias_lr=given.bias_lr,
+            ln_lr=given.ln_lr,
+            distill_weight=given.distill_weight,
+            val_score=None,
+            source_trial=None,
+        )
+        for label, given in baselines.items()
+    ]
+    if folder.read_json("candidates.json") is None:
+        folder.write_json("candidates.json", [asdict(candidate) for candidate in candidates])
+    return candidates
+
+
+def selection_used(config: StudyConfig, report: Mapping[str, float]) -> str:
+    """Name the rule that trials were judged by; ``report`` tells what auto came to."""
+    if config.search.selection != "auto":
+        return config.search.selection
+    if config.protocol == "base_to_new":
+        return "class_folds" if report.get("val_new") is not None else "base"
+    return "holdout"
 
 
 def _is_finished_search(trial: TrialFolder) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -22,6 +22,8 @@ from study.method.subsets import parse
 from study.method.training import Losses, Schedule, make_optimizer, train_epoch
 
 Stage = Literal["search", "confirm"]
+SPLIT_HASH = 16
+"""Characters of the data's digest that name it in trials and files."""
 
 
 class TrialConfig(Section):
@@ -53,6 +55,15 @@ class TrialConfig(Section):
 
 
 @dataclass(frozen=True)
+class Target:
+    """A further dataset that a model is tested on, with classes and prompts of its own."""
+
+    class_names: tuple[str, ...]
+    templates: tuple[str, ...]
+    images: Path
+
+
+@dataclass(frozen=True)
 class TrialData:
     """What a trial may see. Before `confirm` no test image is in it."""
 
@@ -69,6 +80,14 @@ class TrialData:
     augment: bool
     split: Literal["val", "test"]
     """What the evaluations are images of; ``test`` is evaluated after the last epoch alone."""
+    ensemble: bool = False
+    """Classify by the mean of all templates rather than by the first."""
+    targets: Mapping[str, Target] = field(default_factory=dict)
+    """By the name of their part among the evaluations."""
+
+    def class_names_of(self, part: str) -> tuple[str, ...]:
+        """Give the class names that a part's class ids count."""
+        return self.targets[part].class_names if part in self.targets else self.class_names
 
 
 @dataclass(frozen=True)
@@ -156,9 +175,15 @@ def score(parts: Mapping[str, float], protocol: Protocol) -> dict[str, float]:
     """Give the parts and the one number they are judged by, as ``score``.
 
     Few-shot: accuracy. Base-to-new: the harmonic mean; base alone where there is no new part.
+    Transfer: the mean over the targets, the source beside it; on the source alone its accuracy.
+    Zero-shot: the mean over all datasets.
     """
-    if protocol == "few_shot":
-        return {**parts, "score": parts["accuracy"]}
+    if protocol in ("few_shot", "zero_shot") or (len(parts) == 1 and "accuracy" in parts):
+        return {**parts, "score": sum(parts.values()) / len(parts)}
+    if protocol == "transfer":
+        targets = {name: value for name, value in parts.items() if name != "accuracy"}
+        mean = sum(targets.values()) / len(targets)
+        return {"source": parts["accuracy"], **targets, "score": mean}
     if "new" not in parts:
         return {**parts, "score": parts["base"]}
     mean = hmean(parts["base"], parts["new"])
@@ -170,12 +195,12 @@ def _evaluate(
 ) -> tuple[dict[str, float], dict[str, Tensor]]:
     """Average each part over the tasks first, then score: one fold alone is noise."""
     parts: dict[str, list[float]] = defaultdict(list)
-    classes = len(data.class_names)
     counts: dict[str, Tensor] = {}
     for run in runs:
         for part in run.task.evaluations:
             predictions, labels = run.predict(part)
             parts[part.name].append(accuracy(predictions, labels))
+            classes = len(data.class_names_of(part.name))
             counts.setdefault(part.name, torch.zeros(classes, classes, dtype=torch.int64))
             counts[part.name] += confusion(predictions, labels, classes)
     means = {name: sum(values) / len(values) for name, values in parts.items()}
@@ -199,10 +224,9 @@ class _TaskRun:
         self._device = self._classifier.device
         self._generator = torch.Generator().manual_seed(config.seed * 1_000_003 + index)
         self._train_table = _table(data.train_images)
-        self._eval_table = _table(data.eval_images)
         self._paths = [record.path for record in task.train.records]
         self._labels = _positions(task.train)
-        self._input_ids = self._tokenize(task.train.classes)
+        self._input_ids = self._tokenize(task.train)
         if config.epochs:
             self._zero_shot_text = encode_prompts(self._classifier, self._input_ids)
             self._optimizer = make_optimizer(
@@ -231,15 +255,19 @@ class _TaskRun:
             input_ids=self._input_ids,
             zero_shot_text=self._zero_shot_text,
             distill_weight=self._config.distill_weight,
+            regularizer=self._config.training.regularizer,
         )
 
     def predict(self, part: Part) -> tuple[Tensor, Tensor]:
         """Classify a part's images; give predicted and true dataset class ids, (images,) int64."""
-        text = encode_prompts(self._classifier, self._tokenize(part.classes))
+        target = self._data.targets.get(part.name)
+        templates = len((target or self._data).templates) if self._data.ensemble else 1
+        text = encode_prompts(self._classifier, self._tokenize(part, templates), templates)
+        table = _table(target.images if target else self._data.eval_images)
         size = self._config.training.eval_batch_size
         paths = [record.path for record in part.records]
         batches = (
-            self._normalized(self._eval_table.pixels(paths[at : at + size]))
+            self._normalized(table.pixels(paths[at : at + size]))
             for at in range(0, len(paths), size)
         )
         chosen = predict(self._classifier, batches, text)
@@ -297,10 +325,10 @@ class _TaskRun:
             self._backbone.image_std,
         )
 
-    def _tokenize(self, classes: Sequence[int]) -> Tensor:
-        names = [self._data.class_names[c] for c in classes]
-        template = self._data.templates[:1]
-        per_class = prompts(names, template)
+    def _tokenize(self, part: Part, templates: int = 1) -> Tensor:
+        source = self._data.targets.get(part.name) or self._data
+        names = [source.class_names[c] for c in part.classes]
+        per_class = prompts(names, source.templates[:templates])
         return self._backbone.tokenize([p for group in per_class for p in group]).to(self._device)
 
 

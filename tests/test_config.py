@@ -65,7 +65,41 @@ def clipfit(**changes: Any) -> dict[str, Any]:
         ({"data": {"shots": 0}}, "data.shots", ["0", "greater than or equal to 1"]),
         ({"data": [1]}, "data", ["[1]"]),
         ({"data": None}, "data", ["None"]),
-        ({"protocol": "zero_shot"}, "protocol", ["'zero_shot'", "'few_shot' or 'base_to_new'"]),
+        ({"protocol": "one_shot"}, "protocol", ["'one_shot'", "'few_shot', 'base_to_new'"]),
+        ({"protocol": "transfer"}, "data.targets", ["empty", "transfer"]),
+        ({"data": {"targets": ["dtd"]}}, "data.targets", ["few_shot", "transfer and zero_shot"]),
+        (
+            {"protocol": "transfer", "data": {"targets": ["dtd", "eurosat", "dtd"]}},
+            "data.targets",
+            ["'dtd'", "twice"],
+        ),
+        (
+            {"protocol": "transfer", "data": {"targets": ["digits"]}},
+            "data.targets",
+            ["'digits'", "source"],
+        ),
+        (
+            {"protocol": "zero_shot", "data": {"targets": ["score"]}},
+            "data.targets",
+            ["'score'", "metrics"],
+        ),
+        ({"data": {"targets_root": "x"}}, "data.targets_root", ["data.targets is empty"]),
+        (
+            {"data": {"shots_from": "x", "val_shots": 2}},
+            "data.val_shots",
+            ["no effect", "shots_from"],
+        ),
+        ({"data": {"short": "some"}}, "data.short", ["'some'", "'fail' or 'take_all'"]),
+        ({"data": {"columns": {"imge": "x"}}}, "data.columns.imge", ["'image'"]),
+        ({"data": {"splits": {"exam": "x"}}}, "data.splits.exam", ["'test'"]),
+        ({"training": {"regularizer": "l1"}}, "training.regularizer", ["'l1'", "'l2_init'"]),
+        ({"search": {"trials": 3}}, "search.trials", ["3", "8 or more, or 0"]),
+        ({"search": {"trials": 0, "baselines": {}}}, "search.baselines", ["empty"]),
+        (
+            {"protocol": "transfer", "data": {"targets": ["dtd"]}, "search": {"selection": "base"}},
+            "search.selection",
+            ["'base'", "transfer", "auto, holdout, folds"],
+        ),
         ({"seed": -1}, "seed", ["-1", "greater than or equal to 0"]),
         ({"seed": 2**40}, "seed", ["less than"]),
         ({"name": "../up"}, "name", ["'../up'"]),
@@ -296,10 +330,32 @@ def test_a_subset_is_kept_in_its_canonical_form() -> None:
     assert mine.subset == BaselineConfig(**clipfit()).subset == "text.mlp.fc2.bias + vision.ln"
 
 
+@pytest.mark.parametrize(
+    "values", [{"search": {"trials": 0}}, {"protocol": "zero_shot"}], ids=["given", "zero-shot"]
+)
+def test_without_a_search_nothing_is_asked_of_one(values: dict[str, Any]) -> None:
+    search = {**values.get("search", {}), "baselines": {"mine": clipfit()}, "selection": "base"}
+    values = {**values, "search": search, "training": {"epochs": 2}}
+    config = build_config(values, "here")
+    assert not config.searches
+
+
+def test_zero_shot_tests_one_configuration_once() -> None:
+    config = build_config({"protocol": "zero_shot", "seed": 7}, "here")
+    assert list(config.tested_as_given) == ["zero-shot"]
+    assert config.tested_as_given["zero-shot"].subset == "none"
+    assert config.shot_seeds == (7,)
+
+
 def test_what_is_dumped_is_what_is_loaded(tmp_path: Path) -> None:
     values = {
         "name": "mine",
-        "data": {"root": "/some/where", "templates": ["ein {} ü."]},
+        "data": {
+            "root": "/some/where",
+            "templates": ["ein {} ü."],
+            "columns": {"image": "img"},
+            "shots_from": "/some/shots",
+        },
         "search": {"asha": None, "baselines": baselines(mine=clipfit())},
         "storage": "elsewhere",
     }

@@ -22,7 +22,7 @@ ALLOWED = {
     "config": {"errors", "method.subsets"},
     "ledger": {"errors", "files"},
     "trial": {"errors", "config", "method", "data"},
-    "prepare": {"errors", "config", "data", "ledger", "trial"},
+    "prepare": {"errors", "files", "config", "data", "ledger", "trial"},
     "selection": {"errors", "config", "ledger", "trial"},
     "progress": {"ledger", "trial"},
     "search": {

@@ -34,7 +34,7 @@ def record_epoch(
         return
     _save_deltas(folder, report.deltas, info)
     if data.split == "test":
-        _record_classes(folder, report, data.class_names)
+        _record_classes(folder, report, data)
     folder.append_report({"epoch": report.epoch, **report.metrics})
 
 
@@ -87,10 +87,11 @@ def _read_state(folder: TrialFolder) -> tuple[int, dict[str, Tensor], DeltaInfo]
         return None
 
 
-def _record_classes(folder: TrialFolder, report: EpochReport, names: Sequence[str]) -> None:
+def _record_classes(folder: TrialFolder, report: EpochReport, data: TrialData) -> None:
     accuracies: dict[str, dict[str, float]] = {}
     counts: dict[str, Any] = {}
     for part, matrix in report.confusions.items():
+        names = data.class_names_of(part)
         seen = [c for c in range(len(names)) if int(matrix[c].sum())]
         accuracies[part] = {names[c]: (matrix[c, c] / matrix[c].sum()).item() for c in seen}
         counts[part] = {

@@ -13,7 +13,7 @@ from optuna.distributions import (
 )
 from optuna.trial import Trial
 
-from study.config import SpaceConfig
+from study.config import Regularizer, SpaceConfig
 from study.method.subsets import OUTER_NORMS, Depths, Leaf, kinds, parse
 
 Choices = dict[str, tuple[Any, BaseDistribution]]
@@ -40,6 +40,7 @@ class OpenSpace:
 
     config: SpaceConfig
     depths: Depths
+    regularizer: Regularizer = "cosine"
 
     def suggest(self, trial: Trial) -> Proposal:
         """Ask Optuna for one configuration."""
@@ -56,7 +57,7 @@ class OpenSpace:
                 if (low := min(ends), high := max(ends)) != (0, getattr(self.depths, encoder) - 1):
                     window = f"[{low}:{high + 1}]"
             terms += [site + (window if _in_blocks(site) else "") for site in sites]
-        return _with_rates(trial, " + ".join(terms) or "none", self.config, self.depths)
+        return _with_rates(trial, " + ".join(terms) or "none", self)
 
     def encode(self, proposal: Proposal) -> Choices | None:
         """Give the choices, with their distributions, that would have led to a proposal.
@@ -75,7 +76,7 @@ class OpenSpace:
             ):
                 choices[f"{encoder}.from"] = 0
                 choices[f"{encoder}.to"] = getattr(self.depths, encoder) - 1
-        rates = _rate_choices(proposal, wanted, self.config)
+        rates = _rate_choices(proposal, wanted, self)
         if rates is None:
             return None
         return {name: (v, self._distribution(name)) for name, v in choices.items()} | rates
@@ -95,17 +96,18 @@ class RateSpace:
     config: SpaceConfig
     depths: Depths
     subset: str
+    regularizer: Regularizer = "cosine"
 
     def suggest(self, trial: Trial) -> Proposal:
         """Ask Optuna for one configuration."""
-        return _with_rates(trial, self.subset, self.config, self.depths)
+        return _with_rates(trial, self.subset, self)
 
     def encode(self, proposal: Proposal) -> Choices | None:
         """See `OpenSpace.encode`."""
         leaves = parse(self.subset).resolve(self.depths)
         if parse(proposal.subset).resolve(self.depths) != leaves:
             return None
-        return _rate_choices(proposal, leaves, self.config)
+        return _rate_choices(proposal, leaves, self)
 
 
 def rate_distribution(config: SpaceConfig, name: str) -> FloatDistribution:
@@ -113,28 +115,35 @@ def rate_distribution(config: SpaceConfig, name: str) -> FloatDistribution:
     return FloatDistribution(*getattr(config, name), log=True)
 
 
-def _with_rates(trial: Trial, subset: str, config: SpaceConfig, depths: Depths) -> Proposal:
-    names = _rates_of(parse(subset).resolve(depths))
-    rates = {name: _ask(trial, name, rate_distribution(config, name)) for name in names}
+def _with_rates(trial: Trial, subset: str, space: OpenSpace | RateSpace) -> Proposal:
+    names = _rates_of(parse(subset).resolve(space.depths), space.regularizer)
+    rates = {name: _ask(trial, name, rate_distribution(space.config, name)) for name in names}
     return Proposal(str(parse(subset)), **rates)
 
 
 def _rate_choices(
-    proposal: Proposal, leaves: frozenset[Leaf], config: SpaceConfig
+    proposal: Proposal, leaves: frozenset[Leaf], space: OpenSpace | RateSpace
 ) -> Choices | None:
     choices: Choices = {}
-    for name in _rates_of(leaves):
-        value, distribution = getattr(proposal, name), rate_distribution(config, name)
+    for name in _rates_of(leaves, space.regularizer):
+        value, distribution = getattr(proposal, name), rate_distribution(space.config, name)
         if value is None or not distribution.low <= value <= distribution.high:
             return None
         choices[name] = (value, distribution)
     return choices
 
 
-def _rates_of(leaves: frozenset[Leaf]) -> list[str]:
-    """Name the rates that have an effect: λ acts on the text features alone."""
+def weighs(leaves: frozenset[Leaf], regularizer: Regularizer) -> bool:
+    """Tell whether λ has an effect: the distillation acts on the text features alone."""
+    if regularizer == "cosine":
+        return any(leaf.encoder == "text" for leaf in leaves)
+    return regularizer == "l2_init" and bool(leaves)
+
+
+def _rates_of(leaves: frozenset[Leaf], regularizer: Regularizer) -> list[str]:
+    """Name the rates that have an effect."""
     names = [f"{kind}_lr" for kind in ("bias", "ln") if kind in kinds(leaves)]
-    return names + ["distill_weight"] * any(leaf.encoder == "text" for leaf in leaves)
+    return names + ["distill_weight"] * weighs(leaves, regularizer)
 
 
 def _ask(trial: Trial, name: str, distribution: BaseDistribution) -> Any:

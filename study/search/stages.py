@@ -15,9 +15,9 @@ from study.search.callback import Observer
 from study.search.driver import InterruptedStudyError, make_scheduler, run_trials
 from study.search.recording import close_trial
 from study.search.searcher import StudySearcher, outcome_of, proposal_of
-from study.search.space import OpenSpace, Proposal, RateSpace
+from study.search.space import OpenSpace, Proposal, RateSpace, weighs
 from study.selection import TUNED, Candidate
-from study.trial import Stage, TrialConfig, TrialData
+from study.trial import SPLIT_HASH, Stage, TrialConfig, TrialData
 
 OPEN = "search"
 
@@ -174,7 +174,7 @@ class _Maker:
         subset = parse(proposal.subset)
         leaves = subset.resolve(self.architecture.depths)
         rates = kinds(leaves)
-        has_text = any(leaf.encoder == "text" for leaf in leaves)
+        regularizer = self.config.training.regularizer
         name = f"{number:04d}" if stage == "search" else f"{label}-seed{seed}"
         return TrialConfig(
             trial_id=f"{stage}-{name}",
@@ -188,10 +188,10 @@ class _Maker:
             trainable=self.architecture.count(leaves),
             bias_lr=proposal.bias_lr if "bias" in rates else None,
             ln_lr=proposal.ln_lr if "ln" in rates else None,
-            # It acts on text features alone: elsewhere two values are one training.
-            distill_weight=proposal.distill_weight if has_text else 0.0,
+            # Where it has no effect two values are one training.
+            distill_weight=proposal.distill_weight if weighs(leaves, regularizer) else 0.0,
             epochs=self.config.training.epochs if leaves else 0,
-            split_hash=self.digests[seed][:16],
+            split_hash=self.digests[seed][:SPLIT_HASH],
             training=self.config.training,
         )
 
@@ -201,9 +201,11 @@ def _open_arms(
 ) -> list[Arm]:
     """Open both Optuna studies and tell them what the ledger knows and they may have missed."""
     space, depths, split = config.search.space, architecture.depths, budget(config)
+    regularizer = config.training.regularizer
+    clipfit = config.search.baselines["clipfit"].subset
     spaces: dict[str, tuple[int, OpenSpace | RateSpace]] = {
-        TUNED: (split.tuned, RateSpace(space, depths, config.search.baselines["clipfit"].subset)),
-        OPEN: (split.open, OpenSpace(space, depths)),
+        TUNED: (split.tuned, RateSpace(space, depths, clipfit, regularizer)),
+        OPEN: (split.open, OpenSpace(space, depths, regularizer)),
     }
     arms = []
     for name, (trials, arm_space) in spaces.items():
