@@ -16,7 +16,7 @@ from study.ledger import StudyFolder
 from study.method.architecture import Architecture, read_architecture
 from study.method.model import Backbone, load_backbone
 from study.method.subsets import parse
-from study.prepare import find_shots, selection_rule, source_dataset, target_dataset
+from study.prepare import find_shots, fold_count, selection_rule, source_dataset, target_dataset
 
 
 def check_study(config: StudyConfig, folder: StudyFolder, *, resuming: bool) -> Architecture:
@@ -114,12 +114,13 @@ def _look_at_tasks(config: StudyConfig, dataset: Dataset, seed: int) -> None:
         return
     shots = find_shots(config.data, dataset, seed)
     if config.searches and seed == config.seed:
+        rule = selection_rule(config, dataset)
         search_tasks(
             dataset,
             shots,
             protocol=config.protocol,
-            selection=selection_rule(config, dataset),
-            folds=config.search.folds,
+            selection=rule,
+            folds=fold_count(config, rule),
         )
     if seed in config.shot_seeds:
         confirm_task(dataset, shots, protocol=config.protocol)  # only to see that it can be made

@@ -66,6 +66,7 @@ class Preparer:
     def search(self) -> TrialData:
         """Lay out what trials of the search are trained and judged on; no test image is in it."""
         dataset = self.dataset()
+        rule = selection_rule(self.config, dataset)
         tasks = search_tasks(
             dataset,
             self.shots(dataset, self.config.seed),
