@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import difflib
 import math
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -275,6 +276,11 @@ class TrackingConfig(Section):
         return self
 
 
+def default_storage() -> Path:
+    """Give ``$STUDY_STORAGE``, which a cluster sets, else ``runs``."""
+    return Path(os.environ.get("STUDY_STORAGE") or "runs")
+
+
 class StudyConfig(Section):
     """A whole study. Every field may be given in YAML or as ``section.field=value``."""
 
@@ -290,7 +296,7 @@ class StudyConfig(Section):
     confirm: ConfirmConfig = ConfirmConfig()
     resources: ResourcesConfig = ResourcesConfig()
     tracking: TrackingConfig = TrackingConfig()
-    storage: Path = Path("runs")
+    storage: Path = Field(default_factory=default_storage)
     """The folder of all studies; on a cluster, one that every node sees."""
 
     @model_validator(mode="after")

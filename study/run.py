@@ -158,11 +158,13 @@ def find_config(name: str) -> Path:
 def _existing_folder(name: str, overrides: Sequence[str]) -> StudyFolder:
     from study.errors import ConfigError
     from study.ledger import StudyFolder
+    from study.config import default_storage
 
-    storage = next((o.partition("=")[2] for o in overrides if o.startswith("storage=")), "runs")
-    folder = StudyFolder(Path(storage) / name)
+    given = (o.partition("=")[2] for o in overrides if o.startswith("storage="))
+    storage = Path(next(given, None) or default_storage())
+    folder = StudyFolder(storage / name)
     if not folder.config_path.exists():
-        there = sorted(path.parent.name for path in Path(storage).glob("*/study.yaml"))
+        there = sorted(path.parent.name for path in storage.glob("*/study.yaml"))
         raise ConfigError(
             f"no study '{name}' in {storage}; there are {', '.join(there) or 'none'}"
             " (storage=FOLDER looks elsewhere)"

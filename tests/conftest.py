@@ -23,7 +23,10 @@ os.environ.update(
         "TOKENIZERS_PARALLELISM": "false",
     }
 )
-for name in ("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME", "STUDY_CONFIG", "RAY_ADDRESS"):
+for name in (
+    *("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME"),
+    *("STUDY_CONFIG", "STUDY_STORAGE", "RAY_ADDRESS"),
+):
     os.environ.pop(name, None)
 
 START, END = "<|startoftext|>", "<|endoftext|>"
