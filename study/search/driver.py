@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import math
 import os
+import signal
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -50,14 +52,19 @@ def ray_session(config: StudyConfig) -> Iterator[None]:
             options["include_dashboard"] = False
         ray.init(**options)
     try:
-        yield
+        with _interrupted_by_hanging_up():
+            yield
     finally:
         if started:
             ray.shutdown()
 
 
-def concurrency(config: StudyConfig) -> int:
-    """Give how many trials run at once: as configured, else as many as the cluster holds now."""
+def concurrency(config: StudyConfig) -> int | None:
+    """Give how many trials may run at once: as configured, else as many as this machine holds.
+
+    None on a cluster that was there before: trials then fill what it has, and one waits, which is
+    what an autoscaler goes by and what a machine that joins later takes.
+    """
     resources = config.resources
     if resources.max_concurrent is not None:
         return resources.max_concurrent
@@ -65,12 +72,17 @@ def concurrency(config: StudyConfig) -> int:
     slots = available.get("CPU", 0) / resources.cpus_per_trial
     if resources.gpus_per_trial:
         slots = min(slots, available.get("GPU", 0) / resources.gpus_per_trial)
+    lack = (
+        f"one needs {resources.cpus_per_trial} CPUs and {resources.gpus_per_trial} GPUs "
+        f"(resources.cpus_per_trial, gpus_per_trial), the cluster has {available.get('CPU', 0)} "
+        f"and {available.get('GPU', 0)}"
+    )
+    if not _started_here():
+        if slots < 1:
+            logger.warning("waiting for a machine that a trial fits on: %s", lack)
+        return None
     if slots < 1:
-        raise StudyError(
-            f"no trial fits: one needs {resources.cpus_per_trial} CPUs and "
-            f"{resources.gpus_per_trial} GPUs (resources.cpus_per_trial, gpus_per_trial), "
-            f"the cluster has {available.get('CPU', 0)} and {available.get('GPU', 0)}"
-        )
+        raise StudyError(f"no trial fits: {lack}")
     return int(slots)
 
 
@@ -170,5 +182,28 @@ class _EndedTrial:
         self.config = {"arm": config.arm}
 
 
+@contextmanager
+def _interrupted_by_hanging_up() -> Iterator[None]:
+    """Let a terminal that goes away, and ``kill``, end a study as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    names = (signal.SIGHUP, signal.SIGTERM)
+    before = {name: signal.getsignal(name) for name in names}
+    for name in names:
+        # Whatever listens to Ctrl-C at that time: Tune, while trials run.
+        signal.signal(name, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        yield
+    finally:
+        for name, handler in before.items():
+            signal.signal(name, handler)
+
+
 def _in_a_cluster() -> bool:
     return ray._private.utils.read_ray_address() is not None  # set by `ray start` on this machine
+
+
+def _started_here() -> bool:
+    node = ray._private.worker._global_node
+    return node is not None and bool(node.head)

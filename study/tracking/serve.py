@@ -1,0 +1,278 @@
+"""A supervised MLflow server on loopback: ``python -m study.tracking.serve``.
+
+It is started again when it dies. A second start finds the first by a lock and leaves it alone, so
+that a cluster's start commands may run as often as they like.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from study.errors import TrackingError
+from study.files import write_atomically
+
+logger = logging.getLogger(__name__)
+
+HOST = "127.0.0.1"
+STARTS_WITHIN = 120.0
+"""Seconds in which a server answers, or it does not."""
+ENDS_WITHIN = 15.0
+"""Seconds that a server gets to end by itself."""
+LONGEST_PAUSE = 30.0
+"""Seconds between two starts of a server that keeps dying."""
+NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "fuse.sshfs", "lustre", "ceph", "9p", "beegfs")
+
+
+@dataclass(frozen=True)
+class Server:
+    """What is served: a database on local disk, artifacts wherever all machines see them."""
+
+    database: Path
+    artifacts: Path
+    port: int = 5000
+
+    @property
+    def state(self) -> Path:
+        """Which processes serve: a JSON object of ``supervisor`` and ``server``, process ids."""
+        return self.database.with_name("server.json")
+
+    @property
+    def log(self) -> Path:
+        """What the server and its supervisor say."""
+        return self.database.with_name("server.log")
+
+    @property
+    def address(self) -> str:
+        """Where it answers."""
+        return f"http://{HOST}:{self.port}"
+
+    def command(self) -> list[str]:
+        """Give the command that serves."""
+        return [
+            *(sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(self.port)),
+            *("--backend-store-uri", f"sqlite:///{self.database}"),
+            *("--artifacts-destination", str(self.artifacts), "--workers", "1"),
+            *("--uvicorn-opts", "--log-level warning"),  # not a line a request
+        ]
+
+
+def supervise(server: Server) -> bool:
+    """Serve until SIGTERM or SIGINT; False at once where another process does so already.
+
+    Raises:
+        TrackingError: the database would lie on a network file system.
+    """
+    prepare(server)
+    with _lock(server) as held:
+        if not held:
+            return False
+        _end_leftover(server)
+        _keep_running(server)
+    return True
+
+
+def start_in_background(server: Server) -> None:
+    """Start a supervisor that outlives this shell, or find one; return when the server answers.
+
+    Raises:
+        TrackingError: it does not answer.
+    """
+    prepare(server)
+    with server.log.open("ab") as log:
+        supervisor = subprocess.Popen(
+            [sys.executable, "-m", "study.tracking.serve", *_arguments(server)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    deadline = time.monotonic() + STARTS_WITHIN
+    while time.monotonic() < deadline:
+        if _answers(server):
+            return
+        if supervisor.poll():
+            break
+        time.sleep(0.5)
+    raise TrackingError(
+        f"no MLflow server answers on {server.address}; {server.log} tells why, such as another "
+        "process on its port (--port chooses another)"
+    )
+
+
+def stop(server: Server) -> bool:
+    """End the supervisor, and so its server; False where there is none."""
+    with _lock(server) as free:
+        if free:
+            return False
+    supervisor = int(_read_state(server)["supervisor"])
+    with suppress(ProcessLookupError):
+        os.kill(supervisor, signal.SIGTERM)
+    deadline = time.monotonic() + 2 * ENDS_WITHIN
+    while time.monotonic() < deadline:
+        with _lock(server) as free:
+            if free:
+                return True
+        time.sleep(0.1)
+    raise TrackingError(f"the supervisor of the MLflow server, process {supervisor}, does not end")
+
+
+def prepare(server: Server) -> None:
+    """Make the folders.
+
+    Raises:
+        TrackingError: the database would lie on a network file system, whose locks SQLite does
+            not survive.
+    """
+    for folder in (server.database.parent, server.artifacts):
+        folder.mkdir(parents=True, exist_ok=True)
+    kind = _file_system(server.database.parent)
+    if kind.startswith(NETWORK_FILE_SYSTEMS):
+        raise TrackingError(
+            f"{server.database} is on a network file system ({kind}), which SQLite does not "
+            "survive; --database names a file on a local disk"
+        )
+
+
+def _keep_running(server: Server) -> None:
+    asked_to_end = threading.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *_: asked_to_end.set())
+    pause = 1.0
+    while not asked_to_end.is_set():
+        began = time.monotonic()
+        # A session of its own, so that its workers can be ended with it.
+        process = subprocess.Popen(
+            server.command(), env=_environment(), stdin=subprocess.DEVNULL, start_new_session=True
+        )
+        state = {"supervisor": os.getpid(), "server": process.pid}
+        write_atomically(server.state, json.dumps(state))
+        while process.poll() is None and not asked_to_end.wait(0.2):
+            pass
+        _end_group(process.pid, process)
+        if not asked_to_end.is_set():
+            pause = (
+                1.0 if time.monotonic() - began > LONGEST_PAUSE else min(2 * pause, LONGEST_PAUSE)
+            )
+            logger.warning(
+                "the MLflow server ended with code %s; again in %.0f s", process.returncode, pause
+            )
+            asked_to_end.wait(pause)
+
+
+def _end_leftover(server: Server) -> None:
+    """End a server whose supervisor was killed: it would keep the port."""
+    try:
+        group = int(_read_state(server)["server"])
+        command = Path(f"/proc/{group}/cmdline").read_bytes()
+    except (OSError, ValueError, KeyError):
+        return
+    if f"sqlite:///{server.database}".encode() in command.split(b"\0"):
+        _end_group(group)
+
+
+def _end_group(group: int, leader: subprocess.Popen[bytes] | None = None) -> None:
+    """Ask a session's processes to end, then make them."""
+    for name in (signal.SIGTERM, signal.SIGKILL):
+        deadline = time.monotonic() + ENDS_WITHIN
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(group, name)
+            while time.monotonic() < deadline:
+                if leader is not None:
+                    leader.poll()  # else it stays as a zombie, and its group with it
+                os.killpg(group, 0)
+                time.sleep(0.05)
+
+
+@contextmanager
+def _lock(server: Server) -> Iterator[bool]:
+    """Try to be the only supervisor; the lock dies with its process."""
+    with server.database.with_name("server.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield False
+            return
+        yield True
+
+
+def _read_state(server: Server) -> dict[str, int]:
+    state: dict[str, int] = json.loads(server.state.read_text(encoding="utf-8"))
+    return state
+
+
+def _answers(server: Server) -> bool:
+    try:
+        with urllib.request.urlopen(f"{server.address}/health", timeout=5):
+            return True
+    except (urllib.error.URLError, TimeoutError, ConnectionError):
+        return False
+
+
+def _environment() -> dict[str, str]:
+    quiet = {
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        # Eight more processes, for what no study uses.
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
+    return {**os.environ, **quiet}
+
+
+def _file_system(folder: Path) -> str:
+    """Give the type of the file system that a folder lies on; nothing where that is unknown."""
+    try:
+        lines = Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return ""
+    kinds = {Path(line.split()[1]): line.split()[2] for line in lines}
+    resolved = folder.resolve()
+    return next((kinds[p] for p in (resolved, *resolved.parents) if p in kinds), "")
+
+
+def _arguments(server: Server) -> list[str]:
+    values = asdict(server)
+    return [part for name, value in values.items() for part in (f"--{name}", str(value))]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve in the foreground; or start, or stop, what serves in the background."""
+    parser = argparse.ArgumentParser(prog="python -m study.tracking.serve", description=__doc__)
+    parser.add_argument("--database", type=Path, default=Path.home() / "mlflow" / "mlflow.db")
+    parser.add_argument("--artifacts", type=Path, default=Path.home() / "mlflow" / "artifacts")
+    parser.add_argument("--port", type=int, default=Server.port)
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--background", action="store_true", help="return when it answers")
+    what.add_argument("--stop", action="store_true", help="end what serves this database")
+    given = parser.parse_args(arguments)
+    server = Server(given.database.absolute(), given.artifacts.absolute(), given.port)
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    try:
+        if given.stop:
+            print("ended" if server.database.parent.exists() and stop(server) else "none served")
+        elif given.background:
+            start_in_background(server)
+            print(f"MLflow answers on {server.address}")
+        elif not supervise(server):
+            print(f"{server.database} is served already")
+    except TrackingError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
