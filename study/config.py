@@ -254,7 +254,8 @@ class ResourcesConfig(Section):
     gpus_per_trial: float = Field(0, ge=0)
     """A fraction lets several trials share a GPU: 0.25 puts four on one."""
     max_concurrent: int | None = Field(None, ge=1)
-    """None: as many as the cluster holds when the study starts."""
+    """None: as many as fit, on a cluster also on machines that come later, while one more waits for
+    them. A number lets an autoscaler see that many at once."""
     max_failures: int = Field(3, ge=0)
     """How often a trial whose worker died is taken up again from its last epoch."""
 
