@@ -178,12 +178,13 @@ def score(parts: Mapping[str, float], protocol: Protocol) -> dict[str, float]:
     Transfer: the mean over the targets, the source beside it; on the source alone its accuracy.
     Zero-shot: the mean over all datasets.
     """
-    if protocol in ("few_shot", "zero_shot") or (len(parts) == 1 and "accuracy" in parts):
-        return {**parts, "score": sum(parts.values()) / len(parts)}
-    if protocol == "transfer":
+    if set(parts) == {"accuracy"}:
+        return {**parts, "score": parts["accuracy"]}
+    if protocol in ("transfer", "zero_shot"):
         targets = {name: value for name, value in parts.items() if name != "accuracy"}
-        mean = sum(targets.values()) / len(targets)
-        return {"source": parts["accuracy"], **targets, "score": mean}
+        named = {"source": parts["accuracy"], **targets}
+        counted = targets if protocol == "transfer" else named
+        return {**named, "score": sum(counted.values()) / len(counted)}
     if "new" not in parts:
         return {**parts, "score": parts["base"]}
     mean = hmean(parts["base"], parts["new"])

@@ -20,8 +20,14 @@ from study.trial import EpochReport, TrialConfig, TrialData, run_trial, score
 
 EPOCHS = 4
 SETTINGS: dict[str, dict[str, Any]] = {
-    "holdout": {"data": {"augment": False, "shots": 4}},
-    "augmented": {"data": {"augment": True, "shots": 4}},
+    "holdout": {
+        "data": {"augment": False, "shots": 4},
+        "search": {"selection": "holdout"},
+    },
+    "augmented": {
+        "data": {"augment": True, "shots": 4},
+        "search": {"selection": "holdout"},
+    },
     "folds": {"data": {"augment": False, "shots": 2}, "search": {"selection": "folds"}},
     "class_folds": {
         "protocol": "base_to_new",
@@ -335,6 +341,18 @@ def test_batches_that_do_not_divide_the_images_still_train(
             {"base": 0.0, "new": 0.0},
             "base_to_new",
             {"base": 0.0, "new": 0.0, "hmean": 0.0, "score": 0.0},
+        ),
+        ({"accuracy": 0.25}, "transfer", {"accuracy": 0.25, "score": 0.25}),
+        (
+            {"accuracy": 1.0, "dtd": 0.5, "eurosat": 0.25},
+            "transfer",
+            {"source": 1.0, "dtd": 0.5, "eurosat": 0.25, "score": 0.375},
+        ),
+        ({"accuracy": 0.5}, "zero_shot", {"accuracy": 0.5, "score": 0.5}),
+        (
+            {"accuracy": 1.0, "dtd": 0.5},
+            "zero_shot",
+            {"source": 1.0, "dtd": 0.5, "score": 0.75},
         ),
     ],
 )

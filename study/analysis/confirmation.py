@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from study.analysis.results import open_study, read_candidates, read_results
+from study.analysis.results import open_study, read_candidates, read_results, target_columns
 from study.analysis.statistics import (
     Estimate,
     PairedDifference,
@@ -55,6 +55,8 @@ class Entry:
         test: the protocol's one number (accuracy, or harmonic mean of base and new) on test.
         base: accuracy on base classes; None in the few-shot protocol.
         new: accuracy on new classes; None in the few-shot protocol.
+        targets: accuracy on each dataset, where several are tested; then `test` is their mean, in
+            the transfer protocol without the source's own.
         val_score: validation score by which candidates were ranked.
         val_base: accuracy on base validation images of the trial the candidate came from.
         versus_tuned: against CLIPFit with tuned learning rates; None for that baseline itself.
@@ -70,6 +72,7 @@ class Entry:
     test: Estimate
     base: Estimate | None
     new: Estimate | None
+    targets: Mapping[str, Estimate]
     subset: str | None
     bias_lr: float | None
     ln_lr: float | None
@@ -143,6 +146,16 @@ class Leaderboard:
     def winner(self) -> Entry | None:
         """The candidate that validation chose, which need not be the first entry."""
         return next((entry for entry in self.entries if entry.winner), None)
+
+    @property
+    def searched(self) -> bool:
+        """Whether there was a search to choose from."""
+        return bool(self.arms)
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The datasets tested, where there are several."""
+        return tuple(dict.fromkeys(name for entry in self.entries for name in entry.targets))
 
     def entry(self, label: str) -> Entry | None:
         """The candidate called `label`, also where it was tested under another name."""
@@ -238,6 +251,7 @@ def _entry(
         test=estimate([row["test_score"] for row in tested]),
         base=_optional_estimate([row["test_base"] for row in tested]),
         new=_optional_estimate([row["test_new"] for row in tested]),
+        targets=_target_estimates(tested),
         **{
             name: candidate.get(name, tested[0][name])
             for name in ("subset", "bias_lr", "ln_lr", "distill_weight", "trainable")
@@ -246,6 +260,12 @@ def _entry(
         val_score=candidate.get("val_score"),
         val_base=None if source is None else source["val_base"],
     )
+
+
+def _target_estimates(tested: Sequence[Row]) -> dict[str, Estimate]:
+    columns = target_columns(tested[0])
+    found = {name: _optional_estimate([row[name] for row in tested]) for name in columns}
+    return {name.removeprefix("test_"): e for name, e in found.items() if e is not None}
 
 
 def _optional_estimate(values: Sequence[float | None]) -> Estimate | None:

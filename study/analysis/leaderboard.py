@@ -82,6 +82,15 @@ def configuration_table(board: Leaderboard) -> tuple[list[str], list[list[str]]]
     return header, cells
 
 
+def target_table(board: Leaderboard) -> tuple[list[str], list[list[str]]]:
+    """Header and cells of the accuracy on each dataset, in percent; a column a candidate."""
+    header = ["dataset", *(_name(entry) for entry in board.entries)]
+    return header, [
+        [target, *(interval(entry.targets.get(target)) for entry in board.entries)]
+        for target in board.targets
+    ]
+
+
 def budget_table(board: Leaderboard) -> tuple[list[str], list[list[str]]]:
     """Header and cells of what each arm of the search spent; busy is the sum over its trials."""
     header = ["search arm", "trials", "finished", "stopped", "failed", "running", "epochs", "busy"]
@@ -122,6 +131,8 @@ def render(board: Leaderboard) -> Group:
             parts.append(rich_table("Differences of hmean", *difference_table(board), left=1))
         else:
             parts.append(rich_table(title, *main_table(board), left=1))
+        if board.targets:
+            parts.append(rich_table("Accuracy by dataset", *target_table(board), left=1))
         parts.append(rich_table("Configurations", *configuration_table(board), left=2))
     if board.arms:
         parts.append(rich_table("Search budgets", *budget_table(board), left=1))
@@ -139,6 +150,8 @@ def to_markdown(board: Leaderboard) -> str:
     ]
     if board.entries:
         blocks += [markdown_table(*main_table(board)), markdown_text(footnote(board))]
+        if board.targets:
+            blocks += ["## Accuracy by dataset", markdown_table(*target_table(board))]
         blocks += ["## Configurations", markdown_table(*configuration_table(board))]
         blocks += ["## How far to trust validation"]
         blocks += [" ".join(markdown_text(sentence) for sentence in validation_findings(board))]
@@ -150,9 +163,9 @@ def to_markdown(board: Leaderboard) -> str:
 def to_csv(board: Leaderboard) -> str:
     """The leaderboard as CSV for other programs: fractions, full precision, one row a candidate."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=_csv_row(None), lineterminator="\n")
+    writer = csv.DictWriter(text, fieldnames=_csv_row(None, board), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(_csv_row(entry) for entry in board.entries)
+    writer.writerows(_csv_row(entry, board) for entry in board.entries)
     return text.getvalue()
 
 
@@ -213,7 +226,7 @@ def markdown_text(text: str) -> str:
     return text
 
 
-def _csv_row(entry: Entry | None) -> dict[str, object]:
+def _csv_row(entry: Entry | None, board: Leaderboard) -> dict[str, object]:
     row: dict[str, object] = {}
     for name in ("label", "winner", "subset", "bias_lr", "ln_lr", "distill_weight", "trainable"):
         row[name] = None if entry is None else getattr(entry, name)
@@ -222,6 +235,8 @@ def _csv_row(entry: Entry | None) -> dict[str, object]:
     row["seeds"] = None if entry is None else len(entry.scores)
     for name in _CSV_SCORES:
         row |= _csv_estimate(name, None if entry is None else getattr(entry, name))
+    for target in board.targets:
+        row |= _csv_estimate(target, None if entry is None else entry.targets.get(target))
     for name in ("versus_tuned", "versus_published"):
         comparison: Comparison | None = None if entry is None else getattr(entry, name)
         row |= _csv_estimate(name, None if comparison is None else comparison.paired.difference)

@@ -25,6 +25,7 @@ from study.analysis.leaderboard import (
     configuration_table,
     footnote,
     main_table,
+    target_table,
 )
 from study.analysis.plots import PLOTLY_CONFIG, Plot, make_plots
 from study.analysis.results import open_study, read_results
@@ -41,6 +42,7 @@ from study.config import StudyConfig, load_config
 from study.errors import DataError, StudyError
 from study.files import write_atomically
 from study.ledger import StudyFolder
+from study.selection import selection_used
 
 REPORT_FILE = "report.html"
 TEMPLATE_FILE = "report.html.jinja"
@@ -51,6 +53,11 @@ _PROTOCOLS = {
     "base_to_new": "Base to new: a model learns from a few images of the first half of the classes "
     "(base). It is scored by the harmonic mean of its accuracy on test images of those and of the "
     "other half (new), of which it never saw an image.",
+    "transfer": "Transfer: a model learns from a few images of every class of one dataset, the "
+    "source, and is scored by its mean accuracy on the test images of other datasets, each with "
+    "the names of its own classes. Whatever is chosen is chosen on the source.",
+    "zero_shot": "Zero-shot: nothing is trained; the backbone is scored as it is by its accuracy "
+    "on all test images, the mean over the datasets where there are several.",
 }
 _SELECTIONS = {
     "holdout": "on validation images of the same classes, drawn beside the training images",
@@ -141,15 +148,18 @@ def _content(study: StudyFolder, board: Leaderboard) -> dict[str, Any]:
     return {
         "name": study.name,
         "subtitle": f"{config.data.dataset}, {config.protocol.replace('_', '-')}, "
-        f"{config.data.shots} images a class, {config.backbone.name}",
+        + ("" if config.protocol == "zero_shot" else f"{config.data.shots} images a class, ")
+        + config.backbone.name,
         "verdict": verdict(board),
         "asked": _asked(config, board, rows),
         "scores": _scores(board),
+        "targets": Grid(*target_table(board)),
         "configurations": Grid(*configuration_table(board), left=2, marked=_winner_row(board)),
         "budgets": Grid(*budget_table(board)),
         "footnote": footnote(board),
         "doubts": validation_findings(board),
         "winner": winner,
+        "has_search": config.searches,
         "settings": [] if winner is None else _settings(winner),
         "loading": None if winner is None else _loading(study, config, winner, rows),
         "classes": Grid(
@@ -190,9 +200,13 @@ def _asked(config: StudyConfig, board: Leaderboard, rows: Sequence[Row]) -> list
         f"biases {_range(space.bias_lr)}, LayerNorms {_range(space.ln_lr)}, "
         f"λ {_range(space.distill_weight)}"
     )
+    tested = ", ".join(config.data.targets)
+    where = f"{config.data.dataset}; tested on {tested} as well" if tested else config.data.dataset
+    if not config.searches:
+        return _tested_as_given(config, where)
     return [
         ("Question", "Which of CLIP’s own biases and LayerNorms should be tuned, and how fast?"),
-        ("Dataset", config.data.dataset),
+        ("Dataset", where),
         ("Protocol", _PROTOCOLS[config.protocol]),
         ("Images", f"{config.data.shots} a class to train, {val_shots} a class to validate"),
         ("Backbone", _backbone(config)),
@@ -205,6 +219,23 @@ def _asked(config: StudyConfig, board: Leaderboard, rows: Sequence[Row]) -> list
     ]
 
 
+def _tested_as_given(config: StudyConfig, where: str) -> list[tuple[str, str]]:
+    told = [
+        ("Question", "How do these configurations do? Nothing is searched or chosen."),
+        ("Dataset", where),
+        ("Protocol", _PROTOCOLS[config.protocol]),
+        ("Backbone", _backbone(config)),
+    ]
+    if config.protocol == "zero_shot":
+        return told
+    return [
+        *told,
+        ("Images", f"{config.data.shots} a class to train"),
+        ("Training", f"{config.training.epochs} epochs, {config.training.optimizer}"),
+        ("Test", f"{len(config.shot_seeds)} seeds, each with its own training images"),
+    ]
+
+
 def _backbone(config: StudyConfig) -> str:
     if config.backbone.name == EMBEDDED:
         return "the small CLIP that comes with this package"
@@ -213,14 +244,8 @@ def _backbone(config: StudyConfig) -> str:
 
 
 def _rule(config: StudyConfig, rows: Sequence[Row]) -> str:
-    rule = config.search.selection
-    if rule == "auto":
-        # What auto came to shows in what the trials report.
-        folded = any(row["val_new"] is not None for row in rows)
-        rule = "class_folds" if folded else "base"
-        if config.protocol == "few_shot":
-            rule = "holdout"
-    return _SELECTIONS[rule]
+    folded = next((row for row in rows if row["val_new"] is not None), {})
+    return _SELECTIONS[selection_used(config, folded)]
 
 
 def _range(bounds: tuple[float, float]) -> str:

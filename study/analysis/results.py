@@ -138,16 +138,24 @@ def read_results(folder: Path) -> pa.Table:
         folder: the study's folder, `runs/NAME`.
 
     Returns:
-        A table with `RESULTS_SCHEMA`.
+        A table with `RESULTS_SCHEMA`, and after it one column ``test_NAME`` for each dataset that
+        was tested beside the one trained on.
 
     Raises:
         DataError: the folder holds no ledger.
         LedgerError: a file of it is damaged.
     """
     study = open_study(folder)
-    return pa.Table.from_pylist(
-        [_trial_row(study.name, trial) for trial in read_trials(study)], schema=RESULTS_SCHEMA
-    )
+    rows = [_trial_row(study.name, trial) for trial in read_trials(study)]
+    known = set(RESULTS_SCHEMA.names)
+    more = dict.fromkeys(name for row in rows for name in row if name not in known)
+    fields = [*RESULTS_SCHEMA, *(pa.field(name, pa.float64()) for name in more)]
+    return pa.Table.from_pylist(rows, schema=pa.schema(fields))
+
+
+def target_columns(row: Mapping[str, Any]) -> list[str]:
+    """Name a row's scores on single datasets, where a study tests several."""
+    return [name for name in row if name.startswith("test_") and name not in TEST_COLUMNS]
 
 
 def read_epochs(folder: Path) -> pa.Table:
@@ -194,7 +202,7 @@ def _trial_row(study: str, trial: TrialFiles) -> dict[str, Any]:
         "trainable": config.get("trainable"),
         "seconds": end.seconds if end else None,
         **{name: _number(validation.get(name)) for name in VALIDATION_COLUMNS},
-        **{name: _number(tested.get(name)) for name in TEST_COLUMNS},
+        **{name: _number(tested.get(name)) for name in (*TEST_COLUMNS, *target_columns(tested))},
         "reason": end.reason if end else None,
         "error": end.error if end else None,
     }

@@ -84,6 +84,10 @@ def verdict(board: Leaderboard) -> tuple[str, ...]:
     """Say what a study found, in plain sentences, claiming no more than the intervals allow."""
     metric = "harmonic mean of base and new accuracy" if board.base_to_new else "accuracy"
     winner = board.winner
+    if board.entries and not board.searched:
+        tested = ", ".join(f"“{entry.name}” {interval(entry.test)} %" for entry in board.entries)
+        mean = f"mean {metric} over the datasets" if board.targets else metric
+        return (f"Nothing was searched; configurations tested as given, {mean}: {tested}.",)
     if winner is None:
         return ("Nothing is confirmed on test yet, so there is no winner to judge.",)
     sentences = [
@@ -126,6 +130,8 @@ def verdict(board: Leaderboard) -> tuple[str, ...]:
 def validation_findings(board: Leaderboard) -> tuple[str, ...]:
     """Say how well validation ranked the candidates, and what base validation would have picked."""
     check, sentences = board.check, []
+    if board.entries and not board.searched:
+        return ("There was no choice to make, so validation images were not looked at.",)
     if check.agreement is not None:
         sentences.append(
             f"Validation against test over {check.agreement.n} candidates: Spearman’s rho "

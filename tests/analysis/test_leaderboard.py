@@ -2,13 +2,22 @@
 
 import csv
 import io
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from study.analysis.leaderboard import leaderboard, main, render, to_csv, to_markdown
+from study.analysis.leaderboard import (
+    leaderboard,
+    main,
+    render,
+    target_table,
+    to_csv,
+    to_markdown,
+)
 from study.analysis.statistics import estimate
 from study.analysis.wording import interval, points, probability, validation_findings, verdict
 
@@ -115,3 +124,33 @@ def test_a_baseline_that_was_not_tested_is_said_to_be_missing(few_shot_study: Pa
     text = " ".join(verdict(leaderboard(few_shot_study)))
     assert "CLIPFit as published has no test score" in text
     assert "Against tuned CLIPFit" in text
+
+
+def test_every_further_dataset_is_a_row_of_a_table_and_columns_of_the_csv(
+    few_shot_study: Path,
+) -> None:
+    for path in few_shot_study.glob("trials/confirm-*/reports.jsonl"):
+        text = path.read_text().replace('"test_accuracy"', '"test_source"')
+        path.write_text(text.rstrip().removesuffix("}") + ', "test_dtd": 0.25}\n')
+    board = leaderboard(few_shot_study)
+    assert board.targets == ("source", "dtd")
+    header, cells = target_table(board)
+    assert len(header) == 1 + len(board.entries)
+    assert [row[0] for row in cells] == ["source", "dtd"]
+    assert cells[1][1] == "25.0 ± 0.0"
+    assert "Accuracy by dataset" in to_markdown(board)
+    row = next(csv.DictReader(io.StringIO(to_csv(board))))
+    assert row["dtd_mean"] == "0.25"
+
+
+def test_configurations_tested_as_given_have_no_winner(few_shot_study: Path) -> None:
+    for path in few_shot_study.glob("trials/search-*"):
+        shutil.rmtree(path)
+    board = leaderboard(few_shot_study)
+    assert not board.searched
+    (sentence,) = verdict(replace(board, entries=board.entries[:2]))
+    assert sentence.startswith("Nothing was searched; configurations tested as given, accuracy: “")
+    assert board.entries[1].name in sentence
+    assert validation_findings(board) == (
+        "There was no choice to make, so validation images were not looked at.",
+    )

@@ -113,3 +113,20 @@ def test_reading_and_printing_load_no_heavy_library() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def with_targets(folder: Path) -> Path:
+    """Turn a study's confirmations into those of several datasets."""
+    for path in folder.glob("trials/confirm-*/reports.jsonl"):
+        text = path.read_text().replace('"test_accuracy"', '"test_source"')
+        last = text.rstrip().removesuffix("}")
+        path.write_text(f'{last}, "test_dtd": 0.25, "test_a.b": 0.5}}\n')
+    return folder
+
+
+def test_every_further_dataset_has_a_column_of_confirmations(few_shot_study: Path) -> None:
+    table = read_results(with_targets(few_shot_study))
+    assert table.column_names[len(RESULTS_SCHEMA) :] == ["test_source", "test_dtd", "test_a.b"]
+    rows = table.to_pylist()
+    assert {row["test_dtd"] for row in rows if row["stage"] == "search"} == {None}
+    assert {row["test_dtd"] for row in rows if row["stage"] == "confirm"} >= {0.25}
