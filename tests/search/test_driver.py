@@ -1,0 +1,293 @@
+"""Real Ray: trials are stopped, fail, lose their workers, and nothing of it is lost or doubled."""
+
+import json
+import os
+import signal
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState
+
+from study.config import AshaConfig
+from study.ledger import StudyFolder, TrialFolder
+from study.method.delta import load_delta
+from study.search.driver import make_scheduler
+from study.selection import finished_trials
+from study.trial import TrialConfig
+
+pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(300)]
+
+TIMED = ("seconds", "images_per_second")
+
+
+def optuna_trials(folder: StudyFolder, arm: str) -> list[FrozenTrial]:
+    storage = JournalStorage(JournalFileBackend(str(folder.path / "optuna.journal")))
+    return optuna.load_study(study_name=arm, storage=storage).trials
+
+
+def statuses(folder: StudyFolder) -> Counter[str | None]:
+    return Counter(trial.end.status if trial.end else None for trial in folder.trials())
+
+
+def untimed(trial: TrialFolder) -> list[dict[str, Any]]:
+    return [{k: v for k, v in report.items() if k not in TIMED} for report in trial.reports]
+
+
+def kill_worker() -> None:
+    """Kill the worker that runs trials for this process, as the machine's memory keeper would."""
+    mine = _descendants(os.getpid())
+    workers = [pid for pid, name in mine.items() if name.startswith("ray::ClipFitTrainable")]
+    assert len(workers) == 1
+    os.kill(workers[0], signal.SIGKILL)
+
+
+def _descendants(root: int) -> dict[int, str]:
+    parents: dict[int, int] = {}
+    names: dict[int, str] = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            parents[int(folder.name)] = int(
+                (folder / "stat").read_text().rpartition(")")[2].split()[1]
+            )
+            names[int(folder.name)] = (folder / "cmdline").read_text().replace("\0", " ")
+        except OSError:  # it ended meanwhile
+            continue
+    found = {root}
+    while more := {pid for pid, parent in parents.items() if parent in found} - found:
+        found |= more
+    return {pid: names[pid] for pid in found if pid in names}
+
+
+@pytest.fixture(scope="module")
+def searched(make_study: Any) -> Any:
+    """A study whose search has run, with successive halving."""
+    study = make_study("searched", search={"trials": 14, "asha": {"reduction_factor": 4}})
+    study.search()
+    return study
+
+
+@pytest.fixture(scope="module")
+def confirmed(searched: Any) -> Any:
+    """The same study, confirmed."""
+    searched.confirm()
+    return searched
+
+
+def test_a_search_runs_its_trials_and_each_arm_its_share(searched: Any) -> None:
+    configs = [trial.config for trial in searched.folder.trials()]
+    arms = Counter(config["arm"] for config in configs)
+    assert arms == {"baseline": 4, "clipfit-tuned": 4, "search": 6}
+    assert [c["label"] for c in configs[:4]] == ["zero-shot", "clipfit", "bitfit", "ln"]
+    assert [c["number"] for c in configs] == list(range(14))
+    in_turn = [c["arm"] for c in configs[4:8]]
+    assert set(in_turn) == {"clipfit-tuned", "search"}, "the arms must not wait for each other"
+
+
+def test_stopped_trials_are_recorded_and_baselines_are_never_stopped(searched: Any) -> None:
+    assert statuses(searched.folder).keys() == {"finished", "stopped"}
+    for trial in searched.folder.trials():
+        end, reports = trial.end, trial.reports
+        assert end is not None
+        assert [r["epoch"] for r in reports] == list(range(1, end.epochs + 1)) or end.epochs == 0
+        assert not (trial.path / "state.safetensors").exists()
+        assert end.seconds == pytest.approx(sum(r["seconds"] for r in reports))
+        if trial.config["arm"] == "baseline":
+            assert end.status == "finished"
+        if end.status == "stopped":
+            assert end.epochs == 3
+            assert end.reason == "successive halving at epoch 3"
+
+
+def test_every_trained_trial_leaves_its_delta_the_stopped_ones_too(searched: Any) -> None:
+    for trial in searched.folder.trials():
+        path = trial.path / "delta.safetensors"
+        assert path.exists() == bool(trial.config["trainable"])
+        if path.exists():
+            tensors, info = load_delta(path)
+            assert sum(t.numel() for t in tensors.values()) == trial.config["trainable"]
+            assert info.subset == trial.config["subset"]
+
+
+def test_optuna_knows_every_outcome(searched: Any) -> None:
+    for arm in ("search", "clipfit-tuned"):
+        trials = optuna_trials(searched.folder, arm)
+        for folder in searched.folder.trials():
+            config, end, reports = folder.config, folder.end, folder.reports
+            if config["arm"] != arm:
+                continue
+            told = trials[config["optuna_number"]]
+            finished = end.status == "finished"
+            assert told.state is (TrialState.COMPLETE if finished else TrialState.PRUNED)
+            assert told.value == reports[-1]["val_score"]
+            expected = {r["epoch"]: r["val_score"] for r in reports}
+            assert {**told.intermediate_values, end.epochs: told.value} == expected
+            assert finished or told.intermediate_values == expected
+    assert "clipfit" in [
+        t.user_attrs.get("label") for t in optuna_trials(searched.folder, "search")
+    ]
+
+
+def test_no_training_is_done_twice(searched: Any) -> None:
+    trainings = [
+        (c["subset_key"], c["bias_lr"], c["ln_lr"], c["distill_weight"])
+        for c in (trial.config for trial in searched.folder.trials())
+    ]
+    assert len(set(trainings)) == len(trainings)
+
+
+def test_observers_hear_of_every_start_epoch_and_end(searched: Any) -> None:
+    for trial in searched.folder.trials():
+        own = [event for event in searched.heard.events if event[1] == trial.trial_id]
+        assert own == [
+            ("started", trial.trial_id, None),
+            *(("reported", trial.trial_id, r["epoch"]) for r in trial.reports),
+            ("ended", trial.trial_id, trial.end.status),
+        ]
+
+
+def test_a_finished_search_is_not_run_again(searched: Any) -> None:
+    before = _contents(searched.folder)
+    searched.search()
+    assert _contents(searched.folder) == before
+
+
+def test_confirmations_alone_know_test_and_after_their_last_epoch(confirmed: Any) -> None:
+    candidates = confirmed.folder.read_json("candidates.json")
+    trained = [c["label"] for c in candidates if c["same_as"] is None]
+    confirmations = [t for t in confirmed.folder.trials() if t.config["stage"] == "confirm"]
+    assert sorted(t.trial_id for t in confirmations) == sorted(
+        f"confirm-{label}-seed{seed}" for label in trained for seed in (1, 2)
+    )
+    for trial in confirmed.folder.trials():
+        *earlier, last = trial.reports
+        assert not any("test" in key for report in earlier for key in report)
+        assert ("test_score" in last) == (trial.config["stage"] == "confirm")
+        assert (trial.path / "per_class.json").exists() == (trial.config["stage"] == "confirm")
+    hashes = {(t.config["seed"], t.config["split_hash"]) for t in confirmations}
+    assert len(hashes) == 2
+
+
+def test_confirming_again_changes_nothing(confirmed: Any) -> None:
+    before = _contents(confirmed.folder)
+    confirmed.confirm()
+    assert _contents(confirmed.folder) == before
+
+
+def _contents(folder: StudyFolder) -> dict[str, bytes]:
+    paths = [*folder.path.glob("trials/*/*"), folder.path / "candidates.json"]
+    return {str(path): path.read_bytes() for path in paths if path.exists()}
+
+
+BROKEN = {
+    "zero-shot": {"subset": "none"},
+    "clipfit": {"subset": "clipfit", "bias_lr": 0.002, "ln_lr": 0.002, "distill_weight": 8},
+    "diverging": {"subset": "ln", "ln_lr": 1e30},
+    "raising": {"subset": "vision.ln", "ln_lr": 0.01},
+}
+
+
+UNHEARD: tuple[tuple[str, str, Any], ...] = (
+    ("started", "search-0000", None),
+    ("reported", "search-0004", 2),
+    ("ended", "search-0005", "finished"),
+)
+
+
+@pytest.fixture(scope="module")
+def troubled(make_study: Any) -> Any:
+    """A study with a baseline that diverges, one that raises, and one whose worker is killed."""
+    study = make_study("troubled", search={"asha": None, "baselines": BROKEN, "sampler": "random"})
+    blocked = study.folder.trial("search-0003").path / "delta.safetensors"
+    blocked.mkdir(parents=True)
+    study.heard.at["reported", "search-0001", 2] = kill_worker
+    for event in UNHEARD:
+        study.heard.at[event] = fail
+    study.search()
+    return study
+
+
+def fail() -> None:
+    """What an observer without its server does."""
+    raise ConnectionError("no server")
+
+
+def test_a_trial_whose_worker_is_killed_goes_on_from_its_last_epoch(
+    troubled: Any, searched: Any
+) -> None:
+    trial = troubled.folder.trial("search-0001")
+    events = [event for event in troubled.heard.events if event[1] == "search-0001"]
+    assert [event[0] for event in events].count("started") == 2, "its worker was not killed"
+    assert Counter(event[2] for event in events if event[0] == "reported") == {
+        1: 1,
+        2: 1,
+        3: 1,
+        4: 1,
+    }
+    assert [r["epoch"] for r in trial.reports] == [1, 2, 3, 4]
+    assert trial.end.status == "finished"
+    assert untimed(trial) == untimed(searched.folder.trial("search-0001"))
+
+
+@pytest.mark.parametrize(
+    ("number", "told"),
+    [(2, ["Traceback", "NonFiniteLossError", "epoch 1"]), (3, ["Traceback", "IsADirectoryError"])],
+)
+def test_a_trial_that_diverges_or_raises_is_recorded_with_its_traceback(
+    troubled: Any, number: int, told: list[str]
+) -> None:
+    end = troubled.folder.trial(f"search-{number:04d}").end
+    assert end.status == "failed"
+    for part in told:
+        assert part in end.error
+
+
+def test_the_study_goes_on_without_what_failed(troubled: Any) -> None:
+    assert statuses(troubled.folder) == {"finished": 6, "failed": 2}
+    labels = [judged.config.label for judged in finished_trials(troubled.folder)]
+    assert "diverging" not in labels
+    assert len(labels) == 6
+
+
+def test_an_observer_at_fault_does_not_end_the_study(troubled: Any) -> None:
+    assert not troubled.heard.at.keys() & set(UNHEARD), "nothing was raised"
+    for _, trial_id, _ in UNHEARD:
+        assert troubled.folder.trial(trial_id).end.status == "finished"
+
+
+@pytest.mark.long
+def test_a_worker_that_dies_too_often_fails_its_trial_alone(make_study: Any) -> None:
+    study = make_study(
+        "dying",
+        search={"asha": None, "sampler": "random"},
+        resources={"max_concurrent": 1, "max_failures": 0},
+    )
+    study.heard.at["reported", "search-0001", 1] = kill_worker
+    study.search()
+    assert statuses(study.folder) == {"finished": 7, "failed": 1}
+    assert study.folder.trial("search-0001").end.reason == "its worker died"
+
+
+def test_successive_halving_remembers_trials_that_ended_before(searched: Any) -> None:
+    ended = [t for t in searched.folder.trials() if t.config["arm"] in ("search", "clipfit-tuned")]
+    history = [(TrialConfig.model_validate(t.config), t.reports) for t in ended]
+
+    class Trial:
+        trial_id = "new"
+        config = {"arm": "search"}  # noqa: RUF012
+
+    for known, expected in ((history, "STOP"), ([], "CONTINUE")):
+        scheduler = make_scheduler(AshaConfig(), 4, known)
+        scheduler.on_trial_add(None, Trial())
+        decision = scheduler.on_trial_result(None, Trial(), {"epoch": 3, "score": 0.0})
+        assert decision == expected
+
+
+def test_the_ledger_is_plain_json(searched: Any) -> None:
+    for path in searched.folder.path.glob("trials/*/*.json*"):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            json.loads(line)

@@ -1,0 +1,172 @@
+"""A trial's epochs on disk: what a crash may leave, and what is made of it."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from study.ledger import End, StudyFolder, TrialFolder
+from study.method.delta import DeltaInfo, load_delta
+from study.search.recording import close_trial, load_state, record_epoch
+from study.trial import EpochReport, TrialData
+
+NAME = "vision_model.post_layernorm.weight"
+INFO = DeltaInfo(
+    backbone="tiny",
+    revision=None,
+    fingerprint="0" * 16,
+    subset="vision.ln_post",
+    class_names=("digit zero", "digit öne"),
+    templates=("a {}",),
+)
+
+
+@pytest.fixture
+def trial(tmp_path: Path) -> TrialFolder:
+    study = StudyFolder(tmp_path / "mine")
+    study.create("", {})
+    trial = study.trial("search-0000")
+    trial.create({"number": 0})
+    return trial
+
+
+def data(split: Any = "val") -> TrialData:
+    return TrialData(
+        dataset="digits",
+        protocol="few_shot",
+        class_names=INFO.class_names,
+        templates=INFO.templates,
+        tasks=(),
+        digest="",
+        train_images=Path(),
+        eval_images=Path(),
+        augment=False,
+        split=split,
+    )
+
+
+def report(epoch: int, *, done: bool = False, tasks: int = 1) -> EpochReport:
+    tensors = tuple({NAME: torch.full((3,), epoch + task / 10)} for task in range(tasks))
+    state = {
+        **{f"task{n}.parameter.{NAME}": t[NAME] for n, t in enumerate(tensors)},
+        **{f"task{n}.optimizer.0.momentum_buffer": torch.ones(3) for n in range(tasks)},
+        **{f"task{n}.generator": torch.Generator().get_state() for n in range(tasks)},
+    }
+    return EpochReport(
+        epoch=epoch,
+        done=done,
+        metrics={"val_score": 0.5, "seconds": 1.0},
+        state={} if done else state,
+        deltas=tensors,
+        confusions={"accuracy": torch.tensor([[3, 1], [0, 0]])},
+    )
+
+
+def test_the_last_state_is_given_back_with_its_epoch(trial: TrialFolder) -> None:
+    assert load_state(trial) is None
+    for epoch in (1, 2):
+        record_epoch(trial, report(epoch), data(), INFO)
+    start = load_state(trial)
+    assert start is not None
+    epoch, state = start
+    assert epoch == 2
+    expected = report(2).state
+    assert state.keys() == expected.keys()
+    assert all(torch.equal(state[name], expected[name]) for name in expected)
+    assert [r["epoch"] for r in trial.reports] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: path.write_bytes(path.read_bytes()[:-5]),
+        lambda path: path.write_bytes(path.read_bytes()[:4]),
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(b"\xff" * 300),
+    ],
+)
+def test_a_damaged_state_costs_epochs_and_not_the_trial(
+    trial: TrialFolder, damage: Callable[[Path], object], caplog: pytest.LogCaptureFixture
+) -> None:
+    record_epoch(trial, report(1), data(), INFO)
+    damage(trial.path / "state.safetensors")
+    assert load_state(trial) is None
+    assert "the trial begins again" in caplog.text
+    close_trial(trial, End("stopped", 1, 1.0))
+    assert trial.end is not None
+    assert not (trial.path / "delta.safetensors").exists()
+
+
+def test_a_state_of_something_else_is_damage(trial: TrialFolder) -> None:
+    save_file({"x": torch.ones(1)}, trial.path / "state.safetensors")
+    assert load_state(trial) is None
+
+
+def test_a_crash_between_report_and_state_repeats_that_epoch(
+    trial: TrialFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record_epoch(trial, report(1), data(), INFO)
+
+    def crash(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("study.search.recording.write_atomically", crash)
+        with pytest.raises(KeyboardInterrupt):
+            record_epoch(trial, report(2), data(), INFO)
+    start = load_state(trial)
+    assert start is not None
+    assert start[0] == 1
+
+
+@pytest.mark.parametrize("crashing", ["save_delta", "write_atomically"])
+def test_the_last_report_is_there_only_when_all_else_is(
+    trial: TrialFolder, monkeypatch: pytest.MonkeyPatch, crashing: str
+) -> None:
+    """A resumed study takes a trial with its last report for finished."""
+
+    def crash(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"study.search.recording.{crashing}", crash)
+    with pytest.raises(KeyboardInterrupt):
+        record_epoch(trial, report(4, done=True), data("test"), INFO)
+    assert trial.reports == []
+
+
+def test_a_stopped_trial_leaves_its_delta_and_no_state(trial: TrialFolder) -> None:
+    record_epoch(trial, report(3), data(), INFO)
+    close_trial(trial, End("stopped", 3, 1.0))
+    tensors, info = load_delta(trial.path / "delta.safetensors")
+    assert info == INFO
+    assert tensors.keys() == {NAME}
+    assert torch.equal(tensors[NAME], torch.full((3,), 3.0))
+    assert not (trial.path / "state.safetensors").exists()
+
+
+def test_a_failed_trial_leaves_no_delta(trial: TrialFolder) -> None:
+    record_epoch(trial, report(3), data(), INFO)
+    close_trial(trial, End("failed", 3, 1.0, error="boom"))
+    assert not list(trial.path.glob("*.safetensors"))
+
+
+@pytest.mark.parametrize("ended", ["finished", "stopped"])
+def test_each_fold_leaves_a_delta_of_its_own(trial: TrialFolder, ended: Any) -> None:
+    record_epoch(trial, report(3, done=ended == "finished", tasks=3), data(), INFO)
+    close_trial(trial, End(ended, 3, 1.0))
+    names = sorted(path.name for path in trial.path.glob("delta*"))
+    assert names == [f"delta-fold{n}.safetensors" for n in range(3)]
+    tensors, _ = load_delta(trial.path / names[1])
+    assert tensors[NAME][0] == pytest.approx(3.1)
+
+
+def test_a_test_leaves_accuracies_and_confusions_by_class(trial: TrialFolder) -> None:
+    record_epoch(trial, report(4, done=True), data("test"), INFO)
+    per_class = json.loads((trial.path / "per_class.json").read_text(encoding="utf-8"))
+    assert per_class == {"accuracy": {"digit zero": 0.75}}  # none of the other was seen
+    confusion = json.loads((trial.path / "confusion.json").read_text(encoding="utf-8"))
+    assert set(confusion) == {"accuracy"}

@@ -1,0 +1,221 @@
+"""What Tune asks for the next trial, and what the arms are told."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from optuna.trial import TrialState
+from ray.tune.search import Searcher
+
+from study.config import SpaceConfig
+from study.ledger import StudyFolder
+from study.method.subsets import Depths
+from study.search import arms as arms_module
+from study.search.arms import Arm, Outcome, open_arm
+from study.search.searcher import StudySearcher, outcome_of
+from study.search.space import OpenSpace, Proposal, RateSpace
+from study.trial import TrialConfig
+
+DEPTHS = Depths(text=2, vision=3)
+CLIPFIT = "text.mlp.fc2.bias + vision.ln"
+EPOCHS = 4
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> StudyFolder:
+    folder = StudyFolder(tmp_path / "mine")
+    folder.create("", {})
+    return folder
+
+
+def config(proposal: Proposal, arm: str, number: int, optuna_number: int | None) -> TrialConfig:
+    return TrialConfig(
+        trial_id=f"search-{number:04d}",
+        stage="search",
+        arm=arm,
+        label=f"trial {number}",
+        number=number,
+        seed=1,
+        subset=proposal.subset,
+        subset_key=proposal.subset,
+        trainable=1,
+        bias_lr=proposal.bias_lr,
+        ln_lr=proposal.ln_lr,
+        distill_weight=proposal.distill_weight,
+        epochs=EPOCHS,
+        split_hash="0",
+        optuna_number=optuna_number,
+    )
+
+
+BASELINE = config(Proposal(CLIPFIT, 0.01, 0.02, 2.0), "baseline", 0, None)
+
+
+def open_arms(folder: StudyFolder, tuned: int = 3, searched: int = 6) -> list[Arm]:
+    spaces: dict[str, tuple[int, Any]] = {
+        "clipfit-tuned": (tuned, RateSpace(SpaceConfig(), DEPTHS, CLIPFIT)),
+        "search": (searched, OpenSpace(SpaceConfig(), DEPTHS)),
+    }
+    return [
+        open_arm(
+            folder.path / "journal", name, budget=budget, space=space, sampler="random", seed=1
+        )
+        for name, (budget, space) in spaces.items()
+    ]
+
+
+def searcher(folder: StudyFolder, arms: list[Arm], **given: Any) -> StudySearcher:
+    values: dict[str, Any] = {"queue": [BASELINE], "next_number": 1, "make_config": config}
+    return StudySearcher(folder, arms=arms, **(values | given))
+
+
+def all_suggestions(of: StudySearcher) -> list[TrialConfig]:
+    configs: list[TrialConfig] = []
+    for number in range(99):
+        suggestion = of.suggest(f"tune{number}")
+        if suggestion == Searcher.FINISHED:
+            return configs
+        configs.append(TrialConfig.model_validate(suggestion))
+    raise AssertionError("it never ends")
+
+
+def test_the_queue_goes_first_then_each_arm_its_share_until_all_is_spent(
+    folder: StudyFolder,
+) -> None:
+    configs = all_suggestions(searcher(folder, open_arms(folder)))
+    assert configs[0] == BASELINE
+    assert Counter(c.arm for c in configs) == {"baseline": 1, "clipfit-tuned": 3, "search": 6}
+    for end in range(1, len(configs)):
+        tuned = sum(c.arm == "clipfit-tuned" for c in configs[1 : end + 1])
+        assert abs(tuned - end / 3) <= 1, "an arm was left behind"
+    assert [c.number for c in configs] == list(range(10))
+
+
+def test_a_trial_is_in_the_ledger_before_tune_hears_of_it(folder: StudyFolder) -> None:
+    suggestion = searcher(folder, []).suggest("tune0")
+    assert folder.trial("search-0000").config == suggestion
+
+
+def test_a_trial_that_was_stopped_is_pruned_at_the_score_it_was_stopped_with(
+    folder: StudyFolder,
+) -> None:
+    arms = open_arms(folder, tuned=0)
+    search = searcher(folder, arms, queue=[])
+    search.suggest("a")
+    for epoch in (1, 2):
+        search.on_trial_result("a", {"epoch": epoch, "score": epoch / 10})
+    search.on_trial_complete("a", {"epoch": 3, "score": 0.15})
+    (trial,) = arms[1].study.trials
+    assert trial.state is TrialState.PRUNED
+    assert trial.intermediate_values == {1: 0.1, 2: 0.2, 3: 0.15}
+
+
+def test_a_trial_that_diverged_is_pruned_with_the_worst_score(folder: StudyFolder) -> None:
+    arms = open_arms(folder, tuned=0)
+    search = searcher(folder, arms, queue=[])
+    search.suggest("a")
+    search.on_trial_result("a", {"epoch": 1, "score": 0.9})
+    search.on_trial_complete(
+        "a", {"epoch": 1, "score": 0.0, "failed": True, "diverged": True, "error": "x"}
+    )
+    (trial,) = arms[1].study.trials
+    assert (trial.state, trial.value) == (TrialState.PRUNED, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("result", "error"),
+    [({"epoch": 1, "score": 0.0, "failed": True, "error": "x"}, False), (None, True), ({}, False)],
+)
+def test_any_other_failure_says_nothing_about_the_configuration(
+    folder: StudyFolder, result: dict[str, Any] | None, error: bool
+) -> None:
+    arms = open_arms(folder, tuned=0)
+    search = searcher(folder, arms, queue=[])
+    search.suggest("a")
+    search.on_trial_complete("a", result, error)
+    assert [trial.state for trial in arms[1].study.trials] == [TrialState.FAIL]
+
+
+def test_a_finished_baseline_teaches_the_arms_that_can_express_it(folder: StudyFolder) -> None:
+    arms = open_arms(folder)
+    search = searcher(folder, arms)
+    search.suggest("a")
+    search.on_trial_complete("a", {"epoch": EPOCHS, "score": 0.6})
+    for arm in arms:
+        assert [(t.value, t.state) for t in arm.study.trials] == [(0.6, TrialState.COMPLETE)]
+
+
+def repeating(arm: Arm, proposals: list[Proposal]) -> None:
+    """Make an arm's space propose these."""
+    given = iter(proposals)
+
+    class Space:
+        def suggest(self, trial: Any) -> Proposal:
+            return next(given)
+
+        def encode(self, proposal: Proposal) -> None:
+            """Express nothing."""
+
+    arm.space = Space()  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_an_equal_training_is_proposed_once_whoever_proposed_it(
+    folder: StudyFolder, running: bool
+) -> None:
+    arms = open_arms(folder, tuned=0, searched=2)
+    same = Proposal(BASELINE.subset, BASELINE.bias_lr, BASELINE.ln_lr, BASELINE.distill_weight)
+    first, second = Proposal("vision.ln1", None, 0.1), Proposal("vision.ln2", None, 0.1)
+    repeating(arms[1], [same, first, first, same, second])
+    search = searcher(folder, arms)
+    search.suggest("a")
+    if not running:
+        search.on_trial_complete("a", {"epoch": EPOCHS, "score": 0.6})
+    configs = all_suggestions(search)
+    assert [c.subset for c in configs] == ["vision.ln1", "vision.ln2"]
+    told = [t.value for t in arms[1].study.trials if t.state is TrialState.COMPLETE]
+    assert told == ([] if running else [0.6, 0.6])
+
+
+def test_what_ended_before_a_study_was_resumed_is_not_trained_again(folder: StudyFolder) -> None:
+    arms = open_arms(folder, tuned=0, searched=1)
+    same = Proposal(BASELINE.subset, BASELINE.bias_lr, BASELINE.ln_lr, BASELINE.distill_weight)
+    repeating(arms[1], [same, Proposal("none")])
+    ended = {BASELINE.trial_id: (BASELINE, Outcome(0.6, TrialState.COMPLETE))}
+    configs = all_suggestions(searcher(folder, arms, queue=[], ended=ended))
+    assert [c.subset for c in configs] == ["none"]
+
+
+def test_an_exhausted_arm_ends_and_leaves_the_other_its_own(
+    folder: StudyFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arms_module, "ASKS_BEFORE_GIVING_UP", 3)
+    arms = open_arms(folder, tuned=3, searched=4)
+    repeating(arms[1], [Proposal("none")] * 9)
+    configs = all_suggestions(searcher(folder, arms, queue=[]))
+    assert Counter(c.arm for c in configs) == {"clipfit-tuned": 3, "search": 1}
+
+
+def test_results_of_other_trials_are_passed_over(folder: StudyFolder) -> None:
+    search = searcher(folder, open_arms(folder))
+    search.suggest("a")
+    search.on_trial_result("a", {"epoch": 1, "score": 0.5})  # a baseline has no proposal
+    search.on_trial_result("b", {"epoch": 1, "score": 0.5})
+    search.on_trial_complete("b", {"epoch": 1, "score": 0.5})
+
+
+@pytest.mark.parametrize(
+    ("result", "error", "outcome"),
+    [
+        ({"epoch": EPOCHS, "score": 0.5}, False, Outcome(0.5, TrialState.COMPLETE)),
+        ({"epoch": 3, "score": 0.5}, False, Outcome(0.5, TrialState.PRUNED)),
+        ({"epoch": 2, "failed": True}, False, Outcome(None, TrialState.FAIL)),
+        ({"epoch": 2, "failed": True, "diverged": True}, False, Outcome(0.0, TrialState.PRUNED)),
+        ({"epoch": EPOCHS, "score": 0.5}, True, Outcome(None, TrialState.FAIL)),
+    ],
+)
+def test_an_outcome_follows_from_the_last_result(
+    result: dict[str, Any], error: bool, outcome: Outcome
+) -> None:
+    assert outcome_of(BASELINE, result, error) == outcome
