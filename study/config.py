@@ -247,6 +247,37 @@ class ConfirmConfig(Section):
         return self
 
 
+class AblationConfig(Section):
+    """Subsets compared beside each other, each at learning rates of its own."""
+
+    design: Literal["only_one", "leave_one_out", "layers", "grid"]
+    """only_one: each site alone; leave_one_out: the base less one site each; layers: the base in a
+    window of layers; grid: ``subsets``."""
+    base: SubsetText = "clipfit"
+    """What every cell is compared with."""
+    base_from: str | None = None
+    """The name of a finished study in ``storage`` whose winner is the base instead."""
+    sites: tuple[SubsetText, ...] | None = Field(None, min_length=1)
+    """Of only_one and leave_one_out; None: every single site of the space, or of the base."""
+    subsets: dict[Label, SubsetText] = Field(default_factory=dict)
+    """Of grid, by the cell's name."""
+    windows: Literal["sliding", "from_bottom", "from_top"] = "sliding"
+    """Of layers: ``width`` layers at each place, or 1, 2, … layers from one end."""
+    width: int = Field(1, ge=1)
+    rates: tuple[Positive, ...] = Field((0.002,), min_length=1)
+    """Learning rates that each cell is tried at, the best by validation tested; one: as it is."""
+    distill_weight: float = Field(8.0, ge=0)
+    """λ of every cell that the text encoder is tuned in."""
+
+    @model_validator(mode="after")
+    def _grid_is_given(self) -> Self:
+        if (self.design == "grid") != bool(self.subsets):
+            raise ValueError("subsets belong to the design grid, which needs at least one")
+        if "base" in self.subsets:
+            raise ValueError("subsets: 'base' is the name of the base itself")
+        return self
+
+
 class ResourcesConfig(Section):
     """What one trial occupies; how many run at once follows from the cluster."""
 
@@ -295,6 +326,8 @@ class StudyConfig(Section):
     training: TrainingConfig = TrainingConfig()
     search: SearchConfig = SearchConfig()
     confirm: ConfirmConfig = ConfirmConfig()
+    ablation: AblationConfig | None = None
+    """Given, it takes the place of search and confirm; its seeds are confirm's."""
     resources: ResourcesConfig = ResourcesConfig()
     tracking: TrackingConfig = TrackingConfig()
     storage: Path = Field(default_factory=default_storage)
@@ -308,8 +341,14 @@ class StudyConfig(Section):
 
     @property
     def searches(self) -> bool:
-        """Whether there is a search: zero_shot has nothing to train."""
-        return self.protocol != "zero_shot" and self.search.trials > 0
+        """Whether there is a search: zero_shot has nothing to train, an ablation its own cells."""
+        return self.protocol != "zero_shot" and self.search.trials > 0 and self.ablation is None
+
+    @property
+    def image_rule(self) -> Literal["folds", "holdout"]:
+        """What auto comes to where all classes are trained: folds, if a class fills them."""
+        val_shots = self.data.val_shots or min(self.data.shots, 4)
+        return "folds" if self.data.shots + val_shots >= (self.search.folds or 4) else "holdout"
 
     @property
     def shot_seeds(self) -> tuple[int, ...]:
@@ -338,6 +377,8 @@ class StudyConfig(Section):
                         f"search.baselines.{label}: tunes '{baseline.subset}' and so needs "
                         f"{kind}_lr"
                     )
+        if self.ablation is not None and self.protocol not in ("few_shot", "base_to_new"):
+            yield f"ablation: cannot be of {self.protocol}; allowed are few_shot, base_to_new"
         if not self.search.baselines:
             yield "search.baselines: is empty; allowed is one or more"
         elif self.searches:

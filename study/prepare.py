@@ -216,8 +216,7 @@ def selection_rule(config: StudyConfig, dataset: Dataset) -> SelectionName:
     if config.search.selection != "auto":
         return config.search.selection
     if config.protocol != "base_to_new":
-        images = config.data.shots + (config.data.val_shots or min(config.data.shots, 4))
-        return "folds" if images >= fold_count(config, "folds") else "holdout"
+        return config.image_rule
     base, _ = class_halves(record.label for record in dataset.train)
     if len(base) >= FEWEST_BASE_CLASSES:
         return "class_folds"

@@ -130,7 +130,7 @@ def selection_used(config: StudyConfig, report: Mapping[str, float]) -> str:
         return config.search.selection
     if config.protocol == "base_to_new":
         return "class_folds" if report.get("val_new") is not None else "base"
-    return "holdout"
+    return config.image_rule
 
 
 def _is_finished_search(trial: TrialFolder) -> bool:

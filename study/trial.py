@@ -21,7 +21,7 @@ from study.method.model import Backbone, FewShotClassifier
 from study.method.subsets import parse
 from study.method.training import Losses, Schedule, make_optimizer, train_epoch
 
-Stage = Literal["search", "confirm"]
+Stage = Literal["search", "confirm", "ablation"]
 SPLIT_HASH = 16
 """Characters of the data's digest that name it in trials and files."""
 

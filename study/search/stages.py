@@ -49,7 +49,7 @@ def run_search(
 ) -> None:
     """Train baselines, CLIPFit's own search and the open search, or what is left of them."""
     past = _Past.read(folder, "search")
-    make = _Maker(config, architecture, {config.seed: data.digest})
+    make = TrialMaker(config, architecture, {config.seed: data.digest})
     baselines = [make.baseline(label, n) for n, label in enumerate(config.search.baselines)]
     searcher = StudySearcher(
         folder,
@@ -84,25 +84,37 @@ def run_confirm(
     observers: Sequence[Observer],
 ) -> None:
     """Train every candidate on each seed's shots and test it; ``data`` is by seed."""
-    past = _Past.read(folder, "confirm")
-    make = _Maker(config, architecture, {seed: part.digest for seed, part in data.items()})
+    make = TrialMaker(config, architecture, {seed: part.digest for seed, part in data.items()})
     wanted = [
         make.confirmation(candidate, seed, seed_index * 1000 + index)
         for seed_index, seed in enumerate(data)
         for index, candidate in enumerate(candidates)
         if candidate.same_as is None
     ]
+    run_queue(config, folder, "confirm", wanted, data, observers)
+
+
+def run_queue(
+    config: StudyConfig,
+    folder: StudyFolder,
+    stage: Stage,
+    wanted: Iterable[TrialConfig],
+    data: Mapping[int, TrialData],
+    observers: Sequence[Observer],
+) -> None:
+    """Train given trials of a stage to their last epoch, but those that have ended before."""
+    past = _Past.read(folder, stage)
     queue = [*past.unfinished, *(c for c in wanted if c.trial_id not in past)]
     run_trials(
         config,
         folder,
         StudySearcher(folder, queue),
-        data={f"confirm/{seed}": seed_data for seed, seed_data in data.items()},
+        data={f"{stage}/{seed}": seed_data for seed, seed_data in data.items()},
         scheduler=make_scheduler(None, config.training.epochs),
         count=len(queue),
         observers=observers,
     )
-    _check_ended(folder, "confirm")
+    _check_ended(folder, stage)
 
 
 @dataclass(frozen=True)
@@ -143,7 +155,7 @@ class _Past:
 
 
 @dataclass(frozen=True)
-class _Maker:
+class TrialMaker:
     """Completes configurations of trials."""
 
     config: StudyConfig
@@ -152,30 +164,34 @@ class _Maker:
     """Of the data, by seed."""
 
     def baseline(self, label: str, number: int) -> TrialConfig:
+        """Give a baseline's trial of the search."""
         given = self.config.search.baselines[label]
         proposal = Proposal(given.subset, given.bias_lr, given.ln_lr, given.distill_weight)
-        return self._make("search", "baseline", label, number, proposal, self.config.seed)
+        return self.make("search", "baseline", label, number, proposal, self.config.seed)
 
     def proposed(
         self, proposal: Proposal, arm: str, number: int, optuna_number: int
     ) -> TrialConfig:
-        config = self._make("search", arm, f"trial {number}", number, proposal, self.config.seed)
+        """Give a proposal's trial of the search."""
+        config = self.make("search", arm, f"trial {number}", number, proposal, self.config.seed)
         return config.model_copy(update={"optuna_number": optuna_number})
 
     def confirmation(self, candidate: Candidate, seed: int, number: int) -> TrialConfig:
+        """Give a candidate's trial on a seed's shots."""
         proposal = Proposal(
             candidate.subset, candidate.bias_lr, candidate.ln_lr, candidate.distill_weight
         )
-        return self._make("confirm", candidate.label, candidate.label, number, proposal, seed)
+        return self.make("confirm", candidate.label, candidate.label, number, proposal, seed)
 
-    def _make(
+    def make(
         self, stage: Stage, arm: str, label: str, number: int, proposal: Proposal, seed: int
     ) -> TrialConfig:
+        """Complete a proposal."""
         subset = parse(proposal.subset)
         leaves = subset.resolve(self.architecture.depths)
         rates = kinds(leaves)
         regularizer = self.config.training.regularizer
-        name = f"{number:04d}" if stage == "search" else f"{label}-seed{seed}"
+        name = f"{label}-seed{seed}" if stage == "confirm" else f"{number:04d}"
         return TrialConfig(
             trial_id=f"{stage}-{name}",
             stage=stage,
