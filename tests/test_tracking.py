@@ -1,0 +1,467 @@
+"""MLflow mirrors the ledger: against a real server, which may die and come back."""
+
+import select
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from study.config import StudyConfig, build_config, dump_config
+from study.errors import TrackingError
+from study.ledger import End, StudyFolder
+from study.tracking import mirror as mirror_module
+from study.tracking.mirror import Mirror, sync_study
+from study.tracking.server import browse_command, connect, redacted_text, tracking_uri
+from study.trial import TrialConfig
+
+EPOCHS = 3
+SECRET = "s3cr3t-passw0rd"
+MakeStudy = Callable[[str], "Written"]
+
+
+class Written:
+    """A study's ledger, written by hand: tracking needs no more."""
+
+    def __init__(self, path: Path, name: str) -> None:
+        self.config: StudyConfig = build_config(
+            {"name": name, "tracking": {"experiment": name}, "storage": str(path)}, name
+        )
+        self.folder = StudyFolder(path / name)
+        self.folder.create(dump_config(self.config), {"git_commit": "abc123"})
+
+    def trial(self, number: int, **changes: Any) -> TrialConfig:
+        """Begin a trial."""
+        values: dict[str, Any] = {
+            "trial_id": f"search-{number:04d}",
+            "stage": "search",
+            "arm": "search",
+            "label": f"trial {number}",
+            "number": number,
+            "seed": 1,
+            "subset": "vision.ln[0:2]",
+            "subset_key": "0" * 16,
+            "trainable": 1536,
+            "ln_lr": 0.01 + number,
+            "epochs": EPOCHS,
+            "split_hash": "f" * 16,
+        }
+        config = TrialConfig.model_validate(values | changes)
+        self.folder.trial(config.trial_id).create(config.model_dump(mode="json"))
+        return config
+
+    def report(self, config: TrialConfig, epoch: int) -> float:
+        """Record an epoch; give its score."""
+        score = round(0.1 * config.number + 0.01 * epoch, 6)
+        self.folder.trial(config.trial_id).append_report(
+            {"epoch": epoch, "train_loss": 2.0 - score, "val_score": score, "seconds": 0.5}
+        )
+        return score
+
+    def end(self, config: TrialConfig, status: Any = "finished", **told: Any) -> End:
+        """Close a trial, with a delta unless it failed."""
+        trial = self.folder.trial(config.trial_id)
+        if status != "failed":
+            (trial.path / "delta.safetensors").write_bytes(b"delta")
+        end = End(status, len(trial.reports), 1.5, **told)
+        trial.write_end(end)
+        return end
+
+    def whole(
+        self, number: int, status: Any = "finished", epochs: int = EPOCHS, **told: Any
+    ) -> None:
+        """Write a trial from its beginning to its end."""
+        config = self.trial(number)
+        for epoch in range(1, epochs + 1):
+            self.report(config, epoch)
+        self.end(config, status, **told)
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> MakeStudy:
+    return lambda name: Written(tmp_path, name)
+
+
+def sync(study: Written, uri: str) -> int:
+    """Send what is unsent, of a study that has no report to write anew."""
+    return sync_study(study.config, study.folder, uri, lambda: None)
+
+
+def client_of(uri: str) -> MlflowClient:
+    return MlflowClient(uri)
+
+
+def runs(uri: str, study: Written) -> dict[str, Run]:
+    """The study's runs by trial id; the parent as ``""``."""
+    client = client_of(uri)
+    experiment = client.get_experiment_by_name(study.config.tracking.experiment)
+    found = client.search_runs([experiment.experiment_id]) if experiment else []
+    by_trial = {run.data.tags.get("trial_id", ""): run for run in found}
+    assert len(by_trial) == len(found), "a trial has two runs"
+    return by_trial
+
+
+def history(uri: str, run: Run, key: str = "val_score") -> list[tuple[int, float]]:
+    points = client_of(uri).get_metric_history(run.info.run_id, key)
+    return sorted((point.step, point.value) for point in points)
+
+
+def artifacts(uri: str, run: Run, path: str | None = None) -> set[str]:
+    found: set[str] = set()
+    for item in client_of(uri).list_artifacts(run.info.run_id, path):
+        found |= artifacts(uri, run, item.path) if item.is_dir else {item.path}
+    return found
+
+
+def test_each_trial_is_a_child_that_ends_as_the_trial_did(
+    mlflow_server: str, make: MakeStudy
+) -> None:
+    study = make("ends")
+    study.whole(0)
+    study.whole(1, "stopped", 2, reason="successive halving at epoch 2")
+    study.whole(2, "failed", 1, error="Traceback\nValueError: boom")
+    assert sync(study, mlflow_server) == 3
+    found = runs(mlflow_server, study)
+    parent = found.pop("")
+    statuses = {trial: run.info.status for trial, run in found.items()}
+    assert statuses == {
+        "search-0000": "FINISHED",
+        "search-0001": "KILLED",
+        "search-0002": "FAILED",
+    }
+    for number, run in enumerate(found[f"search-{n:04d}"] for n in range(3)):
+        tags, params = run.data.tags, run.data.params
+        assert tags["mlflow.parentRunId"] == parent.info.run_id
+        expected = {
+            "stage": "search",
+            "study": "ends",
+            "subset": "vision.ln[0:2]",
+            "dataset": "digits",
+            "backbone": "embedded",
+            "seed": "1",
+            "split_hash": "f" * 16,
+            "git_commit": "abc123",
+        }
+        assert {key: tags[key] for key in expected} == expected
+        assert float(params["ln_lr"]) == 0.01 + number
+        assert params["subset"] == "vision.ln[0:2]"
+        assert "bias_lr" not in params
+        assert run.data.metrics["trainable"] == 1536
+        assert run.data.metrics["seconds"] == 1.5
+        reports = study.folder.trial(f"search-{number:04d}").reports
+        assert history(mlflow_server, run) == [(r["epoch"], r["val_score"]) for r in reports]
+    assert found["search-0001"].data.tags["stopped_at_epoch"] == "2"
+    assert found["search-0001"].data.tags["stop_reason"] == "successive halving at epoch 2"
+    assert "boom" in found["search-0002"].data.tags["error"]
+    assert artifacts(mlflow_server, found["search-0000"]) >= {"config.json", "delta.safetensors"}
+    assert "delta.safetensors" in artifacts(mlflow_server, found["search-0001"])
+
+
+def test_the_parent_has_configuration_tables_and_description(
+    mlflow_server: str, make: MakeStudy
+) -> None:
+    study = make("parent")
+    study.folder.write_json("candidates.json", [])
+    (study.folder.path / "leaderboard.md").write_text("# best")
+    (study.folder.path / "description.md").write_text("the **best** is here")
+    (study.folder.path / "plots").mkdir()
+    (study.folder.path / "plots" / "one.png").write_bytes(b"png")
+    sync(study, mlflow_server)
+    parent = runs(mlflow_server, study)[""]
+    assert parent.info.status == "FINISHED"
+    assert parent.info.run_name == "parent"
+    assert parent.data.params["search.trials"] == "48"
+    assert parent.data.params["training.momentum"] == "0.9"
+    assert parent.data.tags["mlflow.note.content"] == "the **best** is here"
+    assert artifacts(mlflow_server, parent) >= {
+        *("study.yaml", "candidates.json", "leaderboard.md", "plots/one.png"),
+    }
+
+
+@pytest.mark.parametrize("marks", ["kept", "lost"])
+def test_sending_twice_doubles_nothing(mlflow_server: str, make: MakeStudy, marks: str) -> None:
+    study = make(f"twice-{marks}")
+    study.whole(0)
+    study.whole(1, "stopped", 2)
+    sync(study, mlflow_server)
+    before = runs(mlflow_server, study)
+    if marks == "lost":  # a driver died after sending and before it could mark that
+        for mark in study.folder.path.glob("trials/*/mlflow.json"):
+            mark.unlink()
+    sync(study, mlflow_server)
+    after = runs(mlflow_server, study)
+    assert {t: run.info.run_id for t, run in after.items()} == {
+        t: run.info.run_id for t, run in before.items()
+    }
+    assert {t: run.info.status for t, run in after.items()} == {
+        t: run.info.status for t, run in before.items()
+    }
+    for key in ("val_score", "train_loss", "seconds", "trainable"):
+        for trial in ("search-0000", "search-0001"):
+            assert history(mlflow_server, after[trial], key) == history(
+                mlflow_server, before[trial], key
+            )
+    assert len(history(mlflow_server, after["search-0000"])) == EPOCHS
+
+
+def test_two_studies_of_one_name_are_two_runs(mlflow_server: str, tmp_path: Path) -> None:
+    first, second = (Written(tmp_path / place, "namesake") for place in ("a", "b"))
+    first.whole(0)
+    for study in (first, second):
+        sync(study, mlflow_server)
+    client = client_of(mlflow_server)
+    experiment = client.get_experiment_by_name("namesake")
+    found = client.search_runs([experiment.experiment_id], "tags.study_parent = 'yes'")
+    assert len(found) == 2
+
+
+def test_a_study_is_sent_whole_to_another_server(
+    mlflow_server: str, make: MakeStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where a local store puts its artifacts
+    study = make("moved")
+    study.whole(0)
+    sync(study, mlflow_server)
+    other = f"sqlite:///{tmp_path / 'other.db'}"
+    sync(study, other)
+    found = runs(other, study)
+    assert found["search-0000"].info.status == "FINISHED"
+    assert len(history(other, found["search-0000"])) == EPOCHS
+
+
+def wait_until(true: Callable[[], bool], within: float = 20.0) -> None:
+    deadline = time.monotonic() + within
+    while not true():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.05)
+
+
+def test_a_running_study_is_seen_as_it_goes_and_leaves_nothing_running(
+    mlflow_server: str, make: MakeStudy
+) -> None:
+    study = make("live")
+    mirror = Mirror(study.config, study.folder, mlflow_server)
+    mirror.start()
+    config = study.trial(0)
+    mirror.trial_started(config)
+    mirror.trial_reported(config, 1, study.report(config, 1))
+    wait_until(lambda: "search-0000" in runs(mlflow_server, study))
+    wait_until(lambda: len(history(mlflow_server, runs(mlflow_server, study)["search-0000"])) == 1)
+    assert runs(mlflow_server, study)["search-0000"].info.status == "RUNNING"
+    for epoch in (2, 3):
+        mirror.trial_reported(config, epoch, study.report(config, epoch))
+    mirror.trial_ended(config, study.end(config), 0.03)
+    assert mirror.close(finished=True) == 0
+    assert {run.info.status for run in runs(mlflow_server, study).values()} == {"FINISHED"}
+    assert len(history(mlflow_server, runs(mlflow_server, study)["search-0000"])) == EPOCHS
+
+
+def test_an_interrupted_study_is_killed_and_goes_on_in_the_same_runs(
+    mlflow_server: str, make: MakeStudy
+) -> None:
+    study = make("interrupted")
+    first = Mirror(study.config, study.folder, mlflow_server)
+    first.start()
+    config = study.trial(0)
+    first.trial_reported(config, 1, study.report(config, 1))
+    assert first.close(finished=False) == 0
+    before = runs(mlflow_server, study)
+    assert {run.info.status for run in before.values()} == {"KILLED"}
+
+    second = Mirror(study.config, study.folder, mlflow_server)
+    second.start()
+    wait_until(lambda: runs(mlflow_server, study)["search-0000"].info.status == "RUNNING")
+    for epoch in (2, 3):
+        study.report(config, epoch)
+    second.trial_ended(config, study.end(config), 0.03)
+    assert second.close(finished=True) == 0
+    after = runs(mlflow_server, study)
+    assert {run.info.status for run in after.values()} == {"FINISHED"}
+    assert after["search-0000"].info.run_id == before["search-0000"].info.run_id
+    assert len(history(mlflow_server, after["search-0000"])) == EPOCHS
+
+
+def test_epochs_that_a_damaged_state_cost_are_not_counted_twice(
+    mlflow_server: str, make: MakeStudy
+) -> None:
+    study = make("again")
+    config = study.trial(0)
+    for epoch in (1, 2):
+        study.report(config, epoch)
+    sync(study, mlflow_server)
+    study.folder.trial(config.trial_id).keep_reports(0)
+    study.report(config, 1)
+    sync(study, mlflow_server)
+    for epoch in (2, 3):
+        study.report(config, epoch)
+    study.end(config)
+    sync(study, mlflow_server)
+    points = history(mlflow_server, runs(mlflow_server, study)["search-0000"])
+    assert [step for step, _ in points] == [1, 2, 3]
+
+
+class Gate:
+    """Passes connections on to a server until it is shut, and again once it is opened."""
+
+    def __init__(self, target: str) -> None:
+        self._target = (urlsplit(target).hostname, urlsplit(target).port)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.uri = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.is_open = True
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = self._listener.accept()
+                threading.Thread(target=self._pass_on, args=(connection,), daemon=True).start()
+
+    def _pass_on(self, connection: socket.socket) -> None:
+        with suppress(OSError), connection, socket.create_connection(self._target) as server:
+            while self.is_open:
+                for ready in select.select([connection, server], [], [], 0.1)[0]:
+                    data = ready.recv(65536)
+                    if not data:
+                        return
+                    (server if ready is connection else connection).sendall(data)
+
+
+@pytest.fixture
+def gate(mlflow_server: str) -> Iterator[Gate]:
+    gate = Gate(mlflow_server)
+    yield gate
+    gate.close()
+
+
+def test_a_server_that_dies_costs_the_study_nothing_but_a_bounded_wait(
+    mlflow_server: str, make: MakeStudy, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mirror_module, "FINAL_SECONDS", 2.0)
+    monkeypatch.setattr(mirror_module, "RETRY_SECONDS", 0.2)
+    study = make("dead")
+    mirror = Mirror(study.config, study.folder, gate.uri)
+    mirror.start()
+    gate.is_open = False
+    began = time.monotonic()
+    for number in range(3):
+        config = study.trial(number)
+        mirror.trial_started(config)
+        for epoch in range(1, EPOCHS + 1):
+            mirror.trial_reported(config, epoch, study.report(config, epoch))
+        mirror.trial_ended(config, study.end(config), 0.1)
+    assert time.monotonic() - began < 2, "trials waited for the server"
+    began = time.monotonic()
+    assert mirror.close(finished=True) >= 3
+    assert time.monotonic() - began < 6
+
+    assert sync(study, mlflow_server) == 3
+    found = runs(mlflow_server, study)
+    found.pop("")
+    assert {run.info.status for run in found.values()} == {"FINISHED"}
+    assert all(len(history(mlflow_server, run)) == EPOCHS for run in found.values())
+
+
+def test_what_a_server_missed_is_sent_when_it_is_back(
+    mlflow_server: str, make: MakeStudy, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mirror_module, "RETRY_SECONDS", 0.2)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    study = make("back")
+    mirror = Mirror(study.config, study.folder, gate.uri)
+    mirror.start()
+    gate.is_open = False
+    study.whole(0)
+    mirror.trial_started(TrialConfig.model_validate(study.folder.trial("search-0000").config))
+    wait_until(lambda: mirror._failing)
+    gate.is_open = True
+    assert mirror.close(finished=True) == 0
+    assert {run.info.status for run in runs(mlflow_server, study).values()} == {"FINISHED"}
+
+
+def test_no_secret_reaches_a_run_or_a_file(
+    mlflow_server: str,
+    make: MakeStudy,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    address = mlflow_server.removeprefix("http://")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:{SECRET}@{address}")
+    study = make("secret")
+    study.whole(0)
+    study.whole(1, "failed", 1, error="boom")
+    uri = tracking_uri(study.config.tracking.uri)
+    assert SECRET in uri
+    mirror = Mirror(study.config, study.folder, uri)
+    mirror.start()
+    assert mirror.close(finished=True) == 0
+    assert SECRET not in browse_command(uri)
+    assert SECRET not in caplog.text
+    for run in runs(mlflow_server, study).values():
+        assert SECRET not in str(run.to_dictionary())
+    written = [*tmp_path.rglob("*"), *_server_files(mlflow_server, study, tmp_path / "down")]
+    for path in written:
+        assert not path.is_file() or SECRET.encode() not in path.read_bytes(), path
+
+
+def _server_files(uri: str, study: Written, folder: Path) -> list[Path]:
+    folder.mkdir()
+    for run in runs(uri, study).values():
+        for name in artifacts(uri, run):
+            client_of(uri).download_artifacts(run.info.run_id, name, str(folder))
+    return list(folder.rglob("*"))
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        f"http://me:{SECRET}@127.0.0.1:9",
+        f"postgresql://me:{SECRET}@127.0.0.1:9/runs",
+        "unknown://somewhere",
+        "./mlruns",
+    ],
+)
+def test_a_store_that_does_not_answer_is_told_without_its_password(
+    uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(TrackingError, match=r"does not answer .*MLFLOW_TRACKING_URI") as caught:
+        connect(uri, "any")
+    assert SECRET not in str(caught.value)
+
+
+def test_a_file_that_is_no_store_is_told(tmp_path: Path) -> None:
+    (tmp_path / "notes.db").write_text("just words, and enough of them to be no database" * 99)
+    with pytest.raises(TrackingError, match="does not answer"):
+        connect(f"sqlite:///{tmp_path / 'notes.db'}", "any")
+
+
+def test_a_deleted_experiment_is_told(mlflow_server: str, make: MakeStudy) -> None:
+    client = client_of(mlflow_server)
+    client.delete_experiment(client.create_experiment("gone"))
+    with pytest.raises(TrackingError, match=r"experiment 'gone' on .* was deleted; restore"):
+        sync(make("gone"), mlflow_server)
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("http://u:p@h:5/x", "http://***@h:5/x"),
+        ("(postgresql://u:p@h/db) 'mysql://u:p@h'", "(postgresql://***@h/db) 'mysql://***@h'"),
+        ("http://u:p/q@h", "http://***@h"),
+        ("http://h/x mail me@h", "http://h/x mail me@h"),
+        ("sqlite:///mlflow.db", "sqlite:///mlflow.db"),
+    ],
+)
+def test_passwords_are_taken_out_wherever_they_stand(text: str, clean: str) -> None:
+    assert redacted_text(text) == clean
