@@ -17,6 +17,7 @@ from study.method.architecture import Architecture, read_architecture
 from study.method.model import Backbone, load_backbone
 from study.method.subsets import parse
 from study.prepare import find_shots, fold_count, selection_rule, source_dataset, target_dataset
+from study.search.cells import ablation_cells
 
 
 def check_study(config: StudyConfig, folder: StudyFolder, *, resuming: bool) -> Architecture:
@@ -58,7 +59,8 @@ def look_at_all(
         try:
             look()
         except StudyError as error:
-            faults.append(f"{place}: {error}")
+            if (fault := f"{place}: {error}") not in faults:  # as every seed has it
+                faults.append(fault)
 
     attempt("data", lambda: datasets.append(_look_at_data(config)))
     for target in config.data.targets:
@@ -78,6 +80,9 @@ def look_at_all(
             attempt(place, lambda: parse(subset).resolve(depths))  # noqa: B023
         for dataset in datasets:
             attempt("data.templates", lambda: _look_at_prompts(dataset, backbone))  # noqa: B023
+    if config.ablation is not None and backbones:
+        depths = backbones[0][0].depths
+        attempt("ablation", lambda: ablation_cells(config, folder, depths))
     attempt("storage", lambda: _look_at_storage(config.storage))
     if not resuming:
         attempt("name", folder.refuse_existing)
@@ -112,7 +117,7 @@ def _look_at_tasks(config: StudyConfig, dataset: Dataset, seed: int) -> None:
     if config.protocol == "zero_shot":
         confirm_task(dataset, None, protocol=config.protocol)
         return
-    shots = find_shots(config.data, dataset, seed)
+    shots = find_shots(config, dataset, seed)
     if config.searches and seed == config.seed:
         rule = selection_rule(config, dataset)
         search_tasks(

@@ -4,16 +4,53 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from study.analysis.ablation import ablation_table
+from study.analysis.ablation import to_markdown as ablation_markdown
 from study.analysis.confirmation import leaderboard
 from study.analysis.leaderboard import to_markdown
+from study.analysis.results import read_results
+from study.ledger import Registration, StudyFolder
+
+CHAMPION = "champion"
 
 
 def describe_study(folder: Path) -> str:
     """Give a finished study's description in Markdown."""
+    if (folder / "cells.json").exists():
+        return ablation_markdown(ablation_table(read_results(folder).to_pylist()))
+    registration = StudyFolder(folder).registration
+    loading = [] if registration is None else [_how_to_load(registration)]
     return "\n\n".join(
         [
+            *loading,
             to_markdown(leaderboard(folder)),
             "The best run's tuned parameters are in its artifact `delta.safetensors`; "
             "`report.html` among this run's artifacts tells the whole.",
         ]
     )
+
+
+def loading_line(registration: Registration, *, lasting: bool = False) -> str:
+    """Give the line of Python that loads a winner.
+
+    Args:
+        registration: where it is registered.
+        lasting: name the version even where it is champion: the alias may move on.
+    """
+    alias = registration.champion and not lasting
+    address = f"models:/{registration.model}@{CHAMPION}" if alias else registration.uri
+    return f'mlflow.pyfunc.load_model("{address}").predict(["image.png"])'
+
+
+def champion_sentence(registration: Registration) -> str:
+    """Say whether the winner is champion, and why."""
+    verb = "is" if registration.champion else "is not"
+    return (
+        f"Version {registration.version} of {registration.model} {verb} {CHAMPION}: "
+        f"{registration.reason}."
+    )
+
+
+def _how_to_load(registration: Registration) -> str:
+    line = loading_line(registration, lasting=True)
+    return f"```python\n{line}\n```\n\n{champion_sentence(registration)}"
