@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bar
 
 from study.analysis.confirmation import leaderboard
-from study.analysis.describe import describe_study
+from study.analysis.describe import champion_sentence, describe_study, loading_line
 from study.analysis.leaderboard import render, write_leaderboard
 from study.analysis.plots import make_plots, write_plots
 from study.analysis.report import write_report
@@ -32,7 +32,7 @@ from study.search.driver import ray_session
 from study.search.stages import budget, run_confirm, run_search
 from study.selection import fix_candidates, take_as_given
 from study.tracking.mirror import Mirror
-from study.tracking.server import browse_command, tracking_uri
+from study.tracking.server import browse_command, page_address, tracking_uri
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +62,7 @@ def conduct(config: StudyConfig, folder: StudyFolder, console: Console, *, resum
                         observers: list[Observer] = [progress_line, mirror]
                         run_search(config, folder, architecture, search_data, observers)
                 _confirm(config, folder, architecture, preparer, mirror, console)
+            mirror.register()
             write_outputs(folder)
             finished = True
         finally:
@@ -71,7 +72,7 @@ def conduct(config: StudyConfig, folder: StudyFolder, console: Console, *, resum
                     f"[yellow]{unsent} trials have not reached MLflow; send them by "
                     f"python study/run.py --sync {folder.name}[/]"
                 )
-    _conclude(folder, uri, console)
+    _conclude(folder, uri, mirror.experiment_id, console)
 
 
 def write_outputs(folder: StudyFolder) -> None:
@@ -126,10 +127,14 @@ def _stage(console: Console, folder: StudyFolder, stage: str, total: int) -> Sta
     return StageProgress(console, stage, total, done)
 
 
-def _conclude(folder: StudyFolder, uri: str, console: Console) -> None:
+def _conclude(folder: StudyFolder, uri: str, experiment_id: str, console: Console) -> None:
     console.print(render(leaderboard(folder.path)))
     console.print(f"report   {folder.path / 'report.html'}", highlight=False, soft_wrap=True)
+    if registration := folder.registration:
+        console.print(champion_sentence(registration), highlight=False)
+        console.print(f"load     {loading_line(registration)}", highlight=False, soft_wrap=True)
     console.print(f"browse   {browse_command(uri)}", highlight=False, soft_wrap=True)
+    console.print(f"page     {page_address(uri, experiment_id)}", highlight=False, soft_wrap=True)
 
 
 @contextmanager

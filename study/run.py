@@ -97,11 +97,13 @@ def _run(parsed: argparse.Namespace) -> int:
         check_study(config, folder, resuming=bool(existing))
         console.print("all is well: configuration, data, backbone, storage and tracking server")
     elif parsed.sync:
+        from study.conduct import write_outputs
         from study.tracking.mirror import sync_study
         from study.tracking.server import tracking_uri
 
         with folder.locked():
-            count = sync_study(config, folder, tracking_uri(config.tracking.uri))
+            uri = tracking_uri(config.tracking.uri)
+            count = sync_study(config, folder, uri, lambda: write_outputs(folder))
         console.print(f"{count} trials of {folder.name} are in MLflow")
     else:
         from study.conduct import conduct

@@ -9,11 +9,13 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-import time
+from collections.abc import Callable
 from typing import Any
 
 from study.config import StudyConfig
+from study.errors import StudyError
 from study.ledger import End, StudyFolder
+from study.tracking.registry import register_winner
 from study.tracking.runs import RunWriter
 from study.tracking.server import redacted_text
 from study.trial import TrialConfig
@@ -31,6 +33,7 @@ class Mirror:
 
     def __init__(self, config: StudyConfig, folder: StudyFolder, uri: str) -> None:
         self._writer = RunWriter(config, folder, uri)
+        self._config = config
         self._folder = folder
         self._changed: queue.Queue[str | None] = queue.Queue()
         self._unsent: set[str] = set()
@@ -61,16 +64,30 @@ class Mirror:
         """See `study.search.callback.Observer`."""
         self._changed.put(config.trial_id)
 
+    @property
+    def experiment_id(self) -> str:
+        """Of the experiment that the study's runs are in, once it has started."""
+        return self._writer.experiment_id
+
+    def register(self) -> None:
+        """Send the rest, then put the winner into the model registry."""
+        if not self._drain():
+            register_or_tell(self._config, self._folder, self._writer)
+
     def close(self, *, finished: bool) -> int:
-        """Send the rest within `FINAL_SECONDS`; close the parent run; count what stays unsent."""
-        deadline = time.monotonic() + FINAL_SECONDS
-        self._changed.put(None)
-        self._thread.join(max(0.0, deadline - time.monotonic()))
-        self._stop.set()
-        unsent = len(self._unsent) + self._changed.qsize()
+        """Send the rest; close the parent run; count what stays unsent."""
+        unsent = self._drain()
         if not self._thread.is_alive() and not unsent:
             unsent += not self._attempt(lambda: self._writer.close_study(finished=finished))
         return unsent
+
+    def _drain(self) -> int:
+        """Send the rest within `FINAL_SECONDS`, and no more after it; count what stays unsent."""
+        if not self._stop.is_set():
+            self._changed.put(None)
+            self._thread.join(FINAL_SECONDS)
+            self._stop.set()
+        return len(self._unsent) + self._changed.qsize()
 
     def _work(self) -> None:
         """Send changed trials, many changes of one trial at once, until closed."""
@@ -114,8 +131,27 @@ class Mirror:
         return True
 
 
-def sync_study(config: StudyConfig, folder: StudyFolder, uri: str) -> int:
+def register_or_tell(config: StudyConfig, folder: StudyFolder, writer: RunWriter) -> None:
+    """Register the winner; a study is complete without, so a failure is told and no more."""
+    try:
+        register_winner(config, folder, writer)
+    except StudyError as error:
+        logger.warning("the winner is not in the model registry: %s", error)
+
+
+def sync_study(
+    config: StudyConfig,
+    folder: StudyFolder,
+    uri: str,
+    write_outputs: Callable[[], object] = lambda: None,
+) -> int:
     """Send everything that MLflow lacks, in the foreground; give the number of trials.
+
+    Args:
+        config: of the study.
+        folder: of the study.
+        uri: of the tracking server or store.
+        write_outputs: writes tables and report anew, which say where the winner is registered.
 
     Raises:
         TrackingError: the server does not answer.
@@ -126,5 +162,9 @@ def sync_study(config: StudyConfig, folder: StudyFolder, uri: str) -> int:
     for trial in folder.trials():
         writer.sync_trial(trial.trial_id)
         count += 1
+    before = folder.registration
+    register_or_tell(config, folder, writer)
+    if folder.registration != before:
+        write_outputs()
     writer.close_study(finished=folder.read_json("candidates.json") is not None)
     return count

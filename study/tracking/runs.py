@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
@@ -16,6 +17,7 @@ from study.errors import TrackingError
 from study.files import write_atomically
 from study.ledger import StudyFolder, TrialFolder
 from study.tracking.server import connect, redacted, redacted_text
+from study.tracking.views import experiment_tags
 
 PARENT = "mlflow.parentRunId"
 DESCRIPTION = "mlflow.note.content"
@@ -30,6 +32,10 @@ STUDY_ARTIFACTS = (
     "results.parquet",
     "leaderboard.csv",
     "leaderboard.md",
+    "cells.json",
+    "ablation.csv",
+    "ablation.md",
+    "ablation.parquet",
     "report.html",
     "plots",
 )
@@ -51,9 +57,16 @@ class RunWriter:
             "protocol": config.protocol,
             "git_commit": folder.identity["git_commit"],
         }
-        self._client: MlflowClient
-        self._experiment_id: str
-        self._parent_id: str
+        # Those that searches over many studies filter by.
+        self._params = {
+            "dataset": config.data.dataset,
+            "protocol": config.protocol,
+            "backbone": config.backbone.name,
+            "shots": str(config.data.shots),
+        }
+        self.client: MlflowClient
+        self.experiment_id: str
+        self.parent_id: str
 
     def open_study(self) -> None:
         """Connect, and find or create the experiment and the parent run.
@@ -62,10 +75,10 @@ class RunWriter:
             TrackingError: the server does not answer.
         """
         name = self._config.tracking.experiment
-        self._client = connect(self._uri, name)
+        self.client = connect(self._uri, name)
         try:
-            self._experiment_id = self._experiment(name)
-            self._parent_id = self._open_parent()
+            self.experiment_id = self._experiment(name)
+            self.parent_id = self._open_parent()
         except MlflowException as error:
             raise TrackingError(
                 f"the MLflow tracking server or store {redacted(self._uri)} does not take a run "
@@ -76,32 +89,38 @@ class RunWriter:
         found = self._find("tags.study_parent = 'yes'")
         if found is None:
             tags = {"stage": "study", "study_parent": "yes", **self._tags}
-            found = self._client.create_run(
-                self._experiment_id, run_name=self._folder.name, tags=tags
+            found = self.client.create_run(
+                self.experiment_id,
+                start_time=_written(self._folder.config_path),
+                run_name=self._folder.name,
+                tags=tags,
             )
             params = [Param(k, v[:6000]) for k, v in _flat(self._config.model_dump(mode="json"))]
             for at in range(0, len(params), 100):
-                self._client.log_batch(found.info.run_id, params=params[at : at + 100])
+                self.client.log_batch(found.info.run_id, params=params[at : at + 100])
         elif found.info.status != "RUNNING":
-            self._client.update_run(found.info.run_id, status="RUNNING")
+            self.client.update_run(found.info.run_id, status="RUNNING")
         return str(found.info.run_id)
 
     def sync_trial(self, trial_id: str) -> None:
         """Bring a trial's run up to what its folder holds."""
         folder = self._folder.trial(trial_id)
         mark = _Mark.read(folder)
+        if mark.parent_id != self.parent_id:  # what was sent, went to another server
+            mark = _Mark(parent_id=self.parent_id)
         if mark.closed:
             return
         if mark.paused:
-            self._client.update_run(mark.run_id, status="RUNNING")
+            self.client.update_run(mark.run_id, status="RUNNING")
             mark.paused = False
         config, reports, end = folder.config, folder.reports, folder.end
         if not mark.run_id:
-            mark.run_id, mark.began = self._trial_run(config)
+            began = _written(folder.path / "config.json")
+            mark.run_id, mark.began = self._trial_run(config, began)
         metrics = list(_metrics(reports, mark.began))[mark.reports :]
         points = [metric for epoch in metrics for metric in epoch]
         for at in range(0, len(points), BATCH):
-            self._client.log_batch(mark.run_id, metrics=points[at : at + BATCH])
+            self.client.log_batch(mark.run_id, metrics=points[at : at + BATCH])
         if end is not None:
             totals = {"epochs": end.epochs, "seconds": end.seconds}
             tags = {"stop_reason": end.reason or end.status}
@@ -109,15 +128,16 @@ class RunWriter:
                 tags["stopped_at_epoch"] = str(end.epochs)
             if end.error:
                 tags |= {"error": end.error[-4000:], DESCRIPTION: f"```\n{end.error[-4000:]}\n```"}
-            self._client.log_batch(
+            self.client.log_batch(
                 mark.run_id,
                 metrics=[Metric(key, value, mark.began, 0) for key, value in totals.items()],
                 tags=[RunTag(key, value) for key, value in tags.items()],
             )
             for pattern in TRIAL_ARTIFACTS:
                 for path in sorted(folder.path.glob(pattern)):
-                    self._client.log_artifact(mark.run_id, str(path))
-            self._client.set_terminated(mark.run_id, STATUS[end.status])
+                    self.client.log_artifact(mark.run_id, str(path))
+            ended = _written(folder.path / "end.json")
+            self.client.set_terminated(mark.run_id, STATUS[end.status], end_time=ended)
             mark.closed = True
         # A trial that lost epochs gives them again as they were.
         mark.reports = max(mark.reports, len(reports))
@@ -128,22 +148,24 @@ class RunWriter:
         for name in STUDY_ARTIFACTS:
             path = self._folder.path / name
             if path.is_dir():
-                self._client.log_artifacts(self._parent_id, str(path), artifact_path=name)
+                self.client.log_artifacts(self.parent_id, str(path), artifact_path=name)
             elif path.exists():
-                self._client.log_artifact(self._parent_id, str(path))
+                self.client.log_artifact(self.parent_id, str(path))
         description = self._folder.path / "description.md"
         if description.exists():
             text = description.read_text(encoding="utf-8")
-            self._client.set_tag(self._parent_id, DESCRIPTION, text)
+            self.client.set_tag(self.parent_id, DESCRIPTION, text)
         for trial in self._folder.trials():
             mark = _Mark.read(trial)
             if mark.run_id and not mark.closed:
-                self._client.set_terminated(mark.run_id, "KILLED")
+                self.client.set_terminated(mark.run_id, "KILLED")
                 mark.paused = True
                 mark.write(trial)
-        self._client.set_terminated(self._parent_id, "FINISHED" if finished else "KILLED")
+        ends = [_written(path) for path in self._folder.path.glob("trials/*/end.json")]
+        status = "FINISHED" if finished else "KILLED"
+        self.client.set_terminated(self.parent_id, status, end_time=max(ends, default=None))
 
-    def _trial_run(self, config: Mapping[str, Any]) -> tuple[str, int]:
+    def _trial_run(self, config: Mapping[str, Any], began: int) -> tuple[str, int]:
         """Find or create a trial's run: a driver may have died after creating it.
 
         Gives its id and when it was created, in milliseconds.
@@ -151,37 +173,40 @@ class RunWriter:
         found = self._find(f"tags.trial_id = '{config['trial_id']}'")
         if found is None:
             tags = {
-                PARENT: self._parent_id,
+                PARENT: self.parent_id,
                 **{key: str(config[key]) for key in TRIAL_TAGS},
                 **self._tags,
             }
             name = config["label"]
             if config["stage"] == "confirm":
                 name = f"{name} · seed {config['seed']}"
-            found = self._client.create_run(self._experiment_id, run_name=name, tags=tags)
+            found = self.client.create_run(
+                self.experiment_id, start_time=began, run_name=name, tags=tags
+            )
         names = ("subset", "subset_key", "bias_lr", "ln_lr", "distill_weight", "seed")
         params = [Param(key, str(config[key])) for key in names if config[key] is not None]
+        params += [Param(key, value) for key, value in self._params.items()]
         began = int(found.info.start_time)
         trainable = Metric("trainable", config["trainable"], began, 0)
-        self._client.log_batch(found.info.run_id, metrics=[trainable], params=params)
+        self.client.log_batch(found.info.run_id, metrics=[trainable], params=params)
         return str(found.info.run_id), began
 
     def _find(self, condition: str) -> Run | None:
-        runs = self._client.search_runs(
-            [self._experiment_id],
+        runs = self.client.search_runs(
+            [self.experiment_id],
             filter_string=f"tags.study_id = '{self._tags['study_id']}' and {condition}",
             max_results=1,
         )
         return runs[0] if runs else None
 
     def _experiment(self, name: str) -> str:
-        experiment = self._client.get_experiment_by_name(name)
+        experiment = self.client.get_experiment_by_name(name)
         if experiment is not None:
             return str(experiment.experiment_id)
         try:
-            return str(self._client.create_experiment(name))
+            return str(self.client.create_experiment(name, tags=experiment_tags()))
         except MlflowException:  # another study created it in between
-            experiment = self._client.get_experiment_by_name(name)
+            experiment = self.client.get_experiment_by_name(name)
             if experiment is None:
                 raise
             return str(experiment.experiment_id)
@@ -191,6 +216,7 @@ class RunWriter:
 class _Mark:
     """What of a trial has been sent: ``mlflow.json`` in its folder."""
 
+    parent_id: str = ""
     run_id: str = ""
     began: int = 0
     """When the run was created, in milliseconds: the origin of its metrics' times."""
@@ -208,6 +234,11 @@ class _Mark:
 
     def write(self, folder: TrialFolder) -> None:
         write_atomically(folder.path / "mlflow.json", json.dumps(asdict(self)))
+
+
+def _written(path: Path) -> int:
+    """Give when a file was written, in milliseconds: results may be sent long after."""
+    return int(path.stat().st_mtime * 1000)
 
 
 def _metrics(reports: Iterable[dict[str, Any]], began: int) -> Iterator[list[Metric]]:

@@ -10,6 +10,9 @@ import shlex
 DEFAULT_URI = "sqlite:///mlflow.db"
 """In the working folder."""
 
+LOCAL_PAGES = "http://127.0.0.1:5000"
+"""Where `mlflow ui` answers unless it is told otherwise."""
+
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
@@ -23,6 +26,7 @@ for name, value in QUIET.items():  # MLflow reads some of them while it is impor
 from mlflow import MlflowClient  # noqa: E402
 
 from study.errors import TrackingError  # noqa: E402
+from study.tracking.views import runs_page  # noqa: E402
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)  # it tells of every table it creates
 logging.getLogger("urllib3").setLevel(logging.ERROR)  # it tells of every retry
@@ -62,9 +66,18 @@ def redacted(uri: str) -> str:
 
 def browse_command(uri: str) -> str:
     """Give the command that opens MLflow's pages on a store, or the address of a server."""
-    if uri.startswith(("http://", "https://")):
+    if _is_server(uri):
         return f"open {redacted(uri)}"
     return f"mlflow ui --backend-store-uri {shlex.quote(redacted(uri))}"
+
+
+def page_address(uri: str, experiment_id: str) -> str:
+    """Give the address of an experiment's studies, on a server or on the pages of a local store."""
+    return runs_page(redacted(uri) if _is_server(uri) else LOCAL_PAGES, experiment_id)
+
+
+def _is_server(uri: str) -> bool:
+    return uri.startswith(("http://", "https://"))
 
 
 def _first_line(error: Exception) -> str:

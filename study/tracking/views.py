@@ -1,0 +1,85 @@
+"""How MLflow's pages open on an experiment: as model training, with views saved under "Views".
+
+A saved view is a tag of the experiment in the form that MLflow's own "Save view" writes. A version
+of MLflow that knows another form shows its plain table instead, and nothing else is lost.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+KIND = {"mlflow.experimentKind": "custom_model_development"}
+"""Opens on runs and metrics rather than on traces of agents."""
+VIEW = "mlflow.sharedViewState."
+NAME = "attributes.`Run Name`"
+SETTINGS = (
+    "params.`subset`",
+    "params.`bias_lr`",
+    "params.`ln_lr`",
+    "params.`distill_weight`",
+    "metrics.`trainable`",
+)
+WIDTHS = {NAME: 230, "params.`subset`": 420}
+"""Pixels, of columns that are wider than others."""
+
+
+def experiment_tags() -> dict[str, str]:
+    """Give the tags of a new experiment: its kind, and views that answer the usual questions."""
+    return KIND | {
+        f"{VIEW}studies": _saved(
+            "Studies, by the validation score of their winners",
+            search="tags.stage = 'study'",
+            order="metrics.`val_score`",
+            columns=["metrics.`test_score`", "tags.`dataset`", "tags.`protocol`"],
+            models=True,
+        ),
+        f"{VIEW}trials": _saved(
+            "Trials, by validation score",
+            search="tags.stage = 'search'",
+            order="metrics.`val_score`",
+            columns=[*SETTINGS, "metrics.`epochs`", "tags.`arm`", "tags.`study`"],
+        ),
+        f"{VIEW}confirmed": _saved(
+            "Confirmed on test, means over seeds",
+            search="tags.stage = 'confirm'",
+            order="metrics.`test_score`",
+            columns=[*SETTINGS, "params.`seed`", "tags.`study`"],
+            group_by=("label", "study"),
+        ),
+    }
+
+
+def runs_page(server: str, experiment_id: str, view: str = "studies") -> str:
+    """Give the address of an experiment's runs in a view; ``server`` is where MLflow answers."""
+    query = f"workflowType=machine_learning&viewStateShareKey={view}"
+    return f"{server.rstrip('/')}/#/experiments/{experiment_id}/runs?{query}"
+
+
+def _saved(
+    name: str,
+    *,
+    search: str,
+    order: str,
+    columns: list[str],
+    group_by: tuple[str, ...] = (),
+    models: bool = False,
+) -> str:
+    """Write a view: runs found, their order, and the columns; tags that runs are grouped by."""
+    shown = [order, *columns, *(["attributes.`Models`"] if models else [])]
+    state: dict[str, Any] = {
+        "searchFilter": search,
+        "orderByKey": order,
+        "orderByAsc": False,
+        "selectedColumns": shown,
+        "columnOrder": [NAME, *shown],
+        "columnWidths": {column: WIDTHS.get(column, 110) for column in (NAME, *shown)},
+    }
+    if group_by:
+        keys = [{"mode": "tag", "groupByData": tag} for tag in group_by]
+        state["groupBy"] = {"aggregateFunction": "average", "groupByKeys": keys}
+    now = int(time.time() * 1000)
+    return json.dumps(
+        {"name": name, "createdAt": now, "updatedAt": now, "state": json.dumps(state)}
+    )
