@@ -79,6 +79,12 @@ def tiny_backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def mlflow_store(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The URI of a local MLflow store; making its tables takes seconds, so all share one."""
+    return f"sqlite:///{tmp_path_factory.mktemp('mlflow-store') / 'mlflow.db'}"
+
+
+@pytest.fixture(scope="session")
 def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a real MLflow server on a free loopback port."""
     folder = tmp_path_factory.mktemp("mlflow-server")

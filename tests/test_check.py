@@ -1,0 +1,143 @@
+"""Everything is looked at before anything starts."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from study.check import check_study, look_at_all
+from study.config import build_config
+from study.errors import ConfigError
+from study.ledger import StudyFolder
+
+Look = Callable[..., list[str]]
+
+
+@pytest.fixture
+def look(tiny_backbone: Path, tmp_path: Path, mlflow_store: str) -> Look:
+    """Look at a study; give the faults."""
+
+    def look(*, resuming: bool = False, backbone: Path = tiny_backbone, **values: Any) -> list[str]:
+        config = build_config(
+            {
+                "name": "mine",
+                "storage": str(tmp_path / "runs"),
+                "backbone": {"name": str(backbone)},
+                "tracking": {"uri": mlflow_store},
+                "data": {"shots": 2},
+                **values,
+            },
+            "here",
+        )
+        folder = StudyFolder(config.storage / "mine")
+        faults, architecture = look_at_all(config, folder, resuming=resuming)
+        assert (architecture is None) == any(fault.startswith("backbone") for fault in faults)
+        if faults:
+            with pytest.raises(ConfigError, match=f"cannot start, {len(faults)} fault"):
+                check_study(config, folder, resuming=resuming)
+        else:
+            assert check_study(config, folder, resuming=resuming) == architecture
+        assert not (tmp_path / "runs" / "mine").exists() or resuming or faults
+        return faults
+
+    return look
+
+
+def test_a_sound_study_has_no_fault(look: Look) -> None:
+    assert look() == []
+
+
+def damage_weights(folder: Path) -> None:
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+
+
+def remove_weights(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+
+
+def remove_tokenizer(folder: Path) -> None:
+    for path in folder.glob("*token*"):
+        path.unlink()
+    for name in ("vocab.json", "merges.txt"):
+        (folder / name).unlink(missing_ok=True)
+
+
+def remove_config(folder: Path) -> None:
+    (folder / "config.json").unlink()
+
+
+def garble_config(folder: Path) -> None:
+    (folder / "config.json").write_text("{")
+
+
+@pytest.mark.parametrize(
+    "damage", [damage_weights, remove_weights, remove_tokenizer, remove_config, garble_config]
+)
+def test_a_checkpoint_that_cannot_be_used_is_told(
+    look: Look, tiny_backbone: Path, tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    copy = tmp_path / "damaged"
+    shutil.copytree(tiny_backbone, copy)
+    damage(copy)
+    (fault,) = look(backbone=copy)
+    assert fault.startswith(f"backbone: backbone '{copy}'")
+
+
+def test_a_site_that_this_model_lacks_is_told_with_its_place(look: Look) -> None:
+    (fault,) = look(
+        search={
+            "baselines": {
+                "zero-shot": {"subset": "none"},
+                "clipfit": {"subset": "clipfit", "bias_lr": 1, "ln_lr": 1},
+                "deep": {"subset": "vision.ln1[7]", "ln_lr": 1},
+            }
+        }
+    )
+    assert fault.startswith("search.baselines.deep.subset: vision.ln1[7:8] selects no layer")
+    assert "layers 0 to 2" in fault
+
+
+def test_more_shots_than_images_are_told(look: Look) -> None:
+    (fault,) = look(data={"shots": 5000})
+    assert fault.startswith("data: ")
+    assert "5000" in fault
+
+
+def test_a_prompt_too_long_for_the_text_encoder_is_told(look: Look) -> None:
+    (fault,) = look(data={"shots": 2, "templates": ["word " * 80 + "{}"]})
+    assert fault.startswith("data.templates: prompt 'word ")
+    assert "reads at most 77" in fault
+
+
+def test_class_folds_of_too_few_classes_are_told(look: Look) -> None:
+    (fault,) = look(protocol="base_to_new", search={"selection": "class_folds"})
+    assert fault.startswith("data: ")
+    assert "12" in fault
+
+
+def test_a_name_that_exists_is_told_unless_it_is_resumed(look: Look, tmp_path: Path) -> None:
+    StudyFolder(tmp_path / "runs" / "mine").create("", {})
+    (fault,) = look()
+    assert fault.startswith("name: study 'mine' exists")
+    assert "--resume mine" in fault
+    assert look(resuming=True) == []
+
+
+def test_storage_that_is_a_file_is_told(look: Look, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (fault,) = look(storage=str(tmp_path / "file" / "runs"))
+    assert fault.startswith("storage: ")
+
+
+def test_faults_are_told_together(look: Look, tmp_path: Path) -> None:
+    faults = look(
+        backbone=tmp_path / "nowhere",
+        data={"dataset": "nothing"},
+        storage="/dev/null",
+        tracking={"uri": "unknown://x"},
+    )
+    places = [fault.partition(":")[0] for fault in faults]
+    assert places == ["data", "backbone", "storage", "tracking"]

@@ -1,0 +1,199 @@
+"""The whole of it: real digits, real Ray, a real MLflow server, and a driver that is killed."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+
+from study import run as run_module
+from study.ledger import StudyFolder
+
+SCRIPT = Path(run_module.__file__ or "")
+TRIALS, EPOCHS, SEEDS = 8, 3, (1, 2)
+OVERRIDES = [
+    *("name=whole", f"search.trials={TRIALS}", f"training.epochs={EPOCHS}", "data.shots=4"),
+    *(
+        "confirm.seeds=[1, 2]",
+        "confirm.runners_up=1",
+        "search.selection=holdout",
+        "tracking.experiment=whole",
+    ),
+]
+
+pytestmark = pytest.mark.timeout(600)
+
+
+class Whole:
+    """A study that was killed in its search and resumed to its end."""
+
+    def __init__(self, place: Path, server: str) -> None:
+        self.place, self.server = place, server
+        self.folder = StudyFolder(place / "runs" / "whole")
+        self.killed_with: dict[str, bytes] = {}
+        """Files of the trials that had ended when the driver was killed."""
+        self.output = ""
+
+    def start(self, *arguments: str) -> "subprocess.Popen[str]":
+        """Start the command line as a user does."""
+        return subprocess.Popen(
+            [sys.executable, str(SCRIPT), *arguments],
+            cwd=self.place,
+            env={**os.environ, "MLFLOW_TRACKING_URI": self.server},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def files(self) -> dict[str, bytes]:
+        """The files of trials that have ended, less the mark of what was sent."""
+        return {
+            str(path): path.read_bytes()
+            for trial in self.folder.trials()
+            if trial.end is not None
+            for path in trial.path.iterdir()
+            if path.name != "mlflow.json"
+        }
+
+    @property
+    def runs(self) -> pd.DataFrame:
+        """All that MLflow has of it, by the trial's id."""
+        mlflow.set_tracking_uri(self.server)
+        found = mlflow.search_runs(experiment_names=["whole"])
+        return found.set_index(found["tags.trial_id"].fillna("parent"))
+
+
+@pytest.fixture(scope="module")
+def whole(mlflow_server: str, tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    study = Whole(tmp_path_factory.mktemp("whole"), mlflow_server)
+    driver = study.start("quickstart", *OVERRIDES)
+    ends = study.folder.path / "trials"
+    deadline = time.monotonic() + 240
+    while len(list(ends.glob("*/end.json"))) < 3:
+        assert driver.poll() is None, driver.communicate()[0]
+        assert time.monotonic() < deadline, "no trial ended"
+        time.sleep(0.1)
+    os.kill(driver.pid, signal.SIGKILL)
+    driver.communicate()
+    study.killed_with = study.files()
+    resumed = study.start("--resume", "whole")
+    study.output, _ = resumed.communicate(timeout=400)
+    assert resumed.returncode == 0, study.output
+    return study
+
+
+def test_it_ends_with_a_leaderboard_and_the_way_to_mlflow(whole: Whole) -> None:
+    for label in ("zero-shot", "clipfit", "clipfit-tuned", "bitfit", "ln", "best"):
+        assert label in whole.output
+    assert f"open {whole.server}" in whole.output
+    assert "Traceback" not in whole.output
+    assert f"search   {TRIALS}/{TRIALS} done" in whole.output
+
+
+def test_no_trial_was_lost_or_trained_twice(whole: Whole) -> None:
+    search = [t for t in whole.folder.trials() if t.config["stage"] == "search"]
+    assert [t.config["number"] for t in search] == list(range(TRIALS))
+    identities = {
+        (c["subset_key"], c["bias_lr"], c["ln_lr"], c["distill_weight"])
+        for c in (t.config for t in search)
+    }
+    assert len(identities) == TRIALS
+    for trial in whole.folder.trials():
+        assert trial.end is not None
+        epochs = [report["epoch"] for report in trial.reports]
+        assert epochs in ([0], list(range(1, trial.end.epochs + 1)))
+
+
+def test_what_had_ended_before_the_kill_is_byte_for_byte_as_it_was(whole: Whole) -> None:
+    assert len({Path(path).parent for path in whole.killed_with}) >= 3
+    for path, contents in whole.killed_with.items():
+        assert Path(path).read_bytes() == contents
+
+
+def test_tuned_clipfit_had_its_quarter(whole: Whole) -> None:
+    search = [t.config for t in whole.folder.trials() if t.config["stage"] == "search"]
+    arms = Counter(config["arm"] for config in search)
+    assert arms == {"baseline": 4, "clipfit-tuned": 2, "search": 2}
+
+
+def test_mlflow_has_a_parent_and_a_child_for_each_trial(whole: Whole) -> None:
+    runs = whole.runs
+    trials = {trial.trial_id: trial for trial in whole.folder.trials()}
+    assert set(runs.index) == {*trials, "parent"}
+    assert runs.index.is_unique
+    parent = runs.loc["parent"]
+    assert parent.status == "FINISHED"
+    children = runs.drop("parent")
+    assert set(children["tags.mlflow.parentRunId"]) == {parent.run_id}
+    assert set(children["tags.stage"]) == {"search", "confirm"}
+    expected = {"finished": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
+    for trial_id, trial in trials.items():
+        assert children.loc[trial_id].status == expected[trial.end.status]  # type: ignore[union-attr]
+
+
+def test_every_epoch_is_in_mlflow_once(whole: Whole) -> None:
+    client = MlflowClient(whole.server)
+    runs = whole.runs
+    for trial in whole.folder.trials():
+        if trial.config["stage"] != "search":
+            continue
+        points = client.get_metric_history(runs.loc[trial.trial_id].run_id, "val_score")
+        got = sorted((point.step, point.value) for point in points)
+        assert got == [(report["epoch"], report["val_score"]) for report in trial.reports]
+
+
+def test_the_best_of_the_search_is_what_was_chosen(whole: Whole) -> None:
+    candidates = {c["label"]: c for c in whole.folder.read_json("candidates.json")}
+    runs = whole.runs
+    finished = runs[(runs["tags.stage"] == "search") & (runs.status == "FINISHED")]
+    best = finished["metrics.val_score"].max()
+    assert candidates["best"]["val_score"] == best
+    chosen = finished.loc[candidates["best"]["source_trial"]]
+    assert chosen["tags.subset"] == candidates["best"]["subset"]
+
+
+def test_only_confirmations_have_seen_test(whole: Whole) -> None:
+    candidates = whole.folder.read_json("candidates.json")
+    trained = [c["label"] for c in candidates if c["same_as"] is None]
+    runs = whole.runs
+    confirm = runs[runs["tags.stage"] == "confirm"]
+    assert set(confirm.index) == {
+        f"confirm-{label}-seed{seed}" for label in trained for seed in SEEDS
+    }
+    assert confirm["metrics.test_score"].notna().all()
+    assert runs[runs["tags.stage"] == "search"]["metrics.test_score"].isna().all()
+    assert confirm.groupby("tags.seed")["tags.split_hash"].nunique().eq(1).all()
+
+
+def test_artifacts_are_where_they_are_looked_for(whole: Whole) -> None:
+    client = MlflowClient(whole.server)
+    runs = whole.runs
+
+    def names(trial_id: str) -> set[str]:
+        return {item.path for item in client.list_artifacts(runs.loc[trial_id].run_id)}
+
+    assert names("parent") >= {
+        *("study.yaml", "candidates.json", "results.parquet", "leaderboard.md", "report.html"),
+    }
+    assert names("search-0001") >= {"config.json", "delta.safetensors"}
+    assert names("confirm-clipfit-seed1") >= {"delta.safetensors", "per_class.json"}
+
+
+def test_its_name_is_taken_now(whole: Whole) -> None:
+    again = whole.start("quickstart", *OVERRIDES)
+    output, _ = again.communicate(timeout=120)
+    assert again.returncode == 2
+    assert "--resume whole" in output
+
+
+def test_results_table_and_mlflow_tell_the_same(whole: Whole) -> None:
+    table: Any = pd.read_parquet(whole.folder.path / "results.parquet")
+    assert len(table) == len(whole.runs) - 1

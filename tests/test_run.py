@@ -1,0 +1,271 @@
+"""The command line: quick where nothing heavy is needed, and one clear message for each fault."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from study import conduct as conduct_module
+from study import run as run_module
+from study.ledger import StudyFolder
+from study.run import find_config, main
+
+SCRIPT = Path(run_module.__file__ or "")
+HEAVY = ("torch", "ray", "mlflow", "optuna", "transformers", "pandas")
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mlflow_store: str) -> Path:
+    """Work in an empty folder, with short ways to a server that does not answer."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_store)
+    return tmp_path
+
+
+@pytest.fixture
+def conducted(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Take the place of a study: nothing may start Ray here."""
+    calls: list[Any] = []
+
+    def conduct(config: Any, folder: StudyFolder, console: Any, *, resume: bool) -> None:
+        calls.append((config, folder, resume))
+
+    monkeypatch.setattr(conduct_module, "conduct", conduct)
+    return calls
+
+
+def fault(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """Run what must fail; give the one message."""
+    assert main(arguments) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.startswith("error: ")
+    assert told.err.count("error: ") == 1
+    assert "Traceback" not in told.err
+    return told.err
+
+
+def test_help_explains_itself_without_heavy_imports(here: Path) -> None:
+    code = (
+        "import runpy, sys\n"
+        f"script, sys.argv = {str(SCRIPT)!r}, ['run.py', '--help']\n"
+        "try: runpy.run_path(script, run_name='__main__')\n"
+        "except SystemExit as end: assert not end.code\n"
+        f"print([name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    for word in ("--check", "--resume", "--sync", "key=value", "STUDY_CONFIG", "examples"):
+        assert word in done.stdout
+    assert done.stdout.rstrip().endswith("[]")
+
+
+def test_a_script_in_a_checkout_reads_libraries_and_not_their_namesakes(here: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), "no-such-configuration"],
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: no configuration 'no-such-configuration'")
+
+
+def test_an_unknown_configuration_names_those_there_are(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    told = fault(capsys, "quikstart")
+    assert "no configuration 'quikstart'" in told
+    assert "quickstart" in told
+    assert "base_to_new" in told
+
+
+def test_a_configuration_is_found_by_name_by_path_and_from_the_environment(
+    here: Path, conducted: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (here / "mine.yaml").write_text("seed: 7\n")
+    for arguments in (["mine.yaml"], [str(here / "mine.yaml")]):
+        assert main(arguments) == 0
+        assert conducted.pop()[0].seed == 7
+    assert main(["quickstart", "seed=3"]) == 0
+    assert conducted.pop()[0].seed == 3
+    assert find_config("configs/quickstart.yaml").samefile(find_config("quickstart"))
+    monkeypatch.setenv("STUDY_CONFIG", str(here / "mine.yaml"))
+    assert main([]) == 0
+    assert conducted.pop()[0].seed == 7
+    monkeypatch.setenv("STUDY_CONFIG", "")
+    assert main([]) == 0
+    assert conducted.pop()[0].data.dataset == "digits"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["quickstart", "seed=3", "--check", "search.trials=9"],
+        ["--check", "seed=3", "quickstart", "search.trials=9"],
+        ["seed=3", "--check", "search.trials=9", "quickstart"],
+    ],
+)
+def test_options_may_stand_anywhere(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+    monkeypatch.setattr("study.check.check_study", lambda config, *_, **__: seen.append(config))
+    assert main(arguments) == 0
+    assert (seen[0].seed, seen[0].search.trials) == (3, 9)
+
+
+def test_a_study_without_a_name_gets_one_that_can_be_resumed(
+    here: Path, conducted: list[Any]
+) -> None:
+    odd = here / "my study (copy).yaml"
+    odd.write_text("")
+    for _ in range(2):
+        assert main([str(odd)]) == 0
+    (first, folder, _), (second, _, _) = conducted
+    assert first.name != second.name
+    assert folder.name == first.name
+    assert type(first).model_validate(first.model_dump()) == first
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (["search.trails=9"], ["search.trails: unknown key", "did you mean 'trials'?"]),
+        (["data.shots=many"], ["data.shots", "'many'"]),
+        (["search.space.sites=[]"], ["search.space", "empty"]),
+        (["search.space.sites=[text.ln9]"], ["search.space.sites.0", "text.ln9"]),
+        (["search.space.sites=[vision.ln_final]"], ["search.space.sites.0", "ln_post"]),
+        (["search.baselines.clipfit.subset=clipfitt"], ["search.baselines.clipfit.subset"]),
+        (["data.shots=5000"], ["data: ", "5000", "digits"]),
+        (["data.dataset=eurosat", "data.root=/no/such/folder"], ["data: ", "/no/such/folder"]),
+        (["data.dataset=eurosta"], ["data: ", "did you mean 'eurosat'?"]),
+        (["backbone.name=/no/such/model"], ["backbone: ", "/no/such/model"]),
+        (["tracking.uri=http://127.0.0.1:9"], ["tracking: ", "http://127.0.0.1:9", "answer"]),
+        (["storage=/dev/null/runs"], ["storage: ", "/dev/null"]),
+        (["seed"], ["one configuration at most"]),
+    ],
+)  # fmt: skip
+def test_bad_input_is_one_message_and_exit_code_2_before_ray_starts(
+    here: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    overrides: list[str],
+    told: list[str],
+) -> None:
+    monkeypatch.setattr("ray.init", lambda **_: pytest.fail("Ray was started"))
+    message = fault(capsys, "quickstart", "name=mine", *overrides)
+    for part in told:
+        assert part in message
+    assert not (here / "runs").exists(), "something was left behind"
+
+
+def test_faults_of_every_kind_are_told_together(capsys: pytest.CaptureFixture[str]) -> None:
+    message = fault(
+        capsys,
+        *("quickstart", "sead=1", "training.epochs=2", "data.dataset=eurosta"),
+        *("backbone.name=/no/such/model", "tracking.uri=http://127.0.0.1:9"),
+    )
+    places = [line.strip().partition(":")[0] for line in message.splitlines()[1:]]
+    assert places == ["sead", "search.asha.grace_period", "data", "backbone", "tracking"]
+
+
+MakeImages = Callable[..., Path]
+
+
+@pytest.fixture
+def images(here: Path) -> MakeImages:
+    """Make an image folder of two classes."""
+    from PIL import Image
+
+    def make(count: int = 6) -> Path:
+        for split in ("train", "test"):
+            for label in ("cat", "dog"):
+                folder = here / "images" / split / label
+                folder.mkdir(parents=True)
+                for n in range(count):
+                    Image.new("RGB", (9, 9), (n, n, n)).save(folder / f"{n}.png")
+        return here / "images"
+
+    return make
+
+
+def few(root: Path) -> list[str]:
+    return ["quickstart", "name=mine", "data.dataset=mine", f"data.root={root}", "data.shots=1"]
+
+
+def test_a_class_without_images_is_named(
+    images: MakeImages, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = images()
+    (root / "train" / "bird").mkdir()
+    message = fault(capsys, *few(root), "--check")
+    assert "data: " in message
+    assert "bird" in message
+
+
+def test_a_corrupt_image_is_named_before_the_first_trial(
+    images: MakeImages,
+    tiny_backbone: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("ray.init", lambda **_: pytest.fail("Ray was started"))
+    root = images(count=3)
+    for path in root.glob("train/cat/*.png"):
+        path.write_bytes(b"no picture")
+    assert main([*few(root), f"backbone.name={tiny_backbone}"]) == 2
+    told = capsys.readouterr().err
+    assert "cat/" in told
+    assert "Traceback" not in told
+
+
+def test_a_study_that_exists_is_refused_and_resume_is_named(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    StudyFolder(here / "runs" / "mine").create("seed: 1\n", {})
+    assert "--resume mine" in fault(capsys, "quickstart", "name=mine")
+
+
+def test_what_is_resumed_must_exist(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    StudyFolder(here / "runs" / "mine").create("seed: 1\n", {})
+    for option in ("--resume", "--sync"):
+        message = fault(capsys, option, "yours")
+        assert "no study 'yours'" in message
+        assert "mine" in message
+
+
+def test_a_resumed_study_has_the_configuration_it_was_frozen_with(
+    here: Path, conducted: list[Any]
+) -> None:
+    StudyFolder(here / "elsewhere" / "mine").create("seed: 7\nstorage: elsewhere\n", {})
+    assert main(["--resume", "mine", "storage=elsewhere"]) == 0
+    ((config, folder, resumed),) = conducted
+    assert (config.seed, folder.name, resumed) == (7, "mine", True)
+
+
+def test_a_study_that_runs_is_not_synced_beside(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = StudyFolder(here / "runs" / "mine")
+    folder.create("seed: 1\n", {})
+    with folder.locked():
+        assert "run by another process" in fault(capsys, "--sync", "mine")
+
+
+def test_an_interrupt_is_no_fault(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(conduct_module, "conduct", interrupt)
+    assert main(["quickstart"]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_a_password_given_in_the_configuration_is_not_repeated(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert "s3cret" not in fault(capsys, "quickstart", "tracking.uri=http://me:s3cret@host")
