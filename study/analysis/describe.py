@@ -20,10 +20,12 @@ def describe_study(folder: Path) -> str:
         return ablation_markdown(ablation_table(read_results(folder).to_pylist()))
     registration = StudyFolder(folder).registration
     loading = [] if registration is None else [_how_to_load(registration)]
+    # MLflow folds all but the first lines away, and the page already has the study's name.
+    _, told = to_markdown(leaderboard(folder)).split("\n\n", 1)
     return "\n\n".join(
         [
             *loading,
-            to_markdown(leaderboard(folder)),
+            told,
             "The best run's tuned parameters are in its artifact `delta.safetensors`; "
             "`report.html` among this run's artifacts tells the whole.",
         ]

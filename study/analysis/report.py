@@ -20,6 +20,7 @@ from study.analysis.ablation import (
 from study.analysis.ablation_plots import ablation_plots
 from study.analysis.classes import class_accuracies, confusions
 from study.analysis.confirmation import Entry, Leaderboard, Row, leaderboard
+from study.analysis.describe import champion_sentence, loading_line
 from study.analysis.leaderboard import (
     budget_table,
     configuration_table,
@@ -143,7 +144,7 @@ def _content(study: StudyFolder, board: Leaderboard) -> dict[str, Any]:
     folder = study.path
     config = load_config(study.config_path)
     rows = read_results(folder).to_pylist()
-    winner = board.winner
+    winner, registration = board.winner, study.registration
     classes = class_accuracies(folder, board)
     return {
         "name": study.name,
@@ -162,6 +163,8 @@ def _content(study: StudyFolder, board: Leaderboard) -> dict[str, Any]:
         "has_search": config.searches,
         "settings": [] if winner is None else _settings(winner),
         "loading": None if winner is None else _loading(study, config, winner, rows),
+        "registered": registration and champion_sentence(registration),
+        "serving": registration and f"import mlflow\n\n{loading_line(registration)}",
         "classes": Grid(
             ["class", "part", "zero-shot %", "winner %", "gain"],
             [
