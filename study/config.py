@@ -457,6 +457,18 @@ def load_config(source: Path, overrides: Iterable[str] = ()) -> StudyConfig:
     Raises:
         ConfigError: every fault of the file and the overrides, each with its path.
     """
+    values = read_values(source)
+    for override in overrides:
+        put_value(values, *parse_override(override))
+    return build_config(values, str(source))
+
+
+def read_values(source: Path) -> dict[str, Any]:
+    """Read a YAML file that holds a mapping; nothing in it is validated yet.
+
+    Raises:
+        ConfigError: naming the file.
+    """
     try:
         values = yaml.load(source.read_text(encoding="utf-8"), _SafeLoader) or {}
     except (OSError, UnicodeDecodeError) as error:
@@ -465,9 +477,7 @@ def load_config(source: Path, overrides: Iterable[str] = ()) -> StudyConfig:
         raise ConfigError(f"configuration {source} is not valid YAML: {error}") from error
     if not isinstance(values, dict):
         raise ConfigError(f"configuration {source} must be a mapping of sections, got {values!r}")
-    for override in overrides:
-        _apply(values, override)
-    return build_config(values, str(source))
+    return values
 
 
 class _SafeLoader(yaml.SafeLoader):
@@ -532,19 +542,28 @@ def _drop(values: dict[str, Any], location: Sequence[int | str]) -> None:
         values = values[key]
 
 
-def _apply(values: dict[str, Any], override: str) -> None:
+def parse_override(override: str) -> tuple[str, Any]:
+    """Read ``section.field=value``; give the dotted key and the value."""
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise ConfigError(f"override '{override}' is not of the form section.field=value")
     try:
-        value = yaml.safe_load(text)
+        return key, yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"override '{override}': the value is not valid YAML: {error}") from error
+
+
+def put_value(values: dict[str, Any], key: str, value: Any) -> None:
+    """Put a value at a dotted key, making sections on the way.
+
+    Raises:
+        ConfigError: something on the way is no section.
+    """
     *sections, field = key.split(".")
     for section in sections:
         inner = values.setdefault(section, {})
         if not isinstance(inner, dict):
-            raise ConfigError(f"override '{override}': {section} is {inner!r}, not a section")
+            raise ConfigError(f"'{key}' cannot be set: {section} is {inner!r}, not a section")
         values = inner
     values[field] = value
 

@@ -59,7 +59,7 @@ class Preparer:
         path = self.folder.path / "shots" / f"shots-{data.shots}-seed-{seed}.jsonl"
         if path.exists():
             return read_shots(path)
-        shots = find_shots(data, dataset, seed)
+        shots = find_shots(self.config, dataset, seed)
         write_shots(shots, path)
         return shots
 
@@ -196,12 +196,20 @@ def _targets_root(data: DataConfig) -> Path | None:
     return data.targets_root or data.root
 
 
-def find_shots(data: DataConfig, dataset: Dataset, seed: int) -> Shots:
-    """Draw a seed's shots, or read them where others published theirs."""
+def find_shots(config: StudyConfig, dataset: Dataset, seed: int) -> Shots:
+    """Draw a seed's shots, or read them where others published theirs.
+
+    Without a search nothing is validated, and no image need be left for it.
+    """
+    data = config.data
     if data.shots_from is not None:
         return read_published_shots(data.shots_from, dataset, shots=data.shots, seed=seed)
     return draw_shots(
-        dataset, shots=data.shots, val_shots=data.val_shots, seed=seed, short=data.short
+        dataset,
+        shots=data.shots,
+        val_shots=data.val_shots if config.searches else 0,
+        seed=seed,
+        short=data.short,
     )
 
 

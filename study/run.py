@@ -14,8 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from study.config import ConfigFaults
     from study.ledger import StudyFolder
+    from study.sweep import Member
 
 EXAMPLES = """\
 examples:
@@ -23,6 +26,7 @@ examples:
   python study/run.py configs/quickstart.yaml search.trials=40 seed=1
   python study/run.py base_to_new name=letters          a configuration by name
   python study/run.py base_to_new --check               look at everything, start nothing
+  python study/run.py paper/few_shot data.root=DATA     several studies from one file, and tables
   python study/run.py --resume letters                  go on with an interrupted study
   python study/run.py --sync letters                    send to MLflow what it missed
 """
@@ -71,6 +75,7 @@ def _run(parsed: argparse.Namespace) -> int:
     from study.config import ConfigFaults, load_config
     from study.errors import ConfigError
     from study.ledger import StudyFolder
+    from study.sweep import is_sweep, load_sweep
 
     console = Console() if sys.stdout.isatty() else Console(width=120)
     named = [a for a in parsed.arguments if "=" not in a]
@@ -86,6 +91,8 @@ def _run(parsed: argparse.Namespace) -> int:
             source = find_config(
                 named[0] if named else os.environ.get("STUDY_CONFIG") or "quickstart"
             )
+            if is_sweep(source):
+                return _run_sweep(load_sweep(source, overrides), console, check=parsed.check)
             config = load_config(source, overrides)
             config = config.model_copy(update={"name": config.name or _unique_name(source)})
             folder = StudyFolder(config.storage / str(config.name))
@@ -112,6 +119,19 @@ def _run(parsed: argparse.Namespace) -> int:
     return 0
 
 
+def _run_sweep(members: Sequence[Member], console: Console, *, check: bool) -> int:
+    if check:
+        from study.conduct_sweep import check_sweep
+
+        check_sweep(members)
+        console.print(f"all is well with {len(members)} studies")
+    else:
+        from study.conduct_sweep import conduct_sweep
+
+        conduct_sweep(members, console)
+    return 0
+
+
 def _unique_name(source: Path) -> str:
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", source.stem)[:60].strip("-._") or "study"
     return f"{stem}-{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
@@ -135,6 +155,8 @@ def _with_what_can_be_seen(faults: ConfigFaults, *, resuming: bool) -> ConfigFau
 def find_config(name: str) -> Path:
     """Find a configuration by path, or by name among those that come with the project.
 
+    A folder of configurations is one as well.
+
     Raises:
         ConfigError: naming those that there are.
     """
@@ -143,11 +165,11 @@ def find_config(name: str) -> Path:
 
     package = Path(study.__file__ or "").parent
     folders = [package.parent / "configs", package / "configs"]
-    if Path(name).is_file():
+    if Path(name).is_file() or (Path(name).is_dir() and any(Path(name).glob("*.yaml"))):
         return Path(name)
     for folder in folders:
         for candidate in (folder / name, folder / f"{name}.yaml", folder.parent / name):
-            if candidate.is_file():
+            if candidate.is_file() or (candidate.is_dir() and any(candidate.glob("*.yaml"))):
                 return candidate
     shipped = sorted(
         path.relative_to(folder).with_suffix("").as_posix()
@@ -158,9 +180,9 @@ def find_config(name: str) -> Path:
 
 
 def _existing_folder(name: str, overrides: Sequence[str]) -> StudyFolder:
+    from study.config import default_storage
     from study.errors import ConfigError
     from study.ledger import StudyFolder
-    from study.config import default_storage
 
     given = (o.partition("=")[2] for o in overrides if o.startswith("storage="))
     storage = Path(next(given, None) or default_storage())

@@ -47,7 +47,13 @@ ALLOWED = {
         *("errors", "files", "backbones", "config", "method", "data", "ledger", "trial"),
         *("prepare", "selection", "progress", "search", "tracking", "analysis", "check"),
     },
-    "run": {"errors", "config", "ledger", "check", "conduct", "tracking"},
+    "sweep": {"errors", "config"},
+    "conduct_sweep": {
+        *("errors", "config", "ledger", "search", "analysis", "check", "conduct", "sweep"),
+    },
+    "run": {
+        *("errors", "config", "ledger", "check", "conduct", "tracking", "sweep", "conduct_sweep"),
+    },
 }
 
 # Libraries that live in the rooms named, and nowhere else. Conduct and run stay free of them all.

@@ -1,0 +1,224 @@
+"""A sweep's results as the tables of a paper, with published averages beside ours.
+
+Run as `python -m study.analysis.paper runs/NAME ...`; studies without a place in a sweep are left
+out.
+"""
+
+import argparse
+import csv
+import io
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from rich.console import Console, Group
+
+from study.analysis.confirmation import Entry, Leaderboard, leaderboard
+from study.analysis.leaderboard import markdown_table, markdown_text, rich_table
+from study.analysis.results import open_study
+from study.analysis.wording import interval, percent
+from study.config import load_config
+from study.errors import DataError, StudyError
+from study.files import write_atomically
+
+SWEEP_FILE = "sweep.json"
+"""In a study's folder: which sweep it is a part of, and where in it."""
+TABLES_FILE = "tables.md"
+DATASET = "data.dataset"
+ELEVEN = 11
+"""Datasets that the published averages are over."""
+
+PUBLISHED_BASE_TO_NEW: tuple[tuple[str, float | None, float | None, float], ...] = (
+    ("CLIP", 69.34, 74.22, 71.70),
+    ("CoOp", 82.69, 63.22, 71.66),
+    ("CoCoOp", 80.47, 71.69, 75.83),
+    ("KgCoOp", 80.73, 73.60, 77.00),
+    ("MaPLe", 82.28, 75.14, 78.55),
+    ("CLIPFit", None, None, 78.97),
+    ("CLIP-LoRA", 84.10, 74.80, 79.18),
+    ("2SFS", 85.55, 75.48, 80.20),
+    ("LLaMP", 85.16, 77.71, 81.27),
+)
+"""Base, new and harmonic mean in percent: averages over the eleven, ViT-B/16, 16 shots."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """One study of a sweep: where it stands, and what was found."""
+
+    experiment: str
+    axes: Mapping[str, Any]
+    dataset: str
+    published: bool
+    """Whether its setting is that of the published averages: base-to-new with 16 shots."""
+    board: Leaderboard
+
+    def series(self, entry: Entry) -> str:
+        """Name what is followed over the datasets: a configuration, at one point of other axes."""
+        others = [f"{k.split('.')[-1]} {v}" for k, v in self.axes.items() if k != DATASET]
+        return ", ".join((entry.label, *others))
+
+
+@dataclass(frozen=True)
+class Table:
+    """A titled table of text cells."""
+
+    title: str
+    header: list[str]
+    cells: list[list[str]]
+    note: str = ""
+
+
+def read_sweep(folders: Sequence[Path]) -> list[Result]:
+    """Read the finished studies of a sweep, those of one experiment together.
+
+    Raises:
+        DataError: none of the folders is a finished study of a sweep.
+    """
+    results = []
+    for folder in folders:
+        study = open_study(folder)
+        if (place := study.read_json(SWEEP_FILE)) is None:
+            continue
+        config = load_config(study.config_path)
+        published = config.protocol == "base_to_new" and config.data.shots == 16
+        results.append(
+            Result(
+                place["experiment"],
+                place["axes"],
+                config.data.dataset,
+                published,
+                leaderboard(folder),
+            )
+        )
+    if not results:
+        raise DataError("no finished study of a sweep is among these folders")
+    return sorted(results, key=lambda result: result.experiment)
+
+
+def tables(results: Sequence[Result]) -> list[Table]:
+    """Give each experiment's averages and its scores by dataset."""
+    found = []
+    for experiment in dict.fromkeys(result.experiment for result in results):
+        members = [result for result in results if result.experiment == experiment]
+        found += [_averages(experiment, members), _by_dataset(experiment, members)]
+    return found
+
+
+def _averages(experiment: str, members: Sequence[Result]) -> Table:
+    """Average every series over its datasets."""
+    base_to_new = any(member.board.base_to_new for member in members)
+    datasets = len({member.dataset for member in members})
+    cells = []
+    for name, entries in _series(members).items():
+        test = percent(fmean(entry.test.mean for entry in entries.values()), 2)
+        count = str(len(entries))
+        if not base_to_new:
+            cells.append([name, test, count])
+            continue
+        base = fmean(e.base.mean for e in entries.values() if e.base is not None)
+        new = fmean(e.new.mean for e in entries.values() if e.new is not None)
+        # As published: of the averages, which is not the average of the harmonic means.
+        mean = 2 * base * new / (base + new) if base + new else 0.0
+        cells.append([name, percent(base, 2), percent(new, 2), percent(mean, 2), test, count])
+    if not base_to_new:
+        return Table(f"{experiment}: averages", ["ours", "test %", "datasets"], cells)
+    note = ""
+    if all(member.published for member in members):
+        cells += [
+            [f"{name} (published)", _plain(base), _plain(new), _plain(mean), "–", str(ELEVEN)]
+            for name, base, new, mean in PUBLISHED_BASE_TO_NEW
+        ]
+        note = "Published: ViT-B/16, 16 shots, averages over the eleven datasets."
+        if datasets < ELEVEN:
+            note += f" Ours are over {datasets} of them, so the averages do not compare."
+    header = ["ours and published", "base %", "new %", "hmean %", "mean of hmeans %", "datasets"]
+    return Table(f"{experiment}: averages", header, cells, note)
+
+
+def _by_dataset(experiment: str, members: Sequence[Result]) -> Table:
+    """Set the series beside each other, a row a dataset; the targets where there are several."""
+    series = _series(members)
+    rows: dict[str, list[str]] = {}
+    for dataset in dict.fromkeys(member.dataset for member in members):
+        own = [entries.get(dataset) for entries in series.values()]
+        targets = dict.fromkeys(t for entry in own if entry is not None for t in entry.targets)
+        for target in targets:
+            place = f"{dataset} (source)" if target == "source" else target
+            rows[place] = [interval(e.targets.get(target) if e else None) for e in own]
+        rows[f"{dataset}: mean" if targets else dataset] = [
+            interval(entry.test if entry else None) for entry in own
+        ]
+    cells = [[dataset, *scores] for dataset, scores in rows.items()]
+    return Table(f"{experiment}: test %", ["dataset", *series], cells)
+
+
+def _series(members: Sequence[Result]) -> dict[str, dict[str, Entry]]:
+    """Group entries by series and dataset, in the order of the experiment's axes."""
+    found: dict[str, dict[str, Entry]] = {}
+    for member in members:
+        for entry in member.board.entries:
+            found.setdefault(member.series(entry), {})[member.dataset] = entry
+    return found
+
+
+def _plain(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
+
+
+def render_tables(folders: Sequence[Path]) -> Group:
+    """The tables for the terminal."""
+    found = tables(read_sweep(folders))
+    return Group(*(rich_table(t.title, t.header, t.cells, left=1) for t in found))
+
+
+def write_tables(folders: Sequence[Path], place: Path) -> Path:
+    """Write `tables.md` and a CSV of every score into a folder; returns the former's path."""
+    results = read_sweep(folders)
+    blocks = []
+    for table in tables(results):
+        blocks += [f"## {markdown_text(table.title)}", markdown_table(table.header, table.cells)]
+        blocks += [table.note] if table.note else []
+    path = place / TABLES_FILE
+    write_atomically(path, "\n\n".join(blocks) + "\n")
+    write_atomically(path.with_suffix(".csv"), _csv(results))
+    return path
+
+
+def _csv(results: Sequence[Result]) -> str:
+    """Every series of every study for other programs: fractions, means over seeds."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["experiment", "series", "dataset", "seeds", "test", "sd", "base", "new"])
+    for result in results:
+        for entry in result.board.entries:
+            parts = [None if part is None else part.mean for part in (entry.base, entry.new)]
+            place = [result.experiment, result.series(entry), result.dataset]
+            writer.writerow([*place, len(entry.scores), entry.test.mean, entry.test.sd, *parts])
+    return text.getvalue()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the tables of a sweep, and write them where asked; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m study.analysis.paper",
+        description="The tables of a sweep, with published averages beside ours.",
+    )
+    parser.add_argument("folders", nargs="+", type=Path, help="the studies' folders, runs/NAME")
+    parser.add_argument("--to", type=Path, help="a folder to write tables.md and tables.csv into")
+    options = parser.parse_args(arguments)
+    try:
+        Console().print(render_tables(options.folders))
+        if options.to is not None:
+            print(write_tables(options.folders, options.to))
+    except StudyError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
