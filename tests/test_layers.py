@@ -36,7 +36,7 @@ ALLOWED = {
     },
     "analysis": {
         *("errors", "files", "backbones", "config", "method", "data"),
-        *("ledger", "trial", "selection", "prepare"),
+        *("ledger", "trial", "selection", "prepare", "tracking"),
     },
     "pretrain": {"errors", "files", "backbones", "method", "data"},
     "check": {
@@ -71,6 +71,7 @@ AT_HOME = {
 }
 # Whoever imports these in passing must not pay for what it may not need.
 LAZY = {
+    ("analysis", "study.tracking"),
     ("analysis", "study.analysis.optuna_study"),
     ("analysis", "study.analysis.optuna_plots"),
     ("data", "datasets"),

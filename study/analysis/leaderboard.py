@@ -1,6 +1,7 @@
 """The leaderboard of a study as terminal tables, Markdown and CSV.
 
-Run as `python -m study.analysis.leaderboard runs/NAME [--format table|markdown|csv]`.
+Run as `python -m study.analysis.leaderboard runs/NAME` for one study's folder, or without a folder
+for the best configurations over all studies of a tracking server.
 """
 
 import argparse
@@ -28,7 +29,7 @@ from study.analysis.wording import (
     validation_findings,
     verdict,
 )
-from study.errors import StudyError
+from study.errors import StudyError, TrackingError
 from study.files import write_atomically
 
 __all__ = ["Leaderboard", "leaderboard", "render", "to_csv", "to_markdown", "write_leaderboard"]
@@ -250,24 +251,73 @@ def _csv_estimate(name: str, value: Estimate | None) -> dict[str, object]:
     return {f"{name}_{field}": None if value is None else getattr(value, field) for field in fields}
 
 
+FOLDER_FORMATS = ("table", "markdown", "csv")
+SERVER_FORMATS = ("table", "json", "yaml")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the leaderboard of one study; returns the exit code."""
+    """Print one study's leaderboard, or the best of all studies; returns the exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m study.analysis.leaderboard", description="Print a study's leaderboard."
+        prog="python -m study.analysis.leaderboard",
+        description="Print a study's leaderboard; without a folder the best configurations over "
+        "all studies of the tracking server (MLFLOW_TRACKING_URI, else ./mlflow.db).",
     )
-    parser.add_argument("folder", type=Path, help="the study's folder, runs/NAME")
-    parser.add_argument("--format", choices=("table", "markdown", "csv"), default="table")
+    parser.add_argument("folder", type=Path, nargs="?", help="one study's folder, runs/NAME")
+    parser.add_argument("--study", metavar="NAME", help="of the server, look at this study alone")
+    parser.add_argument(
+        "--where", metavar="CONDITION", help="such as \"params.dataset = 'digits'\""
+    )
+    parser.add_argument("--top", type=int, default=10, help="how many configurations (default: 10)")
+    parser.add_argument(
+        "--format",
+        choices=sorted({*FOLDER_FORMATS, *SERVER_FORMATS}),
+        default="table",
+        help="of a folder: table, markdown, csv; of a server: table, json, or yaml, a "
+        "configuration for study/run.py with the found ones as baselines",
+    )
     options = parser.parse_args(arguments)
+    allowed = FOLDER_FORMATS if options.folder else SERVER_FORMATS
+    if options.format not in allowed:
+        parser.error(f"--format {options.format} is not possible here; allowed: {allowed}")
+    if options.folder and (options.study or options.where):
+        parser.error("--study and --where ask the tracking server; leave the folder out")
+    if options.top < 1:
+        parser.error(f"--top is {options.top}; allowed is 1 or more")
     try:
-        board = leaderboard(options.folder)
+        if options.folder:
+            _print_study(options.folder, options.format)
+        else:
+            _print_best(options)
     except StudyError as error:
         print(error, file=sys.stderr)
         return 2
-    if options.format == "table":
+    return 0
+
+
+def _print_study(folder: Path, form: str) -> None:
+    board = leaderboard(folder)
+    if form == "table":
         Console().print(render(board))
     else:
-        print(to_markdown(board) if options.format == "markdown" else to_csv(board), end="")
-    return 0
+        print(to_markdown(board) if form == "markdown" else to_csv(board), end="")
+
+
+def _print_best(options: argparse.Namespace) -> None:
+    # MLflow takes seconds to import, and a folder's leaderboard does without.
+    from study.analysis.across import render_found, to_json, to_study
+    from study.tracking.finding import best_configurations, configuration_of
+    from study.tracking.server import tracking_uri
+
+    uri = tracking_uri(None)
+    found = best_configurations(uri, study=options.study, where=options.where, top=options.top)
+    if options.format == "json":
+        print(to_json(found), end="")
+    elif not found:
+        raise TrackingError("no study on the tracking server has such a configuration")
+    elif options.format == "yaml":
+        print(to_study(found, configuration_of(uri, found[0])), end="")
+    else:
+        Console().print(render_found(found))
 
 
 if __name__ == "__main__":
