@@ -130,8 +130,15 @@ def open_arm(
     sampler: SamplerName,
     seed: int,
 ) -> Arm:
-    """Open or create an arm's Optuna study in a journal file, which suits shared file systems."""
+    """Open or create an arm's Optuna study in a journal file, which suits shared file systems.
+
+    Whoever opens it must be the study's one driver, as the study's lock sees to.
+    """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    # A driver that was killed while it wrote leaves Optuna's lock behind. Optuna would wait for it
+    # half a minute, and forever where the path is relative: the lock is a link that then dangles.
+    path = path.resolve()
+    path.with_name(f"{path.name}.lock").unlink(missing_ok=True)
     study = optuna.create_study(
         storage=JournalStorage(JournalFileBackend(str(path))),
         study_name=name,
