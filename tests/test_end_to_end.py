@@ -1,7 +1,6 @@
 """The whole of it: real digits, real Ray, a real MLflow server, and a driver that is killed."""
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -77,15 +76,20 @@ def whole(mlflow_server: str, tmp_path_factory: pytest.TempPathFactory) -> Whole
     driver = study.start("quickstart", *OVERRIDES)
     ends = study.folder.path / "trials"
     deadline = time.monotonic() + 240
-    while len(list(ends.glob("*/end.json"))) < 3:
-        assert driver.poll() is None, driver.communicate()[0]
-        assert time.monotonic() < deadline, "no trial ended"
-        time.sleep(0.1)
-    os.kill(driver.pid, signal.SIGKILL)
+    try:
+        while len(list(ends.glob("*/end.json"))) < 3:
+            assert driver.poll() is None, driver.communicate()[0]
+            assert time.monotonic() < deadline, "no trial ended"
+            time.sleep(0.1)
+    finally:
+        driver.kill()  # by SIGKILL: nothing can be tidied up
     driver.communicate()
     study.killed_with = study.files()
     resumed = study.start("--resume", "whole")
-    study.output, _ = resumed.communicate(timeout=400)
+    try:
+        study.output, _ = resumed.communicate(timeout=400)
+    finally:
+        resumed.kill()
     assert resumed.returncode == 0, study.output
     return study
 

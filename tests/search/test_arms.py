@@ -188,6 +188,15 @@ def test_numbers_stay_right_beside_learned_baselines(open_again: MakeArm) -> Non
     assert [trial.value for trial in arm.study.trials] == [0.1, 0.6, 0.2]
 
 
+@pytest.mark.timeout(20)
+def test_a_lock_that_a_killed_driver_left_is_no_obstacle(
+    open_again: MakeArm, tmp_path: Path
+) -> None:
+    ask(open_again())
+    (tmp_path / "optuna.journal.lock").symlink_to("runs/mine/optuna.journal")
+    assert ask(open_again())[0] == 1
+
+
 def test_a_journal_that_was_lost_costs_the_history_and_not_the_study(open_again: MakeArm) -> None:
     arm = open_again()
     arm.report(7, 1, 0.5)
