@@ -83,6 +83,8 @@ def look_at_all(
     if config.ablation is not None and backbones:
         depths = backbones[0][0].depths
         attempt("ablation", lambda: ablation_cells(config, folder, depths))
+    if config.search.warm_start is not None:
+        attempt("search.warm_start", lambda: _look_at_warm_start(config, config.storage))
     attempt("storage", lambda: _look_at_storage(config.storage))
     if not resuming:
         attempt("name", folder.refuse_existing)
@@ -129,6 +131,16 @@ def _look_at_tasks(config: StudyConfig, dataset: Dataset, seed: int) -> None:
         )
     if seed in config.shot_seeds:
         confirm_task(dataset, shots, protocol=config.protocol)  # only to see that it can be made
+
+
+def _look_at_warm_start(config: StudyConfig, storage: Path) -> None:
+    journal = storage / str(config.search.warm_start) / "optuna.journal"
+    if not journal.exists():
+        there = sorted(path.parent.name for path in storage.glob("*/optuna.journal"))
+        raise ConfigError(
+            f"no study '{config.search.warm_start}' with a search in {storage}; "
+            f"there are {', '.join(there) or 'none'}"
+        )
 
 
 def _look_at_storage(storage: Path) -> None:

@@ -19,9 +19,10 @@ from study.analysis.describe import champion_sentence, describe_study, loading_l
 from study.analysis.leaderboard import render, write_leaderboard
 from study.analysis.plots import make_plots, write_plots
 from study.analysis.report import write_report
-from study.analysis.results import write_results
+from study.analysis.results import read_results, write_results
 from study.check import check_study
 from study.config import StudyConfig, dump_config
+from study.extension import beside_earlier, extensions
 from study.files import write_atomically
 from study.ledger import StudyFolder
 from study.method.architecture import Architecture
@@ -96,7 +97,11 @@ def _confirm(
     """Fix the choice, and only then read the test split."""
     baselines, runners_up = config.search.baselines, config.confirm.runners_up
     if config.searches:
-        candidates = fix_candidates(folder, baselines, runners_up)
+        candidates = fix_candidates(
+            folder, baselines, runners_up, lambda chosen: beside_earlier(folder, config, chosen)
+        )
+        if extensions(folder, config):
+            mirror.look_again()
     else:
         candidates = take_as_given(folder, config.tested_as_given)
     data = {seed: preparer.confirm(seed) for seed in config.shot_seeds}

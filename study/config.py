@@ -56,6 +56,8 @@ def _increasing(bounds: tuple[float, float]) -> tuple[float, float]:
     return bounds
 
 
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
+"""Of a study."""
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Label = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,39}$")]
 """Names a baseline, and a part of the folders of its trials."""
@@ -225,6 +227,8 @@ class SearchConfig(Section):
     """Parts of the shots (folds) or of the base classes (class_folds); None: 4 and 3."""
     tuned_share: float = Field(0.25, ge=0.25, le=0.9)
     """Share of the trials that tunes the learning rates and λ of CLIPFit's own subset."""
+    warm_start: str | None = Field(None, pattern=NAME)
+    """A study in ``storage``, whose best configurations are tried right after the baselines."""
     asha: AshaConfig | None = AshaConfig()
     """None trains every trial to its last epoch."""
     space: SpaceConfig = SpaceConfig()
@@ -316,7 +320,7 @@ def default_storage() -> Path:
 class StudyConfig(Section):
     """A whole study. Every field may be given in YAML or as ``section.field=value``."""
 
-    name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
+    name: str | None = Field(None, pattern=NAME)
     """Names the folder in ``storage`` and the MLflow run; None makes a unique one."""
     seed: Seed = 1
     """Of the shots, the batches and the sampler of the search."""

@@ -77,6 +77,13 @@ class TrialFolder:
         if not (self.path / "config.json").exists():
             write_atomically(self.path / "config.json", _dumps(config))
 
+    def rename(self, trial_id: str, **changes: Any) -> None:
+        """Give the trial another name, and its configuration the changes that come with it."""
+        config = {**self.config, "trial_id": trial_id, **changes}
+        write_atomically(self.path / "config.json", _dumps(config))
+        self.path = self.path.rename(self.path.with_name(trial_id))
+        sync_folder(self.path.parent)
+
     @property
     def config(self) -> dict[str, Any]:
         """The configuration as written by `create`."""

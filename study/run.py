@@ -28,6 +28,8 @@ examples:
   python study/run.py base_to_new --check               look at everything, start nothing
   python study/run.py paper/few_shot data.root=DATA     several studies from one file, and tables
   python study/run.py --resume letters                  go on with an interrupted study
+  python study/run.py --extend letters search.trials=+50    more trials for a finished study
+  python study/run.py --status letters                  what is done, running and best
   python study/run.py --sync letters                    send to MLflow what it missed
 """
 
@@ -64,8 +66,11 @@ def _parser() -> argparse.ArgumentParser:
         "values that override it",
     )
     parser.add_argument("--check", action="store_true", help="validate everything, start nothing")
-    parser.add_argument("--resume", metavar="NAME", help="go on with the study of this name")
-    parser.add_argument("--sync", metavar="NAME", help="send a study's results to MLflow")
+    existing = parser.add_mutually_exclusive_group()
+    existing.add_argument("--resume", metavar="NAME", help="go on with the study of this name")
+    existing.add_argument("--extend", metavar="NAME", help="give it more trials, and go on")
+    existing.add_argument("--status", metavar="NAME", help="tell what is done, running and best")
+    existing.add_argument("--sync", metavar="NAME", help="send a study's results to MLflow")
     return parser
 
 
@@ -80,13 +85,13 @@ def _run(parsed: argparse.Namespace) -> int:
     console = Console() if sys.stdout.isatty() else Console(width=120)
     named = [a for a in parsed.arguments if "=" not in a]
     overrides = [a for a in parsed.arguments if "=" in a]
-    existing = parsed.resume or parsed.sync
+    existing = parsed.resume or parsed.extend or parsed.status or parsed.sync
     if len(named) > (0 if existing else 1):
         raise ConfigError(f"one configuration at most, got {', '.join(named)}")
     try:
         if existing:
             folder = _existing_folder(existing, overrides)
-            config = load_config(folder.config_path, overrides)
+            config = load_config(folder.config_path, [] if parsed.extend else overrides)
         else:
             source = find_config(
                 named[0] if named else os.environ.get("STUDY_CONFIG") or "quickstart"
@@ -103,6 +108,10 @@ def _run(parsed: argparse.Namespace) -> int:
 
         check_study(config, folder, resuming=bool(existing))
         console.print("all is well: configuration, data, backbone, storage and tracking server")
+    elif parsed.status:
+        from study.status import render_status, study_status
+
+        console.print(render_status(study_status(folder, config)), highlight=False)
     elif parsed.sync:
         from study.conduct import write_outputs
         from study.tracking.mirror import sync_study
@@ -115,6 +124,11 @@ def _run(parsed: argparse.Namespace) -> int:
     else:
         from study.conduct import conduct
 
+        if parsed.extend:
+            from study.extension import extend
+
+            with folder.locked():
+                config = extend(folder, config, overrides)
         conduct(config, folder, console, resume=bool(existing))
     return 0
 

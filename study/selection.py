@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from study.config import RANKS, TUNED, BaselineConfig, StudyConfig
@@ -87,9 +87,15 @@ def choose_candidates(
 
 
 def fix_candidates(
-    folder: StudyFolder, baselines: Iterable[str], runners_up: int
+    folder: StudyFolder,
+    baselines: Iterable[str],
+    runners_up: int,
+    complete: Callable[[Sequence[Candidate]], list[Candidate]] = list,
 ) -> list[Candidate]:
-    """Choose once and write it down; a resumed study keeps the choice."""
+    """Choose once and write it down; a resumed study keeps the choice.
+
+    ``complete`` may put more beside what is chosen.
+    """
     if (written := folder.read_json("candidates.json")) is None:
         judged = finished_trials(folder)
         if not judged:
@@ -99,7 +105,7 @@ def fix_candidates(
                 f"no trial of {folder.name} ran all its epochs, so there is nothing to confirm; "
                 f"the last error was: {errors[-1] if errors else 'none'}"
             )
-        candidates = choose_candidates(judged, baselines, runners_up)
+        candidates = complete(choose_candidates(judged, baselines, runners_up))
         written = [asdict(candidate) for candidate in candidates]
         folder.write_json("candidates.json", written)
     return [Candidate(**values) for values in written]

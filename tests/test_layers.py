@@ -25,6 +25,8 @@ ALLOWED = {
     "prepare": {"errors", "files", "config", "data", "ledger", "trial"},
     "selection": {"errors", "config", "ledger", "trial"},
     "progress": {"ledger", "trial"},
+    "extension": {"errors", "files", "config", "ledger", "selection"},
+    "status": {"errors", "config", "ledger", "trial", "selection", "extension"},
     "search": {
         *("errors", "files", "backbones", "config", "method", "data"),
         *("ledger", "trial", "selection"),
@@ -46,6 +48,7 @@ ALLOWED = {
     "conduct": {
         *("errors", "files", "backbones", "config", "method", "data", "ledger", "trial"),
         *("prepare", "selection", "progress", "search", "tracking", "analysis", "check"),
+        "extension",
     },
     "sweep": {"errors", "config"},
     "conduct_sweep": {
@@ -53,6 +56,7 @@ ALLOWED = {
     },
     "run": {
         *("errors", "config", "ledger", "check", "conduct", "tracking", "sweep", "conduct_sweep"),
+        *("extension", "status"),
     },
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from optuna.trial import Trial
 from study.config import Regularizer, SpaceConfig
 from study.method.subsets import OUTER_NORMS, Depths, Leaf, kinds, parse
 
+RATES = ("bias_lr", "ln_lr", "distill_weight")
 Choices = dict[str, tuple[Any, BaseDistribution]]
 """By Optuna parameter: the value chosen and the distribution it is from."""
 
@@ -81,6 +83,15 @@ class OpenSpace:
             return None
         return {name: (v, self._distribution(name)) for name, v in choices.items()} | rates
 
+    def fits(self, choices: Mapping[str, Any]) -> bool:
+        """Tell whether another study's choices say all that is asked here, and are allowed."""
+        sites = set(self.config.sites)
+        ends = {f"{encoder}.{end}" for encoder in OUTER_NORMS for end in ("from", "to")}
+        known = sites | (ends if self.config.windows else set()) | set(RATES)
+        return sites <= choices.keys() <= known and all(
+            _contains(self._distribution(name), value) for name, value in choices.items()
+        )
+
     def _distribution(self, name: str) -> BaseDistribution:
         if name in self.config.sites:
             return CategoricalDistribution((True, False))
@@ -108,6 +119,14 @@ class RateSpace:
         if parse(proposal.subset).resolve(self.depths) != leaves:
             return None
         return _rate_choices(proposal, leaves, self)
+
+    def fits(self, choices: Mapping[str, Any]) -> bool:
+        """See `OpenSpace.fits`."""
+        wanted = _rates_of(parse(self.subset).resolve(self.depths), self.regularizer)
+        return set(wanted) == choices.keys() and all(
+            _contains(rate_distribution(self.config, name), value)
+            for name, value in choices.items()
+        )
 
 
 def rate_distribution(config: SpaceConfig, name: str) -> FloatDistribution:
@@ -154,6 +173,12 @@ def _ask(trial: Trial, name: str, distribution: BaseDistribution) -> Any:
     if isinstance(distribution, FloatDistribution):
         return trial.suggest_float(name, distribution.low, distribution.high, log=distribution.log)
     raise TypeError(f"no way to ask for {distribution}")
+
+
+def _contains(distribution: BaseDistribution, value: Any) -> bool:
+    if isinstance(distribution, IntDistribution | FloatDistribution):
+        return bool(distribution.low <= value <= distribution.high)
+    return isinstance(distribution, CategoricalDistribution) and value in distribution.choices
 
 
 def _in_blocks(site: str) -> bool:

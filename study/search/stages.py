@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from study.selection import TUNED, Candidate
 from study.trial import SPLIT_HASH, Stage, TrialConfig, TrialData
 
 OPEN = "search"
+JOURNAL = "optuna.journal"
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -226,13 +229,16 @@ def _open_arms(
     arms = []
     for name, (trials, arm_space) in spaces.items():
         arm = open_arm(
-            folder.path / "optuna.journal",
+            folder.path / JOURNAL,
             name,
             budget=trials,
             space=arm_space,
             sampler=config.search.sampler,
             seed=config.seed,
         )
+        if config.search.warm_start is not None:
+            first = arm.try_first(folder.path.with_name(config.search.warm_start) / JOURNAL)
+            logger.info("%s: %d configurations of %s first", name, first, config.search.warm_start)
         own = [c for c in past.all if c.arm == name]
         arm.started = len(own)
         for trial_config in own:

@@ -64,6 +64,11 @@ class Mirror:
         """See `study.search.callback.Observer`."""
         self._changed.put(config.trial_id)
 
+    def look_again(self) -> None:
+        """Send what changed in trials that have ended, such as their names."""
+        for trial in self._folder.trials():
+            self._changed.put(trial.trial_id)
+
     @property
     def experiment_id(self) -> str:
         """Of the experiment that the study's runs are in, once it has started."""

@@ -144,7 +144,8 @@ class _Registrar:
         self._ensure_model()
         tags = self._tags()
         found = self._client.search_model_versions(
-            f"name = '{self._name}' and tags.study_id = '{self._study_id}'"
+            f"name = '{self._name}' and tags.study_id = '{self._study_id}' and "
+            f"tags.source_trial = '{tags['source_trial']}'"  # an extended study has one a winner
         )
         version = found[0] if found else self._create_version(tags)
         champion, reason = self._decide(version, tags)
@@ -183,6 +184,7 @@ class _Registrar:
             "split_hash": source.config["split_hash"],
             "val_score": repr(candidate["val_score"]),
             "trial_id": trained.trial_id,
+            "source_trial": candidate["source_trial"],
             "training_data_hash": read_shots(shots).digest,
         }
 

@@ -105,10 +105,12 @@ class RunWriter:
     def sync_trial(self, trial_id: str) -> None:
         """Bring a trial's run up to what its folder holds."""
         folder = self._folder.trial(trial_id)
+        if not (folder.path / "config.json").exists():  # it has been renamed
+            return
         mark = _Mark.read(folder)
         if mark.parent_id != self.parent_id:  # what was sent, went to another server
             mark = _Mark(parent_id=self.parent_id)
-        if mark.closed:
+        if mark.closed and mark.trial_id in ("", trial_id):
             return
         if mark.paused:
             self.client.update_run(mark.run_id, status="RUNNING")
@@ -117,6 +119,9 @@ class RunWriter:
         if not mark.run_id:
             began = _written(folder.path / "config.json")
             mark.run_id, mark.began = self._trial_run(config, began)
+        elif mark.trial_id not in ("", trial_id):
+            self._retag(mark.run_id, config)
+        mark.trial_id = trial_id
         metrics = list(_metrics(reports, mark.began))[mark.reports :]
         points = [metric for epoch in metrics for metric in epoch]
         for at in range(0, len(points), BATCH):
@@ -177,11 +182,8 @@ class RunWriter:
                 **{key: str(config[key]) for key in TRIAL_TAGS},
                 **self._tags,
             }
-            name = config["label"]
-            if config["stage"] == "confirm":
-                name = f"{name} · seed {config['seed']}"
             found = self.client.create_run(
-                self.experiment_id, start_time=began, run_name=name, tags=tags
+                self.experiment_id, start_time=began, run_name=_run_name(config), tags=tags
             )
         names = ("subset", "subset_key", "bias_lr", "ln_lr", "distill_weight", "seed")
         params = [Param(key, str(config[key])) for key in names if config[key] is not None]
@@ -190,6 +192,12 @@ class RunWriter:
         trainable = Metric("trainable", config["trainable"], began, 0)
         self.client.log_batch(found.info.run_id, metrics=[trainable], params=params)
         return str(found.info.run_id), began
+
+    def _retag(self, run_id: str, config: Mapping[str, Any]) -> None:
+        """Let a run follow its trial to another name."""
+        self.client.update_run(run_id, name=_run_name(config))
+        for key in TRIAL_TAGS:
+            self.client.set_tag(run_id, key, str(config[key]))
 
     def _find(self, condition: str) -> Run | None:
         runs = self.client.search_runs(
@@ -218,6 +226,8 @@ class _Mark:
 
     parent_id: str = ""
     run_id: str = ""
+    trial_id: str = ""
+    """The name that the trial had when it was sent."""
     began: int = 0
     """When the run was created, in milliseconds: the origin of its metrics' times."""
     reports: int = 0
@@ -234,6 +244,11 @@ class _Mark:
 
     def write(self, folder: TrialFolder) -> None:
         write_atomically(folder.path / "mlflow.json", json.dumps(asdict(self)))
+
+
+def _run_name(config: Mapping[str, Any]) -> str:
+    name = str(config["label"])
+    return f"{name} · seed {config['seed']}" if config["stage"] == "confirm" else name
 
 
 def _written(path: Path) -> int:
