@@ -14,7 +14,7 @@ from mlflow.exceptions import MlflowException
 from study.config import StudyConfig, load_config
 from study.errors import TrackingError
 from study.tracking.runs import PARENT
-from study.tracking.server import redacted, redacted_text
+from study.tracking.server import first_line, redacted
 
 Settings = tuple[str | None, ...]
 _SETTINGS = ("subset", "bias_lr", "ln_lr", "distill_weight")
@@ -78,7 +78,7 @@ def best_configurations(uri: str, *, study: str | None, where: str | None, top: 
         tested = _tested(client, experiments, {run.data.tags["study_id"] for run in runs})
     except MlflowException as error:
         raise TrackingError(
-            f"{redacted(uri)} does not give runs ({redacted_text(str(error))}); a condition reads "
+            f"{redacted(uri)} does not give runs ({first_line(error)}); a condition reads "
             "like params.dataset = 'digits' and metrics.trainable < 5000"
         ) from None
     return [_found(run, tested) for run in runs]
@@ -96,7 +96,7 @@ def configuration_of(uri: str, found: Found) -> StudyConfig:
         except Exception as error:  # of MLflow, a file system or an object store
             raise TrackingError(
                 f"{redacted(uri)} does not have study.yaml of the study '{found.study}' "
-                f"({redacted_text(str(error))}); it is sent when the study ends"
+                f"({first_line(error)}); it is sent when the study ends"
             ) from None
         return load_config(Path(path))
 

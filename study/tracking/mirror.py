@@ -17,7 +17,7 @@ from study.errors import StudyError
 from study.ledger import End, StudyFolder
 from study.tracking.registry import register_winner
 from study.tracking.runs import RunWriter
-from study.tracking.server import redacted_text
+from study.tracking.server import first_line
 from study.trial import TrialConfig
 
 logger = logging.getLogger(__name__)
@@ -127,7 +127,7 @@ class Mirror:
             send()
         except Exception as error:  # whatever a server answers, the study goes on
             if not self._failing:
-                logger.warning("MLflow does not take results: %s", redacted_text(str(error)))
+                logger.warning("MLflow does not take results: %s", first_line(error))
             self._failing = True
             return False
         if self._failing:

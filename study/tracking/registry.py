@@ -35,7 +35,7 @@ from study.ledger import Registration, StudyFolder, TrialFolder
 from study.method.delta import DeltaInfo, load_delta, save_delta
 from study.selection import selection_used
 from study.tracking.runs import RunWriter
-from study.tracking.server import redacted_text
+from study.tracking.server import first_line
 
 ALIAS = "champion"
 WAIT_SECONDS = 120.0
@@ -108,8 +108,7 @@ def register_winner(
         except StudyError as error:
             outcome.append(error)
         except Exception as error:  # of MLflow, a database, its driver or the network
-            text = redacted_text(f"{type(error).__name__}: {error}")
-            outcome.append(TrackingError(f"MLflow does not take the model ({text})"))
+            outcome.append(TrackingError(f"MLflow does not take the model ({first_line(error)})"))
 
     # A thread, since a server that hangs must not hold up a study that is otherwise done.
     thread = threading.Thread(target=attempt, name="mlflow-registry", daemon=True)
@@ -222,7 +221,8 @@ class _Registrar:
         self._client.log_batch(self._parent_id, metrics=metrics)
         return self._client.create_model_version(
             self._name,
-            source=f"models:/{logged.model_id}",
+            # Not by its id, which MLflow looks up on the server of the process, not of this client.
+            source=logged.artifact_location,
             run_id=self._parent_id,
             tags=dict(tags),
             description=f"Winner of the study `{tags['study']}`: `{tags['subset']}`, as trained in "
@@ -233,9 +233,10 @@ class _Registrar:
     def _decide(self, version: ModelVersion, tags: Mapping[str, str]) -> tuple[bool, str]:
         """Move the alias or leave it; tell whether the version has it, and why."""
         champion = self._champion()
+        if champion is not None and str(champion.version) == str(version.version):
+            known = self._folder.registration
+            return True, known.reason if known and known.champion else "it has been given the alias"
         wins, reason = judge(tags, None if champion is None else champion.tags)
-        if champion is not None and champion.version == version.version:
-            return True, reason
         if wins:
             self._client.set_registered_model_alias(self._name, ALIAS, version.version)
         elif champion is not None:

@@ -49,7 +49,7 @@ def connect(uri: str, experiment: str) -> MlflowClient:
     except Exception as error:  # of MLflow, a database, its driver or the network
         raise TrackingError(
             f"the MLflow tracking server or store {redacted(uri)} does not answer "
-            f"({_first_line(error)}); start it, or set tracking.uri or MLFLOW_TRACKING_URI"
+            f"({first_line(error)}); start it, or set tracking.uri or MLFLOW_TRACKING_URI"
         ) from None
     if found is not None and found.lifecycle_stage == "deleted":
         raise TrackingError(
@@ -80,7 +80,8 @@ def _is_server(uri: str) -> bool:
     return uri.startswith(("http://", "https://"))
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Tell an error in one line without passwords; a database's would fill a screen."""
     text = redacted_text(str(error).strip() or repr(error))
     return f"{type(error).__name__}: {text.splitlines()[0][:300]}"
 

@@ -1,0 +1,144 @@
+"""Finished studies on the embedded digits: one real training, and ledgers written around it."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from study.backbones import EMBEDDED, backbone_path
+from study.config import StudyConfig, build_config, dump_config
+from study.ledger import End, StudyFolder, TrialFolder
+from study.method.delta import DeltaInfo, save_delta
+from study.method.model import load_backbone
+from study.prepare import Preparer
+from study.selection import Candidate
+from study.trial import TrialConfig, run_trial
+
+SEEDS = (1, 2)
+WINNER = {"subset": "text.mlp.fc2.bias + vision.ln", "bias_lr": 0.05, "ln_lr": 0.1}
+MakeFinished = Callable[..., "Finished"]
+
+
+class Finished:
+    """A study's ledger after confirm, with the files of one real training as its winner."""
+
+    def __init__(self, place: Path, trained: Path, name: str, **changes: Any) -> None:
+        values = {
+            "name": name,
+            "data": {"augment": False},
+            "tracking": {"experiment": changes.get("experiment", "finished")},
+            "search": {"selection": changes.get("selection", "holdout")},
+            "confirm": {"seeds": list(SEEDS)},
+            "storage": str(place),
+        }
+        self.config: StudyConfig = build_config(values, name)
+        self.folder = StudyFolder(place / name)
+        self.folder.create(dump_config(self.config), {"git_commit": "abc123"})
+        shutil.copytree(trained / "shots", self.folder.path / "shots")
+        self._trained = trained
+        self._split_hash = changes.get("split_hash", "f" * 16)
+        self.val_score: float = changes.get("val_score", 0.8)
+        self._search("baseline", "zero-shot", 0, 0.7, {"subset": "none"})
+        self._search("search", "trial 1", 1, self.val_score, WINNER)
+        self._search("search", "trial 2", 2, self.val_score - 0.1, WINNER | {"ln_lr": 0.01})
+        for seed in SEEDS:
+            self.confirm(seed)
+        candidates = [
+            Candidate(label, w["subset"], w.get("bias_lr"), w.get("ln_lr"), 0.0, score, trial)
+            for label, w, score, trial in (
+                ("zero-shot", {"subset": "none"}, 0.7, "search-0000"),
+                ("best", WINNER, self.val_score, "search-0001"),
+            )
+        ]
+        self.folder.write_json("candidates.json", [asdict(c) for c in candidates])
+
+    def confirm(self, seed: int, label: str = "best", test_score: float = 0.75) -> None:
+        """Write a finished confirmation with the trained delta."""
+        trial = self.folder.trial(f"confirm-{label}-seed{seed}")
+        self._trial(trial.trial_id, "confirm", label, label, seed, seed, WINNER)
+        shutil.copy(self._trained / "delta.safetensors", trial.path)
+        trial.append_report(
+            {"epoch": 1, "seconds": 1.0, "test_accuracy": test_score, "test_score": test_score}
+        )
+        trial.write_end(End("finished", 1, 1.0))
+
+    def _search(
+        self, arm: str, label: str, number: int, score: float, winner: dict[str, Any]
+    ) -> None:
+        trial = self.folder.trial(f"search-{number:04d}")
+        self._trial(trial.trial_id, "search", arm, label, number, 1, winner)
+        for epoch in (1, 2):
+            now = score - 0.1 * (2 - epoch)
+            trial.append_report({"epoch": epoch, "seconds": 1.0, "val_score": now})
+        trial.write_end(End("finished", 2, 2.0))
+
+    def _trial(
+        self,
+        trial_id: str,
+        stage: Any,
+        arm: str,
+        label: str,
+        number: int,
+        seed: int,
+        settings: dict[str, Any],
+    ) -> None:
+        config = TrialConfig(
+            trial_id=trial_id,
+            stage=stage,
+            arm=arm,
+            label=label,
+            number=number,
+            seed=seed,
+            subset_key="0" * 16,
+            trainable=0 if settings["subset"] == "none" else 1728,
+            epochs=2,
+            split_hash=self._split_hash,
+            **settings,
+        )
+        self.folder.trial(trial_id).create(config.model_dump(mode="json"))
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Shots and a delta of CLIPFit, really trained on the embedded digits for a few epochs."""
+    place = tmp_path_factory.mktemp("trained")
+    config = build_config({"storage": str(place), "data": {"augment": False}}, "trained")
+    backbone = load_backbone(backbone_path(EMBEDDED))
+    preparer = Preparer(config, StudyFolder(place), backbone.image_size)
+    data = preparer.confirm(SEEDS[0])
+    for seed in SEEDS[1:]:
+        preparer.shots(preparer.dataset(), seed)
+    trial = TrialConfig(
+        trial_id="t",
+        stage="confirm",
+        arm="best",
+        label="best",
+        number=0,
+        seed=SEEDS[0],
+        subset_key="0" * 16,
+        trainable=1728,
+        epochs=6,
+        split_hash="f" * 16,
+        **WINNER,
+    )
+    *_, last = run_trial(trial, data, backbone)
+    TrialFolder(place).append_report({"epoch": last.epoch, **last.metrics})
+    info = DeltaInfo(
+        backbone=EMBEDDED,
+        revision=None,
+        fingerprint=backbone.fingerprint,
+        subset=trial.subset,
+        class_names=data.class_names,
+        templates=data.templates,
+    )
+    save_delta(place / "delta.safetensors", last.deltas[0], info)
+    return place
+
+
+@pytest.fixture(scope="session")
+def finish(trained: Path) -> MakeFinished:
+    """Makes a finished study of a name in a folder; see `Finished` for what can differ."""
+    return lambda place, name, **changes: Finished(place, trained, name, **changes)
