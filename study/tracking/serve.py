@@ -52,6 +52,11 @@ class Server:
         return self.database.with_name("server.json")
 
     @property
+    def lock(self) -> Path:
+        """Held by the supervisor, whose process id it contains."""
+        return self.database.with_name("server.lock")
+
+    @property
     def log(self) -> Path:
         """What the server and its supervisor say."""
         return self.database.with_name("server.log")
@@ -116,17 +121,15 @@ def start_in_background(server: Server) -> None:
 
 def stop(server: Server) -> bool:
     """End the supervisor, and so its server; False where there is none."""
-    with _lock(server) as free:
-        if free:
-            return False
-    supervisor = int(_read_state(server)["supervisor"])
-    with suppress(ProcessLookupError):
-        os.kill(supervisor, signal.SIGTERM)
+    supervisor = 0
     deadline = time.monotonic() + 2 * ENDS_WITHIN
     while time.monotonic() < deadline:
         with _lock(server) as free:
             if free:
-                return True
+                return supervisor != 0
+        if not supervisor and (supervisor := int(server.lock.read_text() or 0)):
+            with suppress(ProcessLookupError):
+                os.kill(supervisor, signal.SIGTERM)
         time.sleep(0.1)
     raise TrackingError(f"the supervisor of the MLflow server, process {supervisor}, does not end")
 
@@ -201,13 +204,19 @@ def _end_group(group: int, leader: subprocess.Popen[bytes] | None = None) -> Non
 @contextmanager
 def _lock(server: Server) -> Iterator[bool]:
     """Try to be the only supervisor; the lock dies with its process."""
-    with server.database.with_name("server.lock").open("w") as file:
+    with server.lock.open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             yield False
             return
-        yield True
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        try:
+            yield True
+        finally:
+            file.truncate(0)
 
 
 def _read_state(server: Server) -> dict[str, int]:

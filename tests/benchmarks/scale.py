@@ -1,0 +1,216 @@
+"""What the driver costs a trial, and how that grows: no-op trials against the real driver.
+
+    python tests/benchmarks/scale.py --trials 2000                    # TPE
+    python tests/benchmarks/scale.py --trials 10000 --sampler random
+    python tests/benchmarks/scale.py --trials 200 --sleep 1           # against the ideal
+
+Searcher, successive halving, ledger, observers and MLflow's mirror are those of a study, with a
+SQLite store; only the training is left out: a trial's epochs write the reports of an epoch and give
+scores that rise with noise. Everything of it lies in a temporary folder.
+
+The driver's CPU seconds are what it would need of a core of its own. The wall seconds are an upper
+bound, since here all slots share a few cores with it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import random
+import tempfile
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from ray import tune
+from ray.tune.result import DONE
+
+LIMIT = 60.0 / 64 / 2
+"""Driver seconds a trial: half of what 64 slots of 60 s trials can bear."""
+
+
+class NoTraining(tune.Trainable):
+    """A trial without a model: it imports no torch, so that many fit in memory."""
+
+    def setup(self, config: dict[str, Any], *, folder: Path, **_: Any) -> None:
+        """See `study.search.trainable.ClipFitTrainable`."""
+        self._folder = folder
+        self.reset_config(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Begin another trial."""
+        from study.ledger import StudyFolder
+
+        self._given = new_config
+        self._trial = StudyFolder(self._folder).trial(new_config["trial_id"])
+        self._random = random.Random(new_config["number"])
+        self._worth = self._random.random()
+        self._epoch = 0
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Report an epoch."""
+        time.sleep(float(os.environ["SCALE_SLEEP"]))
+        self._epoch += 1
+        epochs = self._given["epochs"]
+        score = self._worth * self._epoch / max(epochs, 1) * (1 + self._random.gauss(0, 0.02))
+        metrics = {"train_loss": 1.0, "cross_entropy": 0.5, "distillation": 0.5, "bias_lr": 0.1}
+        metrics |= {"ln_lr": 0.1, "images_per_second": 100.0, "seconds": 0.01}
+        epoch = min(self._epoch, epochs)
+        self._trial.append_report(
+            {"epoch": epoch, **metrics, "val_score": score, "val_accuracy": score}
+        )
+        done = self._epoch >= epochs
+        return {"epoch": epoch, "epochs": epochs, "score": score, "failed": False, DONE: done}
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Nothing to save."""
+
+
+class Clock:
+    """Observes a study: when each trial ended, what the driver had used by then."""
+
+    def __init__(self) -> None:
+        self.ends: list[tuple[float, float, float]] = []
+        """Wall seconds, CPU seconds, memory in MB."""
+
+    def trial_started(self, config: Any) -> None:
+        """See `study.search.callback.Observer`."""
+        if not self.ends:
+            self.ends.append((time.perf_counter(), time.process_time(), _memory()))
+
+    def trial_reported(self, config: Any, epoch: int, score: float | None) -> None:
+        """See `study.search.callback.Observer`."""
+
+    def trial_ended(self, config: Any, end: Any, score: float | None) -> None:
+        """See `study.search.callback.Observer`."""
+        self.ends.append((time.perf_counter(), time.process_time(), _memory()))
+
+    def per_trial(self, first: int, last: int) -> tuple[float, float]:
+        """Wall and CPU seconds a trial between two trials."""
+        (wall0, cpu0, _), (wall1, cpu1, _) = self.ends[first], self.ends[last]
+        return (wall1 - wall0) / (last - first), (cpu1 - cpu0) / (last - first)
+
+
+def main() -> None:
+    """Run one study of no-op trials and print what it took."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--trials", type=int, default=2000)
+    parser.add_argument("--sampler", choices=("tpe", "random"), default="tpe")
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--slots", type=int, default=16)
+    parser.add_argument("--sleep", type=float, default=0.0, help="seconds an epoch")
+    parser.add_argument("--no-asha", action="store_true", help="train all epochs, as for --sleep")
+    parser.add_argument("--json", type=Path, help="write the figures there as well")
+    given = parser.parse_args()
+    os.environ["SCALE_SLEEP"] = str(given.sleep)
+    with tempfile.TemporaryDirectory() as folder:
+        figures = measure(given, Path(folder))
+    for name, value in figures.items():
+        print(f"{name:<32} {value}")
+    if given.json:
+        given.json.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+def measure(given: argparse.Namespace, storage: Path) -> dict[str, Any]:
+    """Run it in a folder; give the figures."""
+    import ray
+
+    from study.backbones import backbone_path
+    from study.config import build_config, dump_config
+    from study.ledger import StudyFolder
+    from study.method.architecture import read_architecture
+    from study.search import driver, stages
+    from study.tracking.mirror import Mirror
+
+    config = build_config(
+        {
+            "name": "scale",
+            "storage": str(storage),
+            "search": {"trials": given.trials, "sampler": given.sampler}
+            | ({"asha": None} if given.no_asha else {}),
+            "training": {"epochs": given.epochs},
+            "resources": {"max_concurrent": given.slots},
+            "tracking": {"uri": f"sqlite:///{storage / 'mlflow.db'}"},
+        },
+        "scale",
+    )
+    folder = StudyFolder(storage / "scale")
+    folder.create(dump_config(config), {"git_commit": "unknown"})
+    driver.ClipFitTrainable = NoTraining  # type: ignore[misc,assignment]
+    os.environ.update(driver.TUNE_ENVIRONMENT)
+    ray.init(
+        address="local",
+        num_cpus=given.slots,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+    )
+    clock, mirror = Clock(), Mirror(config, folder, config.tracking.uri or "")
+    mirror.start()
+    before = time.perf_counter()
+    stages.run_search(
+        config,
+        folder,
+        read_architecture(backbone_path("embedded")),
+        SimpleNamespace(digest="0" * 64),  # type: ignore[arg-type]
+        [clock, mirror],
+    )
+    searched = time.perf_counter()
+    unsent = mirror.close(finished=True)
+    closed = time.perf_counter()
+    ray.shutdown()
+    return _figures(given, clock, folder, searched - before, closed - searched, unsent)
+
+
+def _figures(
+    given: argparse.Namespace,
+    clock: Clock,
+    folder: Any,
+    searching: float,
+    closing: float,
+    unsent: int,
+) -> dict[str, Any]:
+    count = len(clock.ends) - 1
+    window = min(100, count // 4)
+    reports = sum(len(trial.reports) for trial in folder.trials())
+    # The first trials wait for their processes to start.
+    early, late = min(window, given.slots), count - window
+    first = clock.per_trial(early, early + window)
+    last = clock.per_trial(late, count)
+    figures: dict[str, Any] = {
+        "trials": count,
+        "sampler": given.sampler,
+        "slots": given.slots,
+        "reports a trial": round(reports / count, 2),
+        "whole search, s": round(searching, 1),
+        "driver CPU s a trial": round(clock.per_trial(early, count)[1], 4),
+        f"  {window} trials from {early}": round(first[1], 4),
+        f"  last {window} trials": round(last[1], 4),
+        "  growth": round(last[1] / first[1], 2),
+        "wall s a trial": round(clock.per_trial(early, count)[0], 4),
+        f"  {window} trials from {early}, wall": round(first[0], 4),
+        f"  last {window} trials, wall": round(last[0], 4),
+        "driver memory, MB, first": round(clock.ends[early][2]),
+        "driver memory, MB, last": round(clock.ends[-1][2]),
+        "MLflow behind at the end, s": round(closing, 1),
+        "MLflow unsent": unsent,
+        "limit, driver s a trial": round(LIMIT, 2),
+    }
+    if given.sleep:
+        ideal = reports * given.sleep / given.slots
+        figures["time over ideal"] = round((clock.ends[-1][0] - clock.ends[0][0]) / ideal, 3)
+    return figures
+
+
+def _memory() -> float:
+    """Resident memory of this process, MB."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,276 @@
+"""`ray up`, `ray submit`, `ray down` on machines in namespaces, as a user would type them.
+
+The tests share one cluster and come in the order of the file; the last ones take it apart.
+"""
+
+import json
+import os
+import pty
+import re
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from study.ledger import StudyFolder, TrialFolder
+from study.run import main
+
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
+
+TRAINABLE = "ray::(ClipFit|Resource)Trainable"
+"""As Ray names the processes of trials."""
+SEARCHED, CONFIRMED = 8, 10
+"""Trials of a study here: 8 to search; 2 seeds of 4 baselines, tuned CLIPFit and the winner, of
+which some may be one configuration."""
+
+RUNS = """
+import json, sys
+from study.tracking.server import connect
+client = connect("http://127.0.0.1:5000", "clipfit-study")
+experiment = client.get_experiment_by_name("clipfit-study")
+condition = f"tags.study = '{sys.argv[1]}'"
+runs = client.search_runs([experiment.experiment_id], condition, max_results=999)
+trials = [(r.data.tags.get("trial_id"), r.info.status) for r in runs]
+parents = [r for r in runs if r.data.tags["stage"] == "study"]
+artifacts = [f.path for f in client.list_artifacts(parents[0].info.run_id)]
+print(json.dumps({"trials": trials, "artifacts": artifacts}))
+"""
+
+
+@pytest.fixture(scope="module")
+def cluster(site: Any, wait_for: Callable[..., Any]) -> Any:
+    """The cluster, up: a head and a worker."""
+    site.laptop.run("ray", "up", "-y", str(site.cluster_file))
+    wait_for("the worker joins", lambda: live_nodes(site) == 2)
+    return site
+
+
+@pytest.fixture
+def settings(tiny_backbone: Path) -> Callable[..., list[str]]:
+    """Overrides that make the study of the cluster file a small one."""
+
+    def give(name: str, epochs: int, *more: str) -> list[str]:
+        small = ["data.shots=4", "data.augment=false", "search.trials=8", "confirm.seeds=[1,2]"]
+        small += ["confirm.runners_up=0", "search.selection=holdout", "search.asha=null"]
+        return [f"name={name}", f"backbone.name={tiny_backbone}", f"training.epochs={epochs}",
+                *small, *more]  # fmt: skip
+
+    return give
+
+
+class Submission:
+    """A `ray submit` that runs, and what it says."""
+
+    def __init__(self, command: list[str], folder: Path) -> None:
+        self._said = folder / "said.txt"
+        with self._said.open("wb") as file:
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT
+            )
+
+    def end_well(self) -> str:
+        """Wait for its end, which must be a good one."""
+        code = self.process.wait()
+        said = self._said.read_text(errors="replace")
+        assert code == 0, said[-6000:]
+        return said
+
+
+def live_nodes(site: Any) -> int:
+    found = re.search(r"(\d+) local\.cluster\.node", site.head.shell("ray status", check=False))
+    return int(found[1]) if found else 0
+
+
+def mlflow_runs(site: Any, study: str) -> dict[str, Any]:
+    script = site.head.home / "runs.py"
+    script.write_text(RUNS)
+    shown = site.head.shell(f"python ~/runs.py {study} 2>/dev/null")
+    return dict(json.loads(shown.splitlines()[-1]))
+
+
+def folder_of(site: Any, study: str) -> StudyFolder:
+    return StudyFolder(site.shared / "runs" / study)
+
+
+def running(folder: StudyFolder) -> list[TrialFolder]:
+    return [trial for trial in folder.trials() if trial.end is None]
+
+
+def assert_complete(site: Any, study: str) -> None:
+    """All trials have ended well, here and in MLflow, and none is there twice."""
+    folder = folder_of(site, study)
+    trials = list(folder.trials())
+    stages = Counter(trial.config["stage"] for trial in trials)
+    wanted = sum(c["same_as"] is None for c in folder.read_json("candidates.json"))
+    assert stages == {"search": SEARCHED, "confirm": 2 * wanted}
+    assert {trial.end.status for trial in trials if trial.end} == {"finished"}
+    for trial in trials:
+        epochs = [report["epoch"] for report in trial.reports]
+        assert epochs == sorted(set(epochs)), "an epoch is there twice"
+        assert epochs[-1] == trial.config["epochs"]
+    runs = mlflow_runs(site, study)
+    statuses = Counter(status for _, status in runs["trials"])
+    assert statuses == {"FINISHED": len(trials) + 1}
+    assert {name for name, _ in runs["trials"] if name} == {t.trial_id for t in trials}
+    assert {"leaderboard.md", "report.html", "results.parquet"} <= set(runs["artifacts"])
+
+
+def test_a_study_runs_on_both_machines_and_its_results_are_in_mlflow_on_the_head(
+    cluster: Any, settings: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    seen: set[str] = set()
+    submitted = Submission(cluster.submit(*settings("first", 300)), tmp_path)
+    while submitted.process.poll() is None:
+        seen |= {m.name for m in (cluster.head, cluster.worker) if m.processes(TRAINABLE)}
+        time.sleep(0.5)
+    said = submitted.end_well()
+    assert seen == {"head", "worker"}
+    assert "clipfit" in said, "the leaderboard is shown where the study was submitted"
+    assert_complete(cluster, "first")
+
+
+def test_whatever_goes_wrong_is_told_to_the_caller(cluster: Any) -> None:
+    submitted = subprocess.run(
+        cluster.submit("search.trails=8"), capture_output=True, text=True, check=False
+    )
+    assert submitted.returncode != 0
+    assert "search.trails: unknown key; did you mean 'trials'?" in submitted.stdout
+
+
+def test_ports_are_open_to_the_machine_itself_alone(cluster: Any) -> None:
+    """Ray's own, between the machines, ask for the token; MLflow's and the dashboard's do not."""
+    listening = cluster.head.run("ss", "-Htln").stdout.split("\n")
+    by_port = {line.split()[3].rpartition(":")[2]: line.split()[3] for line in listening if line}
+    assert by_port["5000"] == "127.0.0.1:5000"
+    # Where Ray is installed without its dashboard, nothing listens at all.
+    assert by_port.get("8265", "127.0.0.1:8265") == "127.0.0.1:8265"
+
+
+def test_a_stranger_without_the_token_is_refused(cluster: Any) -> None:
+    stranger = (
+        "RAY_AUTH_MODE=disabled timeout 60 python -c "
+        "\"import ray; ray.init('10.77.0.2:6379', log_to_driver=False)\""
+    )
+    refused = cluster.worker.run("bash", "-c", f". ~/.bashrc; {stranger}", check=False)
+    assert refused.returncode != 0
+
+
+def test_ctrl_c_and_a_closed_terminal_end_the_driver_and_resume_goes_on(
+    cluster: Any, settings: Callable[..., list[str]], wait_for: Callable[..., Any]
+) -> None:
+    folder = folder_of(cluster, "interrupted")
+    terminal, process = open_terminal(cluster.submit(*settings("interrupted", 600)))
+    wait_for("trials are trained", lambda: any(len(t.reports) > 3 for t in running(folder)))
+    os.write(terminal, b"\x03")
+    code, said = read_to_end(terminal, process)
+    assert code != 0
+    assert "--resume interrupted" in said
+    wait_for("the driver ends", lambda: not cluster.head.processes("run.py"), 30)
+    before = {trial.trial_id: trial.reports for trial in folder.trials()}
+
+    terminal, process = open_terminal(cluster.submit("--resume", "interrupted"))
+    wait_for(
+        "trials go on",
+        lambda: sum(len(t.reports) for t in folder.trials()) > sum(map(len, before.values())) + 5,
+    )
+    os.close(terminal)  # what closing the window does
+    os.waitpid(process, 0)
+    wait_for("the driver ends", lambda: not cluster.head.processes("run.py"), 60)
+    assert {status for name, status in mlflow_runs(cluster, "interrupted")["trials"]} <= {
+        *("KILLED", "FINISHED")
+    }
+
+    resumed = subprocess.run(
+        cluster.submit("--resume", "interrupted"), capture_output=True, text=True, check=False
+    )
+    assert resumed.returncode == 0, resumed.stdout[-6000:]
+    assert_complete(cluster, "interrupted")
+    for trial_id, reports in before.items():
+        kept = folder.trial(trial_id).reports
+        assert kept[: len(reports) - 1] == reports[:-1], "an epoch was trained twice"
+
+
+def test_a_machine_that_dies_loses_no_result_and_its_trials_go_on_elsewhere(
+    cluster: Any,
+    settings: Callable[..., list[str]],
+    wait_for: Callable[..., Any],
+    tmp_path: Path,
+) -> None:
+    folder = folder_of(cluster, "bereaved")
+    submitted = Submission(cluster.submit(*settings("bereaved", 600)), tmp_path)
+    wait_for(
+        "trials are trained on both machines",
+        lambda: (
+            len([t for t in running(folder) if len(t.reports) > 10]) >= 3
+            and cluster.worker.processes(TRAINABLE)
+        ),
+        240,
+    )
+    cluster.worker.kill()
+    before = {trial.trial_id: (trial.reports, trial.end) for trial in folder.trials()}
+    submitted.end_well()
+    assert_complete(cluster, "bereaved")
+    for trial_id, (reports, end) in before.items():
+        trial = folder.trial(trial_id)
+        assert trial.reports[: len(reports) - 1] == reports[:-1], "an epoch was trained twice"
+        assert end is None or trial.end == end
+
+
+def test_a_second_ray_up_leaves_mlflow_alone(cluster: Any) -> None:
+    before = mlflow_servers(cluster)
+    cluster.laptop.run("ray", "up", "-y", str(cluster.cluster_file))
+    assert mlflow_servers(cluster) == before
+    assert mlflow_runs(cluster, "first")["trials"]
+
+
+def test_mlflow_is_started_again_when_it_dies(cluster: Any, wait_for: Callable[..., Any]) -> None:
+    before = mlflow_servers(cluster)
+    cluster.head.run("kill", "-KILL", str(before["server"]))
+    wait_for("another server", lambda: mlflow_servers(cluster)["server"] != before["server"], 30)
+    again = ("python", "-m", "study.tracking.serve", "--background")
+    assert "MLflow answers" in cluster.head.shell(" ".join(again))
+    assert mlflow_servers(cluster)["supervisor"] == before["supervisor"]
+    assert mlflow_runs(cluster, "first")["trials"]
+
+
+def test_ray_down_ends_ray_and_keeps_the_results(
+    cluster: Any, wait_for: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    cluster.laptop.run("ray", "down", "-y", str(cluster.cluster_file))
+    wait_for("Ray ends", lambda: not cluster.head.processes("raylet|gcs_server"), 60)
+    assert mlflow_runs(cluster, "first")["trials"], "MLflow can be browsed until it is ended"
+    assert "ended" in cluster.head.shell("python -m study.tracking.serve --stop")
+    assert not cluster.head.processes("mlflow")
+    assert_report_can_be_read(cluster.shared / "runs", capsys)
+
+
+def assert_report_can_be_read(storage: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--status", "first", f"storage={storage}"]) == 0
+    assert "finished" in capsys.readouterr().out
+
+
+def mlflow_servers(site: Any) -> dict[str, int]:
+    return dict(json.loads((site.head.home / "mlflow" / "server.json").read_text()))
+
+
+def open_terminal(command: list[str]) -> tuple[int, int]:
+    """Run a command in a terminal of its own; give the terminal and the process id."""
+    process, terminal = pty.fork()
+    if process == 0:
+        os.execvp(command[0], command)
+    return terminal, process
+
+
+def read_to_end(terminal: int, process: int) -> tuple[int, str]:
+    said = b""
+    try:
+        while part := os.read(terminal, 65536):
+            said += part
+    except OSError:  # the other side is closed
+        pass
+    os.close(terminal)
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), said.decode(errors="replace")
