@@ -57,11 +57,11 @@ class Written:
         self.folder.trial(config.trial_id).create(config.model_dump(mode="json"))
         return config
 
-    def report(self, config: TrialConfig, epoch: int) -> float:
+    def report(self, config: TrialConfig, epoch: int, seconds: float = 0.5) -> float:
         """Record an epoch; give its score."""
         score = round(0.1 * config.number + 0.01 * epoch, 6)
         self.folder.trial(config.trial_id).append_report(
-            {"epoch": epoch, "train_loss": 2.0 - score, "val_score": score, "seconds": 0.5}
+            {"epoch": epoch, "train_loss": 2.0 - score, "val_score": score, "seconds": seconds}
         )
         return score
 
@@ -297,10 +297,10 @@ def test_epochs_that_a_damaged_state_cost_are_not_counted_twice(
         study.report(config, epoch)
     sync(study, mlflow_server)
     study.folder.trial(config.trial_id).keep_reports(0)
-    study.report(config, 1)
+    study.report(config, 1, seconds=0.7)
     sync(study, mlflow_server)
     for epoch in (2, 3):
-        study.report(config, epoch)
+        study.report(config, epoch, seconds=0.7)
     study.end(config)
     sync(study, mlflow_server)
     points = history(mlflow_server, runs(mlflow_server, study)["search-0000"])
