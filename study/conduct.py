@@ -14,6 +14,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bar
 
+from study.analysis.ablation import ablation_table, write_ablation
+from study.analysis.ablation import render as render_ablation
 from study.analysis.confirmation import leaderboard
 from study.analysis.describe import champion_sentence, describe_study, loading_line
 from study.analysis.leaderboard import render, write_leaderboard
@@ -28,7 +30,9 @@ from study.ledger import StudyFolder
 from study.method.architecture import Architecture
 from study.prepare import Preparer, Progress
 from study.progress import StageProgress
+from study.search.ablation import fix_rates, test_cells, tune_cells
 from study.search.callback import Observer
+from study.search.cells import ablation_cells
 from study.search.driver import ray_session
 from study.search.stages import budget, run_confirm, run_search
 from study.selection import fix_candidates, take_as_given
@@ -58,11 +62,14 @@ def conduct(config: StudyConfig, folder: StudyFolder, console: Console, *, resum
         finished = False
         try:
             with ray_session(config):
-                if search_data is not None and folder.read_json("candidates.json") is None:
+                if config.ablation is not None:
+                    _ablate(config, folder, architecture, preparer, mirror, console)
+                elif search_data is not None and folder.read_json("candidates.json") is None:
                     with _stage(console, folder, "search", config.search.trials) as progress_line:
                         observers: list[Observer] = [progress_line, mirror]
                         run_search(config, folder, architecture, search_data, observers)
-                _confirm(config, folder, architecture, preparer, mirror, console)
+                if config.ablation is None:
+                    _confirm(config, folder, architecture, preparer, mirror, console)
             mirror.register()
             write_outputs(folder)
             finished = True
@@ -79,7 +86,10 @@ def conduct(config: StudyConfig, folder: StudyFolder, console: Console, *, resum
 def write_outputs(folder: StudyFolder) -> None:
     """Write every view of a study's results: table, leaderboard, plots, report, description."""
     write_results(folder.path)
-    write_leaderboard(folder.path)
+    if folder.read_json("cells.json") is None:
+        write_leaderboard(folder.path)
+    else:
+        write_ablation(folder.path)
     plots = make_plots(folder.path)
     write_plots(folder.path, plots)
     write_report(folder.path, plots)
@@ -110,6 +120,27 @@ def _confirm(
         run_confirm(config, folder, architecture, candidates, data, [progress_line, mirror])
 
 
+def _ablate(
+    config: StudyConfig,
+    folder: StudyFolder,
+    architecture: Architecture,
+    preparer: Preparer,
+    mirror: Mirror,
+    console: Console,
+) -> None:
+    """Find each cell's learning rate by validation, and only then read the test split."""
+    cells = ablation_cells(config, folder, architecture.depths)
+    rates = len(config.ablation.rates) if config.ablation else 0
+    if rates > 1 and folder.read_json("cells.json") is None:
+        with _stage(console, folder, "search", rates * len(cells)) as progress_line:
+            data = preparer.search()
+            tune_cells(config, folder, architecture, data, [progress_line, mirror])
+    chosen = fix_rates(config, folder, architecture)
+    tested = {seed: preparer.confirm(seed) for seed in config.shot_seeds}
+    with _stage(console, folder, "ablation", len(tested) * len(chosen)) as progress_line:
+        test_cells(config, folder, architecture, chosen, tested, [progress_line, mirror])
+
+
 def _announce(config: StudyConfig, folder: StudyFolder, console: Console) -> None:
     shots = "" if config.protocol == "zero_shot" else f"{config.data.shots} shots, "
     plan = f"no search: {len(config.tested_as_given)} configurations as they are"
@@ -118,6 +149,11 @@ def _announce(config: StudyConfig, folder: StudyFolder, console: Console) -> Non
         plan = (
             f"{config.search.trials} trials: {split.baselines} baselines, {split.tuned} tune "
             f"CLIPFit's learning rates and λ, {split.open} search subsets as well"
+        )
+    if config.ablation is not None:
+        plan = (
+            f"an ablation of the design {config.ablation.design}, "
+            f"{len(config.ablation.rates)} learning rates a cell"
         )
     console.print(
         f"[bold]{folder.name}[/]: {config.protocol} on {config.data.dataset}, "
@@ -133,7 +169,10 @@ def _stage(console: Console, folder: StudyFolder, stage: str, total: int) -> Sta
 
 
 def _conclude(folder: StudyFolder, uri: str, experiment_id: str, console: Console) -> None:
-    console.print(render(leaderboard(folder.path)))
+    if folder.read_json("cells.json") is None:
+        console.print(render(leaderboard(folder.path)))
+    else:
+        console.print(render_ablation(ablation_table(read_results(folder.path).to_pylist())))
     console.print(f"report   {folder.path / 'report.html'}", highlight=False, soft_wrap=True)
     if registration := folder.registration:
         console.print(champion_sentence(registration), highlight=False)

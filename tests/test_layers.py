@@ -43,7 +43,7 @@ ALLOWED = {
     "pretrain": {"errors", "files", "backbones", "method", "data"},
     "check": {
         *("errors", "backbones", "config", "method", "data", "ledger", "prepare"),
-        "tracking.server",
+        *("search.cells", "tracking.server"),
     },
     "conduct": {
         *("errors", "files", "backbones", "config", "method", "data", "ledger", "trial"),
