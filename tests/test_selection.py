@@ -54,7 +54,7 @@ def add(
 
 
 def told(candidates: list[Candidate]) -> dict[str, tuple[str, str | None]]:
-    return {c.label: (c.source_trial[-1], c.same_as) for c in candidates}
+    return {c.label: (str(c.source_trial)[-1], c.same_as) for c in candidates}
 
 
 def test_a_score_is_the_last_epochs_and_only_finished_trials_count(folder: StudyFolder) -> None:
