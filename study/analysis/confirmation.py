@@ -8,7 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from study.analysis.results import open_study, read_candidates, read_results, target_columns
+from study.analysis.results import (
+    open_study,
+    read_candidates,
+    read_earlier_choices,
+    read_results,
+    target_columns,
+)
 from study.analysis.statistics import (
     Estimate,
     PairedDifference,
@@ -133,6 +139,8 @@ class Leaderboard:
         arms: budgets of the search, in the order of their names.
         check: how well validation ranked the candidates.
         untested: labels of candidates without any test score.
+        chosen_before: trials of the search from which a choice was made and tested before the
+            search was extended, the oldest first.
     """
 
     study: str
@@ -141,6 +149,7 @@ class Leaderboard:
     arms: tuple[ArmBudget, ...]
     check: ValidationCheck
     untested: tuple[str, ...]
+    chosen_before: tuple[int, ...] = ()
 
     @property
     def winner(self) -> Entry | None:
@@ -212,6 +221,7 @@ def leaderboard(folder: Path) -> Leaderboard:
         arms=_budgets(rows),
         check=_check(entries, rows),
         untested=tuple(label for label in labels if label not in shown),
+        chosen_before=read_earlier_choices(folder),
     )
 
 

@@ -109,8 +109,16 @@ def budget_table(board: Leaderboard) -> tuple[list[str], list[list[str]]]:
 
 def footnote(board: Leaderboard) -> str:
     """What the numbers mean and what their intervals leave out."""
+    chosen = "★ chosen by validation, before test was read."
+    if board.chosen_before:
+        trials = " and ".join(map(str, board.chosen_before))
+        chosen = (
+            f"★ chosen by validation alone, in a search that was extended after its choice from "
+            f"{trials} trials had been tested; what was chosen then and is not now has its number "
+            "of trials in its name."
+        )
     text = (
-        "★ chosen by validation, before test was read. ± and [ ] are 95 % t intervals over seeds, "
+        f"{chosen} ± and [ ] are 95 % t intervals over seeds, "
         "each with its own training shots; they do not cover the choice of test images. Δ are "
         "paired differences in percentage points over common seeds; p is Holm-corrected over the "
         "comparisons of its column."

@@ -161,6 +161,7 @@ def _content(study: StudyFolder, board: Leaderboard) -> dict[str, Any]:
         "doubts": validation_findings(board),
         "winner": winner,
         "has_search": config.searches,
+        "chosen_before": board.chosen_before,
         "settings": [] if winner is None else _settings(winner),
         "loading": None if winner is None else _loading(study, config, winner, rows),
         "registered": registration and champion_sentence(registration),

@@ -118,6 +118,12 @@ def read_candidates(folder: Path) -> tuple[Mapping[str, Any], ...]:
     return tuple(open_study(folder).read_json("candidates.json") or ())
 
 
+def read_earlier_choices(folder: Path) -> tuple[int, ...]:
+    """From how many trials a choice was made and tested before more were added, if any were."""
+    extensions = open_study(folder).read_json("extensions.json") or ()
+    return tuple(entry["from"] for entry in extensions if entry["candidates"])
+
+
 def read_per_class(folder: Path, trial_id: str) -> dict[str, dict[str, float]]:
     """Accuracy per part and class name (fractions) of one trial; empty when none was kept."""
     return open_study(folder).read_json(f"trials/{trial_id}/per_class.json") or {}
