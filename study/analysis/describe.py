@@ -6,9 +6,10 @@ from pathlib import Path
 
 from study.analysis.ablation import ablation_table
 from study.analysis.ablation import to_markdown as ablation_markdown
-from study.analysis.confirmation import leaderboard
+from study.analysis.confirmation import PUBLISHED, TUNED, Leaderboard, leaderboard
 from study.analysis.leaderboard import to_markdown
 from study.analysis.results import read_results
+from study.analysis.wording import NAMES, difference, interval, judgement
 from study.ledger import Registration, StudyFolder
 
 CHAMPION = "champion"
@@ -18,12 +19,13 @@ def describe_study(folder: Path) -> str:
     """Give a finished study's description in Markdown."""
     if (folder / "cells.json").exists():
         return ablation_markdown(ablation_table(read_results(folder).to_pylist()))
-    registration = StudyFolder(folder).registration
+    board, registration = leaderboard(folder), StudyFolder(folder).registration
     loading = [] if registration is None else [_how_to_load(registration)]
     # MLflow folds all but the first lines away, and the page already has the study's name.
-    _, told = to_markdown(leaderboard(folder)).split("\n\n", 1)
+    _, told = to_markdown(board).split("\n\n", 1)
     return "\n\n".join(
         [
+            *_headline(board),
             *loading,
             told,
             "The best run's tuned parameters are in its artifact `delta.safetensors`; "
@@ -51,6 +53,22 @@ def champion_sentence(registration: Registration) -> str:
         f"Version {registration.version} of {registration.model} {verb} {CHAMPION}: "
         f"{registration.reason}."
     )
+
+
+def _headline(board: Leaderboard) -> list[str]:
+    """Say in one line how good the winner is, and by how much."""
+    winner = board.winner
+    if winner is None:
+        return []
+    against = [
+        f"{difference(comparison.paired)} points against {NAMES[baseline]} ({judgement(comparison)})"
+        for baseline, comparison in (
+            (TUNED, winner.versus_tuned),
+            (PUBLISHED, winner.versus_published),
+        )
+        if comparison is not None
+    ]
+    return ["; ".join([f"**{winner.name}: {interval(winner.test)} % on test**", *against]) + "."]
 
 
 def _how_to_load(registration: Registration) -> str:

@@ -240,7 +240,7 @@ class _Registrar:
         if wins:
             self._client.set_registered_model_alias(self._name, ALIAS, version.version)
         elif champion is not None:
-            reason = f"version {champion.version} stays {ALIAS}: {reason}"
+            reason = f"version {champion.version} stays, since {reason}"
         return wins, reason
 
     def _champion(self) -> ModelVersion | None:
@@ -291,14 +291,14 @@ def judge(challenger: Mapping[str, str], champion: Mapping[str, str] | None) -> 
         own, other = challenger[key], champion.get(key)
         if own != other:
             return False, (
-                f"it was chosen under another {what} ({other}, here {own}), so validation scores "
-                "do not compare"
+                f"this one was chosen under another {what} ({other}, here {own}) and validation "
+                "scores do not compare"
             )
     own_score, other_score = float(challenger["val_score"]), float(champion["val_score"])
     study = champion.get("study")
     if own_score > other_score:
         return True, f"it validates at {own_score:.1%}, study '{study}' at {other_score:.1%}"
-    return False, f"it validates at {own_score:.1%}, no better than study '{study}'"
+    return False, f"this one validates at {own_score:.1%}, no better than study '{study}'"
 
 
 def _any_info(folder: StudyFolder) -> DeltaInfo:
