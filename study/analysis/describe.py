@@ -61,7 +61,8 @@ def _headline(board: Leaderboard) -> list[str]:
     if winner is None:
         return []
     against = [
-        f"{difference(comparison.paired)} points against {NAMES[baseline]} ({judgement(comparison)})"
+        f"{difference(comparison.paired)} points against {NAMES[baseline]}"
+        f" ({judgement(comparison)})"
         for baseline, comparison in (
             (TUNED, winner.versus_tuned),
             (PUBLISHED, winner.versus_published),
