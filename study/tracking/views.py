@@ -15,14 +15,16 @@ KIND = {"mlflow.experimentKind": "custom_model_development"}
 VIEW = "mlflow.sharedViewState."
 NAME = "attributes.`Run Name`"
 SETTINGS = (
+    "metrics.`trainable`",
     "params.`subset`",
     "params.`bias_lr`",
     "params.`ln_lr`",
     "params.`distill_weight`",
-    "metrics.`trainable`",
 )
-WIDTHS = {NAME: 230, "params.`subset`": 420}
-"""Pixels, of columns that are wider than others."""
+WIDTH = 90
+"""Of a column, in pixels."""
+WIDTHS = {NAME: 210, "params.`subset`": 390}
+"""Of columns that need more."""
 
 
 def experiment_tags() -> dict[str, str]:
@@ -44,6 +46,13 @@ def experiment_tags() -> dict[str, str]:
         f"{VIEW}confirmed": _saved(
             "Confirmed on test, means over seeds",
             search="tags.stage = 'confirm'",
+            order="metrics.`test_score`",
+            columns=[*SETTINGS, "params.`seed`", "tags.`study`"],
+            group_by=("label", "study"),
+        ),
+        f"{VIEW}ablation": _saved(
+            "Ablation, means over seeds",
+            search="tags.stage = 'ablation'",
             order="metrics.`test_score`",
             columns=[*SETTINGS, "params.`seed`", "tags.`study`"],
             group_by=("label", "study"),
@@ -74,7 +83,7 @@ def _saved(
         "orderByAsc": False,
         "selectedColumns": shown,
         "columnOrder": [NAME, *shown],
-        "columnWidths": {column: WIDTHS.get(column, 110) for column in (NAME, *shown)},
+        "columnWidths": {column: WIDTHS.get(column, WIDTH) for column in (NAME, *shown)},
     }
     if group_by:
         keys = [{"mode": "tag", "groupByData": tag} for tag in group_by]
