@@ -325,7 +325,9 @@ def _print_best(options: argparse.Namespace) -> None:
     elif options.format == "yaml":
         print(to_study(found, configuration_of(uri, found[0])), end="")
     else:
-        Console().print(render_found(found))
+        console = Console()
+        # Eleven columns fold badly at the 80 that a pipe is taken to have.
+        (console if console.is_terminal else Console(width=120)).print(render_found(found))
 
 
 if __name__ == "__main__":
