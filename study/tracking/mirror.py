@@ -141,7 +141,12 @@ def register_or_tell(config: StudyConfig, folder: StudyFolder, writer: RunWriter
     try:
         register_winner(config, folder, writer)
     except StudyError as error:
-        logger.warning("the winner is not in the model registry: %s", error)
+        logger.warning(
+            "the winner is not in the model registry: %s; put it there by "
+            "python study/run.py --sync %s",
+            error,
+            folder.name,
+        )
 
 
 def sync_study(

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
+from study.classifier import load_classifier
 from study.errors import TrackingError
 from study.ledger import Registration
 from study.tracking import registry
+from study.tracking.mirror import Mirror, sync_study
 from study.tracking.registry import judge, model_name, register_winner
 from study.tracking.runs import RunWriter
 
@@ -135,6 +137,22 @@ def test_registering_again_makes_no_second_version(finished: MakeFinished, store
     assert len(list(found)) == 1
 
 
+def test_a_winner_that_tunes_nothing_is_the_backbone_as_it_is(
+    finished: MakeFinished, store: str
+) -> None:
+    study = finished("untuned")
+    study.confirm(1, "zero-shot", 0.67)
+    (study.folder.path / "trials/confirm-zero-shot-seed1/delta.safetensors").unlink()
+    zero_shot, best = study.folder.read_json("candidates.json")
+    best |= {**zero_shot, "label": "best", "same_as": "zero-shot"}
+    study.folder.write_json("candidates.json", [zero_shot, best])
+    version = version_of(store, register(study, store))
+    assert version.tags["subset"] == "none"
+    location = Path(model_of(store, version).artifact_location)
+    classifier = load_classifier(location / "artifacts/delta.safetensors")
+    assert classifier.class_names[0] == "digit zero"
+
+
 def test_a_study_without_a_confirmed_winner_registers_nothing(
     finished: MakeFinished, store: str
 ) -> None:
@@ -159,6 +177,27 @@ def test_a_registry_that_hangs_costs_a_bounded_wait(
         register_winner(study.config, study.folder, writer, wait=0.2)
     assert time.monotonic() - began < 3
     assert study.folder.registration is None
+
+
+def test_a_registry_that_fails_costs_the_study_nothing_and_is_made_up_for_later(
+    finished: MakeFinished,
+    store: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    study = finished("made-up")
+    with monkeypatch.context() as broken:
+        broken.setattr(registry._Registrar, "_ensure_model", lambda self: 1 / 0)
+        mirror = Mirror(study.config, study.folder, store)
+        mirror.start()
+        mirror.register()
+        assert mirror.close(finished=True) == 0
+    assert study.folder.registration is None
+    assert "--sync made-up" in caplog.text
+    told: list[bool] = []
+    sync_study(study.config, study.folder, store, lambda: told.append(True))
+    assert study.folder.registration is not None
+    assert told == [True], "tables and report say where the winner is"
 
 
 @pytest.mark.parametrize(
