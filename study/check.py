@@ -66,7 +66,7 @@ def look_at_all(
     for target in config.data.targets:
         attempt("data.targets", lambda: datasets.append(_look_at_target(config, target)))  # noqa: B023
     for dataset in [d for d in datasets if d.name == config.data.dataset]:
-        for seed in sorted({*([config.seed] if config.searches else []), *config.shot_seeds}):
+        for seed in sorted({*([config.seed] if config.validates else []), *config.shot_seeds}):
             place = "data.shots_from" if config.data.shots_from else "data"
             attempt(place, lambda: _look_at_tasks(config, dataset, seed))  # noqa: B023
     attempt("backbone", lambda: backbones.append(_look_at_backbone(config)))
@@ -120,7 +120,7 @@ def _look_at_tasks(config: StudyConfig, dataset: Dataset, seed: int) -> None:
         confirm_task(dataset, None, protocol=config.protocol)
         return
     shots = find_shots(config, dataset, seed)
-    if config.searches and seed == config.seed:
+    if config.validates and seed == config.seed:
         rule = selection_rule(config, dataset)
         search_tasks(
             dataset,

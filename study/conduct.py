@@ -23,7 +23,8 @@ from study.analysis.plots import make_plots, write_plots
 from study.analysis.report import write_report
 from study.analysis.results import read_results, write_results
 from study.check import check_study
-from study.config import StudyConfig, dump_config
+from study.config import StudyConfig
+from study.config_file import dump_config
 from study.extension import beside_earlier, extensions
 from study.files import write_atomically
 from study.ledger import StudyFolder
@@ -31,13 +32,13 @@ from study.method.architecture import Architecture
 from study.prepare import Preparer, Progress
 from study.progress import StageProgress
 from study.search.ablation import fix_rates, test_cells, tune_cells
-from study.search.callback import Observer
 from study.search.cells import ablation_cells
 from study.search.driver import ray_session
 from study.search.stages import budget, run_confirm, run_search
 from study.selection import fix_candidates, take_as_given
 from study.tracking.mirror import Mirror
 from study.tracking.server import browse_command, page_address, tracking_uri
+from study.trial import TrialData
 
 logger = logging.getLogger(__name__)
 
@@ -64,11 +65,9 @@ def conduct(config: StudyConfig, folder: StudyFolder, console: Console, *, resum
             with ray_session(config):
                 if config.ablation is not None:
                     _ablate(config, folder, architecture, preparer, mirror, console)
-                elif search_data is not None and folder.read_json("candidates.json") is None:
-                    with _stage(console, folder, "search", config.search.trials) as progress_line:
-                        observers: list[Observer] = [progress_line, mirror]
-                        run_search(config, folder, architecture, search_data, observers)
-                if config.ablation is None:
+                else:
+                    if search_data is not None and folder.read_json("candidates.json") is None:
+                        _search(config, folder, architecture, search_data, mirror, console)
                     _confirm(config, folder, architecture, preparer, mirror, console)
             mirror.register()
             write_outputs(folder)
@@ -94,6 +93,18 @@ def write_outputs(folder: StudyFolder) -> None:
     write_plots(folder.path, plots)
     write_report(folder.path, plots)
     write_atomically(folder.path / "description.md", describe_study(folder.path))
+
+
+def _search(
+    config: StudyConfig,
+    folder: StudyFolder,
+    architecture: Architecture,
+    data: TrialData,
+    mirror: Mirror,
+    console: Console,
+) -> None:
+    with _stage(console, folder, "search", config.search.trials) as progress_line:
+        run_search(config, folder, architecture, data, [progress_line, mirror])
 
 
 def _confirm(
@@ -129,16 +140,17 @@ def _ablate(
     console: Console,
 ) -> None:
     """Find each cell's learning rate by validation, and only then read the test split."""
+    known = mirror.take_over if config.ablation and config.ablation.reuse else None
     cells = ablation_cells(config, folder, architecture.depths)
     rates = len(config.ablation.rates) if config.ablation else 0
     if rates > 1 and folder.read_json("cells.json") is None:
         with _stage(console, folder, "search", rates * len(cells)) as progress_line:
             data = preparer.search()
-            tune_cells(config, folder, architecture, data, [progress_line, mirror])
+            tune_cells(config, folder, architecture, data, [progress_line, mirror], known)
     chosen = fix_rates(config, folder, architecture)
     tested = {seed: preparer.confirm(seed) for seed in config.shot_seeds}
     with _stage(console, folder, "ablation", len(tested) * len(chosen)) as progress_line:
-        test_cells(config, folder, architecture, chosen, tested, [progress_line, mirror])
+        test_cells(config, folder, architecture, chosen, tested, [progress_line, mirror], known)
 
 
 def _announce(config: StudyConfig, folder: StudyFolder, console: Console) -> None:

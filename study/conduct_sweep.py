@@ -10,7 +10,7 @@ from rich.console import Console
 from study.analysis.paper import SWEEP_FILE, render_tables, write_tables
 from study.check import look_at_all
 from study.conduct import conduct
-from study.config import load_config
+from study.config_file import load_config
 from study.errors import ConfigError, StudyError
 from study.ledger import StudyFolder
 from study.search.driver import InterruptedStudyError, ray_session

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from study.config import StudyConfig, build_config, dump_config, parse_override, put_value
+from study.config import StudyConfig
+from study.config_file import build_config, dump_config, parse_override, put_value
 from study.errors import ConfigError
 from study.files import write_atomically
 from study.ledger import StudyFolder

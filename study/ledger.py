@@ -12,7 +12,7 @@ import fcntl
 import json
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -111,7 +111,11 @@ class TrialFolder:
 
     def keep_reports(self, count: int) -> None:
         """Drop all but the first ``count`` reports: a trial is taken up again after them."""
-        lines = [_dumps(report) + "\n" for report in self.reports[:count]]
+        self.replace_reports(self.reports[:count])
+
+    def replace_reports(self, reports: Iterable[Mapping[str, Any]]) -> None:
+        """Write all reports at once, by epoch."""
+        lines = [_dumps(report) + "\n" for report in reports]
         write_atomically(self.path / "reports.jsonl", "".join(lines))
 
     @property

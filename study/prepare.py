@@ -199,7 +199,7 @@ def _targets_root(data: DataConfig) -> Path | None:
 def find_shots(config: StudyConfig, dataset: Dataset, seed: int) -> Shots:
     """Draw a seed's shots, or read them where others published theirs.
 
-    Without a search nothing is validated, and no image need be left for it.
+    Where nothing is chosen by validation, no image need be left for it.
     """
     data = config.data
     if data.shots_from is not None:
@@ -207,7 +207,7 @@ def find_shots(config: StudyConfig, dataset: Dataset, seed: int) -> Shots:
     return draw_shots(
         dataset,
         shots=data.shots,
-        val_shots=data.val_shots if config.searches else 0,
+        val_shots=data.val_shots if config.validates else 0,
         seed=seed,
         short=data.short,
     )

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from study.config import ConfigFaults
+    from study.config_file import ConfigFaults
     from study.ledger import StudyFolder
     from study.sweep import Member
 
@@ -77,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
 def _run(parsed: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from study.config import ConfigFaults, load_config
+    from study.config_file import ConfigFaults, load_config
     from study.errors import ConfigError
     from study.ledger import StudyFolder
     from study.sweep import is_sweep, load_sweep
@@ -154,7 +154,7 @@ def _unique_name(source: Path) -> str:
 def _with_what_can_be_seen(faults: ConfigFaults, *, resuming: bool) -> ConfigFaults:
     """Look at what the sound parts name as well, so that all faults are told at once."""
     from study.check import look_at_all
-    from study.config import ConfigFaults
+    from study.config_file import ConfigFaults
     from study.ledger import StudyFolder
 
     rest = faults.rest

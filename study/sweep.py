@@ -21,7 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from study.config import StudyConfig, build_config, parse_override, put_value, read_values
+from study.config import StudyConfig
+from study.config_file import build_config, parse_override, put_value, read_values
 from study.errors import ConfigError
 
 AXES, EXCEPTIONS = "sweep", "exceptions"

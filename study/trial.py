@@ -50,6 +50,10 @@ class TrialConfig(Section):
     split_hash: str
     """Of the images and classes that the trial learns from and is judged on."""
     training: TrainingConfig = TrainingConfig()
+    config_hash: str = ""
+    """Equal for trials of equal results, see `study.sameness`; empty where it was not taken."""
+    taken_from: str | None = None
+    """The MLflow run whose result this is; None: trained by this study."""
     optuna_number: int | None = None
     """The proposal's number in the Optuna study of its arm."""
 

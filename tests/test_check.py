@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from study.check import check_study, look_at_all
-from study.config import build_config
+from study.config_file import build_config
 from study.errors import ConfigError
 from study.ledger import StudyFolder
 

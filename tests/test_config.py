@@ -9,17 +9,8 @@ import pytest
 from pydantic import BaseModel
 
 import study
-from study.config import (
-    RANKS,
-    TUNED,
-    BaselineConfig,
-    ConfigFaults,
-    Section,
-    StudyConfig,
-    build_config,
-    dump_config,
-    load_config,
-)
+from study.config import RANKS, TUNED, BaselineConfig, Section, StudyConfig
+from study.config_file import ConfigFaults, build_config, dump_config, load_config
 from study.errors import ConfigError
 
 STUDY = Path(study.__file__ or "").parent
@@ -384,3 +375,18 @@ def test_every_field_is_read_outside_the_schema() -> None:
     }
     unread = [f"{s.__name__}.{name}" for s, name in sections(StudyConfig) if name not in read]
     assert not unread
+
+
+TUNED_RATES = {"design": "only_one", "rates": [0.01, 0.1]}
+
+
+def test_an_ablation_of_a_protocol_without_training_is_a_fault() -> None:
+    (fault,) = faults({"protocol": "zero_shot", "ablation": TUNED_RATES})
+    assert fault == "ablation: cannot be of zero_shot; allowed are few_shot, base_to_new"
+
+
+def test_an_ablation_that_tunes_rates_needs_a_rule_that_can_judge_its_protocol() -> None:
+    search = {"selection": "class_folds"}
+    (fault,) = faults({"ablation": TUNED_RATES, "search": search})
+    assert fault.startswith("search.selection: 'class_folds' cannot judge the protocol few_shot")
+    assert build_config({"ablation": TUNED_RATES | {"rates": [0.1]}, "search": search}, "test")

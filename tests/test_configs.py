@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from study.config import load_config
+from study.config_file import load_config
 from study.run import find_config
 from study.sweep import is_sweep, load_sweep
 

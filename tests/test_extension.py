@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from study.config import StudyConfig, build_config, dump_config, load_config
+from study.config import StudyConfig
+from study.config_file import build_config, dump_config, load_config
 from study.errors import ConfigError
 from study.extension import beside_earlier, extend, extensions
 from study.ledger import End, StudyFolder

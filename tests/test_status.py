@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from study.config import build_config, dump_config
+from study.config_file import build_config, dump_config
 from study.ledger import End, StudyFolder
 from study.run import main
 from study.status import Status, study_status

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from study.config import build_config
+from study.config_file import build_config
 from study.errors import ConfigError
 from study.sweep import is_sweep, load_sweep
 

@@ -14,7 +14,8 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from study.config import StudyConfig, build_config, dump_config
+from study.config import StudyConfig
+from study.config_file import build_config, dump_config
 from study.errors import TrackingError
 from study.ledger import End, StudyFolder
 from study.tracking import mirror as mirror_module

@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from study.config import StudyConfig, build_config
+from study.config import StudyConfig
+from study.config_file import build_config
 from study.ledger import StudyFolder
 from study.method.evaluation import hmean
 from study.method.model import Backbone, load_backbone

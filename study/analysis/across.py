@@ -14,7 +14,8 @@ from rich.text import Text
 
 from study.analysis.leaderboard import rich_table
 from study.analysis.wording import count, percent, rate
-from study.config import StudyConfig, build_config, dump_config
+from study.config import StudyConfig
+from study.config_file import build_config, dump_config
 from study.errors import DataError
 
 if TYPE_CHECKING:

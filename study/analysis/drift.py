@@ -251,7 +251,7 @@ def study_drift(
         BackboneError: the backbone cannot be loaded.
     """
     from study.backbones import backbone_path
-    from study.config import load_config
+    from study.config_file import load_config
     from study.method.delta import load_delta
     from study.method.model import load_backbone
 

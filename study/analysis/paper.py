@@ -20,7 +20,7 @@ from study.analysis.confirmation import Entry, Leaderboard, leaderboard
 from study.analysis.leaderboard import markdown_table, markdown_text, rich_table
 from study.analysis.results import open_study
 from study.analysis.wording import interval, percent
-from study.config import load_config
+from study.config_file import load_config
 from study.errors import DataError, StudyError
 from study.files import write_atomically
 

@@ -39,7 +39,8 @@ from study.analysis.wording import (
     verdict,
 )
 from study.backbones import EMBEDDED
-from study.config import StudyConfig, load_config
+from study.config import StudyConfig
+from study.config_file import load_config
 from study.errors import DataError, StudyError
 from study.files import write_atomically
 from study.ledger import StudyFolder

@@ -3,8 +3,6 @@
 import hashlib
 import json
 import logging
-import os
-import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Any, Literal
 
 from study.data.records import Dataset, Record, keyed_order, listed
 from study.errors import DataError
+from study.files import write_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -72,15 +71,7 @@ def write_shots(shots: Shots, path: Path) -> None:
     }
     lines = [json.dumps(header), *_lines({"train": shots.train, "val": shots.val})]
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write("\n".join(lines) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_atomically(path, "\n".join(lines) + "\n")
 
 
 def read_shots(path: Path) -> Shots:

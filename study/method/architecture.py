@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,8 @@ class Architecture:
     vision: EncoderShape
     image_size: int
     """Pixels; images are square."""
+    checkpoint: str = ""
+    """Which weights: the hub's commit, or a hash of a folder's files."""
 
     @property
     def depths(self) -> Depths:
@@ -52,7 +55,8 @@ def read_architecture(name: str | Path, *, revision: str | None = None) -> Archi
     from transformers import CLIPConfig  # a second's import, which --help does without
 
     folder = Path(name)
-    if folder.is_dir() and not any(folder.glob("*.safetensors")):
+    weights = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
+    if folder.is_dir() and not weights:
         raise BackboneError(f"backbone '{name}' has no weights in safetensors format in its folder")
     try:
         values, _ = CLIPConfig.get_config_dict(name, revision=revision)
@@ -70,7 +74,19 @@ def read_architecture(name: str | Path, *, revision: str | None = None) -> Archi
         text=_shape("text", config.text_config),
         vision=_shape("vision", config.vision_config),
         image_size=config.vision_config.image_size,
+        checkpoint=_hash(folder) if weights else f"{name}@{values.get('_commit_hash')}",
     )
+
+
+def _hash(folder: Path) -> str:
+    """Hash weights, tokenizer and preprocessing: whatever else lies there changes nothing."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        if path.suffix in (".safetensors", ".json", ".txt"):
+            with path.open("rb") as file:
+                contents = hashlib.file_digest(file, "sha256").hexdigest()
+            digest.update(f"{path.name} {contents}\n".encode())
+    return digest.hexdigest()[:16]
 
 
 def _shape(encoder: Encoder, config: Any) -> EncoderShape:

@@ -22,6 +22,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from study.errors import DeltaError, StudyError
+from study.files import write_atomically
 
 if TYPE_CHECKING:
     from transformers import CLIPModel
@@ -46,16 +47,8 @@ class DeltaInfo:
 def save_delta(path: Path, tensors: Mapping[str, Tensor], info: DeltaInfo) -> None:
     """Write the tuned tensors by transformers name, atomically."""
     metadata = {"format": FORMAT, "info": json.dumps(asdict(info))}
-    contents = save({n: t.detach().cpu().contiguous() for n, t in tensors.items()}, metadata)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(contents)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    detached = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_atomically(path, save(detached, metadata))
 
 
 def load_delta(path: Path) -> tuple[dict[str, Tensor], DeltaInfo]:

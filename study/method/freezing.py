@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import difflib
-import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from torch import Tensor, nn
@@ -92,24 +91,3 @@ def unfreeze(model: CLIPModel, subset: Subset) -> list[TunedParameter]:
     for name, parameter in parameters.items():
         parameter.requires_grad_(name in leaves)
     return [TunedParameter(name, leaves[name].kind, parameters[name]) for name in sorted(leaves)]
-
-
-def count_parameters(model: CLIPModel, subset: Subset) -> int:
-    """Count the numbers that a subset tunes, leaving the model's flags alone.
-
-    Raises:
-        SubsetError: as of `tuned_names`.
-    """
-    return count_in_shapes(
-        {name: tuple(p.shape) for name, p in model.named_parameters()},
-        subset.resolve(model_depths(model)),
-    )
-
-
-def count_in_shapes(shapes: Mapping[str, tuple[int, ...]], leaves: Iterable[Leaf]) -> int:
-    """Count the numbers of some leaves, given the shapes of all parameters by name.
-
-    Raises:
-        SubsetError: as of `name_leaves`.
-    """
-    return sum(math.prod(shapes[name]) for name in name_leaves(leaves, shapes))

@@ -14,7 +14,7 @@ from study.search.callback import Observer
 from study.search.cells import ablation_cells
 from study.search.searcher import proposal_of
 from study.search.space import Proposal
-from study.search.stages import TrialMaker, run_queue
+from study.search.stages import TakeOver, TrialMaker, run_queue
 from study.selection import finished_trials
 from study.trial import TrialData
 
@@ -25,16 +25,17 @@ def tune_cells(
     architecture: Architecture,
     data: TrialData,
     observers: Sequence[Observer],
+    take_over: TakeOver | None,
 ) -> None:
     """Train every cell at every rate, to be judged by validation."""
-    make = TrialMaker(config, architecture, {config.seed: data.digest})
+    make = TrialMaker(config, architecture, {config.seed: data})
     cells = ablation_cells(config, folder, architecture.depths)
     trials = _trials(config, cells)
     wanted = [
         make.make("search", label, f"{label} at {rate:g}", number, proposal, config.seed)
         for number, (label, rate, proposal) in enumerate(trials)
     ]
-    run_queue(config, folder, "search", wanted, {config.seed: data}, observers)
+    run_queue(config, folder, "search", wanted, {config.seed: data}, observers, take_over)
 
 
 def fix_rates(
@@ -67,15 +68,16 @@ def test_cells(
     chosen: Mapping[str, Proposal],
     data: Mapping[int, TrialData],
     observers: Sequence[Observer],
+    take_over: TakeOver | None,
 ) -> None:
     """Train every cell at its rate on each seed's shots and test it; ``data`` is by seed."""
-    make = TrialMaker(config, architecture, {seed: part.digest for seed, part in data.items()})
+    make = TrialMaker(config, architecture, data)
     wanted = [
         make.make("ablation", label, label, seed_index * 1000 + index, proposal, seed)
         for seed_index, seed in enumerate(data)
         for index, (label, proposal) in enumerate(chosen.items())
     ]
-    run_queue(config, folder, "ablation", wanted, data, observers)
+    run_queue(config, folder, "ablation", wanted, data, observers, take_over)
 
 
 def _trials(

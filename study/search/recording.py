@@ -6,7 +6,6 @@ import json
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
@@ -98,9 +97,5 @@ def _record_classes(folder: TrialFolder, report: EpochReport, data: TrialData) -
             "classes": [names[c] for c in seen],
             "counts": matrix[seen][:, seen].tolist(),
         }
-    _write_json(folder.path / "per_class.json", accuracies)
-    _write_json(folder.path / "confusion.json", counts)
-
-
-def _write_json(path: Path, value: Any) -> None:
-    write_atomically(path, json.dumps(value, ensure_ascii=False))
+    for name, value in (("per_class.json", accuracies), ("confusion.json", counts)):
+        write_atomically(folder.path / name, json.dumps(value, ensure_ascii=False))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from study.config import StudyConfig
 from study.ledger import End, StudyFolder
 from study.method.architecture import Architecture
 from study.method.subsets import kinds, parse
+from study.sameness import hash_of
 from study.search.arms import Arm, Outcome, open_arm
 from study.search.callback import Observer
 from study.search.driver import InterruptedStudyError, make_scheduler, run_trials
@@ -23,6 +24,9 @@ from study.trial import SPLIT_HASH, Stage, TrialConfig, TrialData
 OPEN = "search"
 JOURNAL = "optuna.journal"
 logger = logging.getLogger(__name__)
+
+TakeOver = Callable[[Sequence[TrialConfig]], Collection[str]]
+"""Fills the folders of those trials whose results are known; gives their ids."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ def run_search(
 ) -> None:
     """Train baselines, CLIPFit's own search and the open search, or what is left of them."""
     past = _Past.read(folder, "search")
-    make = TrialMaker(config, architecture, {config.seed: data.digest})
+    make = TrialMaker(config, architecture, {config.seed: data})
     baselines = [make.baseline(label, n) for n, label in enumerate(config.search.baselines)]
     searcher = StudySearcher(
         folder,
@@ -87,7 +91,7 @@ def run_confirm(
     observers: Sequence[Observer],
 ) -> None:
     """Train every candidate on each seed's shots and test it; ``data`` is by seed."""
-    make = TrialMaker(config, architecture, {seed: part.digest for seed, part in data.items()})
+    make = TrialMaker(config, architecture, data)
     wanted = [
         make.confirmation(candidate, seed, seed_index * 1000 + index)
         for seed_index, seed in enumerate(data)
@@ -104,9 +108,28 @@ def run_queue(
     wanted: Iterable[TrialConfig],
     data: Mapping[int, TrialData],
     observers: Sequence[Observer],
+    take_over: TakeOver | None = None,
 ) -> None:
-    """Train given trials of a stage to their last epoch, but those that have ended before."""
+    """Train given trials of a stage to their last epoch, but those that have ended before.
+
+    Args:
+        config: of the study.
+        folder: of the study.
+        stage: of all of them.
+        wanted: the trials, in order.
+        data: what they read, by seed.
+        observers: told of every trial.
+        take_over: is offered the trials that have not begun.
+    """
     past = _Past.read(folder, stage)
+    wanted = list(wanted)
+    if take_over is not None:
+        taken = take_over([c for c in wanted if c.trial_id not in past])
+        past = _Past.read(folder, stage)
+        for trial_config, end, reports in past.ended:
+            if trial_config.trial_id in taken:
+                for observer in observers:
+                    observer.trial_ended(trial_config, end, reports[-1].get("val_score"))
     queue = [*past.unfinished, *(c for c in wanted if c.trial_id not in past)]
     run_trials(
         config,
@@ -163,8 +186,8 @@ class TrialMaker:
 
     config: StudyConfig
     architecture: Architecture
-    digests: Mapping[int, str]
-    """Of the data, by seed."""
+    data: Mapping[int, TrialData]
+    """By seed."""
 
     def baseline(self, label: str, number: int) -> TrialConfig:
         """Give a baseline's trial of the search."""
@@ -195,7 +218,7 @@ class TrialMaker:
         rates = kinds(leaves)
         regularizer = self.config.training.regularizer
         name = f"{label}-seed{seed}" if stage == "confirm" else f"{number:04d}"
-        return TrialConfig(
+        trial = TrialConfig(
             trial_id=f"{stage}-{name}",
             stage=stage,
             arm=arm,
@@ -210,9 +233,11 @@ class TrialMaker:
             # Where it has no effect two values are one training.
             distill_weight=proposal.distill_weight if weighs(leaves, regularizer) else 0.0,
             epochs=self.config.training.epochs if leaves else 0,
-            split_hash=self.digests[seed][:SPLIT_HASH],
+            split_hash=self.data[seed].digest[:SPLIT_HASH],
             training=self.config.training,
         )
+        same = hash_of(trial, self.data[seed], self.architecture.checkpoint)
+        return trial.model_copy(update={"config_hash": same})
 
 
 def _open_arms(

@@ -11,7 +11,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
-from study.config import StudyConfig, load_config
+from study.config import StudyConfig
+from study.config_file import load_config
 from study.errors import TrackingError
 from study.tracking.runs import PARENT
 from study.tracking.server import first_line, redacted

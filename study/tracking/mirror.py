@@ -9,13 +9,14 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from study.config import StudyConfig
 from study.errors import StudyError
 from study.ledger import End, StudyFolder
 from study.tracking.registry import register_winner
+from study.tracking.reuse import take_over
 from study.tracking.runs import RunWriter
 from study.tracking.server import first_line
 from study.trial import TrialConfig
@@ -48,8 +49,7 @@ class Mirror:
             TrackingError: the server does not answer.
         """
         self._writer.open_study()
-        for trial in self._folder.trials():
-            self._changed.put(trial.trial_id)
+        self.look_again()
         self._thread.start()
 
     def trial_started(self, config: TrialConfig) -> None:
@@ -73,6 +73,10 @@ class Mirror:
     def experiment_id(self) -> str:
         """Of the experiment that the study's runs are in, once it has started."""
         return self._writer.experiment_id
+
+    def take_over(self, wanted: Sequence[TrialConfig]) -> set[str]:
+        """See `study.tracking.reuse.take_over`."""
+        return take_over(self._writer.client, self._folder, wanted)
 
     def register(self) -> None:
         """Send the rest, then put the winner into the model registry."""

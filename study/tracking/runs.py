@@ -22,7 +22,7 @@ from study.tracking.views import experiment_tags
 PARENT = "mlflow.parentRunId"
 DESCRIPTION = "mlflow.note.content"
 STATUS = {"finished": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
-TRIAL_TAGS = ("trial_id", "stage", "arm", "label", "seed", "subset", "split_hash")
+TRIAL_TAGS = ("trial_id", "stage", "arm", "label", "seed", "subset", "split_hash", "config_hash")
 BATCH = 900
 """Metrics a call; MLflow takes 1,000."""
 STUDY_ARTIFACTS = (
@@ -39,7 +39,13 @@ STUDY_ARTIFACTS = (
     "report.html",
     "plots",
 )
-TRIAL_ARTIFACTS = ("config.json", "delta*.safetensors", "per_class.json", "confusion.json")
+TRIAL_ARTIFACTS = (
+    "config.json",
+    "reports.jsonl",
+    "delta*.safetensors",
+    "per_class.json",
+    "confusion.json",
+)
 
 
 class RunWriter:
@@ -182,6 +188,8 @@ class RunWriter:
                 **{key: str(config[key]) for key in TRIAL_TAGS},
                 **self._tags,
             }
+            if config.get("taken_from"):
+                tags["taken_from"] = config["taken_from"]
             found = self.client.create_run(
                 self.experiment_id, start_time=began, run_name=_run_name(config), tags=tags
             )

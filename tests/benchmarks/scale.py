@@ -120,7 +120,7 @@ def measure(given: argparse.Namespace, storage: Path) -> dict[str, Any]:
     import ray
 
     from study.backbones import backbone_path
-    from study.config import build_config, dump_config
+    from study.config_file import build_config, dump_config
     from study.ledger import StudyFolder
     from study.method.architecture import read_architecture
     from study.search import driver, stages

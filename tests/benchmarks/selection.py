@@ -25,8 +25,10 @@ from rich.console import Console
 from rich.table import Table
 from scipy.stats import spearmanr
 
+from study.analysis.statistics import regret
 from study.backbones import backbone_path
-from study.config import StudyConfig, load_config
+from study.config import StudyConfig
+from study.config_file import load_config
 from study.data.fewshot import Part, Task, confirm_task, search_tasks
 from study.ledger import StudyFolder
 from study.method.architecture import read_architecture
@@ -183,10 +185,10 @@ def summary(study: str, jobs: list[Job]) -> Table:
             score = {n: rows[draw, n][rule] for n in numbers}
             test = {n: rows[draw, n]["test"] for n in numbers}
             ranks.append(float(spearmanr(list(score.values()), list(test.values())).statistic))
-            regrets.append(regret(numbers, score, test))
+            regrets.append(loss(numbers, score, test))
             sampler = random.Random(0)
             pools = (sampler.sample(numbers, min(POOL, len(numbers))) for _ in range(500))
-            pooled.append(statistics.fmean(regret(pool, score, test) for pool in pools))
+            pooled.append(statistics.fmean(loss(pool, score, test) for pool in pools))
         table.add_row(
             rule,
             " / ".join(f"{value:.2f}" for value in ranks),
@@ -200,10 +202,11 @@ def summary(study: str, jobs: list[Job]) -> Table:
     return table
 
 
-def regret(numbers: list[int], score: dict[int, float], test: dict[int, float]) -> float:
-    """Give what the pick by ``score`` loses on test; the first of equals is picked."""
-    pick = max(numbers, key=lambda n: (score[n], -n))
-    return max(test[n] for n in numbers) - test[pick]
+def loss(numbers: list[int], score: dict[int, float], test: dict[int, float]) -> float:
+    """Give what the pick by ``score`` loses on test; the lowest number of equals is picked."""
+    found = regret({str(n): score[n] for n in sorted(numbers)}, {str(n): test[n] for n in numbers})
+    assert found is not None
+    return found.loss
 
 
 if __name__ == "__main__":

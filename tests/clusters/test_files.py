@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from ray.autoscaler._private.util import prepare_config, validate_config
 
-from study.config import load_config
+from study.config_file import load_config
 
 ROOT = Path(__file__).parents[2]
 CLUSTERS = ROOT / "clusters"

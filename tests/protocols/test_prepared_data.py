@@ -15,7 +15,7 @@ from PIL import Image
 
 import study.prepare
 from study.check import look_at_all
-from study.config import build_config
+from study.config_file import build_config
 from study.data.datasets import ON_DISK
 from study.data.prompts import ENSEMBLE, TEMPLATES
 from study.errors import DataError

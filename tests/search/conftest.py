@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from study.config import StudyConfig, build_config, dump_config
+from study.config import StudyConfig
+from study.config_file import build_config, dump_config
 from study.ledger import End, StudyFolder
 from study.method.architecture import Architecture, read_architecture
 from study.prepare import Preparer

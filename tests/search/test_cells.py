@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from study.config import build_config
+from study.config_file import build_config
 from study.errors import StudyError
 from study.ledger import StudyFolder
 from study.method.subsets import Depths, Subset

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from study.backbones import EMBEDDED, backbone_path
-from study.config import StudyConfig, build_config, dump_config
+from study.config import StudyConfig
+from study.config_file import build_config, dump_config
 from study.ledger import End, StudyFolder, TrialFolder
 from study.method.delta import DeltaInfo, save_delta
 from study.method.model import load_backbone

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from study.analysis.leaderboard import main
-from study.config import load_config
+from study.config_file import load_config
 from study.tracking.mirror import sync_study
 
 FOUND = {"subset": "text.mlp.fc2.bias + vision.ln", "bias_lr": 0.05, "distill_weight": 0.0}

@@ -6,7 +6,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from study.config import build_config, dump_config
+from study.config_file import build_config, dump_config
 from study.ledger import End, StudyFolder
 from study.tracking.runs import RunWriter
 

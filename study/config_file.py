@@ -1,0 +1,174 @@
+"""Configurations as files: YAML and overrides to the schema, with all faults told at once."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from study.config import APART, StudyConfig
+from study.errors import ConfigError
+
+
+class ConfigFaults(ConfigError):
+    """All faults of a configuration, and what can be read of it in spite of them."""
+
+    def __init__(self, source: str, faults: Sequence[str], rest: StudyConfig | None) -> None:
+        count = f"{len(faults)} fault{'s' if len(faults) > 1 else ''}"
+        super().__init__(f"{source} has {count}:\n" + "\n".join(f"  {fault}" for fault in faults))
+        self.source = source
+        self.faults = list(faults)
+        self.rest = rest
+        """With defaults for what is at fault; None where too little is sound."""
+
+
+def load_config(source: Path, overrides: Iterable[str] = ()) -> StudyConfig:
+    """Read a YAML file and apply ``key.path=value`` overrides, whose values are YAML too.
+
+    Raises:
+        ConfigError: every fault of the file and the overrides, each with its path.
+    """
+    values = read_values(source)
+    for override in overrides:
+        put_value(values, *parse_override(override))
+    return build_config(values, str(source))
+
+
+def read_values(source: Path) -> dict[str, Any]:
+    """Read a YAML file that holds a mapping; nothing in it is validated yet.
+
+    Raises:
+        ConfigError: naming the file.
+    """
+    try:
+        values = yaml.load(source.read_text(encoding="utf-8"), _SafeLoader) or {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"configuration {source} cannot be read: {error}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"configuration {source} is not valid YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"configuration {source} must be a mapping of sections, got {values!r}")
+    return values
+
+
+class _SafeLoader(yaml.SafeLoader):
+    """Refuses a key given twice, of which YAML would silently keep the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value]
+        if twice := next((key for key in keys if keys.count(key) > 1), None):
+            raise yaml.constructor.ConstructorError(
+                None, None, f"the key '{twice}' is given twice", node.start_mark
+            )
+        return super().construct_mapping(node, deep)
+
+
+def build_config(values: Mapping[str, Any], source: str) -> StudyConfig:
+    """Validate a mapping.
+
+    Raises:
+        ConfigFaults: every fault, each with its path, what was got and what is allowed.
+    """
+    try:
+        return StudyConfig.model_validate(values)
+    except ValidationError as error:
+        faults, rest = _all_faults(values, error)
+    raise ConfigFaults(source, faults, rest)
+
+
+def _all_faults(
+    values: Mapping[str, Any], error: ValidationError
+) -> tuple[list[str], StudyConfig | None]:
+    """Validate again without what is at fault, since parts are compared only where all are sound.
+
+    Gives the faults, and a configuration with defaults for what is at fault.
+    """
+    rest = copy.deepcopy(dict(values))
+    faults = [line for fault in error.errors() for line in _describe(fault).splitlines()]
+    compared = any(not fault["loc"] for fault in error.errors())
+    dropped: list[str] = []
+    for depth in (None, 2, 1):
+        for fault in error.errors():
+            _drop(rest, fault["loc"][:depth])
+            dropped += [".".join(map(str, fault["loc"][:2]))] if fault["loc"] else []
+        try:
+            config = StudyConfig.model_validate(rest, context=APART)
+        except ValidationError as next_error:
+            error = next_error
+            continue
+        # A default that stands in for a fault must not be blamed.
+        blamed = (line for line in config.disagreements() if not any(d in line for d in dropped))
+        return [*faults, *(() if compared else blamed)], config
+    return faults, None
+
+
+def _drop(values: dict[str, Any], location: Sequence[int | str]) -> None:
+    """Take out the value at a location, or the mapping's entry that it is a part of."""
+    for key, inner in zip(location, [*location[1:], None], strict=False):
+        if not isinstance(values, dict) or key not in values:
+            return
+        if not isinstance(values[key], dict) or inner not in values[key]:
+            del values[key]
+            return
+        values = values[key]
+
+
+def parse_override(override: str) -> tuple[str, Any]:
+    """Read ``section.field=value``; give the dotted key and the value."""
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"override '{override}' is not of the form section.field=value")
+    try:
+        return key, yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"override '{override}': the value is not valid YAML: {error}") from error
+
+
+def put_value(values: dict[str, Any], key: str, value: Any) -> None:
+    """Put a value at a dotted key, making sections on the way.
+
+    Raises:
+        ConfigError: something on the way is no section.
+    """
+    *sections, field = key.split(".")
+    for section in sections:
+        inner = values.setdefault(section, {})
+        if not isinstance(inner, dict):
+            raise ConfigError(f"'{key}' cannot be set: {section} is {inner!r}, not a section")
+        values = inner
+    values[field] = value
+
+
+def _describe(fault: Any) -> str:
+    path = ".".join(str(part) for part in fault["loc"] if part != "[key]")
+    if fault["type"] == "extra_forbidden":
+        known = list(_fields_at(fault["loc"][:-1]))
+        close = difflib.get_close_matches(str(fault["loc"][-1]), known, n=1)
+        hint = f"did you mean '{close[0]}'?" if close else f"allowed are {', '.join(known)}"
+        return f"{path}: unknown key; {hint}"
+    message = fault["msg"].removeprefix("Value error, ")
+    if isinstance(fault["input"], dict | BaseModel):
+        return f"{path}: {message}" if path else message
+    return f"{path}: {message}, got {fault['input']!r}"
+
+
+def _fields_at(location: tuple[Any, ...]) -> Iterable[str]:
+    section: type[BaseModel] = StudyConfig
+    for part in location:
+        field = section.model_fields.get(part)
+        if field is None:  # the label of a baseline: its fields are those of the value type
+            continue
+        types = (field.annotation, *getattr(field.annotation, "__args__", ()))
+        sections = (t for t in types if isinstance(t, type) and issubclass(t, BaseModel))
+        section = next(sections, section)
+    return section.model_fields
+
+
+def dump_config(config: StudyConfig) -> str:
+    """Give the whole configuration, defaults included, as YAML that `load_config` reads."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

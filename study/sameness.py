@@ -1,0 +1,69 @@
+"""When two trials are one: a hash of all that a trial's result depends on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+from study.data.images import content_hash
+from study.trial import TrialConfig, TrialData
+
+SOURCES = ("trial.py", "method/*.py", "data/*.py")
+"""The code that a result depends on."""
+NAMES = {
+    *("trial_id", "stage", "arm", "label", "number", "optuna_number"),
+    *("config_hash", "taken_from", "split_hash"),
+}
+"""What a trial is called, which changes nothing in it; its images are hashed as such."""
+
+
+def hash_of(config: TrialConfig, data: TrialData, checkpoint: str) -> str:
+    """Hash what a trial's result depends on: equal for trials of equal results, whoever asked.
+
+    That is the tuned parameters, learning rates, seed and training; every image it learns from or
+    is judged on, by its pixels; class names and prompts; the checkpoint; and the code.
+
+    Args:
+        config: the trial; its names do not count.
+        data: what it reads; the Arrow files must be there.
+        checkpoint: of the backbone, see `study.method.architecture.Architecture`.
+
+    Returns:
+        Sixteen hexadecimal digits.
+    """
+    files = {
+        "train": data.train_images,
+        "eval": data.eval_images,
+        **{f"target {name}": target.images for name, target in data.targets.items()},
+    }
+    targets = {name: (t.class_names, t.templates) for name, t in sorted(data.targets.items())}
+    facts = {
+        "trial": config.model_dump(mode="json", exclude=NAMES),
+        "tasks": data.digest,
+        "images": {name: content_hash(file) for name, file in files.items()},
+        "protocol": data.protocol,
+        "class_names": data.class_names,
+        "templates": data.templates,
+        "ensemble": data.ensemble,
+        "augment": data.augment,
+        "split": data.split,
+        "targets": targets,
+        "checkpoint": checkpoint,
+        "code": _code(),
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@cache
+def _code() -> str:
+    digest = hashlib.sha256()
+    here = Path(__file__).parent
+    for pattern in SOURCES:
+        for path in sorted(here.glob(pattern)):
+            digest.update(f"{path.name}\0".encode() + path.read_bytes())
+    for package in ("torch", "torchvision", "transformers"):
+        digest.update(f"{package} {version(package)}\n".encode())
+    return digest.hexdigest()

@@ -1,0 +1,82 @@
+"""A trial's hash: equal for equal results whatever the trial is called, else different."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from study.config import StudyConfig
+from study.config_file import build_config
+from study.data.fewshot import Task
+from study.ledger import StudyFolder
+from study.prepare import Preparer
+from study.sameness import hash_of
+from study.trial import TrialConfig, TrialData
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> TrialData:
+    storage = tmp_path_factory.mktemp("same")
+    values = {"storage": str(storage), "data": {"shots": 2, "augment": False}}
+    config: StudyConfig = build_config(values, "test")
+    return Preparer(config, StudyFolder(storage / "study"), 16).search()
+
+
+def trial(**changes: Any) -> TrialConfig:
+    values = {
+        **{"trial_id": "search-0001", "stage": "search", "arm": "search", "label": "trial 1"},
+        **{"number": 1, "seed": 1, "subset": "vision.ln", "subset_key": "abc", "trainable": 9},
+        **{"ln_lr": 0.1, "epochs": 3, "split_hash": "f" * 16, **changes},
+    }
+    return TrialConfig.model_validate(values)
+
+
+def test_names_change_nothing(data: TrialData) -> None:
+    other = trial(
+        **{"trial_id": "ablation-0007", "stage": "ablation", "arm": "a", "label": "b"},
+        **{"number": 7, "optuna_number": 3, "taken_from": "run", "config_hash": "x"},
+    )
+    assert hash_of(trial(), data, "weights") == hash_of(other, data, "weights")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"seed": 2}, {"ln_lr": 0.2}, {"subset_key": "abd"}, {"epochs": 4}),
+        *({"distill_weight": 1.0}, {"training": {"momentum": 0.5}}),
+    ],
+)
+def test_another_training_is_another(data: TrialData, change: dict[str, Any]) -> None:
+    assert hash_of(trial(**change), data, "weights") != hash_of(trial(), data, "weights")
+
+
+Change = Callable[[TrialData], TrialData]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda d: replace(d, class_names=tuple(reversed(d.class_names))),
+        lambda d: replace(d, templates=("{}",)),
+        lambda d: replace(d, ensemble=True),
+        lambda d: replace(d, augment=True),
+        lambda d: replace(d, split="test"),
+        lambda d: replace(d, digest="0" * 64),
+    ],
+)
+def test_other_data_is_another(data: TrialData, change: Change) -> None:
+    assert hash_of(trial(), change(data), "weights") != hash_of(trial(), data, "weights")
+
+
+def test_other_weights_are_another(data: TrialData) -> None:
+    assert hash_of(trial(), data, "weights") != hash_of(trial(), data, "others")
+
+
+def test_other_pixels_of_the_same_name_are_another(data: TrialData, tmp_path: Path) -> None:
+    values = {"storage": str(tmp_path), "data": {"shots": 2, "augment": False}}
+    larger = Preparer(build_config(values, "test"), StudyFolder(tmp_path / "study"), 24).search()
+    tasks: tuple[Task, ...] = larger.tasks
+    assert tasks == data.tasks
+    assert hash_of(trial(), larger, "weights") != hash_of(trial(), data, "weights")
