@@ -7,19 +7,17 @@ from __future__ import annotations
 
 import argparse
 import copy
-import csv
-import io
+import logging
 import math
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from study.analysis.charts import PALETTE, Chart, Marker, Panel, Series
 from study.analysis.confirmation import leaderboard
 from study.analysis.leaderboard import rich_table
 from study.analysis.results import open_study, read_results
@@ -29,14 +27,19 @@ from study.files import write_atomically
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from study.ledger import TrialFolder
     from study.method.delta import DeltaInfo
     from study.method.model import Backbone
+    from study.prepare import Preparer
+
+logger = logging.getLogger(__name__)
 
 _NAME = re.compile(
     r"(?P<encoder>text|vision)_model\.(encoder\.layers\.(?P<layer>\d+)\.)?"
     r"(?P<module>.+)\.(?P<tensor>weight|bias)"
 )
-_MARKERS: tuple[Marker, ...] = ("circle", "square", "diamond", "triangle", "cross")
+MOST_IMAGES = 512
+"""Whose features are compared: taken evenly from those that a trial was judged on."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,22 @@ class FeatureDrift:
 
     cosine: float
     cka: float
+
+
+@dataclass(frozen=True)
+class StudyDrift:
+    """Drift of trials of a study, averaged over them.
+
+    Attributes:
+        tensors: of each tuned tensor.
+        text: of the features of the class names.
+        images: of the features of images that the trials were judged on; None where they cannot
+            be read any more.
+    """
+
+    tensors: tuple[TensorDrift, ...]
+    text: FeatureDrift
+    images: FeatureDrift | None
 
 
 def parameter_drift(
@@ -184,66 +203,12 @@ def feature_drift(before: Tensor, after: Tensor) -> FeatureDrift:
     return FeatureDrift(cosine, alignment.item())
 
 
-def drift_chart(drifts: Sequence[TensorDrift]) -> Chart | str:
-    """Relative change of each tensor against its layer, an encoder a panel, a site a series."""
-    panels = []
-    for encoder in ("text", "vision"):
-        inside = [drift for drift in drifts if drift.encoder == encoder]
-        if not inside:
-            continue
-        top = max((drift.layer for drift in inside if drift.layer is not None), default=-1)
-        series = []
-        for index, site in enumerate(sorted({drift.site for drift in inside})):
-            points = sorted(
-                (_position(drift, top), drift.relative)
-                for drift in inside
-                if drift.site == site and math.isfinite(drift.relative)
-            )
-            series.append(
-                Series(
-                    f"{encoder} {site}",
-                    [x for x, _ in points],
-                    [y for _, y in points],
-                    marker=_MARKERS[index // len(PALETTE) % len(_MARKERS)],
-                    color=PALETTE[index % len(PALETTE)],
-                    hover=[(site, f"layer {x}", f"relative change {y:.3g}") for x, y in points],
-                )
-            )
-        panels.append(
-            Panel("layer", "relative change (L2)", tuple(series), title=f"{encoder} encoder")
-        )
-    return Chart(tuple(panels), height=4.4) if panels else "no tuned tensor"
-
-
-def _position(drift: TensorDrift, top: int) -> int:
-    if drift.layer is not None:
-        return drift.layer
-    return -1 if "ln_pre" in drift.site else top + 1
-
-
-def to_csv(drifts: Sequence[TensorDrift]) -> str:
-    """One row a tensor: name, place, change, size, relative change."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["name", "encoder", "layer", "site", "kind", "moved", "size", "relative"])
-    for drift in drifts:
-        layer = "" if drift.layer is None else drift.layer
-        place = [drift.name, drift.encoder, layer, drift.site, drift.kind]
-        writer.writerow([*place, drift.moved, drift.size, drift.relative])
-    return text.getvalue()
-
-
-def study_drift(
-    folder: Path, trial_ids: Sequence[str] = ()
-) -> tuple[tuple[TensorDrift, ...], FeatureDrift]:
+def study_drift(folder: Path, trial_ids: Sequence[str] = ()) -> StudyDrift:
     """Measure the drift of trials of a study, averaged over them.
 
     Args:
         folder: the study's folder.
         trial_ids: trials to look at; none means the confirmation trials of the winner.
-
-    Returns:
-        Drift of each tuned tensor, and of the text features of the class names.
 
     Raises:
         DataError: there is no such trial, or it kept no tuned parameters.
@@ -252,46 +217,101 @@ def study_drift(
     """
     from study.backbones import backbone_path
     from study.config_file import load_config
-    from study.method.delta import load_delta
+    from study.method.delta import apply_delta, load_delta
     from study.method.model import load_backbone
+    from study.prepare import Preparer
 
     study = open_study(folder)
-    paths = [
-        study.path / "trials" / trial_id / "delta.safetensors"
-        for trial_id in trial_ids or _winners_trials(folder)
-    ]
+    trials = [study.trial(trial_id) for trial_id in trial_ids or _winners_trials(folder)]
+    paths = [trial.path / "delta.safetensors" for trial in trials]
     if missing := [str(path) for path in paths if not path.is_file()]:
         raise DataError(f"no tuned parameters at {', '.join(missing)}")
-    config = load_config(study.config_path).backbone
-    backbone = load_backbone(backbone_path(config.name), revision=config.revision)
+    # A relative storage would be one of the folder that this command runs in.
+    config = load_config(study.config_path).model_copy(update={"storage": study.path.parent})
+    backbone = load_backbone(backbone_path(config.backbone.name), revision=config.backbone.revision)
     before = dict(backbone.clip.named_parameters())
-    runs, features = [], []
-    for path in paths:
+    pixels = _Pixels(Preparer(config, study, backbone.image_size), backbone)
+    runs, texts, images = [], [], []
+    for trial, path in zip(trials, paths, strict=True):
         tensors, info = load_delta(path)
         if info.fingerprint != backbone.fingerprint:
-            raise DeltaError(f"{path} was tuned from another backbone than {config.name}")
+            raise DeltaError(f"{path} was tuned from another backbone than {config.backbone.name}")
         runs.append(parameter_drift(before, tensors))
-        features.append(_text_drift(backbone, tensors, info))
-    cosine = sum(drift.cosine for drift in features) / len(features)
-    cka = sum(drift.cka for drift in features) / len(features)
-    return mean_drift(runs), FeatureDrift(cosine, cka)
+        tuned = copy.deepcopy(backbone.clip)
+        apply_delta(tuned, tensors)
+        texts.append(_text_drift(backbone, tuned, info))
+        if (seen := pixels.of(trial)) is not None:
+            images.append(_image_drift(backbone.clip, tuned, seen))
+    return StudyDrift(
+        mean_drift(runs), _mean(texts), _mean(images) if len(images) == len(trials) else None
+    )
 
 
-def _text_drift(backbone: Backbone, tensors: Mapping[str, Tensor], info: DeltaInfo) -> FeatureDrift:
-    """Drift of the features of the class names; the backbone is left as it was."""
+class _Pixels:
+    """The images that trials of a study were judged on, normalised: (images, 3, size, size)."""
+
+    def __init__(self, preparer: Preparer, backbone: Backbone) -> None:
+        self._preparer = preparer
+        self._backbone = backbone
+        self._by_digest: dict[str, Tensor] = {}
+
+    def of(self, trial: TrialFolder) -> Tensor | None:
+        """Give a trial's; None, with a line that says why, where they cannot be read."""
+        from study.data.images import ImageTable, normalize
+
+        config = trial.config
+        try:
+            searched = config["stage"] == "search"
+            data = self._preparer.search() if searched else self._preparer.confirm(config["seed"])
+            if data.digest not in self._by_digest:
+                records = [r.path for part in data.tasks[0].evaluations for r in part.records]
+                some = records[:: math.ceil(len(records) / MOST_IMAGES)]
+                self._by_digest[data.digest] = normalize(
+                    ImageTable(data.eval_images).pixels(some),
+                    self._backbone.image_mean,
+                    self._backbone.image_std,
+                )
+        except DataError as error:
+            logger.warning("the features of images are not compared: %s", error)
+            return None
+        return self._by_digest[data.digest]
+
+
+def _mean(drifts: Sequence[FeatureDrift]) -> FeatureDrift:
+    return FeatureDrift(
+        sum(drift.cosine for drift in drifts) / len(drifts),
+        sum(drift.cka for drift in drifts) / len(drifts),
+    )
+
+
+def _text_drift(backbone: Backbone, tuned: Any, info: DeltaInfo) -> FeatureDrift:
+    """Drift of the features of the class names."""
     import torch
 
     from study.data.prompts import prompts
-    from study.method.delta import apply_delta
 
     names = [one for group in prompts(info.class_names, info.templates[:1]) for one in group]
     tokens = backbone.tokenize(names)
-    tuned = copy.deepcopy(backbone.clip)
-    apply_delta(tuned, tensors)
     with torch.no_grad():
         before, after = (
             clip.get_text_features(input_ids=tokens).pooler_output
             for clip in (backbone.clip, tuned)
+        )
+    return feature_drift(before, after)
+
+
+def _image_drift(untuned: Any, tuned: Any, pixels: Tensor) -> FeatureDrift:
+    import torch
+
+    with torch.no_grad():
+        before, after = (
+            torch.cat(
+                [
+                    clip.get_image_features(pixel_values=batch).pooler_output
+                    for batch in pixels.split(64)
+                ]
+            )
+            for clip in (untuned, tuned)
         )
     return feature_drift(before, after)
 
@@ -311,8 +331,8 @@ def _winners_trials(folder: Path) -> list[str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print, draw and save the drift of a study's winner or of given trials."""
-    from study.analysis.charts import matplotlib_png, plotly_figure
-    from study.analysis.plots import Plot, write_plots
+    from study.analysis.drift_plots import drift_plot, to_csv
+    from study.analysis.plots import write_plots
 
     parser = argparse.ArgumentParser(
         prog="python -m study.analysis.drift", description="How far tuning moved the model."
@@ -323,30 +343,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     try:
-        drifts, features = study_drift(options.folder, options.trial)
+        drift = study_drift(options.folder, options.trial)
     except StudyError as error:
         print(error, file=sys.stderr)
         return 2
-    pooled = pooled_drift(drifts, lambda drift: f"{drift.encoder} {drift.site}")
+    pooled = pooled_drift(drift.tensors, lambda drift: f"{drift.encoder} {drift.site}")
     cells = [[site, f"{value:.4f}"] for site, value in sorted(pooled.items(), key=lambda p: -p[1])]
     console = Console()
     console.print(rich_table("Relative change (L2) over layers", ["site", "change"], cells, left=1))
-    console.print(
-        f"Text features of the class names: mean cosine {features.cosine:.4f}, "
-        f"linear CKA {features.cka:.4f} to those before."
-    )
-    chart = drift_chart(drifts)
-    caption = (
-        "Norm of the change of each tuned tensor as a share of its norm before. LayerNorms before "
-        "the first and after the last layer stand at the ends."
-    )
-    plot = (
-        Plot("drift", "Drift", caption, missing=chart)
-        if isinstance(chart, str)
-        else Plot("drift", "Drift", caption, plotly_figure(chart), matplotlib_png(chart))
-    )
-    write_atomically(options.folder / "drift.csv", to_csv(drifts))
-    for path in (options.folder / "drift.csv", *write_plots(options.folder, [plot])):
+    for what, features in (("class names", drift.text), ("images", drift.images)):
+        if features is not None:
+            console.print(
+                f"Features of the {what}: mean cosine {features.cosine:.4f}, "
+                f"linear CKA {features.cka:.4f} to those before."
+            )
+    write_atomically(options.folder / "drift.csv", to_csv(drift.tensors))
+    plots = write_plots(options.folder, [drift_plot(drift.tensors)])
+    for path in (options.folder / "drift.csv", *plots):
         print(path)
     return 0
 

@@ -8,16 +8,16 @@ import pytest
 import torch
 
 from study.analysis.drift import (
-    drift_chart,
     feature_drift,
     main,
     mean_drift,
     parameter_drift,
     pooled_drift,
     study_drift,
-    to_csv,
 )
+from study.analysis.drift_plots import drift_chart, to_csv
 from study.backbones import backbone_path
+from study.config_file import dump_config, load_config
 from study.errors import DataError, DeltaError
 
 FC2 = "text_model.encoder.layers.3.mlp.fc2.bias"
@@ -148,11 +148,16 @@ def test_the_winners_seeds_are_measured_against_the_embedded_backbone(
     for seed in range(1, 6):
         path = few_shot_study / f"trials/confirm-best-seed{seed}/delta.safetensors"
         save_delta(path, {name: original * (1 + seed / 10)}, info)
-    drifts, features = study_drift(few_shot_study)
-    assert [drift.relative for drift in drifts] == pytest.approx([0.3], rel=1e-5)
-    assert 0 < features.cosine < 1
+    drift = study_drift(few_shot_study)
+    assert [tensor.relative for tensor in drift.tensors] == pytest.approx([0.3], rel=1e-5)
+    assert 0 < drift.text.cosine < 1
+    # The image encoder was not tuned.
+    assert drift.images is not None
+    assert (drift.images.cosine, drift.images.cka) == pytest.approx((1.0, 1.0))
     assert main([str(few_shot_study), "--trial", "confirm-best-seed1"]) == 0
-    assert "mlp.fc2.bias" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "mlp.fc2.bias" in told
+    assert "Features of the images: mean cosine 1.0000" in told
     assert (few_shot_study / "plots" / "drift.png").is_file()
     save_delta(path, {name: original}, DeltaInfo(**{**info.__dict__, "fingerprint": "other"}))
     with pytest.raises(DeltaError, match="another backbone"):
@@ -170,3 +175,43 @@ def test_before_the_confirm_stage_trials_must_be_named(few_shot_study: Path) -> 
         path.unlink()
     with pytest.raises(DataError, match="--trial"):
         study_drift(few_shot_study)
+
+
+def test_a_tuned_image_encoder_turns_images_and_leaves_class_names(few_shot_study: Path) -> None:
+    from study.method.delta import DeltaInfo, save_delta
+    from study.method.model import load_backbone
+
+    backbone = load_backbone(backbone_path("embedded"))
+    name = "vision_model.post_layernorm.bias"
+    moved = dict(backbone.clip.named_parameters())[name].detach() + 0.2
+    names = tuple("abc")
+    info = DeltaInfo(
+        "embedded", None, backbone.fingerprint, "vision.ln_post.bias", names, ("a {}.",)
+    )
+    save_delta(few_shot_study / "trials/confirm-best-seed2/delta.safetensors", {name: moved}, info)
+    drift = study_drift(few_shot_study, ["confirm-best-seed2"])
+    assert (drift.text.cosine, drift.text.cka) == pytest.approx((1.0, 1.0))
+    assert drift.images is not None
+    assert drift.images.cosine < 0.9999
+
+
+def test_images_that_are_gone_leave_the_rest_to_be_told(
+    few_shot_study: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    from study.method.delta import DeltaInfo, save_delta
+    from study.method.model import load_backbone
+
+    config = few_shot_study / "study.yaml"
+    gone = load_config(config, ["data.dataset=gone", "data.root=gone"])
+    config.write_text(dump_config(gone))
+    backbone = load_backbone(backbone_path("embedded"))
+    name = "text_model.final_layer_norm.bias"
+    moved = {name: dict(backbone.clip.named_parameters())[name].detach() + 1}
+    info = DeltaInfo(
+        "embedded", None, backbone.fingerprint, "text.ln_final", tuple("abc"), ("a {}.",)
+    )
+    save_delta(few_shot_study / "trials/confirm-best-seed1/delta.safetensors", moved, info)
+    drift = study_drift(few_shot_study, ["confirm-best-seed1"])
+    assert drift.images is None
+    assert drift.text.cosine < 1
+    assert "the features of images are not compared" in caplog.text

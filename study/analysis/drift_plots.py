@@ -1,0 +1,83 @@
+"""The drift of a model's parameters as a chart, a plot and a CSV file."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+
+from study.analysis.charts import (
+    PALETTE,
+    Chart,
+    Marker,
+    Panel,
+    Series,
+    matplotlib_png,
+    plotly_figure,
+)
+from study.analysis.drift import TensorDrift
+from study.analysis.plots import Plot
+
+_MARKERS: tuple[Marker, ...] = ("circle", "square", "diamond", "triangle", "cross")
+
+
+def drift_chart(drifts: Sequence[TensorDrift]) -> Chart | str:
+    """Relative change of each tensor against its layer, an encoder a panel, a site a series."""
+    panels = []
+    for encoder in ("text", "vision"):
+        inside = [drift for drift in drifts if drift.encoder == encoder]
+        if not inside:
+            continue
+        top = max((drift.layer for drift in inside if drift.layer is not None), default=-1)
+        series = []
+        for index, site in enumerate(sorted({drift.site for drift in inside})):
+            points = sorted(
+                (_position(drift, top), drift.relative)
+                for drift in inside
+                if drift.site == site and math.isfinite(drift.relative)
+            )
+            series.append(
+                Series(
+                    f"{encoder} {site}",
+                    [x for x, _ in points],
+                    [y for _, y in points],
+                    marker=_MARKERS[index // len(PALETTE) % len(_MARKERS)],
+                    color=PALETTE[index % len(PALETTE)],
+                    hover=[(site, f"layer {x}", f"relative change {y:.3g}") for x, y in points],
+                )
+            )
+        panels.append(
+            Panel("layer", "relative change (L2)", tuple(series), title=f"{encoder} encoder")
+        )
+    return Chart(tuple(panels), height=4.4) if panels else "no tuned tensor"
+
+
+def _position(drift: TensorDrift, top: int) -> int:
+    if drift.layer is not None:
+        return drift.layer
+    return -1 if "ln_pre" in drift.site else top + 1
+
+
+def to_csv(drifts: Sequence[TensorDrift]) -> str:
+    """One row a tensor: name, place, change, size, relative change."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["name", "encoder", "layer", "site", "kind", "moved", "size", "relative"])
+    for drift in drifts:
+        layer = "" if drift.layer is None else drift.layer
+        place = [drift.name, drift.encoder, layer, drift.site, drift.kind]
+        writer.writerow([*place, drift.moved, drift.size, drift.relative])
+    return text.getvalue()
+
+
+def drift_plot(drifts: Sequence[TensorDrift]) -> Plot:
+    """`drift_chart` as a plot with its caption."""
+    chart = drift_chart(drifts)
+    caption = (
+        "Norm of the change of each tuned tensor as a share of its norm before. LayerNorms before "
+        "the first and after the last layer stand at the ends."
+    )
+    if isinstance(chart, str):
+        return Plot("drift", "Drift", caption, missing=chart)
+    return Plot("drift", "Drift", caption, plotly_figure(chart), matplotlib_png(chart))
