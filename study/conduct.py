@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bar
 
 from study.analysis.ablation import ablation_table, write_ablation
-from study.analysis.ablation import render as render_ablation
+from study.analysis.ablation_output import render as render_ablation
 from study.analysis.confirmation import leaderboard
 from study.analysis.describe import champion_sentence, describe_study, loading_line
 from study.analysis.leaderboard import render, write_leaderboard

@@ -4,30 +4,21 @@ Run as `python -m study.analysis.ablation runs/NAME [--base LABEL]`.
 """
 
 import argparse
-import csv
-import io
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import pyarrow as pa
-from rich.console import Console, Group
-from rich.text import Text
+from rich.console import Console
 
 from study.analysis.confirmation import Comparison, Row, is_base_to_new
-from study.analysis.leaderboard import markdown_table, markdown_text, rich_table
 from study.analysis.results import read_results, write_parquet
 from study.analysis.statistics import Estimate, estimate, holm, paired_difference
 from study.analysis.wording import (
     SIGNIFICANCE,
-    count,
-    difference,
     interval,
     points,
-    probability,
-    rate,
 )
 from study.errors import DataError, StudyError
 from study.files import write_atomically
@@ -36,6 +27,7 @@ BASE = "base"
 """Label of the cell that the others are compared with, unless another is named."""
 
 Split = Literal["test", "val"]
+Edge = Literal["lowest", "highest"]
 
 
 @dataclass(frozen=True)
@@ -50,6 +42,7 @@ class Cell:
         new: accuracy on new classes; None in the few-shot protocol.
         seconds: mean time of a trial; None when none was kept.
         comparison: against the base cell over common seeds; None for the base itself.
+        edge: whether its learning rate, chosen among several, is the lowest or the highest.
     """
 
     label: str
@@ -64,6 +57,7 @@ class Cell:
     new: Estimate | None
     seconds: float | None
     comparison: Comparison | None
+    edge: Edge | None
 
     @property
     def beyond_noise(self) -> bool:
@@ -135,8 +129,9 @@ def ablation_table(rows: Sequence[Row], base_label: str = BASE) -> AblationTable
         label: Comparison(found, p)
         for (label, found), p in zip(paired.items(), corrected, strict=True)
     }
+    tried = _rates_tried(rows)
     cells = [
-        _cell(label, seeds, scores[label], split, comparisons.get(label))
+        _cell(label, seeds, scores[label], split, comparisons.get(label), tried.get(label, set()))
         for label, seeds in scored.items()
     ]
     cells.sort(key=lambda cell: -cell.score.mean)
@@ -159,100 +154,15 @@ def ablation_verdict(table: AblationTable) -> tuple[str, ...]:
     rest = [f"“{cell.label}”" for cell in compared if not cell.beyond_noise]
     if rest:
         sentences.append(f"Within noise: {', '.join(rest)}.")
+    for edge in ("lowest", "highest"):
+        if there := [f"“{cell.label}”" for cell in table.cells if cell.edge == edge]:
+            sentences.append(
+                f"At the {edge} of the learning rates tried, so that more might help: "
+                f"{', '.join(there)}."
+            )
     if table.split == "val":
         sentences.append("These are validation scores; nothing was tested.")
     return tuple(sentences)
-
-
-def cell_table(table: AblationTable) -> tuple[list[str], list[list[str]]]:
-    """Header and cells in percent and percentage points."""
-    one = "hmean" if table.base_to_new else "test" if table.split == "test" else "val"
-    parts = ["base %", "new %"] if table.base_to_new else []
-    header = ["cell", *parts, f"{one} %", "Δ base cell", "p", "seeds", "trainable", "s"]
-    cells = [
-        [
-            f"{cell.label} (base)" if cell.label == table.base_label != BASE else cell.label,
-            *([interval(cell.base), interval(cell.new)] if table.base_to_new else []),
-            interval(cell.score),
-            "–" if cell.comparison is None else difference(cell.comparison.paired),
-            "–" if cell.comparison is None else probability(cell.comparison.holm_p),
-            str(len(cell.scores)),
-            count(cell.trainable),
-            "–" if cell.seconds is None else f"{cell.seconds:.0f}",
-        ]
-        for cell in table.cells
-    ]
-    return header, cells
-
-
-def setting_table(table: AblationTable) -> tuple[list[str], list[list[str]]]:
-    """Header and cells of what each cell tunes, and how fast."""
-    cells = [
-        [
-            cell.label,
-            cell.subset or "none",
-            rate(cell.bias_lr),
-            rate(cell.ln_lr),
-            rate(cell.distill_weight) if cell.trainable else "–",
-        ]
-        for cell in table.cells
-    ]
-    return ["cell", "subset", "bias lr", "LN lr", "λ"], cells
-
-
-def render(table: AblationTable) -> Group:
-    """The ablation as rich tables that fit 100 columns, and its verdict."""
-    header, cells = cell_table(table)
-    scores = [rich_table("Ablation", header, cells, left=1)]
-    if table.base_to_new:
-        # Side by side they fold at 100 columns.
-        scores = [
-            rich_table("Ablation", header[:4], [row[:4] for row in cells], left=1),
-            rich_table(
-                "Differences of hmean",
-                header[:1] + header[4:],
-                [row[:1] + row[4:] for row in cells],
-                left=1,
-            ),
-        ]
-    return Group(
-        *scores,
-        rich_table("Cells", *setting_table(table), left=2),
-        *(Text(sentence) for sentence in ablation_verdict(table)),
-    )
-
-
-def to_markdown(table: AblationTable) -> str:
-    """The ablation as Markdown: verdict, scores, settings."""
-    return (
-        "\n\n".join(
-            [
-                " ".join(markdown_text(sentence) for sentence in ablation_verdict(table)),
-                markdown_table(*cell_table(table)),
-                markdown_text(
-                    "± and [ ] are 95 % t intervals over seeds; Δ are paired differences in "
-                    "percentage points over common seeds; p is Holm-corrected; s is seconds."
-                ),
-                markdown_table(*setting_table(table)),
-            ]
-        )
-        + "\n"
-    )
-
-
-def to_arrow(table: AblationTable) -> pa.Table:
-    """The ablation for other programs: fractions, full precision, one row a cell."""
-    return pa.Table.from_pylist([_record(table, cell) for cell in table.cells])
-
-
-def to_csv(table: AblationTable) -> str:
-    """The columns of `to_arrow` as CSV."""
-    rows = [_record(table, cell) for cell in table.cells]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
 
 
 def write_ablation(folder: Path, base_label: str = BASE) -> tuple[Path, ...]:
@@ -261,6 +171,7 @@ def write_ablation(folder: Path, base_label: str = BASE) -> tuple[Path, ...]:
     Raises:
         DataError: the folder holds no study, or no cell of that name has a score.
     """
+    from study.analysis.ablation_output import to_arrow, to_csv, to_markdown
     from study.analysis.ablation_plots import ablation_plots
     from study.analysis.plots import write_plots
 
@@ -278,8 +189,10 @@ def _cell(
     scores: Mapping[int, float],
     split: Split,
     comparison: Comparison | None,
+    tried: Set[float],
 ) -> Cell:
     first = seeds[0]
+    chosen = _rate(first)
     parts = {
         part: [row[f"{split}_{part}"] for row in seeds if row[f"{split}_{part}"] is not None]
         for part in ("base", "new")
@@ -298,38 +211,35 @@ def _cell(
         new=estimate(parts["new"]) if parts["new"] else None,
         seconds=sum(seconds) / len(seconds) if seconds else None,
         comparison=comparison,
+        edge=_edge(chosen, tried),
     )
 
 
-def _record(table: AblationTable, cell: Cell) -> dict[str, float | int | str | None]:
-    record: dict[str, float | int | str | None] = {
-        "label": cell.label,
-        "base_label": table.base_label,
-        "split": table.split,
-        "subset": cell.subset,
-        "bias_lr": cell.bias_lr,
-        "ln_lr": cell.ln_lr,
-        "distill_weight": cell.distill_weight,
-        "trainable": cell.trainable,
-        "seeds": len(cell.scores),
-        "seconds": cell.seconds,
-    }
-    paired = None if cell.comparison is None else cell.comparison.paired
-    for name, value in (
-        ("score", cell.score),
-        ("base", cell.base),
-        ("new", cell.new),
-        ("difference", None if paired is None else paired.difference),
-    ):
-        for field in ("mean", "sd", "low", "high"):
-            record[f"{name}_{field}"] = None if value is None else getattr(value, field)
-    record["p"] = None if paired is None else paired.p
-    record["holm_p"] = None if cell.comparison is None else cell.comparison.holm_p
-    return record
+def _rates_tried(rows: Sequence[Row]) -> dict[str, set[float]]:
+    """Collect the learning rates that validation chose each cell's from, by label."""
+    tried: dict[str, set[float]] = {}
+    for row in rows:
+        if row["stage"] == "search" and (rate := _rate(row)) is not None:
+            tried.setdefault(row["arm"], set()).add(rate)
+    return tried
+
+
+def _rate(row: Row) -> float | None:
+    """Give the rate of a cell's trial: biases and LayerNorms have the same."""
+    rate: float | None = row["bias_lr"] if row["bias_lr"] is not None else row["ln_lr"]
+    return rate
+
+
+def _edge(chosen: float | None, tried: Set[float]) -> Edge | None:
+    if chosen is None or len(tried) < 2:
+        return None
+    return "lowest" if chosen == min(tried) else "highest" if chosen == max(tried) else None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print an ablation and write its files; returns the exit code."""
+    from study.analysis.ablation_output import render
+
     parser = argparse.ArgumentParser(
         prog="python -m study.analysis.ablation", description="Compare an ablation's cells."
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from study.analysis.ablation import ablation_table
-from study.analysis.ablation import to_markdown as ablation_markdown
+from study.analysis.ablation_output import to_markdown as ablation_markdown
 from study.analysis.confirmation import PUBLISHED, TUNED, Leaderboard, leaderboard
 from study.analysis.leaderboard import to_markdown
 from study.analysis.results import read_results

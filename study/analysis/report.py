@@ -11,12 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from study.analysis.ablation import (
-    ablation_table,
-    ablation_verdict,
-    cell_table,
-    setting_table,
-)
+from study.analysis.ablation import ablation_table, ablation_verdict
+from study.analysis.ablation_output import cell_table, setting_table
 from study.analysis.ablation_plots import ablation_plots
 from study.analysis.classes import class_accuracies, confusions
 from study.analysis.confirmation import Entry, Leaderboard, Row, leaderboard
@@ -39,7 +35,7 @@ from study.analysis.wording import (
     verdict,
 )
 from study.backbones import EMBEDDED
-from study.config import StudyConfig
+from study.config import AblationConfig, StudyConfig
 from study.config_file import load_config
 from study.errors import DataError, StudyError
 from study.files import write_atomically
@@ -68,6 +64,14 @@ _SELECTIONS = {
     "on the left-out ones as stand-ins for new classes",
     "base": "on validation images of the base classes alone, which tells little of new classes: "
     "the choice is weak",
+}
+
+
+_DESIGNS = {
+    "only_one": "each site alone, and the base",
+    "leave_one_out": "the base, and the base without each of its sites",
+    "layers": "the base, and the base in windows of layers",
+    "grid": "given subsets, and the base",
 }
 
 
@@ -207,6 +211,8 @@ def _asked(config: StudyConfig, board: Leaderboard, rows: Sequence[Row]) -> list
     )
     tested = ", ".join(config.data.targets)
     where = f"{config.data.dataset}; tested on {tested} as well" if tested else config.data.dataset
+    if config.ablation is not None:
+        return _ablated(config, config.ablation, where, rows)
     if not config.searches:
         return _tested_as_given(config, where)
     return [
@@ -221,6 +227,29 @@ def _asked(config: StudyConfig, board: Leaderboard, rows: Sequence[Row]) -> list
         ("Training", f"{config.training.epochs} epochs, {config.training.optimizer}"),
         ("Search", f"{search.trials} trials planned ({search.sampler}). Run: {spent or 'none'}"),
         ("Test", f"{len(config.confirm.seeds)} seeds, each with its own training images"),
+    ]
+
+
+def _ablated(
+    config: StudyConfig, ablation: AblationConfig, where: str, rows: Sequence[Row]
+) -> list[tuple[str, str]]:
+    tried = ", ".join(rate(value) for value in ablation.rates)
+    choice = f"{tried}, the same for every cell"
+    if len(ablation.rates) > 1:
+        choice = (
+            f"{tried}: each cell at the best of them, compared {_rule(config, rows)}. "
+            "Never on test images."
+        )
+    return [
+        ("Question", "Which parameters matter? Cells that tune different ones beside one base."),
+        ("Dataset", where),
+        ("Protocol", _PROTOCOLS[config.protocol]),
+        ("Images", f"{config.data.shots} a class to train"),
+        ("Backbone", _backbone(config)),
+        ("Cells", _DESIGNS[ablation.design]),
+        ("Learning rates", choice),
+        ("Training", f"{config.training.epochs} epochs, {config.training.optimizer}"),
+        ("Test", f"{len(config.shot_seeds)} seeds, each with its own training images"),
     ]
 
 

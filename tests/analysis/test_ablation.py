@@ -11,16 +11,10 @@ import pytest
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from study.analysis.ablation import (
-    ablation_table,
-    ablation_verdict,
-    main,
-    render,
-    to_csv,
-    to_markdown,
-    write_ablation,
-)
+from study.analysis.ablation import ablation_table, ablation_verdict, main, write_ablation
+from study.analysis.ablation_output import render, to_csv, to_markdown
 from study.analysis.ablation_plots import ablation_plots, left_out_term, only_term
+from study.analysis.confirmation import Row
 from study.analysis.results import read_results
 from study.errors import DataError
 
@@ -181,3 +175,39 @@ def test_the_command_prints_the_table_and_names_its_files(
     assert main([str(ablation_study)]) == 0
     assert "ablation.csv" in capsys.readouterr().out
     assert main([str(ablation_study), "--base", "nothing"]) == 2
+
+
+def search_rows(ablation_study: Path, label: str, rates: tuple[float, ...]) -> list[Row]:
+    """What validation chose a cell's rate from, beside the cells themselves."""
+    rows = read_results(ablation_study).to_pylist()
+    cell = next(row for row in rows if row["label"] == label)
+    return [
+        *rows,
+        *(cell | {"stage": "search", "arm": label, "bias_lr": one, "ln_lr": one} for one in rates),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rates", "edge"),
+    [
+        ((0.1, 1.0, 10.0), None),
+        ((1.0, 10.0), "lowest"),
+        ((0.1, 1.0), "highest"),
+        ((1.0,), None),  # there was nothing to choose
+    ],
+)
+def test_a_rate_at_the_end_of_what_was_tried_is_told(
+    ablation_study: Path, rates: tuple[float, ...], edge: str | None
+) -> None:
+    label = "only text.attn.v.bias"
+    chosen = next(
+        row["bias_lr"] for row in read_results(ablation_study).to_pylist() if row["label"] == label
+    )
+    rows = search_rows(ablation_study, label, tuple(chosen * rate for rate in rates))
+    table = ablation_table(rows)
+    assert {cell.label: cell.edge for cell in table.cells if cell.edge} == (
+        {label: edge} if edge else {}
+    )
+    told = [line for line in ablation_verdict(table) if "learning rates tried" in line]
+    assert len(told) == bool(edge)
+    assert all(f"At the {edge} of" in line and f"“{label}”" in line for line in told)

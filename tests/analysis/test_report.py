@@ -9,6 +9,7 @@ import pytest
 
 from study.analysis.plots import Plot
 from study.analysis.report import main, render_report, write_report
+from study.config_file import dump_config, load_config
 
 EVIL = "<script>alert('x')</script>"
 
@@ -155,7 +156,13 @@ def test_an_ablation_has_its_table_and_plots_in_the_report(
 ) -> None:
     for trial in (ablation_study / "trials").iterdir():
         trial.rename(few_shot_study / "trials" / trial.name)
+    frozen = few_shot_study / "study.yaml"
+    design = ["ablation={design: leave_one_out, rates: [0.01, 0.1]}", "search.folds=4"]
+    frozen.write_text(dump_config(load_config(frozen, design)))
     page = render_report(few_shot_study, plots=())
+    assert "the base, and the base without each of its sites" in text_of(page)
+    assert "0.01, 0.1: each cell at the best of them" in text_of(page)
+    assert "Nothing is searched or chosen" not in text_of(page)
     assert "4 of 6 cells differ" in text_of(page)
     assert page.count('class="drawing"') == 2
     assert len(page) > 4_000_000, "the plot library is missing"
