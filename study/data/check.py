@@ -4,6 +4,7 @@ It exits 0 only if every listed image is there, and with `--images` only if each
 """
 
 import argparse
+import stat
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -54,12 +55,14 @@ def presence_fault(dataset: Dataset, path: str) -> str | None:
     if not isinstance(source, FolderSource):
         return None
     try:
-        size = source.locate(path).stat().st_size
+        status = source.locate(path).stat()
     except FileNotFoundError:
         return f"{path}: missing"
     except (DataError, OSError) as error:
         return str(error)
-    return None if size else f"{path}: empty file"
+    if not stat.S_ISREG(status.st_mode):
+        return f"{path}: not a file"
+    return None if status.st_size else f"{path}: empty file"
 
 
 def decoding_fault(dataset: Dataset, path: str) -> str | None:
@@ -111,7 +114,7 @@ def check(name: str, root: Path | None, *, images: bool, console: Console) -> bo
         table.add_row("as published", *(f"{count:,}" for count in PUBLISHED[name]), style="dim")
     console.print(table)
     wrong = absent_classes(name, dataset) if name in SHIFTS or name == "imagenet" else []
-    wrong = [f"{place}: class folder is missing" for place in wrong]
+    wrong = [f"{place}: class folder is missing or empty" for place in wrong]
     wrong += [f"no {split} images" for split in _empty_splits(name, dataset)]
     wrong += _absent_folders(dataset)
     with Progress(console=console, transient=True) as bar:
@@ -125,6 +128,9 @@ def check(name: str, root: Path | None, *, images: bool, console: Console) -> bo
     if wrong and name in ON_DISK and isinstance(dataset.source, FolderSource):
         console.print(how_to_get(name, dataset.source.root), markup=False, soft_wrap=True)
     done = "every image decoded" if images else "every listed image is there"
+    if not wrong and found != PUBLISHED.get(name, found) and name in (*SHIFTS, "imagenet"):
+        # Without a list nothing says which image is missing; a part of the set is still usable.
+        console.print("these are not the published counts: was all of it unpacked?", style="yellow")
     console.print(f"{len(wrong):,} faults" if wrong else f"whole: {done}")
     return not wrong
 

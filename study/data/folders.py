@@ -41,7 +41,7 @@ def images_in(folder: Path) -> list[str]:
 
 
 def class_records(
-    root: Path, folder: str, classes: Sequence[str], *, optional: bool = False
+    root: Path, folder: str, classes: Sequence[str], *, optional: bool = False, hint: str = ""
 ) -> tuple[Record, ...]:
     """List the images of `root/folder/class`, label = position of the class.
 
@@ -59,7 +59,8 @@ def class_records(
         records += [Record(f"{place}/{image}", label) for image in images]
     if empty and not optional:
         allowed = " ".join(sorted(IMAGE_SUFFIXES))
-        raise DataError(f"{root}: no images ({allowed}) in {listed(empty)}")
+        told = f". {hint}" if hint else ""
+        raise DataError(f"{root}: no images ({allowed}) in {listed(empty)}{told}")
     return tuple(records)
 
 

@@ -5,6 +5,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Protocol, runtime_checkable
 
@@ -142,12 +143,18 @@ def class_table(pairs: Iterable[tuple[int, str]], *, where: str) -> tuple[str, .
                 f"{where}: class name {name!r} has two labels, {labels[spoken]} and {label}; "
                 "allowed is one"
             )
-    missing = sorted(set(range(max(names, default=-1) + 1)) - set(names))
     negative = sorted(label for label in names if label < 0)
-    if missing or negative or not names:
+    if negative or not names:
         raise DataError(
-            f"{where}: labels must be 0..n-1 without gaps; "
-            + (f"missing: {listed(missing)}" if missing else f"got {listed(negative) or 'none'}")
+            f"{where}: labels must be 0..n-1 without gaps; got {listed(negative) or 'none'}"
+        )
+    # A mistyped label may be astronomic: the gaps are counted, and only the first ones listed.
+    gaps = max(names) + 1 - len(names)
+    if gaps:
+        first = list(islice((n for n in range(max(names)) if n not in names), SHOWN))
+        more = f" and {gaps - len(first)} more" if gaps > len(first) else ""
+        raise DataError(
+            f"{where}: labels must be 0..n-1 without gaps; missing: {listed(first)}{more}"
         )
     return tuple(names[label] for label in range(len(names)))
 
