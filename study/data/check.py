@@ -116,6 +116,7 @@ def check(name: str, root: Path | None, *, images: bool, console: Console) -> bo
     wrong = absent_classes(name, dataset) if name in SHIFTS or name == "imagenet" else []
     wrong = [f"{place}: class folder is missing or empty" for place in wrong]
     wrong += [f"no {split} images" for split in _empty_splits(name, dataset)]
+    wrong += _untrained(name, dataset)
     wrong += _absent_folders(dataset)
     with Progress(console=console, transient=True) as bar:
         task = bar.add_task("decoding" if images else "looking", total=sum(found[1:]))
@@ -146,6 +147,15 @@ def _empty_splits(name: str, dataset: Dataset) -> list[str]:
         }
     )
     return [split for split, records in needed.items() if not records]
+
+
+def _untrained(name: str, dataset: Dataset) -> list[str]:
+    """Name the classes that no shot could be drawn of."""
+    trained = {record.label for record in dataset.train}
+    if not trained or name in SHIFTS:
+        return []
+    names = [own for label, own in enumerate(dataset.class_names) if label not in trained]
+    return [f"no train images of {own!r}" for own in names]
 
 
 def _absent_folders(dataset: Dataset) -> list[str]:

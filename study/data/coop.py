@@ -155,7 +155,7 @@ def read_split_file(
         raise DataError(f"{path}: needs the lists 'train', 'val' and 'test'. {hint}")
     pairs: set[tuple[int, str]] = set()
     dropped: set[int] = set()
-    splits: list[list[Record]] = []
+    kept: list[list[Record]] = []
     for split in wanted:
         records: list[Record] = []
         for number, entry in enumerate(content[split]):
@@ -166,14 +166,14 @@ def read_split_file(
                 continue
             pairs.add((record.label, layout.clean(name)))
             records.append(record)
-        splits.append(records)
+        kept.append(records)
     if dropped:
         # The classes that stay are numbered as if the others had never been there.
-        number = {label: label - sum(d < label for d in dropped) for label, _ in pairs}
-        pairs = {(number[label], name) for label, name in pairs}
-        splits = [[Record(r.path, number[r.label]) for r in records] for records in splits]
+        moved = {label: label - sum(d < label for d in dropped) for label, _ in pairs}
+        pairs = {(moved[label], name) for label, name in pairs}
+        kept = [[Record(r.path, moved[r.label]) for r in records] for records in kept]
     names = class_table(sorted(pairs), where=str(path))
-    train, val, test = (tuple(records) for records in splits)
+    train, val, test = (tuple(records) for records in kept)
     check_splits(train, val, test, where=str(path))
     return names, train, val, test
 

@@ -1,3 +1,4 @@
+import json
 import shutil
 import subprocess
 import sys
@@ -213,3 +214,15 @@ def test_the_folders_of_cars_may_be_links_and_are_named_if_missing(
     assert "cars_test: image folder is missing; looked in" in text
     cars.symlink_to(tmp_path / "elsewhere")
     assert told("stanford_cars", tmp_path / "data")[0] == 0
+
+
+def test_a_class_without_training_images_fails_and_is_named(
+    told: Told, miniature: ModuleType, tmp_path: Path
+) -> None:
+    file = miniature.make("dtd", tmp_path) / "split_zhou_DescribableTextures.json"
+    content = json.loads(file.read_text())
+    content["train"] = [row for row in content["train"] if row[2] != "bubbly"]
+    file.write_text(json.dumps(content))
+    code, text = told("dtd", tmp_path)
+    assert code == 1
+    assert "no train images of 'bubbly'" in text
