@@ -15,6 +15,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from study.data.datasets import DATASET_NAMES, ON_DISK, Dataset, Record, load_dataset
+from study.data.hub import HubSource
 from study.data.imagenet import SHIFTS, absent_classes
 from study.data.obtaining import how_to_get
 from study.data.sources import FolderSource
@@ -52,6 +53,11 @@ def counts(dataset: Dataset) -> tuple[int, int, int, int]:
 def presence_fault(dataset: Dataset, path: str) -> str | None:
     """Say why an image's file cannot be there, without opening it."""
     source = dataset.source
+    if isinstance(source, HubSource):
+        try:
+            source.encoded(path)
+        except DataError as error:
+            return str(error)
     if not isinstance(source, FolderSource):
         return None
     try:

@@ -1,8 +1,10 @@
 """The one door to every dataset: a name and a folder in, classes and labelled images out."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
 from typing import TypedDict
 
@@ -26,6 +28,7 @@ ON_DISK = {
     "fgvc_aircraft": load_aircraft,
     **dict.fromkeys(SHIFTS, load_shift),
 }
+FEW = 32  # files looked at
 DATASET_NAMES: tuple[str, ...] = (*PACKAGED, *ON_DISK)
 
 
@@ -107,7 +110,24 @@ def _meant(name: str) -> str:
 
 
 def _holds_parquet(root: Path) -> bool:
-    return any(next(folder.glob("*.parquet"), None) for folder in (root, root / "data"))
+    """Look as deep as the hub lays out files: `data/`, `<subset>/`, `<subset>/<split>/`.
+
+    A few files of a folder tell, and an image folder may have millions.
+    """
+    folders = [root]
+    for depth in range(3):
+        below: list[Path] = []
+        for folder in folders:
+            try:
+                with os.scandir(folder) as entries:
+                    few = list(islice((e for e in entries if not e.name.startswith(".")), FEW))
+            except OSError:
+                continue  # told by name when its images are listed
+            if any(entry.name.endswith(".parquet") for entry in few):
+                return True
+            below += [Path(entry.path) for entry in few if depth < 2 and entry.is_dir()]
+        folders = below
+    return False
 
 
 def _refuse(name: str, options: Sequence[str]) -> None:
