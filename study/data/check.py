@@ -4,6 +4,7 @@ It exits 0 only if every listed image is there, and with `--images` only if each
 """
 
 import argparse
+import os
 import stat
 import sys
 from collections.abc import Callable, Sequence
@@ -61,13 +62,16 @@ def presence_fault(dataset: Dataset, path: str) -> str | None:
     if not isinstance(source, FolderSource):
         return None
     try:
-        status = source.locate(path).stat()
+        file = source.locate(path)
+        status = file.stat()
     except FileNotFoundError:
         return f"{path}: missing"
     except (DataError, OSError) as error:
         return str(error)
     if not stat.S_ISREG(status.st_mode):
         return f"{path}: not a file"
+    if not os.access(file, os.R_OK):
+        return f"{path}: may not be read; give its reader permission"
     return None if status.st_size else f"{path}: empty file"
 
 

@@ -1,8 +1,10 @@
 import json
+import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -226,3 +228,49 @@ def test_a_class_without_training_images_fails_and_is_named(
     code, text = told("dtd", tmp_path)
     assert code == 1
     assert "no train images of 'bubbly'" in text
+
+
+@pytest.fixture
+def nobody() -> Iterator[None]:
+    """Give up the rights of an administrator, who may read everything, for a while."""
+    root = os.geteuid() == 0
+    if root:
+        os.setresuid(65534, 65534, 0)
+    yield
+    if root:
+        os.setresuid(0, 0, 0)
+
+
+@pytest.fixture
+def open_place() -> Iterator[Path]:
+    """A folder below the system's own; pytest's is closed to others."""
+    with tempfile.TemporaryDirectory() as place:
+        Path(place).chmod(0o755)
+        yield Path(place)
+
+
+@pytest.mark.parametrize(
+    ("name", "locked", "expected"),
+    [
+        ("dtd", "images/banded/banded_0001.jpg", "banded_0001.jpg: may not be read"),
+        ("dtd", "images/banded", "Permission denied"),
+        ("dtd", "split_zhou_DescribableTextures.json", "Textures.json: cannot be read"),
+        ("imagenet_a", "imagenet-a/n01443537", "n01443537: may not be listed"),
+        ("imagenet_a", "imagenet-a", "imagenet-a: may not be listed"),
+    ],
+)
+def test_what_may_not_be_read_fails_and_is_named(
+    name: str,
+    locked: str,
+    expected: str,
+    told: Told,
+    miniature: ModuleType,
+    open_place: Path,
+    request: pytest.FixtureRequest,
+) -> None:
+    place = miniature.make(name, open_place) / locked
+    place.chmod(0)
+    request.getfixturevalue("nobody")
+    code, text = told(name, open_place)
+    assert code == 1
+    assert expected in text
