@@ -4,6 +4,8 @@ It exits 0 only if every listed image is there, and with `--images` only if each
 """
 
 import argparse
+import os
+import stat
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +16,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from study.data.datasets import DATASET_NAMES, ON_DISK, Dataset, Record, load_dataset
+from study.data.hub import HubSource
 from study.data.imagenet import SHIFTS, absent_classes
 from study.data.obtaining import how_to_get
 from study.data.sources import FolderSource
@@ -51,15 +54,25 @@ def counts(dataset: Dataset) -> tuple[int, int, int, int]:
 def presence_fault(dataset: Dataset, path: str) -> str | None:
     """Say why an image's file cannot be there, without opening it."""
     source = dataset.source
+    if isinstance(source, HubSource):
+        try:
+            source.encoded(path)
+        except DataError as error:
+            return str(error)
     if not isinstance(source, FolderSource):
         return None
     try:
-        size = source.locate(path).stat().st_size
+        file = source.locate(path)
+        status = file.stat()
     except FileNotFoundError:
         return f"{path}: missing"
     except (DataError, OSError) as error:
         return str(error)
-    return None if size else f"{path}: empty file"
+    if not stat.S_ISREG(status.st_mode):
+        return f"{path}: not a file"
+    if not os.access(file, os.R_OK):
+        return f"{path}: may not be read; give its reader permission"
+    return None if status.st_size else f"{path}: empty file"
 
 
 def decoding_fault(dataset: Dataset, path: str) -> str | None:
@@ -111,8 +124,9 @@ def check(name: str, root: Path | None, *, images: bool, console: Console) -> bo
         table.add_row("as published", *(f"{count:,}" for count in PUBLISHED[name]), style="dim")
     console.print(table)
     wrong = absent_classes(name, dataset) if name in SHIFTS or name == "imagenet" else []
-    wrong = [f"{place}: class folder is missing" for place in wrong]
+    wrong = [f"{place}: class folder is missing or empty" for place in wrong]
     wrong += [f"no {split} images" for split in _empty_splits(name, dataset)]
+    wrong += _untrained(name, dataset)
     wrong += _absent_folders(dataset)
     with Progress(console=console, transient=True) as bar:
         task = bar.add_task("decoding" if images else "looking", total=sum(found[1:]))
@@ -125,6 +139,9 @@ def check(name: str, root: Path | None, *, images: bool, console: Console) -> bo
     if wrong and name in ON_DISK and isinstance(dataset.source, FolderSource):
         console.print(how_to_get(name, dataset.source.root), markup=False, soft_wrap=True)
     done = "every image decoded" if images else "every listed image is there"
+    if not wrong and found != PUBLISHED.get(name, found) and name in (*SHIFTS, "imagenet"):
+        # Without a list nothing says which image is missing; a part of the set is still usable.
+        console.print("these are not the published counts: was all of it unpacked?", style="yellow")
     console.print(f"{len(wrong):,} faults" if wrong else f"whole: {done}")
     return not wrong
 
@@ -140,6 +157,15 @@ def _empty_splits(name: str, dataset: Dataset) -> list[str]:
         }
     )
     return [split for split, records in needed.items() if not records]
+
+
+def _untrained(name: str, dataset: Dataset) -> list[str]:
+    """Name the classes that no shot could be drawn of."""
+    trained = {record.label for record in dataset.train}
+    if not trained or name in SHIFTS:
+        return []
+    names = [own for label, own in enumerate(dataset.class_names) if label not in trained]
+    return [f"no train images of {own!r}" for own in names]
 
 
 def _absent_folders(dataset: Dataset) -> list[str]:

@@ -55,7 +55,7 @@ def _sun(name: str) -> str:
     """Reverse the parts of a path: `atrium/public` becomes `public atrium`."""
     parts = [part for part in name.split("/") if part]
     # The raw list starts with a letter's folder: /a/atrium/public.
-    if name.startswith("/") and len(parts) > 1 and len(parts[0]) == 1:
+    if len(parts) > 1 and len(parts[0]) == 1:
         parts = parts[1:]
     return " ".join(reversed(parts))
 
@@ -79,6 +79,7 @@ class Layout:
         split: name of the split file.
         clean: raw class name → class name of the prompts.
         dropped: raw class names that the field leaves out.
+        anchors: the image folders, where there is no single one.
     """
 
     folder: str
@@ -86,6 +87,7 @@ class Layout:
     split: str
     clean: Callable[[str], str] = _same
     dropped: frozenset[str] = frozenset()
+    anchors: tuple[str, ...] = ()
 
 
 LAYOUTS: dict[str, Layout] = {
@@ -97,7 +99,13 @@ LAYOUTS: dict[str, Layout] = {
         _CALTECH_DROPPED,
     ),
     "oxford_pets": Layout("oxford_pets", "images", "split_zhou_OxfordPets.json", str.lower),
-    "stanford_cars": Layout("stanford_cars", "", "split_zhou_StanfordCars.json", _cars),
+    "stanford_cars": Layout(
+        "stanford_cars",
+        "",
+        "split_zhou_StanfordCars.json",
+        _cars,
+        anchors=("cars_train", "cars_test"),
+    ),
     "oxford_flowers": Layout("oxford_flowers", "jpg", "split_zhou_OxfordFlowers.json"),
     "food101": Layout("food-101", "images", "split_zhou_Food101.json"),
     "sun397": Layout("sun397", "SUN397", "split_zhou_SUN397.json", _sun),
@@ -121,12 +129,13 @@ def read_json(path: Path, *, hint: str) -> Any:
         DataError: naming the file, what is wrong with it, and how to get it.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
         raise DataError(f"{path.name} is missing; looked in {path.parent}. {hint}") from error
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read ({error}). {hint}") from error
-    except json.JSONDecodeError as error:
+    # Numbers of thousands of digits and brackets without end have errors of their own.
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not whole JSON ({error}). {hint}") from error
 
 
@@ -145,19 +154,26 @@ def read_split_file(
     ):
         raise DataError(f"{path}: needs the lists 'train', 'val' and 'test'. {hint}")
     pairs: set[tuple[int, str]] = set()
-    splits: list[tuple[Record, ...]] = []
+    dropped: set[int] = set()
+    kept: list[list[Record]] = []
     for split in wanted:
         records: list[Record] = []
         for number, entry in enumerate(content[split]):
             where = f"{path}, {split}[{number}]"
             record, name = _entry(entry, layout.images, where=where)
             if name in layout.dropped:
+                dropped.add(record.label)
                 continue
             pairs.add((record.label, layout.clean(name)))
             records.append(record)
-        splits.append(tuple(records))
+        kept.append(records)
+    if dropped:
+        # The classes that stay are numbered as if the others had never been there.
+        moved = {label: label - sum(d < label for d in dropped) for label, _ in pairs}
+        pairs = {(moved[label], name) for label, name in pairs}
+        kept = [[Record(r.path, moved[r.label]) for r in records] for records in kept]
     names = class_table(sorted(pairs), where=str(path))
-    train, val, test = splits
+    train, val, test = (tuple(records) for records in kept)
     check_splits(train, val, test, where=str(path))
     return names, train, val, test
 
@@ -189,6 +205,8 @@ def load_coop(
     names, train, val, test = read_split_file(folder / layout.split, layout, hint=hint)
     if require_images:
         require_folder(folder, layout.images, hint=hint)
+    used = {record.path.partition("/")[0] for record in (*train, *val, *test)}
+    anchors = (layout.images,) if layout.images else layout.anchors
     return Dataset(
         name=name,
         class_names=names,
@@ -196,7 +214,7 @@ def load_coop(
         train=train,
         val=val,
         test=test,
-        source=FolderSource(folder, (layout.images,) if layout.images else ()),
+        source=FolderSource(folder, tuple(anchor for anchor in anchors if anchor in used)),
     )
 
 
@@ -262,7 +280,7 @@ def read_lines(path: Path, *, hint: str) -> list[str]:
         DataError: naming the file, where it was looked for, and how to get it.
     """
     try:
-        return [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     except FileNotFoundError as error:
         raise DataError(f"{path.name} is missing; looked in {path.parent}. {hint}") from error
     except (OSError, UnicodeDecodeError) as error:

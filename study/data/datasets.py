@@ -1,8 +1,10 @@
 """The one door to every dataset: a name and a folder in, classes and labelled images out."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
 from typing import TypedDict
 
@@ -10,6 +12,7 @@ from study.data.coop import LAYOUTS, load_aircraft, load_coop
 from study.data.folders import load_folder
 from study.data.hub import PREFIX, load_hub
 from study.data.imagenet import SHIFTS, load_imagenet, load_shift
+from study.data.obtaining import how_to_get
 from study.data.packaged import load_digits, load_glyphs
 from study.data.prompts import templates_of
 from study.data.records import Dataset, ImageSource, Record
@@ -25,6 +28,7 @@ ON_DISK = {
     "fgvc_aircraft": load_aircraft,
     **dict.fromkeys(SHIFTS, load_shift),
 }
+FEW = 32  # files looked at
 DATASET_NAMES: tuple[str, ...] = (*PACKAGED, *ON_DISK)
 
 
@@ -75,14 +79,13 @@ def load_dataset(
     if name.startswith(PREFIX):
         return load_hub(name, templates=templates, **hub)
     if root is None:
-        near = get_close_matches(name, DATASET_NAMES, n=1)
-        meant = f" (did you mean {near[0]!r}?)" if near else ""
         raise DataError(
-            f"dataset {name!r} needs a folder{meant}; without one: {', '.join(PACKAGED)}"
+            f"dataset {name!r} needs a folder{_meant(name)}; without one: {', '.join(PACKAGED)}"
         )
     root = Path(root).expanduser()
     if not root.exists():
-        raise DataError(f"dataset {name!r}: no such file or folder: {root}")
+        hint = f". {how_to_get(name, root)}" if name in ON_DISK else _meant(name)
+        raise DataError(f"dataset {name!r}: no such file or folder: {root}{hint}")
     if name in ON_DISK:
         _refuse(name, given)
         return ON_DISK[name](name, root, templates=templates, require_images=require_images)
@@ -94,11 +97,37 @@ def load_dataset(
     if root.is_file():
         raise DataError(f"{root}: not a dataset; allowed: a folder, {', '.join(TABLE_SUFFIXES)}")
     _refuse(name, given)
-    return load_folder(name, root, templates=templates)
+    try:
+        return load_folder(name, root, templates=templates)
+    except DataError as error:
+        raise DataError(f"{error}{_meant(name)}") from error
+
+
+def _meant(name: str) -> str:
+    """Name the known dataset that a mistyped name may stand for."""
+    near = get_close_matches(name, DATASET_NAMES, n=1)
+    return f" (did you mean {near[0]!r}?)" if near and near[0] != name else ""
 
 
 def _holds_parquet(root: Path) -> bool:
-    return any(next(folder.glob("*.parquet"), None) for folder in (root, root / "data"))
+    """Look as deep as the hub lays out files: `data/`, `<subset>/`, `<subset>/<split>/`.
+
+    A few files of a folder tell, and an image folder may have millions.
+    """
+    folders = [root]
+    for depth in range(3):
+        below: list[Path] = []
+        for folder in folders:
+            try:
+                with os.scandir(folder) as entries:
+                    few = list(islice((e for e in entries if not e.name.startswith(".")), FEW))
+            except OSError:
+                continue  # told by name when its images are listed
+            if any(entry.name.endswith(".parquet") for entry in few):
+                return True
+            below += [Path(entry.path) for entry in few if depth < 2 and entry.is_dir()]
+        folders = below
+    return False
 
 
 def _refuse(name: str, options: Sequence[str]) -> None:

@@ -112,7 +112,8 @@ def search_tasks(
         folds: number of folds; one task each.
 
     Raises:
-        DataError: if the shots belong to another dataset or cannot serve the selection.
+        DataError: if the shots belong to another dataset, lack a class or cannot serve the
+            selection.
     """
     allowed: dict[str, tuple[str, ...]] = {
         "few_shot": ("holdout", "folds"),
@@ -124,15 +125,15 @@ def search_tasks(
             f"protocol {protocol!r} cannot select by {selection!r}; "
             f"allowed: {', '.join(allowed.get(protocol, ())) or 'no selection'}"
         )
-    _check_shots(dataset, shots)
-    if selection == "folds":
-        return _image_folds(dataset, shots, folds)
-    if selection == "class_folds":
-        return _class_folds(dataset, shots, folds)
     if protocol == "base_to_new":
         name, classes = "base", class_halves(r.label for r in dataset.train)[0]
     else:
         name, classes = "accuracy", tuple(range(len(dataset.class_names)))
+    _check_shots(dataset, shots, classes)
+    if selection == "folds":
+        return _image_folds(dataset, shots, folds)
+    if selection == "class_folds":
+        return _class_folds(dataset, shots, folds)
     val = _of(shots.val, classes)
     if not val:
         raise DataError(
@@ -216,7 +217,8 @@ def confirm_task(
             classes and records are that dataset's.
 
     Raises:
-        DataError: if the shots belong to another dataset or hold images of the test split.
+        DataError: if the shots belong to another dataset, lack a class or hold images of the test
+            split.
     """
     every = tuple(range(len(dataset.class_names)))
     base, new = class_halves(r.label for r in dataset.train) if dataset.train else (every, ())
@@ -234,13 +236,13 @@ def confirm_task(
     if empty:
         raise DataError(f"{dataset.name}: no test images for {listed(empty)}")
     if shots is not None:
-        _check_shots(dataset, shots)
+        _check_shots(dataset, shots, classes if protocol != "zero_shot" else ())
     trained = shots.train if shots and protocol != "zero_shot" else ()
     return Task(Part("train", _of(trained, classes), classes), tuple(evaluations))
 
 
-def _check_shots(dataset: Dataset, shots: Shots) -> None:
-    """Check that shots are the dataset's own, and none of them a test image."""
+def _check_shots(dataset: Dataset, shots: Shots, classes: Iterable[int]) -> None:
+    """Check that shots are the dataset's own, none a test image, and some of every class."""
     if shots.dataset != dataset.name:
         raise DataError(f"these shots are of {shots.dataset!r}, the dataset is {dataset.name!r}")
     own = {record.path: record.label for record in (*dataset.train, *dataset.val)}
@@ -250,4 +252,11 @@ def _check_shots(dataset: Dataset, shots: Shots) -> None:
         raise DataError(
             f"shots of {dataset.name} (seed {shots.seed}): not among its training and validation "
             f"images, or with another label: {listed(strange)}"
+        )
+    drawn_of = {record.label for record in shots.train}
+    absent = [dataset.class_names[label] for label in classes if label not in drawn_of]
+    if absent:
+        raise DataError(
+            f"shots of {dataset.name} (seed {shots.seed}): no training image of {listed(absent)}; "
+            "every class that is trained on needs one: is the file whole?"
         )

@@ -1,22 +1,32 @@
 """Image folders: one folder a class, split or flat."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
 
 from study.data.prompts import templates_of
-from study.data.records import Dataset, Record, check_splits, class_table, fixed_split, listed
+from study.data.records import (
+    Dataset,
+    Record,
+    check_splits,
+    class_table,
+    fixed_split,
+    is_text,
+    listed,
+)
 from study.data.sources import IMAGE_SUFFIXES, FolderSource
 from study.errors import DataError
 
 SPLITS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
+_LEFT_BY_ARCHIVERS = "__MACOSX"
 
 
 def subfolders(folder: Path) -> list[str]:
     """Name the visible folders in a folder, sorted."""
     try:
         with os.scandir(folder) as entries:
-            return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
+            names = (entry.name for entry in entries if entry.is_dir())
+            return sorted(n for n in names if n[0] != "." and n != _LEFT_BY_ARCHIVERS)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise DataError(f"{folder}: no such folder") from error
     except PermissionError as error:
@@ -41,7 +51,7 @@ def images_in(folder: Path) -> list[str]:
 
 
 def class_records(
-    root: Path, folder: str, classes: Sequence[str], *, optional: bool = False
+    root: Path, folder: str, classes: Sequence[str], *, optional: bool = False, hint: str = ""
 ) -> tuple[Record, ...]:
     """List the images of `root/folder/class`, label = position of the class.
 
@@ -56,10 +66,14 @@ def class_records(
         images = images_in(root / place) if exists else []
         if not images:
             empty.append(place)
+        strange = [image for image in images if not is_text(image)]
+        if strange:
+            raise DataError(f"{root}/{place}: names that are not UTF-8: {listed(strange)}; rename")
         records += [Record(f"{place}/{image}", label) for image in images]
     if empty and not optional:
         allowed = " ".join(sorted(IMAGE_SUFFIXES))
-        raise DataError(f"{root}: no images ({allowed}) in {listed(empty)}")
+        told = f". {hint}" if hint else ""
+        raise DataError(f"{root}: no images ({allowed}) in {listed(empty)}{told}")
     return tuple(records)
 
 
@@ -68,20 +82,18 @@ def load_folder(
 ) -> Dataset:
     """Read `root/class/*` or `root/{train,val,test}/class/*`; folder names are class names.
 
-    A flat folder is split by `fixed_split`. With `train` and `test` the split is as it lies.
+    A flat folder is split by `fixed_split`. With `train` and `test` the split is as it lies; with
+    `train` and `val` alone, the latter is the test split.
 
     Args:
         name: of the dataset, in results.
         root: the folder.
         templates: replace the default template.
         flat: whether the folders in root are classes; None decides by whether there is a
-            `train` and a `test`.
+            `train` and a `test` or `val`.
     """
     found = subfolders(root)
-    places = {
-        split: next((alias for alias in aliases if alias in found), None)
-        for split, aliases in SPLITS.items()
-    }
+    places = _split_places(found)
     if flat is None:
         flat = not (places["train"] and places["test"])
     if flat:
@@ -117,3 +129,15 @@ def load_folder(
         test=test,
         source=FolderSource(root),
     )
+
+
+def _split_places(found: Sequence[str]) -> Mapping[str, str | None]:
+    """Find the folders of the splits, however they are capitalized."""
+    by_name = {name.lower(): name for name in found}
+    places = {
+        split: next((by_name[alias] for alias in aliases if alias in by_name), None)
+        for split, aliases in SPLITS.items()
+    }
+    if not places["test"]:
+        places |= {"val": None, "test": places["val"]}
+    return places

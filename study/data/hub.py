@@ -6,6 +6,7 @@ virtual ids such as `train/000123`, decoded on demand.
 
 import io
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,9 @@ logger = logging.getLogger(__name__)
 
 PREFIX = "hf:"
 _COLUMNS = {"image": ("image", "img"), "label": ("label", "labels", "fine_label", "class")}
+# Where names are found if the labels are bare numbers.
+_NAMES = ("class_name", "class name", "classname", "label_name", "label_text")
+_REPOSITORY = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,14 @@ class HubSource:
 
     def open(self, path: str) -> Image.Image:
         """Open one image as RGB."""
+        return read_image(self.encoded(path), path=f"{self.name} {path}")
+
+    def encoded(self, path: str) -> io.BytesIO | Path:
+        """Give what an image is decoded from.
+
+        Raises:
+            DataError: if there is no such image, it is empty, or it points elsewhere.
+        """
         split, _, number = path.partition("/")
         table = self.tables.get(split)
         if table is None or not number.isdecimal() or int(number) >= len(table):
@@ -51,11 +63,11 @@ class HubSource:
         if not cell or not (cell.get("bytes") or cell.get("path")):
             raise DataError(f"{path}: the image of {self.name} is empty")
         if cell.get("bytes"):
-            return read_image(io.BytesIO(cell["bytes"]), path=f"{self.name} {path}")
+            return io.BytesIO(cell["bytes"])
         file = Path(cell["path"]).resolve()
         if not file.is_relative_to(self.folder.resolve()):
             raise DataError(f"{path}: {self.name} points to {file}, outside {self.folder}")
-        return read_image(file, path=f"{self.name} {path}")
+        return file
 
     def stamp(self, path: str) -> str:
         """Give the hash that the library keeps of a table's content and history."""
@@ -99,6 +111,8 @@ def load_hub(
             "pip install 'clipfit-study[hf]'"
         ) from error
     where = str(place) if place else name.removeprefix(PREFIX)
+    if place is None and not _REPOSITORY.fullmatch(where):
+        raise DataError(f"{name}: not a dataset of the hub; allowed is {PREFIX}owner/name")
     try:
         builder = _builder(datasets, where, place, subset, revision)
         chosen = _chosen(name, list(builder.config.data_files or {}), splits or {})
@@ -202,6 +216,9 @@ def _classes(
         labels = {split: [_label(v) for v in cells] for split, cells in values.items()}
     else:
         texts = {str(v) for v in values["train"] if v is not None}
+        beside = next((c for c in _NAMES if c in tables["train"].features and c != column), None)
+        if all(text.isdecimal() for text in texts) and beside:
+            return _classes(datasets, name, tables, beside)
         if all(text.isdecimal() for text in texts):
             raise DataError(
                 f"{name}: column {column!r} holds numbers without class names; allowed are class "

@@ -29,22 +29,23 @@ class Shift:
         folder: below the data root.
         images: image folder in it, one folder a class.
         numbered: class folders are positions in classnames.txt rather than WordNet ids.
-        subset: the set has fewer classes than classnames.txt on purpose.
+        subset: number of classes, of a set that has fewer than classnames.txt on purpose.
     """
 
     folder: str
     images: str
     numbered: bool = False
-    subset: bool = False
+    subset: int = 0
 
 
 SHIFTS: dict[str, Shift] = {
     "imagenetv2": Shift("imagenetv2", "imagenetv2-matched-frequency-format-val", numbered=True),
     "imagenet_sketch": Shift("imagenet-sketch", "images"),
-    "imagenet_a": Shift("imagenet-adversarial", "imagenet-a", subset=True),
-    "imagenet_r": Shift("imagenet-rendition", "imagenet-r", subset=True),
+    "imagenet_a": Shift("imagenet-adversarial", "imagenet-a", subset=200),
+    "imagenet_r": Shift("imagenet-rendition", "imagenet-r", subset=200),
 }
 _NAMES = "classnames.txt"
+CLASSES = 1000
 
 
 def read_class_names(path: Path, *, hint: str) -> dict[str, str]:
@@ -92,14 +93,14 @@ def load_imagenet(
         if require_images:
             require_folder(folder, place, hint=hint)
         if (folder / place).is_dir():
-            found = _known(folder / place, names)
+            found = _known(folder / place, names, hint=hint)
             if split == "val" and splits["train"] and found != wnids:
                 raise DataError(
                     f"{folder}/images: train and val differ in classes: "
-                    f"{listed(sorted(set(found) ^ set(wnids)))}"
+                    f"{listed(sorted(set(found) ^ set(wnids)))}. {hint}"
                 )
             wnids = found
-            splits[split] = class_records(folder, place, wnids)
+            splits[split] = class_records(folder, place, wnids, hint=hint)
     return Dataset(
         name=name,
         class_names=tuple(names[wnid] for wnid in wnids),
@@ -126,7 +127,7 @@ def load_shift(
     keys = [str(position) for position in range(len(names))] if shift.numbered else list(names)
     by_key = dict(zip(keys, names.values(), strict=True))
     place = folder / shift.images
-    present = _known(place, by_key) if place.is_dir() else []
+    present = _known(place, by_key, hint=hint) if place.is_dir() else []
     # A numbered folder that is absent leaves its class in the competition, without images.
     classes = keys if shift.numbered or not present else present
     return Dataset(
@@ -147,28 +148,35 @@ def _listing(folder: Path) -> Path:
 
 
 def absent_classes(name: str, dataset: Dataset) -> list[str]:
-    """Name the class folders that classnames.txt promises and the disk does not have."""
+    """Name the class folders that should be there and are missing or have no image.
+
+    Which classes a subset has is written nowhere, but beside the whole list their number is known.
+    """
     source = dataset.source
-    if not isinstance(source, FolderSource) or (name in SHIFTS and SHIFTS[name].subset):
+    if not isinstance(source, FolderSource):
         return []
     names = read_class_names(_listing(source.root), hint="")
     shift = SHIFTS.get(name)
-    places = [shift.images] if shift else ["images/train", "images/val"]
     keys = [str(k) for k in range(len(names))] if shift and shift.numbered else list(names)
-    return [
-        f"{place}/{key}"
-        for place in places
-        if (source.root / place).is_dir()
-        for key in sorted(set(keys) - set(subfolders(source.root / place)))
-    ]
+    filled = {record.path.rpartition("/")[0] for record in (*dataset.train, *dataset.test)}
+    absent: list[str] = []
+    for place in [shift.images] if shift else ["images/train", "images/val"]:
+        if not (source.root / place).is_dir():
+            continue
+        there = subfolders(source.root / place)
+        wanted = there if shift and shift.subset else sorted(keys)
+        absent += [f"{place}/{key}" for key in wanted if f"{place}/{key}" not in filled]
+        if shift and len(there) < shift.subset and len(names) >= CLASSES:
+            absent.append(f"{place}/n… ({shift.subset - len(there)} of {shift.subset})")
+    return absent
 
 
-def _known(folder: Path, names: dict[str, str]) -> list[str]:
+def _known(folder: Path, names: dict[str, str], *, hint: str) -> list[str]:
     """Name the class folders, sorted as the field sorts them; each must have a class name."""
     found = subfolders(folder)
     unknown = [wnid for wnid in found if wnid not in names]
     if unknown:
-        raise DataError(f"{folder}: folders without a class name: {listed(unknown)}")
+        raise DataError(f"{folder}: folders without a class name: {listed(unknown)}. {hint}")
     if not found:
-        raise DataError(f"{folder}: has no class folders")
+        raise DataError(f"{folder}: has no class folders, one for each id of {_NAMES}. {hint}")
     return found

@@ -1,12 +1,17 @@
 """Few-shot splits that others published, so that numbers compare on the same images."""
 
 import json
+import logging
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from study.data.records import Dataset, Record, listed
 from study.data.shots import Shots, make_shots, read_json_lines
+from study.data.sources import FolderSource
 from study.errors import DataError
+
+logger = logging.getLogger(__name__)
 
 
 def read_published_shots(path: Path, dataset: Dataset, *, shots: int, seed: int) -> Shots:
@@ -24,10 +29,13 @@ def read_published_shots(path: Path, dataset: Dataset, *, shots: int, seed: int)
         seed: of the published draw.
 
     Raises:
-        DataError: naming images that the dataset does not have, labels or names that differ, and
-            images of the test split.
+        DataError: naming images that the dataset does not have, labels or names that differ,
+            images of the test split, and classes with more images than shots.
     """
-    train_file, val_file = _published_files(path, dataset.name, shots, seed)
+    # Splits are kept in the dataset's own folder as well, which is not always called as it is.
+    source = dataset.source
+    names = [dataset.name, *([source.root.name] if isinstance(source, FolderSource) else [])]
+    train_file, val_file = _published_files(path, list(dict.fromkeys(names)), shots, seed)
     if train_file.suffix == ".json":
         content = read_published_json(train_file)
         entries = {split: content[split] for split in ("train", "val")}
@@ -46,15 +54,32 @@ def read_published_shots(path: Path, dataset: Dataset, *, shots: int, seed: int)
     both = sorted({r.path for r in parts["train"]} & {r.path for r in parts["val"]})
     if both:
         raise DataError(f"{train_file}: in both train and val: {listed(both)}")
+    _check_counts(parts["train"], dataset, shots, where=str(train_file))
     return make_shots(dataset.name, shots, seed, parts["train"], parts["val"])
+
+
+def _check_counts(train: list[Record], dataset: Dataset, shots: int, *, where: str) -> None:
+    """Check that there are as many images of a class as the file's name says, or all it has."""
+    counts = Counter(record.label for record in train)
+    if not counts:
+        raise DataError(f"{where}: has no training images")
+    named = dataset.class_names
+    many = [f"{named[label]} ({count})" for label, count in counts.items() if count > shots]
+    if many:
+        raise DataError(f"{where}: more than {shots} images of {listed(many)}")
+    available = Counter(record.label for record in dataset.train)
+    few = [label for label in counts if counts[label] < min(shots, available[label])]
+    if few:
+        told = listed(f"{named[label]} ({counts[label]})" for label in few)
+        logger.warning("%s: fewer than %d images of %s: is it whole?", where, shots, told)
 
 
 def read_published_json(path: Path) -> dict[str, list[Any]]:
     """Read `{"train": {"data": […]}, "val": {"data": […]}}`; other keys are left alone."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
         lists = {split: content[split]["data"] for split in ("train", "val")}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: cannot be read ({error})") from error
     except (KeyError, TypeError) as error:
         raise DataError(f"{path}: needs the lists train.data and val.data") from error
@@ -63,7 +88,7 @@ def read_published_json(path: Path) -> dict[str, list[Any]]:
     return lists
 
 
-def _published_files(path: Path, name: str, shots: int, seed: int) -> tuple[Path, Path]:
+def _published_files(path: Path, names: list[str], shots: int, seed: int) -> tuple[Path, Path]:
     """Find the file or the two files of one draw."""
     stem = f"shot_{shots}-seed_{seed}"
     if path.is_file():
@@ -71,8 +96,10 @@ def _published_files(path: Path, name: str, shots: int, seed: int) -> tuple[Path
         if not path.name.startswith(stem + ".") and not path.name.startswith(stem + "_"):
             raise DataError(f"{path}: not the split of {shots} shots and seed {seed} ({stem})")
     else:
-        folders = [path / part for part in (".", "split_fewshot", name, f"indices/{name}")]
-        folders.append(path / name / "split_fewshot")
+        folders = [path, path / "split_fewshot"]
+        for name in names:
+            places = (name, f"{name}/split_fewshot", f"split_fewshot/{name}", f"indices/{name}")
+            folders += [path / place for place in places]
     for folder in folders:
         lines = (folder / f"{stem}_train.jsonl", folder / f"{stem}_val.jsonl")
         if lines[0].is_file():
@@ -100,7 +127,7 @@ def _matched(
     leaked: list[str] = []
     for number, row in enumerate(rows):
         try:
-            text, label, name = str(row["impath"]), int(row["label"]), str(row["classname"])
+            text, label, name = str(row["impath"]), _label(row["label"]), str(row["classname"])
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(
                 f"{where}[{number}]: got {str(row)[:200]}; needs impath, label and classname"
@@ -132,3 +159,10 @@ def _same_class(own: Record, label: int, name: str, dataset: Dataset, *, where: 
             f"{where}: {own.path} is {label} {name!r} there, but {own.label} {named!r} in "
             f"{dataset.name}"
         )
+
+
+def _label(value: object) -> int:
+    """Read a label, which may be text; a fraction is none."""
+    if not isinstance(value, int | str):
+        raise TypeError(f"{value!r} is no label")
+    return int(value)

@@ -5,6 +5,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Protocol, runtime_checkable
 
@@ -95,6 +96,15 @@ def keyed_order(paths: Iterable[str], key: str) -> list[str]:
     return sorted(paths, key=rank)
 
 
+def is_text(name: str) -> bool:
+    """Tell a name that can be written down from bytes that are no text, as file systems allow."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def relative_path(text: str, *, where: str) -> str:
     """Check that a listed path stays inside the dataset's folder.
 
@@ -106,10 +116,12 @@ def relative_path(text: str, *, where: str) -> str:
         The path with "/" separators, without "." parts.
 
     Raises:
-        DataError: if it is empty, absolute, or climbs with "..".
+        DataError: if it is empty, absolute, no text, or climbs with "..".
     """
     path = PurePosixPath(text.replace("\\", "/"))
     absolute = path.is_absolute() or PureWindowsPath(text).drive
+    if not is_text(text):
+        raise DataError(f"{where}: path {text!r} is not UTF-8 text; rename the file")
     if absolute or ".." in path.parts or not path.parts or "\0" in text:
         raise DataError(
             f"{where}: path {text!r} is not inside the dataset's folder; "
@@ -133,8 +145,9 @@ def class_table(pairs: Iterable[tuple[int, str]], *, where: str) -> tuple[str, .
                 f"{where}: label {label} has two class names, {names[label]!r} and {name!r}; "
                 "allowed is one"
             )
-        if not name.strip():
-            raise DataError(f"{where}: label {label} has an empty class name")
+        if not name.strip() or not is_text(name):
+            kind = "a class name that is not UTF-8" if name.strip() else "an empty class name"
+            raise DataError(f"{where}: label {label} has {kind}")
         # Names that give the same prompt are one class to the text encoder.
         spoken = name.replace("_", " ")
         if labels.setdefault(spoken, label) != label:
@@ -142,12 +155,18 @@ def class_table(pairs: Iterable[tuple[int, str]], *, where: str) -> tuple[str, .
                 f"{where}: class name {name!r} has two labels, {labels[spoken]} and {label}; "
                 "allowed is one"
             )
-    missing = sorted(set(range(max(names, default=-1) + 1)) - set(names))
     negative = sorted(label for label in names if label < 0)
-    if missing or negative or not names:
+    if negative or not names:
         raise DataError(
-            f"{where}: labels must be 0..n-1 without gaps; "
-            + (f"missing: {listed(missing)}" if missing else f"got {listed(negative) or 'none'}")
+            f"{where}: labels must be 0..n-1 without gaps; got {listed(negative) or 'none'}"
+        )
+    # A mistyped label may be astronomic: the gaps are counted, and only the first ones listed.
+    gaps = max(names) + 1 - len(names)
+    if gaps:
+        first = list(islice((n for n in range(max(names)) if n not in names), SHOWN))
+        more = f" and {gaps - len(first)} more" if gaps > len(first) else ""
+        raise DataError(
+            f"{where}: labels must be 0..n-1 without gaps; missing: {listed(first)}{more}"
         )
     return tuple(names[label] for label in range(len(names)))
 

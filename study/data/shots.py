@@ -102,11 +102,11 @@ def read_shots(path: Path) -> Shots:
 
 def read_json_lines(path: Path) -> list[Any]:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
         return [json.loads(line) for line in text.splitlines() if line.strip()]
     except FileNotFoundError as error:
         raise DataError(f"{path.name} is missing; looked in {path.parent}") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: cannot be read ({error})") from error
 
 

@@ -57,9 +57,13 @@ class FolderSource:
         """Give the file of a record.
 
         Raises:
-            DataError: if the path leaves the dataset's folder, by ".." or by a symbolic link.
+            DataError: if the path leaves the dataset's folder, by ".." or by a symbolic link, or
+                its links lead in a circle.
         """
-        file = (self.root / relative_path(path, where=str(self.root))).resolve()
+        try:
+            file = (self.root / relative_path(path, where=str(self.root))).resolve()
+        except (OSError, RuntimeError) as error:
+            raise DataError(f"{path}: leads nowhere from {self.root} ({error})") from error
         if not any(file.is_relative_to(allowed) for allowed in self._allowed):
             raise DataError(
                 f"{path}: a symbolic link leads out of the dataset's folder {self.root} to {file}; "

@@ -1,6 +1,7 @@
 """Tables of (path, label, class name): CSV, TSV or Parquet beside the images."""
 
 import csv
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -42,8 +43,9 @@ def load_table(
 ) -> Dataset:
     """Read a table with one image a row; paths start at the table's folder.
 
-    Without a `split` column the images are split by `fixed_split`. Labels may be left out, or be
-    class names themselves: names are then numbered in alphabetical order.
+    Without a `split` column the images are split by `fixed_split`; with one that has no test rows,
+    those of validation are the test split. Labels may be left out, or be class names themselves:
+    names are then numbered in alphabetical order.
 
     Args:
         name: of the dataset, in results.
@@ -63,7 +65,7 @@ def load_table(
     records: dict[str, list[Record]] = {"train": [], "val": [], "test": [], "": []}
     for number, (row, (label, _)) in enumerate(zip(rows, pairs, strict=True), start=1):
         where = f"{file}, row {number}"
-        path = relative_path(str(row.get(names["path"]) or ""), where=where)
+        path = relative_path(_below(file.parent, row.get(names["path"])), where=where)
         split = str(row.get(names["split"]) or "") if "split" in names else ""
         records[_split_name(split, where=where)].append(Record(path, label))
     if records[""] and any(records[split] for split in SPLITS):
@@ -72,6 +74,8 @@ def load_table(
     if records[""]:
         check_splits(records[""], (), (), where=str(file))
         train, val, test = fixed_split(records[""], class_names, key=name)
+    elif not test:
+        val, test = (), val
     check_splits(train, val, test, where=str(file))
     return Dataset(
         name=name,
@@ -97,10 +101,22 @@ def is_path_table(file: Path) -> bool:
 
 def _read_text(file: Path) -> list[Row]:
     """Read CSV or TSV as text; a class called "1" stays a name until labels are asked for."""
-    delimiter = "\t" if file.suffix == ".tsv" else ","
     try:
         with file.open(encoding="utf-8-sig", newline="") as lines:
-            reader = csv.DictReader(lines, delimiter=delimiter, restkey="", strict=True)
+            head = lines.readline()
+            lines.seek(0)
+            reader = csv.DictReader(
+                lines,
+                delimiter=_delimiter(file, head),
+                restkey="",
+                strict=True,
+                skipinitialspace=True,
+            )
+            reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
+            if len(set(reader.fieldnames)) < len(reader.fieldnames):
+                raise DataError(
+                    f"{file}: two columns have one name; got {listed(reader.fieldnames)}"
+                )
             rows: list[Row] = []
             for number, row in enumerate(reader, start=1):
                 if "" in row or None in row.values():
@@ -111,6 +127,20 @@ def _read_text(file: Path) -> list[Row]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{file}: cannot be read ({error})") from error
     return rows
+
+
+def _delimiter(file: Path, head: str) -> str:
+    """Give what parts the columns; spreadsheets of some countries write semicolons into CSV."""
+    if file.suffix == ".tsv":
+        return "\t"
+    return ";" if ";" in head and "," not in head else ","
+
+
+def _below(folder: Path, value: object) -> str:
+    """Give a path from the folder on, where it is absolute and lies in it."""
+    text = str(value or "")
+    inside = Path(text).is_absolute() and Path(text).is_relative_to(folder.absolute())
+    return Path(text).relative_to(folder.absolute()).as_posix() if inside else text
 
 
 def _read_parquet(file: Path) -> list[Row]:
@@ -129,8 +159,9 @@ def _column_names(file: Path, present: Sequence[str], asked: Mapping[str, str]) 
             f"{file}: columns {listed(unknown + absent)} are not there; parts are "
             f"{', '.join(COLUMNS)}, the table has {listed(present)}"
         )
+    by_name = {column.lower(): column for column in reversed(present)} | {c: c for c in present}
     names = {
-        part: asked.get(part) or next((alias for alias in aliases if alias in present), "")
+        part: asked.get(part) or next((by_name[alias] for alias in aliases if alias in by_name), "")
         for part, aliases in COLUMNS.items()
     }
     found = {part: column for part, column in names.items() if column}
@@ -144,7 +175,11 @@ def _column_names(file: Path, present: Sequence[str], asked: Mapping[str, str]) 
 
 def _classes(file: Path, rows: Sequence[Row], names: Mapping[str, str]) -> list[tuple[int, str]]:
     """Give (label, class name) of every row."""
-    labels = [_text(row.get(names["label"])) for row in rows] if "label" in names else None
+    labels = None
+    if "label" in names:
+        # A column that once had gaps comes out of a data frame as 3.0.
+        texts = (_text(row.get(names["label"])) for row in rows)
+        labels = [re.sub(r"^(\d+)\.0+$", r"\1", text) for text in texts]
     spoken = (
         [_text(row.get(names["class_name"])) for row in rows] if "class_name" in names else None
     )

@@ -1,7 +1,10 @@
+import json
+import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -147,3 +150,127 @@ def test_a_split_without_images_fails_and_is_named(
     assert code == 1
     assert "no test images" in text
     assert "images/val: image folder is missing" in text
+
+
+@pytest.mark.parametrize("name", ["imagenet_a", "imagenetv2"])
+def test_a_class_folder_without_images_fails_and_is_named(
+    name: str, told: Told, miniature: ModuleType, tmp_path: Path
+) -> None:
+    folder = next(miniature.make(name, tmp_path).glob("imagenet*"))
+    emptied = sorted(place for place in folder.iterdir() if place.is_dir())[-1]
+    for image in emptied.iterdir():
+        image.unlink()
+    code, text = told(name, tmp_path)
+    assert code == 1
+    assert f"{folder.name}/{emptied.name}: class folder is missing or empty" in text
+
+
+@pytest.mark.parametrize("name", ["imagenet_a", "imagenet_r"])
+def test_a_subset_that_was_not_all_unpacked_fails(
+    name: str, told: Told, miniature: ModuleType, tmp_path: Path
+) -> None:
+    folder = miniature.make(name, tmp_path, classes=400, counts=(0, 0, 1))
+    listing = folder / "classnames.txt"
+    assert told(name, tmp_path)[0] == 0
+    more = "".join(f"n8{number:07d} other {number}\n" for number in range(600))
+    listing.write_text(listing.read_text() + more)
+    code, text = told(name, tmp_path)
+    assert code == 0
+    assert "these are not the published counts" in text
+    shutil.rmtree(sorted(folder.glob("imagenet-*/n*"))[-1])
+    code, text = told(name, tmp_path)
+    assert code == 1
+    assert "(1 of 200): class folder is missing" in text
+
+
+def test_a_folder_in_the_place_of_an_image_fails(
+    told: Told, miniature: ModuleType, tmp_path: Path
+) -> None:
+    image = miniature.make("dtd", tmp_path) / "images" / "banded" / "banded_0001.jpg"
+    image.unlink()
+    image.mkdir()
+    code, text = told("dtd", tmp_path)
+    assert code == 1
+    assert "banded_0001.jpg: not a file" in text
+
+
+def test_a_link_to_itself_fails_and_is_named(
+    told: Told, miniature: ModuleType, tmp_path: Path
+) -> None:
+    image = miniature.make("dtd", tmp_path) / "images" / "banded" / "banded_0001.jpg"
+    image.unlink()
+    image.symlink_to(image)
+    for options in ([], ["--images"]):
+        code, text = told("dtd", tmp_path, *options)
+        assert code == 1
+        assert "banded_0001.jpg: leads nowhere" in text
+
+
+def test_the_folders_of_cars_may_be_links_and_are_named_if_missing(
+    told: Told, miniature: ModuleType, tmp_path: Path
+) -> None:
+    cars = miniature.make("stanford_cars", tmp_path / "data") / "cars_test"
+    cars.rename(tmp_path / "elsewhere")
+    code, text = told("stanford_cars", tmp_path / "data")
+    assert code == 1
+    assert "cars_test: image folder is missing; looked in" in text
+    cars.symlink_to(tmp_path / "elsewhere")
+    assert told("stanford_cars", tmp_path / "data")[0] == 0
+
+
+def test_a_class_without_training_images_fails_and_is_named(
+    told: Told, miniature: ModuleType, tmp_path: Path
+) -> None:
+    file = miniature.make("dtd", tmp_path) / "split_zhou_DescribableTextures.json"
+    content = json.loads(file.read_text())
+    content["train"] = [row for row in content["train"] if row[2] != "bubbly"]
+    file.write_text(json.dumps(content))
+    code, text = told("dtd", tmp_path)
+    assert code == 1
+    assert "no train images of 'bubbly'" in text
+
+
+@pytest.fixture
+def nobody() -> Iterator[None]:
+    """Give up the rights of an administrator, who may read everything, for a while."""
+    root = os.geteuid() == 0
+    if root:
+        os.setresuid(65534, 65534, 0)
+    yield
+    if root:
+        os.setresuid(0, 0, 0)
+
+
+@pytest.fixture
+def open_place() -> Iterator[Path]:
+    """A folder below the system's own; pytest's is closed to others."""
+    with tempfile.TemporaryDirectory() as place:
+        Path(place).chmod(0o755)
+        yield Path(place)
+
+
+@pytest.mark.parametrize(
+    ("name", "locked", "expected"),
+    [
+        ("dtd", "images/banded/banded_0001.jpg", "banded_0001.jpg: may not be read"),
+        ("dtd", "images/banded", "Permission denied"),
+        ("dtd", "split_zhou_DescribableTextures.json", "Textures.json: cannot be read"),
+        ("imagenet_a", "imagenet-a/n01443537", "n01443537: may not be listed"),
+        ("imagenet_a", "imagenet-a", "imagenet-a: may not be listed"),
+    ],
+)
+def test_what_may_not_be_read_fails_and_is_named(
+    name: str,
+    locked: str,
+    expected: str,
+    told: Told,
+    miniature: ModuleType,
+    open_place: Path,
+    request: pytest.FixtureRequest,
+) -> None:
+    place = miniature.make(name, open_place) / locked
+    place.chmod(0)
+    request.getfixturevalue("nobody")
+    code, text = told(name, open_place)
+    assert code == 1
+    assert expected in text

@@ -95,6 +95,7 @@ def test_a_missing_image_folder_is_named(name: str, miniature: ModuleType, tmp_p
         ("stanford_cars", "BMW M3 Coupe 2012", "2012 BMW M3 Coupe"),
         ("sun397", "/a/abbey", "abbey"),
         ("sun397", "/a/atrium/public", "public atrium"),
+        ("sun397", "a/atrium/public", "public atrium"),
         ("eurosat", "AnnualCrop", "Annual Crop Land"),
         ("eurosat", "Residential", "Residential Buildings"),
         ("ucf101", "ApplyEyeMakeup", "Apply_Eye_Makeup"),
@@ -107,12 +108,26 @@ def test_raw_class_names_are_cleaned_and_clean_ones_kept(name: str, raw: str, cl
 
 
 def test_the_classes_that_the_field_leaves_out_are_dropped(tmp_path: Path) -> None:
-    rows = [["airplanes/1.jpg", 0, "airplanes"], ["Faces_easy/1.jpg", 1, "Faces_easy"]]
-    rows.append(["BACKGROUND_Google/1.jpg", 2, "BACKGROUND_Google"])
+    raw = ["BACKGROUND_Google", "Faces", "Faces_easy", "airplanes"]
+    rows = [[f"{name}/1.jpg", label, name] for label, name in enumerate(raw)]
     (tmp_path / "split.json").write_text(json.dumps({"train": rows, "val": [], "test": []}))
     names, train, _, _ = read_split_file(tmp_path / "split.json", LAYOUTS["caltech101"])
-    assert names == ("airplane",)
-    assert [record.path for record in train] == ["101_ObjectCategories/airplanes/1.jpg"]
+    assert names == ("face", "airplane")
+    assert [(record.path, record.label) for record in train] == [
+        ("101_ObjectCategories/Faces/1.jpg", 0),
+        ("101_ObjectCategories/airplanes/1.jpg", 1),
+    ]
+
+
+def test_a_list_may_begin_with_a_byte_order_mark_and_end_lines_as_windows_does(
+    miniature: ModuleType, tmp_path: Path
+) -> None:
+    for name in ("dtd", "fgvc_aircraft", "imagenet"):
+        folder = miniature.make(name, tmp_path)
+        before = load_dataset(name, tmp_path)
+        for file in (*folder.glob("*.txt"), *folder.glob("*.json")):
+            file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes().replace(b"\n", b"\r\n"))
+        assert load_dataset(name, tmp_path) == before
 
 
 @pytest.mark.parametrize(
@@ -146,6 +161,8 @@ def _spoil(content: dict[str, list[list[object]]], split: str, row: list[object]
     ("spoil", "told"),
     [
         (lambda c: "{", "not whole JSON"),
+        (lambda c: "[" * 100_000, "not whole JSON"),
+        (lambda c: "9" * 5000, "not whole JSON"),
         (lambda c: json.dumps([1]), "needs the lists"),
         (lambda c: json.dumps({"train": c["train"], "val": []}), "needs the lists"),
         (lambda c: _spoil(c, "train", ["a.jpg", 0]), r"train\[12\].*allowed is \[path, label"),
@@ -156,6 +173,10 @@ def _spoil(content: dict[str, list[list[object]]], split: str, row: list[object]
         (lambda c: _spoil(c, "train", ["n.jpg", 0, "other"]), "label 0 has two class names"),
         (lambda c: _spoil(c, "train", ["n.jpg", 4, "banded"]), "'banded' has two labels, 0 and 4"),
         (lambda c: _spoil(c, "train", ["n.jpg", 9, "nine"]), "missing: 4, 5, 6, 7, 8"),
+        (
+            lambda c: _spoil(c, "train", ["n.jpg", 10**50, "nine"]),
+            r"missing: 4, .* and 9{49}\d more",
+        ),
         (lambda c: _spoil(c, "train", list(c["train"][0])), "listed twice in train"),
         (lambda c: _spoil(c, "test", list(c["train"][0])), "in both train and test"),
     ],

@@ -39,6 +39,21 @@ def test_a_name_without_a_folder_names_the_nearest() -> None:
 def test_a_root_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no such file or folder: .*nothing"):
         load_dataset("dtd", tmp_path / "nothing")
+    with pytest.raises(DataError, match="Get it by the section of dtd"):
+        load_dataset("dtd", tmp_path / "nothing")
+
+
+def test_a_known_name_without_a_folder_is_not_called_mistyped() -> None:
+    with pytest.raises(DataError, match="'imagenet' needs a folder; without one: digits"):
+        load_dataset("imagenet")
+
+
+def test_a_mistyped_name_with_a_folder_that_is_no_dataset_names_the_nearest(
+    miniature: ModuleType, tmp_path: Path
+) -> None:
+    (miniature.make("imagenet", tmp_path) / "images" / "val").rename(tmp_path / "x")
+    with pytest.raises(DataError, match=r"did you mean 'imagenet'\?"):
+        load_dataset("imagnet", tmp_path)
 
 
 @pytest.mark.parametrize("option", ["columns", "splits"])

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 from types import ModuleType
 
@@ -39,6 +40,7 @@ def test_files_that_are_no_images_and_hidden_ones_are_left_alone(flat: Path) -> 
     (flat / "red fox" / "notes.txt").write_text("x")
     (flat / "red fox" / "._1.jpg").write_text("x")
     (flat / ".cache").mkdir()
+    (flat / "__MACOSX").mkdir()
     dataset = load_dataset("mine", flat)
     assert len(dataset.train) + len(dataset.val) + len(dataset.test) == 10
 
@@ -78,3 +80,25 @@ def test_classes_may_be_called_like_splits_if_there_is_no_test(
         for number in range(4):
             miniature.save(tmp_path / place / f"{number}.jpg", 0, number)
     assert load_dataset("vehicles", tmp_path).class_names == ("plane", "train")
+
+
+@pytest.mark.parametrize("splits", [("Train", "Test"), ("train", "val"), ("TRAIN", "Valid")])
+def test_splits_are_known_however_capitalized_and_validation_serves_as_test(
+    splits: tuple[str, str], miniature: ModuleType, tmp_path: Path
+) -> None:
+    for place in (f"{split}/{name}" for split in splits for name in "ab"):
+        miniature.save(tmp_path / place / "1.jpg", 0, 1)
+    dataset = load_dataset("mine", tmp_path)
+    assert dataset.class_names == ("a", "b")
+    assert [len(dataset.train), len(dataset.val), len(dataset.test)] == [2, 0, 2]
+    assert dataset.test[0].path.startswith(splits[1])
+
+
+@pytest.mark.parametrize("place", [b"red fox/\xff.jpg", b"\xff/1.jpg"])
+def test_a_name_that_is_no_text_is_refused(place: bytes, flat: Path) -> None:
+    strange = Path(os.fsdecode(os.fsencode(flat) + b"/" + place))
+    strange.parent.mkdir(exist_ok=True)
+    strange.write_bytes(b"x")
+    with pytest.raises(DataError, match="not UTF-8") as caught:
+        load_dataset("mine", flat)
+    str(caught.value).encode()

@@ -4,8 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from study.data.check import main
 from study.data.datasets import Dataset, load_dataset
 from study.errors import DataError
 
@@ -62,6 +65,18 @@ def test_a_folder_as_the_hub_lays_it_out_keeps_its_splits(
     assert dataset.source.open("val/000000").size == (30, 24)
 
 
+@pytest.mark.parametrize(
+    "layout", ["plain_text/{}-00000-of-00001", "{}/0000", "default/{}/0000", "{}-00000-of-00001"]
+)
+def test_every_layout_of_the_hub_is_known(
+    layout: str, miniature: ModuleType, tmp_path: Path
+) -> None:
+    (tmp_path / "set" / ".git").mkdir(parents=True)
+    for split in ("train", "test"):
+        write(tmp_path / "set" / f"{layout.format(split)}.parquet", miniature, [0, 1] * 3)
+    assert sizes(load_dataset("pets", tmp_path / "set")) == [6, 0, 6]
+
+
 def test_without_a_test_split_the_validation_split_is_it(
     miniature: ModuleType, tmp_path: Path
 ) -> None:
@@ -90,6 +105,33 @@ def test_numbers_without_names_are_refused(miniature: ModuleType, tmp_path: Path
     file = write(tmp_path / "x.parquet", miniature, [0, 1], datasets.Value("int64"))
     with pytest.raises(DataError, match="numbers without class names"):
         load_dataset("animals", file)
+
+
+def test_names_may_stand_beside_numbers(miniature: ModuleType, tmp_path: Path) -> None:
+    file = write(tmp_path / "x.parquet", miniature, [0, 1] * 3, datasets.Value("int64"))
+    table = datasets.Dataset.from_parquet(str(file), cache_dir=str(tmp_path / "c"))
+    table.add_column("class_name", ["zebra", "ant"] * 3).to_parquet(file)
+    dataset = load_dataset("animals", file)
+    assert dataset.class_names == ("ant", "zebra")
+    assert {record.label for record in dataset.train if int(record.path[6:]) % 2} == {0}
+
+
+@pytest.mark.parametrize("name", ["hf:", "hf:../x", "hf:/etc", "hf:a/b/c", "hf:.hidden"])
+def test_a_name_that_is_none_of_the_hub_is_refused(name: str) -> None:
+    with pytest.raises(DataError, match="allowed is hf:owner/name"):
+        load_dataset(name)
+
+
+def test_an_empty_cell_fails_the_check_without_decoding(
+    miniature: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write(tmp_path / "x.parquet", miniature, [0, 1] * 3)
+    table = pq.read_table(file)
+    cells = [None, *table["image"].to_pylist()[1:]]
+    kind = table.schema.field("image").type
+    pq.write_table(table.set_column(0, "image", pa.array(cells, type=kind)), file)
+    assert main(["pets", str(file)]) == 1
+    assert "train/000000: the image of pets is empty" in capsys.readouterr().out
 
 
 def test_a_hidden_test_split_is_named(miniature: ModuleType, tmp_path: Path) -> None:

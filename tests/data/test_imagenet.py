@@ -76,7 +76,7 @@ def test_images_may_lie_elsewhere_behind_a_link(miniature: ModuleType, tmp_path:
     [
         ("classnames.txt", "classnames.txt is missing; looked in"),
         ("images/val", "image folder images/val is missing"),
-        ("images/train/n01443537", "train and val differ in classes: 'n01443537'"),
+        ("images/train/n01443537", "train and val differ in classes: 'n01443537'.*Get it by"),
     ],
 )
 def test_a_missing_piece_is_named(
@@ -117,3 +117,15 @@ def test_class_folders_that_were_not_unpacked_are_named(
     assert len(dataset.class_names) == 4
     absent = absent_classes("imagenetv2", dataset)
     assert absent == ["imagenetv2-matched-frequency-format-val/2"]
+
+
+def test_images_that_are_not_sorted_in_class_folders_are_told_where_they_belong(
+    miniature: ModuleType, tmp_path: Path
+) -> None:
+    val = miniature.make("imagenet", tmp_path) / "images" / "val"
+    for image in [*val.rglob("*.JPEG")]:
+        image.rename(val / image.name)
+        if not any(image.parent.iterdir()):
+            image.parent.rmdir()
+    with pytest.raises(DataError, match=r"has no class folders.*belong in images/train/<id>"):
+        load_dataset("imagenet", tmp_path)

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from study.data.datasets import Dataset, Record
+from study.data.fewshot import confirm_task, search_tasks
 from study.data.published import read_published_shots
 from study.data.shots import make_shots
+from study.data.sources import FolderSource
 from study.errors import DataError
 
 
@@ -46,7 +48,16 @@ def write_lines(path: Path, rows: list[dict[str, object]]) -> None:
 
 
 @pytest.mark.parametrize(
-    "prefix", ["eurosat/2750/", "./data/eurosat/2750/", "/home/x/DATA/eurosat/2750/", "2750/"]
+    "prefix",
+    [
+        "eurosat/2750/",
+        "./data/eurosat/2750/",
+        "/home/x/DATA/eurosat/2750/",
+        "C:\\Users\\x\\DATA\\eurosat\\2750\\",
+        "\\\\server\\share/eurosat//2750/./",
+        "../DATA/eurosat/2750/",
+        "2750/",
+    ],
 )
 @pytest.mark.parametrize("form", ["jsonl", "json"])
 @pytest.mark.parametrize("above", [False, True])
@@ -96,6 +107,10 @@ def test_a_published_file_may_be_given_itself(eurosat: Dataset, tmp_path: Path) 
         ([{"impath": "2750/Forest/Forest_1.jpg", "label": 0, "classname": "Wood"}], "0 'Wood'"),
         ([{"impath": "2750/Forest/Forest_1.jpg"}], "needs impath, label and classname"),
         (["x"], "needs impath"),
+        ([{**published("2750/", 1)[0], "label": 0.5}], "needs impath"),
+        ([{**published("2750/", 1)[0], "label": float("inf")}], "needs impath"),
+        ([], "has no training images"),
+        (published("2750/", 1, 2), r"more than 1 images of 'Forest \(2\)', 'Sea or Lake \(2\)'"),
     ],
 )
 def test_unsound_published_shots_are_refused(
@@ -105,6 +120,37 @@ def test_unsound_published_shots_are_refused(
     write_lines(tmp_path / "shot_1-seed_1_val.jsonl", published("2750/", 4))
     with pytest.raises(DataError, match=told):
         read_published_shots(tmp_path, eurosat, shots=1, seed=1)
+
+
+@pytest.mark.parametrize("name", ["shot_1-seed_1_train.jsonl", "shot_1-seed_1.json"])
+@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "9" * 5000])
+def test_a_damaged_file_is_named(name: str, text: str, eurosat: Dataset, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(DataError, match=name):
+        read_published_shots(tmp_path, eurosat, shots=1, seed=1)
+
+
+def test_a_file_that_was_cut_is_told_and_cannot_train(
+    eurosat: Dataset, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_lines(tmp_path / "shot_2-seed_1_train.jsonl", published("2750/", 1, 2)[:1])
+    shots = read_published_shots(tmp_path, eurosat, shots=2, seed=1)
+    assert "fewer than 2 images of 'Forest (1)'" in caplog.text
+    with pytest.raises(DataError, match="no training image of 'Sea or Lake'"):
+        confirm_task(eurosat, shots, protocol="few_shot")
+    with pytest.raises(DataError, match="no training image of 'Sea or Lake'"):
+        search_tasks(eurosat, shots, protocol="few_shot", selection="holdout", folds=2)
+    assert confirm_task(eurosat, shots, protocol="base_to_new").train.classes == (0,)
+
+
+def test_splits_may_lie_in_a_folder_that_is_called_otherwise_than_the_dataset(
+    eurosat: Dataset, tmp_path: Path
+) -> None:
+    elsewhere = replace(eurosat, source=FolderSource(tmp_path / "data" / "euro-sat"))
+    write_lines(
+        tmp_path / "euro-sat/split_fewshot/shot_1-seed_1_train.jsonl", published("2750/", 1)
+    )
+    assert len(read_published_shots(tmp_path, elsewhere, shots=1, seed=1).train) == 2
 
 
 def test_a_pickle_is_never_read(eurosat: Dataset, tmp_path: Path) -> None:

@@ -117,3 +117,51 @@ def test_a_file_that_is_no_table_is_named(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(b"\xff\xfe\x00 nothing")
     with pytest.raises(DataError, match=name):
         load_dataset("mine", tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "path,label,class_name",
+        " Path, Label , Class_Name",
+        "path;label;class_name",
+        "Image,TARGET,class",
+    ],
+)
+def test_a_head_is_understood_however_it_is_spelt(head: str, tmp_path: Path) -> None:
+    mark = ";" if ";" in head else ", "
+    lines = [head, *(mark.join(map(str, [f"{i}.jpg", i % 2, "ab"[i % 2]])) for i in range(4))]
+    (tmp_path / "x.csv").write_text("\ufeff" + "\r\n".join(lines), encoding="utf-8", newline="")
+    dataset = load_dataset("mine", tmp_path / "x.csv")
+    assert dataset.class_names == ("a", "b")
+    assert {record.path for record in dataset.train} < {f"{i}.jpg" for i in range(4)}
+
+
+def test_a_head_that_repeats_a_column_is_refused(tmp_path: Path) -> None:
+    file = write(tmp_path / "x.csv", [["a", 0, "a", "b"]], (*HEADER, "path"))
+    with pytest.raises(DataError, match="two columns have one name"):
+        load_dataset("mine", file)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_labels_may_come_out_of_a_data_frame_as_fractions(suffix: str, tmp_path: Path) -> None:
+    content = [[f"{i}.jpg", float(i % 2), "ab"[i % 2]] for i in range(4)]
+    assert load_dataset("m", write(tmp_path / f"x{suffix}", content)).class_names == ("a", "b")
+    content[0][1] = 0.5
+    with pytest.raises(DataError, match=r"row 1: label '0\.5'; allowed are whole numbers"):
+        load_dataset("m", write(tmp_path / f"y{suffix}", content))
+
+
+def test_an_absolute_path_below_the_tables_folder_is_made_relative(tmp_path: Path) -> None:
+    content = [[str(tmp_path / "p" / f"{i}.jpg"), "ab"[i % 2]] for i in range(4)]
+    file = write(tmp_path / "x.csv", content, ("path", "class_name"))
+    assert load_dataset("mine", file).test[0].path.startswith("p/")
+    content[3][0] = str(tmp_path / ".." / "x.jpg")
+    with pytest.raises(DataError, match=r"row 4: path .* is not inside"):
+        load_dataset("mine", write(tmp_path / "x.csv", content, ("path", "class_name")))
+
+
+def test_validation_rows_are_the_test_split_where_there_is_no_other(tmp_path: Path) -> None:
+    content = [[f"{i}.jpg", "ab"[i % 2], "train" if i < 4 else "val"] for i in range(6)]
+    dataset = load_dataset("m", write(tmp_path / "x.csv", content, ("path", "class", "split")))
+    assert [len(dataset.train), len(dataset.val), len(dataset.test)] == [4, 0, 2]
