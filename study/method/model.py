@@ -190,13 +190,13 @@ class FewShotClassifier(nn.Module):
 
     def encode_text(self, input_ids: Tensor) -> Tensor:
         """Give unit-length text features: (classes, length) int64 to (classes, dim) float32."""
-        with self._autocast():
+        with self.autocast():
             features = self.clip.get_text_features(input_ids=input_ids).pooler_output
         return self._unit(features)
 
     def encode_image(self, pixel_values: Tensor) -> Tensor:
         """Give unit-length image features: (batch, 3, size, size) to (batch, dim) float32."""
-        with self._autocast():
+        with self.autocast():
             features = self.clip.get_image_features(pixel_values=pixel_values).pooler_output
         return self._unit(features)
 
@@ -207,7 +207,7 @@ class FewShotClassifier(nn.Module):
     def _unit(self, features: Tensor) -> Tensor:
         return F.normalize(features.to(self.clip.logit_scale.dtype), dim=-1)
 
-    def _autocast(self) -> AbstractContextManager[Any]:
+    def autocast(self) -> AbstractContextManager[Any]:
         """Run an encoder in reduced precision; parameters, features and losses stay float32."""
         enabled = self.precision != "float32"
         dtype = torch.float16 if self.precision == "float16" else torch.bfloat16

@@ -1,0 +1,165 @@
+"""The packed pass gives what the reading version gives: features and gradients alike."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from study.method.model import Backbone, FewShotClassifier
+from study.method.packed import PackedClassifiers
+from study.method.subsets import parse
+
+SUBSETS = [
+    *("clipfit", "bitfit", "ln", "text-bias", "vision.ln", "none"),
+    *("text.mlp.fc2.bias[1]", "text.ln_final", "vision.ln_post", "vision.attn.q.bias[2]"),
+    *("text.ln1[1] + vision.mlp.fc1.bias[1:3]", "vision.ln_pre.weight + text.ln2.bias[0]"),
+]
+TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
+WORDS = [
+    ["a photo of a cat", "a photo of a dog", "a dog"],
+    ["a photo of a cat", "a photo of a red bird of a cat"],
+    ["bird"],
+]
+
+
+class Case:
+    """Classifiers at different points, with images and prompts of their own."""
+
+    def __init__(self, backbone: Backbone, subset: str, runs: int, dtype: torch.dtype) -> None:
+        backbone.clip.to(dtype)
+        generator = torch.Generator().manual_seed(3)
+        self.classifiers = [FewShotClassifier(backbone, parse(subset)) for _ in range(runs)]
+        for tuned in (t for classifier in self.classifiers for t in classifier.tuned):
+            noise = torch.randn(tuned.parameter.shape, generator=generator, dtype=dtype)
+            tuned.parameter.data.add_(0.2 * noise)
+        size = backbone.image_size
+        self.pixels = [
+            torch.randn(3 + run, 3, size, size, generator=generator, dtype=dtype)
+            for run in range(runs)
+        ]
+        self.ids = [backbone.tokenize(WORDS[run]) for run in range(runs)]
+
+    def plain(self) -> list[tuple[Tensor, Tensor]]:
+        """Text and image features by transformers' own code."""
+        return [
+            (classifier.encode_text(ids), classifier.encode_image(pixels))
+            for classifier, ids, pixels in zip(self.classifiers, self.ids, self.pixels, strict=True)
+        ]
+
+    def packed(self) -> list[tuple[Tensor, Tensor]]:
+        """The same by the packed pass."""
+        packed = PackedClassifiers(self.classifiers)
+        text = packed.encode_text(packed.begin_prompts(self.ids))
+        image = packed.encode_image([packed.begin_images(pixels) for pixels in self.pixels])
+        return list(zip(text, image, strict=True))
+
+    def gradients(self, features: Sequence[tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
+        """Of a sum that weighs every logit differently, by run and name."""
+        loss = torch.zeros((), dtype=features[0][0].dtype)
+        for classifier, (text, image) in zip(self.classifiers, features, strict=True):
+            logits = classifier.logits(image, text)
+            loss = loss + (logits * torch.arange(logits.numel()).view_as(logits).sin()).sum()
+        for tuned in (t for classifier in self.classifiers for t in classifier.tuned):
+            tuned.parameter.grad = None
+        loss.backward()
+        return {
+            f"{run} {tuned.name}": tuned.parameter.grad
+            for run, classifier in enumerate(self.classifiers)
+            for tuned in classifier.tuned
+            if tuned.parameter.grad is not None
+        }
+
+
+def distance(one: Tensor, other: Tensor) -> float:
+    return ((one - other).norm() / other.norm()).item()
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+@pytest.mark.parametrize("runs", [1, 3])
+@pytest.mark.parametrize("subset", SUBSETS)
+def test_it_equals_the_reading_version(
+    backbone: Backbone, subset: str, runs: int, dtype: torch.dtype
+) -> None:
+    case = Case(backbone, subset, runs, dtype)
+    plain, packed = case.plain(), case.packed()
+    for ours, theirs in zip(packed, plain, strict=True):
+        for one, other in zip(ours, theirs, strict=True):
+            assert one.dtype == other.dtype
+            assert distance(one, other) < TOLERANCE[dtype]
+    if subset == "none":
+        return
+    expected, got = case.gradients(plain), case.gradients(packed)
+    assert got.keys() == expected.keys()
+    assert len(got) == runs * len(case.classifiers[0].tuned)
+    for name, gradient in expected.items():
+        assert distance(got[name], gradient) < TOLERANCE[dtype], name
+
+
+def test_a_checkpoint_with_the_old_end_of_text_id_is_pooled_alike(backbone: Backbone) -> None:
+    # Its configuration says 2, and the largest id is what is pooled.
+    backbone.clip.config.text_config.eos_token_id = 2
+    backbone.clip.text_model.eos_token_id = 2
+    case = Case(backbone, "clipfit", 1, torch.float64)
+    ((text, _),) = case.packed()
+    ((expected, _),) = case.plain()
+    assert distance(text, expected) < 1e-10
+
+
+@pytest.mark.parametrize(
+    ("subset", "stage"),
+    [
+        ("vision.ln_pre", 0),
+        ("vision.ln1[0]", 1),
+        ("vision.attn.out.bias[0]", 1),
+        ("vision.mlp.fc1.bias[0]", 2),
+        ("vision.ln2[1:]", 4),
+        ("vision.ln_post", 7),
+        ("text.bias", 8),
+    ],
+)
+def test_images_begin_where_something_is_tuned(backbone: Backbone, subset: str, stage: int) -> None:
+    packed = PackedClassifiers([FewShotClassifier(backbone, parse(subset))])
+    assert packed.first_vision_stage == stage
+    size = backbone.image_size
+    shapes = [(2, 5, 32)] * 6 + [(2, 1, 32)] * 2 + [(2, 24)]
+    assert packed.begin_images(torch.zeros(2, 3, size, size)).shape == shapes[stage]
+
+
+def test_each_distinct_prefix_is_encoded_once(backbone: Backbone) -> None:
+    packed = PackedClassifiers([FewShotClassifier(backbone, parse("clipfit"))])
+    ids = backbone.tokenize(["a cat", "a dog", "a cat"])
+    prompts = packed.begin_prompts([ids])
+    # The start and "a" are shared; the third prompt is the first.
+    assert len(prompts.hidden) == 2 + 2 + 2
+    assert prompts.prefix_at.shape == ids.shape
+
+
+def test_nothing_is_kept_for_gradients_below_what_is_tuned(backbone: Backbone) -> None:
+    case = Case(backbone, "clipfit", 2, torch.float32)
+    packed = PackedClassifiers(case.classifiers)
+    assert not packed.begin_prompts(case.ids).hidden.requires_grad
+    assert not packed.begin_images(case.pixels[0]).requires_grad
+
+
+def test_steps_upon_steps_stay_together(backbone: Backbone) -> None:
+    features: dict[bool, list[Any]] = {}
+    for is_packed in (False, True):
+        case = Case(backbone, "clipfit + text.bias", 3, torch.float64)
+        for _ in range(5):
+            gradients = case.gradients(case.packed() if is_packed else case.plain())
+            for run, classifier in enumerate(case.classifiers):
+                for tuned in classifier.tuned:
+                    tuned.parameter.data.sub_(0.01 * gradients[f"{run} {tuned.name}"])
+        features[is_packed] = [one for pair in case.plain() for one in pair]
+    for one, other in zip(features[True], features[False], strict=True):
+        assert distance(one, other) < 1e-8
+
+
+def test_classifiers_of_different_subsets_are_refused(backbone: Backbone) -> None:
+    different = [FewShotClassifier(backbone, parse(s)) for s in ("clipfit", "ln")]
+    with pytest.raises(ValueError, match="the same parameters"):
+        PackedClassifiers(different)
+    with pytest.raises(ValueError, match="no classifiers"):
+        PackedClassifiers([])
