@@ -11,7 +11,7 @@ from pathlib import Path
 from study.data.images import content_hash
 from study.trial import TrialConfig, TrialData
 
-SOURCES = ("trial.py", "method/*.py", "data/*.py")
+SOURCES = ("trial/*.py", "method/*.py", "data/*.py")
 """The code that a result depends on."""
 NAMES = {
     *("trial_id", "stage", "arm", "label", "number", "optuna_number"),

@@ -50,6 +50,11 @@ class ImageTable:
         """Count the images."""
         return len(self._place)
 
+    @property
+    def paths(self) -> list[str]:
+        """All images, in the order of the file."""
+        return list(self._row_of)
+
     def __contains__(self, path: object) -> bool:
         """Tell whether the file has an image; skipped ones are not there."""
         return path in self._row_of

@@ -216,8 +216,7 @@ def train_epoch(
         NonFiniteLossError: naming epoch and step; or a parameter is not finite after the last.
         ValueError: there are no batches.
     """
-    for group in optimizer.param_groups:
-        group["lr"] = schedule.learning_rate(group["base_lr"], epoch)
+    set_learning_rates(optimizer, schedule, epoch)
     steps: list[Losses] = []
     for step, (pixel_values, labels) in enumerate(batches):
         try:
@@ -230,7 +229,26 @@ def train_epoch(
         steps.append(losses)
     if not steps:
         raise ValueError(f"epoch {epoch} has no batches")
-    # No later loss would tell of what the last step did.
-    if not torch.stack([t.parameter.isfinite().all() for t in classifier.tuned]).all():
+    refuse_non_finite(classifier.tuned, epoch)
+    return mean_losses(steps)
+
+
+def set_learning_rates(optimizer: torch.optim.Optimizer, schedule: Schedule, epoch: int) -> None:
+    """Set each group's learning rate to that of an epoch."""
+    for group in optimizer.param_groups:
+        group["lr"] = schedule.learning_rate(group["base_lr"], epoch)
+
+
+def refuse_non_finite(tuned: Sequence[TunedParameter], epoch: int) -> None:
+    """Look at the parameters after an epoch: no later loss would tell of its last step.
+
+    Raises:
+        NonFiniteLossError: one is infinite or not a number.
+    """
+    if not torch.stack([t.parameter.isfinite().all() for t in tuned]).all():
         raise NonFiniteLossError(f"a tuned parameter is not finite after epoch {epoch}")
+
+
+def mean_losses(steps: Sequence[Losses]) -> Losses:
+    """Average losses term by term."""
     return Losses(*(torch.stack(terms).mean() for terms in zip(*steps, strict=True)))

@@ -1,0 +1,120 @@
+"""CLIPFit's step and epoch for several runs at once: `study.method.training`, packed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+from study.method.packed import PackedClassifiers, Prompts
+from study.method.training import (
+    Losses,
+    NonFiniteLossError,
+    Regularizer,
+    Schedule,
+    mean_losses,
+    objective,
+    refuse_non_finite,
+    set_learning_rates,
+)
+
+Batch = tuple[Sequence[Tensor], Sequence[Tensor]]
+"""Images and labels of each run: from `PackedClassifiers.begin_images`, and (batch,) int64."""
+
+
+def packed_step(
+    packed: PackedClassifiers,
+    optimizers: Sequence[torch.optim.Optimizer],
+    batch: Batch,
+    prompts: Prompts,
+    zero_shot_text: Sequence[Tensor],
+    distill_weight: float,
+    *,
+    regularizer: Regularizer = "cosine",
+) -> list[Losses]:
+    """Take one step of every run; give the losses of each before its update.
+
+    Args:
+        packed: the runs' classifiers; their tuned parameters change in place.
+        optimizers: one a run, over its tuned parameters.
+        batch: each run's own.
+        prompts: from `PackedClassifiers.begin_prompts`.
+        zero_shot_text: each run's, (classes, dim) float32.
+        distill_weight: λ.
+        regularizer: see `study.method.training.objective`.
+
+    Raises:
+        NonFiniteLossError: a loss is infinite or not a number; nothing was updated.
+    """
+    images, labels = batch
+    classifiers = packed.classifiers
+    texts, images = packed.encode_text(prompts), packed.encode_image(images)
+    losses = [
+        objective(
+            classifier.logits(image, text), its_labels, text, zero_shot, distill_weight,
+            regularizer=regularizer, tuned=classifier.tuned,
+        )
+        for classifier, image, text, its_labels, zero_shot in zip(
+            classifiers, images, texts, labels, zero_shot_text, strict=True
+        )
+    ]  # fmt: skip
+    # No run's loss depends on another's parameters, so the sum has each run's own gradient.
+    total = torch.stack([one.loss for one in losses]).sum()
+    if not math.isfinite(total.item()):
+        raise NonFiniteLossError(f"the loss is {total.item()}")
+    for optimizer in optimizers:
+        optimizer.zero_grad(set_to_none=True)
+    total.backward()
+    for optimizer in optimizers:
+        optimizer.step()
+    return [Losses(*(term.detach() for term in one)) for one in losses]
+
+
+def train_packed_epoch(
+    packed: PackedClassifiers,
+    optimizers: Sequence[torch.optim.Optimizer],
+    batches: Iterable[Batch],
+    *,
+    schedule: Schedule,
+    epoch: int,
+    prompts: Prompts,
+    zero_shot_text: Sequence[Tensor],
+    distill_weight: float,
+    regularizer: Regularizer = "cosine",
+) -> list[Losses]:
+    """Train one epoch of every run; give each one's mean losses over its steps.
+
+    Args:
+        packed: as of `packed_step`, like all that is not told here.
+        optimizers: from `study.method.training.make_optimizer`.
+        batches: at least one; every run has as many.
+        schedule: learning rate per epoch.
+        epoch: counted from 0.
+        prompts: as of `packed_step`.
+        zero_shot_text: as of `packed_step`.
+        distill_weight: λ.
+        regularizer: see `study.method.training.objective`.
+
+    Raises:
+        NonFiniteLossError: naming epoch and step; or a parameter is not finite after the last.
+        ValueError: there are no batches.
+    """
+    for optimizer in optimizers:
+        set_learning_rates(optimizer, schedule, epoch)
+    steps: list[list[Losses]] = []
+    for step, batch in enumerate(batches):
+        try:
+            losses = packed_step(
+                packed, optimizers, batch, prompts, zero_shot_text, distill_weight,
+                regularizer=regularizer,
+            )  # fmt: skip
+        except NonFiniteLossError as error:
+            raise NonFiniteLossError(f"{error} in epoch {epoch}, step {step}") from None
+        steps.append(losses)
+    if not steps:
+        raise ValueError(f"epoch {epoch} has no batches")
+    for classifier in packed.classifiers:
+        refuse_non_finite(classifier.tuned, epoch)
+    return [mean_losses(of_run) for of_run in zip(*steps, strict=True)]

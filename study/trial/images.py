@@ -1,0 +1,88 @@
+"""Images of a table on their way into a vision encoder, up to where something is tuned.
+
+What is frozen gives the same for an image at every epoch and in every trial, so it is computed
+once a process and kept as long as there is room.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from study.data.images import ImageTable, normalize
+from study.method.model import Backbone
+from study.method.packed import PackedClassifiers
+
+ROOM = 2**27
+"""Numbers that are kept in a process at most: half a gigabyte of float32."""
+CHUNK = 64
+"""Images at a time."""
+
+_tables: dict[Path, ImageTable] = {}
+_begun: OrderedDict[tuple[object, ...], Tensor] = OrderedDict()
+
+
+class BegunImages:
+    """The images of one table of square images, begun for some classifiers."""
+
+    def __init__(self, path: Path, backbone: Backbone, packed: PackedClassifiers) -> None:
+        self._table = open_table(path)
+        self._backbone = backbone
+        self._packed = packed
+        first = packed.classifiers[0]
+        self._device = first.device
+        self._fits = True
+        self._key = (
+            *(path, backbone.fingerprint, first.precision, str(first.device)),
+            packed.first_vision_stage,
+        )
+
+    def of(self, paths: Sequence[str]) -> Tensor:
+        """Give images as `PackedClassifiers.begin_images` does."""
+        whole = self._whole()
+        if whole is None:
+            return self._begin(self._table.pixels(paths))
+        return whole[torch.tensor(self._table.rows(paths), device=whole.device)]
+
+    def _whole(self) -> Tensor | None:
+        """Give all images of the table, from what is kept if they are; None where they do not fit.
+
+        They are begun in chunks of one size, so that an image's numbers do not depend on which
+        others are asked for with it.
+        """
+        if self._key in _begun:
+            _begun.move_to_end(self._key)
+            return _begun[self._key]
+        if not self._fits:
+            return None
+        names = self._table.paths
+        first = self._begin(self._table.pixels(names[:CHUNK]))
+        self._fits = first[0].numel() * len(names) <= ROOM
+        if not self._fits:
+            return None
+        chunks = (names[at : at + CHUNK] for at in range(CHUNK, len(names), CHUNK))
+        whole = torch.cat([first, *(self._begin(self._table.pixels(chunk)) for chunk in chunks)])
+        _begun[self._key] = whole
+        while sum(tensor.numel() for tensor in _begun.values()) > ROOM:
+            _begun.popitem(last=False)
+        return whole
+
+    def _begin(self, pixels: Tensor) -> Tensor:
+        return self._packed.begin_images(
+            normalize(
+                pixels.to(self._device, non_blocking=True),
+                self._backbone.image_mean,
+                self._backbone.image_std,
+            )
+        )
+
+
+def open_table(path: Path) -> ImageTable:
+    """Open an image table once a process: it is a read-only memory map."""
+    if path not in _tables:
+        _tables[path] = ImageTable(path)
+    return _tables[path]

@@ -1,0 +1,113 @@
+"""One trial as an iterator of epoch reports."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from study.config import Protocol
+from study.method.evaluation import accuracy, confusion, hmean
+from study.method.model import Backbone
+from study.method.training import Schedule, mean_losses
+from study.trial.contract import EpochReport, TrialConfig, TrialData
+from study.trial.task import Pack, TaskRun, pack
+
+
+def run_trial(
+    config: TrialConfig,
+    data: TrialData,
+    backbone: Backbone,
+    start: tuple[int, Mapping[str, Tensor]] | None = None,
+) -> Iterator[EpochReport]:
+    """Train and evaluate; yield after every epoch.
+
+    The result depends on the arguments alone, not on what ran before in this process.
+
+    Args:
+        config: the trial.
+        data: its images, classes and tasks.
+        backbone: loaded once a process; it is left as it was.
+        start: epochs completed and the state that was reported after them.
+
+    Raises:
+        NonFiniteLossError: the trial diverged.
+    """
+    runs = [TaskRun(config, data, backbone, task, index) for index, task in enumerate(data.tasks)]
+    packs = pack(runs, backbone)
+    epoch, state = start or (0, {})
+    for run in runs if state else ():
+        run.load_state(state)
+    schedule = Schedule(max(config.epochs, 1), config.training.warmup_lr)
+    while True:
+        began = time.perf_counter()
+        metrics: dict[str, float] = {}
+        images = 0
+        if config.epochs:
+            means = mean_losses([loss for p in packs for loss in p.train_epoch(schedule, epoch)])
+            metrics = {
+                "train_loss": means.loss.item(),
+                "cross_entropy": means.cross_entropy.item(),
+                "distillation": means.distillation.item(),
+            } | {
+                f"{kind}_lr": schedule.learning_rate(rate, epoch)
+                for kind, rate in (("bias", config.bias_lr), ("ln", config.ln_lr))
+                if rate is not None
+            }
+            images = sum(run.images_per_epoch for run in runs)
+            epoch += 1
+        trained = time.perf_counter()
+        if images:
+            metrics["images_per_second"] = images / (trained - began)
+        done = epoch >= config.epochs
+        confusions: dict[str, Tensor] = {}
+        if data.split == "val" or done:
+            scores, confusions = _evaluate(packs, data)
+            metrics |= {f"{data.split}_{name}": value for name, value in scores.items()}
+        metrics["seconds"] = time.perf_counter() - began
+        yield EpochReport(
+            epoch=epoch,
+            done=done,
+            metrics=metrics,
+            state={} if done else {k: v for run in runs for k, v in run.state().items()},
+            deltas=tuple(run.delta() for run in runs),
+            confusions=confusions,
+        )
+        if done:
+            return
+
+
+def score(parts: Mapping[str, float], protocol: Protocol) -> dict[str, float]:
+    """Give the parts and the one number they are judged by, as ``score``.
+
+    Few-shot: accuracy. Base-to-new: the harmonic mean; base alone where there is no new part.
+    Transfer: the mean over the targets, the source beside it; on the source alone its accuracy.
+    Zero-shot: the mean over all datasets.
+    """
+    if set(parts) == {"accuracy"}:
+        return {**parts, "score": parts["accuracy"]}
+    if protocol in ("transfer", "zero_shot"):
+        targets = {name: value for name, value in parts.items() if name != "accuracy"}
+        named = {"source": parts["accuracy"], **targets}
+        counted = targets if protocol == "transfer" else named
+        return {**named, "score": sum(counted.values()) / len(counted)}
+    if "new" not in parts:
+        return {**parts, "score": parts["base"]}
+    mean = hmean(parts["base"], parts["new"])
+    return {**parts, "hmean": mean, "score": mean}
+
+
+def _evaluate(packs: Sequence[Pack], data: TrialData) -> tuple[dict[str, float], dict[str, Tensor]]:
+    """Average each part over the tasks first, then score: one fold alone is noise."""
+    parts: dict[str, list[float]] = defaultdict(list)
+    counts: dict[str, Tensor] = {}
+    for part, predictions, labels in (result for p in packs for result in p.predict()):
+        parts[part.name].append(accuracy(predictions, labels))
+        classes = len(data.class_names_of(part.name))
+        counts.setdefault(part.name, torch.zeros(classes, classes, dtype=torch.int64))
+        counts[part.name] += confusion(predictions, labels, classes)
+    means = {name: sum(values) / len(values) for name, values in parts.items()}
+    return score(means, data.protocol), counts

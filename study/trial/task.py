@@ -1,0 +1,232 @@
+"""The models of a trial, one a task, trained and evaluated together where that pays."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from study.data.fewshot import Part, Task
+from study.data.images import normalize, random_resized_crop_flip
+from study.data.prompts import prompts
+from study.method.evaluation import PROMPTS_AT_ONCE, encode_prompts
+from study.method.model import Backbone, FewShotClassifier
+from study.method.packed import PackedClassifiers, Prompts
+from study.method.packed_training import Batch, train_packed_epoch
+from study.method.subsets import parse
+from study.method.training import Losses, Schedule, make_optimizer
+from study.trial.contract import TrialConfig, TrialData
+from study.trial.images import BegunImages, open_table
+
+AT_ONCE = 2**22
+"""Numbers between two layers up to which runs are packed: about one ViT-B/16 batch of 28 images.
+
+Above it a batch fills the machine by itself, and packing would only take memory."""
+
+
+class TaskRun:
+    """The model of one task, with its optimizer and its source of randomness."""
+
+    def __init__(
+        self, config: TrialConfig, data: TrialData, backbone: Backbone, task: Task, index: int
+    ) -> None:
+        self.task = task
+        self.config = config
+        self.data = data
+        self.classifier = FewShotClassifier(
+            backbone, parse(config.subset), precision=config.training.precision
+        )
+        self._backbone = backbone
+        self._prefix = f"task{index}"
+        self._generator = torch.Generator().manual_seed(config.seed * 1_000_003 + index)
+        self._paths = [record.path for record in task.train.records]
+        self._labels = _positions(task.train).to(self.classifier.device)
+        self.input_ids = self.tokenize(task.train)
+        if config.epochs:
+            self.optimizer = make_optimizer(
+                self.classifier.tuned,
+                bias_lr=config.bias_lr,
+                ln_lr=config.ln_lr,
+                optimizer=config.training.optimizer,
+                momentum=config.training.momentum,
+                weight_decay=config.training.weight_decay,
+            )
+
+    @property
+    def images_per_epoch(self) -> int:
+        """Training images seen in an epoch: like the reference's, a last part batch is dropped."""
+        size = self.config.training.batch_size
+        return len(self._paths) // size * size or len(self._paths)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches of an epoch."""
+        return -(-self.images_per_epoch // self.config.training.batch_size)
+
+    def batches(self) -> Iterator[tuple[list[str], Tensor]]:
+        """Give the paths and labels of an epoch's batches, in an order drawn anew."""
+        order = torch.randperm(len(self._paths), generator=self._generator)
+        for rows in order[: self.images_per_epoch].split(self.config.training.batch_size):
+            yield [self._paths[row] for row in rows], self._labels[rows.to(self._labels.device)]
+
+    def augmented(self, paths: Sequence[str]) -> Tensor:
+        """Cut and flip images at random; (images, 3, size, size), normalised."""
+        images = random_resized_crop_flip(
+            open_table(self.data.train_images).images(paths),
+            self._backbone.image_size,
+            self._generator,
+        )
+        return normalize(
+            images.to(self.classifier.device, non_blocking=True),
+            self._backbone.image_mean,
+            self._backbone.image_std,
+        )
+
+    def tokenize(self, part: Part, templates: int = 1) -> Tensor:
+        """Give the token ids of a part's classes, those of one class together."""
+        source = self.data.targets.get(part.name) or self.data
+        names = [source.class_names[c] for c in part.classes]
+        per_class = prompts(names, source.templates[:templates])
+        ids = self._backbone.tokenize([p for group in per_class for p in group])
+        return ids.to(self.classifier.device)
+
+    def delta(self) -> dict[str, Tensor]:
+        """Copy the tuned parameters to the CPU."""
+        return {
+            t.name: t.parameter.detach().to("cpu", copy=True).contiguous()
+            for t in self.classifier.tuned
+        }
+
+    def state(self) -> dict[str, Tensor]:
+        """Copy parameters, optimizer state and generator state to the CPU."""
+        state = {f"{self._prefix}.parameter.{name}": t for name, t in self.delta().items()}
+        for index, values in self.optimizer.state_dict()["state"].items():
+            for key, value in values.items():
+                copied = torch.as_tensor(value).detach().to("cpu", copy=True)
+                state[f"{self._prefix}.optimizer.{index}.{key}"] = copied
+        state[f"{self._prefix}.generator"] = self._generator.get_state()
+        return state
+
+    @torch.no_grad()
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from what `state` gave."""
+        for tuned in self.classifier.tuned:
+            tuned.parameter.copy_(state[f"{self._prefix}.parameter.{tuned.name}"])
+        per_parameter: dict[int, dict[str, Tensor]] = defaultdict(dict)
+        prefix = f"{self._prefix}.optimizer."
+        for name, value in state.items():
+            if name.startswith(prefix):
+                index, key = name.removeprefix(prefix).split(".")
+                per_parameter[int(index)][key] = value
+        whole = self.optimizer.state_dict()
+        self.optimizer.load_state_dict({**whole, "state": dict(per_parameter)})
+        self._generator.set_state(state[f"{self._prefix}.generator"])
+
+
+class Pack:
+    """Runs of one trial that go through the encoders together.
+
+    It is made before any state is loaded, since it keeps the zero-shot text features.
+    """
+
+    def __init__(self, runs: Sequence[TaskRun], backbone: Backbone) -> None:
+        self._runs = list(runs)
+        self._backbone = backbone
+        self._config, self._data = runs[0].config, runs[0].data
+        self._packed = PackedClassifiers([run.classifier for run in runs])
+        self._images: dict[str, BegunImages] = {}
+        self._texts: dict[int, Prompts] = {}
+        if self._config.epochs:
+            self._prompts = self._packed.begin_prompts([run.input_ids for run in runs])
+            with torch.no_grad():
+                self._zero_shot_text = self._packed.encode_text(self._prompts)
+
+    def train_epoch(self, schedule: Schedule, epoch: int) -> list[Losses]:
+        """Train one epoch, counted from 0; give each run's losses."""
+        return train_packed_epoch(
+            self._packed,
+            [run.optimizer for run in self._runs],
+            self._batches(),
+            schedule=schedule,
+            epoch=epoch,
+            prompts=self._prompts,
+            zero_shot_text=self._zero_shot_text,
+            distill_weight=self._config.distill_weight,
+            regularizer=self._config.training.regularizer,
+        )
+
+    @torch.no_grad()
+    def predict(self) -> Iterator[tuple[Part, Tensor, Tensor]]:
+        """Classify what each task is judged on: part, predicted and true dataset class ids."""
+        for number in range(len(self._runs[0].task.evaluations)):
+            parts = [run.task.evaluations[number] for run in self._runs]
+            texts = self._encode_classes(number, parts)
+            target = self._data.targets.get(parts[0].name)
+            images = self._begun(target.images if target else self._data.eval_images)
+            paths = [[record.path for record in part.records] for part in parts]
+            chosen: list[list[Tensor]] = [[] for _ in parts]
+            size = max(1, self._config.training.eval_batch_size // len(parts))
+            for at in range(0, max(map(len, paths)), size):
+                begun = [images.of(own[at : at + size]) for own in paths]
+                features = self._packed.encode_image(begun)
+                for run, (image, text) in enumerate(zip(features, texts, strict=True)):
+                    logits = self._runs[run].classifier.logits(image, text)
+                    chosen[run].append(logits.argmax(dim=-1).cpu())
+            for part, positions in zip(parts, chosen, strict=True):
+                predictions = torch.tensor(part.classes)[torch.cat(positions)]
+                yield part, predictions, torch.tensor([r.label for r in part.records])
+
+    def _encode_classes(self, number: int, parts: Sequence[Part]) -> Sequence[Tensor]:
+        """Give each run's text features of the classes of its part, (classes, dim)."""
+        target = self._data.targets.get(parts[0].name) or self._data
+        templates = len(target.templates) if self._data.ensemble else 1
+        if number not in self._texts:
+            ids = [
+                run.tokenize(part, templates) for run, part in zip(self._runs, parts, strict=True)
+            ]
+            if templates > 1 or sum(map(len, ids)) > PROMPTS_AT_ONCE:
+                return [
+                    encode_prompts(run.classifier, own, templates)
+                    for run, own in zip(self._runs, ids, strict=True)
+                ]
+            self._texts[number] = self._packed.begin_prompts(ids)
+        return self._packed.encode_text(self._texts[number])
+
+    def _batches(self) -> Iterator[Batch]:
+        for batches in zip(*(run.batches() for run in self._runs), strict=True):
+            labels = [own for _, own in batches]
+            if not self._data.augment:
+                images = self._begun(self._data.train_images)
+                yield [images.of(paths) for paths, _ in batches], labels
+                continue
+            pixels = [
+                run.augmented(paths) for run, (paths, _) in zip(self._runs, batches, strict=True)
+            ]
+            begun = self._packed.begin_images(torch.cat(pixels))
+            yield begun.split([len(own) for own in pixels]), labels
+
+    def _begun(self, path: Path) -> BegunImages:
+        return self._images.setdefault(str(path), BegunImages(path, self._backbone, self._packed))
+
+
+def pack(runs: Sequence[TaskRun], backbone: Backbone) -> list[Pack]:
+    """Put runs of equally many steps together, as long as a batch does not fill the machine."""
+    vision = backbone.clip.config.vision_config
+    tokens = (vision.image_size // vision.patch_size) ** 2 + 1
+    numbers = runs[0].config.training.batch_size * tokens * vision.hidden_size
+    most = max(1, AT_ONCE // numbers)
+    packs = []
+    for _, group in groupby(runs, key=lambda run: run.steps_per_epoch):
+        alike = list(group)
+        packs += [Pack(alike[at : at + most], backbone) for at in range(0, len(alike), most)]
+    return packs
+
+
+def _positions(part: Part) -> Tensor:
+    """Give each image's position among the part's classes, (images,) int64."""
+    position = {class_id: index for index, class_id in enumerate(part.classes)}
+    return torch.tensor([position[record.label] for record in part.records])
