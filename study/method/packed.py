@@ -28,6 +28,7 @@ from torch.nn import functional as F
 from study.method.model import FewShotClassifier, end_of_text
 
 Rows = TypeVar("Rows")
+QUICK_GELU = 1.702
 
 
 @dataclass(frozen=True)
@@ -197,17 +198,19 @@ class _Values:
             return parameter
         return stacked[0] if len(stacked) == 1 else stacked[runs]
 
-    def linear(self, rows: Tensor, layer: nn.Linear, runs: Tensor) -> Tensor:
-        """Apply a layer whose bias may differ from row to row."""
+    def linear(self, rows: Tensor, layer: nn.Linear, runs: Tensor, scale: float = 1.0) -> Tensor:
+        """Apply a layer whose bias, times ``scale``, may differ from row to row."""
         bias = self.of(layer.bias, runs)
+        bias = bias if scale == 1 else bias * scale
         if bias.ndim == 1:
             return F.linear(rows, layer.weight, bias)
         product = F.linear(rows, layer.weight)
         return product + bias.to(product.dtype)
 
-    def norm(self, rows: Tensor, layer: nn.LayerNorm, runs: Tensor) -> Tensor:
-        """Apply a LayerNorm whose weight and bias may differ from row to row."""
+    def norm(self, rows: Tensor, layer: nn.LayerNorm, runs: Tensor, scale: float = 1.0) -> Tensor:
+        """Apply a LayerNorm, times ``scale``, whose weight and bias may differ from row to row."""
         weight, bias = self.of(layer.weight, runs), self.of(layer.bias, runs)
+        weight, bias = (weight, bias) if scale == 1 else (weight * scale, bias * scale)
         if weight.ndim == bias.ndim == 1:
             return F.layer_norm(rows, layer.normalized_shape, weight, bias, layer.eps)
         return F.layer_norm(rows, layer.normalized_shape, eps=layer.eps) * weight + bias
@@ -219,6 +222,7 @@ class _Encoder(Generic[Rows]):
     def __init__(self, classifiers: Sequence[FewShotClassifier], tower: Any, name: str) -> None:
         self._layers = tower.encoder.layers
         self._heads: int = tower.config.num_attention_heads
+        self._activation: str = tower.config.hidden_act
         self._tuned: dict[int, list[nn.Parameter]] = {}
         self.last = 2 * len(self._layers) + 2
         """The number of stages."""
@@ -248,13 +252,24 @@ class _Encoder(Generic[Rows]):
             elif block == len(self._layers):
                 hidden = self._after(hidden, rows, values)
             elif is_mlp:
-                layer, runs = self._layers[block], self._runs(rows, pooled=pools)
-                rows_in = values.norm(hidden, layer.layer_norm2, runs)
-                inner = layer.mlp.activation_fn(values.linear(rows_in, layer.mlp.fc1, runs))
-                hidden = hidden + values.linear(inner, layer.mlp.fc2, runs)
+                runs = self._runs(rows, pooled=pools)
+                hidden = self._mlp(self._layers[block], hidden, runs, values)
             else:
                 hidden = self._attend(self._layers[block], hidden, rows, values, pools=pools)
         return hidden
+
+    def _mlp(self, layer: Any, hidden: Tensor, runs: Tensor, values: _Values) -> Tensor:
+        """Pass a block's MLP.
+
+        QuickGELU(x) = x·σ(cx) is SiLU(cx)/c. With c in the small tensors before it and 1/c in the
+        sum after it, the wide rows between are passed over once instead of three times.
+        """
+        quick = self._activation == "quick_gelu"
+        c = QUICK_GELU if quick else 1.0
+        activate = F.silu if quick else layer.mlp.activation_fn
+        normed = values.norm(hidden, layer.layer_norm2, runs, scale=c)
+        inner = activate(values.linear(normed, layer.mlp.fc1, runs, scale=c))
+        return torch.add(hidden, values.linear(inner, layer.mlp.fc2, runs, scale=c), alpha=1 / c)
 
     def _split(self, projected: Tensor) -> Tensor:
         """(rows, tokens, width) to (rows, heads, tokens, width of a head)."""

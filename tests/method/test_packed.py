@@ -107,6 +107,18 @@ def test_a_checkpoint_with_the_old_end_of_text_id_is_pooled_alike(backbone: Back
     assert distance(text, expected) < 1e-10
 
 
+def test_another_activation_is_taken_as_it_is(backbone: Backbone) -> None:
+    # OpenCLIP's checkpoints have GELU, which is not QuickGELU.
+    for tower in (backbone.clip.text_model, backbone.clip.vision_model):
+        tower.config.hidden_act = "gelu"
+        for layer in tower.encoder.layers:
+            layer.mlp.activation_fn = torch.nn.GELU()
+    case = Case(backbone, "bitfit", 2, torch.float64)
+    plain, packed = case.plain(), case.packed()
+    for ours, theirs in zip(packed, plain, strict=True):
+        assert max(map(distance, ours, theirs)) < 1e-10
+
+
 @pytest.mark.parametrize(
     ("subset", "stage"),
     [
