@@ -24,6 +24,7 @@ from study.analysis.leaderboard import (
     main_table,
     target_table,
 )
+from study.analysis.occupancy import Occupancy, occupancy
 from study.analysis.plots import PLOTLY_CONFIG, Plot, make_plots
 from study.analysis.results import open_study, read_results
 from study.analysis.wording import (
@@ -157,7 +158,7 @@ def _content(study: StudyFolder, board: Leaderboard) -> dict[str, Any]:
         + ("" if config.protocol == "zero_shot" else f"{config.data.shots} images a class, ")
         + config.backbone.name,
         "verdict": verdict(board),
-        "asked": _asked(config, board, rows),
+        "asked": _asked(config, board, rows, occupancy(folder)),
         "scores": _scores(board),
         "targets": Grid(*target_table(board)),
         "configurations": Grid(*configuration_table(board), left=2, marked=_winner_row(board)),
@@ -201,7 +202,9 @@ def _content(study: StudyFolder, board: Leaderboard) -> dict[str, Any]:
     }
 
 
-def _asked(config: StudyConfig, board: Leaderboard, rows: Sequence[Row]) -> list[tuple[str, str]]:
+def _asked(
+    config: StudyConfig, board: Leaderboard, rows: Sequence[Row], time: Occupancy | None
+) -> list[tuple[str, str]]:
     search, space = config.search, config.search.space
     val_shots = config.data.val_shots or min(config.data.shots, 4)
     spent = "; ".join(f"{arm.arm}: {arm.trials} trials, {arm.epochs} epochs" for arm in board.arms)
@@ -226,6 +229,7 @@ def _asked(config: StudyConfig, board: Leaderboard, rows: Sequence[Row]) -> list
         ("Learning rates", rates),
         ("Training", f"{config.training.epochs} epochs, {config.training.optimizer}"),
         ("Search", f"{search.trials} trials planned ({search.sampler}). Run: {spent or 'none'}"),
+        *([("Time", str(time))] if time else []),
         ("Test", f"{len(config.confirm.seeds)} seeds, each with its own training images"),
     ]
 

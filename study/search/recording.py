@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -26,15 +27,16 @@ def record_epoch(
     folder: TrialFolder, report: EpochReport, data: TrialData, info: DeltaInfo
 ) -> None:
     """Put an epoch on disk, last what makes it final: the state, or after the last the report."""
+    line = {"epoch": report.epoch, "ended_at": round(time.time(), 3), **report.metrics}
     if not report.done:
-        folder.append_report({"epoch": report.epoch, **report.metrics})
+        folder.append_report(line)
         metadata = {"epoch": str(report.epoch), "info": json.dumps(asdict(info))}
         write_atomically(folder.path / STATE, save(report.state, metadata))
         return
     _save_deltas(folder, report.deltas, info)
     if data.split == "test":
         _record_classes(folder, report, data)
-    folder.append_report({"epoch": report.epoch, **report.metrics})
+    folder.append_report(line)
 
 
 def load_state(folder: TrialFolder) -> tuple[int, dict[str, Tensor]] | None:

@@ -277,7 +277,7 @@ def _metrics(reports: Iterable[dict[str, Any]], began: int) -> Iterator[list[Met
         yield [
             Metric(key, value, time, report["epoch"])
             for key, value in report.items()
-            if key not in ("epoch", "seconds")
+            if key not in ("epoch", "seconds", "ended_at")
         ]
 
 

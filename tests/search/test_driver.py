@@ -22,7 +22,7 @@ from study.trial import TrialConfig
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(300)]
 
-TIMED = ("seconds", "images_per_second")
+TIMED = ("seconds", "ended_at", "images_per_second")
 
 
 def optuna_trials(folder: StudyFolder, arm: str) -> list[FrozenTrial]:

@@ -1,0 +1,48 @@
+"""Busy time over slots and wall time, on work whose times are known."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from study.analysis.occupancy import main, occupancy
+
+
+def write(folder: Path, name: str, ends: list[float], *, seconds: float, **config: str) -> None:
+    trial = folder / "trials" / name
+    trial.mkdir(parents=True)
+    (trial / "config.json").write_text(json.dumps({"stage": "search", **config}))
+    reports = [{"epoch": n, "seconds": seconds, "ended_at": end} for n, end in enumerate(ends, 1)]
+    (trial / "reports.jsonl").write_text("".join(json.dumps(r) + "\n" for r in reports))
+
+
+def test_it_is_work_over_slots_and_wall_time(tmp_path: Path) -> None:
+    write(tmp_path, "a", [10.0, 20.0], seconds=8)  # 2 to 10, 12 to 20
+    write(tmp_path, "b", [20.0], seconds=10)  # 10 to 20
+    write(tmp_path, "c", [500.0], seconds=1, stage="confirm")
+    write(tmp_path, "d", [900.0], seconds=9, taken_from="another run")
+    found = occupancy(tmp_path)
+    assert found is not None
+    assert (found.trials, found.slots, found.wall, found.busy) == (2, 2, 18.0, 26.0)
+    assert found.share == pytest.approx(26 / 36)
+
+
+def test_one_trial_after_another_needs_one_slot(tmp_path: Path) -> None:
+    write(tmp_path, "a", [10.0], seconds=10)
+    write(tmp_path, "b", [20.0], seconds=10)
+    found = occupancy(tmp_path)
+    assert found is not None
+    assert (found.slots, found.share) == (1, 1.0)
+
+
+def test_the_night_between_two_sessions_does_not_count(tmp_path: Path) -> None:
+    write(tmp_path, "a", [10.0], seconds=10)
+    write(tmp_path, "b", [40_000.0], seconds=10)
+    found = occupancy(tmp_path)
+    assert found is not None
+    assert found.wall == 20.0
+
+
+def test_a_study_without_times_has_none(few_shot_study: Path, tmp_path: Path) -> None:
+    assert occupancy(few_shot_study) is None
+    assert main([str(tmp_path / "nothing")]) == 2
