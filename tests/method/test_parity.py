@@ -6,6 +6,7 @@ says what it holds.
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,10 @@ from transformers import CLIPModel
 
 from study.method.evaluation import encode_prompts
 from study.method.model import Backbone, FewShotClassifier, cut_after_end, fingerprint
+from study.method.packed import PackedClassifiers
+from study.method.packed_training import packed_step
 from study.method.subsets import parse
-from study.method.training import Schedule, make_optimizer, objective, training_step
+from study.method.training import Losses, Schedule, make_optimizer, objective, training_step
 
 OWN_FIXTURES = sorted(p for p in (Path(__file__).parent / "fixtures").iterdir() if p.is_dir())
 FIXTURES = [Path(p) for p in os.environ.get("PARITY_FIXTURES", "").split(":") if p]
@@ -98,7 +101,35 @@ def test_the_first_gradient_is_the_references(fixture: Fixture) -> None:
             assert (tuned.parameter.grad - theirs).abs().max() / scale < 1e-4, tuned.name
 
 
-def test_every_step_and_every_final_parameter_is_the_references(fixture: Fixture) -> None:
+StepOf = Callable[..., Losses]
+
+
+def reading_step(*arguments: Any) -> Losses:
+    """The step as the paper has it."""
+    return training_step(*arguments)
+
+
+def trials_step(
+    classifier: FewShotClassifier,
+    optimizer: torch.optim.Optimizer,
+    pixels: Tensor,
+    labels: Tensor,
+    input_ids: Tensor,
+    zero_shot_text: Tensor,
+    distill_weight: float,
+) -> Losses:
+    """The step that trials take."""
+    packed = PackedClassifiers([classifier])
+    prompts, images = packed.begin_prompts([input_ids]), packed.begin_images(pixels)
+    batch = ([images], [labels])
+    (losses,) = packed_step(packed, [optimizer], batch, prompts, [zero_shot_text], distill_weight)
+    return losses
+
+
+@pytest.mark.parametrize("step_of", [reading_step, trials_step])
+def test_every_step_and_every_final_parameter_is_the_references(
+    fixture: Fixture, step_of: StepOf
+) -> None:
     hyper = fixture.expected["hyper"]
     for run, distill_weight in runs(fixture):
         classifier = fixture.classifier()
@@ -115,7 +146,7 @@ def test_every_step_and_every_final_parameter_is_the_references(fixture: Fixture
             for group in optimizer.param_groups:
                 group["lr"] = schedule.learning_rate(group["base_lr"], step["epoch"])
                 assert group["lr"] == pytest.approx(step["lr"], abs=1e-12)
-            losses = training_step(
+            losses = step_of(
                 classifier,
                 optimizer,
                 fixture.inputs["train_pixel_values"][step["batch"]],
