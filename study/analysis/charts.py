@@ -75,6 +75,7 @@ class Panel:
         y_title: with its unit.
         series: drawn in this order.
         x_log: whether x is logarithmic.
+        y_log: whether y is.
         title: above the axes.
         count: whether y counts things: then it starts at 0 and has whole ticks.
         y_names: names of the y values 0, 1, …, from the bottom; None leaves y a number.
@@ -86,6 +87,7 @@ class Panel:
     y_title: str
     series: tuple[Series, ...]
     x_log: bool = False
+    y_log: bool = False
     title: str = ""
     count: bool = False
     y_names: Sequence[str] | None = None
@@ -126,7 +128,9 @@ def plotly_figure(chart: Chart) -> "Figure":
         figure.update_xaxes(
             title_text=panel.x_title, type="log" if panel.x_log else None, row=1, col=column
         )
-        figure.update_yaxes(title_text=panel.y_title, row=1, col=column)
+        figure.update_yaxes(
+            title_text=panel.y_title, type="log" if panel.y_log else None, row=1, col=column
+        )
         if panel.count:
             figure.update_yaxes(rangemode="tozero", row=1, col=column)
         if panel.y_names is not None:
@@ -173,6 +177,8 @@ def matplotlib_png(chart: Chart) -> bytes:
     for axis, panel in zip(axes, chart.panels, strict=True):
         if panel.x_log:
             axis.set_xscale("log")
+        if panel.y_log:
+            axis.set_yscale("log")
         for series in panel.series:
             handle = _draw_matplotlib(axis, series)
             if series.legend:
@@ -193,11 +199,13 @@ def matplotlib_png(chart: Chart) -> bytes:
         if panel.y_line is not None:
             axis.axhline(panel.y_line, linestyle=":", color=GREY)
     if len(handles) > 1:
+        # About thirteen characters an inch; a marker takes the room of six.
+        fitting = int(13 * width / (max(map(len, handles)) + 6))
         figure.legend(
             handles.values(),
             handles.keys(),
             loc="outside upper center",
-            ncols=3 * len(chart.panels),
+            ncols=max(1, min(3 * len(chart.panels), fitting)),
             frameon=False,
             fontsize=9,
         )

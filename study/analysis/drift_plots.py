@@ -25,21 +25,24 @@ _MARKERS: tuple[Marker, ...] = ("circle", "square", "diamond", "triangle", "cros
 def drift_chart(drifts: Sequence[TensorDrift]) -> Chart | str:
     """Relative change of each tensor against its layer, an encoder a panel, a site a series."""
     panels = []
+    sites = sorted({drift.site for drift in drifts})
     for encoder in ("text", "vision"):
         inside = [drift for drift in drifts if drift.encoder == encoder]
         if not inside:
             continue
         top = max((drift.layer for drift in inside if drift.layer is not None), default=-1)
         series = []
-        for index, site in enumerate(sorted({drift.site for drift in inside})):
+        for index, site in enumerate(sites):
             points = sorted(
                 (_position(drift, top), drift.relative)
                 for drift in inside
-                if drift.site == site and math.isfinite(drift.relative)
+                if drift.site == site and 0 < drift.relative < math.inf
             )
+            if not points:
+                continue
             series.append(
                 Series(
-                    f"{encoder} {site}",
+                    site,
                     [x for x, _ in points],
                     [y for _, y in points],
                     marker=_MARKERS[index // len(PALETTE) % len(_MARKERS)],
@@ -48,7 +51,13 @@ def drift_chart(drifts: Sequence[TensorDrift]) -> Chart | str:
                 )
             )
         panels.append(
-            Panel("layer", "relative change (L2)", tuple(series), title=f"{encoder} encoder")
+            Panel(
+                "layer",
+                "relative change (L2)",
+                tuple(series),
+                y_log=True,
+                title=f"{encoder} encoder",
+            )
         )
     return Chart(tuple(panels), height=4.4) if panels else "no tuned tensor"
 
@@ -75,7 +84,8 @@ def drift_plot(drifts: Sequence[TensorDrift]) -> Plot:
     """`drift_chart` as a plot with its caption."""
     chart = drift_chart(drifts)
     caption = (
-        "Norm of the change of each tuned tensor as a share of its norm before. LayerNorms before "
+        "Norm of the change of each tuned tensor as a share of its norm before; biases that were "
+        "almost zero move by many times that. LayerNorms before "
         "the first and after the last layer stand at the ends."
     )
     if isinstance(chart, str):
