@@ -43,6 +43,9 @@ class NoTraining(tune.Trainable):
         """See `study.search.trainable.ClipFitTrainable`."""
         self._folder = folder
         self.reset_config(config)
+        self._all_started = False
+        self._slots = folder.with_name("slots")
+        (self._slots / str(os.getpid())).touch()
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Begin another trial."""
@@ -57,6 +60,11 @@ class NoTraining(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """Report an epoch."""
+        # Else the first processes take all trials while the others start, and Tune, which sees that
+        # these are not needed, ends and starts them over and over.
+        while not self._all_started:
+            self._all_started = len(list(self._slots.iterdir())) >= int(os.environ["SCALE_SLOTS"])
+            time.sleep(0.2)
         time.sleep(float(os.environ["SCALE_SLEEP"]))
         self._epoch += 1
         epochs = self._given["epochs"]
@@ -94,7 +102,8 @@ class Clock:
         self.ends.append((time.perf_counter(), time.process_time(), _memory()))
         if (count := len(self.ends) - 1) % WINDOW == 0:
             cpu = self.per_trial(count - WINDOW, count)[1]
-            print(f"{count} trials, the last {WINDOW} of {cpu:.3f} CPU s", file=sys.stderr)
+            told = f"the last {WINDOW} of {cpu:.3f} CPU s, {self.ends[-1][2]:.0f} MB"
+            print(f"{count} trials, {told}", file=sys.stderr)
 
     def per_trial(self, first: int, last: int) -> tuple[float, float]:
         """Wall and CPU seconds a trial between two trials."""
@@ -113,7 +122,7 @@ def main() -> None:
     parser.add_argument("--no-asha", action="store_true", help="train all epochs, as for --sleep")
     parser.add_argument("--json", type=Path, help="write the figures there as well")
     given = parser.parse_args()
-    os.environ["SCALE_SLEEP"] = str(given.sleep)
+    os.environ["SCALE_SLEEP"], os.environ["SCALE_SLOTS"] = str(given.sleep), str(given.slots)
     with tempfile.TemporaryDirectory() as folder:
         figures = measure(given, Path(folder))
     for name, value in figures.items():
@@ -146,6 +155,7 @@ def measure(given: argparse.Namespace, storage: Path) -> dict[str, Any]:
         },
         "scale",
     )
+    (storage / "slots").mkdir()
     folder = StudyFolder(storage / "scale")
     folder.create(dump_config(config), {"git_commit": "unknown"})
     driver.ClipFitTrainable = NoTraining  # type: ignore[misc,assignment]
@@ -180,8 +190,7 @@ def _figures(
 ) -> dict[str, Any]:
     count = len(clock.ends) - 1
     reports = sum(len(trial.reports) for trial in folder.trials())
-    # The first trials wait for their processes to start.
-    early = min(WINDOW // 2, count // 4, given.slots)
+    early = min(WINDOW // 2, count // 4, given.slots)  # those wait for all processes to start
     marks = [mark for mark in MARKS if early < mark < count] + [count]
     figures: dict[str, Any] = {
         "trials": count,
