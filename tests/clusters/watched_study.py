@@ -2,7 +2,9 @@
 
     python tests/clusters/watched_study.py NOTES ARGUMENT…
 
-NOTES is a file of JSON lines: ``what`` was done, by which ``process`` on which ``node``.
+NOTES is a file of JSON lines: ``what`` was done, by which ``process`` on which ``node``. A file
+``wait_for`` beside it tells how many processes must have started before a trial goes on: short
+trials would else all be run by the first ones.
 """
 
 import json
@@ -20,6 +22,7 @@ from study.search import driver
 from study.search.trainable import ClipFitTrainable
 
 NOTES = Path(sys.argv[1])
+WAIT_FOR = NOTES.with_name("wait_for")
 
 
 def note(what: str, **more: Any) -> None:
@@ -28,6 +31,12 @@ def note(what: str, **more: Any) -> None:
     line = {"what": what, "node": node, "process": os.getpid(), "time": time.time(), **more}
     with NOTES.open("a") as file:
         file.write(json.dumps(line) + "\n")
+
+
+def count(what: str) -> int:
+    """Count the notes of one kind."""
+    lines = NOTES.read_text().splitlines() if NOTES.exists() else []
+    return sum(json.loads(line)["what"] == what for line in lines)
 
 
 class Watched(ClipFitTrainable):
@@ -45,6 +54,8 @@ class Watched(ClipFitTrainable):
 
     def step(self) -> dict[str, Any]:
         """See `ClipFitTrainable`."""
+        while WAIT_FOR.exists() and count("setup") < int(WAIT_FOR.read_text()):
+            time.sleep(0.2)
         result = super().step()
         mapped = {
             line.split()[-1].rpartition("/")[2]
