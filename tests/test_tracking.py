@@ -20,6 +20,7 @@ from study.errors import TrackingError
 from study.ledger import End, StudyFolder
 from study.tracking import mirror as mirror_module
 from study.tracking.mirror import Mirror, sync_study
+from study.tracking.runs import RunWriter
 from study.tracking.server import browse_command, connect, redacted_text, tracking_uri
 from study.trial import TrialConfig
 
@@ -287,6 +288,45 @@ def test_an_interrupted_study_is_killed_and_goes_on_in_the_same_runs(
     assert {run.info.status for run in after.values()} == {"FINISHED"}
     assert after["search-0000"].info.run_id == before["search-0000"].info.run_id
     assert len(history(mlflow_server, after["search-0000"])) == EPOCHS
+
+
+def test_a_new_trial_is_sent_without_looking_through_the_others(
+    mlflow_store: str, make: MakeStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = make("unsought")
+    writer = RunWriter(study.config, study.folder, mlflow_store)
+    writer.open_study()
+    study.whole(0)
+    monkeypatch.setattr(MlflowClient, "search_runs", unheard)
+    writer.sync_trial("search-0000")
+    monkeypatch.undo()
+    assert runs(mlflow_store, study)["search-0000"].info.status == "FINISHED"
+
+
+def test_a_run_is_found_again_where_its_creation_was_not_heard_of(
+    mlflow_store: str, make: MakeStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = make("unheard")
+    writer = RunWriter(study.config, study.folder, mlflow_store)
+    writer.open_study()
+    study.whole(0)
+    create = MlflowClient.create_run
+
+    def create_and_be_cut_off(*arguments: Any, **options: Any) -> None:
+        create(*arguments, **options)
+        unheard()
+
+    monkeypatch.setattr(MlflowClient, "create_run", create_and_be_cut_off)
+    with pytest.raises(ConnectionError):
+        writer.sync_trial("search-0000")
+    monkeypatch.undo()
+    writer.sync_trial("search-0000")
+    assert runs(mlflow_store, study).keys() == {"", "search-0000"}
+
+
+def unheard(*_: Any, **__: Any) -> None:
+    """What a connection that is cut does."""
+    raise ConnectionError("the connection was cut")
 
 
 def test_epochs_that_a_damaged_state_cost_are_not_counted_twice(

@@ -73,6 +73,10 @@ class RunWriter:
         self.client: MlflowClient
         self.experiment_id: str
         self.parent_id: str
+        self._perhaps_there: set[str] = set()
+        """Trials that may have a run which their folder does not tell of: whoever created it died,
+        or did not hear the answer. Looking for a run costs the more the more there are, so the
+        others, which are nearly all, are not looked for."""
 
     def open_study(self) -> None:
         """Connect, and find or create the experiment and the parent run.
@@ -80,6 +84,7 @@ class RunWriter:
         Raises:
             TrackingError: the server does not answer.
         """
+        self._perhaps_there = {trial.trial_id for trial in self._folder.trials()}
         name = self._config.tracking.experiment
         self.client = connect(self._uri, name)
         try:
@@ -181,8 +186,12 @@ class RunWriter:
 
         Gives its id and when it was created, in milliseconds.
         """
-        found = self._find(f"tags.trial_id = '{config['trial_id']}'")
+        trial_id = config["trial_id"]
+        found = None
+        if trial_id in self._perhaps_there:
+            found = self._find(f"tags.trial_id = '{trial_id}'")
         if found is None:
+            self._perhaps_there.add(trial_id)
             tags = {
                 PARENT: self.parent_id,
                 **{key: str(config[key]) for key in TRIAL_TAGS},

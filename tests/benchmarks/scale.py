@@ -19,10 +19,10 @@ import json
 import logging
 import os
 import random
+import sys
 import tempfile
 import time
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from ray import tune
@@ -30,6 +30,10 @@ from ray.tune.result import DONE
 
 LIMIT = 60.0 / 64 / 2
 """Driver seconds a trial: half of what 64 slots of 60 s trials can bear."""
+
+WINDOW = 100
+"""Trials that a figure is the mean of: those up to each of the marks."""
+MARKS = (100, 200, 500, 1000, 1500, 2000, 5000, 7500, 10000)
 
 
 class NoTraining(tune.Trainable):
@@ -39,6 +43,9 @@ class NoTraining(tune.Trainable):
         """See `study.search.trainable.ClipFitTrainable`."""
         self._folder = folder
         self.reset_config(config)
+        self._all_started = False
+        self._slots = folder.with_name("slots")
+        (self._slots / str(os.getpid())).touch()
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Begin another trial."""
@@ -53,6 +60,11 @@ class NoTraining(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """Report an epoch."""
+        # Else the first processes take all trials while the others start, and Tune, which sees that
+        # these are not needed, ends and starts them over and over.
+        while not self._all_started:
+            self._all_started = len(list(self._slots.iterdir())) >= int(os.environ["SCALE_SLOTS"])
+            time.sleep(0.2)
         time.sleep(float(os.environ["SCALE_SLEEP"]))
         self._epoch += 1
         epochs = self._given["epochs"]
@@ -88,6 +100,10 @@ class Clock:
     def trial_ended(self, config: Any, end: Any, score: float | None) -> None:
         """See `study.search.callback.Observer`."""
         self.ends.append((time.perf_counter(), time.process_time(), _memory()))
+        if (count := len(self.ends) - 1) % WINDOW == 0:
+            cpu = self.per_trial(count - WINDOW, count)[1]
+            told = f"the last {WINDOW} of {cpu:.3f} CPU s, {self.ends[-1][2]:.0f} MB"
+            print(f"{count} trials, {told}", file=sys.stderr)
 
     def per_trial(self, first: int, last: int) -> tuple[float, float]:
         """Wall and CPU seconds a trial between two trials."""
@@ -106,7 +122,7 @@ def main() -> None:
     parser.add_argument("--no-asha", action="store_true", help="train all epochs, as for --sleep")
     parser.add_argument("--json", type=Path, help="write the figures there as well")
     given = parser.parse_args()
-    os.environ["SCALE_SLEEP"] = str(given.sleep)
+    os.environ["SCALE_SLEEP"], os.environ["SCALE_SLOTS"] = str(given.sleep), str(given.slots)
     with tempfile.TemporaryDirectory() as folder:
         figures = measure(given, Path(folder))
     for name, value in figures.items():
@@ -123,6 +139,7 @@ def measure(given: argparse.Namespace, storage: Path) -> dict[str, Any]:
     from study.config_file import build_config, dump_config
     from study.ledger import StudyFolder
     from study.method.architecture import read_architecture
+    from study.prepare import Preparer
     from study.search import driver, stages
     from study.tracking.mirror import Mirror
 
@@ -138,6 +155,7 @@ def measure(given: argparse.Namespace, storage: Path) -> dict[str, Any]:
         },
         "scale",
     )
+    (storage / "slots").mkdir()
     folder = StudyFolder(storage / "scale")
     folder.create(dump_config(config), {"git_commit": "unknown"})
     driver.ClipFitTrainable = NoTraining  # type: ignore[misc,assignment]
@@ -149,16 +167,12 @@ def measure(given: argparse.Namespace, storage: Path) -> dict[str, Any]:
         log_to_driver=False,
         logging_level=logging.ERROR,
     )
+    architecture = read_architecture(backbone_path("embedded"))
+    data = Preparer(config, folder, architecture.image_size).search()
     clock, mirror = Clock(), Mirror(config, folder, config.tracking.uri or "")
     mirror.start()
     before = time.perf_counter()
-    stages.run_search(
-        config,
-        folder,
-        read_architecture(backbone_path("embedded")),
-        SimpleNamespace(digest="0" * 64),  # type: ignore[arg-type]
-        [clock, mirror],
-    )
+    stages.run_search(config, folder, architecture, data, [clock, mirror])
     searched = time.perf_counter()
     unsent = mirror.close(finished=True)
     closed = time.perf_counter()
@@ -175,12 +189,9 @@ def _figures(
     unsent: int,
 ) -> dict[str, Any]:
     count = len(clock.ends) - 1
-    window = min(100, count // 4)
     reports = sum(len(trial.reports) for trial in folder.trials())
-    # The first trials wait for their processes to start.
-    early, late = min(window, given.slots), count - window
-    first = clock.per_trial(early, early + window)
-    last = clock.per_trial(late, count)
+    early = min(WINDOW // 2, count // 4, given.slots)  # those wait for all processes to start
+    marks = [mark for mark in MARKS if early < mark < count] + [count]
     figures: dict[str, Any] = {
         "trials": count,
         "sampler": given.sampler,
@@ -188,14 +199,16 @@ def _figures(
         "reports a trial": round(reports / count, 2),
         "whole search, s": round(searching, 1),
         "driver CPU s a trial": round(clock.per_trial(early, count)[1], 4),
-        f"  {window} trials from {early}": round(first[1], 4),
-        f"  last {window} trials": round(last[1], 4),
-        "  growth": round(last[1] / first[1], 2),
         "wall s a trial": round(clock.per_trial(early, count)[0], 4),
-        f"  {window} trials from {early}, wall": round(first[0], 4),
-        f"  last {window} trials, wall": round(last[0], 4),
-        "driver memory, MB, first": round(clock.ends[early][2]),
-        "driver memory, MB, last": round(clock.ends[-1][2]),
+    }
+    costs = []
+    for mark in marks:
+        wall, cpu = clock.per_trial(max(early, mark - WINDOW), mark)
+        costs.append(cpu)
+        memory = round(clock.ends[mark][2])
+        figures[f"  up to the {mark}th"] = f"{cpu:.4f} CPU s, {wall:.4f} s, {memory} MB"
+    figures |= {
+        "growth of CPU s": round(costs[-1] / costs[0], 2),
         "MLflow behind at the end, s": round(closing, 1),
         "MLflow unsent": unsent,
         "limit, driver s a trial": round(LIMIT, 2),

@@ -108,10 +108,15 @@ class Site:
     shared: Path
     cluster_file: Path
 
+    @property
+    def study_config(self) -> Path:
+        """What STUDY_CONFIG of the cluster file names here."""
+        return self.shared / "small.yaml"
+
     def submit(self, *arguments: str) -> list[str]:
         """The command of a study, on the laptop."""
-        submit = ("ray", "submit", str(self.cluster_file), "study/run.py", "--")
-        return self.laptop.command([*submit, *arguments])
+        submit = ("ray", "submit", str(self.cluster_file), "study/run.py")
+        return self.laptop.command([*submit, *(("--", *arguments) if arguments else ())])
 
 
 @pytest.fixture(scope="session")
@@ -144,6 +149,11 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         python = f"{sys.version_info.major}.{sys.version_info.minor}"
         script = "bash ~/clipfit/clusters/node.sh"
         config["setup_commands"][0] = f"{script} install {python} {version('ray')}"
+        shipped = "$HOME/clipfit/configs/quickstart.yaml"
+        assert shipped in config["setup_commands"][1]
+        config["setup_commands"][1] = config["setup_commands"][1].replace(
+            shipped, "$HOME/clipfit-shared/small.yaml"
+        )
         config["auth"] = {"ssh_user": pwd.getpwuid(0).pw_name, "ssh_private_key": f"{keys}/user"}
         cluster_file = folder / "local.yaml"
         cluster_file.write_text(yaml.safe_dump(config))
@@ -169,6 +179,12 @@ def wait_for(what: str, happened: Callable[[], Any], seconds: float = 120.0) -> 
 @pytest.fixture(scope="session", name="wait_for")
 def _wait_for() -> Callable[..., Any]:
     return wait_for
+
+
+@pytest.fixture(scope="session")
+def machines_can_be_made() -> None:
+    """Skip where they cannot."""
+    _skip_without_namespaces()
 
 
 def _skip_without_namespaces() -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from study.ledger import StudyFolder, TrialFolder
 from study.run import main
@@ -42,24 +43,36 @@ print(json.dumps({"trials": trials, "artifacts": artifacts}))
 
 
 @pytest.fixture(scope="module")
-def cluster(site: Any, wait_for: Callable[..., Any]) -> Any:
-    """The cluster, up: a head and a worker."""
+def cluster(site: Any, tiny_backbone: Path, wait_for: Callable[..., Any]) -> Any:
+    """The cluster, up: a head and a worker, whose own study is a small one called ``first``."""
+    write_config(site.study_config, tiny_backbone)
     site.laptop.run("ray", "up", "-y", str(site.cluster_file))
     wait_for("the worker joins", lambda: live_nodes(site) == 2)
     return site
 
 
 @pytest.fixture
-def settings(tiny_backbone: Path) -> Callable[..., list[str]]:
-    """Overrides that make the study of the cluster file a small one."""
+def settings(cluster: Any) -> Callable[..., list[str]]:
+    """Another name and length for the study that the cluster file names."""
 
     def give(name: str, epochs: int, *more: str) -> list[str]:
-        small = ["data.shots=4", "data.augment=false", "search.trials=8", "confirm.seeds=[1,2]"]
-        small += ["confirm.runners_up=0", "search.selection=holdout", "search.asha=null"]
-        return [f"name={name}", f"backbone.name={tiny_backbone}", f"training.epochs={epochs}",
-                *small, *more]  # fmt: skip
+        return [f"name={name}", f"training.epochs={epochs}", *more]
 
     return give
+
+
+def write_config(path: Path, backbone: Path) -> None:
+    """Write the configuration that a study without arguments has here."""
+    search = {"trials": SEARCHED, "selection": "holdout", "asha": None}
+    config = {
+        "name": "first",
+        "data": {"dataset": "digits", "shots": 4, "augment": False},
+        "backbone": {"name": str(backbone)},
+        "training": {"epochs": 300},
+        "search": search,
+        "confirm": {"seeds": [1, 2], "runners_up": 0},
+    }
+    path.write_text(yaml.safe_dump(config))
 
 
 class Submission:
@@ -126,10 +139,11 @@ def assert_not_trained_twice(trial: TrialFolder, before: list[dict[str, Any]]) -
 
 
 def test_a_study_runs_on_both_machines_and_its_results_are_in_mlflow_on_the_head(
-    cluster: Any, settings: Callable[..., list[str]], tmp_path: Path
+    cluster: Any, tmp_path: Path
 ) -> None:
+    """Submitted without an argument: the cluster file names its configuration."""
     seen: set[str] = set()
-    submitted = Submission(cluster.submit(*settings("first", 300)), tmp_path)
+    submitted = Submission(cluster.submit(), tmp_path)
     while submitted.process.poll() is None:
         seen |= {m.name for m in (cluster.head, cluster.worker) if m.processes(TRAINABLE)}
         time.sleep(0.5)
@@ -169,7 +183,7 @@ def test_ctrl_c_and_a_closed_terminal_end_the_driver_and_resume_goes_on(
     cluster: Any, settings: Callable[..., list[str]], wait_for: Callable[..., Any]
 ) -> None:
     folder = folder_of(cluster, "interrupted")
-    terminal, process = open_terminal(cluster.submit(*settings("interrupted", 600)))
+    terminal, process = open_terminal(cluster.submit(*settings("interrupted", 300)))
     wait_for("trials are trained", lambda: any(len(t.reports) > 3 for t in running(folder)))
     os.write(terminal, b"\x03")
     code, said = read_to_end(terminal, process)
@@ -206,7 +220,7 @@ def test_a_machine_that_dies_loses_no_result_and_its_trials_go_on_elsewhere(
     tmp_path: Path,
 ) -> None:
     folder = folder_of(cluster, "bereaved")
-    submitted = Submission(cluster.submit(*settings("bereaved", 600)), tmp_path)
+    submitted = Submission(cluster.submit(*settings("bereaved", 300)), tmp_path)
     wait_for(
         "trials are trained on both machines",
         lambda: (

@@ -1,0 +1,187 @@
+"""Several raylets on this computer: what reaches a node, how often, and nodes that come later."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from study.ledger import StudyFolder
+
+pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
+
+PROGRAM = Path(__file__).with_name("watched_study.py")
+SLOTS = 2
+"""Trials that fit on a node."""
+
+
+@dataclass
+class Running:
+    """A study that runs on a cluster in this computer, and what it has noted."""
+
+    process: "subprocess.Popen[bytes]"
+    folder: StudyFolder
+    said: Path
+    _notes: Path
+
+    def wait_for(self, processes: int) -> None:
+        """Let no trial go on before so many processes have started."""
+        partial = self._notes.with_name("wait_for.part")
+        partial.write_text(str(processes))
+        partial.rename(self._notes.with_name("wait_for"))
+
+    def notes(self, what: str) -> list[dict[str, Any]]:
+        """What has been noted of one kind, the oldest first."""
+        lines = self._notes.read_text().splitlines() if self._notes.exists() else []
+        return [note for note in map(json.loads, lines) if note["what"] == what]
+
+    def end_well(self) -> None:
+        """Wait for its end, which must be a good one."""
+        assert self.process.wait() == 0, self.said.read_text(errors="replace")[-6000:]
+
+
+Start = Callable[..., Running]
+
+
+@pytest.fixture
+def nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A head that trains nothing, to which nodes are added."""
+    from ray.cluster_utils import Cluster
+
+    # Else whatever Ray starts next on this computer would join. Short, since sockets lie in it.
+    with tempfile.TemporaryDirectory(prefix="nodes-") as folder:
+        monkeypatch.setenv("RAY_TMPDIR", folder)
+        cluster = Cluster()
+        cluster.add_node(num_cpus=0, include_dashboard=False)
+        yield cluster
+        cluster.shutdown()
+
+
+@pytest.fixture
+def start(nodes: Any, tiny_backbone: Path, tmp_path: Path) -> Iterator[Start]:
+    """Start a study on the nodes."""
+    started: list[Running] = []
+
+    def run(epochs: int, trials: int, *more: str) -> Running:
+        folder = StudyFolder(tmp_path / "runs" / "watched")
+        notes, said = tmp_path / "notes.jsonl", tmp_path / "said.txt"
+        small = ["data.shots=4", "data.augment=false", f"search.trials={trials}"]
+        small += [f"training.epochs={epochs}", "search.selection=holdout", "search.asha=null"]
+        small += ["confirm.seeds=[1,2]", "confirm.runners_up=0"]
+        command = [sys.executable, str(PROGRAM), str(notes), "quickstart", "name=watched"]
+        with said.open("wb") as file:
+            process = subprocess.Popen(
+                [*command, f"backbone.name={tiny_backbone}", *small, *more],
+                cwd=tmp_path,
+                env={**os.environ, "RAY_ADDRESS": nodes.address},
+                stdout=file,
+                stderr=subprocess.STDOUT,
+            )
+        started.append(Running(process, folder, said, notes))
+        return started[-1]
+
+    yield run
+    for running in started:
+        if running.process.poll() is None:
+            running.process.kill()
+            running.process.wait()
+
+
+def until(what: str, happened: Callable[[], Any], running: Running, seconds: float = 120) -> None:
+    """Wait until something is so while a study runs."""
+    deadline = time.monotonic() + seconds
+    while not happened():
+        if time.monotonic() > deadline or running.process.poll() is not None:
+            pytest.fail(f"{what}: not so\n{running.said.read_text(errors='replace')[-6000:]}")
+        time.sleep(0.2)
+
+
+def test_data_and_backbone_reach_each_process_of_a_node_once_and_never_once_a_trial(
+    nodes: Any, start: Start
+) -> None:
+    for _ in range(2):
+        nodes.add_node(num_cpus=SLOTS)
+    running = start(3, 24)
+    running.wait_for(2 * SLOTS)
+    running.end_well()
+    trials = {t.trial_id: t.config["stage"] for t in running.folder.trials()}
+    assert Counter(trials.values())["search"] == 24
+
+    stages = 2  # each has processes of its own
+    processes = {(n["node"], n["process"]) for n in running.notes("epoch")}
+    assert len({node for node, _ in processes}) == 2
+    assert len(processes) <= stages * 2 * SLOTS
+    for what in ("setup", "load_backbone"):
+        by_process = Counter((n["node"], n["process"]) for n in running.notes(what))
+        assert by_process == dict.fromkeys(processes, 1)
+    opened = Counter((n["process"], n["file"]) for n in running.notes("ImageTable"))
+    assert set(opened.values()) == {1}
+
+    for epoch in running.notes("epoch"):
+        kinds = {Path(name).suffix for name in epoch["mapped"]}
+        assert kinds == {".arrow", ".safetensors"}, "both are pages that a node's processes share"
+
+
+def test_the_object_store_gets_the_same_few_objects_however_many_trials_there_are(
+    nodes: Any, start: Start
+) -> None:
+    nodes.add_node(num_cpus=SLOTS)
+    running = start(1, 16)
+    running.end_well()
+    sizes = [note["size"] for note in running.notes("put")]
+    parameters, stages = 4, 2  # of the trainable; search and confirm
+    assert len(sizes) == parameters * stages
+    assert max(sizes) < 1e6, "images and weights travel as the names of files"
+
+
+def test_a_node_that_comes_in_mid_study_takes_trials_and_more_run_at_once(
+    nodes: Any, start: Start
+) -> None:
+    first = nodes.add_node(num_cpus=SLOTS)
+    running = start(10, 12)
+    running.wait_for(SLOTS)
+    until("trials are trained", lambda: len(running.notes("epoch")) > 10, running)
+    joined = time.time()
+    running.wait_for(2 * SLOTS)
+    second = nodes.add_node(num_cpus=SLOTS)
+    running.end_well()
+
+    epochs = running.notes("epoch")
+    names = {n["node"] for n in epochs}
+    assert names == {first.node_id, second.node_id}
+    ends = {trial.trial_id: trial.end for trial in running.folder.trials()}
+    assert {end.status for end in ends.values() if end} == {"finished"}
+
+    def at_once(notes: list[dict[str, Any]]) -> int:
+        """The most trials between their first and last epochs at any time."""
+        times: dict[str, list[float]] = {}
+        for note in notes:
+            times.setdefault(note["trial"], []).append(note["time"])
+        changes = [(t[0], 1) for t in times.values()] + [(t[-1], -1) for t in times.values()]
+        running_now, most = 0, 0
+        for _, change in sorted(changes):
+            running_now += change
+            most = max(most, running_now)
+        return most
+
+    assert at_once([n for n in epochs if n["time"] < joined]) == SLOTS
+    assert at_once(epochs) == 2 * SLOTS
+
+
+def test_a_study_waits_for_its_first_node(nodes: Any, start: Start) -> None:
+    running = start(1, 8)
+    until(
+        "it says what it waits for",
+        lambda: "waiting for a machine that a trial fits on" in running.said.read_text(),
+        running,
+    )
+    nodes.add_node(num_cpus=SLOTS)
+    running.end_well()

@@ -1,0 +1,94 @@
+"""``study/run.py`` whose trials note what they load and where they run.
+
+    python tests/clusters/watched_study.py NOTES ARGUMENT…
+
+NOTES is a file of JSON lines: ``what`` was done, by which ``process`` on which ``node``. A file
+``wait_for`` beside it tells how many processes must have started before a trial goes on: short
+trials would else all be run by the first ones.
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from study import run
+from study.search import driver
+from study.search.trainable import ClipFitTrainable
+
+NOTES = Path(sys.argv[1])
+WAIT_FOR = NOTES.with_name("wait_for")
+
+
+def note(what: str, **more: Any) -> None:
+    """Add a line; lines this short are written whole, whoever else writes."""
+    node = ray.get_runtime_context().get_node_id()
+    line = {"what": what, "node": node, "process": os.getpid(), "time": time.time(), **more}
+    with NOTES.open("a") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+def count(what: str) -> int:
+    """Count the notes of one kind."""
+    lines = NOTES.read_text().splitlines() if NOTES.exists() else []
+    return sum(json.loads(line)["what"] == what for line in lines)
+
+
+class Watched(ClipFitTrainable):
+    """A trainable that notes what its process loads, once it does, and each epoch."""
+
+    def setup(self, config: dict[str, Any], **given: Any) -> None:
+        """See `ClipFitTrainable`."""
+        from study import trial
+        from study.search import trainable
+
+        self._noting(trainable, "load_backbone", lambda name, **_: str(name))
+        self._noting(trial, "ImageTable", lambda path: Path(path).name)
+        note("setup")
+        super().setup(config, **given)
+
+    def step(self) -> dict[str, Any]:
+        """See `ClipFitTrainable`."""
+        while WAIT_FOR.exists() and count("setup") < int(WAIT_FOR.read_text()):
+            time.sleep(0.2)
+        result = super().step()
+        mapped = {
+            line.split()[-1].rpartition("/")[2]
+            for line in Path("/proc/self/maps").read_text().splitlines()
+            if line.endswith((".arrow", "model.safetensors"))
+        }
+        note("epoch", trial=self._trial.trial_id, mapped=sorted(mapped))
+        return result
+
+    def _noting(self, module: Any, name: str, tell: Callable[..., str]) -> None:
+        load = getattr(module, name)
+        if not getattr(load, "noted", False):  # another trial of this process was first
+
+            def noted(*arguments: Any, **options: Any) -> Any:
+                note(name, file=tell(*arguments, **options))
+                return load(*arguments, **options)
+
+            noted.noted = True  # type: ignore[attr-defined]
+            setattr(module, name, noted)
+
+
+def main() -> int:
+    """Run it; the driver notes what it puts into the object store."""
+    put = ray.put
+
+    def noted(value: Any, **options: Any) -> Any:
+        note("put", size=len(ray.cloudpickle.dumps(value)))
+        return put(value, **options)
+
+    ray.put = noted
+    driver.ClipFitTrainable = Watched  # type: ignore[misc]
+    return run.main(sys.argv[2:])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
