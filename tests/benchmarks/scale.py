@@ -122,7 +122,8 @@ def main() -> None:
     parser.add_argument("--no-asha", action="store_true", help="train all epochs, as for --sleep")
     parser.add_argument("--json", type=Path, help="write the figures there as well")
     given = parser.parse_args()
-    os.environ["SCALE_SLEEP"], os.environ["SCALE_SLOTS"] = str(given.sleep), str(given.slots)
+    os.environ["SCALE_SLEEP"] = str(given.sleep)
+    os.environ["SCALE_SLOTS"] = "1" if given.sleep else str(given.slots)
     with tempfile.TemporaryDirectory() as folder:
         figures = measure(given, Path(folder))
     for name, value in figures.items():
