@@ -412,6 +412,28 @@ def test_a_server_that_dies_costs_the_study_nothing_but_a_bounded_wait(
     assert all(len(history(mlflow_server, run)) == EPOCHS for run in found.values())
 
 
+def test_a_server_that_is_behind_but_takes_results_is_waited_for(
+    mlflow_store: str, make: MakeStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mirror_module, "FINAL_SECONDS", 1.0)
+    sync_trial = RunWriter.sync_trial
+
+    def slowly(writer: RunWriter, trial_id: str) -> None:
+        time.sleep(0.4)
+        sync_trial(writer, trial_id)
+
+    monkeypatch.setattr(RunWriter, "sync_trial", slowly)
+    study = make("behind")
+    mirror = Mirror(study.config, study.folder, mlflow_store)
+    mirror.start()
+    for number in range(6):
+        study.whole(number)
+        written = study.folder.trial(f"search-{number:04d}").config
+        mirror.trial_started(TrialConfig.model_validate(written))
+    assert mirror.close(finished=True) == 0
+    assert {run.info.status for run in runs(mlflow_store, study).values()} == {"FINISHED"}
+
+
 def test_what_a_server_missed_is_sent_when_it_is_back(
     mlflow_server: str, make: MakeStudy, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:

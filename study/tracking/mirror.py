@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 RETRY_SECONDS = 5.0
 """Wait after a failed call, before the next."""
 FINAL_SECONDS = 60.0
-"""How long the end of a study waits for what is unsent."""
+"""How long the end of a study waits for a server that takes nothing."""
 
 
 class Mirror:
@@ -38,6 +38,7 @@ class Mirror:
         self._folder = folder
         self._changed: queue.Queue[str | None] = queue.Queue()
         self._unsent: set[str] = set()
+        self._sent = 0
         self._failing = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="mlflow-mirror", daemon=True)
@@ -91,10 +92,13 @@ class Mirror:
         return unsent
 
     def _drain(self) -> int:
-        """Send the rest within `FINAL_SECONDS`, and no more after it; count what stays unsent."""
+        """Send the rest as long as it is taken, and no more after it; count what stays unsent."""
         if not self._stop.is_set():
             self._changed.put(None)
-            self._thread.join(FINAL_SECONDS)
+            before = -1
+            while self._thread.is_alive() and self._sent > before:
+                before = self._sent
+                self._thread.join(FINAL_SECONDS)
             self._stop.set()
         return len(self._unsent) + self._changed.qsize()
 
@@ -109,6 +113,7 @@ class Mirror:
                 if not self._attempt(lambda: self._writer.sync_trial(trial_id)):  # noqa: B023
                     break
                 self._unsent.discard(trial_id)
+                self._sent += 1
 
     def _collect(self, *, wait: float | None, closing: bool) -> bool:
         """Move changes from the queue to the unsent; tell whether closing was asked for."""
