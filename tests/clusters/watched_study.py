@@ -44,11 +44,11 @@ class Watched(ClipFitTrainable):
 
     def setup(self, config: dict[str, Any], **given: Any) -> None:
         """See `ClipFitTrainable`."""
-        from study import trial
         from study.search import trainable
+        from study.trial import images
 
         self._noting(trainable, "load_backbone", lambda name, **_: str(name))
-        self._noting(trial, "ImageTable", lambda path: Path(path).name)
+        self._noting(images, "ImageTable", lambda path: Path(path).name)
         note("setup")
         super().setup(config, **given)
 
