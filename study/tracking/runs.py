@@ -23,6 +23,7 @@ PARENT = "mlflow.parentRunId"
 DESCRIPTION = "mlflow.note.content"
 STATUS = {"finished": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
 TRIAL_TAGS = ("trial_id", "stage", "arm", "label", "seed", "subset", "split_hash", "config_hash")
+"""Those that a trial has: `config_hash` came later than the first studies."""
 BATCH = 900
 """Metrics a call; MLflow takes 1,000."""
 STUDY_ARTIFACTS = (
@@ -194,7 +195,7 @@ class RunWriter:
             self._perhaps_there.add(trial_id)
             tags = {
                 PARENT: self.parent_id,
-                **{key: str(config[key]) for key in TRIAL_TAGS},
+                **{key: str(config[key]) for key in TRIAL_TAGS if key in config},
                 **self._tags,
             }
             if config.get("taken_from"):
@@ -214,7 +215,8 @@ class RunWriter:
         """Let a run follow its trial to another name."""
         self.client.update_run(run_id, name=_run_name(config))
         for key in TRIAL_TAGS:
-            self.client.set_tag(run_id, key, str(config[key]))
+            if key in config:
+                self.client.set_tag(run_id, key, str(config[key]))
 
     def _find(self, condition: str) -> Run | None:
         runs = self.client.search_runs(
