@@ -47,6 +47,7 @@ class Killed:
     def __init__(self, place: Path, backbone: Path) -> None:
         self.place = place
         self.folder = StudyFolder(place / "runs" / "mine")
+        self._store = f"sqlite:///{place / 'mlflow.db'}"
         self.kept: dict[str, str] = {}
         """Results of trials that had ended at a kill, by file."""
         begin = ["quickstart", f"backbone.name={backbone}", *SMALL]
@@ -66,7 +67,7 @@ class Killed:
         return subprocess.Popen(
             [sys.executable, str(SCRIPT), *arguments],
             cwd=self.place,
-            env=dict(os.environ),
+            env={**os.environ, "MLFLOW_TRACKING_URI": self._store},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -89,7 +90,7 @@ class Killed:
     @property
     def runs(self) -> pd.DataFrame:
         """All that MLflow has."""
-        mlflow.set_tracking_uri(f"sqlite:///{self.place / 'mlflow.db'}")
+        mlflow.set_tracking_uri(self._store)
         found: pd.DataFrame = mlflow.search_runs(search_all_experiments=True)
         return found
 

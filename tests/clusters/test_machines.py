@@ -220,7 +220,7 @@ def test_a_machine_that_dies_loses_no_result_and_its_trials_go_on_elsewhere(
     tmp_path: Path,
 ) -> None:
     folder = folder_of(cluster, "bereaved")
-    submitted = Submission(cluster.submit(*settings("bereaved", 300)), tmp_path)
+    submitted = Submission(cluster.submit(*settings("bereaved", 600)), tmp_path)
     wait_for(
         "trials are trained on both machines",
         lambda: (

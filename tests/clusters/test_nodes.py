@@ -32,12 +32,6 @@ class Running:
     said: Path
     _notes: Path
 
-    def wait_for(self, processes: int) -> None:
-        """Let no trial go on before so many processes have started."""
-        partial = self._notes.with_name("wait_for.part")
-        partial.write_text(str(processes))
-        partial.rename(self._notes.with_name("wait_for"))
-
     def notes(self, what: str) -> list[dict[str, Any]]:
         """What has been noted of one kind, the oldest first."""
         lines = self._notes.read_text().splitlines() if self._notes.exists() else []
@@ -70,16 +64,17 @@ def start(nodes: Any, tiny_backbone: Path, tmp_path: Path) -> Iterator[Start]:
     """Start a study on the nodes."""
     started: list[Running] = []
 
-    def run(epochs: int, trials: int, *more: str) -> Running:
+    def run(epochs: int, trials: int, wait_for: int = 1) -> Running:
         folder = StudyFolder(tmp_path / "runs" / "watched")
         notes, said = tmp_path / "notes.jsonl", tmp_path / "said.txt"
         small = ["data.shots=4", "data.augment=false", f"search.trials={trials}"]
         small += [f"training.epochs={epochs}", "search.selection=holdout", "search.asha=null"]
+        (tmp_path / "wait_for").write_text(str(wait_for))
         small += ["confirm.seeds=[1,2]", "confirm.runners_up=0"]
         command = [sys.executable, str(PROGRAM), str(notes), "quickstart", "name=watched"]
         with said.open("wb") as file:
             process = subprocess.Popen(
-                [*command, f"backbone.name={tiny_backbone}", *small, *more],
+                [*command, f"backbone.name={tiny_backbone}", *small],
                 cwd=tmp_path,
                 env={**os.environ, "RAY_ADDRESS": nodes.address},
                 stdout=file,
@@ -109,23 +104,21 @@ def test_data_and_backbone_reach_each_process_of_a_node_once_and_never_once_a_tr
 ) -> None:
     for _ in range(2):
         nodes.add_node(num_cpus=SLOTS)
-    running = start(3, 24)
-    running.wait_for(2 * SLOTS)
+    running = start(3, 24, wait_for=2 * SLOTS)
     running.end_well()
     trials = {t.trial_id: t.config["stage"] for t in running.folder.trials()}
     assert Counter(trials.values())["search"] == 24
 
-    stages = 2  # each has processes of its own
-    processes = {(n["node"], n["process"]) for n in running.notes("epoch")}
-    assert len({node for node, _ in processes}) == 2
-    assert len(processes) <= stages * 2 * SLOTS
-    for what in ("setup", "load_backbone"):
-        by_process = Counter((n["node"], n["process"]) for n in running.notes(what))
-        assert by_process == dict.fromkeys(processes, 1)
+    epochs = running.notes("epoch")
+    searching = {(n["node"], n["process"]) for n in epochs if trials[n["trial"]] == "search"}
+    assert len({node for node, _ in searching}) == 2
+    assert len(searching) == 2 * SLOTS
+    loaded = Counter((n["node"], n["process"]) for n in running.notes("load_backbone"))
+    assert loaded == dict.fromkeys({(n["node"], n["process"]) for n in epochs}, 1)
     opened = Counter((n["process"], n["file"]) for n in running.notes("ImageTable"))
     assert set(opened.values()) == {1}
 
-    for epoch in running.notes("epoch"):
+    for epoch in epochs:
         kinds = {Path(name).suffix for name in epoch["mapped"]}
         assert kinds == {".arrow", ".safetensors"}, "both are pages that a node's processes share"
 
@@ -146,34 +139,24 @@ def test_a_node_that_comes_in_mid_study_takes_trials_and_more_run_at_once(
     nodes: Any, start: Start
 ) -> None:
     first = nodes.add_node(num_cpus=SLOTS)
-    running = start(10, 12)
-    running.wait_for(SLOTS)
-    until("trials are trained", lambda: len(running.notes("epoch")) > 10, running)
-    joined = time.time()
-    running.wait_for(2 * SLOTS)
+    running = start(5, 12, wait_for=2 * SLOTS)
+
+    def processes() -> dict[int, dict[str, Any]]:
+        """The first epoch of each process."""
+        return {note["process"]: note for note in reversed(running.notes("epoch"))}
+
+    until("the first node is full", lambda: len(processes()) == SLOTS, running)
     second = nodes.add_node(num_cpus=SLOTS)
+    until("the second one is", lambda: len(processes()) >= 2 * SLOTS, running)
+    at_once = sorted(processes().values(), key=lambda note: note["time"])[: 2 * SLOTS]
     running.end_well()
 
-    epochs = running.notes("epoch")
-    names = {n["node"] for n in epochs}
-    assert names == {first.node_id, second.node_id}
-    ends = {trial.trial_id: trial.end for trial in running.folder.trials()}
-    assert {end.status for end in ends.values() if end} == {"finished"}
-
-    def at_once(notes: list[dict[str, Any]]) -> int:
-        """The most trials between their first and last epochs at any time."""
-        times: dict[str, list[float]] = {}
-        for note in notes:
-            times.setdefault(note["trial"], []).append(note["time"])
-        changes = [(t[0], 1) for t in times.values()] + [(t[-1], -1) for t in times.values()]
-        running_now, most = 0, 0
-        for _, change in sorted(changes):
-            running_now += change
-            most = max(most, running_now)
-        return most
-
-    assert at_once([n for n in epochs if n["time"] < joined]) == SLOTS
-    assert at_once(epochs) == 2 * SLOTS
+    # All of these waited for each other in the middle of their trials.
+    assert [n["node"] for n in at_once] == [first.node_id] * SLOTS + [second.node_id] * SLOTS
+    assert len({n["trial"] for n in at_once}) == 2 * SLOTS
+    ends = [trial.end for trial in running.folder.trials()]
+    assert {end.status for end in ends if end} == {"finished"}
+    assert None not in ends
 
 
 def test_a_study_waits_for_its_first_node(nodes: Any, start: Start) -> None:

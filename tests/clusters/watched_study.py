@@ -3,8 +3,8 @@
     python tests/clusters/watched_study.py NOTES ARGUMENT…
 
 NOTES is a file of JSON lines: ``what`` was done, by which ``process`` on which ``node``. A file
-``wait_for`` beside it tells how many processes must have started before a trial goes on: short
-trials would else all be run by the first ones.
+``wait_for`` beside it tells how many processes must have run an epoch before any runs a second one:
+short trials would else all be run by the first processes to start.
 """
 
 import json
@@ -33,10 +33,10 @@ def note(what: str, **more: Any) -> None:
         file.write(json.dumps(line) + "\n")
 
 
-def count(what: str) -> int:
-    """Count the notes of one kind."""
-    lines = NOTES.read_text().splitlines() if NOTES.exists() else []
-    return sum(json.loads(line)["what"] == what for line in lines)
+def processes_that_train() -> int:
+    """Count those that have noted an epoch."""
+    noted = map(json.loads, NOTES.read_text().splitlines())
+    return len({(n["node"], n["process"]) for n in noted if n["what"] == "epoch"})
 
 
 class Watched(ClipFitTrainable):
@@ -49,13 +49,10 @@ class Watched(ClipFitTrainable):
 
         self._noting(trainable, "load_backbone", lambda name, **_: str(name))
         self._noting(images, "ImageTable", lambda path: Path(path).name)
-        note("setup")
         super().setup(config, **given)
 
     def step(self) -> dict[str, Any]:
         """See `ClipFitTrainable`."""
-        while WAIT_FOR.exists() and count("setup") < int(WAIT_FOR.read_text()):
-            time.sleep(0.2)
         result = super().step()
         mapped = {
             line.split()[-1].rpartition("/")[2]
@@ -63,6 +60,8 @@ class Watched(ClipFitTrainable):
             if line.endswith((".arrow", "model.safetensors"))
         }
         note("epoch", trial=self._trial.trial_id, mapped=sorted(mapped))
+        while WAIT_FOR.exists() and processes_that_train() < int(WAIT_FOR.read_text()):
+            time.sleep(0.2)
         return result
 
     def _noting(self, module: Any, name: str, tell: Callable[..., str]) -> None:
