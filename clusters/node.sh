@@ -8,8 +8,12 @@ ENVIRONMENT=$HOME/.clipfit
 install() {
   local python=$1 ray=$2
   if [ ! -x "$ENVIRONMENT/bin/python" ]; then
-    command -v uv > /dev/null || python3 -m pip install --user --quiet uv
-    PATH="$HOME/.local/bin:$PATH" uv venv --quiet --seed --python "$python" "$ENVIRONMENT"
+    local PATH="$HOME/.local/bin:$PATH"
+    # Debian and Ubuntu keep pip from their own Python, or have none.
+    command -v uv > /dev/null ||
+      PIP_BREAK_SYSTEM_PACKAGES=1 python3 -m pip install --user --quiet uv ||
+      curl -LsSf https://astral.sh/uv/install.sh | sh
+    uv venv --quiet --seed --python "$python" "$ENVIRONMENT"
   fi
   "$ENVIRONMENT/bin/pip" install --quiet "ray[default,tune]==$ray" --editable "$HOME/clipfit[hf]"
   "$ENVIRONMENT/bin/python" - "$python" "$ray" << 'PYTHON'
@@ -43,28 +47,34 @@ share() {
   [ -e "$1/.head" ] || hostname > "$1/.head"
 }
 
-# export_nfs FOLDER: on the head, to the cluster's own network alone.
+# export_nfs FOLDER: on the head, to private addresses alone. Workers may be in other subnets than the
+# head's, one an availability zone; that only they get here is the security group's business.
 export_nfs() {
-  command -v exportfs > /dev/null || {
-    sudo apt-get update -qq
-    sudo apt-get install -qq -y nfs-kernel-server
-  }
-  local device network
-  device=$(ip -4 route show default | awk '{print $5; exit}')
-  network=$(ip -4 route show dev "$device" scope link | awk '$1 ~ "/" {print $1; exit}')
-  echo "$1 $network(rw,sync,no_subtree_check)" | sudo tee /etc/exports.d/clipfit.exports > /dev/null
+  command -v exportfs > /dev/null || apt_install nfs-kernel-server
+  local how="rw,sync,no_subtree_check"
+  echo "$1 10.0.0.0/8($how) 172.16.0.0/12($how) 192.168.0.0/16($how)" |
+    sudo tee /etc/exports.d/clipfit.exports > /dev/null
   sudo exportfs -ra
 }
 
 # mount_nfs HEAD FOLDER: on a worker. A hard mount waits for a head that is away, and loses nothing.
 mount_nfs() {
   mountpoint -q "$2" && return
-  command -v mount.nfs4 > /dev/null || {
-    sudo apt-get update -qq
-    sudo apt-get install -qq -y nfs-common
-  }
+  command -v mount.nfs4 > /dev/null || apt_install nfs-common
   sudo mkdir -p "$2"
   sudo mount -t nfs4 -o hard,noatime "$1:$2" "$2"
+}
+
+# apt_install PACKAGE: asking nothing, on a machine that has just booted and may be updating itself.
+apt_install() {
+  local attempt
+  for attempt in {1..30}; do
+    if sudo apt-get update -qq && sudo DEBIAN_FRONTEND=noninteractive apt-get install -qq -y "$1"; then
+      return
+    fi
+    sleep 10
+  done
+  return 1
 }
 
 # see FOLDER: on a worker, fail where it does not see the head's folder.

@@ -4,6 +4,8 @@ import re
 import subprocess
 import sys
 import tomllib
+from importlib.util import find_spec
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,9 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
+from ray.autoscaler._private.kuberay.autoscaling_config import (
+    _derive_autoscaling_config_from_ray_cr as read_by_ray,
+)
 from ray.autoscaler._private.util import prepare_config, validate_config
 
 from study.config_file import load_config
@@ -88,8 +93,7 @@ def test_no_other_release_of_ray_is_named(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     named = re.findall(r"ray(?:\[[a-z,]+\])?(?:==|:|Version: \")(\d[\d.]+)", text)
     assert set(named) <= {RAY}
-    assert "nightly" not in text
-    assert "latest" not in text
+    assert not re.search("nightly|latest", without_comments(path))
 
 
 @launcher_files
@@ -156,7 +160,12 @@ def test_the_gpu_cluster_scales_on_spot_machines_beside_a_head_on_demand() -> No
     assert gpu["node_config"]["InstanceMarketOptions"] == {"MarketType": "spot"}
     assert gpu["min_workers"] == 0
     assert head["resources"] == {"CPU": 0}
-    assert head["node_config"]["ImageId"] == gpu["node_config"]["ImageId"]
+    images = {machine["node_config"]["ImageId"] for machine in (head, gpu)}
+    rays_own = find_spec("ray.autoscaler._private.aws.config")
+    assert rays_own is not None
+    assert rays_own.origin is not None
+    assert len(images) == 1
+    assert images.pop() not in Path(rays_own.origin).read_text(), "PyTorch does not run on these"
 
 
 def test_the_gpu_study_fills_the_gpu_cluster() -> None:
@@ -196,6 +205,20 @@ def test_kubernetes_has_one_image_of_the_same_ray_and_python() -> None:
     base = re.search(r"(?m)^FROM (\S+)$", (CLUSTERS / "Dockerfile").read_text())
     assert base is not None
     assert base[1] == f"rayproject/ray:{RAY}-py{PYTHON.replace('.', '')}-gpu"
+
+
+def test_rays_autoscaler_reads_of_kubernetes_what_the_gpu_study_fills() -> None:
+    (job,) = documents()["RayJob"]
+    names = {"name": job["metadata"]["name"], "namespace": "default"}
+    cluster = read_by_ray({"metadata": names, "spec": job["spec"]["rayClusterSpec"]})
+    assert cluster["idle_timeout_minutes"] == 10
+    head, gpu = (cluster["available_node_types"][name] for name in ("headgroup", "gpu"))
+    assert head["resources"]["CPU"] == 0
+    assert gpu["min_workers"] == 0
+    resources = load_config(ROOT / "configs" / "gpu.yaml").resources
+    assert gpu["resources"]["CPU"] >= resources.cpus_per_trial / resources.gpus_per_trial
+    on_a_gpu = gpu["resources"]["GPU"] / resources.gpus_per_trial
+    assert resources.max_concurrent == on_a_gpu * gpu["max_workers"]
 
 
 def test_kubernetes_authenticates_and_opens_nothing() -> None:
@@ -253,9 +276,23 @@ def test_the_script_of_the_machines_is_bash() -> None:
 
 
 def node(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {"HOME": str(home), "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"}
+    """Run the script of the machines; programs in ``bin`` of its home come before others."""
+    path = f"{home / 'bin'}:{Path(sys.executable).parent}:/usr/bin:/bin"
     command = ["bash", str(CLUSTERS / "node.sh"), *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        command,
+        env={"HOME": str(home), "PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def write_programs(folder: Path, **scripts: str) -> None:
+    folder.mkdir(parents=True)
+    for name, script in scripts.items():
+        (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+        (folder / name).chmod(0o755)
 
 
 def test_the_environment_is_read_by_shells_once_however_often_it_is_written(
@@ -285,13 +322,32 @@ def test_a_worker_that_does_not_see_the_heads_folder_says_so(tmp_path: Path) -> 
     assert node(tmp_path, "see", str(shared)).returncode == 0
 
 
+def test_the_heads_folder_is_for_machines_of_any_subnet_of_the_cluster_and_no_others(
+    tmp_path: Path,
+) -> None:
+    """An availability zone is a subnet of its own."""
+    sudo = '[ "$1" = tee ] && exec cat > "$HOME/exports" || exec "$@"'
+    write_programs(tmp_path / "bin", exportfs="", sudo=sudo)
+    exported = node(tmp_path, "export_nfs", "/srv/clipfit")
+    assert exported.returncode == 0, exported.stderr
+    folder, *clients = (tmp_path / "exports").read_text().split()
+    assert folder == "/srv/clipfit"
+    networks = [ip_network(client.partition("(")[0]) for client in clients]
+    assert all(network.is_private for network in networks)
+    for machine in ("172.31.5.4", "172.31.20.4", "172.31.40.4", "10.0.3.7"):
+        assert any(ip_address(machine) in network for network in networks)
+
+
+def test_a_machine_that_is_updating_itself_is_waited_for(tmp_path: Path) -> None:
+    sudo = 'echo "$@" >> "$HOME/asked"; [ "$(wc -l < "$HOME/asked")" -gt 2 ]'
+    write_programs(tmp_path / "bin", sudo=sudo, sleep="")
+    assert node(tmp_path, "apt_install", "nfs-common").returncode == 0
+    *_, last = (tmp_path / "asked").read_text().splitlines()
+    assert last == "DEBIAN_FRONTEND=noninteractive apt-get install -qq -y nfs-common"
+
+
 def test_an_environment_of_another_release_is_refused(tmp_path: Path) -> None:
-    binaries = tmp_path / ".clipfit" / "bin"
-    binaries.mkdir(parents=True)
-    (binaries / "python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
-    (binaries / "pip").write_text("#!/bin/sh\n")
-    for program in binaries.iterdir():
-        program.chmod(0o755)
+    write_programs(tmp_path / ".clipfit" / "bin", python=f'exec {sys.executable} "$@"', pip="")
     own = f"{sys.version_info.major}.{sys.version_info.minor}"
     from importlib.metadata import version
 
