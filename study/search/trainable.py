@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import logging
+import platform
 import traceback
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import ray
 import torch
 from ray import tune
 from ray.tune.result import DONE
 
 from study.backbones import backbone_path
 from study.config import BackboneConfig
+from study.errors import StudyError
 from study.ledger import StudyFolder
 from study.method.delta import DeltaInfo
 from study.method.model import Backbone, load_backbone
@@ -83,9 +86,7 @@ class ClipFitTrainable(tune.Trainable):
 
     def _start(self) -> Iterator[EpochReport]:
         self._trial_data = self._data[data_key(self._trial)]
-        backbone = _load_once(
-            self._backbone.name, self._backbone.revision, cuda=torch.cuda.is_available()
-        )
+        backbone = _load_once(self._backbone.name, self._backbone.revision, cuda=has_gpu())
         self._info = DeltaInfo(
             backbone=self._backbone.name,
             revision=self._backbone.revision,
@@ -128,6 +129,22 @@ class ClipFitTrainable(tune.Trainable):
 def data_key(config: TrialConfig) -> str:
     """Name the data of a trial among those that the driver prepared."""
     return f"{config.stage}/{config.seed}"
+
+
+def has_gpu() -> bool:
+    """Tell whether this process trains on a GPU.
+
+    Raises:
+        StudyError: Ray gave it one that PyTorch cannot use, and a CPU would train in its place.
+    """
+    usable = torch.cuda.is_available()
+    if not usable and ray.get_gpu_ids():
+        raise StudyError(
+            f"a trial has a GPU of {platform.node()} (resources.gpus_per_trial) that PyTorch "
+            f"{torch.__version__} cannot use; allowed is a build for a CUDA that the NVIDIA driver "
+            "there knows, or resources.gpus_per_trial=0"
+        )
+    return usable
 
 
 @lru_cache(maxsize=1)

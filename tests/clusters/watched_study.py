@@ -49,6 +49,7 @@ class Watched(ClipFitTrainable):
 
         self._noting(trainable, "load_backbone", lambda name, **_: str(name))
         self._noting(images, "ImageTable", lambda path: Path(path).name)
+        trainable.has_gpu = lambda: False  # there are none but in name
         super().setup(config, **given)
 
     def step(self) -> dict[str, Any]:

@@ -100,7 +100,7 @@ def make_study(tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[None]:
-    """A Ray of this process alone, of two CPUs."""
+    """A Ray of this process alone, of two CPUs and a GPU that is one in name alone."""
     import ray
 
     from study.search.driver import TUNE_ENVIRONMENT
@@ -109,6 +109,7 @@ def ray_cluster() -> Iterator[None]:
     ray.init(
         address="local",
         num_cpus=2,
+        num_gpus=1,
         include_dashboard=False,
         log_to_driver=False,
         logging_level=logging.ERROR,

@@ -9,14 +9,18 @@ from typing import Any
 
 import optuna
 import pytest
+import ray
+import torch
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from study.config import AshaConfig
+from study.errors import StudyError
 from study.ledger import StudyFolder, TrialFolder
 from study.method.delta import load_delta
-from study.search.driver import make_scheduler
+from study.search.driver import _interrupted_by_hanging_up, make_scheduler
+from study.search.trainable import has_gpu
 from study.selection import finished_trials
 from study.trial import TrialConfig
 
@@ -291,3 +295,17 @@ def test_the_ledger_is_plain_json(searched: Any) -> None:
     for path in searched.folder.path.glob("trials/*/*.json*"):
         for line in path.read_text(encoding="utf-8").splitlines():
             json.loads(line)
+
+
+@pytest.mark.parametrize("name", [signal.SIGTERM, signal.SIGHUP])
+def test_kill_and_a_terminal_that_goes_away_interrupt_as_ctrl_c_does(name: signal.Signals) -> None:
+    before = signal.getsignal(name)
+    with pytest.raises(KeyboardInterrupt), _interrupted_by_hanging_up():
+        signal.raise_signal(name)
+    assert signal.getsignal(name) is before
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine's GPU can be used")
+def test_a_gpu_that_pytorch_cannot_use_is_told_and_no_cpu_takes_its_place() -> None:
+    with pytest.raises(StudyError, match=r"resources\.gpus_per_trial=0"):
+        ray.get(ray.remote(num_gpus=1)(has_gpu).remote())
