@@ -144,6 +144,11 @@ def _look_at_warm_start(config: StudyConfig, storage: Path) -> None:
 
 
 def _look_at_storage(storage: Path) -> None:
+    if storage.parts and storage.parts[0].endswith(":"):
+        raise StudyError(
+            f"{storage} is no folder: a study locks its files and appends to them; allowed is a "
+            "folder that every machine sees, and an object store for MLflow's artifacts alone"
+        )
     existing = next(path for path in (storage, *storage.absolute().parents) if path.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         raise StudyError(f"{storage} cannot be written: {existing} is no folder with write access")

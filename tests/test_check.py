@@ -132,6 +132,11 @@ def test_storage_that_is_a_file_is_told(look: Look, tmp_path: Path) -> None:
     assert fault.startswith("storage: ")
 
 
+def test_an_object_store_is_no_storage(look: Look) -> None:
+    (fault,) = look(storage="s3://bucket/runs")
+    assert fault.startswith("storage: s3:/bucket/runs is no folder")
+
+
 def test_faults_are_told_together(look: Look, tmp_path: Path) -> None:
     faults = look(
         backbone=tmp_path / "nowhere",
