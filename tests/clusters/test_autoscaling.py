@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import secrets
 import shlex
 import subprocess
 import sys
@@ -81,6 +82,8 @@ def test_a_study_brings_the_machines_it_waits_for_and_trials_share_their_gpus(
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}:/usr/sbin",
             "HOME": str(short_folder),
             "RAY_TMPDIR": str(short_folder),
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": secrets.token_hex(32),
             "RAY_FAKE_CLUSTER": "1",
             "RAY_enable_autoscaler_v2": "1",
             "RAY_CLOUD_INSTANCE_ID": HEAD,

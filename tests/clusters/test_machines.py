@@ -170,6 +170,22 @@ def test_ports_are_open_to_the_machine_itself_alone(cluster: Any) -> None:
     assert by_port.get("8265", "127.0.0.1:8265") == "127.0.0.1:8265"
 
 
+def test_mlflow_is_reached_from_the_laptop_through_ray_attach(
+    cluster: Any, wait_for: Callable[..., Any]
+) -> None:
+    ask = "from urllib.request import urlopen; urlopen('http://127.0.0.1:5000/health')"
+
+    def answers() -> bool:
+        return bool(cluster.laptop.run("python", "-c", ask, check=False).returncode == 0)
+
+    assert not answers(), "else the laptop has a server of its own"
+    attach = ("ray", "attach", str(cluster.cluster_file), "-p", "5000")
+    terminal, process = open_terminal(cluster.laptop.command(attach))
+    wait_for("MLflow answers on the laptop", answers, 60)
+    os.write(terminal, b"exit\n")
+    read_to_end(terminal, process)
+
+
 def test_a_stranger_without_the_token_is_refused(cluster: Any) -> None:
     stranger = (
         "RAY_AUTH_MODE=disabled timeout 60 python -c "
