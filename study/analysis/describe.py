@@ -9,7 +9,15 @@ from study.analysis.ablation_output import to_markdown as ablation_markdown
 from study.analysis.confirmation import PUBLISHED, TUNED, Leaderboard, leaderboard
 from study.analysis.leaderboard import to_markdown
 from study.analysis.results import read_results
-from study.analysis.wording import NAMES, difference, interval, judgement
+from study.analysis.wording import (
+    NAMES,
+    count,
+    difference,
+    interval,
+    judgement,
+    percent,
+    rate,
+)
 from study.ledger import Registration, StudyFolder
 
 CHAMPION = "champion"
@@ -25,10 +33,9 @@ def describe_study(folder: Path) -> str:
     _, told = to_markdown(board).split("\n\n", 1)
     return "\n\n".join(
         [
-            *_headline(board),
+            *_headline(folder, board),
             *loading,
             told,
-            "The best run's tuned parameters are in its artifact `delta.safetensors`; "
             "`report.html` among this run's artifacts tells the whole.",
         ]
     )
@@ -55,11 +62,15 @@ def champion_sentence(registration: Registration) -> str:
     )
 
 
-def _headline(board: Leaderboard) -> list[str]:
-    """Say in one line how good the winner is, and by how much."""
+def _headline(folder: Path, board: Leaderboard) -> list[str]:
+    """Say what won and by how much, then which run it is and how it was trained."""
     winner = board.winner
     if winner is None:
         return []
+    name = f"the baseline {winner.name}, " if winner.baseline else ""
+    result = f"**Winner: {name}`{winner.subset or 'none'}`, {interval(winner.test)} % on test**"
+    if board.base_to_new:
+        result += f" (base {interval(winner.base)}, new {interval(winner.new)})"
     against = [
         f"{difference(comparison.paired)} points against {NAMES[baseline]}"
         f" ({judgement(comparison)})"
@@ -69,7 +80,22 @@ def _headline(board: Leaderboard) -> list[str]:
         )
         if comparison is not None
     ]
-    return ["; ".join([f"**{winner.name}: {interval(winner.test)} % on test**", *against]) + "."]
+    labels = {row["trial_id"]: row["label"] for row in read_results(folder).to_pylist()}
+    settings = [
+        f"{what} {rate(value)}"
+        for what, value in (
+            ("learning rate of biases", winner.bias_lr),
+            ("learning rate of LayerNorms", winner.ln_lr),
+            ("λ", winner.distill_weight if winner.trainable else None),
+        )
+        if value is not None
+    ]
+    chosen = (
+        f"`{labels.get(winner.source_trial, winner.label)} ★`, the best by validation "
+        f"({percent(winner.val_score)} %)"
+    )
+    trained = ", ".join([*settings, f"{count(winner.trainable)} trainable parameters"])
+    return ["; ".join([result, *against]) + ".", f"{chosen}: {trained}."]
 
 
 def _how_to_load(registration: Registration) -> str:
