@@ -6,8 +6,8 @@ from pathlib import Path
 
 from study.analysis.ablation import ablation_table
 from study.analysis.ablation_output import to_markdown as ablation_markdown
-from study.analysis.confirmation import PUBLISHED, TUNED, Leaderboard, leaderboard
-from study.analysis.leaderboard import to_markdown
+from study.analysis.confirmation import PUBLISHED, TUNED, Entry, Leaderboard, leaderboard
+from study.analysis.leaderboard import markdown_text, to_markdown
 from study.analysis.results import read_results
 from study.analysis.wording import (
     NAMES,
@@ -28,17 +28,17 @@ def describe_study(folder: Path) -> str:
     if (folder / "cells.json").exists():
         return ablation_markdown(ablation_table(read_results(folder).to_pylist()))
     board, registration = leaderboard(folder), StudyFolder(folder).registration
-    loading = [] if registration is None else [_how_to_load(registration)]
-    # MLflow folds all but the first lines away, and the page already has the study's name.
-    _, told = to_markdown(board).split("\n\n", 1)
-    return "\n\n".join(
-        [
-            *_headline(folder, board),
-            *loading,
-            told,
-            "`report.html` among this run's artifacts tells the whole.",
-        ]
-    )
+    # MLflow folds all but the first five lines away, and the page already has the study's name.
+    parts = [to_markdown(board).split("\n\n", 1)[1]]
+    if registration is not None:
+        parts = [champion_sentence(registration), *parts]
+    if board.winner is not None:
+        parts = [_settings(board.winner), *parts]
+    if registration is not None:
+        parts = [f"`{loading_line(registration, lasting=True)}`", *parts]
+    if board.winner is not None:
+        parts = [_headline(folder, board, board.winner), *parts]
+    return "\n\n".join([*parts, "`report.html` among this run's artifacts tells the whole."])
 
 
 def loading_line(registration: Registration, *, lasting: bool = False) -> str:
@@ -62,13 +62,11 @@ def champion_sentence(registration: Registration) -> str:
     )
 
 
-def _headline(folder: Path, board: Leaderboard) -> list[str]:
-    """Say what won and by how much, then which run it is and how it was trained."""
-    winner = board.winner
-    if winner is None:
-        return []
-    name = f"the baseline {winner.name}, " if winner.baseline else ""
-    result = f"**Winner: {name}`{winner.subset or 'none'}`, {interval(winner.test)} % on test**"
+def _headline(folder: Path, board: Leaderboard, winner: Entry) -> str:
+    """Say which trial won, and by how much."""
+    labels = {row["trial_id"]: row["label"] for row in read_results(folder).to_pylist()}
+    name = labels.get(winner.source_trial, winner.label)
+    result = f"**{name} ★ won: {interval(winner.test)} % on test**"
     if board.base_to_new:
         result += f" (base {interval(winner.base)}, new {interval(winner.new)})"
     against = [
@@ -80,24 +78,22 @@ def _headline(folder: Path, board: Leaderboard) -> list[str]:
         )
         if comparison is not None
     ]
-    labels = {row["trial_id"]: row["label"] for row in read_results(folder).to_pylist()}
-    settings = [
+    return "; ".join([result, *against]) + "."
+
+
+def _settings(winner: Entry) -> str:
+    """Say how the winner was trained."""
+    rates = [
         f"{what} {rate(value)}"
         for what, value in (
             ("learning rate of biases", winner.bias_lr),
-            ("learning rate of LayerNorms", winner.ln_lr),
+            ("of LayerNorms" if winner.bias_lr else "learning rate of LayerNorms", winner.ln_lr),
             ("λ", winner.distill_weight if winner.trainable else None),
         )
         if value is not None
     ]
-    chosen = (
-        f"`{labels.get(winner.source_trial, winner.label)} ★`, the best by validation "
-        f"({percent(winner.val_score)} %)"
+    return markdown_text(
+        f"It tunes {winner.subset or 'none'}: "
+        + ", ".join([f"{count(winner.trainable)} parameters", *rates])
+        + f"; {percent(winner.val_score)} % on validation."
     )
-    trained = ", ".join([*settings, f"{count(winner.trainable)} trainable parameters"])
-    return ["; ".join([result, *against]) + ".", f"{chosen}: {trained}."]
-
-
-def _how_to_load(registration: Registration) -> str:
-    line = loading_line(registration, lasting=True)
-    return f"```python\n{line}\n```\n\n{champion_sentence(registration)}"

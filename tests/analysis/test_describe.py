@@ -5,6 +5,7 @@ from pathlib import Path
 
 from study.analysis.confirmation import leaderboard
 from study.analysis.describe import describe_study
+from study.analysis.leaderboard import markdown_text
 from study.analysis.wording import interval, percent, rate
 from study.ledger import Registration, StudyFolder
 
@@ -16,13 +17,13 @@ def test_it_begins_with_what_won_by_how_much_and_how_it_was_trained(
     winner = leaderboard(folder).winner
     assert winner is not None
     first, second = describe_study(folder).split("\n\n")[:2]
-    assert first.startswith(f"**Winner: `{winner.subset}`, {interval(winner.test)} % on test**")
+    number = int(str(winner.source_trial).removeprefix("search-"))
+    assert first.startswith(f"**trial {number} ★ won: {interval(winner.test)} % on test**; ")
     assert "points against tuned CLIPFit (within noise)" in first
     assert first.endswith("points against CLIPFit as published (above, by more than noise).")
-    number = int(str(winner.source_trial).removeprefix("search-"))
-    assert second.startswith(f"`trial {number} ★`, the best by validation")
-    assert f"({percent(winner.val_score)} %)" in second
+    assert second.startswith(f"It tunes {markdown_text(str(winner.subset))}: ")
     assert f"LayerNorms {rate(winner.ln_lr)}" in second
+    assert second.endswith(f"{percent(winner.val_score)} % on validation.")
 
 
 def test_base_and_new_stand_beside_their_mean(base_to_new_study: Path) -> None:
@@ -37,8 +38,8 @@ def test_the_line_that_loads_it_names_the_version_since_the_alias_may_move(
 ) -> None:
     registration = Registration("clipfit-glyphs", "3", champion=True, reason="it is the first")
     StudyFolder(few_shot_study).write_registration(registration)
-    loading, champion = describe_study(few_shot_study).split("\n\n")[2:4]
-    assert 'mlflow.pyfunc.load_model("models:/clipfit-glyphs/3").predict' in loading
+    _, loading, _, champion = describe_study(few_shot_study).split("\n\n")[:4]
+    assert loading.startswith('`mlflow.pyfunc.load_model("models:/clipfit-glyphs/3").predict')
     assert champion == "Version 3 of clipfit-glyphs is champion: it is the first."
 
 
