@@ -161,7 +161,7 @@ def test_the_best_of_the_search_is_what_was_chosen(whole: Whole) -> None:
     best = finished["metrics.val_score"].max()
     assert candidates["best"]["val_score"] == best
     chosen = finished.loc[candidates["best"]["source_trial"]]
-    assert chosen["tags.subset"] == candidates["best"]["subset"]
+    assert chosen["params.subset"] == candidates["best"]["subset"]
 
 
 def test_only_confirmations_have_seen_test(whole: Whole) -> None:
@@ -174,7 +174,7 @@ def test_only_confirmations_have_seen_test(whole: Whole) -> None:
     }
     assert confirm["metrics.test_score"].notna().all()
     assert runs[runs["tags.stage"] == "search"]["metrics.test_score"].isna().all()
-    assert confirm.groupby("tags.seed")["tags.split_hash"].nunique().eq(1).all()
+    assert confirm.groupby("params.seed")["tags.split_hash"].nunique().eq(1).all()
 
 
 def test_artifacts_are_where_they_are_looked_for(whole: Whole) -> None:

@@ -141,29 +141,49 @@ def test_each_trial_is_a_child_that_ends_as_the_trial_did(
     for number, run in enumerate(found[f"search-{n:04d}"] for n in range(3)):
         tags, params = run.data.tags, run.data.params
         assert tags["mlflow.parentRunId"] == parent.info.run_id
+        assert tags.items() >= {"stage": "search", "study": "ends", "split_hash": "f" * 16}.items()
         expected = {
-            "stage": "search",
-            "study": "ends",
             "subset": "vision.ln[0:2]",
-            "dataset": "digits",
-            "backbone": "embedded",
+            "ln_lr": str(0.01 + number),
+            "distill_weight": "0.0",
             "seed": "1",
-            "split_hash": "f" * 16,
-            "git_commit": "abc123",
+            "dataset": "digits",
+            "protocol": "few_shot",
+            "backbone": "embedded",
+            "shots": "16",
         }
-        assert {key: tags[key] for key in expected} == expected
-        assert float(params["ln_lr"]) == 0.01 + number
-        assert params["subset"] == "vision.ln[0:2]"
-        assert "bias_lr" not in params
+        assert params == expected
         assert run.data.metrics["trainable"] == 1536
         assert run.data.metrics["seconds"] == 1.5
         reports = study.folder.trial(f"search-{number:04d}").reports
         assert history(mlflow_server, run) == [(r["epoch"], r["val_score"]) for r in reports]
-    assert found["search-0001"].data.tags["stopped_at_epoch"] == "2"
     assert found["search-0001"].data.tags["stop_reason"] == "successive halving at epoch 2"
     assert "boom" in found["search-0002"].data.tags["error"]
     assert artifacts(mlflow_server, found["search-0000"]) >= {"config.json", "delta.safetensors"}
     assert "delta.safetensors" in artifacts(mlflow_server, found["search-0001"])
+
+
+def test_a_trial_has_no_more_than_pages_and_searches_use(
+    mlflow_store: str, make: MakeStudy
+) -> None:
+    study = make("lean")
+    config = study.trial(0, config_hash="a" * 16)
+    for epoch in range(1, EPOCHS + 1):
+        # What `run_trial` reports.
+        losses = {"train_loss": 2.0, "cross_entropy": 1.5, "distillation": 0.5}
+        rates = {"bias_lr": 0.1, "ln_lr": 0.1, "images_per_second": 900.0}
+        scores = {"val_base": 0.5, "val_new": 0.5, "val_hmean": 0.5, "val_score": 0.5}
+        report = {"epoch": epoch, **losses, **rates, **scores, "seconds": 0.5}
+        study.folder.trial(config.trial_id).append_report(report)
+    study.end(config)
+    sync(study, mlflow_store)
+    run = runs(mlflow_store, study)["search-0000"]
+    per_epoch = {*losses, "images_per_second", "val_base", "val_new", "val_score"}
+    assert run.data.metrics.keys() == {*per_epoch, "trainable", "epochs", "seconds"}
+    assert run.data.tags.keys() == {
+        *("mlflow.parentRunId", "mlflow.runName", "study", "study_id", "trial_id"),
+        *("stage", "arm", "label", "split_hash", "config_hash", "stop_reason"),
+    }
 
 
 def test_the_parent_has_configuration_tables_and_description(
@@ -182,9 +202,35 @@ def test_the_parent_has_configuration_tables_and_description(
     assert parent.data.params["search.trials"] == "48"
     assert parent.data.params["training.momentum"] == "0.9"
     assert parent.data.tags["mlflow.note.content"] == "the **best** is here"
+    expected = {"dataset": "digits", "backbone": "embedded", "git_commit": "abc123"}
+    assert parent.data.tags.items() >= expected.items()
     assert artifacts(mlflow_server, parent) >= {
         *("study.yaml", "candidates.json", "leaderboard.md", "plots/one.png"),
     }
+
+
+def test_the_runs_that_validation_chose_say_so_in_their_names(
+    mlflow_store: str, make: MakeStudy
+) -> None:
+    study = make("starred")
+    for number in range(2):
+        study.whole(number)
+    confirmation = {"stage": "confirm", "label": "best", "arm": "best"}
+    study.end(study.trial(2, trial_id="confirm-best-seed1", **confirmation))
+
+    def choose(trial_id: str, same_as: str | None = None) -> dict[str, str]:
+        best = {"label": "best", "source_trial": trial_id, "same_as": same_as}
+        study.folder.write_json("candidates.json", [best])
+        sync(study, mlflow_store)
+        return {trial: run.info.run_name for trial, run in runs(mlflow_store, study).items()}
+
+    confirmed = {"confirm-best-seed1": "best ★ · seed 1", "": "starred"}
+    first = choose("search-0000")
+    assert first == {"search-0000": "trial 0 ★", "search-0001": "trial 1", **confirmed}
+    # The search went on and found a better one, which a baseline is equal to.
+    confirmed["confirm-best-seed1"] = "best · seed 1"
+    second = choose("search-0001", same_as="clipfit")
+    assert second == {"search-0000": "trial 0", "search-0001": "trial 1 ★", **confirmed}
 
 
 @pytest.mark.parametrize("marks", ["kept", "lost"])

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from itertools import combinations_with_replacement
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from study.method.model import Backbone, load_backbone
 from study.method.training import NonFiniteLossError
 from study.prepare import Preparer
 from study.trial import EpochReport, TrialConfig, TrialData, run_trial, score
+from study.trial.run import mean
 
 EPOCHS = 4
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -361,6 +363,12 @@ def test_one_number_judges_a_trial(
     parts: dict[str, float], protocol: Any, expected: dict[str, float]
 ) -> None:
     assert score(parts, protocol) == pytest.approx(expected)
+
+
+def test_equal_means_over_folds_are_equal_numbers() -> None:
+    # Of 181 images right in 4 folds of 50 each.
+    folds = [rest for rest in combinations_with_replacement(range(40, 51), 4) if sum(rest) == 181]
+    assert {mean([right / 50 for right in fold]) for fold in folds} == {0.905}
 
 
 def test_the_mean_over_folds_is_taken_before_the_harmonic_mean(

@@ -91,6 +91,7 @@ def to_study(found: Sequence[Found], config: StudyConfig) -> str:
         if entry not in baselines.values():
             baselines[_label(row, baselines)] = entry
     values["search"]["baselines"] = baselines
+    values["ablation"] = None  # it would be run in place of the search
     values["search"]["trials"] = max(values["search"]["trials"], 2 * len(baselines))
     return dump_config(build_config({**values, "name": None}, "the configuration that was found"))
 

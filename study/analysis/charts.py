@@ -78,6 +78,7 @@ class Panel:
         y_log: whether y is.
         title: above the axes.
         count: whether y counts things: then it starts at 0 and has whole ticks.
+        x_names: names of the x values 0, 1, …, from the left; None leaves x a number.
         y_names: names of the y values 0, 1, …, from the bottom; None leaves y a number.
         x_line: x of a vertical reference line.
         y_line: y of a horizontal reference line.
@@ -90,6 +91,7 @@ class Panel:
     y_log: bool = False
     title: str = ""
     count: bool = False
+    x_names: Sequence[str] | None = None
     y_names: Sequence[str] | None = None
     x_line: float | None = None
     y_line: float | None = None
@@ -133,13 +135,10 @@ def plotly_figure(chart: Chart) -> "Figure":
         )
         if panel.count:
             figure.update_yaxes(rangemode="tozero", row=1, col=column)
+        if panel.x_names is not None:
+            figure.update_xaxes(**_plotly_ticks(panel.x_names), row=1, col=column)
         if panel.y_names is not None:
-            figure.update_yaxes(
-                tickvals=list(range(len(panel.y_names))),
-                ticktext=[html.escape(name) for name in panel.y_names],
-                row=1,
-                col=column,
-            )
+            figure.update_yaxes(**_plotly_ticks(panel.y_names), row=1, col=column)
         if panel.x_line is not None:
             figure.add_vline(x=panel.x_line, line_dash="dot", line_color=GREY, row=1, col=column)
         if panel.y_line is not None:
@@ -168,17 +167,22 @@ def style_plotly(figure: "Figure", *, height: int = 420) -> "Figure":
 def matplotlib_png(chart: Chart) -> bytes:
     """Draw a chart as a PNG on white."""
     from matplotlib.figure import Figure as Canvas
-    from matplotlib.ticker import MaxNLocator
+    from matplotlib.ticker import LogFormatter, MaxNLocator
 
     width = PANEL_WIDTH * len(chart.panels)
     figure = Canvas(figsize=(width, chart.height), layout="constrained")
     axes = figure.subplots(1, len(chart.panels), squeeze=False)[0]
     handles: dict[str, Any] = {}
     for axis, panel in zip(axes, chart.panels, strict=True):
-        if panel.x_log:
-            axis.set_xscale("log")
-        if panel.y_log:
-            axis.set_yscale("log")
+        for log, scale, ticks in (
+            (panel.x_log, axis.set_xscale, axis.xaxis),
+            (panel.y_log, axis.set_yscale, axis.yaxis),
+        ):
+            if log:
+                scale("log")
+                # Powers of ten only, unless the axis holds less than one: 8 rather than 8 × 10⁰.
+                ticks.set_major_formatter(LogFormatter())
+                ticks.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))
         for series in panel.series:
             handle = _draw_matplotlib(axis, series)
             if series.legend:
@@ -192,6 +196,8 @@ def matplotlib_png(chart: Chart) -> bytes:
         if panel.count:
             axis.set_ylim(bottom=0)
             axis.yaxis.set_major_locator(MaxNLocator(integer=True))
+        if panel.x_names is not None:
+            axis.set_xticks(range(len(panel.x_names)), panel.x_names)
         if panel.y_names is not None:
             axis.set_yticks(range(len(panel.y_names)), panel.y_names)
         if panel.x_line is not None:
@@ -254,6 +260,13 @@ def _plotly_trace(series: Series, *, first: bool) -> Any:
         legendgroup=series.name,
         showlegend=series.legend and first,
     )
+
+
+def _plotly_ticks(names: Sequence[str]) -> dict[str, list[Any]]:
+    return {
+        "tickvals": list(range(len(names))),
+        "ticktext": [html.escape(name) for name in names],
+    }
 
 
 def _error_bars(half_widths: Sequence[float | None] | None) -> dict[str, Any] | None:

@@ -6,10 +6,18 @@ from pathlib import Path
 
 from study.analysis.ablation import ablation_table
 from study.analysis.ablation_output import to_markdown as ablation_markdown
-from study.analysis.confirmation import PUBLISHED, TUNED, Leaderboard, leaderboard
-from study.analysis.leaderboard import to_markdown
+from study.analysis.confirmation import PUBLISHED, TUNED, Entry, Leaderboard, leaderboard
+from study.analysis.leaderboard import markdown_text, to_markdown
 from study.analysis.results import read_results
-from study.analysis.wording import NAMES, difference, interval, judgement
+from study.analysis.wording import (
+    NAMES,
+    count,
+    difference,
+    interval,
+    judgement,
+    percent,
+    rate,
+)
 from study.ledger import Registration, StudyFolder
 
 CHAMPION = "champion"
@@ -20,18 +28,17 @@ def describe_study(folder: Path) -> str:
     if (folder / "cells.json").exists():
         return ablation_markdown(ablation_table(read_results(folder).to_pylist()))
     board, registration = leaderboard(folder), StudyFolder(folder).registration
-    loading = [] if registration is None else [_how_to_load(registration)]
-    # MLflow folds all but the first lines away, and the page already has the study's name.
-    _, told = to_markdown(board).split("\n\n", 1)
-    return "\n\n".join(
-        [
-            *_headline(board),
-            *loading,
-            told,
-            "The best run's tuned parameters are in its artifact `delta.safetensors`; "
-            "`report.html` among this run's artifacts tells the whole.",
-        ]
-    )
+    # MLflow folds all but the first five lines away, and the page already has the study's name.
+    parts = [to_markdown(board).split("\n\n", 1)[1]]
+    if registration is not None:
+        parts = [champion_sentence(registration), *parts]
+    if board.winner is not None:
+        parts = [_settings(board.winner), *parts]
+    if registration is not None:
+        parts = [f"`{loading_line(registration, lasting=True)}`", *parts]
+    if board.winner is not None:
+        parts = [_headline(folder, board, board.winner), *parts]
+    return "\n\n".join([*parts, "`report.html` among this run's artifacts tells the whole."])
 
 
 def loading_line(registration: Registration, *, lasting: bool = False) -> str:
@@ -55,11 +62,13 @@ def champion_sentence(registration: Registration) -> str:
     )
 
 
-def _headline(board: Leaderboard) -> list[str]:
-    """Say in one line how good the winner is, and by how much."""
-    winner = board.winner
-    if winner is None:
-        return []
+def _headline(folder: Path, board: Leaderboard, winner: Entry) -> str:
+    """Say which trial won, and by how much."""
+    labels = {row["trial_id"]: row["label"] for row in read_results(folder).to_pylist()}
+    name = labels.get(winner.source_trial, winner.label)
+    result = f"**{name} ★ won: {interval(winner.test)} % on test**"
+    if board.base_to_new:
+        result += f" (base {interval(winner.base)}, new {interval(winner.new)})"
     against = [
         f"{difference(comparison.paired)} points against {NAMES[baseline]}"
         f" ({judgement(comparison)})"
@@ -69,9 +78,22 @@ def _headline(board: Leaderboard) -> list[str]:
         )
         if comparison is not None
     ]
-    return ["; ".join([f"**{winner.name}: {interval(winner.test)} % on test**", *against]) + "."]
+    return "; ".join([result, *against]) + "."
 
 
-def _how_to_load(registration: Registration) -> str:
-    line = loading_line(registration, lasting=True)
-    return f"```python\n{line}\n```\n\n{champion_sentence(registration)}"
+def _settings(winner: Entry) -> str:
+    """Say how the winner was trained."""
+    rates = [
+        f"{what} {rate(value)}"
+        for what, value in (
+            ("learning rate of biases", winner.bias_lr),
+            ("of LayerNorms" if winner.bias_lr else "learning rate of LayerNorms", winner.ln_lr),
+            ("λ", winner.distill_weight if winner.trainable else None),
+        )
+        if value is not None
+    ]
+    return markdown_text(
+        f"It tunes {winner.subset or 'none'}: "
+        + ", ".join([f"{count(winner.trainable)} parameters", *rates])
+        + f"; {percent(winner.val_score)} % on validation."
+    )

@@ -19,6 +19,7 @@ from study.analysis.charts import (
 from study.analysis.drift import TensorDrift
 from study.analysis.plots import Plot
 
+BEFORE, AFTER = "pre", "post"
 _MARKERS: tuple[Marker, ...] = ("circle", "square", "diamond", "triangle", "cross")
 
 
@@ -30,11 +31,11 @@ def drift_chart(drifts: Sequence[TensorDrift]) -> Chart | str:
         inside = [drift for drift in drifts if drift.encoder == encoder]
         if not inside:
             continue
-        top = max((drift.layer for drift in inside if drift.layer is not None), default=-1)
+        places = _places(inside)
         series = []
         for index, site in enumerate(sites):
             points = sorted(
-                (_position(drift, top), drift.relative)
+                (places.index(_place(drift)), drift.relative)
                 for drift in inside
                 if drift.site == site and 0 < drift.relative < math.inf
             )
@@ -47,7 +48,9 @@ def drift_chart(drifts: Sequence[TensorDrift]) -> Chart | str:
                     [y for _, y in points],
                     marker=_MARKERS[index // len(PALETTE) % len(_MARKERS)],
                     color=PALETTE[index % len(PALETTE)],
-                    hover=[(site, f"layer {x}", f"relative change {y:.3g}") for x, y in points],
+                    hover=[
+                        (site, f"layer {places[x]}", f"relative change {y:.3g}") for x, y in points
+                    ],
                 )
             )
         panels.append(
@@ -57,15 +60,24 @@ def drift_chart(drifts: Sequence[TensorDrift]) -> Chart | str:
                 tuple(series),
                 y_log=True,
                 title=f"{encoder} encoder",
+                x_names=places,
             )
         )
     return Chart(tuple(panels), height=4.4) if panels else "no tuned tensor"
 
 
-def _position(drift: TensorDrift, top: int) -> int:
+def _places(drifts: Sequence[TensorDrift]) -> list[str]:
+    """Name the layers from the bottom up, and before and after them what lies outside."""
+    top = max((drift.layer for drift in drifts if drift.layer is not None), default=-1)
+    named = {_place(drift) for drift in drifts}
+    places = [BEFORE, *(str(layer) for layer in range(top + 1)), AFTER]
+    return [place for place in places if place in named or place not in (BEFORE, AFTER)]
+
+
+def _place(drift: TensorDrift) -> str:
     if drift.layer is not None:
-        return drift.layer
-    return -1 if "ln_pre" in drift.site else top + 1
+        return str(drift.layer)
+    return BEFORE if "ln_pre" in drift.site else AFTER
 
 
 def to_csv(drifts: Sequence[TensorDrift]) -> str:
@@ -86,7 +98,7 @@ def drift_plot(drifts: Sequence[TensorDrift]) -> Plot:
     caption = (
         "Norm of the change of each tuned tensor as a share of its norm before; biases that were "
         "almost zero move by many times that. LayerNorms before "
-        "the first and after the last layer stand at the ends."
+        "the first and after the last layer stand at “pre” and “post”."
     )
     if isinstance(chart, str):
         return Plot("drift", "Drift", caption, missing=chart)

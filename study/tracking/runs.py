@@ -22,8 +22,13 @@ from study.tracking.views import experiment_tags
 PARENT = "mlflow.parentRunId"
 DESCRIPTION = "mlflow.note.content"
 STATUS = {"finished": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
-TRIAL_TAGS = ("trial_id", "stage", "arm", "label", "seed", "subset", "split_hash", "config_hash")
+TRIAL_TAGS = ("trial_id", "stage", "arm", "label", "split_hash", "config_hash")
 """Those that a trial has: `config_hash` came later than the first studies."""
+TRIAL_PARAMS = ("subset", "bias_lr", "ln_lr", "distill_weight", "seed")
+UNSENT = ("epoch", "seconds", "ended_at", "bias_lr", "ln_lr")
+"""Of a report: the rates of each epoch follow from those of the trial, which are parameters."""
+SAME_AS_SCORE = ("_accuracy", "_hmean")
+"""Endings of those parts of a score that it equals wherever they are."""
 BATCH = 900
 """Metrics a call; MLflow takes 1,000."""
 STUDY_ARTIFACTS = (
@@ -56,15 +61,9 @@ class RunWriter:
         self._config = config
         self._folder = folder
         self._uri = uri
-        self._tags = {
-            "study": folder.name,
-            "study_id": folder.identity["study_id"],
-            "dataset": config.data.dataset,
-            "backbone": config.backbone.name,
-            "protocol": config.protocol,
-            "git_commit": folder.identity["git_commit"],
-        }
-        # Those that searches over many studies filter by.
+        # Pages fetch whatever a run has, for a hundred runs at once, so each of these is either
+        # shown, filtered by, or read by `study.tracking`; what all trials share, the parent has.
+        self._tags = {"study": folder.name, "study_id": folder.identity["study_id"]}
         self._params = {
             "dataset": config.data.dataset,
             "protocol": config.protocol,
@@ -100,7 +99,15 @@ class RunWriter:
     def _open_parent(self) -> str:
         found = self._find("tags.study_parent = 'yes'")
         if found is None:
-            tags = {"stage": "study", "study_parent": "yes", **self._tags}
+            tags = {
+                "stage": "study",
+                "study_parent": "yes",
+                "dataset": self._config.data.dataset,
+                "backbone": self._config.backbone.name,
+                "protocol": self._config.protocol,
+                "git_commit": self._folder.identity["git_commit"],
+                **self._tags,
+            }
             found = self.client.create_run(
                 self.experiment_id,
                 start_time=_written(self._folder.config_path),
@@ -133,6 +140,7 @@ class RunWriter:
             mark.run_id, mark.began = self._trial_run(config, began)
         elif mark.trial_id not in ("", trial_id):
             self._retag(mark.run_id, config)
+            mark.winner = False
         mark.trial_id = trial_id
         metrics = list(_metrics(reports, mark.began))[mark.reports :]
         points = [metric for epoch in metrics for metric in epoch]
@@ -141,8 +149,6 @@ class RunWriter:
         if end is not None:
             totals = {"epochs": end.epochs, "seconds": end.seconds}
             tags = {"stop_reason": end.reason or end.status}
-            if end.status == "stopped":
-                tags["stopped_at_epoch"] = str(end.epochs)
             if end.error:
                 tags |= {"error": end.error[-4000:], DESCRIPTION: f"```\n{end.error[-4000:]}\n```"}
             self.client.log_batch(
@@ -172,15 +178,34 @@ class RunWriter:
         if description.exists():
             text = description.read_text(encoding="utf-8")
             self.client.set_tag(self.parent_id, DESCRIPTION, text)
+        winners = self._winners()
         for trial in self._folder.trials():
             mark = _Mark.read(trial)
             if mark.run_id and not mark.closed:
                 self.client.set_terminated(mark.run_id, "KILLED")
                 mark.paused = True
                 mark.write(trial)
+            if mark.run_id and mark.winner != (trial.trial_id in winners):
+                mark.winner = not mark.winner
+                name = _run_name(trial.config, winner=mark.winner)
+                self.client.update_run(mark.run_id, name=name)
+                mark.write(trial)
         ends = [_written(path) for path in self._folder.path.glob("trials/*/end.json")]
         status = "FINISHED" if finished else "KILLED"
         self.client.set_terminated(self.parent_id, status, end_time=max(ends, default=None))
+
+    def _winners(self) -> set[str]:
+        """Give the trial that validation chose and those that confirmed it.
+
+        Others may have the same score, and MLflow does not know who is first among equals.
+        """
+        candidates = self._folder.read_json("candidates.json") or []
+        best = next((c for c in candidates if c["label"] == "best"), None)
+        if best is None:
+            return set()
+        label = best["same_as"] or best["label"]
+        confirmed = {f"confirm-{label}-seed{seed}" for seed in self._config.confirm.seeds}
+        return {best["source_trial"], *confirmed}
 
     def _trial_run(self, config: Mapping[str, Any], began: int) -> tuple[str, int]:
         """Find or create a trial's run: a driver may have died after creating it.
@@ -203,8 +228,7 @@ class RunWriter:
             found = self.client.create_run(
                 self.experiment_id, start_time=began, run_name=_run_name(config), tags=tags
             )
-        names = ("subset", "subset_key", "bias_lr", "ln_lr", "distill_weight", "seed")
-        params = [Param(key, str(config[key])) for key in names if config[key] is not None]
+        params = [Param(key, str(config[key])) for key in TRIAL_PARAMS if config[key] is not None]
         params += [Param(key, value) for key, value in self._params.items()]
         began = int(found.info.start_time)
         trainable = Metric("trainable", config["trainable"], began, 0)
@@ -253,6 +277,8 @@ class _Mark:
     closed: bool = False
     paused: bool = False
     """The study was interrupted with this trial unfinished."""
+    winner: bool = False
+    """The run's name says that this is what validation chose."""
 
     @classmethod
     def read(cls, folder: TrialFolder) -> _Mark:
@@ -265,8 +291,8 @@ class _Mark:
         write_atomically(folder.path / "mlflow.json", json.dumps(asdict(self)))
 
 
-def _run_name(config: Mapping[str, Any]) -> str:
-    name = str(config["label"])
+def _run_name(config: Mapping[str, Any], *, winner: bool = False) -> str:
+    name = f"{config['label']} ★" if winner else str(config["label"])
     return f"{name} · seed {config['seed']}" if config["stage"] == "confirm" else name
 
 
@@ -288,7 +314,7 @@ def _metrics(reports: Iterable[dict[str, Any]], began: int) -> Iterator[list[Met
         yield [
             Metric(key, value, time, report["epoch"])
             for key, value in report.items()
-            if key not in ("epoch", "seconds", "ended_at")
+            if key not in UNSENT and not key.endswith(SAME_AS_SCORE)
         ]
 
 

@@ -16,22 +16,25 @@ VIEW = "mlflow.sharedViewState."
 NAME = "attributes.`Run Name`"
 SETTINGS = (
     "metrics.`trainable`",
-    "params.`subset`",
     "params.`bias_lr`",
     "params.`ln_lr`",
     "params.`distill_weight`",
+    "params.`subset`",
 )
+"""The subset last, since it is the one that a narrow window may cut."""
 WIDTH = 90
 """Of a column, in pixels."""
-WIDTHS = {NAME: 210, "params.`subset`": 390}
+WIDTHS = {NAME: 170, "params.`distill_weight`": 110, "params.`subset`": 560}
 """Of columns that need more."""
+GROUP_WIDTH = 320
+"""Of the column of names where it holds those of groups."""
 
 
 def experiment_tags() -> dict[str, str]:
     """Give the tags of a new experiment: its kind, and views that answer the usual questions."""
     return KIND | {
         f"{VIEW}studies": _saved(
-            "Studies, by the validation score of their winners",
+            "Studies",
             search="tags.stage = 'study'",
             order="metrics.`val_score`",
             columns=["metrics.`test_score`", "tags.`dataset`", "tags.`protocol`"],
@@ -44,14 +47,14 @@ def experiment_tags() -> dict[str, str]:
             columns=[*SETTINGS, "metrics.`epochs`", "tags.`arm`", "tags.`study`"],
         ),
         f"{VIEW}confirmed": _saved(
-            "Confirmed on test, means over seeds",
+            "Confirmed on test",
             search="tags.stage = 'confirm'",
             order="metrics.`test_score`",
             columns=[*SETTINGS, "params.`seed`", "tags.`study`"],
             group_by=("label", "study"),
         ),
         f"{VIEW}ablation": _saved(
-            "Ablation, means over seeds",
+            "Ablation",
             search="tags.stage = 'ablation'",
             order="metrics.`test_score`",
             columns=[*SETTINGS, "params.`seed`", "tags.`study`"],
@@ -88,6 +91,7 @@ def _saved(
     if group_by:
         keys = [{"mode": "tag", "groupByData": tag} for tag in group_by]
         state["groupBy"] = {"aggregateFunction": "average", "groupByKeys": keys}
+        state["columnWidths"][NAME] = GROUP_WIDTH
     now = int(time.time() * 1000)
     return json.dumps(
         {"name": name, "createdAt": now, "updatedAt": now, "state": json.dumps(state)}

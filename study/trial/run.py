@@ -100,6 +100,14 @@ def score(parts: Mapping[str, float], protocol: Protocol) -> dict[str, float]:
     return {**parts, "hmean": mean, "score": mean}
 
 
+def mean(accuracies: Sequence[float]) -> float:
+    """Average over tasks; equal averages are equal numbers, so that ties are broken by rule.
+
+    Unrounded, folds of 41, 46, 47 and 47 right of 50 come to less than those of 45, 45, 45 and 46.
+    """
+    return round(sum(accuracies) / len(accuracies), 12)
+
+
 def _evaluate(packs: Sequence[Pack], data: TrialData) -> tuple[dict[str, float], dict[str, Tensor]]:
     """Average each part over the tasks first, then score: one fold alone is noise."""
     parts: dict[str, list[float]] = defaultdict(list)
@@ -109,5 +117,4 @@ def _evaluate(packs: Sequence[Pack], data: TrialData) -> tuple[dict[str, float],
         classes = len(data.class_names_of(part.name))
         counts.setdefault(part.name, torch.zeros(classes, classes, dtype=torch.int64))
         counts[part.name] += confusion(predictions, labels, classes)
-    means = {name: sum(values) / len(values) for name, values in parts.items()}
-    return score(means, data.protocol), counts
+    return score({name: mean(values) for name, values in parts.items()}, data.protocol), counts

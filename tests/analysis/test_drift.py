@@ -119,7 +119,8 @@ def test_the_chart_has_a_panel_an_encoder_and_the_pre_norm_before_the_first_laye
     chart = drift_chart(parameter_drift(before, {name: 2 * t for name, t in before.items()}))
     assert not isinstance(chart, str)
     text, vision = chart.panels
-    assert (list(text.series[0].x), list(vision.series[0].x)) == ([3], [-1])
+    assert (list(text.x_names or ()), list(text.series[0].x)) == (["0", "1", "2", "3"], [3])
+    assert (list(vision.x_names or ()), list(vision.series[0].x)) == (["pre"], [0])
     assert isinstance(drift_chart(()), str)
 
 

@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from study.analysis.across import to_study
 from study.analysis.leaderboard import main
-from study.config_file import load_config
+from study.config_file import build_config, load_config
+from study.tracking.finding import best_configurations, configuration_of
 from study.tracking.mirror import sync_study
 
 FOUND = {"subset": "text.mlp.fc2.bias + vision.ln", "bias_lr": 0.05, "distill_weight": 0.0}
@@ -93,6 +96,15 @@ def test_a_found_configuration_is_a_baseline_of_the_next_study(
     assert baselines["found-late-1"].model_dump() == {**FOUND, "ln_lr": 0.1}
     assert config.name is None
     assert config.data.dataset == "digits"
+
+
+def test_what_an_ablation_found_is_searched_beside_not_ablated_again(store: str) -> None:
+    found = best_configurations(store, study="late", where=None, top=1)
+    config = configuration_of(store, found[0])
+    ablation = build_config({**config.model_dump(mode="json"), "ablation": {}}, "an ablation")
+    again = yaml.safe_load(to_study(found, ablation))
+    assert build_config(again, "found").searches
+    assert "found-late-1" in again["search"]["baselines"]
 
 
 def test_a_table_tells_which_scores_compare(ask: Callable[..., Any]) -> None:

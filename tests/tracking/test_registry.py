@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.models import Model
 
 from study.classifier import load_classifier
 from study.errors import TrackingError
@@ -106,6 +107,9 @@ def test_a_version_says_where_it_comes_from_and_what_it_was_chosen_by(
     model = model_of(store, version)
     metrics = {metric.key: metric.value for metric in model.metrics}
     assert metrics == {"val_score": 0.8, "test_accuracy": 0.75, "test_score": 0.75}
+    saved = Model.load(model.artifact_location)
+    assert saved.signature.outputs.input_names() == ["class_name", "probability", "probabilities"]
+    assert saved.load_input_example(model.artifact_location)
     assert study.folder.registration == registration
 
 

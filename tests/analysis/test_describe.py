@@ -1,0 +1,48 @@
+"""What a study's page in MLflow says first."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from study.analysis.confirmation import leaderboard
+from study.analysis.describe import describe_study
+from study.analysis.leaderboard import markdown_text
+from study.analysis.wording import interval, percent, rate
+from study.ledger import Registration, StudyFolder
+
+
+def test_it_begins_with_what_won_by_how_much_and_how_it_was_trained(
+    make_study: Callable[..., Path],
+) -> None:
+    folder = make_study(edge=0.0)
+    winner = leaderboard(folder).winner
+    assert winner is not None
+    first, second = describe_study(folder).split("\n\n")[:2]
+    number = int(str(winner.source_trial).removeprefix("search-"))
+    assert first.startswith(f"**trial {number} ★ won: {interval(winner.test)} % on test**; ")
+    assert "points against tuned CLIPFit (within noise)" in first
+    assert first.endswith("points against CLIPFit as published (above, by more than noise).")
+    assert second.startswith(f"It tunes {markdown_text(str(winner.subset))}: ")
+    assert f"LayerNorms {rate(winner.ln_lr)}" in second
+    assert second.endswith(f"{percent(winner.val_score)} % on validation.")
+
+
+def test_base_and_new_stand_beside_their_mean(base_to_new_study: Path) -> None:
+    winner = leaderboard(base_to_new_study).winner
+    assert winner is not None
+    first = describe_study(base_to_new_study).split("\n\n")[0]
+    assert f"(base {interval(winner.base)}, new {interval(winner.new)});" in first
+
+
+def test_the_line_that_loads_it_names_the_version_since_the_alias_may_move(
+    few_shot_study: Path,
+) -> None:
+    registration = Registration("clipfit-glyphs", "3", champion=True, reason="it is the first")
+    StudyFolder(few_shot_study).write_registration(registration)
+    _, loading, _, champion = describe_study(few_shot_study).split("\n\n")[:4]
+    assert loading.startswith('`mlflow.pyfunc.load_model("models:/clipfit-glyphs/3").predict')
+    assert champion == "Version 3 of clipfit-glyphs is champion: it is the first."
+
+
+def test_an_ablation_begins_with_its_verdict(ablation_study: Path) -> None:
+    (ablation_study / "cells.json").write_text("{}")
+    assert "cells differ from “base”" in describe_study(ablation_study).split("\n\n")[0]
