@@ -65,9 +65,9 @@ class TunedClassifier:
     def _pixels(self, index: int, image: object, files: bool) -> np.ndarray:
         try:
             decoded = as_image(image, files=files)
+            return preprocess(decoded, size=self.backbone.image_size, keep_aspect=False)
         except DataError as error:
             raise DataError(f"image {index}: {error}") from error
-        return preprocess(decoded, size=self.backbone.image_size, keep_aspect=False)
 
 
 def load_classifier(

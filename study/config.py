@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -15,6 +15,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationInfo,
+    field_validator,
     model_validator,
 )
 
@@ -52,6 +53,8 @@ def _increasing(bounds: tuple[float, float]) -> tuple[float, float]:
     return bounds
 
 
+LONGEST_PATH, LONGEST_NAME = 4000, 255
+"""Bytes that file systems take, with room for what lies in a study's folder."""
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 """Of a study."""
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
@@ -67,6 +70,18 @@ class Section(BaseModel):
     """A part of the configuration: frozen, and an unknown key is a fault."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*")
+    @classmethod
+    def _exists_on_machines(cls, value: Any) -> Any:
+        if isinstance(value, int) and abs(value) >= 2**31:
+            raise ValueError("a whole number must be below 2147483648")
+        if isinstance(value, Path):
+            if "\0" in str(value) or len(os.fsencode(value)) > LONGEST_PATH:
+                raise ValueError(f"a path has at most {LONGEST_PATH} bytes, none of them NUL")
+            if any(len(os.fsencode(part)) > LONGEST_NAME for part in value.parts):
+                raise ValueError(f"a file or folder has a name of at most {LONGEST_NAME} bytes")
+        return value
 
 
 class DataConfig(Section):

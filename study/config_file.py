@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+import reprlib
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,23 @@ from pydantic import BaseModel, ValidationError
 from study.config import APART, StudyConfig
 from study.errors import ConfigError
 
+DEEPEST = 20
+"""Levels of a configuration; the schema has five."""
+LONGEST = 200
+"""Characters of a value in a message."""
+MOST_FAULTS = 50
+"""Faults that are told."""
+
 
 class ConfigFaults(ConfigError):
     """All faults of a configuration, and what can be read of it in spite of them."""
 
     def __init__(self, source: str, faults: Sequence[str], rest: StudyConfig | None) -> None:
         count = f"{len(faults)} fault{'s' if len(faults) > 1 else ''}"
-        super().__init__(f"{source} has {count}:\n" + "\n".join(f"  {fault}" for fault in faults))
+        if len(faults) > MOST_FAULTS:
+            count = f"more than {MOST_FAULTS} faults"
+        lines = "\n".join(f"  {fault}" for fault in faults[:MOST_FAULTS])
+        super().__init__(f"{source} has {count}:\n{lines}")
         self.source = source
         self.faults = list(faults)
         self.rest = rest
@@ -46,26 +57,94 @@ def read_values(source: Path) -> dict[str, Any]:
         ConfigError: naming the file.
     """
     try:
-        values = yaml.load(source.read_text(encoding="utf-8"), _SafeLoader) or {}
+        text = source.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"configuration {source} cannot be read: {error}") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"configuration {source} is not valid YAML: {error}") from error
+    values = _read_yaml(text, f"configuration {source} is") or {}
     if not isinstance(values, dict):
-        raise ConfigError(f"configuration {source} must be a mapping of sections, got {values!r}")
+        raise ConfigError(
+            f"configuration {source} must be a mapping of sections, got {shown(values)}"
+        )
     return values
+
+
+def _read_yaml(text: str, what: str) -> Any:
+    """Read YAML; its errors begin with what it is.
+
+    Raises:
+        ConfigError: it is not valid, or nested without end.
+    """
+    try:
+        value = yaml.load(text, _SafeLoader)
+        _refuse_depth(value, 0, {})
+        return value
+    except RecursionError:
+        raise ConfigError(f"{what} nested too deeply; allowed are {DEEPEST} levels") from None
+    except Exception as error:  # PyYAML raises many kinds, such as ValueError on 2001-02-30
+        told = error if isinstance(error, yaml.YAMLError) else repr(error)
+        raise ConfigError(f"{what} not valid YAML: {str(told)[:1000]}") from error
 
 
 class _SafeLoader(yaml.SafeLoader):
     """Refuses a key given twice, of which YAML would silently keep the last."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value]
-        if twice := next((key for key in keys if keys.count(key) > 1), None):
-            raise yaml.constructor.ConstructorError(
-                None, None, f"the key '{twice}' is given twice", node.start_mark
-            )
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        """See `yaml.constructor.SafeConstructor`."""
+        if isinstance(node, yaml.MappingNode):
+            seen: set[str] = set()
+            for key, _ in node.value:
+                if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"the key '{key.value}' is given twice", node.start_mark
+                    )
+                seen |= {key.value} if isinstance(key, yaml.ScalarNode) else set()
         return super().construct_mapping(node, deep)
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """See `yaml.constructor.SafeConstructor`; what is merged many times is kept once."""
+        super().flatten_mapping(node)
+        last = {
+            key.value if isinstance(key, yaml.ScalarNode) else id(key): (key, value)
+            for key, value in node.value
+        }
+        node.value = list(last.values())
+
+
+def _refuse_depth(value: Any, level: int, seen: dict[int, int]) -> None:
+    """Raise RecursionError where a value is too deep, as one that contains itself is.
+
+    Through aliases a short text may hold one value a billion times, so each is looked at once for
+    each level that it is met at.
+    """
+    if level > DEEPEST:
+        raise RecursionError
+    if isinstance(value, dict | list | tuple) and seen.get(id(value), -1) < level:
+        seen[id(value)] = level
+        for inner in value.values() if isinstance(value, dict) else value:
+            _refuse_depth(inner, level + 1, seen)
+
+
+def shown(value: Any) -> str:
+    """Quote a value in a message, cut short: what unfolds without end must not do so here."""
+    return _SHORT.repr(value)[:LONGEST]
+
+
+class _Short(reprlib.Repr):
+    """Values as they are written in Python, cut at `LONGEST` characters and 6 levels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxstring = self.maxother = self.maxlong = LONGEST
+
+    def repr_int(self, value: int, level: int) -> str:
+        """Give the size of a number that Python refuses to write out."""
+        try:
+            return super().repr_int(value, level)
+        except ValueError:
+            return f"a number of {value.bit_length()} bits"
+
+
+_SHORT = _Short()
 
 
 def build_config(values: Mapping[str, Any], source: str) -> StudyConfig:
@@ -89,7 +168,8 @@ def _all_faults(
     Gives the faults, and a configuration with defaults for what is at fault.
     """
     rest = copy.deepcopy(dict(values))
-    faults = [line for fault in error.errors() for line in _describe(fault).splitlines()]
+    told = error.errors()[: MOST_FAULTS + 1]
+    faults = [line for fault in told for line in _describe(fault).splitlines()]
     compared = any(not fault["loc"] for fault in error.errors())
     dropped: list[str] = []
     for depth in (None, 2, 1):
@@ -122,11 +202,8 @@ def parse_override(override: str) -> tuple[str, Any]:
     """Read ``section.field=value``; give the dotted key and the value."""
     key, equals, text = override.partition("=")
     if not equals or not key:
-        raise ConfigError(f"override '{override}' is not of the form section.field=value")
-    try:
-        return key, yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"override '{override}': the value is not valid YAML: {error}") from error
+        raise ConfigError(f"override '{override[:LONGEST]}' is not of the form section.field=value")
+    return key, _read_yaml(text, f"override '{override[:LONGEST]}': the value is")
 
 
 def put_value(values: dict[str, Any], key: str, value: Any) -> None:
@@ -139,7 +216,7 @@ def put_value(values: dict[str, Any], key: str, value: Any) -> None:
     for section in sections:
         inner = values.setdefault(section, {})
         if not isinstance(inner, dict):
-            raise ConfigError(f"'{key}' cannot be set: {section} is {inner!r}, not a section")
+            raise ConfigError(f"'{key}' cannot be set: {section} is {shown(inner)}, not a section")
         values = inner
     values[field] = value
 
@@ -154,7 +231,7 @@ def _describe(fault: Any) -> str:
     message = fault["msg"].removeprefix("Value error, ")
     if isinstance(fault["input"], dict | BaseModel):
         return f"{path}: {message}" if path else message
-    return f"{path}: {message}, got {fault['input']!r}"
+    return f"{path}: {message}, got {shown(fault['input'])}"
 
 
 def _fields_at(location: tuple[Any, ...]) -> Iterable[str]:

@@ -1,5 +1,7 @@
 """The errors a user can mend: each message says what was wrong, where, and what is allowed."""
 
+import re
+
 
 class StudyError(Exception):
     """A fault that a user can mend; shown as one message, without a traceback."""
@@ -27,3 +29,9 @@ class DeltaError(StudyError):
 
 class TrackingError(StudyError):
     """A tracking server or store that cannot be reached or used."""
+
+
+def without_secrets(text: str) -> str:
+    """Take the passwords of addresses out of a message, which may quote what the user wrote."""
+    text = re.sub(r"(?<=://)[^\s'\"]*@", "***@", text)
+    return re.sub(r"([?&;]\w*(?:passw|pwd|token|secret|key)\w*=)[^&\s'\"]*", r"\1***", text)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import itertools
 import logging
 import os
 import re
@@ -38,12 +40,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Parse, then do; faults that a user can mend end as one message and exit code 2."""
     parsed = _parser().parse_intermixed_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    from study.errors import StudyError
+    from study.errors import StudyError, without_secrets
 
     try:
         return _run(parsed)
     except StudyError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {without_secrets(str(error))}", file=sys.stderr)
         return 130 if type(error).__name__ == "InterruptedStudyError" else 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -179,10 +181,9 @@ def find_config(name: str) -> Path:
 
     package = Path(study.__file__ or "").parent
     folders = [package.parent / "configs", package / "configs"]
-    if Path(name).is_file() or (Path(name).is_dir() and any(Path(name).glob("*.yaml"))):
-        return Path(name)
-    for folder in folders:
-        for candidate in (folder / name, folder / f"{name}.yaml", folder.parent / name):
+    places = [(folder / name, folder / f"{name}.yaml", folder.parent / name) for folder in folders]
+    for candidate in (Path(name), *itertools.chain(*places)):
+        with contextlib.suppress(OSError):  # what cannot be a file's name is none of them
             if candidate.is_file() or (candidate.is_dir() and any(candidate.glob("*.yaml"))):
                 return candidate
     shipped = sorted(
@@ -194,20 +195,22 @@ def find_config(name: str) -> Path:
 
 
 def _existing_folder(name: str, overrides: Sequence[str]) -> StudyFolder:
-    from study.config import default_storage
+    from study.config import NAME, default_storage
     from study.errors import ConfigError
     from study.ledger import StudyFolder
 
     given = (o.partition("=")[2] for o in overrides if o.startswith("storage="))
     storage = Path(next(given, None) or default_storage())
     folder = StudyFolder(storage / name)
-    if not folder.config_path.exists():
+    there: list[str] = []
+    with contextlib.suppress(OSError):  # what cannot be a folder's name is none
+        if re.match(NAME, name) and folder.config_path.exists():
+            return folder
         there = sorted(path.parent.name for path in storage.glob("*/study.yaml"))
-        raise ConfigError(
-            f"no study '{name}' in {storage}; there are {', '.join(there) or 'none'}"
-            " (storage=FOLDER looks elsewhere)"
-        )
-    return folder
+    raise ConfigError(
+        f"no study '{name}' in {storage}; there are {', '.join(there) or 'none'}"
+        " (storage=FOLDER looks elsewhere)"
+    )
 
 
 def _leave_package_off_the_path() -> None:

@@ -16,16 +16,19 @@ from __future__ import annotations
 
 import copy
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from study.config import StudyConfig
-from study.config_file import build_config, parse_override, put_value, read_values
+from study.config_file import build_config, parse_override, put_value, read_values, shown
 from study.errors import ConfigError
 
 AXES, EXCEPTIONS = "sweep", "exceptions"
+MOST_STUDIES = 10_000
+"""Of a file."""
 
 
 @dataclass(frozen=True)
@@ -65,11 +68,14 @@ def _members(file: Path, given: Mapping[str, Any]) -> list[Member]:
     axes = _axes(file, values.pop(AXES, {}))
     exceptions = _exceptions(file, values.pop(EXCEPTIONS, []), axes)
     chosen = {key: [given[key]] if key in given else choices for key, choices in axes.items()}
+    if (count := math.prod(map(len, chosen.values()))) > MOST_STUDIES:
+        raise ConfigError(f"{file}: {AXES} makes {count} studies; allowed are {MOST_STUDIES}")
     prefix = given.get("name") or file.resolve().parent.name
     members = []
     for combination in itertools.product(*chosen.values()):
         point = dict(zip(chosen, combination, strict=True))
-        name = "-".join(map(str, (prefix, file.stem, *combination))).replace(":", ".")
+        parts = (prefix, file.stem, *combination)
+        name = "-".join(p if isinstance(p, str) else shown(p) for p in parts).replace(":", ".")
         own = copy.deepcopy(values)
         for key, value in {**point, **_excepted(exceptions, point), **given}.items():
             put_value(own, key, value)
@@ -87,29 +93,40 @@ def _excepted(exceptions: Sequence[Mapping[str, Any]], point: Mapping[str, Any])
 
 
 def _axes(file: Path, axes: Any) -> dict[str, list[Any]]:
-    if not isinstance(axes, dict) or not all(isinstance(v, list) and v for v in axes.values()):
+    if not _is_keyed(axes) or not all(isinstance(v, list) and v for v in axes.values()):
         raise ConfigError(
-            f"{file}: {AXES} is {axes!r}; allowed are dotted keys with lists of values"
+            f"{file}: {AXES} is {shown(axes)}; allowed are dotted keys with lists of values"
         )
+    for axis, choices in axes.items():
+        if structured := [v for v in choices if isinstance(v, dict | list | tuple | set)]:
+            raise ConfigError(
+                f"{file}: {AXES}.{axis}: {shown(structured[0])} is no plain value, and a study is "
+                "named by it"
+            )
     return axes
 
 
 def _exceptions(file: Path, exceptions: Any, axes: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
     if not isinstance(exceptions, list):
-        raise ConfigError(f"{file}: {EXCEPTIONS} is {exceptions!r}; allowed is a list")
+        raise ConfigError(f"{file}: {EXCEPTIONS} is {shown(exceptions)}; allowed is a list")
     for number, exception in enumerate(exceptions):
         place = f"{file}: {EXCEPTIONS}.{number}"
-        parts = exception.keys() if isinstance(exception, dict) else ()
-        if set(parts) != {"for", "set"} or not all(isinstance(p, dict) for p in exception.values()):
+        parts = exception if isinstance(exception, dict) else {}
+        if set(parts) != {"for", "set"} or not all(map(_is_keyed, parts.values())):
             raise ConfigError(
-                f"{place}: got {exception!r}; allowed is {{for: {{axis: [value, …]}}, "
+                f"{place}: got {shown(exception)}; allowed is {{for: {{axis: [value, …]}}, "
                 "set: {key: value}}"
             )
-        for axis, values in exception["for"].items():
-            strange = [v for v in values if v not in axes.get(axis, ())]
-            if axis not in axes or strange:
+        for axis, values in parts["for"].items():
+            known = axes.get(axis, ())
+            strange = [v for v in values if v not in known] if isinstance(values, list) else values
+            if axis not in axes or strange or not isinstance(values, list):
                 raise ConfigError(
-                    f"{place}.for.{axis}: {strange} are no values of {AXES}.{axis}; "
+                    f"{place}.for.{axis}: {shown(strange)} are no values of {AXES}.{axis}; "
                     f"axes are {', '.join(axes)}"
                 )
     return exceptions
+
+
+def _is_keyed(part: Any) -> bool:
+    return isinstance(part, dict) and all(isinstance(key, str) for key in part)

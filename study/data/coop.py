@@ -14,7 +14,15 @@ from typing import Any
 
 from study.data.obtaining import how_to_get
 from study.data.prompts import templates_of
-from study.data.records import Dataset, Record, check_splits, class_table, listed, relative_path
+from study.data.records import (
+    Dataset,
+    Record,
+    check_splits,
+    class_table,
+    listed,
+    read_label,
+    relative_path,
+)
 from study.data.sources import FolderSource
 from study.errors import DataError
 
@@ -182,13 +190,13 @@ def _entry(entry: object, images: str, *, where: str) -> tuple[Record, str]:
     """Read one `[path, label, class name]`."""
     if isinstance(entry, list) and len(entry) == 3:
         text, label, name = entry
-        if isinstance(label, str) and label.isdecimal():
-            label = int(label)
+        if isinstance(label, str):
+            label = read_label(label)
         whole = isinstance(label, int) and not isinstance(label, bool)
         if isinstance(text, str) and whole and isinstance(name, str):
             path = relative_path(text, where=where)
             return Record(f"{images}/{path}" if images else path, int(label)), name.strip()
-    raise DataError(f"{where}: got {str(entry)[:200]}; allowed is [path, label, class name]")
+    raise DataError(f"{where}: got {entry!r:.200}; allowed is [path, label, class name]")
 
 
 def load_coop(

@@ -82,8 +82,12 @@ def load_dataset(
         raise DataError(
             f"dataset {name!r} needs a folder{_meant(name)}; without one: {', '.join(PACKAGED)}"
         )
-    root = Path(root).expanduser()
-    if not root.exists():
+    try:
+        root = Path(root).expanduser()
+        there = root.exists()
+    except (OSError, RuntimeError) as error:  # may not be looked at, or of a user that is none
+        raise DataError(f"dataset {name!r}: cannot look at {root} ({error})") from error
+    if not there:
         hint = f". {how_to_get(name, root)}" if name in ON_DISK else _meant(name)
         raise DataError(f"dataset {name!r}: no such file or folder: {root}{hint}")
     if name in ON_DISK:

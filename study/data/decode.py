@@ -30,6 +30,8 @@ SCHEMA = pa.schema(
         ("pixels", pa.large_binary()),
     ]
 )
+LONGEST_ASPECT = 200
+"""Longer side to shorter: a strip one pixel wide would grow to gigabytes when resized."""
 MOST_THREADS = 8
 ROWS = 64  # images decoded and written at a time
 _HASH = b"sha256"
@@ -60,7 +62,15 @@ def preprocess(image: Image.Image, *, size: int, keep_aspect: bool) -> NDArray[n
     Returns:
         (size, size, 3) uint8; with keep_aspect (height, width, 3) uint8, whose shorter side is at
         most 2 · size.
+
+    Raises:
+        DataError: the image has no pixels, or is far longer than wide.
     """
+    if not 0 < max(image.size) <= LONGEST_ASPECT * min(image.size):
+        raise DataError(
+            f"an image of {image.width} × {image.height} pixels; allowed is a longer side of at "
+            f"most {LONGEST_ASPECT} times the shorter one"
+        )
     if not keep_aspect:
         image = center_crop(resize_shorter(image, size), size)
     elif min(image.size) > 2 * size:
@@ -163,9 +173,13 @@ def _decoded(
 
     def decode(path: str) -> NDArray[np.uint8] | DataError:
         try:
-            return preprocess(source.open(path), size=size, keep_aspect=keep_aspect)
+            image = source.open(path)
         except DataError as error:
             return error
+        try:
+            return preprocess(image, size=size, keep_aspect=keep_aspect)
+        except DataError as error:
+            return DataError(f"{path}: {error}")
 
     for start in range(0, len(paths), ROWS):
         chunk = paths[start : start + ROWS]

@@ -130,7 +130,7 @@ def _matched(
             text, label, name = str(row["impath"]), _label(row["label"]), str(row["classname"])
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(
-                f"{where}[{number}]: got {str(row)[:200]}; needs impath, label and classname"
+                f"{where}[{number}]: got {row!r:.200}; needs impath, label and classname"
             ) from error
         parts = [part for part in text.replace("\\", "/").split("/") if part not in ("", ".")]
         suffixes = ["/".join(parts[start:]) for start in range(len(parts))]

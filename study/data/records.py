@@ -16,6 +16,7 @@ from study.errors import DataError
 logger = logging.getLogger(__name__)
 
 SHOWN = 5
+LONGEST_LABEL = 18  # digits
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +104,12 @@ def is_text(name: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def read_label(text: str) -> int | None:
+    """Read a label that is written as text; None for what is none, such as "-1" or "one"."""
+    # Python refuses to read numbers of thousands of digits, and no dataset has such labels.
+    return int(text) if text.isdecimal() and len(text) <= LONGEST_LABEL else None
 
 
 def relative_path(text: str, *, where: str) -> str:

@@ -90,7 +90,8 @@ def read_shots(path: Path) -> Shots:
         shots = make_shots(
             dataset, int(header["shots"]), int(header["seed"]), parts["train"], parts["val"]
         )
-    except (KeyError, TypeError, ValueError) as error:
+    # An infinite label is an OverflowError.
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DataError(f"{path}: not a file of shots ({error!r})") from error
     if shots.digest != digest:
         raise DataError(

@@ -17,6 +17,7 @@ from study.data.records import (
     class_table,
     fixed_split,
     listed,
+    read_label,
     relative_path,
 )
 from study.data.sources import FolderSource
@@ -146,7 +147,8 @@ def _below(folder: Path, value: object) -> str:
 def _read_parquet(file: Path) -> list[Row]:
     try:
         return list(pq.read_table(file).to_pylist())
-    except (OSError, pa.ArrowException) as error:
+    # Times out of Python's range, text that is not UTF-8, and what else a damaged file comes to.
+    except (OSError, pa.ArrowException, ValueError, ArithmeticError) as error:
         raise DataError(f"{file}: cannot be read ({error})") from error
 
 
@@ -184,12 +186,14 @@ def _classes(file: Path, rows: Sequence[Row], names: Mapping[str, str]) -> list[
         [_text(row.get(names["class_name"])) for row in rows] if "class_name" in names else None
     )
     if labels is not None and spoken is not None:
-        for number, label in enumerate(labels, start=1):
-            if not label.isdecimal():
+        pairs: list[tuple[int, str]] = []
+        for number, (text, name) in enumerate(zip(labels, spoken, strict=True), start=1):
+            if (label := read_label(text)) is None:
                 raise DataError(
-                    f"{file}, row {number}: label {label!r}; allowed are whole numbers from 0"
+                    f"{file}, row {number}: label {text!r:.80}; allowed are whole numbers from 0"
                 )
-        return list(zip(map(int, labels), spoken, strict=True))
+            pairs.append((label, name))
+        return pairs
     named = spoken if spoken is not None else labels or []
     if spoken is None and all(label.isdecimal() for label in named):
         raise DataError(f"{file}: labels are numbers, so a column 'class_name' is needed as well")

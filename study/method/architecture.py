@@ -55,10 +55,12 @@ def read_architecture(name: str | Path, *, revision: str | None = None) -> Archi
     from transformers import CLIPConfig  # a second's import, which --help does without
 
     folder = Path(name)
-    weights = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
-    if folder.is_dir() and not weights:
-        raise BackboneError(f"backbone '{name}' has no weights in safetensors format in its folder")
     try:
+        weights = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
+        if folder.is_dir() and not weights:
+            raise BackboneError(
+                f"backbone '{name}' has no weights in safetensors format in its folder"
+            )
         values, _ = CLIPConfig.get_config_dict(name, revision=revision)
     except (OSError, ValueError) as error:
         raise BackboneError(
@@ -69,11 +71,19 @@ def read_architecture(name: str | Path, *, revision: str | None = None) -> Archi
         raise BackboneError(
             f"backbone '{name}' is a '{values.get('model_type')}' model; allowed is 'clip'"
         )
-    config = CLIPConfig.from_dict(values)
+    try:
+        config = CLIPConfig.from_dict(values)
+        text = _shape("text", config.text_config)
+        vision = _shape("vision", config.vision_config)
+        image_size = int(config.vision_config.image_size)
+    except Exception as error:  # transformers raises many kinds, all of them about this file
+        raise BackboneError(
+            f"backbone '{name}' has a config.json that describes no CLIP ({error})"
+        ) from error
     return Architecture(
-        text=_shape("text", config.text_config),
-        vision=_shape("vision", config.vision_config),
-        image_size=config.vision_config.image_size,
+        text=text,
+        vision=vision,
+        image_size=image_size,
         checkpoint=_hash(folder) if weights else f"{name}@{values.get('_commit_hash')}",
     )
 

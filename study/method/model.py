@@ -78,11 +78,11 @@ def load_backbone(name: str | Path, *, revision: str | None = None) -> Backbone:
             Pickled weights are not read.
     """
     options: dict[str, Any] = {"revision": revision} if revision else {}
-    if Path(name).is_dir():
-        options["local_files_only"] = True
     bars = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
     try:
+        if Path(name).is_dir():
+            options["local_files_only"] = True
         clip, report = CLIPModel.from_pretrained(
             name, dtype=torch.float32, output_loading_info=True, use_safetensors=True, **options
         )

@@ -1,0 +1,219 @@
+"""A file from a stranger may hold code; wherever it is put, it is refused and never run."""
+
+import json
+import pickle
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from study.data.coop import LAYOUTS
+from study.data.datasets import load_dataset
+from study.data.decode import open_cache
+from study.data.packaged import load_digits
+from study.data.published import read_published_shots
+from study.data.shots import read_shots
+from study.data.sources import FolderSource
+from study.errors import BackboneError, DataError, DeltaError, StudyError
+from study.ledger import LedgerError, StudyFolder, TrialFolder
+from study.method.delta import load_delta
+from study.method.model import load_backbone
+from study.search.recording import load_state
+
+
+class Planted:
+    """Leaves a trace when it is unpickled."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> tuple[Callable[[Path], None], tuple[Path]]:
+        return Path.touch, (self.trace,)
+
+
+@pytest.fixture
+def trace(tmp_path: Path) -> Path:
+    """What a planted pickle touches."""
+    return tmp_path / "trace"
+
+
+@pytest.fixture
+def poison(trace: Path) -> bytes:
+    """A pickle that touches the trace when it is loaded."""
+    data = pickle.dumps({"x": Planted(trace)})
+    pickle.loads(data)
+    assert trace.exists(), "the trap itself works"
+    trace.unlink()
+    return data
+
+
+def torch_file(trace: Path, path: Path) -> None:
+    """Write a pickle as PyTorch does, in an archive."""
+    torch.save({"x": Planted(trace)}, path)
+
+
+def copied(source: Path, target: Path) -> Path:
+    """Copy the files of a checkpoint."""
+    target.mkdir()
+    for file in source.iterdir():
+        (target / file.name).write_bytes(file.read_bytes())
+    return target
+
+
+PLACES: dict[str, tuple[str, Callable[[Path], object], type[StudyError]]] = {
+    "delta": ("delta.safetensors", load_delta, DeltaError),
+    "split file": (
+        LAYOUTS["dtd"].split,
+        lambda path: load_dataset("dtd", path.parent, require_images=False),
+        DataError,
+    ),
+    "shots of a study": ("shots.jsonl", read_shots, DataError),
+    "published shots, pickled": (
+        "shot_1-seed_1.pkl",
+        lambda path: read_published_shots(path.parent, load_digits(), shots=1, seed=1),
+        DataError,
+    ),
+    "published shots": (
+        "shot_1-seed_1.json",
+        lambda path: read_published_shots(path, load_digits(), shots=1, seed=1),
+        DataError,
+    ),
+    "decoded images": ("digits.arrow", open_cache, DataError),
+    "CSV": ("table.csv", lambda path: load_dataset("mine", path), DataError),
+    "Parquet": ("table.parquet", lambda path: load_dataset("mine", path), DataError),
+    "image": ("a.png", lambda path: FolderSource(path.parent).open(path.name), DataError),
+    "ledger": ("config.json", lambda path: TrialFolder(path.parent).config, LedgerError),
+    "winner": (
+        "registered.json",
+        lambda path: StudyFolder(path.parent).registration,
+        LedgerError,
+    ),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("form", ["pickle", "torch"])
+def test_a_planted_pickle_is_refused_and_never_run(
+    place: str, form: str, poison: bytes, trace: Path, tmp_path: Path
+) -> None:
+    name, read, error = PLACES[place]
+    (tmp_path / "there").mkdir()
+    path = tmp_path / "there" / name
+    path.write_bytes(poison)
+    if form == "torch":
+        torch_file(trace, path)
+    with pytest.raises(error) as told:
+        read(path)
+    assert name in str(told.value)
+    assert not trace.exists()
+
+
+def test_the_state_of_a_trial_that_is_a_pickle_costs_its_epochs_alone(
+    trace: Path, tmp_path: Path
+) -> None:
+    torch_file(trace, tmp_path / "state.safetensors")
+    assert load_state(TrialFolder(tmp_path)) is None
+    assert not trace.exists()
+
+
+def test_a_checkpoint_of_pickled_weights_alone_is_refused(
+    tiny_backbone: Path, trace: Path, tmp_path: Path
+) -> None:
+    folder = copied(tiny_backbone, tmp_path / "clip")
+    (folder / "model.safetensors").unlink()
+    torch_file(trace, folder / "pytorch_model.bin")
+    with pytest.raises(BackboneError, match="safetensors"):
+        load_backbone(folder)
+    assert not trace.exists()
+
+
+def test_pickles_beside_sound_weights_are_left_alone(
+    tiny_backbone: Path, poison: bytes, trace: Path, tmp_path: Path
+) -> None:
+    folder = copied(tiny_backbone, tmp_path / "clip")
+    for name in ("pytorch_model.bin", "training_args.bin", "tokenizer.pkl", "vocab.pkl"):
+        (folder / name).write_bytes(poison)
+    assert load_backbone(folder).fingerprint == load_backbone(tiny_backbone).fingerprint
+    assert not trace.exists()
+
+
+@pytest.mark.parametrize("answer", ["y\n", ""])
+def test_code_that_comes_with_a_checkpoint_is_never_run_and_never_asked_about(
+    tiny_backbone: Path,
+    trace: Path,
+    tmp_path: Path,
+    answer: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = copied(tiny_backbone, tmp_path / "clip")
+    (folder / "planted.py").write_text(
+        f"from pathlib import Path\nPath({str(trace)!r}).touch()\n"
+        "from transformers import CLIPTokenizer as Planted, CLIPModel, CLIPImageProcessor\n"
+    )
+    for name in ("tokenizer_config.json", "config.json", "preprocessor_config.json"):
+        path = folder / name
+        if path.exists():
+            values = json.loads(path.read_text())
+            values["auto_map"] = {
+                "AutoTokenizer": ["planted.Planted", "planted.Planted"],
+                "AutoModel": "planted.CLIPModel",
+                "AutoImageProcessor": "planted.CLIPImageProcessor",
+            }
+            if name == "tokenizer_config.json":
+                values["tokenizer_class"] = "Planted"
+            path.write_text(json.dumps(values))
+    asked: list[str] = []
+    monkeypatch.setattr("builtins.input", lambda text="": asked.append(text) or answer)
+    with suppress(BackboneError):
+        load_backbone(folder)
+    assert not trace.exists()
+    assert asked == []
+
+
+EXTENSION = {
+    b"ARROW:extension:name": b"arrow.py_extension_type",
+    b"PANDAS": b"",
+}
+
+
+def test_arrow_types_that_were_unpickled_once_are_not(
+    poison: bytes, trace: Path, tmp_path: Path
+) -> None:
+    """PyArrow before 14.0.1 loaded a pickle that stood in the metadata of a column."""
+    hidden = {**EXTENSION, b"ARROW:extension:metadata": poison}
+    fields = [
+        pa.field("path", pa.string(), metadata=hidden),
+        pa.field("class_name", pa.string()),
+    ]
+    schema = pa.schema(fields, metadata={b"pandas": poison.hex().encode()})
+    table = pa.table([["a/1.png", "a/2.png", "b/1.png", "b/2.png"], [*"aabb"]], schema=schema)
+    pq.write_table(table, tmp_path / "table.parquet")
+    assert load_dataset("mine", tmp_path / "table.parquet").class_names == ("a", "b")
+    with pa.OSFile(str(tmp_path / "cache.arrow"), "wb") as sink, pa.ipc.new_file(sink, schema) as w:
+        w.write_table(table)
+    with pytest.raises(DataError):
+        open_cache(tmp_path / "cache.arrow")
+    assert not trace.exists()
+
+
+def test_arrays_of_objects_are_no_images(trace: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.array([Planted(trace)], dtype=object), allow_pickle=True)
+    (tmp_path / "a.npy").rename(tmp_path / "a.png")
+    with pytest.raises(DataError, match="not a readable image"):
+        FolderSource(tmp_path).open("a.png")
+    assert not trace.exists()
+
+
+def test_a_search_to_learn_from_is_read_as_text(poison: bytes, trace: Path, tmp_path: Path) -> None:
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    (tmp_path / "optuna.journal").write_bytes(poison + b"\n" + poison.hex().encode() + b"\n")
+    with pytest.raises(ValueError, match=r"."):
+        JournalStorage(JournalFileBackend(str(tmp_path / "optuna.journal")))
+    assert not trace.exists()
