@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
@@ -21,6 +23,33 @@ from study.trial import EpochReport, TrialData
 logger = logging.getLogger(__name__)
 
 STATE = "state.safetensors"
+HANG = "hang.txt"
+
+
+@contextmanager
+def watched(folder: TrialFolder, limit: float | None) -> Iterator[None]:
+    """End this process where what is done within takes over ``limit`` seconds; None: never.
+
+    What hangs may hold the interpreter, so that nothing written in Python could end it. The process
+    leaves the place where each of its threads was, for `read_hang`.
+    """
+    if limit is None:
+        yield
+        return
+    path = folder.path / HANG
+    with path.open("w") as file:
+        faulthandler.dump_traceback_later(limit, exit=True, file=file)
+        try:
+            yield
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+    path.unlink(missing_ok=True)
+
+
+def read_hang(folder: TrialFolder) -> str | None:
+    """Give where a trial hung when its worker last ended; None where that was not by `watched`."""
+    path = folder.path / HANG
+    return path.read_text(errors="replace") or None if path.exists() else None
 
 
 def record_epoch(
@@ -62,6 +91,7 @@ def close_trial(folder: TrialFolder, end: End) -> None:
                 deltas.setdefault(task, {})[rest[0]] = tensor
         _save_deltas(folder, [deltas[task] for task in sorted(deltas)], info)
     folder.write_end(end)
+    (folder.path / HANG).unlink(missing_ok=True)
 
 
 def _save_deltas(folder: TrialFolder, deltas: Sequence[dict[str, Tensor]], info: DeltaInfo) -> None:

@@ -8,15 +8,19 @@ from study.trial.contract import (
     TrialConfig,
     TrialData,
 )
+from study.trial.memory import OutOfMemoryError, free_memory, is_out_of_memory
 from study.trial.run import run_trial, score
 
 __all__ = [
     "SPLIT_HASH",
     "EpochReport",
+    "OutOfMemoryError",
     "Stage",
     "Target",
     "TrialConfig",
     "TrialData",
+    "free_memory",
+    "is_out_of_memory",
     "run_trial",
     "score",
 ]

@@ -1,0 +1,31 @@
+"""Memory that does not suffice: telling it from other faults, and giving back what can be."""
+
+from __future__ import annotations
+
+import gc
+
+import torch
+
+from study.errors import StudyError
+from study.trial.images import forget_begun
+
+SAID = ("out of memory", "DefaultCPUAllocator", "ALLOC_FAILED")
+"""What a RuntimeError says where torch has no type for it: device, host, cuBLAS."""
+
+
+class OutOfMemoryError(StudyError):
+    """A trial does not fit into memory, not even an image at a time."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error would not be there with more memory, of the host or of the device."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(said in str(error) for said in SAID)
+
+
+def free_memory() -> None:
+    """Give back what this process keeps for speed alone, and what a failed step left behind."""
+    forget_begun()
+    gc.collect()
+    torch.cuda.empty_cache()
