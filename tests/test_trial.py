@@ -20,6 +20,7 @@ from study.prepare import Preparer
 from study.trial import EpochReport, TrialConfig, TrialData, run_trial, score
 
 EPOCHS = 4
+TIMED = ("seconds", "images_per_second")
 SETTINGS: dict[str, dict[str, Any]] = {
     "holdout": {
         "data": {"augment": False, "shots": 4},
@@ -93,11 +94,10 @@ def trial(**changes: Any) -> TrialConfig:
 
 def outcome(report: EpochReport) -> dict[str, Any]:
     """What a report says, less what depends on the machine's mood."""
-    timed = ("seconds", "images_per_second")
     return {
         "epoch": report.epoch,
         "done": report.done,
-        **{name: value for name, value in report.metrics.items() if name not in timed},
+        **{name: value for name, value in report.metrics.items() if name not in TIMED},
         **{f"state {name}": digest(tensor) for name, tensor in report.state.items()},
         **{
             f"delta {index} {name}": digest(tensor)
@@ -326,6 +326,23 @@ def test_batches_that_do_not_divide_the_images_still_train(
     whole = trial(epochs=1, training={"batch_size": batch_size})
     (same,) = run_trial(whole, holdout, backbone)
     assert outcome(report) == outcome(same)
+
+
+@pytest.mark.parametrize("setting", ["holdout", "augmented", "class_folds"])
+def test_a_trial_whose_batches_pass_in_parts_is_the_same_up_to_rounding(
+    prepare: Prepare, backbone: Backbone, setting: str
+) -> None:
+    data = prepare(setting).search()
+    whole = list(run_trial(trial(), data, backbone))
+    parts = list(run_trial(trial(), data, backbone, micro_batch=3))
+    for report, same in zip(parts, whole, strict=True):
+        metrics = {k: v for k, v in report.metrics.items() if k not in TIMED}
+        assert metrics.pop("micro_batch") == 3
+        expected = {k: v for k, v in same.metrics.items() if k not in TIMED}
+        assert metrics == pytest.approx(expected, rel=1e-3, abs=1e-5)
+        for delta, other in zip(report.deltas, same.deltas, strict=True):
+            for name, tensor in delta.items():
+                torch.testing.assert_close(tensor, other[name], atol=1e-5, rtol=1e-3)
 
 
 @pytest.mark.parametrize(
