@@ -44,6 +44,13 @@ class End:
     unfit: bool = False
     """It failed by what it is, and would again: the search is told that its region is bad."""
 
+    @property
+    def cause(self) -> str | None:
+        """Why it was stopped or failed, also of a study from before failures had reasons."""
+        if self.reason is None and self.error and (lines := self.error.strip().splitlines()):
+            return lines[-1]  # of a traceback, what was raised
+        return self.reason
+
 
 @dataclass(frozen=True)
 class Registration:

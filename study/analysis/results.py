@@ -209,7 +209,7 @@ def _trial_row(study: str, trial: TrialFiles) -> dict[str, Any]:
         "seconds": end.seconds if end else None,
         **{name: _number(validation.get(name)) for name in VALIDATION_COLUMNS},
         **{name: _number(tested.get(name)) for name in (*TEST_COLUMNS, *target_columns(tested))},
-        "reason": end.reason if end else None,
+        "reason": end.cause if end else None,
         "error": end.error if end else None,
     }
 

@@ -16,8 +16,10 @@ from study.trial import TrialConfig
 
 logger = logging.getLogger(__name__)
 
-LOW_ON_MEMORY = "running low on memory"
+LOW_ON_MEMORY = "due to the node running low on memory"
 """What Ray says of a worker that it killed to keep its machine alive."""
+LONG = "Object store memory usage"
+"""It goes on for pages from there, with commands of other processes, which may hold secrets."""
 
 
 class Observer(Protocol):
@@ -91,12 +93,13 @@ class LedgerCallback(Callback):
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
         """See `Callback`: the worker died more often than is allowed."""
         error = Path(trial.error_file).read_text(errors="replace") if trial.error_file else ""
+        last = error.rpartition("Failure #")[2].partition(LONG)[0]
         hang = read_hang(self._folder.trial(_config(trial).trial_id))
-        told: dict[str, Any] = {"reason": "its worker died", "error": error}
+        told: dict[str, Any] = {"reason": "its worker died", "error": last}
         if hang is not None:
             reason = f"no epoch within {self._max_epoch_seconds:g} seconds"
             told = {"reason": reason, "error": hang, "unfit": True}
-        elif LOW_ON_MEMORY in error.rpartition("Failure #")[2]:
+        elif LOW_ON_MEMORY in last:
             told["reason"] = "out of memory: Ray killed its worker to keep the machine alive"
             told["unfit"] = True
         self._close(trial, "failed", score=None, **told)

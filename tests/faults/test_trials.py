@@ -1,7 +1,11 @@
 """What a trial may meet: it is named, it passes where it can, and no other trial suffers."""
 
+import ctypes
+import os
+import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +13,9 @@ import pytest
 import ray.cloudpickle
 import torch
 from optuna.trial import TrialState
-from tiny_study import TinyStudy, optuna_trials, statuses
+from tiny_study import TinyStudy, optuna_trials, statuses, untimed
 
+from study.ledger import StudyFolder
 from study.method.delta import load_delta
 from study.search import driver
 from study.search.trainable import ClipFitTrainable
@@ -86,6 +91,19 @@ def raises(error: Exception) -> Fault:
     return fault
 
 
+def hangs(epoch: int, at_once: int, folder: Path) -> None:
+    """Holds the interpreter, so that no thread of Python's could end it."""
+    if epoch >= 1:
+        ctypes.PyDLL(None).sleep(3600)
+
+
+def hangs_once(epoch: int, at_once: int, folder: Path) -> None:
+    been = folder.parents[1] / "been"
+    if epoch == 2 and not been.exists():
+        been.touch()
+        ctypes.PyDLL(None).sleep(3600)
+
+
 class Here:
     """A trial in this process, epoch by epoch, by the trainable that workers run."""
 
@@ -126,11 +144,6 @@ class Here:
             pass
         return result
 
-    def numbers(self) -> list[dict[str, float]]:
-        """What its epochs reported, less what a clock told."""
-        timed = ("seconds", "ended_at", "images_per_second")
-        return [{k: v for k, v in r.items() if k not in timed} for r in self.folder.reports]
-
 
 @pytest.fixture
 def here(
@@ -150,10 +163,10 @@ def test_a_trial_out_of_memory_goes_on_with_fewer_images_at_a_time(
     whole.run()
     short = here("short", two_images_fit(full))
     assert not short.run()["failed"]
-    numbers = short.numbers()
+    numbers = untimed(short.folder)
     assert [report["epoch"] for report in numbers] == [1, 2, 3, 4]
     assert [report.pop("micro_batch", None) for report in numbers] == [None, 2, 2, 2]
-    for report, expected in zip(numbers, whole.numbers(), strict=True):
+    for report, expected in zip(numbers, untimed(whole.folder), strict=True):
         assert report == pytest.approx(expected, rel=1e-3, abs=1e-5)
     deltas = [load_delta(trial.folder.path / "delta.safetensors")[0] for trial in (short, whole)]
     for name, tensor in deltas[0].items():
@@ -200,3 +213,130 @@ def test_a_trial_that_fails_names_its_cause_in_one_line(
     assert result["unfit"] == unfit
     assert "Traceback" in result["error"]
     assert [report["epoch"] for report in trial.folder.reports] == [1]
+
+
+LIMIT = 15
+"""Seconds that an epoch may take here, the first of a process with its backbone included."""
+FAULTS: dict[int, Fault] = {
+    2: raises(ValueError("no such thing")),
+    3: two_images_fit(device_is_full),
+    4: nothing_fits,
+    5: hangs,
+    6: hangs_once,
+    7: raises(OSError(5, "Input/output error")),
+}
+SETTINGS: dict[str, Any] = {
+    "search": {
+        "trials": 10,
+        "asha": None,
+        "sampler": "random",
+        "baselines": {
+            "zero-shot": {"subset": "none"},
+            "clipfit": {"subset": "clipfit", "bias_lr": 0.002, "ln_lr": 0.002},
+        },
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def faulty(make_study: Callable[..., TinyStudy], ray_cluster: None) -> TinyStudy:
+    """A study in which most of the trials that are proposed meet something."""
+    resources = {"max_concurrent": 1, "max_failures": 1, "max_epoch_seconds": LIMIT}
+    study = make_study("faulty", **SETTINGS, resources=resources)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(driver, "ClipFitTrainable", with_faults(FAULTS))
+        study.search()
+    return study
+
+
+@pytest.fixture(scope="module")
+def sound(make_study: Callable[..., TinyStudy], ray_cluster: None) -> TinyStudy:
+    """The same study where nothing happens."""
+    study = make_study("sound", **SETTINGS)
+    study.search()
+    return study
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("number", "reason", "error"),
+    [
+        (2, "ValueError: no such thing", "Traceback"),
+        (4, "out of memory with one image at a time (RuntimeError: ", "Traceback"),
+        (5, f"no epoch within {LIMIT} seconds", "in hangs"),
+        (7, "OSError: [Errno 5] Input/output error", "Traceback"),
+    ],
+)
+def test_what_failed_in_a_study_is_recorded_with_its_cause(
+    faulty: TinyStudy, number: int, reason: str, error: str
+) -> None:
+    end = faulty.folder.trial(f"search-{number:04d}").end
+    assert end is not None
+    assert (end.status, end.epochs) == ("failed", 1)
+    assert (end.reason or "").startswith(reason)
+    assert error in (end.error or "")
+
+
+@pytest.mark.long
+def test_a_trial_that_hangs_is_taken_up_again_as_often_as_one_whose_worker_died(
+    faulty: TinyStudy,
+) -> None:
+    starts = Counter(trial for event, trial, _ in faulty.heard.events if event == "started")
+    assert starts == {f"search-{n:04d}": 2 if n in (5, 6) else 1 for n in range(10)}
+
+
+@pytest.mark.long
+def test_the_study_goes_on_beside_its_faults(faulty: TinyStudy, sound: TinyStudy) -> None:
+    assert statuses(faulty.folder) == {"finished": 6, "failed": 4}
+    assert statuses(sound.folder) == {"finished": 10}
+    for trial, other in zip(faulty.folder.trials(), sound.folder.trials(), strict=True):
+        assert trial.config == other.config
+        assert not (trial.path / "hang.txt").exists()
+        if trial.end.status == "finished" and trial.config["number"] != 3:
+            assert untimed(trial) == untimed(other)
+    parts = [report.get("micro_batch") for report in faulty.folder.trial("search-0003").reports]
+    assert parts == [None, 2, 2, 2]
+
+
+@pytest.mark.long
+def test_the_sampler_learns_what_is_unfit(faulty: TinyStudy) -> None:
+    told = {}
+    for trial in faulty.folder.trials():
+        if (number := trial.config["optuna_number"]) is not None:
+            told[trial.config["number"]] = optuna_trials(faulty.folder, trial.config["arm"])[number]
+    assert {n: trial.state for n, trial in told.items() if n in FAULTS} == {
+        2: TrialState.PRUNED,
+        3: TrialState.COMPLETE,
+        4: TrialState.PRUNED,
+        5: TrialState.PRUNED,
+        6: TrialState.COMPLETE,
+        7: TrialState.FAIL,
+    }
+    for number in (2, 4, 5):
+        assert told[number].value == told[number].intermediate_values[2] == 0
+
+
+@pytest.mark.long
+def test_a_worker_that_ray_kills_for_memory_is_recorded_with_that_cause(
+    tiny_backbone: Path, tmp_path: Path
+) -> None:
+    script = Path(__file__).with_name("low_memory.py")
+    path = os.pathsep.join([str(script.parents[1]), os.environ.get("PYTHONPATH", "")])
+    memory = {"RAY_memory_usage_threshold": "0.001", "RAY_memory_monitor_refresh_ms": "200"}
+    ran = subprocess.run(
+        [sys.executable, str(script), str(tmp_path), str(tiny_backbone)],
+        env={**os.environ, **memory, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=200,
+    )
+    assert ran.returncode == 0, ran.stderr
+    ends = [trial.end for trial in StudyFolder(tmp_path / "low").trials()]
+    assert len(ends) == 4
+    for end in ends:
+        assert end is not None
+        assert (end.status, end.unfit) == ("failed", True)
+        assert end.reason == "out of memory: Ray killed its worker to keep the machine alive"
+        assert "Memory usage" in (end.error or "")
+        assert "low_memory.py" not in (end.error or ""), "commands of processes are told"
