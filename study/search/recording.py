@@ -6,6 +6,7 @@ import faulthandler
 import json
 import logging
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -123,11 +124,18 @@ def _record_classes(folder: TrialFolder, report: EpochReport, data: TrialData) -
     counts: dict[str, Any] = {}
     for part, matrix in report.confusions.items():
         names = data.class_names_of(part)
-        seen = [c for c in range(len(names)) if int(matrix[c].sum())]
-        accuracies[part] = {names[c]: (matrix[c, c] / matrix[c].sum()).item() for c in seen}
+        pairs = list(zip(*matrix.indices().tolist(), matrix.values().tolist(), strict=True))
+        images: Counter[int] = Counter()
+        right: Counter[int] = Counter()
+        for true, predicted, number in pairs:
+            images[true] += number
+            right[true] += number * (true == predicted)
+        accuracies[part] = {names[c]: right[c] / images[c] for c in sorted(images)}
+        occurring = sorted({c for true, predicted, _ in pairs for c in (true, predicted)})
+        place = {c: index for index, c in enumerate(occurring)}
         counts[part] = {
-            "classes": [names[c] for c in seen],
-            "counts": matrix[seen][:, seen].tolist(),
+            "classes": [names[c] for c in occurring],
+            "pairs": [[place[true], place[predicted], number] for true, predicted, number in pairs],
         }
     for name, value in (("per_class.json", accuracies), ("confusion.json", counts)):
         write_atomically(folder.path / name, json.dumps(value, ensure_ascii=False))

@@ -109,11 +109,13 @@ def score(parts: Mapping[str, float], protocol: Protocol) -> dict[str, float]:
 def _evaluate(packs: Sequence[Pack], data: TrialData) -> tuple[dict[str, float], dict[str, Tensor]]:
     """Average each part over the tasks first, then score: one fold alone is noise."""
     parts: dict[str, list[float]] = defaultdict(list)
-    counts: dict[str, Tensor] = {}
+    seen: dict[str, list[tuple[Tensor, Tensor]]] = defaultdict(list)
     for part, predictions, labels in (result for p in packs for result in p.predict()):
         parts[part.name].append(accuracy(predictions, labels))
-        classes = len(data.class_names_of(part.name))
-        counts.setdefault(part.name, torch.zeros(classes, classes, dtype=torch.int64))
-        counts[part.name] += confusion(predictions, labels, classes)
+        seen[part.name].append((predictions, labels))
     means = {name: sum(values) / len(values) for name, values in parts.items()}
-    return score(means, data.protocol), counts
+    confusions = {
+        name: confusion(*map(torch.cat, zip(*pairs, strict=True)), len(data.class_names_of(name)))
+        for name, pairs in seen.items()
+    }
+    return score(means, data.protocol), confusions

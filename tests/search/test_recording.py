@@ -62,7 +62,7 @@ def report(epoch: int, *, done: bool = False, tasks: int = 1) -> EpochReport:
         metrics={"val_score": 0.5, "seconds": 1.0},
         state={} if done else state,
         deltas=tensors,
-        confusions={"accuracy": torch.tensor([[3, 1], [0, 0]])},
+        confusions={"accuracy": torch.tensor([[3, 1], [0, 0]]).to_sparse()},
     )
 
 
@@ -169,4 +169,6 @@ def test_a_test_leaves_accuracies_and_confusions_by_class(trial: TrialFolder) ->
     per_class = json.loads((trial.path / "per_class.json").read_text(encoding="utf-8"))
     assert per_class == {"accuracy": {"digit zero": 0.75}}  # none of the other was seen
     confusion = json.loads((trial.path / "confusion.json").read_text(encoding="utf-8"))
-    assert set(confusion) == {"accuracy"}
+    assert confusion == {
+        "accuracy": {"classes": ["digit zero", "digit öne"], "pairs": [[0, 0, 3], [0, 1, 1]]}
+    }
