@@ -15,10 +15,12 @@ import torch
 from optuna.trial import TrialState
 from tiny_study import TinyStudy, optuna_trials, statuses, untimed
 
+from study.analysis.occupancy import occupancy
 from study.ledger import StudyFolder
 from study.method.delta import load_delta
 from study.search import driver
 from study.search.trainable import ClipFitTrainable
+from study.status import study_status
 from study.trial import TrialConfig, task
 
 # Workers cannot import this file, so that what it defines travels to them itself.
@@ -135,7 +137,12 @@ class Here:
             training=study.config.training,
         )
         self.folder.create(self.config.model_dump(mode="json"))
-        self.trainable = object.__new__(with_faults({0: fault} if fault else {}))
+        self._faults = {0: fault} if fault else {}
+        self.start()
+
+    def start(self) -> None:
+        """Begin it, or go on with it, as a new worker does."""
+        self.trainable = object.__new__(with_faults(self._faults))
         self.trainable.setup(self.config.model_dump(mode="json"), **self._given)
 
     def run(self) -> dict[str, Any]:
@@ -185,6 +192,33 @@ def test_the_next_trial_of_a_process_has_whole_batches_again(here: Callable[...,
     trial.run()
     assert [report["epoch"] for report in folder.reports] == [1, 2, 3, 4]
     assert not any("micro_batch" in report for report in folder.reports)
+
+
+def test_a_clock_that_jumps_back_costs_and_doubles_nothing(
+    here: Callable[..., Here],
+) -> None:
+    """The second half is run by a worker whose clock is hours behind, and goes backwards."""
+    whole, skewed = here("whole"), here("skewed")
+    whole.run()
+    for _ in range(2):
+        skewed.trainable.step()
+    clock = iter(range(10**9, 0, -3600))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("time.time", lambda: float(next(clock)))
+        skewed.start()
+        assert not skewed.run()["failed"]
+    assert untimed(skewed.folder) == untimed(whole.folder)
+    told = [report["ended_at"] for report in skewed.folder.reports]
+    assert told == sorted(told[:2]) + sorted(told[2:], reverse=True)
+    assert told[2] < told[0]
+    assert all(report["seconds"] > 0 for report in skewed.folder.reports)
+    (status,) = study_status(skewed.study.folder, skewed.study.config).counts.values()
+    assert status == {"unfinished": 2}, "neither has been closed by a driver"
+    spent = occupancy(skewed.study.folder.path)
+    assert spent is not None
+    assert spent.busy == pytest.approx(
+        sum(r["seconds"] for t in (whole, skewed) for r in t.folder.reports), abs=1e-3
+    )
 
 
 @pytest.mark.parametrize(
