@@ -90,9 +90,10 @@ class Arm:
         """Close a proposal; closing it again changes nothing."""
         if self._trial(number) is None:
             return
-        if outcome.state is TrialState.PRUNED and None not in (outcome.epoch, outcome.score):
+        score, epoch = outcome.score, outcome.epoch
+        if outcome.state is TrialState.PRUNED and score is not None and epoch is not None:
             # Tune does not tell a searcher of the result that a trial was stopped at.
-            self.report(number, outcome.epoch, outcome.score)
+            self.report(number, epoch, score)
         value = outcome.score if outcome.state is TrialState.COMPLETE else None
         self.study.tell(number, value, state=outcome.state)
         self._open.pop(number, None)

@@ -99,6 +99,8 @@ class LedgerCallback(Callback):
         if hang is not None:
             reason = f"no epoch within {self._max_epoch_seconds:g} seconds"
             told = {"reason": reason, "error": hang, "unfit": True}
+        elif "Traceback" in last:  # of what a worker raised before it was replaced
+            told["reason"] = last.strip().splitlines()[-1]
         elif LOW_ON_MEMORY in last:
             told["reason"] = "out of memory: Ray killed its worker to keep the machine alive"
             told["unfit"] = True

@@ -21,11 +21,13 @@ from study.method.delta import DeltaInfo
 from study.method.model import Backbone, load_backbone
 from study.search.recording import load_state, record_epoch, watched
 from study.trial import (
+    DeviceError,
     EpochReport,
     OutOfMemoryError,
     TrialConfig,
     TrialData,
     free_memory,
+    is_device_failure,
     is_out_of_memory,
     run_trial,
 )
@@ -78,12 +80,18 @@ class ClipFitTrainable(tune.Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
-        """Run one epoch and record it; a trial that raises ends, and says why in its folder."""
+        """Run one epoch and record it; a trial that raises ends, and says why in its folder.
+
+        Raises:
+            DeviceError: this process is of no use to any trial, and is replaced.
+        """
         try:
             with watched(self._folder, self._max_epoch_seconds):
                 report = self._next_report()
                 record_epoch(self._folder, report, self._trial_data, self._info)
         except Exception as error:  # whatever a trial met, the study goes on
+            if is_device_failure(error):
+                raise DeviceError(one_line(error)) from error
             return self._fail(error)
         self._epoch = report.epoch
         score = report.metrics.get(f"{self._trial_data.split}_score")

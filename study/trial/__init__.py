@@ -8,11 +8,18 @@ from study.trial.contract import (
     TrialConfig,
     TrialData,
 )
-from study.trial.memory import OutOfMemoryError, free_memory, is_out_of_memory
+from study.trial.faults import (
+    DeviceError,
+    OutOfMemoryError,
+    free_memory,
+    is_device_failure,
+    is_out_of_memory,
+)
 from study.trial.run import run_trial, score
 
 __all__ = [
     "SPLIT_HASH",
+    "DeviceError",
     "EpochReport",
     "OutOfMemoryError",
     "Stage",
@@ -20,6 +27,7 @@ __all__ = [
     "TrialConfig",
     "TrialData",
     "free_memory",
+    "is_device_failure",
     "is_out_of_memory",
     "run_trial",
     "score",

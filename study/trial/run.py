@@ -109,13 +109,17 @@ def score(parts: Mapping[str, float], protocol: Protocol) -> dict[str, float]:
 def _evaluate(packs: Sequence[Pack], data: TrialData) -> tuple[dict[str, float], dict[str, Tensor]]:
     """Average each part over the tasks first, then score: one fold alone is noise."""
     parts: dict[str, list[float]] = defaultdict(list)
-    seen: dict[str, list[tuple[Tensor, Tensor]]] = defaultdict(list)
+    predicted: dict[str, list[Tensor]] = defaultdict(list)
+    true: dict[str, list[Tensor]] = defaultdict(list)
     for part, predictions, labels in (result for p in packs for result in p.predict()):
         parts[part.name].append(accuracy(predictions, labels))
-        seen[part.name].append((predictions, labels))
+        predicted[part.name].append(predictions)
+        true[part.name].append(labels)
     means = {name: sum(values) / len(values) for name, values in parts.items()}
     confusions = {
-        name: confusion(*map(torch.cat, zip(*pairs, strict=True)), len(data.class_names_of(name)))
-        for name, pairs in seen.items()
+        name: confusion(
+            torch.cat(predicted[name]), torch.cat(true[name]), len(data.class_names_of(name))
+        )
+        for name in parts
     }
     return score(means, data.protocol), confusions

@@ -46,6 +46,8 @@ class Faulty(ClipFitTrainable):
         def train_or_fail(
             *arguments: Any, epoch: int, micro_batch: int | None, **options: Any
         ) -> Any:
+            if (self._folder.path.parents[1] / f"broken {os.getpid()}").exists():
+                raise RuntimeError("CUDA error: as before")
             fault = self.faults.get(self._trial.number, lambda *_: None)
             fault(epoch, micro_batch or BATCH, self._folder.path)
             return train(*arguments, epoch=epoch, micro_batch=micro_batch, **options)
@@ -99,11 +101,23 @@ def hangs(epoch: int, at_once: int, folder: Path) -> None:
         ctypes.PyDLL(None).sleep(3600)
 
 
-def hangs_once(epoch: int, at_once: int, folder: Path) -> None:
-    been = folder.parents[1] / "been"
-    if epoch == 2 and not been.exists():
-        been.touch()
-        ctypes.PyDLL(None).sleep(3600)
+def once(fault: Fault) -> Fault:
+    """In the third epoch."""
+
+    def first(epoch: int, at_once: int, folder: Path) -> None:
+        been = folder / "been"
+        if epoch == 2 and not been.exists():
+            been.touch()
+            fault(epoch, at_once, folder)
+
+    return first
+
+
+def device_fails(epoch: int, at_once: int, folder: Path) -> None:
+    """As a real one does: whatever comes later in the process fails as well."""
+    if epoch >= 1:
+        (folder.parents[1] / f"broken {os.getpid()}").touch()
+        raise RuntimeError("CUDA error: an illegal memory access\nCUDA kernel errors might be late")
 
 
 class Here:
@@ -256,12 +270,14 @@ FAULTS: dict[int, Fault] = {
     3: two_images_fit(device_is_full),
     4: nothing_fits,
     5: hangs,
-    6: hangs_once,
+    6: once(hangs),
     7: raises(OSError(5, "Input/output error")),
+    8: once(device_fails),
+    9: device_fails,
 }
 SETTINGS: dict[str, Any] = {
     "search": {
-        "trials": 10,
+        "trials": 11,
         "asha": None,
         "sampler": "random",
         "baselines": {
@@ -299,6 +315,7 @@ def sound(make_study: Callable[..., TinyStudy], ray_cluster: None) -> TinyStudy:
         (4, "out of memory with one image at a time (RuntimeError: ", "Traceback"),
         (5, f"no epoch within {LIMIT} seconds", "in hangs"),
         (7, "OSError: [Errno 5] Input/output error", "Traceback"),
+        (9, "study.trial.faults.DeviceError: RuntimeError: CUDA error: an illegal", "Traceback"),
     ],
 )
 def test_what_failed_in_a_study_is_recorded_with_its_cause(
@@ -312,17 +329,17 @@ def test_what_failed_in_a_study_is_recorded_with_its_cause(
 
 
 @pytest.mark.long
-def test_a_trial_that_hangs_is_taken_up_again_as_often_as_one_whose_worker_died(
+def test_a_trial_that_hangs_or_loses_its_device_goes_on_in_another_process(
     faulty: TinyStudy,
 ) -> None:
     starts = Counter(trial for event, trial, _ in faulty.heard.events if event == "started")
-    assert starts == {f"search-{n:04d}": 2 if n in (5, 6) else 1 for n in range(10)}
+    assert starts == {f"search-{n:04d}": 2 if n in (5, 6, 8, 9) else 1 for n in range(11)}
 
 
 @pytest.mark.long
 def test_the_study_goes_on_beside_its_faults(faulty: TinyStudy, sound: TinyStudy) -> None:
-    assert statuses(faulty.folder) == {"finished": 6, "failed": 4}
-    assert statuses(sound.folder) == {"finished": 10}
+    assert statuses(faulty.folder) == {"finished": 6, "failed": 5}
+    assert statuses(sound.folder) == {"finished": 11}
     for trial, other in zip(faulty.folder.trials(), sound.folder.trials(), strict=True):
         assert trial.config == other.config
         assert not (trial.path / "hang.txt").exists()
@@ -345,6 +362,8 @@ def test_the_sampler_learns_what_is_unfit(faulty: TinyStudy) -> None:
         5: TrialState.PRUNED,
         6: TrialState.COMPLETE,
         7: TrialState.FAIL,
+        8: TrialState.COMPLETE,
+        9: TrialState.FAIL,
     }
     for number in (2, 4, 5):
         assert told[number].value == told[number].intermediate_values[2] == 0
