@@ -18,6 +18,8 @@ logger = logging.getLogger(__name__)
 
 LOW_ON_MEMORY = "due to the node running low on memory"
 """What Ray says of a worker that it killed to keep its machine alive."""
+RAISED = "ray::"
+"""Stands where a traceback of Ray's begins, and nowhere in what it says of a worker that died."""
 LONG = "Object store memory usage"
 """It goes on for pages from there, with commands of other processes, which may hold secrets."""
 
@@ -99,7 +101,7 @@ class LedgerCallback(Callback):
         if hang is not None:
             reason = f"no epoch within {self._max_epoch_seconds:g} seconds"
             told = {"reason": reason, "error": hang, "unfit": True}
-        elif "Traceback" in last:  # of what a worker raised before it was replaced
+        elif RAISED in last:
             told["reason"] = last.strip().splitlines()[-1]
         elif LOW_ON_MEMORY in last:
             told["reason"] = "out of memory: Ray killed its worker to keep the machine alive"

@@ -23,6 +23,8 @@ from study.search.trainable import ClipFitTrainable
 from study.status import study_status
 from study.trial import TrialConfig, task
 
+pytestmark = pytest.mark.timeout(600)
+
 # Workers cannot import this file, so that what it defines travels to them itself.
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
@@ -315,7 +317,11 @@ def sound(make_study: Callable[..., TinyStudy], ray_cluster: None) -> TinyStudy:
         (4, "out of memory with one image at a time (RuntimeError: ", "Traceback"),
         (5, f"no epoch within {LIMIT} seconds", "in hangs"),
         (7, "OSError: [Errno 5] Input/output error", "Traceback"),
-        (9, "study.trial.faults.DeviceError: RuntimeError: CUDA error: an illegal", "Traceback"),
+        (
+            9,
+            "study.trial.faults.DeviceError: RuntimeError: CUDA error: an illegal",
+            "in device_fails",
+        ),
     ],
 )
 def test_what_failed_in_a_study_is_recorded_with_its_cause(
