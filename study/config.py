@@ -306,6 +306,9 @@ class ResourcesConfig(Section):
     them. A number lets an autoscaler see that many at once."""
     max_failures: int = Field(3, ge=0)
     """How often a trial whose worker died is taken up again from its last epoch."""
+    max_epoch_seconds: float | None = Field(21_600, gt=0)
+    """Time of an epoch, evaluation included, after which a trial hangs: its worker is then killed
+    like one that died. None: never."""
 
 
 class TrackingConfig(Section):

@@ -33,13 +33,23 @@ class End:
     """How a trial ended."""
 
     status: Status
-    """finished: all its epochs; stopped: by successive halving; failed: see ``error``."""
+    """finished: all its epochs; stopped: by successive halving; failed: see ``reason``."""
     epochs: int
     seconds: float
     """Of training and evaluation, over all workers that took part."""
     reason: str | None = None
+    """In one line, why it was stopped or failed."""
     error: str | None = None
     """The traceback of a failed trial."""
+    unfit: bool = False
+    """It failed by what it is, and would again: the search is told that its region is bad."""
+
+    @property
+    def cause(self) -> str | None:
+        """Why it was stopped or failed, also of a study from before failures had reasons."""
+        if self.reason is None and self.error and (lines := self.error.strip().splitlines()):
+            return lines[-1]  # of a traceback, what was raised
+        return self.reason
 
 
 @dataclass(frozen=True)

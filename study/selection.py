@@ -100,10 +100,10 @@ def fix_candidates(
         judged = finished_trials(folder)
         if not judged:
             ends = [trial.end for trial in folder.trials()]
-            errors = [end.error.strip().splitlines()[-1] for end in ends if end and end.error]
+            causes = [end.cause for end in ends if end and end.status == "failed" and end.cause]
             raise StudyError(
                 f"no trial of {folder.name} ran all its epochs, so there is nothing to confirm; "
-                f"the last error was: {errors[-1] if errors else 'none'}"
+                f"the last error was: {causes[-1] if causes else 'none'}"
             )
         candidates = complete(choose_candidates(judged, baselines, runners_up))
         written = [asdict(candidate) for candidate in candidates]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from rich.console import Group, RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from study.config import StudyConfig
 from study.extension import extensions
@@ -33,6 +34,16 @@ class Running:
 
 
 @dataclass(frozen=True)
+class Failed:
+    """A trial that failed."""
+
+    trial_id: str
+    epochs: int
+    """That it completed."""
+    cause: str
+
+
+@dataclass(frozen=True)
 class Status:
     """What is done, running and best."""
 
@@ -42,6 +53,7 @@ class Status:
     counts: dict[str, Counter[str]]
     """By stage, how many trials ended how, or have not."""
     running: tuple[Running, ...]
+    failed: tuple[Failed, ...]
     best: tuple[Judged, ...]
     """Of the search, by validation."""
     chosen: bool
@@ -59,10 +71,13 @@ def study_status(folder: StudyFolder, config: StudyConfig) -> Status:
     """
     counts: dict[str, Counter[str]] = {}
     running = []
+    failed = []
     for trial in folder.trials():
         trial_config, end = trial.config, trial.end
         stage = counts.setdefault(trial_config["stage"], Counter())
         stage[end.status if end else "unfinished"] += 1
+        if end and end.status == "failed":
+            failed.append(Failed(trial.trial_id, end.epochs, end.cause or ""))
         if end is None:
             reports = trial.reports
             running.append(
@@ -71,7 +86,8 @@ def study_status(folder: StudyFolder, config: StudyConfig) -> Status:
                     subset=trial_config["subset"],
                     epoch=reports[-1]["epoch"] if reports else 0,
                     epochs=trial_config["epochs"],
-                    silent=time.time() - _last_written(trial),
+                    # A clock that another machine wrote by may be ahead.
+                    silent=max(0.0, time.time() - _last_written(trial)),
                 )
             )
     return Status(
@@ -79,6 +95,7 @@ def study_status(folder: StudyFolder, config: StudyConfig) -> Status:
         wanted=config.search.trials,
         counts=counts,
         running=tuple(running),
+        failed=tuple(failed),
         best=tuple(finished_trials(folder)[:SHOWN]),
         chosen=folder.read_json("candidates.json") is not None,
         finished=not running and (folder.path / "report.html").exists(),
@@ -95,6 +112,8 @@ def render_status(status: Status) -> RenderableType:
         parts.append(f"{stage}: {sum(ended.values())}{of} trials: {told}")
     if status.running:
         parts.append(_running_table(status.running))
+    if status.failed:
+        parts.append(_failed_table(status.failed))
     if status.best:
         parts.append(_best_table(status.best))
     return Group(*parts)
@@ -117,6 +136,15 @@ def _running_table(running: Sequence[Running]) -> Table:
             f"{trial.silent:.0f} s ago",
             trial.subset,
         )
+    return table
+
+
+def _failed_table(failed: Sequence[Failed]) -> Table:
+    table = Table("failed", "epochs", "cause", box=None)
+    for trial in failed[-SHOWN:]:
+        table.add_row(trial.trial_id, str(trial.epochs), Text(trial.cause))
+    if len(failed) > SHOWN:
+        table.add_row(f"and {len(failed) - SHOWN} before")
     return table
 
 

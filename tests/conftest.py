@@ -1,5 +1,6 @@
 """What all tests share: a quiet, offline environment and a small random CLIP on disk."""
 
+import logging
 import os
 import socket
 import string
@@ -7,8 +8,9 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -76,6 +78,39 @@ def tiny_backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
         image_std=[0.25] * 3,
     ).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def make_study(tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
+    """Make a `tiny_study.TinyStudy` by name; values go over its configuration's sections."""
+    from tiny_study import TinyStudy
+
+    storage = tmp_path_factory.mktemp("runs")
+
+    def make(name: str, **values: Any) -> Any:
+        return TinyStudy(storage, name, tiny_backbone, **values)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[None]:
+    """A Ray of this process alone, of two CPUs and a GPU that is one in name alone."""
+    import ray
+
+    from study.search.driver import TUNE_ENVIRONMENT
+
+    os.environ.update(TUNE_ENVIRONMENT)
+    ray.init(
+        address="local",
+        num_cpus=2,
+        num_gpus=1,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+    )
+    yield
+    ray.shutdown()
 
 
 @pytest.fixture(scope="session")

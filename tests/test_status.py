@@ -23,7 +23,7 @@ def folder(tmp_path: Path) -> StudyFolder:
     return folder
 
 
-def add(folder: StudyFolder, number: int, reports: int, status: str | None) -> None:
+def add(folder: StudyFolder, number: int, reports: int, status: str | None, **told: str) -> None:
     config = TrialConfig.model_validate(
         {
             "trial_id": f"search-{number:04d}",
@@ -45,7 +45,7 @@ def add(folder: StudyFolder, number: int, reports: int, status: str | None) -> N
     for epoch in range(1, reports + 1):
         trial.append_report({"epoch": epoch, "val_score": number / 10})
     if status is not None:
-        trial.write_end(End(status, reports, 1.0))  # type: ignore[arg-type]
+        trial.write_end(End(status, reports, 1.0, **told))  # type: ignore[arg-type]
 
 
 def read(folder: StudyFolder) -> Status:
@@ -91,6 +91,26 @@ def test_a_study_that_fell_silent_is_not_said_to_run(
         os.utime(folder.trial("search-0001").path / name, (long_ago, long_ago))
     assert main(["--status", "mine", f"storage={folder.path.parent}"]) == 0
     assert "--resume mine goes on" in capsys.readouterr().out
+
+
+def test_what_failed_is_told_with_its_cause(
+    folder: StudyFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    add(folder, 1, 2, "failed", reason="no epoch within 9 seconds [/]", error="Timeout\nThread")
+    add(folder, 2, 0, "failed", error="Traceback\n  …\nValueError: of before reasons\n")
+    assert main(["--status", "mine", f"storage={folder.path.parent}"]) == 0
+    said = capsys.readouterr().out
+    assert "search-0001  2       no epoch within 9 seconds [/]" in said
+    assert "search-0002  0       ValueError: of before reasons" in said
+    assert "Thread" not in said
+
+
+def test_a_clock_that_is_ahead_makes_no_silence_of_less_than_nothing(folder: StudyFolder) -> None:
+    add(folder, 1, 2, None)
+    ahead = time.time() + 3600
+    os.utime(folder.trial("search-0001").path / "reports.jsonl", (ahead, ahead))
+    (running,) = read(folder).running
+    assert running.silent == 0
 
 
 def test_a_study_with_its_report_is_finished(folder: StudyFolder) -> None:

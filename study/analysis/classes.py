@@ -101,9 +101,8 @@ def _shares(folder: Path, label: str) -> dict[tuple[str, str, str], float]:
     for trial_id in _trials(folder, label):
         for part, matrix in read_confusion(folder, trial_id).items():
             names: Sequence[str] = matrix["classes"]
-            for true, row in zip(names, matrix["counts"], strict=True):
-                images[part, true] += sum(row)
-                for predicted, number in zip(names, row, strict=True):
-                    if predicted != true and number:
-                        wrong[part, true, predicted] += number
+            for true, predicted, number in matrix["pairs"]:
+                images[part, names[true]] += number
+                if predicted != true:
+                    wrong[part, names[true], names[predicted]] += number
     return {key: number / images[key[:2]] for key, number in wrong.items()}

@@ -111,6 +111,15 @@ class ArmBudget:
 
 
 @dataclass(frozen=True)
+class Failure:
+    """A trial that failed, after so many epochs."""
+
+    trial_id: str
+    epochs: int
+    cause: str
+
+
+@dataclass(frozen=True)
 class ValidationCheck:
     """How well validation ranked what was tested.
 
@@ -139,6 +148,7 @@ class Leaderboard:
         arms: budgets of the search, in the order of their names.
         check: how well validation ranked the candidates.
         untested: labels of candidates without any test score.
+        failures: trials of any stage that failed.
         chosen_before: trials of the search from which a choice was made and tested before the
             search was extended, the oldest first.
     """
@@ -149,6 +159,7 @@ class Leaderboard:
     arms: tuple[ArmBudget, ...]
     check: ValidationCheck
     untested: tuple[str, ...]
+    failures: tuple[Failure, ...] = ()
     chosen_before: tuple[int, ...] = ()
 
     @property
@@ -221,6 +232,11 @@ def leaderboard(folder: Path) -> Leaderboard:
         arms=_budgets(rows),
         check=_check(entries, rows),
         untested=tuple(label for label in labels if label not in shown),
+        failures=tuple(
+            Failure(row["trial_id"], row["epochs"], row["reason"] or "")
+            for row in rows
+            if row["status"] == "failed"
+        ),
         chosen_before=read_earlier_choices(folder),
     )
 

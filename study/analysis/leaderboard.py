@@ -34,6 +34,7 @@ from study.files import write_atomically
 
 __all__ = ["Leaderboard", "leaderboard", "render", "to_csv", "to_markdown", "write_leaderboard"]
 
+FAILURES_SHOWN = 10
 _CSV_SCORES = ("test", "base", "new")
 
 
@@ -107,6 +108,14 @@ def budget_table(board: Leaderboard) -> tuple[list[str], list[list[str]]]:
     return header, cells
 
 
+def failure_table(board: Leaderboard) -> tuple[list[str], list[list[str]]]:
+    """Header and cells of the trials that failed, and why; of many the last."""
+    cells = [[f.trial_id, str(f.epochs), f.cause] for f in board.failures[-FAILURES_SHOWN:]]
+    if (more := len(board.failures) - len(cells)) > 0:
+        cells.append([f"and {more} before", "", "see the report"])
+    return ["failed trial", "epochs", "cause"], cells
+
+
 def footnote(board: Leaderboard) -> str:
     """What the numbers mean and what their intervals leave out."""
     chosen = "★ chosen by validation, before test was read."
@@ -145,6 +154,8 @@ def render(board: Leaderboard) -> Group:
         parts.append(rich_table("Configurations", *configuration_table(board), left=2))
     if board.arms:
         parts.append(rich_table("Search budgets", *budget_table(board), left=1))
+    if board.failures:
+        parts.append(rich_table("Failures", *failure_table(board), left=3))
     parts += [Text(sentence) for sentence in verdict(board) + validation_findings(board)]
     if board.entries:
         parts.append(Text(footnote(board), style="dim"))
@@ -166,6 +177,8 @@ def to_markdown(board: Leaderboard) -> str:
         blocks += [" ".join(markdown_text(sentence) for sentence in validation_findings(board))]
     if board.arms:
         blocks += ["## Search budgets", markdown_table(*budget_table(board))]
+    if board.failures:
+        blocks += ["## Failures", markdown_table(*failure_table(board))]
     return "\n\n".join(blocks) + "\n"
 
 

@@ -378,11 +378,7 @@ def _searched(rows: Sequence[Row]) -> Grid:
 
 
 def _ended(row: Row) -> str:
-    detail = row["reason"] or ""
-    if row["error"]:
-        # Of a traceback, the last line says what went wrong.
-        detail = row["error"].strip().splitlines()[-1]
-    return f"{row['status']}: {detail}" if detail else row["status"]
+    return f"{row['status']}: {row['reason']}" if row["reason"] else row["status"]
 
 
 def _confirmed(rows: Sequence[Row]) -> Grid:

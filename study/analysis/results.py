@@ -130,8 +130,17 @@ def read_per_class(folder: Path, trial_id: str) -> dict[str, dict[str, float]]:
 
 
 def read_confusion(folder: Path, trial_id: str) -> dict[str, dict[str, Any]]:
-    """Classes and counts[true][predicted] per part of one trial; empty when none was kept."""
-    return open_study(folder).read_json(f"trials/{trial_id}/confusion.json") or {}
+    """Classes and pairs per part of one trial; empty when none was kept.
+
+    A pair is the positions of a true and a predicted class, and how many images it has.
+    """
+    parts = open_study(folder).read_json(f"trials/{trial_id}/confusion.json") or {}
+    for matrix in parts.values():
+        # Earlier studies wrote every count, of true by predicted class.
+        for true, row in enumerate(matrix.get("counts", ())):
+            pairs = [[true, predicted, number] for predicted, number in enumerate(row) if number]
+            matrix.setdefault("pairs", []).extend(pairs)
+    return parts
 
 
 def read_results(folder: Path) -> pa.Table:
@@ -209,7 +218,7 @@ def _trial_row(study: str, trial: TrialFiles) -> dict[str, Any]:
         "seconds": end.seconds if end else None,
         **{name: _number(validation.get(name)) for name in VALIDATION_COLUMNS},
         **{name: _number(tested.get(name)) for name in (*TEST_COLUMNS, *target_columns(tested))},
-        "reason": end.reason if end else None,
+        "reason": end.cause if end else None,
         "error": end.error if end else None,
     }
 

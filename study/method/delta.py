@@ -45,10 +45,20 @@ class DeltaInfo:
 
 
 def save_delta(path: Path, tensors: Mapping[str, Tensor], info: DeltaInfo) -> None:
-    """Write the tuned tensors by transformers name, atomically."""
+    """Write the tuned tensors by transformers name, atomically; equal deltas are equal files."""
     metadata = {"format": FORMAT, "info": json.dumps(asdict(info))}
     detached = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_atomically(path, save(detached, metadata))
+    write_atomically(path, in_order(save(detached, metadata)))
+
+
+def in_order(contents: bytes) -> bytes:
+    """Sort the metadata of a safetensors file, which the library writes in a random order."""
+    start = 8 + int.from_bytes(contents[:8], "little")
+    header = json.loads(contents[8:start])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # tensors begin at a multiple of 8, as the library has it
+    return len(text).to_bytes(8, "little") + text + contents[start:]
 
 
 def load_delta(path: Path) -> tuple[dict[str, Tensor], DeltaInfo]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 
 import torch
@@ -17,7 +16,9 @@ from study.method.training import (
     mean_losses,
     objective,
     refuse_non_finite,
+    refuse_non_finite_loss,
     set_learning_rates,
+    sum_losses,
 )
 
 Batch = tuple[Sequence[Tensor], Sequence[Tensor]]
@@ -33,6 +34,7 @@ def packed_step(
     distill_weight: float,
     *,
     regularizer: Regularizer = "cosine",
+    micro_batch: int | None = None,
 ) -> list[Losses]:
     """Take one step of every run; give the losses of each before its update.
 
@@ -44,32 +46,47 @@ def packed_step(
         zero_shot_text: each run's, (classes, dim) float32.
         distill_weight: λ.
         regularizer: see `study.method.training.objective`.
+        micro_batch: images of each run that pass the encoder at once; None: all.
 
     Raises:
         NonFiniteLossError: a loss is infinite or not a number; nothing was updated.
     """
     images, labels = batch
-    classifiers = packed.classifiers
-    texts, images = packed.encode_text(prompts), packed.encode_image(images)
-    losses = [
-        objective(
-            classifier.logits(image, text), its_labels, text, zero_shot, distill_weight,
-            regularizer=regularizer, tuned=classifier.tuned,
-        )
-        for classifier, image, text, its_labels, zero_shot in zip(
-            classifiers, images, texts, labels, zero_shot_text, strict=True
-        )
-    ]  # fmt: skip
-    # No run's loss depends on another's parameters, so the sum has each run's own gradient.
-    total = torch.stack([one.loss for one in losses]).sum()
-    if not math.isfinite(total.item()):
-        raise NonFiniteLossError(f"the loss is {total.item()}")
     for optimizer in optimizers:
         optimizer.zero_grad(set_to_none=True)
-    total.backward()
+    texts = packed.encode_text(prompts)
+    # The gradients of all parts gather here and pass through the text encoder once.
+    gathering = [text.detach().requires_grad_() for text in texts]
+    parts: list[list[Losses]] = [[] for _ in labels]
+    most = max(map(len, labels))
+    size = micro_batch or most
+    for at in range(0, most, size):
+        # A run whose batch is smaller than the others' has no images in the last parts.
+        runs = [run for run, own in enumerate(labels) if at < len(own)]
+        features = packed.encode_image([own[at : at + size] for own in images])
+        losses = [
+            objective(
+                packed.classifiers[run].logits(features[run], gathering[run]),
+                labels[run][at : at + size],
+                gathering[run],
+                zero_shot_text[run],
+                distill_weight,
+                regularizer=regularizer,
+                tuned=packed.classifiers[run].tuned,
+            ).times(len(labels[run][at : at + size]) / len(labels[run]))
+            for run in runs
+        ]
+        # No run's loss depends on another's parameters, so the sum has each run's own gradient.
+        total = torch.stack([one.loss for one in losses]).sum()
+        refuse_non_finite_loss(total)
+        total.backward()
+        for run, one in zip(runs, losses, strict=True):
+            parts[run].append(one.detach())
+    if texts[0].requires_grad:
+        torch.autograd.backward(texts, [one.grad for one in gathering])
     for optimizer in optimizers:
         optimizer.step()
-    return [Losses(*(term.detach() for term in one)) for one in losses]
+    return [sum_losses(of_run) for of_run in parts]
 
 
 def train_packed_epoch(
@@ -83,6 +100,7 @@ def train_packed_epoch(
     zero_shot_text: Sequence[Tensor],
     distill_weight: float,
     regularizer: Regularizer = "cosine",
+    micro_batch: int | None = None,
 ) -> list[Losses]:
     """Train one epoch of every run; give each one's mean losses over its steps.
 
@@ -96,6 +114,7 @@ def train_packed_epoch(
         zero_shot_text: as of `packed_step`.
         distill_weight: λ.
         regularizer: see `study.method.training.objective`.
+        micro_batch: as of `packed_step`.
 
     Raises:
         NonFiniteLossError: naming epoch and step; or a parameter is not finite after the last.
@@ -108,7 +127,7 @@ def train_packed_epoch(
         try:
             losses = packed_step(
                 packed, optimizers, batch, prompts, zero_shot_text, distill_weight,
-                regularizer=regularizer,
+                regularizer=regularizer, micro_batch=micro_batch,
             )  # fmt: skip
         except NonFiniteLossError as error:
             raise NonFiniteLossError(f"{error} in epoch {epoch}, step {step}") from None

@@ -52,6 +52,14 @@ class Losses(NamedTuple):
     distillation: Tensor
     """The regulariser before it is multiplied by λ."""
 
+    def times(self, share: float) -> Losses:
+        """Weigh every term, as of a part of a batch."""
+        return Losses(*(share * term for term in self))
+
+    def detach(self) -> Losses:
+        """Let go of what a backward pass would need."""
+        return Losses(*(term.detach() for term in self))
+
 
 def objective(
     logits: Tensor,
@@ -155,8 +163,12 @@ def training_step(
     distill_weight: float,
     *,
     regularizer: Regularizer = "cosine",
+    micro_batch: int | None = None,
 ) -> Losses:
     """Take one step on one batch; give the losses before its update.
+
+    Where a batch does not fit into memory its images pass in parts, whose gradients add up to the
+    batch's own, up to rounding.
 
     Args:
         classifier: the model; its tuned parameters change in place.
@@ -167,23 +179,31 @@ def training_step(
         zero_shot_text: (classes, dim) float32.
         distill_weight: λ.
         regularizer: see `objective`.
+        micro_batch: images that pass the encoder at once; None: all.
 
     Raises:
         NonFiniteLossError: the loss is infinite or not a number; nothing was updated.
     """
-    text = classifier.encode_text(input_ids)
-    image = classifier.encode_image(pixel_values)
-    logits = classifier.logits(image, text)
-    losses = objective(
-        logits, labels, text, zero_shot_text, distill_weight,
-        regularizer=regularizer, tuned=classifier.tuned,
-    )  # fmt: skip
-    if not math.isfinite(losses.loss.item()):
-        raise NonFiniteLossError(f"the loss is {losses.loss.item()}")
     optimizer.zero_grad(set_to_none=True)
-    losses.loss.backward()
+    text = classifier.encode_text(input_ids)
+    # The gradients of all parts gather here and pass through the text encoder once.
+    gathering = text.detach().requires_grad_()
+    size = micro_batch or len(labels)
+    parts: list[Losses] = []
+    for its_pixels, its_labels in zip(pixel_values.split(size), labels.split(size), strict=True):
+        image = classifier.encode_image(its_pixels)
+        logits = classifier.logits(image, gathering)
+        losses = objective(
+            logits, its_labels, gathering, zero_shot_text, distill_weight,
+            regularizer=regularizer, tuned=classifier.tuned,
+        ).times(len(its_labels) / len(labels))  # fmt: skip
+        refuse_non_finite_loss(losses.loss)
+        losses.loss.backward()
+        parts.append(losses.detach())
+    if text.requires_grad:
+        text.backward(gathering.grad)
     optimizer.step()
-    return Losses(*(term.detach() for term in losses))
+    return sum_losses(parts)
 
 
 def train_epoch(
@@ -197,6 +217,7 @@ def train_epoch(
     zero_shot_text: Tensor,
     distill_weight: float,
     regularizer: Regularizer = "cosine",
+    micro_batch: int | None = None,
 ) -> Losses:
     """Train one epoch; give the mean losses over its steps.
 
@@ -211,6 +232,7 @@ def train_epoch(
         zero_shot_text: features of the untouched text encoder.
         distill_weight: λ.
         regularizer: see `objective`.
+        micro_batch: as of `training_step`.
 
     Raises:
         NonFiniteLossError: naming epoch and step; or a parameter is not finite after the last.
@@ -222,7 +244,7 @@ def train_epoch(
         try:
             losses = training_step(
                 classifier, optimizer, pixel_values, labels, input_ids, zero_shot_text,
-                distill_weight, regularizer=regularizer,
+                distill_weight, regularizer=regularizer, micro_batch=micro_batch,
             )  # fmt: skip
         except NonFiniteLossError as error:
             raise NonFiniteLossError(f"{error} in epoch {epoch}, step {step}") from None
@@ -239,6 +261,16 @@ def set_learning_rates(optimizer: torch.optim.Optimizer, schedule: Schedule, epo
         group["lr"] = schedule.learning_rate(group["base_lr"], epoch)
 
 
+def refuse_non_finite_loss(loss: Tensor) -> None:
+    """Look at a loss, (), before anything follows from it.
+
+    Raises:
+        NonFiniteLossError: it is infinite or not a number.
+    """
+    if not math.isfinite(loss.item()):
+        raise NonFiniteLossError(f"the loss is {loss.item()}")
+
+
 def refuse_non_finite(tuned: Sequence[TunedParameter], epoch: int) -> None:
     """Look at the parameters after an epoch: no later loss would tell of its last step.
 
@@ -247,6 +279,11 @@ def refuse_non_finite(tuned: Sequence[TunedParameter], epoch: int) -> None:
     """
     if not torch.stack([t.parameter.isfinite().all() for t in tuned]).all():
         raise NonFiniteLossError(f"a tuned parameter is not finite after epoch {epoch}")
+
+
+def sum_losses(parts: Sequence[Losses]) -> Losses:
+    """Add losses term by term."""
+    return Losses(*(torch.stack(terms).sum() for terms in zip(*parts, strict=True)))
 
 
 def mean_losses(steps: Sequence[Losses]) -> Losses:

@@ -32,7 +32,10 @@ class Outcome:
     score: float | None
     """Of the last epoch; None where there is none."""
     state: TrialState
-    """COMPLETE after all epochs, PRUNED when stopped before, FAIL when it raised."""
+    """COMPLETE after all epochs; PRUNED when stopped before, or unfit; FAIL when it could not be
+    tried."""
+    epoch: int | None = None
+    """That it ended in; None where that is not known."""
 
 
 @dataclass
@@ -87,6 +90,10 @@ class Arm:
         """Close a proposal; closing it again changes nothing."""
         if self._trial(number) is None:
             return
+        score, epoch = outcome.score, outcome.epoch
+        if outcome.state is TrialState.PRUNED and score is not None and epoch is not None:
+            # Tune does not tell a searcher of the result that a trial was stopped at.
+            self.report(number, epoch, score)
         value = outcome.score if outcome.state is TrialState.COMPLETE else None
         self.study.tell(number, value, state=outcome.state)
         self._open.pop(number, None)

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 from ray.tune import Callback
 from ray.tune.experiment import Trial
 
-from study.ledger import End, StudyFolder
-from study.search.recording import close_trial
+from study.ledger import End, Status, StudyFolder
+from study.search.recording import close_trial, read_hang
 from study.trial import TrialConfig
 
 logger = logging.getLogger(__name__)
+
+LOW_ON_MEMORY = "due to the node running low on memory"
+"""What Ray says of a worker that it killed to keep its machine alive."""
+RAISED = "ray::"
+"""Stands where a traceback of Ray's begins, and nowhere in what it says of a worker that died."""
+LONG = "Object store memory usage"
+"""It goes on for pages from there, with commands of other processes, which may hold secrets."""
 
 
 class Observer(Protocol):
@@ -30,11 +38,28 @@ class Observer(Protocol):
 
 
 class LedgerCallback(Callback):
-    """Closes trials in the ledger. No observer's fault may reach Tune: it would end the study."""
+    """Closes trials in the ledger, tells the search how they ended, then the observers.
 
-    def __init__(self, folder: StudyFolder, observers: Sequence[Observer]) -> None:
+    No observer's fault may reach Tune: it would end the study.
+
+    Args:
+        folder: the study.
+        conclude: hears how each trial ended, and its last score.
+        observers: hear of it afterwards.
+        max_epoch_seconds: after which a worker has ended itself, where it hung.
+    """
+
+    def __init__(
+        self,
+        folder: StudyFolder,
+        conclude: Callable[[TrialConfig, End, float | None], None],
+        observers: Sequence[Observer],
+        max_epoch_seconds: float | None,
+    ) -> None:
         self._folder = folder
+        self._conclude = conclude
         self._observers = observers
+        self._max_epoch_seconds = max_epoch_seconds
 
     def __getstate__(self) -> dict[str, Any]:
         """Give nothing to Tune's own snapshot of an experiment, which is never read."""
@@ -57,28 +82,33 @@ class LedgerCallback(Callback):
     ) -> None:
         """See `Callback`; a trial that raised or was stopped comes here too."""
         result = trial.last_result or {}
+        score = result.get("score")
         if result.get("failed"):
-            self._close(trial, "failed", error=result["error"])
+            told = {name: result[name] for name in ("reason", "error", "unfit")}
+            self._close(trial, "failed", score=None, **told)
         elif result.get("epoch", -1) >= result.get("epochs", 0):
-            self._close(trial, "finished", score=result.get("score"))
+            self._close(trial, "finished", score=score)
         else:
             reason = f"successive halving at epoch {result.get('epoch')}"
-            self._close(trial, "stopped", reason=reason, score=result.get("score"))
+            self._close(trial, "stopped", score=score, reason=reason)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
         """See `Callback`: the worker died more often than is allowed."""
-        error = trial.get_error()
-        self._close(trial, "failed", reason="its worker died", error=str(error))
+        error = Path(trial.error_file).read_text(errors="replace") if trial.error_file else ""
+        last = error.rpartition("Failure #")[2].partition(LONG)[0]
+        hang = read_hang(self._folder.trial(_config(trial).trial_id))
+        told: dict[str, Any] = {"reason": "its worker died", "error": last}
+        if hang is not None:
+            reason = f"no epoch within {self._max_epoch_seconds:g} seconds"
+            told = {"reason": reason, "error": hang, "unfit": True}
+        elif RAISED in last:
+            told["reason"] = last.strip().splitlines()[-1]
+        elif LOW_ON_MEMORY in last:
+            told["reason"] = "out of memory: Ray killed its worker to keep the machine alive"
+            told["unfit"] = True
+        self._close(trial, "failed", score=None, **told)
 
-    def _close(
-        self,
-        trial: Trial,
-        status: Any,
-        *,
-        reason: str | None = None,
-        error: str | None = None,
-        score: float | None = None,
-    ) -> None:
+    def _close(self, trial: Trial, status: Status, *, score: float | None, **told: Any) -> None:
         config = _config(trial)
         folder = self._folder.trial(config.trial_id)
         reports = folder.reports
@@ -86,10 +116,10 @@ class LedgerCallback(Callback):
             status=status,
             epochs=reports[-1]["epoch"] if reports else 0,
             seconds=sum(report["seconds"] for report in reports),
-            reason=reason,
-            error=error,
+            **told,
         )
         close_trial(folder, end)
+        self._conclude(config, end, score)
         self._tell(lambda o: o.trial_ended(config, end, score))
 
     def _tell(self, tell: Callable[[Observer], None]) -> None:

@@ -104,6 +104,7 @@ def run_trials(
     if count == 0:
         return
     resources = config.resources
+    ledger = LedgerCallback(folder, searcher.conclude, observers, resources.max_epoch_seconds)
     trainable = tune.with_resources(
         tune.with_parameters(
             ClipFitTrainable,
@@ -111,6 +112,7 @@ def run_trials(
             backbone=config.backbone,
             data=data,
             threads=max(1, math.floor(resources.cpus_per_trial)),
+            max_epoch_seconds=resources.max_epoch_seconds,
         ),
         {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial},
     )
@@ -126,7 +128,7 @@ def run_trials(
         run_config=tune.RunConfig(
             name="tune",
             storage_path=str(folder.path.resolve()),
-            callbacks=[LedgerCallback(folder, observers)],
+            callbacks=[ledger],
             failure_config=tune.FailureConfig(max_failures=resources.max_failures),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             verbose=0,

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import logging
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
@@ -21,6 +24,33 @@ from study.trial import EpochReport, TrialData
 logger = logging.getLogger(__name__)
 
 STATE = "state.safetensors"
+HANG = "hang.txt"
+
+
+@contextmanager
+def watched(folder: TrialFolder, limit: float | None) -> Iterator[None]:
+    """End this process where what is done within takes over ``limit`` seconds; None: never.
+
+    What hangs may hold the interpreter, so that nothing written in Python could end it. The process
+    leaves the place where each of its threads was, for `read_hang`.
+    """
+    if limit is None:
+        yield
+        return
+    path = folder.path / HANG
+    with path.open("w") as file:
+        faulthandler.dump_traceback_later(limit, exit=True, file=file)
+        try:
+            yield
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+    path.unlink(missing_ok=True)
+
+
+def read_hang(folder: TrialFolder) -> str | None:
+    """Give where a trial hung when its worker last ended; None where that was not by `watched`."""
+    path = folder.path / HANG
+    return path.read_text(errors="replace") or None if path.exists() else None
 
 
 def record_epoch(
@@ -62,6 +92,7 @@ def close_trial(folder: TrialFolder, end: End) -> None:
                 deltas.setdefault(task, {})[rest[0]] = tensor
         _save_deltas(folder, [deltas[task] for task in sorted(deltas)], info)
     folder.write_end(end)
+    (folder.path / HANG).unlink(missing_ok=True)
 
 
 def _save_deltas(folder: TrialFolder, deltas: Sequence[dict[str, Tensor]], info: DeltaInfo) -> None:
@@ -93,11 +124,18 @@ def _record_classes(folder: TrialFolder, report: EpochReport, data: TrialData) -
     counts: dict[str, Any] = {}
     for part, matrix in report.confusions.items():
         names = data.class_names_of(part)
-        seen = [c for c in range(len(names)) if int(matrix[c].sum())]
-        accuracies[part] = {names[c]: (matrix[c, c] / matrix[c].sum()).item() for c in seen}
+        pairs = list(zip(*matrix.indices().tolist(), matrix.values().tolist(), strict=True))
+        images: Counter[int] = Counter()
+        right: Counter[int] = Counter()
+        for true, predicted, number in pairs:
+            images[true] += number
+            right[true] += number * (true == predicted)
+        accuracies[part] = {names[c]: right[c] / images[c] for c in sorted(images)}
+        occurring = sorted({c for true, predicted, _ in pairs for c in (true, predicted)})
+        place = {c: index for index, c in enumerate(occurring)}
         counts[part] = {
-            "classes": [names[c] for c in seen],
-            "counts": matrix[seen][:, seen].tolist(),
+            "classes": [names[c] for c in occurring],
+            "pairs": [[place[true], place[predicted], number] for true, predicted, number in pairs],
         }
     for name, value in (("per_class.json", accuracies), ("confusion.json", counts)):
         write_atomically(folder.path / name, json.dumps(value, ensure_ascii=False))

@@ -9,7 +9,7 @@ from typing import Any
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
-from study.ledger import StudyFolder
+from study.ledger import End, StudyFolder
 from study.search.arms import Arm, Outcome
 from study.search.space import Proposal
 from study.trial import TrialConfig
@@ -72,20 +72,15 @@ class StudySearcher(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Tell the arm how its trial ended."""
-        config = self._running.pop(trial_id, None)
-        if config is None:
-            return
-        outcome = outcome_of(config, result or {}, error)
+        """Forget Tune's name of the trial; how it ended is told by `conclude`."""
+        self._running.pop(trial_id, None)
+
+    def conclude(self, config: TrialConfig, end: End, score: float | None) -> None:
+        """Tell the arms how a trial ended, and the score of its last epoch."""
+        outcome = outcome_of(end, score)
         self._outcomes[_identity(config)] = outcome
         if config.optuna_number is not None:
-            arm = self._arms[config.arm]
-            if result and outcome.state is TrialState.PRUNED and outcome.score is not None:
-                # Tune does not tell a searcher of the result that a trial was stopped at. One that
-                # diverged did so in the epoch after the last that it completed.
-                epoch = int(result["epoch"]) + bool(result.get("diverged"))
-                arm.report(config.optuna_number, epoch, outcome.score)
-            arm.tell(config.optuna_number, outcome)
+            self._arms[config.arm].tell(config.optuna_number, outcome)
         for arm in self._arms.values() if config.arm == "baseline" else ():
             arm.learn(proposal_of(config), outcome, config.label)
 
@@ -133,20 +128,23 @@ def proposal_of(config: TrialConfig) -> Proposal:
     return Proposal(config.subset, config.bias_lr, config.ln_lr, config.distill_weight)
 
 
-def outcome_of(config: TrialConfig, result: Mapping[str, Any], error: bool = False) -> Outcome:
-    """Judge a trial by its last result.
+def outcome_of(end: End, score: float | None) -> Outcome:
+    """Judge a trial by how it ended.
 
-    A diverged trial counts as pruned with the worst score, so that the sampler learns that its
-    region is bad; any other failure says nothing about the configuration.
+    One that failed by what it is counts as pruned with the worst score, so that the sampler learns
+    that its region is bad; a failure of a machine says nothing about the configuration.
+
+    Args:
+        end: of the trial.
+        score: of its last epoch.
     """
-    if error or not result or (result.get("failed") and not result.get("diverged")):
-        return Outcome(None, TrialState.FAIL)
-    if result.get("diverged"):
-        return Outcome(0.0, TrialState.PRUNED)
-    score = result.get("score")
-    if result["epoch"] >= config.epochs:
-        return Outcome(score, TrialState.COMPLETE)
-    return Outcome(score, TrialState.PRUNED)
+    if end.status == "failed" and not end.unfit:
+        return Outcome(None, TrialState.FAIL, end.epochs)
+    if end.status == "failed":
+        # In the epoch after the last that it completed.
+        return Outcome(0.0, TrialState.PRUNED, end.epochs + 1)
+    state = TrialState.COMPLETE if end.status == "finished" else TrialState.PRUNED
+    return Outcome(score, state, end.epochs)
 
 
 def _identity(config: TrialConfig) -> tuple[Any, ...]:

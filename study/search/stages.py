@@ -63,7 +63,7 @@ def run_search(
         [*past.unfinished, *(c for c in baselines if c.trial_id not in past)],
         arms=_open_arms(config, folder, architecture, past),
         make_config=make.proposed,
-        ended={c.trial_id: (c, _outcome(c, end, reports)) for c, end, reports in past.ended},
+        ended={c.trial_id: (c, _outcome(end, reports)) for c, end, reports in past.ended},
         next_number=max([len(baselines) - 1, *(c.number for c in past.all)]) + 1,
     )
     run_trials(
@@ -271,7 +271,7 @@ def _open_arms(
                 if trial_config.optuna_number is not None:
                     arm.report(trial_config.optuna_number, report["epoch"], report["val_score"])
         for trial_config, end, reports in past.ended:
-            outcome = _outcome(trial_config, end, reports)
+            outcome = _outcome(end, reports)
             if trial_config.arm == "baseline":
                 arm.learn(proposal_of(trial_config), outcome, trial_config.label)
             elif trial_config.arm == name and trial_config.optuna_number is not None:
@@ -281,10 +281,8 @@ def _open_arms(
     return arms
 
 
-def _outcome(config: TrialConfig, end: End, reports: Sequence[Mapping[str, float]]) -> Outcome:
-    last = reports[-1] if reports else {}
-    result = {"epoch": end.epochs, "score": last.get("val_score"), "failed": end.status == "failed"}
-    return outcome_of(config, result)
+def _outcome(end: End, reports: Sequence[Mapping[str, float]]) -> Outcome:
+    return outcome_of(end, reports[-1].get("val_score") if reports else None)
 
 
 def _ran_out(config: Mapping[str, int], reports: Sequence[Mapping[str, float]]) -> bool:

@@ -17,15 +17,27 @@ from ray.tune.result import DONE
 
 from study.backbones import backbone_path
 from study.config import BackboneConfig
-from study.errors import StudyError
+from study.errors import BackboneError, DataError, StudyError
 from study.ledger import StudyFolder
 from study.method.delta import DeltaInfo
 from study.method.model import Backbone, load_backbone
-from study.method.training import NonFiniteLossError
-from study.search.recording import load_state, record_epoch
-from study.trial import EpochReport, TrialConfig, TrialData, run_trial
+from study.search.recording import load_state, record_epoch, watched
+from study.trial import (
+    DeviceError,
+    EpochReport,
+    OutOfMemoryError,
+    TrialConfig,
+    TrialData,
+    free_memory,
+    is_device_failure,
+    is_out_of_memory,
+    run_trial,
+)
 
 logger = logging.getLogger(__name__)
+
+MOST_CHARACTERS = 200
+"""Of the line that names the cause of a failure."""
 
 
 class ClipFitTrainable(tune.Trainable):
@@ -43,6 +55,7 @@ class ClipFitTrainable(tune.Trainable):
         backbone: BackboneConfig,
         data: Mapping[str, TrialData],
         threads: int,
+        max_epoch_seconds: float | None,
     ) -> None:
         """Take what all trials of this process share, and begin the first.
 
@@ -52,12 +65,15 @@ class ClipFitTrainable(tune.Trainable):
             backbone: which checkpoint; loaded once a process.
             data: by `data_key`.
             threads: of PyTorch, so that trials do not crowd each other out.
+            max_epoch_seconds: after which this process ends itself; None: never.
         """
         torch.set_num_threads(threads)
         self._study = StudyFolder(folder)
         self._backbone = backbone
         self._data = data
+        self._max_epoch_seconds = max_epoch_seconds
         self._reports: Iterator[EpochReport] | None
+        self._micro_batch: int | None
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -66,22 +82,53 @@ class ClipFitTrainable(tune.Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
-        """Run one epoch and record it; a trial that raises ends, and says why in its folder."""
+        """Run one epoch and record it; a trial that raises ends, and says why in its folder.
+
+        Raises:
+            DeviceError: this process is of no use to any trial, and is replaced.
+        """
         try:
-            if self._reports is None:
-                self._reports = self._start()
-            report = next(self._reports)
-            record_epoch(self._folder, report, self._trial_data, self._info)
+            with watched(self._folder, self._max_epoch_seconds):
+                report = self._next_report()
+                record_epoch(self._folder, report, self._trial_data, self._info)
         except Exception as error:  # whatever a trial met, the study goes on
+            if is_device_failure(error):
+                raise DeviceError(one_line(error)) from error
             return self._fail(error)
         self._epoch = report.epoch
         score = report.metrics.get(f"{self._trial_data.split}_score")
         return self._result(score=score, done=report.done)
 
+    def _next_report(self) -> EpochReport:
+        """Run one epoch; where memory does not suffice, once more at half the micro-batch."""
+        while True:
+            if self._reports is None:
+                self._reports = self._start()
+            try:
+                return next(self._reports)
+            except (MemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                at_once = self._micro_batch or self._trial.training.batch_size
+                if at_once == 1:
+                    raise OutOfMemoryError(
+                        f"out of memory with one image at a time ({one_line(error)})"
+                    ) from error
+                logger.warning(
+                    "trial %s: out of memory with %d images at a time; its epoch begins again with "
+                    "%d (%s)",
+                    *(self._trial.trial_id, at_once, at_once // 2, one_line(error)),
+                )
+            # Out of the handler, where the traceback holds what was computed no longer.
+            self._micro_batch = at_once // 2
+            self._reports = None
+            free_memory()
+
     def _begin(self, config: dict[str, Any]) -> None:
         self._trial = TrialConfig.model_validate(config)
         self._folder = self._study.trial(self._trial.trial_id)
         self._epoch = 0
+        self._micro_batch = None
         self._reports = None
 
     def _start(self) -> Iterator[EpochReport]:
@@ -97,26 +144,30 @@ class ClipFitTrainable(tune.Trainable):
         )
         start = load_state(self._folder)
         self._folder.keep_reports(start[0] if start else 0)
-        return run_trial(self._trial, self._trial_data, backbone, start)
+        return run_trial(self._trial, self._trial_data, backbone, start, self._micro_batch)
 
     def _fail(self, error: Exception) -> dict[str, Any]:
         text = traceback.format_exc()
         logger.warning("trial %s failed: %s", self._trial.trial_id, text)
-        # 0, since a scheduler takes no gap and no other trial is stopped for it.
-        diverged = isinstance(error, NonFiniteLossError)
-        return self._result(score=0.0, done=True, error=text, diverged=diverged)
+        return self._result(
+            # 0, since a scheduler takes no gap and no other trial is stopped for it.
+            score=0.0,
+            done=True,
+            failed=True,
+            reason=one_line(error),
+            error=text,
+            # What a machine lacks says nothing about the configuration.
+            unfit=not isinstance(error, (OSError, BackboneError, DataError)),
+        )
 
-    def _result(
-        self, *, score: float | None, done: bool, error: str | None = None, diverged: bool = False
-    ) -> dict[str, Any]:
+    def _result(self, *, score: float | None, done: bool, **failure: Any) -> dict[str, Any]:
         return {
             "epoch": self._epoch,
             "epochs": self._trial.epochs,
             "score": score,
-            "error": error,
-            "failed": error is not None,
-            "diverged": diverged,
             DONE: done,
+            "failed": False,
+            **failure,
         }
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
@@ -135,16 +186,24 @@ def has_gpu() -> bool:
     """Tell whether this process trains on a GPU.
 
     Raises:
-        StudyError: Ray gave it one that PyTorch cannot use, and a CPU would train in its place.
+        BackboneError: Ray gave it one that PyTorch cannot use, and a CPU would train in its place.
     """
     usable = torch.cuda.is_available()
     if not usable and ray.get_gpu_ids():
-        raise StudyError(
+        raise BackboneError(
             f"a trial has a GPU of {platform.node()} (resources.gpus_per_trial) that PyTorch "
             f"{torch.__version__} cannot use; allowed is a build for a CUDA that the NVIDIA driver "
             "there knows, or resources.gpus_per_trial=0"
         )
     return usable
+
+
+def one_line(error: BaseException) -> str:
+    """Say what an error is about, such as a cause in a table."""
+    said = " ".join(str(error).split())
+    if not isinstance(error, StudyError):
+        said = f"{type(error).__name__}: {said}" if said else type(error).__name__
+    return said if len(said) <= MOST_CHARACTERS else f"{said[:MOST_CHARACTERS]}…"
 
 
 @lru_cache(maxsize=1)

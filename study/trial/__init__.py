@@ -8,15 +8,27 @@ from study.trial.contract import (
     TrialConfig,
     TrialData,
 )
+from study.trial.faults import (
+    DeviceError,
+    OutOfMemoryError,
+    free_memory,
+    is_device_failure,
+    is_out_of_memory,
+)
 from study.trial.run import run_trial, score
 
 __all__ = [
     "SPLIT_HASH",
+    "DeviceError",
     "EpochReport",
+    "OutOfMemoryError",
     "Stage",
     "Target",
     "TrialConfig",
     "TrialData",
+    "free_memory",
+    "is_device_failure",
+    "is_out_of_memory",
     "run_trial",
     "score",
 ]

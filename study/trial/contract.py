@@ -100,4 +100,5 @@ class EpochReport:
     deltas: tuple[dict[str, Tensor], ...]
     """The tuned parameters of each task's model, by transformers name."""
     confusions: dict[str, Tensor]
-    """(classes, classes) int64 counts of true and predicted class, by evaluation, over tasks."""
+    """(classes, classes) int64 sparse counts of true and predicted class, by evaluation, over
+    tasks."""

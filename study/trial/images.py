@@ -81,6 +81,11 @@ class BegunImages:
         )
 
 
+def forget_begun() -> None:
+    """Let go of all images that are kept; they are begun again when asked for."""
+    _begun.clear()
+
+
 def open_table(path: Path) -> ImageTable:
     """Open an image table once a process: it is a read-only memory map."""
     if path not in _tables:

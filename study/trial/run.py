@@ -22,6 +22,7 @@ def run_trial(
     data: TrialData,
     backbone: Backbone,
     start: tuple[int, Mapping[str, Tensor]] | None = None,
+    micro_batch: int | None = None,
 ) -> Iterator[EpochReport]:
     """Train and evaluate; yield after every epoch.
 
@@ -32,12 +33,15 @@ def run_trial(
         data: its images, classes and tasks.
         backbone: loaded once a process; it is left as it was.
         start: epochs completed and the state that was reported after them.
+        micro_batch: images of a batch that pass the encoders at once, where all of them do not fit
+            into memory; batches of evaluations shrink alike. It changes results by rounding alone,
+            and is among the metrics.
 
     Raises:
         NonFiniteLossError: the trial diverged.
     """
     runs = [TaskRun(config, data, backbone, task, index) for index, task in enumerate(data.tasks)]
-    packs = pack(runs, backbone)
+    packs = pack(runs, backbone, micro_batch)
     epoch, state = start or (0, {})
     for run in runs if state else ():
         run.load_state(state)
@@ -59,6 +63,8 @@ def run_trial(
             }
             images = sum(run.images_per_epoch for run in runs)
             epoch += 1
+        if micro_batch is not None:
+            metrics["micro_batch"] = micro_batch
         trained = time.perf_counter()
         if images:
             metrics["images_per_second"] = images / (trained - began)
@@ -111,10 +117,17 @@ def mean(accuracies: Sequence[float]) -> float:
 def _evaluate(packs: Sequence[Pack], data: TrialData) -> tuple[dict[str, float], dict[str, Tensor]]:
     """Average each part over the tasks first, then score: one fold alone is noise."""
     parts: dict[str, list[float]] = defaultdict(list)
-    counts: dict[str, Tensor] = {}
+    predicted: dict[str, list[Tensor]] = defaultdict(list)
+    true: dict[str, list[Tensor]] = defaultdict(list)
     for part, predictions, labels in (result for p in packs for result in p.predict()):
         parts[part.name].append(accuracy(predictions, labels))
-        classes = len(data.class_names_of(part.name))
-        counts.setdefault(part.name, torch.zeros(classes, classes, dtype=torch.int64))
-        counts[part.name] += confusion(predictions, labels, classes)
-    return score({name: mean(values) for name, values in parts.items()}, data.protocol), counts
+        predicted[part.name].append(predictions)
+        true[part.name].append(labels)
+    means = {name: mean(values) for name, values in parts.items()}
+    confusions = {
+        name: confusion(
+            torch.cat(predicted[name]), torch.cat(true[name]), len(data.class_names_of(name))
+        )
+        for name in parts
+    }
+    return score(means, data.protocol), confusions

@@ -133,8 +133,11 @@ class Pack:
     It is made before any state is loaded, since it keeps the zero-shot text features.
     """
 
-    def __init__(self, runs: Sequence[TaskRun], backbone: Backbone) -> None:
+    def __init__(
+        self, runs: Sequence[TaskRun], backbone: Backbone, micro_batch: int | None = None
+    ) -> None:
         self._runs = list(runs)
+        self._micro_batch = micro_batch
         self._backbone = backbone
         self._config, self._data = runs[0].config, runs[0].data
         self._packed = PackedClassifiers([run.classifier for run in runs])
@@ -157,6 +160,7 @@ class Pack:
             zero_shot_text=self._zero_shot_text,
             distill_weight=self._config.distill_weight,
             regularizer=self._config.training.regularizer,
+            micro_batch=self._micro_batch,
         )
 
     @torch.no_grad()
@@ -169,7 +173,7 @@ class Pack:
             images = self._begun(target.images if target else self._data.eval_images)
             paths = [[record.path for record in part.records] for part in parts]
             chosen: list[list[Tensor]] = [[] for _ in parts]
-            size = max(1, self._config.training.eval_batch_size // len(parts))
+            size = max(1, self._evaluated_at_once() // len(parts))
             for at in range(0, max(map(len, paths)), size):
                 begun = [images.of(own[at : at + size]) for own in paths]
                 features = self._packed.encode_image(begun)
@@ -179,6 +183,13 @@ class Pack:
             for part, positions in zip(parts, chosen, strict=True):
                 predictions = torch.tensor(part.classes)[torch.cat(positions)]
                 yield part, predictions, torch.tensor([r.label for r in part.records])
+
+    def _evaluated_at_once(self) -> int:
+        """Give the images of an evaluation's batch: fewer where training batches pass in parts."""
+        training = self._config.training
+        if self._micro_batch is None:
+            return training.eval_batch_size
+        return training.eval_batch_size * self._micro_batch // training.batch_size
 
     def _encode_classes(self, number: int, parts: Sequence[Part]) -> Sequence[Tensor]:
         """Give each run's text features of the classes of its part, (classes, dim)."""
@@ -206,14 +217,20 @@ class Pack:
             pixels = [
                 run.augmented(paths) for run, (paths, _) in zip(self._runs, batches, strict=True)
             ]
-            begun = self._packed.begin_images(torch.cat(pixels))
+            every = torch.cat(pixels)
+            begun = torch.cat(
+                [
+                    self._packed.begin_images(some)
+                    for some in every.split(self._micro_batch or len(every))
+                ]
+            )
             yield begun.split([len(own) for own in pixels]), labels
 
     def _begun(self, path: Path) -> BegunImages:
         return self._images.setdefault(str(path), BegunImages(path, self._backbone, self._packed))
 
 
-def pack(runs: Sequence[TaskRun], backbone: Backbone) -> list[Pack]:
+def pack(runs: Sequence[TaskRun], backbone: Backbone, micro_batch: int | None = None) -> list[Pack]:
     """Put runs of equally many steps together, as long as a batch does not fill the machine."""
     vision = backbone.clip.config.vision_config
     tokens = (vision.image_size // vision.patch_size) ** 2 + 1
@@ -222,7 +239,9 @@ def pack(runs: Sequence[TaskRun], backbone: Backbone) -> list[Pack]:
     packs = []
     for _, group in groupby(runs, key=lambda run: run.steps_per_epoch):
         alike = list(group)
-        packs += [Pack(alike[at : at + most], backbone) for at in range(0, len(alike), most)]
+        packs += [
+            Pack(alike[at : at + most], backbone, micro_batch) for at in range(0, len(alike), most)
+        ]
     return packs
 
 

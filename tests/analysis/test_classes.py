@@ -13,7 +13,8 @@ def write_classes(folder: Path, label: str, seed: int, counts: list[list[int]]) 
     trial = folder / f"trials/confirm-{label}-seed{seed}"
     accuracy = {name: counts[i][i] / sum(counts[i]) for i, name in enumerate("ab")}
     (trial / "per_class.json").write_text(json.dumps({"accuracy": accuracy}))
-    confusion = {"accuracy": {"classes": ["a", "b"], "counts": counts}}
+    pairs = [[t, p, n] for t, row in enumerate(counts) for p, n in enumerate(row) if n]
+    confusion = {"accuracy": {"classes": ["a", "b"], "pairs": pairs}}
     (trial / "confusion.json").write_text(json.dumps(confusion))
 
 
@@ -42,6 +43,18 @@ def test_confusions_are_shares_of_the_true_class_over_all_seeds(two_classes: Pat
     assert first.after == pytest.approx(4 / 20)
     assert (second.true, second.before) == ("a", pytest.approx(5 / 10))
     assert second.after == pytest.approx(2 / 20)
+
+
+def test_confusions_of_earlier_studies_are_read_too(two_classes: Path) -> None:
+    now = confusions(two_classes, leaderboard(two_classes))
+    for label, seed, counts in (
+        ("zero-shot", 1, [[5, 5], [0, 10]]),
+        ("best", 1, [[8, 2], [0, 10]]),
+        ("best", 2, [[10, 0], [4, 6]]),
+    ):
+        file = two_classes / f"trials/confirm-{label}-seed{seed}/confusion.json"
+        file.write_text(json.dumps({"accuracy": {"classes": ["a", "b"], "counts": counts}}))
+    assert confusions(two_classes, leaderboard(two_classes)) == now
 
 
 def test_without_kept_zero_shot_predictions_nothing_is_said_of_before(two_classes: Path) -> None:

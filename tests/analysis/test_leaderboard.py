@@ -40,6 +40,23 @@ def test_it_fits_a_hundred_columns_without_breaking_a_number(
             assert cell in text
 
 
+def test_failures_are_told_with_their_causes(few_shot_study: Path) -> None:
+    failed = leaderboard(few_shot_study).failures
+    assert len(failed) == 3
+    for text in (printed(few_shot_study), to_markdown(leaderboard(few_shot_study))):
+        for failure in failed:
+            (line,) = [line for line in text.splitlines() if failure.trial_id in line]
+            assert failure.cause in line.replace("\\", "")
+            assert "NonFiniteLossError" in failure.cause
+
+
+def test_of_many_failures_the_last_are_told(few_shot_study: Path) -> None:
+    board = leaderboard(few_shot_study)
+    many = replace(board, failures=board.failures * 10)
+    assert to_markdown(many).count("NonFiniteLossError") == 10
+    assert "and 20 before" in to_markdown(many)
+
+
 def test_a_clear_gain_is_called_more_than_noise(make_study: Callable[..., Path]) -> None:
     text = " ".join(verdict(leaderboard(make_study(edge=0.05))))
     assert "Against tuned CLIPFit: +" in text

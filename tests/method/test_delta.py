@@ -73,6 +73,14 @@ def test_tensors_and_metadata_come_back_exactly(tensors: dict[str, Tensor], tmp_
             assert loaded[name].numpy().tobytes() == tensor.contiguous().numpy().tobytes()
 
 
+def test_equal_deltas_are_equal_files(tensors: dict[str, Tensor], tmp_path: Path) -> None:
+    contents = set()
+    for number in range(20):
+        save_delta(tmp_path / str(number), tensors, INFO)
+        contents.add((tmp_path / str(number)).read_bytes())
+    assert len(contents) == 1
+
+
 def test_a_delta_makes_a_fresh_backbone_the_tuned_model(
     path: Path,
     tuned: FewShotClassifier,

@@ -9,7 +9,9 @@ from torch import Tensor
 
 from study.method.model import Backbone, FewShotClassifier
 from study.method.packed import PackedClassifiers
+from study.method.packed_training import packed_step
 from study.method.subsets import parse
+from study.method.training import Losses, make_optimizer, training_step
 
 SUBSETS = [
     *("clipfit", "bitfit", "ln", "text-bias", "vision.ln", "none"),
@@ -40,6 +42,10 @@ class Case:
             for run in range(runs)
         ]
         self.ids = [backbone.tokenize(WORDS[run]) for run in range(runs)]
+
+    def batches(self) -> list[tuple[Tensor, Tensor]]:
+        """Images and prompts of each run."""
+        return list(zip(self.pixels, self.ids, strict=True))
 
     def plain(self) -> list[tuple[Tensor, Tensor]]:
         """Text and image features by transformers' own code."""
@@ -167,6 +173,45 @@ def test_steps_upon_steps_stay_together(backbone: Backbone) -> None:
         features[is_packed] = [one for pair in case.plain() for one in pair]
     for one, other in zip(features[True], features[False], strict=True):
         assert distance(one, other) < 1e-8
+
+
+@pytest.mark.parametrize("micro_batch", [None, 1, 2, 3])
+@pytest.mark.parametrize("subset", ["clipfit", "text-bias", "vision.ln2"])
+def test_its_step_is_the_reading_versions_also_where_batches_pass_in_parts(
+    backbone: Backbone, subset: str, micro_batch: int | None
+) -> None:
+    """The runs have 3, 4 and 5 images, so that some have none in the last parts."""
+    losses: dict[bool, list[Losses]] = {}
+    tuned: dict[bool, list[Tensor]] = {}
+    for is_packed in (False, True):
+        case = Case(backbone, subset, 3, torch.float64)
+        labels = [torch.arange(len(own)) % len(ids) for own, ids in case.batches()]
+        zero_shot = [torch.roll(text.detach(), 1, -1) for text, _ in case.plain()]
+        optimizers = [
+            make_optimizer(classifier.tuned, bias_lr=0.02, ln_lr=0.02)
+            for classifier in case.classifiers
+        ]
+        packed = PackedClassifiers(case.classifiers)
+        prompts = packed.begin_prompts(case.ids)
+        images = [packed.begin_images(pixels) for pixels in case.pixels]
+        for _ in range(2):
+            if is_packed:
+                losses[True] = packed_step(
+                    packed, optimizers, (images, labels), prompts, zero_shot, 2.0,
+                    micro_batch=micro_batch,
+                )  # fmt: skip
+                continue
+            losses[False] = [
+                training_step(classifier, optimizer, pixels, its_labels, ids, text, 2.0)
+                for classifier, optimizer, (pixels, ids), its_labels, text in zip(
+                    case.classifiers, optimizers, case.batches(), labels, zero_shot, strict=True
+                )
+            ]
+        tuned[is_packed] = [t.parameter for c in case.classifiers for t in c.tuned]
+    for ours, theirs in zip(losses[True], losses[False], strict=True):
+        torch.testing.assert_close(torch.tensor(ours), torch.tensor(theirs), atol=0, rtol=1e-10)
+    for one, other in zip(tuned[True], tuned[False], strict=True):
+        assert distance(one, other) < 1e-10
 
 
 def test_classifiers_of_different_subsets_are_refused(backbone: Backbone) -> None:

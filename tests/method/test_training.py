@@ -146,6 +146,71 @@ def test_a_step_does_not_add_to_the_gradient_of_the_last(
         torch.testing.assert_close(gradient, first[name])
 
 
+@pytest.mark.parametrize("micro_batch", [1, 4, 5, 9])
+@pytest.mark.parametrize("regularizer", get_args(Regularizer))
+@pytest.mark.parametrize("subset", ["clipfit", "text.ln", "vision.ln2"])
+def test_a_batch_that_passes_in_parts_gives_the_step_of_the_whole(
+    backbone: Backbone, batch: Batch, subset: str, regularizer: Regularizer, micro_batch: int
+) -> None:
+    backbone.clip.to(torch.float64)
+    inputs = {name: t.double() if t.is_floating_point() else t for name, t in batch.items()}
+    found = []
+    for size in (None, micro_batch):
+        classifier = FewShotClassifier(backbone, parse(subset))
+        optimizer = make_optimizer(classifier.tuned, bias_lr=0.02, ln_lr=0.02)
+        losses = [
+            training_step(
+                classifier, optimizer, **inputs, distill_weight=2.0,
+                regularizer=regularizer, micro_batch=size,
+            )
+            for _ in range(3)
+        ]  # fmt: skip
+        found.append((torch.tensor(losses), values(classifier.tuned)))
+    (whole_losses, whole), (losses, parts) = found
+    torch.testing.assert_close(losses, whole_losses, atol=1e-12, rtol=1e-10)
+    for name, value in parts.items():
+        torch.testing.assert_close(value, whole[name], atol=1e-12, rtol=1e-10)
+
+
+def test_no_more_images_than_a_micro_batch_pass_at_once(
+    classifier: FewShotClassifier, batch: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = []
+    encode_image, encode_text = classifier.encode_image, classifier.encode_text
+
+    def spy(pixel_values: Tensor) -> Tensor:
+        sizes.append(len(pixel_values))
+        return encode_image(pixel_values)
+
+    def spy_on_text(input_ids: Tensor) -> Tensor:
+        sizes.append(0)
+        return encode_text(input_ids)
+
+    monkeypatch.setattr(classifier, "encode_image", spy)
+    monkeypatch.setattr(classifier, "encode_text", spy_on_text)
+    optimizer = make_optimizer(classifier.tuned, bias_lr=0.02, ln_lr=0.02)
+    training_step(classifier, optimizer, **batch, distill_weight=1.0, micro_batch=4)
+    assert sizes == [0, 4, 2], "the text is encoded once"
+
+
+def test_a_part_with_a_loss_that_is_not_finite_updates_nothing(
+    classifier: FewShotClassifier, batch: Batch
+) -> None:
+    optimizer = make_optimizer(classifier.tuned, bias_lr=0.1, ln_lr=0.1)
+    pixels = batch["pixel_values"].clone()
+    pixels[-1] = math.nan
+    before = values(classifier.tuned)
+    with pytest.raises(NonFiniteLossError, match="the loss is nan"):
+        training_step(
+            classifier,
+            optimizer,
+            **{**batch, "pixel_values": pixels},
+            distill_weight=1.0,
+            micro_batch=2,
+        )
+    assert all(torch.equal(t.parameter, before[t.name]) for t in classifier.tuned)
+
+
 def test_adamw_decays_apart_from_the_gradient(classifier: FewShotClassifier, batch: Batch) -> None:
     optimizer = make_optimizer(
         classifier.tuned, bias_lr=0.03, ln_lr=0.01, optimizer="adamw", weight_decay=0.1

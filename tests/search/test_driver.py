@@ -1,23 +1,19 @@
 """Real Ray: trials are stopped, fail, lose their workers, and nothing of it is lost or doubled."""
 
 import json
-import os
 import signal
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
-import optuna
 import pytest
 import ray
 import torch
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
+from tiny_study import kill_worker, optuna_trials, statuses, untimed
 
 from study.config import AshaConfig
 from study.errors import StudyError
-from study.ledger import StudyFolder, TrialFolder
+from study.ledger import StudyFolder
 from study.method.delta import load_delta
 from study.search.driver import _interrupted_by_hanging_up, make_scheduler
 from study.search.trainable import has_gpu
@@ -25,46 +21,6 @@ from study.selection import finished_trials
 from study.trial import TrialConfig
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(300)]
-
-TIMED = ("seconds", "ended_at", "images_per_second")
-
-
-def optuna_trials(folder: StudyFolder, arm: str) -> list[FrozenTrial]:
-    storage = JournalStorage(JournalFileBackend(str(folder.path / "optuna.journal")))
-    return optuna.load_study(study_name=arm, storage=storage).trials
-
-
-def statuses(folder: StudyFolder) -> Counter[str | None]:
-    return Counter(trial.end.status if trial.end else None for trial in folder.trials())
-
-
-def untimed(trial: TrialFolder) -> list[dict[str, Any]]:
-    return [{k: v for k, v in report.items() if k not in TIMED} for report in trial.reports]
-
-
-def kill_worker() -> None:
-    """Kill the worker that runs trials for this process, as the machine's memory keeper would."""
-    mine = _descendants(os.getpid())
-    workers = [pid for pid, name in mine.items() if name.startswith("ray::ClipFitTrainable")]
-    assert len(workers) == 1
-    os.kill(workers[0], signal.SIGKILL)
-
-
-def _descendants(root: int) -> dict[int, str]:
-    parents: dict[int, int] = {}
-    names: dict[int, str] = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            parents[int(folder.name)] = int(
-                (folder / "stat").read_text().rpartition(")")[2].split()[1]
-            )
-            names[int(folder.name)] = (folder / "cmdline").read_text().replace("\0", " ")
-        except OSError:  # it ended meanwhile
-            continue
-    found = {root}
-    while more := {pid for pid, parent in parents.items() if parent in found} - found:
-        found |= more
-    return {pid: names[pid] for pid in found if pid in names}
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,9 @@
 """A trial's epochs on disk: what a crash may leave, and what is made of it."""
 
+import ctypes
 import json
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +14,7 @@ from safetensors.torch import save_file
 
 from study.ledger import End, StudyFolder, TrialFolder
 from study.method.delta import DeltaInfo, load_delta
-from study.search.recording import close_trial, load_state, record_epoch
+from study.search.recording import close_trial, load_state, read_hang, record_epoch, watched
 from study.trial import EpochReport, TrialData
 
 NAME = "vision_model.post_layernorm.weight"
@@ -62,7 +65,7 @@ def report(epoch: int, *, done: bool = False, tasks: int = 1) -> EpochReport:
         metrics={"val_score": 0.5, "seconds": 1.0},
         state={} if done else state,
         deltas=tensors,
-        confusions={"accuracy": torch.tensor([[3, 1], [0, 0]])},
+        confusions={"accuracy": torch.tensor([[3, 1], [0, 0]]).to_sparse()},
     )
 
 
@@ -169,4 +172,39 @@ def test_a_test_leaves_accuracies_and_confusions_by_class(trial: TrialFolder) ->
     per_class = json.loads((trial.path / "per_class.json").read_text(encoding="utf-8"))
     assert per_class == {"accuracy": {"digit zero": 0.75}}  # none of the other was seen
     confusion = json.loads((trial.path / "confusion.json").read_text(encoding="utf-8"))
-    assert set(confusion) == {"accuracy"}
+    assert confusion == {
+        "accuracy": {"classes": ["digit zero", "digit öne"], "pairs": [[0, 0, 3], [0, 1, 1]]}
+    }
+
+
+def hang_while_holding_the_interpreter() -> None:
+    ctypes.PyDLL(None).sleep(60)
+
+
+def exit_code(trial: TrialFolder, limit: float | None, do: Callable[[], object]) -> int:
+    """Do something in a process of its own, watched."""
+    if (child := os.fork()) == 0:
+        with watched(trial, limit):
+            do()
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def test_a_process_that_hangs_ends_and_leaves_where_it_was(trial: TrialFolder) -> None:
+    assert exit_code(trial, 0.2, hang_while_holding_the_interpreter) == 1
+    assert "in hang_while_holding_the_interpreter" in (read_hang(trial) or "")
+    close_trial(trial, End("failed", 0, 0.0))
+    assert read_hang(trial) is None
+
+
+@pytest.mark.parametrize("limit", [60.0, None])
+def test_what_ends_in_time_leaves_nothing(trial: TrialFolder, limit: float | None) -> None:
+    assert exit_code(trial, limit, lambda: None) == 0
+    assert read_hang(trial) is None
+
+
+def test_a_hang_is_not_the_cause_of_a_later_death(trial: TrialFolder) -> None:
+    exit_code(trial, 0.2, hang_while_holding_the_interpreter)
+    killed = exit_code(trial, 60.0, lambda: os.kill(os.getpid(), signal.SIGKILL))
+    assert killed == -signal.SIGKILL
+    assert read_hang(trial) is None

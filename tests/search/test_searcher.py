@@ -9,7 +9,7 @@ from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
 from study.config import SpaceConfig
-from study.ledger import StudyFolder
+from study.ledger import End, StudyFolder
 from study.method.subsets import Depths
 from study.search import arms as arms_module
 from study.search.arms import Arm, Outcome, open_arm
@@ -20,6 +20,8 @@ from study.trial import TrialConfig
 DEPTHS = Depths(text=2, vision=3)
 CLIPFIT = "text.mlp.fc2.bias + vision.ln"
 EPOCHS = 4
+MIDDLE = 0.01
+"""Of the learning rates, on their logarithmic scale."""
 
 
 @pytest.fixture
@@ -70,6 +72,11 @@ def searcher(folder: StudyFolder, arms: list[Arm], **given: Any) -> StudySearche
     return StudySearcher(folder, arms=arms, **(values | given))
 
 
+def suggested(search: StudySearcher) -> TrialConfig:
+    """Give the next trial, which Tune calls a."""
+    return TrialConfig.model_validate(search.suggest("a"))
+
+
 def all_suggestions(of: StudySearcher) -> list[TrialConfig]:
     configs: list[TrialConfig] = []
     for number in range(99):
@@ -102,46 +109,62 @@ def test_a_trial_that_was_stopped_is_pruned_at_the_score_it_was_stopped_with(
 ) -> None:
     arms = open_arms(folder, tuned=0)
     search = searcher(folder, arms, queue=[])
-    search.suggest("a")
+    config = suggested(search)
     for epoch in (1, 2):
         search.on_trial_result("a", {"epoch": epoch, "score": epoch / 10})
-    search.on_trial_complete("a", {"epoch": 3, "score": 0.15})
+    search.conclude(config, End("stopped", 3, 1.0), 0.15)
     (trial,) = arms[1].study.trials
     assert trial.state is TrialState.PRUNED
     assert trial.intermediate_values == {1: 0.1, 2: 0.2, 3: 0.15}
 
 
-def test_a_trial_that_diverged_is_pruned_with_the_worst_score(folder: StudyFolder) -> None:
+def test_a_trial_that_is_unfit_is_pruned_with_the_worst_score(folder: StudyFolder) -> None:
     arms = open_arms(folder, tuned=0)
     search = searcher(folder, arms, queue=[])
-    search.suggest("a")
+    config = suggested(search)
     search.on_trial_result("a", {"epoch": 1, "score": 0.9})
-    search.on_trial_complete(
-        "a", {"epoch": 1, "score": 0.0, "failed": True, "diverged": True, "error": "x"}
-    )
+    search.conclude(config, End("failed", 1, 1.0, unfit=True), None)
     (trial,) = arms[1].study.trials
     assert (trial.state, trial.value) == (TrialState.PRUNED, 0.0)
+    assert trial.intermediate_values == {1: 0.9, 2: 0.0}
 
 
-@pytest.mark.parametrize(
-    ("result", "error"),
-    [({"epoch": 1, "score": 0.0, "failed": True, "error": "x"}, False), (None, True), ({}, False)],
-)
-def test_any_other_failure_says_nothing_about_the_configuration(
-    folder: StudyFolder, result: dict[str, Any] | None, error: bool
-) -> None:
+def test_any_other_failure_says_nothing_about_the_configuration(folder: StudyFolder) -> None:
     arms = open_arms(folder, tuned=0)
     search = searcher(folder, arms, queue=[])
-    search.suggest("a")
-    search.on_trial_complete("a", result, error)
+    search.conclude(suggested(search), End("failed", 1, 1.0), None)
     assert [trial.state for trial in arms[1].study.trials] == [TrialState.FAIL]
+
+
+def test_a_sampler_that_learned_of_unfit_trials_keeps_away_from_them(folder: StudyFolder) -> None:
+    """Trials above a learning rate are unfit, or cannot be tried, and all others do alike."""
+    high = {}
+    for unfit in (True, False):
+        arm = open_arm(
+            folder.path / f"journal {unfit}",
+            "clipfit-tuned",
+            budget=60,
+            space=RateSpace(SpaceConfig(), DEPTHS, CLIPFIT),
+            sampler="tpe",
+            seed=1,
+        )
+        rates = []
+        for _ in range(60):
+            asked = arm.ask(lambda _: None)
+            assert asked is not None
+            number, proposal = asked
+            rates.append(proposal.ln_lr or 0.0)
+            failed = End("failed", 0, 1.0, unfit=unfit)
+            end = failed if rates[-1] > MIDDLE else End("finished", EPOCHS, 1.0)
+            arm.tell(number, outcome_of(end, 0.5))
+        high[unfit] = sum(rate > MIDDLE for rate in rates[20:])
+    assert high[True] < high[False] / 2
 
 
 def test_a_finished_baseline_teaches_the_arms_that_can_express_it(folder: StudyFolder) -> None:
     arms = open_arms(folder)
     search = searcher(folder, arms)
-    search.suggest("a")
-    search.on_trial_complete("a", {"epoch": EPOCHS, "score": 0.6})
+    search.conclude(suggested(search), End("finished", EPOCHS, 1.0), 0.6)
     for arm in arms:
         assert [(t.value, t.state) for t in arm.study.trials] == [(0.6, TrialState.COMPLETE)]
 
@@ -169,9 +192,9 @@ def test_an_equal_training_is_proposed_once_whoever_proposed_it(
     first, second = Proposal("vision.ln1", None, 0.1), Proposal("vision.ln2", None, 0.1)
     repeating(arms[1], [same, first, first, same, second])
     search = searcher(folder, arms)
-    search.suggest("a")
+    config = suggested(search)
     if not running:
-        search.on_trial_complete("a", {"epoch": EPOCHS, "score": 0.6})
+        search.conclude(config, End("finished", EPOCHS, 1.0), 0.6)
     configs = all_suggestions(search)
     assert [c.subset for c in configs] == ["vision.ln1", "vision.ln2"]
     told = [t.value for t in arms[1].study.trials if t.state is TrialState.COMPLETE]
@@ -206,16 +229,13 @@ def test_results_of_other_trials_are_passed_over(folder: StudyFolder) -> None:
 
 
 @pytest.mark.parametrize(
-    ("result", "error", "outcome"),
+    ("end", "outcome"),
     [
-        ({"epoch": EPOCHS, "score": 0.5}, False, Outcome(0.5, TrialState.COMPLETE)),
-        ({"epoch": 3, "score": 0.5}, False, Outcome(0.5, TrialState.PRUNED)),
-        ({"epoch": 2, "failed": True}, False, Outcome(None, TrialState.FAIL)),
-        ({"epoch": 2, "failed": True, "diverged": True}, False, Outcome(0.0, TrialState.PRUNED)),
-        ({"epoch": EPOCHS, "score": 0.5}, True, Outcome(None, TrialState.FAIL)),
+        (End("finished", EPOCHS, 1.0), Outcome(0.5, TrialState.COMPLETE, EPOCHS)),
+        (End("stopped", 3, 1.0), Outcome(0.5, TrialState.PRUNED, 3)),
+        (End("failed", 2, 1.0), Outcome(None, TrialState.FAIL, 2)),
+        (End("failed", 2, 1.0, unfit=True), Outcome(0.0, TrialState.PRUNED, 3)),
     ],
 )
-def test_an_outcome_follows_from_the_last_result(
-    result: dict[str, Any], error: bool, outcome: Outcome
-) -> None:
-    assert outcome_of(BASELINE, result, error) == outcome
+def test_an_outcome_follows_from_how_a_trial_ended(end: End, outcome: Outcome) -> None:
+    assert outcome_of(end, 0.5) == outcome

@@ -1,21 +1,27 @@
-"""What tests of the search share: one Ray for all of them, and tiny studies on real digits."""
+"""Tiny studies on real digits, run by the real driver within the process of a test."""
 
-import logging
 import os
-from collections.abc import Callable, Iterator
+import signal
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
+import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial
 
 from study.config import StudyConfig
 from study.config_file import build_config, dump_config
-from study.ledger import End, StudyFolder
+from study.ledger import End, StudyFolder, TrialFolder
 from study.method.architecture import Architecture, read_architecture
 from study.prepare import Preparer
 from study.search.stages import run_confirm, run_search
 from study.selection import fix_candidates
 from study.trial import TrialConfig, TrialData
+
+TIMED = ("seconds", "ended_at", "images_per_second")
 
 
 class Listener:
@@ -84,35 +90,39 @@ class TinyStudy:
         )  # fmt: skip
 
 
-MakeStudy = Callable[..., TinyStudy]
+def optuna_trials(folder: StudyFolder, arm: str) -> list[FrozenTrial]:
+    storage = JournalStorage(JournalFileBackend(str(folder.path / "optuna.journal")))
+    return optuna.load_study(study_name=arm, storage=storage).trials
 
 
-@pytest.fixture(scope="session")
-def make_study(tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> MakeStudy:
-    """Make a tiny study by name; values go over its configuration's sections."""
-    storage = tmp_path_factory.mktemp("runs")
-
-    def make(name: str, **values: Any) -> TinyStudy:
-        return TinyStudy(storage, name, tiny_backbone, **values)
-
-    return make
+def statuses(folder: StudyFolder) -> Counter[str | None]:
+    return Counter(trial.end.status if trial.end else None for trial in folder.trials())
 
 
-@pytest.fixture(scope="session")
-def ray_cluster() -> Iterator[None]:
-    """A Ray of this process alone, of two CPUs and a GPU that is one in name alone."""
-    import ray
+def untimed(trial: TrialFolder) -> list[dict[str, Any]]:
+    return [{k: v for k, v in report.items() if k not in TIMED} for report in trial.reports]
 
-    from study.search.driver import TUNE_ENVIRONMENT
 
-    os.environ.update(TUNE_ENVIRONMENT)
-    ray.init(
-        address="local",
-        num_cpus=2,
-        num_gpus=1,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-    )
-    yield
-    ray.shutdown()
+def kill_worker() -> None:
+    """Kill the worker that runs trials for this process, as the machine's memory keeper would."""
+    mine = _descendants(os.getpid())
+    workers = [pid for pid, name in mine.items() if name.startswith("ray::ClipFitTrainable")]
+    assert len(workers) == 1
+    os.kill(workers[0], signal.SIGKILL)
+
+
+def _descendants(root: int) -> dict[int, str]:
+    parents: dict[int, int] = {}
+    names: dict[int, str] = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            parents[int(folder.name)] = int(
+                (folder / "stat").read_text().rpartition(")")[2].split()[1]
+            )
+            names[int(folder.name)] = (folder / "cmdline").read_text().replace("\0", " ")
+        except OSError:  # it ended meanwhile
+            continue
+    found = {root}
+    while more := {pid for pid, parent in parents.items() if parent in found} - found:
+        found |= more
+    return {pid: names[pid] for pid in found if pid in names}

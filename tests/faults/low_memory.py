@@ -1,0 +1,31 @@
+"""A tiny study on a machine that Ray takes to be out of memory.
+
+    RAY_memory_usage_threshold=0.001 python tests/faults/low_memory.py STORAGE BACKBONE
+
+Ray then kills each worker as soon as it runs.
+"""
+
+import sys
+from pathlib import Path
+
+from tiny_study import TinyStudy
+
+from study.search.driver import ray_session
+
+study = TinyStudy(
+    Path(sys.argv[1]),
+    "low",
+    Path(sys.argv[2]),
+    search={
+        "trials": 4,
+        "asha": None,
+        "sampler": "random",
+        "baselines": {
+            "zero-shot": {"subset": "none"},
+            "clipfit": {"subset": "clipfit", "bias_lr": 0.002, "ln_lr": 0.002},
+        },
+    },
+    resources={"max_concurrent": 1, "max_failures": 1},
+)
+with ray_session(study.config):
+    study.search()

@@ -1,0 +1,401 @@
+"""What a trial may meet: it is named, it passes where it can, and no other trial suffers."""
+
+import ctypes
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray.cloudpickle
+import torch
+from optuna.trial import TrialState
+from tiny_study import TinyStudy, optuna_trials, statuses, untimed
+
+from study.analysis.occupancy import occupancy
+from study.ledger import StudyFolder
+from study.method.delta import load_delta
+from study.search import driver
+from study.search.trainable import ClipFitTrainable
+from study.status import study_status
+from study.trial import TrialConfig, task
+
+pytestmark = pytest.mark.timeout(600)
+
+# Workers cannot import this file, so that what it defines travels to them itself.
+ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+
+Fault = Callable[[int, int, Path], object]
+"""Is called before each epoch with its number from 0, the images of a pass, the trial's folder."""
+BATCH, EPOCHS = 8, 4
+
+
+class Faulty(ClipFitTrainable):
+    """The trainable of studies, with faults before the training of some trials' epochs."""
+
+    faults: Mapping[int, Fault]
+    """By trial number."""
+
+    def setup(self, config: dict[str, Any], **given: Any) -> None:
+        """See `ClipFitTrainable`."""
+        from study.trial import task
+
+        train = task.train_packed_epoch
+
+        def train_or_fail(
+            *arguments: Any, epoch: int, micro_batch: int | None, **options: Any
+        ) -> Any:
+            if (self._folder.path.parents[1] / f"broken {os.getpid()}").exists():
+                raise RuntimeError("CUDA error: as before")
+            fault = self.faults.get(self._trial.number, lambda *_: None)
+            fault(epoch, micro_batch or BATCH, self._folder.path)
+            return train(*arguments, epoch=epoch, micro_batch=micro_batch, **options)
+
+        task.train_packed_epoch = train_or_fail
+        super().setup(config, **given)
+
+
+def with_faults(faults: Mapping[int, Fault]) -> type[Faulty]:
+    return type("Faulty", (Faulty,), {"faults": faults})
+
+
+def host_is_full() -> None:
+    bytearray(2**62)
+
+
+def host_is_full_for_torch() -> None:
+    torch.empty(2**45)
+
+
+def device_is_full() -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 2.00 GiB.")
+
+
+def two_images_fit(fail: Callable[[], None]) -> Fault:
+    """From the second epoch on, so that there is something to go on from."""
+
+    def fault(epoch: int, at_once: int, folder: Path) -> None:
+        if epoch >= 1 and at_once > 2:
+            fail()
+
+    return fault
+
+
+def nothing_fits(epoch: int, at_once: int, folder: Path) -> None:
+    if epoch >= 1:
+        torch.empty(2**45)
+
+
+def raises(error: Exception) -> Fault:
+    def fault(epoch: int, at_once: int, folder: Path) -> None:
+        if epoch >= 1:
+            raise error
+
+    return fault
+
+
+def hangs(epoch: int, at_once: int, folder: Path) -> None:
+    """Holds the interpreter, so that no thread of Python's could end it."""
+    if epoch >= 1:
+        ctypes.PyDLL(None).sleep(3600)
+
+
+def once(fault: Fault) -> Fault:
+    """In the third epoch."""
+
+    def first(epoch: int, at_once: int, folder: Path) -> None:
+        been = folder / "been"
+        if epoch == 2 and not been.exists():
+            been.touch()
+            fault(epoch, at_once, folder)
+
+    return first
+
+
+def device_fails(epoch: int, at_once: int, folder: Path) -> None:
+    """As a real one does: whatever comes later in the process fails as well."""
+    if epoch >= 1:
+        (folder.parents[1] / f"broken {os.getpid()}").touch()
+        raise RuntimeError("CUDA error: an illegal memory access\nCUDA kernel errors might be late")
+
+
+class Here:
+    """A trial in this process, epoch by epoch, by the trainable that workers run."""
+
+    def __init__(self, study: TinyStudy, trial_id: str, fault: Fault | None) -> None:
+        self.study = study
+        self.folder = study.folder.trial(trial_id)
+        self._given = {
+            "folder": study.folder.path,
+            "backbone": study.config.backbone,
+            "data": {"search/1": study.data},
+            "threads": 1,
+            "max_epoch_seconds": None,
+        }
+        self.config = TrialConfig(
+            trial_id=trial_id,
+            stage="search",
+            arm="search",
+            label=trial_id,
+            number=0,
+            seed=1,
+            subset="clipfit",
+            subset_key="0",
+            trainable=1,
+            bias_lr=0.05,
+            ln_lr=0.02,
+            distill_weight=1.0,
+            epochs=EPOCHS,
+            split_hash="0",
+            training=study.config.training,
+        )
+        self.folder.create(self.config.model_dump(mode="json"))
+        self._faults = {0: fault} if fault else {}
+        self.start()
+
+    def start(self) -> None:
+        """Begin it, or go on with it, as a new worker does."""
+        self.trainable = object.__new__(with_faults(self._faults))
+        self.trainable.setup(self.config.model_dump(mode="json"), **self._given)
+
+    def run(self) -> dict[str, Any]:
+        """Run it to its end; give the last result."""
+        while not (result := self.trainable.step())["done"]:
+            pass
+        return result
+
+
+@pytest.fixture
+def here(
+    make_study: Callable[..., TinyStudy], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Here]:
+    """Make a trial of a name, with a fault."""
+    monkeypatch.setattr(task, "train_packed_epoch", task.train_packed_epoch)
+    study = make_study(tmp_path.name)
+    return lambda name, fault=None: Here(study, name, fault)
+
+
+@pytest.mark.parametrize("full", [host_is_full, host_is_full_for_torch, device_is_full])
+def test_a_trial_out_of_memory_goes_on_with_fewer_images_at_a_time(
+    here: Callable[..., Here], full: Callable[[], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = here("whole")
+    whole.run()
+    short = here("short", two_images_fit(full))
+    assert not short.run()["failed"]
+    numbers = untimed(short.folder)
+    assert [report["epoch"] for report in numbers] == [1, 2, 3, 4]
+    assert [report.pop("micro_batch", None) for report in numbers] == [None, 2, 2, 2]
+    for report, expected in zip(numbers, untimed(whole.folder), strict=True):
+        assert report == pytest.approx(expected, rel=1e-3, abs=1e-5)
+    deltas = [load_delta(trial.folder.path / "delta.safetensors")[0] for trial in (short, whole)]
+    for name, tensor in deltas[0].items():
+        torch.testing.assert_close(tensor, deltas[1][name], atol=1e-5, rtol=1e-3)
+    assert "its epoch begins again with 4" in caplog.text
+    assert "its epoch begins again with 2" in caplog.text
+
+
+def test_the_next_trial_of_a_process_has_whole_batches_again(here: Callable[..., Here]) -> None:
+    trial = here("short", two_images_fit(device_is_full))
+    trial.run()
+    following = trial.config.model_copy(update={"trial_id": "next", "number": 1})
+    folder = trial.study.folder.trial("next")
+    folder.create(following.model_dump(mode="json"))
+    assert trial.trainable.reset_config(following.model_dump(mode="json"))
+    trial.run()
+    assert [report["epoch"] for report in folder.reports] == [1, 2, 3, 4]
+    assert not any("micro_batch" in report for report in folder.reports)
+
+
+def test_a_clock_that_jumps_back_costs_and_doubles_nothing(
+    here: Callable[..., Here],
+) -> None:
+    """The second half is run by a worker whose clock is hours behind, and goes backwards."""
+    whole, skewed = here("whole"), here("skewed")
+    whole.run()
+    for _ in range(2):
+        skewed.trainable.step()
+    clock = iter(range(10**9, 0, -3600))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("time.time", lambda: float(next(clock)))
+        skewed.start()
+        assert not skewed.run()["failed"]
+    assert untimed(skewed.folder) == untimed(whole.folder)
+    told = [report["ended_at"] for report in skewed.folder.reports]
+    assert told == sorted(told[:2]) + sorted(told[2:], reverse=True)
+    assert told[2] < told[0]
+    assert all(report["seconds"] > 0 for report in skewed.folder.reports)
+    (status,) = study_status(skewed.study.folder, skewed.study.config).counts.values()
+    assert status == {"unfinished": 2}, "neither has been closed by a driver"
+    spent = occupancy(skewed.study.folder.path)
+    assert spent is not None
+    assert spent.busy == pytest.approx(
+        sum(r["seconds"] for t in (whole, skewed) for r in t.folder.reports), abs=1e-3
+    )
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason", "unfit"),
+    [
+        (
+            nothing_fits,
+            "out of memory with one image at a time (RuntimeError: [enforce fail at",
+            True,
+        ),
+        (raises(ValueError("no\nsuch thing")), "ValueError: no such thing", True),
+        (raises(AssertionError()), "AssertionError", True),
+        (raises(RuntimeError("x" * 999)), f"RuntimeError: {'x' * 150}", True),
+        (raises(OSError(5, "Input/output error")), "OSError: [Errno 5] Input/output error", False),
+    ],
+)
+def test_a_trial_that_fails_names_its_cause_in_one_line(
+    here: Callable[..., Here], fault: Fault, reason: str, unfit: bool
+) -> None:
+    trial = here("failing", fault)
+    result = trial.run()
+    assert result["failed"]
+    assert result["reason"].startswith(reason)
+    assert len(result["reason"]) < 250
+    assert "\n" not in result["reason"]
+    assert result["unfit"] == unfit
+    assert "Traceback" in result["error"]
+    assert [report["epoch"] for report in trial.folder.reports] == [1]
+
+
+LIMIT = 15
+"""Seconds that an epoch may take here, the first of a process with its backbone included."""
+FAULTS: dict[int, Fault] = {
+    2: raises(ValueError("no such thing")),
+    3: two_images_fit(device_is_full),
+    4: nothing_fits,
+    5: hangs,
+    6: once(hangs),
+    7: raises(OSError(5, "Input/output error")),
+    8: once(device_fails),
+    9: device_fails,
+}
+SETTINGS: dict[str, Any] = {
+    "search": {
+        "trials": 11,
+        "asha": None,
+        "sampler": "random",
+        "baselines": {
+            "zero-shot": {"subset": "none"},
+            "clipfit": {"subset": "clipfit", "bias_lr": 0.002, "ln_lr": 0.002},
+        },
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def faulty(make_study: Callable[..., TinyStudy], ray_cluster: None) -> TinyStudy:
+    """A study in which most of the trials that are proposed meet something."""
+    resources = {"max_concurrent": 1, "max_failures": 1, "max_epoch_seconds": LIMIT}
+    study = make_study("faulty", **SETTINGS, resources=resources)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(driver, "ClipFitTrainable", with_faults(FAULTS))
+        study.search()
+    return study
+
+
+@pytest.fixture(scope="module")
+def sound(make_study: Callable[..., TinyStudy], ray_cluster: None) -> TinyStudy:
+    """The same study where nothing happens."""
+    study = make_study("sound", **SETTINGS)
+    study.search()
+    return study
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("number", "reason", "error"),
+    [
+        (2, "ValueError: no such thing", "Traceback"),
+        (4, "out of memory with one image at a time (RuntimeError: ", "Traceback"),
+        (5, f"no epoch within {LIMIT} seconds", "in hangs"),
+        (7, "OSError: [Errno 5] Input/output error", "Traceback"),
+        (
+            9,
+            "study.trial.faults.DeviceError: RuntimeError: CUDA error: an illegal",
+            "in device_fails",
+        ),
+    ],
+)
+def test_what_failed_in_a_study_is_recorded_with_its_cause(
+    faulty: TinyStudy, number: int, reason: str, error: str
+) -> None:
+    end = faulty.folder.trial(f"search-{number:04d}").end
+    assert end is not None
+    assert (end.status, end.epochs) == ("failed", 1)
+    assert (end.reason or "").startswith(reason)
+    assert error in (end.error or "")
+
+
+@pytest.mark.long
+def test_a_trial_that_hangs_or_loses_its_device_goes_on_in_another_process(
+    faulty: TinyStudy,
+) -> None:
+    starts = Counter(trial for event, trial, _ in faulty.heard.events if event == "started")
+    assert starts == {f"search-{n:04d}": 2 if n in (5, 6, 8, 9) else 1 for n in range(11)}
+
+
+@pytest.mark.long
+def test_the_study_goes_on_beside_its_faults(faulty: TinyStudy, sound: TinyStudy) -> None:
+    assert statuses(faulty.folder) == {"finished": 6, "failed": 5}
+    assert statuses(sound.folder) == {"finished": 11}
+    for trial, other in zip(faulty.folder.trials(), sound.folder.trials(), strict=True):
+        assert trial.config == other.config
+        assert not (trial.path / "hang.txt").exists()
+        if trial.end.status == "finished" and trial.config["number"] != 3:
+            assert untimed(trial) == untimed(other)
+    parts = [report.get("micro_batch") for report in faulty.folder.trial("search-0003").reports]
+    assert parts == [None, 2, 2, 2]
+
+
+@pytest.mark.long
+def test_the_sampler_learns_what_is_unfit(faulty: TinyStudy) -> None:
+    told = {}
+    for trial in faulty.folder.trials():
+        if (number := trial.config["optuna_number"]) is not None:
+            told[trial.config["number"]] = optuna_trials(faulty.folder, trial.config["arm"])[number]
+    assert {n: trial.state for n, trial in told.items() if n in FAULTS} == {
+        2: TrialState.PRUNED,
+        3: TrialState.COMPLETE,
+        4: TrialState.PRUNED,
+        5: TrialState.PRUNED,
+        6: TrialState.COMPLETE,
+        7: TrialState.FAIL,
+        8: TrialState.COMPLETE,
+        9: TrialState.FAIL,
+    }
+    for number in (2, 4, 5):
+        assert told[number].value == told[number].intermediate_values[2] == 0
+
+
+@pytest.mark.long
+def test_a_worker_that_ray_kills_for_memory_is_recorded_with_that_cause(
+    tiny_backbone: Path, tmp_path: Path
+) -> None:
+    script = Path(__file__).with_name("low_memory.py")
+    path = os.pathsep.join([str(script.parents[1]), os.environ.get("PYTHONPATH", "")])
+    memory = {"RAY_memory_usage_threshold": "0.001", "RAY_memory_monitor_refresh_ms": "200"}
+    ran = subprocess.run(
+        [sys.executable, str(script), str(tmp_path), str(tiny_backbone)],
+        env={**os.environ, **memory, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=200,
+    )
+    assert ran.returncode == 0, ran.stderr
+    ends = [trial.end for trial in StudyFolder(tmp_path / "low").trials()]
+    assert len(ends) == 4
+    for end in ends:
+        assert end is not None
+        assert (end.status, end.unfit) == ("failed", True)
+        assert end.reason == "out of memory: Ray killed its worker to keep the machine alive"
+        assert "Memory usage" in (end.error or "")
+        assert "low_memory.py" not in (end.error or ""), "commands of processes are told"
