@@ -9,13 +9,12 @@ from pathlib import Path
 
 from mlflow import MlflowClient
 from mlflow.entities import Run
-from mlflow.exceptions import MlflowException
 
 from study.config import StudyConfig
 from study.config_file import load_config
 from study.errors import TrackingError
 from study.tracking.runs import PARENT
-from study.tracking.server import first_line, redacted
+from study.tracking.server import first_line, open_client, redacted
 
 Settings = tuple[str | None, ...]
 _SETTINGS = ("subset", "bias_lr", "ln_lr", "distill_weight")
@@ -68,7 +67,7 @@ def best_configurations(uri: str, *, study: str | None, where: str | None, top: 
     conditions += [f"tags.study = '{study}'"] if study else []
     conditions += [where] if where else []
     try:
-        client = MlflowClient(uri)
+        client = open_client(uri)
         experiments = [e.experiment_id for e in client.search_experiments()]
         runs = client.search_runs(
             experiments,
@@ -77,7 +76,7 @@ def best_configurations(uri: str, *, study: str | None, where: str | None, top: 
             order_by=["metrics.val_score DESC", "metrics.trainable ASC"],
         )
         tested = _tested(client, experiments, {run.data.tags["study_id"] for run in runs})
-    except MlflowException as error:
+    except Exception as error:  # of MLflow, a database, its driver or the network
         raise TrackingError(
             f"{redacted(uri)} does not give runs ({first_line(error)}); a condition reads "
             "like params.dataset = 'digits' and metrics.trainable < 5000"
