@@ -5,6 +5,11 @@ Servers that are told to hang would do so for ever, so the tests end only if wai
 
 import http.client
 import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,19 +19,24 @@ from urllib.parse import urlsplit
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.entities import Run
 from written_study import EPOCHS, Written, history, runs
 
+from study import run as run_module
 from study.conduct_sweep import check_sweep
 from study.errors import ConfigError, TrackingError
+from study.ledger import StudyFolder
 from study.run import main
 from study.sweep import load_sweep
+from study.tracking import finding, reuse, serve, server
 from study.tracking import mirror as mirror_module
-from study.tracking import reuse, server
 from study.tracking.finding import best_configurations
 from study.tracking.mirror import NOT_SENT, STUDY_RUN, Mirror, sync_study
+from study.tracking.serve import Server
 from study.tracking.server import connect, refused
 from study.trial import TrialConfig
 
+SCRIPT = Path(run_module.__file__ or "")
 SECRET = "s3cr3t-passw0rd"
 Judge = Callable[[str, bytes], str]
 """Gives the fault that meets a call, by its path and body; "" for none."""
@@ -36,8 +46,10 @@ class Proxy:
     """Passes calls on to a server, but those that a fault meets.
 
     500: answered so; ``lost``: passed on and never answered; ``hang``: neither; ``drip``: answered
-    a byte at a time.
+    a byte at a time; ``slow``: passed on after a while.
     """
+
+    slow_seconds = 10.0
 
     def __init__(self, target: str) -> None:
         self.judge: Judge = lambda path, body: ""
@@ -48,7 +60,7 @@ class Proxy:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
         self.uri = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
     def fail(self, fault: str, *, where: str = "") -> None:
         """Let a fault meet all calls, or those that have a text in their path or body."""
@@ -73,7 +85,9 @@ class Proxy:
             def _handle(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 fault = proxy.judge(self.path, body)
-                if not fault:
+                if fault == "slow":
+                    proxy.released.wait(proxy.slow_seconds)
+                if fault in ("", "slow"):
                     self._answer(*self._passed_on(body))
                     return
                 proxy.asked.append(self.path)
@@ -128,8 +142,9 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten the waits that are bounded."""
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
     monkeypatch.setattr(server, "ANSWERS_WITHIN", 3.0)
+    monkeypatch.setattr(finding, "ANSWERS_WITHIN", 3.0)
     monkeypatch.setattr(mirror_module, "RETRY_SECONDS", 0.1)
-    monkeypatch.setattr(mirror_module, "FINAL_SECONDS", 3.0)
+    monkeypatch.setattr(mirror_module, "FINAL_SECONDS", 20.0)
     monkeypatch.setattr(mirror_module, "CLOSES_WITHIN", 2.0)
 
 
@@ -250,14 +265,14 @@ def test_a_server_that_is_down_is_not_hammered_and_gets_all_when_it_is_back(
     proxy.fail("500")
     waited = threading.Event()
     monkeypatch.setattr(mirror._stop, "wait", lambda seconds: waited.wait())
-    train(study, mirror, *range(6))
+    train(study, mirror, 0, 1, 2)
     wait_until(lambda: mirror._failing)
-    train(study, mirror, *range(6, 12))
+    train(study, mirror, 3, 4, 5)
     assert len(proxy.asked) == 1
     proxy.mend()
     waited.set()
     assert mirror.close(finished=True) == {}
-    assert_whole(proxy.uri, study, 12)
+    assert_whole(proxy.uri, study, 6)
     assert [record.message for record in caplog.records if "MLflow" in record.message] == [
         caplog.records[0].message,
         "MLflow takes results again",
@@ -265,6 +280,7 @@ def test_a_server_that_is_down_is_not_hammered_and_gets_all_when_it_is_back(
     assert SECRET not in caplog.text
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("fault", ["500", "hang", "drip"])
 def test_a_server_that_stays_away_leaves_all_to_be_sent_later(
     proxy: Proxy, make: Callable[[str], Written], monkeypatch: pytest.MonkeyPatch, fault: str
@@ -283,6 +299,7 @@ def test_a_server_that_stays_away_leaves_all_to_be_sent_later(
     assert_whole(proxy.uri, study, 3)
 
 
+@pytest.mark.long
 def test_a_server_that_is_slow_is_waited_for_no_longer_than_it_may_take(
     proxy: Proxy, make: Callable[[str], Written], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -290,20 +307,16 @@ def test_a_server_that_is_slow_is_waited_for_no_longer_than_it_may_take(
     monkeypatch.setattr(mirror_module, "FINAL_SECONDS", 60.0)
     study = make("slow")
     mirror = begin(study, proxy.uri)
-
-    def slowly(path: str, body: bytes) -> str:
-        proxy.released.wait(0.3)
-        return ""
-
-    proxy.judge = slowly
-    train(study, mirror, *range(30))
+    proxy.slow_seconds = 0.3
+    proxy.fail("slow")
+    train(study, mirror, *range(12))
     unsent = mirror.close(finished=True)
-    assert 20 < len(unsent) < 30
-    assert NOT_SENT in unsent.values()
+    assert len(unsent) > 6
+    assert set(unsent.values()) == {NOT_SENT}
     proxy.mend()
     study.folder.write_json("candidates.json", [])
-    assert sync_study(study.config, study.folder, proxy.uri) == 30
-    assert_whole(proxy.uri, study, 30)
+    assert sync_study(study.config, study.folder, proxy.uri) == 12
+    assert_whole(proxy.uri, study, 12)
 
 
 def test_a_report_that_is_not_taken_in_time_is_sent_later(
@@ -387,26 +400,31 @@ def test_trials_that_mlflow_refuses_stop_no_other_and_are_named(
 
 
 def test_a_trial_that_a_server_fails_at_again_and_again_holds_up_no_other(
-    proxy: Proxy, make: Callable[[str], Written], caplog: pytest.LogCaptureFixture
+    proxy: Proxy,
+    make: Callable[[str], Written],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    monkeypatch.setattr(mirror_module, "FINAL_SECONDS", 1.0)
     study = make("poison")
     study.folder.write_json("candidates.json", [])
     mirror = begin(study, proxy.uri)
     proxy.fail("500", where="search-0001")
-    train(study, mirror, *range(5))
+    train(study, mirror, *range(3))
     assert mirror.close(finished=True).keys() == {"search-0001"}
     assert len([r for r in caplog.records if "does not take" in r.message]) == 1
-    study.whole(5)
+    study.whole(3)
     with pytest.raises(TrackingError, match=r"lacks 1 run:\n  search-0001: "):
         sync_study(study.config, study.folder, proxy.uri)
     found = runs(proxy.uri, study)
-    assert found.keys() == {"", *(f"search-{n:04d}" for n in (0, 2, 3, 4, 5))}
+    assert found.keys() == {"", *(f"search-{n:04d}" for n in (0, 2, 3))}
     assert {run.info.status for run in found.values()} == {"FINISHED"}
     proxy.mend()
-    assert sync_study(study.config, study.folder, proxy.uri) == 6
-    assert_whole(proxy.uri, study, 6)
+    assert sync_study(study.config, study.folder, proxy.uri) == 4
+    assert_whole(proxy.uri, study, 4)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("fault", ["hang", "drip"])
 def test_trials_done_before_are_trained_again_where_a_server_hangs(
     proxy: Proxy, make: Callable[[str], Written], monkeypatch: pytest.MonkeyPatch, fault: str
@@ -455,3 +473,122 @@ def test_what_is_refused_is_told_from_a_server_at_fault(
     with pytest.raises(Exception, match=r".") as caught:
         client.log_artifact(run, str(tmp_path / "file"))
     assert refused(caught.value) is is_refusal
+
+
+class Tested:
+    """A server of its own that can be killed and started again, a proxy before it, and a study."""
+
+    def __init__(self, place: Path, backbone: Path) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        self.place = place
+        self.server = Server(place / "database" / "mlflow.db", place / "artifacts", port)
+        serve.prepare(self.server)
+        self.start_server()
+        self.proxy = Proxy(self.server.address)
+        self.folder = StudyFolder(place / "runs" / "tested")
+        self._backbone = backbone
+
+    def start_server(self) -> None:
+        self._process = subprocess.Popen(
+            self.server.command(),
+            env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        wait_until(lambda: serve._answers(self.server))
+
+    def kill_server(self) -> None:
+        """Kill it with its workers."""
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def run(self, *arguments: str) -> "subprocess.Popen[str]":
+        """Start the command line as a user does."""
+        return subprocess.Popen(
+            [sys.executable, str(SCRIPT), *arguments],
+            cwd=self.place,
+            env={**os.environ, "MLFLOW_TRACKING_URI": self.proxy.uri}
+            | {"MLFLOW_HTTP_REQUEST_TIMEOUT": "20"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def study(self) -> "subprocess.Popen[str]":
+        """Start a small study."""
+        small = ["name=tested", f"backbone.name={self._backbone}", "search.trials=12"]
+        small += ["training.epochs=3", "data.shots=4", "search.selection=holdout"]
+        return self.run("quickstart", *small, "confirm.seeds=[1,2]", "confirm.runners_up=0")
+
+    def ended(self) -> int:
+        """How many trials have ended."""
+        return sum(trial.end is not None for trial in self.folder.trials())
+
+    def runs(self) -> list[Run]:
+        """All that MLflow has."""
+        client = MlflowClient(self.server.address)
+        experiments = [e.experiment_id for e in client.search_experiments()]
+        return list(client.search_runs(experiments))
+
+    def close(self) -> None:
+        """End all."""
+        self.proxy.close()
+        self.kill_server()
+
+
+@pytest.fixture
+def tested(tiny_backbone: Path, tmp_path: Path) -> Iterator[Tested]:
+    tested = Tested(tmp_path, tiny_backbone)
+    yield tested
+    tested.close()
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("comes_back", [True, False])
+def test_a_study_trains_to_its_end_whatever_its_server_does(
+    tested: Tested, comes_back: bool
+) -> None:
+    proxy, driver = tested.proxy, tested.study()
+    try:
+        wait_until(lambda: tested.ended() >= 1)
+        proxy.fail("500")
+        wait_until(lambda: tested.ended() >= 3)
+        proxy.fail("slow")
+        wait_until(lambda: tested.ended() >= 5)
+        tested.kill_server()
+        proxy.mend()
+        wait_until(lambda: tested.ended() >= 7)
+        proxy.fail("hang")
+        wait_until(lambda: tested.ended() >= 12)
+        tested.start_server()
+        if comes_back:
+            proxy.mend()
+        output, _ = driver.communicate()
+    finally:
+        driver.kill()
+    assert driver.returncode == 0, output
+    assert "Traceback" not in output
+    if comes_back:
+        assert "MLflow lacks" not in output
+    else:
+        assert "--sync tested" in output
+        proxy.mend()
+        sync = tested.run("--sync", "tested")
+        told, _ = sync.communicate()
+        assert sync.returncode == 0, told
+    trials = {trial.trial_id: len(trial.reports) for trial in tested.folder.trials()}
+    runs = tested.runs()
+    assert len(runs) == len(trials) + 1
+    assert {r.data.tags["trial_id"] for r in runs if "trial_id" in r.data.tags} == trials.keys()
+    assert not {run.info.status for run in runs} & {"RUNNING", "SCHEDULED"}
+    client = MlflowClient(tested.server.address)
+    for run in runs:
+        if trial := run.data.tags.get("trial_id"):
+            points = client.get_metric_history(run.info.run_id, "seconds")
+            epochs = client.get_metric_history(run.info.run_id, "images_per_second")
+            assert len(points) == 1
+            assert len(epochs) in (trials[trial], 0)
+    assert tested.folder.registration is not None
