@@ -90,6 +90,7 @@ class LedgerCallback(Callback):
             error=error,
         )
         close_trial(folder, end)
+        _let_go(trial)
         self._tell(lambda o: o.trial_ended(config, end, score))
 
     def _tell(self, tell: Callable[[Observer], None]) -> None:
@@ -98,6 +99,13 @@ class LedgerCallback(Callback):
                 tell(observer)
             except Exception:
                 logger.exception("%s failed; the study goes on", type(observer).__name__)
+
+
+def _let_go(trial: Trial) -> None:
+    """Drop what Tune has counted of a trial: it keeps it to the end of the study, and a number of
+    the configuration counts as a metric too, each with its last values in two queues."""
+    trial.metric_analysis.clear()
+    trial.metric_n_steps.clear()
 
 
 def _config(trial: Trial) -> TrialConfig:
