@@ -102,8 +102,8 @@ class LedgerCallback(Callback):
 
 
 def _let_go(trial: Trial) -> None:
-    """Drop what Tune has counted of a trial: it keeps it to the end of the study, and a number of
-    the configuration counts as a metric too, each with its last values in two queues."""
+    """Drop what Tune has counted of a trial, which it would keep to the end of the study: of every
+    number that came with a result the extremes, means and last values in two queues."""
     trial.metric_analysis.clear()
     trial.metric_n_steps.clear()
 
