@@ -36,7 +36,7 @@ from study.search.cells import ablation_cells
 from study.search.driver import ray_session
 from study.search.stages import budget, run_confirm, run_search
 from study.selection import fix_candidates, take_as_given
-from study.tracking.mirror import Mirror
+from study.tracking.mirror import Mirror, told
 from study.tracking.server import browse_command, page_address, tracking_uri
 from study.trial import TrialData
 
@@ -76,8 +76,12 @@ def conduct(config: StudyConfig, folder: StudyFolder, console: Console, *, resum
             unsent = mirror.close(finished=finished)
             if unsent:
                 console.print(
-                    f"[yellow]{unsent} trials have not reached MLflow; send them by "
-                    f"python study/run.py --sync {folder.name}[/]"
+                    f"MLflow lacks {told(unsent)}\nsend them, once that is mended, by "
+                    f"python study/run.py --sync {folder.name}",
+                    style="yellow",
+                    markup=False,
+                    highlight=False,
+                    soft_wrap=True,
                 )
     _conclude(folder, uri, mirror.experiment_id, console)
 

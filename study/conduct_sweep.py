@@ -10,6 +10,7 @@ from rich.console import Console
 from study.analysis.paper import SWEEP_FILE, render_tables, write_tables
 from study.check import look_at_all
 from study.conduct import conduct
+from study.config import TrackingConfig
 from study.config_file import load_config
 from study.errors import ConfigError, StudyError
 from study.ledger import StudyFolder
@@ -59,12 +60,23 @@ def check_sweep(members: Sequence[Member]) -> None:
         ConfigError: every fault, each with its study and its place.
     """
     faults: dict[str, list[str]] = {}  # to the studies that have it
+    tracking: dict[TrackingConfig, list[str]] = {}  # to its faults: one that hangs is asked once
     for member in members:
         folder = _folder(member)
         if _finished(folder):
             continue
         resuming = folder.config_path.exists()
-        found, _ = look_at_all(member.config, folder, resuming=resuming)
+        known = tracking.get(member.config.tracking)
+        found, _ = look_at_all(
+            member.config,
+            folder,
+            resuming=resuming,
+            passing_over=() if known is None else ("tracking",),
+        )
+        if known is None:
+            told = [fault for fault in found if fault.startswith("tracking:")]
+            tracking[member.config.tracking] = told
+        found += known or []
         if resuming and load_config(folder.config_path) != member.config:
             found.append(
                 f"name: {folder.path} is a study with another configuration; choose another "

@@ -35,6 +35,12 @@ SELECTIONS: Mapping[str, tuple[str, ...]] = {
 """Protocol to what can judge its trials; zero_shot has none."""
 METRICS = ("accuracy", "source", "base", "new", "hmean", "score")
 """Names of test metrics, which no target may have."""
+SECRET_OF_A_QUERY = re.compile(
+    r"([?&;][^=&\s]*(?:passw|pwd|token|secret|api_?key|access_?key|odbc_connect)[^=&\s]*=)"
+    r"[^&\s'\"]*",
+    re.IGNORECASE,
+)
+"""What a database's address may give away behind its ``?``; the first group is its name."""
 Protocol = Literal["few_shot", "base_to_new", "transfer", "zero_shot"]
 Regularizer = Literal["cosine", "l2_init", "none"]
 Selection = Literal["auto", "holdout", "folds", "class_folds", "base"]
@@ -320,7 +326,8 @@ class TrackingConfig(Section):
 
     @model_validator(mode="after")
     def _no_password(self) -> Self:
-        if re.search(r"://[^\s]*@", self.uri or ""):
+        uri = self.uri or ""
+        if re.search(r"://[^\s]*@", uri) or SECRET_OF_A_QUERY.search(uri):
             raise ValueError(
                 "uri holds a user name or password, and a configuration is shared; give it by "
                 "MLFLOW_TRACKING_URI, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"

@@ -234,6 +234,7 @@ def test_what_is_sound_can_be_read_in_spite_of_faults() -> None:
         "postgresql://me:s3cret@host/db",
         "https://s3cret@host",
         "http://me:a/s3cret@host",
+        "postgresql://host/db?user=me&password=s3cret",
     ],
 )
 def test_a_password_in_the_uri_is_refused_and_not_repeated(uri: str) -> None:

@@ -120,6 +120,7 @@ class LedgerCallback(Callback):
         )
         close_trial(folder, end)
         self._conclude(config, end, score)
+        _let_go(trial)
         self._tell(lambda o: o.trial_ended(config, end, score))
 
     def _tell(self, tell: Callable[[Observer], None]) -> None:
@@ -128,6 +129,13 @@ class LedgerCallback(Callback):
                 tell(observer)
             except Exception:
                 logger.exception("%s failed; the study goes on", type(observer).__name__)
+
+
+def _let_go(trial: Trial) -> None:
+    """Drop what Tune has counted of a trial, which it would keep to the end of the study: of every
+    number that came with a result the extremes, means and last values in two queues."""
+    trial.metric_analysis.clear()
+    trial.metric_n_steps.clear()
 
 
 def _config(trial: Trial) -> TrialConfig:

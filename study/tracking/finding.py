@@ -9,18 +9,19 @@ from pathlib import Path
 
 from mlflow import MlflowClient
 from mlflow.entities import Run
-from mlflow.exceptions import MlflowException
 
 from study.config import StudyConfig
 from study.config_file import load_config
 from study.errors import TrackingError
 from study.tracking.runs import PARENT
-from study.tracking.server import first_line, redacted
+from study.tracking.server import first_line, open_client, redacted, within
 
 Settings = tuple[str | None, ...]
 _SETTINGS = ("subset", "bias_lr", "ln_lr", "distill_weight")
 PAGE = 1000
 """Runs a call."""
+ANSWERS_WITHIN = 60.0
+"""Seconds."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,9 @@ def best_configurations(uri: str, *, study: str | None, where: str | None, top: 
     ]
     conditions += [f"tags.study = '{study}'"] if study else []
     conditions += [where] if where else []
-    try:
-        client = MlflowClient(uri)
+
+    def ask() -> tuple[list[Run], dict[tuple[str, Settings], list[float]]]:
+        client = open_client(uri)
         experiments = [e.experiment_id for e in client.search_experiments()]
         runs = client.search_runs(
             experiments,
@@ -76,8 +78,11 @@ def best_configurations(uri: str, *, study: str | None, where: str | None, top: 
             max_results=top,
             order_by=["metrics.val_score DESC", "metrics.trainable ASC"],
         )
-        tested = _tested(client, experiments, {run.data.tags["study_id"] for run in runs})
-    except MlflowException as error:
+        return runs, _tested(client, experiments, {run.data.tags["study_id"] for run in runs})
+
+    try:
+        runs, tested = within(ANSWERS_WITHIN, ask)
+    except Exception as error:  # of MLflow, a database, its driver or the network
         raise TrackingError(
             f"{redacted(uri)} does not give runs ({first_line(error)}); a condition reads "
             "like params.dataset = 'digits' and metrics.trainable < 5000"
@@ -91,9 +96,13 @@ def configuration_of(uri: str, found: Found) -> StudyConfig:
     Raises:
         TrackingError: the server does not have it; it is sent when a study ends.
     """
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
         try:
-            path = MlflowClient(uri).download_artifacts(found.parent_id, "study.yaml", scratch)
+            client = open_client(uri)
+            path = within(
+                ANSWERS_WITHIN,
+                lambda: client.download_artifacts(found.parent_id, "study.yaml", scratch),
+            )
         except Exception as error:  # of MLflow, a file system or an object store
             raise TrackingError(
                 f"{redacted(uri)} does not have study.yaml of the study '{found.study}' "

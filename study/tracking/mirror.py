@@ -9,36 +9,50 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Callable, Sequence
-from typing import Any
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from study.config import StudyConfig
-from study.errors import StudyError
+from study.errors import StudyError, TrackingError
 from study.ledger import End, StudyFolder
 from study.tracking.registry import register_winner
 from study.tracking.reuse import take_over
 from study.tracking.runs import RunWriter
-from study.tracking.server import first_line
+from study.tracking.server import first_line, refused, within
 from study.trial import TrialConfig
 
 logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 5.0
-"""Wait after a failed call, before the next."""
+"""Wait after a call that a server did not take, before the next."""
 FINAL_SECONDS = 60.0
 """How long the end of a study waits for a server that takes nothing."""
+LONGEST_SECONDS = 600.0
+"""How long it waits for one that is behind, but takes what is sent."""
+CLOSES_WITHIN = 120.0
+"""How long it waits for the tables and the report to be taken."""
+STUDY_RUN = "the study's own run"
+"""Stands for a trial's id."""
+NOT_SENT = "not sent yet"
 
 
 class Mirror:
-    """Observes a study and sends its trials to MLflow in the background."""
+    """Observes a study and sends its trials to MLflow in the background.
+
+    A trial that MLflow refuses is set aside until it changes. One that is not taken for another
+    reason is sent again after a while, and after the others.
+    """
 
     def __init__(self, config: StudyConfig, folder: StudyFolder, uri: str) -> None:
         self._writer = RunWriter(config, folder, uri)
         self._config = config
         self._folder = folder
         self._changed: queue.Queue[str | None] = queue.Queue()
-        self._unsent: set[str] = set()
-        self._sent = 0
+        self._unsent: dict[str, str] = {}
+        """Trials to send, the next first, and why they were not taken when they were sent."""
+        self._refused: dict[str, str] = {}
+        """Trials that are not sent again unless they change, and why."""
+        self._settled = 0
         self._failing = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="mlflow-mirror", daemon=True)
@@ -84,65 +98,75 @@ class Mirror:
         if not self._drain():
             register_or_tell(self._config, self._folder, self._writer)
 
-    def close(self, *, finished: bool) -> int:
-        """Send the rest; close the parent run; count what stays unsent."""
+    def close(self, *, finished: bool) -> dict[str, str]:
+        """Send the rest and close the parent run; give what MLflow lacks, and why."""
         unsent = self._drain()
-        if not self._thread.is_alive() and not unsent:
-            unsent += not self._attempt(lambda: self._writer.close_study(finished=finished))
-        return unsent
+        if not unsent:
+            self._thread.join()
+            unsent = _close(self._writer, finished=finished)
+        return self._refused | unsent
 
-    def _drain(self) -> int:
-        """Send the rest as long as it is taken, and no more after it; count what stays unsent."""
+    def _drain(self) -> dict[str, str]:
+        """Send the rest as long as it is taken, and no more after it; give what stays unsent."""
         if not self._stop.is_set():
             self._changed.put(None)
+            deadline = time.monotonic() + LONGEST_SECONDS
             before = -1
-            while self._thread.is_alive() and self._sent > before:
-                before = self._sent
-                self._thread.join(FINAL_SECONDS)
+            while self._thread.is_alive() and self._settled > before:
+                before = self._settled
+                self._thread.join(min(FINAL_SECONDS, max(0.0, deadline - time.monotonic())))
             self._stop.set()
-        return len(self._unsent) + self._changed.qsize()
+            self._collect(block=False)
+        return self._unsent.copy()
 
     def _work(self) -> None:
         """Send changed trials, many changes of one trial at once, until closed."""
         closing = False
-        while not (closing and not self._unsent) and not self._stop.is_set():
-            closing |= self._collect(wait=RETRY_SECONDS if self._failing else None, closing=closing)
-            for trial_id in sorted(self._unsent):
-                if self._stop.is_set():
-                    return
-                if not self._attempt(lambda: self._writer.sync_trial(trial_id)):  # noqa: B023
-                    break
-                self._unsent.discard(trial_id)
-                self._sent += 1
+        while not self._stop.is_set():
+            closing |= self._collect(block=not (closing or self._unsent))
+            if self._unsent:
+                self._send(next(iter(self._unsent)))
+            elif closing:
+                return
 
-    def _collect(self, *, wait: float | None, closing: bool) -> bool:
+    def _collect(self, *, block: bool) -> bool:
         """Move changes from the queue to the unsent; tell whether closing was asked for."""
         closed = False
-        if wait is not None:
-            self._stop.wait(wait)
         try:
-            item = self._changed.get(block=not self._unsent and not closing)
+            item = self._changed.get(block=block)
             while True:
                 if item is None:
                     closed = True
                 else:
-                    self._unsent.add(item)
+                    self._unsent.setdefault(item, NOT_SENT)
                 item = self._changed.get_nowait()
         except queue.Empty:
             return closed
 
-    def _attempt(self, send: Any) -> bool:
+    def _send(self, trial_id: str) -> None:
         try:
-            send()
+            self._writer.sync_trial(trial_id)
         except Exception as error:  # whatever a server answers, the study goes on
+            reason = first_line(error)
+            del self._unsent[trial_id]
+            if refused(error):
+                if not self._refused:
+                    logger.warning("MLflow refuses %s, the others go on: %s", trial_id, reason)
+                self._refused[trial_id] = reason
+                self._settled += 1
+                return
+            self._unsent[trial_id] = reason
             if not self._failing:
-                logger.warning("MLflow does not take results: %s", first_line(error))
+                logger.warning("MLflow does not take results: %s", reason)
             self._failing = True
-            return False
-        if self._failing:
-            logger.warning("MLflow takes results again")
-        self._failing = False
-        return True
+            self._stop.wait(RETRY_SECONDS)
+        else:
+            del self._unsent[trial_id]
+            self._refused.pop(trial_id, None)
+            self._settled += 1
+            if self._failing and set(self._unsent.values()) <= {NOT_SENT}:
+                logger.warning("MLflow takes results again")
+                self._failing = False
 
 
 def register_or_tell(config: StudyConfig, folder: StudyFolder, writer: RunWriter) -> None:
@@ -173,17 +197,51 @@ def sync_study(
         write_outputs: writes tables and report anew, which say where the winner is registered.
 
     Raises:
-        TrackingError: the server does not answer.
+        TrackingError: the server does not answer; or it has all but those that are named.
     """
     writer = RunWriter(config, folder, uri)
     writer.open_study()
-    count = 0
-    for trial in folder.trials():
-        writer.sync_trial(trial.trial_id)
-        count += 1
+    trials = [trial.trial_id for trial in folder.trials()]
+    unsent = _send_all(writer, _send_all(writer, trials))  # a server may have stumbled once
     before = folder.registration
     register_or_tell(config, folder, writer)
     if folder.registration != before:
         write_outputs()
-    writer.close_study(finished=folder.read_json("candidates.json") is not None)
-    return count
+    finished = folder.read_json("candidates.json") is not None
+    unsent |= _close(writer, finished=finished)
+    if unsent:
+        raise TrackingError(f"of study '{folder.name}', MLflow lacks {told(unsent, len(unsent))}")
+    return len(trials)
+
+
+def told(unsent: Mapping[str, str], most: int = 10) -> str:
+    """Tell how many runs were not taken; name the first, and why."""
+    lines = [f"{trial_id}: {reason}" for trial_id, reason in list(unsent.items())[:most]]
+    lines += [f"and {len(unsent) - most} more"] if len(unsent) > most else []
+    return "\n  ".join([f"{len(unsent)} run{'s' if len(unsent) > 1 else ''}:", *lines])
+
+
+def _send_all(writer: RunWriter, trials: Iterable[str]) -> dict[str, str]:
+    """Send trials; give those that were not taken, and why.
+
+    Raises:
+        TrackingError: the server is gone.
+    """
+    unsent = {}
+    for trial_id in trials:
+        try:
+            writer.sync_trial(trial_id)
+        except Exception as error:  # of MLflow, a database, its driver or the network
+            unsent[trial_id] = first_line(error)
+            if not refused(error):
+                writer.reach()
+    return unsent
+
+
+def _close(writer: RunWriter, *, finished: bool) -> dict[str, str]:
+    """Close the parent run; give why it was not taken, if so."""
+    try:
+        within(CLOSES_WITHIN, lambda: writer.close_study(finished=finished))
+    except Exception as error:  # of MLflow, a database, its driver or the network
+        return {STUDY_RUN: first_line(error)}
+    return {}

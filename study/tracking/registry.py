@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import tempfile
-import threading
 import time
 import warnings
 from collections.abc import Mapping, Sequence
@@ -35,7 +34,7 @@ from study.ledger import Registration, StudyFolder, TrialFolder
 from study.method.delta import DeltaInfo, load_delta, save_delta
 from study.selection import selection_used
 from study.tracking.runs import RunWriter
-from study.tracking.server import first_line
+from study.tracking.server import first_line, within
 
 ALIAS = "champion"
 WAIT_SECONDS = 120.0
@@ -100,26 +99,15 @@ def register_winner(
     winner = Winner.read(config, folder)
     if winner is None:
         return None
-    outcome: list[Registration | StudyError] = []
-
-    def attempt() -> None:
-        try:
-            outcome.append(_Registrar(config, folder, winner, writer).register())
-        except StudyError as error:
-            outcome.append(error)
-        except Exception as error:  # of MLflow, a database, its driver or the network
-            outcome.append(TrackingError(f"MLflow does not take the model ({first_line(error)})"))
-
-    # A thread, since a server that hangs must not hold up a study that is otherwise done.
-    thread = threading.Thread(target=attempt, name="mlflow-registry", daemon=True)
-    thread.start()
-    thread.join(wait)
-    if not outcome:
-        raise TrackingError(f"MLflow has not taken the model within {wait:.0f} s")
-    if isinstance(outcome[0], StudyError):
-        raise outcome[0]
-    folder.write_registration(outcome[0])
-    return outcome[0]
+    try:
+        registrar = _Registrar(config, folder, winner, writer)
+        registration = within(wait, registrar.register)
+    except StudyError:
+        raise
+    except Exception as error:  # of MLflow, a database, its driver or the network
+        raise TrackingError(f"MLflow does not take the model ({first_line(error)})") from None
+    folder.write_registration(registration)
+    return registration
 
 
 def model_name(dataset: str) -> str:

@@ -7,6 +7,7 @@ import logging
 import math
 import shutil
 import tempfile
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,15 @@ from mlflow.entities import Run
 from study.errors import TrackingError
 from study.ledger import End, StudyFolder, TrialFolder
 from study.method.delta import load_delta
-from study.tracking.server import first_line
+from study.tracking.server import first_line, within
 from study.trial import TrialConfig
 
 logger = logging.getLogger(__name__)
 
 PAGE = 1000
 """Runs a call."""
+TAKES_WITHIN = 300.0
+"""Seconds; what has not been fetched by then is trained."""
 
 
 def take_over(client: MlflowClient, folder: StudyFolder, wanted: Sequence[TrialConfig]) -> set[str]:
@@ -36,8 +39,10 @@ def take_over(client: MlflowClient, folder: StudyFolder, wanted: Sequence[TrialC
         folder: of the study that wants the trials.
         wanted: trials that have not begun.
     """
+    deadline = time.monotonic() + TAKES_WITHIN
+    hashes = {trial.split_hash for trial in wanted if trial.config_hash}
     try:
-        known = _done(client, {trial.split_hash for trial in wanted if trial.config_hash})
+        known = within(TAKES_WITHIN, lambda: _done(client, hashes))
     except Exception as error:  # of MLflow, a database, its driver or the network
         logger.warning("MLflow was not asked for trials done before: %s", first_line(error))
         return set()
@@ -46,8 +51,12 @@ def take_over(client: MlflowClient, folder: StudyFolder, wanted: Sequence[TrialC
         run = known.get(trial.config_hash)
         if run is None:
             continue
+        left = deadline - time.monotonic()
+        if left <= 0:
+            logger.warning("MLflow gives trials done before too slowly; the rest is trained")
+            break
         try:
-            _fetch(client, run, folder.trial(trial.trial_id), trial)
+            _fetch(client, run, folder.trial(trial.trial_id), trial, left)
         except Exception as error:  # of MLflow, an artifact store, or of what it gave
             logger.warning(
                 "%s equals run %s, but is trained again: %s",
@@ -84,14 +93,17 @@ def _done(client: MlflowClient, split_hashes: Iterable[str]) -> dict[str, Run]:
     return found
 
 
-def _fetch(client: MlflowClient, run: Run, folder: TrialFolder, trial: TrialConfig) -> None:
+def _fetch(
+    client: MlflowClient, run: Run, folder: TrialFolder, trial: TrialConfig, seconds: float
+) -> None:
     """Bring a run's files into a trial's folder, the reports last, and close it.
 
     Raises:
-        TrackingError: the run is not what its hash says.
+        TrackingError: the run is not what its hash says, or does not come in time.
     """
-    with tempfile.TemporaryDirectory() as scratch:
-        place = Path(client.download_artifacts(run.info.run_id, "", scratch))
+    run_id = run.info.run_id
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
+        place = Path(within(seconds, lambda: client.download_artifacts(run_id, "", scratch)))
         source = TrialFolder(place)
         reports = source.reports
         _refuse_other(source.config, reports, trial)
@@ -101,13 +113,13 @@ def _fetch(client: MlflowClient, run: Run, folder: TrialFolder, trial: TrialConf
         if bool(deltas) != bool(trial.trainable):
             raise TrackingError(f"it has {len(deltas)} deltas")
         # A folder without its end is a trial that has not ended, whatever else lies in it.
-        folder.create({**trial.model_dump(mode="json"), "taken_from": run.info.run_id})
+        folder.create({**trial.model_dump(mode="json"), "taken_from": run_id})
         for path in (*deltas, place / "per_class.json", place / "confusion.json"):
             if path.exists():
                 shutil.copyfile(path, folder.path / path.name)
         folder.replace_reports(reports)
     seconds = sum(report["seconds"] for report in reports)
-    reason = f"done before by run {run.info.run_id}"
+    reason = f"done before by run {run_id}"
     folder.write_end(End("finished", trial.epochs, seconds, reason))
 
 

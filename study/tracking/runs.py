@@ -16,7 +16,7 @@ from study.config import StudyConfig
 from study.errors import TrackingError
 from study.files import write_atomically
 from study.ledger import StudyFolder, TrialFolder
-from study.tracking.server import connect, redacted, redacted_text
+from study.tracking.server import connect, first_line, redacted, redacted_text, refused, within
 from study.tracking.views import experiment_tags
 
 PARENT = "mlflow.parentRunId"
@@ -29,6 +29,8 @@ UNSENT = ("epoch", "seconds", "ended_at", "bias_lr", "ln_lr")
 """Of a report: the rates of each epoch follow from those of the trial, which are parameters."""
 SAME_AS_SCORE = ("_accuracy", "_hmean")
 """Endings of those parts of a score that it equals wherever they are."""
+OPENS_WITHIN = 120.0
+"""Seconds in which a server takes a study's own run, in some eight calls."""
 BATCH = 900
 """Metrics a call; MLflow takes 1,000."""
 STUDY_ARTIFACTS = (
@@ -88,13 +90,24 @@ class RunWriter:
         name = self._config.tracking.experiment
         self.client = connect(self._uri, name)
         try:
-            self.experiment_id = self._experiment(name)
-            self.parent_id = self._open_parent()
-        except MlflowException as error:
+            within(OPENS_WITHIN, lambda: self._open(name))
+        except Exception as error:  # of MLflow, a database, its driver or the network
             raise TrackingError(
                 f"the MLflow tracking server or store {redacted(self._uri)} does not take a run "
-                f"({redacted_text(str(error))})"
+                f"({first_line(error)})"
             ) from None
+
+    def reach(self) -> None:
+        """See that the server still answers.
+
+        Raises:
+            TrackingError: it does not.
+        """
+        connect(self._uri, self._config.tracking.experiment)
+
+    def _open(self, experiment: str) -> None:
+        self.experiment_id = self._experiment(experiment)
+        self.parent_id = self._open_parent()
 
     def _open_parent(self) -> str:
         found = self._find("tags.study_parent = 'yes'")
@@ -114,11 +127,13 @@ class RunWriter:
                 run_name=self._folder.name,
                 tags=tags,
             )
-            params = [Param(k, v[:6000]) for k, v in _flat(self._config.model_dump(mode="json"))]
-            for at in range(0, len(params), 100):
-                self.client.log_batch(found.info.run_id, params=params[at : at + 100])
         elif found.info.status != "RUNNING":
             self.client.update_run(found.info.run_id, status="RUNNING")
+        values = _flat(self._config.model_dump(mode="json"))
+        # A server may have gone before it had all; what it has cannot change.
+        params = [Param(k, v[:6000]) for k, v in values if k not in found.data.params]
+        for at in range(0, len(params), 100):
+            self.client.log_batch(found.info.run_id, params=params[at : at + 100])
         return str(found.info.run_id)
 
     def sync_trial(self, trial_id: str) -> None:
@@ -150,7 +165,8 @@ class RunWriter:
             totals = {"epochs": end.epochs, "seconds": end.seconds}
             tags = {"stop_reason": end.reason or end.status}
             if end.error:
-                tags |= {"error": end.error[-4000:], DESCRIPTION: f"```\n{end.error[-4000:]}\n```"}
+                error = redacted_text(end.error[-4000:])
+                tags |= {"error": error, DESCRIPTION: f"```\n{error}\n```"}
             self.client.log_batch(
                 mark.run_id,
                 metrics=[Metric(key, value, mark.began, 0) for key, value in totals.items()],
@@ -180,19 +196,26 @@ class RunWriter:
             self.client.set_tag(self.parent_id, DESCRIPTION, text)
         winners = self._winners()
         for trial in self._folder.trials():
-            mark = _Mark.read(trial)
-            if mark.run_id and not mark.closed:
-                self.client.set_terminated(mark.run_id, "KILLED")
-                mark.paused = True
-                mark.write(trial)
-            if mark.run_id and mark.winner != (trial.trial_id in winners):
-                mark.winner = not mark.winner
-                name = _run_name(trial.config, winner=mark.winner)
-                self.client.update_run(mark.run_id, name=name)
-                mark.write(trial)
+            try:
+                self._settle(trial, winner=trial.trial_id in winners)
+            except Exception as error:  # a run that was refused before; the others are settled
+                if not refused(error):
+                    raise
         ends = [_written(path) for path in self._folder.path.glob("trials/*/end.json")]
         status = "FINISHED" if finished else "KILLED"
         self.client.set_terminated(self.parent_id, status, end_time=max(ends, default=None))
+
+    def _settle(self, trial: TrialFolder, *, winner: bool) -> None:
+        """End a trial's run that was interrupted, and let its name tell of the choice."""
+        mark = _Mark.read(trial)
+        if mark.run_id and not mark.closed:
+            self.client.set_terminated(mark.run_id, "KILLED")
+            mark.paused = True
+            mark.write(trial)
+        if mark.run_id and mark.winner != winner:
+            self.client.update_run(mark.run_id, name=_run_name(trial.config, winner=winner))
+            mark.winner = winner
+            mark.write(trial)
 
     def _winners(self) -> set[str]:
         """Give the trial that validation chose and those that confirmed it.

@@ -175,7 +175,7 @@ def measure(given: argparse.Namespace, storage: Path) -> dict[str, Any]:
     before = time.perf_counter()
     stages.run_search(config, folder, architecture, data, [clock, mirror])
     searched = time.perf_counter()
-    unsent = mirror.close(finished=True)
+    unsent = len(mirror.close(finished=True))
     closed = time.perf_counter()
     ray.shutdown()
     return _figures(given, clock, folder, searched - before, closed - searched, unsent)

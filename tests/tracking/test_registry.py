@@ -195,7 +195,7 @@ def test_a_registry_that_fails_costs_the_study_nothing_and_is_made_up_for_later(
         mirror = Mirror(study.config, study.folder, store)
         mirror.start()
         mirror.register()
-        assert mirror.close(finished=True) == 0
+        assert mirror.close(finished=True) == {}
     assert study.folder.registration is None
     assert "--sync made-up" in caplog.text
     told: list[bool] = []

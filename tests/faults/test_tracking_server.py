@@ -1,0 +1,594 @@
+"""Faults of MLflow's server, made by a real proxy before a real one: nothing lost, nothing doubled.
+
+Servers that are told to hang would do so for ever, so the tests end only if waits are bounded.
+"""
+
+import http.client
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from written_study import EPOCHS, Written, history, runs
+
+from study import run as run_module
+from study.conduct_sweep import check_sweep
+from study.errors import ConfigError, TrackingError
+from study.ledger import StudyFolder
+from study.run import main
+from study.sweep import load_sweep
+from study.tracking import finding, reuse, serve, server
+from study.tracking import mirror as mirror_module
+from study.tracking.finding import best_configurations
+from study.tracking.mirror import NOT_SENT, STUDY_RUN, Mirror, sync_study
+from study.tracking.serve import Server
+from study.tracking.server import connect, refused
+from study.trial import TrialConfig
+
+SCRIPT = Path(run_module.__file__ or "")
+SECRET = "s3cr3t-passw0rd"
+Judge = Callable[[str, bytes], str]
+"""Gives the fault that meets a call, by its path and body; "" for none."""
+
+
+class Proxy:
+    """Passes calls on to a server, but those that a fault meets.
+
+    500: answered so; ``lost``: passed on and never answered; ``hang``: neither; ``drip``: answered
+    a byte at a time; ``slow``: passed on after a while.
+    """
+
+    slow_seconds = 10.0
+
+    def __init__(self, target: str) -> None:
+        self.judge: Judge = lambda path, body: ""
+        self.asked: list[str] = []
+        """Calls that a fault met."""
+        self.released = threading.Event()
+        self._target = urlsplit(target).netloc
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server.daemon_threads = True
+        self.uri = f"http://127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def fail(self, fault: str, *, where: str = "") -> None:
+        """Let a fault meet all calls, or those that have a text in their path or body."""
+        self.judge = lambda path, body: fault if where.encode() in path.encode() + body else ""
+
+    def mend(self) -> None:
+        """Let all calls through."""
+        self.judge = lambda path, body: ""
+
+    def close(self) -> None:
+        """End the proxy and what hangs in it."""
+        self.released.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        proxy = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def _handle(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                fault = proxy.judge(self.path, body)
+                if fault == "slow":
+                    proxy.released.wait(proxy.slow_seconds)
+                if fault in ("", "slow"):
+                    self._answer(*self._passed_on(body))
+                    return
+                proxy.asked.append(self.path)
+                self.close_connection = True
+                if fault == "lost":
+                    self._passed_on(body)
+                elif fault == "hang":
+                    proxy.released.wait()
+                elif fault == "drip":
+                    self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+                    while not proxy.released.wait(0.1):
+                        self.wfile.write(b" ")
+                else:
+                    status, _, text = fault.partition(" ")
+                    self._answer(int(status), text.encode() or b"<html>no</html>")
+
+            do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _handle
+
+            def _passed_on(self, body: bytes) -> tuple[int, bytes]:
+                connection = http.client.HTTPConnection(proxy._target)
+                headers = {k: v for k, v in self.headers.items() if k.lower() != "host"}
+                connection.request(self.command, self.path, body, headers)
+                answer = connection.getresponse()
+                return answer.status, answer.read()
+
+            def _answer(self, status: int, body: bytes) -> None:
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: Any) -> None:
+                """Say nothing."""
+
+        return Handler
+
+
+@pytest.fixture
+def proxy(mlflow_server: str) -> Iterator[Proxy]:
+    proxy = Proxy(mlflow_server)
+    yield proxy
+    proxy.close()
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Callable[[str], Written]:
+    return lambda name: Written(tmp_path, name)
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten the waits that are bounded."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    monkeypatch.setattr(server, "ANSWERS_WITHIN", 3.0)
+    monkeypatch.setattr(finding, "ANSWERS_WITHIN", 3.0)
+    monkeypatch.setattr(mirror_module, "RETRY_SECONDS", 0.1)
+    monkeypatch.setattr(mirror_module, "FINAL_SECONDS", 20.0)
+    monkeypatch.setattr(mirror_module, "CLOSES_WITHIN", 2.0)
+
+
+def begin(study: Written, uri: str) -> Mirror:
+    mirror = Mirror(study.config, study.folder, uri)
+    mirror.start()
+    return mirror
+
+
+def train(study: Written, mirror: Mirror, *numbers: int) -> None:
+    """Write trials, and tell the mirror of each as a study does."""
+    for number in numbers:
+        study.whole(number)
+        mirror.trial_started(config_of(study, number))
+
+
+def config_of(study: Written, number: int) -> TrialConfig:
+    return TrialConfig.model_validate(study.folder.trial(f"search-{number:04d}").config)
+
+
+def assert_whole(uri: str, study: Written, trials: int) -> None:
+    """All trials are there once, with each epoch once, under one parent that has all parameters."""
+    found = runs(uri, study)
+    assert len(found) == trials + 1
+    assert {run.info.status for run in found.values()} == {"FINISHED"}
+    parent = found.pop("")
+    assert parent.data.params["training.momentum"] == "0.9"
+    for run in found.values():
+        assert [step for step, _ in history(uri, run)] == [*range(1, EPOCHS + 1)]
+
+
+def wait_until(true: Callable[[], object]) -> None:
+    waited = threading.Event()
+    while not true():  # the test's own time limit bounds it
+        waited.wait(0.05)
+
+
+@pytest.mark.parametrize("fault", ["500", "503", "hang", "drip", "404"])
+def test_a_server_that_does_not_answer_at_the_start_is_asked_once_and_told(
+    proxy: Proxy, fault: str
+) -> None:
+    proxy.fail(fault)
+    address = proxy.uri.replace("//", f"//me:{SECRET}@")
+    with pytest.raises(TrackingError, match=r"127.0.0.1:\d+ does not answer \(") as caught:
+        connect(address, "any")
+    assert len(proxy.asked) == 1
+    assert SECRET not in str(caught.value)
+    with pytest.raises(TrackingError, match="does not give runs") as caught:
+        best_configurations(address, study=None, where=None, top=1)
+    assert SECRET not in str(caught.value)
+
+
+@pytest.mark.timeout(60)
+def test_a_database_that_cannot_be_opened_is_told_at_once_with_the_reason(tmp_path: Path) -> None:
+    with pytest.raises(TrackingError, match="unable to open database file"):
+        connect(f"sqlite:///{tmp_path}", "any")
+
+
+def test_a_server_that_hangs_is_asked_once_for_all_studies_of_a_sweep(
+    proxy: Proxy, tmp_path: Path
+) -> None:
+    path = tmp_path / "three.yaml"
+    path.write_text("sweep: {seed: [1, 2, 3]}\nsearch: {trials: 8}\n")
+    given = [f"tracking.uri={proxy.uri}", f"storage={tmp_path}", "data.augment=false"]
+    proxy.fail("hang")
+    with pytest.raises(ConfigError, match=r"and 2 more: tracking: .* does not answer"):
+        check_sweep(load_sweep(path, given))
+    assert len(proxy.asked) == 1
+
+
+def test_a_server_that_goes_while_a_study_begins_leaves_its_run_to_be_completed(
+    proxy: Proxy, make: Callable[[str], Written]
+) -> None:
+    study = make("begun")
+    proxy.fail("500", where="log-batch")
+    with pytest.raises(TrackingError, match="does not take a run"):
+        begin(study, proxy.uri)
+    proxy.mend()
+    study.whole(0)
+    assert begin(study, proxy.uri).close(finished=True) == {}
+    assert_whole(proxy.uri, study, 1)
+
+
+def test_a_call_whose_answer_is_lost_doubles_nothing(
+    proxy: Proxy, make: Callable[[str], Written]
+) -> None:
+    study = make("lost")
+    sent: set[tuple[str, bytes]] = set()
+
+    def lose_the_first(path: str, body: bytes) -> str:
+        if not body or "search" in path or (path, body) in sent:
+            return ""
+        sent.add((path, body))
+        return "lost"
+
+    proxy.judge = lose_the_first
+    for _ in range(2):  # the creation of the parent, and its parameters
+        with pytest.raises(TrackingError, match="does not take a run"):
+            begin(study, proxy.uri)
+    mirror = begin(study, proxy.uri)
+    train(study, mirror, 0, 1)
+    lacking = mirror.close(finished=True)
+    while lacking.keys() == {STUDY_RUN}:
+        lacking = begin(study, proxy.uri).close(finished=True)
+    assert lacking == {}
+    assert len(sent) > 15
+    assert_whole(proxy.uri, study, 2)
+
+
+def test_a_server_that_is_down_is_not_hammered_and_gets_all_when_it_is_back(
+    proxy: Proxy,
+    make: Callable[[str], Written],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    study = make("down")
+    mirror = begin(study, proxy.uri.replace("//", f"//me:{SECRET}@"))
+    proxy.fail("500")
+    waited = threading.Event()
+    monkeypatch.setattr(mirror._stop, "wait", lambda seconds: waited.wait())
+    train(study, mirror, 0, 1, 2)
+    wait_until(lambda: mirror._failing)
+    train(study, mirror, 3, 4, 5)
+    assert len(proxy.asked) == 1
+    proxy.mend()
+    waited.set()
+    assert mirror.close(finished=True) == {}
+    assert_whole(proxy.uri, study, 6)
+    assert [record.message for record in caplog.records if "MLflow" in record.message] == [
+        caplog.records[0].message,
+        "MLflow takes results again",
+    ]
+    assert SECRET not in caplog.text
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("fault", ["500", "hang", "drip"])
+def test_a_server_that_stays_away_leaves_all_to_be_sent_later(
+    proxy: Proxy, make: Callable[[str], Written], monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    monkeypatch.setattr(mirror_module, "FINAL_SECONDS", 0.5)
+    study = make(f"away-{fault}")
+    mirror = begin(study, proxy.uri)
+    proxy.fail(fault)
+    train(study, mirror, 0, 1, 2)
+    assert mirror.close(finished=True).keys() == {"search-0000", "search-0001", "search-0002"}
+    with pytest.raises(TrackingError, match="does not answer"):
+        sync_study(study.config, study.folder, proxy.uri)
+    proxy.mend()
+    study.folder.write_json("candidates.json", [])
+    assert sync_study(study.config, study.folder, proxy.uri) == 3
+    assert_whole(proxy.uri, study, 3)
+
+
+@pytest.mark.long
+def test_a_server_that_is_slow_is_waited_for_no_longer_than_it_may_take(
+    proxy: Proxy, make: Callable[[str], Written], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mirror_module, "LONGEST_SECONDS", 1.0)
+    monkeypatch.setattr(mirror_module, "FINAL_SECONDS", 60.0)
+    study = make("slow")
+    mirror = begin(study, proxy.uri)
+    proxy.slow_seconds = 0.3
+    proxy.fail("slow")
+    train(study, mirror, *range(12))
+    unsent = mirror.close(finished=True)
+    assert len(unsent) > 6
+    assert set(unsent.values()) == {NOT_SENT}
+    proxy.mend()
+    study.folder.write_json("candidates.json", [])
+    assert sync_study(study.config, study.folder, proxy.uri) == 12
+    assert_whole(proxy.uri, study, 12)
+
+
+def test_a_report_that_is_not_taken_in_time_is_sent_later(
+    proxy: Proxy, make: Callable[[str], Written]
+) -> None:
+    study = make("report")
+    mirror = begin(study, proxy.uri)
+    train(study, mirror, 0)
+    (study.folder.path / "report.html").write_text("the report")
+    study.folder.write_json("candidates.json", [])
+    proxy.fail("drip", where="report.html")
+    unsent = mirror.close(finished=True)
+    assert unsent.keys() == {STUDY_RUN}
+    assert runs(proxy.uri, study)[""].info.status == "RUNNING"
+    proxy.mend()
+    sync_study(study.config, study.folder, proxy.uri)
+    assert_whole(proxy.uri, study, 1)
+
+
+def test_trials_that_mlflow_refuses_stop_no_other_and_are_named(
+    mlflow_server: str,
+    make: Callable[[str], Written],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    study = make("refused")
+    begun = [study.trial(number) for number in range(3)]
+    assert begin(study, mlflow_server).close(finished=False) == {}
+    client = MlflowClient(mlflow_server)
+    deleted = runs(mlflow_server, study)["search-0000"].info.run_id
+    client.delete_run(deleted)
+    trials = [study.folder.trial(f"search-{number:04d}") for number in range(3)]
+    conflicting = begun[1].model_copy(update={"ln_lr": 0.5})
+    (trials[1].path / "mlflow.json").unlink()
+    (trials[1].path / "config.json").write_text(conflicting.model_dump_json())
+    (trials[2].path / "reports.jsonl").write_text("{no json}\n")
+
+    caplog.clear()
+    mirror = begin(study, mlflow_server)
+    for config in begun[:2]:
+        for epoch in range(1, EPOCHS + 1):
+            mirror.trial_reported(config, epoch, study.report(config, epoch))
+        study.end(config)
+    train(study, mirror, 3, 4)
+    lacking = mirror.close(finished=True)
+    assert {trial: reason.partition(":")[0] for trial, reason in lacking.items()} == {
+        "search-0000": "RestException",
+        "search-0001": "RestException",
+        "search-0002": "LedgerError",
+    }
+    assert deleted in lacking["search-0000"]
+    assert "ln_lr" in lacking["search-0001"]
+    assert "reports.jsonl is damaged" in lacking["search-0002"]
+    assert [r.message for r in caplog.records if r.levelno >= logging.WARNING] == [
+        f"MLflow refuses search-0000, the others go on: {lacking['search-0000']}"
+    ]
+    found = runs(mlflow_server, study)
+    for trial in ("", "search-0003", "search-0004"):
+        assert found[trial].info.status == "FINISHED"
+
+    study.whole(5)
+    study.folder.write_json("candidates.json", [])
+    arguments = ["--sync", "refused", f"storage={study.folder.path.parent}"]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
+    monkeypatch.setattr("study.conduct.write_outputs", lambda folder: None)
+    assert main(arguments) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("error: of study 'refused', MLflow lacks 3 runs:")
+    assert all(f"  {trial}: {reason}" in told for trial, reason in lacking.items())
+    assert runs(mlflow_server, study)["search-0005"].info.status == "FINISHED"
+
+    client.restore_run(deleted)
+    (trials[1].path / "config.json").write_text(begun[1].model_dump_json())
+    (trials[2].path / "reports.jsonl").unlink()
+    for epoch in range(1, EPOCHS + 1):
+        study.report(begun[2], epoch)
+    study.end(begun[2])
+    assert main(arguments) == 0
+    assert_whole(mlflow_server, study, 6)
+
+
+def test_a_trial_that_a_server_fails_at_again_and_again_holds_up_no_other(
+    proxy: Proxy,
+    make: Callable[[str], Written],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(mirror_module, "FINAL_SECONDS", 1.0)
+    study = make("poison")
+    study.folder.write_json("candidates.json", [])
+    mirror = begin(study, proxy.uri)
+    proxy.fail("500", where="search-0001")
+    train(study, mirror, *range(3))
+    assert mirror.close(finished=True).keys() == {"search-0001"}
+    assert len([r for r in caplog.records if "does not take" in r.message]) == 1
+    study.whole(3)
+    with pytest.raises(TrackingError, match=r"lacks 1 run:\n  search-0001: "):
+        sync_study(study.config, study.folder, proxy.uri)
+    found = runs(proxy.uri, study)
+    assert found.keys() == {"", *(f"search-{n:04d}" for n in (0, 2, 3))}
+    assert {run.info.status for run in found.values()} == {"FINISHED"}
+    proxy.mend()
+    assert sync_study(study.config, study.folder, proxy.uri) == 4
+    assert_whole(proxy.uri, study, 4)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("fault", ["hang", "drip"])
+def test_trials_done_before_are_trained_again_where_a_server_hangs(
+    proxy: Proxy, make: Callable[[str], Written], monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    monkeypatch.setattr(reuse, "TAKES_WITHIN", 1.5)
+    study = make(f"reuse-{fault}")
+    config = study.trial(0, config_hash="a" * 16)
+    for epoch in range(1, EPOCHS + 1):
+        study.report(config, epoch)
+    study.end(config)
+    assert begin(study, proxy.uri).close(finished=True) == {}
+    wanted = [config.model_copy(update={"trial_id": f"wanted-{n}"}) for n in range(3)]
+    client = MlflowClient(proxy.uri)
+    for where in ("runs/search", "artifacts"):
+        proxy.fail(fault, where=where)
+        assert reuse.take_over(client, study.folder, wanted) == set()
+    assert not list(study.folder.path.glob("trials/wanted-*"))
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_refusal"),
+    [
+        ('400 {"error_code": "INVALID_PARAMETER_VALUE", "message": "no"}', True),
+        ('404 {"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "no"}', True),
+        ('400 {"error_code": "RESOURCE_ALREADY_EXISTS", "message": "no"}', True),
+        ("413", True),
+        ("401", False),
+        ('403 {"error_code": "PERMISSION_DENIED", "message": "no"}', False),
+        ("404", False),
+        ("408", False),
+        ("429", False),
+        ("500", False),
+        ('500 {"error_code": "INTERNAL_ERROR", "message": "no"}', False),
+        ("502", False),
+        ("503", False),
+        ("hang", False),
+    ],
+)
+def test_what_is_refused_is_told_from_a_server_at_fault(
+    proxy: Proxy, mlflow_server: str, tmp_path: Path, answer: str, is_refusal: bool
+) -> None:
+    client = MlflowClient(proxy.uri)
+    run = client.create_run("0").info.run_id
+    (tmp_path / "file").write_text("text")
+    proxy.fail(answer, where="artifacts/" if answer == "413" else "")  # a file that is too large
+    with pytest.raises(Exception, match=r".") as caught:
+        client.log_artifact(run, str(tmp_path / "file"))
+    assert refused(caught.value) is is_refusal
+
+
+class Tested:
+    """A server of its own that can be killed and started again, a proxy before it, and a study."""
+
+    def __init__(self, place: Path, backbone: Path) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        self.place = place
+        self.server = Server(place / "database" / "mlflow.db", place / "artifacts", port)
+        serve.prepare(self.server)
+        self.start_server()
+        self.proxy = Proxy(self.server.address)
+        self.folder = StudyFolder(place / "runs" / "tested")
+        self._backbone = backbone
+
+    def start_server(self) -> None:
+        self._process = subprocess.Popen(
+            self.server.command(),
+            env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        wait_until(lambda: serve._answers(self.server))
+
+    def kill_server(self) -> None:
+        """Kill it with its workers."""
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def run(self, *arguments: str) -> "subprocess.Popen[str]":
+        """Start the command line as a user does."""
+        return subprocess.Popen(
+            [sys.executable, str(SCRIPT), *arguments],
+            cwd=self.place,
+            env={**os.environ, "MLFLOW_TRACKING_URI": self.proxy.uri}
+            | {"MLFLOW_HTTP_REQUEST_TIMEOUT": "20"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def study(self) -> "subprocess.Popen[str]":
+        """Start a small study."""
+        small = ["name=tested", f"backbone.name={self._backbone}", "search.trials=12"]
+        small += ["training.epochs=3", "data.shots=4", "search.selection=holdout"]
+        return self.run("quickstart", *small, "confirm.seeds=[1,2]", "confirm.runners_up=0")
+
+    def ended(self) -> int:
+        """How many trials have ended."""
+        return sum(trial.end is not None for trial in self.folder.trials())
+
+    def runs(self) -> list[Run]:
+        """All that MLflow has."""
+        client = MlflowClient(self.server.address)
+        experiments = [e.experiment_id for e in client.search_experiments()]
+        return list(client.search_runs(experiments))
+
+    def close(self) -> None:
+        """End all."""
+        self.proxy.close()
+        self.kill_server()
+
+
+@pytest.fixture
+def tested(tiny_backbone: Path, tmp_path: Path) -> Iterator[Tested]:
+    tested = Tested(tmp_path, tiny_backbone)
+    yield tested
+    tested.close()
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("comes_back", [True, False])
+def test_a_study_trains_to_its_end_whatever_its_server_does(
+    tested: Tested, comes_back: bool
+) -> None:
+    proxy, driver = tested.proxy, tested.study()
+    try:
+        wait_until(lambda: tested.ended() >= 1)
+        proxy.fail("500")
+        wait_until(lambda: tested.ended() >= 3)
+        proxy.fail("slow")
+        wait_until(lambda: tested.ended() >= 5)
+        tested.kill_server()
+        proxy.mend()
+        wait_until(lambda: tested.ended() >= 7)
+        proxy.fail("hang")
+        wait_until(lambda: tested.ended() >= 12)
+        tested.start_server()
+        if comes_back:
+            proxy.mend()
+        output, _ = driver.communicate()
+    finally:
+        driver.kill()
+    assert driver.returncode == 0, output
+    assert "Traceback" not in output
+    if comes_back:
+        assert "MLflow lacks" not in output
+    else:
+        assert "--sync tested" in output
+        proxy.mend()
+        sync = tested.run("--sync", "tested")
+        told, _ = sync.communicate()
+        assert sync.returncode == 0, told
+    trials = {trial.trial_id: len(trial.reports) for trial in tested.folder.trials()}
+    runs = tested.runs()
+    assert len(runs) == len(trials) + 1
+    assert {r.data.tags["trial_id"] for r in runs if "trial_id" in r.data.tags} == trials.keys()
+    assert not {run.info.status for run in runs} & {"RUNNING", "SCHEDULED"}
+    client = MlflowClient(tested.server.address)
+    for run in runs:
+        if trial := run.data.tags.get("trial_id"):
+            points = client.get_metric_history(run.info.run_id, "seconds")
+            epochs = client.get_metric_history(run.info.run_id, "images_per_second")
+            assert len(points) == 1
+            assert len(epochs) in (trials[trial], 0)
+    assert tested.folder.registration is not None

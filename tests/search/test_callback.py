@@ -1,0 +1,23 @@
+"""What the driver keeps of a trial that has ended."""
+
+from pathlib import Path
+
+from ray.tune.experiment import Trial
+from written_study import Written
+
+from study.search.callback import LedgerCallback
+
+
+def test_nothing_is_kept_of_what_tune_counts_of_a_trial_that_has_ended(tmp_path: Path) -> None:
+    study = Written(tmp_path, "mine")
+    config = study.trial(0)
+    study.report(config, 1)
+    trial = Trial("any", config=config.model_dump(mode="json"), stub=True)
+    trial.update_last_result({"epoch": 1, "epochs": 1, "score": 0.5, "failed": False})
+    assert trial.metric_n_steps.keys() == trial.metric_analysis.keys() >= {"epoch", "score"}
+    LedgerCallback(study.folder, []).on_trial_complete(1, [trial], trial)
+    assert trial.metric_n_steps == trial.metric_analysis == {}
+    assert trial.last_result["score"] == 0.5
+    ended = study.folder.trial(config.trial_id).end
+    assert ended is not None
+    assert ended.status == "finished"

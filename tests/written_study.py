@@ -1,0 +1,86 @@
+"""A study's ledger written by hand, and what MLflow has of it: tests of tracking need no more."""
+
+from pathlib import Path
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from study.config import StudyConfig
+from study.config_file import build_config, dump_config
+from study.ledger import End, StudyFolder
+from study.trial import TrialConfig
+
+EPOCHS = 3
+
+
+class Written:
+    """A study's folder, and what writes trials into it."""
+
+    def __init__(self, path: Path, name: str) -> None:
+        self.config: StudyConfig = build_config(
+            {"name": name, "tracking": {"experiment": name}, "storage": str(path)}, name
+        )
+        self.folder = StudyFolder(path / name)
+        self.folder.create(dump_config(self.config), {"git_commit": "abc123"})
+
+    def trial(self, number: int, **changes: Any) -> TrialConfig:
+        """Begin a trial."""
+        values: dict[str, Any] = {
+            "trial_id": f"search-{number:04d}",
+            "stage": "search",
+            "arm": "search",
+            "label": f"trial {number}",
+            "number": number,
+            "seed": 1,
+            "subset": "vision.ln[0:2]",
+            "subset_key": "0" * 16,
+            "trainable": 1536,
+            "ln_lr": 0.01 + number,
+            "epochs": EPOCHS,
+            "split_hash": "f" * 16,
+        }
+        config = TrialConfig.model_validate(values | changes)
+        self.folder.trial(config.trial_id).create(config.model_dump(mode="json"))
+        return config
+
+    def report(self, config: TrialConfig, epoch: int, seconds: float = 0.5) -> float:
+        """Record an epoch; give its score."""
+        score = round(0.1 * config.number + 0.01 * epoch, 6)
+        self.folder.trial(config.trial_id).append_report(
+            {"epoch": epoch, "train_loss": 2.0 - score, "val_score": score, "seconds": seconds}
+        )
+        return score
+
+    def end(self, config: TrialConfig, status: Any = "finished", **told: Any) -> End:
+        """Close a trial, with a delta unless it failed."""
+        trial = self.folder.trial(config.trial_id)
+        if status != "failed":
+            (trial.path / "delta.safetensors").write_bytes(b"delta")
+        end = End(status, len(trial.reports), 1.5, **told)
+        trial.write_end(end)
+        return end
+
+    def whole(
+        self, number: int, status: Any = "finished", epochs: int = EPOCHS, **told: Any
+    ) -> None:
+        """Write a trial from its beginning to its end."""
+        config = self.trial(number)
+        for epoch in range(1, epochs + 1):
+            self.report(config, epoch)
+        self.end(config, status, **told)
+
+
+def runs(uri: str, study: Written) -> dict[str, Run]:
+    """The study's runs by trial id; the parent as ``""``."""
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name(study.config.tracking.experiment)
+    found = client.search_runs([experiment.experiment_id]) if experiment else []
+    by_trial = {run.data.tags.get("trial_id", ""): run for run in found}
+    assert len(by_trial) == len(found), "a trial has two runs"
+    return by_trial
+
+
+def history(uri: str, run: Run, key: str = "val_score") -> list[tuple[int, float]]:
+    points = MlflowClient(uri).get_metric_history(run.info.run_id, key)
+    return sorted((point.step, point.value) for point in points)
