@@ -17,7 +17,8 @@ from study.method.evaluation import hmean
 from study.method.model import Backbone, load_backbone
 from study.method.training import NonFiniteLossError
 from study.prepare import Preparer
-from study.trial import EpochReport, TrialConfig, TrialData, run_trial, score
+from study.trial import EpochReport, TrialConfig, TrialData
+from study.trial.run import run_trial, score
 
 EPOCHS = 4
 SETTINGS: dict[str, dict[str, Any]] = {

@@ -20,7 +20,8 @@ from study.method.delta import DeltaInfo
 from study.method.model import Backbone, load_backbone
 from study.method.training import NonFiniteLossError
 from study.search.recording import load_state, record_epoch
-from study.trial import EpochReport, TrialConfig, TrialData, run_trial
+from study.trial import EpochReport, TrialConfig, TrialData
+from study.trial.run import run_trial
 
 logger = logging.getLogger(__name__)
 

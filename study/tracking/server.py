@@ -7,9 +7,6 @@ import os
 import re
 import shlex
 
-DEFAULT_URI = "sqlite:///mlflow.db"
-"""In the working folder."""
-
 LOCAL_PAGES = "http://127.0.0.1:5000"
 """Where `mlflow ui` answers unless it is told otherwise."""
 
@@ -30,11 +27,6 @@ from study.tracking.views import runs_page  # noqa: E402
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)  # it tells of every table it creates
 logging.getLogger("urllib3").setLevel(logging.ERROR)  # it tells of every retry
-
-
-def tracking_uri(configured: str | None) -> str:
-    """Give the configured URI, else ``$MLFLOW_TRACKING_URI``, else a local SQLite store."""
-    return configured or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
 
 
 def connect(uri: str, experiment: str) -> MlflowClient:

@@ -1,4 +1,7 @@
-"""One trial: what it is given, how it is trained and judged, what it reports."""
+"""One trial: what it is given, how it is trained and judged, what it reports.
+
+Here stands what describes a trial; `study.trial.run` trains one, and imports PyTorch for it.
+"""
 
 from study.trial.contract import (
     SPLIT_HASH,
@@ -8,7 +11,6 @@ from study.trial.contract import (
     TrialConfig,
     TrialData,
 )
-from study.trial.run import run_trial, score
 
 __all__ = [
     "SPLIT_HASH",
@@ -17,6 +19,4 @@ __all__ = [
     "Target",
     "TrialConfig",
     "TrialData",
-    "run_trial",
-    "score",
 ]
