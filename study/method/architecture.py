@@ -69,7 +69,11 @@ def read_architecture(name: str | Path, *, revision: str | None = None) -> Archi
         raise BackboneError(
             f"backbone '{name}' is a '{values.get('model_type')}' model; allowed is 'clip'"
         )
-    config = CLIPConfig.from_dict(values)
+    try:
+        config = CLIPConfig.from_dict(values)
+    except Exception as error:  # transformers validates by classes of its own
+        said = " ".join(str(error).split())
+        raise BackboneError(f"backbone '{name}' has an unsound config.json ({said})") from error
     return Architecture(
         text=_shape("text", config.text_config),
         vision=_shape("vision", config.vision_config),
