@@ -79,12 +79,9 @@ class TaskRun:
             open_table(self.data.train_images).images(paths),
             self._backbone.image_size,
             self._generator,
+            device=self.classifier.device,
         )
-        return normalize(
-            images.to(self.classifier.device, non_blocking=True),
-            self._backbone.image_mean,
-            self._backbone.image_std,
-        )
+        return normalize(images, self._backbone.image_mean, self._backbone.image_std)
 
     def tokenize(self, part: Part, templates: int = 1) -> Tensor:
         """Give the token ids of a part's classes, those of one class together."""
