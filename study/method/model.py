@@ -8,18 +8,19 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import AutoTokenizer, CLIPImageProcessor, CLIPModel
-from transformers.utils import logging as transformers_logging
 
 from study.errors import BackboneError
 from study.method.freezing import TunedParameter, tuned_names, unfreeze
 from study.method.headers import has_words, prompt_reader
 from study.method.subsets import Subset
+
+if TYPE_CHECKING:
+    from transformers import CLIPModel  # seconds to import, for whoever loads a model
 
 Precision = Literal["float32", "bfloat16", "float16"]
 
@@ -60,6 +61,9 @@ def load_backbone(name: str | Path, *, revision: str | None = None) -> Backbone:
         BackboneError: the checkpoint cannot be found or read, lacks tensors, or is no CLIP.
             Pickled weights are not read.
     """
+    from transformers import AutoTokenizer, CLIPImageProcessor, CLIPModel
+    from transformers.utils import logging as transformers_logging
+
     options: dict[str, Any] = {"revision": revision} if revision else {}
     if Path(name).is_dir():
         options["local_files_only"] = True
