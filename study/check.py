@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from study.backbones import backbone_path
@@ -14,10 +14,14 @@ from study.data.records import Dataset
 from study.errors import ConfigError, DataError, StudyError
 from study.ledger import StudyFolder
 from study.method.architecture import Architecture, read_architecture
-from study.method.model import Backbone, load_backbone
+from study.method.headers import sound_reader
 from study.method.subsets import parse
 from study.prepare import find_shots, fold_count, selection_rule, source_dataset, target_dataset
 from study.search.cells import ablation_cells
+from study.tracking.store import is_yet_to_be_made, tracking_uri
+
+ReadPrompts = Callable[[Sequence[str]], object]
+"""Raises where a checkpoint cannot read them."""
 
 
 def check_study(config: StudyConfig, folder: StudyFolder, *, resuming: bool) -> Architecture:
@@ -51,7 +55,7 @@ def look_at_all(
     """
     faults: list[str] = []
     datasets: list[Dataset] = []
-    backbones: list[tuple[Architecture, Backbone]] = []
+    backbones: list[tuple[Architecture, ReadPrompts]] = []
 
     def attempt(place: str, look: Callable[[], object]) -> None:
         if place.partition(".")[0] in passing_over:
@@ -70,7 +74,7 @@ def look_at_all(
             place = "data.shots_from" if config.data.shots_from else "data"
             attempt(place, lambda: _look_at_tasks(config, dataset, seed))  # noqa: B023
     attempt("backbone", lambda: backbones.append(_look_at_backbone(config)))
-    for architecture, backbone in backbones:
+    for architecture, read_prompts in backbones:
         depths = architecture.depths
         subsets = {
             f"search.baselines.{label}.subset": baseline.subset
@@ -79,7 +83,7 @@ def look_at_all(
         for place, subset in subsets.items():
             attempt(place, lambda: parse(subset).resolve(depths))  # noqa: B023
         for dataset in datasets:
-            attempt("data.templates", lambda: _look_at_prompts(dataset, backbone))  # noqa: B023
+            attempt("data.templates", lambda: _look_at_prompts(dataset, read_prompts))  # noqa: B023
     if config.ablation is not None and backbones:
         depths = backbones[0][0].depths
         attempt("ablation", lambda: ablation_cells(config, folder, depths))
@@ -92,15 +96,20 @@ def look_at_all(
     return faults, backbones[0][0] if backbones else None
 
 
-def _look_at_backbone(config: StudyConfig) -> tuple[Architecture, Backbone]:
-    """Load it, since weights or a tokenizer at fault would otherwise fail every trial."""
+def _look_at_backbone(config: StudyConfig) -> tuple[Architecture, ReadPrompts]:
+    """Look whether it loads, since weights or a tokenizer at fault would fail every trial."""
     path, revision = backbone_path(config.backbone.name), config.backbone.revision
-    return read_architecture(path, revision=revision), load_backbone(path, revision=revision)
+    architecture = read_architecture(path, revision=revision)
+    if (reader := sound_reader(Path(path))) is not None:
+        return architecture, reader.read
+    from study.method.model import load_backbone  # takes seconds to import
+
+    return architecture, load_backbone(path, revision=revision).tokenize
 
 
-def _look_at_prompts(dataset: Dataset, backbone: Backbone) -> None:
+def _look_at_prompts(dataset: Dataset, read_prompts: ReadPrompts) -> None:
     per_class = prompts(dataset.class_names, dataset.templates)
-    backbone.tokenize([prompt for group in per_class for prompt in group])
+    read_prompts([prompt for group in per_class for prompt in group])
 
 
 def _look_at_data(config: StudyConfig) -> Dataset:
@@ -155,6 +164,9 @@ def _look_at_storage(storage: Path) -> None:
 
 
 def _look_at_tracking(config: StudyConfig) -> None:
-    from study.tracking.server import connect, tracking_uri  # MLflow takes seconds to import
+    uri = tracking_uri(config.tracking.uri)
+    if is_yet_to_be_made(uri):
+        return
+    from study.tracking.server import connect  # MLflow takes seconds to import
 
-    connect(tracking_uri(config.tracking.uri), config.tracking.experiment)
+    connect(uri, config.tracking.experiment)

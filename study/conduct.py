@@ -37,7 +37,8 @@ from study.search.driver import ray_session
 from study.search.stages import budget, run_confirm, run_search
 from study.selection import fix_candidates, take_as_given
 from study.tracking.mirror import Mirror, told
-from study.tracking.server import browse_command, page_address, tracking_uri
+from study.tracking.server import browse_command, page_address
+from study.tracking.store import tracking_uri
 from study.trial import TrialData
 
 logger = logging.getLogger(__name__)

@@ -117,7 +117,7 @@ def _run(parsed: argparse.Namespace) -> int:
     elif parsed.sync:
         from study.conduct import write_outputs
         from study.tracking.mirror import sync_study
-        from study.tracking.server import tracking_uri
+        from study.tracking.store import tracking_uri
 
         with folder.locked():
             uri = tracking_uri(config.tracking.uri)

@@ -1,11 +1,13 @@
 """Everything is looked at before anything starts."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from study.check import check_study, look_at_all
 from study.config_file import build_config
@@ -73,9 +75,27 @@ def garble_config(folder: Path) -> None:
     (folder / "config.json").write_text("{")
 
 
-@pytest.mark.parametrize(
-    "damage", [damage_weights, remove_weights, remove_tokenizer, remove_config, garble_config]
-)
+def confuse_config(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    config["text_config"]["num_attention_heads"] = 7
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+def remove_a_tensor(folder: Path) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    del tensors["vision_model.post_layernorm.bias"]
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+
+
+def garble_tokenizer(folder: Path) -> None:
+    (folder / "tokenizer.json").write_text("{")
+
+
+DAMAGES = [damage_weights, remove_weights, remove_a_tensor, remove_tokenizer, garble_tokenizer]
+DAMAGES += [remove_config, garble_config, confuse_config]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_a_checkpoint_that_cannot_be_used_is_told(
     look: Look, tiny_backbone: Path, tmp_path: Path, damage: Callable[[Path], None]
 ) -> None:

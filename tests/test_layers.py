@@ -45,7 +45,7 @@ ALLOWED = {
     "pretrain": {"errors", "files", "backbones", "method", "data"},
     "check": {
         *("errors", "backbones", "config", "method", "data", "ledger", "prepare"),
-        *("search.cells", "tracking.server"),
+        *("search.cells", "tracking.server", "tracking.store"),
     },
     "conduct": {
         *("errors", "files", "backbones", "config", "config_file", "method", "data", "ledger"),
@@ -92,7 +92,11 @@ LAZY = {
     ("analysis", "study.analysis.optuna_study"),
     ("analysis", "study.analysis.optuna_plots"),
     ("data", "datasets"),
-    ("method.architecture", "transformers"),
+    ("method", "transformers"),
+    ("trial.contract", "torch"),
+    ("tracking.store", "mlflow"),
+    ("check", "study.method.model"),
+    ("check", "study.tracking.server"),
     ("run", "study"),
 }
 OPTUNA_IN_ANALYSIS = {"analysis.optuna_study", "analysis.optuna_plots"}

@@ -15,6 +15,8 @@ from study.run import find_config, main
 
 SCRIPT = Path(run_module.__file__ or "")
 HEAVY = ("torch", "ray", "mlflow", "optuna", "transformers", "pandas")
+HEAVY_IN_A_CHECK = ("ray", "mlflow", "optuna", "pandas", "scipy", "sklearn", "torchvision")
+HEAVY_IN_A_CHECK += ("torch._dynamo", "transformers.modeling_utils")
 
 
 @pytest.fixture(autouse=True)
@@ -49,20 +51,33 @@ def fault(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return told.err
 
 
-def test_help_explains_itself_without_heavy_imports(here: Path) -> None:
+def printed(arguments: list[str], heavy: tuple[str, ...]) -> str:
+    """Run the script; give what it prints, and at the end which heavy modules it imported."""
     code = (
         "import runpy, sys\n"
-        f"script, sys.argv = {str(SCRIPT)!r}, ['run.py', '--help']\n"
+        f"script, sys.argv = {str(SCRIPT)!r}, {['run.py', *arguments]!r}\n"
         "try: runpy.run_path(script, run_name='__main__')\n"
         "except SystemExit as end: assert not end.code\n"
-        f"print([name for name in {HEAVY!r} if name in sys.modules])"
+        f"print([name for name in {heavy!r} if name in sys.modules])"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
+    return done.stdout.rstrip()
+
+
+def test_help_explains_itself_without_heavy_imports(here: Path) -> None:
+    told = printed(["--help"], HEAVY)
     for word in ("--check", "--resume", "--sync", "key=value", "STUDY_CONFIG", "examples"):
-        assert word in done.stdout
-    assert done.stdout.rstrip().endswith("[]")
+        assert word in told
+    assert told.endswith("[]")
+
+
+def test_the_embedded_study_is_checked_without_heavy_imports_and_leaves_nothing(here: Path) -> None:
+    told = printed(["--check", "tracking.uri=sqlite:///mlflow.db"], HEAVY_IN_A_CHECK)
+    assert told.startswith("all is well")
+    assert told.endswith("[]")
+    assert list(here.iterdir()) == []
 
 
 def test_a_script_in_a_checkout_reads_libraries_and_not_their_namesakes(here: Path) -> None:

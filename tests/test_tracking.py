@@ -19,7 +19,8 @@ from study.errors import TrackingError
 from study.tracking import mirror as mirror_module
 from study.tracking.mirror import Mirror, sync_study
 from study.tracking.runs import RunWriter
-from study.tracking.server import browse_command, connect, redacted_text, tracking_uri
+from study.tracking.server import browse_command, connect, redacted_text
+from study.tracking.store import tracking_uri
 from study.trial import TrialConfig
 
 SECRET = "s3cr3t-passw0rd"

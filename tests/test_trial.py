@@ -15,11 +15,13 @@ from study.config import StudyConfig
 from study.config_file import build_config
 from study.ledger import StudyFolder
 from study.method.evaluation import hmean
-from study.method.model import Backbone, load_backbone
+from study.method.model import Backbone, FewShotClassifier, load_backbone
+from study.method.subsets import parse
 from study.method.training import NonFiniteLossError
 from study.prepare import Preparer
-from study.trial import EpochReport, TrialConfig, TrialData, run_trial, score
-from study.trial.run import mean
+from study.trial import EpochReport, TrialConfig, TrialData
+from study.trial.run import mean, run_trial, score
+from study.trial.task import zero_shot_text
 
 EPOCHS = 4
 TIMED = ("seconds", "images_per_second")
@@ -196,6 +198,20 @@ def test_the_result_does_not_depend_on_what_ran_before(
         next(second, None)
         torch.rand(7)
     assert interleaved == alone
+
+
+def test_zero_shot_features_are_computed_once_for_all_trials_of_the_same_prompts(
+    backbone: Backbone,
+) -> None:
+    prompts = (["a red cat", "a dog"], ["a bird"])
+    features = zero_shot_text(backbone, [backbone.tokenize(p) for p in prompts], "float32")
+    untouched = FewShotClassifier(backbone, parse("none"))
+    for own, words in zip(features, prompts, strict=True):
+        torch.testing.assert_close(own, untouched.encode_text(backbone.tokenize(words)))
+    ids = [backbone.tokenize(p) for p in prompts]
+    assert zero_shot_text(backbone, ids, "float32") is features
+    assert zero_shot_text(backbone, ids[::-1], "float32") is not features
+    assert not torch.equal(zero_shot_text(backbone, ids, "bfloat16")[0], features[0])
 
 
 def test_global_randomness_is_left_alone(holdout: TrialData, backbone: Backbone) -> None:

@@ -327,7 +327,7 @@ def _print_best(options: argparse.Namespace) -> None:
     # MLflow takes seconds to import, and a folder's leaderboard does without.
     from study.analysis.across import render_found, to_json, to_study
     from study.tracking.finding import best_configurations, configuration_of
-    from study.tracking.server import tracking_uri
+    from study.tracking.store import tracking_uri
 
     uri = tracking_uri(None)
     found = best_configurations(uri, study=options.study, where=options.where, top=options.top)

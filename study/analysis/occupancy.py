@@ -9,6 +9,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from study.analysis.results import open_study
@@ -29,26 +30,37 @@ class Occupancy:
         slots: most trials that ever worked at once.
         wall: seconds from the first work to the last, interruptions left out.
         busy: seconds of training and evaluation, over all slots.
+        within: seconds between the epochs of a trial, over all slots.
+        edges: seconds of slots that had not begun yet, or had nothing left to do.
     """
 
     trials: int
     slots: int
     wall: float
     busy: float
+    within: float
+    edges: float
 
     @property
     def share(self) -> float:
         """Of the slots' time that was training and evaluation."""
-        return self.busy / (self.slots * self.wall)
+        return self._of_all(self.busy)
 
     def __str__(self) -> str:
-        """Say it in a sentence, and where the rest went."""
+        """Say it in two sentences: how much, and where the rest went."""
         slots = "one slot" if self.slots == 1 else f"{self.slots} slots"
+        between = self.slots * self.wall - self.busy - self.within - self.edges
         return (
             f"{self.trials} trials in {self.wall:.0f} s on {slots}: {self.share:.0%} of it was "
-            "training and evaluation. The rest was starting workers, writing results, proposing "
-            "trials and waiting for the last ones."
+            f"training and evaluation. Beside that, {self._of_all(self.within):.0%} went between "
+            "the epochs of a trial (writing results, asking whether to go on), "
+            f"{self._of_all(between):.0%} between trials (proposing, setting up), and "
+            f"{self._of_all(self.edges):.0%} before the last slot had begun and after the first "
+            "had nothing left to do."
         )
+
+    def _of_all(self, seconds: float) -> float:
+        return seconds / (self.slots * self.wall)
 
 
 def occupancy(folder: Path, stage: str = "search") -> Occupancy | None:
@@ -57,41 +69,52 @@ def occupancy(folder: Path, stage: str = "search") -> Occupancy | None:
     Raises:
         DataError: the folder holds no study.
     """
-    work: list[Interval] = []
-    trials = 0
+    work: list[list[Interval]] = []
     for trial in open_study(folder).trials():
         config = trial.config
         if config["stage"] != stage or config.get("taken_from"):
             continue
         # Studies from before the reports had times have none to count.
         epochs = [report for report in trial.reports if "ended_at" in report]
-        work += [(report["ended_at"] - report["seconds"], report["ended_at"]) for report in epochs]
-        trials += bool(epochs)
-    if not work:
-        return None
-    busy = sum(end - begin for begin, end in work)
-    return Occupancy(trials, _most_at_once(work), _wall(work), busy)
+        if epochs:
+            work.append([(r["ended_at"] - r["seconds"], r["ended_at"]) for r in epochs])
+    return _measure(work) if work else None
 
 
-def _most_at_once(work: Sequence[Interval]) -> int:
-    changes = sorted([(begin, 1) for begin, _ in work] + [(end, -1) for _, end in work])
-    running = most = 0
-    for _, change in changes:
-        running += change
-        most = max(most, running)
-    return most
-
-
-def _wall(work: Sequence[Interval]) -> float:
-    """Span the work, without pauses."""
-    ordered = sorted(work)
-    wall, (begin, end) = 0.0, ordered[0]
-    for next_begin, next_end in ordered[1:]:
-        if next_begin - end > PAUSE:
-            wall += end - begin
-            begin = next_begin
-        end = max(end, next_end)
-    return wall + end - begin
+def _measure(work: Sequence[Sequence[Interval]]) -> Occupancy:
+    """Walk through the moments at which an epoch or a trial begins or ends."""
+    changes = sorted(
+        change
+        for epochs in work
+        for change in (
+            (epochs[0][0], 0, 1),
+            (epochs[-1][1], 0, -1),
+            *((begin, 1, 0) for begin, _ in epochs),
+            *((end, -1, 0) for _, end in epochs),
+        )
+    )
+    spans: list[tuple[float, int, int]] = []
+    """Seconds, epochs under way, trials under way; without interruptions."""
+    working = running = 0
+    for (at, work_change, run_change), (then, *_) in pairwise([*changes, changes[-1]]):
+        working, running = working + work_change, running + run_change
+        if then > at and (working or then - at <= PAUSE):
+            spans.append((then - at, working, running))
+    slots = max(working for _, working, _ in spans)
+    full = [n for n, (_, _, running) in enumerate(spans) if running >= slots]
+    wall = sum(seconds for seconds, _, _ in spans)
+    return Occupancy(
+        trials=len(work),
+        slots=slots,
+        wall=wall,
+        busy=sum(seconds * working for seconds, working, _ in spans),
+        within=sum(s * (min(running, slots) - working) for s, working, running in spans),
+        edges=sum(
+            seconds * (slots - running)
+            for n, (seconds, _, running) in enumerate(spans)
+            if not full[0] <= n <= full[-1]
+        ),
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,11 +1,12 @@
-"""Augmentation on the device: random resized crop and flip of a whole batch at once."""
+"""Random resized crop and flip: image by image on the CPU, a whole batch at once on a device."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 TRIES = 10
 SCALE = (0.08, 1.0)
@@ -22,6 +23,10 @@ class Crops:
     width: Tensor
     flip: Tensor
 
+    def rectangles(self) -> list[list[int]]:
+        """Give top, left, height and width of each."""
+        return torch.stack([self.top, self.left, self.height, self.width], dim=1).tolist()
+
 
 def normalize(pixels: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
     """Turn pixels into CLIP's input.
@@ -36,7 +41,7 @@ def normalize(pixels: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
     """
     center = torch.tensor(mean, dtype=torch.float32, device=pixels.device).view(3, 1, 1)
     spread = torch.tensor(std, dtype=torch.float32, device=pixels.device).view(3, 1, 1)
-    return (pixels.float() / 255 - center) / spread
+    return pixels.float().div_(255).sub_(center).div_(spread)
 
 
 def draw_crops(
@@ -134,6 +139,9 @@ def resize_weights(
 def crop_resize(pixels: Tensor, crops: Crops, size: int) -> Tensor:
     """Cut a rectangle out of every image, resize and mirror it: two matrix products a batch.
 
+    That suits a GPU, which would wait for many small calls. On a CPU `crop_resize_each` is about
+    twenty times as fast, since few of the numbers in those products are not zero.
+
     Args:
         pixels: (batch, 3, height, width) uint8, on any device.
         crops: rectangles inside the images.
@@ -146,10 +154,31 @@ def crop_resize(pixels: Tensor, crops: Crops, size: int) -> Tensor:
     rows = resize_weights(crops.top, crops.height, size=size, total=height, device=device)
     columns = resize_weights(crops.left, crops.width, size=size, total=width, device=device)
     columns = torch.where(crops.flip.to(device)[:, None, None], columns.flip(1), columns)
-    # Columns first: it makes the smaller intermediate for wide images, and is Pillow's order.
+    # Columns first, and whole grey levels between the two, as Pillow and torchvision have it.
     narrow = torch.matmul(pixels.float(), columns.transpose(1, 2)[:, None])
-    resized = torch.matmul(rows[:, None], narrow)
+    resized = torch.matmul(rows[:, None], narrow.round_().clamp_(0, 255))
     return resized.round().clamp(0, 255).to(torch.uint8)
+
+
+def crop_resize_each(images: Iterable[Tensor], crops: Crops, size: int) -> Tensor:
+    """Do on the CPU what `crop_resize` does.
+
+    Args:
+        images: (3, height, width) uint8 of any sizes.
+        crops: a rectangle inside each image.
+        size: of the result, in pixels.
+
+    Returns:
+        (images, 3, size, size) uint8.
+    """
+    result = torch.empty(len(crops.top), 3, size, size, dtype=torch.uint8)
+    for target, image, (top, left, height, width), flip in zip(
+        result, images, crops.rectangles(), crops.flip.tolist(), strict=True
+    ):
+        part = image[None, :, top : top + height, left : left + width]
+        resized = F.interpolate(part, (size, size), mode="bicubic", antialias=True)[0]
+        target.copy_(resized.flip(-1) if flip else resized)
+    return result
 
 
 def random_resized_crop_flip(
@@ -160,38 +189,46 @@ def random_resized_crop_flip(
     scale: tuple[float, float] = SCALE,
     ratio: tuple[float, float] = RATIO,
     flip: float = 0.5,
-    device: torch.device | str | None = None,
+    device: torch.device | str = "cpu",
 ) -> Tensor:
     """Augment a batch as the reference does: random resized crop (bicubic), horizontal flip.
 
     Args:
-        images: (batch, 3, height, width) uint8, or a list of (3, height, width) uint8 of any sizes.
+        images: (batch, 3, height, width) uint8, or a list of (3, height, width) uint8 of any sizes;
+            on the CPU.
         size: of CLIP's input, in pixels.
         generator: on the CPU; the only source of randomness.
         scale: range of the crop's area, as fractions of the image's.
         ratio: range of its width / height.
         flip: probability of mirroring.
-        device: of the result; None for that of the images.
+        device: of the result.
 
     Returns:
         (batch, 3, size, size) uint8.
     """
+    device = torch.device(device)
     sizes = torch.tensor([image.shape[-2:] for image in images], dtype=torch.long).view(-1, 2)
     crops = draw_crops(sizes[:, 0], sizes[:, 1], generator, scale=scale, ratio=ratio, flip=flip)
-    if isinstance(images, Tensor):
-        batch = images
-    else:
-        # Only what is cut out travels to the device.
-        batch, crops = _cut(images, crops)
-    return crop_resize(batch.to(device) if device is not None else batch, crops, size)
+    if device.type == "cpu":
+        return crop_resize_each(images, crops, size)
+    # Only what is cut out travels to the device.
+    batch, crops = cut(images, crops)
+    return crop_resize(to_device(batch, device), crops, size)
 
 
-def _cut(images: Sequence[Tensor], crops: Crops) -> tuple[Tensor, Crops]:
+def to_device(batch: Tensor, device: torch.device) -> Tensor:
+    """Copy a batch to a device without waiting for it, which needs pinned memory on a GPU."""
+    pinned = batch.pin_memory() if device.type == "cuda" else batch
+    return pinned.to(device, non_blocking=True)
+
+
+def cut(images: Sequence[Tensor] | Tensor, crops: Crops) -> tuple[Tensor, Crops]:
     """Cut the rectangles out and pad them to one size; the new rectangles start at 0."""
     high, wide = int(crops.height.max()), int(crops.width.max())
     batch = images[0].new_zeros(len(images), 3, high, wide)
-    rectangles = torch.stack([crops.top, crops.left, crops.height, crops.width], dim=1).tolist()
-    for target, image, (top, left, height, width) in zip(batch, images, rectangles, strict=True):
+    for target, image, (top, left, height, width) in zip(
+        batch, images, crops.rectangles(), strict=True
+    ):
         target[:, :height, :width] = image[:, top : top + height, left : left + width]
     zeros = torch.zeros_like(crops.top)
     return batch, Crops(zeros, zeros, crops.height, crops.width, crops.flip)

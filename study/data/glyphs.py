@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
-from sklearn.datasets import load_digits
+
+from study.data.digits import read_digits
 
 Split = Literal["train", "test"]
 
@@ -204,9 +205,8 @@ def digit_images(split: Split) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         (n, 8, 8) uint8 images, white on black, and (n,) int64 labels, the digit itself.
     """
     _check_split(split)
-    digits = load_digits()
-    pixels = np.round(digits.images * (255 / _GREY_LEVELS)).astype(np.uint8)
-    labels = digits.target.astype(np.int64)
+    strokes, labels = read_digits()
+    pixels = np.round(strokes * (255 / _GREY_LEVELS)).astype(np.uint8)
     train, test = _stratified(labels, TRAIN_IMAGES)
     rows = train if split == "train" else test
     return pixels[rows], labels[rows]

@@ -10,7 +10,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from study.data.augment import normalize, random_resized_crop_flip
+from study.data.augment import normalize, random_resized_crop_flip, to_device
 from study.data.decode import content_hash, decode_images, open_cache, skipped_images
 from study.data.records import listed
 from study.errors import DataError
@@ -22,6 +22,7 @@ __all__ = [
     "normalize",
     "random_resized_crop_flip",
     "skipped_images",
+    "to_device",
 ]
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from study.data.digits import read_digits
 from study.data.prompts import templates_of
 from study.data.records import Dataset, Record, fixed_split
 from study.data.sources import ArraySource
@@ -12,15 +13,11 @@ _DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight
 
 def load_digits() -> Dataset:
     """Load scikit-learn's 1,797 handwritten digits (8×8), one half to train on, one to test on."""
-    # scikit-learn takes a second to import.
-    from sklearn.datasets import load_digits as read_digits
-
-    bunch = read_digits()
-    # The source counts strokes in 4×4 cells, 0..16.
-    pixels = np.round(bunch.images * (255 / 16)).astype(np.uint8)
+    strokes, labels = read_digits()
+    pixels = np.round(strokes * (255 / 16)).astype(np.uint8)
     names = tuple(f"digit {word}" for word in _DIGITS)
     paths = [f"digits/{index:04d}" for index in range(len(pixels))]
-    records = [Record(path, int(label)) for path, label in zip(paths, bunch.target, strict=True)]
+    records = [Record(path, int(label)) for path, label in zip(paths, labels, strict=True)]
     train, val, test = fixed_split(records, names, key="digits", val=False)
     return Dataset(
         name="digits",
@@ -35,7 +32,7 @@ def load_digits() -> Dataset:
 
 def load_glyphs() -> Dataset:
     """Load the 36 digits and letters (8×8): handwritten digits, letters in unseen fonts."""
-    # Drawing the letters imports matplotlib and scikit-learn.
+    # Drawing the letters imports matplotlib and SciPy.
     from study.data.glyphs import GLYPH_CLASS_NAMES, glyph_images
 
     images: dict[str, NDArray[np.uint8]] = {}

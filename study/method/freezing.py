@@ -5,12 +5,15 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
-from transformers import CLIPModel
 
 from study.errors import SubsetError
 from study.method.subsets import Depths, Kind, Leaf, Subset
+
+if TYPE_CHECKING:
+    from transformers import CLIPModel
 
 # Short site names (which CLIPFit's paper and code call `mlp.c_proj`, `ln_1` ...) to transformers'.
 # The vision pre-norm is misspelt in transformers.

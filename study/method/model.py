@@ -8,17 +8,19 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import AutoTokenizer, CLIPImageProcessor, CLIPModel
-from transformers.utils import logging as transformers_logging
 
-from study.errors import BackboneError, DataError
+from study.errors import BackboneError
 from study.method.freezing import TunedParameter, tuned_names, unfreeze
+from study.method.headers import has_words, prompt_reader
 from study.method.subsets import Subset
+
+if TYPE_CHECKING:
+    from transformers import CLIPModel  # seconds to import, for whoever loads a model
 
 Precision = Literal["float32", "bfloat16", "float16"]
 
@@ -41,29 +43,11 @@ class Backbone:
     def tokenize(self, prompts: Sequence[str]) -> Tensor:
         """Give token ids (prompts, length) int64, cut right after the longest prompt's EOT.
 
-        Under the causal mask nothing after EOT can reach it, so the cut is exact.
-
         Raises:
-            DataError: a prompt is longer than the context of the text encoder.
-            BackboneError: the tokenizer gives ids that the text encoder does not know.
+            DataError, BackboneError: as of `PromptReader.read`.
         """
-        context = self.clip.config.text_config.max_position_embeddings
-        vocabulary = self.clip.config.text_config.vocab_size
-        eos_token_id = self.clip.config.text_config.eos_token_id
-        encoded = self.tokenizer(list(prompts), padding=True, truncation=False)["input_ids"]
-        ids = cut_after_end(torch.tensor(encoded, dtype=torch.int64), eos_token_id)
-        if ids.shape[1] > context:
-            longest = int(end_of_text(ids, eos_token_id).argmax())
-            raise DataError(
-                f"prompt '{prompts[longest][:80]}…' has {ids.shape[1]} tokens; "
-                f"{self.name} reads at most {context}"
-            )
-        if int(ids.max()) >= vocabulary:
-            raise BackboneError(
-                f"the tokenizer of '{self.name}' gives id {int(ids.max())}, its text encoder knows "
-                f"0 to {vocabulary - 1}; the tokenizer and the model do not belong together"
-            )
-        return ids
+        reader = prompt_reader(self.name, self.tokenizer, self.clip.config)
+        return torch.tensor(reader.read(prompts), dtype=torch.int64)
 
 
 def load_backbone(name: str | Path, *, revision: str | None = None) -> Backbone:
@@ -77,6 +61,9 @@ def load_backbone(name: str | Path, *, revision: str | None = None) -> Backbone:
         BackboneError: the checkpoint cannot be found or read, lacks tensors, or is no CLIP.
             Pickled weights are not read.
     """
+    from transformers import AutoTokenizer, CLIPImageProcessor, CLIPModel
+    from transformers.utils import logging as transformers_logging
+
     options: dict[str, Any] = {"revision": revision} if revision else {}
     bars = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
@@ -100,8 +87,7 @@ def load_backbone(name: str | Path, *, revision: str | None = None) -> Backbone:
         raise BackboneError(
             f"backbone '{name}' lacks {len(missing)} tensors of a CLIPModel, first {missing[0]}"
         )
-    if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):
-        # Without its files transformers makes one that reads every word as end-of-text.
+    if not has_words(tokenizer):
         raise BackboneError(
             f"backbone '{name}' has a tokenizer without words; allowed is a checkpoint with its "
             "tokenizer.json, or vocab.json and merges.txt"
@@ -126,34 +112,6 @@ def fingerprint(model: nn.Module) -> str:
         digest.update(f"{name}{tuple(parameter.shape)}".encode())
         digest.update(parameter.detach().cpu().contiguous().numpy().data)
     return digest.hexdigest()[:16]
-
-
-def end_of_text(input_ids: Tensor, eos_token_id: int) -> Tensor:
-    """Find the position that CLIP pools in each row, as transformers does. (rows,) int64.
-
-    A configuration from before the id was corrected says 2: the pooled position is then that of
-    the largest id. Otherwise it is the first match.
-
-    Raises:
-        BackboneError: the id never occurs in a row. transformers would silently pool position 0
-            there, and give every class the same feature.
-    """
-    if eos_token_id == 2:
-        return input_ids.argmax(dim=-1)
-    matches = input_ids == eos_token_id
-    if not bool(matches.any(dim=-1).all()):
-        row = int((~matches.any(dim=-1)).nonzero()[0])
-        raise BackboneError(
-            f"token ids of prompt {row} never hold the end-of-text id {eos_token_id} of the "
-            "checkpoint's text_config, so every class would get the same feature; "
-            "the tokenizer and the model do not belong together"
-        )
-    return matches.int().argmax(dim=-1)
-
-
-def cut_after_end(input_ids: Tensor, eos_token_id: int) -> Tensor:
-    """Drop the columns after the last end-of-text: (rows, length) to (rows, shorter)."""
-    return input_ids[:, : int(end_of_text(input_ids, eos_token_id).max()) + 1]
 
 
 class FewShotClassifier(nn.Module):

@@ -25,7 +25,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from study.method.model import FewShotClassifier, end_of_text
+from study.method.model import FewShotClassifier
+from study.method.tokens import end_positions
 
 Rows = TypeVar("Rows")
 QUICK_GELU = 1.702
@@ -88,7 +89,8 @@ class PackedClassifiers:
         eos = first.clip.config.text_config.eos_token_id
         prefixes = _Prefixes()
         for run, ids in enumerate(input_ids):
-            for row, end in zip(ids.tolist(), end_of_text(ids, eos).tolist(), strict=True):
+            rows = ids.tolist()
+            for row, end in zip(rows, end_positions(rows, eos), strict=True):
                 prefixes.add(run, row[: end + 1])
         prompts = prefixes.lay_out(first.device)
         hidden = embeddings.token_embedding(prefixes.tokens(first.device))

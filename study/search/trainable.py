@@ -22,17 +22,15 @@ from study.ledger import StudyFolder
 from study.method.delta import DeltaInfo
 from study.method.model import Backbone, load_backbone
 from study.search.recording import load_state, record_epoch, watched
-from study.trial import (
+from study.trial import EpochReport, TrialConfig, TrialData
+from study.trial.faults import (
     DeviceError,
-    EpochReport,
     OutOfMemoryError,
-    TrialConfig,
-    TrialData,
     free_memory,
     is_device_failure,
     is_out_of_memory,
-    run_trial,
 )
+from study.trial.run import run_trial
 
 logger = logging.getLogger(__name__)
 

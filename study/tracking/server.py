@@ -11,9 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-DEFAULT_URI = "sqlite:///mlflow.db"
-"""In the working folder."""
-
 DATABASES = ("sqlite:", "postgresql", "mysql", "mssql")
 """How the addresses of databases begin."""
 
@@ -55,11 +52,6 @@ logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # and of 
 logging.getLogger("urllib3").setLevel(logging.ERROR)  # it tells of every retry
 
 T = TypeVar("T")
-
-
-def tracking_uri(configured: str | None) -> str:
-    """Give the configured URI, else ``$MLFLOW_TRACKING_URI``, else a local SQLite store."""
-    return configured or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
 
 
 def connect(uri: str, experiment: str) -> MlflowClient:

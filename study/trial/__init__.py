@@ -1,4 +1,7 @@
-"""One trial: what it is given, how it is trained and judged, what it reports."""
+"""One trial: what it is given, how it is trained and judged, what it reports.
+
+Here stands what describes a trial; `study.trial.run` trains one, and imports PyTorch for it.
+"""
 
 from study.trial.contract import (
     SPLIT_HASH,
@@ -8,14 +11,6 @@ from study.trial.contract import (
     TrialConfig,
     TrialData,
 )
-from study.trial.faults import (
-    DeviceError,
-    OutOfMemoryError,
-    free_memory,
-    is_device_failure,
-    is_out_of_memory,
-)
-from study.trial.run import run_trial, score
 
 __all__ = [
     "SPLIT_HASH",
@@ -26,9 +21,4 @@ __all__ = [
     "Target",
     "TrialConfig",
     "TrialData",
-    "free_memory",
-    "is_device_failure",
-    "is_out_of_memory",
-    "run_trial",
-    "score",
 ]

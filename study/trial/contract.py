@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Literal
 
 from study.config import Protocol, Section, TrainingConfig
 from study.data.fewshot import Task
+
+if TYPE_CHECKING:
+    from torch import Tensor  # a second's import, which a study is checked without
 
 Stage = Literal["search", "confirm", "ablation"]
 SPLIT_HASH = 16

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from study.data.images import ImageTable, normalize
+from study.data.images import ImageTable, normalize, to_device
 from study.method.model import Backbone
 from study.method.packed import PackedClassifiers
 
@@ -72,12 +72,9 @@ class BegunImages:
         return whole
 
     def _begin(self, pixels: Tensor) -> Tensor:
+        images = to_device(pixels, self._device)
         return self._packed.begin_images(
-            normalize(
-                pixels.to(self._device, non_blocking=True),
-                self._backbone.image_mean,
-                self._backbone.image_std,
-            )
+            normalize(images, self._backbone.image_mean, self._backbone.image_std)
         )
 
 

@@ -14,7 +14,7 @@ from study.data.fewshot import Part, Task
 from study.data.images import normalize, random_resized_crop_flip
 from study.data.prompts import prompts
 from study.method.evaluation import PROMPTS_AT_ONCE, encode_prompts
-from study.method.model import Backbone, FewShotClassifier
+from study.method.model import Backbone, FewShotClassifier, Precision
 from study.method.packed import PackedClassifiers, Prompts
 from study.method.packed_training import Batch, train_packed_epoch
 from study.method.subsets import parse
@@ -26,6 +26,9 @@ AT_ONCE = 2**22
 """Numbers between two layers up to which runs are packed: about one ViT-B/16 batch of 28 images.
 
 Above it a batch fills the machine by itself, and packing would only take memory."""
+
+FEATURES_KEPT = 16
+"""Sets of prompts whose zero-shot features a process keeps."""
 
 
 class TaskRun:
@@ -79,12 +82,9 @@ class TaskRun:
             open_table(self.data.train_images).images(paths),
             self._backbone.image_size,
             self._generator,
+            device=self.classifier.device,
         )
-        return normalize(
-            images.to(self.classifier.device, non_blocking=True),
-            self._backbone.image_mean,
-            self._backbone.image_std,
-        )
+        return normalize(images, self._backbone.image_mean, self._backbone.image_std)
 
     def tokenize(self, part: Part, templates: int = 1) -> Tensor:
         """Give the token ids of a part's classes, those of one class together."""
@@ -128,10 +128,7 @@ class TaskRun:
 
 
 class Pack:
-    """Runs of one trial that go through the encoders together.
-
-    It is made before any state is loaded, since it keeps the zero-shot text features.
-    """
+    """Runs of one trial that go through the encoders together."""
 
     def __init__(
         self, runs: Sequence[TaskRun], backbone: Backbone, micro_batch: int | None = None
@@ -144,9 +141,9 @@ class Pack:
         self._images: dict[str, BegunImages] = {}
         self._texts: dict[int, Prompts] = {}
         if self._config.epochs:
-            self._prompts = self._packed.begin_prompts([run.input_ids for run in runs])
-            with torch.no_grad():
-                self._zero_shot_text = self._packed.encode_text(self._prompts)
+            ids = [run.input_ids for run in runs]
+            self._prompts = self._packed.begin_prompts(ids)
+            self._zero_shot_text = zero_shot_text(backbone, ids, self._config.training.precision)
 
     def train_epoch(self, schedule: Schedule, epoch: int) -> list[Losses]:
         """Train one epoch, counted from 0; give each run's losses."""
@@ -228,6 +225,28 @@ class Pack:
 
     def _begun(self, path: Path) -> BegunImages:
         return self._images.setdefault(str(path), BegunImages(path, self._backbone, self._packed))
+
+
+_zero_shot: dict[tuple[object, ...], tuple[Tensor, ...]] = {}
+
+
+@torch.no_grad()
+def zero_shot_text(
+    backbone: Backbone, input_ids: Sequence[Tensor], precision: Precision
+) -> tuple[Tensor, ...]:
+    """Give the untouched text encoder's features of each run's prompts, (classes, dim) float32.
+
+    No trial changes them, so a process computes them once for all that have these prompts.
+    """
+    prompts_of = tuple((*ids.shape, ids.cpu().numpy().tobytes()) for ids in input_ids)
+    key = (backbone.fingerprint, precision, input_ids[0].device, prompts_of)
+    if key not in _zero_shot:
+        if len(_zero_shot) == FEATURES_KEPT:
+            del _zero_shot[next(iter(_zero_shot))]
+        untouched = FewShotClassifier(backbone, parse("none"), precision=precision)
+        packed = PackedClassifiers([untouched] * len(input_ids))
+        _zero_shot[key] = packed.encode_text(packed.begin_prompts(input_ids))
+    return _zero_shot[key]
 
 
 def pack(runs: Sequence[TaskRun], backbone: Backbone, micro_batch: int | None = None) -> list[Pack]:

@@ -36,7 +36,8 @@ from study.method.model import Backbone, load_backbone
 from study.method.subsets import parse
 from study.prepare import Preparer
 from study.search.space import OpenSpace, Proposal
-from study.trial import TrialConfig, TrialData, run_trial
+from study.trial import TrialConfig, TrialData
+from study.trial.run import run_trial
 
 STORAGE = Path("runs/selection")
 STUDIES = ("quickstart", "base_to_new")

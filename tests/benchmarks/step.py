@@ -3,12 +3,14 @@
     python tests/benchmarks/step.py                                  # ViT-B/16 shapes, batch 8
     python tests/benchmarks/step.py --batch 32 --classes 100
     python tests/benchmarks/step.py --extrapolate 500                # naive from 50, 100 and 200
+    python tests/benchmarks/step.py --memory --classes 100           # peaks above the weights
 
 Random weights in the shapes of ViT-B/16, float32, prompts of 10 to 14 tokens that begin alike.
 Every round takes each variant in turn; the table has medians of the process's CPU seconds and
 their ratios.
 
-naive   every prompt through the text encoder twice (teacher and student) over 77 tokens
+naive   as the reference does: the tuned text encoder over 77 tokens twice, once for the logits and
+        once for the distillation, both with gradient; its teacher's features are computed once
 plain   `training_step`, the reading version: one text pass, tokens cut at the longest prompt's end
 packed  `packed_step`, what trials take; what it computes once a trial is not counted
 floor   a bare forward and backward of the vision encoder and one cut text pass, nothing else
@@ -17,14 +19,12 @@ floor   a bare forward and backward of the vision encoder and one cut text pass,
 from __future__ import annotations
 
 import argparse
-import statistics
-import time
-from collections.abc import Callable
+import multiprocessing
+from collections.abc import Sequence
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.table import Table
+from paired import Variant, machine, medians, peak_memory, table
 from torch import Tensor
 from transformers import CLIPConfig, CLIPModel
 
@@ -38,92 +38,120 @@ CONTEXT = 77
 START, END = 49406, 49407
 SHARED = [320, 1125, 539, 320]
 """Where a prompt begins: "a photo of a"."""
-Step = Callable[[], object]
+FITTED = (50, 100, 200)
+"""Classes that naive is measured at to tell of more."""
+VARIANTS = ("naive", "plain", "packed", "floor")
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--classes", type=int, nargs="+", default=[10, 50, 100])
-    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--batch", type=int, nargs="+", default=[8])
     parser.add_argument("--subset", nargs="+", default=["clipfit"])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--extrapolate", type=int, help="classes too many for naive")
+    parser.add_argument("--memory", action="store_true", help="peaks instead of seconds")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    backbone = make_backbone()
-    table = Table(title=f"CPU seconds a step, batch {options.batch}, {options.threads} threads")
-    for heading in ("subset", "classes", "naive", "plain", "packed", "floor"):
-        table.add_column(heading, justify="right")
-    for heading in ("naive / packed", "plain / packed", "packed / floor"):
-        table.add_column(heading, justify="right")
-    for subset in options.subset:
+    print(machine(), end="\n\n")
+    for batch in options.batch:
+        if options.memory:
+            print(memory(options.classes, batch))
+            continue
+        print(seconds(options.classes, batch, options.subset, options.rounds, options.extrapolate))
+
+
+def seconds(
+    classes: Sequence[int],
+    batch: int,
+    subsets: Sequence[str],
+    rounds: int,
+    extrapolate: int | None = None,
+    *,
+    small: bool = False,
+) -> str:
+    """Measure steps; give the table.
+
+    Args:
+        classes: how many, a row each.
+        batch: images.
+        subsets: what is tuned, rows each.
+        rounds: that are counted.
+        extrapolate: classes at which naive is told from fewer.
+        small: a model for seeing that this works, not for measuring.
+    """
+    backbone, rows = make_backbone(small=small), []
+    for subset in subsets:
         naive: dict[int, float] = {}
-        classes = [*options.classes, *([50, 100, 200] if options.extrapolate else [])]
-        for count in dict.fromkeys(classes):
-            steps = variants(backbone, subset, count, options.batch)
-            seconds = measure(steps, options.rounds)
-            naive[count] = seconds["naive"]
-            row(table, subset, str(count), seconds)
-        if options.extrapolate:
-            count = options.extrapolate
-            steps = variants(backbone, subset, count, options.batch)
-            seconds = measure({k: v for k, v in steps.items() if k != "naive"}, options.rounds)
-            slope, start = np.polyfit([50, 100, 200], [naive[n] for n in (50, 100, 200)], 1)
-            seconds["naive"] = float(start + slope * count)
-            row(table, subset, f"{count} (naive extrapolated)", seconds)
-    Console(width=120).print(table)
+        for count in dict.fromkeys([*classes, *(FITTED if extrapolate else ())]):
+            found = medians(variants(backbone, subset, count, batch), rounds)
+            naive[count] = found["naive"]
+            rows.append([subset, str(count), *_cells(found)])
+        if extrapolate:
+            steps = variants(backbone, subset, extrapolate, batch)
+            found = medians({k: v for k, v in steps.items() if k != "naive"}, rounds)
+            slope, start = np.polyfit(FITTED, [naive[n] for n in FITTED], 1)
+            found["naive"] = float(start + slope * extrapolate)
+            rows.append([subset, f"{extrapolate} (naive extrapolated)", *_cells(found)])
+    ratios = ("naive / packed", "plain / packed", "packed / floor")
+    title = f"CPU seconds a step, batch {batch}, medians of {rounds}"
+    return table(title, ("subset", "classes", *VARIANTS, *ratios), rows)
 
 
-def row(table: Table, subset: str, classes: str, seconds: dict[str, float]) -> None:
-    """Add a row: seconds, then ratios."""
-    ratios = [
-        seconds[one] / seconds[other]
-        for one, other in (("naive", "packed"), ("plain", "packed"), ("packed", "floor"))
-    ]
-    times = [f"{seconds[name]:.2f}" for name in ("naive", "plain", "packed", "floor")]
-    table.add_row(subset, classes, *times, *(f"{ratio:.2f}" for ratio in ratios))
+def _cells(found: dict[str, float]) -> list[str]:
+    pairs = (("naive", "packed"), ("plain", "packed"), ("packed", "floor"))
+    ratios = [found[one] / found[other] for one, other in pairs]
+    return [f"{found[name]:.2f}" for name in VARIANTS] + [f"{ratio:.2f}" for ratio in ratios]
 
 
-def measure(steps: dict[str, Step], rounds: int) -> dict[str, float]:
-    """Take the variants in turn, a first round uncounted; give medians of CPU seconds."""
-    seconds: dict[str, list[float]] = {name: [] for name in steps}
-    for number in range(rounds + 1):
-        for name, step in steps.items():
-            began = time.process_time()
-            step()
-            if number:
-                seconds[name].append(time.process_time() - began)
-    return {name: statistics.median(values) for name, values in seconds.items()}
+def memory(classes: Sequence[int], batch: int, *, small: bool = False) -> str:
+    """Measure each variant's peak in a process of its own; give the table."""
+    rows = []
+    for count in classes:
+        peaks = []
+        for name in VARIANTS:
+            with multiprocessing.get_context("spawn").Pool(1) as pool:
+                peak = pool.apply(peak_of, (name, count, batch, torch.get_num_threads(), small))
+            peaks.append("–" if peak is None else f"{peak:.2f}")
+        rows.append([str(count), *peaks])
+    title = f"GiB above the weights at a step's peak, batch {batch}, CLIPFit"
+    return table(title, ("classes", *VARIANTS), rows)
 
 
-def variants(backbone: Backbone, subset: str, classes: int, batch: int) -> dict[str, Step]:
+def peak_of(name: str, classes: int, batch: int, threads: int, small: bool) -> float | None:
+    """Measure one variant's first step in this process."""
+    torch.set_num_threads(threads)
+    return peak_memory(variants(make_backbone(small=small), "clipfit", classes, batch)[name])
+
+
+def variants(backbone: Backbone, subset: str, classes: int, batch: int) -> dict[str, Variant]:
     """Give a step of each kind, on models and batches of its own."""
     generator = torch.Generator().manual_seed(0)
     ids = make_prompts(classes, generator)
-    pixels = torch.randn(batch, 3, 224, 224, generator=generator)
+    size = backbone.image_size
+    pixels = torch.randn(batch, 3, size, size, generator=generator)
     labels = torch.randint(classes, (batch,), generator=generator)
 
     def fresh() -> tuple[FewShotClassifier, torch.optim.Optimizer]:
         classifier = FewShotClassifier(backbone, parse(subset))
         return classifier, make_optimizer(classifier.tuned, bias_lr=0.002, ln_lr=0.002)
 
-    teacher = FewShotClassifier(backbone, parse("none"))
+    with torch.no_grad():
+        zero_shot_text = FewShotClassifier(backbone, parse("none")).encode_text(ids)
     whole = torch.nn.functional.pad(ids, (0, CONTEXT - ids.shape[1]))
     naive, naive_optimizer = fresh()
 
     def naive_step() -> None:
-        with torch.no_grad():
-            zero_shot = teacher.encode_text(whole)
         text, image = naive.encode_text(whole), naive.encode_image(pixels)
-        losses = objective(naive.logits(image, text), labels, text, zero_shot, 8.0)
+        losses = objective(
+            naive.logits(image, text), labels, naive.encode_text(whole), zero_shot_text, 8.0
+        )
         naive_optimizer.zero_grad()
         losses.loss.backward()
         naive_optimizer.step()
 
-    with torch.no_grad():
-        zero_shot_text = teacher.encode_text(ids)
     plain, plain_optimizer = fresh()
 
     def plain_step() -> None:
@@ -156,16 +184,20 @@ def make_prompts(classes: int, generator: torch.Generator) -> Tensor:
     return torch.tensor(rows)
 
 
-def make_backbone() -> Backbone:
+def make_backbone(*, small: bool = False) -> Backbone:
     """Make a CLIP in the shapes of ViT-B/16 with random weights."""
     torch.manual_seed(0)
+    shape = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2} if small else {}
+    size = 32 if small else 224
     config = CLIPConfig(
-        text_config={"bos_token_id": START, "eos_token_id": END, "pad_token_id": 0},
-        vision_config={"patch_size": 16},
+        text_config={"bos_token_id": START, "eos_token_id": END, "pad_token_id": 0, **shape},
+        vision_config={"patch_size": 16, "image_size": size, **shape, "num_attention_heads": 4}
+        if small
+        else {"patch_size": 16},
     )
     clip = CLIPModel(config).eval().requires_grad_(False)
     ones = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
-    return Backbone("random", clip, None, 224, *ones, fingerprint="0" * 16)
+    return Backbone("random", clip, None, size, *ones, fingerprint="0" * 16)
 
 
 if __name__ == "__main__":

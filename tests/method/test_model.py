@@ -9,15 +9,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from study.errors import BackboneError, DataError, SubsetError
-from study.method.model import (
-    Backbone,
-    FewShotClassifier,
-    cut_after_end,
-    end_of_text,
-    fingerprint,
-    load_backbone,
-)
+from study.method.headers import model_shapes, sound_reader
+from study.method.model import Backbone, FewShotClassifier, fingerprint, load_backbone
 from study.method.subsets import parse
+from study.method.tokens import end_positions
 from study.method.training import make_optimizer, training_step
 
 MakeBackbone = Callable[..., Backbone]
@@ -100,11 +95,10 @@ def test_features_are_of_unit_length_and_logits_their_scaled_cosines(
 
 
 def test_the_first_end_of_text_is_pooled_and_the_largest_id_in_legacy_configurations() -> None:
-    ids = torch.tensor([[7, 3, 9, 5, 9], [7, 5, 2, 9, 1]])
-    assert end_of_text(ids, 9).tolist() == [2, 3]
-    assert end_of_text(ids, 5).tolist() == [3, 1]
-    assert end_of_text(ids, 2).tolist() == [2, 3]
-    assert cut_after_end(ids, 5).tolist() == ids[:, :4].tolist()
+    ids = [[7, 3, 9, 5, 9], [7, 5, 2, 9, 1]]
+    assert end_positions(ids, 9) == [2, 3]
+    assert end_positions(ids, 5) == [3, 1]
+    assert end_positions(ids, 2) == [2, 3]
 
 
 def test_legacy_pooling_takes_the_features_of_the_largest_id(make_backbone: MakeBackbone) -> None:
@@ -119,7 +113,7 @@ def test_legacy_pooling_takes_the_features_of_the_largest_id(make_backbone: Make
 
 def test_an_end_of_text_id_that_never_occurs_is_an_error(make_backbone: MakeBackbone) -> None:
     with pytest.raises(BackboneError, match=r"prompt 1 .* id 9 .*belong together"):
-        end_of_text(torch.tensor([[1, 9], [1, 3]]), 9)
+        end_positions([[1, 9], [1, 3]], 9)
     with pytest.raises(BackboneError, match="id 0 "):
         make_backbone(eos_token_id=0).tokenize(["a red cat"])
 
@@ -264,6 +258,40 @@ def test_a_checkpoint_that_cannot_be_used_is_a_backbone_error_that_names_it(
     damage(checkpoint)
     with pytest.raises(BackboneError, match=f"(?s)'{checkpoint}' .*({message})"):
         load_backbone(checkpoint)
+    assert sound_reader(checkpoint) is None
+
+
+def strange_activation(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    config["text_config"]["hidden_act"] = "none such"
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+def strange_processor(folder: Path) -> None:
+    (folder / "preprocessor_config.json").write_text('{"image_mean": "dark", "image_std": 1}')
+
+
+def other_framework(folder: Path) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    save_file(tensors, folder / "model.safetensors", {"format": "tf"})
+
+
+@pytest.mark.parametrize("change", [strange_activation, strange_processor, other_framework])
+def test_headers_leave_to_loading_what_they_do_not_know(
+    checkpoint: Path, change: Callable[[Path], None]
+) -> None:
+    change(checkpoint)
+    assert sound_reader(checkpoint) is None
+
+
+def test_headers_alone_show_that_a_checkpoint_is_sound(
+    checkpoint: Path, backbone: Backbone
+) -> None:
+    reader = sound_reader(checkpoint)
+    assert reader is not None
+    assert reader.read(["a red cat", "dog"]) == backbone.tokenize(["a red cat", "dog"]).tolist()
+    shapes = {name: tuple(p.shape) for name, p in backbone.clip.named_parameters()}
+    assert model_shapes(backbone.clip.config) == shapes
 
 
 class Planted:

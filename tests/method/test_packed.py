@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from study.method.model import Backbone, FewShotClassifier
+from study.method.model import Backbone, FewShotClassifier, Precision
 from study.method.packed import PackedClassifiers
 from study.method.packed_training import packed_step
 from study.method.subsets import parse
@@ -29,10 +29,19 @@ WORDS = [
 class Case:
     """Classifiers at different points, with images and prompts of their own."""
 
-    def __init__(self, backbone: Backbone, subset: str, runs: int, dtype: torch.dtype) -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        subset: str,
+        runs: int,
+        dtype: torch.dtype,
+        precision: Precision = "float32",
+    ) -> None:
         backbone.clip.to(dtype)
         generator = torch.Generator().manual_seed(3)
-        self.classifiers = [FewShotClassifier(backbone, parse(subset)) for _ in range(runs)]
+        self.classifiers = [
+            FewShotClassifier(backbone, parse(subset), precision=precision) for _ in range(runs)
+        ]
         for tuned in (t for classifier in self.classifiers for t in classifier.tuned):
             noise = torch.randn(tuned.parameter.shape, generator=generator, dtype=dtype)
             tuned.parameter.data.add_(0.2 * noise)
@@ -101,6 +110,29 @@ def test_it_equals_the_reading_version(
     assert len(got) == runs * len(case.classifiers[0].tuned)
     for name, gradient in expected.items():
         assert distance(got[name], gradient) < TOLERANCE[dtype], name
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("bfloat16", 0.03), ("float16", 0.005)])
+@pytest.mark.parametrize("runs", [1, 3])
+@pytest.mark.parametrize("subset", ["clipfit", "bitfit"])
+def test_in_reduced_precision_it_is_about_as_near_to_the_exact_as_the_reading_version(
+    backbone: Backbone, subset: str, runs: int, precision: Precision, tolerance: float
+) -> None:
+    exact = Case(backbone, subset, runs, torch.float32)
+    rough = Case(backbone, subset, runs, torch.float32, precision)
+    for own, expected in zip(rough.packed(), exact.plain(), strict=True):
+        for feature, other in zip(own, expected, strict=True):
+            assert feature.dtype == torch.float32
+            assert 0 < distance(feature, other) < tolerance
+    expected_gradients = exact.gradients(exact.plain())
+    plain, packed = (rough.gradients(features) for features in (rough.plain(), rough.packed()))
+    assert packed.keys() == expected_gradients.keys()
+    assert {gradient.dtype for gradient in packed.values()} == {torch.float32}
+
+    def worst(gradients: dict[str, Tensor]) -> float:
+        return max(distance(gradients[name], exact) for name, exact in expected_gradients.items())
+
+    assert 0 < worst(packed) < 3 * worst(plain)
 
 
 def test_a_checkpoint_with_the_old_end_of_text_id_is_pooled_alike(backbone: Backbone) -> None:

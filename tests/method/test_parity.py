@@ -17,10 +17,11 @@ from torch import Tensor
 from transformers import CLIPModel
 
 from study.method.evaluation import encode_prompts
-from study.method.model import Backbone, FewShotClassifier, cut_after_end, fingerprint
+from study.method.model import Backbone, FewShotClassifier, fingerprint
 from study.method.packed import PackedClassifiers
 from study.method.packed_training import packed_step
 from study.method.subsets import parse
+from study.method.tokens import end_positions
 from study.method.training import Losses, Schedule, make_optimizer, objective, training_step
 
 OWN_FIXTURES = sorted(p for p in (Path(__file__).parent / "fixtures").iterdir() if p.is_dir())
@@ -44,9 +45,9 @@ class Fixture:
             image_std=(1.0, 1.0, 1.0),
             fingerprint=fingerprint(clip),
         )
-        self.input_ids = cut_after_end(
-            self.inputs["input_ids"], clip.config.text_config.eos_token_id
-        )
+        ids = self.inputs["input_ids"]
+        ends = end_positions(ids.tolist(), clip.config.text_config.eos_token_id)
+        self.input_ids = ids[:, : max(ends) + 1]
 
     def classifier(self) -> FewShotClassifier:
         return FewShotClassifier(self.backbone, parse("clipfit"))

@@ -22,7 +22,8 @@ from study.errors import DataError
 from study.ledger import StudyFolder
 from study.method.model import Backbone, load_backbone
 from study.prepare import Preparer
-from study.trial import SPLIT_HASH, EpochReport, TrialConfig, TrialData, run_trial
+from study.trial import SPLIT_HASH, EpochReport, TrialConfig, TrialData
+from study.trial.run import run_trial
 
 Prepare = Callable[..., Preparer]
 

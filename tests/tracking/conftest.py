@@ -16,7 +16,8 @@ from study.method.delta import DeltaInfo, save_delta
 from study.method.model import load_backbone
 from study.prepare import Preparer
 from study.selection import Candidate
-from study.trial import TrialConfig, run_trial
+from study.trial import TrialConfig
+from study.trial.run import run_trial
 
 SEEDS = (1, 2)
 WINNER = {"subset": "text.mlp.fc2.bias + vision.ln", "bias_lr": 0.05, "ln_lr": 0.1}

@@ -1,0 +1,94 @@
+"""Everything that is measured of the product's speed, by one command; tables in Markdown.
+
+    python tests/benchmarks/run.py                    # about an hour and a half of a quiet machine
+    python tests/benchmarks/run.py step pipeline      # some sections
+    python tests/benchmarks/run.py --quick            # tiny: shows that it works, measures nothing
+
+Variants are taken in turn. What the driver costs and how far selection can be trusted are measured
+by `scale.py` and `selection.py`, which take hours.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+
+import gpu
+import pipeline
+import step
+import torch
+import trials
+import whole
+from paired import machine
+
+SUBSETS = ("clipfit", "vision.ln", "text.mlp.fc2.bias")
+
+
+def main() -> None:
+    """Measure and print, section by section."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("sections", nargs="*", metavar="SECTION", help=", ".join(SECTIONS))
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=1, help="of PyTorch")
+    parser.add_argument("--quick", action="store_true", help="tiny settings, to see that it works")
+    options = parser.parse_args()
+    if unknown := set(options.sections) - set(SECTIONS):
+        parser.error(f"no section {', '.join(sorted(unknown))}; there are {', '.join(SECTIONS)}")
+    torch.set_num_threads(options.threads)
+    print(machine(), end="\n\n", flush=True)
+    if options.quick:
+        print("Tiny settings, to see that it works: nothing below is a measurement.\n")
+    for name in options.sections or SECTIONS:
+        for table in SECTIONS[name](options.rounds, options.quick):
+            print(table, flush=True)
+
+
+def _step(rounds: int, quick: bool) -> Iterator[str]:
+    if quick:
+        yield step.seconds([3], 2, ["clipfit"], 1, extrapolate=250, small=True)
+        yield step.memory([3], 2, small=True)
+        return
+    yield step.seconds([10, 50, 100], 8, SUBSETS[:1], rounds, extrapolate=500)
+    yield step.seconds([100], 8, SUBSETS[1:], rounds)
+    yield step.seconds([10, 100], 32, SUBSETS[:1], rounds)
+    yield step.memory([10, 100], 8)
+
+
+def _pipeline(rounds: int, quick: bool) -> Iterator[str]:
+    if quick:
+        yield pipeline.images_per_second(8, 1, size=32)
+    else:
+        yield pipeline.images_per_second(512, rounds)
+
+
+def _start(rounds: int, quick: bool) -> Iterator[str]:
+    yield trials.start(rounds, small=quick)
+
+
+def _evaluation(rounds: int, quick: bool) -> Iterator[str]:
+    yield trials.evaluation(4 if quick else 64, rounds, small=quick)
+
+
+def _study(rounds: int, quick: bool) -> Iterator[str]:
+    tiny = ["search.trials=8", "training.epochs=3", "confirm.seeds=[1]", "data.shots=4"]
+    yield whole.study(["quickstart", *(tiny if quick else [])])
+
+
+def _gpu(rounds: int, quick: bool) -> Iterator[str]:
+    if quick:  # the same code on the CPU
+        yield gpu.speed("cpu", steps=1, small=True)
+        yield gpu.trials_per_hour("cpu", (1, 2), seconds=0.2, small=True)
+    yield gpu.figures()
+
+
+SECTIONS: dict[str, Callable[[int, bool], Iterator[str]]] = {
+    "step": _step,
+    "pipeline": _pipeline,
+    "start": _start,
+    "evaluation": _evaluation,
+    "study": _study,
+    "gpu": _gpu,
+}
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""A whole study by the command line: how soon its first result is there, how busy its slots are.
+
+python tests/benchmarks/whole.py                      # the embedded study, as it is shipped
+python tests/benchmarks/whole.py search.trials=12     # with values that override it
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from paired import machine, table
+
+from study.analysis.occupancy import occupancy
+from study.ledger import StudyFolder
+
+SCRIPT = Path(__file__).parents[2] / "study" / "run.py"
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("arguments", nargs="*", default=["quickstart"])
+    options = parser.parse_args()
+    print(machine(), end="\n\n")
+    print(study(options.arguments))
+
+
+def study(arguments: list[str]) -> str:
+    """Run the quick commands and a study; give the table."""
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        rows = [[f"--{flag}", f"{_run(place, [f'--{flag}']):.1f} s"] for flag in ("help", "check")]
+        began = time.time()
+        whole = _run(place, [*arguments, "name=bench"])
+        path = place / "runs" / "bench"
+        first = min(report["ended_at"] for t in StudyFolder(path).trials() for report in t.reports)
+        rows.append(["first result after", f"{first - began:.1f} s"])
+        rows.append(["whole study", f"{whole:.1f} s"])
+        for stage in ("search", "confirm"):
+            if (found := occupancy(path, stage)) is not None:
+                what = f"{found.share:.0%} of {found.slots} slots for {found.wall:.0f} s"
+                rows.append([f"{stage}: training and evaluation", what])
+    return table(f"study/run.py {' '.join(arguments)}, wall seconds", ("", ""), rows)
+
+
+def _run(place: Path, arguments: list[str]) -> float:
+    storage = [] if arguments == ["--help"] else [f"storage={place / 'runs'}"]
+    store = [] if arguments == ["--help"] else [f"tracking.uri=sqlite:///{place / 'mlflow.db'}"]
+    began = time.perf_counter()
+    subprocess.run(
+        [sys.executable, str(SCRIPT), *arguments, *storage, *store],
+        cwd=place,
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    return time.perf_counter() - began
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""The benchmarks run, with tiny settings; what they say is nobody's business here."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
+
+COMMAND = Path(__file__).parent / "benchmarks" / "run.py"
+SAID = {
+    "step": ["CPU seconds a step", "250 (naive extrapolated)", "GiB above the weights"],
+    "pipeline": ["Images per second", "torchvision, one process"],
+    "start": ["From a trial's configuration to its first step", "| ViT-B/16 | clipfit |"],
+    "evaluation": ["Evaluating 4 images", "| text-bias |"],
+    "study": ["first result after", "search: training and evaluation", "--check"],
+    "gpu": ["Training steps", "trials a GPU"],
+}
+
+
+@pytest.mark.parametrize("section", SAID)
+def test_a_section_prints_its_tables(section: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, str(COMMAND), section, "--quick", "--rounds", "1"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(COMMAND.parents[2])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    for words in ("torch", *SAID[section]):
+        assert words in done.stdout
+
+
+def test_a_section_that_is_not_there_is_told() -> None:
+    done = subprocess.run(
+        [sys.executable, str(COMMAND), "none"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "no section none; there are step, pipeline" in done.stderr
