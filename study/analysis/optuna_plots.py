@@ -108,11 +108,11 @@ def _importance_plot(arm: str, study: optuna.Study) -> Plot:
     found = importances(study)
     caption = (
         f"Share of the spread of validation scores over {len(_completed(study))} complete trials "
-        "that each parameter explains, by two methods; it says nothing of direction. Parameters "
-        "that too few trials have are left out."
+        "that each parameter explains, by two methods; it says nothing of direction. Where they "
+        "disagree, neither tells. Parameters that too few trials have are left out."
     )
     if len(_completed(study)) < TRUSTED_TRIALS:
-        caption += " With so few trials this is a hint; where the methods disagree, not even that."
+        caption += " With so few trials this is a hint at best."
     if isinstance(found, str):
         return Plot(name, title, caption, missing=found)
     order = sorted(found["fANOVA"], key=lambda parameter: found["fANOVA"][parameter])

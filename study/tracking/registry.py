@@ -214,7 +214,8 @@ class _Registrar:
             run_id=self._parent_id,
             tags=dict(tags),
             description=f"Winner of the study `{tags['study']}`: `{tags['subset']}`, as trained in "
-            f"`{tags['trial_id']}`. Metrics on test are means over the study's seeds.",
+            f"`{tags['trial_id']}`. {candidate['val_score']:.1%} on validation; on test "
+            f"{scores['test_score']:.1%}, the mean over {len(self._winner.trials)} seeds.",
             model_id=logged.model_id,
         )
 

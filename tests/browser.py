@@ -1,0 +1,143 @@
+"""Headless chromium on one page, driven by its own debugging protocol."""
+
+import asyncio
+import json
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+SECONDS = 90.0
+"""A page may take on a busy machine."""
+MIDDLE = """(() => {
+  const found = [...document.querySelectorAll(%s)].filter((one) => one.textContent === %s);
+  const shown = found.filter((one) => one.getClientRects().length).at(-1);
+  if (!shown) return null;
+  shown.scrollIntoView({block: "center"});
+  const box = shown.getBoundingClientRect();
+  return {x: box.x + box.width / 2, y: box.y + box.height / 2};
+})()"""
+
+
+class Browser:
+    """A page of a chromium of its own.
+
+    Args:
+        profile: an empty folder.
+        width: of the page, in pixels.
+        height: of the page, in pixels.
+    """
+
+    def __init__(self, profile: Path, width: int = 1600, height: int = 1000) -> None:
+        self._process = subprocess.Popen(
+            [
+                *(str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"),
+                *("--disable-background-networking", "--disable-component-update"),
+                *("--disable-sync", "--hide-scrollbars", "--remote-debugging-port=0"),
+                # An artifact is shown in a sandboxed frame, which would be out of our reach.
+                "--disable-features=IsolateSandboxedIframes",
+                *(f"--window-size={width},{height}", f"--user-data-dir={profile}", "about:blank"),
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        self._loop = asyncio.Runner()
+        self._session: aiohttp.ClientSession
+        self._socket: Any
+        self._calls = 0
+        told = profile / "DevToolsActivePort"
+        _wait_for(lambda: told.exists() and bool(told.read_text()), "chromium starts")
+        self._loop.run(self._connect(told.read_text().split()[0]))
+
+    def open(self, address: str) -> None:
+        """Go to a page anew: an address that differs after # alone is otherwise not loaded."""
+        self._call("Page.navigate", url="about:blank")
+        self._call("Page.navigate", url=address)
+
+    def text(self) -> str:
+        """Give the words on the page, those in frames included."""
+        root = self._call("DOM.getDocument", depth=-1, pierce=True).get("root")
+        return " ".join(" ".join(_texts(root)).split()) if root else ""
+
+    def wait_for_text(self, *wanted: str) -> str:
+        """Wait until all of it is on the page; give the text."""
+        seen: list[str] = [""]
+
+        def is_there() -> bool:
+            seen[0] = self.text()
+            return all(text in seen[0] for text in wanted)
+
+        _wait_for(is_there, f"{wanted} to be on the page", seen)
+        return seen[0]
+
+    def evaluate(self, script: str) -> Any:
+        """Give the value of an expression of JavaScript, awaited where it is a promise."""
+        answer = self._call(
+            "Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True
+        )
+        return answer.get("result", {}).get("value")
+
+    def click(self, text: str, element: str = "*") -> None:
+        """Wait for an element that holds this text and nothing else, and click on it."""
+        script = MIDDLE % (json.dumps(element), json.dumps(text))
+        _wait_for(lambda: self.evaluate(script) is not None, f"'{text}' to click on")
+        where = self.evaluate(script)
+        for kind in ("mousePressed", "mouseReleased"):
+            self._call("Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **where)
+
+    def close(self) -> None:
+        """End it."""
+        self._loop.run(self._disconnect())
+        self._loop.close()
+        self._process.terminate()
+        self._process.wait(timeout=30)
+
+    def _call(self, method: str, **parameters: Any) -> dict[str, Any]:
+        async def ask() -> dict[str, Any]:
+            self._calls += 1
+            await self._socket.send_json(
+                {"id": self._calls, "method": method, "params": parameters}
+            )
+            while True:
+                answer = await self._socket.receive_json(timeout=SECONDS)
+                if answer.get("id") == self._calls:
+                    result: dict[str, Any] = answer.get("result", {})
+                    return result
+
+        return self._loop.run(ask())
+
+    async def _connect(self, port: str) -> None:
+        self._session = aiohttp.ClientSession()
+        async with self._session.get(f"http://127.0.0.1:{port}/json") as answer:
+            pages = [page for page in await answer.json() if page["type"] == "page"]
+        self._socket = await self._session.ws_connect(
+            pages[0]["webSocketDebuggerUrl"], max_msg_size=0
+        )
+
+    async def _disconnect(self) -> None:
+        await self._socket.close()
+        await self._session.close()
+
+
+def _texts(node: dict[str, Any]) -> Iterator[str]:
+    """Give the words of a document and of the documents framed in it."""
+    if node["nodeName"] in ("SCRIPT", "STYLE"):
+        return
+    if node["nodeName"] == "#text":
+        yield node["nodeValue"]
+    for child in [*node.get("children", []), *filter(None, [node.get("contentDocument")])]:
+        yield from _texts(child)
+
+
+def _wait_for(is_so: Callable[[], bool], what: str, seen: list[str] | None = None) -> None:
+    deadline = time.monotonic() + SECONDS
+    while not is_so():
+        if time.monotonic() > deadline:
+            there = f"; there was {seen[0][-800:]}" if seen else ""
+            raise TimeoutError(f"waited {SECONDS:.0f} s for {what}{there}")
+        time.sleep(0.25)
