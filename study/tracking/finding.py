@@ -14,14 +14,12 @@ from study.config import StudyConfig
 from study.config_file import load_config
 from study.errors import TrackingError
 from study.tracking.runs import PARENT
-from study.tracking.server import first_line, open_client, redacted, within
+from study.tracking.server import ANSWERS_WITHIN, first_line, open_client, redacted, within
 
 Settings = tuple[str | None, ...]
 _SETTINGS = ("subset", "bias_lr", "ln_lr", "distill_weight")
 PAGE = 1000
 """Runs a call."""
-ANSWERS_WITHIN = 60.0
-"""Seconds."""
 
 
 @dataclass(frozen=True)

@@ -240,8 +240,16 @@ def _send_all(writer: RunWriter, trials: Iterable[str]) -> dict[str, str]:
 
 def _close(writer: RunWriter, *, finished: bool) -> dict[str, str]:
     """Close the parent run; give why it was not taken, if so."""
+
+    def close() -> None:
+        try:
+            writer.close_study(finished=finished)
+        except Exception:  # a server may have stumbled once
+            time.sleep(RETRY_SECONDS)
+            writer.close_study(finished=finished)
+
     try:
-        within(CLOSES_WITHIN, lambda: writer.close_study(finished=finished))
+        within(CLOSES_WITHIN, close)
     except Exception as error:  # of MLflow, a database, its driver or the network
         return {STUDY_RUN: first_line(error)}
     return {}

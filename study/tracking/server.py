@@ -11,14 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-DATABASES = ("sqlite:", "postgresql", "mysql", "mssql")
+DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 """How the addresses of databases begin."""
 
 LOCAL_PAGES = "http://127.0.0.1:5000"
 """Where `mlflow ui` answers unless it is told otherwise."""
 
 ANSWERS_WITHIN = 60.0
-"""Seconds in which a store is there, its tables made where it is new."""
+"""Seconds in which a server or store answers what is asked at once; a new one makes its tables."""
 NOT_ABOUT_A_CALL = (401, 403, 404, 407, 408, 429)
 """HTTP codes below 500 that a server or a proxy before it answers whatever it is asked."""
 
