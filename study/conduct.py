@@ -51,8 +51,10 @@ def conduct(config: StudyConfig, folder: StudyFolder, console: Console, *, resum
     """
     architecture = check_study(config, folder, resuming=resume)
     if not resume:
-        folder.create(dump_config(config), _origin())
+        folder.claim()
     with folder.locked():
+        if not resume:  # not before: another driver may be at it this moment
+            folder.create(dump_config(config), _origin())
         _announce(config, folder, console)
         with _decoding(console) as progress:
             preparer = Preparer(config, folder, architecture.image_size, progress)

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from ray.tune import Callback
 from ray.tune.experiment import Trial
 
+from study.files import StorageError
 from study.ledger import End, StudyFolder
 from study.search.recording import close_trial
 from study.trial import TrialConfig
@@ -35,6 +36,7 @@ class LedgerCallback(Callback):
     def __init__(self, folder: StudyFolder, observers: Sequence[Observer]) -> None:
         self._folder = folder
         self._observers = observers
+        self._fault: StorageError | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Give nothing to Tune's own snapshot of an experiment, which is never read."""
@@ -57,7 +59,9 @@ class LedgerCallback(Callback):
     ) -> None:
         """See `Callback`; a trial that raised or was stopped comes here too."""
         result = trial.last_result or {}
-        if result.get("failed"):
+        if result.get("storage"):  # it has not ended, and goes on when the study is resumed
+            self._fault = self._fault or StorageError(result["error"])
+        elif result.get("failed"):
             self._close(trial, "failed", error=result["error"])
         elif result.get("epoch", -1) >= result.get("epochs", 0):
             self._close(trial, "finished", score=result.get("score"))
@@ -70,6 +74,11 @@ class LedgerCallback(Callback):
         error = trial.get_error()
         self._close(trial, "failed", reason="its worker died", error=str(error))
 
+    def on_step_end(self, iteration: int, trials: list[Trial], **_: Any) -> None:
+        """End the study where the ledger cannot be written: Tune ends a trial at most for it."""
+        if self._fault is not None:
+            raise self._fault
+
     def _close(
         self,
         trial: Trial,
@@ -81,15 +90,19 @@ class LedgerCallback(Callback):
     ) -> None:
         config = _config(trial)
         folder = self._folder.trial(config.trial_id)
-        reports = folder.reports
-        end = End(
-            status=status,
-            epochs=reports[-1]["epoch"] if reports else 0,
-            seconds=sum(report["seconds"] for report in reports),
-            reason=reason,
-            error=error,
-        )
-        close_trial(folder, end)
+        try:
+            reports = folder.reports
+            end = End(
+                status=status,
+                epochs=reports[-1]["epoch"] if reports else 0,
+                seconds=sum(report["seconds"] for report in reports),
+                reason=reason,
+                error=error,
+            )
+            close_trial(folder, end)
+        except StorageError as fault:
+            self._fault = self._fault or fault
+            return
         self._tell(lambda o: o.trial_ended(config, end, score))
 
     def _tell(self, tell: Callable[[Observer], None]) -> None:

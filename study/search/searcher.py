@@ -74,7 +74,7 @@ class StudySearcher(Searcher):
     ) -> None:
         """Tell the arm how its trial ended."""
         config = self._running.pop(trial_id, None)
-        if config is None:
+        if config is None or (result or {}).get("storage"):
             return
         outcome = outcome_of(config, result or {}, error)
         self._outcomes[_identity(config)] = outcome

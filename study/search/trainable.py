@@ -15,6 +15,7 @@ from ray.tune.result import DONE
 
 from study.backbones import backbone_path
 from study.config import BackboneConfig
+from study.files import StorageError
 from study.ledger import StudyFolder
 from study.method.delta import DeltaInfo
 from study.method.model import Backbone, load_backbone
@@ -69,6 +70,8 @@ class ClipFitTrainable(tune.Trainable):
                 self._reports = self._start()
             report = next(self._reports)
             record_epoch(self._folder, report, self._trial_data, self._info)
+        except StorageError as error:  # the trial is as good as it was, its study cannot go on
+            return self._result(score=0.0, done=True, error=str(error)) | {"storage": True}
         except Exception as error:  # whatever a trial met, the study goes on
             return self._fail(error)
         self._epoch = report.epoch

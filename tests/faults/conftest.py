@@ -1,0 +1,66 @@
+"""What tests of faults share: a small disk that can be filled, taken away and brought back."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+class Disk:
+    """A few megabytes of memory, mounted a second time where they are used from."""
+
+    def __init__(self, place: Path, megabytes: int) -> None:
+        self.path = place / "shared"
+        self._kept = place / "kept"
+        for folder in (self.path, self._kept):
+            folder.mkdir()
+        _mount("-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(self._kept))
+        self.bring_back()
+
+    def fill(self) -> None:
+        """Leave no byte free."""
+        with (self._kept / "ballast").open("wb", buffering=0) as ballast:
+            for size in (2**20, 2**12):  # the last page as well
+                try:
+                    while True:
+                        ballast.write(bytes(size))
+                except OSError:
+                    continue
+
+    def free(self) -> None:
+        """Give the space back."""
+        (self._kept / "ballast").unlink()
+
+    def take_away(self) -> None:
+        """Leave an empty folder, as where a share is not mounted."""
+        subprocess.run(["umount", "--lazy", self.path], check=True)
+
+    def bring_back(self) -> None:
+        """Mount it again, as it was."""
+        _mount("--bind", str(self._kept), str(self.path))
+
+    def allow_writing(self, allowed: bool) -> None:
+        """Mount it read-only, or not."""
+        _mount("-o", f"remount,bind,{'rw' if allowed else 'ro'}", str(self.path))
+
+    def close(self) -> None:
+        """Take both mounts away for good."""
+        for folder in (self.path, self._kept):
+            if os.path.ismount(folder):
+                subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def _mount(*arguments: str) -> None:
+    done = subprocess.run(["mount", *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"no disk can be mounted here: {done.stderr.strip()}")
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    """Four megabytes."""
+    disk = Disk(tmp_path, 4)
+    yield disk
+    disk.close()
