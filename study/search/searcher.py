@@ -104,7 +104,6 @@ class StudySearcher(Searcher):
                 arm.budget = arm.started
                 continue
             optuna_number, proposal = asked
-            arm.started += 1
             config = self._config(proposal, arm.name, optuna_number)
             self._next_number += 1
             return config
