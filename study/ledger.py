@@ -27,8 +27,12 @@ from study.files import (
     sync_folder,
     write_atomically,
 )
+from study.sums import FILE as SUMS
+from study.sums import Sums, note_sums
 
 Status = Literal["finished", "stopped", "failed"]
+LASTING = ("reports.jsonl", "delta*.safetensors", "per_class.json", "confusion.json")
+"""What a trial leaves beside its configuration and its end."""
 
 
 class LedgerError(StudyError):
@@ -82,13 +86,13 @@ class TrialFolder:
         """Write the configuration; an existing trial keeps its own."""
         # Without parents: where a share is not mounted they would be made on another disk.
         patiently(self.path, lambda: self.path.mkdir(exist_ok=True), known=self.path.parent)
-        if not (self.path / "config.json").exists():
-            self.write("config.json", _dumps(config))
+        if self.read("config.json") is None:
+            self._write_config(config)
 
     def rename(self, trial_id: str, **changes: Any) -> None:
         """Give the trial another name, and its configuration the changes that come with it."""
         config = {**self.config, "trial_id": trial_id, **changes}
-        self.write("config.json", _dumps(config))
+        self._write_config(config)
         self.path = self.path.rename(self.path.with_name(trial_id))
         sync_folder(self.path.parent)
 
@@ -107,10 +111,11 @@ class TrialFolder:
         if contents is None:
             return []
         whole, _, _ = contents.rpartition(b"\n")
-        try:
-            return [json.loads(line) for line in whole.split(b"\n") if line]
-        except ValueError as error:
-            raise LedgerError(f"{self.path / 'reports.jsonl'} is damaged: {error}") from error
+        path = self.path / "reports.jsonl"
+        reports = [_parsed(path, line) for line in whole.split(b"\n") if line]
+        if not all(isinstance(report, dict) and "epoch" in report for report in reports):
+            raise LedgerError(f"{path} is damaged: a line of it is no report")
+        return reports
 
     def append_report(self, report: Mapping[str, Any]) -> None:
         """Add one epoch, on disk when this returns."""
@@ -139,9 +144,42 @@ class TrialFolder:
 
     def write_end(self, end: End) -> None:
         """Close the trial; the state it would have gone on from is not needed any more."""
-        self.write("end.json", _dumps(asdict(end)))
+        contents = _dumps(asdict(end)).encode()
+        files = [p.name for n in LASTING for p in sorted(self.path.glob(n)) if p.is_file()]
+        sums = {name: self.read(name) or b"" for name in files} | {"end.json": contents}
+        note_sums(self.path, sums, known=self.path.parent)
+        self.write("end.json", contents)
         state = self.path / "state.safetensors"
         patiently(state, lambda: state.unlink(missing_ok=True))
+
+    def damaged(self) -> list[str]:
+        """Name the files that hold, or are, something else than was written.
+
+        Reports of a trial that has not ended may have been changed unseen, as long as they parse.
+        """
+        sums = Sums(self.path)
+        names = sums.names if (self.path / "end.json").exists() else ["config.json"]
+        found = {name for name in names if not sums.fit(name, self.read(name))}
+        looks = {
+            "config.json": lambda: self.config,
+            "reports.jsonl": lambda: self.reports,
+            "end.json": lambda: self.end,
+        }
+        for name, look in looks.items():
+            try:
+                look()
+            except LedgerError:
+                found.add(name)
+        return sorted(found)
+
+    def reopen(self) -> None:
+        """Take back all but the configuration, so that the trial is trained again."""
+        for name in ("end.json", SUMS, "reports.jsonl", "state.safetensors"):
+            (self.path / name).unlink(missing_ok=True)
+        for pattern in LASTING:
+            for path in self.path.glob(pattern):
+                path.unlink()
+        self._write_config(self.config)
 
     def write(self, name: str, contents: bytes | str) -> None:
         """Write a file of the trial, whole or not at all."""
@@ -151,6 +189,11 @@ class TrialFolder:
         """Read a file of the trial; None where it has not been written."""
         path = self.path / name
         return read_if_there(path, path.read_bytes, known=self.path.parent)
+
+    def _write_config(self, config: Mapping[str, Any]) -> None:
+        contents = _dumps(config).encode()
+        note_sums(self.path, {"config.json": contents}, known=self.path.parent)
+        self.write("config.json", contents)
 
 
 class StudyFolder:
@@ -252,14 +295,29 @@ class StudyFolder:
 
     def write_json(self, name: str, value: Any) -> None:
         """Write a JSON file of the study, such as ``candidates.json``."""
-        text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
-        write_atomically(self.path / name, text, known=self.path)
+        contents = (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
+        note_sums(self.path, {name: contents}, known=self.path)
+        write_atomically(self.path / name, contents, known=self.path)
 
     def read_json(self, name: str) -> Any:
-        """Read it back; None where it has not been written."""
+        """Read it back, or a JSON file of a trial; None where it has not been written.
+
+        Raises:
+            LedgerError: it holds something else than was written.
+        """
         path = self.path / name
         contents = patiently(path, lambda: path.read_bytes() if path.exists() else None)
-        return None if contents is None else _parsed(path, contents)
+        if contents is None:
+            return None
+        if not Sums(path.parent).fit(path.name, contents):
+            raise LedgerError(f"{path} is damaged: its SHA-256 is another than when it was written")
+        return _parsed(path, contents)
+
+    def damaged(self) -> list[str]:
+        """Name the JSON files of the study itself that hold something else than was written."""
+        sums = Sums(self.path)
+        there = [name for name in sums.names if (self.path / name).exists()]
+        return [name for name in there if not sums.fit(name, (self.path / name).read_bytes())]
 
 
 def _dumps(value: Mapping[str, Any]) -> str:

@@ -123,7 +123,7 @@ def decode_images(
     wanted = list(dict.fromkeys(paths))
     file = cache_file(source, wanted, size=size, cache=cache, key=key, keep_aspect=keep_aspect)
     if file.exists():
-        fault = cache_fault(file)
+        fault = cache_fault(file, wanted)
         # Images that were skipped once must not pass where corrupt ones are fatal.
         if fault is None and on_corrupt == "fail" and (skipped := skipped_images(file)):
             fault = f"lacks {listed(skipped)}"
@@ -258,22 +258,37 @@ def open_cache(file: Path) -> tuple[list[pa.RecordBatch], dict[bytes, bytes]]:
     return [batch.batch for batch in batches[:-1]], metadata
 
 
-def cache_fault(file: Path) -> str | None:
-    """Say what is wrong with an Arrow file, or None if its pixels have the hash stored in it."""
+def cache_fault(file: Path, wanted: Sequence[str]) -> str | None:
+    """Say what is wrong with an Arrow file, or None if it is whole.
+
+    Its pixels then have the hash stored in it, and it holds what was wanted but for what it says
+    was skipped.
+    """
     try:
         batches, metadata = open_cache(file)
+        skipped = set(_skipped(file, metadata))
     except DataError as error:
         return str(error)
     digest = hashlib.sha256()
     for batch in batches:
         _hash_batch(batch, digest)
-    return None if digest.hexdigest().encode() == metadata[_HASH] else "its pixels have changed"
+    if digest.hexdigest().encode() != metadata[_HASH]:
+        return "its pixels have changed"
+    there = [path for batch in batches for path in batch.column("path").to_pylist()]
+    whole = there == [path for path in wanted if path not in skipped] and skipped <= set(wanted)
+    return None if whole else "it holds other images"
 
 
 def skipped_images(file: Path) -> list[str]:
     """Name the images that were unreadable when the file was made."""
-    skipped = json.loads(open_cache(file)[1][_SKIPPED])
-    return [str(path) for path in skipped]
+    return _skipped(file, open_cache(file)[1])
+
+
+def _skipped(file: Path, metadata: dict[bytes, bytes]) -> list[str]:
+    try:
+        return [str(path) for path in json.loads(metadata[_SKIPPED])]
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{file}: does not say what was skipped ({error})") from error
 
 
 def content_hash(file: Path) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from study.config import StudyConfig
+from study.errors import DataError
 from study.ledger import End, StudyFolder
 from study.method.architecture import Architecture
 from study.method.subsets import kinds, parse
@@ -57,6 +58,7 @@ def run_search(
 ) -> None:
     """Train baselines, CLIPFit's own search and the open search, or what is left of them."""
     past = _Past.read(folder, "search")
+    past.refuse_other_data({config.seed: data})
     make = TrialMaker(config, architecture, {config.seed: data})
     baselines = [make.baseline(label, n) for n, label in enumerate(config.search.baselines)]
     searcher = StudySearcher(
@@ -123,6 +125,7 @@ def run_queue(
         take_over: is offered the trials that have not begun.
     """
     past = _Past.read(folder, stage)
+    past.refuse_other_data(data)
     wanted = list(wanted)
     if take_over is not None:
         taken = take_over([c for c in wanted if c.trial_id not in past])
@@ -172,6 +175,19 @@ class _Past:
             else:
                 past.ended.append((config, end, reports))
         return past
+
+    def refuse_other_data(self, data: Mapping[int, TrialData]) -> None:
+        """Raise where trials learned from, or were judged on, other images than there are now."""
+        for config in self.all:
+            now = (
+                data[config.seed].digest[:SPLIT_HASH] if config.seed in data else config.split_hash
+            )
+            if now != config.split_hash:
+                raise DataError(
+                    f"{config.trial_id} was given other images or classes than its data has now: "
+                    f"shots/tasks-{config.split_hash}.jsonl and tasks-{now}.jsonl of the study "
+                    "tell which; put the dataset, or its split file, back as it was"
+                )
 
     @property
     def all(self) -> list[TrialConfig]:

@@ -1,5 +1,6 @@
 import multiprocessing
 import os
+import random
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,6 +17,7 @@ from study.data.decode import (
     center_crop,
     content_hash,
     decode_images,
+    open_cache,
     preprocess,
     resize_shorter,
     skipped_images,
@@ -117,10 +119,31 @@ def test_a_corrupt_file_is_made_again(spoil: str, colors: Any, tmp_path: Path) -
         _flip(file, (48).to_bytes(8, "little") + (96).to_bytes(8, "little"))
     else:
         file.write_bytes({"cut": whole[:-100], "empty": b"", "text": b"no Arrow"}[spoil])
-    assert cache_fault(file) is not None
+    assert cache_fault(file, PATHS) is not None
     assert decode_images(colors, PATHS, size=4, cache=tmp_path, key="k") == file
-    assert cache_fault(file) is None
+    assert cache_fault(file, PATHS) is None
     assert file.read_bytes() == whole
+
+
+def test_a_flipped_bit_anywhere_is_a_fault_or_changes_nothing(colors: Any, tmp_path: Path) -> None:
+    paths = ["bad.jpg", *PATHS[:70]]
+    file = decode_images(colors, paths, size=4, cache=tmp_path, key="k", on_corrupt="skip")
+    whole, table, skipped = file.read_bytes(), _contents(file), skipped_images(file)
+    chance, faults = random.Random(5), 0
+    for _ in range(400):
+        spoiled = bytearray(whole)
+        spoiled[chance.randrange(len(whole))] ^= 1 << chance.randrange(8)
+        file.unlink()  # the old one may still be mapped
+        file.write_bytes(spoiled)
+        if cache_fault(file, paths) is None:
+            assert (_contents(file), skipped_images(file)) == (table, skipped)
+        else:
+            faults += 1
+    assert faults > 100
+
+
+def _contents(file: Path) -> list[dict[str, Any]]:
+    return [row for batch in open_cache(file)[0] for row in batch.to_pylist()]
 
 
 def test_the_hash_is_over_paths_and_pixels(colors: Any, tmp_path: Path) -> None:
@@ -188,7 +211,7 @@ def _decode(root: Path, cache: Path, barrier: Any, queue: Any) -> None:
     barrier.wait(timeout=30)
     paths = [f"{i}.png" for i in range(80)]
     file = decode_images(FolderSource(root), paths, size=8, cache=cache, key="k")
-    queue.put((str(file), cache_fault(file)))
+    queue.put((str(file), cache_fault(file, paths)))
 
 
 def test_processes_that_decode_at_once_all_end_well(miniature: ModuleType, tmp_path: Path) -> None:

@@ -133,7 +133,7 @@ def test_a_read_only_folder_is_told_at_once(
 ) -> None:
     study = StudyFolder(trial.path.parent.parent)
     disk.allow_writing(False)
-    with pytest.raises(StorageError, match=r"end\.json cannot be used: Read-only file system"):
+    with pytest.raises(StorageError, match=r"search-0000/.* cannot be used: Read-only file system"):
         trial.write_end(End("finished", 1, 1.0))
     with pytest.raises(StorageError, match=r"\.lock cannot be used: Read-only"), study.locked():
         pytest.fail("a study that cannot be written")
