@@ -25,7 +25,9 @@ PASSING = frozenset(
         *(errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETUNREACH),
     }
 )
-"""A full disk or quota, and a file server that is away; a read-only folder does not pass."""
+"""A full disk or quota, and a file server that is away."""
+LASTING = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.EFBIG, errno.ENOENT})
+"""What waiting does not help: a right that is missing, a read-only or a missing folder."""
 
 Result = TypeVar("Result")
 
@@ -44,6 +46,7 @@ def patiently(path: Path, do: Callable[[], Result], *, known: Path | None = None
 
     Raises:
         StorageError: naming file and cause, at once where waiting would not help.
+        OSError: what is no fault of storage, such as a folder in the place of a file.
     """
     deadline = time.monotonic() + WAIT_SECONDS
     waiting = False
@@ -52,7 +55,9 @@ def patiently(path: Path, do: Callable[[], Result], *, known: Path | None = None
             result = do()
         except OSError as error:
             gone = error.errno == errno.ENOENT and known is not None and not _is_there(known)
-            if not (gone or error.errno in PASSING):
+            if not gone and error.errno not in PASSING:
+                if error.errno not in LASTING:
+                    raise
                 raise StorageError(f"{path} cannot be used: {_cause(error)}") from error
             if time.monotonic() > deadline:
                 raise StorageError(

@@ -29,7 +29,7 @@ class Sums:
         path = folder / FILE
         noted = read_if_there(path, path.read_bytes, known=folder.parent) or b""
         self._of: dict[str, set[str]] = defaultdict(set)
-        for line in noted.decode(errors="replace").splitlines():
+        for line in noted.decode(errors="replace").split("\n")[:-1]:  # the last may have been cut
             digest, _, name = line.partition("  ")
             self._of[name].add(digest)
 

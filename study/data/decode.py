@@ -17,6 +17,7 @@ from PIL import Image
 
 from study.data.records import ImageSource, StampedSource, listed
 from study.errors import DataError
+from study.files import read_if_there
 
 logger = logging.getLogger(__name__)
 
@@ -242,7 +243,10 @@ def open_cache(file: Path) -> tuple[list[pa.RecordBatch], dict[bytes, bytes]]:
         DataError: if it is missing, cut, or not such a file.
     """
     try:
-        reader = pa.ipc.open_file(pa.memory_map(str(file)))
+        mapped = read_if_there(file, lambda: pa.memory_map(str(file)), known=file.parent)
+        if mapped is None:
+            raise DataError(f"{file}: missing")
+        reader = pa.ipc.open_file(mapped)
         if reader.schema != SCHEMA:
             raise DataError(f"{file}: has other columns than {SCHEMA.names}")
         batches = [
