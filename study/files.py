@@ -128,6 +128,15 @@ def drop_cut_line(file: FileIO) -> None:
         file.seek(0, os.SEEK_END)
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder in one that is there: parents would be made on another disk than their share.
+
+    Raises:
+        StorageError: see `patiently`.
+    """
+    patiently(path, lambda: path.mkdir(exist_ok=True), known=path.parent)
+
+
 def read_if_there(path: Path, read: Callable[[], Result], *, known: Path) -> Result | None:
     """Read a file or folder; None only if it is missing where the known folder is there.
 

@@ -22,6 +22,7 @@ from study.errors import StudyError
 from study.files import (
     StorageError,
     append_lines,
+    make_folder,
     patiently,
     read_if_there,
     sync_folder,
@@ -84,8 +85,7 @@ class TrialFolder:
 
     def create(self, config: Mapping[str, Any]) -> None:
         """Write the configuration; an existing trial keeps its own."""
-        # Without parents: where a share is not mounted they would be made on another disk.
-        patiently(self.path, lambda: self.path.mkdir(exist_ok=True), known=self.path.parent)
+        make_folder(self.path)
         if self.read("config.json") is None:
             self._write_config(config)
 
@@ -224,8 +224,7 @@ class StudyFolder:
         """
         self.refuse_existing()
         self.claim()
-        trials = self.path / "trials"
-        patiently(trials, lambda: trials.mkdir(exist_ok=True))
+        make_folder(self.path / "trials")
         self.write_json("identity.json", {"study_id": secrets.token_hex(8), **identity})
         write_atomically(self.config_path, config)
         sync_folder(self.path.parent)

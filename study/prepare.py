@@ -27,7 +27,7 @@ from study.data.published import read_published_shots
 from study.data.records import Dataset
 from study.data.shots import Shots, read_shots, write_shots
 from study.errors import DataError
-from study.files import write_atomically
+from study.files import make_folder, write_atomically
 from study.ledger import StudyFolder
 from study.trial import SPLIT_HASH, Target, TrialData
 
@@ -159,8 +159,8 @@ class Preparer:
             lines += [json.dumps({"task": number, "digest": task.digest}), *task.lines()]
         contents = ("\n".join(lines) + "\n").encode()
         if not path.exists() or path.read_bytes() != contents:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, contents)
+            make_folder(path.parent)
+            write_atomically(path, contents, known=path.parent)
 
     def _decode(
         self,

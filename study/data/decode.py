@@ -17,7 +17,7 @@ from PIL import Image
 
 from study.data.records import ImageSource, StampedSource, listed
 from study.errors import DataError
-from study.files import read_if_there
+from study.files import StorageError, read_if_there
 
 logger = logging.getLogger(__name__)
 
@@ -120,6 +120,7 @@ def decode_images(
 
     Raises:
         DataError: naming unreadable images.
+        StorageError: the cache cannot be written.
     """
     wanted = list(dict.fromkeys(paths))
     file = cache_file(source, wanted, size=size, cache=cache, key=key, keep_aspect=keep_aspect)
@@ -148,6 +149,8 @@ def decode_images(
             raise DataError(f"{key}: none of {len(wanted)} images is readable: {listed(skipped)}")
         temporary.replace(file)
         _sync_folder(cache)
+    except OSError as error:
+        raise StorageError(f"{file} cannot be written: {error.strerror or error}") from error
     finally:
         temporary.unlink(missing_ok=True)
     return file
@@ -245,7 +248,7 @@ def open_cache(file: Path) -> tuple[list[pa.RecordBatch], dict[bytes, bytes]]:
     try:
         mapped = read_if_there(file, lambda: pa.memory_map(str(file)), known=file.parent)
         if mapped is None:
-            raise DataError(f"{file}: missing")
+            raise DataError(f"{file}: not a whole file of decoded images (it is missing)")
         reader = pa.ipc.open_file(mapped)
         if reader.schema != SCHEMA:
             raise DataError(f"{file}: has other columns than {SCHEMA.names}")

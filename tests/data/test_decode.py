@@ -25,6 +25,7 @@ from study.data.decode import (
 from study.data.images import ImageTable
 from study.data.sources import FolderSource
 from study.errors import DataError
+from study.files import StorageError
 
 PATHS = [f"{i:03d}.jpg" for i in range(150)]
 
@@ -202,7 +203,7 @@ def test_an_interrupted_writer_leaves_no_file(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(StorageError, match=r"\.arrow cannot be written: No space"):
         decode_images(colors, PATHS, size=4, cache=tmp_path, key="k")
     assert not list(tmp_path.iterdir())
 

@@ -23,7 +23,7 @@ REPORT = {"epoch": 1, "val_score": 0.5}
 
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "WAIT_SECONDS", 2.0)
+    monkeypatch.setattr(files, "WAIT_SECONDS", 1.0)
     monkeypatch.setattr(files, "RETRY_SECONDS", 0.05)
 
 
@@ -41,7 +41,7 @@ def trial(disk: Disk) -> TrialFolder:
 @contextmanager
 def _soon(do: Callable[[], None]) -> Iterator[None]:
     """Do something a little later, while the body waits."""
-    timer = threading.Timer(0.5, do)
+    timer = threading.Timer(0.2, do)
     timer.start()
     try:
         yield
@@ -56,7 +56,7 @@ def test_a_full_disk_is_waited_for(disk: Disk, caplog: pytest.LogCaptureFixture)
     with _soon(disk.free):
         write_atomically(path, WORDS)
     assert path.read_text() == WORDS
-    assert f"{path} cannot be used: No space left on device; trying for 2 seconds" in caplog.text
+    assert f"{path} cannot be used: No space left on device; trying for 1 seconds" in caplog.text
     assert "can be used again" in caplog.text
 
 
@@ -64,7 +64,7 @@ def test_a_disk_that_stays_full_is_told_and_the_old_file_is_whole(disk: Disk) ->
     path = disk.path / "file"
     write_atomically(path, "old")
     disk.fill()
-    with pytest.raises(StorageError, match=rf"{path} .* within 2 seconds: No space left on device"):
+    with pytest.raises(StorageError, match=rf"{path} .* within 1 seconds: No space left on device"):
         write_atomically(path, WORDS)
     assert path.read_text() == "old"
     assert sorted(p.name for p in disk.path.iterdir()) == ["ballast", "file"]
