@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,12 @@ class _Journal(JournalFileBackend):
     def __init__(self, path: Path) -> None:
         super().__init__(str(path))
         self._path = path
+
+    def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
+        """Give what was done from some point on."""
+        read = super().read_logs
+        known = self._path.parent
+        yield from patiently(self._path, lambda: list(read(log_number_from)), known=known)
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Add what was done, on disk when this returns."""

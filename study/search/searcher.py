@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -9,10 +10,13 @@ from typing import Any
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
+from study.files import StorageError
 from study.ledger import StudyFolder
 from study.search.arms import Arm, Outcome
 from study.search.space import Proposal
 from study.trial import TrialConfig
+
+logger = logging.getLogger(__name__)
 
 MakeConfig = Callable[[Proposal, str, int, int], TrialConfig]
 """Proposal, arm, trial number and Optuna number to a whole configuration."""
@@ -78,9 +82,15 @@ class StudySearcher(Searcher):
             return
         outcome = outcome_of(config, result or {}, error)
         self._outcomes[_identity(config)] = outcome
+        try:
+            self._tell_arms(config, outcome, result or {})
+        except StorageError as error:  # Tune would begin the trial again for it
+            logger.warning("%s; it is told of %s when the study is resumed", error, config.trial_id)
+
+    def _tell_arms(self, config: TrialConfig, outcome: Outcome, result: Mapping[str, Any]) -> None:
         if config.optuna_number is not None:
             arm = self._arms[config.arm]
-            if result and outcome.state is TrialState.PRUNED and outcome.score is not None:
+            if outcome.state is TrialState.PRUNED and outcome.score is not None:
                 # Tune does not tell a searcher of the result that a trial was stopped at. One that
                 # diverged did so in the epoch after the last that it completed.
                 epoch = int(result["epoch"]) + bool(result.get("diverged"))
