@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import os
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -33,6 +34,7 @@ SCHEMA = pa.schema(
 )
 MOST_THREADS = 8
 ROWS = 64  # images decoded and written at a time
+ABANDONED_SECONDS = 3600.0
 _HASH = b"sha256"
 _SKIPPED = b"skipped"
 
@@ -140,6 +142,7 @@ def decode_images(
             progress(done, len(wanted))
 
     cache.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(cache)
     temporary = file.with_name(f".{file.name}.{uuid.uuid4().hex}.tmp")
     try:
         with ThreadPoolExecutor(max_workers=min(MOST_THREADS, os.cpu_count() or 1)) as pool:
@@ -301,6 +304,16 @@ def _skipped(file: Path, metadata: dict[bytes, bytes]) -> list[str]:
 def content_hash(file: Path) -> str:
     """Give the SHA-256 over paths and pixels that is stored in the file."""
     return open_cache(file)[1][_HASH].decode()
+
+
+def _remove_abandoned(cache: Path) -> None:
+    """Remove what killed processes left: whoever is alive writes to its file all the time."""
+    for path in cache.glob(".*.tmp"):
+        try:
+            if time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
+                path.unlink()
+        except OSError as error:  # another process was faster
+            logger.debug("%s stays: %s", path, error)
 
 
 def _sync_folder(folder: Path) -> None:

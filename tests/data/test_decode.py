@@ -208,6 +208,17 @@ def test_an_interrupted_writer_leaves_no_file(
     assert not list(tmp_path.iterdir())
 
 
+def test_what_a_killed_writer_left_goes_and_what_another_writes_stays(
+    colors: Any, tmp_path: Path
+) -> None:
+    left, written = tmp_path / ".k-4.arrow.1.tmp", tmp_path / ".k-4.arrow.2.tmp"
+    for path in (left, written):
+        path.write_bytes(b"a part")
+    os.utime(left, (0, 0))
+    file = decode_images(colors, PATHS[:3], size=4, cache=tmp_path, key="k")
+    assert sorted(tmp_path.iterdir()) == [written, file]
+
+
 def _decode(root: Path, cache: Path, barrier: Any, queue: Any) -> None:
     barrier.wait(timeout=30)
     paths = [f"{i}.png" for i in range(80)]
