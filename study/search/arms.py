@@ -64,6 +64,11 @@ class Arm:
         """Give the part of the budget that has been started."""
         return self.started / self.budget if self.budget else 1.0
 
+    @property
+    def begun(self) -> bool:
+        """Tell whether its Optuna study has any trial."""
+        return bool(self.study.get_trials(deepcopy=False))
+
     def ask(self, known: Callable[[Proposal], Outcome | None]) -> tuple[int, Proposal] | None:
         """Get a proposal that was not tried before, with its Optuna number.
 

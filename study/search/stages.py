@@ -284,13 +284,13 @@ def _open_arms(
         ]
 
     arms = open_all()
-    if not all(arm.agrees_with(recorded[arm.name]) for arm in arms):
+    if any(arm.begun and not arm.agrees_with(recorded[arm.name]) for arm in arms):
         set_aside(folder.path / JOURNAL, "it tells other than the trials' own files")
         arms = open_all()
     for arm in arms:
-        begun_anew = not arm.study.get_trials(deepcopy=False)
+        begun = arm.begun
         arm.remember(recorded[arm.name])
-        if config.search.warm_start is not None and begun_anew:
+        if config.search.warm_start is not None and not begun:
             first = arm.try_first(folder.path.with_name(config.search.warm_start) / JOURNAL)
             logger.info(
                 "%s: %d configurations of %s first", arm.name, first, config.search.warm_start
