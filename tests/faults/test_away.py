@@ -1,7 +1,7 @@
 """Whole studies whose storage is full, gone or read-only: they wait, or end and are resumed."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,14 @@ SMALL += ["data.shots=4", "confirm.seeds=[1,2]", "confirm.runners_up=0", "search
 SMALL += ["search.selection=holdout", "search.sampler=random"]
 LONG, SHORT = 60.0, 3.0
 """Seconds that drivers and workers wait, and how long storage is away where it comes back."""
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    """With room for the plots, each of which has its own script."""
+    disk = Disk(tmp_path, 128)
+    yield disk
+    disk.close()
 
 
 @pytest.fixture
