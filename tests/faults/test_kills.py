@@ -39,7 +39,9 @@ WRITTEN = {
     "reporting": ("registered.json", "results.parquet", "leaderboard.md", "report.html"),
 }
 """How the names of the files begin that a driver writes at a stage."""
-MOST_SECONDS = 12.0
+TURNS = {"optuna.journal": 20, "config.json": 2, "end.json": 2, "mlflow.json": 2}
+"""Up to how often it is written before the driver dies, if not once."""
+MOST_SECONDS = {"beginning": 4.0, "searching": 12.0, "confirming": 10.0, "reporting": 5.0}
 """From a driver's start to a kill that does not wait for a file."""
 
 
@@ -82,15 +84,15 @@ class Killed:
 
     def _kill(self, drivers: Drivers, planned: str, chance: random.Random) -> None:
         """Run it until it dies; one that ends before the moment comes is started again."""
-        for _ in range(3):
+        for _ in range(4):
             stage = max(planned, _stage(self.folder), key=STAGES.index)
             name = chance.choice(WRITTEN[stage])
-            turn = chance.randint(1, 20 if name == "optuna.journal" else 2)
+            turn = chance.randint(1, TURNS.get(name, 1))
             when = chance.choice(("half", "written", "renamed"))
             if name in ("optuna.journal", "sha256.txt"):  # which grow, and are not renamed
                 when = "half"
             timed = chance.random() < 0.3
-            seconds = chance.uniform(0, MOST_SECONDS) if timed else None
+            seconds = chance.uniform(0, MOST_SECONDS[stage]) if timed else None
             fault = None if timed else {"name": name, "when": when, "turn": turn}
             status, output = drivers.run(self._arguments, self.place, fault=fault, seconds=seconds)
             told = f"{stage}: {f'after {seconds:.1f} s' if timed else fault}"
