@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
+from study.data import decode
 from study.data.decode import (
     cache_fault,
     center_crop,
@@ -136,11 +137,27 @@ def test_a_flipped_bit_anywhere_is_a_fault_or_changes_nothing(colors: Any, tmp_p
         spoiled[chance.randrange(len(whole))] ^= 1 << chance.randrange(8)
         file.unlink()  # the old one may still be mapped
         file.write_bytes(spoiled)
+        decode._content_hash.cache_clear()  # a clock may be too coarse for so many
         if cache_fault(file, paths) is None:
             assert (_contents(file), skipped_images(file)) == (table, skipped)
         else:
             faults += 1
     assert faults > 100
+
+
+def test_a_file_is_hashed_once_as_long_as_it_is_the_same(
+    colors: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = decode_images(colors, PATHS[:5], size=4, cache=tmp_path, key="k")
+    assert cache_fault(file, PATHS[:5]) is None
+    hashed: list[object] = []
+    hash_batch = decode._hash_batch
+    monkeypatch.setattr(decode, "_hash_batch", lambda *a: (hashed.append(a), hash_batch(*a)))
+    assert cache_fault(file, PATHS[:5]) is None
+    assert not hashed
+    os.utime(file, (1, 1))
+    assert cache_fault(file, PATHS[:5]) is None
+    assert hashed
 
 
 def _contents(file: Path) -> list[dict[str, Any]]:
