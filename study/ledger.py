@@ -32,7 +32,7 @@ from study.sums import FILE as SUMS
 from study.sums import Sums, note_sums
 
 Status = Literal["finished", "stopped", "failed"]
-LASTING = ("reports.jsonl", "delta*.safetensors", "per_class.json", "confusion.json")
+KEPT = ("reports.jsonl", "delta*.safetensors", "per_class.json", "confusion.json")
 """What a trial leaves beside its configuration and its end."""
 
 
@@ -145,7 +145,7 @@ class TrialFolder:
     def write_end(self, end: End) -> None:
         """Close the trial; the state it would have gone on from is not needed any more."""
         contents = _dumps(asdict(end)).encode()
-        files = [p.name for n in LASTING for p in sorted(self.path.glob(n)) if p.is_file()]
+        files = [p.name for n in KEPT for p in sorted(self.path.glob(n)) if p.is_file()]
         sums = {name: self.read(name) or b"" for name in files} | {"end.json": contents}
         note_sums(self.path, sums, known=self.path.parent)
         self.write("end.json", contents)
@@ -176,7 +176,7 @@ class TrialFolder:
         """Take back all but the configuration, so that the trial is trained again."""
         for name in ("end.json", SUMS, "reports.jsonl", "state.safetensors"):
             (self.path / name).unlink(missing_ok=True)
-        for pattern in LASTING:
+        for pattern in KEPT:
             for path in self.path.glob(pattern):
                 path.unlink()
         self._write_config(self.config)

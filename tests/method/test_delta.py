@@ -89,6 +89,15 @@ def test_a_delta_makes_a_fresh_backbone_the_tuned_model(
     assert all(t.parameter.requires_grad for t in fresh.tuned)
 
 
+def test_equal_deltas_are_equal_files(
+    path: Path, tensors: dict[str, Tensor], tmp_path: Path
+) -> None:
+    info = load_delta(path)[1]
+    for number in range(8):  # the library orders metadata by chance
+        save_delta(tmp_path / f"{number}", tensors, info)
+        assert (tmp_path / f"{number}").read_bytes() == path.read_bytes()
+
+
 def test_a_delta_holds_little_beside_the_tuned_numbers(
     path: Path, tensors: dict[str, Tensor]
 ) -> None:
