@@ -89,7 +89,7 @@ def look_at_all(
         attempt("ablation", lambda: ablation_cells(config, folder, depths))
     if config.search.warm_start is not None:
         attempt("search.warm_start", lambda: _look_at_warm_start(config, config.storage))
-    attempt("storage", lambda: _look_at_storage(config.storage))
+    attempt("storage", lambda: _look_at_storage(folder.path if resuming else config.storage))
     if not resuming:
         attempt("name", folder.refuse_existing)
     attempt("tracking", lambda: _look_at_tracking(config))

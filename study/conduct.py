@@ -25,9 +25,11 @@ from study.analysis.results import read_results, write_results
 from study.check import check_study
 from study.config import StudyConfig
 from study.config_file import dump_config
+from study.errors import BackboneError
 from study.extension import beside_earlier, extensions
 from study.files import write_atomically
 from study.ledger import StudyFolder
+from study.mending import mend
 from study.method.architecture import Architecture
 from study.prepare import Preparer, Progress
 from study.progress import StageProgress
@@ -52,8 +54,13 @@ def conduct(config: StudyConfig, folder: StudyFolder, console: Console, *, resum
     """
     architecture = check_study(config, folder, resuming=resume)
     if not resume:
-        folder.create(dump_config(config), _origin())
+        folder.claim()
     with folder.locked():
+        if resume:
+            mend(folder)
+            _refuse_other_checkpoint(folder, architecture)
+        else:  # not before: another driver may be at it this moment
+            folder.create(dump_config(config), _origin(architecture))
         _announce(config, folder, console)
         with _decoding(console) as progress:
             preparer = Preparer(config, folder, architecture.image_size, progress)
@@ -67,7 +74,7 @@ def conduct(config: StudyConfig, folder: StudyFolder, console: Console, *, resum
                 if config.ablation is not None:
                     _ablate(config, folder, architecture, preparer, mirror, console)
                 else:
-                    if search_data is not None and folder.read_json("candidates.json") is None:
+                    if search_data is not None and not _has_chosen(folder, "candidates.json"):
                         _search(config, folder, architecture, search_data, mirror, console)
                     _confirm(config, folder, architecture, preparer, mirror, console)
             mirror.register()
@@ -148,7 +155,7 @@ def _ablate(
     known = mirror.take_over if config.ablation and config.ablation.reuse else None
     cells = ablation_cells(config, folder, architecture.depths)
     rates = len(config.ablation.rates) if config.ablation else 0
-    if rates > 1 and folder.read_json("cells.json") is None:
+    if rates > 1 and not _has_chosen(folder, "cells.json"):
         with _stage(console, folder, "search", rates * len(cells)) as progress_line:
             data = preparer.search()
             tune_cells(config, folder, architecture, data, [progress_line, mirror], known)
@@ -156,6 +163,12 @@ def _ablate(
     tested = {seed: preparer.confirm(seed) for seed in config.shot_seeds}
     with _stage(console, folder, "ablation", len(tested) * len(chosen)) as progress_line:
         test_cells(config, folder, architecture, chosen, tested, [progress_line, mirror], known)
+
+
+def _has_chosen(folder: StudyFolder, choice: str) -> bool:
+    """Tell whether the search is over: a trial of it that was damaged is trained again."""
+    search = [trial for trial in folder.trials() if trial.config["stage"] == "search"]
+    return folder.read_json(choice) is not None and all(trial.end for trial in search)
 
 
 def _announce(config: StudyConfig, folder: StudyFolder, console: Console) -> None:
@@ -207,12 +220,23 @@ def _decoding(console: Console) -> Iterator[Progress]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def _origin() -> dict[str, str]:
-    """Say which versions make a study."""
+def _refuse_other_checkpoint(folder: StudyFolder, architecture: Architecture) -> None:
+    """Raise where the weights are not those that the study began with."""
+    begun_with = folder.identity.get("checkpoint", architecture.checkpoint)
+    if begun_with != architecture.checkpoint:
+        raise BackboneError(
+            f"the backbone's files have changed since '{folder.name}' began, or are damaged: its "
+            f"checkpoint was {begun_with} and is {architecture.checkpoint}; put the former back"
+        )
+
+
+def _origin(architecture: Architecture) -> dict[str, str]:
+    """Say which versions and weights make a study."""
     packages = ("ray", "torch", "transformers", "optuna", "mlflow", "clipfit-study")
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "git_commit": _git_commit(),
+        "checkpoint": architecture.checkpoint,
         **{f"{package}_version": version(package) for package in packages},
     }
 

@@ -19,9 +19,21 @@ from pathlib import Path
 from typing import Any, Literal
 
 from study.errors import StudyError
-from study.files import sync_folder, write_atomically
+from study.files import (
+    StorageError,
+    append_lines,
+    make_folder,
+    patiently,
+    read_if_there,
+    sync_folder,
+    write_atomically,
+)
+from study.sums import FILE as SUMS
+from study.sums import Sums, note_sums
 
 Status = Literal["finished", "stopped", "failed"]
+KEPT = ("reports.jsonl", "delta*.safetensors", "per_class.json", "confusion.json")
+"""What a trial leaves beside its configuration and its end."""
 
 
 class LedgerError(StudyError):
@@ -83,41 +95,42 @@ class TrialFolder:
 
     def create(self, config: Mapping[str, Any]) -> None:
         """Write the configuration; an existing trial keeps its own."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        if not (self.path / "config.json").exists():
-            write_atomically(self.path / "config.json", _dumps(config))
+        make_folder(self.path)
+        if self.read("config.json") is None:
+            self._write_config(config)
 
     def rename(self, trial_id: str, **changes: Any) -> None:
         """Give the trial another name, and its configuration the changes that come with it."""
         config = {**self.config, "trial_id": trial_id, **changes}
-        write_atomically(self.path / "config.json", _dumps(config))
+        self._write_config(config)
         self.path = self.path.rename(self.path.with_name(trial_id))
         sync_folder(self.path.parent)
 
     @property
     def config(self) -> dict[str, Any]:
         """The configuration as written by `create`."""
-        return _read_json(self.path / "config.json")
+        contents = self.read("config.json")
+        if contents is None:
+            raise LedgerError(f"{self.path / 'config.json'} is missing")
+        return _parsed(self.path / "config.json", contents)
 
     @property
     def reports(self) -> list[dict[str, Any]]:
         """The reports so far, by epoch; a line that a crash cut short is left out."""
-        try:
-            contents = (self.path / "reports.jsonl").read_bytes()
-        except FileNotFoundError:
+        contents = self.read("reports.jsonl")
+        if contents is None:
             return []
         whole, _, _ = contents.rpartition(b"\n")
-        try:
-            return [json.loads(line) for line in whole.split(b"\n") if line]
-        except ValueError as error:
-            raise LedgerError(f"{self.path / 'reports.jsonl'} is damaged: {error}") from error
+        path = self.path / "reports.jsonl"
+        reports = [_parsed(path, line) for line in whole.split(b"\n") if line]
+        if not all(isinstance(report, dict) and "epoch" in report for report in reports):
+            raise LedgerError(f"{path} is damaged: a line of it is no report")
+        return reports
 
     def append_report(self, report: Mapping[str, Any]) -> None:
         """Add one epoch, on disk when this returns."""
-        with (self.path / "reports.jsonl").open("a", encoding="utf-8") as file:
-            file.write(_dumps(report) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        line = (_dumps(report) + "\n").encode()
+        append_lines(self.path / "reports.jsonl", line, known=self.path.parent)
 
     def keep_reports(self, count: int) -> None:
         """Drop all but the first ``count`` reports: a trial is taken up again after them."""
@@ -126,22 +139,71 @@ class TrialFolder:
     def replace_reports(self, reports: Iterable[Mapping[str, Any]]) -> None:
         """Write all reports at once, by epoch."""
         lines = [_dumps(report) + "\n" for report in reports]
-        write_atomically(self.path / "reports.jsonl", "".join(lines))
+        self.write("reports.jsonl", "".join(lines))
 
     @property
     def end(self) -> End | None:
         """How the trial ended; None while it has not."""
-        try:
-            return End(**_read_json(self.path / "end.json"))
-        except FileNotFoundError:
+        contents = self.read("end.json")
+        if contents is None:
             return None
+        try:
+            return End(**_parsed(self.path / "end.json", contents))
         except TypeError as error:
             raise LedgerError(f"{self.path / 'end.json'} is damaged: {error}") from error
 
     def write_end(self, end: End) -> None:
         """Close the trial; the state it would have gone on from is not needed any more."""
-        write_atomically(self.path / "end.json", _dumps(asdict(end)))
-        (self.path / "state.safetensors").unlink(missing_ok=True)
+        contents = _dumps(asdict(end)).encode()
+        files = [p.name for n in KEPT for p in sorted(self.path.glob(n)) if p.is_file()]
+        sums = {name: self.read(name) or b"" for name in files} | {"end.json": contents}
+        note_sums(self.path, sums, known=self.path.parent)
+        self.write("end.json", contents)
+        state = self.path / "state.safetensors"
+        patiently(state, lambda: state.unlink(missing_ok=True))
+
+    def damaged(self) -> list[str]:
+        """Name the files that hold, or are, something else than was written.
+
+        Reports of a trial that has not ended may have been changed unseen, as long as they parse.
+        """
+        sums = Sums(self.path)
+        names = sums.names if (self.path / "end.json").exists() else ["config.json"]
+        found = {name for name in names if not sums.fit(name, self.read(name))}
+        looks = {
+            "config.json": lambda: self.config,
+            "reports.jsonl": lambda: self.reports,
+            "end.json": lambda: self.end,
+        }
+        for name, look in looks.items():
+            try:
+                look()
+            except LedgerError:
+                found.add(name)
+        return sorted(found)
+
+    def reopen(self) -> None:
+        """Take back all but the configuration, so that the trial is trained again."""
+        for name in ("end.json", SUMS, "reports.jsonl", "state.safetensors"):
+            (self.path / name).unlink(missing_ok=True)
+        for pattern in KEPT:
+            for path in self.path.glob(pattern):
+                path.unlink()
+        self._write_config(self.config)
+
+    def write(self, name: str, contents: bytes | str) -> None:
+        """Write a file of the trial, whole or not at all."""
+        write_atomically(self.path / name, contents, known=self.path.parent)
+
+    def read(self, name: str) -> bytes | None:
+        """Read a file of the trial; None where it has not been written."""
+        path = self.path / name
+        return read_if_there(path, path.read_bytes, known=self.path.parent)
+
+    def _write_config(self, config: Mapping[str, Any]) -> None:
+        contents = _dumps(config).encode()
+        note_sums(self.path, {"config.json": contents}, known=self.path.parent)
+        self.write("config.json", contents)
 
 
 class StudyFolder:
@@ -160,6 +222,10 @@ class StudyFolder:
         """The frozen configuration; a folder that has it is a study."""
         return self.path / "study.yaml"
 
+    def claim(self) -> None:
+        """Make the folder of a new study, so that it can be locked before it is created."""
+        patiently(self.path, lambda: self.path.mkdir(parents=True, exist_ok=True))
+
     def create(self, config: str, identity: Mapping[str, Any]) -> None:
         """Make the folder of a new study, freeze its configuration, say where it comes from.
 
@@ -167,7 +233,8 @@ class StudyFolder:
             LedgerError: a study of this name exists.
         """
         self.refuse_existing()
-        (self.path / "trials").mkdir(parents=True, exist_ok=True)
+        self.claim()
+        make_folder(self.path / "trials")
         self.write_json("identity.json", {"study_id": secrets.token_hex(8), **identity})
         write_atomically(self.config_path, config)
         sync_folder(self.path.parent)
@@ -190,14 +257,18 @@ class StudyFolder:
 
         Raises:
             LedgerError: another process runs this study.
+            StorageError: the study's folder cannot be written.
         """
-        with (self.path / ".lock").open("w") as file:
+        path = self.path / ".lock"
+        with patiently(path, lambda: path.open("w")) as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
+            except BlockingIOError as error:
                 raise LedgerError(
                     f"study '{self.name}' is being run by another process; wait for it to end"
                 ) from error
+            except OSError as error:
+                raise StorageError(f"{path} cannot be locked: {error.strerror}") from error
             yield
 
     @property
@@ -224,27 +295,46 @@ class StudyFolder:
 
     def trials(self) -> Iterator[TrialFolder]:
         """Go through the trials that have a configuration, by name."""
-        for config in sorted(self.path.glob("trials/*/config.json")):
-            yield TrialFolder(config.parent)
+        place = self.path / "trials"
+        names = read_if_there(place, lambda: os.listdir(place), known=self.path)  # noqa: PTH208
+        for name in sorted(names or ()):
+            config = place / name / "config.json"
+            if read_if_there(config, config.stat, known=place) is not None:
+                yield TrialFolder(config.parent)
 
     def write_json(self, name: str, value: Any) -> None:
         """Write a JSON file of the study, such as ``candidates.json``."""
-        write_atomically(self.path / name, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+        contents = (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
+        note_sums(self.path, {name: contents}, known=self.path)
+        write_atomically(self.path / name, contents, known=self.path)
 
     def read_json(self, name: str) -> Any:
-        """Read it back; None where it has not been written."""
-        try:
-            return _read_json(self.path / name)
-        except FileNotFoundError:
+        """Read it back, or a JSON file of a trial; None where it has not been written.
+
+        Raises:
+            LedgerError: it holds something else than was written.
+        """
+        path = self.path / name
+        contents = patiently(path, lambda: path.read_bytes() if path.exists() else None)
+        if contents is None:
             return None
+        if not Sums(path.parent).fit(path.name, contents):
+            raise LedgerError(f"{path} is damaged: its SHA-256 is another than when it was written")
+        return _parsed(path, contents)
+
+    def damaged(self) -> list[str]:
+        """Name the JSON files of the study itself that hold something else than was written."""
+        sums = Sums(self.path)
+        there = [name for name in sums.names if (self.path / name).exists()]
+        return [name for name in there if not sums.fit(name, (self.path / name).read_bytes())]
 
 
 def _dumps(value: Mapping[str, Any]) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
-def _read_json(path: Path) -> Any:
+def _parsed(path: Path, contents: bytes) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, TypeError) as error:
+        return json.loads(contents.decode())
+    except ValueError as error:
         raise LedgerError(f"{path} is damaged: {error}") from error

@@ -27,7 +27,7 @@ from study.data.published import read_published_shots
 from study.data.records import Dataset
 from study.data.shots import Shots, read_shots, write_shots
 from study.errors import DataError
-from study.files import write_atomically
+from study.files import make_folder, write_atomically
 from study.ledger import StudyFolder
 from study.trial import SPLIT_HASH, Target, TrialData
 
@@ -54,12 +54,24 @@ class Preparer:
         return source_dataset(self.config.data)
 
     def shots(self, dataset: Dataset, seed: int) -> Shots:
-        """Draw a seed's shots, or read those that this study drew before."""
+        """Draw a seed's shots, or read those that this study drew before.
+
+        Raises:
+            DataError: those are damaged, and the same cannot be drawn again.
+        """
         data = self.config.data
         path = self.folder.path / "shots" / f"shots-{data.shots}-seed-{seed}.jsonl"
+        damage: DataError | None = None
         if path.exists():
-            return read_shots(path)
+            try:
+                return read_shots(path)
+            except DataError as error:
+                damage = error
         shots = find_shots(self.config, dataset, seed)
+        if damage is not None:
+            if shots.digest.encode() not in path.read_bytes():
+                raise damage
+            logger.warning("%s; the same shots are drawn again", damage)
         write_shots(shots, path)
         return shots
 
@@ -139,16 +151,16 @@ class Preparer:
         The file is named by the split hash that trials carry.
         """
         path = self.folder.path / "shots" / f"tasks-{digest[:SPLIT_HASH]}.jsonl"
-        if path.exists():
-            return
         lines = [
             json.dumps({"dataset": d.name, "class_names": d.class_names}, ensure_ascii=False)
             for d in datasets
         ]
         for number, task in enumerate(tasks):
             lines += [json.dumps({"task": number, "digest": task.digest}), *task.lines()]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, "\n".join(lines) + "\n")
+        contents = ("\n".join(lines) + "\n").encode()
+        if not path.exists() or path.read_bytes() != contents:
+            make_folder(path.parent)
+            write_atomically(path, contents, known=path.parent)
 
     def _decode(
         self,

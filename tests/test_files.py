@@ -1,11 +1,12 @@
 """Whole files or none."""
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
 
-from study.files import write_atomically
+from study.files import StorageError, write_atomically
 
 
 def test_a_file_is_replaced(tmp_path: Path) -> None:
@@ -25,19 +26,19 @@ def test_what_fails_leaves_the_old_file_and_no_other(
     write_atomically(path, "old")
 
     def fail(*_: object) -> None:
-        raise OSError("no space left on device")
+        raise PermissionError(errno.EACCES, "no such right")
 
     if failing == "fsync":
         monkeypatch.setattr(os, "fsync", fail)
     if failing == "replace":
         monkeypatch.setattr(Path, "replace", fail)
     contents = object() if failing == "write" else "new"
-    with pytest.raises((OSError, TypeError)):
+    with pytest.raises((StorageError, TypeError)):
         write_atomically(path, contents)  # type: ignore[arg-type]
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_missing_folder_is_told(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(StorageError, match="none/file cannot be used: No such file or directory"):
         write_atomically(tmp_path / "none" / "file", "text")

@@ -15,13 +15,15 @@ STUDY = ROOT / "study"
 # What a room may import of study; each also imports itself.
 ALLOWED = {
     "errors": set[str](),
-    "files": set[str](),
+    "files": {"errors"},
     "backbones": set[str](),
     "method": {"errors", "files"},
     "data": {"errors", "files"},
     "config": {"errors", "method.subsets"},
     "config_file": {"errors", "config"},
-    "ledger": {"errors", "files"},
+    "sums": {"files"},
+    "ledger": {"errors", "files", "sums"},
+    "mending": {"ledger"},
     "trial": {"errors", "config", "method", "data"},
     "sameness": {"data", "trial"},
     "prepare": {"errors", "files", "config", "data", "ledger", "trial"},
@@ -50,7 +52,7 @@ ALLOWED = {
     "conduct": {
         *("errors", "files", "backbones", "config", "config_file", "method", "data", "ledger"),
         *("trial", "prepare", "selection", "progress", "search", "tracking", "analysis", "check"),
-        "extension",
+        *("extension", "mending"),
     },
     "sweep": {"errors", "config", "config_file"},
     "conduct_sweep": {

@@ -49,6 +49,17 @@ def test_a_second_driver_is_kept_out_until_the_first_has_gone(folder: StudyFolde
         pass
 
 
+def test_of_two_that_claim_one_name_at_once_the_second_is_refused(tmp_path: Path) -> None:
+    first, second = (StudyFolder(tmp_path / "runs" / "mine") for _ in range(2))
+    first.claim()
+    second.claim()
+    with first.locked():
+        with pytest.raises(LedgerError, match="run by another process"), second.locked():
+            second.create("seed: 2\n", {})
+        first.create("seed: 1\n", {})
+    assert first.config_path.read_text() == "seed: 1\n"
+
+
 def test_a_killed_driver_leaves_no_lock(folder: StudyFolder) -> None:
     code = (
         "import os, sys, signal; from pathlib import Path; from study.ledger import StudyFolder\n"

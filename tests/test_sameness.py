@@ -21,7 +21,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> TrialData:
     storage = tmp_path_factory.mktemp("same")
     values = {"storage": str(storage), "data": {"shots": 2, "augment": False}}
     config: StudyConfig = build_config(values, "test")
-    return Preparer(config, StudyFolder(storage / "study"), 16).search()
+    return Preparer(config, StudyFolder(storage), 16).search()
 
 
 def trial(**changes: Any) -> TrialConfig:
@@ -76,7 +76,7 @@ def test_other_weights_are_another(data: TrialData) -> None:
 
 def test_other_pixels_of_the_same_name_are_another(data: TrialData, tmp_path: Path) -> None:
     values = {"storage": str(tmp_path), "data": {"shots": 2, "augment": False}}
-    larger = Preparer(build_config(values, "test"), StudyFolder(tmp_path / "study"), 24).search()
+    larger = Preparer(build_config(values, "test"), StudyFolder(tmp_path), 24).search()
     tasks: tuple[Task, ...] = larger.tasks
     assert tasks == data.tasks
     assert hash_of(trial(), larger, "weights") != hash_of(trial(), data, "weights")

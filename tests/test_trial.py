@@ -59,8 +59,9 @@ def prepare(tmp_path_factory: pytest.TempPathFactory) -> Prepare:
     storage = tmp_path_factory.mktemp("runs")
 
     def prepare(setting: str) -> Preparer:
-        config = study(setting, storage)
-        return Preparer(config, StudyFolder(storage / setting), image_size=16)
+        config, folder = study(setting, storage), StudyFolder(storage / setting)
+        folder.claim()
+        return Preparer(config, folder, image_size=16)
 
     return prepare
 

@@ -1,5 +1,6 @@
 """The Optuna studies of a search, from their journal or rebuilt from the results table."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from study.analysis.confirmation import Row
 from study.analysis.results import read_epochs, read_results
 from study.errors import SubsetError
 from study.method.subsets import parse
+
+logger = logging.getLogger(__name__)
 
 JOURNAL_FILE = "optuna.journal"
 _STATES = {
@@ -53,7 +56,11 @@ def _from_journal(path: Path) -> dict[str, optuna.Study]:
     # The backend makes a missing file, and looking must not leave one behind.
     if not path.is_file():
         return {}
-    storage = JournalStorage(JournalFileBackend(str(path)))
+    try:
+        storage = JournalStorage(JournalFileBackend(str(path)))
+    except Exception as error:  # of whatever kind: Optuna trusts what it reads
+        logger.warning("%s is damaged (%s); the trials are taken from the table", path, error)
+        return {}
     studies = [optuna.load_study(study_name=name, storage=storage) for name in _names(storage)]
     return {study.study_name: study for study in studies if study.trials}
 

@@ -4,9 +4,11 @@ import hashlib
 import json
 import logging
 import os
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +19,7 @@ from PIL import Image
 
 from study.data.records import ImageSource, StampedSource, listed
 from study.errors import DataError
+from study.files import StorageError, read_if_there
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +37,7 @@ LONGEST_ASPECT = 200
 """Longer side to shorter: a strip one pixel wide would grow to gigabytes when resized."""
 MOST_THREADS = 8
 ROWS = 64  # images decoded and written at a time
+ABANDONED_SECONDS = 3600.0
 _HASH = b"sha256"
 _SKIPPED = b"skipped"
 
@@ -129,11 +133,12 @@ def decode_images(
 
     Raises:
         DataError: naming unreadable images.
+        StorageError: the cache cannot be written.
     """
     wanted = list(dict.fromkeys(paths))
     file = cache_file(source, wanted, size=size, cache=cache, key=key, keep_aspect=keep_aspect)
     if file.exists():
-        fault = cache_fault(file)
+        fault = cache_fault(file, wanted)
         # Images that were skipped once must not pass where corrupt ones are fatal.
         if fault is None and on_corrupt == "fail" and (skipped := skipped_images(file)):
             fault = f"lacks {listed(skipped)}"
@@ -148,6 +153,7 @@ def decode_images(
             progress(done, len(wanted))
 
     cache.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(cache)
     temporary = file.with_name(f".{file.name}.{uuid.uuid4().hex}.tmp")
     try:
         with ThreadPoolExecutor(max_workers=min(MOST_THREADS, os.cpu_count() or 1)) as pool:
@@ -157,6 +163,8 @@ def decode_images(
             raise DataError(f"{key}: none of {len(wanted)} images is readable: {listed(skipped)}")
         temporary.replace(file)
         _sync_folder(cache)
+    except OSError as error:
+        raise StorageError(f"{file} cannot be written: {error.strerror or error}") from error
     finally:
         temporary.unlink(missing_ok=True)
     return file
@@ -256,7 +264,10 @@ def open_cache(file: Path) -> tuple[list[pa.RecordBatch], dict[bytes, bytes]]:
         DataError: if it is missing, cut, or not such a file.
     """
     try:
-        reader = pa.ipc.open_file(pa.memory_map(str(file)))
+        mapped = read_if_there(file, lambda: pa.memory_map(str(file)), known=file.parent)
+        if mapped is None:
+            raise DataError(f"{file}: not a whole file of decoded images (it is missing)")
+        reader = pa.ipc.open_file(mapped)
         if reader.schema != SCHEMA:
             raise DataError(f"{file}: has other columns than {SCHEMA.names}")
         batches = [
@@ -272,27 +283,60 @@ def open_cache(file: Path) -> tuple[list[pa.RecordBatch], dict[bytes, bytes]]:
     return [batch.batch for batch in batches[:-1]], metadata
 
 
-def cache_fault(file: Path) -> str | None:
-    """Say what is wrong with an Arrow file, or None if its pixels have the hash stored in it."""
+def cache_fault(file: Path, wanted: Sequence[str]) -> str | None:
+    """Say what is wrong with an Arrow file, or None if it is whole.
+
+    Its pixels then have the hash stored in it, and it holds what was wanted but for what it says
+    was skipped.
+    """
     try:
         batches, metadata = open_cache(file)
+        skipped = set(_skipped(file, metadata))
     except DataError as error:
         return str(error)
+    status = file.stat()
+    stamp = (status.st_ino, status.st_mtime_ns, status.st_size)
+    if _content_hash(file, stamp) != metadata[_HASH]:
+        return "its pixels have changed"
+    there = [path for batch in batches for path in batch.column("path").to_pylist()]
+    whole = there == [path for path in wanted if path not in skipped] and skipped <= set(wanted)
+    return None if whole else "it holds other images"
+
+
+@lru_cache(maxsize=64)
+def _content_hash(file: Path, stamp: tuple[int, int, int]) -> bytes:
+    """Hash paths and pixels, once as long as a file is the same: each seed has the test split."""
     digest = hashlib.sha256()
-    for batch in batches:
+    for batch in open_cache(file)[0]:
         _hash_batch(batch, digest)
-    return None if digest.hexdigest().encode() == metadata[_HASH] else "its pixels have changed"
+    return digest.hexdigest().encode()
 
 
 def skipped_images(file: Path) -> list[str]:
     """Name the images that were unreadable when the file was made."""
-    skipped = json.loads(open_cache(file)[1][_SKIPPED])
-    return [str(path) for path in skipped]
+    return _skipped(file, open_cache(file)[1])
+
+
+def _skipped(file: Path, metadata: dict[bytes, bytes]) -> list[str]:
+    try:
+        return [str(path) for path in json.loads(metadata[_SKIPPED])]
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{file}: does not say what was skipped ({error})") from error
 
 
 def content_hash(file: Path) -> str:
     """Give the SHA-256 over paths and pixels that is stored in the file."""
     return open_cache(file)[1][_HASH].decode()
+
+
+def _remove_abandoned(cache: Path) -> None:
+    """Remove what killed processes left: whoever is alive writes to its file all the time."""
+    for path in cache.glob(".*.tmp"):
+        try:
+            if time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
+                path.unlink()
+        except OSError as error:  # another process was faster
+            logger.debug("%s stays: %s", path, error)
 
 
 def _sync_folder(folder: Path) -> None:

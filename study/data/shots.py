@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from study.data.records import Dataset, Record, keyed_order, listed
 from study.errors import DataError
-from study.files import write_atomically
+from study.files import make_folder, write_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -70,8 +70,8 @@ def write_shots(shots: Shots, path: Path) -> None:
         "digest": shots.digest,
     }
     lines = [json.dumps(header), *_lines({"train": shots.train, "val": shots.val})]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, "\n".join(lines) + "\n")
+    make_folder(path.parent)
+    write_atomically(path, "\n".join(lines) + "\n", known=path.parent)
 
 
 def read_shots(path: Path) -> Shots:

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
 from torch import Tensor
 
 from study.errors import DeltaError, StudyError
 from study.files import write_atomically
+from study.method.sealed import seal, unseal
 
 if TYPE_CHECKING:
     from transformers import CLIPModel
@@ -46,19 +46,12 @@ class DeltaInfo:
 
 def save_delta(path: Path, tensors: Mapping[str, Tensor], info: DeltaInfo) -> None:
     """Write the tuned tensors by transformers name, atomically; equal deltas are equal files."""
-    metadata = {"format": FORMAT, "info": json.dumps(asdict(info))}
-    detached = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_atomically(path, in_order(save(detached, metadata)))
+    write_atomically(path, delta_contents(tensors, info))
 
 
-def in_order(contents: bytes) -> bytes:
-    """Sort the metadata of a safetensors file, which the library writes in a random order."""
-    start = 8 + int.from_bytes(contents[:8], "little")
-    header = json.loads(contents[8:start])
-    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
-    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)  # tensors begin at a multiple of 8, as the library has it
-    return len(text).to_bytes(8, "little") + text + contents[start:]
+def delta_contents(tensors: Mapping[str, Tensor], info: DeltaInfo) -> bytes:
+    """Give what a delta's file holds."""
+    return seal(tensors, {"format": FORMAT, "info": json.dumps(asdict(info))})
 
 
 def load_delta(path: Path) -> tuple[dict[str, Tensor], DeltaInfo]:
@@ -68,15 +61,15 @@ def load_delta(path: Path) -> tuple[dict[str, Tensor], DeltaInfo]:
         DeltaError: the file is missing, damaged, or no delta.
     """
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
+        tensors, metadata = unseal(path.read_bytes(), strict=False)  # the first had no hash
+    except (OSError, SafetensorError, ValueError) as error:
         raise DeltaError(f"delta {path} cannot be read: {error}") from error
     if metadata.get("format") != FORMAT:
         raise DeltaError(
             f"{path} is no delta: its format is {metadata.get('format')!r}, allowed is '{FORMAT}'"
         )
+    if unknown := metadata.keys() - {"format", "info"}:  # what may be left of a hash's name
+        raise DeltaError(f"delta {path} has damaged metadata: it has a key {min(unknown)!r}")
     try:
         return tensors, _read_info(json.loads(metadata["info"]))
     except (KeyError, TypeError, ValueError) as error:

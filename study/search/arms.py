@@ -6,16 +6,15 @@ import hashlib
 import logging
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import optuna
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
-from optuna.trial import TrialState
+from optuna.trial import FixedTrial, FrozenTrial, TrialState
 
+from study.search.journal import open_journal, read_journal
 from study.search.space import OpenSpace, Proposal, RateSpace
 
 logger = logging.getLogger(__name__)
@@ -38,6 +37,17 @@ class Outcome:
     """That it ended in; None where that is not known."""
 
 
+@dataclass(frozen=True)
+class Recorded:
+    """What the ledger holds of a trial that an arm proposed."""
+
+    number: int
+    """In the arm's Optuna study."""
+    proposal: Proposal
+    scores: Mapping[int, float]
+    """By epoch."""
+
+
 @dataclass
 class Arm:
     """One line of search with a budget of trials."""
@@ -49,6 +59,7 @@ class Arm:
     sampler: SamplerName
     seed: int
     started: int = 0
+    """Trials that were proposed and recorded."""
     _open: dict[int, optuna.Trial] = field(default_factory=dict)
 
     @property
@@ -56,19 +67,26 @@ class Arm:
         """Give the part of the budget that has been started."""
         return self.started / self.budget if self.budget else 1.0
 
+    @property
+    def begun(self) -> bool:
+        """Tell whether its Optuna study has any trial."""
+        return bool(self.study.get_trials(deepcopy=False))
+
     def ask(self, known: Callable[[Proposal], Outcome | None]) -> tuple[int, Proposal] | None:
         """Get a proposal that was not tried before, with its Optuna number.
 
         A proposal that ``known`` recognises is told to Optuna with the outcome it had, and another
         is asked for. None when nothing new comes: the space is exhausted.
         """
-        for _ in range(ASKS_BEFORE_GIVING_UP):
-            count = len(self.study.get_trials(deepcopy=False))
-            self.study.sampler = make_sampler(self.sampler, f"{self.seed}/{self.name}/{count}")
+        for attempt in range(ASKS_BEFORE_GIVING_UP):
+            # By what was recorded, not by what was asked: a driver may die between the two.
+            turn = f"{self.seed}/{self.name}/{self.started}/{attempt}"
+            self.study.sampler = make_sampler(self.sampler, turn)
             trial = self.study.ask()
             proposal = self.space.suggest(trial)
             outcome = known(proposal)
             if outcome is None:
+                self.started += 1
                 self._open[trial.number] = trial
                 return trial.number, proposal
             if outcome.state is TrialState.COMPLETE:
@@ -119,9 +137,7 @@ class Arm:
         At most a quarter of the budget, and as configurations to try: scores on another dataset
         would not compare with those of this one.
         """
-        if self.study.get_trials(deepcopy=False):
-            return 0  # a study that goes on has them
-        storage = JournalStorage(JournalFileBackend(str(journal)))
+        storage = read_journal(journal)
         if self.name not in optuna.get_all_study_names(storage):
             return 0
         other = optuna.load_study(storage=storage, study_name=self.name)
@@ -129,15 +145,51 @@ class Arm:
         best = sorted(done, key=lambda trial: (-(trial.value or 0.0), trial.number))
         # A baseline is tried anyway, at its own rates.
         fitting = [t for t in best if "label" not in t.user_attrs and self.space.fits(t.params)]
+        before = len(self.study.get_trials(deepcopy=False))
         for trial in fitting[: math.ceil(self.budget / 4)]:
             self.study.enqueue_trial(trial.params, skip_if_exists=True)
-        return len(self.study.get_trials(deepcopy=False))
+        return len(self.study.get_trials(deepcopy=False)) - before
 
     def fail_orphans(self, numbers: set[int]) -> None:
         """Close proposals left open by a driver that died before their trial was recorded."""
         for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             if trial.number not in numbers:
                 self.study.tell(trial.number, state=TrialState.FAIL)
+                if first := trial.system_attrs.get("fixed_params"):
+                    self.study.enqueue_trial(first)
+
+    def agrees_with(self, recorded: Iterable[Recorded]) -> bool:
+        """Tell whether the journal holds what the ledger does of the trials proposed here."""
+        trials = self.study.get_trials(deepcopy=False)
+        return all(r.number < len(trials) and self._is(trials[r.number], r) for r in recorded)
+
+    def remember(self, recorded: Iterable[Recorded]) -> None:
+        """Put trials back under their numbers into a journal that was begun anew; still open."""
+        by_number = {r.number: r for r in recorded}
+        for number in range(
+            len(self.study.get_trials(deepcopy=False)), max(by_number, default=-1) + 1
+        ):
+            choices = self.space.encode(by_number[number].proposal) if number in by_number else None
+            self.study.add_trial(
+                optuna.trial.create_trial(
+                    state=TrialState.RUNNING if number in by_number else TrialState.FAIL,
+                    params={name: value for name, (value, _) in (choices or {}).items()},
+                    distributions={name: kind for name, (_, kind) in (choices or {}).items()},
+                )
+            )
+
+    def _is(self, trial: FrozenTrial, recorded: Recorded) -> bool:
+        told = trial.intermediate_values
+        if trial.state is TrialState.COMPLETE:
+            told = told | {max(recorded.scores, default=0): trial.value}
+        if any(recorded.scores.get(epoch, score) != score for epoch, score in told.items()):
+            return False
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # a number out of its range
+                return self.space.suggest(FixedTrial(trial.params)) == recorded.proposal
+        except ValueError:  # a choice is missing
+            return False
 
     def _trial(self, number: int) -> optuna.Trial | None:
         if number not in self._open:
@@ -158,17 +210,10 @@ def open_arm(
     sampler: SamplerName,
     seed: int,
 ) -> Arm:
-    """Open or create an arm's Optuna study in a journal file, which suits shared file systems.
-
-    Whoever opens it must be the study's one driver, as the study's lock sees to.
-    """
+    """Open or create an arm's Optuna study in a journal file, which suits shared file systems."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    # A driver that was killed while it wrote leaves Optuna's lock behind. Optuna would wait for it
-    # half a minute, and forever where the path is relative: the lock is a link that then dangles.
-    path = path.resolve()
-    path.with_name(f"{path.name}.lock").unlink(missing_ok=True)
     study = optuna.create_study(
-        storage=JournalStorage(JournalFileBackend(str(path))),
+        storage=open_journal(path),
         study_name=name,
         direction="maximize",
         load_if_exists=True,

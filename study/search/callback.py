@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from ray.tune import Callback
 from ray.tune.experiment import Trial
 
+from study.files import StorageError
 from study.ledger import End, Status, StudyFolder
 from study.search.recording import close_trial, read_hang
 from study.trial import TrialConfig
@@ -60,6 +61,7 @@ class LedgerCallback(Callback):
         self._conclude = conclude
         self._observers = observers
         self._max_epoch_seconds = max_epoch_seconds
+        self._fault: StorageError | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Give nothing to Tune's own snapshot of an experiment, which is never read."""
@@ -83,7 +85,9 @@ class LedgerCallback(Callback):
         """See `Callback`; a trial that raised or was stopped comes here too."""
         result = trial.last_result or {}
         score = result.get("score")
-        if result.get("failed"):
+        if result.get("storage"):  # it has not ended, and goes on when the study is resumed
+            self._fault = self._fault or StorageError(result["error"])
+        elif result.get("failed"):
             told = {name: result[name] for name in ("reason", "error", "unfit")}
             self._close(trial, "failed", score=None, **told)
         elif result.get("epoch", -1) >= result.get("epochs", 0):
@@ -108,17 +112,26 @@ class LedgerCallback(Callback):
             told["unfit"] = True
         self._close(trial, "failed", score=None, **told)
 
+    def on_step_end(self, iteration: int, trials: list[Trial], **_: Any) -> None:
+        """End the study where the ledger cannot be written: Tune ends a trial at most for it."""
+        if self._fault is not None:
+            raise self._fault
+
     def _close(self, trial: Trial, status: Status, *, score: float | None, **told: Any) -> None:
         config = _config(trial)
         folder = self._folder.trial(config.trial_id)
-        reports = folder.reports
-        end = End(
-            status=status,
-            epochs=reports[-1]["epoch"] if reports else 0,
-            seconds=sum(report["seconds"] for report in reports),
-            **told,
-        )
-        close_trial(folder, end)
+        try:
+            reports = folder.reports
+            end = End(
+                status=status,
+                epochs=reports[-1]["epoch"] if reports else 0,
+                seconds=sum(report["seconds"] for report in reports),
+                **told,
+            )
+            close_trial(folder, end)
+        except StorageError as fault:
+            self._fault = self._fault or fault
+            return
         self._conclude(config, end, score)
         _let_go(trial)
         self._tell(lambda o: o.trial_ended(config, end, score))

@@ -12,13 +12,12 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
 from torch import Tensor
 
-from study.files import write_atomically
 from study.ledger import End, TrialFolder
-from study.method.delta import DeltaInfo, save_delta
+from study.method.delta import DeltaInfo, delta_contents
+from study.method.sealed import seal, unseal
 from study.trial import EpochReport, TrialData
 
 logger = logging.getLogger(__name__)
@@ -61,7 +60,7 @@ def record_epoch(
     if not report.done:
         folder.append_report(line)
         metadata = {"epoch": str(report.epoch), "info": json.dumps(asdict(info))}
-        write_atomically(folder.path / STATE, save(report.state, metadata))
+        folder.write(STATE, seal(report.state, metadata))
         return
     _save_deltas(folder, report.deltas, info)
     if data.split == "test":
@@ -100,22 +99,20 @@ def _save_deltas(folder: TrialFolder, deltas: Sequence[dict[str, Tensor]], info:
     for index, tensors in enumerate(deltas):
         name = "delta.safetensors" if len(deltas) == 1 else f"delta-fold{index}.safetensors"
         if tensors:
-            save_delta(folder.path / name, tensors, info)
+            folder.write(name, delta_contents(tensors, info))
 
 
 def _read_state(folder: TrialFolder) -> tuple[int, dict[str, Tensor], DeltaInfo] | None:
-    path = folder.path / STATE
-    if not path.exists():
+    contents = folder.read(STATE)
+    if contents is None:
         return None
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata()
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        tensors, metadata = unseal(contents)
         info = json.loads(metadata["info"])
         info |= {key: tuple(info[key]) for key in ("class_names", "templates")}
         return int(metadata["epoch"]), tensors, DeltaInfo(**info)
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        logger.warning("%s is damaged, the trial begins again: %s", path, error)
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        logger.warning("%s is damaged, the trial begins again: %s", folder.path / STATE, error)
         return None
 
 
@@ -138,4 +135,4 @@ def _record_classes(folder: TrialFolder, report: EpochReport, data: TrialData) -
             "pairs": [[place[true], place[predicted], number] for true, predicted, number in pairs],
         }
     for name, value in (("per_class.json", accuracies), ("confusion.json", counts)):
-        write_atomically(folder.path / name, json.dumps(value, ensure_ascii=False))
+        folder.write(name, json.dumps(value, ensure_ascii=False))

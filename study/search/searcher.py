@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -9,10 +10,13 @@ from typing import Any
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
+from study.files import StorageError
 from study.ledger import End, StudyFolder
 from study.search.arms import Arm, Outcome
 from study.search.space import Proposal
 from study.trial import TrialConfig
+
+logger = logging.getLogger(__name__)
 
 MakeConfig = Callable[[Proposal, str, int, int], TrialConfig]
 """Proposal, arm, trial number and Optuna number to a whole configuration."""
@@ -79,6 +83,12 @@ class StudySearcher(Searcher):
         """Tell the arms how a trial ended, and the score of its last epoch."""
         outcome = outcome_of(end, score)
         self._outcomes[_identity(config)] = outcome
+        try:
+            self._tell_arms(config, outcome)
+        except StorageError as error:  # Tune would begin the trial again for it
+            logger.warning("%s; it is told of %s when the study is resumed", error, config.trial_id)
+
+    def _tell_arms(self, config: TrialConfig, outcome: Outcome) -> None:
         if config.optuna_number is not None:
             self._arms[config.arm].tell(config.optuna_number, outcome)
         for arm in self._arms.values() if config.arm == "baseline" else ():
@@ -99,7 +109,6 @@ class StudySearcher(Searcher):
                 arm.budget = arm.started
                 continue
             optuna_number, proposal = asked
-            arm.started += 1
             config = self._config(proposal, arm.name, optuna_number)
             self._next_number += 1
             return config

@@ -50,15 +50,13 @@ class OpenSpace:
         terms = []
         for encoder in OUTER_NORMS:
             sites = [site for site in chosen if site.startswith(encoder)]
-            window = ""
+            ends = [0, getattr(self.depths, encoder) - 1]
             if self.config.windows and any(_in_blocks(site) for site in sites):
                 ends = [
                     _ask(trial, f"{encoder}.{end}", self._distribution(f"{encoder}.{end}"))
                     for end in ("from", "to")
                 ]
-                if (low := min(ends), high := max(ends)) != (0, getattr(self.depths, encoder) - 1):
-                    window = f"[{low}:{high + 1}]"
-            terms += [site + (window if _in_blocks(site) else "") for site in sites]
+            terms += [self._within(site, min(ends), max(ends)) for site in sites]
         return _with_rates(trial, " + ".join(terms) or "none", self)
 
     def encode(self, proposal: Proposal) -> Choices | None:
@@ -67,8 +65,10 @@ class OpenSpace:
         None where the space cannot express it: a site it does not list, a rate out of range.
         """
         wanted = parse(proposal.subset).resolve(self.depths)
-        inside = {s for s in self.config.sites if parse(s).resolve(self.depths) <= wanted}
-        covered = parse(" + ".join(inside) or "none").resolve(self.depths)
+        windows = {encoder: self._window(encoder, wanted) for encoder in OUTER_NORMS}
+        terms = {s: self._within(s, *windows[s.partition(".")[0]]) for s in self.config.sites}
+        inside = {s for s, term in terms.items() if parse(term).resolve(self.depths) <= wanted}
+        covered = parse(" + ".join(terms[s] for s in inside) or "none").resolve(self.depths)
         if covered != wanted:
             return None
         choices: dict[str, Any] = {site: site in inside for site in self.config.sites}
@@ -76,8 +76,7 @@ class OpenSpace:
             if self.config.windows and any(
                 site.startswith(encoder) and _in_blocks(site) for site in inside
             ):
-                choices[f"{encoder}.from"] = 0
-                choices[f"{encoder}.to"] = getattr(self.depths, encoder) - 1
+                choices[f"{encoder}.from"], choices[f"{encoder}.to"] = windows[encoder]
         rates = _rate_choices(proposal, wanted, self)
         if rates is None:
             return None
@@ -91,6 +90,18 @@ class OpenSpace:
         return sites <= choices.keys() <= known and all(
             _contains(self._distribution(name), value) for name, value in choices.items()
         )
+
+    def _window(self, encoder: str, leaves: frozenset[Leaf]) -> tuple[int, int]:
+        """Give the lowest and highest layer that is tuned; all of them where no window says so."""
+        layers = {leaf.layer for leaf in leaves if leaf.encoder == encoder} - {None}
+        if not layers or not self.config.windows:
+            return 0, getattr(self.depths, encoder) - 1
+        return min(layers), max(layers)  # type: ignore[type-var,return-value]
+
+    def _within(self, site: str, low: int, high: int) -> str:
+        """Limit a site to layers, where it has some and they are not all."""
+        all_of_them = (low, high) == (0, getattr(self.depths, site.partition(".")[0]) - 1)
+        return site if all_of_them or not _in_blocks(site) else f"{site}[{low}:{high + 1}]"
 
     def _distribution(self, name: str) -> BaseDistribution:
         if name in self.config.sites:

@@ -8,13 +8,15 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from study.config import StudyConfig
+from study.errors import DataError
 from study.ledger import End, StudyFolder
 from study.method.architecture import Architecture
 from study.method.subsets import kinds, parse
 from study.sameness import hash_of
-from study.search.arms import Arm, Outcome, open_arm
+from study.search.arms import Arm, Outcome, Recorded, open_arm
 from study.search.callback import Observer
 from study.search.driver import InterruptedStudyError, make_scheduler, run_trials
+from study.search.journal import set_aside
 from study.search.recording import close_trial
 from study.search.searcher import StudySearcher, outcome_of, proposal_of
 from study.search.space import OpenSpace, Proposal, RateSpace, weighs
@@ -56,6 +58,7 @@ def run_search(
 ) -> None:
     """Train baselines, CLIPFit's own search and the open search, or what is left of them."""
     past = _Past.read(folder, "search")
+    past.refuse_other_data({config.seed: data})
     make = TrialMaker(config, architecture, {config.seed: data})
     baselines = [make.baseline(label, n) for n, label in enumerate(config.search.baselines)]
     searcher = StudySearcher(
@@ -122,6 +125,7 @@ def run_queue(
         take_over: is offered the trials that have not begun.
     """
     past = _Past.read(folder, stage)
+    past.refuse_other_data(data)
     wanted = list(wanted)
     if take_over is not None:
         taken = take_over([c for c in wanted if c.trial_id not in past])
@@ -171,6 +175,19 @@ class _Past:
             else:
                 past.ended.append((config, end, reports))
         return past
+
+    def refuse_other_data(self, data: Mapping[int, TrialData]) -> None:
+        """Raise where trials learned from, or were judged on, other images than there are now."""
+        for config in self.all:
+            now = (
+                data[config.seed].digest[:SPLIT_HASH] if config.seed in data else config.split_hash
+            )
+            if now != config.split_hash:
+                raise DataError(
+                    f"{config.trial_id} was given other images or classes than its data has now: "
+                    f"shots/tasks-{config.split_hash}.jsonl and tasks-{now}.jsonl of the study "
+                    "tell which; put the dataset, or its split file, back as it was"
+                )
 
     @property
     def all(self) -> list[TrialConfig]:
@@ -251,38 +268,61 @@ def _open_arms(
         TUNED: (split.tuned, RateSpace(space, depths, clipfit, regularizer)),
         OPEN: (split.open, OpenSpace(space, depths, regularizer)),
     }
-    arms = []
-    for name, (trials, arm_space) in spaces.items():
-        arm = open_arm(
-            folder.path / JOURNAL,
-            name,
-            budget=trials,
-            space=arm_space,
-            sampler=config.search.sampler,
-            seed=config.seed,
-        )
-        if config.search.warm_start is not None:
+    recorded = {name: _recorded(folder, past, name) for name in spaces}
+
+    def open_all() -> list[Arm]:
+        return [
+            open_arm(
+                folder.path / JOURNAL,
+                name,
+                budget=trials,
+                space=arm_space,
+                sampler=config.search.sampler,
+                seed=config.seed,
+            )
+            for name, (trials, arm_space) in spaces.items()
+        ]
+
+    arms = open_all()
+    if any(arm.begun and not arm.agrees_with(recorded[arm.name]) for arm in arms):
+        set_aside(folder.path / JOURNAL, "it tells other than the trials' own files")
+        arms = open_all()
+    for arm in arms:
+        begun = arm.begun
+        arm.remember(recorded[arm.name])
+        if config.search.warm_start is not None and not begun:
             first = arm.try_first(folder.path.with_name(config.search.warm_start) / JOURNAL)
-            logger.info("%s: %d configurations of %s first", name, first, config.search.warm_start)
-        own = [c for c in past.all if c.arm == name]
-        arm.started = len(own)
-        for trial_config in own:
-            for report in folder.trial(trial_config.trial_id).reports:
-                if trial_config.optuna_number is not None:
-                    arm.report(trial_config.optuna_number, report["epoch"], report["val_score"])
+            logger.info(
+                "%s: %d configurations of %s first", arm.name, first, config.search.warm_start
+            )
+        arm.started = len([c for c in past.all if c.arm == arm.name])
+        for trial in recorded[arm.name]:
+            for epoch, score in trial.scores.items():
+                arm.report(trial.number, epoch, score)
         for trial_config, end, reports in past.ended:
             outcome = _outcome(end, reports)
             if trial_config.arm == "baseline":
                 arm.learn(proposal_of(trial_config), outcome, trial_config.label)
-            elif trial_config.arm == name and trial_config.optuna_number is not None:
+            elif trial_config.arm == arm.name and trial_config.optuna_number is not None:
                 arm.tell(trial_config.optuna_number, outcome)
-        arm.fail_orphans({c.optuna_number for c in own if c.optuna_number is not None})
-        arms.append(arm)
+        arm.fail_orphans({trial.number for trial in recorded[arm.name]})
     return arms
 
 
 def _outcome(end: End, reports: Sequence[Mapping[str, float]]) -> Outcome:
     return outcome_of(end, reports[-1].get("val_score") if reports else None)
+
+
+def _recorded(folder: StudyFolder, past: _Past, arm: str) -> list[Recorded]:
+    return [
+        Recorded(
+            config.optuna_number,
+            proposal_of(config),
+            {r["epoch"]: r["val_score"] for r in folder.trial(config.trial_id).reports},
+        )
+        for config in past.all
+        if config.arm == arm and config.optuna_number is not None
+    ]
 
 
 def _ran_out(config: Mapping[str, int], reports: Sequence[Mapping[str, float]]) -> bool:

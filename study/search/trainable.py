@@ -18,6 +18,7 @@ from ray.tune.result import DONE
 from study.backbones import backbone_path
 from study.config import BackboneConfig
 from study.errors import BackboneError, DataError, StudyError
+from study.files import StorageError
 from study.ledger import StudyFolder
 from study.method.delta import DeltaInfo
 from study.method.model import Backbone, load_backbone
@@ -89,6 +90,8 @@ class ClipFitTrainable(tune.Trainable):
             with watched(self._folder, self._max_epoch_seconds):
                 report = self._next_report()
                 record_epoch(self._folder, report, self._trial_data, self._info)
+        except StorageError as error:  # the trial is as good as it was, its study cannot go on
+            return self._result(score=0.0, done=True, error=str(error), storage=True)
         except Exception as error:  # whatever a trial met, the study goes on
             if is_device_failure(error):
                 raise DeviceError(one_line(error)) from error

@@ -1,5 +1,6 @@
 import multiprocessing
 import os
+import random
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -11,11 +12,13 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
+from study.data import decode
 from study.data.decode import (
     cache_fault,
     center_crop,
     content_hash,
     decode_images,
+    open_cache,
     preprocess,
     resize_shorter,
     skipped_images,
@@ -23,6 +26,7 @@ from study.data.decode import (
 from study.data.images import ImageTable
 from study.data.sources import FolderSource
 from study.errors import DataError
+from study.files import StorageError
 
 PATHS = [f"{i:03d}.jpg" for i in range(150)]
 
@@ -117,10 +121,47 @@ def test_a_corrupt_file_is_made_again(spoil: str, colors: Any, tmp_path: Path) -
         _flip(file, (48).to_bytes(8, "little") + (96).to_bytes(8, "little"))
     else:
         file.write_bytes({"cut": whole[:-100], "empty": b"", "text": b"no Arrow"}[spoil])
-    assert cache_fault(file) is not None
+    assert cache_fault(file, PATHS) is not None
     assert decode_images(colors, PATHS, size=4, cache=tmp_path, key="k") == file
-    assert cache_fault(file) is None
+    assert cache_fault(file, PATHS) is None
     assert file.read_bytes() == whole
+
+
+def test_a_flipped_bit_anywhere_is_a_fault_or_changes_nothing(colors: Any, tmp_path: Path) -> None:
+    paths = ["bad.jpg", *PATHS[:70]]
+    file = decode_images(colors, paths, size=4, cache=tmp_path, key="k", on_corrupt="skip")
+    whole, table, skipped = file.read_bytes(), _contents(file), skipped_images(file)
+    chance, faults = random.Random(5), 0
+    for _ in range(400):
+        spoiled = bytearray(whole)
+        spoiled[chance.randrange(len(whole))] ^= 1 << chance.randrange(8)
+        file.unlink()  # the old one may still be mapped
+        file.write_bytes(spoiled)
+        decode._content_hash.cache_clear()  # a clock may be too coarse for so many
+        if cache_fault(file, paths) is None:
+            assert (_contents(file), skipped_images(file)) == (table, skipped)
+        else:
+            faults += 1
+    assert faults > 100
+
+
+def test_a_file_is_hashed_once_as_long_as_it_is_the_same(
+    colors: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = decode_images(colors, PATHS[:5], size=4, cache=tmp_path, key="k")
+    assert cache_fault(file, PATHS[:5]) is None
+    hashed: list[object] = []
+    hash_batch = decode._hash_batch
+    monkeypatch.setattr(decode, "_hash_batch", lambda *a: (hashed.append(a), hash_batch(*a)))
+    assert cache_fault(file, PATHS[:5]) is None
+    assert not hashed
+    os.utime(file, (1, 1))
+    assert cache_fault(file, PATHS[:5]) is None
+    assert hashed
+
+
+def _contents(file: Path) -> list[dict[str, Any]]:
+    return [row for batch in open_cache(file)[0] for row in batch.to_pylist()]
 
 
 def test_the_hash_is_over_paths_and_pixels(colors: Any, tmp_path: Path) -> None:
@@ -179,16 +220,27 @@ def test_an_interrupted_writer_leaves_no_file(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(StorageError, match=r"\.arrow cannot be written: No space"):
         decode_images(colors, PATHS, size=4, cache=tmp_path, key="k")
     assert not list(tmp_path.iterdir())
+
+
+def test_what_a_killed_writer_left_goes_and_what_another_writes_stays(
+    colors: Any, tmp_path: Path
+) -> None:
+    left, written = tmp_path / ".k-4.arrow.1.tmp", tmp_path / ".k-4.arrow.2.tmp"
+    for path in (left, written):
+        path.write_bytes(b"a part")
+    os.utime(left, (0, 0))
+    file = decode_images(colors, PATHS[:3], size=4, cache=tmp_path, key="k")
+    assert sorted(tmp_path.iterdir()) == [written, file]
 
 
 def _decode(root: Path, cache: Path, barrier: Any, queue: Any) -> None:
     barrier.wait(timeout=30)
     paths = [f"{i}.png" for i in range(80)]
     file = decode_images(FolderSource(root), paths, size=8, cache=cache, key="k")
-    queue.put((str(file), cache_fault(file)))
+    queue.put((str(file), cache_fault(file, paths)))
 
 
 def test_processes_that_decode_at_once_all_end_well(miniature: ModuleType, tmp_path: Path) -> None:

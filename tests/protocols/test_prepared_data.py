@@ -44,8 +44,9 @@ def prepare(root: Path, tmp_path: Path) -> Prepare:
             "data": {"root": str(root), "shots": 2, "augment": False, **data},
             "search": {"selection": "holdout", **(search or {})},
         }
-        config = build_config(values, "here")
-        return Preparer(config, StudyFolder(tmp_path / "runs" / "study"), image_size=16)
+        folder = StudyFolder(tmp_path / "runs" / "study")
+        folder.claim()
+        return Preparer(build_config(values, "here"), folder, image_size=16)
 
     return prepare
 

@@ -120,7 +120,9 @@ def test_a_reopened_journal_goes_on_as_if_never_closed(
         proposals = []
         arm = open_again(sampler=sampler, journal=journal)
         for turn in range(13):  # TPE samples at random up to the tenth
-            arm = open_again(sampler=sampler, journal=journal) if reopen else arm
+            if reopen:
+                arm = open_again(sampler=sampler, journal=journal)
+                arm.started = turn  # as the ledger tells
             number, proposal = ask(arm)
             proposals.append(proposal)
             arm.report(number, 1, 0.1)
@@ -195,6 +197,19 @@ def test_a_lock_that_a_killed_driver_left_is_no_obstacle(
     ask(open_again())
     (tmp_path / "optuna.journal.lock").symlink_to("runs/mine/optuna.journal")
     assert ask(open_again())[0] == 1
+
+
+def test_a_driver_that_died_before_it_recorded_a_proposal_makes_it_again(
+    open_again: MakeArm,
+) -> None:
+    arm = open_again(sampler="random")
+    _, first = ask(arm)
+    _, lost = ask(arm)
+    later = open_again(sampler="random")
+    later.started = 1  # as the ledger tells
+    later.fail_orphans({0})
+    assert ask(later) == (2, lost)
+    assert first != lost
 
 
 def test_a_journal_that_was_lost_costs_the_history_and_not_the_study(open_again: MakeArm) -> None:

@@ -69,6 +69,13 @@ def report(epoch: int, *, done: bool = False, tasks: int = 1) -> EpochReport:
     )
 
 
+def flip(path: Path, what: bytes, at: int = 2) -> None:
+    """Change one bit of a byte, so that the file can still be read."""
+    contents = bytearray(path.read_bytes())
+    contents[contents.index(what) + at] ^= 1
+    path.write_bytes(contents)
+
+
 def test_the_last_state_is_given_back_with_its_epoch(trial: TrialFolder) -> None:
     assert load_state(trial) is None
     for epoch in (1, 2):
@@ -90,6 +97,9 @@ def test_the_last_state_is_given_back_with_its_epoch(trial: TrialFolder) -> None
         lambda path: path.write_bytes(path.read_bytes()[:4]),
         lambda path: path.write_bytes(b""),
         lambda path: path.write_bytes(b"\xff" * 300),
+        lambda path: flip(path, b"\0\0\x80\x3f"),  # 1.0, in the optimizer's state
+        lambda path: flip(path, b'"epoch":"1"', at=9),
+        lambda path: flip(path, b"digit zero"),
     ],
 )
 def test_a_damaged_state_costs_epochs_and_not_the_trial(
@@ -118,7 +128,7 @@ def test_a_crash_between_report_and_state_repeats_that_epoch(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("study.search.recording.write_atomically", crash)
+        patch.setattr(TrialFolder, "write", crash)
         with pytest.raises(KeyboardInterrupt):
             record_epoch(trial, report(2), data(), INFO)
     start = load_state(trial)
@@ -126,16 +136,19 @@ def test_a_crash_between_report_and_state_repeats_that_epoch(
     assert start[0] == 1
 
 
-@pytest.mark.parametrize("crashing", ["save_delta", "write_atomically"])
+@pytest.mark.parametrize("crashing", ["delta.safetensors", "per_class.json", "confusion.json"])
 def test_the_last_report_is_there_only_when_all_else_is(
     trial: TrialFolder, monkeypatch: pytest.MonkeyPatch, crashing: str
 ) -> None:
     """A resumed study takes a trial with its last report for finished."""
+    write = TrialFolder.write
 
-    def crash(*_: object) -> None:
-        raise KeyboardInterrupt
+    def crash(self: TrialFolder, name: str, contents: bytes | str) -> None:
+        if name == crashing:
+            raise KeyboardInterrupt
+        write(self, name, contents)
 
-    monkeypatch.setattr(f"study.search.recording.{crashing}", crash)
+    monkeypatch.setattr(TrialFolder, "write", crash)
     with pytest.raises(KeyboardInterrupt):
         record_epoch(trial, report(4, done=True), data("test"), INFO)
     assert trial.reports == []

@@ -109,6 +109,10 @@ def test_every_proposal_of_the_default_space_resolves_and_repeats_from_its_choic
         assert parse(proposal.subset).resolve(DEPTHS) or proposal.subset == "none"
         assert str(parse(proposal.subset)) == proposal.subset
         assert open_space.suggest(FixedTrial(trial.params)) == proposal
+        choices = open_space.encode(proposal)
+        assert choices is not None
+        values = {name: value for name, (value, _) in choices.items()}
+        assert open_space.suggest(FixedTrial(values)) == proposal
         subsets.add(proposal.subset)
     assert len(subsets) > 40
 
@@ -150,7 +154,8 @@ def test_a_known_configuration_is_encoded_as_the_choices_that_lead_to_it(
     "foreign",
     [
         Proposal("bitfit", 0.01, None, 2.0),  # LayerNorm biases alone are no site of the space
-        Proposal("vision.ln[0:1]", None, 0.02),  # windows leave the outer norms alone
+        Proposal("vision.ln1[0:1] + vision.ln1[2:3]", None, 0.02),  # a window has no hole
+        Proposal("vision.ln1[0:1] + vision.ln2", None, 0.02),  # an encoder has one window
         Proposal("vision.ln", None, 5.0),
         Proposal("vision.ln", None, None),
         Proposal(CLIPFIT, 0.01, 0.02, 0.0),

@@ -1,0 +1,80 @@
+"""Optuna's journal of a study: a line is there whole or not at all, and damage costs no trial.
+
+Whoever opens it must be the study's one driver, as the study's lock sees to.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+
+from study.errors import StudyError
+from study.files import StorageError, append_lines, drop_cut_line, patiently
+
+logger = logging.getLogger(__name__)
+
+
+class _Journal(JournalFileBackend):
+    """A journal that one process writes: it needs no lock, which a killed process would leave."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path))
+        self._path = path
+
+    def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
+        """Give what was done from some point on."""
+        read = super().read_logs
+        known = self._path.parent
+        yield from patiently(self._path, lambda: list(read(log_number_from)), known=known)
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Add what was done, on disk when this returns."""
+        lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
+        append_lines(self._path, lines.encode(), known=self._path.parent)
+
+
+def open_journal(path: Path) -> JournalStorage:
+    """Open a journal, or begin one; what cannot be read is set aside.
+
+    Raises:
+        StorageError: its folder cannot be read or written.
+    """
+    try:
+        return patiently(path, lambda: _open(path))
+    except StorageError:
+        raise
+    except Exception as error:  # of whatever kind: Optuna trusts what it reads
+        set_aside(path, f"{type(error).__name__}: {error}")
+        return patiently(path, lambda: _open(path))
+
+
+def set_aside(path: Path, why: str) -> None:
+    """Rename a damaged journal, so that another is made from the ledger."""
+    kept = path.with_name(f"{path.name}.damaged")
+    logger.warning("%s is damaged (%s); it is kept as %s and made again", path, why, kept.name)
+    patiently(path, lambda: path.replace(kept))
+
+
+def read_journal(path: Path) -> JournalStorage:
+    """Read another study's journal, which stays as it is.
+
+    Raises:
+        StudyError: it is damaged.
+    """
+    try:
+        return JournalStorage(JournalFileBackend(str(path)))
+    except Exception as error:  # see `open_journal`
+        raise StudyError(f"{path} is damaged ({type(error).__name__}: {error})") from error
+
+
+def _open(path: Path) -> JournalStorage:
+    if path.exists():
+        with path.open("r+b", buffering=0) as file:
+            drop_cut_line(file)
+    return JournalStorage(_Journal(path))

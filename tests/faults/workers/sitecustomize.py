@@ -1,0 +1,7 @@
+"""Read by every Python process of a test that has this folder on its search path."""
+
+import os
+
+import study.files
+
+study.files.WAIT_SECONDS = float(os.environ["TEST_WAIT"])
