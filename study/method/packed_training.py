@@ -18,7 +18,6 @@ from study.method.training import (
     refuse_non_finite,
     refuse_non_finite_loss,
     set_learning_rates,
-    sum_losses,
 )
 
 Batch = tuple[Sequence[Tensor], Sequence[Tensor]]
@@ -37,6 +36,9 @@ def packed_step(
     micro_batch: int | None = None,
 ) -> list[Losses]:
     """Take one step of every run; give the losses of each before its update.
+
+    Where batches do not fit into memory, images pass in parts, whose gradients add up to those of
+    the whole, up to rounding.
 
     Args:
         packed: the runs' classifiers; their tuned parameters change in place.
@@ -86,7 +88,7 @@ def packed_step(
         torch.autograd.backward(texts, [one.grad for one in gathering])
     for optimizer in optimizers:
         optimizer.step()
-    return [sum_losses(of_run) for of_run in parts]
+    return [_sum_losses(of_run) for of_run in parts]
 
 
 def train_packed_epoch(
@@ -137,3 +139,8 @@ def train_packed_epoch(
     for classifier in packed.classifiers:
         refuse_non_finite(classifier.tuned, epoch)
     return [mean_losses(of_run) for of_run in zip(*steps, strict=True)]
+
+
+def _sum_losses(parts: Sequence[Losses]) -> Losses:
+    """Add losses term by term."""
+    return Losses(*(torch.stack(terms).sum() for terms in zip(*parts, strict=True)))

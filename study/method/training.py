@@ -163,12 +163,8 @@ def training_step(
     distill_weight: float,
     *,
     regularizer: Regularizer = "cosine",
-    micro_batch: int | None = None,
 ) -> Losses:
     """Take one step on one batch; give the losses before its update.
-
-    Where a batch does not fit into memory its images pass in parts, whose gradients add up to the
-    batch's own, up to rounding.
 
     Args:
         classifier: the model; its tuned parameters change in place.
@@ -179,31 +175,22 @@ def training_step(
         zero_shot_text: (classes, dim) float32.
         distill_weight: λ.
         regularizer: see `objective`.
-        micro_batch: images that pass the encoder at once; None: all.
 
     Raises:
         NonFiniteLossError: the loss is infinite or not a number; nothing was updated.
     """
-    optimizer.zero_grad(set_to_none=True)
     text = classifier.encode_text(input_ids)
-    # The gradients of all parts gather here and pass through the text encoder once.
-    gathering = text.detach().requires_grad_()
-    size = micro_batch or len(labels)
-    parts: list[Losses] = []
-    for its_pixels, its_labels in zip(pixel_values.split(size), labels.split(size), strict=True):
-        image = classifier.encode_image(its_pixels)
-        logits = classifier.logits(image, gathering)
-        losses = objective(
-            logits, its_labels, gathering, zero_shot_text, distill_weight,
-            regularizer=regularizer, tuned=classifier.tuned,
-        ).times(len(its_labels) / len(labels))  # fmt: skip
-        refuse_non_finite_loss(losses.loss)
-        losses.loss.backward()
-        parts.append(losses.detach())
-    if text.requires_grad:
-        text.backward(gathering.grad)
+    image = classifier.encode_image(pixel_values)
+    logits = classifier.logits(image, text)
+    losses = objective(
+        logits, labels, text, zero_shot_text, distill_weight,
+        regularizer=regularizer, tuned=classifier.tuned,
+    )  # fmt: skip
+    refuse_non_finite_loss(losses.loss)
+    optimizer.zero_grad(set_to_none=True)
+    losses.loss.backward()
     optimizer.step()
-    return sum_losses(parts)
+    return losses.detach()
 
 
 def train_epoch(
@@ -217,7 +204,6 @@ def train_epoch(
     zero_shot_text: Tensor,
     distill_weight: float,
     regularizer: Regularizer = "cosine",
-    micro_batch: int | None = None,
 ) -> Losses:
     """Train one epoch; give the mean losses over its steps.
 
@@ -232,7 +218,6 @@ def train_epoch(
         zero_shot_text: features of the untouched text encoder.
         distill_weight: λ.
         regularizer: see `objective`.
-        micro_batch: as of `training_step`.
 
     Raises:
         NonFiniteLossError: naming epoch and step; or a parameter is not finite after the last.
@@ -244,7 +229,7 @@ def train_epoch(
         try:
             losses = training_step(
                 classifier, optimizer, pixel_values, labels, input_ids, zero_shot_text,
-                distill_weight, regularizer=regularizer, micro_batch=micro_batch,
+                distill_weight, regularizer=regularizer,
             )  # fmt: skip
         except NonFiniteLossError as error:
             raise NonFiniteLossError(f"{error} in epoch {epoch}, step {step}") from None
@@ -279,11 +264,6 @@ def refuse_non_finite(tuned: Sequence[TunedParameter], epoch: int) -> None:
     """
     if not torch.stack([t.parameter.isfinite().all() for t in tuned]).all():
         raise NonFiniteLossError(f"a tuned parameter is not finite after epoch {epoch}")
-
-
-def sum_losses(parts: Sequence[Losses]) -> Losses:
-    """Add losses term by term."""
-    return Losses(*(torch.stack(terms).sum() for terms in zip(*parts, strict=True)))
 
 
 def mean_losses(steps: Sequence[Losses]) -> Losses:

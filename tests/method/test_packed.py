@@ -1,5 +1,6 @@
 """The packed pass gives what the reading version gives: features and gradients alike."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,10 +9,15 @@ import torch
 from torch import Tensor
 
 from study.method.model import Backbone, FewShotClassifier, Precision
-from study.method.packed import PackedClassifiers
+from study.method.packed import PackedClassifiers, Prompts
 from study.method.packed_training import packed_step
 from study.method.subsets import parse
-from study.method.training import Losses, make_optimizer, training_step
+from study.method.training import (
+    Losses,
+    NonFiniteLossError,
+    make_optimizer,
+    training_step,
+)
 
 SUBSETS = [
     *("clipfit", "bitfit", "ln", "text-bias", "vision.ln", "none"),
@@ -244,6 +250,53 @@ def test_its_step_is_the_reading_versions_also_where_batches_pass_in_parts(
         torch.testing.assert_close(torch.tensor(ours), torch.tensor(theirs), atol=0, rtol=1e-10)
     for one, other in zip(tuned[True], tuned[False], strict=True):
         assert distance(one, other) < 1e-10
+
+
+def test_no_more_images_of_a_run_than_a_micro_batch_pass_at_once_and_the_text_passes_once(
+    backbone: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = Case(backbone, "clipfit", 3, torch.float32)
+    packed = PackedClassifiers(case.classifiers)
+    passed: list[list[int]] = []
+    encode_image, encode_text = packed.encode_image, packed.encode_text
+
+    def spy(images: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        passed.append([len(own) for own in images])
+        return encode_image(images)
+
+    def spy_on_text(prompts: Prompts) -> tuple[Tensor, ...]:
+        passed.append([])
+        return encode_text(prompts)
+
+    monkeypatch.setattr(packed, "encode_image", spy)
+    monkeypatch.setattr(packed, "encode_text", spy_on_text)
+    optimizers = [make_optimizer(c.tuned, bias_lr=0.02, ln_lr=0.02) for c in case.classifiers]
+    labels = [torch.zeros(len(own), dtype=torch.int64) for own, _ in case.batches()]
+    images = [packed.begin_images(pixels) for pixels in case.pixels]
+    zero_shot = [text.detach() for text, _ in case.plain()]
+    packed_step(
+        packed, optimizers, (images, labels), packed.begin_prompts(case.ids), zero_shot, 2.0,
+        micro_batch=2,
+    )  # fmt: skip
+    assert passed == [[], [2, 2, 2], [1, 2, 2], [0, 0, 1]]
+
+
+def test_a_part_with_a_loss_that_is_not_finite_updates_nothing(backbone: Backbone) -> None:
+    case = Case(backbone, "clipfit", 2, torch.float32)
+    case.pixels[1][-1] = math.nan
+    packed = PackedClassifiers(case.classifiers)
+    optimizers = [make_optimizer(c.tuned, bias_lr=0.02, ln_lr=0.02) for c in case.classifiers]
+    labels = [torch.zeros(len(own), dtype=torch.int64) for own, _ in case.batches()]
+    images = [packed.begin_images(pixels) for pixels in case.pixels]
+    zero_shot = [text.detach() for text, _ in case.plain()]
+    before = [t.parameter.clone() for c in case.classifiers for t in c.tuned]
+    with pytest.raises(NonFiniteLossError, match="the loss is nan"):
+        packed_step(
+            packed, optimizers, (images, labels), packed.begin_prompts(case.ids), zero_shot, 2.0,
+            micro_batch=2,
+        )  # fmt: skip
+    after = [t.parameter for c in case.classifiers for t in c.tuned]
+    assert all(torch.equal(one, other) for one, other in zip(before, after, strict=True))
 
 
 def test_classifiers_of_different_subsets_are_refused(backbone: Backbone) -> None:
