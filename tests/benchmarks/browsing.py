@@ -45,9 +45,10 @@ from study.tracking.runs import RunWriter
 from study.tracking.views import runs_page
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "tests" / "tracking"))
+sys.path.insert(0, str(ROOT / "tests"))
 
 from browser import Browser  # noqa: E402
+from paired import machine  # noqa: E402
 
 RUNGS = ((2 / 3, 3), (8 / 9, 9), (1.0, 20))
 """Share of the trials that successive halving has stopped by an epoch."""
@@ -86,6 +87,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, nargs=2, default=(40, 1000))
     parser.add_argument("--rounds", type=int, default=7)
     given = parser.parse_args()
+    print(machine())
     with tempfile.TemporaryDirectory() as place, ExitStack() as stack:
         studies = [write_study(Path(place) / str(count), count) for count in given.trials]
         servers = [stack.enter_context(serve(study.uri, Path(place))) for study in studies]
