@@ -74,7 +74,12 @@ def best_configurations(uri: str, *, study: str | None, where: str | None, top: 
             experiments,
             filter_string=" and ".join(conditions),
             max_results=top,
-            order_by=["metrics.val_score DESC", "metrics.trainable ASC"],
+            # Among equals, as a study chooses: see `study.selection.finished_trials`.
+            order_by=[
+                "metrics.val_score DESC",
+                "metrics.trainable ASC",
+                "attributes.start_time ASC",
+            ],
         )
         return runs, _tested(client, experiments, {run.data.tags["study_id"] for run in runs})
 

@@ -52,8 +52,8 @@ def test_configurations_of_all_experiments_come_best_first(ask: Callable[..., An
     told = [(row["study"], row["label"], row["val_score"]) for row in rows]
     assert told[:3] == [
         ("late", "trial 1", 0.9),
-        ("late", "trial 2", 0.8),
         ("early", "trial 1", 0.8),
+        ("late", "trial 2", 0.8),
     ]
     assert [row["val_score"] for row in rows] == sorted((v for _, _, v in told), reverse=True)
     assert rows[0].items() >= {**FOUND, "ln_lr": 0.1, "dataset": "digits", "shots": 16}.items()
@@ -87,7 +87,7 @@ def test_studies_are_chosen_by_name_or_condition(
 def test_a_found_configuration_is_a_baseline_of_the_next_study(
     ask: Callable[..., Any], tmp_path: Path
 ) -> None:
-    code, output, _ = ask("--top", "2", "--format", "yaml")
+    code, output, _ = ask("--top", "3", "--format", "yaml")
     assert code == 0
     (tmp_path / "found.yaml").write_text(output)
     config = load_config(tmp_path / "found.yaml", ["seed=2"])
@@ -101,7 +101,8 @@ def test_a_found_configuration_is_a_baseline_of_the_next_study(
 def test_what_an_ablation_found_is_searched_beside_not_ablated_again(store: str) -> None:
     found = best_configurations(store, study="late", where=None, top=1)
     config = configuration_of(store, found[0])
-    ablation = build_config({**config.model_dump(mode="json"), "ablation": {}}, "an ablation")
+    values = {**config.model_dump(mode="json"), "ablation": {"design": "only_one"}}
+    ablation = build_config(values, "an ablation")
     again = yaml.safe_load(to_study(found, ablation))
     assert build_config(again, "found").searches
     assert "found-late-1" in again["search"]["baselines"]
