@@ -479,7 +479,6 @@ def test_trials_done_before_are_trained_again_where_a_server_hangs(
         ('500 {"error_code": "INTERNAL_ERROR", "message": "no"}', False),
         ("502", False),
         ("503", False),
-        ("hang", False),
     ],
 )
 def test_what_is_refused_is_told_from_a_server_at_fault(
