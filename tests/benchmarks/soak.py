@@ -41,12 +41,7 @@ ENDS_WITHIN = 30.0
 MARK = "SOAK_STUDY"
 """A variable of the environment that all processes of the study inherit."""
 SMALL = (
-    *(
-        "data.shots=1",
-        "search.selection=holdout",
-        "training.epochs=2",
-        "search.asha.grace_period=1",
-    ),
+    *("data.shots=1", "search.selection=holdout", "training.epochs=4"),
     *("confirm.seeds=[1,2]", "confirm.runners_up=0"),
 )
 
