@@ -41,12 +41,7 @@ ENDS_WITHIN = 30.0
 MARK = "SOAK_STUDY"
 """A variable of the environment that all processes of the study inherit."""
 SMALL = (
-    *(
-        "data.shots=1",
-        "search.selection=holdout",
-        "training.epochs=2",
-        "search.asha.grace_period=1",
-    ),
+    *("data.shots=1", "search.selection=holdout", "training.epochs=4"),
     *("confirm.seeds=[1,2]", "confirm.runners_up=0"),
 )
 
@@ -148,24 +143,20 @@ class Processes:
                 continue
 
     def zombies(self) -> list[str]:
-        """Give those that have ended and were not waited for."""
-        return [told for told in self._there() if told.startswith("zombie")]
+        """Give those that have ended and whose parent, also of the study, does not wait for."""
+        own = {pid for pid, _ in self._seen}
+        return [f"zombie {p.pid}" for p in _processes() if p.state == "Z" and p.parent in own]
 
     def left(self) -> list[str]:
         """Give those that there are still, after a while."""
         deadline = time.monotonic() + ENDS_WITHIN
-        while (left := self._there()) and time.monotonic() < deadline:
+        while (left := [*self._alive(), *self.zombies()]) and time.monotonic() < deadline:
             time.sleep(LOOK_EVERY)
         return left
 
-    def _there(self) -> list[str]:
-        own = {pid for pid, _ in self._seen}
-        return [
-            f"{'zombie' if process.state == 'Z' else 'process'} {process.pid}: "
-            f"{self._seen.get(process.key, 'a child that was not seen alive')}"
-            for process in _processes()
-            if process.key in self._seen or (process.state == "Z" and process.parent in own)
-        ]
+    def _alive(self) -> list[str]:
+        there = (p for p in _processes() if p.state != "Z" and p.key in self._seen)
+        return [f"process {p.pid}: {self._seen[p.key]}" for p in there]
 
 
 class Process(NamedTuple):
