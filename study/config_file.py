@@ -92,22 +92,13 @@ class _SafeLoader(yaml.SafeLoader):
         """See `yaml.constructor.SafeConstructor`."""
         if isinstance(node, yaml.MappingNode):
             seen: set[str] = set()
-            for key, _ in node.value:
-                if isinstance(key, yaml.ScalarNode) and key.value in seen:
+            for key in (k.value for k, _ in node.value if isinstance(k, yaml.ScalarNode)):
+                if key in seen:
                     raise yaml.constructor.ConstructorError(
-                        None, None, f"the key '{key.value}' is given twice", node.start_mark
+                        None, None, f"the key '{key}' is given twice", node.start_mark
                     )
-                seen |= {key.value} if isinstance(key, yaml.ScalarNode) else set()
+                seen.add(key)
         return super().construct_mapping(node, deep)
-
-    def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        """See `yaml.constructor.SafeConstructor`; what is merged many times is kept once."""
-        super().flatten_mapping(node)
-        last = {
-            key.value if isinstance(key, yaml.ScalarNode) else id(key): (key, value)
-            for key, value in node.value
-        }
-        node.value = list(last.values())
 
 
 def _refuse_depth(value: Any, level: int, seen: dict[int, int]) -> None:

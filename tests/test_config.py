@@ -391,3 +391,15 @@ def test_an_ablation_that_tunes_rates_needs_a_rule_that_can_judge_its_protocol()
     (fault,) = faults({"ablation": TUNED_RATES, "search": search})
     assert fault.startswith("search.selection: 'class_folds' cannot judge the protocol few_shot")
     assert build_config({"ablation": TUNED_RATES | {"rates": [0.1]}, "search": search}, "test")
+
+
+def test_what_is_merged_gives_way_to_what_is_given(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(
+        "search:\n"
+        "  baselines:\n"
+        "    zero-shot: {subset: none}\n"
+        "    clipfit: &rates {subset: clipfit, bias_lr: 0.1, ln_lr: 0.2}\n"
+        "    ln: {<<: *rates, subset: ln, ln_lr: 0.3}\n"
+    )
+    baseline = load_config(tmp_path / "mine.yaml").search.baselines["ln"]
+    assert (baseline.subset, baseline.bias_lr, baseline.ln_lr) == ("text.ln + vision.ln", 0.1, 0.3)

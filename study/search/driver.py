@@ -13,6 +13,7 @@ from typing import Any
 
 import ray
 from ray import tune
+from ray._private import ray_constants
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
 from study.config import AshaConfig, StudyConfig
@@ -48,9 +49,11 @@ def ray_session(config: StudyConfig) -> Iterator[None]:
     started = not ray.is_initialized()
     if started:
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-        if "RAY_ADDRESS" not in os.environ and not _in_a_cluster():
-            options["include_dashboard"] = False
-        ray.init(**options)
+        if "RAY_ADDRESS" in os.environ or _in_a_cluster():
+            ray.init(**options)
+        else:
+            with _on_loopback():
+                ray.init(**options, include_dashboard=False)
     try:
         with _interrupted_by_hanging_up():
             yield
@@ -200,6 +203,21 @@ def _interrupted_by_hanging_up() -> Iterator[None]:
     finally:
         for name, handler in before.items():
             signal.signal(name, handler)
+
+
+@contextmanager
+def _on_loopback() -> Iterator[None]:
+    """Let Ray listen on loopback alone; on Linux it would on every interface.
+
+    An address of this machine for the node does not do it: Ray puts the outward one in its place
+    wherever it knows of clusters.
+    """
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
 
 
 def _in_a_cluster() -> bool:

@@ -259,7 +259,7 @@ MERGED = "\n".join(
         "- " + BOMB.replace("\n", "\n- "),
         MERGED + "\ndata: *i",
         "sweep: {" + ", ".join(f"data.{key}: [{'1, ' * 99}1]" for key in "abcdefgh") + "}",
-        "data: {" + ", ".join(f"key{n}: 1" for n in range(50_000)) + "}",
+        "data: {" + ", ".join(f"key{n}: 1" for n in range(10_000)) + "}",
         "[" * 100_000,
     ],
     ids=["aliases", "fields", "axes", "list", "merges", "product", "keys", "brackets"],

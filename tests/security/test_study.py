@@ -1,0 +1,365 @@
+"""A whole study with secrets planted around it and class names that try to get out of their place.
+
+One study on real Ray and a real MLflow server; the tests look at what it opened, made and said.
+"""
+
+import json
+import os
+import pickle
+import re
+import socket
+import sqlite3
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from study import run as run_module
+from study.ledger import StudyFolder
+
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
+
+SCRIPT = Path(run_module.__file__ or "")
+SECRET = "pl4nted"
+"""Part of everything that must stay where it is."""
+PLANTED = {
+    "HF_TOKEN": f"hf_{SECRET}1",
+    "AWS_ACCESS_KEY_ID": f"AKIA{SECRET}2",
+    "AWS_SECRET_ACCESS_KEY": f"{SECRET}3",
+    "AZURE_STORAGE_CONNECTION_STRING": f"AccountKey={SECRET}4",
+    "GOOGLE_API_KEY": f"{SECRET}5",
+    "OPENAI_API_KEY": f"{SECRET}6",
+}
+NAMES = [
+    "it's",
+    '"quoted"',
+    "🐈 cat",
+    "</script><script>owned()</script>",
+    "<img src=x onerror=owned()>",
+    "a|b *c* [d](e) `f`",
+    "[bold red]x[/]",
+    "{{ 7*7 }} {} %s ${HOME}",
+    "=1+1;\\n\t$(touch owned)",
+    "x" * 60,
+]
+
+
+def descendants(process: int) -> list[int]:
+    """Give a process and all that it started."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent = int(entry.read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue
+        children.setdefault(parent, []).append(int(entry.parent.name))
+    found = [process]
+    for one in found:
+        found += children.get(one, [])
+    return found
+
+
+def command_lines(processes: list[int]) -> list[str]:
+    """Give the command lines of processes that are still there."""
+    lines = []
+    for process in processes:
+        try:
+            lines.append(Path(f"/proc/{process}/cmdline").read_bytes().replace(b"\0", b" "))
+        except OSError:
+            continue
+    return [line.decode(errors="replace") for line in lines]
+
+
+def listening(processes: list[int]) -> Iterator[tuple[str, str]]:
+    """Give the addresses that processes listen on, and who they are."""
+    owners: dict[str, str] = {}
+    for process in processes:
+        try:
+            for descriptor in Path(f"/proc/{process}/fd").iterdir():
+                target = str(descriptor.readlink())
+                name = Path(f"/proc/{process}/comm").read_text().strip()
+                owners[target.removeprefix("socket:[").removesuffix("]")] = name
+        except OSError:
+            continue
+    for family, table in ((socket.AF_INET, "tcp"), (socket.AF_INET6, "tcp6")):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A" and fields[9] in owners:
+                words = fields[1].partition(":")[0]
+                packed = b"".join(
+                    struct.pack("=I", int(words[at : at + 8], 16)) for at in range(0, len(words), 8)
+                )
+                address = socket.inet_ntop(family, packed)
+                yield address.removeprefix("::ffff:"), owners[fields[9]]
+
+
+@dataclass
+class Watched:
+    """A study that was run to its end, and what was seen of its processes meanwhile."""
+
+    place: Path
+    environment: dict[str, str]
+    output: str = ""
+    sockets: set[tuple[str, str]] = field(default_factory=set)
+    sessions: set[Path] = field(default_factory=set)
+    """Folders of Ray's logs."""
+    stranger: str = ""
+    """What someone without the token was told."""
+
+    @property
+    def folder(self) -> StudyFolder:
+        """Of the study."""
+        return StudyFolder(self.place / "runs" / "hostile")
+
+    def run(self, *arguments: str) -> str:
+        """Run the command to its end, and look at its processes as it goes."""
+        with (self.place / "output.txt").open("w+") as output:
+            driver = subprocess.Popen(
+                [sys.executable, str(SCRIPT), *arguments],
+                cwd=self.place,
+                env=self.environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+            try:
+                while driver.poll() is None:
+                    self._look(descendants(driver.pid))
+                    time.sleep(0.3)
+            finally:
+                driver.kill()
+                driver.wait()
+            output.seek(0)
+            said = output.read()
+        assert driver.returncode == 0, said
+        return said
+
+    def _look(self, processes: list[int]) -> None:
+        self.sockets |= set(listening(processes))
+        lines = command_lines(processes)
+        for line in lines:
+            if found := re.search(r"--session[-_]dir=(\S+)", line):
+                self.sessions.add(Path(found[1]))
+        address = next((f[1] for x in lines if (f := re.search(r"--gcs-address=(\S+)", x))), None)
+        if address and not self.stranger and len(list(self.folder.path.glob("trials/*/end.json"))):
+            code = (
+                "from ray._raylet import GcsClient\n"
+                f"print(GcsClient(address={address!r}).get_all_node_info(timeout=20))"
+            )
+            asked = subprocess.run(
+                [sys.executable, "-c", code],
+                env={**self.environment, "RAY_AUTH_MODE": "disabled"},
+                capture_output=True,
+                text=True,
+                timeout=120,
+                check=False,
+            )
+            self.stranger = f"{asked.returncode} {asked.stdout} {asked.stderr}"
+
+
+@pytest.fixture(scope="module")
+def watched(
+    mlflow_server: str, tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Watched:
+    place = tmp_path_factory.mktemp("hostile")
+    rows = ["path\tlabel\tclass_name\tsplit"]
+    for label, name in enumerate(NAMES):
+        for number, split in enumerate(["train"] * 4 + ["test"] * 2):
+            path = f"{label}/{number}.png"
+            (place / str(label)).mkdir(exist_ok=True)
+            Image.new("RGB", (16, 16), (25 * label, 40 * number, 90)).save(place / path)
+            quoted = name.replace('"', '""')
+            rows.append(f'{path}\t{label}\t"{quoted}"\t{split}')
+    (place / "table.tsv").write_text("\n".join(rows), encoding="utf-8")
+    (place / "home").mkdir()
+    scheme, _, host = mlflow_server.partition("://")
+    environment = {
+        **os.environ,
+        **PLANTED,
+        "HOME": str(place / "home"),
+        "MLFLOW_TRACKING_URI": f"{scheme}://user:{SECRET}0@{host}",
+    }
+    study = Watched(place, environment)
+    study.output = study.run(
+        "quickstart",
+        *("name=hostile", "data.dataset=mine", "data.root=table.tsv", "data.shots=2"),
+        *("data.val_shots=2", f"backbone.name={tiny_backbone}", "training.epochs=3"),
+        *("search.trials=9", "search.selection=holdout", "search.asha.grace_period=3"),
+        *("confirm.seeds=[1,2]", "confirm.runners_up=0", "tracking.experiment=hostile"),
+    )
+    return study
+
+
+def test_every_class_has_its_name_in_the_results(watched: Watched) -> None:
+    accuracies = json.loads(
+        (watched.folder.path / "trials/confirm-clipfit-seed1/per_class.json").read_text()
+    )
+    assert set(accuracies["accuracy"]) == set(NAMES)
+    assert "winner" in watched.output
+    assert "Traceback" not in watched.output
+    assert not (watched.place / "owned").exists()
+
+
+class Page(HTMLParser):
+    """Collects what a browser would run, and the text that it would show."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.handlers: list[str] = []
+        self.scripts: list[str] = []
+        self.shown: list[str] = []
+        self._in: str | None = None
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._in = tag if tag in ("script", "style") else None
+        self.handlers += [f"{name}={value}" for name, value in attrs if name.startswith("on")]
+
+    def handle_endtag(self, tag: str) -> None:
+        self._in = None
+
+    def handle_data(self, data: str) -> None:
+        (self.scripts if self._in == "script" else self.shown).append(data)
+
+
+def test_no_class_name_is_run_by_the_report(watched: Watched) -> None:
+    page = Page((watched.folder.path / "report.html").read_text(encoding="utf-8"))
+    assert not any("owned" in handler for handler in page.handlers)
+    assert not any(script.strip().startswith("owned") for script in page.scripts)
+    shown = "".join(page.shown)
+    for name in ("</script><script>owned()</script>", "<img src=x onerror=owned()>", "{{ 7*7 }}"):
+        assert name in shown
+    for plot in watched.folder.path.glob("plots/*.html"):
+        drawn = Page(plot.read_text(encoding="utf-8"))
+        assert not any("owned" in handler for handler in drawn.handlers)
+        assert not any(script.strip().startswith("owned") for script in drawn.scripts)
+
+
+def everything(watched: Watched) -> Iterator[Path]:
+    """Go through all files that the study made, Ray's logs among them."""
+    for place in (watched.place, *watched.sessions):
+        yield from (path for path in place.rglob("*") if path.is_file() and not path.is_symlink())
+
+
+def test_no_secret_is_in_a_file_that_the_study_made(watched: Watched) -> None:
+    assert SECRET not in watched.output
+    assert watched.sessions
+    leaks = [path for path in everything(watched) if SECRET.encode() in path.read_bytes()]
+    assert leaks == []
+
+
+@pytest.fixture(scope="module")
+def server_folder(watched: Watched, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the server of `mlflow_server` keeps its database and artifacts."""
+    return next(tmp_path_factory.getbasetemp().glob("mlflow-server*"))
+
+
+def test_no_secret_is_in_mlflow(server_folder: Path) -> None:
+    with sqlite3.connect(server_folder / "mlflow.db") as database:
+        dump = "\n".join(database.iterdump())
+    assert "hostile" in dump
+    assert SECRET not in dump
+    artifacts = [path for path in server_folder.rglob("*") if path.is_file()]
+    assert any(path.name == "delta.safetensors" for path in artifacts)
+    assert [path for path in artifacts if SECRET.encode() in path.read_bytes()] == []
+
+
+def test_the_registered_model_holds_no_pickle(server_folder: Path) -> None:
+    models = [path for path in server_folder.rglob("*") if "/models/" in str(path)]
+    assert any(path.name == "MLmodel" for path in models)
+    for path in models:
+        assert path.suffix not in (".pkl", ".pickle", ".bin", ".pt", ".pth", ".joblib")
+        if path.is_file():
+            assert not path.read_bytes().startswith(b"\x80")
+
+
+def test_what_goes_wrong_is_told_without_the_secret(watched: Watched) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    gone = f"http://user:{SECRET}0@127.0.0.1:{port}"
+    for arguments, environment in (
+        (["--sync", "hostile"], {"MLFLOW_TRACKING_URI": gone}),
+        (["quickstart", "--check"], {"MLFLOW_TRACKING_URI": gone}),
+        (["quickstart", "--check", f"tracking.uri={gone}"], {}),
+        (["quickstart", "--check", f"tracking={gone}"], {}),
+        (["quickstart", "--check", f"tracking.url=[{gone}"], {}),
+        (["quickstart", "--check", f"tracking.uri=mysql://h/d?password={SECRET}0"], {}),
+    ):
+        told = subprocess.run(
+            [sys.executable, str(SCRIPT), *arguments],
+            cwd=watched.place,
+            env={**watched.environment, "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", **environment},
+            capture_output=True,
+            text=True,
+            timeout=200,
+            check=False,
+        )
+        assert told.returncode == 2
+        assert told.stderr.startswith("error: ")
+        assert SECRET not in told.stderr + told.stdout
+
+
+def test_all_that_a_study_listens_on_is_the_machine_itself(watched: Watched) -> None:
+    assert {name for _, name in watched.sockets} >= {"gcs_server", "raylet"}
+    outside = {(a, name) for a, name in watched.sockets if a not in ("127.0.0.1", "::1")}
+    assert outside == set()
+
+
+def test_a_stranger_without_the_token_is_refused(watched: Watched) -> None:
+    assert watched.stranger
+    assert watched.stranger[0] != "0"
+    assert "nauthenticated" in watched.stranger
+
+
+class Planted:
+    """Leaves a trace when it is unpickled."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> tuple[Callable[[Path], None], tuple[Path]]:
+        return Path.touch, (self.trace,)
+
+
+def test_a_resumed_study_unpickles_nothing_of_its_folder(watched: Watched) -> None:
+    folder, trace = watched.folder.path, watched.place / "trace"
+    poison = pickle.dumps(Planted(trace))
+    tune = folder / "tune"
+    tune.mkdir(exist_ok=True)
+    names = ["tuner.pkl", "trainable.pkl", "searcher.pkl", "search_gen_state-2026.json"]
+    pickles = list(folder.rglob("*.pkl"))
+    for path in (*pickles, *(tune / name for name in names), tune / "experiment_state-9.json"):
+        path.write_bytes(poison)
+    (folder / "trials/confirm-clipfit-seed2/end.json").unlink()
+    (folder / "trials/confirm-clipfit-seed2/state.safetensors").write_bytes(poison)
+    watched.run("--resume", "hostile")
+    assert watched.folder.trial("confirm-clipfit-seed2").end is not None
+    assert not trace.exists()
+    pickle.loads(poison)
+    assert trace.exists(), "the trap itself works"
+
+
+def test_a_prompt_that_is_too_long_is_one_clear_error(watched: Watched) -> None:
+    table = (watched.place / "table.tsv").read_text().replace("x" * 60, "x" * 500)
+    (watched.place / "long.tsv").write_text(table)
+    told = subprocess.run(
+        [
+            *(sys.executable, str(SCRIPT), "quickstart", "data.dataset=mine"),
+            *("data.root=long.tsv", "data.shots=2", "search.selection=holdout", "--check"),
+        ],
+        cwd=watched.place,
+        env=watched.environment,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert told.returncode == 2
+    assert re.search(r"prompt 'a photo of a xxx.*tokens.*reads at most 77", told.stderr)
