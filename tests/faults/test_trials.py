@@ -12,15 +12,18 @@ from typing import Any
 import pytest
 import ray.cloudpickle
 import torch
+from mlflow import MlflowClient
 from optuna.trial import TrialState
 from tiny_study import TinyStudy, optuna_trials, statuses, untimed
 
 from study.analysis.occupancy import occupancy
 from study.ledger import StudyFolder
 from study.method.delta import load_delta
+from study.run import main
 from study.search import driver
 from study.search.trainable import ClipFitTrainable
 from study.status import study_status
+from study.tracking.mirror import sync_study
 from study.trial import TrialConfig, task
 
 pytestmark = pytest.mark.timeout(600)
@@ -353,6 +356,27 @@ def test_the_study_goes_on_beside_its_faults(faulty: TinyStudy, sound: TinyStudy
             assert untimed(trial) == untimed(other)
     parts = [report.get("micro_batch") for report in faulty.folder.trial("search-0003").reports]
     assert parts == [None, 2, 2, 2]
+
+
+@pytest.mark.long
+def test_mlflow_and_status_name_each_cause_in_one_line(
+    faulty: TinyStudy, mlflow_store: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert sync_study(faulty.config, faulty.folder, mlflow_store, lambda: None) == 0
+    client = MlflowClient(mlflow_store)
+    experiment = client.get_experiment_by_name(faulty.config.tracking.experiment)
+    mine = f"tags.study = '{faulty.folder.name}'"
+    tags = {
+        run.data.tags.get("trial_id"): (run.info.status, run.data.tags.get("stop_reason"))
+        for run in client.search_runs([experiment.experiment_id], mine)
+    }
+    assert main(["--status", "faulty", f"storage={faulty.folder.path.parent}"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    for trial in faulty.folder.trials():
+        if trial.end.status == "failed":
+            assert "\n" not in trial.end.reason
+            assert tags[trial.trial_id] == ("FAILED", trial.end.reason)
+            assert trial.end.reason[:20] in said
 
 
 @pytest.mark.long
