@@ -70,7 +70,7 @@ def _evaluation(rounds: int, quick: bool) -> Iterator[str]:
 
 
 def _study(rounds: int, quick: bool) -> Iterator[str]:
-    tiny = ["search.trials=8", "training.epochs=3", "confirm.seeds=[1]", "data.shots=4"]
+    tiny = ["search.trials=8", "training.epochs=3", "confirm.seeds=[1,2]", "data.shots=4"]
     yield whole.study(["quickstart", *(tiny if quick else [])])
 
 
