@@ -14,8 +14,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-import transformers.models.clip.modeling_clip  # noqa: F401
-
 import study.conduct
 import study.files
 from study.run import main
