@@ -15,6 +15,7 @@ from typing import Any
 from safetensors import SafetensorError
 from torch import Tensor
 
+from study.files import patiently
 from study.ledger import End, TrialFolder
 from study.method.delta import DeltaInfo, delta_contents
 from study.method.sealed import seal, unseal
@@ -37,13 +38,13 @@ def watched(folder: TrialFolder, limit: float | None) -> Iterator[None]:
         yield
         return
     path = folder.path / HANG
-    with path.open("w") as file:
+    with patiently(path, lambda: path.open("w"), known=folder.path.parent) as file:
         faulthandler.dump_traceback_later(limit, exit=True, file=file)
         try:
             yield
         finally:
             faulthandler.cancel_dump_traceback_later()
-    path.unlink(missing_ok=True)
+    patiently(path, lambda: path.unlink(missing_ok=True))
 
 
 def read_hang(folder: TrialFolder) -> str | None:

@@ -89,7 +89,8 @@ class ClipFitTrainable(tune.Trainable):
         try:
             with watched(self._folder, self._max_epoch_seconds):
                 report = self._next_report()
-                record_epoch(self._folder, report, self._trial_data, self._info)
+            # Storage that is away is waited for as long as it may be; that is no hang.
+            record_epoch(self._folder, report, self._trial_data, self._info)
         except StorageError as error:  # the trial is as good as it was, its study cannot go on
             return self._result(score=0.0, done=True, error=str(error), storage=True)
         except Exception as error:  # whatever a trial met, the study goes on

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ class Drivers:
         arguments: list[str],
         place: Path,
         *,
-        fault: Any = None,
+        faults: Sequence[dict[str, Any]] = (),
         seconds: float | None = None,
         wait: float | None = None,
         meanwhile: Callable[[], object] = lambda: None,
@@ -40,12 +40,12 @@ class Drivers:
         Args:
             arguments: of the command line.
             place: its working folder.
-            fault: what it dies while writing.
+            faults: what it dies while writing.
             seconds: after which it is killed, if it is still there.
             wait: how long it and its workers wait for storage that is away, in seconds.
             meanwhile: is called once it runs.
         """
-        order = {"arguments": arguments, "place": str(place), "fault": fault, "wait": wait}
+        order = {"arguments": arguments, "place": str(place), "wait": wait, "faults": list(faults)}
         order |= {"store": f"sqlite:///{place / 'mlflow.db'}", "output": str(place / "output")}
         assert self._server.stdin is not None
         print(json.dumps(order), file=self._server.stdin, flush=True)

@@ -14,8 +14,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-import transformers.models.clip.modeling_clip  # noqa: F401
-
 import study.conduct
 import study.files
 from study.run import main
@@ -80,8 +78,8 @@ def drive(order: dict[str, Any]) -> NoReturn:
     if order["wait"] is not None:
         os.environ |= {"TEST_WAIT": str(order["wait"]), "PYTHONPATH": _with_customization()}
         study.files.WAIT_SECONDS = order["wait"]
-    if order["fault"]:
-        die_while_writing(**order["fault"])
+    for fault in order["faults"]:
+        die_while_writing(**fault)
     code = main(order["arguments"])
     sys.stdout.flush()
     os._exit(code)

@@ -39,6 +39,12 @@ WRITTEN = {
     "reporting": ("registered.json", "results.parquet", "leaderboard.md", "report.html"),
 }
 """How the names of the files begin that a driver writes at a stage."""
+AT_LATEST = {
+    "beginning": "optuna.journal",
+    "searching": "candidates.json",
+    "confirming": "results.parquet",
+}
+"""What ends a driver before it comes to the next stage."""
 TURNS = {"optuna.journal": 20, "config.json": 2, "end.json": 2, "mlflow.json": 2}
 """Up to how often it is written before the driver dies, if not once."""
 MOST_SECONDS = {"beginning": 4.0, "searching": 12.0, "confirming": 10.0, "reporting": 5.0}
@@ -93,9 +99,13 @@ class Killed:
                 when = "half"
             timed = chance.random() < 0.3
             seconds = chance.uniform(0, MOST_SECONDS[stage]) if timed else None
-            fault = None if timed else {"name": name, "when": when, "turn": turn}
-            status, output = drivers.run(self._arguments, self.place, fault=fault, seconds=seconds)
-            told = f"{stage}: {f'after {seconds:.1f} s' if timed else fault}"
+            faults = [] if timed else [{"name": name, "when": when, "turn": turn}]
+            told = f"{stage}: {f'after {seconds:.1f} s' if timed else faults[0]}"
+            if stage in AT_LATEST:
+                faults.append({"name": AT_LATEST[stage], "when": "written", "turn": 1})
+            status, output = drivers.run(
+                self._arguments, self.place, faults=faults, seconds=seconds
+            )
             if status == -signal.SIGKILL:
                 self.moments.append(told)
                 return
