@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from study.errors import SubsetError
+from study.errors import SECRET_OF_A_QUERY, SubsetError
 from study.method.subsets import parse
 
 TUNED = "clipfit-tuned"
@@ -35,12 +35,6 @@ SELECTIONS: Mapping[str, tuple[str, ...]] = {
 """Protocol to what can judge its trials; zero_shot has none."""
 METRICS = ("accuracy", "source", "base", "new", "hmean", "score")
 """Names of test metrics, which no target may have."""
-SECRET_OF_A_QUERY = re.compile(
-    r"([?&;][^=&\s]*(?:passw|pwd|token|secret|api_?key|access_?key|odbc_connect)[^=&\s]*=)"
-    r"[^&\s'\"]*",
-    re.IGNORECASE,
-)
-"""What a database's address may give away behind its ``?``; the first group is its name."""
 Protocol = Literal["few_shot", "base_to_new", "transfer", "zero_shot"]
 Regularizer = Literal["cosine", "l2_init", "none"]
 Selection = Literal["auto", "holdout", "folds", "class_folds", "base"]

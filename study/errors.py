@@ -2,6 +2,13 @@
 
 import re
 
+SECRET_OF_A_QUERY = re.compile(
+    r"([?&;][^=&\s]*(?:passw|pwd|token|secret|api_?key|access_?key|odbc_connect)[^=&\s]*=)"
+    r"[^&\s'\"]*",
+    re.IGNORECASE,
+)
+"""What a database's address may give away behind its ``?``; the first group is its name."""
+
 
 class StudyError(Exception):
     """A fault that a user can mend; shown as one message, without a traceback."""
@@ -31,7 +38,7 @@ class TrackingError(StudyError):
     """A tracking server or store that cannot be reached or used."""
 
 
-def without_secrets(text: str) -> str:
-    """Take the passwords of addresses out of a message, which may quote what the user wrote."""
-    text = re.sub(r"(?<=://)[^\s'\"]*@", "***@", text)
-    return re.sub(r"([?&;]\w*(?:passw|pwd|token|secret|key)\w*=)[^&\s'\"]*", r"\1***", text)
+def redacted_text(text: str) -> str:
+    """Take user names and passwords of URIs out of a message, wherever in it they stand."""
+    text = re.sub(r"(?<=://)\S*@", "***@", text)
+    return SECRET_OF_A_QUERY.sub(r"\1***", text)

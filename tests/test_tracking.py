@@ -15,11 +15,11 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from written_study import EPOCHS, Written, history, runs
 
-from study.errors import TrackingError
+from study.errors import TrackingError, redacted_text
 from study.tracking import mirror as mirror_module
 from study.tracking.mirror import Mirror, sync_study
 from study.tracking.runs import RunWriter
-from study.tracking.server import browse_command, connect, redacted_text
+from study.tracking.server import browse_command, connect
 from study.tracking.store import tracking_uri
 from study.trial import TrialConfig
 

@@ -13,10 +13,10 @@ from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 
 from study.config import StudyConfig
-from study.errors import TrackingError
+from study.errors import TrackingError, redacted_text
 from study.files import write_atomically
 from study.ledger import StudyFolder, TrialFolder
-from study.tracking.server import connect, first_line, redacted, redacted_text, refused, within
+from study.tracking.server import connect, first_line, redacted, refused, within
 from study.tracking.views import experiment_tags
 
 PARENT = "mlflow.parentRunId"

@@ -43,8 +43,7 @@ from mlflow.entities import Experiment  # noqa: E402
 from mlflow.exceptions import MlflowException  # noqa: E402
 from sqlalchemy import create_engine, make_url  # noqa: E402
 
-from study.config import SECRET_OF_A_QUERY  # noqa: E402
-from study.errors import StudyError, TrackingError  # noqa: E402
+from study.errors import StudyError, TrackingError, redacted_text  # noqa: E402
 from study.tracking.views import runs_page  # noqa: E402
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)  # it tells of every table it creates
@@ -169,9 +168,3 @@ def first_line(error: Exception) -> str:
     """Tell an error in one line without passwords; a database's would fill a screen."""
     text = redacted_text(str(error).strip() or repr(error))
     return f"{type(error).__name__}: {text.splitlines()[0][:300]}"
-
-
-def redacted_text(text: str) -> str:
-    """Take user names and passwords of URIs out of a message, wherever in it they stand."""
-    text = re.sub(r"(?<=://)\S*@", "***@", text)
-    return SECRET_OF_A_QUERY.sub(r"\1***", text)
