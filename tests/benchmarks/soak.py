@@ -36,6 +36,8 @@ MORE_FILES = 8
 MARKS = 5
 LOOK_EVERY = 0.5
 """Seconds."""
+WAITED_WITHIN = 5.0
+"""Seconds in which a parent waits for a child that has ended."""
 ENDS_WITHIN = 30.0
 """Seconds in which the processes of a study are gone after its driver."""
 MARK = "SOAK_STUDY"
@@ -127,6 +129,9 @@ class Processes:
     def __init__(self) -> None:
         self._seen: dict[tuple[int, str], str] = {}
         """Their commands, by id and the time of their start."""
+        self._ended: dict[tuple[int, str], float] = {}
+        """When those were first seen that have ended and whose parent, also of the study, has not
+        waited for them."""
 
     def look(self) -> None:
         """Note who there is now."""
@@ -141,18 +146,22 @@ class Processes:
                     self._seen[process.key] = command[:100]
             except OSError:  # it has ended, or is another user's
                 continue
+        own, now = {pid for pid, _ in self._seen}, time.monotonic()
+        ended = [p.key for p in _processes() if p.state == "Z" and p.parent in own]
+        self._ended = {key: self._ended.get(key, now) for key in ended}
 
     def zombies(self) -> list[str]:
-        """Give those that have ended and whose parent, also of the study, does not wait for."""
-        own = {pid for pid, _ in self._seen}
-        return [f"zombie {p.pid}" for p in _processes() if p.state == "Z" and p.parent in own]
+        """Give those that ended a while ago, and nobody waits for."""
+        before = time.monotonic() - WAITED_WITHIN
+        return [f"zombie {pid}" for (pid, _), seen in self._ended.items() if seen < before]
 
     def left(self) -> list[str]:
         """Give those that there are still, after a while."""
         deadline = time.monotonic() + ENDS_WITHIN
-        while (left := [*self._alive(), *self.zombies()]) and time.monotonic() < deadline:
+        while (self._alive() or self._ended) and time.monotonic() < deadline:
             time.sleep(LOOK_EVERY)
-        return left
+            self.look()
+        return [*self._alive(), *self.zombies()]
 
     def _alive(self) -> list[str]:
         there = (p for p in _processes() if p.state != "Z" and p.key in self._seen)
