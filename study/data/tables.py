@@ -92,12 +92,11 @@ def load_table(
 def is_path_table(file: Path) -> bool:
     """Tell a Parquet table of paths from one that holds the images themselves."""
     try:
-        schema = pq.read_schema(file)
-    except (OSError, pa.ArrowException) as error:
+        types = [column.type for column in pq.read_schema(file)]
+    # A column's name that is not UTF-8 is a ValueError.
+    except (OSError, pa.ArrowException, ValueError) as error:
         raise DataError(f"{file}: not a readable Parquet file ({error})") from error
-    return not any(
-        pa.types.is_struct(column.type) or pa.types.is_binary(column.type) for column in schema
-    )
+    return not any(pa.types.is_struct(kind) or pa.types.is_binary(kind) for kind in types)
 
 
 def _read_text(file: Path) -> list[Row]:

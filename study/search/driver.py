@@ -14,6 +14,7 @@ from typing import Any
 import ray
 from ray import tune
 from ray._private import ray_constants
+from ray.tune.execution import class_cache
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
 from study.config import AshaConfig, StudyConfig
@@ -35,6 +36,12 @@ TUNE_ENVIRONMENT = {
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
+}
+
+
+# Tune hands these to its workers in a way that Ray's logs repeat, and no trial has a use for them.
+class_cache.ENV_VARS_TO_PROPAGATE -= {
+    *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN"),
 }
 
 

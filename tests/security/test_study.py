@@ -201,7 +201,7 @@ def test_every_class_has_its_name_in_the_results(watched: Watched) -> None:
         (watched.folder.path / "trials/confirm-clipfit-seed1/per_class.json").read_text()
     )
     assert set(accuracies["accuracy"]) == set(NAMES)
-    assert "winner" in watched.output
+    assert "clipfit-tuned" in watched.output
     assert "Traceback" not in watched.output
     assert not (watched.place / "owned").exists()
 
