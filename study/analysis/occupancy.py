@@ -87,8 +87,9 @@ def _measure(work: Sequence[Sequence[Interval]]) -> Occupancy:
         change
         for epochs in work
         for change in (
-            (epochs[0][0], 0, 1),
-            (epochs[-1][1], 0, -1),
+            # Not the first's and the last's: another worker's clock may be behind.
+            (min(begin for begin, _ in epochs), 0, 1),
+            (max(end for _, end in epochs), 0, -1),
             *((begin, 1, 0) for begin, _ in epochs),
             *((end, -1, 0) for _, end in epochs),
         )
@@ -101,7 +102,8 @@ def _measure(work: Sequence[Sequence[Interval]]) -> Occupancy:
         if then > at and (working or then - at <= PAUSE):
             spans.append((then - at, working, running))
     slots = max(working for _, working, _ in spans)
-    full = [n for n, (_, _, running) in enumerate(spans) if running >= slots]
+    # By clocks that disagree a trial's epochs may overlap, so that no span counts as full.
+    full = [n for n, (*_, running) in enumerate(spans) if running >= slots] or range(len(spans))
     wall = sum(seconds for seconds, _, _ in spans)
     return Occupancy(
         trials=len(work),

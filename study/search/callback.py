@@ -100,7 +100,11 @@ class LedgerCallback(Callback):
         """See `Callback`: the worker died more often than is allowed."""
         error = Path(trial.error_file).read_text(errors="replace") if trial.error_file else ""
         last = error.rpartition("Failure #")[2].partition(LONG)[0]
-        hang = read_hang(self._folder.trial(_config(trial).trial_id))
+        try:
+            hang = read_hang(self._folder.trial(_config(trial).trial_id))
+        except StorageError as fault:
+            self._fault = self._fault or fault
+            return
         told: dict[str, Any] = {"reason": "its worker died", "error": last}
         if hang is not None:
             reason = f"no epoch within {self._max_epoch_seconds:g} seconds"

@@ -49,8 +49,7 @@ def watched(folder: TrialFolder, limit: float | None) -> Iterator[None]:
 
 def read_hang(folder: TrialFolder) -> str | None:
     """Give where a trial hung when its worker last ended; None where that was not by `watched`."""
-    path = folder.path / HANG
-    return path.read_text(errors="replace") or None if path.exists() else None
+    return (folder.read(HANG) or b"").decode(errors="replace") or None
 
 
 def record_epoch(

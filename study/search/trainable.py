@@ -92,7 +92,8 @@ class ClipFitTrainable(tune.Trainable):
             # Storage that is away is waited for as long as it may be; that is no hang.
             record_epoch(self._folder, report, self._trial_data, self._info)
         except StorageError as error:  # the trial is as good as it was, its study cannot go on
-            return self._result(score=0.0, done=True, error=str(error), storage=True)
+            told = {"failed": True, "storage": True, "error": str(error)}
+            return self._result(score=0.0, done=True, **told)
         except Exception as error:  # whatever a trial met, the study goes on
             if is_device_failure(error):
                 raise DeviceError(one_line(error)) from error

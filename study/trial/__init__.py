@@ -14,9 +14,7 @@ from study.trial.contract import (
 
 __all__ = [
     "SPLIT_HASH",
-    "DeviceError",
     "EpochReport",
-    "OutOfMemoryError",
     "Stage",
     "Target",
     "TrialConfig",

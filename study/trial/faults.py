@@ -11,8 +11,6 @@ from study.trial.images import forget_begun
 
 SAID = ("out of memory", "DefaultCPUAllocator", "ALLOC_FAILED")
 """What a RuntimeError says where torch has no type for it: device, host, cuBLAS."""
-
-
 DEVICE_SAID = "CUDA error"
 """What a RuntimeError says from a device that fails, where torch has no type for it."""
 

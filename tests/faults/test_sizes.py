@@ -17,7 +17,8 @@ from study.method.delta import DeltaInfo
 from study.method.model import load_backbone
 from study.prepare import Preparer
 from study.search.recording import record_epoch
-from study.trial import TrialConfig, TrialData, run_trial
+from study.trial import TrialConfig, TrialData
+from study.trial.run import run_trial
 
 Prepare = Callable[..., Preparer]
 
@@ -55,6 +56,7 @@ def prepare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Prepare:
     """Prepare a dataset for a study of one shot."""
 
     def prepare(given: Dataset, **values: Any) -> Preparer:
+        (tmp_path / "odd").mkdir(exist_ok=True)
         monkeypatch.setattr("study.prepare.source_dataset", lambda _: given)
         data = {"dataset": "odd", "shots": 1, "augment": False}
         config = build_config({"storage": str(tmp_path), "data": data, **values}, "odd")
