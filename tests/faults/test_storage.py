@@ -14,6 +14,7 @@ import pytest
 from study import files
 from study.files import StorageError, write_atomically
 from study.ledger import End, StudyFolder, TrialFolder
+from study.search.recording import watched
 
 from .conftest import Disk
 
@@ -100,6 +101,13 @@ def test_trials_on_a_share_that_is_gone_are_not_forgotten(disk: Disk, trial: Tri
     disk.take_away()
     with _soon(disk.bring_back):
         assert [t.trial_id for t in study.trials()] == ["search-0000"]
+
+
+def test_a_worker_that_is_watched_waits_as_well(disk: Disk, trial: TrialFolder) -> None:
+    disk.take_away()
+    with _soon(disk.bring_back), watched(trial, 60.0):
+        assert (trial.path / "hang.txt").exists()
+    assert not (trial.path / "hang.txt").exists()
 
 
 def test_nothing_is_written_beside_a_share_that_is_gone(
