@@ -9,10 +9,11 @@ install() {
   local python=$1 ray=$2
   if [ ! -x "$ENVIRONMENT/bin/python" ]; then
     local PATH="$HOME/.local/bin:$PATH"
-    # Debian and Ubuntu keep pip from their own Python, or have none.
-    command -v uv > /dev/null ||
-      PIP_BREAK_SYSTEM_PACKAGES=1 python3 -m pip install --user --quiet uv ||
-      curl -LsSf https://astral.sh/uv/install.sh | sh
+    command -v uv > /dev/null || {
+      # Debian and Ubuntu keep pip from their own Python, or have none.
+      python3 -m pip --version > /dev/null 2>&1 || apt_install python3-pip
+      PIP_BREAK_SYSTEM_PACKAGES=1 python3 -m pip install --user --quiet uv
+    }
     uv venv --quiet --seed --python "$python" "$ENVIRONMENT"
   fi
   "$ENVIRONMENT/bin/pip" install --quiet "ray[default,tune]==$ray" --editable "$HOME/clipfit[hf]"
