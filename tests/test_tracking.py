@@ -16,6 +16,7 @@ from mlflow.entities import Run
 from written_study import EPOCHS, Written, history, runs
 
 from study.errors import TrackingError, redacted_text
+from study.ledger import TrialFolder
 from study.tracking import mirror as mirror_module
 from study.tracking.mirror import Mirror, sync_study
 from study.tracking.runs import RunWriter
@@ -256,6 +257,28 @@ def test_an_interrupted_study_is_killed_and_goes_on_in_the_same_runs(
     assert {run.info.status for run in after.values()} == {"FINISHED"}
     assert after["search-0000"].info.run_id == before["search-0000"].info.run_id
     assert len(history(mlflow_server, after["search-0000"])) == EPOCHS
+
+
+def test_a_trial_that_ends_while_it_is_sent_loses_no_epoch(
+    mlflow_store: str, make: MakeStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = make("raced")
+    config = study.trial(0)
+    study.report(config, 1)
+    read = TrialFolder.reports.fget
+
+    def read_and_end(folder: TrialFolder) -> Any:
+        monkeypatch.undo()
+        reports = read(folder)
+        for epoch in (2, 3):
+            study.report(config, epoch)
+        study.end(config)
+        return reports
+
+    monkeypatch.setattr(TrialFolder, "reports", property(read_and_end))
+    for _ in range(2):
+        sync(study, mlflow_store)
+    assert len(history(mlflow_store, runs(mlflow_store, study)["search-0000"])) == EPOCHS
 
 
 def test_a_new_trial_is_sent_without_looking_through_the_others(

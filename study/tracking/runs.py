@@ -149,7 +149,9 @@ class RunWriter:
         if mark.paused:
             self.client.update_run(mark.run_id, status="RUNNING")
             mark.paused = False
-        config, reports, end = folder.config, folder.reports, folder.end
+        # The end first: with one that came after the reports were read, they would lack the last.
+        end = folder.end
+        config, reports = folder.config, folder.reports
         if not mark.run_id:
             began = _written(folder.path / "config.json")
             mark.run_id, mark.began = self._trial_run(config, began)
