@@ -107,7 +107,9 @@ def digits(storage: Path, image_size: int) -> TrialData:
     config = build_config(
         {"name": "bench", "storage": str(storage), "data": {"augment": False, "shots": 4}}, "bench"
     )
-    return Preparer(config, StudyFolder(storage / f"bench-{image_size}"), image_size).search()
+    folder = storage / f"bench-{image_size}"
+    folder.mkdir(exist_ok=True)  # a study makes its own, and waits for one that is gone
+    return Preparer(config, StudyFolder(folder), image_size).search()
 
 
 def trial(subset: str) -> TrialConfig:
