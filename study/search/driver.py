@@ -144,7 +144,8 @@ def run_trials(
             verbose=0,
         ),
     )
-    tuner.fit()
+    with _ctrl_c_given_back():
+        tuner.fit()
 
 
 def make_scheduler(
@@ -192,6 +193,17 @@ class _EndedTrial:
     def __init__(self, config: TrialConfig) -> None:
         self.trial_id = config.trial_id
         self.config = {"arm": config.arm}
+
+
+@contextmanager
+def _ctrl_c_given_back() -> Iterator[None]:
+    """Let Ctrl-C end what comes after Tune as well: its handler stays, and would take the first."""
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, before)
 
 
 @contextmanager

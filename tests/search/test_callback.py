@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
+import pytest
 from ray.tune.experiment import Trial
 from written_study import Written
 
 from study.search.callback import LedgerCallback
+
+pytestmark = pytest.mark.usefixtures("ray_cluster")  # Tune starts one of its own otherwise
 
 
 def test_nothing_is_kept_of_what_tune_counts_of_a_trial_that_has_ended(tmp_path: Path) -> None:
@@ -15,7 +18,8 @@ def test_nothing_is_kept_of_what_tune_counts_of_a_trial_that_has_ended(tmp_path:
     trial = Trial("any", config=config.model_dump(mode="json"), stub=True)
     trial.update_last_result({"epoch": 1, "epochs": 1, "score": 0.5, "failed": False})
     assert trial.metric_n_steps.keys() == trial.metric_analysis.keys() >= {"epoch", "score"}
-    LedgerCallback(study.folder, []).on_trial_complete(1, [trial], trial)
+    callback = LedgerCallback(study.folder, lambda *_: None, [], None)
+    callback.on_trial_complete(1, [trial], trial)
     assert trial.metric_n_steps == trial.metric_analysis == {}
     assert trial.last_result["score"] == 0.5
     ended = study.folder.trial(config.trial_id).end

@@ -255,6 +255,10 @@ def test_the_ledger_is_plain_json(searched: Any) -> None:
             json.loads(line)
 
 
+def test_ctrl_c_is_nobodys_after_a_stage(searched: Any) -> None:
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
 @pytest.mark.parametrize("name", [signal.SIGTERM, signal.SIGHUP])
 def test_kill_and_a_terminal_that_goes_away_interrupt_as_ctrl_c_does(name: signal.Signals) -> None:
     before = signal.getsignal(name)

@@ -110,6 +110,7 @@ def test_what_cannot_be_trusted_is_left_to_be_trained(
     for run_id, (name, text) in zip(ids, damaged, strict=False):
         client.log_text(run_id, text, name)
     study = StudyFolder(tmp_path / "study")
+    study.create("", {})
     with caplog.at_level(logging.WARNING):
         assert take_over(client, study, wanted) == {wanted[4].trial_id}
     assert len(caplog.records) == 4
