@@ -192,7 +192,7 @@ def has_gpu() -> bool:
         BackboneError: Ray gave it one that PyTorch cannot use, and a CPU would train in its place.
     """
     usable = torch.cuda.is_available()
-    if not usable and ray.get_gpu_ids():
+    if not usable and ray.is_initialized() and ray.get_gpu_ids():
         raise BackboneError(
             f"a trial has a GPU of {platform.node()} (resources.gpus_per_trial) that PyTorch "
             f"{torch.__version__} cannot use; allowed is a build for a CUDA that the NVIDIA driver "
