@@ -69,7 +69,13 @@ Range = Annotated[tuple[Positive, Positive], AfterValidator(_increasing)]
 class Section(BaseModel):
     """A part of the configuration: frozen, and an unknown key is a fault."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        # Defaults too, so that a configuration equals itself after being written and read.
+        extra="forbid",
+        frozen=True,
+        allow_inf_nan=False,
+        validate_default=True,
+    )
 
     @field_validator("*")
     @classmethod

@@ -349,6 +349,7 @@ def test_what_is_dumped_is_what_is_loaded(tmp_path: Path) -> None:
             "shots_from": "/some/shots",
         },
         "search": {"asha": None, "baselines": baselines(mine=clipfit())},
+        "ablation": {"design": "only_one"},
         "storage": "elsewhere",
     }
     config = build_config(values, "here")

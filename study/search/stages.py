@@ -57,6 +57,7 @@ def run_search(
     observers: Sequence[Observer],
 ) -> None:
     """Train baselines, CLIPFit's own search and the open search, or what is left of them."""
+    _close_complete(folder, "search", observers)
     past = _Past.read(folder, "search")
     past.refuse_other_data({config.seed: data})
     make = TrialMaker(config, architecture, {config.seed: data})
@@ -124,6 +125,7 @@ def run_queue(
         observers: told of every trial.
         take_over: is offered the trials that have not begun.
     """
+    _close_complete(folder, stage, observers)
     past = _Past.read(folder, stage)
     past.refuse_other_data(data)
     wanted = list(wanted)
@@ -132,8 +134,7 @@ def run_queue(
         past = _Past.read(folder, stage)
         for trial_config, end, reports in past.ended:
             if trial_config.trial_id in taken:
-                for observer in observers:
-                    observer.trial_ended(trial_config, end, reports[-1].get("val_score"))
+                _tell_end(observers, trial_config, end, reports)
     queue = [*past.unfinished, *(c for c in wanted if c.trial_id not in past)]
     run_trials(
         config,
@@ -160,20 +161,11 @@ class _Past:
         for trial in folder.trials():
             if trial.config["stage"] != stage:
                 continue
-            config, reports, end = (
-                TrialConfig.model_validate(trial.config),
-                trial.reports,
-                trial.end,
-            )
-            if end is None and reports and _ran_out(trial.config, reports):
-                # The driver died between the last report and its closing.
-                seconds = sum(report["seconds"] for report in reports)
-                end = End("finished", reports[-1]["epoch"], seconds)
-                close_trial(trial, end)
+            config, end = TrialConfig.model_validate(trial.config), trial.end
             if end is None:
                 past.unfinished.append(config)
             else:
-                past.ended.append((config, end, reports))
+                past.ended.append((config, end, trial.reports))
         return past
 
     def refuse_other_data(self, data: Mapping[int, TrialData]) -> None:
@@ -325,8 +317,27 @@ def _recorded(folder: StudyFolder, past: _Past, arm: str) -> list[Recorded]:
     ]
 
 
-def _ran_out(config: Mapping[str, int], reports: Sequence[Mapping[str, float]]) -> bool:
-    return reports[-1]["epoch"] >= config["epochs"]
+def _close_complete(folder: StudyFolder, stage: Stage, observers: Sequence[Observer]) -> None:
+    """Close trials of which an earlier driver died between the last report and the closing."""
+    for trial in folder.trials():
+        config, reports = trial.config, trial.reports
+        if config["stage"] != stage or trial.end is not None or not reports:
+            continue
+        if reports[-1]["epoch"] >= config["epochs"]:
+            seconds = sum(report["seconds"] for report in reports)
+            end = End("finished", reports[-1]["epoch"], seconds)
+            close_trial(trial, end)
+            _tell_end(observers, TrialConfig.model_validate(config), end, reports)
+
+
+def _tell_end(
+    observers: Sequence[Observer],
+    config: TrialConfig,
+    end: End,
+    reports: Sequence[Mapping[str, float]],
+) -> None:
+    for observer in observers:
+        observer.trial_ended(config, end, reports[-1].get("val_score"))
 
 
 def _check_ended(folder: StudyFolder, stage: Stage) -> None:

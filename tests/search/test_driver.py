@@ -118,6 +118,18 @@ def test_a_finished_search_is_not_run_again(searched: Any) -> None:
     assert _contents(searched.folder) == before
 
 
+def test_a_trial_that_only_lacked_its_closing_is_closed_and_observers_hear_of_it(
+    searched: Any,
+) -> None:
+    trial = searched.folder.trial("search-0001")
+    end = trial.end
+    (trial.path / "end.json").unlink()
+    searched.heard.events.clear()
+    searched.search()
+    assert searched.heard.events == [("ended", "search-0001", "finished")]
+    assert trial.end == end
+
+
 def test_confirmations_alone_know_test_and_after_their_last_epoch(confirmed: Any) -> None:
     candidates = confirmed.folder.read_json("candidates.json")
     trained = [c["label"] for c in candidates if c["same_as"] is None]
