@@ -77,8 +77,6 @@ AT_HOME = {
         "method",
         "data",
         "trial",
-        "task_run",
-        "images_begun",
         "search",
         "pretrain",
         "analysis",

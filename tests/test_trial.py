@@ -20,8 +20,8 @@ from study.method.subsets import parse
 from study.method.training import NonFiniteLossError
 from study.prepare import Preparer
 from study.trial import EpochReport, TrialConfig, TrialData
+from study.trial.prompts import forget_begun, zero_shot_text
 from study.trial.run import mean, run_trial, score
-from study.trial.task import zero_shot_text
 
 EPOCHS = 4
 TIMED = ("seconds", "images_per_second")
@@ -213,6 +213,37 @@ def test_zero_shot_features_are_computed_once_for_all_trials_of_the_same_prompts
     assert zero_shot_text(backbone, ids, "float32") is features
     assert zero_shot_text(backbone, ids[::-1], "float32") is not features
     assert not torch.equal(zero_shot_text(backbone, ids, "bfloat16")[0], features[0])
+
+
+@pytest.mark.parametrize(
+    ("subset", "at_once", "again"),
+    [
+        ("vision.ln", 1024, False),
+        ("vision.ln", 3, False),
+        ("clipfit", 1024, False),
+        ("clipfit", 3, True),  # more than pass at once are encoded anew, where they change
+    ],
+)
+def test_prompts_are_begun_once_for_all_trials_as_far_as_nothing_is_tuned(
+    subset: str,
+    at_once: int,
+    again: bool,
+    holdout: TrialData,
+    tiny_backbone: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    forget_begun()
+    monkeypatch.setattr("study.trial.task.PROMPTS_AT_ONCE", at_once)
+    backbone = load_backbone(tiny_backbone)
+    embedded: list[Tensor] = []
+    backbone.clip.text_model.embeddings.token_embedding.register_forward_hook(
+        lambda _, ids, __: embedded.append(ids)
+    )
+    first = outcomes(run_trial(trial(subset=subset), holdout, backbone))
+    assert embedded
+    embedded.clear()
+    assert outcomes(run_trial(trial(subset=subset), holdout, backbone)) == first
+    assert bool(embedded) == again
 
 
 def test_global_randomness_is_left_alone(holdout: TrialData, backbone: Backbone) -> None:

@@ -77,6 +77,16 @@ class PackedClassifiers:
         """Stages of the vision encoder that `begin_images` has behind it: equal for equal work."""
         return self._vision.first
 
+    @property
+    def first_text_stage(self) -> int:
+        """Stages of the text encoder that `begin_prompts` has behind it: equal for equal work."""
+        return self._text.first
+
+    @property
+    def tunes_text(self) -> bool:
+        """Whether anything is tuned in the text encoder, so that features change."""
+        return self._text.first < self._text.last
+
     @torch.no_grad()
     def begin_prompts(self, input_ids: Sequence[Tensor]) -> Prompts:
         """Lay prompts out and encode them as far as nothing is tuned.

@@ -7,7 +7,7 @@ import gc
 import torch
 
 from study.errors import StudyError
-from study.trial.images import forget_begun
+from study.trial import images, prompts
 
 SAID = ("out of memory", "DefaultCPUAllocator", "ALLOC_FAILED")
 """What a RuntimeError says where torch has no type for it: device, host, cuBLAS."""
@@ -38,6 +38,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def free_memory() -> None:
     """Give back what this process keeps for speed alone, and what a failed step left behind."""
-    forget_begun()
+    images.forget_begun()
+    prompts.forget_begun()
     gc.collect()
     torch.cuda.empty_cache()

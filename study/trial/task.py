@@ -13,22 +13,20 @@ from torch import Tensor
 from study.data.fewshot import Part, Task
 from study.data.images import normalize, random_resized_crop_flip
 from study.data.prompts import prompts
-from study.method.evaluation import PROMPTS_AT_ONCE, encode_prompts
-from study.method.model import Backbone, FewShotClassifier, Precision
+from study.method.evaluation import PROMPTS_AT_ONCE
+from study.method.model import Backbone, FewShotClassifier
 from study.method.packed import PackedClassifiers, Prompts
 from study.method.packed_training import Batch, train_packed_epoch
 from study.method.subsets import parse
 from study.method.training import Losses, Schedule, make_optimizer
 from study.trial.contract import TrialConfig, TrialData
 from study.trial.images import BegunImages, open_table
+from study.trial.prompts import begin_prompts, class_features, zero_shot_text
 
 AT_ONCE = 2**22
 """Numbers between two layers up to which runs are packed: about one ViT-B/16 batch of 28 images.
 
 Above it a batch fills the machine by itself, and packing would only take memory."""
-
-FEATURES_KEPT = 16
-"""Sets of prompts whose zero-shot features a process keeps."""
 
 
 class TaskRun:
@@ -142,7 +140,7 @@ class Pack:
         self._texts: dict[int, Prompts] = {}
         if self._config.epochs:
             ids = [run.input_ids for run in runs]
-            self._prompts = self._packed.begin_prompts(ids)
+            self._prompts = begin_prompts(self._packed, backbone, ids)
             self._zero_shot_text = zero_shot_text(backbone, ids, self._config.training.precision)
 
     def train_epoch(self, schedule: Schedule, epoch: int) -> list[Losses]:
@@ -197,11 +195,8 @@ class Pack:
                 run.tokenize(part, templates) for run, part in zip(self._runs, parts, strict=True)
             ]
             if templates > 1 or sum(map(len, ids)) > PROMPTS_AT_ONCE:
-                return [
-                    encode_prompts(run.classifier, own, templates)
-                    for run, own in zip(self._runs, ids, strict=True)
-                ]
-            self._texts[number] = self._packed.begin_prompts(ids)
+                return class_features(self._packed, self._backbone, ids, templates)
+            self._texts[number] = begin_prompts(self._packed, self._backbone, ids)
         return self._packed.encode_text(self._texts[number])
 
     def _batches(self) -> Iterator[Batch]:
@@ -225,28 +220,6 @@ class Pack:
 
     def _begun(self, path: Path) -> BegunImages:
         return self._images.setdefault(str(path), BegunImages(path, self._backbone, self._packed))
-
-
-_zero_shot: dict[tuple[object, ...], tuple[Tensor, ...]] = {}
-
-
-@torch.no_grad()
-def zero_shot_text(
-    backbone: Backbone, input_ids: Sequence[Tensor], precision: Precision
-) -> tuple[Tensor, ...]:
-    """Give the untouched text encoder's features of each run's prompts, (classes, dim) float32.
-
-    No trial changes them, so a process computes them once for all that have these prompts.
-    """
-    prompts_of = tuple((*ids.shape, ids.cpu().numpy().tobytes()) for ids in input_ids)
-    key = (backbone.fingerprint, precision, input_ids[0].device, prompts_of)
-    if key not in _zero_shot:
-        if len(_zero_shot) == FEATURES_KEPT:
-            del _zero_shot[next(iter(_zero_shot))]
-        untouched = FewShotClassifier(backbone, parse("none"), precision=precision)
-        packed = PackedClassifiers([untouched] * len(input_ids))
-        _zero_shot[key] = packed.encode_text(packed.begin_prompts(input_ids))
-    return _zero_shot[key]
 
 
 def pack(runs: Sequence[TaskRun], backbone: Backbone, micro_batch: int | None = None) -> list[Pack]:
