@@ -11,11 +11,12 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 
 COMMAND = Path(__file__).parent / "benchmarks" / "run.py"
 SAID = {
-    "step": ["CPU seconds a step", "250 (naive extrapolated)", "GiB above the weights"],
+    "step": ["CPU seconds a step", "250 (naive extrapolated)", "GiB above the weights", "‖g − g′‖"],
     "pipeline": ["Images per second", "torchvision, one process"],
     "start": ["From a trial's configuration to its first step", "| ViT-B/16 | clipfit |"],
     "evaluation": ["Evaluating 4 images", "| text-bias |"],
-    "study": ["first result after", "search: training and evaluation", "--check"],
+    "folds": ["An epoch of the 4 folds", "| text-bias |"],
+    "study": ["first result after", "search, since the command", "--check"],
     "gpu": ["Training steps", "trials a GPU"],
 }
 

@@ -1,5 +1,6 @@
-"""How much of a search's time its slots trained and evaluated.
+"""How much of a search's time its slots trained and evaluated, from its first epoch to its last.
 
+What comes before, the start of Ray and of its workers, leaves no trace in a study.
 Run as `python -m study.analysis.occupancy runs/NAME`.
 """
 
@@ -47,7 +48,7 @@ class Occupancy:
         return self._of_all(self.busy)
 
     def __str__(self) -> str:
-        """Say it in two sentences: how much, and where the rest went."""
+        """Say how much, and where the rest went."""
         slots = "one slot" if self.slots == 1 else f"{self.slots} slots"
         between = self.slots * self.wall - self.busy - self.within - self.edges
         return (
@@ -56,7 +57,7 @@ class Occupancy:
             "the epochs of a trial (writing results, asking whether to go on), "
             f"{self._of_all(between):.0%} between trials (proposing, setting up), and "
             f"{self._of_all(self.edges):.0%} before the last slot had begun and after the first "
-            "had nothing left to do."
+            "had nothing left to do. Before its first epoch, Ray and its workers started."
         )
 
     def _of_all(self, seconds: float) -> float:

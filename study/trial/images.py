@@ -24,6 +24,8 @@ CHUNK = 64
 
 _tables: dict[Path, ImageTable] = {}
 _begun: OrderedDict[tuple[object, ...], Tensor] = OrderedDict()
+_too_many: set[tuple[object, ...]] = set()
+"""What there is no room for, found out once a process."""
 
 
 class BegunImages:
@@ -35,7 +37,6 @@ class BegunImages:
         self._packed = packed
         first = packed.classifiers[0]
         self._device = first.device
-        self._fits = True
         self._key = (
             *(path, backbone.fingerprint, first.precision, str(first.device)),
             packed.first_vision_stage,
@@ -57,12 +58,12 @@ class BegunImages:
         if self._key in _begun:
             _begun.move_to_end(self._key)
             return _begun[self._key]
-        if not self._fits:
+        if self._key in _too_many:
             return None
         names = self._table.paths
         first = self._begin(self._table.pixels(names[:CHUNK]))
-        self._fits = first[0].numel() * len(names) <= ROOM
-        if not self._fits:
+        if first[0].numel() * len(names) > ROOM:
+            _too_many.add(self._key)
             return None
         chunks = (names[at : at + CHUNK] for at in range(CHUNK, len(names), CHUNK))
         whole = torch.cat([first, *(self._begin(self._table.pixels(chunk)) for chunk in chunks)])
@@ -81,6 +82,7 @@ class BegunImages:
 def forget_begun() -> None:
     """Let go of all images that are kept; they are begun again when asked for."""
     _begun.clear()
+    _too_many.clear()
 
 
 def open_table(path: Path) -> ImageTable:

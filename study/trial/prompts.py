@@ -1,7 +1,7 @@
 """Prompts of a trial on their way into a text encoder, up to where something is tuned.
 
 What is frozen gives the same for a prompt at every epoch and in every trial, so it is computed once
-a process and kept, the last used the longest. Of images see `study.trial.images`.
+a process and kept as long as there is room. Of images see `study.trial.images`.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from study.method.model import Backbone, FewShotClassifier, Precision
 from study.method.packed import PackedClassifiers, Prompts
 from study.method.subsets import parse
 
-KEPT = 32
-"""Results that a process keeps; one is of all prompts of a trial, or of a part of its data."""
+ROOM = 2**25
+"""Numbers that are kept in a process at most: 128 MiB of float32."""
 
-T = TypeVar("T")
+Kept = TypeVar("Kept", Prompts, tuple[Tensor, ...])
 _begun: OrderedDict[tuple[object, ...], Any] = OrderedDict()
 
 
@@ -37,12 +37,12 @@ def begin_prompts(
 
 def class_features(
     packed: PackedClassifiers, backbone: Backbone, input_ids: Sequence[Tensor], templates: int
-) -> Sequence[Tensor]:
+) -> tuple[Tensor, ...]:
     """Give each classifier's text features of its classes, (classes, dim), in parts that fit."""
 
-    def encode() -> list[Tensor]:
+    def encode() -> tuple[Tensor, ...]:
         pairs = zip(packed.classifiers, input_ids, strict=True)
-        return [encode_prompts(classifier, own, templates) for classifier, own in pairs]
+        return tuple(encode_prompts(classifier, own, templates) for classifier, own in pairs)
 
     if packed.tunes_text:
         return encode()
@@ -74,11 +74,16 @@ def _key(*what: object, backbone: Backbone, input_ids: Sequence[Tensor]) -> tupl
     return (*what, backbone.fingerprint, str(input_ids[0].device), prompts)
 
 
-def _kept(key: tuple[object, ...], compute: Callable[[], T]) -> T:
+def _kept(key: tuple[object, ...], compute: Callable[[], Kept]) -> Kept:
     if key not in _begun:
         _begun[key] = compute()
     _begun.move_to_end(key)
-    while len(_begun) > KEPT:
+    found: Kept = _begun[key]
+    while sum(map(_numbers, _begun.values())) > ROOM:
         _begun.popitem(last=False)
-    found: T = _begun[key]
     return found
+
+
+def _numbers(kept: Prompts | tuple[Tensor, ...]) -> int:
+    tensors = (kept.hidden, kept.prefix_at) if isinstance(kept, Prompts) else kept
+    return sum(tensor.numel() for tensor in tensors)

@@ -124,6 +124,16 @@ def test_a_failed_trial_shows_the_last_line_of_its_error(few_shot_study: Path) -
     assert "Traceback" not in text
 
 
+def test_it_tells_how_busy_the_search_was_and_where_the_rest_went(few_shot_study: Path) -> None:
+    for path in (few_shot_study / "trials").glob("search-*/reports.jsonl"):
+        reports = [json.loads(line) for line in path.read_text().splitlines()]
+        timed = [{**report, "ended_at": 2.0 * n} for n, report in enumerate(reports, 1)]
+        path.write_text("".join(json.dumps(report) + "\n" for report in timed))
+    text = text_of(render_report(few_shot_study, plots=()))
+    assert "of it was training and evaluation" in text
+    assert "between the epochs of a trial" in text
+
+
 def test_the_first_seed_is_loaded_not_the_best_on_test(few_shot_study: Path) -> None:
     for seed in (2, 3, 1):
         (few_shot_study / f"trials/confirm-best-seed{seed}/delta.safetensors").write_bytes(b"")

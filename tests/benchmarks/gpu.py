@@ -18,6 +18,7 @@ from paired import machine, table
 from step import make_backbone, make_prompts
 from torch.utils.flop_counter import FlopCounterMode
 
+from study.data.images import to_device
 from study.method.model import FewShotClassifier, Precision
 from study.method.packed import PackedClassifiers
 from study.method.packed_training import packed_step
@@ -103,7 +104,7 @@ def make_step(device: str, precision: Precision, *, small: bool = False) -> Call
         zero_shot_text = packed.encode_text(prompts)
 
     def step() -> None:
-        images = packed.begin_images(pixels.to(device, non_blocking=True))
+        images = packed.begin_images(to_device(pixels, torch.device(device)))
         packed_step(packed, [optimizer], ([images], [labels]), prompts, zero_shot_text, 8.0)
 
     return step
@@ -123,6 +124,8 @@ def _steps_a_second(device: str, seconds: float, together: Barrier, small: bool)
 
 def _timed(step: Callable[[], object], device: str, steps: int) -> float:
     """Seconds a step."""
+    if device == "cuda":
+        torch.cuda.synchronize()
     began = time.perf_counter()
     for _ in range(steps):
         step()

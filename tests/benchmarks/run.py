@@ -47,11 +47,13 @@ def _step(rounds: int, quick: bool) -> Iterator[str]:
     if quick:
         yield step.seconds([3], 2, ["clipfit"], 1, extrapolate=250, small=True)
         yield step.memory([3], 2, small=True)
+        yield step.exactness([3], 2, ["clipfit"], small=True)
         return
     yield step.seconds([10, 50, 100], 8, SUBSETS[:1], rounds, extrapolate=500)
     yield step.seconds([100], 8, SUBSETS[1:], rounds)
     yield step.seconds([10, 100], 32, SUBSETS[:1], rounds)
     yield step.memory([10, 100], 8)
+    yield step.exactness([100], 8, SUBSETS)
 
 
 def _pipeline(rounds: int, quick: bool) -> Iterator[str]:
@@ -74,6 +76,10 @@ def _study(rounds: int, quick: bool) -> Iterator[str]:
     yield whole.study(["quickstart", *(tiny if quick else [])])
 
 
+def _folds(rounds: int, quick: bool) -> Iterator[str]:
+    yield trials.folds(rounds, shots=4 if quick else 16)
+
+
 def _gpu(rounds: int, quick: bool) -> Iterator[str]:
     if quick:  # the same code on the CPU
         yield gpu.speed("cpu", steps=1, small=True)
@@ -86,6 +92,7 @@ SECTIONS: dict[str, Callable[[int, bool], Iterator[str]]] = {
     "pipeline": _pipeline,
     "start": _start,
     "evaluation": _evaluation,
+    "folds": _folds,
     "study": _study,
     "gpu": _gpu,
 }

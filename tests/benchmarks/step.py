@@ -4,6 +4,7 @@
     python tests/benchmarks/step.py --batch 32 --classes 100
     python tests/benchmarks/step.py --extrapolate 500                # naive from 50, 100 and 200
     python tests/benchmarks/step.py --memory --classes 100           # peaks above the weights
+    python tests/benchmarks/step.py --exact --classes 100            # packed against plain
 
 Random weights in the shapes of ViT-B/16, float32, prompts of 10 to 14 tokens that begin alike.
 Every round takes each variant in turn; the table has medians of the process's CPU seconds and
@@ -20,11 +21,13 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
-from paired import Variant, machine, medians, peak_memory, table
+from paired import machine, medians, peak_memory, table
 from torch import Tensor
 from transformers import CLIPConfig, CLIPModel
 
@@ -43,6 +46,17 @@ FITTED = (50, 100, 200)
 VARIANTS = ("naive", "plain", "packed", "floor")
 
 
+@dataclass(frozen=True)
+class Step:
+    """A way to take a step, and the model that it changes."""
+
+    classifier: FewShotClassifier
+    take: Callable[[], object]
+
+    def __call__(self) -> object:
+        return self.take()
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -53,12 +67,16 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--extrapolate", type=int, help="classes too many for naive")
     parser.add_argument("--memory", action="store_true", help="peaks instead of seconds")
+    parser.add_argument("--exact", action="store_true", help="distances instead of seconds")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     print(machine(), end="\n\n")
     for batch in options.batch:
         if options.memory:
             print(memory(options.classes, batch))
+            continue
+        if options.exact:
+            print(exactness(options.classes, batch, options.subset))
             continue
         print(seconds(options.classes, batch, options.subset, options.rounds, options.extrapolate))
 
@@ -120,18 +138,59 @@ def memory(classes: Sequence[int], batch: int, *, small: bool = False) -> str:
     return table(title, ("classes", *VARIANTS), rows)
 
 
+def exactness(
+    classes: Sequence[int], batch: int, subsets: Sequence[str], *, small: bool = False
+) -> str:
+    """Compare the gradients of a first step; give the table.
+
+    What rounding alone does to the reading version stands beside it.
+    """
+    rows = []
+    for subset in subsets:
+        for count in classes:
+            plain, packed = gradients(subset, count, batch, torch.float32, small=small)
+            exact, ours = gradients(subset, count, batch, torch.float64, small=small)
+            pairs = ((packed, plain), (plain, exact), (packed, exact), (ours, exact))
+            rows.append([subset, str(count), *(f"{furthest(*pair):.1e}" for pair in pairs)])
+    title = f"‖g − g′‖ / ‖g′‖, the largest of all tensors, batch {batch}"
+    headings = ("packed, plain", "plain, plain in float64", "packed, plain in float64")
+    return table(title, ("subset", "classes", *headings, "both in float64"), rows)
+
+
+def gradients(
+    subset: str, classes: int, batch: int, dtype: torch.dtype, *, small: bool
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Give the gradients of a plain and of a packed step, tensor by tensor."""
+    backbone = make_backbone(small=small)
+    backbone.clip.to(dtype)
+    steps = variants(backbone, subset, classes, batch)
+    found = []
+    for step in (steps["plain"], steps["packed"]):
+        step()
+        found.append([cast(Tensor, tuned.parameter.grad) for tuned in step.classifier.tuned])
+    return found[0], found[1]
+
+
+def furthest(some: Sequence[Tensor], others: Sequence[Tensor]) -> float:
+    """Give the largest distance of two tensors, relative to the other's length."""
+    return max(
+        ((one - other).norm() / other.norm()).item()
+        for one, other in zip(some, others, strict=True)
+    )
+
+
 def peak_of(name: str, classes: int, batch: int, threads: int, small: bool) -> float | None:
     """Measure one variant's first step in this process."""
     torch.set_num_threads(threads)
     return peak_memory(variants(make_backbone(small=small), "clipfit", classes, batch)[name])
 
 
-def variants(backbone: Backbone, subset: str, classes: int, batch: int) -> dict[str, Variant]:
+def variants(backbone: Backbone, subset: str, classes: int, batch: int) -> dict[str, Step]:
     """Give a step of each kind, on models and batches of its own."""
     generator = torch.Generator().manual_seed(0)
     ids = make_prompts(classes, generator)
     size = backbone.image_size
-    pixels = torch.randn(batch, 3, size, size, generator=generator)
+    pixels = torch.randn(batch, 3, size, size, generator=generator).to(backbone.clip.dtype)
     labels = torch.randint(classes, (batch,), generator=generator)
 
     def fresh() -> tuple[FewShotClassifier, torch.optim.Optimizer]:
@@ -170,7 +229,12 @@ def variants(backbone: Backbone, subset: str, classes: int, batch: int) -> dict[
         features: list[Tensor] = [bare.encode_image(pixels), bare.encode_text(ids)]
         sum(feature.sum() for feature in features if feature.requires_grad).backward()  # type: ignore[union-attr]
 
-    return {"naive": naive_step, "plain": plain_step, "packed": ours_step, "floor": floor_step}
+    return {
+        "naive": Step(naive, naive_step),
+        "plain": Step(plain, plain_step),
+        "packed": Step(ours, ours_step),
+        "floor": Step(bare, floor_step),
+    }
 
 
 def make_prompts(classes: int, generator: torch.Generator) -> Tensor:

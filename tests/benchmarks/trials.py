@@ -3,8 +3,8 @@
     python tests/benchmarks/trials.py
 
 Start: from the next trial's configuration to its first training step, at the embedded study and at
-ViT-B/16 shapes, on digits. Evaluation: a whole one of trials, beside `predict` of the reading
-version; text is encoded once in both.
+ViT-B/16 shapes, on digits. Evaluation: a whole one of trials, of images begun before, beside
+`predict` of the reading version; text is encoded once in both. Folds: an epoch of all of a trial's.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from study.ledger import StudyFolder
 from study.method import packed_training
 from study.method.evaluation import encode_prompts, predict
 from study.method.model import Backbone, load_backbone
+from study.method.training import Schedule
 from study.prepare import Preparer
 from study.trial import TrialConfig, TrialData
 from study.trial.images import open_table
@@ -47,6 +48,7 @@ def main() -> None:
     print(machine(), end="\n\n")
     print(start(options.rounds))
     print(evaluation(options.images, options.rounds))
+    print(folds(options.rounds))
 
 
 def start(rounds: int, *, small: bool = False) -> str:
@@ -95,6 +97,36 @@ def evaluation(images: int, rounds: int, *, small: bool = False) -> str:
     return table(title, headings, rows)
 
 
+def folds(rounds: int, *, shots: int = 16) -> str:
+    """Train an epoch of the four folds of a trial, together and one after the other."""
+    backbone, rows = load_backbone(backbone_path("embedded")), []
+    with tempfile.TemporaryDirectory() as folder:
+        data = digits(Path(folder), backbone.image_size, shots=shots, selection="folds")
+        for subset in SUBSETS:
+            config = trial(subset)
+
+            def runs(config: TrialConfig = config) -> list[TaskRun]:
+                return [TaskRun(config, data, backbone, t, n) for n, t in enumerate(data.tasks)]
+
+            together, alone = Pack(runs(), backbone), [Pack([run], backbone) for run in runs()]
+            schedule = Schedule(1, 1e-5)
+            found = medians(
+                {
+                    "alone": lambda: [pack.train_epoch(schedule, 0) for pack in alone],  # noqa: B023
+                    "together": lambda: together.train_epoch(schedule, 0),  # noqa: B023
+                },
+                rounds,
+            )
+            cells = [f"{found[name] * 1000:.0f}" for name in ("alone", "together")]
+            rows.append([subset, *cells, f"{found['alone'] / found['together']:.2f}"])
+    headings = ("subset", "one after the other, CPU ms", "together, CPU ms", "ratio")
+    return table(
+        f"An epoch of the {len(data.tasks)} folds of a trial, embedded, medians of {rounds}",
+        headings,
+        rows,
+    )
+
+
 def shaped(embedded: Backbone, *, small: bool) -> Backbone:
     """Give random weights in the shapes of ViT-B/16 with the embedded checkpoint's tokenizer."""
     backbone = make_backbone(small=small)
@@ -102,11 +134,10 @@ def shaped(embedded: Backbone, *, small: bool) -> Backbone:
     return replace(backbone, tokenizer=embedded.tokenizer)
 
 
-def digits(storage: Path, image_size: int) -> TrialData:
+def digits(storage: Path, image_size: int, *, shots: int = 4, selection: str = "auto") -> TrialData:
     """Prepare the embedded study's search."""
-    config = build_config(
-        {"name": "bench", "storage": str(storage), "data": {"augment": False, "shots": 4}}, "bench"
-    )
+    values = {"name": "bench", "storage": str(storage), "search": {"selection": selection}}
+    config = build_config({**values, "data": {"augment": False, "shots": shots}}, "bench")
     folder = storage / f"bench-{image_size}"
     folder.mkdir(exist_ok=True)  # a study makes its own, and waits for one that is gone
     return Preparer(config, StudyFolder(folder), image_size).search()

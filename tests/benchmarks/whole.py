@@ -34,7 +34,7 @@ def study(arguments: list[str]) -> str:
     """Run the quick commands and a study; give the table."""
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        rows = [[f"--{flag}", f"{_run(place, [f'--{flag}']):.1f} s"] for flag in ("help", "check")]
+        rows = [[f"--{flag}", f"{_run(place, [f'--{flag}']):.2f} s"] for flag in ("help", "check")]
         began = time.time()
         whole = _run(place, [*arguments, "name=bench"])
         path = place / "runs" / "bench"
@@ -43,9 +43,19 @@ def study(arguments: list[str]) -> str:
         rows.append(["whole study", f"{whole:.1f} s"])
         for stage in ("search", "confirm"):
             if (found := occupancy(path, stage)) is not None:
-                what = f"{found.share:.0%} of {found.slots} slots for {found.wall:.0f} s"
-                rows.append([f"{stage}: training and evaluation", what])
+                rows.append([stage, str(found)])
+                if stage == "search":
+                    share = found.busy / found.slots / (_last(path, stage) - began)
+                    rows.append(
+                        ["search, since the command", f"{share:.0%} was training and evaluation"]
+                    )
     return table(f"study/run.py {' '.join(arguments)}, wall seconds", ("", ""), rows)
+
+
+def _last(path: Path, stage: str) -> float:
+    """When a stage's last epoch ended."""
+    trials = [t for t in StudyFolder(path).trials() if t.config["stage"] == stage]
+    return float(max(report["ended_at"] for trial in trials for report in trial.reports))
 
 
 def _run(place: Path, arguments: list[str]) -> float:

@@ -3,127 +3,30 @@
 Servers that are told to hang would do so for ever, so the tests end only if waits are bounded.
 """
 
-import http.client
 import logging
-import os
-import signal
-import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 from mlflow import MlflowClient
-from mlflow.entities import Run
 from written_study import EPOCHS, Written, history, runs
 
-from study import run as run_module
 from study.conduct_sweep import check_sweep
 from study.errors import ConfigError, TrackingError
-from study.ledger import StudyFolder
 from study.run import main
 from study.sweep import load_sweep
-from study.tracking import finding, reuse, serve, server
+from study.tracking import finding, reuse, server
 from study.tracking import mirror as mirror_module
 from study.tracking.finding import best_configurations
 from study.tracking.mirror import NOT_SENT, STUDY_RUN, Mirror, sync_study
-from study.tracking.serve import Server
 from study.tracking.server import connect, refused
 from study.trial import TrialConfig
 
-SCRIPT = Path(run_module.__file__ or "")
+from .proxy import Proxy, wait_until
+
 SECRET = "s3cr3t-passw0rd"
-Judge = Callable[[str, bytes], str]
-"""Gives the fault that meets a call, by its path and body; "" for none."""
-
-
-class Proxy:
-    """Passes calls on to a server, but those that a fault meets.
-
-    500: answered so; ``lost``: passed on and never answered; ``hang``: neither; ``drip``: answered
-    a byte at a time; ``slow``: passed on after a while.
-    """
-
-    slow_seconds = 10.0
-
-    def __init__(self, target: str) -> None:
-        self.judge: Judge = lambda path, body: ""
-        self.asked: list[str] = []
-        """Calls that a fault met."""
-        self.released = threading.Event()
-        self._target = urlsplit(target).netloc
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
-        self.uri = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
-
-    def fail(self, fault: str, *, where: str = "") -> None:
-        """Let a fault meet all calls, or those that have a text in their path or body."""
-        self.judge = lambda path, body: fault if where.encode() in path.encode() + body else ""
-
-    def mend(self) -> None:
-        """Let all calls through."""
-        self.judge = lambda path, body: ""
-
-    def close(self) -> None:
-        """End the proxy and what hangs in it."""
-        self.released.set()
-        self._server.shutdown()
-        self._server.server_close()
-
-    def _handler(self) -> type[BaseHTTPRequestHandler]:
-        proxy = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def _handle(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                fault = proxy.judge(self.path, body)
-                if fault == "slow":
-                    proxy.released.wait(proxy.slow_seconds)
-                if fault in ("", "slow"):
-                    self._answer(*self._passed_on(body))
-                    return
-                proxy.asked.append(self.path)
-                self.close_connection = True
-                if fault == "lost":
-                    self._passed_on(body)
-                elif fault == "hang":
-                    proxy.released.wait()
-                elif fault == "drip":
-                    self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
-                    while not proxy.released.wait(0.1):
-                        self.wfile.write(b" ")
-                else:
-                    status, _, text = fault.partition(" ")
-                    self._answer(int(status), text.encode() or b"<html>no</html>")
-
-            do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _handle
-
-            def _passed_on(self, body: bytes) -> tuple[int, bytes]:
-                connection = http.client.HTTPConnection(proxy._target)
-                headers = {k: v for k, v in self.headers.items() if k.lower() != "host"}
-                connection.request(self.command, self.path, body, headers)
-                answer = connection.getresponse()
-                return answer.status, answer.read()
-
-            def _answer(self, status: int, body: bytes) -> None:
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: Any) -> None:
-                """Say nothing."""
-
-        return Handler
 
 
 @pytest.fixture
@@ -180,12 +83,6 @@ def assert_whole(uri: str, study: Written, trials: int) -> None:
     assert parent.data.params["training.momentum"] == "0.9"
     for run in found.values():
         assert [step for step, _ in history(uri, run)] == [*range(1, EPOCHS + 1)]
-
-
-def wait_until(true: Callable[[], object]) -> None:
-    waited = threading.Event()
-    while not true():  # the test's own time limit bounds it
-        waited.wait(0.05)
 
 
 @pytest.mark.usefixtures("hasty")
@@ -491,121 +388,3 @@ def test_what_is_refused_is_told_from_a_server_at_fault(
     with pytest.raises(Exception, match=r".") as caught:
         client.log_artifact(run, str(tmp_path / "file"))
     assert refused(caught.value) is is_refusal
-
-
-class Place:
-    """A server of its own that can be killed and started again, a proxy before it, and a study."""
-
-    def __init__(self, place: Path, backbone: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        self.place = place
-        self.server = Server(place / "database" / "mlflow.db", place / "artifacts", port)
-        serve.prepare(self.server)
-        self.start_server()
-        self.proxy = Proxy(self.server.address)
-        self.folder = StudyFolder(place / "runs" / "tested")
-        self._backbone = backbone
-
-    def start_server(self) -> None:
-        self._process = subprocess.Popen(
-            self.server.command(),
-            env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        wait_until(lambda: serve._answers(self.server))
-
-    def kill_server(self) -> None:
-        """Kill it with its workers."""
-        os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-
-    def run(self, *arguments: str) -> "subprocess.Popen[str]":
-        """Start the command line as a user does."""
-        return subprocess.Popen(
-            [sys.executable, str(SCRIPT), *arguments],
-            cwd=self.place,
-            env={**os.environ, "MLFLOW_TRACKING_URI": self.proxy.uri}
-            | {"MLFLOW_HTTP_REQUEST_TIMEOUT": "20"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-
-    def study(self) -> "subprocess.Popen[str]":
-        """Start a small study."""
-        small = ["name=tested", f"backbone.name={self._backbone}", "search.trials=12"]
-        small += ["training.epochs=3", "data.shots=4", "search.selection=holdout"]
-        return self.run("quickstart", *small, "confirm.seeds=[1,2]", "confirm.runners_up=0")
-
-    def ended(self) -> int:
-        """How many trials have ended."""
-        return sum(trial.end is not None for trial in self.folder.trials())
-
-    def runs(self) -> list[Run]:
-        """All that MLflow has."""
-        client = MlflowClient(self.server.address)
-        experiments = [e.experiment_id for e in client.search_experiments()]
-        return list(client.search_runs(experiments))
-
-    def close(self) -> None:
-        """End all."""
-        self.proxy.close()
-        self.kill_server()
-
-
-@pytest.fixture
-def place(tiny_backbone: Path, tmp_path: Path) -> Iterator[Place]:
-    place = Place(tmp_path, tiny_backbone)
-    yield place
-    place.close()
-
-
-@pytest.mark.long
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize("comes_back", [True, False])
-def test_a_study_trains_to_its_end_whatever_its_server_does(place: Place, comes_back: bool) -> None:
-    proxy, driver = place.proxy, place.study()
-    try:
-        wait_until(lambda: place.ended() >= 1)
-        proxy.fail("500")
-        wait_until(lambda: place.ended() >= 3)
-        proxy.fail("slow")
-        wait_until(lambda: place.ended() >= 5)
-        place.kill_server()
-        proxy.mend()
-        wait_until(lambda: place.ended() >= 7)
-        proxy.fail("hang")
-        wait_until(lambda: place.ended() >= 12)
-        place.start_server()
-        if comes_back:
-            proxy.mend()
-        output, _ = driver.communicate()
-    finally:
-        driver.kill()
-    assert driver.returncode == 0, output
-    assert "Traceback" not in output
-    if comes_back:
-        assert "MLflow lacks" not in output
-    else:
-        assert "--sync tested" in output
-        proxy.mend()
-        sync = place.run("--sync", "tested")
-        told, _ = sync.communicate()
-        assert sync.returncode == 0, told
-    trials = {trial.trial_id: trial.reports for trial in place.folder.trials()}
-    runs = place.runs()
-    assert len(runs) == len(trials) + 1
-    assert {r.data.tags["trial_id"] for r in runs if "trial_id" in r.data.tags} == trials.keys()
-    assert not {run.info.status for run in runs} & {"RUNNING", "SCHEDULED"}
-    client = MlflowClient(place.server.address)
-    for run in runs:
-        reports = trials.get(run.data.tags.get("trial_id", ""), [])
-        scores = {"train_loss", "val_score", "test_score"}
-        for key in scores & {*(reports or [{}])[-1]}:
-            points = client.get_metric_history(run.info.run_id, key)
-            told = [report[key] for report in reports if key in report]
-            assert sorted(point.value for point in points) == sorted(told)
-    assert place.folder.registration is not None

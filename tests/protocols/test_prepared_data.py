@@ -301,6 +301,23 @@ def test_no_test_image_is_opened_for_the_search(
         preparer.confirm(1)
 
 
+def test_a_check_reads_lists_and_headers_and_no_pixel(
+    miniature: ModuleType, tiny_backbone: Path, mlflow_store: str, tmp_path: Path
+) -> None:
+    folder = miniature.make("eurosat", tmp_path / "own", classes=4, counts=(4, 2, 2))
+    for path in folder.rglob("*.jpg"):
+        path.write_bytes(b"unreadable until the study")
+    values = {
+        "storage": str(tmp_path / "runs"),
+        "data": {"dataset": "eurosat", "root": str(tmp_path / "own"), "shots": 2},
+        "backbone": {"name": str(tiny_backbone)},
+        "tracking": {"uri": mlflow_store},
+    }
+    config = build_config(values, "here")
+    faults, _ = look_at_all(config, StudyFolder(tmp_path / "runs" / "mine"), resuming=False)
+    assert faults == []
+
+
 @pytest.mark.parametrize("regularizer", ["l2_init", "none"])
 def test_another_regularizer_trains_another_model(
     regularizer: str, prepare: Prepare, backbone: Backbone
