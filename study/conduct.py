@@ -28,7 +28,7 @@ from study.config_file import dump_config
 from study.errors import BackboneError
 from study.extension import beside_earlier, extensions
 from study.files import write_atomically
-from study.ledger import StudyFolder
+from study.ledger import DESCRIPTION, StudyFolder
 from study.mending import mend
 from study.method.architecture import Architecture
 from study.prepare import Preparer, Progress
@@ -104,7 +104,7 @@ def write_outputs(folder: StudyFolder) -> None:
     plots = make_plots(folder.path)
     write_plots(folder.path, plots)
     write_report(folder.path, plots)
-    write_atomically(folder.path / "description.md", describe_study(folder.path))
+    write_atomically(folder.path / DESCRIPTION, describe_study(folder.path))
 
 
 def _search(

@@ -50,16 +50,21 @@ def extend(folder: StudyFolder, config: StudyConfig, overrides: Iterable[str]) -
             f"study '{folder.name}' has {now} trials of search, which --extend must raise, "
             "as by search.trials=+50"
         )
-    entry = {
-        "from": now,
-        "to": extended.search.trials,
-        "candidates": folder.read_json("candidates.json"),
-    }
-    # A driver may die between these: an entry counts once the configuration has come as far.
+    # A driver may die between any two of these: an entry counts once the configuration has come
+    # as far, and until then it may be all that tells of the earlier choice.
+    entry = {"from": now, "to": extended.search.trials, "candidates": _choice(folder, config)}
     folder.write_json(FILE, [*extensions(folder, config), entry])
-    (folder.path / "candidates.json").unlink(missing_ok=True)
+    folder.take_back_conclusions()
     write_atomically(folder.config_path, dump_config(extended))
     return extended
+
+
+def _choice(folder: StudyFolder, config: StudyConfig) -> Any:
+    """Give what was chosen, also where an extension that did not come about has taken it back."""
+    if (chosen := folder.read_json("candidates.json")) is not None:
+        return chosen
+    begun = [e for e in folder.read_json(FILE) or [] if e["to"] > config.search.trials]
+    return begun[-1]["candidates"] if begun else None
 
 
 def extensions(folder: StudyFolder, config: StudyConfig) -> list[dict[str, Any]]:

@@ -36,6 +36,10 @@ KEPT = ("reports.jsonl", "delta*.safetensors", "per_class.json", "confusion.json
 """What a trial leaves beside its configuration and its end."""
 
 
+DESCRIPTION = "description.md"
+"""What the study found, in short; it is written after everything else."""
+
+
 class LedgerError(StudyError):
     """A file of a study that is missing or damaged."""
 
@@ -288,6 +292,17 @@ class StudyFolder:
     def write_registration(self, registration: Registration) -> None:
         """Note where the winner is registered."""
         self.write_json("registered.json", asdict(registration))
+
+    @property
+    def complete(self) -> bool:
+        """Whether the study ran to its end, and nothing was added or taken back since."""
+        path = self.path / DESCRIPTION
+        return path.exists() and all(trial.end is not None for trial in self.trials())
+
+    def take_back_conclusions(self) -> None:
+        """Delete what was said of a study as a whole: it goes on."""
+        for name in (DESCRIPTION, "registered.json", "candidates.json"):
+            (self.path / name).unlink(missing_ok=True)
 
     def trial(self, trial_id: str) -> TrialFolder:
         """Give the folder of a trial, which may not exist yet."""

@@ -98,7 +98,7 @@ def study_status(folder: StudyFolder, config: StudyConfig) -> Status:
         failed=tuple(failed),
         best=tuple(finished_trials(folder)[:SHOWN]),
         chosen=folder.read_json("candidates.json") is not None,
-        finished=not running and (folder.path / "report.html").exists(),
+        finished=folder.complete,
         extended=tuple(entry["from"] for entry in extensions(folder, config)),
     )
 

@@ -8,7 +8,7 @@ from study.config import StudyConfig
 from study.config_file import build_config, dump_config, load_config
 from study.errors import ConfigError
 from study.extension import beside_earlier, extend, extensions
-from study.ledger import End, StudyFolder
+from study.ledger import DESCRIPTION, End, Registration, StudyFolder
 from study.selection import Candidate
 
 
@@ -94,6 +94,30 @@ def test_an_extension_that_died_before_its_configuration_does_not_count(
 ) -> None:
     extend(folder, config, ["search.trials=+50"])
     assert extensions(folder, config) == []
+
+
+def test_an_extension_begun_again_after_it_died_keeps_the_earlier_choice(
+    folder: StudyFolder, config: StudyConfig
+) -> None:
+    choose(folder, [candidate("best", 7)])
+    written = folder.config_path.read_text()
+    extend(folder, config, ["search.trials=+50"])
+    folder.config_path.write_text(written)  # as when the driver died just before
+    again = extend(folder, config, ["search.trials=+20"])
+    (entry,) = extensions(folder, again)
+    assert (entry["from"], entry["to"]) == (48, 68)
+    assert [c["source_trial"] for c in entry["candidates"]] == ["search-0007"]
+
+
+def test_an_extended_study_says_no_more_what_it_found(
+    folder: StudyFolder, config: StudyConfig
+) -> None:
+    folder.write_registration(Registration("clipfit-digits", "1", True, "it is the first"))
+    (folder.path / DESCRIPTION).write_text("the best is here")
+    assert folder.complete
+    extend(folder, config, ["search.trials=+50"])
+    assert folder.registration is None
+    assert not folder.complete
 
 
 def test_without_an_extension_a_choice_stays_as_it_is(

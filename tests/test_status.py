@@ -113,10 +113,13 @@ def test_a_clock_that_is_ahead_makes_no_silence_of_less_than_nothing(folder: Stu
     assert running.silent == 0
 
 
-def test_a_study_with_its_report_is_finished(folder: StudyFolder) -> None:
+def test_a_study_that_was_described_is_finished(folder: StudyFolder) -> None:
     add(folder, 1, 4, "finished")
-    (folder.path / "report.html").write_text("")
+    assert not read(folder).finished
+    (folder.path / "description.md").write_text("")
     assert read(folder).finished
+    add(folder, 2, 3, None)
+    assert not read(folder).finished
 
 
 def test_an_extension_is_told(folder: StudyFolder) -> None:

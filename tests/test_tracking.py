@@ -115,7 +115,7 @@ def test_the_parent_has_configuration_tables_and_description(
     study = make("parent")
     study.folder.write_json("candidates.json", [])
     (study.folder.path / "leaderboard.md").write_text("# best")
-    (study.folder.path / "description.md").write_text("the **best** is here")
+    study.conclude()
     (study.folder.path / "plots").mkdir()
     (study.folder.path / "plots" / "one.png").write_bytes(b"png")
     sync(study, mlflow_server)
@@ -257,6 +257,23 @@ def test_an_interrupted_study_is_killed_and_goes_on_in_the_same_runs(
     assert {run.info.status for run in after.values()} == {"FINISHED"}
     assert after["search-0000"].info.run_id == before["search-0000"].info.run_id
     assert len(history(mlflow_server, after["search-0000"])) == EPOCHS
+
+
+def test_a_trial_that_was_damaged_runs_again_in_its_run(mlflow_store: str, make: MakeStudy) -> None:
+    study = make("damaged")
+    study.whole(0)
+    sync(study, mlflow_store)
+    before = runs(mlflow_store, study)["search-0000"]
+    assert before.info.status == "FINISHED"
+    study.folder.trial("search-0000").reopen()
+    writer = RunWriter(study.config, study.folder, mlflow_store)
+    writer.open_study()
+    writer.sync_trial("search-0000")
+    assert runs(mlflow_store, study)["search-0000"].info.status == "RUNNING"
+    study.whole(0, "failed", 1, error="Traceback\nValueError: boom")
+    writer.sync_trial("search-0000")
+    after = runs(mlflow_store, study)["search-0000"]
+    assert (after.info.run_id, after.info.status) == (before.info.run_id, "FAILED")
 
 
 def test_a_trial_that_ends_while_it_is_sent_loses_no_epoch(

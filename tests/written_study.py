@@ -8,7 +8,7 @@ from mlflow.entities import Run
 
 from study.config import StudyConfig
 from study.config_file import build_config, dump_config
-from study.ledger import End, StudyFolder
+from study.ledger import DESCRIPTION, End, StudyFolder
 from study.trial import TrialConfig
 
 EPOCHS = 3
@@ -69,6 +69,10 @@ class Written:
         for epoch in range(1, epochs + 1):
             self.report(config, epoch)
         self.end(config, status, **told)
+
+    def conclude(self) -> None:
+        """Write what a study writes last of all."""
+        (self.folder.path / DESCRIPTION).write_text("the **best** is here")
 
 
 def runs(uri: str, study: Written) -> dict[str, Run]:

@@ -7,7 +7,7 @@ import math
 import os
 import signal
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -144,8 +144,13 @@ def run_trials(
             verbose=0,
         ),
     )
-    with _ctrl_c_given_back():
+    with _interruptible() as interrupted:
         tuner.fit()
+    if interrupted():
+        raise InterruptedStudyError(
+            f"the study was interrupted, and what it lacks is left to do; go on by "
+            f"--resume {folder.name}"
+        )
 
 
 def make_scheduler(
@@ -196,13 +201,21 @@ class _EndedTrial:
 
 
 @contextmanager
-def _ctrl_c_given_back() -> Iterator[None]:
-    """Let Ctrl-C end what comes after Tune as well: its handler stays, and would take the first."""
+def _interruptible() -> Iterator[Callable[[], bool]]:
+    """Tell, once Tune has returned, whether Ctrl-C had it return before its trials had ended.
+
+    Tune takes the first Ctrl-C, returns as after all trials, and tells nobody; what gives it away
+    is that its handler has put the one before it back. Without one the handler stays, and would
+    take the first Ctrl-C of what comes after Tune.
+    """
     before = signal.getsignal(signal.SIGINT)
+    listens = not int(os.environ.get("TUNE_DISABLE_SIGINT_HANDLER", "0"))
+    taken = False
     try:
-        yield
+        yield lambda: taken
     finally:
         if threading.current_thread() is threading.main_thread():
+            taken = listens and signal.getsignal(signal.SIGINT) is before
             signal.signal(signal.SIGINT, before)
 
 

@@ -95,7 +95,9 @@ class Mirror:
 
     def register(self) -> None:
         """Send the rest, then put the winner into the model registry."""
-        if not self._drain():
+        if unsent := self._drain():
+            _tell_unregistered(self._folder, f"MLflow lacks {told(unsent, 1)}")
+        else:
             register_or_tell(self._config, self._folder, self._writer)
 
     def close(self, *, finished: bool) -> dict[str, str]:
@@ -174,12 +176,16 @@ def register_or_tell(config: StudyConfig, folder: StudyFolder, writer: RunWriter
     try:
         register_winner(config, folder, writer)
     except StudyError as error:
-        logger.warning(
-            "the winner is not in the model registry: %s; put it there by "
-            "python study/run.py --sync %s",
-            error,
-            folder.name,
-        )
+        _tell_unregistered(folder, str(error))
+
+
+def _tell_unregistered(folder: StudyFolder, reason: str) -> None:
+    logger.warning(
+        "the winner is not in the model registry: %s; put it there by "
+        "python study/run.py --sync %s",
+        reason,
+        folder.name,
+    )
 
 
 def sync_study(
@@ -203,11 +209,11 @@ def sync_study(
     writer.open_study()
     trials = [trial.trial_id for trial in folder.trials()]
     unsent = _send_all(writer, _send_all(writer, trials))  # a server may have stumbled once
-    before = folder.registration
-    register_or_tell(config, folder, writer)
+    finished, before = folder.complete, folder.registration
+    if finished:  # whose winner may be another, and its score that of fewer seeds, otherwise
+        register_or_tell(config, folder, writer)
     if folder.registration != before:
         write_outputs()
-    finished = folder.read_json("candidates.json") is not None
     unsent |= _close(writer, finished=finished)
     if unsent:
         raise TrackingError(f"of study '{folder.name}', MLflow lacks {told(unsent, len(unsent))}")

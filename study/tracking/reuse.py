@@ -16,6 +16,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from study.errors import TrackingError
+from study.files import sync_folder
 from study.ledger import End, StudyFolder, TrialFolder
 from study.method.delta import load_delta
 from study.tracking.server import first_line, within
@@ -96,14 +97,21 @@ def _done(client: MlflowClient, split_hashes: Iterable[str]) -> dict[str, Run]:
 def _fetch(
     client: MlflowClient, run: Run, folder: TrialFolder, trial: TrialConfig, seconds: float
 ) -> None:
-    """Bring a run's files into a trial's folder, the reports last, and close it.
+    """Bring a run's files into a trial's folder, all of them or none, and close it.
 
     Raises:
         TrackingError: the run is not what its hash says, or does not come in time.
     """
     run_id = run.info.run_id
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
-        place = Path(within(seconds, lambda: client.download_artifacts(run_id, "", scratch)))
+    # A trial with a part of these would be trained, and still say that it had been taken over: so
+    # it is made beside the others, and moved among them when it is whole.
+    study = folder.path.parent.parent
+    with tempfile.TemporaryDirectory(
+        dir=study, prefix=".taking-", ignore_cleanup_errors=True
+    ) as scratch:
+        run_files = Path(scratch) / "run"
+        run_files.mkdir()
+        place = Path(within(seconds, lambda: client.download_artifacts(run_id, "", str(run_files))))
         source = TrialFolder(place)
         reports = source.reports
         _refuse_other(source.config, reports, trial)
@@ -112,15 +120,16 @@ def _fetch(
             load_delta(delta)
         if bool(deltas) != bool(trial.trainable):
             raise TrackingError(f"it has {len(deltas)} deltas")
-        # A folder without its end is a trial that has not ended, whatever else lies in it.
-        folder.create({**trial.model_dump(mode="json"), "taken_from": run_id})
+        taken = TrialFolder(Path(scratch) / folder.trial_id)
+        taken.create({**trial.model_dump(mode="json"), "taken_from": run_id})
         for path in (*deltas, place / "per_class.json", place / "confusion.json"):
             if path.exists():
-                shutil.copyfile(path, folder.path / path.name)
-        folder.replace_reports(reports)
-    seconds = sum(report["seconds"] for report in reports)
-    reason = f"done before by run {run_id}"
-    folder.write_end(End("finished", trial.epochs, seconds, reason))
+                shutil.copyfile(path, taken.path / path.name)
+        taken.replace_reports(reports)
+        seconds = sum(report["seconds"] for report in reports)
+        taken.write_end(End("finished", trial.epochs, seconds, f"done before by run {run_id}"))
+        taken.path.rename(folder.path)
+        sync_folder(folder.path.parent)
 
 
 def _refuse_other(

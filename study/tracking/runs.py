@@ -15,12 +15,12 @@ from mlflow.exceptions import MlflowException
 from study.config import StudyConfig
 from study.errors import TrackingError, redacted_text
 from study.files import write_atomically
-from study.ledger import StudyFolder, TrialFolder
+from study.ledger import DESCRIPTION, StudyFolder, TrialFolder
 from study.tracking.server import connect, first_line, redacted, refused, within
 from study.tracking.views import experiment_tags
 
 PARENT = "mlflow.parentRunId"
-DESCRIPTION = "mlflow.note.content"
+NOTE = "mlflow.note.content"
 STATUS = {"finished": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
 TRIAL_TAGS = ("trial_id", "stage", "arm", "label", "split_hash", "config_hash")
 """Those that a trial has: `config_hash` came later than the first studies."""
@@ -144,6 +144,8 @@ class RunWriter:
         mark = _Mark.read(folder)
         if mark.parent_id != self.parent_id:  # what was sent, went to another server
             mark = _Mark(parent_id=self.parent_id)
+        if mark.closed and folder.end is None:  # it was damaged, and is trained again
+            mark.closed, mark.paused = False, True
         if mark.closed and mark.trial_id in ("", trial_id):
             return
         if mark.paused:
@@ -168,7 +170,7 @@ class RunWriter:
             tags = {"stop_reason": end.reason or end.status}
             if end.error:
                 error = redacted_text(end.error[-4000:])
-                tags |= {"error": error, DESCRIPTION: f"```\n{error}\n```"}
+                tags |= {"error": error, NOTE: f"```\n{error}\n```"}
             self.client.log_batch(
                 mark.run_id,
                 metrics=[Metric(key, value, mark.began, 0) for key, value in totals.items()],
@@ -192,10 +194,10 @@ class RunWriter:
                 self.client.log_artifacts(self.parent_id, str(path), artifact_path=name)
             elif path.exists():
                 self.client.log_artifact(self.parent_id, str(path))
-        description = self._folder.path / "description.md"
+        description = self._folder.path / DESCRIPTION
         if description.exists():
             text = description.read_text(encoding="utf-8")
-            self.client.set_tag(self.parent_id, DESCRIPTION, text)
+            self.client.set_tag(self.parent_id, NOTE, text)
         winners = self._winners()
         for trial in self._folder.trials():
             try:

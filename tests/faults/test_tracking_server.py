@@ -204,7 +204,7 @@ def test_a_server_that_stays_away_leaves_all_to_be_sent_later(
     with pytest.raises(TrackingError, match="does not answer"):
         sync_study(study.config, study.folder, proxy.uri)
     proxy.mend()
-    study.folder.write_json("candidates.json", [])
+    study.conclude()
     assert sync_study(study.config, study.folder, proxy.uri) == 3
     assert_whole(proxy.uri, study, 3)
 
@@ -224,7 +224,7 @@ def test_a_server_that_is_slow_is_waited_for_no_longer_than_it_may_take(
     assert len(unsent) > 6
     assert set(unsent.values()) == {NOT_SENT}
     proxy.mend()
-    study.folder.write_json("candidates.json", [])
+    study.conclude()
     assert sync_study(study.config, study.folder, proxy.uri) == 12
     assert_whole(proxy.uri, study, 12)
 
@@ -238,7 +238,7 @@ def test_a_report_that_is_not_taken_in_time_is_sent_later(
     mirror = begin(study, proxy.uri)
     train(study, mirror, 0)
     (study.folder.path / "report.html").write_text("the report")
-    study.folder.write_json("candidates.json", [])
+    study.conclude()
     proxy.fail("drip", where="report.html")
     unsent = mirror.close(finished=True)
     assert unsent.keys() == {STUDY_RUN}
@@ -292,7 +292,7 @@ def test_trials_that_mlflow_refuses_stop_no_other_and_are_named(
         assert found[trial].info.status == "FINISHED"
 
     study.whole(5)
-    study.folder.write_json("candidates.json", [])
+    study.conclude()
     arguments = ["--sync", "refused", f"storage={study.folder.path.parent}"]
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
     monkeypatch.setattr("study.conduct.write_outputs", lambda folder: None)
@@ -321,7 +321,7 @@ def test_a_trial_that_a_server_fails_at_again_and_again_holds_up_no_other(
 ) -> None:
     monkeypatch.setattr(mirror_module, "FINAL_SECONDS", 1.0)
     study = make("poison")
-    study.folder.write_json("candidates.json", [])
+    study.conclude()
     mirror = begin(study, proxy.uri)
     proxy.fail("500", where="search-0001")
     train(study, mirror, *range(3))

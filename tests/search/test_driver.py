@@ -15,7 +15,11 @@ from study.config import AshaConfig
 from study.errors import StudyError
 from study.ledger import StudyFolder
 from study.method.delta import load_delta
-from study.search.driver import _interrupted_by_hanging_up, make_scheduler
+from study.search.driver import (
+    InterruptedStudyError,
+    _interrupted_by_hanging_up,
+    make_scheduler,
+)
 from study.search.trainable import has_gpu
 from study.selection import finished_trials
 from study.trial import TrialConfig
@@ -269,6 +273,17 @@ def test_the_ledger_is_plain_json(searched: Any) -> None:
 
 def test_ctrl_c_is_nobodys_after_a_stage(searched: Any) -> None:
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_ctrl_c_between_two_trials_leaves_the_rest_of_a_search_to_be_done(make_study: Any) -> None:
+    study = make_study("between", search={"asha": None, "sampler": "random"})
+    last = ("ended", "search-0002", "finished")
+    study.heard.at[last] = lambda: signal.raise_signal(signal.SIGINT)
+    with pytest.raises(InterruptedStudyError, match="go on by --resume between"):
+        study.search()
+    assert statuses(study.folder) == {"finished": 3}
+    study.search()
+    assert statuses(study.folder) == {"finished": 8}
 
 
 @pytest.mark.parametrize("name", [signal.SIGTERM, signal.SIGHUP])

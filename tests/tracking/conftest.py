@@ -11,7 +11,7 @@ import pytest
 from study.backbones import EMBEDDED, backbone_path
 from study.config import StudyConfig
 from study.config_file import build_config, dump_config
-from study.ledger import End, StudyFolder, TrialFolder
+from study.ledger import DESCRIPTION, End, StudyFolder, TrialFolder
 from study.method.delta import DeltaInfo, save_delta
 from study.method.model import load_backbone
 from study.prepare import Preparer
@@ -56,6 +56,7 @@ class Finished:
             )
         ]
         self.folder.write_json("candidates.json", [asdict(c) for c in candidates])
+        (self.folder.path / DESCRIPTION).write_text("what was found")
 
     def confirm(self, seed: int, label: str = "best", test_score: float = 0.75) -> None:
         """Write a finished confirmation with the trained delta."""

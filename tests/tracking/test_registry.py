@@ -206,6 +206,34 @@ def test_a_registry_that_fails_costs_the_study_nothing_and_is_made_up_for_later(
     assert told == [True], "tables and report say where the winner is"
 
 
+def test_a_winner_that_waits_for_what_mlflow_lacks_is_told(
+    finished: MakeFinished,
+    store: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    study = finished("waiting")
+    mirror = Mirror(study.config, study.folder, store)
+    monkeypatch.setattr(mirror, "_drain", lambda: {"search-0001": "it is away"})
+    mirror.register()
+    assert "the winner is not in the model registry: MLflow lacks 1 run" in caplog.text
+    assert "search-0001: it is away" in caplog.text
+    assert "--sync waiting" in caplog.text
+
+
+def test_what_has_not_ended_is_neither_registered_nor_called_finished(
+    finished: MakeFinished, store: str
+) -> None:
+    study = finished("halfway")
+    (study.folder.path / "trials/confirm-best-seed2/end.json").unlink()
+    sync_study(study.config, study.folder, store)
+    assert study.folder.registration is None
+    client = MlflowClient(store)
+    (experiment,) = [e for e in client.search_experiments() if e.name == "finished"]
+    (parent,) = client.search_runs([experiment.experiment_id], "tags.study_parent = 'yes'")
+    assert parent.info.status == "KILLED"
+
+
 @pytest.mark.parametrize(
     ("dataset", "name"),
     [("digits", "clipfit-digits"), ("hf:owner/set", "clipfit-hf-owner-set")],

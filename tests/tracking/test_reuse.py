@@ -118,6 +118,26 @@ def test_what_cannot_be_trusted_is_left_to_be_trained(
     assert [trial.trial_id for trial in study.trials()] == [wanted[4].trial_id]
 
 
+def test_a_trial_is_taken_over_whole_or_not_at_all(
+    first: StudyFolder, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    client = MlflowClient(f"sqlite:///{place / 'mlflow.db'}")
+    wanted = [TrialConfig.model_validate(trial.config) for trial in first.trials()][-1:]
+    study = StudyFolder(tmp_path / "study")
+    study.create("", {})
+    for step in ("create", "replace_reports", "write_end"):
+        with monkeypatch.context() as broken:
+            broken.setattr(TrialFolder, step, die)
+            with pytest.raises(KeyboardInterrupt):
+                take_over(client, study, wanted)
+        assert list((study.path / "trials").iterdir()) == []
+        assert not list(study.path.glob(".taking-*"))
+    assert take_over(client, study, wanted) == {wanted[0].trial_id}
+
+
 def test_a_server_that_is_away_is_told_and_all_is_trained(
     first: StudyFolder, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
