@@ -20,6 +20,7 @@ from study.method.subsets import parse
 from study.method.training import NonFiniteLossError
 from study.prepare import Preparer
 from study.trial import EpochReport, TrialConfig, TrialData
+from study.trial.images import forget_begun as forget_images
 from study.trial.prompts import forget_begun, zero_shot_text
 from study.trial.run import mean, run_trial, score
 
@@ -202,17 +203,18 @@ def test_the_result_does_not_depend_on_what_ran_before(
 
 
 def test_zero_shot_features_are_computed_once_for_all_trials_of_the_same_prompts(
-    backbone: Backbone,
+    backbone: Backbone, tmp_path: Path
 ) -> None:
     prompts = (["a red cat", "a dog"], ["a bird"])
-    features = zero_shot_text(backbone, [backbone.tokenize(p) for p in prompts], "float32")
+    ids = [backbone.tokenize(p) for p in prompts]
+    features = zero_shot_text(backbone, ids, "float32", tmp_path)
     untouched = FewShotClassifier(backbone, parse("none"))
     for own, words in zip(features, prompts, strict=True):
         torch.testing.assert_close(own, untouched.encode_text(backbone.tokenize(words)))
-    ids = [backbone.tokenize(p) for p in prompts]
-    assert zero_shot_text(backbone, ids, "float32") is features
-    assert zero_shot_text(backbone, ids[::-1], "float32") is not features
-    assert not torch.equal(zero_shot_text(backbone, ids, "bfloat16")[0], features[0])
+    again = [backbone.tokenize(p) for p in prompts]
+    assert zero_shot_text(backbone, again, "float32", tmp_path) is features
+    assert zero_shot_text(backbone, ids[::-1], "float32", tmp_path) is not features
+    assert not torch.equal(zero_shot_text(backbone, ids, "bfloat16", tmp_path)[0], features[0])
 
 
 @pytest.mark.parametrize(
@@ -232,7 +234,7 @@ def test_prompts_are_begun_once_for_all_trials_as_far_as_nothing_is_tuned(
     tiny_backbone: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    forget_begun()
+    forget_all(holdout)
     monkeypatch.setattr("study.trial.task.PROMPTS_AT_ONCE", at_once)
     backbone = load_backbone(tiny_backbone)
     embedded: list[Tensor] = []
@@ -244,6 +246,37 @@ def test_prompts_are_begun_once_for_all_trials_as_far_as_nothing_is_tuned(
     embedded.clear()
     assert outcomes(run_trial(trial(subset=subset), holdout, backbone)) == first
     assert bool(embedded) == again
+
+
+@pytest.mark.parametrize("subset", ["none", "text-bias", "vision.ln[-1]", "clipfit"])
+def test_another_process_finds_the_features_of_encoders_in_which_nothing_is_tuned(
+    subset: str, holdout: TrialData, tiny_backbone: Path
+) -> None:
+    forget_all(holdout)
+    backbone = load_backbone(tiny_backbone)
+    encoded: dict[str, int] = {"text": 0, "vision": 0}
+    ends = {"text": backbone.clip.text_projection, "vision": backbone.clip.visual_projection}
+    for name, layer in ends.items():
+        layer.register_forward_pre_hook(lambda *_, name=name: encoded.update({name: 1}))
+    tuned = trial(subset=subset, epochs=0 if subset == "none" else 2)
+    first = outcomes(run_trial(tuned, holdout, backbone))
+    assert encoded == {"text": 1, "vision": 1}
+    for forget in (forget_begun, forget_images):
+        forget()
+    encoded.update(text=0, vision=0)
+    assert outcomes(run_trial(tuned, holdout, backbone)) == first
+    resolved = [t.name for t in FewShotClassifier(backbone, parse(subset)).tuned]
+    assert encoded == {
+        name: int(any(own.startswith(f"{name}_model") for own in resolved)) for name in encoded
+    }
+
+
+def forget_all(data: TrialData) -> None:
+    """Forget what this process and those before it computed."""
+    forget_begun()
+    forget_images()
+    for path in data.train_images.parent.glob("frozen-*"):
+        path.unlink()
 
 
 def test_global_randomness_is_left_alone(holdout: TrialData, backbone: Backbone) -> None:

@@ -83,8 +83,13 @@ class PackedClassifiers:
         return self._text.first
 
     @property
+    def tunes_vision(self) -> bool:
+        """Whether anything is tuned in the vision encoder, so that image features change."""
+        return self._vision.first < self._vision.last
+
+    @property
     def tunes_text(self) -> bool:
-        """Whether anything is tuned in the text encoder, so that features change."""
+        """Whether anything is tuned in the text encoder, so that text features change."""
         return self._text.first < self._text.last
 
     @torch.no_grad()

@@ -1,21 +1,23 @@
 """Images of a table on their way into a vision encoder, up to where something is tuned.
 
 What is frozen gives the same for an image at every epoch and in every trial, so it is computed
-once a process and kept as long as there is room.
+once a process and kept as long as there is room; the features of an encoder in which nothing is
+tuned, once for all processes.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from study.data.images import ImageTable, normalize, to_device
+from study.data.images import ImageTable, content_hash, normalize, to_device
 from study.method.model import Backbone
 from study.method.packed import PackedClassifiers
+from study.trial.frozen import once
 
 ROOM = 2**27
 """Numbers that are kept in a process at most: half a gigabyte of float32."""
@@ -50,27 +52,45 @@ class BegunImages:
         return whole[torch.tensor(self._table.rows(paths), device=whole.device)]
 
     def _whole(self) -> Tensor | None:
-        """Give all images of the table, from what is kept if they are; None where they do not fit.
-
-        They are begun in chunks of one size, so that an image's numbers do not depend on which
-        others are asked for with it.
-        """
+        """Give all images of the table, those that are kept if they are; None without room."""
         if self._key in _begun:
             _begun.move_to_end(self._key)
             return _begun[self._key]
         if self._key in _too_many:
             return None
-        names = self._table.paths
-        first = self._begin(self._table.pixels(names[:CHUNK]))
-        if first[0].numel() * len(names) > ROOM:
+        whole = self._activations() if self._packed.tunes_vision else self._features()
+        if whole is None:
             _too_many.add(self._key)
             return None
-        chunks = (names[at : at + CHUNK] for at in range(CHUNK, len(names), CHUNK))
-        whole = torch.cat([first, *(self._begin(self._table.pixels(chunk)) for chunk in chunks)])
         _begun[self._key] = whole
         while sum(tensor.numel() for tensor in _begun.values()) > ROOM:
             _begun.popitem(last=False)
         return whole
+
+    def _features(self) -> Tensor | None:
+        if len(self._table) * self._backbone.clip.config.projection_dim > ROOM:
+            return None
+        what = {"what": "features of images", "images": content_hash(self._table.path)}
+
+        def compute() -> dict[str, Tensor]:
+            return {"features": torch.cat(list(self._chunks()))}
+
+        precision = self._packed.classifiers[0].precision
+        return once(self._table.path.parent, what, self._backbone, precision, compute)["features"]
+
+    def _activations(self) -> Tensor | None:
+        chunks = self._chunks()
+        first = next(chunks)
+        if first[0].numel() * len(self._table) > ROOM:
+            return None
+        return torch.cat([first, *chunks])
+
+    def _chunks(self) -> Iterator[Tensor]:
+        """Begin all images of the table, always as many at a time: an image's numbers then do not
+        depend on which others are asked for with it."""
+        names = self._table.paths
+        for at in range(0, len(names), CHUNK):
+            yield self._begin(self._table.pixels(names[at : at + CHUNK]))
 
     def _begin(self, pixels: Tensor) -> Tensor:
         images = to_device(pixels, self._device)

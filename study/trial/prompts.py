@@ -1,13 +1,17 @@
 """Prompts of a trial on their way into a text encoder, up to where something is tuned.
 
 What is frozen gives the same for a prompt at every epoch and in every trial, so it is computed once
-a process and kept as long as there is room. Of images see `study.trial.images`.
+a process and kept as long as there is room; the features of an encoder in which nothing is tuned,
+once for all processes. Of images see `study.trial.images`.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import fields
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -17,6 +21,7 @@ from study.method.evaluation import encode_prompts
 from study.method.model import Backbone, FewShotClassifier, Precision
 from study.method.packed import PackedClassifiers, Prompts
 from study.method.subsets import parse
+from study.trial.frozen import once
 
 ROOM = 2**25
 """Numbers that are kept in a process at most: 128 MiB of float32."""
@@ -26,42 +31,67 @@ _begun: OrderedDict[tuple[object, ...], Any] = OrderedDict()
 
 
 def begin_prompts(
-    packed: PackedClassifiers, backbone: Backbone, input_ids: Sequence[Tensor]
+    packed: PackedClassifiers, backbone: Backbone, input_ids: Sequence[Tensor], folder: Path
 ) -> Prompts:
-    """Give prompts as `PackedClassifiers.begin_prompts` does."""
-    first = packed.classifiers[0]
-    what = ("prompts", packed.first_text_stage, first.precision)
-    key = _key(*what, backbone=backbone, input_ids=input_ids)
-    return _kept(key, lambda: packed.begin_prompts(input_ids))
+    """Give prompts as `PackedClassifiers.begin_prompts` does; see `once` for the folder."""
+    precision = packed.classifiers[0].precision
+
+    def begin() -> Prompts:
+        return packed.begin_prompts(input_ids)
+
+    def begin_once() -> Prompts:
+        what = {"what": "prompts", "prompts": _digest(input_ids)}
+        found = once(folder, what, backbone, precision, lambda: _as_tensors(begin()))
+        values: dict[str, Any] = {**found, "counts": tuple(found["counts"].tolist())}
+        return Prompts(**values)
+
+    key = _key("prompts", packed.first_text_stage, precision, backbone=backbone, of=input_ids)
+    return _kept(key, begin if packed.tunes_text else begin_once)
 
 
 def class_features(
-    packed: PackedClassifiers, backbone: Backbone, input_ids: Sequence[Tensor], templates: int
+    packed: PackedClassifiers,
+    backbone: Backbone,
+    input_ids: Sequence[Tensor],
+    templates: int,
+    folder: Path,
 ) -> tuple[Tensor, ...]:
-    """Give each classifier's text features of its classes, (classes, dim), in parts that fit."""
+    """Give each classifier's text features of its classes, (classes, dim), in parts that fit.
+
+    See `once` for the folder.
+    """
+    precision = packed.classifiers[0].precision
 
     def encode() -> tuple[Tensor, ...]:
         pairs = zip(packed.classifiers, input_ids, strict=True)
         return tuple(encode_prompts(classifier, own, templates) for classifier, own in pairs)
 
+    def encode_once() -> tuple[Tensor, ...]:
+        what = {"what": f"classes by {templates} templates", "prompts": _digest(input_ids)}
+        found = once(folder, what, backbone, precision, lambda: _numbered(encode()))
+        return tuple(found[str(run)] for run in range(len(input_ids)))
+
     if packed.tunes_text:
         return encode()
-    what = ("classes", templates, packed.classifiers[0].precision)
-    return _kept(_key(*what, backbone=backbone, input_ids=input_ids), encode)
+    key = _key("classes", templates, precision, backbone=backbone, of=input_ids)
+    return _kept(key, encode_once)
 
 
 @torch.no_grad()
 def zero_shot_text(
-    backbone: Backbone, input_ids: Sequence[Tensor], precision: Precision
+    backbone: Backbone, input_ids: Sequence[Tensor], precision: Precision, folder: Path
 ) -> tuple[Tensor, ...]:
-    """Give the untouched text encoder's features of each run's prompts, (classes, dim) float32."""
+    """Give the untouched text encoder's features of each run's prompts, (classes, dim) float32.
+
+    See `once` for the folder.
+    """
 
     def encode() -> tuple[Tensor, ...]:
         untouched = FewShotClassifier(backbone, parse("none"), precision=precision)
         packed = PackedClassifiers([untouched] * len(input_ids))
-        return packed.encode_text(begin_prompts(packed, backbone, input_ids))
+        return packed.encode_text(begin_prompts(packed, backbone, input_ids, folder))
 
-    return _kept(_key("zero-shot", precision, backbone=backbone, input_ids=input_ids), encode)
+    return _kept(_key("zero-shot", precision, backbone=backbone, of=input_ids), encode)
 
 
 def forget_begun() -> None:
@@ -69,9 +99,25 @@ def forget_begun() -> None:
     _begun.clear()
 
 
-def _key(*what: object, backbone: Backbone, input_ids: Sequence[Tensor]) -> tuple[object, ...]:
-    prompts = tuple((*ids.shape, ids.cpu().numpy().tobytes()) for ids in input_ids)
-    return (*what, backbone.fingerprint, str(input_ids[0].device), prompts)
+def _key(*what: object, backbone: Backbone, of: Sequence[Tensor]) -> tuple[object, ...]:
+    return (*what, backbone.fingerprint, str(of[0].device), _digest(of))
+
+
+def _digest(input_ids: Sequence[Tensor]) -> str:
+    digest = hashlib.sha256()
+    for ids in input_ids:
+        digest.update(f"{tuple(ids.shape)}".encode())
+        digest.update(ids.cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _as_tensors(prompts: Prompts) -> dict[str, Tensor]:
+    tensors = {field.name: getattr(prompts, field.name) for field in fields(prompts)}
+    return {**tensors, "counts": torch.tensor(prompts.counts)}
+
+
+def _numbered(tensors: Iterable[Tensor]) -> dict[str, Tensor]:
+    return {str(number): tensor for number, tensor in enumerate(tensors)}
 
 
 def _kept(key: tuple[object, ...], compute: Callable[[], Kept]) -> Kept:

@@ -135,13 +135,15 @@ class Pack:
         self._micro_batch = micro_batch
         self._backbone = backbone
         self._config, self._data = runs[0].config, runs[0].data
+        self._shared = self._data.train_images.parent
         self._packed = PackedClassifiers([run.classifier for run in runs])
         self._images: dict[str, BegunImages] = {}
         self._texts: dict[int, Prompts] = {}
         if self._config.epochs:
             ids = [run.input_ids for run in runs]
-            self._prompts = begin_prompts(self._packed, backbone, ids)
-            self._zero_shot_text = zero_shot_text(backbone, ids, self._config.training.precision)
+            self._prompts = begin_prompts(self._packed, backbone, ids, self._shared)
+            precision = self._config.training.precision
+            self._zero_shot_text = zero_shot_text(backbone, ids, precision, self._shared)
 
     def train_epoch(self, schedule: Schedule, epoch: int) -> list[Losses]:
         """Train one epoch, counted from 0; give each run's losses."""
@@ -195,8 +197,8 @@ class Pack:
                 run.tokenize(part, templates) for run, part in zip(self._runs, parts, strict=True)
             ]
             if templates > 1 or sum(map(len, ids)) > PROMPTS_AT_ONCE:
-                return class_features(self._packed, self._backbone, ids, templates)
-            self._texts[number] = begin_prompts(self._packed, self._backbone, ids)
+                return class_features(self._packed, self._backbone, ids, templates, self._shared)
+            self._texts[number] = begin_prompts(self._packed, self._backbone, ids, self._shared)
         return self._packed.encode_text(self._texts[number])
 
     def _batches(self) -> Iterator[Batch]:
