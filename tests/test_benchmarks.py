@@ -1,11 +1,13 @@
-"""The benchmarks run, with tiny settings; what they say is nobody's business here."""
+"""The benchmarks run, with tiny settings; of what they say, what no clock tells is held to."""
 
+import importlib
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 
@@ -34,6 +36,16 @@ def test_a_section_prints_its_tables(section: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-2000:]
     for words in ("torch", *SAID[section]):
         assert words in done.stdout
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
+def test_gradients_of_a_model_as_large_as_the_papers_are_those_of_the_reading_version(
+    dtype: torch.dtype, tolerance: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(COMMAND.parent)
+    step = importlib.import_module("step")
+    plain, packed = step.gradients("clipfit", 20, 4, dtype, step.MOVED)
+    assert step.furthest(packed, plain) < tolerance
 
 
 def test_a_section_that_is_not_there_is_told() -> None:
