@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import math
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -66,7 +68,8 @@ def ray_session(config: StudyConfig) -> Iterator[None]:
             yield
     finally:
         if started:
-            ray.shutdown()
+            with _no_garbage():
+                ray.shutdown()
 
 
 def concurrency(config: StudyConfig) -> int | None:
@@ -235,6 +238,28 @@ def _interrupted_by_hanging_up() -> Iterator[None]:
     finally:
         for name, handler in before.items():
             signal.signal(name, handler)
+
+
+@contextmanager
+def _no_garbage() -> Iterator[None]:
+    """Let no thread collect garbage meanwhile, and leave none from before.
+
+    Ray ends a process at once that frees a reference of its own in the midst of its shutting down.
+    Tune leaves references in cycles, which the collector frees in whichever thread it runs: that
+    was the mirror's, which sends the last results then.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        cycle: list[object] = []
+        cycle.append(cycle)
+        del cycle
+        while not gc.collect():  # nothing is collected while another thread is at it
+            time.sleep(0.001)
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 @contextmanager

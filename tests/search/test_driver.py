@@ -2,6 +2,8 @@
 
 import json
 import signal
+import subprocess
+import sys
 from collections import Counter
 from typing import Any
 
@@ -292,6 +294,44 @@ def test_kill_and_a_terminal_that_goes_away_interrupt_as_ctrl_c_does(name: signa
     with pytest.raises(KeyboardInterrupt), _interrupted_by_hanging_up():
         signal.raise_signal(name)
     assert signal.getsignal(name) is before
+
+
+GARBAGE = """
+import gc, threading, time, ray
+from study.config import StudyConfig
+from study.search.driver import ray_session
+
+shutdown, begun = ray.shutdown, threading.Event()
+
+def begin():
+    begun.set()
+    shutdown()
+
+def leave_garbage():
+    begun.wait()
+    while references:
+        cycle = [references.pop()]
+        cycle.append(cycle)
+        time.sleep(0.0001)
+
+ray.shutdown = begin
+with ray_session(StudyConfig()):
+    references = [ray.put(0) for _ in range(20000)]
+    gc.set_threshold(5)
+    threading.Thread(target=leave_garbage, daemon=True).start()
+left, references[:] = len(references), []
+assert 0 < left < 20000, left
+assert gc.isenabled()
+print("lives")
+"""
+
+
+def test_garbage_of_ray_in_another_thread_does_not_end_the_driver_as_ray_shuts_down() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", GARBAGE], capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "lives\n", done.stderr
+    assert done.returncode == 0
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine's GPU can be used")
