@@ -13,7 +13,10 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 
 COMMAND = Path(__file__).parent / "benchmarks" / "run.py"
 SAID = {
-    "step": ["CPU seconds a step", "250 (naive extrapolated)", "GiB above the weights", "‖g − g′‖"],
+    "step": [
+        *("CPU seconds a step", "250 (naive extrapolated)", "GiB above the weights"),
+        *("‖g − g′‖", "moved by 0.01", "Query, key and value"),
+    ],
     "pipeline": ["Images per second", "torchvision, one process"],
     "start": ["From a trial's configuration to its first step", "| ViT-B/16 | clipfit |"],
     "evaluation": ["Evaluating 4 images", "| text-bias |"],

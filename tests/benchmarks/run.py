@@ -48,12 +48,14 @@ def _step(rounds: int, quick: bool) -> Iterator[str]:
         yield step.seconds([3], 2, ["clipfit"], 1, extrapolate=250, small=True)
         yield step.memory([3], 2, small=True)
         yield step.exactness([3], 2, ["clipfit"], small=True)
+        yield step.projections([2], 1, width=64)
         return
     yield step.seconds([10, 50, 100], 8, SUBSETS[:1], rounds, extrapolate=500)
     yield step.seconds([100], 8, SUBSETS[1:], rounds)
     yield step.seconds([10, 100], 32, SUBSETS[:1], rounds)
     yield step.memory([10, 100], 8)
     yield step.exactness([100], 8, SUBSETS)
+    yield step.projections([8, 32], 10 * rounds)
 
 
 def _pipeline(rounds: int, quick: bool) -> Iterator[str]:

@@ -5,6 +5,7 @@
     python tests/benchmarks/step.py --extrapolate 500                # naive from 50, 100 and 200
     python tests/benchmarks/step.py --memory --classes 100           # peaks above the weights
     python tests/benchmarks/step.py --exact --classes 100            # packed against plain
+    python tests/benchmarks/step.py --projections --batch 8 32       # q, k, v in one product
 
 Random weights in the shapes of ViT-B/16, float32, prompts of 10 to 14 tokens that begin alike.
 Every round takes each variant in turn; the table has medians of the process's CPU seconds and
@@ -30,6 +31,7 @@ import numpy as np
 import torch
 from paired import machine, medians, peak_memory, table
 from torch import Tensor
+from torch.nn import functional as F
 from transformers import CLIPConfig, CLIPModel
 
 from study.method.model import Backbone, FewShotClassifier
@@ -44,6 +46,7 @@ SHARED = [320, 1125, 539, 320]
 """Where a prompt begins: "a photo of a"."""
 FITTED = (50, 100, 200)
 """Classes that naive is measured at to tell of more."""
+BLOCKS = 12
 MOVED = 0.01
 """Deviation of what tuned tensors are moved by, where gradients are compared."""
 VARIANTS = ("naive", "plain", "packed", "floor")
@@ -71,9 +74,13 @@ def main() -> None:
     parser.add_argument("--extrapolate", type=int, help="classes too many for naive")
     parser.add_argument("--memory", action="store_true", help="peaks instead of seconds")
     parser.add_argument("--exact", action="store_true", help="distances instead of seconds")
+    parser.add_argument("--projections", action="store_true", help="of the attention alone")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     print(machine(), end="\n\n")
+    if options.projections:
+        print(projections(options.batch, options.rounds))
+        return
     for batch in options.batch:
         if options.memory:
             print(memory(options.classes, batch))
@@ -190,6 +197,29 @@ def furthest(some: Sequence[Tensor], others: Sequence[Tensor]) -> float:
     )
 
 
+def projections(batches: Sequence[int], rounds: int, *, width: int = 768, tokens: int = 197) -> str:
+    """Measure query, key and value of ViT-B/16's blocks in three products and in one; the table."""
+    generator = torch.Generator().manual_seed(0)
+    weights = [torch.randn(width, width, generator=generator) / width for _ in range(3)]
+    whole, rows = torch.cat(weights), []
+    for batch in batches:
+        hidden = torch.randn(batch * tokens, width, generator=generator).requires_grad_()
+        gradient = torch.randn(batch * tokens, 3 * width, generator=generator)
+
+        def three() -> None:
+            parts = [F.linear(hidden, weight) for weight in weights]  # noqa: B023
+            torch.autograd.backward(parts, gradient.split(width, dim=1))  # noqa: B023
+
+        def one() -> None:
+            F.linear(hidden, whole).backward(gradient)  # noqa: B023
+
+        found = medians({"three": three, "one": one}, rounds)
+        cells = [f"{BLOCKS * found[name]:.2f}" for name in ("three", "one")]
+        rows.append([str(batch), *cells, f"{found['three'] / found['one']:.2f}"])
+    headings = ("batch", "three products, CPU s", "one, CPU s", "ratio")
+    return table(f"Query, key and value of {BLOCKS} blocks, there and back", headings, rows)
+
+
 def peak_of(name: str, classes: int, batch: int, threads: int, small: bool) -> float | None:
     """Measure one variant's first step in this process."""
     torch.set_num_threads(threads)
@@ -210,7 +240,7 @@ def variants(backbone: Backbone, subset: str, classes: int, batch: int) -> dict[
 
     with torch.no_grad():
         zero_shot_text = FewShotClassifier(backbone, parse("none")).encode_text(ids)
-    whole = torch.nn.functional.pad(ids, (0, CONTEXT - ids.shape[1]))
+    whole = F.pad(ids, (0, CONTEXT - ids.shape[1]))
     naive, naive_optimizer = fresh()
 
     def naive_step() -> None:
