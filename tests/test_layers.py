@@ -24,7 +24,7 @@ ALLOWED = {
     "sums": {"files"},
     "ledger": {"errors", "files", "sums"},
     "mending": {"ledger"},
-    "trial": {"errors", "config", "method", "data"},
+    "trial": {"errors", "files", "config", "method", "data"},
     "sameness": {"data", "trial"},
     "prepare": {"errors", "files", "config", "data", "ledger", "trial"},
     "selection": {"errors", "config", "ledger", "trial"},
