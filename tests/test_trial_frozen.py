@@ -3,6 +3,7 @@
 import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -57,13 +58,15 @@ def test_whatever_else_it_depends_on_has_a_file_of_its_own(
     once(tmp_path, WHAT, backbone, "float32", computed)
     once(tmp_path, {"what": "others"}, backbone, "float32", computed)
     once(tmp_path, WHAT, backbone, "bfloat16", computed)
+    once(tmp_path, WHAT, replace(backbone, image_mean=(0.0, 0.0, 0.0)), "float32", computed)
+    once(tmp_path, WHAT, replace(backbone, fingerprint="0" * 16), "float32", computed)
     threads = torch.get_num_threads()
     torch.set_num_threads(threads + 1)
     try:
         once(tmp_path, WHAT, backbone, "float32", computed)
     finally:
         torch.set_num_threads(threads)
-    assert computed.times == len(list(tmp_path.iterdir())) == 4
+    assert computed.times == len(list(tmp_path.iterdir())) == 6
 
 
 @pytest.mark.parametrize("damage", ["flipped", "cut", "empty", "pickle", "other"])

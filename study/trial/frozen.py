@@ -12,7 +12,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import torch
@@ -52,6 +52,7 @@ def once(
         **what,
         "form": FORM,
         "backbone": backbone.fingerprint,
+        "settings": _settings(backbone),
         "precision": precision,
         # Rounding differs between these, and a trial gives the same bytes wherever it runs.
         "device": device.type,
@@ -68,6 +69,16 @@ def once(
                 found = {key: tensor.contiguous() for key, tensor in compute().items()}
                 _write(path, seal(found, of))
     return {key: tensor.to(device) for key, tensor in found.items()}
+
+
+def _settings(backbone: Backbone) -> str:
+    """Hash what features depend on beside the weights, such as the activation and EOT's id."""
+    config = backbone.clip.config.to_dict()
+    for name in ("_name_or_path", "transformers_version"):
+        config.pop(name, None)
+    settings = [config, backbone.image_mean, backbone.image_std]
+    text = json.dumps(settings, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def _read(path: Path, of: Mapping[str, str]) -> dict[str, Tensor] | None:
@@ -102,8 +113,13 @@ def _alone(path: Path) -> Iterator[None]:
     with ExitStack() as stack:
         try:
             file = stack.enter_context(lock.open("w"))
-            stack.callback(lock.unlink, missing_ok=True)
+            stack.callback(_remove, lock)
             fcntl.flock(file, fcntl.LOCK_EX)
         except OSError as error:  # a folder that cannot be written, or has no locks
             logger.debug("%s cannot be locked: %s", lock, error)
         yield
+
+
+def _remove(lock: Path) -> None:
+    with suppress(OSError):  # another process has, or the folder is away
+        lock.unlink()
