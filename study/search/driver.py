@@ -230,9 +230,15 @@ def _interrupted_by_hanging_up() -> Iterator[None]:
         return
     names = (signal.SIGHUP, signal.SIGTERM)
     before = {name: signal.getsignal(name) for name in names}
-    for name in names:
+
+    def interrupt(*_: object) -> None:
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what ends in &
+            raise KeyboardInterrupt
         # Whatever listens to Ctrl-C at that time: Tune, while trials run.
-        signal.signal(name, lambda *_: signal.raise_signal(signal.SIGINT))
+        signal.raise_signal(signal.SIGINT)
+
+    for name in names:
+        signal.signal(name, interrupt)
     try:
         yield
     finally:
