@@ -151,8 +151,8 @@ def run_trials(
         tuner.fit()
     if interrupted():
         raise InterruptedStudyError(
-            f"the study was interrupted, and what it lacks is left to do; go on by "
-            f"--resume {folder.name}"
+            "the study was interrupted before all its trials had ended; "
+            f"go on by --resume {folder.name}"
         )
 
 

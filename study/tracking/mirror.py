@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from study.config import StudyConfig
 from study.errors import StudyError, TrackingError
 from study.ledger import End, StudyFolder
-from study.tracking.registry import register_winner
+from study.tracking.registry import Winner, register_winner
 from study.tracking.reuse import take_over
 from study.tracking.runs import RunWriter
 from study.tracking.server import first_line, refused, within
@@ -95,10 +95,11 @@ class Mirror:
 
     def register(self) -> None:
         """Send the rest, then put the winner into the model registry."""
-        if unsent := self._drain():
-            _tell_unregistered(self._folder, f"MLflow lacks {told(unsent, 1)}")
-        else:
+        unsent = self._drain()
+        if not unsent:
             register_or_tell(self._config, self._folder, self._writer)
+        elif Winner.read(self._config, self._folder) is not None:  # an ablation has none
+            _tell_unregistered(self._folder, f"MLflow lacks {told(unsent, 1)}")
 
     def close(self, *, finished: bool) -> dict[str, str]:
         """Send the rest and close the parent run; give what MLflow lacks, and why."""

@@ -47,6 +47,7 @@ SHARED = [320, 1125, 539, 320]
 FITTED = (50, 100, 200)
 """Classes that naive is measured at to tell of more."""
 BLOCKS = 12
+"""Of ViT-B/16's vision encoder."""
 MOVED = 0.01
 """Deviation of what tuned tensors are moved by, where gradients are compared."""
 VARIANTS = ("naive", "plain", "packed", "floor")

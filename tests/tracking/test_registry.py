@@ -219,6 +219,10 @@ def test_a_winner_that_waits_for_what_mlflow_lacks_is_told(
     assert "the winner is not in the model registry: MLflow lacks 1 run" in caplog.text
     assert "search-0001: it is away" in caplog.text
     assert "--sync waiting" in caplog.text
+    caplog.clear()
+    (study.folder.path / "candidates.json").unlink()
+    mirror.register()
+    assert not caplog.records, "without a choice there is no winner"
 
 
 def test_what_has_not_ended_is_neither_registered_nor_called_finished(
