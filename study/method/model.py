@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from study.errors import BackboneError
 from study.method.freezing import TunedParameter, tuned_names, unfreeze
-from study.method.headers import has_words, prompt_reader
+from study.method.headers import has_words, prompt_reader, weights_fault
 from study.method.subsets import Subset
 
 if TYPE_CHECKING:
@@ -58,8 +58,9 @@ def load_backbone(name: str | Path, *, revision: str | None = None) -> Backbone:
         revision: branch, tag or commit on the hub; a folder has none.
 
     Raises:
-        BackboneError: the checkpoint cannot be found or read, lacks tensors, or is no CLIP.
-            Pickled weights are not read.
+        BackboneError: the checkpoint cannot be found or read, lacks tensors, has weights that are
+            not finite or zero throughout, or is no CLIP. Pickled weights are not
+            read.
     """
     from transformers import AutoTokenizer, CLIPImageProcessor, CLIPModel
     from transformers.utils import logging as transformers_logging
@@ -86,6 +87,11 @@ def load_backbone(name: str | Path, *, revision: str | None = None) -> Backbone:
     if missing := sorted(report["missing_keys"]):
         raise BackboneError(
             f"backbone '{name}' lacks {len(missing)} tensors of a CLIPModel, first {missing[0]}"
+        )
+    if fault := weights_fault((n, p.detach().numpy()) for n, p in clip.named_parameters()):
+        raise BackboneError(
+            f"backbone '{name}' has {fault}; allowed are finite weights that are not zero "
+            "throughout: was the file written whole?"
         )
     if not has_words(tokenizer):
         raise BackboneError(

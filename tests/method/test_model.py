@@ -217,6 +217,30 @@ def misshapen(folder: Path) -> None:
     )
 
 
+def not_finite(folder: Path) -> None:
+    def spoil(tensors: dict[str, Tensor]) -> None:
+        tensors["text_projection.weight"][3, 4] = torch.nan
+        tensors["vision_model.encoder.layers.1.mlp.fc1.bias"][7] = -torch.inf
+
+    rewritten(folder, spoil)
+
+
+def not_finite_in_half(folder: Path) -> None:
+    def spoil(tensors: dict[str, Tensor]) -> None:
+        tensors.update({name: tensor.half() for name, tensor in tensors.items()})
+        tensors["text_model.encoder.layers.0.layer_norm1.bias"][0] = torch.inf
+
+    rewritten(folder, spoil)
+
+
+def zero(folder: Path) -> None:
+    rewritten(folder, lambda tensors: [tensor.zero_() for tensor in tensors.values()])
+
+
+def zero_at_the_end(folder: Path) -> None:
+    rewritten(folder, lambda tensors: tensors["visual_projection.weight"].zero_())
+
+
 def another_model(folder: Path) -> None:
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "model_type": "no-such-model"}))
@@ -244,6 +268,10 @@ FAULTS: list[tuple[Callable[[Path], None], str]] = [
     (pickled, "cannot be loaded.*safetensors"),
     (lacking, r"lacks 1 tensors of a CLIPModel, first vision_model\.post_layernorm\.bias"),
     (misshapen, "cannot be loaded"),
+    (not_finite, r"NaN or infinity in 2 of its \d+ tensors, first vision_model\..*fc1\.bias"),
+    (not_finite_in_half, r"NaN or infinity in 1 of .*, first text_model\..*layer_norm1\.bias"),
+    (zero, r"nothing but zeros in \d\d of its \d+ tensors"),
+    (zero_at_the_end, r"nothing but zeros in 1 of .*, first visual_projection\.weight"),
     (another_model, "lacks|cannot be loaded"),
     (broken_config, "cannot be loaded"),
     (no_tokenizer, "tokenizer without words"),
