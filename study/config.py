@@ -19,6 +19,7 @@ from pydantic import (
     model_validator,
 )
 
+from study.backbones import EMBEDDED
 from study.errors import SECRET_OF_A_QUERY, SubsetError
 from study.method.subsets import parse
 
@@ -139,10 +140,22 @@ class DataConfig(Section):
 class BackboneConfig(Section):
     """The frozen CLIP checkpoint."""
 
-    name: str = "embedded"
+    name: str = Field(EMBEDDED, min_length=1)
     """A hub name, a local folder, or ``embedded`` for the small checkpoint in this package."""
     revision: str | None = None
     """A commit of the hub, so that every node and every later reader gets the same weights."""
+
+    @field_validator("name")
+    @classmethod
+    def _folder_is_absolute(cls, name: str) -> str:
+        """Return what means the same folder to workers and to later readers of the study."""
+        if name == EMBEDDED or Path(name).is_absolute():
+            return name
+        try:
+            folder = Path(name).expanduser()
+            return str(folder.resolve()) if folder.is_dir() else name
+        except (OSError, RuntimeError):  # too long for a folder's name, or of no user's home
+            return name
 
 
 class TrainingConfig(Section):

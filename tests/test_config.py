@@ -91,6 +91,7 @@ def clipfit(**changes: Any) -> dict[str, Any]:
             "search.selection",
             ["'base'", "transfer", "auto, holdout, folds"],
         ),
+        ({"backbone": {"name": ""}}, "backbone.name", ["''", "at least 1"]),
         ({"seed": -1}, "seed", ["-1", "greater than or equal to 0"]),
         ({"seed": 2**40}, "seed", ["less than"]),
         ({"name": "../up"}, "name", ["'../up'"]),
@@ -404,3 +405,30 @@ def test_what_is_merged_gives_way_to_what_is_given(tmp_path: Path) -> None:
     )
     baseline = load_config(tmp_path / "mine.yaml").search.baselines["ln"]
     assert (baseline.subset, baseline.bias_lr, baseline.ln_lr) == ("text.ln + vision.ln", 0.1, 0.3)
+
+
+def test_a_folder_of_weights_is_the_same_from_any_working_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("models/mine", "embedded", "home/mine", "owner/name"):
+        (tmp_path / name).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "models")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+
+    def named(name: str) -> str:
+        return build_config({"backbone": {"name": name}}, "the file").backbone.name
+
+    for given, meant in (("mine", "models/mine"), (".", "models"), ("~/mine", "home/mine")):
+        assert named(given) == str(tmp_path / meant)
+    monkeypatch.chdir(tmp_path)
+    for given in (
+        "embedded",
+        str(tmp_path / "models"),
+        "no/folder",
+        "~nobody-of-this-name/mine",
+        "a" * 5000,
+    ):
+        assert named(given) == given
+    assert named("owner/name") == str(tmp_path / "owner/name"), "as transformers has it"
+    monkeypatch.chdir(tmp_path / "home")
+    assert named("owner/name") == "owner/name"

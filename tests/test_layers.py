@@ -19,7 +19,7 @@ ALLOWED = {
     "backbones": set[str](),
     "method": {"errors", "files"},
     "data": {"errors", "files"},
-    "config": {"errors", "method.subsets"},
+    "config": {"errors", "backbones", "method.subsets"},
     "config_file": {"errors", "config"},
     "sums": {"files"},
     "ledger": {"errors", "files", "sums"},

@@ -5,17 +5,21 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
 import ray
 import torch
 from optuna.trial import TrialState
-from tiny_study import kill_worker, optuna_trials, statuses, untimed
+from tiny_study import TinyStudy, kill_worker, optuna_trials, statuses, untimed
 
+from study.classifier import load_classifier
 from study.config import AshaConfig
+from study.config_file import load_config
 from study.errors import StudyError
 from study.ledger import StudyFolder
+from study.method.architecture import read_architecture
 from study.method.delta import load_delta
 from study.search.driver import (
     InterruptedStudyError,
@@ -286,6 +290,21 @@ def test_ctrl_c_between_two_trials_leaves_the_rest_of_a_search_to_be_done(make_s
     assert statuses(study.folder) == {"finished": 3}
     study.search()
     assert statuses(study.folder) == {"finished": 8}
+
+
+def test_a_backbone_named_by_a_relative_folder_is_found_by_workers_and_later_readers(
+    tiny_backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tiny_backbone.parent)
+    relative = Path(tiny_backbone.name)
+    study = TinyStudy(tmp_path, "relative", relative, search={"asha": None, "sampler": "random"})
+    study.search()
+    assert statuses(study.folder) == {"finished": 8}
+    monkeypatch.chdir(tmp_path)
+    resumed = load_config(study.folder.config_path)
+    assert read_architecture(resumed.backbone.name) == study.architecture
+    clipfit = study.folder.trial("search-0001").path / "delta.safetensors"
+    assert load_classifier(clipfit).backbone.image_size == 16
 
 
 @pytest.mark.parametrize("ctrl_c", [signal.default_int_handler, signal.SIG_IGN])
