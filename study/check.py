@@ -8,6 +8,7 @@ from pathlib import Path
 
 from study.backbones import backbone_path
 from study.config import StudyConfig
+from study.data.datasets import refuse_unread_folder
 from study.data.fewshot import confirm_task, search_tasks
 from study.data.prompts import prompts
 from study.data.records import Dataset
@@ -66,6 +67,8 @@ def look_at_all(
             if (fault := f"{place}: {error}") not in faults:  # as every seed has it
                 faults.append(fault)
 
+    attempt("data.root", lambda: _look_at_root(config))
+    attempt("data.targets_root", lambda: _look_at_targets_root(config))
     attempt("data", lambda: datasets.append(_look_at_data(config)))
     for target in config.data.targets:
         attempt("data.targets", lambda: datasets.append(_look_at_target(config, target)))  # noqa: B023
@@ -114,6 +117,16 @@ def _look_at_prompts(dataset: Dataset, read_prompts: ReadPrompts) -> None:
 
 def _look_at_data(config: StudyConfig) -> Dataset:
     return source_dataset(config.data)
+
+
+def _look_at_root(config: StudyConfig) -> None:
+    data = config.data
+    refuse_unread_folder(data.root, [data.dataset], option="data.dataset=NAME")
+
+
+def _look_at_targets_root(config: StudyConfig) -> None:
+    data = config.data
+    refuse_unread_folder(data.targets_root, data.targets, option="data.targets=[NAME]")
 
 
 def _look_at_target(config: StudyConfig, name: str) -> Dataset:

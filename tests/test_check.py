@@ -120,6 +120,22 @@ def test_a_site_that_this_model_lacks_is_told_with_its_place(look: Look) -> None
     assert "layers 0 to 2" in fault
 
 
+@pytest.mark.parametrize("dataset", ["digits", "glyphs"])
+def test_a_folder_that_the_dataset_would_not_be_read_from_is_told(look: Look, dataset: str) -> None:
+    (fault,) = look(data={"dataset": dataset, "root": "pets", "shots": 2})
+    assert fault.startswith("data.root: the folder 'pets'")
+    assert f"'{dataset}'" in fault
+    assert "data.dataset=NAME" in fault
+
+
+def test_a_folder_that_no_target_would_be_read_from_is_told(look: Look, tmp_path: Path) -> None:
+    targets = {"targets": ["glyphs"], "targets_root": str(tmp_path)}
+    (fault,) = look(protocol="transfer", data={"dataset": "digits", "shots": 2, **targets})
+    assert fault.startswith(f"data.targets_root: the folder '{tmp_path}'")
+    assert "'glyphs'" in fault
+    assert "data.targets=[NAME]" in fault
+
+
 def test_more_shots_than_images_are_told(look: Look) -> None:
     (fault,) = look(data={"shots": 5000})
     assert fault.startswith("data: ")

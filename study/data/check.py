@@ -15,7 +15,14 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from study.data.datasets import DATASET_NAMES, ON_DISK, Dataset, Record, load_dataset
+from study.data.datasets import (
+    DATASET_NAMES,
+    ON_DISK,
+    Dataset,
+    Record,
+    load_dataset,
+    refuse_unread_folder,
+)
 from study.data.hub import HubSource
 from study.data.imagenet import SHIFTS, absent_classes
 from study.data.obtaining import how_to_get
@@ -116,6 +123,7 @@ def check(name: str, root: Path | None, *, images: bool, console: Console) -> bo
     Raises:
         DataError: if the lists of images cannot be read, so that there is nothing to count.
     """
+    refuse_unread_folder(root, [name], option="DATASET")
     dataset = load_dataset(name, root, require_images=False)
     found = counts(dataset)
     table = Table("dataset", "classes", "train", "val", "test")

@@ -15,11 +15,18 @@ from study.data.imagenet import SHIFTS, load_imagenet, load_shift
 from study.data.obtaining import how_to_get
 from study.data.packaged import load_digits, load_glyphs
 from study.data.prompts import templates_of
-from study.data.records import Dataset, ImageSource, Record
+from study.data.records import Dataset, ImageSource, Record, listed
 from study.data.tables import TABLE_SUFFIXES, is_path_table, load_table
 from study.errors import DataError
 
-__all__ = ["DATASET_NAMES", "Dataset", "ImageSource", "Record", "load_dataset"]
+__all__ = [
+    "DATASET_NAMES",
+    "Dataset",
+    "ImageSource",
+    "Record",
+    "load_dataset",
+    "refuse_unread_folder",
+]
 
 PACKAGED = {"digits": load_digits, "glyphs": load_glyphs}
 ON_DISK = {
@@ -105,6 +112,26 @@ def load_dataset(
         return load_folder(name, root, templates=templates)
     except DataError as error:
         raise DataError(f"{error}{_meant(name)}") from error
+
+
+def refuse_unread_folder(folder: Path | None, names: Sequence[str], *, option: str) -> None:
+    """Refuse a folder that is given for datasets of which none is read from one.
+
+    Args:
+        folder: as given by the user; None for none.
+        names: of the datasets that it is given for.
+        option: what names a dataset where the folder was given.
+
+    Raises:
+        DataError: naming the folder and the datasets.
+    """
+    elsewhere = [name for name in names if name in PACKAGED or name.startswith(PREFIX)]
+    if folder is not None and names and len(elsewhere) == len(names):
+        raise DataError(
+            f"the folder {str(folder)!r} is given, but {listed(names)} would be used, which is in "
+            "the package or on the hub; allowed is the name of the dataset in that folder "
+            f"({option}, any name for your own), or no folder"
+        )
 
 
 def _meant(name: str) -> str:

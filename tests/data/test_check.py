@@ -142,6 +142,16 @@ def test_the_command_runs_as_a_module(miniature: ModuleType, tmp_path: Path) -> 
     assert "Traceback" not in done.stderr
 
 
+def test_a_folder_that_the_dataset_would_not_be_read_from_is_refused(
+    told: Told, tmp_path: Path
+) -> None:
+    code, text = told("digits", tmp_path)
+    assert code == 1
+    assert "'digits'" in text
+    assert str(tmp_path) in text
+    assert told("digits")[0] == 0
+
+
 def test_a_split_without_images_fails_and_is_named(
     told: Told, miniature: ModuleType, tmp_path: Path
 ) -> None:
