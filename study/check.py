@@ -9,7 +9,7 @@ from pathlib import Path
 from study.backbones import backbone_path
 from study.config import StudyConfig
 from study.data.datasets import refuse_unread_folder
-from study.data.fewshot import confirm_task, search_tasks
+from study.data.fewshot import confirm_task, refuse_one_class, search_tasks
 from study.data.prompts import prompts
 from study.data.records import Dataset
 from study.errors import ConfigError, DataError, StudyError
@@ -116,7 +116,9 @@ def _look_at_prompts(dataset: Dataset, read_prompts: ReadPrompts) -> None:
 
 
 def _look_at_data(config: StudyConfig) -> Dataset:
-    return source_dataset(config.data)
+    dataset = source_dataset(config.data)
+    refuse_one_class(dataset, config.protocol)
+    return dataset
 
 
 def _look_at_root(config: StudyConfig) -> None:
@@ -133,6 +135,7 @@ def _look_at_target(config: StudyConfig, name: str) -> Dataset:
     target = target_dataset(config.data, name)
     if not target.test:
         raise DataError(f"{name}: has no test images")
+    refuse_one_class(target, "zero_shot")
     return target
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from study.check import check_study, look_at_all
@@ -134,6 +135,53 @@ def test_a_folder_that_no_target_would_be_read_from_is_told(look: Look, tmp_path
     assert fault.startswith(f"data.targets_root: the folder '{tmp_path}'")
     assert "'glyphs'" in fault
     assert "data.targets=[NAME]" in fault
+
+
+def few_classes(root: Path, *classes: str, tested: tuple[str, ...] | None = None) -> dict[str, Any]:
+    """Make an image folder; give the section of the configuration that names it."""
+    tests = classes if tested is None else tested
+    for split, names in (("train", classes), ("test", tests)):
+        for name in names:
+            (root / split / name).mkdir(parents=True)
+            for n in range(8):
+                Image.new("RGB", (8, 8), (n, n, n)).save(root / split / name / f"{n}.png")
+    return {"dataset": "mine", "root": str(root), "shots": 2, "val_shots": 2}
+
+
+@pytest.mark.parametrize(
+    ("protocol", "classes", "tested", "part", "only"),
+    [
+        ("few_shot", "a", "a", "accuracy", "a"),
+        ("zero_shot", "a", "a", "accuracy", "a"),
+        ("few_shot", "abc", "b", "accuracy", "b"),
+        ("base_to_new", "a", "a", "base", "a"),
+        ("base_to_new", "ab", "ab", "base", "a"),
+        ("base_to_new", "abc", "abc", "new", "c"),
+        ("base_to_new", "abcd", "abd", "new", "d"),
+    ],
+)
+def test_a_test_among_one_class_is_told(
+    look: Look, tmp_path: Path, protocol: str, classes: str, tested: str, part: str, only: str
+) -> None:
+    data = few_classes(tmp_path / "images", *classes, tested=tuple(tested))
+    (fault,) = look(protocol=protocol, data=data)
+    assert fault.startswith(f"data: mine: '{part}' would be tested on one class alone, '{only}'")
+    assert "whatever is trained" in fault
+
+
+@pytest.mark.parametrize(("protocol", "classes"), [("few_shot", "ab"), ("base_to_new", "abcd")])
+def test_the_fewest_classes_of_a_protocol_suffice(
+    look: Look, tmp_path: Path, protocol: str, classes: str
+) -> None:
+    assert look(protocol=protocol, data=few_classes(tmp_path / "images", *classes)) == []
+
+
+@pytest.mark.parametrize("protocol", ["transfer", "zero_shot"])
+def test_a_target_of_one_class_is_told(look: Look, tmp_path: Path, protocol: str) -> None:
+    few_classes(tmp_path / "images", "a")
+    targets = {"targets": ["pets"], "targets_root": str(tmp_path / "images")}
+    (fault,) = look(protocol=protocol, data={"shots": 2, **targets})
+    assert fault.startswith("data.targets: pets: 'accuracy' would be tested on one class alone")
 
 
 def test_more_shots_than_images_are_told(look: Look) -> None:

@@ -30,6 +30,7 @@ __all__ = [
     "draw_shots",
     "read_published_shots",
     "read_shots",
+    "refuse_one_class",
     "search_tasks",
     "write_shots",
 ]
@@ -85,6 +86,28 @@ def class_halves(labels: Iterable[int]) -> tuple[tuple[int, ...], tuple[int, ...
     ordered = tuple(sorted(set(labels)))
     middle = (len(ordered) + 1) // 2
     return ordered[:middle], ordered[middle:]
+
+
+def refuse_one_class(dataset: Dataset, protocol: ProtocolName) -> None:
+    """Refuse a test among one class, where accuracy is 1 whatever is trained.
+
+    Raises:
+        DataError: the dataset has one class, base or new has, or all its test images are of one.
+    """
+    scored: dict[str, Iterable[int]] = {"accuracy": range(len(dataset.class_names))}
+    if protocol == "base_to_new":
+        base, new = class_halves(record.label for record in dataset.train)
+        scored = {"base": base, "new": new}
+    tested = {record.label for record in dataset.test}
+    for part, classes in ((part, set(classes)) for part, classes in scored.items()):
+        if 1 in (len(classes), len(classes & tested)):
+            (only,) = classes if len(classes) == 1 else classes & tested
+            half = " in either half of the classes" if protocol == "base_to_new" else ""
+            raise DataError(
+                f"{dataset.name}: '{part}' would be tested on one class alone, "
+                f"{dataset.class_names[only]!r}: whoever always answers it is right, whatever is "
+                f"trained; allowed are test images of 2 classes or more{half}"
+            )
 
 
 def _of(records: Iterable[Record], classes: Iterable[int]) -> tuple[Record, ...]:
