@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
-from study.backbones import backbone_path
+from rich.console import Console
+
+from study.backbones import EMBEDDED, backbone_path
 from study.config import StudyConfig
-from study.data.datasets import refuse_unread_folder
+from study.data.datasets import PACKAGED, refuse_unread_folder
 from study.data.fewshot import confirm_task, refuse_one_class, search_tasks
 from study.data.prompts import prompts
-from study.data.records import Dataset
+from study.data.records import Dataset, listed
 from study.errors import ConfigError, DataError, StudyError
 from study.ledger import StudyFolder
 from study.method.architecture import Architecture, read_architecture
@@ -97,6 +99,27 @@ def look_at_all(
         attempt("name", folder.refuse_existing)
     attempt("tracking", lambda: _look_at_tracking(config))
     return faults, backbones[0][0] if backbones else None
+
+
+def caution(configs: Iterable[StudyConfig], console: Console) -> None:
+    """Print what the embedded backbone is not made for, where studies use it on other datasets."""
+    foreign = dict.fromkeys(
+        name
+        for config in configs
+        if config.backbone.name == EMBEDDED
+        for name in (config.data.dataset, *config.data.targets)
+        if name not in PACKAGED
+    )
+    if foreign:
+        console.print(
+            "the embedded backbone has seen printed characters and nothing else, so scores on "
+            f"{listed(foreign)} mean little; photographs need a CLIP that has seen them, such as "
+            "backbone.name=openai/clip-vit-base-patch32",
+            style="yellow",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 def _look_at_backbone(config: StudyConfig) -> tuple[Architecture, ReadPrompts]:

@@ -22,7 +22,7 @@ from study.analysis.leaderboard import render, write_leaderboard
 from study.analysis.plots import make_plots, write_plots
 from study.analysis.report import write_report
 from study.analysis.results import read_results, write_results
-from study.check import check_study
+from study.check import caution, check_study
 from study.config import StudyConfig
 from study.config_file import dump_config
 from study.errors import BackboneError
@@ -191,6 +191,7 @@ def _announce(config: StudyConfig, folder: StudyFolder, console: Console) -> Non
         f"{plan}; then {len(config.shot_seeds)} seeds on test",
         highlight=False,
     )
+    caution([config], console)
 
 
 def _stage(console: Console, folder: StudyFolder, stage: str, total: int) -> StageProgress:

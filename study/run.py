@@ -106,10 +106,11 @@ def _run(parsed: argparse.Namespace) -> int:
     except ConfigFaults as faults:
         raise _with_what_can_be_seen(faults, resuming=bool(existing)) from None
     if parsed.check:
-        from study.check import check_study
+        from study.check import caution, check_study
 
         check_study(config, folder, resuming=bool(existing))
         console.print("all is well: configuration, data, backbone, storage and tracking server")
+        caution([config], console)
     elif parsed.status:
         from study.status import render_status, study_status
 
@@ -137,10 +138,12 @@ def _run(parsed: argparse.Namespace) -> int:
 
 def _run_sweep(members: Sequence[Member], console: Console, *, check: bool) -> int:
     if check:
+        from study.check import caution
         from study.conduct_sweep import check_sweep
 
         check_sweep(members)
         console.print(f"all is well with {len(members)} studies")
+        caution([member.config for member in members], console)
     else:
         from study.conduct_sweep import conduct_sweep
 

@@ -215,6 +215,39 @@ def few(root: Path) -> list[str]:
     return ["quickstart", "name=mine", "data.dataset=mine", f"data.root={root}", "data.shots=1"]
 
 
+CAUTION = "has seen printed characters and nothing else"
+
+
+def test_a_check_says_that_the_embedded_backbone_has_seen_characters_alone(
+    images: MakeImages, here: Path, tiny_backbone: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def told(*arguments: str) -> str:
+        assert main([*arguments, "--check"]) == 0
+        return capsys.readouterr().out
+
+    root = images()
+    transfer = ["quickstart", "protocol=transfer", "data.shots=1"]
+    for arguments in (few(root), [*transfer, "data.targets=[mine]", f"data.targets_root={root}"]):
+        (line,) = (line for line in told(*arguments).splitlines() if CAUTION in line)
+        assert "'mine'" in line
+        assert "backbone.name=openai/clip-vit-base-patch32" in line
+    (here / "sweep.yaml").write_text(
+        f"sweep: {{data.dataset: [mine, yours]}}\ndata: {{root: {root}, shots: 1}}\n"
+    )
+    assert "'mine', 'yours'" in told("sweep.yaml")
+    assert CAUTION not in told(*few(root), f"backbone.name={tiny_backbone}")
+    assert CAUTION not in told(*transfer, "data.targets=[glyphs]")
+
+
+def test_a_study_that_begins_says_what_its_backbone_has_not_seen(
+    images: MakeImages, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("study.conduct.ray_session", lambda _: pytest.fail("far enough"))
+    with pytest.raises(pytest.fail.Exception, match="far enough"):
+        main(few(images()))
+    assert CAUTION in capsys.readouterr().out
+
+
 def test_a_class_without_images_is_named(
     images: MakeImages, capsys: pytest.CaptureFixture[str]
 ) -> None:
