@@ -1,5 +1,6 @@
 """The command line: quick where nothing heavy is needed, and one clear message for each fault."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -256,6 +257,43 @@ def test_a_class_without_images_is_named(
     message = fault(capsys, *few(root), "--check")
     assert "data: " in message
     assert "bird" in message
+
+
+def test_a_folder_that_links_to_itself_is_named(
+    images: MakeImages, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = images()
+    (root / "loop").symlink_to(root / "loop")
+    assert f"data: {root}/loop: leads nowhere" in fault(capsys, *few(root), "--check")
+
+
+@pytest.mark.timeout(60)
+def test_a_pipe_in_the_place_of_a_table_is_named(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.mkfifo(here / "images.csv")
+    message = fault(capsys, *few(here / "images.csv"), "--check")
+    assert "images.csv: not a file but a named pipe" in message
+
+
+@pytest.mark.timeout(120)
+def test_a_pipe_among_the_images_is_named_before_the_first_trial(
+    images: MakeImages,
+    tiny_backbone: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("ray.init", lambda **_: pytest.fail("Ray was started"))
+    root = images(count=3)
+    for path in root.glob("train/cat/*.png"):
+        path.unlink()
+        os.mkfifo(path)
+    arguments = [*few(root), f"backbone.name={tiny_backbone}"]
+    assert main([*arguments, "--check"]) == 0, "it looks at no image"
+    assert main(arguments) == 2
+    told = capsys.readouterr().err
+    assert ".png: not a file but a named pipe" in told
+    assert "Traceback" not in told
 
 
 def test_a_corrupt_image_is_named_before_the_first_trial(

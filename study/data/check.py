@@ -5,7 +5,6 @@ It exits 0 only if every listed image is there, and with `--images` only if each
 
 import argparse
 import os
-import stat
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +25,7 @@ from study.data.datasets import (
 from study.data.hub import HubSource
 from study.data.imagenet import SHIFTS, absent_classes
 from study.data.obtaining import how_to_get
-from study.data.sources import FolderSource
+from study.data.sources import FolderSource, kind_fault
 from study.errors import DataError, StudyError
 
 # Classes, and images of train, val and test, as published.
@@ -70,16 +69,16 @@ def presence_fault(dataset: Dataset, path: str) -> str | None:
         return None
     try:
         file = source.locate(path)
-        status = file.stat()
+        fault, size = kind_fault(file), file.stat().st_size
     except FileNotFoundError:
         return f"{path}: missing"
     except (DataError, OSError) as error:
         return str(error)
-    if not stat.S_ISREG(status.st_mode):
-        return f"{path}: not a file"
+    if fault:
+        return f"{path}: {fault}"
     if not os.access(file, os.R_OK):
         return f"{path}: may not be read; give its reader permission"
-    return None if status.st_size else f"{path}: empty file"
+    return None if size else f"{path}: empty file"
 
 
 def decoding_fault(dataset: Dataset, path: str) -> str | None:

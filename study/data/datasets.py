@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TypedDict
 
 from study.data.coop import LAYOUTS, load_aircraft, load_coop
-from study.data.folders import load_folder
+from study.data.folders import is_folder, load_folder
 from study.data.hub import PREFIX, load_hub
 from study.data.imagenet import SHIFTS, load_imagenet, load_shift
 from study.data.obtaining import how_to_get
 from study.data.packaged import load_digits, load_glyphs
 from study.data.prompts import templates_of
 from study.data.records import Dataset, ImageSource, Record, listed
+from study.data.sources import kind_fault
 from study.data.tables import TABLE_SUFFIXES, is_path_table, load_table
 from study.errors import DataError
 
@@ -92,11 +93,14 @@ def load_dataset(
     try:
         root = Path(root).expanduser()
         there = root.exists()
+        fault = kind_fault(root) if there and not root.is_dir() else None
     except (OSError, RuntimeError) as error:  # may not be looked at, or of a user that is none
         raise DataError(f"dataset {name!r}: cannot look at {root} ({error})") from error
     if not there:
         hint = f". {how_to_get(name, root)}" if name in ON_DISK else _meant(name)
         raise DataError(f"dataset {name!r}: no such file or folder: {root}{hint}")
+    if fault:
+        raise DataError(f"dataset {name!r}: {root}: {fault}")
     if name in ON_DISK:
         _refuse(name, given)
         return ON_DISK[name](name, root, templates=templates, require_images=require_images)
@@ -156,7 +160,7 @@ def _holds_parquet(root: Path) -> bool:
                 continue  # told by name when its images are listed
             if any(entry.name.endswith(".parquet") for entry in few):
                 return True
-            below += [Path(entry.path) for entry in few if depth < 2 and entry.is_dir()]
+            below += [Path(entry.path) for entry in few if depth < 2 and is_folder(entry)]
         folders = below
     return False
 

@@ -21,12 +21,24 @@ SPLITS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("
 _LEFT_BY_ARCHIVERS = "__MACOSX"
 
 
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Tell whether an entry of a folder is one itself, or a link to one.
+
+    Raises:
+        DataError: it cannot be looked at, such as a link that leads to itself.
+    """
+    try:
+        return entry.is_dir()
+    except OSError as error:
+        raise DataError(f"{entry.path}: leads nowhere ({error.strerror}); remove it") from error
+
+
 def subfolders(folder: Path) -> list[str]:
     """Name the visible folders in a folder, sorted."""
     try:
         with os.scandir(folder) as entries:
-            names = (entry.name for entry in entries if entry.is_dir())
-            return sorted(n for n in names if n[0] != "." and n != _LEFT_BY_ARCHIVERS)
+            visible = (e for e in entries if e.name[0] != "." and e.name != _LEFT_BY_ARCHIVERS)
+            return sorted(entry.name for entry in visible if is_folder(entry))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise DataError(f"{folder}: no such folder") from error
     except PermissionError as error:

@@ -1,6 +1,7 @@
 """Where pixels come from: files under a folder, or arrays in memory."""
 
 import io
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,27 @@ IMAGE_SUFFIXES = frozenset(
 )
 
 
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def kind_fault(file: Path) -> str | None:
+    """Say what stands in the place of a regular file, which reading might wait for without end.
+
+    Raises:
+        OSError: nothing is there, or it may not be looked at.
+    """
+    mode = file.stat().st_mode
+    if stat.S_ISREG(mode):
+        return None
+    return f"not a file but {_KINDS.get(stat.S_IFMT(mode), 'something else')}"
+
+
 def read_image(file: Path | io.BytesIO, *, path: str) -> Image.Image:
     """Decode one image completely, as RGB.
 
@@ -26,8 +48,12 @@ def read_image(file: Path | io.BytesIO, *, path: str) -> Image.Image:
         DataError: naming the path, if it cannot be read or is not a whole image.
     """
     try:
+        if isinstance(file, Path) and (fault := kind_fault(file)):
+            raise DataError(f"{path}: {fault}")
         with Image.open(file, formats=IMAGE_FORMATS) as image:
             return image.convert("RGB")
+    except DataError:
+        raise
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such image") from error
     except Exception as error:  # decoders raise whatever broken bytes lead them to

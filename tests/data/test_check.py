@@ -1,6 +1,7 @@
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -214,6 +215,88 @@ def test_a_link_to_itself_fails_and_is_named(
         code, text = told("dtd", tmp_path, *options)
         assert code == 1
         assert "banded_0001.jpg: leads nowhere" in text
+
+
+@pytest.fixture
+def pets(miniature: ModuleType, tmp_path: Path) -> Path:
+    """An image folder of two classes."""
+    for number in range(10):
+        miniature.save(tmp_path / "pets" / "ab"[number % 2] / f"{number}.png", number % 2, number)
+    return tmp_path / "pets"
+
+
+def asked(*arguments: object) -> tuple[int, str]:
+    """Run the command as a process, which may not take long."""
+    command = [sys.executable, "-m", "study.data.check", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stdout
+
+
+def table_of(folder: Path) -> Path:
+    """List the images of a folder in a table."""
+    rows = sorted(
+        f"{file.parent.name}/{file.name},{file.parent.name}" for file in folder.rglob("*.png")
+    )
+    (folder / "images.csv").write_text("\n".join(["path,class_name", *rows]))
+    return folder / "images.csv"
+
+
+@pytest.mark.parametrize("listed", [False, True])
+@pytest.mark.parametrize("options", [[], ["--images"]])
+def test_a_pipe_and_a_socket_among_images_fail_and_are_named(
+    options: list[str], listed: bool, pets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.mkfifo(pets / "a" / "pipe.png")
+    monkeypatch.chdir(pets / "b")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind("socket.png")
+    code, text = asked("pets", table_of(pets) if listed else pets, *options)
+    assert code == 1
+    assert "a/pipe.png: not a file but a named pipe" in text
+    assert "b/socket.png: not a file but a socket" in text
+    assert "2 faults" in text
+
+
+def test_a_link_to_a_device_among_images_fails_and_is_named(pets: Path) -> None:
+    (pets / "a" / "zero.png").symlink_to("/dev/zero")
+    code, text = asked("pets", pets, "--images")
+    assert code == 1
+    assert "a/zero.png: a symbolic link leads out of the dataset's folder" in text
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet", ""])
+def test_a_dataset_that_is_a_pipe_or_a_device_fails_and_is_named(
+    suffix: str, tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / f"pipe{suffix}")
+    (tmp_path / f"zero{suffix}").symlink_to("/dev/zero")
+    for name, kind in (("pipe", "a named pipe"), ("zero", "a device")):
+        code, text = asked("pets", tmp_path / f"{name}{suffix}")
+        assert code == 1
+        assert f"{name}{suffix}: not a file but {kind}" in text
+
+
+@pytest.mark.parametrize("place", ["loop", "a/loop", "train/loop"])
+def test_a_folder_that_links_to_itself_fails_and_is_named(place: str, pets: Path) -> None:
+    if place.startswith("train"):
+        shutil.copytree(pets, pets.with_name("split") / "train")
+        shutil.copytree(pets, pets.with_name("split") / "test")
+        pets = pets.with_name("split")
+    (pets / place).symlink_to(pets / place)
+    code, text = asked("pets", pets, "--images")
+    assert code == 1
+    assert f"{pets / place}: leads nowhere" in text
+
+
+def test_a_folder_of_the_fields_layout_that_links_to_itself_fails_and_is_named(
+    miniature: ModuleType, tmp_path: Path
+) -> None:
+    place = miniature.make("imagenet", tmp_path) / "images" / "train" / "n99999999"
+    place.symlink_to(place)
+    code, text = asked("imagenet", tmp_path)
+    assert code == 1
+    assert "n99999999: leads nowhere" in text
 
 
 def test_the_folders_of_cars_may_be_links_and_are_named_if_missing(

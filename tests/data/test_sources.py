@@ -1,9 +1,13 @@
+import os
+import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from study.data.given import as_image
 from study.data.sources import ArraySource, FolderSource
 from study.errors import DataError
 
@@ -40,6 +44,38 @@ def test_an_unreadable_image_is_named(root: Path) -> None:
     (root / "a" / "folder.png").mkdir()
     with pytest.raises(DataError, match=r"a/folder\.png"):
         FolderSource(root).open("a/folder.png")
+
+
+def bind(path: Path) -> None:
+    """Make a socket in a place whose name may be longer than a socket's may."""
+    with socket.socket(socket.AF_UNIX) as server, pytest.MonkeyPatch.context() as patch:
+        patch.chdir(path.parent)
+        server.bind(path.name)
+
+
+SPECIAL: dict[str, tuple[Callable[[Path], object], str]] = {
+    "pipe": (os.mkfifo, "a named pipe"),
+    "socket": (bind, "a socket"),
+    "device": (lambda path: path.symlink_to("/dev/zero"), "a device"),
+    "folder": (lambda path: path.mkdir(), "a folder"),
+}
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize(("make", "kind"), SPECIAL.values(), ids=SPECIAL)
+def test_what_is_no_file_is_named_and_not_waited_for(
+    make: Callable[[Path], object], kind: str, root: Path
+) -> None:
+    place = root / "a" / "x.png"
+    make(place)
+    ways: list[tuple[Callable[[], object], str]] = [
+        (lambda: FolderSource(root, anchors=("a/x.png",)).open("a/x.png"), "a/x.png"),
+        (lambda: as_image(place), str(place)),
+        (lambda: as_image(str(place)), str(place)),
+    ]
+    for read, named in ways:
+        with pytest.raises(DataError, match=f"{named}: not a file but {kind}"):
+            read()
 
 
 @pytest.mark.parametrize("path", ["../secret.png", "/etc/hostname", "a/../../secret.png"])
