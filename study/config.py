@@ -54,6 +54,12 @@ def _increasing(bounds: tuple[float, float]) -> tuple[float, float]:
     return bounds
 
 
+def _rising(bounds: tuple[float, float]) -> tuple[float, float]:
+    if bounds[0] >= bounds[1]:
+        raise ValueError("the first number must be below the second")
+    return bounds
+
+
 LONGEST_PATH, LONGEST_NAME = 4000, 255
 """Bytes that file systems take, with room for what lies in a study's folder."""
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
@@ -128,6 +134,10 @@ class DataConfig(Section):
     """Random resized crop and horizontal flip of training images."""
     on_corrupt: Literal["fail", "skip"] = "fail"
     """What an image that cannot be decoded does."""
+    pixel_range: Annotated[tuple[float, float], AfterValidator(_rising)] | None = None
+    """Values that become black and white in images deeper than 8 bits, of the targets as well.
+
+    None: 16 bits by their depth, floating-point numbers from 0 to 1; others are refused."""
 
     @model_validator(mode="after")
     def _templates_have_a_place(self) -> Self:

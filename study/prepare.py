@@ -6,13 +6,13 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from study.config import DataConfig, StudyConfig
-from study.data.datasets import load_dataset
-from study.data.decode import decode_images, skipped_images
+from study.data.datasets import PACKAGED, load_dataset
+from study.data.decode import decode_images, highest_value, skipped_images
 from study.data.fewshot import (
     Part,
     SelectionName,
@@ -25,6 +25,7 @@ from study.data.fewshot import (
 from study.data.prompts import ENSEMBLE
 from study.data.published import read_published_shots
 from study.data.records import Dataset
+from study.data.rgb import dark_images
 from study.data.shots import Shots, read_shots, write_shots
 from study.errors import DataError
 from study.files import make_folder, write_atomically
@@ -48,6 +49,8 @@ class Preparer:
     image_size: int
     """Pixels, of the backbone's input."""
     progress: Progress | None = None
+    _asked_about: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
+    """Datasets whose images are dark, which is said once."""
 
     def dataset(self) -> Dataset:
         """Read classes and file lists, no pixel."""
@@ -110,6 +113,7 @@ class Preparer:
         for target in targets:
             images = self._decode(target, [r.path for r in target.test], root=_targets_root(data))
             unreadable |= {(target.name, path) for path in skipped_images(images)}
+            self._ask_about_dark(target.name, images)
             elsewhere[target.name] = Target(target.class_names, _templates(target, data), images)
         train = _paths(task.train for task in tasks)
         parts = [part for task in tasks for part in task.evaluations]
@@ -124,6 +128,7 @@ class Preparer:
         else:
             train_images = self._decode(dataset, train)
             eval_images = self._decode(dataset, evaluated)
+        self._ask_about_dark(dataset.name, train_images, eval_images)
         skipped = {*skipped_images(train_images), *skipped_images(eval_images)}
         unreadable |= {("", path) for path in skipped}
         if unreadable:
@@ -143,6 +148,7 @@ class Preparer:
             split="val" if split == "val" else "test",
             ensemble=data.ensemble,
             targets=elsewhere,
+            pixel_range=data.pixel_range,
         )
 
     def _record(self, tasks: Sequence[Task], digest: str, datasets: Sequence[Dataset]) -> None:
@@ -161,6 +167,13 @@ class Preparer:
         if not path.exists() or path.read_bytes() != contents:
             make_folder(path.parent)
             write_atomically(path, contents, known=path.parent)
+
+    def _ask_about_dark(self, name: str, *tables: Path) -> None:
+        """Warn, once a dataset, where its 16-bit images use a small part of their depth."""
+        highest = max((value for t in tables if (value := highest_value(t))), default=None)
+        if (question := dark_images(highest)) and name not in self._asked_about:
+            self._asked_about.add(name)
+            logger.warning("%s: %s", name, question)
 
     def _decode(
         self,
@@ -192,6 +205,7 @@ def source_dataset(data: DataConfig) -> Dataset:
         data.dataset,
         data.root,
         templates=data.templates,
+        pixel_range=data.pixel_range,
         columns=columns,
         splits=splits,
         subset=data.subset,
@@ -201,7 +215,8 @@ def source_dataset(data: DataConfig) -> Dataset:
 
 def target_dataset(data: DataConfig, name: str) -> Dataset:
     """Read a dataset that is tested on as well, with templates of its own."""
-    return load_dataset(name, _targets_root(data))
+    pixel_range = None if name in PACKAGED else data.pixel_range
+    return load_dataset(name, _targets_root(data), pixel_range=pixel_range)
 
 
 def _targets_root(data: DataConfig) -> Path | None:

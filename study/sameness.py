@@ -8,6 +8,7 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
+from study.data.decode import PREPROCESSING
 from study.data.images import content_hash
 from study.trial import TrialConfig, TrialData
 
@@ -24,7 +25,8 @@ def hash_of(config: TrialConfig, data: TrialData, checkpoint: str) -> str:
     """Hash what a trial's result depends on: equal for trials of equal results, whoever asked.
 
     That is the tuned parameters, learning rates, seed and training; every image it learns from or
-    is judged on, by its pixels; class names and prompts; the checkpoint; and the code.
+    is judged on, by its pixels, and how files become pixels; class names and prompts; the
+    checkpoint; and the code.
 
     Args:
         config: the trial; its names do not count.
@@ -43,6 +45,8 @@ def hash_of(config: TrialConfig, data: TrialData, checkpoint: str) -> str:
     facts = {
         "trial": config.model_dump(mode="json", exclude=NAMES),
         "tasks": data.digest,
+        "preprocessing": PREPROCESSING,
+        "pixel_range": data.pixel_range,
         "images": {name: content_hash(file) for name, file in files.items()},
         "protocol": data.protocol,
         "class_names": data.class_names,

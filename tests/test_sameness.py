@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from study import sameness
 from study.config import StudyConfig
 from study.config_file import build_config
 from study.data.fewshot import Task
@@ -64,10 +65,19 @@ Change = Callable[[TrialData], TrialData]
         lambda d: replace(d, augment=True),
         lambda d: replace(d, split="test"),
         lambda d: replace(d, digest="0" * 64),
+        lambda d: replace(d, pixel_range=(0.0, 4095.0)),
     ],
 )
 def test_other_data_is_another(data: TrialData, change: Change) -> None:
     assert hash_of(trial(), change(data), "weights") != hash_of(trial(), data, "weights")
+
+
+def test_another_way_from_files_to_pixels_is_another(
+    data: TrialData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = hash_of(trial(), data, "weights")
+    monkeypatch.setattr(sameness, "PREPROCESSING", sameness.PREPROCESSING + 1)
+    assert hash_of(trial(), data, "weights") != before
 
 
 def test_other_weights_are_another(data: TrialData) -> None:

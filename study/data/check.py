@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -25,6 +26,7 @@ from study.data.datasets import (
 from study.data.hub import HubSource
 from study.data.imagenet import SHIFTS, absent_classes
 from study.data.obtaining import how_to_get
+from study.data.rgb import HIGHEST, PixelRange, checked_range, dark_images
 from study.data.sources import FolderSource, kind_fault
 from study.errors import DataError, StudyError
 
@@ -81,12 +83,13 @@ def presence_fault(dataset: Dataset, path: str) -> str | None:
     return None if size else f"{path}: empty file"
 
 
-def decoding_fault(dataset: Dataset, path: str) -> str | None:
-    """Say why an image cannot be decoded."""
+def decoding_fault(dataset: Dataset, path: str, *, highest: list[int]) -> str | None:
+    """Say why an image cannot be decoded; append the highest value of a 16-bit one."""
     try:
-        dataset.source.open(path)
+        image = dataset.source.open(path)
     except DataError as error:
         return str(error)
+    highest += [image.info[HIGHEST]] if HIGHEST in image.info else []
     return None
 
 
@@ -107,7 +110,14 @@ def faults(
     return found
 
 
-def check(name: str, root: Path | None, *, images: bool, console: Console) -> bool:
+def check(
+    name: str,
+    root: Path | None,
+    *,
+    images: bool,
+    console: Console,
+    pixel_range: PixelRange | None = None,
+) -> bool:
     """Check a dataset and print what was found.
 
     Args:
@@ -115,6 +125,7 @@ def check(name: str, root: Path | None, *, images: bool, console: Console) -> bo
         root: as for `load_dataset`.
         images: whether to decode every image, those of the test split too.
         console: to print on.
+        pixel_range: as for `load_dataset`.
 
     Returns:
         Whether all is there.
@@ -123,7 +134,7 @@ def check(name: str, root: Path | None, *, images: bool, console: Console) -> bo
         DataError: if the lists of images cannot be read, so that there is nothing to count.
     """
     refuse_unread_folder(root, [name], option="DATASET")
-    dataset = load_dataset(name, root, require_images=False)
+    dataset = load_dataset(name, root, require_images=False, pixel_range=pixel_range)
     found = counts(dataset)
     table = Table("dataset", "classes", "train", "val", "test")
     table.add_row(name, *(f"{count:,}" for count in found))
@@ -135,9 +146,10 @@ def check(name: str, root: Path | None, *, images: bool, console: Console) -> bo
     wrong += [f"no {split} images" for split in _empty_splits(name, dataset)]
     wrong += _untrained(name, dataset)
     wrong += _absent_folders(dataset)
+    highest: list[int] = []
     with Progress(console=console, transient=True) as bar:
         task = bar.add_task("decoding" if images else "looking", total=sum(found[1:]))
-        look = decoding_fault if images else presence_fault
+        look = partial(decoding_fault, highest=highest) if images else presence_fault
         wrong += faults(dataset, look, lambda done: bar.advance(task, done))
     for fault in wrong[:NAMED]:
         console.print(fault, style="red", markup=False, highlight=False, soft_wrap=True)
@@ -149,6 +161,8 @@ def check(name: str, root: Path | None, *, images: bool, console: Console) -> bo
     if not wrong and found != PUBLISHED.get(name, found) and name in (*SHIFTS, "imagenet"):
         # Without a list nothing says which image is missing; a part of the set is still usable.
         console.print("these are not the published counts: was all of it unpacked?", style="yellow")
+    if question := dark_images(max(highest, default=None)):
+        console.print(f"{name}: {question}", style="yellow", markup=False, soft_wrap=True)
     console.print(f"{len(wrong):,} faults" if wrong else f"whole: {done}")
     return not wrong
 
@@ -196,10 +210,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("root", nargs="?", type=Path, help="data root, folder, or table")
     parser.add_argument("--images", action="store_true", help="decode every image as well")
+    parser.add_argument(
+        "--pixel-range",
+        nargs=2,
+        type=float,
+        metavar=("LOW", "HIGH"),
+        help="black and white of images deeper than 8 bits, as data.pixel_range",
+    )
     options = parser.parse_args(arguments)
     console = Console()
     try:
-        whole = check(options.dataset, options.root, images=options.images, console=console)
+        whole = check(
+            options.dataset,
+            options.root,
+            images=options.images,
+            console=console,
+            pixel_range=checked_range(options.pixel_range) if options.pixel_range else None,
+        )
     except StudyError as error:
         console.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
         return 1

@@ -10,13 +10,14 @@ from typing import TypedDict
 
 from study.data.coop import LAYOUTS, load_aircraft, load_coop
 from study.data.folders import is_folder, load_folder
-from study.data.hub import PREFIX, load_hub
+from study.data.hub import PREFIX, HubSource, load_hub
 from study.data.imagenet import SHIFTS, load_imagenet, load_shift
 from study.data.obtaining import how_to_get
 from study.data.packaged import load_digits, load_glyphs
 from study.data.prompts import templates_of
 from study.data.records import Dataset, ImageSource, Record, listed
-from study.data.sources import kind_fault
+from study.data.rgb import PixelRange
+from study.data.sources import FolderSource, kind_fault
 from study.data.tables import TABLE_SUFFIXES, is_path_table, load_table
 from study.errors import DataError
 
@@ -53,6 +54,7 @@ def load_dataset(
     *,
     templates: Sequence[str] | None = None,
     require_images: bool = True,
+    pixel_range: PixelRange | None = None,
     columns: Mapping[str, str] | None = None,
     splits: Mapping[str, str] | None = None,
     subset: str | None = None,
@@ -68,6 +70,7 @@ def load_dataset(
             names, or Parquet files that hold the images. Packaged sets and the hub need none.
         templates: replace the dataset's templates; the first one is used in training.
         require_images: whether a missing image folder of the field's layout is an error here.
+        pixel_range: see `study.data.rgb.to_rgb`; packaged images are of 8 bits and take none.
         columns: part → column of a table or hub dataset, where its name is another.
         splits: "train", "val", "test" → split of a hub dataset, where its name is another.
         subset: configuration of a hub dataset.
@@ -77,6 +80,22 @@ def load_dataset(
         DataError: naming what is missing or unsound, where it was looked for, what is allowed.
     """
     hub = _HubOptions(columns=columns, splits=splits, subset=subset, revision=revision)
+    dataset = _read(name, root, templates, require_images, hub)
+    if pixel_range is None:
+        return dataset
+    source = dataset.source
+    if not isinstance(source, FolderSource | HubSource):
+        raise DataError(f"dataset {name!r} does not read pixel_range: its images have 8 bits")
+    return replace(dataset, source=replace(source, pixel_range=pixel_range))
+
+
+def _read(
+    name: str,
+    root: Path | None,
+    templates: Sequence[str] | None,
+    require_images: bool,
+    hub: _HubOptions,
+) -> Dataset:
     given = [option for option, value in hub.items() if value is not None]
     if name in PACKAGED:
         _refuse(name, given)
@@ -106,7 +125,7 @@ def load_dataset(
         return ON_DISK[name](name, root, templates=templates, require_images=require_images)
     if root.suffix in TABLE_SUFFIXES and (root.suffix != ".parquet" or is_path_table(root)):
         _refuse(name, [option for option in given if option != "columns"])
-        return load_table(name, root, templates=templates, columns=columns)
+        return load_table(name, root, templates=templates, columns=hub["columns"])
     if root.suffix == ".parquet" or (root.is_dir() and _holds_parquet(root)):
         return load_hub(name, root, templates=templates, **hub)
     if root.is_file():

@@ -18,13 +18,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from study.data.records import ImageSource, StampedSource, listed
+from study.data.rgb import HIGHEST
 from study.errors import DataError
 from study.files import StorageError, read_if_there
 
 logger = logging.getLogger(__name__)
 
-# Part of the cache's name: raise it when the same image would give other pixels.
-PREPROCESSING = 1
+# Part of the cache's name and of `config_hash`: raise it when an image would give other pixels.
+PREPROCESSING = 2
 SCHEMA = pa.schema(
     [
         ("path", pa.string()),
@@ -40,6 +41,7 @@ ROWS = 64  # images decoded and written at a time
 ABANDONED_SECONDS = 3600.0
 _HASH = b"sha256"
 _SKIPPED = b"skipped"
+_HIGHEST = b"highest 16-bit value"
 
 Progress = Callable[[int, int], None]
 
@@ -157,8 +159,9 @@ def decode_images(
     temporary = file.with_name(f".{file.name}.{uuid.uuid4().hex}.tmp")
     try:
         with ThreadPoolExecutor(max_workers=min(MOST_THREADS, os.cpu_count() or 1)) as pool:
-            rows = _decoded(pool, source, wanted, size, keep_aspect)
-            skipped = _write(temporary, rows, on_corrupt, counted)
+            highest: list[int] = []
+            rows = _decoded(pool, source, wanted, size, keep_aspect, highest)
+            skipped = _write(temporary, rows, on_corrupt, counted, highest)
         if skipped and len(skipped) == len(wanted):
             raise DataError(f"{key}: none of {len(wanted)} images is readable: {listed(skipped)}")
         temporary.replace(file)
@@ -176,14 +179,20 @@ def _decoded(
     paths: Sequence[str],
     size: int,
     keep_aspect: bool,
+    highest: list[int],
 ) -> Iterator[tuple[str, NDArray[np.uint8] | DataError]]:
-    """Decode in threads (Pillow releases the lock), in order, few images ahead."""
+    """Decode in threads (Pillow releases the lock), in order, few images ahead.
+
+    The highest value of each 16-bit image is appended to ``highest``.
+    """
 
     def decode(path: str) -> NDArray[np.uint8] | DataError:
         try:
             image = source.open(path)
         except DataError as error:
             return error
+        if HIGHEST in image.info:
+            highest.append(image.info[HIGHEST])
         try:
             return preprocess(image, size=size, keep_aspect=keep_aspect)
         except DataError as error:
@@ -199,8 +208,12 @@ def _write(
     rows: Iterable[tuple[str, NDArray[np.uint8] | DataError]],
     on_corrupt: Literal["fail", "skip"],
     counted: Callable[[int], None],
+    highest: Sequence[int],
 ) -> list[str]:
-    """Write rows in batches, then an empty batch that carries the hash; give what was skipped."""
+    """Write rows in batches, then an empty batch that carries the hash; give what was skipped.
+
+    ``highest`` has the highest value of each 16-bit image once all rows are read.
+    """
     digest = hashlib.sha256()
     skipped: list[str] = []
     batch: list[tuple[str, NDArray[np.uint8]]] = []
@@ -221,7 +234,11 @@ def _write(
             if batch:
                 _write_batch(writer, batch, digest)
             # The hash is known only now, and an Arrow file's own metadata come first.
-            end = {_HASH: digest.hexdigest().encode(), _SKIPPED: json.dumps(skipped).encode()}
+            end = {
+                _HASH: digest.hexdigest().encode(),
+                _SKIPPED: json.dumps(skipped).encode(),
+                _HIGHEST: str(max(highest, default="")).encode(),
+            }
             writer.write_batch(_batch([]), custom_metadata=end)
         sink.flush()
         os.fsync(sink.fileno())
@@ -322,6 +339,15 @@ def _skipped(file: Path, metadata: dict[bytes, bytes]) -> list[str]:
         return [str(path) for path in json.loads(metadata[_SKIPPED])]
     except (TypeError, ValueError) as error:
         raise DataError(f"{file}: does not say what was skipped ({error})") from error
+
+
+def highest_value(file: Path) -> int | None:
+    """Return the highest value of the 16-bit images in the file before they were scaled.
+
+    None where it has none, or where a ``pixel_range`` says how they are scaled.
+    """
+    value = open_cache(file)[1].get(_HIGHEST, b"")
+    return int(value) if value.isdigit() else None
 
 
 def content_hash(file: Path) -> str:

@@ -17,6 +17,7 @@ from PIL import Image
 from study.data.folders import SPLITS
 from study.data.prompts import templates_of
 from study.data.records import Dataset, Record, class_table, fixed_split, listed
+from study.data.rgb import PixelRange
 from study.data.sources import read_image
 from study.errors import DataError
 
@@ -38,16 +39,19 @@ class HubSource:
         column: that holds the images.
         tables: split → table.
         folder: where the library keeps extracted files; no other file is opened.
+        pixel_range: see `to_rgb`.
     """
 
     name: str
     column: str
     tables: Mapping[str, Any] = field(repr=False)
     folder: Path
+    pixel_range: PixelRange | None = None
 
     def open(self, path: str) -> Image.Image:
         """Open one image as RGB."""
-        return read_image(self.encoded(path), path=f"{self.name} {path}")
+        encoded = self.encoded(path)
+        return read_image(encoded, path=f"{self.name} {path}", pixel_range=self.pixel_range)
 
     def encoded(self, path: str) -> io.BytesIO | Path:
         """Give what an image is decoded from.
@@ -70,8 +74,8 @@ class HubSource:
         return file
 
     def stamp(self, path: str) -> str:
-        """Give the hash that the library keeps of a table's content and history."""
-        return str(self.tables[path.partition("/")[0]]._fingerprint)
+        """Give the library's hash of a table's content and history, and how it is read."""
+        return f"{self.tables[path.partition('/')[0]]._fingerprint} {self.pixel_range}"
 
 
 def load_hub(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from study.data.records import relative_path
+from study.data.rgb import PixelRange, to_rgb
 from study.errors import DataError
 
 IMAGE_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
@@ -41,19 +42,21 @@ def kind_fault(file: Path) -> str | None:
     return f"not a file but {_KINDS.get(stat.S_IFMT(mode), 'something else')}"
 
 
-def read_image(file: Path | io.BytesIO, *, path: str) -> Image.Image:
-    """Decode one image completely, as RGB.
+def read_image(
+    file: Path | io.BytesIO, *, path: str, pixel_range: PixelRange | None = None
+) -> Image.Image:
+    """Decode one image completely, as RGB; see `to_rgb`.
 
     Raises:
         DataError: naming the path, if it cannot be read or is not a whole image.
     """
     try:
         if isinstance(file, Path) and (fault := kind_fault(file)):
-            raise DataError(f"{path}: {fault}")
+            raise DataError(fault)
         with Image.open(file, formats=IMAGE_FORMATS) as image:
-            return image.convert("RGB")
-    except DataError:
-        raise
+            return to_rgb(image, pixel_range)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such image") from error
     except Exception as error:  # decoders raise whatever broken bytes lead them to
@@ -69,10 +72,12 @@ class FolderSource:
         anchors: folders below the root that may themselves be symbolic links to elsewhere, as the
             field's layout proposes for large sets; every image must lie in the root or in what
             an anchor points to.
+        pixel_range: see `to_rgb`.
     """
 
     root: Path
     anchors: tuple[str, ...] = ()
+    pixel_range: PixelRange | None = None
     _allowed: tuple[Path, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -100,15 +105,16 @@ class FolderSource:
 
     def open(self, path: str) -> Image.Image:
         """Open one image as RGB."""
-        return read_image(self.locate(path), path=f"{self.root}/{path}")
+        file = self.locate(path)
+        return read_image(file, path=f"{self.root}/{path}", pixel_range=self.pixel_range)
 
     def stamp(self, path: str) -> str:
-        """Give size and time of a file; nothing for one that is not there."""
+        """Give size and time of a file, and how it is read; nothing for one that is not there."""
         try:
             status = (self.root / path).stat()
         except OSError:
             return ""
-        return f"{status.st_size} {status.st_mtime_ns}"
+        return f"{status.st_size} {status.st_mtime_ns} {self.pixel_range}"
 
 
 @dataclass(frozen=True)
@@ -128,4 +134,4 @@ class ArraySource:
         pixels = self.images.get(path)
         if pixels is None:
             raise DataError(f"{path}: dataset {self.name} has no such image")
-        return Image.fromarray(pixels).convert("RGB")
+        return to_rgb(Image.fromarray(pixels))

@@ -80,6 +80,8 @@ class TrialData:
     """Classify by the mean of all templates rather than by the first."""
     targets: Mapping[str, Target] = field(default_factory=dict)
     """By the name of their part among the evaluations."""
+    pixel_range: tuple[float, float] | None = None
+    """Black and white of images deeper than 8 bits, as `study.data.rgb.to_rgb` takes it."""
 
     def class_names_of(self, part: str) -> tuple[str, ...]:
         """Give the class names that a part's class ids count."""

@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from study.data.check import main
 from study.data.datasets import DATASET_NAMES
@@ -297,6 +299,30 @@ def test_a_folder_of_the_fields_layout_that_links_to_itself_fails_and_is_named(
     code, text = asked("imagenet", tmp_path)
     assert code == 1
     assert "n99999999: leads nowhere" in text
+
+
+def test_dark_images_are_asked_about_with_their_highest_value(told: Told, pets: Path) -> None:
+    for number, file in enumerate(sorted(pets.rglob("*.png"))):
+        Image.fromarray(np.full((4, 4), 4000 + number, np.uint16)).save(file)
+    code, text = told("pets", pets, "--images")
+    assert code == 0
+    assert "pets: its 16-bit images are nearly black: their highest value is 4009" in text
+    assert "data.pixel_range=[0, 4095]" in text
+    code, text = told("pets", pets, "--images", "--pixel-range", 0, 4095)
+    assert code == 0
+    assert "nearly black" not in text
+
+
+def test_images_of_no_known_range_fail_unless_one_is_given(told: Told, pets: Path) -> None:
+    for file in pets.rglob("*.png"):
+        Image.fromarray(np.full((4, 4), -300, np.int32)).save(file, "TIFF")
+    code, text = told("pets", pets, "--images")
+    assert code == 1
+    assert "nothing says which are black and white" in text
+    assert told("pets", pets, "--images", "--pixel-range", -1000, 400)[0] == 0
+    code, text = told("pets", pets, "--images", "--pixel-range", 400, -1000)
+    assert code == 1
+    assert "two finite numbers, the lower one first" in text
 
 
 def test_the_folders_of_cars_may_be_links_and_are_named_if_missing(

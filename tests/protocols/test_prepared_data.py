@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -17,6 +18,8 @@ import study.prepare
 from study.check import look_at_all
 from study.config_file import build_config
 from study.data.datasets import ON_DISK
+from study.data.decode import cache_fault
+from study.data.images import ImageTable
 from study.data.prompts import ENSEMBLE, TEMPLATES
 from study.errors import DataError
 from study.ledger import StudyFolder
@@ -248,6 +251,74 @@ def test_ones_own_table_of_ten_images_needs_no_code(
     assert 0 <= last(data, backbone, **TUNED).metrics["test_score"] <= 1
 
 
+def deep_images(folder: Path, *, highest: int = 4095) -> Path:
+    """Write a folder of ten 16-bit images of two classes, of 12 bits where highest is 4095."""
+    for number in range(10):
+        file = folder / ("cat" if number % 2 else "dog") / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        values = np.linspace(0, highest, 16, dtype=np.uint16).reshape(4, 4)
+        Image.fromarray(np.roll(values, number)).save(file)
+    return folder
+
+
+@pytest.mark.parametrize("augment", [False, True])
+def test_dark_images_are_asked_about_once_when_decoded_and_when_found(
+    augment: bool, prepare: Prepare, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = deep_images(tmp_path / "deep")
+    preparer = prepare(dataset="deep", root=str(folder), shots=1, augment=augment)
+    for each in (preparer, Preparer(preparer.config, preparer.folder, 16)):
+        caplog.clear()
+        each.search()
+        each.confirm(1)
+        (warning,) = caplog.messages
+        assert warning.startswith("deep: its 16-bit images are nearly black")
+        assert "4095" in warning
+        assert "data.pixel_range=[0, 4095]" in warning
+
+
+def test_a_range_reaches_the_pixels_of_a_study_and_its_trials(
+    prepare: Prepare, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    deep = deep_images(tmp_path / "deep")
+    data = prepare(dataset="deep", root=str(deep), shots=1, pixel_range=[0, 4095]).confirm(1)
+    assert data.pixel_range == (0, 4095)
+    table = ImageTable(data.eval_images)
+    assert table.pixels(table.paths).max() == 255
+    assert not caplog.messages
+    assert cache_fault(data.eval_images, table.paths) is None
+
+
+def test_a_range_is_for_the_targets_as_well_but_for_packaged_ones(
+    prepare: Prepare, root: Path, tmp_path: Path
+) -> None:
+    deep = deep_images(tmp_path / "deep")
+    data = prepare(
+        "zero_shot",
+        dataset="dtd",
+        targets=["mine", "digits"],
+        targets_root=str(deep),
+        pixel_range=[0, 4095],
+    ).confirm(1)
+    table = ImageTable(data.targets["mine"].images)
+    assert table.pixels(table.paths).max() == 255
+
+
+def test_a_range_for_a_packaged_dataset_is_refused(prepare: Prepare) -> None:
+    with pytest.raises(DataError, match="'digits' does not read pixel_range"):
+        prepare(dataset="digits", root=None, pixel_range=[0, 4095]).dataset()
+
+
+def test_images_that_need_a_range_are_named_before_any_trial(
+    prepare: Prepare, tmp_path: Path
+) -> None:
+    folder = deep_images(tmp_path / "deep")
+    for file in folder.rglob("*.png"):
+        Image.fromarray(np.full((4, 4), 7.5, np.float32)).save(file, "TIFF")
+    with pytest.raises(DataError, match=r"(cat|dog)/\d\.png: has floating-point numbers from 7\.5"):
+        prepare(dataset="deep", root=str(folder), shots=1).search()
+
+
 def test_every_option_of_a_hub_dataset_reaches_it(
     prepare: Prepare, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -264,7 +335,12 @@ def test_every_option_of_a_hub_dataset_reaches_it(
         "revision": "abc",
     }
     prepare(dataset="hf:owner/name", **options).dataset()
-    assert asked == {"name": "hf:owner/name", "templates": None, **options}
+    assert asked == {
+        "name": "hf:owner/name",
+        "templates": None,
+        "pixel_range": None,
+        **options,
+    }
 
 
 def test_what_a_trial_learns_from_and_is_judged_on_is_on_record_under_its_hash(
