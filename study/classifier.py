@@ -16,6 +16,7 @@ from study.data.decode import preprocess
 from study.data.given import as_image
 from study.data.images import normalize
 from study.data.prompts import prompts, templates_of
+from study.data.rgb import PixelRange, checked_range
 from study.errors import DataError
 from study.method.delta import apply_delta, load_delta, refuse_other_backbone
 from study.method.evaluation import encode_prompts
@@ -35,6 +36,8 @@ class TunedClassifier:
     class_names: tuple[str, ...]
     text_features: Tensor
     """(classes, dim) float32, unit length."""
+    pixel_range: PixelRange | None = None
+    """Black and white of images deeper than 8 bits; None: by their format."""
 
     @torch.no_grad()
     def probabilities(self, images: Iterable[object], *, files: bool = True) -> Tensor:
@@ -64,7 +67,7 @@ class TunedClassifier:
 
     def _pixels(self, index: int, image: object, files: bool) -> np.ndarray:
         try:
-            decoded = as_image(image, files=files)
+            decoded = as_image(image, files=files, pixel_range=self.pixel_range)
             return preprocess(decoded, size=self.backbone.image_size, keep_aspect=False)
         except DataError as error:
             raise DataError(f"image {index}: {error}") from error
@@ -78,6 +81,7 @@ def load_classifier(
     backbone: str | None = None,
     revision: str | None = None,
     device: str = "auto",
+    pixel_range: Sequence[float] | None = None,
 ) -> TunedClassifier:
     """Load the backbone that a delta names and tune it by the delta.
 
@@ -88,13 +92,16 @@ def load_classifier(
         backbone: hub name or folder, where the checkpoint lies elsewhere than the delta says.
         revision: of the backbone on the hub; None for the delta's.
         device: such as ``cpu`` or ``cuda:1``; ``auto`` takes a GPU where there is one.
+        pixel_range: black and white of images deeper than 8 bits; None for the delta's.
 
     Raises:
         DeltaError: the delta cannot be read, or the backbone is not the one it was tuned from.
         BackboneError: the backbone cannot be loaded.
-        DataError: class names or templates cannot be used.
+        DataError: class names, templates or the pixel range cannot be used.
     """
     tensors, info = load_delta(delta)
+    bounds = pixel_range or info.pixel_range
+    levels = checked_range(bounds) if bounds else None
     # Another checkpoint has other revisions than the one that the delta names.
     revision = revision or (info.revision if backbone in (None, info.backbone) else None)
     name = backbone or info.backbone
@@ -109,7 +116,8 @@ def load_classifier(
     chosen = templates_of("this classifier", templates or info.templates[:1])
     texts = [prompt for group in prompts(names, chosen) for prompt in group]
     input_ids = loaded.tokenize(texts).to(model.device)
-    return TunedClassifier(loaded, model, names, encode_prompts(model, input_ids, len(chosen)))
+    text_features = encode_prompts(model, input_ids, len(chosen))
+    return TunedClassifier(loaded, model, names, text_features, levels)
 
 
 def _device(name: str) -> torch.device:

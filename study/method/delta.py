@@ -42,6 +42,8 @@ class DeltaInfo:
     subset: str
     class_names: tuple[str, ...]
     templates: tuple[str, ...]
+    pixel_range: tuple[float, float] | None = None
+    """Values that became black and white in images deeper than 8 bits; None: by their format."""
 
 
 def save_delta(path: Path, tensors: Mapping[str, Tensor], info: DeltaInfo) -> None:
@@ -71,24 +73,35 @@ def load_delta(path: Path) -> tuple[dict[str, Tensor], DeltaInfo]:
     if unknown := metadata.keys() - {"format", "info"}:  # what may be left of a hash's name
         raise DeltaError(f"delta {path} has damaged metadata: it has a key {min(unknown)!r}")
     try:
-        return tensors, _read_info(json.loads(metadata["info"]))
+        return tensors, read_info(json.loads(metadata["info"]))
     except (KeyError, TypeError, ValueError) as error:
         raise DeltaError(f"delta {path} has damaged metadata: {error}") from error
 
 
-def _read_info(values: Any) -> DeltaInfo:
-    """Check JSON values against the fields of `DeltaInfo`; ValueError names the faulty one."""
+def read_info(values: Any) -> DeltaInfo:
+    """Check JSON values against the fields of `DeltaInfo`.
+
+    Raises:
+        ValueError: naming the faulty field.
+    """
     names = [field.name for field in fields(DeltaInfo)]
+    if isinstance(values, dict):
+        values = {"pixel_range": None, **values}  # the first deltas had none
     if not isinstance(values, dict) or sorted(values) != sorted(names):
         raise ValueError(f"allowed are exactly {', '.join(names)}")
     for name, value in values.items():
         if name in ("class_names", "templates"):
             valid = isinstance(value, list) and all(isinstance(item, str) for item in value)
+        elif name == "pixel_range":
+            valid = value is None or (
+                isinstance(value, list)
+                and [isinstance(item, int | float) for item in value] == [True, True]
+            )
         else:
             valid = isinstance(value, str) or (name == "revision" and value is None)
         if not valid:
             raise ValueError(f"{name} is {value!r}")
-    lists = {name: tuple(values[name]) for name in ("class_names", "templates")}
+    lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
     return DeltaInfo(**{**values, **lists})
 
 

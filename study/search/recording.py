@@ -17,7 +17,7 @@ from torch import Tensor
 
 from study.files import patiently
 from study.ledger import End, TrialFolder
-from study.method.delta import DeltaInfo, delta_contents
+from study.method.delta import DeltaInfo, delta_contents, read_info
 from study.method.sealed import seal, unseal
 from study.trial import EpochReport, TrialData
 
@@ -108,9 +108,7 @@ def _read_state(folder: TrialFolder) -> tuple[int, dict[str, Tensor], DeltaInfo]
         return None
     try:
         tensors, metadata = unseal(contents)
-        info = json.loads(metadata["info"])
-        info |= {key: tuple(info[key]) for key in ("class_names", "templates")}
-        return int(metadata["epoch"]), tensors, DeltaInfo(**info)
+        return int(metadata["epoch"]), tensors, read_info(json.loads(metadata["info"]))
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         logger.warning("%s is damaged, the trial begins again: %s", folder.path / STATE, error)
         return None

@@ -144,6 +144,7 @@ class ClipFitTrainable(tune.Trainable):
             subset=self._trial.subset,
             class_names=self._trial_data.class_names,
             templates=self._trial_data.templates,
+            pixel_range=self._trial_data.pixel_range,
         )
         start = load_state(self._folder)
         self._folder.keep_reports(start[0] if start else 0)

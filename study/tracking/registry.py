@@ -264,6 +264,7 @@ class _Registrar:
                         "backbone": info.backbone,
                         "revision": info.revision,
                         "device": "auto",
+                        "pixel_range": info.pixel_range and list(info.pixel_range),
                     },
                 )
         saved = Model.load(path)

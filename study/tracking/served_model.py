@@ -2,7 +2,8 @@
 
 The artifact holds tuned parameters and names, no pickle and no backbone, and it needs this package
 where it is loaded. ``model_config`` at load time may give other ``class_names`` and ``templates``,
-the place of the same backbone (``backbone``, ``revision``), and the ``device``.
+the place of the same backbone (``backbone``, ``revision``), the ``device``, and the ``pixel_range``
+of images deeper than 8 bits.
 """
 
 import os
@@ -35,6 +36,8 @@ with warnings.catch_warnings(record=True):
                 backbone=settings["backbone"],
                 revision=settings["revision"],
                 device=settings["device"],
+                # Models that were registered before have none.
+                pixel_range=settings.get("pixel_range"),
             )
             # Over HTTP a text that names a file would open files of the server for anyone who asks.
             self._files = _SERVER_MODEL_PATH not in os.environ

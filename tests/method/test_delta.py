@@ -75,6 +75,16 @@ def test_tensors_and_metadata_come_back_exactly(tensors: dict[str, Tensor], tmp_
             assert loaded[name].numpy().tobytes() == tensor.contiguous().numpy().tobytes()
 
 
+def test_the_range_of_deep_images_comes_back_and_the_first_deltas_had_none(
+    path: Path,
+) -> None:
+    save_delta(path, {"x": torch.zeros(1)}, replace(INFO, pixel_range=(-0.5, 4095)))
+    assert load_delta(path)[1].pixel_range == (-0.5, 4095)
+    first = {key: value for key, value in FIELDS.items() if key != "pixel_range"}
+    rewrite(path, first)
+    assert load_delta(path)[1] == INFO
+
+
 def test_a_delta_makes_a_fresh_backbone_the_tuned_model(
     path: Path,
     tuned: FewShotClassifier,
@@ -188,6 +198,14 @@ FAULTS: list[tuple[str, Callable[[Path], object], str]] = [
         "no subset",
         lambda path: rewrite(path, FIELDS | {"subset": None}),
         "damaged metadata.*subset is None",
+    ),
+    *(
+        (
+            f"a pixel range that is {wrong}",
+            lambda path, wrong=wrong: rewrite(path, FIELDS | {"pixel_range": wrong}),
+            "damaged metadata.*pixel_range is",
+        )
+        for wrong in ("wide", 4095, [0], [0, "white"], [0, 1, 2])
     ),
 ]
 

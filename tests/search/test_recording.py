@@ -5,6 +5,7 @@ import json
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from safetensors.torch import save_file
 from study.ledger import End, StudyFolder, TrialFolder
 from study.method.delta import DeltaInfo, load_delta
 from study.search.recording import close_trial, load_state, read_hang, record_epoch, watched
-from study.trial import EpochReport, TrialData
+from study.search.trainable import ClipFitTrainable
+from study.trial import EpochReport, TrialConfig, TrialData
 
 NAME = "vision_model.post_layernorm.weight"
 INFO = DeltaInfo(
@@ -88,6 +90,44 @@ def test_the_last_state_is_given_back_with_its_epoch(trial: TrialFolder) -> None
     assert state.keys() == expected.keys()
     assert all(torch.equal(state[name], expected[name]) for name in expected)
     assert [r["epoch"] for r in trial.reports] == [1, 2]
+
+
+def test_the_delta_of_a_trial_says_how_its_images_were_read(
+    trial: TrialFolder, make_study: Callable[..., Any]
+) -> None:
+    study = make_study("range")
+    config = TrialConfig(
+        trial_id=trial.trial_id,
+        stage="search",
+        arm="search",
+        label="trial 0",
+        number=0,
+        seed=1,
+        subset="vision.ln_post",
+        subset_key="0",
+        trainable=1,
+        ln_lr=0.02,
+        epochs=1,
+        split_hash="0",
+    )
+    trainable = object.__new__(ClipFitTrainable)
+    trainable.setup(
+        config.model_dump(mode="json"),
+        folder=trial.path.parents[1],
+        backbone=study.config.backbone,
+        data={"search/1": replace(study.preparer.confirm(1), pixel_range=(0, 4095))},
+        threads=1,
+        max_epoch_seconds=None,
+    )
+    assert trainable.step()["done"]
+    assert load_delta(trial.path / "delta.safetensors")[1].pixel_range == (0, 4095)
+
+
+def test_a_trial_that_is_stopped_leaves_what_its_images_were_read_by(trial: TrialFolder) -> None:
+    info = replace(INFO, pixel_range=(0, 4095))
+    record_epoch(trial, report(1), data(), info)
+    close_trial(trial, End("stopped", 1, 0.5))
+    assert load_delta(trial.path / "delta.safetensors")[1] == info
 
 
 @pytest.mark.parametrize(

@@ -2,16 +2,21 @@
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import mlflow
+import numpy as np
 import pytest
 from mlflow import MlflowClient
 from mlflow.models import Model
+from PIL import Image
 
 from study.classifier import load_classifier
-from study.errors import TrackingError
+from study.errors import DataError, TrackingError
 from study.ledger import Registration
+from study.method.delta import load_delta, save_delta
 from study.tracking import registry
 from study.tracking.mirror import Mirror, sync_study
 from study.tracking.registry import judge, model_name, register_winner
@@ -156,6 +161,40 @@ def test_a_winner_that_tunes_nothing_is_the_backbone_as_it_is(
     location = Path(model_of(store, version).artifact_location)
     classifier = load_classifier(location / "artifacts/delta.safetensors")
     assert classifier.class_names[0] == "digit zero"
+
+
+def test_a_version_reads_deep_images_as_its_study_did(finished: MakeFinished, store: str) -> None:
+    study = finished("deep")
+    delta = study.folder.path / "trials/confirm-best-seed1/delta.safetensors"
+    tensors, info = load_delta(delta)
+    save_delta(delta, tensors, replace(info, pixel_range=(0, 4080)))
+    version = version_of(store, register(study, store))
+    location = Path(model_of(store, version).artifact_location)
+    flat = np.asarray(Image.linear_gradient("L"))
+    deep = Image.fromarray(flat.astype(np.uint16) * 16)
+
+    def told(image: Image.Image, **settings: Any) -> dict[str, float]:
+        model = mlflow.pyfunc.load_model(str(location), model_config=settings or None)
+        row: dict[str, float] = model.predict([image])["probabilities"][0]
+        return row
+
+    expected = told(Image.fromarray(flat))
+    assert told(deep) == pytest.approx(expected)
+    assert told(deep, pixel_range=[0, 65535]) != pytest.approx(expected)
+    with pytest.raises(DataError, match="two finite numbers"):
+        told(deep, pixel_range=[7, 7])
+
+
+def test_a_version_of_before_knows_no_range_and_is_loaded(
+    finished: MakeFinished, store: str
+) -> None:
+    version = version_of(store, register(finished("before"), store))
+    location = Path(model_of(store, version).artifact_location)
+    description = Model.load(location)
+    del description.flavors["python_function"]["config"]["pixel_range"]
+    description.save(str(location / "MLmodel"))
+    images = [Image.linear_gradient("L")]
+    assert len(mlflow.pyfunc.load_model(str(location)).predict(images)) == 1
 
 
 def test_a_study_without_a_confirmed_winner_registers_nothing(
