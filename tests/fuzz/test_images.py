@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pictures import RGB, known_pictures, turned
 from PIL import Image
 
 from study.data.decode import decode_images, preprocess
 from study.data.given import as_image
 from study.data.images import ImageTable
+from study.data.rgb import PixelRange
 from study.data.sources import FolderSource
 from study.errors import DataError
 
@@ -52,6 +54,8 @@ SOUND = [
     *(encoded("TIFF", mode, compression="tiff_lzw") for mode in ("L", "RGB", "P")),
     encoded("GIF", "P"),
     encoded("JPEG", "RGB", progressive=True),
+    *(picture.contents for picture in known_pictures()),
+    *(turned(RGB, 6, form) for form in ("JPEG", "PNG", "TIFF", "WEBP")),
     png(1, 4000, GREY),
     png(0, 5, GREY),
     png(2**31 - 1, 2**31 - 1, GREY),
@@ -85,10 +89,16 @@ def images(draw: st.DrawFn) -> bytes:
 
 
 @settings(deadline=None)
-@given(images() | st.binary(max_size=200), st.booleans())
-def test_any_bytes_are_an_image_or_one_told_error(content: bytes, keep_aspect: bool) -> None:
+@given(
+    images() | st.binary(max_size=200),
+    st.booleans(),
+    st.sampled_from([None, (0.0, 4095.0), (-1e308, 1e308)]),
+)
+def test_any_bytes_are_an_image_or_one_told_error(
+    content: bytes, keep_aspect: bool, pixel_range: PixelRange | None
+) -> None:
     try:
-        image = as_image(content)
+        image = as_image(content, pixel_range=pixel_range)
         pixels = preprocess(image, size=SIZE, keep_aspect=keep_aspect)
     except DataError as error:
         str(error).encode()
