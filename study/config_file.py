@@ -45,8 +45,8 @@ def load_config(source: Path, overrides: Iterable[str] = ()) -> StudyConfig:
         ConfigError: every fault of the file and the overrides, each with its path.
     """
     values = read_values(source)
-    for override in overrides:
-        put_value(values, *parse_override(override))
+    for key, value in parse_overrides(overrides).items():
+        put_value(values, key, value)
     return build_config(values, str(source))
 
 
@@ -189,7 +189,32 @@ def _drop(values: dict[str, Any], location: Sequence[int | str]) -> None:
         values = values[key]
 
 
-def parse_override(override: str) -> tuple[str, Any]:
+def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
+    """Read overrides; return their values by dotted key.
+
+    Raises:
+        ConfigError: one is malformed, or two set the same value, so that their order would decide.
+    """
+    values: dict[str, Any] = {}
+    given: dict[str, str] = {}
+    repeated = []
+    for override in overrides:
+        key, value = _parse_override(override)
+        repeated += [
+            f"'{other[:LONGEST]}' and '{override[:LONGEST]}'"
+            for known, other in given.items()
+            if f"{key}.".startswith(f"{known}.") or f"{known}.".startswith(f"{key}.")
+        ]
+        given[key], values[key] = override, value
+    if repeated:
+        raise ConfigError(
+            "overrides set the same value twice; allowed is one of each pair:\n  "
+            + "\n  ".join(repeated)
+        )
+    return values
+
+
+def _parse_override(override: str) -> tuple[str, Any]:
     """Read ``section.field=value``; give the dotted key and the value."""
     key, equals, text = override.partition("=")
     if not equals or not key:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from study.config import StudyConfig
-from study.config_file import build_config, dump_config, parse_override, put_value
+from study.config_file import build_config, dump_config, parse_overrides, put_value
 from study.errors import ConfigError
 from study.files import write_atomically
 from study.ledger import StudyFolder
@@ -33,8 +33,9 @@ def extend(folder: StudyFolder, config: StudyConfig, overrides: Iterable[str]) -
     """
     now = config.search.trials
     values = config.model_dump(mode="json")
-    for override in overrides:
-        key, value = parse_override(override)
+    overrides = list(overrides)
+    adds = any(override.startswith("search.trials=+") for override in overrides)
+    for key, value in parse_overrides(overrides).items():
         if key == "storage":
             continue
         if not key.startswith(MAY_CHANGE):
@@ -42,8 +43,8 @@ def extend(folder: StudyFolder, config: StudyConfig, overrides: Iterable[str]) -
                 f"{key} cannot change in a study that exists, since its trials would no longer "
                 "compare; --extend takes search.trials, resources and tracking"
             )
-        more = override.partition("=")[2].startswith("+") and isinstance(value, int)
-        put_value(values, key, now + value if key == "search.trials" and more else value)
+        more = key == "search.trials" and adds and isinstance(value, int)
+        put_value(values, key, now + value if more else value)
     extended = build_config(values, str(folder.config_path))
     if extended.search.trials <= now or not config.searches:
         raise ConfigError(

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from study.config import StudyConfig
-from study.config_file import build_config, parse_override, put_value, read_values, shown
+from study.config_file import build_config, parse_overrides, put_value, read_values, shown
 from study.errors import ConfigError
 
 AXES, EXCEPTIONS = "sweep", "exceptions"
@@ -59,7 +59,7 @@ def load_sweep(source: Path, overrides: Sequence[str] = ()) -> list[Member]:
     files = sorted(source.glob("*.yaml")) if source.is_dir() else [source]
     if not files:
         raise ConfigError(f"the folder {source} holds no configuration (*.yaml)")
-    given = dict(parse_override(override) for override in overrides)
+    given = parse_overrides(overrides)
     return [member for file in files for member in _members(file, given)]
 
 

@@ -285,6 +285,31 @@ def test_an_override_at_fault_is_named(tmp_path: Path, override: str, told: str)
 
 
 @pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("seed=1", "seed=2"),
+        ("seed=1", "seed=1"),
+        ("data={shots: 4}", "data.shots=2"),
+        ("search.space.sites=[text.ln1]", "search={trials: 20}"),
+    ],
+)
+def test_two_overrides_of_one_value_are_refused(tmp_path: Path, first: str, second: str) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("seed: 1\n")
+    with pytest.raises(ConfigError, match="same value twice") as caught:
+        load_config(file, [first, "confirm.runners_up=1", second])
+    assert f"'{first}' and '{second}'" in str(caught.value)
+    assert "runners_up" not in str(caught.value)
+
+
+def test_overrides_of_neighbours_go_together(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("")
+    config = load_config(file, ["data.shots=4", "data.shots_from=published", "seed=2"])
+    assert (config.data.shots, str(config.data.shots_from)) == (4, "published")
+
+
+@pytest.mark.parametrize(
     ("contents", "told"),
     [
         (b"- 1\n- 2\n", "mapping"),

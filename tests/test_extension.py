@@ -73,6 +73,12 @@ def test_what_would_make_trials_incomparable_cannot_change(
         extend(folder, config, ["search.trials=+50", override])
 
 
+def test_a_length_given_twice_is_refused(folder: StudyFolder, config: StudyConfig) -> None:
+    with pytest.raises(ConfigError, match=r"'search\.trials=\+5' and 'search\.trials=60'"):
+        extend(folder, config, ["search.trials=+5", "search.trials=60"])
+    assert load_config(folder.config_path) == config
+
+
 def test_resources_may_change(folder: StudyFolder, config: StudyConfig) -> None:
     extended = extend(folder, config, ["search.trials=+1", "resources.max_concurrent=2"])
     assert extended.resources.max_concurrent == 2

@@ -166,6 +166,7 @@ def test_a_study_without_a_name_gets_one_that_can_be_resumed(
         (["tracking.uri=http://127.0.0.1:9"], ["tracking: ", "http://127.0.0.1:9", "answer"]),
         (["storage=/dev/null/runs"], ["storage: ", "/dev/null"]),
         (["seed"], ["one configuration at most"]),
+        (["seed=1", "seed=2"], ["'seed=1' and 'seed=2'"]),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_message_and_exit_code_2_before_ray_starts(

@@ -58,6 +58,11 @@ def test_an_override_of_an_axis_keeps_its_value_and_any_other_wins(grid: Path) -
     assert member.config.data.shots == 2
 
 
+def test_an_axis_that_is_overridden_twice_is_refused(grid: Path) -> None:
+    with pytest.raises(ConfigError, match=r"'data\.shots=1' and 'data\.shots=4'"):
+        load_sweep(grid, ["data.shots=1", "data.shots=4"])
+
+
 def test_a_folder_stands_for_all_its_files(grid: Path) -> None:
     (grid.parent / "alone.yaml").write_text("data: {shots: 2}\n")
     names = [member.config.name for member in load_sweep(grid.parent)]
