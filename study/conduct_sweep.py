@@ -11,9 +11,9 @@ from study.analysis.paper import SWEEP_FILE, render_tables, write_tables
 from study.check import look_at_all
 from study.conduct import conduct
 from study.config import TrackingConfig
-from study.config_file import load_config
 from study.errors import ConfigError, StudyError
 from study.ledger import StudyFolder
+from study.resumption import frozen_config
 from study.search.driver import InterruptedStudyError, ray_session
 from study.sweep import Member
 
@@ -35,7 +35,7 @@ def conduct_sweep(members: Sequence[Member], console: Console) -> None:
             if _finished(folder):
                 continue
             try:
-                conduct(member.config, folder, console, resume=folder.config_path.exists())
+                conduct(member.config, folder, console, resume=folder.exists)
             except InterruptedStudyError:
                 raise
             except StudyError as error:
@@ -65,7 +65,7 @@ def check_sweep(members: Sequence[Member]) -> None:
         folder = _folder(member)
         if _finished(folder):
             continue
-        resuming = folder.config_path.exists()
+        resuming = folder.exists
         known = tracking.get(member.config.tracking)
         found, _ = look_at_all(
             member.config,
@@ -77,11 +77,14 @@ def check_sweep(members: Sequence[Member]) -> None:
             told = [fault for fault in found if fault.startswith("tracking:")]
             tracking[member.config.tracking] = told
         found += known or []
-        if resuming and load_config(folder.config_path) != member.config:
-            found.append(
-                f"name: {folder.path} is a study with another configuration; choose another "
-                "beginning of names by name=…"
-            )
+        try:
+            if resuming and frozen_config(folder) != member.config:
+                found.append(
+                    f"name: {folder.path} is a study with another configuration; choose another "
+                    "beginning of names by name=…"
+                )
+        except StudyError as error:
+            found.append(f"name: {error}")
         for fault in dict.fromkeys(found):
             faults.setdefault(fault, []).append(folder.name)
     if faults:

@@ -14,7 +14,6 @@ from typing import Any
 from study.config import StudyConfig
 from study.config_file import build_config, dump_config, parse_overrides, put_value
 from study.errors import ConfigError
-from study.files import write_atomically
 from study.ledger import StudyFolder
 from study.selection import Candidate
 
@@ -56,7 +55,7 @@ def extend(folder: StudyFolder, config: StudyConfig, overrides: Iterable[str]) -
     entry = {"from": now, "to": extended.search.trials, "candidates": _choice(folder, config)}
     folder.write_json(FILE, [*extensions(folder, config), entry])
     folder.take_back_conclusions()
-    write_atomically(folder.config_path, dump_config(extended))
+    folder.write_config(dump_config(extended))
     return extended
 
 

@@ -40,6 +40,11 @@ DESCRIPTION = "description.md"
 """What the study found, in short; it is written after everything else."""
 
 
+FROM_A_COPY = "put it back from a copy; MLflow has one, the artifact {} of the study's own run"
+"""What to do about a file that cannot be made again."""
+DAMAGED = "is damaged: its SHA-256 is another than when it was written"
+
+
 class LedgerError(StudyError):
     """A file of a study that is missing or damaged."""
 
@@ -226,6 +231,12 @@ class StudyFolder:
         """The frozen configuration; a folder that has it is a study."""
         return self.path / "study.yaml"
 
+    @property
+    def exists(self) -> bool:
+        """Whether a study was created here, even if its configuration was lost since."""
+        trials = self.path / "trials"
+        return self.config_path.exists() or (trials.is_dir() and any(self.trials()))
+
     def claim(self) -> None:
         """Make the folder of a new study, so that it can be locked before it is created."""
         patiently(self.path, lambda: self.path.mkdir(parents=True, exist_ok=True))
@@ -240,8 +251,14 @@ class StudyFolder:
         self.claim()
         make_folder(self.path / "trials")
         self.write_json("identity.json", {"study_id": secrets.token_hex(8), **identity})
-        write_atomically(self.config_path, config)
+        self.write_config(config)
         sync_folder(self.path.parent)
+
+    def write_config(self, config: str) -> None:
+        """Freeze a configuration, with its sum; another one takes the place of the former."""
+        name = self.config_path.name
+        note_sums(self.path, {name: config.encode()}, known=self.path)
+        write_atomically(self.config_path, config, known=self.path)
 
     def refuse_existing(self) -> None:
         """Raise where a study of this name exists.
@@ -249,7 +266,7 @@ class StudyFolder:
         Raises:
             LedgerError: naming what to do about it.
         """
-        if self.config_path.exists():
+        if self.exists:
             raise LedgerError(
                 f"study '{self.name}' exists in {self.path.parent}; "
                 f"go on with it by --resume {self.name}, or choose another name"
@@ -275,10 +292,58 @@ class StudyFolder:
                 raise StorageError(f"{path} cannot be locked: {error.strerror}") from error
             yield
 
+    def refuse_damaged(self) -> None:
+        """Raise where a study lacks what every command needs, and what no trial makes again.
+
+        Raises:
+            LedgerError: naming each file at fault, and what to do about it.
+        """
+        faults = []
+        for look in (self._look_at_config, lambda: self.identity, self._look_at_trials):
+            try:
+                look()
+            except LedgerError as error:
+                faults.append(str(error))
+        if faults:
+            raise LedgerError("\n".join(faults))
+
+    def _look_at_config(self) -> None:
+        path = self.config_path
+        contents = self._read(path)
+        if contents is None or not Sums(self.path).fit(path.name, contents):
+            fault = "is missing" if contents is None else DAMAGED
+            raise LedgerError(f"{path} {fault}; {FROM_A_COPY.format(path.name)}")
+
+    def _look_at_trials(self) -> None:
+        path = self.path / "trials"
+        if not path.is_dir():
+            fault = "is a file" if path.exists() else "is missing"
+            raise LedgerError(
+                f"{path} {fault}; it must be the folder of the study's trials: put it back from a "
+                "copy"
+            )
+
     @property
     def identity(self) -> dict[str, Any]:
-        """A ``study_id`` that no other study has, and the versions that made it."""
-        return self.read_json("identity.json") or {}
+        """A ``study_id`` that no other study has, and the versions that made it.
+
+        Raises:
+            LedgerError: it is missing or damaged.
+        """
+        name = "identity.json"
+        advice = (
+            f"{FROM_A_COPY.format(name)}. Without a copy, write study_id and git_commit, which "
+            f"that run has as tags, as a JSON object into {name}, and take the lines that end in "
+            f"{name} out of {self.path / SUMS}"
+        )
+        try:
+            values = self.read_json(name)
+        except LedgerError as error:
+            raise LedgerError(f"{error}; {advice}") from error
+        if not isinstance(values, dict) or "study_id" not in values:
+            fault = "is missing" if values is None else "is damaged: it has no study_id"
+            raise LedgerError(f"{self.path / name} {fault}; {advice}")
+        return {"git_commit": "unknown", **values}
 
     @property
     def registration(self) -> Registration | None:
@@ -311,10 +376,18 @@ class StudyFolder:
     def trials(self) -> Iterator[TrialFolder]:
         """Go through the trials that have a configuration, by name."""
         place = self.path / "trials"
-        names = read_if_there(place, lambda: os.listdir(place), known=self.path)  # noqa: PTH208
+        try:
+            names = read_if_there(place, lambda: os.listdir(place), known=self.path)  # noqa: PTH208
+        except NotADirectoryError:
+            self._look_at_trials()
+            raise
         for name in sorted(names or ()):
             config = place / name / "config.json"
-            if read_if_there(config, config.stat, known=place) is not None:
+            try:
+                there = read_if_there(config, config.stat, known=place)
+            except NotADirectoryError:  # a stray file among the folders
+                continue
+            if there is not None:
                 yield TrialFolder(config.parent)
 
     def write_json(self, name: str, value: Any) -> None:
@@ -330,12 +403,18 @@ class StudyFolder:
             LedgerError: it holds something else than was written.
         """
         path = self.path / name
-        contents = patiently(path, lambda: path.read_bytes() if path.exists() else None)
+        contents = self._read(path)
         if contents is None:
             return None
         if not Sums(path.parent).fit(path.name, contents):
-            raise LedgerError(f"{path} is damaged: its SHA-256 is another than when it was written")
+            raise LedgerError(f"{path} {DAMAGED}")
         return _parsed(path, contents)
+
+    def _read(self, path: Path) -> bytes | None:
+        try:
+            return patiently(path, lambda: path.read_bytes() if path.exists() else None)
+        except OSError as error:  # such as a folder in its place
+            raise LedgerError(f"{path} cannot be read: {error.strerror}") from error
 
     def damaged(self) -> list[str]:
         """Name the JSON files of the study itself that hold something else than was written."""

@@ -21,7 +21,8 @@ def mend(folder: StudyFolder) -> None:
     Raises:
         LedgerError: naming the files that nothing else tells the contents of.
     """
-    lost = []
+    folder.refuse_damaged()
+    lost, of_trials = [], []
     for name in folder.damaged():
         path = folder.path / name
         if name in MADE_AGAIN:
@@ -32,14 +33,19 @@ def mend(folder: StudyFolder) -> None:
     for trial in folder.trials():
         damaged = trial.damaged()
         if "config.json" in damaged:
-            lost.append(trial.path / "config.json")
+            of_trials.append(trial.path / "config.json")
         elif damaged:
             logger.warning(
                 "%s of %s damaged; the trial is trained again", ", ".join(damaged), trial.path
             )
             trial.reopen()
+    faults = []
     if lost:
-        raise LedgerError(
-            f"damaged: {', '.join(map(str, lost))}; put the file back from a copy, or delete the "
-            "folder of the trial that it belongs to, which is then made up for by another"
+        faults.append(f"damaged: {', '.join(map(str, lost))}; put it back from a copy")
+    if of_trials:
+        faults.append(
+            f"damaged: {', '.join(map(str, of_trials))}; put the file back from a copy, or delete "
+            "the folder of the trial that it belongs to, which is then made up for by another"
         )
+    if faults:
+        raise LedgerError("\n".join(faults))

@@ -82,6 +82,7 @@ def _run(parsed: argparse.Namespace) -> int:
     from study.config_file import ConfigFaults, load_config
     from study.errors import ConfigError
     from study.ledger import StudyFolder
+    from study.resumption import resumed_config
     from study.sweep import is_sweep, load_sweep
 
     console = Console() if sys.stdout.isatty() else Console(width=120)
@@ -93,7 +94,7 @@ def _run(parsed: argparse.Namespace) -> int:
     try:
         if existing:
             folder = _existing_folder(existing, overrides)
-            config = load_config(folder.config_path, [] if parsed.extend else overrides)
+            config = resumed_config(folder, [] if parsed.extend else overrides)
         else:
             source = find_config(
                 named[0] if named else os.environ.get("STUDY_CONFIG") or "quickstart"
@@ -199,15 +200,15 @@ def find_config(name: str) -> Path:
 
 def _existing_folder(name: str, overrides: Sequence[str]) -> StudyFolder:
     from study.config import NAME, default_storage
+    from study.config_file import parse_overrides
     from study.errors import ConfigError
     from study.ledger import StudyFolder
 
-    given = (o.partition("=")[2] for o in overrides if o.startswith("storage="))
-    storage = Path(next(given, None) or default_storage())
+    storage = Path(str(parse_overrides(overrides).get("storage") or default_storage()))
     folder = StudyFolder(storage / name)
     there: list[str] = []
     with contextlib.suppress(OSError):  # what cannot be a folder's name is none
-        if re.match(NAME, name) and folder.config_path.exists():
+        if re.match(NAME, name) and folder.exists:
             return folder
         there = sorted(path.parent.name for path in storage.glob("*/study.yaml"))
     raise ConfigError(

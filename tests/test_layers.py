@@ -30,6 +30,7 @@ ALLOWED = {
     "selection": {"errors", "config", "ledger", "trial"},
     "progress": {"ledger", "trial"},
     "extension": {"errors", "files", "config", "config_file", "ledger", "selection"},
+    "resumption": {"errors", "config", "config_file", "ledger"},
     "status": {"errors", "config", "ledger", "trial", "selection", "extension"},
     "search": {
         *("errors", "files", "backbones", "config", "method", "data"),
@@ -57,11 +58,11 @@ ALLOWED = {
     "sweep": {"errors", "config", "config_file"},
     "conduct_sweep": {
         *("errors", "config", "config_file", "ledger", "search", "analysis", "check"),
-        *("conduct", "sweep"),
+        *("conduct", "resumption", "sweep"),
     },
     "run": {
         *("errors", "config", "config_file", "ledger", "check", "conduct", "tracking"),
-        *("sweep", "conduct_sweep", "extension", "status"),
+        *("sweep", "conduct_sweep", "extension", "resumption", "status"),
     },
 }
 

@@ -128,7 +128,7 @@ def test_the_parent_has_configuration_tables_and_description(
     expected = {"dataset": "digits", "backbone": "embedded", "git_commit": "abc123"}
     assert parent.data.tags.items() >= expected.items()
     assert artifacts(mlflow_server, parent) >= {
-        *("study.yaml", "candidates.json", "leaderboard.md", "plots/one.png"),
+        *("study.yaml", "identity.json", "candidates.json", "leaderboard.md", "plots/one.png"),
     }
 
 

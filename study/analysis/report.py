@@ -198,7 +198,7 @@ def _content(study: StudyFolder, board: Leaderboard) -> dict[str, Any]:
         "searched": _searched(rows),
         "confirmed": _confirmed(rows),
         "yaml": study.config_path.read_text(encoding="utf-8"),
-        "identity": sorted(study.identity.items()),
+        "identity": sorted((study.read_json("identity.json") or {}).items()),
     }
 
 

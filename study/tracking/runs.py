@@ -35,6 +35,7 @@ BATCH = 900
 """Metrics a call; MLflow takes 1,000."""
 STUDY_ARTIFACTS = (
     "study.yaml",
+    "identity.json",
     "shots",
     "candidates.json",
     "results.parquet",
