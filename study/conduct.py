@@ -36,6 +36,7 @@ from study.progress import StageProgress
 from study.search.ablation import fix_rates, test_cells, tune_cells
 from study.search.cells import ablation_cells
 from study.search.driver import ray_session
+from study.search.recording import drop_unproven_reports
 from study.search.stages import budget, run_confirm, run_search
 from study.selection import fix_candidates, take_as_given
 from study.tracking.mirror import Mirror, told
@@ -58,6 +59,9 @@ def conduct(config: StudyConfig, folder: StudyFolder, console: Console, *, resum
     with folder.locked():
         if resume:
             mend(folder)
+            for trial in folder.trials():  # before MLflow or the search hear of their reports
+                if trial.end is None:
+                    drop_unproven_reports(trial)
             _refuse_other_checkpoint(folder, architecture)
         else:  # not before: another driver may be at it this moment
             folder.create(dump_config(config), _origin(architecture))

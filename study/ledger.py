@@ -29,10 +29,11 @@ from study.files import (
     write_atomically,
 )
 from study.sums import FILE as SUMS
-from study.sums import Sums, note_sums
+from study.sums import Sums, note_sums, sha256_of
 
 Status = Literal["finished", "stopped", "failed"]
-KEPT = ("reports.jsonl", "delta*.safetensors", "per_class.json", "confusion.json")
+REPORTS = "reports.jsonl"
+KEPT = (REPORTS, "delta*.safetensors", "per_class.json", "confusion.json")
 """What a trial leaves beside its configuration and its end."""
 
 
@@ -126,29 +127,43 @@ class TrialFolder:
     @property
     def reports(self) -> list[dict[str, Any]]:
         """The reports so far, by epoch; a line that a crash cut short is left out."""
-        contents = self.read("reports.jsonl")
-        if contents is None:
-            return []
-        whole, _, _ = contents.rpartition(b"\n")
-        path = self.path / "reports.jsonl"
-        reports = [_parsed(path, line) for line in whole.split(b"\n") if line]
-        if not all(isinstance(report, dict) and "epoch" in report for report in reports):
+        path = self.path / REPORTS
+        reports = [_parsed(path, line) for line in self._report_lines()]
+        if not all(isinstance(r, dict) and isinstance(r.get("epoch"), int) for r in reports):
             raise LedgerError(f"{path} is damaged: a line of it is no report")
         return reports
 
-    def append_report(self, report: Mapping[str, Any]) -> None:
-        """Add one epoch, on disk when this returns."""
+    def append_report(self, report: Mapping[str, Any], *, last: bool = False) -> None:
+        """Add one epoch, on disk when this returns; the last one after the sum of them all."""
         line = (_dumps(report) + "\n").encode()
-        append_lines(self.path / "reports.jsonl", line, known=self.path.parent)
+        if last:
+            contents = b"".join([*self._report_lines(), line])
+            note_sums(self.path, {REPORTS: contents}, known=self.path.parent)
+        append_lines(self.path / REPORTS, line, known=self.path.parent)
 
     def keep_reports(self, count: int) -> None:
         """Drop all but the first ``count`` reports: a trial is taken up again after them."""
-        self.replace_reports(self.reports[:count])
+        self.write(REPORTS, b"".join(self._report_lines()[:count]))
+
+    def reports_digest(self, count: int) -> str:
+        """Return the SHA-256 of the first ``count`` reports, or of all where there are fewer."""
+        return sha256_of(b"".join(self._report_lines()[:count]))
+
+    @property
+    def reports_are_final(self) -> bool | None:
+        """Whether the reports are those that the last epoch left; None: it has left no sum."""
+        sums = Sums(self.path)
+        return sums.fit(REPORTS, self.read(REPORTS)) if REPORTS in sums.names else None
+
+    def _report_lines(self) -> list[bytes]:
+        """Return the whole lines of reports, each with its end."""
+        lines = (self.read(REPORTS) or b"").split(b"\n")[:-1]  # the last may have been cut
+        return [line + b"\n" for line in lines if line]
 
     def replace_reports(self, reports: Iterable[Mapping[str, Any]]) -> None:
         """Write all reports at once, by epoch."""
         lines = [_dumps(report) + "\n" for report in reports]
-        self.write("reports.jsonl", "".join(lines))
+        self.write(REPORTS, "".join(lines))
 
     @property
     def end(self) -> End | None:
@@ -174,14 +189,15 @@ class TrialFolder:
     def damaged(self) -> list[str]:
         """Name the files that hold, or are, something else than was written.
 
-        Reports of a trial that has not ended may have been changed unseen, as long as they parse.
+        The reports of a trial that has not ended are judged by what it goes on from, see
+        `study.search.recording`; here they need only parse.
         """
         sums = Sums(self.path)
         names = sums.names if (self.path / "end.json").exists() else ["config.json"]
         found = {name for name in names if not sums.fit(name, self.read(name))}
         looks = {
             "config.json": lambda: self.config,
-            "reports.jsonl": lambda: self.reports,
+            REPORTS: lambda: self.reports,
             "end.json": lambda: self.end,
         }
         for name, look in looks.items():
@@ -193,9 +209,8 @@ class TrialFolder:
 
     def reopen(self) -> None:
         """Take back all but the configuration, so that the trial is trained again."""
-        for name in ("end.json", SUMS, "reports.jsonl", "state.safetensors"):
-            (self.path / name).unlink(missing_ok=True)
-        for pattern in KEPT:
+        # First what the sums miss, last the sums: a crash in between leaves a damaged trial.
+        for pattern in (*KEPT, "state.safetensors", "end.json", SUMS):
             for path in self.path.glob(pattern):
                 path.unlink()
         self._write_config(self.config)

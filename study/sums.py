@@ -18,7 +18,7 @@ FILE = "sha256.txt"
 
 def note_sums(folder: Path, contents: Mapping[str, bytes], *, known: Path) -> None:
     """Note what files of a folder are about to hold, by name; ``known`` as for `patiently`."""
-    lines = [f"{_sum(data)}  {name}\n" for name, data in contents.items()]
+    lines = [f"{sha256_of(data)}  {name}\n" for name, data in contents.items()]
     append_lines(folder / FILE, "".join(lines).encode(), known=known)
 
 
@@ -40,8 +40,11 @@ class Sums:
 
     def fit(self, name: str, contents: bytes | None) -> bool:
         """Tell whether a file holds what was noted; where nothing was, whatever it holds."""
-        return name not in self._of or (contents is not None and _sum(contents) in self._of[name])
+        if name not in self._of:
+            return True
+        return contents is not None and sha256_of(contents) in self._of[name]
 
 
-def _sum(contents: bytes) -> str:
+def sha256_of(contents: bytes) -> str:
+    """Return the SHA-256 of some bytes, in hexadecimal."""
     return hashlib.sha256(contents).hexdigest()

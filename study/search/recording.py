@@ -9,14 +9,14 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from safetensors import SafetensorError
 from torch import Tensor
 
 from study.files import patiently
-from study.ledger import End, TrialFolder
+from study.ledger import REPORTS, End, TrialFolder
 from study.method.delta import DeltaInfo, delta_contents, read_info
 from study.method.sealed import seal, unseal
 from study.trial import EpochReport, TrialData
@@ -59,37 +59,82 @@ def record_epoch(
     line = {"epoch": report.epoch, "ended_at": round(time.time(), 3), **report.metrics}
     if not report.done:
         folder.append_report(line)
-        metadata = {"epoch": str(report.epoch), "info": json.dumps(asdict(info))}
+        metadata = {
+            "epoch": str(report.epoch),
+            "info": json.dumps(asdict(info)),
+            "reports": folder.reports_digest(report.epoch),
+        }
         folder.write(STATE, seal(report.state, metadata))
         return
     _save_deltas(folder, report.deltas, info)
     if data.split == "test":
         _record_classes(folder, report, data)
-    folder.append_report(line)
+    folder.append_report(line, last=True)
 
 
 def load_state(folder: TrialFolder) -> tuple[int, dict[str, Tensor]] | None:
     """Give the epochs completed and the state after them; None to begin from the start.
 
-    A damaged state costs the epochs it stood for, not the trial.
+    A state that is damaged, or whose epochs have other reports than when it was written, costs
+    those epochs, not the trial.
     """
-    read = _read_state(folder)
-    if read is None:
+    state = _read_state(folder)
+    if state is None:
         return None
-    epoch, tensors, _ = read
-    return epoch, tensors
+    if not state.follows(folder):
+        logger.warning(
+            "%s does not hold the reports of its %d epochs as they were written; the trial begins "
+            "again",
+            folder.path / REPORTS,
+            state.epoch,
+        )
+        return None
+    return state.epoch, state.tensors
+
+
+def drop_unproven_reports(folder: TrialFolder) -> None:
+    """Leave a trial that has not ended the reports that it will go on from, or its last as well.
+
+    A crash leaves one report too many at most: that of the epoch whose state was not written.
+    """
+    reports = folder.reports
+    complete = bool(reports) and reports[-1]["epoch"] >= folder.config["epochs"]
+    if complete and _are_final(folder):
+        return
+    without_state = folder.read(STATE) is None
+    start = load_state(folder)  # which warns where it is of no use
+    kept = start[0] if start else 0
+    if (start or without_state) and (complete or len(reports) > kept + 1):
+        logger.warning(
+            "%s holds reports that no epoch is known to have written; the trial goes on from "
+            "epoch %d",
+            folder.path / REPORTS,
+            kept,
+        )
+    if len(reports) > kept:
+        folder.keep_reports(kept)
+    if start is None:
+        (folder.path / STATE).unlink(missing_ok=True)
+
+
+def _are_final(folder: TrialFolder) -> bool:
+    """Tell whether all epochs are reported as they were; without a trace of sums, believe it."""
+    final = folder.reports_are_final
+    if final is None:
+        state = _read_state(folder)
+        return state is not None and state.reports is None and state.follows(folder)
+    return final
 
 
 def close_trial(folder: TrialFolder, end: End) -> None:
     """Record how a trial ended; one stopped between epochs leaves its delta as well."""
-    if end.status == "stopped" and (read := _read_state(folder)):
-        _, tensors, info = read
+    if end.status == "stopped" and (state := _read_state(folder)):
         deltas: dict[str, dict[str, Tensor]] = {}
-        for name, tensor in tensors.items():
+        for name, tensor in state.tensors.items():
             task, kind, *rest = name.split(".", 2)
             if kind == "parameter":
                 deltas.setdefault(task, {})[rest[0]] = tensor
-        _save_deltas(folder, [deltas[task] for task in sorted(deltas)], info)
+        _save_deltas(folder, [deltas[task] for task in sorted(deltas)], state.info)
     folder.write_end(end)
     (folder.path / HANG).unlink(missing_ok=True)
 
@@ -102,13 +147,34 @@ def _save_deltas(folder: TrialFolder, deltas: Sequence[dict[str, Tensor]], info:
             folder.write(name, delta_contents(tensors, info))
 
 
-def _read_state(folder: TrialFolder) -> tuple[int, dict[str, Tensor], DeltaInfo] | None:
+@dataclass(frozen=True)
+class _State:
+    """What a trial that has not ended goes on from."""
+
+    epoch: int
+    """Epochs completed."""
+    tensors: dict[str, Tensor]
+    info: DeltaInfo
+    reports: str | None
+    """SHA-256 of the reports of these epochs; None: it is from before states had one."""
+
+    def follows(self, folder: TrialFolder) -> bool:
+        """Tell whether the folder has the reports of its epochs, as they were written."""
+        epochs = [report["epoch"] for report in folder.reports[: self.epoch]]
+        return epochs == list(range(1, self.epoch + 1)) and (
+            self.reports is None or self.reports == folder.reports_digest(self.epoch)
+        )
+
+
+def _read_state(folder: TrialFolder) -> _State | None:
     contents = folder.read(STATE)
     if contents is None:
         return None
     try:
         tensors, metadata = unseal(contents)
-        return int(metadata["epoch"]), tensors, read_info(json.loads(metadata["info"]))
+        info = read_info(json.loads(metadata["info"]))
+        epoch, reports = int(metadata["epoch"]), metadata.get("reports")
+        return _State(epoch, tensors, info, reports)
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         logger.warning("%s is damaged, the trial begins again: %s", folder.path / STATE, error)
         return None

@@ -17,7 +17,7 @@ from study.search.arms import Arm, Outcome, Recorded, open_arm
 from study.search.callback import Observer
 from study.search.driver import InterruptedStudyError, make_scheduler, run_trials
 from study.search.journal import set_aside
-from study.search.recording import close_trial
+from study.search.recording import close_trial, drop_unproven_reports
 from study.search.searcher import StudySearcher, outcome_of, proposal_of
 from study.search.space import OpenSpace, Proposal, RateSpace, weighs
 from study.selection import TUNED, Candidate
@@ -320,10 +320,12 @@ def _recorded(folder: StudyFolder, past: _Past, arm: str) -> list[Recorded]:
 def _close_complete(folder: StudyFolder, stage: Stage, observers: Sequence[Observer]) -> None:
     """Close trials of which an earlier driver died between the last report and the closing."""
     for trial in folder.trials():
-        config, reports = trial.config, trial.reports
-        if config["stage"] != stage or trial.end is not None or not reports:
+        config = trial.config
+        if config["stage"] != stage or trial.end is not None:
             continue
-        if reports[-1]["epoch"] >= config["epochs"]:
+        drop_unproven_reports(trial)
+        reports = trial.reports
+        if reports and reports[-1]["epoch"] >= config["epochs"]:
             seconds = sum(report["seconds"] for report in reports)
             end = End("finished", reports[-1]["epoch"], seconds)
             close_trial(trial, end)

@@ -307,6 +307,29 @@ def test_a_backbone_named_by_a_relative_folder_is_found_by_workers_and_later_rea
     assert load_classifier(clipfit).backbone.image_size == 16
 
 
+@pytest.mark.parametrize("damage", ["cut", "changed", "planted"])
+def test_a_trial_whose_reports_were_changed_while_nothing_ran_gets_those_it_would_have_had(
+    make_study: Any, searched: Any, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    study = make_study(f"tampered-{damage}", search={"asha": None, "sampler": "random"})
+    study.heard.at["reported", "search-0001", 2] = lambda: signal.raise_signal(signal.SIGINT)
+    with pytest.raises(InterruptedStudyError):
+        study.search()
+    trial = study.folder.trial("search-0001")
+    path = trial.path / "reports.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    assert trial.end is None
+    assert len(lines) in (2, 3)
+    changed = [line.replace(b'"val_score": 0.', b'"val_score": 0.9') for line in lines]
+    last = json.dumps({**trial.reports[-1], "epoch": 4, "val_score": 0.99}).encode() + b"\n"
+    others = {"cut": lines[:1], "changed": changed, "planted": [*lines, last]}
+    path.write_bytes(b"".join(others[damage]))
+    study.search()
+    assert untimed(trial) == untimed(searched.folder.trial("search-0001"))
+    assert "search-0001/reports.jsonl" in caplog.text
+    assert statuses(study.folder) == {"finished": 8}
+
+
 @pytest.mark.parametrize("ctrl_c", [signal.default_int_handler, signal.SIG_IGN])
 @pytest.mark.parametrize("name", [signal.SIGTERM, signal.SIGHUP])
 def test_kill_and_a_terminal_that_goes_away_interrupt_as_ctrl_c_does(

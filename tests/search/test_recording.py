@@ -4,6 +4,7 @@ import ctypes
 import json
 import os
 import signal
+import stat
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,10 +16,20 @@ from safetensors.torch import save_file
 
 from study.ledger import End, StudyFolder, TrialFolder
 from study.method.delta import DeltaInfo, load_delta
-from study.search.recording import close_trial, load_state, read_hang, record_epoch, watched
+from study.method.sealed import seal, unseal
+from study.search.recording import (
+    close_trial,
+    drop_unproven_reports,
+    load_state,
+    read_hang,
+    record_epoch,
+    watched,
+)
 from study.search.trainable import ClipFitTrainable
 from study.trial import EpochReport, TrialConfig, TrialData
 
+LAST = 4
+"""Epochs of a trial."""
 NAME = "vision_model.post_layernorm.weight"
 INFO = DeltaInfo(
     backbone="tiny",
@@ -35,7 +46,7 @@ def trial(tmp_path: Path) -> TrialFolder:
     study = StudyFolder(tmp_path / "mine")
     study.create("", {})
     trial = study.trial("search-0000")
-    trial.create({"number": 0})
+    trial.create({"number": 0, "epochs": LAST})
     return trial
 
 
@@ -192,6 +203,187 @@ def test_the_last_report_is_there_only_when_all_else_is(
     with pytest.raises(KeyboardInterrupt):
         record_epoch(trial, report(4, done=True), data("test"), INFO)
     assert trial.reports == []
+
+
+def record(trial: TrialFolder, *epochs: int) -> None:
+    for epoch in epochs:
+        record_epoch(trial, report(epoch, done=epoch == LAST), data(), INFO)
+
+
+def epochs_of(trial: TrialFolder) -> list[int]:
+    return [line["epoch"] for line in trial.reports]
+
+
+def change_lines(trial: TrialFolder, change: Callable[[list[bytes]], list[bytes]]) -> None:
+    path = trial.path / "reports.jsonl"
+    path.write_bytes(b"".join(change(path.read_bytes().splitlines(keepends=True))))
+
+
+def planted(epoch: int) -> bytes:
+    line = {"epoch": epoch, "val_score": 0.99, "seconds": 1.0}
+    return json.dumps(line).encode() + b"\n"
+
+
+def without_digest(trial: TrialFolder) -> None:
+    """Leave the state as it was written before states knew of reports."""
+    path = trial.path / "state.safetensors"
+    tensors, metadata = unseal(path.read_bytes())
+    del metadata["reports"]
+    path.write_bytes(seal(tensors, metadata))
+
+
+OTHER_REPORTS: dict[str, Callable[[list[bytes]], list[bytes]]] = {
+    "emptied": lambda lines: [],
+    "cut to whole lines": lambda lines: lines[:-1],
+    "cut within a line": lambda lines: [*lines[:-1], lines[-1][:-9]],
+    "without the first": lambda lines: lines[1:],
+    "another score": lambda lines: [lines[0], planted(2)],
+    "another order": lambda lines: lines[::-1],
+    "one twice": lambda lines: [lines[0], *lines],
+}
+
+
+@pytest.mark.parametrize("change", OTHER_REPORTS.values(), ids=OTHER_REPORTS)
+def test_a_trial_whose_reports_are_other_than_its_state_knows_begins_again_and_says_so(
+    trial: TrialFolder,
+    change: Callable[[list[bytes]], list[bytes]],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    record(trial, 1, 2)
+    change_lines(trial, change)
+    assert load_state(trial) is None
+    assert f"{trial.path}/reports.jsonl does not hold the reports of its 2 epochs" in caplog.text
+    drop_unproven_reports(trial)
+    assert trial.reports == []
+    caplog.clear()
+    assert load_state(trial) is None, "nothing is left of what was damaged"
+    assert not caplog.text
+
+
+def test_reports_that_are_gone_are_damage_as_well(trial: TrialFolder) -> None:
+    record(trial, 1, 2)
+    (trial.path / "reports.jsonl").unlink()
+    assert load_state(trial) is None
+
+
+@pytest.mark.parametrize("epochs", [(3,), (3, LAST), (LAST,)])
+def test_reports_planted_after_the_last_state_are_not_believed(
+    trial: TrialFolder, epochs: tuple[int, ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    record(trial, 1, 2)
+    change_lines(trial, lambda lines: [*lines, *map(planted, epochs)])
+    drop_unproven_reports(trial)
+    assert epochs_of(trial) == [1, 2]
+    start = load_state(trial)
+    assert start is not None
+    assert start[0] == 2
+    # One report more than the state knows is what a crash leaves.
+    assert ("goes on from epoch 2" in caplog.text) == (epochs != (3,))
+
+
+@pytest.mark.parametrize("change", [lambda last: planted(LAST), lambda last: b""])
+def test_a_last_report_that_was_changed_is_not_believed(
+    trial: TrialFolder, change: Callable[[bytes], bytes], caplog: pytest.LogCaptureFixture
+) -> None:
+    record(trial, *range(1, LAST + 1))
+    change_lines(trial, lambda lines: [*lines[:-1], change(lines[-1])])
+    drop_unproven_reports(trial)
+    assert epochs_of(trial) == [1, 2, 3]
+    record(trial, LAST)
+    drop_unproven_reports(trial)
+    assert epochs_of(trial) == [1, 2, 3, LAST]
+    assert trial.reports_are_final
+
+
+@pytest.mark.parametrize("count", [2, LAST])
+def test_reports_without_any_state_are_not_believed(
+    trial: TrialFolder, count: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    lines = b"".join(planted(epoch) for epoch in range(1, count + 1))
+    (trial.path / "reports.jsonl").write_bytes(lines)
+    drop_unproven_reports(trial)
+    assert trial.reports == []
+    assert "the trial goes on from epoch 0" in caplog.text
+
+
+@pytest.mark.parametrize("epochs", [(1, 2), range(1, LAST + 1)])
+def test_a_trial_from_before_states_knew_of_reports_goes_on(
+    trial: TrialFolder, epochs: tuple[int, ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    record(trial, *(epoch for epoch in epochs if epoch < LAST))
+    without_digest(trial)
+    if LAST in epochs:
+        trial.append_report({"epoch": LAST, "val_score": 0.5, "seconds": 1.0})
+    drop_unproven_reports(trial)
+    assert epochs_of(trial) == list(epochs)
+    assert load_state(trial) is not None
+    assert not caplog.text
+
+
+def test_a_trial_from_before_that_lacks_reports_begins_again(trial: TrialFolder) -> None:
+    record(trial, 1, 2)
+    without_digest(trial)
+    change_lines(trial, lambda lines: lines[:1])
+    assert load_state(trial) is None
+
+
+def record_until(trial: TrialFolder, turn: int, when: str) -> bool:
+    """Run a trial in a process that is killed at its turn-th fsync; tell whether it was.
+
+    Args:
+        trial: it is recorded and closed.
+        turn: from 1.
+        when: ``before`` or ``after`` it, or ``half``: when the file lacks its last bytes.
+    """
+    if (child := os.fork()) == 0:
+        left, fsync = [turn], os.fsync
+
+        def dying(descriptor: int) -> None:
+            left[0] -= 1
+            if left[0] == 0 and when == "half" and stat.S_ISREG(os.fstat(descriptor).st_mode):
+                os.ftruncate(descriptor, max(0, os.fstat(descriptor).st_size - 7))
+            if left[0] == 0 and when != "after":
+                os.kill(os.getpid(), signal.SIGKILL)
+            fsync(descriptor)
+            if left[0] == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        os.fsync = dying
+        record(trial, *range(1, LAST + 1))
+        close_trial(trial, End("finished", LAST, 1.0))
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("when", ["before", "half", "after"])
+def test_a_crash_at_whatever_write_is_no_damage(
+    trial: TrialFolder, when: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    study = StudyFolder(trial.path.parents[1])
+    turn, written = 0, []
+    while not written or written[-1] != "all":
+        turn += 1
+        crashed = study.trial(f"search-{turn:04d}")
+        crashed.create(trial.config)
+        killed = record_until(crashed, turn, when)
+        written.append(str(len(crashed.reports)) if killed else "all")
+        if crashed.end is None:
+            before = epochs_of(crashed)
+            drop_unproven_reports(crashed)
+            kept = epochs_of(crashed)
+            assert kept == before[: len(kept)]
+            assert len(kept) >= len(before) - 1
+            if LAST not in kept:
+                start = load_state(crashed)
+                assert (start[0] if start else 0) == len(kept)
+                record(crashed, *range(len(kept) + 1, LAST + 1))
+            assert LAST not in before or kept == before, "the last epoch is kept"
+            assert crashed.reports_are_final
+            close_trial(crashed, End("finished", LAST, 1.0))
+        assert epochs_of(crashed) == list(range(1, LAST + 1))
+        assert not crashed.damaged()
+    assert set(written) >= {"1", "2", "3", "4", "all"}
+    assert not caplog.text
 
 
 def test_a_stopped_trial_leaves_its_delta_and_no_state(trial: TrialFolder) -> None:
