@@ -93,9 +93,10 @@ def load_state(folder: TrialFolder) -> tuple[int, dict[str, Tensor]] | None:
 
 
 def drop_unproven_reports(folder: TrialFolder) -> None:
-    """Leave a trial that has not ended the reports that it will go on from, or its last as well.
+    """Drop the reports of an unfinished trial that it does not go on from.
 
-    A crash leaves one report too many at most: that of the epoch whose state was not written.
+    A trial that has all its reports, as its last epoch wrote them, keeps them. More than one report
+    beyond the state is damage: a crash leaves that of the epoch whose state was not written yet.
     """
     reports = folder.reports
     complete = bool(reports) and reports[-1]["epoch"] >= folder.config["epochs"]
@@ -106,8 +107,7 @@ def drop_unproven_reports(folder: TrialFolder) -> None:
     kept = start[0] if start else 0
     if (start or without_state) and (complete or len(reports) > kept + 1):
         logger.warning(
-            "%s holds reports that no epoch is known to have written; the trial goes on from "
-            "epoch %d",
+            "%s holds reports that no epoch of the trial wrote; it goes on from epoch %d",
             folder.path / REPORTS,
             kept,
         )
@@ -118,7 +118,10 @@ def drop_unproven_reports(folder: TrialFolder) -> None:
 
 
 def _are_final(folder: TrialFolder) -> bool:
-    """Tell whether all epochs are reported as they were; without a trace of sums, believe it."""
+    """Tell whether a trial's reports are those that its last epoch wrote.
+
+    A trial from before there were sums of unfinished reports is believed.
+    """
     final = folder.reports_are_final
     if final is None:
         state = _read_state(folder)

@@ -303,7 +303,7 @@ def test_reports_without_any_state_are_not_believed(
     (trial.path / "reports.jsonl").write_bytes(lines)
     drop_unproven_reports(trial)
     assert trial.reports == []
-    assert "the trial goes on from epoch 0" in caplog.text
+    assert "it goes on from epoch 0" in caplog.text
 
 
 @pytest.mark.parametrize("epochs", [(1, 2), range(1, LAST + 1)])
