@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from study.ledger import StudyFolder
     from study.sweep import Member
 
+MARK = Path("method", "subsets.py")
+"""Lies beside this script in the package, and not in the home folder that Ray copies it to."""
 EXAMPLES = """\
 examples:
   python study/run.py                                   the embedded study, a few minutes
@@ -221,7 +223,7 @@ def _leave_package_off_the_path() -> None:
     """Undo what Python does for a script: in a checkout, study/ is then first on ``sys.path``,
     where a module of this package could stand in for a library of the same name."""
     folder = Path(__file__).resolve().parent
-    if (folder / "ledger.py").exists() and Path(sys.path[0] or ".").resolve() == folder:
+    if (folder / MARK).exists() and Path(sys.path[0] or ".").resolve() == folder:
         sys.path.pop(0)
 
 

@@ -8,12 +8,13 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
+import study
 from study.data.decode import PREPROCESSING
 from study.data.images import content_hash
 from study.trial import TrialConfig, TrialData
 
-SOURCES = ("trial/*.py", "method/*.py", "data/*.py")
-"""The code that a result depends on."""
+ROOMS = ("data", "method", "trial")
+"""The code that a result depends on, with every folder in them."""
 NAMES = {
     *("trial_id", "stage", "arm", "label", "number", "optuna_number"),
     *("config_hash", "taken_from", "split_hash"),
@@ -56,18 +57,32 @@ def hash_of(config: TrialConfig, data: TrialData, checkpoint: str) -> str:
         "split": data.split,
         "targets": targets,
         "checkpoint": checkpoint,
-        "code": _code(),
+        "code": code_hash(Path(study.__file__ or "").parent),
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 @cache
-def _code() -> str:
+def code_hash(package: Path) -> str:
+    """Hash all code that a result depends on, and the libraries that compute it.
+
+    Args:
+        package: the folder of ``study``.
+
+    Returns:
+        64 hexadecimal digits.
+
+    Raises:
+        FileNotFoundError: one of the `ROOMS` holds no code, as after it was moved.
+    """
     digest = hashlib.sha256()
-    here = Path(__file__).parent
-    for pattern in SOURCES:
-        for path in sorted(here.glob(pattern)):
-            digest.update(f"{path.name}\0".encode() + path.read_bytes())
-    for package in ("torch", "torchvision", "transformers"):
-        digest.update(f"{package} {version(package)}\n".encode())
+    for room in ROOMS:
+        paths = sorted((package / room).rglob("*.py"))
+        if not paths:
+            raise FileNotFoundError(f"{package / room} holds no code, which results depend on")
+        for path in paths:
+            digest.update(f"{path.relative_to(package).as_posix()}\0".encode())
+            digest.update(path.read_bytes())
+    for library in ("torch", "torchvision", "transformers"):
+        digest.update(f"{library} {version(library)}\n".encode())
     return digest.hexdigest()

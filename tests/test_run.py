@@ -361,3 +361,29 @@ def test_a_password_given_in_the_configuration_is_not_repeated(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert "s3cret" not in fault(capsys, "quickstart", "tracking.uri=http://me:s3cret@host")
+
+
+def first_folder_on_the_path(script: Path) -> Path:
+    """Run a script as Python does; give the first folder on its path once it has ended."""
+    code = (
+        "import runpy, sys\n"
+        f"script, sys.argv = {str(script)!r}, ['run.py', '--help']\n"
+        f"sys.path[0] = {str(script.parent)!r}\n"
+        "try:\n    runpy.run_path(script, run_name='__main__')\n"
+        "except SystemExit:\n    print('first on the path:', sys.path[0])\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return Path(ran.stdout.rpartition("first on the path: ")[2].strip())
+
+
+def test_the_package_folder_is_off_the_path_of_the_script() -> None:
+    assert first_folder_on_the_path(SCRIPT) != SCRIPT.parent
+
+
+def test_a_home_folder_stays_on_the_path_of_the_script(tmp_path: Path) -> None:
+    for name in ("ledger.py", "errors.py", "__init__.py"):
+        (tmp_path / name).touch()
+    (tmp_path / "study").symlink_to(SCRIPT.parent)
+    script = tmp_path / "run.py"
+    script.write_bytes(SCRIPT.read_bytes())
+    assert first_folder_on_the_path(script) == tmp_path

@@ -1,5 +1,6 @@
 """A trial's hash: equal for equal results whatever the trial is called, else different."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -7,13 +8,14 @@ from typing import Any
 
 import pytest
 
+import study
 from study import sameness
 from study.config import StudyConfig
 from study.config_file import build_config
 from study.data.fewshot import Task
 from study.ledger import StudyFolder
 from study.prepare import Preparer
-from study.sameness import hash_of
+from study.sameness import ROOMS, code_hash, hash_of
 from study.trial import TrialConfig, TrialData
 
 
@@ -90,3 +92,37 @@ def test_other_pixels_of_the_same_name_are_another(data: TrialData, tmp_path: Pa
     tasks: tuple[Task, ...] = larger.tasks
     assert tasks == data.tasks
     assert hash_of(trial(), larger, "weights") != hash_of(trial(), data, "weights")
+
+
+PACKAGE = Path(study.__file__ or "").parent
+CODE = sorted(
+    path.relative_to(PACKAGE) for room in ROOMS for path in (PACKAGE / room).rglob("*.py")
+)
+
+
+@pytest.fixture(scope="module")
+def copied_code(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    copy = tmp_path_factory.mktemp("code") / "study"
+    for path in CODE:
+        (copy / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(PACKAGE / path, copy / path)
+    return copy
+
+
+@pytest.mark.parametrize("path", CODE, ids=str)
+def test_an_edit_of_any_file_that_a_result_depends_on_is_another_code(
+    copied_code: Path, path: Path
+) -> None:
+    whole = code_hash.__wrapped__(copied_code)
+    assert whole == code_hash(PACKAGE)
+    contents = (copied_code / path).read_bytes()
+    (copied_code / path).write_bytes(contents + b"\n")
+    assert code_hash.__wrapped__(copied_code) != whole
+    (copied_code / path).write_bytes(contents)
+
+
+def test_a_room_without_code_is_an_error(copied_code: Path, tmp_path: Path) -> None:
+    shutil.copytree(copied_code, tmp_path / "study")
+    shutil.rmtree(tmp_path / "study" / "method")
+    with pytest.raises(FileNotFoundError, match="method holds no code"):
+        code_hash.__wrapped__(tmp_path / "study")
