@@ -1,4 +1,4 @@
-"""Random resized crop and flip: image by image on the CPU, a whole batch at once on a device."""
+"""Random resized crop and flip of training images, on the CPU."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -96,72 +96,8 @@ def _central(tall: Tensor, wide: Tensor, ratio: tuple[float, float]) -> tuple[Te
     return width, height
 
 
-def _cubic(x: Tensor) -> Tensor:
-    """Keys' cubic kernel with a = -0.5, which antialiased resizing uses."""
-    x = x.abs()
-    near = (1.5 * x - 2.5) * x * x + 1
-    far = ((-0.5 * x + 2.5) * x - 4) * x + 2
-    return torch.where(x < 1, near, torch.where(x < 2, far, torch.zeros_like(x)))
-
-
-def resize_weights(
-    start: Tensor, length: Tensor, *, size: int, total: int, device: torch.device
-) -> Tensor:
-    """Compute the matrices that resize a stretch of pixels, bicubic with antialiasing.
-
-    Args:
-        start: (batch,) first pixel of the stretch, on the CPU.
-        length: (batch,) pixels in it, on the CPU; none outside is used.
-        size: of the result, in pixels.
-        total: pixels of the whole line.
-        device: of the result.
-
-    Returns:
-        (batch, size, total) float32, rows of sum 1.
-    """
-    # Few pixels bear on each pixel of the result, and only their weights are computed. The CPU
-    # counts them, so that no device has to be waited for.
-    taps = math.ceil(4 * max(1.0, float(length.max()) / size)) + 1
-    first_pixel, pixels = start.to(device)[:, None, None], length.to(device)[:, None, None]
-    step = pixels.double() / size
-    wide = step.clamp(min=1)
-    center = step * (torch.arange(size, device=device)[None, :, None] + 0.5)
-    position = (center - 2 * wide).floor().long() + torch.arange(taps, device=device)
-    weights = _cubic((position + 0.5 - center) / wide)
-    weights = weights.masked_fill((position < 0) | (position >= pixels), 0)
-    weights = weights / weights.sum(dim=-1, keepdim=True)
-    place = (first_pixel + position).clamp(0, total - 1)
-    lines = torch.zeros(len(start), size, total, dtype=torch.float32, device=device)
-    # What is clamped adds zero.
-    return lines.scatter_add_(2, place, weights.float())
-
-
-def crop_resize(pixels: Tensor, crops: Crops, size: int) -> Tensor:
-    """Cut a rectangle out of every image, resize and mirror it: two matrix products a batch.
-
-    That suits a GPU, which would wait for many small calls. On a CPU `crop_resize_each` is about
-    twenty times as fast, since few of the numbers in those products are not zero.
-
-    Args:
-        pixels: (batch, 3, height, width) uint8, on any device.
-        crops: rectangles inside the images.
-        size: of the result, in pixels.
-
-    Returns:
-        (batch, 3, size, size) uint8 on the same device.
-    """
-    device, (height, width) = pixels.device, pixels.shape[-2:]
-    rows = resize_weights(crops.top, crops.height, size=size, total=height, device=device)
-    columns = resize_weights(crops.left, crops.width, size=size, total=width, device=device)
-    columns = torch.where(crops.flip.to(device)[:, None, None], columns.flip(1), columns)
-    # Columns first, and whole grey levels between the two, as Pillow and torchvision have it.
-    narrow = torch.matmul(pixels.float(), columns.transpose(1, 2)[:, None])
-    resized = torch.matmul(rows[:, None], narrow.round_().clamp_(0, 255))
-    return resized.round().clamp(0, 255).to(torch.uint8)
-
-
-def crop_resize_each(images: Iterable[Tensor], crops: Crops, size: int) -> Tensor:
-    """Do on the CPU what `crop_resize` does.
+def crop_resize(images: Iterable[Tensor], crops: Crops, size: int) -> Tensor:
+    """Cut a rectangle out of every image, resize it (bicubic, antialiased) and mirror it.
 
     Args:
         images: (3, height, width) uint8 of any sizes.
@@ -206,29 +142,12 @@ def random_resized_crop_flip(
     Returns:
         (batch, 3, size, size) uint8.
     """
-    device = torch.device(device)
     sizes = torch.tensor([image.shape[-2:] for image in images], dtype=torch.long).view(-1, 2)
     crops = draw_crops(sizes[:, 0], sizes[:, 1], generator, scale=scale, ratio=ratio, flip=flip)
-    if device.type == "cpu":
-        return crop_resize_each(images, crops, size)
-    # Only what is cut out travels to the device.
-    batch, crops = cut(images, crops)
-    return crop_resize(to_device(batch, device), crops, size)
+    return to_device(crop_resize(images, crops, size), torch.device(device))
 
 
 def to_device(batch: Tensor, device: torch.device) -> Tensor:
     """Copy a batch to a device without waiting for it, which needs pinned memory on a GPU."""
     pinned = batch.pin_memory() if device.type == "cuda" else batch
     return pinned.to(device, non_blocking=True)
-
-
-def cut(images: Sequence[Tensor] | Tensor, crops: Crops) -> tuple[Tensor, Crops]:
-    """Cut the rectangles out and pad them to one size; the new rectangles start at 0."""
-    high, wide = int(crops.height.max()), int(crops.width.max())
-    batch = images[0].new_zeros(len(images), 3, high, wide)
-    for target, image, (top, left, height, width) in zip(
-        batch, images, crops.rectangles(), strict=True
-    ):
-        target[:, :height, :width] = image[:, top : top + height, left : left + width]
-    zeros = torch.zeros_like(crops.top)
-    return batch, Crops(zeros, zeros, crops.height, crops.width, crops.flip)

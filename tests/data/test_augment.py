@@ -13,11 +13,8 @@ from study.data.augment import (
     SCALE,
     Crops,
     crop_resize,
-    crop_resize_each,
-    cut,
     draw_crops,
     random_resized_crop_flip,
-    resize_weights,
 )
 
 
@@ -120,19 +117,7 @@ def test_pixels_are_torchvisions_for_the_same_crop(
         antialias=True,
     )
     theirs = functional.horizontal_flip(theirs) if flip else theirs
-    assert torch.equal(crop_resize_each([image], crops, size)[0], theirs)
-    on_a_device = crop_resize(image[None], crops, size)[0]
-    # There weights are float32, and torchvision's are whole numbers.
-    assert (on_a_device.int() - theirs.int()).abs().max() <= 2
-
-
-def test_weights_of_a_line_sum_to_one_and_stay_in_the_stretch() -> None:
-    start, length = torch.tensor([3, 0]), torch.tensor([5, 12])
-    weights = resize_weights(start, length, size=7, total=12, device=torch.device("cpu"))
-    assert weights.shape == (2, 7, 12)
-    assert torch.allclose(weights.sum(-1), torch.ones(2, 7))
-    assert not weights[0, :, :3].any()
-    assert not weights[0, :, 8:].any()
+    assert torch.equal(crop_resize([image], crops, size)[0], theirs)
 
 
 def test_the_whole_image_at_its_own_size_is_left_as_it_is() -> None:
@@ -154,14 +139,6 @@ def test_a_list_and_a_batch_of_the_same_images_give_the_same() -> None:
     assert batch.shape == (6, 3, 16, 16)
     assert batch.dtype == torch.uint8
     assert torch.equal(batch, listed)
-
-
-def test_a_device_gives_what_the_cpu_does_up_to_rounding() -> None:
-    images = [noise(3, height, width) for height, width in ((20, 31), (8, 50), (33, 9))]
-    crops = crops_of([20, 8, 33], [31, 50, 9], seed=4)
-    at_once = crop_resize(*cut(images, crops), 16)
-    each = crop_resize_each(images, crops, 16)
-    assert (at_once.int() - each.int()).abs().max() <= 2
 
 
 def test_images_of_any_sizes_make_one_batch() -> None:
