@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from study.config_file import ConfigFaults
-    from study.ledger import StudyFolder
-    from study.sweep import Member
+    from study.config.loading import ConfigFaults
+    from study.config.sweep import Member
+    from study.storage.ledger import StudyFolder
 
 MARK = Path("method", "subsets.py")
 """Lies beside this script in the package, and not in the home folder that Ray copies it to."""
@@ -81,11 +81,11 @@ def _parser() -> argparse.ArgumentParser:
 def _run(parsed: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from study.config_file import ConfigFaults, load_config
+    from study.config.loading import ConfigFaults, load_config
+    from study.config.sweep import is_sweep, load_sweep
     from study.errors import ConfigError
-    from study.ledger import StudyFolder
-    from study.resumption import resumed_config
-    from study.sweep import is_sweep, load_sweep
+    from study.storage.ledger import StudyFolder
+    from study.workflow.resumption import resumed_config
 
     console = Console() if sys.stdout.isatty() else Console(width=120)
     named = [a for a in parsed.arguments if "=" not in a]
@@ -109,29 +109,29 @@ def _run(parsed: argparse.Namespace) -> int:
     except ConfigFaults as faults:
         raise _with_what_can_be_seen(faults, resuming=bool(existing)) from None
     if parsed.check:
-        from study.check import caution, check_study
+        from study.workflow.check import caution, check_study
 
         check_study(config, folder, resuming=bool(existing))
         console.print("all is well: configuration, data, backbone, storage and tracking server")
         caution([config], console)
     elif parsed.status:
-        from study.status import render_status, study_status
+        from study.workflow.status import render_status, study_status
 
         console.print(render_status(study_status(folder, config)), highlight=False)
     elif parsed.sync:
-        from study.conduct import write_outputs
-        from study.tracking.mirror import sync_study
-        from study.tracking.store import tracking_uri
+        from study.tracking.mlflow.mirror import sync_study
+        from study.tracking.mlflow.store import tracking_uri
+        from study.workflow.run_study import write_outputs
 
         with folder.locked():
             uri = tracking_uri(config.tracking.uri)
             count = sync_study(config, folder, uri, lambda: write_outputs(folder))
         console.print(f"{count} trials of {folder.name} are in MLflow")
     else:
-        from study.conduct import conduct
+        from study.workflow.run_study import conduct
 
         if parsed.extend:
-            from study.extension import extend
+            from study.selection.extension import extend
 
             with folder.locked():
                 config = extend(folder, config, overrides)
@@ -141,14 +141,14 @@ def _run(parsed: argparse.Namespace) -> int:
 
 def _run_sweep(members: Sequence[Member], console: Console, *, check: bool) -> int:
     if check:
-        from study.check import caution
-        from study.conduct_sweep import check_sweep
+        from study.workflow.check import caution
+        from study.workflow.run_sweep import check_sweep
 
         check_sweep(members)
         console.print(f"all is well with {len(members)} studies")
         caution([member.config for member in members], console)
     else:
-        from study.conduct_sweep import conduct_sweep
+        from study.workflow.run_sweep import conduct_sweep
 
         conduct_sweep(members, console)
     return 0
@@ -161,9 +161,9 @@ def _unique_name(source: Path) -> str:
 
 def _with_what_can_be_seen(faults: ConfigFaults, *, resuming: bool) -> ConfigFaults:
     """Look at what the sound parts name as well, so that all faults are told at once."""
-    from study.check import look_at_all
-    from study.config_file import ConfigFaults
-    from study.ledger import StudyFolder
+    from study.config.loading import ConfigFaults
+    from study.storage.ledger import StudyFolder
+    from study.workflow.check import look_at_all
 
     rest = faults.rest
     if rest is None:
@@ -201,10 +201,10 @@ def find_config(name: str) -> Path:
 
 
 def _existing_folder(name: str, overrides: Sequence[str]) -> StudyFolder:
-    from study.config import NAME, default_storage
-    from study.config_file import parse_overrides
+    from study.config.loading import parse_overrides
+    from study.config.schema import NAME, default_storage
     from study.errors import ConfigError
-    from study.ledger import StudyFolder
+    from study.storage.ledger import StudyFolder
 
     storage = Path(str(parse_overrides(overrides).get("storage") or default_storage()))
     folder = StudyFolder(storage / name)

@@ -1,5 +1,6 @@
 """What all tests share: a quiet, offline environment and a small random CLIP on disk."""
 
+import importlib
 import logging
 import os
 import socket
@@ -10,6 +11,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -33,6 +35,21 @@ for name in (
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 SERVER_STARTS_WITHIN = 90.0  # seconds
+
+
+@pytest.fixture(scope="session")
+def miniature() -> ModuleType:
+    """The makers of miniature datasets."""
+    return importlib.import_module("miniature")
+
+
+@pytest.fixture(scope="session")
+def root(miniature: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data root with a miniature of all fifteen: 4 classes, few images."""
+    root = tmp_path_factory.mktemp("data")
+    for name in (*miniature.ELEVEN, *miniature.SHIFTED):
+        miniature.make(name, root, classes=4, counts=(4, 2, 2))
+    return root
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ import pytest
 from mlflow import MlflowClient
 
 from study import run as run_module
-from study.ledger import StudyFolder
+from study.storage.ledger import StudyFolder
 
 SCRIPT = Path(run_module.__file__ or "")
 TRIALS, EPOCHS, SEEDS = 8, 3, (1, 2)

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from packaging.version import Version
 
-from study import conduct as conduct_module
 from study import run as run_module
-from study.ledger import StudyFolder
 from study.run import find_config, main
+from study.storage.ledger import StudyFolder
+from study.workflow import run_study as conduct_module
 
 SCRIPT = Path(run_module.__file__ or "")
 HEAVY = ("torch", "ray", "mlflow", "optuna", "transformers", "pandas")
@@ -132,7 +132,9 @@ def test_a_configuration_is_found_by_name_by_path_and_from_the_environment(
 )
 def test_options_may_stand_anywhere(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
-    monkeypatch.setattr("study.check.check_study", lambda config, *_, **__: seen.append(config))
+    monkeypatch.setattr(
+        "study.workflow.check.check_study", lambda config, *_, **__: seen.append(config)
+    )
     assert main(arguments) == 0
     assert (seen[0].seed, seen[0].search.trials) == (3, 9)
 
@@ -244,7 +246,7 @@ def test_a_check_says_that_the_embedded_backbone_has_seen_characters_alone(
 def test_a_study_that_begins_says_what_its_backbone_has_not_seen(
     images: MakeImages, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("study.conduct.ray_session", lambda _: pytest.fail("far enough"))
+    monkeypatch.setattr("study.workflow.run_study.ray_session", lambda _: pytest.fail("far enough"))
     with pytest.raises(pytest.fail.Exception, match="far enough"):
         main(few(images()))
     assert CAUTION in capsys.readouterr().out

@@ -12,14 +12,14 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial
 
-from study.config import StudyConfig
-from study.config_file import build_config, dump_config
-from study.ledger import End, StudyFolder, TrialFolder
-from study.method.architecture import Architecture, read_architecture
-from study.prepare import Preparer
+from study.config.loading import build_config, dump_config
+from study.config.schema import StudyConfig
+from study.method.checkpoint import Architecture, read_architecture
 from study.search.stages import run_confirm, run_search
-from study.selection import fix_candidates
+from study.selection.candidates import fix_candidates
+from study.storage.ledger import End, StudyFolder, TrialFolder
 from study.trial import TrialConfig, TrialData
+from study.trial.prepare import Preparer
 
 TIMED = ("seconds", "ended_at", "images_per_second")
 

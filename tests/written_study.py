@@ -6,9 +6,9 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from study.config import StudyConfig
-from study.config_file import build_config, dump_config
-from study.ledger import DESCRIPTION, End, StudyFolder
+from study.config.loading import build_config, dump_config
+from study.config.schema import StudyConfig
+from study.storage.ledger import DESCRIPTION, End, StudyFolder
 from study.trial import TrialConfig
 
 EPOCHS = 3

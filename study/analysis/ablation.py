@@ -12,16 +12,16 @@ from typing import Literal
 
 from rich.console import Console
 
-from study.analysis.confirmation import Comparison, Row, is_base_to_new
-from study.analysis.results import read_results, write_parquet
-from study.analysis.statistics import Estimate, estimate, holm, paired_difference
-from study.analysis.wording import (
+from study.analysis.comparison import Comparison, Row, is_base_to_new
+from study.analysis.formatting import (
     SIGNIFICANCE,
     interval,
     points,
 )
+from study.analysis.results import read_results, write_parquet
+from study.analysis.statistics import Estimate, estimate, holm, paired_difference
 from study.errors import DataError, StudyError
-from study.files import write_atomically
+from study.storage.atomic import write_atomically
 
 BASE = "base"
 """Label of the cell that the others are compared with, unless another is named."""

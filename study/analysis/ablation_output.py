@@ -8,8 +8,8 @@ from rich.console import Group
 from rich.text import Text
 
 from study.analysis.ablation import BASE, AblationTable, Cell, ablation_verdict
+from study.analysis.formatting import count, difference, interval, probability, rate
 from study.analysis.leaderboard import markdown_table, markdown_text, rich_table
-from study.analysis.wording import count, difference, interval, probability, rate
 
 
 def cell_table(table: AblationTable) -> tuple[list[str], list[list[str]]]:

@@ -14,8 +14,8 @@ from study.analysis.charts import (
     png_bytes,
     style_plotly,
 )
+from study.analysis.formatting import difference, points, probability
 from study.analysis.plots import Plot
-from study.analysis.wording import difference, points, probability
 from study.errors import SubsetError
 from study.method.subsets import Term, parse
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from study.analysis.confirmation import Leaderboard
+from study.analysis.comparison import Leaderboard
 from study.analysis.results import read_confusion, read_per_class, read_results
 
 BEFORE = "zero-shot"

@@ -6,10 +6,8 @@ from pathlib import Path
 
 from study.analysis.ablation import ablation_table
 from study.analysis.ablation_output import to_markdown as ablation_markdown
-from study.analysis.confirmation import PUBLISHED, TUNED, Entry, Leaderboard, leaderboard
-from study.analysis.leaderboard import markdown_text, to_markdown
-from study.analysis.results import read_results
-from study.analysis.wording import (
+from study.analysis.comparison import PUBLISHED, TUNED, Entry, Leaderboard, leaderboard
+from study.analysis.formatting import (
     NAMES,
     count,
     difference,
@@ -18,7 +16,9 @@ from study.analysis.wording import (
     percent,
     rate,
 )
-from study.ledger import Registration, StudyFolder
+from study.analysis.leaderboard import markdown_text, to_markdown
+from study.analysis.results import read_results
+from study.storage.ledger import Registration, StudyFolder
 
 CHAMPION = "champion"
 

@@ -18,19 +18,19 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from study.analysis.confirmation import leaderboard
+from study.analysis.comparison import leaderboard
 from study.analysis.leaderboard import rich_table
 from study.analysis.results import open_study, read_results
 from study.errors import DataError, DeltaError, StudyError
-from study.files import write_atomically
+from study.storage.atomic import write_atomically
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from study.ledger import TrialFolder
     from study.method.delta import DeltaInfo
     from study.method.model import Backbone
-    from study.prepare import Preparer
+    from study.storage.ledger import TrialFolder
+    from study.trial.prepare import Preparer
 
 logger = logging.getLogger(__name__)
 
@@ -115,7 +115,7 @@ def parameter_drift(
         DeltaError: a tuned tensor is not in the backbone, has another shape or another name
             than those that are tuned.
     """
-    from study.method.freezing import MODULE_NAMES
+    from study.method.parameters import MODULE_NAMES
 
     sites = {module: site for site, module in MODULE_NAMES.items()}
     drifts = []
@@ -215,11 +215,11 @@ def study_drift(folder: Path, trial_ids: Sequence[str] = ()) -> StudyDrift:
         DeltaError: a delta is damaged or of another backbone.
         BackboneError: the backbone cannot be loaded.
     """
-    from study.backbones import backbone_path
-    from study.config_file import load_config
+    from study.config.loading import load_config
+    from study.embedded import backbone_path
     from study.method.delta import apply_delta, load_delta
     from study.method.model import load_backbone
-    from study.prepare import Preparer
+    from study.trial.prepare import Preparer
 
     study = open_study(folder)
     trials = [study.trial(trial_id) for trial_id in trial_ids or _winners_trials(folder)]
@@ -257,7 +257,7 @@ class _Pixels:
 
     def of(self, trial: TrialFolder) -> Tensor | None:
         """Give a trial's; None, with a line that says why, where they cannot be read."""
-        from study.data.images import ImageTable, normalize
+        from study.data.images.table import ImageTable, normalize
 
         config = trial.config
         try:

@@ -16,9 +16,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from study.analysis.confirmation import Comparison, Entry, Leaderboard, leaderboard
-from study.analysis.statistics import Estimate
-from study.analysis.wording import (
+from study.analysis.comparison import Comparison, Entry, Leaderboard, leaderboard
+from study.analysis.formatting import (
     count,
     difference,
     duration,
@@ -29,8 +28,9 @@ from study.analysis.wording import (
     validation_findings,
     verdict,
 )
+from study.analysis.statistics import Estimate
 from study.errors import StudyError, TrackingError
-from study.files import write_atomically
+from study.storage.atomic import write_atomically
 
 __all__ = ["Leaderboard", "leaderboard", "render", "to_csv", "to_markdown", "write_leaderboard"]
 
@@ -325,9 +325,9 @@ def _print_study(folder: Path, form: str) -> None:
 
 def _print_best(options: argparse.Namespace) -> None:
     # MLflow takes seconds to import, and a folder's leaderboard does without.
-    from study.analysis.across import render_found, to_json, to_study
-    from study.tracking.finding import best_configurations, configuration_of
-    from study.tracking.store import tracking_uri
+    from study.analysis.best_runs_output import render_found, to_json, to_study
+    from study.tracking.mlflow.best_runs import best_configurations, configuration_of
+    from study.tracking.mlflow.store import tracking_uri
 
     uri = tracking_uri(None)
     found = best_configurations(uri, study=options.study, where=options.where, top=options.top)

@@ -15,7 +15,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
-from study.analysis.confirmation import Row
+from study.analysis.comparison import Row
 from study.analysis.results import read_epochs, read_results
 from study.errors import SubsetError
 from study.method.subsets import parse

@@ -16,13 +16,13 @@ from typing import Any
 
 from rich.console import Console, Group
 
-from study.analysis.confirmation import Entry, Leaderboard, leaderboard
+from study.analysis.comparison import Entry, Leaderboard, leaderboard
+from study.analysis.formatting import interval, percent
 from study.analysis.leaderboard import markdown_table, markdown_text, rich_table
 from study.analysis.results import open_study
-from study.analysis.wording import interval, percent
-from study.config_file import load_config
+from study.config.loading import load_config
 from study.errors import DataError, StudyError
-from study.files import write_atomically
+from study.storage.atomic import write_atomically
 
 SWEEP_FILE = "sweep.json"
 """In a study's folder: which sweep it is a part of, and where in it."""

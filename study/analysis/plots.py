@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from study.analysis.charts import Chart, matplotlib_png, plotly_figure
-from study.analysis.confirmation import Leaderboard, Row, leaderboard
+from study.analysis.comparison import Leaderboard, Row, leaderboard
 from study.analysis.result_charts import (
     agreement_chart,
     pareto_chart,
@@ -20,7 +20,7 @@ from study.analysis.result_charts import (
 )
 from study.analysis.results import read_epochs, read_results
 from study.errors import StudyError
-from study.files import write_atomically
+from study.storage.atomic import write_atomically
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure

@@ -15,8 +15,16 @@ from study.analysis.ablation import ablation_table, ablation_verdict
 from study.analysis.ablation_output import cell_table, setting_table
 from study.analysis.ablation_plots import ablation_plots
 from study.analysis.classes import class_accuracies, confusions
-from study.analysis.confirmation import Entry, Leaderboard, Row, leaderboard
+from study.analysis.comparison import Entry, Leaderboard, Row, leaderboard
 from study.analysis.describe import champion_sentence, loading_line
+from study.analysis.formatting import (
+    count,
+    percent,
+    points,
+    rate,
+    validation_findings,
+    verdict,
+)
 from study.analysis.leaderboard import (
     budget_table,
     configuration_table,
@@ -27,21 +35,13 @@ from study.analysis.leaderboard import (
 from study.analysis.occupancy import Occupancy, occupancy
 from study.analysis.plots import PLOTLY_CONFIG, Plot, make_plots
 from study.analysis.results import open_study, read_results
-from study.analysis.wording import (
-    count,
-    percent,
-    points,
-    rate,
-    validation_findings,
-    verdict,
-)
-from study.backbones import EMBEDDED
-from study.config import AblationConfig, StudyConfig
-from study.config_file import load_config
+from study.config.loading import load_config
+from study.config.schema import AblationConfig, StudyConfig
+from study.embedded import EMBEDDED
 from study.errors import DataError, StudyError
-from study.files import write_atomically
-from study.ledger import StudyFolder
-from study.selection import selection_used
+from study.selection.candidates import selection_used
+from study.storage.atomic import write_atomically
+from study.storage.ledger import StudyFolder
 
 REPORT_FILE = "report.html"
 TEMPLATE_FILE = "report.html.jinja"
@@ -324,7 +324,7 @@ def _loading(
     first = min(trained, key=lambda row: row["seed"])
     return (
         "from pathlib import Path\n\n"
-        "from study.backbones import backbone_path\n"
+        "from study.embedded import backbone_path\n"
         "from study.method.delta import apply_delta, load_delta\n"
         "from study.method.model import load_backbone\n\n"
         f"backbone = load_backbone(backbone_path({config.backbone.name!r}), "

@@ -6,9 +6,9 @@ Scores come in as fractions and are drawn in percent.
 from collections.abc import Sequence
 
 from study.analysis.charts import BLUE, GREEN, GREY, ORANGE, PALETTE, Chart, Marker, Panel, Series
-from study.analysis.confirmation import Entry, Leaderboard, Row
+from study.analysis.comparison import Entry, Leaderboard, Row
+from study.analysis.formatting import count, interval, percent, rate
 from study.analysis.statistics import Estimate
-from study.analysis.wording import count, interval, percent, rate
 
 _WINNER_MARKER: Marker = "star"
 _CANDIDATE_MARKERS: tuple[Marker, ...] = ("circle", "square", "diamond", "triangle", "cross")

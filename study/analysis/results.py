@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from study.errors import DataError
-from study.files import write_atomically
-from study.ledger import End, StudyFolder
+from study.storage.atomic import write_atomically
+from study.storage.ledger import End, StudyFolder
 
 RESULTS_FILE = "results.parquet"
 

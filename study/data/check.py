@@ -23,11 +23,11 @@ from study.data.datasets import (
     load_dataset,
     refuse_unread_folder,
 )
-from study.data.hub import HubSource
-from study.data.imagenet import SHIFTS, absent_classes
-from study.data.obtaining import how_to_get
-from study.data.rgb import HIGHEST, PixelRange, checked_range, dark_images
-from study.data.sources import FolderSource, kind_fault
+from study.data.download_notes import how_to_get
+from study.data.images.rgb import HIGHEST, PixelRange, checked_range, dark_images
+from study.data.images.sources import FolderSource, kind_fault
+from study.data.readers.huggingface import HubSource
+from study.data.readers.imagenet import SHIFTS, absent_classes
 from study.errors import DataError, StudyError
 
 # Classes, and images of train, val and test, as published.

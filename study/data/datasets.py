@@ -8,17 +8,17 @@ from itertools import islice
 from pathlib import Path
 from typing import TypedDict
 
-from study.data.coop import LAYOUTS, load_aircraft, load_coop
-from study.data.folders import is_folder, load_folder
-from study.data.hub import PREFIX, HubSource, load_hub
-from study.data.imagenet import SHIFTS, load_imagenet, load_shift
-from study.data.obtaining import how_to_get
-from study.data.packaged import load_digits, load_glyphs
+from study.data.download_notes import how_to_get
+from study.data.images.rgb import PixelRange
+from study.data.images.sources import FolderSource, kind_fault
 from study.data.prompts import templates_of
+from study.data.readers.coop import LAYOUTS, load_aircraft, load_coop
+from study.data.readers.embedded import load_digits, load_glyphs
+from study.data.readers.folders import is_folder, load_folder
+from study.data.readers.huggingface import PREFIX, HubSource, load_hub
+from study.data.readers.imagenet import SHIFTS, load_imagenet, load_shift
+from study.data.readers.tables import TABLE_SUFFIXES, is_path_table, load_table
 from study.data.records import Dataset, ImageSource, Record, listed
-from study.data.rgb import PixelRange
-from study.data.sources import FolderSource, kind_fault
-from study.data.tables import TABLE_SUFFIXES, is_path_table, load_table
 from study.errors import DataError
 
 __all__ = [
@@ -70,7 +70,7 @@ def load_dataset(
             names, or Parquet files that hold the images. Packaged sets and the hub need none.
         templates: replace the dataset's templates; the first one is used in training.
         require_images: whether a missing image folder of the field's layout is an error here.
-        pixel_range: see `study.data.rgb.to_rgb`; packaged images are of 8 bits and take none.
+        pixel_range: see `study.data.images.rgb.to_rgb`; packaged images have 8 bits and take none.
         columns: part → column of a table or hub dataset, where its name is another.
         splits: "train", "val", "test" → split of a hub dataset, where its name is another.
         subset: configuration of a hub dataset.

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from study.data.records import Dataset, Record, keyed_order, listed
 from study.errors import DataError
-from study.files import make_folder, write_atomically
+from study.storage.atomic import make_folder, write_atomically
 
 logger = logging.getLogger(__name__)
 

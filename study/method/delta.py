@@ -21,8 +21,8 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from study.errors import DeltaError, StudyError
-from study.files import write_atomically
-from study.method.sealed import seal, unseal
+from study.method.checked_safetensors import seal, unseal
+from study.storage.atomic import write_atomically
 
 if TYPE_CHECKING:
     from transformers import CLIPModel

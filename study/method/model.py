@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from study.errors import BackboneError
-from study.method.freezing import TunedParameter, tuned_names, unfreeze
-from study.method.headers import has_words, prompt_reader, weights_fault
+from study.method.checkpoint_check import has_words, prompt_reader, weights_fault
+from study.method.parameters import TunedParameter, tuned_names, unfreeze
 from study.method.subsets import Subset
 
 if TYPE_CHECKING:

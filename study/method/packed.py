@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from study.method.model import FewShotClassifier
-from study.method.tokens import end_positions
+from study.method.prompt_reader import end_positions
 
 Rows = TypeVar("Rows")
 QUICK_GELU = 1.702

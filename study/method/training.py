@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from study.errors import StudyError
-from study.method.freezing import TunedParameter
 from study.method.model import FewShotClassifier
+from study.method.parameters import TunedParameter
 
 Optimizer = Literal["sgd", "adamw"]
 Regularizer = Literal["cosine", "l2_init", "none"]

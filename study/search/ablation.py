@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 
-from study.config import StudyConfig
+from study.config.schema import StudyConfig
 from study.errors import StudyError
-from study.ledger import StudyFolder
-from study.method.architecture import Architecture
+from study.method.checkpoint import Architecture
 from study.method.subsets import Subset
+from study.search.ablation_cells import ablation_cells
 from study.search.callback import Observer
-from study.search.cells import ablation_cells
 from study.search.searcher import proposal_of
 from study.search.space import Proposal
 from study.search.stages import TakeOver, TrialMaker, run_queue
-from study.selection import finished_trials
+from study.selection.candidates import finished_trials
+from study.storage.ledger import StudyFolder
 from study.trial import TrialData
 
 

@@ -10,9 +10,9 @@ from typing import Any, Protocol
 from ray.tune import Callback
 from ray.tune.experiment import Trial
 
-from study.files import StorageError
-from study.ledger import End, Status, StudyFolder
 from study.search.recording import close_trial, read_hang
+from study.storage.atomic import StorageError
+from study.storage.ledger import End, Status, StudyFolder
 from study.trial import TrialConfig
 
 logger = logging.getLogger(__name__)

@@ -19,12 +19,12 @@ from ray._private import ray_constants
 from ray.tune.execution import class_cache
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
-from study.config import AshaConfig, StudyConfig
+from study.config.schema import AshaConfig, StudyConfig
 from study.errors import StudyError
-from study.ledger import StudyFolder
 from study.search.callback import LedgerCallback, Observer
 from study.search.searcher import StudySearcher
 from study.search.trainable import ClipFitTrainable
+from study.storage.ledger import StudyFolder
 from study.trial import TrialConfig, TrialData
 
 logger = logging.getLogger(__name__)

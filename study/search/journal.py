@@ -15,7 +15,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from study.errors import StudyError
-from study.files import StorageError, append_lines, drop_cut_line, patiently
+from study.storage.atomic import StorageError, append_lines, drop_cut_line, patiently
 
 logger = logging.getLogger(__name__)
 

@@ -15,10 +15,10 @@ from typing import Any
 from safetensors import SafetensorError
 from torch import Tensor
 
-from study.files import patiently
-from study.ledger import REPORTS, End, TrialFolder
+from study.method.checked_safetensors import seal, unseal
 from study.method.delta import DeltaInfo, delta_contents, read_info
-from study.method.sealed import seal, unseal
+from study.storage.atomic import patiently
+from study.storage.ledger import REPORTS, End, TrialFolder
 from study.trial import EpochReport, TrialData
 
 logger = logging.getLogger(__name__)

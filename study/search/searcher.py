@@ -10,10 +10,10 @@ from typing import Any
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
-from study.files import StorageError
-from study.ledger import End, StudyFolder
-from study.search.arms import Arm, Outcome
+from study.search.optuna_arm import Arm, Outcome
 from study.search.space import Proposal
+from study.storage.atomic import StorageError
+from study.storage.ledger import End, StudyFolder
 from study.trial import TrialConfig
 
 logger = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from optuna.distributions import (
 )
 from optuna.trial import Trial
 
-from study.config import Regularizer, SpaceConfig
+from study.config.schema import Regularizer, SpaceConfig
 from study.method.subsets import OUTER_NORMS, Depths, Leaf, kinds, parse
 
 RATES = ("bias_lr", "ln_lr", "distill_weight")

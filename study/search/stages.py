@@ -7,21 +7,21 @@ import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from study.config import StudyConfig
+from study.config.schema import StudyConfig
 from study.errors import DataError
-from study.ledger import End, StudyFolder
-from study.method.architecture import Architecture
+from study.method.checkpoint import Architecture
 from study.method.subsets import kinds, parse
-from study.sameness import hash_of
-from study.search.arms import Arm, Outcome, Recorded, open_arm
 from study.search.callback import Observer
 from study.search.driver import InterruptedStudyError, make_scheduler, run_trials
 from study.search.journal import set_aside
+from study.search.optuna_arm import Arm, Outcome, Recorded, open_arm
 from study.search.recording import close_trial, drop_unproven_reports
 from study.search.searcher import StudySearcher, outcome_of, proposal_of
 from study.search.space import OpenSpace, Proposal, RateSpace, weighs
-from study.selection import TUNED, Candidate
+from study.selection.candidates import TUNED, Candidate
+from study.storage.ledger import End, StudyFolder
 from study.trial import SPLIT_HASH, Stage, TrialConfig, TrialData
+from study.trial.config_hash import hash_of
 
 OPEN = "search"
 JOURNAL = "optuna.journal"

@@ -15,16 +15,16 @@ import torch
 from ray import tune
 from ray.tune.result import DONE
 
-from study.backbones import backbone_path
-from study.config import BackboneConfig
+from study.config.schema import BackboneConfig
+from study.embedded import backbone_path
 from study.errors import BackboneError, DataError, StudyError
-from study.files import StorageError
-from study.ledger import StudyFolder
 from study.method.delta import DeltaInfo
 from study.method.model import Backbone, load_backbone
 from study.search.recording import load_state, record_epoch, watched
+from study.storage.atomic import StorageError
+from study.storage.ledger import StudyFolder
 from study.trial import EpochReport, TrialConfig, TrialData
-from study.trial.faults import (
+from study.trial.machine_faults import (
     DeviceError,
     OutOfMemoryError,
     free_memory,

@@ -24,7 +24,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from study.errors import TrackingError
-from study.files import write_atomically
+from study.storage.atomic import write_atomically
 
 logger = logging.getLogger(__name__)
 

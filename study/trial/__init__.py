@@ -3,7 +3,7 @@
 Here stands what describes a trial; `study.trial.run` trains one, and imports PyTorch for it.
 """
 
-from study.trial.contract import (
+from study.trial.schema import (
     SPLIT_HASH,
     EpochReport,
     Stage,

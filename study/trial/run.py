@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from study.config import Protocol
+from study.config.schema import Protocol
 from study.method.evaluation import accuracy, confusion, hmean
 from study.method.model import Backbone
 from study.method.training import Schedule, mean_losses
-from study.trial.contract import EpochReport, TrialConfig, TrialData
+from study.trial.schema import EpochReport, TrialConfig, TrialData
 from study.trial.task import Pack, TaskRun, pack
 
 

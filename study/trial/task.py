@@ -10,18 +10,18 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from study.data.fewshot import Part, Task
-from study.data.images import normalize, random_resized_crop_flip
+from study.data.images.table import normalize, random_resized_crop_flip
 from study.data.prompts import prompts
+from study.data.tasks import Part, Task
 from study.method.evaluation import PROMPTS_AT_ONCE
 from study.method.model import Backbone, FewShotClassifier
 from study.method.packed import PackedClassifiers, Prompts
 from study.method.packed_training import Batch, train_packed_epoch
 from study.method.subsets import parse
 from study.method.training import Losses, Schedule, make_optimizer
-from study.trial.contract import TrialConfig, TrialData
-from study.trial.images import BegunImages, open_table
-from study.trial.prompts import begin_prompts, class_features, zero_shot_text
+from study.trial.image_activations import BegunImages, open_table
+from study.trial.prompt_activations import begin_prompts, class_features, zero_shot_text
+from study.trial.schema import TrialConfig, TrialData
 
 AT_ONCE = 2**22
 """Numbers between two layers up to which runs are packed: about one ViT-B/16 batch of 28 images.

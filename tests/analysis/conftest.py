@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from study.analysis.plots import Plot, make_plots
-from study.config_file import build_config, dump_config
+from study.config.loading import build_config, dump_config
 
 EPOCHS = 12
 RUNGS = (3, 6)

@@ -14,7 +14,7 @@ from statsmodels.stats.multitest import multipletests
 from study.analysis.ablation import ablation_table, ablation_verdict, main, write_ablation
 from study.analysis.ablation_output import render, to_csv, to_markdown
 from study.analysis.ablation_plots import ablation_plots, left_out_term, only_term
-from study.analysis.confirmation import Row
+from study.analysis.comparison import Row
 from study.analysis.results import read_results
 from study.errors import DataError
 

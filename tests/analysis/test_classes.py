@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from study.analysis.classes import class_accuracies, confusions
-from study.analysis.confirmation import leaderboard
+from study.analysis.comparison import leaderboard
 
 
 def write_classes(folder: Path, label: str, seed: int, counts: list[list[int]]) -> None:

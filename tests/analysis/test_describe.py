@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from study.analysis.confirmation import leaderboard
+from study.analysis.comparison import leaderboard
 from study.analysis.describe import describe_study
+from study.analysis.formatting import interval, percent, rate
 from study.analysis.leaderboard import markdown_text
-from study.analysis.wording import interval, percent, rate
-from study.ledger import Registration, StudyFolder
+from study.storage.ledger import Registration, StudyFolder
 
 
 def test_it_begins_with_what_won_by_how_much_and_how_it_was_trained(

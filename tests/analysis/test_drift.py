@@ -16,8 +16,8 @@ from study.analysis.drift import (
     study_drift,
 )
 from study.analysis.drift_plots import drift_chart, to_csv
-from study.backbones import backbone_path
-from study.config_file import dump_config, load_config
+from study.config.loading import dump_config, load_config
+from study.embedded import backbone_path
 from study.errors import DataError, DeltaError
 
 FC2 = "text_model.encoder.layers.3.mlp.fc2.bias"

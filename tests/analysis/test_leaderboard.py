@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from study.analysis.formatting import interval, points, probability, validation_findings, verdict
 from study.analysis.leaderboard import (
     leaderboard,
     main,
@@ -19,7 +20,6 @@ from study.analysis.leaderboard import (
     to_markdown,
 )
 from study.analysis.statistics import estimate
-from study.analysis.wording import interval, points, probability, validation_findings, verdict
 
 
 def printed(folder: Path) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from study.analysis.confirmation import leaderboard
+from study.analysis.comparison import leaderboard
 from study.analysis.paper import main, read_sweep, tables, write_tables
 from study.errors import DataError
 from study.method.evaluation import hmean

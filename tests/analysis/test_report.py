@@ -9,7 +9,7 @@ import pytest
 
 from study.analysis.plots import Plot
 from study.analysis.report import main, render_report, write_report
-from study.config_file import dump_config, load_config
+from study.config.loading import dump_config, load_config
 
 EVIL = "<script>alert('x')</script>"
 

@@ -16,7 +16,7 @@ from study.analysis.results import (
     write_results,
 )
 from study.errors import DataError
-from study.ledger import LedgerError
+from study.storage.ledger import LedgerError
 
 
 def row_of(folder: Path, trial_id: str) -> dict:

@@ -31,18 +31,18 @@ from typing import Any
 import optuna
 import torch
 
-from study.backbones import backbone_path
-from study.config import StudyConfig
-from study.config_file import dump_config, load_config
-from study.ledger import End, StudyFolder
-from study.method.architecture import read_architecture
+from study.config.loading import dump_config, load_config
+from study.config.schema import StudyConfig
+from study.embedded import backbone_path
+from study.method.checkpoint import read_architecture
 from study.method.delta import DeltaInfo, save_delta
-from study.prepare import Preparer
 from study.search.space import OpenSpace
 from study.search.stages import TrialMaker
-from study.selection import finished_trials, fix_candidates
-from study.tracking.runs import RunWriter
-from study.tracking.views import runs_page
+from study.selection.candidates import finished_trials, fix_candidates
+from study.storage.ledger import End, StudyFolder
+from study.tracking.mlflow.runs import RunWriter
+from study.tracking.mlflow.views import runs_page
+from study.trial.prepare import Preparer
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests"))

@@ -18,7 +18,7 @@ from paired import machine, table
 from step import make_backbone, make_prompts
 from torch.utils.flop_counter import FlopCounterMode
 
-from study.data.images import to_device
+from study.data.images.table import to_device
 from study.method.model import FewShotClassifier, Precision
 from study.method.packed import PackedClassifiers
 from study.method.packed_training import packed_step

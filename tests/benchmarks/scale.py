@@ -49,7 +49,7 @@ class NoTraining(tune.Trainable):
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Begin another trial."""
-        from study.ledger import StudyFolder
+        from study.storage.ledger import StudyFolder
 
         self._given = new_config
         self._trial = StudyFolder(self._folder).trial(new_config["trial_id"])
@@ -136,13 +136,13 @@ def measure(given: argparse.Namespace, storage: Path) -> dict[str, Any]:
     """Run it in a folder; give the figures."""
     import ray
 
-    from study.backbones import backbone_path
-    from study.config_file import build_config, dump_config
-    from study.ledger import StudyFolder
-    from study.method.architecture import read_architecture
-    from study.prepare import Preparer
+    from study.config.loading import build_config, dump_config
+    from study.embedded import backbone_path
+    from study.method.checkpoint import read_architecture
     from study.search import driver, stages
-    from study.tracking.mirror import Mirror
+    from study.storage.ledger import StudyFolder
+    from study.tracking.mlflow.mirror import Mirror
+    from study.trial.prepare import Preparer
 
     config = build_config(
         {

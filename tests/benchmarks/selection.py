@@ -26,17 +26,17 @@ from rich.table import Table
 from scipy.stats import spearmanr
 
 from study.analysis.statistics import regret
-from study.backbones import backbone_path
-from study.config import StudyConfig
-from study.config_file import load_config
-from study.data.fewshot import Part, Task, confirm_task, search_tasks
-from study.ledger import StudyFolder
-from study.method.architecture import read_architecture
+from study.config.loading import load_config
+from study.config.schema import StudyConfig
+from study.data.tasks import Part, Task, confirm_task, search_tasks
+from study.embedded import backbone_path
+from study.method.checkpoint import read_architecture
 from study.method.model import Backbone, load_backbone
 from study.method.subsets import parse
-from study.prepare import Preparer
 from study.search.space import OpenSpace, Proposal
+from study.storage.ledger import StudyFolder
 from study.trial import TrialConfig, TrialData
+from study.trial.prepare import Preparer
 from study.trial.run import run_trial
 
 STORAGE = Path("runs/selection")

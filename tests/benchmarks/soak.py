@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from study import run
-from study.ledger import StudyFolder
+from study.storage.ledger import StudyFolder
 from study.tracking import serve
 
 GROWTH = 1.10
@@ -204,7 +204,7 @@ def _free_port() -> int:
 
 def _in_mlflow(address: str) -> Counter[str]:
     """Count the search's runs by their states."""
-    from study.tracking.server import open_client
+    from study.tracking.mlflow.server import open_client
 
     client = open_client(address)
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]

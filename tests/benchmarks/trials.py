@@ -21,17 +21,17 @@ import torch
 from paired import machine, medians, table
 from step import make_backbone
 
-from study.backbones import backbone_path
-from study.config_file import build_config
-from study.data.images import normalize
-from study.ledger import StudyFolder
+from study.config.loading import build_config
+from study.data.images.table import normalize
+from study.embedded import backbone_path
 from study.method import packed_training
 from study.method.evaluation import encode_prompts, predict
 from study.method.model import Backbone, load_backbone
 from study.method.training import Schedule
-from study.prepare import Preparer
+from study.storage.ledger import StudyFolder
 from study.trial import TrialConfig, TrialData
-from study.trial.images import open_table
+from study.trial.image_activations import open_table
+from study.trial.prepare import Preparer
 from study.trial.run import run_trial
 from study.trial.task import Pack, TaskRun
 

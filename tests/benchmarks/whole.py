@@ -16,7 +16,7 @@ from pathlib import Path
 from paired import machine, table
 
 from study.analysis.occupancy import occupancy
-from study.ledger import StudyFolder
+from study.storage.ledger import StudyFolder
 
 SCRIPT = Path(__file__).parents[2] / "study" / "run.py"
 

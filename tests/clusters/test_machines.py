@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 import yaml
 
-from study.ledger import StudyFolder, TrialFolder
 from study.run import main
+from study.storage.ledger import StudyFolder, TrialFolder
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
@@ -30,7 +30,7 @@ which some may be one configuration."""
 
 RUNS = """
 import json, sys
-from study.tracking.server import connect
+from study.tracking.mlflow.server import connect
 client = connect("http://127.0.0.1:5000", "clipfit-study")
 experiment = client.get_experiment_by_name("clipfit-study")
 condition = f"tags.study = '{sys.argv[1]}'"

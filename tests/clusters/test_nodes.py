@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from study.ledger import StudyFolder
 from study.search.trainable import ClipFitTrainable
+from study.storage.ledger import StudyFolder
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 

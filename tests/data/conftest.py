@@ -1,10 +1,7 @@
 """What the tests of the data room share: miniature datasets and a dataset made of nothing."""
 
-import importlib.util
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 from hypothesis import settings
@@ -18,25 +15,6 @@ settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
 
 COOP_SPLITS = Path(__file__).parents[3] / "shared" / "data" / "coop_splits"
-
-
-def _miniature() -> ModuleType:
-    """Import the makers by their file: these folders are no packages."""
-    spec = importlib.util.spec_from_file_location(
-        "miniature", Path(__file__).with_name("miniature.py")
-    )
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="session")
-def miniature() -> ModuleType:
-    """The makers of miniature datasets."""
-    return _miniature()
 
 
 @pytest.fixture

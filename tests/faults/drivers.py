@@ -14,8 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-import study.conduct
-import study.files
+import study.storage.atomic
+import study.workflow.run_study
 from study.run import main
 
 CUT = 7
@@ -77,7 +77,7 @@ def drive(order: dict[str, Any]) -> NoReturn:
         os.dup2(output, stream)
     if order["wait"] is not None:
         os.environ |= {"TEST_WAIT": str(order["wait"]), "PYTHONPATH": _with_customization()}
-        study.files.WAIT_SECONDS = order["wait"]
+        study.storage.atomic.WAIT_SECONDS = order["wait"]
     for fault in order["faults"]:
         die_while_writing(**fault)
     code = main(order["arguments"])

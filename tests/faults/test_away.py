@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from study.ledger import StudyFolder
+from study.storage.ledger import StudyFolder
 
 from .conftest import Disk, Drivers
 

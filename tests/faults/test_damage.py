@@ -13,12 +13,12 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from study.config_file import build_config
-from study.data.decode import open_cache
+from study.config.loading import build_config
+from study.data.images.decode import open_cache
 from study.errors import DataError
-from study.ledger import End, LedgerError, StudyFolder, TrialFolder
-from study.mending import mend
 from study.search.stages import run_queue
+from study.storage.ledger import End, LedgerError, StudyFolder, TrialFolder
+from study.storage.repair import mend
 from study.trial import TrialConfig, TrialData
 
 from .conftest import Drivers

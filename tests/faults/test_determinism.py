@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from tiny_study import TinyStudy, untimed
 
-from study.ledger import StudyFolder
 from study.search.stages import run_queue
+from study.storage.ledger import StudyFolder
 from study.trial import TrialConfig
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.long]

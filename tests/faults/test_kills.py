@@ -16,8 +16,8 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from study.data.shots import read_shots
-from study.ledger import StudyFolder, TrialFolder
-from study.sums import Sums
+from study.storage.checksums import Sums
+from study.storage.ledger import StudyFolder, TrialFolder
 
 from .conftest import Drivers
 

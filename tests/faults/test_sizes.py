@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from study.config_file import build_config
+from study.config.loading import build_config
 from study.data.records import Dataset, Record
 from study.errors import DataError
-from study.ledger import StudyFolder
 from study.method.delta import DeltaInfo
 from study.method.model import load_backbone
-from study.prepare import Preparer
 from study.search.recording import record_epoch
+from study.storage.ledger import StudyFolder
 from study.trial import TrialConfig, TrialData
+from study.trial.prepare import Preparer
 from study.trial.run import run_trial
 
 Prepare = Callable[..., Preparer]
@@ -57,7 +57,7 @@ def prepare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Prepare:
 
     def prepare(given: Dataset, **values: Any) -> Preparer:
         (tmp_path / "odd").mkdir(exist_ok=True)
-        monkeypatch.setattr("study.prepare.source_dataset", lambda _: given)
+        monkeypatch.setattr("study.trial.prepare.source_dataset", lambda _: given)
         data = {"dataset": "odd", "shots": 1, "augment": False}
         config = build_config({"storage": str(tmp_path), "data": data, **values}, "odd")
         return Preparer(config, StudyFolder(tmp_path / "odd"), image_size=16)

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from study import files
-from study.files import StorageError, write_atomically
-from study.ledger import End, StudyFolder, TrialFolder
 from study.search.recording import watched
+from study.storage import atomic
+from study.storage.atomic import StorageError, write_atomically
+from study.storage.ledger import End, StudyFolder, TrialFolder
 
 from .conftest import Disk
 
@@ -24,8 +24,8 @@ REPORT = {"epoch": 1, "val_score": 0.5}
 
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "WAIT_SECONDS", 1.0)
-    monkeypatch.setattr(files, "RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(atomic, "WAIT_SECONDS", 1.0)
+    monkeypatch.setattr(atomic, "RETRY_SECONDS", 0.05)
 
 
 @pytest.fixture
@@ -116,7 +116,7 @@ def test_nothing_is_written_beside_a_share_that_is_gone(
     study = StudyFolder(trial.path.parent.parent)
     other = study.trial("search-0001")
     disk.take_away()
-    monkeypatch.setattr(files, "WAIT_SECONDS", 0.0)
+    monkeypatch.setattr(atomic, "WAIT_SECONDS", 0.0)
     for write in (
         lambda: other.create({"number": 1}),
         lambda: trial.append_report(REPORT),
@@ -151,7 +151,7 @@ def test_a_read_only_folder_is_told_at_once(
 def test_a_file_that_may_not_grow_is_told_at_once(tmp_path: Path) -> None:
     code = (
         "import resource, signal, sys; from pathlib import Path\n"
-        "from study.files import StorageError, write_atomically\n"
+        "from study.storage.atomic import StorageError, write_atomically\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
         "try: write_atomically(Path(sys.argv[1]), bytes(5000))\n"

@@ -13,7 +13,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from study import run as run_module
-from study.ledger import StudyFolder
+from study.storage.ledger import StudyFolder
 from study.tracking import serve
 from study.tracking.serve import Server
 

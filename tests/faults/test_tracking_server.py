@@ -13,16 +13,16 @@ import pytest
 from mlflow import MlflowClient
 from written_study import EPOCHS, Written, history, runs
 
-from study.conduct_sweep import check_sweep
+from study.config.sweep import load_sweep
 from study.errors import ConfigError, TrackingError
 from study.run import main
-from study.sweep import load_sweep
-from study.tracking import finding, reuse, server
-from study.tracking import mirror as mirror_module
-from study.tracking.finding import best_configurations
-from study.tracking.mirror import NOT_SENT, STUDY_RUN, Mirror, sync_study
-from study.tracking.server import connect, refused
+from study.tracking.mlflow import best_runs, reuse, server
+from study.tracking.mlflow import mirror as mirror_module
+from study.tracking.mlflow.best_runs import best_configurations
+from study.tracking.mlflow.mirror import NOT_SENT, STUDY_RUN, Mirror, sync_study
+from study.tracking.mlflow.server import connect, refused
 from study.trial import TrialConfig
+from study.workflow.run_sweep import check_sweep
 
 from .proxy import Proxy, wait_until
 
@@ -53,7 +53,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten those further that a test waits out."""
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
-    for module in (server, finding):
+    for module in (server, best_runs):
         monkeypatch.setattr(module, "ANSWERS_WITHIN", 2.0)
 
 
@@ -295,7 +295,7 @@ def test_trials_that_mlflow_refuses_stop_no_other_and_are_named(
     study.conclude()
     arguments = ["--sync", "refused", f"storage={study.folder.path.parent}"]
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
-    monkeypatch.setattr("study.conduct.write_outputs", lambda folder: None)
+    monkeypatch.setattr("study.workflow.run_study.write_outputs", lambda folder: None)
     assert main(arguments) == 2
     told = capsys.readouterr().err
     assert told.startswith("error: of study 'refused', MLflow lacks 3 runs:")

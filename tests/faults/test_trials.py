@@ -17,14 +17,14 @@ from optuna.trial import TrialState
 from tiny_study import TinyStudy, optuna_trials, statuses, untimed
 
 from study.analysis.occupancy import occupancy
-from study.ledger import StudyFolder
 from study.method.delta import load_delta
 from study.run import main
 from study.search import driver
 from study.search.trainable import ClipFitTrainable
-from study.status import study_status
-from study.tracking.mirror import sync_study
+from study.storage.ledger import StudyFolder
+from study.tracking.mlflow.mirror import sync_study
 from study.trial import TrialConfig, task
+from study.workflow.status import study_status
 
 pytestmark = pytest.mark.timeout(600)
 

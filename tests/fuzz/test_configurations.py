@@ -12,10 +12,10 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from study.config_file import dump_config, load_config
+from study.config.loading import dump_config, load_config
+from study.config.sweep import is_sweep, load_sweep
 from study.errors import StudyError
 from study.run import main
-from study.sweep import is_sweep, load_sweep
 
 pytestmark = pytest.mark.timeout(1800)
 
@@ -271,9 +271,9 @@ def test_a_document_that_unfolds_without_end_is_refused_within_small_memory(
     code = (
         "import resource, sys; resource.setrlimit(resource.RLIMIT_AS, (2**30, 2**30))\n"
         "from pathlib import Path\n"
-        "from study.config_file import load_config\n"
+        "from study.config.loading import load_config\n"
         "from study.errors import StudyError\n"
-        "from study.sweep import is_sweep, load_sweep\n"
+        "from study.config.sweep import is_sweep, load_sweep\n"
         "source = Path('bomb.yaml')\n"
         "try: load_sweep(source) if is_sweep(source) else load_config(source)\n"
         f"except StudyError as error: sys.exit(0 if len(str(error)) < {LONGEST_MESSAGE} else 3)\n"

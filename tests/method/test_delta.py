@@ -16,7 +16,6 @@ from torch import Tensor
 from transformers import AutoTokenizer, CLIPImageProcessor, CLIPModel
 
 from study.errors import DeltaError
-from study.files import StorageError
 from study.method.delta import (
     FORMAT,
     DeltaInfo,
@@ -28,6 +27,7 @@ from study.method.delta import (
 )
 from study.method.model import Backbone, FewShotClassifier, load_backbone
 from study.method.subsets import parse
+from study.storage.atomic import StorageError
 
 INFO = DeltaInfo(
     backbone="tiny",

@@ -9,10 +9,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from study.errors import BackboneError, DataError, SubsetError
-from study.method.headers import model_shapes, sound_reader
+from study.method.checkpoint_check import model_shapes, sound_reader
 from study.method.model import Backbone, FewShotClassifier, fingerprint, load_backbone
+from study.method.prompt_reader import end_positions
 from study.method.subsets import parse
-from study.method.tokens import end_positions
 from study.method.training import make_optimizer, training_step
 
 MakeBackbone = Callable[..., Backbone]

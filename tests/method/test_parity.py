@@ -20,8 +20,8 @@ from study.method.evaluation import encode_prompts
 from study.method.model import Backbone, FewShotClassifier, fingerprint
 from study.method.packed import PackedClassifiers
 from study.method.packed_training import packed_step
+from study.method.prompt_reader import end_positions
 from study.method.subsets import parse
-from study.method.tokens import end_positions
 from study.method.training import Losses, Schedule, make_optimizer, objective, training_step
 
 OWN_FIXTURES = sorted(p for p in (Path(__file__).parent / "fixtures").iterdir() if p.is_dir())

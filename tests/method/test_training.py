@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from study.errors import StudyError
-from study.method.freezing import TunedParameter
 from study.method.model import Backbone, FewShotClassifier
+from study.method.parameters import TunedParameter
 from study.method.subsets import parse
 from study.method.training import (
     NonFiniteLossError,

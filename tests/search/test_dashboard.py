@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from optuna.trial import TrialState
 
-from study.config import SpaceConfig
+from study.config.schema import SpaceConfig
 from study.method.subsets import Depths
-from study.search.arms import Outcome, open_arm
+from study.search.optuna_arm import Outcome, open_arm
 from study.search.space import OpenSpace
 
 COMPLETE, FAIL = TrialState.COMPLETE, TrialState.FAIL

@@ -14,12 +14,10 @@ import torch
 from optuna.trial import TrialState
 from tiny_study import TinyStudy, kill_worker, optuna_trials, statuses, untimed
 
-from study.classifier import load_classifier
-from study.config import AshaConfig
-from study.config_file import load_config
+from study.config.loading import load_config
+from study.config.schema import AshaConfig
 from study.errors import StudyError
-from study.ledger import StudyFolder
-from study.method.architecture import read_architecture
+from study.method.checkpoint import read_architecture
 from study.method.delta import load_delta
 from study.search.driver import (
     InterruptedStudyError,
@@ -27,7 +25,9 @@ from study.search.driver import (
     make_scheduler,
 )
 from study.search.trainable import has_gpu
-from study.selection import finished_trials
+from study.selection.candidates import finished_trials
+from study.serving.classifier import load_classifier
+from study.storage.ledger import StudyFolder
 from study.trial import TrialConfig
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(300)]
@@ -347,7 +347,7 @@ def test_kill_and_a_terminal_that_goes_away_interrupt_as_ctrl_c_does(
 
 GARBAGE = """
 import gc, threading, time, ray
-from study.config import StudyConfig
+from study.config.schema import StudyConfig
 from study.search.driver import ray_session
 
 shutdown, begun = ray.shutdown, threading.Event()

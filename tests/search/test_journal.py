@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 
-from study.config import SpaceConfig
+from study.config.schema import SpaceConfig
 from study.errors import StudyError
 from study.method.subsets import Depths
-from study.search.arms import Arm, Outcome, Recorded, open_arm
 from study.search.journal import open_journal
+from study.search.optuna_arm import Arm, Outcome, Recorded, open_arm
 from study.search.space import OpenSpace, Proposal
 
 ORPHAN = 3

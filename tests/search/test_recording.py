@@ -14,9 +14,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from study.ledger import End, StudyFolder, TrialFolder
+from study.method.checked_safetensors import seal, unseal
 from study.method.delta import DeltaInfo, load_delta
-from study.method.sealed import seal, unseal
 from study.search.recording import (
     close_trial,
     drop_unproven_reports,
@@ -26,6 +25,7 @@ from study.search.recording import (
     watched,
 )
 from study.search.trainable import ClipFitTrainable
+from study.storage.ledger import End, StudyFolder, TrialFolder
 from study.trial import EpochReport, TrialConfig, TrialData
 
 LAST = 4

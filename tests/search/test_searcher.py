@@ -8,13 +8,13 @@ import pytest
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
-from study.config import SpaceConfig
-from study.ledger import End, StudyFolder
+from study.config.schema import SpaceConfig
 from study.method.subsets import Depths
-from study.search import arms as arms_module
-from study.search.arms import Arm, Outcome, open_arm
+from study.search import optuna_arm as arms_module
+from study.search.optuna_arm import Arm, Outcome, open_arm
 from study.search.searcher import StudySearcher, outcome_of
 from study.search.space import OpenSpace, Proposal, RateSpace
+from study.storage.ledger import End, StudyFolder
 from study.trial import TrialConfig
 
 DEPTHS = Depths(text=2, vision=3)

@@ -7,7 +7,7 @@ import pytest
 from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.trial import FixedTrial
 
-from study.config import SpaceConfig
+from study.config.schema import SpaceConfig
 from study.method.subsets import Depths, parse
 from study.search.space import OpenSpace, Proposal, RateSpace
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from optuna.trial import TrialState
 
-from study.config import SpaceConfig
+from study.config.schema import SpaceConfig
 from study.method.subsets import Depths
-from study.search.arms import Arm, Outcome, open_arm
+from study.search.optuna_arm import Arm, Outcome, open_arm
 from study.search.space import OpenSpace, Proposal, RateSpace
 
 MakeArm = Callable[..., Arm]

@@ -9,12 +9,12 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from study.data.coop import LAYOUTS
 from study.data.datasets import Dataset, load_dataset
-from study.data.published import read_published_shots
+from study.data.images.sources import FolderSource
+from study.data.published_shots import read_published_shots
+from study.data.readers.coop import LAYOUTS
 from study.data.records import Record
 from study.data.shots import make_shots, read_shots, write_shots
-from study.data.sources import FolderSource
 from study.errors import DataError
 
 OUTWARD = [

@@ -12,18 +12,18 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from study.data.coop import LAYOUTS
 from study.data.datasets import load_dataset
-from study.data.decode import open_cache
-from study.data.packaged import load_digits
-from study.data.published import read_published_shots
+from study.data.images.decode import open_cache
+from study.data.images.sources import FolderSource
+from study.data.published_shots import read_published_shots
+from study.data.readers.coop import LAYOUTS
+from study.data.readers.embedded import load_digits
 from study.data.shots import read_shots
-from study.data.sources import FolderSource
 from study.errors import BackboneError, DataError, DeltaError, StudyError
-from study.ledger import LedgerError, StudyFolder, TrialFolder
 from study.method.delta import load_delta
 from study.method.model import load_backbone
 from study.search.recording import load_state
+from study.storage.ledger import LedgerError, StudyFolder, TrialFolder
 
 
 class Planted:

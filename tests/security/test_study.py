@@ -22,7 +22,7 @@ import pytest
 from PIL import Image
 
 from study import run as run_module
-from study.ledger import StudyFolder
+from study.storage.ledger import StudyFolder
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 

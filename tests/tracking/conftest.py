@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from study.backbones import EMBEDDED, backbone_path
-from study.config import StudyConfig
-from study.config_file import build_config, dump_config
-from study.ledger import DESCRIPTION, End, StudyFolder, TrialFolder
+from study.config.loading import build_config, dump_config
+from study.config.schema import StudyConfig
+from study.embedded import EMBEDDED, backbone_path
 from study.method.delta import DeltaInfo, save_delta
 from study.method.model import load_backbone
-from study.prepare import Preparer
-from study.selection import Candidate
+from study.selection.candidates import Candidate
+from study.storage.ledger import DESCRIPTION, End, StudyFolder, TrialFolder
 from study.trial import TrialConfig
+from study.trial.prepare import Preparer
 from study.trial.run import run_trial
 
 SEEDS = (1, 2)

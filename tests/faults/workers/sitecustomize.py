@@ -2,6 +2,6 @@
 
 import os
 
-import study.files
+import study.storage.atomic
 
-study.files.WAIT_SECONDS = float(os.environ["TEST_WAIT"])
+study.storage.atomic.WAIT_SECONDS = float(os.environ["TEST_WAIT"])

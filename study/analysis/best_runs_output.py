@@ -1,0 +1,103 @@
+"""The best configurations over all studies of a tracking server: a table, JSON, or a new study."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import asdict
+from itertools import count as count_from
+from typing import TYPE_CHECKING
+
+from rich.console import Group
+from rich.text import Text
+
+from study.analysis.formatting import count, percent, rate
+from study.analysis.leaderboard import rich_table
+from study.config.loading import build_config, dump_config
+from study.config.schema import StudyConfig
+from study.errors import DataError
+
+if TYPE_CHECKING:
+    from study.tracking.mlflow.best_runs import Found
+
+FOUND = "found-"
+"""Begins the labels of baselines that were found."""
+NOTE = (
+    "Trials that ran all their epochs, by validation score. Scores compare between rows with the "
+    "same split alone; test is the mean over the seeds in brackets, where a configuration was "
+    "confirmed, and orders nothing."
+)
+
+
+def render_found(found: Sequence[Found]) -> Group:
+    """Give configurations as tables for the terminal: scores and rates, then subsets."""
+    header = ["", "study", "trial", "dataset", "val %", "test %", "split"]
+    cells = [
+        [
+            str(rank),
+            row.study,
+            row.label,
+            row.dataset,
+            percent(row.val_score),
+            f"{percent(row.test_score)} ({row.test_seeds})" if row.test_seeds else "–",
+            row.split_hash[:6],
+            rate(row.bias_lr),
+            rate(row.ln_lr),
+            rate(row.distill_weight) if row.trainable else "–",
+            count(row.trainable),
+        ]
+        for rank, row in enumerate(found, start=1)
+    ]
+    header += ["bias lr", "LN lr", "λ", "trainable"]
+    subsets = [[str(rank), row.subset] for rank, row in enumerate(found, start=1)]
+    return Group(
+        rich_table("Best configurations", header, cells, left=4),
+        rich_table("Their subsets", ["", "subset"], subsets, left=2),
+        Text(NOTE, style="dim"),
+    )
+
+
+def to_json(found: Sequence[Found]) -> str:
+    """Give configurations as JSON, one object each."""
+    return json.dumps([asdict(row) for row in found], indent=2, ensure_ascii=False) + "\n"
+
+
+def to_study(found: Sequence[Found], config: StudyConfig) -> str:
+    """Give a configuration for ``study/run.py``, in which the found ones are baselines.
+
+    Baselines are tried first and confirmed on test whatever they score, so this asks whether they
+    do as well again, on another dataset (``data.dataset=…``), backbone or draw of images.
+
+    Args:
+        found: the configurations.
+        config: of a study, which the new one is like in everything else.
+
+    Raises:
+        DataError: nothing was found.
+    """
+    if not found:
+        raise DataError("no configuration was found, so there is nothing to study")
+    values = config.model_dump(mode="json")
+    given = values["search"]["baselines"].items()
+    baselines = {label: entry for label, entry in given if not label.startswith(FOUND)}
+    for row in found:
+        entry = {
+            "subset": row.subset,
+            "bias_lr": row.bias_lr,
+            "ln_lr": row.ln_lr,
+            "distill_weight": row.distill_weight,
+        }
+        if entry not in baselines.values():
+            baselines[_label(row, baselines)] = entry
+    values["search"]["baselines"] = baselines
+    values["ablation"] = None  # it would be run in place of the search
+    values["search"]["trials"] = max(values["search"]["trials"], 2 * len(baselines))
+    return dump_config(build_config({**values, "name": None}, "the configuration that was found"))
+
+
+def _label(row: Found, taken: Collection[str]) -> str:
+    text = f"{FOUND}{row.study}-{row.label.removeprefix('trial ')}".lower()
+    text = re.sub(r"[^a-z0-9._-]+", "-", text)[:36]
+    numbered = (f"{text}-{number}" for number in count_from(2))
+    return text if text not in taken else next(n for n in numbered if n not in taken)

@@ -1,0 +1,182 @@
+"""Numbers and findings in words: one wording for terminal, Markdown and report.
+
+Scores come in as fractions and leave as percent; differences leave as percentage points.
+"""
+
+from study.analysis.comparison import (
+    PUBLISHED,
+    TUNED,
+    Comparison,
+    Entry,
+    Leaderboard,
+    below_baselines,
+)
+from study.analysis.statistics import Estimate, PairedDifference
+
+SIGNIFICANCE = 0.05
+NAMES = {PUBLISHED: "CLIPFit as published", TUNED: "tuned CLIPFit"}
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """A fraction as percent, without the sign."""
+    return "–" if value is None else f"{100 * value:.{digits}f}"
+
+
+def interval(value: Estimate | None) -> str:
+    """Mean ± half the 95 % interval in percent; a lone seed is marked, for it has no interval."""
+    if value is None:
+        return "–"
+    if value.half_width is None:
+        return f"{percent(value.mean)} (1 seed)"
+    return f"{percent(value.mean)} ± {percent(value.half_width)}"
+
+
+def points(value: float) -> str:
+    """A difference of fractions as signed percentage points."""
+    # Without this a rounded-away difference reads "-0.0".
+    rounded = round(100 * value, 1) + 0.0
+    return f"{rounded:+.1f}".replace("-", "−") if rounded else "0.0"
+
+
+def difference(paired: PairedDifference) -> str:
+    """Mean difference with its interval, in percentage points."""
+    low, high = paired.difference.low, paired.difference.high
+    if low is None or high is None:
+        return f"{points(paired.difference.mean)} (1 seed)"
+    return f"{points(paired.difference.mean)} [{points(low)}, {points(high)}]"
+
+
+def probability(p: float | None) -> str:
+    """A p value; small ones as a bound."""
+    if p is None:
+        return "–"
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def rate(value: float | None) -> str:
+    """A learning rate or loss weight with three significant digits."""
+    return "–" if value is None else f"{value:.3g}"
+
+
+def count(value: int | None) -> str:
+    """A number of parameters with thousands marked."""
+    return "–" if value is None else f"{value:,}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the largest unit that reads well."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def judgement(comparison: Comparison) -> str:
+    """Say whether a difference is more than noise: by its interval, then by Holm's p."""
+    if comparison.paired.within_noise:
+        return "within noise"
+    side = "above" if comparison.paired.difference.mean > 0 else "below"
+    if comparison.holm_p is not None and comparison.holm_p > SIGNIFICANCE:
+        return f"{side} by its own interval, but not after correction for several comparisons"
+    return f"{side}, by more than noise"
+
+
+def verdict(board: Leaderboard) -> tuple[str, ...]:
+    """Say what a study found, in plain sentences, claiming no more than the intervals allow."""
+    metric = "harmonic mean of base and new accuracy" if board.base_to_new else "accuracy"
+    winner = board.winner
+    if board.entries and not board.searched:
+        tested = ", ".join(f"“{entry.name}” {interval(entry.test)} %" for entry in board.entries)
+        mean = f"mean {metric} over the datasets" if board.targets else metric
+        return (f"Nothing was searched; configurations tested as given, {mean}: {tested}.",)
+    if winner is None:
+        return ("Nothing is confirmed on test yet, so there is no winner to judge.",)
+    sentences = [
+        f"Validation chose “{winner.name}” ({winner.subset or 'no parameters'}): "
+        f"{interval(winner.test)} % {metric} on test over {_seeds(len(winner.scores))}."
+    ]
+    if winner.baseline:
+        sentences.append("That is a baseline: the search found nothing that validated better.")
+    compared = set()
+    for baseline, comparison in (
+        (TUNED, winner.versus_tuned),
+        (PUBLISHED, winner.versus_published),
+    ):
+        entry = board.entry(baseline)
+        if entry is None:
+            sentences.append(
+                f"{NAMES[baseline][0].upper()}{NAMES[baseline][1:]} has no test score, so the "
+                "winner cannot be compared with it."
+            )
+        elif comparison is not None and entry.label not in compared:
+            compared.add(entry.label)
+            sentences.append(
+                f"Against {NAMES[baseline]}: {_spelt(comparison.paired)}, over "
+                f"{_seeds(len(comparison.paired.seeds))} in common, Holm-corrected p "
+                f"{probability(comparison.holm_p)}: {judgement(comparison)}."
+            )
+    for label, paired in below_baselines(board):
+        size = "" if paired is None or label in compared else f", {_spelt(paired)}"
+        noise = "within noise" if paired is None or paired.within_noise else "beyond noise"
+        sentences.append(f"The winner’s mean is below the baseline “{label}”{size}: {noise}.")
+    top = board.entries[0]
+    if top is not winner and top.test.mean > winner.test.mean:
+        sentences.append(
+            f"“{top.name}” has the highest test mean ({interval(top.test)} %), but validation "
+            "did not choose it; taking it now would be selecting on test."
+        )
+    return tuple(sentences)
+
+
+def validation_findings(board: Leaderboard) -> tuple[str, ...]:
+    """Say how well validation ranked the candidates, and what base validation would have picked."""
+    check, sentences = board.check, []
+    if board.entries and not board.searched:
+        return ("There was no choice to make, so validation images were not looked at.",)
+    if check.agreement is not None:
+        sentences.append(
+            f"Validation against test over {check.agreement.n} candidates: Spearman’s rho "
+            f"{check.agreement.rho:+.2f} (p {probability(check.agreement.p)}).".replace("-", "−")
+        )
+    else:
+        sentences.append(
+            "Too few distinct candidates to say how well validation ranked test scores."
+        )
+    if check.regret is not None:
+        if check.regret.loss == 0:
+            sentences.append("The candidate with the best validation score was also best on test.")
+        else:
+            sentences.append(
+                f"The best candidate by validation, “{check.regret.picked}”, is "
+                f"{percent(check.regret.loss)} points below the best on test, "
+                f"“{check.regret.best}” (means over seeds)."
+            )
+    if check.base_pick is not None:
+        entry = board.entry(check.base_pick)
+        if entry is not None:
+            sentences.append(_base_pick(entry))
+    if check.base_pick_trial is not None:
+        sentences.append(
+            f"Over the whole search, base validation alone would have picked trial "
+            f"{check.base_pick_trial}, which was not confirmed: its test score is unknown."
+        )
+    return tuple(sentences)
+
+
+def _base_pick(entry: Entry) -> str:
+    same = " – the same candidate" if entry.winner else ""
+    return (
+        f"Among the candidates, base validation alone would have picked “{entry.label}” "
+        f"({interval(entry.test)} % on test){same}."
+    )
+
+
+def _spelt(paired: PairedDifference) -> str:
+    low, high = paired.difference.low, paired.difference.high
+    size = f"{points(paired.difference.mean)} points"
+    if low is None or high is None:
+        return f"{size} (1 seed, so no interval)"
+    return f"{size} (95 % interval {points(low)} to {points(high)})"
+
+
+def _seeds(n: int) -> str:
+    return "1 seed" if n == 1 else f"{n} seeds"

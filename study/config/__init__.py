@@ -1,0 +1,1 @@
+"""The configuration of a study: its schema, its files, and sweeps over it."""

@@ -1,0 +1,1 @@
+"""Images from their files to the tensors that an encoder takes."""

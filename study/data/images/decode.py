@@ -1,0 +1,379 @@
+"""Decode images once into one Arrow file that every process maps into memory."""
+
+import hashlib
+import json
+import logging
+import os
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from PIL import Image
+
+from study.data.images.rgb import HIGHEST
+from study.data.records import ImageSource, StampedSource, listed
+from study.errors import DataError
+from study.storage.atomic import StorageError, read_if_there
+
+logger = logging.getLogger(__name__)
+
+# Part of the cache's name and of `config_hash`: raise it when an image would give other pixels.
+PREPROCESSING = 2
+SCHEMA = pa.schema(
+    [
+        ("path", pa.string()),
+        ("height", pa.int32()),
+        ("width", pa.int32()),
+        ("pixels", pa.large_binary()),
+    ]
+)
+LONGEST_ASPECT = 200
+"""Longer side to shorter: a strip one pixel wide would grow to gigabytes when resized."""
+MOST_THREADS = 8
+ROWS = 64  # images decoded and written at a time
+ABANDONED_SECONDS = 3600.0
+_HASH = b"sha256"
+_SKIPPED = b"skipped"
+_HIGHEST = b"highest 16-bit value"
+
+Progress = Callable[[int, int], None]
+
+
+def resize_shorter(image: Image.Image, size: int) -> Image.Image:
+    """Resize the shorter side to `size` pixels, bicubic with antialiasing, as CLIP does."""
+    width, height = image.size
+    short, long = min(width, height), max(width, height)
+    longer = int(size * long / short)
+    target = (size, longer) if width <= height else (longer, size)
+    return image if target == image.size else image.resize(target, Image.Resampling.BICUBIC)
+
+
+def center_crop(image: Image.Image, size: int) -> Image.Image:
+    """Cut the middle `size` × `size` pixels."""
+    width, height = image.size
+    left, top = round((width - size) / 2), round((height - size) / 2)
+    return image.crop((left, top, left + size, top + size))
+
+
+def preprocess(image: Image.Image, *, size: int, keep_aspect: bool) -> NDArray[np.uint8]:
+    """Bring an image to CLIP's size, or keep it whole for augmentation.
+
+    Returns:
+        (size, size, 3) uint8; with keep_aspect (height, width, 3) uint8, whose shorter side is at
+        most 2 · size.
+
+    Raises:
+        DataError: the image has no pixels, or is far longer than wide.
+    """
+    if not 0 < max(image.size) <= LONGEST_ASPECT * min(image.size):
+        raise DataError(
+            f"an image of {image.width} × {image.height} pixels; allowed is a longer side of at "
+            f"most {LONGEST_ASPECT} times the shorter one"
+        )
+    if not keep_aspect:
+        image = center_crop(resize_shorter(image, size), size)
+    elif min(image.size) > 2 * size:
+        image = resize_shorter(image, 2 * size)
+    return np.asarray(image, dtype=np.uint8)
+
+
+def cache_file(
+    source: ImageSource,
+    paths: Sequence[str],
+    *,
+    size: int,
+    cache: Path,
+    key: str,
+    keep_aspect: bool,
+) -> Path:
+    """Name the Arrow file of these images at this size; an image that changes changes the name."""
+    form = "whole" if keep_aspect else "square"
+    digest = hashlib.sha256(f"{PREPROCESSING} {form} {size}".encode())
+    for path in paths:
+        stamp = source.stamp(path) if isinstance(source, StampedSource) else ""
+        digest.update(f"\n{path}\0{stamp}".encode())
+    name = "".join(c if c.isalnum() or c in "-_." else "-" for c in key)[:80]
+    return cache / f"{name}-{size}-{form}-{digest.hexdigest()[:16]}.arrow"
+
+
+def decode_images(
+    source: ImageSource,
+    paths: Sequence[str],
+    *,
+    size: int,
+    cache: Path,
+    key: str,
+    keep_aspect: bool = False,
+    on_corrupt: Literal["fail", "skip"] = "fail",
+    progress: Progress | None = None,
+) -> Path:
+    """Decode images into one Arrow IPC file, unless a whole one is there.
+
+    Several processes or nodes may do this at once: each writes a file of its own and moves it into
+    place whole. A file that is there is used only if its pixels still have the hash stored in it.
+
+    Args:
+        source: opens the images.
+        paths: which ones; a repeated path is decoded once.
+        size: of CLIP's input, in pixels.
+        cache: folder of the Arrow files.
+        key: start of the file's name, such as the dataset's; it tells apart sources that have the
+            same paths and no stamps.
+        keep_aspect: keep whole images for augmentation, shorter side at most 2 · size.
+        on_corrupt: what to do about unreadable images: fail, or leave them out and log them.
+        progress: called with (images done, images in all).
+
+    Returns:
+        The file: path, height, width, pixels (height · width · 3 uint8, row by row).
+
+    Raises:
+        DataError: naming unreadable images.
+        StorageError: the cache cannot be written.
+    """
+    wanted = list(dict.fromkeys(paths))
+    file = cache_file(source, wanted, size=size, cache=cache, key=key, keep_aspect=keep_aspect)
+    if file.exists():
+        fault = cache_fault(file, wanted)
+        # Images that were skipped once must not pass where corrupt ones are fatal.
+        if fault is None and on_corrupt == "fail" and (skipped := skipped_images(file)):
+            fault = f"lacks {listed(skipped)}"
+        if fault is None:
+            if progress:
+                progress(len(wanted), len(wanted))
+            return file
+        logger.warning("%s: %s; decoding again", file, fault)
+
+    def counted(done: int) -> None:
+        if progress:
+            progress(done, len(wanted))
+
+    cache.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(cache)
+    temporary = file.with_name(f".{file.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        with ThreadPoolExecutor(max_workers=min(MOST_THREADS, os.cpu_count() or 1)) as pool:
+            highest: list[int] = []
+            rows = _decoded(pool, source, wanted, size, keep_aspect, highest)
+            skipped = _write(temporary, rows, on_corrupt, counted, highest)
+        if skipped and len(skipped) == len(wanted):
+            raise DataError(f"{key}: none of {len(wanted)} images is readable: {listed(skipped)}")
+        temporary.replace(file)
+        _sync_folder(cache)
+    except OSError as error:
+        raise StorageError(f"{file} cannot be written: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return file
+
+
+def _decoded(
+    pool: ThreadPoolExecutor,
+    source: ImageSource,
+    paths: Sequence[str],
+    size: int,
+    keep_aspect: bool,
+    highest: list[int],
+) -> Iterator[tuple[str, NDArray[np.uint8] | DataError]]:
+    """Decode in threads (Pillow releases the lock), in order, few images ahead.
+
+    The highest value of each 16-bit image is appended to ``highest``.
+    """
+
+    def decode(path: str) -> NDArray[np.uint8] | DataError:
+        try:
+            image = source.open(path)
+        except DataError as error:
+            return error
+        if HIGHEST in image.info:
+            highest.append(image.info[HIGHEST])
+        try:
+            return preprocess(image, size=size, keep_aspect=keep_aspect)
+        except DataError as error:
+            return DataError(f"{path}: {error}")
+
+    for start in range(0, len(paths), ROWS):
+        chunk = paths[start : start + ROWS]
+        yield from zip(chunk, pool.map(decode, chunk), strict=True)
+
+
+def _write(
+    file: Path,
+    rows: Iterable[tuple[str, NDArray[np.uint8] | DataError]],
+    on_corrupt: Literal["fail", "skip"],
+    counted: Callable[[int], None],
+    highest: Sequence[int],
+) -> list[str]:
+    """Write rows in batches, then an empty batch that carries the hash; give what was skipped.
+
+    ``highest`` has the highest value of each 16-bit image once all rows are read.
+    """
+    digest = hashlib.sha256()
+    skipped: list[str] = []
+    batch: list[tuple[str, NDArray[np.uint8]]] = []
+    with file.open("wb") as sink:
+        with pa.ipc.new_file(sink, SCHEMA) as writer:
+            for done, (path, pixels) in enumerate(rows, start=1):
+                if isinstance(pixels, DataError):
+                    if on_corrupt == "fail":
+                        raise pixels
+                    logger.warning("skipped: %s", pixels)
+                    skipped.append(path)
+                else:
+                    batch.append((path, pixels))
+                if len(batch) == ROWS:
+                    _write_batch(writer, batch, digest)
+                    batch = []
+                counted(done)
+            if batch:
+                _write_batch(writer, batch, digest)
+            # The hash is known only now, and an Arrow file's own metadata come first.
+            end = {
+                _HASH: digest.hexdigest().encode(),
+                _SKIPPED: json.dumps(skipped).encode(),
+                _HIGHEST: str(max(highest, default="")).encode(),
+            }
+            writer.write_batch(_batch([]), custom_metadata=end)
+        sink.flush()
+        os.fsync(sink.fileno())
+    return skipped
+
+
+def _batch(rows: Sequence[tuple[str, NDArray[np.uint8]]]) -> pa.RecordBatch:
+    columns = [
+        [path for path, _ in rows],
+        [pixels.shape[0] for _, pixels in rows],
+        [pixels.shape[1] for _, pixels in rows],
+        [pixels.tobytes() for _, pixels in rows],
+    ]
+    arrays = [pa.array(c, type=f.type) for c, f in zip(columns, SCHEMA, strict=True)]
+    return pa.record_batch(arrays, schema=SCHEMA)
+
+
+def _write_batch(
+    writer: pa.ipc.RecordBatchFileWriter,
+    rows: Sequence[tuple[str, NDArray[np.uint8]]],
+    digest: "hashlib._Hash",
+) -> None:
+    batch = _batch(rows)
+    _hash_batch(batch, digest)
+    writer.write_batch(batch)
+
+
+def _hash_batch(batch: pa.RecordBatch, digest: "hashlib._Hash") -> None:
+    """Add paths, sizes and pixels of a batch to a hash; no byte is copied."""
+    rows = zip(*(batch.column(name) for name in ("path", "height", "width", "pixels")), strict=True)
+    for path, height, width, pixels in rows:
+        digest.update(f"{path.as_py()}\0{height.as_py()}\0{width.as_py()}\0".encode())
+        digest.update(pixels.as_buffer())
+
+
+def open_cache(file: Path) -> tuple[list[pa.RecordBatch], dict[bytes, bytes]]:
+    """Map an Arrow file of `decode_images`: its batches, and the metadata of the last one.
+
+    Raises:
+        DataError: if it is missing, cut, or not such a file.
+    """
+    try:
+        mapped = read_if_there(file, lambda: pa.memory_map(str(file)), known=file.parent)
+        if mapped is None:
+            raise DataError(f"{file}: not a whole file of decoded images (it is missing)")
+        reader = pa.ipc.open_file(mapped)
+        if reader.schema != SCHEMA:
+            raise DataError(f"{file}: has other columns than {SCHEMA.names}")
+        batches = [
+            reader.get_batch_with_custom_metadata(i) for i in range(reader.num_record_batches)
+        ]
+        for batch in batches:
+            batch.batch.validate(full=True)
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{file}: not a whole file of decoded images ({error})") from error
+    metadata = dict(batches[-1].custom_metadata or {}) if batches else {}
+    if _HASH not in metadata or _SKIPPED not in metadata:
+        raise DataError(f"{file}: has no content hash")
+    return [batch.batch for batch in batches[:-1]], metadata
+
+
+def cache_fault(file: Path, wanted: Sequence[str]) -> str | None:
+    """Say what is wrong with an Arrow file, or None if it is whole.
+
+    Its pixels then have the hash stored in it, and it holds what was wanted but for what it says
+    was skipped.
+    """
+    try:
+        batches, metadata = open_cache(file)
+        skipped = set(_skipped(file, metadata))
+    except DataError as error:
+        return str(error)
+    status = file.stat()
+    stamp = (status.st_ino, status.st_mtime_ns, status.st_size)
+    if _content_hash(file, stamp) != metadata[_HASH]:
+        return "its pixels have changed"
+    there = [path for batch in batches for path in batch.column("path").to_pylist()]
+    whole = there == [path for path in wanted if path not in skipped] and skipped <= set(wanted)
+    return None if whole else "it holds other images"
+
+
+@lru_cache(maxsize=64)
+def _content_hash(file: Path, stamp: tuple[int, int, int]) -> bytes:
+    """Hash paths and pixels, once as long as a file is the same: each seed has the test split."""
+    digest = hashlib.sha256()
+    for batch in open_cache(file)[0]:
+        _hash_batch(batch, digest)
+    return digest.hexdigest().encode()
+
+
+def skipped_images(file: Path) -> list[str]:
+    """Name the images that were unreadable when the file was made."""
+    return _skipped(file, open_cache(file)[1])
+
+
+def _skipped(file: Path, metadata: dict[bytes, bytes]) -> list[str]:
+    try:
+        return [str(path) for path in json.loads(metadata[_SKIPPED])]
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{file}: does not say what was skipped ({error})") from error
+
+
+def highest_value(file: Path) -> int | None:
+    """Return the highest value of the 16-bit images in the file before they were scaled.
+
+    None where it has none, or where a ``pixel_range`` says how they are scaled.
+    """
+    value = open_cache(file)[1].get(_HIGHEST, b"")
+    return int(value) if value.isdigit() else None
+
+
+def content_hash(file: Path) -> str:
+    """Give the SHA-256 over paths and pixels that is stored in the file."""
+    return open_cache(file)[1][_HASH].decode()
+
+
+def _remove_abandoned(cache: Path) -> None:
+    """Remove what killed processes left: whoever is alive writes to its file all the time."""
+    for path in cache.glob(".*.tmp"):
+        try:
+            if time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
+                path.unlink()
+        except OSError as error:  # another process was faster
+            logger.debug("%s stays: %s", path, error)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename last through a power cut; some file systems cannot, and need not."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        logger.debug("%s: cannot be synchronised (%s)", folder, error)
+    finally:
+        os.close(handle)

@@ -1,0 +1,137 @@
+"""Where pixels come from: files under a folder, or arrays in memory."""
+
+import io
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from study.data.images.rgb import PixelRange, to_rgb
+from study.data.records import relative_path
+from study.errors import DataError
+
+IMAGE_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+"""What is decoded, whatever a file is called: Pillow hands some others to programs outside."""
+IMAGE_SUFFIXES = frozenset(
+    {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+)
+
+
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def kind_fault(file: Path) -> str | None:
+    """Say what stands in the place of a regular file, which reading might wait for without end.
+
+    Raises:
+        OSError: nothing is there, or it may not be looked at.
+    """
+    mode = file.stat().st_mode
+    if stat.S_ISREG(mode):
+        return None
+    return f"not a file but {_KINDS.get(stat.S_IFMT(mode), 'something else')}"
+
+
+def read_image(
+    file: Path | io.BytesIO, *, path: str, pixel_range: PixelRange | None = None
+) -> Image.Image:
+    """Decode one image completely, as RGB; see `to_rgb`.
+
+    Raises:
+        DataError: naming the path, if it cannot be read or is not a whole image.
+    """
+    try:
+        if isinstance(file, Path) and (fault := kind_fault(file)):
+            raise DataError(fault)
+        with Image.open(file, formats=IMAGE_FORMATS) as image:
+            return to_rgb(image, pixel_range)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such image") from error
+    except Exception as error:  # decoders raise whatever broken bytes lead them to
+        raise DataError(f"{path}: not a readable image ({error})") from error
+
+
+@dataclass(frozen=True)
+class FolderSource:
+    """Images in files below one folder.
+
+    Attributes:
+        root: the dataset's folder.
+        anchors: folders below the root that may themselves be symbolic links to elsewhere, as the
+            field's layout proposes for large sets; every image must lie in the root or in what
+            an anchor points to.
+        pixel_range: see `to_rgb`.
+    """
+
+    root: Path
+    anchors: tuple[str, ...] = ()
+    pixel_range: PixelRange | None = None
+    _allowed: tuple[Path, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        allowed = [self.root.resolve()]
+        allowed += [(self.root / anchor).resolve() for anchor in self.anchors]
+        object.__setattr__(self, "_allowed", tuple(allowed))
+
+    def locate(self, path: str) -> Path:
+        """Give the file of a record.
+
+        Raises:
+            DataError: if the path leaves the dataset's folder, by ".." or by a symbolic link, or
+                its links lead in a circle.
+        """
+        try:
+            file = (self.root / relative_path(path, where=str(self.root))).resolve()
+        except (OSError, RuntimeError) as error:
+            raise DataError(f"{path}: leads nowhere from {self.root} ({error})") from error
+        if not any(file.is_relative_to(allowed) for allowed in self._allowed):
+            raise DataError(
+                f"{path}: a symbolic link leads out of the dataset's folder {self.root} to {file}; "
+                "copy the images there, or make the dataset's folder itself the link"
+            )
+        return file
+
+    def open(self, path: str) -> Image.Image:
+        """Open one image as RGB."""
+        file = self.locate(path)
+        return read_image(file, path=f"{self.root}/{path}", pixel_range=self.pixel_range)
+
+    def stamp(self, path: str) -> str:
+        """Give size and time of a file, and how it is read; nothing for one that is not there."""
+        try:
+            status = (self.root / path).stat()
+        except OSError:
+            return ""
+        return f"{status.st_size} {status.st_mtime_ns} {self.pixel_range}"
+
+
+@dataclass(frozen=True)
+class ArraySource:
+    """Grey images held in memory, by virtual id.
+
+    Attributes:
+        name: of the dataset, for messages.
+        images: id → (height, width) uint8.
+    """
+
+    name: str
+    images: Mapping[str, NDArray[np.uint8]] = field(repr=False)
+
+    def open(self, path: str) -> Image.Image:
+        """Open one image as RGB."""
+        pixels = self.images.get(path)
+        if pixels is None:
+            raise DataError(f"{path}: dataset {self.name} has no such image")
+        return to_rgb(Image.fromarray(pixels))

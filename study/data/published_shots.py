@@ -1,0 +1,168 @@
+"""Few-shot splits that others published, so that numbers compare on the same images."""
+
+import json
+import logging
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from study.data.images.sources import FolderSource
+from study.data.records import Dataset, Record, listed
+from study.data.shots import Shots, make_shots, read_json_lines
+from study.errors import DataError
+
+logger = logging.getLogger(__name__)
+
+
+def read_published_shots(path: Path, dataset: Dataset, *, shots: int, seed: int) -> Shots:
+    """Read a few-shot split that others published, so that numbers compare on the same images.
+
+    Two forms are known: `shot_{n}-seed_{s}_{train,val}.jsonl` with one
+    `{"impath", "label", "classname"}` a line, and `shot_{n}-seed_{s}.json` with the same records
+    in `train.data` and `val.data`. Their paths, relative to a data root or absolute on another
+    machine, are found in the dataset by their last parts.
+
+    Args:
+        path: the folder with the files, a folder above it, or one of the files.
+        dataset: whose images they are.
+        shots: training images a class.
+        seed: of the published draw.
+
+    Raises:
+        DataError: naming images that the dataset does not have, labels or names that differ,
+            images of the test split, and classes with more images than shots.
+    """
+    # Splits are kept in the dataset's own folder as well, which is not always called as it is.
+    source = dataset.source
+    names = [dataset.name, *([source.root.name] if isinstance(source, FolderSource) else [])]
+    train_file, val_file = _published_files(path, list(dict.fromkeys(names)), shots, seed)
+    if train_file.suffix == ".json":
+        content = read_published_json(train_file)
+        entries = {split: content[split] for split in ("train", "val")}
+    else:
+        entries = {
+            "train": read_json_lines(train_file),
+            "val": read_json_lines(val_file) if val_file.exists() else [],
+        }
+    known = {record.path: record for record in (*dataset.train, *dataset.val)}
+    tested = {record.path for record in dataset.test}
+    places = {"train": train_file, "val": val_file}
+    parts = {
+        split: _matched(rows, dataset, known, tested, where=f"{places[split]}, {split}")
+        for split, rows in entries.items()
+    }
+    both = sorted({r.path for r in parts["train"]} & {r.path for r in parts["val"]})
+    if both:
+        raise DataError(f"{train_file}: in both train and val: {listed(both)}")
+    _check_counts(parts["train"], dataset, shots, where=str(train_file))
+    return make_shots(dataset.name, shots, seed, parts["train"], parts["val"])
+
+
+def _check_counts(train: list[Record], dataset: Dataset, shots: int, *, where: str) -> None:
+    """Check that there are as many images of a class as the file's name says, or all it has."""
+    counts = Counter(record.label for record in train)
+    if not counts:
+        raise DataError(f"{where}: has no training images")
+    named = dataset.class_names
+    many = [f"{named[label]} ({count})" for label, count in counts.items() if count > shots]
+    if many:
+        raise DataError(f"{where}: more than {shots} images of {listed(many)}")
+    available = Counter(record.label for record in dataset.train)
+    few = [label for label in counts if counts[label] < min(shots, available[label])]
+    if few:
+        told = listed(f"{named[label]} ({counts[label]})" for label in few)
+        logger.warning("%s: fewer than %d images of %s: is it whole?", where, shots, told)
+
+
+def read_published_json(path: Path) -> dict[str, list[Any]]:
+    """Read `{"train": {"data": […]}, "val": {"data": […]}}`; other keys are left alone."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        lists = {split: content[split]["data"] for split in ("train", "val")}
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{path}: cannot be read ({error})") from error
+    except (KeyError, TypeError) as error:
+        raise DataError(f"{path}: needs the lists train.data and val.data") from error
+    if not all(isinstance(rows, list) for rows in lists.values()):
+        raise DataError(f"{path}: train.data and val.data must be lists")
+    return lists
+
+
+def _published_files(path: Path, names: list[str], shots: int, seed: int) -> tuple[Path, Path]:
+    """Find the file or the two files of one draw."""
+    stem = f"shot_{shots}-seed_{seed}"
+    if path.is_file():
+        folders = [path.parent]
+        if not path.name.startswith(stem + ".") and not path.name.startswith(stem + "_"):
+            raise DataError(f"{path}: not the split of {shots} shots and seed {seed} ({stem})")
+    else:
+        folders = [path, path / "split_fewshot"]
+        for name in names:
+            places = (name, f"{name}/split_fewshot", f"split_fewshot/{name}", f"indices/{name}")
+            folders += [path / place for place in places]
+    for folder in folders:
+        lines = (folder / f"{stem}_train.jsonl", folder / f"{stem}_val.jsonl")
+        if lines[0].is_file():
+            return lines
+        whole = folder / f"{stem}.json"
+        if whole.is_file():
+            return whole, whole
+    pickled = [folder / f"{stem}.pkl" for folder in folders if (folder / f"{stem}.pkl").exists()]
+    if pickled:
+        raise DataError(
+            f"{pickled[0]}: a pickle can run any code and is never read; allowed are "
+            f"{stem}_train.jsonl with {stem}_val.jsonl, and {stem}.json"
+        )
+    raise DataError(
+        f"{stem}_train.jsonl or {stem}.json is missing; looked in {listed(map(str, folders))}"
+    )
+
+
+def _matched(
+    rows: list[Any], dataset: Dataset, known: dict[str, Record], tested: set[str], *, where: str
+) -> list[Record]:
+    """Find published records among a dataset's own."""
+    found: dict[str, Record] = {}
+    strange: list[str] = []
+    leaked: list[str] = []
+    for number, row in enumerate(rows):
+        try:
+            text, label, name = str(row["impath"]), _label(row["label"]), str(row["classname"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(
+                f"{where}[{number}]: got {row!r:.200}; needs impath, label and classname"
+            ) from error
+        parts = [part for part in text.replace("\\", "/").split("/") if part not in ("", ".")]
+        suffixes = ["/".join(parts[start:]) for start in range(len(parts))]
+        path = next((suffix for suffix in suffixes if suffix in known or suffix in tested), None)
+        if path is None:
+            strange.append(text)
+        elif path in tested:
+            leaked.append(path)
+        else:
+            _same_class(known[path], label, name, dataset, where=f"{where}[{number}]")
+            if path in found:
+                raise DataError(f"{where}: listed twice: {path!r}")
+            found[path] = known[path]
+    if leaked:
+        raise DataError(f"{where}: images of the test split of {dataset.name}: {listed(leaked)}")
+    if strange:
+        raise DataError(f"{where}: {dataset.name} has no such images: {listed(strange)}")
+    return list(found.values())
+
+
+def _same_class(own: Record, label: int, name: str, dataset: Dataset, *, where: str) -> None:
+    """Check that label and class name are the dataset's own."""
+    named = dataset.class_names[own.label]
+    if label != own.label or name.replace("_", " ").lower() != named.replace("_", " ").lower():
+        raise DataError(
+            f"{where}: {own.path} is {label} {name!r} there, but {own.label} {named!r} in "
+            f"{dataset.name}"
+        )
+
+
+def _label(value: object) -> int:
+    """Read a label, which may be text; a fraction is none."""
+    if not isinstance(value, int | str):
+        raise TypeError(f"{value!r} is no label")
+    return int(value)

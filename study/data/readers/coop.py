@@ -1,0 +1,295 @@
+"""The folder layout of the field (CoOp's), with its published split files.
+
+A split file is `{"train": [[path, label, class name], …], "val": …, "test": …}`; its paths start
+at the image folder. The published files have cleaned class names already; cleaning is repeated,
+so that a file made from the raw names gives the same prompts.
+"""
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from study.data.download_notes import how_to_get
+from study.data.images.sources import FolderSource
+from study.data.prompts import templates_of
+from study.data.records import (
+    Dataset,
+    Record,
+    check_splits,
+    class_table,
+    listed,
+    read_label,
+    relative_path,
+)
+from study.errors import DataError
+
+_CALTECH = {
+    "airplanes": "airplane",
+    "Faces": "face",
+    "Leopards": "leopard",
+    "Motorbikes": "motorbike",
+}
+_CALTECH_DROPPED = frozenset({"BACKGROUND_Google", "Faces_easy"})
+_EUROSAT = {
+    "AnnualCrop": "Annual Crop Land",
+    "HerbaceousVegetation": "Herbaceous Vegetation Land",
+    "Highway": "Highway or Road",
+    "Industrial": "Industrial Buildings",
+    "Pasture": "Pasture Land",
+    "PermanentCrop": "Permanent Crop Land",
+    "Residential": "Residential Buildings",
+    "SeaLake": "Sea or Lake",
+}
+
+
+def _caltech(name: str) -> str:
+    return _CALTECH.get(name, name)
+
+
+def _eurosat(name: str) -> str:
+    return _EUROSAT.get(name, name)
+
+
+def _cars(name: str) -> str:
+    """Move the year to the front."""
+    model = re.fullmatch(r"(.+) ((?:19|20)\d\d)", name)
+    return f"{model[2]} {model[1]}" if model else name
+
+
+def _sun(name: str) -> str:
+    """Reverse the parts of a path: `atrium/public` becomes `public atrium`."""
+    parts = [part for part in name.split("/") if part]
+    # The raw list starts with a letter's folder: /a/atrium/public.
+    if len(parts) > 1 and len(parts[0]) == 1:
+        parts = parts[1:]
+    return " ".join(reversed(parts))
+
+
+def _ucf(name: str) -> str:
+    """Part CamelCase words: `ApplyEyeMakeup` becomes `Apply_Eye_Makeup`."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
+
+
+def _same(name: str) -> str:
+    return name
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where one dataset lies below the data root.
+
+    Attributes:
+        folder: of the dataset.
+        images: image folder in it; "" for the dataset's folder itself.
+        split: name of the split file.
+        clean: raw class name → class name of the prompts.
+        dropped: raw class names that the field leaves out.
+        anchors: the image folders, where there is no single one.
+    """
+
+    folder: str
+    images: str
+    split: str
+    clean: Callable[[str], str] = _same
+    dropped: frozenset[str] = frozenset()
+    anchors: tuple[str, ...] = ()
+
+
+LAYOUTS: dict[str, Layout] = {
+    "caltech101": Layout(
+        "caltech-101",
+        "101_ObjectCategories",
+        "split_zhou_Caltech101.json",
+        _caltech,
+        _CALTECH_DROPPED,
+    ),
+    "oxford_pets": Layout("oxford_pets", "images", "split_zhou_OxfordPets.json", str.lower),
+    "stanford_cars": Layout(
+        "stanford_cars",
+        "",
+        "split_zhou_StanfordCars.json",
+        _cars,
+        anchors=("cars_train", "cars_test"),
+    ),
+    "oxford_flowers": Layout("oxford_flowers", "jpg", "split_zhou_OxfordFlowers.json"),
+    "food101": Layout("food-101", "images", "split_zhou_Food101.json"),
+    "sun397": Layout("sun397", "SUN397", "split_zhou_SUN397.json", _sun),
+    "dtd": Layout("dtd", "images", "split_zhou_DescribableTextures.json"),
+    "eurosat": Layout("eurosat", "2750", "split_zhou_EuroSAT.json", _eurosat),
+    "ucf101": Layout("ucf101", "UCF-101-midframes", "split_zhou_UCF101.json", _ucf),
+}
+
+
+def dataset_folder(root: Path, folder: str, marker: str) -> Path:
+    """Find a dataset's folder: below the data root, or the root given is that folder itself."""
+    if not (root / folder).is_dir() and (root / marker).exists():
+        return root
+    return root / folder
+
+
+def read_json(path: Path, *, hint: str) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        DataError: naming the file, what is wrong with it, and how to get it.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError as error:
+        raise DataError(f"{path.name} is missing; looked in {path.parent}. {hint}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read ({error}). {hint}") from error
+    # Numbers of thousands of digits and brackets without end have errors of their own.
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not whole JSON ({error}). {hint}") from error
+
+
+def read_split_file(
+    path: Path, layout: Layout, *, hint: str = ""
+) -> tuple[tuple[str, ...], tuple[Record, ...], tuple[Record, ...], tuple[Record, ...]]:
+    """Read class names, train, val and test from a split file.
+
+    Raises:
+        DataError: naming the entries that are malformed, doubled, or leave the folder.
+    """
+    content = read_json(path, hint=hint)
+    wanted = ("train", "val", "test")
+    if not isinstance(content, dict) or not all(
+        isinstance(content.get(split), list) for split in wanted
+    ):
+        raise DataError(f"{path}: needs the lists 'train', 'val' and 'test'. {hint}")
+    pairs: set[tuple[int, str]] = set()
+    dropped: set[int] = set()
+    kept: list[list[Record]] = []
+    for split in wanted:
+        records: list[Record] = []
+        for number, entry in enumerate(content[split]):
+            where = f"{path}, {split}[{number}]"
+            record, name = _entry(entry, layout.images, where=where)
+            if name in layout.dropped:
+                dropped.add(record.label)
+                continue
+            pairs.add((record.label, layout.clean(name)))
+            records.append(record)
+        kept.append(records)
+    if dropped:
+        # The classes that stay are numbered as if the others had never been there.
+        moved = {label: label - sum(d < label for d in dropped) for label, _ in pairs}
+        pairs = {(moved[label], name) for label, name in pairs}
+        kept = [[Record(r.path, moved[r.label]) for r in records] for records in kept]
+    names = class_table(sorted(pairs), where=str(path))
+    train, val, test = (tuple(records) for records in kept)
+    check_splits(train, val, test, where=str(path))
+    return names, train, val, test
+
+
+def _entry(entry: object, images: str, *, where: str) -> tuple[Record, str]:
+    """Read one `[path, label, class name]`."""
+    if isinstance(entry, list) and len(entry) == 3:
+        text, label, name = entry
+        if isinstance(label, str):
+            label = read_label(label)
+        whole = isinstance(label, int) and not isinstance(label, bool)
+        if isinstance(text, str) and whole and isinstance(name, str):
+            path = relative_path(text, where=where)
+            return Record(f"{images}/{path}" if images else path, int(label)), name.strip()
+    raise DataError(f"{where}: got {entry!r:.200}; allowed is [path, label, class name]")
+
+
+def load_coop(
+    name: str, root: Path, *, templates: Sequence[str] | None = None, require_images: bool = True
+) -> Dataset:
+    """Read one of the datasets that have a published split file.
+
+    Raises:
+        DataError: if the split file or the image folder is missing, or the split is unsound.
+    """
+    layout = LAYOUTS[name]
+    folder = dataset_folder(root, layout.folder, layout.split)
+    hint = how_to_get(name, folder)
+    names, train, val, test = read_split_file(folder / layout.split, layout, hint=hint)
+    if require_images:
+        require_folder(folder, layout.images, hint=hint)
+    used = {record.path.partition("/")[0] for record in (*train, *val, *test)}
+    anchors = (layout.images,) if layout.images else layout.anchors
+    return Dataset(
+        name=name,
+        class_names=names,
+        templates=templates_of(name, templates),
+        train=train,
+        val=val,
+        test=test,
+        source=FolderSource(folder, tuple(anchor for anchor in anchors if anchor in used)),
+    )
+
+
+def require_folder(folder: Path, images: str, *, hint: str) -> None:
+    """Check that the image folder is there.
+
+    Raises:
+        DataError: naming the folder, where it was looked for, and how to get it.
+    """
+    if images and not (folder / images).is_dir():
+        raise DataError(f"image folder {images} is missing; looked in {folder}. {hint}")
+
+
+def load_aircraft(
+    name: str, root: Path, *, templates: Sequence[str] | None = None, require_images: bool = True
+) -> Dataset:
+    """Read FGVC Aircraft, whose splits are text lists: `0034309 Boeing 737-200` a line."""
+    folder = dataset_folder(root, "fgvc_aircraft", "variants.txt")
+    hint = how_to_get(name, folder)
+    variants = [line for line in read_lines(folder / "variants.txt", hint=hint) if line]
+    names = class_table(enumerate(variants), where=str(folder / "variants.txt"))
+    label_of = {variant: label for label, variant in enumerate(variants)}
+    splits: list[tuple[Record, ...]] = []
+    for split in ("train", "val", "test"):
+        path = folder / f"images_variant_{split}.txt"
+        records = []
+        for number, line in enumerate(read_lines(path, hint=hint), start=1):
+            if not line:
+                continue
+            image, _, variant = line.partition(" ")
+            if variant.strip() not in label_of:
+                raise DataError(
+                    f"{path}, line {number}: variant {variant.strip()!r} is not in variants.txt"
+                )
+            image = relative_path(f"{image}.jpg", where=f"{path}, line {number}")
+            records.append(Record(f"images/{image}", label_of[variant.strip()]))
+        splits.append(tuple(records))
+    train, val, test = splits
+    check_splits(train, val, test, where=str(folder))
+    untrained = sorted(set(range(len(names))) - {record.label for record in train})
+    if untrained:
+        raise DataError(
+            f"{folder / 'images_variant_train.txt'}: no image of "
+            f"{listed(names[label] for label in untrained)}"
+        )
+    if require_images:
+        require_folder(folder, "images", hint=hint)
+    return Dataset(
+        name=name,
+        class_names=names,
+        templates=templates_of(name, templates),
+        train=train,
+        val=val,
+        test=test,
+        source=FolderSource(folder, ("images",)),
+    )
+
+
+def read_lines(path: Path, *, hint: str) -> list[str]:
+    """Read a text list, stripped lines.
+
+    Raises:
+        DataError: naming the file, where it was looked for, and how to get it.
+    """
+    try:
+        return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+    except FileNotFoundError as error:
+        raise DataError(f"{path.name} is missing; looked in {path.parent}. {hint}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read ({error}). {hint}") from error

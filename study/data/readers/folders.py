@@ -1,0 +1,155 @@
+"""Image folders: one folder a class, split or flat."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePath
+
+from study.data.images.sources import IMAGE_SUFFIXES, FolderSource
+from study.data.prompts import templates_of
+from study.data.records import (
+    Dataset,
+    Record,
+    check_splits,
+    class_table,
+    fixed_split,
+    is_text,
+    listed,
+)
+from study.errors import DataError
+
+SPLITS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
+_LEFT_BY_ARCHIVERS = "__MACOSX"
+
+
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Tell whether an entry of a folder is one itself, or a link to one.
+
+    Raises:
+        DataError: it cannot be looked at, such as a link that leads to itself.
+    """
+    try:
+        return entry.is_dir()
+    except OSError as error:
+        raise DataError(f"{entry.path}: leads nowhere ({error.strerror}); remove it") from error
+
+
+def subfolders(folder: Path) -> list[str]:
+    """Name the visible folders in a folder, sorted."""
+    try:
+        with os.scandir(folder) as entries:
+            visible = (e for e in entries if e.name[0] != "." and e.name != _LEFT_BY_ARCHIVERS)
+            return sorted(entry.name for entry in visible if is_folder(entry))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise DataError(f"{folder}: no such folder") from error
+    except PermissionError as error:
+        raise DataError(f"{folder}: may not be listed; give its reader permission") from error
+
+
+def images_in(folder: Path) -> list[str]:
+    """Name the visible image files in a folder, sorted."""
+    try:
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in entries]
+    except FileNotFoundError as error:
+        raise DataError(f"{folder}: no such folder") from error
+    except PermissionError as error:
+        raise DataError(f"{folder}: may not be listed; give its reader permission") from error
+    # By name alone: asking the type of a million files takes minutes on a network file system.
+    return sorted(
+        name
+        for name in names
+        if not name.startswith(".") and PurePath(name).suffix.lower() in IMAGE_SUFFIXES
+    )
+
+
+def class_records(
+    root: Path, folder: str, classes: Sequence[str], *, optional: bool = False, hint: str = ""
+) -> tuple[Record, ...]:
+    """List the images of `root/folder/class`, label = position of the class.
+
+    Raises:
+        DataError: naming the class folders that are missing or have no image.
+    """
+    records: list[Record] = []
+    empty: list[str] = []
+    for label, name in enumerate(classes):
+        place = f"{folder}/{name}" if folder else name
+        exists = (root / place).is_dir()
+        images = images_in(root / place) if exists else []
+        if not images:
+            empty.append(place)
+        strange = [image for image in images if not is_text(image)]
+        if strange:
+            raise DataError(f"{root}/{place}: names that are not UTF-8: {listed(strange)}; rename")
+        records += [Record(f"{place}/{image}", label) for image in images]
+    if empty and not optional:
+        allowed = " ".join(sorted(IMAGE_SUFFIXES))
+        told = f". {hint}" if hint else ""
+        raise DataError(f"{root}: no images ({allowed}) in {listed(empty)}{told}")
+    return tuple(records)
+
+
+def load_folder(
+    name: str, root: Path, *, templates: Sequence[str] | None = None, flat: bool | None = None
+) -> Dataset:
+    """Read `root/class/*` or `root/{train,val,test}/class/*`; folder names are class names.
+
+    A flat folder is split by `fixed_split`. With `train` and `test` the split is as it lies; with
+    `train` and `val` alone, the latter is the test split.
+
+    Args:
+        name: of the dataset, in results.
+        root: the folder.
+        templates: replace the default template.
+        flat: whether the folders in root are classes; None decides by whether there is a
+            `train` and a `test` or `val`.
+    """
+    found = subfolders(root)
+    places = _split_places(found)
+    if flat is None:
+        flat = not (places["train"] and places["test"])
+    if flat:
+        names = class_table(enumerate(found), where=str(root)) if found else ()
+        if not names:
+            raise DataError(
+                f"{root}: no class folders; allowed are root/class/*.jpg and "
+                "root/{train,val,test}/class/*.jpg"
+            )
+        train, val, test = fixed_split(class_records(root, "", names), names, key=name)
+    else:
+        classes = subfolders(root / str(places["train"]))
+        names = class_table(enumerate(classes), where=f"{root}/{places['train']}")
+        for place in (places["val"], places["test"]):
+            extra = sorted(set(subfolders(root / place)) - set(classes)) if place else []
+            if extra:
+                raise DataError(
+                    f"{root}/{place}: classes without training images: {listed(extra)}; "
+                    f"allowed are the folders of {root}/{places['train']}"
+                )
+        train = class_records(root, str(places["train"]), classes)
+        test = class_records(root, str(places["test"]), classes, optional=True)
+        val = ()
+        if places["val"]:
+            val = class_records(root, places["val"], classes, optional=True)
+    check_splits(train, val, test, where=str(root))
+    return Dataset(
+        name=name,
+        class_names=names,
+        templates=templates_of(name, templates),
+        train=train,
+        val=val,
+        test=test,
+        source=FolderSource(root),
+    )
+
+
+def _split_places(found: Sequence[str]) -> Mapping[str, str | None]:
+    """Find the folders of the splits, however they are capitalized."""
+    by_name = {name.lower(): name for name in found}
+    places = {
+        split: next((by_name[alias] for alias in aliases if alias in by_name), None)
+        for split, aliases in SPLITS.items()
+    }
+    if not places["test"]:
+        places |= {"val": None, "test": places["val"]}
+    return places

@@ -1,0 +1,182 @@
+"""ImageNet and its four shifted test sets: folders by WordNet id, names from classnames.txt.
+
+A validation set for selection is not read from disk: shots for it are drawn from the training
+images, since ImageNet's own validation images are the field's test split.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from study.data.download_notes import how_to_get
+from study.data.images.sources import FolderSource
+from study.data.prompts import templates_of
+from study.data.readers.coop import read_lines, require_folder
+from study.data.readers.folders import class_records, subfolders
+from study.data.records import Dataset, Record, listed
+from study.errors import DataError
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Shift:
+    """Where a shifted test set lies.
+
+    Attributes:
+        folder: below the data root.
+        images: image folder in it, one folder a class.
+        numbered: class folders are positions in classnames.txt rather than WordNet ids.
+        subset: number of classes, of a set that has fewer than classnames.txt on purpose.
+    """
+
+    folder: str
+    images: str
+    numbered: bool = False
+    subset: int = 0
+
+
+SHIFTS: dict[str, Shift] = {
+    "imagenetv2": Shift("imagenetv2", "imagenetv2-matched-frequency-format-val", numbered=True),
+    "imagenet_sketch": Shift("imagenet-sketch", "images"),
+    "imagenet_a": Shift("imagenet-adversarial", "imagenet-a", subset=200),
+    "imagenet_r": Shift("imagenet-rendition", "imagenet-r", subset=200),
+}
+_NAMES = "classnames.txt"
+CLASSES = 1000
+
+
+def read_class_names(path: Path, *, hint: str) -> dict[str, str]:
+    """Read `n01440764 tench` lines: WordNet id → class name, in the file's order.
+
+    Raises:
+        DataError: naming the line that is malformed or repeats an id.
+    """
+    names: dict[str, str] = {}
+    for number, line in enumerate(read_lines(path, hint=hint), start=1):
+        if not line:
+            continue
+        wnid, _, name = line.partition(" ")
+        if not name.strip() or wnid in names:
+            reason = "repeats an id" if wnid in names else "has no class name"
+            raise DataError(f"{path}, line {number}: {line[:80]!r} {reason}; allowed: 'id name'")
+        names[wnid] = name.strip()
+    if not names:
+        raise DataError(f"{path}: has no class names. {hint}")
+    # The field's list calls a few classes alike (such as the two kinds of sunglasses), so a
+    # doubled name cannot be refused here.
+    doubled = [name for name, count in Counter(names.values()).items() if count > 1]
+    if doubled:
+        logger.info("%s: class names used twice: %s", path, listed(doubled))
+    return names
+
+
+def load_imagenet(
+    name: str, root: Path, *, templates: Sequence[str] | None = None, require_images: bool = True
+) -> Dataset:
+    """Read ImageNet: its training folders are the pool, its validation images the test split.
+
+    Raises:
+        DataError: if a folder or classnames.txt is missing, or the two splits differ in classes.
+    """
+    folder = root / "imagenet"
+    if not folder.is_dir() and (root / _NAMES).exists():
+        folder = root
+    hint = how_to_get(name, folder)
+    names = read_class_names(folder / _NAMES, hint=hint)
+    splits: dict[str, tuple[Record, ...]] = {"train": (), "val": ()}
+    wnids = list(names)
+    for split in splits:
+        place = f"images/{split}"
+        if require_images:
+            require_folder(folder, place, hint=hint)
+        if (folder / place).is_dir():
+            found = _known(folder / place, names, hint=hint)
+            if split == "val" and splits["train"] and found != wnids:
+                raise DataError(
+                    f"{folder}/images: train and val differ in classes: "
+                    f"{listed(sorted(set(found) ^ set(wnids)))}. {hint}"
+                )
+            wnids = found
+            splits[split] = class_records(folder, place, wnids, hint=hint)
+    return Dataset(
+        name=name,
+        class_names=tuple(names[wnid] for wnid in wnids),
+        templates=templates_of(name, templates),
+        train=splits["train"],
+        val=(),
+        test=splits["val"],
+        source=FolderSource(folder, ("images", "images/train", "images/val")),
+    )
+
+
+def load_shift(
+    name: str, root: Path, *, templates: Sequence[str] | None = None, require_images: bool = True
+) -> Dataset:
+    """Read a shifted test set; it has no training images."""
+    shift = SHIFTS[name]
+    folder = root / shift.folder
+    if not folder.is_dir() and (root / shift.images).is_dir():
+        folder = root
+    hint = how_to_get(name, folder)
+    names = read_class_names(_listing(folder), hint=hint)
+    if require_images:
+        require_folder(folder, shift.images, hint=hint)
+    keys = [str(position) for position in range(len(names))] if shift.numbered else list(names)
+    by_key = dict(zip(keys, names.values(), strict=True))
+    place = folder / shift.images
+    present = _known(place, by_key, hint=hint) if place.is_dir() else []
+    # A numbered folder that is absent leaves its class in the competition, without images.
+    classes = keys if shift.numbered or not present else present
+    return Dataset(
+        name=name,
+        class_names=tuple(by_key[key] for key in classes),
+        templates=templates_of(name, templates),
+        train=(),
+        val=(),
+        test=class_records(folder, shift.images, classes, optional=True) if present else (),
+        source=FolderSource(folder, (shift.images,)),
+    )
+
+
+def _listing(folder: Path) -> Path:
+    """Find classnames.txt: in the dataset's folder, else in that of ImageNet beside it."""
+    beside = folder.parent / "imagenet" / _NAMES
+    return beside if not (folder / _NAMES).exists() and beside.exists() else folder / _NAMES
+
+
+def absent_classes(name: str, dataset: Dataset) -> list[str]:
+    """Name the class folders that should be there and are missing or have no image.
+
+    Which classes a subset has is written nowhere, but beside the whole list their number is known.
+    """
+    source = dataset.source
+    if not isinstance(source, FolderSource):
+        return []
+    names = read_class_names(_listing(source.root), hint="")
+    shift = SHIFTS.get(name)
+    keys = [str(k) for k in range(len(names))] if shift and shift.numbered else list(names)
+    filled = {record.path.rpartition("/")[0] for record in (*dataset.train, *dataset.test)}
+    absent: list[str] = []
+    for place in [shift.images] if shift else ["images/train", "images/val"]:
+        if not (source.root / place).is_dir():
+            continue
+        there = subfolders(source.root / place)
+        wanted = there if shift and shift.subset else sorted(keys)
+        absent += [f"{place}/{key}" for key in wanted if f"{place}/{key}" not in filled]
+        if shift and len(there) < shift.subset and len(names) >= CLASSES:
+            absent.append(f"{place}/n… ({shift.subset - len(there)} of {shift.subset})")
+    return absent
+
+
+def _known(folder: Path, names: dict[str, str], *, hint: str) -> list[str]:
+    """Name the class folders, sorted as the field sorts them; each must have a class name."""
+    found = subfolders(folder)
+    unknown = [wnid for wnid in found if wnid not in names]
+    if unknown:
+        raise DataError(f"{folder}: folders without a class name: {listed(unknown)}. {hint}")
+    if not found:
+        raise DataError(f"{folder}: has no class folders, one for each id of {_NAMES}. {hint}")
+    return found

@@ -1,0 +1,218 @@
+"""Tables of (path, label, class name): CSV, TSV or Parquet beside the images."""
+
+import csv
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from study.data.images.sources import FolderSource
+from study.data.prompts import templates_of
+from study.data.readers.folders import SPLITS
+from study.data.records import (
+    Dataset,
+    Record,
+    check_splits,
+    class_table,
+    fixed_split,
+    listed,
+    read_label,
+    relative_path,
+)
+from study.errors import DataError
+
+# Column names that are understood without being told; the first one is ours.
+COLUMNS: dict[str, tuple[str, ...]] = {
+    "path": ("path", "image_path", "filepath", "file_name", "filename", "file", "impath", "image"),
+    "label": ("label", "labels", "target"),
+    "class_name": ("class_name", "class name", "classname", "class"),
+    "split": ("split",),
+}
+TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
+
+Row = Mapping[str, object]
+
+
+def load_table(
+    name: str,
+    file: Path,
+    *,
+    templates: Sequence[str] | None = None,
+    columns: Mapping[str, str] | None = None,
+) -> Dataset:
+    """Read a table with one image a row; paths start at the table's folder.
+
+    Without a `split` column the images are split by `fixed_split`; with one that has no test rows,
+    those of validation are the test split. Labels may be left out, or be class names themselves:
+    names are then numbered in alphabetical order.
+
+    Args:
+        name: of the dataset, in results.
+        file: .csv, .tsv or .parquet.
+        templates: replace the default template.
+        columns: "path", "label", "class_name", "split" → column of the table, where it is another.
+
+    Raises:
+        DataError: naming the columns that are missing, or the row that is malformed.
+    """
+    rows = _read_parquet(file) if file.suffix == ".parquet" else _read_text(file)
+    if not rows:
+        raise DataError(f"{file}: has no rows")
+    names = _column_names(file, list(rows[0]), columns or {})
+    pairs = _classes(file, rows, names)
+    class_names = class_table(sorted(set(pairs)), where=str(file))
+    records: dict[str, list[Record]] = {"train": [], "val": [], "test": [], "": []}
+    for number, (row, (label, _)) in enumerate(zip(rows, pairs, strict=True), start=1):
+        where = f"{file}, row {number}"
+        path = relative_path(_below(file.parent, row.get(names["path"])), where=where)
+        split = str(row.get(names["split"]) or "") if "split" in names else ""
+        records[_split_name(split, where=where)].append(Record(path, label))
+    if records[""] and any(records[split] for split in SPLITS):
+        raise DataError(f"{file}: {len(records[''])} rows have no split; allowed: all or none")
+    train, val, test = (tuple(records[split]) for split in ("train", "val", "test"))
+    if records[""]:
+        check_splits(records[""], (), (), where=str(file))
+        train, val, test = fixed_split(records[""], class_names, key=name)
+    elif not test:
+        val, test = (), val
+    check_splits(train, val, test, where=str(file))
+    return Dataset(
+        name=name,
+        class_names=class_names,
+        templates=templates_of(name, templates),
+        train=train,
+        val=val,
+        test=test,
+        source=FolderSource(file.parent),
+    )
+
+
+def is_path_table(file: Path) -> bool:
+    """Tell a Parquet table of paths from one that holds the images themselves."""
+    try:
+        types = [column.type for column in pq.read_schema(file)]
+    # A column's name that is not UTF-8 is a ValueError.
+    except (OSError, pa.ArrowException, ValueError) as error:
+        raise DataError(f"{file}: not a readable Parquet file ({error})") from error
+    return not any(pa.types.is_struct(kind) or pa.types.is_binary(kind) for kind in types)
+
+
+def _read_text(file: Path) -> list[Row]:
+    """Read CSV or TSV as text; a class called "1" stays a name until labels are asked for."""
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as lines:
+            head = lines.readline()
+            lines.seek(0)
+            reader = csv.DictReader(
+                lines,
+                delimiter=_delimiter(file, head),
+                restkey="",
+                strict=True,
+                skipinitialspace=True,
+            )
+            reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
+            if len(set(reader.fieldnames)) < len(reader.fieldnames):
+                raise DataError(
+                    f"{file}: two columns have one name; got {listed(reader.fieldnames)}"
+                )
+            rows: list[Row] = []
+            for number, row in enumerate(reader, start=1):
+                if "" in row or None in row.values():
+                    raise DataError(
+                        f"{file}, row {number}: other than {len(reader.fieldnames or ())} fields"
+                    )
+                rows.append(row)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{file}: cannot be read ({error})") from error
+    return rows
+
+
+def _delimiter(file: Path, head: str) -> str:
+    """Give what parts the columns; spreadsheets of some countries write semicolons into CSV."""
+    if file.suffix == ".tsv":
+        return "\t"
+    return ";" if ";" in head and "," not in head else ","
+
+
+def _below(folder: Path, value: object) -> str:
+    """Give a path from the folder on, where it is absolute and lies in it."""
+    text = str(value or "")
+    inside = Path(text).is_absolute() and Path(text).is_relative_to(folder.absolute())
+    return Path(text).relative_to(folder.absolute()).as_posix() if inside else text
+
+
+def _read_parquet(file: Path) -> list[Row]:
+    try:
+        return list(pq.read_table(file).to_pylist())
+    # Times out of Python's range, text that is not UTF-8, and what else a damaged file comes to.
+    except (OSError, pa.ArrowException, ValueError, ArithmeticError) as error:
+        raise DataError(f"{file}: cannot be read ({error})") from error
+
+
+def _column_names(file: Path, present: Sequence[str], asked: Mapping[str, str]) -> dict[str, str]:
+    """Find the columns that play each part."""
+    unknown = [part for part in asked if part not in COLUMNS]
+    absent = [column for column in asked.values() if column not in present]
+    if unknown or absent:
+        raise DataError(
+            f"{file}: columns {listed(unknown + absent)} are not there; parts are "
+            f"{', '.join(COLUMNS)}, the table has {listed(present)}"
+        )
+    by_name = {column.lower(): column for column in reversed(present)} | {c: c for c in present}
+    names = {
+        part: asked.get(part) or next((by_name[alias] for alias in aliases if alias in by_name), "")
+        for part, aliases in COLUMNS.items()
+    }
+    found = {part: column for part, column in names.items() if column}
+    if "path" not in found or not {"label", "class_name"} & set(found):
+        raise DataError(
+            f"{file}: needs a column 'path' and a column 'label' or 'class_name' (or both); "
+            f"got {listed(present)}"
+        )
+    return found
+
+
+def _classes(file: Path, rows: Sequence[Row], names: Mapping[str, str]) -> list[tuple[int, str]]:
+    """Give (label, class name) of every row."""
+    labels = None
+    if "label" in names:
+        # A column that once had gaps comes out of a data frame as 3.0.
+        texts = (_text(row.get(names["label"])) for row in rows)
+        labels = [re.sub(r"^(\d+)\.0+$", r"\1", text) for text in texts]
+    spoken = (
+        [_text(row.get(names["class_name"])) for row in rows] if "class_name" in names else None
+    )
+    if labels is not None and spoken is not None:
+        pairs: list[tuple[int, str]] = []
+        for number, (text, name) in enumerate(zip(labels, spoken, strict=True), start=1):
+            if (label := read_label(text)) is None:
+                raise DataError(
+                    f"{file}, row {number}: label {text!r:.80}; allowed are whole numbers from 0"
+                )
+            pairs.append((label, name))
+        return pairs
+    named = spoken if spoken is not None else labels or []
+    if spoken is None and all(label.isdecimal() for label in named):
+        raise DataError(f"{file}: labels are numbers, so a column 'class_name' is needed as well")
+    number_of = {text: number for number, text in enumerate(sorted(set(named)))}
+    return [(number_of[text], text) for text in named]
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value).strip()
+
+
+def _split_name(text: str, *, where: str) -> str:
+    lowered = text.strip().lower()
+    if not lowered:
+        return ""
+    for split, aliases in SPLITS.items():
+        if lowered in aliases:
+            return split
+    raise DataError(f"{where}: split {text!r}; allowed: {', '.join(_aliases())}")
+
+
+def _aliases() -> Iterable[str]:
+    return (alias for aliases in SPLITS.values() for alias in aliases)

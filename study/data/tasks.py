@@ -1,0 +1,285 @@
+"""Protocols: which images one model trains on, and which it is scored on, without looking at test.
+
+Test records leave this module through `confirm_task` alone.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from study.data.published_shots import read_published_shots
+from study.data.records import Dataset, Record, listed
+from study.data.shots import (
+    Shots,
+    draw_shots,
+    ordered_paths,
+    read_shots,
+    record_line,
+    write_shots,
+)
+from study.errors import DataError
+
+__all__ = [
+    "Part",
+    "Shots",
+    "Task",
+    "class_halves",
+    "confirm_task",
+    "draw_shots",
+    "read_published_shots",
+    "read_shots",
+    "refuse_one_class",
+    "search_tasks",
+    "write_shots",
+]
+
+FEWEST_CLASSES_FOR_FOLDS = 12
+
+ProtocolName = Literal["few_shot", "base_to_new", "transfer", "zero_shot"]
+SelectionName = Literal["holdout", "folds", "class_folds", "base"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Images to train on or to be scored on.
+
+    Attributes:
+        name: of the score: "accuracy", "base", "new", or the name of a transfer target.
+        records: the images; every label is in `classes`.
+        classes: dataset class ids whose names compete.
+    """
+
+    name: str
+    records: tuple[Record, ...]
+    classes: tuple[int, ...]
+
+    def lines(self) -> list[str]:
+        """Give canonical JSON lines: the part with its competing classes, then its images."""
+        head = {"classes": list(self.classes), "part": self.name}
+        return [
+            json.dumps(head, sort_keys=True, separators=(",", ":")),
+            *(record_line(record, part=self.name) for record in self.records),
+        ]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What one model trains on and what it is scored on."""
+
+    train: Part
+    evaluations: tuple[Part, ...]
+
+    def lines(self) -> list[str]:
+        """Give canonical JSON lines of all parts, for the audit of a trial."""
+        return [line for part in (self.train, *self.evaluations) for line in part.lines()]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the lines."""
+        return hashlib.sha256("\n".join(self.lines()).encode()).hexdigest()
+
+
+def class_halves(labels: Iterable[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Divide classes in base and new: the sorted labels, base = the first ceil(n / 2)."""
+    ordered = tuple(sorted(set(labels)))
+    middle = (len(ordered) + 1) // 2
+    return ordered[:middle], ordered[middle:]
+
+
+def refuse_one_class(dataset: Dataset, protocol: ProtocolName) -> None:
+    """Refuse a test among one class, where accuracy is 1 whatever is trained.
+
+    Raises:
+        DataError: the dataset has one class, base or new has, or all its test images are of one.
+    """
+    scored: dict[str, Iterable[int]] = {"accuracy": range(len(dataset.class_names))}
+    if protocol == "base_to_new":
+        base, new = class_halves(record.label for record in dataset.train)
+        scored = {"base": base, "new": new}
+    tested = {record.label for record in dataset.test}
+    for part, classes in ((part, set(classes)) for part, classes in scored.items()):
+        if 1 in (len(classes), len(classes & tested)):
+            (only,) = classes if len(classes) == 1 else classes & tested
+            half = " in either half of the classes" if protocol == "base_to_new" else ""
+            raise DataError(
+                f"{dataset.name}: '{part}' would be tested on one class alone, "
+                f"{dataset.class_names[only]!r}: whoever always answers it is right, whatever is "
+                f"trained; allowed are test images of 2 classes or more{half}"
+            )
+
+
+def _of(records: Iterable[Record], classes: Iterable[int]) -> tuple[Record, ...]:
+    kept = frozenset(classes)
+    return tuple(record for record in records if record.label in kept)
+
+
+def search_tasks(
+    dataset: Dataset,
+    shots: Shots,
+    *,
+    protocol: ProtocolName,
+    selection: SelectionName,
+    folds: int,
+) -> tuple[Task, ...]:
+    """Give the tasks that a configuration is selected on; no test image is among them.
+
+    Args:
+        dataset: the (source) dataset.
+        shots: drawn from it.
+        protocol: "transfer" selects as "few_shot" does, on the source alone.
+        selection: "holdout" scores on the validation shots; "folds" rotates folds of all shots,
+            stratified by class; "class_folds" rotates folds of the base classes, the left-out ones
+            as pseudo-new; "base" scores on the validation shots of the base classes.
+        folds: number of folds; one task each.
+
+    Raises:
+        DataError: if the shots belong to another dataset, lack a class or cannot serve the
+            selection.
+    """
+    allowed: dict[str, tuple[str, ...]] = {
+        "few_shot": ("holdout", "folds"),
+        "transfer": ("holdout", "folds"),
+        "base_to_new": ("class_folds", "base"),
+    }
+    if selection not in allowed.get(protocol, ()):
+        raise DataError(
+            f"protocol {protocol!r} cannot select by {selection!r}; "
+            f"allowed: {', '.join(allowed.get(protocol, ())) or 'no selection'}"
+        )
+    if protocol == "base_to_new":
+        name, classes = "base", class_halves(r.label for r in dataset.train)[0]
+    else:
+        name, classes = "accuracy", tuple(range(len(dataset.class_names)))
+    _check_shots(dataset, shots, classes)
+    if selection == "folds":
+        return _image_folds(dataset, shots, folds)
+    if selection == "class_folds":
+        return _class_folds(dataset, shots, folds)
+    val = _of(shots.val, classes)
+    if not val:
+        raise DataError(
+            f"{dataset.name}: the shots have no validation images, so {selection!r} cannot score; "
+            "draw some, or select by folds"
+        )
+    train = Part("train", _of(shots.train, classes), classes)
+    return (Task(train, (Part(name, val, classes),)),)
+
+
+def _image_folds(dataset: Dataset, shots: Shots, folds: int) -> tuple[Task, ...]:
+    """Rotate `folds` folds of all shots; every class is in the training part of each."""
+    classes = tuple(range(len(dataset.class_names)))
+    ordered = ordered_paths((*shots.train, *shots.val), f"folds of {shots.digest}")
+    least = min((len(paths) for paths in ordered.values()), default=0)
+    if folds < 2 or least < 2:
+        raise DataError(
+            f"{dataset.name}: {folds} folds over {least} images of the smallest class; "
+            "allowed: at least 2 folds and 2 images a class"
+        )
+    fold_of = {
+        Record(path, label): (position + turn) % folds
+        for turn, (label, paths) in enumerate(ordered.items())
+        for position, path in enumerate(paths)
+    }
+    return tuple(
+        Task(
+            Part("train", tuple(r for r, own in fold_of.items() if own != fold), classes),
+            (Part("accuracy", tuple(r for r, own in fold_of.items() if own == fold), classes),),
+        )
+        for fold in range(folds)
+    )
+
+
+def _class_folds(dataset: Dataset, shots: Shots, folds: int) -> tuple[Task, ...]:
+    """Rotate folds of the base classes; the left-out ones serve as pseudo-new.
+
+    All base class names compete in both scores: classified among their own names alone, left-out
+    classes are too easy to tell harmful configurations from harmless ones.
+    """
+    base = class_halves(record.label for record in dataset.train)[0]
+    if len(base) < FEWEST_CLASSES_FOR_FOLDS or not 2 <= folds <= len(base):
+        raise DataError(
+            f"{dataset.name}: {folds} class folds over {len(base)} base classes; allowed: at least "
+            f"{FEWEST_CLASSES_FOR_FOLDS} base classes and between 2 folds and one a class"
+        )
+    tasks = []
+    for fold in range(folds):
+        # Every third class rather than a block of them: neighbours in the alphabet are alike.
+        left = base[fold::folds]
+        kept = tuple(label for label in base if label not in left)
+        seen = _of(shots.val, kept)
+        if not seen:
+            raise DataError(f"{dataset.name}: class folds need validation shots; got none")
+        unseen = _of((*shots.train, *shots.val), left)
+        tasks.append(
+            Task(
+                Part("train", _of(shots.train, kept), kept),
+                (Part("base", seen, base), Part("new", unseen, base)),
+            )
+        )
+    return tuple(tasks)
+
+
+def confirm_task(
+    dataset: Dataset,
+    shots: Shots | None,
+    *,
+    protocol: ProtocolName,
+    targets: Sequence[Dataset] = (),
+) -> Task:
+    """Give the final task: all training shots, scored on test images.
+
+    Nothing else hands out test records.
+
+    Args:
+        dataset: the (source) dataset.
+        shots: drawn from it; None for a model that is not trained.
+        protocol: "base_to_new" scores base and new classes apart; the others score all classes.
+        targets: further datasets to be scored on ("transfer"); a part is named by its dataset, its
+            classes and records are that dataset's.
+
+    Raises:
+        DataError: if the shots belong to another dataset, lack a class or hold images of the test
+            split.
+    """
+    every = tuple(range(len(dataset.class_names)))
+    base, new = class_halves(r.label for r in dataset.train) if dataset.train else (every, ())
+    if protocol == "base_to_new":
+        if not new:
+            raise DataError(f"{dataset.name}: base_to_new needs a training split of 2 classes")
+        classes, parts = base, [("base", base), ("new", new)]
+    else:
+        classes, parts = every, [("accuracy", every)]
+    evaluations = [Part(name, _of(dataset.test, ids), ids) for name, ids in parts]
+    for target in targets:
+        ids = tuple(range(len(target.class_names)))
+        evaluations.append(Part(target.name, target.test, ids))
+    empty = [part.name for part in evaluations if not part.records]
+    if empty:
+        raise DataError(f"{dataset.name}: no test images for {listed(empty)}")
+    if shots is not None:
+        _check_shots(dataset, shots, classes if protocol != "zero_shot" else ())
+    trained = shots.train if shots and protocol != "zero_shot" else ()
+    return Task(Part("train", _of(trained, classes), classes), tuple(evaluations))
+
+
+def _check_shots(dataset: Dataset, shots: Shots, classes: Iterable[int]) -> None:
+    """Check that shots are the dataset's own, none a test image, and some of every class."""
+    if shots.dataset != dataset.name:
+        raise DataError(f"these shots are of {shots.dataset!r}, the dataset is {dataset.name!r}")
+    own = {record.path: record.label for record in (*dataset.train, *dataset.val)}
+    drawn = (*shots.train, *shots.val)
+    strange = [record.path for record in drawn if own.get(record.path) != record.label]
+    if strange:
+        raise DataError(
+            f"shots of {dataset.name} (seed {shots.seed}): not among its training and validation "
+            f"images, or with another label: {listed(strange)}"
+        )
+    drawn_of = {record.label for record in shots.train}
+    absent = [dataset.class_names[label] for label in classes if label not in drawn_of]
+    if absent:
+        raise DataError(
+            f"shots of {dataset.name} (seed {shots.seed}): no training image of {listed(absent)}; "
+            "every class that is trained on needs one: is the file whole?"
+        )

@@ -1,0 +1,41 @@
+"""`python -m study.embedded --out DIR`: make the embedded checkpoint again."""
+
+import argparse
+import logging
+import time
+from dataclasses import fields
+from pathlib import Path
+
+from rich.console import Console
+from rich.logging import RichHandler
+
+
+def main() -> None:
+    """Train and save a checkpoint in Hugging Face format."""
+    parser = argparse.ArgumentParser(prog="python -m study.embedded", description=main.__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="folder to write into")
+    parser.add_argument("--steps", type=int, help="optimizer steps (default: the recipe's)")
+    parser.add_argument("--seed", type=int, help="of everything drawn (default: the recipe's)")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[RichHandler()])
+
+    # Torch and transformers take seconds that --help does without.
+    import torch
+
+    from study.embedded.architecture import build_image_processor
+    from study.embedded.training import Recipe, pretrain
+
+    # Sums in another order would make another checkpoint: one thread is the same everywhere.
+    torch.set_num_threads(1)
+    given = {f.name: getattr(arguments, f.name, None) for f in fields(Recipe)}
+    started, cpu = time.monotonic(), time.process_time()
+    trainer = pretrain(Recipe(**{name: v for name, v in given.items() if v is not None}))
+    for part in (trainer.model, trainer.tokenizer, build_image_processor()):
+        part.save_pretrained(arguments.out)
+    count = sum(parameter.numel() for parameter in trainer.model.parameters())
+    took = f"{time.monotonic() - started:.0f} s, {time.process_time() - cpu:.0f} s of one core"
+    Console().print(f"{arguments.out}: {count:,} parameters, {took}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""`python -m study.embedded.evaluate`: measure the embedded checkpoint and record what it gives."""
+
+import argparse
+import json
+import logging
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.table import Table
+
+from study.embedded import EMBEDDED, backbone_path
+
+logger = logging.getLogger(__name__)
+
+RATES = (0.0005, 0.002, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
+CLIPFIT = "text.mlp.fc2.bias + vision.ln"
+TEXT_BIAS = "text.mlp.fc2.bias"
+
+
+def main() -> None:
+    """Print zero-shot and tuned accuracies, and write them to zero_shot.json."""
+    parser = argparse.ArgumentParser(
+        prog="python -m study.embedded.evaluate", description=main.__doc__
+    )
+    default = Path(backbone_path(EMBEDDED))
+    parser.add_argument("--backbone", type=Path, default=default, help="folder of the checkpoint")
+    parser.add_argument("--seeds", type=int, default=3, help="seeds of every tuned number")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[RichHandler()])
+    logger.setLevel(logging.INFO)
+
+    # Torch and transformers take seconds that --help does without.
+    import torch
+
+    from study.data.tasks import ProtocolName
+    from study.embedded.measure import Bench, Setting
+    from study.method.model import load_backbone
+
+    torch.set_num_threads(1)
+    backbone = load_backbone(arguments.backbone)
+    benches = {name: Bench(name, backbone) for name in ("digits", "glyphs")}
+    found: dict[str, Any] = {
+        "fingerprint": backbone.fingerprint,
+        "parameters": sum(p.numel() for p in backbone.clip.parameters()),
+        "zero_shot": {name: bench.zero_shot() for name, bench in benches.items()},
+    }
+    seeds = range(1, arguments.seeds + 1)
+
+    def measure(
+        title: str, dataset: str, protocol: ProtocolName, settings: Iterable[Setting]
+    ) -> None:
+        rows = []
+        for setting in settings:
+            scores = benches[dataset].mean(setting, protocol=protocol, seeds=seeds)
+            rows.append({"setting": str(setting), **scores})
+            logger.info("%s: %s", title, rows[-1])
+        found[title] = {"dataset": dataset, "protocol": protocol, "seeds": len(seeds), "rows": rows}
+
+    clipfit = [Setting(CLIPFIT, rate, rate, 2) for rate in RATES]
+    subsets = [
+        Setting(subset, rate, rate, 2)
+        for subset in (CLIPFIT, "text.bias", "vision.bias", "bitfit", "vision.ln", "ln")
+        for rate in (0.02, 0.1)
+    ]
+    weights = [
+        Setting(TEXT_BIAS, rate, None, weight) for rate in (0.002, 0.02) for weight in (0, 2, 8)
+    ]
+    measure("clipfit_by_learning_rate", "digits", "few_shot", clipfit)
+    measure("subsets", "digits", "few_shot", subsets)
+    measure("text_bias_by_distill_weight", "digits", "base_to_new", weights)
+    measure("clipfit_base_to_new", "digits", "base_to_new", clipfit[1::2])
+    measure("clipfit_glyphs", "glyphs", "base_to_new", clipfit[1::2])
+    measure("text_bias_glyphs", "glyphs", "base_to_new", weights)
+
+    console = Console()
+    for name, scores in found["zero_shot"].items():
+        console.print(_table(f"zero-shot, {name}", [scores]))
+    for title, block in found.items():
+        if isinstance(block, dict) and "rows" in block:
+            console.print(_table(f"{title}, {block['dataset']}", block["rows"]))
+    target = arguments.backbone / "zero_shot.json"
+    target.write_text(json.dumps(_rounded(found), indent=2, ensure_ascii=False) + "\n", "utf-8")
+    console.print(f"written: {target}")
+
+
+def _table(title: str, rows: list[Mapping[str, Any]]) -> Table:
+    table = Table(*rows[0], title=title)
+    for row in rows:
+        table.add_row(*(_cell(name, value) for name, value in row.items()))
+    return table
+
+
+def _cell(name: str, value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return f"{value:.1f}" if name == "seconds" else f"{100 * value:.1f} %"
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return round(value, 4)
+    if isinstance(value, dict):
+        return {name: _rounded(item) for name, item in value.items()}
+    return [_rounded(item) for item in value] if isinstance(value, list) else value
+
+
+if __name__ == "__main__":
+    main()

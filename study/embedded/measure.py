@@ -1,0 +1,137 @@
+"""Measures a checkpoint on the packaged datasets: zero-shot, and tuned by CLIPFit's own code."""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from statistics import mean
+from time import perf_counter
+
+import torch
+from torch import Tensor
+
+from study.data.datasets import load_dataset
+from study.data.images.table import ImageTable, decode_images, normalize
+from study.data.prompts import prompts
+from study.data.records import Dataset, Record
+from study.data.tasks import Part, ProtocolName, Task, class_halves, confirm_task, draw_shots
+from study.method.evaluation import accuracy, encode_prompts, hmean, predict
+from study.method.model import Backbone, FewShotClassifier
+from study.method.subsets import parse
+from study.method.training import Schedule, make_optimizer, train_epoch
+
+SHOTS, EPOCHS, BATCH = 16, 30, 32
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One configuration to tune: the subset, its learning rates, and λ."""
+
+    subset: str
+    bias_lr: float | None
+    ln_lr: float | None
+    distill_weight: float
+
+    def __str__(self) -> str:
+        rates = " ".join(
+            f"{kind} {rate:g}"
+            for kind, rate in (("bias", self.bias_lr), ("ln", self.ln_lr))
+            if rate is not None
+        )
+        return f"{self.subset}, {rates}, λ {self.distill_weight:g}"
+
+
+class Bench:
+    """A packaged dataset, decoded for a checkpoint, with what is asked of it."""
+
+    def __init__(self, dataset: str, backbone: Backbone) -> None:
+        self.backbone = backbone
+        self.dataset: Dataset = load_dataset(dataset)
+        records = (*self.dataset.train, *self.dataset.test)
+        with tempfile.TemporaryDirectory() as folder:
+            table = ImageTable(
+                decode_images(
+                    self.dataset.source,
+                    [record.path for record in records],
+                    size=backbone.image_size,
+                    cache=Path(folder),
+                    key=dataset,
+                )
+            )
+            pixels = table.pixels([record.path for record in records]).clone()
+        self._pixels = normalize(pixels, backbone.image_mean, backbone.image_std)
+        self._row = {record.path: row for row, record in enumerate(records)}
+
+    @cached_property
+    def halves(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Base and new classes."""
+        return class_halves(record.label for record in self.dataset.train)
+
+    def pixels(self, records: Sequence[Record]) -> Tensor:
+        """Give normalized pixels, (records, 3, size, size) float32."""
+        return self._pixels[[self._row[record.path] for record in records]]
+
+    def zero_shot(self) -> dict[str, float]:
+        """Give test accuracies of the untouched checkpoint, as fractions."""
+        base, new = self.halves
+        test = self.dataset.test
+        classifier = FewShotClassifier(self.backbone, parse("none"))
+        scores = {}
+        for name, classes in (("all", (*base, *new)), ("base", base), ("new", new)):
+            part = Part(name, tuple(r for r in test if r.label in set(classes)), classes)
+            scores[name] = self._accuracy(classifier, part)
+        return scores | {"hmean": hmean(scores["base"], scores["new"])}
+
+    def tune(self, setting: Setting, *, protocol: ProtocolName, seed: int) -> dict[str, float]:
+        """Tune once and test: accuracies as fractions, and the seconds that training took."""
+        shots = draw_shots(self.dataset, shots=SHOTS, seed=seed)
+        task: Task = confirm_task(self.dataset, shots, protocol=protocol)
+        classifier = FewShotClassifier(self.backbone, parse(setting.subset))
+        optimizer = make_optimizer(classifier.tuned, bias_lr=setting.bias_lr, ln_lr=setting.ln_lr)
+        input_ids = self._tokens(task.train.classes)
+        with torch.no_grad():
+            zero_shot_text = classifier.encode_text(input_ids)
+        pixels, labels = self._images(task.train)
+        generator = torch.Generator().manual_seed(seed)
+        schedule, started = Schedule(EPOCHS), perf_counter()
+        for epoch in range(EPOCHS):
+            order = torch.randperm(len(labels), generator=generator)
+            train_epoch(
+                classifier,
+                optimizer,
+                [(pixels[rows], labels[rows]) for rows in order.split(BATCH)],
+                schedule=schedule,
+                epoch=epoch,
+                input_ids=input_ids,
+                zero_shot_text=zero_shot_text,
+                distill_weight=setting.distill_weight,
+            )
+        scores = {"seconds": perf_counter() - started}
+        scores |= {part.name: self._accuracy(classifier, part) for part in task.evaluations}
+        if "new" in scores:
+            scores["hmean"] = hmean(scores["base"], scores["new"])
+        return scores
+
+    def mean(
+        self, setting: Setting, *, protocol: ProtocolName, seeds: Sequence[int]
+    ) -> dict[str, float]:
+        """Average `tune` over seeds."""
+        runs = [self.tune(setting, protocol=protocol, seed=seed) for seed in seeds]
+        return {name: mean(run[name] for run in runs) for name in runs[0]}
+
+    def _tokens(self, classes: Sequence[int]) -> Tensor:
+        names = [self.dataset.class_names[label] for label in classes]
+        texts = prompts(names, self.dataset.templates[:1])
+        return self.backbone.tokenize([text for group in texts for text in group])
+
+    def _images(self, part: Part) -> tuple[Tensor, Tensor]:
+        position = {label: index for index, label in enumerate(part.classes)}
+        labels = torch.tensor([position[record.label] for record in part.records])
+        return self.pixels(part.records), labels
+
+    def _accuracy(self, classifier: FewShotClassifier, part: Part) -> float:
+        pixels, labels = self._images(part)
+        with torch.no_grad():
+            text = encode_prompts(classifier, self._tokens(part.classes))
+        return accuracy(predict(classifier, pixels.split(256), text), labels)

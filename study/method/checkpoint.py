@@ -1,0 +1,109 @@
+"""What a checkpoint's configuration tells of its model, read without its weights."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from study.errors import BackboneError
+from study.method.subsets import Depths, Encoder, Leaf
+
+EMBEDDED = "embedded"
+"""The backbone name of the checkpoint that comes with the package; see `study.embedded`."""
+
+
+@dataclass(frozen=True)
+class EncoderShape:
+    """One encoder's size."""
+
+    depth: int
+    width: int
+    mlp_width: int
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Both encoders and the images they take."""
+
+    text: EncoderShape
+    vision: EncoderShape
+    image_size: int
+    """Pixels; images are square."""
+    checkpoint: str = ""
+    """Which weights: the hub's commit, or a hash of a folder's files."""
+
+    @property
+    def depths(self) -> Depths:
+        """The number of blocks of each encoder."""
+        return Depths(self.text.depth, self.vision.depth)
+
+    def count(self, leaves: Iterable[Leaf]) -> int:
+        """Count the numbers in some tensors: biases and LayerNorms are vectors."""
+        return sum(self._length(leaf) for leaf in leaves)
+
+    def _length(self, leaf: Leaf) -> int:
+        shape: EncoderShape = getattr(self, leaf.encoder)
+        return shape.mlp_width if leaf.site == "mlp.fc1" else shape.width
+
+
+def read_architecture(name: str | Path, *, revision: str | None = None) -> Architecture:
+    """Read ``config.json`` of a checkpoint, by hub name or local folder.
+
+    Raises:
+        BackboneError: it is not there, or is not that of a CLIP model with safetensors weights.
+    """
+    from transformers import CLIPConfig  # a second's import, which --help does without
+
+    folder = Path(name)
+    try:
+        weights = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
+        if folder.is_dir() and not weights:
+            raise BackboneError(
+                f"backbone '{name}' has no weights in safetensors format in its folder"
+            )
+        values, _ = CLIPConfig.get_config_dict(name, revision=revision)
+    except (OSError, ValueError) as error:
+        raise BackboneError(
+            f"backbone '{name}' cannot be found or read ({error}); allowed is a Hugging Face CLIP "
+            "checkpoint, by hub name or local folder, or 'embedded'"
+        ) from error
+    if values.get("model_type") != "clip":
+        raise BackboneError(
+            f"backbone '{name}' is a '{values.get('model_type')}' model; allowed is 'clip'"
+        )
+    try:
+        config = CLIPConfig.from_dict(values)
+        text = _shape("text", config.text_config)
+        vision = _shape("vision", config.vision_config)
+        image_size = int(config.vision_config.image_size)
+    except Exception as error:  # transformers raises many kinds, all of them about this file
+        raise BackboneError(
+            f"backbone '{name}' has a config.json that describes no CLIP ({error})"
+        ) from error
+    return Architecture(
+        text=text,
+        vision=vision,
+        image_size=image_size,
+        checkpoint=_hash(folder) if weights else f"{name}@{values.get('_commit_hash')}",
+    )
+
+
+def _hash(folder: Path) -> str:
+    """Hash weights, tokenizer and preprocessing: whatever else lies there changes nothing."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        if path.suffix in (".safetensors", ".json", ".txt"):
+            with path.open("rb") as file:
+                contents = hashlib.file_digest(file, "sha256").hexdigest()
+            digest.update(f"{path.name} {contents}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def _shape(encoder: Encoder, config: Any) -> EncoderShape:
+    sizes = (config.num_hidden_layers, config.hidden_size, config.intermediate_size)
+    if min(sizes) < 1:
+        raise BackboneError(f"the {encoder} encoder's configuration has sizes {sizes}")
+    return EncoderShape(*sizes)

@@ -1,0 +1,109 @@
+"""The cells of an ablation: which subsets are compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from study.config.schema import AblationConfig, StudyConfig
+from study.errors import StudyError, SubsetError
+from study.method.subsets import BIAS_SITES, BLOCK_NORMS, OUTER_NORMS, Depths, Subset, parse
+from study.storage.ledger import StudyFolder
+
+BASE = "base"
+"""The label of the cell that the others are compared with."""
+
+
+def ablation_cells(config: StudyConfig, folder: StudyFolder, depths: Depths) -> dict[str, Subset]:
+    """Give the cells by label, the base first; equal subsets once.
+
+    Raises:
+        StudyError: the design leaves no cell, or the study whose winner is the base has none.
+    """
+    ablation = config.ablation
+    if ablation is None:
+        raise ValueError("the configuration has no ablation")
+    base = parse(_base(ablation, folder))
+    cells = {BASE: base}
+    keys = {base.key(depths)}
+    for label, subset in _designed(config, ablation, base, depths):
+        if subset.resolve(depths) and (key := subset.key(depths)) not in keys:
+            keys.add(key)
+            cells[label] = subset
+    if len(cells) == 1:
+        raise StudyError(
+            f"ablation.design {ablation.design} leaves no cell beside the base '{base}'; "
+            "name sites or subsets that differ from it"
+        )
+    return cells
+
+
+def _base(ablation: AblationConfig, folder: StudyFolder) -> str:
+    if ablation.base_from is None:
+        return ablation.base
+    other = StudyFolder(folder.path.parent / ablation.base_from)
+    candidates = other.read_json("candidates.json") or []
+    best = next((c for c in candidates if c["label"] == "best"), None)
+    if best is None:
+        raise StudyError(
+            f"ablation.base_from: no finished study '{ablation.base_from}' in {folder.path.parent}"
+        )
+    return str(best["subset"])
+
+
+def _designed(
+    config: StudyConfig, ablation: AblationConfig, base: Subset, depths: Depths
+) -> Iterator[tuple[str, Subset]]:
+    if ablation.design == "grid":
+        yield from ((label, parse(subset)) for label, subset in ablation.subsets.items())
+    elif ablation.design == "only_one":
+        for site in ablation.sites or config.search.space.sites:
+            yield f"only {site}", parse(site)
+    elif ablation.design == "leave_one_out":
+        for site in ablation.sites or list(_sites_in(base, depths)):
+            try:
+                yield f"without {site}", _without(base, parse(site), depths)
+            except SubsetError:
+                raise StudyError(
+                    f"ablation.sites: '{site}' is not in the base '{base}'; "
+                    f"in it are {', '.join(_sites_in(base, depths))}"
+                ) from None
+    else:
+        yield from _windowed(ablation, base, depths)
+
+
+def _without(base: Subset, site: Subset, depths: Depths) -> Subset:
+    less = base - site
+    if less.resolve(depths) == base.resolve(depths):
+        raise SubsetError(f"{site} is not in {base}")
+    return less
+
+
+def _windowed(
+    ablation: AblationConfig, base: Subset, depths: Depths
+) -> Iterator[tuple[str, Subset]]:
+    """Keep of the base what lies in a range of layers; sites outside the blocks are left out."""
+    deepest = max(depths.text, depths.vision)
+    ranges = {
+        "sliding": [(at, at + ablation.width) for at in range(deepest - ablation.width + 1)],
+        "from_bottom": [(0, stop) for stop in range(1, deepest + 1)],
+        "from_top": [(start, deepest) for start in reversed(range(deepest))],
+    }
+    for start, stop in ranges[ablation.windows]:
+        terms = [
+            f"{site}[{start}:{min(stop, getattr(depths, site.partition('.')[0]))}]"
+            for site in _sites_in(base, depths)
+            if "." in site
+            and site.partition(".")[2] in (*BIAS_SITES, *BLOCK_NORMS)
+            and start < getattr(depths, site.partition(".")[0])
+        ]
+        if terms:
+            yield f"layers {start}–{stop - 1}", parse(" + ".join(terms))
+
+
+def _sites_in(base: Subset, depths: Depths) -> Iterator[str]:
+    """Name the single sites that a subset holds as a whole."""
+    leaves = base.resolve(depths)
+    for encoder, outer in OUTER_NORMS.items():
+        for site in (*BIAS_SITES, *BLOCK_NORMS, *outer):
+            if parse(f"{encoder}.{site}").resolve(depths) <= leaves:
+                yield f"{encoder}.{site}"

@@ -1,0 +1,1 @@
+"""Who is confirmed on test, chosen by validation alone."""

@@ -1,0 +1,1 @@
+"""The tuned classifier that a registry loads and a user calls."""

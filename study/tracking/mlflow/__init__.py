@@ -1,0 +1,1 @@
+"""MLflow behind a study: its runs, its registry, its server."""

@@ -1,0 +1,163 @@
+"""Finds the best configurations over all studies that a tracking server holds."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from study.config.loading import load_config
+from study.config.schema import StudyConfig
+from study.errors import TrackingError
+from study.tracking.mlflow.runs import PARENT
+from study.tracking.mlflow.server import ANSWERS_WITHIN, first_line, open_client, redacted, within
+
+Settings = tuple[str | None, ...]
+_SETTINGS = ("subset", "bias_lr", "ln_lr", "distill_weight")
+PAGE = 1000
+"""Runs a call."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A configuration that ran all its epochs; scores are fractions."""
+
+    study: str
+    label: str
+    dataset: str
+    protocol: str
+    backbone: str
+    shots: int
+    subset: str
+    bias_lr: float | None
+    ln_lr: float | None
+    distill_weight: float
+    trainable: int
+    val_score: float
+    split_hash: str
+    """Scores compare where this is equal."""
+    test_score: float | None
+    """Mean over the seeds that confirmed it; None where it was not."""
+    test_seeds: int
+    run_id: str
+    parent_id: str
+
+
+def best_configurations(uri: str, *, study: str | None, where: str | None, top: int) -> list[Found]:
+    """Give the configurations with the best validation scores.
+
+    Args:
+        uri: of the tracking server or store.
+        study: name of the one study to look at; None for all.
+        where: a further condition in MLflow's words, such as ``params.dataset = 'digits'``.
+        top: how many.
+
+    Raises:
+        TrackingError: the server does not answer, or does not understand ``where``.
+    """
+    conditions = [
+        "tags.stage = 'search'",
+        "tags.study_id LIKE '%'",
+        "attributes.status = 'FINISHED'",
+    ]
+    conditions += [f"tags.study = '{study}'"] if study else []
+    conditions += [where] if where else []
+
+    def ask() -> tuple[list[Run], dict[tuple[str, Settings], list[float]]]:
+        client = open_client(uri)
+        experiments = [e.experiment_id for e in client.search_experiments()]
+        runs = client.search_runs(
+            experiments,
+            filter_string=" and ".join(conditions),
+            max_results=top,
+            # Among equals, as a study chooses: see `study.selection.candidates.finished_trials`.
+            order_by=[
+                "metrics.val_score DESC",
+                "metrics.trainable ASC",
+                "attributes.start_time ASC",
+            ],
+        )
+        return runs, _tested(client, experiments, {run.data.tags["study_id"] for run in runs})
+
+    try:
+        runs, tested = within(ANSWERS_WITHIN, ask)
+    except Exception as error:  # of MLflow, a database, its driver or the network
+        raise TrackingError(
+            f"{redacted(uri)} does not give runs ({first_line(error)}); a condition reads "
+            "like params.dataset = 'digits' and metrics.trainable < 5000"
+        ) from None
+    return [_found(run, tested) for run in runs]
+
+
+def configuration_of(uri: str, found: Found) -> StudyConfig:
+    """Give the whole configuration of the study that a configuration was found by.
+
+    Raises:
+        TrackingError: the server does not have it; it is sent when a study ends.
+    """
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
+        try:
+            client = open_client(uri)
+            path = within(
+                ANSWERS_WITHIN,
+                lambda: client.download_artifacts(found.parent_id, "study.yaml", scratch),
+            )
+        except Exception as error:  # of MLflow, a file system or an object store
+            raise TrackingError(
+                f"{redacted(uri)} does not have study.yaml of the study '{found.study}' "
+                f"({first_line(error)}); it is sent when the study ends"
+            ) from None
+        return load_config(Path(path))
+
+
+def _found(run: Run, tested: Mapping[tuple[str, Settings], list[float]]) -> Found:
+    params, metrics, tags = run.data.params, run.data.metrics, run.data.tags
+    scores = tested.get((tags["study_id"], _settings(run)), [])
+    return Found(
+        study=tags["study"],
+        label=tags["label"],
+        dataset=params["dataset"],
+        protocol=params["protocol"],
+        backbone=params["backbone"],
+        shots=int(params["shots"]),
+        subset=params["subset"],
+        bias_lr=_number(params.get("bias_lr")),
+        ln_lr=_number(params.get("ln_lr")),
+        distill_weight=float(params["distill_weight"]),
+        trainable=int(metrics["trainable"]),
+        val_score=metrics["val_score"],
+        split_hash=tags["split_hash"],
+        test_score=sum(scores) / len(scores) if scores else None,
+        test_seeds=len(scores),
+        run_id=run.info.run_id,
+        parent_id=tags[PARENT],
+    )
+
+
+def _tested(
+    client: MlflowClient, experiments: list[str], study_ids: Iterable[str]
+) -> dict[tuple[str, Settings], list[float]]:
+    """Collect the test scores of configurations that were confirmed."""
+    scores: dict[tuple[str, Settings], list[float]] = {}
+    for study_id in study_ids:
+        confirmed = client.search_runs(
+            experiments,
+            filter_string=f"tags.stage = 'confirm' and tags.study_id = '{study_id}'",
+            max_results=PAGE,
+        )
+        for run in confirmed:
+            if (score := run.data.metrics.get("test_score")) is not None:
+                scores.setdefault((study_id, _settings(run)), []).append(score)
+    return scores
+
+
+def _settings(run: Run) -> Settings:
+    return tuple(run.data.params.get(name) for name in _SETTINGS)
+
+
+def _number(text: str | None) -> float | None:
+    return None if text is None else float(text)

@@ -1,0 +1,297 @@
+"""The winner in MLflow's model registry: one version a study, and who is champion.
+
+The alias moves by validation alone: to a version with a better score under the same selection rule
+on the same split. Test scores stand beside a version and are never compared.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import Any
+
+import mlflow.pyfunc
+from mlflow.entities import LoggedModelOutput, Metric
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model
+from mlflow.models.model import MLMODEL_FILE_NAME
+from mlflow.types import ColSpec, DataType, Schema
+from mlflow.types.schema import Map
+from PIL import Image
+
+from study.config.schema import StudyConfig
+from study.data.images.inputs import as_base64
+from study.data.shots import read_shots
+from study.errors import StudyError, TrackingError
+from study.method.delta import DeltaInfo, load_delta, save_delta
+from study.selection.candidates import selection_used
+from study.storage.ledger import Registration, StudyFolder, TrialFolder
+from study.tracking.mlflow.runs import RunWriter
+from study.tracking.mlflow.server import first_line, within
+
+ALIAS = "champion"
+WAIT_SECONDS = 120.0
+"""How long the end of a study waits for the registry."""
+CODE = Path(__file__).with_name("served_model.py")
+REQUIREMENTS = ("mlflow", "torch", "transformers", "safetensors", "pillow", "numpy")
+"""Of the served model, beside this package, which no index has."""
+OUTPUTS = Schema(
+    [
+        ColSpec(DataType.string, "class_name"),
+        ColSpec(DataType.double, "probability"),
+        ColSpec(Map(DataType.double), "probabilities"),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Winner:
+    """What is registered: the best configuration, as trained on the first confirmation seed."""
+
+    candidate: Mapping[str, Any]
+    """Its entry in ``candidates.json``."""
+    trials: Sequence[TrialFolder]
+    """Its finished confirmations, by seed in the order of the configuration."""
+
+    @classmethod
+    def read(cls, config: StudyConfig, folder: StudyFolder) -> Winner | None:
+        """Find the winner among a study's files; None while it is not confirmed."""
+        candidates = folder.read_json("candidates.json") or []
+        best = next((c for c in candidates if c["label"] == "best"), None)
+        if best is None:
+            return None
+        label = best["same_as"] or best["label"]
+        trials = [folder.trial(f"confirm-{label}-seed{seed}") for seed in config.confirm.seeds]
+        finished = [t for t in trials if (end := t.end) is not None and end.status == "finished"]
+        return cls(best, finished) if finished else None
+
+    @property
+    def test_scores(self) -> dict[str, float]:
+        """Means over seeds, fractions."""
+        finals = [trial.reports[-1] for trial in self.trials]
+        names = [name for name in finals[0] if name.startswith("test_")]
+        return {name: sum(final[name] for final in finals) / len(finals) for name in names}
+
+
+def register_winner(
+    config: StudyConfig, folder: StudyFolder, writer: RunWriter, wait: float = WAIT_SECONDS
+) -> Registration | None:
+    """Register a study's winner once, decide who is champion, and write ``registered.json``.
+
+    Gives None where the study has no confirmed winner.
+
+    Args:
+        config: of the study.
+        folder: of the study.
+        writer: with the study's runs open.
+        wait: how many seconds may pass.
+
+    Raises:
+        StudyError: the registry does not take it, or not in time.
+    """
+    winner = Winner.read(config, folder)
+    if winner is None:
+        return None
+    try:
+        registrar = _Registrar(config, folder, winner, writer)
+        registration = within(wait, registrar.register)
+    except StudyError:
+        raise
+    except Exception as error:  # of MLflow, a database, its driver or the network
+        raise TrackingError(f"MLflow does not take the model ({first_line(error)})") from None
+    folder.write_registration(registration)
+    return registration
+
+
+def model_name(dataset: str) -> str:
+    """Name the registered model of a dataset; slashes and colons have a meaning in addresses."""
+    return f"clipfit-{re.sub(r'[^A-Za-z0-9._-]+', '-', dataset).strip('-')}"
+
+
+class _Registrar:
+    def __init__(
+        self, config: StudyConfig, folder: StudyFolder, winner: Winner, writer: RunWriter
+    ) -> None:
+        self._config = config
+        self._folder = folder
+        self._winner = winner
+        self._name = model_name(config.data.dataset)
+        self._client = writer.client
+        self._experiment_id, self._parent_id = writer.experiment_id, writer.parent_id
+        self._study_id = str(folder.identity["study_id"])
+
+    def register(self) -> Registration:
+        self._ensure_model()
+        tags = self._tags()
+        found = self._client.search_model_versions(
+            f"name = '{self._name}' and tags.study_id = '{self._study_id}' and "
+            f"tags.source_trial = '{tags['source_trial']}'"  # an extended study has one a winner
+        )
+        version = found[0] if found else self._create_version(tags)
+        champion, reason = self._decide(version, tags)
+        return Registration(
+            model=self._name, version=str(version.version), champion=champion, reason=reason
+        )
+
+    def _ensure_model(self) -> None:
+        try:
+            self._client.get_registered_model(self._name)
+        except MlflowException:
+            dataset = self._config.data.dataset
+            self._client.create_registered_model(
+                self._name,
+                tags={"dataset": dataset},
+                description=f"CLIP tuned by studies on {dataset}, one version a study. The alias "
+                f"`{ALIAS}` goes to the best validation score under one selection rule and split.",
+            )
+
+    def _tags(self) -> dict[str, str]:
+        """Say where a version comes from and what it was chosen by."""
+        config, candidate = self._config, self._winner.candidate
+        source = self._folder.trial(candidate["source_trial"])
+        trained = self._winner.trials[0]
+        seed = trained.config["seed"]
+        shots = self._folder.path / "shots" / f"shots-{config.data.shots}-seed-{seed}.jsonl"
+        return {
+            "study": self._folder.name,
+            "study_id": self._study_id,
+            "dataset": config.data.dataset,
+            "protocol": config.protocol,
+            "backbone": config.backbone.name,
+            "backbone_revision": str(config.backbone.revision),
+            "subset": candidate["subset"],
+            "selection": selection_used(config, source.reports[-1]),
+            "split_hash": source.config["split_hash"],
+            "val_score": repr(candidate["val_score"]),
+            "trial_id": trained.trial_id,
+            "source_trial": candidate["source_trial"],
+            "training_data_hash": read_shots(shots).digest,
+        }
+
+    def _create_version(self, tags: Mapping[str, str]) -> ModelVersion:
+        candidate = self._winner.candidate
+        params = {
+            key: str(candidate[key])
+            for key in ("subset", "bias_lr", "ln_lr", "distill_weight")
+            if candidate[key] is not None
+        }
+        logged = self._client.create_logged_model(
+            self._experiment_id,
+            name=self._name,
+            source_run_id=self._parent_id,
+            tags=dict(tags),
+            params=params,
+            model_type="classifier",
+        )
+        with tempfile.TemporaryDirectory() as scratch:
+            description = Model(
+                artifact_path=logged.artifact_location,
+                model_uuid=logged.model_id,
+                run_id=self._parent_id,
+                model_id=logged.model_id,
+            )
+            self._save(Path(scratch) / "model", description)
+            self._client.log_model_artifacts(logged.model_id, str(Path(scratch) / "model"))
+        self._client.finalize_logged_model(logged.model_id, "READY")
+        self._client.log_outputs(self._parent_id, [LoggedModelOutput(logged.model_id, step=0)])
+        scores = {"val_score": candidate["val_score"], **self._winner.test_scores}
+        now = int(time.time() * 1000)
+        metrics = [
+            Metric(key, value, now, 0, model_id=logged.model_id) for key, value in scores.items()
+        ]
+        self._client.log_batch(self._parent_id, metrics=metrics)
+        return self._client.create_model_version(
+            self._name,
+            # Not by its id, which MLflow looks up on the server of the process, not of this client.
+            source=logged.artifact_location,
+            run_id=self._parent_id,
+            tags=dict(tags),
+            description=f"Winner of the study `{tags['study']}`: `{tags['subset']}`, as trained in "
+            f"`{tags['trial_id']}`. {candidate['val_score']:.1%} on validation; on test "
+            f"{scores['test_score']:.1%}, the mean over {len(self._winner.trials)} seeds.",
+            model_id=logged.model_id,
+        )
+
+    def _decide(self, version: ModelVersion, tags: Mapping[str, str]) -> tuple[bool, str]:
+        """Move the alias or leave it; tell whether the version has it, and why."""
+        champion = self._champion()
+        if champion is not None and str(champion.version) == str(version.version):
+            known = self._folder.registration
+            return True, known.reason if known and known.champion else "it has been given the alias"
+        wins, reason = judge(tags, None if champion is None else champion.tags)
+        if wins:
+            self._client.set_registered_model_alias(self._name, ALIAS, version.version)
+        elif champion is not None:
+            reason = f"version {champion.version} stays, since {reason}"
+        return wins, reason
+
+    def _champion(self) -> ModelVersion | None:
+        aliases = self._client.get_registered_model(self._name).aliases
+        if ALIAS not in aliases:
+            return None
+        return self._client.get_model_version(self._name, aliases[ALIAS])
+
+    def _save(self, path: Path, description: Model) -> None:
+        """Write the winner as an MLflow model: code, delta, names; no pickle, no backbone."""
+        with tempfile.TemporaryDirectory() as scratch:
+            delta = self._winner.trials[0].path / "delta.safetensors"
+            if delta.exists():
+                _, info = load_delta(delta)
+            else:  # nothing is tuned; any other delta of the study says what it would belong to
+                info = replace(_any_info(self._folder), subset="none")
+                delta = Path(scratch) / "delta.safetensors"
+                save_delta(delta, {}, info)
+            templates = info.templates if self._config.data.ensemble else info.templates[:1]
+            with warnings.catch_warnings(record=True):  # see `study.tracking.mlflow.served_model`
+                mlflow.pyfunc.save_model(
+                    path,
+                    python_model=str(CODE),
+                    artifacts={"delta": str(delta)},
+                    mlflow_model=description,
+                    # A drawn picture rather than one of the user's: a registry is shared.
+                    input_example=[as_base64(Image.linear_gradient("L").resize((32, 32)))],
+                    pip_requirements=[f"{lib}=={installed_version(lib)}" for lib in REQUIREMENTS],
+                    model_config={
+                        "class_names": list(info.class_names),
+                        "templates": list(templates),
+                        "backbone": info.backbone,
+                        "revision": info.revision,
+                        "device": "auto",
+                        "pixel_range": info.pixel_range and list(info.pixel_range),
+                    },
+                )
+        saved = Model.load(path)
+        if saved.signature is not None:  # MLflow infers the inputs, but not a table's columns
+            saved.signature.outputs = OUTPUTS
+            saved.save(str(path / MLMODEL_FILE_NAME))
+
+
+def judge(challenger: Mapping[str, str], champion: Mapping[str, str] | None) -> tuple[bool, str]:
+    """Tell whether a version should be champion, and why; both are the tags of a version."""
+    if champion is None:
+        return True, "it is the first"
+    for key, what in (("selection", "selection rule"), ("split_hash", "split")):
+        own, other = challenger[key], champion.get(key)
+        if own != other:
+            return False, (
+                f"this one was chosen under another {what} ({other}, here {own}) and validation "
+                "scores do not compare"
+            )
+    own_score, other_score = float(challenger["val_score"]), float(champion["val_score"])
+    study = champion.get("study")
+    if own_score > other_score:
+        return True, f"it validates at {own_score:.1%}, study '{study}' at {other_score:.1%}"
+    return False, f"this one validates at {own_score:.1%}, no better than study '{study}'"
+
+
+def _any_info(folder: StudyFolder) -> DeltaInfo:
+    for path in sorted(folder.path.glob("trials/confirm-*/delta.safetensors")):
+        return load_delta(path)[1]
+    raise StudyError(f"study '{folder.name}' has kept no tuned parameters")

@@ -1,0 +1,79 @@
+"""What MLflow runs for a registered model: a models-from-code file, copied beside the delta.
+
+The artifact holds tuned parameters and names, no pickle and no backbone, and it needs this package
+where it is loaded. ``model_config`` at load time may give other ``class_names`` and ``templates``,
+the place of the same backbone (``backbone``, ``revision``), the ``device``, and the ``pixel_range``
+of images deeper than 8 bits.
+"""
+
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from mlflow.exceptions import INVALID_PARAMETER_VALUE, MlflowException
+from mlflow.models import set_model
+from mlflow.pyfunc import PythonModel, PythonModelContext
+from mlflow.pyfunc.scoring_server import _SERVER_MODEL_PATH
+
+from study.errors import DataError
+from study.serving.classifier import TunedClassifier, load_classifier
+
+# MLflow warns that it lets any form of image in, which is meant.
+with warnings.catch_warnings(record=True):
+
+    class ServedClassifier(PythonModel):
+        """CLIP with the tuned parameters of a study's winner."""
+
+        def load_context(self, context: PythonModelContext) -> None:
+            """Load the backbone, check that it is the one that was tuned, embed the class names."""
+            settings = context.model_config
+            self._classifier: TunedClassifier = load_classifier(
+                Path(context.artifacts["delta"]),
+                class_names=settings["class_names"],
+                templates=settings["templates"],
+                backbone=settings["backbone"],
+                revision=settings["revision"],
+                device=settings["device"],
+                # Models that were registered before have none.
+                pixel_range=settings.get("pixel_range"),
+            )
+            # Over HTTP a text that names a file would open files of the server for anyone who asks.
+            self._files = _SERVER_MODEL_PATH not in os.environ
+
+        def predict(
+            self,
+            context: PythonModelContext,
+            model_input: list[Any],
+            params: dict[str, Any] | None = None,
+        ) -> pd.DataFrame:
+            """Classify images.
+
+            Args:
+                context: unused; see `PythonModel`.
+                model_input: images in any of the forms of `study.data.images.inputs.as_image`, as
+                    a list or a column of a DataFrame.
+                params: none are known.
+
+            Returns:
+                A row an image: ``class_name``, its ``probability``, all ``probabilities`` by name.
+            """
+            try:
+                rows = self._classifier.probabilities(model_input, files=self._files)
+            except DataError as error:
+                raise MlflowException(str(error), INVALID_PARAMETER_VALUE) from error
+            names = self._classifier.class_names
+            best = rows.argmax(dim=1).tolist()
+            return pd.DataFrame(
+                {
+                    "class_name": [names[index] for index in best],
+                    "probability": [
+                        row[index].item() for row, index in zip(rows, best, strict=True)
+                    ],
+                    "probabilities": [dict(zip(names, row.tolist(), strict=True)) for row in rows],
+                }
+            )
+
+
+set_model(ServedClassifier())

@@ -1,0 +1,88 @@
+"""When two trials are one: a hash of all that a trial's result depends on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+import study
+from study.data.images.decode import PREPROCESSING
+from study.data.images.table import content_hash
+from study.trial import TrialConfig, TrialData
+
+ROOMS = ("data", "method", "trial")
+"""The code that a result depends on, with every folder in them."""
+NAMES = {
+    *("trial_id", "stage", "arm", "label", "number", "optuna_number"),
+    *("config_hash", "taken_from", "split_hash"),
+}
+"""What a trial is called, which changes nothing in it; its images are hashed as such."""
+
+
+def hash_of(config: TrialConfig, data: TrialData, checkpoint: str) -> str:
+    """Hash what a trial's result depends on: equal for trials of equal results, whoever asked.
+
+    That is the tuned parameters, learning rates, seed and training; every image it learns from or
+    is judged on, by its pixels, and how files become pixels; class names and prompts; the
+    checkpoint; and the code.
+
+    Args:
+        config: the trial; its names do not count.
+        data: what it reads; the Arrow files must be there.
+        checkpoint: of the backbone, see `study.method.checkpoint.Architecture`.
+
+    Returns:
+        Sixteen hexadecimal digits.
+    """
+    files = {
+        "train": data.train_images,
+        "eval": data.eval_images,
+        **{f"target {name}": target.images for name, target in data.targets.items()},
+    }
+    targets = {name: (t.class_names, t.templates) for name, t in sorted(data.targets.items())}
+    facts = {
+        "trial": config.model_dump(mode="json", exclude=NAMES),
+        "tasks": data.digest,
+        "preprocessing": PREPROCESSING,
+        "pixel_range": data.pixel_range,
+        "images": {name: content_hash(file) for name, file in files.items()},
+        "protocol": data.protocol,
+        "class_names": data.class_names,
+        "templates": data.templates,
+        "ensemble": data.ensemble,
+        "augment": data.augment,
+        "split": data.split,
+        "targets": targets,
+        "checkpoint": checkpoint,
+        "code": code_hash(Path(study.__file__ or "").parent),
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@cache
+def code_hash(package: Path) -> str:
+    """Hash all code that a result depends on, and the libraries that compute it.
+
+    Args:
+        package: the folder of ``study``.
+
+    Returns:
+        64 hexadecimal digits.
+
+    Raises:
+        FileNotFoundError: one of the `ROOMS` holds no code, as after it was moved.
+    """
+    digest = hashlib.sha256()
+    for room in ROOMS:
+        paths = sorted((package / room).rglob("*.py"))
+        if not paths:
+            raise FileNotFoundError(f"{package / room} holds no code, which results depend on")
+        for path in paths:
+            digest.update(f"{path.relative_to(package).as_posix()}\0".encode())
+            digest.update(path.read_bytes())
+    for library in ("torch", "torchvision", "transformers"):
+        digest.update(f"{library} {version(library)}\n".encode())
+    return digest.hexdigest()

@@ -1,0 +1,103 @@
+"""What the terminal shows while trials run: done, running, stopped, best so far, time left."""
+
+from __future__ import annotations
+
+import logging
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress import BarColumn, Progress, TextColumn
+
+from study.storage.ledger import End
+from study.trial import TrialConfig
+
+QUIET_SECONDS = 10.0
+"""Between two lines where the output is no terminal."""
+
+logger = logging.getLogger(__name__)
+
+
+class StageProgress:
+    """Observes one stage; a live line on a terminal, a line now and then elsewhere."""
+
+    def __init__(self, console: Console, stage: str, total: int, done: int = 0) -> None:
+        self._console = console
+        self._stage = stage
+        self._total = total
+        self._counts = {"finished": done, "stopped": 0, "failed": 0}
+        self._already_done = done
+        self._running: set[str] = set()
+        self._best: tuple[float, str] | None = None
+        self._began = time.monotonic()
+        self._spoke = 0.0
+        self._bar = Progress(
+            TextColumn(f"[bold]{stage:<8}"), BarColumn(24), TextColumn("{task.description}")
+        )
+        self._task = self._bar.add_task(self._line(), total=total, completed=done)
+        self._live = Live(self._bar, console=console, refresh_per_second=4)
+
+    def __enter__(self) -> StageProgress:
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._console.is_terminal:
+            self._live.stop()
+        else:
+            self._speak()
+
+    def trial_started(self, config: TrialConfig) -> None:
+        """See `study.search.callback.Observer`."""
+        self._running.add(config.trial_id)
+        self._show()
+
+    def trial_reported(self, config: TrialConfig, epoch: int, score: float | None) -> None:
+        """See `study.search.callback.Observer`."""
+        self._show()
+
+    def trial_ended(self, config: TrialConfig, end: End, score: float | None) -> None:
+        """See `study.search.callback.Observer`."""
+        self._running.discard(config.trial_id)
+        self._counts[end.status] += 1
+        if end.status == "finished" and score is not None:
+            self._best = max(self._best or (score, config.subset), (score, config.subset))
+        self._show()
+
+    def _line(self) -> str:
+        done = sum(self._counts.values())
+        parts = [f"{done}/{self._total} done", f"{len(self._running)} running"]
+        parts += [
+            f"{n} {status}" for status, n in self._counts.items() if n and status != "finished"
+        ]
+        if self._best and self._stage == "search":
+            parts.append(f"best {self._best[0]:.1%} {_short(self._best[1])}")
+        if (own := done - self._already_done) and done < self._total:
+            left = (time.monotonic() - self._began) / own * (self._total - done)
+            parts.append(f"about {_duration(left)} left")
+        return " · ".join(parts)
+
+    def _show(self) -> None:
+        done = sum(self._counts.values())
+        self._bar.update(self._task, description=self._line(), completed=done)
+        if not self._console.is_terminal and time.monotonic() - self._spoke > QUIET_SECONDS:
+            self._speak()
+
+    def _speak(self) -> None:
+        self._spoke = time.monotonic()
+        self._console.print(f"{self._stage:<8} {self._line()}", highlight=False, soft_wrap=True)
+
+
+def _short(subset: str) -> str:
+    return subset if len(subset) <= 40 else f"{subset[:37]}…"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

@@ -1,0 +1,61 @@
+"""The configuration of a study that exists: as it was frozen, but for what changes no result."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from study.config.loading import load_config, shown
+from study.config.schema import StudyConfig
+from study.errors import ConfigError
+from study.storage.ledger import StudyFolder
+
+MAY_CHANGE = ("storage", "resources.", "tracking.", "ablation.reuse")
+"""How the keys begin that no trial's result depends on."""
+
+
+def frozen_config(folder: StudyFolder) -> StudyConfig:
+    """Read the configuration that a study was frozen with.
+
+    Raises:
+        LedgerError: a file that every command needs is missing or damaged.
+        ConfigError: the configuration is of another version.
+    """
+    folder.refuse_damaged()
+    return load_config(folder.config_path)
+
+
+def resumed_config(folder: StudyFolder, overrides: Iterable[str]) -> StudyConfig:
+    """Read the frozen configuration, and override what may change for one command.
+
+    Raises:
+        LedgerError: a file that every command needs is missing or damaged.
+        ConfigError: an override is at fault, or would change results.
+    """
+    frozen = frozen_config(folder)
+    config = load_config(folder.config_path, overrides)
+    changes = _differences(frozen.model_dump(mode="json"), config.model_dump(mode="json"))
+    refused = [
+        f"  {key}: is frozen as {shown(before)}, got {shown(after)}"
+        for key, before, after in changes
+        if not key.startswith(MAY_CHANGE)
+    ]
+    if refused:
+        raise ConfigError(
+            f"study '{folder.name}' exists, and would no longer compare its trials if these "
+            "changed; allowed to change are storage, resources and tracking, and search.trials "
+            "by --extend:\n" + "\n".join(refused)
+        )
+    return config
+
+
+def _differences(
+    before: Mapping[str, Any], after: Mapping[str, Any], section: str = ""
+) -> Iterator[tuple[str, Any, Any]]:
+    """Yield each dotted key whose values differ, and both values."""
+    for name in dict.fromkeys((*before, *after)):
+        old, new = before.get(name), after.get(name)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            yield from _differences(old, new, f"{section}{name}.")
+        elif old != new:
+            yield f"{section}{name}", old, new

@@ -1,0 +1,256 @@
+"""A study from its configuration to its report: check, search, choose, confirm, report."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+from rich.progress import Progress as Bar
+
+from study.analysis.ablation import ablation_table, write_ablation
+from study.analysis.ablation_output import render as render_ablation
+from study.analysis.comparison import leaderboard
+from study.analysis.describe import champion_sentence, describe_study, loading_line
+from study.analysis.leaderboard import render, write_leaderboard
+from study.analysis.plots import make_plots, write_plots
+from study.analysis.report import write_report
+from study.analysis.results import read_results, write_results
+from study.config.loading import dump_config
+from study.config.schema import StudyConfig
+from study.errors import BackboneError
+from study.method.checkpoint import Architecture
+from study.search.ablation import fix_rates, test_cells, tune_cells
+from study.search.ablation_cells import ablation_cells
+from study.search.driver import ray_session
+from study.search.recording import drop_unproven_reports
+from study.search.stages import budget, run_confirm, run_search
+from study.selection.candidates import fix_candidates, take_as_given
+from study.selection.extension import beside_earlier, extensions
+from study.storage.atomic import write_atomically
+from study.storage.ledger import DESCRIPTION, StudyFolder
+from study.storage.repair import mend
+from study.tracking.mlflow.mirror import Mirror, told
+from study.tracking.mlflow.server import browse_command, page_address
+from study.tracking.mlflow.store import tracking_uri
+from study.trial import TrialData
+from study.trial.prepare import Preparer, Progress
+from study.workflow.check import caution, check_study
+from study.workflow.progress import StageProgress
+
+logger = logging.getLogger(__name__)
+
+
+def conduct(config: StudyConfig, folder: StudyFolder, console: Console, *, resume: bool) -> None:
+    """Run a study, or the rest of one, to its end.
+
+    Raises:
+        StudyError: something a user can mend, before any trial; or the study was interrupted.
+    """
+    architecture = check_study(config, folder, resuming=resume)
+    if not resume:
+        folder.claim()
+    with folder.locked():
+        if resume:
+            mend(folder)
+            for trial in folder.trials():  # before MLflow or the search hear of their reports
+                if trial.end is None:
+                    drop_unproven_reports(trial)
+            _refuse_other_checkpoint(folder, architecture)
+        else:  # not before: another driver may be at it this moment
+            folder.create(dump_config(config), _origin(architecture))
+        _announce(config, folder, console)
+        with _decoding(console) as progress:
+            preparer = Preparer(config, folder, architecture.image_size, progress)
+            search_data = preparer.search() if config.searches else None
+        uri = tracking_uri(config.tracking.uri)
+        mirror = Mirror(config, folder, uri)
+        mirror.start()
+        finished = False
+        try:
+            with ray_session(config):
+                if config.ablation is not None:
+                    _ablate(config, folder, architecture, preparer, mirror, console)
+                else:
+                    if search_data is not None and not _has_chosen(folder, "candidates.json"):
+                        _search(config, folder, architecture, search_data, mirror, console)
+                    _confirm(config, folder, architecture, preparer, mirror, console)
+            mirror.register()
+            write_outputs(folder)
+            finished = True
+        finally:
+            unsent = mirror.close(finished=finished)
+            if unsent:
+                console.print(
+                    f"MLflow lacks {told(unsent)}\nsend them, once that is mended, by "
+                    f"python study/run.py --sync {folder.name}",
+                    style="yellow",
+                    markup=False,
+                    highlight=False,
+                    soft_wrap=True,
+                )
+    _conclude(folder, uri, mirror.experiment_id, console)
+
+
+def write_outputs(folder: StudyFolder) -> None:
+    """Write every view of a study's results: table, leaderboard, plots, report, description."""
+    write_results(folder.path)
+    if folder.read_json("cells.json") is None:
+        write_leaderboard(folder.path)
+    else:
+        write_ablation(folder.path)
+    plots = make_plots(folder.path)
+    write_plots(folder.path, plots)
+    write_report(folder.path, plots)
+    write_atomically(folder.path / DESCRIPTION, describe_study(folder.path))
+
+
+def _search(
+    config: StudyConfig,
+    folder: StudyFolder,
+    architecture: Architecture,
+    data: TrialData,
+    mirror: Mirror,
+    console: Console,
+) -> None:
+    with _stage(console, folder, "search", config.search.trials) as progress_line:
+        run_search(config, folder, architecture, data, [progress_line, mirror])
+
+
+def _confirm(
+    config: StudyConfig,
+    folder: StudyFolder,
+    architecture: Architecture,
+    preparer: Preparer,
+    mirror: Mirror,
+    console: Console,
+) -> None:
+    """Fix the choice, and only then read the test split."""
+    baselines, runners_up = config.search.baselines, config.confirm.runners_up
+    if config.searches:
+        candidates = fix_candidates(
+            folder, baselines, runners_up, lambda chosen: beside_earlier(folder, config, chosen)
+        )
+        if extensions(folder, config):
+            mirror.look_again()
+    else:
+        candidates = take_as_given(folder, config.tested_as_given)
+    data = {seed: preparer.confirm(seed) for seed in config.shot_seeds}
+    total = len(data) * sum(candidate.same_as is None for candidate in candidates)
+    with _stage(console, folder, "confirm", total) as progress_line:
+        run_confirm(config, folder, architecture, candidates, data, [progress_line, mirror])
+
+
+def _ablate(
+    config: StudyConfig,
+    folder: StudyFolder,
+    architecture: Architecture,
+    preparer: Preparer,
+    mirror: Mirror,
+    console: Console,
+) -> None:
+    """Find each cell's learning rate by validation, and only then read the test split."""
+    known = mirror.take_over if config.ablation and config.ablation.reuse else None
+    cells = ablation_cells(config, folder, architecture.depths)
+    rates = len(config.ablation.rates) if config.ablation else 0
+    if rates > 1 and not _has_chosen(folder, "cells.json"):
+        with _stage(console, folder, "search", rates * len(cells)) as progress_line:
+            data = preparer.search()
+            tune_cells(config, folder, architecture, data, [progress_line, mirror], known)
+    chosen = fix_rates(config, folder, architecture)
+    tested = {seed: preparer.confirm(seed) for seed in config.shot_seeds}
+    with _stage(console, folder, "ablation", len(tested) * len(chosen)) as progress_line:
+        test_cells(config, folder, architecture, chosen, tested, [progress_line, mirror], known)
+
+
+def _has_chosen(folder: StudyFolder, choice: str) -> bool:
+    """Tell whether the search is over: a trial of it that was damaged is trained again."""
+    search = [trial for trial in folder.trials() if trial.config["stage"] == "search"]
+    return folder.read_json(choice) is not None and all(trial.end for trial in search)
+
+
+def _announce(config: StudyConfig, folder: StudyFolder, console: Console) -> None:
+    shots = "" if config.protocol == "zero_shot" else f"{config.data.shots} shots, "
+    plan = f"no search: {len(config.tested_as_given)} configurations as they are"
+    if config.searches:
+        split = budget(config)
+        plan = (
+            f"{config.search.trials} trials: {split.baselines} baselines, {split.tuned} tune "
+            f"CLIPFit's learning rates and λ, {split.open} search subsets as well"
+        )
+    if config.ablation is not None:
+        plan = (
+            f"an ablation of the design {config.ablation.design}, "
+            f"{len(config.ablation.rates)} learning rates a cell"
+        )
+    console.print(
+        f"[bold]{folder.name}[/]: {config.protocol} on {config.data.dataset}, "
+        f"{shots}{config.backbone.name}; results in {folder.path}\n"
+        f"{plan}; then {len(config.shot_seeds)} seeds on test",
+        highlight=False,
+    )
+    caution([config], console)
+
+
+def _stage(console: Console, folder: StudyFolder, stage: str, total: int) -> StageProgress:
+    done = sum(t.config["stage"] == stage and t.end is not None for t in folder.trials())
+    return StageProgress(console, stage, total, done)
+
+
+def _conclude(folder: StudyFolder, uri: str, experiment_id: str, console: Console) -> None:
+    if folder.read_json("cells.json") is None:
+        console.print(render(leaderboard(folder.path)))
+    else:
+        console.print(render_ablation(ablation_table(read_results(folder.path).to_pylist())))
+    console.print(f"report   {folder.path / 'report.html'}", highlight=False, soft_wrap=True)
+    if registration := folder.registration:
+        console.print(champion_sentence(registration), highlight=False)
+        console.print(f"load     {loading_line(registration)}", highlight=False, soft_wrap=True)
+    console.print(f"browse   {browse_command(uri)}", highlight=False, soft_wrap=True)
+    console.print(f"page     {page_address(uri, experiment_id)}", highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def _decoding(console: Console) -> Iterator[Progress]:
+    """Show how many images have been decoded, where there are enough to wait for."""
+    columns = (TextColumn("decoding images"), BarColumn(24), MofNCompleteColumn())
+    with Bar(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("images", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _refuse_other_checkpoint(folder: StudyFolder, architecture: Architecture) -> None:
+    """Raise where the weights are not those that the study began with."""
+    begun_with = folder.identity.get("checkpoint", architecture.checkpoint)
+    if begun_with != architecture.checkpoint:
+        raise BackboneError(
+            f"the backbone's files have changed since '{folder.name}' began, or are damaged: its "
+            f"checkpoint was {begun_with} and is {architecture.checkpoint}; put the former back"
+        )
+
+
+def _origin(architecture: Architecture) -> dict[str, str]:
+    """Say which versions and weights make a study."""
+    packages = ("ray", "torch", "transformers", "optuna", "mlflow", "clipfit-study")
+    return {
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "git_commit": _git_commit(),
+        "checkpoint": architecture.checkpoint,
+        **{f"{package}_version": version(package) for package in packages},
+    }
+
+
+def _git_commit() -> str:
+    """Give the commit of the checkout that this package runs from, or that there is none."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return "unknown"
+    return answer.stdout.strip() or "unknown"

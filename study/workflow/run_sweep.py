@@ -1,0 +1,105 @@
+"""Runs the studies of a sweep one after the other, and writes their common tables."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from rich.console import Console
+
+from study.analysis.paper import SWEEP_FILE, render_tables, write_tables
+from study.config.schema import TrackingConfig
+from study.config.sweep import Member
+from study.errors import ConfigError, StudyError
+from study.search.driver import InterruptedStudyError, ray_session
+from study.storage.ledger import StudyFolder
+from study.workflow.check import look_at_all
+from study.workflow.resumption import frozen_config
+from study.workflow.run_study import conduct
+
+logger = logging.getLogger(__name__)
+
+
+def conduct_sweep(members: Sequence[Member], console: Console) -> None:
+    """Run what is left of a sweep. A study that fails leaves the others to run.
+
+    Raises:
+        ConfigError: a study cannot start; nothing was started then.
+        StudyError: studies failed, after the others ran.
+    """
+    check_sweep(members)
+    failed: list[str] = []
+    with ray_session(members[0].config):
+        for member in members:
+            folder = _folder(member)
+            if _finished(folder):
+                continue
+            try:
+                conduct(member.config, folder, console, resume=folder.exists)
+            except InterruptedStudyError:
+                raise
+            except StudyError as error:
+                logger.warning("%s failed: %s", folder.name, error)
+                failed.append(f"{folder.name}: {error}")
+                continue
+            sweep = {"experiment": member.experiment, "axes": dict(member.axes)}
+            folder.write_json(SWEEP_FILE, sweep)
+    finished = [folder.path for member in members if _finished(folder := _folder(member))]
+    if finished:
+        path = write_tables(finished, members[0].config.storage)
+        console.print(render_tables(finished))
+        console.print(f"tables   {path}", highlight=False, soft_wrap=True)
+    if failed:
+        raise StudyError(f"{len(failed)} of {len(members)} studies failed:\n" + "\n".join(failed))
+
+
+def check_sweep(members: Sequence[Member]) -> None:
+    """Look at everything that every study needs, before any starts.
+
+    Raises:
+        ConfigError: every fault, each with its study and its place.
+    """
+    faults: dict[str, list[str]] = {}  # to the studies that have it
+    tracking: dict[TrackingConfig, list[str]] = {}  # to its faults: one that hangs is asked once
+    for member in members:
+        folder = _folder(member)
+        if _finished(folder):
+            continue
+        resuming = folder.exists
+        known = tracking.get(member.config.tracking)
+        found, _ = look_at_all(
+            member.config,
+            folder,
+            resuming=resuming,
+            passing_over=() if known is None else ("tracking",),
+        )
+        if known is None:
+            told = [fault for fault in found if fault.startswith("tracking:")]
+            tracking[member.config.tracking] = told
+        found += known or []
+        try:
+            if resuming and frozen_config(folder) != member.config:
+                found.append(
+                    f"name: {folder.path} is a study with another configuration; choose another "
+                    "beginning of names by name=…"
+                )
+        except StudyError as error:
+            found.append(f"name: {error}")
+        for fault in dict.fromkeys(found):
+            faults.setdefault(fault, []).append(folder.name)
+    if faults:
+        lines = "\n".join(f"  {_named(names)}: {fault}" for fault, names in faults.items())
+        raise ConfigError(f"the studies cannot start:\n{lines}")
+
+
+def _named(names: Sequence[str]) -> str:
+    rest = len(names) - 1
+    return f"{names[0]} and {rest} more" if rest else names[0]
+
+
+def _folder(member: Member) -> StudyFolder:
+    return StudyFolder(member.config.storage / str(member.config.name))
+
+
+def _finished(folder: StudyFolder) -> bool:
+    return folder.read_json(SWEEP_FILE) is not None

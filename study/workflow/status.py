@@ -1,0 +1,168 @@
+"""How far a study is, read from its folder alone: by whom and where it runs does not matter."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from study.config.schema import StudyConfig
+from study.selection.candidates import Judged, finished_trials
+from study.selection.extension import extensions
+from study.storage.ledger import StudyFolder, TrialFolder
+
+RECENT_SECONDS = 120.0
+"""A trial without an end that reported an epoch within this time is taken to be running."""
+SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Running:
+    """A trial that has not ended."""
+
+    trial_id: str
+    subset: str
+    epoch: int
+    epochs: int
+    silent: float
+    """Seconds since it last wrote anything."""
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A trial that failed."""
+
+    trial_id: str
+    epochs: int
+    """That it completed."""
+    cause: str
+
+
+@dataclass(frozen=True)
+class Status:
+    """What is done, running and best."""
+
+    study: str
+    wanted: int
+    """Trials of the search."""
+    counts: dict[str, Counter[str]]
+    """By stage, how many trials ended how, or have not."""
+    running: tuple[Running, ...]
+    failed: tuple[Failed, ...]
+    best: tuple[Judged, ...]
+    """Of the search, by validation."""
+    chosen: bool
+    """Whether the choice is fixed, and the test split may be read."""
+    finished: bool
+    extended: tuple[int, ...]
+    """From how many trials the search was extended, if it was."""
+
+
+def study_status(folder: StudyFolder, config: StudyConfig) -> Status:
+    """Read a study's folder.
+
+    Raises:
+        LedgerError: a file of it is damaged.
+    """
+    counts: dict[str, Counter[str]] = {}
+    running = []
+    failed = []
+    for trial in folder.trials():
+        trial_config, end = trial.config, trial.end
+        stage = counts.setdefault(trial_config["stage"], Counter())
+        stage[end.status if end else "unfinished"] += 1
+        if end and end.status == "failed":
+            failed.append(Failed(trial.trial_id, end.epochs, end.cause or ""))
+        if end is None:
+            reports = trial.reports
+            running.append(
+                Running(
+                    trial_id=trial.trial_id,
+                    subset=trial_config["subset"],
+                    epoch=reports[-1]["epoch"] if reports else 0,
+                    epochs=trial_config["epochs"],
+                    # A clock that another machine wrote by may be ahead.
+                    silent=max(0.0, time.time() - _last_written(trial)),
+                )
+            )
+    return Status(
+        study=folder.name,
+        wanted=config.search.trials,
+        counts=counts,
+        running=tuple(running),
+        failed=tuple(failed),
+        best=tuple(finished_trials(folder)[:SHOWN]),
+        chosen=folder.read_json("candidates.json") is not None,
+        finished=folder.complete,
+        extended=tuple(entry["from"] for entry in extensions(folder, config)),
+    )
+
+
+def render_status(status: Status) -> RenderableType:
+    """Show it on a terminal."""
+    parts: list[RenderableType] = [f"[bold]{status.study}[/]: {_where(status)}"]
+    for stage, ended in status.counts.items():
+        of = f" of {status.wanted}" if stage == "search" else ""
+        told = ", ".join(f"{n} {how}" for how, n in sorted(ended.items()))
+        parts.append(f"{stage}: {sum(ended.values())}{of} trials: {told}")
+    if status.running:
+        parts.append(_running_table(status.running))
+    if status.failed:
+        parts.append(_failed_table(status.failed))
+    if status.best:
+        parts.append(_best_table(status.best))
+    return Group(*parts)
+
+
+def _where(status: Status) -> str:
+    if status.finished:
+        return "finished"
+    if any(trial.silent < RECENT_SECONDS for trial in status.running):
+        return "confirms its choice on test" if status.chosen else "searches"
+    return f"is not finished; if nothing runs it, --resume {status.study} goes on"
+
+
+def _running_table(running: Sequence[Running]) -> Table:
+    table = Table("unfinished", "epoch", "last wrote", "subset", box=None)
+    for trial in running:
+        table.add_row(
+            trial.trial_id,
+            f"{trial.epoch}/{trial.epochs}",
+            f"{trial.silent:.0f} s ago",
+            trial.subset,
+        )
+    return table
+
+
+def _failed_table(failed: Sequence[Failed]) -> Table:
+    table = Table("failed", "epochs", "cause", box=None)
+    for trial in failed[-SHOWN:]:
+        table.add_row(trial.trial_id, str(trial.epochs), Text(trial.cause))
+    if len(failed) > SHOWN:
+        table.add_row(f"and {len(failed) - SHOWN} before")
+    return table
+
+
+def _best_table(best: Sequence[Judged]) -> Table:
+    table = Table("best so far", "validation %", "bias lr", "LN lr", "λ", "subset", box=None)
+    for judged in best:
+        config = judged.config
+        table.add_row(
+            config.trial_id,
+            f"{100 * judged.val_score:.2f}",
+            *("" if rate is None else f"{rate:.2g}" for rate in (config.bias_lr, config.ln_lr)),
+            f"{config.distill_weight:.2g}",
+            config.subset,
+        )
+    return table
+
+
+def _last_written(trial: TrialFolder) -> float:
+    names = ("reports.jsonl", "config.json")
+    paths = (trial.path / name for name in names)
+    return max((path.stat().st_mtime for path in paths if path.exists()), default=0.0)

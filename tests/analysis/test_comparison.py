@@ -1,0 +1,164 @@
+"""Candidates are compared by seed, and the winner is the one validation chose."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from study.analysis.comparison import below_baselines, leaderboard
+from study.analysis.results import read_results
+
+
+def scores_of(folder: Path, label: str) -> list[float]:
+    rows = read_results(folder).to_pylist()
+    return [
+        row["test_score"] for row in rows if row["stage"] == "confirm" and row["label"] == label
+    ]
+
+
+def edit_candidates(folder: Path, change: Callable[[list[dict[str, Any]]], object]) -> None:
+    candidates = json.loads((folder / "candidates.json").read_text())
+    change(candidates)
+    (folder / "candidates.json").write_text(json.dumps(candidates))
+
+
+def test_entries_are_sorted_by_their_mean_on_test(few_shot_study: Path) -> None:
+    means = [entry.test.mean for entry in leaderboard(few_shot_study).entries]
+    assert len(means) == 7
+    assert means == sorted(means, reverse=True)
+
+
+def test_the_winner_is_the_choice_of_validation_not_the_best_on_test(
+    make_study: Callable[..., Path],
+) -> None:
+    board = leaderboard(make_study(edge=-0.015))
+    assert board.winner is not None
+    assert board.winner.label == "best"
+    assert board.entries[0].label != "best"
+    assert {label for label, _ in below_baselines(board)} == {"bitfit", "clipfit-tuned"}
+
+
+def test_a_comparison_is_the_paired_t_test_over_seeds(few_shot_study: Path) -> None:
+    entry = leaderboard(few_shot_study).entry("best")
+    best, tuned = (scores_of(few_shot_study, label) for label in ("best", "clipfit-tuned"))
+    assert entry is not None
+    assert entry.versus_tuned is not None
+    assert entry.versus_tuned.paired.difference.mean == pytest.approx(
+        np.mean(best) - np.mean(tuned)
+    )
+    assert entry.versus_tuned.paired.p == pytest.approx(stats.ttest_rel(best, tuned).pvalue)
+
+
+def test_a_baseline_is_not_compared_with_itself(few_shot_study: Path) -> None:
+    board = leaderboard(few_shot_study)
+    tuned, published = board.entry("clipfit-tuned"), board.entry("clipfit")
+    assert tuned is not None
+    assert published is not None
+    assert tuned.versus_tuned is None
+    assert tuned.versus_published is not None
+    assert published.versus_published is None
+
+
+def test_holm_corrects_for_the_six_comparisons_with_a_baseline(few_shot_study: Path) -> None:
+    comparisons = [
+        entry.versus_tuned for entry in leaderboard(few_shot_study).entries if entry.versus_tuned
+    ]
+    least = min(comparisons, key=lambda comparison: comparison.paired.p or 1)
+    assert len(comparisons) == 6
+    assert least.holm_p == pytest.approx(6 * (least.paired.p or 0))
+
+
+def test_a_winner_that_is_a_baseline_appears_once_under_its_own_name(
+    few_shot_study: Path,
+) -> None:
+    def make_baseline_win(candidates: list[dict[str, Any]]) -> None:
+        best = next(c for c in candidates if c["label"] == "best")
+        best["same_as"] = "clipfit-tuned"
+
+    edit_candidates(few_shot_study, make_baseline_win)
+    board = leaderboard(few_shot_study)
+    assert board.winner is board.entry("clipfit-tuned") is board.entry("best")
+    assert len(board.entries) == 6
+    assert board.winner is not None
+    assert (board.winner.name, board.winner.baseline) == ("clipfit-tuned", True)
+    assert "best" not in board.untested
+
+
+def test_tuned_rates_that_are_the_published_ones_are_compared_once_for_both(
+    few_shot_study: Path,
+) -> None:
+    def keep_published_rates(candidates: list[dict[str, Any]]) -> None:
+        tuned = next(c for c in candidates if c["label"] == "clipfit-tuned")
+        tuned["same_as"] = "clipfit"
+
+    edit_candidates(few_shot_study, keep_published_rates)
+    board = leaderboard(few_shot_study)
+    clipfit, best = board.entry("clipfit-tuned"), board.entry("best")
+    assert clipfit is not None
+    assert best is not None
+    assert clipfit.name == "clipfit = clipfit-tuned"
+    assert clipfit.versus_tuned is None
+    assert best.versus_tuned is not None
+    assert best.versus_tuned == best.versus_published
+
+
+def test_a_seed_that_failed_is_missing_from_means_and_pairs(few_shot_study: Path) -> None:
+    trial = few_shot_study / "trials/confirm-best-seed3"
+    lines = [json.loads(line) for line in (trial / "reports.jsonl").read_text().splitlines()]
+    (trial / "reports.jsonl").write_text(json.dumps(lines[0]) + "\n")
+    entry = leaderboard(few_shot_study).entry("best")
+    assert entry is not None
+    assert (sorted(entry.scores), entry.seeds_planned) == ([1, 2, 4, 5], 5)
+    assert entry.versus_tuned is not None
+    assert entry.versus_tuned.paired.seeds == (1, 2, 4, 5)
+
+
+def test_before_the_confirm_stage_there_is_no_winner(few_shot_study: Path) -> None:
+    (few_shot_study / "candidates.json").unlink()
+    for trial in (few_shot_study / "trials").glob("confirm-*"):
+        for path in trial.iterdir():
+            path.unlink()
+        trial.rmdir()
+    board = leaderboard(few_shot_study)
+    assert (board.winner, board.entries) == (None, ())
+    assert board.check.agreement is None
+
+
+def test_base_and_new_are_kept_apart_in_their_protocol_only(
+    few_shot_study: Path, base_to_new_study: Path
+) -> None:
+    few_shot, base_to_new = leaderboard(few_shot_study), leaderboard(base_to_new_study)
+    assert (few_shot.base_to_new, base_to_new.base_to_new) == (False, True)
+    assert all(entry.base is None for entry in few_shot.entries)
+    assert all(entry.base and entry.new for entry in base_to_new.entries)
+
+
+def test_budgets_count_trials_by_how_they_ended(few_shot_study: Path) -> None:
+    arms = {arm.arm: arm for arm in leaderboard(few_shot_study).arms}
+    search = arms["search"]
+    assert (search.trials, arms["clipfit-tuned"].trials) == (24, 8)
+    assert search.finished + search.stopped + search.failed + search.running == 24
+    assert search.failed == 2
+    assert search.stopped > 0
+    assert search.epochs < 24 * 12
+
+
+def test_the_pick_of_base_validation_is_named_when_it_was_tested(base_to_new_study: Path) -> None:
+    check = leaderboard(base_to_new_study).check
+    assert check.base_pick == "best"
+    assert check.base_pick_trial is None
+
+
+def test_a_pick_of_base_validation_that_was_not_tested_is_named_as_such(
+    base_to_new_study: Path,
+) -> None:
+    rows = read_results(base_to_new_study).to_pylist()
+    finished = [r for r in rows if r["arm"] == "search" and r["status"] == "finished"]
+    worst = min(finished, key=lambda row: row["val_score"])["trial_id"]
+    path = base_to_new_study / f"trials/{worst}/reports.jsonl"
+    path.write_text('{"epoch": 1, "val_score": 0.1, "val_base": 0.99, "val_new": 0.05}\n')
+    assert leaderboard(base_to_new_study).check.base_pick_trial == worst

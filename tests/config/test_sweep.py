@@ -1,0 +1,131 @@
+"""A file that stands for several studies, and a folder that stands for its files'."""
+
+from pathlib import Path
+
+import pytest
+
+from study.config.loading import build_config
+from study.config.sweep import is_sweep, load_sweep
+from study.errors import ConfigError
+
+GRID = """\
+sweep:
+  data.dataset: [digits, glyphs]
+  data.shots: [1, 4]
+exceptions:
+  - for: {data.dataset: [glyphs]}
+    set: {training.epochs: 7}
+  - for: {data.dataset: [glyphs], data.shots: [4]}
+    set: {search.baselines.clipfit.distill_weight: 3.0}
+training: {epochs: 5}
+search:
+  trials: 0
+  baselines:
+    clipfit: {subset: clipfit, bias_lr: 0.1, ln_lr: 0.1, distill_weight: 1.0}
+"""
+PAPER = Path(__file__).parents[2] / "configs" / "paper"
+
+
+@pytest.fixture
+def grid(tmp_path: Path) -> Path:
+    path = tmp_path / "mine" / "grid.yaml"
+    path.parent.mkdir()
+    path.write_text(GRID)
+    return path
+
+
+def test_a_file_stands_for_every_combination_with_what_differs_for_some(grid: Path) -> None:
+    members = load_sweep(grid)
+    told = [
+        (m.config.name, m.config.training.epochs, m.config.search.baselines["clipfit"])
+        for m in members
+    ]
+    assert [(name, epochs, given.distill_weight) for name, epochs, given in told] == [
+        ("mine-grid-digits-1", 5, 1.0),
+        ("mine-grid-digits-4", 5, 1.0),
+        ("mine-grid-glyphs-1", 7, 1.0),
+        ("mine-grid-glyphs-4", 7, 3.0),
+    ]
+    assert members[3].axes == {"data.dataset": "glyphs", "data.shots": 4}
+
+
+def test_an_override_of_an_axis_keeps_its_value_and_any_other_wins(grid: Path) -> None:
+    (member,) = load_sweep(
+        grid, ["data.dataset=glyphs", "data.shots=2", "training.epochs=3", "name=x"]
+    )
+    assert member.config.name == "x-grid-glyphs-2"
+    assert member.config.training.epochs == 3
+    assert member.config.data.shots == 2
+
+
+def test_an_axis_that_is_overridden_twice_is_refused(grid: Path) -> None:
+    with pytest.raises(ConfigError, match=r"'data\.shots=1' and 'data\.shots=4'"):
+        load_sweep(grid, ["data.shots=1", "data.shots=4"])
+
+
+def test_a_folder_stands_for_all_its_files(grid: Path) -> None:
+    (grid.parent / "alone.yaml").write_text("data: {shots: 2}\n")
+    names = [member.config.name for member in load_sweep(grid.parent)]
+    assert names[0] == "mine-alone"
+    assert len(names) == 5
+    assert is_sweep(grid.parent)
+    assert is_sweep(grid)
+    assert not is_sweep(grid.parent / "alone.yaml")
+
+
+def test_a_name_from_the_hub_makes_a_name_that_a_folder_can_have(grid: Path) -> None:
+    (member,) = load_sweep(grid, ["data.dataset=hf:owner/name", "data.shots=1"])
+    assert member.config.name == "mine-grid-hf.owner.name-1"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("[digits, glyphs]", "digits", "lists of values"),
+        ("data.shots", "data.shotz", "did you mean 'shots'?"),
+        ("[1, 4]", "[1, 4, many]", "'many'"),
+        ("for: {data.dataset: [glyphs]}", "for: {data.dataset: [dtd]}", "['dtd'] are no values"),
+        ("for: {data.dataset: [glyphs]}", "for: {data.seed: [1]}", "axes are data.dataset"),
+        ("    set: {training.epochs: 7}\n", "", "allowed is {for:"),
+        ("set: {training.epochs: 7}", "set: {training.epoch: 7}", "did you mean 'epochs'?"),
+        ("search.baselines.clipfit.distill", "seed.x", "not a section"),
+    ],
+)
+def test_a_fault_is_told_with_its_file(grid: Path, old: str, new: str, told: str) -> None:
+    text = grid.read_text()
+    if "seed.x" in new:
+        text = text + "seed: 1\n"
+    grid.write_text(text.replace(old, new))
+    with pytest.raises(ConfigError, match=r".") as caught:
+        load_sweep(grid)
+    assert told in str(caught.value)
+
+
+def test_a_folder_without_configurations_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=tmp_path.name):
+        load_sweep(tmp_path)
+
+
+def test_the_papers_hyperparameters_are_as_published() -> None:
+    members = load_sweep(PAPER)
+    assert {m.config.seed for m in members} == {build_config({}, "").seed}
+    base_to_new = [m for m in members if m.experiment == "base_to_new"]
+    assert len(base_to_new) == 11
+    for member in base_to_new:
+        clipfit = member.config.search.baselines["clipfit"]
+        quick = member.config.data.dataset in ("food101", "imagenet")
+        assert member.config.training.epochs == (10 if quick else 100)
+        assert (clipfit.bias_lr, clipfit.ln_lr, clipfit.distill_weight) == (0.002, 0.002, 8.0)
+        assert member.config.confirm.seeds == (1, 2, 3)
+        assert (member.config.data.shots, member.config.training.batch_size) == (16, 32)
+    few_shot = [m.config for m in members if m.experiment == "few_shot"]
+    assert sorted({config.data.shots for config in few_shot}) == [1, 2, 4, 8, 16]
+    weights = {c.data.dataset: c.search.baselines["clipfit"].distill_weight for c in few_shot}
+    assert {d for d, weight in weights.items() if weight == 8.0} == {"dtd", "sun397"}
+    assert {weight for d, weight in weights.items() if d not in ("dtd", "sun397")} == {2.0}
+    targets = [m.config.data.targets for m in members if m.config.protocol == "transfer"]
+    assert sorted(map(len, targets)) == [4, 10]
+    regularizers = {
+        m.config.training.regularizer for m in members if m.experiment == "ablation_regularizer"
+    }
+    assert regularizers == {"cosine", "l2_init", "none"}

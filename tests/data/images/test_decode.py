@@ -1,0 +1,269 @@
+import multiprocessing
+import os
+import random
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from PIL import Image
+from torchvision.transforms import v2
+
+from study.data.images import decode
+from study.data.images.decode import (
+    cache_fault,
+    center_crop,
+    content_hash,
+    decode_images,
+    open_cache,
+    preprocess,
+    resize_shorter,
+    skipped_images,
+)
+from study.data.images.sources import FolderSource
+from study.data.images.table import ImageTable
+from study.errors import DataError
+from study.storage.atomic import StorageError
+
+PATHS = [f"{i:03d}.jpg" for i in range(150)]
+
+
+@pytest.mark.parametrize("size", [(40, 30), (30, 40), (33, 33), (8, 8), (500, 17), (17, 500)])
+@pytest.mark.parametrize("target", [16, 33])
+def test_preprocessing_is_clips(size: tuple[int, int], target: int) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    image = Image.fromarray(noise)
+    clip = v2.Compose(
+        [v2.Resize(target, v2.InterpolationMode.BICUBIC, antialias=True), v2.CenterCrop(target)]
+    )
+    ours = preprocess(image, size=target, keep_aspect=False)
+    assert ours.shape == (target, target, 3)
+    assert np.array_equal(ours, np.asarray(clip(image)))
+
+
+def test_keeping_the_aspect_keeps_whole_images_of_bounded_size() -> None:
+    def shape(width: int, height: int) -> tuple[int, ...]:
+        return preprocess(Image.new("RGB", (width, height)), size=10, keep_aspect=True).shape
+
+    assert shape(15, 12) == (12, 15, 3)
+    assert shape(60, 40) == (20, 30, 3)
+    assert shape(19, 400) == (400, 19, 3)
+
+
+def test_steps_of_preprocessing_do_what_they_say() -> None:
+    assert resize_shorter(Image.new("RGB", (40, 20)), 10).size == (20, 10)
+    assert center_crop(Image.new("RGB", (20, 10)), 10).size == (10, 10)
+
+
+def test_a_file_holds_every_image_once_in_order(colors: Any, tmp_path: Path) -> None:
+    file = decode_images(colors, [*PATHS, PATHS[0]], size=4, cache=tmp_path, key="my/set")
+    table = pa.ipc.open_file(file).read_all()
+    assert table["path"].to_pylist() == PATHS
+    assert set(table["height"].to_pylist()) == {4}
+    assert (
+        table["pixels"][7].as_py()
+        == preprocess(colors.open(PATHS[7]), size=4, keep_aspect=False).tobytes()
+    )
+    assert file.name.startswith("my-set-4-square-")
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_whole_file_is_used_again_without_opening_an_image(colors: Any, tmp_path: Path) -> None:
+    first = decode_images(colors, PATHS, size=4, cache=tmp_path, key="k")
+    opened = len(colors.opened)
+    assert decode_images(colors, PATHS, size=4, cache=tmp_path, key="k") == first
+    assert len(colors.opened) == opened
+
+
+def test_other_images_sizes_and_forms_get_files_of_their_own(colors: Any, tmp_path: Path) -> None:
+    files = {
+        decode_images(colors, PATHS[:3], size=4, cache=tmp_path, key="k"),
+        decode_images(colors, PATHS[:2], size=4, cache=tmp_path, key="k"),
+        decode_images(colors, PATHS[:3], size=5, cache=tmp_path, key="k"),
+        decode_images(colors, PATHS[:3], size=4, cache=tmp_path, key="k", keep_aspect=True),
+        decode_images(colors, PATHS[:3], size=4, cache=tmp_path, key="other"),
+    }
+    assert len(files) == 5
+
+
+def test_an_image_that_was_changed_is_decoded_again(miniature: ModuleType, tmp_path: Path) -> None:
+    image = tmp_path / "set" / "a.png"
+    miniature.save(image, 1, 1)
+    source = FolderSource(tmp_path / "set")
+    first = decode_images(source, ["a.png"], size=8, cache=tmp_path / "cache", key="k")
+    assert decode_images(source, ["a.png"], size=8, cache=tmp_path / "cache", key="k") == first
+    miniature.save(image, 2, 2)
+    second = decode_images(source, ["a.png"], size=8, cache=tmp_path / "cache", key="k")
+    assert content_hash(first) != content_hash(second)
+
+
+def _flip(file: Path, byte: bytes) -> None:
+    content = bytearray(file.read_bytes())
+    place = content.rindex(byte)
+    # Still a letter or a number, so that only the hash can tell.
+    content[place] ^= 0x01
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize("spoil", ["cut", "empty", "text", "pixel", "path", "offsets"])
+def test_a_corrupt_file_is_made_again(spoil: str, colors: Any, tmp_path: Path) -> None:
+    file = decode_images(colors, PATHS, size=4, cache=tmp_path, key="k")
+    whole = file.read_bytes()
+    if spoil == "pixel":
+        image = preprocess(colors.open(PATHS[9]), size=4, keep_aspect=False).tobytes()
+        _flip(file, image)
+    elif spoil == "path":
+        _flip(file, PATHS[9].encode())
+    elif spoil == "offsets":
+        _flip(file, (48).to_bytes(8, "little") + (96).to_bytes(8, "little"))
+    else:
+        file.write_bytes({"cut": whole[:-100], "empty": b"", "text": b"no Arrow"}[spoil])
+    assert cache_fault(file, PATHS) is not None
+    assert decode_images(colors, PATHS, size=4, cache=tmp_path, key="k") == file
+    assert cache_fault(file, PATHS) is None
+    assert file.read_bytes() == whole
+
+
+def test_a_flipped_bit_anywhere_is_a_fault_or_changes_nothing(colors: Any, tmp_path: Path) -> None:
+    paths = ["bad.jpg", *PATHS[:70]]
+    file = decode_images(colors, paths, size=4, cache=tmp_path, key="k", on_corrupt="skip")
+    whole, table, skipped = file.read_bytes(), _contents(file), skipped_images(file)
+    chance, faults = random.Random(5), 0
+    for _ in range(400):
+        spoiled = bytearray(whole)
+        spoiled[chance.randrange(len(whole))] ^= 1 << chance.randrange(8)
+        file.unlink()  # the old one may still be mapped
+        file.write_bytes(spoiled)
+        decode._content_hash.cache_clear()  # a clock may be too coarse for so many
+        if cache_fault(file, paths) is None:
+            assert (_contents(file), skipped_images(file)) == (table, skipped)
+        else:
+            faults += 1
+    assert faults > 100
+
+
+def test_a_file_is_hashed_once_as_long_as_it_is_the_same(
+    colors: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = decode_images(colors, PATHS[:5], size=4, cache=tmp_path, key="k")
+    assert cache_fault(file, PATHS[:5]) is None
+    hashed: list[object] = []
+    hash_batch = decode._hash_batch
+    monkeypatch.setattr(decode, "_hash_batch", lambda *a: (hashed.append(a), hash_batch(*a)))
+    assert cache_fault(file, PATHS[:5]) is None
+    assert not hashed
+    os.utime(file, (1, 1))
+    assert cache_fault(file, PATHS[:5]) is None
+    assert hashed
+
+
+def _contents(file: Path) -> list[dict[str, Any]]:
+    return [row for batch in open_cache(file)[0] for row in batch.to_pylist()]
+
+
+def test_the_hash_is_over_paths_and_pixels(colors: Any, tmp_path: Path) -> None:
+    first, again, other = (
+        decode_images(colors, paths, size=4, cache=tmp_path / name, key=name)
+        for name, paths in (("a", PATHS[:3]), ("b", PATHS[:3]), ("c", PATHS[:2]))
+    )
+    assert content_hash(first) == content_hash(again) != content_hash(other)
+
+
+def test_a_corrupt_image_is_fatal_and_leaves_nothing_behind(colors: Any, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"bad\.jpg: not a readable image"):
+        decode_images(colors, ["a.jpg", "bad.jpg", "c.jpg"], size=4, cache=tmp_path, key="k")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_corrupt_image_is_skipped_by_choice_and_reported(
+    colors: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    paths = ["a.jpg", "bad.jpg", "c.jpg"]
+    file = decode_images(colors, paths, size=4, cache=tmp_path, key="k", on_corrupt="skip")
+    assert skipped_images(file) == ["bad.jpg"]
+    assert "bad.jpg" in caplog.text
+    table = ImageTable(file)
+    assert (len(table), "a.jpg" in table, "bad.jpg" in table) == (2, True, False)
+    with pytest.raises(DataError, match=r"no pixels of 'bad\.jpg' \(unreadable when"):
+        table.pixels(["a.jpg", "bad.jpg"])
+
+
+def test_an_image_skipped_once_is_fatal_where_that_is_asked(colors: Any, tmp_path: Path) -> None:
+    paths = ["a.jpg", "bad.jpg"]
+    decode_images(colors, paths, size=4, cache=tmp_path, key="k", on_corrupt="skip")
+    with pytest.raises(DataError, match=r"bad\.jpg"):
+        decode_images(colors, paths, size=4, cache=tmp_path, key="k")
+
+
+def test_nothing_but_corrupt_images_is_fatal_in_any_case(colors: Any, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="none of 2 images is readable"):
+        decode_images(colors, ["bad1", "bad2"], size=4, cache=tmp_path, key="k", on_corrupt="skip")
+
+
+def test_progress_is_told_to_the_end_both_times(colors: Any, tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+    for _ in range(2):
+        decode_images(
+            colors, PATHS, size=4, cache=tmp_path, key="k", progress=lambda *n: told.append(n)
+        )
+        assert told[-1] == (150, 150)
+    assert told[:3] == [(1, 150), (2, 150), (3, 150)]
+
+
+def test_an_interrupted_writer_leaves_no_file(
+    colors: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StorageError, match=r"\.arrow cannot be written: No space"):
+        decode_images(colors, PATHS, size=4, cache=tmp_path, key="k")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_a_killed_writer_left_goes_and_what_another_writes_stays(
+    colors: Any, tmp_path: Path
+) -> None:
+    left, written = tmp_path / ".k-4.arrow.1.tmp", tmp_path / ".k-4.arrow.2.tmp"
+    for path in (left, written):
+        path.write_bytes(b"a part")
+    os.utime(left, (0, 0))
+    file = decode_images(colors, PATHS[:3], size=4, cache=tmp_path, key="k")
+    assert sorted(tmp_path.iterdir()) == [written, file]
+
+
+def _decode(root: Path, cache: Path, barrier: Any, queue: Any) -> None:
+    barrier.wait(timeout=30)
+    paths = [f"{i}.png" for i in range(80)]
+    file = decode_images(FolderSource(root), paths, size=8, cache=cache, key="k")
+    queue.put((str(file), cache_fault(file, paths)))
+
+
+def test_processes_that_decode_at_once_all_end_well(miniature: ModuleType, tmp_path: Path) -> None:
+    for number in range(80):
+        miniature.save(tmp_path / "set" / f"{number}.png", number % 7, number)
+    context = multiprocessing.get_context("fork")
+    barrier, queue = context.Barrier(4), context.Queue()
+    arguments = (tmp_path / "set", tmp_path / "cache", barrier, queue)
+    processes = [context.Process(target=_decode, args=arguments) for _ in range(4)]
+    for process in processes:
+        process.start()
+    results = [queue.get(timeout=60) for _ in processes]
+    for process in processes:
+        process.join(timeout=60)
+    assert [process.exitcode for process in processes] == [0] * 4
+    assert len(set(results)) == 1
+    assert results[0][1] is None
+    assert [str(path) for path in (tmp_path / "cache").iterdir()] == [results[0][0]]
+    assert torch.equal(
+        ImageTable(Path(results[0][0])).pixels(["3.png"])[0].permute(1, 2, 0),
+        torch.from_numpy(
+            preprocess(
+                FolderSource(tmp_path / "set").open("3.png"), size=8, keep_aspect=False
+            ).copy()
+        ),
+    )

@@ -1,0 +1,321 @@
+"""Known pictures of every kind are the same 8-bit RGB wherever an image is read."""
+
+import base64
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from numpy.typing import NDArray
+from pictures import GREY, ORIENTATIONS, RGB, SIXTEEN, Picture, known_pictures, saved, tiff, turned
+from PIL import Image
+
+from study.data.datasets import Dataset, load_dataset
+from study.data.images.decode import cache_file, decode_images, highest_value
+from study.data.images.inputs import as_image
+from study.data.images.rgb import checked_range, dark_images, to_rgb
+from study.data.images.sources import FolderSource
+from study.data.images.table import ImageTable
+from study.data.prompts import prompts
+from study.embedded import backbone_path
+from study.errors import DataError
+from study.method.evaluation import encode_prompts
+from study.method.model import FewShotClassifier, load_backbone
+from study.method.subsets import parse
+from study.serving.classifier import TunedClassifier
+
+PICTURES = known_pictures()
+Read = Callable[[Path], Image.Image]
+WAYS: dict[str, Read] = {
+    "training": lambda file: FolderSource(file.parent).open(file.name),
+    "path": as_image,
+    "text": lambda file: as_image(str(file)),
+    "bytes": lambda file: as_image(file.read_bytes()),
+    "base64": lambda file: as_image(base64.b64encode(file.read_bytes()).decode()),
+    "pillow": lambda file: as_image(Image.open(file)),
+}
+
+
+def pixels(image: Image.Image) -> NDArray[np.int64]:
+    """Give pixels that differences can be taken of."""
+    assert image.mode == "RGB"
+    return np.asarray(image).astype(np.int64)
+
+
+@pytest.mark.parametrize("read", WAYS.values(), ids=WAYS)
+@pytest.mark.parametrize("picture", PICTURES, ids=lambda picture: picture.name)
+def test_a_known_picture_is_read_as_it_is(picture: Picture, read: Read, tmp_path: Path) -> None:
+    (tmp_path / picture.name).write_bytes(picture.contents)
+    found = pixels(read(tmp_path / picture.name))
+    assert found.shape == picture.rgb.shape
+    assert np.abs(found - picture.rgb).max() <= picture.within
+
+
+def test_known_pictures_in_a_table_of_the_hub_are_read_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    cells = [{"bytes": picture.contents, "path": None} for picture in PICTURES]
+    labels = [str(number % 2) + " label" for number in range(len(cells))]
+    pq.write_table(pa.table({"image": cells, "label": labels}), tmp_path / "all.parquet")
+    source = load_dataset("mine", tmp_path / "all.parquet", columns={"image": "image"}).source
+    for number, picture in enumerate(PICTURES):
+        found = pixels(source.open(f"train/{number:06d}"))
+        assert np.abs(found - picture.rgb).max() <= picture.within, picture.name
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "BMP", "WEBP", "TIFF", "GIF"])
+def test_ordinary_images_keep_every_byte_of_pillows_conversion(mode: str, form: str) -> None:
+    noise = np.random.default_rng(3).integers(0, 256, (40, 30, 3), np.uint8)
+    contents = saved(Image.fromarray(noise).convert(mode), form)
+    plain = Image.open(io.BytesIO(contents)).convert("RGB")
+    assert as_image(contents).tobytes() == plain.tobytes()
+
+
+@pytest.mark.parametrize("read", WAYS.values(), ids=WAYS)
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+@pytest.mark.parametrize(
+    ("suffix", "form", "options"),
+    [
+        ("png", "PNG", {}),
+        ("webp", "WEBP", {"lossless": True}),
+        ("tif", "TIFF", {}),
+        ("tif", "TIFF", {"compression": "tiff_lzw"}),
+    ],
+    ids=["png", "webp", "tiff", "lzw"],
+)
+def test_a_picture_that_lies_on_its_side_is_turned_as_its_tag_says(
+    suffix: str, form: str, options: dict[str, Any], orientation: int, read: Read, tmp_path: Path
+) -> None:
+    file = tmp_path / f"a.{suffix}"
+    file.write_bytes(turned(RGB, orientation, form, **options))
+    upright = read(file)
+    assert np.array_equal(pixels(upright), RGB)
+    assert np.array_equal(pixels(as_image(upright)), RGB), "it must not be turned twice"
+
+
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+def test_a_photograph_and_a_deep_image_are_turned_as_well(orientation: int) -> None:
+    large = RGB.repeat(16, axis=0).repeat(16, axis=1)
+    photograph = as_image(turned(large, orientation, "JPEG", quality=100, subsampling=0))
+    assert np.abs(pixels(photograph) - large).max() <= 4
+    for form in ("PNG", "TIFF"):
+        assert np.array_equal(pixels(as_image(turned(SIXTEEN, orientation, form)))[..., 0], GREY)
+
+
+@pytest.mark.parametrize(
+    "exif", [b"Exif\0\0nonsense", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0"]
+)
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+def test_metadata_at_fault_do_not_make_a_photograph_unreadable(exif: bytes) -> None:
+    assert as_image(saved(Image.fromarray(RGB), "JPEG", exif=exif)).size == (4, 2)
+
+
+def test_sixteen_bits_are_rounded_and_not_cut(tmp_path: Path) -> None:
+    deep = np.array([[0, 128, 129, 385, 386, 65535]], np.uint16)
+    assert pixels(to_rgb(Image.fromarray(deep)))[0, :, 0].tolist() == [0, 0, 1, 1, 2, 255]
+
+
+def test_a_dark_image_stays_darker_than_a_bright_one() -> None:
+    for form, dark in (("PNG", SIXTEEN // 2), ("TIFF", (SIXTEEN / 131070).astype(np.float32))):
+        read = pixels(as_image(saved(Image.fromarray(dark), form)))[..., 0]
+        assert np.abs(read - GREY / 2).max() <= 1
+
+
+SHORT = np.array([[-1000, 0, 1000, 3000], [3000, 24, 24, -24]], "<i2")
+UNCLEAR = {
+    "float.tif": saved(Image.fromarray(GREY.astype(np.float32)), "TIFF"),
+    "negative float.tif": saved(Image.fromarray(GREY / np.float32(255) - 1), "TIFF"),
+    "32 bits.tif": saved(Image.fromarray(GREY.astype(np.int32)), "TIFF"),
+    "unsigned 32 bits.tif": tiff((GREY.astype("<u4") << 24).tobytes(), 32),
+    "signed 16 bits.tif": tiff(SHORT.tobytes(), 16, form=2),
+    "infinite.tif": saved(Image.fromarray(np.full((2, 4), np.inf, np.float32)), "TIFF"),
+}
+
+
+@pytest.mark.parametrize("read", WAYS.values(), ids=WAYS)
+@pytest.mark.parametrize("name", UNCLEAR)
+def test_pixels_of_no_known_range_are_refused(name: str, read: Read, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(UNCLEAR[name])
+    with pytest.raises(DataError, match=r"nothing says which.*data\.pixel_range=\[LOW, HIGH\]"):
+        read(tmp_path / name)
+
+
+def test_the_file_is_named_where_its_pixels_have_no_known_range(tmp_path: Path) -> None:
+    (tmp_path / "a.tif").write_bytes(UNCLEAR["signed 16 bits.tif"])
+    with pytest.raises(DataError, match=r"a\.tif: has integers .* from -1000 to 3000 as pixels"):
+        FolderSource(tmp_path).open("a.tif")
+
+
+@pytest.mark.parametrize("bounds", [None, (0.0, 1.0)])
+def test_pixels_that_are_not_a_number_are_refused(bounds: tuple[float, float] | None) -> None:
+    gaps = Image.fromarray(np.array([[0, np.nan]], np.float32))
+    with pytest.raises(DataError, match="not a number"):
+        as_image(gaps, pixel_range=bounds)
+
+
+@pytest.mark.parametrize(
+    ("contents", "bounds", "expected"),
+    [
+        (UNCLEAR["float.tif"], (0, 255), GREY),
+        (UNCLEAR["32 bits.tif"], (0, 255), GREY),
+        (UNCLEAR["unsigned 32 bits.tif"], (0, 255 << 24), GREY),
+        (UNCLEAR["negative float.tif"], (-1, 0), GREY),
+        (UNCLEAR["infinite.tif"], (0, 1), np.full((2, 4), 255)),
+        (saved(Image.fromarray(GREY.astype(np.uint16) * 16), "PNG"), (0, 4080), GREY),
+        (UNCLEAR["signed 16 bits.tif"], (-1000, 1000), [[0, 128, 255, 255], [255, 131, 131, 124]]),
+        (saved(Image.fromarray(GREY), "PNG"), (0, 4095), GREY),
+        (saved(Image.fromarray(RGB), "PNG"), (0, 4095), RGB),
+    ],
+)
+def test_a_range_maps_deep_pixels_linearly_and_leaves_eight_bits_alone(
+    contents: bytes, bounds: tuple[float, float], expected: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "a.png").write_bytes(contents)
+    wanted = Picture("", b"", np.asarray(expected)).rgb
+    for image in (
+        FolderSource(tmp_path, pixel_range=bounds).open("a.png"),
+        as_image(contents, pixel_range=bounds),
+        as_image(Image.open(io.BytesIO(contents)), pixel_range=bounds),
+    ):
+        assert np.array_equal(pixels(image), wanted)
+
+
+@pytest.mark.parametrize("bounds", [(), (1,), (1, 1), (2, 1), (0, np.inf), (np.nan, 1), (1, 2, 3)])
+def test_a_range_is_two_finite_numbers(bounds: tuple[float, ...]) -> None:
+    with pytest.raises(DataError, match="two finite numbers"):
+        checked_range(bounds)
+    assert checked_range([-1, 2.5]) == (-1, 2.5)
+
+
+def test_pillow_images_of_other_colour_spaces_are_read_or_refused() -> None:
+    for mode in ("HSV", "YCbCr"):
+        other = Image.fromarray(RGB).convert(mode)
+        assert np.abs(pixels(as_image(other)) - RGB).max() <= 6
+    with pytest.raises(DataError, match="Pillow image of mode La"):
+        as_image(Image.new("La", (2, 2)))
+
+
+def test_an_array_of_sixteen_bits_is_refused_since_it_might_be_a_dark_image_of_eight() -> None:
+    with pytest.raises(DataError, match="uint16"):
+        as_image(GREY.astype(np.uint16))
+    assert np.array_equal(pixels(as_image(Image.fromarray(SIXTEEN)))[..., 0], GREY)
+
+
+def deep_folder(folder: Path, highest: int) -> FolderSource:
+    """Write a 16-bit, an 8-bit and a corrupt image."""
+    folder.mkdir()
+    Image.fromarray(np.full((4, 4), highest, np.uint16)).save(folder / "deep.png")
+    Image.fromarray(GREY).save(folder / "flat.png")
+    (folder / "bad.png").write_bytes(b"")
+    return FolderSource(folder)
+
+
+def test_a_decoded_file_knows_the_highest_value_of_its_deep_images(tmp_path: Path) -> None:
+    source = deep_folder(tmp_path / "set", 4000)
+    for _ in range(2):  # decoded, and found
+        file = decode_images(
+            source,
+            ["deep.png", "flat.png", "bad.png"],
+            size=4,
+            cache=tmp_path,
+            key="k",
+            on_corrupt="skip",
+        )
+        assert highest_value(file) == 4000
+    assert (
+        highest_value(decode_images(source, ["flat.png"], size=4, cache=tmp_path, key="k")) is None
+    )
+    ranged = FolderSource(source.root, pixel_range=(0, 4095))
+    found = decode_images(ranged, ["deep.png"], size=4, cache=tmp_path, key="k")
+    assert highest_value(found) is None, "whoever gives a range is not asked for one"
+
+
+def test_a_range_names_other_decoded_files(tmp_path: Path) -> None:
+    deep_folder(tmp_path / "set", 4000)
+    names = {
+        cache_file(
+            FolderSource(tmp_path / "set", pixel_range=bounds),
+            ["deep.png"],
+            size=4,
+            cache=tmp_path,
+            key="k",
+            keep_aspect=False,
+        )
+        for bounds in (None, (0, 4095), (0, 8191))
+    }
+    assert len(names) == 3
+
+
+@pytest.mark.parametrize(
+    ("highest", "meant"), [(4095, 4095), (4000, 4095), (255, 255), (8191, 8191), (1, 1)]
+)
+def test_dark_images_are_asked_about(highest: int, meant: int) -> None:
+    question = str(dark_images(highest))
+    assert f"highest value is {highest}," in question
+    assert f"data.pixel_range=[0, {meant}] is meant" in question
+
+
+@pytest.mark.parametrize("highest", [None, 0, 8192, 65535])
+def test_images_that_use_their_depth_are_not_asked_about(highest: int | None) -> None:
+    assert dark_images(highest) is None
+
+
+@pytest.fixture(scope="module")
+def digits() -> Dataset:
+    return load_dataset("digits")
+
+
+@pytest.fixture(scope="module")
+def zero_shot(digits: Dataset) -> TunedClassifier:
+    """The embedded checkpoint, untouched, on the ten digits."""
+    backbone = load_backbone(backbone_path("embedded"))
+    model = FewShotClassifier(backbone, parse("none"))
+    texts = [text for group in prompts(digits.class_names, digits.templates[:1]) for text in group]
+    features = encode_prompts(model, backbone.tokenize(texts))
+    return TunedClassifier(backbone, model, digits.class_names, features)
+
+
+Write = Callable[[NDArray[np.uint8]], bytes]
+FORMS: dict[str, Write] = {
+    "16 bits.png": lambda a: saved(Image.fromarray(a.astype(np.uint16) * 257), "PNG"),
+    "16 bits.tif": lambda a: saved(Image.fromarray(a.astype(np.uint16) * 257), "TIFF"),
+    "16 bits.pgm": lambda a: saved(Image.fromarray(a.astype(np.int32) * 257), "PPM"),
+    "float.tif": lambda a: saved(Image.fromarray(a / np.float32(255)), "TIFF"),
+    "on its side.png": lambda a: turned(a, 6, "PNG"),
+    "on its head.tif": lambda a: turned(a, 3, "TIFF"),
+    "16 bits on its side.png": lambda a: turned(a.astype(np.uint16) * 257, 8, "PNG"),
+    "see-through.png": lambda a: saved(
+        Image.fromarray(np.dstack([np.zeros_like(a), 255 - a]), "LA"), "PNG"
+    ),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_same_digits_in_another_form_are_told_apart_as_well(
+    form: str, digits: Dataset, zero_shot: TunedClassifier, tmp_path: Path
+) -> None:
+    plain = [digits.source.open(record.path) for record in digits.test]
+    names = [f"{number:04d} {form}" for number in range(len(plain))]
+    for name, image in zip(names, plain, strict=True):
+        (tmp_path / name).write_bytes(FORMS[form](np.asarray(image)[..., 0]))
+    labels = torch.tensor([record.label for record in digits.test])
+
+    def accuracy(images: list[Any]) -> float:
+        right = zero_shot.probabilities(images).argmax(dim=1) == labels
+        return float(right.float().mean())
+
+    assert accuracy(plain) > 0.6
+    assert accuracy([tmp_path / name for name in names]) == accuracy(plain)
+    size = zero_shot.backbone.image_size
+    table = decode_images(FolderSource(tmp_path), names, size=size, cache=tmp_path / "c", key="k")
+    packaged = [record.path for record in digits.test]
+    original = decode_images(digits.source, packaged, size=size, cache=tmp_path / "c", key="d")
+    assert torch.equal(ImageTable(table).pixels(names), ImageTable(original).pixels(packaged))

@@ -1,0 +1,109 @@
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from study.data.images.inputs import as_image
+from study.data.images.sources import ArraySource, FolderSource
+from study.errors import DataError
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A dataset's folder with one image."""
+    (tmp_path / "set" / "a").mkdir(parents=True)
+    Image.new("RGB", (4, 3), "red").save(tmp_path / "set" / "a" / "1.png")
+    return tmp_path / "set"
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "P", "CMYK", "1", "I;16", "LA"])
+def test_every_kind_of_image_opens_as_rgb(mode: str, root: Path) -> None:
+    suffix = ".tif" if mode in ("CMYK", "I;16") else ".png"
+    Image.new(mode, (4, 3)).save(root / f"x{suffix}")
+    assert FolderSource(root).open(f"x{suffix}").mode == "RGB"
+
+
+@pytest.mark.parametrize("content", [b"", b"not an image", None])
+def test_a_corrupt_image_is_named(content: bytes | None, root: Path) -> None:
+    whole = (root / "a" / "1.png").read_bytes()
+    (root / "a" / "2.png").write_bytes(whole[: len(whole) // 2] if content is None else content)
+    with pytest.raises(DataError, match=r"a/2\.png: not a readable image"):
+        FolderSource(root).open("a/2.png")
+
+
+def test_a_missing_image_is_named(root: Path) -> None:
+    with pytest.raises(DataError, match=r"a/9\.png: no such image"):
+        FolderSource(root).open("a/9.png")
+
+
+def test_an_unreadable_image_is_named(root: Path) -> None:
+    (root / "a" / "folder.png").mkdir()
+    with pytest.raises(DataError, match=r"a/folder\.png"):
+        FolderSource(root).open("a/folder.png")
+
+
+def bind(path: Path) -> None:
+    """Make a socket in a place whose name may be longer than a socket's may."""
+    with socket.socket(socket.AF_UNIX) as server, pytest.MonkeyPatch.context() as patch:
+        patch.chdir(path.parent)
+        server.bind(path.name)
+
+
+SPECIAL: dict[str, tuple[Callable[[Path], object], str]] = {
+    "pipe": (os.mkfifo, "a named pipe"),
+    "socket": (bind, "a socket"),
+    "device": (lambda path: path.symlink_to("/dev/zero"), "a device"),
+    "folder": (lambda path: path.mkdir(), "a folder"),
+}
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize(("make", "kind"), SPECIAL.values(), ids=SPECIAL)
+def test_what_is_no_file_is_named_and_not_waited_for(
+    make: Callable[[Path], object], kind: str, root: Path
+) -> None:
+    place = root / "a" / "x.png"
+    make(place)
+    ways: list[tuple[Callable[[], object], str]] = [
+        (lambda: FolderSource(root, anchors=("a/x.png",)).open("a/x.png"), "a/x.png"),
+        (lambda: as_image(place), str(place)),
+        (lambda: as_image(str(place)), str(place)),
+    ]
+    for read, named in ways:
+        with pytest.raises(DataError, match=f"{named}: not a file but {kind}"):
+            read()
+
+
+@pytest.mark.parametrize("path", ["../secret.png", "/etc/hostname", "a/../../secret.png"])
+def test_no_path_leaves_the_folder(path: str, root: Path) -> None:
+    Image.new("RGB", (1, 1)).save(root.parent / "secret.png")
+    with pytest.raises(DataError, match="not inside"):
+        FolderSource(root).open(path)
+
+
+def test_no_link_leaves_the_folder(root: Path) -> None:
+    Image.new("RGB", (1, 1)).save(root.parent / "secret.png")
+    (root / "a" / "link.png").symlink_to(root.parent / "secret.png")
+    (root / "up").symlink_to(root.parent)
+    (root / "a" / "within.png").symlink_to(root / "a" / "1.png")
+    source = FolderSource(root)
+    for path in ("a/link.png", "up/secret.png"):
+        with pytest.raises(DataError, match="leads out of the dataset's folder"):
+            source.open(path)
+    assert source.open("a/within.png")
+
+
+def test_the_datasets_folder_itself_may_be_a_link(root: Path) -> None:
+    (root.parent / "data").symlink_to(root)
+    assert FolderSource(root.parent / "data").open("a/1.png")
+
+
+def test_an_unknown_id_is_named() -> None:
+    source = ArraySource("digits", {"digits/0": np.zeros((8, 8), np.uint8)})
+    assert source.open("digits/0").size == (8, 8)
+    with pytest.raises(DataError, match="digits/1: dataset digits has no such image"):
+        source.open("digits/1")

@@ -1,0 +1,101 @@
+import numpy as np
+import pytest
+
+from study.data.readers import glyphs
+
+
+def test_no_held_out_file_is_among_the_pretraining_faces() -> None:
+    learned = {face.file for face in glyphs.PRETRAINING_FACES}
+    held_out = {face.file for face in glyphs.HELD_OUT_FACES}
+    assert learned
+    assert held_out
+    assert not learned & held_out
+    assert not {face.family for face in glyphs.PRETRAINING_FACES} & {
+        face.family for face in glyphs.HELD_OUT_FACES
+    }
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_letters_are_the_same_at_every_call(split: glyphs.Split) -> None:
+    first, labels = glyphs.letter_images(split)
+    second, _ = glyphs.letter_images(split)
+    assert np.array_equal(first, second)
+    assert first.shape == (60 * len(glyphs.LETTERS), 8, 8)
+    assert first.dtype == np.uint8
+    assert np.bincount(labels).tolist() == [60] * len(glyphs.LETTERS)
+
+
+def test_letters_do_not_depend_on_the_global_random_state() -> None:
+    np.random.seed(1)
+    first, _ = glyphs.letter_images("train")
+    np.random.seed(2)
+    assert np.array_equal(first, glyphs.letter_images("train")[0])
+
+
+def test_no_image_is_both_in_train_and_in_test() -> None:
+    train, _ = glyphs.glyph_images("train")
+    test, _ = glyphs.glyph_images("test")
+    assert not {image.tobytes() for image in train} & {image.tobytes() for image in test}
+
+
+def test_letters_differ_within_a_class_and_are_not_blank() -> None:
+    images, labels = glyphs.letter_images("train")
+    assert len({image.tobytes() for image in images}) == len(images)
+    assert (images.reshape(len(images), -1).max(axis=1) > 100).all()
+    assert len(labels) == len(images)
+
+
+def test_both_halves_of_the_classes_hold_digits_and_letters() -> None:
+    names = glyphs.GLYPH_CLASS_NAMES
+    assert len(names) == len(set(names)) == 36
+    for half in (names[:18], names[18:]):
+        assert sum(name.startswith("digit") for name in half) == 5
+        assert sum(name.startswith("capital letter") for name in half) == 12
+        assert sum(name.startswith("small letter") for name in half) == 1
+
+
+def test_digits_are_split_without_overlap_and_keep_their_pixels() -> None:
+    train, train_labels = glyphs.digit_images("train")
+    test, test_labels = glyphs.digit_images("test")
+    assert len(train) == 600
+    assert len(train) + len(test) == 1797
+    assert np.bincount(train_labels).tolist() == [60] * 10
+    assert train.max() == test.max() == 255
+    assert sorted(set(test_labels.tolist())) == list(range(10))
+
+
+def test_digits_of_the_whole_set_are_digits_of_the_same_split() -> None:
+    images, labels = glyphs.glyph_images("test")
+    digits, digit_labels = glyphs.digit_images("test")
+    seven = glyphs.GLYPH_CLASS_NAMES.index("digit seven")
+    known = {image.tobytes() for image in digits[digit_labels == 7]}
+    assert {image.tobytes() for image in images[labels == seven]} <= known
+
+
+def test_a_glyph_is_drawn_white_on_black_within_its_margin() -> None:
+    picture = glyphs.render_glyph(glyphs.PRETRAINING_FACES[0], "A", 32, margin=3)
+    assert picture.shape == (32, 32)
+    assert picture.max() > 200
+    assert picture[:3].max() == picture[-3:].max() == 0
+    assert picture[:, :3].max() == picture[:, -3:].max() == 0
+
+
+def test_every_listed_pair_of_face_and_character_is_drawn_in_its_own_shape() -> None:
+    pairs = glyphs.drawable("AQez7", glyphs.FACES)
+    drawings: dict[glyphs.Face, list[bytes]] = {}
+    for face, character in pairs:
+        drawings.setdefault(face, []).append(glyphs.render_glyph(face, character, 24).tobytes())
+    for face, shapes in drawings.items():
+        assert len(set(shapes)) == len(shapes), face
+
+
+def test_a_character_that_an_alphabet_lacks_is_refused() -> None:
+    face = next(face for face in glyphs.FACES if face.digit is None)
+    with pytest.raises(ValueError, match="no '7'"):
+        glyphs.render_glyph(face, "7", 24)
+    assert not glyphs.drawable("7", [face])
+
+
+def test_an_unknown_split_is_refused() -> None:
+    with pytest.raises(ValueError, match="'validation'"):
+        glyphs.letter_images("validation")  # type: ignore[arg-type]

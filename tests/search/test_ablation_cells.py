@@ -1,0 +1,88 @@
+"""The cells of an ablation, by design."""
+
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from study.config.loading import build_config
+from study.errors import StudyError
+from study.method.subsets import Depths, Subset
+from study.search.ablation_cells import ablation_cells
+from study.storage.ledger import StudyFolder
+
+DEPTHS = Depths(2, 3)
+
+
+def cells(tmp_path: Path, **ablation: object) -> dict[str, Subset]:
+    config = build_config({"ablation": ablation}, "test")
+    return ablation_cells(config, StudyFolder(tmp_path / "runs" / "own"), DEPTHS)
+
+
+def texts(found: dict[str, Subset]) -> dict[str, str]:
+    return {label: str(subset) for label, subset in found.items()}
+
+
+def test_only_one_trains_each_site_alone_beside_the_base(tmp_path: Path) -> None:
+    found = cells(tmp_path, design="only_one", sites=["vision.ln1", "text.bias"])
+    assert texts(found) == {
+        "base": "text.mlp.fc2.bias + vision.ln",
+        "only vision.ln1": "vision.ln1",
+        "only text.bias": "text.bias",
+    }
+
+
+def test_leave_one_out_takes_each_site_of_the_base_away(tmp_path: Path) -> None:
+    found = cells(tmp_path, design="leave_one_out")
+    base = found.pop("base").resolve(DEPTHS)
+    assert list(found) == [
+        "without text.mlp.fc2.bias",
+        "without vision.ln1",
+        "without vision.ln2",
+        "without vision.ln_pre",
+        "without vision.ln_post",
+    ]
+    removed = [base - subset.resolve(DEPTHS) for subset in found.values()]
+    assert frozenset().union(*removed) == base
+    assert sum(map(len, removed)) == len(base)
+
+
+def test_a_site_that_the_base_lacks_cannot_be_left_out_of_it(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match=r"text\.ln1.*vision\.ln_post"):
+        cells(tmp_path, design="leave_one_out", sites=["text.ln1"])
+
+
+def test_sliding_windows_partition_what_lies_in_the_blocks(tmp_path: Path) -> None:
+    found = cells(tmp_path, design="layers", width=1)
+    base = found.pop("base").resolve(DEPTHS)
+    inside = {leaf for leaf in base if leaf.layer is not None}
+    parts = [subset.resolve(DEPTHS) for subset in found.values()]
+    assert frozenset().union(*parts) == inside
+    assert sum(map(len, parts)) == len(inside)
+
+
+def test_windows_from_an_end_grow_from_it(tmp_path: Path) -> None:
+    for windows in ("from_bottom", "from_top"):
+        found = cells(tmp_path, design="layers", windows=windows)
+        parts = [s.resolve(DEPTHS) for label, s in found.items() if label != "base"]
+        assert all(small < large for small, large in pairwise(parts))
+
+
+def test_a_grid_is_what_is_given_and_an_equal_subset_counts_once(tmp_path: Path) -> None:
+    subsets = {"twin": "clipfit", "norms": "ln", "again": "text.ln + vision.ln"}
+    assert list(cells(tmp_path, design="grid", subsets=subsets)) == ["base", "norms"]
+
+
+def test_a_design_without_a_cell_beside_the_base_says_so(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="no cell beside the base"):
+        cells(tmp_path, design="grid", subsets={"twin": "clipfit"})
+
+
+def test_the_winner_of_a_study_can_be_the_base(tmp_path: Path) -> None:
+    other = StudyFolder(tmp_path / "runs" / "other")
+    other.path.mkdir(parents=True)
+    other.write_json("candidates.json", [{"label": "best", "subset": "vision.ln2"}])
+    found = cells(tmp_path, design="only_one", sites=["text.ln1"], base_from="other")
+    assert str(found["base"]) == "vision.ln2"
+    with pytest.raises(StudyError, match="no finished study 'missing'"):
+        cells(tmp_path, design="only_one", sites=["text.ln1"], base_from="missing")

@@ -1,0 +1,210 @@
+"""A study that has ended grows, and what it had confirmed stays beside what it confirms now."""
+
+from pathlib import Path
+
+import pytest
+
+from study.config.loading import build_config, dump_config, load_config
+from study.config.schema import StudyConfig
+from study.errors import ConfigError
+from study.selection.candidates import Candidate
+from study.selection.extension import beside_earlier, extend, extensions
+from study.storage.ledger import DESCRIPTION, End, Registration, StudyFolder
+
+
+@pytest.fixture
+def config() -> StudyConfig:
+    return build_config({"name": "mine", "search": {"trials": 48}}, "test")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, config: StudyConfig) -> StudyFolder:
+    folder = StudyFolder(tmp_path / "mine")
+    folder.create(dump_config(config), {})
+    return folder
+
+
+def candidate(label: str, trial: int, same_as: str | None = None) -> Candidate:
+    return Candidate(label, "vision.ln", None, 0.1, 0.0, 0.5, f"search-{trial:04d}", same_as)
+
+
+def confirm(folder: StudyFolder, label: str, score: float) -> None:
+    for seed in (1, 2):
+        trial = folder.trial(f"confirm-{label}-seed{seed}")
+        trial.create({"trial_id": trial.trial_id, "stage": "confirm", "seed": seed,
+                      "label": label, "arm": label})  # fmt: skip
+        trial.append_report({"epoch": 4, "test_score": score})
+        trial.write_end(End("finished", 4, 1.0))
+
+
+def choose(folder: StudyFolder, candidates: list[Candidate]) -> None:
+    folder.write_json("candidates.json", [vars(c) for c in candidates])
+
+
+def told(candidates: list[Candidate]) -> dict[str, tuple[int, str | None]]:
+    return {c.label: (int((c.source_trial or "0")[-4:]), c.same_as) for c in candidates}
+
+
+@pytest.mark.parametrize(("text", "trials"), [("+50", 98), ("60", 60)])
+def test_trials_are_added_or_given_in_all(
+    folder: StudyFolder, config: StudyConfig, text: str, trials: int
+) -> None:
+    assert extend(folder, config, [f"search.trials={text}"]).search.trials == trials
+    assert load_config(folder.config_path).search.trials == trials
+
+
+@pytest.mark.parametrize(
+    "override", ["search.trials=48", "search.trials=+0", "resources.max_concurrent=2"]
+)
+def test_an_extension_that_adds_nothing_is_refused(
+    folder: StudyFolder, config: StudyConfig, override: str
+) -> None:
+    before = folder.config_path.read_text()
+    with pytest.raises(ConfigError, match=r"which --extend must raise, as by search.trials=\+50"):
+        extend(folder, config, [override])
+    assert folder.config_path.read_text() == before
+
+
+@pytest.mark.parametrize("override", ["seed=2", "training.epochs=9", "search.asha=null"])
+def test_what_would_make_trials_incomparable_cannot_change(
+    folder: StudyFolder, config: StudyConfig, override: str
+) -> None:
+    with pytest.raises(ConfigError, match="no longer compare"):
+        extend(folder, config, ["search.trials=+50", override])
+
+
+def test_a_length_given_twice_is_refused(folder: StudyFolder, config: StudyConfig) -> None:
+    with pytest.raises(ConfigError, match=r"'search\.trials=\+5' and 'search\.trials=60'"):
+        extend(folder, config, ["search.trials=+5", "search.trials=60"])
+    assert load_config(folder.config_path) == config
+
+
+def test_resources_may_change(folder: StudyFolder, config: StudyConfig) -> None:
+    extended = extend(folder, config, ["search.trials=+1", "resources.max_concurrent=2"])
+    assert extended.resources.max_concurrent == 2
+
+
+def test_the_choice_is_open_again_and_the_earlier_one_written_down(
+    folder: StudyFolder, config: StudyConfig
+) -> None:
+    choose(folder, [candidate("best", 7)])
+    extended = extend(folder, config, ["search.trials=+50"])
+    assert folder.read_json("candidates.json") is None
+    (entry,) = extensions(folder, extended)
+    assert (entry["from"], entry["to"]) == (48, 98)
+    assert [c["source_trial"] for c in entry["candidates"]] == ["search-0007"]
+
+
+def test_an_extension_that_died_before_its_configuration_does_not_count(
+    folder: StudyFolder, config: StudyConfig
+) -> None:
+    extend(folder, config, ["search.trials=+50"])
+    assert extensions(folder, config) == []
+
+
+def test_an_extension_begun_again_after_it_died_keeps_the_earlier_choice(
+    folder: StudyFolder, config: StudyConfig
+) -> None:
+    choose(folder, [candidate("best", 7)])
+    written = folder.config_path.read_text()
+    extend(folder, config, ["search.trials=+50"])
+    folder.config_path.write_text(written)  # as when the driver died just before
+    again = extend(folder, config, ["search.trials=+20"])
+    (entry,) = extensions(folder, again)
+    assert (entry["from"], entry["to"]) == (48, 68)
+    assert [c["source_trial"] for c in entry["candidates"]] == ["search-0007"]
+
+
+def test_an_extended_study_says_no_more_what_it_found(
+    folder: StudyFolder, config: StudyConfig
+) -> None:
+    folder.write_registration(Registration("clipfit-digits", "1", True, "it is the first"))
+    (folder.path / DESCRIPTION).write_text("the best is here")
+    assert folder.complete
+    extend(folder, config, ["search.trials=+50"])
+    assert folder.registration is None
+    assert not folder.complete
+
+
+def test_without_an_extension_a_choice_stays_as_it_is(
+    folder: StudyFolder, config: StudyConfig
+) -> None:
+    chosen = [candidate("best", 7)]
+    assert beside_earlier(folder, config, chosen) == chosen
+
+
+@pytest.fixture
+def extended(folder: StudyFolder, config: StudyConfig) -> StudyConfig:
+    choose(
+        folder,
+        [
+            candidate("clipfit", 1),
+            candidate("clipfit-tuned", 5),
+            candidate("best", 7),
+            candidate("second", 5, "clipfit-tuned"),
+        ],
+    )
+    for label, score in (("clipfit", 0.5), ("clipfit-tuned", 0.6), ("best", 0.7)):
+        confirm(folder, label, score)
+    return extend(folder, config, ["search.trials=+50"])
+
+
+def test_a_winner_that_stays_is_not_confirmed_again(
+    folder: StudyFolder, extended: StudyConfig
+) -> None:
+    chosen = [candidate("clipfit", 1), candidate("clipfit-tuned", 5), candidate("best", 7)]
+    assert beside_earlier(folder, extended, chosen) == chosen
+
+
+def test_a_new_winner_is_confirmed_and_the_earlier_one_keeps_its_results_under_its_own_name(
+    folder: StudyFolder, extended: StudyConfig
+) -> None:
+    chosen = [candidate("clipfit", 1), candidate("clipfit-tuned", 5), candidate("best", 60),
+              candidate("second", 7)]  # fmt: skip
+    assert told(beside_earlier(folder, extended, chosen)) == {
+        "clipfit": (1, None),
+        "clipfit-tuned": (5, None),
+        "best": (60, None),
+        "second": (7, "best-of-48"),
+        "best-of-48": (7, None),
+    }
+    assert not (folder.path / "trials" / "confirm-best-seed1").exists()
+    moved = folder.trial("confirm-best-of-48-seed2")
+    assert moved.reports == [{"epoch": 4, "test_score": 0.7}]
+    assert {moved.config[key] for key in ("label", "arm")} == {"best-of-48"}
+    assert moved.config["trial_id"] == "confirm-best-of-48-seed2"
+
+
+def test_what_was_confirmed_under_another_name_is_not_trained_again(
+    folder: StudyFolder, extended: StudyConfig
+) -> None:
+    chosen = [candidate("clipfit", 1), candidate("clipfit-tuned", 80),
+              candidate("best", 80, "clipfit-tuned"), candidate("second", 5)]  # fmt: skip
+    assert told(beside_earlier(folder, extended, chosen)) == {
+        "clipfit": (1, None),
+        "clipfit-tuned": (80, None),
+        "best": (80, "clipfit-tuned"),
+        "second": (5, "clipfit-tuned-of-48"),
+        "clipfit-tuned-of-48": (5, None),
+        "best-of-48": (7, None),
+    }
+
+
+def test_choosing_again_after_a_crash_gives_the_same(
+    folder: StudyFolder, extended: StudyConfig
+) -> None:
+    chosen = [candidate("clipfit", 1), candidate("best", 60)]
+    first = beside_earlier(folder, extended, chosen)
+    assert beside_earlier(folder, extended, chosen) == first
+
+
+def test_a_second_extension_keeps_what_the_first_set_aside(
+    folder: StudyFolder, extended: StudyConfig
+) -> None:
+    choose(folder, beside_earlier(folder, extended, [candidate("best", 60)]))
+    confirm(folder, "best", 0.8)
+    again = extend(folder, extended, ["search.trials=+2"])
+    labels = told(beside_earlier(folder, again, [candidate("best", 7)]))
+    assert labels["best"] == (7, "best-of-48"), "an earlier winner may win again"
+    assert labels["best-of-98"] == (60, None)
+    assert labels["best-of-48"] == (7, None)

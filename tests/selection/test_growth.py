@@ -1,0 +1,124 @@
+"""A study that ended is given more trials, and another learns from it: the command line, whole."""
+
+from collections import Counter
+from pathlib import Path
+
+import mlflow
+import pandas as pd
+import pytest
+
+from study.run import main
+from study.storage.ledger import StudyFolder
+
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
+
+SMALL = ["data.shots=4", "data.augment=false", "training.epochs=3", "confirm.seeds=[1,2]"]
+SMALL += ["confirm.runners_up=1", "search.selection=holdout"]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("growth")
+
+
+@pytest.fixture(scope="module")
+def grown(place: Path, tiny_backbone: Path) -> StudyFolder:
+    """A study of 8 trials, ended, and then given 8 more."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        backbone = f"backbone.name={tiny_backbone}"
+        assert main(["quickstart", "name=mine", backbone, "search.trials=8", *SMALL]) == 0
+        folder = StudyFolder(place / "runs" / "mine")
+        folder.write_json("before.json", [t.trial_id for t in folder.trials()])
+        folder.write_json("chosen.json", folder.read_json("candidates.json"))
+        assert main(["--extend", "mine", "search.trials=+8"]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def runs(grown: StudyFolder, place: Path) -> pd.DataFrame:
+    mlflow.set_tracking_uri(f"sqlite:///{place / 'mlflow.db'}")
+    found: pd.DataFrame = mlflow.search_runs(search_all_experiments=True)
+    return found[found["tags.study"] == "mine"]
+
+
+def test_the_search_has_all_its_trials_and_the_first_ones_were_kept(grown: StudyFolder) -> None:
+    search = [t for t in grown.trials() if t.config["stage"] == "search"]
+    assert [t.config["number"] for t in search] == list(range(16))
+    assert all(t.end is not None for t in grown.trials())
+    assert (
+        len({(t.config["subset_key"], t.config["bias_lr"], t.config["ln_lr"]) for t in search})
+        == 16
+    )
+    kept = {t.trial_id for t in search} & set(grown.read_json("before.json"))
+    assert len(kept) == 8
+
+
+def test_the_choice_was_made_anew_and_everything_chosen_is_confirmed(grown: StudyFolder) -> None:
+    candidates = grown.read_json("candidates.json")
+    trained = {c["label"] for c in candidates if c["same_as"] is None}
+    confirmed = {t.config["label"] for t in grown.trials() if t.config["stage"] == "confirm"}
+    assert confirmed == trained
+    by_label = {c["label"]: c for c in candidates}
+    for old in grown.read_json("chosen.json"):
+        sources = {c["source_trial"] for c in candidates}
+        assert old["source_trial"] in sources, "what was confirmed before is still told"
+    assert by_label["best"]["val_score"] >= max(
+        c["val_score"] for c in grown.read_json("chosen.json")
+    )
+
+
+def test_each_confirmation_is_of_the_configuration_that_its_label_names(
+    grown: StudyFolder,
+) -> None:
+    by_label = {c["label"]: c for c in grown.read_json("candidates.json")}
+    for trial in grown.trials():
+        if trial.config["stage"] == "confirm":
+            candidate = by_label[trial.config["label"]]
+            for key in ("subset", "bias_lr", "ln_lr"):
+                assert trial.config[key] == candidate[key]
+
+
+def test_the_leaderboard_says_that_a_choice_had_been_tested_before(grown: StudyFolder) -> None:
+    told = (grown.path / "leaderboard.md").read_text()
+    assert "extended after its choice from 8 trials had been tested" in told
+    assert "before test was read" not in told
+
+
+def test_mlflow_has_one_run_a_trial_under_its_present_name(
+    grown: StudyFolder, runs: pd.DataFrame
+) -> None:
+    trials = runs[runs["tags.trial_id"].notna()]
+    assert Counter(trials["tags.trial_id"]) == Counter(t.trial_id for t in grown.trials())
+    labels = dict(zip(trials["tags.trial_id"], trials["tags.label"], strict=True))
+    assert labels == {t.trial_id: t.config["label"] for t in grown.trials()}
+    assert not set(runs["status"]) & {"RUNNING", "SCHEDULED"}
+
+
+def test_another_study_starts_from_what_this_one_found(
+    grown: StudyFolder,
+    place: Path,
+    tiny_backbone: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(place)
+    overrides = [f"backbone.name={tiny_backbone}", "search.trials=12", "seed=7", *SMALL]
+    assert main(["quickstart", "name=heir", "search.warm_start=mine", *overrides]) == 0
+
+    def proposed(folder: StudyFolder) -> set[tuple[str, float | None, float | None]]:
+        return {
+            (t.config["subset"], t.config["bias_lr"], t.config["ln_lr"])
+            for t in folder.trials()
+            if t.config["stage"] == "search" and t.config["arm"] != "baseline"
+        }
+
+    heir = StudyFolder(place / "runs" / "heir")
+    assert proposed(heir) & proposed(grown)
+
+
+def test_a_study_that_does_not_exist_cannot_be_started_from(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(place)
+    assert main(["quickstart", "search.warm_start=nobody"]) == 2
+    assert "search.warm_start: no study 'nobody' with a search in runs" in capsys.readouterr().err

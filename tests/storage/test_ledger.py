@@ -1,0 +1,154 @@
+"""A study's folder loses nothing, and says what is damaged."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from study.storage.ledger import End, LedgerError, StudyFolder, TrialFolder
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> StudyFolder:
+    study = StudyFolder(tmp_path / "runs" / "mine")
+    study.create("seed: 1\n", {"git_commit": "abc"})
+    return study
+
+
+@pytest.fixture
+def trial(folder: StudyFolder) -> TrialFolder:
+    trial = folder.trial("search-0001")
+    trial.create({"number": 1})
+    return trial
+
+
+def test_a_study_is_created_with_an_identity_of_its_own(folder: StudyFolder) -> None:
+    assert folder.name == "mine"
+    assert folder.config_path.read_text() == "seed: 1\n"
+    assert folder.identity["git_commit"] == "abc"
+    other = StudyFolder(folder.path.with_name("other"))
+    other.create("", {})
+    assert other.identity["study_id"] != folder.identity["study_id"]
+
+
+def test_a_study_that_exists_is_refused_and_resume_is_named(folder: StudyFolder) -> None:
+    with pytest.raises(LedgerError, match=r"study 'mine' exists in .*--resume mine"):
+        folder.create("seed: 2\n", {})
+    assert folder.config_path.read_text() == "seed: 1\n"
+
+
+def test_a_second_driver_is_kept_out_until_the_first_has_gone(folder: StudyFolder) -> None:
+    with (
+        folder.locked(),
+        pytest.raises(LedgerError, match="run by another process"),
+        StudyFolder(folder.path).locked(),
+    ):
+        pytest.fail("two drivers")
+    with folder.locked():
+        pass
+
+
+def test_of_two_that_claim_one_name_at_once_the_second_is_refused(tmp_path: Path) -> None:
+    first, second = (StudyFolder(tmp_path / "runs" / "mine") for _ in range(2))
+    first.claim()
+    second.claim()
+    with first.locked():
+        with pytest.raises(LedgerError, match="run by another process"), second.locked():
+            second.create("seed: 2\n", {})
+        first.create("seed: 1\n", {})
+    assert first.config_path.read_text() == "seed: 1\n"
+
+
+def test_a_killed_driver_leaves_no_lock(folder: StudyFolder) -> None:
+    code = (
+        "import os, sys, signal; from pathlib import Path\n"
+        "from study.storage.ledger import StudyFolder\n"
+        "with StudyFolder(Path(sys.argv[1])).locked(): os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    ended = subprocess.run([sys.executable, "-c", code, str(folder.path)], check=False)
+    assert ended.returncode == -9
+    with folder.locked():
+        pass
+
+
+def test_a_trial_keeps_the_configuration_it_began_with(trial: TrialFolder) -> None:
+    trial.create({"number": 2})
+    assert trial.config == {"number": 1}
+    assert trial.trial_id == "search-0001"
+
+
+def test_reports_come_back_in_order(trial: TrialFolder) -> None:
+    assert trial.reports == []
+    written = [{"epoch": epoch, "val_score": epoch / 3} for epoch in range(1, 5)]
+    for report in written:
+        trial.append_report(report)
+    assert trial.reports == written
+
+
+def test_a_report_that_a_crash_cut_short_is_left_out_and_written_over(trial: TrialFolder) -> None:
+    trial.append_report({"epoch": 1})
+    with (trial.path / "reports.jsonl").open("a") as file:
+        file.write('{"epoch": 2, "val_sc')
+    assert trial.reports == [{"epoch": 1}]
+    trial.keep_reports(1)
+    trial.append_report({"epoch": 2})
+    assert trial.reports == [{"epoch": 1}, {"epoch": 2}]
+
+
+def test_reports_after_the_last_state_are_dropped(trial: TrialFolder) -> None:
+    for epoch in (1, 2, 3):
+        trial.append_report({"epoch": epoch})
+    trial.keep_reports(2)
+    assert trial.reports == [{"epoch": 1}, {"epoch": 2}]
+    trial.keep_reports(0)
+    assert trial.reports == []
+
+
+def test_a_number_that_json_lacks_is_refused(trial: TrialFolder) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        trial.append_report({"epoch": 1, "val_score": float("nan")})
+
+
+def test_an_end_is_read_back_and_the_state_is_gone(trial: TrialFolder) -> None:
+    (trial.path / "state.safetensors").write_bytes(b"state")
+    assert trial.end is None
+    end = End("stopped", 3, 1.5, reason="successive halving at epoch 3")
+    trial.write_end(end)
+    assert trial.end == end
+    assert not (trial.path / "state.safetensors").exists()
+
+
+def test_damage_is_told_with_the_file(folder: StudyFolder, trial: TrialFolder) -> None:
+    (trial.path / "reports.jsonl").write_bytes(b"\0\0\0\n")
+    with pytest.raises(LedgerError, match=r"reports\.jsonl is damaged"):
+        _ = trial.reports
+    (trial.path / "end.json").write_text('{"status"')
+    with pytest.raises(LedgerError, match=r"end\.json is damaged"):
+        _ = trial.end
+    (trial.path / "config.json").write_bytes(b"\xff\xfe")
+    with pytest.raises(LedgerError, match=r"config\.json is damaged"):
+        _ = trial.config
+    folder.write_json("candidates.json", [1])
+    (folder.path / "candidates.json").write_text("[")
+    with pytest.raises(LedgerError, match=r"candidates\.json is damaged"):
+        folder.read_json("candidates.json")
+
+
+def test_an_end_of_another_version_is_damage_and_no_crash(trial: TrialFolder) -> None:
+    (trial.path / "end.json").write_text('{"status": "finished", "verdict": "good"}')
+    with pytest.raises(LedgerError, match=r"end\.json is damaged"):
+        _ = trial.end
+
+
+def test_only_folders_with_a_configuration_are_trials(
+    folder: StudyFolder, trial: TrialFolder
+) -> None:
+    (folder.path / "trials" / "search-0000").mkdir()  # a driver that died here comes back to it
+    assert [t.trial_id for t in folder.trials()] == ["search-0001"]
+
+
+def test_what_was_not_written_is_none(folder: StudyFolder) -> None:
+    assert folder.read_json("candidates.json") is None
+    folder.write_json("candidates.json", [{"λ": 1}])
+    assert folder.read_json("candidates.json") == [{"λ": 1}]

@@ -1,0 +1,138 @@
+"""The best configurations over all studies of a store, and back into a study."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from study.analysis.best_runs_output import to_study
+from study.analysis.leaderboard import main
+from study.config.loading import build_config, load_config
+from study.tracking.mlflow.best_runs import best_configurations, configuration_of
+from study.tracking.mlflow.mirror import sync_study
+
+FOUND = {"subset": "text.mlp.fc2.bias + vision.ln", "bias_lr": 0.05, "distill_weight": 0.0}
+
+
+@pytest.fixture(scope="module")
+def store(finish: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Two studies, in two experiments."""
+    place = tmp_path_factory.mktemp("found")
+    uri = f"sqlite:///{place / 'mlflow.db'}"
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.chdir(place)
+        for name, score, experiment in (("early", 0.8, "a"), ("late", 0.9, "b")):
+            study = finish(place, name, val_score=score, experiment=experiment)
+            sync_study(study.config, study.folder, uri)
+    return uri
+
+
+@pytest.fixture
+def ask(
+    store: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """Runs the command line against the store; gives exit code, output and errors."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        code = main(arguments)
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+def test_configurations_of_all_experiments_come_best_first(ask: Callable[..., Any]) -> None:
+    code, output, _ = ask("--format", "json")
+    rows = json.loads(output)
+    assert code == 0
+    told = [(row["study"], row["label"], row["val_score"]) for row in rows]
+    assert told[:3] == [
+        ("late", "trial 1", 0.9),
+        ("early", "trial 1", 0.8),
+        ("late", "trial 2", 0.8),
+    ]
+    assert [row["val_score"] for row in rows] == sorted((v for _, _, v in told), reverse=True)
+    assert rows[0].items() >= {**FOUND, "ln_lr": 0.1, "dataset": "digits", "shots": 16}.items()
+
+
+def test_test_scores_stand_beside_what_was_confirmed_alone(ask: Callable[..., Any]) -> None:
+    rows = json.loads(ask("--format", "json", "--study", "late")[1])
+    assert [(row["test_score"], row["test_seeds"]) for row in rows] == [
+        (0.75, 2),
+        (None, 0),
+        (None, 0),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "studies"),
+    [
+        (("--study", "early"), {"early"}),
+        (("--where", "params.dataset = 'digits'"), {"early", "late"}),
+        (("--where", "params.dataset = 'eurosat'"), set()),
+        (("--where", "metrics.val_score > 0.85"), {"late"}),
+    ],
+)
+def test_studies_are_chosen_by_name_or_condition(
+    ask: Callable[..., Any], arguments: tuple[str, ...], studies: set[str]
+) -> None:
+    rows = json.loads(ask(*arguments, "--format", "json")[1])
+    assert {row["study"] for row in rows} == studies
+
+
+def test_a_found_configuration_is_a_baseline_of_the_next_study(
+    ask: Callable[..., Any], tmp_path: Path
+) -> None:
+    code, output, _ = ask("--top", "3", "--format", "yaml")
+    assert code == 0
+    (tmp_path / "found.yaml").write_text(output)
+    config = load_config(tmp_path / "found.yaml", ["seed=2"])
+    baselines = config.search.baselines
+    assert {"zero-shot", "clipfit", "found-late-1", "found-late-2"} <= set(baselines)
+    assert baselines["found-late-1"].model_dump() == {**FOUND, "ln_lr": 0.1}
+    assert config.name is None
+    assert config.data.dataset == "digits"
+
+
+def test_what_an_ablation_found_is_searched_beside_not_ablated_again(store: str) -> None:
+    found = best_configurations(store, study="late", where=None, top=1)
+    config = configuration_of(store, found[0])
+    values = {**config.model_dump(mode="json"), "ablation": {"design": "only_one"}}
+    ablation = build_config(values, "an ablation")
+    again = yaml.safe_load(to_study(found, ablation))
+    assert build_config(again, "found").searches
+    assert "found-late-1" in again["search"]["baselines"]
+
+
+def test_a_table_tells_which_scores_compare(ask: Callable[..., Any]) -> None:
+    code, output, _ = ask("--top", "1")
+    assert code == 0
+    for text in ("late", "90.0", "75.0 (2)", "ffffff", "text.mlp.fc2.bias + vision.ln"):
+        assert text in output
+
+
+def test_a_condition_that_is_none_is_told(ask: Callable[..., Any]) -> None:
+    code, output, errors = ask("--where", "nonsense")
+    assert (code, output) == (2, "")
+    assert "params.dataset = 'digits'" in errors
+
+
+def test_nothing_found_is_told(ask: Callable[..., Any]) -> None:
+    for form in ("table", "yaml"):
+        code, output, errors = ask("--study", "none", "--format", form)
+        assert (code, output) == (2, "")
+        assert "no study" in errors
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--format", "csv"), ("--top", "0"), ("folder", "--where", "x"), ("f", "--format", "yaml")],
+)
+def test_options_that_do_not_go_together_are_refused(arguments: tuple[str, ...]) -> None:
+    with pytest.raises(SystemExit) as refused:
+        main(arguments)
+    assert refused.value.code == 2

@@ -1,0 +1,285 @@
+"""The winner in the model registry, and when the champion's alias moves."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pytest
+from mlflow import MlflowClient
+from mlflow.models import Model
+from PIL import Image
+
+from study.errors import DataError, TrackingError
+from study.method.delta import load_delta, save_delta
+from study.serving.classifier import load_classifier
+from study.storage.ledger import Registration
+from study.tracking.mlflow import registry
+from study.tracking.mlflow.mirror import Mirror, sync_study
+from study.tracking.mlflow.registry import judge, model_name, register_winner
+from study.tracking.mlflow.runs import RunWriter
+
+Finished = Any
+MakeFinished = Callable[..., Finished]
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A store of its own, since aliases are shared by all studies of a dataset."""
+    monkeypatch.chdir(tmp_path)
+    return f"sqlite:///{tmp_path / 'mlflow.db'}"
+
+
+@pytest.fixture
+def finished(finish: MakeFinished, tmp_path: Path) -> MakeFinished:
+    return lambda name, **changes: finish(tmp_path, name, **changes)
+
+
+def register(study: Finished, uri: str) -> Registration:
+    writer = RunWriter(study.config, study.folder, uri)
+    writer.open_study()
+    registration = register_winner(study.config, study.folder, writer)
+    assert registration is not None
+    return registration
+
+
+def version_of(uri: str, registration: Registration) -> Any:
+    return MlflowClient(uri).get_model_version(registration.model, registration.version)
+
+
+def model_of(uri: str, version: Any) -> Any:
+    outputs = MlflowClient(uri).get_run(version.run_id).outputs
+    return MlflowClient(uri).get_logged_model(outputs.model_outputs[0].model_id)
+
+
+def tags(**changes: str) -> dict[str, str]:
+    return {"selection": "folds", "split_hash": "a1", "val_score": "0.8", "study": "s"} | changes
+
+
+@pytest.mark.parametrize(
+    ("challenger", "champion", "wins", "why"),
+    [
+        (tags(), None, True, "first"),
+        (tags(val_score="0.81"), tags(), True, "81.0%"),
+        (tags(), tags(), False, "no better"),
+        (tags(val_score="0.79"), tags(), False, "no better"),
+        (tags(val_score="0.99", split_hash="b2"), tags(), False, "another split"),
+        (tags(val_score="0.99", selection="holdout"), tags(), False, "another selection rule"),
+        (tags(val_score="0.7", test_score="1.0"), tags(test_score="0.1"), False, "no better"),
+    ],
+)
+def test_the_alias_moves_for_a_better_validation_score_on_the_same_split_alone(
+    challenger: dict[str, str], champion: dict[str, str] | None, wins: bool, why: str
+) -> None:
+    moved, reason = judge(challenger, champion)
+    assert moved is wins
+    assert why in reason
+
+
+def test_versions_of_one_dataset_compete_for_one_alias(finished: MakeFinished, store: str) -> None:
+    client = MlflowClient(store)
+    first = register(finished("first", val_score=0.8), store)
+    better = register(finished("better", val_score=0.9), store)
+    worse = register(finished("worse", val_score=0.85), store)
+    elsewhere = register(finished("elsewhere", val_score=0.99, split_hash="e" * 16), store)
+    assert first.model == better.model == "clipfit-digits"
+    assert (first.champion, better.champion, worse.champion) == (True, True, False)
+    assert not elsewhere.champion
+    assert "another split" in elsewhere.reason
+    alias = client.get_model_version_by_alias("clipfit-digits", "champion")
+    assert str(alias.version) == better.version
+
+
+def test_a_version_says_where_it_comes_from_and_what_it_was_chosen_by(
+    finished: MakeFinished, store: str
+) -> None:
+    study = finished("told")
+    registration = register(study, store)
+    version = version_of(store, registration)
+    expected = {
+        "study": "told",
+        "dataset": "digits",
+        "selection": "holdout",
+        "split_hash": "f" * 16,
+        "val_score": "0.8",
+        "trial_id": "confirm-best-seed1",
+    }
+    assert version.tags.items() >= expected.items()
+    assert len(version.tags["training_data_hash"]) == 64
+    assert "80.0% on validation; on test 75.0%, the mean over 2 seeds" in version.description
+    model = model_of(store, version)
+    metrics = {metric.key: metric.value for metric in model.metrics}
+    assert metrics == {"val_score": 0.8, "test_accuracy": 0.75, "test_score": 0.75}
+    saved = Model.load(model.artifact_location)
+    assert saved.signature.outputs.input_names() == ["class_name", "probability", "probabilities"]
+    assert saved.load_input_example(model.artifact_location)
+    assert study.folder.registration == registration
+
+
+def test_the_artifact_is_small_and_holds_no_pickle_and_no_backbone(
+    finished: MakeFinished, store: str, tmp_path: Path
+) -> None:
+    version = version_of(store, register(finished("small"), store))
+    model = model_of(store, version)
+    files = [path for path in Path(model.artifact_location).rglob("*") if path.is_file()]
+    assert {path.suffix for path in files} <= {"", ".py", ".json", ".yaml", ".txt", ".safetensors"}
+    assert [path.name for path in files if path.suffix == ".safetensors"] == ["delta.safetensors"]
+    assert sum(path.stat().st_size for path in files) < 100_000
+
+
+def test_a_server_takes_the_model_and_gives_it_to_whoever_asks(
+    finished: MakeFinished, mlflow_server: str
+) -> None:
+    registration = register(finished("remote"), mlflow_server)
+    source = MlflowClient(mlflow_server).get_model_version_download_uri(
+        registration.model, registration.version
+    )
+    assert source.startswith("mlflow-artifacts:")
+
+
+def test_registering_again_makes_no_second_version(finished: MakeFinished, store: str) -> None:
+    study = finished("again")
+    assert register(study, store) == register(study, store)
+    found = MlflowClient(store).search_model_versions("name = 'clipfit-digits'")
+    assert len(list(found)) == 1
+
+
+def test_a_winner_that_tunes_nothing_is_the_backbone_as_it_is(
+    finished: MakeFinished, store: str
+) -> None:
+    study = finished("untuned")
+    study.confirm(1, "zero-shot", 0.67)
+    (study.folder.path / "trials/confirm-zero-shot-seed1/delta.safetensors").unlink()
+    zero_shot, best = study.folder.read_json("candidates.json")
+    best |= {**zero_shot, "label": "best", "same_as": "zero-shot"}
+    study.folder.write_json("candidates.json", [zero_shot, best])
+    version = version_of(store, register(study, store))
+    assert version.tags["subset"] == "none"
+    location = Path(model_of(store, version).artifact_location)
+    classifier = load_classifier(location / "artifacts/delta.safetensors")
+    assert classifier.class_names[0] == "digit zero"
+
+
+def test_a_version_reads_deep_images_as_its_study_did(finished: MakeFinished, store: str) -> None:
+    study = finished("deep")
+    delta = study.folder.path / "trials/confirm-best-seed1/delta.safetensors"
+    tensors, info = load_delta(delta)
+    save_delta(delta, tensors, replace(info, pixel_range=(0, 4080)))
+    version = version_of(store, register(study, store))
+    location = Path(model_of(store, version).artifact_location)
+    flat = np.asarray(Image.linear_gradient("L"))
+    deep = Image.fromarray(flat.astype(np.uint16) * 16)
+
+    def told(image: Image.Image, **settings: Any) -> dict[str, float]:
+        model = mlflow.pyfunc.load_model(str(location), model_config=settings or None)
+        row: dict[str, float] = model.predict([image])["probabilities"][0]
+        return row
+
+    expected = told(Image.fromarray(flat))
+    assert told(deep) == pytest.approx(expected)
+    assert told(deep, pixel_range=[0, 65535]) != pytest.approx(expected)
+    with pytest.raises(DataError, match="two finite numbers"):
+        told(deep, pixel_range=[7, 7])
+
+
+def test_a_version_of_before_knows_no_range_and_is_loaded(
+    finished: MakeFinished, store: str
+) -> None:
+    version = version_of(store, register(finished("before"), store))
+    location = Path(model_of(store, version).artifact_location)
+    description = Model.load(location)
+    del description.flavors["python_function"]["config"]["pixel_range"]
+    description.save(str(location / "MLmodel"))
+    images = [Image.linear_gradient("L")]
+    assert len(mlflow.pyfunc.load_model(str(location)).predict(images)) == 1
+
+
+def test_a_study_without_a_confirmed_winner_registers_nothing(
+    finished: MakeFinished, store: str
+) -> None:
+    study = finished("unconfirmed")
+    for seed in (1, 2):
+        (study.folder.path / f"trials/confirm-best-seed{seed}/end.json").unlink()
+    writer = RunWriter(study.config, study.folder, store)
+    writer.open_study()
+    assert register_winner(study.config, study.folder, writer) is None
+    assert study.folder.registration is None
+
+
+@pytest.mark.timeout(60)  # a wait without bounds would not end
+def test_a_registry_that_hangs_costs_a_bounded_wait(
+    finished: MakeFinished, store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = finished("hanging")
+    writer = RunWriter(study.config, study.folder, store)
+    writer.open_study()
+    answers = threading.Event()
+    monkeypatch.setattr(registry._Registrar, "register", lambda self: answers.wait())
+    with pytest.raises(TrackingError, match="within"):
+        register_winner(study.config, study.folder, writer, wait=0.2)
+    assert study.folder.registration is None
+    answers.set()
+
+
+def test_a_registry_that_fails_costs_the_study_nothing_and_is_made_up_for_later(
+    finished: MakeFinished,
+    store: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    study = finished("made-up")
+    with monkeypatch.context() as broken:
+        broken.setattr(registry._Registrar, "_ensure_model", lambda self: 1 / 0)
+        mirror = Mirror(study.config, study.folder, store)
+        mirror.start()
+        mirror.register()
+        assert mirror.close(finished=True) == {}
+    assert study.folder.registration is None
+    assert "--sync made-up" in caplog.text
+    told: list[bool] = []
+    sync_study(study.config, study.folder, store, lambda: told.append(True))
+    assert study.folder.registration is not None
+    assert told == [True], "tables and report say where the winner is"
+
+
+def test_a_winner_that_waits_for_what_mlflow_lacks_is_told(
+    finished: MakeFinished,
+    store: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    study = finished("waiting")
+    mirror = Mirror(study.config, study.folder, store)
+    monkeypatch.setattr(mirror, "_drain", lambda: {"search-0001": "it is away"})
+    mirror.register()
+    assert "the winner is not in the model registry: MLflow lacks 1 run" in caplog.text
+    assert "search-0001: it is away" in caplog.text
+    assert "--sync waiting" in caplog.text
+    caplog.clear()
+    (study.folder.path / "candidates.json").unlink()
+    mirror.register()
+    assert not caplog.records, "without a choice there is no winner"
+
+
+def test_what_has_not_ended_is_neither_registered_nor_called_finished(
+    finished: MakeFinished, store: str
+) -> None:
+    study = finished("halfway")
+    (study.folder.path / "trials/confirm-best-seed2/end.json").unlink()
+    sync_study(study.config, study.folder, store)
+    assert study.folder.registration is None
+    client = MlflowClient(store)
+    (experiment,) = [e for e in client.search_experiments() if e.name == "finished"]
+    (parent,) = client.search_runs([experiment.experiment_id], "tags.study_parent = 'yes'")
+    assert parent.info.status == "KILLED"
+
+
+@pytest.mark.parametrize(
+    ("dataset", "name"),
+    [("digits", "clipfit-digits"), ("hf:owner/set", "clipfit-hf-owner-set")],
+)
+def test_names_of_models_have_no_slash_or_colon(dataset: str, name: str) -> None:
+    assert model_name(dataset) == name

@@ -1,0 +1,208 @@
+"""The champion in use: loaded by one line, with any form of image, and served over HTTP."""
+
+import io
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from study.data.datasets import load_dataset
+from study.data.images.inputs import as_base64
+from study.errors import DataError, DeltaError
+from study.method.evaluation import accuracy
+from study.serving.classifier import load_classifier
+from study.storage.ledger import TrialFolder
+from study.tracking.mlflow.registry import register_winner
+from study.tracking.mlflow.runs import RunWriter
+
+CHAMPION = "models:/clipfit-digits@champion"
+ENOUGH = 0.7
+"""Zero-shot gets 0.67 of the test digits right."""
+
+
+def digits(count: int) -> tuple[list[Image.Image], list[str]]:
+    """The first test digits, and their class names."""
+    dataset = load_dataset("digits")
+    records = dataset.test[:count]
+    images = [dataset.source.open(record.path) for record in records]
+    return images, [dataset.class_names[record.label] for record in records]
+
+
+@pytest.fixture(scope="module")
+def champion(finish: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The store of a registered study, which MLflow is told of as a user would."""
+    place = tmp_path_factory.mktemp("served")
+    monkeypatch = pytest.MonkeyPatch()
+    monkeypatch.chdir(place)
+    uri = f"sqlite:///{place / 'mlflow.db'}"
+    study = finish(place, "served")
+    writer = RunWriter(study.config, study.folder, uri)
+    writer.open_study()
+    register_winner(study.config, study.folder, writer)
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(uri)
+    yield uri
+    mlflow.set_tracking_uri(before)
+    monkeypatch.undo()
+
+
+def test_any_form_of_image_gives_the_same_class(champion: str, tmp_path: Path) -> None:
+    model = mlflow.pyfunc.load_model(CHAMPION)
+    images, _ = digits(1)
+    picture = images[0]
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    picture.save(tmp_path / "digit.png")
+    grey = np.asarray(picture.convert("L"))
+    given = [
+        picture,
+        buffer.getvalue(),
+        tmp_path / "digit.png",
+        str(tmp_path / "digit.png"),
+        as_base64(picture),
+        f"data:image/png;base64,{as_base64(picture)}",
+        grey,
+        np.asarray(picture),
+        grey.tolist(),
+    ]
+    told = model.predict(given)
+    assert set(told["class_name"]) == {told["class_name"][0]}
+    assert told["probability"].std() == pytest.approx(0, abs=1e-6)
+    for column in ([picture, picture], [grey, grey], [as_base64(picture)] * 2):
+        frame = model.predict(pd.DataFrame({"image": column}))
+        assert list(frame["class_name"]) == [told["class_name"][0]] * 2
+
+
+def test_probabilities_belong_to_the_classes_and_add_up(champion: str) -> None:
+    images, _ = digits(3)
+    for row in mlflow.pyfunc.load_model(CHAMPION).predict(images).to_dict("records"):
+        assert set(row["probabilities"]) == set(load_dataset("digits").class_names)
+        assert sum(row["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+        assert row["probability"] == max(row["probabilities"].values())
+        assert row["probability"] == row["probabilities"][row["class_name"]]
+
+
+def test_new_class_names_are_given_at_load_time(champion: str) -> None:
+    names = ["digit zero", "letter x"]
+    model = mlflow.pyfunc.load_model(CHAMPION, model_config={"class_names": names})
+    images, labels = digits(200)
+    zeros = [image for image, label in zip(images, labels, strict=True) if label == "digit zero"]
+    told = model.predict(zeros)
+    assert set(told["probabilities"][0]) == set(names)
+    assert (told["class_name"] == "digit zero").mean() > 0.9
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        ("no/such.png", "no/such.png: no such image"),
+        (b"no image", "8 bytes: not a readable image"),
+        (np.zeros((8, 8)), "float64"),
+        (np.full((8, 8), 300), "from 0 to 255"),
+        ([[1, 2], [3]], "different lengths"),
+        (3.5, "got float"),
+    ],
+)
+def test_what_is_no_image_is_told_with_its_place(champion: str, image: Any, message: str) -> None:
+    model = mlflow.pyfunc.load_model(CHAMPION)
+    with pytest.raises(mlflow.MlflowException, match=f"image 1: .*{message}"):
+        model.predict([digits(1)[0][0], image])
+
+
+def test_an_artifact_refuses_another_backbone(champion: str, tiny_backbone: Path) -> None:
+    with pytest.raises(DeltaError, match=f"'embedded' .*'{tiny_backbone}'"):
+        mlflow.pyfunc.load_model(CHAMPION, model_config={"backbone": str(tiny_backbone)})
+
+
+def test_the_classifier_scores_as_the_trial_that_it_comes_from(trained: Path) -> None:
+    score = TrialFolder(trained).reports[-1]["test_accuracy"]
+    images, labels = digits(len(load_dataset("digits").test))
+    classifier = load_classifier(trained / "delta.safetensors")
+    chosen = classifier.probabilities(images).argmax(dim=1)
+    wanted = torch.tensor([classifier.class_names.index(label) for label in labels])
+    assert accuracy(chosen, wanted) == pytest.approx(score, abs=1e-9)
+
+
+def test_class_names_given_twice_are_refused(trained: Path) -> None:
+    with pytest.raises(DataError, match="must differ"):
+        load_classifier(trained / "delta.safetensors", class_names=["a cat", "a cat"])
+
+
+@pytest.mark.long
+def test_the_champion_is_served_over_http_and_gets_the_digit_right(champion: str) -> None:
+    images, names = digits(40)
+    with _served(champion) as address:
+        rows = _ask(address, [as_base64(image) for image in images])
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            _ask(address, ["/etc/passwd"])
+    right = [row["class_name"] == name for row, name in zip(rows, names, strict=True)]
+    assert sum(right) / len(right) > ENOUGH
+    surest = max(range(len(rows)), key=lambda index: rows[index]["probability"])
+    assert right[surest]
+    assert refused.value.code == 400
+    assert "paths are not opened here" in refused.value.read().decode()
+
+
+class _served:
+    """`mlflow models serve` as a user starts it, until it is left."""
+
+    def __init__(self, uri: str) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = str(probe.getsockname()[1])
+        self.address = f"http://127.0.0.1:{port}"
+        command = [sys.executable, "-m", "mlflow", "models", "serve", "--env-manager", "local"]
+        self._log = Path("serve.log").open("w")  # noqa: SIM115
+        self._server = subprocess.Popen(
+            [*command, "-m", CHAMPION, "--port", port],
+            env={
+                **os.environ,
+                "MLFLOW_TRACKING_URI": uri,
+                # It starts uvicorn by name, as in an activated environment.
+                "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            },
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+        )
+
+    def __enter__(self) -> str:
+        for _ in range(480):
+            if self._server.poll() is not None:
+                break
+            try:
+                with urllib.request.urlopen(f"{self.address}/ping", timeout=5):
+                    return self.address
+            except OSError:
+                time.sleep(0.25)
+        self.__exit__()
+        pytest.fail(f"the model is not served:\n{Path('serve.log').read_text()[-2000:]}")
+
+    def __exit__(self, *_: object) -> None:
+        self._server.terminate()
+        self._server.wait(timeout=30)
+        self._log.close()
+
+
+def _ask(address: str, images: list[str]) -> list[dict[str, Any]]:
+    request = urllib.request.Request(
+        f"{address}/invocations",
+        data=json.dumps({"inputs": images}).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        rows: list[dict[str, Any]] = json.load(answer)["predictions"]
+    return rows

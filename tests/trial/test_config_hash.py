@@ -1,0 +1,127 @@
+"""A trial's hash: equal for equal results whatever the trial is called, else different."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import study
+from study.config.loading import build_config
+from study.config.schema import StudyConfig
+from study.data.tasks import Task
+from study.storage.ledger import StudyFolder
+from study.trial import TrialConfig, TrialData, config_hash
+from study.trial.config_hash import ROOMS, code_hash, hash_of
+from study.trial.prepare import Preparer
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> TrialData:
+    storage = tmp_path_factory.mktemp("same")
+    values = {"storage": str(storage), "data": {"shots": 2, "augment": False}}
+    config: StudyConfig = build_config(values, "test")
+    return Preparer(config, StudyFolder(storage), 16).search()
+
+
+def trial(**changes: Any) -> TrialConfig:
+    values = {
+        **{"trial_id": "search-0001", "stage": "search", "arm": "search", "label": "trial 1"},
+        **{"number": 1, "seed": 1, "subset": "vision.ln", "subset_key": "abc", "trainable": 9},
+        **{"ln_lr": 0.1, "epochs": 3, "split_hash": "f" * 16, **changes},
+    }
+    return TrialConfig.model_validate(values)
+
+
+def test_names_change_nothing(data: TrialData) -> None:
+    other = trial(
+        **{"trial_id": "ablation-0007", "stage": "ablation", "arm": "a", "label": "b"},
+        **{"number": 7, "optuna_number": 3, "taken_from": "run", "config_hash": "x"},
+    )
+    assert hash_of(trial(), data, "weights") == hash_of(other, data, "weights")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"seed": 2}, {"ln_lr": 0.2}, {"subset_key": "abd"}, {"epochs": 4}),
+        *({"distill_weight": 1.0}, {"training": {"momentum": 0.5}}),
+    ],
+)
+def test_another_training_is_another(data: TrialData, change: dict[str, Any]) -> None:
+    assert hash_of(trial(**change), data, "weights") != hash_of(trial(), data, "weights")
+
+
+Change = Callable[[TrialData], TrialData]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda d: replace(d, class_names=tuple(reversed(d.class_names))),
+        lambda d: replace(d, templates=("{}",)),
+        lambda d: replace(d, ensemble=True),
+        lambda d: replace(d, augment=True),
+        lambda d: replace(d, split="test"),
+        lambda d: replace(d, digest="0" * 64),
+        lambda d: replace(d, pixel_range=(0.0, 4095.0)),
+    ],
+)
+def test_other_data_is_another(data: TrialData, change: Change) -> None:
+    assert hash_of(trial(), change(data), "weights") != hash_of(trial(), data, "weights")
+
+
+def test_another_way_from_files_to_pixels_is_another(
+    data: TrialData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = hash_of(trial(), data, "weights")
+    monkeypatch.setattr(config_hash, "PREPROCESSING", config_hash.PREPROCESSING + 1)
+    assert hash_of(trial(), data, "weights") != before
+
+
+def test_other_weights_are_another(data: TrialData) -> None:
+    assert hash_of(trial(), data, "weights") != hash_of(trial(), data, "others")
+
+
+def test_other_pixels_of_the_same_name_are_another(data: TrialData, tmp_path: Path) -> None:
+    values = {"storage": str(tmp_path), "data": {"shots": 2, "augment": False}}
+    larger = Preparer(build_config(values, "test"), StudyFolder(tmp_path), 24).search()
+    tasks: tuple[Task, ...] = larger.tasks
+    assert tasks == data.tasks
+    assert hash_of(trial(), larger, "weights") != hash_of(trial(), data, "weights")
+
+
+PACKAGE = Path(study.__file__ or "").parent
+CODE = sorted(
+    path.relative_to(PACKAGE) for room in ROOMS for path in (PACKAGE / room).rglob("*.py")
+)
+
+
+@pytest.fixture(scope="module")
+def copied_code(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    copy = tmp_path_factory.mktemp("code") / "study"
+    for path in CODE:
+        (copy / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(PACKAGE / path, copy / path)
+    return copy
+
+
+@pytest.mark.parametrize("path", CODE, ids=str)
+def test_an_edit_of_any_file_that_a_result_depends_on_is_another_code(
+    copied_code: Path, path: Path
+) -> None:
+    whole = code_hash.__wrapped__(copied_code)
+    assert whole == code_hash(PACKAGE)
+    contents = (copied_code / path).read_bytes()
+    (copied_code / path).write_bytes(contents + b"\n")
+    assert code_hash.__wrapped__(copied_code) != whole
+    (copied_code / path).write_bytes(contents)
+
+
+def test_a_room_without_code_is_an_error(copied_code: Path, tmp_path: Path) -> None:
+    shutil.copytree(copied_code, tmp_path / "study")
+    shutil.rmtree(tmp_path / "study" / "method")
+    with pytest.raises(FileNotFoundError, match="method holds no code"):
+        code_hash.__wrapped__(tmp_path / "study")

@@ -1,0 +1,102 @@
+"""Images that are begun once a process: kept where there is room, never computed for nothing."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from study.config.loading import build_config
+from study.data.images.table import normalize
+from study.method.model import Backbone, FewShotClassifier, load_backbone
+from study.method.packed import PackedClassifiers
+from study.method.subsets import parse
+from study.storage.ledger import StudyFolder
+from study.trial import image_activations
+from study.trial.image_activations import CHUNK, BegunImages, open_table
+from study.trial.prepare import Preparer
+
+
+class Spy(PackedClassifiers):
+    """Remembers how many images it was given at a time."""
+
+    def __init__(self, backbone: Backbone, subset: str) -> None:
+        super().__init__([FewShotClassifier(backbone, parse(subset))])
+        self.given: list[int] = []
+
+    def begin_images(self, pixel_values: Tensor) -> Tensor:
+        self.given.append(len(pixel_values))
+        return super().begin_images(pixel_values)
+
+
+@pytest.fixture(scope="module")
+def backbone(tiny_backbone: Path) -> Backbone:
+    return load_backbone(tiny_backbone)
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Images of the digits, more than a chunk."""
+    storage = tmp_path_factory.mktemp("runs")
+    values = {"storage": str(storage), "data": {"augment": False, "shots": 16}}
+    folder = StudyFolder(storage / "mine")
+    folder.claim()
+    return Preparer(build_config(values, "here"), folder, image_size=16).search().train_images
+
+
+@pytest.fixture(autouse=True)
+def nothing_kept() -> Iterator[None]:
+    image_activations.forget_begun()
+    yield
+    image_activations.forget_begun()
+
+
+def plain(table: Path, backbone: Backbone, subset: str, paths: list[str]) -> Tensor:
+    pixels = open_table(table).pixels(paths)
+    packed = PackedClassifiers([FewShotClassifier(backbone, parse(subset))])
+    return packed.begin_images(normalize(pixels, backbone.image_mean, backbone.image_std))
+
+
+def test_a_table_is_begun_once_for_all_that_have_it_begun_as_far(
+    table: Path, backbone: Backbone
+) -> None:
+    paths = list(open_table(table).paths)
+    assert len(paths) > CHUNK
+    some = paths[5:8]
+    for subset, new in (("vision.ln1[-1]", True), ("vision.ln1[-1]", False), ("none", True)):
+        spy = Spy(backbone, subset)
+        begun = BegunImages(table, backbone, spy)
+        torch.testing.assert_close(begun.of(some), plain(table, backbone, subset, some))
+        assert torch.equal(begun.of(some[::-1]), begun.of(some).flip(0))
+        assert sum(spy.given) == (len(paths) if new else 0)
+
+
+def test_what_there_is_no_room_for_is_begun_when_asked_for_and_found_out_once(
+    table: Path, backbone: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(image_activations, "ROOM", 1000)
+    some = list(open_table(table).paths)[5:8]
+    for given in ([CHUNK, 3], [3]):
+        spy = Spy(backbone, "vision.ln1[-1]")
+        begun = BegunImages(table, backbone, spy)
+        torch.testing.assert_close(begun.of(some), plain(table, backbone, "vision.ln1[-1]", some))
+        assert spy.given == given
+
+
+def test_what_was_used_last_is_kept_the_longest(
+    table: Path, backbone: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def begun(subset: str) -> int:
+        """How many images had to be begun."""
+        spy = Spy(backbone, subset)
+        BegunImages(table, backbone, spy).of(paths[:1])
+        return sum(spy.given)
+
+    paths = list(open_table(table).paths)
+    width = plain(table, backbone, "vision.ln1[-1]", paths[:1]).numel()
+    monkeypatch.setattr(image_activations, "ROOM", 2 * width * len(paths))
+    first, second, third = "vision.ln1[-1]", "vision.ln2[-1]", "vision.ln1[-2]"
+    assert [begun(first), begun(second), begun(first)] == [len(paths), len(paths), 0]
+    assert begun(third) == len(paths)
+    assert [begun(first), begun(second)] == [0, len(paths)]
