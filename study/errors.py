@@ -34,6 +34,10 @@ class DeltaError(StudyError):
     """A file of tuned parameters that is corrupt or belongs to another model."""
 
 
+class InterruptedStudyError(StudyError):
+    """A study that was asked to stop before all its trials had ended."""
+
+
 class TrackingError(StudyError):
     """A tracking server or store that cannot be reached or used."""
 

@@ -42,13 +42,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Parse, then do; faults that a user can mend end as one message and exit code 2."""
     parsed = _parser().parse_intermixed_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    from study.errors import StudyError, redacted_text
+    from study.errors import InterruptedStudyError, StudyError, redacted_text
 
     try:
         return _run(parsed)
     except StudyError as error:
         print(f"error: {redacted_text(str(error))}", file=sys.stderr)
-        return 130 if type(error).__name__ == "InterruptedStudyError" else 2
+        return 130 if isinstance(error, InterruptedStudyError) else 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130

@@ -10,19 +10,13 @@ from typing import Any, Protocol
 from ray.tune import Callback
 from ray.tune.experiment import Trial
 
+from study.search.internals import LOW_ON_MEMORY, MEMORY_REPORT, RAISED, forget_results
 from study.search.recording import close_trial, read_hang
 from study.storage.atomic import StorageError
 from study.storage.ledger import End, Status, StudyFolder
 from study.trial import TrialConfig
 
 logger = logging.getLogger(__name__)
-
-LOW_ON_MEMORY = "due to the node running low on memory"
-"""What Ray says of a worker that it killed to keep its machine alive."""
-RAISED = "ray::"
-"""Stands where a traceback of Ray's begins, and nowhere in what it says of a worker that died."""
-LONG = "Object store memory usage"
-"""It goes on for pages from there, with commands of other processes, which may hold secrets."""
 
 
 class Observer(Protocol):
@@ -99,7 +93,7 @@ class LedgerCallback(Callback):
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
         """See `Callback`: the worker died more often than is allowed."""
         error = Path(trial.error_file).read_text(errors="replace") if trial.error_file else ""
-        last = error.rpartition("Failure #")[2].partition(LONG)[0]
+        last = error.rpartition("Failure #")[2].partition(MEMORY_REPORT)[0]
         try:
             hang = read_hang(self._folder.trial(_config(trial).trial_id))
         except StorageError as fault:
@@ -137,7 +131,7 @@ class LedgerCallback(Callback):
             self._fault = self._fault or fault
             return
         self._conclude(config, end, score)
-        _let_go(trial)
+        forget_results(trial)
         self._tell(lambda o: o.trial_ended(config, end, score))
 
     def _tell(self, tell: Callable[[Observer], None]) -> None:
@@ -146,13 +140,6 @@ class LedgerCallback(Callback):
                 tell(observer)
             except Exception:
                 logger.exception("%s failed; the study goes on", type(observer).__name__)
-
-
-def _let_go(trial: Trial) -> None:
-    """Drop what Tune has counted of a trial, which it would keep to the end of the study: of every
-    number that came with a result the extremes, means and last values in two queues."""
-    trial.metric_analysis.clear()
-    trial.metric_n_steps.clear()
 
 
 def _config(trial: Trial) -> TrialConfig:

@@ -15,13 +15,17 @@ from typing import Any
 
 import ray
 from ray import tune
-from ray._private import ray_constants
-from ray.tune.execution import class_cache
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
 from study.config.schema import AshaConfig, StudyConfig
-from study.errors import StudyError
+from study.errors import InterruptedStudyError, StudyError
 from study.search.callback import LedgerCallback, Observer
+from study.search.internals import (
+    in_a_cluster,
+    keep_credentials_from_workers,
+    on_loopback,
+    started_here,
+)
 from study.search.searcher import StudySearcher
 from study.search.trainable import ClipFitTrainable
 from study.storage.ledger import StudyFolder
@@ -41,14 +45,7 @@ TUNE_ENVIRONMENT = {
 }
 
 
-# Tune hands these to its workers in a way that Ray's logs repeat, and no trial has a use for them.
-class_cache.ENV_VARS_TO_PROPAGATE -= {
-    *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN"),
-}
-
-
-class InterruptedStudyError(StudyError):
-    """The study was asked to stop before all its trials had ended."""
+keep_credentials_from_workers()
 
 
 @contextmanager
@@ -58,10 +55,10 @@ def ray_session(config: StudyConfig) -> Iterator[None]:
     started = not ray.is_initialized()
     if started:
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-        if "RAY_ADDRESS" in os.environ or _in_a_cluster():
+        if "RAY_ADDRESS" in os.environ or in_a_cluster():
             ray.init(**options)
         else:
-            with _on_loopback():
+            with on_loopback():
                 ray.init(**options, include_dashboard=False)
     try:
         with _interrupted_by_hanging_up():
@@ -90,7 +87,7 @@ def concurrency(config: StudyConfig) -> int | None:
         f"(resources.cpus_per_trial, gpus_per_trial), the cluster has {available.get('CPU', 0)} "
         f"and {available.get('GPU', 0)}"
     )
-    if not _started_here():
+    if not started_here():
         if slots < 1:
             logger.warning("waiting for a machine that a trial fits on: %s", lack)
         return None
@@ -266,27 +263,3 @@ def _no_garbage() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
-
-
-@contextmanager
-def _on_loopback() -> Iterator[None]:
-    """Let Ray listen on loopback alone; on Linux it would on every interface.
-
-    An address of this machine for the node does not do it: Ray puts the outward one in its place
-    wherever it knows of clusters.
-    """
-    before = ray_constants.ENABLE_RAY_CLUSTER
-    ray_constants.ENABLE_RAY_CLUSTER = False
-    try:
-        yield
-    finally:
-        ray_constants.ENABLE_RAY_CLUSTER = before
-
-
-def _in_a_cluster() -> bool:
-    return ray._private.utils.read_ray_address() is not None  # set by `ray start` on this machine
-
-
-def _started_here() -> bool:
-    node = ray._private.worker._global_node
-    return node is not None and bool(node.head)

@@ -20,6 +20,10 @@ from study.storage.atomic import StorageError, append_lines, drop_cut_line, pati
 logger = logging.getLogger(__name__)
 
 
+class DamagedJournalError(StudyError):
+    """A journal that cannot be read, or tells other than the ledger does."""
+
+
 class _Journal(JournalFileBackend):
     """A journal that one process writes: it needs no lock, which a killed process would leave."""
 
@@ -40,18 +44,18 @@ class _Journal(JournalFileBackend):
 
 
 def open_journal(path: Path) -> JournalStorage:
-    """Open a journal, or begin one; what cannot be read is set aside.
+    """Open a journal, or begin one.
 
     Raises:
         StorageError: its folder cannot be read or written.
+        DamagedJournalError: it cannot be read, by whatever Optuna raised.
     """
     try:
         return patiently(path, lambda: _open(path))
     except StorageError:
         raise
     except Exception as error:  # of whatever kind: Optuna trusts what it reads
-        set_aside(path, f"{type(error).__name__}: {error}")
-        return patiently(path, lambda: _open(path))
+        raise DamagedJournalError(f"{type(error).__name__}: {error}") from error
 
 
 def set_aside(path: Path, why: str) -> None:

@@ -14,6 +14,7 @@ from typing import Literal
 import optuna
 from optuna.trial import FixedTrial, FrozenTrial, TrialState
 
+from study.search.internals import reopen_trial
 from study.search.journal import open_journal, read_journal
 from study.search.space import OpenSpace, Proposal, RateSpace
 
@@ -197,7 +198,7 @@ class Arm:
             # A ledger without its journal goes on with a sampler that begins anew.
             if number >= len(trials) or trials[number].state.is_finished():
                 return None
-            self._open[number] = optuna.Trial(self.study, trials[number]._trial_id)
+            self._open[number] = reopen_trial(self.study, trials[number])
         return self._open[number]
 
 

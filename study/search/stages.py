@@ -8,12 +8,12 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from study.config.schema import StudyConfig
-from study.errors import DataError
+from study.errors import DataError, InterruptedStudyError
 from study.method.checkpoint import Architecture
 from study.method.subsets import kinds, parse
 from study.search.callback import Observer
-from study.search.driver import InterruptedStudyError, make_scheduler, run_trials
-from study.search.journal import set_aside
+from study.search.driver import make_scheduler, run_trials
+from study.search.journal import DamagedJournalError, set_aside
 from study.search.optuna_arm import Arm, Outcome, Recorded, open_arm
 from study.search.recording import close_trial, drop_unproven_reports
 from study.search.searcher import StudySearcher, outcome_of, proposal_of
@@ -275,9 +275,12 @@ def _open_arms(
             for name, (trials, arm_space) in spaces.items()
         ]
 
-    arms = open_all()
-    if any(arm.begun and not arm.agrees_with(recorded[arm.name]) for arm in arms):
-        set_aside(folder.path / JOURNAL, "it tells other than the trials' own files")
+    try:
+        arms = open_all()
+        if any(arm.begun and not arm.agrees_with(recorded[arm.name]) for arm in arms):
+            raise DamagedJournalError("it differs from the trials' own files")
+    except DamagedJournalError as error:
+        set_aside(folder.path / JOURNAL, str(error))
         arms = open_all()
     for arm in arms:
         begun = arm.begun

@@ -10,8 +10,8 @@ from rich.console import Console
 from study.analysis.paper import SWEEP_FILE, render_tables, write_tables
 from study.config.schema import TrackingConfig
 from study.config.sweep import Member
-from study.errors import ConfigError, StudyError
-from study.search.driver import InterruptedStudyError, ray_session
+from study.errors import ConfigError, InterruptedStudyError, StudyError
+from study.search.driver import ray_session
 from study.storage.ledger import StudyFolder
 from study.workflow.check import look_at_all
 from study.workflow.resumption import frozen_config

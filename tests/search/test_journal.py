@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 from study.config.schema import SpaceConfig
 from study.errors import StudyError
 from study.method.subsets import Depths
-from study.search.journal import open_journal
+from study.search.journal import DamagedJournalError, open_journal, set_aside
 from study.search.optuna_arm import Arm, Outcome, Recorded, open_arm
 from study.search.space import OpenSpace, Proposal
 
@@ -21,6 +21,13 @@ ORPHAN = 3
 def open_again(path: Path) -> Arm:
     space = OpenSpace(SpaceConfig(), Depths(text=2, vision=3))
     return open_arm(path, "search", budget=9, space=space, sampler="random", seed=1)
+
+
+def is_found_out(path: Path, recorded: list[Recorded]) -> bool:
+    try:
+        return not open_again(path).agrees_with(recorded)
+    except DamagedJournalError:
+        return True
 
 
 def ask(arm: Arm) -> tuple[int, Proposal]:
@@ -109,14 +116,16 @@ def test_damage_is_found_out(
     journal: Path, recorded: list[Recorded], damage: Callable[[bytes], bytes]
 ) -> None:
     journal.write_bytes(damage(journal.read_bytes()))
-    assert not open_again(journal).agrees_with(recorded)
+    assert is_found_out(journal, recorded)
 
 
 def test_what_cannot_be_read_is_kept_beside_and_named(
     journal: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     journal.write_bytes(b"\xff" * 500 + b"\n")
-    open_journal(journal)
+    with pytest.raises(DamagedJournalError) as raised:
+        open_journal(journal)
+    set_aside(journal, str(raised.value))
     assert f"{journal} is damaged" in caplog.text
     assert journal.with_name("optuna.journal.damaged").read_bytes() == b"\xff" * 500 + b"\n"
 
@@ -131,10 +140,10 @@ def test_a_flipped_bit_is_found_out_or_changes_nothing_that_was_proposed_or_scor
         spoiled = bytearray(whole)
         spoiled[chance.randrange(len(whole))] ^= 1 << chance.randrange(8)
         journal.write_bytes(spoiled)
-        arm = open_again(journal)
-        if not arm.agrees_with(recorded):
+        if is_found_out(journal, recorded):
             found_out += 1
             continue
+        arm = open_again(journal)
         for trial in recorded:
             told = arm.study.trials[trial.number]
             assert told.value in (outcome(trial).score, None)

@@ -6,7 +6,6 @@ the place of the same backbone (``backbone``, ``revision``), the ``device``, and
 of images deeper than 8 bits.
 """
 
-import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,10 @@ import pandas as pd
 from mlflow.exceptions import INVALID_PARAMETER_VALUE, MlflowException
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel, PythonModelContext
-from mlflow.pyfunc.scoring_server import _SERVER_MODEL_PATH
 
 from study.errors import DataError
 from study.serving.classifier import TunedClassifier, load_classifier
+from study.tracking.mlflow.internals import in_scoring_server
 
 # MLflow warns that it lets any form of image in, which is meant.
 with warnings.catch_warnings(record=True):
@@ -40,7 +39,7 @@ with warnings.catch_warnings(record=True):
                 pixel_range=settings.get("pixel_range"),
             )
             # Over HTTP a text that names a file would open files of the server for anyone who asks.
-            self._files = _SERVER_MODEL_PATH not in os.environ
+            self._files = not in_scoring_server()
 
         def predict(
             self,

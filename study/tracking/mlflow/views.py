@@ -1,19 +1,13 @@
 """How MLflow's pages open on an experiment: as model training, with views saved under "Views".
 
-A saved view is a tag of the experiment in the form that MLflow's own "Save view" writes. A version
-of MLflow that knows another form shows its plain table instead, and nothing else is lost.
+A saved view is a tag of the experiment. A version of MLflow that knows another form of it shows its
+plain table instead, and nothing else is lost.
 """
 
 from __future__ import annotations
 
-import json
-import time
-from typing import Any
+from study.tracking.mlflow.internals import MODEL_TRAINING, NAME, VIEW, saved_view, view_page
 
-KIND = {"mlflow.experimentKind": "custom_model_development"}
-"""Opens on runs and metrics rather than on traces of agents."""
-VIEW = "mlflow.sharedViewState."
-NAME = "attributes.`Run Name`"
 SETTINGS = (
     "metrics.`trainable`",
     "params.`bias_lr`",
@@ -32,7 +26,7 @@ GROUP_WIDTH = 320
 
 def experiment_tags() -> dict[str, str]:
     """Give the tags of a new experiment: its kind, and views that answer the usual questions."""
-    return KIND | {
+    return MODEL_TRAINING | {
         f"{VIEW}studies": _saved(
             "Studies",
             search="tags.stage = 'study'",
@@ -64,9 +58,8 @@ def experiment_tags() -> dict[str, str]:
 
 
 def runs_page(server: str, experiment_id: str, view: str = "studies") -> str:
-    """Give the address of an experiment's runs in a view; ``server`` is where MLflow answers."""
-    query = f"workflowType=machine_learning&viewStateShareKey={view}"
-    return f"{server.rstrip('/')}/#/experiments/{experiment_id}/runs?{query}"
+    """Return the address of an experiment's runs in a view; ``server`` is where MLflow answers."""
+    return view_page(server, experiment_id, view)
 
 
 def _saved(
@@ -78,21 +71,10 @@ def _saved(
     group_by: tuple[str, ...] = (),
     models: bool = False,
 ) -> str:
-    """Write a view: runs found, their order, and the columns; tags that runs are grouped by."""
     shown = [order, *columns, *(["attributes.`Models`"] if models else [])]
-    state: dict[str, Any] = {
-        "searchFilter": search,
-        "orderByKey": order,
-        "orderByAsc": False,
-        "selectedColumns": shown,
-        "columnOrder": [NAME, *shown],
-        "columnWidths": {column: WIDTHS.get(column, WIDTH) for column in (NAME, *shown)},
-    }
+    widths = {column: WIDTHS.get(column, WIDTH) for column in (NAME, *shown)}
     if group_by:
-        keys = [{"mode": "tag", "groupByData": tag} for tag in group_by]
-        state["groupBy"] = {"aggregateFunction": "average", "groupByKeys": keys}
-        state["columnWidths"][NAME] = GROUP_WIDTH
-    now = int(time.time() * 1000)
-    return json.dumps(
-        {"name": name, "createdAt": now, "updatedAt": now, "state": json.dumps(state)}
+        widths[NAME] = GROUP_WIDTH
+    return saved_view(
+        name, search=search, order=order, columns=shown, widths=widths, group_by=group_by
     )

@@ -1,0 +1,66 @@
+"""Private parts of Ray, Tune and Optuna are where they were: each test fails once one moves."""
+
+from pathlib import Path
+
+import optuna
+import pytest
+import ray
+from optuna.trial import TrialState
+from ray._private import ray_constants
+from ray.tune.execution import class_cache
+from ray.tune.experiment import Trial
+
+from study.search import internals
+
+
+def test_tune_copies_environment_variables_by_a_set_of_names() -> None:
+    internals.keep_credentials_from_workers()
+    assert isinstance(class_cache.ENV_VARS_TO_PROPAGATE, set)
+    source = Path(class_cache.__file__).read_text()
+    assert all(name in source for name in internals.CREDENTIALS)
+    assert not internals.CREDENTIALS & class_cache.ENV_VARS_TO_PROPAGATE
+
+
+def test_ray_knows_whether_it_may_be_a_cluster_by_a_constant() -> None:
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    assert before is True  # on Linux
+    with internals.on_loopback():
+        assert ray._private.services.ray_constants.ENABLE_RAY_CLUSTER is False
+    assert ray_constants.ENABLE_RAY_CLUSTER is before
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_ray_of_this_process_is_started_here_and_is_no_cluster_of_the_machine() -> None:
+    assert internals.started_here()
+    assert not internals.in_a_cluster()
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_tune_keeps_results_of_a_trial_in_two_mappings() -> None:
+    trial = Trial("any", stub=True)
+    trial.update_last_result({"score": 0.5})
+    assert "score" in trial.metric_analysis
+    assert "score" in trial.metric_n_steps
+    internals.forget_results(trial)
+    assert trial.metric_analysis == trial.metric_n_steps == {}
+
+
+def test_a_running_trial_of_optuna_is_opened_again_by_its_id() -> None:
+    study = optuna.create_study()
+    number = study.ask({"x": optuna.distributions.FloatDistribution(0, 1)}).number
+    trial = internals.reopen_trial(study, study.trials[number])
+    trial.report(0.25, 1)
+    study.tell(trial, 0.5)
+    assert study.trials[number].state is TrialState.COMPLETE
+    assert study.trials[number].intermediate_values == {1: 0.25}
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_what_a_worker_raises_comes_with_the_mark_of_ray() -> None:
+    @ray.remote(max_retries=0)
+    def fail() -> None:
+        raise ValueError("by itself")
+
+    with pytest.raises(ValueError, match="by itself") as raised:
+        ray.get(fail.remote())
+    assert internals.RAISED in str(raised.value)
