@@ -15,8 +15,6 @@ from pydantic import BaseModel, ValidationError
 from study.config.schema import APART, StudyConfig
 from study.errors import ConfigError
 
-DEEPEST = 20
-"""Levels of a configuration; the schema has five."""
 LONGEST = 200
 """Characters of a value in a message."""
 MOST_FAULTS = 50
@@ -72,14 +70,10 @@ def _read_yaml(text: str, what: str) -> Any:
     """Read YAML; its errors begin with what it is.
 
     Raises:
-        ConfigError: it is not valid, or nested without end.
+        ConfigError: it is not valid.
     """
     try:
-        value = yaml.load(text, _SafeLoader)
-        _refuse_depth(value, 0, {})
-        return value
-    except RecursionError:
-        raise ConfigError(f"{what} nested too deeply; allowed are {DEEPEST} levels") from None
+        return yaml.load(text, _SafeLoader)
     except Exception as error:  # PyYAML raises many kinds, such as ValueError on 2001-02-30
         told = error if isinstance(error, yaml.YAMLError) else repr(error)
         raise ConfigError(f"{what} not valid YAML: {str(told)[:1000]}") from error
@@ -99,20 +93,6 @@ class _SafeLoader(yaml.SafeLoader):
                     )
                 seen.add(key)
         return super().construct_mapping(node, deep)
-
-
-def _refuse_depth(value: Any, level: int, seen: dict[int, int]) -> None:
-    """Raise RecursionError where a value is too deep, as one that contains itself is.
-
-    Through aliases a short text may hold one value a billion times, so each is looked at once for
-    each level that it is met at.
-    """
-    if level > DEEPEST:
-        raise RecursionError
-    if isinstance(value, dict | list | tuple) and seen.get(id(value), -1) < level:
-        seen[id(value)] = level
-        for inner in value.values() if isinstance(value, dict) else value:
-            _refuse_depth(inner, level + 1, seen)
 
 
 def shown(value: Any) -> str:
