@@ -107,7 +107,7 @@ def _run(parsed: argparse.Namespace) -> int:
             config = config.model_copy(update={"name": config.name or _unique_name(source)})
             folder = StudyFolder(config.storage / str(config.name))
     except ConfigFaults as faults:
-        raise _with_what_can_be_seen(faults, resuming=bool(existing)) from None
+        raise _with_remaining_faults(faults, resuming=bool(existing)) from None
     if parsed.check:
         from study.workflow.check import caution, check_study
 
@@ -128,14 +128,14 @@ def _run(parsed: argparse.Namespace) -> int:
             count = sync_study(config, folder, uri, lambda: write_outputs(folder))
         console.print(f"{count} trials of {folder.name} are in MLflow")
     else:
-        from study.workflow.run_study import conduct
+        from study.workflow.run_study import run_study
 
         if parsed.extend:
             from study.selection.extension import extend
 
             with folder.locked():
                 config = extend(folder, config, overrides)
-        conduct(config, folder, console, resume=bool(existing))
+        run_study(config, folder, console, resume=bool(existing))
     return 0
 
 
@@ -148,9 +148,9 @@ def _run_sweep(members: Sequence[Member], console: Console, *, check: bool) -> i
         console.print(f"all is well with {len(members)} studies")
         caution([member.config for member in members], console)
     else:
-        from study.workflow.run_sweep import conduct_sweep
+        from study.workflow.run_sweep import run_sweep
 
-        conduct_sweep(members, console)
+        run_sweep(members, console)
     return 0
 
 
@@ -159,18 +159,18 @@ def _unique_name(source: Path) -> str:
     return f"{stem}-{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
 
 
-def _with_what_can_be_seen(faults: ConfigFaults, *, resuming: bool) -> ConfigFaults:
+def _with_remaining_faults(faults: ConfigFaults, *, resuming: bool) -> ConfigFaults:
     """Look at what the sound parts name as well, so that all faults are told at once."""
     from study.config.loading import ConfigFaults
     from study.storage.ledger import StudyFolder
-    from study.workflow.check import look_at_all
+    from study.workflow.check import all_faults
 
     rest = faults.rest
     if rest is None:
         return faults
     sections = {fault.partition(":")[0].partition(".")[0] for fault in faults.faults}
     folder = StudyFolder(rest.storage / (rest.name or secrets.token_hex(8)))
-    found, _ = look_at_all(rest, folder, resuming=resuming, passing_over=sections)
+    found, _ = all_faults(rest, folder, resuming=resuming, passing_over=sections)
     return ConfigFaults(faults.source, [*faults.faults, *found], rest)
 
 

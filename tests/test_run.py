@@ -14,7 +14,7 @@ from packaging.version import Version
 from study import run as run_module
 from study.run import find_config, main
 from study.storage.ledger import StudyFolder
-from study.workflow import run_study as conduct_module
+from study.workflow import run_study as run_study_module
 
 SCRIPT = Path(run_module.__file__ or "")
 HEAVY = ("torch", "ray", "mlflow", "optuna", "transformers", "pandas")
@@ -36,10 +36,10 @@ def conducted(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Take the place of a study: nothing may start Ray here."""
     calls: list[Any] = []
 
-    def conduct(config: Any, folder: StudyFolder, console: Any, *, resume: bool) -> None:
+    def run_study(config: Any, folder: StudyFolder, console: Any, *, resume: bool) -> None:
         calls.append((config, folder, resume))
 
-    monkeypatch.setattr(conduct_module, "conduct", conduct)
+    monkeypatch.setattr(run_study_module, "run_study", run_study)
     return calls
 
 
@@ -354,7 +354,7 @@ def test_an_interrupt_is_no_fault(
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(conduct_module, "conduct", interrupt)
+    monkeypatch.setattr(run_study_module, "run_study", interrupt)
     assert main(["quickstart"]) == 130
     assert capsys.readouterr().err == "interrupted\n"
 

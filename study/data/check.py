@@ -23,7 +23,7 @@ from study.data.datasets import (
     load_dataset,
     refuse_unread_folder,
 )
-from study.data.download_notes import how_to_get
+from study.data.download_notes import download_note
 from study.data.images.rgb import HIGHEST, PixelRange, checked_range, dark_images
 from study.data.images.sources import FolderSource, kind_fault
 from study.data.readers.huggingface import HubSource
@@ -156,7 +156,7 @@ def check(
     if len(wrong) > NAMED:
         console.print(f"… and {len(wrong) - NAMED:,} more", style="red")
     if wrong and name in ON_DISK and isinstance(dataset.source, FolderSource):
-        console.print(how_to_get(name, dataset.source.root), markup=False, soft_wrap=True)
+        console.print(download_note(name, dataset.source.root), markup=False, soft_wrap=True)
     done = "every image decoded" if images else "every listed image is there"
     if not wrong and found != PUBLISHED.get(name, found) and name in (*SHIFTS, "imagenet"):
         # Without a list nothing says which image is missing; a part of the set is still usable.

@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TypedDict
 
-from study.data.download_notes import how_to_get
+from study.data.download_notes import download_note
 from study.data.images.rgb import PixelRange
 from study.data.images.sources import FolderSource, kind_fault
 from study.data.prompts import templates_of
@@ -116,7 +116,7 @@ def _read(
     except (OSError, RuntimeError) as error:  # may not be looked at, or of a user that is none
         raise DataError(f"dataset {name!r}: cannot look at {root} ({error})") from error
     if not there:
-        hint = f". {how_to_get(name, root)}" if name in ON_DISK else _meant(name)
+        hint = f". {download_note(name, root)}" if name in ON_DISK else _meant(name)
         raise DataError(f"dataset {name!r}: no such file or folder: {root}{hint}")
     if fault:
         raise DataError(f"dataset {name!r}: {root}: {fault}")

@@ -35,7 +35,7 @@ _NOTES: dict[str, str] = {
 }
 
 
-def how_to_get(name: str, folder: Path) -> str:
+def download_note(name: str, folder: Path) -> str:
     """Say in a sentence or two how to get a dataset, and where it belongs."""
     return (
         f"Get it by the section of {name} in CoOp's DATASETS.md "

@@ -15,7 +15,7 @@ SEAL = "sha256"
 METADATA = "__metadata__"
 
 
-def seal(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
+def to_checked_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
     """Give the contents of a file of these tensors and metadata, with their hash in it.
 
     Equal tensors and metadata are equal bytes.
@@ -24,7 +24,9 @@ def seal(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
     return _in_order(save(kept, {**metadata, SEAL: _hash(kept, metadata)}))
 
 
-def unseal(contents: bytes, *, strict: bool = True) -> tuple[dict[str, Tensor], dict[str, str]]:
+def from_checked_bytes(
+    contents: bytes, *, strict: bool = True
+) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Give tensors and metadata of such a file. Nothing in it is executed.
 
     Args:

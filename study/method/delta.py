@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from study.errors import DeltaError, StudyError
-from study.method.checked_safetensors import seal, unseal
+from study.method.checked_safetensors import from_checked_bytes, to_checked_bytes
 from study.storage.atomic import write_atomically
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def save_delta(path: Path, tensors: Mapping[str, Tensor], info: DeltaInfo) -> No
 
 def delta_contents(tensors: Mapping[str, Tensor], info: DeltaInfo) -> bytes:
     """Give what a delta's file holds."""
-    return seal(tensors, {"format": FORMAT, "info": json.dumps(asdict(info))})
+    return to_checked_bytes(tensors, {"format": FORMAT, "info": json.dumps(asdict(info))})
 
 
 def load_delta(path: Path) -> tuple[dict[str, Tensor], DeltaInfo]:
@@ -63,7 +63,9 @@ def load_delta(path: Path) -> tuple[dict[str, Tensor], DeltaInfo]:
         DeltaError: the file is missing, damaged, or no delta.
     """
     try:
-        tensors, metadata = unseal(path.read_bytes(), strict=False)  # the first had no hash
+        tensors, metadata = from_checked_bytes(
+            path.read_bytes(), strict=False
+        )  # the first had no hash
     except (OSError, SafetensorError, ValueError) as error:
         raise DeltaError(f"delta {path} cannot be read: {error}") from error
     if metadata.get("format") != FORMAT:

@@ -15,7 +15,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from study.errors import StudyError
-from study.storage.atomic import StorageError, append_lines, drop_cut_line, patiently
+from study.storage.atomic import StorageError, append_lines, drop_cut_line, with_retries
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class _Journal(JournalFileBackend):
         """Give what was done from some point on."""
         read = super().read_logs
         known = self._path.parent
-        yield from patiently(self._path, lambda: list(read(log_number_from)), known=known)
+        yield from with_retries(self._path, lambda: list(read(log_number_from)), known=known)
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Add what was done, on disk when this returns."""
@@ -51,7 +51,7 @@ def open_journal(path: Path) -> JournalStorage:
         DamagedJournalError: it cannot be read, by whatever Optuna raised.
     """
     try:
-        return patiently(path, lambda: _open(path))
+        return with_retries(path, lambda: _open(path))
     except StorageError:
         raise
     except Exception as error:  # of whatever kind: Optuna trusts what it reads
@@ -62,7 +62,7 @@ def set_aside(path: Path, why: str) -> None:
     """Rename a damaged journal, so that another is made from the ledger."""
     kept = path.with_name(f"{path.name}.damaged")
     logger.warning("%s is damaged (%s); it is kept as %s and made again", path, why, kept.name)
-    patiently(path, lambda: path.replace(kept))
+    with_retries(path, lambda: path.replace(kept))
 
 
 def read_journal(path: Path) -> JournalStorage:

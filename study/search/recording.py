@@ -15,9 +15,9 @@ from typing import Any
 from safetensors import SafetensorError
 from torch import Tensor
 
-from study.method.checked_safetensors import seal, unseal
+from study.method.checked_safetensors import from_checked_bytes, to_checked_bytes
 from study.method.delta import DeltaInfo, delta_contents, read_info
-from study.storage.atomic import patiently
+from study.storage.atomic import with_retries
 from study.storage.ledger import REPORTS, End, TrialFolder
 from study.trial import EpochReport, TrialData
 
@@ -38,13 +38,13 @@ def watched(folder: TrialFolder, limit: float | None) -> Iterator[None]:
         yield
         return
     path = folder.path / HANG
-    with patiently(path, lambda: path.open("w"), known=folder.path.parent) as file:
+    with with_retries(path, lambda: path.open("w"), known=folder.path.parent) as file:
         faulthandler.dump_traceback_later(limit, exit=True, file=file)
         try:
             yield
         finally:
             faulthandler.cancel_dump_traceback_later()
-    patiently(path, lambda: path.unlink(missing_ok=True))
+    with_retries(path, lambda: path.unlink(missing_ok=True))
 
 
 def read_hang(folder: TrialFolder) -> str | None:
@@ -64,7 +64,7 @@ def record_epoch(
             "info": json.dumps(asdict(info)),
             "reports": folder.reports_digest(report.epoch),
         }
-        folder.write(STATE, seal(report.state, metadata))
+        folder.write(STATE, to_checked_bytes(report.state, metadata))
         return
     _save_deltas(folder, report.deltas, info)
     if data.split == "test":
@@ -174,7 +174,7 @@ def _read_state(folder: TrialFolder) -> _State | None:
     if contents is None:
         return None
     try:
-        tensors, metadata = unseal(contents)
+        tensors, metadata = from_checked_bytes(contents)
         info = read_info(json.loads(metadata["info"]))
         epoch, reports = int(metadata["epoch"]), metadata.get("reports")
         return _State(epoch, tensors, info, reports)

@@ -21,7 +21,7 @@ from study.search.space import OpenSpace, Proposal, RateSpace, weighs
 from study.selection.candidates import TUNED, Candidate
 from study.storage.ledger import End, StudyFolder
 from study.trial import SPLIT_HASH, Stage, TrialConfig, TrialData
-from study.trial.config_hash import hash_of
+from study.trial.config_hash import compute_config_hash
 
 OPEN = "search"
 JOURNAL = "optuna.journal"
@@ -245,7 +245,7 @@ class TrialMaker:
             split_hash=self.data[seed].digest[:SPLIT_HASH],
             training=self.config.training,
         )
-        same = hash_of(trial, self.data[seed], self.architecture.checkpoint)
+        same = compute_config_hash(trial, self.data[seed], self.architecture.checkpoint)
         return trial.model_copy(update={"config_hash": same})
 
 

@@ -111,7 +111,9 @@ def fix_candidates(
     return [Candidate(**values) for values in written]
 
 
-def take_as_given(folder: StudyFolder, baselines: Mapping[str, BaselineConfig]) -> list[Candidate]:
+def candidates_without_search(
+    folder: StudyFolder, baselines: Mapping[str, BaselineConfig]
+) -> list[Candidate]:
     """Fix the baselines themselves as what is tested, where a study searches nothing."""
     candidates = [
         Candidate(

@@ -36,7 +36,7 @@ class StorageError(StudyError):
     """A file or folder that cannot be read or written: which one, and why."""
 
 
-def patiently(path: Path, do: Callable[[], Result], *, known: Path | None = None) -> Result:
+def with_retries(path: Path, do: Callable[[], Result], *, known: Path | None = None) -> Result:
     """Read or write something, and wait up to `WAIT_SECONDS` for storage that is full or away.
 
     Args:
@@ -85,13 +85,13 @@ def write_atomically(path: Path, contents: bytes | str, *, known: Path | None = 
     Args:
         path: the file.
         contents: text is written as UTF-8.
-        known: see `patiently`.
+        known: see `with_retries`.
 
     Raises:
         StorageError: the folder is missing, read-only or full; the old file is then untouched.
     """
     data = contents.encode() if isinstance(contents, str) else contents
-    patiently(path, lambda: _replace(path, data), known=known)
+    with_retries(path, lambda: _replace(path, data), known=known)
 
 
 def append_lines(path: Path, lines: bytes, *, known: Path | None = None) -> None:
@@ -100,10 +100,10 @@ def append_lines(path: Path, lines: bytes, *, known: Path | None = None) -> None
     Args:
         path: the file.
         lines: what is added to it.
-        known: see `patiently`.
+        known: see `with_retries`.
 
     Raises:
-        StorageError: see `patiently`.
+        StorageError: see `with_retries`.
     """
 
     def append() -> None:
@@ -116,7 +116,7 @@ def append_lines(path: Path, lines: bytes, *, known: Path | None = None) -> None
                 rest = rest[file.write(rest) :]
             os.fsync(file.fileno())
 
-    patiently(path, append, known=known)
+    with_retries(path, append, known=known)
 
 
 def drop_cut_line(file: FileIO) -> None:
@@ -132,16 +132,16 @@ def make_folder(path: Path) -> None:
     """Make a folder in one that is there: parents would be made on another disk than their share.
 
     Raises:
-        StorageError: see `patiently`.
+        StorageError: see `with_retries`.
     """
-    patiently(path, lambda: path.mkdir(exist_ok=True), known=path.parent)
+    with_retries(path, lambda: path.mkdir(exist_ok=True), known=path.parent)
 
 
 def read_if_there(path: Path, read: Callable[[], Result], *, known: Path) -> Result | None:
     """Read a file or folder; None only if it is missing where the known folder is there.
 
     Raises:
-        StorageError: see `patiently`.
+        StorageError: see `with_retries`.
     """
 
     def look() -> Result | None:
@@ -153,7 +153,7 @@ def read_if_there(path: Path, read: Callable[[], Result], *, known: Path) -> Res
                     raise
         return None
 
-    return patiently(path, look, known=known)
+    return with_retries(path, look, known=known)
 
 
 def sync_folder(folder: Path) -> None:

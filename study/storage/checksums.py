@@ -16,13 +16,13 @@ from study.storage.atomic import append_lines, read_if_there
 FILE = "sha256.txt"
 
 
-def note_sums(folder: Path, contents: Mapping[str, bytes], *, known: Path) -> None:
-    """Note what files of a folder are about to hold, by name; ``known`` as for `patiently`."""
+def record_checksums(folder: Path, contents: Mapping[str, bytes], *, known: Path) -> None:
+    """Note what files of a folder are about to hold, by name; ``known`` as for `with_retries`."""
     lines = [f"{sha256_of(data)}  {name}\n" for name, data in contents.items()]
     append_lines(folder / FILE, "".join(lines).encode(), known=known)
 
 
-class Sums:
+class Checksums:
     """The sums of a folder's files."""
 
     def __init__(self, folder: Path) -> None:
@@ -38,7 +38,7 @@ class Sums:
         """The files that have a sum."""
         return sorted(self._of)
 
-    def fit(self, name: str, contents: bytes | None) -> bool:
+    def matches(self, name: str, contents: bytes | None) -> bool:
         """Tell whether a file holds what was noted; where nothing was, whatever it holds."""
         if name not in self._of:
             return True

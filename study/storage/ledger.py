@@ -23,13 +23,13 @@ from study.storage.atomic import (
     StorageError,
     append_lines,
     make_folder,
-    patiently,
     read_if_there,
     sync_folder,
+    with_retries,
     write_atomically,
 )
 from study.storage.checksums import FILE as SUMS
-from study.storage.checksums import Sums, note_sums, sha256_of
+from study.storage.checksums import Checksums, record_checksums, sha256_of
 
 Status = Literal["finished", "stopped", "failed"]
 REPORTS = "reports.jsonl"
@@ -138,7 +138,7 @@ class TrialFolder:
         line = (_dumps(report) + "\n").encode()
         if last:
             contents = b"".join([*self._report_lines(), line])
-            note_sums(self.path, {REPORTS: contents}, known=self.path.parent)
+            record_checksums(self.path, {REPORTS: contents}, known=self.path.parent)
         append_lines(self.path / REPORTS, line, known=self.path.parent)
 
     def keep_reports(self, count: int) -> None:
@@ -152,8 +152,8 @@ class TrialFolder:
     @property
     def reports_are_final(self) -> bool | None:
         """Whether the reports are those that the last epoch left; None: it has left no sum."""
-        sums = Sums(self.path)
-        return sums.fit(REPORTS, self.read(REPORTS)) if REPORTS in sums.names else None
+        sums = Checksums(self.path)
+        return sums.matches(REPORTS, self.read(REPORTS)) if REPORTS in sums.names else None
 
     def _report_lines(self) -> list[bytes]:
         """Return the whole lines of reports, each with its end."""
@@ -181,10 +181,10 @@ class TrialFolder:
         contents = _dumps(asdict(end)).encode()
         files = [p.name for n in KEPT for p in sorted(self.path.glob(n)) if p.is_file()]
         sums = {name: self.read(name) or b"" for name in files} | {"end.json": contents}
-        note_sums(self.path, sums, known=self.path.parent)
+        record_checksums(self.path, sums, known=self.path.parent)
         self.write("end.json", contents)
         state = self.path / "state.safetensors"
-        patiently(state, lambda: state.unlink(missing_ok=True))
+        with_retries(state, lambda: state.unlink(missing_ok=True))
 
     def damaged(self) -> list[str]:
         """Name the files that hold, or are, something else than was written.
@@ -192,9 +192,9 @@ class TrialFolder:
         The reports of a trial that has not ended are judged by what it goes on from, see
         `study.search.recording`; here they need only parse.
         """
-        sums = Sums(self.path)
+        sums = Checksums(self.path)
         names = sums.names if (self.path / "end.json").exists() else ["config.json"]
-        found = {name for name in names if not sums.fit(name, self.read(name))}
+        found = {name for name in names if not sums.matches(name, self.read(name))}
         looks = {
             "config.json": lambda: self.config,
             REPORTS: lambda: self.reports,
@@ -226,7 +226,7 @@ class TrialFolder:
 
     def _write_config(self, config: Mapping[str, Any]) -> None:
         contents = _dumps(config).encode()
-        note_sums(self.path, {"config.json": contents}, known=self.path.parent)
+        record_checksums(self.path, {"config.json": contents}, known=self.path.parent)
         self.write("config.json", contents)
 
 
@@ -254,7 +254,7 @@ class StudyFolder:
 
     def claim(self) -> None:
         """Make the folder of a new study, so that it can be locked before it is created."""
-        patiently(self.path, lambda: self.path.mkdir(parents=True, exist_ok=True))
+        with_retries(self.path, lambda: self.path.mkdir(parents=True, exist_ok=True))
 
     def create(self, config: str, identity: Mapping[str, Any]) -> None:
         """Make the folder of a new study, freeze its configuration, say where it comes from.
@@ -272,7 +272,7 @@ class StudyFolder:
     def write_config(self, config: str) -> None:
         """Freeze a configuration, with its sum; another one takes the place of the former."""
         name = self.config_path.name
-        note_sums(self.path, {name: config.encode()}, known=self.path)
+        record_checksums(self.path, {name: config.encode()}, known=self.path)
         write_atomically(self.config_path, config, known=self.path)
 
     def refuse_existing(self) -> None:
@@ -296,7 +296,7 @@ class StudyFolder:
             StorageError: the study's folder cannot be written.
         """
         path = self.path / ".lock"
-        with patiently(path, lambda: path.open("w")) as file:
+        with with_retries(path, lambda: path.open("w")) as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
@@ -314,7 +314,7 @@ class StudyFolder:
             LedgerError: naming each file at fault, and what to do about it.
         """
         faults = []
-        for look in (self._look_at_config, lambda: self.identity, self._look_at_trials):
+        for look in (self._check_config, lambda: self.identity, self._check_trials):
             try:
                 look()
             except LedgerError as error:
@@ -322,14 +322,14 @@ class StudyFolder:
         if faults:
             raise LedgerError("\n".join(faults))
 
-    def _look_at_config(self) -> None:
+    def _check_config(self) -> None:
         path = self.config_path
         contents = self._read(path)
-        if contents is None or not Sums(self.path).fit(path.name, contents):
+        if contents is None or not Checksums(self.path).matches(path.name, contents):
             fault = "is missing" if contents is None else DAMAGED
             raise LedgerError(f"{path} {fault}; {FROM_A_COPY.format(path.name)}")
 
-    def _look_at_trials(self) -> None:
+    def _check_trials(self) -> None:
         path = self.path / "trials"
         if not path.is_dir():
             fault = "is a file" if path.exists() else "is missing"
@@ -394,7 +394,7 @@ class StudyFolder:
         try:
             names = read_if_there(place, lambda: os.listdir(place), known=self.path)  # noqa: PTH208
         except NotADirectoryError:
-            self._look_at_trials()
+            self._check_trials()
             raise
         for name in sorted(names or ()):
             config = place / name / "config.json"
@@ -408,7 +408,7 @@ class StudyFolder:
     def write_json(self, name: str, value: Any) -> None:
         """Write a JSON file of the study, such as ``candidates.json``."""
         contents = (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
-        note_sums(self.path, {name: contents}, known=self.path)
+        record_checksums(self.path, {name: contents}, known=self.path)
         write_atomically(self.path / name, contents, known=self.path)
 
     def read_json(self, name: str) -> Any:
@@ -421,21 +421,21 @@ class StudyFolder:
         contents = self._read(path)
         if contents is None:
             return None
-        if not Sums(path.parent).fit(path.name, contents):
+        if not Checksums(path.parent).matches(path.name, contents):
             raise LedgerError(f"{path} {DAMAGED}")
         return _parsed(path, contents)
 
     def _read(self, path: Path) -> bytes | None:
         try:
-            return patiently(path, lambda: path.read_bytes() if path.exists() else None)
+            return with_retries(path, lambda: path.read_bytes() if path.exists() else None)
         except OSError as error:  # such as a folder in its place
             raise LedgerError(f"{path} cannot be read: {error.strerror}") from error
 
     def damaged(self) -> list[str]:
         """Name the JSON files of the study itself that hold something else than was written."""
-        sums = Sums(self.path)
+        sums = Checksums(self.path)
         there = [name for name in sums.names if (self.path / name).exists()]
-        return [name for name in there if not sums.fit(name, (self.path / name).read_bytes())]
+        return [name for name in there if not sums.matches(name, (self.path / name).read_bytes())]
 
 
 def _dumps(value: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ MADE_AGAIN = ("candidates.json", "cells.json", "registered.json")
 """What follows from the trials."""
 
 
-def mend(folder: StudyFolder) -> None:
+def repair(folder: StudyFolder) -> None:
     """Take back what is damaged and can be made again; a trial is then trained once more.
 
     The tables and the report are made anew at the end of a study in any case, Optuna's journal

@@ -22,7 +22,7 @@ NAMES = {
 """What a trial is called, which changes nothing in it; its images are hashed as such."""
 
 
-def hash_of(config: TrialConfig, data: TrialData, checkpoint: str) -> str:
+def compute_config_hash(config: TrialConfig, data: TrialData, checkpoint: str) -> str:
     """Hash what a trial's result depends on: equal for trials of equal results, whoever asked.
 
     That is the tuned parameters, learning rates, seed and training; every image it learns from or

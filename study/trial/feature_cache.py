@@ -20,7 +20,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from study.method.checked_safetensors import seal, unseal
+from study.method.checked_safetensors import from_checked_bytes, to_checked_bytes
 from study.method.model import Backbone, Precision
 from study.storage.atomic import StorageError, read_if_there, write_atomically
 
@@ -29,7 +29,7 @@ FORM = "1"
 logger = logging.getLogger(__name__)
 
 
-def once(
+def cached_features(
     folder: Path,
     what: Mapping[str, str],
     backbone: Backbone,
@@ -68,7 +68,7 @@ def once(
             found = _read(path, of)
             if found is None:
                 found = {key: tensor.contiguous() for key, tensor in compute().items()}
-                _write(path, seal(found, of))
+                _write(path, to_checked_bytes(found, of))
     return {key: tensor.to(device) for key, tensor in found.items()}
 
 
@@ -87,7 +87,7 @@ def _read(path: Path, of: Mapping[str, str]) -> dict[str, Tensor] | None:
     if contents is None:
         return None
     try:
-        tensors, metadata = unseal(contents)
+        tensors, metadata = from_checked_bytes(contents)
         if metadata != of:
             raise ValueError("it is of something else than its name")
     except (SafetensorError, ValueError) as error:

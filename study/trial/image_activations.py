@@ -17,7 +17,7 @@ from torch import Tensor
 from study.data.images.table import ImageTable, content_hash, normalize, to_device
 from study.method.model import Backbone
 from study.method.packed import PackedClassifiers
-from study.trial.feature_cache import once
+from study.trial.feature_cache import cached_features
 
 ROOM = 2**27
 """Numbers that are kept in a process at most: half a gigabyte of float32."""
@@ -30,7 +30,7 @@ _too_many: set[tuple[object, ...]] = set()
 """What there is no room for, found out once a process."""
 
 
-class BegunImages:
+class ImageActivations:
     """The images of one table of square images, begun for some classifiers."""
 
     def __init__(self, path: Path, backbone: Backbone, packed: PackedClassifiers) -> None:
@@ -76,7 +76,9 @@ class BegunImages:
             return {"features": torch.cat(list(self._chunks()))}
 
         precision = self._packed.classifiers[0].precision
-        return once(self._table.path.parent, what, self._backbone, precision, compute)["features"]
+        return cached_features(self._table.path.parent, what, self._backbone, precision, compute)[
+            "features"
+        ]
 
     def _activations(self) -> Tensor | None:
         chunks = self._chunks()
@@ -99,7 +101,7 @@ class BegunImages:
         )
 
 
-def forget_begun() -> None:
+def clear_cache() -> None:
     """Let go of all images that are kept; they are begun again when asked for."""
     _begun.clear()
     _too_many.clear()

@@ -38,7 +38,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def free_memory() -> None:
     """Give back what this process keeps for speed alone, and what a failed step left behind."""
-    image_activations.forget_begun()
-    prompt_activations.forget_begun()
+    image_activations.clear_cache()
+    prompt_activations.clear_cache()
     gc.collect()
     torch.cuda.empty_cache()

@@ -21,7 +21,7 @@ from study.method.evaluation import encode_prompts
 from study.method.model import Backbone, FewShotClassifier, Precision
 from study.method.packed import PackedClassifiers, Prompts
 from study.method.subsets import parse
-from study.trial.feature_cache import once
+from study.trial.feature_cache import cached_features
 
 ROOM = 2**25
 """Numbers that are kept in a process at most: 128 MiB of float32."""
@@ -41,7 +41,7 @@ def begin_prompts(
 
     def begin_once() -> Prompts:
         what = {"what": "prompts", "prompts": _digest(input_ids)}
-        found = once(folder, what, backbone, precision, lambda: _as_tensors(begin()))
+        found = cached_features(folder, what, backbone, precision, lambda: _as_tensors(begin()))
         values: dict[str, Any] = {**found, "counts": tuple(found["counts"].tolist())}
         return Prompts(**values)
 
@@ -68,7 +68,7 @@ def class_features(
 
     def encode_once() -> tuple[Tensor, ...]:
         what = {"what": f"classes by {templates} templates", "prompts": _digest(input_ids)}
-        found = once(folder, what, backbone, precision, lambda: _numbered(encode()))
+        found = cached_features(folder, what, backbone, precision, lambda: _numbered(encode()))
         return tuple(found[str(run)] for run in range(len(input_ids)))
 
     if packed.tunes_text:
@@ -94,7 +94,7 @@ def zero_shot_text(
     return _kept(_key("zero-shot", precision, backbone=backbone, of=input_ids), encode)
 
 
-def forget_begun() -> None:
+def clear_cache() -> None:
     """Let go of all that is kept; it is computed again when asked for."""
     _begun.clear()
 

@@ -19,7 +19,7 @@ from study.method.packed import PackedClassifiers, Prompts
 from study.method.packed_training import Batch, train_packed_epoch
 from study.method.subsets import parse
 from study.method.training import Losses, Schedule, make_optimizer
-from study.trial.image_activations import BegunImages, open_table
+from study.trial.image_activations import ImageActivations, open_table
 from study.trial.prompt_activations import begin_prompts, class_features, zero_shot_text
 from study.trial.schema import TrialConfig, TrialData
 
@@ -137,7 +137,7 @@ class Pack:
         self._config, self._data = runs[0].config, runs[0].data
         self._shared = self._data.train_images.parent
         self._packed = PackedClassifiers([run.classifier for run in runs])
-        self._images: dict[str, BegunImages] = {}
+        self._images: dict[str, ImageActivations] = {}
         self._texts: dict[int, Prompts] = {}
         if self._config.epochs:
             ids = [run.input_ids for run in runs]
@@ -220,8 +220,10 @@ class Pack:
             )
             yield begun.split([len(own) for own in pixels]), labels
 
-    def _begun(self, path: Path) -> BegunImages:
-        return self._images.setdefault(str(path), BegunImages(path, self._backbone, self._packed))
+    def _begun(self, path: Path) -> ImageActivations:
+        return self._images.setdefault(
+            str(path), ImageActivations(path, self._backbone, self._packed)
+        )
 
 
 def pack(runs: Sequence[TaskRun], backbone: Backbone, micro_batch: int | None = None) -> list[Pack]:

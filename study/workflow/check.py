@@ -20,7 +20,7 @@ from study.method.checkpoint_check import sound_reader
 from study.method.subsets import parse
 from study.search.ablation_cells import ablation_cells
 from study.storage.ledger import StudyFolder
-from study.tracking.mlflow.store import is_yet_to_be_made, tracking_uri
+from study.tracking.mlflow.store import is_absent_store, tracking_uri
 from study.trial.prepare import (
     find_shots,
     fold_count,
@@ -39,7 +39,7 @@ def check_study(config: StudyConfig, folder: StudyFolder, *, resuming: bool) -> 
     Raises:
         ConfigError: every fault, each with its place in the configuration.
     """
-    faults, architecture = look_at_all(config, folder, resuming=resuming)
+    faults, architecture = all_faults(config, folder, resuming=resuming)
     if faults or architecture is None:
         count = f"{len(faults)} fault{'s' if len(faults) > 1 else ''}"
         lines = "\n".join(f"  {fault}" for fault in faults)
@@ -47,7 +47,7 @@ def check_study(config: StudyConfig, folder: StudyFolder, *, resuming: bool) -> 
     return architecture
 
 
-def look_at_all(
+def all_faults(
     config: StudyConfig,
     folder: StudyFolder,
     *,
@@ -75,16 +75,16 @@ def look_at_all(
             if (fault := f"{place}: {error}") not in faults:  # as every seed has it
                 faults.append(fault)
 
-    attempt("data.root", lambda: _look_at_root(config))
-    attempt("data.targets_root", lambda: _look_at_targets_root(config))
-    attempt("data", lambda: datasets.append(_look_at_data(config)))
+    attempt("data.root", lambda: _check_root(config))
+    attempt("data.targets_root", lambda: _check_targets_root(config))
+    attempt("data", lambda: datasets.append(_check_data(config)))
     for target in config.data.targets:
-        attempt("data.targets", lambda: datasets.append(_look_at_target(config, target)))  # noqa: B023
+        attempt("data.targets", lambda: datasets.append(_check_target(config, target)))  # noqa: B023
     for dataset in [d for d in datasets if d.name == config.data.dataset]:
         for seed in sorted({*([config.seed] if config.validates else []), *config.shot_seeds}):
             place = "data.shots_from" if config.data.shots_from else "data"
-            attempt(place, lambda: _look_at_tasks(config, dataset, seed))  # noqa: B023
-    attempt("backbone", lambda: backbones.append(_look_at_backbone(config)))
+            attempt(place, lambda: _check_tasks(config, dataset, seed))  # noqa: B023
+    attempt("backbone", lambda: backbones.append(_check_backbone(config)))
     for architecture, read_prompts in backbones:
         depths = architecture.depths
         subsets = {
@@ -94,16 +94,16 @@ def look_at_all(
         for place, subset in subsets.items():
             attempt(place, lambda: parse(subset).resolve(depths))  # noqa: B023
         for dataset in datasets:
-            attempt("data.templates", lambda: _look_at_prompts(dataset, read_prompts))  # noqa: B023
+            attempt("data.templates", lambda: _check_prompts(dataset, read_prompts))  # noqa: B023
     if config.ablation is not None and backbones:
         depths = backbones[0][0].depths
         attempt("ablation", lambda: ablation_cells(config, folder, depths))
     if config.search.warm_start is not None:
-        attempt("search.warm_start", lambda: _look_at_warm_start(config, config.storage))
-    attempt("storage", lambda: _look_at_storage(folder.path if resuming else config.storage))
+        attempt("search.warm_start", lambda: _check_warm_start(config, config.storage))
+    attempt("storage", lambda: _check_storage(folder.path if resuming else config.storage))
     if not resuming:
         attempt("name", folder.refuse_existing)
-    attempt("tracking", lambda: _look_at_tracking(config))
+    attempt("tracking", lambda: _check_tracking(config))
     return faults, backbones[0][0] if backbones else None
 
 
@@ -128,7 +128,7 @@ def caution(configs: Iterable[StudyConfig], console: Console) -> None:
         )
 
 
-def _look_at_backbone(config: StudyConfig) -> tuple[Architecture, ReadPrompts]:
+def _check_backbone(config: StudyConfig) -> tuple[Architecture, ReadPrompts]:
     """Look whether it loads, since weights or a tokenizer at fault would fail every trial."""
     path, revision = backbone_path(config.backbone.name), config.backbone.revision
     architecture = read_architecture(path, revision=revision)
@@ -139,28 +139,28 @@ def _look_at_backbone(config: StudyConfig) -> tuple[Architecture, ReadPrompts]:
     return architecture, load_backbone(path, revision=revision).tokenize
 
 
-def _look_at_prompts(dataset: Dataset, read_prompts: ReadPrompts) -> None:
+def _check_prompts(dataset: Dataset, read_prompts: ReadPrompts) -> None:
     per_class = prompts(dataset.class_names, dataset.templates)
     read_prompts([prompt for group in per_class for prompt in group])
 
 
-def _look_at_data(config: StudyConfig) -> Dataset:
+def _check_data(config: StudyConfig) -> Dataset:
     dataset = source_dataset(config.data)
     refuse_one_class(dataset, config.protocol)
     return dataset
 
 
-def _look_at_root(config: StudyConfig) -> None:
+def _check_root(config: StudyConfig) -> None:
     data = config.data
     refuse_unread_folder(data.root, [data.dataset], option="data.dataset=NAME")
 
 
-def _look_at_targets_root(config: StudyConfig) -> None:
+def _check_targets_root(config: StudyConfig) -> None:
     data = config.data
     refuse_unread_folder(data.targets_root, data.targets, option="data.targets=[NAME]")
 
 
-def _look_at_target(config: StudyConfig, name: str) -> Dataset:
+def _check_target(config: StudyConfig, name: str) -> Dataset:
     target = target_dataset(config.data, name)
     if not target.test:
         raise DataError(f"{name}: has no test images")
@@ -168,7 +168,7 @@ def _look_at_target(config: StudyConfig, name: str) -> Dataset:
     return target
 
 
-def _look_at_tasks(config: StudyConfig, dataset: Dataset, seed: int) -> None:
+def _check_tasks(config: StudyConfig, dataset: Dataset, seed: int) -> None:
     """Lay out what a seed's trials would read."""
     if config.protocol == "zero_shot":
         confirm_task(dataset, None, protocol=config.protocol)
@@ -187,7 +187,7 @@ def _look_at_tasks(config: StudyConfig, dataset: Dataset, seed: int) -> None:
         confirm_task(dataset, shots, protocol=config.protocol)  # only to see that it can be made
 
 
-def _look_at_warm_start(config: StudyConfig, storage: Path) -> None:
+def _check_warm_start(config: StudyConfig, storage: Path) -> None:
     journal = storage / str(config.search.warm_start) / "optuna.journal"
     if not journal.exists():
         there = sorted(path.parent.name for path in storage.glob("*/optuna.journal"))
@@ -197,7 +197,7 @@ def _look_at_warm_start(config: StudyConfig, storage: Path) -> None:
         )
 
 
-def _look_at_storage(storage: Path) -> None:
+def _check_storage(storage: Path) -> None:
     if storage.parts and storage.parts[0].endswith(":"):
         raise StudyError(
             f"{storage} is no folder: a study locks its files and appends to them; allowed is a "
@@ -208,9 +208,9 @@ def _look_at_storage(storage: Path) -> None:
         raise StudyError(f"{storage} cannot be written: {existing} is no folder with write access")
 
 
-def _look_at_tracking(config: StudyConfig) -> None:
+def _check_tracking(config: StudyConfig) -> None:
     uri = tracking_uri(config.tracking.uri)
-    if is_yet_to_be_made(uri):
+    if is_absent_store(uri):
         return
     from study.tracking.mlflow.server import connect  # MLflow takes seconds to import
 

@@ -31,11 +31,11 @@ from study.search.ablation_cells import ablation_cells
 from study.search.driver import ray_session
 from study.search.recording import drop_unproven_reports
 from study.search.stages import budget, run_confirm, run_search
-from study.selection.candidates import fix_candidates, take_as_given
+from study.selection.candidates import candidates_without_search, fix_candidates
 from study.selection.extension import beside_earlier, extensions
 from study.storage.atomic import write_atomically
 from study.storage.ledger import DESCRIPTION, StudyFolder
-from study.storage.repair import mend
+from study.storage.repair import repair
 from study.tracking.mlflow.mirror import Mirror, told
 from study.tracking.mlflow.server import browse_command, page_address
 from study.tracking.mlflow.store import tracking_uri
@@ -47,7 +47,7 @@ from study.workflow.progress import StageProgress
 logger = logging.getLogger(__name__)
 
 
-def conduct(config: StudyConfig, folder: StudyFolder, console: Console, *, resume: bool) -> None:
+def run_study(config: StudyConfig, folder: StudyFolder, console: Console, *, resume: bool) -> None:
     """Run a study, or the rest of one, to its end.
 
     Raises:
@@ -58,7 +58,7 @@ def conduct(config: StudyConfig, folder: StudyFolder, console: Console, *, resum
         folder.claim()
     with folder.locked():
         if resume:
-            mend(folder)
+            repair(folder)
             for trial in folder.trials():  # before MLflow or the search hear of their reports
                 if trial.end is None:
                     drop_unproven_reports(trial)
@@ -140,7 +140,7 @@ def _confirm(
         if extensions(folder, config):
             mirror.look_again()
     else:
-        candidates = take_as_given(folder, config.tested_as_given)
+        candidates = candidates_without_search(folder, config.tested_as_given)
     data = {seed: preparer.confirm(seed) for seed in config.shot_seeds}
     total = len(data) * sum(candidate.same_as is None for candidate in candidates)
     with _stage(console, folder, "confirm", total) as progress_line:

@@ -13,14 +13,14 @@ from study.config.sweep import Member
 from study.errors import ConfigError, InterruptedStudyError, StudyError
 from study.search.driver import ray_session
 from study.storage.ledger import StudyFolder
-from study.workflow.check import look_at_all
+from study.workflow.check import all_faults
 from study.workflow.resumption import frozen_config
-from study.workflow.run_study import conduct
+from study.workflow.run_study import run_study
 
 logger = logging.getLogger(__name__)
 
 
-def conduct_sweep(members: Sequence[Member], console: Console) -> None:
+def run_sweep(members: Sequence[Member], console: Console) -> None:
     """Run what is left of a sweep. A study that fails leaves the others to run.
 
     Raises:
@@ -35,7 +35,7 @@ def conduct_sweep(members: Sequence[Member], console: Console) -> None:
             if _finished(folder):
                 continue
             try:
-                conduct(member.config, folder, console, resume=folder.exists)
+                run_study(member.config, folder, console, resume=folder.exists)
             except InterruptedStudyError:
                 raise
             except StudyError as error:
@@ -67,7 +67,7 @@ def check_sweep(members: Sequence[Member]) -> None:
             continue
         resuming = folder.exists
         known = tracking.get(member.config.tracking)
-        found, _ = look_at_all(
+        found, _ = all_faults(
             member.config,
             folder,
             resuming=resuming,

@@ -18,7 +18,7 @@ from study.data.images.decode import open_cache
 from study.errors import DataError
 from study.search.stages import run_queue
 from study.storage.ledger import End, LedgerError, StudyFolder, TrialFolder
-from study.storage.repair import mend
+from study.storage.repair import repair
 from study.trial import TrialConfig, TrialData
 
 from .conftest import Drivers
@@ -71,7 +71,7 @@ def unfinished(folder: StudyFolder) -> TrialFolder:
 
 def test_what_is_whole_stays_as_it_is(folder: StudyFolder) -> None:
     before = {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file()}
-    mend(folder)
+    repair(folder)
     assert {p: p.read_bytes() for p in folder.path.rglob("*") if p.is_file()} == before
 
 
@@ -90,7 +90,7 @@ def test_a_damaged_trial_is_named_and_trained_again(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     damage(whole.path / name)
-    mend(folder)
+    repair(folder)
     assert f"{name} of {whole.path} damaged; the trial is trained again" in caplog.text
     assert (whole.end, whole.reports) == (None, [])
     assert whole.config == {"number": 0, "stage": "search"}
@@ -108,7 +108,7 @@ def test_a_damaged_configuration_is_named_and_nothing_is_touched(
     trial = folder.trial(f"search-000{number}")
     damage(trial.path / "config.json")
     with pytest.raises(LedgerError, match=rf"{trial.path}/config\.json; put the file back"):
-        mend(folder)
+        repair(folder)
     assert len(trial.reports) == 2
 
 
@@ -118,7 +118,7 @@ def test_reports_that_cannot_be_read_cost_an_unfinished_trial_its_epochs(
     overwrite(unfinished.path / "reports.jsonl")
     with (unfinished.path / "reports.jsonl").open("ab") as file:
         file.write(b"\n")
-    mend(folder)
+    repair(folder)
     assert unfinished.reports == []
 
 
@@ -129,14 +129,14 @@ def test_a_damaged_choice_is_taken_back_and_never_believed(
     damage(folder.path / "candidates.json")
     with pytest.raises(LedgerError, match=r"candidates\.json is damaged"):
         folder.read_json("candidates.json")
-    mend(folder)
+    repair(folder)
     assert folder.read_json("candidates.json") is None
 
 
 def test_a_damaged_identity_is_named(folder: StudyFolder) -> None:
     flip(folder.path / "identity.json")
     with pytest.raises(LedgerError, match=r"damaged: .*identity\.json"):
-        mend(folder)
+        repair(folder)
 
 
 def test_a_crash_around_a_write_is_no_damage(folder: StudyFolder, whole: TrialFolder) -> None:
@@ -144,7 +144,7 @@ def test_a_crash_around_a_write_is_no_damage(folder: StudyFolder, whole: TrialFo
     for path in (folder.path / "candidates.json", whole.path / "config.json"):
         with path.with_name("sha256.txt").open("a") as sums:
             sums.write(f"{'0' * 64}  {path.name}\n{'0' * 30}")
-    mend(folder)
+    repair(folder)
     assert folder.read_json("candidates.json") == CHOICE
     assert whole.end is not None
     folder.write_json("candidates.json", [])
@@ -155,7 +155,7 @@ def test_a_trial_of_before_there_were_sums_is_believed(
     folder: StudyFolder, whole: TrialFolder
 ) -> None:
     (whole.path / "sha256.txt").unlink()
-    mend(folder)
+    repair(folder)
     assert whole.end is not None
 
 

@@ -16,7 +16,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from study.data.shots import read_shots
-from study.storage.checksums import Sums
+from study.storage.checksums import Checksums
 from study.storage.ledger import StudyFolder, TrialFolder
 
 from .conftest import Drivers
@@ -124,7 +124,7 @@ class Killed:
         for trial in self.folder.trials():
             assert not trial.damaged()
             if trial.end is not None:
-                for name in Sums(trial.path).names:
+                for name in Checksums(trial.path).names:
                     data = (trial.path / name).read_bytes()
                     assert self.kept.setdefault(f"{trial.trial_id}/{name}", data) == data
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from study.method.checked_safetensors import seal, unseal
+from study.method.checked_safetensors import from_checked_bytes, to_checked_bytes
 from study.method.delta import DeltaInfo, load_delta
 from study.search.recording import (
     close_trial,
@@ -227,9 +227,9 @@ def planted(epoch: int) -> bytes:
 def without_digest(trial: TrialFolder) -> None:
     """Leave the state as it was written before states knew of reports."""
     path = trial.path / "state.safetensors"
-    tensors, metadata = unseal(path.read_bytes())
+    tensors, metadata = from_checked_bytes(path.read_bytes())
     del metadata["reports"]
-    path.write_bytes(seal(tensors, metadata))
+    path.write_bytes(to_checked_bytes(tensors, metadata))
 
 
 OTHER_REPORTS: dict[str, Callable[[list[bytes]], list[bytes]]] = {

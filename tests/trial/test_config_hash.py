@@ -14,7 +14,7 @@ from study.config.schema import StudyConfig
 from study.data.tasks import Task
 from study.storage.ledger import StudyFolder
 from study.trial import TrialConfig, TrialData, config_hash
-from study.trial.config_hash import ROOMS, code_hash, hash_of
+from study.trial.config_hash import ROOMS, code_hash, compute_config_hash
 from study.trial.prepare import Preparer
 
 
@@ -40,7 +40,9 @@ def test_names_change_nothing(data: TrialData) -> None:
         **{"trial_id": "ablation-0007", "stage": "ablation", "arm": "a", "label": "b"},
         **{"number": 7, "optuna_number": 3, "taken_from": "run", "config_hash": "x"},
     )
-    assert hash_of(trial(), data, "weights") == hash_of(other, data, "weights")
+    assert compute_config_hash(trial(), data, "weights") == compute_config_hash(
+        other, data, "weights"
+    )
 
 
 @pytest.mark.parametrize(
@@ -51,7 +53,9 @@ def test_names_change_nothing(data: TrialData) -> None:
     ],
 )
 def test_another_training_is_another(data: TrialData, change: dict[str, Any]) -> None:
-    assert hash_of(trial(**change), data, "weights") != hash_of(trial(), data, "weights")
+    assert compute_config_hash(trial(**change), data, "weights") != compute_config_hash(
+        trial(), data, "weights"
+    )
 
 
 Change = Callable[[TrialData], TrialData]
@@ -70,19 +74,23 @@ Change = Callable[[TrialData], TrialData]
     ],
 )
 def test_other_data_is_another(data: TrialData, change: Change) -> None:
-    assert hash_of(trial(), change(data), "weights") != hash_of(trial(), data, "weights")
+    assert compute_config_hash(trial(), change(data), "weights") != compute_config_hash(
+        trial(), data, "weights"
+    )
 
 
 def test_another_way_from_files_to_pixels_is_another(
     data: TrialData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = hash_of(trial(), data, "weights")
+    before = compute_config_hash(trial(), data, "weights")
     monkeypatch.setattr(config_hash, "PREPROCESSING", config_hash.PREPROCESSING + 1)
-    assert hash_of(trial(), data, "weights") != before
+    assert compute_config_hash(trial(), data, "weights") != before
 
 
 def test_other_weights_are_another(data: TrialData) -> None:
-    assert hash_of(trial(), data, "weights") != hash_of(trial(), data, "others")
+    assert compute_config_hash(trial(), data, "weights") != compute_config_hash(
+        trial(), data, "others"
+    )
 
 
 def test_other_pixels_of_the_same_name_are_another(data: TrialData, tmp_path: Path) -> None:
@@ -90,7 +98,9 @@ def test_other_pixels_of_the_same_name_are_another(data: TrialData, tmp_path: Pa
     larger = Preparer(build_config(values, "test"), StudyFolder(tmp_path), 24).search()
     tasks: tuple[Task, ...] = larger.tasks
     assert tasks == data.tasks
-    assert hash_of(trial(), larger, "weights") != hash_of(trial(), data, "weights")
+    assert compute_config_hash(trial(), larger, "weights") != compute_config_hash(
+        trial(), data, "weights"
+    )
 
 
 PACKAGE = Path(study.__file__ or "").parent

@@ -1,4 +1,4 @@
-"""Features of untouched encoders on disk: computed once, and never taken for others."""
+"""Features of untouched encoders on disk: computed cached_features, and never taken for others."""
 
 import logging
 import threading
@@ -13,7 +13,7 @@ from torch import Tensor
 from study.method.model import Backbone, load_backbone
 from study.storage.atomic import StorageError
 from study.trial import feature_cache
-from study.trial.feature_cache import once
+from study.trial.feature_cache import cached_features
 
 WHAT = {"what": "numbers"}
 
@@ -42,7 +42,9 @@ def computed() -> Computed:
 def test_what_is_on_disk_is_not_computed_again(
     tmp_path: Path, backbone: Backbone, computed: Computed
 ) -> None:
-    first, again = (once(tmp_path, WHAT, backbone, "float32", computed) for _ in range(2))
+    first, again = (
+        cached_features(tmp_path, WHAT, backbone, "float32", computed) for _ in range(2)
+    )
     assert computed.times == 1
     for name, tensor in computed().items():
         for found in (first, again):
@@ -55,15 +57,17 @@ def test_what_is_on_disk_is_not_computed_again(
 def test_whatever_else_it_depends_on_has_a_file_of_its_own(
     tmp_path: Path, backbone: Backbone, computed: Computed
 ) -> None:
-    once(tmp_path, WHAT, backbone, "float32", computed)
-    once(tmp_path, {"what": "others"}, backbone, "float32", computed)
-    once(tmp_path, WHAT, backbone, "bfloat16", computed)
-    once(tmp_path, WHAT, replace(backbone, image_mean=(0.0, 0.0, 0.0)), "float32", computed)
-    once(tmp_path, WHAT, replace(backbone, fingerprint="0" * 16), "float32", computed)
+    cached_features(tmp_path, WHAT, backbone, "float32", computed)
+    cached_features(tmp_path, {"what": "others"}, backbone, "float32", computed)
+    cached_features(tmp_path, WHAT, backbone, "bfloat16", computed)
+    cached_features(
+        tmp_path, WHAT, replace(backbone, image_mean=(0.0, 0.0, 0.0)), "float32", computed
+    )
+    cached_features(tmp_path, WHAT, replace(backbone, fingerprint="0" * 16), "float32", computed)
     threads = torch.get_num_threads()
     torch.set_num_threads(threads + 1)
     try:
-        once(tmp_path, WHAT, backbone, "float32", computed)
+        cached_features(tmp_path, WHAT, backbone, "float32", computed)
     finally:
         torch.set_num_threads(threads)
     assert computed.times == len(list(tmp_path.iterdir())) == 6
@@ -77,10 +81,10 @@ def test_a_damaged_file_is_told_and_made_again(
     damage: str,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    whole = once(tmp_path, WHAT, backbone, "float32", computed)
+    whole = cached_features(tmp_path, WHAT, backbone, "float32", computed)
     (path,) = tmp_path.iterdir()
     contents = path.read_bytes()
-    once(tmp_path, {"what": "others"}, backbone, "float32", computed)
+    cached_features(tmp_path, {"what": "others"}, backbone, "float32", computed)
     (other,) = set(tmp_path.iterdir()) - {path}
     planted = b"\x80\x04cposix\nsystem\nX\x04\x00\x00\x00true\x85R."
     bad = {
@@ -92,7 +96,7 @@ def test_a_damaged_file_is_told_and_made_again(
     }
     path.write_bytes(bad[damage])
     with caplog.at_level(logging.WARNING):
-        again = once(tmp_path, WHAT, backbone, "float32", computed)
+        again = cached_features(tmp_path, WHAT, backbone, "float32", computed)
     assert computed.times == 3
     assert f"{path} is damaged, and computed again" in caplog.text
     assert all(torch.equal(again[name], whole[name]) for name in whole)
@@ -110,9 +114,12 @@ def test_of_several_that_want_it_at_once_one_computes(
         return computed()
 
     with ThreadPoolExecutor(4) as pool:
-        first = pool.submit(once, tmp_path, WHAT, backbone, "float32", slowly)
+        first = pool.submit(cached_features, tmp_path, WHAT, backbone, "float32", slowly)
         assert begun.wait(30)
-        rest = [pool.submit(once, tmp_path, WHAT, backbone, "float32", computed) for _ in range(3)]
+        rest = [
+            pool.submit(cached_features, tmp_path, WHAT, backbone, "float32", computed)
+            for _ in range(3)
+        ]
         assert not any(one.done() for one in rest)
         go_on.set()
         results = [one.result(30)["x"] for one in (first, *rest)]
@@ -134,7 +141,7 @@ def test_without_a_place_to_write_it_each_computes_for_itself(
     monkeypatch.setattr(feature_cache, "write_atomically", refuse)
     monkeypatch.setattr(feature_cache.fcntl, "flock", lambda *_: (tmp_path / "missing").stat())
     for _ in range(2):
-        assert once(tmp_path, WHAT, backbone, "float32", computed)["x"].shape == (3, 2)
+        assert cached_features(tmp_path, WHAT, backbone, "float32", computed)["x"].shape == (3, 2)
     assert computed.times == 2
     assert "read-only; other processes compute for themselves" in caplog.text
 
@@ -144,5 +151,5 @@ def test_a_fault_in_computing_leaves_nothing_behind(tmp_path: Path, backbone: Ba
         raise MemoryError
 
     with pytest.raises(MemoryError):
-        once(tmp_path, WHAT, backbone, "float32", fail)
+        cached_features(tmp_path, WHAT, backbone, "float32", fail)
     assert list(tmp_path.iterdir()) == []

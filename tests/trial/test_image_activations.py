@@ -14,7 +14,7 @@ from study.method.packed import PackedClassifiers
 from study.method.subsets import parse
 from study.storage.ledger import StudyFolder
 from study.trial import image_activations
-from study.trial.image_activations import CHUNK, BegunImages, open_table
+from study.trial.image_activations import CHUNK, ImageActivations, open_table
 from study.trial.prepare import Preparer
 
 
@@ -47,9 +47,9 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def nothing_kept() -> Iterator[None]:
-    image_activations.forget_begun()
+    image_activations.clear_cache()
     yield
-    image_activations.forget_begun()
+    image_activations.clear_cache()
 
 
 def plain(table: Path, backbone: Backbone, subset: str, paths: list[str]) -> Tensor:
@@ -66,7 +66,7 @@ def test_a_table_is_begun_once_for_all_that_have_it_begun_as_far(
     some = paths[5:8]
     for subset, new in (("vision.ln1[-1]", True), ("vision.ln1[-1]", False), ("none", True)):
         spy = Spy(backbone, subset)
-        begun = BegunImages(table, backbone, spy)
+        begun = ImageActivations(table, backbone, spy)
         torch.testing.assert_close(begun.of(some), plain(table, backbone, subset, some))
         assert torch.equal(begun.of(some[::-1]), begun.of(some).flip(0))
         assert sum(spy.given) == (len(paths) if new else 0)
@@ -79,7 +79,7 @@ def test_what_there_is_no_room_for_is_begun_when_asked_for_and_found_out_once(
     some = list(open_table(table).paths)[5:8]
     for given in ([CHUNK, 3], [3]):
         spy = Spy(backbone, "vision.ln1[-1]")
-        begun = BegunImages(table, backbone, spy)
+        begun = ImageActivations(table, backbone, spy)
         torch.testing.assert_close(begun.of(some), plain(table, backbone, "vision.ln1[-1]", some))
         assert spy.given == given
 
@@ -90,7 +90,7 @@ def test_what_was_used_last_is_kept_the_longest(
     def begun(subset: str) -> int:
         """How many images had to be begun."""
         spy = Spy(backbone, subset)
-        BegunImages(table, backbone, spy).of(paths[:1])
+        ImageActivations(table, backbone, spy).of(paths[:1])
         return sum(spy.given)
 
     paths = list(open_table(table).paths)

@@ -26,7 +26,7 @@ from study.storage.ledger import StudyFolder
 from study.trial import SPLIT_HASH, EpochReport, TrialConfig, TrialData
 from study.trial.prepare import Preparer
 from study.trial.run import run_trial
-from study.workflow.check import look_at_all
+from study.workflow.check import all_faults
 
 Prepare = Callable[..., Preparer]
 
@@ -390,7 +390,7 @@ def test_a_check_reads_lists_and_headers_and_no_pixel(
         "tracking": {"uri": mlflow_store},
     }
     config = build_config(values, "here")
-    faults, _ = look_at_all(config, StudyFolder(tmp_path / "runs" / "mine"), resuming=False)
+    faults, _ = all_faults(config, StudyFolder(tmp_path / "runs" / "mine"), resuming=False)
     assert faults == []
 
 
@@ -436,5 +436,5 @@ def test_a_fault_of_the_data_is_told_with_its_place(
         "tracking": {"uri": f"sqlite:///{tmp_path / 'mlflow.db'}"},
     }
     config = build_config(values, "here")
-    faults, _ = look_at_all(config, StudyFolder(tmp_path / "runs" / "x"), resuming=False)
+    faults, _ = all_faults(config, StudyFolder(tmp_path / "runs" / "x"), resuming=False)
     assert any(fault.startswith(told) for fault in faults), faults

@@ -19,9 +19,9 @@ from study.method.subsets import parse
 from study.method.training import NonFiniteLossError
 from study.storage.ledger import StudyFolder
 from study.trial import EpochReport, TrialConfig, TrialData
-from study.trial.image_activations import forget_begun as forget_images
+from study.trial.image_activations import clear_cache as forget_images
 from study.trial.prepare import Preparer
-from study.trial.prompt_activations import forget_begun, zero_shot_text
+from study.trial.prompt_activations import clear_cache, zero_shot_text
 from study.trial.run import mean, run_trial, score
 
 EPOCHS = 4
@@ -261,7 +261,7 @@ def test_another_process_finds_the_features_of_encoders_in_which_nothing_is_tune
     tuned = trial(subset=subset, epochs=0 if subset == "none" else 2)
     first = outcomes(run_trial(tuned, holdout, backbone))
     assert encoded == {"text": 1, "vision": 1}
-    for forget in (forget_begun, forget_images):
+    for forget in (clear_cache, forget_images):
         forget()
     encoded.update(text=0, vision=0)
     assert outcomes(run_trial(tuned, holdout, backbone)) == first
@@ -273,7 +273,7 @@ def test_another_process_finds_the_features_of_encoders_in_which_nothing_is_tune
 
 def forget_all(data: TrialData) -> None:
     """Forget what this process and those before it computed."""
-    forget_begun()
+    clear_cache()
     forget_images()
     for path in data.train_images.parent.glob("frozen-*"):
         path.unlink()

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from study.config.loading import build_config
 from study.errors import ConfigError
 from study.storage.ledger import StudyFolder
-from study.workflow.check import check_study, look_at_all
+from study.workflow.check import all_faults, check_study
 
 Look = Callable[..., list[str]]
 
@@ -35,7 +35,7 @@ def look(tiny_backbone: Path, tmp_path: Path, mlflow_store: str) -> Look:
             "here",
         )
         folder = StudyFolder(config.storage / "mine")
-        faults, architecture = look_at_all(config, folder, resuming=resuming)
+        faults, architecture = all_faults(config, folder, resuming=resuming)
         assert (architecture is None) == any(fault.startswith("backbone") for fault in faults)
         if faults:
             with pytest.raises(ConfigError, match=f"cannot start, {len(faults)} fault"):

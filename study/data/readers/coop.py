@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from study.data.download_notes import how_to_get
+from study.data.download_notes import download_note
 from study.data.images.sources import FolderSource
 from study.data.prompts import templates_of
 from study.data.records import (
@@ -209,7 +209,7 @@ def load_coop(
     """
     layout = LAYOUTS[name]
     folder = dataset_folder(root, layout.folder, layout.split)
-    hint = how_to_get(name, folder)
+    hint = download_note(name, folder)
     names, train, val, test = read_split_file(folder / layout.split, layout, hint=hint)
     if require_images:
         require_folder(folder, layout.images, hint=hint)
@@ -241,7 +241,7 @@ def load_aircraft(
 ) -> Dataset:
     """Read FGVC Aircraft, whose splits are text lists: `0034309 Boeing 737-200` a line."""
     folder = dataset_folder(root, "fgvc_aircraft", "variants.txt")
-    hint = how_to_get(name, folder)
+    hint = download_note(name, folder)
     variants = [line for line in read_lines(folder / "variants.txt", hint=hint) if line]
     names = class_table(enumerate(variants), where=str(folder / "variants.txt"))
     label_of = {variant: label for label, variant in enumerate(variants)}

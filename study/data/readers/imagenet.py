@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from study.data.download_notes import how_to_get
+from study.data.download_notes import download_note
 from study.data.images.sources import FolderSource
 from study.data.prompts import templates_of
 from study.data.readers.coop import read_lines, require_folder
@@ -84,7 +84,7 @@ def load_imagenet(
     folder = root / "imagenet"
     if not folder.is_dir() and (root / _NAMES).exists():
         folder = root
-    hint = how_to_get(name, folder)
+    hint = download_note(name, folder)
     names = read_class_names(folder / _NAMES, hint=hint)
     splits: dict[str, tuple[Record, ...]] = {"train": (), "val": ()}
     wnids = list(names)
@@ -120,7 +120,7 @@ def load_shift(
     folder = root / shift.folder
     if not folder.is_dir() and (root / shift.images).is_dir():
         folder = root
-    hint = how_to_get(name, folder)
+    hint = download_note(name, folder)
     names = read_class_names(_listing(folder), hint=hint)
     if require_images:
         require_folder(folder, shift.images, hint=hint)

@@ -15,7 +15,7 @@ def tracking_uri(configured: str | None) -> str:
     return configured or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
 
 
-def is_yet_to_be_made(uri: str) -> bool:
+def is_absent_store(uri: str) -> bool:
     """Tell whether a URI is that of a SQLite store that is not there, and that a study can make.
 
     There is nothing to connect to then, and whoever only looks must not leave a store behind.
