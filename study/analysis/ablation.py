@@ -131,7 +131,14 @@ def ablation_table(rows: Sequence[Row], base_label: str = BASE) -> AblationTable
     }
     tried = _rates_tried(rows)
     cells = [
-        _cell(label, seeds, scores[label], split, comparisons.get(label), tried.get(label, set()))
+        _cell(
+            label,
+            seeds,
+            scores[label],
+            split,
+            comparisons.get(label),
+            tried.get(seeds[0]["subset_key"], set()),
+        )
         for label, seeds in scored.items()
     ]
     cells.sort(key=lambda cell: -cell.score.mean)
@@ -216,11 +223,11 @@ def _cell(
 
 
 def _rates_tried(rows: Sequence[Row]) -> dict[str, set[float]]:
-    """Collect the learning rates that validation chose each cell's from, by label."""
+    """Return the learning rates that validation chose each cell's from, by subset key."""
     tried: dict[str, set[float]] = {}
     for row in rows:
         if row["stage"] == "search" and (rate := _rate(row)) is not None:
-            tried.setdefault(row["arm"], set()).add(rate)
+            tried.setdefault(row["subset_key"], set()).add(rate)
     return tried
 
 

@@ -52,10 +52,11 @@ def fix_rates(
             chosen = {label: proposal for label, _, proposal in _trials(config, cells)}
         else:
             judged = finished_trials(folder)
-            best = {j.config.arm: j.config for j in reversed(judged)}
-            if missing := [label for label in cells if label not in best]:
+            best = {j.config.subset_key: j.config for j in reversed(judged)}
+            keys = {label: subset.key(architecture.depths) for label, subset in cells.items()}
+            if missing := [label for label, key in keys.items() if key not in best]:
                 raise StudyError(f"no trial of the cell '{missing[0]}' ran all its epochs")
-            chosen = {label: proposal_of(best[label]) for label in cells}
+            chosen = {label: proposal_of(best[key]) for label, key in keys.items()}
         written = {label: asdict(proposal) for label, proposal in chosen.items()}
         folder.write_json("cells.json", written)
     return {label: Proposal(**values) for label, values in written.items()}

@@ -24,7 +24,8 @@ class TrialConfig(Section):
     trial_id: str
     stage: Stage
     arm: str
-    """Who proposed it: ``baseline``, ``clipfit-tuned``, ``search``; in confirm the candidate."""
+    """Who proposed the trial: ``baseline``, ``clipfit-tuned`` or ``search``. A trial that no search
+    proposed repeats the label of its candidate or cell here, and nothing reads it."""
     label: str
     number: int
     """Counts the trials of a stage from 0."""
