@@ -23,6 +23,7 @@ ALLOWED = {
     "trial": {"errors", "storage", "method", "data", "config"},
     "selection": {"errors", "storage", "config", "trial"},
     "serving": {"errors", "method", "data", "embedded"},
+    "classifier": {"serving"},
     "search": {"errors", "storage", "method", "data", "embedded", "config", "trial", "selection"},
     "tracking": {"errors", "storage", "method", "data", "config", "trial", "selection", "serving"},
     "analysis": {
