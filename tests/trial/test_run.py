@@ -1,129 +1,19 @@
 """A trial as an iterator: the seam between training and whoever schedules it."""
 
-import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import combinations_with_replacement
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from small_trials import EPOCHS, Prepare, digest, outcome, outcomes, trial
 
-from study.config.loading import build_config
-from study.config.schema import StudyConfig
 from study.method.evaluation import hmean
-from study.method.model import Backbone, FewShotClassifier, load_backbone
-from study.method.subsets import parse
+from study.method.model import Backbone
 from study.method.training import NonFiniteLossError
-from study.storage.ledger import StudyFolder
-from study.trial import EpochReport, TrialConfig, TrialData
-from study.trial.image_activations import clear_cache as forget_images
-from study.trial.prepare import Preparer
-from study.trial.prompt_activations import clear_cache, zero_shot_text
+from study.trial import TrialData
 from study.trial.run import mean, run_trial, score
-
-EPOCHS = 4
-TIMED = ("seconds", "images_per_second")
-SETTINGS: dict[str, dict[str, Any]] = {
-    "holdout": {
-        "data": {"augment": False, "shots": 4},
-        "search": {"selection": "holdout"},
-    },
-    "augmented": {
-        "data": {"augment": True, "shots": 4},
-        "search": {"selection": "holdout"},
-    },
-    "folds": {"data": {"augment": False, "shots": 2}, "search": {"selection": "folds"}},
-    "class_folds": {
-        "protocol": "base_to_new",
-        "data": {"dataset": "glyphs", "augment": False, "shots": 2},
-    },
-    "base": {
-        "protocol": "base_to_new",
-        "data": {"augment": False, "shots": 4},
-        "search": {"selection": "base"},
-    },
-}
-Prepare = Callable[[str], Preparer]
-
-
-@pytest.fixture(scope="module")
-def backbone(tiny_backbone: Path) -> Backbone:
-    return load_backbone(tiny_backbone)
-
-
-@pytest.fixture(scope="module")
-def prepare(tmp_path_factory: pytest.TempPathFactory) -> Prepare:
-    """Prepare the data of a setting, decoding each image once."""
-    storage = tmp_path_factory.mktemp("runs")
-
-    def prepare(setting: str) -> Preparer:
-        config, folder = study(setting, storage), StudyFolder(storage / setting)
-        folder.claim()
-        return Preparer(config, folder, image_size=16)
-
-    return prepare
-
-
-def study(setting: str, storage: Path) -> StudyConfig:
-    return build_config({"storage": str(storage), **SETTINGS[setting]}, setting)
-
-
-@pytest.fixture(scope="module")
-def holdout(prepare: Prepare) -> TrialData:
-    return prepare("holdout").search()
-
-
-def trial(**changes: Any) -> TrialConfig:
-    """CLIPFit at rates at which a random model moves."""
-    values: dict[str, Any] = {
-        "trial_id": "search-0001",
-        "stage": "search",
-        "arm": "baseline",
-        "label": "clipfit",
-        "number": 1,
-        "seed": 1,
-        "subset": "clipfit",
-        "subset_key": "0",
-        "trainable": 1,
-        "bias_lr": 0.05,
-        "ln_lr": 0.02,
-        "distill_weight": 1.0,
-        "epochs": EPOCHS,
-        "split_hash": "0",
-        "training": {"batch_size": 8},
-    }
-    return TrialConfig.model_validate(values | changes)
-
-
-def outcome(report: EpochReport) -> dict[str, Any]:
-    """What a report says, less what depends on the machine's mood."""
-    return {
-        "epoch": report.epoch,
-        "done": report.done,
-        **{name: value for name, value in report.metrics.items() if name not in TIMED},
-        **{f"state {name}": digest(tensor) for name, tensor in report.state.items()},
-        **{
-            f"delta {index} {name}": digest(tensor)
-            for index, delta in enumerate(report.deltas)
-            for name, tensor in delta.items()
-        },
-        **{
-            f"confusion {name}": tensor.to_dense().tolist()
-            for name, tensor in report.confusions.items()
-        },
-    }
-
-
-def digest(tensor: Tensor) -> str:
-    contents = tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
-    return hashlib.sha256(contents).hexdigest()[:12]
-
-
-def outcomes(reports: Iterator[EpochReport]) -> list[dict[str, Any]]:
-    return [outcome(report) for report in reports]
 
 
 @pytest.mark.parametrize(
@@ -158,19 +48,6 @@ def test_every_epoch_is_reported_with_its_score(
     assert reports[-1].metrics["distillation"] > 0
 
 
-def test_the_confusion_counts_every_validation_image_once(
-    holdout: TrialData, prepare: Prepare, backbone: Backbone
-) -> None:
-    for data in (holdout, prepare("folds").search()):
-        (report,) = run_trial(trial(epochs=1), data, backbone)
-        matrix = report.confusions["accuracy"].to_dense()
-        evaluated = sum(len(part.records) for task in data.tasks for part in task.evaluations)
-        assert int(matrix.sum()) == evaluated
-        if len(data.tasks) == 1:
-            right = int(matrix.diag().sum()) / evaluated
-            assert right == pytest.approx(report.metrics["val_score"])
-
-
 @pytest.mark.parametrize("setting", ["holdout", "augmented", "class_folds"])
 def test_a_trial_repeats_to_the_bit(prepare: Prepare, backbone: Backbone, setting: str) -> None:
     data = prepare(setting).search()
@@ -200,83 +77,6 @@ def test_the_result_does_not_depend_on_what_ran_before(
         next(second, None)
         torch.rand(7)
     assert interleaved == alone
-
-
-def test_zero_shot_features_are_computed_once_for_all_trials_of_the_same_prompts(
-    backbone: Backbone, tmp_path: Path
-) -> None:
-    prompts = (["a red cat", "a dog"], ["a bird"])
-    ids = [backbone.tokenize(p) for p in prompts]
-    features = zero_shot_text(backbone, ids, "float32", tmp_path)
-    untouched = FewShotClassifier(backbone, parse("none"))
-    for own, words in zip(features, prompts, strict=True):
-        torch.testing.assert_close(own, untouched.encode_text(backbone.tokenize(words)))
-    again = [backbone.tokenize(p) for p in prompts]
-    assert zero_shot_text(backbone, again, "float32", tmp_path) is features
-    assert zero_shot_text(backbone, ids[::-1], "float32", tmp_path) is not features
-    assert not torch.equal(zero_shot_text(backbone, ids, "bfloat16", tmp_path)[0], features[0])
-
-
-@pytest.mark.parametrize(
-    ("subset", "at_once", "again"),
-    [
-        ("vision.ln", 1024, False),
-        ("vision.ln", 3, False),
-        ("clipfit", 1024, False),
-        ("clipfit", 3, True),  # more than pass at once are encoded anew, where they change
-    ],
-)
-def test_prompts_are_begun_once_for_all_trials_as_far_as_nothing_is_tuned(
-    subset: str,
-    at_once: int,
-    again: bool,
-    holdout: TrialData,
-    tiny_backbone: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    forget_all(holdout)
-    monkeypatch.setattr("study.trial.task.PROMPTS_AT_ONCE", at_once)
-    backbone = load_backbone(tiny_backbone)
-    embedded: list[Tensor] = []
-    backbone.clip.text_model.embeddings.token_embedding.register_forward_hook(
-        lambda _, ids, __: embedded.append(ids)
-    )
-    first = outcomes(run_trial(trial(subset=subset), holdout, backbone))
-    assert embedded
-    embedded.clear()
-    assert outcomes(run_trial(trial(subset=subset), holdout, backbone)) == first
-    assert bool(embedded) == again
-
-
-@pytest.mark.parametrize("subset", ["none", "text-bias", "vision.ln[-1]", "clipfit"])
-def test_another_process_finds_the_features_of_encoders_in_which_nothing_is_tuned(
-    subset: str, holdout: TrialData, tiny_backbone: Path
-) -> None:
-    forget_all(holdout)
-    backbone = load_backbone(tiny_backbone)
-    encoded: dict[str, int] = {"text": 0, "vision": 0}
-    ends = {"text": backbone.clip.text_projection, "vision": backbone.clip.visual_projection}
-    for name, layer in ends.items():
-        layer.register_forward_pre_hook(lambda *_, name=name: encoded.update({name: 1}))
-    tuned = trial(subset=subset, epochs=0 if subset == "none" else 2)
-    first = outcomes(run_trial(tuned, holdout, backbone))
-    assert encoded == {"text": 1, "vision": 1}
-    for forget in (clear_cache, forget_images):
-        forget()
-    encoded.update(text=0, vision=0)
-    assert outcomes(run_trial(tuned, holdout, backbone)) == first
-    resolved = [t.name for t in FewShotClassifier(backbone, parse(subset)).tuned]
-    assert encoded == {
-        name: int(any(own.startswith(f"{name}_model") for own in resolved)) for name in encoded
-    }
-
-
-def forget_all(data: TrialData) -> None:
-    """Forget what this process and those before it computed."""
-    clear_cache()
-    forget_images()
-    for path in data.train_images.parent.glob("frozen-*"):
-        path.unlink()
 
 
 def test_global_randomness_is_left_alone(holdout: TrialData, backbone: Backbone) -> None:
@@ -338,98 +138,9 @@ def test_where_nothing_is_tuned_one_report_tells_the_zero_shot_score(
     assert warm.metrics["val_score"] == report.metrics["val_score"]
 
 
-@pytest.mark.parametrize(
-    ("subset", "rates"),
-    [
-        ("vision.ln", {"bias_lr": None}),
-        ("vision.bias", {"ln_lr": None}),
-        ("text.ln", {"bias_lr": None}),
-        ("text.bias", {"ln_lr": None}),
-        ("text.ln_final", {"bias_lr": None}),
-    ],
-)
-def test_one_encoder_alone_can_be_tuned(
-    holdout: TrialData, backbone: Backbone, subset: str, rates: dict[str, None]
-) -> None:
-    reports = list(run_trial(trial(subset=subset, **rates), holdout, backbone))
-    tower = subset.partition(".")[0]
-    (delta,) = reports[-1].deltas
-    assert delta
-    assert all(name.startswith(f"{tower}_model.") for name in delta)
-    moved = reports[-1].metrics["distillation"]
-    assert moved > 1e-7 if tower == "text" else moved == pytest.approx(0, abs=1e-6)
-
-
-def test_the_test_split_is_evaluated_after_the_last_epoch_alone(
-    prepare: Prepare, backbone: Backbone
-) -> None:
-    data = prepare("holdout").confirm(1)
-    reports = list(run_trial(trial(stage="confirm"), data, backbone))
-    assert [any("test" in name for name in r.metrics) for r in reports] == [0, 0, 0, 1]
-    assert not any("val" in name for r in reports for name in r.metrics)
-    assert [bool(r.confusions) for r in reports] == [0, 0, 0, 1]
-    assert int(reports[-1].confusions["accuracy"].sum()) == len(
-        data.tasks[0].evaluations[0].records
-    )
-
-
-def test_a_search_sees_no_test_image(prepare: Prepare) -> None:
-    for setting in SETTINGS:
-        preparer = prepare(setting)
-        test = {record.path for record in preparer.dataset().test}
-        for task in preparer.search().tasks:
-            seen = {r.path for part in (task.train, *task.evaluations) for r in part.records}
-            assert seen
-            assert not seen & test
-
-
-def test_confirmations_train_on_the_seeds_own_shots(prepare: Prepare) -> None:
-    first, second = (prepare("holdout").confirm(seed) for seed in (1, 2))
-    assert first.digest != second.digest
-    assert first.tasks[0].evaluations == second.tasks[0].evaluations
-    assert first.tasks[0].train == prepare("holdout").search().tasks[0].train
-
-
-def test_base_and_new_are_scored_apart_on_test(prepare: Prepare, backbone: Backbone) -> None:
-    data = prepare("class_folds").confirm(1)
-    (report,) = run_trial(trial(epochs=1), data, backbone)
-    base, new = report.metrics["test_base"], report.metrics["test_new"]
-    assert report.metrics["test_score"] == report.metrics["test_hmean"] == hmean(base, new)
-    of_base, of_new = (report.confusions[part].to_dense() for part in ("base", "new"))
-    assert of_base[18:].sum() == of_new[:18].sum() == 0
-
-
 def test_a_trial_that_diverges_says_where(holdout: TrialData, backbone: Backbone) -> None:
     with pytest.raises(NonFiniteLossError, match="epoch 1"):
         list(run_trial(trial(ln_lr=1e30), holdout, backbone))
-
-
-@pytest.mark.parametrize("batch_size", [7, 64])
-def test_batches_that_do_not_divide_the_images_still_train(
-    holdout: TrialData, backbone: Backbone, batch_size: int
-) -> None:
-    config = trial(epochs=1, training={"batch_size": batch_size, "eval_batch_size": 3})
-    (report,) = run_trial(config, holdout, backbone)
-    whole = trial(epochs=1, training={"batch_size": batch_size})
-    (same,) = run_trial(whole, holdout, backbone)
-    assert outcome(report) == outcome(same)
-
-
-@pytest.mark.parametrize("setting", ["holdout", "augmented", "class_folds"])
-def test_a_trial_whose_batches_pass_in_parts_is_the_same_up_to_rounding(
-    prepare: Prepare, backbone: Backbone, setting: str
-) -> None:
-    data = prepare(setting).search()
-    whole = list(run_trial(trial(), data, backbone))
-    parts = list(run_trial(trial(), data, backbone, micro_batch=3))
-    for report, same in zip(parts, whole, strict=True):
-        metrics = {k: v for k, v in report.metrics.items() if k not in TIMED}
-        assert metrics.pop("micro_batch") == 3
-        expected = {k: v for k, v in same.metrics.items() if k not in TIMED}
-        assert metrics == pytest.approx(expected, rel=1e-3, abs=1e-5)
-        for delta, other in zip(report.deltas, same.deltas, strict=True):
-            for name, tensor in delta.items():
-                torch.testing.assert_close(tensor, other[name], atol=1e-5, rtol=1e-3)
 
 
 @pytest.mark.parametrize(

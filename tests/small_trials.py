@@ -1,0 +1,98 @@
+"""Small trials on real digits and letters, and what two of them have in common to the bit."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from study.config.loading import build_config
+from study.config.schema import StudyConfig
+from study.trial import EpochReport, TrialConfig
+from study.trial.prepare import Preparer
+
+EPOCHS = 4
+
+
+TIMED = ("seconds", "images_per_second")
+
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "holdout": {
+        "data": {"augment": False, "shots": 4},
+        "search": {"selection": "holdout"},
+    },
+    "augmented": {
+        "data": {"augment": True, "shots": 4},
+        "search": {"selection": "holdout"},
+    },
+    "folds": {"data": {"augment": False, "shots": 2}, "search": {"selection": "folds"}},
+    "class_folds": {
+        "protocol": "base_to_new",
+        "data": {"dataset": "glyphs", "augment": False, "shots": 2},
+    },
+    "base": {
+        "protocol": "base_to_new",
+        "data": {"augment": False, "shots": 4},
+        "search": {"selection": "base"},
+    },
+}
+
+
+Prepare = Callable[[str], Preparer]
+
+
+def study(setting: str, storage: Path) -> StudyConfig:
+    return build_config({"storage": str(storage), **SETTINGS[setting]}, setting)
+
+
+def trial(**changes: Any) -> TrialConfig:
+    """CLIPFit at rates at which a random model moves."""
+    values: dict[str, Any] = {
+        "trial_id": "search-0001",
+        "stage": "search",
+        "arm": "baseline",
+        "label": "clipfit",
+        "number": 1,
+        "seed": 1,
+        "subset": "clipfit",
+        "subset_key": "0",
+        "trainable": 1,
+        "bias_lr": 0.05,
+        "ln_lr": 0.02,
+        "distill_weight": 1.0,
+        "epochs": EPOCHS,
+        "split_hash": "0",
+        "training": {"batch_size": 8},
+    }
+    return TrialConfig.model_validate(values | changes)
+
+
+def outcome(report: EpochReport) -> dict[str, Any]:
+    """What a report says, less what depends on the machine's mood."""
+    return {
+        "epoch": report.epoch,
+        "done": report.done,
+        **{name: value for name, value in report.metrics.items() if name not in TIMED},
+        **{f"state {name}": digest(tensor) for name, tensor in report.state.items()},
+        **{
+            f"delta {index} {name}": digest(tensor)
+            for index, delta in enumerate(report.deltas)
+            for name, tensor in delta.items()
+        },
+        **{
+            f"confusion {name}": tensor.to_dense().tolist()
+            for name, tensor in report.confusions.items()
+        },
+    }
+
+
+def digest(tensor: Tensor) -> str:
+    contents = tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+    return hashlib.sha256(contents).hexdigest()[:12]
+
+
+def outcomes(reports: Iterator[EpochReport]) -> list[dict[str, Any]]:
+    return [outcome(report) for report in reports]

@@ -1,0 +1,34 @@
+"""What the tests of trials share: a small random CLIP, and the data of each way to judge."""
+
+from pathlib import Path
+
+import pytest
+from small_trials import Prepare, study
+
+from study.method.model import Backbone, load_backbone
+from study.storage.ledger import StudyFolder
+from study.trial import TrialData
+from study.trial.prepare import Preparer
+
+
+@pytest.fixture(scope="module")
+def backbone(tiny_backbone: Path) -> Backbone:
+    return load_backbone(tiny_backbone)
+
+
+@pytest.fixture(scope="module")
+def prepare(tmp_path_factory: pytest.TempPathFactory) -> Prepare:
+    """Prepare the data of a setting, decoding each image once."""
+    storage = tmp_path_factory.mktemp("runs")
+
+    def prepare(setting: str) -> Preparer:
+        config, folder = study(setting, storage), StudyFolder(storage / setting)
+        folder.claim()
+        return Preparer(config, folder, image_size=16)
+
+    return prepare
+
+
+@pytest.fixture(scope="module")
+def holdout(prepare: Prepare) -> TrialData:
+    return prepare("holdout").search()

@@ -1,0 +1,92 @@
+"""Prompts are encoded once a process as far as nothing in the text encoder is tuned."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from small_trials import outcomes, trial
+from torch import Tensor
+
+from study.method.model import Backbone, FewShotClassifier, load_backbone
+from study.method.subsets import parse
+from study.trial import TrialData
+from study.trial.image_activations import clear_cache as forget_images
+from study.trial.prompt_activations import clear_cache, zero_shot_text
+from study.trial.run import run_trial
+
+
+def test_zero_shot_features_are_computed_once_for_all_trials_of_the_same_prompts(
+    backbone: Backbone, tmp_path: Path
+) -> None:
+    prompts = (["a red cat", "a dog"], ["a bird"])
+    ids = [backbone.tokenize(p) for p in prompts]
+    features = zero_shot_text(backbone, ids, "float32", tmp_path)
+    untouched = FewShotClassifier(backbone, parse("none"))
+    for own, words in zip(features, prompts, strict=True):
+        torch.testing.assert_close(own, untouched.encode_text(backbone.tokenize(words)))
+    again = [backbone.tokenize(p) for p in prompts]
+    assert zero_shot_text(backbone, again, "float32", tmp_path) is features
+    assert zero_shot_text(backbone, ids[::-1], "float32", tmp_path) is not features
+    assert not torch.equal(zero_shot_text(backbone, ids, "bfloat16", tmp_path)[0], features[0])
+
+
+@pytest.mark.parametrize(
+    ("subset", "at_once", "again"),
+    [
+        ("vision.ln", 1024, False),
+        ("vision.ln", 3, False),
+        ("clipfit", 1024, False),
+        ("clipfit", 3, True),  # more than pass at once are encoded anew, where they change
+    ],
+)
+def test_prompts_are_begun_once_for_all_trials_as_far_as_nothing_is_tuned(
+    subset: str,
+    at_once: int,
+    again: bool,
+    holdout: TrialData,
+    tiny_backbone: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    forget_all(holdout)
+    monkeypatch.setattr("study.trial.task.PROMPTS_AT_ONCE", at_once)
+    backbone = load_backbone(tiny_backbone)
+    embedded: list[Tensor] = []
+    backbone.clip.text_model.embeddings.token_embedding.register_forward_hook(
+        lambda _, ids, __: embedded.append(ids)
+    )
+    first = outcomes(run_trial(trial(subset=subset), holdout, backbone))
+    assert embedded
+    embedded.clear()
+    assert outcomes(run_trial(trial(subset=subset), holdout, backbone)) == first
+    assert bool(embedded) == again
+
+
+@pytest.mark.parametrize("subset", ["none", "text-bias", "vision.ln[-1]", "clipfit"])
+def test_another_process_finds_the_features_of_encoders_in_which_nothing_is_tuned(
+    subset: str, holdout: TrialData, tiny_backbone: Path
+) -> None:
+    forget_all(holdout)
+    backbone = load_backbone(tiny_backbone)
+    encoded: dict[str, int] = {"text": 0, "vision": 0}
+    ends = {"text": backbone.clip.text_projection, "vision": backbone.clip.visual_projection}
+    for name, layer in ends.items():
+        layer.register_forward_pre_hook(lambda *_, name=name: encoded.update({name: 1}))
+    tuned = trial(subset=subset, epochs=0 if subset == "none" else 2)
+    first = outcomes(run_trial(tuned, holdout, backbone))
+    assert encoded == {"text": 1, "vision": 1}
+    for forget in (clear_cache, forget_images):
+        forget()
+    encoded.update(text=0, vision=0)
+    assert outcomes(run_trial(tuned, holdout, backbone)) == first
+    resolved = [t.name for t in FewShotClassifier(backbone, parse(subset)).tuned]
+    assert encoded == {
+        name: int(any(own.startswith(f"{name}_model") for own in resolved)) for name in encoded
+    }
+
+
+def forget_all(data: TrialData) -> None:
+    """Forget what this process and those before it computed."""
+    clear_cache()
+    forget_images()
+    for path in data.train_images.parent.glob("frozen-*"):
+        path.unlink()
