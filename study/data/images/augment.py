@@ -15,7 +15,10 @@ RATIO = (3 / 4, 4 / 3)
 
 @dataclass(frozen=True)
 class Crops:
-    """Rectangles of a batch in pixels, and which images are mirrored; each (batch,), on the CPU."""
+    """The crop of each image of a batch, in pixels, and whether the image is mirrored.
+
+    Each field is a (batch,) tensor on the CPU: int64, and bool for `flip`.
+    """
 
     top: Tensor
     left: Tensor
@@ -24,17 +27,17 @@ class Crops:
     flip: Tensor
 
     def rectangles(self) -> list[list[int]]:
-        """Give top, left, height and width of each."""
+        """Return the [top, left, height, width] of each crop."""
         return torch.stack([self.top, self.left, self.height, self.width], dim=1).tolist()
 
 
 def normalize(pixels: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """Turn pixels into CLIP's input.
+    """Scale pixels to 0..1 and normalize each channel, as CLIP expects its input.
 
     Args:
         pixels: (batch, 3, height, width) uint8.
-        mean: of each channel, of values in 0..1.
-        std: of each channel.
+        mean: the mean of each channel, on the scale 0..1.
+        std: the standard deviation of each channel, on the scale 0..1.
 
     Returns:
         (batch, 3, height, width) float32, on the same device.
@@ -53,18 +56,18 @@ def draw_crops(
     ratio: tuple[float, float] = RATIO,
     flip: float = 0.5,
 ) -> Crops:
-    """Draw one rectangle an image, distributed as torchvision's RandomResizedCrop does.
+    """Draw one crop per image, with the distribution of torchvision's RandomResizedCrop.
 
-    Ten proposals of area and aspect ratio are drawn at once and the first that fits is taken, else
-    the largest central rectangle of an allowed ratio.
+    Ten proposals of area and aspect ratio are drawn at once. The first that fits is used, or, if
+    none fits, the largest central rectangle of an allowed ratio.
 
     Args:
-        heights: (batch,) of the images, in pixels.
-        widths: (batch,).
-        generator: on the CPU, so that every device draws the same.
-        scale: range of the area, as fractions of the image's.
-        ratio: range of width / height, drawn by its logarithm.
-        flip: probability of mirroring.
+        heights: (batch,) heights of the images, in pixels.
+        widths: (batch,) widths of the images, in pixels.
+        generator: a CPU generator, so that the draw is the same with every device.
+        scale: the range of the crop's area, as a fraction of the image's area.
+        ratio: the range of width / height, drawn uniformly in its logarithm.
+        flip: the probability of mirroring.
     """
     count = len(heights)
     uniform = torch.rand(count, 2 * TRIES + 3, generator=generator, dtype=torch.float64)
@@ -75,7 +78,7 @@ def draw_crops(
     width = torch.round(torch.sqrt(area * aspect))
     height = torch.round(torch.sqrt(area / aspect))
     fits = (width > 0) & (width <= wide[:, None]) & (height > 0) & (height <= tall[:, None])
-    # argmax of equal values is not the first one on every device.
+    # Not argmax: among equal values it need not return the first one.
     order = torch.where(fits, torch.arange(TRIES), TRIES).amin(dim=1)
     first = order.clamp(max=TRIES - 1)[:, None]
     found = order < TRIES
@@ -89,7 +92,7 @@ def draw_crops(
 
 
 def _central(tall: Tensor, wide: Tensor, ratio: tuple[float, float]) -> tuple[Tensor, Tensor]:
-    """Give width and height of the largest rectangle of an allowed ratio."""
+    """Return the width and height of the largest rectangle of an allowed ratio."""
     aspect = wide / tall
     width = torch.where(aspect > ratio[1], torch.round(tall * ratio[1]), wide)
     height = torch.where(aspect < ratio[0], torch.round(wide / ratio[0]), tall)
@@ -97,12 +100,12 @@ def _central(tall: Tensor, wide: Tensor, ratio: tuple[float, float]) -> tuple[Te
 
 
 def crop_resize(images: Iterable[Tensor], crops: Crops, size: int) -> Tensor:
-    """Cut a rectangle out of every image, resize it (bicubic, antialiased) and mirror it.
+    """Crop every image, resize the crop (bicubic, antialiased) and mirror it where asked.
 
     Args:
-        images: (3, height, width) uint8 of any sizes.
-        crops: a rectangle inside each image.
-        size: of the result, in pixels.
+        images: images of any sizes, each (3, height, width) uint8.
+        crops: one crop inside each image.
+        size: the height and width of the result, in pixels.
 
     Returns:
         (images, 3, size, size) uint8.
@@ -132,15 +135,15 @@ def random_resized_crop_flip(
     Args:
         images: (batch, 3, height, width) uint8, or a list of (3, height, width) uint8 of any sizes;
             on the CPU.
-        size: of CLIP's input, in pixels.
-        generator: on the CPU; the only source of randomness.
-        scale: range of the crop's area, as fractions of the image's.
-        ratio: range of its width / height.
-        flip: probability of mirroring.
-        device: of the result.
+        size: the height and width of CLIP's input, in pixels.
+        generator: a CPU generator; the only source of randomness.
+        scale: the range of the crop's area, as a fraction of the image's area.
+        ratio: the range of the crop's width / height.
+        flip: the probability of mirroring.
+        device: the device of the result.
 
     Returns:
-        (batch, 3, size, size) uint8.
+        (batch, 3, size, size) uint8 on the device.
     """
     sizes = torch.tensor([image.shape[-2:] for image in images], dtype=torch.long).view(-1, 2)
     crops = draw_crops(sizes[:, 0], sizes[:, 1], generator, scale=scale, ratio=ratio, flip=flip)
@@ -148,6 +151,6 @@ def random_resized_crop_flip(
 
 
 def to_device(batch: Tensor, device: torch.device) -> Tensor:
-    """Copy a batch to a device without waiting for it, which needs pinned memory on a GPU."""
+    """Copy a batch to a device without waiting; for a GPU this needs pinned memory."""
     pinned = batch.pin_memory() if device.type == "cuda" else batch
     return pinned.to(device, non_blocking=True)

@@ -1,4 +1,4 @@
-"""Decoded images as tensors: mapped from one Arrow file, normalised, augmented on the device."""
+"""Decoded images as tensors that are mapped into memory from one Arrow file."""
 
 import warnings
 from collections.abc import Sequence
@@ -29,14 +29,14 @@ __all__ = [
 class ImageTable:
     """The images of one Arrow file, mapped into memory and shared by every process of a node.
 
-    The tensors it gives may be views of the file: read them, never write into them.
+    The tensors that it returns may be views of the file: never write into them.
     """
 
     def __init__(self, path: Path) -> None:
-        """Map a file of `decode_images`.
+        """Map a file that `decode_images` wrote.
 
         Raises:
-            DataError: if it is missing, cut, or not such a file.
+            DataError: if the file is missing, cut short, or not from `decode_images`.
         """
         self.path = Path(path)
         batches, _ = open_cache(self.path)
@@ -48,27 +48,27 @@ class ImageTable:
         self._row_of: dict[str, int] = {name: row for row, name in enumerate(names)}
 
     def __len__(self) -> int:
-        """Count the images."""
+        """Return the number of images."""
         return len(self._place)
 
     @property
     def paths(self) -> list[str]:
-        """All images, in the order of the file."""
+        """The paths of all images, in the order of the file."""
         return list(self._row_of)
 
     def __contains__(self, path: object) -> bool:
-        """Tell whether the file has an image; skipped ones are not there."""
+        """Return whether the file has an image; images skipped at decoding are not there."""
         return path in self._row_of
 
     def __reduce__(self) -> tuple[type["ImageTable"], tuple[Path]]:
-        """Travel between processes as a path, not as pixels."""
+        """Pickle the table as its path, without the pixels."""
         return ImageTable, (self.path,)
 
     def rows(self, paths: Sequence[str]) -> list[int]:
-        """Give the rows of images.
+        """Return the row of each image.
 
         Raises:
-            DataError: naming images that are not in the file.
+            DataError: if images are not in the file; the message names them.
         """
         missing = [path for path in paths if path not in self._row_of]
         if missing:
@@ -78,14 +78,14 @@ class ImageTable:
         return [self._row_of[path] for path in paths]
 
     def images(self, paths: Sequence[str]) -> list[Tensor]:
-        """Give images of any sizes, each (3, height, width) uint8, without copying."""
+        """Return images of any sizes, each a (3, height, width) uint8 view of the file."""
         places = [self._place[row] for row in self.rows(paths)]
         return [self._parts[number].image(row).permute(2, 0, 1) for number, row in places]
 
     def pixels(self, paths: Sequence[str]) -> Tensor:
-        """Give images of one size as a batch: (images, 3, height, width) uint8.
+        """Return images of one size as a batch: (images, 3, height, width) uint8.
 
-        Neighbours in one part of the file come as a view, others are gathered.
+        Consecutive images of one record batch are returned as a view, others are copied.
 
         Raises:
             DataError: if the images differ in size, or are not in the file.
@@ -108,17 +108,14 @@ class ImageTable:
 
 @dataclass(frozen=True)
 class _Part:
-    """One record batch of the file, mapped.
-
-    Attributes:
-        flat: the pixel bytes of all its images, one after another.
-        bounds: where each image starts, and where the last one ends.
-        sizes: (height, width) of each image.
-    """
+    """One record batch of the file, mapped into memory."""
 
     flat: Tensor
+    """The pixels of all images, one after another: (bytes,) uint8."""
     bounds: list[int]
+    """The start of each image in `flat`, and the end of the last one."""
     sizes: list[tuple[int, int]]
+    """The (height, width) of each image."""
 
     @classmethod
     def of(cls, batch: pa.RecordBatch) -> "_Part":
@@ -126,18 +123,18 @@ class _Part:
         _, offsets, data = column.buffers()
         bounds = np.frombuffer(offsets, dtype=np.int64)[column.offset :][: len(column) + 1]
         with warnings.catch_warnings():
-            # The mapping is read-only, which is what we want.
+            # PyTorch warns about read-only memory, but here it is read-only on purpose.
             warnings.filterwarnings("ignore", message="The given (NumPy array|buffer) is not writ")
             flat = torch.from_numpy(np.frombuffer(data, dtype=np.uint8))
         heights, widths = (batch.column(name).to_pylist() for name in ("height", "width"))
         return cls(flat, bounds.tolist(), list(zip(heights, widths, strict=True)))
 
     def image(self, row: int) -> Tensor:
-        """View one image: (height, width, 3) uint8."""
+        """Return a view of one image: (height, width, 3) uint8."""
         return self.flat[self.bounds[row] : self.bounds[row + 1]].view(*self.sizes[row], 3)
 
     def square(self) -> Tensor | None:
-        """View all images as (rows, height, width, 3) uint8, if they have one size."""
+        """Return a (rows, height, width, 3) uint8 view of all images, or None if sizes differ."""
         if len(set(self.sizes)) != 1:
             return None
         return self.flat[self.bounds[0] : self.bounds[-1]].view(-1, *self.sizes[0], 3)
