@@ -1,8 +1,8 @@
-"""The folder layout of the field (CoOp's), with its published split files.
+"""CoOp's folder layout, the standard of the field, with its published split files.
 
-A split file is `{"train": [[path, label, class name], …], "val": …, "test": …}`; its paths start
-at the image folder. The published files have cleaned class names already; cleaning is repeated,
-so that a file made from the raw names gives the same prompts.
+A split file is `{"train": [[path, label, class name], …], "val": …, "test": …}`; its paths are
+relative to the image folder. The class names in the published files are already cleaned. They are
+cleaned again here, so that a file with the raw names gives the same prompts.
 """
 
 import json
@@ -54,7 +54,7 @@ def _eurosat(name: str) -> str:
 
 
 def _cars(name: str) -> str:
-    """Move the year to the front."""
+    """Move the year from the end to the front."""
     model = re.fullmatch(r"(.+) ((?:19|20)\d\d)", name)
     return f"{model[2]} {model[1]}" if model else name
 
@@ -62,40 +62,37 @@ def _cars(name: str) -> str:
 def _sun(name: str) -> str:
     """Reverse the parts of a path: `atrium/public` becomes `public atrium`."""
     parts = [part for part in name.split("/") if part]
-    # The raw list starts with a letter's folder: /a/atrium/public.
+    # Paths of the raw list start with a folder for the first letter: /a/atrium/public.
     if len(parts) > 1 and len(parts[0]) == 1:
         parts = parts[1:]
     return " ".join(reversed(parts))
 
 
 def _ucf(name: str) -> str:
-    """Part CamelCase words: `ApplyEyeMakeup` becomes `Apply_Eye_Makeup`."""
+    """Separate CamelCase words: `ApplyEyeMakeup` becomes `Apply_Eye_Makeup`."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
 
 
-def _same(name: str) -> str:
+def _unchanged(name: str) -> str:
     return name
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where one dataset lies below the data root.
-
-    Attributes:
-        folder: of the dataset.
-        images: image folder in it; "" for the dataset's folder itself.
-        split: name of the split file.
-        clean: raw class name → class name of the prompts.
-        dropped: raw class names that the field leaves out.
-        anchors: the image folders, where there is no single one.
-    """
+    """The files and folders of one dataset below the data root."""
 
     folder: str
+    """The name of the dataset's folder."""
     images: str
+    """The image folder inside the dataset's folder; "" means the dataset's folder itself."""
     split: str
-    clean: Callable[[str], str] = _same
+    """The name of the split file."""
+    clean: Callable[[str], str] = _unchanged
+    """A function from a raw class name to the class name of the prompts."""
     dropped: frozenset[str] = frozenset()
+    """The raw names of classes that the published experiments leave out."""
     anchors: tuple[str, ...] = ()
+    """The image folders of a dataset that has several; `images` is then ""."""
 
 
 LAYOUTS: dict[str, Layout] = {
@@ -124,7 +121,7 @@ LAYOUTS: dict[str, Layout] = {
 
 
 def dataset_folder(root: Path, folder: str, marker: str) -> Path:
-    """Find a dataset's folder: below the data root, or the root given is that folder itself."""
+    """Return a dataset's folder: `root/folder`, or `root` itself if it holds the marker file."""
     if not (root / folder).is_dir() and (root / marker).exists():
         return root
     return root / folder
@@ -134,7 +131,7 @@ def read_json(path: Path, *, hint: str) -> Any:
     """Read a JSON file.
 
     Raises:
-        DataError: naming the file, what is wrong with it, and how to get it.
+        DataError: if the file is missing or not JSON; the message says how to get it (`hint`).
     """
     try:
         return json.loads(path.read_text(encoding="utf-8-sig"))
@@ -142,7 +139,7 @@ def read_json(path: Path, *, hint: str) -> Any:
         raise DataError(f"{path.name} is missing; looked in {path.parent}. {hint}") from error
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read ({error}). {hint}") from error
-    # Numbers of thousands of digits and brackets without end have errors of their own.
+    # Numbers of thousands of digits raise ValueError, deep nesting RecursionError.
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not whole JSON ({error}). {hint}") from error
 
@@ -153,7 +150,8 @@ def read_split_file(
     """Read class names, train, val and test from a split file.
 
     Raises:
-        DataError: naming the entries that are malformed, doubled, or leave the folder.
+        DataError: if the file is missing or not JSON, or an entry is malformed, is listed twice, or
+            has a path outside the folder; the message names the entry.
     """
     content = read_json(path, hint=hint)
     wanted = ("train", "val", "test")
@@ -176,7 +174,7 @@ def read_split_file(
             records.append(record)
         kept.append(records)
     if dropped:
-        # The classes that stay are numbered as if the others had never been there.
+        # Renumber the classes that are kept, so that their labels are 0..n-1 again.
         moved = {label: label - sum(d < label for d in dropped) for label, _ in pairs}
         pairs = {(moved[label], name) for label, name in pairs}
         kept = [[Record(r.path, moved[r.label]) for r in records] for records in kept]
@@ -187,7 +185,7 @@ def read_split_file(
 
 
 def _entry(entry: object, images: str, *, where: str) -> tuple[Record, str]:
-    """Read one `[path, label, class name]`."""
+    """Return the record and the raw class name of one `[path, label, class name]`."""
     if isinstance(entry, list) and len(entry) == 3:
         text, label, name = entry
         if isinstance(label, str):
@@ -202,10 +200,10 @@ def _entry(entry: object, images: str, *, where: str) -> tuple[Record, str]:
 def load_coop(
     name: str, root: Path, *, templates: Sequence[str] | None = None, require_images: bool = True
 ) -> Dataset:
-    """Read one of the datasets that have a published split file.
+    """Read a dataset that has a published split file (one of `LAYOUTS`).
 
     Raises:
-        DataError: if the split file or the image folder is missing, or the split is unsound.
+        DataError: if the split file or the image folder is missing, or the split is invalid.
     """
     layout = LAYOUTS[name]
     folder = dataset_folder(root, layout.folder, layout.split)
@@ -230,7 +228,7 @@ def require_folder(folder: Path, images: str, *, hint: str) -> None:
     """Check that the image folder is there.
 
     Raises:
-        DataError: naming the folder, where it was looked for, and how to get it.
+        DataError: if it is missing; the message names it and says how to get it (`hint`).
     """
     if images and not (folder / images).is_dir():
         raise DataError(f"image folder {images} is missing; looked in {folder}. {hint}")
@@ -239,7 +237,12 @@ def require_folder(folder: Path, images: str, *, hint: str) -> None:
 def load_aircraft(
     name: str, root: Path, *, templates: Sequence[str] | None = None, require_images: bool = True
 ) -> Dataset:
-    """Read FGVC Aircraft, whose splits are text lists: `0034309 Boeing 737-200` a line."""
+    """Read FGVC Aircraft, whose splits are text files with one `image variant` per line.
+
+    Raises:
+        DataError: if a list or the image folder is missing, a line has an unknown variant, or a
+            variant has no training image.
+    """
     folder = dataset_folder(root, "fgvc_aircraft", "variants.txt")
     hint = download_note(name, folder)
     variants = [line for line in read_lines(folder / "variants.txt", hint=hint) if line]
@@ -282,10 +285,10 @@ def load_aircraft(
 
 
 def read_lines(path: Path, *, hint: str) -> list[str]:
-    """Read a text list, stripped lines.
+    """Read the lines of a text file, each stripped.
 
     Raises:
-        DataError: naming the file, where it was looked for, and how to get it.
+        DataError: if the file cannot be read; the message says how to get it (`hint`).
     """
     try:
         return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]

@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 
 
 def read_digits() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Give what `sklearn.datasets.load_digits` does.
+    """Return the images and labels of `sklearn.datasets.load_digits`.
 
     Returns:
-        (1797, 8, 8) strokes counted in 4×4 cells, 0 to 16, and (1797,) the digit drawn.
+        (1797, 8, 8) float64 counts of inked pixels in 4×4 cells, 0 to 16, and (1797,) int64 digits.
     """
     package = find_spec("sklearn")
     table = Path(package.origin or "").parent / "datasets/data/digits.csv.gz" if package else None

@@ -1,4 +1,4 @@
-"""Datasets that come with the packages: nothing to download."""
+"""Datasets that come with the installed packages, so that nothing is downloaded."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ _DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight
 
 
 def load_digits() -> Dataset:
-    """Load scikit-learn's 1,797 handwritten digits (8×8), one half to train on, one to test on."""
+    """Load scikit-learn's 1,797 handwritten digits (8×8): half for train, half for test."""
     strokes, labels = read_digits()
     pixels = np.round(strokes * (255 / 16)).astype(np.uint8)
     names = tuple(f"digit {word}" for word in _DIGITS)
@@ -31,8 +31,8 @@ def load_digits() -> Dataset:
 
 
 def load_glyphs() -> Dataset:
-    """Load the 36 digits and letters (8×8): handwritten digits, letters in unseen fonts."""
-    # Drawing the letters imports matplotlib and SciPy.
+    """Load 36 classes (8×8): handwritten digits, and letters in fonts not used in pretraining."""
+    # Imported here because it imports matplotlib and SciPy.
     from study.data.readers.glyphs import GLYPH_CLASS_NAMES, glyph_images
 
     images: dict[str, NDArray[np.uint8]] = {}

@@ -1,4 +1,4 @@
-"""Image folders: one folder a class, split or flat."""
+"""Image folders with one folder per class, with or without folders for the splits."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -34,7 +34,11 @@ def is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def subfolders(folder: Path) -> list[str]:
-    """Name the visible folders in a folder, sorted."""
+    """Return the names of the visible folders in a folder, sorted.
+
+    Raises:
+        DataError: if the folder is missing or may not be listed.
+    """
     try:
         with os.scandir(folder) as entries:
             visible = (e for e in entries if e.name[0] != "." and e.name != _LEFT_BY_ARCHIVERS)
@@ -46,7 +50,11 @@ def subfolders(folder: Path) -> list[str]:
 
 
 def images_in(folder: Path) -> list[str]:
-    """Name the visible image files in a folder, sorted."""
+    """Return the names of the visible image files in a folder, sorted.
+
+    Raises:
+        DataError: if the folder is missing or may not be listed.
+    """
     try:
         with os.scandir(folder) as entries:
             names = [entry.name for entry in entries]
@@ -54,7 +62,7 @@ def images_in(folder: Path) -> list[str]:
         raise DataError(f"{folder}: no such folder") from error
     except PermissionError as error:
         raise DataError(f"{folder}: may not be listed; give its reader permission") from error
-    # By name alone: asking the type of a million files takes minutes on a network file system.
+    # Judge by name alone: a stat of a million files takes minutes on a network file system.
     return sorted(
         name
         for name in names
@@ -65,10 +73,18 @@ def images_in(folder: Path) -> list[str]:
 def class_records(
     root: Path, folder: str, classes: Sequence[str], *, optional: bool = False, hint: str = ""
 ) -> tuple[Record, ...]:
-    """List the images of `root/folder/class`, label = position of the class.
+    """Return a record for each image of `root/folder/class`.
+
+    Args:
+        root: the dataset's folder.
+        folder: the folder of the class folders, relative to root; "" means root itself.
+        classes: the names of the class folders; the label is the position in this list.
+        optional: whether a class may be missing or empty.
+        hint: how to get the images, for the message.
 
     Raises:
-        DataError: naming the class folders that are missing or have no image.
+        DataError: if a class folder is missing or empty, or a file name is not UTF-8; the message
+            names them.
     """
     records: list[Record] = []
     empty: list[str] = []
@@ -84,8 +100,8 @@ def class_records(
         records += [Record(f"{place}/{image}", label) for image in images]
     if empty and not optional:
         allowed = " ".join(sorted(IMAGE_SUFFIXES))
-        told = f". {hint}" if hint else ""
-        raise DataError(f"{root}: no images ({allowed}) in {listed(empty)}{told}")
+        ending = f". {hint}" if hint else ""
+        raise DataError(f"{root}: no images ({allowed}) in {listed(empty)}{ending}")
     return tuple(records)
 
 
@@ -94,15 +110,19 @@ def load_folder(
 ) -> Dataset:
     """Read `root/class/*` or `root/{train,val,test}/class/*`; folder names are class names.
 
-    A flat folder is split by `fixed_split`. With `train` and `test` the split is as it lies; with
-    `train` and `val` alone, the latter is the test split.
+    A folder without split folders is split by `fixed_split`. If there is `train` and `val` but no
+    `test`, the `val` images are the test split.
 
     Args:
-        name: of the dataset, in results.
-        root: the folder.
-        templates: replace the default template.
-        flat: whether the folders in root are classes; None decides by whether there is a
-            `train` and a `test` or `val`.
+        name: the dataset's name in results.
+        root: the dataset's folder.
+        templates: prompt templates that replace the default one.
+        flat: whether the folders in root are classes; None means that they are, unless there is a
+            `train` folder and a `test` or `val` folder.
+
+    Raises:
+        DataError: if there are no class folders, a class has too few images, or a class is in val
+            or test but not in train.
     """
     found = subfolders(root)
     places = _split_places(found)
@@ -144,7 +164,7 @@ def load_folder(
 
 
 def _split_places(found: Sequence[str]) -> Mapping[str, str | None]:
-    """Find the folders of the splits, however they are capitalized."""
+    """Return the folder of each split, in any capitalization; None means that there is none."""
     by_name = {name.lower(): name for name in found}
     places = {
         split: next((by_name[alias] for alias in aliases if alias in by_name), None)

@@ -1,8 +1,8 @@
 """Letters drawn from matplotlib's fonts, and the packaged `glyphs` dataset made with them.
 
 The dataset has the ten handwritten digits of scikit-learn and letters drawn in fonts that the
-embedded checkpoint has never seen. Letters are warped and cut to 8×8 pixels of 17 grey levels, as
-the handwritten digits are. `FACES` is the one table that says which fonts may be learned from.
+embedded checkpoint has never seen. The letters are warped and reduced to 8×8 pixels of 17 grey
+levels, like the handwritten digits. `FACES` alone says which fonts may be used in pretraining.
 """
 
 import string
@@ -25,23 +25,29 @@ Split = Literal["train", "test"]
 
 @dataclass(frozen=True)
 class Face:
-    """One style of one font, with the code points where its characters start.
+    """One style of one font.
 
-    Mathematical alphabets give further styles inside a font file: `upper`, `lower` and `digit` are
-    the code points of their "A", "a" and "0"; `digit` is None for an alphabet without digits.
+    A font file may have further styles: the mathematical alphabets of Unicode, whose characters
+    start at other code points.
     """
 
     file: str
+    """The name of the font file that comes with matplotlib."""
     family: str
+    """The name of the font family, which may span several files."""
     held_out: bool = False
+    """Whether the font must not be used in pretraining."""
     bold: bool = False
     slanted: bool = False
     upper: int = ord("A")
+    """The code point of the style's "A"."""
     lower: int = ord("a")
+    """The code point of the style's "a"."""
     digit: int | None = ord("0")
+    """The code point of the style's "0"; None means that it has no digits."""
 
     def code_point(self, character: str) -> int | None:
-        """Give the code point that draws an ASCII letter or digit, or None where there is none."""
+        """Return the code point that draws an ASCII letter or digit; None means there is none."""
         if character in string.ascii_uppercase:
             return self.upper + ord(character) - ord("A")
         if character in string.ascii_lowercase:
@@ -49,7 +55,7 @@ class Face:
         return None if self.digit is None else self.digit + int(character)
 
 
-# The one table of fonts. Computer Modern (serif, sans, italic, typewriter) is never learned from.
+# All fonts. Computer Modern (serif, sans, italic, typewriter) is held out from pretraining.
 FACES: tuple[Face, ...] = (
     Face("DejaVuSans.ttf", "dejavu sans"),
     Face("DejaVuSans-Bold.ttf", "dejavu sans", bold=True),
@@ -91,16 +97,16 @@ HELD_OUT_FACES = tuple(face for face in FACES if face.held_out)
 DIGIT_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 DIGIT_NAMES = tuple(f"digit {word}" for word in DIGIT_WORDS)
 
-# Capital I and O are left out: at 8×8 pixels nobody tells them from the digits 1 and 0. Two small
-# letters whose shape is that of no capital and no digit bring the classes to 36, two equal halves
-# of 18 that three folds divide.
+# Capital I and O are left out: at 8×8 pixels they look like the digits 1 and 0. Two small letters
+# that look like no capital and no digit bring the number of classes to 36. Each half then has 18
+# classes, which three folds divide evenly.
 _BASE_LETTERS = "ABCDEFGHJKLMe"
 _NEW_LETTERS = "NPQRSTUVWXYZh"
 LETTERS: tuple[str, ...] = tuple(_BASE_LETTERS + _NEW_LETTERS)
 
 
 def character_name(character: str) -> str:
-    """Name a character as captions and class names do: `digit two`, `capital letter a`."""
+    """Return a character's name in captions and classes: `digit two`, `capital letter a`."""
     if character in string.digits:
         return DIGIT_NAMES[int(character)]
     case = "capital" if character in string.ascii_uppercase else "small"
@@ -108,33 +114,33 @@ def character_name(character: str) -> str:
 
 
 LETTER_NAMES: tuple[str, ...] = tuple(character_name(letter) for letter in LETTERS)
-# Base is the first half of the labels: digits and letters stand in both halves.
+# The base classes are the first half of the labels, so both halves get digits and letters.
 GLYPH_CHARACTERS: tuple[str, ...] = (*"01234", *_BASE_LETTERS, *"56789", *_NEW_LETTERS)
 GLYPH_CLASS_NAMES: tuple[str, ...] = tuple(map(character_name, GLYPH_CHARACTERS))
 
-TRAIN_IMAGES = TEST_IMAGES = 60  # a class
-_SEED = 2024  # of the packaged dataset; no study's seed touches it
-_CANVAS = 32  # pixels; 4×4 of them are one pixel of the dataset, as in the digits' source
+TRAIN_IMAGES = TEST_IMAGES = 60  # per class
+_SEED = 2024  # of the packaged dataset, the same for every study
+_CANVAS = 32  # pixels; a 4×4 block becomes one pixel, as in the source of the digits
 _GREY_LEVELS = 16
-# (32, 4): cubic interpolation of four control points over the canvas, for elastic warps.
+# (32, 4) float64: cubic interpolation from 4 control points to the canvas, for elastic warps.
 _SMOOTH = ndimage.zoom(np.eye(4), (_CANVAS / 4, 1), order=3)
 
 
 @cache
 def _font(file: str, pixels: int) -> ImageFont.FreeTypeFont:
     path = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / file
-    # The basic layout draws the same with and without the optional text-shaping library.
+    # The basic layout draws the same whether or not Pillow's text-shaping library is installed.
     return ImageFont.truetype(str(path), pixels, layout_engine=ImageFont.Layout.BASIC)
 
 
 def render_glyph(face: Face, character: str, size: int, *, margin: int = 0) -> NDArray[np.uint8]:
-    """Draw one character white on black, as large as fits, centred.
+    """Draw one character white on black, centred and as large as fits.
 
     Args:
         face: the font and style.
         character: an ASCII letter or digit that the face has.
-        size: height and width of the picture in pixels.
-        margin: black pixels kept free on every side.
+        size: the height and width of the picture, in pixels.
+        margin: the number of black pixels to keep on every side.
 
     Returns:
         (size, size) uint8.
@@ -158,7 +164,7 @@ def render_glyph(face: Face, character: str, size: int, *, margin: int = 0) -> N
 
 
 def _warp(ink: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Warp a drawing strongly and cut it to 8×8 pixels: (32, 32) uint8 → (8, 8) uint8."""
+    """Warp a drawing strongly and reduce its size: (32, 32) uint8 → (8, 8) uint8."""
     angle, shear = rng.normal(0, 0.12), rng.normal(0, 0.15)
     stretch_y, stretch_x = rng.uniform(0.85, 1.15), rng.uniform(0.75, 1.25)
     rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
@@ -170,7 +176,7 @@ def _warp(ink: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]
     shift = rng.normal(0, 0.8, size=(2, 1))
     places = matrix @ grid + elastic + shift + middle
     warped = ndimage.map_coordinates(ink.astype(np.float64), places, order=1)
-    # Blurring and cutting at a random level thickens or thins the stroke.
+    # A random blur and threshold make the stroke thicker or thinner.
     soft = ndimage.gaussian_filter(warped.reshape(_CANVAS, _CANVAS), rng.uniform(0.6, 1.2))
     strokes = soft > rng.uniform(0.12, 0.4) * soft.max()
     blocks = strokes.reshape(8, 4, 8, 4).mean(axis=(1, 3))
@@ -183,10 +189,13 @@ def _check_split(split: str) -> None:
 
 
 def letter_images(split: Split) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Draw the letters of a split: the same pixels at every call, 60 images a letter.
+    """Draw the letters of a split, 60 images per letter, with the same pixels at every call.
 
     Returns:
         (n, 8, 8) uint8 images, white on black, and (n,) int64 indices into `LETTER_NAMES`.
+
+    Raises:
+        ValueError: if the split is neither "train" nor "test".
     """
     _check_split(split)
     count = TRAIN_IMAGES if split == "train" else TEST_IMAGES
@@ -199,10 +208,15 @@ def letter_images(split: Split) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
 
 
 def digit_images(split: Split) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Give scikit-learn's handwritten digits: 60 images a digit to train, the others to test.
+    """Return a split of scikit-learn's handwritten digits.
+
+    "train" has 60 images per digit, "test" has all others.
 
     Returns:
         (n, 8, 8) uint8 images, white on black, and (n,) int64 labels, the digit itself.
+
+    Raises:
+        ValueError: if the split is neither "train" nor "test".
     """
     _check_split(split)
     strokes, labels = read_digits()
@@ -224,21 +238,24 @@ def _stratified(labels: NDArray[np.int64], count: int) -> tuple[list[int], list[
 
 
 def glyph_images(split: Split) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Give the whole `glyphs` dataset: 60 images of each of its 36 classes in either split.
+    """Return a split of the `glyphs` dataset, 60 images of each of the 36 classes.
 
     Returns:
         (n, 8, 8) uint8 images and (n,) int64 indices into `GLYPH_CLASS_NAMES`, sorted by class.
+
+    Raises:
+        ValueError: if the split is neither "train" nor "test".
     """
     digits, digit_labels = digit_images(split)
     letters, letter_labels = letter_images(split)
     pools = {str(digit): digits[digit_labels == digit] for digit in range(10)}
     pools |= {letter: letters[letter_labels == index] for index, letter in enumerate(LETTERS)}
-    # Equal counts, so that accuracy weighs digits and letters alike.
+    # Equal counts, so that accuracy gives digits and letters the same weight.
     count = TRAIN_IMAGES if split == "train" else TEST_IMAGES
     images = np.concatenate([pools[character][:count] for character in GLYPH_CHARACTERS])
     return images, np.repeat(np.arange(len(GLYPH_CHARACTERS)), count)
 
 
 def drawable(characters: Iterable[str], faces: Sequence[Face]) -> list[tuple[Face, str]]:
-    """List the pairs of face and character that exist, characters outermost."""
+    """Return the (face, character) pairs that can be drawn, grouped by character."""
     return [(f, c) for c in characters for f in faces if f.code_point(c) is not None]

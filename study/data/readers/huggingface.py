@@ -1,7 +1,7 @@
-"""Hugging Face datasets with an image and a label column: from the hub, or local Parquet.
+"""Hugging Face datasets with an image and a label column, from the hub or from local Parquet.
 
-The images stay inside Arrow files that the `datasets` library keeps in its cache. Records have
-virtual ids such as `train/000123`, decoded on demand.
+The images stay in the Arrow files of the `datasets` library's cache and are decoded on demand.
+Records have virtual ids such as `train/000123`.
 """
 
 import io
@@ -25,28 +25,25 @@ logger = logging.getLogger(__name__)
 
 PREFIX = "hf:"
 _COLUMNS = {"image": ("image", "img"), "label": ("label", "labels", "fine_label", "class")}
-# Where names are found if the labels are bare numbers.
+# Columns that may hold the class names if the labels are bare numbers.
 _NAMES = ("class_name", "class name", "classname", "label_name", "label_text")
 _REPOSITORY = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 
 
 @dataclass(frozen=True)
 class HubSource:
-    """Images inside the tables of the `datasets` library.
-
-    Attributes:
-        name: of the dataset, for messages.
-        column: that holds the images.
-        tables: split → table.
-        folder: where the library keeps extracted files; no other file is opened.
-        pixel_range: see `to_rgb`.
-    """
+    """The images in the tables of the `datasets` library."""
 
     name: str
+    """The dataset's name, for messages."""
     column: str
+    """The name of the column that holds the images."""
     tables: Mapping[str, Any] = field(repr=False)
+    """The table of each split."""
     folder: Path
+    """The folder where the library keeps extracted files; no file outside it is opened."""
     pixel_range: PixelRange | None = None
+    """The values that become black and white in deep images; see `to_rgb`."""
 
     def open(self, path: str) -> Image.Image:
         """Open one image as RGB."""
@@ -54,10 +51,10 @@ class HubSource:
         return read_image(encoded, path=f"{self.name} {path}", pixel_range=self.pixel_range)
 
     def encoded(self, path: str) -> io.BytesIO | Path:
-        """Give what an image is decoded from.
+        """Return the encoded bytes of an image, or the file that holds them.
 
         Raises:
-            DataError: if there is no such image, it is empty, or it points elsewhere.
+            DataError: if there is no such image, it is empty, or its file is outside the folder.
         """
         split, _, number = path.partition("/")
         table = self.tables.get(split)
@@ -74,7 +71,7 @@ class HubSource:
         return file
 
     def stamp(self, path: str) -> str:
-        """Give the library's hash of a table's content and history, and how it is read."""
+        """Return the `datasets` library's hash of the image's table, and how it is read."""
         return f"{self.tables[path.partition('/')[0]]._fingerprint} {self.pixel_range}"
 
 
@@ -88,26 +85,26 @@ def load_hub(
     subset: str | None = None,
     revision: str | None = None,
 ) -> Dataset:
-    """Read a dataset of the hub (`hf:owner/name`), or a Parquet file or folder of them.
+    """Read a dataset of the hub (`hf:owner/name`), a Parquet file, or a folder of Parquet files.
 
-    Without a test split the validation split is the test split, and with a training split alone
-    the images are split by `fixed_split`. Only the splits in use are fetched.
+    Without a test split, the validation split is the test split. With a training split alone, the
+    images are split by `fixed_split`. Only the splits in use are downloaded.
 
     Args:
-        name: of the dataset; "hf:owner/name" for the hub.
-        place: a Parquet file, or a folder as the hub lays it out; None for the hub.
-        templates: replace the default template.
-        columns: "image", "label" → column of the dataset, where it is another.
-        splits: "train", "val", "test" → split of the dataset, where it is another.
-        subset: configuration of the dataset, where it has several.
-        revision: branch, tag or commit of the hub's repository.
+        name: the dataset's name; "hf:owner/name" on the hub.
+        place: a Parquet file, or a folder with the hub's layout; None means the hub.
+        templates: prompt templates that replace the default one.
+        columns: "image", "label" → column of the dataset, where the default names do not fit.
+        splits: "train", "val", "test" → split of the dataset, where the default names do not fit.
+        subset: the configuration of the dataset, if it has several.
+        revision: the branch, tag or commit of the hub's repository.
 
     Raises:
-        DataError: if the optional extra is not installed, the dataset cannot be had, or its columns
-            or splits do not serve.
+        DataError: if the optional extra is not installed, the dataset cannot be read, or columns or
+            splits are missing.
     """
     try:
-        # An optional extra, and it takes a second to import.
+        # Imported here because it is an optional extra, and takes a second to import.
         import datasets
     except ImportError as error:
         raise DataError(
@@ -119,12 +116,12 @@ def load_hub(
         raise DataError(f"{name}: not a dataset of the hub; allowed is {PREFIX}owner/name")
     try:
         builder = _builder(datasets, where, place, subset, revision)
-        chosen = _chosen(name, list(builder.config.data_files or {}), splits or {})
+        chosen = _choose_splits(name, list(builder.config.data_files or {}), splits or {})
         tables = _tables(datasets, builder, chosen)
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         raise DataError(f"{name}: cannot be read from {where} ({error})") from error
     image, label = _column_names(datasets, name, tables["train"].features, columns or {})
-    # Whole bytes rather than decoded images: reading the labels must not open a picture.
+    # Keep the images encoded: reading the labels must not decode them.
     tables = {s: t.cast_column(image, datasets.Image(decode=False)) for s, t in tables.items()}
     class_names, labels = _classes(datasets, name, tables, label)
     records = {
@@ -151,14 +148,14 @@ def load_hub(
 def _builder(
     datasets: Any, where: str, place: Path | None, subset: str | None, revision: str | None
 ) -> Any:
-    """Learn which files make up which split, without fetching them."""
+    """Return a builder that knows the files of each split, without downloading them."""
     if place is not None and place.is_file():
         return datasets.load_dataset_builder("parquet", data_files={"train": [str(place)]})
     return datasets.load_dataset_builder(where, subset, revision=None if place else revision)
 
 
 def _tables(datasets: Any, builder: Any, chosen: Mapping[str, str]) -> dict[str, Any]:
-    """Fetch the chosen splits alone: asked by its name, a dataset would fetch all of them."""
+    """Download the chosen splits alone: `load_dataset` by name would download all of them."""
     files = {ours: list(builder.config.data_files[theirs]) for ours, theirs in chosen.items()}
     loaded = datasets.load_dataset(
         builder.name,
@@ -169,8 +166,12 @@ def _tables(datasets: Any, builder: Any, chosen: Mapping[str, str]) -> dict[str,
     return {split: loaded[split] for split in chosen}
 
 
-def _chosen(name: str, present: Sequence[str], asked: Mapping[str, str]) -> dict[str, str]:
-    """Choose the dataset's splits for ours."""
+def _choose_splits(name: str, present: Sequence[str], asked: Mapping[str, str]) -> dict[str, str]:
+    """Return the dataset's split for each of our splits that it has.
+
+    Raises:
+        DataError: if a requested split or the training split is missing.
+    """
     strange = [part for part in asked if part not in SPLITS]
     absent = [split for split in asked.values() if split not in present]
     if strange or absent:
@@ -191,7 +192,7 @@ def _chosen(name: str, present: Sequence[str], asked: Mapping[str, str]) -> dict
 def _column_names(
     datasets: Any, name: str, features: Any, asked: Mapping[str, str]
 ) -> tuple[str, str]:
-    """Find the image column and the label column."""
+    """Return the names of the image column and the label column."""
     images = [c for c, feature in features.items() if isinstance(feature, datasets.Image)]
     labels = [c for c, feature in features.items() if isinstance(feature, datasets.ClassLabel)]
     fallback = {"image": images, "label": labels}
@@ -212,7 +213,7 @@ def _column_names(
 def _classes(
     datasets: Any, name: str, tables: Mapping[str, Any], column: str
 ) -> tuple[tuple[str, ...], dict[str, list[int]]]:
-    """Read class names and the labels of every split; no image is opened."""
+    """Return the class names and the labels of every split, without opening an image."""
     values = {s: list(t.select_columns([column])[column]) for s, t in tables.items()}
     feature = tables["train"].features[column]
     if isinstance(feature, datasets.ClassLabel):

@@ -1,7 +1,7 @@
 """ImageNet and its four shifted test sets: folders by WordNet id, names from classnames.txt.
 
-A validation set for selection is not read from disk: shots for it are drawn from the training
-images, since ImageNet's own validation images are the field's test split.
+ImageNet's own validation images are the test split, as in the field's papers. Validation images
+for selection are therefore drawn from the training images.
 """
 
 import logging
@@ -23,19 +23,16 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Shift:
-    """Where a shifted test set lies.
-
-    Attributes:
-        folder: below the data root.
-        images: image folder in it, one folder a class.
-        numbered: class folders are positions in classnames.txt rather than WordNet ids.
-        subset: number of classes, of a set that has fewer than classnames.txt on purpose.
-    """
+    """The folders of a shifted test set."""
 
     folder: str
+    """The dataset's folder below the data root."""
     images: str
+    """The image folder inside the dataset's folder, with one folder per class."""
     numbered: bool = False
+    """Whether class folders are named by position in classnames.txt rather than WordNet id."""
     subset: int = 0
+    """The number of classes of a set with only some of classnames.txt; 0 means all of them."""
 
 
 SHIFTS: dict[str, Shift] = {
@@ -52,7 +49,8 @@ def read_class_names(path: Path, *, hint: str) -> dict[str, str]:
     """Read `n01440764 tench` lines: WordNet id → class name, in the file's order.
 
     Raises:
-        DataError: naming the line that is malformed or repeats an id.
+        DataError: if the file cannot be read or is empty, or a line is malformed or repeats an id;
+            the message names the line.
     """
     names: dict[str, str] = {}
     for number, line in enumerate(read_lines(path, hint=hint), start=1):
@@ -65,8 +63,8 @@ def read_class_names(path: Path, *, hint: str) -> dict[str, str]:
         names[wnid] = name.strip()
     if not names:
         raise DataError(f"{path}: has no class names. {hint}")
-    # The field's list calls a few classes alike (such as the two kinds of sunglasses), so a
-    # doubled name cannot be refused here.
+    # The published list has a few names twice (such as that of sunglasses), so a repeated name
+    # cannot be an error here.
     doubled = [name for name, count in Counter(names.values()).items() if count > 1]
     if doubled:
         logger.info("%s: class names used twice: %s", path, listed(doubled))
@@ -76,7 +74,7 @@ def read_class_names(path: Path, *, hint: str) -> dict[str, str]:
 def load_imagenet(
     name: str, root: Path, *, templates: Sequence[str] | None = None, require_images: bool = True
 ) -> Dataset:
-    """Read ImageNet: its training folders are the pool, its validation images the test split.
+    """Read ImageNet, with its validation images as the test split.
 
     Raises:
         DataError: if a folder or classnames.txt is missing, or the two splits differ in classes.
@@ -93,7 +91,7 @@ def load_imagenet(
         if require_images:
             require_folder(folder, place, hint=hint)
         if (folder / place).is_dir():
-            found = _known(folder / place, names, hint=hint)
+            found = _class_folders(folder / place, names, hint=hint)
             if split == "val" and splits["train"] and found != wnids:
                 raise DataError(
                     f"{folder}/images: train and val differ in classes: "
@@ -115,20 +113,24 @@ def load_imagenet(
 def load_shift(
     name: str, root: Path, *, templates: Sequence[str] | None = None, require_images: bool = True
 ) -> Dataset:
-    """Read a shifted test set; it has no training images."""
+    """Read a shifted test set, which has no training images.
+
+    Raises:
+        DataError: if a folder or classnames.txt is missing, or a folder has no class name.
+    """
     shift = SHIFTS[name]
     folder = root / shift.folder
     if not folder.is_dir() and (root / shift.images).is_dir():
         folder = root
     hint = download_note(name, folder)
-    names = read_class_names(_listing(folder), hint=hint)
+    names = read_class_names(_names_file(folder), hint=hint)
     if require_images:
         require_folder(folder, shift.images, hint=hint)
     keys = [str(position) for position in range(len(names))] if shift.numbered else list(names)
     by_key = dict(zip(keys, names.values(), strict=True))
     place = folder / shift.images
-    present = _known(place, by_key, hint=hint) if place.is_dir() else []
-    # A numbered folder that is absent leaves its class in the competition, without images.
+    present = _class_folders(place, by_key, hint=hint) if place.is_dir() else []
+    # The class of a missing numbered folder stays a possible answer, without images.
     classes = keys if shift.numbered or not present else present
     return Dataset(
         name=name,
@@ -141,21 +143,22 @@ def load_shift(
     )
 
 
-def _listing(folder: Path) -> Path:
-    """Find classnames.txt: in the dataset's folder, else in that of ImageNet beside it."""
+def _names_file(folder: Path) -> Path:
+    """Return the path of classnames.txt: in the dataset's folder or in imagenet/ beside it."""
     beside = folder.parent / "imagenet" / _NAMES
     return beside if not (folder / _NAMES).exists() and beside.exists() else folder / _NAMES
 
 
 def absent_classes(name: str, dataset: Dataset) -> list[str]:
-    """Name the class folders that should be there and are missing or have no image.
+    """Return the class folders that are missing or have no image.
 
-    Which classes a subset has is written nowhere, but beside the whole list their number is known.
+    No file lists the classes of a subset. Its missing folders are therefore only counted, and only
+    if classnames.txt is complete.
     """
     source = dataset.source
     if not isinstance(source, FolderSource):
         return []
-    names = read_class_names(_listing(source.root), hint="")
+    names = read_class_names(_names_file(source.root), hint="")
     shift = SHIFTS.get(name)
     keys = [str(k) for k in range(len(names))] if shift and shift.numbered else list(names)
     filled = {record.path.rpartition("/")[0] for record in (*dataset.train, *dataset.test)}
@@ -163,16 +166,20 @@ def absent_classes(name: str, dataset: Dataset) -> list[str]:
     for place in [shift.images] if shift else ["images/train", "images/val"]:
         if not (source.root / place).is_dir():
             continue
-        there = subfolders(source.root / place)
-        wanted = there if shift and shift.subset else sorted(keys)
+        present = subfolders(source.root / place)
+        wanted = present if shift and shift.subset else sorted(keys)
         absent += [f"{place}/{key}" for key in wanted if f"{place}/{key}" not in filled]
-        if shift and len(there) < shift.subset and len(names) >= CLASSES:
-            absent.append(f"{place}/n… ({shift.subset - len(there)} of {shift.subset})")
+        if shift and len(present) < shift.subset and len(names) >= CLASSES:
+            absent.append(f"{place}/n… ({shift.subset - len(present)} of {shift.subset})")
     return absent
 
 
-def _known(folder: Path, names: dict[str, str], *, hint: str) -> list[str]:
-    """Name the class folders, sorted as the field sorts them; each must have a class name."""
+def _class_folders(folder: Path, names: dict[str, str], *, hint: str) -> list[str]:
+    """Return the names of the class folders, sorted, which is the order of their labels.
+
+    Raises:
+        DataError: if there are none, or one has no class name.
+    """
     found = subfolders(folder)
     unknown = [wnid for wnid in found if wnid not in names]
     if unknown:

@@ -23,7 +23,7 @@ from study.data.records import (
 )
 from study.errors import DataError
 
-# Column names that are understood without being told; the first one is ours.
+# Part → column names that are recognized without the option `columns`; the first one is ours.
 COLUMNS: dict[str, tuple[str, ...]] = {
     "path": ("path", "image_path", "filepath", "file_name", "filename", "file", "impath", "image"),
     "label": ("label", "labels", "target"),
@@ -42,20 +42,21 @@ def load_table(
     templates: Sequence[str] | None = None,
     columns: Mapping[str, str] | None = None,
 ) -> Dataset:
-    """Read a table with one image a row; paths start at the table's folder.
+    """Read a table with one image per row and paths relative to the table's folder.
 
-    Without a `split` column the images are split by `fixed_split`; with one that has no test rows,
-    those of validation are the test split. Labels may be left out, or be class names themselves:
+    Without a `split` column the images are split by `fixed_split`. If that column has no test rows,
+    the validation rows are the test split. Labels may be missing or be class names themselves; the
     names are then numbered in alphabetical order.
 
     Args:
-        name: of the dataset, in results.
-        file: .csv, .tsv or .parquet.
-        templates: replace the default template.
-        columns: "path", "label", "class_name", "split" → column of the table, where it is another.
+        name: the dataset's name in results.
+        file: the table, a .csv, .tsv or .parquet file.
+        templates: prompt templates that replace the default one.
+        columns: "path", "label", "class_name", "split" → column of the table, where the default
+            names do not fit.
 
     Raises:
-        DataError: naming the columns that are missing, or the row that is malformed.
+        DataError: if columns are missing or a row is malformed; the message names them.
     """
     rows = _read_parquet(file) if file.suffix == ".parquet" else _read_text(file)
     if not rows:
@@ -66,7 +67,7 @@ def load_table(
     records: dict[str, list[Record]] = {"train": [], "val": [], "test": [], "": []}
     for number, (row, (label, _)) in enumerate(zip(rows, pairs, strict=True), start=1):
         where = f"{file}, row {number}"
-        path = relative_path(_below(file.parent, row.get(names["path"])), where=where)
+        path = relative_path(_relative_to(file.parent, row.get(names["path"])), where=where)
         split = str(row.get(names["split"]) or "") if "split" in names else ""
         records[_split_name(split, where=where)].append(Record(path, label))
     if records[""] and any(records[split] for split in SPLITS):
@@ -90,17 +91,21 @@ def load_table(
 
 
 def is_path_table(file: Path) -> bool:
-    """Tell a Parquet table of paths from one that holds the images themselves."""
+    """Return whether a Parquet table holds paths rather than the images themselves.
+
+    Raises:
+        DataError: if the file is not readable Parquet.
+    """
     try:
         types = [column.type for column in pq.read_schema(file)]
-    # A column's name that is not UTF-8 is a ValueError.
+    # A column name that is not UTF-8 raises ValueError.
     except (OSError, pa.ArrowException, ValueError) as error:
         raise DataError(f"{file}: not a readable Parquet file ({error})") from error
     return not any(pa.types.is_struct(kind) or pa.types.is_binary(kind) for kind in types)
 
 
 def _read_text(file: Path) -> list[Row]:
-    """Read CSV or TSV as text; a class called "1" stays a name until labels are asked for."""
+    """Read the rows of CSV or TSV; all values stay text, so that a class may be named "1"."""
     try:
         with file.open(encoding="utf-8-sig", newline="") as lines:
             head = lines.readline()
@@ -130,14 +135,14 @@ def _read_text(file: Path) -> list[Row]:
 
 
 def _delimiter(file: Path, head: str) -> str:
-    """Give what parts the columns; spreadsheets of some countries write semicolons into CSV."""
+    """Return the column separator; in some countries spreadsheets write CSV with semicolons."""
     if file.suffix == ".tsv":
         return "\t"
     return ";" if ";" in head and "," not in head else ","
 
 
-def _below(folder: Path, value: object) -> str:
-    """Give a path from the folder on, where it is absolute and lies in it."""
+def _relative_to(folder: Path, value: object) -> str:
+    """Return a path relative to the folder if it is absolute and inside it, else unchanged."""
     text = str(value or "")
     inside = Path(text).is_absolute() and Path(text).is_relative_to(folder.absolute())
     return Path(text).relative_to(folder.absolute()).as_posix() if inside else text
@@ -146,13 +151,13 @@ def _below(folder: Path, value: object) -> str:
 def _read_parquet(file: Path) -> list[Row]:
     try:
         return list(pq.read_table(file).to_pylist())
-    # Times out of Python's range, text that is not UTF-8, and what else a damaged file comes to.
+    # Damaged files raise many kinds of errors: text that is not UTF-8, or times out of range.
     except (OSError, pa.ArrowException, ValueError, ArithmeticError) as error:
         raise DataError(f"{file}: cannot be read ({error})") from error
 
 
 def _column_names(file: Path, present: Sequence[str], asked: Mapping[str, str]) -> dict[str, str]:
-    """Find the columns that play each part."""
+    """Return the column of each part of `COLUMNS` that the table has."""
     unknown = [part for part in asked if part not in COLUMNS]
     absent = [column for column in asked.values() if column not in present]
     if unknown or absent:
@@ -175,26 +180,26 @@ def _column_names(file: Path, present: Sequence[str], asked: Mapping[str, str]) 
 
 
 def _classes(file: Path, rows: Sequence[Row], names: Mapping[str, str]) -> list[tuple[int, str]]:
-    """Give (label, class name) of every row."""
+    """Return the (label, class name) of every row."""
     labels = None
     if "label" in names:
-        # A column that once had gaps comes out of a data frame as 3.0.
+        # A data frame writes 3 as 3.0 if its column once had missing values.
         texts = (_text(row.get(names["label"])) for row in rows)
         labels = [re.sub(r"^(\d+)\.0+$", r"\1", text) for text in texts]
-    spoken = (
+    class_names = (
         [_text(row.get(names["class_name"])) for row in rows] if "class_name" in names else None
     )
-    if labels is not None and spoken is not None:
+    if labels is not None and class_names is not None:
         pairs: list[tuple[int, str]] = []
-        for number, (text, name) in enumerate(zip(labels, spoken, strict=True), start=1):
+        for number, (text, name) in enumerate(zip(labels, class_names, strict=True), start=1):
             if (label := read_label(text)) is None:
                 raise DataError(
                     f"{file}, row {number}: label {text!r:.80}; allowed are whole numbers from 0"
                 )
             pairs.append((label, name))
         return pairs
-    named = spoken if spoken is not None else labels or []
-    if spoken is None and all(label.isdecimal() for label in named):
+    named = class_names if class_names is not None else labels or []
+    if class_names is None and all(label.isdecimal() for label in named):
         raise DataError(f"{file}: labels are numbers, so a column 'class_name' is needed as well")
     number_of = {text: number for number, text in enumerate(sorted(set(named)))}
     return [(number_of[text], text) for text in named]
