@@ -1,6 +1,7 @@
-"""`python -m study.data.check DATASET ROOT`: is a dataset whole, before anything is rented?
+"""`python -m study.data.check DATASET ROOT` checks that a dataset is complete.
 
-It exits 0 only if every listed image is there, and with `--images` only if each can be decoded.
+Run it before you rent machines. The exit code is 0 only if every listed image is there and, with
+`--images`, can be decoded.
 """
 
 import argparse
@@ -30,7 +31,7 @@ from study.data.readers.huggingface import HubSource
 from study.data.readers.imagenet import SHIFTS, absent_classes
 from study.errors import DataError, StudyError
 
-# Classes, and images of train, val and test, as published.
+# The published numbers of classes, and of train, val and test images.
 PUBLISHED: dict[str, tuple[int, int, int, int]] = {
     "imagenet": (1000, 1_281_167, 0, 50_000),
     "caltech101": (100, 4128, 1649, 2465),
@@ -48,19 +49,19 @@ PUBLISHED: dict[str, tuple[int, int, int, int]] = {
     "imagenet_a": (200, 0, 0, 7500),
     "imagenet_r": (200, 0, 0, 30_000),
 }
-NAMED = 20  # missing images named one by one
+NAMED = 20  # faults that are printed one by one
 THREADS = 8
 CHUNK = 512
 
 
 def counts(dataset: Dataset) -> tuple[int, int, int, int]:
-    """Count classes, and the images of train, val and test."""
+    """Return the numbers of classes, and of train, val and test images."""
     splits = (dataset.train, dataset.val, dataset.test)
     return (len(dataset.class_names), *map(len, splits))  # type: ignore[return-value]
 
 
 def presence_fault(dataset: Dataset, path: str) -> str | None:
-    """Say why an image's file cannot be there, without opening it."""
+    """Return what is wrong with an image's file, without decoding it; None means nothing."""
     source = dataset.source
     if isinstance(source, HubSource):
         try:
@@ -84,7 +85,10 @@ def presence_fault(dataset: Dataset, path: str) -> str | None:
 
 
 def decoding_fault(dataset: Dataset, path: str, *, highest: list[int]) -> str | None:
-    """Say why an image cannot be decoded; append the highest value of a 16-bit one."""
+    """Return why an image cannot be decoded; None means that it can.
+
+    The highest value of a 16-bit image is appended to `highest`.
+    """
     try:
         image = dataset.source.open(path)
     except DataError as error:
@@ -98,14 +102,20 @@ def faults(
     look: Callable[[Dataset, str], str | None],
     progress: Callable[[int], None],
 ) -> list[str]:
-    """Look at every image of every split; give what is wrong."""
+    """Return what is wrong with the images of all splits.
+
+    Args:
+        dataset: the dataset to check.
+        look: returns the fault of one image, or None; called in several threads.
+        progress: called with the number of images checked since its last call.
+    """
     records: Sequence[Record] = (*dataset.train, *dataset.val, *dataset.test)
     found: list[str] = []
     with ThreadPoolExecutor(max_workers=THREADS) as pool:
         for start in range(0, len(records), CHUNK):
             chunk = [record.path for record in records[start : start + CHUNK]]
-            told = pool.map(lambda path: look(dataset, path), chunk)
-            found += [fault for fault in told if fault is not None]
+            results = pool.map(lambda path: look(dataset, path), chunk)
+            found += [fault for fault in results if fault is not None]
             progress(len(chunk))
     return found
 
@@ -118,20 +128,20 @@ def check(
     console: Console,
     pixel_range: PixelRange | None = None,
 ) -> bool:
-    """Check a dataset and print what was found.
+    """Check a dataset and print the result.
 
     Args:
-        name: as for `load_dataset`.
-        root: as for `load_dataset`.
-        images: whether to decode every image, those of the test split too.
-        console: to print on.
-        pixel_range: as for `load_dataset`.
+        name: the dataset's name, as for `load_dataset`.
+        root: the data root, folder or table, as for `load_dataset`.
+        images: whether to decode every image, including the test split.
+        console: the console to print on.
+        pixel_range: the values that become black and white in deep images, as for `load_dataset`.
 
     Returns:
-        Whether all is there.
+        Whether the dataset is complete.
 
     Raises:
-        DataError: if the lists of images cannot be read, so that there is nothing to count.
+        DataError: if the lists of images cannot be read.
     """
     refuse_unread_folder(root, [name], option="DATASET")
     dataset = load_dataset(name, root, require_images=False, pixel_range=pixel_range)
@@ -159,7 +169,7 @@ def check(
         console.print(download_note(name, dataset.source.root), markup=False, soft_wrap=True)
     done = "every image decoded" if images else "every listed image is there"
     if not wrong and found != PUBLISHED.get(name, found) and name in (*SHIFTS, "imagenet"):
-        # Without a list nothing says which image is missing; a part of the set is still usable.
+        # These sets have no list of images, and a part of a set is usable: warn, but do not fail.
         console.print("these are not the published counts: was all of it unpacked?", style="yellow")
     if question := dark_images(max(highest, default=None)):
         console.print(f"{name}: {question}", style="yellow", markup=False, soft_wrap=True)
@@ -168,7 +178,7 @@ def check(
 
 
 def _empty_splits(name: str, dataset: Dataset) -> list[str]:
-    """Name the splits that must not be empty and are."""
+    """Return the names of the splits that are empty but must not be."""
     needed = (
         {"test": dataset.test}
         if name in SHIFTS
@@ -181,7 +191,7 @@ def _empty_splits(name: str, dataset: Dataset) -> list[str]:
 
 
 def _untrained(name: str, dataset: Dataset) -> list[str]:
-    """Name the classes that no shot could be drawn of."""
+    """Return a fault for each class without training images: no shot could be drawn from it."""
     trained = {record.label for record in dataset.train}
     if not trained or name in SHIFTS:
         return []
@@ -190,7 +200,7 @@ def _untrained(name: str, dataset: Dataset) -> list[str]:
 
 
 def _absent_folders(dataset: Dataset) -> list[str]:
-    """Name the image folders that are not there, which says more than a thousand files do."""
+    """Return a fault for each missing image folder: clearer than a thousand missing files."""
     source = dataset.source
     if not isinstance(source, FolderSource):
         return []
@@ -199,7 +209,7 @@ def _absent_folders(dataset: Dataset) -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; give its exit code."""
+    """Run the command and return its exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m study.data.check",
         description="Check that a dataset is whole: lists, folders and, with --images, pixels.",

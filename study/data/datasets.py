@@ -1,4 +1,4 @@
-"""The one door to every dataset: a name and a folder in, classes and labelled images out."""
+"""`load_dataset`, the single entry point to every dataset."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -37,7 +37,7 @@ ON_DISK = {
     "fgvc_aircraft": load_aircraft,
     **dict.fromkeys(SHIFTS, load_shift),
 }
-FEW = 32  # files looked at
+FEW = 32  # entries of a folder in which Parquet files are looked for
 DATASET_NAMES: tuple[str, ...] = (*PACKAGED, *ON_DISK)
 
 
@@ -60,24 +60,29 @@ def load_dataset(
     subset: str | None = None,
     revision: str | None = None,
 ) -> Dataset:
-    """Read the classes and the labelled images of a dataset; never a pixel of it.
+    """Read the classes and the labelled images of a dataset, but no pixels.
 
     Args:
         name: one of `DATASET_NAMES`; "hf:owner/name" for a dataset of the Hugging Face hub; any
-            other name is one's own dataset at `root`.
-        root: the data root that holds the field's folders (or the dataset's own folder). Of one's
-            own dataset: an image folder, a table (.csv, .tsv, .parquet) of paths, labels and class
-            names, or Parquet files that hold the images. Packaged sets and the hub need none.
-        templates: replace the dataset's templates; the first one is used in training.
-        require_images: whether a missing image folder of the field's layout is an error here.
-        pixel_range: see `study.data.images.rgb.to_rgb`; packaged images have 8 bits and take none.
-        columns: part → column of a table or hub dataset, where its name is another.
-        splits: "train", "val", "test" → split of a hub dataset, where its name is another.
-        subset: configuration of a hub dataset.
-        revision: of a hub dataset.
+            other name means your own dataset at `root`.
+        root: the data root with the folders of the published datasets, or the dataset's own
+            folder. For your own dataset: an image folder; a table (.csv, .tsv, .parquet) of paths,
+            labels and class names; or Parquet files that hold the images. Packaged sets and the
+            hub need no root.
+        templates: prompt templates that replace the dataset's own; the first one is used in
+            training.
+        require_images: whether a missing image folder of a published dataset is an error.
+        pixel_range: the values that become black and white in images deeper than 8 bits, see
+            `study.data.images.rgb.to_rgb`; packaged images have 8 bits and take none.
+        columns: part → column name in a table or hub dataset, where the default name does not fit.
+        splits: "train", "val", "test" → split name in a hub dataset, where the default name does
+            not fit.
+        subset: the configuration of a hub dataset.
+        revision: the branch, tag or commit of a hub dataset.
 
     Raises:
-        DataError: naming what is missing or unsound, where it was looked for, what is allowed.
+        DataError: if something is missing or invalid; the message names it, where it was looked
+            for, and what is allowed.
     """
     hub = _HubOptions(columns=columns, splits=splits, subset=subset, revision=revision)
     dataset = _read(name, root, templates, require_images, hub)
@@ -96,9 +101,9 @@ def _read(
     require_images: bool,
     hub: _HubOptions,
 ) -> Dataset:
-    given = [option for option, value in hub.items() if value is not None]
+    options = [option for option, value in hub.items() if value is not None]
     if name in PACKAGED:
-        _refuse(name, given)
+        _refuse_options(name, options)
         dataset = PACKAGED[name]()
         if templates is None:
             return dataset
@@ -107,34 +112,34 @@ def _read(
         return load_hub(name, templates=templates, **hub)
     if root is None:
         raise DataError(
-            f"dataset {name!r} needs a folder{_meant(name)}; without one: {', '.join(PACKAGED)}"
+            f"dataset {name!r} needs a folder{_hint(name)}; without one: {', '.join(PACKAGED)}"
         )
     try:
         root = Path(root).expanduser()
         there = root.exists()
         fault = kind_fault(root) if there and not root.is_dir() else None
-    except (OSError, RuntimeError) as error:  # may not be looked at, or of a user that is none
+    except (OSError, RuntimeError) as error:  # no permission, or ~name of an unknown user
         raise DataError(f"dataset {name!r}: cannot look at {root} ({error})") from error
     if not there:
-        hint = f". {download_note(name, root)}" if name in ON_DISK else _meant(name)
+        hint = f". {download_note(name, root)}" if name in ON_DISK else _hint(name)
         raise DataError(f"dataset {name!r}: no such file or folder: {root}{hint}")
     if fault:
         raise DataError(f"dataset {name!r}: {root}: {fault}")
     if name in ON_DISK:
-        _refuse(name, given)
+        _refuse_options(name, options)
         return ON_DISK[name](name, root, templates=templates, require_images=require_images)
     if root.suffix in TABLE_SUFFIXES and (root.suffix != ".parquet" or is_path_table(root)):
-        _refuse(name, [option for option in given if option != "columns"])
+        _refuse_options(name, [option for option in options if option != "columns"])
         return load_table(name, root, templates=templates, columns=hub["columns"])
     if root.suffix == ".parquet" or (root.is_dir() and _holds_parquet(root)):
         return load_hub(name, root, templates=templates, **hub)
     if root.is_file():
         raise DataError(f"{root}: not a dataset; allowed: a folder, {', '.join(TABLE_SUFFIXES)}")
-    _refuse(name, given)
+    _refuse_options(name, options)
     try:
         return load_folder(name, root, templates=templates)
     except DataError as error:
-        raise DataError(f"{error}{_meant(name)}") from error
+        raise DataError(f"{error}{_hint(name)}") from error
 
 
 def refuse_unread_folder(folder: Path | None, names: Sequence[str], *, option: str) -> None:
@@ -157,16 +162,17 @@ def refuse_unread_folder(folder: Path | None, names: Sequence[str], *, option: s
         )
 
 
-def _meant(name: str) -> str:
-    """Name the known dataset that a mistyped name may stand for."""
+def _hint(name: str) -> str:
+    """Return a hint with the known dataset that a mistyped name may mean, or an empty text."""
     near = get_close_matches(name, DATASET_NAMES, n=1)
     return f" (did you mean {near[0]!r}?)" if near and near[0] != name else ""
 
 
 def _holds_parquet(root: Path) -> bool:
-    """Look as deep as the hub lays out files: `data/`, `<subset>/`, `<subset>/<split>/`.
+    """Return whether a folder holds Parquet files, as deep as the hub lays them out.
 
-    A few files of a folder tell, and an image folder may have millions.
+    The hub uses `data/`, `<subset>/` and `<subset>/<split>/`. Only a few entries of each folder are
+    read, since an image folder may have millions.
     """
     folders = [root]
     for depth in range(3):
@@ -176,7 +182,7 @@ def _holds_parquet(root: Path) -> bool:
                 with os.scandir(folder) as entries:
                     few = list(islice((e for e in entries if not e.name.startswith(".")), FEW))
             except OSError:
-                continue  # told by name when its images are listed
+                continue  # reported by name when its images are listed
             if any(entry.name.endswith(".parquet") for entry in few):
                 return True
             below += [Path(entry.path) for entry in few if depth < 2 and is_folder(entry)]
@@ -184,7 +190,7 @@ def _holds_parquet(root: Path) -> bool:
     return False
 
 
-def _refuse(name: str, options: Sequence[str]) -> None:
-    """Refuse options that the dataset's format has no use for."""
+def _refuse_options(name: str, options: Sequence[str]) -> None:
+    """Raise DataError if there are options that the dataset's format does not read."""
     if options:
         raise DataError(f"dataset {name!r} does not read {', '.join(options)}")

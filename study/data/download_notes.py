@@ -1,10 +1,10 @@
-"""How to get each dataset of the field, for the messages that find a piece missing."""
+"""How to get each published dataset, for messages about missing files."""
 
 from pathlib import Path
 
 _IMAGENET_NAMES = "classnames.txt is the one of imagenet"
 
-# What users of the field's layout stumble over is said here: dead links and copies that do not fit.
+# Each note names known problems, such as dead links and copies that do not fit the split files.
 _NOTES: dict[str, str] = {
     "imagenet": (
         "image-net.org gives the ILSVRC 2012 images to registered users; training images belong in "
@@ -36,7 +36,7 @@ _NOTES: dict[str, str] = {
 
 
 def download_note(name: str, folder: Path) -> str:
-    """Say in a sentence or two how to get a dataset, and where it belongs."""
+    """Return a sentence or two on how to get a dataset and where it belongs."""
     return (
         f"Get it by the section of {name} in CoOp's DATASETS.md "
         f"(github.com/KaiyangZhou/CoOp): {_NOTES[name]}. It belongs in {folder}"

@@ -1,4 +1,4 @@
-"""Prompts: one table of templates, and how a class name is put into them."""
+"""Prompt templates of every dataset, and the prompts made from class names with them."""
 
 from collections.abc import Sequence
 
@@ -6,8 +6,8 @@ from study.errors import DataError
 
 DEFAULT = "a photo of a {}."
 
-# The first template of a dataset is the one used in training. They are those of the reference's
-# table (CoOp has "{} texture." for DTD).
+# The first template of a dataset is used in training. The templates are those of the reference
+# code, which differ from CoOp's for DTD ("{} texture." there).
 TEMPLATES: dict[str, tuple[str, ...]] = {
     "digits": ("a photo of the {}.",),
     "glyphs": ("a photo of the {}.",),
@@ -28,8 +28,8 @@ TEMPLATES: dict[str, tuple[str, ...]] = {
     "imagenet_r": (DEFAULT,),
 }
 
-# Seven short templates that the CLIP authors found to do nearly as well as all eighty of theirs
-# on ImageNet.
+# Seven templates that the CLIP authors chose from their eighty: together they do nearly as well on
+# ImageNet as all eighty.
 ENSEMBLE: tuple[str, ...] = (
     "itap of a {}.",
     "a bad photo of the {}.",
@@ -42,10 +42,10 @@ ENSEMBLE: tuple[str, ...] = (
 
 
 def templates_of(name: str, override: Sequence[str] | None = None) -> tuple[str, ...]:
-    """Give the templates of a dataset, or those that replace them.
+    """Return the templates of a dataset, or the override in their place.
 
     Raises:
-        DataError: if a template does not have exactly one "{}", or there is none.
+        DataError: if there are no templates, or one does not have "{}" exactly once.
     """
     templates = tuple(override) if override is not None else TEMPLATES.get(name, (DEFAULT,))
     if not templates:
@@ -60,11 +60,11 @@ def templates_of(name: str, override: Sequence[str] | None = None) -> tuple[str,
 
 
 def prompts(class_names: Sequence[str], templates: Sequence[str]) -> list[list[str]]:
-    """Put every class name into every template; "_" becomes a space.
+    """Put every class name into every template, with "_" replaced by a space.
 
     Returns:
-        One list a class, one prompt a template.
+        One list per class, with one prompt per template.
     """
-    # Not str.format: a class name or a template may have braces of its own.
-    spoken = [name.replace("_", " ") for name in class_names]
-    return [[template.replace("{}", name) for template in templates] for name in spoken]
+    # Not str.format: a class name or a template may contain other braces.
+    names = [name.replace("_", " ") for name in class_names]
+    return [[template.replace("{}", name) for template in templates] for name in names]

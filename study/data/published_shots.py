@@ -1,4 +1,4 @@
-"""Few-shot splits that others published, so that numbers compare on the same images."""
+"""Few-shot splits that others published, for comparisons on the same images."""
 
 import json
 import logging
@@ -15,24 +15,24 @@ logger = logging.getLogger(__name__)
 
 
 def read_published_shots(path: Path, dataset: Dataset, *, shots: int, seed: int) -> Shots:
-    """Read a few-shot split that others published, so that numbers compare on the same images.
+    """Read a few-shot split that others published.
 
     Two forms are known: `shot_{n}-seed_{s}_{train,val}.jsonl` with one
-    `{"impath", "label", "classname"}` a line, and `shot_{n}-seed_{s}.json` with the same records
-    in `train.data` and `val.data`. Their paths, relative to a data root or absolute on another
-    machine, are found in the dataset by their last parts.
+    `{"impath", "label", "classname"}` per line, and `shot_{n}-seed_{s}.json` with the same records
+    in `train.data` and `val.data`. Their paths may be relative to a data root or absolute on
+    another machine, so they are matched to the dataset's paths by their last parts.
 
     Args:
         path: the folder with the files, a folder above it, or one of the files.
-        dataset: whose images they are.
-        shots: training images a class.
-        seed: of the published draw.
+        dataset: the dataset that the images belong to.
+        shots: the number of training images per class.
+        seed: the seed of the published draw.
 
     Raises:
-        DataError: naming images that the dataset does not have, labels or names that differ,
-            images of the test split, and classes with more images than shots.
+        DataError: if the dataset does not have an image, an image is in the test split, a label or
+            class name differs, or a class has more images than shots; the message names them.
     """
-    # Splits are kept in the dataset's own folder as well, which is not always called as it is.
+    # Splits may also lie in the dataset's own folder, whose name can differ from the dataset's.
     source = dataset.source
     names = [dataset.name, *([source.root.name] if isinstance(source, FolderSource) else [])]
     train_file, val_file = _published_files(path, list(dict.fromkeys(names)), shots, seed)
@@ -48,7 +48,7 @@ def read_published_shots(path: Path, dataset: Dataset, *, shots: int, seed: int)
     tested = {record.path for record in dataset.test}
     places = {"train": train_file, "val": val_file}
     parts = {
-        split: _matched(rows, dataset, known, tested, where=f"{places[split]}, {split}")
+        split: _match_records(rows, dataset, known, tested, where=f"{places[split]}, {split}")
         for split, rows in entries.items()
     }
     both = sorted({r.path for r in parts["train"]} & {r.path for r in parts["val"]})
@@ -59,7 +59,13 @@ def read_published_shots(path: Path, dataset: Dataset, *, shots: int, seed: int)
 
 
 def _check_counts(train: list[Record], dataset: Dataset, shots: int, *, where: str) -> None:
-    """Check that there are as many images of a class as the file's name says, or all it has."""
+    """Check the number of training images in each class.
+
+    More than `shots` is an error. Fewer is a warning, unless the dataset has no more.
+
+    Raises:
+        DataError: if there are no training images, or more than `shots` in a class.
+    """
     counts = Counter(record.label for record in train)
     if not counts:
         raise DataError(f"{where}: has no training images")
@@ -70,12 +76,12 @@ def _check_counts(train: list[Record], dataset: Dataset, shots: int, *, where: s
     available = Counter(record.label for record in dataset.train)
     few = [label for label in counts if counts[label] < min(shots, available[label])]
     if few:
-        told = listed(f"{named[label]} ({counts[label]})" for label in few)
-        logger.warning("%s: fewer than %d images of %s: is it whole?", where, shots, told)
+        short = listed(f"{named[label]} ({counts[label]})" for label in few)
+        logger.warning("%s: fewer than %d images of %s: is it whole?", where, shots, short)
 
 
 def read_published_json(path: Path) -> dict[str, list[Any]]:
-    """Read `{"train": {"data": […]}, "val": {"data": […]}}`; other keys are left alone."""
+    """Read the lists of `{"train": {"data": […]}, "val": {"data": […]}}`; ignore other keys."""
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
         lists = {split: content[split]["data"] for split in ("train", "val")}
@@ -89,7 +95,7 @@ def read_published_json(path: Path) -> dict[str, list[Any]]:
 
 
 def _published_files(path: Path, names: list[str], shots: int, seed: int) -> tuple[Path, Path]:
-    """Find the file or the two files of one draw."""
+    """Return the train and val files of a draw; the .json form has one file for both."""
     stem = f"shot_{shots}-seed_{seed}"
     if path.is_file():
         folders = [path.parent]
@@ -118,10 +124,10 @@ def _published_files(path: Path, names: list[str], shots: int, seed: int) -> tup
     )
 
 
-def _matched(
+def _match_records(
     rows: list[Any], dataset: Dataset, known: dict[str, Record], tested: set[str], *, where: str
 ) -> list[Record]:
-    """Find published records among a dataset's own."""
+    """Return the dataset's own record for each published one."""
     found: dict[str, Record] = {}
     strange: list[str] = []
     leaked: list[str] = []
@@ -140,7 +146,7 @@ def _matched(
         elif path in tested:
             leaked.append(path)
         else:
-            _same_class(known[path], label, name, dataset, where=f"{where}[{number}]")
+            _check_class(known[path], label, name, dataset, where=f"{where}[{number}]")
             if path in found:
                 raise DataError(f"{where}: listed twice: {path!r}")
             found[path] = known[path]
@@ -151,8 +157,8 @@ def _matched(
     return list(found.values())
 
 
-def _same_class(own: Record, label: int, name: str, dataset: Dataset, *, where: str) -> None:
-    """Check that label and class name are the dataset's own."""
+def _check_class(own: Record, label: int, name: str, dataset: Dataset, *, where: str) -> None:
+    """Raise DataError if the label or the class name differs from the dataset's."""
     named = dataset.class_names[own.label]
     if label != own.label or name.replace("_", " ").lower() != named.replace("_", " ").lower():
         raise DataError(
@@ -162,7 +168,7 @@ def _same_class(own: Record, label: int, name: str, dataset: Dataset, *, where: 
 
 
 def _label(value: object) -> int:
-    """Read a label, which may be text; a fraction is none."""
+    """Read a label, an integer or its text; raise TypeError for other types, such as floats."""
     if not isinstance(value, int | str):
         raise TypeError(f"{value!r} is no label")
     return int(value)

@@ -1,4 +1,4 @@
-"""Records, datasets and the checks every reader shares, whatever the format on disk."""
+"""Records, datasets, and the checks that the readers of all formats share."""
 
 import hashlib
 import logging
@@ -21,74 +21,71 @@ LONGEST_LABEL = 18  # digits
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One labelled image.
-
-    Attributes:
-        path: relative to the dataset's folder with "/" separators, or a virtual id such as
-            "digits/0017" for a packaged set.
-        label: index into the dataset's class names.
-    """
+    """One labelled image."""
 
     path: str
+    """The path relative to the dataset's folder, with "/" separators.
+
+    For images that are not files of their own it is a virtual id, such as "digits/0017".
+    """
     label: int
+    """The index of the class in the dataset's class names."""
 
 
 class ImageSource(Protocol):
-    """Where the pixels of a dataset's records come from."""
+    """The source of the pixels of a dataset's records."""
 
     def open(self, path: str) -> Image.Image:
         """Open one image as RGB.
 
         Raises:
-            DataError: naming the path, if it is missing, corrupt or outside the dataset.
+            DataError: if the image is missing, corrupt or outside the dataset; the message names
+                its path.
         """
         ...
 
 
 @runtime_checkable
 class StampedSource(Protocol):
-    """A source that can tell, without opening an image, whether it has changed."""
+    """A source that can detect a changed image without opening it."""
 
     def stamp(self, path: str) -> str:
-        """Give a text that changes when the image does."""
+        """Return a text that changes when the image changes."""
         ...
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Classes and labelled images of one dataset; the pixels stay where they are.
-
-    Attributes:
-        name: as given to `load_dataset`.
-        class_names: cleaned names, index = label.
-        templates: prompts with one "{}"; the first one is used in training.
-        train: pool from which shots are drawn.
-        val: validation images of the published split; empty where it has none.
-        test: the one test split, whatever the seed.
-        source: opens the images.
-    """
+    """The classes and labelled images of one dataset, without the pixels."""
 
     name: str
+    """The name that `load_dataset` was called with."""
     class_names: tuple[str, ...]
+    """The cleaned class names, indexed by label."""
     templates: tuple[str, ...]
+    """The prompt templates, each with one "{}"; the first one is used in training."""
     train: tuple[Record, ...]
+    """The pool of images from which the shots are drawn."""
     val: tuple[Record, ...]
+    """The validation images of the published split; empty if it has none."""
     test: tuple[Record, ...]
+    """The test images, the same for every seed."""
     source: ImageSource
+    """The source that opens the images."""
 
 
 def listed(names: Iterable[object]) -> str:
-    """Quote the first few names and count the rest."""
+    """Return the first few names, quoted, and the number of the others, for a message."""
     every = [repr(name) if isinstance(name, str) else str(name) for name in names]
     rest = len(every) - SHOWN
     return ", ".join(every[:SHOWN]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def keyed_order(paths: Iterable[str], key: str) -> list[str]:
-    """Permute paths by the SHA-256 of key and path.
+    """Return the paths ordered by the SHA-256 of key and path.
 
-    The order depends on nothing else: not on the order given, the platform, or a library's
-    generator, so the same key picks the same images everywhere.
+    The order depends on nothing else: not on the input order, the platform or the random generator
+    of a library. The same key therefore picks the same images everywhere.
     """
 
     def rank(path: str) -> tuple[bytes, str]:
@@ -98,7 +95,7 @@ def keyed_order(paths: Iterable[str], key: str) -> list[str]:
 
 
 def is_text(name: str) -> bool:
-    """Tell a name that can be written down from bytes that are no text, as file systems allow."""
+    """Return whether a name can be written as UTF-8; file systems also allow names that cannot."""
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -107,8 +104,8 @@ def is_text(name: str) -> bool:
 
 
 def read_label(text: str) -> int | None:
-    """Read a label that is written as text; None for what is none, such as "-1" or "one"."""
-    # Python refuses to read numbers of thousands of digits, and no dataset has such labels.
+    """Read a label from text; return None if it is not a whole number from 0, such as "-1"."""
+    # Python raises ValueError on thousands of digits; no dataset has such labels.
     return int(text) if text.isdecimal() and len(text) <= LONGEST_LABEL else None
 
 
@@ -116,14 +113,14 @@ def relative_path(text: str, *, where: str) -> str:
     """Check that a listed path stays inside the dataset's folder.
 
     Args:
-        text: the path as some file lists it.
-        where: the file that lists it, for the message.
+        text: the path as a file lists it.
+        where: the file that lists the path, for the message.
 
     Returns:
         The path with "/" separators, without "." parts.
 
     Raises:
-        DataError: if it is empty, absolute, no text, or climbs with "..".
+        DataError: if the path is empty, absolute, not UTF-8, or has a part "..".
     """
     path = PurePosixPath(text.replace("\\", "/"))
     absolute = path.is_absolute() or PureWindowsPath(text).drive
@@ -138,7 +135,7 @@ def relative_path(text: str, *, where: str) -> str:
 
 
 def class_table(pairs: Iterable[tuple[int, str]], *, where: str) -> tuple[str, ...]:
-    """Collect class names from (label, name) pairs.
+    """Return the class names, indexed by label, from (label, name) pairs.
 
     Raises:
         DataError: if a label has two names, a name two labels, a name is empty, or the labels
@@ -155,11 +152,11 @@ def class_table(pairs: Iterable[tuple[int, str]], *, where: str) -> tuple[str, .
         if not name.strip() or not is_text(name):
             kind = "a class name that is not UTF-8" if name.strip() else "an empty class name"
             raise DataError(f"{where}: label {label} has {kind}")
-        # Names that give the same prompt are one class to the text encoder.
-        spoken = name.replace("_", " ")
-        if labels.setdefault(spoken, label) != label:
+        # The text encoder cannot separate names that give the same prompt.
+        in_prompt = name.replace("_", " ")
+        if labels.setdefault(in_prompt, label) != label:
             raise DataError(
-                f"{where}: class name {name!r} has two labels, {labels[spoken]} and {label}; "
+                f"{where}: class name {name!r} has two labels, {labels[in_prompt]} and {label}; "
                 "allowed is one"
             )
     negative = sorted(label for label in names if label < 0)
@@ -167,7 +164,7 @@ def class_table(pairs: Iterable[tuple[int, str]], *, where: str) -> tuple[str, .
         raise DataError(
             f"{where}: labels must be 0..n-1 without gaps; got {listed(negative) or 'none'}"
         )
-    # A mistyped label may be astronomic: the gaps are counted, and only the first ones listed.
+    # A mistyped label may be huge: count the gaps, and list only the first ones.
     gaps = max(names) + 1 - len(names)
     if gaps:
         first = list(islice((n for n in range(max(names)) if n not in names), SHOWN))
@@ -181,10 +178,10 @@ def class_table(pairs: Iterable[tuple[int, str]], *, where: str) -> tuple[str, .
 def check_splits(
     train: Sequence[Record], val: Sequence[Record], test: Sequence[Record], *, where: str
 ) -> None:
-    """Check that no image is listed twice, within a split or in two of them.
+    """Check that no image is listed twice, in one split or in two.
 
     Raises:
-        DataError: naming the images and the splits.
+        DataError: if one is; the message names the images and the splits.
     """
     seen: dict[str, str] = {}
     for split, records in (("train", train), ("val", val), ("test", test)):
@@ -204,13 +201,23 @@ def check_splits(
 def fixed_split(
     records: Iterable[Record], class_names: Sequence[str], *, key: str, val: bool = True
 ) -> tuple[tuple[Record, ...], tuple[Record, ...], tuple[Record, ...]]:
-    """Split each class in two or three, always in the same way.
+    """Split the images of each class into train, val and test, always in the same way.
 
-    About half of a class is for training, 3 tenths for test and the rest for validation; without
-    validation, one half each. No study seed has a part in it.
+    About half of a class goes to train, three tenths to test and the rest to val. The split depends
+    on the records and the key alone, not on the seed of a study.
+
+    Args:
+        records: the images to split.
+        class_names: the class names, indexed by label.
+        key: a text that fixes the split, usually the dataset's name.
+        val: whether to make a validation split; without one, train and test get half of a class
+            each.
+
+    Returns:
+        The images of train, val and test.
 
     Raises:
-        DataError: naming the classes with fewer than two images.
+        DataError: if a class has fewer than two images; the message names these classes.
     """
     by_label: dict[int, list[str]] = {label: [] for label in range(len(class_names))}
     for record in records:
@@ -224,9 +231,9 @@ def fixed_split(
     parts: tuple[list[Record], list[Record], list[Record]] = ([], [], [])
     for label, paths in by_label.items():
         count = len(paths)
-        trained = max(1, count // 2)
-        tested = max(1, round(0.3 * count)) if val else count - trained
-        bounds = (0, trained, count - tested, count)
+        train_count = max(1, count // 2)
+        test_count = max(1, round(0.3 * count)) if val else count - train_count
+        bounds = (0, train_count, count - test_count, count)
         ordered = keyed_order(paths, f"split of {key}")
         for part, start, stop in zip(parts, bounds, bounds[1:], strict=False):
             part.extend(Record(path, label) for path in sorted(ordered[start:stop]))

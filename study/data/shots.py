@@ -1,4 +1,4 @@
-"""Few-shot splits as data: drawn by a rule that depends on nothing else, kept as JSON Lines."""
+"""Few-shot splits: drawn by a fixed rule and stored as JSON Lines."""
 
 import hashlib
 import json
@@ -19,27 +19,24 @@ MOST_VAL_SHOTS = 4
 
 @dataclass(frozen=True)
 class Shots:
-    """The labelled images of one few-shot draw.
-
-    Attributes:
-        dataset: name of the dataset drawn from.
-        shots: training images a class.
-        seed: of the draw.
-        train: training images, sorted by label and path.
-        val: validation images, disjoint from them.
-        digest: SHA-256 of the canonical JSON lines of both.
-    """
+    """The labelled images of one few-shot draw."""
 
     dataset: str
+    """The name of the dataset that the images come from."""
     shots: int
+    """The number of training images per class."""
     seed: int
+    """The seed of the draw."""
     train: tuple[Record, ...]
+    """The training images, sorted by label and path."""
     val: tuple[Record, ...]
+    """The validation images, sorted by label and path; none is a training image."""
     digest: str
+    """The SHA-256 of the canonical JSON lines of the training and validation images."""
 
 
 def record_line(record: Record, **more: str) -> str:
-    """Write a record as one canonical JSON line."""
+    """Return a record, with any further fields, as one canonical JSON line."""
     content = {"label": record.label, "path": record.path, **more}
     return json.dumps(content, sort_keys=True, separators=(",", ":"))
 
@@ -47,12 +44,12 @@ def record_line(record: Record, **more: str) -> str:
 def make_shots(
     dataset: str, shots: int, seed: int, train: Iterable[Record], val: Iterable[Record]
 ) -> Shots:
-    """Sort the records and compute the digest."""
+    """Return a few-shot split with its records sorted and its digest computed."""
 
-    def place(record: Record) -> tuple[int, str]:
+    def sort_key(record: Record) -> tuple[int, str]:
         return record.label, record.path
 
-    parts = {"train": tuple(sorted(train, key=place)), "val": tuple(sorted(val, key=place))}
+    parts = {"train": tuple(sorted(train, key=sort_key)), "val": tuple(sorted(val, key=sort_key))}
     digest = hashlib.sha256("\n".join(_lines(parts)).encode()).hexdigest()
     return Shots(dataset, shots, seed, parts["train"], parts["val"], digest)
 
@@ -62,7 +59,7 @@ def _lines(parts: dict[str, tuple[Record, ...]]) -> list[str]:
 
 
 def write_shots(shots: Shots, path: Path) -> None:
-    """Write a header line and one line an image; the file appears whole or not at all."""
+    """Write a header line and one line per image; the file appears complete or not at all."""
     header = {
         "dataset": shots.dataset,
         "seed": shots.seed,
@@ -75,10 +72,10 @@ def write_shots(shots: Shots, path: Path) -> None:
 
 
 def read_shots(path: Path) -> Shots:
-    """Read what `write_shots` wrote.
+    """Read a file that `write_shots` wrote.
 
     Raises:
-        DataError: if the file is missing, malformed, or its records do not have the digest.
+        DataError: if the file is missing or malformed, or its records do not match its digest.
     """
     rows = read_json_lines(path)
     parts: dict[str, list[Record]] = {"train": [], "val": []}
@@ -90,7 +87,7 @@ def read_shots(path: Path) -> Shots:
         shots = make_shots(
             dataset, int(header["shots"]), int(header["seed"]), parts["train"], parts["val"]
         )
-    # An infinite label is an OverflowError.
+    # An infinite label raises OverflowError.
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DataError(f"{path}: not a file of shots ({error!r})") from error
     if shots.digest != digest:
@@ -102,6 +99,11 @@ def read_shots(path: Path) -> Shots:
 
 
 def read_json_lines(path: Path) -> list[Any]:
+    """Read the JSON value of each line of a file; blank lines are skipped.
+
+    Raises:
+        DataError: if the file is missing, or a line is not JSON.
+    """
     try:
         text = path.read_text(encoding="utf-8-sig")
         return [json.loads(line) for line in text.splitlines() if line.strip()]
@@ -121,19 +123,21 @@ def draw_shots(
 ) -> Shots:
     """Draw training and validation images of every class.
 
-    The draw depends on the dataset's name, the shots, the seed and the paths alone. Validation
-    images come from the dataset's own validation split where it has one, else from the training
-    images that were not drawn.
+    The draw depends only on the dataset's name, the numbers of shots, the seed and the paths.
+    Validation images come from the dataset's own validation split if it has one, else from the
+    training images that were not drawn.
 
     Args:
-        dataset: to draw from; its test split has no part.
-        shots: training images a class.
-        val_shots: validation images a class; None for min(shots, 4) or as many as there are.
-        seed: of the draw.
-        short: what to do about a class with fewer training images than shots: fail, or take all.
+        dataset: the dataset to draw from; its test split is not used.
+        shots: the number of training images per class.
+        val_shots: the number of validation images per class; None means min(shots, 4), or fewer
+            if a class has fewer.
+        seed: the seed of the draw.
+        short: what to do if a class has fewer training images than shots: fail, or take them all.
 
     Raises:
-        DataError: naming the classes that have too few images, their counts, what is allowed.
+        DataError: if classes have too few images; the message names them, their counts and what is
+            allowed.
     """
     if shots < 1 or (val_shots is not None and val_shots < 0):
         raise DataError(f"shots={shots}, val_shots={val_shots}; allowed: at least 1 and 0")
@@ -168,7 +172,7 @@ def draw_shots(
 
 
 def ordered_paths(records: Iterable[Record], key: str) -> dict[int, list[str]]:
-    """Give the paths of every class, in the order of the draw."""
+    """Return the paths of each class, by label, in the order in which they are drawn."""
     paths: dict[int, list[str]] = {}
     for record in records:
         paths.setdefault(record.label, []).append(record.path)
@@ -176,7 +180,14 @@ def ordered_paths(records: Iterable[Record], key: str) -> dict[int, list[str]]:
 
 
 def _check_val(dataset: Dataset, val: dict[int, list[str]], wanted: int, *, strict: bool) -> None:
-    """Check that every class has its validation images."""
+    """Check that every class has enough validation images.
+
+    With `strict` a class needs `wanted` of them, otherwise one; a warning reports fewer than
+    `wanted`.
+
+    Raises:
+        DataError: if a class has too few; the message names these classes.
+    """
     few = [label for label, paths in val.items() if len(paths) < (wanted if strict else 1)]
     counts = listed(f"{dataset.class_names[i]} ({len(val[i])})" for i in few)
     if few and wanted:

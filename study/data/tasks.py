@@ -1,6 +1,6 @@
-"""Protocols: which images one model trains on, and which it is scored on, without looking at test.
+"""The tasks of each protocol: the images that a model trains on, and those it is scored on.
 
-Test records leave this module through `confirm_task` alone.
+Only `confirm_task` returns test images; the tasks of the search have none.
 """
 
 import hashlib
@@ -43,20 +43,17 @@ SelectionName = Literal["holdout", "folds", "class_folds", "base"]
 
 @dataclass(frozen=True)
 class Part:
-    """Images to train on or to be scored on.
-
-    Attributes:
-        name: of the score: "accuracy", "base", "new", or the name of a transfer target.
-        records: the images; every label is in `classes`.
-        classes: dataset class ids whose names compete.
-    """
+    """Images that a model trains on or is scored on."""
 
     name: str
+    """The name "train", or that of a score: "accuracy", "base", "new" or a transfer target."""
     records: tuple[Record, ...]
+    """The images; every label is in `classes`."""
     classes: tuple[int, ...]
+    """The labels whose class names are the possible answers."""
 
     def lines(self) -> list[str]:
-        """Give canonical JSON lines: the part with its competing classes, then its images."""
+        """Return canonical JSON lines: first the name and the classes, then one line per image."""
         head = {"classes": list(self.classes), "part": self.name}
         return [
             json.dumps(head, sort_keys=True, separators=(",", ":")),
@@ -66,23 +63,23 @@ class Part:
 
 @dataclass(frozen=True)
 class Task:
-    """What one model trains on and what it is scored on."""
+    """The images that one model trains on, and those it is scored on."""
 
     train: Part
     evaluations: tuple[Part, ...]
 
     def lines(self) -> list[str]:
-        """Give canonical JSON lines of all parts, for the audit of a trial."""
+        """Return the canonical JSON lines of all parts, for the audit of a trial."""
         return [line for part in (self.train, *self.evaluations) for line in part.lines()]
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the lines."""
+        """The SHA-256 of the lines, in hexadecimal."""
         return hashlib.sha256("\n".join(self.lines()).encode()).hexdigest()
 
 
 def class_halves(labels: Iterable[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Divide classes in base and new: the sorted labels, base = the first ceil(n / 2)."""
+    """Divide labels into base and new: base has the first ceil(n / 2) of the sorted labels."""
     ordered = tuple(sorted(set(labels)))
     middle = (len(ordered) + 1) // 2
     return ordered[:middle], ordered[middle:]
@@ -110,7 +107,7 @@ def refuse_one_class(dataset: Dataset, protocol: ProtocolName) -> None:
             )
 
 
-def _of(records: Iterable[Record], classes: Iterable[int]) -> tuple[Record, ...]:
+def _in_classes(records: Iterable[Record], classes: Iterable[int]) -> tuple[Record, ...]:
     kept = frozenset(classes)
     return tuple(record for record in records if record.label in kept)
 
@@ -123,20 +120,20 @@ def search_tasks(
     selection: SelectionName,
     folds: int,
 ) -> tuple[Task, ...]:
-    """Give the tasks that a configuration is selected on; no test image is among them.
+    """Return the tasks that a configuration is selected on, without test images.
 
     Args:
-        dataset: the (source) dataset.
-        shots: drawn from it.
-        protocol: "transfer" selects as "few_shot" does, on the source alone.
+        dataset: the dataset; the source dataset for "transfer".
+        shots: the shots drawn from it.
+        protocol: the protocol; "transfer" selects like "few_shot", on the source dataset alone.
         selection: "holdout" scores on the validation shots; "folds" rotates folds of all shots,
-            stratified by class; "class_folds" rotates folds of the base classes, the left-out ones
-            as pseudo-new; "base" scores on the validation shots of the base classes.
-        folds: number of folds; one task each.
+            stratified by class; "class_folds" rotates folds of the base classes, with the left-out
+            classes as pseudo-new; "base" scores on the validation shots of the base classes.
+        folds: the number of folds, with one task each.
 
     Raises:
-        DataError: if the shots belong to another dataset, lack a class or cannot serve the
-            selection.
+        DataError: if the protocol does not allow the selection, the shots belong to another dataset
+            or lack a class, or there are too few images or classes for the selection.
     """
     allowed: dict[str, tuple[str, ...]] = {
         "few_shot": ("holdout", "folds"),
@@ -157,18 +154,18 @@ def search_tasks(
         return _image_folds(dataset, shots, folds)
     if selection == "class_folds":
         return _class_folds(dataset, shots, folds)
-    val = _of(shots.val, classes)
+    val = _in_classes(shots.val, classes)
     if not val:
         raise DataError(
             f"{dataset.name}: the shots have no validation images, so {selection!r} cannot score; "
             "draw some, or select by folds"
         )
-    train = Part("train", _of(shots.train, classes), classes)
+    train = Part("train", _in_classes(shots.train, classes), classes)
     return (Task(train, (Part(name, val, classes),)),)
 
 
 def _image_folds(dataset: Dataset, shots: Shots, folds: int) -> tuple[Task, ...]:
-    """Rotate `folds` folds of all shots; every class is in the training part of each."""
+    """Return one task per fold of all shots; every class is in the training part of each."""
     classes = tuple(range(len(dataset.class_names)))
     ordered = ordered_paths((*shots.train, *shots.val), f"folds of {shots.digest}")
     least = min((len(paths) for paths in ordered.values()), default=0)
@@ -192,10 +189,10 @@ def _image_folds(dataset: Dataset, shots: Shots, folds: int) -> tuple[Task, ...]
 
 
 def _class_folds(dataset: Dataset, shots: Shots, folds: int) -> tuple[Task, ...]:
-    """Rotate folds of the base classes; the left-out ones serve as pseudo-new.
+    """Return one task per fold of the base classes, with the left-out classes as pseudo-new.
 
-    All base class names compete in both scores: classified among their own names alone, left-out
-    classes are too easy to tell harmful configurations from harmless ones.
+    All base class names are possible answers in both scores. With only their own names as answers,
+    the left-out classes are so easy that harmful configurations score as well as harmless ones.
     """
     base = class_halves(record.label for record in dataset.train)[0]
     if len(base) < FEWEST_CLASSES_FOR_FOLDS or not 2 <= folds <= len(base):
@@ -205,16 +202,16 @@ def _class_folds(dataset: Dataset, shots: Shots, folds: int) -> tuple[Task, ...]
         )
     tasks = []
     for fold in range(folds):
-        # Every third class rather than a block of them: neighbours in the alphabet are alike.
-        left = base[fold::folds]
-        kept = tuple(label for label in base if label not in left)
-        seen = _of(shots.val, kept)
+        # Leave out every n-th class, not a block: neighbours in the alphabet are similar.
+        left_out = base[fold::folds]
+        kept = tuple(label for label in base if label not in left_out)
+        seen = _in_classes(shots.val, kept)
         if not seen:
             raise DataError(f"{dataset.name}: class folds need validation shots; got none")
-        unseen = _of((*shots.train, *shots.val), left)
+        unseen = _in_classes((*shots.train, *shots.val), left_out)
         tasks.append(
             Task(
-                Part("train", _of(shots.train, kept), kept),
+                Part("train", _in_classes(shots.train, kept), kept),
                 (Part("base", seen, base), Part("new", unseen, base)),
             )
         )
@@ -228,20 +225,21 @@ def confirm_task(
     protocol: ProtocolName,
     targets: Sequence[Dataset] = (),
 ) -> Task:
-    """Give the final task: all training shots, scored on test images.
+    """Return the final task: training on all training shots, scores on test images.
 
-    Nothing else hands out test records.
+    No other function of this module returns test images.
 
     Args:
-        dataset: the (source) dataset.
-        shots: drawn from it; None for a model that is not trained.
-        protocol: "base_to_new" scores base and new classes apart; the others score all classes.
-        targets: further datasets to be scored on ("transfer"); a part is named by its dataset, its
-            classes and records are that dataset's.
+        dataset: the dataset; the source dataset for "transfer".
+        shots: the shots drawn from it; None means a model that is not trained.
+        protocol: the protocol; "base_to_new" scores base and new classes apart, the others score
+            all classes together.
+        targets: further datasets to score on ("transfer"); each is a part with the dataset's name,
+            classes and test images.
 
     Raises:
-        DataError: if the shots belong to another dataset, lack a class or hold images of the test
-            split.
+        DataError: if the shots belong to another dataset, lack a class or include test images, or
+            if a part has no test images.
     """
     every = tuple(range(len(dataset.class_names)))
     base, new = class_halves(r.label for r in dataset.train) if dataset.train else (every, ())
@@ -251,7 +249,7 @@ def confirm_task(
         classes, parts = base, [("base", base), ("new", new)]
     else:
         classes, parts = every, [("accuracy", every)]
-    evaluations = [Part(name, _of(dataset.test, ids), ids) for name, ids in parts]
+    evaluations = [Part(name, _in_classes(dataset.test, ids), ids) for name, ids in parts]
     for target in targets:
         ids = tuple(range(len(target.class_names)))
         evaluations.append(Part(target.name, target.test, ids))
@@ -261,11 +259,15 @@ def confirm_task(
     if shots is not None:
         _check_shots(dataset, shots, classes if protocol != "zero_shot" else ())
     trained = shots.train if shots and protocol != "zero_shot" else ()
-    return Task(Part("train", _of(trained, classes), classes), tuple(evaluations))
+    return Task(Part("train", _in_classes(trained, classes), classes), tuple(evaluations))
 
 
 def _check_shots(dataset: Dataset, shots: Shots, classes: Iterable[int]) -> None:
-    """Check that shots are the dataset's own, none a test image, and some of every class."""
+    """Check that the shots are the dataset's train or val images, with some of every class.
+
+    Raises:
+        DataError: if they are not, or a class has no training shot.
+    """
     if shots.dataset != dataset.name:
         raise DataError(f"these shots are of {shots.dataset!r}, the dataset is {dataset.name!r}")
     own = {record.path: record.label for record in (*dataset.train, *dataset.val)}
