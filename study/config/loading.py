@@ -1,4 +1,4 @@
-"""Configurations as files: YAML and overrides to the schema, with all faults told at once."""
+"""Load a configuration from YAML and overrides, and report all its faults at once."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from study.config.schema import APART, StudyConfig
 from study.errors import ConfigError
 
 LONGEST = 200
-"""Characters of a value in a message."""
+"""The largest number of characters of a value in a message."""
 MOST_FAULTS = 50
-"""Faults that are told."""
+"""The largest number of faults in a message."""
 
 
 class ConfigFaults(ConfigError):
-    """All faults of a configuration, and what can be read of it in spite of them."""
+    """All faults of a configuration, and the configuration without the faulty values."""
 
     def __init__(self, source: str, faults: Sequence[str], rest: StudyConfig | None) -> None:
         count = f"{len(faults)} fault{'s' if len(faults) > 1 else ''}"
@@ -33,14 +33,15 @@ class ConfigFaults(ConfigError):
         self.source = source
         self.faults = list(faults)
         self.rest = rest
-        """With defaults for what is at fault; None where too little is sound."""
+        """The configuration with defaults for the faulty values; None means too little is valid."""
 
 
 def load_config(source: Path, overrides: Iterable[str] = ()) -> StudyConfig:
     """Read a YAML file and apply ``key.path=value`` overrides, whose values are YAML too.
 
     Raises:
-        ConfigError: every fault of the file and the overrides, each with its path.
+        ConfigError: if the file or an override is invalid; the message lists every fault of the
+            configuration with its path.
     """
     values = read_values(source)
     for key, value in parse_overrides(overrides).items():
@@ -49,10 +50,10 @@ def load_config(source: Path, overrides: Iterable[str] = ()) -> StudyConfig:
 
 
 def read_values(source: Path) -> dict[str, Any]:
-    """Read a YAML file that holds a mapping; nothing in it is validated yet.
+    """Read a YAML file that holds a mapping, without validating its values.
 
     Raises:
-        ConfigError: naming the file.
+        ConfigError: if the file cannot be read or is not a YAML mapping; the message names it.
     """
     try:
         text = source.read_text(encoding="utf-8")
@@ -67,23 +68,27 @@ def read_values(source: Path) -> dict[str, Any]:
 
 
 def _read_yaml(text: str, what: str) -> Any:
-    """Read YAML; its errors begin with what it is.
+    """Read YAML.
+
+    Args:
+        text: the YAML.
+        what: the beginning of the message, such as "configuration study.yaml is".
 
     Raises:
-        ConfigError: it is not valid.
+        ConfigError: if the text is not valid YAML.
     """
     try:
         return yaml.load(text, _SafeLoader)
     except Exception as error:  # PyYAML raises many kinds, such as ValueError on 2001-02-30
-        told = error if isinstance(error, yaml.YAMLError) else repr(error)
-        raise ConfigError(f"{what} not valid YAML: {str(told)[:1000]}") from error
+        reason = error if isinstance(error, yaml.YAMLError) else repr(error)
+        raise ConfigError(f"{what} not valid YAML: {str(reason)[:1000]}") from error
 
 
 class _SafeLoader(yaml.SafeLoader):
-    """Refuses a key given twice, of which YAML would silently keep the last."""
+    """A safe loader that rejects repeated keys, where PyYAML would silently keep the last one."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        """See `yaml.constructor.SafeConstructor`."""
+        """Construct a mapping, or raise ConstructorError if a key is repeated."""
         if isinstance(node, yaml.MappingNode):
             seen: set[str] = set()
             for key in (k.value for k, _ in node.value if isinstance(k, yaml.ScalarNode)):
@@ -96,19 +101,22 @@ class _SafeLoader(yaml.SafeLoader):
 
 
 def shown(value: Any) -> str:
-    """Quote a value in a message, cut short: what unfolds without end must not do so here."""
+    """Return a value as it is written in Python, cut short for a message.
+
+    The cut also holds for aliases of YAML, which can make a value endless or huge.
+    """
     return _SHORT.repr(value)[:LONGEST]
 
 
 class _Short(reprlib.Repr):
-    """Values as they are written in Python, cut at `LONGEST` characters and 6 levels."""
+    """The Python form of values, cut at `LONGEST` characters and 6 levels of nesting."""
 
     def __init__(self) -> None:
         super().__init__()
         self.maxstring = self.maxother = self.maxlong = LONGEST
 
     def repr_int(self, value: int, level: int) -> str:
-        """Give the size of a number that Python refuses to write out."""
+        """Return a number, or its size if it is too long for Python to write out."""
         try:
             return super().repr_int(value, level)
         except ValueError:
@@ -119,10 +127,15 @@ _SHORT = _Short()
 
 
 def build_config(values: Mapping[str, Any], source: str) -> StudyConfig:
-    """Validate a mapping.
+    """Validate a mapping and return its configuration.
+
+    Args:
+        values: the sections and values.
+        source: where they come from, for the message.
 
     Raises:
-        ConfigFaults: every fault, each with its path, what was got and what is allowed.
+        ConfigFaults: if it is invalid; the message lists every fault with its path, the value got
+            and what is allowed.
     """
     try:
         return StudyConfig.model_validate(values)
@@ -134,13 +147,14 @@ def build_config(values: Mapping[str, Any], source: str) -> StudyConfig:
 def _all_faults(
     values: Mapping[str, Any], error: ValidationError
 ) -> tuple[list[str], StudyConfig | None]:
-    """Validate again without what is at fault, since parts are compared only where all are sound.
+    """Return all faults, and the configuration with defaults for the faulty values.
 
-    Gives the faults, and a configuration with defaults for what is at fault.
+    The schema compares its parts only if each of them is valid. The values are therefore validated
+    again without the faulty ones, so that faults between parts are found as well.
     """
     rest = copy.deepcopy(dict(values))
-    told = error.errors()[: MOST_FAULTS + 1]
-    faults = [line for fault in told for line in _describe(fault).splitlines()]
+    reported = error.errors()[: MOST_FAULTS + 1]
+    faults = [line for fault in reported for line in _describe(fault).splitlines()]
     compared = any(not fault["loc"] for fault in error.errors())
     dropped: list[str] = []
     for depth in (None, 2, 1):
@@ -152,14 +166,14 @@ def _all_faults(
         except ValidationError as next_error:
             error = next_error
             continue
-        # A default that stands in for a fault must not be blamed.
+        # Do not report a default that only replaces a faulty value.
         blamed = (line for line in config.disagreements() if not any(d in line for d in dropped))
         return [*faults, *(() if compared else blamed)], config
     return faults, None
 
 
 def _drop(values: dict[str, Any], location: Sequence[int | str]) -> None:
-    """Take out the value at a location, or the mapping's entry that it is a part of."""
+    """Delete the value at a location, or the innermost mapping entry that would contain it."""
     for key, inner in zip(location, [*location[1:], None], strict=False):
         if not isinstance(values, dict) or key not in values:
             return
@@ -170,10 +184,10 @@ def _drop(values: dict[str, Any], location: Sequence[int | str]) -> None:
 
 
 def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
-    """Read overrides; return their values by dotted key.
+    """Return the values of overrides by dotted key.
 
     Raises:
-        ConfigError: one is malformed, or two set the same value, so that their order would decide.
+        ConfigError: if one is malformed, or two set the same value, so that their order decides.
     """
     values: dict[str, Any] = {}
     given: dict[str, str] = {}
@@ -195,7 +209,11 @@ def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
 
 
 def _parse_override(override: str) -> tuple[str, Any]:
-    """Read ``section.field=value``; give the dotted key and the value."""
+    """Return the dotted key and the value of ``section.field=value``.
+
+    Raises:
+        ConfigError: if the form is another, or the value is not valid YAML.
+    """
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise ConfigError(f"override '{override[:LONGEST]}' is not of the form section.field=value")
@@ -203,10 +221,10 @@ def _parse_override(override: str) -> tuple[str, Any]:
 
 
 def put_value(values: dict[str, Any], key: str, value: Any) -> None:
-    """Put a value at a dotted key, making sections on the way.
+    """Set the value at a dotted key in place, and create missing sections.
 
     Raises:
-        ConfigError: something on the way is no section.
+        ConfigError: if a part of the key before the last is not a section.
     """
     *sections, field = key.split(".")
     for section in sections:
@@ -234,7 +252,7 @@ def _fields_at(location: tuple[Any, ...]) -> Iterable[str]:
     section: type[BaseModel] = StudyConfig
     for part in location:
         field = section.model_fields.get(part)
-        if field is None:  # the label of a baseline: its fields are those of the value type
+        if field is None:  # a baseline's label; the value type has its fields
             continue
         types = (field.annotation, *getattr(field.annotation, "__args__", ()))
         sections = (t for t in types if isinstance(t, type) and issubclass(t, BaseModel))
@@ -243,5 +261,5 @@ def _fields_at(location: tuple[Any, ...]) -> Iterable[str]:
 
 
 def dump_config(config: StudyConfig) -> str:
-    """Give the whole configuration, defaults included, as YAML that `load_config` reads."""
+    """Return the whole configuration, defaults included, as YAML that `load_config` reads."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

@@ -1,6 +1,7 @@
-"""Several studies from one file: what is varied, and what differs for some of the values.
+"""Sweeps: several studies from one file.
 
-A file with ``sweep`` stands for a study at every combination of its axes::
+A file with ``sweep`` stands for one study per combination of the values of its axes.
+``exceptions`` set further values for some of these studies::
 
     sweep:
       data.dataset: [eurosat, food101]
@@ -28,63 +29,73 @@ from study.errors import ConfigError
 
 AXES, EXCEPTIONS = "sweep", "exceptions"
 MOST_STUDIES = 10_000
-"""Of a file."""
+"""The largest number of studies that one file may make."""
 
 
 @dataclass(frozen=True)
 class Member:
-    """One study of a sweep. Its name is the same whenever the sweep is run, so that it goes on."""
+    """One study of a sweep.
+
+    Its name is the same each time the sweep is run, so that a later run continues the study.
+    """
 
     experiment: str
-    """The file's name."""
+    """The name of the sweep's file, without the suffix."""
     axes: Mapping[str, Any]
-    """What tells it from the others of its file, by dotted key."""
+    """The value of each axis, by dotted key."""
     config: StudyConfig
+    """The configuration of the study."""
 
 
 def is_sweep(source: Path) -> bool:
-    """Tell whether a configuration stands for several studies."""
+    """Return whether a folder or file stands for several studies.
+
+    Raises:
+        ConfigError: if the file cannot be read.
+    """
     return source.is_dir() or AXES in read_values(source)
 
 
 def load_sweep(source: Path, overrides: Sequence[str] = ()) -> list[Member]:
-    """Read the studies of a file or of a folder's files.
+    """Read the studies of a file, or of all files in a folder.
 
-    An override of an axis keeps that value alone; any other holds for every study, the exceptions
-    included. ``name=…`` is what their names begin with.
+    An override of an axis replaces all its values by one. Any other override holds for every study
+    and takes precedence over the exceptions. ``name=…`` sets the beginning of the studies' names.
 
     Raises:
-        ConfigError: a file is at fault, or a study of it is.
+        ConfigError: if there is no file, or a file or one of its studies is invalid.
     """
     files = sorted(source.glob("*.yaml")) if source.is_dir() else [source]
     if not files:
         raise ConfigError(f"the folder {source} holds no configuration (*.yaml)")
-    given = parse_overrides(overrides)
-    return [member for file in files for member in _members(file, given)]
+    overridden = parse_overrides(overrides)
+    return [member for file in files for member in _members(file, overridden)]
 
 
-def _members(file: Path, given: Mapping[str, Any]) -> list[Member]:
+def _members(file: Path, overridden: Mapping[str, Any]) -> list[Member]:
     values = read_values(file)
     axes = _axes(file, values.pop(AXES, {}))
     exceptions = _exceptions(file, values.pop(EXCEPTIONS, []), axes)
-    chosen = {key: [given[key]] if key in given else choices for key, choices in axes.items()}
+    chosen = {
+        key: [overridden[key]] if key in overridden else choices for key, choices in axes.items()
+    }
     if (count := math.prod(map(len, chosen.values()))) > MOST_STUDIES:
         raise ConfigError(f"{file}: {AXES} makes {count} studies; allowed are {MOST_STUDIES}")
-    prefix = given.get("name") or file.resolve().parent.name
+    prefix = overridden.get("name") or file.resolve().parent.name
     members = []
     for combination in itertools.product(*chosen.values()):
         point = dict(zip(chosen, combination, strict=True))
         parts = (prefix, file.stem, *combination)
         name = "-".join(p if isinstance(p, str) else shown(p) for p in parts).replace(":", ".")
         own = copy.deepcopy(values)
-        for key, value in {**point, **_excepted(exceptions, point), **given}.items():
+        for key, value in {**point, **_changes(exceptions, point), **overridden}.items():
             put_value(own, key, value)
         own["name"] = name.replace("/", ".")
         members.append(Member(file.stem, point, build_config(own, f"{file} ({name})")))
     return members
 
 
-def _excepted(exceptions: Sequence[Mapping[str, Any]], point: Mapping[str, Any]) -> dict[str, Any]:
+def _changes(exceptions: Sequence[Mapping[str, Any]], point: Mapping[str, Any]) -> dict[str, Any]:
     changes: dict[str, Any] = {}
     for exception in exceptions:
         if all(point[key] in values for key, values in exception["for"].items()):
