@@ -1,1 +1,1 @@
-"""Ray Tune and Optuna live here and nowhere else: proposals, workers, the driver."""
+"""The search: proposals, workers and the driver. Only this package imports Ray."""

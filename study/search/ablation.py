@@ -1,4 +1,4 @@
-"""An ablation: cells of subsets, each at its own learning rate, trained and tested alike."""
+"""The stages of an ablation, which compares cells: each is a subset with its own learning rate."""
 
 from __future__ import annotations
 
@@ -27,12 +27,21 @@ def tune_cells(
     observers: Sequence[Observer],
     take_over: TakeOver | None,
 ) -> None:
-    """Train every cell at every rate, to be judged by validation."""
-    make = TrialMaker(config, architecture, {config.seed: data})
+    """Train every cell at every learning rate and evaluate it by validation.
+
+    Args:
+        config: the study's configuration.
+        folder: the study's folder.
+        architecture: the backbone's architecture.
+        data: the data of the search's trials.
+        observers: see `run_queue`.
+        take_over: see `run_queue`.
+    """
+    maker = TrialMaker(config, architecture, {config.seed: data})
     cells = ablation_cells(config, folder, architecture.depths)
     trials = _trials(config, cells)
     wanted = [
-        make.make("search", label, f"{label} at {rate:g}", number, proposal, config.seed)
+        maker.make("search", label, f"{label} at {rate:g}", number, proposal, config.seed)
         for number, (label, rate, proposal) in enumerate(trials)
     ]
     run_queue(config, folder, "search", wanted, {config.seed: data}, observers, take_over)
@@ -41,7 +50,12 @@ def tune_cells(
 def fix_rates(
     config: StudyConfig, folder: StudyFolder, architecture: Architecture
 ) -> dict[str, Proposal]:
-    """Fix each cell's rate by validation, before the test split is read; write it down once.
+    """Choose each cell's learning rate by validation, before the test split is read.
+
+    The choice is written to ``cells.json`` once; later calls read it.
+
+    Returns:
+        The chosen proposal of each cell, by label.
 
     Raises:
         StudyError: no trial of a cell ran all its epochs.
@@ -51,8 +65,8 @@ def fix_rates(
         if config.ablation is not None and len(config.ablation.rates) == 1:
             chosen = {label: proposal for label, _, proposal in _trials(config, cells)}
         else:
-            judged = finished_trials(folder)
-            best = {j.config.subset_key: j.config for j in reversed(judged)}
+            # The best trial comes first, so in reversed order it is the last to be stored.
+            best = {t.config.subset_key: t.config for t in reversed(finished_trials(folder))}
             keys = {label: subset.key(architecture.depths) for label, subset in cells.items()}
             if missing := [label for label, key in keys.items() if key not in best]:
                 raise StudyError(f"no trial of the cell '{missing[0]}' ran all its epochs")
@@ -71,10 +85,20 @@ def test_cells(
     observers: Sequence[Observer],
     take_over: TakeOver | None,
 ) -> None:
-    """Train every cell at its rate on each seed's shots and test it; ``data`` is by seed."""
-    make = TrialMaker(config, architecture, data)
+    """Train every cell at its learning rate on each seed's shots and test it.
+
+    Args:
+        config: the study's configuration.
+        folder: the study's folder.
+        architecture: the backbone's architecture.
+        chosen: the proposal of each cell, by label.
+        data: the data of the trials, by seed.
+        observers: see `run_queue`.
+        take_over: see `run_queue`.
+    """
+    maker = TrialMaker(config, architecture, data)
     wanted = [
-        make.make("ablation", label, label, seed_index * 1000 + index, proposal, seed)
+        maker.make("ablation", label, label, seed_index * 1000 + index, proposal, seed)
         for seed_index, seed in enumerate(data)
         for index, (label, proposal) in enumerate(chosen.items())
     ]

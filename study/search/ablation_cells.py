@@ -1,4 +1,4 @@
-"""The cells of an ablation: which subsets are compared."""
+"""The cells of an ablation, which are the subsets that it compares."""
 
 from __future__ import annotations
 
@@ -14,10 +14,17 @@ BASE = "base"
 
 
 def ablation_cells(config: StudyConfig, folder: StudyFolder, depths: Depths) -> dict[str, Subset]:
-    """Give the cells by label, the base first; equal subsets once.
+    """Return the subsets by cell label, the base first and equal subsets only once.
+
+    Args:
+        config: the study's configuration.
+        folder: the study's folder; the study that ``base_from`` names lies beside it.
+        depths: the numbers of blocks of the backbone.
 
     Raises:
-        StudyError: the design leaves no cell, or the study whose winner is the base has none.
+        ValueError: the configuration has no ablation.
+        StudyError: the design leaves no cell besides the base, a site to leave out is not in the
+            base, or the study that the base comes from has no winner.
     """
     ablation = config.ablation
     if ablation is None:
@@ -72,16 +79,19 @@ def _designed(
 
 
 def _without(base: Subset, site: Subset, depths: Depths) -> Subset:
-    less = base - site
-    if less.resolve(depths) == base.resolve(depths):
+    rest = base - site
+    if rest.resolve(depths) == base.resolve(depths):
         raise SubsetError(f"{site} is not in {base}")
-    return less
+    return rest
 
 
 def _windowed(
     ablation: AblationConfig, base: Subset, depths: Depths
 ) -> Iterator[tuple[str, Subset]]:
-    """Keep of the base what lies in a range of layers; sites outside the blocks are left out."""
+    """Yield, for each window of layers, the part of the base in it.
+
+    Sites outside the blocks are never included.
+    """
     deepest = max(depths.text, depths.vision)
     ranges = {
         "sliding": [(at, at + ablation.width) for at in range(deepest - ablation.width + 1)],
@@ -101,7 +111,7 @@ def _windowed(
 
 
 def _sites_in(base: Subset, depths: Depths) -> Iterator[str]:
-    """Name the single sites that a subset holds as a whole."""
+    """Yield the names of the single sites that the subset contains in full."""
     leaves = base.resolve(depths)
     for encoder, outer in OUTER_NORMS.items():
         for site in (*BIAS_SITES, *BLOCK_NORMS, *outer):

@@ -1,4 +1,4 @@
-"""What the driver does at each of Tune's events: close trials on disk, then tell the observers."""
+"""The driver's reactions to Tune's events: close trials on disk, then notify the observers."""
 
 from __future__ import annotations
 
@@ -20,28 +20,41 @@ logger = logging.getLogger(__name__)
 
 
 class Observer(Protocol):
-    """Someone who wants to know, such as a progress display or a tracking server's mirror."""
+    """A listener to trials, such as a progress display or the mirror of a tracking server."""
 
     def trial_started(self, config: TrialConfig) -> None:
-        """A trial begins, or is taken up again."""
+        """React to a trial that starts or is resumed."""
 
     def trial_reported(self, config: TrialConfig, epoch: int, score: float | None) -> None:
-        """An epoch is on disk."""
+        """React to an epoch that is recorded on disk.
+
+        Args:
+            config: the trial's configuration.
+            epoch: the number of completed epochs.
+            score: the score of the epoch, as a fraction; None means it was not evaluated.
+        """
 
     def trial_ended(self, config: TrialConfig, end: End, score: float | None) -> None:
-        """A trial is closed on disk."""
+        """React to a trial that is closed on disk.
+
+        Args:
+            config: the trial's configuration.
+            end: how the trial ended.
+            score: its last score, as a fraction; None means there is none.
+        """
 
 
 class LedgerCallback(Callback):
-    """Closes trials in the ledger, tells the search how they ended, then the observers.
+    """A callback that closes trials in the ledger, then notifies the search and the observers.
 
-    No observer's fault may reach Tune: it would end the study.
+    An observer's exception must not reach Tune, which would end the study.
 
     Args:
-        folder: the study.
-        conclude: hears how each trial ended, and its last score.
-        observers: hear of it afterwards.
-        max_epoch_seconds: after which a worker has ended itself, where it hung.
+        folder: the study's folder.
+        conclude: a function that is called with each trial's configuration, end and last score.
+        observers: the listeners that are notified after it.
+        max_epoch_seconds: the time limit of an epoch, in seconds, at which a hanging worker ends
+            itself; None means no limit.
     """
 
     def __init__(
@@ -58,32 +71,32 @@ class LedgerCallback(Callback):
         self._fault: StorageError | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """Give nothing to Tune's own snapshot of an experiment, which is never read."""
+        """Return nothing for Tune's own snapshot of the experiment, which is never read."""
         return {}
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
-        """See `Callback`."""
-        self._tell(lambda o: o.trial_started(_config(trial)))
+        """Notify the observers that a trial starts."""
+        self._notify(lambda o: o.trial_started(_config(trial)))
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **_: Any
     ) -> None:
-        """See `Callback`."""
+        """Notify the observers of an epoch's result."""
         if not result.get("failed"):
             config = _config(trial)
-            self._tell(lambda o: o.trial_reported(config, result["epoch"], result.get("score")))
+            self._notify(lambda o: o.trial_reported(config, result["epoch"], result.get("score")))
 
     def on_trial_complete(
         self, iteration: int, trials: list[Trial], trial: Trial, **_: Any
     ) -> None:
-        """See `Callback`; a trial that raised or was stopped comes here too."""
+        """Close a trial; Tune also calls this for one that raised or was stopped."""
         result = trial.last_result or {}
         score = result.get("score")
-        if result.get("storage"):  # it has not ended, and goes on when the study is resumed
+        if result.get("storage"):  # the trial has not ended: a resumed study continues it
             self._fault = self._fault or StorageError(result["error"])
         elif result.get("failed"):
-            told = {name: result[name] for name in ("reason", "error", "unfit")}
-            self._close(trial, "failed", score=None, **told)
+            failure = {name: result[name] for name in ("reason", "error", "unfit")}
+            self._close(trial, "failed", score=None, **failure)
         elif result.get("epoch", -1) >= result.get("epochs", 0):
             self._close(trial, "finished", score=score)
         else:
@@ -91,31 +104,37 @@ class LedgerCallback(Callback):
             self._close(trial, "stopped", score=score, reason=reason)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
-        """See `Callback`: the worker died more often than is allowed."""
+        """Close a trial whose worker died more often than is allowed."""
         error = Path(trial.error_file).read_text(errors="replace") if trial.error_file else ""
-        last = error.rpartition("Failure #")[2].partition(MEMORY_REPORT)[0]
+        last_failure = error.rpartition("Failure #")[2].partition(MEMORY_REPORT)[0]
         try:
             hang = read_hang(self._folder.trial(_config(trial).trial_id))
         except StorageError as fault:
             self._fault = self._fault or fault
             return
-        told: dict[str, Any] = {"reason": "its worker died", "error": last}
+        failure: dict[str, Any] = {"reason": "its worker died", "error": last_failure}
         if hang is not None:
             reason = f"no epoch within {self._max_epoch_seconds:g} seconds"
-            told = {"reason": reason, "error": hang, "unfit": True}
-        elif RAISED in last:
-            told["reason"] = last.strip().splitlines()[-1]
-        elif LOW_ON_MEMORY in last:
-            told["reason"] = "out of memory: Ray killed its worker to keep the machine alive"
-            told["unfit"] = True
-        self._close(trial, "failed", score=None, **told)
+            failure = {"reason": reason, "error": hang, "unfit": True}
+        elif RAISED in last_failure:
+            failure["reason"] = last_failure.strip().splitlines()[-1]
+        elif LOW_ON_MEMORY in last_failure:
+            failure["reason"] = "out of memory: Ray killed its worker to keep the machine alive"
+            failure["unfit"] = True
+        self._close(trial, "failed", score=None, **failure)
 
     def on_step_end(self, iteration: int, trials: list[Trial], **_: Any) -> None:
-        """End the study where the ledger cannot be written: Tune ends a trial at most for it."""
+        """End the study if the ledger cannot be read or written.
+
+        Tune would end only a trial for such an error in another event.
+
+        Raises:
+            StorageError: the first error of storage in an earlier event.
+        """
         if self._fault is not None:
             raise self._fault
 
-    def _close(self, trial: Trial, status: Status, *, score: float | None, **told: Any) -> None:
+    def _close(self, trial: Trial, status: Status, *, score: float | None, **cause: Any) -> None:
         config = _config(trial)
         folder = self._folder.trial(config.trial_id)
         try:
@@ -124,7 +143,7 @@ class LedgerCallback(Callback):
                 status=status,
                 epochs=reports[-1]["epoch"] if reports else 0,
                 seconds=sum(report["seconds"] for report in reports),
-                **told,
+                **cause,
             )
             close_trial(folder, end)
         except StorageError as fault:
@@ -132,12 +151,12 @@ class LedgerCallback(Callback):
             return
         self._conclude(config, end, score)
         forget_results(trial)
-        self._tell(lambda o: o.trial_ended(config, end, score))
+        self._notify(lambda o: o.trial_ended(config, end, score))
 
-    def _tell(self, tell: Callable[[Observer], None]) -> None:
+    def _notify(self, call: Callable[[Observer], None]) -> None:
         for observer in self._observers:
             try:
-                tell(observer)
+                call(observer)
             except Exception:
                 logger.exception("%s failed; the study goes on", type(observer).__name__)
 

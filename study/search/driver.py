@@ -1,4 +1,4 @@
-"""Runs a stage's trials on Ray: Tuner, successive halving, resources, resuming."""
+"""The driver that runs a stage's trials on Ray: Tuner, successive halving, resources, resuming."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ from study.trial import TrialConfig, TrialData
 logger = logging.getLogger(__name__)
 
 TUNE_ENVIRONMENT = {
-    # A confirmation reports its score once, after its last epoch.
+    # A confirmation reports a score only after its last epoch; Tune expects one after each.
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
-    # The ledger is the record; Tune's own would be a second one that is never read.
+    # The ledger holds the results; Tune's own record would be a copy that is never read.
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
@@ -50,7 +50,7 @@ keep_credentials_from_workers()
 
 @contextmanager
 def ray_session(config: StudyConfig) -> Iterator[None]:
-    """Join the cluster that this machine belongs to, or start Ray here and stop it afterwards."""
+    """Join the cluster of this machine, or start Ray here, for the duration of the block."""
     os.environ.update({k: v for k, v in TUNE_ENVIRONMENT.items() if k not in os.environ})
     started = not ray.is_initialized()
     if started:
@@ -70,10 +70,13 @@ def ray_session(config: StudyConfig) -> Iterator[None]:
 
 
 def concurrency(config: StudyConfig) -> int | None:
-    """Give how many trials may run at once: as configured, else as many as this machine holds.
+    """Return how many trials may run at once: the configured number, else what this machine holds.
 
-    None on a cluster that was there before: trials then fill what it has, and one waits, which is
-    what an autoscaler goes by and what a machine that joins later takes.
+    None means as many as the cluster holds, if this process did not start Ray. One more trial then
+    waits: an autoscaler sees it, and a machine that joins later takes it.
+
+    Raises:
+        StudyError: this machine is too small for one trial.
     """
     resources = config.resources
     if resources.max_concurrent is not None:
@@ -82,17 +85,17 @@ def concurrency(config: StudyConfig) -> int | None:
     slots = available.get("CPU", 0) / resources.cpus_per_trial
     if resources.gpus_per_trial:
         slots = min(slots, available.get("GPU", 0) / resources.gpus_per_trial)
-    lack = (
+    shortage = (
         f"one needs {resources.cpus_per_trial} CPUs and {resources.gpus_per_trial} GPUs "
         f"(resources.cpus_per_trial, gpus_per_trial), the cluster has {available.get('CPU', 0)} "
         f"and {available.get('GPU', 0)}"
     )
     if not started_here():
         if slots < 1:
-            logger.warning("waiting for a machine that a trial fits on: %s", lack)
+            logger.warning("waiting for a machine that a trial fits on: %s", shortage)
         return None
     if slots < 1:
-        raise StudyError(f"no trial fits: {lack}")
+        raise StudyError(f"no trial fits: {shortage}")
     return int(slots)
 
 
@@ -108,8 +111,18 @@ def run_trials(
 ) -> None:
     """Run up to ``count`` trials of one stage to their ends.
 
+    Args:
+        config: the study's configuration.
+        folder: the study's folder.
+        searcher: the source of the trials.
+        data: the data of the trials, by `data_key`.
+        scheduler: the scheduler that stops trials early.
+        count: the most trials to run.
+        observers: the listeners that are notified of every trial.
+
     Raises:
-        InterruptedStudyError: Ctrl-C, or another signal that Tune takes for it.
+        InterruptedStudyError: Ctrl-C or another signal ended the run early.
+        StorageError: the ledger cannot be read or written.
     """
     if count == 0:
         return
@@ -158,7 +171,14 @@ def make_scheduler(
     epochs: int,
     history: Sequence[tuple[TrialConfig, Sequence[Mapping[str, Any]]]] = (),
 ) -> TrialScheduler:
-    """Give ASHA on epochs, told of the trials that ended before a study was resumed."""
+    """Return ASHA on epochs, or a scheduler that never stops a trial if ``asha`` is None.
+
+    Args:
+        asha: the settings of successive halving.
+        epochs: the number of epochs of a full trial.
+        history: the trials that ended before the study was resumed, each with its reports; the
+            scheduler takes their scores into account.
+    """
     if asha is None:
         return FIFOScheduler()
     scheduler = _SparingASHA(
@@ -181,19 +201,19 @@ def make_scheduler(
 
 
 class _SparingASHA(ASHAScheduler):
-    """Successive halving that never stops a baseline: every result is told beside them.
+    """Successive halving that never stops a baseline, because results are compared with them.
 
-    Their scores count in the rungs all the same, so that others must keep up with them.
+    The scores of baselines still count in the rungs, so other trials must keep up with them.
     """
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """See `TrialScheduler`."""
+        """Return whether the trial continues or stops after a result."""
         decision = super().on_trial_result(tune_controller, trial, result)
         return TrialScheduler.CONTINUE if trial.config["arm"] == "baseline" else decision
 
 
 class _EndedTrial:
-    """As much of a Tune trial as a scheduler looks at."""
+    """The part of a Tune trial that the scheduler reads."""
 
     def __init__(self, config: TrialConfig) -> None:
         self.trial_id = config.trial_id
@@ -202,26 +222,26 @@ class _EndedTrial:
 
 @contextmanager
 def _interruptible() -> Iterator[Callable[[], bool]]:
-    """Tell, once Tune has returned, whether Ctrl-C had it return before its trials had ended.
+    """Yield a function that returns, after the block, whether Ctrl-C ended Tune's run early.
 
-    Tune takes the first Ctrl-C, returns as after all trials, and tells nobody; what gives it away
-    is that its handler has put the one before it back. Without one the handler stays, and would
-    take the first Ctrl-C of what comes after Tune.
+    On the first Ctrl-C Tune returns as if all trials had ended and reports nothing. The only sign
+    is that its signal handler restored the previous one. Without a Ctrl-C its handler stays
+    installed and would catch the first Ctrl-C after Tune, so it is removed here.
     """
     before = signal.getsignal(signal.SIGINT)
-    listens = not int(os.environ.get("TUNE_DISABLE_SIGINT_HANDLER", "0"))
-    taken = False
+    handles_signal = not int(os.environ.get("TUNE_DISABLE_SIGINT_HANDLER", "0"))
+    interrupted = False
     try:
-        yield lambda: taken
+        yield lambda: interrupted
     finally:
         if threading.current_thread() is threading.main_thread():
-            taken = listens and signal.getsignal(signal.SIGINT) is before
+            interrupted = handles_signal and signal.getsignal(signal.SIGINT) is before
             signal.signal(signal.SIGINT, before)
 
 
 @contextmanager
 def _interrupted_by_hanging_up() -> Iterator[None]:
-    """Let a terminal that goes away, and ``kill``, end a study as Ctrl-C does."""
+    """Treat a closed terminal (SIGHUP) and ``kill`` (SIGTERM) like Ctrl-C."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -229,9 +249,10 @@ def _interrupted_by_hanging_up() -> Iterator[None]:
     before = {name: signal.getsignal(name) for name in names}
 
     def interrupt(*_: object) -> None:
-        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what ends in &
+        # A shell starts a command that ends in & with Ctrl-C ignored.
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
             raise KeyboardInterrupt
-        # Whatever listens to Ctrl-C at that time: Tune, while trials run.
+        # The current handler of Ctrl-C reacts, which is Tune's while trials run.
         signal.raise_signal(signal.SIGINT)
 
     for name in names:
@@ -245,11 +266,11 @@ def _interrupted_by_hanging_up() -> Iterator[None]:
 
 @contextmanager
 def _no_garbage() -> Iterator[None]:
-    """Let no thread collect garbage meanwhile, and leave none from before.
+    """Collect all garbage now, and disable the collector in every thread during the block.
 
-    Ray ends a process at once that frees a reference of its own in the midst of its shutting down.
-    Tune leaves references in cycles, which the collector frees in whichever thread it runs: that
-    was the mirror's, which sends the last results then.
+    Ray ends the process at once if one of its references is freed while it shuts down. Tune leaves
+    such references in cycles, and the collector frees them in any thread. It once did so in the
+    thread of the mirror, which sends the last results at that time.
     """
     enabled = gc.isenabled()
     gc.disable()
@@ -257,7 +278,7 @@ def _no_garbage() -> Iterator[None]:
         cycle: list[object] = []
         cycle.append(cycle)
         del cycle
-        while not gc.collect():  # nothing is collected while another thread is at it
+        while not gc.collect():  # 0 as long as another thread is collecting
             time.sleep(0.001)
         yield
     finally:

@@ -1,6 +1,6 @@
-"""Private parts of Ray, Tune and Optuna that a search depends on; nothing else in it uses any.
+"""All uses of private parts of Ray, Tune and Optuna in the search.
 
-A release may move them without notice. Each has a test that fails then, so that it is mended here.
+A release may change them without notice. Each has a test that fails then. The repair belongs here.
 """
 
 from __future__ import annotations
@@ -18,25 +18,26 @@ from ray.tune.experiment import Trial
 CREDENTIALS = frozenset(
     {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN"}
 )
+"""The environment variables that Tune must not copy to its workers."""
 LOW_ON_MEMORY = "due to the node running low on memory"
-"""What Ray says of a worker that it killed to keep its machine alive."""
+"""A part of Ray's message about a worker that it killed to keep its machine alive."""
 RAISED = "ray::"
-"""Where a traceback of Ray's begins; what it says of a worker that died has none."""
+"""The start of a traceback from Ray; its message about a worker that died contains none."""
 MEMORY_REPORT = "Object store memory usage"
-"""Where Ray begins to list, for pages, the commands of other processes, which may hold secrets."""
+"""The start of Ray's long list of the commands of other processes, which may contain secrets."""
 
 
 def keep_credentials_from_workers() -> None:
-    """Take the `CREDENTIALS` out of what Tune copies to its workers, and Ray into its logs."""
+    """Keep Tune from copying `CREDENTIALS` to its workers, and thus Ray from logging them."""
     class_cache.ENV_VARS_TO_PROPAGATE -= CREDENTIALS
 
 
 @contextmanager
 def on_loopback() -> Iterator[None]:
-    """Let Ray listen on loopback alone; on Linux it listens on every interface.
+    """Make Ray listen on loopback only; on Linux it otherwise listens on every interface.
 
-    The node's address as an argument has no such effect: Ray replaces it by the outward one
-    wherever it knows of clusters.
+    Passing the loopback address to Ray is not enough: where Ray supports clusters, it replaces
+    that address by the external one.
     """
     before = ray_constants.ENABLE_RAY_CLUSTER
     ray_constants.ENABLE_RAY_CLUSTER = False
@@ -47,22 +48,22 @@ def on_loopback() -> Iterator[None]:
 
 
 def in_a_cluster() -> bool:
-    """Return whether ``ray start`` has made this machine a part of a cluster."""
+    """Return whether ``ray start`` has made this machine part of a cluster."""
     return ray._private.utils.read_ray_address() is not None
 
 
 def started_here() -> bool:
-    """Return whether this process started the Ray that it uses."""
+    """Return whether this process started the Ray instance that it uses."""
     node = ray._private.worker._global_node
     return node is not None and bool(node.head)
 
 
 def forget_results(trial: Trial) -> None:
-    """Drop the extremes, means and last values that Tune keeps of a trial to the study's end."""
+    """Drop the statistics of a trial's results, which Tune keeps in memory until the study ends."""
     trial.metric_analysis.clear()
     trial.metric_n_steps.clear()
 
 
 def reopen_trial(study: optuna.Study, trial: FrozenTrial) -> optuna.Trial:
-    """Return a running trial of a study that an earlier process asked for."""
+    """Return the open trial of a proposal that an earlier process asked Optuna for."""
     return optuna.Trial(study, trial._trial_id)

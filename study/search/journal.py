@@ -1,6 +1,6 @@
-"""Optuna's journal of a study: a line is there whole or not at all, and damage costs no trial.
+"""Optuna's journal of a study: every line is written whole, and damage costs no trial.
 
-Whoever opens it must be the study's one driver, as the study's lock sees to.
+Only the study's driver may open it for writing; the study's lock ensures that there is one driver.
 """
 
 from __future__ import annotations
@@ -21,55 +21,58 @@ logger = logging.getLogger(__name__)
 
 
 class DamagedJournalError(StudyError):
-    """A journal that cannot be read, or tells other than the ledger does."""
+    """A journal that cannot be read, or that contradicts the ledger."""
 
 
 class _Journal(JournalFileBackend):
-    """A journal that one process writes: it needs no lock, which a killed process would leave."""
+    """A journal with a single writer.
+
+    It needs no lock file, which a killed process would leave behind.
+    """
 
     def __init__(self, path: Path) -> None:
         super().__init__(str(path))
         self._path = path
 
     def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
-        """Give what was done from some point on."""
+        """Yield the log entries from a number on."""
         read = super().read_logs
         known = self._path.parent
         yield from with_retries(self._path, lambda: list(read(log_number_from)), known=known)
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        """Add what was done, on disk when this returns."""
+        """Append log entries; they are on disk when this returns."""
         lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
         append_lines(self._path, lines.encode(), known=self._path.parent)
 
 
 def open_journal(path: Path) -> JournalStorage:
-    """Open a journal, or begin one.
+    """Open a journal for writing, or create it.
 
     Raises:
         StorageError: its folder cannot be read or written.
-        DamagedJournalError: it cannot be read, by whatever Optuna raised.
+        DamagedJournalError: Optuna cannot read the journal.
     """
     try:
         return with_retries(path, lambda: _open(path))
     except StorageError:
         raise
-    except Exception as error:  # of whatever kind: Optuna trusts what it reads
+    except Exception as error:  # Optuna does not check what it reads
         raise DamagedJournalError(f"{type(error).__name__}: {error}") from error
 
 
 def set_aside(path: Path, why: str) -> None:
-    """Rename a damaged journal, so that another is made from the ledger."""
+    """Rename a damaged journal, so that a new one is made from the ledger."""
     kept = path.with_name(f"{path.name}.damaged")
     logger.warning("%s is damaged (%s); it is kept as %s and made again", path, why, kept.name)
     with_retries(path, lambda: path.replace(kept))
 
 
 def read_journal(path: Path) -> JournalStorage:
-    """Read another study's journal, which stays as it is.
+    """Open another study's journal for reading; it stays unchanged.
 
     Raises:
-        StudyError: it is damaged.
+        StudyError: the journal is damaged.
     """
     try:
         return JournalStorage(JournalFileBackend(str(path)))

@@ -1,4 +1,4 @@
-"""An arm: one Optuna study that proposes configurations and hears how they did."""
+"""An arm: one Optuna study that proposes configurations and learns from their scores."""
 
 from __future__ import annotations
 
@@ -22,65 +22,68 @@ logger = logging.getLogger(__name__)
 
 SamplerName = Literal["tpe", "random"]
 ASKS_BEFORE_GIVING_UP = 50
-"""Proposals that were all tried before, after which a space counts as exhausted."""
+"""The number of known proposals in a row after which a space counts as exhausted."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a trial ended, as an arm is told of it."""
+    """The end of a trial in the form that an arm records."""
 
     score: float | None
-    """Of the last epoch; None where there is none."""
+    """The score of the last epoch, as a fraction; None means there is none."""
     state: TrialState
-    """COMPLETE after all epochs; PRUNED when stopped before, or unfit; FAIL when it could not be
-    tried."""
+    """COMPLETE after all epochs; PRUNED if the trial was stopped early or its configuration is
+    unfit; FAIL if the machine failed."""
     epoch: int | None = None
-    """That it ended in; None where that is not known."""
+    """The epoch in which the trial ended; None means it is not known."""
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """What the ledger holds of a trial that an arm proposed."""
+    """The ledger's record of a trial that an arm proposed."""
 
     number: int
-    """In the arm's Optuna study."""
+    """The number of the trial in the arm's Optuna study."""
     proposal: Proposal
     scores: Mapping[int, float]
-    """By epoch."""
+    """The scores by epoch, as fractions."""
 
 
 @dataclass
 class Arm:
-    """One line of search with a budget of trials."""
+    """One search with its own Optuna study and budget of trials."""
 
     name: str
     study: optuna.Study
     budget: int
+    """The most trials that the arm may propose."""
     space: OpenSpace | RateSpace
     sampler: SamplerName
     seed: int
     started: int = 0
-    """Trials that were proposed and recorded."""
+    """The number of trials that were proposed and recorded."""
     _open: dict[int, optuna.Trial] = field(default_factory=dict)
 
     @property
     def share(self) -> float:
-        """Give the part of the budget that has been started."""
+        """The fraction of the budget that was started; 1 if there is no budget."""
         return self.started / self.budget if self.budget else 1.0
 
     @property
     def begun(self) -> bool:
-        """Tell whether its Optuna study has any trial."""
+        """Whether the arm's Optuna study has any trial."""
         return bool(self.study.get_trials(deepcopy=False))
 
     def ask(self, known: Callable[[Proposal], Outcome | None]) -> tuple[int, Proposal] | None:
-        """Get a proposal that was not tried before, with its Optuna number.
+        """Return a new proposal with its Optuna number; None if the space is exhausted.
 
-        A proposal that ``known`` recognises is told to Optuna with the outcome it had, and another
-        is asked for. None when nothing new comes: the space is exhausted.
+        Args:
+            known: a function that returns the outcome of a proposal that was tried before, else
+                None. A known proposal is closed in Optuna, with its score if it completed, and
+                another one is asked for.
         """
         for attempt in range(ASKS_BEFORE_GIVING_UP):
-            # By what was recorded, not by what was asked: a driver may die between the two.
+            # The turn counts recorded trials: a driver may die between asking and recording.
             turn = f"{self.seed}/{self.name}/{self.started}/{attempt}"
             self.study.sampler = make_sampler(self.sampler, turn)
             trial = self.study.ask()
@@ -98,7 +101,7 @@ class Arm:
         return None
 
     def report(self, number: int, epoch: int, score: float) -> None:
-        """Record an intermediate score; an epoch reported before keeps its first value."""
+        """Record an epoch's score, a fraction; an epoch reported before keeps its first score."""
         trial = self._trial(number)
         if trial is not None:
             with warnings.catch_warnings():
@@ -106,19 +109,25 @@ class Arm:
                 trial.report(score, epoch)
 
     def tell(self, number: int, outcome: Outcome) -> None:
-        """Close a proposal; closing it again changes nothing."""
+        """Close a proposal with its outcome; a closed one stays unchanged."""
         if self._trial(number) is None:
             return
         score, epoch = outcome.score, outcome.epoch
         if outcome.state is TrialState.PRUNED and score is not None and epoch is not None:
-            # Tune does not tell a searcher of the result that a trial was stopped at.
+            # Tune does not pass the result at which a trial was stopped to the searcher.
             self.report(number, epoch, score)
         value = outcome.score if outcome.state is TrialState.COMPLETE else None
         self.study.tell(number, value, state=outcome.state)
         self._open.pop(number, None)
 
     def learn(self, proposal: Proposal, outcome: Outcome, label: str) -> None:
-        """Add a baseline that this arm's space could have proposed, once."""
+        """Add a completed baseline to the Optuna study, once, if the arm's space contains it.
+
+        Args:
+            proposal: the baseline's configuration.
+            outcome: how the baseline's trial ended.
+            label: the baseline's label, by which it is recognised.
+        """
         known = {t.user_attrs.get("label") for t in self.study.get_trials(deepcopy=False)}
         choices = self.space.encode(proposal)
         if choices is None or label in known or outcome.state is not TrialState.COMPLETE:
@@ -133,10 +142,19 @@ class Arm:
         )
 
     def try_first(self, journal: Path) -> int:
-        """Ask first for what did best in another study's arm of the same name; give how many.
+        """Enqueue the best configurations of the same arm in another study.
 
-        At most a quarter of the budget, and as configurations to try: scores on another dataset
-        would not compare with those of this one.
+        They fill at most a quarter of the budget. They are tried here without their scores, which
+        are not comparable if the dataset is another.
+
+        Args:
+            journal: the other study's journal.
+
+        Returns:
+            The number of configurations enqueued.
+
+        Raises:
+            StudyError: the journal is damaged.
         """
         storage = read_journal(journal)
         if self.name not in optuna.get_all_study_names(storage):
@@ -144,28 +162,37 @@ class Arm:
         other = optuna.load_study(storage=storage, study_name=self.name)
         done = other.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         best = sorted(done, key=lambda trial: (-(trial.value or 0.0), trial.number))
-        # A baseline is tried anyway, at its own rates.
-        fitting = [t for t in best if "label" not in t.user_attrs and self.space.fits(t.params)]
+        # Baselines, which have a label, are tried anyway, at their own rates.
+        candidates = [t for t in best if "label" not in t.user_attrs and self.space.fits(t.params)]
         before = len(self.study.get_trials(deepcopy=False))
-        for trial in fitting[: math.ceil(self.budget / 4)]:
+        for trial in candidates[: math.ceil(self.budget / 4)]:
             self.study.enqueue_trial(trial.params, skip_if_exists=True)
         return len(self.study.get_trials(deepcopy=False)) - before
 
     def fail_orphans(self, numbers: set[int]) -> None:
-        """Close proposals left open by a driver that died before their trial was recorded."""
+        """Close the proposals of a driver that died before it recorded their trials.
+
+        A proposal that came from `try_first` is enqueued again.
+
+        Args:
+            numbers: the Optuna numbers of the recorded trials.
+        """
         for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             if trial.number not in numbers:
                 self.study.tell(trial.number, state=TrialState.FAIL)
-                if first := trial.system_attrs.get("fixed_params"):
-                    self.study.enqueue_trial(first)
+                if enqueued := trial.system_attrs.get("fixed_params"):
+                    self.study.enqueue_trial(enqueued)
 
     def agrees_with(self, recorded: Iterable[Recorded]) -> bool:
-        """Tell whether the journal holds what the ledger does of the trials proposed here."""
+        """Return whether the journal agrees with the ledger's records of this arm's trials."""
         trials = self.study.get_trials(deepcopy=False)
-        return all(r.number < len(trials) and self._is(trials[r.number], r) for r in recorded)
+        return all(r.number < len(trials) and self._matches(trials[r.number], r) for r in recorded)
 
     def remember(self, recorded: Iterable[Recorded]) -> None:
-        """Put trials back under their numbers into a journal that was begun anew; still open."""
+        """Add recorded trials that the journal lacks, under their numbers and still open.
+
+        Numbers without a record are filled by failed trials.
+        """
         by_number = {r.number: r for r in recorded}
         for number in range(
             len(self.study.get_trials(deepcopy=False)), max(by_number, default=-1) + 1
@@ -179,11 +206,11 @@ class Arm:
                 )
             )
 
-    def _is(self, trial: FrozenTrial, recorded: Recorded) -> bool:
-        told = trial.intermediate_values
+    def _matches(self, trial: FrozenTrial, recorded: Recorded) -> bool:
+        scores = trial.intermediate_values
         if trial.state is TrialState.COMPLETE:
-            told = told | {max(recorded.scores, default=0): trial.value}
-        if any(recorded.scores.get(epoch, score) != score for epoch, score in told.items()):
+            scores = scores | {max(recorded.scores, default=0): trial.value}
+        if any(recorded.scores.get(epoch, score) != score for epoch, score in scores.items()):
             return False
         try:
             with warnings.catch_warnings():
@@ -195,7 +222,7 @@ class Arm:
     def _trial(self, number: int) -> optuna.Trial | None:
         if number not in self._open:
             trials = self.study.get_trials(deepcopy=False)
-            # A ledger without its journal goes on with a sampler that begins anew.
+            # Without its journal, a resumed study continues with a sampler that starts afresh.
             if number >= len(trials) or trials[number].state.is_finished():
                 return None
             self._open[number] = reopen_trial(self.study, trials[number])
@@ -211,7 +238,20 @@ def open_arm(
     sampler: SamplerName,
     seed: int,
 ) -> Arm:
-    """Open or create an arm's Optuna study in a journal file, which suits shared file systems."""
+    """Open or create an arm's Optuna study in a journal file, which suits shared file systems.
+
+    Args:
+        path: the journal file, which all arms of a study share.
+        name: the name of the arm and of its Optuna study.
+        budget: the most trials that the arm may propose.
+        space: the search space.
+        sampler: the name of Optuna's sampler.
+        seed: the seed of the sampler.
+
+    Raises:
+        StorageError: the journal's folder cannot be read or written.
+        DamagedJournalError: the journal cannot be read.
+    """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
         storage=open_journal(path),
@@ -223,9 +263,9 @@ def open_arm(
 
 
 def make_sampler(name: SamplerName, seed: str) -> optuna.samplers.BaseSampler:
-    """Give a sampler whose choice depends on the history and the seed, not on this process.
+    """Return a sampler whose choice depends only on the history and the seed.
 
-    A new one for every proposal: a study that was interrupted then goes on as it would have.
+    Every proposal uses a new one, so that an interrupted study continues with the same choices.
     """
     number = int.from_bytes(hashlib.sha256(seed.encode()).digest()[:4], "big")
     if name == "random":

@@ -1,4 +1,4 @@
-"""A trial's epochs into its folder, and out of it again to go on from."""
+"""Recording of a trial's epochs in its folder, and reading of the state to resume from."""
 
 from __future__ import annotations
 
@@ -24,15 +24,17 @@ from study.trial import EpochReport, TrialData
 logger = logging.getLogger(__name__)
 
 STATE = "state.safetensors"
+"""The file of the state after a trial's last epoch, removed when the trial ends."""
 HANG = "hang.txt"
+"""The file with the place where each thread was when a trial hung."""
 
 
 @contextmanager
 def watched(folder: TrialFolder, limit: float | None) -> Iterator[None]:
-    """End this process where what is done within takes over ``limit`` seconds; None: never.
+    """End this process if the block takes more than ``limit`` seconds; None means no limit.
 
-    What hangs may hold the interpreter, so that nothing written in Python could end it. The process
-    leaves the place where each of its threads was, for `read_hang`.
+    The limit acts outside the interpreter, which a hanging call may block. The process first writes
+    the place where each of its threads is, for `read_hang`.
     """
     if limit is None:
         yield
@@ -48,14 +50,23 @@ def watched(folder: TrialFolder, limit: float | None) -> Iterator[None]:
 
 
 def read_hang(folder: TrialFolder) -> str | None:
-    """Give where a trial hung when its worker last ended; None where that was not by `watched`."""
+    """Return where a trial hung; None if its last worker did not end by `watched`."""
     return (folder.read(HANG) or b"").decode(errors="replace") or None
 
 
 def record_epoch(
     folder: TrialFolder, report: EpochReport, data: TrialData, info: DeltaInfo
 ) -> None:
-    """Put an epoch on disk, last what makes it final: the state, or after the last the report."""
+    """Write an epoch to the trial's folder; the file written last makes the epoch count.
+
+    That file is the state or, after the last epoch, the report.
+
+    Args:
+        folder: the trial's folder.
+        report: the epoch's report.
+        data: the trial's data.
+        info: what a delta's file says about it.
+    """
     line = {"epoch": report.epoch, "ended_at": round(time.time(), 3), **report.metrics}
     if not report.done:
         folder.append_report(line)
@@ -73,7 +84,7 @@ def record_epoch(
 
 
 def load_state(folder: TrialFolder) -> tuple[int, dict[str, Tensor]] | None:
-    """Give the epochs completed and the state after them; None to begin from the start.
+    """Return the number of completed epochs and the state after them; None means start afresh.
 
     A state that is damaged, or whose epochs have other reports than when it was written, costs
     those epochs, not the trial.
@@ -118,9 +129,9 @@ def drop_unproven_reports(folder: TrialFolder) -> None:
 
 
 def _are_final(folder: TrialFolder) -> bool:
-    """Tell whether a trial's reports are those that its last epoch wrote.
+    """Return whether a trial's reports are those that its last epoch wrote.
 
-    A trial from before there were sums of unfinished reports is believed.
+    A trial of an older version, which kept no sum of unfinished reports, is believed.
     """
     final = folder.reports_are_final
     if final is None:
@@ -130,7 +141,7 @@ def _are_final(folder: TrialFolder) -> bool:
 
 
 def close_trial(folder: TrialFolder, end: End) -> None:
-    """Record how a trial ended; one stopped between epochs leaves its delta as well."""
+    """Record how a trial ended; if it was stopped early, also save its deltas."""
     if end.status == "stopped" and (state := _read_state(folder)):
         deltas: dict[str, dict[str, Tensor]] = {}
         for name, tensor in state.tensors.items():
@@ -143,7 +154,7 @@ def close_trial(folder: TrialFolder, end: End) -> None:
 
 
 def _save_deltas(folder: TrialFolder, deltas: Sequence[dict[str, Tensor]], info: DeltaInfo) -> None:
-    """Write one delta a task; a trial of one task has the one that is used afterwards."""
+    """Write one delta per task; only a trial of one task has a delta that is used afterwards."""
     for index, tensors in enumerate(deltas):
         name = "delta.safetensors" if len(deltas) == 1 else f"delta-fold{index}.safetensors"
         if tensors:
@@ -162,7 +173,7 @@ class _State:
     """SHA-256 of the reports of these epochs; None: it is from before states had one."""
 
     def follows(self, folder: TrialFolder) -> bool:
-        """Tell whether the folder has the reports of its epochs, as they were written."""
+        """Return whether the folder has the reports of its epochs, as they were written."""
         epochs = [report["epoch"] for report in folder.reports[: self.epoch]]
         return epochs == list(range(1, self.epoch + 1)) and (
             self.reports is None or self.reports == folder.reports_digest(self.epoch)

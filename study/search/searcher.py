@@ -1,4 +1,4 @@
-"""What Tune asks for the next trial: queued configurations first, then the arms in turn."""
+"""The searcher that Tune asks for trials: first queued configurations, then the arms' proposals."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from study.trial import TrialConfig
 logger = logging.getLogger(__name__)
 
 MakeConfig = Callable[[Proposal, str, int, int], TrialConfig]
-"""Proposal, arm, trial number and Optuna number to a whole configuration."""
+"""A function from proposal, arm, trial number and Optuna number to a whole configuration."""
 
 
 class StudySearcher(Searcher):
-    """Hands out trials and records each in the ledger before Tune hears of it.
+    """A source of trials that records each in the ledger before it returns it to Tune.
 
     Args:
-        folder: the study.
-        queue: configurations that are already fixed: trials to take up again, baselines,
+        folder: the study's folder.
+        queue: the configurations that are already fixed: trials to resume, baselines,
             confirmations.
-        arms: searches with their budgets; the one furthest behind its budget asks next.
-        make_config: completes a proposal.
-        ended: trials of this stage that have ended, with their outcomes.
+        arms: the searches with their budgets; the one furthest behind its budget proposes next.
+        make_config: a function that completes a proposal; needed if there are arms.
+        ended: the trials of this stage that have ended, with their outcomes, by trial id.
         next_number: the number of the next trial that an arm proposes.
     """
 
@@ -56,7 +56,7 @@ class StudySearcher(Searcher):
         self._next_number = next_number
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """Give the next trial's configuration, or that there is none."""
+        """Return the next trial's configuration, or ``Searcher.FINISHED`` if there is none."""
         config = self._queue.popleft() if self._queue else self._ask_arms()
         if config is None:
             return Searcher.FINISHED
@@ -66,7 +66,7 @@ class StudySearcher(Searcher):
         return config.model_dump(mode="json")
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Pass an epoch's score on to the arm that proposed the trial."""
+        """Report an epoch's score to the arm that proposed the trial."""
         config = self._running.get(trial_id)
         if config is None or config.optuna_number is None or result.get("failed"):
             return
@@ -76,17 +76,19 @@ class StudySearcher(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Forget Tune's name of the trial; how it ended is told by `conclude`."""
+        """Forget Tune's id of the trial; `conclude` receives how it ended."""
         self._running.pop(trial_id, None)
 
     def conclude(self, config: TrialConfig, end: End, score: float | None) -> None:
-        """Tell the arms how a trial ended, and the score of its last epoch."""
+        """Report to the arms how a trial ended and the score of its last epoch, a fraction."""
         outcome = outcome_of(end, score)
         self._outcomes[_identity(config)] = outcome
         try:
             self._tell_arms(config, outcome)
-        except StorageError as error:  # Tune would begin the trial again for it
-            logger.warning("%s; it is told of %s when the study is resumed", error, config.trial_id)
+        except StorageError as error:  # if it were raised, Tune would start the trial again
+            logger.warning(
+                "%s; %s is reported to its arm when the study is resumed", error, config.trial_id
+            )
 
     def _tell_arms(self, config: TrialConfig, outcome: Outcome) -> None:
         if config.optuna_number is not None:
@@ -95,7 +97,7 @@ class StudySearcher(Searcher):
             arm.learn(proposal_of(config), outcome, config.label)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Give nothing to Tune's own snapshot of an experiment, which is never read."""
+        """Return nothing for Tune's own snapshot of the experiment, which is never read."""
         return {}
 
     def _ask_arms(self) -> TrialConfig | None:
@@ -104,11 +106,11 @@ class StudySearcher(Searcher):
             key=lambda arm: (arm.share, arm.name),
         )
         for arm in behind:
-            asked = arm.ask(lambda proposal: self._known(arm, proposal))  # noqa: B023
-            if asked is None:
+            answer = arm.ask(lambda proposal: self._known(arm, proposal))  # noqa: B023
+            if answer is None:
                 arm.budget = arm.started
                 continue
-            optuna_number, proposal = asked
+            optuna_number, proposal = answer
             config = self._config(proposal, arm.name, optuna_number)
             self._next_number += 1
             return config
@@ -126,38 +128,41 @@ class StudySearcher(Searcher):
         return self._make_config(proposal, arm, self._next_number, optuna_number)
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing to save: the ledger and Optuna's journal hold it all."""
+        """Do nothing: the ledger and Optuna's journal hold everything."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing to restore: a study is resumed from its ledger."""
+        """Do nothing: a study is resumed from its ledger."""
 
 
 def proposal_of(config: TrialConfig) -> Proposal:
-    """Give what a search would have proposed to get this trial."""
+    """Return the proposal that leads to this trial."""
     return Proposal(config.subset, config.bias_lr, config.ln_lr, config.distill_weight)
 
 
 def outcome_of(end: End, score: float | None) -> Outcome:
-    """Judge a trial by how it ended.
+    """Return the outcome of a trial for its arm.
 
-    One that failed by what it is counts as pruned with the worst score, so that the sampler learns
-    that its region is bad; a failure of a machine says nothing about the configuration.
+    If the configuration itself made the trial fail, it counts as pruned with the worst score: the
+    sampler learns that its region is bad. A failure of a machine says nothing about it.
 
     Args:
-        end: of the trial.
-        score: of its last epoch.
+        end: how the trial ended.
+        score: the score of its last epoch, as a fraction; None means there is none.
     """
     if end.status == "failed" and not end.unfit:
         return Outcome(None, TrialState.FAIL, end.epochs)
     if end.status == "failed":
-        # In the epoch after the last that it completed.
+        # The trial failed in the epoch after its last completed one.
         return Outcome(0.0, TrialState.PRUNED, end.epochs + 1)
     state = TrialState.COMPLETE if end.status == "finished" else TrialState.PRUNED
     return Outcome(score, state, end.epochs)
 
 
 def _identity(config: TrialConfig) -> tuple[Any, ...]:
-    """Give what makes two trials the same training; learning rates of absent kinds are None."""
+    """Return a key that is equal for two trials with the same training.
+
+    Learning rates of kinds that are not tuned are None.
+    """
     return (
         config.seed,
         config.label if config.stage == "confirm" else None,

@@ -1,4 +1,4 @@
-"""The search space: Optuna's choices to a proposal, and a known configuration back to choices."""
+"""The search space: converts Optuna's choices to a proposal, and a proposal back to choices."""
 
 from __future__ import annotations
 
@@ -19,25 +19,29 @@ from study.method.subsets import OUTER_NORMS, Depths, Leaf, kinds, parse
 
 RATES = ("bias_lr", "ln_lr", "distill_weight")
 Choices = dict[str, tuple[Any, BaseDistribution]]
-"""By Optuna parameter: the value chosen and the distribution it is from."""
+"""The value and its distribution, by the name of the Optuna parameter."""
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """What a search decides about a trial."""
+    """The values of a trial that the search chooses."""
 
     subset: str
-    """Canonical form."""
+    """The subset in its canonical form."""
     bias_lr: float | None = None
+    """The learning rate of the biases; None means that no bias is tuned."""
     ln_lr: float | None = None
+    """The learning rate of the LayerNorms; None means that no LayerNorm is tuned."""
     distill_weight: float = 0.0
+    """The paper's λ."""
 
 
 @dataclass(frozen=True)
 class OpenSpace:
-    """Every listed site in or out, a layer window an encoder, a learning rate a kind, λ.
+    """The space of subsets, learning rates and λ.
 
-    Each is asked for only where an earlier choice gives it an effect.
+    It chooses whether each listed site is tuned, a window of layers per encoder, a learning rate
+    per kind, and λ. A parameter is asked for only if the earlier choices give it an effect.
     """
 
     config: SpaceConfig
@@ -60,9 +64,10 @@ class OpenSpace:
         return _with_rates(trial, " + ".join(terms) or "none", self)
 
     def encode(self, proposal: Proposal) -> Choices | None:
-        """Give the choices, with their distributions, that would have led to a proposal.
+        """Return the choices, with their distributions, that lead to a proposal.
 
-        None where the space cannot express it: a site it does not list, a rate out of range.
+        None means that the space does not contain it, for example because a site is not listed or
+        a rate is out of range.
         """
         wanted = parse(proposal.subset).resolve(self.depths)
         windows = {encoder: self._window(encoder, wanted) for encoder in OUTER_NORMS}
@@ -83,7 +88,7 @@ class OpenSpace:
         return {name: (v, self._distribution(name)) for name, v in choices.items()} | rates
 
     def fits(self, choices: Mapping[str, Any]) -> bool:
-        """Tell whether another study's choices say all that is asked here, and are allowed."""
+        """Return whether another study's choices are complete and allowed in this space."""
         sites = set(self.config.sites)
         ends = {f"{encoder}.{end}" for encoder in OUTER_NORMS for end in ("from", "to")}
         known = sites | (ends if self.config.windows else set()) | set(RATES)
@@ -92,16 +97,19 @@ class OpenSpace:
         )
 
     def _window(self, encoder: str, leaves: frozenset[Leaf]) -> tuple[int, int]:
-        """Give the lowest and highest layer that is tuned; all of them where no window says so."""
+        """Return the lowest and highest tuned layer of an encoder, both included.
+
+        They span all layers if none is tuned or the space has no windows.
+        """
         layers = {leaf.layer for leaf in leaves if leaf.encoder == encoder} - {None}
         if not layers or not self.config.windows:
             return 0, getattr(self.depths, encoder) - 1
         return min(layers), max(layers)  # type: ignore[type-var,return-value]
 
     def _within(self, site: str, low: int, high: int) -> str:
-        """Limit a site to layers, where it has some and they are not all."""
-        all_of_them = (low, high) == (0, getattr(self.depths, site.partition(".")[0]) - 1)
-        return site if all_of_them or not _in_blocks(site) else f"{site}[{low}:{high + 1}]"
+        """Limit a site to a window of layers, unless it lies outside the blocks or keeps all."""
+        all_layers = (low, high) == (0, getattr(self.depths, site.partition(".")[0]) - 1)
+        return site if all_layers or not _in_blocks(site) else f"{site}[{low}:{high + 1}]"
 
     def _distribution(self, name: str) -> BaseDistribution:
         if name in self.config.sites:
@@ -113,7 +121,7 @@ class OpenSpace:
 
 @dataclass(frozen=True)
 class RateSpace:
-    """A fixed subset's learning rates and λ, over the same ranges as the open space."""
+    """The space of the learning rates and λ of a fixed subset, in the ranges of the open space."""
 
     config: SpaceConfig
     depths: Depths
@@ -141,7 +149,7 @@ class RateSpace:
 
 
 def rate_distribution(config: SpaceConfig, name: str) -> FloatDistribution:
-    """Give the log-uniform distribution of ``bias_lr``, ``ln_lr`` or ``distill_weight``."""
+    """Return the log-uniform distribution of ``bias_lr``, ``ln_lr`` or ``distill_weight``."""
     return FloatDistribution(*getattr(config, name), log=True)
 
 
@@ -164,14 +172,17 @@ def _rate_choices(
 
 
 def weighs(leaves: frozenset[Leaf], regularizer: Regularizer) -> bool:
-    """Tell whether λ has an effect: the distillation acts on the text features alone."""
+    """Return whether λ has an effect on a set of tuned tensors.
+
+    The distillation (``cosine``) depends on the text features only.
+    """
     if regularizer == "cosine":
         return any(leaf.encoder == "text" for leaf in leaves)
     return regularizer == "l2_init" and bool(leaves)
 
 
 def _rates_of(leaves: frozenset[Leaf], regularizer: Regularizer) -> list[str]:
-    """Name the rates that have an effect."""
+    """Return the names of the rates that have an effect."""
     names = [f"{kind}_lr" for kind in ("bias", "ln") if kind in kinds(leaves)]
     return names + ["distill_weight"] * weighs(leaves, regularizer)
 
@@ -193,5 +204,5 @@ def _contains(distribution: BaseDistribution, value: Any) -> bool:
 
 
 def _in_blocks(site: str) -> bool:
-    """Tell whether a layer window limits a site."""
+    """Return whether a site lies in the blocks, so that a window of layers limits it."""
     return not site.partition(".")[2].startswith(("ln_pre", "ln_post", "ln_final"))

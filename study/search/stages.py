@@ -1,4 +1,4 @@
-"""The two stages that train: search, and confirm. Each begins or goes on from the ledger."""
+"""The stages that train, search and confirm. Each continues from what the ledger holds."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ JOURNAL = "optuna.journal"
 logger = logging.getLogger(__name__)
 
 TakeOver = Callable[[Sequence[TrialConfig]], Collection[str]]
-"""Fills the folders of those trials whose results are known; gives their ids."""
+"""A function that fills the folders of the trials with known results and returns their ids."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """How many trials each line of the search gets."""
+    """The number of trials of each part of the search."""
 
     baselines: int
     tuned: int
-    """Of CLIPFit's own subset: learning rates and λ."""
+    """The trials that tune the learning rates and λ of CLIPFit's own subset."""
     open: int
-    """Over subsets, learning rates and λ."""
+    """The trials that search over subsets, learning rates and λ."""
 
 
 def budget(config: StudyConfig) -> Budget:
-    """Split a search's trials; CLIPFit's own search gets its share of all of them."""
+    """Return how the trials are split; ``tuned_share`` is a fraction of all trials."""
     baselines = len(config.search.baselines)
     tuned = math.ceil(config.search.tuned_share * config.search.trials)
     return Budget(baselines, tuned, config.search.trials - baselines - tuned)
@@ -56,17 +56,29 @@ def run_search(
     data: TrialData,
     observers: Sequence[Observer],
 ) -> None:
-    """Train baselines, CLIPFit's own search and the open search, or what is left of them."""
+    """Train the baselines, CLIPFit's own search and the open search, or what is left of them.
+
+    Args:
+        config: the study's configuration.
+        folder: the study's folder.
+        architecture: the backbone's architecture.
+        data: the data of the search's trials.
+        observers: the listeners that are notified of every trial.
+
+    Raises:
+        DataError: earlier trials used other images or classes.
+        InterruptedStudyError: the study was interrupted before all trials ended.
+    """
     _close_complete(folder, "search", observers)
     past = _Past.read(folder, "search")
     past.refuse_other_data({config.seed: data})
-    make = TrialMaker(config, architecture, {config.seed: data})
-    baselines = [make.baseline(label, n) for n, label in enumerate(config.search.baselines)]
+    maker = TrialMaker(config, architecture, {config.seed: data})
+    baselines = [maker.baseline(label, n) for n, label in enumerate(config.search.baselines)]
     searcher = StudySearcher(
         folder,
         [*past.unfinished, *(c for c in baselines if c.trial_id not in past)],
         arms=_open_arms(config, folder, architecture, past),
-        make_config=make.proposed,
+        make_config=maker.proposed,
         ended={c.trial_id: (c, _outcome(end, reports)) for c, end, reports in past.ended},
         next_number=max([len(baselines) - 1, *(c.number for c in past.all)]) + 1,
     )
@@ -94,10 +106,19 @@ def run_confirm(
     data: Mapping[int, TrialData],
     observers: Sequence[Observer],
 ) -> None:
-    """Train every candidate on each seed's shots and test it; ``data`` is by seed."""
-    make = TrialMaker(config, architecture, data)
+    """Train every candidate on each seed's shots and test it.
+
+    Args:
+        config: the study's configuration.
+        folder: the study's folder.
+        architecture: the backbone's architecture.
+        candidates: the candidates; one that equals another is skipped.
+        data: the data of the confirmation, by seed.
+        observers: the listeners that are notified of every trial.
+    """
+    maker = TrialMaker(config, architecture, data)
     wanted = [
-        make.confirmation(candidate, seed, seed_index * 1000 + index)
+        maker.confirmation(candidate, seed, seed_index * 1000 + index)
         for seed_index, seed in enumerate(data)
         for index, candidate in enumerate(candidates)
         if candidate.same_as is None
@@ -114,16 +135,20 @@ def run_queue(
     observers: Sequence[Observer],
     take_over: TakeOver | None = None,
 ) -> None:
-    """Train given trials of a stage to their last epoch, but those that have ended before.
+    """Train the given trials of a stage to their last epoch, without those that have ended.
 
     Args:
-        config: of the study.
-        folder: of the study.
-        stage: of all of them.
+        config: the study's configuration.
+        folder: the study's folder.
+        stage: the stage of the trials.
         wanted: the trials, in order.
-        data: what they read, by seed.
-        observers: told of every trial.
-        take_over: is offered the trials that have not begun.
+        data: the data of the trials, by seed.
+        observers: the listeners that are notified of every trial.
+        take_over: a function that may supply results for the trials that have not started.
+
+    Raises:
+        DataError: earlier trials used other images or classes.
+        InterruptedStudyError: the study was interrupted before all trials ended.
     """
     _close_complete(folder, stage, observers)
     past = _Past.read(folder, stage)
@@ -134,7 +159,7 @@ def run_queue(
         past = _Past.read(folder, stage)
         for trial_config, end, reports in past.ended:
             if trial_config.trial_id in taken:
-                _tell_end(observers, trial_config, end, reports)
+                _notify_end(observers, trial_config, end, reports)
     queue = [*past.unfinished, *(c for c in wanted if c.trial_id not in past)]
     run_trials(
         config,
@@ -150,7 +175,7 @@ def run_queue(
 
 @dataclass(frozen=True)
 class _Past:
-    """What the ledger holds of a stage."""
+    """The trials of a stage that the ledger holds."""
 
     ended: list[tuple[TrialConfig, End, list[dict[str, float]]]]
     unfinished: list[TrialConfig]
@@ -169,7 +194,11 @@ class _Past:
         return past
 
     def refuse_other_data(self, data: Mapping[int, TrialData]) -> None:
-        """Raise where trials learned from, or were judged on, other images than there are now."""
+        """Check that earlier trials used the same images and classes as there are now.
+
+        Raises:
+            DataError: a trial trained or was evaluated on other images or classes.
+        """
         for config in self.all:
             now = (
                 data[config.seed].digest[:SPLIT_HASH] if config.seed in data else config.split_hash
@@ -178,7 +207,7 @@ class _Past:
                 raise DataError(
                     f"{config.trial_id} was given other images or classes than its data has now: "
                     f"shots/tasks-{config.split_hash}.jsonl and tasks-{now}.jsonl of the study "
-                    "tell which; put the dataset, or its split file, back as it was"
+                    "list both; put the dataset, or its split file, back as it was"
                 )
 
     @property
@@ -191,28 +220,30 @@ class _Past:
 
 @dataclass(frozen=True)
 class TrialMaker:
-    """Completes configurations of trials."""
+    """A factory of trial configurations."""
 
     config: StudyConfig
     architecture: Architecture
     data: Mapping[int, TrialData]
-    """By seed."""
+    """The data of the trials, by seed."""
 
     def baseline(self, label: str, number: int) -> TrialConfig:
-        """Give a baseline's trial of the search."""
-        given = self.config.search.baselines[label]
-        proposal = Proposal(given.subset, given.bias_lr, given.ln_lr, given.distill_weight)
+        """Return the search trial of a baseline."""
+        baseline = self.config.search.baselines[label]
+        proposal = Proposal(
+            baseline.subset, baseline.bias_lr, baseline.ln_lr, baseline.distill_weight
+        )
         return self.make("search", "baseline", label, number, proposal, self.config.seed)
 
     def proposed(
         self, proposal: Proposal, arm: str, number: int, optuna_number: int
     ) -> TrialConfig:
-        """Give a proposal's trial of the search."""
+        """Return the search trial of an arm's proposal."""
         config = self.make("search", arm, f"trial {number}", number, proposal, self.config.seed)
         return config.model_copy(update={"optuna_number": optuna_number})
 
     def confirmation(self, candidate: Candidate, seed: int, number: int) -> TrialConfig:
-        """Give a candidate's trial on a seed's shots."""
+        """Return the trial of a candidate on a seed's shots."""
         proposal = Proposal(
             candidate.subset, candidate.bias_lr, candidate.ln_lr, candidate.distill_weight
         )
@@ -221,7 +252,7 @@ class TrialMaker:
     def make(
         self, stage: Stage, arm: str, label: str, number: int, proposal: Proposal, seed: int
     ) -> TrialConfig:
-        """Complete a proposal."""
+        """Return a proposal's trial configuration, with its config hash."""
         subset = parse(proposal.subset)
         leaves = subset.resolve(self.architecture.depths)
         rates = kinds(leaves)
@@ -239,20 +270,20 @@ class TrialMaker:
             trainable=self.architecture.count(leaves),
             bias_lr=proposal.bias_lr if "bias" in rates else None,
             ln_lr=proposal.ln_lr if "ln" in rates else None,
-            # Where it has no effect two values are one training.
+            # Where λ has no effect, trials that differ in λ only are the same training.
             distill_weight=proposal.distill_weight if weighs(leaves, regularizer) else 0.0,
             epochs=self.config.training.epochs if leaves else 0,
             split_hash=self.data[seed].digest[:SPLIT_HASH],
             training=self.config.training,
         )
-        same = compute_config_hash(trial, self.data[seed], self.architecture.checkpoint)
-        return trial.model_copy(update={"config_hash": same})
+        digest = compute_config_hash(trial, self.data[seed], self.architecture.checkpoint)
+        return trial.model_copy(update={"config_hash": digest})
 
 
 def _open_arms(
     config: StudyConfig, folder: StudyFolder, architecture: Architecture, past: _Past
 ) -> list[Arm]:
-    """Open both Optuna studies and tell them what the ledger knows and they may have missed."""
+    """Open both arms and add to their Optuna studies what only the ledger holds."""
     space, depths, split = config.search.space, architecture.depths, budget(config)
     regularizer = config.training.regularizer
     clipfit = config.search.baselines["clipfit"].subset
@@ -283,9 +314,9 @@ def _open_arms(
         set_aside(folder.path / JOURNAL, str(error))
         arms = open_all()
     for arm in arms:
-        begun = arm.begun
+        was_begun = arm.begun
         arm.remember(recorded[arm.name])
-        if config.search.warm_start is not None and not begun:
+        if config.search.warm_start is not None and not was_begun:
             first = arm.try_first(folder.path.with_name(config.search.warm_start) / JOURNAL)
             logger.info(
                 "%s: %d configurations of %s first", arm.name, first, config.search.warm_start
@@ -321,7 +352,7 @@ def _recorded(folder: StudyFolder, past: _Past, arm: str) -> list[Recorded]:
 
 
 def _close_complete(folder: StudyFolder, stage: Stage, observers: Sequence[Observer]) -> None:
-    """Close trials of which an earlier driver died between the last report and the closing."""
+    """Close trials with all their reports, which an earlier driver left open when it died."""
     for trial in folder.trials():
         config = trial.config
         if config["stage"] != stage or trial.end is not None:
@@ -332,10 +363,10 @@ def _close_complete(folder: StudyFolder, stage: Stage, observers: Sequence[Obser
             seconds = sum(report["seconds"] for report in reports)
             end = End("finished", reports[-1]["epoch"], seconds)
             close_trial(trial, end)
-            _tell_end(observers, TrialConfig.model_validate(config), end, reports)
+            _notify_end(observers, TrialConfig.model_validate(config), end, reports)
 
 
-def _tell_end(
+def _notify_end(
     observers: Sequence[Observer],
     config: TrialConfig,
     end: End,
@@ -346,9 +377,9 @@ def _tell_end(
 
 
 def _check_ended(folder: StudyFolder, stage: Stage) -> None:
-    left = _Past.read(folder, stage).unfinished
-    if left:
+    unfinished = _Past.read(folder, stage).unfinished
+    if unfinished:
         raise InterruptedStudyError(
-            f"the study was interrupted with {len(left)} trials of its {stage} unfinished; "
+            f"the study was interrupted with {len(unfinished)} trials of its {stage} unfinished; "
             f"go on by --resume {folder.name}"
         )

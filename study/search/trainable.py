@@ -1,4 +1,4 @@
-"""A Tune trainable around the trial iterator: one worker process, one loaded backbone."""
+"""The Tune trainable that runs trials: one worker process with one loaded backbone."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ from study.trial.run import run_trial
 logger = logging.getLogger(__name__)
 
 MOST_CHARACTERS = 200
-"""Of the line that names the cause of a failure."""
+"""The maximum length of the line that names the cause of a failure."""
 
 
 class ClipFitTrainable(tune.Trainable):
-    """Runs trials one after the other in one process; an epoch is a step.
+    """A worker that runs trials one after the other in one process; a step is an epoch.
 
-    What an epoch gave is on disk before Tune hears of it. A worker that dies is replaced, and the
-    trial goes on from its last epoch, on whatever node that happens.
+    An epoch's results are on disk before Tune receives them. If a worker dies, another one, on any
+    node, continues the trial after its last recorded epoch.
     """
 
     def setup(
@@ -56,15 +56,16 @@ class ClipFitTrainable(tune.Trainable):
         threads: int,
         max_epoch_seconds: float | None,
     ) -> None:
-        """Take what all trials of this process share, and begin the first.
+        """Store what all trials of this process share, and start the first trial.
 
         Args:
-            config: a `TrialConfig` as a mapping.
+            config: the first trial's `TrialConfig` as a mapping.
             folder: the study's folder.
-            backbone: which checkpoint; loaded once a process.
-            data: by `data_key`.
-            threads: of PyTorch, so that trials do not crowd each other out.
-            max_epoch_seconds: after which this process ends itself; None: never.
+            backbone: the backbone's configuration; the checkpoint is loaded once per process.
+            data: the data of the trials, by `data_key`.
+            threads: the number of PyTorch threads, limited so that trials share the machine.
+            max_epoch_seconds: the time limit of an epoch, in seconds, at which this process ends
+                itself; None means no limit.
         """
         torch.set_num_threads(threads)
         self._study = StudyFolder(folder)
@@ -76,25 +77,25 @@ class ClipFitTrainable(tune.Trainable):
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Begin another trial in this process; the backbone stays loaded."""
+        """Start another trial in this process; the backbone stays loaded."""
         self._begin(new_config)
         return True
 
     def step(self) -> dict[str, Any]:
-        """Run one epoch and record it; a trial that raises ends, and says why in its folder.
+        """Run one epoch and record it; an exception ends the trial and is returned as its failure.
 
         Raises:
-            DeviceError: this process is of no use to any trial, and is replaced.
+            DeviceError: the device failed; Tune then replaces this process.
         """
         try:
             with watched(self._folder, self._max_epoch_seconds):
                 report = self._next_report()
-            # Storage that is away is waited for as long as it may be; that is no hang.
+            # Waiting for unavailable storage is no hang, so the limit does not apply to it.
             record_epoch(self._folder, report, self._trial_data, self._info)
-        except StorageError as error:  # the trial is as good as it was, its study cannot go on
-            told = {"failed": True, "storage": True, "error": str(error)}
-            return self._result(score=0.0, done=True, **told)
-        except Exception as error:  # whatever a trial met, the study goes on
+        except StorageError as error:  # the study must end, but the trial can be resumed
+            failure = {"failed": True, "storage": True, "error": str(error)}
+            return self._result(score=0.0, done=True, **failure)
+        except Exception as error:  # any other failure ends the trial, and the study continues
             if is_device_failure(error):
                 raise DeviceError(one_line(error)) from error
             return self._fail(error)
@@ -103,7 +104,11 @@ class ClipFitTrainable(tune.Trainable):
         return self._result(score=score, done=report.done)
 
     def _next_report(self) -> EpochReport:
-        """Run one epoch; where memory does not suffice, once more at half the micro-batch."""
+        """Run one epoch; if memory runs out, repeat it with half the micro-batch.
+
+        Raises:
+            OutOfMemoryError: one image at a time does not fit either.
+        """
         while True:
             if self._reports is None:
                 self._reports = self._start()
@@ -112,18 +117,18 @@ class ClipFitTrainable(tune.Trainable):
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
-                at_once = self._micro_batch or self._trial.training.batch_size
-                if at_once == 1:
+                micro_batch = self._micro_batch or self._trial.training.batch_size
+                if micro_batch == 1:
                     raise OutOfMemoryError(
                         f"out of memory with one image at a time ({one_line(error)})"
                     ) from error
                 logger.warning(
                     "trial %s: out of memory with %d images at a time; its epoch begins again with "
                     "%d (%s)",
-                    *(self._trial.trial_id, at_once, at_once // 2, one_line(error)),
+                    *(self._trial.trial_id, micro_batch, micro_batch // 2, one_line(error)),
                 )
-            # Out of the handler, where the traceback holds what was computed no longer.
-            self._micro_batch = at_once // 2
+            # This runs outside the handler, whose traceback would keep the tensors alive.
+            self._micro_batch = micro_batch // 2
             self._reports = None
             free_memory()
 
@@ -154,13 +159,13 @@ class ClipFitTrainable(tune.Trainable):
         text = traceback.format_exc()
         logger.warning("trial %s failed: %s", self._trial.trial_id, text)
         return self._result(
-            # 0, since a scheduler takes no gap and no other trial is stopped for it.
+            # The scheduler needs a number, and 0 makes no other trial stop.
             score=0.0,
             done=True,
             failed=True,
             reason=one_line(error),
             error=text,
-            # What a machine lacks says nothing about the configuration.
+            # A fault of the machine says nothing about the configuration.
             unfit=not isinstance(error, (OSError, BackboneError, DataError)),
         )
 
@@ -175,22 +180,22 @@ class ClipFitTrainable(tune.Trainable):
         }
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Nothing: the state is in the trial's folder after every epoch."""
+        """Do nothing: `record_epoch` writes the state after every epoch."""
 
     def load_checkpoint(self, checkpoint: Any) -> None:
-        """Nothing: see `save_checkpoint`."""
+        """Do nothing: the trial's folder holds the state."""
 
 
 def data_key(config: TrialConfig) -> str:
-    """Name the data of a trial among those that the driver prepared."""
+    """Return the key of a trial's data among those that the driver prepared."""
     return f"{config.stage}/{config.seed}"
 
 
 def has_gpu() -> bool:
-    """Tell whether this process trains on a GPU.
+    """Return whether this process trains on a GPU.
 
     Raises:
-        BackboneError: Ray gave it one that PyTorch cannot use, and a CPU would train in its place.
+        BackboneError: Ray assigned a GPU that PyTorch cannot use, so that the CPU would train.
     """
     usable = torch.cuda.is_available()
     if not usable and ray.is_initialized() and ray.get_gpu_ids():
@@ -203,11 +208,14 @@ def has_gpu() -> bool:
 
 
 def one_line(error: BaseException) -> str:
-    """Say what an error is about, such as a cause in a table."""
-    said = " ".join(str(error).split())
+    """Return an error's message in one line of at most `MOST_CHARACTERS`, plus an ellipsis.
+
+    The type comes first, unless the error is one of this package.
+    """
+    text = " ".join(str(error).split())
     if not isinstance(error, StudyError):
-        said = f"{type(error).__name__}: {said}" if said else type(error).__name__
-    return said if len(said) <= MOST_CHARACTERS else f"{said[:MOST_CHARACTERS]}…"
+        text = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return text if len(text) <= MOST_CHARACTERS else f"{text[:MOST_CHARACTERS]}…"
 
 
 @lru_cache(maxsize=1)
