@@ -1,6 +1,7 @@
-"""One trial: what it is given, how it is trained and judged, what it reports.
+"""One trial: its inputs, its training and evaluation, and its reports.
 
-Here stands what describes a trial; `study.trial.run` trains one, and imports PyTorch for it.
+This module exports the types that describe a trial, without importing PyTorch. `study.trial.run`
+trains one.
 """
 
 from study.trial.schema import (

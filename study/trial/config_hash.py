@@ -1,4 +1,4 @@
-"""When two trials are one: a hash of all that a trial's result depends on."""
+"""A hash of everything that a trial's result depends on: equal hashes mean equal results."""
 
 from __future__ import annotations
 
@@ -14,25 +14,27 @@ from study.data.images.table import content_hash
 from study.trial import TrialConfig, TrialData
 
 ROOMS = ("data", "method", "trial")
-"""The code that a result depends on, with every folder in them."""
+"""The folders of ``study``, with their subfolders, that hold the code results depend on."""
 NAMES = {
     *("trial_id", "stage", "arm", "label", "number", "optuna_number"),
     *("config_hash", "taken_from", "split_hash"),
 }
-"""What a trial is called, which changes nothing in it; its images are hashed as such."""
+"""The fields of `TrialConfig` that the hash leaves out because they only name a trial or its data.
+
+The data itself is hashed: images by their pixels."""
 
 
 def compute_config_hash(config: TrialConfig, data: TrialData, checkpoint: str) -> str:
-    """Hash what a trial's result depends on: equal for trials of equal results, whoever asked.
+    """Return a hash of everything that a trial's result depends on, whichever study it belongs to.
 
-    That is the tuned parameters, learning rates, seed and training; every image it learns from or
-    is judged on, by its pixels, and how files become pixels; class names and prompts; the
-    checkpoint; and the code.
+    The hash covers the tuned parameters, learning rates, seed and training settings; the pixels of
+    every image for training or evaluation, and how files become pixels; class names and prompts;
+    the checkpoint; and the code.
 
     Args:
-        config: the trial; its names do not count.
-        data: what it reads; the Arrow files must be there.
-        checkpoint: of the backbone, see `study.method.checkpoint.Architecture`.
+        config: the trial's configuration; the fields in `NAMES` are ignored.
+        data: the trial's data; its Arrow files must exist.
+        checkpoint: the identity of the weights, see `study.method.checkpoint.Architecture`.
 
     Returns:
         Sixteen hexadecimal digits.
@@ -64,16 +66,16 @@ def compute_config_hash(config: TrialConfig, data: TrialData, checkpoint: str) -
 
 @cache
 def code_hash(package: Path) -> str:
-    """Hash all code that a result depends on, and the libraries that compute it.
+    """Return a hash of the code that results depend on and of the versions of its libraries.
 
     Args:
-        package: the folder of ``study``.
+        package: the folder of the package ``study``.
 
     Returns:
         64 hexadecimal digits.
 
     Raises:
-        FileNotFoundError: one of the `ROOMS` holds no code, as after it was moved.
+        FileNotFoundError: one of the `ROOMS` contains no code, for example because it was moved.
     """
     digest = hashlib.sha256()
     for room in ROOMS:

@@ -1,9 +1,9 @@
-"""What an encoder gives in which nothing is tuned: computed once for every process that wants it.
+"""A cache on disk for the features of an encoder in which nothing is tuned.
 
-It lies on disk beside the decoded images, under a name that follows from all that it depends on, so
-that every trial, stage and study on the same storage finds it. Activations within an encoder are
-far larger, and are kept by each process, see `study.trial.image_activations` and
-`study.trial.prompt_activations`.
+Features are computed once for all processes and stored beside the decoded images. The file's name
+is a hash of everything that they depend on, so that every trial, stage and study on the same
+storage finds them. Activations inside an encoder are far larger. Each process keeps its own, see
+`study.trial.image_activations` and `study.trial.prompt_activations`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from study.method.model import Backbone, Precision
 from study.storage.atomic import StorageError, read_if_there, write_atomically
 
 FORM = "1"
-"""Counts the ways in which features were computed; another one may round otherwise."""
+"""The version of the computation; change it when features may round differently."""
 logger = logging.getLogger(__name__)
 
 
@@ -36,44 +36,47 @@ def cached_features(
     precision: Precision,
     compute: Callable[[], Mapping[str, Tensor]],
 ) -> dict[str, Tensor]:
-    """Give tensors from their file, or compute and write them.
+    """Read tensors from their file, or compute them and write the file.
 
-    Of several processes that want them at once, one computes and the others wait. A file that is
-    damaged is made again; where none can be written each process computes for itself.
+    If several processes need them at once, one computes and the others wait. A damaged file is
+    computed again. If no file can be written, each process computes for itself.
 
     Args:
-        folder: of the decoded images.
-        what: tells these tensors from others of this backbone and precision.
-        backbone: as it is loaded, on the device that computes.
-        precision: of the encoders.
-        compute: gives them; every call must give the same.
+        folder: the folder of the decoded images.
+        what: what distinguishes these tensors from others of this backbone and precision.
+        backbone: the backbone as loaded, on the device that computes.
+        precision: the precision of the encoders.
+        compute: a function that returns the tensors; every call must return the same values.
+
+    Returns:
+        The tensors by name, on the backbone's device.
     """
     device = next(backbone.clip.parameters()).device
-    of = {
+    identity = {
         **what,
         "form": FORM,
         "backbone": backbone.fingerprint,
         "settings": _settings(backbone),
         "precision": precision,
-        # Rounding differs between these, and a trial gives the same bytes wherever it runs.
+        # Rounding depends on these, and a trial must yield the same bytes wherever it runs.
         "device": device.type,
         "threads": str(torch.get_num_threads()),
         "torch": torch.__version__,
     }
-    name = hashlib.sha256(json.dumps(of, sort_keys=True).encode()).hexdigest()[:32]
+    name = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:32]
     path = folder / f"frozen-{name}.safetensors"
-    found = _read(path, of)
-    if found is None:
-        with _alone(path):
-            found = _read(path, of)
-            if found is None:
-                found = {key: tensor.contiguous() for key, tensor in compute().items()}
-                _write(path, to_checked_bytes(found, of))
-    return {key: tensor.to(device) for key, tensor in found.items()}
+    tensors = _read(path, identity)
+    if tensors is None:
+        with _locked(path):
+            tensors = _read(path, identity)
+            if tensors is None:
+                tensors = {key: tensor.contiguous() for key, tensor in compute().items()}
+                _write(path, to_checked_bytes(tensors, identity))
+    return {key: tensor.to(device) for key, tensor in tensors.items()}
 
 
 def _settings(backbone: Backbone) -> str:
-    """Hash what features depend on beside the weights, such as the activation and EOT's id."""
+    """Hash the settings that features depend on, such as the activation function and EOT's id."""
     config = backbone.clip.config.to_dict()
     for name in ("_name_or_path", "transformers_version"):
         config.pop(name, None)
@@ -82,18 +85,18 @@ def _settings(backbone: Backbone) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def _read(path: Path, of: Mapping[str, str]) -> dict[str, Tensor] | None:
+def _read(path: Path, identity: Mapping[str, str]) -> dict[str, Tensor] | None:
     contents = read_if_there(path, path.read_bytes, known=path.parent)
     if contents is None:
         return None
     try:
         tensors, metadata = from_checked_bytes(contents)
-        if metadata != of:
-            raise ValueError("it is of something else than its name")
+        if metadata != identity:
+            raise ValueError("its metadata do not match its name")
     except (SafetensorError, ValueError) as error:
         logger.warning("%s is damaged, and computed again: %s", path, error)
         return None
-    # Products over memory that is not aligned as PyTorch's own may round otherwise.
+    # Matrix products may round differently on memory that PyTorch did not align itself.
     return {key: tensor.clone() for key, tensor in tensors.items()}
 
 
@@ -105,10 +108,11 @@ def _write(path: Path, contents: bytes) -> None:
 
 
 @contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Keep others from computing the same; a lock dies with its process.
+def _locked(path: Path) -> Iterator[None]:
+    """Keep other processes from computing the same file; a lock ends with its process.
 
-    It is deleted while it is held: who waits for it, or comes later, finds the file itself.
+    The lock file is deleted while the lock is held. A process that waits for it, or comes later,
+    finds the finished file.
     """
     lock = path.with_name(f".{path.name}.lock")
     with ExitStack() as stack:
@@ -116,11 +120,11 @@ def _alone(path: Path) -> Iterator[None]:
             file = stack.enter_context(lock.open("w"))
             stack.callback(_remove, lock)
             fcntl.flock(file, fcntl.LOCK_EX)
-        except OSError as error:  # a folder that cannot be written, or has no locks
+        except OSError as error:  # the folder is read-only or supports no locks
             logger.debug("%s cannot be locked: %s", lock, error)
         yield
 
 
 def _remove(lock: Path) -> None:
-    with suppress(OSError):  # another process has, or the folder is away
+    with suppress(OSError):  # another process removed it, or the storage is away
         lock.unlink()

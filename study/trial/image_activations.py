@@ -1,8 +1,8 @@
-"""Images of a table on their way into a vision encoder, up to where something is tuned.
+"""A cache for images that passed the stages of a vision encoder below the lowest tuned one.
 
-What is frozen gives the same for an image at every epoch and in every trial, so it is computed
-once a process and kept as long as there is room; the features of an encoder in which nothing is
-tuned, once for all processes.
+Frozen stages return the same for an image in every epoch and every trial. Each process therefore
+computes it once and keeps it as long as there is room. If nothing in the encoder is tuned, its
+features are computed once for all processes, see `study.trial.feature_cache`.
 """
 
 from __future__ import annotations
@@ -20,18 +20,24 @@ from study.method.packed import PackedClassifiers
 from study.trial.feature_cache import cached_features
 
 ROOM = 2**27
-"""Numbers that are kept in a process at most: half a gigabyte of float32."""
+"""The most numbers that a process keeps: half a gigabyte of float32."""
 CHUNK = 64
-"""Images at a time."""
+"""The number of images that are encoded at once."""
 
 _tables: dict[Path, ImageTable] = {}
-_begun: OrderedDict[tuple[object, ...], Tensor] = OrderedDict()
-_too_many: set[tuple[object, ...]] = set()
-"""What there is no room for, found out once a process."""
+_cache: OrderedDict[tuple[object, ...], Tensor] = OrderedDict()
+_too_large: set[tuple[object, ...]] = set()
+"""The keys of tables whose activations do not fit into `ROOM`."""
 
 
 class ImageActivations:
-    """The images of one table of square images, begun for some classifiers."""
+    """The images of one table after the frozen first stages of a vision encoder.
+
+    Args:
+        path: the image table; its images are square.
+        backbone: the backbone of the classifiers.
+        packed: the classifiers; their lowest tuned stage is where the activations end.
+    """
 
     def __init__(self, path: Path, backbone: Backbone, packed: PackedClassifiers) -> None:
         self._table = open_table(path)
@@ -45,26 +51,30 @@ class ImageActivations:
         )
 
     def of(self, paths: Sequence[str]) -> Tensor:
-        """Give images as `PackedClassifiers.begin_images` does."""
+        """Return what `PackedClassifiers.begin_images` returns for these images of the table.
+
+        Args:
+            paths: the paths of the images in the table, in the order wanted.
+        """
         whole = self._whole()
         if whole is None:
             return self._begin(self._table.pixels(paths))
         return whole[torch.tensor(self._table.rows(paths), device=whole.device)]
 
     def _whole(self) -> Tensor | None:
-        """Give all images of the table, those that are kept if they are; None without room."""
-        if self._key in _begun:
-            _begun.move_to_end(self._key)
-            return _begun[self._key]
-        if self._key in _too_many:
+        """Return the activations of the whole table from the cache; None if they do not fit."""
+        if self._key in _cache:
+            _cache.move_to_end(self._key)
+            return _cache[self._key]
+        if self._key in _too_large:
             return None
         whole = self._activations() if self._packed.tunes_vision else self._features()
         if whole is None:
-            _too_many.add(self._key)
+            _too_large.add(self._key)
             return None
-        _begun[self._key] = whole
-        while sum(tensor.numel() for tensor in _begun.values()) > ROOM:
-            _begun.popitem(last=False)
+        _cache[self._key] = whole
+        while sum(tensor.numel() for tensor in _cache.values()) > ROOM:
+            _cache.popitem(last=False)
         return whole
 
     def _features(self) -> Tensor | None:
@@ -88,8 +98,10 @@ class ImageActivations:
         return torch.cat([first, *chunks])
 
     def _chunks(self) -> Iterator[Tensor]:
-        """Begin all images of the table, always as many at a time: an image's numbers then do not
-        depend on which others are asked for with it."""
+        """Yield the activations of the table's images, in chunks of a fixed size.
+
+        With a fixed size, an image's activations do not depend on which others are requested.
+        """
         names = self._table.paths
         for at in range(0, len(names), CHUNK):
             yield self._begin(self._table.pixels(names[at : at + CHUNK]))
@@ -102,13 +114,13 @@ class ImageActivations:
 
 
 def clear_cache() -> None:
-    """Let go of all images that are kept; they are begun again when asked for."""
-    _begun.clear()
-    _too_many.clear()
+    """Drop all cached activations; they are computed again when needed."""
+    _cache.clear()
+    _too_large.clear()
 
 
 def open_table(path: Path) -> ImageTable:
-    """Open an image table once a process: it is a read-only memory map."""
+    """Open an image table, once per process: it is a read-only memory map."""
     if path not in _tables:
         _tables[path] = ImageTable(path)
     return _tables[path]

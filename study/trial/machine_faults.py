@@ -1,4 +1,4 @@
-"""Faults of a machine that a trial may meet, told from its own: scarce memory, a broken device."""
+"""Recognition of failures that the machine causes, not the trial: low memory, a failed device."""
 
 from __future__ import annotations
 
@@ -10,34 +10,36 @@ from study.errors import StudyError
 from study.trial import image_activations, prompt_activations
 
 SAID = ("out of memory", "DefaultCPUAllocator", "ALLOC_FAILED")
-"""What a RuntimeError says where torch has no type for it: device, host, cuBLAS."""
+"""Parts of the messages of RuntimeErrors that mean low memory: device, host, cuBLAS.
+
+PyTorch does not always raise its own type for it, `torch.OutOfMemoryError`."""
 DEVICE_SAID = "CUDA error"
-"""What a RuntimeError says from a device that fails, where torch has no type for it."""
+"""A part of the message of a RuntimeError that means a failed device."""
 
 
 class OutOfMemoryError(StudyError):
-    """A trial does not fit into memory, not even an image at a time."""
+    """A trial that does not fit into memory, even with one image at a time."""
 
 
 class DeviceError(StudyError):
-    """The device failed, and this process cannot use it any more; another one may."""
+    """A failed device that this process can no longer use; another process may."""
 
 
 def is_device_failure(error: BaseException) -> bool:
-    """Tell whether an error leaves a process whose every later use of its device fails too."""
-    said = isinstance(error, RuntimeError) and DEVICE_SAID in str(error)
-    return said and not is_out_of_memory(error)
+    """Return whether every later use of the device by this process will fail like this one."""
+    failed = isinstance(error, RuntimeError) and DEVICE_SAID in str(error)
+    return failed and not is_out_of_memory(error)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether an error would not be there with more memory, of the host or of the device."""
+    """Return whether too little memory, of the host or of the device, caused an error."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
-    return isinstance(error, RuntimeError) and any(said in str(error) for said in SAID)
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in SAID)
 
 
 def free_memory() -> None:
-    """Give back what this process keeps for speed alone, and what a failed step left behind."""
+    """Free the caches of this process and what a failed step left behind."""
     image_activations.clear_cache()
     prompt_activations.clear_cache()
     gc.collect()

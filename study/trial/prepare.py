@@ -1,4 +1,4 @@
-"""From a configuration to what trials read: shots recorded, images decoded, tasks laid out."""
+"""Preparation of the data that trials read: shots drawn, images decoded, tasks laid out."""
 
 from __future__ import annotations
 
@@ -35,32 +35,33 @@ from study.trial import SPLIT_HASH, Target, TrialData
 logger = logging.getLogger(__name__)
 
 FEWEST_BASE_CLASSES = 12
-"""Below this, class folds picked no better than chance where that was measured."""
+"""The fewest base classes for class folds; with fewer, they measured no better than chance."""
 
 Progress = Callable[[int, int], None]
+"""A function that is called with the number of images decoded and of all images."""
 
 
 @dataclass(frozen=True)
 class Preparer:
-    """Prepares the data of one study; the test split is touched by `confirm` alone."""
+    """The preparation of one study's data; only `confirm` reads the test split."""
 
     config: StudyConfig
     folder: StudyFolder
     image_size: int
-    """Pixels, of the backbone's input."""
+    """The width and height of the backbone's input, in pixels."""
     progress: Progress | None = None
     _asked_about: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
-    """Datasets whose images are dark, which is said once."""
+    """The names of datasets whose images are dark, since each is reported once."""
 
     def dataset(self) -> Dataset:
-        """Read classes and file lists, no pixel."""
+        """Read the dataset's classes and file lists, but no pixels."""
         return source_dataset(self.config.data)
 
     def shots(self, dataset: Dataset, seed: int) -> Shots:
-        """Draw a seed's shots, or read those that this study drew before.
+        """Return the shots of a seed: those that this study recorded, else newly drawn ones.
 
         Raises:
-            DataError: those are damaged, and the same cannot be drawn again.
+            DataError: the recorded shots are damaged, and drawing again yields other ones.
         """
         data = self.config.data
         path = self.folder.path / "shots" / f"shots-{data.shots}-seed-{seed}.jsonl"
@@ -79,7 +80,7 @@ class Preparer:
         return shots
 
     def search(self) -> TrialData:
-        """Lay out what trials of the search are trained and judged on; no test image is in it."""
+        """Prepare the data of the search's trials, which contains no test image."""
         dataset = self.dataset()
         rule = selection_rule(self.config, dataset)
         tasks = search_tasks(
@@ -92,7 +93,7 @@ class Preparer:
         return self.lay_out(dataset, tasks, "val")
 
     def confirm(self, seed: int) -> TrialData:
-        """Lay out a seed's training shots and the test split, and the test splits of targets."""
+        """Prepare a seed's training shots, the test split and the test splits of the targets."""
         dataset, protocol = self.dataset(), self.config.protocol
         targets = [target_dataset(self.config.data, name) for name in self.config.data.targets]
         shots = self.shots(dataset, seed) if protocol != "zero_shot" else None
@@ -106,7 +107,18 @@ class Preparer:
         split: str,
         targets: Sequence[Dataset] = (),
     ) -> TrialData:
-        """Decode the images of some tasks, record which they are and give what a trial reads."""
+        """Decode the images of some tasks, record which they are and return a trial's data.
+
+        Args:
+            dataset: the dataset that the tasks train on.
+            tasks: the tasks, one model each.
+            split: the split of the evaluation images, ``val`` or ``test``.
+            targets: the further datasets that the tasks are tested on.
+
+        Raises:
+            DataError: an image is unreadable, or no image of a part is readable where unreadable
+                ones are skipped.
+        """
         data = self.config.data
         elsewhere: dict[str, Target] = {}
         unreadable: set[tuple[str, str]] = set()
@@ -152,9 +164,9 @@ class Preparer:
         )
 
     def _record(self, tasks: Sequence[Task], digest: str, datasets: Sequence[Dataset]) -> None:
-        """Say, once for equal data, which images and classes trials learn from and are judged on.
+        """Write which images and classes the tasks train and are evaluated on.
 
-        The file is named by the split hash that trials carry.
+        The file's name contains the split hash of the trials, so equal data is recorded once.
         """
         path = self.folder.path / "shots" / f"tasks-{digest[:SPLIT_HASH]}.jsonl"
         lines = [
@@ -198,8 +210,8 @@ class Preparer:
 
 
 def source_dataset(data: DataConfig) -> Dataset:
-    """Read the dataset that is trained on: classes and file lists, no pixel."""
-    columns: Any = data.columns  # mappings from literals, which are no mappings from str to mypy
+    """Read the classes and file lists, but no pixels, of the dataset to train on."""
+    columns: Any = data.columns  # mypy accepts no dict of literal keys as a Mapping of str
     splits: Any = data.splits
     return load_dataset(
         data.dataset,
@@ -214,7 +226,7 @@ def source_dataset(data: DataConfig) -> Dataset:
 
 
 def target_dataset(data: DataConfig, name: str) -> Dataset:
-    """Read a dataset that is tested on as well, with templates of its own."""
+    """Read a further dataset to test on, with its own templates."""
     pixel_range = None if name in PACKAGED else data.pixel_range
     return load_dataset(name, _targets_root(data), pixel_range=pixel_range)
 
@@ -224,9 +236,9 @@ def _targets_root(data: DataConfig) -> Path | None:
 
 
 def find_shots(config: StudyConfig, dataset: Dataset, seed: int) -> Shots:
-    """Draw a seed's shots, or read them where others published theirs.
+    """Draw the shots of a seed, or read the published ones that ``shots_from`` names.
 
-    Where nothing is chosen by validation, no image need be left for it.
+    If nothing is selected by validation, no validation images are drawn.
     """
     data = config.data
     if data.shots_from is not None:
@@ -241,13 +253,13 @@ def find_shots(config: StudyConfig, dataset: Dataset, seed: int) -> Shots:
 
 
 def _templates(dataset: Dataset, data: DataConfig) -> tuple[str, ...]:
-    """Give the templates of a dataset, the training one first."""
-    given = data.templates is not None and dataset.name == data.dataset
-    return dataset.templates + ENSEMBLE * (data.ensemble and not given)
+    """Return the prompt templates of a dataset; the first one is for training."""
+    configured = data.templates is not None and dataset.name == data.dataset
+    return dataset.templates + ENSEMBLE * (data.ensemble and not configured)
 
 
 def selection_rule(config: StudyConfig, dataset: Dataset) -> SelectionName:
-    """Give the rule that trials are judged by; ``auto`` takes the soundest that is possible."""
+    """Return the rule that scores trials; ``auto`` means the most reliable one that is possible."""
     if config.search.selection != "auto":
         return config.search.selection
     if config.protocol != "base_to_new":
@@ -266,7 +278,7 @@ def selection_rule(config: StudyConfig, dataset: Dataset) -> SelectionName:
 
 
 def fold_count(config: StudyConfig, rule: SelectionName) -> int:
-    """Give the number of folds: as configured, else what did best where it was measured."""
+    """Return the number of folds: the configured one, else the best one in measurements."""
     return config.search.folds or (3 if rule == "class_folds" else 4)
 
 
@@ -275,7 +287,11 @@ def _paths(parts: Iterable[Part]) -> list[str]:
 
 
 def _without(task: Task, unreadable: set[tuple[str, str]], targets: Mapping[str, Target]) -> Task:
-    """Leave unreadable images out; the same path in another dataset is another image."""
+    """Return the task without its unreadable images.
+
+    An unreadable image is a pair of target name (empty for the source dataset) and path, because
+    different datasets may use the same path.
+    """
 
     def kept(part: Part) -> Part:
         place = part.name if part.name in targets else ""

@@ -1,4 +1,4 @@
-"""One trial as an iterator of epoch reports."""
+"""The training and evaluation of one trial, as an iterator of epoch reports."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ def run_trial(
     start: tuple[int, Mapping[str, Tensor]] | None = None,
     micro_batch: int | None = None,
 ) -> Iterator[EpochReport]:
-    """Train and evaluate; yield after every epoch.
+    """Train and evaluate one trial; yield a report after every epoch.
 
-    The result depends on the arguments alone, not on what ran before in this process.
+    The reports depend on the arguments only, not on what ran before in this process.
 
     Args:
-        config: the trial.
-        data: its images, classes and tasks.
-        backbone: loaded once a process; it is left as it was.
-        start: epochs completed and the state that was reported after them.
-        micro_batch: images of a batch that pass the encoders at once, where all of them do not fit
-            into memory; batches of evaluations shrink alike. It changes results by rounding alone,
-            and is among the metrics.
+        config: the trial's configuration.
+        data: the trial's images, classes and tasks.
+        backbone: the backbone, loaded once per process; it stays unchanged.
+        start: the number of completed epochs and the state reported after them.
+        micro_batch: the number of images that pass through the encoders at once, if a whole batch
+            does not fit into memory; evaluation batches shrink in proportion. It changes results
+            by rounding only, and is reported among the metrics.
 
     Raises:
         NonFiniteLossError: the trial diverged.
@@ -87,11 +87,15 @@ def run_trial(
 
 
 def score(parts: Mapping[str, float], protocol: Protocol) -> dict[str, float]:
-    """Give the parts and the one number they are judged by, as ``score``.
+    """Return the accuracies of the parts and ``score``, the number that ranks trials.
 
-    Few-shot: accuracy. Base-to-new: the harmonic mean; base alone where there is no new part.
-    Transfer: the mean over the targets, the source beside it; on the source alone its accuracy.
-    Zero-shot: the mean over all datasets.
+    The score is, in few-shot, the accuracy; in base-to-new, the harmonic mean of base and new, or
+    base if there is no new part; in transfer, the mean over the targets without the source, or the
+    source's accuracy if there are no targets; in zero-shot, the mean over all datasets.
+
+    Args:
+        parts: the accuracy of each part, as a fraction; the source's part is ``accuracy``.
+        protocol: the protocol of the study.
     """
     if set(parts) == {"accuracy"}:
         return {**parts, "score": parts["accuracy"]}
@@ -107,15 +111,19 @@ def score(parts: Mapping[str, float], protocol: Protocol) -> dict[str, float]:
 
 
 def mean(accuracies: Sequence[float]) -> float:
-    """Average over tasks; equal averages are equal numbers, so that ties are broken by rule.
+    """Return the average over tasks, rounded so that equal averages are equal numbers.
 
-    Unrounded, folds of 41, 46, 47 and 47 right of 50 come to less than those of 45, 45, 45 and 46.
+    Ties between trials are then broken by their rule. Without rounding, folds with 41, 46, 47 and
+    47 of 50 correct average to less than folds with 45, 45, 45 and 46.
     """
     return round(sum(accuracies) / len(accuracies), 12)
 
 
 def _evaluate(packs: Sequence[Pack], data: TrialData) -> tuple[dict[str, float], dict[str, Tensor]]:
-    """Average each part over the tasks first, then score: one fold alone is noise."""
+    """Return the scores and, by part, the confusion counts.
+
+    Each part is averaged over the tasks before the score is computed: a single fold is too noisy.
+    """
     parts: dict[str, list[float]] = defaultdict(list)
     predicted: dict[str, list[Tensor]] = defaultdict(list)
     true: dict[str, list[Tensor]] = defaultdict(list)

@@ -1,4 +1,4 @@
-"""What a trial is given and what it gives: the seam that Tune, a plain loop and a test share."""
+"""A trial's inputs and reports: the interface that Tune, a plain loop and a test share."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from study.config.schema import Protocol, Section, TrainingConfig
 from study.data.tasks import Task
 
 if TYPE_CHECKING:
-    from torch import Tensor  # a second's import, which a study is checked without
+    from torch import Tensor  # the import takes a second, and checking a study does not need it
 
 Stage = Literal["search", "confirm", "ablation"]
 SPLIT_HASH = 16
-"""Characters of the data's digest that name it in trials and files."""
+"""The number of characters of the data's digest that form the split hash."""
 
 
 class TrialConfig(Section):
-    """All that distinguishes one trial, as it stands in its ``config.json``."""
+    """Everything that distinguishes one trial, as stored in its ``config.json``."""
 
     trial_id: str
     stage: Stage
@@ -28,81 +28,98 @@ class TrialConfig(Section):
     proposed repeats the label of its candidate or cell here, and nothing reads it."""
     label: str
     number: int
-    """Counts the trials of a stage from 0."""
+    """The trial's number within its stage.
+
+    The numbers of a stage with several seeds start at 0 for the first seed, 1000 for the second."""
     seed: int
-    """Of the shots and of the order and augmentation of batches."""
+    """The seed of the shots and of the order and augmentation of batches."""
     subset: str
+    """The canonical text of the subset."""
     subset_key: str
-    """Hash of the resolved subset: equal for equal sets of parameters."""
+    """A hash of the resolved subset, equal for equal sets of parameters."""
     trainable: int
+    """The number of tuned values, over all tensors of the subset."""
     bias_lr: float | None = None
+    """The learning rate of the biases; None means that no bias is tuned."""
     ln_lr: float | None = None
+    """The learning rate of the LayerNorms; None means that no LayerNorm is tuned."""
     distill_weight: float = 0.0
+    """The paper's λ; 0 where it has no effect."""
     epochs: int
-    """0 where nothing is trained: one report then tells the zero-shot score."""
+    """The number of epochs; 0 means that nothing is trained and the zero-shot score is reported."""
     split_hash: str
-    """Of the images and classes that the trial learns from and is judged on."""
+    """A hash of the images and classes that the trial trains and is evaluated on."""
     training: TrainingConfig = TrainingConfig()
     config_hash: str = ""
-    """Equal for trials of equal results, see `study.trial.config_hash`; empty: not computed."""
+    """A hash that trials with equal results share, see `study.trial.config_hash`.
+
+    An empty text means that it was not computed."""
     taken_from: str | None = None
-    """The MLflow run whose result this is; None: trained by this study."""
+    """The MLflow run that the result was taken from; None means that this study trained it."""
     optuna_number: int | None = None
-    """The proposal's number in the Optuna study of its arm."""
+    """The proposal's number in the Optuna study of its arm; None for other trials."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """A further dataset that a model is tested on, with classes and prompts of its own."""
+    """A further dataset that a model is tested on, with its own classes and prompts."""
 
     class_names: tuple[str, ...]
     templates: tuple[str, ...]
     images: Path
+    """The Arrow file of the decoded images."""
 
 
 @dataclass(frozen=True)
 class TrialData:
-    """What a trial may see. Before `confirm` no test image is in it."""
+    """The data that a trial may read; before the stage ``confirm`` it has no test image."""
 
     dataset: str
     protocol: Protocol
     class_names: tuple[str, ...]
     templates: tuple[str, ...]
     tasks: tuple[Task, ...]
-    """One model each; a trial's score is over all of them."""
+    """The tasks, one model each; the trial's score is computed over all of them."""
     digest: str
-    """Hash of the shots and folds."""
+    """A hash of the shots and folds."""
     train_images: Path
+    """The Arrow file of the decoded training images."""
     eval_images: Path
+    """The Arrow file of the decoded evaluation images, without those of the targets."""
     augment: bool
+    """Whether training images are cropped and flipped at random."""
     split: Literal["val", "test"]
-    """What the evaluations are images of; ``test`` is evaluated after the last epoch alone."""
+    """The split of the evaluation images; ``test`` is evaluated after the last epoch only."""
     ensemble: bool = False
-    """Classify by the mean of all templates rather than by the first."""
+    """Whether to classify by the mean of all templates instead of by the first."""
     targets: Mapping[str, Target] = field(default_factory=dict)
-    """By the name of their part among the evaluations."""
+    """The targets, by the name of their part among the evaluations."""
     pixel_range: tuple[float, float] | None = None
-    """Black and white of images deeper than 8 bits, as `study.data.images.rgb.to_rgb` takes it."""
+    """The values that become black and white in images deeper than 8 bits; see
+    `study.data.images.rgb.to_rgb`."""
 
     def class_names_of(self, part: str) -> tuple[str, ...]:
-        """Give the class names that a part's class ids count."""
+        """Return the class names that the class ids of a part index."""
         return self.targets[part].class_names if part in self.targets else self.class_names
 
 
 @dataclass(frozen=True)
 class EpochReport:
-    """What a trial knows after an epoch."""
+    """The state and the results of a trial after an epoch."""
 
     epoch: int
-    """Epochs completed; 0 for the zero-shot report."""
+    """The number of completed epochs; 0 in the zero-shot report."""
     done: bool
+    """Whether this is the trial's last report."""
     metrics: dict[str, float]
-    """Losses, learning rates and speed; ``val_score`` or ``test_score`` and its parts where
-    evaluated, as fractions."""
+    """The losses, learning rates and speed, and the time in seconds.
+
+    After an evaluation also ``val_score`` or ``test_score`` and its parts, as fractions."""
     state: dict[str, Tensor]
-    """All that `run_trial` needs to go on after this epoch, by name, on the CPU."""
+    """What `run_trial` needs to continue after this epoch, by name, on the CPU; empty when done."""
     deltas: tuple[dict[str, Tensor], ...]
     """The tuned parameters of each task's model, by transformers name."""
     confusions: dict[str, Tensor]
-    """(classes, classes) int64 sparse counts of true and predicted class, by evaluation, over
-    tasks."""
+    """The counts of true and predicted classes, (classes, classes) int64 sparse.
+
+    They are summed over the tasks, by the name of the evaluated part."""

@@ -1,4 +1,4 @@
-"""The models of a trial, one a task, trained and evaluated together where that pays."""
+"""The models of a trial, one per task, trained and evaluated together where that is faster."""
 
 from __future__ import annotations
 
@@ -24,13 +24,21 @@ from study.trial.prompt_activations import begin_prompts, class_features, zero_s
 from study.trial.schema import TrialConfig, TrialData
 
 AT_ONCE = 2**22
-"""Numbers between two layers up to which runs are packed: about one ViT-B/16 batch of 28 images.
+"""The most numbers that packed runs pass between layers: about 28 images through ViT-B/16.
 
-Above it a batch fills the machine by itself, and packing would only take memory."""
+A larger batch keeps the machine busy by itself, and packing would only take memory."""
 
 
 class TaskRun:
-    """The model of one task, with its optimizer and its source of randomness."""
+    """The model of one task, with its optimizer and its random generator.
+
+    Args:
+        config: the trial's configuration.
+        data: the trial's data.
+        backbone: the backbone, which stays unchanged.
+        task: the task to train and evaluate.
+        index: the position of the task among the trial's tasks; it varies the seed.
+    """
 
     def __init__(
         self, config: TrialConfig, data: TrialData, backbone: Backbone, task: Task, index: int
@@ -59,23 +67,26 @@ class TaskRun:
 
     @property
     def images_per_epoch(self) -> int:
-        """Training images seen in an epoch: like the reference's, a last part batch is dropped."""
+        """The number of training images used in an epoch.
+
+        An incomplete last batch is dropped, as in the reference, unless it is the only one.
+        """
         size = self.config.training.batch_size
         return len(self._paths) // size * size or len(self._paths)
 
     @property
     def steps_per_epoch(self) -> int:
-        """Batches of an epoch."""
+        """The number of batches in an epoch."""
         return -(-self.images_per_epoch // self.config.training.batch_size)
 
     def batches(self) -> Iterator[tuple[list[str], Tensor]]:
-        """Give the paths and labels of an epoch's batches, in an order drawn anew."""
+        """Yield each batch of an epoch, shuffled: image paths and labels, (batch,) int64."""
         order = torch.randperm(len(self._paths), generator=self._generator)
         for rows in order[: self.images_per_epoch].split(self.config.training.batch_size):
             yield [self._paths[row] for row in rows], self._labels[rows.to(self._labels.device)]
 
     def augmented(self, paths: Sequence[str]) -> Tensor:
-        """Cut and flip images at random; (images, 3, size, size), normalised."""
+        """Return randomly cropped and flipped images, (images, 3, size, size), normalised."""
         images = random_resized_crop_flip(
             open_table(self.data.train_images).images(paths),
             self._backbone.image_size,
@@ -85,7 +96,10 @@ class TaskRun:
         return normalize(images, self._backbone.image_mean, self._backbone.image_std)
 
     def tokenize(self, part: Part, templates: int = 1) -> Tensor:
-        """Give the token ids of a part's classes, those of one class together."""
+        """Return the token ids of a part's prompts, (classes · templates, length) int64.
+
+        The rows of one class stand together.
+        """
         source = self.data.targets.get(part.name) or self.data
         names = [source.class_names[c] for c in part.classes]
         per_class = prompts(names, source.templates[:templates])
@@ -93,14 +107,14 @@ class TaskRun:
         return ids.to(self.classifier.device)
 
     def delta(self) -> dict[str, Tensor]:
-        """Copy the tuned parameters to the CPU."""
+        """Return copies of the tuned parameters on the CPU, by transformers name."""
         return {
             t.name: t.parameter.detach().to("cpu", copy=True).contiguous()
             for t in self.classifier.tuned
         }
 
     def state(self) -> dict[str, Tensor]:
-        """Copy parameters, optimizer state and generator state to the CPU."""
+        """Return copies of the parameters, optimizer state and generator state on the CPU."""
         state = {f"{self._prefix}.parameter.{name}": t for name, t in self.delta().items()}
         for index, values in self.optimizer.state_dict()["state"].items():
             for key, value in values.items():
@@ -111,7 +125,7 @@ class TaskRun:
 
     @torch.no_grad()
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from what `state` gave."""
+        """Restore what `state` returned."""
         for tuned in self.classifier.tuned:
             tuned.parameter.copy_(state[f"{self._prefix}.parameter.{tuned.name}"])
         per_parameter: dict[int, dict[str, Tensor]] = defaultdict(dict)
@@ -126,7 +140,13 @@ class TaskRun:
 
 
 class Pack:
-    """Runs of one trial that go through the encoders together."""
+    """Runs of one trial whose batches pass through the encoders together.
+
+    Args:
+        runs: the runs, each of equally many steps per epoch.
+        backbone: the backbone of the runs.
+        micro_batch: see `study.trial.run.run_trial`.
+    """
 
     def __init__(
         self, runs: Sequence[TaskRun], backbone: Backbone, micro_batch: int | None = None
@@ -146,7 +166,7 @@ class Pack:
             self._zero_shot_text = zero_shot_text(backbone, ids, precision, self._shared)
 
     def train_epoch(self, schedule: Schedule, epoch: int) -> list[Losses]:
-        """Train one epoch, counted from 0; give each run's losses."""
+        """Train one epoch, counted from 0, and return the losses of each run."""
         return train_packed_epoch(
             self._packed,
             [run.optimizer for run in self._runs],
@@ -162,18 +182,23 @@ class Pack:
 
     @torch.no_grad()
     def predict(self) -> Iterator[tuple[Part, Tensor, Tensor]]:
-        """Classify what each task is judged on: part, predicted and true dataset class ids."""
+        """Classify the evaluation images of every task.
+
+        Yields:
+            The part and, of its images, the predicted and the true class ids of the dataset, both
+            (images,) int64.
+        """
         for number in range(len(self._runs[0].task.evaluations)):
             parts = [run.task.evaluations[number] for run in self._runs]
             texts = self._encode_classes(number, parts)
             target = self._data.targets.get(parts[0].name)
-            images = self._begun(target.images if target else self._data.eval_images)
+            images = self._activations(target.images if target else self._data.eval_images)
             paths = [[record.path for record in part.records] for part in parts]
             chosen: list[list[Tensor]] = [[] for _ in parts]
             size = max(1, self._evaluated_at_once() // len(parts))
             for at in range(0, max(map(len, paths)), size):
-                begun = [images.of(own[at : at + size]) for own in paths]
-                features = self._packed.encode_image(begun)
+                activations = [images.of(own[at : at + size]) for own in paths]
+                features = self._packed.encode_image(activations)
                 for run, (image, text) in enumerate(zip(features, texts, strict=True)):
                     logits = self._runs[run].classifier.logits(image, text)
                     chosen[run].append(logits.argmax(dim=-1).cpu())
@@ -182,14 +207,14 @@ class Pack:
                 yield part, predictions, torch.tensor([r.label for r in part.records])
 
     def _evaluated_at_once(self) -> int:
-        """Give the images of an evaluation's batch: fewer where training batches pass in parts."""
+        """Return the size of an evaluation batch, reduced in proportion to ``micro_batch``."""
         training = self._config.training
         if self._micro_batch is None:
             return training.eval_batch_size
         return training.eval_batch_size * self._micro_batch // training.batch_size
 
     def _encode_classes(self, number: int, parts: Sequence[Part]) -> Sequence[Tensor]:
-        """Give each run's text features of the classes of its part, (classes, dim)."""
+        """Return each run's text features of the classes of its part, (classes, dim) float32."""
         target = self._data.targets.get(parts[0].name) or self._data
         templates = len(target.templates) if self._data.ensemble else 1
         if number not in self._texts:
@@ -205,29 +230,29 @@ class Pack:
         for batches in zip(*(run.batches() for run in self._runs), strict=True):
             labels = [own for _, own in batches]
             if not self._data.augment:
-                images = self._begun(self._data.train_images)
+                images = self._activations(self._data.train_images)
                 yield [images.of(paths) for paths, _ in batches], labels
                 continue
             pixels = [
                 run.augmented(paths) for run, (paths, _) in zip(self._runs, batches, strict=True)
             ]
-            every = torch.cat(pixels)
-            begun = torch.cat(
+            joined = torch.cat(pixels)
+            activations = torch.cat(
                 [
-                    self._packed.begin_images(some)
-                    for some in every.split(self._micro_batch or len(every))
+                    self._packed.begin_images(chunk)
+                    for chunk in joined.split(self._micro_batch or len(joined))
                 ]
             )
-            yield begun.split([len(own) for own in pixels]), labels
+            yield activations.split([len(own) for own in pixels]), labels
 
-    def _begun(self, path: Path) -> ImageActivations:
+    def _activations(self, path: Path) -> ImageActivations:
         return self._images.setdefault(
             str(path), ImageActivations(path, self._backbone, self._packed)
         )
 
 
 def pack(runs: Sequence[TaskRun], backbone: Backbone, micro_batch: int | None = None) -> list[Pack]:
-    """Put runs of equally many steps together, as long as a batch does not fill the machine."""
+    """Group runs of equally many steps into packs, each at most as large as `AT_ONCE` allows."""
     vision = backbone.clip.config.vision_config
     tokens = (vision.image_size // vision.patch_size) ** 2 + 1
     numbers = runs[0].config.training.batch_size * tokens * vision.hidden_size
@@ -242,6 +267,6 @@ def pack(runs: Sequence[TaskRun], backbone: Backbone, micro_batch: int | None = 
 
 
 def _positions(part: Part) -> Tensor:
-    """Give each image's position among the part's classes, (images,) int64."""
+    """Return the position of each image's class among the part's classes, (images,) int64."""
     position = {class_id: index for index, class_id in enumerate(part.classes)}
     return torch.tensor([position[record.label] for record in part.records])
