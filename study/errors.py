@@ -1,4 +1,4 @@
-"""The errors a user can mend: each message says what was wrong, where, and what is allowed."""
+"""The errors that a user can fix: a message says what is wrong, where, and what is allowed."""
 
 import re
 
@@ -7,15 +7,15 @@ SECRET_OF_A_QUERY = re.compile(
     r"[^&\s'\"]*",
     re.IGNORECASE,
 )
-"""What a database's address may give away behind its ``?``; the first group is its name."""
+"""A secret in the query of a database URL; the first group is the text before its value."""
 
 
 class StudyError(Exception):
-    """A fault that a user can mend; shown as one message, without a traceback."""
+    """A fault that a user can fix; shown as one message, without a traceback."""
 
 
 class SubsetError(StudyError):
-    """A subset expression that does not parse, or names what a model does not have."""
+    """A subset expression that cannot be parsed, or that names parameters a model lacks."""
 
 
 class BackboneError(StudyError):
@@ -43,6 +43,6 @@ class TrackingError(StudyError):
 
 
 def redacted_text(text: str) -> str:
-    """Take user names and passwords of URIs out of a message, wherever in it they stand."""
+    """Return a message with the credentials in its URLs replaced by ``***``."""
     text = re.sub(r"(?<=://)\S*@", "***@", text)
     return SECRET_OF_A_QUERY.sub(r"\1***", text)
