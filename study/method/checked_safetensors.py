@@ -1,4 +1,4 @@
-"""Safetensors files that carry a hash of what they hold, so that no flipped byte is used unseen."""
+"""Safetensors files that carry a hash of their contents, so that reading detects any damage."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 SEAL = "sha256"
-"""The key of the hash among a file's metadata."""
+"""The metadata key of the hash."""
 METADATA = "__metadata__"
+"""The header key under which safetensors stores the metadata."""
 
 
 def to_checked_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
-    """Give the contents of a file of these tensors and metadata, with their hash in it.
+    """Return the bytes of a safetensors file with these tensors and metadata, and their hash.
 
-    Equal tensors and metadata are equal bytes.
+    Equal tensors and metadata give equal bytes.
     """
     kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     return _in_order(save(kept, {**metadata, SEAL: _hash(kept, metadata)}))
@@ -27,20 +28,20 @@ def to_checked_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str])
 def from_checked_bytes(
     contents: bytes, *, strict: bool = True
 ) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Give tensors and metadata of such a file. Nothing in it is executed.
+    """Return the tensors and metadata of a file of `to_checked_bytes`. Nothing in it is executed.
 
     Args:
-        contents: of the file.
-        strict: whether a file without a hash is a fault, too.
+        contents: the bytes of the file.
+        strict: whether a file without a hash is an error, too.
 
     Raises:
-        SafetensorError: it is cut, or no safetensors file.
-        ValueError: it holds something else than was written.
+        SafetensorError: the file is truncated, or is not in safetensors format.
+        ValueError: the contents do not match the hash, or ``strict`` finds no hash.
     """
     tensors = load(contents)
     metadata: dict[str, str] = dict(json.loads(contents[8 : _start(contents)]).get(METADATA) or {})
-    sealed = metadata.pop(SEAL, None)
-    if sealed != _hash(tensors, metadata) and (strict or sealed is not None):
+    recorded = metadata.pop(SEAL, None)
+    if recorded != _hash(tensors, metadata) and (strict or recorded is not None):
         raise ValueError("its contents are not those that were written")
     return tensors, metadata
 
@@ -50,12 +51,12 @@ def _in_order(contents: bytes) -> bytes:
     header = json.loads(contents[8 : _start(contents)])
     header[METADATA] = dict(sorted(header[METADATA].items()))
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)  # tensors begin at a multiple of 8, as the library has it
+    text += b" " * (-len(text) % 8)  # the library aligns the tensors to 8 bytes
     return len(text).to_bytes(8, "little") + text + contents[_start(contents) :]
 
 
 def _start(contents: bytes) -> int:
-    """Give where a file's header ends and its tensors begin."""
+    """Return the offset in bytes at which the header ends and the tensors begin."""
     return 8 + int.from_bytes(contents[:8], "little")
 
 

@@ -1,4 +1,4 @@
-"""What a checkpoint's configuration tells of its model, read without its weights."""
+"""The architecture of a checkpoint, read from its configuration without loading its weights."""
 
 from __future__ import annotations
 
@@ -17,23 +17,26 @@ EMBEDDED = "embedded"
 
 @dataclass(frozen=True)
 class EncoderShape:
-    """One encoder's size."""
+    """The sizes of one encoder."""
 
     depth: int
+    """The number of blocks."""
     width: int
+    """The size of a token's state between blocks."""
     mlp_width: int
+    """The size of the hidden layer in a block's MLP."""
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """Both encoders and the images they take."""
+    """The sizes of both encoders and of the images, and the identity of the weights."""
 
     text: EncoderShape
     vision: EncoderShape
     image_size: int
-    """Pixels; images are square."""
+    """The side of the square images, in pixels."""
     checkpoint: str = ""
-    """Which weights: the hub's commit, or a hash of a folder's files."""
+    """The identity of the weights: hub name and commit, or a hash of a folder's files."""
 
     @property
     def depths(self) -> Depths:
@@ -41,7 +44,7 @@ class Architecture:
         return Depths(self.text.depth, self.vision.depth)
 
     def count(self, leaves: Iterable[Leaf]) -> int:
-        """Count the numbers in some tensors: biases and LayerNorms are vectors."""
+        """Return how many numbers some parameter tensors hold; each tensor is a vector."""
         return sum(self._length(leaf) for leaf in leaves)
 
     def _length(self, leaf: Leaf) -> int:
@@ -50,12 +53,17 @@ class Architecture:
 
 
 def read_architecture(name: str | Path, *, revision: str | None = None) -> Architecture:
-    """Read ``config.json`` of a checkpoint, by hub name or local folder.
+    """Read the architecture from a checkpoint's ``config.json``.
+
+    Args:
+        name: hub name or local folder.
+        revision: branch, tag or commit on the hub; a folder has none.
 
     Raises:
-        BackboneError: it is not there, or is not that of a CLIP model with safetensors weights.
+        BackboneError: the file cannot be found or read, or describes no CLIP model; or a local
+            folder has no safetensors weights.
     """
-    from transformers import CLIPConfig  # a second's import, which --help does without
+    from transformers import CLIPConfig  # takes a second to import, which --help can do without
 
     folder = Path(name)
     try:
@@ -79,7 +87,7 @@ def read_architecture(name: str | Path, *, revision: str | None = None) -> Archi
         text = _shape("text", config.text_config)
         vision = _shape("vision", config.vision_config)
         image_size = int(config.vision_config.image_size)
-    except Exception as error:  # transformers raises many kinds, all of them about this file
+    except Exception as error:  # transformers raises many types, all of them about this file
         raise BackboneError(
             f"backbone '{name}' has a config.json that describes no CLIP ({error})"
         ) from error
@@ -92,7 +100,7 @@ def read_architecture(name: str | Path, *, revision: str | None = None) -> Archi
 
 
 def _hash(folder: Path) -> str:
-    """Hash weights, tokenizer and preprocessing: whatever else lies there changes nothing."""
+    """Hash the weights, tokenizer and preprocessing files; other files do not count."""
     digest = hashlib.sha256()
     for path in sorted(folder.iterdir()):
         if path.suffix in (".safetensors", ".json", ".txt"):

@@ -13,16 +13,17 @@ from numpy.typing import NDArray
 from study.method.prompt_reader import PromptReader
 
 Shapes = dict[str, tuple[int, ...]]
+"""The shape of each parameter, by its name in the model."""
 ACTIVATIONS = {"quick_gelu", "gelu"}
-"""Of the CLIPs there are."""
+"""The activation functions of the published CLIP models."""
 
 
 def sound_reader(folder: Path) -> PromptReader | None:
-    """Give what reads prompts for a checkpoint that is sure to load; None where that is not sure.
+    """Return a reader of prompts for a checkpoint that is certain to load, or None if it is not.
 
-    `study.method.model.load_backbone` then tells what is wrong with it, or that nothing is.
+    After None, `study.method.model.load_backbone` finds out what is wrong, if anything is.
     """
-    # PyTorch's part of transformers takes as long to import as all else together.
+    # These imports avoid the PyTorch part of transformers, which takes as long as all the others.
     from safetensors import safe_open
     from transformers import AutoTokenizer, CLIPConfig
 
@@ -35,7 +36,7 @@ def sound_reader(folder: Path) -> PromptReader | None:
             fault = weights_fault((name, weights.get_tensor(name)) for name in expected)
         processor = json.loads((folder / "preprocessor_config.json").read_text(encoding="utf-8"))
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except Exception:  # of many kinds, for loading to tell
+    except Exception:  # of many types; loading reports the cause
         return None
     sound = (
         made_for == "pt"
@@ -77,7 +78,7 @@ def weights_fault(weights: Iterable[tuple[str, NDArray[Any]]]) -> str | None:
 
 
 def prompt_reader(name: str, tokenizer: Any, config: Any) -> PromptReader:
-    """Give what reads prompts for the text encoder of a `CLIPConfig`."""
+    """Return a reader of prompts for the text encoder of a `CLIPConfig`."""
     text = config.text_config
     return PromptReader(
         name=name,
@@ -89,15 +90,15 @@ def prompt_reader(name: str, tokenizer: Any, config: Any) -> PromptReader:
 
 
 def has_words(tokenizer: Any) -> bool:
-    """Tell whether a tokenizer knows more than its special tokens.
+    """Return whether a tokenizer has any token that is not special.
 
-    Without its files transformers makes one that reads every word as end-of-text.
+    If its files are missing, transformers makes one that reads every word as end-of-text.
     """
     return not set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens)
 
 
 def model_shapes(config: Any) -> Shapes:
-    """Give the shape of every parameter of a `CLIPModel`."""
+    """Return the shape of every parameter of a `CLIPModel` with this `CLIPConfig`."""
     text, vision, dim = config.text_config, config.vision_config, config.projection_dim
     patches = (vision.image_size // vision.patch_size) ** 2
     patch = (vision.num_channels, vision.patch_size, vision.patch_size)
@@ -142,7 +143,7 @@ def _linear(name: str, out: int, into: int) -> Shapes:
 
 
 def _is_plain(processor: Any) -> bool:
-    """Tell whether an image processor's file says what CLIP's own say, in the same form."""
+    """Return whether the settings of an image processor have the form of CLIP's own."""
     return (
         isinstance(processor, dict)
         and all(_are_numbers(processor.get(key), 3) for key in ("image_mean", "image_std"))

@@ -1,4 +1,4 @@
-"""The delta: the tuned parameters alone, as a safetensors file that says what it belongs to.
+"""The delta: a safetensors file of the tuned parameters alone, which names its backbone.
 
 ``python -m study.method.delta merge BACKBONE DELTA OUT`` writes the tuned model as an ordinary
 Hugging Face CLIP folder.
@@ -32,27 +32,32 @@ FORMAT = "clipfit-delta-1"
 
 @dataclass(frozen=True)
 class DeltaInfo:
-    """What a delta needs to be used again."""
+    """The facts needed to use a delta again."""
 
     backbone: str
-    """Hub name or folder."""
+    """The hub name or folder of the checkpoint that was tuned."""
     revision: str | None
+    """The backbone's revision on the hub; None means that none was named."""
     fingerprint: str
-    """Of the untouched backbone; see `study.method.model.fingerprint`."""
+    """The fingerprint of the untouched backbone; see `study.method.model.fingerprint`."""
     subset: str
+    """The expression of the tuned subset; see `study.method.subsets`."""
     class_names: tuple[str, ...]
+    """The names of all classes of the dataset, in the order of their ids."""
     templates: tuple[str, ...]
+    """The prompt templates, each with one ``{}``; training uses the first."""
     pixel_range: tuple[float, float] | None = None
-    """Values that became black and white in images deeper than 8 bits; None: by their format."""
+    """The values that became black and white in images deeper than 8 bits; None means that their
+    format says it."""
 
 
 def save_delta(path: Path, tensors: Mapping[str, Tensor], info: DeltaInfo) -> None:
-    """Write the tuned tensors by transformers name, atomically; equal deltas are equal files."""
+    """Write the tuned tensors, by transformers name, atomically; equal deltas give equal files."""
     write_atomically(path, delta_contents(tensors, info))
 
 
 def delta_contents(tensors: Mapping[str, Tensor], info: DeltaInfo) -> bytes:
-    """Give what a delta's file holds."""
+    """Return the bytes of a delta's file."""
     return to_checked_bytes(tensors, {"format": FORMAT, "info": json.dumps(asdict(info))})
 
 
@@ -60,19 +65,18 @@ def load_delta(path: Path) -> tuple[dict[str, Tensor], DeltaInfo]:
     """Read a delta. Nothing in the file is executed.
 
     Raises:
-        DeltaError: the file is missing, damaged, or no delta.
+        DeltaError: the file is missing or damaged, or is not a delta.
     """
     try:
-        tensors, metadata = from_checked_bytes(
-            path.read_bytes(), strict=False
-        )  # the first had no hash
+        # The earliest deltas carry no hash.
+        tensors, metadata = from_checked_bytes(path.read_bytes(), strict=False)
     except (OSError, SafetensorError, ValueError) as error:
         raise DeltaError(f"delta {path} cannot be read: {error}") from error
     if metadata.get("format") != FORMAT:
         raise DeltaError(
             f"{path} is no delta: its format is {metadata.get('format')!r}, allowed is '{FORMAT}'"
         )
-    if unknown := metadata.keys() - {"format", "info"}:  # what may be left of a hash's name
+    if unknown := metadata.keys() - {"format", "info"}:  # such as a damaged "sha256"
         raise DeltaError(f"delta {path} has damaged metadata: it has a key {min(unknown)!r}")
     try:
         return tensors, read_info(json.loads(metadata["info"]))
@@ -81,10 +85,10 @@ def load_delta(path: Path) -> tuple[dict[str, Tensor], DeltaInfo]:
 
 
 def read_info(values: Any) -> DeltaInfo:
-    """Check JSON values against the fields of `DeltaInfo`.
+    """Build a `DeltaInfo` from JSON values.
 
     Raises:
-        ValueError: naming the faulty field.
+        ValueError: a field is missing, unknown or of another type; the message names it.
     """
     names = [field.name for field in fields(DeltaInfo)]
     if isinstance(values, dict):
@@ -112,8 +116,8 @@ def apply_delta(model: CLIPModel, tensors: Mapping[str, Tensor]) -> None:
     """Write tuned tensors into a model of the same architecture, in place.
 
     Raises:
-        DeltaError: a name or shape is not the model's, or a value is not finite; nothing was
-            written.
+        DeltaError: the model lacks a name, or a shape differs, or a value is not finite; the
+            model is unchanged.
     """
     parameters = dict(model.named_parameters())
     for name, tensor in tensors.items():
@@ -131,10 +135,16 @@ def apply_delta(model: CLIPModel, tensors: Mapping[str, Tensor]) -> None:
 
 
 def refuse_other_backbone(delta: Path, info: DeltaInfo, name: str, fingerprint: str) -> None:
-    """Raise where a loaded backbone is not the one that a delta was tuned from.
+    """Raise if a loaded backbone is not the one that a delta was tuned from.
+
+    Args:
+        delta: the delta's file, for the message.
+        info: the facts stored in the delta.
+        name: the loaded backbone's hub name or folder, for the message.
+        fingerprint: the loaded backbone's fingerprint.
 
     Raises:
-        DeltaError: naming both.
+        DeltaError: the fingerprints differ; the message names both backbones.
     """
     if fingerprint != info.fingerprint:
         raise DeltaError(
@@ -150,12 +160,13 @@ def merge(backbone: str, delta: Path, out: Path, *, revision: str | None = None)
 
     Args:
         backbone: hub name or folder of the checkpoint that the delta was tuned from.
-        delta: a file of `save_delta`.
-        out: folder to write; it may exist if it is empty.
-        revision: of the backbone on the hub; None means the one that the delta names.
+        delta: a file written by `save_delta`.
+        out: the folder to write; it may exist if it is empty.
+        revision: the backbone's revision on the hub; None means the one that the delta names.
 
     Raises:
-        DeltaError: the delta cannot be read or belongs to another backbone, or ``out`` is taken.
+        DeltaError: the delta cannot be read or belongs to another backbone, or ``out`` is a file
+            or a folder with contents.
         BackboneError: the backbone cannot be loaded.
     """
     # transformers takes seconds to import, and reading a delta does not need it.
@@ -186,14 +197,14 @@ def merge(backbone: str, delta: Path, out: Path, *, revision: str | None = None)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; give its exit status."""
+    """Run the command line and return its exit status."""
     parser = argparse.ArgumentParser(prog="python -m study.method.delta")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     command = commands.add_parser("merge", help="write the tuned model as a Hugging Face folder")
     command.add_argument("backbone", metavar="BACKBONE", help="hub name or folder")
     command.add_argument("delta", metavar="DELTA", type=Path, help="file of tuned parameters")
     command.add_argument("out", metavar="OUT", type=Path, help="new or empty folder")
-    command.add_argument("--revision", help="of the backbone; default: the one the delta names")
+    command.add_argument("--revision", help="the backbone's revision; default: the delta's")
     options = parser.parse_args(arguments)
     try:
         info = merge(options.backbone, options.delta, options.out, revision=options.revision)

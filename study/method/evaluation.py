@@ -1,4 +1,4 @@
-"""Accuracy, the harmonic mean of base and new, and what is taken for what."""
+"""Predictions and their scores: accuracy, harmonic mean of base and new, confusion matrix."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from study.method.model import FewShotClassifier
 
-# Thousands of classes times dozens of templates do not fit a GPU at once.
+# Prompts of thousands of classes times dozens of templates do not fit a GPU's memory at once.
 PROMPTS_AT_ONCE = 1024
 
 
@@ -17,15 +17,15 @@ PROMPTS_AT_ONCE = 1024
 def predict(
     classifier: FewShotClassifier, batches: Iterable[Tensor], text_features: Tensor
 ) -> Tensor:
-    """Give the class that each image is nearest to.
+    """Return the class whose text features are nearest to each image.
 
     Args:
         classifier: the model.
         batches: (batch, 3, size, size) float32, normalised.
-        text_features: (classes, dim), encoded once for the whole evaluation.
+        text_features: (classes, dim) float32, encoded once for the whole evaluation.
 
     Returns:
-        (images,) int64 on the CPU: positions in ``text_features``.
+        (images,) int64 on the CPU: rows of ``text_features``.
     """
     chosen = [
         classifier.logits(classifier.encode_image(batch), text_features).argmax(dim=-1).cpu()
@@ -36,9 +36,17 @@ def predict(
 
 @torch.no_grad()
 def encode_prompts(classifier: FewShotClassifier, input_ids: Tensor, templates: int = 1) -> Tensor:
-    """Encode every class, averaging its templates: (classes · templates, length) to (classes, dim).
+    """Return the text features of each class, averaged over its templates.
 
-    The rows of one class stand together. Features are averaged at unit length and normalised again.
+    Features are averaged at unit length and then normalised again.
+
+    Args:
+        classifier: the model.
+        input_ids: (classes · templates, length) int64; the prompts of one class are adjacent rows.
+        templates: the number of prompts of each class.
+
+    Returns:
+        (classes, dim) float32, unit length.
     """
     rows = input_ids.split(PROMPTS_AT_ONCE)
     features = torch.cat([classifier.encode_text(ids) for ids in rows])
@@ -49,19 +57,19 @@ def encode_prompts(classifier: FewShotClassifier, input_ids: Tensor, templates: 
 
 
 def accuracy(predictions: Tensor, labels: Tensor) -> float:
-    """Give the fraction of right predictions, both (images,) int64; NaN without images."""
+    """Return the fraction of correct predictions; both are (images,) int64. NaN without images."""
     return (predictions == labels).double().mean().item()
 
 
 def hmean(base: float, new: float) -> float:
-    """Give the harmonic mean of base and new accuracy; 0 when both are 0."""
+    """Return the harmonic mean of base and new accuracy; 0 when both are 0."""
     return 2 * base * new / (base + new) if base + new else 0.0
 
 
 def confusion(predictions: Tensor, labels: Tensor, classes: int) -> Tensor:
     """Count (true class, predicted class) pairs: (classes, classes) int64, sparse.
 
-    Of the pairs of ten thousand classes, which would fill most of a gigabyte, few occur.
+    With ten thousand classes a dense matrix would fill most of a gigabyte, and few pairs occur.
     """
     pairs = torch.stack([labels, predictions])
     ones = torch.ones_like(labels)

@@ -20,31 +20,33 @@ from study.method.parameters import TunedParameter, tuned_names, unfreeze
 from study.method.subsets import Subset
 
 if TYPE_CHECKING:
-    from transformers import CLIPModel  # seconds to import, for whoever loads a model
+    from transformers import CLIPModel  # takes seconds to import; only loading a model needs it
 
 Precision = Literal["float32", "bfloat16", "float16"]
 
 
 @dataclass(frozen=True)
 class Backbone:
-    """A frozen CLIP checkpoint with what turns words and images into its inputs."""
+    """A frozen CLIP checkpoint, with its tokenizer and the preprocessing of its images."""
 
     name: str
-    """Hub name or folder it was loaded from."""
+    """The hub name or folder that it was loaded from."""
     clip: CLIPModel
     tokenizer: Any
     image_size: int
-    """Pixels; images are square."""
+    """The side of the square images, in pixels."""
     image_mean: tuple[float, float, float]
+    """The mean of each colour channel, for pixels between 0 and 1."""
     image_std: tuple[float, float, float]
+    """The standard deviation of each colour channel."""
     fingerprint: str
-    """Sixteen hexadecimal digits over every parameter's name and bytes."""
+    """The hash of all parameters; see `fingerprint`."""
 
     def tokenize(self, prompts: Sequence[str]) -> Tensor:
-        """Give token ids (prompts, length) int64, cut right after the longest prompt's EOT.
+        """Return token ids (prompts, length) int64, cut right after the longest prompt's EOT.
 
         Raises:
-            DataError, BackboneError: as of `PromptReader.read`.
+            DataError, BackboneError: see `PromptReader.read`.
         """
         reader = prompt_reader(self.name, self.tokenizer, self.clip.config)
         return torch.tensor(reader.read(prompts), dtype=torch.int64)
@@ -54,13 +56,13 @@ def load_backbone(name: str | Path, *, revision: str | None = None) -> Backbone:
     """Load a Hugging Face `CLIPModel` by hub name or local folder, in float32.
 
     Args:
-        name: hub name, or folder.
+        name: hub name or local folder.
         revision: branch, tag or commit on the hub; a folder has none.
 
     Raises:
-        BackboneError: the checkpoint cannot be found or read, lacks tensors, has weights that are
-            not finite or zero throughout, or is no CLIP. Pickled weights are not
-            read.
+        BackboneError: the checkpoint cannot be found or read, lacks tensors or a vocabulary, has
+            weights that are not finite or zero throughout, or is not a CLIP model. Pickled weights
+            are never read.
     """
     from transformers import AutoTokenizer, CLIPImageProcessor, CLIPModel
     from transformers.utils import logging as transformers_logging
@@ -76,7 +78,7 @@ def load_backbone(name: str | Path, *, revision: str | None = None) -> Backbone:
         )
         tokenizer = AutoTokenizer.from_pretrained(name, **options)
         processor = CLIPImageProcessor.from_pretrained(name, **options)
-    except Exception as error:  # transformers raises many kinds, all of them about this checkpoint
+    except Exception as error:  # transformers raises many types, all about this checkpoint
         raise BackboneError(
             f"backbone '{name}' cannot be loaded ({type(error).__name__}: {error}); allowed is a "
             "Hugging Face CLIP checkpoint with safetensors weights, by hub name or local folder"
@@ -112,7 +114,7 @@ def load_backbone(name: str | Path, *, revision: str | None = None) -> Backbone:
 
 
 def fingerprint(model: nn.Module) -> str:
-    """Hash every parameter: name, shape and bytes."""
+    """Return 16 hexadecimal digits: a hash of every parameter's name, shape and bytes."""
     digest = hashlib.sha256()
     for name, parameter in sorted(model.named_parameters()):
         digest.update(f"{name}{tuple(parameter.shape)}".encode())
@@ -123,18 +125,19 @@ def fingerprint(model: nn.Module) -> str:
 class FewShotClassifier(nn.Module):
     """CLIP as a classifier over a list of prompts, with a few of its own parameters tuned.
 
-    It shares every frozen tensor with the backbone and owns a copy of the tuned ones, so many
-    classifiers stand beside each other for the memory of one, and the backbone stays as it was.
-    Since moving a shared tensor moves it for all, move the backbone to its device, then build.
+    It shares every frozen tensor with the backbone and owns copies of the tuned ones. So many
+    classifiers need little more memory than one, and training leaves the backbone unchanged.
+    Moving a shared tensor moves it for all: move the backbone to its device before you build one.
 
     Args:
-        backbone: the checkpoint; frozen, but for the copies.
-        subset: what is tuned.
-        precision: what the encoders compute in. Parameters, features and losses stay float32. There
-            is no loss scaling, so small gradients may vanish in float16; bfloat16 has its range.
+        backbone: the frozen checkpoint.
+        subset: the parameters to tune.
+        precision: the number format that the encoders compute in. Parameters, features and losses
+            stay float32. There is no loss scaling, so small gradients may vanish in float16;
+            bfloat16 has the range of float32.
 
     Raises:
-        SubsetError: the subset names what the backbone does not have.
+        SubsetError: the subset names parameters that the backbone lacks.
     """
 
     def __init__(
@@ -149,30 +152,30 @@ class FewShotClassifier(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the parameters are."""
+        """The device of the parameters."""
         return self.clip.logit_scale.device
 
     def encode_text(self, input_ids: Tensor) -> Tensor:
-        """Give unit-length text features: (classes, length) int64 to (classes, dim) float32."""
+        """Return unit-length text features: (classes, length) int64 to (classes, dim) float32."""
         with self.autocast():
             features = self.clip.get_text_features(input_ids=input_ids).pooler_output
         return self._unit(features)
 
     def encode_image(self, pixel_values: Tensor) -> Tensor:
-        """Give unit-length image features: (batch, 3, size, size) to (batch, dim) float32."""
+        """Return unit-length image features: (batch, 3, size, size) to (batch, dim) float32."""
         with self.autocast():
             features = self.clip.get_image_features(pixel_values=pixel_values).pooler_output
         return self._unit(features)
 
     def logits(self, image_features: Tensor, text_features: Tensor) -> Tensor:
-        """Give scaled cosines: (batch, dim) and (classes, dim) to (batch, classes) float32."""
+        """Return scaled cosines: (batch, dim) and (classes, dim) to (batch, classes) float32."""
         return self.clip.logit_scale.exp() * image_features @ text_features.T
 
     def _unit(self, features: Tensor) -> Tensor:
         return F.normalize(features.to(self.clip.logit_scale.dtype), dim=-1)
 
     def autocast(self) -> AbstractContextManager[Any]:
-        """Run an encoder in reduced precision; parameters, features and losses stay float32."""
+        """Return a context in which the encoders compute in the classifier's precision."""
         enabled = self.precision != "float32"
         dtype = torch.float16 if self.precision == "float16" else torch.bfloat16
         return torch.autocast(self.device.type, dtype=dtype, enabled=enabled)

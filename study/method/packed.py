@@ -1,18 +1,21 @@
-"""CLIP's forward pass for several classifiers at once, and nothing in it that cannot have changed.
+"""CLIP's forward pass for several classifiers at once, which computes once what cannot change.
 
-`FewShotClassifier` is the reading version, transformers' own code. What stands here gives the same
-features up to rounding, with less work, for classifiers that tune one subset of one backbone:
+`FewShotClassifier` runs transformers' own code and is the version to read first. This module
+computes the same features up to rounding, with less work, for classifiers that tune one subset of
+one backbone:
 
-* The rows of all of them go through the frozen weights in one product; biases and LayerNorms are
-  picked for each row.
-* What lies below the lowest tuned tensor is the same at every step and for every classifier, so it
-  is computed once, without gradient. Where nothing is tuned that is the whole encoder.
-* Prompts share their beginnings ("a photo of a"). Under the causal mask a token's state depends on
-  what stands before it alone, so each distinct prefix is encoded once, and nothing after EOT.
-* In the last block only the token that is pooled (EOT, CLS) asks and passes through the MLP.
+* The rows of all classifiers pass through the frozen weights in one matrix product. Each row gets
+  the biases and LayerNorms of its own classifier.
+* Below the lowest tuned tensor, an input gives the same states at every step and for every
+  classifier. They are computed once, without gradient. If no tensor of an encoder is tuned, the
+  whole encoder runs only once.
+* Prompts share their beginnings ("a photo of a"). Under the causal mask, a token's state does not
+  depend on the tokens after it. So each distinct prefix is encoded once, and nothing after EOT.
+* In the last block, only the pooled token (EOT or CLS) has a query and passes through the MLP.
 
-An encoder is a row of stages: the norm before the blocks (vision), then of each block its attention
-and its MLP, then pooling, last norm and projection.
+An encoder is a sequence of numbered stages: 0 is the norm before the blocks (the text encoder has
+none); each block has two, its attention and its MLP; the last is the final norm and projection.
+A *run* is the position of a classifier in the sequence that is packed.
 """
 
 from __future__ import annotations
@@ -34,32 +37,32 @@ QUICK_GELU = 1.702
 
 @dataclass(frozen=True)
 class Prompts:
-    """The prompts of several classifiers, encoded as far as nothing is tuned."""
+    """The prompts of several classifiers, encoded up to the first tuned stage."""
 
     hidden: Tensor
-    """(prefixes, width); after the last stage (prompts, dim)."""
+    """The states of the prefixes, (prefixes, width); after the last stage (prompts, dim)."""
     prefix_at: Tensor
-    """(prompts, length) int64: the prefix that ends at each position; after EOT any."""
+    """(prompts, length) int64: the prefix that ends at each position; arbitrary after EOT."""
     place: Tensor
-    """(prefixes,) int64: where in the flattened ``prefix_at`` a prefix stands first."""
+    """(prefixes,) int64: the index of each prefix's first occurrence in flattened ``prefix_at``."""
     end: Tensor
-    """(prompts,) int64: position of EOT."""
+    """(prompts,) int64: the position of EOT."""
     run_of_prefix: Tensor
-    """(prefixes,) int64: which classifier's it is."""
+    """(prefixes,) int64: the run that each prefix belongs to."""
     run_of_prompt: Tensor
-    """(prompts,) int64."""
+    """(prompts,) int64: the run that each prompt belongs to."""
     counts: tuple[int, ...]
-    """Prompts of each classifier."""
+    """The number of prompts of each run."""
 
 
 class PackedClassifiers:
-    """Encodes for several classifiers at once; it holds no parameters of its own.
+    """Several classifiers that encode together; the pack has no parameters of its own.
 
     Args:
-        classifiers: of one backbone, one subset and one precision.
+        classifiers: at least one; all have one backbone, one subset and one precision.
 
     Raises:
-        ValueError: there are none, or they tune different parameters.
+        ValueError: there are no classifiers, or they tune different parameters.
     """
 
     def __init__(self, classifiers: Sequence[FewShotClassifier]) -> None:
@@ -74,12 +77,12 @@ class PackedClassifiers:
 
     @property
     def first_vision_stage(self) -> int:
-        """Stages of the vision encoder that `begin_images` has behind it: equal for equal work."""
+        """The number of vision stages that `begin_images` computes; its results depend on it."""
         return self._vision.first
 
     @property
     def first_text_stage(self) -> int:
-        """Stages of the text encoder that `begin_prompts` has behind it: equal for equal work."""
+        """The number of text stages that `begin_prompts` computes; its results depend on it."""
         return self._text.first
 
     @property
@@ -94,10 +97,10 @@ class PackedClassifiers:
 
     @torch.no_grad()
     def begin_prompts(self, input_ids: Sequence[Tensor]) -> Prompts:
-        """Lay prompts out and encode them as far as nothing is tuned.
+        """Find the distinct prefixes of prompts and encode them up to the first tuned stage.
 
         Args:
-            input_ids: each classifier's, (prompts, length) int64.
+            input_ids: the prompts of each classifier, (prompts, length) int64.
         """
         first = self.classifiers[0]
         embeddings = first.clip.text_model.embeddings
@@ -116,13 +119,13 @@ class PackedClassifiers:
 
     @torch.no_grad()
     def begin_images(self, pixel_values: Tensor) -> Tensor:
-        """Encode images as far as nothing is tuned, the same for all classifiers.
+        """Encode images up to the first tuned stage; the result holds for all classifiers.
 
         Args:
-            pixel_values: (images, 3, size, size), normalised.
+            pixel_values: (images, 3, size, size) float32, normalised.
 
         Returns:
-            (images, tokens, width); after the last stage (images, dim).
+            The states of the tokens, (images, tokens, width); after the last stage (images, dim).
         """
         first = self.classifiers[0]
         with first.autocast():
@@ -131,20 +134,25 @@ class PackedClassifiers:
             return self._vision.run(0, self._vision.first, hidden, runs)
 
     def encode_text(self, prompts: Prompts) -> tuple[Tensor, ...]:
-        """Give each classifier's unit-length text features, (prompts, dim) float32."""
+        """Return each classifier's unit-length text features, (prompts, dim) float32.
+
+        Args:
+            prompts: the result of `begin_prompts`.
+        """
         with self.classifiers[0].autocast():
             hidden = self._text.run(self._text.first, self._text.last, prompts.hidden, prompts)
         return self._unit(hidden).split(prompts.counts)
 
     def encode_image(self, images: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Give each classifier's unit-length image features, (images, dim) float32.
+        """Return each classifier's unit-length image features, (images, dim) float32.
 
         Args:
-            images: each classifier's, from `begin_images`.
+            images: the images of each classifier, from `begin_images`.
         """
         counts = tuple(len(one) for one in images)
         hidden = torch.cat(list(images)) if len(images) > 1 else images[0]
-        # (images, 1), so that a picked parameter is (images, 1, width) beside (…, tokens, width).
+        # With runs as (images, 1), each image's parameter is (images, 1, width) and broadcasts over
+        # the tokens.
         runs = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
         runs = runs.to(hidden.device).unsqueeze(1)
         with self.classifiers[0].autocast():
@@ -156,11 +164,11 @@ class PackedClassifiers:
 
 
 class _Prefixes:
-    """The distinct beginnings of prompts: a tree with a node for each."""
+    """The distinct prefixes of prompts: a tree with one node for each prefix."""
 
     def __init__(self) -> None:
         self._nodes: dict[tuple[int, int], int] = {}
-        """(parent or −1 − run, token) to the node's number."""
+        """The number of each node, by its parent and token; the parent of a root is −1 − run."""
         self._tokens: list[int] = []
         self._positions: list[int] = []
         self._runs: list[int] = []
@@ -203,20 +211,20 @@ class _Prefixes:
 
 
 class _Values:
-    """Parameters as the rows of a batch see them: frozen ones shared, tuned ones each run's own."""
+    """The parameters of each row of a batch: frozen ones are shared, tuned ones differ by run."""
 
     def __init__(self, tuned: Mapping[int, Sequence[nn.Parameter]]) -> None:
         self._stacked = {key: torch.stack(list(own)) for key, own in tuned.items()}
 
     def of(self, parameter: Tensor, runs: Tensor) -> Tensor:
-        """Give a parameter, (width,), or where runs have their own, (*runs.shape, width)."""
+        """Return a parameter (width,) that is equal for all rows, or else (*runs.shape, width)."""
         stacked = self._stacked.get(id(parameter))
         if stacked is None:
             return parameter
         return stacked[0] if len(stacked) == 1 else stacked[runs]
 
     def linear(self, rows: Tensor, layer: nn.Linear, runs: Tensor, scale: float = 1.0) -> Tensor:
-        """Apply a layer whose bias, times ``scale``, may differ from row to row."""
+        """Apply a linear layer, its bias times ``scale``; the bias may differ from row to row."""
         bias = self.of(layer.bias, runs)
         bias = bias if scale == 1 else bias * scale
         if bias.ndim == 1:
@@ -225,7 +233,7 @@ class _Values:
         return product + bias.to(product.dtype)
 
     def norm(self, rows: Tensor, layer: nn.LayerNorm, runs: Tensor, scale: float = 1.0) -> Tensor:
-        """Apply a LayerNorm, times ``scale``, whose weight and bias may differ from row to row."""
+        """Apply a LayerNorm, times ``scale``; its weight and bias may differ from row to row."""
         weight, bias = self.of(layer.weight, runs), self.of(layer.bias, runs)
         weight, bias = (weight, bias) if scale == 1 else (weight * scale, bias * scale)
         if weight.ndim == bias.ndim == 1:
@@ -234,7 +242,7 @@ class _Values:
 
 
 class _Encoder(Generic[Rows]):
-    """One encoder's stages, with the tuned tensors of several classifiers."""
+    """The stages of one encoder, with the tuned tensors of several classifiers."""
 
     def __init__(self, classifiers: Sequence[FewShotClassifier], tower: Any, name: str) -> None:
         self._layers = tower.encoder.layers
@@ -244,7 +252,7 @@ class _Encoder(Generic[Rows]):
         self.last = 2 * len(self._layers) + 2
         """The number of stages."""
         self.first = self.last
-        """The first stage that something is tuned in; the last's end where nothing is."""
+        """The first stage with a tuned tensor; the number of stages if nothing is tuned."""
         for index, tuned in enumerate(classifiers[0].tuned):
             tower_name, *path = tuned.name.split(".")
             if tower_name == name:
@@ -253,13 +261,13 @@ class _Encoder(Generic[Rows]):
                 self.first = min(self.first, self._stage(path))
 
     def _stage(self, path: Sequence[str]) -> int:
-        """Give the stage that a parameter acts in."""
+        """Return the stage of a parameter, whose path is its name split at the dots."""
         if path[:2] == ["encoder", "layers"]:
             return 1 + 2 * int(path[2]) + (path[3] in ("mlp", "layer_norm2"))
         return 0 if path[0] == "pre_layrnorm" else self.last - 1
 
     def run(self, start: int, stop: int, hidden: Tensor, rows: Rows) -> Tensor:
-        """Pass from the end of stage ``start`` − 1 to the end of stage ``stop`` − 1."""
+        """Apply the stages from ``start`` up to but not including ``stop``."""
         values = _Values(self._tuned)
         for stage in range(start, stop):
             block, is_mlp = divmod(stage - 1, 2)
@@ -276,10 +284,10 @@ class _Encoder(Generic[Rows]):
         return hidden
 
     def _mlp(self, layer: Any, hidden: Tensor, runs: Tensor, values: _Values) -> Tensor:
-        """Pass a block's MLP.
+        """Apply a block's MLP.
 
-        QuickGELU(x) = x·σ(cx) is SiLU(cx)/c. With c in the small tensors before it and 1/c in the
-        sum after it, the wide rows between are passed over once instead of three times.
+        QuickGELU(x) = x·σ(cx) = SiLU(cx)/c. The factor c goes into the LayerNorm and the biases,
+        and 1/c into the last sum. So the activation reads the wide rows once, not three times.
         """
         quick = self._activation == "quick_gelu"
         c = QUICK_GELU if quick else 1.0
@@ -289,11 +297,11 @@ class _Encoder(Generic[Rows]):
         return torch.add(hidden, values.linear(inner, layer.mlp.fc2, runs, scale=c), alpha=1 / c)
 
     def _split(self, projected: Tensor) -> Tensor:
-        """(rows, tokens, width) to (rows, heads, tokens, width of a head)."""
+        """Split the heads: (rows, tokens, width) to (rows, heads, tokens, width of a head)."""
         return projected.unflatten(-1, (self._heads, -1)).transpose(1, 2)
 
     def _runs(self, rows: Rows, *, pooled: bool) -> Tensor:
-        """Give the run of each row of what is passed."""
+        """Return the run of each row of the states, before or after pooling."""
         raise NotImplementedError
 
     def _before(self, hidden: Tensor, rows: Rows, values: _Values) -> Tensor:
@@ -302,7 +310,7 @@ class _Encoder(Generic[Rows]):
     def _attend(
         self, layer: Any, hidden: Tensor, rows: Rows, values: _Values, *, pools: bool
     ) -> Tensor:
-        """Pass a block's attention; in the last block for the pooled token alone."""
+        """Apply a block's attention; with ``pools`` (the last block) for the pooled token alone."""
         raise NotImplementedError
 
     def _after(self, hidden: Tensor, rows: Rows, values: _Values) -> Tensor:
@@ -310,7 +318,7 @@ class _Encoder(Generic[Rows]):
 
 
 class _VisionEncoder(_Encoder[Tensor]):
-    """Images as (images, tokens, width); rows are the run of each image, (images, 1)."""
+    """The vision encoder: states (images, tokens, width), and rows (images, 1), their runs."""
 
     def __init__(self, classifiers: Sequence[FewShotClassifier]) -> None:
         clip: Any = classifiers[0].clip
@@ -328,13 +336,13 @@ class _VisionEncoder(_Encoder[Tensor]):
     ) -> Tensor:
         attention, normed = layer.self_attn, values.norm(hidden, layer.layer_norm1, rows)
         # The first token is CLS, which is pooled.
-        asking = normed[:, :1] if pools else normed
-        query = self._split(values.linear(asking, attention.q_proj, rows))
+        queried = normed[:, :1] if pools else normed
+        query = self._split(values.linear(queried, attention.q_proj, rows))
         key = self._split(values.linear(normed, attention.k_proj, rows))
         value = self._split(values.linear(normed, attention.v_proj, rows))
-        seen = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
-        kept = hidden[:, :1] if pools else hidden
-        return kept + values.linear(seen, attention.out_proj, rows)
+        attended = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
+        residual = hidden[:, :1] if pools else hidden
+        return residual + values.linear(attended, attention.out_proj, rows)
 
     def _after(self, hidden: Tensor, rows: Tensor, values: _Values) -> Tensor:
         normed = values.norm(hidden, self._tower.post_layernorm, rows)
@@ -343,7 +351,7 @@ class _VisionEncoder(_Encoder[Tensor]):
 
 
 class _TextEncoder(_Encoder[Prompts]):
-    """Prefixes as (prefixes, width); from the last attention on prompts as (prompts, width)."""
+    """The text encoder: states (prefixes, width); from the last attention on (prompts, width)."""
 
     def __init__(self, classifiers: Sequence[FewShotClassifier]) -> None:
         clip: Any = classifiers[0].clip
@@ -361,21 +369,21 @@ class _TextEncoder(_Encoder[Prompts]):
     ) -> Tensor:
         attention, runs = layer.self_attn, rows.run_of_prefix
         normed = values.norm(hidden, layer.layer_norm1, runs)
-        # Projected once a prefix, then laid out as the prompts they stand in.
+        # Each prefix is projected once, then copied to its positions in the prompts.
         key = self._split(values.linear(normed, attention.k_proj, runs)[rows.prefix_at])
         value = self._split(values.linear(normed, attention.v_proj, runs)[rows.prefix_at])
         if not pools:
             query = self._split(values.linear(normed, attention.q_proj, runs)[rows.prefix_at])
-            seen = F.scaled_dot_product_attention(query, key, value, is_causal=True)
-            one_each = seen.transpose(1, 2).flatten(2).flatten(0, 1)[rows.place]
+            attended = F.scaled_dot_product_attention(query, key, value, is_causal=True)
+            one_each = attended.transpose(1, 2).flatten(2).flatten(0, 1)[rows.place]
             return hidden + values.linear(one_each, attention.out_proj, runs)
         at_end = rows.prefix_at.gather(1, rows.end.unsqueeze(1)).squeeze(1)
         runs = rows.run_of_prompt
         query = self._split(values.linear(normed[at_end], attention.q_proj, runs).unsqueeze(1))
         positions = torch.arange(rows.prefix_at.shape[1], device=hidden.device)
-        before_end = (positions <= rows.end.unsqueeze(1))[:, None, None]
-        seen = F.scaled_dot_product_attention(query, key, value, attn_mask=before_end)
-        return hidden[at_end] + values.linear(seen.flatten(1), attention.out_proj, runs)
+        up_to_end = (positions <= rows.end.unsqueeze(1))[:, None, None]
+        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=up_to_end)
+        return hidden[at_end] + values.linear(attended.flatten(1), attention.out_proj, runs)
 
     def _after(self, hidden: Tensor, rows: Prompts, values: _Values) -> Tensor:
         normed = values.norm(hidden, self._tower.final_layer_norm, rows.run_of_prompt)

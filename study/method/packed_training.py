@@ -1,4 +1,4 @@
-"""CLIPFit's step and epoch for several runs at once: `study.method.training`, packed."""
+"""CLIPFit's step and epoch of `study.method.training`, for several runs at once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from study.method.training import (
 )
 
 Batch = tuple[Sequence[Tensor], Sequence[Tensor]]
-"""Images and labels of each run: from `PackedClassifiers.begin_images`, and (batch,) int64."""
+"""The images of each run, from `PackedClassifiers.begin_images`, and its labels (batch,) int64."""
 
 
 def packed_step(
@@ -35,20 +35,20 @@ def packed_step(
     regularizer: Regularizer = "cosine",
     micro_batch: int | None = None,
 ) -> list[Losses]:
-    """Take one step of every run; give the losses of each before its update.
+    """Take one optimizer step of every run and return each run's losses before its update.
 
-    Where batches do not fit into memory, images pass in parts, whose gradients add up to those of
-    the whole, up to rounding.
+    If batches do not fit into memory, images pass in parts. The gradients of the parts add up to
+    those of the whole batch, up to rounding.
 
     Args:
         packed: the runs' classifiers; their tuned parameters change in place.
-        optimizers: one a run, over its tuned parameters.
-        batch: each run's own.
+        optimizers: one for each run, over its tuned parameters.
+        batch: the images and labels of each run.
         prompts: from `PackedClassifiers.begin_prompts`.
-        zero_shot_text: each run's, (classes, dim) float32.
+        zero_shot_text: the features of each run's untouched text encoder, (classes, dim) float32.
         distill_weight: λ.
         regularizer: see `study.method.training.objective`.
-        micro_batch: images of each run that pass the encoder at once; None: all.
+        micro_batch: the images of each run that pass the encoder at once; None means all.
 
     Raises:
         NonFiniteLossError: a loss is infinite or not a number; nothing was updated.
@@ -57,20 +57,20 @@ def packed_step(
     for optimizer in optimizers:
         optimizer.zero_grad(set_to_none=True)
     texts = packed.encode_text(prompts)
-    # The gradients of all parts gather here and pass through the text encoder once.
-    gathering = [text.detach().requires_grad_() for text in texts]
+    # The gradients of all parts add up here, so that they pass through the text encoder once.
+    detached = [text.detach().requires_grad_() for text in texts]
     parts: list[list[Losses]] = [[] for _ in labels]
-    most = max(map(len, labels))
-    size = micro_batch or most
-    for at in range(0, most, size):
-        # A run whose batch is smaller than the others' has no images in the last parts.
+    longest = max(map(len, labels))
+    size = micro_batch or longest
+    for at in range(0, longest, size):
+        # A run with a smaller batch than the others has no images in the last parts.
         runs = [run for run, own in enumerate(labels) if at < len(own)]
         features = packed.encode_image([own[at : at + size] for own in images])
         losses = [
             objective(
-                packed.classifiers[run].logits(features[run], gathering[run]),
+                packed.classifiers[run].logits(features[run], detached[run]),
                 labels[run][at : at + size],
-                gathering[run],
+                detached[run],
                 zero_shot_text[run],
                 distill_weight,
                 regularizer=regularizer,
@@ -78,14 +78,14 @@ def packed_step(
             ).times(len(labels[run][at : at + size]) / len(labels[run]))
             for run in runs
         ]
-        # No run's loss depends on another's parameters, so the sum has each run's own gradient.
+        # No loss depends on another run's parameters, so the sum's gradients are each run's own.
         total = torch.stack([one.loss for one in losses]).sum()
         refuse_non_finite_loss(total)
         total.backward()
         for run, one in zip(runs, losses, strict=True):
             parts[run].append(one.detach())
     if texts[0].requires_grad:
-        torch.autograd.backward(texts, [one.grad for one in gathering])
+        torch.autograd.backward(texts, [one.grad for one in detached])
     for optimizer in optimizers:
         optimizer.step()
     return [_sum_losses(of_run) for of_run in parts]
@@ -104,22 +104,23 @@ def train_packed_epoch(
     regularizer: Regularizer = "cosine",
     micro_batch: int | None = None,
 ) -> list[Losses]:
-    """Train one epoch of every run; give each one's mean losses over its steps.
+    """Train every run for one epoch and return each run's mean losses over its steps.
 
     Args:
-        packed: as of `packed_step`, like all that is not told here.
-        optimizers: from `study.method.training.make_optimizer`.
-        batches: at least one; every run has as many.
-        schedule: learning rate per epoch.
-        epoch: counted from 0.
-        prompts: as of `packed_step`.
-        zero_shot_text: as of `packed_step`.
+        packed: the runs' classifiers; their tuned parameters change in place.
+        optimizers: from `study.method.training.make_optimizer`; the schedule sets their rates.
+        batches: at least one; each holds images and labels of every run.
+        schedule: the learning rate of each epoch.
+        epoch: the epoch's number, counted from 0.
+        prompts: see `packed_step`.
+        zero_shot_text: see `packed_step`.
         distill_weight: λ.
         regularizer: see `study.method.training.objective`.
-        micro_batch: as of `packed_step`.
+        micro_batch: see `packed_step`.
 
     Raises:
-        NonFiniteLossError: naming epoch and step; or a parameter is not finite after the last.
+        NonFiniteLossError: a loss is not finite, with epoch and step in the message; or a tuned
+            parameter is not finite after the last step.
         ValueError: there are no batches.
     """
     for optimizer in optimizers:

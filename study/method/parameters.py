@@ -1,4 +1,4 @@
-"""From a subset to the parameters of a `CLIPModel`: names first, then one loop of flags."""
+"""The parameters of a `CLIPModel` that a subset tunes: names first, then one loop of flags."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from study.method.subsets import Depths, Kind, Leaf, Subset
 if TYPE_CHECKING:
     from transformers import CLIPModel
 
-# Short site names (which CLIPFit's paper and code call `mlp.c_proj`, `ln_1` ...) to transformers'.
-# The vision pre-norm is misspelt in transformers.
+# Short site names to transformers' module names. CLIPFit's paper and code say `mlp.c_proj` for
+# mlp.fc2, `ln_1` for ln1 and so on. transformers itself misspells the vision pre-norm.
 MODULE_NAMES = {
     "attn.q": "self_attn.q_proj",
     "attn.v": "self_attn.v_proj",
@@ -33,35 +33,41 @@ MODULE_NAMES = {
 
 @dataclass(frozen=True)
 class TunedParameter:
-    """A parameter that is tuned: its name in the model, and which learning rate it follows."""
+    """A tuned parameter, with its name and kind."""
 
     name: str
+    """The name in `CLIPModel.named_parameters`."""
     kind: Kind
+    """The kind, which decides the learning rate."""
     parameter: nn.Parameter
     initial: Tensor = field(init=False, repr=False, compare=False)
-    """θ₀, a copy of what the parameter was when this was made."""
+    """θ₀, a copy of the parameter's value when this object was made."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "initial", self.parameter.detach().clone())
 
 
 def model_depths(model: CLIPModel) -> Depths:
-    """Give the number of blocks of both encoders."""
+    """Return the number of blocks of each encoder."""
     config = model.config
     return Depths(config.text_config.num_hidden_layers, config.vision_config.num_hidden_layers)
 
 
 def parameter_name(leaf: Leaf) -> str:
-    """Give the name of a leaf in `CLIPModel.named_parameters`."""
+    """Return the name of a leaf in `CLIPModel.named_parameters`."""
     block = "" if leaf.layer is None else f"encoder.layers.{leaf.layer}."
     return f"{leaf.encoder}_model.{block}{MODULE_NAMES[leaf.site]}.{leaf.tensor}"
 
 
 def name_leaves(leaves: Iterable[Leaf], present: Collection[str]) -> dict[str, Leaf]:
-    """Name leaves as a model does that has the parameters ``present``, matching whole names.
+    """Return leaves by their names in `CLIPModel.named_parameters`.
+
+    Args:
+        leaves: the leaves to name.
+        present: the names of the model's parameters; a leaf must match a whole name.
 
     Raises:
-        SubsetError: the model lacks a leaf (an architecture that is not OpenAI's CLIP).
+        SubsetError: the model lacks a leaf, because its architecture is not that of OpenAI's CLIP.
     """
     named = {parameter_name(leaf): leaf for leaf in leaves}
     if missing := sorted(named.keys() - set(present)):
@@ -74,20 +80,20 @@ def name_leaves(leaves: Iterable[Leaf], present: Collection[str]) -> dict[str, L
 
 
 def tuned_names(model: CLIPModel, subset: Subset) -> dict[str, Leaf]:
-    """Give the names in `CLIPModel.named_parameters` of what a subset tunes.
+    """Return the leaves of a subset by their names in `CLIPModel.named_parameters`.
 
     Raises:
-        SubsetError: as of `Subset.resolve` and `name_leaves`.
+        SubsetError: see `Subset.resolve` and `name_leaves`.
     """
     present = [name for name, _ in model.named_parameters()]
     return name_leaves(subset.resolve(model_depths(model)), present)
 
 
 def unfreeze(model: CLIPModel, subset: Subset) -> list[TunedParameter]:
-    """Freeze the whole model but the subset; give what is tuned, sorted by name.
+    """Freeze the whole model except the subset; return the tuned parameters, sorted by name.
 
     Raises:
-        SubsetError: as of `tuned_names`; no flag was changed.
+        SubsetError: see `tuned_names`; no flag was changed.
     """
     leaves = tuned_names(model, subset)
     parameters = dict(model.named_parameters())

@@ -1,4 +1,4 @@
-"""Prompts as token ids that a text encoder can read: what they must hold, and where they end."""
+"""Prompts to token ids: checks that a text encoder can read them, and finds where they end."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ from study.errors import BackboneError, DataError
 
 @dataclass(frozen=True)
 class PromptReader:
-    """A checkpoint's tokenizer, and what its text encoder can read."""
+    """A checkpoint's tokenizer and the limits of its text encoder."""
 
     name: str
-    """Of the checkpoint, for messages."""
+    """The checkpoint's name, for messages."""
     tokenizer: Any
     context: int
-    """Tokens of the longest prompt."""
+    """The most tokens that a prompt may have."""
     vocabulary: int
-    """Ids that the text encoder knows."""
+    """The number of ids that the text encoder knows."""
     eos_token_id: int
+    """The end-of-text id (EOT); see `end_positions`."""
 
     def read(self, prompts: Sequence[str]) -> list[list[int]]:
-        """Give token ids, a row a prompt, all as long as the longest prompt up to its EOT.
+        """Return one row of token ids for each prompt, cut right after the longest prompt's EOT.
 
         Under the causal mask nothing after EOT can reach it, so the cut is exact.
 
@@ -49,14 +50,14 @@ class PromptReader:
 
 
 def end_positions(rows: Sequence[Sequence[int]], eos_token_id: int) -> list[int]:
-    """Find the position that CLIP pools in each row, as transformers does.
+    """Return the position that CLIP pools in each row of token ids, as transformers does.
 
-    A configuration from before the id was corrected says 2: the pooled position is then that of
-    the largest id. Otherwise it is the first match.
+    Old configurations wrongly say 2: then it is the position of the largest id. Otherwise it is the
+    first position of ``eos_token_id``.
 
     Raises:
-        BackboneError: the id never occurs in a row. transformers would silently pool position 0
-            there, and give every class the same feature.
+        BackboneError: a row lacks the id. transformers would silently pool its position 0 and give
+            every class the same feature.
     """
     if eos_token_id == 2:
         return [row.index(max(row)) for row in rows]

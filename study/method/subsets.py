@@ -7,12 +7,12 @@
   sites outside the blocks are ``ln_pre`` and ``ln_post`` (vision) and ``ln_final`` (text);
 * groups are ``attn.bias``, ``mlp.bias``, ``bias`` (all biases outside LayerNorms) and ``ln``;
 * a LayerNorm site or group may end in ``.weight`` or ``.bias``, otherwise it means both;
-* layers are a slice such as ``[0:4]``, ``[-2:]`` or one index ``[3]``, cut to the model's depth as
-  Python's slices are, and leave the sites outside the blocks out: ``vision.ln[0:12]`` has neither
-  ``ln_pre`` nor ``ln_post``.
+* layers are a slice such as ``[0:4]`` or ``[-2:]``, or one index such as ``[3]``. As in Python, a
+  slice is cut to the model's depth. A term with layers leaves out the sites outside the blocks:
+  ``vision.ln[0:12]`` has neither ``ln_pre`` nor ``ln_post``.
 
-Terms join by ``+`` and are taken away by ``-``, from left to right. A preset name stands for its
-expression: see `PRESETS`.
+From left to right, ``+`` adds a term and ``-`` takes one away. A preset name stands for its
+expression; see `PRESETS`.
 """
 
 from __future__ import annotations
@@ -54,14 +54,14 @@ class Leaf(NamedTuple):
 
     encoder: Encoder
     layer: int | None
-    """Block index from the bottom; None outside the blocks."""
+    """The index of the block, counted from the input; None outside the blocks."""
     site: str
-    """Without the tensor: ``mlp.fc2``, ``ln1``, ``ln_post``."""
+    """The site without its tensor, such as ``mlp.fc2``, ``ln1`` or ``ln_post``."""
     tensor: Literal["weight", "bias"]
 
     @property
     def kind(self) -> Kind:
-        """``ln`` for weight and bias of a LayerNorm, ``bias`` for every other bias."""
+        """The kind: ``ln`` for weight and bias of a LayerNorm, ``bias`` for every other bias."""
         return "ln" if self.site.startswith("ln") else "bias"
 
     def __str__(self) -> str:
@@ -79,11 +79,13 @@ class Depths:
 
 @dataclass(frozen=True)
 class Term:
-    """``encoder.site[start:stop]``; ``layers`` is None where no slice was given."""
+    """One term of a subset expression, ``encoder.site[start:stop]``."""
 
     encoder: Encoder
     site: str
+    """The name of a site or group; see `site_names`."""
     layers: tuple[int, int | None] | None = None
+    """The start and stop of the slice; a stop of None means the end. None without a slice."""
 
     def __str__(self) -> str:
         if self.layers is None:
@@ -92,7 +94,7 @@ class Term:
         return f"{self.encoder}.{self.site}[{start}:{'' if stop is None else stop}]"
 
     def resolve(self, depths: Depths) -> frozenset[Leaf]:
-        """Give the tensors that the term names in a model of these depths.
+        """Return the tensors that the term names in a model of these depths.
 
         Raises:
             SubsetError: the slice selects no layer.
@@ -119,23 +121,21 @@ class Term:
 
 @dataclass(frozen=True)
 class Subset:
-    """A set of sites and layers, whatever the depth of the model that will be tuned.
-
-    Terms carry +1 (join) or -1 (take away) and apply from left to right. Build one by `parse`.
-    """
+    """A set of sites and layers that does not depend on a model's depths. `parse` makes one."""
 
     terms: tuple[tuple[int, Term], ...] = ()
+    """The terms, applied from left to right; each has the sign +1 (add) or -1 (take away)."""
 
     def __str__(self) -> str:
-        """The canonical form: ``parse(str(subset)) == subset``."""
+        """Return the canonical form: ``parse(str(subset)) == subset``."""
         text = "".join(f" {'+' if sign > 0 else '-'} {term}" for sign, term in self.terms)
         return text.removeprefix(" + ") if text.startswith(" + ") else f"none{text}"
 
     def __add__(self, other: Subset) -> Subset:
-        """Give the union.
+        """Return the union.
 
         Raises:
-            SubsetError: both sides take away, and the language has no brackets to say that.
+            SubsetError: both sides take terms away; the language has no brackets to write that.
         """
         if not other._takes_away:
             return Subset(_normalise([*self.terms, *other.terms]))
@@ -144,10 +144,10 @@ class Subset:
         raise SubsetError(f"'{self}' and '{other}' both take away; their union cannot be written")
 
     def __sub__(self, other: Subset) -> Subset:
-        """Give the difference.
+        """Return the difference.
 
         Raises:
-            SubsetError: ``other`` takes away, and the language has no brackets to say that.
+            SubsetError: ``other`` takes terms away; the language has no brackets to write that.
         """
         if other._takes_away:
             raise SubsetError(f"'{other}' takes away; '{self}' without it cannot be written")
@@ -158,10 +158,10 @@ class Subset:
         return any(sign < 0 for sign, _ in self.terms)
 
     def resolve(self, depths: Depths) -> frozenset[Leaf]:
-        """Give the exact set of parameter tensors in a model of these depths.
+        """Return the exact set of parameter tensors in a model of these depths.
 
         Raises:
-            SubsetError: a term selects no layer, or takes away what was not there.
+            SubsetError: a term selects no layer, or takes nothing away.
         """
         leaves: frozenset[Leaf] = frozenset()
         for sign, run in groupby(self.terms, key=lambda signed: signed[0]):
@@ -169,15 +169,15 @@ class Subset:
             if sign > 0:
                 leaves = leaves.union(*named.values())
                 continue
-            # Against the leaves before the run: a run was sorted, so what stands first in it
-            # may hold all of what the user wrote before it.
+            # Compare with the leaves before the whole run. A run is sorted, so an earlier term
+            # in it may already take away all of a term that the user wrote before it.
             if useless := [term for term, taken in named.items() if not leaves & taken]:
                 raise SubsetError(f"'- {useless[0]}' in '{self}' takes away nothing")
             leaves = leaves.difference(*named.values())
         return leaves
 
     def key(self, depths: Depths) -> str:
-        """Sixteen hexadecimal digits that equal subsets of one model share."""
+        """Return 16 hexadecimal digits that are equal for subsets with equal tensors."""
         names = "\n".join(sorted(str(leaf) for leaf in self.resolve(depths)))
         return hashlib.sha256(names.encode()).hexdigest()[:16]
 
@@ -186,7 +186,7 @@ def parse(text: str) -> Subset:
     """Read a subset expression or the name of a preset.
 
     Raises:
-        SubsetError: naming the part that cannot be read and what is allowed there.
+        SubsetError: a part cannot be read; the message names it and what is allowed there.
     """
     terms: list[tuple[int, Term]] = []
     position, sign, expect_term = 0, 1, True
@@ -223,11 +223,11 @@ def parse(text: str) -> Subset:
 
 
 def kinds(leaves: Iterable[Leaf]) -> frozenset[Kind]:
-    """Tell which kinds of parameter, each with a learning rate of its own, are in a set."""
+    """Return the kinds of parameter in a set; each kind has a learning rate of its own."""
     return frozenset(leaf.kind for leaf in leaves)
 
 
-# A preset may hold a hyphen, so it is looked for before a hyphen means "take away".
+# A preset name may contain a hyphen, so presets are tried before a hyphen means "take away".
 _PRESET = re.compile(f"({'|'.join(sorted(PRESETS, key=len, reverse=True))})(?![\\w.])")
 _TERM = re.compile(r"(?P<name>[A-Za-z_][\w.]*)(?P<layers>\s*\[[^\]]*\])?")
 _LAYERS = re.compile(r"\s*\[\s*(?:(-?\d{1,6})?\s*(:)\s*(-?\d{1,6})?|(-?\d{1,6}))\s*\]")
@@ -269,7 +269,8 @@ def _read_layers(layers: str, text: str) -> tuple[int, int | None]:
         index = int(single)
         return index, (index + 1 or None)
     start, stop = int(first or 0), (None if last is None else int(last))
-    # Whatever the depth. A slice with ends of both signs, as [2:-2], is judged when it resolves.
+    # This is empty at any depth. A slice with ends of both signs, such as [2:-2], depends on the
+    # depth, so `Term.resolve` checks it.
     if stop == 0 or (stop is not None and (start >= 0) == (stop >= 0) and start >= stop):
         raise SubsetError(f"subset '{text}': layers '{layers.strip()}' are empty")
     return start, stop
@@ -283,7 +284,7 @@ def site_names(encoder: Encoder) -> tuple[str, ...]:
 
 
 def _expand(encoder: Encoder, site: str) -> tuple[list[str], list[str]]:
-    """Split a site or group into tensor names of one block, and names outside the blocks."""
+    """Return the tensor names of a site or group: those in each block, those outside the blocks."""
     if site in BIAS_SITES:
         return [site], []
     if site in GROUPS:
@@ -297,7 +298,7 @@ def _expand(encoder: Encoder, site: str) -> tuple[list[str], list[str]]:
 
 
 def _normalise(terms: list[tuple[int, Term]]) -> tuple[tuple[int, Term], ...]:
-    """Sort and deduplicate each run of equal signs: order within a run cannot change the set."""
+    """Sort and deduplicate each run of equal signs, in which the order does not change the set."""
     ordered: list[tuple[int, Term]] = []
     for sign, run in groupby(terms, key=lambda signed: signed[0]):
         unique = {term for _, term in run}

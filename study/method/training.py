@@ -1,4 +1,4 @@
-"""CLIPFit's training: loss, optimizer, schedule, the step and an epoch, in the paper's order."""
+"""CLIPFit's training: schedule, loss, optimizer, one step in the paper's order, one epoch."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ REGULARIZERS: tuple[Regularizer, ...] = get_args(Regularizer)
 
 
 class NonFiniteLossError(StudyError):
-    """A loss or a tuned parameter is infinite or not a number: the configuration diverged."""
+    """A loss or tuned parameter that is infinite or not a number: the configuration diverged."""
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """The reference's learning rate per epoch, the same within an epoch.
+    """The reference's learning rate, which is constant within each epoch.
 
     Epoch 0 warms up at a constant rate; then lr/2·(1 + cos(π(e−1)/T)) for epoch e of T. The
     cosine starts one epoch late and so ends a little above zero, as in the reference.
     """
 
     epochs: int
-    """T, the warm-up included."""
+    """T, the number of epochs, the warm-up included."""
     warmup_lr: float = 1e-5
-    """Of epoch 0, unless the base rate is smaller still."""
+    """The learning rate of epoch 0, unless the base rate is smaller."""
 
     def learning_rate(self, base_lr: float, epoch: int) -> float:
-        """Give the rate of an epoch, counted from 0."""
+        """Return the learning rate of an epoch, counted from 0."""
         if epoch == 0:
             return min(self.warmup_lr, base_lr)
         return base_lr / 2 * (1 + math.cos(math.pi * (epoch - 1) / self.epochs))
@@ -48,16 +48,17 @@ class Losses(NamedTuple):
     """The objective and its terms, each () float32."""
 
     loss: Tensor
+    """The objective: cross-entropy + λ · distillation."""
     cross_entropy: Tensor
     distillation: Tensor
-    """The regulariser before it is multiplied by λ."""
+    """The regulariser, before it is multiplied by λ."""
 
     def times(self, share: float) -> Losses:
-        """Weigh every term, as of a part of a batch."""
+        """Return every term multiplied by the share of a batch that it was computed on."""
         return Losses(*(share * term for term in self))
 
     def detach(self) -> Losses:
-        """Let go of what a backward pass would need."""
+        """Return the terms without their graph, so that its memory is freed."""
         return Losses(*(term.detach() for term in self))
 
 
@@ -71,23 +72,24 @@ def objective(
     regularizer: Regularizer = "cosine",
     tuned: Sequence[TunedParameter] = (),
 ) -> Losses:
-    """Cross-entropy + λ·(1 − mean over classes of cos(text, zero-shot text)).
+    """Return the paper's objective: cross-entropy + λ·(1 − mean of cos(text, zero-shot text)).
 
-    That is the paper's objective. For ablations another regulariser can stand in the
-    distillation's place: the squared L2 distance to where the parameters began, or none.
+    The mean is over classes. For ablations another regulariser can replace the distillation: the
+    squared L2 distance of the parameters to their initial values, or none.
 
     Args:
         logits: (batch, classes).
         labels: (batch,) int64.
         text: (classes, dim) unit-length features of the tuned text encoder.
-        zero_shot_text: the same of the untouched one, computed without gradient.
+        zero_shot_text: (classes, dim) unit-length features of the untouched text encoder,
+            computed without gradient.
         distill_weight: λ.
         regularizer: ``cosine`` is the distillation; ``l2_init`` is `distance_to_initial`; ``none``
-            is 0 whatever λ.
-        tuned: the tuned parameters, read by ``l2_init`` alone.
+            is 0 for any λ.
+        tuned: the tuned parameters, which only ``l2_init`` reads.
 
     Raises:
-        ValueError: the regularizer is unknown, or ``l2_init`` was given no parameters.
+        ValueError: the regularizer is unknown, or ``l2_init`` gets no parameters.
     """
     cross_entropy = F.cross_entropy(logits, labels)
     match regularizer:
@@ -103,10 +105,13 @@ def objective(
 
 
 def distance_to_initial(tuned: Sequence[TunedParameter]) -> Tensor:
-    """Give Σ‖θ − θ₀‖² over all tuned parameters, () float32.
+    """Return Σ‖θ − θ₀‖² over all tuned parameters, () float32.
 
-    A sum over every number, neither halved nor averaged: its gradient at a parameter is 2(θ − θ₀),
-    however many others are tuned. λ of it acts as a weight decay of 2λ, towards θ₀ and not to 0.
+    The sum is neither halved nor averaged. So its gradient at a parameter is 2(θ − θ₀), however
+    many others are tuned. With weight λ it acts as a weight decay of 2λ, towards θ₀ instead of 0.
+
+    Raises:
+        ValueError: there are no tuned parameters.
     """
     if not tuned:
         raise ValueError("the distance to the initial values needs tuned parameters, got none")
@@ -122,20 +127,20 @@ def make_optimizer(
     momentum: float = 0.9,
     weight_decay: float = 5e-4,
 ) -> torch.optim.Optimizer:
-    """Give the optimizer over all tuned parameters: one group a kind, with its learning rate.
+    """Return the optimizer of all tuned parameters, with one group and learning rate for each kind.
 
     Weight decay acts on every tuned parameter, biases and LayerNorms included, as in the reference.
 
     Args:
-        tuned: what is trained, at least one.
-        bias_lr: learning rate of the kind ``bias``; None where the subset has none of it.
-        ln_lr: the same of the kind ``ln``.
-        optimizer: ``sgd`` is the reference's.
-        momentum: of ``sgd``.
+        tuned: the parameters to train, at least one.
+        bias_lr: the learning rate of the kind ``bias``; None if the subset has no such parameter.
+        ln_lr: the learning rate of the kind ``ln``; None if the subset has no such parameter.
+        optimizer: ``sgd`` (the reference's) or ``adamw``.
+        momentum: the momentum of ``sgd``; ``adamw`` does not read it.
         weight_decay: added to the gradient by ``sgd``, decoupled from it by ``adamw``.
 
     Raises:
-        ValueError: nothing is tuned, or a kind that is tuned has no learning rate.
+        ValueError: nothing is tuned, or a tuned kind has no learning rate.
     """
     if not tuned:
         raise ValueError("an optimizer needs tuned parameters, got none")
@@ -164,15 +169,15 @@ def training_step(
     *,
     regularizer: Regularizer = "cosine",
 ) -> Losses:
-    """Take one step on one batch; give the losses before its update.
+    """Take one optimizer step on a batch and return the losses before the update.
 
     Args:
         classifier: the model; its tuned parameters change in place.
-        optimizer: over the tuned parameters.
+        optimizer: the optimizer of the tuned parameters.
         pixel_values: (batch, 3, size, size) float32, normalised.
-        labels: (batch,) int64, positions in ``input_ids``.
-        input_ids: (classes, length) int64, one prompt a class.
-        zero_shot_text: (classes, dim) float32.
+        labels: (batch,) int64, rows of ``input_ids``.
+        input_ids: (classes, length) int64, one prompt for each class.
+        zero_shot_text: (classes, dim) float32, features of the untouched text encoder.
         distill_weight: λ.
         regularizer: see `objective`.
 
@@ -205,22 +210,23 @@ def train_epoch(
     distill_weight: float,
     regularizer: Regularizer = "cosine",
 ) -> Losses:
-    """Train one epoch; give the mean losses over its steps.
+    """Train for one epoch and return the mean losses over its steps.
 
     Args:
         classifier: the model; its tuned parameters change in place.
         optimizer: from `make_optimizer`; the schedule sets its learning rates.
-        batches: at least one of normalised images (batch, 3, size, size) float32 and labels
+        batches: at least one pair of normalised images (batch, 3, size, size) float32 and labels
             (batch,) int64, on the model's device.
-        schedule: learning rate per epoch.
-        epoch: counted from 0.
-        input_ids: as of `training_step`, like all that follow.
-        zero_shot_text: features of the untouched text encoder.
+        schedule: the learning rate of each epoch.
+        epoch: the epoch's number, counted from 0.
+        input_ids: see `training_step`.
+        zero_shot_text: see `training_step`.
         distill_weight: λ.
         regularizer: see `objective`.
 
     Raises:
-        NonFiniteLossError: naming epoch and step; or a parameter is not finite after the last.
+        NonFiniteLossError: a loss is not finite, with epoch and step in the message; or a tuned
+            parameter is not finite after the last step.
         ValueError: there are no batches.
     """
     set_learning_rates(optimizer, schedule, epoch)
@@ -247,25 +253,27 @@ def set_learning_rates(optimizer: torch.optim.Optimizer, schedule: Schedule, epo
 
 
 def refuse_non_finite_loss(loss: Tensor) -> None:
-    """Look at a loss, (), before anything follows from it.
+    """Raise if a loss, () float32, is not finite; call this before the backward pass.
 
     Raises:
-        NonFiniteLossError: it is infinite or not a number.
+        NonFiniteLossError: the loss is infinite or not a number.
     """
     if not math.isfinite(loss.item()):
         raise NonFiniteLossError(f"the loss is {loss.item()}")
 
 
 def refuse_non_finite(tuned: Sequence[TunedParameter], epoch: int) -> None:
-    """Look at the parameters after an epoch: no later loss would tell of its last step.
+    """Raise if a tuned parameter is not finite after an epoch.
+
+    The losses of an epoch are computed before each update, so none of them shows its last step.
 
     Raises:
-        NonFiniteLossError: one is infinite or not a number.
+        NonFiniteLossError: a parameter is infinite or not a number.
     """
     if not torch.stack([t.parameter.isfinite().all() for t in tuned]).all():
         raise NonFiniteLossError(f"a tuned parameter is not finite after epoch {epoch}")
 
 
 def mean_losses(steps: Sequence[Losses]) -> Losses:
-    """Average losses term by term."""
+    """Return the mean of each term over the steps."""
     return Losses(*(torch.stack(terms).mean() for terms in zip(*steps, strict=True)))
