@@ -1,4 +1,4 @@
-"""`python -m study.embedded --out DIR`: make the embedded checkpoint again."""
+"""`python -m study.embedded --out DIR`: train the embedded checkpoint again."""
 
 import argparse
 import logging
@@ -15,21 +15,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m study.embedded", description=main.__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder to write into")
     parser.add_argument("--steps", type=int, help="optimizer steps (default: the recipe's)")
-    parser.add_argument("--seed", type=int, help="of everything drawn (default: the recipe's)")
+    parser.add_argument("--seed", type=int, help="seed of all draws (default: the recipe's)")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[RichHandler()])
 
-    # Torch and transformers take seconds that --help does without.
+    # Torch and transformers take seconds to import, which --help can do without.
     import torch
 
     from study.embedded.architecture import build_image_processor
     from study.embedded.training import Recipe, pretrain
 
-    # Sums in another order would make another checkpoint: one thread is the same everywhere.
+    # The number of threads changes the order of sums and so the weights; one works everywhere.
     torch.set_num_threads(1)
-    given = {f.name: getattr(arguments, f.name, None) for f in fields(Recipe)}
+    options = {f.name: getattr(arguments, f.name, None) for f in fields(Recipe)}
     started, cpu = time.monotonic(), time.process_time()
-    trainer = pretrain(Recipe(**{name: v for name, v in given.items() if v is not None}))
+    trainer = pretrain(Recipe(**{name: v for name, v in options.items() if v is not None}))
     for part in (trainer.model, trainer.tokenizer, build_image_processor()):
         part.save_pretrained(arguments.out)
     count = sum(parameter.numel() for parameter in trainer.model.parameters())

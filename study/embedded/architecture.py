@@ -1,4 +1,4 @@
-"""The tiny CLIP: its tokenizer, its image processor, its size, and the scale of its text tower."""
+"""The tiny CLIP: tokenizer, image processor, model, and the scale of its text tower."""
 
 import json
 import math
@@ -21,9 +21,9 @@ def build_tokenizer(texts: Iterable[str], *, merges: int = 160) -> CLIPTokenizer
 
     Args:
         texts: the sentences to learn from.
-        merges: pairs joined at most.
+        merges: the most pairs to join.
     """
-    # The empty tokenizer lends CLIP's own normalizer and word splitting.
+    # An empty tokenizer has CLIP's own normalizer and word splitting.
     rules = CLIPTokenizer(vocab={BOS: 0, EOS: 1}, merges=[]).backend_tokenizer
     alphabet = sorted(ByteLevel.alphabet())
     learner = Tokenizer(models.BPE(end_of_word_suffix=WORD_END))
@@ -36,16 +36,16 @@ def build_tokenizer(texts: Iterable[str], *, merges: int = 160) -> CLIPTokenizer
     )
     learner.train_from_iterator(texts, trainer)
     pairs = [tuple(pair) for pair in json.loads(learner.to_str())["model"]["merges"]][:merges]
-    # The trainer lists only the word ends it met; all 256 are needed to spell any word.
+    # The trainer lists only the word ends in its texts; spelling any word needs all 256.
     tokens = [*alphabet, *(letter + WORD_END for letter in alphabet), *map("".join, pairs)]
-    # The two marks come last, as in CLIP, where pooling by the largest id works too.
+    # BOS and EOS come last, as in CLIP, so that pooling at the largest id works, too.
     tokens += [BOS, EOS]
     vocabulary = {token: number for number, token in enumerate(tokens)}
     return CLIPTokenizer(vocab=vocabulary, merges=pairs, model_max_length=CONTEXT)
 
 
 def build_image_processor() -> CLIPImageProcessor:
-    """Describe the one preprocessing that pre-training, trials and exported models share."""
+    """Return the preprocessing that pre-training, trials and exported models share."""
     return CLIPImageProcessor(
         size={"shortest_edge": IMAGE_SIZE},
         crop_size={"height": IMAGE_SIZE, "width": IMAGE_SIZE},
@@ -55,7 +55,7 @@ def build_image_processor() -> CLIPImageProcessor:
 
 
 def build_model(tokenizer: CLIPTokenizer) -> CLIPModel:
-    """Make the untrained model; the weights come from torch's global generator."""
+    """Return the untrained model; its weights come from torch's global generator."""
     text = {
         "vocab_size": len(tokenizer),
         "hidden_size": 64,
@@ -82,7 +82,12 @@ def build_model(tokenizer: CLIPTokenizer) -> CLIPModel:
 
 @torch.no_grad()
 def text_residual_scale(model: CLIPModel, input_ids: torch.Tensor) -> float:
-    """Measure the root mean square of the text tower's last residual stream at the end token."""
+    """Return the root mean square of the text tower's last residual stream at the end tokens.
+
+    Args:
+        model: the model.
+        input_ids: (texts, length) int64, each row with an end token.
+    """
     hidden = model.text_model(input_ids=input_ids, output_hidden_states=True).hidden_states[-1]
     ends = (input_ids == model.config.text_config.eos_token_id).int().argmax(dim=1)
     return math.sqrt(hidden[torch.arange(len(hidden)), ends].square().mean().item())
@@ -93,9 +98,9 @@ def shrink_text_residual(model: CLIPModel, factor: float) -> None:
     """Divide the text tower's residual stream by a factor without changing what it computes.
 
     Training lets the stream grow until a bias step of ordinary size no longer moves the features.
-    Every LayerNorm undoes a scale of its input, so dividing all that is added to the stream
-    (embeddings, attention outputs, second MLP layers) by one factor is exact once the LayerNorms'
-    epsilon is divided by its square.
+    A LayerNorm undoes any scale of its input. So all that is added to the stream (embeddings,
+    attention outputs, second MLP layers) can be divided by one factor. This is exact if the
+    LayerNorms' epsilon is divided by its square.
     """
     tower = model.text_model
     written = [tower.embeddings.token_embedding.weight, tower.embeddings.position_embedding.weight]

@@ -1,4 +1,4 @@
-"""Captions of rendered characters: templates, names, and which captions are true of a picture."""
+"""Captions of rendered characters: templates, names, and the captions that fit a picture."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,15 +35,17 @@ TEMPLATES = (
 
 @dataclass(frozen=True)
 class Caption:
-    """A sentence, the characters it is true of, and the attribute it claims, if any."""
+    """A sentence about a picture, and the pictures that it is true of."""
 
     text: str
     characters: str
+    """All characters that the caption is true of."""
     attribute: str | None = None
+    """The attribute that the caption claims, one of `ATTRIBUTES`; None means it claims none."""
 
 
 def names(character: str) -> tuple[tuple[str, str], ...]:
-    """List what a character may be called, each with all characters that the name fits."""
+    """Return the names of a character, each with all characters that the name fits."""
     formal = (character_name(character), character)
     if character.isdigit():
         word = DIGIT_WORDS[int(character)]
@@ -61,7 +63,7 @@ def names(character: str) -> tuple[tuple[str, str], ...]:
 
 
 def all_captions() -> list[str]:
-    """List every caption without an attribute, and each attribute once: what a tokenizer reads."""
+    """Return every caption without an attribute, and one caption with each attribute."""
     plain = [t.format(name) for t in TEMPLATES for c in CHARACTERS for name, _ in names(c)]
     return plain + [TEMPLATES[0].format(f"{a} {character_name('7')}") for a in ATTRIBUTES]
 
@@ -69,12 +71,12 @@ def all_captions() -> list[str]:
 def draw_captions(
     pictures: Pictures, rng: np.random.Generator, *, with_attribute: int
 ) -> list[Caption]:
-    """Draw one caption of every character, and some that claim an attribute of a picture.
+    """Draw one caption of every character, and some captions that claim a random attribute.
 
     Args:
         pictures: the batch that the captions are matched with.
-        rng: the only source of chance.
-        with_attribute: captions that claim an attribute, on top of the others.
+        rng: the only source of randomness.
+        with_attribute: the number of captions that claim an attribute, added to the others.
     """
     captions = []
     for character in CHARACTERS:
@@ -89,7 +91,7 @@ def draw_captions(
 
 
 def match(pictures: Pictures, captions: Sequence[Caption]) -> Tensor:
-    """Tell which captions are true of which pictures: (batch, captions) bool."""
+    """Return which captions are true of which pictures: (batch, captions) bool."""
     fits = torch.tensor([[c in caption.characters for caption in captions] for c in CHARACTERS])
     always = len(ATTRIBUTES)
     claims = [

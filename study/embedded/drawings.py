@@ -11,59 +11,54 @@ from torch import Tensor
 from study.data.readers.glyphs import PRETRAINING_FACES, Face, drawable, render_glyph
 
 IMAGE_SIZE = 32
-# Of rendered pictures; the checkpoint's own image processor carries the same two numbers.
+# Statistics of rendered pictures; the checkpoint's image processor has the same two numbers.
 PIXEL_MEAN, PIXEL_STD = 0.3, 0.35
 
-# Characters that 8×8 pixels cannot tell from another one (O and 0, I and 1, s and S) are left out.
+# Characters that look like another one at 8×8 pixels (O and 0, I and 1, s and S) are left out.
 CHARACTERS = "0123456789" + "ABCDEFGHJKLMNPQRSTUVWXYZ" + "abdefghimnqrt"
 ATTRIBUTES = ("bold", "thin", "slanted", "pixelated", "dark", "bright")
 
 
 @dataclass(frozen=True)
 class Bank:
-    """Every drawing that a batch is made from.
-
-    Attributes:
-        ink: (drawings, 1, 32, 32) float32 in [0, 1], white on black.
-        characters: (drawings,) int64 indices into `CHARACTERS`.
-        bold, slanted: (drawings,) bool, of the font's style.
-        weights: (drawings,) float32, how often each is drawn.
-    """
+    """All drawings that batches are made from."""
 
     ink: Tensor
+    """(drawings, 1, 32, 32) float32 in [0, 1], white on black."""
     characters: Tensor
+    """(drawings,) int64 indices into `CHARACTERS`."""
     bold: Tensor
+    """(drawings,) bool, whether the font is bold."""
     slanted: Tensor
+    """(drawings,) bool, whether the font is slanted."""
     weights: Tensor
+    """(drawings,) float32, proportional to the probability of each drawing."""
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """A batch: what the image tower sees, and what is true of each picture.
-
-    Attributes:
-        pixels: (batch, 3, 32, 32) float32, normalized.
-        characters: (batch,) int64 indices into `CHARACTERS`.
-        attributes: (batch, 6) bool, in the order of `ATTRIBUTES`.
-    """
+    """A batch of pictures, with the character and the attributes of each."""
 
     pixels: Tensor
+    """(batch, 3, 32, 32) float32, normalized."""
     characters: Tensor
+    """(batch,) int64 indices into `CHARACTERS`."""
     attributes: Tensor
+    """(batch, 6) bool, in the order of `ATTRIBUTES`."""
 
 
 def build_bank(faces: Sequence[Face] = PRETRAINING_FACES) -> Bank:
-    """Draw all characters in the given faces, which must not be held out.
+    """Draw all characters in the given font faces.
 
     Raises:
-        ValueError: if a face is held out for the downstream letters.
+        ValueError: a face is held out for the downstream letters.
     """
     for face in faces:
         if face.held_out:
             raise ValueError(f"{face.file} is held out: its letters are a downstream dataset")
     pairs = drawable(CHARACTERS, faces)
     ink = np.stack([render_glyph(face, letter, IMAGE_SIZE, margin=2) for face, letter in pairs])
-    # Digits are the harder transfer, from type to handwriting, so they come more often.
+    # Digits are harder downstream (from type to handwriting), so they are drawn more often.
     share = [3.0 if c.isdigit() else 1.5 if c.isupper() else 0.7 for _, c in pairs]
     return Bank(
         ink=torch.from_numpy(ink).float().div(255).unsqueeze(1),
@@ -86,10 +81,11 @@ def draw_pictures(
 
     Args:
         bank: the drawings to choose from.
-        count: pictures in the batch.
-        generator: the only source of chance.
-        strength: of the warps, 0 for none to 1 for those that bridge to handwriting.
-        coarse_share: fraction of pictures cut to 8×8 pixels; a third of the others to 16×16.
+        count: the number of pictures in the batch.
+        generator: the only source of randomness.
+        strength: the strength of the augmentation, from 0 (none) to 1 (close to handwriting).
+        coarse_share: the fraction of pictures cut to 8×8 pixels; a third of the others become
+            16×16.
     """
     rows = torch.multinomial(bank.weights, count, replacement=True, generator=generator)
     weight = _between(-1.0, 2.0, count, generator)
@@ -163,7 +159,7 @@ def _coarsen(ink: Tensor, generator: torch.Generator, share: float) -> tuple[Ten
     """Cut some pictures to 8×8 or 16×16 pixels and enlarge them as the image processor would.
 
     Returns:
-        (batch, 1, 32, 32) pictures, and (batch,) bool, true where 8×8 pixels are left.
+        The pictures, (batch, 1, 32, 32), and whether each was cut to 8×8 pixels, (batch,) bool.
     """
     chance = torch.rand(len(ink), generator=generator)
     out = ink.clone()

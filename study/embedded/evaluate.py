@@ -1,4 +1,4 @@
-"""`python -m study.embedded.evaluate`: measure the embedded checkpoint and record what it gives."""
+"""`python -m study.embedded.evaluate`: measure the embedded checkpoint and record the results."""
 
 import argparse
 import json
@@ -32,7 +32,7 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[RichHandler()])
     logger.setLevel(logging.INFO)
 
-    # Torch and transformers take seconds that --help does without.
+    # Torch and transformers take seconds to import, which --help can do without.
     import torch
 
     from study.data.tasks import ProtocolName

@@ -1,4 +1,4 @@
-"""Measures a checkpoint on the packaged datasets: zero-shot, and tuned by CLIPFit's own code."""
+"""Accuracies of a checkpoint on the packaged datasets, zero-shot and tuned by CLIPFit."""
 
 import tempfile
 from collections.abc import Sequence
@@ -43,7 +43,7 @@ class Setting:
 
 
 class Bench:
-    """A packaged dataset, decoded for a checkpoint, with what is asked of it."""
+    """A packaged dataset decoded for one checkpoint, and the accuracies measured on it."""
 
     def __init__(self, dataset: str, backbone: Backbone) -> None:
         self.backbone = backbone
@@ -65,15 +65,15 @@ class Bench:
 
     @cached_property
     def halves(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Base and new classes."""
+        """The ids of the base classes, and those of the new classes."""
         return class_halves(record.label for record in self.dataset.train)
 
     def pixels(self, records: Sequence[Record]) -> Tensor:
-        """Give normalized pixels, (records, 3, size, size) float32."""
+        """Return the normalized pixels of records, (records, 3, size, size) float32."""
         return self._pixels[[self._row[record.path] for record in records]]
 
     def zero_shot(self) -> dict[str, float]:
-        """Give test accuracies of the untouched checkpoint, as fractions."""
+        """Return the test accuracies of the untouched checkpoint, as fractions."""
         base, new = self.halves
         test = self.dataset.test
         classifier = FewShotClassifier(self.backbone, parse("none"))
@@ -84,7 +84,7 @@ class Bench:
         return scores | {"hmean": hmean(scores["base"], scores["new"])}
 
     def tune(self, setting: Setting, *, protocol: ProtocolName, seed: int) -> dict[str, float]:
-        """Tune once and test: accuracies as fractions, and the seconds that training took."""
+        """Tune once and return the test accuracies, as fractions, and the seconds of training."""
         shots = draw_shots(self.dataset, shots=SHOTS, seed=seed)
         task: Task = confirm_task(self.dataset, shots, protocol=protocol)
         classifier = FewShotClassifier(self.backbone, parse(setting.subset))
@@ -116,7 +116,7 @@ class Bench:
     def mean(
         self, setting: Setting, *, protocol: ProtocolName, seeds: Sequence[int]
     ) -> dict[str, float]:
-        """Average `tune` over seeds."""
+        """Return the mean of each result of `tune` over seeds."""
         runs = [self.tune(setting, protocol=protocol, seed=seed) for seed in seeds]
         return {name: mean(run[name] for run in runs) for name in runs[0]}
 

@@ -1,4 +1,4 @@
-"""The pre-training loop: contrastive, with several true captions a picture."""
+"""Contrastive pre-training, in which a picture may have several true captions."""
 
 import logging
 import math
@@ -26,39 +26,37 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Recipe:
-    """How the checkpoint is trained.
-
-    Attributes:
-        steps: optimizer steps.
-        batch: pictures a step.
-        warp: strength of the warps once they are fully ramped up.
-        coarse_share: fraction of pictures cut to 8×8 pixels.
-        attribute_captions: captions a step that claim an attribute, beside one a character.
-        learning_rate: at the peak, after `warmup` steps, then a cosine to zero.
-        weight_decay: of AdamW, on matrices only.
-        max_logit_scale: of the contrastive temperature, as exp(logit_scale).
-        text_residual: root mean square that the text tower's last residual stream is left with.
-        seed: of everything that is drawn.
-    """
+    """The settings of the pre-training."""
 
     steps: int = 1000
+    """The number of optimizer steps."""
     batch: int = 128
+    """The number of pictures in a step."""
     warp: float = 0.6
+    """The strength of the augmentation when it is fully ramped up; see `draw_pictures`."""
     coarse_share: float = 0.2
+    """The fraction of pictures cut to 8×8 pixels."""
     attribute_captions: int = 24
+    """The captions in a step that claim an attribute, added to one for each character."""
     learning_rate: float = 1.5e-3
+    """The peak learning rate; it is reached after the warm-up and then falls to 0 in a cosine."""
     warmup: int = 100
+    """The optimizer steps in which the learning rate rises linearly."""
     weight_decay: float = 0.1
+    """The weight decay of AdamW, on matrices only."""
     max_logit_scale: float = 100.0
+    """The upper bound of exp(logit_scale), the inverse of the contrastive temperature."""
     text_residual: float = 0.2
+    """The root mean square of the text tower's last residual stream in the finished model."""
     seed: int = 0
+    """The seed of the initial weights, the pictures and the captions."""
 
 
 class Trainer:
-    """A model in training: what one step needs, and the step."""
+    """A model in training, with its data and its optimizer."""
 
     def __init__(self, recipe: Recipe) -> None:
-        """Draw the bank, learn the tokenizer and make the model."""
+        """Draw the bank, train the tokenizer and build the model."""
         self.recipe = recipe
         self.bank: Bank = build_bank()
         self.tokenizer: CLIPTokenizer = build_tokenizer(all_captions())
@@ -71,7 +69,7 @@ class Trainer:
             self.text_head = nn.Linear(width, len(CHARACTERS))
         self.generator = torch.Generator().manual_seed(recipe.seed)
         self.rng = np.random.default_rng(recipe.seed)
-        # Naming the character helps both towers off the plateau; the heads are thrown away.
+        # Classifying characters helps both towers off the first plateau; the heads are not saved.
         heads = (*self.image_head.parameters(), *self.text_head.parameters())
         parameters = [*self.model.parameters(), *heads]
         groups: list[dict[str, Any]] = [
@@ -88,7 +86,7 @@ class Trainer:
     def step(self, number: int) -> float:
         """Take optimizer step `number`, counted from 0, and return its contrastive loss."""
         recipe, progress = self.recipe, number / self.recipe.steps
-        # Weak warps first: at full strength from the start the loss stays at chance for long.
+        # Warps start weak: at full strength, the loss would stay at chance level for a long time.
         strength = recipe.warp * min(1.0, 0.15 + 0.85 * progress / 0.4)
         pictures = draw_pictures(
             self.bank,
@@ -125,7 +123,7 @@ class Trainer:
         return loss.item()
 
     def finish(self) -> None:
-        """Bring the text tower's residual stream to an ordinary scale; features stay the same."""
+        """Scale the text tower's residual stream to the recipe's; the features stay the same."""
         texts = sorted(set(all_captions()))
         ids = self.tokenizer(texts, padding=True, return_tensors="pt")["input_ids"]
         scale = text_residual_scale(self.model, ids)
@@ -138,11 +136,13 @@ class Trainer:
 
 
 def contrastive_loss(logits: Tensor, matches: Tensor) -> Tensor:
-    """Mean of both directions' cross-entropies, spread evenly over the true partners.
+    """Return the mean of the cross-entropies of both directions, () float32.
+
+    The target of each row or column is spread evenly over its true partners.
 
     Args:
         logits: (pictures, captions) float32.
-        matches: (pictures, captions) bool; rows or columns without any partner are left out.
+        matches: (pictures, captions) bool; rows and columns without a partner are left out.
     """
     losses = []
     for scores, partners in ((logits, matches), (logits.T, matches.T)):
@@ -160,7 +160,7 @@ def _schedule(number: int, recipe: Recipe) -> float:
 
 
 def pretrain(recipe: Recipe) -> Trainer:
-    """Train the model through all steps of a recipe."""
+    """Train a model for all steps of a recipe and return its trainer."""
     started, trainer = time.monotonic(), Trainer(recipe)
     trainer.model.train()
     for number in range(recipe.steps):
