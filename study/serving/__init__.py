@@ -1,1 +1,1 @@
-"""The tuned classifier that a registry loads and a user calls."""
+"""The tuned classifier that a model registry loads and that users call."""

@@ -1,4 +1,4 @@
-"""A tuned classifier to use: images in, class probabilities out; new class names at any time."""
+"""A tuned classifier to use: it turns images into probabilities of any class names."""
 
 from __future__ import annotations
 
@@ -24,14 +24,15 @@ from study.method.model import Backbone, FewShotClassifier, load_backbone
 from study.method.subsets import parse
 
 BATCH = 256
-"""Images at a time."""
+"""The number of images that are encoded at once."""
 
 
 @dataclass(frozen=True)
 class TunedClassifier:
-    """A backbone with a delta applied, and the classes that it tells apart."""
+    """A backbone with a delta applied, and the classes that it chooses between."""
 
     backbone: Backbone
+    """The backbone, into which the delta is written."""
     model: FewShotClassifier
     class_names: tuple[str, ...]
     text_features: Tensor
@@ -41,16 +42,16 @@ class TunedClassifier:
 
     @torch.no_grad()
     def probabilities(self, images: Iterable[object], *, files: bool = True) -> Tensor:
-        """Give (images, classes) float32 on the CPU; rows add up to 1.
+        """Return class probabilities, (images, classes) float32 on the CPU; rows add up to 1.
 
-        Images are prepared as those of a trial are when it is judged.
+        Images are preprocessed as in the evaluation of a trial.
 
         Args:
-            images: each in one of the forms of `study.data.images.inputs.as_image`.
-            files: whether text may name a file.
+            images: images in any of the forms of `study.data.images.inputs.as_image`.
+            files: whether a string may be the path of a file.
 
         Raises:
-            DataError: telling which image cannot be read.
+            DataError: an image cannot be read; the message has its position.
         """
         remaining = iter(enumerate(images))
         parts = [torch.empty(0, len(self.class_names))]
@@ -83,16 +84,19 @@ def load_classifier(
     device: str = "auto",
     pixel_range: Sequence[float] | None = None,
 ) -> TunedClassifier:
-    """Load the backbone that a delta names and tune it by the delta.
+    """Load the backbone that a delta names and apply the delta to it.
 
     Args:
-        delta: a file of `study.method.delta.save_delta`.
-        class_names: None for those that it was tuned on.
-        templates: features of several are averaged; None for the one that it was tuned with.
-        backbone: hub name or folder, where the checkpoint lies elsewhere than the delta says.
-        revision: of the backbone on the hub; None for the delta's.
-        device: such as ``cpu`` or ``cuda:1``; ``auto`` takes a GPU where there is one.
-        pixel_range: black and white of images deeper than 8 bits; None for the delta's.
+        delta: a file written by `study.method.delta.save_delta`.
+        class_names: the classes to choose between; None means those in the delta.
+        templates: prompt templates, whose features are averaged; None means the delta's first, the
+            one it was tuned with.
+        backbone: the hub name or folder of the checkpoint; None means the one in the delta.
+        revision: the backbone's revision on the hub; None means the one in the delta, unless
+            ``backbone`` names another checkpoint.
+        device: a device such as ``cpu`` or ``cuda:1``; ``auto`` means a GPU if there is one.
+        pixel_range: the values that become black and white in images deeper than 8 bits; None means
+            those in the delta.
 
     Raises:
         DeltaError: the delta cannot be read, or the backbone is not the one it was tuned from.
@@ -102,7 +106,7 @@ def load_classifier(
     tensors, info = load_delta(delta)
     bounds = pixel_range or info.pixel_range
     levels = checked_range(bounds) if bounds else None
-    # Another checkpoint has other revisions than the one that the delta names.
+    # The delta's revision belongs to its own checkpoint and means nothing for another one.
     revision = revision or (info.revision if backbone in (None, info.backbone) else None)
     name = backbone or info.backbone
     loaded = load_backbone(backbone_path(name), revision=revision)
