@@ -60,7 +60,6 @@ LAZY = {
     ("method", "transformers"),
     ("trial.schema", "torch"),
     ("tracking.mlflow.store", "mlflow"),
-    ("workflow.check", "study.method.model"),
     ("workflow.check", "study.tracking.mlflow.server"),
     ("run", "study"),
 }

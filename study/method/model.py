@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from study.errors import BackboneError
-from study.method.checkpoint_check import has_words, prompt_reader, weights_fault
+from study.method.checkpoint_check import has_words, weights_fault
 from study.method.parameters import TunedParameter, tuned_names, unfreeze
+from study.method.prompt_reader import prompt_reader
 from study.method.subsets import Subset
 
 if TYPE_CHECKING:
@@ -78,6 +79,8 @@ def load_backbone(name: str | Path, *, revision: str | None = None) -> Backbone:
         )
         tokenizer = AutoTokenizer.from_pretrained(name, **options)
         processor = CLIPImageProcessor.from_pretrained(name, **options)
+        image_mean = _three_numbers(processor.image_mean)
+        image_std = _three_numbers(processor.image_std)
     except Exception as error:  # transformers raises many types, all about this checkpoint
         raise BackboneError(
             f"backbone '{name}' cannot be loaded ({type(error).__name__}: {error}); allowed is a "
@@ -107,10 +110,15 @@ def load_backbone(name: str | Path, *, revision: str | None = None) -> Backbone:
         clip=clip,
         tokenizer=tokenizer,
         image_size=size,
-        image_mean=tuple(processor.image_mean),
-        image_std=tuple(processor.image_std),
+        image_mean=image_mean,
+        image_std=image_std,
         fingerprint=fingerprint(clip),
     )
+
+
+def _three_numbers(values: Sequence[float]) -> tuple[float, float, float]:
+    red, green, blue = (float(value) for value in values)
+    return red, green, blue
 
 
 def fingerprint(model: nn.Module) -> str:

@@ -49,6 +49,18 @@ class PromptReader:
         return rows
 
 
+def prompt_reader(name: str, tokenizer: Any, config: Any) -> PromptReader:
+    """Return a reader of prompts for the text encoder of a `CLIPConfig`."""
+    text = config.text_config
+    return PromptReader(
+        name=name,
+        tokenizer=tokenizer,
+        context=text.max_position_embeddings,
+        vocabulary=text.vocab_size,
+        eos_token_id=text.eos_token_id,
+    )
+
+
 def end_positions(rows: Sequence[Sequence[int]], eos_token_id: int) -> list[int]:
     """Return the position that CLIP pools in each row of token ids, as transformers does.
 

@@ -16,7 +16,7 @@ from study.data.tasks import confirm_task, refuse_one_class, search_tasks
 from study.embedded import EMBEDDED, backbone_path
 from study.errors import ConfigError, DataError, StudyError
 from study.method.checkpoint import Architecture, read_architecture
-from study.method.checkpoint_check import sound_reader
+from study.method.model import load_backbone
 from study.method.subsets import parse
 from study.search.ablation_cells import ablation_cells
 from study.storage.ledger import StudyFolder
@@ -132,10 +132,6 @@ def _check_backbone(config: StudyConfig) -> tuple[Architecture, ReadPrompts]:
     """Look whether it loads, since weights or a tokenizer at fault would fail every trial."""
     path, revision = backbone_path(config.backbone.name), config.backbone.revision
     architecture = read_architecture(path, revision=revision)
-    if (reader := sound_reader(Path(path))) is not None:
-        return architecture, reader.read
-    from study.method.model import load_backbone  # takes seconds to import
-
     return architecture, load_backbone(path, revision=revision).tokenize
 
 
