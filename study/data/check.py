@@ -24,40 +24,22 @@ from study.data.datasets import (
     load_dataset,
     refuse_unread_folder,
 )
-from study.data.download_notes import download_note
 from study.data.images.rgb import HIGHEST, PixelRange, checked_range, dark_images
 from study.data.images.sources import FolderSource, kind_fault
+from study.data.readers.benchmarks import BENCHMARKS, SHIFTS, Counts, download_note
 from study.data.readers.huggingface import HubSource
-from study.data.readers.imagenet import SHIFTS, absent_classes
+from study.data.readers.imagenet import absent_classes
 from study.errors import DataError, StudyError
 
-# The published numbers of classes, and of train, val and test images.
-PUBLISHED: dict[str, tuple[int, int, int, int]] = {
-    "imagenet": (1000, 1_281_167, 0, 50_000),
-    "caltech101": (100, 4128, 1649, 2465),
-    "oxford_pets": (37, 2944, 736, 3669),
-    "stanford_cars": (196, 6509, 1635, 8041),
-    "oxford_flowers": (102, 4093, 1633, 2463),
-    "food101": (101, 50_500, 20_200, 30_300),
-    "fgvc_aircraft": (100, 3334, 3333, 3333),
-    "sun397": (397, 15_880, 3970, 19_850),
-    "dtd": (47, 2820, 1128, 1692),
-    "eurosat": (10, 13_500, 5400, 8100),
-    "ucf101": (101, 7639, 1898, 3783),
-    "imagenetv2": (1000, 0, 0, 10_000),
-    "imagenet_sketch": (1000, 0, 0, 50_889),
-    "imagenet_a": (200, 0, 0, 7500),
-    "imagenet_r": (200, 0, 0, 30_000),
-}
 NAMED = 20  # faults that are printed one by one
 THREADS = 8
 CHUNK = 512
 
 
-def counts(dataset: Dataset) -> tuple[int, int, int, int]:
+def counts(dataset: Dataset) -> Counts:
     """Return the numbers of classes, and of train, val and test images."""
     splits = (dataset.train, dataset.val, dataset.test)
-    return (len(dataset.class_names), *map(len, splits))  # type: ignore[return-value]
+    return Counts(len(dataset.class_names), *map(len, splits))
 
 
 def presence_fault(dataset: Dataset, path: str) -> str | None:
@@ -148,8 +130,9 @@ def check(
     found = counts(dataset)
     table = Table("dataset", "classes", "train", "val", "test")
     table.add_row(name, *(f"{count:,}" for count in found))
-    if name in PUBLISHED and found != PUBLISHED[name]:
-        table.add_row("as published", *(f"{count:,}" for count in PUBLISHED[name]), style="dim")
+    published = BENCHMARKS[name].counts if name in BENCHMARKS else found
+    if found != published:
+        table.add_row("as published", *(f"{count:,}" for count in published), style="dim")
     console.print(table)
     wrong = absent_classes(name, dataset) if name in SHIFTS or name == "imagenet" else []
     wrong = [f"{place}: class folder is missing or empty" for place in wrong]
@@ -168,7 +151,7 @@ def check(
     if wrong and name in ON_DISK and isinstance(dataset.source, FolderSource):
         console.print(download_note(name, dataset.source.root), markup=False, soft_wrap=True)
     done = "every image decoded" if images else "every listed image is there"
-    if not wrong and found != PUBLISHED.get(name, found) and name in (*SHIFTS, "imagenet"):
+    if not wrong and found != published and name in (*SHIFTS, "imagenet"):
         # These sets have no list of images, and a part of a set is usable: warn, but do not fail.
         console.print("these are not the published counts: was all of it unpacked?", style="yellow")
     if question := dark_images(max(highest, default=None)):

@@ -8,15 +8,15 @@ from itertools import islice
 from pathlib import Path
 from typing import TypedDict
 
-from study.data.download_notes import download_note
 from study.data.images.rgb import PixelRange
 from study.data.images.sources import FolderSource, kind_fault
 from study.data.prompts import templates_of
-from study.data.readers.coop import LAYOUTS, load_aircraft, load_coop
+from study.data.readers.benchmarks import LAYOUTS, SHIFTS, download_note
+from study.data.readers.coop import load_aircraft, load_coop
 from study.data.readers.embedded import load_digits, load_glyphs
 from study.data.readers.folders import is_folder, load_folder
 from study.data.readers.huggingface import PREFIX, HubSource, load_hub
-from study.data.readers.imagenet import SHIFTS, load_imagenet, load_shift
+from study.data.readers.imagenet import load_imagenet, load_shift
 from study.data.readers.tables import TABLE_SUFFIXES, is_path_table, load_table
 from study.data.records import Dataset, ImageSource, Record, listed
 from study.errors import DataError

@@ -2,30 +2,14 @@
 
 from collections.abc import Sequence
 
+from study.data.readers.benchmarks import BENCHMARKS, DEFAULT_TEMPLATE
 from study.errors import DataError
 
-DEFAULT = "a photo of a {}."
-
-# The first template of a dataset is used in training. The templates are those of the reference
-# code, which differ from CoOp's for DTD ("{} texture." there).
+# The first template of a dataset is used in training.
 TEMPLATES: dict[str, tuple[str, ...]] = {
     "digits": ("a photo of the {}.",),
     "glyphs": ("a photo of the {}.",),
-    "imagenet": (DEFAULT,),
-    "caltech101": (DEFAULT,),
-    "oxford_pets": ("a photo of a {}, a type of pet.",),
-    "stanford_cars": (DEFAULT,),
-    "oxford_flowers": ("a photo of a {}, a type of flower.",),
-    "food101": ("a photo of {}, a type of food.",),
-    "fgvc_aircraft": ("a photo of a {}, a type of aircraft.",),
-    "sun397": (DEFAULT,),
-    "dtd": ("a photo of a {}, a type of texture.",),
-    "eurosat": ("a centered satellite photo of {}.",),
-    "ucf101": ("a photo of a person doing {}.",),
-    "imagenetv2": (DEFAULT,),
-    "imagenet_sketch": (DEFAULT,),
-    "imagenet_a": (DEFAULT,),
-    "imagenet_r": (DEFAULT,),
+    **{name: (benchmark.template,) for name, benchmark in BENCHMARKS.items()},
 }
 
 # Seven templates that the CLIP authors chose from their eighty: together they do nearly as well on
@@ -47,7 +31,8 @@ def templates_of(name: str, override: Sequence[str] | None = None) -> tuple[str,
     Raises:
         DataError: if there are no templates, or one does not have "{}" exactly once.
     """
-    templates = tuple(override) if override is not None else TEMPLATES.get(name, (DEFAULT,))
+    own = TEMPLATES.get(name, (DEFAULT_TEMPLATE,))
+    templates = own if override is None else tuple(override)
     if not templates:
         raise DataError(f"templates of {name}: got none; at least one is needed")
     for template in templates:

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from study.data.datasets import load_dataset
 from study.data.images.sources import FolderSource
 from study.data.published_shots import read_published_shots
-from study.data.readers.coop import LAYOUTS, load_aircraft, read_split_file
+from study.data.readers.benchmarks import LAYOUTS
+from study.data.readers.coop import load_aircraft, read_split_file
 from study.data.readers.imagenet import read_class_names
 from study.data.records import Dataset, Record
 from study.data.shots import draw_shots, read_shots, write_shots

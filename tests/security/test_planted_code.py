@@ -16,7 +16,7 @@ from study.data.datasets import load_dataset
 from study.data.images.decode import open_cache
 from study.data.images.sources import FolderSource
 from study.data.published_shots import read_published_shots
-from study.data.readers.coop import LAYOUTS
+from study.data.readers.benchmarks import LAYOUTS
 from study.data.readers.embedded import load_digits
 from study.data.shots import read_shots
 from study.errors import BackboneError, DataError, DeltaError, StudyError

@@ -6,15 +6,13 @@ cleaned again here, so that a file with the raw names gives the same prompts.
 """
 
 import json
-import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from study.data.download_notes import download_note
 from study.data.images.sources import FolderSource
 from study.data.prompts import templates_of
+from study.data.readers.benchmarks import LAYOUTS, Layout, download_note
 from study.data.records import (
     Dataset,
     Record,
@@ -25,99 +23,6 @@ from study.data.records import (
     relative_path,
 )
 from study.errors import DataError
-
-_CALTECH = {
-    "airplanes": "airplane",
-    "Faces": "face",
-    "Leopards": "leopard",
-    "Motorbikes": "motorbike",
-}
-_CALTECH_DROPPED = frozenset({"BACKGROUND_Google", "Faces_easy"})
-_EUROSAT = {
-    "AnnualCrop": "Annual Crop Land",
-    "HerbaceousVegetation": "Herbaceous Vegetation Land",
-    "Highway": "Highway or Road",
-    "Industrial": "Industrial Buildings",
-    "Pasture": "Pasture Land",
-    "PermanentCrop": "Permanent Crop Land",
-    "Residential": "Residential Buildings",
-    "SeaLake": "Sea or Lake",
-}
-
-
-def _caltech(name: str) -> str:
-    return _CALTECH.get(name, name)
-
-
-def _eurosat(name: str) -> str:
-    return _EUROSAT.get(name, name)
-
-
-def _cars(name: str) -> str:
-    """Move the year from the end to the front."""
-    model = re.fullmatch(r"(.+) ((?:19|20)\d\d)", name)
-    return f"{model[2]} {model[1]}" if model else name
-
-
-def _sun(name: str) -> str:
-    """Reverse the parts of a path: `atrium/public` becomes `public atrium`."""
-    parts = [part for part in name.split("/") if part]
-    # Paths of the raw list start with a folder for the first letter: /a/atrium/public.
-    if len(parts) > 1 and len(parts[0]) == 1:
-        parts = parts[1:]
-    return " ".join(reversed(parts))
-
-
-def _ucf(name: str) -> str:
-    """Separate CamelCase words: `ApplyEyeMakeup` becomes `Apply_Eye_Makeup`."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
-
-
-def _unchanged(name: str) -> str:
-    return name
-
-
-@dataclass(frozen=True)
-class Layout:
-    """The files and folders of one dataset below the data root."""
-
-    folder: str
-    """The name of the dataset's folder."""
-    images: str
-    """The image folder inside the dataset's folder; "" means the dataset's folder itself."""
-    split: str
-    """The name of the split file."""
-    clean: Callable[[str], str] = _unchanged
-    """A function from a raw class name to the class name of the prompts."""
-    dropped: frozenset[str] = frozenset()
-    """The raw names of classes that the published experiments leave out."""
-    anchors: tuple[str, ...] = ()
-    """The image folders of a dataset that has several; `images` is then ""."""
-
-
-LAYOUTS: dict[str, Layout] = {
-    "caltech101": Layout(
-        "caltech-101",
-        "101_ObjectCategories",
-        "split_zhou_Caltech101.json",
-        _caltech,
-        _CALTECH_DROPPED,
-    ),
-    "oxford_pets": Layout("oxford_pets", "images", "split_zhou_OxfordPets.json", str.lower),
-    "stanford_cars": Layout(
-        "stanford_cars",
-        "",
-        "split_zhou_StanfordCars.json",
-        _cars,
-        anchors=("cars_train", "cars_test"),
-    ),
-    "oxford_flowers": Layout("oxford_flowers", "jpg", "split_zhou_OxfordFlowers.json"),
-    "food101": Layout("food-101", "images", "split_zhou_Food101.json"),
-    "sun397": Layout("sun397", "SUN397", "split_zhou_SUN397.json", _sun),
-    "dtd": Layout("dtd", "images", "split_zhou_DescribableTextures.json"),
-    "eurosat": Layout("eurosat", "2750", "split_zhou_EuroSAT.json", _eurosat),
-    "ucf101": Layout("ucf101", "UCF-101-midframes", "split_zhou_UCF101.json", _ucf),
-}
 
 
 def dataset_folder(root: Path, folder: str, marker: str) -> Path:

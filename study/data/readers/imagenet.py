@@ -7,12 +7,11 @@ for selection are therefore drawn from the training images.
 import logging
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from study.data.download_notes import download_note
 from study.data.images.sources import FolderSource
 from study.data.prompts import templates_of
+from study.data.readers.benchmarks import SHIFTS, download_note
 from study.data.readers.coop import read_lines, require_folder
 from study.data.readers.folders import class_records, subfolders
 from study.data.records import Dataset, Record, listed
@@ -21,26 +20,6 @@ from study.errors import DataError
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Shift:
-    """The folders of a shifted test set."""
-
-    folder: str
-    """The dataset's folder below the data root."""
-    images: str
-    """The image folder inside the dataset's folder, with one folder per class."""
-    numbered: bool = False
-    """Whether class folders are named by position in classnames.txt rather than WordNet id."""
-    subset: int = 0
-    """The number of classes of a set with only some of classnames.txt; 0 means all of them."""
-
-
-SHIFTS: dict[str, Shift] = {
-    "imagenetv2": Shift("imagenetv2", "imagenetv2-matched-frequency-format-val", numbered=True),
-    "imagenet_sketch": Shift("imagenet-sketch", "images"),
-    "imagenet_a": Shift("imagenet-adversarial", "imagenet-a", subset=200),
-    "imagenet_r": Shift("imagenet-rendition", "imagenet-r", subset=200),
-}
 _NAMES = "classnames.txt"
 CLASSES = 1000
 

@@ -7,7 +7,8 @@ from types import ModuleType
 import pytest
 
 from study.data.datasets import load_dataset
-from study.data.readers.coop import LAYOUTS, read_split_file
+from study.data.readers.benchmarks import LAYOUTS
+from study.data.readers.coop import read_split_file
 from study.data.tasks import class_halves
 from study.errors import DataError
 

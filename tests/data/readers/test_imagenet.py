@@ -5,7 +5,8 @@ from types import ModuleType
 import pytest
 
 from study.data.datasets import load_dataset
-from study.data.readers.imagenet import SHIFTS, absent_classes
+from study.data.readers.benchmarks import SHIFTS
+from study.data.readers.imagenet import absent_classes
 from study.data.tasks import confirm_task, draw_shots
 from study.errors import DataError
 
