@@ -5,14 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from study.config.schema import DataConfig, StudyConfig
 from study.data.datasets import PACKAGED, load_dataset
-from study.data.images.decode import decode_images, highest_value, skipped_images
+from study.data.images.decode import (
+    ImageCounter,
+    decode_images,
+    highest_value,
+    skipped_images,
+)
 from study.data.images.rgb import dark_images
 from study.data.prompts import ENSEMBLE
 from study.data.published_shots import read_published_shots
@@ -37,9 +42,6 @@ logger = logging.getLogger(__name__)
 FEWEST_BASE_CLASSES = 12
 """The fewest base classes for class folds; with fewer, they measured no better than chance."""
 
-Progress = Callable[[int, int], None]
-"""A function that is called with the number of images decoded and of all images."""
-
 
 @dataclass(frozen=True)
 class Preparer:
@@ -49,7 +51,7 @@ class Preparer:
     folder: StudyFolder
     image_size: int
     """The width and height of the backbone's input, in pixels."""
-    progress: Progress | None = None
+    progress: ImageCounter | None = None
     _asked_about: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
     """The names of datasets whose images are dark, since each is reported once."""
 

@@ -11,8 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
-from rich.progress import Progress as Bar
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from study.analysis.ablation import ablation_table, write_ablation
 from study.analysis.ablation_output import render as render_ablation
@@ -24,6 +23,7 @@ from study.analysis.report import write_report
 from study.analysis.results import read_results, write_results
 from study.config.loading import dump_config
 from study.config.schema import StudyConfig
+from study.data.images.decode import ImageCounter
 from study.errors import BackboneError
 from study.method.checkpoint import Architecture
 from study.search.ablation import fix_rates, test_cells, tune_cells
@@ -40,7 +40,7 @@ from study.tracking.mlflow.mirror import Mirror, told
 from study.tracking.mlflow.server import browse_command, page_address
 from study.tracking.mlflow.store import tracking_uri
 from study.trial import TrialData
-from study.trial.prepare import Preparer, Progress
+from study.trial.prepare import Preparer
 from study.workflow.check import caution, check_study
 from study.workflow.progress import StageProgress
 
@@ -217,10 +217,10 @@ def _conclude(folder: StudyFolder, uri: str, experiment_id: str, console: Consol
 
 
 @contextmanager
-def _decoding(console: Console) -> Iterator[Progress]:
+def _decoding(console: Console) -> Iterator[ImageCounter]:
     """Show how many images have been decoded, where there are enough to wait for."""
     columns = (TextColumn("decoding images"), BarColumn(24), MofNCompleteColumn())
-    with Bar(*columns, console=console, transient=True) as bar:
+    with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("images", total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 

@@ -43,7 +43,8 @@ _HASH = b"sha256"
 _SKIPPED = b"skipped"
 _HIGHEST = b"highest 16-bit value"
 
-Progress = Callable[[int, int], None]
+ImageCounter = Callable[[int, int], None]
+"""Is called with the numbers of images done and of images in all."""
 
 
 def resize_shorter(image: Image.Image, size: int) -> Image.Image:
@@ -112,7 +113,7 @@ def decode_images(
     key: str,
     keep_aspect: bool = False,
     on_corrupt: Literal["fail", "skip"] = "fail",
-    progress: Progress | None = None,
+    progress: ImageCounter | None = None,
 ) -> Path:
     """Decode images into one Arrow IPC file, unless a whole one is there.
 
