@@ -31,7 +31,7 @@ def describe_study(folder: Path) -> str:
     # MLflow folds all but the first five lines away, and the page already has the study's name.
     parts = [to_markdown(board).split("\n\n", 1)[1]]
     if registration is not None:
-        parts = [champion_sentence(registration), *parts]
+        parts = [markdown_text(champion_sentence(registration)), *parts]
     if board.winner is not None:
         parts = [_settings(board.winner), *parts]
     if registration is not None:
@@ -65,7 +65,7 @@ def champion_sentence(registration: Registration) -> str:
 def _headline(folder: Path, board: Leaderboard, winner: Entry) -> str:
     """Say which trial won, and by how much."""
     labels = {row["trial_id"]: row["label"] for row in read_results(folder).to_pylist()}
-    name = labels.get(winner.source_trial, winner.label)
+    name = markdown_text(labels.get(winner.source_trial, winner.label))
     result = f"**{name} ★ won: {interval(winner.test)} % on test**"
     if board.base_to_new:
         result += f" (base {interval(winner.base)}, new {interval(winner.new)})"

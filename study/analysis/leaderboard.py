@@ -36,6 +36,12 @@ __all__ = ["Leaderboard", "leaderboard", "render", "to_csv", "to_markdown", "wri
 
 FAILURES_SHOWN = 10
 _CSV_SCORES = ("test", "base", "new")
+# MLflow's reader takes a backslash before `<` for the start of a tag, up to whatever `>` is next,
+# and shows the tables in between as one paragraph; it has no backslash for `@`, nor GitHub for `$`.
+_MARKDOWN = str.maketrans(
+    {mark: f"\\{mark}" for mark in "\\|*_`[~"}
+    | {"&": "&amp;", "<": "&lt;", ">": "&gt;", "$": "&#36;", "@": "&#64;", "\n": " ", "\r": " "}
+)
 
 
 def score_table(board: Leaderboard) -> tuple[list[str], list[list[str]]]:
@@ -242,10 +248,8 @@ def markdown_table(header: list[str], cells: list[list[str]]) -> str:
 
 
 def markdown_text(text: str) -> str:
-    """Text without a meaning of its own in Markdown."""
-    for mark in ("\\", "|", "*", "_", "`", "<", "["):
-        text = text.replace(mark, f"\\{mark}")
-    return text
+    """Return text that Markdown readers show as it is, on one line."""
+    return text.translate(_MARKDOWN)
 
 
 def _csv_row(entry: Entry | None, board: Leaderboard) -> dict[str, object]:

@@ -5,6 +5,7 @@ import io
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from study.analysis.formatting import interval, points, probability, validation_
 from study.analysis.leaderboard import (
     leaderboard,
     main,
+    markdown_table,
     render,
     target_table,
     to_csv,
@@ -46,7 +48,7 @@ def test_failures_are_told_with_their_causes(few_shot_study: Path) -> None:
     for text in (printed(few_shot_study), to_markdown(leaderboard(few_shot_study))):
         for failure in failed:
             (line,) = [line for line in text.splitlines() if failure.trial_id in line]
-            assert failure.cause in line.replace("\\", "")
+            assert failure.cause in unescape(line.replace("\\", ""))
             assert "NonFiniteLossError" in failure.cause
 
 
@@ -98,6 +100,11 @@ def test_markdown_escapes_what_would_break_a_table(few_shot_study: Path) -> None
     rows = [line for line in text.splitlines() if line.startswith("|")]
     assert rows
     assert "\\[" in text
+
+
+def test_a_cell_of_many_lines_is_one_row_of_markdown() -> None:
+    text = markdown_table(["cause"], [["p < 0.001\nof a|b"]])
+    assert text == "| cause |\n| --- |\n| p &lt; 0.001 of a\\|b |"
 
 
 def test_csv_keeps_fractions_in_full(few_shot_study: Path) -> None:

@@ -1,12 +1,14 @@
 """A finished study in MLflow's pages, seen by a real browser."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from browser import CHROMIUM, Browser
 from mlflow import MlflowClient
 
+from study.storage.ledger import DESCRIPTION, End
 from study.tracking.mlflow.mirror import sync_study
 from study.tracking.mlflow.views import runs_page
 from study.workflow.run_study import write_outputs
@@ -18,6 +20,14 @@ pytestmark = [
 # The cells of the first row: names are in a part of the table of their own.
 FIRST_ROW = """[...document.querySelectorAll('.ag-row[row-index="0"]')]
   .map((part) => part.innerText).join(" ")"""
+
+PLAIN = "the loss was not finite"
+# What a Markdown reader could take for marks of its own; a trial's error may hold any of it.
+MARKS = (
+    r"1 < 2 > 0 <b>c</b> &lt; & a|b * *d* _e_ __f__ `g` [h](i) ![j](k) ~~l~~ $m$ @n \o \| x<y ¨D"
+)
+TABLES = """[...document.querySelectorAll("table")].map((table) =>
+  [...table.rows].map((row) => [...row.cells].map((cell) => cell.textContent)))"""
 
 
 @pytest.fixture(scope="module")
@@ -78,3 +88,40 @@ def test_the_report_is_found_from_the_list_of_studies(
     browser.click("plots")
     browser.click("pareto.html")
     browser.wait_for_text("Search, on validation")
+
+
+@pytest.mark.parametrize("cause", [PLAIN, MARKS])
+def test_every_table_of_a_description_is_a_table_and_its_cells_read_as_they_were_written(
+    browser: Browser,
+    finish: Callable[..., Any],
+    mlflow_server: str,
+    tmp_path: Path,
+    cause: str,
+) -> None:
+    study = finish(tmp_path, "described", experiment=f"described-{cause == MARKS}")
+    published = study.folder.read_json("candidates.json")[0] | {"label": "clipfit"}
+    study.folder.write_json(
+        "candidates.json", [*study.folder.read_json("candidates.json"), published]
+    )
+    for seed, score in ((1, 0.6), (2, 0.6001)):
+        study.confirm(seed, "clipfit", score)
+    failed = study.folder.trial("search-0003")
+    failed.create(study.folder.trial("search-0002").config | {"trial_id": "search-0003"})
+    failed.write_end(End("failed", 0, 1.0, reason=cause))
+    write_outputs(study.folder)
+    sync_study(study.config, study.folder, mlflow_server, lambda: write_outputs(study.folder))
+    lines = (study.folder.path / DESCRIPTION).read_text(encoding="utf-8").splitlines()
+    client = MlflowClient(mlflow_server)
+    experiment = client.get_experiment_by_name(study.config.tracking.experiment)
+    assert experiment is not None
+    (parent,) = client.search_runs([experiment.experiment_id], "tags.study_parent = 'yes'")
+    run = f"experiments/{experiment.experiment_id}/runs/{parent.info.run_id}"
+    browser.open(f"{mlflow_server}/#/{run}")
+    browser.wait_for_text("Holm-corrected p <0.001: above, by more than noise.", "tells the whole.")
+    tables = browser.evaluate(TABLES)
+    assert len(tables) == sum(line.startswith("| ---") for line in lines) == 4
+    assert [table[0][0] for table in tables] == [
+        "candidate", "candidate", "search arm", "failed trial",
+    ]  # fmt: skip
+    assert [row[0] for row in tables[0]] == ["candidate", "best ★", "clipfit"]
+    assert tables[3][1] == ["search-0003", "0", cause]
