@@ -15,6 +15,7 @@ from rich.console import Console
 from study.analysis.comparison import Comparison, Row, is_base_to_new
 from study.analysis.formatting import (
     SIGNIFICANCE,
+    guessing,
     interval,
     points,
 )
@@ -79,12 +80,15 @@ class AblationTable:
         split: what the scores were measured on.
         base_to_new: whether scores are harmonic means of base and new accuracy.
         cells: those with a score, the base included.
+        chance: what always naming the largest class would score on test; None where that is not
+            what was measured, or no trial kept its counts of classes.
     """
 
     base_label: str
     split: Split
     base_to_new: bool
     cells: tuple[Cell, ...]
+    chance: float | None
 
     @property
     def base(self) -> Cell:
@@ -142,7 +146,8 @@ def ablation_table(rows: Sequence[Row], base_label: str = BASE) -> AblationTable
         for label, seeds in scored.items()
     ]
     cells.sort(key=lambda cell: -cell.score.mean)
-    return AblationTable(base_label, split, is_base_to_new(ablated), tuple(cells))
+    chance = next((row["chance"] for row in ablated if row["chance"] is not None), None)
+    return AblationTable(base_label, split, is_base_to_new(ablated), tuple(cells), chance)
 
 
 def ablation_verdict(table: AblationTable) -> tuple[str, ...]:
@@ -167,6 +172,7 @@ def ablation_verdict(table: AblationTable) -> tuple[str, ...]:
                 f"At the {edge} of the learning rates tried, so that more might help: "
                 f"{', '.join(there)}."
             )
+    sentences += guessing(table.chance)
     if table.split == "val":
         sentences.append("These are validation scores; nothing was tested.")
     return tuple(sentences)

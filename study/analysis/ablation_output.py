@@ -114,6 +114,7 @@ def _record(table: AblationTable, cell: Cell) -> dict[str, float | int | str | N
         "distill_weight": cell.distill_weight,
         "trainable": cell.trainable,
         "seeds": len(cell.scores),
+        "chance": table.chance,
         "seconds": cell.seconds,
     }
     paired = None if cell.comparison is None else cell.comparison.paired

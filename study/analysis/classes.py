@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from study.analysis.comparison import Leaderboard
-from study.analysis.results import read_confusion, read_per_class, read_results
-
-BEFORE = "zero-shot"
+from study.analysis.comparison import ZERO_SHOT, Leaderboard
+from study.analysis.results import open_study, read_per_class, read_results
+from study.trial.confusion import read_confusion
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ def class_accuracies(folder: Path, board: Leaderboard) -> tuple[ClassAccuracy, .
     winner = board.winner
     if winner is None:
         return ()
-    before, after = _mean_accuracy(folder, BEFORE), _mean_accuracy(folder, winner.label)
+    before, after = _mean_accuracy(folder, ZERO_SHOT), _mean_accuracy(folder, winner.label)
     classes = [
         ClassAccuracy(part, name, before.get((part, name)), value)
         for (part, name), value in after.items()
@@ -70,7 +69,7 @@ def confusions(folder: Path, board: Leaderboard, most: int = 12) -> tuple[Confus
     winner = board.winner
     if winner is None:
         return ()
-    before, after = _shares(folder, BEFORE), _shares(folder, winner.label)
+    before, after = _shares(folder, ZERO_SHOT), _shares(folder, winner.label)
     ranked = sorted(after, key=lambda pair: (-after[pair], pair))[:most]
     return tuple(
         Confusion(*pair, before.get(pair, 0.0) if before else None, after[pair]) for pair in ranked
@@ -99,7 +98,7 @@ def _shares(folder: Path, label: str) -> dict[tuple[str, str, str], float]:
     wrong: Counter[tuple[str, str, str]] = Counter()
     images: Counter[tuple[str, str]] = Counter()
     for trial_id in _trials(folder, label):
-        for part, matrix in read_confusion(folder, trial_id).items():
+        for part, matrix in read_confusion(open_study(folder), trial_id).items():
             names: Sequence[str] = matrix["classes"]
             for true, predicted, number in matrix["pairs"]:
                 images[part, names[true]] += number

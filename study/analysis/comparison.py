@@ -1,6 +1,7 @@
 """What the confirm stage found: candidates on test, each against the baselines.
 
-Nothing here selects: the winner is the candidate that validation chose before test was read.
+Nothing here selects: the winner is the candidate that validation chose before test was read, unless
+it is no better there than guessing.
 """
 
 from collections.abc import Mapping, Sequence, Set
@@ -26,10 +27,12 @@ from study.analysis.statistics import (
     rank_agreement,
     regret,
 )
+from study.trial.confusion import beats_chance
 
 PUBLISHED = "clipfit"
 TUNED = "clipfit-tuned"
 BEST = "best"
+ZERO_SHOT = "zero-shot"
 
 Row = Mapping[str, Any]
 
@@ -55,7 +58,7 @@ class Entry:
         label: the candidate's name in the ledger.
         aliases: names of candidates with the same configuration, which were not trained again.
         baseline: whether it stands for what is to be beaten, not for what the search found.
-        winner: whether validation chose it, before any test image was read.
+        chosen: whether validation chose it, before any test image was read.
         scores: test score per seed.
         seeds_planned: confirm trials of this candidate, whatever became of them.
         test: the protocol's one number (accuracy, or harmonic mean of base and new) on test.
@@ -63,6 +66,8 @@ class Entry:
         new: accuracy on new classes; None in the few-shot protocol.
         targets: accuracy on each dataset, where several are tested; then `test` is their mean, in
             the transfer protocol without the source's own.
+        chance: what always naming the largest class would score on test; None where no trial kept
+            its counts of classes.
         val_score: validation score by which candidates were ranked.
         val_base: accuracy on base validation images of the trial the candidate came from.
         versus_tuned: against CLIPFit with tuned learning rates; None for that baseline itself.
@@ -72,13 +77,14 @@ class Entry:
     label: str
     aliases: tuple[str, ...]
     baseline: bool
-    winner: bool
+    chosen: bool
     scores: Mapping[int, float]
     seeds_planned: int
     test: Estimate
     base: Estimate | None
     new: Estimate | None
     targets: Mapping[str, Estimate]
+    chance: float | None
     subset: str | None
     bias_lr: float | None
     ln_lr: float | None
@@ -89,6 +95,16 @@ class Entry:
     val_base: float | None
     versus_tuned: Comparison | None = None
     versus_published: Comparison | None = None
+
+    @property
+    def above_chance(self) -> bool:
+        """Whether the mean test score is above chance."""
+        return beats_chance(self.test.mean, self.chance)
+
+    @property
+    def winner(self) -> bool:
+        """Whether validation chose it, and it is above chance on test."""
+        return self.chosen and self.above_chance
 
     @property
     def name(self) -> str:
@@ -163,8 +179,18 @@ class Leaderboard:
     chosen_before: tuple[int, ...] = ()
 
     @property
-    def winner(self) -> Entry | None:
+    def chance(self) -> float | None:
+        """What always naming the largest class would score; all have the same test images."""
+        return next((entry.chance for entry in self.entries if entry.chance is not None), None)
+
+    @property
+    def chosen(self) -> Entry | None:
         """The candidate that validation chose, which need not be the first entry."""
+        return next((entry for entry in self.entries if entry.chosen), None)
+
+    @property
+    def winner(self) -> Entry | None:
+        """The chosen candidate, where it is above chance."""
         return next((entry for entry in self.entries if entry.winner), None)
 
     @property
@@ -271,13 +297,14 @@ def _entry(
         label=names[0],
         aliases=tuple(names[1:]),
         baseline=not baselines.isdisjoint(names),
-        winner=BEST in names,
+        chosen=BEST in names,
         scores={row["seed"]: row["test_score"] for row in tested},
         seeds_planned=len(seeds),
         test=estimate([row["test_score"] for row in tested]),
         base=_optional_estimate([row["test_base"] for row in tested]),
         new=_optional_estimate([row["test_new"] for row in tested]),
         targets=_target_estimates(tested),
+        chance=next((row["chance"] for row in tested if row["chance"] is not None), None),
         **{
             name: candidate.get(name, tested[0][name])
             for name in ("subset", "bias_lr", "ln_lr", "distill_weight", "trainable")
@@ -339,8 +366,8 @@ def _budget(arm: str, rows: Sequence[Row]) -> ArmBudget:
 
 
 def _check(entries: Sequence[Entry], rows: Sequence[Row]) -> ValidationCheck:
-    # The winner first: among equal validation scores it is the one that was chosen.
-    ordered = sorted(entries, key=lambda entry: not entry.winner)
+    # Among equal validation scores the first is the one that was chosen.
+    ordered = sorted(entries, key=lambda entry: not entry.chosen)
     scored = {entry.label: entry for entry in ordered if entry.val_score is not None}
     validation = {label: entry.val_score or 0.0 for label, entry in scored.items()}
     test = {label: entry.test.mean for label, entry in scored.items()}

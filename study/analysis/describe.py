@@ -36,8 +36,8 @@ def describe_study(folder: Path) -> str:
         parts = [_settings(board.winner), *parts]
     if registration is not None:
         parts = [f"`{loading_line(registration, lasting=True)}`", *parts]
-    if board.winner is not None:
-        parts = [_headline(folder, board, board.winner), *parts]
+    if board.chosen is not None:
+        parts = [_headline(folder, board, board.chosen), *parts]
     return "\n\n".join([*parts, "`report.html` among this run's artifacts tells the whole."])
 
 
@@ -62,19 +62,24 @@ def champion_sentence(registration: Registration) -> str:
     )
 
 
-def _headline(folder: Path, board: Leaderboard, winner: Entry) -> str:
-    """Say which trial won, and by how much."""
+def _headline(folder: Path, board: Leaderboard, chosen: Entry) -> str:
+    """Say which trial won, and by how much, or that none did."""
     labels = {row["trial_id"]: row["label"] for row in read_results(folder).to_pylist()}
-    name = markdown_text(labels.get(winner.source_trial, winner.label))
-    result = f"**{name} ★ won: {interval(winner.test)} % on test**"
+    name = markdown_text(labels.get(chosen.source_trial, chosen.label))
+    if not chosen.winner:
+        return (
+            f"**No winner: {name}, chosen by validation, does not beat chance on test** "
+            f"({interval(chosen.test)} % against {percent(chosen.chance)} %)."
+        )
+    result = f"**{name} ★ won: {interval(chosen.test)} % on test**"
     if board.base_to_new:
-        result += f" (base {interval(winner.base)}, new {interval(winner.new)})"
+        result += f" (base {interval(chosen.base)}, new {interval(chosen.new)})"
     against = [
         f"{difference(comparison.paired)} points against {NAMES[baseline]}"
         f" ({judgement(comparison)})"
         for baseline, comparison in (
-            (TUNED, winner.versus_tuned),
-            (PUBLISHED, winner.versus_published),
+            (TUNED, chosen.versus_tuned),
+            (PUBLISHED, chosen.versus_published),
         )
         if comparison is not None
     ]

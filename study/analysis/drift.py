@@ -319,7 +319,7 @@ def _image_drift(untuned: Any, tuned: Any, pixels: Tensor) -> FeatureDrift:
 def _winners_trials(folder: Path) -> list[str]:
     winner = leaderboard(folder).winner
     if winner is None:
-        raise DataError(f"{folder}: nothing is confirmed yet; name trials by --trial")
+        raise DataError(f"{folder}: there is no winner; name trials by --trial")
     return [
         row["trial_id"]
         for row in read_results(folder).to_pylist()

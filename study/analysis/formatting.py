@@ -6,6 +6,7 @@ Scores come in as fractions and leave as percent; differences leave as percentag
 from study.analysis.comparison import (
     PUBLISHED,
     TUNED,
+    ZERO_SHOT,
     Comparison,
     Entry,
     Leaderboard,
@@ -80,20 +81,56 @@ def judgement(comparison: Comparison) -> str:
     return f"{side}, by more than noise"
 
 
+def guessing(chance: float | None, zero_shot: Entry | None = None) -> tuple[str, ...]:
+    """Say what guessing would score on test, beside zero-shot; nothing where that is unknown."""
+    if chance is None:
+        return ()
+    beside = "" if zero_shot is None else f"; zero-shot scores {interval(zero_shot.test)} %"
+    return (f"Always naming the largest class would score {percent(chance)} % (chance){beside}.",)
+
+
 def verdict(board: Leaderboard) -> tuple[str, ...]:
     """Say what a study found, in plain sentences, claiming no more than the intervals allow."""
     metric = "harmonic mean of base and new accuracy" if board.base_to_new else "accuracy"
-    winner = board.winner
+    chosen, winner = board.chosen, board.winner
     if board.entries and not board.searched:
         tested = ", ".join(f"“{entry.name}” {interval(entry.test)} %" for entry in board.entries)
         mean = f"mean {metric} over the datasets" if board.targets else metric
-        return (f"Nothing was searched; configurations tested as given, {mean}: {tested}.",)
-    if winner is None:
-        return ("Nothing is confirmed on test yet, so there is no winner to judge.",)
+        return (
+            f"Nothing was searched; configurations tested as given, {mean}: {tested}.",
+            *guessing(board.chance, board.entry(ZERO_SHOT)),
+        )
+    if chosen is None:
+        return (
+            "Nothing is confirmed on test yet, so there is no winner to judge.",
+            *guessing(board.chance, board.entry(ZERO_SHOT)),
+        )
     sentences = [
-        f"Validation chose “{winner.name}” ({winner.subset or 'no parameters'}): "
-        f"{interval(winner.test)} % {metric} on test over {_seeds(len(winner.scores))}."
+        f"Validation chose “{chosen.name}” ({chosen.subset or 'no parameters'}): "
+        f"{interval(chosen.test)} % {metric} on test over {_seeds(len(chosen.scores))}.",
+        *guessing(board.chance, board.entry(ZERO_SHOT)),
     ]
+    if winner is None:
+        sentences.append(
+            f"The choice does not beat chance ({percent(chosen.test.mean)} % against "
+            f"{percent(chosen.chance)} %), so there is no winner."
+        )
+    else:
+        sentences += _judgements(board, winner)
+    top = board.entries[0]
+    if not top.above_chance:
+        sentences.append("Nothing that was tested beats chance.")
+    elif top is not chosen and top.test.mean > chosen.test.mean:
+        sentences.append(
+            f"“{top.name}” has the highest test mean ({interval(top.test)} %), but validation "
+            "did not choose it; taking it now would be selecting on test."
+        )
+    return tuple(sentences)
+
+
+def _judgements(board: Leaderboard, winner: Entry) -> list[str]:
+    """Compare the winner with the baselines."""
+    sentences = []
     if winner.baseline:
         sentences.append("That is a baseline: the search found nothing that validated better.")
     compared = set()
@@ -118,13 +155,7 @@ def verdict(board: Leaderboard) -> tuple[str, ...]:
         size = "" if paired is None or label in compared else f", {_spelt(paired)}"
         noise = "within noise" if paired is None or paired.within_noise else "beyond noise"
         sentences.append(f"The winner’s mean is below the baseline “{label}”{size}: {noise}.")
-    top = board.entries[0]
-    if top is not winner and top.test.mean > winner.test.mean:
-        sentences.append(
-            f"“{top.name}” has the highest test mean ({interval(top.test)} %), but validation "
-            "did not choose it; taking it now would be selecting on test."
-        )
-    return tuple(sentences)
+    return sentences
 
 
 def validation_findings(board: Leaderboard) -> tuple[str, ...]:
@@ -163,7 +194,7 @@ def validation_findings(board: Leaderboard) -> tuple[str, ...]:
 
 
 def _base_pick(entry: Entry) -> str:
-    same = " – the same candidate" if entry.winner else ""
+    same = " – the same candidate" if entry.chosen else ""
     return (
         f"Among the candidates, base validation alone would have picked “{entry.label}” "
         f"({interval(entry.test)} % on test){same}."

@@ -124,11 +124,12 @@ def failure_table(board: Leaderboard) -> tuple[list[str], list[list[str]]]:
 
 def footnote(board: Leaderboard) -> str:
     """What the numbers mean and what their intervals leave out."""
-    chosen = "★ chosen by validation, before test was read."
+    mark = "The choice was made" if board.winner is None else "★ chosen"
+    chosen = f"{mark} by validation, before test was read."
     if board.chosen_before:
         trials = " and ".join(map(str, board.chosen_before))
         chosen = (
-            f"★ chosen by validation alone, in a search that was extended after its choice from "
+            f"{mark} by validation alone, in a search that was extended after its choice from "
             f"{trials} trials had been tested; what was chosen then and is not now has its number "
             "of trials in its name."
         )
@@ -259,6 +260,7 @@ def _csv_row(entry: Entry | None, board: Leaderboard) -> dict[str, object]:
     for name in ("source_trial", "val_score", "val_base"):
         row[name] = None if entry is None else getattr(entry, name)
     row["seeds"] = None if entry is None else len(entry.scores)
+    row["chance"] = board.chance
     for name in _CSV_SCORES:
         row |= _csv_estimate(name, None if entry is None else getattr(entry, name))
     for target in board.targets:

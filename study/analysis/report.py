@@ -166,6 +166,7 @@ def _content(study: StudyFolder, board: Leaderboard) -> dict[str, Any]:
         "footnote": footnote(board),
         "doubts": validation_findings(board),
         "winner": winner,
+        "chosen": board.chosen,
         "has_search": config.searches,
         "chosen_before": board.chosen_before,
         "settings": [] if winner is None else _settings(winner),

@@ -6,7 +6,7 @@ Scores come in as fractions and are drawn in percent.
 from collections.abc import Sequence
 
 from study.analysis.charts import BLUE, GREEN, GREY, ORANGE, PALETTE, Chart, Marker, Panel, Series
-from study.analysis.comparison import Entry, Leaderboard, Row
+from study.analysis.comparison import ZERO_SHOT, Entry, Leaderboard, Row
 from study.analysis.formatting import count, interval, percent, rate
 from study.analysis.statistics import Estimate
 
@@ -95,7 +95,7 @@ def pareto_chart(searched: Sequence[Row], board: Leaderboard) -> Chart | str:
         )
     tuned = [entry for entry in board.entries if entry.trainable]
     if tuned:
-        zero_shot = board.entry("zero-shot")
+        zero_shot = board.entry(ZERO_SHOT)
         panels.append(
             Panel(
                 "trainable parameters",

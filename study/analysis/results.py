@@ -10,9 +10,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from study.config.loading import load_config
 from study.errors import DataError
 from study.storage.atomic import write_atomically
 from study.storage.ledger import End, StudyFolder
+from study.trial.confusion import chance_level
 
 RESULTS_FILE = "results.parquet"
 
@@ -40,6 +42,7 @@ RESULTS_SCHEMA = pa.schema(
         pa.field("trainable", pa.int64()),
         pa.field("seconds", pa.float64()),
         *(pa.field(name, pa.float64()) for name in VALIDATION_COLUMNS + TEST_COLUMNS),
+        pa.field("chance", pa.float64()),
         pa.field("reason", pa.string()),
         pa.field("error", pa.string()),
     ]
@@ -129,25 +132,12 @@ def read_per_class(folder: Path, trial_id: str) -> dict[str, dict[str, float]]:
     return open_study(folder).read_json(f"trials/{trial_id}/per_class.json") or {}
 
 
-def read_confusion(folder: Path, trial_id: str) -> dict[str, dict[str, Any]]:
-    """Classes and pairs per part of one trial; empty when none was kept.
-
-    A pair is the positions of a true and a predicted class, and how many images it has.
-    """
-    parts = open_study(folder).read_json(f"trials/{trial_id}/confusion.json") or {}
-    for matrix in parts.values():
-        # Earlier studies wrote every count, of true by predicted class.
-        for true, row in enumerate(matrix.get("counts", ())):
-            pairs = [[true, predicted, number] for predicted, number in enumerate(row) if number]
-            matrix.setdefault("pairs", []).extend(pairs)
-    return parts
-
-
 def read_results(folder: Path) -> pa.Table:
     """Read a study's folder into one row a trial.
 
     Scores are fractions. Validation numbers are those of the last epoch that reported any, which
-    is the value the search was told. Test numbers are read for no trial of the search stage.
+    is the value the search was told. Test numbers are read for no trial of the search stage;
+    `chance` is what guessing would score in their place.
 
     Args:
         folder: the study's folder, `runs/NAME`.
@@ -162,6 +152,11 @@ def read_results(folder: Path) -> pa.Table:
     """
     study = open_study(folder)
     rows = [_trial_row(study.name, trial) for trial in read_trials(study)]
+    if study.config_path.exists():
+        protocol = load_config(study.config_path).protocol
+        for row in rows:
+            if row["test_score"] is not None:
+                row["chance"] = chance_level(study, row["trial_id"], protocol)
     known = set(RESULTS_SCHEMA.names)
     more = dict.fromkeys(name for row in rows for name in row if name not in known)
     fields = [*RESULTS_SCHEMA, *(pa.field(name, pa.float64()) for name in more)]

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -150,7 +150,7 @@ class FakeLedger:
             "label": values.get("label", arm),
             "seed": values.get("seed", 1),
             "subset": subset,
-            "subset_key": f"{hash_of(subset):08x}",
+            "subset_key": f"{compute_config_hash(subset):08x}",
             "bias_lr": values.get("bias_lr", 2e-3),
             "ln_lr": values.get("ln_lr", 2e-3),
             "distill_weight": values.get("distill_weight", 8.0),
@@ -159,13 +159,18 @@ class FakeLedger:
         }
 
 
-def hash_of(text: str) -> int:
+def compute_config_hash(text: str) -> int:
     """A stable stand-in for the ledger's hash."""
     return sum((index + 1) * ord(letter) for index, letter in enumerate(text))
 
 
 def write_study(
-    folder: Path, *, base_to_new: bool = False, seed: int = 3, edge: float = 0.01
+    folder: Path,
+    *,
+    base_to_new: bool = False,
+    seed: int = 3,
+    edge: float = 0.01,
+    images: Sequence[int] = (),
 ) -> Path:
     """Write a finished study: baselines, two search arms, seven candidates with five seeds.
 
@@ -174,6 +179,7 @@ def write_study(
         base_to_new: the protocol.
         seed: of the generator.
         edge: how much better the winner is on test than tuned CLIPFit, a fraction.
+        images: of each class on test; as many of all classes where none are given.
     """
     ledger = FakeLedger(folder, base_to_new=base_to_new, seed=seed)
     folder.mkdir(parents=True)
@@ -212,7 +218,7 @@ def write_study(
                 status="finished",
                 test=round(means[label] + luck, 4),
             )
-    return folder
+    return set_images(folder, *images) if images else folder
 
 
 def _write_search(ledger: FakeLedger) -> dict[str, tuple[str, dict[str, Any], float]]:
@@ -296,6 +302,21 @@ def write_ablation_study(folder: Path, *, base_to_new: bool = False, seed: int =
                 test=0.7 + effect + luck[seed_] + ledger.random.normal(0, 0.003),
             )
     return folder
+
+
+def set_images(folder: Path, *images: int) -> Path:
+    """Let so many test images of each class be what a study's test scores are of, in every part."""
+    for path in folder.glob("trials/*/confusion.json"):
+        pairs = [[true, true, number] for true, number in enumerate(images)]
+        matrix = {"classes": CLASSES[: len(images)], "pairs": pairs}
+        path.write_text(json.dumps(dict.fromkeys(json.loads(path.read_text()), matrix)))
+    return folder
+
+
+@pytest.fixture
+def guessing_study(tmp_path: Path) -> Path:
+    """A finished few-shot study in which nothing beats naming the class of most images."""
+    return write_study(tmp_path / "guessing", images=(800, 100, 100))
 
 
 @pytest.fixture

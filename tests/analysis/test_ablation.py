@@ -16,6 +16,7 @@ from study.analysis.ablation_output import render, to_csv, to_markdown
 from study.analysis.ablation_plots import ablation_plots, left_out_term, only_term
 from study.analysis.comparison import Row
 from study.analysis.results import read_results
+from study.config.loading import build_config, dump_config
 from study.errors import DataError
 
 
@@ -51,6 +52,18 @@ def test_cells_are_sorted_by_their_mean_and_the_base_stands_among_them(
     assert table.base.comparison is None
     assert table.base.trainable == 5_120
     assert table.base.seconds == pytest.approx(18)
+
+
+def test_chance_is_said_where_the_classes_of_the_test_images_are_known(
+    ablation_study: Path,
+) -> None:
+    table = ablation_table(read_results(ablation_study).to_pylist())
+    assert table.chance is None, "without a configuration there is no protocol"
+    config = build_config({"data": {"dataset": "glyphs"}}, "test")
+    (ablation_study / "study.yaml").write_text(dump_config(config))
+    table = ablation_table(read_results(ablation_study).to_pylist())
+    assert "Always naming the largest class would score 8.3 % (chance)." in to_markdown(table)
+    assert float(next(csv.DictReader(io.StringIO(to_csv(table))))["chance"]) == table.chance
 
 
 def test_what_is_within_noise_is_called_so(ablation_study: Path) -> None:

@@ -117,6 +117,36 @@ def test_a_seed_that_failed_is_missing_from_means_and_pairs(few_shot_study: Path
     assert entry.versus_tuned.paired.seeds == (1, 2, 4, 5)
 
 
+def test_what_validation_chose_is_no_winner_at_or_below_chance(guessing_study: Path) -> None:
+    board = leaderboard(guessing_study)
+    assert board.chance == 0.8
+    assert board.winner is None
+    assert board.chosen is board.entry("best")
+    assert not [entry for entry in board.entries if entry.winner or entry.above_chance]
+
+
+def test_chance_is_the_share_of_the_largest_class_and_no_less_than_one_over_their_number(
+    make_study: Callable[..., Path], few_shot_study: Path, base_to_new_study: Path
+) -> None:
+    assert leaderboard(few_shot_study).chance == pytest.approx(1 / 12)
+    assert leaderboard(base_to_new_study).chance == pytest.approx(1 / 6)
+    uneven = make_study("uneven", base_to_new=True, images=(300, 100, 100))
+    assert leaderboard(uneven).chance == pytest.approx(0.6)
+    board = leaderboard(make_study("between", images=(65, 20, 15)))
+    zero_shot = board.entry("zero-shot")
+    assert zero_shot is not None
+    assert (board.chance, zero_shot.above_chance) == (0.65, False)
+    assert board.winner is board.entry("best")
+
+
+def test_of_a_study_without_counts_of_classes_chance_is_unknown(few_shot_study: Path) -> None:
+    for path in few_shot_study.glob("trials/*/confusion.json"):
+        path.unlink()
+    board = leaderboard(few_shot_study)
+    assert board.chance is None
+    assert board.winner is board.entry("best")
+
+
 def test_before_the_confirm_stage_there_is_no_winner(few_shot_study: Path) -> None:
     (few_shot_study / "candidates.json").unlink()
     for trial in (few_shot_study / "trials").glob("confirm-*"):

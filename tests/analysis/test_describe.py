@@ -43,6 +43,21 @@ def test_the_line_that_loads_it_names_the_version_since_the_alias_may_move(
     assert champion == "Version 3 of clipfit-glyphs is champion: it is the first."
 
 
+def test_where_nothing_beats_chance_it_begins_with_that_and_names_no_winner(
+    guessing_study: Path,
+) -> None:
+    chosen = leaderboard(guessing_study).chosen
+    assert chosen is not None
+    text = describe_study(guessing_study)
+    number = int(str(chosen.source_trial).removeprefix("search-"))
+    assert text.split("\n\n")[0] == (
+        f"**No winner: trial {number}, chosen by validation, does not beat chance on test** "
+        f"({interval(chosen.test)} % against 80.0 %)."
+    )
+    for word in ("★", "won", "champion", "It tunes"):
+        assert word not in text
+
+
 def test_an_ablation_begins_with_its_verdict(ablation_study: Path) -> None:
     (ablation_study / "cells.json").write_text("{}")
     assert "cells differ from “base”" in describe_study(ablation_study).split("\n\n")[0]

@@ -11,7 +11,14 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from study.analysis.formatting import interval, points, probability, validation_findings, verdict
+from study.analysis.formatting import (
+    interval,
+    percent,
+    points,
+    probability,
+    validation_findings,
+    verdict,
+)
 from study.analysis.leaderboard import (
     leaderboard,
     main,
@@ -107,6 +114,47 @@ def test_a_cell_of_many_lines_is_one_row_of_markdown() -> None:
     assert text == "| cause |\n| --- |\n| p &lt; 0.001 of a\\|b |"
 
 
+def test_chance_stands_beside_zero_shot_in_every_form(
+    make_study: Callable[..., Path],
+) -> None:
+    folder = make_study(images=(62, 20, 18))
+    board = leaderboard(folder)
+    told = "Always naming the largest class would score 62.0 % (chance); zero-shot scores 60.0"
+    for text in (printed(folder), to_markdown(board)):
+        assert told in " ".join(text.split())
+        assert "best ★" in text
+    rows = list(csv.DictReader(io.StringIO(to_csv(board))))
+    assert {row["chance"] for row in rows} == {"0.62"}
+    assert [row["label"] for row in rows if row["winner"] == "True"] == ["best"]
+
+
+def test_at_chance_no_form_names_a_winner(guessing_study: Path) -> None:
+    board = leaderboard(guessing_study)
+    best = board.entry("best")
+    assert best is not None
+    mean = percent(best.test.mean)
+    for text in (printed(guessing_study), to_markdown(board)):
+        words = " ".join(text.split())
+        assert (
+            f"The choice does not beat chance ({mean} % against 80.0 %), so there is no winner. "
+            "Nothing that was tested beats chance."
+        ) in words.replace("\\", "")
+        assert "★" not in words
+        assert words.count("winner") == 1
+    rows = list(csv.DictReader(io.StringIO(to_csv(board))))
+    assert {row["winner"] for row in rows} == {"False"}
+    assert {row["chance"] for row in rows} == {"0.8"}
+
+
+def test_a_choice_at_chance_does_not_hide_that_others_are_above_it(
+    make_study: Callable[..., Path],
+) -> None:
+    text = " ".join(verdict(leaderboard(make_study(edge=-0.3, images=(50, 25, 25)))))
+    assert "The choice does not beat chance (39.9 % against 50.0 %), so there is no winner." in text
+    assert "but validation did not choose it; taking it now would be selecting on test." in text
+    assert "Nothing that was tested" not in text
+
+
 def test_csv_keeps_fractions_in_full(few_shot_study: Path) -> None:
     board = leaderboard(few_shot_study)
     rows = list(csv.DictReader(io.StringIO(to_csv(board))))
@@ -172,9 +220,10 @@ def test_configurations_tested_as_given_have_no_winner(few_shot_study: Path) -> 
         shutil.rmtree(path)
     board = leaderboard(few_shot_study)
     assert not board.searched
-    (sentence,) = verdict(replace(board, entries=board.entries[:2]))
+    sentence, chance = verdict(replace(board, entries=board.entries[:2]))
     assert sentence.startswith("Nothing was searched; configurations tested as given, accuracy: “")
     assert board.entries[1].name in sentence
+    assert chance.startswith("Always naming the largest class would score 8.3 % (chance)")
     assert validation_findings(board) == (
         "There was no choice to make, so validation images were not looked at.",
     )

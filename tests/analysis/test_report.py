@@ -176,3 +176,12 @@ def test_an_ablation_has_its_table_and_plots_in_the_report(
     assert "4 of 6 cells differ" in text_of(page)
     assert page.count('class="drawing"') == 2
     assert len(page) > 4_000_000, "the plot library is missing"
+
+
+def test_where_nothing_beats_chance_the_report_recommends_nothing(guessing_study: Path) -> None:
+    text = text_of(render_report(guessing_study, plots=()))
+    assert "Always naming the largest class would score 80.0 % (chance); zero-shot scores" in text
+    assert "so there is no winner. Nothing that was tested beats chance." in text
+    assert "Nothing: what validation chose does not beat chance on test." in text
+    assert "★" not in text
+    assert text.count("winner") == 1

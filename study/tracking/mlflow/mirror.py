@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from study.config.schema import StudyConfig
 from study.errors import StudyError, TrackingError
 from study.storage.ledger import End, StudyFolder
-from study.tracking.mlflow.registry import Winner, register_winner
+from study.tracking.mlflow.choice import Choice
+from study.tracking.mlflow.registry import register_winner
 from study.tracking.mlflow.reuse import take_over
 from study.tracking.mlflow.runs import RunWriter
 from study.tracking.mlflow.server import first_line, refused, within
@@ -98,7 +99,7 @@ class Mirror:
         unsent = self._drain()
         if not unsent:
             register_or_tell(self._config, self._folder, self._writer)
-        elif Winner.read(self._config, self._folder) is not None:  # an ablation has none
+        elif (choice := Choice.read(self._config, self._folder)) and choice.is_winner:
             _tell_unregistered(self._folder, f"MLflow lacks {told(unsent, 1)}")
 
     def close(self, *, finished: bool) -> dict[str, str]:

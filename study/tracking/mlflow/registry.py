@@ -6,15 +6,15 @@ on the same split. Test scores stand beside a version and are never compared.
 
 from __future__ import annotations
 
+import logging
 import re
 import tempfile
 import time
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import Any
 
 import mlflow.pyfunc
 from mlflow.entities import LoggedModelOutput, Metric
@@ -32,9 +32,12 @@ from study.data.shots import read_shots
 from study.errors import StudyError, TrackingError
 from study.method.delta import DeltaInfo, load_delta, save_delta
 from study.selection.candidates import selection_used
-from study.storage.ledger import Registration, StudyFolder, TrialFolder
+from study.storage.ledger import Registration, StudyFolder
+from study.tracking.mlflow.choice import Choice
 from study.tracking.mlflow.runs import RunWriter
 from study.tracking.mlflow.server import first_line, within
+
+logger = logging.getLogger(__name__)
 
 ALIAS = "champion"
 WAIT_SECONDS = 120.0
@@ -51,41 +54,12 @@ OUTPUTS = Schema(
 )
 
 
-@dataclass(frozen=True)
-class Winner:
-    """What is registered: the best configuration, as trained on the first confirmation seed."""
-
-    candidate: Mapping[str, Any]
-    """Its entry in ``candidates.json``."""
-    trials: Sequence[TrialFolder]
-    """Its finished confirmations, by seed in the order of the configuration."""
-
-    @classmethod
-    def read(cls, config: StudyConfig, folder: StudyFolder) -> Winner | None:
-        """Find the winner among a study's files; None while it is not confirmed."""
-        candidates = folder.read_json("candidates.json") or []
-        best = next((c for c in candidates if c["label"] == "best"), None)
-        if best is None:
-            return None
-        label = best["same_as"] or best["label"]
-        trials = [folder.trial(f"confirm-{label}-seed{seed}") for seed in config.confirm.seeds]
-        finished = [t for t in trials if (end := t.end) is not None and end.status == "finished"]
-        return cls(best, finished) if finished else None
-
-    @property
-    def test_scores(self) -> dict[str, float]:
-        """Means over seeds, fractions."""
-        finals = [trial.reports[-1] for trial in self.trials]
-        names = [name for name in finals[0] if name.startswith("test_")]
-        return {name: sum(final[name] for final in finals) / len(finals) for name in names}
-
-
 def register_winner(
     config: StudyConfig, folder: StudyFolder, writer: RunWriter, wait: float = WAIT_SECONDS
 ) -> Registration | None:
     """Register a study's winner once, decide who is champion, and write ``registered.json``.
 
-    Gives None where the study has no confirmed winner.
+    Gives None where the study has no winner: nothing is confirmed, or it does not beat chance.
 
     Args:
         config: of the study.
@@ -96,8 +70,17 @@ def register_winner(
     Raises:
         StudyError: the registry does not take it, or not in time.
     """
-    winner = Winner.read(config, folder)
-    if winner is None:
+    winner = Choice.read(config, folder)
+    if winner is None or not winner.trials:
+        return None
+    if winner.at_chance:
+        logger.warning(
+            "nothing of study '%s' is registered: what validation chose scores %.1f%% on test and "
+            "chance is %.1f%%",
+            folder.name,
+            100 * winner.test_scores["test_score"],
+            100 * (winner.chance or 0.0),
+        )
         return None
     try:
         registrar = _Registrar(config, folder, winner, writer)
@@ -117,7 +100,7 @@ def model_name(dataset: str) -> str:
 
 class _Registrar:
     def __init__(
-        self, config: StudyConfig, folder: StudyFolder, winner: Winner, writer: RunWriter
+        self, config: StudyConfig, folder: StudyFolder, winner: Choice, writer: RunWriter
     ) -> None:
         self._config = config
         self._folder = folder

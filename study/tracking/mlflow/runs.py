@@ -16,6 +16,7 @@ from study.config.schema import StudyConfig
 from study.errors import TrackingError, redacted_text
 from study.storage.atomic import write_atomically
 from study.storage.ledger import DESCRIPTION, StudyFolder, TrialFolder
+from study.tracking.mlflow.choice import Choice
 from study.tracking.mlflow.server import connect, first_line, redacted, refused, within
 from study.tracking.mlflow.views import experiment_tags
 
@@ -223,17 +224,14 @@ class RunWriter:
             mark.write(trial)
 
     def _winners(self) -> set[str]:
-        """Give the trial that validation chose and those that confirmed it.
+        """Return the trial that validation chose and those that confirmed it above chance.
 
         Others may have the same score, and MLflow does not know who is first among equals.
         """
-        candidates = self._folder.read_json("candidates.json") or []
-        best = next((c for c in candidates if c["label"] == "best"), None)
-        if best is None:
+        choice = Choice.read(self._config, self._folder)
+        if choice is None or choice.at_chance:
             return set()
-        label = best["same_as"] or best["label"]
-        confirmed = {f"confirm-{label}-seed{seed}" for seed in self._config.confirm.seeds}
-        return {best["source_trial"], *confirmed}
+        return {choice.candidate["source_trial"], *(trial.trial_id for trial in choice.trials)}
 
     def _trial_run(self, config: Mapping[str, Any], began: int) -> tuple[str, int]:
         """Find or create a trial's run: a driver may have died after creating it.

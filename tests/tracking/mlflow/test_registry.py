@@ -209,6 +209,51 @@ def test_a_study_without_a_confirmed_winner_registers_nothing(
     assert study.folder.registration is None
 
 
+@pytest.mark.parametrize(
+    ("images", "test_score", "told"),
+    [
+        ([300] * 3, 0.204, "scores 20.4% on test and chance is 33.3%"),
+        ([300] * 3, 1 / 3, "scores 33.3% on test and chance is 33.3%"),
+        ([600, 200, 200], 0.59, "scores 59.0% on test and chance is 60.0%"),
+    ],
+)
+def test_what_does_not_beat_chance_is_no_version_and_no_champion(
+    finished: MakeFinished,
+    store: str,
+    caplog: pytest.LogCaptureFixture,
+    images: list[int],
+    test_score: float,
+    told: str,
+) -> None:
+    client = MlflowClient(store)
+    champion = register(finished("before", val_score=0.5), store)
+    study = finished("guessing", val_score=0.9, images=images, test_score=test_score)
+    mirror = Mirror(study.config, study.folder, store)
+    mirror.start()
+    mirror.register()
+    assert mirror.close(finished=True) == {}
+    assert caplog.text.count(told) == 1
+    assert sync_study(study.config, study.folder, store) == 5
+    assert caplog.text.count(told) == 2, "once a command"
+    assert study.folder.registration is None
+    (version,) = client.search_model_versions("name = 'clipfit-digits'")
+    assert str(version.version) == champion.version
+    assert (
+        client.get_model_version_by_alias("clipfit-digits", "champion").version == version.version
+    )
+    experiment = client.get_experiment_by_name("finished")
+    assert experiment is not None
+    found = client.search_runs([experiment.experiment_id], "tags.study = 'guessing'")
+    assert len(found) == 6
+    assert not [run.info.run_name for run in found if "★" in run.info.run_name]
+
+
+def test_a_choice_above_the_share_of_the_largest_class_is_registered(
+    finished: MakeFinished, store: str
+) -> None:
+    assert register(finished("above", images=[600, 200, 200], test_score=0.61), store).champion
+
+
 @pytest.mark.timeout(60)  # a wait without bounds would not end
 def test_a_registry_that_hangs_costs_a_bounded_wait(
     finished: MakeFinished, store: str, monkeypatch: pytest.MonkeyPatch
@@ -259,6 +304,11 @@ def test_a_winner_that_waits_for_what_mlflow_lacks_is_told(
     assert "search-0001: it is away" in caplog.text
     assert "--sync waiting" in caplog.text
     caplog.clear()
+    guessing = finished("at-chance", images=[900, 100], test_score=0.6)
+    other = Mirror(guessing.config, guessing.folder, store)
+    monkeypatch.setattr(other, "_drain", lambda: {"search-0001": "it is away"})
+    other.register()
+    assert not caplog.records, "what does not beat chance does not wait for a place"
     (study.folder.path / "candidates.json").unlink()
     mirror.register()
     assert not caplog.records, "without a choice there is no winner"

@@ -1,0 +1,55 @@
+"""What validation chose, and how it did on test: the winner where it beats chance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from study.config.schema import StudyConfig
+from study.storage.ledger import StudyFolder, TrialFolder
+from study.trial.confusion import beats_chance, chance_level
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The best configuration, as it was confirmed so far."""
+
+    candidate: Mapping[str, Any]
+    """Its entry in ``candidates.json``."""
+    trials: Sequence[TrialFolder]
+    """Its finished confirmations, by seed in the order of the configuration."""
+    chance: float | None
+    """What guessing would score on test, a fraction; None while that is unknown."""
+
+    @classmethod
+    def read(cls, config: StudyConfig, folder: StudyFolder) -> Choice | None:
+        """Return the choice of a study; None while it has made none."""
+        candidates = folder.read_json("candidates.json") or []
+        best = next((c for c in candidates if c["label"] == "best"), None)
+        if best is None:
+            return None
+        label = best["same_as"] or best["label"]
+        trials = [folder.trial(f"confirm-{label}-seed{seed}") for seed in config.confirm.seeds]
+        finished = [t for t in trials if (end := t.end) is not None and end.status == "finished"]
+        levels = (chance_level(folder, t.trial_id, config.protocol) for t in finished)
+        return cls(best, finished, next((level for level in levels if level is not None), None))
+
+    @property
+    def test_scores(self) -> dict[str, float]:
+        """Means over seeds, fractions."""
+        finals = [trial.reports[-1] for trial in self.trials]
+        names = [name for name in finals[0] if name.startswith("test_")]
+        return {name: sum(final[name] for final in finals) / len(finals) for name in names}
+
+    @property
+    def at_chance(self) -> bool:
+        """Whether it is known to be no better than guessing."""
+        return self.chance is not None and not beats_chance(
+            self.test_scores["test_score"], self.chance
+        )
+
+    @property
+    def is_winner(self) -> bool:
+        """Whether it is confirmed, and better than guessing."""
+        return bool(self.trials) and not self.at_chance

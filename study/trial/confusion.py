@@ -1,0 +1,55 @@
+"""Which class was taken for which on test, as a trial keeps it, and what guessing would score."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from study.config.schema import Protocol
+from study.storage.ledger import StudyFolder
+
+_ROUNDING = 1e-9
+"""Equal accuracies differ by less: one is a quotient of counts, the other a mean over seeds."""
+
+
+def read_confusion(folder: StudyFolder, trial_id: str) -> dict[str, dict[str, Any]]:
+    """Return classes and pairs per part of one trial; empty when none was kept.
+
+    A pair is the positions of a true and a predicted class, and how many images it has.
+    """
+    parts: dict[str, dict[str, Any]] = folder.read_json(f"trials/{trial_id}/confusion.json") or {}
+    for matrix in parts.values():
+        # Earlier studies wrote every count, of true by predicted class.
+        for true, row in enumerate(matrix.get("counts", ())):
+            pairs = [[true, predicted, number] for predicted, number in enumerate(row) if number]
+            matrix.setdefault("pairs", []).extend(pairs)
+    return parts
+
+
+def chance_level(folder: StudyFolder, trial_id: str, protocol: Protocol) -> float | None:
+    """Return what a trial would have scored on test by naming each part's largest class always.
+
+    Where classes have equally many images that is one over their number, and never less. Parts
+    make up a score as their accuracies do.
+
+    Returns:
+        The score, a fraction; None when the trial kept no counts.
+    """
+    from study.trial.run import mean, score  # imports PyTorch, which takes a second
+
+    shares = {}
+    for part, matrix in read_confusion(folder, trial_id).items():
+        images: Counter[int] = Counter()
+        for true, _, number in matrix["pairs"]:
+            images[true] += number
+        shares[part] = mean([max(images.values()) / images.total()])
+    return score(shares, protocol)["score"] if shares else None
+
+
+def beats_chance(test_score: float, chance: float | None) -> bool:
+    """Tell whether a mean test score is above chance; where that is unknown, it counts as above.
+
+    The test score decides although the choice is made by validation: what guesses as well on images
+    that no choice has seen is of no use, whatever it scored before.
+    """
+    return chance is None or test_score > chance + _ROUNDING

@@ -1,0 +1,87 @@
+"""Chance is what naming the largest class would score, made of its parts as scores are."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from study.method.evaluation import hmean
+from study.search.recording import record_epoch
+from study.storage.ledger import StudyFolder
+from study.trial import EpochReport, TrialData
+from study.trial.confusion import beats_chance, chance_level
+
+
+def part(*images: int) -> dict[str, Any]:
+    """Counts of so many images a class, half of them right."""
+    pairs = []
+    for true, number in enumerate(images):
+        pairs += [[true, true, number // 2], [true, 0, number - number // 2]]
+    return {"classes": [f"class {c}" for c in range(len(images))], "pairs": pairs}
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> StudyFolder:
+    (tmp_path / "trials/t").mkdir(parents=True)
+    return StudyFolder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("parts", "protocol", "chance"),
+    [
+        ({"accuracy": part(40, 40, 40)}, "few_shot", 1 / 3),
+        ({"accuracy": part(60, 20, 20)}, "few_shot", 0.6),
+        ({"base": part(10, 10), "new": part(10, 10, 10, 10)}, "base_to_new", 1 / 3),
+        ({"base": part(80, 20), "new": part(10, 30)}, "base_to_new", hmean(0.8, 0.75)),
+        ({"base": part(10, 30)}, "base_to_new", 0.75),
+        ({"accuracy": part(9, 1), "dtd": part(1, 1), "pets": part(1, 3)}, "transfer", 0.625),
+        ({"accuracy": part(9, 1), "dtd": part(1, 1)}, "zero_shot", 0.7),
+        ({"accuracy": {"classes": ["a", "b"], "counts": [[3, 3], [1, 1]]}}, "few_shot", 0.75),
+    ],
+)
+def test_parts_make_up_chance_as_they_make_up_a_score(
+    study: StudyFolder, parts: dict[str, Any], protocol: Any, chance: float
+) -> None:
+    (study.path / "trials/t/confusion.json").write_text(json.dumps(parts))
+    assert chance_level(study, "t", protocol) == pytest.approx(chance)
+
+
+def test_of_a_trial_that_kept_no_counts_it_is_unknown(study: StudyFolder) -> None:
+    assert chance_level(study, "t", "few_shot") is None
+    assert beats_chance(0.0, None)
+
+
+def test_what_always_names_the_largest_class_is_at_chance_whatever_the_rounding(
+    study: StudyFolder,
+) -> None:
+    trial = study.trial("t")
+    matrix = torch.tensor([[200, 0, 0], [50, 0, 0], [50, 0, 0]])
+    report = EpochReport(
+        epoch=1,
+        done=True,
+        metrics={"test_accuracy": 2 / 3, "test_score": round(2 / 3, 12)},
+        state={},
+        deltas=(),
+        confusions={"accuracy": matrix.to_sparse()},
+    )
+    data = TrialData(
+        dataset="d",
+        protocol="few_shot",
+        class_names=("a", "b", "c"),
+        templates=("a photo of a {}.",),
+        tasks=(),
+        digest="0" * 64,
+        train_images=study.path,
+        eval_images=study.path,
+        augment=False,
+        split="test",
+    )
+    info: Any = None  # of a delta, and nothing is tuned
+    record_epoch(trial, report, data, info)
+    chance = chance_level(study, "t", "few_shot")
+    assert chance == pytest.approx(2 / 3)
+    for score in (2 / 3, round(2 / 3, 12), sum([round(2 / 3, 12)] * 3) / 3):
+        assert not beats_chance(score, chance)
+    assert beats_chance(201 / 300, chance)
