@@ -26,10 +26,10 @@ CHAMPION = "champion"
 def describe_study(folder: Path) -> str:
     """Give a finished study's description in Markdown."""
     if (folder / "cells.json").exists():
-        return ablation_markdown(ablation_table(read_results(folder).to_pylist()))
+        return _spaced(ablation_markdown(ablation_table(read_results(folder).to_pylist())))
     board, registration = leaderboard(folder), StudyFolder(folder).registration
     # MLflow folds all but the first five lines away, and the page already has the study's name.
-    parts = [to_markdown(board).split("\n\n", 1)[1]]
+    parts = [_spaced(to_markdown(board).split("\n\n", 1)[1])]
     if registration is not None:
         parts = [markdown_text(champion_sentence(registration)), *parts]
     if board.winner is not None:
@@ -59,6 +59,14 @@ def champion_sentence(registration: Registration) -> str:
     return (
         f"Version {registration.version} of {registration.model} {verb} {CHAMPION}: "
         f"{registration.reason}."
+    )
+
+
+def _spaced(markdown: str) -> str:
+    """Widen the columns of tables: on MLflow's page “± 1.3” and “5” would read as one number."""
+    return "\n".join(
+        line if line.startswith("| ---") else line.replace(" | ", "&emsp; | ")
+        for line in markdown.split("\n")
     )
 
 

@@ -27,7 +27,18 @@ MARKS = (
     r"1 < 2 > 0 <b>c</b> &lt; & a|b * *d* _e_ __f__ `g` [h](i) ![j](k) ~~l~~ $m$ @n \o \| x<y ¨D"
 )
 TABLES = """[...document.querySelectorAll("table")].map((table) =>
-  [...table.rows].map((row) => [...row.cells].map((cell) => cell.textContent)))"""
+  [...table.rows].map((row) => [...row.cells].map((cell) => cell.textContent.trim())))"""
+# The least number of pixels between what stands in a cell and what stands in the next.
+LEAST_GAP = """Math.min(...[...document.querySelectorAll("th + th, td + td")].map((cell) => {
+  const words = (cell) => {
+    const range = document.createRange();
+    const text = cell.firstChild;
+    range.setStart(text, 0);
+    range.setEnd(text, text.textContent.trimEnd().length);
+    return range.getBoundingClientRect();
+  };
+  return words(cell).left - words(cell.previousElementSibling).right;
+}))"""
 
 
 @pytest.fixture(scope="module")
@@ -123,5 +134,6 @@ def test_every_table_of_a_description_is_a_table_and_its_cells_read_as_they_were
     assert [table[0][0] for table in tables] == [
         "candidate", "candidate", "search arm", "failed trial",
     ]  # fmt: skip
+    assert browser.evaluate(LEAST_GAP) > 5, "columns run into each other"
     assert [row[0] for row in tables[0]] == ["candidate", "best ★", "clipfit"]
     assert tables[3][1] == ["search-0003", "0", cause]
