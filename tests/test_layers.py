@@ -150,6 +150,20 @@ def test_the_layers_have_no_cycle() -> None:
         rooms = {room: below for room, below in rooms.items() if room not in bottom}
 
 
+def test_no_two_files_import_each_other_even_through_others() -> None:
+    modules = {f"study.{module_of(path)}": path for path in FILES}
+    left = {
+        module: {name for name, _ in imports(path, of_modules=modules)} & modules.keys() - {module}
+        for module, path in modules.items()
+    }
+    while left:
+        imported = {name for below in left.values() for name in below}
+        ends = {name for name, below in left.items() if not below & left.keys()}
+        ends |= left.keys() - imported
+        assert ends, f"imports go in a circle among {sorted(left)}"
+        left = {name: below for name, below in left.items() if name not in ends}
+
+
 def test_no_module_has_the_name_of_a_library() -> None:
     """``python study/run.py`` puts study/ first on the path: a namesake would shadow a library."""
     ours = {path.stem for path in STUDY.iterdir() if path.suffix == ".py" or path.is_dir()}

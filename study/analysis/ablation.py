@@ -1,16 +1,8 @@
-"""An ablation's cells against its base: table, verdict and files.
+"""An ablation's cells against its base: table and verdict."""
 
-Run as `python -m study.analysis.ablation runs/NAME [--base LABEL]`.
-"""
-
-import argparse
-import sys
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
-
-from rich.console import Console
 
 from study.analysis.comparison import Comparison, Row, is_base_to_new
 from study.analysis.formatting import (
@@ -19,10 +11,8 @@ from study.analysis.formatting import (
     interval,
     points,
 )
-from study.analysis.results import read_results, write_parquet
 from study.analysis.statistics import Estimate, estimate, holm, paired_difference
-from study.errors import DataError, StudyError
-from study.storage.atomic import write_atomically
+from study.errors import DataError
 
 BASE = "base"
 """Label of the cell that the others are compared with, unless another is named."""
@@ -178,24 +168,6 @@ def ablation_verdict(table: AblationTable) -> tuple[str, ...]:
     return tuple(sentences)
 
 
-def write_ablation(folder: Path, base_label: str = BASE) -> tuple[Path, ...]:
-    """Write `ablation.parquet`, `.csv` and `.md` and its plots into the study's folder.
-
-    Raises:
-        DataError: the folder holds no study, or no cell of that name has a score.
-    """
-    from study.analysis.ablation_output import to_arrow, to_csv, to_markdown
-    from study.analysis.ablation_plots import ablation_plots
-    from study.analysis.plots import write_plots
-
-    table = ablation_table(read_results(folder).to_pylist(), base_label)
-    paths = tuple(folder / f"ablation.{ending}" for ending in ("parquet", "csv", "md"))
-    write_parquet(paths[0], to_arrow(table))
-    write_atomically(paths[1], to_csv(table))
-    write_atomically(paths[2], to_markdown(table))
-    return (*paths, *write_plots(folder, ablation_plots(table)))
-
-
 def _cell(
     label: str,
     seeds: Sequence[Row],
@@ -247,29 +219,3 @@ def _edge(chosen: float | None, tried: Set[float]) -> Edge | None:
     if chosen is None or len(tried) < 2:
         return None
     return "lowest" if chosen == min(tried) else "highest" if chosen == max(tried) else None
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Print an ablation and write its files; returns the exit code."""
-    from study.analysis.ablation_output import render
-
-    parser = argparse.ArgumentParser(
-        prog="python -m study.analysis.ablation", description="Compare an ablation's cells."
-    )
-    parser.add_argument("folder", type=Path, help="the study's folder, runs/NAME")
-    parser.add_argument("--base", default=BASE, help="cell to compare with (default: %(default)s)")
-    options = parser.parse_args(arguments)
-    try:
-        table = ablation_table(read_results(options.folder).to_pylist(), options.base)
-        paths = write_ablation(options.folder, options.base)
-    except StudyError as error:
-        print(error, file=sys.stderr)
-        return 2
-    Console().print(render(table))
-    for path in paths:
-        print(path)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,15 +1,27 @@
-"""An ablation on the terminal, in Markdown, in Parquet and in CSV."""
+"""An ablation on the terminal, in Markdown, in Parquet and in CSV.
 
+Run as `python -m study.analysis.ablation_output runs/NAME [--base LABEL]`.
+"""
+
+import argparse
 import csv
 import io
+import sys
+from collections.abc import Sequence
+from pathlib import Path
 
 import pyarrow as pa
-from rich.console import Group
+from rich.console import Console, Group
 from rich.text import Text
 
-from study.analysis.ablation import BASE, AblationTable, Cell, ablation_verdict
+from study.analysis.ablation import BASE, AblationTable, Cell, ablation_table, ablation_verdict
+from study.analysis.ablation_plots import ablation_plots
 from study.analysis.formatting import count, difference, interval, probability, rate
-from study.analysis.leaderboard import markdown_table, markdown_text, rich_table
+from study.analysis.plots import write_plots
+from study.analysis.results import read_results, write_parquet
+from study.analysis.tables import markdown_table, markdown_text, rich_table
+from study.errors import StudyError
+from study.storage.atomic import write_atomically
 
 
 def cell_table(table: AblationTable) -> tuple[list[str], list[list[str]]]:
@@ -129,3 +141,42 @@ def _record(table: AblationTable, cell: Cell) -> dict[str, float | int | str | N
     record["p"] = None if paired is None else paired.p
     record["holm_p"] = None if cell.comparison is None else cell.comparison.holm_p
     return record
+
+
+def write_ablation(folder: Path, base_label: str = BASE) -> tuple[Path, ...]:
+    """Write `ablation.parquet`, `.csv` and `.md` and its plots into the study's folder.
+
+    Raises:
+        DataError: the folder holds no study, or no cell of that name has a score.
+    """
+    table = ablation_table(read_results(folder).to_pylist(), base_label)
+    paths = tuple(folder / f"ablation.{ending}" for ending in ("parquet", "csv", "md"))
+    write_parquet(paths[0], to_arrow(table))
+    write_atomically(paths[1], to_csv(table))
+    write_atomically(paths[2], to_markdown(table))
+    return (*paths, *write_plots(folder, ablation_plots(table)))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print an ablation and write its files; returns the exit code."""
+
+    parser = argparse.ArgumentParser(
+        prog="python -m study.analysis.ablation_output", description="Compare an ablation's cells."
+    )
+    parser.add_argument("folder", type=Path, help="the study's folder, runs/NAME")
+    parser.add_argument("--base", default=BASE, help="cell to compare with (default: %(default)s)")
+    options = parser.parse_args(arguments)
+    try:
+        table = ablation_table(read_results(options.folder).to_pylist(), options.base)
+        paths = write_ablation(options.folder, options.base)
+    except StudyError as error:
+        print(error, file=sys.stderr)
+        return 2
+    Console().print(render(table))
+    for path in paths:
+        print(path)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

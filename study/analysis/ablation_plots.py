@@ -8,6 +8,7 @@ from study.analysis.charts import (
     ORANGE,
     Chart,
     Panel,
+    Plot,
     Series,
     matplotlib_png,
     plotly_figure,
@@ -15,7 +16,6 @@ from study.analysis.charts import (
     style_plotly,
 )
 from study.analysis.formatting import difference, points, probability
-from study.analysis.plots import Plot
 from study.errors import SubsetError
 from study.method.subsets import Term, parse
 

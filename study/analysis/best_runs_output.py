@@ -13,7 +13,7 @@ from rich.console import Group
 from rich.text import Text
 
 from study.analysis.formatting import count, percent, rate
-from study.analysis.leaderboard import rich_table
+from study.analysis.tables import rich_table
 from study.config.loading import build_config, dump_config
 from study.config.schema import StudyConfig
 from study.errors import DataError

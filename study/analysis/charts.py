@@ -310,3 +310,24 @@ def _draw_matplotlib(axis: Any, series: Series) -> Any:
             alpha=series.opacity,
         )
     return handle
+
+
+@dataclass(frozen=True)
+class Plot:
+    """One plot, drawn twice, or the reason why it cannot be drawn.
+
+    Attributes:
+        name: of its files, without ending.
+        title: a few words.
+        caption: what to see in it, and what not.
+        figure: the interactive figure; None when it cannot be drawn.
+        png: the same as a PNG; None when it cannot be drawn.
+        missing: why it cannot be drawn.
+    """
+
+    name: str
+    title: str
+    caption: str
+    figure: "Figure | None" = None
+    png: bytes | None = None
+    missing: str | None = None

@@ -16,8 +16,9 @@ from study.analysis.formatting import (
     percent,
     rate,
 )
-from study.analysis.leaderboard import markdown_text, to_markdown
+from study.analysis.leaderboard import to_markdown
 from study.analysis.results import read_results
+from study.analysis.tables import markdown_text
 from study.storage.ledger import Registration, StudyFolder
 
 CHAMPION = "champion"

@@ -1,28 +1,19 @@
-"""How far tuning moved the parameters and the features of a model.
-
-Run as `python -m study.analysis.drift runs/NAME [--trial ID]...`.
-"""
+"""How far tuning moved the parameters and the features of a model."""
 
 from __future__ import annotations
 
-import argparse
 import copy
 import logging
 import math
 import re
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-
 from study.analysis.comparison import leaderboard
-from study.analysis.leaderboard import rich_table
 from study.analysis.results import open_study, read_results
-from study.errors import DataError, DeltaError, StudyError
-from study.storage.atomic import write_atomically
+from study.errors import DataError, DeltaError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -327,42 +318,3 @@ def _winners_trials(folder: Path) -> list[str]:
         and row["label"] == winner.label
         and row["test_score"] is not None
     ]
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Print, draw and save the drift of a study's winner or of given trials."""
-    from study.analysis.drift_plots import drift_plot, to_csv
-    from study.analysis.plots import write_plots
-
-    parser = argparse.ArgumentParser(
-        prog="python -m study.analysis.drift", description="How far tuning moved the model."
-    )
-    parser.add_argument("folder", type=Path, help="the study's folder, runs/NAME")
-    parser.add_argument(
-        "--trial", action="append", default=[], help="trial id; repeat to average (the winner's)"
-    )
-    options = parser.parse_args(arguments)
-    try:
-        drift = study_drift(options.folder, options.trial)
-    except StudyError as error:
-        print(error, file=sys.stderr)
-        return 2
-    pooled = pooled_drift(drift.tensors, lambda drift: f"{drift.encoder} {drift.site}")
-    cells = [[site, f"{value:.4f}"] for site, value in sorted(pooled.items(), key=lambda p: -p[1])]
-    console = Console()
-    console.print(rich_table("Relative change (L2) over layers", ["site", "change"], cells, left=1))
-    for what, features in (("class names", drift.text), ("images", drift.images)):
-        if features is not None:
-            console.print(
-                f"Features of the {what}: mean cosine {features.cosine:.4f}, "
-                f"linear CKA {features.cka:.4f} to those before."
-            )
-    write_atomically(options.folder / "drift.csv", to_csv(drift.tensors))
-    plots = write_plots(options.folder, [drift_plot(drift.tensors)])
-    for path in (options.folder / "drift.csv", *plots):
-        print(path)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console, Group
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -29,6 +28,7 @@ from study.analysis.formatting import (
     verdict,
 )
 from study.analysis.statistics import Estimate
+from study.analysis.tables import markdown_table, markdown_text, rich_table
 from study.errors import StudyError, TrackingError
 from study.storage.atomic import write_atomically
 
@@ -36,12 +36,6 @@ __all__ = ["Leaderboard", "leaderboard", "render", "to_csv", "to_markdown", "wri
 
 FAILURES_SHOWN = 10
 _CSV_SCORES = ("test", "base", "new")
-# MLflow's reader takes a backslash before `<` for the start of a tag, up to whatever `>` is next,
-# and shows the tables in between as one paragraph; it has no backslash for `@`, nor GitHub for `$`.
-_MARKDOWN = str.maketrans(
-    {mark: f"\\{mark}" for mark in "\\|*_`[~"}
-    | {"&": "&amp;", "<": "&lt;", ">": "&gt;", "$": "&#36;", "@": "&#64;", "\n": " ", "\r": " "}
-)
 
 
 def score_table(board: Leaderboard) -> tuple[list[str], list[list[str]]]:
@@ -226,31 +220,6 @@ def _comparison_cells(comparison: Comparison | None) -> tuple[str, str]:
     if comparison is None:
         return "–", "–"
     return difference(comparison.paired), probability(comparison.holm_p)
-
-
-def rich_table(title: str, header: list[str], cells: list[list[str]], *, left: int) -> Table:
-    """A table for the terminal; the first `left` columns hold words."""
-    table = Table(title=title, title_justify="left", title_style="bold")
-    for index, name in enumerate(header):
-        table.add_column(name, justify="left" if index < left else "right", overflow="fold")
-    for row in cells:
-        table.add_row(*(escape(cell) for cell in row))
-    return table
-
-
-def markdown_table(header: list[str], cells: list[list[str]]) -> str:
-    """A Markdown table; cells are escaped."""
-    rows = [
-        header,
-        ["---"] * len(header),
-        *([markdown_text(cell) for cell in row] for row in cells),
-    ]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
-
-
-def markdown_text(text: str) -> str:
-    """Return text that Markdown readers show as it is, on one line."""
-    return text.translate(_MARKDOWN)
 
 
 def _csv_row(entry: Entry | None, board: Leaderboard) -> dict[str, object]:

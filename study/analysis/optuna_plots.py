@@ -16,8 +16,7 @@ from optuna.importance import (
 )
 from optuna.trial import TrialState
 
-from study.analysis.charts import BLUE, ORANGE, png_bytes, style_plotly
-from study.analysis.plots import Plot
+from study.analysis.charts import BLUE, ORANGE, Plot, png_bytes, style_plotly
 
 MIN_TRIALS = 10
 """Finished trials below which importances and parallel coordinates would only draw noise."""

@@ -18,8 +18,8 @@ from rich.console import Console, Group
 
 from study.analysis.comparison import Entry, Leaderboard, leaderboard
 from study.analysis.formatting import interval, percent
-from study.analysis.leaderboard import markdown_table, markdown_text, rich_table
 from study.analysis.results import open_study
+from study.analysis.tables import markdown_table, markdown_text, rich_table
 from study.config.loading import load_config
 from study.errors import DataError, StudyError
 from study.storage.atomic import write_atomically

@@ -6,11 +6,10 @@ Run as `python -m study.analysis.plots runs/NAME`.
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from study.analysis.charts import Chart, matplotlib_png, plotly_figure
+from study.analysis.charts import Chart, Plot, matplotlib_png, plotly_figure
 from study.analysis.comparison import Leaderboard, Row, leaderboard
 from study.analysis.result_charts import (
     agreement_chart,
@@ -23,32 +22,11 @@ from study.errors import StudyError
 from study.storage.atomic import write_atomically
 
 if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
+    pass
 
 PLOTS_FOLDER = "plots"
 # The bar of tools would cover the legend; touching, zooming and double clicks work without it.
 PLOTLY_CONFIG = {"displayModeBar": False, "responsive": True}
-
-
-@dataclass(frozen=True)
-class Plot:
-    """One plot, drawn twice, or the reason why it cannot be drawn.
-
-    Attributes:
-        name: of its files, without ending.
-        title: a few words.
-        caption: what to see in it, and what not.
-        figure: the interactive figure; None when it cannot be drawn.
-        png: the same as a PNG; None when it cannot be drawn.
-        missing: why it cannot be drawn.
-    """
-
-    name: str
-    title: str
-    caption: str
-    figure: "Figure | None" = None
-    png: bytes | None = None
-    missing: str | None = None
 
 
 def make_plots(folder: Path) -> tuple[Plot, ...]:

@@ -14,6 +14,7 @@ from typing import Any
 from study.analysis.ablation import ablation_table, ablation_verdict
 from study.analysis.ablation_output import cell_table, setting_table
 from study.analysis.ablation_plots import ablation_plots
+from study.analysis.charts import Plot
 from study.analysis.classes import class_accuracies, confusions
 from study.analysis.comparison import Entry, Leaderboard, Row, leaderboard
 from study.analysis.describe import champion_sentence, loading_line
@@ -33,7 +34,7 @@ from study.analysis.leaderboard import (
     target_table,
 )
 from study.analysis.occupancy import Occupancy, occupancy
-from study.analysis.plots import PLOTLY_CONFIG, Plot, make_plots
+from study.analysis.plots import PLOTLY_CONFIG, make_plots
 from study.analysis.results import open_study, read_results
 from study.config.loading import load_config
 from study.config.schema import AblationConfig, StudyConfig

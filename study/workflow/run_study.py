@@ -13,8 +13,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from study.analysis.ablation import ablation_table, write_ablation
+from study.analysis.ablation import ablation_table
 from study.analysis.ablation_output import render as render_ablation
+from study.analysis.ablation_output import write_ablation
 from study.analysis.comparison import leaderboard
 from study.analysis.describe import champion_sentence, describe_study, loading_line
 from study.analysis.leaderboard import render, write_leaderboard

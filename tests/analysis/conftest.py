@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from study.analysis.plots import Plot, make_plots
+from study.analysis.charts import Plot
+from study.analysis.plots import make_plots
 from study.config.loading import build_config, dump_config
 
 EPOCHS = 12

@@ -11,8 +11,8 @@ import pytest
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from study.analysis.ablation import ablation_table, ablation_verdict, main, write_ablation
-from study.analysis.ablation_output import render, to_csv, to_markdown
+from study.analysis.ablation import ablation_table, ablation_verdict
+from study.analysis.ablation_output import main, render, to_csv, to_markdown, write_ablation
 from study.analysis.ablation_plots import ablation_plots, left_out_term, only_term
 from study.analysis.comparison import Row
 from study.analysis.results import read_results

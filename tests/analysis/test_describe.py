@@ -6,7 +6,7 @@ from pathlib import Path
 from study.analysis.comparison import leaderboard
 from study.analysis.describe import describe_study
 from study.analysis.formatting import interval, percent, rate
-from study.analysis.leaderboard import markdown_text
+from study.analysis.tables import markdown_text
 from study.storage.ledger import Registration, StudyFolder
 
 

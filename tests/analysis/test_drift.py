@@ -9,13 +9,12 @@ import torch
 
 from study.analysis.drift import (
     feature_drift,
-    main,
     mean_drift,
     parameter_drift,
     pooled_drift,
     study_drift,
 )
-from study.analysis.drift_plots import drift_chart, to_csv
+from study.analysis.drift_output import drift_chart, main, to_csv
 from study.config.loading import dump_config, load_config
 from study.embedded import backbone_path
 from study.errors import DataError, DeltaError

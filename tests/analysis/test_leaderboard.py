@@ -19,16 +19,9 @@ from study.analysis.formatting import (
     validation_findings,
     verdict,
 )
-from study.analysis.leaderboard import (
-    leaderboard,
-    main,
-    markdown_table,
-    render,
-    target_table,
-    to_csv,
-    to_markdown,
-)
+from study.analysis.leaderboard import leaderboard, main, render, target_table, to_csv, to_markdown
 from study.analysis.statistics import estimate
+from study.analysis.tables import markdown_table
 
 
 def printed(folder: Path) -> str:

@@ -8,9 +8,10 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from study.analysis.charts import Plot
 from study.analysis.optuna_plots import common_parameters, importances
 from study.analysis.optuna_study import load_optuna_studies
-from study.analysis.plots import Plot, main, make_plots, write_plots
+from study.analysis.plots import main, make_plots, write_plots
 from study.analysis.result_charts import pareto_front, rates_chart, rungs_chart
 from study.analysis.results import read_epochs, read_results
 

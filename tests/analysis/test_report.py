@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from study.analysis.plots import Plot
+from study.analysis.charts import Plot
 from study.analysis.report import main, render_report, write_report
 from study.config.loading import dump_config, load_config
 

@@ -1,23 +1,35 @@
-"""The drift of a model's parameters as a chart, a plot and a CSV file."""
+"""The drift of a model's parameters as a chart, a plot and a CSV file.
+
+Run as `python -m study.analysis.drift_output runs/NAME [--trial ID]...`.
+"""
 
 from __future__ import annotations
 
+import argparse
 import csv
 import io
 import math
+import sys
 from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
 
 from study.analysis.charts import (
     PALETTE,
     Chart,
     Marker,
     Panel,
+    Plot,
     Series,
     matplotlib_png,
     plotly_figure,
 )
-from study.analysis.drift import TensorDrift
-from study.analysis.plots import Plot
+from study.analysis.drift import TensorDrift, pooled_drift, study_drift
+from study.analysis.plots import write_plots
+from study.analysis.tables import rich_table
+from study.errors import StudyError
+from study.storage.atomic import write_atomically
 
 BEFORE, AFTER = "pre", "post"
 _MARKERS: tuple[Marker, ...] = ("circle", "square", "diamond", "triangle", "cross")
@@ -103,3 +115,39 @@ def drift_plot(drifts: Sequence[TensorDrift]) -> Plot:
     if isinstance(chart, str):
         return Plot("drift", "Drift", caption, missing=chart)
     return Plot("drift", "Drift", caption, plotly_figure(chart), matplotlib_png(chart))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print, draw and save the drift of a study's winner or of given trials."""
+    parser = argparse.ArgumentParser(
+        prog="python -m study.analysis.drift_output", description="How far tuning moved the model."
+    )
+    parser.add_argument("folder", type=Path, help="the study's folder, runs/NAME")
+    parser.add_argument(
+        "--trial", action="append", default=[], help="trial id; repeat to average (the winner's)"
+    )
+    options = parser.parse_args(arguments)
+    try:
+        drift = study_drift(options.folder, options.trial)
+    except StudyError as error:
+        print(error, file=sys.stderr)
+        return 2
+    pooled = pooled_drift(drift.tensors, lambda drift: f"{drift.encoder} {drift.site}")
+    cells = [[site, f"{value:.4f}"] for site, value in sorted(pooled.items(), key=lambda p: -p[1])]
+    console = Console()
+    console.print(rich_table("Relative change (L2) over layers", ["site", "change"], cells, left=1))
+    for what, features in (("class names", drift.text), ("images", drift.images)):
+        if features is not None:
+            console.print(
+                f"Features of the {what}: mean cosine {features.cosine:.4f}, "
+                f"linear CKA {features.cka:.4f} to those before."
+            )
+    write_atomically(options.folder / "drift.csv", to_csv(drift.tensors))
+    plots = write_plots(options.folder, [drift_plot(drift.tensors)])
+    for path in (options.folder / "drift.csv", *plots):
+        print(path)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
