@@ -377,7 +377,9 @@ class StudyFolder:
     def complete(self) -> bool:
         """Whether the study ran to its end, and nothing was added or taken back since."""
         path = self.path / DESCRIPTION
-        return path.exists() and all(trial.end is not None for trial in self.trials())
+        if read_if_there(path, path.stat, known=self.path) is None:
+            return False
+        return all(trial.end is not None for trial in self.trials())
 
     def take_back_conclusions(self) -> None:
         """Delete what was said of a study as a whole: it goes on."""

@@ -1,10 +1,12 @@
 """Whole studies whose storage is full, gone or read-only: they wait, or end and are resumed."""
 
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 
 from study.storage.ledger import StudyFolder
 
@@ -82,6 +84,35 @@ def test_storage_that_is_full_or_gone_for_a_while_costs_that_while(
     assert "Traceback" not in output
     assert not beside, "a study was written beside a share that was gone"
     assert_whole(folder)
+
+
+def test_trials_that_wait_for_mlflow_outlast_storage_that_is_gone_for_a_while(
+    disk: Disk, folder: StudyFolder, begin: list[str], drivers: Drivers, tmp_path: Path
+) -> None:
+    def spoil() -> None:
+        while not list(folder.path.glob("trials/*/config.json")):
+            time.sleep(0.02)
+        database = sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None, timeout=60)
+        database.execute("BEGIN EXCLUSIVE")
+        after(folder, 3, disk.take_away)
+        database.close()
+        time.sleep(8)  # which is longer than MLflow is left alone after a call that it did not take
+        disk.bring_back()
+
+    status, output = drivers.run(begin, tmp_path, wait=LONG, meanwhile=spoil)
+    assert status == 0, output
+    assert "MLflow lacks" not in output
+    assert "MLflow refuses" not in output
+    assert_whole(folder)
+    client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    found = client.search_runs([e.experiment_id for e in client.search_experiments()])
+    assert {run.info.status for run in found} == {"FINISHED"}
+    runs = [run for run in found if "trial_id" in run.data.tags]
+    trials = [trial.trial_id for trial in folder.trials()]
+    assert sorted(run.data.tags["trial_id"] for run in runs) == trials
+    for run in runs:
+        there = {artifact.path for artifact in client.list_artifacts(run.info.run_id)}
+        assert there >= {"config.json", "reports.jsonl"}
 
 
 def test_storage_that_stays_away_ends_a_study_by_name_and_it_goes_on_afterwards(

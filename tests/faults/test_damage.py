@@ -298,6 +298,11 @@ class TestStudyWhoseFilesWereDamaged:
         runs = mlflow.search_runs(search_all_experiments=True)
         assert sorted(runs["tags.trial_id"].dropna()) == sorted(spoiled.before["trials"])
         assert set(runs["status"]) == {"FINISHED"}
+        client = mlflow.MlflowClient(f"sqlite:///{spoiled.place / 'mlflow.db'}")
+        for run_id, trial_id in runs.set_index("run_id")["tags.trial_id"].dropna().items():
+            end = spoiled.folder.trial(trial_id).end
+            for key, value in {"epochs": end.epochs, "seconds": end.seconds}.items():
+                assert [p.value for p in client.get_metric_history(run_id, key)] == [value]
 
     def test_a_damaged_checkpoint_is_named_and_nothing_is_trained_with_it(
         self, spoiled: Spoiled

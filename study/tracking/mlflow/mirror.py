@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from study.config.schema import StudyConfig
 from study.errors import StudyError, TrackingError
+from study.storage.atomic import StorageError
 from study.storage.ledger import End, StudyFolder
 from study.tracking.mlflow.choice import Choice
 from study.tracking.mlflow.registry import register_winner
@@ -34,6 +35,8 @@ CLOSES_WITHIN = 120.0
 """How long it waits for the tables and the report to be taken."""
 STUDY_RUN = "the study's own run"
 """Stands for a trial's id."""
+LEDGER = "the study's trials"
+"""Stands for a trial's id: all trials are looked at."""
 NOT_SENT = "not sent yet"
 
 
@@ -82,8 +85,7 @@ class Mirror:
 
     def look_again(self) -> None:
         """Send what changed in trials that have ended, such as their names."""
-        for trial in self._folder.trials():
-            self._changed.put(trial.trial_id)
+        self._changed.put(LEDGER)
 
     @property
     def experiment_id(self) -> str:
@@ -107,7 +109,7 @@ class Mirror:
         unsent = self._drain()
         if not unsent:
             self._thread.join()
-            unsent = _close(self._writer, finished=finished)
+            unsent = _close(self._writer, self._folder, finished=finished)
         return self._refused | unsent
 
     def _drain(self) -> dict[str, str]:
@@ -127,9 +129,12 @@ class Mirror:
         """Send changed trials, many changes of one trial at once, until closed."""
         closing = False
         while not self._stop.is_set():
-            closing |= self._collect(block=not (closing or self._unsent))
+            if self._collect(block=not (closing or self._unsent)):
+                closing = True
+                self._unsent[LEDGER] = NOT_SENT  # whatever has ended is sent, or named
             if self._unsent:
-                self._send(next(iter(self._unsent)))
+                looks = self._unsent.get(LEDGER) == NOT_SENT
+                self._send(LEDGER if looks else next(iter(self._unsent)))
             elif closing:
                 return
 
@@ -149,18 +154,26 @@ class Mirror:
 
     def _send(self, trial_id: str) -> None:
         try:
-            self._writer.sync_trial(trial_id)
+            if trial_id == LEDGER:
+                for trial in self._folder.trials():
+                    self._unsent.setdefault(trial.trial_id, NOT_SENT)
+            else:
+                self._writer.sync_trial(trial_id)
         except Exception as error:  # whatever a server answers, the study goes on
             reason = first_line(error)
             del self._unsent[trial_id]
             if refused(error):
                 if not self._refused:
-                    logger.warning("MLflow refuses %s, the others go on: %s", trial_id, reason)
+                    own = isinstance(error, StudyError)
+                    what = "%s cannot be sent to MLflow" if own else "MLflow refuses %s"
+                    logger.warning(what + ", the others go on: %s", trial_id, reason)
                 self._refused[trial_id] = reason
                 self._settled += 1
                 return
             self._unsent[trial_id] = reason
-            if not self._failing:
+            if not self._failing and isinstance(error, StorageError):
+                logger.warning("results are not sent to MLflow until storage is back: %s", reason)
+            elif not self._failing:
                 logger.warning("MLflow does not take results: %s", reason)
             self._failing = True
             self._stop.wait(RETRY_SECONDS)
@@ -196,7 +209,7 @@ def sync_study(
     uri: str,
     write_outputs: Callable[[], object] = lambda: None,
 ) -> int:
-    """Send everything that MLflow lacks, in the foreground; give the number of trials.
+    """Send everything that MLflow lacks, in the foreground; return the number of trials.
 
     Args:
         config: of the study.
@@ -206,6 +219,7 @@ def sync_study(
 
     Raises:
         TrackingError: the server does not answer; or it has all but those that are named.
+        StorageError: the study's folder cannot be read or written.
     """
     writer = RunWriter(config, folder, uri)
     writer.open_study()
@@ -216,7 +230,7 @@ def sync_study(
         register_or_tell(config, folder, writer)
     if folder.registration != before:
         write_outputs()
-    unsent |= _close(writer, finished=finished)
+    unsent |= _close(writer, folder, finished=finished)
     if unsent:
         raise TrackingError(f"of study '{folder.name}', MLflow lacks {told(unsent, len(unsent))}")
     return len(trials)
@@ -234,11 +248,14 @@ def _send_all(writer: RunWriter, trials: Iterable[str]) -> dict[str, str]:
 
     Raises:
         TrackingError: the server is gone.
+        StorageError: the study's folder cannot be read or written.
     """
     unsent = {}
     for trial_id in trials:
         try:
             writer.sync_trial(trial_id)
+        except StorageError:
+            raise
         except Exception as error:  # of MLflow, a database, its driver or the network
             unsent[trial_id] = first_line(error)
             if not refused(error):
@@ -246,7 +263,7 @@ def _send_all(writer: RunWriter, trials: Iterable[str]) -> dict[str, str]:
     return unsent
 
 
-def _close(writer: RunWriter, *, finished: bool) -> dict[str, str]:
+def _close(writer: RunWriter, folder: StudyFolder, *, finished: bool) -> dict[str, str]:
     """Close the parent run; give why it was not taken, if so."""
 
     def close() -> None:
@@ -257,6 +274,7 @@ def _close(writer: RunWriter, *, finished: bool) -> dict[str, str]:
             writer.close_study(finished=finished)
 
     try:
+        list(folder.trials())  # storage that is away is waited for out of the server's time
         within(CLOSES_WITHIN, close)
     except Exception as error:  # of MLflow, a database, its driver or the network
         return {STUDY_RUN: first_line(error)}

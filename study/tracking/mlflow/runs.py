@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ from mlflow.exceptions import MlflowException
 
 from study.config.schema import StudyConfig
 from study.errors import TrackingError, redacted_text
-from study.storage.atomic import write_atomically
+from study.storage.atomic import read_if_there, with_retries
 from study.storage.ledger import DESCRIPTION, StudyFolder, TrialFolder
 from study.tracking.mlflow.choice import Choice
+from study.tracking.mlflow.marks import Mark
 from study.tracking.mlflow.server import connect, first_line, redacted, refused, within
 from study.tracking.mlflow.views import experiment_tags
 
@@ -30,6 +32,8 @@ UNSENT = ("epoch", "seconds", "ended_at", "bias_lr", "ln_lr")
 """Of a report: the rates of each epoch follow from those of the trial, which are parameters."""
 SAME_AS_SCORE = ("_accuracy", "_hmean")
 """Endings of those parts of a score that it equals wherever they are."""
+TOTALS = ("epochs", "seconds")
+"""Metrics of a whole trial, each of one value."""
 OPENS_WITHIN = 120.0
 """Seconds in which a server takes a study's own run, in some eight calls."""
 BATCH = 900
@@ -67,7 +71,9 @@ class RunWriter:
         self._uri = uri
         # Pages fetch whatever a run has, for a hundred runs at once, so each of these is either
         # shown, filtered by, or read by `study.tracking`; what all trials share, the parent has.
-        self._tags = {"study": folder.name, "study_id": folder.identity["study_id"]}
+        identity = folder.identity
+        self._tags = {"study": folder.name, "study_id": identity["study_id"]}
+        self._git_commit = identity["git_commit"]
         self._params = {
             "dataset": config.data.dataset,
             "protocol": config.protocol,
@@ -87,12 +93,14 @@ class RunWriter:
 
         Raises:
             TrackingError: the server does not answer.
+            StorageError: the study's folder cannot be read.
         """
         self._perhaps_there = {trial.trial_id for trial in self._folder.trials()}
+        began = _written(self._folder.config_path, known=self._folder.path)
         name = self._config.tracking.experiment
         self.client = connect(self._uri, name)
         try:
-            within(OPENS_WITHIN, lambda: self._open(name))
+            within(OPENS_WITHIN, lambda: self._open(name, began))
         except Exception as error:  # of MLflow, a database, its driver or the network
             raise TrackingError(
                 f"the MLflow tracking server or store {redacted(self._uri)} does not take a run "
@@ -107,11 +115,11 @@ class RunWriter:
         """
         connect(self._uri, self._config.tracking.experiment)
 
-    def _open(self, experiment: str) -> None:
+    def _open(self, experiment: str, began: int) -> None:
         self.experiment_id = self._experiment(experiment)
-        self.parent_id = self._open_parent()
+        self.parent_id = self._open_parent(began)
 
-    def _open_parent(self) -> str:
+    def _open_parent(self, began: int) -> str:
         found = self._find("tags.study_parent = 'yes'")
         if found is None:
             tags = {
@@ -120,12 +128,12 @@ class RunWriter:
                 "dataset": self._config.data.dataset,
                 "backbone": self._config.backbone.name,
                 "protocol": self._config.protocol,
-                "git_commit": self._folder.identity["git_commit"],
+                "git_commit": self._git_commit,
                 **self._tags,
             }
             found = self.client.create_run(
                 self.experiment_id,
-                start_time=_written(self._folder.config_path),
+                start_time=began,
                 run_name=self._folder.name,
                 tags=tags,
             )
@@ -139,36 +147,41 @@ class RunWriter:
         return str(found.info.run_id)
 
     def sync_trial(self, trial_id: str) -> None:
-        """Bring a trial's run up to what its folder holds."""
+        """Bring a trial's run up to what its folder holds.
+
+        Raises:
+            StorageError: the folder cannot be read or written.
+        """
         folder = self._folder.trial(trial_id)
-        if not (folder.path / "config.json").exists():  # it has been renamed
+        trials = folder.path.parent
+        if folder.read("config.json") is None:  # it has been renamed
             return
-        mark = _Mark.read(folder)
+        mark = Mark.read(folder)
         if mark.parent_id != self.parent_id:  # what was sent, went to another server
-            mark = _Mark(parent_id=self.parent_id)
-        if mark.closed and folder.end is None:  # it was damaged, and is trained again
-            mark.closed, mark.paused = False, True
+            mark = Mark(parent_id=self.parent_id)
+        # The end first: with one that came after the reports were read, they would lack the last.
+        end, reports = folder.end, folder.reports
+        if not mark.fits(reports, end):
+            mark = self._replace(mark, folder)
         if mark.closed and mark.trial_id in ("", trial_id):
             return
         if mark.paused:
             self.client.update_run(mark.run_id, status="RUNNING")
             mark.paused = False
-        # The end first: with one that came after the reports were read, they would lack the last.
-        end = folder.end
-        config, reports = folder.config, folder.reports
+        config = folder.config
         if not mark.run_id:
-            began = _written(folder.path / "config.json")
+            began = _written(folder.path / "config.json", known=trials)
             mark.run_id, mark.began = self._trial_run(config, began)
         elif mark.trial_id not in ("", trial_id):
             self._retag(mark.run_id, config)
             mark.winner = False
         mark.trial_id = trial_id
-        metrics = list(_metrics(reports, mark.began))[mark.reports :]
+        metrics = list(epoch_metrics(reports, mark.began))[mark.reports :]
         points = [metric for epoch in metrics for metric in epoch]
         for at in range(0, len(points), BATCH):
             self.client.log_batch(mark.run_id, metrics=points[at : at + BATCH])
         if end is not None:
-            totals = {"epochs": end.epochs, "seconds": end.seconds}
+            totals = dict(zip(TOTALS, (end.epochs, end.seconds), strict=True))
             tags = {"stop_reason": end.reason or end.status}
             if end.error:
                 error = redacted_text(end.error[-4000:])
@@ -178,42 +191,62 @@ class RunWriter:
                 metrics=[Metric(key, value, mark.began, 0) for key, value in totals.items()],
                 tags=[RunTag(key, value) for key, value in tags.items()],
             )
-            for pattern in TRIAL_ARTIFACTS:
-                for path in sorted(folder.path.glob(pattern)):
-                    self.client.log_artifact(mark.run_id, str(path))
-            ended = _written(folder.path / "end.json")
+            self._send_files(mark.run_id, folder.path, TRIAL_ARTIFACTS, known=trials)
+            ended = _written(folder.path / "end.json", known=trials)
             self.client.set_terminated(mark.run_id, STATUS[end.status], end_time=ended)
-            mark.closed = True
-        # A trial that lost epochs gives them again as they were.
-        mark.reports = max(mark.reports, len(reports))
+        mark.note(reports, end)
         mark.write(folder)
+
+    def _replace(self, mark: Mark, folder: TrialFolder) -> Mark:
+        """Delete the run of a trial that is trained again, which gets a new one.
+
+        MLflow keeps every value that a metric had at a step, so that the run would hold both
+        trainings.
+        """
+        try:
+            self.client.delete_run(mark.run_id)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+        mark = Mark(parent_id=self.parent_id)
+        mark.write(folder)
+        return mark
+
+    def _send_files(
+        self, run_id: str, folder: Path, patterns: Sequence[str], *, known: Path
+    ) -> None:
+        """Send the files and folders of a folder whose names fit one of the patterns.
+
+        What is sent is a copy: MLflow would take a folder that is away for an empty one.
+        """
+        with tempfile.TemporaryDirectory() as scratch:
+            copy = Path(scratch) / "copy"
+            _copy(folder, copy, patterns, known=known)
+            self.client.log_artifacts(run_id, str(copy))
 
     def close_study(self, *, finished: bool) -> None:
         """Attach the study's tables and report to the parent run and end it."""
-        for name in STUDY_ARTIFACTS:
-            path = self._folder.path / name
-            if path.is_dir():
-                self.client.log_artifacts(self.parent_id, str(path), artifact_path=name)
-            elif path.exists():
-                self.client.log_artifact(self.parent_id, str(path))
-        description = self._folder.path / DESCRIPTION
-        if description.exists():
-            text = description.read_text(encoding="utf-8")
-            self.client.set_tag(self.parent_id, NOTE, text)
+        place = self._folder.path
+        self._send_files(self.parent_id, place, STUDY_ARTIFACTS, known=place)
+        description = read_if_there(place, (place / DESCRIPTION).read_bytes, known=place)
+        if description is not None:
+            self.client.set_tag(self.parent_id, NOTE, description.decode())
         winners = self._winners()
+        ends = []
         for trial in self._folder.trials():
+            if trial.read("end.json") is not None:
+                ends.append(_written(trial.path / "end.json", known=trial.path.parent))
             try:
                 self._settle(trial, winner=trial.trial_id in winners)
             except Exception as error:  # a run that was refused before; the others are settled
                 if not refused(error):
                     raise
-        ends = [_written(path) for path in self._folder.path.glob("trials/*/end.json")]
         status = "FINISHED" if finished else "KILLED"
         self.client.set_terminated(self.parent_id, status, end_time=max(ends, default=None))
 
     def _settle(self, trial: TrialFolder, *, winner: bool) -> None:
         """End a trial's run that was interrupted, and let its name tell of the choice."""
-        mark = _Mark.read(trial)
+        mark = Mark.read(trial)
         if mark.run_id and not mark.closed:
             self.client.set_terminated(mark.run_id, "KILLED")
             mark.paused = True
@@ -238,35 +271,39 @@ class RunWriter:
 
         Gives its id and when it was created, in milliseconds.
         """
-        trial_id = config["trial_id"]
+        trial_id, name, tags = config["trial_id"], _run_name(config), self.trial_tags(config)
         found = None
         if trial_id in self._perhaps_there:
             found = self._find(f"tags.trial_id = '{trial_id}'")
         if found is None:
             self._perhaps_there.add(trial_id)
-            tags = {
-                PARENT: self.parent_id,
-                **{key: str(config[key]) for key in TRIAL_TAGS if key in config},
-                **self._tags,
-            }
-            if config.get("taken_from"):
-                tags["taken_from"] = config["taken_from"]
             found = self.client.create_run(
-                self.experiment_id, start_time=began, run_name=_run_name(config), tags=tags
+                self.experiment_id, start_time=began, run_name=name, tags=tags
             )
-        params = [Param(key, str(config[key])) for key in TRIAL_PARAMS if config[key] is not None]
-        params += [Param(key, value) for key, value in self._params.items()]
+        elif found.info.run_name != name or not found.data.tags.items() >= tags.items():
+            self._retag(found.info.run_id, config)
+        params = [Param(key, value) for key, value in self.trial_params(config).items()]
         began = int(found.info.start_time)
         trainable = Metric("trainable", config["trainable"], began, 0)
         self.client.log_batch(found.info.run_id, metrics=[trainable], params=params)
         return str(found.info.run_id), began
 
+    def trial_tags(self, config: Mapping[str, Any]) -> dict[str, str]:
+        """Return the tags that a trial's run has from its beginning."""
+        tags = {PARENT: self.parent_id, **self._tags}
+        tags |= {key: str(config[key]) for key in TRIAL_TAGS if key in config}
+        return tags | ({"taken_from": config["taken_from"]} if config.get("taken_from") else {})
+
+    def trial_params(self, config: Mapping[str, Any]) -> dict[str, str]:
+        """Return the parameters of a trial's run."""
+        own = {key: str(config[key]) for key in TRIAL_PARAMS if config[key] is not None}
+        return own | self._params
+
     def _retag(self, run_id: str, config: Mapping[str, Any]) -> None:
         """Let a run follow its trial to another name."""
         self.client.update_run(run_id, name=_run_name(config))
-        for key in TRIAL_TAGS:
-            if key in config:
-                self.client.set_tag(run_id, key, str(config[key]))
+        tags = [RunTag(key, value) for key, value in self.trial_tags(config).items()]
+        self.client.log_batch(run_id, tags=tags)
 
     def _find(self, condition: str) -> Run | None:
         runs = self.client.search_runs(
@@ -289,45 +326,37 @@ class RunWriter:
             return str(experiment.experiment_id)
 
 
-@dataclass
-class _Mark:
-    """What of a trial has been sent: ``mlflow.json`` in its folder."""
-
-    parent_id: str = ""
-    run_id: str = ""
-    trial_id: str = ""
-    """The name that the trial had when it was sent."""
-    began: int = 0
-    """When the run was created, in milliseconds: the origin of its metrics' times."""
-    reports: int = 0
-    closed: bool = False
-    paused: bool = False
-    """The study was interrupted with this trial unfinished."""
-    winner: bool = False
-    """The run's name says that this is what validation chose."""
-
-    @classmethod
-    def read(cls, folder: TrialFolder) -> _Mark:
-        try:
-            return cls(**json.loads((folder.path / "mlflow.json").read_text()))
-        except (FileNotFoundError, ValueError, TypeError):
-            return cls()
-
-    def write(self, folder: TrialFolder) -> None:
-        write_atomically(folder.path / "mlflow.json", json.dumps(asdict(self)))
-
-
 def _run_name(config: Mapping[str, Any], *, winner: bool = False) -> str:
     name = f"{config['label']} ★" if winner else str(config["label"])
     return f"{name} · seed {config['seed']}" if config["stage"] == "confirm" else name
 
 
-def _written(path: Path) -> int:
-    """Give when a file was written, in milliseconds: results may be sent long after."""
-    return int(path.stat().st_mtime * 1000)
+def _written(path: Path, *, known: Path) -> int:
+    """Return when a file was written, in milliseconds: results may be sent long after."""
+    return int(with_retries(path, path.stat, known=known).st_mtime * 1000)
 
 
-def _metrics(reports: Iterable[dict[str, Any]], began: int) -> Iterator[list[Metric]]:
+def files_that_fit(folder: Path, patterns: Sequence[str], *, known: Path) -> list[str]:
+    """Return the names in a folder that fit a pattern; ``known`` as for `with_retries`."""
+    names = read_if_there(folder, lambda: os.listdir(folder), known=known)  # noqa: PTH208
+    return sorted(n for n in names or () if any(fnmatch(n, pattern) for pattern in patterns))
+
+
+def _copy(folder: Path, target: Path, patterns: Sequence[str], *, known: Path) -> None:
+    """Copy what fits one of the patterns, folders as they are; wait for storage that is away."""
+    target.mkdir()
+    for name in files_that_fit(folder, patterns, known=known):
+        path = folder / name
+        try:
+            contents = read_if_there(path, path.read_bytes, known=known)
+        except IsADirectoryError:
+            _copy(path, target / name, ["*"], known=known)
+        else:
+            if contents is not None:
+                (target / name).write_bytes(contents)
+
+
+def epoch_metrics(reports: Iterable[dict[str, Any]], began: int) -> Iterator[list[Metric]]:
     """Give each epoch's metrics.
 
     Their times follow from the reports, since MLflow takes an equal point once: what is sent

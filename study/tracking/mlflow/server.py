@@ -44,6 +44,7 @@ from mlflow.exceptions import MlflowException  # noqa: E402
 from sqlalchemy import create_engine, make_url  # noqa: E402
 
 from study.errors import StudyError, TrackingError, redacted_text  # noqa: E402
+from study.storage.atomic import StorageError  # noqa: E402
 from study.tracking.mlflow.views import runs_page  # noqa: E402
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)  # it tells of every table it creates
@@ -117,10 +118,11 @@ def within(seconds: float, call: Callable[[], T]) -> T:
 def refused(error: Exception) -> bool:
     """Tell whether a failure is of the one thing that was sent, so that others may be taken.
 
-    Otherwise the server is at fault, or not there, and the same may be taken later.
+    Otherwise the server or the study's storage is at fault, or not there, and the same may be
+    taken later.
     """
     if isinstance(error, StudyError):  # a damaged file of a trial
-        return not isinstance(error, TrackingError)
+        return not isinstance(error, TrackingError | StorageError)
     if isinstance(error, MlflowException):
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":  # 404 as well, but of MLflow's own
             return True

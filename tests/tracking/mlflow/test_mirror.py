@@ -259,7 +259,9 @@ def test_an_interrupted_study_is_killed_and_goes_on_in_the_same_runs(
     assert len(history(mlflow_server, after["search-0000"])) == EPOCHS
 
 
-def test_a_trial_that_was_damaged_runs_again_in_its_run(mlflow_store: str, make: MakeStudy) -> None:
+def test_a_trial_that_was_damaged_and_is_trained_again_gets_another_run(
+    mlflow_store: str, make: MakeStudy
+) -> None:
     study = make("damaged")
     study.whole(0)
     sync(study, mlflow_store)
@@ -273,7 +275,49 @@ def test_a_trial_that_was_damaged_runs_again_in_its_run(mlflow_store: str, make:
     study.whole(0, "failed", 1, error="Traceback\nValueError: boom")
     writer.sync_trial("search-0000")
     after = runs(mlflow_store, study)["search-0000"]
-    assert (after.info.run_id, after.info.status) == (before.info.run_id, "FAILED")
+    assert after.info.run_id != before.info.run_id
+    assert after.info.status == "FAILED"
+    for key, value in {"epochs": 1, "seconds": 1.5, "val_score": 0.01}.items():
+        assert [point for _, point in history(mlflow_store, after, key)] == [value]
+
+
+def test_a_trial_that_was_trained_again_while_mlflow_was_away_has_its_later_results_alone(
+    mlflow_store: str, make: MakeStudy
+) -> None:
+    study = make("again-away")
+    study.whole(0)
+    sync(study, mlflow_store)
+    study.folder.trial("search-0000").reopen()
+    config = study.trial(0)
+    study.report(config, 1, seconds=0.7)
+    study.end(config, "stopped")
+    sync(study, mlflow_store)
+    run = runs(mlflow_store, study)["search-0000"]
+    assert run.info.status == "KILLED"
+    assert history(mlflow_store, run) == [(1, 0.01)]
+    assert history(mlflow_store, run, "epochs") == [(0, 1)]
+
+
+def test_an_unfinished_trial_that_begins_again_has_one_value_of_each_metric(
+    mlflow_store: str, make: MakeStudy
+) -> None:
+    study = make("begun-again")
+    config = study.trial(0)
+    for epoch in (1, 2):
+        study.report(config, epoch)
+    sync(study, mlflow_store)
+    study.folder.trial(config.trial_id).replace_reports([])
+    for epoch in (1, 2):
+        study.folder.trial(config.trial_id).append_report(
+            {"epoch": epoch, "train_loss": 1.0, "val_score": 0.5, "seconds": 0.9}
+        )
+    sync(study, mlflow_store)
+    study.report(config, 3)
+    study.end(config)
+    sync(study, mlflow_store)
+    run = runs(mlflow_store, study)["search-0000"]
+    assert history(mlflow_store, run) == [(1, 0.5), (2, 0.5), (3, 0.03)]
+    assert len(history(mlflow_store, run, "seconds")) == 1
 
 
 def test_a_trial_that_ends_while_it_is_sent_loses_no_epoch(

@@ -1,0 +1,224 @@
+"""Storage that is away while results are sent: nothing is lost, and MLflow is not blamed for it."""
+
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from written_study import EPOCHS, Written, history, runs
+
+from study import files
+from study.run import main
+from study.tracking import mirror as mirror_module
+from study.tracking.mlflow.mirror import Mirror
+from study.tracking.mlflow.runs import RunWriter
+from study.trial import TrialConfig
+
+AWAY_SECONDS = 2.0
+
+
+@pytest.fixture
+def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Written:
+    monkeypatch.setattr(files, "RETRY_SECONDS", 0.1)
+    monkeypatch.setattr(mirror_module, "RETRY_SECONDS", 0.2)
+    storage = tmp_path / "runs"
+    storage.mkdir()
+    return Written(storage, tmp_path.name)
+
+
+@contextmanager
+def taken_away(study: Written) -> Iterator[None]:
+    """Rename the folder that studies are in, and back."""
+    storage = study.folder.path.parent
+    away = storage.rename(storage.with_name("away"))
+    try:
+        yield
+    finally:
+        away.rename(storage)
+
+
+@contextmanager
+def locked(uri: str) -> Iterator[None]:
+    """Let nothing be written to a database."""
+    connection = sqlite3.connect(uri.removeprefix("sqlite:///"), isolation_level=None, timeout=60)
+    connection.execute("BEGIN EXCLUSIVE")
+    try:
+        yield
+    finally:
+        connection.rollback()
+        connection.close()
+
+
+def train(study: Written, mirror: Mirror, *numbers: int) -> None:
+    """Write trials, and tell the mirror of each."""
+    for number in numbers:
+        study.whole(number)
+        config = study.folder.trial(f"search-{number:04d}").config
+        mirror.trial_started(TrialConfig.model_validate(config))
+
+
+def assert_whole(uri: str, study: Written, trials: int) -> None:
+    found = runs(uri, study)
+    assert len(found) == trials + 1
+    assert {run.info.status for run in found.values()} == {"FINISHED"}
+    del found[""]
+    for run in found.values():
+        assert [step for step, _ in history(uri, run)] == [*range(1, EPOCHS + 1)]
+        assert {"config.json", "reports.jsonl", "delta.safetensors"} <= {
+            artifact.path for artifact in MlflowClient(uri).list_artifacts(run.info.run_id)
+        }
+
+
+def test_trials_that_wait_to_be_sent_outlast_storage_that_is_away(
+    study: Written, mlflow_store: str
+) -> None:
+    mirror = Mirror(study.config, study.folder, mlflow_store)
+    mirror.start()
+    with locked(mlflow_store):
+        train(study, mirror, 0, 1, 2)
+        time.sleep(0.5)
+        storage = taken_away(study)
+        storage.__enter__()
+    time.sleep(AWAY_SECONDS)  # in which the mirror finds the database free, and no trial
+    storage.__exit__(None, None, None)
+    assert mirror.close(finished=True) == {}
+    assert_whole(mlflow_store, study, 3)
+
+
+@pytest.mark.parametrize("call", ["create_run", "log_batch", "log_artifacts", "set_terminated"])
+def test_a_trial_is_sent_whole_where_storage_goes_away_between_two_calls(
+    study: Written, mlflow_store: str, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    mirror = Mirror(study.config, study.folder, mlflow_store)
+    mirror.start()
+    real = getattr(MlflowClient, call)
+    comes_back: list[threading.Timer] = []
+
+    def go_away_after(*arguments: object, **options: object) -> object:
+        result = real(*arguments, **options)
+        if not comes_back:
+            storage = taken_away(study)
+            storage.__enter__()
+            timer = threading.Timer(0.5, storage.__exit__, (None, None, None))
+            timer.start()
+            comes_back.append(timer)
+        return result
+
+    monkeypatch.setattr(MlflowClient, call, go_away_after)
+    study.whole(0)
+    mirror.look_again()
+    while not comes_back:
+        time.sleep(0.01)
+    comes_back[0].join()
+    assert mirror.close(finished=True) == {}
+    assert_whole(mlflow_store, study, 1)
+
+
+def test_the_tables_are_sent_where_storage_goes_away_as_a_study_closes(
+    study: Written, mlflow_store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mirror = Mirror(study.config, study.folder, mlflow_store)
+    mirror.start()
+    train(study, mirror, 0)
+    study.conclude()
+    (study.folder.path / "leaderboard.md").write_text("# best")
+    (study.folder.path / "plots").mkdir()
+    (study.folder.path / "plots" / "one.png").write_bytes(b"png")
+    close = RunWriter.close_study
+
+    def close_while_away(writer: RunWriter, *, finished: bool) -> None:
+        storage = taken_away(study)
+        storage.__enter__()
+        threading.Timer(0.5, storage.__exit__, (None, None, None)).start()
+        close(writer, finished=finished)
+
+    monkeypatch.setattr(RunWriter, "close_study", close_while_away)
+    assert mirror.close(finished=True) == {}
+    assert_whole(mlflow_store, study, 1)
+    parent = runs(mlflow_store, study)[""]
+    assert parent.data.tags["mlflow.note.content"] == "the **best** is here"
+    client = MlflowClient(mlflow_store)
+    there = {a.path for a in client.list_artifacts(parent.info.run_id)}
+    assert there == {"study.yaml", "leaderboard.md", "plots"}
+    assert [a.path for a in client.list_artifacts(parent.info.run_id, "plots")] == ["plots/one.png"]
+
+
+def test_a_trial_that_ended_without_a_word_to_the_mirror_is_sent(
+    study: Written, mlflow_store: str
+) -> None:
+    mirror = Mirror(study.config, study.folder, mlflow_store)
+    mirror.start()
+    time.sleep(0.5)
+    study.whole(0)
+    assert mirror.close(finished=True) == {}
+    assert_whole(mlflow_store, study, 1)
+
+
+def test_storage_that_stays_away_is_named_and_what_was_not_sent(
+    study: Written,
+    mlflow_store: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(files, "WAIT_SECONDS", 0.3)
+    monkeypatch.setattr(mirror_module, "FINAL_SECONDS", 3.0)
+    mirror = Mirror(study.config, study.folder, mlflow_store)
+    mirror.start()
+    train(study, mirror, 0)
+    wait_until_sent(study)
+    config = study.trial(1)
+    with taken_away(study):
+        mirror.trial_started(config)
+        lacking = mirror.close(finished=True)
+    trials = study.folder.path / "trials"
+    assert lacking.keys() >= {"search-0001"}
+    for reason in lacking.values():
+        assert reason.startswith(f"StorageError: {trials}")
+        assert reason.endswith("nor could it within 0.3 seconds: No such file or directory")
+    told = [record.message for record in caplog.records]
+    assert any(m.startswith("results are not sent to MLflow until storage is back") for m in told)
+    assert not [message for message in told if "MLflow refuses" in message]
+
+
+def wait_until_sent(study: Written) -> None:
+    while not list(study.folder.path.glob("trials/*/mlflow.json")):
+        time.sleep(0.05)
+
+
+def test_sync_names_storage_that_goes_away_rather_than_mlflow(
+    study: Written,
+    mlflow_store: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(files, "WAIT_SECONDS", 0.3)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_store)
+    for number in range(3):
+        study.whole(number)
+    create, gone = MlflowClient.create_run, []
+
+    def create_and_go_away(*arguments: object, **options: object) -> object:
+        run = create(*arguments, **options)
+        if options["tags"].get("trial_id") == "search-0001":
+            gone.append(taken_away(study))
+            gone[0].__enter__()
+        return run
+
+    monkeypatch.setattr(MlflowClient, "create_run", create_and_go_away)
+    arguments = ["--sync", study.folder.name, f"storage={study.folder.path.parent}"]
+    assert main(arguments) == 2
+    gone[0].__exit__(None, None, None)
+    told = capsys.readouterr().err.rpartition("error: ")[2]
+    assert told.startswith(str(study.folder.path / "trials" / "search-0001"))
+    assert told.endswith("nor could it within 0.3 seconds: No such file or directory\n")
+    assert "MLflow" not in told
+    monkeypatch.undo()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_store)
+    study.conclude()
+    monkeypatch.setattr("study.workflow.run_study.write_outputs", lambda folder: None)
+    assert main(arguments) == 0
+    assert_whole(mlflow_store, study, 3)
