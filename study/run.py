@@ -34,7 +34,7 @@ examples:
   python study/run.py --resume letters                  go on with an interrupted study
   python study/run.py --extend letters search.trials=+50    more trials for a finished study
   python study/run.py --status letters                  what is done, running and best
-  python study/run.py --sync letters                    send to MLflow what it missed
+  python study/run.py --sync letters                    send to MLflow what it missed or lost
 """
 
 
@@ -125,8 +125,9 @@ def _run(parsed: argparse.Namespace) -> int:
 
         with folder.locked():
             uri = tracking_uri(config.tracking.uri)
-            count = sync_study(config, folder, uri, lambda: write_outputs(folder))
-        console.print(f"{count} trials of {folder.name} are in MLflow")
+            synced = sync_study(config, folder, uri, lambda: write_outputs(folder))
+        again = f", {synced.again} of them sent again" if synced.again else ""
+        console.print(f"{synced.trials} trials of {folder.name} are in MLflow{again}")
     else:
         from study.workflow.run_study import run_study
 

@@ -363,7 +363,7 @@ def test_mlflow_and_status_name_each_cause_in_one_line(
     faulty: TinyStudy, mlflow_store: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sent = sync_study(faulty.config, faulty.folder, mlflow_store, lambda: None)
-    assert sent == len(list(faulty.folder.trials()))
+    assert sent.trials == len(list(faulty.folder.trials()))
     client = MlflowClient(mlflow_store)
     experiment = client.get_experiment_by_name(faulty.config.tracking.experiment)
     mine = f"tags.study = '{faulty.folder.name}'"

@@ -11,11 +11,13 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from study.config.schema import StudyConfig
 from study.errors import StudyError, TrackingError
 from study.storage.atomic import StorageError
 from study.storage.ledger import End, StudyFolder
+from study.tracking.mlflow.audit import Audit
 from study.tracking.mlflow.choice import Choice
 from study.tracking.mlflow.registry import register_winner
 from study.tracking.mlflow.reuse import take_over
@@ -203,13 +205,24 @@ def _tell_unregistered(folder: StudyFolder, reason: str) -> None:
     )
 
 
+class Synced(NamedTuple):
+    """What `sync_study` did."""
+
+    trials: int
+    """That MLflow has now."""
+    again: int
+    """Those among them that had been sent before, and that MLflow lacked or had in part."""
+
+
 def sync_study(
     config: StudyConfig,
     folder: StudyFolder,
     uri: str,
     write_outputs: Callable[[], object] = lambda: None,
-) -> int:
-    """Send everything that MLflow lacks, in the foreground; return the number of trials.
+) -> Synced:
+    """Send everything that MLflow lacks, in the foreground.
+
+    What was sent before is compared with the runs that MLflow has, and what is sent now as well.
 
     Args:
         config: of the study.
@@ -224,7 +237,16 @@ def sync_study(
     writer = RunWriter(config, folder, uri)
     writer.open_study()
     trials = [trial.trial_id for trial in folder.trials()]
+    audit = Audit(writer, folder)
+    found = audit.lacking(trials)
+    whole = {trial_id for trial_id, lack in found.items() if not lack}
+    for trial_id in found.keys() - whole:
+        writer.send_again(trial_id, audit.run_of(trial_id))
     unsent = _send_all(writer, _send_all(writer, trials))  # a server may have stumbled once
+    sent = [trial_id for trial_id in trials if trial_id not in whole | unsent.keys()]
+    if sent:
+        left = Audit(writer, folder).lacking(sent)
+        unsent |= {trial_id: lack for trial_id, lack in left.items() if lack}
     finished, before = folder.complete, folder.registration
     if finished:  # whose winner may be another, and its score that of fewer seeds, otherwise
         register_or_tell(config, folder, writer)
@@ -233,7 +255,7 @@ def sync_study(
     unsent |= _close(writer, folder, finished=finished)
     if unsent:
         raise TrackingError(f"of study '{folder.name}', MLflow lacks {told(unsent, len(unsent))}")
-    return len(trials)
+    return Synced(len(trials), len(found.keys() - whole))
 
 
 def told(unsent: Mapping[str, str], most: int = 10) -> str:

@@ -83,6 +83,8 @@ class RunWriter:
         self.client: MlflowClient
         self.experiment_id: str
         self.parent_id: str
+        self._listed: dict[str, Run] = {}
+        """Runs that are known to be those of trials that are sent again."""
         self._perhaps_there: set[str] = set()
         """Trials that may have a run which their folder does not tell of: whoever created it died,
         or did not hear the answer. Looking for a run costs the more the more there are, so the
@@ -197,6 +199,12 @@ class RunWriter:
         mark.note(reports, end)
         mark.write(folder)
 
+    def send_again(self, trial_id: str, run: Run | None) -> None:
+        """Take back that a trial was sent; ``run`` is its run, where MLflow still has it."""
+        Mark(parent_id=self.parent_id).write(self._folder.trial(trial_id))
+        if run is not None:
+            self._listed[trial_id] = run
+
     def _replace(self, mark: Mark, folder: TrialFolder) -> Mark:
         """Delete the run of a trial that is trained again, which gets a new one.
 
@@ -272,8 +280,8 @@ class RunWriter:
         Gives its id and when it was created, in milliseconds.
         """
         trial_id, name, tags = config["trial_id"], _run_name(config), self.trial_tags(config)
-        found = None
-        if trial_id in self._perhaps_there:
+        found = self._listed.pop(trial_id, None)
+        if found is None and trial_id in self._perhaps_there:
             found = self._find(f"tags.trial_id = '{trial_id}'")
         if found is None:
             self._perhaps_there.add(trial_id)

@@ -35,7 +35,7 @@ def make(tmp_path: Path) -> MakeStudy:
 
 def sync(study: Written, uri: str) -> int:
     """Send what is unsent, of a study that has no report to write anew."""
-    return sync_study(study.config, study.folder, uri, lambda: None)
+    return sync_study(study.config, study.folder, uri, lambda: None).trials
 
 
 def artifacts(uri: str, run: Run, path: str | None = None) -> set[str]:

@@ -11,9 +11,9 @@ import pytest
 from mlflow import MlflowClient
 from written_study import EPOCHS, Written, history, runs
 
-from study import files
 from study.run import main
-from study.tracking import mirror as mirror_module
+from study.storage import atomic
+from study.tracking.mlflow import mirror as mirror_module
 from study.tracking.mlflow.mirror import Mirror
 from study.tracking.mlflow.runs import RunWriter
 from study.trial import TrialConfig
@@ -23,7 +23,7 @@ AWAY_SECONDS = 2.0
 
 @pytest.fixture
 def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Written:
-    monkeypatch.setattr(files, "RETRY_SECONDS", 0.1)
+    monkeypatch.setattr(atomic, "RETRY_SECONDS", 0.1)
     monkeypatch.setattr(mirror_module, "RETRY_SECONDS", 0.2)
     storage = tmp_path / "runs"
     storage.mkdir()
@@ -164,7 +164,7 @@ def test_storage_that_stays_away_is_named_and_what_was_not_sent(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(files, "WAIT_SECONDS", 0.3)
+    monkeypatch.setattr(atomic, "WAIT_SECONDS", 0.3)
     monkeypatch.setattr(mirror_module, "FINAL_SECONDS", 3.0)
     mirror = Mirror(study.config, study.folder, mlflow_store)
     mirror.start()
@@ -195,7 +195,7 @@ def test_sync_names_storage_that_goes_away_rather_than_mlflow(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(files, "WAIT_SECONDS", 0.3)
+    monkeypatch.setattr(atomic, "WAIT_SECONDS", 0.3)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_store)
     for number in range(3):
         study.whole(number)

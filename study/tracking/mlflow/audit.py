@@ -1,0 +1,131 @@
+"""Whether MLflow holds what was sent: it may have lost runs, or have answered and done nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from study.errors import TrackingError
+from study.storage.ledger import End, LedgerError, StudyFolder, TrialFolder
+from study.tracking.mlflow.marks import Mark
+from study.tracking.mlflow.runs import (
+    STATUS,
+    TOTALS,
+    TRIAL_ARTIFACTS,
+    RunWriter,
+    epoch_metrics,
+    files_that_fit,
+)
+from study.tracking.mlflow.server import first_line, refused
+
+PAGE = 1000
+"""Runs a call."""
+
+
+class Audit:
+    """A listing of a study's runs, against which its trials are compared.
+
+    Args:
+        writer: with the study's runs open.
+        folder: of the study.
+
+    Raises:
+        TrackingError: the server does not give the runs.
+    """
+
+    def __init__(self, writer: RunWriter, folder: StudyFolder) -> None:
+        self._writer = writer
+        self._folder = folder
+        try:
+            self.runs = _list_runs(writer, folder.identity["study_id"])
+        except Exception as error:  # of MLflow, a database, its driver or the network
+            raise TrackingError(
+                f"MLflow does not give the runs of study '{folder.name}' ({first_line(error)})"
+            ) from None
+
+    def run_of(self, trial_id: str) -> Run | None:
+        """Return the run that a trial was sent to; None where MLflow has it no longer."""
+        return self.runs.get(Mark.read(self._folder.trial(trial_id)).run_id)
+
+    def lacking(self, trials: Iterable[str]) -> dict[str, str]:
+        """Return what MLflow lacks of each trial that is marked as sent; "" for nothing.
+
+        Trials that have changed since they were sent are left out, since they are sent in any case.
+
+        Raises:
+            TrackingError: the server is gone.
+            StorageError: the study's folder cannot be read.
+        """
+        found = {}
+        for trial_id in trials:
+            trial = self._folder.trial(trial_id)
+            mark = Mark.read(trial)
+            try:
+                config, end, reports = trial.config, trial.end, trial.reports
+            except LedgerError:  # it is named where it is sent
+                continue
+            sent_here = mark.run_id and mark.parent_id == self._writer.parent_id
+            if not sent_here or mark.trial_id not in ("", trial_id) or not mark.fits(reports, end):
+                continue
+            try:
+                found[trial_id] = self._lack(
+                    trial, config, reports[: mark.reports], end if mark.closed else None
+                )
+            except Exception as error:  # of MLflow, a database, its driver or the network
+                found[trial_id] = first_line(error)
+                if not refused(error):
+                    self._writer.reach()
+        return found
+
+    def _lack(
+        self,
+        trial: TrialFolder,
+        config: Mapping[str, Any],
+        reports: Sequence[dict[str, Any]],
+        end: End | None,
+    ) -> str:
+        """Return what the run lacks of what was sent, the end and the artifacts among it."""
+        run = self.run_of(trial.trial_id)
+        if run is None:
+            return "its run is not there"
+        if end is not None and run.info.status != STATUS[end.status]:
+            return f"its run is {run.info.status}, not {STATUS[end.status]}"
+        data = run.data
+        points = Counter(m.key for epoch in epoch_metrics(reports, 0) for m in epoch)
+        wanted = {
+            "tags": self._writer.trial_tags(config).items() - data.tags.items(),
+            "parameters": self._writer.trial_params(config).items() - data.params.items(),
+            "metrics": {"trainable", *points, *(TOTALS if end else ())} - data.metrics.keys(),
+        }
+        lacking = [name for name, values in wanted.items() if values]
+        run_id, client = run.info.run_id, self._writer.client
+        for key, count in points.most_common(1):
+            if len({point.step for point in client.get_metric_history(run_id, key)}) < count:
+                lacking.append("epochs")
+        if end is not None:
+            known = trial.path.parent
+            names = files_that_fit(trial.path, TRIAL_ARTIFACTS, known=known)
+            there = {artifact.path for artifact in client.list_artifacts(run_id)}
+            lacking += [name for name in names if name not in there]
+        return f"its run lacks {', '.join(lacking)}" if lacking else ""
+
+
+def _list_runs(writer: RunWriter, study_id: str) -> dict[str, Run]:
+    """Return the study's runs by id."""
+    runs: dict[str, Run] = {}
+    client: MlflowClient = writer.client
+    token: str | None = None
+    while True:
+        page = client.search_runs(
+            [writer.experiment_id],
+            filter_string=f"tags.study_id = '{study_id}'",
+            max_results=PAGE,
+            page_token=token,
+        )
+        runs |= {run.info.run_id: run for run in page}
+        if not (token := page.token):
+            return runs
