@@ -18,7 +18,7 @@ class ClassAccuracy:
         part: "accuracy" in the few-shot protocol, else "base" or "new".
         name: of the class.
         before: zero-shot accuracy; None when it was not kept.
-        after: accuracy of the winner.
+        after: accuracy of what validation chose.
     """
 
     part: str
@@ -41,7 +41,7 @@ class Confusion:
         true: the class of the images.
         predicted: the class they were taken for.
         before: share of zero-shot predictions; None when it was not kept.
-        after: share of the winner's predictions, over seeds.
+        after: share of the predictions of what validation chose, over seeds.
     """
 
     part: str
@@ -52,11 +52,11 @@ class Confusion:
 
 
 def class_accuracies(folder: Path, board: Leaderboard) -> tuple[ClassAccuracy, ...]:
-    """Accuracy of the winner on each class beside zero-shot, worst class of each part first."""
-    winner = board.winner
-    if winner is None:
+    """Accuracy of the choice on each class beside zero-shot, worst class of each part first."""
+    chosen = board.chosen
+    if chosen is None:
         return ()
-    before, after = _mean_accuracy(folder, ZERO_SHOT), _mean_accuracy(folder, winner.label)
+    before, after = _mean_accuracy(folder, ZERO_SHOT), _mean_accuracy(folder, chosen.label)
     classes = [
         ClassAccuracy(part, name, before.get((part, name)), value)
         for (part, name), value in after.items()
@@ -65,11 +65,11 @@ def class_accuracies(folder: Path, board: Leaderboard) -> tuple[ClassAccuracy, .
 
 
 def confusions(folder: Path, board: Leaderboard, most: int = 12) -> tuple[Confusion, ...]:
-    """The most frequent confusions of the winner on test, beside zero-shot's."""
-    winner = board.winner
-    if winner is None:
+    """The most frequent confusions of the choice on test, beside zero-shot's."""
+    chosen = board.chosen
+    if chosen is None:
         return ()
-    before, after = _shares(folder, ZERO_SHOT), _shares(folder, winner.label)
+    before, after = _shares(folder, ZERO_SHOT), _shares(folder, chosen.label)
     ranked = sorted(after, key=lambda pair: (-after[pair], pair))[:most]
     return tuple(
         Confusion(*pair, before.get(pair, 0.0) if before else None, after[pair]) for pair in ranked

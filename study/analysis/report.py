@@ -153,6 +153,8 @@ def _content(study: StudyFolder, board: Leaderboard) -> dict[str, Any]:
     rows = read_results(folder).to_pylist()
     winner, registration = board.winner, study.registration
     classes = class_accuracies(folder, board)
+    # Where a choice is at chance, its classes show why.
+    chosen = "choice" if winner is None else "winner"
     return {
         "name": study.name,
         "subtitle": f"{config.data.dataset}, {config.protocol.replace('_', '-')}, "
@@ -175,7 +177,7 @@ def _content(study: StudyFolder, board: Leaderboard) -> dict[str, Any]:
         "registered": registration and champion_sentence(registration),
         "serving": registration and f"import mlflow\n\n{loading_line(registration)}",
         "classes": Grid(
-            ["class", "part", "zero-shot %", "winner %", "gain"],
+            ["class", "part", "zero-shot %", f"{chosen} %", "gain"],
             [
                 [
                     entry.name,
@@ -189,7 +191,7 @@ def _content(study: StudyFolder, board: Leaderboard) -> dict[str, Any]:
             left=2,
         ),
         "confusions": Grid(
-            ["images of", "taken for", "part", "zero-shot %", "winner %"],
+            ["images of", "taken for", "part", "zero-shot %", f"{chosen} %"],
             [
                 [c.true, c.predicted, c.part, percent(c.before), percent(c.after)]
                 for c in confusions(folder, board)

@@ -185,3 +185,4 @@ def test_where_nothing_beats_chance_the_report_recommends_nothing(guessing_study
     assert "Nothing: what validation chose does not beat chance on test." in text
     assert "★" not in text
     assert text.count("winner") == 1
+    assert "zero-shot % choice % gain" in text, "its classes show why"
