@@ -1,4 +1,4 @@
-"""The schema: every fault at once, each with its path, what was got and what is allowed."""
+"""The schema: what is allowed, and what a fault is told with."""
 
 import ast
 from collections.abc import Iterator
@@ -6,33 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from config_faults import baselines, clipfit, faults
 from pydantic import BaseModel
 
 import study
-from study.config.loading import ConfigFaults, build_config, dump_config, load_config
+from study.config.loading import build_config
 from study.config.schema import RANKS, TUNED, BaselineConfig, Section, StudyConfig
 from study.errors import ConfigError
 
 STUDY = Path(study.__file__ or "").parent
-
-
-def faults(values: dict[str, Any]) -> list[str]:
-    """The lines that tell what is wrong with a configuration."""
-    with pytest.raises(ConfigError) as caught:
-        build_config(values, "the file")
-    head, *lines = str(caught.value).splitlines()
-    assert head.startswith(f"the file has {len(lines)} fault")
-    return [line.strip() for line in lines]
-
-
-def baselines(**more: Any) -> dict[str, Any]:
-    """The baselines that must be there, and more."""
-    return {"zero-shot": {"subset": "none"}, "clipfit": clipfit(), **more}
-
-
-def clipfit(**changes: Any) -> dict[str, Any]:
-    """A sound baseline."""
-    return {"subset": "clipfit", "bias_lr": 0.01, "ln_lr": 0.01, "distill_weight": 8, **changes}
 
 
 @pytest.mark.parametrize(
@@ -185,54 +167,6 @@ def test_a_baseline_cannot_take_the_label_of_a_candidate(label: str) -> None:
     assert fault.startswith(f"search.baselines.{label}: ")
 
 
-def test_faults_are_reported_all_together() -> None:
-    told = faults(
-        {
-            "sed": 1,
-            "data": {"shots": 0, "dataste": "digits"},
-            "training": {"epochs": "many"},
-            "search": {"space": {"sites": ["text.ln9", "vision.foo"]}},
-        }
-    )
-    paths = [line.partition(":")[0] for line in told]
-    assert sorted(paths) == [
-        *("data.dataste", "data.shots", "search.space.sites.0", "search.space.sites.1"),
-        *("sed", "training.epochs"),
-    ]
-
-
-def test_parts_that_disagree_are_reported_all_together() -> None:
-    told = faults(
-        {
-            "training": {"epochs": 2},
-            "search": {
-                "selection": "base",
-                "trials": 8,
-                "baselines": {"clipfit": {"subset": "clipfit"}, "best": clipfit()},
-            },
-        }
-    )
-    assert len(told) == 6
-
-
-def test_disagreements_are_told_beside_a_fault_elsewhere() -> None:
-    told = faults({"sed": 1, "training": {"epochs": 2}})
-    assert [line.partition(":")[0] for line in told] == ["sed", "search.asha.grace_period"]
-
-
-def test_a_default_that_stands_in_for_a_fault_is_not_blamed() -> None:
-    told = faults({"training": {"epochs": "many"}, "search": {"asha": {"grace_period": 150}}})
-    assert [line.partition(":")[0] for line in told] == ["training.epochs"]
-
-
-def test_what_is_sound_can_be_read_in_spite_of_faults() -> None:
-    values = {"sed": 1, "data": {"shots": "many", "dataset": "glyphs"}, "training": 3}
-    values |= {"search": {"baselines": {"clipfit": {"subset": 3}}}}
-    with pytest.raises(ConfigFaults) as caught:
-        build_config(values, "the file")
-    assert caught.value.rest == build_config({"data": {"dataset": "glyphs"}}, "the same")
-
-
 @pytest.mark.parametrize(
     "uri",
     [
@@ -247,97 +181,6 @@ def test_a_password_in_the_uri_is_refused_and_not_repeated(uri: str) -> None:
     with pytest.raises(ConfigError, match=r"tracking: .*MLFLOW_TRACKING_PASSWORD") as caught:
         build_config({"tracking": {"uri": uri}, "sed": 1}, "the file")
     assert "s3cret" not in str(caught.value)
-
-
-def test_an_override_reaches_a_field_and_creates_its_section(tmp_path: Path) -> None:
-    file = tmp_path / "mine.yaml"
-    file.write_text("data: {shots: 4}\n")
-    overrides = [
-        *("data.shots=8", "search.asha=null", "search.space.bias_lr=[1e-3, 1e-1]", "name=mine"),
-        *("training.weight_decay=1e-4", "search.baselines.extra={subset: ln, ln_lr: 0.1}"),
-    ]
-    with pytest.raises(ConfigError, match="zero-shot"):  # a mapping replaces the default one
-        load_config(file, overrides)
-    config = load_config(file, overrides[:-1])
-    assert config.data.shots == 8
-    assert config.search.asha is None
-    assert config.search.space.bias_lr == (1e-3, 1e-1)
-    assert config.training.weight_decay == 1e-4
-    assert config.name == "mine"
-
-
-@pytest.mark.parametrize(
-    ("override", "told"),
-    [
-        ("seed", "section.field=value"),
-        ("=3", "section.field=value"),
-        ("seed=[", "not valid YAML"),
-        ("seed.deeper=3", "not a section"),
-        ("search.trails=3", "did you mean 'trials'?"),
-    ],
-)
-def test_an_override_at_fault_is_named(tmp_path: Path, override: str, told: str) -> None:
-    file = tmp_path / "mine.yaml"
-    file.write_text("seed: 1\n")
-    with pytest.raises(ConfigError, match=r".") as caught:
-        load_config(file, [override])
-    assert told in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("first", "second"),
-    [
-        ("seed=1", "seed=2"),
-        ("seed=1", "seed=1"),
-        ("data={shots: 4}", "data.shots=2"),
-        ("search.space.sites=[text.ln1]", "search={trials: 20}"),
-    ],
-)
-def test_two_overrides_of_one_value_are_refused(tmp_path: Path, first: str, second: str) -> None:
-    file = tmp_path / "mine.yaml"
-    file.write_text("seed: 1\n")
-    with pytest.raises(ConfigError, match="same value twice") as caught:
-        load_config(file, [first, "confirm.runners_up=1", second])
-    assert f"'{first}' and '{second}'" in str(caught.value)
-    assert "runners_up" not in str(caught.value)
-
-
-def test_overrides_of_neighbours_go_together(tmp_path: Path) -> None:
-    file = tmp_path / "mine.yaml"
-    file.write_text("")
-    config = load_config(file, ["data.shots=4", "data.shots_from=published", "seed=2"])
-    assert (config.data.shots, str(config.data.shots_from)) == (4, "published")
-
-
-@pytest.mark.parametrize(
-    ("contents", "told"),
-    [
-        (b"- 1\n- 2\n", "mapping"),
-        (b"seed: [1\n", "not valid YAML"),
-        (b"\xff\xfe\x00", "cannot be read"),
-        (b"!!python/object/apply:os.system ['true']", "not valid YAML"),
-        (b"seed: 1\nseed: 2\n", "seed"),
-        (b"data: {shots: 1, shots: 2}\n", "shots"),
-    ],
-)
-def test_a_file_that_is_no_configuration_is_named(
-    tmp_path: Path, contents: bytes, told: str
-) -> None:
-    file = tmp_path / "mine.yaml"
-    file.write_bytes(contents)
-    with pytest.raises(ConfigError, match=r"mine\.yaml") as caught:
-        load_config(file)
-    assert told in str(caught.value)
-
-
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"none\.yaml cannot be read"):
-        load_config(tmp_path / "none.yaml")
-
-
-def test_an_empty_file_is_the_default_study(tmp_path: Path) -> None:
-    (tmp_path / "mine.yaml").write_text("")
-    assert load_config(tmp_path / "mine.yaml") == StudyConfig()
 
 
 def test_a_configuration_is_frozen() -> None:
@@ -368,24 +211,6 @@ def test_zero_shot_tests_one_configuration_once() -> None:
     assert list(config.tested_as_given) == ["zero-shot"]
     assert config.tested_as_given["zero-shot"].subset == "none"
     assert config.shot_seeds == (7,)
-
-
-def test_what_is_dumped_is_what_is_loaded(tmp_path: Path) -> None:
-    values = {
-        "name": "mine",
-        "data": {
-            "root": "/some/where",
-            "templates": ["ein {} ü."],
-            "columns": {"image": "img"},
-            "shots_from": "/some/shots",
-        },
-        "search": {"asha": None, "baselines": baselines(mine=clipfit())},
-        "ablation": {"design": "only_one"},
-        "storage": "elsewhere",
-    }
-    config = build_config(values, "here")
-    (tmp_path / "study.yaml").write_text(dump_config(config), encoding="utf-8")
-    assert load_config(tmp_path / "study.yaml") == config
 
 
 def sections(section: type[BaseModel]) -> Iterator[tuple[type[BaseModel], str]]:
@@ -423,18 +248,6 @@ def test_an_ablation_that_tunes_rates_needs_a_rule_that_can_judge_its_protocol()
     (fault,) = faults({"ablation": TUNED_RATES, "search": search})
     assert fault.startswith("search.selection: 'class_folds' cannot judge the protocol few_shot")
     assert build_config({"ablation": TUNED_RATES | {"rates": [0.1]}, "search": search}, "test")
-
-
-def test_what_is_merged_gives_way_to_what_is_given(tmp_path: Path) -> None:
-    (tmp_path / "mine.yaml").write_text(
-        "search:\n"
-        "  baselines:\n"
-        "    zero-shot: {subset: none}\n"
-        "    clipfit: &rates {subset: clipfit, bias_lr: 0.1, ln_lr: 0.2}\n"
-        "    ln: {<<: *rates, subset: ln, ln_lr: 0.3}\n"
-    )
-    baseline = load_config(tmp_path / "mine.yaml").search.baselines["ln"]
-    assert (baseline.subset, baseline.bias_lr, baseline.ln_lr) == ("text.ln + vision.ln", 0.1, 0.3)
 
 
 def test_a_folder_of_weights_is_the_same_from_any_working_folder(
