@@ -84,30 +84,6 @@ def test_a_missing_image_folder_is_named(name: str, miniature: ModuleType, tmp_p
     assert load_dataset(name, tmp_path, require_images=False).train
 
 
-@pytest.mark.parametrize(
-    ("name", "raw", "clean"),
-    [
-        ("caltech101", "airplanes", "airplane"),
-        ("caltech101", "Faces", "face"),
-        ("caltech101", "Leopards", "leopard"),
-        ("caltech101", "Motorbikes", "motorbike"),
-        ("oxford_pets", "Russian_Blue", "russian_blue"),
-        ("stanford_cars", "AM General Hummer SUV 2000", "2000 AM General Hummer SUV"),
-        ("stanford_cars", "BMW M3 Coupe 2012", "2012 BMW M3 Coupe"),
-        ("sun397", "/a/abbey", "abbey"),
-        ("sun397", "/a/atrium/public", "public atrium"),
-        ("sun397", "a/atrium/public", "public atrium"),
-        ("eurosat", "AnnualCrop", "Annual Crop Land"),
-        ("eurosat", "Residential", "Residential Buildings"),
-        ("ucf101", "ApplyEyeMakeup", "Apply_Eye_Makeup"),
-        ("ucf101", "YoYo", "Yo_Yo"),
-    ],
-)
-def test_raw_class_names_are_cleaned_and_clean_ones_kept(name: str, raw: str, clean: str) -> None:
-    assert LAYOUTS[name].clean(raw) == clean
-    assert LAYOUTS[name].clean(clean) == clean
-
-
 def test_the_classes_that_the_field_leaves_out_are_dropped(tmp_path: Path) -> None:
     raw = ["BACKGROUND_Google", "Faces", "Faces_easy", "airplanes"]
     rows = [[f"{name}/1.jpg", label, name] for label, name in enumerate(raw)]

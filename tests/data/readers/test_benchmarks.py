@@ -1,0 +1,68 @@
+"""The table of published datasets: class names as in prompts, sizes, and how to get each."""
+
+from pathlib import Path
+
+import pytest
+
+from study.data.readers.benchmarks import BENCHMARKS, LAYOUTS, SHIFTS, download_note
+from study.data.readers.coop import read_split_file
+
+
+@pytest.mark.parametrize(
+    ("name", "raw", "clean"),
+    [
+        ("caltech101", "airplanes", "airplane"),
+        ("caltech101", "Faces", "face"),
+        ("caltech101", "Leopards", "leopard"),
+        ("caltech101", "Motorbikes", "motorbike"),
+        ("oxford_pets", "Russian_Blue", "russian_blue"),
+        ("stanford_cars", "AM General Hummer SUV 2000", "2000 AM General Hummer SUV"),
+        ("stanford_cars", "BMW M3 Coupe 2012", "2012 BMW M3 Coupe"),
+        ("sun397", "/a/abbey", "abbey"),
+        ("sun397", "/a/atrium/public", "public atrium"),
+        ("sun397", "a/atrium/public", "public atrium"),
+        ("eurosat", "AnnualCrop", "Annual Crop Land"),
+        ("eurosat", "Residential", "Residential Buildings"),
+        ("ucf101", "ApplyEyeMakeup", "Apply_Eye_Makeup"),
+        ("ucf101", "YoYo", "Yo_Yo"),
+    ],
+)
+def test_raw_class_names_are_cleaned_and_clean_ones_kept(name: str, raw: str, clean: str) -> None:
+    assert LAYOUTS[name].clean(raw) == clean
+    assert LAYOUTS[name].clean(clean) == clean
+
+
+def test_a_name_of_cars_without_a_year_and_one_with_another_number_stay() -> None:
+    clean = LAYOUTS["stanford_cars"].clean
+    assert clean("Ferrari 458 Italia") == "Ferrari 458 Italia"
+    assert clean("Peugeot 3008 1808") == "Peugeot 3008 1808"
+
+
+def test_each_dataset_has_one_layout_or_a_reader_of_its_own() -> None:
+    own = {name for name, benchmark in BENCHMARKS.items() if benchmark.layout is None}
+    assert own == {"imagenet", "fgvc_aircraft"}
+    assert LAYOUTS.keys() | SHIFTS.keys() | own == BENCHMARKS.keys()
+    folders = [layout.folder for layout in (*LAYOUTS.values(), *SHIFTS.values())]
+    assert len(set(folders)) == len(folders), "two datasets would be read from one folder"
+
+
+@pytest.mark.parametrize("name", ["eurosat", "oxford_pets"])
+def test_the_table_has_the_sizes_of_the_published_split_files(name: str, coop_splits: Path) -> None:
+    layout = LAYOUTS[name]
+    names, *splits = read_split_file(coop_splits / layout.split, layout)
+    assert BENCHMARKS[name].counts == (len(names), *map(len, splits))
+
+
+@pytest.mark.parametrize("name", SHIFTS)
+def test_a_shift_is_a_test_set_of_imagenets_classes_or_of_200_of_them(name: str) -> None:
+    shift, counts = SHIFTS[name], BENCHMARKS[name].counts
+    assert (counts.train, counts.val) == (0, 0)
+    assert counts.classes == (shift.subset or BENCHMARKS["imagenet"].counts.classes)
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_a_note_says_what_to_get_and_the_folder_where_it_belongs(name: str) -> None:
+    note = download_note(name, Path("data") / "here")
+    assert f"section of {name} in" in note
+    assert BENCHMARKS[name].how_to_get in note
+    assert note.endswith("It belongs in data/here")
