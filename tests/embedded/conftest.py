@@ -1,0 +1,31 @@
+"""What the tests of the embedded checkpoint share: itself, its record, and its digits."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from study.embedded import backbone_path
+from study.embedded.measure import Bench
+from study.method.model import Backbone, load_backbone
+
+FOLDER = Path(backbone_path("embedded"))
+
+
+@pytest.fixture(scope="session")
+def backbone() -> Iterator[Backbone]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        yield load_backbone(FOLDER)
+
+
+@pytest.fixture(scope="session")
+def recorded() -> dict[str, Any]:
+    return json.loads((FOLDER / "zero_shot.json").read_text("utf-8"))
+
+
+@pytest.fixture(scope="session")
+def digits(backbone: Backbone) -> Bench:
+    return Bench("digits", backbone)

@@ -1,0 +1,89 @@
+"""The command that measures the checkpoint: a table of every comparison, and a record of them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from study.embedded import evaluate
+from study.embedded.measure import Setting
+from study.method.model import load_backbone
+
+
+class QuickBench:
+    """What would take minutes: every result is the learning rate itself."""
+
+    def __init__(self, dataset: str, backbone: object) -> None:
+        self.dataset = dataset
+
+    def zero_shot(self) -> dict[str, float]:
+        return {"all": 0.65432109, "base": 0.5}
+
+    def mean(self, setting: Setting, *, protocol: str, seeds: range) -> dict[str, float]:
+        assert list(seeds) == [1, 2]
+        part = {"few_shot": "accuracy", "base_to_new": "hmean"}[protocol]
+        return {"seconds": 12.345678, part: setting.bias_lr or setting.ln_lr or 0.0}
+
+
+@pytest.fixture
+def written(tiny_backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The record that the command leaves in the folder of a checkpoint."""
+    copy = tmp_path / "checkpoint"
+    copy.mkdir()
+    for file in tiny_backbone.iterdir():
+        (copy / file.name).symlink_to(file)
+    monkeypatch.setattr("study.embedded.measure.Bench", QuickBench)
+    monkeypatch.setattr(sys, "argv", ["evaluate", "--backbone", str(copy), "--seeds", "2"])
+    monkeypatch.setenv("COLUMNS", "200")
+    evaluate.main()
+    record: dict[str, Any] = json.loads((copy / "zero_shot.json").read_text("utf-8"))
+    return record
+
+
+def test_the_record_names_the_weights_and_has_every_result_in_four_digits(
+    written: dict[str, Any], tiny_backbone: Path
+) -> None:
+    backbone = load_backbone(tiny_backbone)
+    assert written["fingerprint"] == backbone.fingerprint
+    assert written["parameters"] == sum(p.numel() for p in backbone.clip.parameters())
+    assert written["zero_shot"] == {
+        name: {"all": 0.6543, "base": 0.5} for name in ("digits", "glyphs")
+    }
+    rates = written["clipfit_by_learning_rate"]
+    assert (rates["dataset"], rates["protocol"], rates["seeds"]) == ("digits", "few_shot", 2)
+    assert [row["accuracy"] for row in rates["rows"]] == list(evaluate.RATES)
+    assert {row["seconds"] for row in rates["rows"]} == {12.3457}
+
+
+def test_each_comparison_is_printed_as_a_table_in_percent(
+    capsys: pytest.CaptureFixture[str], written: dict[str, Any]
+) -> None:
+    printed = capsys.readouterr().out
+    assert "zero-shot, digits" in printed
+    assert "65.4 %" in printed
+    for title, block in written.items():
+        for row in block.get("rows", ()) if isinstance(block, dict) else ():
+            assert row["setting"] in printed, title
+    assert "12.3 " in printed, "seconds are no percentages"
+
+
+def test_the_record_that_comes_with_the_package_has_the_same_comparisons(
+    written: dict[str, Any], recorded: dict[str, Any]
+) -> None:
+    assert written.keys() == recorded.keys()
+    for title in written.keys() - {"fingerprint", "parameters", "zero_shot"}:
+        ours, theirs = ([row["setting"] for row in r[title]["rows"]] for r in (written, recorded))
+        assert ours == theirs, title
+
+
+def test_the_help_of_the_command_is_there_without_torch() -> None:
+    code = (
+        "import sys; from study.embedded.evaluate import main; sys.argv = ['evaluate', '--help']\n"
+        "try: main()\n"
+        "finally: assert not {'torch', 'transformers'} & sys.modules.keys()"
+    )
+    said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert "--backbone" in said.stdout
