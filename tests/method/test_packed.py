@@ -1,23 +1,15 @@
 """The packed pass gives what the reading version gives: features and gradients alike."""
 
-import math
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
 import torch
+from packed_case import Case, distance
 from torch import Tensor
 
 from study.method.model import Backbone, FewShotClassifier, Precision
-from study.method.packed import PackedClassifiers, Prompts
-from study.method.packed_training import packed_step
+from study.method.packed import PackedClassifiers
 from study.method.subsets import parse
-from study.method.training import (
-    Losses,
-    NonFiniteLossError,
-    make_optimizer,
-    training_step,
-)
 
 SUBSETS = [
     *("clipfit", "bitfit", "ln", "text-bias", "vision.ln", "none"),
@@ -25,76 +17,6 @@ SUBSETS = [
     *("text.ln1[1] + vision.mlp.fc1.bias[1:3]", "vision.ln_pre.weight + text.ln2.bias[0]"),
 ]
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
-WORDS = [
-    ["a photo of a cat", "a photo of a dog", "a dog"],
-    ["a photo of a cat", "a photo of a red bird of a cat"],
-    ["bird"],
-]
-
-
-class Case:
-    """Classifiers at different points, with images and prompts of their own."""
-
-    def __init__(
-        self,
-        backbone: Backbone,
-        subset: str,
-        runs: int,
-        dtype: torch.dtype,
-        precision: Precision = "float32",
-    ) -> None:
-        backbone.clip.to(dtype)
-        generator = torch.Generator().manual_seed(3)
-        self.classifiers = [
-            FewShotClassifier(backbone, parse(subset), precision=precision) for _ in range(runs)
-        ]
-        for tuned in (t for classifier in self.classifiers for t in classifier.tuned):
-            noise = torch.randn(tuned.parameter.shape, generator=generator, dtype=dtype)
-            tuned.parameter.data.add_(0.2 * noise)
-        size = backbone.image_size
-        self.pixels = [
-            torch.randn(3 + run, 3, size, size, generator=generator, dtype=dtype)
-            for run in range(runs)
-        ]
-        self.ids = [backbone.tokenize(WORDS[run]) for run in range(runs)]
-
-    def batches(self) -> list[tuple[Tensor, Tensor]]:
-        """Images and prompts of each run."""
-        return list(zip(self.pixels, self.ids, strict=True))
-
-    def plain(self) -> list[tuple[Tensor, Tensor]]:
-        """Text and image features by transformers' own code."""
-        return [
-            (classifier.encode_text(ids), classifier.encode_image(pixels))
-            for classifier, ids, pixels in zip(self.classifiers, self.ids, self.pixels, strict=True)
-        ]
-
-    def packed(self) -> list[tuple[Tensor, Tensor]]:
-        """The same by the packed pass."""
-        packed = PackedClassifiers(self.classifiers)
-        text = packed.encode_text(packed.begin_prompts(self.ids))
-        image = packed.encode_image([packed.begin_images(pixels) for pixels in self.pixels])
-        return list(zip(text, image, strict=True))
-
-    def gradients(self, features: Sequence[tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
-        """Of a sum that weighs every logit differently, by run and name."""
-        loss = torch.zeros((), dtype=features[0][0].dtype)
-        for classifier, (text, image) in zip(self.classifiers, features, strict=True):
-            logits = classifier.logits(image, text)
-            loss = loss + (logits * torch.arange(logits.numel()).view_as(logits).sin()).sum()
-        for tuned in (t for classifier in self.classifiers for t in classifier.tuned):
-            tuned.parameter.grad = None
-        loss.backward()
-        return {
-            f"{run} {tuned.name}": tuned.parameter.grad
-            for run, classifier in enumerate(self.classifiers)
-            for tuned in classifier.tuned
-            if tuned.parameter.grad is not None
-        }
-
-
-def distance(one: Tensor, other: Tensor) -> float:
-    return ((one - other).norm() / other.norm()).item()
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
@@ -211,92 +133,6 @@ def test_steps_upon_steps_stay_together(backbone: Backbone) -> None:
         features[is_packed] = [one for pair in case.plain() for one in pair]
     for one, other in zip(features[True], features[False], strict=True):
         assert distance(one, other) < 1e-8
-
-
-@pytest.mark.parametrize("micro_batch", [None, 1, 2, 3])
-@pytest.mark.parametrize("subset", ["clipfit", "text-bias", "vision.ln2"])
-def test_its_step_is_the_reading_versions_also_where_batches_pass_in_parts(
-    backbone: Backbone, subset: str, micro_batch: int | None
-) -> None:
-    """The runs have 3, 4 and 5 images, so that some have none in the last parts."""
-    losses: dict[bool, list[Losses]] = {}
-    tuned: dict[bool, list[Tensor]] = {}
-    for is_packed in (False, True):
-        case = Case(backbone, subset, 3, torch.float64)
-        labels = [torch.arange(len(own)) % len(ids) for own, ids in case.batches()]
-        zero_shot = [torch.roll(text.detach(), 1, -1) for text, _ in case.plain()]
-        optimizers = [
-            make_optimizer(classifier.tuned, bias_lr=0.02, ln_lr=0.02)
-            for classifier in case.classifiers
-        ]
-        packed = PackedClassifiers(case.classifiers)
-        prompts = packed.begin_prompts(case.ids)
-        images = [packed.begin_images(pixels) for pixels in case.pixels]
-        for _ in range(2):
-            if is_packed:
-                losses[True] = packed_step(
-                    packed, optimizers, (images, labels), prompts, zero_shot, 2.0,
-                    micro_batch=micro_batch,
-                )  # fmt: skip
-                continue
-            losses[False] = [
-                training_step(classifier, optimizer, pixels, its_labels, ids, text, 2.0)
-                for classifier, optimizer, (pixels, ids), its_labels, text in zip(
-                    case.classifiers, optimizers, case.batches(), labels, zero_shot, strict=True
-                )
-            ]
-        tuned[is_packed] = [t.parameter for c in case.classifiers for t in c.tuned]
-    for ours, theirs in zip(losses[True], losses[False], strict=True):
-        torch.testing.assert_close(torch.tensor(ours), torch.tensor(theirs), atol=0, rtol=1e-10)
-    for one, other in zip(tuned[True], tuned[False], strict=True):
-        assert distance(one, other) < 1e-10
-
-
-def test_no_more_images_of_a_run_than_a_micro_batch_pass_at_once_and_the_text_passes_once(
-    backbone: Backbone, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    case = Case(backbone, "clipfit", 3, torch.float32)
-    packed = PackedClassifiers(case.classifiers)
-    passed: list[list[int]] = []
-    encode_image, encode_text = packed.encode_image, packed.encode_text
-
-    def spy(images: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        passed.append([len(own) for own in images])
-        return encode_image(images)
-
-    def spy_on_text(prompts: Prompts) -> tuple[Tensor, ...]:
-        passed.append([])
-        return encode_text(prompts)
-
-    monkeypatch.setattr(packed, "encode_image", spy)
-    monkeypatch.setattr(packed, "encode_text", spy_on_text)
-    optimizers = [make_optimizer(c.tuned, bias_lr=0.02, ln_lr=0.02) for c in case.classifiers]
-    labels = [torch.zeros(len(own), dtype=torch.int64) for own, _ in case.batches()]
-    images = [packed.begin_images(pixels) for pixels in case.pixels]
-    zero_shot = [text.detach() for text, _ in case.plain()]
-    packed_step(
-        packed, optimizers, (images, labels), packed.begin_prompts(case.ids), zero_shot, 2.0,
-        micro_batch=2,
-    )  # fmt: skip
-    assert passed == [[], [2, 2, 2], [1, 2, 2], [0, 0, 1]]
-
-
-def test_a_part_with_a_loss_that_is_not_finite_updates_nothing(backbone: Backbone) -> None:
-    case = Case(backbone, "clipfit", 2, torch.float32)
-    case.pixels[1][-1] = math.nan
-    packed = PackedClassifiers(case.classifiers)
-    optimizers = [make_optimizer(c.tuned, bias_lr=0.02, ln_lr=0.02) for c in case.classifiers]
-    labels = [torch.zeros(len(own), dtype=torch.int64) for own, _ in case.batches()]
-    images = [packed.begin_images(pixels) for pixels in case.pixels]
-    zero_shot = [text.detach() for text, _ in case.plain()]
-    before = [t.parameter.clone() for c in case.classifiers for t in c.tuned]
-    with pytest.raises(NonFiniteLossError, match="the loss is nan"):
-        packed_step(
-            packed, optimizers, (images, labels), packed.begin_prompts(case.ids), zero_shot, 2.0,
-            micro_batch=2,
-        )  # fmt: skip
-    after = [t.parameter for c in case.classifiers for t in c.tuned]
-    assert all(torch.equal(one, other) for one, other in zip(before, after, strict=True))
 
 
 def test_classifiers_of_different_subsets_are_refused(backbone: Backbone) -> None:
