@@ -8,9 +8,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from study.errors import BackboneError, DataError, SubsetError
+from study.errors import BackboneError, SubsetError
 from study.method.model import Backbone, FewShotClassifier, fingerprint, load_backbone
-from study.method.prompt_reader import end_positions
 from study.method.subsets import parse
 from study.method.training import make_optimizer, training_step
 
@@ -93,13 +92,6 @@ def test_features_are_of_unit_length_and_logits_their_scaled_cosines(
     torch.testing.assert_close(classifier.logits(image, text), reference.logits_per_image)
 
 
-def test_the_first_end_of_text_is_pooled_and_the_largest_id_in_legacy_configurations() -> None:
-    ids = [[7, 3, 9, 5, 9], [7, 5, 2, 9, 1]]
-    assert end_positions(ids, 9) == [2, 3]
-    assert end_positions(ids, 5) == [3, 1]
-    assert end_positions(ids, 2) == [2, 3]
-
-
 def test_legacy_pooling_takes_the_features_of_the_largest_id(make_backbone: MakeBackbone) -> None:
     legacy, modern = make_backbone(eos_token_id=2), make_backbone()
     ids = modern.tokenize(["a red cat", "dog"])
@@ -108,25 +100,6 @@ def test_legacy_pooling_takes_the_features_of_the_largest_id(make_backbone: Make
         theirs = FewShotClassifier(legacy, parse("none")).encode_text(ids)
         ours = FewShotClassifier(modern, parse("none")).encode_text(ids)
     assert torch.equal(theirs, ours)
-
-
-def test_an_end_of_text_id_that_never_occurs_is_an_error(make_backbone: MakeBackbone) -> None:
-    with pytest.raises(BackboneError, match=r"prompt 1 .* id 9 .*belong together"):
-        end_positions([[1, 9], [1, 3]], 9)
-    with pytest.raises(BackboneError, match="id 0 "):
-        make_backbone(eos_token_id=0).tokenize(["a red cat"])
-
-
-def test_ids_beyond_the_vocabulary_are_an_error(backbone: Backbone) -> None:
-    backbone.clip.config.text_config.vocab_size = 11
-    with pytest.raises(BackboneError, match=r"id 11.*0 to 10"):
-        backbone.tokenize(["a red cat"])
-
-
-def test_a_prompt_longer_than_the_context_is_named(backbone: Backbone) -> None:
-    assert backbone.tokenize(["red " * 75]).shape == (1, 77)
-    with pytest.raises(DataError, match=r"'dog red red .*78 tokens; tiny reads at most 77"):
-        backbone.tokenize(["a photo of a cat", "dog " + "red " * 75])
 
 
 def test_reduced_precision_keeps_float32_masters_and_every_term_of_the_loss(

@@ -1,0 +1,94 @@
+"""The architecture of a checkpoint is read from its configuration, and its numbers counted."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import published_counts
+import pytest
+
+from study.errors import BackboneError
+from study.method.checkpoint import Architecture, EncoderShape, read_architecture
+from study.method.model import Backbone
+from study.method.parameters import model_depths, unfreeze
+from study.method.subsets import Depths, parse
+
+VIT_B16 = Architecture(EncoderShape(12, 512, 2048), EncoderShape(12, 768, 3072), image_size=224)
+VIT_L14 = Architecture(EncoderShape(12, 768, 3072), EncoderShape(24, 1024, 4096), image_size=224)
+
+
+@pytest.mark.parametrize(("subset", "count"), published_counts.VIT_B16)
+def test_the_counts_of_vit_b16_are_known_without_its_weights(subset: str, count: int) -> None:
+    assert VIT_B16.count(parse(subset).resolve(VIT_B16.depths)) == count
+
+
+def test_clipfit_on_vit_l14_tunes_111616_numbers() -> None:
+    assert VIT_L14.depths == Depths(text=12, vision=24)
+    assert VIT_L14.count(parse("clipfit").resolve(VIT_L14.depths)) == 111_616
+
+
+@pytest.mark.parametrize("subset", ["clipfit", "bitfit", "ln", "text.mlp.fc1.bias[1]", "none"])
+def test_what_is_read_counts_as_the_model_itself_does(
+    checkpoint: Path, backbone: Backbone, subset: str
+) -> None:
+    architecture = read_architecture(checkpoint)
+    assert architecture.depths == model_depths(backbone.clip)
+    assert architecture.image_size == backbone.image_size
+    tuned = unfreeze(backbone.clip, parse(subset))
+    numbers = sum(t.parameter.numel() for t in tuned)
+    assert architecture.count(parse(subset).resolve(architecture.depths)) == numbers
+
+
+@pytest.mark.parametrize(
+    ("name", "counts"),
+    [
+        ("model.safetensors", True),
+        ("preprocessor_config.json", True),
+        ("tokenizer.json", True),
+        ("README.md", False),
+    ],
+)
+def test_a_folder_is_another_checkpoint_where_a_file_differs_that_features_depend_on(
+    checkpoint: Path, name: str, counts: bool
+) -> None:
+    before = read_architecture(checkpoint).checkpoint
+    assert read_architecture(checkpoint).checkpoint == before
+    with (checkpoint / name).open("ab") as file:
+        file.write(b" ")
+    assert (read_architecture(checkpoint).checkpoint != before) == counts
+
+
+def set_value(folder: Path, encoder: str | None, key: str, value: object) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (config[encoder] if encoder else config)[key] = value
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
+    "no weights": (lambda f: (f / "model.safetensors").unlink(), "no weights in safetensors"),
+    "no configuration": (lambda f: (f / "config.json").unlink(), "allowed is 'clip'"),
+    "cut": (lambda f: (f / "config.json").write_text("{"), "cannot be found or read"),
+    "another model": (lambda f: set_value(f, None, "model_type", "bert"), "is a 'bert' model"),
+    "no layers": (
+        lambda f: set_value(f, "text_config", "num_hidden_layers", 0),
+        r"describes no CLIP .*text encoder.*\(0, 32, 64\)",
+    ),
+    "a width in words": (
+        lambda f: set_value(f, "vision_config", "hidden_size", "wide"),
+        "describes no CLIP",
+    ),
+}
+
+
+@pytest.mark.parametrize(("damage", "told"), FAULTS.values(), ids=FAULTS)
+def test_a_folder_that_describes_no_checkpoint_is_an_error_that_names_it(
+    checkpoint: Path, damage: Callable[[Path], object], told: str
+) -> None:
+    damage(checkpoint)
+    with pytest.raises(BackboneError, match=f"(?s)'{checkpoint}' .*{told}"):
+        read_architecture(checkpoint)
+
+
+def test_a_folder_that_is_not_there_is_an_error_that_says_what_is_allowed(tmp_path: Path) -> None:
+    with pytest.raises(BackboneError, match="allowed is a Hugging Face CLIP checkpoint"):
+        read_architecture(tmp_path / "nowhere")

@@ -1,0 +1,55 @@
+"""Prompts become the token ids that a text encoder can read, or an error says why not."""
+
+from collections.abc import Callable
+
+import pytest
+
+from study.errors import BackboneError, DataError
+from study.method.model import Backbone
+from study.method.prompt_reader import end_positions, prompt_reader
+
+MakeBackbone = Callable[..., Backbone]
+
+
+def test_the_first_end_of_text_is_pooled_and_the_largest_id_in_legacy_configurations() -> None:
+    ids = [[7, 3, 9, 5, 9], [7, 5, 2, 9, 1]]
+    assert end_positions(ids, 9) == [2, 3]
+    assert end_positions(ids, 5) == [3, 1]
+    assert end_positions(ids, 2) == [2, 3]
+
+
+def test_an_end_of_text_id_that_never_occurs_is_an_error(make_backbone: MakeBackbone) -> None:
+    with pytest.raises(BackboneError, match=r"prompt 1 .* id 9 .*belong together"):
+        end_positions([[1, 9], [1, 3]], 9)
+    with pytest.raises(BackboneError, match="id 0 "):
+        make_backbone(eos_token_id=0).tokenize(["a red cat"])
+
+
+def test_ids_beyond_the_vocabulary_are_an_error(backbone: Backbone) -> None:
+    backbone.clip.config.text_config.vocab_size = 11
+    with pytest.raises(BackboneError, match=r"id 11.*0 to 10"):
+        backbone.tokenize(["a red cat"])
+
+
+def test_a_prompt_longer_than_the_context_is_named(backbone: Backbone) -> None:
+    assert backbone.tokenize(["red " * 75]).shape == (1, 77)
+    with pytest.raises(DataError, match=r"'dog red red .*78 tokens; tiny reads at most 77"):
+        backbone.tokenize(["a photo of a cat", "dog " + "red " * 75])
+
+
+def test_ids_are_cut_right_after_the_end_of_the_longest_prompt(backbone: Backbone) -> None:
+    reader = prompt_reader("tiny", backbone.tokenizer, backbone.clip.config)
+    rows = reader.read(["a red cat", "dog"])
+    start, end = backbone.tokenizer.bos_token_id, backbone.tokenizer.eos_token_id
+    assert [row[0] for row in rows] == [start, start]
+    assert [len(row) for row in rows] == [5, 5]
+    assert (rows[0][4], rows[1][2]) == (end, end)
+    assert reader.read(["dog"]) == [rows[1][:3]]
+    assert backbone.tokenize(["a red cat", "dog"]).tolist() == rows
+
+
+def test_the_limits_of_a_reader_are_those_of_its_text_encoder(backbone: Backbone) -> None:
+    text = backbone.clip.config.text_config
+    reader = prompt_reader("tiny", backbone.tokenizer, backbone.clip.config)
+    limits = (reader.context, reader.vocabulary, reader.eos_token_id)
+    assert limits == (77, text.vocab_size, text.eos_token_id)
