@@ -1,0 +1,130 @@
+"""What is damaged of a study is named, and taken back where it can be made again."""
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from damage import cut, flip, overwrite
+
+from study.storage.ledger import End, LedgerError, StudyFolder, TrialFolder
+from study.storage.repair import repair
+
+REPORTS = [{"epoch": epoch, "val_score": epoch / 8, "seconds": 1.0} for epoch in (1, 2)]
+CHOICE = [{"label": "best", "val_score": 0.25}]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> StudyFolder:
+    """A study with a trial that ended and one that did not."""
+    study = StudyFolder(tmp_path / "runs" / "mine")
+    study.create("seed: 1\n", {})
+    study.write_json("candidates.json", CHOICE)
+    for number in (0, 1):
+        trial = study.trial(f"search-000{number}")
+        trial.create({"number": number, "stage": "search"})
+        for report in REPORTS:
+            trial.append_report(report)
+        trial.write("delta.safetensors", b"0123456789")
+    study.trial("search-0000").write_end(End("finished", 2, 2.0))
+    return study
+
+
+@pytest.fixture
+def whole(folder: StudyFolder) -> TrialFolder:
+    return folder.trial("search-0000")
+
+
+@pytest.fixture
+def unfinished(folder: StudyFolder) -> TrialFolder:
+    return folder.trial("search-0001")
+
+
+def test_what_is_whole_stays_as_it_is(folder: StudyFolder) -> None:
+    before = {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file()}
+    repair(folder)
+    assert {p: p.read_bytes() for p in folder.path.rglob("*") if p.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        *itertools.product(["reports.jsonl", "delta.safetensors"], [flip, cut, Path.unlink]),
+        *itertools.product(["end.json"], [flip, cut, overwrite]),
+    ],
+)
+def test_a_damaged_trial_is_named_and_trained_again(
+    folder: StudyFolder,
+    whole: TrialFolder,
+    name: str,
+    damage: Callable[[Path], object],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    damage(whole.path / name)
+    repair(folder)
+    assert f"{name} of {whole.path} damaged; the trial is trained again" in caplog.text
+    assert (whole.end, whole.reports) == (None, [])
+    assert whole.config == {"number": 0, "stage": "search"}
+    assert not (whole.path / "delta.safetensors").exists()
+    whole.append_report(REPORTS[0])
+    whole.write_end(End("failed", 1, 1.0))  # without a delta this time
+    assert not whole.damaged()
+
+
+@pytest.mark.parametrize("damage", [flip, cut, overwrite])
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_damaged_configuration_is_named_and_nothing_is_touched(
+    folder: StudyFolder, number: int, damage: Callable[[Path], object]
+) -> None:
+    trial = folder.trial(f"search-000{number}")
+    damage(trial.path / "config.json")
+    with pytest.raises(LedgerError, match=rf"{trial.path}/config\.json; put the file back"):
+        repair(folder)
+    assert len(trial.reports) == 2
+
+
+def test_reports_that_cannot_be_read_cost_an_unfinished_trial_its_epochs(
+    folder: StudyFolder, unfinished: TrialFolder
+) -> None:
+    overwrite(unfinished.path / "reports.jsonl")
+    with (unfinished.path / "reports.jsonl").open("ab") as file:
+        file.write(b"\n")
+    repair(folder)
+    assert unfinished.reports == []
+
+
+@pytest.mark.parametrize("damage", [flip, cut, overwrite])
+def test_a_damaged_choice_is_taken_back_and_never_believed(
+    folder: StudyFolder, damage: Callable[[Path], object]
+) -> None:
+    damage(folder.path / "candidates.json")
+    with pytest.raises(LedgerError, match=r"candidates\.json is damaged"):
+        folder.read_json("candidates.json")
+    repair(folder)
+    assert folder.read_json("candidates.json") is None
+
+
+def test_a_damaged_identity_is_named(folder: StudyFolder) -> None:
+    flip(folder.path / "identity.json")
+    with pytest.raises(LedgerError, match=r"damaged: .*identity\.json"):
+        repair(folder)
+
+
+def test_a_crash_around_a_write_is_no_damage(folder: StudyFolder, whole: TrialFolder) -> None:
+    """The sum is noted, and then the file is not written."""
+    for path in (folder.path / "candidates.json", whole.path / "config.json"):
+        with path.with_name("sha256.txt").open("a") as sums:
+            sums.write(f"{'0' * 64}  {path.name}\n{'0' * 30}")
+    repair(folder)
+    assert folder.read_json("candidates.json") == CHOICE
+    assert whole.end is not None
+    folder.write_json("candidates.json", [])
+    assert folder.read_json("candidates.json") == []
+
+
+def test_a_trial_of_before_there_were_sums_is_believed(
+    folder: StudyFolder, whole: TrialFolder
+) -> None:
+    (whole.path / "sha256.txt").unlink()
+    repair(folder)
+    assert whole.end is not None
