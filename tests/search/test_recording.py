@@ -24,9 +24,8 @@ from study.search.recording import (
     record_epoch,
     watched,
 )
-from study.search.trainable import ClipFitTrainable
 from study.storage.ledger import End, StudyFolder, TrialFolder
-from study.trial import EpochReport, TrialConfig, TrialData
+from study.trial import EpochReport, TrialData
 
 LAST = 4
 """Epochs of a trial."""
@@ -101,37 +100,6 @@ def test_the_last_state_is_given_back_with_its_epoch(trial: TrialFolder) -> None
     assert state.keys() == expected.keys()
     assert all(torch.equal(state[name], expected[name]) for name in expected)
     assert [r["epoch"] for r in trial.reports] == [1, 2]
-
-
-def test_the_delta_of_a_trial_says_how_its_images_were_read(
-    trial: TrialFolder, make_study: Callable[..., Any]
-) -> None:
-    study = make_study("range")
-    config = TrialConfig(
-        trial_id=trial.trial_id,
-        stage="search",
-        arm="search",
-        label="trial 0",
-        number=0,
-        seed=1,
-        subset="vision.ln_post",
-        subset_key="0",
-        trainable=1,
-        ln_lr=0.02,
-        epochs=1,
-        split_hash="0",
-    )
-    trainable = object.__new__(ClipFitTrainable)
-    trainable.setup(
-        config.model_dump(mode="json"),
-        folder=trial.path.parents[1],
-        backbone=study.config.backbone,
-        data={"search/1": replace(study.preparer.confirm(1), pixel_range=(0, 4095))},
-        threads=1,
-        max_epoch_seconds=None,
-    )
-    assert trainable.step()["done"]
-    assert load_delta(trial.path / "delta.safetensors")[1].pixel_range == (0, 4095)
 
 
 def test_a_trial_that_is_stopped_leaves_what_its_images_were_read_by(trial: TrialFolder) -> None:

@@ -1,0 +1,270 @@
+"""The stages of a study: each trains what is left of it, and goes on from what the ledger holds."""
+
+import json
+import signal
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from optuna.trial import TrialState
+from tiny_study import optuna_trials, statuses, untimed
+
+from study.config.loading import build_config
+from study.errors import DataError, InterruptedStudyError
+from study.method.checkpoint import Architecture, EncoderShape
+from study.search.space import Proposal
+from study.search.stages import Budget, TrialMaker, budget, run_queue
+from study.selection.candidates import Candidate
+from study.storage.ledger import StudyFolder
+from study.trial import TrialConfig, TrialData
+
+pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(300)]
+
+NOTHING = {"subset": "none"}
+CLIPFIT = {"subset": "clipfit", "bias_lr": 0.01, "ln_lr": 0.01}
+ARCHITECTURE = Architecture(
+    EncoderShape(2, 32, 64), EncoderShape(3, 32, 64), image_size=16, checkpoint="tiny"
+)
+DATA = TrialData(
+    dataset="digits",
+    protocol="few_shot",
+    class_names=("a",),
+    templates=("{}",),
+    tasks=(),
+    digest="b" * 64,
+    train_images=Path(),
+    eval_images=Path(),
+    augment=False,
+    split="test",
+)
+
+
+def test_a_search_runs_its_trials_and_each_arm_its_share(searched: Any) -> None:
+    configs = [trial.config for trial in searched.folder.trials()]
+    arms = Counter(config["arm"] for config in configs)
+    assert arms == {"baseline": 4, "clipfit-tuned": 4, "search": 6}
+    assert [c["label"] for c in configs[:4]] == ["zero-shot", "clipfit", "bitfit", "ln"]
+    assert [c["number"] for c in configs] == list(range(14))
+    in_turn = [c["arm"] for c in configs[4:8]]
+    assert set(in_turn) == {"clipfit-tuned", "search"}, "the arms must not wait for each other"
+
+
+def test_optuna_knows_every_outcome(searched: Any) -> None:
+    for arm in ("search", "clipfit-tuned"):
+        trials = optuna_trials(searched.folder, arm)
+        for folder in searched.folder.trials():
+            config, end, reports = folder.config, folder.end, folder.reports
+            if config["arm"] != arm:
+                continue
+            told = trials[config["optuna_number"]]
+            finished = end.status == "finished"
+            assert told.state is (TrialState.COMPLETE if finished else TrialState.PRUNED)
+            assert told.value == reports[-1]["val_score"]
+            expected = {r["epoch"]: r["val_score"] for r in reports}
+            assert {**told.intermediate_values, end.epochs: told.value} == expected
+            assert finished or told.intermediate_values == expected
+    assert "clipfit" in [
+        t.user_attrs.get("label") for t in optuna_trials(searched.folder, "search")
+    ]
+
+
+def test_no_training_is_done_twice(searched: Any) -> None:
+    trainings = [
+        (c["subset_key"], c["bias_lr"], c["ln_lr"], c["distill_weight"])
+        for c in (trial.config for trial in searched.folder.trials())
+    ]
+    assert len(set(trainings)) == len(trainings)
+
+
+def test_a_finished_search_is_not_run_again(searched: Any) -> None:
+    before = _contents(searched.folder)
+    searched.search()
+    assert _contents(searched.folder) == before
+
+
+def test_a_trial_that_only_lacked_its_closing_is_closed_and_observers_hear_of_it(
+    searched: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial = searched.folder.trial("search-0001")
+    end = trial.end
+    (trial.path / "end.json").unlink()
+    monkeypatch.setattr(searched.heard, "events", [])
+    searched.search()
+    assert searched.heard.events == [("ended", "search-0001", "finished")]
+    assert trial.end == end
+
+
+def test_confirmations_alone_know_test_and_after_their_last_epoch(confirmed: Any) -> None:
+    candidates = confirmed.folder.read_json("candidates.json")
+    trained = [c["label"] for c in candidates if c["same_as"] is None]
+    confirmations = [t for t in confirmed.folder.trials() if t.config["stage"] == "confirm"]
+    assert sorted(t.trial_id for t in confirmations) == sorted(
+        f"confirm-{label}-seed{seed}" for label in trained for seed in (1, 2)
+    )
+    for trial in confirmed.folder.trials():
+        *earlier, last = trial.reports
+        assert not any("test" in key for report in earlier for key in report)
+        assert ("test_score" in last) == (trial.config["stage"] == "confirm")
+        assert (trial.path / "per_class.json").exists() == (trial.config["stage"] == "confirm")
+    hashes = {(t.config["seed"], t.config["split_hash"]) for t in confirmations}
+    assert len(hashes) == 2
+
+
+def test_confirming_again_changes_nothing(confirmed: Any) -> None:
+    before = _contents(confirmed.folder)
+    confirmed.confirm()
+    assert _contents(confirmed.folder) == before
+
+
+def _contents(folder: StudyFolder) -> dict[str, bytes]:
+    paths = [*folder.path.glob("trials/*/*"), folder.path / "candidates.json"]
+    return {str(path): path.read_bytes() for path in paths if path.exists()}
+
+
+def test_the_ledger_is_plain_json(searched: Any) -> None:
+    for path in searched.folder.path.glob("trials/*/*.json*"):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            json.loads(line)
+
+
+def test_ctrl_c_between_two_trials_leaves_the_rest_of_a_search_to_be_done(make_study: Any) -> None:
+    study = make_study("between", search={"asha": None, "sampler": "random"})
+    last = ("ended", "search-0002", "finished")
+    study.heard.at[last] = lambda: signal.raise_signal(signal.SIGINT)
+    with pytest.raises(InterruptedStudyError, match="go on by --resume between"):
+        study.search()
+    assert statuses(study.folder) == {"finished": 3}
+    study.search()
+    assert statuses(study.folder) == {"finished": 8}
+
+
+@pytest.mark.parametrize("damage", ["cut", "changed", "planted"])
+def test_a_trial_whose_reports_were_changed_while_nothing_ran_gets_those_it_would_have_had(
+    make_study: Any, searched: Any, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    study = make_study(f"tampered-{damage}", search={"asha": None, "sampler": "random"})
+    study.heard.at["reported", "search-0001", 2] = lambda: signal.raise_signal(signal.SIGINT)
+    with pytest.raises(InterruptedStudyError):
+        study.search()
+    trial = study.folder.trial("search-0001")
+    path = trial.path / "reports.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    assert trial.end is None
+    assert len(lines) in (2, 3)
+    changed = [line.replace(b'"val_score": 0.', b'"val_score": 0.9') for line in lines]
+    last = json.dumps({**trial.reports[-1], "epoch": 4, "val_score": 0.99}).encode() + b"\n"
+    others = {"cut": lines[:1], "changed": changed, "planted": [*lines, last]}
+    path.write_bytes(b"".join(others[damage]))
+    study.search()
+    assert untimed(trial) == untimed(searched.folder.trial("search-0001"))
+    assert "search-0001/reports.jsonl" in caplog.text
+    assert statuses(study.folder) == {"finished": 8}
+
+
+def test_data_that_changed_since_a_trial_began_are_refused(tmp_path: Path) -> None:
+    """As by a split file that lost a line."""
+    folder = StudyFolder(tmp_path / "runs" / "mine")
+    folder.create("", {})
+    trial = folder.trial("confirm-clipfit-seed1")
+    trial.create(
+        TrialConfig(
+            trial_id="confirm-clipfit-seed1",
+            stage="confirm",
+            arm="clipfit",
+            label="clipfit",
+            number=0,
+            seed=1,
+            subset="none",
+            subset_key="0",
+            trainable=0,
+            epochs=0,
+            split_hash="a" * 16,
+        ).model_dump(mode="json")
+    )
+    config = build_config({"name": "mine"}, "test")
+    with pytest.raises(
+        DataError, match=r"confirm-clipfit-seed1 was given other images .*tasks-bbb"
+    ):
+        run_queue(config, folder, "confirm", [], {1: DATA}, [])
+
+
+@pytest.mark.parametrize(
+    ("search", "parts"),
+    [
+        ({}, (4, 12, 32)),
+        ({"trials": 17}, (4, 5, 8)),
+        ({"trials": 20, "tuned_share": 0.5}, (4, 10, 6)),
+        ({"trials": 10, "baselines": {"zero-shot": NOTHING, "clipfit": CLIPFIT}}, (2, 3, 5)),
+    ],
+)
+def test_the_trials_of_a_search_are_split_and_the_share_of_clipfit_is_rounded_up(
+    search: dict[str, Any], parts: tuple[int, int, int]
+) -> None:
+    config = build_config({"search": search}, "test")
+    assert budget(config) == Budget(*parts)
+    assert sum(parts) == config.search.trials
+
+
+Make = Callable[..., TrialConfig]
+
+
+@pytest.fixture
+def make(few_digits: TrialData) -> Make:
+    """Make the trial of a proposal, its number being 7."""
+
+    def make(proposal: Proposal, seed: int = 1, **training: Any) -> TrialConfig:
+        config = build_config({"training": training}, "test")
+        maker = TrialMaker(config, ARCHITECTURE, {1: few_digits, 2: few_digits})
+        return maker.make("search", "search", "trial 7", 7, proposal, seed)
+
+    return make
+
+
+def test_a_trial_has_the_rates_and_the_weight_that_its_subset_has_a_use_for(make: Make) -> None:
+    text = make(Proposal("text.mlp.fc2.bias", 0.01, 0.02, 8.0))
+    assert (text.bias_lr, text.ln_lr, text.distill_weight) == (0.01, None, 8.0)
+    vision = make(Proposal("vision.ln", 0.01, 0.02, 8.0))
+    assert (vision.bias_lr, vision.ln_lr, vision.distill_weight) == (None, 0.02, 0.0)
+    assert vision.config_hash == make(Proposal("vision.ln", None, 0.02, 2.0)).config_hash
+    held = make(Proposal("vision.ln", None, 0.02, 8.0), regularizer="l2_init")
+    assert held.distill_weight == 8.0, "it reaches every parameter"
+
+
+def test_a_trial_knows_its_number_of_parameters_and_trains_only_where_there_are_some(
+    make: Make, few_digits: TrialData
+) -> None:
+    clipfit = make(Proposal("clipfit", 0.01, 0.02, 8.0), epochs=5)
+    assert clipfit.subset == "text.mlp.fc2.bias + vision.ln"
+    assert clipfit.trainable == 2 * 32 + (2 * 3 + 2) * 2 * 32
+    assert (clipfit.trial_id, clipfit.epochs) == ("search-0007", 5)
+    assert clipfit.split_hash == few_digits.digest[:16]
+    nothing = make(Proposal("none"), epochs=5)
+    assert (nothing.trainable, nothing.epochs) == (0, 0)
+
+
+def test_what_makes_another_result_makes_another_hash(make: Make) -> None:
+    proposal = Proposal("clipfit", 0.01, 0.02, 8.0)
+    hashes = {
+        make(proposal).config_hash,
+        make(proposal, seed=2).config_hash,
+        make(proposal, epochs=5).config_hash,
+        make(Proposal("clipfit", 0.01, 0.02, 2.0)).config_hash,
+        make(Proposal("clipfit + text.ln", 0.01, 0.02, 8.0)).config_hash,
+    }
+    assert len(hashes) == 5
+    assert "" not in hashes
+
+
+def test_a_candidate_is_confirmed_under_its_label_with_each_seed(few_digits: TrialData) -> None:
+    maker = TrialMaker(build_config({}, "test"), ARCHITECTURE, {1: few_digits, 2: few_digits})
+    best = Candidate("best", "vision.ln", None, 0.02, 0.0, 0.9, "search-0003")
+    first, second = (
+        maker.confirmation(best, seed, 1000 * index) for index, seed in ((0, 1), (1, 2))
+    )
+    assert (first.trial_id, second.trial_id) == ("confirm-best-seed1", "confirm-best-seed2")
+    assert (first.number, second.number) == (0, 1000)
+    assert first.config_hash != second.config_hash
+    unlike = {"trial_id", "number", "seed", "config_hash"}
+    assert first.model_dump(exclude=unlike) == second.model_dump(exclude=unlike)
