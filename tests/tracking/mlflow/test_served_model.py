@@ -17,15 +17,11 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from PIL import Image
 
 from study.data.datasets import load_dataset
 from study.data.images.inputs import as_base64
-from study.errors import DataError, DeltaError
-from study.method.evaluation import accuracy
-from study.serving.classifier import load_classifier
-from study.storage.ledger import TrialFolder
+from study.errors import DeltaError
 from study.tracking.mlflow.registry import register_winner
 from study.tracking.mlflow.runs import RunWriter
 
@@ -140,20 +136,6 @@ def test_what_is_no_image_is_told_with_its_place(champion: str, image: Any, mess
 def test_an_artifact_refuses_another_backbone(champion: str, tiny_backbone: Path) -> None:
     with pytest.raises(DeltaError, match=f"'embedded' .*'{tiny_backbone}'"):
         mlflow.pyfunc.load_model(CHAMPION, model_config={"backbone": str(tiny_backbone)})
-
-
-def test_the_classifier_scores_as_the_trial_that_it_comes_from(trained: Path) -> None:
-    score = TrialFolder(trained).reports[-1]["test_accuracy"]
-    images, labels = digits(len(load_dataset("digits").test))
-    classifier = load_classifier(trained / "delta.safetensors")
-    chosen = classifier.probabilities(images).argmax(dim=1)
-    wanted = torch.tensor([classifier.class_names.index(label) for label in labels])
-    assert accuracy(chosen, wanted) == pytest.approx(score, abs=1e-9)
-
-
-def test_class_names_given_twice_are_refused(trained: Path) -> None:
-    with pytest.raises(DataError, match="must differ"):
-        load_classifier(trained / "delta.safetensors", class_names=["a cat", "a cat"])
 
 
 @pytest.mark.long

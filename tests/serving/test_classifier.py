@@ -1,0 +1,147 @@
+"""A delta becomes a classifier of any class names, without MLflow and without the study."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from small_trials import study, trial
+from torch import Tensor
+
+from study.data.datasets import load_dataset
+from study.errors import DataError, DeltaError
+from study.method.delta import DeltaInfo, apply_delta, load_delta, save_delta
+from study.method.evaluation import accuracy
+from study.method.model import FewShotClassifier, load_backbone
+from study.method.subsets import parse
+from study.serving.classifier import load_classifier
+from study.storage.ledger import StudyFolder, TrialFolder
+from study.trial.prepare import Preparer
+from study.trial.run import run_trial
+
+NAMES = ("a cat", "a dog", "a bird")
+
+
+@pytest.fixture(scope="module")
+def trained(tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a trial that was tested: its reports and its delta."""
+    folder = tmp_path_factory.mktemp("trained")
+    storage = StudyFolder(folder)
+    data = Preparer(study("holdout", folder), storage, image_size=16).confirm(1)
+    backbone = load_backbone(tiny_backbone)
+    config = trial(stage="confirm")
+    *_, last = run_trial(config, data, backbone)
+    TrialFolder(folder).append_report({"epoch": last.epoch, **last.metrics})
+    info = DeltaInfo(
+        backbone=str(tiny_backbone),
+        revision=None,
+        fingerprint=backbone.fingerprint,
+        subset=config.subset,
+        class_names=data.class_names,
+        templates=data.templates,
+    )
+    save_delta(folder / "delta.safetensors", last.deltas[0], info)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def delta(trained: Path) -> Path:
+    return trained / "delta.safetensors"
+
+
+def test_the_classifier_scores_as_the_trial_that_it_comes_from(trained: Path) -> None:
+    score = TrialFolder(trained).reports[-1]["test_accuracy"]
+    dataset = load_dataset("digits")
+    images = [dataset.source.open(record.path) for record in dataset.test]
+    labels = [dataset.class_names[record.label] for record in dataset.test]
+    classifier = load_classifier(trained / "delta.safetensors")
+    chosen = classifier.probabilities(images).argmax(dim=1)
+    wanted = torch.tensor([classifier.class_names.index(label) for label in labels])
+    assert accuracy(chosen, wanted) == pytest.approx(score, abs=1e-9)
+
+
+def test_class_names_given_twice_are_refused(trained: Path) -> None:
+    with pytest.raises(DataError, match="must differ"):
+        load_classifier(trained / "delta.safetensors", class_names=["a cat", "a cat"])
+
+
+def test_probabilities_are_those_of_the_tuned_model(delta: Path, tiny_backbone: Path) -> None:
+    images = [Image.new("RGB", (16, 16), color) for color in ("red", "navy", "white")]
+    backbone = load_backbone(tiny_backbone)
+    model = FewShotClassifier(backbone, parse("clipfit"))
+    ids = backbone.tokenize([f"a photo of {name}." for name in NAMES])
+    pixels = torch.stack([torch.from_numpy(np.array(image)) for image in images])
+    prepared = (pixels.permute(0, 3, 1, 2) / 255 - 0.5) / 0.25
+
+    def expected() -> Tensor:
+        with torch.no_grad():
+            text, image = model.encode_text(ids), model.encode_image(prepared)
+            return model.logits(image, text).softmax(dim=-1)
+
+    untuned = expected()
+    apply_delta(model.clip, load_delta(delta)[0])
+    classifier = load_classifier(delta, class_names=NAMES, templates=["a photo of {}."])
+    found = classifier.probabilities(images)
+    torch.testing.assert_close(found, expected(), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(found.sum(dim=1), torch.ones(3))
+    assert (found - untuned).abs().max() > 1e-3, "what was tuned must matter"
+
+
+def test_more_images_than_are_encoded_at_once_come_back_in_order(
+    delta: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    classifier = load_classifier(delta, class_names=NAMES)
+    images = [Image.new("L", (16, 16), 40 * grey) for grey in range(6)]
+    whole = classifier.probabilities(images)
+    monkeypatch.setattr("study.serving.classifier.BATCH", 4)
+    torch.testing.assert_close(classifier.probabilities(iter(images)), whole)
+    assert classifier.probabilities([]).shape == (0, 3)
+
+
+def test_templates_of_a_class_are_averaged(delta: Path) -> None:
+    one, other, both = (
+        load_classifier(delta, class_names=NAMES, templates=templates).text_features
+        for templates in (["a {}."], ["the {}!"], ["a {}.", "the {}!"])
+    )
+    mean = torch.nn.functional.normalize(one + other, dim=-1)
+    torch.testing.assert_close(both, mean, atol=1e-5, rtol=0)
+
+
+def test_an_image_at_fault_is_named_by_its_position(delta: Path, tmp_path: Path) -> None:
+    classifier = load_classifier(delta)
+    good = Image.new("RGB", (8, 8))
+    with pytest.raises(DataError, match=r"image 2: .*none\.png"):
+        classifier.probabilities([good, good, tmp_path / "none.png"])
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"device": "tpu?"}, "'tpu\\?' is unknown; allowed are auto, cpu"),
+        ({"templates": ["a photo"]}, "exactly once"),
+        ({"pixel_range": (5, 5)}, "5"),
+    ],
+)
+def test_an_option_that_cannot_be_used_is_told(
+    delta: Path, options: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(DataError, match=told):
+        load_classifier(delta, **options)
+
+
+def test_a_delta_of_another_backbone_is_refused(delta: Path) -> None:
+    with pytest.raises(DeltaError, match="'embedded'"):
+        load_classifier(delta, backbone="embedded")
+
+
+def test_deep_images_are_read_by_the_range_of_the_delta_unless_another_is_given(
+    delta: Path, tmp_path: Path
+) -> None:
+    tensors, info = load_delta(delta)
+    assert load_classifier(delta).pixel_range is None
+    save_delta(tmp_path / "deep", tensors, replace(info, pixel_range=(0, 4095)))
+    assert load_classifier(tmp_path / "deep").pixel_range == (0, 4095)
+    assert load_classifier(tmp_path / "deep", pixel_range=[1, 255]).pixel_range == (1, 255)
