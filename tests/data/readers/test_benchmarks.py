@@ -42,7 +42,8 @@ def test_each_dataset_has_one_layout_or_a_reader_of_its_own() -> None:
     own = {name for name, benchmark in BENCHMARKS.items() if benchmark.layout is None}
     assert own == {"imagenet", "fgvc_aircraft"}
     assert LAYOUTS.keys() | SHIFTS.keys() | own == BENCHMARKS.keys()
-    folders = [layout.folder for layout in (*LAYOUTS.values(), *SHIFTS.values())]
+    folders = [layout.folder for layout in LAYOUTS.values()]
+    folders += [shift.folder for shift in SHIFTS.values()]
     assert len(set(folders)) == len(folders), "two datasets would be read from one folder"
 
 
