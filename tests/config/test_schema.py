@@ -227,7 +227,7 @@ def test_every_field_is_read_outside_the_schema() -> None:
     read = {
         node.attr
         for path in STUDY.rglob("*.py")
-        if path.name != "config.py"
+        if path != STUDY / "config" / "schema.py"
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Attribute)
     }
