@@ -1,1 +1,1 @@
-"""What a study leaves on disk: whole files or none, with sums, as a ledger."""
+"""The files of a study on disk: atomic writes, checksums, and the study's folder."""

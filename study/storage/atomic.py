@@ -1,4 +1,4 @@
-"""Whole files or none: temporary name, fsync, rename. Storage that is away is waited for."""
+"""Atomic writes (temporary name, fsync, rename), and retries while storage is unavailable."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from study.errors import StudyError
 logger = logging.getLogger(__name__)
 
 WAIT_SECONDS = 120.0
-"""How long storage that is full or away is waited for; then a study ends, and can be resumed."""
+"""How long to wait for storage that is full or unreachable; then a study ends, to be resumed."""
 RETRY_SECONDS = 1.0
 PASSING = frozenset(
     {
@@ -25,28 +25,29 @@ PASSING = frozenset(
         *(errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETUNREACH),
     }
 )
-"""A full disk or quota, and a file server that is away."""
+"""Errors that may pass: a full disk or quota, or a file server that is unreachable."""
 LASTING = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.EFBIG, errno.ENOENT})
-"""What waiting does not help: a right that is missing, a read-only or a missing folder."""
+"""Errors that last: no permission, a read-only file system, a missing folder, a file too large."""
 
 Result = TypeVar("Result")
 
 
 class StorageError(StudyError):
-    """A file or folder that cannot be read or written: which one, and why."""
+    """A file or folder that cannot be read or written; the message names it and the cause."""
 
 
 def with_retries(path: Path, do: Callable[[], Result], *, known: Path | None = None) -> Result:
-    """Read or write something, and wait up to `WAIT_SECONDS` for storage that is full or away.
+    """Return the result of `do`; retry for `WAIT_SECONDS` if storage is full or unreachable.
 
     Args:
-        path: what is read or written.
-        do: does it; it is called again after it raised.
-        known: a folder that has been there before: where it is missing, a share is not mounted.
+        path: the file or folder that is read or written, for messages.
+        do: reads or writes it; called again after an error that may pass.
+        known: a folder that existed before; if it is missing, its file share is not mounted, which
+            may pass.
 
     Raises:
-        StorageError: naming file and cause, at once where waiting would not help.
-        OSError: what is no fault of storage, such as a folder in the place of a file.
+        StorageError: the file or folder cannot be used; raised at once if waiting would not help.
+        OSError: the fault is not one of storage, such as a folder in the place of a file.
     """
     deadline = time.monotonic() + WAIT_SECONDS
     waiting = False
@@ -80,11 +81,11 @@ def with_retries(path: Path, do: Callable[[], Result], *, known: Path | None = N
 
 
 def write_atomically(path: Path, contents: bytes | str, *, known: Path | None = None) -> None:
-    """Replace a file so that a reader or a crash sees the old contents or the new, never a part.
+    """Replace a file so that its contents are the old or the new ones at any time, also in a crash.
 
     Args:
         path: the file.
-        contents: text is written as UTF-8.
+        contents: the new contents; text is written as UTF-8.
         known: see `with_retries`.
 
     Raises:
@@ -95,11 +96,11 @@ def write_atomically(path: Path, contents: bytes | str, *, known: Path | None = 
 
 
 def append_lines(path: Path, lines: bytes, *, known: Path | None = None) -> None:
-    """Add whole lines to a file, in place of a last one that was cut short.
+    """Append whole lines to a file, after removing a last line that was cut short.
 
     Args:
         path: the file.
-        lines: what is added to it.
+        lines: the lines, each with its line end.
         known: see `with_retries`.
 
     Raises:
@@ -107,9 +108,8 @@ def append_lines(path: Path, lines: bytes, *, known: Path | None = None) -> None
     """
 
     def append() -> None:
-        with path.open(
-            "a+b", buffering=0
-        ) as file:  # a buffer would be written once more on closing
+        # After an error, closing a buffered file would write its buffer again.
+        with path.open("a+b", buffering=0) as file:
             drop_cut_line(file)
             rest = memoryview(lines)
             while rest:
@@ -120,7 +120,7 @@ def append_lines(path: Path, lines: bytes, *, known: Path | None = None) -> None
 
 
 def drop_cut_line(file: FileIO) -> None:
-    """Take what follows the last line's end away from a file, which is then at its end."""
+    """Remove a last line that has no line end, and set the file's position to its end."""
     end = file.seek(0, os.SEEK_END)
     if end and os.pread(file.fileno(), 1, end - 1) != b"\n":
         file.seek(0)
@@ -129,7 +129,9 @@ def drop_cut_line(file: FileIO) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder in one that is there: parents would be made on another disk than their share.
+    """Make a folder whose parent exists.
+
+    Parents are not made: if their file share is not mounted, they would be on another disk.
 
     Raises:
         StorageError: see `with_retries`.
@@ -138,14 +140,19 @@ def make_folder(path: Path) -> None:
 
 
 def read_if_there(path: Path, read: Callable[[], Result], *, known: Path) -> Result | None:
-    """Read a file or folder; None only if it is missing where the known folder is there.
+    """Return the result of `read`, or None if the file is missing although `known` is there.
+
+    Args:
+        path: the file or folder that is read, for messages.
+        read: reads it; raises FileNotFoundError if it is missing.
+        known: see `with_retries`.
 
     Raises:
         StorageError: see `with_retries`.
     """
 
     def look() -> Result | None:
-        for _ in range(2):  # a share may be back when its folder is looked at, and the file with it
+        for _ in range(2):  # the share may come back after the read and before the look at `known`
             try:
                 return read()
             except FileNotFoundError:
@@ -157,7 +164,7 @@ def read_if_there(path: Path, read: Callable[[], Result], *, known: Path) -> Res
 
 
 def sync_folder(folder: Path) -> None:
-    """Make a rename in a folder survive a power cut."""
+    """Sync a folder to disk, so that a rename in it survives a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -180,7 +187,7 @@ def _replace(path: Path, data: bytes) -> None:
 
 
 def _remove(temporary: Path) -> None:
-    """Remove what was written in part; that it cannot be removed hides no other fault."""
+    """Remove a file that was written in part; only log a failure, since another error led here."""
     try:
         temporary.unlink(missing_ok=True)
     except OSError as error:
@@ -188,7 +195,7 @@ def _remove(temporary: Path) -> None:
 
 
 def _is_there(folder: Path) -> bool:
-    """Tell whether a folder is there; `Path.is_dir` would raise where a server is away."""
+    """Return whether a folder is there; `Path.is_dir` would raise if its server is unreachable."""
     return os.path.isdir(folder)  # noqa: PTH112
 
 

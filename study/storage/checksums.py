@@ -1,7 +1,7 @@
-"""SHA-256 sums of files that stay as they are, kept beside them: damage shows, a crash does not.
+"""SHA-256 checksums of a folder's files, which reveal damage.
 
-``sha256.txt`` has the form that ``sha256sum`` reads. A sum is noted before its file is written, and
-earlier ones stay: whichever side of a crash a file is from, its sum is there.
+``sha256.txt`` has the format of ``sha256sum``. A checksum is recorded before its file is written,
+and a file's earlier checksums stay. So a crash between the two writes does not look like damage.
 """
 
 from __future__ import annotations
@@ -17,13 +17,22 @@ FILE = "sha256.txt"
 
 
 def record_checksums(folder: Path, contents: Mapping[str, bytes], *, known: Path) -> None:
-    """Note what files of a folder are about to hold, by name; ``known`` as for `with_retries`."""
+    """Record the checksums of files that are about to be written.
+
+    Args:
+        folder: the folder of the files.
+        contents: the new contents of each file, by name.
+        known: see `study.storage.atomic.with_retries`.
+
+    Raises:
+        StorageError: the checksums cannot be written.
+    """
     lines = [f"{sha256_of(data)}  {name}\n" for name, data in contents.items()]
     append_lines(folder / FILE, "".join(lines).encode(), known=known)
 
 
 class Checksums:
-    """The sums of a folder's files."""
+    """The recorded checksums of a folder's files."""
 
     def __init__(self, folder: Path) -> None:
         path = folder / FILE
@@ -35,11 +44,16 @@ class Checksums:
 
     @property
     def names(self) -> list[str]:
-        """The files that have a sum."""
+        """The names of the files that have a checksum, sorted."""
         return sorted(self._of)
 
     def matches(self, name: str, contents: bytes | None) -> bool:
-        """Tell whether a file holds what was noted; where nothing was, whatever it holds."""
+        """Return whether a file's contents match one of its checksums, or it has no checksum.
+
+        Args:
+            name: the file's name.
+            contents: its contents; None if it is missing.
+        """
         if name not in self._of:
             return True
         return contents is not None and sha256_of(contents) in self._of[name]

@@ -1,9 +1,9 @@
-"""The files of one study: everything that was learned, on disk before it goes anywhere else.
+"""The files of one study; every result is written here before it goes anywhere else.
 
-``runs/<name>/`` holds the frozen configuration, the splits, a folder a trial and Optuna's journal.
-MLflow, the tables and the report are views of it and can be made again. A trial's folder is
-written by the worker that runs it and closed by the driver, so on a cluster ``runs`` lies on a
-file system that all nodes share.
+``runs/<name>/`` holds the frozen configuration, the splits, one folder per trial and Optuna's
+journal. MLflow, the tables and the report are made from it and can be made again. The worker that
+runs a trial writes the trial's folder, and the driver closes it. So on a cluster, ``runs`` must be
+on a file system that all nodes share.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ from study.storage.checksums import Checksums, record_checksums, sha256_of
 Status = Literal["finished", "stopped", "failed"]
 REPORTS = "reports.jsonl"
 KEPT = (REPORTS, "delta*.safetensors", "per_class.json", "confusion.json")
-"""What a trial leaves beside its configuration and its end."""
+"""The names, or patterns of names, of a trial's files besides its configuration and its end."""
 
 
 DESCRIPTION = "description.md"
-"""What the study found, in short; it is written after everything else."""
+"""The name of the summary of a study's results, which is written after everything else."""
 
 
 FROM_A_COPY = "put it back from a copy; MLflow has one, the artifact {} of the study's own run"
-"""What to do about a file that cannot be made again."""
+"""The advice for a file that cannot be made again; ``{}`` stands for its name."""
 DAMAGED = "is damaged: its SHA-256 is another than when it was written"
 
 
 class LedgerError(StudyError):
-    """A file of a study that is missing or damaged."""
+    """A fault of a study's folder, such as a missing or damaged file."""
 
 
 @dataclass(frozen=True)
@@ -55,62 +55,69 @@ class End:
     """How a trial ended."""
 
     status: Status
-    """finished: all its epochs; stopped: by successive halving; failed: see ``reason``."""
+    """``finished`` after all epochs, ``stopped`` by successive halving, or ``failed``."""
     epochs: int
+    """The number of completed epochs."""
     seconds: float
-    """Of training and evaluation, over all workers that took part."""
+    """The time of training and evaluation, summed over all workers of the trial."""
     reason: str | None = None
-    """In one line, why it was stopped or failed."""
+    """Why the trial was stopped or failed, in one line."""
     error: str | None = None
     """The traceback of a failed trial."""
     unfit: bool = False
-    """It failed by what it is, and would again: the search is told that its region is bad."""
+    """Whether its own configuration made the trial fail; the search then avoids similar ones."""
 
     @property
     def cause(self) -> str | None:
-        """Why it was stopped or failed, also of a study from before failures had reasons."""
+        """Why the trial was stopped or failed; older studies have a traceback but no ``reason``."""
         if self.reason is None and self.error and (lines := self.error.strip().splitlines()):
-            return lines[-1]  # of a traceback, what was raised
+            return lines[-1]  # the exception
         return self.reason
 
 
 @dataclass(frozen=True)
 class Registration:
-    """Where the winner stands in the model registry: ``registered.json``."""
+    """The winner's place in the model registry, as ``registered.json`` holds it."""
 
     model: str
-    """Name of the registered model."""
+    """The name of the registered model."""
     version: str
+    """The version of the model."""
     champion: bool
-    """Whether the alias was given to this version."""
+    """Whether the alias ``champion`` was given to this version."""
     reason: str
-    """Why it was, or was not."""
+    """Why the alias was or was not given."""
 
     @property
     def uri(self) -> str:
-        """The address that loads this version, as long as the registry has it."""
+        """The address from which MLflow loads this version."""
         return f"models:/{self.model}/{self.version}"
 
 
 class TrialFolder:
-    """``trials/<trial_id>/``: configuration, one report an epoch, state, delta, end."""
+    """A trial's folder, ``trials/<trial_id>/``: configuration, reports, state, delta and end."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     @property
     def trial_id(self) -> str:
-        """The folder's name."""
+        """The trial's id, which is the folder's name."""
         return self.path.name
 
     def create(self, config: Mapping[str, Any]) -> None:
-        """Write the configuration; an existing trial keeps its own."""
+        """Make the folder and write the configuration; an existing trial keeps its own."""
         make_folder(self.path)
         if self.read("config.json") is None:
             self._write_config(config)
 
     def rename(self, trial_id: str, **changes: Any) -> None:
-        """Give the trial another name, and its configuration the changes that come with it."""
+        """Rename the trial.
+
+        Args:
+            trial_id: the new id.
+            **changes: further values of the configuration that change with it.
+        """
         config = {**self.config, "trial_id": trial_id, **changes}
         self._write_config(config)
         self.path = self.path.rename(self.path.with_name(trial_id))
@@ -118,7 +125,11 @@ class TrialFolder:
 
     @property
     def config(self) -> dict[str, Any]:
-        """The configuration as written by `create`."""
+        """The trial's configuration.
+
+        Raises:
+            LedgerError: it is missing or damaged.
+        """
         contents = self.read("config.json")
         if contents is None:
             raise LedgerError(f"{self.path / 'config.json'} is missing")
@@ -126,7 +137,11 @@ class TrialFolder:
 
     @property
     def reports(self) -> list[dict[str, Any]]:
-        """The reports so far, by epoch; a line that a crash cut short is left out."""
+        """The reports so far, in the order of the epochs, without a line that a crash cut short.
+
+        Raises:
+            LedgerError: they are damaged.
+        """
         path = self.path / REPORTS
         reports = [_parsed(path, line) for line in self._report_lines()]
         if not all(isinstance(r, dict) and isinstance(r.get("epoch"), int) for r in reports):
@@ -134,7 +149,12 @@ class TrialFolder:
         return reports
 
     def append_report(self, report: Mapping[str, Any], *, last: bool = False) -> None:
-        """Add one epoch, on disk when this returns; the last one after the sum of them all."""
+        """Append an epoch's report, and sync it to disk.
+
+        Args:
+            report: the report.
+            last: whether it is the trial's last one; the checksum of all reports is then recorded.
+        """
         line = (_dumps(report) + "\n").encode()
         if last:
             contents = b"".join([*self._report_lines(), line])
@@ -142,32 +162,36 @@ class TrialFolder:
         append_lines(self.path / REPORTS, line, known=self.path.parent)
 
     def keep_reports(self, count: int) -> None:
-        """Drop all but the first ``count`` reports: a trial is taken up again after them."""
+        """Drop all but the first ``count`` reports, after which the trial continues."""
         self.write(REPORTS, b"".join(self._report_lines()[:count]))
 
     def reports_digest(self, count: int) -> str:
-        """Return the SHA-256 of the first ``count`` reports, or of all where there are fewer."""
+        """Return the SHA-256 of the first ``count`` reports, or of all if there are fewer."""
         return sha256_of(b"".join(self._report_lines()[:count]))
 
     @property
     def reports_are_final(self) -> bool | None:
-        """Whether the reports are those that the last epoch left; None: it has left no sum."""
+        """Whether the reports match the checksum that the last epoch recorded; None without one."""
         sums = Checksums(self.path)
         return sums.matches(REPORTS, self.read(REPORTS)) if REPORTS in sums.names else None
 
     def _report_lines(self) -> list[bytes]:
-        """Return the whole lines of reports, each with its end."""
+        """Return the whole lines of the reports, each with its line end."""
         lines = (self.read(REPORTS) or b"").split(b"\n")[:-1]  # the last may have been cut
         return [line + b"\n" for line in lines if line]
 
     def replace_reports(self, reports: Iterable[Mapping[str, Any]]) -> None:
-        """Write all reports at once, by epoch."""
+        """Replace all reports, given in the order of the epochs."""
         lines = [_dumps(report) + "\n" for report in reports]
         self.write(REPORTS, "".join(lines))
 
     @property
     def end(self) -> End | None:
-        """How the trial ended; None while it has not."""
+        """How the trial ended; None while it has not.
+
+        Raises:
+            LedgerError: the file is damaged.
+        """
         contents = self.read("end.json")
         if contents is None:
             return None
@@ -177,7 +201,7 @@ class TrialFolder:
             raise LedgerError(f"{self.path / 'end.json'} is damaged: {error}") from error
 
     def write_end(self, end: End) -> None:
-        """Close the trial; the state it would have gone on from is not needed any more."""
+        """Record how the trial ended, and delete the state from which it would have continued."""
         contents = _dumps(asdict(end)).encode()
         files = [p.name for n in KEPT for p in sorted(self.path.glob(n)) if p.is_file()]
         sums = {name: self.read(name) or b"" for name in files} | {"end.json": contents}
@@ -187,10 +211,10 @@ class TrialFolder:
         with_retries(state, lambda: state.unlink(missing_ok=True))
 
     def damaged(self) -> list[str]:
-        """Name the files that hold, or are, something else than was written.
+        """Return the names of the damaged files, sorted.
 
-        The reports of a trial that has not ended are judged by what it goes on from, see
-        `study.search.recording`; here they need only parse.
+        The reports of an unfinished trial need only parse here: `study.search.recording` compares
+        them with the state from which the trial continues.
         """
         sums = Checksums(self.path)
         names = sums.names if (self.path / "end.json").exists() else ["config.json"]
@@ -208,19 +232,19 @@ class TrialFolder:
         return sorted(found)
 
     def reopen(self) -> None:
-        """Take back all but the configuration, so that the trial is trained again."""
-        # First what the sums miss, last the sums: a crash in between leaves a damaged trial.
+        """Delete all but the configuration, so that the trial is trained again."""
+        # Checksums last: after a crash in between, they reveal what is missing.
         for pattern in (*KEPT, "state.safetensors", "end.json", SUMS):
             for path in self.path.glob(pattern):
                 path.unlink()
         self._write_config(self.config)
 
     def write(self, name: str, contents: bytes | str) -> None:
-        """Write a file of the trial, whole or not at all."""
+        """Write a file of the trial atomically."""
         write_atomically(self.path / name, contents, known=self.path.parent)
 
     def read(self, name: str) -> bytes | None:
-        """Read a file of the trial; None where it has not been written."""
+        """Return the contents of a file of the trial; None if it has not been written."""
         path = self.path / name
         return read_if_there(path, path.read_bytes, known=self.path.parent)
 
@@ -231,7 +255,7 @@ class TrialFolder:
 
 
 class StudyFolder:
-    """``runs/<name>/``."""
+    """The folder of a study, ``runs/<name>/``."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -243,21 +267,25 @@ class StudyFolder:
 
     @property
     def config_path(self) -> Path:
-        """The frozen configuration; a folder that has it is a study."""
+        """The path of the frozen configuration; a folder that has one is a study."""
         return self.path / "study.yaml"
 
     @property
     def exists(self) -> bool:
-        """Whether a study was created here, even if its configuration was lost since."""
+        """Whether a study was created here, even if its configuration has been lost since."""
         trials = self.path / "trials"
         return self.config_path.exists() or (trials.is_dir() and any(self.trials()))
 
     def claim(self) -> None:
-        """Make the folder of a new study, so that it can be locked before it is created."""
+        """Make the folder of a new study, so that it can be locked before `create`."""
         with_retries(self.path, lambda: self.path.mkdir(parents=True, exist_ok=True))
 
     def create(self, config: str, identity: Mapping[str, Any]) -> None:
-        """Make the folder of a new study, freeze its configuration, say where it comes from.
+        """Write the frozen configuration and the identity of a new study.
+
+        Args:
+            config: the configuration as YAML.
+            identity: what the study is made with, such as versions.
 
         Raises:
             LedgerError: a study of this name exists.
@@ -270,16 +298,16 @@ class StudyFolder:
         sync_folder(self.path.parent)
 
     def write_config(self, config: str) -> None:
-        """Freeze a configuration, with its sum; another one takes the place of the former."""
+        """Write the frozen configuration and its checksum; an earlier configuration is replaced."""
         name = self.config_path.name
         record_checksums(self.path, {name: config.encode()}, known=self.path)
         write_atomically(self.config_path, config, known=self.path)
 
     def refuse_existing(self) -> None:
-        """Raise where a study of this name exists.
+        """Raise if a study of this name exists.
 
         Raises:
-            LedgerError: naming what to do about it.
+            LedgerError: it exists; the message says what to do about it.
         """
         if self.exists:
             raise LedgerError(
@@ -289,7 +317,7 @@ class StudyFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep a second driver out while this one runs; the lock dies with its process.
+        """Keep other drivers out during the block; the lock ends with its process.
 
         Raises:
             LedgerError: another process runs this study.
@@ -308,10 +336,10 @@ class StudyFolder:
             yield
 
     def refuse_damaged(self) -> None:
-        """Raise where a study lacks what every command needs, and what no trial makes again.
+        """Raise if a file is damaged that every command needs and no trial makes again.
 
         Raises:
-            LedgerError: naming each file at fault, and what to do about it.
+            LedgerError: files are missing or damaged; the message says what to do about each.
         """
         faults = []
         for look in (self._check_config, lambda: self.identity, self._check_trials):
@@ -340,7 +368,7 @@ class StudyFolder:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """A ``study_id`` that no other study has, and the versions that made it.
+        """The ``study_id``, which no other study has, and the versions that the study is made with.
 
         Raises:
             LedgerError: it is missing or damaged.
@@ -362,7 +390,11 @@ class StudyFolder:
 
     @property
     def registration(self) -> Registration | None:
-        """Where the winner is registered; None while it is not."""
+        """Where the winner is registered; None while it is not.
+
+        Raises:
+            LedgerError: the file is damaged.
+        """
         values = self.read_json("registered.json")
         try:
             return None if values is None else Registration(**values)
@@ -370,28 +402,28 @@ class StudyFolder:
             raise LedgerError(f"{self.path / 'registered.json'} is damaged: {error}") from error
 
     def write_registration(self, registration: Registration) -> None:
-        """Note where the winner is registered."""
+        """Record where the winner is registered."""
         self.write_json("registered.json", asdict(registration))
 
     @property
     def complete(self) -> bool:
-        """Whether the study ran to its end, and nothing was added or taken back since."""
+        """Whether the study ran to its end, and no trial was added or reopened since."""
         path = self.path / DESCRIPTION
         if read_if_there(path, path.stat, known=self.path) is None:
             return False
         return all(trial.end is not None for trial in self.trials())
 
     def take_back_conclusions(self) -> None:
-        """Delete what was said of a study as a whole: it goes on."""
+        """Delete the choice, the registration and the summary, because the study continues."""
         for name in (DESCRIPTION, "registered.json", "candidates.json"):
             (self.path / name).unlink(missing_ok=True)
 
     def trial(self, trial_id: str) -> TrialFolder:
-        """Give the folder of a trial, which may not exist yet."""
+        """Return the folder of a trial, which may not exist yet."""
         return TrialFolder(self.path / "trials" / trial_id)
 
     def trials(self) -> Iterator[TrialFolder]:
-        """Go through the trials that have a configuration, by name."""
+        """Yield the trials that have a configuration, sorted by name."""
         place = self.path / "trials"
         try:
             names = read_if_there(place, lambda: os.listdir(place), known=self.path)  # noqa: PTH208
@@ -414,10 +446,13 @@ class StudyFolder:
         write_atomically(self.path / name, contents, known=self.path)
 
     def read_json(self, name: str) -> Any:
-        """Read it back, or a JSON file of a trial; None where it has not been written.
+        """Return the value in a JSON file; None if the file has not been written.
+
+        Args:
+            name: the file's path below the study's folder.
 
         Raises:
-            LedgerError: it holds something else than was written.
+            LedgerError: the file is damaged.
         """
         path = self.path / name
         contents = self._read(path)
@@ -430,11 +465,11 @@ class StudyFolder:
     def _read(self, path: Path) -> bytes | None:
         try:
             return with_retries(path, lambda: path.read_bytes() if path.exists() else None)
-        except OSError as error:  # such as a folder in its place
+        except OSError as error:  # such as a folder in the place of the file
             raise LedgerError(f"{path} cannot be read: {error.strerror}") from error
 
     def damaged(self) -> list[str]:
-        """Name the JSON files of the study itself that hold something else than was written."""
+        """Return the names of the damaged files of the study itself, sorted."""
         sums = Checksums(self.path)
         there = [name for name in sums.names if (self.path / name).exists()]
         return [name for name in there if not sums.matches(name, (self.path / name).read_bytes())]

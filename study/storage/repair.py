@@ -1,4 +1,4 @@
-"""A look at a study's files before it goes on: what was damaged is named, and made again."""
+"""The repair of a study's damaged files before it continues."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from study.storage.ledger import LedgerError, StudyFolder
 logger = logging.getLogger(__name__)
 
 MADE_AGAIN = ("candidates.json", "cells.json", "registered.json")
-"""What follows from the trials."""
+"""Files of a study that are made again from its trials."""
 
 
 def repair(folder: StudyFolder) -> None:
-    """Take back what is damaged and can be made again; a trial is then trained once more.
+    """Delete the damaged files that can be made again; a damaged trial is trained again.
 
-    The tables and the report are made anew at the end of a study in any case, Optuna's journal
-    where its search goes on.
+    The tables and the report are rewritten at the end of a study in any case. Optuna's journal is
+    repaired when the search continues.
 
     Raises:
-        LedgerError: naming the files that nothing else tells the contents of.
+        LedgerError: files are damaged that cannot be made again; the message names them.
     """
     folder.refuse_damaged()
-    lost, of_trials = [], []
+    lost, configs = [], []
     for name in folder.damaged():
         path = folder.path / name
         if name in MADE_AGAIN:
@@ -33,7 +33,7 @@ def repair(folder: StudyFolder) -> None:
     for trial in folder.trials():
         damaged = trial.damaged()
         if "config.json" in damaged:
-            of_trials.append(trial.path / "config.json")
+            configs.append(trial.path / "config.json")
         elif damaged:
             logger.warning(
                 "%s of %s damaged; the trial is trained again", ", ".join(damaged), trial.path
@@ -42,9 +42,9 @@ def repair(folder: StudyFolder) -> None:
     faults = []
     if lost:
         faults.append(f"damaged: {', '.join(map(str, lost))}; put it back from a copy")
-    if of_trials:
+    if configs:
         faults.append(
-            f"damaged: {', '.join(map(str, of_trials))}; put the file back from a copy, or delete "
+            f"damaged: {', '.join(map(str, configs))}; put the file back from a copy, or delete "
             "the folder of the trial that it belongs to, which is then made up for by another"
         )
     if faults:
