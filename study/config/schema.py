@@ -24,18 +24,19 @@ from study.method.checkpoint import EMBEDDED
 from study.method.subsets import parse
 
 TUNED = "clipfit-tuned"
+"""The label of the best configuration of CLIPFit's own search."""
 RANKS = ("best", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth")
-"""Labels of the candidates that the search itself finds."""
+"""The labels of the best configurations of the whole search, best first."""
 APART = {"parts": "apart"}
-"""A context of validation in which the parts are not compared."""
+"""The validation context that leaves out the checks across sections."""
 SELECTIONS: Mapping[str, tuple[str, ...]] = {
     "few_shot": ("holdout", "folds"),
     "transfer": ("holdout", "folds"),
     "base_to_new": ("class_folds", "base"),
 }
-"""Protocol to what can judge its trials; zero_shot has none."""
+"""The selection rules of each protocol; zero_shot has none, since it trains nothing."""
 METRICS = ("accuracy", "source", "base", "new", "hmean", "score")
-"""Names of test metrics, which no target may have."""
+"""The names of test metrics, which no target dataset may have."""
 Protocol = Literal["few_shot", "base_to_new", "transfer", "zero_shot"]
 Regularizer = Literal["cosine", "l2_init", "none"]
 Selection = Literal["auto", "holdout", "folds", "class_folds", "base"]
@@ -61,27 +62,26 @@ def _rising(bounds: tuple[float, float]) -> tuple[float, float]:
 
 
 LONGEST_PATH, LONGEST_NAME = 4000, 255
-"""Bytes that file systems take, with room for what lies in a study's folder."""
+"""The lengths, in bytes, that file systems allow, less room for the files in a study's folder."""
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
-"""Of a study."""
+"""The pattern of a study's name."""
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Label = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,39}$")]
-"""Names a baseline, and a part of the folders of its trials."""
+"""The label of a baseline or of an ablation's cell; the folders of its trials are named by it."""
 SubsetText = Annotated[str, AfterValidator(_canonical_subset)]
 Positive = Annotated[float, Field(gt=0)]
 Range = Annotated[tuple[Positive, Positive], AfterValidator(_increasing)]
-"""Lower and upper bound of a log-uniform choice."""
+"""The lower and upper bound of a log-uniform choice."""
 
 
 class Section(BaseModel):
-    """A part of the configuration: frozen, and an unknown key is a fault."""
+    """A section of the configuration; it is frozen, and an unknown key is a fault."""
 
     model_config = ConfigDict(
-        # Defaults too, so that a configuration equals itself after being written and read.
         extra="forbid",
         frozen=True,
         allow_inf_nan=False,
-        validate_default=True,
+        validate_default=True,  # so that a configuration stays equal when it is written and read
     )
 
     @field_validator("*")
@@ -98,46 +98,49 @@ class Section(BaseModel):
 
 
 class DataConfig(Section):
-    """The images, and how many of them a trial learns from."""
+    """The dataset, and how its images are drawn, read and described."""
 
     dataset: str = "digits"
-    """A name that `study.data` knows, or any with ``root`` an image folder."""
+    """A dataset that `study.data` knows, or any name for your own dataset at ``root``."""
     root: Path | None = None
-    """The folder that holds the images; None for what packages ship."""
+    """The folder of the images; packaged and hub datasets need none."""
     shots: int = Field(16, ge=1)
-    """Labelled training images a class."""
+    """The number of labelled training images per class."""
     val_shots: int | None = Field(None, ge=1)
-    """Validation images a class, drawn in addition; None means min(shots, 4)."""
+    """The number of validation images per class, besides the shots; None means min(shots, 4)."""
     short: Literal["fail", "take_all"] = "fail"
-    """What a class with fewer training images than shots does."""
+    """What to do if a class has fewer training images than ``shots``: fail, or take them all."""
     shots_from: Path | None = None
-    """A folder of few-shot splits that others published; None draws them."""
+    """A folder of published few-shot splits; None means that the study draws its own."""
     templates: tuple[str, ...] | None = Field(None, min_length=1)
-    """Prompts with ``{}`` for the class name; the first one trains. None: the dataset's own."""
+    """Prompts with ``{}`` for the class name; the first one is used in training.
+
+    None means the dataset's own templates."""
     ensemble: bool = False
-    """Classify by the mean of all templates: those given, else the dataset's own and CLIP's seven.
+    """Whether to classify by the mean of all templates; training uses the first one only.
 
-    Training keeps to the first."""
+    If ``templates`` is None, CLIP's seven templates are added to the dataset's own."""
     columns: dict[Literal["path", "label", "class_name", "split", "image"], str] | None = None
-    """Part to column, where a table or a Hugging Face dataset calls it otherwise."""
+    """Part → column in a table or Hugging Face dataset, if the default name does not fit."""
     splits: dict[Literal["train", "val", "test"], str] | None = None
-    """Split to its name in a Hugging Face dataset, where it is another."""
+    """Our split → its name in a Hugging Face dataset, if the default name does not fit."""
     subset: str | None = None
-    """Configuration of a Hugging Face dataset that has several."""
+    """The configuration of a Hugging Face dataset that has several."""
     revision: str | None = None
-    """Branch, tag or commit of a dataset of the hub."""
+    """The branch, tag or commit of a hub dataset."""
     targets: tuple[str, ...] = ()
-    """Datasets to be tested on as well, by the protocols transfer and zero_shot."""
+    """Further datasets to test on, for the protocols transfer and zero_shot."""
     targets_root: Path | None = None
-    """The folder that holds the targets; None: ``root``."""
+    """The folder of the targets; None means ``root``."""
     augment: bool = True
-    """Random resized crop and horizontal flip of training images."""
+    """Whether training images are cropped, resized and flipped at random."""
     on_corrupt: Literal["fail", "skip"] = "fail"
-    """What an image that cannot be decoded does."""
+    """What to do if an image cannot be decoded: fail, or leave it out and log it."""
     pixel_range: Annotated[tuple[float, float], AfterValidator(_rising)] | None = None
-    """Values that become black and white in images deeper than 8 bits, of the targets as well.
+    """The values that become black and white in images deeper than 8 bits, also in the targets.
 
-    None: 16 bits by their depth, floating-point numbers from 0 to 1; others are refused."""
+    None means the full range of 16-bit images, and 0 to 1 for floating-point images; other deep
+    images are then an error."""
 
     @model_validator(mode="after")
     def _templates_have_a_place(self) -> Self:
@@ -153,23 +156,23 @@ class BackboneConfig(Section):
     name: str = Field(EMBEDDED, min_length=1)
     """A hub name, a local folder, or ``embedded`` for the small checkpoint in this package."""
     revision: str | None = None
-    """A commit of the hub, so that every node and every later reader gets the same weights."""
+    """A commit of the hub, so that every node and every later reader loads the same weights."""
 
     @field_validator("name")
     @classmethod
     def _folder_is_absolute(cls, name: str) -> str:
-        """Return what means the same folder to workers and to later readers of the study."""
+        """Return a local folder as an absolute path, which workers and later readers can find."""
         if name == EMBEDDED or Path(name).is_absolute():
             return name
         try:
             folder = Path(name).expanduser()
             return str(folder.resolve()) if folder.is_dir() else name
-        except (OSError, RuntimeError):  # too long for a folder's name, or of no user's home
+        except (OSError, RuntimeError):  # too long for a file name, or ~name of no user
             return name
 
 
 class TrainingConfig(Section):
-    """What every trial shares."""
+    """The training settings that all trials share."""
 
     epochs: int = Field(100, ge=1)
     batch_size: int = Field(32, ge=1)
@@ -178,16 +181,16 @@ class TrainingConfig(Section):
     momentum: float = Field(0.9, ge=0, lt=1)
     weight_decay: float = Field(5e-4, ge=0)
     warmup_lr: float = Field(1e-5, ge=0)
-    """Learning rate of epoch 0."""
+    """The learning rate of epoch 0, the warm-up."""
     regularizer: Regularizer = "cosine"
-    """What λ weighs: the paper's distillation, or the distance of the parameters to where they
-    began, or nothing."""
+    """The loss term that λ weighs: the paper's distillation (``cosine``), the squared distance of
+    the tuned parameters from their initial values (``l2_init``), or none."""
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Of the encoders' forward pass; parameters and losses stay float32."""
+    """The precision of the encoders' forward pass; parameters and losses stay float32."""
 
 
 class SpaceConfig(Section):
-    """What a trial may choose."""
+    """The space from which the search chooses configurations."""
 
     sites: tuple[SubsetText, ...] = (
         "text.attn.bias",
@@ -204,13 +207,15 @@ class SpaceConfig(Section):
         "vision.ln2",
         "vision.ln_post",
     )
-    """Each is taken or left; without layers, since windows choose those."""
+    """The sites that a trial may tune, without layers: ``windows`` sets those."""
     windows: bool = True
-    """Choose, for each encoder, a range of layers that its sites are limited to."""
+    """Whether a trial also chooses the range of layers that it tunes in each encoder."""
     bias_lr: Range = (5e-4, 2e-1)
+    """The range of the learning rate of biases outside LayerNorms."""
     ln_lr: Range = (5e-4, 2e-1)
+    """The range of the learning rate of LayerNorms."""
     distill_weight: Range = (0.25, 16.0)
-    """λ; chosen only where the text encoder is tuned, since it is inert elsewhere."""
+    """The range of λ, chosen only if the text encoder is tuned; otherwise λ has no effect."""
 
     @model_validator(mode="after")
     def _sites_are_plain(self) -> Self:
@@ -226,15 +231,16 @@ class SpaceConfig(Section):
 
 
 class AshaConfig(Section):
-    """Asynchronous successive halving on epochs."""
+    """Asynchronous successive halving (ASHA), counted in epochs."""
 
     grace_period: int = Field(3, ge=3)
-    """Epochs before the first decision; epoch 0 is warm-up and tells little."""
+    """Epochs before the first decision; scores of epoch 0, the warm-up, say little."""
     reduction_factor: float = Field(3, gt=1)
+    """At each decision, about one in this many trials continues."""
 
 
 class BaselineConfig(Section):
-    """A configuration that is tried first and confirmed whatever it scores."""
+    """A configuration that is tried first, and tested whatever its validation score is."""
 
     subset: SubsetText
     bias_lr: Positive | None = None
@@ -243,7 +249,7 @@ class BaselineConfig(Section):
 
 
 def _published_baselines() -> dict[str, BaselineConfig]:
-    """The paper's CLIPFit and the two obvious rivals, at its learning rate and λ."""
+    """Return zero-shot CLIP, and CLIPFit and two rivals at the paper's learning rate and λ."""
     rates = {"bias_lr": 0.002, "ln_lr": 0.002, "distill_weight": 8.0}
     return {
         "zero-shot": BaselineConfig(subset="none"),
@@ -254,35 +260,35 @@ def _published_baselines() -> dict[str, BaselineConfig]:
 
 
 class SearchConfig(Section):
-    """How trials are proposed, judged and stopped."""
+    """How trials are proposed, scored and stopped."""
 
     trials: int = Field(48, ge=0)
-    """All trials of the search: baselines, CLIPFit's own search and the open search.
+    """The number of trials: baselines, CLIPFit's own search and the open search.
 
-    0 searches nothing: the baselines are confirmed as they are, to reproduce published results."""
+    0 means no search: the baselines are tested as they are, to reproduce published results."""
     sampler: Literal["tpe", "random"] = "tpe"
     selection: Selection = "auto"
-    """What a trial is judged by; auto is the rule that the protocol does best with."""
+    """The rule by which trials are scored; ``auto`` is the rule that suits the protocol best."""
     folds: int | None = Field(None, ge=2)
-    """Parts of the shots (folds) or of the base classes (class_folds); None: 4 and 3."""
+    """The number of parts of the shots (folds; None means 4) or base classes (class_folds; 3)."""
     tuned_share: float = Field(0.25, ge=0.25, le=0.9)
-    """Share of the trials that tunes the learning rates and λ of CLIPFit's own subset."""
+    """The share of the trials that tune only the learning rates and λ of CLIPFit's own subset."""
     warm_start: str | None = Field(None, pattern=NAME)
-    """A study in ``storage``, whose best configurations are tried right after the baselines."""
+    """A study in ``storage`` whose best configurations are tried right after the baselines."""
     asha: AshaConfig | None = AshaConfig()
-    """None trains every trial to its last epoch."""
+    """When to stop poor trials early; None trains every trial to its last epoch."""
     space: SpaceConfig = SpaceConfig()
     baselines: dict[Label, BaselineConfig] = Field(default_factory=_published_baselines)
-    """Label to configuration; they are trials 0, 1, … of the study."""
+    """The baselines by label; they are trials 0, 1, … of the study."""
 
 
 class ConfirmConfig(Section):
-    """The one stage that reads the test split."""
+    """The test of the chosen configurations, the one stage that reads the test split."""
 
     seeds: tuple[Seed, ...] = Field((1, 2, 3, 4, 5), min_length=2)
-    """Each draws its own shots and order of batches; zero_shot has no use for them."""
+    """The seeds of the test; each has its own shots and batch order. zero_shot ignores them."""
     runners_up: int = Field(2, ge=0, le=8)
-    """How many configurations after the winner are confirmed beside the baselines."""
+    """The number of configurations tested after the winner, in addition to the baselines."""
 
     @model_validator(mode="after")
     def _seeds_differ(self) -> Self:
@@ -292,28 +298,35 @@ class ConfirmConfig(Section):
 
 
 class AblationConfig(Section):
-    """Subsets compared beside each other, each at learning rates of its own."""
+    """A comparison of subsets (cells), each at the best of the same learning rates."""
 
     design: Literal["only_one", "leave_one_out", "layers", "grid"]
-    """only_one: each site alone; leave_one_out: the base less one site each; layers: the base in a
-    window of layers; grid: ``subsets``."""
+    """The subsets to compare.
+
+    ``only_one``: each site alone; ``leave_one_out``: the base without one site each; ``layers``:
+    the base in windows of layers; ``grid``: those in ``subsets``."""
     base: SubsetText = "clipfit"
-    """What every cell is compared with."""
+    """The subset with which every cell is compared."""
     base_from: str | None = None
-    """The name of a finished study in ``storage`` whose winner is the base instead."""
+    """A finished study in ``storage`` whose winner is the base; None means ``base``."""
     sites: tuple[SubsetText, ...] | None = Field(None, min_length=1)
-    """Of only_one and leave_one_out; None: every single site of the space, or of the base."""
+    """The sites that ``only_one`` and ``leave_one_out`` vary.
+
+    None means those of ``search.space`` for ``only_one``, of the base for ``leave_one_out``."""
     subsets: dict[Label, SubsetText] = Field(default_factory=dict)
-    """Of grid, by the cell's name."""
+    """The subsets of ``grid``, by the name of the cell."""
     windows: Literal["sliding", "from_bottom", "from_top"] = "sliding"
-    """Of layers: ``width`` layers at each place, or 1, 2, … layers from one end."""
+    """The windows of ``layers``: ``width`` layers at each place, or 1, 2, … layers from one end."""
     width: int = Field(1, ge=1)
+    """The number of layers in a sliding window."""
     rates: tuple[Positive, ...] = Field((0.002,), min_length=1)
-    """Learning rates that each cell is tried at, the best by validation tested; one: as it is."""
+    """Learning rates to try in each cell; the best by validation is tested.
+
+    A single rate is tested without validation."""
     distill_weight: float = Field(8.0, ge=0)
-    """λ of every cell that the text encoder is tuned in."""
+    """λ of every cell in which the text encoder is tuned."""
     reuse: bool = True
-    """Take over trials that MLflow holds with the same configuration hash, rather than repeat."""
+    """Whether to take over results from MLflow that have the same configuration hash."""
 
     @model_validator(mode="after")
     def _grid_is_given(self) -> Self:
@@ -325,27 +338,32 @@ class AblationConfig(Section):
 
 
 class ResourcesConfig(Section):
-    """What one trial occupies; how many run at once follows from the cluster."""
+    """The resources of one trial; the number of trials at once follows from the cluster."""
 
     cpus_per_trial: float = Field(1, gt=0)
     gpus_per_trial: float = Field(0, ge=0)
-    """A fraction lets several trials share a GPU: 0.25 puts four on one."""
+    """GPUs of a trial; a fraction lets several trials share a GPU: 0.25 puts four on one."""
     max_concurrent: int | None = Field(None, ge=1)
-    """None: as many as fit, on a cluster also on machines that come later, while one more waits for
-    them. A number lets an autoscaler see that many at once."""
+    """The most trials at once.
+
+    None means as many as fit. On a cluster, one more trial then waits for a machine that joins
+    later; a number lets an autoscaler see that many trials at once."""
     max_failures: int = Field(3, ge=0)
-    """How often a trial whose worker died is taken up again from its last epoch."""
+    """How often a trial continues from its last epoch after its worker died."""
     max_epoch_seconds: float | None = Field(21_600, gt=0)
-    """Time of an epoch, evaluation included, after which a trial hangs: its worker is then killed
-    like one that died. None: never."""
+    """The seconds after which an epoch, with its evaluation, counts as hung: the worker is killed,
+    and counts as one that died. None means no limit."""
 
 
 class TrackingConfig(Section):
-    """Where MLflow writes."""
+    """Where MLflow stores a study's results."""
 
     uri: str | None = None
-    """None: ``$MLFLOW_TRACKING_URI``, else a SQLite store in the working folder."""
+    """The tracking server or store.
+
+    None means ``$MLFLOW_TRACKING_URI``, else a SQLite store in the working folder."""
     experiment: str = Field("clipfit-study", min_length=1)
+    """The name of the MLflow experiment."""
 
     @model_validator(mode="after")
     def _no_password(self) -> Self:
@@ -359,17 +377,17 @@ class TrackingConfig(Section):
 
 
 def default_storage() -> Path:
-    """Give ``$STUDY_STORAGE``, which a cluster sets, else ``runs``."""
+    """Return ``$STUDY_STORAGE``, which a cluster sets, or else ``runs``."""
     return Path(os.environ.get("STUDY_STORAGE") or "runs")
 
 
 class StudyConfig(Section):
-    """A whole study. Every field may be given in YAML or as ``section.field=value``."""
+    """A whole study; each field can be set in YAML or as ``section.field=value``."""
 
     name: str | None = Field(None, pattern=NAME)
-    """Names the folder in ``storage`` and the MLflow run; None makes a unique one."""
+    """The name of the folder in ``storage`` and of the MLflow run; None means a new unique name."""
     seed: Seed = 1
-    """Of the shots, the batches and the sampler of the search."""
+    """The seed of the shots, the batches and the sampler of the search."""
     protocol: Protocol = "few_shot"
     data: DataConfig = DataConfig()
     backbone: BackboneConfig = BackboneConfig()
@@ -377,11 +395,11 @@ class StudyConfig(Section):
     search: SearchConfig = SearchConfig()
     confirm: ConfirmConfig = ConfirmConfig()
     ablation: AblationConfig | None = None
-    """Given, it takes the place of search and confirm; its seeds are confirm's."""
+    """An ablation that replaces search and confirm, with the seeds of confirm; None means none."""
     resources: ResourcesConfig = ResourcesConfig()
     tracking: TrackingConfig = TrackingConfig()
     storage: Path = Field(default_factory=default_storage)
-    """The folder of all studies; on a cluster, one that every node sees."""
+    """The folder of all studies; on a cluster, one that all nodes share."""
 
     @model_validator(mode="after")
     def _parts_agree(self, info: ValidationInfo) -> Self:
@@ -391,37 +409,40 @@ class StudyConfig(Section):
 
     @property
     def searches(self) -> bool:
-        """Whether there is a search: zero_shot has nothing to train, an ablation its own cells."""
+        """Whether there is a search: not in zero_shot, which trains nothing, nor in an ablation."""
         return self.protocol != "zero_shot" and self.search.trials > 0 and self.ablation is None
 
     @property
     def validates(self) -> bool:
-        """Whether anything is chosen by validation: by a search, or the rates of an ablation."""
+        """Whether anything is chosen by validation: in a search, or the rates of an ablation."""
         return self.searches or (self.ablation is not None and len(self.ablation.rates) > 1)
 
     @property
     def image_rule(self) -> Literal["folds", "holdout"]:
-        """What auto comes to where all classes are trained: folds, if a class fills them."""
+        """The rule that ``auto`` means if all classes are trained.
+
+        It is folds if a class has at least as many images as there are folds, else holdout.
+        """
         val_shots = self.data.val_shots or min(self.data.shots, 4)
         return "folds" if self.data.shots + val_shots >= (self.search.folds or 4) else "holdout"
 
     @property
     def shot_seeds(self) -> tuple[int, ...]:
-        """Seeds of the draws that the study is trained and tested with, the search's not counted.
+        """The seeds of the shots with which the study tests, without that of the search.
 
-        A test without training is the same whatever the seed.
+        zero_shot needs one only, since a test without training does not depend on the seed.
         """
         return (self.seed,) if self.protocol == "zero_shot" else self.confirm.seeds
 
     @property
     def tested_as_given(self) -> dict[str, BaselineConfig]:
-        """What is tested where nothing is searched, by label."""
+        """The configurations that are tested without a search, by label."""
         if self.protocol == "zero_shot":
             return {"zero-shot": BaselineConfig(subset="none")}
         return self.search.baselines
 
     def disagreements(self) -> Iterator[str]:
-        """Tell which parts do not go together, each a line that begins with a path."""
+        """Yield the faults of fields that contradict each other, each beginning with a path."""
         yield from self._disagreements_of_data()
         for label, baseline in self.search.baselines.items():
             if label in (TUNED, *RANKS):
@@ -477,7 +498,7 @@ class StudyConfig(Section):
             )
         for needed in ("zero-shot", "clipfit"):
             if needed not in labels:
-                yield f"search.baselines: must keep '{needed}', since results are told by it"
+                yield f"search.baselines: must keep '{needed}', which results are compared with"
         if search.trials < 2 * len(labels):
             yield (
                 f"search.trials: {search.trials} leaves too few beside the {len(labels)} "
