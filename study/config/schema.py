@@ -119,7 +119,7 @@ class DataConfig(Section):
     ensemble: bool = False
     """Whether to classify by the mean of all templates; training uses the first one only.
 
-    If ``templates`` is None, CLIP's seven templates are added to the dataset's own."""
+    CLIP's seven templates are added, unless ``templates`` replaces the dataset's own."""
     columns: dict[Literal["path", "label", "class_name", "split", "image"], str] | None = None
     """Part → column in a table or Hugging Face dataset, if the default name does not fit."""
     splits: dict[Literal["train", "val", "test"], str] | None = None

@@ -1,1 +1,1 @@
-"""Who is confirmed on test, chosen by validation alone."""
+"""The choice of the configurations to test, by validation alone."""

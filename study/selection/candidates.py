@@ -1,4 +1,4 @@
-"""Choosing by validation alone: what goes into confirm, fixed before the test split is read."""
+"""The choice of the configurations to test, fixed by validation before the test split is read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from study.trial import TrialConfig
 
 @dataclass(frozen=True)
 class Candidate:
-    """A configuration that is confirmed on test."""
+    """A configuration that the stage ``confirm`` tests."""
 
     label: str
     subset: str
@@ -21,29 +21,30 @@ class Candidate:
     ln_lr: float | None
     distill_weight: float
     val_score: float | None
+    """The validation score, a fraction; None if nothing was searched."""
     source_trial: str | None
-    """None where nothing was searched."""
+    """The id of the search trial that it comes from; None if nothing was searched."""
     same_as: str | None = None
-    """The label of an equal candidate, which is then trained in its stead."""
+    """The label of an equal candidate that is trained instead of this one."""
 
 
 @dataclass(frozen=True)
 class Judged:
-    """A trial that ran all its epochs, with its validation metrics after the last."""
+    """A trial that completed all its epochs, with its validation metrics after the last."""
 
     config: TrialConfig
     metrics: dict[str, float]
 
     @property
     def val_score(self) -> float:
-        """What trials are ranked by."""
+        """The validation score, a fraction, by which trials are ranked."""
         return self.metrics["val_score"]
 
 
 def finished_trials(folder: StudyFolder) -> list[Judged]:
-    """Give the search's trials that ran all their epochs, the best first.
+    """Return the search's trials that completed all their epochs, best first.
 
-    Among equal scores the fewer parameters win, then the earlier trial.
+    Of equal scores, the one with fewer tuned parameters comes first, then the earlier trial.
     """
     judged = [
         Judged(TrialConfig.model_validate(trial.config), trial.reports[-1])
@@ -56,10 +57,15 @@ def finished_trials(folder: StudyFolder) -> list[Judged]:
 def choose_candidates(
     judged: Sequence[Judged], baselines: Iterable[str], runners_up: int
 ) -> list[Candidate]:
-    """Fix what is confirmed: baselines, tuned CLIPFit, the winner and the next best.
+    """Return the configurations to test: baselines, tuned CLIPFit, the winner and the runners-up.
 
-    Every baseline is a candidate for the win. Tuned CLIPFit is the best of CLIPFit's own search,
-    the published rates included.
+    A baseline can win too. Tuned CLIPFit is the best of CLIPFit's own search and the baseline
+    ``clipfit``, which has the published rates.
+
+    Args:
+        judged: the finished trials, best first.
+        baselines: the labels of the baselines.
+        runners_up: the number of configurations to test after the winner.
     """
     named = {j.config.label: j for j in judged if j.config.arm == "baseline"}
     chosen = [(label, named[label]) for label in baselines if label in named]
@@ -92,9 +98,16 @@ def fix_candidates(
     runners_up: int,
     complete: Callable[[Sequence[Candidate]], list[Candidate]] = list,
 ) -> list[Candidate]:
-    """Choose once and write it down; a resumed study keeps the choice.
+    """Choose the candidates and write them; a resumed study returns those it wrote.
 
-    ``complete`` may put more beside what is chosen.
+    Args:
+        folder: the study's folder.
+        baselines: the labels of the baselines.
+        runners_up: the number of configurations to test after the winner.
+        complete: a function that may add to the chosen candidates before they are written.
+
+    Raises:
+        StudyError: no trial completed all its epochs.
     """
     if (written := folder.read_json("candidates.json")) is None:
         judged = finished_trials(folder)
@@ -114,18 +127,18 @@ def fix_candidates(
 def candidates_without_search(
     folder: StudyFolder, baselines: Mapping[str, BaselineConfig]
 ) -> list[Candidate]:
-    """Fix the baselines themselves as what is tested, where a study searches nothing."""
+    """Return the baselines as the candidates of a study without a search, and write them once."""
     candidates = [
         Candidate(
             label=label,
-            subset=given.subset,
-            bias_lr=given.bias_lr,
-            ln_lr=given.ln_lr,
-            distill_weight=given.distill_weight,
+            subset=baseline.subset,
+            bias_lr=baseline.bias_lr,
+            ln_lr=baseline.ln_lr,
+            distill_weight=baseline.distill_weight,
             val_score=None,
             source_trial=None,
         )
-        for label, given in baselines.items()
+        for label, baseline in baselines.items()
     ]
     if folder.read_json("candidates.json") is None:
         folder.write_json("candidates.json", [asdict(candidate) for candidate in candidates])
@@ -133,7 +146,12 @@ def candidates_without_search(
 
 
 def selection_used(config: StudyConfig, report: Mapping[str, float]) -> str:
-    """Name the rule that trials were judged by; ``report`` tells what auto came to."""
+    """Return the rule by which trials were scored.
+
+    Args:
+        config: the study's configuration.
+        report: a report of one of the trials; its metrics show which rule ``auto`` meant.
+    """
     if config.search.selection != "auto":
         return config.search.selection
     if config.protocol == "base_to_new":

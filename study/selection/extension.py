@@ -1,8 +1,8 @@
-"""Growth of a study that has ended: more trials, and a choice that stands beside the earlier one.
+"""The extension of a study by more trials, with a new choice next to the earlier one.
 
-The earlier choice has read the test split; the later one is made by validation alone, as the first
-was, and is confirmed anew where it differs. What was confirmed before stays in the results, under a
-name that tells from how many trials it had been chosen.
+The earlier choice has already been tested. The new one is made by validation alone, as the earlier
+one was, and is tested where it differs. Earlier test results are kept; if a label now means another
+trial, they get a label with the number of trials from which they were chosen.
 """
 
 from __future__ import annotations
@@ -18,17 +18,25 @@ from study.selection.candidates import Candidate
 from study.storage.ledger import StudyFolder
 
 FILE = "extensions.json"
-"""A list of ``from`` and ``to``, trials of the search, and ``candidates`` as they were then."""
+"""A list of extensions: numbers of trials ``from`` and ``to``, and the ``candidates`` before it."""
 MAY_CHANGE = ("search.trials", "resources.", "tracking.")
+"""The beginnings of the keys that an extension may change."""
 
 
 def extend(folder: StudyFolder, config: StudyConfig, overrides: Iterable[str]) -> StudyConfig:
-    """Give a study more trials: ``search.trials=+50`` adds, a plain number is the new total.
+    """Raise a study's number of trials and return the new configuration.
 
-    The ledger alone changes; the study then goes on as after an interruption.
+    Only the study's files change; running the study then continues it as after an interruption.
+
+    Args:
+        folder: the study's folder.
+        config: the frozen configuration.
+        overrides: ``search.trials=+50`` for 50 more, or a plain number for the new total, and
+            settings that begin as in `MAY_CHANGE`.
 
     Raises:
-        ConfigError: there is nothing to extend, or more than its length would change.
+        ConfigError: the study has no search, the number does not grow, or other settings would
+            change.
     """
     now = config.search.trials
     values = config.model_dump(mode="json")
@@ -50,8 +58,8 @@ def extend(folder: StudyFolder, config: StudyConfig, overrides: Iterable[str]) -
             f"study '{folder.name}' has {now} trials of search, which --extend must raise, "
             "as by search.trials=+50"
         )
-    # A driver may die between any two of these: an entry counts once the configuration has come
-    # as far, and until then it may be all that tells of the earlier choice.
+    # The driver may die between any two of these writes. An entry counts only once the
+    # configuration has that many trials; until then it may hold the only copy of the choice.
     entry = {"from": now, "to": extended.search.trials, "candidates": _choice(folder, config)}
     folder.write_json(FILE, [*extensions(folder, config), entry])
     folder.take_back_conclusions()
@@ -60,32 +68,32 @@ def extend(folder: StudyFolder, config: StudyConfig, overrides: Iterable[str]) -
 
 
 def _choice(folder: StudyFolder, config: StudyConfig) -> Any:
-    """Give what was chosen, also where an extension that did not come about has taken it back."""
+    """Return the present choice, even if an interrupted extension has already deleted it."""
     if (chosen := folder.read_json("candidates.json")) is not None:
         return chosen
-    begun = [e for e in folder.read_json(FILE) or [] if e["to"] > config.search.trials]
-    return begun[-1]["candidates"] if begun else None
+    interrupted = [e for e in folder.read_json(FILE) or [] if e["to"] > config.search.trials]
+    return interrupted[-1]["candidates"] if interrupted else None
 
 
 def extensions(folder: StudyFolder, config: StudyConfig) -> list[dict[str, Any]]:
-    """Give the extensions that a study has had, the oldest first."""
+    """Return the completed extensions of a study, oldest first."""
     return [e for e in folder.read_json(FILE) or [] if e["to"] <= config.search.trials]
 
 
 def beside_earlier(
     folder: StudyFolder, config: StudyConfig, chosen: Sequence[Candidate]
 ) -> list[Candidate]:
-    """Put what an earlier, shorter search confirmed beside what is chosen now.
+    """Return the candidates chosen now, and those tested after an earlier, shorter search.
 
-    Where a label names another trial than before, its confirmations move to ``LABEL-of-TRIALS``.
-    What was confirmed under any label is not trained again.
+    If a label now means another trial than before, its earlier test results move to the label
+    ``LABEL-of-TRIALS``. A configuration that was tested under any label is not trained again.
     """
     earlier = [e for e in extensions(folder, config) if e["candidates"]]
     if not earlier:
         return list(chosen)
     labels = {candidate.label: candidate.source_trial for candidate in chosen}
     kept: list[Candidate] = []
-    confirmed: dict[str | None, str] = {}  # by the trial it came from, the label it has now
+    confirmed: dict[str | None, str] = {}  # source trial → its label now
     for old in (Candidate(**values) for values in earlier[-1]["candidates"]):
         if old.same_as is not None:
             continue
@@ -105,7 +113,7 @@ def beside_earlier(
 
 
 def _rename(folder: StudyFolder, label: str, name: str) -> None:
-    """Rename a label's confirmations; doing it again after a crash does what was left."""
+    """Rename the test trials of a label; after a crash, a second call renames the rest."""
     for trial in list(folder.trials()):
         config = trial.config
         if trial.trial_id == f"confirm-{label}-seed{config['seed']}":
