@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from study.storage.ledger import StudyFolder
 
 MARK = Path("method", "subsets.py")
-"""Lies beside this script in the package, and not in the home folder that Ray copies it to."""
+"""A file next to this script in the package, but not in the home folder to which Ray copies it."""
 EXAMPLES = """\
 examples:
   python study/run.py                                   the embedded study, a few minutes
@@ -39,7 +39,7 @@ examples:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Parse, then do; faults that a user can mend end as one message and exit code 2."""
+    """Run a command and return its exit code: 2 after a fault that the user can fix."""
     parsed = _parser().parse_intermixed_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     from study.errors import InterruptedStudyError, StudyError, redacted_text
@@ -73,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument("--resume", metavar="NAME", help="go on with the study of this name")
     existing.add_argument("--extend", metavar="NAME", help="give it more trials, and go on")
-    existing.add_argument("--status", metavar="NAME", help="tell what is done, running and best")
+    existing.add_argument("--status", metavar="NAME", help="show what is done, running and best")
     existing.add_argument("--sync", metavar="NAME", help="send a study's results to MLflow")
     return parser
 
@@ -161,7 +161,7 @@ def _unique_name(source: Path) -> str:
 
 
 def _with_remaining_faults(faults: ConfigFaults, *, resuming: bool) -> ConfigFaults:
-    """Look at what the sound parts name as well, so that all faults are told at once."""
+    """Return the faults, with those that a check of the valid sections finds as well."""
     from study.config.loading import ConfigFaults
     from study.storage.ledger import StudyFolder
     from study.workflow.check import all_faults
@@ -176,12 +176,12 @@ def _with_remaining_faults(faults: ConfigFaults, *, resuming: bool) -> ConfigFau
 
 
 def find_config(name: str) -> Path:
-    """Find a configuration by path, or by name among those that come with the project.
+    """Return the path of a configuration, given as a path or as the name of a shipped one.
 
-    A folder of configurations is one as well.
+    A folder of configurations counts as one too.
 
     Raises:
-        ConfigError: naming those that there are.
+        ConfigError: it does not exist; the message lists the shipped ones.
     """
     import study
     from study.errors import ConfigError
@@ -190,7 +190,7 @@ def find_config(name: str) -> Path:
     folders = [package.parent / "configs", package / "configs"]
     places = [(folder / name, folder / f"{name}.yaml", folder.parent / name) for folder in folders]
     for candidate in (Path(name), *itertools.chain(*places)):
-        with contextlib.suppress(OSError):  # what cannot be a file's name is none of them
+        with contextlib.suppress(OSError):  # a name that no file can have
             if candidate.is_file() or (candidate.is_dir() and any(candidate.glob("*.yaml"))):
                 return candidate
     shipped = sorted(
@@ -210,7 +210,7 @@ def _existing_folder(name: str, overrides: Sequence[str]) -> StudyFolder:
     storage = Path(str(parse_overrides(overrides).get("storage") or default_storage()))
     folder = StudyFolder(storage / name)
     there: list[str] = []
-    with contextlib.suppress(OSError):  # what cannot be a folder's name is none
+    with contextlib.suppress(OSError):  # a name that no folder can have
         if re.match(NAME, name) and folder.exists:
             return folder
         there = sorted(path.parent.name for path in storage.glob("*/study.yaml"))
@@ -221,8 +221,10 @@ def _existing_folder(name: str, overrides: Sequence[str]) -> StudyFolder:
 
 
 def _leave_package_off_the_path() -> None:
-    """Undo what Python does for a script: in a checkout, study/ is then first on ``sys.path``,
-    where a module of this package could stand in for a library of the same name."""
+    """Remove study/ from ``sys.path``, where Python puts it first when it runs this script.
+
+    A module of this package could otherwise replace a library of the same name.
+    """
     folder = Path(__file__).resolve().parent
     if (folder / MARK).exists() and Path(sys.path[0] or ".").resolve() == folder:
         sys.path.pop(0)

@@ -1,1 +1,1 @@
-"""A study from its check to its end, and what a user sees on the way."""
+"""Running a study from its check to its report, and showing its progress."""

@@ -1,4 +1,4 @@
-"""Everything a study needs, looked at before anything starts; all faults are told together."""
+"""Checks of everything a study needs, before anything starts; all faults are reported together."""
 
 from __future__ import annotations
 
@@ -30,14 +30,18 @@ from study.trial.prepare import (
 )
 
 ReadPrompts = Callable[[Sequence[str]], object]
-"""Raises where a checkpoint cannot read them."""
+"""A function that reads prompts; it raises if the checkpoint cannot read them."""
 
 
 def check_study(config: StudyConfig, folder: StudyFolder, *, resuming: bool) -> Architecture:
-    """Look at data, checkpoint, subsets, storage, name and tracking server; read no pixel.
+    """Check data, checkpoint, subsets, storage, name and tracking server, but read no pixels.
+
+    Returns:
+        The architecture of the checkpoint.
 
     Raises:
-        ConfigError: every fault, each with its place in the configuration.
+        ConfigError: the study cannot start; the message lists every fault with its place in the
+            configuration.
     """
     faults, architecture = all_faults(config, folder, resuming=resuming)
     if faults or architecture is None:
@@ -54,25 +58,25 @@ def all_faults(
     resuming: bool,
     passing_over: Collection[str] = (),
 ) -> tuple[list[str], Architecture | None]:
-    """Give all faults, each with its place, and the architecture where it can be read.
+    """Return all faults, each with its place, and the architecture; None if it cannot be read.
 
     Args:
-        config: the configuration.
-        folder: of the study.
-        resuming: whether the folder may exist.
-        passing_over: sections that are known to be at fault and stand in with defaults.
+        config: the configuration to check.
+        folder: the study's folder.
+        resuming: whether the study may already exist.
+        passing_over: sections to leave out, such as those that are known to be at fault.
     """
     faults: list[str] = []
     datasets: list[Dataset] = []
     backbones: list[tuple[Architecture, ReadPrompts]] = []
 
-    def attempt(place: str, look: Callable[[], object]) -> None:
+    def attempt(place: str, check: Callable[[], object]) -> None:
         if place.partition(".")[0] in passing_over:
             return
         try:
-            look()
+            check()
         except StudyError as error:
-            if (fault := f"{place}: {error}") not in faults:  # as every seed has it
+            if (fault := f"{place}: {error}") not in faults:  # each seed may have the same fault
                 faults.append(fault)
 
     attempt("data.root", lambda: _check_root(config))
@@ -108,7 +112,7 @@ def all_faults(
 
 
 def caution(configs: Iterable[StudyConfig], console: Console) -> None:
-    """Print what the embedded backbone is not made for, where studies use it on other datasets."""
+    """Print a warning if studies use the embedded backbone on datasets that it is not made for."""
     foreign = dict.fromkeys(
         name
         for config in configs
@@ -129,7 +133,7 @@ def caution(configs: Iterable[StudyConfig], console: Console) -> None:
 
 
 def _check_backbone(config: StudyConfig) -> tuple[Architecture, ReadPrompts]:
-    """Look whether it loads, since weights or a tokenizer at fault would fail every trial."""
+    """Load the checkpoint: faulty weights or a faulty tokenizer would fail every trial."""
     path, revision = backbone_path(config.backbone.name), config.backbone.revision
     architecture = read_architecture(path, revision=revision)
     return architecture, load_backbone(path, revision=revision).tokenize
@@ -165,7 +169,7 @@ def _check_target(config: StudyConfig, name: str) -> Dataset:
 
 
 def _check_tasks(config: StudyConfig, dataset: Dataset, seed: int) -> None:
-    """Lay out what a seed's trials would read."""
+    """Make the tasks of a seed's trials, which raises if they cannot be made."""
     if config.protocol == "zero_shot":
         confirm_task(dataset, None, protocol=config.protocol)
         return
@@ -180,7 +184,7 @@ def _check_tasks(config: StudyConfig, dataset: Dataset, seed: int) -> None:
             folds=fold_count(config, rule),
         )
     if seed in config.shot_seeds:
-        confirm_task(dataset, shots, protocol=config.protocol)  # only to see that it can be made
+        confirm_task(dataset, shots, protocol=config.protocol)
 
 
 def _check_warm_start(config: StudyConfig, storage: Path) -> None:

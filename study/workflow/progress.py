@@ -1,4 +1,4 @@
-"""What the terminal shows while trials run: done, running, stopped, best so far, time left."""
+"""The progress of trials in the terminal: done, running, stopped, best so far, time left."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from study.storage.ledger import End
 from study.trial import TrialConfig
 
 QUIET_SECONDS = 10.0
-"""Between two lines where the output is no terminal."""
+"""The shortest time between two lines if the output is not a terminal."""
 
 logger = logging.getLogger(__name__)
 
 
 class StageProgress:
-    """Observes one stage; a live line on a terminal, a line now and then elsewhere."""
+    """An observer of one stage: a live line on a terminal, a line now and then elsewhere."""
 
     def __init__(self, console: Console, stage: str, total: int, done: int = 0) -> None:
         self._console = console
@@ -30,8 +30,8 @@ class StageProgress:
         self._already_done = done
         self._running: set[str] = set()
         self._best: tuple[float, str] | None = None
-        self._began = time.monotonic()
-        self._spoke = 0.0
+        self._started_at = time.monotonic()
+        self._printed_at = 0.0
         self._bar = Progress(
             TextColumn(f"[bold]{stage:<8}"), BarColumn(24), TextColumn("{task.description}")
         )
@@ -52,7 +52,7 @@ class StageProgress:
         if self._console.is_terminal:
             self._live.stop()
         else:
-            self._speak()
+            self._print_line()
 
     def trial_started(self, config: TrialConfig) -> None:
         """See `study.search.callback.Observer`."""
@@ -80,18 +80,18 @@ class StageProgress:
         if self._best and self._stage == "search":
             parts.append(f"best {self._best[0]:.1%} {_short(self._best[1])}")
         if (own := done - self._already_done) and done < self._total:
-            left = (time.monotonic() - self._began) / own * (self._total - done)
+            left = (time.monotonic() - self._started_at) / own * (self._total - done)
             parts.append(f"about {_duration(left)} left")
         return " · ".join(parts)
 
     def _show(self) -> None:
         done = sum(self._counts.values())
         self._bar.update(self._task, description=self._line(), completed=done)
-        if not self._console.is_terminal and time.monotonic() - self._spoke > QUIET_SECONDS:
-            self._speak()
+        if not self._console.is_terminal and time.monotonic() - self._printed_at > QUIET_SECONDS:
+            self._print_line()
 
-    def _speak(self) -> None:
-        self._spoke = time.monotonic()
+    def _print_line(self) -> None:
+        self._printed_at = time.monotonic()
         self._console.print(f"{self._stage:<8} {self._line()}", highlight=False, soft_wrap=True)
 
 

@@ -1,4 +1,4 @@
-"""The configuration of a study that exists: as it was frozen, but for what changes no result."""
+"""The configuration of an existing study: frozen, except for settings that change no result."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from study.errors import ConfigError
 from study.storage.ledger import StudyFolder
 
 MAY_CHANGE = ("storage", "resources.", "tracking.", "ablation.reuse")
-"""How the keys begin that no trial's result depends on."""
+"""The beginnings of the keys on which no trial's result depends."""
 
 
 def frozen_config(folder: StudyFolder) -> StudyConfig:
-    """Read the configuration that a study was frozen with.
+    """Read the frozen configuration of a study.
 
     Raises:
         LedgerError: a file that every command needs is missing or damaged.
-        ConfigError: the configuration is of another version.
+        ConfigError: the configuration does not fit this version of the schema.
     """
     folder.refuse_damaged()
     return load_config(folder.config_path)
 
 
 def resumed_config(folder: StudyFolder, overrides: Iterable[str]) -> StudyConfig:
-    """Read the frozen configuration, and override what may change for one command.
+    """Return the frozen configuration with overrides of settings that may change.
 
     Raises:
         LedgerError: a file that every command needs is missing or damaged.
-        ConfigError: an override is at fault, or would change results.
+        ConfigError: an override is invalid, or would change results.
     """
     frozen = frozen_config(folder)
     config = load_config(folder.config_path, overrides)

@@ -52,7 +52,7 @@ def run_study(config: StudyConfig, folder: StudyFolder, console: Console, *, res
     """Run a study, or the rest of one, to its end.
 
     Raises:
-        StudyError: something a user can mend, before any trial; or the study was interrupted.
+        StudyError: the study has a fault that the user can fix, or it was interrupted.
     """
     architecture = check_study(config, folder, resuming=resume)
     if not resume:
@@ -60,11 +60,11 @@ def run_study(config: StudyConfig, folder: StudyFolder, console: Console, *, res
     with folder.locked():
         if resume:
             repair(folder)
-            for trial in folder.trials():  # before MLflow or the search hear of their reports
+            for trial in folder.trials():  # before MLflow or the search read their reports
                 if trial.end is None:
                     drop_unproven_reports(trial)
             _refuse_other_checkpoint(folder, architecture)
-        else:  # not before: another driver may be at it this moment
+        else:  # only under the lock, since another driver may be creating it
             folder.create(dump_config(config), _origin(architecture))
         _announce(config, folder, console)
         with _decoding(console) as progress:
@@ -100,7 +100,7 @@ def run_study(config: StudyConfig, folder: StudyFolder, console: Console, *, res
 
 
 def write_outputs(folder: StudyFolder) -> None:
-    """Write every view of a study's results: table, leaderboard, plots, report, description."""
+    """Write everything that is made from a study's results, from the table to the summary."""
     write_results(folder.path)
     if folder.read_json("cells.json") is None:
         write_leaderboard(folder.path)
@@ -132,7 +132,7 @@ def _confirm(
     mirror: Mirror,
     console: Console,
 ) -> None:
-    """Fix the choice, and only then read the test split."""
+    """Choose the candidates, and only then read the test split and test them."""
     baselines, runners_up = config.search.baselines, config.confirm.runners_up
     if config.searches:
         candidates = fix_candidates(
@@ -156,7 +156,7 @@ def _ablate(
     mirror: Mirror,
     console: Console,
 ) -> None:
-    """Find each cell's learning rate by validation, and only then read the test split."""
+    """Choose each cell's learning rate by validation, and only then read the test split."""
     known = mirror.take_over if config.ablation and config.ablation.reuse else None
     cells = ablation_cells(config, folder, architecture.depths)
     rates = len(config.ablation.rates) if config.ablation else 0
@@ -171,7 +171,7 @@ def _ablate(
 
 
 def _has_chosen(folder: StudyFolder, choice: str) -> bool:
-    """Tell whether the search is over: a trial of it that was damaged is trained again."""
+    """Return whether the choice is written and no search trial is open, such as a damaged one."""
     search = [trial for trial in folder.trials() if trial.config["stage"] == "search"]
     return folder.read_json(choice) is not None and all(trial.end for trial in search)
 
@@ -219,7 +219,7 @@ def _conclude(folder: StudyFolder, uri: str, experiment_id: str, console: Consol
 
 @contextmanager
 def _decoding(console: Console) -> Iterator[ImageCounter]:
-    """Show how many images have been decoded, where there are enough to wait for."""
+    """Show a progress bar of decoded images; yield the function that updates it."""
     columns = (TextColumn("decoding images"), BarColumn(24), MofNCompleteColumn())
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("images", total=None)
@@ -227,17 +227,17 @@ def _decoding(console: Console) -> Iterator[ImageCounter]:
 
 
 def _refuse_other_checkpoint(folder: StudyFolder, architecture: Architecture) -> None:
-    """Raise where the weights are not those that the study began with."""
-    begun_with = folder.identity.get("checkpoint", architecture.checkpoint)
-    if begun_with != architecture.checkpoint:
+    """Raise BackboneError if the weights are not those with which the study started."""
+    original = folder.identity.get("checkpoint", architecture.checkpoint)
+    if original != architecture.checkpoint:
         raise BackboneError(
             f"the backbone's files have changed since '{folder.name}' began, or are damaged: its "
-            f"checkpoint was {begun_with} and is {architecture.checkpoint}; put the former back"
+            f"checkpoint was {original} and is {architecture.checkpoint}; put the former back"
         )
 
 
 def _origin(architecture: Architecture) -> dict[str, str]:
-    """Say which versions and weights make a study."""
+    """Return the versions and the checkpoint that a study is made with."""
     packages = ("ray", "torch", "transformers", "optuna", "mlflow", "clipfit-study")
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -248,7 +248,7 @@ def _origin(architecture: Architecture) -> dict[str, str]:
 
 
 def _git_commit() -> str:
-    """Give the commit of the checkout that this package runs from, or that there is none."""
+    """Return the git commit of the checkout that contains this package, or "unknown"."""
     command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)

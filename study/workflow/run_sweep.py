@@ -1,4 +1,4 @@
-"""Runs the studies of a sweep one after the other, and writes their common tables."""
+"""Running the studies of a sweep one after the other, and writing their common tables."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ logger = logging.getLogger(__name__)
 
 
 def run_sweep(members: Sequence[Member], console: Console) -> None:
-    """Run what is left of a sweep. A study that fails leaves the others to run.
+    """Run the unfinished studies of a sweep; if one fails, the others still run.
 
     Raises:
-        ConfigError: a study cannot start; nothing was started then.
-        StudyError: studies failed, after the others ran.
+        ConfigError: a study cannot start; then none was started.
+        StudyError: studies failed; raised after the others ran.
+        InterruptedStudyError: a study was interrupted; the rest of the sweep was not run.
     """
     check_sweep(members)
     failed: list[str] = []
@@ -54,13 +55,13 @@ def run_sweep(members: Sequence[Member], console: Console) -> None:
 
 
 def check_sweep(members: Sequence[Member]) -> None:
-    """Look at everything that every study needs, before any starts.
+    """Check everything that the unfinished studies need, before any of them starts.
 
     Raises:
-        ConfigError: every fault, each with its study and its place.
+        ConfigError: a study cannot start; the message lists every fault with its studies and place.
     """
-    faults: dict[str, list[str]] = {}  # to the studies that have it
-    tracking: dict[TrackingConfig, list[str]] = {}  # to its faults: one that hangs is asked once
+    faults: dict[str, list[str]] = {}  # fault → studies that have it
+    tracking: dict[TrackingConfig, list[str]] = {}  # server → faults: ask each only once
     for member in members:
         folder = _folder(member)
         if _finished(folder):
@@ -74,8 +75,8 @@ def check_sweep(members: Sequence[Member]) -> None:
             passing_over=() if known is None else ("tracking",),
         )
         if known is None:
-            told = [fault for fault in found if fault.startswith("tracking:")]
-            tracking[member.config.tracking] = told
+            at_fault = [fault for fault in found if fault.startswith("tracking:")]
+            tracking[member.config.tracking] = at_fault
         found += known or []
         try:
             if resuming and frozen_config(folder) != member.config:

@@ -1,4 +1,4 @@
-"""How far a study is, read from its folder alone: by whom and where it runs does not matter."""
+"""The progress of a study, read from its folder alone, wherever the study runs."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from study.selection.extension import extensions
 from study.storage.ledger import StudyFolder, TrialFolder
 
 RECENT_SECONDS = 120.0
-"""A trial without an end that reported an epoch within this time is taken to be running."""
+"""A trial without an end that wrote a file within this time counts as running."""
 SHOWN = 5
+"""The number of failed trials, and of best trials, that are shown."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +29,11 @@ class Running:
     trial_id: str
     subset: str
     epoch: int
+    """The number of completed epochs."""
     epochs: int
+    """The number of epochs of the full trial."""
     silent: float
-    """Seconds since it last wrote anything."""
+    """The seconds since it last wrote a file."""
 
 
 @dataclass(frozen=True)
@@ -39,35 +42,35 @@ class Failed:
 
     trial_id: str
     epochs: int
-    """That it completed."""
+    """The number of completed epochs."""
     cause: str
 
 
 @dataclass(frozen=True)
 class Status:
-    """What is done, running and best."""
+    """What a study has done, what is running, and its best trials."""
 
     study: str
     wanted: int
-    """Trials of the search."""
+    """The configured number of trials of the search."""
     counts: dict[str, Counter[str]]
-    """By stage, how many trials ended how, or have not."""
+    """The number of trials by stage and by how they ended, or ``unfinished``."""
     running: tuple[Running, ...]
     failed: tuple[Failed, ...]
     best: tuple[Judged, ...]
-    """Of the search, by validation."""
+    """The best finished trials of the search, by validation."""
     chosen: bool
-    """Whether the choice is fixed, and the test split may be read."""
+    """Whether the choice is fixed, after which the test split may be read."""
     finished: bool
     extended: tuple[int, ...]
-    """From how many trials the search was extended, if it was."""
+    """The number of trials of the search before each extension."""
 
 
 def study_status(folder: StudyFolder, config: StudyConfig) -> Status:
-    """Read a study's folder.
+    """Read the status of a study from its folder.
 
     Raises:
-        LedgerError: a file of it is damaged.
+        LedgerError: a file of the study is damaged.
     """
     counts: dict[str, Counter[str]] = {}
     running = []
@@ -86,7 +89,7 @@ def study_status(folder: StudyFolder, config: StudyConfig) -> Status:
                     subset=trial_config["subset"],
                     epoch=reports[-1]["epoch"] if reports else 0,
                     epochs=trial_config["epochs"],
-                    # A clock that another machine wrote by may be ahead.
+                    # The clock of the machine that wrote may be ahead of this one's.
                     silent=max(0.0, time.time() - _last_written(trial)),
                 )
             )
@@ -104,12 +107,12 @@ def study_status(folder: StudyFolder, config: StudyConfig) -> Status:
 
 
 def render_status(status: Status) -> RenderableType:
-    """Show it on a terminal."""
+    """Return the status as lines and tables for a terminal."""
     parts: list[RenderableType] = [f"[bold]{status.study}[/]: {_where(status)}"]
     for stage, ended in status.counts.items():
         of = f" of {status.wanted}" if stage == "search" else ""
-        told = ", ".join(f"{n} {how}" for how, n in sorted(ended.items()))
-        parts.append(f"{stage}: {sum(ended.values())}{of} trials: {told}")
+        ends = ", ".join(f"{n} {how}" for how, n in sorted(ended.items()))
+        parts.append(f"{stage}: {sum(ended.values())}{of} trials: {ends}")
     if status.running:
         parts.append(_running_table(status.running))
     if status.failed:
