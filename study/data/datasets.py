@@ -143,15 +143,15 @@ def _read(
 
 
 def refuse_unread_folder(folder: Path | None, names: Sequence[str], *, option: str) -> None:
-    """Refuse a folder that is given for datasets of which none is read from one.
+    """Raise if the user gave a folder for datasets, none of which is read from a folder.
 
     Args:
-        folder: as given by the user; None for none.
-        names: of the datasets that it is given for.
-        option: what names a dataset where the folder was given.
+        folder: the folder that the user gave, if any.
+        names: the names of the datasets for which it was given.
+        option: the option or argument by which the user names a dataset, for the message.
 
     Raises:
-        DataError: naming the folder and the datasets.
+        DataError: the folder would not be read.
     """
     elsewhere = [name for name in names if name in PACKAGED or name.startswith(PREFIX)]
     if folder is not None and names and len(elsewhere) == len(names):

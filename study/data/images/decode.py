@@ -24,7 +24,7 @@ from study.storage.atomic import StorageError, read_if_there
 
 logger = logging.getLogger(__name__)
 
-# Part of the cache's name and of `config_hash`: raise it when an image would give other pixels.
+# Part of the cache's name and of `config_hash`: raise it when a change gives images other pixels.
 PREPROCESSING = 2
 SCHEMA = pa.schema(
     [
@@ -35,7 +35,7 @@ SCHEMA = pa.schema(
     ]
 )
 LONGEST_ASPECT = 200
-"""Longer side to shorter: a strip one pixel wide would grow to gigabytes when resized."""
+"""The largest allowed ratio of the sides: a strip one pixel wide would be resized to gigabytes."""
 MOST_THREADS = 8
 ROWS = 64  # images decoded and written at a time
 ABANDONED_SECONDS = 3600.0
@@ -44,7 +44,7 @@ _SKIPPED = b"skipped"
 _HIGHEST = b"highest 16-bit value"
 
 ImageCounter = Callable[[int, int], None]
-"""Is called with the numbers of images done and of images in all."""
+"""A function that is called with the number of images done and the number of all images."""
 
 
 def resize_shorter(image: Image.Image, size: int) -> Image.Image:
@@ -71,7 +71,7 @@ def preprocess(image: Image.Image, *, size: int, keep_aspect: bool) -> NDArray[n
         most 2 · size.
 
     Raises:
-        DataError: the image has no pixels, or is far longer than wide.
+        DataError: the image has no pixels, or its sides have a ratio above `LONGEST_ASPECT`.
     """
     if not 0 < max(image.size) <= LONGEST_ASPECT * min(image.size):
         raise DataError(
@@ -94,7 +94,7 @@ def cache_file(
     key: str,
     keep_aspect: bool,
 ) -> Path:
-    """Name the Arrow file of these images at this size; an image that changes changes the name."""
+    """Return the path of the images' Arrow file; its name depends on each image and on the size."""
     form = "whole" if keep_aspect else "square"
     digest = hashlib.sha256(f"{PREPROCESSING} {form} {size}".encode())
     for path in paths:
@@ -115,27 +115,28 @@ def decode_images(
     on_corrupt: Literal["fail", "skip"] = "fail",
     progress: ImageCounter | None = None,
 ) -> Path:
-    """Decode images into one Arrow IPC file, unless a whole one is there.
+    """Decode images into one Arrow IPC file, or use the complete one that exists.
 
-    Several processes or nodes may do this at once: each writes a file of its own and moves it into
-    place whole. A file that is there is used only if its pixels still have the hash stored in it.
+    Several processes or nodes may do this at once: each writes a file of its own and renames it
+    when it is complete. An existing file is used only if its pixels have the hash stored in it.
 
     Args:
         source: opens the images.
-        paths: which ones; a repeated path is decoded once.
-        size: of CLIP's input, in pixels.
-        cache: folder of the Arrow files.
-        key: start of the file's name, such as the dataset's; it tells apart sources that have the
-            same paths and no stamps.
-        keep_aspect: keep whole images for augmentation, shorter side at most 2 · size.
+        paths: the images; a repeated path is decoded once.
+        size: the width and height of CLIP's input, in pixels.
+        cache: the folder of the Arrow files.
+        key: the start of the file's name, such as the dataset's name; it distinguishes sources
+            that have the same paths and no stamps.
+        keep_aspect: whether to keep whole images for augmentation, shorter side at most 2 · size.
         on_corrupt: what to do about unreadable images: fail, or leave them out and log them.
         progress: called with (images done, images in all).
 
     Returns:
-        The file: path, height, width, pixels (height · width · 3 uint8, row by row).
+        The file, with the columns path, height, width and pixels (height · width · 3 uint8, row by
+        row).
 
     Raises:
-        DataError: naming unreadable images.
+        DataError: images are unreadable; the message names them.
         StorageError: the cache cannot be written.
     """
     wanted = list(dict.fromkeys(paths))
@@ -182,9 +183,10 @@ def _decoded(
     keep_aspect: bool,
     highest: list[int],
 ) -> Iterator[tuple[str, NDArray[np.uint8] | DataError]]:
-    """Decode in threads (Pillow releases the lock), in order, few images ahead.
+    """Yield each path with its pixels or its error, in order.
 
-    The highest value of each 16-bit image is appended to ``highest``.
+    Threads decode a few images ahead, since Pillow releases Python's global lock. The highest value
+    of each 16-bit image is appended to ``highest``.
     """
 
     def decode(path: str) -> NDArray[np.uint8] | DataError:
@@ -211,9 +213,9 @@ def _write(
     counted: Callable[[int], None],
     highest: Sequence[int],
 ) -> list[str]:
-    """Write rows in batches, then an empty batch that carries the hash; give what was skipped.
+    """Write rows in batches, then an empty batch with the hash; return the skipped paths.
 
-    ``highest`` has the highest value of each 16-bit image once all rows are read.
+    Reading ``rows`` fills ``highest`` with the highest value of each 16-bit image.
     """
     digest = hashlib.sha256()
     skipped: list[str] = []
@@ -276,10 +278,10 @@ def _hash_batch(batch: pa.RecordBatch, digest: "hashlib._Hash") -> None:
 
 
 def open_cache(file: Path) -> tuple[list[pa.RecordBatch], dict[bytes, bytes]]:
-    """Map an Arrow file of `decode_images`: its batches, and the metadata of the last one.
+    """Map an Arrow file of `decode_images`; return its batches and the metadata of the last one.
 
     Raises:
-        DataError: if it is missing, cut, or not such a file.
+        DataError: the file is missing, cut short, or not such a file.
     """
     try:
         mapped = read_if_there(file, lambda: pa.memory_map(str(file)), known=file.parent)
@@ -302,10 +304,10 @@ def open_cache(file: Path) -> tuple[list[pa.RecordBatch], dict[bytes, bytes]]:
 
 
 def cache_fault(file: Path, wanted: Sequence[str]) -> str | None:
-    """Say what is wrong with an Arrow file, or None if it is whole.
+    """Return what is wrong with an Arrow file, or None if it is complete.
 
-    Its pixels then have the hash stored in it, and it holds what was wanted but for what it says
-    was skipped.
+    It is complete if its pixels have the hash stored in it, and it holds the wanted images except
+    those that it lists as skipped.
     """
     try:
         batches, metadata = open_cache(file)
@@ -323,7 +325,7 @@ def cache_fault(file: Path, wanted: Sequence[str]) -> str | None:
 
 @lru_cache(maxsize=64)
 def _content_hash(file: Path, stamp: tuple[int, int, int]) -> bytes:
-    """Hash paths and pixels, once as long as a file is the same: each seed has the test split."""
+    """Return a hash of paths and pixels; it is cached, since every seed has the same test split."""
     digest = hashlib.sha256()
     for batch in open_cache(file)[0]:
         _hash_batch(batch, digest)
@@ -331,7 +333,7 @@ def _content_hash(file: Path, stamp: tuple[int, int, int]) -> bytes:
 
 
 def skipped_images(file: Path) -> list[str]:
-    """Name the images that were unreadable when the file was made."""
+    """Return the paths of the images that were unreadable when the file was made."""
     return _skipped(file, open_cache(file)[1])
 
 
@@ -345,19 +347,19 @@ def _skipped(file: Path, metadata: dict[bytes, bytes]) -> list[str]:
 def highest_value(file: Path) -> int | None:
     """Return the highest value of the 16-bit images in the file before they were scaled.
 
-    None where it has none, or where a ``pixel_range`` says how they are scaled.
+    None means that it has none, or that a ``pixel_range`` says how they are scaled.
     """
     value = open_cache(file)[1].get(_HIGHEST, b"")
     return int(value) if value.isdigit() else None
 
 
 def content_hash(file: Path) -> str:
-    """Give the SHA-256 over paths and pixels that is stored in the file."""
+    """Return the SHA-256 of paths and pixels that is stored in the file, in hexadecimal."""
     return open_cache(file)[1][_HASH].decode()
 
 
 def _remove_abandoned(cache: Path) -> None:
-    """Remove what killed processes left: whoever is alive writes to its file all the time."""
+    """Remove the files of killed processes; a running process writes to its file all the time."""
     for path in cache.glob(".*.tmp"):
         try:
             if time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
@@ -367,7 +369,7 @@ def _remove_abandoned(cache: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a rename last through a power cut; some file systems cannot, and need not."""
+    """Sync a folder, so that a rename survives a power cut; some file systems refuse it."""
     try:
         handle = os.open(folder, os.O_RDONLY)
     except OSError:

@@ -1,4 +1,4 @@
-"""Images as callers hand them over: a file, encoded bytes, a Pillow image, an array, base64."""
+"""Images in the forms that callers pass: a file, encoded bytes, a Pillow image, array or base64."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ FORMS = (
 def as_image(
     value: Any, *, files: bool = True, pixel_range: PixelRange | None = None
 ) -> Image.Image:
-    """Give an image as RGB, whatever form it came in; read as those of a dataset are.
+    """Return an image in any of `FORMS` as RGB, converted as the images of a dataset are.
 
-    Text is base64 where it decodes to an image (a ``data:`` address as well), else a path.
+    Text counts as base64 if it is a ``data:`` URL or decodes to an image, else as a path.
 
     Args:
-        value: one of `FORMS`; nested lists are an array.
-        files: whether text may name a file. A server must not open what a stranger names.
+        value: the image; nested lists count as an array.
+        files: whether text may be a path; a server must not open the paths that clients send.
         pixel_range: see `to_rgb`.
 
     Raises:
-        DataError: naming what was given and what is allowed.
+        DataError: the value is not a readable image; the message says what is allowed.
     """
     if isinstance(value, Image.Image):
         return _from_pillow(value, pixel_range)
@@ -59,14 +59,18 @@ def as_image(
 
 
 def as_base64(image: Image.Image) -> str:
-    """Give an image as text, the form in which it travels in JSON; no pixel is lost."""
+    """Return an image as base64 of a PNG, which loses nothing and can be part of JSON."""
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     return base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
 def _decoded(text: str) -> bytes | None:
-    """Decode base64 of a picture; None where the text is something else, such as a path."""
+    """Return the image that base64 text encodes; None for other text, such as a path.
+
+    Raises:
+        DataError: the base64 of a ``data:`` URL is damaged.
+    """
     marked = text.startswith("data:")
     encoded = text.partition(",")[2] if marked else text
     try:
@@ -79,11 +83,11 @@ def _decoded(text: str) -> bytes | None:
 
 
 def _has_signature(data: bytes) -> bool:
-    """Tell whether bytes begin like a picture; a path of base64 characters does not."""
+    """Return whether bytes begin like an image, unlike a path that is valid base64."""
     try:
         with Image.open(io.BytesIO(data), formats=IMAGE_FORMATS):
             return True
-    except Exception:  # see `read_image`, which then tells what is wrong
+    except Exception:  # as in `read_image`
         return False
 
 
@@ -92,7 +96,7 @@ def _from_pillow(image: Image.Image, pixel_range: PixelRange | None) -> Image.Im
         return to_rgb(image, pixel_range)
     except DataError:
         raise
-    except Exception as error:  # it may be an opened file that is read only now
+    except Exception as error:  # the image may be a file that Pillow reads only now
         raise DataError(
             f"got a Pillow image of mode {image.mode} that is not readable ({error})"
         ) from error
@@ -106,7 +110,7 @@ def _from_array(value: NDArray[Any] | Sequence[Any]) -> Image.Image:
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]
     shaped = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))
-    # Of 16 bits, values up to 255 might be a dark picture or one of 8 bits.
+    # In 16 bits, values up to 255 could be a dark image or an 8-bit one.
     whole = array.dtype not in (bool, np.uint16) and np.issubdtype(array.dtype, np.integer)
     if not shaped or not whole or array.size == 0 or array.min() < 0 or array.max() > 255:
         raise DataError(f"got an array {array.shape} of {array.dtype}; an image is {FORMS}")

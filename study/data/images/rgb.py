@@ -1,4 +1,4 @@
-"""Any image as 8-bit RGB: what becomes of its depth, its transparency and its orientation."""
+"""Conversion of any image to 8-bit RGB, given its depth, transparency and orientation."""
 
 from __future__ import annotations
 
@@ -18,29 +18,31 @@ HIGHEST = "highest 16-bit value"
 """Key of an image's ``info``: the highest value that a 16-bit image had before it was scaled."""
 FULL_DEPTH = 2**16 - 1
 FAR_BELOW = 8
-"""A dataset of 16-bit images uses at least this part of their depth, or it is asked about."""
+"""16-bit images count as dark if their highest value times this is below `FULL_DEPTH`."""
 _SIXTEEN_BITS = frozenset({("I", "PNG"), ("I", "PPM")})
-"""Mode and format of images that Pillow reads into 32 bits though they have 16."""
+"""The mode and format of 16-bit images that Pillow reads into 32 bits."""
 _UNSIGNED = 1
-"""Of TIFF's sample formats."""
+"""The value of TIFF's tag SampleFormat for unsigned integers."""
 
 
 def to_rgb(image: Image.Image, pixel_range: PixelRange | None = None) -> Image.Image:
-    """Convert an image to 8-bit RGB: scaled by its depth, over white, turned as its tag says.
+    """Convert an image to 8-bit RGB: scale its depth, put it on white, rotate it as its tag says.
 
-    An image of 8 bits without transparency keeps every byte that Pillow's own conversion gives.
-    The scale of a deeper one follows from its format or from ``pixel_range``, never from its own
-    values, which would make a dark and a bright image one.
+    An 8-bit image without transparency becomes exactly what Pillow's own conversion returns. The
+    scale of a deeper image follows from its format or from ``pixel_range``, never from its own
+    values, since a dark and a bright image would then become the same.
 
     Args:
-        image: as Pillow opened it; the first of several frames.
-        pixel_range: what becomes black and white in images deeper than 8 bits.
+        image: the image as Pillow opened it; only the first of several frames counts.
+        pixel_range: the values that become black and white in images deeper than 8 bits; None
+            means the range that the format implies.
 
     Returns:
         A new image without metadata, except `HIGHEST`.
 
     Raises:
-        DataError: the image is deep, and nothing says which values are black and white.
+        DataError: the image is deep, and nothing says which values are black and white; or some of
+            its values are not numbers.
         Exception: whatever Pillow's decoders raise for broken bytes.
     """
     info: dict[str | tuple[int, int], Any] = {}
@@ -52,7 +54,7 @@ def to_rgb(image: Image.Image, pixel_range: PixelRange | None = None) -> Image.I
         flat = Image.new("RGBA", image.size, "white")
         flat.alpha_composite(image.convert("RGBA"))
     rgb = flat.convert("RGB")
-    # Pillow's function rewrites all metadata, which fails where some of them are broken.
+    # With the image's other metadata, Pillow's function fails if some of them are broken.
     rgb.info = info
     rgb.getexif()[ExifTags.Base.Orientation] = image.getexif().get(ExifTags.Base.Orientation, 1)
     ImageOps.exif_transpose(rgb, in_place=True)
@@ -73,10 +75,10 @@ def checked_range(values: Sequence[float]) -> PixelRange:
 
 
 def dark_images(highest: int | None) -> str | None:
-    """Ask about 16-bit images that use a small part of their depth; None where they do not.
+    """Return a warning if 16-bit images use only a small part of their depth, else None.
 
     Args:
-        highest: the highest value of all 16-bit images that were read; None: there were none.
+        highest: the highest value of all 16-bit images that were read; None if there were none.
     """
     if not highest or highest * FAR_BELOW >= FULL_DEPTH:
         return None
@@ -90,12 +92,15 @@ def dark_images(highest: int | None) -> str | None:
 def _eight_bits(
     image: Image.Image, pixel_range: PixelRange | None
 ) -> tuple[Image.Image, int | None]:
-    """Scale a deep image to 8 bits, and return its highest value where its 16 bits set the scale.
+    """Scale an image deeper than 8 bits to 8 bits.
+
+    Returns:
+        The image, and its highest value if it has 16 bits that set the scale, else None.
 
     Raises:
         DataError: see `to_rgb`.
     """
-    image.load()  # a TIFF is turned by this, and may change its size
+    image.load()  # this may rotate a TIFF, which changes its size
     tags = getattr(image, "tag_v2", {})
     bits = None
     if image.mode.startswith("I;16"):
@@ -113,7 +118,7 @@ def _eight_bits(
     else:
         levels = _levels(np.arange(FULL_DEPTH + 1), low, high)[values]
     if tags.get(ExifTags.Base.PhotometricInterpretation) == 0:
-        levels = 255 - levels  # zero is white, which Pillow heeds up to 8 bits
+        levels = 255 - levels  # zero is white; Pillow inverts images of up to 8 bits only
     if "transparency" in image.info:
         levels[values == image.info["transparency"]] = 255
     measured = bits == 16 and pixel_range is None and values.size
@@ -121,7 +126,11 @@ def _eight_bits(
 
 
 def _range_of(image: Image.Image, values: NDArray[Any], bits: int | None) -> PixelRange:
-    """Return what is black and white in an image by its format alone."""
+    """Return the values of black and white that an image's format implies.
+
+    Raises:
+        DataError: the format does not imply them.
+    """
     if bits is not None:
         return 0, 2**bits - 1
     if image.mode == "F" and bool(((values >= 0) & (values <= 1)).all()):
@@ -135,6 +144,6 @@ def _range_of(image: Image.Image, values: NDArray[Any], bits: int | None) -> Pix
 
 
 def _levels(values: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
-    """Map low to 0 and high to 255, linearly, and clip what is outside."""
+    """Map low to 0 and high to 255 linearly, and clip values outside."""
     share = np.clip((values - float(low)) / (float(high) - float(low)), 0, 1)
     return np.rint(share * 255).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Where pixels come from: files under a folder, or arrays in memory."""
+"""Sources of images: files below a folder, or arrays in memory."""
 
 import io
 import stat
@@ -15,7 +15,7 @@ from study.data.records import relative_path
 from study.errors import DataError
 
 IMAGE_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-"""What is decoded, whatever a file is called: Pillow hands some others to programs outside."""
+"""The formats that are decoded, whatever the suffix; for others, Pillow may start programs."""
 IMAGE_SUFFIXES = frozenset(
     {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 )
@@ -31,10 +31,12 @@ _KINDS = {
 
 
 def kind_fault(file: Path) -> str | None:
-    """Say what stands in the place of a regular file, which reading might wait for without end.
+    """Return what a path is if not a regular file, else None.
+
+    Reading something else, such as a named pipe, might never end.
 
     Raises:
-        OSError: nothing is there, or it may not be looked at.
+        OSError: the path does not exist or may not be accessed.
     """
     mode = file.stat().st_mode
     if stat.S_ISREG(mode):
@@ -47,8 +49,13 @@ def read_image(
 ) -> Image.Image:
     """Decode one image completely, as RGB; see `to_rgb`.
 
+    Args:
+        file: the file, or its contents.
+        path: the image's name in messages.
+        pixel_range: see `to_rgb`.
+
     Raises:
-        DataError: naming the path, if it cannot be read or is not a whole image.
+        DataError: the image cannot be read or is not complete.
     """
     try:
         if isinstance(file, Path) and (fault := kind_fault(file)):
@@ -65,19 +72,16 @@ def read_image(
 
 @dataclass(frozen=True)
 class FolderSource:
-    """Images in files below one folder.
-
-    Attributes:
-        root: the dataset's folder.
-        anchors: folders below the root that may themselves be symbolic links to elsewhere, as the
-            field's layout proposes for large sets; every image must lie in the root or in what
-            an anchor points to.
-        pixel_range: see `to_rgb`.
-    """
+    """Images in files below one folder."""
 
     root: Path
+    """The dataset's folder."""
     anchors: tuple[str, ...] = ()
+    """Folders below the root that may be symbolic links, as is common for large datasets.
+
+    Every image must be in the root or in a folder to which an anchor points."""
     pixel_range: PixelRange | None = None
+    """The values that become black and white in deep images; see `to_rgb`."""
     _allowed: tuple[Path, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -86,11 +90,11 @@ class FolderSource:
         object.__setattr__(self, "_allowed", tuple(allowed))
 
     def locate(self, path: str) -> Path:
-        """Give the file of a record.
+        """Return the file of an image.
 
         Raises:
-            DataError: if the path leaves the dataset's folder, by ".." or by a symbolic link, or
-                its links lead in a circle.
+            DataError: the path leaves the dataset's folder, by ".." or by a symbolic link, or its
+                links form a circle.
         """
         try:
             file = (self.root / relative_path(path, where=str(self.root))).resolve()
@@ -109,7 +113,7 @@ class FolderSource:
         return read_image(file, path=f"{self.root}/{path}", pixel_range=self.pixel_range)
 
     def stamp(self, path: str) -> str:
-        """Give size and time of a file, and how it is read; nothing for one that is not there."""
+        """Return the size and time of an image's file, and how it is read; "" if it is missing."""
         try:
             status = (self.root / path).stat()
         except OSError:
@@ -119,15 +123,12 @@ class FolderSource:
 
 @dataclass(frozen=True)
 class ArraySource:
-    """Grey images held in memory, by virtual id.
-
-    Attributes:
-        name: of the dataset, for messages.
-        images: id → (height, width) uint8.
-    """
+    """Grey images held in memory."""
 
     name: str
+    """The name of the dataset, for messages."""
     images: Mapping[str, NDArray[np.uint8]] = field(repr=False)
+    """The pixels of each image by its id, (height, width) uint8."""
 
     def open(self, path: str) -> Image.Image:
         """Open one image as RGB."""

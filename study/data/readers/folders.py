@@ -22,10 +22,10 @@ _LEFT_BY_ARCHIVERS = "__MACOSX"
 
 
 def is_folder(entry: os.DirEntry[str]) -> bool:
-    """Tell whether an entry of a folder is one itself, or a link to one.
+    """Return whether an entry of a folder is a folder or a link to one.
 
     Raises:
-        DataError: it cannot be looked at, such as a link that leads to itself.
+        DataError: the entry cannot be accessed, such as a link that leads to itself.
     """
     try:
         return entry.is_dir()
