@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 
 def weights_fault(weights: Iterable[tuple[str, NDArray[Any]]]) -> str | None:
-    """Return which weights no useful feature can come of, or None.
+    """Return which weights are useless, as a message; None if there are none.
 
-    NaN and infinity spread to every feature. A bias may be zero and a weight may not: that is what
-    a file holds whose end was never written.
+    NaN and infinity spread to every feature. A bias may be all zeros; a weight that is comes from a
+    file whose end was never written.
 
     Args:
         weights: every parameter of a `CLIPModel` by its name, of any floating-point type.
@@ -23,7 +23,7 @@ def weights_fault(weights: Iterable[tuple[str, NDArray[Any]]]) -> str | None:
     count = 0
     for name, values in weights:
         count += 1
-        # NaN is the minimum of whatever holds one; what float32 cannot hold loads as infinity.
+        # The minimum is NaN if any value is; a value too large for float32 loads as infinity.
         with np.errstate(over="ignore"):
             low, high = np.float32(values.min(initial=0)), np.float32(values.max(initial=0))
         if not (np.isfinite(low) and np.isfinite(high)):
