@@ -154,8 +154,8 @@ def check(
     if not wrong and found != published and name in (*SHIFTS, "imagenet"):
         # These sets have no list of images, and a part of a set is usable: warn, but do not fail.
         console.print("these are not the published counts: was all of it unpacked?", style="yellow")
-    if question := dark_images(max(highest, default=None)):
-        console.print(f"{name}: {question}", style="yellow", markup=False, soft_wrap=True)
+    if warning := dark_images(max(highest, default=None)):
+        console.print(f"{name}: {warning}", style="yellow", markup=False, soft_wrap=True)
     console.print(f"{len(wrong):,} faults" if wrong else f"whole: {done}")
     return not wrong
 

@@ -47,8 +47,8 @@ class DeltaInfo:
     templates: tuple[str, ...]
     """The prompt templates, each with one ``{}``; training uses the first."""
     pixel_range: tuple[float, float] | None = None
-    """The values that became black and white in images deeper than 8 bits; None means that their
-    format says it."""
+    """The values that became black and white in images deeper than 8 bits; None means those
+    of their format."""
 
 
 def save_delta(path: Path, tensors: Mapping[str, Tensor], info: DeltaInfo) -> None:

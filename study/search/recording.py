@@ -86,8 +86,7 @@ def record_epoch(
 def load_state(folder: TrialFolder) -> tuple[int, dict[str, Tensor]] | None:
     """Return the number of completed epochs and the state after them; None means start afresh.
 
-    A state that is damaged, or whose epochs have other reports than when it was written, costs
-    those epochs, not the trial.
+    If the state is damaged, or the reports of its epochs have changed, the trial starts again.
     """
     state = _read_state(folder)
     if state is None:
@@ -104,17 +103,17 @@ def load_state(folder: TrialFolder) -> tuple[int, dict[str, Tensor]] | None:
 
 
 def drop_unproven_reports(folder: TrialFolder) -> None:
-    """Drop the reports of an unfinished trial that it does not go on from.
+    """Drop the reports of an unfinished trial that lie beyond its state.
 
-    A trial that has all its reports, as its last epoch wrote them, keeps them. More than one report
-    beyond the state is damage: a crash leaves that of the epoch whose state was not written yet.
+    A trial that has all its reports, as its last epoch wrote them, keeps them. A crash leaves at
+    most one report beyond the state, since an epoch writes its report first; more mean damage.
     """
     reports = folder.reports
     complete = bool(reports) and reports[-1]["epoch"] >= folder.config["epochs"]
     if complete and _are_final(folder):
         return
     without_state = folder.read(STATE) is None
-    start = load_state(folder)  # which warns where it is of no use
+    start = load_state(folder)  # warns if the state cannot be used
     kept = start[0] if start else 0
     if (start or without_state) and (complete or len(reports) > kept + 1):
         logger.warning(
@@ -131,7 +130,7 @@ def drop_unproven_reports(folder: TrialFolder) -> None:
 def _are_final(folder: TrialFolder) -> bool:
     """Return whether a trial's reports are those that its last epoch wrote.
 
-    A trial of an older version, which kept no sum of unfinished reports, is believed.
+    Older versions recorded no checksum; a state of theirs that follows its reports is trusted.
     """
     final = folder.reports_are_final
     if final is None:
@@ -163,14 +162,16 @@ def _save_deltas(folder: TrialFolder, deltas: Sequence[dict[str, Tensor]], info:
 
 @dataclass(frozen=True)
 class _State:
-    """What a trial that has not ended goes on from."""
+    """The state from which an unfinished trial continues."""
 
     epoch: int
-    """Epochs completed."""
+    """The number of completed epochs."""
     tensors: dict[str, Tensor]
+    """The tensors that `study.trial.run.run_trial` needs to continue."""
     info: DeltaInfo
+    """The facts for the deltas that the trial saves at its end."""
     reports: str | None
-    """SHA-256 of the reports of these epochs; None: it is from before states had one."""
+    """The SHA-256 of the reports of these epochs; None in a state of an older version."""
 
     def follows(self, folder: TrialFolder) -> bool:
         """Return whether the folder has the reports of its epochs, as they were written."""

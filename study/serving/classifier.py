@@ -34,11 +34,13 @@ class TunedClassifier:
     backbone: Backbone
     """The backbone, into which the delta is written."""
     model: FewShotClassifier
+    """The classifier built on the backbone."""
     class_names: tuple[str, ...]
+    """The names of the classes, in the order of their ids."""
     text_features: Tensor
-    """(classes, dim) float32, unit length."""
+    """The text features of each class, (classes, dim) float32 of unit length."""
     pixel_range: PixelRange | None = None
-    """Black and white of images deeper than 8 bits; None: by their format."""
+    """The values that become black and white in deep images; None means those of their format."""
 
     @torch.no_grad()
     def probabilities(self, images: Iterable[object], *, files: bool = True) -> Tensor:

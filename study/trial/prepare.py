@@ -52,7 +52,7 @@ class Preparer:
     image_size: int
     """The width and height of the backbone's input, in pixels."""
     progress: ImageCounter | None = None
-    _asked_about: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
+    _dark_datasets: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
     """The names of datasets whose images are dark, since each is reported once."""
 
     def dataset(self) -> Dataset:
@@ -127,7 +127,7 @@ class Preparer:
         for target in targets:
             images = self._decode(target, [r.path for r in target.test], root=_targets_root(data))
             unreadable |= {(target.name, path) for path in skipped_images(images)}
-            self._ask_about_dark(target.name, images)
+            self._warn_if_dark(target.name, images)
             elsewhere[target.name] = Target(target.class_names, _templates(target, data), images)
         train = _paths(task.train for task in tasks)
         parts = [part for task in tasks for part in task.evaluations]
@@ -142,7 +142,7 @@ class Preparer:
         else:
             train_images = self._decode(dataset, train)
             eval_images = self._decode(dataset, evaluated)
-        self._ask_about_dark(dataset.name, train_images, eval_images)
+        self._warn_if_dark(dataset.name, train_images, eval_images)
         skipped = {*skipped_images(train_images), *skipped_images(eval_images)}
         unreadable |= {("", path) for path in skipped}
         if unreadable:
@@ -182,12 +182,12 @@ class Preparer:
             make_folder(path.parent)
             write_atomically(path, contents, known=path.parent)
 
-    def _ask_about_dark(self, name: str, *tables: Path) -> None:
-        """Warn, once a dataset, where its 16-bit images use a small part of their depth."""
+    def _warn_if_dark(self, name: str, *tables: Path) -> None:
+        """Warn, once per dataset, if its 16-bit images use only a small part of their depth."""
         highest = max((value for t in tables if (value := highest_value(t))), default=None)
-        if (question := dark_images(highest)) and name not in self._asked_about:
-            self._asked_about.add(name)
-            logger.warning("%s: %s", name, question)
+        if (warning := dark_images(highest)) and name not in self._dark_datasets:
+            self._dark_datasets.add(name)
+            logger.warning("%s: %s", name, warning)
 
     def _decode(
         self,

@@ -15,7 +15,7 @@ from study.errors import DataError
 PixelRange = tuple[float, float]
 """The values that become black and white, in images deeper than 8 bits a channel."""
 HIGHEST = "highest 16-bit value"
-"""Key of an image's ``info``: the highest value that a 16-bit image had before it was scaled."""
+"""The key in ``info`` of the highest value that a 16-bit image had before it was scaled."""
 FULL_DEPTH = 2**16 - 1
 FAR_BELOW = 8
 """16-bit images count as dark if their highest value times this is below `FULL_DEPTH`."""

@@ -95,7 +95,7 @@ class Shift:
 
 
 class Counts(NamedTuple):
-    """The size of a dataset: classes, and images of each split."""
+    """The numbers of classes, and of images of each split, in a dataset."""
 
     classes: int
     train: int
@@ -108,11 +108,11 @@ class Benchmark:
     """A published dataset."""
 
     layout: Layout | Shift | None
-    """The files and folders; None means a layout of its own, which a reader of its own knows."""
+    """The files and folders; None means that the dataset's own reader knows them."""
     counts: Counts
-    """The published size."""
+    """The published numbers of classes and images."""
     how_to_get: str
-    """Known problems of getting it, such as dead links and copies that do not fit the split."""
+    """Known problems of getting the images, such as dead links or copies that do not fit."""
     template: str = DEFAULT_TEMPLATE
     """The prompt of the reference code, which differs from CoOp's for DTD (``{} texture.``)."""
 
