@@ -153,7 +153,7 @@ class TrialFolder:
 
         Args:
             report: the report.
-            last: whether it is the trial's last one; the checksum of all reports is then recorded.
+            last: whether it is the last one; the checksum of all reports is then recorded first.
         """
         line = (_dumps(report) + "\n").encode()
         if last:
