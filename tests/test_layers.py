@@ -58,7 +58,6 @@ LAZY = {
     ("analysis", "study.analysis.optuna_plots"),
     ("data", "datasets"),
     ("method", "transformers"),
-    ("trial.schema", "torch"),
     ("tracking.mlflow.store", "mlflow"),
     ("workflow.check", "study.tracking.mlflow.server"),
     ("run", "study"),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import optuna
 import ray
@@ -67,3 +68,8 @@ def forget_results(trial: Trial) -> None:
 def reopen_trial(study: optuna.Study, trial: FrozenTrial) -> optuna.Trial:
     """Return the open trial of a proposal that an earlier process asked Optuna for."""
     return optuna.Trial(study, trial._trial_id)
+
+
+def enqueued_choices(trial: FrozenTrial) -> dict[str, Any] | None:
+    """Return the choices that a trial was enqueued with; None where it was sampled."""
+    return trial.system_attrs.get("fixed_params")

@@ -14,7 +14,7 @@ from typing import Literal
 import optuna
 from optuna.trial import FixedTrial, FrozenTrial, TrialState
 
-from study.search.internals import reopen_trial
+from study.search.internals import enqueued_choices, reopen_trial
 from study.search.journal import open_journal, read_journal
 from study.search.space import OpenSpace, Proposal, RateSpace
 
@@ -180,7 +180,7 @@ class Arm:
         for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             if trial.number not in numbers:
                 self.study.tell(trial.number, state=TrialState.FAIL)
-                if enqueued := trial.system_attrs.get("fixed_params"):
+                if enqueued := enqueued_choices(trial):
                     self.study.enqueue_trial(enqueued)
 
     def agrees_with(self, recorded: Iterable[Recorded]) -> bool:

@@ -1,6 +1,7 @@
 """Private parts of Ray, Tune and Optuna are where they were: each test fails once one moves."""
 
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -53,6 +54,17 @@ def test_a_running_trial_of_optuna_is_opened_again_by_its_id() -> None:
     study.tell(trial, 0.5)
     assert study.trials[number].state is TrialState.COMPLETE
     assert study.trials[number].intermediate_values == {1: 0.25}
+
+
+def test_a_trial_of_optuna_remembers_what_it_was_enqueued_with() -> None:
+    study = optuna.create_study()
+    study.enqueue_trial({"x": 0.25})
+    space: dict[str, Any] = {"x": optuna.distributions.FloatDistribution(0, 1)}
+    for _ in range(2):
+        study.ask(space)
+    first, second = study.trials
+    assert internals.enqueued_choices(first) == {"x": 0.25}
+    assert internals.enqueued_choices(second) is None
 
 
 @pytest.mark.usefixtures("ray_cluster")

@@ -16,6 +16,7 @@ from PIL import Image
 
 from study.data.images.rgb import PixelRange
 from study.data.images.sources import read_image
+from study.data.internals import table_fingerprint
 from study.data.prompts import templates_of
 from study.data.readers.folders import SPLITS
 from study.data.records import Dataset, Record, class_table, fixed_split, listed
@@ -72,7 +73,7 @@ class HubSource:
 
     def stamp(self, path: str) -> str:
         """Return the `datasets` library's hash of the image's table, and how it is read."""
-        return f"{self.tables[path.partition('/')[0]]._fingerprint} {self.pixel_range}"
+        return f"{table_fingerprint(self.tables[path.partition('/')[0]])} {self.pixel_range}"
 
 
 def load_hub(
