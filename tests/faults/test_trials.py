@@ -322,7 +322,7 @@ def sound(make_study: Callable[..., TinyStudy], ray_cluster: None) -> TinyStudy:
         (7, "OSError: [Errno 5] Input/output error", "Traceback"),
         (
             9,
-            "study.trial.faults.DeviceError: RuntimeError: CUDA error: an illegal",
+            "study.trial.machine_faults.DeviceError: RuntimeError: CUDA error: an illegal",
             "in device_fails",
         ),
     ],
