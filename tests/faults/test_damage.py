@@ -14,6 +14,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from study.data.images.decode import open_cache
+from study.embedded import EMBEDDED, backbone_path
 from study.storage.ledger import StudyFolder
 
 from .conftest import Drivers
@@ -41,10 +42,10 @@ SPOILED: dict[str, Callable[[Path], None]] = {
 class Spoiled:
     """A study that ended, all of whose kinds of files were damaged, and that was resumed."""
 
-    def __init__(self, place: Path, backbone: Path, drivers: Drivers) -> None:
+    def __init__(self, place: Path, drivers: Drivers) -> None:
         self.place, self._drivers = place, drivers
         self.backbone = place / "backbone"
-        shutil.copytree(backbone, self.backbone)
+        shutil.copytree(backbone_path(EMBEDDED), self.backbone)
         self.folder = StudyFolder(place / "runs" / "mine")
         self.run(*SMALL, f"backbone.name={self.backbone}")
         self.before = self.told()
@@ -91,10 +92,8 @@ class Spoiled:
 
 
 @pytest.fixture(scope="module")
-def spoiled(
-    drivers: Drivers, tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Spoiled:
-    return Spoiled(tmp_path_factory.mktemp("spoiled"), tiny_backbone, drivers)
+def spoiled(drivers: Drivers, tmp_path_factory: pytest.TempPathFactory) -> Spoiled:
+    return Spoiled(tmp_path_factory.mktemp("spoiled"), drivers)
 
 
 @pytest.mark.long

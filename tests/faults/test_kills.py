@@ -70,10 +70,10 @@ def _stage(folder: StudyFolder) -> str:
 class Killed:
     """A study that was killed at each of the moments, then resumed to its end."""
 
-    def __init__(self, place: Path, backbone: Path, drivers: Drivers) -> None:
+    def __init__(self, place: Path, drivers: Drivers) -> None:
         self.place = place
         self.folder = StudyFolder(place / "runs" / "mine")
-        self.begin = ["quickstart", f"backbone.name={backbone}", *SMALL]
+        self.begin = ["quickstart", *SMALL]
         self.kept: dict[str, bytes] = {}
         """Files of trials that had ended at a kill."""
         self.moments: list[str] = []
@@ -137,10 +137,8 @@ class Killed:
 
 
 @pytest.fixture(scope="module")
-def killed(
-    drivers: Drivers, tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Killed:
-    killed = Killed(tmp_path_factory.mktemp("killed"), tiny_backbone, drivers)
+def killed(drivers: Drivers, tmp_path_factory: pytest.TempPathFactory) -> Killed:
+    killed = Killed(tmp_path_factory.mktemp("killed"), drivers)
     print("\n".join(killed.moments))
     return killed
 

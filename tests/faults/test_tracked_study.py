@@ -25,7 +25,7 @@ SCRIPT = Path(run_module.__file__ or "")
 class Place:
     """A server of its own that can be killed and started again, a proxy before it, and a study."""
 
-    def __init__(self, place: Path, backbone: Path) -> None:
+    def __init__(self, place: Path) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
@@ -35,7 +35,6 @@ class Place:
         self.start_server()
         self.proxy = Proxy(self.server.address)
         self.folder = StudyFolder(place / "runs" / "tested")
-        self._backbone = backbone
 
     def start_server(self) -> None:
         self._process = subprocess.Popen(
@@ -65,8 +64,8 @@ class Place:
 
     def study(self) -> "subprocess.Popen[str]":
         """Start a small study."""
-        small = ["name=tested", f"backbone.name={self._backbone}", "search.trials=12"]
-        small += ["training.epochs=3", "data.shots=4", "search.selection=holdout"]
+        small = ["name=tested", "search.trials=12", "training.epochs=3", "data.shots=4"]
+        small += ["search.selection=holdout"]
         return self.run("quickstart", *small, "confirm.seeds=[1,2]", "confirm.runners_up=0")
 
     def ended(self) -> int:
@@ -86,8 +85,8 @@ class Place:
 
 
 @pytest.fixture
-def place(tiny_backbone: Path, tmp_path: Path) -> Iterator[Place]:
-    place = Place(tmp_path, tiny_backbone)
+def place(tmp_path: Path) -> Iterator[Place]:
+    place = Place(tmp_path)
     yield place
     place.close()
 
