@@ -1,1 +1,1 @@
-"""From a study's results to tables, statistics, plots and a report."""
+"""Tables, statistics, plots and a report of a study's results."""

@@ -15,7 +15,7 @@ from study.analysis.statistics import Estimate, estimate, holm, paired_differenc
 from study.errors import DataError
 
 BASE = "base"
-"""Label of the cell that the others are compared with, unless another is named."""
+"""The label of the cell that the others are compared with by default."""
 
 Split = Literal["test", "val"]
 Edge = Literal["lowest", "highest"]
@@ -23,36 +23,38 @@ Edge = Literal["lowest", "highest"]
 
 @dataclass(frozen=True)
 class Cell:
-    """One subset of an ablation over its seeds; scores are fractions.
-
-    Attributes:
-        label: name of the cell.
-        scores: the protocol's one number per seed.
-        score: its mean and interval.
-        base: accuracy on base classes; None in the few-shot protocol.
-        new: accuracy on new classes; None in the few-shot protocol.
-        seconds: mean time of a trial; None when none was kept.
-        comparison: against the base cell over common seeds; None for the base itself.
-        edge: whether its learning rate, chosen among several, is the lowest or the highest.
-    """
+    """One subset of an ablation over its seeds; scores are fractions."""
 
     label: str
+    """The name of the cell."""
     subset: str | None
+    """The tuned parameters, in the subset language."""
     bias_lr: float | None
+    """The learning rate of biases."""
     ln_lr: float | None
+    """The learning rate of LayerNorms."""
     distill_weight: float | None
+    """λ, the weight of the distillation loss."""
     trainable: int | None
+    """The number of trainable parameters."""
     scores: Mapping[int, float]
+    """The protocol's score of each seed."""
     score: Estimate
+    """The mean of `scores` and its interval."""
     base: Estimate | None
+    """The accuracy on base classes; None unless the protocol is base-to-new."""
     new: Estimate | None
+    """The accuracy on new classes; None unless the protocol is base-to-new."""
     seconds: float | None
+    """The mean duration of a trial in seconds; None when no trial recorded one."""
     comparison: Comparison | None
+    """The difference to the base cell over common seeds; None for the base itself."""
     edge: Edge | None
+    """Where the learning rate stands among several tried; None means in between, or no choice."""
 
     @property
     def beyond_noise(self) -> bool:
-        """Whether it differs from the base by its interval and after Holm's correction."""
+        """Whether the cell differs from the base, by its interval and after Holm's correction."""
         return (
             self.comparison is not None
             and not self.comparison.paired.within_noise
@@ -63,22 +65,21 @@ class Cell:
 
 @dataclass(frozen=True)
 class AblationTable:
-    """The cells of an ablation, best mean first.
-
-    Attributes:
-        base_label: the cell that all others are compared with.
-        split: what the scores were measured on.
-        base_to_new: whether scores are harmonic means of base and new accuracy.
-        cells: those with a score, the base included.
-        chance: what always naming the largest class would score on test; None where that is not
-            what was measured, or no trial kept its counts of classes.
-    """
+    """The cells of an ablation, best mean first."""
 
     base_label: str
+    """The label of the cell that all others are compared with."""
     split: Split
+    """The images that the scores were measured on."""
     base_to_new: bool
+    """Whether scores are harmonic means of base and new accuracy."""
     cells: tuple[Cell, ...]
+    """The cells that have a score, with the base."""
     chance: float | None
+    """The test score of always naming the largest class, a fraction.
+
+    None where nothing was tested, or no trial kept its counts of classes.
+    """
 
     @property
     def base(self) -> Cell:
@@ -89,14 +90,14 @@ class AblationTable:
 def ablation_table(rows: Sequence[Row], base_label: str = BASE) -> AblationTable:
     """Compare the cells of an ablation with its base.
 
-    Test scores are used where there are any, else validation scores: never a mixture.
+    The table holds test scores if any trial has one, else validation scores; it never mixes them.
 
     Args:
-        rows: of the results table; those of other stages are passed over.
-        base_label: the cell to compare with.
+        rows: the rows of the results table, of all stages.
+        base_label: the label of the cell to compare with.
 
     Raises:
-        DataError: no cell of that name has a score.
+        DataError: no cell with the label `base_label` has a score.
     """
     ablated = [row for row in rows if row["stage"] == "ablation"]
     tested = any(row["test_score"] is not None for row in ablated)
@@ -141,7 +142,7 @@ def ablation_table(rows: Sequence[Row], base_label: str = BASE) -> AblationTable
 
 
 def ablation_verdict(table: AblationTable) -> tuple[str, ...]:
-    """Say which cells differ from the base by more than noise, and that the others do not."""
+    """Return sentences that name the cells beyond noise, within noise and at an edge of rates."""
     compared = [cell for cell in table.cells if cell.comparison is not None]
     beyond = [cell for cell in compared if cell.beyond_noise]
     sentences = [
@@ -157,10 +158,10 @@ def ablation_verdict(table: AblationTable) -> tuple[str, ...]:
     if rest:
         sentences.append(f"Within noise: {', '.join(rest)}.")
     for edge in ("lowest", "highest"):
-        if there := [f"“{cell.label}”" for cell in table.cells if cell.edge == edge]:
+        if at_edge := [f"“{cell.label}”" for cell in table.cells if cell.edge == edge]:
             sentences.append(
                 f"At the {edge} of the learning rates tried, so that more might help: "
-                f"{', '.join(there)}."
+                f"{', '.join(at_edge)}."
             )
     sentences += guessing(table.chance)
     if table.split == "val":
@@ -201,7 +202,7 @@ def _cell(
 
 
 def _rates_tried(rows: Sequence[Row]) -> dict[str, set[float]]:
-    """Return the learning rates that validation chose each cell's from, by subset key."""
+    """Return the learning rates that each cell's was chosen from on validation, by subset key."""
     tried: dict[str, set[float]] = {}
     for row in rows:
         if row["stage"] == "search" and (rate := _rate(row)) is not None:
@@ -210,7 +211,7 @@ def _rates_tried(rows: Sequence[Row]) -> dict[str, set[float]]:
 
 
 def _rate(row: Row) -> float | None:
-    """Give the rate of a cell's trial: biases and LayerNorms have the same."""
+    """Return the learning rate of a cell's trial, which biases and LayerNorms share."""
     rate: float | None = row["bias_lr"] if row["bias_lr"] is not None else row["ln_lr"]
     return rate
 

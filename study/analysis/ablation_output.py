@@ -1,4 +1,4 @@
-"""An ablation on the terminal, in Markdown, in Parquet and in CSV.
+"""The output of an ablation: on the terminal and as Markdown, Parquet and CSV.
 
 Run as `python -m study.analysis.ablation_output runs/NAME [--base LABEL]`.
 """
@@ -25,7 +25,7 @@ from study.storage.atomic import write_atomically
 
 
 def cell_table(table: AblationTable) -> tuple[list[str], list[list[str]]]:
-    """Header and cells in percent and percentage points."""
+    """Return the header and cells of the scores, in percent and percentage points."""
     one = "hmean" if table.base_to_new else "test" if table.split == "test" else "val"
     parts = ["base %", "new %"] if table.base_to_new else []
     header = ["cell", *parts, f"{one} %", "Δ base cell", "p", "seeds", "trainable", "s"]
@@ -46,7 +46,7 @@ def cell_table(table: AblationTable) -> tuple[list[str], list[list[str]]]:
 
 
 def setting_table(table: AblationTable) -> tuple[list[str], list[list[str]]]:
-    """Header and cells of what each cell tunes, and how fast."""
+    """Return the header and cells of each cell's subset, learning rates and λ."""
     cells = [
         [
             cell.label,
@@ -61,11 +61,11 @@ def setting_table(table: AblationTable) -> tuple[list[str], list[list[str]]]:
 
 
 def render(table: AblationTable) -> Group:
-    """The ablation as rich tables that fit 100 columns, and its verdict."""
+    """Return the ablation as rich tables that fit 100 columns, with its verdict."""
     header, cells = cell_table(table)
     scores = [rich_table("Ablation", header, cells, left=1)]
     if table.base_to_new:
-        # Side by side they fold at 100 columns.
+        # One table with all columns would be wider than 100 columns.
         scores = [
             rich_table("Ablation", header[:4], [row[:4] for row in cells], left=1),
             rich_table(
@@ -83,7 +83,7 @@ def render(table: AblationTable) -> Group:
 
 
 def to_markdown(table: AblationTable) -> str:
-    """The ablation as Markdown: verdict, scores, settings."""
+    """Return the ablation as Markdown: verdict, scores, settings."""
     return (
         "\n\n".join(
             [
@@ -101,12 +101,12 @@ def to_markdown(table: AblationTable) -> str:
 
 
 def to_arrow(table: AblationTable) -> pa.Table:
-    """The ablation for other programs: fractions, full precision, one row a cell."""
+    """Return the ablation for other programs: fractions, full precision, one row per cell."""
     return pa.Table.from_pylist([_record(table, cell) for cell in table.cells])
 
 
 def to_csv(table: AblationTable) -> str:
-    """The columns of `to_arrow` as CSV."""
+    """Return the table of `to_arrow` as CSV."""
     rows = [_record(table, cell) for cell in table.cells]
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
@@ -144,10 +144,13 @@ def _record(table: AblationTable, cell: Cell) -> dict[str, float | int | str | N
 
 
 def write_ablation(folder: Path, base_label: str = BASE) -> tuple[Path, ...]:
-    """Write `ablation.parquet`, `.csv` and `.md` and its plots into the study's folder.
+    """Write `ablation.parquet`, `.csv`, `.md` and the plots into the study's folder.
+
+    Returns:
+        The paths of the written files.
 
     Raises:
-        DataError: the folder holds no study, or no cell of that name has a score.
+        DataError: the folder holds no study, or no cell with the label `base_label` has a score.
     """
     table = ablation_table(read_results(folder).to_pylist(), base_label)
     paths = tuple(folder / f"ablation.{ending}" for ending in ("parquet", "csv", "md"))
@@ -158,8 +161,7 @@ def write_ablation(folder: Path, base_label: str = BASE) -> tuple[Path, ...]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print an ablation and write its files; returns the exit code."""
-
+    """Print an ablation, write its files and return the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m study.analysis.ablation_output", description="Compare an ablation's cells."
     )

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 Grid = dict[tuple[str, str], float]
-"""Difference to the base in percentage points, by site and layers."""
+"""The difference to the base in percentage points, by site and layers."""
 
 
 def ablation_plots(table: AblationTable) -> tuple[Plot, ...]:
@@ -32,16 +32,16 @@ def ablation_plots(table: AblationTable) -> tuple[Plot, ...]:
 
 
 def only_term(subset: str | None) -> Term | None:
-    """The term of a cell that tunes a single one."""
+    """Return the only term of a subset that just adds this term, else None."""
     terms = _terms(subset)
     return terms[0][1] if len(terms) == 1 and terms[0][0] > 0 else None
 
 
 def left_out_term(subset: str | None, base: str | None) -> Term | None:
-    """The term that a cell takes from the base, when that is all that distinguishes them."""
-    mine, whole = _terms(subset), _terms(base)
-    changes = [(sign, term) for sign, term in mine if (sign, term) not in whole]
-    missing = [(sign, term) for sign, term in whole if (sign, term) not in mine]
+    """Return the term that a subset leaves out, if that is its only difference to the base."""
+    subset_terms, base_terms = _terms(subset), _terms(base)
+    changes = [(sign, term) for sign, term in subset_terms if (sign, term) not in base_terms]
+    missing = [(sign, term) for sign, term in base_terms if (sign, term) not in subset_terms]
     if len(changes) == 1 and changes[0][0] < 0 and not missing:
         return changes[0][1]
     if len(missing) == 1 and missing[0][0] > 0 and not changes:
@@ -115,7 +115,7 @@ def _map_plot(table: AblationTable) -> Plot:
             left_out_term(cell.subset, table.base.subset) for cell in table.cells
         ],
     }
-    # One map, one meaning: that which fits the more cells.
+    # All fields of a map must mean the same, so take the reading that fits more cells.
     meaning, terms = max(
         readings.items(), key=lambda item: sum(term is not None for term in item[1])
     )
@@ -175,7 +175,7 @@ def _plotly_map(grid: Grid) -> "Figure":
             colorbar={"title": {"text": "points"}},
         )
     )
-    # Windows such as 0:4 would be taken for times of the day.
+    # Plotly would read windows such as 0:4 as times of the day.
     figure.update_xaxes(title_text="layers", type="category")
     return style_plotly(figure, height=160 + 34 * len(sites))
 

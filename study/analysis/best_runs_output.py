@@ -1,4 +1,4 @@
-"""The best configurations over all studies of a tracking server: a table, JSON, or a new study."""
+"""The output of a tracking server's best configurations: tables, JSON, or a new study."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from study.tracking.mlflow.best_runs import Found
 
 FOUND = "found-"
-"""Begins the labels of baselines that were found."""
+"""The prefix of the labels of baselines that were found on a tracking server."""
 NOTE = (
     "Trials that ran all their epochs, by validation score. Scores compare between rows with the "
     "same split alone; test is the mean over the seeds in brackets, where a configuration was "
@@ -31,7 +31,7 @@ NOTE = (
 
 
 def render_found(found: Sequence[Found]) -> Group:
-    """Give configurations as tables for the terminal: scores and rates, then subsets."""
+    """Return configurations as tables for the terminal: scores and rates, then subsets."""
     header = ["", "study", "trial", "dataset", "val %", "test %", "split"]
     cells = [
         [
@@ -59,28 +59,29 @@ def render_found(found: Sequence[Found]) -> Group:
 
 
 def to_json(found: Sequence[Found]) -> str:
-    """Give configurations as JSON, one object each."""
+    """Return configurations as a JSON list with one object each."""
     return json.dumps([asdict(row) for row in found], indent=2, ensure_ascii=False) + "\n"
 
 
 def to_study(found: Sequence[Found], config: StudyConfig) -> str:
-    """Give a configuration for ``study/run.py``, in which the found ones are baselines.
+    """Return the YAML of a new study in which the found configurations are baselines.
 
-    Baselines are tried first and confirmed on test whatever they score, so this asks whether they
-    do as well again, on another dataset (``data.dataset=…``), backbone or draw of images.
+    Baselines are tried first and confirmed on test whatever they score. So ``study/run.py`` with
+    this file shows whether they do as well again: on another dataset (``data.dataset=…``),
+    backbone or draw of images.
 
     Args:
         found: the configurations.
-        config: of a study, which the new one is like in everything else.
+        config: the study configuration that provides all other settings.
 
     Raises:
-        DataError: nothing was found.
+        DataError: `found` is empty.
     """
     if not found:
         raise DataError("no configuration was found, so there is nothing to study")
     values = config.model_dump(mode="json")
-    given = values["search"]["baselines"].items()
-    baselines = {label: entry for label, entry in given if not label.startswith(FOUND)}
+    present = values["search"]["baselines"].items()
+    baselines = {label: entry for label, entry in present if not label.startswith(FOUND)}
     for row in found:
         entry = {
             "subset": row.subset,
@@ -91,7 +92,7 @@ def to_study(found: Sequence[Found], config: StudyConfig) -> str:
         if entry not in baselines.values():
             baselines[_label(row, baselines)] = entry
     values["search"]["baselines"] = baselines
-    values["ablation"] = None  # it would be run in place of the search
+    values["ablation"] = None  # an ablation would run instead of the search
     values["search"]["trials"] = max(values["search"]["trials"], 2 * len(baselines))
     return dump_config(build_config({**values, "name": None}, "the configuration that was found"))
 
