@@ -1,4 +1,4 @@
-"""A chart described once and drawn twice: by plotly to explore, by matplotlib as a PNG."""
+"""Charts that are described once and drawn twice: interactive by plotly, as PNG by matplotlib."""
 
 import html
 import io
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-# Okabe and Ito's palette, told apart with any colour vision and on light or dark ground.
+# After Okabe and Ito: distinct for every kind of colour vision, on light and dark backgrounds.
 BLUE, ORANGE, GREEN, PINK, GREY = "#3a8fc8", "#e07b39", "#2fa37c", "#c774a3", "#8a8a8a"
 PALETTE = (BLUE, ORANGE, GREEN, PINK, GREY)
 
@@ -32,86 +32,77 @@ _MATPLOTLIB_MARKERS = {
 }
 
 PANEL_WIDTH, PANEL_HEIGHT = 5.2, 3.8
-"""Of a panel in a PNG, inches at 110 dots an inch."""
+"""The size of a panel in a PNG, in inches at 110 dots per inch."""
 
 
 @dataclass(frozen=True)
 class Series:
-    """Points, or a line through them.
-
-    Attributes:
-        name: shown in the legend; series of one name share an entry.
-        x: one value a point; strings make a categorical axis.
-        y: one value a point.
-        style: how points are joined; a step holds a value until the next x.
-        marker: shape of the points.
-        color: of points and line.
-        opacity: 0 to 1.
-        x_error: half widths of horizontal bars; None draws none.
-        y_error: half widths of vertical bars; None draws none.
-        hover: lines shown when a point is touched (plotly alone).
-        legend: whether the series has an entry in the legend.
-    """
+    """Points, or a line through them."""
 
     name: str
+    """The name in the legend; series of the same name share an entry."""
     x: Sequence[Any]
+    """The x of each point; strings make a categorical axis."""
     y: Sequence[Any]
+    """The y of each point."""
     style: Literal["points", "line", "step", "dashed"] = "points"
+    """How points are joined; a step holds a value until the next x."""
     marker: Marker = "circle"
+    """The shape of the points."""
     color: str = BLUE
+    """The colour of points and line."""
     opacity: float = 0.9
+    """The opacity, from 0 to 1."""
     x_error: Sequence[float | None] | None = None
+    """The half widths of horizontal error bars; None means no bars."""
     y_error: Sequence[float | None] | None = None
+    """The half widths of vertical error bars; None means no bars."""
     hover: Sequence[Sequence[str]] | None = None
+    """The lines of text that plotly shows at each point; None means its coordinates and name."""
     legend: bool = True
+    """Whether the series has an entry in the legend."""
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One pair of axes.
-
-    Attributes:
-        x_title: with its unit.
-        y_title: with its unit.
-        series: drawn in this order.
-        x_log: whether x is logarithmic.
-        y_log: whether y is.
-        title: above the axes.
-        count: whether y counts things: then it starts at 0 and has whole ticks.
-        x_names: names of the x values 0, 1, …, from the left; None leaves x a number.
-        y_names: names of the y values 0, 1, …, from the bottom; None leaves y a number.
-        x_line: x of a vertical reference line.
-        y_line: y of a horizontal reference line.
-    """
+    """One pair of axes."""
 
     x_title: str
+    """The title of the x axis, with its unit."""
     y_title: str
+    """The title of the y axis, with its unit."""
     series: tuple[Series, ...]
+    """The series, in the order in which they are drawn."""
     x_log: bool = False
+    """Whether the x axis is logarithmic."""
     y_log: bool = False
+    """Whether the y axis is logarithmic."""
     title: str = ""
+    """The title above the axes."""
     count: bool = False
+    """Whether y is a count; its axis then starts at 0 and has whole ticks."""
     x_names: Sequence[str] | None = None
+    """The names of the x values 0, 1, …, from the left; None means that x is a number."""
     y_names: Sequence[str] | None = None
+    """The names of the y values 0, 1, …, from the bottom; None means that y is a number."""
     x_line: float | None = None
+    """The x of a vertical reference line, if any."""
     y_line: float | None = None
+    """The y of a horizontal reference line, if any."""
 
 
 @dataclass(frozen=True)
 class Chart:
-    """Panels side by side.
-
-    Attributes:
-        panels: from left to right.
-        height: of the panels in inches; forest plots grow with their rows.
-    """
+    """Panels side by side."""
 
     panels: tuple[Panel, ...]
+    """The panels, from left to right."""
     height: float = field(default=PANEL_HEIGHT)
+    """The height of the panels in inches; forest plots grow with their rows."""
 
 
 def plotly_figure(chart: Chart) -> "Figure":
-    """Draw a chart to explore; its ground is transparent, so that it suits light and dark pages."""
+    """Draw an interactive chart; its transparent background suits light and dark pages."""
     from plotly.subplots import make_subplots
 
     figure = make_subplots(
@@ -147,7 +138,7 @@ def plotly_figure(chart: Chart) -> "Figure":
 
 
 def style_plotly(figure: "Figure", *, height: int = 420) -> "Figure":
-    """Give a plotly figure the look of all figures; also for those that optuna draws."""
+    """Set the style that all plotly figures share, those of Optuna included; return the figure."""
     figure.update_layout(
         template="none",
         height=height,
@@ -165,7 +156,7 @@ def style_plotly(figure: "Figure", *, height: int = 420) -> "Figure":
 
 
 def matplotlib_png(chart: Chart) -> bytes:
-    """Draw a chart as a PNG on white."""
+    """Draw a chart as a PNG with a white background."""
     from matplotlib.figure import Figure as Canvas
     from matplotlib.ticker import LogFormatter, MaxNLocator
 
@@ -180,7 +171,7 @@ def matplotlib_png(chart: Chart) -> bytes:
         ):
             if log:
                 scale("log")
-                # Powers of ten only, unless the axis holds less than one: 8 rather than 8 × 10⁰.
+                # Label only powers of ten, more if the axis spans less than one; as 8, not 8 × 10⁰.
                 ticks.set_major_formatter(LogFormatter())
                 ticks.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))
         for series in panel.series:
@@ -205,13 +196,13 @@ def matplotlib_png(chart: Chart) -> bytes:
         if panel.y_line is not None:
             axis.axhline(panel.y_line, linestyle=":", color=GREY)
     if len(handles) > 1:
-        # About thirteen characters an inch; a marker takes the room of six.
-        fitting = int(13 * width / (max(map(len, handles)) + 6))
+        # An inch holds about 13 characters, and a marker is about 6 wide.
+        columns = int(13 * width / (max(map(len, handles)) + 6))
         figure.legend(
             handles.values(),
             handles.keys(),
             loc="outside upper center",
-            ncols=max(1, min(3 * len(chart.panels), fitting)),
+            ncols=max(1, min(3 * len(chart.panels), columns)),
             frameon=False,
             fontsize=9,
         )
@@ -219,7 +210,7 @@ def matplotlib_png(chart: Chart) -> bytes:
 
 
 def png_bytes(figure: Any) -> bytes:
-    """A matplotlib figure as the bytes of a PNG."""
+    """Return a matplotlib figure as the bytes of a PNG."""
     contents = io.BytesIO()
     figure.savefig(contents, format="png", dpi=110, facecolor="white")
     return contents.getvalue()
@@ -234,7 +225,7 @@ def _plotly_trace(series: Series, *, first: bool) -> Any:
     return graph_objects.Scatter(
         x=list(series.x),
         y=list(series.y),
-        # Plotly reads names as HTML of its own.
+        # Plotly interprets names as HTML.
         name=html.escape(series.name),
         mode=mode,
         opacity=series.opacity,
@@ -242,7 +233,7 @@ def _plotly_trace(series: Series, *, first: bool) -> Any:
             "symbol": _PLOTLY_MARKERS[series.marker],
             "color": series.color,
             "size": 13 if series.marker == "star" else 8,
-            # Thin symbols have no area: only their outline shows.
+            # Thin symbols have no area, so only their outline is visible.
             "line": {"width": 2 if thin else 0, "color": series.color},
         },
         line={
@@ -314,20 +305,17 @@ def _draw_matplotlib(axis: Any, series: Series) -> Any:
 
 @dataclass(frozen=True)
 class Plot:
-    """One plot, drawn twice, or the reason why it cannot be drawn.
-
-    Attributes:
-        name: of its files, without ending.
-        title: a few words.
-        caption: what to see in it, and what not.
-        figure: the interactive figure; None when it cannot be drawn.
-        png: the same as a PNG; None when it cannot be drawn.
-        missing: why it cannot be drawn.
-    """
+    """One plot, drawn twice, or the reason why it cannot be drawn."""
 
     name: str
+    """The name of its files, without the suffix."""
     title: str
+    """The title, a few words."""
     caption: str
+    """What the plot shows, and what it does not."""
     figure: "Figure | None" = None
+    """The interactive figure; None when it cannot be drawn."""
     png: bytes | None = None
+    """The same content as a PNG; None when it cannot be drawn."""
     missing: str | None = None
+    """The reason why the plot cannot be drawn, if so."""

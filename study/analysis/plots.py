@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     pass
 
 PLOTS_FOLDER = "plots"
-# The bar of tools would cover the legend; touching, zooming and double clicks work without it.
+# The toolbar would cover the legend; hovering, zooming and double clicks work without it.
 PLOTLY_CONFIG = {"displayModeBar": False, "responsive": True}
 
 
@@ -36,7 +36,7 @@ def make_plots(folder: Path) -> tuple[Plot, ...]:
         folder: the study's folder, `runs/NAME`.
 
     Returns:
-        Plots in the order of a report; those without enough results say so.
+        The plots in the order of the report; a plot without enough results says so in `missing`.
     """
     from study.analysis.optuna_plots import history_plot, importance_plots, parallel_plots
     from study.analysis.optuna_study import load_optuna_studies
@@ -52,11 +52,11 @@ def make_plots(folder: Path) -> tuple[Plot, ...]:
 
 
 def write_plots(folder: Path, plots: Sequence[Plot] | None = None) -> tuple[Path, ...]:
-    """Write `plots/NAME.html` (self-contained) and `plots/NAME.png` of each plot.
+    """Write each plot as `plots/NAME.html`, which is self-contained, and `plots/NAME.png`.
 
     Args:
         folder: the study's folder.
-        plots: what `make_plots` returned; None draws them.
+        plots: the plots from `make_plots`; None means that they are drawn first.
 
     Returns:
         The files written.
@@ -67,7 +67,7 @@ def write_plots(folder: Path, plots: Sequence[Plot] | None = None) -> tuple[Path
     for plot in make_plots(folder) if plots is None else plots:
         html, png = target / f"{plot.name}.html", target / f"{plot.name}.png"
         if plot.figure is None or plot.png is None:
-            # A file of an earlier state would pass for the present one.
+            # A file from an earlier state of the study would look like a current one.
             html.unlink(missing_ok=True)
             png.unlink(missing_ok=True)
             continue
@@ -135,7 +135,7 @@ def _plot(name: str, title: str, caption: str, draw: Callable[[], Chart | str]) 
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Draw the plots of one study; returns the exit code."""
+    """Draw the plots of one study and return the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m study.analysis.plots", description="Draw a study's plots."
     )

@@ -1,6 +1,6 @@
-"""Charts drawn from the results table; each function returns a chart, or why there is none.
+"""Charts of the results table; each ``*_chart`` returns a chart, or the reason why there is none.
 
-Scores come in as fractions and are drawn in percent.
+Scores are fractions in the table and percent in the charts.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ _CANDIDATE_MARKERS: tuple[Marker, ...] = ("circle", "square", "diamond", "triang
 
 
 def rates_chart(searched: Sequence[Row]) -> Chart | str:
-    """Validation score against the learning rate of each kind of parameter."""
+    """Draw validation scores against the learning rate of each kind of parameter."""
     panels = tuple(
         Panel(title, "validation score, %", series, x_log=True)
         for column, title in (
@@ -28,7 +28,7 @@ def rates_chart(searched: Sequence[Row]) -> Chart | str:
 
 
 def rungs_chart(epochs: Sequence[Row]) -> Chart | str:
-    """Learning curves of the search, and how many trials reached each epoch."""
+    """Draw the learning curves of the search, and how many trials reached each epoch."""
     scored = [row for row in epochs if row["val_score"] is not None and row["arm"] != "baseline"]
     arms = sorted({row["arm"] for row in scored})
     if not arms:
@@ -66,7 +66,7 @@ def rungs_chart(epochs: Sequence[Row]) -> Chart | str:
 
 
 def pareto_chart(searched: Sequence[Row], board: Leaderboard) -> Chart | str:
-    """Score against trainable parameters: search trials on validation, candidates on test."""
+    """Draw scores against trainable parameters: trials on validation, candidates on test."""
     panels = []
     finished = [
         row
@@ -110,13 +110,13 @@ def pareto_chart(searched: Sequence[Row], board: Leaderboard) -> Chart | str:
 
 
 def agreement_chart(board: Leaderboard) -> Chart | str:
-    """Validation score against test score over the confirmed candidates."""
+    """Draw the test score of each confirmed candidate against its validation score."""
     scored = [entry for entry in board.entries if entry.val_score is not None]
     if not scored:
         return "no candidate is confirmed on test yet"
     panels = [_agreement_panel(board, scored, "All candidates")]
     tuned = [entry for entry in scored if entry.trainable]
-    # Zero-shot is often far off and squeezes the others into a corner.
+    # Zero-shot often scores far lower and squeezes the others into a corner.
     if 2 < len(tuned) < len(scored):
         panels.append(_agreement_panel(board, tuned, "Without zero-shot"))
     return Chart(tuple(panels))
@@ -132,10 +132,13 @@ def _agreement_panel(board: Leaderboard, entries: Sequence[Entry], title: str) -
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The points that no other beats with at most their cost, by rising cost.
+    """Return the Pareto front: the points that no other beats at the same or less cost.
 
     Args:
-        points: (cost, score); less cost and more score are better.
+        points: pairs (cost, score); less cost and more score are better.
+
+    Returns:
+        The front, by rising cost.
     """
     front: list[tuple[float, float]] = []
     for cost, score in sorted(points, key=lambda point: (point[0], -point[1])):
@@ -181,7 +184,7 @@ def _describe(row: Row) -> tuple[str, ...]:
 
 
 def _entry_series(entries: Sequence[Entry], x: Sequence[float]) -> tuple[Series, ...]:
-    # A series a candidate, named in the legend: names beside the points would overlap.
+    # One series per candidate, named in the legend, since names beside the points would overlap.
     series = []
     drawn = {"baseline": 0, "runner-up": 0}
     for entry, position in zip(entries, x, strict=True):

@@ -1,7 +1,7 @@
-"""Means, intervals, paired differences and rank agreement, all through scipy.
+"""Means, intervals, paired differences and rank agreement, computed with scipy.
 
-Scores are fractions. Every interval is a two-sided t interval over seeds: it covers what changes
-with the seed and nothing else, so not the choice of the test images.
+Scores are fractions. Every interval is a two-sided t interval over seeds: it covers only what
+changes with the seed, so not the choice of the test images.
 """
 
 import math
@@ -13,52 +13,49 @@ from scipy import stats
 
 CONFIDENCE = 0.95
 
-# Differences of fractions k/n that are equal on paper differ by this much at most in float64.
+# In float64, differences of fractions k/n that are mathematically equal differ by less than this.
 _ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over seeds.
-
-    Attributes:
-        n: number of values.
-        mean: their mean.
-        sd: sample standard deviation (n - 1); None for a single value.
-        low: lower end of the interval; None for a single value.
-        high: upper end of the interval; None for a single value.
-    """
+    """A mean over seeds."""
 
     n: int
+    """The number of values."""
     mean: float
+    """The mean of the values."""
     sd: float | None
+    """The sample standard deviation (divisor n - 1); None for a single value."""
     low: float | None
+    """The lower end of the interval; None for a single value."""
     high: float | None
+    """The upper end of the interval; None for a single value."""
 
     @property
     def half_width(self) -> float | None:
-        """Half the width of the interval: what is printed after ±."""
+        """Half the width of the interval, which is printed after ±; None for a single value."""
         return None if self.high is None else self.high - self.mean
 
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """The mean of `value - base` over the seeds that both have.
-
-    Attributes:
-        difference: mean, sd and interval of the differences.
-        p: two-sided p of the paired t test; None when one seed is common, or when all differ by
-            the same amount: then there is no spread to test against.
-        seeds: the common seeds.
-    """
+    """The mean of `value - base` over the seeds that both have."""
 
     difference: Estimate
+    """The mean, standard deviation and interval of the differences."""
     p: float | None
+    """The two-sided p of the paired t test.
+
+    None when only one seed is common, or when all seeds differ by the same amount (not 0), which
+    leaves no spread to test against.
+    """
     seeds: tuple[int, ...]
+    """The common seeds."""
 
     @property
     def within_noise(self) -> bool:
-        """True when the interval contains 0, or when nothing could be tested."""
+        """Whether the interval contains 0, or nothing could be tested."""
         low, high = self.difference.low, self.difference.high
         return self.p is None or low is None or high is None or low <= 0.0 <= high
 
@@ -74,21 +71,18 @@ class RankAgreement:
 
 @dataclass(frozen=True)
 class Regret:
-    """What selecting by validation cost on test.
-
-    Attributes:
-        picked: name with the highest validation score.
-        best: name with the highest test score.
-        loss: test score of `best` less that of `picked`; never negative.
-    """
+    """The test score that selecting by validation lost."""
 
     picked: str
+    """The name with the highest validation score."""
     best: str
+    """The name with the highest test score."""
     loss: float
+    """The test score of `best` minus that of `picked`; never negative."""
 
 
 def estimate(values: Sequence[float], confidence: float = CONFIDENCE) -> Estimate:
-    """Mean, sample standard deviation and t interval of `values`.
+    """Return the mean, sample standard deviation and t interval of `values`.
 
     Raises:
         ValueError: no values, a value that is not finite, or a confidence outside (0, 1).
@@ -112,11 +106,11 @@ def paired_difference(
 
     Args:
         values: score per seed.
-        base: score per seed of what is compared against.
+        base: score per seed of the baseline.
         confidence: coverage of the interval.
 
     Returns:
-        The paired difference, or None when no seed is common.
+        The difference `values - base`, or None when no seed is common.
     """
     seeds = tuple(sorted(values.keys() & base.keys()))
     if not seeds:
@@ -127,7 +121,7 @@ def paired_difference(
 
 
 def holm(p_values: Sequence[float | None]) -> tuple[float | None, ...]:
-    """Holm's step-down correction over one family of tests; a None is no test and stays None."""
+    """Return p values after Holm's step-down correction over one family; None stays None."""
     tests = sorted((p, index) for index, p in enumerate(p_values) if p is not None)
     adjusted: list[float | None] = [None] * len(p_values)
     running = 0.0
@@ -138,7 +132,11 @@ def holm(p_values: Sequence[float | None]) -> tuple[float | None, ...]:
 
 
 def rank_agreement(first: Sequence[float], second: Sequence[float]) -> RankAgreement | None:
-    """Spearman's rho; None below three pairs or when one side is constant."""
+    """Return Spearman's rho and its p; None below three pairs or when one side is constant.
+
+    Raises:
+        ValueError: the two sequences differ in length.
+    """
     if len(first) != len(second):
         raise ValueError(f"expected pairs, got {len(first)} and {len(second)} values")
     if len(first) < 3 or len(set(first)) == 1 or len(set(second)) == 1:
@@ -148,7 +146,7 @@ def rank_agreement(first: Sequence[float], second: Sequence[float]) -> RankAgree
 
 
 def regret(validation: Mapping[str, float], test: Mapping[str, float]) -> Regret | None:
-    """The test score lost by picking the best on validation; None when no name is in both."""
+    """Return the test score lost by picking the best on validation; None if no name is in both."""
     names = [name for name in validation if name in test]
     if not names:
         return None

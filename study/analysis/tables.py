@@ -1,10 +1,10 @@
-"""Tables of words and numbers for the terminal and for Markdown."""
+"""Tables of text cells for the terminal and for Markdown."""
 
 from rich.markup import escape
 from rich.table import Table
 
-# MLflow's reader takes a backslash before `<` for the start of a tag, up to whatever `>` is next,
-# and shows the tables in between as one paragraph; it has no backslash for `@`, nor GitHub for `$`.
+# Entities where a backslash does not help: MLflow's reader takes `\<` for the start of a tag, up to
+# the next `>`, and shows tables in between as one paragraph; it ignores `\@`, and GitHub `\$`.
 _MARKDOWN = str.maketrans(
     {mark: f"\\{mark}" for mark in "\\|*_`[~"}
     | {"&": "&amp;", "<": "&lt;", ">": "&gt;", "$": "&#36;", "@": "&#64;", "\n": " ", "\r": " "}
@@ -12,7 +12,7 @@ _MARKDOWN = str.maketrans(
 
 
 def rich_table(title: str, header: list[str], cells: list[list[str]], *, left: int) -> Table:
-    """A table for the terminal; the first `left` columns hold words."""
+    """Return a table for the terminal; the first `left` columns are aligned left, others right."""
     table = Table(title=title, title_justify="left", title_style="bold")
     for index, name in enumerate(header):
         table.add_column(name, justify="left" if index < left else "right", overflow="fold")
@@ -22,7 +22,7 @@ def rich_table(title: str, header: list[str], cells: list[list[str]], *, left: i
 
 
 def markdown_table(header: list[str], cells: list[list[str]]) -> str:
-    """A Markdown table; cells are escaped."""
+    """Return a Markdown table of escaped cells."""
     rows = [
         header,
         ["---"] * len(header),
@@ -32,5 +32,5 @@ def markdown_table(header: list[str], cells: list[list[str]]) -> str:
 
 
 def markdown_text(text: str) -> str:
-    """Return text that Markdown readers show as it is, on one line."""
+    """Return text escaped so that Markdown readers show it unchanged, on one line."""
     return text.translate(_MARKDOWN)
