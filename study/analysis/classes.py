@@ -12,47 +12,45 @@ from study.trial.confusion import read_confusion
 
 @dataclass(frozen=True)
 class ClassAccuracy:
-    """One class in one part of the test images; accuracies are means over seeds, fractions.
-
-    Attributes:
-        part: "accuracy" in the few-shot protocol, else "base" or "new".
-        name: of the class.
-        before: zero-shot accuracy; None when it was not kept.
-        after: accuracy of what validation chose.
-    """
+    """One class in one part of the test images; accuracies are means over seeds, fractions."""
 
     part: str
+    """The part of the test images: "accuracy" (all classes), "base", "new" or a transfer target."""
     name: str
+    """The name of the class."""
     before: float | None
+    """The zero-shot accuracy; None when it was not recorded."""
     after: float
+    """The accuracy of the candidate that validation chose."""
 
     @property
     def gain(self) -> float | None:
-        """After less before."""
+        """The accuracy gained by tuning; None when the accuracy before it was not recorded."""
         return None if self.before is None else self.after - self.before
 
 
 @dataclass(frozen=True)
 class Confusion:
-    """Images of one class taken for another, as a share of the images of the true class.
-
-    Attributes:
-        part: of the test images.
-        true: the class of the images.
-        predicted: the class they were taken for.
-        before: share of zero-shot predictions; None when it was not kept.
-        after: share of the predictions of what validation chose, over seeds.
-    """
+    """Images of one class taken for another, as a share of the images of the true class."""
 
     part: str
+    """The part of the test images, as in `ClassAccuracy`."""
     true: str
+    """The true class of the images."""
     predicted: str
+    """The class that they were taken for."""
     before: float | None
+    """The share of zero-shot predictions; None when it was not recorded."""
     after: float
+    """The share of the predictions of the candidate that validation chose, over seeds."""
 
 
 def class_accuracies(folder: Path, board: Leaderboard) -> tuple[ClassAccuracy, ...]:
-    """Accuracy of the choice on each class beside zero-shot, worst class of each part first."""
+    """Return each class's accuracy before and after tuning, the worst of each part first.
+
+    Returns:
+        One entry per class; none while validation has chosen no candidate.
+    """
     chosen = board.chosen
     if chosen is None:
         return ()
@@ -65,7 +63,13 @@ def class_accuracies(folder: Path, board: Leaderboard) -> tuple[ClassAccuracy, .
 
 
 def confusions(folder: Path, board: Leaderboard, most: int = 12) -> tuple[Confusion, ...]:
-    """The most frequent confusions of the choice on test, beside zero-shot's."""
+    """Return the most frequent confusions on test of the chosen candidate, beside zero-shot.
+
+    Args:
+        folder: the study's folder.
+        board: the study's leaderboard.
+        most: the largest number of confusions to return.
+    """
     chosen = board.chosen
     if chosen is None:
         return ()
@@ -94,7 +98,11 @@ def _mean_accuracy(folder: Path, label: str) -> dict[tuple[str, str], float]:
 
 
 def _shares(folder: Path, label: str) -> dict[tuple[str, str, str], float]:
-    """Share of each class's images that went to each other class, counts summed over seeds."""
+    """Return the share of each class's images taken for each other class, over all seeds.
+
+    Returns:
+        Shares by part, true class and predicted class.
+    """
     wrong: Counter[tuple[str, str, str]] = Counter()
     images: Counter[tuple[str, str]] = Counter()
     for trial_id in _trials(folder, label):

@@ -1,7 +1,7 @@
-"""What the confirm stage found: candidates on test, each against the baselines.
+"""The results of the confirm stage: candidates on test, each compared with the baselines.
 
-Nothing here selects: the winner is the candidate that validation chose before test was read, unless
-it is no better there than guessing.
+Nothing is selected here: the winner is the candidate that validation chose before test images were
+read, unless its test score is no better than guessing.
 """
 
 from collections.abc import Mapping, Sequence, Set
@@ -35,66 +35,68 @@ BEST = "best"
 ZERO_SHOT = "zero-shot"
 
 Row = Mapping[str, Any]
+"""A row of the results table, or of the table of epochs."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A candidate against a baseline over common seeds.
-
-    Attributes:
-        paired: difference, interval and p over the common seeds.
-        holm_p: p corrected for all comparisons with the same baseline.
-    """
+    """A candidate against a baseline over common seeds."""
 
     paired: PairedDifference
+    """The difference, its interval and p over the common seeds."""
     holm_p: float | None
+    """The p after Holm's correction for all comparisons with the same baseline."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One confirmed candidate; scores are fractions.
-
-    Attributes:
-        label: the candidate's name in the ledger.
-        aliases: names of candidates with the same configuration, which were not trained again.
-        baseline: whether it stands for what is to be beaten, not for what the search found.
-        chosen: whether validation chose it, before any test image was read.
-        scores: test score per seed.
-        seeds_planned: confirm trials of this candidate, whatever became of them.
-        test: the protocol's one number (accuracy, or harmonic mean of base and new) on test.
-        base: accuracy on base classes; None in the few-shot protocol.
-        new: accuracy on new classes; None in the few-shot protocol.
-        targets: accuracy on each dataset, where several are tested; then `test` is their mean, in
-            the transfer protocol without the source's own.
-        chance: what always naming the largest class would score on test; None where no trial kept
-            its counts of classes.
-        val_score: validation score by which candidates were ranked.
-        val_base: accuracy on base validation images of the trial the candidate came from.
-        versus_tuned: against CLIPFit with tuned learning rates; None for that baseline itself.
-        versus_published: against CLIPFit as published; None for that baseline itself.
-    """
+    """One confirmed candidate; scores are fractions."""
 
     label: str
+    """The candidate's name in the ledger."""
     aliases: tuple[str, ...]
+    """The names of candidates with the same configuration, which were not trained again."""
     baseline: bool
+    """Whether the candidate is a baseline, and not a result of the search."""
     chosen: bool
+    """Whether validation chose the candidate, before any test image was read."""
     scores: Mapping[int, float]
+    """The test score of each seed."""
     seeds_planned: int
+    """The number of the candidate's confirm trials, with or without a test score."""
     test: Estimate
+    """The protocol's score on test: accuracy, or the harmonic mean of base and new."""
     base: Estimate | None
+    """The accuracy on base classes; None unless the protocol is base-to-new."""
     new: Estimate | None
+    """The accuracy on new classes; None unless the protocol is base-to-new."""
     targets: Mapping[str, Estimate]
+    """The accuracy on each dataset, where several are tested; else empty.
+
+    `test` is then their mean, in the transfer protocol without the source.
+    """
     chance: float | None
+    """The test score of always naming the largest class; None if no trial kept class counts."""
     subset: str | None
+    """The tuned parameters, in the subset language."""
     bias_lr: float | None
+    """The learning rate of biases."""
     ln_lr: float | None
+    """The learning rate of LayerNorms."""
     distill_weight: float | None
+    """λ, the weight of the distillation loss."""
     trainable: int | None
+    """The number of trainable parameters."""
     source_trial: str | None
+    """The id of the search trial that the candidate came from, if any."""
     val_score: float | None
+    """The validation score by which candidates were ranked."""
     val_base: float | None
+    """The source trial's accuracy on validation images of base classes."""
     versus_tuned: Comparison | None = None
+    """The difference to CLIPFit with tuned learning rates; None for that baseline itself."""
     versus_published: Comparison | None = None
+    """The difference to CLIPFit as published; None for that baseline itself."""
 
     @property
     def above_chance(self) -> bool:
@@ -103,18 +105,18 @@ class Entry:
 
     @property
     def winner(self) -> bool:
-        """Whether validation chose it, and it is above chance on test."""
+        """Whether validation chose the candidate and its test score is above chance."""
         return self.chosen and self.above_chance
 
     @property
     def name(self) -> str:
-        """The label, and the baselines or ranks that turned out to be the same configuration."""
+        """The label, joined with the other names of the same configuration."""
         return " = ".join((self.label, *(alias for alias in self.aliases if alias != BEST)))
 
 
 @dataclass(frozen=True)
 class ArmBudget:
-    """What one arm of the search spent: trials by status, epochs run, seconds of trials."""
+    """What one arm of the search spent: its trials, by status too, and their epochs and time."""
 
     arm: str
     trials: int
@@ -123,64 +125,65 @@ class ArmBudget:
     failed: int
     running: int
     epochs: int
+    """The number of epochs of all trials together."""
     seconds: float
+    """The sum of the trials' durations in seconds."""
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A trial that failed, after so many epochs."""
+    """A trial that failed."""
 
     trial_id: str
     epochs: int
+    """The number of completed epochs."""
     cause: str
 
 
 @dataclass(frozen=True)
 class ValidationCheck:
-    """How well validation ranked what was tested.
-
-    Attributes:
-        agreement: Spearman's rho of validation against mean test score over the candidates.
-        regret: what picking by validation cost on test among the candidates.
-        base_pick: label that base validation alone would have picked among the candidates.
-        base_pick_trial: search trial with the highest base validation when no candidate came
-            from it, so that its test score is unknown.
-    """
+    """How well validation ranked what was tested."""
 
     agreement: RankAgreement | None
+    """The rank correlation of the candidates' validation scores and mean test scores."""
     regret: Regret | None
+    """The test score that picking a candidate by validation lost."""
     base_pick: str | None
+    """The label of the candidate with the highest validation accuracy on base classes."""
     base_pick_trial: str | None
+    """The search trial with the highest validation accuracy on base classes.
+
+    None when a candidate has as high an accuracy; else the trial's test score is unknown.
+    """
 
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """The confirmed candidates of a study, best mean test score first.
-
-    Attributes:
-        study: name of the study.
-        base_to_new: whether test scores are harmonic means of base and new accuracy.
-        entries: candidates with at least one test score.
-        arms: budgets of the search, in the order of their names.
-        check: how well validation ranked the candidates.
-        untested: labels of candidates without any test score.
-        failures: trials of any stage that failed.
-        chosen_before: trials of the search from which a choice was made and tested before the
-            search was extended, the oldest first.
-    """
+    """The confirmed candidates of a study, best mean test score first."""
 
     study: str
+    """The name of the study."""
     base_to_new: bool
+    """Whether test scores are harmonic means of base and new accuracy."""
     entries: tuple[Entry, ...]
+    """The candidates with at least one test score."""
     arms: tuple[ArmBudget, ...]
+    """The budgets of the search's arms, in the order of their names."""
     check: ValidationCheck
+    """How well validation ranked the candidates."""
     untested: tuple[str, ...]
+    """The labels of candidates without any test score."""
     failures: tuple[Failure, ...] = ()
+    """The failed trials of all stages."""
     chosen_before: tuple[int, ...] = ()
+    """The number of search trials behind each earlier choice, the oldest first.
+
+    A choice is an earlier one if it was tested before the search was extended.
+    """
 
     @property
     def chance(self) -> float | None:
-        """What always naming the largest class would score; all have the same test images."""
+        """The test score of always naming the largest class; the same for all candidates."""
         return next((entry.chance for entry in self.entries if entry.chance is not None), None)
 
     @property
@@ -190,7 +193,7 @@ class Leaderboard:
 
     @property
     def winner(self) -> Entry | None:
-        """The chosen candidate, where it is above chance."""
+        """The chosen candidate if its test score is above chance, else None."""
         return next((entry for entry in self.entries if entry.winner), None)
 
     @property
@@ -200,11 +203,11 @@ class Leaderboard:
 
     @property
     def targets(self) -> tuple[str, ...]:
-        """The datasets tested, where there are several."""
+        """The names of the tested datasets, where there are several; else empty."""
         return tuple(dict.fromkeys(name for entry in self.entries for name in entry.targets))
 
     def entry(self, label: str) -> Entry | None:
-        """The candidate called `label`, also where it was tested under another name."""
+        """Return the candidate with this label or alias, if there is one."""
         return next((e for e in self.entries if label in (e.label, *e.aliases)), None)
 
 
@@ -215,7 +218,7 @@ def leaderboard(folder: Path) -> Leaderboard:
         folder: the study's folder, `runs/NAME`.
 
     Returns:
-        The leaderboard; without entries while nothing is confirmed.
+        The leaderboard; it has no entries while nothing is confirmed.
 
     Raises:
         DataError: the folder holds no ledger.
@@ -224,7 +227,7 @@ def leaderboard(folder: Path) -> Leaderboard:
     rows = read_results(folder).to_pylist()
     candidates = {str(candidate["label"]): candidate for candidate in read_candidates(folder)}
     confirmed = [row for row in rows if row["stage"] == "confirm"]
-    # An equal configuration is trained once: one entry, or it would be compared twice.
+    # Equal configurations are trained once and share an entry, or they would be compared twice.
     same = {label: c["same_as"] for label, c in candidates.items() if c.get("same_as")}
     labels = [
         label
@@ -268,12 +271,16 @@ def leaderboard(folder: Path) -> Leaderboard:
 
 
 def is_base_to_new(rows: Sequence[Row]) -> bool:
-    """Whether rows of the results table are of the base-to-new protocol."""
+    """Return whether rows of the results table are of the base-to-new protocol."""
     return any(row["val_base"] is not None or row["test_base"] is not None for row in rows)
 
 
 def below_baselines(board: Leaderboard) -> tuple[tuple[str, PairedDifference | None], ...]:
-    """Baselines whose mean test score is above the winner's, with `winner - baseline`."""
+    """Return the baselines with a higher mean test score than the winner, and `winner - baseline`.
+
+    Returns:
+        Pairs of label and difference; the difference is None without a common seed.
+    """
     winner = board.winner
     if winner is None:
         return ()
@@ -366,7 +373,7 @@ def _budget(arm: str, rows: Sequence[Row]) -> ArmBudget:
 
 
 def _check(entries: Sequence[Entry], rows: Sequence[Row]) -> ValidationCheck:
-    # Among equal validation scores the first is the one that was chosen.
+    # Of equal validation scores the first counts as picked, so the chosen candidate comes first.
     ordered = sorted(entries, key=lambda entry: not entry.chosen)
     scored = {entry.label: entry for entry in ordered if entry.val_score is not None}
     validation = {label: entry.val_score or 0.0 for label, entry in scored.items()}

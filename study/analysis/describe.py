@@ -1,4 +1,4 @@
-"""The few lines on a study's parent run in MLflow: what won, by how much, where the rest is."""
+"""The short description of a study on its parent run in MLflow: what won, and by how much."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ CHAMPION = "champion"
 
 
 def describe_study(folder: Path) -> str:
-    """Give a finished study's description in Markdown."""
+    """Return the description of a finished study in Markdown."""
     if (folder / "cells.json").exists():
         return _spaced(ablation_markdown(ablation_table(read_results(folder).to_pylist())))
     board, registration = leaderboard(folder), StudyFolder(folder).registration
-    # MLflow folds all but the first five lines away, and the page already has the study's name.
+    # MLflow hides all but the first five lines at first, and its page already has the study's name.
     parts = [_spaced(to_markdown(board).split("\n\n", 1)[1])]
     if registration is not None:
         parts = [markdown_text(champion_sentence(registration)), *parts]
@@ -43,11 +43,11 @@ def describe_study(folder: Path) -> str:
 
 
 def loading_line(registration: Registration, *, lasting: bool = False) -> str:
-    """Give the line of Python that loads a winner.
+    """Return the line of Python that loads a winner.
 
     Args:
-        registration: where it is registered.
-        lasting: name the version even where it is champion: the alias may move on.
+        registration: the winner's place in the model registry.
+        lasting: whether to name the version, since the alias may move to a later one.
     """
     alias = registration.champion and not lasting
     address = f"models:/{registration.model}@{CHAMPION}" if alias else registration.uri
@@ -55,7 +55,7 @@ def loading_line(registration: Registration, *, lasting: bool = False) -> str:
 
 
 def champion_sentence(registration: Registration) -> str:
-    """Say whether the winner is champion, and why."""
+    """Return the sentence that says whether the winner is champion, and why."""
     verb = "is" if registration.champion else "is not"
     return (
         f"Version {registration.version} of {registration.model} {verb} {CHAMPION}: "
@@ -64,7 +64,7 @@ def champion_sentence(registration: Registration) -> str:
 
 
 def _spaced(markdown: str) -> str:
-    """Widen the columns of tables: on MLflow's page “± 1.3” and “5” would read as one number."""
+    """Widen table columns: on MLflow's page “± 1.3” and “5” would look like one number."""
     return "\n".join(
         line if line.startswith("| ---") else line.replace(" | ", "&emsp; | ")
         for line in markdown.split("\n")
@@ -72,7 +72,7 @@ def _spaced(markdown: str) -> str:
 
 
 def _headline(folder: Path, board: Leaderboard, chosen: Entry) -> str:
-    """Say which trial won, and by how much, or that none did."""
+    """Return the sentence that says which trial won and by how much, or that none did."""
     labels = {row["trial_id"]: row["label"] for row in read_results(folder).to_pylist()}
     name = markdown_text(labels.get(chosen.source_trial, chosen.label))
     if not chosen.winner:
@@ -96,7 +96,7 @@ def _headline(folder: Path, board: Leaderboard, chosen: Entry) -> str:
 
 
 def _settings(winner: Entry) -> str:
-    """Say how the winner was trained."""
+    """Return the sentence that says what the winner tunes and how it was trained."""
     rates = [
         f"{what} {rate(value)}"
         for what, value in (

@@ -1,6 +1,6 @@
-"""Numbers and findings in words: one wording for terminal, Markdown and report.
+"""Numbers and findings as text, worded the same for terminal, Markdown and report.
 
-Scores come in as fractions and leave as percent; differences leave as percentage points.
+Arguments are fractions; texts have scores in percent and differences in percentage points.
 """
 
 from study.analysis.comparison import (
@@ -15,16 +15,17 @@ from study.analysis.comparison import (
 from study.analysis.statistics import Estimate, PairedDifference
 
 SIGNIFICANCE = 0.05
+"""The largest Holm-corrected p that counts as more than noise."""
 NAMES = {PUBLISHED: "CLIPFit as published", TUNED: "tuned CLIPFit"}
 
 
 def percent(value: float | None, digits: int = 1) -> str:
-    """A fraction as percent, without the sign."""
+    """Return a fraction as percent, without the percent sign."""
     return "–" if value is None else f"{100 * value:.{digits}f}"
 
 
 def interval(value: Estimate | None) -> str:
-    """Mean ± half the 95 % interval in percent; a lone seed is marked, for it has no interval."""
+    """Return mean ± half the 95 % interval in percent; a single seed is marked, as it has none."""
     if value is None:
         return "–"
     if value.half_width is None:
@@ -33,14 +34,14 @@ def interval(value: Estimate | None) -> str:
 
 
 def points(value: float) -> str:
-    """A difference of fractions as signed percentage points."""
-    # Without this a rounded-away difference reads "-0.0".
+    """Return a difference of fractions as signed percentage points."""
+    # Adding 0.0 turns -0.0 into 0.0.
     rounded = round(100 * value, 1) + 0.0
     return f"{rounded:+.1f}".replace("-", "−") if rounded else "0.0"
 
 
 def difference(paired: PairedDifference) -> str:
-    """Mean difference with its interval, in percentage points."""
+    """Return the mean difference with its interval, in percentage points."""
     low, high = paired.difference.low, paired.difference.high
     if low is None or high is None:
         return f"{points(paired.difference.mean)} (1 seed)"
@@ -48,31 +49,31 @@ def difference(paired: PairedDifference) -> str:
 
 
 def probability(p: float | None) -> str:
-    """A p value; small ones as a bound."""
+    """Return a p value with three decimals, or as “<0.001”."""
     if p is None:
         return "–"
     return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def rate(value: float | None) -> str:
-    """A learning rate or loss weight with three significant digits."""
+    """Return a learning rate or loss weight with three significant digits."""
     return "–" if value is None else f"{value:.3g}"
 
 
 def count(value: int | None) -> str:
-    """A number of parameters with thousands marked."""
+    """Return a whole number with commas between thousands."""
     return "–" if value is None else f"{value:,}"
 
 
 def duration(seconds: float) -> str:
-    """Seconds in the largest unit that reads well."""
+    """Return a duration in seconds, minutes or hours, whichever suits its size."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def judgement(comparison: Comparison) -> str:
-    """Say whether a difference is more than noise: by its interval, then by Holm's p."""
+    """Return whether a difference is more than noise, in words: by its interval, then Holm's p."""
     if comparison.paired.within_noise:
         return "within noise"
     side = "above" if comparison.paired.difference.mean > 0 else "below"
@@ -82,7 +83,7 @@ def judgement(comparison: Comparison) -> str:
 
 
 def guessing(chance: float | None, zero_shot: Entry | None = None) -> tuple[str, ...]:
-    """Say what guessing would score on test, beside zero-shot; nothing where that is unknown."""
+    """Return the sentence on chance, beside zero-shot's score; none where chance is unknown."""
     if chance is None:
         return ()
     beside = "" if zero_shot is None else f"; zero-shot scores {interval(zero_shot.test)} %"
@@ -90,7 +91,7 @@ def guessing(chance: float | None, zero_shot: Entry | None = None) -> tuple[str,
 
 
 def verdict(board: Leaderboard) -> tuple[str, ...]:
-    """Say what a study found, in plain sentences, claiming no more than the intervals allow."""
+    """Return what a study found, in sentences that claim no more than the intervals allow."""
     metric = "harmonic mean of base and new accuracy" if board.base_to_new else "accuracy"
     chosen, winner = board.chosen, board.winner
     if board.entries and not board.searched:
@@ -129,7 +130,7 @@ def verdict(board: Leaderboard) -> tuple[str, ...]:
 
 
 def _judgements(board: Leaderboard, winner: Entry) -> list[str]:
-    """Compare the winner with the baselines."""
+    """Return sentences that compare the winner with the baselines."""
     sentences = []
     if winner.baseline:
         sentences.append("That is a baseline: the search found nothing that validated better.")
@@ -159,7 +160,7 @@ def _judgements(board: Leaderboard, winner: Entry) -> list[str]:
 
 
 def validation_findings(board: Leaderboard) -> tuple[str, ...]:
-    """Say how well validation ranked the candidates, and what base validation would have picked."""
+    """Return sentences on how well validation ranked, and what base classes alone would pick."""
     check, sentences = board.check, []
     if board.entries and not board.searched:
         return ("There was no choice to make, so validation images were not looked at.",)
