@@ -30,64 +30,54 @@ _NAME = re.compile(
     r"(?P<module>.+)\.(?P<tensor>weight|bias)"
 )
 MOST_IMAGES = 512
-"""Whose features are compared: taken evenly from those that a trial was judged on."""
+"""The most images whose features are compared, spread evenly over a trial's evaluation images."""
 
 
 @dataclass(frozen=True)
 class TensorDrift:
-    """How far one tensor moved.
-
-    Attributes:
-        name: of the tensor in the transformers model.
-        encoder: "text" or "vision".
-        layer: block from the bottom; None outside the blocks.
-        site: of the subset language, with its tensor: ``mlp.fc2.bias``, ``ln1.weight``.
-        kind: "ln" for LayerNorms, "bias" for other biases.
-        moved: L2 norm of the change.
-        size: L2 norm before.
-    """
+    """How far one tensor moved."""
 
     name: str
+    """The name of the tensor in the transformers model."""
     encoder: str
+    """The encoder, "text" or "vision"."""
     layer: int | None
+    """The index of the block, from the bottom; None outside the blocks."""
     site: str
+    """The site in the subset language, with the tensor: ``mlp.fc2.bias``, ``ln1.weight``."""
     kind: str
+    """The kind of the tensor: "ln" for LayerNorms, "bias" for other biases."""
     moved: float
+    """The L2 norm of the change."""
     size: float
+    """The L2 norm before tuning."""
 
     @property
     def relative(self) -> float:
-        """The change as a share of the size before; infinite for a tensor that was zero."""
+        """The change as a share of the norm before; infinite for a tensor that was zero."""
         return self.moved / self.size if self.size else math.inf if self.moved else 0.0
 
 
 @dataclass(frozen=True)
 class FeatureDrift:
-    """How far features moved.
-
-    Attributes:
-        cosine: mean cosine of each feature before with itself after; 1 when nothing turned.
-        cka: linear centred kernel alignment; 1 when they differ by rotation and scale at most.
-    """
+    """How far features moved."""
 
     cosine: float
+    """The mean cosine between a feature before and after; 1 when no direction changed."""
     cka: float
+    """The linear centred kernel alignment; 1 when features differ only by rotation and scale."""
 
 
 @dataclass(frozen=True)
 class StudyDrift:
-    """Drift of trials of a study, averaged over them.
-
-    Attributes:
-        tensors: of each tuned tensor.
-        text: of the features of the class names.
-        images: of the features of images that the trials were judged on; None where they cannot
-            be read any more.
-    """
+    """The drift of trials of a study, averaged over them."""
 
     tensors: tuple[TensorDrift, ...]
+    """The drift of each tuned tensor."""
     text: FeatureDrift
+    """The drift of the features of the class names."""
     images: FeatureDrift | None
+    """The drift of the features of evaluation images; None where those can no longer be read."""
 
 
 def parameter_drift(
@@ -96,15 +86,15 @@ def parameter_drift(
     """Measure how far each tuned tensor moved, in float64.
 
     Args:
-        before: tensors of the backbone by transformers name; may hold more than was tuned.
-        after: tuned tensors by the same names.
+        before: the tensors of the backbone by transformers name, at least all tuned ones.
+        after: the tuned tensors by the same names.
 
     Returns:
-        One entry a tuned tensor, by name.
+        One entry per tuned tensor, sorted by name.
 
     Raises:
-        DeltaError: a tuned tensor is not in the backbone, has another shape or another name
-            than those that are tuned.
+        DeltaError: a tuned tensor is not in the backbone, has another shape there, or has a name
+            that is of neither encoder.
     """
     from study.method.parameters import MODULE_NAMES
 
@@ -138,7 +128,7 @@ def parameter_drift(
 
 
 def mean_drift(runs: Sequence[Sequence[TensorDrift]]) -> tuple[TensorDrift, ...]:
-    """Average change and size of each tensor over the runs that tuned it."""
+    """Average the change and the norm of each tensor over the runs that tuned it."""
     by_name: dict[str, list[TensorDrift]] = {}
     for drift in (drift for run in runs for drift in run):
         by_name.setdefault(drift.name, []).append(drift)
@@ -159,7 +149,12 @@ def mean_drift(runs: Sequence[Sequence[TensorDrift]]) -> tuple[TensorDrift, ...]
 def pooled_drift(
     drifts: Iterable[TensorDrift], key: Callable[[TensorDrift], str]
 ) -> dict[str, float]:
-    """Relative L2 change of groups of tensors, each taken as one long vector."""
+    """Return the relative L2 change of each group of tensors, taken as one long vector.
+
+    Args:
+        drifts: the drifts of the tensors.
+        key: the function that returns the name of a tensor's group.
+    """
     moved: dict[str, float] = {}
     size: dict[str, float] = {}
     for drift in drifts:
@@ -189,7 +184,7 @@ def feature_drift(before: Tensor, after: Tensor) -> FeatureDrift:
     old, new = before.detach().double(), after.detach().double()
     cosine = ((old * new).sum(1) / (old.norm(dim=1) * new.norm(dim=1))).mean().item()
     old, new = old - old.mean(0), new - new.mean(0)
-    # Kornblith et al. (2019), eq. 4: in feature space, since inputs may outnumber features.
+    # Kornblith et al. (2019), eq. 4, in feature space, as inputs may outnumber features.
     alignment = (new.T @ old).norm() ** 2 / ((old.T @ old).norm() * (new.T @ new).norm())
     return FeatureDrift(cosine, alignment.item())
 
@@ -199,10 +194,10 @@ def study_drift(folder: Path, trial_ids: Sequence[str] = ()) -> StudyDrift:
 
     Args:
         folder: the study's folder.
-        trial_ids: trials to look at; none means the confirmation trials of the winner.
+        trial_ids: the ids of the trials; empty means the confirm trials of the winner.
 
     Raises:
-        DataError: there is no such trial, or it kept no tuned parameters.
+        DataError: a trial does not exist or kept no tuned parameters, or there is no winner.
         DeltaError: a delta is damaged or of another backbone.
         BackboneError: the backbone cannot be loaded.
     """
@@ -217,7 +212,7 @@ def study_drift(folder: Path, trial_ids: Sequence[str] = ()) -> StudyDrift:
     paths = [trial.path / "delta.safetensors" for trial in trials]
     if missing := [str(path) for path in paths if not path.is_file()]:
         raise DataError(f"no tuned parameters at {', '.join(missing)}")
-    # A relative storage would be one of the folder that this command runs in.
+    # A relative storage path would be relative to the folder in which this command runs.
     config = load_config(study.config_path).model_copy(update={"storage": study.path.parent})
     backbone = load_backbone(backbone_path(config.backbone.name), revision=config.backbone.revision)
     before = dict(backbone.clip.named_parameters())
@@ -239,7 +234,7 @@ def study_drift(folder: Path, trial_ids: Sequence[str] = ()) -> StudyDrift:
 
 
 class _Pixels:
-    """The images that trials of a study were judged on, normalised: (images, 3, size, size)."""
+    """The evaluation images of trials, normalised: (images, 3, size, size) float32."""
 
     def __init__(self, preparer: Preparer, backbone: Backbone) -> None:
         self._preparer = preparer
@@ -247,7 +242,7 @@ class _Pixels:
         self._by_digest: dict[str, Tensor] = {}
 
     def of(self, trial: TrialFolder) -> Tensor | None:
-        """Give a trial's; None, with a line that says why, where they cannot be read."""
+        """Return the images of a trial; if they cannot be read, log the reason and return None."""
         from study.data.images.table import ImageTable, normalize
 
         config = trial.config
@@ -276,7 +271,7 @@ def _mean(drifts: Sequence[FeatureDrift]) -> FeatureDrift:
 
 
 def _text_drift(backbone: Backbone, tuned: Any, info: DeltaInfo) -> FeatureDrift:
-    """Drift of the features of the class names."""
+    """Measure the drift of the features of the class names."""
     import torch
 
     from study.data.prompts import prompts

@@ -1,4 +1,4 @@
-"""The drift of a model's parameters as a chart, a plot and a CSV file.
+"""The output of a model's drift: on the terminal, as a plot and as a CSV file.
 
 Run as `python -m study.analysis.drift_output runs/NAME [--trial ID]...`.
 """
@@ -36,7 +36,13 @@ _MARKERS: tuple[Marker, ...] = ("circle", "square", "diamond", "triangle", "cros
 
 
 def drift_chart(drifts: Sequence[TensorDrift]) -> Chart | str:
-    """Relative change of each tensor against its layer, an encoder a panel, a site a series."""
+    """Draw the relative change of each tensor against its layer.
+
+    Each encoder has a panel and each site a series.
+
+    Returns:
+        The chart, or the reason why there is none.
+    """
     panels = []
     sites = sorted({drift.site for drift in drifts})
     for encoder in ("text", "vision"):
@@ -79,7 +85,7 @@ def drift_chart(drifts: Sequence[TensorDrift]) -> Chart | str:
 
 
 def _places(drifts: Sequence[TensorDrift]) -> list[str]:
-    """Name the layers from the bottom up, and before and after them what lies outside."""
+    """Return the names of the layers from the bottom up, with “pre” and “post” where needed."""
     top = max((drift.layer for drift in drifts if drift.layer is not None), default=-1)
     named = {_place(drift) for drift in drifts}
     places = [BEFORE, *(str(layer) for layer in range(top + 1)), AFTER]
@@ -93,7 +99,7 @@ def _place(drift: TensorDrift) -> str:
 
 
 def to_csv(drifts: Sequence[TensorDrift]) -> str:
-    """One row a tensor: name, place, change, size, relative change."""
+    """Return CSV with one row per tensor: name, place, change, norm before, relative change."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["name", "encoder", "layer", "site", "kind", "moved", "size", "relative"])
@@ -105,7 +111,7 @@ def to_csv(drifts: Sequence[TensorDrift]) -> str:
 
 
 def drift_plot(drifts: Sequence[TensorDrift]) -> Plot:
-    """`drift_chart` as a plot with its caption."""
+    """Return the chart of `drift_chart` as a plot with its caption."""
     chart = drift_chart(drifts)
     caption = (
         "Norm of the change of each tuned tensor as a share of its norm before; biases that were "
@@ -118,7 +124,7 @@ def drift_plot(drifts: Sequence[TensorDrift]) -> Plot:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print, draw and save the drift of a study's winner or of given trials."""
+    """Print, draw and save the drift of the winner or of named trials; return the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m study.analysis.drift_output", description="How far tuning moved the model."
     )

@@ -1,7 +1,7 @@
 """The leaderboard of a study as terminal tables, Markdown and CSV.
 
-Run as `python -m study.analysis.leaderboard runs/NAME` for one study's folder, or without a folder
-for the best configurations over all studies of a tracking server.
+Run as `python -m study.analysis.leaderboard runs/NAME` for the study in one folder, or without a
+folder for the best configurations over all studies of a tracking server.
 """
 
 import argparse
@@ -35,17 +35,18 @@ from study.storage.atomic import write_atomically
 __all__ = ["Leaderboard", "leaderboard", "render", "to_csv", "to_markdown", "write_leaderboard"]
 
 FAILURES_SHOWN = 10
+"""The most failed trials that a table lists."""
 _CSV_SCORES = ("test", "base", "new")
 
 
 def score_table(board: Leaderboard) -> tuple[list[str], list[list[str]]]:
-    """Header and cells of the test scores, in percent."""
+    """Return the header and cells of the test scores, in percent."""
     scores = ["base %", "new %", "hmean %"] if board.base_to_new else ["test %"]
     return ["candidate", *scores, "seeds"], [_score_cells(board, entry) for entry in board.entries]
 
 
 def difference_table(board: Leaderboard) -> tuple[list[str], list[list[str]]]:
-    """Header and cells of the paired differences to both baselines, in percentage points."""
+    """Return the header and cells of the differences to both baselines, in percentage points."""
     cells = [
         [
             _name(entry),
@@ -58,7 +59,7 @@ def difference_table(board: Leaderboard) -> tuple[list[str], list[list[str]]]:
 
 
 def main_table(board: Leaderboard) -> tuple[list[str], list[list[str]]]:
-    """Scores and differences side by side."""
+    """Return the header and cells of scores and differences side by side."""
     (header, scores), (more, differences) = score_table(board), difference_table(board)
     return header + more[1:], [
         left + right[1:] for left, right in zip(scores, differences, strict=True)
@@ -66,7 +67,7 @@ def main_table(board: Leaderboard) -> tuple[list[str], list[list[str]]]:
 
 
 def configuration_table(board: Leaderboard) -> tuple[list[str], list[list[str]]]:
-    """Header and cells of the candidates' configurations and validation scores."""
+    """Return the header and cells of the candidates' configurations and validation scores."""
     header = ["candidate", "subset", "bias lr", "LN lr", "λ", "trainable", "val %"]
     cells = [
         [
@@ -74,7 +75,7 @@ def configuration_table(board: Leaderboard) -> tuple[list[str], list[list[str]]]
             entry.subset or "–",
             rate(entry.bias_lr),
             rate(entry.ln_lr),
-            # Without trained parameters there is no loss to weigh.
+            # Without trainable parameters there is no loss to weight.
             "–" if entry.trainable == 0 else rate(entry.distill_weight),
             count(entry.trainable),
             percent(entry.val_score),
@@ -85,7 +86,7 @@ def configuration_table(board: Leaderboard) -> tuple[list[str], list[list[str]]]
 
 
 def target_table(board: Leaderboard) -> tuple[list[str], list[list[str]]]:
-    """Header and cells of the accuracy on each dataset, in percent; a column a candidate."""
+    """Return the header and cells of accuracies in percent: datasets by candidates."""
     header = ["dataset", *(_name(entry) for entry in board.entries)]
     return header, [
         [target, *(interval(entry.targets.get(target)) for entry in board.entries)]
@@ -94,7 +95,7 @@ def target_table(board: Leaderboard) -> tuple[list[str], list[list[str]]]:
 
 
 def budget_table(board: Leaderboard) -> tuple[list[str], list[list[str]]]:
-    """Header and cells of what each arm of the search spent; busy is the sum over its trials."""
+    """Return the header and cells of what each arm spent; “busy” adds up its trials' durations."""
     header = ["search arm", "trials", "finished", "stopped", "failed", "running", "epochs", "busy"]
     cells = [
         [
@@ -109,7 +110,7 @@ def budget_table(board: Leaderboard) -> tuple[list[str], list[list[str]]]:
 
 
 def failure_table(board: Leaderboard) -> tuple[list[str], list[list[str]]]:
-    """Header and cells of the trials that failed, and why; of many the last."""
+    """Return the header and cells of the last failed trials, with their causes."""
     cells = [[f.trial_id, str(f.epochs), f.cause] for f in board.failures[-FAILURES_SHOWN:]]
     if (more := len(board.failures) - len(cells)) > 0:
         cells.append([f"and {more} before", "", "see the report"])
@@ -117,7 +118,7 @@ def failure_table(board: Leaderboard) -> tuple[list[str], list[list[str]]]:
 
 
 def footnote(board: Leaderboard) -> str:
-    """What the numbers mean and what their intervals leave out."""
+    """Return the note on what the numbers mean and what their intervals leave out."""
     mark = "The choice was made" if board.winner is None else "★ chosen"
     chosen = f"{mark} by validation, before test was read."
     if board.chosen_before:
@@ -139,13 +140,13 @@ def footnote(board: Leaderboard) -> str:
 
 
 def render(board: Leaderboard) -> Group:
-    """The leaderboard as rich tables that fit 100 columns."""
+    """Return the leaderboard as rich tables that fit 100 columns, with its findings."""
     metric = "hmean of base and new accuracy" if board.base_to_new else "accuracy"
     parts: list[Table | Text] = []
     if board.entries:
         title = f"{board.study}: test {metric}"
         if board.base_to_new:
-            # Side by side they fold at 100 columns.
+            # One table with all columns would be wider than 100 columns.
             parts.append(rich_table(title, *score_table(board), left=1))
             parts.append(rich_table("Differences of hmean", *difference_table(board), left=1))
         else:
@@ -164,7 +165,7 @@ def render(board: Leaderboard) -> Group:
 
 
 def to_markdown(board: Leaderboard) -> str:
-    """The leaderboard as Markdown: verdict, tables, notes."""
+    """Return the leaderboard as Markdown: verdict, tables, notes."""
     blocks = [
         f"# {markdown_text(board.study)}",
         " ".join(markdown_text(sentence) for sentence in verdict(board)),
@@ -184,7 +185,7 @@ def to_markdown(board: Leaderboard) -> str:
 
 
 def to_csv(board: Leaderboard) -> str:
-    """The leaderboard as CSV for other programs: fractions, full precision, one row a candidate."""
+    """Return the leaderboard as CSV: fractions in full precision, one row per candidate."""
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=_csv_row(None, board), lineterminator="\n")
     writer.writeheader()
@@ -193,7 +194,7 @@ def to_csv(board: Leaderboard) -> str:
 
 
 def write_leaderboard(folder: Path) -> tuple[Path, Path]:
-    """Write `leaderboard.csv` and `leaderboard.md` into the study's folder."""
+    """Write `leaderboard.csv` and `leaderboard.md` into the study's folder; return their paths."""
     board = leaderboard(folder)
     table, text = folder / "leaderboard.csv", folder / "leaderboard.md"
     write_atomically(table, to_csv(board))
@@ -252,7 +253,7 @@ SERVER_FORMATS = ("table", "json", "yaml")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print one study's leaderboard, or the best of all studies; returns the exit code."""
+    """Print one study's leaderboard or the best of all studies, and return the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m study.analysis.leaderboard",
         description="Print a study's leaderboard; without a folder the best configurations over "
@@ -299,7 +300,7 @@ def _print_study(folder: Path, form: str) -> None:
 
 
 def _print_best(options: argparse.Namespace) -> None:
-    # MLflow takes seconds to import, and a folder's leaderboard does without.
+    # MLflow takes seconds to import, and the leaderboard of a folder does not need it.
     from study.analysis.best_runs_output import render_found, to_json, to_study
     from study.tracking.mlflow.best_runs import best_configurations, configuration_of
     from study.tracking.mlflow.store import tracking_uri
@@ -314,7 +315,7 @@ def _print_best(options: argparse.Namespace) -> None:
         print(to_study(found, configuration_of(uri, found[0])), end="")
     else:
         console = Console()
-        # Eleven columns fold badly at the 80 that a pipe is taken to have.
+        # Eleven columns need more than the 80 characters that rich assumes for a pipe.
         (console if console.is_terminal else Console(width=120)).print(render_found(found))
 
 

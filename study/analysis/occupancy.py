@@ -1,6 +1,7 @@
-"""How much of a search's time its slots trained and evaluated, from its first epoch to its last.
+"""The share of a stage's time that its slots spent on training and evaluation.
 
-What comes before, the start of Ray and of its workers, leaves no trace in a study.
+The time counts from the first epoch to the last, as the start of Ray and of its workers leaves no
+trace in a study.
 Run as `python -m study.analysis.occupancy runs/NAME`.
 """
 
@@ -17,38 +18,36 @@ from study.analysis.results import open_study
 from study.errors import StudyError
 
 PAUSE = 60.0
-"""Seconds without any work after which a study was interrupted, not slow."""
+"""The seconds without any work after which a study counts as interrupted, not as slow."""
 
 Interval = tuple[float, float]
+"""The start and the end of an epoch, in seconds since 1970."""
 
 
 @dataclass(frozen=True)
 class Occupancy:
-    """Of one stage.
-
-    Attributes:
-        trials: that ran in it.
-        slots: most trials that ever worked at once.
-        wall: seconds from the first work to the last, interruptions left out.
-        busy: seconds of training and evaluation, over all slots.
-        within: seconds between the epochs of a trial, over all slots.
-        edges: seconds of slots that had not begun yet, or had nothing left to do.
-    """
+    """How the slots of one stage spent their time."""
 
     trials: int
+    """The number of trials that ran in the stage."""
     slots: int
+    """The largest number of trials that worked at once."""
     wall: float
+    """The seconds from the first work to the last, without interruptions."""
     busy: float
+    """The seconds of training and evaluation, summed over all slots."""
     within: float
+    """The seconds between the epochs of a trial, summed over all slots."""
     edges: float
+    """The seconds of slots before their first trial or after their last, summed over all slots."""
 
     @property
     def share(self) -> float:
-        """Of the slots' time that was training and evaluation."""
+        """The share of the slots' time that was training and evaluation."""
         return self._of_all(self.busy)
 
     def __str__(self) -> str:
-        """Say how much, and where the rest went."""
+        """Return sentences on the share of work and on where the other time went."""
         slots = "one slot" if self.slots == 1 else f"{self.slots} slots"
         between = self.slots * self.wall - self.busy - self.within - self.edges
         return (
@@ -65,7 +64,11 @@ class Occupancy:
 
 
 def occupancy(folder: Path, stage: str = "search") -> Occupancy | None:
-    """Measure a stage of a study; None where nothing in it has trained.
+    """Measure the occupancy of a stage of a study; return None if nothing has trained in it.
+
+    Args:
+        folder: the study's folder.
+        stage: the stage: "search", "confirm" or "ablation".
 
     Raises:
         DataError: the folder holds no study.
@@ -75,7 +78,7 @@ def occupancy(folder: Path, stage: str = "search") -> Occupancy | None:
         config = trial.config
         if config["stage"] != stage or config.get("taken_from"):
             continue
-        # Studies from before the reports had times have none to count.
+        # The reports of older studies have no times.
         epochs = [report for report in trial.reports if "ended_at" in report]
         if epochs:
             work.append([(r["ended_at"] - r["seconds"], r["ended_at"]) for r in epochs])
@@ -83,27 +86,30 @@ def occupancy(folder: Path, stage: str = "search") -> Occupancy | None:
 
 
 def _measure(work: Sequence[Sequence[Interval]]) -> Occupancy:
-    """Walk through the moments at which an epoch or a trial begins or ends."""
+    """Measure the occupancy from the epochs of each trial.
+
+    It goes through the moments at which an epoch or a trial begins or ends.
+    """
     changes = sorted(
         change
         for epochs in work
         for change in (
-            # Not the first's and the last's: another worker's clock may be behind.
+            # The extremes need not be the first and the last epoch: workers' clocks may differ.
             (min(begin for begin, _ in epochs), 0, 1),
             (max(end for _, end in epochs), 0, -1),
             *((begin, 1, 0) for begin, _ in epochs),
             *((end, -1, 0) for _, end in epochs),
         )
     )
+    # Seconds, epochs under way and trials under way of each span that is no interruption.
     spans: list[tuple[float, int, int]] = []
-    """Seconds, epochs under way, trials under way; without interruptions."""
     working = running = 0
     for (at, work_change, run_change), (then, *_) in pairwise([*changes, changes[-1]]):
         working, running = working + work_change, running + run_change
         if then > at and (working or then - at <= PAUSE):
             spans.append((then - at, working, running))
     slots = max(working for _, working, _ in spans)
-    # By clocks that disagree a trial's epochs may overlap, so that no span counts as full.
+    # If clocks differ, a trial's epochs may overlap, and no span may be full: then all count.
     full = [n for n, (*_, running) in enumerate(spans) if running >= slots] or range(len(spans))
     wall = sum(seconds for seconds, _, _ in spans)
     return Occupancy(
@@ -121,7 +127,7 @@ def _measure(work: Sequence[Sequence[Interval]]) -> Occupancy:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print a study's occupancy, stage by stage; returns the exit code."""
+    """Print a study's occupancy, stage by stage, and return the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m study.analysis.occupancy", description="How busy a study's slots were."
     )
