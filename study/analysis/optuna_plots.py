@@ -1,4 +1,4 @@
-"""Optuna's own plots of a search, each with plotly and with matplotlib."""
+"""Plots of a search that Optuna draws or computes, each with plotly and with matplotlib."""
 
 import warnings
 from collections import Counter
@@ -19,21 +19,22 @@ from optuna.trial import TrialState
 from study.analysis.charts import BLUE, ORANGE, Plot, png_bytes, style_plotly
 
 MIN_TRIALS = 10
-"""Finished trials below which importances and parallel coordinates would only draw noise."""
+"""The fewest complete trials for which importances and parallel coordinates are not just noise."""
 TRUSTED_TRIALS = 50
-"""Complete trials below which a caption warns of the forests' own noise."""
+"""The fewest complete trials for which a caption does not warn that importances are noisy."""
 MOST_PARAMETERS = 10
-"""Axes that parallel coordinates hold before they are unreadable."""
+"""The most axes with which parallel coordinates are readable."""
 MOST = 0.6
-"""Share of the complete trials that a plot of parameters keeps at least."""
+"""The smallest share of the complete trials that must have all plotted parameters."""
 SEED = 0
-"""Of the forests behind importances, so that a plot drawn again is the same plot."""
-# Not in percent: given a target function, Optuna draws no best-so-far line and turns its scale.
+"""The seed of the forests that importances come from, so that plots are reproducible."""
+# Percent would need a target function, and with one Optuna omits the line of the best score so far
+# and reverses its colour scale.
 TARGET = "validation score (fraction)"
 
 
 def history_plot(studies: Mapping[str, optuna.Study]) -> Plot:
-    """Scores of finished trials in their order, and the best so far, per arm."""
+    """Draw each arm's scores of complete trials in their order, and the best so far."""
     name, title = "history", "Optimisation history"
     caption = "Validation score of each trial that Optuna counts as complete, by arm and number."
     shown = [study for study in studies.values() if _completed(study)]
@@ -46,20 +47,21 @@ def history_plot(studies: Mapping[str, optuna.Study]) -> Plot:
 
 
 def importance_plots(studies: Mapping[str, optuna.Study]) -> tuple[Plot, ...]:
-    """How much of the spread of scores each parameter explains, per arm."""
+    """Draw for each arm how much of the spread of scores each parameter explains."""
     return tuple(_importance_plot(arm, study) for arm, study in studies.items())
 
 
 def parallel_plots(studies: Mapping[str, optuna.Study]) -> tuple[Plot, ...]:
-    """Each finished trial as a line through its parameters, per arm."""
+    """Draw for each arm every complete trial as a line through its parameters."""
     return tuple(_parallel_plot(arm, study) for arm, study in studies.items())
 
 
 def importances(study: optuna.Study) -> dict[str, dict[str, float]] | str:
-    """Importance of each parameter by fANOVA and by mean decrease in impurity (MDI).
+    """Compute parameter importances by fANOVA and by mean decrease in impurity (MDI).
 
     Returns:
-        Shares that sum to 1 per method and parameter, or why there are none.
+        The share of each parameter by method, which sum to 1 for each method; or the reason why
+        there are none.
     """
     completed = len(_completed(study))
     if completed < MIN_TRIALS:
@@ -81,10 +83,10 @@ def importances(study: optuna.Study) -> dict[str, dict[str, float]] | str:
 
 
 def common_parameters(study: optuna.Study) -> list[str]:
-    """Parameters that vary, and that most complete trials have together.
+    """Return the parameters that vary and that enough complete trials have together.
 
-    A conditional parameter, such as the learning rate of a kind, is missing from the trials that
-    do not tune that kind. Looking at it costs those trials, so it must be worth it.
+    A conditional parameter, such as the learning rate of LayerNorms, is missing from trials that
+    tune none of them. Including it excludes those trials, so at least `MOST` of all must remain.
     """
     trials = _completed(study)
     chosen: list[str] = []
@@ -171,7 +173,7 @@ def _parallel_plot(arm: str, study: optuna.Study) -> Plot:
     with _matplotlib() as pictures:
         axis = pictures.plot_parallel_coordinate(study, **options)
         png = _finish(axis, width=max(7.0, 1.3 * len(shared)))
-    # Optuna sets black words and pale-to-dark lines itself: they show on white alone.
+    # Optuna itself sets black text and pale to dark lines, which need a white background.
     figure = style_plotly(figure).update_layout(paper_bgcolor="white", font_color="black")
     return Plot(name, title, caption, figure, png)
 
@@ -182,7 +184,7 @@ def _completed(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
 
 @contextmanager
 def _matplotlib() -> Iterator[Any]:
-    """Optuna's matplotlib room, without windows, style leaks or warnings of its being new."""
+    """Yield `optuna.visualization.matplotlib`, without windows, style leaks or warnings."""
     import matplotlib.pyplot as plt
     from optuna.visualization import matplotlib as pictures
 

@@ -33,14 +33,14 @@ _STATES = {
 def load_optuna_studies(folder: Path) -> dict[str, optuna.Study]:
     """Load the Optuna study of each arm of a search, by the arm's name.
 
-    An arm that the journal lacks is rebuilt from the results table: learning rates, λ and, for
-    each site of the subsets, whether a trial has it. Trials that still run are left out of those.
+    An arm that the journal lacks is rebuilt from the results table. Its parameters are learning
+    rates, λ and, for each site, whether the subset has it; it has no trials that still run.
 
     Args:
         folder: the study's folder, `runs/NAME`.
 
     Returns:
-        Studies with at least one trial.
+        The studies with at least one trial.
     """
     rows = [row for row in read_results(folder).to_pylist() if row["stage"] == "search"]
     arms = sorted({row["arm"] for row in rows} - {"baseline"})
@@ -53,12 +53,12 @@ def load_optuna_studies(folder: Path) -> dict[str, optuna.Study]:
 
 
 def _from_journal(path: Path) -> dict[str, optuna.Study]:
-    # The backend makes a missing file, and looking must not leave one behind.
+    # The backend creates a missing file, and reading must not leave one behind.
     if not path.is_file():
         return {}
     try:
         storage = JournalStorage(JournalFileBackend(str(path)))
-    except Exception as error:  # of whatever kind: Optuna trusts what it reads
+    except Exception as error:  # any kind: Optuna does not check what it reads
         logger.warning("%s is damaged (%s); the trials are taken from the table", path, error)
         return {}
     studies = [optuna.load_study(study_name=name, storage=storage) for name in _names(storage)]
@@ -70,12 +70,12 @@ def _names(storage: JournalStorage) -> list[str]:
 
 
 def _from_rows(arm: str, rows: Sequence[Row], epochs: Sequence[Row]) -> optuna.Study:
-    loud = optuna.logging.get_verbosity()
+    verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         study = optuna.create_study(study_name=arm, direction="maximize")
     finally:
-        optuna.logging.set_verbosity(loud)
+        optuna.logging.set_verbosity(verbosity)
     space = _space(rows)
     curves: dict[str, dict[int, float]] = {}
     for epoch in epochs:
@@ -126,7 +126,7 @@ def _terms(subset: str | None) -> frozenset[str]:
     try:
         terms = parse(subset or "none").terms
     except SubsetError:
-        # Of another version of the language, perhaps: still the same for equal subsets.
+        # Perhaps of another version of the language. The text is still the same for equal subsets.
         return frozenset({subset or ""})
-    # Without layers: nearly every window would be a parameter of its own.
+    # Layers are left out, as nearly every window would become a separate parameter.
     return frozenset(f"{term.encoder}.{term.site}" for sign, term in terms if sign > 0)

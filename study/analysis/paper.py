@@ -1,7 +1,6 @@
 """A sweep's results as the tables of a paper, with published averages beside ours.
 
-Run as `python -m study.analysis.paper runs/NAME ...`; studies without a place in a sweep are left
-out.
+Run as `python -m study.analysis.paper runs/NAME ...`; studies that belong to no sweep are left out.
 """
 
 import argparse
@@ -25,11 +24,11 @@ from study.errors import DataError, StudyError
 from study.storage.atomic import write_atomically
 
 SWEEP_FILE = "sweep.json"
-"""In a study's folder: which sweep it is a part of, and where in it."""
+"""The file in a study's folder that names its experiment and its values on the sweep's axes."""
 TABLES_FILE = "tables.md"
 DATASET = "data.dataset"
 ELEVEN = 11
-"""Datasets that the published averages are over."""
+"""The number of datasets that the published averages are over."""
 
 PUBLISHED_BASE_TO_NEW: tuple[tuple[str, float | None, float | None, float], ...] = (
     ("CLIP", 69.34, 74.22, 71.70),
@@ -42,22 +41,29 @@ PUBLISHED_BASE_TO_NEW: tuple[tuple[str, float | None, float | None, float], ...]
     ("2SFS", 85.55, 75.48, 80.20),
     ("LLaMP", 85.16, 77.71, 81.27),
 )
-"""Base, new and harmonic mean in percent: averages over the eleven, ViT-B/16, 16 shots."""
+"""Method, then base, new and harmonic mean in percent: averages over the eleven datasets.
+
+The backbone is ViT-B/16, with 16 shots.
+"""
 
 
 @dataclass(frozen=True)
 class Result:
-    """One study of a sweep: where it stands, and what was found."""
+    """One study of a sweep: its place in the sweep, and its results."""
 
     experiment: str
+    """The name of the experiment that the study is a part of."""
     axes: Mapping[str, Any]
+    """The study's value on each axis of the sweep, by the name of the configuration field."""
     dataset: str
+    """The name of the dataset."""
     published: bool
     """Whether its setting is that of the published averages: base-to-new with 16 shots."""
     board: Leaderboard
+    """The confirmed candidates of the study."""
 
     def series(self, entry: Entry) -> str:
-        """Name what is followed over the datasets: a configuration, at one point of other axes."""
+        """Return the name of an entry's series: its label, and values on axes but the dataset."""
         others = [f"{k.split('.')[-1]} {v}" for k, v in self.axes.items() if k != DATASET]
         return ", ".join((entry.label, *others))
 
@@ -73,10 +79,10 @@ class Table:
 
 
 def read_sweep(folders: Sequence[Path]) -> list[Result]:
-    """Read the finished studies of a sweep, those of one experiment together.
+    """Read the studies of a sweep, sorted by experiment; pass over studies of no sweep.
 
     Raises:
-        DataError: none of the folders is a finished study of a sweep.
+        DataError: none of the folders is a study of a sweep.
     """
     results = []
     for folder in folders:
@@ -100,7 +106,7 @@ def read_sweep(folders: Sequence[Path]) -> list[Result]:
 
 
 def tables(results: Sequence[Result]) -> list[Table]:
-    """Give each experiment's averages and its scores by dataset."""
+    """Return two tables for each experiment: its averages, and its scores by dataset."""
     found = []
     for experiment in dict.fromkeys(result.experiment for result in results):
         members = [result for result in results if result.experiment == experiment]
@@ -109,7 +115,7 @@ def tables(results: Sequence[Result]) -> list[Table]:
 
 
 def _averages(experiment: str, members: Sequence[Result]) -> Table:
-    """Average every series over its datasets."""
+    """Return the table of every series' average over its datasets."""
     base_to_new = any(member.board.base_to_new for member in members)
     datasets = len({member.dataset for member in members})
     cells = []
@@ -121,7 +127,7 @@ def _averages(experiment: str, members: Sequence[Result]) -> Table:
             continue
         base = fmean(e.base.mean for e in entries.values() if e.base is not None)
         new = fmean(e.new.mean for e in entries.values() if e.new is not None)
-        # As published: of the averages, which is not the average of the harmonic means.
+        # As published, the mean of the averages, which is not the average of the harmonic means.
         mean = 2 * base * new / (base + new) if base + new else 0.0
         cells.append([name, percent(base, 2), percent(new, 2), percent(mean, 2), test, count])
     if not base_to_new:
@@ -140,7 +146,7 @@ def _averages(experiment: str, members: Sequence[Result]) -> Table:
 
 
 def _by_dataset(experiment: str, members: Sequence[Result]) -> Table:
-    """Set the series beside each other, a row a dataset; the targets where there are several."""
+    """Return the table of scores with a row per dataset, or per target, and a column per series."""
     series = _series(members)
     rows: dict[str, list[str]] = {}
     for dataset in dict.fromkeys(member.dataset for member in members):
@@ -170,13 +176,17 @@ def _plain(value: float | None) -> str:
 
 
 def render_tables(folders: Sequence[Path]) -> Group:
-    """The tables for the terminal."""
+    """Return the tables for the terminal."""
     found = tables(read_sweep(folders))
     return Group(*(rich_table(t.title, t.header, t.cells, left=1) for t in found))
 
 
 def write_tables(folders: Sequence[Path], place: Path) -> Path:
-    """Write `tables.md` and a CSV of every score into a folder; returns the former's path."""
+    """Write `tables.md` and `tables.csv` into the folder `place`; return the path of the former.
+
+    Raises:
+        DataError: none of the folders is a study of a sweep.
+    """
     results = read_sweep(folders)
     blocks = []
     for table in tables(results):
@@ -189,7 +199,7 @@ def write_tables(folders: Sequence[Path], place: Path) -> Path:
 
 
 def _csv(results: Sequence[Result]) -> str:
-    """Every series of every study for other programs: fractions, means over seeds."""
+    """Return every series of every study as CSV: fractions, means over seeds."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["experiment", "series", "dataset", "seeds", "test", "sd", "base", "new"])
@@ -202,7 +212,7 @@ def _csv(results: Sequence[Result]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the tables of a sweep, and write them where asked; returns the exit code."""
+    """Print the tables of a sweep, write them if asked, and return the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m study.analysis.paper",
         description="The tables of a sweep, with published averages beside ours.",

@@ -1,4 +1,4 @@
-"""One self-contained HTML page that tells a study to someone who never saw the code.
+"""One self-contained HTML page that explains a study to readers who never saw the code.
 
 Run as `python -m study.analysis.report runs/NAME`.
 """
@@ -79,41 +79,41 @@ _DESIGNS = {
 
 @dataclass(frozen=True)
 class Grid:
-    """A table as the template draws it.
-
-    Attributes:
-        header: names of the columns.
-        rows: cells as text; the template escapes them.
-        left: number of leading columns that hold words rather than numbers.
-        marked: index of the row to set off, or None.
-    """
+    """A table as the template draws it."""
 
     header: Sequence[str]
+    """The names of the columns."""
     rows: Sequence[Sequence[str]]
+    """The cells as text, which the template escapes."""
     left: int = 1
+    """The number of leading columns that hold words rather than numbers."""
     marked: int | None = None
+    """The index of the row to highlight, if any."""
 
 
 @dataclass(frozen=True)
 class DrawnPlot:
-    """A plot as the template draws it: a fragment of trusted HTML, or why there is none."""
+    """A plot as the template draws it."""
 
     title: str
     caption: str
     fragment: str
+    """The plot as trusted HTML; empty when it cannot be drawn."""
     png: str
+    """The plot as a PNG in base64; empty when it cannot be drawn."""
     missing: str | None
+    """The reason why the plot cannot be drawn, if so."""
 
 
 def write_report(folder: Path, plots: Sequence[Plot] | None = None) -> Path:
-    """Write `report.html`, which needs nothing from outside, into the study's folder.
+    """Write `report.html`, which needs no other file or network, into the study's folder.
 
     Args:
         folder: the study's folder, `runs/NAME`.
-        plots: what `make_plots` returned; None draws them.
+        plots: the plots from `make_plots`; None means that they are drawn first.
 
     Returns:
-        The report's path.
+        The path of the report.
 
     Raises:
         StudyError: the folder holds no study, or a file of it is damaged.
@@ -124,7 +124,7 @@ def write_report(folder: Path, plots: Sequence[Plot] | None = None) -> Path:
 
 
 def render_report(folder: Path, plots: Sequence[Plot] | None = None) -> str:
-    """The report as HTML; see `write_report`."""
+    """Return the report as HTML; arguments and errors are those of `write_report`."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from plotly.offline import get_plotlyjs
 
@@ -153,7 +153,7 @@ def _content(study: StudyFolder, board: Leaderboard) -> dict[str, Any]:
     rows = read_results(folder).to_pylist()
     winner, registration = board.winner, study.registration
     classes = class_accuracies(folder, board)
-    # Where a choice is at chance, its classes show why.
+    # A choice no better than chance is no winner, but its classes are shown to explain why.
     chosen = "choice" if winner is None else "winner"
     return {
         "name": study.name,
@@ -262,16 +262,16 @@ def _ablated(
 
 
 def _tested_as_given(config: StudyConfig, where: str) -> list[tuple[str, str]]:
-    told = [
+    described = [
         ("Question", "How do these configurations do? Nothing is searched or chosen."),
         ("Dataset", where),
         ("Protocol", _PROTOCOLS[config.protocol]),
         ("Backbone", _backbone(config)),
     ]
     if config.protocol == "zero_shot":
-        return told
+        return described
     return [
-        *told,
+        *described,
         ("Images", f"{config.data.shots} a class to train"),
         ("Training", f"{config.training.epochs} epochs, {config.training.optimizer}"),
         ("Test", f"{len(config.shot_seeds)} seeds, each with its own training images"),
@@ -340,7 +340,7 @@ def _loading(
 
 
 def _ablation(rows: Sequence[Row]) -> dict[str, Any] | None:
-    """The ablation with the usual base; another base has its files, but no place in here."""
+    """Return the ablation with the base `BASE`, if there is one; others are not in the report."""
     if not any(row["stage"] == "ablation" for row in rows):
         return None
     try:
@@ -358,7 +358,7 @@ def _ablation(rows: Sequence[Row]) -> dict[str, Any] | None:
 def _searched(rows: Sequence[Row]) -> Grid:
     searched = [row for row in rows if row["stage"] == "search"]
     searched.sort(key=lambda row: (row["val_score"] is None, -(row["val_score"] or 0.0)))
-    # The score stands by the name: at the far end a narrow screen would hide it.
+    # The score is beside the name, since a narrow screen would hide the last columns.
     header = ["trial", "validation %", "arm", "ended", "subset"]
     return Grid(
         [*header, "epochs", "bias lr", "LN lr", "λ", "trainable"],
@@ -418,7 +418,7 @@ def _draw(plot: Plot) -> DrawnPlot:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the report of one study; returns the exit code."""
+    """Write the report of one study and return the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m study.analysis.report", description="Write a study's report.html."
     )

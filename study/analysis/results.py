@@ -1,4 +1,4 @@
-"""A study's ledger as Arrow tables: one row a trial, one row an epoch."""
+"""A study's ledger as Arrow tables: one row per trial, and one row per epoch."""
 
 import io
 import math
@@ -76,19 +76,16 @@ EPOCHS_SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class TrialFiles:
-    """What the ledger holds of one trial.
-
-    Attributes:
-        trial_id: name of the trial's folder.
-        config: the trial's configuration.
-        reports: epoch reports in the order of their epochs, one an epoch.
-        end: how the trial ended, or None while it runs.
-    """
+    """What the ledger holds of one trial."""
 
     trial_id: str
+    """The name of the trial's folder."""
     config: Mapping[str, Any]
+    """The trial's configuration."""
     reports: tuple[Mapping[str, Any], ...]
+    """The epoch reports in the order of their epochs, one per epoch."""
     end: End | None
+    """How the trial ended; None means that it still runs."""
 
 
 def open_study(folder: Path) -> StudyFolder:
@@ -99,14 +96,14 @@ def open_study(folder: Path) -> StudyFolder:
     """
     if not (folder / "trials").is_dir():
         raise DataError(f"{folder}: no trials/ folder; expected the folder of a study (runs/NAME)")
-    # Resolved, because a study is called what its folder is called, "." included.
+    # Resolved, because a study has the name of its folder, and "." is no name.
     return StudyFolder(folder.resolve())
 
 
 def read_trials(study: StudyFolder) -> Iterator[TrialFiles]:
     """Yield the trials of a study in the order of their ids."""
     for trial in study.trials():
-        # An epoch that was reported twice around a crash counts once, as reported last.
+        # Only the last report counts of an epoch that was reported twice because of a crash.
         epochs = {report["epoch"]: report for report in trial.reports}
         yield TrialFiles(
             trial_id=trial.trial_id,
@@ -117,34 +114,38 @@ def read_trials(study: StudyFolder) -> Iterator[TrialFiles]:
 
 
 def read_candidates(folder: Path) -> tuple[Mapping[str, Any], ...]:
-    """The confirmed candidates as fixed by validation; empty before the confirm stage."""
+    """Read the confirm stage's candidates, as fixed by validation; empty before that stage."""
     return tuple(open_study(folder).read_json("candidates.json") or ())
 
 
 def read_earlier_choices(folder: Path) -> tuple[int, ...]:
-    """From how many trials a choice was made and tested before more were added, if any were."""
+    """Read how many search trials were behind each choice that was tested before an extension.
+
+    Returns:
+        The numbers, the oldest choice first; empty unless the search was extended.
+    """
     extensions = open_study(folder).read_json("extensions.json") or ()
     return tuple(entry["from"] for entry in extensions if entry["candidates"])
 
 
 def read_per_class(folder: Path, trial_id: str) -> dict[str, dict[str, float]]:
-    """Accuracy per part and class name (fractions) of one trial; empty when none was kept."""
+    """Read a trial's accuracies (fractions) by part and class name; empty when there are none."""
     return open_study(folder).read_json(f"trials/{trial_id}/per_class.json") or {}
 
 
 def read_results(folder: Path) -> pa.Table:
-    """Read a study's folder into one row a trial.
+    """Read a study's folder into one row per trial.
 
-    Scores are fractions. Validation numbers are those of the last epoch that reported any, which
-    is the value the search was told. Test numbers are read for no trial of the search stage;
-    `chance` is what guessing would score in their place.
+    Scores are fractions. Validation numbers are from the last epoch that reported any, as that is
+    the value that the search received. Test numbers of search trials are never read. `chance` is
+    the test score of always naming the largest class.
 
     Args:
         folder: the study's folder, `runs/NAME`.
 
     Returns:
-        A table with `RESULTS_SCHEMA`, and after it one column ``test_NAME`` for each dataset that
-        was tested beside the one trained on.
+        A table with `RESULTS_SCHEMA`, followed by a column ``test_NAME`` for each single dataset
+        where a study tests several.
 
     Raises:
         DataError: the folder holds no ledger.
@@ -164,12 +165,12 @@ def read_results(folder: Path) -> pa.Table:
 
 
 def target_columns(row: Mapping[str, Any]) -> list[str]:
-    """Name a row's scores on single datasets, where a study tests several."""
+    """Return the names of a row's test scores on single datasets, where a study tests several."""
     return [name for name in row if name.startswith("test_") and name not in TEST_COLUMNS]
 
 
 def read_epochs(folder: Path) -> pa.Table:
-    """Read a study's folder into one row an epoch of a trial, with `EPOCHS_SCHEMA`."""
+    """Read a study's folder into one row per trial and epoch, with `EPOCHS_SCHEMA`."""
     study = open_study(folder)
     rows = [
         _epoch_row(study.name, trial, report)
@@ -180,14 +181,14 @@ def read_epochs(folder: Path) -> pa.Table:
 
 
 def write_results(folder: Path) -> Path:
-    """Write `results.parquet` into the study's folder, whole or not at all; returns its path."""
+    """Write `results.parquet` into the study's folder atomically, and return its path."""
     path = folder / RESULTS_FILE
     write_parquet(path, read_results(folder))
     return path
 
 
 def write_parquet(path: Path, table: pa.Table) -> None:
-    """Write a table, whole or not at all."""
+    """Write a table as a Parquet file atomically."""
     contents = io.BytesIO()
     pq.write_table(table, contents)
     write_atomically(path, contents.getvalue())
@@ -229,7 +230,7 @@ def _epoch_row(study: str, trial: TrialFiles, report: Mapping[str, Any]) -> dict
 
 
 def _number(value: Any) -> float | None:
-    # A diverged trial reports NaN; a null cannot win a sort or poison a mean.
+    # A diverged trial reports NaN, which would spoil sorts and means; a null does not.
     if value is None or not math.isfinite(value):
         return None
     return float(value)

@@ -46,7 +46,7 @@ def chance_level(folder: StudyFolder, trial_id: str, protocol: Protocol) -> floa
 
 
 def beats_chance(test_score: float, chance: float | None) -> bool:
-    """Tell whether a mean test score is above chance; where that is unknown, it counts as above.
+    """Return whether a mean test score is above chance; if chance is unknown, it counts as above.
 
     The test score decides although the choice is made by validation: what guesses as well on images
     that no choice has seen is of no use, whatever it scored before.
