@@ -69,14 +69,6 @@ FILES = sorted(STUDY.rglob("*.py"))
 
 # Modules that still lack a test file of their own, and what tests them meanwhile.
 UNTESTED_APART = {
-    "analysis.ablation_output": "analysis/test_ablation.py",
-    "analysis.ablation_plots": "analysis/test_ablation.py",
-    "analysis.best_runs_output": "tracking/mlflow/test_best_runs.py",
-    "analysis.drift_plots": "analysis/test_drift.py",
-    "analysis.formatting": "analysis/test_leaderboard.py",
-    "analysis.optuna_plots": "analysis/test_plots.py",
-    "analysis.optuna_study": "analysis/test_plots.py",
-    "analysis.result_charts": "analysis/test_plots.py",
     "tracking.mlflow.runs": "tracking/mlflow/test_mirror.py",
     "tracking.mlflow.server": "tracking/mlflow/test_mirror.py",
     "tracking.mlflow.store": "tracking/mlflow/test_mirror.py",

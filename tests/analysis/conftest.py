@@ -333,6 +333,30 @@ def few_shot_study(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def tuned_study(few_shot_study: Path) -> Path:
+    """A finished few-shot study whose winner's seeds kept deltas of one text bias, each larger."""
+    from study.embedded import backbone_path
+    from study.method.delta import DeltaInfo, save_delta
+    from study.method.model import load_backbone
+
+    backbone = load_backbone(backbone_path("embedded"))
+    name = "text_model.encoder.layers.0.mlp.fc2.bias"
+    original = dict(backbone.clip.named_parameters())[name].detach()
+    info = DeltaInfo(
+        backbone="embedded",
+        revision=None,
+        fingerprint=backbone.fingerprint,
+        subset="text.mlp.fc2.bias[0:1]",
+        class_names=("a", "b", "c"),
+        templates=("a photo of the {}.",),
+    )
+    for seed in range(1, 6):
+        path = few_shot_study / f"trials/confirm-best-seed{seed}/delta.safetensors"
+        save_delta(path, {name: original * (1 + seed / 10)}, info)
+    return few_shot_study
+
+
+@pytest.fixture
 def base_to_new_study(tmp_path: Path) -> Path:
     """A finished base-to-new study."""
     return write_study(tmp_path / "glyphs-base-to-new", base_to_new=True, seed=5)

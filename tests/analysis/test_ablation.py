@@ -1,22 +1,17 @@
 """An ablation's cells are paired with the base by seed, and noise is called noise."""
 
-import csv
-import io
 import json
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from study.analysis.ablation import ablation_table, ablation_verdict
-from study.analysis.ablation_output import main, render, to_csv, to_markdown, write_ablation
-from study.analysis.ablation_plots import ablation_plots, left_out_term, only_term
+from study.analysis.ablation_output import to_markdown
 from study.analysis.comparison import Row
 from study.analysis.results import read_results
-from study.config.loading import build_config, dump_config
 from study.errors import DataError
 
 
@@ -52,18 +47,6 @@ def test_cells_are_sorted_by_their_mean_and_the_base_stands_among_them(
     assert table.base.comparison is None
     assert table.base.trainable == 5_120
     assert table.base.seconds == pytest.approx(18)
-
-
-def test_chance_is_said_where_the_classes_of_the_test_images_are_known(
-    ablation_study: Path,
-) -> None:
-    table = ablation_table(read_results(ablation_study).to_pylist())
-    assert table.chance is None, "without a configuration there is no protocol"
-    config = build_config({"data": {"dataset": "glyphs"}}, "test")
-    (ablation_study / "study.yaml").write_text(dump_config(config))
-    table = ablation_table(read_results(ablation_study).to_pylist())
-    assert "Always naming the largest class would score 8.3 % (chance)." in to_markdown(table)
-    assert float(next(csv.DictReader(io.StringIO(to_csv(table))))["chance"]) == table.chance
 
 
 def test_what_is_within_noise_is_called_so(ablation_study: Path) -> None:
@@ -120,74 +103,6 @@ def test_untested_cells_are_compared_on_validation_and_said_to_be(ablation_study
     assert table.split == "val"
     assert "nothing was tested" in " ".join(ablation_verdict(table))
     assert "test %" not in to_markdown(table)
-
-
-def test_all_files_hold_the_same_cells(ablation_study: Path) -> None:
-    files = {path.name: path for path in write_ablation(ablation_study)}
-    assert set(files) == {
-        "ablation.parquet",
-        "ablation.csv",
-        "ablation.md",
-        "ablation-forest.html",
-        "ablation-forest.png",
-        "ablation-map.html",
-        "ablation-map.png",
-    }
-    table = ablation_table(read_results(ablation_study).to_pylist())
-    labels = [cell.label for cell in table.cells]
-    assert pq.read_table(files["ablation.parquet"])["label"].to_pylist() == labels
-    rows = list(csv.DictReader(io.StringIO(to_csv(table))))
-    assert [row["label"] for row in rows] == labels
-    assert float(rows[0]["score_mean"]) == table.cells[0].score.mean < 1
-    assert all(label.replace("[", "\\[") in files["ablation.md"].read_text() for label in labels)
-
-
-def test_a_base_alone_has_a_table_and_no_plots(ablation_study: Path) -> None:
-    rows = [row for row in read_results(ablation_study).to_pylist() if row["label"] == "base"]
-    table = ablation_table(rows)
-    assert len(table.cells) == 1
-    assert all(plot.missing for plot in ablation_plots(table))
-    assert "0 of 0" in " ".join(ablation_verdict(table))
-    render(table)
-
-
-@pytest.mark.parametrize(
-    ("subset", "term"),
-    [
-        ("vision.ln[0:2]", "vision.ln[0:2]"),
-        ("text.bias", "text.bias"),
-        ("text.bias + vision.ln", None),
-        ("none", None),
-        ("of another version", None),
-    ],
-)
-def test_a_cell_of_a_single_term_is_about_that_term(subset: str, term: str | None) -> None:
-    found = only_term(subset)
-    assert (None if found is None else str(found)) == term
-
-
-@pytest.mark.parametrize(
-    ("subset", "term"),
-    [
-        ("text.bias + vision.ln1", "vision.ln2"),
-        ("text.bias + vision.ln1 + vision.ln2 - vision.ln2[0:2]", "vision.ln2[0:2]"),
-        ("text.bias", None),
-        ("text.bias + vision.ln1 + vision.ln2", None),
-        ("text.bias + vision.ln1 - vision.ln1[0:2]", None),
-        ("text.ln1 + text.bias + vision.ln1", None),
-    ],
-)
-def test_a_left_out_term_is_found_from_the_base(subset: str, term: str | None) -> None:
-    found = left_out_term(subset, "text.bias + vision.ln1 + vision.ln2")
-    assert (None if found is None else str(found)) == term
-
-
-def test_the_command_prints_the_table_and_names_its_files(
-    ablation_study: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main([str(ablation_study)]) == 0
-    assert "ablation.csv" in capsys.readouterr().out
-    assert main([str(ablation_study), "--base", "nothing"]) == 2
 
 
 def search_rows(ablation_study: Path, label: str, rates: tuple[float, ...]) -> list[Row]:

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,10 @@ from study.analysis.drift import (
     pooled_drift,
     study_drift,
 )
-from study.analysis.drift_output import drift_chart, main, to_csv
 from study.config.loading import dump_config, load_config
 from study.embedded import backbone_path
 from study.errors import DataError, DeltaError
+from study.method.delta import load_delta, save_delta
 
 FC2 = "text_model.encoder.layers.3.mlp.fc2.bias"
 PRE = "vision_model.pre_layrnorm.weight"
@@ -113,55 +114,18 @@ def test_features_of_other_inputs_are_refused() -> None:
         feature_drift(torch.ones(3, 2), torch.ones(4, 2))
 
 
-def test_the_chart_has_a_panel_an_encoder_and_the_pre_norm_before_the_first_layer() -> None:
-    before = {FC2: torch.ones(2), PRE: torch.ones(2)}
-    chart = drift_chart(parameter_drift(before, {name: 2 * t for name, t in before.items()}))
-    assert not isinstance(chart, str)
-    text, vision = chart.panels
-    assert (list(text.x_names or ()), list(text.series[0].x)) == (["0", "1", "2", "3"], [3])
-    assert (list(vision.x_names or ()), list(vision.series[0].x)) == (["pre"], [0])
-    assert isinstance(drift_chart(()), str)
-
-
-def test_the_csv_has_a_row_a_tensor() -> None:
-    drifts = parameter_drift({FC2: torch.ones(2)}, {FC2: torch.ones(2)})
-    assert to_csv(drifts).splitlines()[1].startswith(f"{FC2},text,3,mlp.fc2.bias,bias,0.0,")
-
-
-def test_the_winners_seeds_are_measured_against_the_embedded_backbone(
-    few_shot_study: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    from study.method.delta import DeltaInfo, save_delta
-    from study.method.model import load_backbone
-
-    backbone = load_backbone(backbone_path("embedded"))
-    name = "text_model.encoder.layers.0.mlp.fc2.bias"
-    original = dict(backbone.clip.named_parameters())[name].detach()
-    info = DeltaInfo(
-        backbone="embedded",
-        revision=None,
-        fingerprint=backbone.fingerprint,
-        subset="text.mlp.fc2.bias[0:1]",
-        class_names=("a", "b", "c"),
-        templates=("a photo of the {}.",),
-    )
-    for seed in range(1, 6):
-        path = few_shot_study / f"trials/confirm-best-seed{seed}/delta.safetensors"
-        save_delta(path, {name: original * (1 + seed / 10)}, info)
-    drift = study_drift(few_shot_study)
+def test_the_winners_seeds_are_measured_against_the_embedded_backbone(tuned_study: Path) -> None:
+    drift = study_drift(tuned_study)
     assert [tensor.relative for tensor in drift.tensors] == pytest.approx([0.3], rel=1e-5)
     assert 0 < drift.text.cosine < 1
     # The image encoder was not tuned.
     assert drift.images is not None
     assert (drift.images.cosine, drift.images.cka) == pytest.approx((1.0, 1.0))
-    assert main([str(few_shot_study), "--trial", "confirm-best-seed1"]) == 0
-    told = capsys.readouterr().out
-    assert "mlp.fc2.bias" in told
-    assert "Features of the images: mean cosine 1.0000" in told
-    assert (few_shot_study / "plots" / "drift.png").is_file()
-    save_delta(path, {name: original}, DeltaInfo(**{**info.__dict__, "fingerprint": "other"}))
+    path = tuned_study / "trials/confirm-best-seed5/delta.safetensors"
+    tensors, info = load_delta(path)
+    save_delta(path, tensors, replace(info, fingerprint="other"))
     with pytest.raises(DeltaError, match="another backbone"):
-        study_drift(few_shot_study)
+        study_drift(tuned_study)
 
 
 def test_a_trial_without_tuned_parameters_is_named(few_shot_study: Path) -> None:

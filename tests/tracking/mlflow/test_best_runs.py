@@ -6,11 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from study.analysis.best_runs_output import to_study
 from study.analysis.leaderboard import main
-from study.config.loading import build_config, load_config
+from study.config.loading import load_config
 from study.tracking.mlflow.best_runs import best_configurations, configuration_of
 from study.tracking.mlflow.mirror import sync_study
 
@@ -98,16 +96,6 @@ def test_a_found_configuration_is_a_baseline_of_the_next_study(
     assert config.data.dataset == "digits"
 
 
-def test_what_an_ablation_found_is_searched_beside_not_ablated_again(store: str) -> None:
-    found = best_configurations(store, study="late", where=None, top=1)
-    config = configuration_of(store, found[0])
-    values = {**config.model_dump(mode="json"), "ablation": {"design": "only_one"}}
-    ablation = build_config(values, "an ablation")
-    again = yaml.safe_load(to_study(found, ablation))
-    assert build_config(again, "found").searches
-    assert "found-late-1" in again["search"]["baselines"]
-
-
 def test_a_table_tells_which_scores_compare(ask: Callable[..., Any]) -> None:
     code, output, _ = ask("--top", "1")
     assert code == 0
@@ -136,3 +124,9 @@ def test_options_that_do_not_go_together_are_refused(arguments: tuple[str, ...])
     with pytest.raises(SystemExit) as refused:
         main(arguments)
     assert refused.value.code == 2
+
+
+def test_the_configuration_of_a_study_comes_from_the_store(store: str) -> None:
+    (found,) = best_configurations(store, study="late", where=None, top=1)
+    config = configuration_of(store, found)
+    assert (config.name, config.tracking.experiment) == ("late", "b")
