@@ -7,7 +7,6 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from study.analysis.charts import Chart, Plot, matplotlib_png, plotly_figure
 from study.analysis.comparison import Leaderboard, Row, leaderboard
@@ -20,9 +19,6 @@ from study.analysis.result_charts import (
 from study.analysis.results import read_epochs, read_results
 from study.errors import StudyError
 from study.storage.atomic import write_atomically
-
-if TYPE_CHECKING:
-    pass
 
 PLOTS_FOLDER = "plots"
 # The toolbar would cover the legend; hovering, zooming and double clicks work without it.
