@@ -233,7 +233,7 @@ def test_what_does_not_beat_chance_is_no_version_and_no_champion(
     mirror.register()
     assert mirror.close(finished=True) == {}
     assert caplog.text.count(told) == 1
-    assert sync_study(study.config, study.folder, store) == 5
+    assert sync_study(study.config, study.folder, store).trials == 5
     assert caplog.text.count(told) == 2, "once a command"
     assert study.folder.registration is None
     (version,) = client.search_model_versions("name = 'clipfit-digits'")

@@ -37,6 +37,8 @@ def run(place: Path, tiny_backbone: Path) -> Run:
             *("confirm.seeds=[1, 2]", "ablation.design=grid", f"ablation.subsets={GRID}"),
             *("ablation.rates=[0.01, 0.1]",),
         ]
+        keys = {override.partition("=")[0] for override in overrides}
+        small = [value for value in small if value.partition("=")[0] not in keys]
         assert main(["ablation", *small, *overrides]) == 0
         return StudyFolder(place / "runs" / name)
 

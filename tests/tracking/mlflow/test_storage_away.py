@@ -143,7 +143,7 @@ def test_the_tables_are_sent_where_storage_goes_away_as_a_study_closes(
     assert parent.data.tags["mlflow.note.content"] == "the **best** is here"
     client = MlflowClient(mlflow_store)
     there = {a.path for a in client.list_artifacts(parent.info.run_id)}
-    assert there == {"study.yaml", "leaderboard.md", "plots"}
+    assert there == {"study.yaml", "identity.json", "leaderboard.md", "plots"}
     assert [a.path for a in client.list_artifacts(parent.info.run_id, "plots")] == ["plots/one.png"]
 
 
