@@ -1,1 +1,1 @@
-"""MLflow lives here and nowhere else: it mirrors what the ledger already holds."""
+"""MLflow, which mirrors what the ledger holds; no other room but this one imports it."""

@@ -1,7 +1,7 @@
 """A supervised MLflow server on loopback: ``python -m study.tracking.serve``.
 
-It is started again when it dies. A second start finds the first by a lock and leaves it alone, so
-that a cluster's start commands may run as often as they like.
+The server is started again when it dies. A second supervisor finds the lock of the first and ends
+at once, so a cluster's start commands may run several times.
 """
 
 from __future__ import annotations
@@ -30,54 +30,56 @@ logger = logging.getLogger(__name__)
 
 HOST = "127.0.0.1"
 STARTS_WITHIN = 120.0
-"""Seconds in which a server answers, or it does not."""
+"""How many seconds a new server may take to answer."""
 ENDS_WITHIN = 15.0
-"""Seconds that a server gets to end by itself."""
+"""How many seconds a server has to end after SIGTERM, before SIGKILL."""
 LONGEST_PAUSE = 30.0
-"""Seconds between two starts of a server that keeps dying."""
+"""The longest pause between two starts of a server that keeps dying, in seconds."""
 NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "fuse.sshfs", "lustre", "ceph", "9p", "beegfs")
 
 
 @dataclass(frozen=True)
 class Server:
-    """What is served: a database on local disk, artifacts wherever all machines see them."""
+    """What is served, and where."""
 
     database: Path
+    """The SQLite file, on a local disk."""
     artifacts: Path
+    """The folder of artifacts, on storage that all machines see."""
     port: int = 5000
 
     @property
     def state(self) -> Path:
-        """Which processes serve: a JSON object of ``supervisor`` and ``server``, process ids."""
+        """A JSON file with the process ids of ``supervisor`` and ``server``."""
         return self.database.with_name("server.json")
 
     @property
     def lock(self) -> Path:
-        """Held by the supervisor, whose process id it contains."""
+        """The lock file that the supervisor holds; it contains the supervisor's process id."""
         return self.database.with_name("server.lock")
 
     @property
     def log(self) -> Path:
-        """What the server and its supervisor say."""
+        """The log file of the server and its supervisor."""
         return self.database.with_name("server.log")
 
     @property
     def address(self) -> str:
-        """Where it answers."""
+        """The address of the server."""
         return f"http://{HOST}:{self.port}"
 
     def command(self) -> list[str]:
-        """Give the command that serves."""
+        """Return the command that starts the server."""
         return [
             *(sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(self.port)),
             *("--backend-store-uri", f"sqlite:///{self.database}"),
             *("--artifacts-destination", str(self.artifacts), "--workers", "1"),
-            *("--uvicorn-opts", "--log-level warning"),  # not a line a request
+            *("--uvicorn-opts", "--log-level warning"),  # no line per request
         ]
 
 
 def supervise(server: Server) -> bool:
-    """Serve until SIGTERM or SIGINT; False at once where another process does so already.
+    """Serve until SIGTERM or SIGINT; return False at once if another process already serves.
 
     Raises:
         TrackingError: the database would lie on a network file system.
@@ -95,7 +97,8 @@ def start_in_background(server: Server) -> None:
     """Start a supervisor that outlives this shell, or find one; return when the server answers.
 
     Raises:
-        TrackingError: it does not answer.
+        TrackingError: the server does not answer in time, or the database would lie on a network
+            file system.
     """
     prepare(server)
     with server.log.open("ab") as log:
@@ -120,7 +123,11 @@ def start_in_background(server: Server) -> None:
 
 
 def stop(server: Server) -> bool:
-    """End the supervisor, and so its server; False where there is none."""
+    """End the supervisor and its server; return False if there is none.
+
+    Raises:
+        TrackingError: the supervisor does not end in time.
+    """
     supervisor = 0
     deadline = time.monotonic() + 2 * ENDS_WITHIN
     while time.monotonic() < deadline:
@@ -135,7 +142,7 @@ def stop(server: Server) -> bool:
 
 
 def prepare(server: Server) -> None:
-    """Make the folders.
+    """Make the folders of the database and the artifacts.
 
     Raises:
         TrackingError: the database would lie on a network file system, whose locks SQLite does
@@ -158,7 +165,7 @@ def _keep_running(server: Server) -> None:
     pause = 1.0
     while not asked_to_end.is_set():
         began = time.monotonic()
-        # A session of its own, so that its workers can be ended with it.
+        # A session of its own, so that its workers can be ended together with it.
         process = subprocess.Popen(
             server.command(), env=_environment(), stdin=subprocess.DEVNULL, start_new_session=True
         )
@@ -178,7 +185,7 @@ def _keep_running(server: Server) -> None:
 
 
 def _end_leftover(server: Server) -> None:
-    """End a server whose supervisor was killed: it would keep the port."""
+    """End a server whose supervisor was killed, since it would keep the port."""
     try:
         group = int(_read_state(server)["server"])
         command = Path(f"/proc/{group}/cmdline").read_bytes()
@@ -189,21 +196,21 @@ def _end_leftover(server: Server) -> None:
 
 
 def _end_group(group: int, leader: subprocess.Popen[bytes] | None = None) -> None:
-    """Ask a session's processes to end, then make them."""
+    """Send SIGTERM to all processes of a group, and SIGKILL if some remain."""
     for name in (signal.SIGTERM, signal.SIGKILL):
         deadline = time.monotonic() + ENDS_WITHIN
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(group, name)
             while time.monotonic() < deadline:
                 if leader is not None:
-                    leader.poll()  # else it stays as a zombie, and its group with it
+                    leader.poll()  # reap it, or its group would stay as a zombie
                 os.killpg(group, 0)
                 time.sleep(0.05)
 
 
 @contextmanager
 def _lock(server: Server) -> Iterator[bool]:
-    """Try to be the only supervisor; the lock dies with its process."""
+    """Try to take the supervisor's lock, which ends with its process; yield whether it was free."""
     with server.lock.open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -235,14 +242,14 @@ def _answers(server: Server) -> bool:
 def _environment() -> dict[str, str]:
     quiet = {
         "MLFLOW_DISABLE_TELEMETRY": "true",
-        # Eight more processes, for what no study uses.
+        # It would start eight more processes for features that no study uses.
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
     return {**os.environ, **quiet}
 
 
 def _file_system(folder: Path) -> str:
-    """Give the type of the file system that a folder lies on; nothing where that is unknown."""
+    """Return the type of the file system that a folder is on; an empty text if unknown."""
     try:
         lines = Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -258,7 +265,7 @@ def _arguments(server: Server) -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve in the foreground; or start, or stop, what serves in the background."""
+    """Serve in the foreground, or start or stop a server in the background."""
     parser = argparse.ArgumentParser(prog="python -m study.tracking.serve", description=__doc__)
     parser.add_argument("--database", type=Path, default=Path.home() / "mlflow" / "mlflow.db")
     parser.add_argument("--artifacts", type=Path, default=Path.home() / "mlflow" / "artifacts")
@@ -266,13 +273,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--background", action="store_true", help="return when it answers")
     what.add_argument("--stop", action="store_true", help="end what serves this database")
-    given = parser.parse_args(arguments)
-    server = Server(given.database.absolute(), given.artifacts.absolute(), given.port)
+    options = parser.parse_args(arguments)
+    server = Server(options.database.absolute(), options.artifacts.absolute(), options.port)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     try:
-        if given.stop:
+        if options.stop:
             print("ended" if server.database.parent.exists() and stop(server) else "none served")
-        elif given.background:
+        elif options.background:
             start_in_background(server)
             print(f"MLflow answers on {server.address}")
         elif not supervise(server):

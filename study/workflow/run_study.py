@@ -37,7 +37,7 @@ from study.selection.extension import beside_earlier, extensions
 from study.storage.atomic import write_atomically
 from study.storage.ledger import DESCRIPTION, StudyFolder
 from study.storage.repair import repair
-from study.tracking.mlflow.mirror import Mirror, told
+from study.tracking.mlflow.mirror import Mirror, describe_unsent
 from study.tracking.mlflow.server import browse_command, page_address
 from study.tracking.mlflow.store import tracking_uri
 from study.trial import TrialData
@@ -89,7 +89,7 @@ def run_study(config: StudyConfig, folder: StudyFolder, console: Console, *, res
             unsent = mirror.close(finished=finished)
             if unsent:
                 console.print(
-                    f"MLflow lacks {told(unsent)}\nsend them, once that is mended, by "
+                    f"MLflow lacks {describe_unsent(unsent)}\nsend them, once that is mended, by "
                     f"python study/run.py --sync {folder.name}",
                     style="yellow",
                     markup=False,

@@ -1,1 +1,1 @@
-"""MLflow behind a study: its runs, its registry, its server."""
+"""The link between a study and MLflow: runs, model registry, server."""

@@ -1,4 +1,4 @@
-"""Whether MLflow holds what was sent: it may have lost runs, or have answered and done nothing."""
+"""Checks that MLflow holds what was sent: it may lose runs, or accept a call and do nothing."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from study.tracking.mlflow.runs import (
 from study.tracking.mlflow.server import first_line, refused
 
 PAGE = 1000
-"""Runs a call."""
+"""How many runs one call fetches."""
 
 
 class Audit:
-    """A listing of a study's runs, against which its trials are compared.
+    """A comparison of a study's trials with the runs that MLflow lists.
 
     Args:
-        writer: with the study's runs open.
-        folder: of the study.
+        writer: the writer of the study's runs, after `RunWriter.open_study`.
+        folder: the study's folder.
 
     Raises:
-        TrackingError: the server does not give the runs.
+        TrackingError: the server does not return the runs.
     """
 
     def __init__(self, writer: RunWriter, folder: StudyFolder) -> None:
@@ -42,22 +42,22 @@ class Audit:
         self._folder = folder
         try:
             self.runs = _list_runs(writer, folder.identity["study_id"])
-        except Exception as error:  # of MLflow, a database, its driver or the network
+        except Exception as error:  # from MLflow, a database, its driver or the network
             raise TrackingError(
                 f"MLflow does not give the runs of study '{folder.name}' ({first_line(error)})"
             ) from None
 
     def run_of(self, trial_id: str) -> Run | None:
-        """Return the run that a trial was sent to; None where MLflow has it no longer."""
+        """Return the run that a trial was sent to; None if MLflow no longer has it."""
         return self.runs.get(Mark.read(self._folder.trial(trial_id)).run_id)
 
     def lacking(self, trials: Iterable[str]) -> dict[str, str]:
-        """Return what MLflow lacks of each trial that is marked as sent; "" for nothing.
+        """Return, for each trial marked as sent, what MLflow lacks; "" means nothing.
 
-        Trials that have changed since they were sent are left out, since they are sent in any case.
+        Trials that have changed since they were sent are left out: they are sent again anyway.
 
         Raises:
-            TrackingError: the server is gone.
+            TrackingError: the server no longer answers.
             StorageError: the study's folder cannot be read.
         """
         found = {}
@@ -66,7 +66,7 @@ class Audit:
             mark = Mark.read(trial)
             try:
                 config, end, reports = trial.config, trial.end, trial.reports
-            except LedgerError:  # it is named where it is sent
+            except LedgerError:  # reported when the trial is sent
                 continue
             sent_here = mark.run_id and mark.parent_id == self._writer.parent_id
             if not sent_here or mark.trial_id not in ("", trial_id) or not mark.fits(reports, end):
@@ -75,7 +75,7 @@ class Audit:
                 found[trial_id] = self._lack(
                     trial, config, reports[: mark.reports], end if mark.closed else None
                 )
-            except Exception as error:  # of MLflow, a database, its driver or the network
+            except Exception as error:  # from MLflow, a database, its driver or the network
                 found[trial_id] = first_line(error)
                 if not refused(error):
                     self._writer.reach()
@@ -88,7 +88,7 @@ class Audit:
         reports: Sequence[dict[str, Any]],
         end: End | None,
     ) -> str:
-        """Return what the run lacks of what was sent, the end and the artifacts among it."""
+        """Return what was sent and is missing in the run, its end and artifacts included."""
         run = self.run_of(trial.trial_id)
         if run is None:
             return "its run is not there"
@@ -115,7 +115,7 @@ class Audit:
 
 
 def _list_runs(writer: RunWriter, study_id: str) -> dict[str, Run]:
-    """Return the study's runs by id."""
+    """Return all runs of a study, by run id."""
     runs: dict[str, Run] = {}
     client: MlflowClient = writer.client
     token: str | None = None

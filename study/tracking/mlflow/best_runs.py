@@ -19,12 +19,12 @@ from study.tracking.mlflow.server import ANSWERS_WITHIN, first_line, open_client
 Settings = tuple[str | None, ...]
 _SETTINGS = ("subset", "bias_lr", "ln_lr", "distill_weight")
 PAGE = 1000
-"""Runs a call."""
+"""How many runs one call fetches."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """A configuration that ran all its epochs; scores are fractions."""
+    """A configuration that was trained for all its epochs; scores are fractions."""
 
     study: str
     label: str
@@ -39,22 +39,25 @@ class Found:
     trainable: int
     val_score: float
     split_hash: str
-    """Scores compare where this is equal."""
+    """The hash of the split; only scores with the same hash can be compared."""
     test_score: float | None
-    """Mean over the seeds that confirmed it; None where it was not."""
+    """The mean over the confirmation seeds; None if the configuration was not confirmed."""
     test_seeds: int
+    """The number of confirmation seeds with a test score."""
     run_id: str
     parent_id: str
+    """The id of the study's own run."""
 
 
 def best_configurations(uri: str, *, study: str | None, where: str | None, top: int) -> list[Found]:
-    """Give the configurations with the best validation scores.
+    """Return the configurations with the best validation scores, the best first.
 
     Args:
-        uri: of the tracking server or store.
-        study: name of the one study to look at; None for all.
-        where: a further condition in MLflow's words, such as ``params.dataset = 'digits'``.
-        top: how many.
+        uri: the address of the tracking server or store.
+        study: the name of the one study to search; None means all studies.
+        where: a further condition in MLflow's filter syntax, such as
+            ``params.dataset = 'digits'``.
+        top: how many configurations to return at most.
 
     Raises:
         TrackingError: the server does not answer, or does not understand ``where``.
@@ -74,7 +77,7 @@ def best_configurations(uri: str, *, study: str | None, where: str | None, top: 
             experiments,
             filter_string=" and ".join(conditions),
             max_results=top,
-            # Among equals, as a study chooses: see `study.selection.candidates.finished_trials`.
+            # Equal scores are ordered as in `study.selection.candidates.finished_trials`.
             order_by=[
                 "metrics.val_score DESC",
                 "metrics.trainable ASC",
@@ -85,7 +88,7 @@ def best_configurations(uri: str, *, study: str | None, where: str | None, top: 
 
     try:
         runs, tested = within(ANSWERS_WITHIN, ask)
-    except Exception as error:  # of MLflow, a database, its driver or the network
+    except Exception as error:  # from MLflow, a database, its driver or the network
         raise TrackingError(
             f"{redacted(uri)} does not give runs ({first_line(error)}); a condition reads "
             "like params.dataset = 'digits' and metrics.trainable < 5000"
@@ -94,10 +97,10 @@ def best_configurations(uri: str, *, study: str | None, where: str | None, top: 
 
 
 def configuration_of(uri: str, found: Found) -> StudyConfig:
-    """Give the whole configuration of the study that a configuration was found by.
+    """Return the full configuration of the study in which a configuration was found.
 
     Raises:
-        TrackingError: the server does not have it; it is sent when a study ends.
+        TrackingError: the server does not have it, since it is sent only when a study ends.
     """
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
         try:
@@ -106,7 +109,7 @@ def configuration_of(uri: str, found: Found) -> StudyConfig:
                 ANSWERS_WITHIN,
                 lambda: client.download_artifacts(found.parent_id, "study.yaml", scratch),
             )
-        except Exception as error:  # of MLflow, a file system or an object store
+        except Exception as error:  # from MLflow, a file system or an object store
             raise TrackingError(
                 f"{redacted(uri)} does not have study.yaml of the study '{found.study}' "
                 f"({first_line(error)}); it is sent when the study ends"
@@ -141,7 +144,7 @@ def _found(run: Run, tested: Mapping[tuple[str, Settings], list[float]]) -> Foun
 def _tested(
     client: MlflowClient, experiments: list[str], study_ids: Iterable[str]
 ) -> dict[tuple[str, Settings], list[float]]:
-    """Collect the test scores of configurations that were confirmed."""
+    """Return the test scores of confirmed configurations, by study id and settings."""
     scores: dict[tuple[str, Settings], list[float]] = {}
     for study_id in study_ids:
         confirmed = client.search_runs(

@@ -1,4 +1,4 @@
-"""What validation chose, and how it did on test: the winner where it beats chance."""
+"""The configuration that validation chose; it is the winner if it beats chance on test."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from study.trial.confusion import beats_chance, chance_level
 
 @dataclass(frozen=True)
 class Choice:
-    """The best configuration, as it was confirmed so far."""
+    """The best configuration by validation, and its confirmations so far."""
 
     candidate: Mapping[str, Any]
     """Its entry in ``candidates.json``."""
     trials: Sequence[TrialFolder]
-    """Its finished confirmations, by seed in the order of the configuration."""
+    """Its finished confirmations, in the order of ``confirm.seeds``."""
     chance: float | None
-    """What guessing would score on test, a fraction; None while that is unknown."""
+    """The test score of guessing, a fraction; None while it is unknown."""
 
     @classmethod
     def read(cls, config: StudyConfig, folder: StudyFolder) -> Choice | None:
-        """Return the choice of a study; None while it has made none."""
+        """Return the choice of a study; None if it has made none yet."""
         candidates = folder.read_json("candidates.json") or []
         best = next((c for c in candidates if c["label"] == "best"), None)
         if best is None:
@@ -37,19 +37,19 @@ class Choice:
 
     @property
     def test_scores(self) -> dict[str, float]:
-        """Means over seeds, fractions."""
+        """The test scores, means over the seeds, as fractions."""
         finals = [trial.reports[-1] for trial in self.trials]
         names = [name for name in finals[0] if name.startswith("test_")]
         return {name: sum(final[name] for final in finals) / len(finals) for name in names}
 
     @property
     def at_chance(self) -> bool:
-        """Whether it is known to be no better than guessing."""
+        """Whether the test score is known to be no better than guessing."""
         return self.chance is not None and not beats_chance(
             self.test_scores["test_score"], self.chance
         )
 
     @property
     def is_winner(self) -> bool:
-        """Whether it is confirmed, and better than guessing."""
+        """Whether the choice is confirmed and not known to be at chance."""
         return bool(self.trials) and not self.at_chance

@@ -1,6 +1,6 @@
-"""Private parts of MLflow that tracking depends on; nothing else in it uses any.
+"""The private parts of MLflow that tracking depends on, all in this one module.
 
-A release may move them without notice. Each has a test that fails then, so that it is mended here.
+A release may move them without notice; a test of each one then fails, and only this file changes.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from typing import Any
 from mlflow.pyfunc.scoring_server import _SERVER_MODEL_PATH
 
 MODEL_TRAINING = {"mlflow.experimentKind": "custom_model_development"}
-"""The tag by which an experiment opens on runs and metrics rather than on traces of agents."""
+"""The tag that makes an experiment's page show runs and metrics, not traces of agents."""
 VIEW = "mlflow.sharedViewState."
-"""Begins the tag of an experiment that holds a saved view; the view's key follows."""
+"""The prefix of an experiment tag that holds a saved view; the view's key follows it."""
 NAME = "attributes.`Run Name`"
-"""The column of names."""
+"""The column of run names."""
 
 
 def in_scoring_server() -> bool:
-    """Return whether this process is one that ``mlflow models serve`` answers requests with."""
+    """Return whether this process answers requests for ``mlflow models serve``."""
     return _SERVER_MODEL_PATH in os.environ
 
 
@@ -37,12 +37,12 @@ def saved_view(
     """Return a view in the form that MLflow's own "Save view" writes.
 
     Args:
-        name: in the list of views.
-        search: which runs are found.
-        order: the column that they are ordered by, the largest first.
-        columns: those shown beside the name.
-        widths: of columns, in pixels.
-        group_by: tags by which runs are grouped.
+        name: the view's title in the list of views.
+        search: the filter that selects runs, in MLflow's syntax.
+        order: the column to sort by, in descending order.
+        columns: the columns shown beside the name.
+        widths: the width of each column in pixels.
+        group_by: the tags by which runs are grouped.
     """
     state: dict[str, Any] = {
         "searchFilter": search,
@@ -62,6 +62,6 @@ def saved_view(
 
 
 def view_page(server: str, experiment_id: str, view: str) -> str:
-    """Return the address of an experiment's runs in a saved view, in model-training mode."""
+    """Return the address of a saved view of an experiment's runs, in model-training mode."""
     query = f"workflowType=machine_learning&viewStateShareKey={view}"
     return f"{server.rstrip('/')}/#/experiments/{experiment_id}/runs?{query}"

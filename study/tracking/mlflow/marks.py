@@ -1,4 +1,4 @@
-"""What of a trial has been sent to MLflow: ``mlflow.json`` in its folder."""
+"""The record of what was sent to MLflow, ``mlflow.json`` in each trial's folder."""
 
 from __future__ import annotations
 
@@ -15,28 +15,30 @@ FILE = "mlflow.json"
 
 @dataclass
 class Mark:
-    """The run of a trial, and how much of the trial it holds."""
+    """The run of a trial, and how much of the trial was sent to it."""
 
     parent_id: str = ""
+    """The id of the study's own run."""
     run_id: str = ""
+    """The id of the trial's run; empty if nothing was sent."""
     trial_id: str = ""
-    """The name that the trial had when it was sent."""
+    """The trial's id when it was sent; a trial may be renamed later."""
     began: int = 0
-    """When the run was created, in milliseconds: the origin of its metrics' times."""
+    """When the run started, in milliseconds; the metrics' timestamps count from here."""
     reports: int = 0
-    """How many epochs were sent."""
+    """The number of epochs that were sent."""
     closed: bool = False
-    """The end and the artifacts were sent."""
+    """Whether the end and the artifacts were sent."""
     paused: bool = False
-    """The study was interrupted with this trial unfinished."""
+    """Whether the run was ended because the study stopped before this trial finished."""
     winner: bool = False
-    """The run's name says that this is what validation chose."""
+    """Whether the run's name marks it as the choice of validation."""
     digest: str = ""
-    """SHA-256 of the epochs and the end that were sent; empty in marks of earlier versions."""
+    """The SHA-256 of the epochs and the end that were sent; empty in marks of earlier versions."""
 
     @classmethod
     def read(cls, folder: TrialFolder) -> Mark:
-        """Read a trial's mark; an empty one where nothing was sent, or the mark is damaged.
+        """Read a trial's mark; return an empty one if it is missing or damaged.
 
         Raises:
             StorageError: the folder cannot be read.
@@ -55,14 +57,14 @@ class Mark:
         folder.write(FILE, json.dumps(asdict(self)))
 
     def note(self, reports: Sequence[Mapping[str, Any]], end: End | None) -> None:
-        """Note that these epochs were sent, and the end where there is one."""
+        """Record in this mark that these epochs, and the end if there is one, were sent."""
         self.reports, self.closed = len(reports), end is not None
         self.digest = _digest(reports, end)
 
     def fits(self, reports: Sequence[Mapping[str, Any]], end: End | None) -> bool:
-        """Return whether the trial still holds what was sent, however much was added since.
+        """Return whether the trial still begins with what was sent; more may have been added.
 
-        A trial that is trained again holds something else.
+        The answer is no for a trial that was trained again.
         """
         if self.closed and end is None:
             return False
@@ -71,6 +73,6 @@ class Mark:
 
 
 def _digest(reports: Sequence[Mapping[str, Any]], end: End | None) -> str:
-    """Hash what MLflow gets of epochs and end, so that later fields of `End` change nothing."""
+    """Hash the epochs and the sent fields of the end; new fields of `End` do not count."""
     totals = [] if end is None else [end.status, end.epochs, end.seconds, end.reason]
     return hashlib.sha256(json.dumps([*reports, totals], sort_keys=True).encode()).hexdigest()

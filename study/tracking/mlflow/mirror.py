@@ -1,7 +1,7 @@
-"""The study's mirror in MLflow: a thread that sends what the ledger holds and MLflow lacks.
+"""The mirror of a study in MLflow: a thread that sends what the ledger holds and MLflow lacks.
 
-Training never waits for it. What could not be sent stays marked as unsent in the ledger and goes
-out when the server is back, or by ``study/run.py --sync NAME``: sending twice changes nothing.
+Training never waits for it. What could not be sent stays marked as unsent in the ledger. It is sent
+when the server is back, or by ``study/run.py --sync NAME``. Sending twice changes nothing.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ from study.trial import TrialConfig
 logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 5.0
-"""Wait after a call that a server did not take, before the next."""
+"""The pause after a failed call, before the next one."""
 FINAL_SECONDS = 60.0
-"""How long the end of a study waits for a server that takes nothing."""
+"""How long the end of a study waits for a server that accepts nothing."""
 LONGEST_SECONDS = 600.0
-"""How long it waits for one that is behind, but takes what is sent."""
+"""How long the end of a study waits for a slow server that still accepts what is sent."""
 CLOSES_WITHIN = 120.0
-"""How long it waits for the tables and the report to be taken."""
+"""How many seconds sending the tables and the report may take."""
 STUDY_RUN = "the study's own run"
-"""Stands for a trial's id."""
+"""Stands for the study's own run where otherwise a trial's id stands."""
 LEDGER = "the study's trials"
-"""Stands for a trial's id: all trials are looked at."""
+"""Stands in the queue for a request to look at all trials."""
 NOT_SENT = "not sent yet"
 
 
 class Mirror:
-    """Observes a study and sends its trials to MLflow in the background.
+    """An observer of a study that sends its trials to MLflow in the background.
 
-    A trial that MLflow refuses is set aside until it changes. One that is not taken for another
-    reason is sent again after a while, and after the others.
+    A trial that MLflow refuses is not sent again until it changes. A trial that fails for another
+    reason, such as a server that is down, is sent again later, after the others.
     """
 
     def __init__(self, config: StudyConfig, folder: StudyFolder, uri: str) -> None:
@@ -55,16 +55,17 @@ class Mirror:
         self._folder = folder
         self._changed: queue.Queue[str | None] = queue.Queue()
         self._unsent: dict[str, str] = {}
-        """Trials to send, the next first, and why they were not taken when they were sent."""
+        """The trials to send, the next one first, each with the reason why it is not sent yet."""
         self._refused: dict[str, str] = {}
-        """Trials that are not sent again unless they change, and why."""
+        """The trials that MLflow refused, each with the reason; they wait until they change."""
         self._settled = 0
+        """The number of sends that are done: accepted or refused."""
         self._failing = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="mlflow-mirror", daemon=True)
 
     def start(self) -> None:
-        """Begin with what an earlier driver left unsent.
+        """Start the thread; it first sends what an earlier driver left unsent.
 
         Raises:
             TrackingError: the server does not answer.
@@ -86,28 +87,28 @@ class Mirror:
         self._changed.put(config.trial_id)
 
     def look_again(self) -> None:
-        """Send what changed in trials that have ended, such as their names."""
+        """Ask for all trials to be checked: ended ones may change too, for example their names."""
         self._changed.put(LEDGER)
 
     @property
     def experiment_id(self) -> str:
-        """Of the experiment that the study's runs are in, once it has started."""
+        """The id of the experiment with the study's runs; available after `start`."""
         return self._writer.experiment_id
 
     def take_over(self, wanted: Sequence[TrialConfig]) -> set[str]:
-        """See `study.tracking.mlflow.reuse.take_over`."""
+        """Reuse earlier trials; see `study.tracking.mlflow.reuse.take_over`."""
         return take_over(self._writer.client, self._folder, wanted)
 
     def register(self) -> None:
-        """Send the rest, then put the winner into the model registry."""
+        """Send the rest, then add the winner to the model registry."""
         unsent = self._drain()
         if not unsent:
             register_or_tell(self._config, self._folder, self._writer)
         elif (choice := Choice.read(self._config, self._folder)) and choice.is_winner:
-            _tell_unregistered(self._folder, f"MLflow lacks {told(unsent, 1)}")
+            _warn_unregistered(self._folder, f"MLflow lacks {describe_unsent(unsent, 1)}")
 
     def close(self, *, finished: bool) -> dict[str, str]:
-        """Send the rest and close the parent run; give what MLflow lacks, and why."""
+        """Send the rest and close the parent run; return what MLflow lacks, and why."""
         unsent = self._drain()
         if not unsent:
             self._thread.join()
@@ -115,7 +116,7 @@ class Mirror:
         return self._refused | unsent
 
     def _drain(self) -> dict[str, str]:
-        """Send the rest as long as it is taken, and no more after it; give what stays unsent."""
+        """Send the rest while the server accepts it, then stop; return what is still unsent."""
         if not self._stop.is_set():
             self._changed.put(None)
             deadline = time.monotonic() + LONGEST_SECONDS
@@ -128,12 +129,12 @@ class Mirror:
         return self._unsent.copy()
 
     def _work(self) -> None:
-        """Send changed trials, many changes of one trial at once, until closed."""
+        """Send changed trials until asked to close; changes of one trial go out together."""
         closing = False
         while not self._stop.is_set():
             if self._collect(block=not (closing or self._unsent)):
                 closing = True
-                self._unsent[LEDGER] = NOT_SENT  # whatever has ended is sent, or named
+                self._unsent[LEDGER] = NOT_SENT  # every trial is sent, or reported as unsent
             if self._unsent:
                 looks = self._unsent.get(LEDGER) == NOT_SENT
                 self._send(LEDGER if looks else next(iter(self._unsent)))
@@ -141,7 +142,7 @@ class Mirror:
                 return
 
     def _collect(self, *, block: bool) -> bool:
-        """Move changes from the queue to the unsent; tell whether closing was asked for."""
+        """Move changes from the queue to ``_unsent``; return whether closing was requested."""
         closed = False
         try:
             item = self._changed.get(block=block)
@@ -161,7 +162,7 @@ class Mirror:
                     self._unsent.setdefault(trial.trial_id, NOT_SENT)
             else:
                 self._writer.sync_trial(trial_id)
-        except Exception as error:  # whatever a server answers, the study goes on
+        except Exception as error:  # no answer of a server may stop the study
             reason = first_line(error)
             del self._unsent[trial_id]
             if refused(error):
@@ -189,14 +190,14 @@ class Mirror:
 
 
 def register_or_tell(config: StudyConfig, folder: StudyFolder, writer: RunWriter) -> None:
-    """Register the winner; a study is complete without, so a failure is told and no more."""
+    """Register the winner; only log a failure, since a study is complete without it."""
     try:
         register_winner(config, folder, writer)
     except StudyError as error:
-        _tell_unregistered(folder, str(error))
+        _warn_unregistered(folder, str(error))
 
 
-def _tell_unregistered(folder: StudyFolder, reason: str) -> None:
+def _warn_unregistered(folder: StudyFolder, reason: str) -> None:
     logger.warning(
         "the winner is not in the model registry: %s; put it there by "
         "python study/run.py --sync %s",
@@ -206,12 +207,12 @@ def _tell_unregistered(folder: StudyFolder, reason: str) -> None:
 
 
 class Synced(NamedTuple):
-    """What `sync_study` did."""
+    """The result of `sync_study`."""
 
     trials: int
-    """That MLflow has now."""
+    """The number of trials, all of which MLflow now has."""
     again: int
-    """Those among them that had been sent before, and that MLflow lacked or had in part."""
+    """How many of them had been sent before, but were missing or incomplete in MLflow."""
 
 
 def sync_study(
@@ -220,18 +221,18 @@ def sync_study(
     uri: str,
     write_outputs: Callable[[], object] = lambda: None,
 ) -> Synced:
-    """Send everything that MLflow lacks, in the foreground.
+    """Send everything that MLflow lacks, and wait for it.
 
-    What was sent before is compared with the runs that MLflow has, and what is sent now as well.
+    Trials sent earlier and trials sent now are both compared with the runs that MLflow lists.
 
     Args:
-        config: of the study.
-        folder: of the study.
-        uri: of the tracking server or store.
-        write_outputs: writes tables and report anew, which say where the winner is registered.
+        config: the study's configuration.
+        folder: the study's folder.
+        uri: the address of the tracking server or store.
+        write_outputs: writes the tables and the report again; they name the registered winner.
 
     Raises:
-        TrackingError: the server does not answer; or it has all but those that are named.
+        TrackingError: the server does not answer, or MLflow still lacks the trials in the message.
         StorageError: the study's folder cannot be read or written.
     """
     writer = RunWriter(config, folder, uri)
@@ -242,34 +243,35 @@ def sync_study(
     whole = {trial_id for trial_id, lack in found.items() if not lack}
     for trial_id in found.keys() - whole:
         writer.send_again(trial_id, audit.run_of(trial_id))
-    unsent = _send_all(writer, _send_all(writer, trials))  # a server may have stumbled once
+    unsent = _send_all(writer, _send_all(writer, trials))  # the second pass retries what failed
     sent = [trial_id for trial_id in trials if trial_id not in whole | unsent.keys()]
     if sent:
         left = Audit(writer, folder).lacking(sent)
         unsent |= {trial_id: lack for trial_id, lack in left.items() if lack}
     finished, before = folder.complete, folder.registration
-    if finished:  # whose winner may be another, and its score that of fewer seeds, otherwise
+    if finished:  # an unfinished study may still get another winner, or more seeds
         register_or_tell(config, folder, writer)
     if folder.registration != before:
         write_outputs()
     unsent |= _close(writer, folder, finished=finished)
     if unsent:
-        raise TrackingError(f"of study '{folder.name}', MLflow lacks {told(unsent, len(unsent))}")
+        lacking = describe_unsent(unsent, len(unsent))
+        raise TrackingError(f"of study '{folder.name}', MLflow lacks {lacking}")
     return Synced(len(trials), len(found.keys() - whole))
 
 
-def told(unsent: Mapping[str, str], most: int = 10) -> str:
-    """Tell how many runs were not taken; name the first, and why."""
+def describe_unsent(unsent: Mapping[str, str], most: int = 10) -> str:
+    """Return a text with the number of unsent runs, and the id and reason of the first ones."""
     lines = [f"{trial_id}: {reason}" for trial_id, reason in list(unsent.items())[:most]]
     lines += [f"and {len(unsent) - most} more"] if len(unsent) > most else []
     return "\n  ".join([f"{len(unsent)} run{'s' if len(unsent) > 1 else ''}:", *lines])
 
 
 def _send_all(writer: RunWriter, trials: Iterable[str]) -> dict[str, str]:
-    """Send trials; give those that were not taken, and why.
+    """Send trials; return those that failed, and why.
 
     Raises:
-        TrackingError: the server is gone.
+        TrackingError: the server no longer answers.
         StorageError: the study's folder cannot be read or written.
     """
     unsent = {}
@@ -278,7 +280,7 @@ def _send_all(writer: RunWriter, trials: Iterable[str]) -> dict[str, str]:
             writer.sync_trial(trial_id)
         except StorageError:
             raise
-        except Exception as error:  # of MLflow, a database, its driver or the network
+        except Exception as error:  # from MLflow, a database, its driver or the network
             unsent[trial_id] = first_line(error)
             if not refused(error):
                 writer.reach()
@@ -286,18 +288,18 @@ def _send_all(writer: RunWriter, trials: Iterable[str]) -> dict[str, str]:
 
 
 def _close(writer: RunWriter, folder: StudyFolder, *, finished: bool) -> dict[str, str]:
-    """Close the parent run; give why it was not taken, if so."""
+    """Close the parent run; return why that failed, or nothing."""
 
     def close() -> None:
         try:
             writer.close_study(finished=finished)
-        except Exception:  # a server may have stumbled once
+        except Exception:  # a server may fail once
             time.sleep(RETRY_SECONDS)
             writer.close_study(finished=finished)
 
     try:
-        list(folder.trials())  # storage that is away is waited for out of the server's time
+        list(folder.trials())  # wait for missing storage here, not in the server's time
         within(CLOSES_WITHIN, close)
-    except Exception as error:  # of MLflow, a database, its driver or the network
+    except Exception as error:  # from MLflow, a database, its driver or the network
         return {STUDY_RUN: first_line(error)}
     return {}

@@ -1,7 +1,7 @@
-"""The winner in MLflow's model registry: one version a study, and who is champion.
+"""The winner in MLflow's model registry, one version per study, and the champion alias.
 
 The alias moves by validation alone: to a version with a better score under the same selection rule
-on the same split. Test scores stand beside a version and are never compared.
+on the same split. A version also shows its test scores, which are never compared.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ WAIT_SECONDS = 120.0
 """How long the end of a study waits for the registry."""
 CODE = Path(__file__).with_name("served_model.py")
 REQUIREMENTS = ("mlflow", "torch", "transformers", "safetensors", "pillow", "numpy")
-"""Of the served model, beside this package, which no index has."""
+"""The served model's requirements; this package is also needed, but no package index has it."""
 OUTPUTS = Schema(
     [
         ColSpec(DataType.string, "class_name"),
@@ -59,16 +59,18 @@ def register_winner(
 ) -> Registration | None:
     """Register a study's winner once, decide who is champion, and write ``registered.json``.
 
-    Gives None where the study has no winner: nothing is confirmed, or it does not beat chance.
-
     Args:
-        config: of the study.
-        folder: of the study.
-        writer: with the study's runs open.
-        wait: how many seconds may pass.
+        config: the study's configuration.
+        folder: the study's folder.
+        writer: the writer of the study's runs, after `RunWriter.open_study`.
+        wait: how many seconds this may take.
+
+    Returns:
+        The registration; None if the study has no winner, because nothing is confirmed or the
+        choice does not beat chance.
 
     Raises:
-        StudyError: the registry does not take it, or not in time.
+        StudyError: the registry does not accept the winner, or not in time.
     """
     winner = Choice.read(config, folder)
     if winner is None or not winner.trials:
@@ -87,14 +89,14 @@ def register_winner(
         registration = within(wait, registrar.register)
     except StudyError:
         raise
-    except Exception as error:  # of MLflow, a database, its driver or the network
+    except Exception as error:  # from MLflow, a database, its driver or the network
         raise TrackingError(f"MLflow does not take the model ({first_line(error)})") from None
     folder.write_registration(registration)
     return registration
 
 
 def model_name(dataset: str) -> str:
-    """Name the registered model of a dataset; slashes and colons have a meaning in addresses."""
+    """Return a dataset's model name, without slashes and colons, which model addresses use."""
     return f"clipfit-{re.sub(r'[^A-Za-z0-9._-]+', '-', dataset).strip('-')}"
 
 
@@ -115,7 +117,7 @@ class _Registrar:
         tags = self._tags()
         found = self._client.search_model_versions(
             f"name = '{self._name}' and tags.study_id = '{self._study_id}' and "
-            f"tags.source_trial = '{tags['source_trial']}'"  # an extended study has one a winner
+            f"tags.source_trial = '{tags['source_trial']}'"  # an extended study may have several
         )
         version = found[0] if found else self._create_version(tags)
         champion, reason = self._decide(version, tags)
@@ -136,7 +138,7 @@ class _Registrar:
             )
 
     def _tags(self) -> dict[str, str]:
-        """Say where a version comes from and what it was chosen by."""
+        """Return the tags of a version: its origin and how it was chosen."""
         config, candidate = self._config, self._winner.candidate
         source = self._folder.trial(candidate["source_trial"])
         trained = self._winner.trials[0]
@@ -192,7 +194,8 @@ class _Registrar:
         self._client.log_batch(self._parent_id, metrics=metrics)
         return self._client.create_model_version(
             self._name,
-            # Not by its id, which MLflow looks up on the server of the process, not of this client.
+            # Not the model's id: MLflow would look it up on the process's default server, not on
+            # this client's.
             source=logged.artifact_location,
             run_id=self._parent_id,
             tags=dict(tags),
@@ -203,7 +206,7 @@ class _Registrar:
         )
 
     def _decide(self, version: ModelVersion, tags: Mapping[str, str]) -> tuple[bool, str]:
-        """Move the alias or leave it; tell whether the version has it, and why."""
+        """Move the alias if the version wins; return whether the version has it, and why."""
         champion = self._champion()
         if champion is not None and str(champion.version) == str(version.version):
             known = self._folder.registration
@@ -222,12 +225,12 @@ class _Registrar:
         return self._client.get_model_version(self._name, aliases[ALIAS])
 
     def _save(self, path: Path, description: Model) -> None:
-        """Write the winner as an MLflow model: code, delta, names; no pickle, no backbone."""
+        """Write the winner as an MLflow model of code, delta and names; no pickle, no backbone."""
         with tempfile.TemporaryDirectory() as scratch:
             delta = self._winner.trials[0].path / "delta.safetensors"
             if delta.exists():
                 _, info = load_delta(delta)
-            else:  # nothing is tuned; any other delta of the study says what it would belong to
+            else:  # nothing is tuned; another delta of the study has the same backbone and names
                 info = replace(_any_info(self._folder), subset="none")
                 delta = Path(scratch) / "delta.safetensors"
                 save_delta(delta, {}, info)
@@ -238,7 +241,7 @@ class _Registrar:
                     python_model=str(CODE),
                     artifacts={"delta": str(delta)},
                     mlflow_model=description,
-                    # A drawn picture rather than one of the user's: a registry is shared.
+                    # A drawn image, not one of the user's, since a registry is shared.
                     input_example=[as_base64(Image.linear_gradient("L").resize((32, 32)))],
                     pip_requirements=[f"{lib}=={installed_version(lib)}" for lib in REQUIREMENTS],
                     model_config={
@@ -251,13 +254,18 @@ class _Registrar:
                     },
                 )
         saved = Model.load(path)
-        if saved.signature is not None:  # MLflow infers the inputs, but not a table's columns
+        if saved.signature is not None:  # MLflow infers only the inputs
             saved.signature.outputs = OUTPUTS
             saved.save(str(path / MLMODEL_FILE_NAME))
 
 
 def judge(challenger: Mapping[str, str], champion: Mapping[str, str] | None) -> tuple[bool, str]:
-    """Tell whether a version should be champion, and why; both are the tags of a version."""
+    """Return whether a version should be champion, and why.
+
+    Args:
+        challenger: the tags of the new version.
+        champion: the tags of the present champion; None if there is none.
+    """
     if champion is None:
         return True, "it is the first"
     for key, what in (("selection", "selection rule"), ("split_hash", "split")):

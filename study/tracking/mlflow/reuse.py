@@ -1,4 +1,4 @@
-"""Takes over trials that were done before: equal by configuration hash, found in MLflow."""
+"""Reuse of finished trials with the same configuration hash that MLflow already holds."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ from study.trial import TrialConfig
 logger = logging.getLogger(__name__)
 
 PAGE = 1000
-"""Runs a call."""
+"""How many runs one call fetches."""
 TAKES_WITHIN = 300.0
-"""Seconds; what has not been fetched by then is trained."""
+"""How many seconds reuse may take; trials not fetched by then are trained."""
 
 
 def take_over(client: MlflowClient, folder: StudyFolder, wanted: Sequence[TrialConfig]) -> set[str]:
-    """Fill the folders of those trials that an earlier one equals; give their ids.
+    """Fill the folders of trials that were already done elsewhere; return their ids.
 
-    Whatever cannot be found, fetched or trusted is left to be trained.
+    Trials that cannot be found, fetched or trusted are left to be trained.
 
     Args:
-        client: of the server that holds earlier runs.
-        folder: of the study that wants the trials.
-        wanted: trials that have not begun.
+        client: a client of the server with the earlier runs.
+        folder: the folder of the study that wants the trials.
+        wanted: the trials, none of which has started.
     """
     deadline = time.monotonic() + TAKES_WITHIN
     hashes = {trial.split_hash for trial in wanted if trial.config_hash}
     try:
         known = within(TAKES_WITHIN, lambda: _done(client, hashes))
-    except Exception as error:  # of MLflow, a database, its driver or the network
+    except Exception as error:  # from MLflow, a database, its driver or the network
         logger.warning("MLflow was not asked for trials done before: %s", first_line(error))
         return set()
     taken = set()
@@ -58,7 +58,7 @@ def take_over(client: MlflowClient, folder: StudyFolder, wanted: Sequence[TrialC
             break
         try:
             _fetch(client, run, folder.trial(trial.trial_id), trial, left)
-        except Exception as error:  # of MLflow, an artifact store, or of what it gave
+        except Exception as error:  # from MLflow, an artifact store or the files it returned
             logger.warning(
                 "%s equals run %s, but is trained again: %s",
                 trial.trial_id,
@@ -71,7 +71,7 @@ def take_over(client: MlflowClient, folder: StudyFolder, wanted: Sequence[TrialC
 
 
 def _done(client: MlflowClient, split_hashes: Iterable[str]) -> dict[str, Run]:
-    """Collect finished runs on the same images by configuration hash, the oldest of equals."""
+    """Return finished runs on the same splits by configuration hash, the oldest of each hash."""
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     found: dict[str, Run] = {}
     for split_hash in sorted(split_hashes):
@@ -97,14 +97,14 @@ def _done(client: MlflowClient, split_hashes: Iterable[str]) -> dict[str, Run]:
 def _fetch(
     client: MlflowClient, run: Run, folder: TrialFolder, trial: TrialConfig, seconds: float
 ) -> None:
-    """Bring a run's files into a trial's folder, all of them or none, and close it.
+    """Copy a run's files to a new trial folder, all or none, and write the trial's end.
 
     Raises:
-        TrackingError: the run is not what its hash says, or does not come in time.
+        TrackingError: the run is not the trial that its hash promises, or the download is too slow.
     """
     run_id = run.info.run_id
-    # A trial with a part of these would be trained, and still say that it had been taken over: so
-    # it is made beside the others, and moved among them when it is whole.
+    # A trial with only some of these files would be trained, yet still carry `taken_from`. So it is
+    # made in a folder of its own and moved to the other trials when it is complete.
     study = folder.path.parent.parent
     with tempfile.TemporaryDirectory(
         dir=study, prefix=".taking-", ignore_cleanup_errors=True

@@ -1,4 +1,4 @@
-"""One parent run a study, one child a trial; writing anything twice changes nothing."""
+"""A study's runs: one parent run, and one child per trial. Writing twice changes nothing."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ PARENT = "mlflow.parentRunId"
 NOTE = "mlflow.note.content"
 STATUS = {"finished": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
 TRIAL_TAGS = ("trial_id", "stage", "arm", "label", "split_hash", "config_hash")
-"""Those that a trial has: `config_hash` came later than the first studies."""
+"""The tags of a trial's run; trials of old studies lack `config_hash`."""
 TRIAL_PARAMS = ("subset", "bias_lr", "ln_lr", "distill_weight", "seed")
 UNSENT = ("epoch", "seconds", "ended_at", "bias_lr", "ln_lr")
-"""Of a report: the rates of each epoch follow from those of the trial, which are parameters."""
+"""The fields of a report that are not sent; rates follow from the run's parameters."""
 SAME_AS_SCORE = ("_accuracy", "_hmean")
-"""Endings of those parts of a score that it equals wherever they are."""
+"""The endings of metrics that always equal the score, and so are not sent."""
 TOTALS = ("epochs", "seconds")
-"""Metrics of a whole trial, each of one value."""
+"""The metrics of a whole trial, each with one value."""
 OPENS_WITHIN = 120.0
-"""Seconds in which a server takes a study's own run, in some eight calls."""
+"""How many seconds opening the study's own run may take, in about eight calls."""
 BATCH = 900
-"""Metrics a call; MLflow takes 1,000."""
+"""How many metrics one call sends; MLflow accepts up to 1,000."""
 STUDY_ARTIFACTS = (
     "study.yaml",
     "identity.json",
@@ -63,14 +63,21 @@ TRIAL_ARTIFACTS = (
 
 
 class RunWriter:
-    """Writes one study's runs. A mark in each folder tells what has been sent."""
+    """A writer of one study's runs; a mark in each trial's folder records what was sent.
+
+    Args:
+        config: the study's configuration.
+        folder: the study's folder.
+        uri: the address of the tracking server or store.
+    """
 
     def __init__(self, config: StudyConfig, folder: StudyFolder, uri: str) -> None:
         self._config = config
         self._folder = folder
         self._uri = uri
-        # Pages fetch whatever a run has, for a hundred runs at once, so each of these is either
-        # shown, filtered by, or read by `study.tracking`; what all trials share, the parent has.
+        # MLflow's pages fetch all tags and parameters of a hundred runs at once. So a run has only
+        # those that are shown, filtered by, or read by `study.tracking`; what all trials share is
+        # in the parent run.
         identity = folder.identity
         self._tags = {"study": folder.name, "study_id": identity["study_id"]}
         self._git_commit = identity["git_commit"]
@@ -84,11 +91,11 @@ class RunWriter:
         self.experiment_id: str
         self.parent_id: str
         self._listed: dict[str, Run] = {}
-        """Runs that are known to be those of trials that are sent again."""
+        """The known runs of trials that are sent again, by trial id."""
         self._perhaps_there: set[str] = set()
-        """Trials that may have a run which their folder does not tell of: whoever created it died,
-        or did not hear the answer. Looking for a run costs the more the more there are, so the
-        others, which are nearly all, are not looked for."""
+        """The trials that may have a run without a mark in their folder: the driver that created it
+        died, or the server's answer was lost. Only these are searched for, since a search takes
+        longer the more runs there are."""
 
     def open_study(self) -> None:
         """Connect, and find or create the experiment and the parent run.
@@ -103,17 +110,17 @@ class RunWriter:
         self.client = connect(self._uri, name)
         try:
             within(OPENS_WITHIN, lambda: self._open(name, began))
-        except Exception as error:  # of MLflow, a database, its driver or the network
+        except Exception as error:  # from MLflow, a database, its driver or the network
             raise TrackingError(
                 f"the MLflow tracking server or store {redacted(self._uri)} does not take a run "
                 f"({first_line(error)})"
             ) from None
 
     def reach(self) -> None:
-        """See that the server still answers.
+        """Check that the server still answers.
 
         Raises:
-            TrackingError: it does not.
+            TrackingError: the server does not answer.
         """
         connect(self._uri, self._config.tracking.experiment)
 
@@ -142,14 +149,14 @@ class RunWriter:
         elif found.info.status != "RUNNING":
             self.client.update_run(found.info.run_id, status="RUNNING")
         values = _flat(self._config.model_dump(mode="json"))
-        # A server may have gone before it had all; what it has cannot change.
+        # The server may have gone before it had all of them. Those it has cannot change.
         params = [Param(k, v[:6000]) for k, v in values if k not in found.data.params]
         for at in range(0, len(params), 100):
             self.client.log_batch(found.info.run_id, params=params[at : at + 100])
         return str(found.info.run_id)
 
     def sync_trial(self, trial_id: str) -> None:
-        """Bring a trial's run up to what its folder holds.
+        """Send what a trial's folder holds and its run lacks.
 
         Raises:
             StorageError: the folder cannot be read or written.
@@ -159,9 +166,10 @@ class RunWriter:
         if folder.read("config.json") is None:  # it has been renamed
             return
         mark = Mark.read(folder)
-        if mark.parent_id != self.parent_id:  # what was sent, went to another server
+        if mark.parent_id != self.parent_id:  # it was sent to another server
             mark = Mark(parent_id=self.parent_id)
-        # The end first: with one that came after the reports were read, they would lack the last.
+        # Read the end first: otherwise it might be written between the two reads, and the last
+        # report would be missing.
         end, reports = folder.end, folder.reports
         if not mark.fits(reports, end):
             mark = self._replace(mark, folder)
@@ -200,16 +208,15 @@ class RunWriter:
         mark.write(folder)
 
     def send_again(self, trial_id: str, run: Run | None) -> None:
-        """Take back that a trial was sent; ``run`` is its run, where MLflow still has it."""
+        """Mark a trial as unsent; ``run`` is its run, or None if MLflow has none."""
         Mark(parent_id=self.parent_id).write(self._folder.trial(trial_id))
         if run is not None:
             self._listed[trial_id] = run
 
     def _replace(self, mark: Mark, folder: TrialFolder) -> Mark:
-        """Delete the run of a trial that is trained again, which gets a new one.
+        """Delete the run of a trial that was trained again, and return an empty mark for a new one.
 
-        MLflow keeps every value that a metric had at a step, so that the run would hold both
-        trainings.
+        MLflow keeps every value of a metric at a step, so the old run would mix both trainings.
         """
         try:
             self.client.delete_run(mark.run_id)
@@ -223,9 +230,9 @@ class RunWriter:
     def _send_files(
         self, run_id: str, folder: Path, patterns: Sequence[str], *, known: Path
     ) -> None:
-        """Send the files and folders of a folder whose names fit one of the patterns.
+        """Send the files and folders in a folder whose names match one of the patterns.
 
-        What is sent is a copy: MLflow would take a folder that is away for an empty one.
+        A copy is sent, since MLflow would treat a folder on missing storage as empty.
         """
         with tempfile.TemporaryDirectory() as scratch:
             copy = Path(scratch) / "copy"
@@ -233,7 +240,7 @@ class RunWriter:
             self.client.log_artifacts(run_id, str(copy))
 
     def close_study(self, *, finished: bool) -> None:
-        """Attach the study's tables and report to the parent run and end it."""
+        """Attach the study's tables and report to the parent run, and end it."""
         place = self._folder.path
         self._send_files(self.parent_id, place, STUDY_ARTIFACTS, known=place)
         description = read_if_there(place, (place / DESCRIPTION).read_bytes, known=place)
@@ -246,14 +253,14 @@ class RunWriter:
                 ends.append(_written(trial.path / "end.json", known=trial.path.parent))
             try:
                 self._settle(trial, winner=trial.trial_id in winners)
-            except Exception as error:  # a run that was refused before; the others are settled
+            except Exception as error:  # MLflow refuses this run; go on with the others
                 if not refused(error):
                     raise
         status = "FINISHED" if finished else "KILLED"
         self.client.set_terminated(self.parent_id, status, end_time=max(ends, default=None))
 
     def _settle(self, trial: TrialFolder, *, winner: bool) -> None:
-        """End a trial's run that was interrupted, and let its name tell of the choice."""
+        """End the run of an interrupted trial, and mark the winner in the run's name."""
         mark = Mark.read(trial)
         if mark.run_id and not mark.closed:
             self.client.set_terminated(mark.run_id, "KILLED")
@@ -265,9 +272,10 @@ class RunWriter:
             mark.write(trial)
 
     def _winners(self) -> set[str]:
-        """Return the trial that validation chose and those that confirmed it above chance.
+        """Return the trial that validation chose and its confirmations; nothing if at chance.
 
-        Others may have the same score, and MLflow does not know who is first among equals.
+        The name has to show it: other trials may have the same score, and MLflow does not know
+        which of them was chosen.
         """
         choice = Choice.read(self._config, self._folder)
         if choice is None or choice.at_chance:
@@ -275,9 +283,9 @@ class RunWriter:
         return {choice.candidate["source_trial"], *(trial.trial_id for trial in choice.trials)}
 
     def _trial_run(self, config: Mapping[str, Any], began: int) -> tuple[str, int]:
-        """Find or create a trial's run: a driver may have died after creating it.
+        """Find or create a trial's run; return its id and its start time in milliseconds.
 
-        Gives its id and when it was created, in milliseconds.
+        A run may exist already, created by a driver that died before it wrote the mark.
         """
         trial_id, name, tags = config["trial_id"], _run_name(config), self.trial_tags(config)
         found = self._listed.pop(trial_id, None)
@@ -297,7 +305,7 @@ class RunWriter:
         return str(found.info.run_id), began
 
     def trial_tags(self, config: Mapping[str, Any]) -> dict[str, str]:
-        """Return the tags that a trial's run has from its beginning."""
+        """Return the tags that a trial's run is created with."""
         tags = {PARENT: self.parent_id, **self._tags}
         tags |= {key: str(config[key]) for key in TRIAL_TAGS if key in config}
         return tags | ({"taken_from": config["taken_from"]} if config.get("taken_from") else {})
@@ -308,7 +316,7 @@ class RunWriter:
         return own | self._params
 
     def _retag(self, run_id: str, config: Mapping[str, Any]) -> None:
-        """Let a run follow its trial to another name."""
+        """Update a run's name and tags after its trial was renamed."""
         self.client.update_run(run_id, name=_run_name(config))
         tags = [RunTag(key, value) for key, value in self.trial_tags(config).items()]
         self.client.log_batch(run_id, tags=tags)
@@ -340,18 +348,18 @@ def _run_name(config: Mapping[str, Any], *, winner: bool = False) -> str:
 
 
 def _written(path: Path, *, known: Path) -> int:
-    """Return when a file was written, in milliseconds: results may be sent long after."""
+    """Return when a file was written, in milliseconds, since results may be sent much later."""
     return int(with_retries(path, path.stat, known=known).st_mtime * 1000)
 
 
 def files_that_fit(folder: Path, patterns: Sequence[str], *, known: Path) -> list[str]:
-    """Return the names in a folder that fit a pattern; ``known`` as for `with_retries`."""
+    """Return the sorted names in a folder that match a pattern; ``known``: see `with_retries`."""
     names = read_if_there(folder, lambda: os.listdir(folder), known=known)  # noqa: PTH208
     return sorted(n for n in names or () if any(fnmatch(n, pattern) for pattern in patterns))
 
 
 def _copy(folder: Path, target: Path, patterns: Sequence[str], *, known: Path) -> None:
-    """Copy what fits one of the patterns, folders as they are; wait for storage that is away."""
+    """Copy what matches a pattern, with all that is in folders; wait for missing storage."""
     target.mkdir()
     for name in files_that_fit(folder, patterns, known=known):
         path = folder / name
@@ -365,10 +373,14 @@ def _copy(folder: Path, target: Path, patterns: Sequence[str], *, known: Path) -
 
 
 def epoch_metrics(reports: Iterable[dict[str, Any]], began: int) -> Iterator[list[Metric]]:
-    """Give each epoch's metrics.
+    """Yield each epoch's metrics.
 
-    Their times follow from the reports, since MLflow takes an equal point once: what is sent
-    again, after a driver died before it marked it as sent, then changes nothing.
+    Their timestamps come from the reports. A driver may die before it marks metrics as sent, and
+    they are then sent again: MLflow stores equal points once, so this changes nothing.
+
+    Args:
+        reports: the trial's epoch reports, from the first.
+        began: the start of the trial's run, in milliseconds.
     """
     seconds = 0.0
     for report in reports:

@@ -1,9 +1,9 @@
-"""What MLflow runs for a registered model: a models-from-code file, copied beside the delta.
+"""The code that MLflow runs for a registered model ("models from code"), copied beside the delta.
 
-The artifact holds tuned parameters and names, no pickle and no backbone, and it needs this package
-where it is loaded. ``model_config`` at load time may give other ``class_names`` and ``templates``,
-the place of the same backbone (``backbone``, ``revision``), the ``device``, and the ``pixel_range``
-of images deeper than 8 bits.
+The artifact holds tuned parameters and names, but no pickle and no backbone. It needs this package
+where it is loaded. ``model_config`` at load time may set other ``class_names`` and ``templates``,
+another place of the same backbone (``backbone``, ``revision``), the ``device``, and the
+``pixel_range`` of images with more than 8 bits.
 """
 
 import warnings
@@ -19,14 +19,14 @@ from study.errors import DataError
 from study.serving.classifier import TunedClassifier, load_classifier
 from study.tracking.mlflow.internals import in_scoring_server
 
-# MLflow warns that it lets any form of image in, which is meant.
+# MLflow warns that the input type is not checked. That is on purpose: images come in many forms.
 with warnings.catch_warnings(record=True):
 
     class ServedClassifier(PythonModel):
-        """CLIP with the tuned parameters of a study's winner."""
+        """A CLIP classifier with the tuned parameters of a study's winner."""
 
         def load_context(self, context: PythonModelContext) -> None:
-            """Load the backbone, check that it is the one that was tuned, embed the class names."""
+            """Load the backbone, check that it is the tuned one, and embed the class names."""
             settings = context.model_config
             self._classifier: TunedClassifier = load_classifier(
                 Path(context.artifacts["delta"]),
@@ -35,10 +35,10 @@ with warnings.catch_warnings(record=True):
                 backbone=settings["backbone"],
                 revision=settings["revision"],
                 device=settings["device"],
-                # Models that were registered before have none.
+                # Models registered by earlier versions have none.
                 pixel_range=settings.get("pixel_range"),
             )
-            # Over HTTP a text that names a file would open files of the server for anyone who asks.
+            # Over HTTP, a file name in a request would let anyone read the server's files.
             self._files = not in_scoring_server()
 
         def predict(
@@ -53,10 +53,14 @@ with warnings.catch_warnings(record=True):
                 context: unused; see `PythonModel`.
                 model_input: images in any of the forms of `study.data.images.inputs.as_image`, as
                     a list or a column of a DataFrame.
-                params: none are known.
+                params: unused; there are none.
 
             Returns:
-                A row an image: ``class_name``, its ``probability``, all ``probabilities`` by name.
+                One row per image: ``class_name``, its ``probability``, and ``probabilities``, a
+                dictionary of all classes.
+
+            Raises:
+                MlflowException: an image cannot be read.
             """
             try:
                 rows = self._classifier.probabilities(model_input, files=self._files)

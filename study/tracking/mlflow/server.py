@@ -1,4 +1,4 @@
-"""Which tracking server or store is used, and whether it answers."""
+"""Connecting to a tracking server or store, and understanding its failures."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import TypeVar
 
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
-"""How the addresses of databases begin."""
+"""The prefixes of database addresses."""
 
 LOCAL_PAGES = "http://127.0.0.1:5000"
-"""Where `mlflow ui` answers unless it is told otherwise."""
+"""The default address of `mlflow ui`."""
 
 ANSWERS_WITHIN = 60.0
-"""Seconds in which a server or store answers what is asked at once; a new one makes its tables."""
+"""How many seconds a simple request may take; a new store makes its tables in this time."""
 NOT_ABOUT_A_CALL = (401, 403, 404, 407, 408, 429)
-"""HTTP codes below 500 that a server or a proxy before it answers whatever it is asked."""
+"""HTTP codes below 500 whose cause is the server, a proxy or the login, not the content sent."""
 
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -28,13 +28,13 @@ QUIET = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
 MEANT = {
-    # It would print addresses with their passwords.
+    # MLflow would print addresses with their passwords.
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    # A call is made again by who knows what it did: MLflow would repeat one whose answer was lost,
-    # and so create a run twice.
+    # Only the caller knows whether a call is safe to repeat. MLflow would repeat a call whose
+    # answer was lost, and so create a run twice.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
 }
-for name, value in QUIET.items():  # MLflow reads some of them while it is imported
+for name, value in QUIET.items():  # MLflow reads some of them when it is imported
     os.environ.setdefault(name, value)
 os.environ.update(MEANT)
 
@@ -47,18 +47,18 @@ from study.errors import StudyError, TrackingError, redacted_text  # noqa: E402
 from study.storage.atomic import StorageError  # noqa: E402
 from study.tracking.mlflow.views import runs_page  # noqa: E402
 
-logging.getLogger("mlflow").setLevel(logging.WARNING)  # it tells of every table it creates
-logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # and of what it raises
-logging.getLogger("urllib3").setLevel(logging.ERROR)  # it tells of every retry
+logging.getLogger("mlflow").setLevel(logging.WARNING)  # it logs every table it creates
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it logs what it also raises
+logging.getLogger("urllib3").setLevel(logging.ERROR)  # it logs every retry
 
 T = TypeVar("T")
 
 
 def connect(uri: str, experiment: str) -> MlflowClient:
-    """Give a client of a server or store that answers and takes runs of an experiment.
+    """Return a client, after checking that the server answers and the experiment is usable.
 
     Raises:
-        TrackingError: it does not answer, or the experiment was deleted.
+        TrackingError: the server or store does not answer, or the experiment was deleted.
     """
 
     def ask() -> tuple[MlflowClient, Experiment | None]:
@@ -67,7 +67,7 @@ def connect(uri: str, experiment: str) -> MlflowClient:
 
     try:
         client, found = within(ANSWERS_WITHIN, ask)
-    except Exception as error:  # of MLflow, a database, its driver or the network
+    except Exception as error:  # from MLflow, a database, its driver or the network
         raise TrackingError(
             f"the MLflow tracking server or store {redacted(uri)} does not answer "
             f"({first_line(error)}); start it, or set tracking.uri or MLFLOW_TRACKING_URI"
@@ -81,27 +81,28 @@ def connect(uri: str, experiment: str) -> MlflowClient:
 
 
 def open_client(uri: str) -> MlflowClient:
-    """Give a client; of a database one that can be opened."""
+    """Return a client; for a database, first check that it can be opened."""
     if uri.startswith(DATABASES):
         _open_once(uri)
     return MlflowClient(uri)
 
 
 def within(seconds: float, call: Callable[[], T]) -> T:
-    """Give what a call gives, or give it up: a server that hangs must not hold up a study.
+    """Return the result of a call, but stop waiting after some seconds.
 
-    What was given up goes on in a thread that nothing waits for.
+    A server that hangs must not block a study. A call that is too slow goes on in a thread that
+    nothing waits for.
 
     Raises:
-        TrackingError: it has not ended in time.
-        Exception: what the call raised.
+        TrackingError: the call did not end in time.
+        Exception: whatever the call raised.
     """
-    given: list[T] = []
+    results: list[T] = []
     raised: list[BaseException] = []
 
     def run() -> None:
         try:
-            given.append(call())
+            results.append(call())
         except BaseException as error:
             raised.append(error)
 
@@ -110,42 +111,41 @@ def within(seconds: float, call: Callable[[], T]) -> T:
     thread.join(seconds)
     if raised:
         raise raised[0]
-    if not given:
+    if not results:
         raise TrackingError(f"no answer within {seconds:.0f} s")
-    return given[0]
+    return results[0]
 
 
 def refused(error: Exception) -> bool:
-    """Tell whether a failure is of the one thing that was sent, so that others may be taken.
+    """Return whether a failure concerns only what was sent, so that sending others may succeed.
 
-    Otherwise the server or the study's storage is at fault, or not there, and the same may be
-    taken later.
+    Otherwise the server or the study's storage has failed, and the same may be accepted later.
     """
-    if isinstance(error, StudyError):  # a damaged file of a trial
+    if isinstance(error, StudyError):  # such as a damaged file of a trial
         return not isinstance(error, TrackingError | StorageError)
     if isinstance(error, MlflowException):
-        if error.error_code == "RESOURCE_DOES_NOT_EXIST":  # 404 as well, but of MLflow's own
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":  # MLflow's own 404, not that of a proxy
             return True
         status = error.get_http_status_code()
-    else:  # an HTTP error of artifacts; others have no code
+    else:  # HTTP errors of artifact stores have a code, others none
         status = getattr(getattr(error, "response", None), "status_code", 500)
     return 400 <= status < 500 and status not in NOT_ABOUT_A_CALL
 
 
 def redacted(uri: str) -> str:
-    """Take user name and passwords out of a URI."""
+    """Return a URI without user name and passwords."""
     return redacted_text(re.sub(r"(?<=://).*@", "***@", uri, flags=re.DOTALL))
 
 
 def browse_command(uri: str) -> str:
-    """Give the command that opens MLflow's pages on a store, or the address of a server."""
+    """Return the command that shows a store in MLflow's pages, or that opens a server's address."""
     if _is_server(uri):
         return f"open {redacted(uri)}"
     return f"mlflow ui --backend-store-uri {shlex.quote(redacted(uri))}"
 
 
 def page_address(uri: str, experiment_id: str) -> str:
-    """Give the address of an experiment's studies, on a server or on the pages of a local store."""
+    """Return the address of an experiment's studies, on a server or on a local `mlflow ui`."""
     return runs_page(redacted(uri) if _is_server(uri) else LOCAL_PAGES, experiment_id)
 
 
@@ -154,7 +154,7 @@ def _is_server(uri: str) -> bool:
 
 
 def _open_once(uri: str) -> None:
-    """Open a database, since MLflow tries for 100 s before it says why it cannot."""
+    """Open a database once to fail fast: MLflow retries for 100 s before it reports an error."""
     url = make_url(uri)
     if url.get_backend_name() == "sqlite" and url.database:
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)  # as MLflow does
@@ -167,6 +167,6 @@ def _open_once(uri: str) -> None:
 
 
 def first_line(error: Exception) -> str:
-    """Tell an error in one line without passwords; a database's would fill a screen."""
+    """Return an error as one short line without passwords; database errors can fill a screen."""
     text = redacted_text(str(error).strip() or repr(error))
     return f"{type(error).__name__}: {text.splitlines()[0][:300]}"

@@ -1,4 +1,4 @@
-"""Where a study's results are sent, told without MLflow, which takes seconds to import."""
+"""The address that results are sent to, found without MLflow, which takes seconds to import."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import re
 from pathlib import Path
 
 DEFAULT_URI = "sqlite:///mlflow.db"
-"""In the working folder."""
+"""A SQLite store in the working folder."""
 
 
 def tracking_uri(configured: str | None) -> str:
-    """Give the configured URI, else ``$MLFLOW_TRACKING_URI``, else a local SQLite store."""
+    """Return the configured URI, else ``$MLFLOW_TRACKING_URI``, else a local SQLite store."""
     return configured or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
 
 
 def is_absent_store(uri: str) -> bool:
-    """Tell whether a URI is that of a SQLite store that is not there, and that a study can make.
+    """Return whether a URI names a SQLite file that does not exist yet but can be made.
 
-    There is nothing to connect to then, and whoever only looks must not leave a store behind.
+    A check must not connect to such a store, since connecting would create the file.
     """
     named = re.fullmatch(r"sqlite:///([^?#]+)", uri)
     if named is None:

@@ -1,7 +1,7 @@
-"""How MLflow's pages open on an experiment: as model training, with views saved under "Views".
+"""How MLflow's pages show an experiment: as model training, with saved views under "Views".
 
-A saved view is a tag of the experiment. A version of MLflow that knows another form of it shows its
-plain table instead, and nothing else is lost.
+A saved view is a tag of the experiment. A version of MLflow that expects another form of this tag
+shows its plain table instead; nothing else is lost.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ SETTINGS = (
     "params.`distill_weight`",
     "params.`subset`",
 )
-"""The subset last, since it is the one that a narrow window may cut."""
+"""The columns of a trial's settings; the subset is last, where a narrow window may cut it."""
 WIDTH = 90
-"""Of a column, in pixels."""
+"""The width of a column in pixels."""
 WIDTHS = {NAME: 170, "params.`distill_weight`": 110, "params.`subset`": 560}
-"""Of columns that need more."""
+"""The widths of columns that need more, in pixels."""
 GROUP_WIDTH = 320
-"""Of the column of names where it holds those of groups."""
+"""The width of the name column in pixels when it shows group names."""
 
 
 def experiment_tags() -> dict[str, str]:
-    """Give the tags of a new experiment: its kind, and views that answer the usual questions."""
+    """Return the tags of a new experiment: its kind, and saved views for common questions."""
     return MODEL_TRAINING | {
         f"{VIEW}studies": _saved(
             "Studies",
