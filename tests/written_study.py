@@ -1,5 +1,6 @@
 """A study's ledger written by hand, and what MLflow has of it: tests of tracking need no more."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from mlflow.entities import Run
 from study.config.loading import build_config, dump_config
 from study.config.schema import StudyConfig
 from study.storage.ledger import DESCRIPTION, End, StudyFolder
+from study.tracking.mlflow.mirror import sync_study
 from study.trial import TrialConfig
 
 EPOCHS = 3
@@ -75,6 +77,10 @@ class Written:
         (self.folder.path / DESCRIPTION).write_text("the **best** is here")
 
 
+MakeStudy = Callable[[str], Written]
+"""Makes a study of a name."""
+
+
 def runs(uri: str, study: Written) -> dict[str, Run]:
     """The study's runs by trial id; the parent as ``""``."""
     client = MlflowClient(uri)
@@ -88,3 +94,32 @@ def runs(uri: str, study: Written) -> dict[str, Run]:
 def history(uri: str, run: Run, key: str = "val_score") -> list[tuple[int, float]]:
     points = MlflowClient(uri).get_metric_history(run.info.run_id, key)
     return sorted((point.step, point.value) for point in points)
+
+
+def sync(study: Written, uri: str) -> int:
+    """Send what is unsent, of a study that has no report to write anew."""
+    return sync_study(study.config, study.folder, uri, lambda: None).trials
+
+
+def artifacts(uri: str, run: Run, path: str | None = None) -> set[str]:
+    found: set[str] = set()
+    for item in MlflowClient(uri).list_artifacts(run.info.run_id, path):
+        found |= artifacts(uri, run, item.path) if item.is_dir else {item.path}
+    return found
+
+
+def assert_whole(uri: str, study: Written, trials: int) -> None:
+    """All trials are there once, ended and with their epochs and artifacts, under one parent."""
+    found = runs(uri, study)
+    assert len(found) == trials + 1
+    assert {run.info.status for run in found.values()} == {"FINISHED"}
+    parent = found.pop("")
+    for run in found.values():
+        assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
+        assert run.data.params["subset"] == "vision.ln[0:2]"
+        assert [step for step, _ in history(uri, run)] == [*range(1, EPOCHS + 1)]
+        for key in ("epochs", "seconds", "trainable"):
+            assert len(history(uri, run, key)) == 1
+        assert {"config.json", "reports.jsonl", "delta.safetensors"} <= {
+            artifact.path for artifact in MlflowClient(uri).list_artifacts(run.info.run_id)
+        }

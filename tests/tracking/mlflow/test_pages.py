@@ -1,25 +1,18 @@
-"""A finished study in MLflow's pages, seen by a real browser."""
+"""A description in MLflow's pages, seen by a real browser."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import CHROMIUM, Browser
+from browser import Browser
 from mlflow import MlflowClient
 
 from study.storage.ledger import DESCRIPTION, End
 from study.tracking.mlflow.mirror import sync_study
-from study.tracking.mlflow.views import runs_page
 from study.workflow.run_study import write_outputs
 
-pytestmark = [
-    pytest.mark.long,
-    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"),
-]
-# The cells of the first row: names are in a part of the table of their own.
-FIRST_ROW = """[...document.querySelectorAll('.ag-row[row-index="0"]')]
-  .map((part) => part.innerText).join(" ")"""
+pytestmark = pytest.mark.long
 
 PLAIN = "the loss was not finite"
 # What a Markdown reader could take for marks of its own; a trial's error may hold any of it.
@@ -39,66 +32,6 @@ LEAST_GAP = """Math.min(...[...document.querySelectorAll("th + th, td + td")].ma
   };
   return words(cell).left - words(cell.previousElementSibling).right;
 }))"""
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    browser = Browser(tmp_path_factory.mktemp("chromium"))
-    yield browser
-    browser.close()
-
-
-@pytest.fixture(scope="module")
-def shown(
-    finish: Callable[..., Any], mlflow_server: str, tmp_path_factory: pytest.TempPathFactory
-) -> Any:
-    """A finished study that the server has whole, report and all."""
-    study = finish(tmp_path_factory.mktemp("shown"), "shown", experiment="shown")
-    write_outputs(study.folder)
-    sync_study(study.config, study.folder, mlflow_server, lambda: write_outputs(study.folder))
-    return study
-
-
-def page(server: str, view: str) -> str:
-    experiment = MlflowClient(server).get_experiment_by_name("shown")
-    assert experiment is not None
-    return runs_page(server, experiment.experiment_id, view)
-
-
-def test_the_winner_is_the_first_row_of_the_trials_with_its_settings(
-    browser: Browser, shown: Any, mlflow_server: str
-) -> None:
-    browser.open(page(mlflow_server, "trials"))
-    text = browser.wait_for_text("trial 1 ★", "trial 2", "val_score", "subset", "3 matching runs")
-    assert text.index("trial 1 ★") < text.index("trial 2") < text.index("zero-shot")
-    row = browser.evaluate(FIRST_ROW)
-    for cell in ("trial 1 ★", "0.8", "1728", "0.05", "0.1", "text.mlp.fc2.bias + vision.ln"):
-        assert cell in row
-
-
-def test_seeds_of_a_candidate_are_one_group(
-    browser: Browser, shown: Any, mlflow_server: str
-) -> None:
-    browser.open(page(mlflow_server, "confirmed"))
-    browser.wait_for_text("best ★ · seed 1", "best ★ · seed 2", "label: best, study: shown")
-
-
-def test_the_report_is_found_from_the_list_of_studies(
-    browser: Browser, shown: Any, mlflow_server: str
-) -> None:
-    browser.open(page(mlflow_server, "studies"))
-    browser.click("shown", ".ag-row a")
-    version = shown.folder.registration.uri
-    browser.wait_for_text(
-        "trial 1 ★ won", "% on test", f'mlflow.pyfunc.load_model("{version}").predict'
-    )
-    browser.click("Artifacts")
-    browser.wait_for_text("leaderboard.csv")
-    browser.click("report.html")
-    browser.wait_for_text("What was asked", "What to use")
-    browser.click("plots")
-    browser.click("pareto.html")
-    browser.wait_for_text("Search, on validation")
 
 
 @pytest.mark.parametrize("cause", [PLAIN, MARKS])

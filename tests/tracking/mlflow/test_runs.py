@@ -1,0 +1,250 @@
+"""A study is a run, and each trial a child that holds what its folder does."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from written_study import EPOCHS, MakeStudy, Written, artifacts, history, runs, sync
+
+from study.config.loading import build_config, dump_config
+from study.storage.ledger import End, StudyFolder, TrialFolder
+from study.tracking.mlflow.runs import RunWriter
+
+
+def test_each_trial_is_a_child_that_ends_as_the_trial_did(
+    mlflow_server: str, make: MakeStudy
+) -> None:
+    study = make("ends")
+    study.whole(0)
+    study.whole(1, "stopped", 2, reason="successive halving at epoch 2")
+    study.whole(2, "failed", 1, error="Traceback\nValueError: boom")
+    assert sync(study, mlflow_server) == 3
+    found = runs(mlflow_server, study)
+    parent = found.pop("")
+    statuses = {trial: run.info.status for trial, run in found.items()}
+    assert statuses == {
+        "search-0000": "FINISHED",
+        "search-0001": "KILLED",
+        "search-0002": "FAILED",
+    }
+    for number, run in enumerate(found[f"search-{n:04d}"] for n in range(3)):
+        tags, params = run.data.tags, run.data.params
+        assert tags["mlflow.parentRunId"] == parent.info.run_id
+        assert tags.items() >= {"stage": "search", "study": "ends", "split_hash": "f" * 16}.items()
+        expected = {
+            "subset": "vision.ln[0:2]",
+            "ln_lr": str(0.01 + number),
+            "distill_weight": "0.0",
+            "seed": "1",
+            "dataset": "digits",
+            "protocol": "few_shot",
+            "backbone": "embedded",
+            "shots": "16",
+        }
+        assert params == expected
+        assert run.data.metrics["trainable"] == 1536
+        assert run.data.metrics["seconds"] == 1.5
+        reports = study.folder.trial(f"search-{number:04d}").reports
+        assert history(mlflow_server, run) == [(r["epoch"], r["val_score"]) for r in reports]
+    assert found["search-0001"].data.tags["stop_reason"] == "successive halving at epoch 2"
+    assert "boom" in found["search-0002"].data.tags["error"]
+    assert artifacts(mlflow_server, found["search-0000"]) >= {"config.json", "delta.safetensors"}
+    assert "delta.safetensors" in artifacts(mlflow_server, found["search-0001"])
+
+
+def test_a_trial_has_no_more_than_pages_and_searches_use(
+    mlflow_store: str, make: MakeStudy
+) -> None:
+    study = make("lean")
+    config = study.trial(0, config_hash="a" * 16)
+    for epoch in range(1, EPOCHS + 1):
+        # What `run_trial` reports.
+        losses = {"train_loss": 2.0, "cross_entropy": 1.5, "distillation": 0.5}
+        rates = {"bias_lr": 0.1, "ln_lr": 0.1, "images_per_second": 900.0}
+        scores = {"val_base": 0.5, "val_new": 0.5, "val_hmean": 0.5, "val_score": 0.5}
+        report = {"epoch": epoch, **losses, **rates, **scores, "seconds": 0.5}
+        study.folder.trial(config.trial_id).append_report(report)
+    study.end(config)
+    sync(study, mlflow_store)
+    run = runs(mlflow_store, study)["search-0000"]
+    per_epoch = {*losses, "images_per_second", "val_base", "val_new", "val_score"}
+    assert run.data.metrics.keys() == {*per_epoch, "trainable", "epochs", "seconds"}
+    assert run.data.tags.keys() == {
+        *("mlflow.parentRunId", "mlflow.runName", "study", "study_id", "trial_id"),
+        *("stage", "arm", "label", "split_hash", "config_hash", "stop_reason"),
+    }
+
+
+def test_the_parent_has_configuration_tables_and_description(
+    mlflow_server: str, make: MakeStudy
+) -> None:
+    study = make("parent")
+    study.folder.write_json("candidates.json", [])
+    (study.folder.path / "leaderboard.md").write_text("# best")
+    study.conclude()
+    (study.folder.path / "plots").mkdir()
+    (study.folder.path / "plots" / "one.png").write_bytes(b"png")
+    sync(study, mlflow_server)
+    parent = runs(mlflow_server, study)[""]
+    assert parent.info.status == "FINISHED"
+    assert parent.info.run_name == "parent"
+    assert parent.data.params["search.trials"] == "48"
+    assert parent.data.params["training.momentum"] == "0.9"
+    assert parent.data.tags["mlflow.note.content"] == "the **best** is here"
+    expected = {"dataset": "digits", "backbone": "embedded", "git_commit": "abc123"}
+    assert parent.data.tags.items() >= expected.items()
+    assert artifacts(mlflow_server, parent) >= {
+        *("study.yaml", "identity.json", "candidates.json", "leaderboard.md", "plots/one.png"),
+    }
+
+
+def test_the_runs_that_validation_chose_say_so_in_their_names(
+    mlflow_store: str, make: MakeStudy
+) -> None:
+    study = make("starred")
+    for number in range(2):
+        study.whole(number)
+    confirmation = {"stage": "confirm", "label": "best", "arm": "best"}
+    study.end(study.trial(2, trial_id="confirm-best-seed1", **confirmation))
+
+    def choose(trial_id: str, same_as: str | None = None) -> dict[str, str]:
+        best = {"label": "best", "source_trial": trial_id, "same_as": same_as}
+        study.folder.write_json("candidates.json", [best])
+        sync(study, mlflow_store)
+        return {trial: run.info.run_name for trial, run in runs(mlflow_store, study).items()}
+
+    confirmed = {"confirm-best-seed1": "best ★ · seed 1", "": "starred"}
+    first = choose("search-0000")
+    assert first == {"search-0000": "trial 0 ★", "search-0001": "trial 1", **confirmed}
+    # The search went on and found a better one, which a baseline is equal to.
+    confirmed["confirm-best-seed1"] = "best · seed 1"
+    second = choose("search-0001", same_as="clipfit")
+    assert second == {"search-0000": "trial 0", "search-0001": "trial 1 ★", **confirmed}
+
+
+def test_two_studies_of_one_name_are_two_runs(mlflow_server: str, tmp_path: Path) -> None:
+    first, second = (Written(tmp_path / place, "namesake") for place in ("a", "b"))
+    first.whole(0)
+    for study in (first, second):
+        sync(study, mlflow_server)
+    client = MlflowClient(mlflow_server)
+    experiment = client.get_experiment_by_name("namesake")
+    found = client.search_runs([experiment.experiment_id], "tags.study_parent = 'yes'")
+    assert len(found) == 2
+
+
+def test_a_trial_that_ends_while_it_is_sent_loses_no_epoch(
+    mlflow_store: str, make: MakeStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = make("raced")
+    config = study.trial(0)
+    study.report(config, 1)
+    read = TrialFolder.reports.fget
+
+    def read_and_end(folder: TrialFolder) -> Any:
+        monkeypatch.undo()
+        reports = read(folder)
+        for epoch in (2, 3):
+            study.report(config, epoch)
+        study.end(config)
+        return reports
+
+    monkeypatch.setattr(TrialFolder, "reports", property(read_and_end))
+    for _ in range(2):
+        sync(study, mlflow_store)
+    assert len(history(mlflow_store, runs(mlflow_store, study)["search-0000"])) == EPOCHS
+
+
+def test_a_new_trial_is_sent_without_looking_through_the_others(
+    mlflow_store: str, make: MakeStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = make("unsought")
+    writer = RunWriter(study.config, study.folder, mlflow_store)
+    writer.open_study()
+    study.whole(0)
+    monkeypatch.setattr(MlflowClient, "search_runs", unheard)
+    writer.sync_trial("search-0000")
+    monkeypatch.undo()
+    assert runs(mlflow_store, study)["search-0000"].info.status == "FINISHED"
+
+
+def test_a_run_is_found_again_where_its_creation_was_not_heard_of(
+    mlflow_store: str, make: MakeStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = make("unheard")
+    writer = RunWriter(study.config, study.folder, mlflow_store)
+    writer.open_study()
+    study.whole(0)
+    create = MlflowClient.create_run
+
+    def create_and_be_cut_off(*arguments: Any, **options: Any) -> None:
+        create(*arguments, **options)
+        unheard()
+
+    monkeypatch.setattr(MlflowClient, "create_run", create_and_be_cut_off)
+    with pytest.raises(ConnectionError):
+        writer.sync_trial("search-0000")
+    monkeypatch.undo()
+    writer.sync_trial("search-0000")
+    assert runs(mlflow_store, study).keys() == {"", "search-0000"}
+
+
+def unheard(*_: Any, **__: Any) -> None:
+    """What a connection that is cut does."""
+    raise ConnectionError("the connection was cut")
+
+
+@pytest.fixture
+def renamed(tmp_path: Path) -> RunWriter:
+    """Has sent a confirmation that is another's now: an extended study set its winner aside."""
+    config = build_config({"name": "mine"}, "test")
+    folder = StudyFolder(tmp_path / "mine")
+    folder.create(dump_config(config), {"git_commit": "unknown"})
+    trial = folder.trial("confirm-best-seed1")
+    trial.create(
+        {
+            "trial_id": "confirm-best-seed1",
+            "stage": "confirm",
+            "arm": "best",
+            "label": "best",
+            "number": 0,
+            "seed": 1,
+            "subset": "vision.ln",
+            "subset_key": "0",
+            "bias_lr": None,
+            "ln_lr": 0.1,
+            "distill_weight": 0.0,
+            "trainable": 10,
+            "split_hash": "0",
+        }
+    )
+    trial.append_report({"epoch": 1, "test_score": 0.5, "seconds": 1.0})
+    trial.write_end(End("finished", 1, 1.0))
+    writer = RunWriter(config, folder, f"sqlite:///{tmp_path / 'mlflow.db'}")
+    writer.open_study()
+    writer.sync_trial("confirm-best-seed1")
+    folder.trial("confirm-best-seed1").rename("confirm-best-of-8-seed1", label="best-of-8")
+    return writer
+
+
+def confirmations(writer: RunWriter) -> list[Run]:
+    client: MlflowClient = writer.client
+    return list(client.search_runs([writer.experiment_id], "tags.stage = 'confirm'"))
+
+
+def test_the_run_of_a_renamed_trial_follows_and_no_second_one_is_made(renamed: RunWriter) -> None:
+    renamed.sync_trial("confirm-best-of-8-seed1")
+    (run,) = confirmations(renamed)
+    assert run.data.tags["trial_id"] == "confirm-best-of-8-seed1"
+    assert run.data.tags["label"] == "best-of-8"
+    assert run.info.run_name == "best-of-8 · seed 1"
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics["test_score"] == 0.5
+
+
+def test_what_is_sent_under_an_old_name_is_no_fault(renamed: RunWriter) -> None:
+    renamed.sync_trial("confirm-best-seed1")
+    (run,) = confirmations(renamed)
+    assert run.info.run_name == "best · seed 1"

@@ -1,0 +1,120 @@
+"""What does not answer is told, and without its password."""
+
+import threading
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import (
+    INVALID_PARAMETER_VALUE,
+    REQUEST_LIMIT_EXCEEDED,
+    RESOURCE_DOES_NOT_EXIST,
+)
+from written_study import MakeStudy, sync
+
+from study.errors import DeltaError, TrackingError
+from study.storage.atomic import StorageError
+from study.tracking.mlflow.server import (
+    browse_command,
+    connect,
+    first_line,
+    page_address,
+    redacted,
+    refused,
+    within,
+)
+
+SECRET = "s3cr3t-passw0rd"
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        f"http://me:{SECRET}@127.0.0.1:9",
+        f"postgresql://me:{SECRET}@127.0.0.1:9/runs",
+        f"postgresql://127.0.0.1:9/runs?user=me&password={SECRET}",
+        "unknown://somewhere",
+        "./mlruns",
+    ],
+)
+def test_a_store_that_does_not_answer_is_told_without_its_password(uri: str) -> None:
+    with pytest.raises(TrackingError, match=r"does not answer .*MLFLOW_TRACKING_URI") as caught:
+        connect(uri, "any")
+    assert SECRET not in str(caught.value)
+
+
+def test_a_file_that_is_no_store_is_told(tmp_path: Path) -> None:
+    (tmp_path / "notes.db").write_text("just words, and enough of them to be no database" * 99)
+    with pytest.raises(TrackingError, match="does not answer"):
+        connect(f"sqlite:///{tmp_path / 'notes.db'}", "any")
+
+
+def test_a_deleted_experiment_is_told(mlflow_server: str, make: MakeStudy) -> None:
+    client = MlflowClient(mlflow_server)
+    client.delete_experiment(client.create_experiment("gone"))
+    with pytest.raises(TrackingError, match=r"experiment 'gone' on .* was deleted; restore"):
+        sync(make("gone"), mlflow_server)
+
+
+@pytest.mark.parametrize(
+    ("uri", "told"),
+    [
+        (f"postgresql://me:{SECRET}@host/runs", "postgresql://***@host/runs"),
+        (f"http://me:p@{SECRET}@host:5000", "http://***@host:5000"),
+        ("http://host:5000/a", "http://host:5000/a"),
+        ("sqlite:///mlflow.db", "sqlite:///mlflow.db"),
+    ],
+)
+def test_names_and_passwords_are_taken_out_of_an_address(uri: str, told: str) -> None:
+    assert redacted(uri) == told
+
+
+def test_a_server_is_opened_and_a_store_is_browsed_by_a_command_that_a_shell_takes() -> None:
+    assert browse_command("https://host") == "open https://host"
+    command = browse_command("sqlite:////my runs/mlflow.db")
+    assert command == "mlflow ui --backend-store-uri 'sqlite:////my runs/mlflow.db'"
+
+
+def test_pages_of_a_store_are_where_mlflow_ui_answers() -> None:
+    studies = "/#/experiments/7/runs?"
+    assert page_address(f"http://me:{SECRET}@host", "7").startswith(f"http://***@host{studies}")
+    assert page_address("sqlite:///mlflow.db", "7").startswith(f"http://127.0.0.1:5000{studies}")
+
+
+def test_a_call_that_hangs_is_given_up_and_what_others_give_or_raise_comes_through() -> None:
+    answers = threading.Event()
+    with pytest.raises(TrackingError, match="no answer within 0 s"):
+        within(0.05, answers.wait)
+    answers.set()
+    assert within(20, lambda: "given") == "given"
+    with pytest.raises(ZeroDivisionError):
+        within(20, lambda: 1 / 0)
+
+
+@pytest.mark.parametrize(
+    ("error", "is_refusal"),
+    [
+        (DeltaError("a damaged file"), True),
+        (TrackingError("no answer"), False),
+        (StorageError("the folder is away"), False),
+        (ConnectionError("the connection was cut"), False),
+        (MlflowException("no", error_code=INVALID_PARAMETER_VALUE), True),
+        (MlflowException("gone", error_code=RESOURCE_DOES_NOT_EXIST), True),
+        (MlflowException("wait", error_code=REQUEST_LIMIT_EXCEEDED), False),
+        (MlflowException("oops"), False),
+    ],
+    ids=lambda value: repr(value),
+)
+def test_only_what_is_about_the_one_thing_that_was_sent_is_a_refusal(
+    error: Exception, is_refusal: bool
+) -> None:
+    assert refused(error) is is_refusal
+
+
+def test_an_error_is_one_line_without_its_password() -> None:
+    told = first_line(ValueError(f"cannot open db://me:{SECRET}@host\n[SQL: SELECT 1]"))
+    assert told.startswith("ValueError: cannot open db://")
+    assert SECRET not in told
+    assert "SQL" not in told
+    assert first_line(ValueError()) == "ValueError: ValueError()"
