@@ -58,6 +58,7 @@ LAZY = {
     ("analysis", "study.analysis.optuna_plots"),
     ("data", "datasets"),
     ("method", "transformers"),
+    ("trial.schema", "torch"),
     ("tracking.mlflow.store", "mlflow"),
     ("workflow.check", "study.tracking.mlflow.server"),
     ("run", "study"),

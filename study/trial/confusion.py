@@ -7,7 +7,6 @@ from typing import Any
 
 from study.config.schema import Protocol
 from study.storage.ledger import StudyFolder
-from study.trial.run import mean, score
 
 _ROUNDING = 1e-9
 """Equal accuracies differ by less: one is a quotient of counts, the other a mean over seeds."""
@@ -36,6 +35,8 @@ def chance_level(folder: StudyFolder, trial_id: str, protocol: Protocol) -> floa
     Returns:
         The score, a fraction; None when the trial kept no counts.
     """
+    from study.trial.run import mean, score  # imports PyTorch, which takes a second
+
     shares = {}
     for part, matrix in read_confusion(folder, trial_id).items():
         images: Counter[int] = Counter()

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Literal
 
 from study.config.schema import Protocol, Section, TrainingConfig
 from study.data.tasks import Task
+
+if TYPE_CHECKING:
+    from torch import Tensor  # the import takes a second, and reading results does not need it
 
 Stage = Literal["search", "confirm", "ablation"]
 SPLIT_HASH = 16
