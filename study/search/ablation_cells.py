@@ -48,7 +48,7 @@ def _base(ablation: AblationConfig, folder: StudyFolder) -> str:
     if ablation.base_from is None:
         return ablation.base
     other = StudyFolder(folder.path.parent / ablation.base_from)
-    candidates = other.read_json("candidates.json") or []
+    candidates = (other.read_json("candidates.json") if other.path.exists() else None) or []
     best = next((c for c in candidates if c["label"] == "best"), None)
     if best is None:
         raise StudyError(

@@ -72,6 +72,12 @@ def run_search(
     _close_complete(folder, "search", observers)
     past = _Past.read(folder, "search")
     past.refuse_other_data({config.seed: data})
+    if len(past.all) > config.search.trials:
+        raise DataError(
+            f"{folder.config_path} plans {config.search.trials} trials of search, and "
+            f"{len(past.all)} are there: it is older than the study's last extension; set "
+            "search.trials as extensions.json says, by --extend"
+        )
     maker = TrialMaker(config, architecture, {config.seed: data})
     baselines = [maker.baseline(label, n) for n, label in enumerate(config.search.baselines)]
     searcher = StudySearcher(

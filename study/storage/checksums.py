@@ -39,7 +39,8 @@ class Checksums:
         noted = read_if_there(path, path.read_bytes, known=folder.parent) or b""
         self._of: dict[str, set[str]] = defaultdict(set)
         for line in noted.decode(errors="replace").split("\n")[:-1]:  # the last may have been cut
-            digest, _, name = line.partition("  ")
+            # A tool that copies text may have changed the line ends, which is no damage.
+            digest, _, name = line.rstrip("\r").partition("  ")
             self._of[name].add(digest)
 
     @property

@@ -464,7 +464,7 @@ class StudyFolder:
 
     def _read(self, path: Path) -> bytes | None:
         try:
-            return with_retries(path, lambda: path.read_bytes() if path.exists() else None)
+            return read_if_there(path, path.read_bytes, known=self.path.parent)
         except OSError as error:  # such as a folder in the place of the file
             raise LedgerError(f"{path} cannot be read: {error.strerror}") from error
 

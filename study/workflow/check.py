@@ -79,8 +79,9 @@ def all_faults(
             if (fault := f"{place}: {error}") not in faults:  # each seed may have the same fault
                 faults.append(fault)
 
-    attempt("data.root", lambda: _check_root(config))
-    attempt("data.targets_root", lambda: _check_targets_root(config))
+    if not resuming:  # a study of an earlier version may have been frozen with such a folder
+        attempt("data.root", lambda: _check_root(config))
+        attempt("data.targets_root", lambda: _check_targets_root(config))
     attempt("data", lambda: datasets.append(_check_data(config)))
     for target in config.data.targets:
         attempt("data.targets", lambda: datasets.append(_check_target(config, target)))  # noqa: B023

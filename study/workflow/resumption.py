@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from study.config.loading import load_config, shown
 from study.config.schema import StudyConfig
 from study.errors import ConfigError
-from study.storage.ledger import StudyFolder
+from study.storage.ledger import LedgerError, StudyFolder
 
 MAY_CHANGE = ("storage", "resources.", "tracking.", "ablation.reuse")
 """The beginnings of the keys on which no trial's result depends."""
@@ -22,7 +22,13 @@ def frozen_config(folder: StudyFolder) -> StudyConfig:
         ConfigError: the configuration does not fit this version of the schema.
     """
     folder.refuse_damaged()
-    return load_config(folder.config_path)
+    config = load_config(folder.config_path)
+    if config.name is None:  # as in an emptied file of a study from before there was a checksum
+        raise LedgerError(
+            f"{folder.config_path} is damaged: a frozen configuration has a name; put it back from "
+            "a copy; MLflow has one, the artifact study.yaml of the study's own run"
+        )
+    return config
 
 
 def resumed_config(folder: StudyFolder, overrides: Iterable[str]) -> StudyConfig:
@@ -34,19 +40,32 @@ def resumed_config(folder: StudyFolder, overrides: Iterable[str]) -> StudyConfig
     """
     frozen = frozen_config(folder)
     config = load_config(folder.config_path, overrides)
-    changes = _differences(frozen.model_dump(mode="json"), config.model_dump(mode="json"))
-    refused = [
-        f"  {key}: is frozen as {shown(before)}, got {shown(after)}"
-        for key, before, after in changes
-        if not key.startswith(MAY_CHANGE)
-    ]
-    if refused:
+    if refused := changes_of_results(frozen, config):
+        lines = "\n".join(f"  {line}" for line in refused)
         raise ConfigError(
             f"study '{folder.name}' exists, and would no longer compare its trials if these "
             "changed; allowed to change are storage, resources and tracking, and search.trials "
-            "by --extend:\n" + "\n".join(refused)
+            f"by --extend:\n{lines}"
         )
     return config
+
+
+def changes_of_results(
+    frozen: StudyConfig, config: StudyConfig, *, besides: Collection[str] = ()
+) -> list[str]:
+    """Return a line for each setting by which a configuration would give other results.
+
+    Args:
+        frozen: the configuration of the study.
+        config: the configuration that is wanted instead.
+        besides: further keys that may differ.
+    """
+    changes = _differences(frozen.model_dump(mode="json"), config.model_dump(mode="json"))
+    return [
+        f"{key}: is frozen as {shown(before)}, got {shown(after)}"
+        for key, before, after in changes
+        if not key.startswith(MAY_CHANGE) and key not in besides
+    ]
 
 
 def _differences(

@@ -24,7 +24,7 @@ from study.analysis.report import write_report
 from study.analysis.results import read_results, write_results
 from study.config.loading import dump_config
 from study.config.schema import StudyConfig
-from study.data.images.decode import ImageCounter
+from study.data.images.decode import PREPROCESSING, ImageCounter
 from study.errors import BackboneError
 from study.method.checkpoint import Architecture
 from study.search.ablation import fix_rates, test_cells, tune_cells
@@ -63,6 +63,7 @@ def run_study(config: StudyConfig, folder: StudyFolder, console: Console, *, res
             for trial in folder.trials():  # before MLflow or the search read their reports
                 if trial.end is None:
                     drop_unproven_reports(trial)
+            _warn_of_other_decoding(folder)
             _refuse_other_checkpoint(folder, architecture)
         else:  # only under the lock, since another driver may be creating it
             folder.create(dump_config(config), _origin(architecture))
@@ -236,13 +237,25 @@ def _refuse_other_checkpoint(folder: StudyFolder, architecture: Architecture) ->
         )
 
 
-def _origin(architecture: Architecture) -> dict[str, str]:
+def _warn_of_other_decoding(folder: StudyFolder) -> None:
+    """Warn where a study's images were decoded otherwise when it began."""
+    if folder.identity.get("preprocessing", 1) != PREPROCESSING:
+        logger.warning(
+            "images are decoded otherwise since '%s' began: those of more than 8 bits, with an "
+            "orientation tag or with transparency have other pixels now, so that its trials do not "
+            "compare; if the dataset has such images, begin a new study",
+            folder.name,
+        )
+
+
+def _origin(architecture: Architecture) -> dict[str, str | int]:
     """Return the versions and the checkpoint that a study is made with."""
     packages = ("ray", "torch", "transformers", "optuna", "mlflow", "clipfit-study")
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "git_commit": _git_commit(),
         "checkpoint": architecture.checkpoint,
+        "preprocessing": PREPROCESSING,
         **{f"{package}_version": version(package) for package in packages},
     }
 

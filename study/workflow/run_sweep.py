@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from study.analysis.paper import SWEEP_FILE, render_tables, write_tables
-from study.config.schema import TrackingConfig
+from study.config.schema import StudyConfig, TrackingConfig
 from study.config.sweep import Member
 from study.errors import ConfigError, InterruptedStudyError, StudyError
 from study.search.driver import ray_session
 from study.storage.ledger import StudyFolder
 from study.workflow.check import all_faults
-from study.workflow.resumption import frozen_config
+from study.workflow.resumption import changes_of_results, frozen_config
 from study.workflow.run_study import run_study
 
 logger = logging.getLogger(__name__)
@@ -64,9 +64,11 @@ def check_sweep(members: Sequence[Member]) -> None:
     tracking: dict[TrackingConfig, list[str]] = {}  # server → faults: ask each only once
     for member in members:
         folder = _folder(member)
-        if _finished(folder):
+        finished, resuming = _finished(folder), folder.exists
+        if resuming and (fault := _difference(folder, member.config, finished=finished)):
+            faults.setdefault(fault, []).append(folder.name)
+        if finished:
             continue
-        resuming = folder.exists
         known = tracking.get(member.config.tracking)
         found, _ = all_faults(
             member.config,
@@ -78,19 +80,26 @@ def check_sweep(members: Sequence[Member]) -> None:
             at_fault = [fault for fault in found if fault.startswith("tracking:")]
             tracking[member.config.tracking] = at_fault
         found += known or []
-        try:
-            if resuming and frozen_config(folder) != member.config:
-                found.append(
-                    f"name: {folder.path} is a study with another configuration; choose another "
-                    "beginning of names by name=…"
-                )
-        except StudyError as error:
-            found.append(f"name: {error}")
         for fault in dict.fromkeys(found):
             faults.setdefault(fault, []).append(folder.name)
     if faults:
         lines = "\n".join(f"  {_named(names)}: {fault}" for fault, names in faults.items())
         raise ConfigError(f"the studies cannot start:\n{lines}")
+
+
+def _difference(folder: StudyFolder, config: StudyConfig, *, finished: bool) -> str | None:
+    """Return why a study that exists is not the one that is wanted; None means that it is."""
+    besides = ("search.trials",) if finished else ()  # it may have been extended
+    try:
+        changes = changes_of_results(frozen_config(folder), config, besides=besides)
+    except StudyError as error:
+        return f"name: {error}"
+    if not changes:
+        return None
+    return (
+        f"name: {folder.path} is a study with another configuration; choose another beginning of "
+        f"names by name=… ({'; '.join(changes)})"
+    )
 
 
 def _named(names: Sequence[str]) -> str:
@@ -103,4 +112,4 @@ def _folder(member: Member) -> StudyFolder:
 
 
 def _finished(folder: StudyFolder) -> bool:
-    return folder.read_json(SWEEP_FILE) is not None
+    return folder.path.exists() and folder.read_json(SWEEP_FILE) is not None

@@ -15,7 +15,7 @@ from study.config.loading import build_config
 from study.errors import DataError, InterruptedStudyError
 from study.method.checkpoint import Architecture, EncoderShape
 from study.search.space import Proposal
-from study.search.stages import Budget, TrialMaker, budget, run_queue
+from study.search.stages import Budget, TrialMaker, budget, run_queue, run_search
 from study.selection.candidates import Candidate
 from study.storage.ledger import StudyFolder
 from study.trial import TrialConfig, TrialData
@@ -268,3 +268,22 @@ def test_a_candidate_is_confirmed_under_its_label_with_each_seed(few_digits: Tri
     assert first.config_hash != second.config_hash
     unlike = {"trial_id", "number", "seed", "config_hash"}
     assert first.model_dump(exclude=unlike) == second.model_dump(exclude=unlike)
+
+
+def test_a_configuration_older_than_the_last_extension_is_refused(make_study: Any) -> None:
+    study = make_study("older")
+    shown = study.config.model_copy(
+        update={"search": study.config.search.model_copy(update={"trials": 8})}
+    )
+    for number in range(9):
+        config = TrialConfig.model_validate(
+            {
+                **{"trial_id": f"search-{number:04d}", "stage": "search", "arm": "search"},
+                **{"label": f"trial {number}", "number": number, "seed": shown.seed, "epochs": 4},
+                **{"subset": "vision.ln", "subset_key": str(number), "trainable": 1},
+                **{"ln_lr": 0.1, "split_hash": study.data.digest[:16]},
+            }
+        )
+        study.folder.trial(config.trial_id).create(config.model_dump(mode="json"))
+    with pytest.raises(DataError, match=r"plans 8 trials of search, and 9 are there"):
+        run_search(shown, study.folder, study.architecture, study.data, [])

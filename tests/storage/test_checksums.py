@@ -91,3 +91,13 @@ def test_bytes_that_are_no_text_spoil_their_own_line_alone(folder: Path) -> None
     record(folder, two=b"2")
     assert Checksums(folder).matches("two", b"2")
     assert not Checksums(folder).matches("one", b"abd")
+
+
+def test_line_ends_that_a_tool_has_changed_are_no_damage(folder: Path) -> None:
+    record(folder, one=b"abc", two=b"naught")
+    path = folder / FILE
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    sums = Checksums(folder)
+    assert sums.names == ["one", "two"]
+    assert sums.matches("one", b"abc")
+    assert not sums.matches("one", b"abd")

@@ -11,6 +11,7 @@ from study.config.schema import StudyConfig
 from study.errors import ConfigError
 from study.run import main
 from study.storage.ledger import LedgerError, StudyFolder
+from study.workflow.check import all_faults
 from study.workflow.resumption import frozen_config, resumed_config
 
 COMMANDS = (
@@ -200,3 +201,22 @@ def test_all_that_is_lost_is_named_at_once(
     message = refused(capsys, ["--resume", "mine"])
     assert "study.yaml is damaged" in message
     assert "identity.json is missing" in message
+
+
+def test_an_emptied_configuration_of_before_there_were_checksums_is_refused(
+    folder: StudyFolder,
+) -> None:
+    (folder.path / "sha256.txt").unlink()
+    assert frozen_config(folder).search.trials == 10
+    folder.config_path.write_bytes(b"")
+    with pytest.raises(LedgerError, match=r"study\.yaml is damaged"):
+        frozen_config(folder)
+
+
+def test_a_folder_that_an_earlier_version_let_pass_does_not_stop_a_study_that_exists(
+    folder: StudyFolder, config: StudyConfig, tmp_path: Path
+) -> None:
+    values = config.model_dump(mode="json") | {"data": {"root": str(tmp_path), "shots": 4}}
+    frozen = build_config(values, "test")
+    assert not any("data.root" in fault for fault in all_faults(frozen, folder, resuming=True)[0])
+    assert any("data.root" in fault for fault in all_faults(frozen, folder, resuming=False)[0])

@@ -65,6 +65,17 @@ def test_a_study_whose_checkpoint_is_another_than_it_began_with_does_not_go_on(
     assert not (folder.path / "shots").exists()
 
 
+def test_a_study_whose_images_were_decoded_otherwise_goes_on_with_a_warning(
+    configure: Configure, console: Console, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = configure()
+    folder = folder_of(config)
+    folder.create(dump_config(config), {"checkpoint": "f" * 16})
+    with pytest.raises(BackboneError):
+        run_study(config, folder, console, resume=True)
+    assert "images are decoded otherwise since 'mine' began" in caplog.text
+
+
 def test_a_name_that_exists_is_refused_and_its_study_left_alone(
     configure: Configure, console: Console
 ) -> None:

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,46 @@ def test_each_fault_is_told_once_with_the_studies_that_have_it(sweep: Sweep) -> 
     assert "my-grid-5000-1-None and 3 more: data: " in shots
     assert "5000" in shots.partition(": data: ")[2]
     assert "my-grid-2-1-mine and 3 more: search.warm_start: no study 'mine'" in warm
+
+
+def test_a_study_that_has_ended_with_other_settings_is_not_averaged_with_the_rest(
+    sweep: Sweep,
+) -> None:
+    members = sweep("{seed: [1, 2]}")
+    begin(members[0], finished=True)
+    training = members[0].config.training.model_copy(update={"epochs": 6})
+    changed = [
+        replace(m, config=m.config.model_copy(update={"training": training})) for m in members
+    ]
+    with pytest.raises(ConfigError, match=r"training\.epochs: is frozen as 100, got 6"):
+        check_sweep(changed)
+
+
+@pytest.mark.parametrize(
+    "change", [{"resources": {"max_concurrent": 1}}, {"tracking": {"experiment": "another"}}]
+)
+def test_a_sweep_goes_on_with_other_machines_or_another_tracker(
+    sweep: Sweep, change: dict[str, Any]
+) -> None:
+    members = sweep("{seed: [1, 2]}")
+    for member in members:
+        begin(member)
+    others = []
+    for member in members:
+        values = member.config.model_dump(mode="json")
+        for section, fields in change.items():
+            values[section] |= fields
+        others.append(replace(member, config=build_config(values, "test")))
+    check_sweep(others)
+
+
+def test_a_finished_study_that_was_extended_is_accepted(sweep: Sweep) -> None:
+    members = sweep("{seed: [1, 2]}")
+    folder = begin(members[0], finished=True)
+    values = members[0].config.model_dump(mode="json")
+    values["search"]["trials"] += 10
+    folder.write_config(dump_config(build_config(values, "test")))
+    check_sweep(members)
 
 
 def test_a_study_that_has_ended_is_not_looked_at_again(sweep: Sweep) -> None:
