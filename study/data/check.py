@@ -24,6 +24,7 @@ from study.data.datasets import (
     load_dataset,
     refuse_unread_folder,
 )
+from study.data.images.decode import refuse_shape
 from study.data.images.rgb import HIGHEST, PixelRange, checked_range, dark_images
 from study.data.images.sources import FolderSource, kind_fault
 from study.data.readers.benchmarks import BENCHMARKS, SHIFTS, Counts, download_note
@@ -75,6 +76,10 @@ def decoding_fault(dataset: Dataset, path: str, *, highest: list[int]) -> str | 
         image = dataset.source.open(path)
     except DataError as error:
         return str(error)
+    try:
+        refuse_shape(image)
+    except DataError as error:
+        return f"{path}: {error}"
     highest += [image.info[HIGHEST]] if HIGHEST in image.info else []
     return None
 

@@ -9,33 +9,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from study.data.published_shots import read_published_shots
 from study.data.records import Dataset, Record, listed
-from study.data.shots import (
-    Shots,
-    draw_shots,
-    ordered_paths,
-    read_shots,
-    record_line,
-    write_shots,
-)
+from study.data.shots import Shots, ordered_paths, record_line
 from study.errors import DataError
 
-__all__ = [
-    "Part",
-    "Shots",
-    "Task",
-    "class_halves",
-    "confirm_task",
-    "draw_shots",
-    "read_published_shots",
-    "read_shots",
-    "refuse_one_class",
-    "search_tasks",
-    "write_shots",
-]
-
 FEWEST_CLASSES_FOR_FOLDS = 12
+"""The fewest base classes for class folds; with fewer, they measured no better than chance."""
 
 ProtocolName = Literal["few_shot", "base_to_new", "transfer", "zero_shot"]
 SelectionName = Literal["holdout", "folds", "class_folds", "base"]

@@ -15,7 +15,8 @@ from study.data.datasets import load_dataset
 from study.data.images.table import ImageTable, decode_images, normalize
 from study.data.prompts import prompts
 from study.data.records import Dataset, Record
-from study.data.tasks import Part, ProtocolName, Task, class_halves, confirm_task, draw_shots
+from study.data.shots import draw_shots
+from study.data.tasks import Part, ProtocolName, Task, class_halves, confirm_task
 from study.method.evaluation import accuracy, encode_prompts, hmean, predict
 from study.method.model import Backbone, FewShotClassifier
 from study.method.subsets import parse

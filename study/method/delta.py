@@ -177,7 +177,8 @@ def merge(backbone: str, delta: Path, out: Path, *, revision: str | None = None)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DeltaError(f"{out} is taken; allowed is a new or an empty folder")
     tensors, info = load_delta(delta)
-    revision = revision or info.revision
+    # The revision in the delta belongs to its own checkpoint and means nothing for another one.
+    revision = revision or (info.revision if backbone == info.backbone else None)
     loaded = load_backbone(backbone, revision=revision)
     refuse_other_backbone(delta, info, backbone, loaded.fingerprint)
     apply_delta(loaded.clip, tensors)

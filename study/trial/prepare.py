@@ -22,14 +22,14 @@ from study.data.images.rgb import dark_images
 from study.data.prompts import ENSEMBLE
 from study.data.published_shots import read_published_shots
 from study.data.records import Dataset
-from study.data.shots import Shots, read_shots, write_shots
+from study.data.shots import Shots, draw_shots, read_shots, write_shots
 from study.data.tasks import (
+    FEWEST_CLASSES_FOR_FOLDS,
     Part,
     SelectionName,
     Task,
     class_halves,
     confirm_task,
-    draw_shots,
     search_tasks,
 )
 from study.errors import DataError
@@ -38,9 +38,6 @@ from study.storage.ledger import StudyFolder
 from study.trial import SPLIT_HASH, Target, TrialData
 
 logger = logging.getLogger(__name__)
-
-FEWEST_BASE_CLASSES = 12
-"""The fewest base classes for class folds; with fewer, they measured no better than chance."""
 
 
 @dataclass(frozen=True)
@@ -219,7 +216,7 @@ def source_dataset(data: DataConfig) -> Dataset:
         data.dataset,
         data.root,
         templates=data.templates,
-        pixel_range=data.pixel_range,
+        pixel_range=None if data.dataset in PACKAGED and data.targets else data.pixel_range,
         columns=columns,
         splits=splits,
         subset=data.subset,
@@ -267,14 +264,14 @@ def selection_rule(config: StudyConfig, dataset: Dataset) -> SelectionName:
     if config.protocol != "base_to_new":
         return config.image_rule
     base, _ = class_halves(record.label for record in dataset.train)
-    if len(base) >= FEWEST_BASE_CLASSES:
+    if len(base) >= FEWEST_CLASSES_FOR_FOLDS:
         return "class_folds"
     logger.warning(
         "%s has %d base classes: too few for class folds (%d), so trials are judged on base "
         "classes alone and the choice is weak",
         dataset.name,
         len(base),
-        FEWEST_BASE_CLASSES,
+        FEWEST_CLASSES_FOR_FOLDS,
     )
     return "base"
 

@@ -393,3 +393,12 @@ def test_what_may_not_be_read_fails_and_is_named(
     code, text = told(name, open_place)
     assert code == 1
     assert expected in text
+
+
+def test_an_image_that_a_study_would_refuse_for_its_shape_fails_as_well(pets: Path) -> None:
+    path = sorted(pets.rglob("*.png"))[0]
+    Image.new("RGB", (300, 1)).save(path)
+    code, output = asked("mine", pets, "--images")
+    assert code == 1
+    assert path.name in output
+    assert "300 × 1 pixels" in output

@@ -9,15 +9,8 @@ import pytest
 
 from study.data.datasets import Dataset, Record, load_dataset
 from study.data.images.decode import decode_images
-from study.data.shots import make_shots
-from study.data.tasks import (
-    Shots,
-    Task,
-    class_halves,
-    confirm_task,
-    draw_shots,
-    search_tasks,
-)
+from study.data.shots import Shots, draw_shots, make_shots
+from study.data.tasks import Task, class_halves, confirm_task, search_tasks
 from study.errors import DataError
 
 Make = Callable[..., Dataset]

@@ -24,7 +24,7 @@ from study.errors import DataError
 from study.method.model import Backbone, load_backbone
 from study.storage.ledger import StudyFolder
 from study.trial import SPLIT_HASH, EpochReport, TrialConfig, TrialData
-from study.trial.prepare import Preparer
+from study.trial.prepare import Preparer, source_dataset, target_dataset
 from study.trial.run import run_trial
 from study.workflow.check import all_faults
 
@@ -438,3 +438,11 @@ def test_a_fault_of_the_data_is_told_with_its_place(
     config = build_config(values, "here")
     faults, _ = all_faults(config, StudyFolder(tmp_path / "runs" / "x"), resuming=False)
     assert any(fault.startswith(told) for fault in faults), faults
+
+
+def test_a_range_may_be_meant_for_targets_beside_a_packaged_dataset(root: Path) -> None:
+    data = {"dataset": "digits", "targets": ["dtd"], "targets_root": str(root)}
+    values = {"protocol": "transfer", "data": {**data, "pixel_range": [0, 4095]}}
+    config = build_config(values, "test")
+    assert source_dataset(config.data).name == "digits"
+    assert target_dataset(config.data, "dtd").name == "dtd"

@@ -63,6 +63,19 @@ def center_crop(image: Image.Image, size: int) -> Image.Image:
     return image.crop((left, top, left + size, top + size))
 
 
+def refuse_shape(image: Image.Image) -> None:
+    """Refuse an image that cannot be resized within reason.
+
+    Raises:
+        DataError: the image has no pixels, or its sides have a ratio above `LONGEST_ASPECT`.
+    """
+    if not 0 < max(image.size) <= LONGEST_ASPECT * min(image.size):
+        raise DataError(
+            f"an image of {image.width} × {image.height} pixels; allowed is a longer side of at "
+            f"most {LONGEST_ASPECT} times the shorter one"
+        )
+
+
 def preprocess(image: Image.Image, *, size: int, keep_aspect: bool) -> NDArray[np.uint8]:
     """Bring an image to CLIP's size, or keep it whole for augmentation.
 
@@ -73,11 +86,7 @@ def preprocess(image: Image.Image, *, size: int, keep_aspect: bool) -> NDArray[n
     Raises:
         DataError: the image has no pixels, or its sides have a ratio above `LONGEST_ASPECT`.
     """
-    if not 0 < max(image.size) <= LONGEST_ASPECT * min(image.size):
-        raise DataError(
-            f"an image of {image.width} × {image.height} pixels; allowed is a longer side of at "
-            f"most {LONGEST_ASPECT} times the shorter one"
-        )
+    refuse_shape(image)
     if not keep_aspect:
         image = center_crop(resize_shorter(image, size), size)
     elif min(image.size) > 2 * size:

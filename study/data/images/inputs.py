@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from study.data.images.rgb import PixelRange, to_rgb
-from study.data.images.sources import IMAGE_FORMATS, read_image
+from study.data.images.sources import IMAGE_FORMATS, LONGEST, read_image
 from study.errors import DataError
 
 FORMS = (
@@ -50,7 +50,7 @@ def as_image(
         return read_image(io.BytesIO(encoded), path=path, pixel_range=pixel_range)
     if isinstance(value, str | Path):
         if files:
-            return read_image(Path(value), path=str(value), pixel_range=pixel_range)
+            return read_image(Path(value), path=str(value)[:LONGEST], pixel_range=pixel_range)
         raise DataError(
             f"got text that is no base64 of an image ({str(value)[:40]!r}); "
             "paths are not opened here, send the image itself"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ FAR_BELOW = 8
 """16-bit images count as dark if their highest value times this is below `FULL_DEPTH`."""
 _SIXTEEN_BITS = frozenset({("I", "PNG"), ("I", "PPM")})
 """The mode and format of 16-bit images that Pillow reads into 32 bits."""
-_UNSIGNED = 1
+_UNSIGNED, _SIGNED = 1, 2
 """The value of TIFF's tag SampleFormat for unsigned integers."""
 
 
@@ -33,7 +33,7 @@ def to_rgb(image: Image.Image, pixel_range: PixelRange | None = None) -> Image.I
     values, since a dark and a bright image would then become the same.
 
     Args:
-        image: the image as Pillow opened it; only the first of several frames counts.
+        image: the image as Pillow opened it, which is at the first of several frames.
         pixel_range: the values that become black and white in images deeper than 8 bits; None
             means the range that the format implies.
 
@@ -50,6 +50,8 @@ def to_rgb(image: Image.Image, pixel_range: PixelRange | None = None) -> Image.I
     if image.mode.partition(";")[0] in ("I", "F"):
         flat, highest = _eight_bits(image, pixel_range)
         info = {} if highest is None else {HIGHEST: highest}
+    elif image.mode == "L" and _sample_format(getattr(image, "tag_v2", {})) == _SIGNED:
+        raise DataError("has whole numbers of 8 bits with a sign as pixels; allowed are unsigned")
     elif image.has_transparency_data:
         flat = Image.new("RGBA", image.size, "white")
         flat.alpha_composite(image.convert("RGBA"))
@@ -59,6 +61,11 @@ def to_rgb(image: Image.Image, pixel_range: PixelRange | None = None) -> Image.I
     rgb.getexif()[ExifTags.Base.Orientation] = image.getexif().get(ExifTags.Base.Orientation, 1)
     ImageOps.exif_transpose(rgb, in_place=True)
     return rgb
+
+
+def _sample_format(tags: Mapping[int, Any]) -> int:
+    """Return a TIFF's kind of numbers; unsigned is the standard's default."""
+    return int(tags.get(ExifTags.Base.SampleFormat, (_UNSIGNED,))[0])
 
 
 def checked_range(values: Sequence[float]) -> PixelRange:
@@ -100,6 +107,12 @@ def _eight_bits(
     Raises:
         DataError: see `to_rgb`.
     """
+    tiles = getattr(image, "tile", ())  # none once it is loaded
+    if pixel_range is not None and image.format == "PPM" and tiles:
+        arguments = tiles[0][3]
+        if isinstance(arguments, tuple):  # Pillow scales by the maximum that the file names
+            scale = FULL_DEPTH / int(arguments[1])
+            pixel_range = (pixel_range[0] * scale, pixel_range[1] * scale)
     image.load()  # this may rotate a TIFF, which changes its size
     tags = getattr(image, "tag_v2", {})
     bits = None
@@ -108,7 +121,7 @@ def _eight_bits(
     elif (image.mode, image.format) in _SIXTEEN_BITS:
         bits = 16
     values = np.asarray(image)
-    if image.mode == "I" and tags.get(ExifTags.Base.SampleFormat, (0,))[0] == _UNSIGNED:
+    if image.mode == "I" and tags and _sample_format(tags) == _UNSIGNED:
         values = values.view(np.uint32)
     if np.isnan(values).any():
         raise DataError("has pixels that are not a number")

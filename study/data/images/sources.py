@@ -13,7 +13,10 @@ from PIL import Image
 from study.data.images.rgb import PixelRange, to_rgb
 from study.data.records import relative_path
 from study.errors import DataError
+from study.storage.atomic import PASSING, StorageError
 
+LONGEST = 200
+"""The characters of a value in a message."""
 IMAGE_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """The formats that are decoded, whatever the suffix; for others, Pillow may start programs."""
 IMAGE_SUFFIXES = frozenset(
@@ -56,6 +59,7 @@ def read_image(
 
     Raises:
         DataError: the image cannot be read or is not complete.
+        StorageError: the file system does not give it at present.
     """
     try:
         if isinstance(file, Path) and (fault := kind_fault(file)):
@@ -66,8 +70,12 @@ def read_image(
         raise DataError(f"{path}: {error}") from error
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such image") from error
+    except OSError as error:
+        if error.errno in PASSING:  # the image is sound, and must not be left out as corrupt
+            raise StorageError(f"{path} cannot be read: {error.strerror}") from error
+        raise DataError(f"{path}: not a readable image ({str(error)[:LONGEST]})") from error
     except Exception as error:  # decoders raise whatever broken bytes lead them to
-        raise DataError(f"{path}: not a readable image ({error})") from error
+        raise DataError(f"{path}: not a readable image ({str(error)[:LONGEST]})") from error
 
 
 @dataclass(frozen=True)

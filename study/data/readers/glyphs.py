@@ -113,7 +113,6 @@ def character_name(character: str) -> str:
     return f"{case} letter {character.lower()}"
 
 
-LETTER_NAMES: tuple[str, ...] = tuple(character_name(letter) for letter in LETTERS)
 # The base classes are the first half of the labels, so both halves get digits and letters.
 GLYPH_CHARACTERS: tuple[str, ...] = (*"01234", *_BASE_LETTERS, *"56789", *_NEW_LETTERS)
 GLYPH_CLASS_NAMES: tuple[str, ...] = tuple(map(character_name, GLYPH_CHARACTERS))
@@ -192,7 +191,7 @@ def letter_images(split: Split) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Draw the letters of a split, 60 images per letter, with the same pixels at every call.
 
     Returns:
-        (n, 8, 8) uint8 images, white on black, and (n,) int64 indices into `LETTER_NAMES`.
+        (n, 8, 8) uint8 images, white on black, and (n,) int64 indices into `LETTERS`.
 
     Raises:
         ValueError: if the split is neither "train" nor "test".

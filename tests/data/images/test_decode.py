@@ -1,3 +1,4 @@
+import errno
 import multiprocessing
 import os
 import random
@@ -267,3 +268,24 @@ def test_processes_that_decode_at_once_all_end_well(miniature: ModuleType, tmp_p
             ).copy()
         ),
     )
+
+
+def test_storage_that_stumbles_is_no_corrupt_image_that_is_left_out(
+    miniature: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(2):
+        miniature.save(tmp_path / "set" / f"{number}.png", number, number)
+    source = FolderSource(tmp_path / "set")
+
+    def stumble(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    def decode_all() -> Path:
+        cache, paths = tmp_path / "cache", ["0.png", "1.png"]
+        return decode_images(source, paths, size=8, cache=cache, key="set", on_corrupt="skip")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Image, "open", stumble)
+        with pytest.raises(StorageError, match=r"0\.png cannot be read: Input/output error"):
+            decode_all()
+    assert len(ImageTable(decode_all())) == 2

@@ -72,3 +72,9 @@ def test_text_names_no_file_where_files_are_out_of_bounds(
 def test_what_is_no_image_is_refused(value: Any) -> None:
     with pytest.raises(DataError):
         as_image(value)
+
+
+def test_damaged_base64_is_not_repeated_whole() -> None:
+    with pytest.raises(DataError) as raised:
+        as_image("A" * 5000 + "!")
+    assert len(str(raised.value)) < 600

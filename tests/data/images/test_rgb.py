@@ -319,3 +319,31 @@ def test_the_same_digits_in_another_form_are_told_apart_as_well(
     packaged = [record.path for record in digits.test]
     original = decode_images(digits.source, packaged, size=size, cache=tmp_path / "c", key="d")
     assert torch.equal(ImageTable(table).pixels(names), ImageTable(original).pixels(packaged))
+
+
+@pytest.mark.parametrize(
+    "head", [b"P5 2 1 4095\n", b"P2 2 1 4095\n", b"P5 2 1 65535\n", b"P2 2 1 65535\n"]
+)
+def test_a_range_means_the_values_in_the_file_whatever_maximum_it_names(head: bytes) -> None:
+    values = np.array([0, 2048], dtype=">u2")
+    body = values.tobytes() if head.startswith(b"P5") else b"0 2048\n"
+    read = as_image(head + body, pixel_range=(0, 4095))
+    assert pixels(read)[0, :, 0].tolist() == [0, 128]
+
+
+def test_a_tiff_of_32_bits_is_unsigned_unless_it_says_otherwise() -> None:
+    values = np.array([[0, 4_000_000_000]], dtype=np.uint32)
+    buffer = io.BytesIO()
+    Image.fromarray(values.view(np.int32)).save(buffer, "TIFF")
+    with Image.open(buffer) as image:
+        image.load()
+        tags: Any = image.tag_v2  # type: ignore[attr-defined]
+        tags.pop(339, None)
+        assert pixels(to_rgb(image, (0, 2**32 - 1)))[0, :, 0].tolist() == [0, 237]
+
+
+def test_numbers_of_8_bits_with_a_sign_are_refused() -> None:
+    buffer = io.BytesIO()
+    Image.new("L", (2, 2)).save(buffer, "TIFF", tiffinfo={339: 2})
+    with pytest.raises(DataError, match="8 bits with a sign"):
+        as_image(buffer.getvalue())

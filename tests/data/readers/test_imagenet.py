@@ -7,7 +7,8 @@ import pytest
 from study.data.datasets import load_dataset
 from study.data.readers.benchmarks import SHIFTS
 from study.data.readers.imagenet import absent_classes
-from study.data.tasks import confirm_task, draw_shots
+from study.data.shots import draw_shots
+from study.data.tasks import confirm_task
 from study.errors import DataError
 
 
