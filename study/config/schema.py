@@ -35,6 +35,8 @@ SELECTIONS: Mapping[str, tuple[str, ...]] = {
     "base_to_new": ("class_folds", "base"),
 }
 """The selection rules of each protocol; zero_shot has none, since it trains nothing."""
+WITHOUT_EFFECT = ("resources.", "tracking.")
+"""The beginnings of the keys on which no trial's result depends."""
 METRICS = ("accuracy", "source", "base", "new", "hmean", "score")
 """The names of test metrics, which no target dataset may have."""
 Protocol = Literal["few_shot", "base_to_new", "transfer", "zero_shot"]

@@ -12,14 +12,14 @@ from dataclasses import replace
 from typing import Any
 
 from study.config.loading import build_config, dump_config, parse_overrides, put_value
-from study.config.schema import StudyConfig
+from study.config.schema import WITHOUT_EFFECT, StudyConfig
 from study.errors import ConfigError
 from study.selection.candidates import Candidate
 from study.storage.ledger import StudyFolder
 
 FILE = "extensions.json"
 """A list of extensions: numbers of trials ``from`` and ``to``, and the ``candidates`` before it."""
-MAY_CHANGE = ("search.trials", "resources.", "tracking.")
+MAY_CHANGE = ("search.trials", *WITHOUT_EFFECT)
 """The beginnings of the keys that an extension may change."""
 
 

@@ -6,12 +6,12 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from study.config.loading import load_config, shown
-from study.config.schema import StudyConfig
+from study.config.schema import WITHOUT_EFFECT, StudyConfig
 from study.errors import ConfigError
 from study.storage.ledger import LedgerError, StudyFolder
 
-MAY_CHANGE = ("storage", "resources.", "tracking.", "ablation.reuse")
-"""The beginnings of the keys on which no trial's result depends."""
+MAY_CHANGE = ("storage", "ablation.reuse", *WITHOUT_EFFECT)
+"""The beginnings of the keys that a resumed study may change."""
 
 
 def frozen_config(folder: StudyFolder) -> StudyConfig:
