@@ -171,8 +171,10 @@ def _with_remaining_faults(faults: ConfigFaults, *, resuming: bool) -> ConfigFau
         return faults
     sections = {fault.partition(":")[0].partition(".")[0] for fault in faults.faults}
     folder = StudyFolder(rest.storage / (rest.name or secrets.token_hex(8)))
-    found, _ = all_faults(rest, folder, resuming=resuming, passing_over=sections)
-    return ConfigFaults(faults.source, [*faults.faults, *found], rest)
+    found, _ = all_faults(
+        rest, folder, resuming=resuming, passing_over=sections, replaced=faults.replaced
+    )
+    return ConfigFaults(faults.source, [*faults.faults, *found], rest, faults.replaced)
 
 
 def find_config(name: str) -> Path:

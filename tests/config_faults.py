@@ -6,6 +6,7 @@ import pytest
 
 from study.config.loading import build_config
 from study.errors import ConfigError
+from study.protocols import disagreements, named
 
 
 def faults(values: dict[str, Any]) -> list[str]:
@@ -25,3 +26,9 @@ def baselines(**more: Any) -> dict[str, Any]:
 def clipfit(**changes: Any) -> dict[str, Any]:
     """A sound baseline."""
     return {"subset": "clipfit", "bias_lr": 0.01, "ln_lr": 0.01, "distill_weight": 8, **changes}
+
+
+def protocol_faults(values: dict[str, Any]) -> list[str]:
+    """The faults of a configuration that depend on its protocol; there must be no others."""
+    config = build_config(values, "the file")
+    return list(disagreements(config, named(config.protocol)))

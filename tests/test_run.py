@@ -189,6 +189,40 @@ def test_faults_of_every_kind_are_told_together(capsys: pytest.CaptureFixture[st
     assert places == ["sead", "search.asha.grace_period", "data", "backbone", "tracking"]
 
 
+def places_of_faults(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
+    """The places of the faults of a small study, checked without starting it."""
+    message = fault(capsys, "quickstart", "name=mine", "data.shots=1", *arguments, "--check")
+    return [line.strip().partition(":")[0] for line in message.splitlines()[1:]]
+
+
+def test_faults_of_the_schema_and_of_the_protocol_are_told_together(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    lacking = "search.baselines={clipfit: {subset: clipfit}, best: {subset: ln, ln_lr: 1}}"
+    found = places_of_faults(
+        capsys, "training.epochs=2", "search.selection=base", "search.trials=8", lacking
+    )
+    assert sorted(found) == [
+        *("search.asha.grace_period", "search.baselines", "search.baselines.best"),
+        *("search.baselines.clipfit", "search.baselines.clipfit", "search.selection"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["sed=1", "training.epochs=2"], ["sed", "search.asha.grace_period"]),
+        (["training.epochs=many", "search.asha.grace_period=150"], ["training.epochs"]),
+        (["protocol=one_shot", "training.epochs=2"], ["protocol", "search.asha.grace_period"]),
+        (["data.shots=none", "data.targets=[dtd]"], ["data.shots", "data.targets"]),
+    ],
+)
+def test_faults_of_the_protocol_are_told_unless_a_default_that_stands_in_would_be_blamed(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], told: list[str]
+) -> None:
+    assert places_of_faults(capsys, *arguments) == told
+
+
 MakeImages = Callable[..., Path]
 
 

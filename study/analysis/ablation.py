@@ -13,11 +13,11 @@ from study.analysis.formatting import (
 )
 from study.analysis.statistics import Estimate, estimate, holm, paired_difference
 from study.errors import DataError
+from study.trial import Split
 
 BASE = "base"
 """The label of the cell that the others are compared with by default."""
 
-Split = Literal["test", "val"]
 Edge = Literal["lowest", "highest"]
 
 

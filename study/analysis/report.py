@@ -38,36 +38,15 @@ from study.analysis.plots import PLOTLY_CONFIG, make_plots
 from study.analysis.results import open_study, read_results
 from study.config.loading import load_config
 from study.config.schema import AblationConfig, StudyConfig
+from study.data.shots import wanted_val_shots
 from study.embedded import EMBEDDED
 from study.errors import DataError, StudyError
-from study.selection.candidates import selection_used
+from study.protocols import named
 from study.storage.atomic import write_atomically
 from study.storage.ledger import StudyFolder
 
 REPORT_FILE = "report.html"
 TEMPLATE_FILE = "report.html.jinja"
-
-_PROTOCOLS = {
-    "few_shot": "Few-shot: a model learns from a few images of every class, and is scored by its "
-    "accuracy on the test images of all classes.",
-    "base_to_new": "Base to new: a model learns from a few images of the first half of the classes "
-    "(base). It is scored by the harmonic mean of its accuracy on test images of those and of the "
-    "other half (new), of which it never saw an image.",
-    "transfer": "Transfer: a model learns from a few images of every class of one dataset, the "
-    "source, and is scored by its mean accuracy on the test images of other datasets, each with "
-    "the names of its own classes. Whatever is chosen is chosen on the source.",
-    "zero_shot": "Zero-shot: nothing is trained; the backbone is scored as it is by its accuracy "
-    "on all test images, the mean over the datasets where there are several.",
-}
-_SELECTIONS = {
-    "holdout": "on validation images of the same classes, drawn beside the training images",
-    "folds": "by cross-validation over the training and validation images",
-    "class_folds": "by leaving out base classes in turn: on held-out images of the kept ones, and "
-    "on the left-out ones as stand-ins for new classes",
-    "base": "on validation images of the base classes alone, which tells little of new classes: "
-    "the choice is weak",
-}
-
 
 _DESIGNS = {
     "only_one": "each site alone, and the base",
@@ -158,7 +137,7 @@ def _content(study: StudyFolder, board: Leaderboard) -> dict[str, Any]:
     return {
         "name": study.name,
         "subtitle": f"{config.data.dataset}, {config.protocol.replace('_', '-')}, "
-        + ("" if config.protocol == "zero_shot" else f"{config.data.shots} images a class, ")
+        + (f"{config.data.shots} images a class, " if named(config.protocol).trains else "")
         + config.backbone.name,
         "verdict": verdict(board),
         "asked": _asked(config, board, rows, occupancy(folder)),
@@ -170,7 +149,7 @@ def _content(study: StudyFolder, board: Leaderboard) -> dict[str, Any]:
         "doubts": validation_findings(board),
         "winner": winner,
         "chosen": board.chosen,
-        "has_search": config.searches,
+        "has_search": named(config.protocol).searches(config),
         "chosen_before": board.chosen_before,
         "settings": [] if winner is None else _settings(winner),
         "loading": None if winner is None else _loading(study, config, winner, rows),
@@ -210,7 +189,7 @@ def _asked(
     config: StudyConfig, board: Leaderboard, rows: Sequence[Row], time: Occupancy | None
 ) -> list[tuple[str, str]]:
     search, space = config.search, config.search.space
-    val_shots = config.data.val_shots or min(config.data.shots, 4)
+    val_shots = wanted_val_shots(config.data.shots, config.data.val_shots)
     spent = "; ".join(f"{arm.arm}: {arm.trials} trials, {arm.epochs} epochs" for arm in board.arms)
     rates = (
         f"biases {_range(space.bias_lr)}, LayerNorms {_range(space.ln_lr)}, "
@@ -220,12 +199,12 @@ def _asked(
     where = f"{config.data.dataset}; tested on {tested} as well" if tested else config.data.dataset
     if config.ablation is not None:
         return _ablated(config, config.ablation, where, rows)
-    if not config.searches:
+    if not named(config.protocol).searches(config):
         return _tested_as_given(config, where)
     return [
         ("Question", "Which of CLIP’s own biases and LayerNorms should be tuned, and how fast?"),
         ("Dataset", where),
-        ("Protocol", _PROTOCOLS[config.protocol]),
+        ("Protocol", named(config.protocol).sentence),
         ("Images", f"{config.data.shots} a class to train, {val_shots} a class to validate"),
         ("Backbone", _backbone(config)),
         ("Choice", f"Trials were compared {_rule(config, rows)}. Never on test images."),
@@ -234,7 +213,7 @@ def _asked(
         ("Training", f"{config.training.epochs} epochs, {config.training.optimizer}"),
         ("Search", f"{search.trials} trials planned ({search.sampler}). Run: {spent or 'none'}"),
         *([("Time", str(time))] if time else []),
-        ("Test", f"{len(config.confirm.seeds)} seeds, each with its own training images"),
+        ("Test", _seeds(config)),
     ]
 
 
@@ -251,13 +230,13 @@ def _ablated(
     return [
         ("Question", "Which parameters matter? Cells that tune different ones beside one base."),
         ("Dataset", where),
-        ("Protocol", _PROTOCOLS[config.protocol]),
+        ("Protocol", named(config.protocol).sentence),
         ("Images", f"{config.data.shots} a class to train"),
         ("Backbone", _backbone(config)),
         ("Cells", _DESIGNS[ablation.design]),
         ("Learning rates", choice),
         ("Training", f"{config.training.epochs} epochs, {config.training.optimizer}"),
-        ("Test", f"{len(config.shot_seeds)} seeds, each with its own training images"),
+        ("Test", _seeds(config)),
     ]
 
 
@@ -265,17 +244,21 @@ def _tested_as_given(config: StudyConfig, where: str) -> list[tuple[str, str]]:
     described = [
         ("Question", "How do these configurations do? Nothing is searched or chosen."),
         ("Dataset", where),
-        ("Protocol", _PROTOCOLS[config.protocol]),
+        ("Protocol", named(config.protocol).sentence),
         ("Backbone", _backbone(config)),
     ]
-    if config.protocol == "zero_shot":
+    if not named(config.protocol).trains:
         return described
     return [
         *described,
         ("Images", f"{config.data.shots} a class to train"),
         ("Training", f"{config.training.epochs} epochs, {config.training.optimizer}"),
-        ("Test", f"{len(config.shot_seeds)} seeds, each with its own training images"),
+        ("Test", _seeds(config)),
     ]
+
+
+def _seeds(config: StudyConfig) -> str:
+    return f"{len(config.confirm.seeds)} seeds, each with its own training images"
 
 
 def _backbone(config: StudyConfig) -> str:
@@ -287,7 +270,7 @@ def _backbone(config: StudyConfig) -> str:
 
 def _rule(config: StudyConfig, rows: Sequence[Row]) -> str:
     folded = next((row for row in rows if row["val_new"] is not None), {})
-    return _SELECTIONS[selection_used(config, folded)]
+    return named(config.protocol).rule_used(config, folded).sentence
 
 
 def _range(bounds: tuple[float, float]) -> str:

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from study.config.loading import load_config
 from study.errors import DataError
+from study.protocols import named
 from study.storage.atomic import write_atomically
 from study.storage.ledger import End, StudyFolder
 from study.trial.confusion import chance_level
@@ -154,7 +155,7 @@ def read_results(folder: Path) -> pa.Table:
     study = open_study(folder)
     rows = [_trial_row(study.name, trial) for trial in read_trials(study)]
     if study.config_path.exists():
-        protocol = load_config(study.config_path).protocol
+        protocol = named(load_config(study.config_path).protocol)
         for row in rows:
             if row["test_score"] is not None:
                 row["chance"] = chance_level(study, row["trial_id"], protocol)

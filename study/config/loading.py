@@ -24,7 +24,13 @@ MOST_FAULTS = 50
 class ConfigFaults(ConfigError):
     """All faults of a configuration, and the configuration without the faulty values."""
 
-    def __init__(self, source: str, faults: Sequence[str], rest: StudyConfig | None) -> None:
+    def __init__(
+        self,
+        source: str,
+        faults: Sequence[str],
+        rest: StudyConfig | None,
+        replaced: Sequence[str] = (),
+    ) -> None:
         count = f"{len(faults)} fault{'s' if len(faults) > 1 else ''}"
         if len(faults) > MOST_FAULTS:
             count = f"more than {MOST_FAULTS} faults"
@@ -34,6 +40,8 @@ class ConfigFaults(ConfigError):
         self.faults = list(faults)
         self.rest = rest
         """The configuration with defaults for the faulty values; None means too little is valid."""
+        self.replaced = list(replaced)
+        """The places of these defaults, section and field."""
 
 
 def load_config(source: Path, overrides: Iterable[str] = ()) -> StudyConfig:
@@ -140,14 +148,14 @@ def build_config(values: Mapping[str, Any], source: str) -> StudyConfig:
     try:
         return StudyConfig.model_validate(values)
     except ValidationError as error:
-        faults, rest = _all_faults(values, error)
-    raise ConfigFaults(source, faults, rest)
+        found = _all_faults(values, error)
+    raise ConfigFaults(source, *found)
 
 
 def _all_faults(
     values: Mapping[str, Any], error: ValidationError
-) -> tuple[list[str], StudyConfig | None]:
-    """Return all faults, and the configuration with defaults for the faulty values.
+) -> tuple[list[str], StudyConfig | None, list[str]]:
+    """Return all faults, the configuration with defaults for the faulty values, and their places.
 
     The schema compares its parts only if each of them is valid. The values are therefore validated
     again without the faulty ones, so that faults between parts are found as well.
@@ -168,8 +176,8 @@ def _all_faults(
             continue
         # Do not report a default that only replaces a faulty value.
         blamed = (line for line in config.disagreements() if not any(d in line for d in dropped))
-        return [*faults, *(() if compared else blamed)], config
-    return faults, None
+        return [*faults, *(() if compared else blamed)], config, dropped
+    return faults, None, dropped
 
 
 def _drop(values: dict[str, Any], location: Sequence[int | str]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -19,8 +19,18 @@ from pydantic import (
     model_validator,
 )
 
+from study.data.records import OnCorrupt
+from study.data.shots import Short
 from study.errors import SECRET_OF_A_QUERY, SubsetError
 from study.method.checkpoint import EMBEDDED
+from study.method.recipe import (
+    MOMENTUM,
+    WARMUP_LR,
+    WEIGHT_DECAY,
+    Optimizer,
+    Precision,
+    Regularizer,
+)
 from study.method.subsets import parse
 
 TUNED = "clipfit-tuned"
@@ -29,19 +39,11 @@ RANKS = ("best", "second", "third", "fourth", "fifth", "sixth", "seventh", "eigh
 """The labels of the best configurations of the whole search, best first."""
 APART = {"parts": "apart"}
 """The validation context that leaves out the checks across sections."""
-SELECTIONS: Mapping[str, tuple[str, ...]] = {
-    "few_shot": ("holdout", "folds"),
-    "transfer": ("holdout", "folds"),
-    "base_to_new": ("class_folds", "base"),
-}
-"""The selection rules of each protocol; zero_shot has none, since it trains nothing."""
 WITHOUT_EFFECT = ("resources.", "tracking.")
 """The beginnings of the keys on which no trial's result depends."""
 METRICS = ("accuracy", "source", "base", "new", "hmean", "score")
 """The names of test metrics, which no target dataset may have."""
-Protocol = Literal["few_shot", "base_to_new", "transfer", "zero_shot"]
-Regularizer = Literal["cosine", "l2_init", "none"]
-Selection = Literal["auto", "holdout", "folds", "class_folds", "base"]
+Sampler = Literal["tpe", "random"]
 
 
 def _canonical_subset(text: str) -> str:
@@ -71,6 +73,8 @@ Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Label = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,39}$")]
 """The label of a baseline or of an ablation's cell; the folders of its trials are named by it."""
 SubsetText = Annotated[str, AfterValidator(_canonical_subset)]
+ObjectName = Annotated[str, Field(min_length=1, max_length=100)]
+"""The name of something that code provides, such as a protocol."""
 Positive = Annotated[float, Field(gt=0)]
 Range = Annotated[tuple[Positive, Positive], AfterValidator(_increasing)]
 """The lower and upper bound of a log-uniform choice."""
@@ -110,7 +114,7 @@ class DataConfig(Section):
     """The number of labelled training images per class."""
     val_shots: int | None = Field(None, ge=1)
     """The number of validation images per class, besides the shots; None means min(shots, 4)."""
-    short: Literal["fail", "take_all"] = "fail"
+    short: Short = "fail"
     """What to do if a class has fewer training images than ``shots``: fail, or take them all."""
     shots_from: Path | None = None
     """A folder of published few-shot splits; None means that the study draws its own."""
@@ -136,7 +140,7 @@ class DataConfig(Section):
     """The folder of the targets; None means ``root``."""
     augment: bool = True
     """Whether training images are cropped, resized and flipped at random."""
-    on_corrupt: Literal["fail", "skip"] = "fail"
+    on_corrupt: OnCorrupt = "fail"
     """What to do if an image cannot be decoded: fail, or leave it out and log it."""
     pixel_range: Annotated[tuple[float, float], AfterValidator(_rising)] | None = None
     """The values that become black and white in images deeper than 8 bits, also in the targets.
@@ -179,15 +183,15 @@ class TrainingConfig(Section):
     epochs: int = Field(100, ge=1)
     batch_size: int = Field(32, ge=1)
     eval_batch_size: int = Field(256, ge=1)
-    optimizer: Literal["sgd", "adamw"] = "sgd"
-    momentum: float = Field(0.9, ge=0, lt=1)
-    weight_decay: float = Field(5e-4, ge=0)
-    warmup_lr: float = Field(1e-5, ge=0)
+    optimizer: Optimizer = "sgd"
+    momentum: float = Field(MOMENTUM, ge=0, lt=1)
+    weight_decay: float = Field(WEIGHT_DECAY, ge=0)
+    warmup_lr: float = Field(WARMUP_LR, ge=0)
     """The learning rate of epoch 0, the warm-up."""
     regularizer: Regularizer = "cosine"
     """The loss term that λ weighs: the paper's distillation (``cosine``), the squared distance of
     the tuned parameters from their initial values (``l2_init``), or none."""
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    precision: Precision = "float32"
     """The precision of the encoders' forward pass; parameters and losses stay float32."""
 
 
@@ -268,8 +272,8 @@ class SearchConfig(Section):
     """The number of trials: baselines, CLIPFit's own search and the open search.
 
     0 means no search: the baselines are tested as they are, to reproduce published results."""
-    sampler: Literal["tpe", "random"] = "tpe"
-    selection: Selection = "auto"
+    sampler: Sampler = "tpe"
+    selection: ObjectName = "auto"
     """The rule by which trials are scored; ``auto`` is the rule that suits the protocol best."""
     folds: int | None = Field(None, ge=2)
     """The number of parts of the shots (folds; None means 4) or base classes (class_folds; 3)."""
@@ -390,7 +394,8 @@ class StudyConfig(Section):
     """The name of the folder in ``storage`` and of the MLflow run; None means a new unique name."""
     seed: Seed = 1
     """The seed of the shots, the batches and the sampler of the search."""
-    protocol: Protocol = "few_shot"
+    protocol: ObjectName = "few_shot"
+    """The name of a protocol, of those in `study.protocols` or of an installed package."""
     data: DataConfig = DataConfig()
     backbone: BackboneConfig = BackboneConfig()
     training: TrainingConfig = TrainingConfig()
@@ -409,42 +414,11 @@ class StudyConfig(Section):
             raise ValueError("\n".join(faults))
         return self
 
-    @property
-    def searches(self) -> bool:
-        """Whether there is a search: not in zero_shot, which trains nothing, nor in an ablation."""
-        return self.protocol != "zero_shot" and self.search.trials > 0 and self.ablation is None
-
-    @property
-    def validates(self) -> bool:
-        """Whether anything is chosen by validation: in a search, or the rates of an ablation."""
-        return self.searches or (self.ablation is not None and len(self.ablation.rates) > 1)
-
-    @property
-    def image_rule(self) -> Literal["folds", "holdout"]:
-        """The rule that ``auto`` means if all classes are trained.
-
-        It is folds if a class has at least as many images as there are folds, else holdout.
-        """
-        val_shots = self.data.val_shots or min(self.data.shots, 4)
-        return "folds" if self.data.shots + val_shots >= (self.search.folds or 4) else "holdout"
-
-    @property
-    def shot_seeds(self) -> tuple[int, ...]:
-        """The seeds of the shots with which the study tests, without that of the search.
-
-        zero_shot needs one only, since a test without training does not depend on the seed.
-        """
-        return (self.seed,) if self.protocol == "zero_shot" else self.confirm.seeds
-
-    @property
-    def tested_as_given(self) -> dict[str, BaselineConfig]:
-        """The configurations that are tested without a search, by label."""
-        if self.protocol == "zero_shot":
-            return {"zero-shot": BaselineConfig(subset="none")}
-        return self.search.baselines
-
     def disagreements(self) -> Iterator[str]:
-        """Yield the faults of fields that contradict each other, each beginning with a path."""
+        """Yield the faults of fields that contradict each other, each beginning with a path.
+
+        Those that depend on the protocol are the protocol's, see `study.protocols`.
+        """
         yield from self._disagreements_of_data()
         for label, baseline in self.search.baselines.items():
             if label in (TUNED, *RANKS):
@@ -455,30 +429,11 @@ class StudyConfig(Section):
                         f"search.baselines.{label}: tunes '{baseline.subset}' and so needs "
                         f"{kind}_lr"
                     )
-        if self.ablation is not None and self.protocol not in ("few_shot", "base_to_new"):
-            yield f"ablation: cannot be of {self.protocol}; allowed are few_shot, base_to_new"
         if not self.search.baselines:
             yield "search.baselines: is empty; allowed is one or more"
-        elif self.searches:
-            yield from self._disagreements_of_search()
-        if self.validates and self.protocol in SELECTIONS:
-            allowed = SELECTIONS[self.protocol]
-            if self.search.selection not in ("auto", *allowed):
-                yield (
-                    f"search.selection: '{self.search.selection}' cannot judge the protocol "
-                    f"{self.protocol}; allowed are auto, {', '.join(allowed)}"
-                )
 
     def _disagreements_of_data(self) -> Iterator[str]:
         data = self.data
-        tests_targets = self.protocol in ("transfer", "zero_shot")
-        if self.protocol == "transfer" and not data.targets:
-            yield "data.targets: is empty; transfer needs at least one dataset to test on"
-        if data.targets and not tests_targets:
-            yield (
-                f"data.targets: {self.protocol} has no use for them; allowed with the protocols "
-                "transfer and zero_shot"
-            )
         if data.targets_root is not None and not data.targets:
             yield "data.targets_root: holds nothing, since data.targets is empty"
         names = (data.dataset, *data.targets)
@@ -490,8 +445,11 @@ class StudyConfig(Section):
         if data.shots_from is not None and data.val_shots is not None:
             yield "data.val_shots: has no effect beside data.shots_from, which lists them"
 
-    def _disagreements_of_search(self) -> Iterator[str]:
+    def disagreements_of_search(self) -> Iterator[str]:
+        """Yield the faults of fields that contradict each other in a study that searches."""
         search, labels = self.search, self.search.baselines
+        if not labels:  # which is a fault of its own
+            return
         if search.asha is not None and search.asha.grace_period > self.training.epochs:
             yield (
                 f"search.asha.grace_period: {search.asha.grace_period} is longer than "

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import PurePosixPath, PureWindowsPath
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 from PIL import Image
 
@@ -17,6 +17,7 @@ logger = logging.getLogger(__name__)
 
 SHOWN = 5
 LONGEST_LABEL = 18  # digits
+OnCorrupt = Literal["fail", "skip"]
 
 
 @dataclass(frozen=True, slots=True)

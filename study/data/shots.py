@@ -15,6 +15,7 @@ from study.storage.atomic import make_folder, write_atomically
 logger = logging.getLogger(__name__)
 
 MOST_VAL_SHOTS = 4
+Short = Literal["fail", "take_all"]
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,11 @@ class Shots:
     """The validation images, sorted by label and path; none is a training image."""
     digest: str
     """The SHA-256 of the canonical JSON lines of the training and validation images."""
+
+
+def wanted_val_shots(shots: int, val_shots: int | None) -> int:
+    """Return the number of validation images per class; None means min(shots, `MOST_VAL_SHOTS`)."""
+    return min(shots, MOST_VAL_SHOTS) if val_shots is None else val_shots
 
 
 def record_line(record: Record, **more: str) -> str:
@@ -119,7 +125,7 @@ def draw_shots(
     shots: int,
     val_shots: int | None = None,
     seed: int,
-    short: Literal["fail", "take_all"] = "fail",
+    short: Short = "fail",
 ) -> Shots:
     """Draw training and validation images of every class.
 
@@ -159,7 +165,7 @@ def draw_shots(
         rest = ordered_paths(dataset.val, key)
     else:
         rest = {label: paths[shots:] for label, paths in pool.items()}
-    wanted = min(shots, MOST_VAL_SHOTS) if val_shots is None else val_shots
+    wanted = wanted_val_shots(shots, val_shots)
     val = {label: rest.get(label, [])[:wanted] for label in pool}
     _check_val(dataset, val, wanted, strict=val_shots is not None)
     return make_shots(

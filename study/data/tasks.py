@@ -1,13 +1,13 @@
-"""The tasks of each protocol: the images that a model trains on, and those it is scored on.
+"""Tasks: the images that a model trains on, and those it is scored on.
 
-Only `confirm_task` returns test images; the tasks of the search have none.
+Only `confirm_task` returns test images; the tasks of the search have none. Which of them a study
+makes is the choice of its protocol, see `study.protocols`.
 """
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from study.data.records import Dataset, Record, listed
 from study.data.shots import Shots, ordered_paths, record_line
@@ -16,8 +16,8 @@ from study.errors import DataError
 FEWEST_CLASSES_FOR_FOLDS = 12
 """The fewest base classes for class folds; with fewer, they measured no better than chance."""
 
-ProtocolName = Literal["few_shot", "base_to_new", "transfer", "zero_shot"]
-SelectionName = Literal["holdout", "folds", "class_folds", "base"]
+Scored = Mapping[str, tuple[int, ...]]
+"""The classes of each part of a test, by its name; the classes of the first part are trained."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Part:
     """Images that a model trains on or is scored on."""
 
     name: str
-    """The name "train", or that of a score: "accuracy", "base", "new" or a transfer target."""
+    """The name "train", or that of a score, such as "accuracy", "base" or a dataset's name."""
     records: tuple[Record, ...]
     """The images; every label is in `classes`."""
     classes: tuple[int, ...]
@@ -64,25 +64,26 @@ def class_halves(labels: Iterable[int]) -> tuple[tuple[int, ...], tuple[int, ...
     return ordered[:middle], ordered[middle:]
 
 
-def refuse_one_class(dataset: Dataset, protocol: ProtocolName) -> None:
+def all_classes(dataset: Dataset) -> dict[str, tuple[int, ...]]:
+    """Return the one part of a test that all classes make up."""
+    return {"accuracy": tuple(range(len(dataset.class_names)))}
+
+
+def refuse_one_class(dataset: Dataset, scored: Scored) -> None:
     """Refuse a test among one class, where accuracy is 1 whatever is trained.
 
     Raises:
-        DataError: the dataset has one class, base or new has, or all its test images are of one.
+        DataError: a part of the test has one class, or all its test images are of one.
     """
-    scored: dict[str, Iterable[int]] = {"accuracy": range(len(dataset.class_names))}
-    if protocol == "base_to_new":
-        base, new = class_halves(record.label for record in dataset.train)
-        scored = {"base": base, "new": new}
     tested = {record.label for record in dataset.test}
     for part, classes in ((part, set(classes)) for part, classes in scored.items()):
         if 1 in (len(classes), len(classes & tested)):
             (only,) = classes if len(classes) == 1 else classes & tested
-            half = " in either half of the classes" if protocol == "base_to_new" else ""
+            each = f" in each of {listed(scored)}" if len(scored) > 1 else ""
             raise DataError(
                 f"{dataset.name}: '{part}' would be tested on one class alone, "
                 f"{dataset.class_names[only]!r}: whoever always answers it is right, whatever is "
-                f"trained; allowed are test images of 2 classes or more{half}"
+                f"trained; allowed are test images of 2 classes or more{each}"
             )
 
 
@@ -91,66 +92,50 @@ def _in_classes(records: Iterable[Record], classes: Iterable[int]) -> tuple[Reco
     return tuple(record for record in records if record.label in kept)
 
 
-def search_tasks(
-    dataset: Dataset,
-    shots: Shots,
-    *,
-    protocol: ProtocolName,
-    selection: SelectionName,
-    folds: int,
+def holdout_tasks(
+    shots: Shots, name: str, classes: tuple[int, ...], folds: int = 1
 ) -> tuple[Task, ...]:
-    """Return the tasks that a configuration is selected on, without test images.
+    """Return one task, which is scored on the validation shots of the classes that it trains.
 
     Args:
-        dataset: the dataset; the source dataset for "transfer".
-        shots: the shots drawn from it.
-        protocol: the protocol; "transfer" selects like "few_shot", on the source dataset alone.
-        selection: "holdout" scores on the validation shots; "folds" rotates folds of all shots,
-            stratified by class; "class_folds" rotates folds of the base classes, with the left-out
-            classes as pseudo-new; "base" scores on the validation shots of the base classes.
-        folds: the number of folds, with one task each.
+        shots: the shots, without test images.
+        name: the name of the scored part.
+        classes: the classes that are trained.
+        folds: ignored, since there is one task.
 
     Raises:
-        DataError: if the protocol does not allow the selection, the shots belong to another dataset
-            or lack a class, or there are too few images or classes for the selection.
+        DataError: the shots have no validation images.
     """
-    allowed: dict[str, tuple[str, ...]] = {
-        "few_shot": ("holdout", "folds"),
-        "transfer": ("holdout", "folds"),
-        "base_to_new": ("class_folds", "base"),
-    }
-    if selection not in allowed.get(protocol, ()):
-        raise DataError(
-            f"protocol {protocol!r} cannot select by {selection!r}; "
-            f"allowed: {', '.join(allowed.get(protocol, ())) or 'no selection'}"
-        )
-    if protocol == "base_to_new":
-        name, classes = "base", class_halves(r.label for r in dataset.train)[0]
-    else:
-        name, classes = "accuracy", tuple(range(len(dataset.class_names)))
-    _check_shots(dataset, shots, classes)
-    if selection == "folds":
-        return _image_folds(dataset, shots, folds)
-    if selection == "class_folds":
-        return _class_folds(dataset, shots, folds)
     val = _in_classes(shots.val, classes)
     if not val:
         raise DataError(
-            f"{dataset.name}: the shots have no validation images, so {selection!r} cannot score; "
+            f"{shots.dataset}: the shots have no validation images, so {name!r} cannot be scored; "
             "draw some, or select by folds"
         )
     train = Part("train", _in_classes(shots.train, classes), classes)
     return (Task(train, (Part(name, val, classes),)),)
 
 
-def _image_folds(dataset: Dataset, shots: Shots, folds: int) -> tuple[Task, ...]:
-    """Return one task per fold of all shots; every class is in the training part of each."""
-    classes = tuple(range(len(dataset.class_names)))
-    ordered = ordered_paths((*shots.train, *shots.val), f"folds of {shots.digest}")
+def image_fold_tasks(
+    shots: Shots, name: str, classes: tuple[int, ...], folds: int
+) -> tuple[Task, ...]:
+    """Return one task per fold of all shots; every class is in the training part of each.
+
+    Args:
+        shots: the shots, without test images; those to validate on are used like the others.
+        name: the name of the scored part.
+        classes: the classes that are trained.
+        folds: the number of folds, which are stratified by class.
+
+    Raises:
+        DataError: there are too few folds, or images of a class.
+    """
+    pooled = _in_classes((*shots.train, *shots.val), classes)
+    ordered = ordered_paths(pooled, f"folds of {shots.digest}")
     least = min((len(paths) for paths in ordered.values()), default=0)
     if folds < 2 or least < 2:
         raise DataError(
-            f"{dataset.name}: {folds} folds over {least} images of the smallest class; "
+            f"{shots.dataset}: {folds} folds over {least} images of the smallest class; "
             "allowed: at least 2 folds and 2 images a class"
         )
     fold_of = {
@@ -161,87 +146,85 @@ def _image_folds(dataset: Dataset, shots: Shots, folds: int) -> tuple[Task, ...]
     return tuple(
         Task(
             Part("train", tuple(r for r, own in fold_of.items() if own != fold), classes),
-            (Part("accuracy", tuple(r for r, own in fold_of.items() if own == fold), classes),),
+            (Part(name, tuple(r for r, own in fold_of.items() if own == fold), classes),),
         )
         for fold in range(folds)
     )
 
 
-def _class_folds(dataset: Dataset, shots: Shots, folds: int) -> tuple[Task, ...]:
-    """Return one task per fold of the base classes, with the left-out classes as pseudo-new.
+def class_fold_tasks(
+    shots: Shots, name: str, classes: tuple[int, ...], folds: int
+) -> tuple[Task, ...]:
+    """Return one task per fold of the classes, with the left-out classes as pseudo-new.
 
-    All base class names are possible answers in both scores. With only their own names as answers,
-    the left-out classes are so easy that harmful configurations score as well as harmless ones.
+    All class names are possible answers in both scores. With only their own names as answers, the
+    left-out classes are so easy that harmful configurations score as well as harmless ones.
+
+    Args:
+        shots: the shots, without test images.
+        name: the name of the scored part of the kept classes; that of the left-out ones is "new".
+        classes: the classes that are divided into folds.
+        folds: the number of folds.
+
+    Raises:
+        DataError: there are too few classes, or no validation images.
     """
-    base = class_halves(record.label for record in dataset.train)[0]
-    if len(base) < FEWEST_CLASSES_FOR_FOLDS or not 2 <= folds <= len(base):
+    if len(classes) < FEWEST_CLASSES_FOR_FOLDS or not 2 <= folds <= len(classes):
         raise DataError(
-            f"{dataset.name}: {folds} class folds over {len(base)} base classes; allowed: at least "
-            f"{FEWEST_CLASSES_FOR_FOLDS} base classes and between 2 folds and one a class"
+            f"{shots.dataset}: {folds} class folds over {len(classes)} base classes; allowed: at "
+            f"least {FEWEST_CLASSES_FOR_FOLDS} base classes and between 2 folds and one a class"
         )
     tasks = []
     for fold in range(folds):
         # Leave out every n-th class, not a block: neighbours in the alphabet are similar.
-        left_out = base[fold::folds]
-        kept = tuple(label for label in base if label not in left_out)
+        left_out = classes[fold::folds]
+        kept = tuple(label for label in classes if label not in left_out)
         seen = _in_classes(shots.val, kept)
         if not seen:
-            raise DataError(f"{dataset.name}: class folds need validation shots; got none")
+            raise DataError(f"{shots.dataset}: class folds need validation shots; got none")
         unseen = _in_classes((*shots.train, *shots.val), left_out)
         tasks.append(
             Task(
                 Part("train", _in_classes(shots.train, kept), kept),
-                (Part("base", seen, base), Part("new", unseen, base)),
+                (Part(name, seen, classes), Part("new", unseen, classes)),
             )
         )
     return tuple(tasks)
 
 
 def confirm_task(
-    dataset: Dataset,
-    shots: Shots | None,
-    *,
-    protocol: ProtocolName,
-    targets: Sequence[Dataset] = (),
+    dataset: Dataset, shots: Shots | None, scored: Scored, targets: Sequence[Dataset] = ()
 ) -> Task:
-    """Return the final task: training on all training shots, scores on test images.
-
-    No other function of this module returns test images.
+    """Return the task of the test: training on all shots, scores on the whole test split.
 
     Args:
-        dataset: the dataset; the source dataset for "transfer".
-        shots: the shots drawn from it; None means a model that is not trained.
-        protocol: the protocol; "base_to_new" scores base and new classes apart, the others score
-            all classes together.
-        targets: further datasets to score on ("transfer"); each is a part with the dataset's name,
-            classes and test images.
+        dataset: the dataset to train on.
+        shots: the shots drawn from it; None means that the model is not trained.
+        scored: the parts of its test images, each among its own classes.
+        targets: further datasets to score on; each is a part with the dataset's name, classes and
+            test images.
 
     Raises:
         DataError: if the shots belong to another dataset, lack a class or include test images, or
             if a part has no test images.
     """
-    every = tuple(range(len(dataset.class_names)))
-    base, new = class_halves(r.label for r in dataset.train) if dataset.train else (every, ())
-    if protocol == "base_to_new":
-        if not new:
-            raise DataError(f"{dataset.name}: base_to_new needs a training split of 2 classes")
-        classes, parts = base, [("base", base), ("new", new)]
-    else:
-        classes, parts = every, [("accuracy", every)]
-    evaluations = [Part(name, _in_classes(dataset.test, ids), ids) for name, ids in parts]
+    trained = next(iter(scored.values()))
+    evaluations = [
+        Part(name, _in_classes(dataset.test, classes), classes) for name, classes in scored.items()
+    ]
     for target in targets:
-        ids = tuple(range(len(target.class_names)))
-        evaluations.append(Part(target.name, target.test, ids))
+        ((_, classes),) = all_classes(target).items()
+        evaluations.append(Part(target.name, target.test, classes))
     empty = [part.name for part in evaluations if not part.records]
     if empty:
         raise DataError(f"{dataset.name}: no test images for {listed(empty)}")
     if shots is not None:
-        _check_shots(dataset, shots, classes if protocol != "zero_shot" else ())
-    trained = shots.train if shots and protocol != "zero_shot" else ()
-    return Task(Part("train", _in_classes(trained, classes), classes), tuple(evaluations))
+        check_shots(dataset, shots, trained)
+    records = _in_classes(shots.train, trained) if shots else ()
+    return Task(Part("train", records, trained), tuple(evaluations))
 
 
-def _check_shots(dataset: Dataset, shots: Shots, classes: Iterable[int]) -> None:
+def check_shots(dataset: Dataset, shots: Shots, classes: Iterable[int]) -> None:
     """Check that the shots are the dataset's train or val images, with some of every class.
 
     Raises:

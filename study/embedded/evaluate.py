@@ -35,9 +35,9 @@ def main() -> None:
     # Torch and transformers take seconds to import, which --help can do without.
     import torch
 
-    from study.data.tasks import ProtocolName
     from study.embedded.measure import Bench, Setting
     from study.method.model import load_backbone
+    from study.protocols import BaseToNew, FewShot, Protocol
 
     torch.set_num_threads(1)
     backbone = load_backbone(arguments.backbone)
@@ -49,15 +49,18 @@ def main() -> None:
     }
     seeds = range(1, arguments.seeds + 1)
 
-    def measure(
-        title: str, dataset: str, protocol: ProtocolName, settings: Iterable[Setting]
-    ) -> None:
+    def measure(title: str, dataset: str, protocol: Protocol, settings: Iterable[Setting]) -> None:
         rows = []
         for setting in settings:
             scores = benches[dataset].mean(setting, protocol=protocol, seeds=seeds)
             rows.append({"setting": str(setting), **scores})
             logger.info("%s: %s", title, rows[-1])
-        found[title] = {"dataset": dataset, "protocol": protocol, "seeds": len(seeds), "rows": rows}
+        found[title] = {
+            "dataset": dataset,
+            "protocol": protocol.name,
+            "seeds": len(seeds),
+            "rows": rows,
+        }
 
     clipfit = [Setting(CLIPFIT, rate, rate, 2) for rate in RATES]
     subsets = [
@@ -68,12 +71,12 @@ def main() -> None:
     weights = [
         Setting(TEXT_BIAS, rate, None, weight) for rate in (0.002, 0.02) for weight in (0, 2, 8)
     ]
-    measure("clipfit_by_learning_rate", "digits", "few_shot", clipfit)
-    measure("subsets", "digits", "few_shot", subsets)
-    measure("text_bias_by_distill_weight", "digits", "base_to_new", weights)
-    measure("clipfit_base_to_new", "digits", "base_to_new", clipfit[1::2])
-    measure("clipfit_glyphs", "glyphs", "base_to_new", clipfit[1::2])
-    measure("text_bias_glyphs", "glyphs", "base_to_new", weights)
+    measure("clipfit_by_learning_rate", "digits", FewShot(), clipfit)
+    measure("subsets", "digits", FewShot(), subsets)
+    measure("text_bias_by_distill_weight", "digits", BaseToNew(), weights)
+    measure("clipfit_base_to_new", "digits", BaseToNew(), clipfit[1::2])
+    measure("clipfit_glyphs", "glyphs", BaseToNew(), clipfit[1::2])
+    measure("text_bias_glyphs", "glyphs", BaseToNew(), weights)
 
     console = Console()
     for name, scores in found["zero_shot"].items():

@@ -16,11 +16,13 @@ from study.data.images.table import ImageTable, decode_images, normalize
 from study.data.prompts import prompts
 from study.data.records import Dataset, Record
 from study.data.shots import draw_shots
-from study.data.tasks import Part, ProtocolName, Task, class_halves, confirm_task
-from study.method.evaluation import accuracy, encode_prompts, hmean, predict
+from study.data.tasks import Part, Task, class_halves
+from study.method.evaluation import accuracy, encode_prompts, predict
 from study.method.model import Backbone, FewShotClassifier
 from study.method.subsets import parse
 from study.method.training import Schedule, make_optimizer, train_epoch
+from study.protocols import Protocol
+from study.protocols.base_to_new import hmean
 
 SHOTS, EPOCHS, BATCH = 16, 30, 32
 
@@ -84,10 +86,10 @@ class Bench:
             scores[name] = self._accuracy(classifier, part)
         return scores | {"hmean": hmean(scores["base"], scores["new"])}
 
-    def tune(self, setting: Setting, *, protocol: ProtocolName, seed: int) -> dict[str, float]:
+    def tune(self, setting: Setting, *, protocol: Protocol, seed: int) -> dict[str, float]:
         """Tune once and return the test accuracies, as fractions, and the seconds of training."""
         shots = draw_shots(self.dataset, shots=SHOTS, seed=seed)
-        task: Task = confirm_task(self.dataset, shots, protocol=protocol)
+        task: Task = protocol.confirm_task(self.dataset, shots)
         classifier = FewShotClassifier(self.backbone, parse(setting.subset))
         optimizer = make_optimizer(classifier.tuned, bias_lr=setting.bias_lr, ln_lr=setting.ln_lr)
         input_ids = self._tokens(task.train.classes)
@@ -115,7 +117,7 @@ class Bench:
         return scores
 
     def mean(
-        self, setting: Setting, *, protocol: ProtocolName, seeds: Sequence[int]
+        self, setting: Setting, *, protocol: Protocol, seeds: Sequence[int]
     ) -> dict[str, float]:
         """Return the mean of each result of `tune` over seeds."""
         runs = [self.tune(setting, protocol=protocol, seed=seed) for seed in seeds]

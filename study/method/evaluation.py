@@ -1,4 +1,4 @@
-"""Predictions and their scores: accuracy, harmonic mean of base and new, confusion matrix."""
+"""Predictions, their accuracy and their confusion matrix."""
 
 from __future__ import annotations
 
@@ -59,11 +59,6 @@ def encode_prompts(classifier: FewShotClassifier, input_ids: Tensor, templates: 
 def accuracy(predictions: Tensor, labels: Tensor) -> float:
     """Return the fraction of correct predictions; both are (images,) int64. NaN without images."""
     return (predictions == labels).double().mean().item()
-
-
-def hmean(base: float, new: float) -> float:
-    """Return the harmonic mean of base and new accuracy; 0 when both are 0."""
-    return 2 * base * new / (base + new) if base + new else 0.0
 
 
 def confusion(predictions: Tensor, labels: Tensor, classes: int) -> Tensor:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -18,12 +18,11 @@ from study.errors import BackboneError
 from study.method.checkpoint_check import has_words, weights_fault
 from study.method.parameters import TunedParameter, tuned_names, unfreeze
 from study.method.prompt_reader import prompt_reader
+from study.method.recipe import Precision
 from study.method.subsets import Subset
 
 if TYPE_CHECKING:
     from transformers import CLIPModel  # takes seconds to import; only loading a model needs it
-
-Precision = Literal["float32", "bfloat16", "float16"]
 
 
 @dataclass(frozen=True)

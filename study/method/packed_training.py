@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from study.method.packed import PackedClassifiers, Prompts
+from study.method.recipe import Regularizer
 from study.method.training import (
     Losses,
     NonFiniteLossError,
-    Regularizer,
     Schedule,
     mean_losses,
     objective,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple, get_args
 
 import torch
 from torch import Tensor
@@ -14,9 +14,8 @@ from torch.nn import functional as F
 from study.errors import StudyError
 from study.method.model import FewShotClassifier
 from study.method.parameters import TunedParameter
+from study.method.recipe import MOMENTUM, WARMUP_LR, WEIGHT_DECAY, Optimizer, Regularizer
 
-Optimizer = Literal["sgd", "adamw"]
-Regularizer = Literal["cosine", "l2_init", "none"]
 REGULARIZERS: tuple[Regularizer, ...] = get_args(Regularizer)
 
 
@@ -34,7 +33,7 @@ class Schedule:
 
     epochs: int
     """T, the number of epochs, the warm-up included."""
-    warmup_lr: float = 1e-5
+    warmup_lr: float = WARMUP_LR
     """The learning rate of epoch 0, unless the base rate is smaller."""
 
     def learning_rate(self, base_lr: float, epoch: int) -> float:
@@ -124,8 +123,8 @@ def make_optimizer(
     bias_lr: float | None,
     ln_lr: float | None,
     optimizer: Optimizer = "sgd",
-    momentum: float = 0.9,
-    weight_decay: float = 5e-4,
+    momentum: float = MOMENTUM,
+    weight_decay: float = WEIGHT_DECAY,
 ) -> torch.optim.Optimizer:
     """Return the optimizer of all tuned parameters, with one group and learning rate for each kind.
 

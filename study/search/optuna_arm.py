@@ -9,18 +9,17 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import optuna
 from optuna.trial import FixedTrial, FrozenTrial, TrialState
 
+from study.config.schema import Sampler
 from study.search.internals import enqueued_choices, reopen_trial
 from study.search.journal import open_journal, read_journal
 from study.search.space import OpenSpace, Proposal, RateSpace
 
 logger = logging.getLogger(__name__)
 
-SamplerName = Literal["tpe", "random"]
 ASKS_BEFORE_GIVING_UP = 50
 """The number of known proposals in a row after which a space counts as exhausted."""
 
@@ -58,7 +57,7 @@ class Arm:
     budget: int
     """The most trials that the arm may propose."""
     space: OpenSpace | RateSpace
-    sampler: SamplerName
+    sampler: Sampler
     seed: int
     started: int = 0
     """The number of trials that were proposed and recorded."""
@@ -235,7 +234,7 @@ def open_arm(
     *,
     budget: int,
     space: OpenSpace | RateSpace,
-    sampler: SamplerName,
+    sampler: Sampler,
     seed: int,
 ) -> Arm:
     """Open or create an arm's Optuna study in a journal file, which suits shared file systems.
@@ -262,7 +261,7 @@ def open_arm(
     return Arm(name, study, budget, space, sampler, seed)
 
 
-def make_sampler(name: SamplerName, seed: str) -> optuna.samplers.BaseSampler:
+def make_sampler(name: Sampler, seed: str) -> optuna.samplers.BaseSampler:
     """Return a sampler whose choice depends only on the history and the seed.
 
     Every proposal uses a new one, so that an interrupted study continues with the same choices.

@@ -14,7 +14,8 @@ from optuna.distributions import (
 )
 from optuna.trial import Trial
 
-from study.config.schema import Regularizer, SpaceConfig
+from study.config.schema import SpaceConfig
+from study.method.recipe import Regularizer
 from study.method.subsets import OUTER_NORMS, Depths, Leaf, kinds, parse
 
 RATES = ("bias_lr", "ln_lr", "distill_weight")

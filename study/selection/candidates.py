@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from study.config.schema import RANKS, TUNED, BaselineConfig, StudyConfig
+from study.config.schema import RANKS, TUNED, BaselineConfig
 from study.errors import StudyError
 from study.storage.ledger import StudyFolder, TrialFolder
 from study.trial import TrialConfig
@@ -143,20 +143,6 @@ def candidates_without_search(
     if folder.read_json("candidates.json") is None:
         folder.write_json("candidates.json", [asdict(candidate) for candidate in candidates])
     return candidates
-
-
-def selection_used(config: StudyConfig, report: Mapping[str, float]) -> str:
-    """Return the rule by which trials were scored.
-
-    Args:
-        config: the study's configuration.
-        report: a report of one of the trials; its metrics show which rule ``auto`` meant.
-    """
-    if config.search.selection != "auto":
-        return config.search.selection
-    if config.protocol == "base_to_new":
-        return "class_folds" if report.get("val_new") is not None else "base"
-    return config.image_rule
 
 
 def _is_finished_search(trial: TrialFolder) -> bool:

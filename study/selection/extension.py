@@ -14,6 +14,7 @@ from typing import Any
 from study.config.loading import build_config, dump_config, parse_overrides, put_value
 from study.config.schema import WITHOUT_EFFECT, StudyConfig
 from study.errors import ConfigError
+from study.protocols import named
 from study.selection.candidates import Candidate
 from study.storage.ledger import StudyFolder
 
@@ -53,7 +54,7 @@ def extend(folder: StudyFolder, config: StudyConfig, overrides: Iterable[str]) -
         more = key == "search.trials" and adds and isinstance(value, int)
         put_value(values, key, now + value if more else value)
     extended = build_config(values, str(folder.config_path))
-    if extended.search.trials <= now or not config.searches:
+    if extended.search.trials <= now or not named(config.protocol).searches(config):
         raise ConfigError(
             f"study '{folder.name}' has {now} trials of search, which --extend must raise, "
             "as by search.trials=+50"

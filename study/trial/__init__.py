@@ -7,6 +7,7 @@ trains one.
 from study.trial.schema import (
     SPLIT_HASH,
     EpochReport,
+    Split,
     Stage,
     Target,
     TrialConfig,
@@ -16,6 +17,7 @@ from study.trial.schema import (
 __all__ = [
     "SPLIT_HASH",
     "EpochReport",
+    "Split",
     "Stage",
     "Target",
     "TrialConfig",

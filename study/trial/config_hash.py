@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
+import sys
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -11,9 +13,11 @@ from pathlib import Path
 import study
 from study.data.images.decode import PREPROCESSING
 from study.data.images.table import content_hash
+from study.errors import StudyError
+from study.protocols import Protocol
 from study.trial import TrialConfig, TrialData
 
-ROOMS = ("data", "method", "trial")
+ROOMS = ("data", "method", "protocols", "trial")
 """The folders of ``study``, with their subfolders, that hold the code results depend on."""
 NAMES = {
     *("trial_id", "stage", "arm", "label", "number", "optuna_number"),
@@ -51,7 +55,7 @@ def compute_config_hash(config: TrialConfig, data: TrialData, checkpoint: str) -
         "preprocessing": PREPROCESSING,
         "pixel_range": data.pixel_range,
         "images": {name: content_hash(file) for name, file in files.items()},
-        "protocol": data.protocol,
+        "protocol": data.protocol.name,
         "class_names": data.class_names,
         "templates": data.templates,
         "ensemble": data.ensemble,
@@ -60,6 +64,7 @@ def compute_config_hash(config: TrialConfig, data: TrialData, checkpoint: str) -
         "targets": targets,
         "checkpoint": checkpoint,
         "code": code_hash(Path(study.__file__ or "").parent),
+        "code_of_others": code_of_others(type(data.protocol)),
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -88,3 +93,26 @@ def code_hash(package: Path) -> str:
     for library in ("torch", "torchvision", "transformers"):
         digest.update(f"{library} {version(library)}\n".encode())
     return digest.hexdigest()
+
+
+@cache
+def code_of_others(protocol: type[Protocol]) -> list[str]:
+    """Return a hash of each file of a protocol's code that is not in this package.
+
+    Those are the files of its classes and of the functions of its rules, but not what they import.
+
+    Raises:
+        StudyError: a class or function stands in no file.
+    """
+    parts = (*protocol.__mro__, *(rule.tasks for rule in protocol.rules))
+    known = {study.__name__, *sys.stdlib_module_names}
+    names = sorted({part.__module__ for part in parts})
+    modules = [sys.modules[name] for name in names if name.partition(".")[0] not in known]
+    try:
+        files = [Path(inspect.getfile(module)) for module in modules]
+        return [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+    except (TypeError, OSError) as error:
+        raise StudyError(
+            f"the code of the protocol '{protocol.name}' stands in no file, so that its results "
+            f"cannot be told from those of other code ({error}); put it into a module"
+        ) from error

@@ -21,7 +21,8 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from study.method.checked_safetensors import from_checked_bytes, to_checked_bytes
-from study.method.model import Backbone, Precision
+from study.method.model import Backbone
+from study.method.recipe import Precision
 from study.storage.atomic import StorageError, read_if_there, write_atomically
 
 FORM = "1"

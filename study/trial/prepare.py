@@ -24,15 +24,11 @@ from study.data.published_shots import read_published_shots
 from study.data.records import Dataset
 from study.data.shots import Shots, draw_shots, read_shots, write_shots
 from study.data.tasks import (
-    FEWEST_CLASSES_FOR_FOLDS,
     Part,
-    SelectionName,
     Task,
-    class_halves,
-    confirm_task,
-    search_tasks,
 )
 from study.errors import DataError
+from study.protocols import Protocol, named
 from study.storage.atomic import make_folder, write_atomically
 from study.storage.ledger import StudyFolder
 from study.trial import SPLIT_HASH, Target, TrialData
@@ -51,6 +47,11 @@ class Preparer:
     progress: ImageCounter | None = None
     _dark_datasets: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
     """The names of datasets whose images are dark, since each is reported once."""
+
+    @property
+    def protocol(self) -> Protocol:
+        """The study's protocol."""
+        return named(self.config.protocol)
 
     def dataset(self) -> Dataset:
         """Read the dataset's classes and file lists, but no pixels."""
@@ -81,22 +82,17 @@ class Preparer:
     def search(self) -> TrialData:
         """Prepare the data of the search's trials, which contains no test image."""
         dataset = self.dataset()
-        rule = selection_rule(self.config, dataset)
-        tasks = search_tasks(
-            dataset,
-            self.shots(dataset, self.config.seed),
-            protocol=self.config.protocol,
-            selection=rule,
-            folds=fold_count(self.config, rule),
-        )
+        rule = self.protocol.rule(self.config, dataset)
+        shots = self.shots(dataset, self.config.seed)
+        tasks = self.protocol.search_tasks(dataset, shots, rule, self.config.search.folds)
         return self.lay_out(dataset, tasks, "val")
 
     def confirm(self, seed: int) -> TrialData:
         """Prepare a seed's training shots, the test split and the test splits of the targets."""
-        dataset, protocol = self.dataset(), self.config.protocol
+        dataset = self.dataset()
         targets = [target_dataset(self.config.data, name) for name in self.config.data.targets]
-        shots = self.shots(dataset, seed) if protocol != "zero_shot" else None
-        task = confirm_task(dataset, shots, protocol=protocol, targets=targets)
+        shots = self.shots(dataset, seed) if self.protocol.trains else None
+        task = self.protocol.confirm_task(dataset, shots, targets)
         return self.lay_out(dataset, (task,), "test", targets)
 
     def lay_out(
@@ -148,7 +144,7 @@ class Preparer:
         self._record(tasks, digest, (dataset, *targets))
         return TrialData(
             dataset=dataset.name,
-            protocol=self.config.protocol,
+            protocol=self.protocol,
             class_names=dataset.class_names,
             templates=_templates(dataset, data),
             tasks=tasks,
@@ -245,7 +241,7 @@ def find_shots(config: StudyConfig, dataset: Dataset, seed: int) -> Shots:
     return draw_shots(
         dataset,
         shots=data.shots,
-        val_shots=data.val_shots if config.validates else 0,
+        val_shots=data.val_shots if named(config.protocol).validates(config) else 0,
         seed=seed,
         short=data.short,
     )
@@ -255,30 +251,6 @@ def _templates(dataset: Dataset, data: DataConfig) -> tuple[str, ...]:
     """Return the prompt templates of a dataset; the first one is for training."""
     configured = data.templates is not None and dataset.name == data.dataset
     return dataset.templates + ENSEMBLE * (data.ensemble and not configured)
-
-
-def selection_rule(config: StudyConfig, dataset: Dataset) -> SelectionName:
-    """Return the rule that scores trials; ``auto`` means the most reliable one that is possible."""
-    if config.search.selection != "auto":
-        return config.search.selection
-    if config.protocol != "base_to_new":
-        return config.image_rule
-    base, _ = class_halves(record.label for record in dataset.train)
-    if len(base) >= FEWEST_CLASSES_FOR_FOLDS:
-        return "class_folds"
-    logger.warning(
-        "%s has %d base classes: too few for class folds (%d), so trials are judged on base "
-        "classes alone and the choice is weak",
-        dataset.name,
-        len(base),
-        FEWEST_CLASSES_FOR_FOLDS,
-    )
-    return "base"
-
-
-def fold_count(config: StudyConfig, rule: SelectionName) -> int:
-    """Return the number of folds: the configured one, else the best one in measurements."""
-    return config.search.folds or (3 if rule == "class_folds" else 4)
 
 
 def _paths(parts: Iterable[Part]) -> list[str]:

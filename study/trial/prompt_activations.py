@@ -19,8 +19,9 @@ import torch
 from torch import Tensor
 
 from study.method.evaluation import encode_prompts
-from study.method.model import Backbone, FewShotClassifier, Precision
+from study.method.model import Backbone, FewShotClassifier
 from study.method.packed import PackedClassifiers, Prompts
+from study.method.recipe import Precision
 from study.method.subsets import parse
 from study.trial.feature_cache import cached_features
 

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from study.config.schema import Protocol
-from study.method.evaluation import accuracy, confusion, hmean
+from study.method.evaluation import accuracy, confusion
 from study.method.model import Backbone
 from study.method.training import Schedule, mean_losses
+from study.trial.confusion import mean
 from study.trial.schema import EpochReport, TrialConfig, TrialData
 from study.trial.task import Pack, TaskRun, pack
 
@@ -86,39 +86,6 @@ def run_trial(
             return
 
 
-def score(parts: Mapping[str, float], protocol: Protocol) -> dict[str, float]:
-    """Return the accuracies of the parts and ``score``, the number that ranks trials.
-
-    The score is, in few-shot, the accuracy; in base-to-new, the harmonic mean of base and new, or
-    base if there is no new part; in transfer, the mean over the targets without the source, or the
-    source's accuracy if there are no targets; in zero-shot, the mean over all datasets.
-
-    Args:
-        parts: the accuracy of each part, as a fraction; the source's part is ``accuracy``.
-        protocol: the protocol of the study.
-    """
-    if set(parts) == {"accuracy"}:
-        return {**parts, "score": parts["accuracy"]}
-    if protocol in ("transfer", "zero_shot"):
-        targets = {name: value for name, value in parts.items() if name != "accuracy"}
-        named = {"source": parts["accuracy"], **targets}
-        counted = targets if protocol == "transfer" else named
-        return {**named, "score": sum(counted.values()) / len(counted)}
-    if "new" not in parts:
-        return {**parts, "score": parts["base"]}
-    mean = hmean(parts["base"], parts["new"])
-    return {**parts, "hmean": mean, "score": mean}
-
-
-def mean(accuracies: Sequence[float]) -> float:
-    """Return the average over tasks, rounded so that equal averages are equal numbers.
-
-    Ties between trials are then broken by their rule. Without rounding, folds with 41, 46, 47 and
-    47 of 50 correct average to less than folds with 45, 45, 45 and 46.
-    """
-    return round(sum(accuracies) / len(accuracies), 12)
-
-
 def _evaluate(packs: Sequence[Pack], data: TrialData) -> tuple[dict[str, float], dict[str, Tensor]]:
     """Return the scores and, by part, the confusion counts.
 
@@ -138,4 +105,4 @@ def _evaluate(packs: Sequence[Pack], data: TrialData) -> tuple[dict[str, float],
         )
         for name in parts
     }
-    return score(means, data.protocol), confusions
+    return data.protocol.score(means), confusions

@@ -7,13 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from study.config.schema import Protocol, Section, TrainingConfig
+from study.config.schema import Section, TrainingConfig
 from study.data.tasks import Task
+from study.protocols import Protocol
 
 if TYPE_CHECKING:
     from torch import Tensor  # the import takes a second, and reading results does not need it
 
 Stage = Literal["search", "confirm", "ablation"]
+Split = Literal["val", "test"]
 SPLIT_HASH = 16
 """The number of characters of the data's digest that form the split hash."""
 
@@ -88,7 +90,7 @@ class TrialData:
     """The Arrow file of the decoded evaluation images, without those of the targets."""
     augment: bool
     """Whether training images are cropped and flipped at random."""
-    split: Literal["val", "test"]
+    split: Split
     """The split of the evaluation images; ``test`` is evaluated after the last epoch only."""
     ensemble: bool = False
     """Whether to classify by the mean of all templates instead of by the first."""

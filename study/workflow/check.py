@@ -12,22 +12,17 @@ from study.config.schema import StudyConfig
 from study.data.datasets import PACKAGED, refuse_unread_folder
 from study.data.prompts import prompts
 from study.data.records import Dataset, listed
-from study.data.tasks import confirm_task, refuse_one_class, search_tasks
+from study.data.tasks import all_classes, refuse_one_class
 from study.embedded import EMBEDDED, backbone_path
 from study.errors import ConfigError, DataError, StudyError
 from study.method.checkpoint import Architecture, read_architecture
 from study.method.model import load_backbone
 from study.method.subsets import parse
+from study.protocols import FewShot, Protocol, disagreements, named
 from study.search.ablation_cells import ablation_cells
 from study.storage.ledger import StudyFolder
 from study.tracking.mlflow.store import is_absent_store, tracking_uri
-from study.trial.prepare import (
-    find_shots,
-    fold_count,
-    selection_rule,
-    source_dataset,
-    target_dataset,
-)
+from study.trial.prepare import find_shots, source_dataset, target_dataset
 
 ReadPrompts = Callable[[Sequence[str]], object]
 """A function that reads prompts; it raises if the checkpoint cannot read them."""
@@ -57,6 +52,7 @@ def all_faults(
     *,
     resuming: bool,
     passing_over: Collection[str] = (),
+    replaced: Collection[str] = (),
 ) -> tuple[list[str], Architecture | None]:
     """Return all faults, each with its place, and the architecture; None if it cannot be read.
 
@@ -65,6 +61,7 @@ def all_faults(
         folder: the study's folder.
         resuming: whether the study may already exist.
         passing_over: sections to leave out, such as those that are known to be at fault.
+        replaced: places where a default stands in for a faulty value, which is not blamed.
     """
     faults: list[str] = []
     datasets: list[Dataset] = []
@@ -79,16 +76,29 @@ def all_faults(
             if (fault := f"{place}: {error}") not in faults:  # each seed may have the same fault
                 faults.append(fault)
 
+    try:
+        protocol = named(config.protocol)
+    except ConfigError as error:
+        faults.append(f"protocol: {error}")
+        protocol, replaced = FewShot(), {*replaced, "protocol"}
+    faults += [
+        fault
+        for fault in disagreements(config, protocol)
+        if not any(place in fault for place in replaced)
+    ]
     if not resuming:  # a study of an earlier version may have been frozen with such a folder
         attempt("data.root", lambda: _check_root(config))
         attempt("data.targets_root", lambda: _check_targets_root(config))
-    attempt("data", lambda: datasets.append(_check_data(config)))
+    attempt("data", lambda: datasets.append(_check_data(config, protocol)))
     for target in config.data.targets:
         attempt("data.targets", lambda: datasets.append(_check_target(config, target)))  # noqa: B023
     for dataset in [d for d in datasets if d.name == config.data.dataset]:
-        for seed in sorted({*([config.seed] if config.validates else []), *config.shot_seeds}):
+        judged = not any(fault.startswith("search.selection:") for fault in faults)
+        searched = [config.seed] if protocol.validates(config) and judged else []
+        for seed in sorted({*searched, *protocol.shot_seeds(config)}):
             place = "data.shots_from" if config.data.shots_from else "data"
-            attempt(place, lambda: _check_tasks(config, dataset, seed))  # noqa: B023
+            searching = seed in searched
+            attempt(place, lambda: _check_tasks(config, protocol, dataset, seed, searching))  # noqa: B023
     attempt("backbone", lambda: backbones.append(_check_backbone(config)))
     for architecture, read_prompts in backbones:
         depths = architecture.depths
@@ -145,9 +155,9 @@ def _check_prompts(dataset: Dataset, read_prompts: ReadPrompts) -> None:
     read_prompts([prompt for group in per_class for prompt in group])
 
 
-def _check_data(config: StudyConfig) -> Dataset:
+def _check_data(config: StudyConfig, protocol: Protocol) -> Dataset:
     dataset = source_dataset(config.data)
-    refuse_one_class(dataset, config.protocol)
+    refuse_one_class(dataset, protocol.scored(dataset))
     return dataset
 
 
@@ -165,27 +175,20 @@ def _check_target(config: StudyConfig, name: str) -> Dataset:
     target = target_dataset(config.data, name)
     if not target.test:
         raise DataError(f"{name}: has no test images")
-    refuse_one_class(target, "zero_shot")
+    refuse_one_class(target, all_classes(target))
     return target
 
 
-def _check_tasks(config: StudyConfig, dataset: Dataset, seed: int) -> None:
+def _check_tasks(
+    config: StudyConfig, protocol: Protocol, dataset: Dataset, seed: int, searching: bool
+) -> None:
     """Make the tasks of a seed's trials, which raises if they cannot be made."""
-    if config.protocol == "zero_shot":
-        confirm_task(dataset, None, protocol=config.protocol)
-        return
-    shots = find_shots(config, dataset, seed)
-    if config.validates and seed == config.seed:
-        rule = selection_rule(config, dataset)
-        search_tasks(
-            dataset,
-            shots,
-            protocol=config.protocol,
-            selection=rule,
-            folds=fold_count(config, rule),
-        )
-    if seed in config.shot_seeds:
-        confirm_task(dataset, shots, protocol=config.protocol)
+    shots = find_shots(config, dataset, seed) if protocol.trains else None
+    if shots is not None and searching:
+        rule = protocol.rule(config, dataset)
+        protocol.search_tasks(dataset, shots, rule, config.search.folds)
+    if seed in protocol.shot_seeds(config):
+        protocol.confirm_task(dataset, shots)
 
 
 def _check_warm_start(config: StudyConfig, storage: Path) -> None:

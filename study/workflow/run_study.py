@@ -27,6 +27,7 @@ from study.config.schema import StudyConfig
 from study.data.images.decode import PREPROCESSING, ImageCounter
 from study.errors import BackboneError
 from study.method.checkpoint import Architecture
+from study.protocols import named
 from study.search.ablation import fix_rates, test_cells, tune_cells
 from study.search.ablation_cells import ablation_cells
 from study.search.driver import ray_session
@@ -55,6 +56,7 @@ def run_study(config: StudyConfig, folder: StudyFolder, console: Console, *, res
         StudyError: the study has a fault that the user can fix, or it was interrupted.
     """
     architecture = check_study(config, folder, resuming=resume)
+    protocol = named(config.protocol)
     if not resume:
         folder.claim()
     with folder.locked():
@@ -70,7 +72,7 @@ def run_study(config: StudyConfig, folder: StudyFolder, console: Console, *, res
         _announce(config, folder, console)
         with _decoding(console) as progress:
             preparer = Preparer(config, folder, architecture.image_size, progress)
-            search_data = preparer.search() if config.searches else None
+            search_data = preparer.search() if protocol.searches(config) else None
         uri = tracking_uri(config.tracking.uri)
         mirror = Mirror(config, folder, uri)
         mirror.start()
@@ -135,15 +137,16 @@ def _confirm(
 ) -> None:
     """Choose the candidates, and only then read the test split and test them."""
     baselines, runners_up = config.search.baselines, config.confirm.runners_up
-    if config.searches:
+    protocol = named(config.protocol)
+    if protocol.searches(config):
         candidates = fix_candidates(
             folder, baselines, runners_up, lambda chosen: beside_earlier(folder, config, chosen)
         )
         if extensions(folder, config):
             mirror.look_again()
     else:
-        candidates = candidates_without_search(folder, config.tested_as_given)
-    data = {seed: preparer.confirm(seed) for seed in config.shot_seeds}
+        candidates = candidates_without_search(folder, protocol.tested_as_given(config))
+    data = {seed: preparer.confirm(seed) for seed in protocol.shot_seeds(config)}
     total = len(data) * sum(candidate.same_as is None for candidate in candidates)
     with _stage(console, folder, "confirm", total) as progress_line:
         run_confirm(config, folder, architecture, candidates, data, [progress_line, mirror])
@@ -166,7 +169,7 @@ def _ablate(
             data = preparer.search()
             tune_cells(config, folder, architecture, data, [progress_line, mirror], known)
     chosen = fix_rates(config, folder, architecture)
-    tested = {seed: preparer.confirm(seed) for seed in config.shot_seeds}
+    tested = {seed: preparer.confirm(seed) for seed in named(config.protocol).shot_seeds(config)}
     with _stage(console, folder, "ablation", len(tested) * len(chosen)) as progress_line:
         test_cells(config, folder, architecture, chosen, tested, [progress_line, mirror], known)
 
@@ -178,9 +181,10 @@ def _has_chosen(folder: StudyFolder, choice: str) -> bool:
 
 
 def _announce(config: StudyConfig, folder: StudyFolder, console: Console) -> None:
-    shots = "" if config.protocol == "zero_shot" else f"{config.data.shots} shots, "
-    plan = f"no search: {len(config.tested_as_given)} configurations as they are"
-    if config.searches:
+    protocol = named(config.protocol)
+    shots = f"{config.data.shots} shots, " if protocol.trains else ""
+    plan = f"no search: {len(protocol.tested_as_given(config))} configurations as they are"
+    if protocol.searches(config):
         split = budget(config)
         plan = (
             f"{config.search.trials} trials: {split.baselines} baselines, {split.tuned} tune "
@@ -194,7 +198,7 @@ def _announce(config: StudyConfig, folder: StudyFolder, console: Console) -> Non
     console.print(
         f"[bold]{folder.name}[/]: {config.protocol} on {config.data.dataset}, "
         f"{shots}{config.backbone.name}; results in {folder.path}\n"
-        f"{plan}; then {len(config.shot_seeds)} seeds on test",
+        f"{plan}; then {len(protocol.shot_seeds(config))} seeds on test",
         highlight=False,
     )
     caution([config], console)

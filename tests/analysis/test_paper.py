@@ -10,7 +10,7 @@ import pytest
 from study.analysis.comparison import leaderboard
 from study.analysis.paper import main, read_sweep, tables, write_tables
 from study.errors import DataError
-from study.method.evaluation import hmean
+from study.protocols.base_to_new import hmean
 
 
 def placed(folder: Path, dataset: str, experiment: str = "base_to_new") -> Path:

@@ -28,11 +28,12 @@ from scipy.stats import spearmanr
 from study.analysis.statistics import regret
 from study.config.loading import load_config
 from study.config.schema import StudyConfig
-from study.data.tasks import Part, Task, confirm_task, search_tasks
+from study.data.tasks import Part, Task
 from study.embedded import backbone_path
 from study.method.checkpoint import read_architecture
 from study.method.model import Backbone, load_backbone
 from study.method.subsets import parse
+from study.protocols import named
 from study.search.space import OpenSpace, Proposal
 from study.storage.ledger import StudyFolder
 from study.trial import TrialConfig, TrialData
@@ -154,19 +155,14 @@ def rules(config: StudyConfig, image_size: int) -> Iterator[tuple[str, TrialData
     dataset = preparer.dataset()
     shots = preparer.shots(dataset, config.seed)
     held_out, folded = RULES[config.protocol]
-    plain = "holdout" if config.protocol == "few_shot" else "base"
-    (task,) = search_tasks(
-        dataset, shots, protocol=config.protocol, selection=plain, folds=2
-    )  # fmt: skip
+    protocol = named(config.protocol)
+    folds, plain = sorted(protocol.rules, key=lambda rule: -rule.folds)
+    (task,) = protocol.search_tasks(dataset, shots, plain)
     part = task.evaluations[0]
-    confirm = confirm_task(dataset, shots, protocol=config.protocol)
+    confirm = protocol.confirm_task(dataset, shots)
     both = (*confirm.evaluations, Part("selection", part.records, part.classes))
     yield held_out, preparer.lay_out(dataset, (Task(confirm.train, both),), "test")
-    selection, folds = ("folds", 4) if config.protocol == "few_shot" else ("class_folds", 3)
-    tasks = search_tasks(
-        dataset, shots, protocol=config.protocol, selection=selection, folds=folds
-    )  # type: ignore[arg-type]  # fmt: skip
-    yield folded, preparer.lay_out(dataset, tasks, "val")
+    yield folded, preparer.lay_out(dataset, protocol.search_tasks(dataset, shots, folds), "val")
 
 
 def summary(study: str, jobs: list[Job]) -> Table:

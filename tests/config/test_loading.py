@@ -37,17 +37,17 @@ def test_parts_that_disagree_are_reported_all_together() -> None:
             },
         }
     )
-    assert len(told) == 6
+    assert len(told) == 3
 
 
 def test_disagreements_are_told_beside_a_fault_elsewhere() -> None:
-    told = faults({"sed": 1, "training": {"epochs": 2}})
-    assert [line.partition(":")[0] for line in told] == ["sed", "search.asha.grace_period"]
+    told = faults({"sed": 1, "search": {"baselines": baselines(best=clipfit())}})
+    assert [line.partition(":")[0] for line in told] == ["sed", "search.baselines.best"]
 
 
 def test_a_default_that_stands_in_for_a_fault_is_not_blamed() -> None:
-    told = faults({"training": {"epochs": "many"}, "search": {"asha": {"grace_period": 150}}})
-    assert [line.partition(":")[0] for line in told] == ["training.epochs"]
+    told = faults({"data": {"targets": 3, "targets_root": "x"}})
+    assert [line.partition(":")[0] for line in told] == ["data.targets"]
 
 
 def test_what_is_sound_can_be_read_in_spite_of_faults() -> None:
@@ -65,8 +65,8 @@ def test_an_override_reaches_a_field_and_creates_its_section(tmp_path: Path) -> 
         *("data.shots=8", "search.asha=null", "search.space.bias_lr=[1e-3, 1e-1]", "name=mine"),
         *("training.weight_decay=1e-4", "search.baselines.extra={subset: ln, ln_lr: 0.1}"),
     ]
-    with pytest.raises(ConfigError, match="zero-shot"):  # a mapping replaces the default one
-        load_config(file, overrides)
+    config = load_config(file, overrides)  # a mapping replaces the default one
+    assert list(config.search.baselines) == ["extra"]
     config = load_config(file, overrides[:-1])
     assert config.data.shots == 8
     assert config.search.asha is None

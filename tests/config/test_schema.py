@@ -38,9 +38,7 @@ STUDY = Path(study.__file__ or "").parent
         ({"data": {"shots": 0}}, "data.shots", ["0", "greater than or equal to 1"]),
         ({"data": [1]}, "data", ["[1]"]),
         ({"data": None}, "data", ["None"]),
-        ({"protocol": "one_shot"}, "protocol", ["'one_shot'", "'few_shot', 'base_to_new'"]),
-        ({"protocol": "transfer"}, "data.targets", ["empty", "transfer"]),
-        ({"data": {"targets": ["dtd"]}}, "data.targets", ["few_shot", "transfer and zero_shot"]),
+        ({"protocol": ""}, "protocol", ["''", "at least 1"]),
         (
             {"protocol": "transfer", "data": {"targets": ["dtd", "eurosat", "dtd"]}},
             "data.targets",
@@ -71,13 +69,7 @@ STUDY = Path(study.__file__ or "").parent
         ({"data": {"columns": {"imge": "x"}}}, "data.columns.imge", ["'image'"]),
         ({"data": {"splits": {"exam": "x"}}}, "data.splits.exam", ["'test'"]),
         ({"training": {"regularizer": "l1"}}, "training.regularizer", ["'l1'", "'l2_init'"]),
-        ({"search": {"trials": 3}}, "search.trials", ["3", "8 or more, or 0"]),
         ({"search": {"trials": 0, "baselines": {}}}, "search.baselines", ["empty"]),
-        (
-            {"protocol": "transfer", "data": {"targets": ["dtd"]}, "search": {"selection": "base"}},
-            "search.selection",
-            ["'base'", "transfer", "auto, holdout, folds"],
-        ),
         ({"backbone": {"name": ""}}, "backbone.name", ["''", "at least 1"]),
         ({"seed": -1}, "seed", ["-1", "greater than or equal to 0"]),
         ({"seed": 2**40}, "seed", ["less than"]),
@@ -119,33 +111,13 @@ STUDY = Path(study.__file__ or "").parent
             "search.baselines.mine",
             ["needs bias_lr"],
         ),
-        ({"search": {"baselines": {"clipfit": clipfit()}}}, "search.baselines", ["'zero-shot'"]),
         (
             {"search": {"baselines": baselines(**{"../x": clipfit()})}},
             "search.baselines.../x",
             ["pattern"],
         ),
-        ({"search": {"trials": 9, "baselines": baselines(**{
-            label: clipfit() for label in ("a", "b", "c")
-        })}}, "search.trials", ["9", "10 or more"]),
-        ({"search": {"trials": 8, "tuned_share": 0.9}}, "search.tuned_share", ["0.9", "none"]),
         ({"search": {"tuned_share": 0.1}}, "search.tuned_share", ["0.1", "0.25"]),
         ({"search": {"asha": {"grace_period": 2}}}, "search.asha.grace_period", ["2", "3"]),
-        (
-            {"search": {"asha": {"grace_period": 30}}, "training": {"epochs": 20}},
-            "search.asha.grace_period",
-            ["30", "20"],
-        ),
-        (
-            {"search": {"selection": "class_folds"}},
-            "search.selection",
-            ["'class_folds'", "few_shot", "auto, holdout, folds"],
-        ),
-        (
-            {"protocol": "base_to_new", "search": {"selection": "holdout"}},
-            "search.selection",
-            ["auto, class_folds, base"],
-        ),
         ({"confirm": {"seeds": [1]}}, "confirm.seeds", ["at least 2"]),
         ({"confirm": {"seeds": [1, 2, 1]}}, "confirm", ["[1, 2, 1]", "twice"]),
         ({"confirm": {"runners_up": 9}}, "confirm.runners_up", ["9"]),
@@ -196,23 +168,6 @@ def test_a_subset_is_kept_in_its_canonical_form() -> None:
     assert mine.subset == BaselineConfig(**clipfit()).subset == "text.mlp.fc2.bias + vision.ln"
 
 
-@pytest.mark.parametrize(
-    "values", [{"search": {"trials": 0}}, {"protocol": "zero_shot"}], ids=["given", "zero-shot"]
-)
-def test_without_a_search_nothing_is_asked_of_one(values: dict[str, Any]) -> None:
-    search = {**values.get("search", {}), "baselines": {"mine": clipfit()}, "selection": "base"}
-    values = {**values, "search": search, "training": {"epochs": 2}}
-    config = build_config(values, "here")
-    assert not config.searches
-
-
-def test_zero_shot_tests_one_configuration_once() -> None:
-    config = build_config({"protocol": "zero_shot", "seed": 7}, "here")
-    assert list(config.tested_as_given) == ["zero-shot"]
-    assert config.tested_as_given["zero-shot"].subset == "none"
-    assert config.shot_seeds == (7,)
-
-
 def sections(section: type[BaseModel]) -> Iterator[tuple[type[BaseModel], str]]:
     """Every field of a section and of the sections inside it."""
     for name, field in section.model_fields.items():
@@ -233,21 +188,6 @@ def test_every_field_is_read_outside_the_schema() -> None:
     }
     unread = [f"{s.__name__}.{name}" for s, name in sections(StudyConfig) if name not in read]
     assert not unread
-
-
-TUNED_RATES = {"design": "only_one", "rates": [0.01, 0.1]}
-
-
-def test_an_ablation_of_a_protocol_without_training_is_a_fault() -> None:
-    (fault,) = faults({"protocol": "zero_shot", "ablation": TUNED_RATES})
-    assert fault == "ablation: cannot be of zero_shot; allowed are few_shot, base_to_new"
-
-
-def test_an_ablation_that_tunes_rates_needs_a_rule_that_can_judge_its_protocol() -> None:
-    search = {"selection": "class_folds"}
-    (fault,) = faults({"ablation": TUNED_RATES, "search": search})
-    assert fault.startswith("search.selection: 'class_folds' cannot judge the protocol few_shot")
-    assert build_config({"ablation": TUNED_RATES | {"rates": [0.1]}, "search": search}, "test")
 
 
 def test_a_folder_of_weights_is_the_same_from_any_working_folder(

@@ -9,7 +9,7 @@ from study.data.datasets import Dataset, Record
 from study.data.images.sources import FolderSource
 from study.data.published_shots import read_published_shots
 from study.data.shots import make_shots
-from study.data.tasks import confirm_task, search_tasks
+from study.data.tasks import all_classes, check_shots, confirm_task
 from study.errors import DataError
 
 
@@ -137,10 +137,10 @@ def test_a_file_that_was_cut_is_told_and_cannot_train(
     shots = read_published_shots(tmp_path, eurosat, shots=2, seed=1)
     assert "fewer than 2 images of 'Forest (1)'" in caplog.text
     with pytest.raises(DataError, match="no training image of 'Sea or Lake'"):
-        confirm_task(eurosat, shots, protocol="few_shot")
+        confirm_task(eurosat, shots, all_classes(eurosat))
     with pytest.raises(DataError, match="no training image of 'Sea or Lake'"):
-        search_tasks(eurosat, shots, protocol="few_shot", selection="holdout", folds=2)
-    assert confirm_task(eurosat, shots, protocol="base_to_new").train.classes == (0,)
+        check_shots(eurosat, shots, (0, 1))
+    assert confirm_task(eurosat, shots, {"base": (0,), "new": (1,)}).train.classes == (0,)
 
 
 def test_splits_may_lie_in_a_folder_that_is_called_otherwise_than_the_dataset(

@@ -11,6 +11,7 @@ import pytest
 from study.embedded import evaluate
 from study.embedded.measure import Setting
 from study.method.model import load_backbone
+from study.protocols import Protocol
 
 
 class QuickBench:
@@ -22,9 +23,9 @@ class QuickBench:
     def zero_shot(self) -> dict[str, float]:
         return {"all": 0.65432109, "base": 0.5}
 
-    def mean(self, setting: Setting, *, protocol: str, seeds: range) -> dict[str, float]:
+    def mean(self, setting: Setting, *, protocol: Protocol, seeds: range) -> dict[str, float]:
         assert list(seeds) == [1, 2]
-        part = {"few_shot": "accuracy", "base_to_new": "hmean"}[protocol]
+        part = {"few_shot": "accuracy", "base_to_new": "hmean"}[protocol.name]
         return {"seconds": 12.345678, part: setting.bias_lr or setting.ln_lr or 0.0}
 
 

@@ -10,6 +10,7 @@ from study.data.datasets import load_dataset
 from study.embedded import backbone_path
 from study.embedded.measure import Bench, Setting
 from study.method.model import Backbone
+from study.protocols import BaseToNew, Protocol
 
 FOLDER = Path(backbone_path("embedded"))
 
@@ -21,8 +22,8 @@ def test_zero_shot_accuracy_is_the_recorded_one(digits: Bench, recorded: dict[st
 
 def test_text_biases_move_the_result_and_the_distillation_holds_them(digits: Bench) -> None:
     subset = "text.mlp.fc2.bias"
-    free = digits.tune(Setting(subset, 0.02, None, 0), protocol="base_to_new", seed=1)
-    held = digits.tune(Setting(subset, 0.02, None, 8), protocol="base_to_new", seed=1)
+    free = digits.tune(Setting(subset, 0.02, None, 0), protocol=BaseToNew(), seed=1)
+    held = digits.tune(Setting(subset, 0.02, None, 8), protocol=BaseToNew(), seed=1)
     untouched = digits.zero_shot()
     assert free["base"] > untouched["base"] + 0.03
     # Text features that stay near the zero-shot ones keep the accuracy on unseen classes.
@@ -52,10 +53,10 @@ def test_a_mean_is_over_seeds_result_by_result(
 ) -> None:
     setting = Setting("ln", None, 0.02, 8)
 
-    def tune(given: Setting, *, protocol: str, seed: int) -> dict[str, float]:
-        assert (given, protocol) == (setting, "base_to_new")
+    def tune(given: Setting, *, protocol: Protocol, seed: int) -> dict[str, float]:
+        assert (given, protocol.name) == (setting, "base_to_new")
         return {"seconds": seed, "base": 0.25 * seed}
 
     monkeypatch.setattr(digits, "tune", tune)
-    mean = digits.mean(setting, protocol="base_to_new", seeds=range(1, 4))
+    mean = digits.mean(setting, protocol=BaseToNew(), seeds=range(1, 4))
     assert mean == {"seconds": 2, "base": 0.5}

@@ -2,8 +2,6 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import Tensor
 
 from study.method import evaluation
@@ -11,7 +9,6 @@ from study.method.evaluation import (
     accuracy,
     confusion,
     encode_prompts,
-    hmean,
     predict,
 )
 from study.method.model import Backbone, FewShotClassifier
@@ -82,23 +79,6 @@ def test_prompts_are_encoded_in_pieces_without_a_difference(
 def test_accuracy_is_a_fraction() -> None:
     assert accuracy(torch.tensor([0, 1, 2]), torch.tensor([0, 1, 0])) == 2 / 3
     assert math.isnan(accuracy(torch.tensor([]), torch.tensor([])))
-
-
-@pytest.mark.parametrize(
-    ("base", "new", "expected"),
-    [(0.0, 0.0, 0.0), (1.0, 0.0, 0.0), (0.5, 0.5, 0.5), (0.8, 0.6, 0.96 / 1.4)],
-)
-def test_the_harmonic_mean_has_known_values(base: float, new: float, expected: float) -> None:
-    assert hmean(base, new) == pytest.approx(expected, abs=1e-12)
-
-
-@settings(deadline=None)
-@given(st.floats(0, 1), st.floats(0, 1))
-def test_the_harmonic_mean_lies_between_and_knows_no_order(base: float, new: float) -> None:
-    mean = hmean(base, new)
-    assert mean == hmean(new, base)
-    assert mean <= max(base, new) + 1e-12
-    assert mean <= 2 * min(base, new) + 1e-12
 
 
 def test_the_confusion_counts_rows_of_true_and_columns_of_predicted_classes() -> None:

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 
-from study.config.schema import SpaceConfig
+from study.config.schema import Sampler, SpaceConfig
 from study.method.subsets import Depths
 from study.search import optuna_arm
-from study.search.optuna_arm import Arm, Outcome, SamplerName, open_arm
+from study.search.optuna_arm import Arm, Outcome, open_arm
 from study.search.space import OpenSpace, Proposal, RateSpace
 
 DEPTHS = Depths(text=2, vision=3)
@@ -29,7 +29,7 @@ def open_again(tmp_path: Path) -> MakeArm:
 
     def make(
         name: str = "search",
-        sampler: SamplerName = "tpe",
+        sampler: Sampler = "tpe",
         seed: int = 1,
         journal: str = "optuna.journal",
         space: OpenSpace | RateSpace | None = None,
@@ -114,7 +114,7 @@ def test_a_space_without_anything_new_ends(
 
 @pytest.mark.parametrize("sampler", ["tpe", "random"])
 def test_a_reopened_journal_goes_on_as_if_never_closed(
-    open_again: MakeArm, sampler: SamplerName
+    open_again: MakeArm, sampler: Sampler
 ) -> None:
     def run(journal: str, *, reopen: bool) -> list[Proposal]:
         proposals = []

@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 
 from study.method.checked_safetensors import from_checked_bytes, to_checked_bytes
 from study.method.delta import DeltaInfo, load_delta
+from study.protocols import FewShot
 from study.search.recording import (
     close_trial,
     drop_unproven_reports,
@@ -52,7 +53,7 @@ def trial(tmp_path: Path) -> TrialFolder:
 def data(split: Any = "val") -> TrialData:
     return TrialData(
         dataset="digits",
-        protocol="few_shot",
+        protocol=FewShot(),
         class_names=INFO.class_names,
         templates=INFO.templates,
         tasks=(),

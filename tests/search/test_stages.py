@@ -14,6 +14,7 @@ from tiny_study import optuna_trials, statuses, untimed
 from study.config.loading import build_config
 from study.errors import DataError, InterruptedStudyError
 from study.method.checkpoint import Architecture, EncoderShape
+from study.protocols import FewShot
 from study.search.space import Proposal
 from study.search.stages import Budget, TrialMaker, budget, run_queue, run_search
 from study.selection.candidates import Candidate
@@ -29,7 +30,7 @@ ARCHITECTURE = Architecture(
 )
 DATA = TrialData(
     dataset="digits",
-    protocol="few_shot",
+    protocol=FewShot(),
     class_names=("a",),
     templates=("{}",),
     tasks=(),

@@ -1,9 +1,12 @@
 """A trial's hash: equal for equal results whatever the trial is called, else different."""
 
+import importlib
 import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -12,9 +15,12 @@ import study
 from study.config.loading import build_config
 from study.config.schema import StudyConfig
 from study.data.tasks import Task
+from study.errors import StudyError
+from study.protocols import FewShot, Protocol, Transfer
+from study.protocols.names import PROTOCOLS
 from study.storage.ledger import StudyFolder
 from study.trial import TrialConfig, TrialData, config_hash
-from study.trial.config_hash import ROOMS, code_hash, compute_config_hash
+from study.trial.config_hash import ROOMS, code_hash, code_of_others, compute_config_hash
 from study.trial.prepare import Preparer
 
 
@@ -71,6 +77,7 @@ Change = Callable[[TrialData], TrialData]
         lambda d: replace(d, split="test"),
         lambda d: replace(d, digest="0" * 64),
         lambda d: replace(d, pixel_range=(0.0, 4095.0)),
+        lambda d: replace(d, protocol=Transfer()),
     ],
 )
 def test_other_data_is_another(data: TrialData, change: Change) -> None:
@@ -135,3 +142,59 @@ def test_a_room_without_code_is_an_error(copied_code: Path, tmp_path: Path) -> N
     shutil.rmtree(tmp_path / "study" / "method")
     with pytest.raises(FileNotFoundError, match="method holds no code"):
         code_hash.__wrapped__(tmp_path / "study")
+
+
+OTHERS = """
+from study.data.tasks import holdout_tasks
+from study.protocols import FewShot, Rule
+
+
+def tasks(shots, name, classes, folds):
+    return holdout_tasks(shots, name, classes)
+
+
+class Others(FewShot):
+    name = "others"
+    rules = (Rule("mine", "as I like", tasks),)
+"""
+
+
+def others(file: Path, code: str, monkeypatch: pytest.MonkeyPatch) -> type[Protocol]:
+    """Write and import a protocol of another package."""
+    file.write_text(code)
+    monkeypatch.syspath_prepend(str(file.parent))
+    found: type[Protocol] = importlib.import_module(file.stem).Others
+    return found
+
+
+def test_an_edit_of_anothers_protocol_is_another_code(
+    data: TrialData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = others(tmp_path / "first_protocol.py", OTHERS, monkeypatch)
+    again = others(tmp_path / "same_protocol.py", OTHERS, monkeypatch)
+    other = others(tmp_path / "other_protocol.py", OTHERS + "# edited", monkeypatch)
+    hashes = [
+        compute_config_hash(trial(), replace(data, protocol=protocol()), "weights")
+        for protocol in (first, again, other)
+    ]
+    assert hashes[0] == hashes[1] != hashes[2]
+
+
+def test_a_rule_of_another_package_counts_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    protocol = others(tmp_path / "rules_of_others.py", OTHERS, monkeypatch)
+    borrowed = type("Borrowed", (FewShot,), {"rules": protocol.rules, "__module__": "study.run"})
+    assert code_of_others(borrowed) == code_of_others(protocol) != []
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_this_packages_protocols_are_in_the_code_that_is_hashed_already(name: str) -> None:
+    assert code_of_others(PROTOCOLS[name]) == []
+
+
+def test_a_protocol_without_a_file_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "typed_in", ModuleType("typed_in"))
+    typed = type("Typed", (FewShot,), {"name": "typed", "__module__": "typed_in"})
+    with pytest.raises(StudyError, match="'typed' stands in no file"):
+        code_of_others(typed)

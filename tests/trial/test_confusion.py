@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from study.method.evaluation import hmean
+from study.protocols import FewShot, named
+from study.protocols.base_to_new import hmean
 from study.search.recording import record_epoch
 from study.storage.ledger import StudyFolder
 from study.trial import EpochReport, TrialData
@@ -42,14 +43,14 @@ def study(tmp_path: Path) -> StudyFolder:
     ],
 )
 def test_parts_make_up_chance_as_they_make_up_a_score(
-    study: StudyFolder, parts: dict[str, Any], protocol: Any, chance: float
+    study: StudyFolder, parts: dict[str, Any], protocol: str, chance: float
 ) -> None:
     (study.path / "trials/t/confusion.json").write_text(json.dumps(parts))
-    assert chance_level(study, "t", protocol) == pytest.approx(chance)
+    assert chance_level(study, "t", named(protocol)) == pytest.approx(chance)
 
 
 def test_of_a_trial_that_kept_no_counts_it_is_unknown(study: StudyFolder) -> None:
-    assert chance_level(study, "t", "few_shot") is None
+    assert chance_level(study, "t", FewShot()) is None
     assert beats_chance(0.0, None)
 
 
@@ -68,7 +69,7 @@ def test_what_always_names_the_largest_class_is_at_chance_whatever_the_rounding(
     )
     data = TrialData(
         dataset="d",
-        protocol="few_shot",
+        protocol=FewShot(),
         class_names=("a", "b", "c"),
         templates=("a photo of a {}.",),
         tasks=(),
@@ -80,7 +81,7 @@ def test_what_always_names_the_largest_class_is_at_chance_whatever_the_rounding(
     )
     info: Any = None  # of a delta, and nothing is tuned
     record_epoch(trial, report, data, info)
-    chance = chance_level(study, "t", "few_shot")
+    chance = chance_level(study, "t", FewShot())
     assert chance == pytest.approx(2 / 3)
     for score in (2 / 3, round(2 / 3, 12), sum([round(2 / 3, 12)] * 3) / 3):
         assert not beats_chance(score, chance)

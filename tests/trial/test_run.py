@@ -9,11 +9,12 @@ import pytest
 import torch
 from small_trials import EPOCHS, Prepare, digest, outcome, outcomes, trial
 
-from study.method.evaluation import hmean
 from study.method.model import Backbone
 from study.method.training import NonFiniteLossError
+from study.protocols.base_to_new import hmean
 from study.trial import TrialData
-from study.trial.run import mean, run_trial, score
+from study.trial.confusion import mean
+from study.trial.run import run_trial
 
 
 @pytest.mark.parametrize(
@@ -141,41 +142,6 @@ def test_where_nothing_is_tuned_one_report_tells_the_zero_shot_score(
 def test_a_trial_that_diverges_says_where(holdout: TrialData, backbone: Backbone) -> None:
     with pytest.raises(NonFiniteLossError, match="epoch 1"):
         list(run_trial(trial(ln_lr=1e30), holdout, backbone))
-
-
-@pytest.mark.parametrize(
-    ("parts", "protocol", "expected"),
-    [
-        ({"accuracy": 0.25}, "few_shot", {"accuracy": 0.25, "score": 0.25}),
-        ({"base": 0.5}, "base_to_new", {"base": 0.5, "score": 0.5}),
-        (
-            {"base": 1.0, "new": 0.5},
-            "base_to_new",
-            {"base": 1.0, "new": 0.5, "hmean": 2 / 3, "score": 2 / 3},
-        ),
-        (
-            {"base": 0.0, "new": 0.0},
-            "base_to_new",
-            {"base": 0.0, "new": 0.0, "hmean": 0.0, "score": 0.0},
-        ),
-        ({"accuracy": 0.25}, "transfer", {"accuracy": 0.25, "score": 0.25}),
-        (
-            {"accuracy": 1.0, "dtd": 0.5, "eurosat": 0.25},
-            "transfer",
-            {"source": 1.0, "dtd": 0.5, "eurosat": 0.25, "score": 0.375},
-        ),
-        ({"accuracy": 0.5}, "zero_shot", {"accuracy": 0.5, "score": 0.5}),
-        (
-            {"accuracy": 1.0, "dtd": 0.5},
-            "zero_shot",
-            {"source": 1.0, "dtd": 0.5, "score": 0.75},
-        ),
-    ],
-)
-def test_one_number_judges_a_trial(
-    parts: dict[str, float], protocol: Any, expected: dict[str, float]
-) -> None:
-    assert score(parts, protocol) == pytest.approx(expected)
 
 
 def test_equal_means_over_folds_are_equal_numbers() -> None:

@@ -10,6 +10,7 @@ import pytest
 from pydantic import ValidationError
 from small_trials import trial
 
+from study.protocols import Transfer
 from study.trial import Target, TrialConfig, TrialData
 
 
@@ -43,7 +44,7 @@ def test_a_trials_configuration_is_frozen() -> None:
 def test_the_classes_of_a_target_are_its_own_and_of_any_other_part_the_trials() -> None:
     data = TrialData(
         dataset="digits",
-        protocol="transfer",
+        protocol=Transfer(),
         class_names=("zero", "one"),
         templates=("a {}.",),
         tasks=(),

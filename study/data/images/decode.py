@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from study.data.images.rgb import HIGHEST
-from study.data.records import ImageSource, StampedSource, listed
+from study.data.records import ImageSource, OnCorrupt, StampedSource, listed
 from study.errors import DataError
 from study.storage.atomic import StorageError, read_if_there
 
@@ -121,7 +120,7 @@ def decode_images(
     cache: Path,
     key: str,
     keep_aspect: bool = False,
-    on_corrupt: Literal["fail", "skip"] = "fail",
+    on_corrupt: OnCorrupt = "fail",
     progress: ImageCounter | None = None,
 ) -> Path:
     """Decode images into one Arrow IPC file, or use the complete one that exists.
@@ -218,7 +217,7 @@ def _decoded(
 def _write(
     file: Path,
     rows: Iterable[tuple[str, NDArray[np.uint8] | DataError]],
-    on_corrupt: Literal["fail", "skip"],
+    on_corrupt: OnCorrupt,
     counted: Callable[[int], None],
     highest: Sequence[int],
 ) -> list[str]:

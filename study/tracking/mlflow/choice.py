@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from study.config.schema import StudyConfig
+from study.protocols import named
 from study.storage.ledger import StudyFolder, TrialFolder
 from study.trial.confusion import beats_chance, chance_level
 
@@ -32,7 +33,8 @@ class Choice:
         label = best["same_as"] or best["label"]
         trials = [folder.trial(f"confirm-{label}-seed{seed}") for seed in config.confirm.seeds]
         finished = [t for t in trials if (end := t.end) is not None and end.status == "finished"]
-        levels = (chance_level(folder, t.trial_id, config.protocol) for t in finished)
+        protocol = named(config.protocol)
+        levels = (chance_level(folder, t.trial_id, protocol) for t in finished)
         return cls(best, finished, next((level for level in levels if level is not None), None))
 
     @property

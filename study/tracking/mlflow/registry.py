@@ -31,7 +31,7 @@ from study.data.images.inputs import as_base64
 from study.data.shots import read_shots
 from study.errors import StudyError, TrackingError
 from study.method.delta import DeltaInfo, load_delta, save_delta
-from study.selection.candidates import selection_used
+from study.protocols import named
 from study.storage.ledger import Registration, StudyFolder
 from study.tracking.mlflow.choice import Choice
 from study.tracking.mlflow.runs import RunWriter
@@ -152,7 +152,7 @@ class _Registrar:
             "backbone": config.backbone.name,
             "backbone_revision": str(config.backbone.revision),
             "subset": candidate["subset"],
-            "selection": selection_used(config, source.reports[-1]),
+            "selection": named(config.protocol).rule_used(config, source.reports[-1]).name,
             "split_hash": source.config["split_hash"],
             "val_score": repr(candidate["val_score"]),
             "trial_id": trained.trial_id,

@@ -8,7 +8,7 @@ from study.data.datasets import load_dataset
 from study.data.readers.benchmarks import SHIFTS
 from study.data.readers.imagenet import absent_classes
 from study.data.shots import draw_shots
-from study.data.tasks import confirm_task
+from study.data.tasks import all_classes, confirm_task
 from study.errors import DataError
 
 
@@ -40,7 +40,7 @@ def test_a_shift_is_a_test_split_alone(name: str, miniature: ModuleType, tmp_pat
         assert dataset.class_names[record.label] == miniature.WNIDS[wnid]
     with pytest.raises(DataError, match="test set only"):
         draw_shots(dataset, shots=1, seed=1)
-    assert confirm_task(dataset, None, protocol="zero_shot").evaluations[0].records == dataset.test
+    assert confirm_task(dataset, None, all_classes(dataset)).evaluations[0].records == dataset.test
 
 
 def test_numbered_folders_are_not_read_in_alphabetical_order(

@@ -1,0 +1,16 @@
+"""The choices that training leaves open, and the values that were published for it.
+
+The values are those of the paper's reference implementation. This module imports no PyTorch, so
+that a configuration can be read without it.
+"""
+
+from typing import Literal
+
+Optimizer = Literal["sgd", "adamw"]
+Regularizer = Literal["cosine", "l2_init", "none"]
+Precision = Literal["float32", "bfloat16", "float16"]
+
+MOMENTUM = 0.9
+WEIGHT_DECAY = 5e-4
+WARMUP_LR = 1e-5
+"""The learning rate of epoch 0."""

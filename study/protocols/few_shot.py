@@ -1,0 +1,47 @@
+"""Few-shot: all classes are trained, and tested together."""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from study.config.schema import StudyConfig
+from study.data.records import Dataset
+from study.data.shots import wanted_val_shots
+from study.data.tasks import Scored, all_classes, holdout_tasks, image_fold_tasks
+from study.protocols.protocol import Protocol, Rule
+
+HOLDOUT = Rule(
+    "holdout",
+    "on validation images of the same classes, drawn beside the training images",
+    holdout_tasks,
+)
+FOLDS = Rule(
+    "folds",
+    "by cross-validation over the training and validation images",
+    image_fold_tasks,
+    folds=4,
+)
+
+
+class FewShot(Protocol):
+    """Learning from a few images of every class of one dataset."""
+
+    name = "few_shot"
+    sentence = (
+        "Few-shot: a model learns from a few images of every class, and is scored by its "
+        "accuracy on the test images of all classes."
+    )
+    rules: ClassVar[tuple[Rule, ...]] = (HOLDOUT, FOLDS)
+
+    def scored(self, dataset: Dataset) -> Scored:
+        """Return all classes as one part."""
+        return all_classes(dataset)
+
+    def score(self, parts: Mapping[str, float]) -> dict[str, float]:
+        """Return the accuracy on all classes, which is the score."""
+        return {**parts, "score": parts["accuracy"]}
+
+    def automatic_rule_used(self, config: StudyConfig, report: Mapping[str, float | None]) -> Rule:
+        """Return folds if a class has at least as many images as there are folds, else holdout."""
+        shots = config.data.shots
+        images = shots + wanted_val_shots(shots, config.data.val_shots)
+        return FOLDS if images >= (config.search.folds or FOLDS.folds) else HOLDOUT

@@ -1,0 +1,47 @@
+"""The protocols by name, and the faults of a configuration that depend on its protocol."""
+
+import difflib
+from collections.abc import Iterator, Mapping
+
+from study.config.schema import StudyConfig
+from study.errors import ConfigError
+from study.protocols.base_to_new import BaseToNew
+from study.protocols.few_shot import FewShot
+from study.protocols.protocol import Protocol
+from study.protocols.transfer import Transfer
+from study.protocols.zero_shot import ZeroShot
+
+PROTOCOLS: Mapping[str, type[Protocol]] = {
+    protocol.name: protocol for protocol in (FewShot, BaseToNew, Transfer, ZeroShot)
+}
+
+
+def named(name: str, given: Protocol | None = None) -> Protocol:
+    """Return the protocol of a name.
+
+    Args:
+        name: the name in the configuration.
+        given: the protocol that was handed to `study.workflow.run_study.run_study`.
+
+    Raises:
+        ConfigError: no protocol has that name.
+    """
+    if name not in PROTOCOLS:  # in place of these lines: find("protocols", name, PROTOCOLS, given)
+        close = difflib.get_close_matches(name, PROTOCOLS, n=1)
+        hint = f" (did you mean '{close[0]}'?)" if close else ""
+        raise ConfigError(f"'{name}' is unknown{hint}; allowed are {', '.join(PROTOCOLS)}")
+    return PROTOCOLS[name]()
+
+
+def disagreements(config: StudyConfig, protocol: Protocol) -> Iterator[str]:
+    """Yield the faults that depend on the protocol, each beginning with a path."""
+    if protocol.targets == "refused" and config.data.targets:
+        others = [name for name, other in PROTOCOLS.items() if other.targets != "refused"]
+        yield (
+            f"data.targets: {protocol.name} has no use for them; allowed with the protocols "
+            f"{' and '.join(others)}"
+        )
+    if config.ablation is not None and not protocol.ablates:
+        others = [name for name, other in PROTOCOLS.items() if other.ablates]
+        yield f"ablation: cannot be of {protocol.name}; allowed are {', '.join(others)}"
+    yield from protocol.disagreements(config)

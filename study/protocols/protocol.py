@@ -1,0 +1,167 @@
+"""What a protocol decides: its tasks, its rules of selection, its score, and the words for them."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from study.config.schema import BaselineConfig, StudyConfig
+from study.data.records import Dataset
+from study.data.shots import Shots
+from study.data.tasks import Scored, Task, check_shots, confirm_task
+from study.errors import DataError
+
+Targets = Literal["refused", "allowed", "needed"]
+AUTO = "auto"
+"""The name that leaves the rule of selection to the protocol."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A rule of selection: the images and classes by which trials are compared."""
+
+    name: str
+    """The name in the configuration."""
+    sentence: str
+    """How trials are compared; it continues "Trials were compared"."""
+    tasks: Callable[[Shots, str, tuple[int, ...], int], tuple[Task, ...]]
+    """A function of the shots, the name of the scored part, the trained classes and the number of
+    folds, such as `study.data.tasks.holdout_tasks`; it returns one task per model."""
+    folds: int = 1
+    """The number of folds, unless the configuration sets it."""
+
+
+class Protocol(ABC):
+    """A protocol; a subclass is stateless, since its instances travel to the workers of trials."""
+
+    name: ClassVar[str]
+    """The name in the configuration, in tables and in MLflow."""
+    sentence: ClassVar[str]
+    """What a report says about the protocol."""
+    trains: ClassVar[bool] = True
+    """Whether models are trained; otherwise the backbone is tested as it is."""
+    ablates: ClassVar[bool] = True
+    """Whether the protocol can test the cells of an ablation."""
+    metric: ClassVar[str] = "accuracy"
+    """What the score is called."""
+    parts: ClassVar[tuple[str, ...]] = ()
+    """The parts of the score that tables show beside it."""
+    targets: ClassVar[Targets] = "refused"
+    """Whether models are tested on further datasets."""
+    rules: ClassVar[tuple[Rule, ...]]
+    """The rules of selection that the configuration may name."""
+
+    @abstractmethod
+    def scored(self, dataset: Dataset) -> Scored:
+        """Return the classes of each part of the test; the classes of the first are trained."""
+
+    @abstractmethod
+    def score(self, parts: Mapping[str, float]) -> dict[str, float]:
+        """Return the accuracies of the parts and ``score``, the number that ranks trials.
+
+        Args:
+            parts: the accuracy of each part, as a fraction; on validation some may be absent.
+        """
+
+    @abstractmethod
+    def automatic_rule_used(self, config: StudyConfig, report: Mapping[str, float | None]) -> Rule:
+        """Return the rule that ``auto`` meant, from a report of one of the trials."""
+
+    def automatic_rule(self, config: StudyConfig, dataset: Dataset) -> Rule:
+        """Return the rule that ``auto`` means: the most reliable one that is possible.
+
+        A protocol for which it depends on the dataset overrides this.
+        """
+        return self.automatic_rule_used(config, {})
+
+    def rule(self, config: StudyConfig, dataset: Dataset) -> Rule:
+        """Return the rule by which a study's trials are scored."""
+        if config.search.selection == AUTO:
+            return self.automatic_rule(config, dataset)
+        return self.rule_named(config.search.selection)
+
+    def rule_used(self, config: StudyConfig, report: Mapping[str, float | None]) -> Rule:
+        """Return the rule by which a study's trials were scored.
+
+        Args:
+            config: the study's configuration.
+            report: a report of one of the trials; its metrics show which rule ``auto`` meant.
+        """
+        if config.search.selection == AUTO:
+            return self.automatic_rule_used(config, report)
+        return self.rule_named(config.search.selection)
+
+    def rule_named(self, name: str) -> Rule:
+        """Return the rule of a name.
+
+        Raises:
+            DataError: the protocol has no such rule.
+        """
+        for rule in self.rules:
+            if rule.name == name:
+                return rule
+        raise DataError(
+            f"protocol {self.name!r} cannot select by {name!r}; "
+            f"allowed: {', '.join(rule.name for rule in self.rules) or 'no selection'}"
+        )
+
+    def search_tasks(
+        self, dataset: Dataset, shots: Shots, rule: Rule, folds: int | None = None
+    ) -> tuple[Task, ...]:
+        """Return the tasks that a configuration is selected on, without test images.
+
+        Args:
+            dataset: the dataset that the shots are drawn from.
+            shots: the shots.
+            rule: one of the protocol's rules.
+            folds: the number of folds; None means the rule's own.
+
+        Raises:
+            DataError: if the shots belong to another dataset or lack a class, or there are too few
+                images or classes for the rule.
+        """
+        name, classes = next(iter(self.scored(dataset).items()))
+        check_shots(dataset, shots, classes)
+        return rule.tasks(shots, name, classes, folds or rule.folds)
+
+    def confirm_task(
+        self, dataset: Dataset, shots: Shots | None, targets: Sequence[Dataset] = ()
+    ) -> Task:
+        """Return the task of the test; see `study.data.tasks.confirm_task`."""
+        shots = shots if self.trains else None
+        return confirm_task(dataset, shots, self.scored(dataset), targets)
+
+    def searches(self, config: StudyConfig) -> bool:
+        """Return whether a study has a search; it has none if nothing is trained, or it ablates."""
+        return self.trains and config.search.trials > 0 and config.ablation is None
+
+    def validates(self, config: StudyConfig) -> bool:
+        """Return whether anything is chosen by validation: in a search, or an ablation's rates."""
+        tunes_rates = config.ablation is not None and len(config.ablation.rates) > 1
+        return self.searches(config) or tunes_rates
+
+    def shot_seeds(self, config: StudyConfig) -> tuple[int, ...]:
+        """Return the seeds of the shots with which a study tests, without that of the search.
+
+        A test without training needs one only, since it does not depend on the seed.
+        """
+        return config.confirm.seeds if self.trains else (config.seed,)
+
+    def tested_as_given(self, config: StudyConfig) -> dict[str, BaselineConfig]:
+        """Return the configurations that are tested without a search, by label."""
+        if self.trains:
+            return config.search.baselines
+        return {"zero-shot": BaselineConfig(subset="none")}
+
+    def disagreements(self, config: StudyConfig) -> Iterator[str]:
+        """Yield the faults of a configuration of this protocol, each beginning with a path."""
+        if self.targets == "needed" and not config.data.targets:
+            yield f"data.targets: is empty; {self.name} needs at least one dataset to test on"
+        if self.searches(config):
+            yield from config.disagreements_of_search()
+        names = (AUTO, *(rule.name for rule in self.rules))
+        if self.rules and self.validates(config) and config.search.selection not in names:
+            yield (
+                f"search.selection: '{config.search.selection}' cannot judge the protocol "
+                f"{self.name}; allowed are {', '.join(names)}"
+            )

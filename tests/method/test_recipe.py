@@ -1,0 +1,18 @@
+"""The published values are those of the paper's reference implementation, and stand once."""
+
+import inspect
+
+from study.config.schema import TrainingConfig
+from study.method.recipe import MOMENTUM, WARMUP_LR, WEIGHT_DECAY
+from study.method.training import Schedule, make_optimizer
+
+
+def test_the_values_are_as_published() -> None:
+    assert (MOMENTUM, WEIGHT_DECAY, WARMUP_LR) == (0.9, 5e-4, 1e-5)
+
+
+def test_a_configuration_and_the_functions_have_the_same_defaults() -> None:
+    training, parameters = TrainingConfig(), inspect.signature(make_optimizer).parameters
+    for name in ("momentum", "weight_decay", "optimizer"):
+        assert getattr(training, name) == parameters[name].default
+    assert training.warmup_lr == Schedule(1).warmup_lr

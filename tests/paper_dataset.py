@@ -1,0 +1,42 @@
+"""A dataset made of nothing."""
+
+from PIL import Image
+
+from study.data.records import Dataset, Record
+from study.errors import DataError
+
+
+class ColorSource:
+    """Opens one-coloured images and remembers which; paths with "bad" in them are corrupt."""
+
+    def __init__(self) -> None:
+        self.opened: list[str] = []
+
+    def open(self, path: str) -> Image.Image:
+        """Open an image whose colour depends on its path."""
+        self.opened.append(path)
+        if "bad" in path:
+            raise DataError(f"{path}: not a readable image")
+        number = sum(path.encode())
+        return Image.new("RGB", (8 + number % 3, 6), (number % 256, number % 251, number % 241))
+
+
+def make_paper_dataset(classes: int = 10, train: int = 8, val: int = 4, test: int = 3) -> Dataset:
+    """Make a dataset on paper: so many classes, and images a class in each split."""
+
+    def split(name: str, count: int) -> tuple[Record, ...]:
+        return tuple(
+            Record(f"{name}/{label}/{i}.jpg", label)
+            for label in range(classes)
+            for i in range(count)
+        )
+
+    return Dataset(
+        name="paper",
+        class_names=tuple(f"class {i}" for i in range(classes)),
+        templates=("a photo of a {}.",),
+        train=split("train", train),
+        val=split("val", val),
+        test=split("test", test),
+        source=ColorSource(),
+    )

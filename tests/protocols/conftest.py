@@ -1,0 +1,33 @@
+"""What the tests of protocols share: a dataset on paper, its shots, and a task's parts."""
+
+from collections.abc import Callable
+
+import pytest
+from paper_dataset import make_paper_dataset
+
+from study.data.records import Dataset
+from study.data.shots import Shots, draw_shots
+from study.data.tasks import Task
+
+
+@pytest.fixture
+def dataset() -> Dataset:
+    """24 classes: 12 base, 12 new."""
+    return make_paper_dataset(classes=24)
+
+
+@pytest.fixture
+def shots(dataset: Dataset) -> Shots:
+    """Four shots of each class, and three to validate on."""
+    return draw_shots(dataset, shots=4, val_shots=3, seed=1)
+
+
+@pytest.fixture
+def parts() -> Callable[[Task], list[tuple[str, int, int]]]:
+    """Give name, images and competing classes of every part of a task."""
+
+    def parts(task: Task) -> list[tuple[str, int, int]]:
+        every = (task.train, *task.evaluations)
+        return [(p.name, len(p.records), len(p.classes)) for p in every]
+
+    return parts

@@ -1,0 +1,92 @@
+"""Base to new: half of the classes are trained, and all are tested, in two halves."""
+
+from collections import Counter
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from paper_dataset import make_paper_dataset
+
+from study.config.loading import build_config
+from study.config.schema import StudyConfig
+from study.data.records import Dataset
+from study.data.shots import Shots
+from study.protocols import BaseToNew
+from study.protocols.base_to_new import hmean
+
+
+@pytest.mark.parametrize(
+    ("base", "new", "expected"),
+    [(0.0, 0.0, 0.0), (1.0, 0.0, 0.0), (0.5, 0.5, 0.5), (0.8, 0.6, 0.96 / 1.4)],
+)
+def test_the_harmonic_mean_has_known_values(base: float, new: float, expected: float) -> None:
+    assert hmean(base, new) == pytest.approx(expected, abs=1e-12)
+
+
+@settings(deadline=None)
+@given(st.floats(0, 1), st.floats(0, 1))
+def test_the_harmonic_mean_lies_between_and_knows_no_order(base: float, new: float) -> None:
+    mean = hmean(base, new)
+    assert mean == hmean(new, base)
+    assert mean <= max(base, new) + 1e-12
+    assert mean <= 2 * min(base, new) + 1e-12
+
+
+@pytest.mark.parametrize(
+    ("parts", "expected"),
+    [
+        ({"base": 0.5}, {"base": 0.5, "score": 0.5}),
+        ({"base": 1.0, "new": 0.5}, {"base": 1.0, "new": 0.5, "hmean": 2 / 3, "score": 2 / 3}),
+        ({"base": 0.0, "new": 0.0}, {"base": 0.0, "new": 0.0, "hmean": 0.0, "score": 0.0}),
+    ],
+)
+def test_one_number_judges_a_trial(parts: dict[str, float], expected: dict[str, float]) -> None:
+    assert BaseToNew().score(parts) == pytest.approx(expected)
+
+
+def test_confirm_scores_base_and_new_among_their_own_names(
+    dataset: Dataset, shots: Shots, parts: Any
+) -> None:
+    task = BaseToNew().confirm_task(dataset, shots)
+    assert parts(task) == [("train", 48, 12), ("base", 36, 12), ("new", 36, 12)]
+    base, new = task.evaluations
+    assert base.classes == tuple(range(12))
+    assert new.classes == tuple(range(12, 24))
+    assert Counter((*base.records, *new.records)) == Counter(dataset.test)
+
+
+def test_without_shots_nothing_is_trained(dataset: Dataset, parts: Any) -> None:
+    task = BaseToNew().confirm_task(dataset, None)
+    assert parts(task) == [("train", 0, 12), ("base", 36, 12), ("new", 36, 12)]
+
+
+def config(selection: str = "auto") -> StudyConfig:
+    values = {"protocol": "base_to_new", "search": {"selection": selection}}
+    return build_config(values, "here")
+
+
+@pytest.mark.parametrize(("classes", "rule"), [(24, "class_folds"), (22, "base")])
+def test_too_few_base_classes_make_the_choice_weak_and_that_is_said(
+    classes: int, rule: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    dataset = make_paper_dataset(classes=classes)
+    assert BaseToNew().rule(config(), dataset).name == rule
+    assert ("11 base classes" in caplog.text) == ("the choice is weak" in caplog.text)
+    assert ("the choice is weak" in caplog.text) == (rule == "base")
+    assert BaseToNew().rule(config("base"), dataset).name == "base"
+
+
+@pytest.mark.parametrize(
+    ("selection", "report", "rule"),
+    [
+        ("auto", {"val_base": 1.0, "val_new": 0.5}, "class_folds"),
+        ("auto", {"val_base": 1.0}, "base"),
+        ("auto", {"val_base": 1.0, "val_new": None}, "base"),
+        ("class_folds", {}, "class_folds"),
+    ],
+)
+def test_a_report_shows_which_rule_was_used(
+    selection: str, report: dict[str, float | None], rule: str
+) -> None:
+    assert BaseToNew().rule_used(config(selection), report).name == rule
