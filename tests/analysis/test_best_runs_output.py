@@ -59,7 +59,7 @@ def test_labels_are_made_of_what_a_label_may_hold_and_differ() -> None:
     rows = [found(), found(ln_lr=0.2), found(study="Of both", ln_lr=0.3)]
     named = baselines(to_study(rows, StudyConfig()))
     assert list(named) == ["found-late-1", "found-late-1-2", "found-of-both-1"]
-    assert [entry["ln_lr"] for entry in named.values()] == [0.1, 0.2, 0.3]
+    assert [entry["rates"]["ln"] for entry in named.values()] == [0.1, 0.2, 0.3]
 
 
 def test_what_is_a_baseline_already_is_not_tried_twice() -> None:
