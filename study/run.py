@@ -109,9 +109,10 @@ def _run(parsed: argparse.Namespace) -> int:
     except ConfigFaults as faults:
         raise _with_remaining_faults(faults, resuming=bool(existing)) from None
     if parsed.check:
+        from study.trial.study import Study
         from study.workflow.check import caution, check_study
 
-        check_study(config, folder, resuming=bool(existing))
+        check_study(Study(config, folder), resuming=bool(existing))
         console.print("all is well: configuration, data, backbone, storage and tracking server")
         caution([config], console)
     elif parsed.status:
@@ -164,6 +165,7 @@ def _with_remaining_faults(faults: ConfigFaults, *, resuming: bool) -> ConfigFau
     """Return the faults, with those that a check of the valid sections finds as well."""
     from study.config.loading import ConfigFaults
     from study.storage.ledger import StudyFolder
+    from study.trial.study import Study
     from study.workflow.check import all_faults
 
     rest = faults.rest
@@ -171,8 +173,8 @@ def _with_remaining_faults(faults: ConfigFaults, *, resuming: bool) -> ConfigFau
         return faults
     sections = {fault.partition(":")[0].partition(".")[0] for fault in faults.faults}
     folder = StudyFolder(rest.storage / (rest.name or secrets.token_hex(8)))
-    found, _ = all_faults(
-        rest, folder, resuming=resuming, passing_over=sections, replaced=faults.replaced
+    found = all_faults(
+        Study(rest, folder), resuming=resuming, passing_over=sections, replaced=faults.replaced
     )
     return ConfigFaults(faults.source, [*faults.faults, *found], rest, faults.replaced)
 

@@ -38,7 +38,7 @@ ALLOWED = {
         *("errors", "storage", "method", "data", "embedded", "config", "protocols", "trial"),
         *("selection", "search", "tracking", "analysis"),
     },
-    "run": {"errors", "storage", "config", "selection", "tracking", "workflow"},
+    "run": {"errors", "storage", "config", "trial", "selection", "tracking", "workflow"},
     "__main__": {"run"},
 }
 

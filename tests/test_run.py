@@ -214,7 +214,7 @@ def test_faults_of_the_schema_and_of_the_protocol_are_told_together(
         (["sed=1", "training.epochs=2"], ["sed", "search.asha.grace_period"]),
         (["training.epochs=many", "search.asha.grace_period=150"], ["training.epochs"]),
         (["protocol=one_shot", "training.epochs=2"], ["protocol", "search.asha.grace_period"]),
-        (["data.shots=none", "data.targets=[dtd]"], ["data.shots", "data.targets"]),
+        (["data.val_shots=none", "data.targets=[dtd]"], ["data.val_shots", "data.targets"]),
     ],
 )
 def test_faults_of_the_protocol_are_told_unless_a_default_that_stands_in_would_be_blamed(

@@ -16,7 +16,9 @@ from study.analysis.formatting import count, percent, rate
 from study.analysis.tables import rich_table
 from study.config.loading import build_config, dump_config
 from study.config.schema import StudyConfig
+from study.config.settings import rate_column
 from study.errors import DataError
+from study.method.subsets import KINDS
 
 if TYPE_CHECKING:
     from study.tracking.mlflow.best_runs import Found
@@ -83,12 +85,8 @@ def to_study(found: Sequence[Found], config: StudyConfig) -> str:
     present = values["search"]["baselines"].items()
     baselines = {label: entry for label, entry in present if not label.startswith(FOUND)}
     for row in found:
-        entry = {
-            "subset": row.subset,
-            "bias_lr": row.bias_lr,
-            "ln_lr": row.ln_lr,
-            "distill_weight": row.distill_weight,
-        }
+        rates = {kind: rate for kind in KINDS if (rate := getattr(row, rate_column(kind)))}
+        entry = {"subset": row.subset, "rates": rates, "distill_weight": row.distill_weight}
         if entry not in baselines.values():
             baselines[_label(row, baselines)] = entry
     values["search"]["baselines"] = baselines

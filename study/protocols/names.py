@@ -1,10 +1,9 @@
 """The protocols by name, and the faults of a configuration that depend on its protocol."""
 
-import difflib
 from collections.abc import Iterator, Mapping
 
+from study.config.plugins import find
 from study.config.schema import StudyConfig
-from study.errors import ConfigError
 from study.protocols.base_to_new import BaseToNew
 from study.protocols.few_shot import FewShot
 from study.protocols.protocol import Protocol
@@ -17,20 +16,15 @@ PROTOCOLS: Mapping[str, type[Protocol]] = {
 
 
 def named(name: str, given: Protocol | None = None) -> Protocol:
-    """Return the protocol of a name.
+    """Return the protocol of a name; see `study.config.plugins.find`.
 
-    Args:
-        name: the name in the configuration.
-        given: the protocol that was handed to `study.workflow.run_study.run_study`.
+    An entry point of an installed package may name the class or an instance.
 
     Raises:
-        ConfigError: no protocol has that name.
+        ConfigError: there is none.
     """
-    if name not in PROTOCOLS:  # in place of these lines: find("protocols", name, PROTOCOLS, given)
-        close = difflib.get_close_matches(name, PROTOCOLS, n=1)
-        hint = f" (did you mean '{close[0]}'?)" if close else ""
-        raise ConfigError(f"'{name}' is unknown{hint}; allowed are {', '.join(PROTOCOLS)}")
-    return PROTOCOLS[name]()
+    found = find("protocols", name, PROTOCOLS, given)
+    return found() if isinstance(found, type) else found
 
 
 def disagreements(config: StudyConfig, protocol: Protocol) -> Iterator[str]:

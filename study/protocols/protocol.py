@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from study.config.schema import BaselineConfig, StudyConfig
+from study.config.schema import StudyConfig
+from study.config.settings import Settings
 from study.data.records import Dataset
 from study.data.shots import Shots
 from study.data.tasks import Scored, Task, check_shots, confirm_task
@@ -147,11 +148,11 @@ class Protocol(ABC):
         """
         return config.confirm.seeds if self.trains else (config.seed,)
 
-    def tested_as_given(self, config: StudyConfig) -> dict[str, BaselineConfig]:
+    def tested_as_given(self, config: StudyConfig) -> dict[str, Settings]:
         """Return the configurations that are tested without a search, by label."""
         if self.trains:
             return config.search.baselines
-        return {"zero-shot": BaselineConfig(subset="none")}
+        return {"zero-shot": Settings(subset="none")}
 
     def disagreements(self, config: StudyConfig) -> Iterator[str]:
         """Yield the faults of a configuration of this protocol, each beginning with a path."""

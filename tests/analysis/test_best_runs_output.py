@@ -12,6 +12,7 @@ from study.analysis.best_runs_output import render_found, to_json, to_study
 from study.config.loading import build_config
 from study.config.schema import StudyConfig
 from study.errors import DataError
+from study.protocols import FewShot
 from study.tracking.mlflow.best_runs import Found
 
 SETTINGS = {"subset": "vision.ln[0:2]", "bias_lr": None, "ln_lr": 0.1, "distill_weight": 0.0}
@@ -59,7 +60,7 @@ def test_labels_are_made_of_what_a_label_may_hold_and_differ() -> None:
     rows = [found(), found(ln_lr=0.2), found(study="Of both", ln_lr=0.3)]
     named = baselines(to_study(rows, StudyConfig()))
     assert list(named) == ["found-late-1", "found-late-1-2", "found-of-both-1"]
-    assert [entry["ln_lr"] for entry in named.values()] == [0.1, 0.2, 0.3]
+    assert [entry["rates"]["ln"] for entry in named.values()] == [0.1, 0.2, 0.3]
 
 
 def test_what_is_a_baseline_already_is_not_tried_twice() -> None:
@@ -88,5 +89,5 @@ def test_what_an_ablation_found_is_searched_beside_not_ablated_again() -> None:
     values = {**StudyConfig().model_dump(mode="json"), "ablation": {"design": "only_one"}}
     ablation = build_config(values, "an ablation")
     again = yaml.safe_load(to_study([found()], ablation))
-    assert build_config(again, "found").searches
+    assert FewShot().searches(build_config(again, "found"))
     assert "found-late-1" in again["search"]["baselines"]

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from study.config.loading import build_config
 from study.errors import ConfigError
 from study.storage.ledger import StudyFolder
+from study.trial.study import Study
 from study.workflow.check import all_faults, check_study
 
 Look = Callable[..., list[str]]
@@ -35,13 +36,13 @@ def look(tiny_backbone: Path, tmp_path: Path, mlflow_store: str) -> Look:
             "here",
         )
         folder = StudyFolder(config.storage / "mine")
-        faults, architecture = all_faults(config, folder, resuming=resuming)
-        assert (architecture is None) == any(fault.startswith("backbone") for fault in faults)
+        study = Study(config, folder)
+        faults = all_faults(study, resuming=resuming)
         if faults:
             with pytest.raises(ConfigError, match=f"cannot start, {len(faults)} fault"):
-                check_study(config, folder, resuming=resuming)
+                check_study(study, resuming=resuming)
         else:
-            assert check_study(config, folder, resuming=resuming) == architecture
+            check_study(study, resuming=resuming)
         assert not (tmp_path / "runs" / "mine").exists() or resuming or faults
         return faults
 

@@ -140,7 +140,7 @@ class _Registrar:
     def _tags(self) -> dict[str, str]:
         """Return the tags of a version: its origin and how it was chosen."""
         config, candidate = self._config, self._winner.candidate
-        source = self._folder.trial(candidate["source_trial"])
+        source = self._folder.trial(str(candidate.source_trial))
         trained = self._winner.trials[0]
         seed = trained.config["seed"]
         shots = self._folder.path / "shots" / f"shots-{config.data.shots}-seed-{seed}.jsonl"
@@ -151,21 +151,19 @@ class _Registrar:
             "protocol": config.protocol,
             "backbone": config.backbone.name,
             "backbone_revision": str(config.backbone.revision),
-            "subset": candidate["subset"],
+            "subset": candidate.settings.subset,
             "selection": named(config.protocol).rule_used(config, source.reports[-1]).name,
             "split_hash": source.config["split_hash"],
-            "val_score": repr(candidate["val_score"]),
+            "val_score": repr(candidate.val_score),
             "trial_id": trained.trial_id,
-            "source_trial": candidate["source_trial"],
+            "source_trial": str(candidate.source_trial),
             "training_data_hash": read_shots(shots).digest,
         }
 
     def _create_version(self, tags: Mapping[str, str]) -> ModelVersion:
         candidate = self._winner.candidate
         params = {
-            key: str(candidate[key])
-            for key in ("subset", "bias_lr", "ln_lr", "distill_weight")
-            if candidate[key] is not None
+            key: str(value) for key, value in candidate.settings.flat().items() if value is not None
         }
         logged = self._client.create_logged_model(
             self._experiment_id,
@@ -186,7 +184,7 @@ class _Registrar:
             self._client.log_model_artifacts(logged.model_id, str(Path(scratch) / "model"))
         self._client.finalize_logged_model(logged.model_id, "READY")
         self._client.log_outputs(self._parent_id, [LoggedModelOutput(logged.model_id, step=0)])
-        scores = {"val_score": candidate["val_score"], **self._winner.test_scores}
+        scores = {"val_score": candidate.val_score or 0.0, **self._winner.test_scores}
         now = int(time.time() * 1000)
         metrics = [
             Metric(key, value, now, 0, model_id=logged.model_id) for key, value in scores.items()
@@ -200,7 +198,7 @@ class _Registrar:
             run_id=self._parent_id,
             tags=dict(tags),
             description=f"Winner of the study `{tags['study']}`: `{tags['subset']}`, as trained in "
-            f"`{tags['trial_id']}`. {candidate['val_score']:.1%} on validation; on test "
+            f"`{tags['trial_id']}`. {scores['val_score']:.1%} on validation; on test "
             f"{scores['test_score']:.1%}, the mean over {len(self._winner.trials)} seeds.",
             model_id=logged.model_id,
         )

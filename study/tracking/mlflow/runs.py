@@ -14,7 +14,9 @@ from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 
 from study.config.schema import StudyConfig
+from study.config.settings import Settings, rate_column
 from study.errors import TrackingError, redacted_text
+from study.method.subsets import KINDS
 from study.storage.atomic import read_if_there, with_retries
 from study.storage.ledger import DESCRIPTION, StudyFolder, TrialFolder
 from study.tracking.mlflow.choice import Choice
@@ -27,8 +29,7 @@ NOTE = "mlflow.note.content"
 STATUS = {"finished": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
 TRIAL_TAGS = ("trial_id", "stage", "arm", "label", "split_hash", "config_hash")
 """The tags of a trial's run; trials of old studies lack `config_hash`."""
-TRIAL_PARAMS = ("subset", "bias_lr", "ln_lr", "distill_weight", "seed")
-UNSENT = ("epoch", "seconds", "ended_at", "bias_lr", "ln_lr")
+UNSENT = ("epoch", "seconds", "ended_at", *map(rate_column, KINDS))
 """The fields of a report that are not sent; rates follow from the run's parameters."""
 SAME_AS_SCORE = ("_accuracy", "_hmean")
 """The endings of metrics that always equal the score, and so are not sent."""
@@ -280,7 +281,7 @@ class RunWriter:
         choice = Choice.read(self._config, self._folder)
         if choice is None or choice.at_chance:
             return set()
-        return {choice.candidate["source_trial"], *(trial.trial_id for trial in choice.trials)}
+        return {str(choice.candidate.source_trial), *(trial.trial_id for trial in choice.trials)}
 
     def _trial_run(self, config: Mapping[str, Any], began: int) -> tuple[str, int]:
         """Find or create a trial's run; return its id and its start time in milliseconds.
@@ -312,8 +313,8 @@ class RunWriter:
 
     def trial_params(self, config: Mapping[str, Any]) -> dict[str, str]:
         """Return the parameters of a trial's run."""
-        own = {key: str(config[key]) for key in TRIAL_PARAMS if config[key] is not None}
-        return own | self._params
+        own = {**Settings.as_written(config).flat(), "seed": config["seed"]}
+        return {key: str(value) for key, value in own.items() if value is not None} | self._params
 
     def _retag(self, run_id: str, config: Mapping[str, Any]) -> None:
         """Update a run's name and tags after its trial was renamed."""

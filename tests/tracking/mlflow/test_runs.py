@@ -110,7 +110,7 @@ def test_the_runs_that_validation_chose_say_so_in_their_names(
     study.end(study.trial(2, trial_id="confirm-best-seed1", **confirmation))
 
     def choose(trial_id: str, same_as: str | None = None) -> dict[str, str]:
-        best = {"label": "best", "source_trial": trial_id, "same_as": same_as}
+        best = {"label": "best", "subset": "ln", "source_trial": trial_id, "same_as": same_as}
         study.folder.write_json("candidates.json", [best])
         sync(study, mlflow_store)
         return {trial: run.info.run_name for trial, run in runs(mlflow_store, study).items()}
