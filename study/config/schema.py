@@ -514,5 +514,4 @@ class StudyConfig(Section):
 
 
 def _kinds_named(subset: str) -> set[str]:
-    sites = [term.site for sign, term in parse(subset).terms if sign > 0]
-    return {"ln" if site.startswith("ln") else "bias" for site in sites}
+    return {kind for sign, term in parse(subset).terms if sign > 0 for kind in term.kinds}
