@@ -44,9 +44,8 @@ def test_the_image_processor_prepares_images_as_trials_do(backbone: Backbone) ->
 def test_a_setting_is_named_by_what_has_an_effect() -> None:
     assert str(Setting("ln", {"ln": 0.02}, 8)) == "ln, ln 0.02, λ 8"
     assert str(Setting("bitfit", {"bias": 0.5}, 0)) == "bitfit, bias 0.5, λ 0"
-    assert (
-        str(Setting("clipfit", {"bias": 0.1, "ln": 0.2}, 2.5)) == "clipfit, bias 0.1 ln 0.2, λ 2.5"
-    )
+    rates = {"bias": 0.1, "ln": 0.2}
+    assert str(Setting("clipfit", rates, 2.5)) == "clipfit, bias 0.1 ln 0.2, λ 2.5"
 
 
 def test_a_mean_is_over_seeds_result_by_result(
