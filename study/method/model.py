@@ -24,18 +24,21 @@ if TYPE_CHECKING:
     from transformers import CLIPModel  # takes seconds to import; only loading a model needs it
 
 Precision = Literal["float32", "bfloat16", "float16"]
-Prompts = TypeVar("Prompts", contravariant=True)
+PromptsT = TypeVar("PromptsT", contravariant=True)
 
 
-class Classifier(Protocol[Prompts]):
-    """What is trained and evaluated: `FewShotClassifier`, which is the version to read, and
-    `study.method.staged.StagedClassifier`, whose prompts and images passed the frozen stages."""
+class Classifier(Protocol[PromptsT]):
+    """What the training step and the evaluation call.
+
+    `FewShotClassifier` is the version to read; it takes token ids and pixels. Trials take
+    `study.method.staged.StagedClassifier`, whose prompts and images have passed frozen stages.
+    """
 
     @property
     def tuned(self) -> Sequence[TunedParameter]:
         """The tuned parameters."""
 
-    def encode_text(self, prompts: Prompts, /) -> Tensor:
+    def encode_text(self, prompts: PromptsT, /) -> Tensor:
         """Return unit-length text features, (classes, dim) float32."""
 
     def encode_image(self, images: Tensor, /) -> Tensor:

@@ -65,8 +65,8 @@ class Site:
 
 
 _NORM_TENSORS = ("weight", "bias")
-# The key bias is missing on purpose: it cannot change the model. transformers itself misspells the
-# vision encoder's first norm.
+# The key bias is missing on purpose: it cannot change the model. It is transformers that misspells
+# the vision encoder's first norm.
 SITES: tuple[Site, ...] = (
     Site("attn.q", "self_attn.q_proj", ("bias",), BIAS, "attention"),
     Site("attn.v", "self_attn.v_proj", ("bias",), BIAS, "attention"),

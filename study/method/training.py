@@ -16,7 +16,7 @@ from study.method.model import Classifier
 from study.method.parameters import all_kinds
 from study.method.tuning import TunedParameter
 
-Prompts = TypeVar("Prompts")
+PromptsT = TypeVar("PromptsT")
 
 Optimizer = Literal["sgd", "adamw"]
 Regularizer = Literal["cosine", "l2_init", "none"]
@@ -158,11 +158,11 @@ def make_optimizer(
 
 
 def training_step(
-    classifier: Classifier[Prompts],
+    classifier: Classifier[PromptsT],
     optimizer: torch.optim.Optimizer,
     images: Tensor,
     labels: Tensor,
-    prompts: Prompts,
+    prompts: PromptsT,
     zero_shot_text: Tensor,
     distill_weight: float,
     *,
@@ -207,20 +207,20 @@ def training_step(
         parts.append(losses.detach())
     if encoded.requires_grad:
         encoded.backward(text.grad)
-    if not optimizer.state:  # before the first update alone: later steps run the same code
+    if not optimizer.state:  # there is none before the first update, and later steps are alike
         refuse_missing_gradients(classifier.tuned)
     optimizer.step()
     return Losses(*(torch.stack(terms).sum() for terms in zip(*parts, strict=True)))
 
 
 def train_epoch(
-    classifier: Classifier[Prompts],
+    classifier: Classifier[PromptsT],
     optimizer: torch.optim.Optimizer,
     batches: Iterable[tuple[Tensor, Tensor]],
     *,
     schedule: Schedule,
     epoch: int,
-    prompts: Prompts,
+    prompts: PromptsT,
     zero_shot_text: Tensor,
     distill_weight: float,
     regularizer: Regularizer = "cosine",
