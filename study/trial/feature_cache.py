@@ -24,7 +24,7 @@ from study.method.checked_safetensors import from_checked_bytes, to_checked_byte
 from study.method.model import Backbone, Precision
 from study.storage.atomic import StorageError, read_if_there, write_atomically
 
-FORM = "1"
+FORM = "2"
 """The version of the computation; change it when features may round differently."""
 logger = logging.getLogger(__name__)
 
