@@ -20,7 +20,6 @@ SAID = {
     "pipeline": ["Images per second", "torchvision, one process"],
     "start": ["From a trial's configuration to its first step", "| ViT-B/16 | clipfit |"],
     "evaluation": ["Evaluating 4 images", "| text-bias |"],
-    "folds": ["An epoch of the 4 folds", "| text-bias |"],
     "study": ["first result after", "search, since the command", "--check"],
     "gpu": ["Training steps", "trials a GPU"],
 }
@@ -47,8 +46,8 @@ def test_gradients_of_a_model_as_large_as_the_papers_are_those_of_the_reading_ve
 ) -> None:
     monkeypatch.syspath_prepend(COMMAND.parent)
     step = importlib.import_module("step")
-    plain, packed = step.gradients("clipfit", 20, 4, dtype, step.MOVED)
-    assert step.furthest(packed, plain) < tolerance
+    plain, staged = step.gradients("clipfit", 20, 4, dtype, step.MOVED)
+    assert step.furthest(staged, plain) < tolerance
 
 
 def test_a_section_that_is_not_there_is_told() -> None:

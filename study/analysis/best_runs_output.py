@@ -18,7 +18,7 @@ from study.config.loading import build_config, dump_config
 from study.config.schema import StudyConfig
 from study.config.settings import rate_column
 from study.errors import DataError
-from study.method.subsets import KINDS
+from study.method.parameters import kind_names
 
 if TYPE_CHECKING:
     from study.tracking.mlflow.best_runs import Found
@@ -85,7 +85,7 @@ def to_study(found: Sequence[Found], config: StudyConfig) -> str:
     present = values["search"]["baselines"].items()
     baselines = {label: entry for label, entry in present if not label.startswith(FOUND)}
     for row in found:
-        rates = {kind: rate for kind in KINDS if (rate := getattr(row, rate_column(kind)))}
+        rates = {kind: rate for kind in kind_names() if (rate := getattr(row, rate_column(kind)))}
         entry = {"subset": row.subset, "rates": rates, "distill_weight": row.distill_weight}
         if entry not in baselines.values():
             baselines[_label(row, baselines)] = entry

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import logging
 import math
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from study.analysis.comparison import leaderboard
 from study.analysis.results import open_study, read_results
-from study.errors import DataError, DeltaError
+from study.errors import DataError, DeltaError, SubsetError
+from study.method.parameters import leaf_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,10 +25,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_NAME = re.compile(
-    r"(?P<encoder>text|vision)_model\.(encoder\.layers\.(?P<layer>\d+)\.)?"
-    r"(?P<module>.+)\.(?P<tensor>weight|bias)"
-)
 MOST_IMAGES = 512
 """The most images whose features are compared, spread evenly over a trial's evaluation images."""
 
@@ -93,12 +89,9 @@ def parameter_drift(
         One entry per tuned tensor, sorted by name.
 
     Raises:
-        DeltaError: a tuned tensor is not in the backbone, has another shape there, or has a name
-            that is of neither encoder.
+        DeltaError: a tuned tensor is not in the backbone, has another shape there, or is of no site
+            in the table.
     """
-    from study.method.parameters import MODULE_NAMES
-
-    sites = {module: site for site, module in MODULE_NAMES.items()}
     drifts = []
     for name in sorted(after):
         if name not in before:
@@ -109,17 +102,17 @@ def parameter_drift(
                 f"tuned tensor '{name}' has shape {tuple(new.shape)}; "
                 f"the backbone's has {tuple(old.shape)}"
             )
-        match = _NAME.fullmatch(name)
-        if match is None:
-            raise DeltaError(f"tuned tensor '{name}' is of neither encoder of a CLIP model")
-        layer, site = match["layer"], sites.get(match["module"], match["module"])
+        try:
+            leaf = leaf_of(name)
+        except SubsetError as error:
+            raise DeltaError(f"tuned tensor {error}") from None
         drifts.append(
             TensorDrift(
                 name=name,
-                encoder=match["encoder"],
-                layer=None if layer is None else int(layer),
-                site=f"{site}.{match['tensor']}",
-                kind="ln" if site.startswith("ln") else "bias",
+                encoder=leaf.encoder,
+                layer=leaf.layer,
+                site=f"{leaf.site}.{leaf.tensor}",
+                kind=leaf.kind,
                 moved=(new - old).norm().item(),
                 size=old.norm().item(),
             )

@@ -17,6 +17,7 @@ from study.data.records import OnCorrupt
 from study.data.shots import Short
 from study.errors import SECRET_OF_A_QUERY
 from study.method.checkpoint import EMBEDDED
+from study.method.parameters import kind_names
 from study.method.recipe import (
     MOMENTUM,
     WARMUP_LR,
@@ -25,7 +26,7 @@ from study.method.recipe import (
     Precision,
     Regularizer,
 )
-from study.method.subsets import KINDS, kinds_named, parse
+from study.method.subsets import parse
 
 TUNED = "clipfit-tuned"
 """The label of the best configuration of CLIPFit's own search."""
@@ -190,7 +191,7 @@ class SpaceConfig(Section):
     @field_validator("rates")
     @classmethod
     def _of_every_kind(cls, rates: dict[str, Range]) -> dict[str, Range]:
-        return {kind: rates.get(kind, RATES) for kind in KINDS}
+        return {kind: rates.get(kind, RATES) for kind in kind_names()}
 
     @model_validator(mode="after")
     def _sites_are_plain(self) -> Self:
@@ -216,7 +217,7 @@ class AshaConfig(Section):
 
 def _published_baselines() -> dict[str, Settings]:
     """Return zero-shot CLIP, and CLIPFit and two rivals at the paper's learning rate and λ."""
-    published = {"rates": dict.fromkeys(KINDS, 0.002), "distill_weight": 8.0}
+    published = {"rates": dict.fromkeys(kind_names(), 0.002), "distill_weight": 8.0}
     return {
         "zero-shot": Settings(subset="none"),
         "clipfit": Settings(subset="clipfit", **published),
@@ -385,7 +386,9 @@ class StudyConfig(Section):
         for label, baseline in self.search.baselines.items():
             if label in (TUNED, *RANKS):
                 yield f"search.baselines.{label}: is a name that results use; choose another"
-            for kind in sorted(kinds_named(baseline.subset) - baseline.rates.keys()):
+            added = [term for sign, term in parse(baseline.subset).terms if sign > 0]
+            tuned = {kind for term in added for kind in term.kinds}
+            for kind in sorted(tuned - baseline.rates.keys()):
                 needed = f"tunes '{baseline.subset}' and so needs rates.{kind}"
                 yield f"search.baselines.{label}: {needed}"
         if not self.search.baselines:

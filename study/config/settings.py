@@ -8,34 +8,35 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, model_validator
 
 from study.config.section import Positive, Section, SubsetText
+from study.method.parameters import Leaf, kind_names
 from study.method.recipe import Regularizer
-from study.method.subsets import KINDS, Kind, Leaf, kinds
+from study.method.subsets import kinds
 
 
 def _known(kind: str) -> str:
-    if kind not in KINDS:
-        raise ValueError(f"'{kind}' is no kind of parameter; allowed are {', '.join(KINDS)}")
+    if kind not in kind_names():
+        raise ValueError(f"'{kind}' is no kind of parameter; allowed are {', '.join(kind_names())}")
     return kind
 
 
-KnownKind = Annotated[Kind, AfterValidator(_known)]
+KnownKind = Annotated[str, AfterValidator(_known)]
 
 
-def rate_column(kind: Kind) -> str:
+def rate_column(kind: str) -> str:
     """Return the name that a kind's learning rate has in tables, reports and MLflow."""
     return f"{kind}_lr"
 
 
 def settings_columns() -> tuple[str, ...]:
     """Return the names that `Settings.flat` gives to the values, in their order."""
-    return ("subset", *map(rate_column, KINDS), "distill_weight")
+    return ("subset", *map(rate_column, kind_names()), "distill_weight")
 
 
 def nested_rates(values: Any) -> Any:
     """Return values with ``bias_lr`` and the like, as in earlier files, moved into ``rates``."""
     if not isinstance(values, Mapping):
         return values
-    flat = {kind: values[name] for kind in KINDS if (name := rate_column(kind)) in values}
+    flat = {kind: values[name] for kind in kind_names() if (name := rate_column(kind)) in values}
     if not flat or "rates" in values:
         return values
     rest = {name: v for name, v in values.items() if name not in map(rate_column, flat)}
@@ -82,13 +83,15 @@ class Settings(Section):
             regularizer: the loss term that λ weighs.
         """
         tuned = kinds(leaves)
-        rates = {kind: self.rates[kind] for kind in KINDS if kind in tuned and kind in self.rates}
+        rates = {
+            kind: self.rates[kind] for kind in kind_names() if kind in tuned & self.rates.keys()
+        }
         weight = self.distill_weight if weighs(leaves, regularizer) else 0.0
         return Settings(subset=self.subset, rates=rates, distill_weight=weight)
 
     def flat(self) -> dict[str, str | float | None]:
         """Return a value for each of `settings_columns`; None for a rate that there is not."""
-        values = (self.subset, *map(self.rates.get, KINDS), self.distill_weight)
+        values = (self.subset, *map(self.rates.get, kind_names()), self.distill_weight)
         return dict(zip(settings_columns(), values, strict=True))
 
 

@@ -62,14 +62,14 @@ def main() -> None:
             "rows": rows,
         }
 
-    clipfit = [Setting(CLIPFIT, rate, rate, 2) for rate in RATES]
+    clipfit = [Setting(CLIPFIT, {"bias": rate, "ln": rate}, 2) for rate in RATES]
     subsets = [
-        Setting(subset, rate, rate, 2)
+        Setting(subset, {"bias": rate, "ln": rate}, 2)
         for subset in (CLIPFIT, "text.bias", "vision.bias", "bitfit", "vision.ln", "ln")
         for rate in (0.02, 0.1)
     ]
     weights = [
-        Setting(TEXT_BIAS, rate, None, weight) for rate in (0.002, 0.02) for weight in (0, 2, 8)
+        Setting(TEXT_BIAS, {"bias": rate}, weight) for rate in (0.002, 0.02) for weight in (0, 2, 8)
     ]
     measure("clipfit_by_learning_rate", "digits", FewShot(), clipfit)
     measure("subsets", "digits", FewShot(), subsets)

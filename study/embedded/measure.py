@@ -1,7 +1,7 @@
 """Accuracies of a checkpoint on the packaged datasets, zero-shot and tuned by CLIPFit."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -32,16 +32,12 @@ class Setting:
     """One configuration to tune: the subset, its learning rates, and λ."""
 
     subset: str
-    bias_lr: float | None
-    ln_lr: float | None
+    rates: Mapping[str, float]
+    """The learning rate by kind of parameter."""
     distill_weight: float
 
     def __str__(self) -> str:
-        rates = " ".join(
-            f"{kind} {rate:g}"
-            for kind, rate in (("bias", self.bias_lr), ("ln", self.ln_lr))
-            if rate is not None
-        )
+        rates = " ".join(f"{kind} {rate:g}" for kind, rate in self.rates.items())
         return f"{self.subset}, {rates}, λ {self.distill_weight:g}"
 
 
@@ -91,7 +87,7 @@ class Bench:
         shots = draw_shots(self.dataset, shots=SHOTS, seed=seed)
         task: Task = protocol.confirm_task(self.dataset, shots)
         classifier = FewShotClassifier(self.backbone, parse(setting.subset))
-        optimizer = make_optimizer(classifier.tuned, bias_lr=setting.bias_lr, ln_lr=setting.ln_lr)
+        optimizer = make_optimizer(classifier.tuned, setting.rates)
         input_ids = self._tokens(task.train.classes)
         with torch.no_grad():
             zero_shot_text = classifier.encode_text(input_ids)
@@ -106,7 +102,7 @@ class Bench:
                 [(pixels[rows], labels[rows]) for rows in order.split(BATCH)],
                 schedule=schedule,
                 epoch=epoch,
-                input_ids=input_ids,
+                prompts=input_ids,
                 zero_shot_text=zero_shot_text,
                 distill_weight=setting.distill_weight,
             )

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from study.errors import BackboneError
-from study.method.subsets import Depths, Encoder, Leaf
+from study.method.parameters import Encoder, Leaf
+from study.method.subsets import Depths
 
 EMBEDDED = "embedded"
 """The backbone name of the checkpoint that comes with the package; see `study.embedded`."""
@@ -50,12 +52,11 @@ class Architecture:
         return Depths(self.text.depth, self.vision.depth)
 
     def count(self, leaves: Iterable[Leaf]) -> int:
-        """Return how many numbers some parameter tensors hold; each tensor is a vector."""
-        return sum(self._length(leaf) for leaf in leaves)
-
-    def _length(self, leaf: Leaf) -> int:
-        shape: EncoderShape = getattr(self, leaf.encoder)
-        return shape.mlp_width if leaf.site == "mlp.fc1" else shape.width
+        """Return how many numbers some parameter tensors hold."""
+        return sum(
+            math.prod(getattr(getattr(self, leaf.encoder), size) for size in leaf.row.shape)
+            for leaf in leaves
+        )
 
 
 def read_architecture(name: str | Path, *, revision: str | None = None) -> Architecture:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from study.method.model import FewShotClassifier
+from study.method.model import Classifier, FewShotClassifier
 
 # Prompts of thousands of classes times dozens of templates do not fit a GPU's memory at once.
 PROMPTS_AT_ONCE = 1024
@@ -15,13 +16,13 @@ PROMPTS_AT_ONCE = 1024
 
 @torch.no_grad()
 def predict(
-    classifier: FewShotClassifier, batches: Iterable[Tensor], text_features: Tensor
+    classifier: Classifier[Any], batches: Iterable[Tensor], text_features: Tensor
 ) -> Tensor:
     """Return the class whose text features are nearest to each image.
 
     Args:
         classifier: the model.
-        batches: (batch, 3, size, size) float32, normalised.
+        batches: (batch, 3, size, size) float32, normalised; or what the classifier encodes instead.
         text_features: (classes, dim) float32, encoded once for the whole evaluation.
 
     Returns:

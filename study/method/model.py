@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -16,13 +16,36 @@ from torch.nn import functional as F
 
 from study.errors import BackboneError
 from study.method.checkpoint_check import has_words, weights_fault
-from study.method.parameters import TunedParameter, tuned_names, unfreeze
 from study.method.prompt_reader import prompt_reader
 from study.method.recipe import Precision
 from study.method.subsets import Subset
+from study.method.tuning import TunedParameter, tuned_names, unfreeze
 
 if TYPE_CHECKING:
     from transformers import CLIPModel  # takes seconds to import; only loading a model needs it
+
+PromptsT = TypeVar("PromptsT", contravariant=True)
+
+
+class Classifier(Protocol[PromptsT]):
+    """What the training step and the evaluation call.
+
+    `FewShotClassifier` is the version to read; it takes token ids and pixels. Trials take
+    `study.method.staged.StagedClassifier`, whose prompts and images have passed frozen stages.
+    """
+
+    @property
+    def tuned(self) -> Sequence[TunedParameter]:
+        """The tuned parameters."""
+
+    def encode_text(self, prompts: PromptsT, /) -> Tensor:
+        """Return unit-length text features, (classes, dim) float32."""
+
+    def encode_image(self, images: Tensor, /) -> Tensor:
+        """Return unit-length image features, (batch, dim) float32."""
+
+    def logits(self, image_features: Tensor, text_features: Tensor, /) -> Tensor:
+        """Return scaled cosines, (batch, classes) float32."""
 
 
 @dataclass(frozen=True)
@@ -166,19 +189,20 @@ class FewShotClassifier(nn.Module):
         """Return unit-length text features: (classes, length) int64 to (classes, dim) float32."""
         with self.autocast():
             features = self.clip.get_text_features(input_ids=input_ids).pooler_output
-        return self._unit(features)
+        return self.unit(features)
 
     def encode_image(self, pixel_values: Tensor) -> Tensor:
         """Return unit-length image features: (batch, 3, size, size) to (batch, dim) float32."""
         with self.autocast():
             features = self.clip.get_image_features(pixel_values=pixel_values).pooler_output
-        return self._unit(features)
+        return self.unit(features)
 
     def logits(self, image_features: Tensor, text_features: Tensor) -> Tensor:
         """Return scaled cosines: (batch, dim) and (classes, dim) to (batch, classes) float32."""
         return self.clip.logit_scale.exp() * image_features @ text_features.T
 
-    def _unit(self, features: Tensor) -> Tensor:
+    def unit(self, features: Tensor) -> Tensor:
+        """Return features at unit length in the parameters' precision."""
         return F.normalize(features.to(self.clip.logit_scale.dtype), dim=-1)
 
     def autocast(self) -> AbstractContextManager[Any]:

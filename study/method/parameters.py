@@ -1,62 +1,153 @@
-"""The parameters of a `CLIPModel` that a subset tunes: names first, then one loop of flags."""
+"""The one table of sites: which of CLIP's own parameters can be tuned.
+
+A further site is a further row of `SITES`. The subset language, freezing, counting, the search
+space, drift and the staged pass read the table whenever they are called. CLIPFit's paper and code
+say ``mlp.c_proj`` for ``mlp.fc2``, ``ln_1`` for ``ln1`` and so on.
+"""
 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
-
-from torch import Tensor, nn
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, get_args
 
 from study.errors import SubsetError
-from study.method.subsets import Depths, Kind, Leaf, Subset
 
-if TYPE_CHECKING:
-    from transformers import CLIPModel
-
-# Short site names to transformers' module names. CLIPFit's paper and code say `mlp.c_proj` for
-# mlp.fc2, `ln_1` for ln1 and so on. transformers itself misspells the vision pre-norm.
-MODULE_NAMES = {
-    "attn.q": "self_attn.q_proj",
-    "attn.v": "self_attn.v_proj",
-    "attn.out": "self_attn.out_proj",
-    "mlp.fc1": "mlp.fc1",
-    "mlp.fc2": "mlp.fc2",
-    "ln1": "layer_norm1",
-    "ln2": "layer_norm2",
-    "ln_pre": "pre_layrnorm",
-    "ln_post": "post_layernorm",
-    "ln_final": "final_layer_norm",
-}
+Encoder = Literal["text", "vision"]
+Stage = Literal["before", "attention", "mlp", "after"]
+Size = Literal["width", "mlp_width"]
+ENCODERS: tuple[Encoder, ...] = get_args(Encoder)
 
 
 @dataclass(frozen=True)
-class TunedParameter:
-    """A tuned parameter, with its name and kind."""
+class Kind:
+    """A kind of parameter; each has a learning rate of its own."""
 
     name: str
-    """The name in `CLIPModel.named_parameters`."""
+    """The name in configurations and in the subset language, where it is a group of sites."""
+    short: str
+    """What a column's heading says: "LN", as in "LN lr"."""
+    plural: str
+    """What a sentence says: "LayerNorms"."""
+
+
+BIAS = Kind("bias", "bias", "biases")
+"""The biases outside LayerNorms."""
+NORM = Kind("ln", "LN", "LayerNorms")
+"""The weights and biases of LayerNorms."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """A row of the table: a module, and those of its tensors that can be tuned."""
+
+    name: str
+    """The name in the subset language, such as ``mlp.fc2``."""
+    module: str
+    """The path in transformers' encoder or, in the blocks, in a block."""
+    tensors: tuple[str, ...]
+    """The tensors' names in the module. A site of one tensor is written with it."""
     kind: Kind
-    """The kind, which decides the learning rate."""
-    parameter: nn.Parameter
-    initial: Tensor = field(init=False, repr=False, compare=False)
-    """θ₀, a copy of the parameter's value when this object was made."""
+    stage: Stage | None
+    """Where the staged pass reads the tensors; None means that it cannot vary them."""
+    encoders: tuple[Encoder, ...] = ENCODERS
+    """The encoders that have the site."""
+    in_blocks: bool = True
+    """Whether each block has the site, so that a slice of layers limits it."""
+    shape: tuple[Size, ...] = ("width",)
+    """The sizes of each tensor, by their names in `study.method.checkpoint.EncoderShape`."""
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "initial", self.parameter.detach().clone())
+    def has(self, encoder: str, tensor: str) -> bool:
+        """Return whether an encoder has the site with this tensor."""
+        return encoder in self.encoders and tensor in self.tensors
 
 
-def model_depths(model: CLIPModel) -> Depths:
-    """Return the number of blocks of each encoder."""
-    config = model.config
-    return Depths(config.text_config.num_hidden_layers, config.vision_config.num_hidden_layers)
+_NORM_TENSORS = ("weight", "bias")
+# The key bias is missing on purpose: it cannot change the model. It is transformers that misspells
+# the vision encoder's first norm.
+SITES: tuple[Site, ...] = (
+    Site("attn.q", "self_attn.q_proj", ("bias",), BIAS, "attention"),
+    Site("attn.v", "self_attn.v_proj", ("bias",), BIAS, "attention"),
+    Site("attn.out", "self_attn.out_proj", ("bias",), BIAS, "attention"),
+    Site("mlp.fc1", "mlp.fc1", ("bias",), BIAS, "mlp", shape=("mlp_width",)),
+    Site("mlp.fc2", "mlp.fc2", ("bias",), BIAS, "mlp"),
+    Site("ln1", "layer_norm1", _NORM_TENSORS, NORM, "attention"),
+    Site("ln2", "layer_norm2", _NORM_TENSORS, NORM, "mlp"),
+    Site("ln_pre", "pre_layrnorm", _NORM_TENSORS, NORM, "before", ("vision",), in_blocks=False),
+    Site("ln_post", "post_layernorm", _NORM_TENSORS, NORM, "after", ("vision",), in_blocks=False),
+    Site("ln_final", "final_layer_norm", _NORM_TENSORS, NORM, "after", ("text",), in_blocks=False),
+)
+
+
+class Leaf(NamedTuple):
+    """One parameter tensor of a CLIP model."""
+
+    encoder: Encoder
+    layer: int | None
+    """The index of the block, counted from the input; None outside the blocks."""
+    site: str
+    """The site without its tensor, such as ``mlp.fc2``, ``ln1`` or ``ln_post``."""
+    tensor: str
+    """The tensor's name in its module: ``weight`` or ``bias``."""
+
+    @property
+    def row(self) -> Site:
+        """The row of the table.
+
+        Raises:
+            SubsetError: the table has no such site.
+        """
+        for row in SITES:
+            if row.name == self.site and row.has(self.encoder, self.tensor):
+                return row
+        raise SubsetError(f"the table of sites has no {self.encoder}.{self.site}.{self.tensor}")
+
+    @property
+    def kind(self) -> str:
+        """The name of the kind: ``ln`` for weight and bias of a LayerNorm, ``bias``, …"""
+        return self.row.kind.name
+
+    def __str__(self) -> str:
+        layer = "" if self.layer is None else f"[{self.layer}]"
+        return f"{self.encoder}.{self.site}.{self.tensor}{layer}"
+
+
+_NAME = re.compile(r"(text|vision)_model\.(?:encoder\.layers\.(\d+)\.)?(.+)\.(\w+)")
+
+
+def all_kinds() -> tuple[Kind, ...]:
+    """Return every kind of the table, in the order of its rows."""
+    return tuple(dict.fromkeys(row.kind for row in SITES))
+
+
+def kind_names() -> tuple[str, ...]:
+    """Return the name of every kind, in the order of the table's rows."""
+    return tuple(kind.name for kind in all_kinds())
 
 
 def parameter_name(leaf: Leaf) -> str:
     """Return the name of a leaf in `CLIPModel.named_parameters`."""
     block = "" if leaf.layer is None else f"encoder.layers.{leaf.layer}."
-    return f"{leaf.encoder}_model.{block}{MODULE_NAMES[leaf.site]}.{leaf.tensor}"
+    return f"{leaf.encoder}_model.{block}{leaf.row.module}.{leaf.tensor}"
+
+
+def leaf_of(name: str) -> Leaf:
+    """Return the leaf that has a name in `CLIPModel.named_parameters`.
+
+    Raises:
+        SubsetError: no site of the table has a tensor of this name.
+    """
+    if match := _NAME.fullmatch(name):
+        encoder, layer, module, tensor = match.groups()
+        place = (module, layer is not None)
+        for row in SITES:
+            if (row.module, row.in_blocks) == place and row.has(encoder, tensor):
+                number = None if layer is None else int(layer)
+                return Leaf(encoder, number, row.name, tensor)  # type: ignore[arg-type]
+    known = ", ".join(dict.fromkeys(row.name for row in SITES))
+    raise SubsetError(f"'{name}' is no tensor of a site; the sites are {known}")
 
 
 def name_leaves(leaves: Iterable[Leaf], present: Collection[str]) -> dict[str, Leaf]:
@@ -77,26 +168,3 @@ def name_leaves(leaves: Iterable[Leaf], present: Collection[str]) -> dict[str, L
             f"the nearest it has are {', '.join(nearest)}"
         )
     return named
-
-
-def tuned_names(model: CLIPModel, subset: Subset) -> dict[str, Leaf]:
-    """Return the leaves of a subset by their names in `CLIPModel.named_parameters`.
-
-    Raises:
-        SubsetError: see `Subset.resolve` and `name_leaves`.
-    """
-    present = [name for name, _ in model.named_parameters()]
-    return name_leaves(subset.resolve(model_depths(model)), present)
-
-
-def unfreeze(model: CLIPModel, subset: Subset) -> list[TunedParameter]:
-    """Freeze the whole model except the subset; return the tuned parameters, sorted by name.
-
-    Raises:
-        SubsetError: see `tuned_names`; no flag was changed.
-    """
-    leaves = tuned_names(model, subset)
-    parameters = dict(model.named_parameters())
-    for name, parameter in parameters.items():
-        parameter.requires_grad_(name in leaves)
-    return [TunedParameter(name, leaves[name].kind, parameters[name]) for name in sorted(leaves)]

@@ -22,23 +22,13 @@ import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from itertools import groupby
-from typing import Literal, NamedTuple
 
 from study.errors import SubsetError
+from study.method import parameters
+from study.method.parameters import ENCODERS, Encoder, Leaf, Site
 
-Encoder = Literal["text", "vision"]
-Kind = Literal["bias", "ln"]
-KINDS: tuple[Kind, ...] = ("bias", "ln")
-
-BIAS_SITES = ("attn.q.bias", "attn.v.bias", "attn.out.bias", "mlp.fc1.bias", "mlp.fc2.bias")
-BLOCK_NORMS = ("ln1", "ln2")
-OUTER_NORMS: dict[str, tuple[str, ...]] = {"text": ("ln_final",), "vision": ("ln_pre", "ln_post")}
-GROUPS: dict[str, tuple[str, ...]] = {
-    "bias": BIAS_SITES,
-    "attn.bias": BIAS_SITES[:3],
-    "mlp.bias": BIAS_SITES[3:],
-}
 PRESETS = {
     "none": "",
     "clipfit": "text.mlp.fc2.bias + vision.ln",
@@ -48,26 +38,6 @@ PRESETS = {
     "text-bias": "text.bias",
     "vision-ln": "vision.ln",
 }
-
-
-class Leaf(NamedTuple):
-    """One parameter tensor of a CLIP model."""
-
-    encoder: Encoder
-    layer: int | None
-    """The index of the block, counted from the input; None outside the blocks."""
-    site: str
-    """The site without its tensor, such as ``mlp.fc2``, ``ln1`` or ``ln_post``."""
-    tensor: Literal["weight", "bias"]
-
-    @property
-    def kind(self) -> Kind:
-        """The kind: ``ln`` for weight and bias of a LayerNorm, ``bias`` for every other bias."""
-        return "ln" if self.site.startswith("ln") else "bias"
-
-    def __str__(self) -> str:
-        layer = "" if self.layer is None else f"[{self.layer}]"
-        return f"{self.encoder}.{self.site}.{self.tensor}{layer}"
 
 
 @dataclass(frozen=True)
@@ -94,6 +64,11 @@ class Term:
         start, stop = self.layers
         return f"{self.encoder}.{self.site}[{start}:{'' if stop is None else stop}]"
 
+    @property
+    def kinds(self) -> frozenset[str]:
+        """The kinds of parameter that the term names."""
+        return frozenset(row.kind.name for row, _ in named_tensors(self.encoder)[self.site])
+
     def resolve(self, depths: Depths) -> frozenset[Leaf]:
         """Return the tensors that the term names in a model of these depths.
 
@@ -102,17 +77,12 @@ class Term:
         """
         depth = getattr(depths, self.encoder)
         layers = range(depth)[slice(*self.layers)] if self.layers else range(depth)
-        block_sites, outer_sites = _expand(self.encoder, self.site)
+        outside = [None] if self.layers is None else []
         leaves = {
-            Leaf(self.encoder, layer, *site.rsplit(".", 1))  # type: ignore[arg-type]
-            for site in block_sites
-            for layer in layers
+            Leaf(self.encoder, layer, row.name, tensor)
+            for row, tensor in named_tensors(self.encoder)[self.site]
+            for layer in (layers if row.in_blocks else outside)
         }
-        if self.layers is None:
-            leaves |= {
-                Leaf(self.encoder, None, *site.rsplit(".", 1))  # type: ignore[arg-type]
-                for site in outer_sites
-            }
         if not leaves:
             raise SubsetError(
                 f"{self} selects no layer: the {self.encoder} encoder has layers 0 to {depth - 1}"
@@ -223,19 +193,9 @@ def parse(text: str) -> Subset:
     return Subset(_normalise(terms))
 
 
-def kinds(leaves: Iterable[Leaf]) -> frozenset[Kind]:
+def kinds(leaves: Iterable[Leaf]) -> frozenset[str]:
     """Return the kinds of parameter in a set; each kind has a learning rate of its own."""
     return frozenset(leaf.kind for leaf in leaves)
-
-
-def kinds_named(text: str) -> frozenset[Kind]:
-    """Return the kinds of parameter that an expression adds, in a model of any depths.
-
-    Raises:
-        SubsetError: see `parse`.
-    """
-    sites = [term.site for sign, term in parse(text).terms if sign > 0]
-    return frozenset("ln" if site.startswith("ln") else "bias" for site in sites)
 
 
 # A preset name may contain a hyphen, so presets are tried before a hyphen means "take away".
@@ -246,7 +206,7 @@ _LAYERS = re.compile(r"\s*\[\s*(?:(-?\d{1,6})?\s*(:)\s*(-?\d{1,6})?|(-?\d{1,6}))
 
 def _read_term(name: str, layers: str | None, text: str) -> Term:
     encoder, _, site = name.partition(".")
-    if encoder not in OUTER_NORMS:
+    if encoder not in ENCODERS:
         known = [*PRESETS, "text", "vision"]
         raise SubsetError(
             f"subset '{text}': unknown name '{name}'{_nearest(name, known)}; "
@@ -257,16 +217,16 @@ def _read_term(name: str, layers: str | None, text: str) -> Term:
             f"subset '{text}': {name} cannot change the model: a key bias adds the same number to "
             "all attention scores of a query, so its gradient is zero; use attn.q, attn.v, attn.out"
         )
-    allowed = site_names(encoder)  # type: ignore[arg-type]
+    allowed = site_names(encoder)
     if site not in allowed:
         raise SubsetError(
             f"subset '{text}': '{name}' names no site of the {encoder} encoder"
             f"{_nearest(site, allowed)}; its sites are {_list(allowed)}"
         )
     bounds = _read_layers(layers, text) if layers else None
-    if bounds is not None and not _expand(encoder, site)[0]:  # type: ignore[arg-type]
+    if bounds is not None and not in_blocks(name):
         raise SubsetError(f"subset '{text}': {name} is outside the blocks and takes no layers")
-    return Term(encoder, site, bounds)  # type: ignore[arg-type]
+    return Term(encoder, site, bounds)
 
 
 def _read_layers(layers: str, text: str) -> tuple[int, int | None]:
@@ -289,23 +249,53 @@ def _read_layers(layers: str, text: str) -> tuple[int, int | None]:
 
 def site_names(encoder: Encoder) -> tuple[str, ...]:
     """List every site and group name of an encoder, in the order of the documentation."""
-    norms = (*BLOCK_NORMS, *OUTER_NORMS[encoder], "ln")
-    tensors = tuple(f"{norm}.{tensor}" for norm in norms for tensor in ("weight", "bias"))
-    return (*BIAS_SITES, *norms, *GROUPS, *tensors)
+    return tuple(named_tensors(encoder))
 
 
-def _expand(encoder: Encoder, site: str) -> tuple[list[str], list[str]]:
-    """Return the tensor names of a site or group: those in each block, those outside the blocks."""
-    if site in BIAS_SITES:
-        return [site], []
-    if site in GROUPS:
-        return list(GROUPS[site]), []
-    norm, _, tensor = site.partition(".")
-    tensors = (tensor,) if tensor else ("weight", "bias")
-    norms = (*BLOCK_NORMS, *OUTER_NORMS[encoder]) if norm == "ln" else (norm,)
-    block = [f"{n}.{t}" for n in norms for t in tensors if n in BLOCK_NORMS]
-    outer = [f"{n}.{t}" for n in norms for t in tensors if n not in BLOCK_NORMS]
-    return block, outer
+def single_sites(encoder: Encoder) -> tuple[str, ...]:
+    """List the names of an encoder's sites, without groups and without a LayerNorm's halves."""
+    alone, several = _written(encoder, parameters.SITES)
+    names = [f"{row.name}.{tensor}" for row, tensor in alone] + [row.name for row, _ in several]
+    return tuple(dict.fromkeys(names))
+
+
+def in_blocks(name: str) -> bool:
+    """Return whether ``encoder.site`` has tensors in the blocks, which a slice of layers limits."""
+    encoder, _, site = name.partition(".")
+    return any(row.in_blocks for row, _ in named_tensors(encoder)[site])  # type: ignore[arg-type]
+
+
+def named_tensors(encoder: Encoder) -> dict[str, list[tuple[Site, str]]]:
+    """Return what each site or group name of an encoder stands for, rows with one tensor each."""
+    return _named_tensors(encoder, parameters.SITES)
+
+
+@cache
+def _named_tensors(encoder: Encoder, sites: tuple[Site, ...]) -> dict[str, list[tuple[Site, str]]]:
+    alone, several = _written(encoder, sites)
+    named: dict[str, list[tuple[Site, str]]] = {}
+    for pairs, form in (
+        (alone, "{site.name}.{tensor}"),
+        (several, "{site.name}"),
+        (several, "{site.kind.name}"),
+        (alone, "{site.kind.name}"),
+        (alone, "{part}.{tensor}"),
+        (several, "{site.name}.{tensor}"),
+        (several, "{site.kind.name}.{tensor}"),
+    ):
+        for site, tensor in pairs:
+            name = form.format(site=site, tensor=tensor, part=site.name.partition(".")[0])
+            named.setdefault(name, []).append((site, tensor))
+    return named
+
+
+def _written(
+    encoder: Encoder, sites: tuple[Site, ...]
+) -> tuple[list[tuple[Site, str]], list[tuple[Site, str]]]:
+    """Return an encoder's tensors: those of sites of one tensor, and those of other sites."""
+    pairs = [(row, t) for row in sites if encoder in row.encoders for t in row.tensors]
+    alone = [(row, t) for row, t in pairs if len(row.tensors) == 1]
+    return alone, [(row, t) for row, t in pairs if len(row.tensors) > 1]
 
 
 def _normalise(terms: list[tuple[int, Term]]) -> tuple[tuple[int, Term], ...]:

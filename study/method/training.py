@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, get_args
+from typing import NamedTuple, TypeVar, get_args
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from study.errors import StudyError
-from study.method.model import FewShotClassifier
-from study.method.parameters import TunedParameter
+from study.errors import StudyError, SubsetError
+from study.method.model import Classifier
+from study.method.parameters import all_kinds
 from study.method.recipe import MOMENTUM, WARMUP_LR, WEIGHT_DECAY, Optimizer, Regularizer
+from study.method.tuning import TunedParameter
+
+PromptsT = TypeVar("PromptsT")
 
 REGULARIZERS: tuple[Regularizer, ...] = get_args(Regularizer)
 
@@ -119,9 +122,8 @@ def distance_to_initial(tuned: Sequence[TunedParameter]) -> Tensor:
 
 def make_optimizer(
     tuned: Sequence[TunedParameter],
+    rates: Mapping[str, float],
     *,
-    bias_lr: float | None,
-    ln_lr: float | None,
     optimizer: Optimizer = "sgd",
     momentum: float = MOMENTUM,
     weight_decay: float = WEIGHT_DECAY,
@@ -132,8 +134,7 @@ def make_optimizer(
 
     Args:
         tuned: the parameters to train, at least one.
-        bias_lr: the learning rate of the kind ``bias``; None if the subset has no such parameter.
-        ln_lr: the learning rate of the kind ``ln``; None if the subset has no such parameter.
+        rates: the learning rate by kind; kinds that are not tuned need none.
         optimizer: ``sgd`` (the reference's) or ``adamw``.
         momentum: the momentum of ``sgd``; ``adamw`` does not read it.
         weight_decay: added to the gradient by ``sgd``, decoupled from it by ``adamw``.
@@ -143,98 +144,114 @@ def make_optimizer(
     """
     if not tuned:
         raise ValueError("an optimizer needs tuned parameters, got none")
-    rates = {"bias": bias_lr, "ln": ln_lr}
+    if missing := {one.kind for one in tuned} - rates.keys():
+        raise ValueError(f"{min(missing)} parameters are tuned, but have no learning rate: {rates}")
     groups = []
-    for kind, rate in rates.items():
-        parameters = [t.parameter for t in tuned if t.kind == kind]
-        if not parameters:
-            continue
-        if rate is None:
-            raise ValueError(f"{kind} parameters are tuned, but {kind}_lr is None")
-        groups.append({"params": parameters, "lr": rate, "base_lr": rate, "kind": kind})
+    for kind in (kind.name for kind in all_kinds()):
+        if parameters := [one.parameter for one in tuned if one.kind == kind]:
+            rate = rates[kind]
+            groups.append({"params": parameters, "lr": rate, "base_lr": rate, "kind": kind})
     if optimizer == "adamw":
         return torch.optim.AdamW(groups, weight_decay=weight_decay)
     return torch.optim.SGD(groups, momentum=momentum, weight_decay=weight_decay)
 
 
 def training_step(
-    classifier: FewShotClassifier,
+    classifier: Classifier[PromptsT],
     optimizer: torch.optim.Optimizer,
-    pixel_values: Tensor,
+    images: Tensor,
     labels: Tensor,
-    input_ids: Tensor,
+    prompts: PromptsT,
     zero_shot_text: Tensor,
     distill_weight: float,
     *,
     regularizer: Regularizer = "cosine",
+    micro_batch: int | None = None,
 ) -> Losses:
     """Take one optimizer step on a batch and return the losses before the update.
+
+    If a batch does not fit into memory, its images pass in parts. The gradients of the parts add up
+    to those of the whole batch, up to rounding.
 
     Args:
         classifier: the model; its tuned parameters change in place.
         optimizer: the optimizer of the tuned parameters.
-        pixel_values: (batch, 3, size, size) float32, normalised.
-        labels: (batch,) int64, rows of ``input_ids``.
-        input_ids: (classes, length) int64, one prompt for each class.
+        images: (batch, 3, size, size) float32, normalised; or `StagedClassifier.begin_images`.
+        labels: (batch,) int64, rows of the prompts.
+        prompts: (classes, length) int64, one for each class; or `StagedClassifier.begin_prompts`.
         zero_shot_text: (classes, dim) float32, features of the untouched text encoder.
         distill_weight: λ.
         regularizer: see `objective`.
+        micro_batch: the number of images that pass the encoder at once; None means all.
 
     Raises:
-        NonFiniteLossError: the loss is infinite or not a number; nothing was updated.
+        NonFiniteLossError: a loss is infinite or not a number; nothing was updated.
+        SubsetError: a tuned parameter got no gradient in the first step; nothing was updated.
     """
-    text = classifier.encode_text(input_ids)
-    image = classifier.encode_image(pixel_values)
-    logits = classifier.logits(image, text)
-    losses = objective(
-        logits, labels, text, zero_shot_text, distill_weight,
-        regularizer=regularizer, tuned=classifier.tuned,
-    )  # fmt: skip
-    refuse_non_finite_loss(losses.loss)
     optimizer.zero_grad(set_to_none=True)
-    losses.loss.backward()
+    encoded = classifier.encode_text(prompts)
+    # All parts add their gradients here, so that they pass through the text encoder once.
+    text = encoded.detach().requires_grad_()
+    parts: list[Losses] = []
+    size = micro_batch or len(labels)
+    for part, its_labels in zip(images.split(size), labels.split(size), strict=True):
+        image = classifier.encode_image(part)
+        logits = classifier.logits(image, text)
+        losses = objective(
+            logits, its_labels, text, zero_shot_text, distill_weight,
+            regularizer=regularizer, tuned=classifier.tuned,
+        ).times(len(its_labels) / len(labels))  # fmt: skip
+        refuse_non_finite_loss(losses.loss)
+        losses.loss.backward()
+        parts.append(losses.detach())
+    if encoded.requires_grad:
+        encoded.backward(text.grad)
+    if not optimizer.state:  # there is none before the first update, and later steps are alike
+        refuse_missing_gradients(classifier.tuned)
     optimizer.step()
-    return losses.detach()
+    return Losses(*(torch.stack(terms).sum() for terms in zip(*parts, strict=True)))
 
 
 def train_epoch(
-    classifier: FewShotClassifier,
+    classifier: Classifier[PromptsT],
     optimizer: torch.optim.Optimizer,
     batches: Iterable[tuple[Tensor, Tensor]],
     *,
     schedule: Schedule,
     epoch: int,
-    input_ids: Tensor,
+    prompts: PromptsT,
     zero_shot_text: Tensor,
     distill_weight: float,
     regularizer: Regularizer = "cosine",
+    micro_batch: int | None = None,
 ) -> Losses:
     """Train for one epoch and return the mean losses over its steps.
 
     Args:
         classifier: the model; its tuned parameters change in place.
         optimizer: from `make_optimizer`; the schedule sets its learning rates.
-        batches: at least one pair of normalised images (batch, 3, size, size) float32 and labels
-            (batch,) int64, on the model's device.
+        batches: at least one pair of images and labels, see `training_step`.
         schedule: the learning rate of each epoch.
         epoch: the epoch's number, counted from 0.
-        input_ids: see `training_step`.
+        prompts: see `training_step`.
         zero_shot_text: see `training_step`.
         distill_weight: λ.
         regularizer: see `objective`.
+        micro_batch: see `training_step`.
 
     Raises:
         NonFiniteLossError: a loss is not finite, with epoch and step in the message; or a tuned
             parameter is not finite after the last step.
+        SubsetError: see `training_step`.
         ValueError: there are no batches.
     """
     set_learning_rates(optimizer, schedule, epoch)
     steps: list[Losses] = []
-    for step, (pixel_values, labels) in enumerate(batches):
+    for step, (images, labels) in enumerate(batches):
         try:
             losses = training_step(
-                classifier, optimizer, pixel_values, labels, input_ids, zero_shot_text,
-                distill_weight, regularizer=regularizer,
+                classifier, optimizer, images, labels, prompts, zero_shot_text, distill_weight,
+                regularizer=regularizer, micro_batch=micro_batch,
             )  # fmt: skip
         except NonFiniteLossError as error:
             raise NonFiniteLossError(f"{error} in epoch {epoch}, step {step}") from None
@@ -259,6 +276,19 @@ def refuse_non_finite_loss(loss: Tensor) -> None:
     """
     if not math.isfinite(loss.item()):
         raise NonFiniteLossError(f"the loss is {loss.item()}")
+
+
+def refuse_missing_gradients(tuned: Sequence[TunedParameter]) -> None:
+    """Raise if a tuned parameter has no gradient after the backward pass; zeros are one.
+
+    Raises:
+        SubsetError: the loss does not depend on a parameter, which would silently stay as it is.
+    """
+    if missing := [one.name for one in tuned if one.parameter.grad is None]:
+        raise SubsetError(
+            f"{len(missing)} tuned tensors got no gradient, first {missing[0]}: the model's "
+            "features do not depend on them, so that tuning would leave them as they are"
+        )
 
 
 def refuse_non_finite(tuned: Sequence[TunedParameter], epoch: int) -> None:

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from study.config.settings import Settings
 from study.errors import StudyError
-from study.method.subsets import KINDS, Subset
+from study.method.parameters import kind_names
+from study.method.subsets import Subset
 from study.search.ablation_cells import ablation_cells
 from study.search.callback import Observer
 from study.search.stages import TakeOver, TrialMaker, run_queue
@@ -95,5 +96,5 @@ def _trials(study: Study, cells: Mapping[str, Subset]) -> Iterator[tuple[str, fl
     weight = ablation.distill_weight
     for label, subset in cells.items():
         for rate in ablation.rates:
-            rates = dict.fromkeys(KINDS, rate)
+            rates = dict.fromkeys(kind_names(), rate)
             yield label, rate, Settings(subset=str(subset), rates=rates, distill_weight=weight)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from study.config.schema import AblationConfig, StudyConfig
 from study.errors import StudyError, SubsetError
-from study.method.subsets import BIAS_SITES, BLOCK_NORMS, OUTER_NORMS, Depths, Subset, parse
+from study.method.parameters import ENCODERS
+from study.method.subsets import Depths, Subset, in_blocks, parse, single_sites
 from study.storage.ledger import StudyFolder
 from study.trial.study import Study, best_of, read_candidates
 
@@ -98,9 +99,7 @@ def _windowed(
         terms = [
             f"{site}[{start}:{min(stop, getattr(depths, site.partition('.')[0]))}]"
             for site in _sites_in(base, depths)
-            if "." in site
-            and site.partition(".")[2] in (*BIAS_SITES, *BLOCK_NORMS)
-            and start < getattr(depths, site.partition(".")[0])
+            if in_blocks(site) and start < getattr(depths, site.partition(".")[0])
         ]
         if terms:
             yield f"layers {start}–{stop - 1}", parse(" + ".join(terms))
@@ -109,7 +108,7 @@ def _windowed(
 def _sites_in(base: Subset, depths: Depths) -> Iterator[str]:
     """Yield the names of the single sites that the subset contains in full."""
     leaves = base.resolve(depths)
-    for encoder, outer in OUTER_NORMS.items():
-        for site in (*BIAS_SITES, *BLOCK_NORMS, *outer):
+    for encoder in ENCODERS:
+        for site in single_sites(encoder):
             if parse(f"{encoder}.{site}").resolve(depths) <= leaves:
                 yield f"{encoder}.{site}"

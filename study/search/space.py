@@ -16,8 +16,9 @@ from optuna.trial import Trial
 
 from study.config.schema import SpaceConfig
 from study.config.settings import Settings, rate_column, weighs
+from study.method.parameters import ENCODERS, Leaf, kind_names
 from study.method.recipe import Regularizer
-from study.method.subsets import KINDS, OUTER_NORMS, Depths, Leaf, kinds, parse
+from study.method.subsets import Depths, in_blocks, kinds, parse
 
 WEIGHT = "distill_weight"
 Choices = dict[str, tuple[Any, BaseDistribution]]
@@ -40,10 +41,10 @@ class OpenSpace:
         """Ask Optuna for one configuration."""
         chosen = [s for s in self.config.sites if _ask(trial, s, self._distribution(s))]
         terms = []
-        for encoder in OUTER_NORMS:
+        for encoder in ENCODERS:
             sites = [site for site in chosen if site.startswith(encoder)]
             ends = [0, getattr(self.depths, encoder) - 1]
-            if self.config.windows and any(_in_blocks(site) for site in sites):
+            if self.config.windows and any(in_blocks(site) for site in sites):
                 ends = [
                     _ask(trial, f"{encoder}.{end}", self._distribution(f"{encoder}.{end}"))
                     for end in ("from", "to")
@@ -58,16 +59,18 @@ class OpenSpace:
         a rate is out of range.
         """
         wanted = parse(settings.subset).resolve(self.depths)
-        windows = {encoder: self._window(encoder, wanted) for encoder in OUTER_NORMS}
+        windows: dict[str, tuple[int, int]] = {
+            encoder: self._window(encoder, wanted) for encoder in ENCODERS
+        }
         terms = {s: self._within(s, *windows[s.partition(".")[0]]) for s in self.config.sites}
         inside = {s for s, term in terms.items() if parse(term).resolve(self.depths) <= wanted}
         covered = parse(" + ".join(terms[s] for s in inside) or "none").resolve(self.depths)
         if covered != wanted:
             return None
         choices: dict[str, Any] = {site: site in inside for site in self.config.sites}
-        for encoder in OUTER_NORMS:
+        for encoder in ENCODERS:
             if self.config.windows and any(
-                site.startswith(encoder) and _in_blocks(site) for site in inside
+                site.startswith(encoder) and in_blocks(site) for site in inside
             ):
                 choices[f"{encoder}.from"], choices[f"{encoder}.to"] = windows[encoder]
         rates = _rate_choices(settings, wanted, self)
@@ -78,7 +81,7 @@ class OpenSpace:
     def fits(self, choices: Mapping[str, Any]) -> bool:
         """Return whether another study's choices are complete and allowed in this space."""
         sites = set(self.config.sites)
-        ends = {f"{encoder}.{end}" for encoder in OUTER_NORMS for end in ("from", "to")}
+        ends = {f"{encoder}.{end}" for encoder in ENCODERS for end in ("from", "to")}
         known = (
             sites
             | (ends if self.config.windows else set())
@@ -101,7 +104,7 @@ class OpenSpace:
     def _within(self, site: str, low: int, high: int) -> str:
         """Limit a site to a window of layers, unless it lies outside the blocks or keeps all."""
         all_layers = (low, high) == (0, getattr(self.depths, site.partition(".")[0]) - 1)
-        return site if all_layers or not _in_blocks(site) else f"{site}[{low}:{high + 1}]"
+        return site if all_layers or not in_blocks(site) else f"{site}[{low}:{high + 1}]"
 
     def _distribution(self, name: str) -> BaseDistribution:
         if name in self.config.sites:
@@ -152,7 +155,7 @@ def _with_effect(
 ) -> dict[str, FloatDistribution]:
     """Return the distributions of the rates, and of λ, that have an effect on tuned tensors."""
     every, tuned = rate_distributions(space.config), kinds(leaves)
-    names = [rate_column(kind) for kind in KINDS if kind in tuned]
+    names = [rate_column(kind) for kind in kind_names() if kind in tuned]
     names += [WEIGHT] * weighs(leaves, space.regularizer)
     return {name: every[name] for name in names}
 
@@ -189,8 +192,3 @@ def _contains(distribution: BaseDistribution, value: Any) -> bool:
     if isinstance(distribution, IntDistribution | FloatDistribution):
         return bool(distribution.low <= value <= distribution.high)
     return isinstance(distribution, CategoricalDistribution) and value in distribution.choices
-
-
-def _in_blocks(site: str) -> bool:
-    """Return whether a site lies in the blocks, so that a window of layers limits it."""
-    return not site.partition(".")[2].startswith(("ln_pre", "ln_post", "ln_final"))

@@ -25,7 +25,7 @@ from study.method.model import Backbone
 from study.method.recipe import Precision
 from study.storage.atomic import StorageError, read_if_there, write_atomically
 
-FORM = "1"
+FORM = "2"
 """The version of the computation; change it when features may round differently."""
 logger = logging.getLogger(__name__)
 

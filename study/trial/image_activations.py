@@ -16,7 +16,7 @@ from torch import Tensor
 
 from study.data.images.table import ImageTable, content_hash, normalize, to_device
 from study.method.model import Backbone
-from study.method.packed import PackedClassifiers
+from study.method.staged import StagedClassifier
 from study.trial.feature_cache import cached_features
 
 ROOM = 2**27
@@ -35,23 +35,22 @@ class ImageActivations:
 
     Args:
         path: the image table; its images are square.
-        backbone: the backbone of the classifiers.
-        packed: the classifiers; their lowest tuned stage is where the activations end.
+        backbone: the backbone of the classifier.
+        staged: the classifier; its lowest tuned stage is where the activations end.
     """
 
-    def __init__(self, path: Path, backbone: Backbone, packed: PackedClassifiers) -> None:
+    def __init__(self, path: Path, backbone: Backbone, staged: StagedClassifier) -> None:
         self._table = open_table(path)
         self._backbone = backbone
-        self._packed = packed
-        first = packed.classifiers[0]
-        self._device = first.device
+        self._staged = staged
+        self._precision, self._device = staged.classifier.precision, staged.classifier.device
         self._key = (
-            *(path, backbone.fingerprint, first.precision, str(first.device)),
-            packed.first_vision_stage,
+            *(path, backbone.fingerprint, self._precision, str(self._device)),
+            staged.first_vision_stage,
         )
 
     def of(self, paths: Sequence[str]) -> Tensor:
-        """Return what `PackedClassifiers.begin_images` returns for these images of the table.
+        """Return what `StagedClassifier.begin_images` returns for these images of the table.
 
         Args:
             paths: the paths of the images in the table, in the order wanted.
@@ -68,7 +67,7 @@ class ImageActivations:
             return _cache[self._key]
         if self._key in _too_large:
             return None
-        whole = self._activations() if self._packed.tunes_vision else self._features()
+        whole = self._activations() if self._staged.tunes_vision else self._features()
         if whole is None:
             _too_large.add(self._key)
             return None
@@ -85,10 +84,8 @@ class ImageActivations:
         def compute() -> dict[str, Tensor]:
             return {"features": torch.cat(list(self._chunks()))}
 
-        precision = self._packed.classifiers[0].precision
-        return cached_features(self._table.path.parent, what, self._backbone, precision, compute)[
-            "features"
-        ]
+        folder = self._table.path.parent
+        return cached_features(folder, what, self._backbone, self._precision, compute)["features"]
 
     def _activations(self) -> Tensor | None:
         chunks = self._chunks()
@@ -108,7 +105,7 @@ class ImageActivations:
 
     def _begin(self, pixels: Tensor) -> Tensor:
         images = to_device(pixels, self._device)
-        return self._packed.begin_images(
+        return self._staged.begin_images(
             normalize(images, self._backbone.image_mean, self._backbone.image_std)
         )
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,99 +20,94 @@ from torch import Tensor
 
 from study.method.evaluation import encode_prompts
 from study.method.model import Backbone, FewShotClassifier
-from study.method.packed import PackedClassifiers, Prompts
 from study.method.recipe import Precision
+from study.method.staged import Prompts, StagedClassifier
 from study.method.subsets import parse
 from study.trial.feature_cache import cached_features
 
 ROOM = 2**25
 """The most numbers that a process keeps: 128 MiB of float32."""
 
-Kept = TypeVar("Kept", Prompts, tuple[Tensor, ...])
+Kept = TypeVar("Kept", Prompts, Tensor)
 _cache: OrderedDict[tuple[object, ...], Any] = OrderedDict()
 
 
 def begin_prompts(
-    packed: PackedClassifiers, backbone: Backbone, input_ids: Sequence[Tensor], folder: Path
+    staged: StagedClassifier, backbone: Backbone, input_ids: Tensor, folder: Path
 ) -> Prompts:
-    """Return what `PackedClassifiers.begin_prompts` returns, from a cache if possible.
+    """Return what `StagedClassifier.begin_prompts` returns, from a cache if possible.
 
     Args:
-        packed: the classifiers that encode the prompts.
-        backbone: the backbone of the classifiers.
-        input_ids: the token ids of each classifier's prompts, (prompts, length) int64.
+        staged: the classifier that encodes the prompts.
+        backbone: the backbone of the classifier.
+        input_ids: the token ids of the prompts, (prompts, length) int64.
         folder: the folder of the feature cache, see `cached_features`.
     """
-    precision = packed.classifiers[0].precision
+    precision = staged.classifier.precision
 
     def compute() -> Prompts:
-        return packed.begin_prompts(input_ids)
+        return staged.begin_prompts(input_ids)
 
     def read_or_compute() -> Prompts:
         what = {"what": "prompts", "prompts": _digest(input_ids)}
-        found = cached_features(folder, what, backbone, precision, lambda: _as_tensors(compute()))
-        values: dict[str, Any] = {**found, "counts": tuple(found["counts"].tolist())}
-        return Prompts(**values)
+        tensors = cached_features(folder, what, backbone, precision, lambda: _tensors(compute()))
+        return Prompts(**tensors)
 
     key = _key(
-        "prompts", packed.first_text_stage, precision, backbone=backbone, input_ids=input_ids
+        "prompts", staged.first_text_stage, precision, backbone=backbone, input_ids=input_ids
     )
-    return _cached(key, compute if packed.tunes_text else read_or_compute)
+    return _cached(key, compute if staged.tunes_text else read_or_compute)
 
 
 def class_features(
-    packed: PackedClassifiers,
-    backbone: Backbone,
-    input_ids: Sequence[Tensor],
-    templates: int,
-    folder: Path,
-) -> tuple[Tensor, ...]:
-    """Return each classifier's text features of its classes, (classes, dim) float32.
+    staged: StagedClassifier, backbone: Backbone, input_ids: Tensor, templates: int, folder: Path
+) -> Tensor:
+    """Return the text features of classes, (classes, dim) float32.
 
     They are computed in parts that fit into memory.
 
     Args:
-        packed: the classifiers that encode the prompts.
-        backbone: the backbone of the classifiers.
-        input_ids: the token ids of each classifier's prompts, (classes · templates, length) int64;
-            the rows of one class stand together.
+        staged: the classifier that encodes the prompts.
+        backbone: the backbone of the classifier.
+        input_ids: the token ids of the prompts, (classes · templates, length) int64; the rows of
+            one class stand together.
         templates: the number of prompts per class, whose features are averaged.
         folder: the folder of the feature cache, see `cached_features`.
     """
-    precision = packed.classifiers[0].precision
+    classifier = staged.classifier
 
-    def encode() -> tuple[Tensor, ...]:
-        pairs = zip(packed.classifiers, input_ids, strict=True)
-        return tuple(encode_prompts(classifier, own, templates) for classifier, own in pairs)
+    def encode() -> Tensor:
+        return encode_prompts(classifier, input_ids, templates)
 
-    def read_or_encode() -> tuple[Tensor, ...]:
+    def read_or_encode() -> Tensor:
         what = {"what": f"classes by {templates} templates", "prompts": _digest(input_ids)}
-        found = cached_features(folder, what, backbone, precision, lambda: _numbered(encode()))
-        return tuple(found[str(run)] for run in range(len(input_ids)))
+        return cached_features(
+            folder, what, backbone, classifier.precision, lambda: {"features": encode()}
+        )["features"]
 
-    if packed.tunes_text:
+    if staged.tunes_text:
         return encode()
-    key = _key("classes", templates, precision, backbone=backbone, input_ids=input_ids)
+    key = _key("classes", templates, classifier.precision, backbone=backbone, input_ids=input_ids)
     return _cached(key, read_or_encode)
 
 
 @torch.no_grad()
 def zero_shot_text(
-    backbone: Backbone, input_ids: Sequence[Tensor], precision: Precision, folder: Path
-) -> tuple[Tensor, ...]:
-    """Return the untuned text encoder's features of each run's prompts, (classes, dim) float32.
+    backbone: Backbone, input_ids: Tensor, precision: Precision, folder: Path
+) -> Tensor:
+    """Return the untuned text encoder's features of prompts, (classes, dim) float32.
 
     Args:
         backbone: the backbone, which holds the untuned text encoder.
-        input_ids: the token ids of each run's prompts, (classes, length) int64.
+        input_ids: the token ids of the prompts, (classes, length) int64.
         precision: the precision of the encoder.
         folder: the folder of the feature cache, see `cached_features`.
     """
 
-    def encode() -> tuple[Tensor, ...]:
+    def encode() -> Tensor:
         untuned = FewShotClassifier(backbone, parse("none"), precision=precision)
-        packed = PackedClassifiers([untuned] * len(input_ids))
-        return packed.encode_text(begin_prompts(packed, backbone, input_ids, folder))
+        staged = StagedClassifier(untuned)
+        return staged.encode_text(begin_prompts(staged, backbone, input_ids, folder))
 
     return _cached(_key("zero-shot", precision, backbone=backbone, input_ids=input_ids), encode)
 
@@ -122,25 +117,18 @@ def clear_cache() -> None:
     _cache.clear()
 
 
-def _key(*what: object, backbone: Backbone, input_ids: Sequence[Tensor]) -> tuple[object, ...]:
-    return (*what, backbone.fingerprint, str(input_ids[0].device), _digest(input_ids))
+def _key(*what: object, backbone: Backbone, input_ids: Tensor) -> tuple[object, ...]:
+    return (*what, backbone.fingerprint, str(input_ids.device), _digest(input_ids))
 
 
-def _digest(input_ids: Sequence[Tensor]) -> str:
-    digest = hashlib.sha256()
-    for ids in input_ids:
-        digest.update(f"{tuple(ids.shape)}".encode())
-        digest.update(ids.cpu().numpy().tobytes())
+def _digest(input_ids: Tensor) -> str:
+    digest = hashlib.sha256(f"{tuple(input_ids.shape)}".encode())
+    digest.update(input_ids.cpu().numpy().tobytes())
     return digest.hexdigest()
 
 
-def _as_tensors(prompts: Prompts) -> dict[str, Tensor]:
-    tensors = {field.name: getattr(prompts, field.name) for field in fields(prompts)}
-    return {**tensors, "counts": torch.tensor(prompts.counts)}
-
-
-def _numbered(tensors: Iterable[Tensor]) -> dict[str, Tensor]:
-    return {str(number): tensor for number, tensor in enumerate(tensors)}
+def _tensors(prompts: Prompts) -> dict[str, Tensor]:
+    return {field.name: getattr(prompts, field.name) for field in fields(prompts)}
 
 
 def _cached(key: tuple[object, ...], compute: Callable[[], Kept]) -> Kept:
@@ -153,6 +141,6 @@ def _cached(key: tuple[object, ...], compute: Callable[[], Kept]) -> Kept:
     return found
 
 
-def _size(kept: Prompts | tuple[Tensor, ...]) -> int:
-    tensors = (kept.hidden, kept.prefix_at) if isinstance(kept, Prompts) else kept
+def _size(kept: Prompts | Tensor) -> int:
+    tensors = (kept.hidden, kept.prefix_at) if isinstance(kept, Prompts) else (kept,)
     return sum(tensor.numel() for tensor in tensors)

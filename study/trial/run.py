@@ -15,7 +15,7 @@ from study.method.model import Backbone
 from study.method.training import Schedule, mean_losses
 from study.trial.confusion import mean
 from study.trial.schema import EpochReport, TrialConfig, TrialData
-from study.trial.task import Pack, TaskRun, pack
+from study.trial.task import TaskRun
 
 
 def run_trial(
@@ -41,8 +41,10 @@ def run_trial(
     Raises:
         NonFiniteLossError: the trial diverged.
     """
-    runs = [TaskRun(config, data, backbone, task, index) for index, task in enumerate(data.tasks)]
-    packs = pack(runs, backbone, micro_batch)
+    runs = [
+        TaskRun(config, data, backbone, task, index, micro_batch=micro_batch)
+        for index, task in enumerate(data.tasks)
+    ]
     epoch, state = start or (0, {})
     for run in runs if state else ():
         run.load_state(state)
@@ -52,7 +54,7 @@ def run_trial(
         metrics: dict[str, float] = {}
         images = 0
         if config.epochs:
-            means = mean_losses([loss for p in packs for loss in p.train_epoch(schedule, epoch)])
+            means = mean_losses([run.train_epoch(schedule, epoch) for run in runs])
             metrics = {
                 "train_loss": means.loss.item(),
                 "cross_entropy": means.cross_entropy.item(),
@@ -71,7 +73,7 @@ def run_trial(
         done = epoch >= config.epochs
         confusions: dict[str, Tensor] = {}
         if data.split == "val" or done:
-            scores, confusions = _evaluate(packs, data)
+            scores, confusions = _evaluate(runs, data)
             metrics |= {f"{data.split}_{name}": value for name, value in scores.items()}
         metrics["seconds"] = time.perf_counter() - began
         yield EpochReport(
@@ -86,7 +88,9 @@ def run_trial(
             return
 
 
-def _evaluate(packs: Sequence[Pack], data: TrialData) -> tuple[dict[str, float], dict[str, Tensor]]:
+def _evaluate(
+    runs: Sequence[TaskRun], data: TrialData
+) -> tuple[dict[str, float], dict[str, Tensor]]:
     """Return the scores and, by part, the confusion counts.
 
     Each part is averaged over the tasks before the score is computed: a single fold is too noisy.
@@ -94,7 +98,7 @@ def _evaluate(packs: Sequence[Pack], data: TrialData) -> tuple[dict[str, float],
     parts: dict[str, list[float]] = defaultdict(list)
     predicted: dict[str, list[Tensor]] = defaultdict(list)
     true: dict[str, list[Tensor]] = defaultdict(list)
-    for part, predictions, labels in (result for p in packs for result in p.predict()):
+    for part, predictions, labels in (result for run in runs for result in run.predict()):
         parts[part.name].append(accuracy(predictions, labels))
         predicted[part.name].append(predictions)
         true[part.name].append(labels)

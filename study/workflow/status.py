@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from study.config.schema import StudyConfig
-from study.method.subsets import KINDS
+from study.method.parameters import kind_names
 from study.selection.candidates import Judged, finished_trials
 from study.selection.extension import extensions
 from study.storage.ledger import CANDIDATES, StudyFolder, TrialFolder
@@ -160,7 +160,10 @@ def _best_table(best: Sequence[Judged]) -> Table:
         table.add_row(
             judged.config.trial_id,
             f"{100 * judged.val_score:.2f}",
-            *("" if (rate := own.rates.get(kind)) is None else f"{rate:.2g}" for kind in KINDS),
+            *(
+                "" if (rate := own.rates.get(kind)) is None else f"{rate:.2g}"
+                for kind in kind_names()
+            ),
             f"{own.distill_weight:.2g}",
             own.subset,
         )

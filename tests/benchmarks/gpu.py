@@ -19,11 +19,11 @@ from step import make_backbone, make_prompts
 from torch.utils.flop_counter import FlopCounterMode
 
 from study.data.images.table import to_device
-from study.method.model import FewShotClassifier, Precision
-from study.method.packed import PackedClassifiers
-from study.method.packed_training import packed_step
+from study.method.model import FewShotClassifier
+from study.method.recipe import Precision
+from study.method.staged import StagedClassifier
 from study.method.subsets import parse
-from study.method.training import make_optimizer
+from study.method.training import make_optimizer, training_step
 
 PEAKS = {
     # Dense TFLOP/s of bfloat16 and of float32 without TF32, by what the driver calls the card.
@@ -97,15 +97,15 @@ def make_step(device: str, precision: Precision, *, small: bool = False) -> Call
     pixels = torch.randn(BATCH, 3, backbone.image_size, backbone.image_size, generator=generator)
     labels = torch.randint(CLASSES, (BATCH,), generator=generator).to(device)
     classifier = FewShotClassifier(backbone, parse("clipfit"), precision=precision)
-    optimizer = make_optimizer(classifier.tuned, bias_lr=0.002, ln_lr=0.002)
-    packed = PackedClassifiers([classifier])
-    prompts = packed.begin_prompts([ids])
+    optimizer = make_optimizer(classifier.tuned, {"bias": 0.002, "ln": 0.002})
+    staged = StagedClassifier(classifier)
+    prompts = staged.begin_prompts(ids)
     with torch.no_grad():
-        zero_shot_text = packed.encode_text(prompts)
+        zero_shot_text = staged.encode_text(prompts)
 
     def step() -> None:
-        images = packed.begin_images(to_device(pixels, torch.device(device)))
-        packed_step(packed, [optimizer], ([images], [labels]), prompts, zero_shot_text, 8.0)
+        images = staged.begin_images(to_device(pixels, torch.device(device)))
+        training_step(staged, optimizer, images, labels, prompts, zero_shot_text, 8.0)
 
     return step
 

@@ -78,10 +78,6 @@ def _study(rounds: int, quick: bool) -> Iterator[str]:
     yield whole.study(["quickstart", *(tiny if quick else [])])
 
 
-def _folds(rounds: int, quick: bool) -> Iterator[str]:
-    yield trials.folds(rounds, shots=4 if quick else 16)
-
-
 def _gpu(rounds: int, quick: bool) -> Iterator[str]:
     if quick:  # the same code on the CPU
         yield gpu.speed("cpu", steps=1, small=True)
@@ -94,7 +90,6 @@ SECTIONS: dict[str, Callable[[int, bool], Iterator[str]]] = {
     "pipeline": _pipeline,
     "start": _start,
     "evaluation": _evaluation,
-    "folds": _folds,
     "study": _study,
     "gpu": _gpu,
 }

@@ -1,10 +1,10 @@
-"""What a training step costs: the packed pass beside the reading version, the naive and the floor.
+"""What a training step costs: the staged pass beside the reading version, the naive and the floor.
 
     python tests/benchmarks/step.py                                  # ViT-B/16 shapes, batch 8
     python tests/benchmarks/step.py --batch 32 --classes 100
     python tests/benchmarks/step.py --extrapolate 500                # naive from 50, 100 and 200
     python tests/benchmarks/step.py --memory --classes 100           # peaks above the weights
-    python tests/benchmarks/step.py --exact --classes 100            # packed against plain
+    python tests/benchmarks/step.py --exact --classes 100            # staged against plain
     python tests/benchmarks/step.py --projections --batch 8 32       # q, k, v in one product
 
 Random weights in the shapes of ViT-B/16, float32, prompts of 10 to 14 tokens that begin alike.
@@ -13,8 +13,8 @@ their ratios.
 
 naive   as the reference does: the tuned text encoder over 77 tokens twice, once for the logits and
         once for the distillation, both with gradient; its teacher's features are computed once
-plain   `training_step`, the reading version: one text pass, tokens cut at the longest prompt's end
-packed  `packed_step`, what trials take; what it computes once a trial is not counted
+plain   `training_step` of the reading version: one text pass, tokens cut after the longest prompt
+staged  `training_step` as trials take it; what is computed once a trial is not counted
 floor   a bare forward and backward of the vision encoder and one cut text pass, nothing else
 """
 
@@ -35,8 +35,7 @@ from torch.nn import functional as F
 from transformers import CLIPConfig, CLIPModel
 
 from study.method.model import Backbone, FewShotClassifier
-from study.method.packed import PackedClassifiers
-from study.method.packed_training import packed_step
+from study.method.staged import StagedClassifier
 from study.method.subsets import parse
 from study.method.training import make_optimizer, objective, training_step
 
@@ -50,7 +49,7 @@ BLOCKS = 12
 """Of ViT-B/16's vision encoder."""
 MOVED = 0.01
 """Deviation of what tuned tensors are moved by, where gradients are compared."""
-VARIANTS = ("naive", "plain", "packed", "floor")
+VARIANTS = ("naive", "plain", "staged", "floor")
 
 
 @dataclass(frozen=True)
@@ -124,13 +123,13 @@ def seconds(
             slope, start = np.polyfit(FITTED, [naive[n] for n in FITTED], 1)
             found["naive"] = float(start + slope * extrapolate)
             rows.append([subset, f"{extrapolate} (naive extrapolated)", *_cells(found)])
-    ratios = ("naive / packed", "plain / packed", "packed / floor")
+    ratios = ("naive / staged", "plain / staged", "staged / floor")
     title = f"CPU seconds a step, batch {batch}, medians of {rounds}"
     return table(title, ("subset", "classes", *VARIANTS, *ratios), rows)
 
 
 def _cells(found: dict[str, float]) -> list[str]:
-    pairs = (("naive", "packed"), ("plain", "packed"), ("packed", "floor"))
+    pairs = (("naive", "staged"), ("plain", "staged"), ("staged", "floor"))
     ratios = [found[one] / found[other] for one, other in pairs]
     return [f"{found[name]:.2f}" for name in VARIANTS] + [f"{ratio:.2f}" for ratio in ratios]
 
@@ -159,20 +158,20 @@ def exactness(
     """
     rows = []
     for subset, count, noise in itertools.product(subsets, classes, (0.0, MOVED)):
-        plain, packed = gradients(subset, count, batch, torch.float32, noise, small=small)
+        plain, staged = gradients(subset, count, batch, torch.float32, noise, small=small)
         exact, ours = gradients(subset, count, batch, torch.float64, noise, small=small)
-        pairs = ((packed, plain), (plain, exact), (packed, exact), (ours, exact))
+        pairs = ((staged, plain), (plain, exact), (staged, exact), (ours, exact))
         where = f"moved by {noise:g}" if noise else "at the start"
         rows.append([subset, str(count), where, *(f"{furthest(*pair):.1e}" for pair in pairs)])
     title = f"‖g − g′‖ / ‖g′‖, the largest of all tensors, batch {batch}"
-    headings = ("packed, plain", "plain, plain in float64", "packed, plain in float64")
+    headings = ("staged, plain", "plain, plain in float64", "staged, plain in float64")
     return table(title, ("subset", "classes", "tuned tensors", *headings, "both in float64"), rows)
 
 
 def gradients(
     subset: str, classes: int, batch: int, dtype: torch.dtype, noise: float, *, small: bool = False
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """Give the gradients of a plain and of a packed step, tensor by tensor.
+    """Give the gradients of a plain and of a staged step, tensor by tensor.
 
     Before it, every tuned tensor is moved by normal noise of this deviation.
     """
@@ -180,7 +179,7 @@ def gradients(
     backbone.clip.to(dtype)
     steps = variants(backbone, subset, classes, batch)
     found = []
-    for step in (steps["plain"], steps["packed"]):
+    for step in (steps["plain"], steps["staged"]):
         generator = torch.Generator().manual_seed(1)
         for tuned in step.classifier.tuned:
             moves = torch.randn(tuned.parameter.shape, generator=generator)
@@ -237,7 +236,7 @@ def variants(backbone: Backbone, subset: str, classes: int, batch: int) -> dict[
 
     def fresh() -> tuple[FewShotClassifier, torch.optim.Optimizer]:
         classifier = FewShotClassifier(backbone, parse(subset))
-        return classifier, make_optimizer(classifier.tuned, bias_lr=0.002, ln_lr=0.002)
+        return classifier, make_optimizer(classifier.tuned, {"bias": 0.002, "ln": 0.002})
 
     with torch.no_grad():
         zero_shot_text = FewShotClassifier(backbone, parse("none")).encode_text(ids)
@@ -259,11 +258,11 @@ def variants(backbone: Backbone, subset: str, classes: int, batch: int) -> dict[
         training_step(plain, plain_optimizer, pixels, labels, ids, zero_shot_text, 8.0)
 
     ours, optimizer = fresh()
-    packed = PackedClassifiers([ours])
-    prompts, images = packed.begin_prompts([ids]), packed.begin_images(pixels)
+    staged = StagedClassifier(ours)
+    prompts, images = staged.begin_prompts(ids), staged.begin_images(pixels)
 
     def ours_step() -> None:
-        packed_step(packed, [optimizer], ([images], [labels]), prompts, [zero_shot_text], 8.0)
+        training_step(staged, optimizer, images, labels, prompts, zero_shot_text, 8.0)
 
     bare, _ = fresh()
 
@@ -274,7 +273,7 @@ def variants(backbone: Backbone, subset: str, classes: int, batch: int) -> dict[
     return {
         "naive": Step(naive, naive_step),
         "plain": Step(plain, plain_step),
-        "packed": Step(ours, ours_step),
+        "staged": Step(ours, ours_step),
         "floor": Step(bare, floor_step),
     }
 

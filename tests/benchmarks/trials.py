@@ -4,7 +4,7 @@
 
 Start: from the next trial's configuration to its first training step, at the embedded study and at
 ViT-B/16 shapes, on digits. Evaluation: a whole one of trials, of images begun before, beside
-`predict` of the reading version; text is encoded once in both. Folds: an epoch of all of a trial's.
+`predict` of the reading version; text is encoded once in both.
 """
 
 from __future__ import annotations
@@ -24,17 +24,16 @@ from step import make_backbone
 from study.config.loading import build_config
 from study.data.images.table import normalize
 from study.embedded import backbone_path
-from study.method import packed_training
+from study.method import training
 from study.method.evaluation import encode_prompts, predict
 from study.method.model import Backbone, load_backbone
-from study.method.training import Schedule
 from study.storage.ledger import StudyFolder
 from study.trial import TrialConfig, TrialData
 from study.trial.image_activations import open_table
 from study.trial.prepare import Preparer
 from study.trial.run import run_trial
 from study.trial.study import Study
-from study.trial.task import Pack, TaskRun
+from study.trial.task import TaskRun
 
 SUBSETS = ("clipfit", "vision.ln[-2:]", "text-bias")
 
@@ -49,7 +48,6 @@ def main() -> None:
     print(machine(), end="\n\n")
     print(start(options.rounds))
     print(evaluation(options.images, options.rounds))
-    print(folds(options.rounds))
 
 
 def start(rounds: int, *, small: bool = False) -> str:
@@ -79,7 +77,6 @@ def evaluation(images: int, rounds: int, *, small: bool = False) -> str:
         task = replace(task, evaluations=(part,))
         for subset in SUBSETS:
             run = TaskRun(trial(subset), data, backbone, task, 0)
-            packed = Pack([run], backbone)
             table_of = open_table(data.eval_images)
             paths = [record.path for record in part.records]
 
@@ -90,42 +87,12 @@ def evaluation(images: int, rounds: int, *, small: bool = False) -> str:
                     text = encode_prompts(run.classifier, run.input_ids)
                 predict(run.classifier, batch.split(64), text)
 
-            found = medians({"plain": plain, "ours": lambda: list(packed.predict())}, rounds)  # noqa: B023
+            found = medians({"plain": plain, "ours": lambda: list(run.predict())}, rounds)  # noqa: B023
             speeds = [f"{len(paths) / found[name]:.1f}" for name in ("plain", "ours")]
             rows.append([subset, *speeds, f"{found['plain'] / found['ours']:.2f}"])
     headings = ("subset", "plain, images/s", "ours, images/s", "plain / ours")
     title = f"Evaluating {images} images at ViT-B/16 shapes, CPU seconds, medians of {rounds}"
     return table(title, headings, rows)
-
-
-def folds(rounds: int, *, shots: int = 16) -> str:
-    """Train an epoch of the four folds of a trial, together and one after the other."""
-    backbone, rows = load_backbone(backbone_path("embedded")), []
-    with tempfile.TemporaryDirectory() as folder:
-        data = digits(Path(folder), backbone.image_size, shots=shots, selection="folds")
-        for subset in SUBSETS:
-            config = trial(subset)
-
-            def runs(config: TrialConfig = config) -> list[TaskRun]:
-                return [TaskRun(config, data, backbone, t, n) for n, t in enumerate(data.tasks)]
-
-            together, alone = Pack(runs(), backbone), [Pack([run], backbone) for run in runs()]
-            schedule = Schedule(1, 1e-5)
-            found = medians(
-                {
-                    "alone": lambda: [pack.train_epoch(schedule, 0) for pack in alone],  # noqa: B023
-                    "together": lambda: together.train_epoch(schedule, 0),  # noqa: B023
-                },
-                rounds,
-            )
-            cells = [f"{found[name] * 1000:.0f}" for name in ("alone", "together")]
-            rows.append([subset, *cells, f"{found['alone'] / found['together']:.2f}"])
-    headings = ("subset", "one after the other, CPU ms", "together, CPU ms", "ratio")
-    return table(
-        f"An epoch of the {len(data.tasks)} folds of a trial, embedded, medians of {rounds}",
-        headings,
-        rows,
-    )
 
 
 def shaped(embedded: Backbone, *, small: bool) -> Backbone:
@@ -135,10 +102,10 @@ def shaped(embedded: Backbone, *, small: bool) -> Backbone:
     return replace(backbone, tokenizer=embedded.tokenizer)
 
 
-def digits(storage: Path, image_size: int, *, shots: int = 4, selection: str = "auto") -> TrialData:
+def digits(storage: Path, image_size: int) -> TrialData:
     """Prepare the embedded study's search."""
-    values = {"name": "bench", "storage": str(storage), "search": {"selection": selection}}
-    config = build_config({**values, "data": {"augment": False, "shots": shots}}, "bench")
+    values = {"name": "bench", "storage": str(storage), "data": {"augment": False, "shots": 4}}
+    config = build_config(values, "bench")
     folder = storage / f"bench-{image_size}"
     folder.mkdir(exist_ok=True)  # a study makes its own, and waits for one that is gone
     return Preparer(Study(config, StudyFolder(folder)), image_size).search()
@@ -170,16 +137,16 @@ class _FirstStepError(Exception):
 
 @contextmanager
 def _stopping_at_the_first_step() -> Iterator[None]:
-    real = packed_training.packed_step
+    real = training.training_step
 
     def stop(*_: object, **__: object) -> None:
         raise _FirstStepError
 
-    packed_training.packed_step = stop  # type: ignore[assignment]
+    training.training_step = stop  # type: ignore[assignment]
     try:
         yield
     finally:
-        packed_training.packed_step = real
+        training.training_step = real
 
 
 def _time_to_first_step(subset: str, data: TrialData, backbone: Backbone) -> float:

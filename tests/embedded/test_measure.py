@@ -22,8 +22,8 @@ def test_zero_shot_accuracy_is_the_recorded_one(digits: Bench, recorded: dict[st
 
 def test_text_biases_move_the_result_and_the_distillation_holds_them(digits: Bench) -> None:
     subset = "text.mlp.fc2.bias"
-    free = digits.tune(Setting(subset, 0.02, None, 0), protocol=BaseToNew(), seed=1)
-    held = digits.tune(Setting(subset, 0.02, None, 8), protocol=BaseToNew(), seed=1)
+    free = digits.tune(Setting(subset, {"bias": 0.02}, 0), protocol=BaseToNew(), seed=1)
+    held = digits.tune(Setting(subset, {"bias": 0.02}, 8), protocol=BaseToNew(), seed=1)
     untouched = digits.zero_shot()
     assert free["base"] > untouched["base"] + 0.03
     # Text features that stay near the zero-shot ones keep the accuracy on unseen classes.
@@ -43,15 +43,16 @@ def test_the_image_processor_prepares_images_as_trials_do(backbone: Backbone) ->
 
 
 def test_a_setting_is_named_by_what_has_an_effect() -> None:
-    assert str(Setting("ln", None, 0.02, 8)) == "ln, ln 0.02, λ 8"
-    assert str(Setting("bitfit", 0.5, None, 0)) == "bitfit, bias 0.5, λ 0"
-    assert str(Setting("clipfit", 0.1, 0.2, 2.5)) == "clipfit, bias 0.1 ln 0.2, λ 2.5"
+    assert str(Setting("ln", {"ln": 0.02}, 8)) == "ln, ln 0.02, λ 8"
+    assert str(Setting("bitfit", {"bias": 0.5}, 0)) == "bitfit, bias 0.5, λ 0"
+    rates = {"bias": 0.1, "ln": 0.2}
+    assert str(Setting("clipfit", rates, 2.5)) == "clipfit, bias 0.1 ln 0.2, λ 2.5"
 
 
 def test_a_mean_is_over_seeds_result_by_result(
     digits: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    setting = Setting("ln", None, 0.02, 8)
+    setting = Setting("ln", {"ln": 0.02}, 8)
 
     def tune(given: Setting, *, protocol: Protocol, seed: int) -> dict[str, float]:
         assert (given, protocol.name) == (setting, "base_to_new")

@@ -46,7 +46,7 @@ class Faulty(ClipFitTrainable):
         """See `ClipFitTrainable`."""
         from study.trial import task
 
-        train = task.train_packed_epoch
+        train = task.train_epoch
 
         def train_or_fail(
             *arguments: Any, epoch: int, micro_batch: int | None, **options: Any
@@ -57,7 +57,7 @@ class Faulty(ClipFitTrainable):
             fault(epoch, micro_batch or BATCH, self._folder.path)
             return train(*arguments, epoch=epoch, micro_batch=micro_batch, **options)
 
-        task.train_packed_epoch = train_or_fail
+        task.train_epoch = train_or_fail
         super().setup(config, **given)
 
 
@@ -176,7 +176,7 @@ def here(
     make_study: Callable[..., TinyStudy], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Here]:
     """Make a trial of a name, with a fault."""
-    monkeypatch.setattr(task, "train_packed_epoch", task.train_packed_epoch)
+    monkeypatch.setattr(task, "train_epoch", task.train_epoch)
     study = make_study(tmp_path.name)
     return lambda name, fault=None: Here(study, name, fault)
 

@@ -17,7 +17,7 @@ MakeBackbone = Callable[..., Backbone]
 
 
 def train(classifier: FewShotClassifier, pixels: Tensor, labels: Tensor, ids: Tensor) -> None:
-    optimizer = make_optimizer(classifier.tuned, bias_lr=0.1, ln_lr=0.1)
+    optimizer = make_optimizer(classifier.tuned, {"bias": 0.1, "ln": 0.1})
     zero_shot_text = classifier.encode_text(ids).detach()
     for _ in range(3):
         training_step(classifier, optimizer, pixels, labels, ids, zero_shot_text, 1.0)
@@ -113,7 +113,7 @@ def test_reduced_precision_keeps_float32_masters_and_every_term_of_the_loss(
         assert text.dtype == torch.float32
         assert 0 < (text - zero_shot_text).abs().max() < tolerance
         train(classifier, pixel_values, labels, input_ids)
-        optimizer = make_optimizer(classifier.tuned, bias_lr=0.1, ln_lr=0.1)
+        optimizer = make_optimizer(classifier.tuned, {"bias": 0.1, "ln": 0.1})
         losses = training_step(
             classifier, optimizer, pixel_values, labels, input_ids, zero_shot_text, 10.0
         )

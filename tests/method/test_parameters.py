@@ -1,78 +1,13 @@
-"""A subset's parameters are found in the model by name, and only they require a gradient."""
+"""The table of sites, and the names that transformers gives to its tensors."""
 
-import published_counts
+import subprocess
+import sys
+
 import pytest
-import torch
-from torch import nn
-from transformers import CLIPConfig, CLIPModel
 
 from study.errors import SubsetError
-from study.method.model import Backbone
-from study.method.parameters import (
-    model_depths,
-    parameter_name,
-    tuned_names,
-    unfreeze,
-)
+from study.method.parameters import Leaf, all_kinds, leaf_of, parameter_name
 from study.method.subsets import Depths, parse
-
-
-def without_weights(config: CLIPConfig) -> CLIPModel:
-    with torch.device("meta"):
-        return CLIPModel(config)
-
-
-@pytest.fixture(scope="module")
-def vit_b16() -> CLIPModel:
-    return without_weights(CLIPConfig(vision_config={"patch_size": 16}))
-
-
-@pytest.fixture(scope="module")
-def vit_l14() -> CLIPModel:
-    text = {"hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12}
-    vision = {
-        "hidden_size": 1024,
-        "intermediate_size": 4096,
-        "num_hidden_layers": 24,
-        "num_attention_heads": 16,
-        "patch_size": 14,
-    }
-    return without_weights(CLIPConfig(text_config=text, vision_config=vision, projection_dim=768))
-
-
-@pytest.mark.parametrize(("subset", "count"), published_counts.VIT_B16)
-def test_the_counts_of_vit_b16_are_known(vit_b16: CLIPModel, subset: str, count: int) -> None:
-    assert sum(t.parameter.numel() for t in unfreeze(vit_b16, parse(subset))) == count
-
-
-def test_clipfit_on_vit_l14_tunes_111616_numbers(vit_l14: CLIPModel) -> None:
-    assert model_depths(vit_l14) == Depths(text=12, vision=24)
-    assert sum(t.parameter.numel() for t in unfreeze(vit_l14, parse("clipfit"))) == 111_616
-
-
-def test_only_the_subset_requires_a_gradient(backbone: Backbone) -> None:
-    clip = backbone.clip.requires_grad_(True)
-    tuned = unfreeze(clip, parse("text.mlp.fc2.bias[1] + vision.ln_post.weight"))
-    names = [
-        "text_model.encoder.layers.1.mlp.fc2.bias",
-        "vision_model.post_layernorm.weight",
-    ]
-    assert [name for name, p in clip.named_parameters() if p.requires_grad] == names
-    assert [t.name for t in tuned] == names
-    assert [t.kind for t in tuned] == ["bias", "ln"]
-    assert all(t.parameter is clip.get_parameter(t.name) for t in tuned)
-
-
-def test_each_leaf_is_one_tensor_of_the_site_it_names(backbone: Backbone) -> None:
-    everything = tuned_names(backbone.clip, parse("bitfit + ln"))
-    norms_and_biases = {
-        name
-        for name, parameter in backbone.clip.named_parameters()
-        if parameter.ndim == 1 and "k_proj" not in name and "class_embedding" not in name
-    }
-    assert set(everything) == norms_and_biases
-    ln1 = {name for name, leaf in everything.items() if leaf.site == "ln1"}
-    assert ln1 == {name for name in norms_and_biases if ".layer_norm1." in name}
 
 
 def test_layer_1_is_not_layer_10() -> None:
@@ -80,28 +15,41 @@ def test_layer_1_is_not_layer_10() -> None:
     assert parameter_name(leaf) == "text_model.encoder.layers.1.mlp.fc2.bias"
 
 
-def test_the_initial_value_stays_while_the_parameter_moves(backbone: Backbone) -> None:
-    (tuned,) = unfreeze(backbone.clip, parse("vision.ln_post.bias"))
-    before = tuned.parameter.detach().clone()
-    with torch.no_grad():
-        tuned.parameter.add_(1)
-    assert torch.equal(tuned.initial, before)
-    assert not tuned.initial.requires_grad
+def test_the_leaf_of_a_name_is_the_one_that_is_named_so() -> None:
+    for leaf in parse("bitfit + ln").resolve(Depths(text=2, vision=11)):
+        assert leaf_of(parameter_name(leaf)) == leaf
 
 
-@pytest.fixture
-def without_post_norm(backbone: Backbone) -> CLIPModel:
-    backbone.clip.vision_model.post_layernorm = nn.Identity()
-    return backbone.clip
+@pytest.mark.parametrize(
+    "name",
+    [
+        "logit_scale",
+        "text_projection.weight",
+        "text_model.encoder.layers.0.self_attn.k_proj.bias",
+        "text_model.encoder.layers.0.mlp.fc2.weight",
+        "text_model.mlp.fc2.bias",  # outside the blocks
+        "text_model.pre_layrnorm.bias",  # of the other encoder
+        "vision_model.encoder.layers.0.post_layernorm.bias",  # in a block
+        "audio_model.encoder.layers.0.mlp.fc2.bias",
+    ],
+)
+def test_a_tensor_of_no_site_is_refused_by_name(name: str) -> None:
+    with pytest.raises(SubsetError, match=f"'{name}' is no tensor of a site.* mlp.fc2, ln1, "):
+        leaf_of(name)
 
 
-def test_a_site_that_the_model_lacks_is_an_error_naming_the_nearest_it_has(
-    without_post_norm: CLIPModel,
-) -> None:
-    flags = [p.requires_grad for p in without_post_norm.parameters()]
-    expected = (
-        r"vision\.ln_post\.bias.*vision_model\.post_layernorm\.bias.*vision_model\.pre_layrnorm"
-    )
-    with pytest.raises(SubsetError, match=expected):
-        unfreeze(without_post_norm, parse("clipfit"))
-    assert [p.requires_grad for p in without_post_norm.parameters()] == flags
+def test_a_leaf_of_no_site_has_no_kind() -> None:
+    with pytest.raises(SubsetError, match=r"no text\.ln_pre\.bias"):
+        _ = Leaf("text", None, "ln_pre", "bias").kind
+
+
+def test_biases_come_before_layer_norms() -> None:
+    assert [(kind.name, kind.short, kind.plural) for kind in all_kinds()] == [
+        ("bias", "bias", "biases"),
+        ("ln", "LN", "LayerNorms"),
+    ]
+
+
+def test_the_table_and_the_language_do_not_import_torch() -> None:
+    code = "import sys, study.method.subsets; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -18,9 +18,8 @@ from transformers import CLIPModel
 
 from study.method.evaluation import encode_prompts
 from study.method.model import Backbone, FewShotClassifier, fingerprint
-from study.method.packed import PackedClassifiers
-from study.method.packed_training import packed_step
 from study.method.prompt_reader import end_positions
+from study.method.staged import StagedClassifier
 from study.method.subsets import parse
 from study.method.training import Losses, Schedule, make_optimizer, objective, training_step
 
@@ -120,11 +119,9 @@ def trials_step(
     distill_weight: float,
 ) -> Losses:
     """The step that trials take."""
-    packed = PackedClassifiers([classifier])
-    prompts, images = packed.begin_prompts([input_ids]), packed.begin_images(pixels)
-    batch = ([images], [labels])
-    (losses,) = packed_step(packed, [optimizer], batch, prompts, [zero_shot_text], distill_weight)
-    return losses
+    staged = StagedClassifier(classifier)
+    prompts, images = staged.begin_prompts(input_ids), staged.begin_images(pixels)
+    return training_step(staged, optimizer, images, labels, prompts, zero_shot_text, distill_weight)
 
 
 @pytest.mark.parametrize("step_of", [reading_step, trials_step])
@@ -136,8 +133,7 @@ def test_every_step_and_every_final_parameter_is_the_references(
         classifier = fixture.classifier()
         optimizer = make_optimizer(
             classifier.tuned,
-            bias_lr=hyper["lr"],
-            ln_lr=hyper["lr"],
+            {"bias": hyper["lr"], "ln": hyper["lr"]},
             momentum=hyper["momentum"],
             weight_decay=hyper["weight_decay"],
         )

@@ -6,13 +6,14 @@ from hypothesis import strategies as st
 
 from study.errors import SubsetError
 from study.method.subsets import (
-    OUTER_NORMS,
     PRESETS,
     Depths,
     Subset,
     Term,
+    in_blocks,
     kinds,
     parse,
+    single_sites,
     site_names,
 )
 
@@ -186,6 +187,28 @@ def test_kinds_tell_biases_from_layer_norms() -> None:
     assert kinds(parse("clipfit").resolve(DEPTHS)) == {"bias", "ln"}
 
 
+def test_names_come_in_the_order_of_the_documentation() -> None:
+    """The canonical form sorts by it, so that a change would give known subsets other names."""
+    biases = ("attn.q.bias", "attn.v.bias", "attn.out.bias", "mlp.fc1.bias", "mlp.fc2.bias")
+    groups, halves = ("ln", "bias", "attn.bias", "mlp.bias"), ("weight", "bias")
+    for encoder, norms in (
+        ("text", ("ln1", "ln2", "ln_final")),
+        ("vision", ("ln1", "ln2", "ln_pre", "ln_post")),
+    ):
+        split = tuple(f"{norm}.{half}" for norm in (*norms, "ln") for half in halves)
+        assert site_names(encoder) == (*biases, *norms, *groups, *split)  # type: ignore[arg-type]
+        assert single_sites(encoder) == (*biases, *norms)  # type: ignore[arg-type]
+
+
+def test_a_term_has_the_kinds_of_what_it_names() -> None:
+    terms = {str(term): term for _, term in parse("bitfit + ln + vision.ln1.bias[2]").terms}
+    assert {name: set(term.kinds) for name, term in terms.items()} == {
+        **{name: {"bias"} for name in ("text.bias", "vision.bias")},
+        **{name: {"ln"} for name in ("text.ln", "text.ln.bias", "vision.ln", "vision.ln.bias")},
+        "vision.ln1.bias[2:3]": {"ln"},
+    }
+
+
 def test_a_union_or_difference_that_needs_brackets_is_refused() -> None:
     part = parse("text.bias - text.mlp.bias")
     with pytest.raises(SubsetError, match=r"text\.bias - text\.mlp\.bias.*union"):
@@ -209,8 +232,7 @@ def slices(depth: int) -> st.SearchStrategy[tuple[int, int | None] | None]:
 def terms(draw: st.DrawFn) -> str:
     encoder = draw(st.sampled_from(["text", "vision"]))
     site = draw(st.sampled_from(site_names(encoder)))  # type: ignore[arg-type]
-    outer = site.partition(".")[0] in OUTER_NORMS[encoder]
-    layers = None if outer else draw(slices(12))
+    layers = draw(slices(12)) if in_blocks(f"{encoder}.{site}") else None
     return str(Term(encoder, site, layers))  # type: ignore[arg-type]
 
 
@@ -271,7 +293,7 @@ def random_subset(source: random.Random) -> Subset:
         encoder = source.choice(["text", "vision"])
         site = source.choice(site_names(encoder))  # type: ignore[arg-type]
         layers = None
-        if site.partition(".")[0] not in OUTER_NORMS[encoder] and source.random() < 0.7:
+        if in_blocks(f"{encoder}.{site}") and source.random() < 0.7:
             start = source.randint(0, 23)
             layers = (start, source.choice([None, start + source.randint(1, 24)]))
         term = Term(encoder, site, layers)  # type: ignore[arg-type]

@@ -1,16 +1,22 @@
+"""One step, one objective and one epoch, for the reading version and the staged one."""
+
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, get_args
 
 import pytest
 import torch
-from torch import Tensor
+from staged_case import Case, distance
+from torch import Tensor, nn
 
-from study.errors import StudyError
+from study.errors import StudyError, SubsetError
+from study.method import parameters
 from study.method.model import Backbone, FewShotClassifier
-from study.method.parameters import TunedParameter
+from study.method.staged import Prompts, StagedClassifier
 from study.method.subsets import parse
 from study.method.training import (
+    Losses,
     NonFiniteLossError,
     Regularizer,
     Schedule,
@@ -20,6 +26,9 @@ from study.method.training import (
     train_epoch,
     training_step,
 )
+from study.method.tuning import TunedParameter
+
+RATES = {"bias": 0.02, "ln": 0.02}
 
 # The arguments of `training_step` but the classifier, the optimizer and λ.
 Batch = dict[str, Any]
@@ -38,9 +47,9 @@ def zero_shot_text(classifier: FewShotClassifier, input_ids: Tensor) -> Tensor:
 @pytest.fixture
 def batch(pixel_values: Tensor, labels: Tensor, input_ids: Tensor, zero_shot_text: Tensor) -> Batch:
     return {
-        "pixel_values": pixel_values,
+        "images": pixel_values,
         "labels": labels,
-        "input_ids": input_ids,
+        "prompts": input_ids,
         "zero_shot_text": zero_shot_text,
     }
 
@@ -72,7 +81,7 @@ def test_the_distillation_is_zero_before_the_first_step_and_grows_with_it(
     backbone: Backbone, precision: Any, pixel_values: Tensor, labels: Tensor, input_ids: Tensor
 ) -> None:
     classifier = FewShotClassifier(backbone, parse("clipfit"), precision=precision)
-    optimizer = make_optimizer(classifier.tuned, bias_lr=0.1, ln_lr=0.1)
+    optimizer = make_optimizer(classifier.tuned, {"bias": 0.1, "ln": 0.1})
     zero_shot_text = classifier.encode_text(input_ids).detach()
     step = (classifier, optimizer, pixel_values, labels, input_ids, zero_shot_text, 1.0)
     assert abs(training_step(*step).distillation.item()) < 1e-6
@@ -85,7 +94,7 @@ def test_lambda_pulls_the_text_features_back_and_none_of_it_leaves_cross_entropy
     ends = {}
     for distill_weight in (0.0, 100.0):
         classifier = FewShotClassifier(backbone, parse("clipfit"))
-        optimizer = make_optimizer(classifier.tuned, bias_lr=0.02, ln_lr=0.02)
+        optimizer = make_optimizer(classifier.tuned, RATES)
         for _ in range(5):
             losses = training_step(classifier, optimizer, **batch, distill_weight=distill_weight)
         ends[distill_weight] = losses
@@ -120,7 +129,7 @@ def test_sgd_decays_every_tuned_parameter_and_keeps_momentum(
 ) -> None:
     classifier = FewShotClassifier(backbone, parse("clipfit"))
     optimizer = make_optimizer(
-        classifier.tuned, bias_lr=0.03, ln_lr=0.01, momentum=0.9, weight_decay=0.1
+        classifier.tuned, {"bias": 0.03, "ln": 0.01}, momentum=0.9, weight_decay=0.1
     )
     rates = {"bias": 0.03, "ln": 0.01}
     velocity = {t.name: torch.zeros_like(t.parameter) for t in classifier.tuned}
@@ -138,7 +147,7 @@ def test_sgd_decays_every_tuned_parameter_and_keeps_momentum(
 def test_a_step_does_not_add_to_the_gradient_of_the_last(
     classifier: FewShotClassifier, batch: Batch
 ) -> None:
-    optimizer = make_optimizer(classifier.tuned, bias_lr=0.0, ln_lr=0.0)
+    optimizer = make_optimizer(classifier.tuned, {"bias": 0.0, "ln": 0.0})
     training_step(classifier, optimizer, **batch, distill_weight=1.0)
     first = gradients(classifier)
     training_step(classifier, optimizer, **batch, distill_weight=1.0)
@@ -148,7 +157,7 @@ def test_a_step_does_not_add_to_the_gradient_of_the_last(
 
 def test_adamw_decays_apart_from_the_gradient(classifier: FewShotClassifier, batch: Batch) -> None:
     optimizer = make_optimizer(
-        classifier.tuned, bias_lr=0.03, ln_lr=0.01, optimizer="adamw", weight_decay=0.1
+        classifier.tuned, {"bias": 0.03, "ln": 0.01}, optimizer="adamw", weight_decay=0.1
     )
     before = values(classifier.tuned)
     training_step(classifier, optimizer, **batch, distill_weight=1.0)
@@ -164,15 +173,15 @@ def test_adamw_decays_apart_from_the_gradient(classifier: FewShotClassifier, bat
 def test_a_kind_without_rate_is_left_out_and_a_rate_of_zero_stands_still(
     classifier: FewShotClassifier, batch: Batch
 ) -> None:
-    optimizer = make_optimizer(classifier.tuned, bias_lr=0.0, ln_lr=0.1)
+    optimizer = make_optimizer(classifier.tuned, {"bias": 0.0, "ln": 0.1})
     before = values(classifier.tuned)
     train_epoch(
         classifier,
         optimizer,
-        [(batch["pixel_values"], batch["labels"])],
+        [(batch["images"], batch["labels"])],
         schedule=Schedule(2),
         epoch=0,
-        input_ids=batch["input_ids"],
+        prompts=batch["prompts"],
         zero_shot_text=batch["zero_shot_text"],
         distill_weight=1.0,
     )
@@ -184,11 +193,11 @@ def test_a_kind_that_is_tuned_needs_a_rate_and_one_that_is_not_needs_none(
     backbone: Backbone,
 ) -> None:
     norms = FewShotClassifier(backbone, parse("vision.ln")).tuned
-    with pytest.raises(ValueError, match=r"ln parameters are tuned, but ln_lr is None"):
-        make_optimizer(norms, bias_lr=0.1, ln_lr=None)
-    assert len(make_optimizer(norms, bias_lr=None, ln_lr=0.1).param_groups) == 1
+    with pytest.raises(ValueError, match=r"ln parameters are tuned, but have no learning rate"):
+        make_optimizer(norms, {"bias": 0.1})
+    assert len(make_optimizer(norms, {"ln": 0.1}).param_groups) == 1
     with pytest.raises(ValueError, match="needs tuned parameters"):
-        make_optimizer([], bias_lr=0.1, ln_lr=0.1)
+        make_optimizer([], {"bias": 0.1, "ln": 0.1})
 
 
 def epochs(
@@ -203,7 +212,7 @@ def epochs(
         optimizer,
         batches,
         **{"schedule": Schedule(6), "epoch": 3, "distill_weight": 1.0, **options},
-        input_ids=batch["input_ids"],
+        prompts=batch["prompts"],
         zero_shot_text=batch["zero_shot_text"],
     )
 
@@ -211,18 +220,18 @@ def epochs(
 def test_an_epoch_sets_each_kinds_rate_and_averages_its_losses(
     backbone: Backbone, batch: Batch
 ) -> None:
-    batches = [(batch["pixel_values"][at : at + 2], batch["labels"][at : at + 2]) for at in (0, 2)]
+    batches = [(batch["images"][at : at + 2], batch["labels"][at : at + 2]) for at in (0, 2)]
     whole, single = (FewShotClassifier(backbone, parse("clipfit")) for _ in range(2))
-    optimizer = make_optimizer(whole.tuned, bias_lr=0.02, ln_lr=0.004)
+    optimizer = make_optimizer(whole.tuned, {"bias": 0.02, "ln": 0.004})
     mean = epochs(whole, optimizer, batches, batch)
     rates = {group["kind"]: group["lr"] for group in optimizer.param_groups}
     assert rates == {
         kind: pytest.approx(Schedule(6).learning_rate(base, 3), abs=1e-12)
         for kind, base in (("bias", 0.02), ("ln", 0.004))
     }
-    by_hand = make_optimizer(single.tuned, bias_lr=rates["bias"], ln_lr=rates["ln"])
+    by_hand = make_optimizer(single.tuned, rates)
     steps = [
-        training_step(single, by_hand, *pair, batch["input_ids"], batch["zero_shot_text"], 1.0)
+        training_step(single, by_hand, *pair, batch["prompts"], batch["zero_shot_text"], 1.0)
         for pair in batches
     ]
     for name in mean._fields:
@@ -237,9 +246,9 @@ def test_an_epoch_sets_each_kinds_rate_and_averages_its_losses(
 def test_a_loss_that_is_not_finite_names_epoch_and_step_and_updates_nothing(
     classifier: FewShotClassifier, batch: Batch
 ) -> None:
-    optimizer = make_optimizer(classifier.tuned, bias_lr=0.1, ln_lr=0.1)
-    good = (batch["pixel_values"], batch["labels"])
-    bad = (torch.full_like(batch["pixel_values"], math.nan), batch["labels"])
+    optimizer = make_optimizer(classifier.tuned, {"bias": 0.1, "ln": 0.1})
+    good = (batch["images"], batch["labels"])
+    bad = (torch.full_like(batch["images"], math.nan), batch["labels"])
     epochs(classifier, optimizer, [good], batch)
     before = values(classifier.tuned)
     with pytest.raises(NonFiniteLossError, match="the loss is nan in epoch 3, step 0") as caught:
@@ -253,14 +262,14 @@ def test_a_loss_that_is_not_finite_names_epoch_and_step_and_updates_nothing(
 def test_a_last_step_that_makes_parameters_infinite_does_not_go_unseen(
     classifier: FewShotClassifier, batch: Batch
 ) -> None:
-    optimizer = make_optimizer(classifier.tuned, bias_lr=1e38, ln_lr=1e38, weight_decay=1e3)
-    good = (batch["pixel_values"], batch["labels"])
+    optimizer = make_optimizer(classifier.tuned, {"bias": 1e38, "ln": 1e38}, weight_decay=1e3)
+    good = (batch["images"], batch["labels"])
     with pytest.raises(NonFiniteLossError, match="not finite after epoch 1"):
         epochs(classifier, optimizer, [good], batch, epoch=1)
 
 
 def test_an_epoch_without_batches_is_an_error(classifier: FewShotClassifier, batch: Batch) -> None:
-    optimizer = make_optimizer(classifier.tuned, bias_lr=0.1, ln_lr=0.1)
+    optimizer = make_optimizer(classifier.tuned, {"bias": 0.1, "ln": 0.1})
     with pytest.raises(ValueError, match="epoch 3 has no batches"):
         epochs(classifier, optimizer, [], batch)
 
@@ -286,7 +295,7 @@ def test_l2_init_pulls_towards_the_initial_values_by_twice_lambda(
         with torch.no_grad():
             for tuned in classifier.tuned:
                 tuned.parameter.add_(0.01)
-        optimizer = make_optimizer(classifier.tuned, bias_lr=0.0, ln_lr=0.0)
+        optimizer = make_optimizer(classifier.tuned, {"bias": 0.0, "ln": 0.0})
         losses = training_step(
             classifier, optimizer, **batch, distill_weight=3.0, regularizer=regularizer
         )
@@ -305,8 +314,8 @@ def test_without_regulariser_lambda_has_no_effect(backbone: Backbone, batch: Bat
     ends = []
     for distill_weight in (0.0, 100.0):
         classifier = FewShotClassifier(backbone, parse("clipfit"))
-        optimizer = make_optimizer(classifier.tuned, bias_lr=0.02, ln_lr=0.02)
-        pair = [(batch["pixel_values"], batch["labels"])] * 2
+        optimizer = make_optimizer(classifier.tuned, RATES)
+        pair = [(batch["images"], batch["labels"])] * 2
         losses = epochs(
             classifier, optimizer, pair, batch, distill_weight=distill_weight, regularizer="none"
         )
@@ -320,17 +329,17 @@ def test_without_regulariser_lambda_has_no_effect(backbone: Backbone, batch: Bat
 def test_every_regulariser_reaches_the_step_from_the_epoch(
     backbone: Backbone, batch: Batch, regularizer: Regularizer
 ) -> None:
-    pair = [(batch["pixel_values"], batch["labels"])] * 2
+    pair = [(batch["images"], batch["labels"])] * 2
     by_epoch, by_step = (FewShotClassifier(backbone, parse("clipfit")) for _ in range(2))
     mean = epochs(
         by_epoch,
-        make_optimizer(by_epoch.tuned, bias_lr=0.02, ln_lr=0.02),
+        make_optimizer(by_epoch.tuned, RATES),
         pair,
         batch,
         regularizer=regularizer,
         epoch=1,
     )
-    optimizer = make_optimizer(by_step.tuned, bias_lr=0.02, ln_lr=0.02)
+    optimizer = make_optimizer(by_step.tuned, RATES)
     second = [
         training_step(by_step, optimizer, **batch, distill_weight=1.0, regularizer=regularizer)
         for _ in pair
@@ -350,9 +359,165 @@ def test_an_unknown_regulariser_or_an_l2_distance_of_nothing_is_an_error() -> No
 @pytest.mark.parametrize("subset", ["text.mlp.fc2.bias", "vision.ln", "bitfit", "ln"])
 def test_training_fits_a_small_batch(backbone: Backbone, batch: Batch, subset: str) -> None:
     classifier = FewShotClassifier(backbone, parse(subset))
-    optimizer = make_optimizer(classifier.tuned, bias_lr=0.02, ln_lr=0.02)
+    optimizer = make_optimizer(classifier.tuned, RATES)
     losses = [
         training_step(classifier, optimizer, **batch, distill_weight=0.1).loss.item()
         for _ in range(20)
     ]
     assert losses[-1] < losses[0] - 0.05
+
+
+@pytest.mark.parametrize("micro_batch", [None, 1, 2, 3])
+@pytest.mark.parametrize("number", range(3))
+@pytest.mark.parametrize("subset", ["clipfit", "text-bias", "vision.ln2"])
+def test_a_staged_step_is_the_reading_versions_also_where_the_batch_passes_in_parts(
+    backbone: Backbone, subset: str, number: int, micro_batch: int | None
+) -> None:
+    losses: dict[bool, Losses] = {}
+    tuned: dict[bool, list[Tensor]] = {}
+    for is_staged in (False, True):
+        case = Case(backbone, subset, number, torch.float64)
+        zero_shot = torch.roll(case.plain()[0].detach(), 1, -1)
+        optimizer = make_optimizer(case.classifier.tuned, RATES)
+        staged = StagedClassifier(case.classifier)
+        prompts, images = staged.begin_prompts(case.ids), staged.begin_images(case.pixels)
+        for _ in range(2):
+            if is_staged:
+                losses[True] = training_step(
+                    staged, optimizer, images, case.labels, prompts, zero_shot, 2.0,
+                    micro_batch=micro_batch,
+                )  # fmt: skip
+            else:
+                losses[False] = training_step(
+                    case.classifier, optimizer, case.pixels, case.labels, case.ids, zero_shot, 2.0
+                )
+        tuned[is_staged] = case.tuned()
+    torch.testing.assert_close(
+        torch.tensor(losses[True]), torch.tensor(losses[False]), atol=0, rtol=1e-10
+    )
+    for one, other in zip(tuned[True], tuned[False], strict=True):
+        assert distance(one, other) < 1e-10
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_the_reading_versions_step_in_parts_is_that_of_the_whole_batch(
+    backbone: Backbone, number: int
+) -> None:
+    ends = []
+    for micro_batch in (None, 2):
+        case = Case(backbone, "clipfit", number, torch.float64)
+        zero_shot = torch.roll(case.plain()[0].detach(), 1, -1)
+        training_step(
+            case.classifier, make_optimizer(case.classifier.tuned, RATES), case.pixels, case.labels,
+            case.ids, zero_shot, 2.0, micro_batch=micro_batch,
+        )  # fmt: skip
+        ends.append(case.tuned())
+    for one, other in zip(*ends, strict=True):
+        assert distance(one, other) < 1e-10
+
+
+def test_no_more_images_than_a_micro_batch_pass_at_once_and_the_text_passes_once(
+    backbone: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = Case(backbone, "clipfit", 2, torch.float32)
+    staged = StagedClassifier(case.classifier)
+    passed: list[int] = []
+    encode_image, encode_text = staged.encode_image, staged.encode_text
+
+    def spy(images: Tensor) -> Tensor:
+        passed.append(len(images))
+        return encode_image(images)
+
+    def spy_on_text(prompts: Prompts) -> Tensor:
+        passed.append(0)
+        return encode_text(prompts)
+
+    monkeypatch.setattr(staged, "encode_image", spy)
+    monkeypatch.setattr(staged, "encode_text", spy_on_text)
+    training_step(
+        staged, make_optimizer(case.classifier.tuned, RATES), staged.begin_images(case.pixels),
+        case.labels, staged.begin_prompts(case.ids), case.plain()[0].detach(), 2.0, micro_batch=2,
+    )  # fmt: skip
+    assert passed == [0, 2, 2, 1]
+
+
+def test_a_part_with_a_loss_that_is_not_finite_updates_nothing(backbone: Backbone) -> None:
+    case = Case(backbone, "clipfit", 1, torch.float32)
+    case.pixels[-1] = math.nan
+    staged = StagedClassifier(case.classifier)
+    before = case.tuned()
+    with pytest.raises(NonFiniteLossError, match="the loss is nan"):
+        training_step(
+            staged, make_optimizer(case.classifier.tuned, RATES), staged.begin_images(case.pixels),
+            case.labels, staged.begin_prompts(case.ids), case.plain()[0].detach(), 2.0,
+            micro_batch=2,
+        )  # fmt: skip
+    assert all(map(torch.equal, case.tuned(), before))
+
+
+@pytest.mark.parametrize("regularizer", get_args(Regularizer))
+@pytest.mark.parametrize("micro_batch", [None, 1])
+@pytest.mark.parametrize("number", range(3))
+def test_an_epoch_of_the_staged_version_is_that_of_the_reading_version(
+    backbone: Backbone, regularizer: Regularizer, micro_batch: int | None, number: int
+) -> None:
+    ends = []
+    for is_staged in (False, True):
+        case = Case(backbone, "clipfit", number, torch.float64)
+        classifier, staged = case.classifier, StagedClassifier(case.classifier)
+        zero_shot = torch.roll(case.plain()[0].detach(), 1, -1)
+        batches = [(case.pixels[at : at + 2], case.labels[at : at + 2]) for at in (0, 1)]
+        options: dict[str, Any] = {
+            **{"schedule": Schedule(6), "epoch": 3, "zero_shot_text": zero_shot},
+            **{"distill_weight": 2.0, "regularizer": regularizer},
+        }
+        optimizer = make_optimizer(classifier.tuned, {"bias": 0.02, "ln": 0.004})
+        if is_staged:
+            begun = [(staged.begin_images(pixels), labels) for pixels, labels in batches]
+            prompts = staged.begin_prompts(case.ids)
+            options |= {"prompts": prompts, "micro_batch": micro_batch}
+            losses = train_epoch(staged, optimizer, begun, **options)
+        else:
+            losses = train_epoch(classifier, optimizer, batches, prompts=case.ids, **options)
+        ends.append((torch.tensor(losses), case.tuned()))
+    (expected, theirs), (found, ours) = ends
+    torch.testing.assert_close(found, expected, atol=0, rtol=1e-10)
+    for one, other in zip(ours, theirs, strict=True):
+        assert distance(one, other) < 1e-10
+
+
+def test_a_tuned_tensor_without_a_gradient_is_refused_by_name_and_nothing_is_updated(
+    classifier: FewShotClassifier, batch: Batch
+) -> None:
+    idle = nn.Parameter(torch.zeros(3))
+    classifier.tuned.append(TunedParameter("vision_model.idle.bias", "bias", idle))
+    optimizer = make_optimizer(classifier.tuned, RATES)
+    before = values(classifier.tuned)
+    with pytest.raises(SubsetError, match=r"1 tuned tensors got no .* vision_model\.idle\.bias"):
+        training_step(classifier, optimizer, **batch, distill_weight=1.0)
+    assert all(torch.equal(t.parameter, before[t.name]) for t in classifier.tuned)
+
+
+def test_a_site_that_is_filed_under_a_stage_too_late_is_refused_in_the_first_step(
+    backbone: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = [replace(row, stage="mlp") if row.name == "ln1" else row for row in parameters.SITES]
+    monkeypatch.setattr(parameters, "SITES", tuple(late))
+    case = Case(backbone, "vision.ln1[1:]", 0, torch.float32)
+    staged = StagedClassifier(case.classifier)
+    with pytest.raises(SubsetError, match=r"first vision_model\.encoder\.layers\.1\.layer_norm1"):
+        training_step(
+            staged, make_optimizer(case.classifier.tuned, RATES), staged.begin_images(case.pixels),
+            case.labels, staged.begin_prompts(case.ids), case.plain()[0].detach(), 2.0,
+        )  # fmt: skip
+
+
+def test_gradients_of_zero_are_allowed(backbone: Backbone) -> None:
+    case = Case(backbone, "clipfit", 2, torch.float32)  # one class: no image can be wrong
+    optimizer = make_optimizer(case.classifier.tuned, RATES)
+    text = case.plain()[0].detach()
+    losses = training_step(
+        case.classifier, optimizer, case.pixels, case.labels, case.ids, text, 0.0
+    )
+    assert losses.loss.item() == 0
+    assert not any(gradient.any() for gradient in gradients(case.classifier).values())

@@ -10,7 +10,7 @@ from torch import Tensor
 from study.config.loading import build_config
 from study.data.images.table import normalize
 from study.method.model import Backbone, FewShotClassifier, load_backbone
-from study.method.packed import PackedClassifiers
+from study.method.staged import StagedClassifier
 from study.method.subsets import parse
 from study.storage.ledger import StudyFolder
 from study.trial import image_activations
@@ -19,11 +19,11 @@ from study.trial.prepare import Preparer
 from study.trial.study import Study
 
 
-class Spy(PackedClassifiers):
+class Spy(StagedClassifier):
     """Remembers how many images it was given at a time."""
 
     def __init__(self, backbone: Backbone, subset: str) -> None:
-        super().__init__([FewShotClassifier(backbone, parse(subset))])
+        super().__init__(FewShotClassifier(backbone, parse(subset)))
         self.given: list[int] = []
 
     def begin_images(self, pixel_values: Tensor) -> Tensor:
@@ -57,8 +57,8 @@ def nothing_kept() -> Iterator[None]:
 
 def plain(table: Path, backbone: Backbone, subset: str, paths: list[str]) -> Tensor:
     pixels = open_table(table).pixels(paths)
-    packed = PackedClassifiers([FewShotClassifier(backbone, parse(subset))])
-    return packed.begin_images(normalize(pixels, backbone.image_mean, backbone.image_std))
+    staged = StagedClassifier(FewShotClassifier(backbone, parse(subset)))
+    return staged.begin_images(normalize(pixels, backbone.image_mean, backbone.image_std))
 
 
 def test_a_table_is_begun_once_for_all_that_have_it_begun_as_far(

@@ -16,7 +16,7 @@ from mlflow.exceptions import MlflowException
 from study.config.schema import StudyConfig
 from study.config.settings import Settings, rate_column
 from study.errors import TrackingError, redacted_text
-from study.method.subsets import KINDS
+from study.method.parameters import kind_names
 from study.storage.atomic import read_if_there, with_retries
 from study.storage.ledger import DESCRIPTION, StudyFolder, TrialFolder
 from study.tracking.mlflow.choice import Choice
@@ -29,7 +29,7 @@ NOTE = "mlflow.note.content"
 STATUS = {"finished": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
 TRIAL_TAGS = ("trial_id", "stage", "arm", "label", "split_hash", "config_hash")
 """The tags of a trial's run; trials of old studies lack `config_hash`."""
-UNSENT = ("epoch", "seconds", "ended_at", *map(rate_column, KINDS))
+UNSENT = ("epoch", "seconds", "ended_at", *map(rate_column, kind_names()))
 """The fields of a report that are not sent; rates follow from the run's parameters."""
 SAME_AS_SCORE = ("_accuracy", "_hmean")
 """The endings of metrics that always equal the score, and so are not sent."""

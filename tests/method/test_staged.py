@@ -1,0 +1,172 @@
+"""The staged pass gives what the reading version gives: features and gradients alike."""
+
+from typing import Any
+
+import pytest
+import torch
+from staged_case import Case, distance
+from torch import Tensor, nn
+
+from study.errors import SubsetError
+from study.method import parameters
+from study.method.model import Backbone, FewShotClassifier
+from study.method.parameters import BIAS, Site
+from study.method.recipe import Precision
+from study.method.staged import StagedClassifier
+from study.method.subsets import parse
+from study.method.tuning import TunedParameter
+
+SUBSETS = [
+    *("clipfit", "bitfit", "ln", "text-bias", "vision.ln", "none"),
+    *("text.mlp.fc2.bias[1]", "text.ln_final", "vision.ln_post", "vision.attn.q.bias[2]"),
+    *("text.ln1[1] + vision.mlp.fc1.bias[1:3]", "vision.ln_pre.weight + text.ln2.bias[0]"),
+]
+TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+@pytest.mark.parametrize("number", range(3))
+@pytest.mark.parametrize("subset", SUBSETS)
+def test_it_equals_the_reading_version(
+    backbone: Backbone, subset: str, number: int, dtype: torch.dtype
+) -> None:
+    case = Case(backbone, subset, number, dtype)
+    plain, staged = case.plain(), case.staged()
+    for one, other in zip(staged, plain, strict=True):
+        assert one.dtype == other.dtype
+        assert distance(one, other) < TOLERANCE[dtype]
+    if subset == "none":
+        return
+    expected, got = case.gradients(plain), case.gradients(staged)
+    assert got.keys() == expected.keys()
+    assert len(got) == len(case.classifier.tuned)
+    for name, gradient in expected.items():
+        assert distance(got[name], gradient) < TOLERANCE[dtype], name
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("bfloat16", 0.03), ("float16", 0.005)])
+@pytest.mark.parametrize("number", range(3))
+@pytest.mark.parametrize("subset", ["clipfit", "bitfit"])
+def test_in_reduced_precision_it_is_about_as_near_to_the_exact_as_the_reading_version(
+    backbone: Backbone, subset: str, number: int, precision: Precision, tolerance: float
+) -> None:
+    exact = Case(backbone, subset, number, torch.float32)
+    rough = Case(backbone, subset, number, torch.float32, precision)
+    for feature, other in zip(rough.staged(), exact.plain(), strict=True):
+        assert feature.dtype == torch.float32
+        assert 0 < distance(feature, other) < tolerance
+    expected_gradients = exact.gradients(exact.plain())
+    plain, staged = (rough.gradients(features) for features in (rough.plain(), rough.staged()))
+    assert staged.keys() == expected_gradients.keys()
+    assert {gradient.dtype for gradient in staged.values()} == {torch.float32}
+
+    def worst(gradients: dict[str, Tensor]) -> float:
+        return max(distance(gradients[name], exact) for name, exact in expected_gradients.items())
+
+    assert 0 < worst(staged) < 3 * worst(plain)
+
+
+def test_a_checkpoint_with_the_old_end_of_text_id_is_pooled_alike(backbone: Backbone) -> None:
+    # Its configuration says 2, and the largest id is what is pooled.
+    backbone.clip.config.text_config.eos_token_id = 2
+    backbone.clip.text_model.eos_token_id = 2
+    case = Case(backbone, "clipfit", 0, torch.float64)
+    (text, _), (expected, _) = case.staged(), case.plain()
+    assert distance(text, expected) < 1e-10
+
+
+@pytest.mark.parametrize("number", range(2))
+def test_another_activation_is_taken_as_it_is(backbone: Backbone, number: int) -> None:
+    # OpenCLIP's checkpoints have GELU, which is not QuickGELU.
+    for tower in (backbone.clip.text_model, backbone.clip.vision_model):
+        tower.config.hidden_act = "gelu"
+        for layer in tower.encoder.layers:
+            layer.mlp.activation_fn = torch.nn.GELU()
+    case = Case(backbone, "bitfit", number, torch.float64)
+    assert max(map(distance, case.staged(), case.plain())) < 1e-10
+
+
+@pytest.mark.parametrize(
+    ("subset", "stage"),
+    [
+        ("vision.ln_pre", 0),
+        ("vision.ln1[0]", 1),
+        ("vision.attn.out.bias[0]", 1),
+        ("vision.mlp.fc1.bias[0]", 2),
+        ("vision.ln2[1:]", 4),
+        ("vision.ln_post", 7),
+        ("text.bias", 8),
+    ],
+)
+def test_images_begin_where_something_is_tuned(backbone: Backbone, subset: str, stage: int) -> None:
+    staged = StagedClassifier(FewShotClassifier(backbone, parse(subset)))
+    assert staged.first_vision_stage == stage
+    size = backbone.image_size
+    shapes = [(2, 5, 32)] * 6 + [(2, 1, 32)] * 2 + [(2, 24)]
+    assert staged.begin_images(torch.zeros(2, 3, size, size)).shape == shapes[stage]
+
+
+def test_each_distinct_prefix_is_encoded_once(backbone: Backbone) -> None:
+    staged = StagedClassifier(FewShotClassifier(backbone, parse("clipfit")))
+    ids = backbone.tokenize(["a cat", "a dog", "a cat"])
+    prompts = staged.begin_prompts(ids)
+    # The start and "a" are shared; the third prompt is the first.
+    assert len(prompts.hidden) == 2 + 2 + 2
+    assert prompts.prefix_at.shape == ids.shape
+
+
+def test_nothing_is_kept_for_gradients_below_what_is_tuned(backbone: Backbone) -> None:
+    case = Case(backbone, "clipfit", 1, torch.float32)
+    staged = StagedClassifier(case.classifier)
+    assert not staged.begin_prompts(case.ids).hidden.requires_grad
+    assert not staged.begin_images(case.pixels).requires_grad
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_steps_upon_steps_stay_together(backbone: Backbone, number: int) -> None:
+    features: dict[bool, Any] = {}
+    for is_staged in (False, True):
+        case = Case(backbone, "clipfit + text.bias", number, torch.float64)
+        for _ in range(5):
+            gradients = case.gradients(case.staged() if is_staged else case.plain())
+            for tuned in case.classifier.tuned:
+                tuned.parameter.data.sub_(0.01 * gradients[tuned.name])
+        features[is_staged] = case.plain()
+    for one, other in zip(features[True], features[False], strict=True):
+        assert distance(one, other) < 1e-8
+
+
+@pytest.mark.parametrize(
+    ("encoder", "name"),
+    [
+        ("vision", "embeddings.class_embedding"),
+        ("text", "embeddings.token_embedding.weight"),
+        ("text", "encoder.layers.0.self_attn.k_proj.bias"),
+    ],
+)
+def test_a_tuned_tensor_that_is_of_no_site_is_refused_by_name(
+    backbone: Backbone, encoder: str, name: str
+) -> None:
+    classifier = FewShotClassifier(backbone, parse("clipfit"))
+    parameter = nn.Parameter(torch.zeros(1))
+    classifier.tuned.append(TunedParameter(f"{encoder}_model.{name}", "bias", parameter))
+    with pytest.raises(SubsetError, match=rf"{encoder}_model\.{name}.* is no tensor of a site"):
+        StagedClassifier(classifier)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        Site("patch", "embeddings.patch_embedding", ("weight",), BIAS, None, in_blocks=False),
+        # A block's tensor is in no stage that comes before or after the blocks.
+        Site("attn.k", "self_attn.k_proj", ("weight",), BIAS, "after"),
+    ],
+    ids=lambda row: row.name,
+)
+def test_a_site_whose_tensor_no_stage_reads_is_refused_by_name(
+    backbone: Backbone, monkeypatch: pytest.MonkeyPatch, row: Site
+) -> None:
+    monkeypatch.setattr(parameters, "SITES", (*parameters.SITES, row))
+    classifier = FewShotClassifier(backbone, parse(f"clipfit + vision.{row.name}.weight"))
+    with pytest.raises(SubsetError, match=rf"cannot vary vision\.{row.name}\.weight"):
+        StagedClassifier(classifier)
