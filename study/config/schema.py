@@ -19,6 +19,8 @@ from study.errors import SECRET_OF_A_QUERY
 from study.method.checkpoint import EMBEDDED
 from study.method.parameters import kind_names
 from study.method.recipe import (
+    DISTILL_WEIGHT,
+    LEARNING_RATE,
     MOMENTUM,
     WARMUP_LR,
     WEIGHT_DECAY,
@@ -34,6 +36,10 @@ RANKS = ("best", "second", "third", "fourth", "fifth", "sixth", "seventh", "eigh
 """The labels of the best configurations of the whole search, best first."""
 APART = {"parts": "apart"}
 """The validation context that leaves out the checks across sections."""
+AUTO = "auto"
+"""The name that leaves the rule of selection to the protocol."""
+ZERO_SHOT = "zero-shot"
+"""The label of the backbone as it is."""
 WITHOUT_EFFECT = ("resources.", "tracking.")
 """The beginnings of the keys on which no trial's result depends."""
 METRICS = ("accuracy", "source", "base", "new", "hmean", "score")
@@ -217,9 +223,12 @@ class AshaConfig(Section):
 
 def _published_baselines() -> dict[str, Settings]:
     """Return zero-shot CLIP, and CLIPFit and two rivals at the paper's learning rate and λ."""
-    published = {"rates": dict.fromkeys(kind_names(), 0.002), "distill_weight": 8.0}
+    published = {
+        "rates": dict.fromkeys(kind_names(), LEARNING_RATE),
+        "distill_weight": DISTILL_WEIGHT,
+    }
     return {
-        "zero-shot": Settings(subset="none"),
+        ZERO_SHOT: Settings(subset="none"),
         "clipfit": Settings(subset="clipfit", **published),
         "bitfit": Settings(subset="bitfit", **published),
         "ln": Settings(subset="ln", **published),
@@ -235,7 +244,7 @@ class SearchConfig(Section):
     0 means no search: the baselines are tested as they are, to reproduce published results."""
     sampler: ObjectName = "tpe"
     """The sampler that proposes trials: ``tpe``, ``random``, or one of an installed package."""
-    selection: ObjectName = "auto"
+    selection: ObjectName = AUTO
     """The rule by which trials are scored; ``auto`` is the rule that suits the protocol best."""
     folds: int | None = Field(None, ge=2)
     """The number of parts of the shots (folds; None means 4) or base classes (class_folds; 3)."""
@@ -288,11 +297,11 @@ class AblationConfig(Section):
     """The windows of ``layers``: ``width`` layers at each place, or 1, 2, … layers from one end."""
     width: int = Field(1, ge=1)
     """The number of layers in a sliding window."""
-    rates: tuple[Positive, ...] = Field((0.002,), min_length=1)
+    rates: tuple[Positive, ...] = Field((LEARNING_RATE,), min_length=1)
     """Learning rates to try in each cell; the best by validation is tested.
 
     A single rate is tested without validation."""
-    distill_weight: float = Field(8.0, ge=0)
+    distill_weight: float = Field(DISTILL_WEIGHT, ge=0)
     """λ of every cell in which the text encoder is tuned."""
     reuse: bool = True
     """Whether to take over results from MLflow that have the same configuration hash."""
@@ -418,7 +427,7 @@ class StudyConfig(Section):
                 f"training.epochs, which is {self.training.epochs}; allowed are fewer, or "
                 "search.asha: null for no stopping"
             )
-        for needed in ("zero-shot", "clipfit"):
+        for needed in (ZERO_SHOT, "clipfit"):
             if needed not in labels:
                 yield f"search.baselines: must keep '{needed}', which results are compared with"
         if search.trials < 2 * len(labels):

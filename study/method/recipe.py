@@ -10,6 +10,9 @@ Optimizer = Literal["sgd", "adamw"]
 Regularizer = Literal["cosine", "l2_init", "none"]
 Precision = Literal["float32", "bfloat16", "float16"]
 
+LEARNING_RATE = 0.002
+DISTILL_WEIGHT = 8.0
+"""The paper's λ, which is 2 for some of its few-shot datasets."""
 MOMENTUM = 0.9
 WEIGHT_DECAY = 5e-4
 WARMUP_LR = 1e-5

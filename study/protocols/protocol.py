@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from study.config.schema import StudyConfig
+from study.config.schema import AUTO, ZERO_SHOT, StudyConfig
 from study.config.settings import Settings
 from study.data.records import Dataset
 from study.data.shots import Shots
@@ -13,8 +13,6 @@ from study.data.tasks import Scored, Task, check_shots, confirm_task
 from study.errors import DataError
 
 Targets = Literal["refused", "allowed", "needed"]
-AUTO = "auto"
-"""The name that leaves the rule of selection to the protocol."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +150,7 @@ class Protocol(ABC):
         """Return the configurations that are tested without a search, by label."""
         if self.trains:
             return config.search.baselines
-        return {"zero-shot": Settings(subset="none")}
+        return {ZERO_SHOT: Settings(subset="none")}
 
     def disagreements(self, config: StudyConfig) -> Iterator[str]:
         """Yield the faults of a configuration of this protocol, each beginning with a path."""

@@ -1,50 +1,58 @@
-"""A protocol of another package is one class: here, one that tests the new classes alone."""
+"""A protocol of one's own: one class, here one that is scored by the new classes alone."""
 
+import sys
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import pytest
-from paper_dataset import make_paper_dataset
+import ray.cloudpickle
+from rich.console import Console
 
-from study.config.loading import build_config
-from study.data.records import Dataset
-from study.data.shots import draw_shots
-from study.protocols import BaseToNew, disagreements
+from study.errors import ConfigError
+from study.protocols import BaseToNew
+from study.storage.ledger import StudyFolder
 from study.trial.config_hash import code_of_others
+from study.workflow.run_study import run_study
+
+ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # no worker has this file
 
 
 class OnlyNew(BaseToNew):
-    """Learning from the base classes, scored by the new ones."""
+    """Learning from the base classes, for new ones."""
 
     name = "only_new"
     sentence = "Only new: a model is scored by its accuracy on classes that it never saw."
-    metric = "new"
+    metric = "accuracy of new classes"
 
     def score(self, parts: Mapping[str, float]) -> dict[str, float]:
-        """Return both accuracies; that of the new classes is the score."""
         return {**parts, "score": parts.get("new", parts["base"])}
 
 
 @pytest.fixture
-def dataset() -> Dataset:
-    return make_paper_dataset(classes=24)
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Install a package whose entry point is the protocol."""
+    package = tmp_path / "packages" / "mine-1.0.dist-info"
+    package.mkdir(parents=True)
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1.0\n")
+    entry = f"[clipfit_study.protocols]\nonly_new = {__name__}:OnlyNew\n"
+    (package / "entry_points.txt").write_text(entry)
+    monkeypatch.syspath_prepend(str(package.parent))
 
 
-def test_it_has_tasks_a_score_and_columns(dataset: Dataset) -> None:
-    protocol = OnlyNew()
-    shots = draw_shots(dataset, shots=4, seed=1)
-    config = build_config({"protocol": "only_new"}, "here")
-    tasks = protocol.search_tasks(dataset, shots, protocol.rule(config, dataset))
-    assert [[part.name for part in task.evaluations] for task in tasks] == [["base", "new"]] * 3
-    assert protocol.confirm_task(dataset, shots).train.classes == tuple(range(12))
-    assert protocol.score({"base": 1.0, "new": 0.5})["score"] == 0.5
-    assert (protocol.metric, protocol.parts) == ("new", ("base", "new"))
-
-
-def test_what_is_wrong_with_a_study_is_said_in_its_name() -> None:
-    config = build_config({"protocol": "only_new", "search": {"selection": "holdout"}}, "here")
-    (fault,) = disagreements(config, OnlyNew())
-    assert "cannot judge the protocol only_new; allowed are auto, class_folds, base" in fault
-
-
-def test_its_code_counts_among_that_which_results_depend_on() -> None:
+@pytest.mark.usefixtures("ray_cluster", "installed")
+def test_a_study_is_judged_by_it(small: Any, tmp_path: Path) -> None:
+    config = small(protocol="only_new", search={"selection": "base"})
+    folder = StudyFolder(tmp_path / "runs" / "mine")
+    run_study(config, folder, Console(quiet=True), resume=False)
+    tested = [t.reports[-1] for t in folder.trials() if t.config["stage"] == "confirm"]
+    assert {report["test_score"] == report["test_new"] for report in tested} == {True}
+    assert any(report["test_new"] != report["test_base"] for report in tested)
+    assert OnlyNew.sentence in (folder.path / "report.html").read_text()
     assert len(code_of_others(OnlyNew)) == 1
+
+
+def test_without_it_the_study_does_not_start(small: Any, tmp_path: Path) -> None:
+    folder = StudyFolder(tmp_path / "runs" / "mine")
+    with pytest.raises(ConfigError, match="protocol: 'only_new' is unknown; allowed are few_shot"):
+        run_study(small(protocol="only_new"), folder, Console(quiet=True), resume=False)

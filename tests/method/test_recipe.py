@@ -2,12 +2,13 @@
 
 import inspect
 
-from study.config.schema import TrainingConfig
-from study.method.recipe import MOMENTUM, WARMUP_LR, WEIGHT_DECAY
+from study.config.schema import StudyConfig, TrainingConfig
+from study.method.recipe import DISTILL_WEIGHT, LEARNING_RATE, MOMENTUM, WARMUP_LR, WEIGHT_DECAY
 from study.method.training import Schedule, make_optimizer
 
 
 def test_the_values_are_as_published() -> None:
+    assert (LEARNING_RATE, DISTILL_WEIGHT) == (0.002, 8)
     assert (MOMENTUM, WEIGHT_DECAY, WARMUP_LR) == (0.9, 5e-4, 1e-5)
 
 
@@ -16,3 +17,5 @@ def test_a_configuration_and_the_functions_have_the_same_defaults() -> None:
     for name in ("momentum", "weight_decay", "optimizer"):
         assert getattr(training, name) == parameters[name].default
     assert training.warmup_lr == Schedule(1).warmup_lr
+    clipfit = StudyConfig().search.baselines["clipfit"]
+    assert (set(clipfit.rates.values()), clipfit.distill_weight) == ({0.002}, 8)
