@@ -11,6 +11,7 @@ from study.config.loading import build_config, dump_config
 from study.config.schema import StudyConfig
 from study.storage.ledger import DESCRIPTION, End, StudyFolder
 from study.tracking.mlflow.mirror import sync_study
+from study.tracking.mlflow.tracker import MlflowTracker
 from study.trial import TrialConfig
 
 EPOCHS = 3
@@ -94,6 +95,14 @@ def runs(uri: str, study: Written) -> dict[str, Run]:
 def history(uri: str, run: Run, key: str = "val_score") -> list[tuple[int, float]]:
     points = MlflowClient(uri).get_metric_history(run.info.run_id, key)
     return sorted((point.step, point.value) for point in points)
+
+
+def started(study: Written, uri: str) -> MlflowTracker:
+    """Start MLflow's tracker for a study, with the address of a server that may hold a password."""
+    tracking = study.config.tracking.model_copy(update={"uri": uri})
+    tracker = MlflowTracker()
+    tracker.start(study.config.model_copy(update={"tracking": tracking}), study.folder)
+    return tracker
 
 
 def sync(study: Written, uri: str) -> int:

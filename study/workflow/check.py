@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from study import tracking
 from study.config.schema import StudyConfig
 from study.data.datasets import PACKAGED, refuse_unread_folder
 from study.data.prompts import prompts
@@ -20,7 +21,7 @@ from study.method.model import load_backbone
 from study.method.subsets import parse
 from study.search.ablation_cells import ablation_cells
 from study.storage.ledger import StudyFolder
-from study.tracking.mlflow.store import is_absent_store, tracking_uri
+from study.tracking.tracker import Tracker
 from study.trial.prepare import (
     find_shots,
     fold_count,
@@ -33,8 +34,16 @@ ReadPrompts = Callable[[Sequence[str]], object]
 """A function that reads prompts; it raises if the checkpoint cannot read them."""
 
 
-def check_study(config: StudyConfig, folder: StudyFolder, *, resuming: bool) -> Architecture:
+def check_study(
+    config: StudyConfig, folder: StudyFolder, *, resuming: bool, tracker: Tracker | None = None
+) -> Architecture:
     """Check data, checkpoint, subsets, storage, name and tracking server, but read no pixels.
+
+    Args:
+        config: see `all_faults`.
+        folder: see `all_faults`.
+        resuming: see `all_faults`.
+        tracker: see `all_faults`.
 
     Returns:
         The architecture of the checkpoint.
@@ -43,7 +52,7 @@ def check_study(config: StudyConfig, folder: StudyFolder, *, resuming: bool) -> 
         ConfigError: the study cannot start; the message lists every fault with its place in the
             configuration.
     """
-    faults, architecture = all_faults(config, folder, resuming=resuming)
+    faults, architecture = all_faults(config, folder, resuming=resuming, tracker=tracker)
     if faults or architecture is None:
         count = f"{len(faults)} fault{'s' if len(faults) > 1 else ''}"
         lines = "\n".join(f"  {fault}" for fault in faults)
@@ -57,6 +66,7 @@ def all_faults(
     *,
     resuming: bool,
     passing_over: Collection[str] = (),
+    tracker: Tracker | None = None,
 ) -> tuple[list[str], Architecture | None]:
     """Return all faults, each with its place, and the architecture; None if it cannot be read.
 
@@ -65,6 +75,7 @@ def all_faults(
         folder: the study's folder.
         resuming: whether the study may already exist.
         passing_over: sections to leave out, such as those that are known to be at fault.
+        tracker: the tracker that was handed over, if one was.
     """
     faults: list[str] = []
     datasets: list[Dataset] = []
@@ -108,7 +119,7 @@ def all_faults(
     attempt("storage", lambda: _check_storage(folder.path if resuming else config.storage))
     if not resuming:
         attempt("name", folder.refuse_existing)
-    attempt("tracking", lambda: _check_tracking(config))
+    attempt("tracking", lambda: tracking.named(config.tracking.tracker, tracker).check(config))
     return faults, backbones[0][0] if backbones else None
 
 
@@ -207,12 +218,3 @@ def _check_storage(storage: Path) -> None:
     existing = next(path for path in (storage, *storage.absolute().parents) if path.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         raise StudyError(f"{storage} cannot be written: {existing} is no folder with write access")
-
-
-def _check_tracking(config: StudyConfig) -> None:
-    uri = tracking_uri(config.tracking.uri)
-    if is_absent_store(uri):
-        return
-    from study.tracking.mlflow.server import connect  # MLflow takes seconds to import
-
-    connect(uri, config.tracking.experiment)

@@ -7,12 +7,14 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from study import tracking
 from study.analysis.ablation import ablation_table
 from study.analysis.ablation_output import render as render_ablation
 from study.analysis.ablation_output import write_ablation
@@ -37,9 +39,8 @@ from study.selection.extension import beside_earlier, extensions
 from study.storage.atomic import write_atomically
 from study.storage.ledger import DESCRIPTION, StudyFolder
 from study.storage.repair import repair
-from study.tracking.mlflow.mirror import Mirror, describe_unsent
-from study.tracking.mlflow.server import browse_command, page_address
-from study.tracking.mlflow.store import tracking_uri
+from study.tracking.reuse import take_over
+from study.tracking.tracker import Tracker, describe_unsent
 from study.trial import TrialData
 from study.trial.prepare import Preparer
 from study.workflow.check import caution, check_study
@@ -48,13 +49,28 @@ from study.workflow.progress import StageProgress
 logger = logging.getLogger(__name__)
 
 
-def run_study(config: StudyConfig, folder: StudyFolder, console: Console, *, resume: bool) -> None:
+def run_study(
+    config: StudyConfig,
+    folder: StudyFolder,
+    console: Console,
+    *,
+    resume: bool,
+    tracker: Tracker | None = None,
+) -> None:
     """Run a study, or the rest of one, to its end.
+
+    Args:
+        config: the study's configuration.
+        folder: the study's folder.
+        console: where the progress and the results are printed.
+        resume: whether the study exists, and goes on.
+        tracker: the tracker that the configuration names; None means that it is found by its name.
 
     Raises:
         StudyError: the study has a fault that the user can fix, or it was interrupted.
     """
-    architecture = check_study(config, folder, resuming=resume)
+    architecture = check_study(config, folder, resuming=resume, tracker=tracker)
+    tracker = tracking.named(config.tracking.tracker, tracker)
     if not resume:
         folder.claim()
     with folder.locked():
@@ -71,33 +87,31 @@ def run_study(config: StudyConfig, folder: StudyFolder, console: Console, *, res
         with _decoding(console) as progress:
             preparer = Preparer(config, folder, architecture.image_size, progress)
             search_data = preparer.search() if config.searches else None
-        uri = tracking_uri(config.tracking.uri)
-        mirror = Mirror(config, folder, uri)
-        mirror.start()
+        tracker.start(config, folder)
         finished = False
         try:
             with ray_session(config):
                 if config.ablation is not None:
-                    _ablate(config, folder, architecture, preparer, mirror, console)
+                    _ablate(config, folder, architecture, preparer, tracker, console)
                 else:
                     if search_data is not None and not _has_chosen(folder, "candidates.json"):
-                        _search(config, folder, architecture, search_data, mirror, console)
-                    _confirm(config, folder, architecture, preparer, mirror, console)
-            mirror.register()
+                        _search(config, folder, architecture, search_data, tracker, console)
+                    _confirm(config, folder, architecture, preparer, tracker, console)
+            tracker.register()
             write_outputs(folder)
             finished = True
         finally:
-            unsent = mirror.close(finished=finished)
+            unsent = tracker.close(finished=finished)
             if unsent:
                 console.print(
-                    f"MLflow lacks {describe_unsent(unsent)}\nsend them, once that is mended, by "
-                    f"python study/run.py --sync {folder.name}",
+                    f"{tracker.title} lacks {describe_unsent(unsent)}\nsend them, once that is "
+                    f"mended, by python study/run.py --sync {folder.name}",
                     style="yellow",
                     markup=False,
                     highlight=False,
                     soft_wrap=True,
                 )
-    _conclude(folder, uri, mirror.experiment_id, console)
+    _conclude(folder, tracker, console)
 
 
 def write_outputs(folder: StudyFolder) -> None:
@@ -118,11 +132,11 @@ def _search(
     folder: StudyFolder,
     architecture: Architecture,
     data: TrialData,
-    mirror: Mirror,
+    tracker: Tracker,
     console: Console,
 ) -> None:
     with _stage(console, folder, "search", config.search.trials) as progress_line:
-        run_search(config, folder, architecture, data, [progress_line, mirror])
+        run_search(config, folder, architecture, data, [progress_line, tracker])
 
 
 def _confirm(
@@ -130,7 +144,7 @@ def _confirm(
     folder: StudyFolder,
     architecture: Architecture,
     preparer: Preparer,
-    mirror: Mirror,
+    tracker: Tracker,
     console: Console,
 ) -> None:
     """Choose the candidates, and only then read the test split and test them."""
@@ -140,13 +154,13 @@ def _confirm(
             folder, baselines, runners_up, lambda chosen: beside_earlier(folder, config, chosen)
         )
         if extensions(folder, config):
-            mirror.look_again()
+            tracker.look_again()
     else:
         candidates = candidates_without_search(folder, config.tested_as_given)
     data = {seed: preparer.confirm(seed) for seed in config.shot_seeds}
     total = len(data) * sum(candidate.same_as is None for candidate in candidates)
     with _stage(console, folder, "confirm", total) as progress_line:
-        run_confirm(config, folder, architecture, candidates, data, [progress_line, mirror])
+        run_confirm(config, folder, architecture, candidates, data, [progress_line, tracker])
 
 
 def _ablate(
@@ -154,21 +168,22 @@ def _ablate(
     folder: StudyFolder,
     architecture: Architecture,
     preparer: Preparer,
-    mirror: Mirror,
+    tracker: Tracker,
     console: Console,
 ) -> None:
     """Choose each cell's learning rate by validation, and only then read the test split."""
-    known = mirror.take_over if config.ablation and config.ablation.reuse else None
+    reuse = config.ablation is not None and config.ablation.reuse
+    known = partial(take_over, tracker, folder) if reuse else None
     cells = ablation_cells(config, folder, architecture.depths)
     rates = len(config.ablation.rates) if config.ablation else 0
     if rates > 1 and not _has_chosen(folder, "cells.json"):
         with _stage(console, folder, "search", rates * len(cells)) as progress_line:
             data = preparer.search()
-            tune_cells(config, folder, architecture, data, [progress_line, mirror], known)
+            tune_cells(config, folder, architecture, data, [progress_line, tracker], known)
     chosen = fix_rates(config, folder, architecture)
     tested = {seed: preparer.confirm(seed) for seed in config.shot_seeds}
     with _stage(console, folder, "ablation", len(tested) * len(chosen)) as progress_line:
-        test_cells(config, folder, architecture, chosen, tested, [progress_line, mirror], known)
+        test_cells(config, folder, architecture, chosen, tested, [progress_line, tracker], known)
 
 
 def _has_chosen(folder: StudyFolder, choice: str) -> bool:
@@ -205,7 +220,7 @@ def _stage(console: Console, folder: StudyFolder, stage: str, total: int) -> Sta
     return StageProgress(console, stage, total, done)
 
 
-def _conclude(folder: StudyFolder, uri: str, experiment_id: str, console: Console) -> None:
+def _conclude(folder: StudyFolder, tracker: Tracker, console: Console) -> None:
     if folder.read_json("cells.json") is None:
         console.print(render(leaderboard(folder.path)))
     else:
@@ -214,8 +229,8 @@ def _conclude(folder: StudyFolder, uri: str, experiment_id: str, console: Consol
     if registration := folder.registration:
         console.print(champion_sentence(registration), highlight=False)
         console.print(f"load     {loading_line(registration)}", highlight=False, soft_wrap=True)
-    console.print(f"browse   {browse_command(uri)}", highlight=False, soft_wrap=True)
-    console.print(f"page     {page_address(uri, experiment_id)}", highlight=False, soft_wrap=True)
+    for word, line in tracker.pages():
+        console.print(f"{word:8} {line}", highlight=False, soft_wrap=True)
 
 
 @contextmanager

@@ -141,7 +141,7 @@ def measure(given: argparse.Namespace, storage: Path) -> dict[str, Any]:
     from study.method.checkpoint import read_architecture
     from study.search import driver, stages
     from study.storage.ledger import StudyFolder
-    from study.tracking.mlflow.mirror import Mirror
+    from study.tracking.mlflow.tracker import MlflowTracker
     from study.trial.prepare import Preparer
 
     config = build_config(
@@ -170,12 +170,12 @@ def measure(given: argparse.Namespace, storage: Path) -> dict[str, Any]:
     )
     architecture = read_architecture(backbone_path("embedded"))
     data = Preparer(config, folder, architecture.image_size).search()
-    clock, mirror = Clock(), Mirror(config, folder, config.tracking.uri or "")
-    mirror.start()
+    clock, tracker = Clock(), MlflowTracker()
+    tracker.start(config, folder)
     before = time.perf_counter()
-    stages.run_search(config, folder, architecture, data, [clock, mirror])
+    stages.run_search(config, folder, architecture, data, [clock, tracker])
     searched = time.perf_counter()
-    unsent = len(mirror.close(finished=True))
+    unsent = len(tracker.close(finished=True))
     closed = time.perf_counter()
     ray.shutdown()
     return _figures(given, clock, folder, searched - before, closed - searched, unsent)

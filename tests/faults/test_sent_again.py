@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
-from written_study import EPOCHS, Written, assert_whole, runs
+from written_study import EPOCHS, Written, assert_whole, runs, started
 
 from study.errors import TrackingError
 from study.tracking.mlflow import mirror as mirror_module
-from study.tracking.mlflow.mirror import Mirror, sync_study
+from study.tracking.mlflow.mirror import sync_study
 
 from .proxy import Proxy
 
@@ -38,19 +38,18 @@ def test_what_a_proxy_answered_for_a_server_that_never_heard_of_it_is_sent_again
     proxy: Proxy, make: Callable[[str], Written], swallowed: str
 ) -> None:
     study = make(f"swallowed-{swallowed.strip('/').replace('/', '-')}")
-    mirror = Mirror(study.config, study.folder, proxy.uri)
-    mirror.start()
+    tracker = started(study, proxy.uri)
     config = study.trial(0)
-    mirror.trial_started(config)
+    tracker.trial_started(config)
     while not list(study.folder.path.glob("trials/*/mlflow.json")):
         time.sleep(0.05)
     proxy.judge = lambda path, body: (
         LIE if body and swallowed in path and "search" not in path else ""
     )
     for epoch in range(1, EPOCHS + 1):
-        mirror.trial_reported(config, epoch, study.report(config, epoch))
-    mirror.trial_ended(config, study.end(config), 0.03)
-    mirror.close(finished=True)
+        tracker.trial_reported(config, epoch, study.report(config, epoch))
+    tracker.trial_ended(config, study.end(config), 0.03)
+    tracker.close(finished=True)
     study.conclude()
     proxy.mend()
     assert sync_study(study.config, study.folder, proxy.uri) == (1, 1)
@@ -67,9 +66,8 @@ def test_epochs_that_were_swallowed_between_others_are_sent_again(
         if epoch == 2:
             proxy.fail(LIE, where="log-batch")
         study.report(config, epoch)
-        mirror = Mirror(study.config, study.folder, proxy.uri)
-        mirror.start()
-        assert mirror.close(finished=False) == {}
+        tracker = started(study, proxy.uri)
+        assert tracker.close(finished=False) == {}
         proxy.mend()
     study.end(config)
     study.conclude()

@@ -13,13 +13,12 @@ from mlflow.entities import Run
 from study.config.loading import load_config
 from study.config.schema import StudyConfig
 from study.errors import TrackingError
+from study.tracking.calls import first_line, within
 from study.tracking.mlflow.runs import PARENT
-from study.tracking.mlflow.server import ANSWERS_WITHIN, first_line, open_client, redacted, within
+from study.tracking.mlflow.server import ANSWERS_WITHIN, all_runs, open_client, redacted
 
 Settings = tuple[str | None, ...]
 _SETTINGS = ("subset", "bias_lr", "ln_lr", "distill_weight")
-PAGE = 1000
-"""How many runs one call fetches."""
 
 
 @dataclass(frozen=True)
@@ -147,12 +146,8 @@ def _tested(
     """Return the test scores of confirmed configurations, by study id and settings."""
     scores: dict[tuple[str, Settings], list[float]] = {}
     for study_id in study_ids:
-        confirmed = client.search_runs(
-            experiments,
-            filter_string=f"tags.stage = 'confirm' and tags.study_id = '{study_id}'",
-            max_results=PAGE,
-        )
-        for run in confirmed:
+        condition = f"tags.stage = 'confirm' and tags.study_id = '{study_id}'"
+        for run in all_runs(client, experiments, condition):
             if (score := run.data.metrics.get("test_score")) is not None:
                 scores.setdefault((study_id, _settings(run)), []).append(score)
     return scores

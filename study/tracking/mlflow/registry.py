@@ -33,9 +33,10 @@ from study.errors import StudyError, TrackingError
 from study.method.delta import DeltaInfo, load_delta, save_delta
 from study.selection.candidates import selection_used
 from study.storage.ledger import Registration, StudyFolder
+from study.tracking.calls import first_line, within
 from study.tracking.mlflow.choice import Choice
 from study.tracking.mlflow.runs import RunWriter
-from study.tracking.mlflow.server import first_line, within
+from study.tracking.tracker import describe_unsent
 
 logger = logging.getLogger(__name__)
 
@@ -93,6 +94,31 @@ def register_winner(
         raise TrackingError(f"MLflow does not take the model ({first_line(error)})") from None
     folder.write_registration(registration)
     return registration
+
+
+def register_or_tell(
+    config: StudyConfig, folder: StudyFolder, writer: RunWriter, unsent: Mapping[str, str]
+) -> None:
+    """Register the winner; only log a failure, since a study is complete without it.
+
+    Args:
+        config: see `register_winner`.
+        folder: see `register_winner`.
+        writer: see `register_winner`.
+        unsent: the trials that MLflow lacks, and why; if there are any, nothing is registered.
+    """
+    try:
+        if not unsent:
+            register_winner(config, folder, writer)
+        elif (choice := Choice.read(config, folder)) and choice.is_winner:
+            raise TrackingError(f"MLflow lacks {describe_unsent(unsent, 1)}")
+    except StudyError as error:
+        logger.warning(
+            "the winner is not in the model registry: %s; put it there by "
+            "python study/run.py --sync %s",
+            error,
+            folder.name,
+        )
 
 
 def model_name(dataset: str) -> str:

@@ -17,9 +17,10 @@ from study.config.schema import StudyConfig
 from study.errors import TrackingError, redacted_text
 from study.storage.atomic import read_if_there, with_retries
 from study.storage.ledger import DESCRIPTION, StudyFolder, TrialFolder
+from study.tracking.calls import first_line, within
 from study.tracking.mlflow.choice import Choice
 from study.tracking.mlflow.marks import Mark
-from study.tracking.mlflow.server import connect, first_line, redacted, refused, within
+from study.tracking.mlflow.server import connect, redacted, refused
 from study.tracking.mlflow.views import experiment_tags
 
 PARENT = "mlflow.parentRunId"

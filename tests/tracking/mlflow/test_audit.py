@@ -10,7 +10,7 @@ from written_study import MakeStudy, Written, assert_whole, history, runs
 
 from study.errors import TrackingError
 from study.run import main
-from study.tracking.mlflow import audit
+from study.tracking.mlflow import server
 from study.tracking.mlflow.audit import Audit
 from study.tracking.mlflow.mirror import sync_study
 from study.tracking.mlflow.runs import RunWriter
@@ -131,7 +131,7 @@ def test_runs_beyond_the_first_page_are_listed(
     sent: tuple[Written, RunWriter], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study, writer = sent
-    monkeypatch.setattr(audit, "PAGE", 1)
+    monkeypatch.setattr(server, "PAGE", 1)
     assert len(Audit(writer, study.folder).runs) == len(TRIALS) + 1
 
 

@@ -97,7 +97,7 @@ def test_an_unfinished_trial_that_begins_again_has_one_value_of_each_metric(
     for epoch in (1, 2):
         study.report(config, epoch)
     sync(study, mlflow_store)
-    study.folder.trial(config.trial_id).replace_reports([])
+    study.folder.trial(config.trial_id).keep_reports(0)
     for epoch in (1, 2):
         study.folder.trial(config.trial_id).append_report(
             {"epoch": epoch, "train_loss": 1.0, "val_score": 0.5, "seconds": 0.9}

@@ -12,13 +12,14 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.models import Model
 from PIL import Image
+from written_study import started
 
 from study.errors import DataError, TrackingError
 from study.method.delta import load_delta, save_delta
 from study.serving.classifier import load_classifier
 from study.storage.ledger import Registration
 from study.tracking.mlflow import registry
-from study.tracking.mlflow.mirror import Mirror, sync_study
+from study.tracking.mlflow.mirror import sync_study
 from study.tracking.mlflow.registry import judge, model_name, register_winner
 from study.tracking.mlflow.runs import RunWriter
 
@@ -228,10 +229,9 @@ def test_what_does_not_beat_chance_is_no_version_and_no_champion(
     client = MlflowClient(store)
     champion = register(finished("before", val_score=0.5), store)
     study = finished("guessing", val_score=0.9, images=images, test_score=test_score)
-    mirror = Mirror(study.config, study.folder, store)
-    mirror.start()
-    mirror.register()
-    assert mirror.close(finished=True) == {}
+    tracker = started(study, store)
+    tracker.register()
+    assert tracker.close(finished=True) == {}
     assert caplog.text.count(told) == 1
     assert sync_study(study.config, study.folder, store).trials == 5
     assert caplog.text.count(told) == 2, "once a command"
@@ -278,10 +278,9 @@ def test_a_registry_that_fails_costs_the_study_nothing_and_is_made_up_for_later(
     study = finished("made-up")
     with monkeypatch.context() as broken:
         broken.setattr(registry._Registrar, "_ensure_model", lambda self: 1 / 0)
-        mirror = Mirror(study.config, study.folder, store)
-        mirror.start()
-        mirror.register()
-        assert mirror.close(finished=True) == {}
+        tracker = started(study, store)
+        tracker.register()
+        assert tracker.close(finished=True) == {}
     assert study.folder.registration is None
     assert "--sync made-up" in caplog.text
     told: list[bool] = []
@@ -297,20 +296,20 @@ def test_a_winner_that_waits_for_what_mlflow_lacks_is_told(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     study = finished("waiting")
-    mirror = Mirror(study.config, study.folder, store)
-    monkeypatch.setattr(mirror, "_drain", lambda: {"search-0001": "it is away"})
-    mirror.register()
+    tracker = started(study, store)
+    monkeypatch.setattr(tracker._mirror, "drain", lambda: {"search-0001": "it is away"})
+    tracker.register()
     assert "the winner is not in the model registry: MLflow lacks 1 run" in caplog.text
     assert "search-0001: it is away" in caplog.text
     assert "--sync waiting" in caplog.text
     caplog.clear()
     guessing = finished("at-chance", images=[900, 100], test_score=0.6)
-    other = Mirror(guessing.config, guessing.folder, store)
-    monkeypatch.setattr(other, "_drain", lambda: {"search-0001": "it is away"})
+    other = started(guessing, store)
+    monkeypatch.setattr(other._mirror, "drain", lambda: {"search-0001": "it is away"})
     other.register()
     assert not caplog.records, "what does not beat chance does not wait for a place"
     (study.folder.path / "candidates.json").unlink()
-    mirror.register()
+    tracker.register()
     assert not caplog.records, "without a choice there is no winner"
 
 
