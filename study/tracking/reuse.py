@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from study.errors import StudyError, TrackingError
 from study.method.delta import load_delta
@@ -25,20 +25,6 @@ logger = logging.getLogger(__name__)
 
 TAKES_WITHIN = 300.0
 """How many seconds reuse may take; trials not fetched by then are trained."""
-
-
-class Source(Protocol):
-    """What may hold finished trials: `Ledgers` or a `Tracker`, which documents the methods."""
-
-    @property
-    def title(self) -> str:
-        """The name of the source in messages."""
-
-    def known(self, wanted: Sequence[TrialConfig]) -> Mapping[str, str]:
-        """Return where finished trials with the configuration hashes of the wanted ones are."""
-
-    def fetch(self, address: str, folder: Path) -> None:
-        """Copy the files of a trial that `known` found into a folder, which is empty."""
 
 
 class Ledgers:
@@ -96,7 +82,7 @@ def take_over(tracker: Tracker, folder: StudyFolder, wanted: Sequence[TrialConfi
 
 
 def _take_from(
-    source: Source, folder: StudyFolder, wanted: Sequence[TrialConfig], deadline: float
+    source: Ledgers | Tracker, folder: StudyFolder, wanted: Sequence[TrialConfig], deadline: float
 ) -> set[str]:
     """Take what a source has before a time of `time.monotonic`; return the trials' ids."""
     seconds = max(0.0, deadline - time.monotonic())
@@ -132,7 +118,7 @@ def _take_from(
 
 
 def _fetch(
-    source: Source, address: str, folder: TrialFolder, trial: TrialConfig, seconds: float
+    source: Ledgers | Tracker, address: str, folder: TrialFolder, trial: TrialConfig, seconds: float
 ) -> None:
     """Copy a trial's files to a new trial folder, all or none, and write the trial's end.
 

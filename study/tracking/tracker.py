@@ -34,11 +34,8 @@ class Tracker(ABC):
 
     name: str
     """The name by which a configuration chooses the tracker."""
-
-    @property
-    def title(self) -> str:
-        """The name of the tracker in messages."""
-        return self.name
+    title = "the tracker"
+    """What messages call it."""
 
     def check(self, config: StudyConfig) -> None:
         """Check, before a study starts, that its results can be kept; make nothing.

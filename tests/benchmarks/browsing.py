@@ -156,9 +156,8 @@ def write_study(place: Path, count: int) -> Shown:
     winner = finished_trials(folder)[0].config.label
     (folder.path / "description.md").write_text(f"**{winner}**: {TOLD}\n", encoding="utf-8")
     uri = f"sqlite:///{place / 'mlflow.db'}"
-    writer = RunWriter(config, folder, uri)
     with chdir(place):  # where a local store puts its artifacts
-        writer.open_study()
+        writer = RunWriter(config, folder, uri)
         began = time.perf_counter()
         for trial in folder.trials():
             writer.sync_trial(trial.trial_id)

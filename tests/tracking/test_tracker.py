@@ -42,10 +42,8 @@ def test_a_tracker_that_lacks_a_necessary_method_is_not_made() -> None:
         Less()  # type: ignore[abstract]
 
 
-def test_a_tracker_is_called_by_its_name_and_has_no_pages_of_its_own(study: Written) -> None:
-    tracker = Least()
-    assert tracker.title == "least"
-    assert list(tracker.pages()) == []
+def test_a_tracker_has_no_pages_of_its_own() -> None:
+    assert list(Least().pages()) == []
 
 
 def test_a_tracker_without_a_registry_registers_nothing(study: Written) -> None:

@@ -27,7 +27,7 @@ class Audit:
     """A comparison of a study's trials with the runs that MLflow lists.
 
     Args:
-        writer: the writer of the study's runs, after `RunWriter.open_study`.
+        writer: the writer of the study's runs.
         folder: the study's folder.
 
     Raises:

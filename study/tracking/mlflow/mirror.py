@@ -41,13 +41,13 @@ NOT_SENT = "not sent yet"
 
 
 class Mirror:
-    """A thread that sends a study's trials to MLflow.
+    """A thread that sends a study's trials to MLflow, first what an earlier driver left unsent.
 
     A trial that MLflow refuses is not sent again until it changes. A trial that fails for another
     reason, such as a server that is down, is sent again later, after the others.
 
     Args:
-        writer: the writer of the study's runs, after `RunWriter.open_study`.
+        writer: the writer of the study's runs.
         folder: the study's folder.
     """
 
@@ -64,19 +64,12 @@ class Mirror:
         self._failing = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="mlflow-mirror", daemon=True)
-
-    def start(self) -> None:
-        """Start the thread; it first sends what an earlier driver left unsent."""
-        self.send_all()
+        self.send()
         self._thread.start()
 
-    def send(self, trial_id: str) -> None:
-        """Ask for a trial to be sent that has changed."""
+    def send(self, trial_id: str = LEDGER) -> None:
+        """Ask for a trial to be sent that has changed; without an id, for all to be checked."""
         self._changed.put(trial_id)
-
-    def send_all(self) -> None:
-        """Ask for all trials to be checked: ended ones may change too, for example their names."""
-        self._changed.put(LEDGER)
 
     def drain(self) -> dict[str, str]:
         """Send the rest while the server accepts it, then stop; return what is still unsent."""
@@ -175,7 +168,6 @@ def sync_study(
         StorageError: the study's folder cannot be read or written.
     """
     writer = RunWriter(config, folder, uri)
-    writer.open_study()
     trials = [trial.trial_id for trial in folder.trials()]
     audit = Audit(writer, folder)
     found = audit.lacking(trials)

@@ -63,7 +63,7 @@ def register_winner(
     Args:
         config: the study's configuration.
         folder: the study's folder.
-        writer: the writer of the study's runs, after `RunWriter.open_study`.
+        writer: the writer of the study's runs.
         wait: how many seconds this may take.
 
     Returns:

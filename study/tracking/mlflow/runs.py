@@ -66,10 +66,16 @@ TRIAL_ARTIFACTS = (
 class RunWriter:
     """A writer of one study's runs; a mark in each trial's folder records what was sent.
 
+    Making it connects, and finds or creates the experiment and the parent run.
+
     Args:
         config: the study's configuration.
         folder: the study's folder.
         uri: the address of the tracking server or store.
+
+    Raises:
+        TrackingError: the server does not answer.
+        StorageError: the study's folder cannot be read.
     """
 
     def __init__(self, config: StudyConfig, folder: StudyFolder, uri: str) -> None:
@@ -88,45 +94,32 @@ class RunWriter:
             "backbone": config.backbone.name,
             "shots": str(config.data.shots),
         }
-        self.client: MlflowClient
-        self.experiment_id: str
-        self.parent_id: str
         self._listed: dict[str, Run] = {}
         """The known runs of trials that are sent again, by trial id."""
-        self._perhaps_there: set[str] = set()
+        self._perhaps_there = {trial.trial_id for trial in folder.trials()}
         """The trials that may have a run without a mark in their folder: the driver that created it
         died, or the server's answer was lost. Only these are searched for, since a search takes
         longer the more runs there are."""
-
-    def open_study(self) -> None:
-        """Connect, and find or create the experiment and the parent run.
-
-        Raises:
-            TrackingError: the server does not answer.
-            StorageError: the study's folder cannot be read.
-        """
-        self._perhaps_there = {trial.trial_id for trial in self._folder.trials()}
-        began = _written(self._folder.config_path, known=self._folder.path)
-        name = self._config.tracking.experiment
-        self.client = connect(self._uri, name)
+        began = _written(folder.config_path, known=folder.path)
+        self.client = self.reach()
         try:
-            within(OPENS_WITHIN, lambda: self._open(name, began))
+            within(OPENS_WITHIN, lambda: self._open(began))
         except Exception as error:  # from MLflow, a database, its driver or the network
             raise TrackingError(
-                f"the MLflow tracking server or store {redacted(self._uri)} does not take a run "
+                f"the MLflow tracking server or store {redacted(uri)} does not take a run "
                 f"({first_line(error)})"
             ) from None
 
-    def reach(self) -> None:
-        """Check that the server still answers.
+    def reach(self) -> MlflowClient:
+        """Return a client, after checking that the server answers.
 
         Raises:
             TrackingError: the server does not answer.
         """
-        connect(self._uri, self._config.tracking.experiment)
+        return connect(self._uri, self._config.tracking.experiment)
 
-    def _open(self, experiment: str, began: int) -> None:
-        self.experiment_id = self._experiment(experiment)
+    def _open(self, began: int) -> None:
+        self.experiment_id = self._experiment(self._config.tracking.experiment)
         self.parent_id = self._open_parent(began)
 
     def _open_parent(self, began: int) -> str:

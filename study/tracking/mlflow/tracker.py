@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from study.config.schema import StudyConfig
-from study.storage.ledger import End, StudyFolder
+from study.storage.ledger import StudyFolder
 from study.tracking.mlflow.store import is_absent_store, tracking_uri
 from study.tracking.tracker import Synced, Tracker
 from study.trial import TrialConfig
@@ -20,11 +20,7 @@ class MlflowTracker(Tracker):
     """A tracker that sends a study to MLflow in the background, one run a trial."""
 
     name = "mlflow"
-
-    @property
-    def title(self) -> str:
-        """The name of the tracker in messages."""
-        return "MLflow"
+    title = "MLflow"
 
     def check(self, config: StudyConfig) -> None:
         """See `Tracker.check`; a SQLite store that does not exist yet is left so."""
@@ -41,25 +37,17 @@ class MlflowTracker(Tracker):
 
         self._config, self._folder = config, folder
         self._writer = RunWriter(config, folder, tracking_uri(config.tracking.uri))
-        self._writer.open_study()
         self._mirror = Mirror(self._writer, folder)
-        self._mirror.start()
 
-    def trial_started(self, config: TrialConfig) -> None:
-        """Send a trial's configuration."""
+    def trial_started(self, config: TrialConfig, *_: object, **__: object) -> None:
+        """Send what the ledger holds of a trial."""
         self._mirror.send(config.trial_id)
 
-    def trial_reported(self, config: TrialConfig, epoch: int, score: float | None) -> None:
-        """Send a trial's epoch."""
-        self._mirror.send(config.trial_id)
-
-    def trial_ended(self, config: TrialConfig, end: End, score: float | None) -> None:
-        """Send a trial's end and files."""
-        self._mirror.send(config.trial_id)
+    trial_reported = trial_ended = trial_started
 
     def look_again(self) -> None:
         """See `Tracker.look_again`."""
-        self._mirror.send_all()
+        self._mirror.send()
 
     def known(self, wanted: Sequence[TrialConfig]) -> Mapping[str, str]:
         """Return the ids of finished runs on the same splits, the oldest of each hash."""
@@ -67,12 +55,13 @@ class MlflowTracker(Tracker):
 
         client = self._writer.client
         experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+        hashes = {trial.config_hash for trial in wanted}
         found: dict[str, str] = {}
         for split_hash in sorted({trial.split_hash for trial in wanted}):
             condition = f"tags.split_hash = '{split_hash}' and attributes.status = 'FINISHED'"
             for run in all_runs(client, experiments, condition, ["attributes.start_time ASC"]):
                 tags = run.data.tags
-                if tags.get("config_hash") and "taken_from" not in tags:
+                if tags.get("config_hash") in hashes and "taken_from" not in tags:
                     found.setdefault(tags["config_hash"], run.info.run_id)
         return found
 

@@ -80,7 +80,6 @@ def sent(make: MakeStudy, mlflow_store: str, tmp_path: Path) -> tuple[Written, R
     study.whole(0)
     study.whole(1, "stopped", 2)
     writer = RunWriter(study.config, study.folder, mlflow_store)
-    writer.open_study()
     for trial in TRIALS:
         writer.sync_trial(trial)
     return study, writer

@@ -41,7 +41,6 @@ def finished(finish: MakeFinished, tmp_path: Path) -> MakeFinished:
 
 def register(study: Finished, uri: str) -> Registration:
     writer = RunWriter(study.config, study.folder, uri)
-    writer.open_study()
     registration = register_winner(study.config, study.folder, writer)
     assert registration is not None
     return registration
@@ -205,7 +204,6 @@ def test_a_study_without_a_confirmed_winner_registers_nothing(
     for seed in (1, 2):
         (study.folder.path / f"trials/confirm-best-seed{seed}/end.json").unlink()
     writer = RunWriter(study.config, study.folder, store)
-    writer.open_study()
     assert register_winner(study.config, study.folder, writer) is None
     assert study.folder.registration is None
 
@@ -260,7 +258,6 @@ def test_a_registry_that_hangs_costs_a_bounded_wait(
 ) -> None:
     study = finished("hanging")
     writer = RunWriter(study.config, study.folder, store)
-    writer.open_study()
     answers = threading.Event()
     monkeypatch.setattr(registry._Registrar, "register", lambda self: answers.wait())
     with pytest.raises(TrackingError, match="within"):

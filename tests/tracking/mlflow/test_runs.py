@@ -162,7 +162,6 @@ def test_a_new_trial_is_sent_without_looking_through_the_others(
 ) -> None:
     study = make("unsought")
     writer = RunWriter(study.config, study.folder, mlflow_store)
-    writer.open_study()
     study.whole(0)
     monkeypatch.setattr(MlflowClient, "search_runs", unheard)
     writer.sync_trial("search-0000")
@@ -175,7 +174,6 @@ def test_a_run_is_found_again_where_its_creation_was_not_heard_of(
 ) -> None:
     study = make("unheard")
     writer = RunWriter(study.config, study.folder, mlflow_store)
-    writer.open_study()
     study.whole(0)
     create = MlflowClient.create_run
 
@@ -223,7 +221,6 @@ def renamed(tmp_path: Path) -> RunWriter:
     trial.append_report({"epoch": 1, "test_score": 0.5, "seconds": 1.0})
     trial.write_end(End("finished", 1, 1.0))
     writer = RunWriter(config, folder, f"sqlite:///{tmp_path / 'mlflow.db'}")
-    writer.open_study()
     writer.sync_trial("confirm-best-seed1")
     folder.trial("confirm-best-seed1").rename("confirm-best-of-8-seed1", label="best-of-8")
     return writer

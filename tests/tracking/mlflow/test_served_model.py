@@ -47,7 +47,6 @@ def champion(finish: Callable[..., Any], tmp_path_factory: pytest.TempPathFactor
     uri = f"sqlite:///{place / 'mlflow.db'}"
     study = finish(place, "served")
     writer = RunWriter(study.config, study.folder, uri)
-    writer.open_study()
     register_winner(study.config, study.folder, writer)
     before = mlflow.get_tracking_uri()
     mlflow.set_tracking_uri(uri)
