@@ -109,9 +109,10 @@ def _run(parsed: argparse.Namespace) -> int:
     except ConfigFaults as faults:
         raise _with_remaining_faults(faults, resuming=bool(existing)) from None
     if parsed.check:
+        from study.trial.study import Study
         from study.workflow.check import caution, check_study
 
-        check_study(config, folder, resuming=bool(existing))
+        check_study(Study(config, folder), resuming=bool(existing))
         console.print("all is well: configuration, data, backbone, storage and tracking server")
         caution([config], console)
     elif parsed.status:
@@ -120,11 +121,12 @@ def _run(parsed: argparse.Namespace) -> int:
         console.print(render_status(study_status(folder, config)), highlight=False)
     elif parsed.sync:
         from study import tracking
+        from study.trial.study import Study
         from study.workflow.run_study import write_outputs
 
         with folder.locked():
             tracker = tracking.named(config.tracking.tracker)
-            synced = tracker.sync(config, folder, lambda: write_outputs(folder))
+            synced = tracker.sync(Study(config, folder), lambda: write_outputs(folder))
         again = f", {synced.again} of them sent again" if synced.again else ""
         console.print(f"{synced.trials} trials of {folder.name} are in {tracker.title}{again}")
     else:
@@ -163,6 +165,7 @@ def _with_remaining_faults(faults: ConfigFaults, *, resuming: bool) -> ConfigFau
     """Return the faults, with those that a check of the valid sections finds as well."""
     from study.config.loading import ConfigFaults
     from study.storage.ledger import StudyFolder
+    from study.trial.study import Study
     from study.workflow.check import all_faults
 
     rest = faults.rest
@@ -170,7 +173,7 @@ def _with_remaining_faults(faults: ConfigFaults, *, resuming: bool) -> ConfigFau
         return faults
     sections = {fault.partition(":")[0].partition(".")[0] for fault in faults.faults}
     folder = StudyFolder(rest.storage / (rest.name or secrets.token_hex(8)))
-    found, _ = all_faults(rest, folder, resuming=resuming, passing_over=sections)
+    found = all_faults(Study(rest, folder), resuming=resuming, passing_over=sections)
     return ConfigFaults(faults.source, [*faults.faults, *found], rest)
 
 

@@ -24,4 +24,5 @@ def baselines(**more: Any) -> dict[str, Any]:
 
 def clipfit(**changes: Any) -> dict[str, Any]:
     """A sound baseline."""
-    return {"subset": "clipfit", "bias_lr": 0.01, "ln_lr": 0.01, "distill_weight": 8, **changes}
+    rates = {"bias": 0.01, "ln": 0.01}
+    return {"subset": "clipfit", "rates": rates, "distill_weight": 8, **changes}

@@ -15,6 +15,7 @@ from mlflow import MlflowClient
 
 from study import run as run_module
 from study.storage.ledger import StudyFolder
+from study.trial import TrialConfig
 
 SCRIPT = Path(run_module.__file__ or "")
 TRIALS, EPOCHS, SEEDS = 8, 3, (1, 2)
@@ -106,8 +107,8 @@ def test_no_trial_was_lost_or_trained_twice(whole: Whole) -> None:
     search = [t for t in whole.folder.trials() if t.config["stage"] == "search"]
     assert [t.config["number"] for t in search] == list(range(TRIALS))
     identities = {
-        (c["subset_key"], c["bias_lr"], c["ln_lr"], c["distill_weight"])
-        for c in (t.config for t in search)
+        (c.subset_key, c.settings.model_copy(update={"subset": "none"}))
+        for c in (TrialConfig.model_validate(t.config) for t in search)
     }
     assert len(identities) == TRIALS
     for trial in whole.folder.trials():
@@ -161,7 +162,7 @@ def test_the_best_of_the_search_is_what_was_chosen(whole: Whole) -> None:
     best = finished["metrics.val_score"].max()
     assert candidates["best"]["val_score"] == best
     chosen = finished.loc[candidates["best"]["source_trial"]]
-    assert chosen["params.subset"] == candidates["best"]["subset"]
+    assert chosen["params.subset"] == candidates["best"]["settings"]["subset"]
 
 
 def test_only_confirmations_have_seen_test(whole: Whole) -> None:

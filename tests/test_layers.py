@@ -34,7 +34,7 @@ ALLOWED = {
         *("errors", "storage", "method", "data", "embedded", "config", "trial", "selection"),
         *("search", "tracking", "analysis"),
     },
-    "run": {"errors", "storage", "config", "selection", "tracking", "workflow"},
+    "run": {"errors", "storage", "config", "trial", "selection", "tracking", "workflow"},
     "__main__": {"run"},
 }
 

@@ -14,12 +14,13 @@ from optuna.trial import FrozenTrial
 
 from study.config.loading import build_config, dump_config
 from study.config.schema import StudyConfig
-from study.method.checkpoint import Architecture, read_architecture
+from study.method.checkpoint import Architecture
 from study.search.stages import run_confirm, run_search
 from study.selection.candidates import fix_candidates
 from study.storage.ledger import End, StudyFolder, TrialFolder
 from study.trial import TrialConfig, TrialData
 from study.trial.prepare import Preparer
+from study.trial.study import Study
 
 TIMED = ("seconds", "ended_at", "images_per_second")
 
@@ -67,8 +68,9 @@ class TinyStudy:
         self.folder = StudyFolder(storage / name)
         if not self.folder.config_path.exists():
             self.folder.create(dump_config(self.config), {"git_commit": "unknown"})
-        self.architecture: Architecture = read_architecture(backbone)
-        self.preparer = Preparer(self.config, self.folder, self.architecture.image_size)
+        self.study = Study(self.config, self.folder)
+        self.architecture: Architecture = self.study.architecture()
+        self.preparer = Preparer(self.study, self.architecture.image_size)
         self.heard = Listener()
 
     @property
@@ -78,16 +80,14 @@ class TinyStudy:
 
     def search(self) -> None:
         """Run the search, or what is left of it."""
-        run_search(self.config, self.folder, self.architecture, self.data, [self.heard])
+        run_search(Study(self.config, self.folder), self.data, [self.heard])
 
     def confirm(self) -> None:
         """Fix the choice, and confirm it."""
-        baselines, runners_up = self.config.search.baselines, self.config.confirm.runners_up
-        candidates = fix_candidates(self.folder, baselines, runners_up)
+        study = Study(self.config, self.folder)
+        candidates = fix_candidates(study)
         data = {seed: self.preparer.confirm(seed) for seed in self.config.confirm.seeds}
-        run_confirm(
-            self.config, self.folder, self.architecture, candidates, data, [self.heard]
-        )  # fmt: skip
+        run_confirm(study, candidates, data, [self.heard])
 
 
 def optuna_trials(folder: StudyFolder, arm: str) -> list[FrozenTrial]:

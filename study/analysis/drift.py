@@ -206,6 +206,7 @@ def study_drift(folder: Path, trial_ids: Sequence[str] = ()) -> StudyDrift:
     from study.method.delta import apply_delta, load_delta
     from study.method.model import load_backbone
     from study.trial.prepare import Preparer
+    from study.trial.study import Study
 
     study = open_study(folder)
     trials = [study.trial(trial_id) for trial_id in trial_ids or _winners_trials(folder)]
@@ -216,7 +217,7 @@ def study_drift(folder: Path, trial_ids: Sequence[str] = ()) -> StudyDrift:
     config = load_config(study.config_path).model_copy(update={"storage": study.path.parent})
     backbone = load_backbone(backbone_path(config.backbone.name), revision=config.backbone.revision)
     before = dict(backbone.clip.named_parameters())
-    pixels = _Pixels(Preparer(config, study, backbone.image_size), backbone)
+    pixels = _Pixels(Preparer(Study(config, study), backbone.image_size), backbone)
     runs, texts, images = [], [], []
     for trial, path in zip(trials, paths, strict=True):
         tensors, info = load_delta(path)

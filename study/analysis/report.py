@@ -213,7 +213,7 @@ def _asked(
     val_shots = config.data.val_shots or min(config.data.shots, 4)
     spent = "; ".join(f"{arm.arm}: {arm.trials} trials, {arm.epochs} epochs" for arm in board.arms)
     rates = (
-        f"biases {_range(space.bias_lr)}, LayerNorms {_range(space.ln_lr)}, "
+        f"biases {_range(space.rates['bias'])}, LayerNorms {_range(space.rates['ln'])}, "
         f"λ {_range(space.distill_weight)}"
     )
     tested = ", ".join(config.data.targets)

@@ -11,10 +11,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from study.config.loading import load_config
+from study.config.settings import Settings
 from study.errors import DataError
 from study.storage.atomic import write_atomically
 from study.storage.ledger import End, StudyFolder
 from study.trial.confusion import chance_level
+from study.trial.study import read_candidates as read_candidates_of
 
 RESULTS_FILE = "results.parquet"
 
@@ -115,7 +117,8 @@ def read_trials(study: StudyFolder) -> Iterator[TrialFiles]:
 
 def read_candidates(folder: Path) -> tuple[Mapping[str, Any], ...]:
     """Read the confirm stage's candidates, as fixed by validation; empty before that stage."""
-    return tuple(open_study(folder).read_json("candidates.json") or ())
+    found = read_candidates_of(open_study(folder)) or ()
+    return tuple({**c.model_dump(exclude={"settings"}), **c.settings.flat()} for c in found)
 
 
 def read_earlier_choices(folder: Path) -> tuple[int, ...]:
@@ -207,9 +210,8 @@ def _trial_row(study: str, trial: TrialFiles) -> dict[str, Any]:
         "status": end.status if end else "running",
         "epochs": end.epochs if end else len(trial.reports),
         "epochs_planned": config.get("epochs"),
-        "subset": config.get("subset"),
         "subset_key": config.get("subset_key"),
-        **{name: _number(config.get(name)) for name in ("bias_lr", "ln_lr", "distill_weight")},
+        **Settings.as_written(config).flat(),
         "trainable": config.get("trainable"),
         "seconds": end.seconds if end else None,
         **{name: _number(validation.get(name)) for name in VALIDATION_COLUMNS},

@@ -9,19 +9,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
-from study.errors import SECRET_OF_A_QUERY, SubsetError
+from study.config.section import Positive, Regularizer, Section, SubsetText
+from study.config.settings import KnownKind, Settings, nested_rates
+from study.errors import SECRET_OF_A_QUERY
 from study.method.checkpoint import EMBEDDED
-from study.method.subsets import parse
+from study.method.subsets import KINDS, kinds_named, parse
 
 TUNED = "clipfit-tuned"
 """The label of the best configuration of CLIPFit's own search."""
@@ -40,15 +34,7 @@ WITHOUT_EFFECT = ("resources.", "tracking.")
 METRICS = ("accuracy", "source", "base", "new", "hmean", "score")
 """The names of test metrics, which no target dataset may have."""
 Protocol = Literal["few_shot", "base_to_new", "transfer", "zero_shot"]
-Regularizer = Literal["cosine", "l2_init", "none"]
 Selection = Literal["auto", "holdout", "folds", "class_folds", "base"]
-
-
-def _canonical_subset(text: str) -> str:
-    try:
-        return str(parse(text))
-    except SubsetError as error:
-        raise ValueError(str(error)) from None
 
 
 def _increasing(bounds: tuple[float, float]) -> tuple[float, float]:
@@ -63,40 +49,15 @@ def _rising(bounds: tuple[float, float]) -> tuple[float, float]:
     return bounds
 
 
-LONGEST_PATH, LONGEST_NAME = 4000, 255
-"""The lengths, in bytes, that file systems allow, less room for the files in a study's folder."""
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 """The pattern of a study's name."""
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Label = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,39}$")]
 """The label of a baseline or of an ablation's cell; the folders of its trials are named by it."""
-SubsetText = Annotated[str, AfterValidator(_canonical_subset)]
-Positive = Annotated[float, Field(gt=0)]
 Range = Annotated[tuple[Positive, Positive], AfterValidator(_increasing)]
 """The lower and upper bound of a log-uniform choice."""
-
-
-class Section(BaseModel):
-    """A section of the configuration; it is frozen, and an unknown key is a fault."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        allow_inf_nan=False,
-        validate_default=True,  # so that a configuration stays equal when it is written and read
-    )
-
-    @field_validator("*")
-    @classmethod
-    def _exists_on_machines(cls, value: Any) -> Any:
-        if isinstance(value, int) and abs(value) >= 2**31:
-            raise ValueError("a whole number must be below 2147483648")
-        if isinstance(value, Path):
-            if "\0" in str(value) or len(os.fsencode(value)) > LONGEST_PATH:
-                raise ValueError(f"a path has at most {LONGEST_PATH} bytes, none of them NUL")
-            if any(len(os.fsencode(part)) > LONGEST_NAME for part in value.parts):
-                raise ValueError(f"a file or folder has a name of at most {LONGEST_NAME} bytes")
-        return value
+RATES: Range = (5e-4, 2e-1)
+"""The range of learning rates that a kind of parameter has by default."""
 
 
 class DataConfig(Section):
@@ -212,12 +173,20 @@ class SpaceConfig(Section):
     """The sites that a trial may tune, without layers: ``windows`` sets those."""
     windows: bool = True
     """Whether a trial also chooses the range of layers that it tunes in each encoder."""
-    bias_lr: Range = (5e-4, 2e-1)
-    """The range of the learning rate of biases outside LayerNorms."""
-    ln_lr: Range = (5e-4, 2e-1)
-    """The range of the learning rate of LayerNorms."""
+    rates: dict[KnownKind, Range] = Field(default_factory=dict)
+    """The range of the learning rate of each kind of parameter; a kind left out has 5e-4 to 0.2."""
     distill_weight: Range = (0.25, 16.0)
     """The range of λ, chosen only if the text encoder is tuned; otherwise λ has no effect."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_in_earlier_files(cls, values: Any) -> Any:
+        return nested_rates(values)
+
+    @field_validator("rates")
+    @classmethod
+    def _of_every_kind(cls, rates: dict[str, Range]) -> dict[str, Range]:
+        return {kind: rates.get(kind, RATES) for kind in KINDS}
 
     @model_validator(mode="after")
     def _sites_are_plain(self) -> Self:
@@ -241,23 +210,14 @@ class AshaConfig(Section):
     """At each decision, about one in this many trials continues."""
 
 
-class BaselineConfig(Section):
-    """A configuration that is tried first, and tested whatever its validation score is."""
-
-    subset: SubsetText
-    bias_lr: Positive | None = None
-    ln_lr: Positive | None = None
-    distill_weight: float = Field(0.0, ge=0)
-
-
-def _published_baselines() -> dict[str, BaselineConfig]:
+def _published_baselines() -> dict[str, Settings]:
     """Return zero-shot CLIP, and CLIPFit and two rivals at the paper's learning rate and λ."""
-    rates = {"bias_lr": 0.002, "ln_lr": 0.002, "distill_weight": 8.0}
+    published = {"rates": dict.fromkeys(KINDS, 0.002), "distill_weight": 8.0}
     return {
-        "zero-shot": BaselineConfig(subset="none"),
-        "clipfit": BaselineConfig(subset="clipfit", **rates),
-        "bitfit": BaselineConfig(subset="bitfit", **rates),
-        "ln": BaselineConfig(subset="ln", **rates),
+        "zero-shot": Settings(subset="none"),
+        "clipfit": Settings(subset="clipfit", **published),
+        "bitfit": Settings(subset="bitfit", **published),
+        "ln": Settings(subset="ln", **published),
     }
 
 
@@ -268,7 +228,8 @@ class SearchConfig(Section):
     """The number of trials: baselines, CLIPFit's own search and the open search.
 
     0 means no search: the baselines are tested as they are, to reproduce published results."""
-    sampler: Literal["tpe", "random"] = "tpe"
+    sampler: str = "tpe"
+    """The sampler that proposes trials: ``tpe``, ``random``, or one of an installed package."""
     selection: Selection = "auto"
     """The rule by which trials are scored; ``auto`` is the rule that suits the protocol best."""
     folds: int | None = Field(None, ge=2)
@@ -280,8 +241,9 @@ class SearchConfig(Section):
     asha: AshaConfig | None = AshaConfig()
     """When to stop poor trials early; None trains every trial to its last epoch."""
     space: SpaceConfig = SpaceConfig()
-    baselines: dict[Label, BaselineConfig] = Field(default_factory=_published_baselines)
-    """The baselines by label; they are trials 0, 1, … of the study."""
+    baselines: dict[Label, Settings] = Field(default_factory=_published_baselines)
+    """The baselines by label; they are trials 0, 1, … of the study, and are tested whatever their
+    validation scores are."""
 
 
 class ConfirmConfig(Section):
@@ -441,10 +403,10 @@ class StudyConfig(Section):
         return (self.seed,) if self.protocol == "zero_shot" else self.confirm.seeds
 
     @property
-    def tested_as_given(self) -> dict[str, BaselineConfig]:
+    def tested_as_given(self) -> dict[str, Settings]:
         """The configurations that are tested without a search, by label."""
         if self.protocol == "zero_shot":
-            return {"zero-shot": BaselineConfig(subset="none")}
+            return {"zero-shot": Settings(subset="none")}
         return self.search.baselines
 
     def disagreements(self) -> Iterator[str]:
@@ -453,12 +415,9 @@ class StudyConfig(Section):
         for label, baseline in self.search.baselines.items():
             if label in (TUNED, *RANKS):
                 yield f"search.baselines.{label}: is a name that results use; choose another"
-            for kind in sorted(_kinds_named(baseline.subset)):
-                if getattr(baseline, f"{kind}_lr") is None:
-                    yield (
-                        f"search.baselines.{label}: tunes '{baseline.subset}' and so needs "
-                        f"{kind}_lr"
-                    )
+            for kind in sorted(kinds_named(baseline.subset) - baseline.rates.keys()):
+                needed = f"tunes '{baseline.subset}' and so needs rates.{kind}"
+                yield f"search.baselines.{label}: {needed}"
         if self.ablation is not None and self.protocol not in ("few_shot", "base_to_new"):
             yield f"ablation: cannot be of {self.protocol}; allowed are few_shot, base_to_new"
         if not self.search.baselines:
@@ -515,8 +474,3 @@ class StudyConfig(Section):
                 f"search.tuned_share: {search.tuned_share} of {search.trials} trials, beside "
                 f"{len(labels)} baselines, leaves none to search subsets"
             )
-
-
-def _kinds_named(subset: str) -> set[str]:
-    sites = [term.site for sign, term in parse(subset).terms if sign > 0]
-    return {"ln" if site.startswith("ln") else "bias" for site in sites}

@@ -15,6 +15,12 @@ EMBEDDED = "embedded"
 """The backbone name of the checkpoint that comes with the package; see `study.embedded`."""
 
 
+def backbone_path(name: str) -> str:
+    """Return what transformers loads: the packaged folder for ``embedded``, else ``name``."""
+    packaged = Path(__file__).parent.with_name("embedded") / "glyph-clip"
+    return str(packaged) if name == EMBEDDED else name
+
+
 @dataclass(frozen=True)
 class EncoderShape:
     """The sizes of one encoder."""

@@ -29,6 +29,7 @@ from study.errors import SubsetError
 
 Encoder = Literal["text", "vision"]
 Kind = Literal["bias", "ln"]
+KINDS: tuple[Kind, ...] = ("bias", "ln")
 
 BIAS_SITES = ("attn.q.bias", "attn.v.bias", "attn.out.bias", "mlp.fc1.bias", "mlp.fc2.bias")
 BLOCK_NORMS = ("ln1", "ln2")
@@ -225,6 +226,16 @@ def parse(text: str) -> Subset:
 def kinds(leaves: Iterable[Leaf]) -> frozenset[Kind]:
     """Return the kinds of parameter in a set; each kind has a learning rate of its own."""
     return frozenset(leaf.kind for leaf in leaves)
+
+
+def kinds_named(text: str) -> frozenset[Kind]:
+    """Return the kinds of parameter that an expression adds, in a model of any depths.
+
+    Raises:
+        SubsetError: see `parse`.
+    """
+    sites = [term.site for sign, term in parse(text).terms if sign > 0]
+    return frozenset("ln" if site.startswith("ln") else "bias" for site in sites)
 
 
 # A preset name may contain a hyphen, so presets are tried before a hyphen means "take away".

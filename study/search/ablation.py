@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 
-from study.config.schema import StudyConfig
+from study.config.settings import Settings
 from study.errors import StudyError
-from study.method.checkpoint import Architecture
-from study.method.subsets import Subset
+from study.method.subsets import KINDS, Subset
 from study.search.ablation_cells import ablation_cells
 from study.search.callback import Observer
-from study.search.searcher import proposal_of
-from study.search.space import Proposal
 from study.search.stages import TakeOver, TrialMaker, run_queue
 from study.selection.candidates import finished_trials
-from study.storage.ledger import StudyFolder
 from study.trial import TrialData
+from study.trial.study import Study
 
 
 def tune_cells(
-    config: StudyConfig,
-    folder: StudyFolder,
-    architecture: Architecture,
+    study: Study,
     data: TrialData,
     observers: Sequence[Observer],
     take_over: TakeOver | None,
@@ -30,57 +24,48 @@ def tune_cells(
     """Train every cell at every learning rate and evaluate it by validation.
 
     Args:
-        config: the study's configuration.
-        folder: the study's folder.
-        architecture: the backbone's architecture.
+        study: the study.
         data: the data of the search's trials.
         observers: see `run_queue`.
         take_over: see `run_queue`.
     """
-    maker = TrialMaker(config, architecture, {config.seed: data})
-    cells = ablation_cells(config, folder, architecture.depths)
-    trials = _trials(config, cells)
+    seed = study.config.seed
+    maker = TrialMaker(study, {seed: data})
     wanted = [
-        maker.make("search", label, f"{label} at {rate:g}", number, proposal, config.seed)
-        for number, (label, rate, proposal) in enumerate(trials)
+        maker.make("search", label, f"{label} at {rate:g}", number, settings, seed)
+        for number, (label, rate, settings) in enumerate(_trials(study, ablation_cells(study)))
     ]
-    run_queue(config, folder, "search", wanted, {config.seed: data}, observers, take_over)
+    run_queue(study, "search", wanted, {seed: data}, observers, take_over)
 
 
-def fix_rates(
-    config: StudyConfig, folder: StudyFolder, architecture: Architecture
-) -> dict[str, Proposal]:
+def fix_rates(study: Study) -> Mapping[str, Settings]:
     """Choose each cell's learning rate by validation, before the test split is read.
 
-    The choice is written to ``cells.json`` once; later calls read it.
+    The choice is written once; later calls read it.
 
     Returns:
-        The chosen proposal of each cell, by label.
+        The chosen settings of each cell, by label.
 
     Raises:
         StudyError: no trial of a cell ran all its epochs.
     """
-    cells = ablation_cells(config, folder, architecture.depths)
-    if (written := folder.read_json("cells.json")) is None:
-        if config.ablation is not None and len(config.ablation.rates) == 1:
-            chosen = {label: proposal for label, _, proposal in _trials(config, cells)}
-        else:
-            # The best trial comes first, so in reversed order it is the last to be stored.
-            best = {t.config.subset_key: t.config for t in reversed(finished_trials(folder))}
-            keys = {label: subset.key(architecture.depths) for label, subset in cells.items()}
-            if missing := [label for label, key in keys.items() if key not in best]:
-                raise StudyError(f"no trial of the cell '{missing[0]}' ran all its epochs")
-            chosen = {label: proposal_of(best[key]) for label, key in keys.items()}
-        written = {label: asdict(proposal) for label, proposal in chosen.items()}
-        folder.write_json("cells.json", written)
-    return {label: Proposal(**values) for label, values in written.items()}
+    if (written := study.cells()) is not None:
+        return written
+    cells = ablation_cells(study)
+    if not study.config.validates:
+        return study.fix_cells({label: own for label, _, own in _trials(study, cells)})
+    # The best trial comes first, so in reversed order it is the last to be stored.
+    best = {t.config.subset_key: t.config for t in reversed(finished_trials(study.folder))}
+    depths = study.architecture().depths
+    keys = {label: subset.key(depths) for label, subset in cells.items()}
+    if missing := [label for label, key in keys.items() if key not in best]:
+        raise StudyError(f"no trial of the cell '{missing[0]}' ran all its epochs")
+    return study.fix_cells({label: best[key].settings for label, key in keys.items()})
 
 
 def test_cells(
-    config: StudyConfig,
-    folder: StudyFolder,
-    architecture: Architecture,
-    chosen: Mapping[str, Proposal],
+    study: Study,
+    chosen: Mapping[str, Settings],
     data: Mapping[int, TrialData],
     observers: Sequence[Observer],
     take_over: TakeOver | None,
@@ -88,29 +73,27 @@ def test_cells(
     """Train every cell at its learning rate on each seed's shots and test it.
 
     Args:
-        config: the study's configuration.
-        folder: the study's folder.
-        architecture: the backbone's architecture.
-        chosen: the proposal of each cell, by label.
+        study: the study.
+        chosen: the settings of each cell, by label.
         data: the data of the trials, by seed.
         observers: see `run_queue`.
         take_over: see `run_queue`.
     """
-    maker = TrialMaker(config, architecture, data)
+    maker = TrialMaker(study, data)
     wanted = [
-        maker.make("ablation", label, label, seed_index * 1000 + index, proposal, seed)
+        maker.make("ablation", label, label, seed_index * 1000 + index, settings, seed)
         for seed_index, seed in enumerate(data)
-        for index, (label, proposal) in enumerate(chosen.items())
+        for index, (label, settings) in enumerate(chosen.items())
     ]
-    run_queue(config, folder, "ablation", wanted, data, observers, take_over)
+    run_queue(study, "ablation", wanted, data, observers, take_over)
 
 
-def _trials(
-    config: StudyConfig, cells: Mapping[str, Subset]
-) -> Iterator[tuple[str, float, Proposal]]:
-    if config.ablation is None:
+def _trials(study: Study, cells: Mapping[str, Subset]) -> Iterator[tuple[str, float, Settings]]:
+    ablation = study.config.ablation
+    if ablation is None:
         return
-    weight = config.ablation.distill_weight
+    weight = ablation.distill_weight
     for label, subset in cells.items():
-        for rate in config.ablation.rates:
-            yield label, rate, Proposal(str(subset), rate, rate, weight)
+        for rate in ablation.rates:
+            rates = dict.fromkeys(KINDS, rate)
+            yield label, rate, Settings(subset=str(subset), rates=rates, distill_weight=weight)

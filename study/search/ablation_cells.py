@@ -3,36 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from study.config.schema import AblationConfig, StudyConfig
 from study.errors import StudyError, SubsetError
 from study.method.subsets import BIAS_SITES, BLOCK_NORMS, OUTER_NORMS, Depths, Subset, parse
 from study.storage.ledger import StudyFolder
+from study.trial.study import Study, best_of, read_candidates
 
 BASE = "base"
 """The label of the cell that the others are compared with."""
 
 
-def ablation_cells(config: StudyConfig, folder: StudyFolder, depths: Depths) -> dict[str, Subset]:
+def ablation_cells(study: Study) -> dict[str, Subset]:
     """Return the subsets by cell label, the base first and equal subsets only once.
-
-    Args:
-        config: the study's configuration.
-        folder: the study's folder; the study that ``base_from`` names lies beside it.
-        depths: the numbers of blocks of the backbone.
 
     Raises:
         ValueError: the configuration has no ablation.
         StudyError: the design leaves no cell besides the base, a site to leave out is not in the
             base, or the study that the base comes from has no winner.
     """
-    ablation = config.ablation
+    ablation, depths = study.config.ablation, study.architecture().depths
     if ablation is None:
         raise ValueError("the configuration has no ablation")
-    base = parse(_base(ablation, folder))
+    base = parse(_base(ablation, study.folder.path.parent))
     cells = {BASE: base}
     keys = {base.key(depths)}
-    for label, subset in _designed(config, ablation, base, depths):
+    for label, subset in _designed(study.config, ablation, base, depths):
         if subset.resolve(depths) and (key := subset.key(depths)) not in keys:
             keys.add(key)
             cells[label] = subset
@@ -44,17 +41,16 @@ def ablation_cells(config: StudyConfig, folder: StudyFolder, depths: Depths) -> 
     return cells
 
 
-def _base(ablation: AblationConfig, folder: StudyFolder) -> str:
+def _base(ablation: AblationConfig, storage: Path) -> str:
     if ablation.base_from is None:
         return ablation.base
-    other = StudyFolder(folder.path.parent / ablation.base_from)
-    candidates = (other.read_json("candidates.json") if other.path.exists() else None) or []
-    best = next((c for c in candidates if c["label"] == "best"), None)
+    other = StudyFolder(storage / ablation.base_from)
+    best = best_of(read_candidates(other)) if other.path.exists() else None
     if best is None:
         raise StudyError(
-            f"ablation.base_from: no finished study '{ablation.base_from}' in {folder.path.parent}"
+            f"ablation.base_from: no finished study '{ablation.base_from}' in {storage}"
         )
-    return str(best["subset"])
+    return best.settings.subset
 
 
 def _designed(

@@ -28,8 +28,8 @@ from study.search.internals import (
 )
 from study.search.searcher import StudySearcher
 from study.search.trainable import ClipFitTrainable
-from study.storage.ledger import StudyFolder
 from study.trial import TrialConfig, TrialData
+from study.trial.study import Study
 
 logger = logging.getLogger(__name__)
 
@@ -100,8 +100,7 @@ def concurrency(config: StudyConfig) -> int | None:
 
 
 def run_trials(
-    config: StudyConfig,
-    folder: StudyFolder,
+    study: Study,
     searcher: StudySearcher,
     *,
     data: Mapping[str, TrialData],
@@ -112,8 +111,7 @@ def run_trials(
     """Run up to ``count`` trials of one stage to their ends.
 
     Args:
-        config: the study's configuration.
-        folder: the study's folder.
+        study: the study.
         searcher: the source of the trials.
         data: the data of the trials, by `data_key`.
         scheduler: the scheduler that stops trials early.
@@ -126,7 +124,7 @@ def run_trials(
     """
     if count == 0:
         return
-    resources = config.resources
+    config, folder, resources = study.config, study.folder, study.config.resources
     ledger = LedgerCallback(folder, searcher.conclude, observers, resources.max_epoch_seconds)
     trainable = tune.with_resources(
         tune.with_parameters(

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import optuna
 from optuna.trial import FixedTrial, FrozenTrial, TrialState
 
+from study.config.settings import Settings
 from study.search.internals import enqueued_choices, reopen_trial
 from study.search.journal import open_journal, read_journal
-from study.search.space import OpenSpace, Proposal, RateSpace
+from study.search.samplers import Sampler, seed_of
+from study.search.space import OpenSpace, RateSpace
 
 logger = logging.getLogger(__name__)
 
-SamplerName = Literal["tpe", "random"]
 ASKS_BEFORE_GIVING_UP = 50
 """The number of known proposals in a row after which a space counts as exhausted."""
 
@@ -44,7 +43,7 @@ class Recorded:
 
     number: int
     """The number of the trial in the arm's Optuna study."""
-    proposal: Proposal
+    settings: Settings
     scores: Mapping[int, float]
     """The scores by epoch, as fractions."""
 
@@ -58,7 +57,7 @@ class Arm:
     budget: int
     """The most trials that the arm may propose."""
     space: OpenSpace | RateSpace
-    sampler: SamplerName
+    sampler: Sampler
     seed: int
     started: int = 0
     """The number of trials that were proposed and recorded."""
@@ -74,7 +73,7 @@ class Arm:
         """Whether the arm's Optuna study has any trial."""
         return bool(self.study.get_trials(deepcopy=False))
 
-    def ask(self, known: Callable[[Proposal], Outcome | None]) -> tuple[int, Proposal] | None:
+    def ask(self, known: Callable[[Settings], Outcome | None]) -> tuple[int, Settings] | None:
         """Return a new proposal with its Optuna number; None if the space is exhausted.
 
         Args:
@@ -85,14 +84,14 @@ class Arm:
         for attempt in range(ASKS_BEFORE_GIVING_UP):
             # The turn counts recorded trials: a driver may die between asking and recording.
             turn = f"{self.seed}/{self.name}/{self.started}/{attempt}"
-            self.study.sampler = make_sampler(self.sampler, turn)
+            self.study.sampler = self.sampler(seed_of(turn))
             trial = self.study.ask()
-            proposal = self.space.suggest(trial)
-            outcome = known(proposal)
+            settings = self.space.suggest(trial)
+            outcome = known(settings)
             if outcome is None:
                 self.started += 1
                 self._open[trial.number] = trial
-                return trial.number, proposal
+                return trial.number, settings
             if outcome.state is TrialState.COMPLETE:
                 self.study.tell(trial, outcome.score)
             else:
@@ -120,16 +119,16 @@ class Arm:
         self.study.tell(number, value, state=outcome.state)
         self._open.pop(number, None)
 
-    def learn(self, proposal: Proposal, outcome: Outcome, label: str) -> None:
+    def learn(self, settings: Settings, outcome: Outcome, label: str) -> None:
         """Add a completed baseline to the Optuna study, once, if the arm's space contains it.
 
         Args:
-            proposal: the baseline's configuration.
+            settings: the baseline's settings.
             outcome: how the baseline's trial ended.
             label: the baseline's label, by which it is recognised.
         """
         known = {t.user_attrs.get("label") for t in self.study.get_trials(deepcopy=False)}
-        choices = self.space.encode(proposal)
+        choices = self.space.encode(settings)
         if choices is None or label in known or outcome.state is not TrialState.COMPLETE:
             return
         self.study.add_trial(
@@ -197,7 +196,7 @@ class Arm:
         for number in range(
             len(self.study.get_trials(deepcopy=False)), max(by_number, default=-1) + 1
         ):
-            choices = self.space.encode(by_number[number].proposal) if number in by_number else None
+            choices = self.space.encode(by_number[number].settings) if number in by_number else None
             self.study.add_trial(
                 optuna.trial.create_trial(
                     state=TrialState.RUNNING if number in by_number else TrialState.FAIL,
@@ -215,7 +214,7 @@ class Arm:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)  # a number out of its range
-                return self.space.suggest(FixedTrial(trial.params)) == recorded.proposal
+                return self.space.suggest(FixedTrial(trial.params)) == recorded.settings
         except ValueError:  # a choice is missing
             return False
 
@@ -235,7 +234,7 @@ def open_arm(
     *,
     budget: int,
     space: OpenSpace | RateSpace,
-    sampler: SamplerName,
+    sampler: Sampler,
     seed: int,
 ) -> Arm:
     """Open or create an arm's Optuna study in a journal file, which suits shared file systems.
@@ -245,7 +244,7 @@ def open_arm(
         name: the name of the arm and of its Optuna study.
         budget: the most trials that the arm may propose.
         space: the search space.
-        sampler: the name of Optuna's sampler.
+        sampler: a function that makes Optuna's sampler.
         seed: the seed of the sampler.
 
     Raises:
@@ -260,18 +259,3 @@ def open_arm(
         load_if_exists=True,
     )
     return Arm(name, study, budget, space, sampler, seed)
-
-
-def make_sampler(name: SamplerName, seed: str) -> optuna.samplers.BaseSampler:
-    """Return a sampler whose choice depends only on the history and the seed.
-
-    Every proposal uses a new one, so that an interrupted study continues with the same choices.
-    """
-    number = int.from_bytes(hashlib.sha256(seed.encode()).digest()[:4], "big")
-    if name == "random":
-        return optuna.samplers.RandomSampler(seed=number)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return optuna.samplers.TPESampler(
-            multivariate=True, group=True, constant_liar=True, seed=number
-        )

@@ -10,16 +10,16 @@ from typing import Any
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
+from study.config.settings import Settings
 from study.search.optuna_arm import Arm, Outcome
-from study.search.space import Proposal
 from study.storage.atomic import StorageError
 from study.storage.ledger import End, StudyFolder
 from study.trial import TrialConfig
 
 logger = logging.getLogger(__name__)
 
-MakeConfig = Callable[[Proposal, str, int, int], TrialConfig]
-"""A function from proposal, arm, trial number and Optuna number to a whole configuration."""
+MakeConfig = Callable[[Settings, str, int, int], TrialConfig]
+"""A function from settings, arm, trial number and Optuna number to a whole configuration."""
 
 
 class StudySearcher(Searcher):
@@ -94,7 +94,7 @@ class StudySearcher(Searcher):
         if config.optuna_number is not None:
             self._arms[config.arm].tell(config.optuna_number, outcome)
         for arm in self._arms.values() if config.arm == "baseline" else ():
-            arm.learn(proposal_of(config), outcome, config.label)
+            arm.learn(config.settings, outcome, config.label)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return nothing for Tune's own snapshot of the experiment, which is never read."""
@@ -106,37 +106,32 @@ class StudySearcher(Searcher):
             key=lambda arm: (arm.share, arm.name),
         )
         for arm in behind:
-            answer = arm.ask(lambda proposal: self._known(arm, proposal))  # noqa: B023
+            answer = arm.ask(lambda settings: self._known(arm, settings))  # noqa: B023
             if answer is None:
                 arm.budget = arm.started
                 continue
-            optuna_number, proposal = answer
-            config = self._config(proposal, arm.name, optuna_number)
+            optuna_number, settings = answer
+            config = self._config(settings, arm.name, optuna_number)
             self._next_number += 1
             return config
         return None
 
-    def _known(self, arm: Arm, proposal: Proposal) -> Outcome | None:
-        identity = _identity(self._config(proposal, arm.name, 0))
+    def _known(self, arm: Arm, settings: Settings) -> Outcome | None:
+        identity = _identity(self._config(settings, arm.name, 0))
         if identity in self._outcomes:
             return self._outcomes[identity]
         return Outcome(None, TrialState.RUNNING) if identity in self._started else None
 
-    def _config(self, proposal: Proposal, arm: str, optuna_number: int) -> TrialConfig:
+    def _config(self, settings: Settings, arm: str, optuna_number: int) -> TrialConfig:
         if self._make_config is None:
             raise TypeError("a searcher with arms needs make_config")
-        return self._make_config(proposal, arm, self._next_number, optuna_number)
+        return self._make_config(settings, arm, self._next_number, optuna_number)
 
     def save(self, checkpoint_path: str) -> None:
         """Do nothing: the ledger and Optuna's journal hold everything."""
 
     def restore(self, checkpoint_path: str) -> None:
         """Do nothing: a study is resumed from its ledger."""
-
-
-def proposal_of(config: TrialConfig) -> Proposal:
-    """Return the proposal that leads to this trial."""
-    return Proposal(config.subset, config.bias_lr, config.ln_lr, config.distill_weight)
 
 
 def outcome_of(end: End, score: float | None) -> Outcome:
@@ -159,15 +154,7 @@ def outcome_of(end: End, score: float | None) -> Outcome:
 
 
 def _identity(config: TrialConfig) -> tuple[Any, ...]:
-    """Return a key that is equal for two trials with the same training.
-
-    Learning rates of kinds that are not tuned are None.
-    """
-    return (
-        config.seed,
-        config.label if config.stage == "confirm" else None,
-        config.subset_key,
-        config.bias_lr,
-        config.ln_lr,
-        config.distill_weight if config.epochs else None,
-    )
+    """Return a key that is equal for two trials with the same training."""
+    label = config.label if config.stage == "confirm" else None
+    settings = config.settings
+    return config.seed, label, config.subset_key, settings.distill_weight, *settings.rates.items()

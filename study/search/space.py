@@ -1,4 +1,4 @@
-"""The search space: converts Optuna's choices to a proposal, and a proposal back to choices."""
+"""The search space: converts Optuna's choices to settings, and settings back to choices."""
 
 from __future__ import annotations
 
@@ -14,26 +14,14 @@ from optuna.distributions import (
 )
 from optuna.trial import Trial
 
-from study.config.schema import Regularizer, SpaceConfig
-from study.method.subsets import OUTER_NORMS, Depths, Leaf, kinds, parse
+from study.config.schema import SpaceConfig
+from study.config.section import Regularizer
+from study.config.settings import Settings, rate_column, weighs
+from study.method.subsets import KINDS, OUTER_NORMS, Depths, Leaf, kinds, parse
 
-RATES = ("bias_lr", "ln_lr", "distill_weight")
+WEIGHT = "distill_weight"
 Choices = dict[str, tuple[Any, BaseDistribution]]
 """The value and its distribution, by the name of the Optuna parameter."""
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """The values of a trial that the search chooses."""
-
-    subset: str
-    """The subset in its canonical form."""
-    bias_lr: float | None = None
-    """The learning rate of the biases; None means that no bias is tuned."""
-    ln_lr: float | None = None
-    """The learning rate of the LayerNorms; None means that no LayerNorm is tuned."""
-    distill_weight: float = 0.0
-    """The paper's λ."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +36,7 @@ class OpenSpace:
     depths: Depths
     regularizer: Regularizer = "cosine"
 
-    def suggest(self, trial: Trial) -> Proposal:
+    def suggest(self, trial: Trial) -> Settings:
         """Ask Optuna for one configuration."""
         chosen = [s for s in self.config.sites if _ask(trial, s, self._distribution(s))]
         terms = []
@@ -63,13 +51,13 @@ class OpenSpace:
             terms += [self._within(site, min(ends), max(ends)) for site in sites]
         return _with_rates(trial, " + ".join(terms) or "none", self)
 
-    def encode(self, proposal: Proposal) -> Choices | None:
-        """Return the choices, with their distributions, that lead to a proposal.
+    def encode(self, settings: Settings) -> Choices | None:
+        """Return the choices, with their distributions, that lead to these settings.
 
-        None means that the space does not contain it, for example because a site is not listed or
+        None means that the space does not contain them, for example because a site is not listed or
         a rate is out of range.
         """
-        wanted = parse(proposal.subset).resolve(self.depths)
+        wanted = parse(settings.subset).resolve(self.depths)
         windows = {encoder: self._window(encoder, wanted) for encoder in OUTER_NORMS}
         terms = {s: self._within(s, *windows[s.partition(".")[0]]) for s in self.config.sites}
         inside = {s for s, term in terms.items() if parse(term).resolve(self.depths) <= wanted}
@@ -82,7 +70,7 @@ class OpenSpace:
                 site.startswith(encoder) and _in_blocks(site) for site in inside
             ):
                 choices[f"{encoder}.from"], choices[f"{encoder}.to"] = windows[encoder]
-        rates = _rate_choices(proposal, wanted, self)
+        rates = _rate_choices(settings, wanted, self)
         if rates is None:
             return None
         return {name: (v, self._distribution(name)) for name, v in choices.items()} | rates
@@ -91,7 +79,11 @@ class OpenSpace:
         """Return whether another study's choices are complete and allowed in this space."""
         sites = set(self.config.sites)
         ends = {f"{encoder}.{end}" for encoder in OUTER_NORMS for end in ("from", "to")}
-        known = sites | (ends if self.config.windows else set()) | set(RATES)
+        known = (
+            sites
+            | (ends if self.config.windows else set())
+            | rate_distributions(self.config).keys()
+        )
         return sites <= choices.keys() <= known and all(
             _contains(self._distribution(name), value) for name, value in choices.items()
         )
@@ -116,7 +108,7 @@ class OpenSpace:
             return CategoricalDistribution((True, False))
         if name.endswith((".from", ".to")):
             return IntDistribution(0, getattr(self.depths, name.partition(".")[0]) - 1)
-        return rate_distribution(self.config, name)
+        return rate_distributions(self.config)[name]
 
 
 @dataclass(frozen=True)
@@ -128,63 +120,59 @@ class RateSpace:
     subset: str
     regularizer: Regularizer = "cosine"
 
-    def suggest(self, trial: Trial) -> Proposal:
+    def suggest(self, trial: Trial) -> Settings:
         """Ask Optuna for one configuration."""
         return _with_rates(trial, self.subset, self)
 
-    def encode(self, proposal: Proposal) -> Choices | None:
+    def encode(self, settings: Settings) -> Choices | None:
         """See `OpenSpace.encode`."""
         leaves = parse(self.subset).resolve(self.depths)
-        if parse(proposal.subset).resolve(self.depths) != leaves:
+        if parse(settings.subset).resolve(self.depths) != leaves:
             return None
-        return _rate_choices(proposal, leaves, self)
+        return _rate_choices(settings, leaves, self)
 
     def fits(self, choices: Mapping[str, Any]) -> bool:
         """See `OpenSpace.fits`."""
-        wanted = _rates_of(parse(self.subset).resolve(self.depths), self.regularizer)
-        return set(wanted) == choices.keys() and all(
-            _contains(rate_distribution(self.config, name), value)
-            for name, value in choices.items()
+        leaves = parse(self.subset).resolve(self.depths)
+        wanted = _with_effect(self, leaves)
+        return wanted.keys() == choices.keys() and all(
+            _contains(wanted[name], value) for name, value in choices.items()
         )
 
 
-def rate_distribution(config: SpaceConfig, name: str) -> FloatDistribution:
-    """Return the log-uniform distribution of ``bias_lr``, ``ln_lr`` or ``distill_weight``."""
-    return FloatDistribution(*getattr(config, name), log=True)
+def rate_distributions(config: SpaceConfig) -> dict[str, FloatDistribution]:
+    """Return the log-uniform distributions of the learning rate of each kind, and of λ."""
+    bounds = {rate_column(kind): ends for kind, ends in config.rates.items()}
+    bounds[WEIGHT] = config.distill_weight
+    return {name: FloatDistribution(*ends, log=True) for name, ends in bounds.items()}
 
 
-def _with_rates(trial: Trial, subset: str, space: OpenSpace | RateSpace) -> Proposal:
-    names = _rates_of(parse(subset).resolve(space.depths), space.regularizer)
-    rates = {name: _ask(trial, name, rate_distribution(space.config, name)) for name in names}
-    return Proposal(str(parse(subset)), **rates)
+def _with_effect(
+    space: OpenSpace | RateSpace, leaves: frozenset[Leaf]
+) -> dict[str, FloatDistribution]:
+    """Return the distributions of the rates, and of λ, that have an effect on tuned tensors."""
+    every, tuned = rate_distributions(space.config), kinds(leaves)
+    names = [rate_column(kind) for kind in KINDS if kind in tuned]
+    names += [WEIGHT] * weighs(leaves, space.regularizer)
+    return {name: every[name] for name in names}
+
+
+def _with_rates(trial: Trial, subset: str, space: OpenSpace | RateSpace) -> Settings:
+    rates = _with_effect(space, parse(subset).resolve(space.depths))
+    chosen = {name: _ask(trial, name, distribution) for name, distribution in rates.items()}
+    return Settings.model_validate({"subset": subset, **chosen})
 
 
 def _rate_choices(
-    proposal: Proposal, leaves: frozenset[Leaf], space: OpenSpace | RateSpace
+    settings: Settings, leaves: frozenset[Leaf], space: OpenSpace | RateSpace
 ) -> Choices | None:
     choices: Choices = {}
-    for name in _rates_of(leaves, space.regularizer):
-        value, distribution = getattr(proposal, name), rate_distribution(space.config, name)
-        if value is None or not distribution.low <= value <= distribution.high:
+    values: dict[str, Any] = settings.flat()
+    for name, distribution in _with_effect(space, leaves).items():
+        if values[name] is None or not _contains(distribution, values[name]):
             return None
-        choices[name] = (value, distribution)
+        choices[name] = (values[name], distribution)
     return choices
-
-
-def weighs(leaves: frozenset[Leaf], regularizer: Regularizer) -> bool:
-    """Return whether λ has an effect on a set of tuned tensors.
-
-    The distillation (``cosine``) depends on the text features only.
-    """
-    if regularizer == "cosine":
-        return any(leaf.encoder == "text" for leaf in leaves)
-    return regularizer == "l2_init" and bool(leaves)
-
-
-def _rates_of(leaves: frozenset[Leaf], regularizer: Regularizer) -> list[str]:
-    """Return the names of the rates that have an effect."""
-    names = [f"{kind}_lr" for kind in ("bias", "ln") if kind in kinds(leaves)]
-    return names + ["distill_weight"] * weighs(leaves, regularizer)
 
 
 def _ask(trial: Trial, name: str, distribution: BaseDistribution) -> Any:

@@ -7,21 +7,22 @@ import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from study.config.schema import StudyConfig
+from study.config.schema import TUNED, StudyConfig
+from study.config.settings import Settings
 from study.errors import DataError, InterruptedStudyError
-from study.method.checkpoint import Architecture
-from study.method.subsets import kinds, parse
+from study.method.subsets import parse
 from study.search.callback import Observer, notify
 from study.search.driver import make_scheduler, run_trials
 from study.search.journal import DamagedJournalError, set_aside
 from study.search.optuna_arm import Arm, Outcome, Recorded, open_arm
 from study.search.recording import close_trial, drop_unproven_reports
-from study.search.searcher import StudySearcher, outcome_of, proposal_of
-from study.search.space import OpenSpace, Proposal, RateSpace, weighs
-from study.selection.candidates import TUNED, Candidate
+from study.search.samplers import Sampler, sampler_named
+from study.search.searcher import StudySearcher, outcome_of
+from study.search.space import OpenSpace, RateSpace
 from study.storage.ledger import End, StudyFolder
 from study.trial import SPLIT_HASH, Stage, TrialConfig, TrialData
 from study.trial.config_hash import compute_config_hash
+from study.trial.study import Candidate, Study
 
 OPEN = "search"
 JOURNAL = "optuna.journal"
@@ -50,25 +51,21 @@ def budget(config: StudyConfig) -> Budget:
 
 
 def run_search(
-    config: StudyConfig,
-    folder: StudyFolder,
-    architecture: Architecture,
-    data: TrialData,
-    observers: Sequence[Observer],
+    study: Study, data: TrialData, observers: Sequence[Observer], sampler: Sampler | None = None
 ) -> None:
     """Train the baselines, CLIPFit's own search and the open search, or what is left of them.
 
     Args:
-        config: the study's configuration.
-        folder: the study's folder.
-        architecture: the backbone's architecture.
+        study: the study.
         data: the data of the search's trials.
         observers: the listeners that are notified of every trial.
+        sampler: the sampler, if it is not found by the name in the configuration.
 
     Raises:
         DataError: earlier trials used other images or classes.
         InterruptedStudyError: the study was interrupted before all trials ended.
     """
+    config, folder = study.config, study.folder
     _close_complete(folder, "search", observers)
     past = _Past.read(folder, "search")
     past.refuse_other_data({config.seed: data})
@@ -78,19 +75,18 @@ def run_search(
             f"{len(past.all)} are there: it is older than the study's last extension; set "
             "search.trials as extensions.json says, by --extend"
         )
-    maker = TrialMaker(config, architecture, {config.seed: data})
+    maker = TrialMaker(study, {config.seed: data})
     baselines = [maker.baseline(label, n) for n, label in enumerate(config.search.baselines)]
     searcher = StudySearcher(
         folder,
         [*past.unfinished, *(c for c in baselines if c.trial_id not in past)],
-        arms=_open_arms(config, folder, architecture, past),
+        arms=_open_arms(study, past, sampler),
         make_config=maker.proposed,
         ended={c.trial_id: (c, _outcome(end, reports)) for c, end, reports in past.ended},
         next_number=max([len(baselines) - 1, *(c.number for c in past.all)]) + 1,
     )
     run_trials(
-        config,
-        folder,
+        study,
         searcher,
         data={f"search/{config.seed}": data},
         scheduler=make_scheduler(
@@ -105,9 +101,7 @@ def run_search(
 
 
 def run_confirm(
-    config: StudyConfig,
-    folder: StudyFolder,
-    architecture: Architecture,
+    study: Study,
     candidates: Iterable[Candidate],
     data: Mapping[int, TrialData],
     observers: Sequence[Observer],
@@ -115,26 +109,23 @@ def run_confirm(
     """Train every candidate on each seed's shots and test it.
 
     Args:
-        config: the study's configuration.
-        folder: the study's folder.
-        architecture: the backbone's architecture.
+        study: the study.
         candidates: the candidates; one that equals another is skipped.
         data: the data of the confirmation, by seed.
         observers: the listeners that are notified of every trial.
     """
-    maker = TrialMaker(config, architecture, data)
+    maker = TrialMaker(study, data)
     wanted = [
         maker.confirmation(candidate, seed, seed_index * 1000 + index)
         for seed_index, seed in enumerate(data)
         for index, candidate in enumerate(candidates)
         if candidate.same_as is None
     ]
-    run_queue(config, folder, "confirm", wanted, data, observers)
+    run_queue(study, "confirm", wanted, data, observers)
 
 
 def run_queue(
-    config: StudyConfig,
-    folder: StudyFolder,
+    study: Study,
     stage: Stage,
     wanted: Iterable[TrialConfig],
     data: Mapping[int, TrialData],
@@ -144,8 +135,7 @@ def run_queue(
     """Train the given trials of a stage to their last epoch, without those that have ended.
 
     Args:
-        config: the study's configuration.
-        folder: the study's folder.
+        study: the study.
         stage: the stage of the trials.
         wanted: the trials, in order.
         data: the data of the trials, by seed.
@@ -156,6 +146,7 @@ def run_queue(
         DataError: earlier trials used other images or classes.
         InterruptedStudyError: the study was interrupted before all trials ended.
     """
+    folder = study.folder
     _close_complete(folder, stage, observers)
     past = _Past.read(folder, stage)
     past.refuse_other_data(data)
@@ -168,11 +159,10 @@ def run_queue(
                 _notify_end(observers, trial_config, end, reports)
     queue = [*past.unfinished, *(c for c in wanted if c.trial_id not in past)]
     run_trials(
-        config,
-        folder,
+        study,
         StudySearcher(folder, queue),
         data={f"{stage}/{seed}": seed_data for seed, seed_data in data.items()},
-        scheduler=make_scheduler(None, config.training.epochs),
+        scheduler=make_scheduler(None, study.config.training.epochs),
         count=len(queue),
         observers=observers,
     )
@@ -228,41 +218,37 @@ class _Past:
 class TrialMaker:
     """A factory of trial configurations."""
 
-    config: StudyConfig
-    architecture: Architecture
+    study: Study
     data: Mapping[int, TrialData]
     """The data of the trials, by seed."""
 
     def baseline(self, label: str, number: int) -> TrialConfig:
         """Return the search trial of a baseline."""
-        baseline = self.config.search.baselines[label]
-        proposal = Proposal(
-            baseline.subset, baseline.bias_lr, baseline.ln_lr, baseline.distill_weight
+        config = self.study.config
+        return self.make(
+            "search", "baseline", label, number, config.search.baselines[label], config.seed
         )
-        return self.make("search", "baseline", label, number, proposal, self.config.seed)
 
     def proposed(
-        self, proposal: Proposal, arm: str, number: int, optuna_number: int
+        self, settings: Settings, arm: str, number: int, optuna_number: int
     ) -> TrialConfig:
         """Return the search trial of an arm's proposal."""
-        config = self.make("search", arm, f"trial {number}", number, proposal, self.config.seed)
+        seed = self.study.config.seed
+        config = self.make("search", arm, f"trial {number}", number, settings, seed)
         return config.model_copy(update={"optuna_number": optuna_number})
 
     def confirmation(self, candidate: Candidate, seed: int, number: int) -> TrialConfig:
         """Return the trial of a candidate on a seed's shots."""
-        proposal = Proposal(
-            candidate.subset, candidate.bias_lr, candidate.ln_lr, candidate.distill_weight
-        )
-        return self.make("confirm", candidate.label, candidate.label, number, proposal, seed)
+        label = candidate.label
+        return self.make("confirm", label, label, number, candidate.settings, seed)
 
     def make(
-        self, stage: Stage, arm: str, label: str, number: int, proposal: Proposal, seed: int
+        self, stage: Stage, arm: str, label: str, number: int, settings: Settings, seed: int
     ) -> TrialConfig:
-        """Return a proposal's trial configuration, with its config hash."""
-        subset = parse(proposal.subset)
-        leaves = subset.resolve(self.architecture.depths)
-        rates = kinds(leaves)
-        regularizer = self.config.training.regularizer
+        """Return the trial of some settings, less those without an effect, with its config hash."""
+        training, architecture = self.study.config.training, self.study.architecture()
+        subset = parse(settings.subset)
+        leaves = subset.resolve(architecture.depths)
         name = f"{label}-seed{seed}" if stage == "confirm" else f"{number:04d}"
         trial = TrialConfig(
             trial_id=f"{stage}-{name}",
@@ -271,26 +257,22 @@ class TrialMaker:
             label=label,
             number=number,
             seed=seed,
-            subset=str(subset),
-            subset_key=subset.key(self.architecture.depths),
-            trainable=self.architecture.count(leaves),
-            bias_lr=proposal.bias_lr if "bias" in rates else None,
-            ln_lr=proposal.ln_lr if "ln" in rates else None,
-            # Where λ has no effect, trials that differ in λ only are the same training.
-            distill_weight=proposal.distill_weight if weighs(leaves, regularizer) else 0.0,
-            epochs=self.config.training.epochs if leaves else 0,
+            settings=settings.effective(leaves, training.regularizer),
+            subset_key=subset.key(architecture.depths),
+            trainable=architecture.count(leaves),
+            epochs=training.epochs if leaves else 0,
             split_hash=self.data[seed].digest[:SPLIT_HASH],
-            training=self.config.training,
+            training=training,
         )
-        digest = compute_config_hash(trial, self.data[seed], self.architecture.checkpoint)
+        digest = compute_config_hash(trial, self.data[seed], architecture.checkpoint)
         return trial.model_copy(update={"config_hash": digest})
 
 
-def _open_arms(
-    config: StudyConfig, folder: StudyFolder, architecture: Architecture, past: _Past
-) -> list[Arm]:
+def _open_arms(study: Study, past: _Past, given: Sampler | None) -> list[Arm]:
     """Open both arms and add to their Optuna studies what only the ledger holds."""
-    space, depths, split = config.search.space, architecture.depths, budget(config)
+    config, folder, split = study.config, study.folder, budget(study.config)
+    space, depths = config.search.space, study.architecture().depths
+    sampler = sampler_named(config.search.sampler, given)
     regularizer = config.training.regularizer
     clipfit = config.search.baselines["clipfit"].subset
     spaces: dict[str, tuple[int, OpenSpace | RateSpace]] = {
@@ -306,7 +288,7 @@ def _open_arms(
                 name,
                 budget=trials,
                 space=arm_space,
-                sampler=config.search.sampler,
+                sampler=sampler,
                 seed=config.seed,
             )
             for name, (trials, arm_space) in spaces.items()
@@ -334,7 +316,7 @@ def _open_arms(
         for trial_config, end, reports in past.ended:
             outcome = _outcome(end, reports)
             if trial_config.arm == "baseline":
-                arm.learn(proposal_of(trial_config), outcome, trial_config.label)
+                arm.learn(trial_config.settings, outcome, trial_config.label)
             elif trial_config.arm == arm.name and trial_config.optuna_number is not None:
                 arm.tell(trial_config.optuna_number, outcome)
         arm.fail_orphans({trial.number for trial in recorded[arm.name]})
@@ -349,7 +331,7 @@ def _recorded(folder: StudyFolder, past: _Past, arm: str) -> list[Recorded]:
     return [
         Recorded(
             config.optuna_number,
-            proposal_of(config),
+            config.settings,
             {r["epoch"]: r["val_score"] for r in folder.trial(config.trial_id).reports},
         )
         for config in past.all

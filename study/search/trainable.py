@@ -16,8 +16,8 @@ from ray import tune
 from ray.tune.result import DONE
 
 from study.config.schema import BackboneConfig
-from study.embedded import backbone_path
 from study.errors import BackboneError, DataError, StudyError
+from study.method.checkpoint import backbone_path
 from study.method.delta import DeltaInfo
 from study.method.model import Backbone, load_backbone
 from study.search.recording import load_state, record_epoch, watched
@@ -146,7 +146,7 @@ class ClipFitTrainable(tune.Trainable):
             backbone=self._backbone.name,
             revision=self._backbone.revision,
             fingerprint=backbone.fingerprint,
-            subset=self._trial.subset,
+            subset=self._trial.settings.subset,
             class_names=self._trial_data.class_names,
             templates=self._trial_data.templates,
             pixel_range=self._trial_data.pixel_range,

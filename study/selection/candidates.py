@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
-from study.config.schema import RANKS, TUNED, BaselineConfig, StudyConfig
+from study.config.schema import RANKS, TUNED, StudyConfig
 from study.errors import StudyError
+from study.selection.extension import beside_earlier
 from study.storage.ledger import StudyFolder, TrialFolder
-from study.trial import TrialConfig
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A configuration that the stage ``confirm`` tests."""
-
-    label: str
-    subset: str
-    bias_lr: float | None
-    ln_lr: float | None
-    distill_weight: float
-    val_score: float | None
-    """The validation score, a fraction; None if nothing was searched."""
-    source_trial: str | None
-    """The id of the search trial that it comes from; None if nothing was searched."""
-    same_as: str | None = None
-    """The label of an equal candidate that is trained instead of this one."""
+from study.trial.schema import TrialConfig
+from study.trial.study import Candidate, Study
 
 
 @dataclass(frozen=True)
@@ -79,10 +64,7 @@ def choose_candidates(
         candidates.append(
             Candidate(
                 label=label,
-                subset=config.subset,
-                bias_lr=config.bias_lr,
-                ln_lr=config.ln_lr,
-                distill_weight=config.distill_weight,
+                settings=config.settings,
                 val_score=judgement.val_score,
                 source_trial=config.trial_id,
                 same_as=first.get(config.trial_id),
@@ -92,57 +74,31 @@ def choose_candidates(
     return candidates
 
 
-def fix_candidates(
-    folder: StudyFolder,
-    baselines: Iterable[str],
-    runners_up: int,
-    complete: Callable[[Sequence[Candidate]], list[Candidate]] = list,
-) -> list[Candidate]:
-    """Choose the candidates and write them; a resumed study returns those it wrote.
+def fix_candidates(study: Study) -> tuple[Candidate, ...]:
+    """Return the candidates of a study; the first call chooses and writes them.
 
-    Args:
-        folder: the study's folder.
-        baselines: the labels of the baselines.
-        runners_up: the number of configurations to test after the winner.
-        complete: a function that may add to the chosen candidates before they are written.
+    They are chosen by validation, and those that were tested before the search was extended stay
+    beside them. Without a search they are the baselines.
 
     Raises:
         StudyError: no trial completed all its epochs.
     """
-    if (written := folder.read_json("candidates.json")) is None:
-        judged = finished_trials(folder)
-        if not judged:
-            ends = [trial.end for trial in folder.trials()]
-            causes = [end.cause for end in ends if end and end.status == "failed" and end.cause]
-            raise StudyError(
-                f"no trial of {folder.name} ran all its epochs, so there is nothing to confirm; "
-                f"the last error was: {causes[-1] if causes else 'none'}"
-            )
-        candidates = complete(choose_candidates(judged, baselines, runners_up))
-        written = [asdict(candidate) for candidate in candidates]
-        folder.write_json("candidates.json", written)
-    return [Candidate(**values) for values in written]
-
-
-def candidates_without_search(
-    folder: StudyFolder, baselines: Mapping[str, BaselineConfig]
-) -> list[Candidate]:
-    """Return the baselines as the candidates of a study without a search, and write them once."""
-    candidates = [
-        Candidate(
-            label=label,
-            subset=baseline.subset,
-            bias_lr=baseline.bias_lr,
-            ln_lr=baseline.ln_lr,
-            distill_weight=baseline.distill_weight,
-            val_score=None,
-            source_trial=None,
+    if (written := study.candidates()) is not None:
+        return written
+    config, folder = study.config, study.folder
+    if not config.searches:
+        baselines = config.tested_as_given.items()
+        return study.choose(Candidate(label=label, settings=own) for label, own in baselines)
+    judged = finished_trials(folder)
+    if not judged:
+        ends = [trial.end for trial in folder.trials()]
+        causes = [end.cause for end in ends if end and end.status == "failed" and end.cause]
+        raise StudyError(
+            f"no trial of {folder.name} ran all its epochs, so there is nothing to confirm; "
+            f"the last error was: {causes[-1] if causes else 'none'}"
         )
-        for label, baseline in baselines.items()
-    ]
-    if folder.read_json("candidates.json") is None:
-        folder.write_json("candidates.json", [asdict(candidate) for candidate in candidates])
-    return candidates
+    chosen = choose_candidates(judged, config.search.baselines, config.confirm.runners_up)
+    return study.choose(beside_earlier(folder, config, chosen))
 
 
 def selection_used(config: StudyConfig, report: Mapping[str, float]) -> str:

@@ -8,14 +8,13 @@ trial, they get a label with the number of trials from which they were chosen.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import Any
 
 from study.config.loading import build_config, dump_config, parse_overrides, put_value
 from study.config.schema import WITHOUT_EFFECT, StudyConfig
 from study.errors import ConfigError
-from study.selection.candidates import Candidate
-from study.storage.ledger import StudyFolder
+from study.storage.ledger import CANDIDATES, StudyFolder
+from study.trial.study import Candidate
 
 FILE = "extensions.json"
 """A list of extensions: numbers of trials ``from`` and ``to``, and the ``candidates`` before it."""
@@ -69,7 +68,7 @@ def extend(folder: StudyFolder, config: StudyConfig, overrides: Iterable[str]) -
 
 def _choice(folder: StudyFolder, config: StudyConfig) -> Any:
     """Return the present choice, even if an interrupted extension has already deleted it."""
-    if (chosen := folder.read_json("candidates.json")) is not None:
+    if (chosen := folder.read_json(CANDIDATES)) is not None:
         return chosen
     interrupted = [e for e in folder.read_json(FILE) or [] if e["to"] > config.search.trials]
     return interrupted[-1]["candidates"] if interrupted else None
@@ -94,20 +93,21 @@ def beside_earlier(
     labels = {candidate.label: candidate.source_trial for candidate in chosen}
     kept: list[Candidate] = []
     confirmed: dict[str | None, str] = {}  # source trial → its label now
-    for old in (Candidate(**values) for values in earlier[-1]["candidates"]):
+    for old in map(Candidate.model_validate, earlier[-1]["candidates"]):
         if old.same_as is not None:
             continue
         if labels.get(old.label, old.source_trial) != old.source_trial:
             name = f"{old.label}-of-{earlier[-1]['from']}"
             _rename(folder, old.label, name)
-            old = replace(old, label=name)
+            old = old.model_copy(update={"label": name})
         if old.label not in labels:
             kept.append(old)
         confirmed[old.source_trial] = old.label
 
     def without_training_twice(candidate: Candidate) -> Candidate:
         label = confirmed.get(candidate.source_trial, candidate.same_as)
-        return replace(candidate, same_as=None if label == candidate.label else label)
+        same_as = None if label == candidate.label else label
+        return candidate.model_copy(update={"same_as": same_as})
 
     return [*map(without_training_twice, chosen), *kept]
 

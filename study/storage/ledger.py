@@ -37,6 +37,10 @@ KEPT = (REPORTS, "delta*.safetensors", "per_class.json", "confusion.json")
 """The names, or patterns of names, of a trial's files besides its configuration and its end."""
 
 
+CANDIDATES, CELLS = "candidates.json", "cells.json"
+"""The names of the files with the configurations to test, and with an ablation's cells."""
+REGISTERED = "registered.json"
+"""The name of the file that says where the winner is registered."""
 DESCRIPTION = "description.md"
 """The name of the summary of a study's results, which is written after everything else."""
 
@@ -390,15 +394,15 @@ class StudyFolder:
         Raises:
             LedgerError: the file is damaged.
         """
-        values = self.read_json("registered.json")
+        values = self.read_json(REGISTERED)
         try:
             return None if values is None else Registration(**values)
         except TypeError as error:
-            raise LedgerError(f"{self.path / 'registered.json'} is damaged: {error}") from error
+            raise LedgerError(f"{self.path / REGISTERED} is damaged: {error}") from error
 
     def write_registration(self, registration: Registration) -> None:
         """Record where the winner is registered."""
-        self.write_json("registered.json", asdict(registration))
+        self.write_json(REGISTERED, asdict(registration))
 
     @property
     def complete(self) -> bool:
@@ -410,7 +414,7 @@ class StudyFolder:
 
     def take_back_conclusions(self) -> None:
         """Delete the choice, the registration and the summary, because the study continues."""
-        for name in (DESCRIPTION, "registered.json", "candidates.json"):
+        for name in (DESCRIPTION, REGISTERED, CANDIDATES):
             (self.path / name).unlink(missing_ok=True)
 
     def trial(self, trial_id: str) -> TrialFolder:
@@ -435,7 +439,7 @@ class StudyFolder:
                 yield TrialFolder(config.parent)
 
     def write_json(self, name: str, value: Any) -> None:
-        """Write a JSON file of the study, such as ``candidates.json``."""
+        """Write a JSON file of the study, such as `CANDIDATES`."""
         contents = (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
         record_checksums(self.path, {name: contents}, known=self.path)
         write_atomically(self.path / name, contents, known=self.path)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 
-from study.storage.ledger import LedgerError, StudyFolder
+from study.storage.ledger import CANDIDATES, CELLS, REGISTERED, LedgerError, StudyFolder
 
 logger = logging.getLogger(__name__)
 
-MADE_AGAIN = ("candidates.json", "cells.json", "registered.json")
+MADE_AGAIN = (CANDIDATES, CELLS, REGISTERED)
 """Files of a study that are made again from its trials."""
 
 

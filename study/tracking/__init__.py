@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
+from study.config.plugins import find
 from study.tracking.mlflow.tracker import MlflowTracker
 from study.tracking.tracker import Tracker
 
 
 def named(name: str, given: Tracker | None = None) -> Tracker:
-    """Return the tracker of a name; it is not started.
-
-    Args:
-        name: the name in the configuration.
-        given: a tracker that was handed over, whose name must be that one.
+    """Return the tracker of a name, which is not started; see `study.config.plugins.find`.
 
     Raises:
-        ConfigError: no tracker has the name.
+        ConfigError: there is none.
     """
-    return given or MlflowTracker()
+    return find("trackers", name, {"mlflow": MlflowTracker}, given)

@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 from study.config.schema import StudyConfig
 from study.errors import TrackingError
-from study.storage.ledger import End, StudyFolder
+from study.storage.ledger import End
 from study.trial import TrialConfig
+from study.trial.study import Study
 
 
 class Synced(NamedTuple):
@@ -45,7 +46,7 @@ class Tracker(ABC):
         """
 
     @abstractmethod
-    def start(self, config: StudyConfig, folder: StudyFolder) -> None:
+    def start(self, study: Study) -> None:
         """Begin or resume a study, whose folder may hold trials that were never sent.
 
         Raises:
@@ -97,14 +98,11 @@ class Tracker(ABC):
             What could not be kept, such as a trial's id, and why.
         """
 
-    def sync(
-        self, config: StudyConfig, folder: StudyFolder, write_outputs: Callable[[], object]
-    ) -> Synced:
+    def sync(self, study: Study, write_outputs: Callable[[], object]) -> Synced:
         """Keep everything of a study that is not kept yet, and wait for it; called on its own.
 
         Args:
-            config: the study's configuration.
-            folder: the study's folder.
+            study: the study.
             write_outputs: writes the tables and the report again; they name the registered winner.
 
         Raises:

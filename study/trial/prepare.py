@@ -8,10 +8,8 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from study.config.schema import DataConfig, StudyConfig
-from study.data.datasets import PACKAGED, load_dataset
 from study.data.images.decode import (
     ImageCounter,
     decode_images,
@@ -34,8 +32,8 @@ from study.data.tasks import (
 )
 from study.errors import DataError
 from study.storage.atomic import make_folder, write_atomically
-from study.storage.ledger import StudyFolder
-from study.trial import SPLIT_HASH, Target, TrialData
+from study.trial.schema import SPLIT_HASH, Target, TrialData
+from study.trial.study import Study
 
 logger = logging.getLogger(__name__)
 
@@ -44,33 +42,27 @@ logger = logging.getLogger(__name__)
 class Preparer:
     """The preparation of one study's data; only `confirm` reads the test split."""
 
-    config: StudyConfig
-    folder: StudyFolder
+    study: Study
     image_size: int
     """The width and height of the backbone's input, in pixels."""
     progress: ImageCounter | None = None
     _dark_datasets: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
     """The names of datasets whose images are dark, since each is reported once."""
 
-    def dataset(self) -> Dataset:
-        """Read the dataset's classes and file lists, but no pixels."""
-        return source_dataset(self.config.data)
-
-    def shots(self, dataset: Dataset, seed: int) -> Shots:
+    def shots(self, seed: int) -> Shots:
         """Return the shots of a seed: those that this study recorded, else newly drawn ones.
 
         Raises:
             DataError: the recorded shots are damaged, and drawing again yields other ones.
         """
-        data = self.config.data
-        path = self.folder.path / "shots" / f"shots-{data.shots}-seed-{seed}.jsonl"
+        path = shots_path(self.study, seed)
         damage: DataError | None = None
         if path.exists():
             try:
                 return read_shots(path)
             except DataError as error:
                 damage = error
-        shots = find_shots(self.config, dataset, seed)
+        shots = find_shots(self.study, seed)
         if damage is not None:
             if shots.digest.encode() not in path.read_bytes():
                 raise damage
@@ -80,36 +72,23 @@ class Preparer:
 
     def search(self) -> TrialData:
         """Prepare the data of the search's trials, which contains no test image."""
-        dataset = self.dataset()
-        rule = selection_rule(self.config, dataset)
-        tasks = search_tasks(
-            dataset,
-            self.shots(dataset, self.config.seed),
-            protocol=self.config.protocol,
-            selection=rule,
-            folds=fold_count(self.config, rule),
-        )
-        return self.lay_out(dataset, tasks, "val")
+        shots = self.shots(self.study.config.seed)
+        return self.lay_out(tasks_of_search(self.study, shots), "val")
 
     def confirm(self, seed: int) -> TrialData:
         """Prepare a seed's training shots, the test split and the test splits of the targets."""
-        dataset, protocol = self.dataset(), self.config.protocol
-        targets = [target_dataset(self.config.data, name) for name in self.config.data.targets]
-        shots = self.shots(dataset, seed) if protocol != "zero_shot" else None
-        task = confirm_task(dataset, shots, protocol=protocol, targets=targets)
-        return self.lay_out(dataset, (task,), "test", targets)
+        protocol = self.study.config.protocol
+        targets = [self.study.target(name) for name in self.study.config.data.targets]
+        shots = self.shots(seed) if protocol != "zero_shot" else None
+        task = confirm_task(self.study.dataset(), shots, protocol=protocol, targets=targets)
+        return self.lay_out((task,), "test", targets)
 
     def lay_out(
-        self,
-        dataset: Dataset,
-        tasks: tuple[Task, ...],
-        split: str,
-        targets: Sequence[Dataset] = (),
+        self, tasks: tuple[Task, ...], split: str, targets: Sequence[Dataset] = ()
     ) -> TrialData:
         """Decode the images of some tasks, record which they are and return a trial's data.
 
         Args:
-            dataset: the dataset that the tasks train on.
             tasks: the tasks, one model each.
             split: the split of the evaluation images, ``val`` or ``test``.
             targets: the further datasets that the tasks are tested on.
@@ -118,11 +97,12 @@ class Preparer:
             DataError: an image is unreadable, or no image of a part is readable where unreadable
                 ones are skipped.
         """
-        data = self.config.data
+        dataset, data = self.study.dataset(), self.study.config.data
         elsewhere: dict[str, Target] = {}
         unreadable: set[tuple[str, str]] = set()
         for target in targets:
-            images = self._decode(target, [r.path for r in target.test], root=_targets_root(data))
+            paths = [record.path for record in target.test]
+            images = self._decode(target, paths, root=self.study.targets_root)
             unreadable |= {(target.name, path) for path in skipped_images(images)}
             self._warn_if_dark(target.name, images)
             elsewhere[target.name] = Target(target.class_names, _templates(target, data), images)
@@ -148,7 +128,7 @@ class Preparer:
         self._record(tasks, digest, (dataset, *targets))
         return TrialData(
             dataset=dataset.name,
-            protocol=self.config.protocol,
+            protocol=self.study.config.protocol,
             class_names=dataset.class_names,
             templates=_templates(dataset, data),
             tasks=tasks,
@@ -167,7 +147,7 @@ class Preparer:
 
         The file's name contains the split hash of the trials, so equal data is recorded once.
         """
-        path = self.folder.path / "shots" / f"tasks-{digest[:SPLIT_HASH]}.jsonl"
+        path = self.study.folder.path / "shots" / f"tasks-{digest[:SPLIT_HASH]}.jsonl"
         lines = [
             json.dumps({"dataset": d.name, "class_names": d.class_names}, ensure_ascii=False)
             for d in datasets
@@ -194,58 +174,39 @@ class Preparer:
         keep_aspect: bool = False,
         root: Path | None = None,
     ) -> Path:
-        root = root or self.config.data.root
+        config = self.study.config
+        root = root or config.data.root
         place = f"-{hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:8]}" if root else ""
         return decode_images(
             dataset.source,
             paths,
             size=self.image_size,
-            cache=(self.config.storage / "images").resolve(),
+            cache=(config.storage / "images").resolve(),
             key=f"{dataset.name}{place}",
             keep_aspect=keep_aspect,
-            on_corrupt=self.config.data.on_corrupt,
+            on_corrupt=config.data.on_corrupt,
             progress=self.progress,
         )
 
 
-def source_dataset(data: DataConfig) -> Dataset:
-    """Read the classes and file lists, but no pixels, of the dataset to train on."""
-    columns: Any = data.columns  # mypy accepts no dict of literal keys as a Mapping of str
-    splits: Any = data.splits
-    return load_dataset(
-        data.dataset,
-        data.root,
-        templates=data.templates,
-        pixel_range=None if data.dataset in PACKAGED and data.targets else data.pixel_range,
-        columns=columns,
-        splits=splits,
-        subset=data.subset,
-        revision=data.revision,
-    )
+def shots_path(study: Study, seed: int) -> Path:
+    """Return the path of the file that records the shots of a seed."""
+    name = f"shots-{study.config.data.shots}-seed-{seed}.jsonl"
+    return study.folder.path / "shots" / name
 
 
-def target_dataset(data: DataConfig, name: str) -> Dataset:
-    """Read a further dataset to test on, with its own templates."""
-    pixel_range = None if name in PACKAGED else data.pixel_range
-    return load_dataset(name, _targets_root(data), pixel_range=pixel_range)
-
-
-def _targets_root(data: DataConfig) -> Path | None:
-    return data.targets_root or data.root
-
-
-def find_shots(config: StudyConfig, dataset: Dataset, seed: int) -> Shots:
+def find_shots(study: Study, seed: int) -> Shots:
     """Draw the shots of a seed, or read the published ones that ``shots_from`` names.
 
     If nothing is selected by validation, no validation images are drawn.
     """
-    data = config.data
+    dataset, data = study.dataset(), study.config.data
     if data.shots_from is not None:
         return read_published_shots(data.shots_from, dataset, shots=data.shots, seed=seed)
     return draw_shots(
         dataset,
         shots=data.shots,
-        val_shots=data.val_shots if config.validates else 0,
+        val_shots=data.val_shots if study.config.validates else 0,
         seed=seed,
         short=data.short,
     )
@@ -257,8 +218,25 @@ def _templates(dataset: Dataset, data: DataConfig) -> tuple[str, ...]:
     return dataset.templates + ENSEMBLE * (data.ensemble and not configured)
 
 
-def selection_rule(config: StudyConfig, dataset: Dataset) -> SelectionName:
+def tasks_of_search(study: Study, shots: Shots) -> tuple[Task, ...]:
+    """Return the tasks that the trials of the search are scored on.
+
+    Raises:
+        DataError: see `study.data.tasks.search_tasks`.
+    """
+    rule = selection_rule(study)
+    return search_tasks(
+        study.dataset(),
+        shots,
+        protocol=study.config.protocol,
+        selection=rule,
+        folds=fold_count(study.config, rule),
+    )
+
+
+def selection_rule(study: Study) -> SelectionName:
     """Return the rule that scores trials; ``auto`` means the most reliable one that is possible."""
+    config, dataset = study.config, study.dataset()
     if config.search.selection != "auto":
         return config.search.selection
     if config.protocol != "base_to_new":

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from study.config.schema import Protocol
+from study.config.settings import rate_column
 from study.method.evaluation import accuracy, confusion, hmean
 from study.method.model import Backbone
 from study.method.training import Schedule, mean_losses
@@ -57,9 +58,8 @@ def run_trial(
                 "cross_entropy": means.cross_entropy.item(),
                 "distillation": means.distillation.item(),
             } | {
-                f"{kind}_lr": schedule.learning_rate(rate, epoch)
-                for kind, rate in (("bias", config.bias_lr), ("ln", config.ln_lr))
-                if rate is not None
+                rate_column(kind): schedule.learning_rate(rate, epoch)
+                for kind, rate in config.settings.rates.items()
             }
             images = sum(run.images_per_epoch for run in runs)
             epoch += 1

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from study.config.schema import Protocol, Section, TrainingConfig
+from study.config.schema import Protocol, TrainingConfig
+from study.config.settings import WithSettings
 from study.data.tasks import Task
 
 if TYPE_CHECKING:
@@ -18,8 +19,10 @@ SPLIT_HASH = 16
 """The number of characters of the data's digest that form the split hash."""
 
 
-class TrialConfig(Section):
-    """Everything that distinguishes one trial, as stored in its ``config.json``."""
+class TrialConfig(WithSettings):
+    """Everything that distinguishes one trial, as stored in its ``config.json``.
+
+    Its settings are without those that have no effect."""
 
     trial_id: str
     stage: Stage
@@ -33,18 +36,10 @@ class TrialConfig(Section):
     The numbers of a stage with several seeds start at 0 for the first seed, 1000 for the second."""
     seed: int
     """The seed of the shots and of the order and augmentation of batches."""
-    subset: str
-    """The canonical text of the subset."""
     subset_key: str
     """A hash of the resolved subset, equal for equal sets of parameters."""
     trainable: int
     """The number of tuned values, over all tensors of the subset."""
-    bias_lr: float | None = None
-    """The learning rate of the biases; None means that no bias is tuned."""
-    ln_lr: float | None = None
-    """The learning rate of the LayerNorms; None means that no LayerNorm is tuned."""
-    distill_weight: float = 0.0
-    """The paper's λ; 0 where it has no effect."""
     epochs: int
     """The number of epochs; 0 means that nothing is trained and the zero-shot score is reported."""
     split_hash: str

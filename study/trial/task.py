@@ -47,7 +47,7 @@ class TaskRun:
         self.config = config
         self.data = data
         self.classifier = FewShotClassifier(
-            backbone, parse(config.subset), precision=config.training.precision
+            backbone, parse(config.settings.subset), precision=config.training.precision
         )
         self._backbone = backbone
         self._prefix = f"task{index}"
@@ -58,8 +58,8 @@ class TaskRun:
         if config.epochs:
             self.optimizer = make_optimizer(
                 self.classifier.tuned,
-                bias_lr=config.bias_lr,
-                ln_lr=config.ln_lr,
+                bias_lr=config.settings.rates.get("bias"),
+                ln_lr=config.settings.rates.get("ln"),
                 optimizer=config.training.optimizer,
                 momentum=config.training.momentum,
                 weight_decay=config.training.weight_decay,
@@ -175,7 +175,7 @@ class Pack:
             epoch=epoch,
             prompts=self._prompts,
             zero_shot_text=self._zero_shot_text,
-            distill_weight=self._config.distill_weight,
+            distill_weight=self._config.settings.distill_weight,
             regularizer=self._config.training.regularizer,
             micro_batch=self._micro_batch,
         )

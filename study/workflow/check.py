@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 from rich.console import Console
@@ -13,73 +13,64 @@ from study.config.schema import StudyConfig
 from study.data.datasets import PACKAGED, refuse_unread_folder
 from study.data.prompts import prompts
 from study.data.records import Dataset, listed
-from study.data.tasks import confirm_task, refuse_one_class, search_tasks
-from study.embedded import EMBEDDED, backbone_path
+from study.data.tasks import confirm_task, refuse_one_class
 from study.errors import ConfigError, DataError, StudyError
-from study.method.checkpoint import Architecture, read_architecture
-from study.method.model import load_backbone
+from study.method.checkpoint import EMBEDDED, backbone_path
+from study.method.model import Backbone, load_backbone
 from study.method.subsets import parse
 from study.search.ablation_cells import ablation_cells
-from study.storage.ledger import StudyFolder
+from study.search.samplers import Sampler, sampler_named
 from study.tracking.tracker import Tracker
-from study.trial.prepare import (
-    find_shots,
-    fold_count,
-    selection_rule,
-    source_dataset,
-    target_dataset,
-)
-
-ReadPrompts = Callable[[Sequence[str]], object]
-"""A function that reads prompts; it raises if the checkpoint cannot read them."""
+from study.trial.prepare import find_shots, tasks_of_search
+from study.trial.study import Study
 
 
 def check_study(
-    config: StudyConfig, folder: StudyFolder, *, resuming: bool, tracker: Tracker | None = None
-) -> Architecture:
+    study: Study,
+    *,
+    resuming: bool,
+    sampler: Sampler | None = None,
+    tracker: Tracker | None = None,
+) -> None:
     """Check data, checkpoint, subsets, storage, name and tracking server, but read no pixels.
 
     Args:
-        config: see `all_faults`.
-        folder: see `all_faults`.
-        resuming: see `all_faults`.
-        tracker: see `all_faults`.
-
-    Returns:
-        The architecture of the checkpoint.
+        study: the study to check.
+        resuming: whether the study may already exist.
+        sampler: see `study.workflow.run_study.run_study`.
+        tracker: see `study.workflow.run_study.run_study`.
 
     Raises:
         ConfigError: the study cannot start; the message lists every fault with its place in the
             configuration.
     """
-    faults, architecture = all_faults(config, folder, resuming=resuming, tracker=tracker)
-    if faults or architecture is None:
+    if faults := all_faults(study, resuming=resuming, sampler=sampler, tracker=tracker):
         count = f"{len(faults)} fault{'s' if len(faults) > 1 else ''}"
         lines = "\n".join(f"  {fault}" for fault in faults)
         raise ConfigError(f"the study cannot start, {count}:\n{lines}")
-    return architecture
 
 
 def all_faults(
-    config: StudyConfig,
-    folder: StudyFolder,
+    study: Study,
     *,
     resuming: bool,
     passing_over: Collection[str] = (),
+    sampler: Sampler | None = None,
     tracker: Tracker | None = None,
-) -> tuple[list[str], Architecture | None]:
-    """Return all faults, each with its place, and the architecture; None if it cannot be read.
+) -> list[str]:
+    """Return all faults, each with its place.
 
     Args:
-        config: the configuration to check.
-        folder: the study's folder.
+        study: the study to check.
         resuming: whether the study may already exist.
         passing_over: sections to leave out, such as those that are known to be at fault.
-        tracker: the tracker that was handed over, if one was.
+        sampler: see `study.workflow.run_study.run_study`.
+        tracker: see `study.workflow.run_study.run_study`.
     """
+    config, folder = study.config, study.folder
     faults: list[str] = []
     datasets: list[Dataset] = []
-    backbones: list[tuple[Architecture, ReadPrompts]] = []
+    backbones: list[Backbone] = []
 
     def attempt(place: str, check: Callable[[], object]) -> None:
         if place.partition(".")[0] in passing_over:
@@ -93,16 +84,16 @@ def all_faults(
     if not resuming:  # a study of an earlier version may have been frozen with such a folder
         attempt("data.root", lambda: _check_root(config))
         attempt("data.targets_root", lambda: _check_targets_root(config))
-    attempt("data", lambda: datasets.append(_check_data(config)))
+    attempt("data", lambda: datasets.append(_check_data(study)))
     for target in config.data.targets:
-        attempt("data.targets", lambda: datasets.append(_check_target(config, target)))  # noqa: B023
-    for dataset in [d for d in datasets if d.name == config.data.dataset]:
+        attempt("data.targets", lambda: datasets.append(_check_target(study, target)))  # noqa: B023
+    if any(dataset.name == config.data.dataset for dataset in datasets):
         for seed in sorted({*([config.seed] if config.validates else []), *config.shot_seeds}):
             place = "data.shots_from" if config.data.shots_from else "data"
-            attempt(place, lambda: _check_tasks(config, dataset, seed))  # noqa: B023
-    attempt("backbone", lambda: backbones.append(_check_backbone(config)))
-    for architecture, read_prompts in backbones:
-        depths = architecture.depths
+            attempt(place, lambda: _check_tasks(study, seed))  # noqa: B023
+    attempt("backbone", lambda: backbones.append(_check_backbone(study)))
+    for backbone in backbones:
+        depths = study.architecture().depths
         subsets = {
             f"search.baselines.{label}.subset": baseline.subset
             for label, baseline in config.search.baselines.items()
@@ -110,17 +101,17 @@ def all_faults(
         for place, subset in subsets.items():
             attempt(place, lambda: parse(subset).resolve(depths))  # noqa: B023
         for dataset in datasets:
-            attempt("data.templates", lambda: _check_prompts(dataset, read_prompts))  # noqa: B023
+            attempt("data.templates", lambda: _check_prompts(dataset, backbone))  # noqa: B023
     if config.ablation is not None and backbones:
-        depths = backbones[0][0].depths
-        attempt("ablation", lambda: ablation_cells(config, folder, depths))
+        attempt("ablation", lambda: ablation_cells(study))
+    attempt("search.sampler", lambda: sampler_named(config.search.sampler, sampler))
     if config.search.warm_start is not None:
         attempt("search.warm_start", lambda: _check_warm_start(config, config.storage))
     attempt("storage", lambda: _check_storage(folder.path if resuming else config.storage))
     if not resuming:
         attempt("name", folder.refuse_existing)
     attempt("tracking", lambda: tracking.named(config.tracking.tracker, tracker).check(config))
-    return faults, backbones[0][0] if backbones else None
+    return faults
 
 
 def caution(configs: Iterable[StudyConfig], console: Console) -> None:
@@ -144,22 +135,21 @@ def caution(configs: Iterable[StudyConfig], console: Console) -> None:
         )
 
 
-def _check_backbone(config: StudyConfig) -> tuple[Architecture, ReadPrompts]:
+def _check_backbone(study: Study) -> Backbone:
     """Load the checkpoint: faulty weights or a faulty tokenizer would fail every trial."""
-    path, revision = backbone_path(config.backbone.name), config.backbone.revision
-    architecture = read_architecture(path, revision=revision)
-    return architecture, load_backbone(path, revision=revision).tokenize
+    study.architecture()
+    backbone = study.config.backbone
+    return load_backbone(backbone_path(backbone.name), revision=backbone.revision)
 
 
-def _check_prompts(dataset: Dataset, read_prompts: ReadPrompts) -> None:
+def _check_prompts(dataset: Dataset, backbone: Backbone) -> None:
     per_class = prompts(dataset.class_names, dataset.templates)
-    read_prompts([prompt for group in per_class for prompt in group])
+    backbone.tokenize([prompt for group in per_class for prompt in group])
 
 
-def _check_data(config: StudyConfig) -> Dataset:
-    dataset = source_dataset(config.data)
-    refuse_one_class(dataset, config.protocol)
-    return dataset
+def _check_data(study: Study) -> Dataset:
+    refuse_one_class(study.dataset(), study.config.protocol)
+    return study.dataset()
 
 
 def _check_root(config: StudyConfig) -> None:
@@ -172,31 +162,25 @@ def _check_targets_root(config: StudyConfig) -> None:
     refuse_unread_folder(data.targets_root, data.targets, option="data.targets=[NAME]")
 
 
-def _check_target(config: StudyConfig, name: str) -> Dataset:
-    target = target_dataset(config.data, name)
+def _check_target(study: Study, name: str) -> Dataset:
+    target = study.target(name)
     if not target.test:
         raise DataError(f"{name}: has no test images")
     refuse_one_class(target, "zero_shot")
     return target
 
 
-def _check_tasks(config: StudyConfig, dataset: Dataset, seed: int) -> None:
+def _check_tasks(study: Study, seed: int) -> None:
     """Make the tasks of a seed's trials, which raises if they cannot be made."""
+    config = study.config
     if config.protocol == "zero_shot":
-        confirm_task(dataset, None, protocol=config.protocol)
+        confirm_task(study.dataset(), None, protocol=config.protocol)
         return
-    shots = find_shots(config, dataset, seed)
+    shots = find_shots(study, seed)
     if config.validates and seed == config.seed:
-        rule = selection_rule(config, dataset)
-        search_tasks(
-            dataset,
-            shots,
-            protocol=config.protocol,
-            selection=rule,
-            folds=fold_count(config, rule),
-        )
+        tasks_of_search(study, shots)
     if seed in config.shot_seeds:
-        confirm_task(dataset, shots, protocol=config.protocol)
+        confirm_task(study.dataset(), shots, protocol=config.protocol)
 
 
 def _check_warm_start(config: StudyConfig, storage: Path) -> None:

@@ -68,7 +68,9 @@ class StageProgress:
         self._running.discard(config.trial_id)
         self._counts[end.status] += 1
         if end.status == "finished" and score is not None:
-            self._best = max(self._best or (score, config.subset), (score, config.subset))
+            self._best = max(
+                self._best or (score, config.settings.subset), (score, config.settings.subset)
+            )
         self._show()
 
     def _line(self) -> str:

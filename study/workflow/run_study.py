@@ -28,21 +28,21 @@ from study.config.loading import dump_config
 from study.config.schema import StudyConfig
 from study.data.images.decode import PREPROCESSING, ImageCounter
 from study.errors import BackboneError
-from study.method.checkpoint import Architecture
 from study.search.ablation import fix_rates, test_cells, tune_cells
 from study.search.ablation_cells import ablation_cells
 from study.search.driver import ray_session
 from study.search.recording import drop_unproven_reports
+from study.search.samplers import Sampler
 from study.search.stages import budget, run_confirm, run_search
-from study.selection.candidates import candidates_without_search, fix_candidates
-from study.selection.extension import beside_earlier, extensions
+from study.selection.candidates import fix_candidates
+from study.selection.extension import extensions
 from study.storage.atomic import write_atomically
-from study.storage.ledger import DESCRIPTION, StudyFolder
+from study.storage.ledger import CELLS, DESCRIPTION, StudyFolder
 from study.storage.repair import repair
 from study.tracking.reuse import take_over
 from study.tracking.tracker import Tracker, describe_unsent
-from study.trial import TrialData
 from study.trial.prepare import Preparer
+from study.trial.study import Study
 from study.workflow.check import caution, check_study
 from study.workflow.progress import StageProgress
 
@@ -55,6 +55,7 @@ def run_study(
     console: Console,
     *,
     resume: bool,
+    sampler: Sampler | None = None,
     tracker: Tracker | None = None,
 ) -> None:
     """Run a study, or the rest of one, to its end.
@@ -62,14 +63,16 @@ def run_study(
     Args:
         config: the study's configuration.
         folder: the study's folder.
-        console: where the progress and the results are printed.
-        resume: whether the study exists, and goes on.
-        tracker: the tracker that the configuration names; None means that it is found by its name.
+        console: where progress and results are printed.
+        resume: whether to go on with a study that exists.
+        sampler: a sampler of the name in the configuration, if it is not found by that.
+        tracker: a tracker of the name in the configuration, if it is not found by that.
 
     Raises:
         StudyError: the study has a fault that the user can fix, or it was interrupted.
     """
-    architecture = check_study(config, folder, resuming=resume, tracker=tracker)
+    study = Study(config, folder)
+    check_study(study, resuming=resume, sampler=sampler, tracker=tracker)
     tracker = tracking.named(config.tracking.tracker, tracker)
     if not resume:
         folder.claim()
@@ -80,23 +83,24 @@ def run_study(
                 if trial.end is None:
                     drop_unproven_reports(trial)
             _warn_of_other_decoding(folder)
-            _refuse_other_checkpoint(folder, architecture)
+            _refuse_other_checkpoint(study)
         else:  # only under the lock, since another driver may be creating it
-            folder.create(dump_config(config), _origin(architecture))
-        _announce(config, folder, console)
-        with _decoding(console) as progress:
-            preparer = Preparer(config, folder, architecture.image_size, progress)
+            folder.create(dump_config(config), _origin(study))
+        _announce(study, console)
+        with _decoding(console) as counter:
+            preparer = Preparer(study, study.architecture().image_size, counter)
             search_data = preparer.search() if config.searches else None
-        tracker.start(config, folder)
+        tracker.start(study)
         finished = False
         try:
             with ray_session(config):
                 if config.ablation is not None:
-                    _ablate(config, folder, architecture, preparer, tracker, console)
+                    _ablate(study, preparer, tracker, console)
                 else:
-                    if search_data is not None and not _has_chosen(folder, "candidates.json"):
-                        _search(config, folder, architecture, search_data, tracker, console)
-                    _confirm(config, folder, architecture, preparer, tracker, console)
+                    if search_data is not None and not _has_chosen(study, study.candidates()):
+                        with _stage(console, folder, "search", config.search.trials) as progress:
+                            run_search(study, search_data, [progress, tracker], sampler)
+                    _confirm(study, preparer, tracker, console)
             tracker.register()
             write_outputs(folder)
             finished = True
@@ -117,7 +121,7 @@ def run_study(
 def write_outputs(folder: StudyFolder) -> None:
     """Write everything that is made from a study's results, from the table to the summary."""
     write_results(folder.path)
-    if folder.read_json("cells.json") is None:
+    if folder.read_json(CELLS) is None:
         write_leaderboard(folder.path)
     else:
         write_ablation(folder.path)
@@ -127,72 +131,40 @@ def write_outputs(folder: StudyFolder) -> None:
     write_atomically(folder.path / DESCRIPTION, describe_study(folder.path))
 
 
-def _search(
-    config: StudyConfig,
-    folder: StudyFolder,
-    architecture: Architecture,
-    data: TrialData,
-    tracker: Tracker,
-    console: Console,
-) -> None:
-    with _stage(console, folder, "search", config.search.trials) as progress_line:
-        run_search(config, folder, architecture, data, [progress_line, tracker])
-
-
-def _confirm(
-    config: StudyConfig,
-    folder: StudyFolder,
-    architecture: Architecture,
-    preparer: Preparer,
-    tracker: Tracker,
-    console: Console,
-) -> None:
+def _confirm(study: Study, preparer: Preparer, tracker: Tracker, console: Console) -> None:
     """Choose the candidates, and only then read the test split and test them."""
-    baselines, runners_up = config.search.baselines, config.confirm.runners_up
-    if config.searches:
-        candidates = fix_candidates(
-            folder, baselines, runners_up, lambda chosen: beside_earlier(folder, config, chosen)
-        )
-        if extensions(folder, config):
-            tracker.look_again()
-    else:
-        candidates = candidates_without_search(folder, config.tested_as_given)
+    config, folder = study.config, study.folder
+    candidates = fix_candidates(study)
+    if extensions(folder, config):
+        tracker.look_again()
     data = {seed: preparer.confirm(seed) for seed in config.shot_seeds}
     total = len(data) * sum(candidate.same_as is None for candidate in candidates)
-    with _stage(console, folder, "confirm", total) as progress_line:
-        run_confirm(config, folder, architecture, candidates, data, [progress_line, tracker])
+    with _stage(console, folder, "confirm", total) as progress:
+        run_confirm(study, candidates, data, [progress, tracker])
 
 
-def _ablate(
-    config: StudyConfig,
-    folder: StudyFolder,
-    architecture: Architecture,
-    preparer: Preparer,
-    tracker: Tracker,
-    console: Console,
-) -> None:
+def _ablate(study: Study, preparer: Preparer, tracker: Tracker, console: Console) -> None:
     """Choose each cell's learning rate by validation, and only then read the test split."""
-    reuse = config.ablation is not None and config.ablation.reuse
-    known = partial(take_over, tracker, folder) if reuse else None
-    cells = ablation_cells(config, folder, architecture.depths)
-    rates = len(config.ablation.rates) if config.ablation else 0
-    if rates > 1 and not _has_chosen(folder, "cells.json"):
-        with _stage(console, folder, "search", rates * len(cells)) as progress_line:
-            data = preparer.search()
-            tune_cells(config, folder, architecture, data, [progress_line, tracker], known)
-    chosen = fix_rates(config, folder, architecture)
+    config, folder, ablation = study.config, study.folder, study.config.ablation
+    known = partial(take_over, tracker, folder) if ablation and ablation.reuse else None
+    if config.validates and not _has_chosen(study, study.cells()):
+        total = len(ablation.rates) * len(ablation_cells(study)) if ablation else 0
+        with _stage(console, folder, "search", total) as progress:
+            tune_cells(study, preparer.search(), [progress, tracker], known)
+    chosen = fix_rates(study)
     tested = {seed: preparer.confirm(seed) for seed in config.shot_seeds}
-    with _stage(console, folder, "ablation", len(tested) * len(chosen)) as progress_line:
-        test_cells(config, folder, architecture, chosen, tested, [progress_line, tracker], known)
+    with _stage(console, folder, "ablation", len(tested) * len(chosen)) as progress:
+        test_cells(study, chosen, tested, [progress, tracker], known)
 
 
-def _has_chosen(folder: StudyFolder, choice: str) -> bool:
-    """Return whether the choice is written and no search trial is open, such as a damaged one."""
-    search = [trial for trial in folder.trials() if trial.config["stage"] == "search"]
-    return folder.read_json(choice) is not None and all(trial.end for trial in search)
+def _has_chosen(study: Study, choice: object) -> bool:
+    """Return whether a choice is made and no search trial is open, such as a damaged one."""
+    search = [trial for trial in study.folder.trials() if trial.config["stage"] == "search"]
+    return choice is not None and all(trial.end for trial in search)
 
 
-def _announce(config: StudyConfig, folder: StudyFolder, console: Console) -> None:
+def _announce(study: Study, console: Console) -> None:
+    config, folder = study.config, study.folder
     shots = "" if config.protocol == "zero_shot" else f"{config.data.shots} shots, "
     plan = f"no search: {len(config.tested_as_given)} configurations as they are"
     if config.searches:
@@ -221,7 +193,7 @@ def _stage(console: Console, folder: StudyFolder, stage: str, total: int) -> Sta
 
 
 def _conclude(folder: StudyFolder, tracker: Tracker, console: Console) -> None:
-    if folder.read_json("cells.json") is None:
+    if folder.read_json(CELLS) is None:
         console.print(render(leaderboard(folder.path)))
     else:
         console.print(render_ablation(ablation_table(read_results(folder.path).to_pylist())))
@@ -242,13 +214,14 @@ def _decoding(console: Console) -> Iterator[ImageCounter]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def _refuse_other_checkpoint(folder: StudyFolder, architecture: Architecture) -> None:
+def _refuse_other_checkpoint(study: Study) -> None:
     """Raise BackboneError if the weights are not those with which the study started."""
-    original = folder.identity.get("checkpoint", architecture.checkpoint)
-    if original != architecture.checkpoint:
+    now = study.architecture().checkpoint
+    original = study.folder.identity.get("checkpoint", now)
+    if original != now:
         raise BackboneError(
-            f"the backbone's files have changed since '{folder.name}' began, or are damaged: its "
-            f"checkpoint was {original} and is {architecture.checkpoint}; put the former back"
+            f"the backbone's files have changed since '{study.name}' began, or are damaged: its "
+            f"checkpoint was {original} and is {now}; put the former back"
         )
 
 
@@ -263,13 +236,13 @@ def _warn_of_other_decoding(folder: StudyFolder) -> None:
         )
 
 
-def _origin(architecture: Architecture) -> dict[str, str | int]:
+def _origin(study: Study) -> dict[str, str | int]:
     """Return the versions and the checkpoint that a study is made with."""
     packages = ("ray", "torch", "transformers", "optuna", "mlflow", "clipfit-study")
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "git_commit": _git_commit(),
-        "checkpoint": architecture.checkpoint,
+        "checkpoint": study.architecture().checkpoint,
         "preprocessing": PREPROCESSING,
         **{f"{package}_version": version(package) for package in packages},
     }

@@ -13,6 +13,7 @@ from study.config.sweep import Member
 from study.errors import ConfigError, InterruptedStudyError, StudyError
 from study.search.driver import ray_session
 from study.storage.ledger import StudyFolder
+from study.trial.study import Study
 from study.workflow.check import all_faults
 from study.workflow.resumption import changes_of_results, frozen_config
 from study.workflow.run_study import run_study
@@ -70,9 +71,8 @@ def check_sweep(members: Sequence[Member]) -> None:
         if finished:
             continue
         known = tracking.get(member.config.tracking)
-        found, _ = all_faults(
-            member.config,
-            folder,
+        found = all_faults(
+            Study(member.config, folder),
             resuming=resuming,
             passing_over=() if known is None else ("tracking",),
         )

@@ -12,9 +12,11 @@ from rich.table import Table
 from rich.text import Text
 
 from study.config.schema import StudyConfig
+from study.method.subsets import KINDS
 from study.selection.candidates import Judged, finished_trials
 from study.selection.extension import extensions
-from study.storage.ledger import StudyFolder, TrialFolder
+from study.storage.ledger import CANDIDATES, StudyFolder, TrialFolder
+from study.trial.schema import TrialConfig
 
 RECENT_SECONDS = 120.0
 """A trial without an end that wrote a file within this time counts as running."""
@@ -76,8 +78,8 @@ def study_status(folder: StudyFolder, config: StudyConfig) -> Status:
     running = []
     failed = []
     for trial in folder.trials():
-        trial_config, end = trial.config, trial.end
-        stage = counts.setdefault(trial_config["stage"], Counter())
+        trial_config, end = TrialConfig.model_validate(trial.config), trial.end
+        stage = counts.setdefault(trial_config.stage, Counter())
         stage[end.status if end else "unfinished"] += 1
         if end and end.status == "failed":
             failed.append(Failed(trial.trial_id, end.epochs, end.cause or ""))
@@ -86,9 +88,9 @@ def study_status(folder: StudyFolder, config: StudyConfig) -> Status:
             running.append(
                 Running(
                     trial_id=trial.trial_id,
-                    subset=trial_config["subset"],
+                    subset=trial_config.settings.subset,
                     epoch=reports[-1]["epoch"] if reports else 0,
-                    epochs=trial_config["epochs"],
+                    epochs=trial_config.epochs,
                     # The clock of the machine that wrote may be ahead of this one's.
                     silent=max(0.0, time.time() - _last_written(trial)),
                 )
@@ -100,7 +102,7 @@ def study_status(folder: StudyFolder, config: StudyConfig) -> Status:
         running=tuple(running),
         failed=tuple(failed),
         best=tuple(finished_trials(folder)[:SHOWN]),
-        chosen=folder.read_json("candidates.json") is not None,
+        chosen=folder.read_json(CANDIDATES) is not None,
         finished=folder.complete,
         extended=tuple(entry["from"] for entry in extensions(folder, config)),
     )
@@ -154,13 +156,13 @@ def _failed_table(failed: Sequence[Failed]) -> Table:
 def _best_table(best: Sequence[Judged]) -> Table:
     table = Table("best so far", "validation %", "bias lr", "LN lr", "λ", "subset", box=None)
     for judged in best:
-        config = judged.config
+        own = judged.config.settings
         table.add_row(
-            config.trial_id,
+            judged.config.trial_id,
             f"{100 * judged.val_score:.2f}",
-            *("" if rate is None else f"{rate:.2g}" for rate in (config.bias_lr, config.ln_lr)),
-            f"{config.distill_weight:.2g}",
-            config.subset,
+            *("" if (rate := own.rates.get(kind)) is None else f"{rate:.2g}" for kind in KINDS),
+            f"{own.distill_weight:.2g}",
+            own.subset,
         )
     return table
 

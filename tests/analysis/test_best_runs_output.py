@@ -11,6 +11,7 @@ from rich.console import Console
 from study.analysis.best_runs_output import render_found, to_json, to_study
 from study.config.loading import build_config
 from study.config.schema import StudyConfig
+from study.config.settings import Settings
 from study.errors import DataError
 from study.tracking.mlflow.best_runs import Found
 
@@ -21,10 +22,11 @@ def found(**changes: Any) -> Found:
     values: dict[str, Any] = {
         **{"study": "late", "label": "trial 1", "dataset": "digits", "protocol": "few_shot"},
         **{"backbone": "embedded", "shots": 16, "trainable": 1536, "val_score": 0.9},
-        **{"split_hash": "f" * 16, "test_score": 0.75, "test_seeds": 2, **SETTINGS},
+        **{"split_hash": "f" * 16, "test_score": 0.75, "test_seeds": 2},
         **{"run_id": "r", "parent_id": "p"},
     }
-    return Found(**values | changes)
+    settings = {name: changes.pop(name, value) for name, value in SETTINGS.items()}
+    return Found(settings=Settings.model_validate(settings), **values | changes)
 
 
 def baselines(text: str) -> dict[str, Any]:
@@ -59,7 +61,7 @@ def test_labels_are_made_of_what_a_label_may_hold_and_differ() -> None:
     rows = [found(), found(ln_lr=0.2), found(study="Of both", ln_lr=0.3)]
     named = baselines(to_study(rows, StudyConfig()))
     assert list(named) == ["found-late-1", "found-late-1-2", "found-of-both-1"]
-    assert [entry["ln_lr"] for entry in named.values()] == [0.1, 0.2, 0.3]
+    assert [entry["rates"]["ln"] for entry in named.values()] == [0.1, 0.2, 0.3]
 
 
 def test_what_is_a_baseline_already_is_not_tried_twice() -> None:

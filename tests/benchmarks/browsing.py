@@ -33,8 +33,6 @@ import torch
 
 from study.config.loading import dump_config, load_config
 from study.config.schema import StudyConfig
-from study.embedded import backbone_path
-from study.method.checkpoint import read_architecture
 from study.method.delta import DeltaInfo, save_delta
 from study.search.space import OpenSpace
 from study.search.stages import TrialMaker
@@ -43,6 +41,7 @@ from study.storage.ledger import End, StudyFolder
 from study.tracking.mlflow.runs import RunWriter
 from study.tracking.mlflow.views import runs_page
 from study.trial.prepare import Preparer
+from study.trial.study import Study
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
@@ -152,12 +151,13 @@ def write_study(place: Path, count: int) -> Shown:
     folder = StudyFolder(place / name)
     folder.create(dump_config(config), {"git_commit": "unknown"})
     make_up(config, folder, count)
-    fix_candidates(folder, config.search.baselines, config.confirm.runners_up)
+    study = Study(config, folder)
+    fix_candidates(study)
     winner = finished_trials(folder)[0].config.label
     (folder.path / "description.md").write_text(f"**{winner}**: {TOLD}\n", encoding="utf-8")
     uri = f"sqlite:///{place / 'mlflow.db'}"
     with chdir(place):  # where a local store puts its artifacts
-        writer = RunWriter(config, folder, uri)
+        writer = RunWriter(study, uri)
         began = time.perf_counter()
         for trial in folder.trials():
             writer.sync_trial(trial.trial_id)
@@ -168,9 +168,10 @@ def write_study(place: Path, count: int) -> Shown:
 
 def make_up(config: StudyConfig, folder: StudyFolder, count: int) -> None:
     """Write the trials of a search: proposals at random, scores that rise with noise."""
-    architecture = read_architecture(backbone_path(config.backbone.name))
-    data = Preparer(config, folder, architecture.image_size).search()
-    make = TrialMaker(config, architecture, {config.seed: data})
+    study = Study(config, folder)
+    architecture = study.architecture()
+    data = Preparer(study, architecture.image_size).search()
+    make = TrialMaker(study, {config.seed: data})
     space = OpenSpace(config.search.space, architecture.depths)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     asked = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
@@ -185,7 +186,7 @@ def make_up(config: StudyConfig, folder: StudyFolder, count: int) -> None:
         reports = [report(epoch, worth, rng) for epoch in range(1, epochs + 1)]
         reports = reports or [{"epoch": 0, "val_score": 0.6, "seconds": 0.1}]
         written.write("reports.jsonl", "".join(f"{json.dumps(report)}\n" for report in reports))
-        info = DeltaInfo("embedded", None, "0" * 16, trial.subset, (), ())
+        info = DeltaInfo("embedded", None, "0" * 16, trial.settings.subset, (), ())
         save_delta(written.path / "delta.safetensors", {"a": torch.zeros(trial.trainable)}, info)
         ended = "finished" if epochs == trial.epochs else "stopped"
         reason = None if ended == "finished" else f"successive halving at epoch {epochs}"

@@ -3,8 +3,10 @@
 python tests/benchmarks/same_results.py record before.json      # run them, write what they gave
 python tests/benchmarks/same_results.py record after.json       # ... of another state of the code
 python tests/benchmarks/same_results.py compare before.json after.json
+python tests/benchmarks/same_results.py compare before.json after.json --within 1e-6
 
-Both records must be of one machine and one set of libraries: rounding differs between others.
+A record has the tuned tensors beside it, in a folder of its name. Both records must be of one
+machine and one set of libraries: rounding differs between others.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import argparse
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -20,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
+from safetensors.torch import load_file
 
 ROOT = Path(__file__).parents[2]
 SMALL = [
@@ -39,29 +43,56 @@ def main() -> int:
     compare = verbs.add_parser("compare")
     compare.add_argument("before", type=Path)
     compare.add_argument("after", type=Path)
+    compare.add_argument("--within", type=float, help="how far numbers may be from each other")
     options = parser.parse_args()
     if options.verb == "record":
-        record = {name: _record(arguments) for name, arguments in STUDIES.items()}
+        record = {
+            name: _record(arguments, options.file.with_suffix("") / name)
+            for name, arguments in STUDIES.items()
+        }
         options.file.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
         return 0
-    found = differences(*(json.loads(f.read_text()) for f in (options.before, options.after)))
+    records = [json.loads(f.read_text()) for f in (options.before, options.after)]
+    if options.within is not None:
+        print(f"the furthest tuned number: {_spread(records, options):.1e}")
+    found = differences(*records, within=options.within or 0.0)
     print("\n".join(found) or "the same bytes and the same numbers")
     return 1 if found else 0
 
 
-def differences(before: dict[str, Any], after: dict[str, Any], place: str = "") -> list[str]:
+def differences(
+    before: dict[str, Any], after: dict[str, Any], place: str = "", *, within: float = 0.0
+) -> list[str]:
     """Return a line for each value that two records do not share, with its place in them."""
     found = []
     for key in sorted(before.keys() | after.keys()):
         one, other, path = before.get(key), after.get(key), f"{place}{key}"
         if isinstance(one, dict) and isinstance(other, dict):
-            found += differences(one, other, f"{path} / ")
-        elif one != other:
+            found += differences(one, other, f"{path} / ", within=within)
+        elif one != other and not (_near(one, other, within) or (within and "/ deltas /" in path)):
             found.append(f"{path}: {one} became {other}")
     return found
 
 
-def _record(arguments: list[str]) -> dict[str, Any]:
+def _near(one: Any, other: Any, within: float) -> bool:
+    numbers = isinstance(one, float) and isinstance(other, float)
+    return numbers and abs(one - other) <= within
+
+
+def _spread(records: list[dict[str, Any]], options: argparse.Namespace) -> float:
+    """Return how far a tuned number of one record is from that of the other, at most."""
+    furthest = 0.0
+    for name in STUDIES:
+        for path in records[0][name]["deltas"].keys() & records[1][name]["deltas"].keys():
+            places = (
+                file.with_suffix("") / name / path for file in (options.before, options.after)
+            )
+            one, other = (load_file(place) for place in places)
+            furthest = max([furthest, *((one[k] - other[k]).abs().max().item() for k in one)])
+    return furthest
+
+
+def _record(arguments: list[str], kept: Path) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as scratch:
         place = Path(scratch)
         store = [f"storage={place / 'runs'}", f"tracking.uri=sqlite:///{place / 'mlflow.db'}"]
@@ -77,6 +108,9 @@ def _record(arguments: list[str]) -> dict[str, Any]:
             str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
             for path in sorted(folder.glob("trials/*/delta*.safetensors"))
         }
+        for path in deltas:
+            (kept / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(folder / path, kept / path)
         rows = pq.read_table(folder / "results.parquet").to_pylist()
         table = {
             row["trial_id"]: {name: value for name, value in row.items() if name not in TIMED}

@@ -137,12 +137,11 @@ def measure(given: argparse.Namespace, storage: Path) -> dict[str, Any]:
     import ray
 
     from study.config.loading import build_config, dump_config
-    from study.embedded import backbone_path
-    from study.method.checkpoint import read_architecture
     from study.search import driver, stages
     from study.storage.ledger import StudyFolder
     from study.tracking.mlflow.tracker import MlflowTracker
     from study.trial.prepare import Preparer
+    from study.trial.study import Study
 
     config = build_config(
         {
@@ -168,12 +167,12 @@ def measure(given: argparse.Namespace, storage: Path) -> dict[str, Any]:
         log_to_driver=False,
         logging_level=logging.ERROR,
     )
-    architecture = read_architecture(backbone_path("embedded"))
-    data = Preparer(config, folder, architecture.image_size).search()
+    study = Study(config, folder)
+    data = Preparer(study, study.architecture().image_size).search()
     clock, tracker = Clock(), MlflowTracker()
-    tracker.start(config, folder)
+    tracker.start(study)
     before = time.perf_counter()
-    stages.run_search(config, folder, architecture, data, [clock, tracker])
+    stages.run_search(study, data, [clock, tracker])
     searched = time.perf_counter()
     unsent = len(tracker.close(finished=True))
     closed = time.perf_counter()

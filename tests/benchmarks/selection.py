@@ -28,16 +28,18 @@ from scipy.stats import spearmanr
 from study.analysis.statistics import regret
 from study.config.loading import load_config
 from study.config.schema import StudyConfig
+from study.config.settings import Settings
 from study.data.tasks import Part, Task, confirm_task, search_tasks
 from study.embedded import backbone_path
 from study.method.checkpoint import read_architecture
 from study.method.model import Backbone, load_backbone
 from study.method.subsets import parse
-from study.search.space import OpenSpace, Proposal
+from study.search.space import OpenSpace
 from study.storage.ledger import StudyFolder
 from study.trial import TrialConfig, TrialData
 from study.trial.prepare import Preparer
 from study.trial.run import run_trial
+from study.trial.study import Study
 
 STORAGE = Path("runs/selection")
 STUDIES = ("quickstart", "base_to_new")
@@ -52,7 +54,7 @@ class Job(NamedTuple):
     study: str
     draw: int
     number: int
-    proposal: Proposal
+    proposal: Settings
 
     @property
     def file(self) -> Path:
@@ -91,13 +93,10 @@ def configuration(study: str) -> StudyConfig:
     return load_config(Path(__file__).parents[2] / "configs" / f"{study}.yaml")
 
 
-def proposals(study: str, count: int) -> list[Proposal]:
+def proposals(study: str, count: int) -> list[Settings]:
     """Give the baselines as configured, then random configurations of the study's space."""
     config = configuration(study)
-    fixed = [
-        Proposal(b.subset, b.bias_lr, b.ln_lr, b.distill_weight)
-        for b in config.search.baselines.values()
-    ]
+    fixed = list(config.search.baselines.values())
     depths = read_architecture(backbone_path(config.backbone.name)).depths
     space = OpenSpace(config.search.space, depths)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -127,12 +126,9 @@ def measure(job: Job) -> None:
         label="",
         number=job.number,
         seed=job.draw,
-        subset=str(subset),
+        settings=job.proposal.effective(leaves, config.training.regularizer),
         subset_key="",
         trainable=0,
-        bias_lr=job.proposal.bias_lr,
-        ln_lr=job.proposal.ln_lr,
-        distill_weight=job.proposal.distill_weight,
         epochs=config.training.epochs if leaves else 0,
         split_hash="",
         training=config.training,
@@ -150,9 +146,9 @@ def measure(job: Job) -> None:
 def rules(config: StudyConfig, image_size: int) -> Iterator[tuple[str, TrialData]]:
     """Give each rule's data. The rule that trains on all training shots is scored beside test."""
     folder = StudyFolder(STORAGE / config.protocol)
-    preparer = Preparer(config, folder, image_size)
-    dataset = preparer.dataset()
-    shots = preparer.shots(dataset, config.seed)
+    preparer = Preparer(Study(config, folder), image_size)
+    dataset = preparer.study.dataset()
+    shots = preparer.shots(config.seed)
     held_out, folded = RULES[config.protocol]
     plain = "holdout" if config.protocol == "few_shot" else "base"
     (task,) = search_tasks(
@@ -161,12 +157,12 @@ def rules(config: StudyConfig, image_size: int) -> Iterator[tuple[str, TrialData
     part = task.evaluations[0]
     confirm = confirm_task(dataset, shots, protocol=config.protocol)
     both = (*confirm.evaluations, Part("selection", part.records, part.classes))
-    yield held_out, preparer.lay_out(dataset, (Task(confirm.train, both),), "test")
+    yield held_out, preparer.lay_out((Task(confirm.train, both),), "test")
     selection, folds = ("folds", 4) if config.protocol == "few_shot" else ("class_folds", 3)
     tasks = search_tasks(
         dataset, shots, protocol=config.protocol, selection=selection, folds=folds
     )  # type: ignore[arg-type]  # fmt: skip
-    yield folded, preparer.lay_out(dataset, tasks, "val")
+    yield folded, preparer.lay_out(tasks, "val")
 
 
 def summary(study: str, jobs: list[Job]) -> Table:

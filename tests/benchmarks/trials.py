@@ -33,6 +33,7 @@ from study.trial import TrialConfig, TrialData
 from study.trial.image_activations import open_table
 from study.trial.prepare import Preparer
 from study.trial.run import run_trial
+from study.trial.study import Study
 from study.trial.task import Pack, TaskRun
 
 SUBSETS = ("clipfit", "vision.ln[-2:]", "text-bias")
@@ -140,7 +141,7 @@ def digits(storage: Path, image_size: int, *, shots: int = 4, selection: str = "
     config = build_config({**values, "data": {"augment": False, "shots": shots}}, "bench")
     folder = storage / f"bench-{image_size}"
     folder.mkdir(exist_ok=True)  # a study makes its own, and waits for one that is gone
-    return Preparer(config, StudyFolder(folder), image_size).search()
+    return Preparer(Study(config, StudyFolder(folder)), image_size).search()
 
 
 def trial(subset: str) -> TrialConfig:

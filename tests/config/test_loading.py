@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from config_faults import baselines, clipfit, faults
+from settings import settings
 
 from study.config.loading import ConfigFaults, build_config, dump_config, load_config
 from study.config.schema import StudyConfig
@@ -70,7 +71,7 @@ def test_an_override_reaches_a_field_and_creates_its_section(tmp_path: Path) -> 
     config = load_config(file, overrides[:-1])
     assert config.data.shots == 8
     assert config.search.asha is None
-    assert config.search.space.bias_lr == (1e-3, 1e-1)
+    assert config.search.space.rates == {"bias": (1e-3, 1e-1), "ln": (5e-4, 2e-1)}
     assert config.training.weight_decay == 1e-4
     assert config.name == "mine"
 
@@ -158,7 +159,7 @@ def test_what_is_merged_gives_way_to_what_is_given(tmp_path: Path) -> None:
         "    ln: {<<: *rates, subset: ln, ln_lr: 0.3}\n"
     )
     baseline = load_config(tmp_path / "mine.yaml").search.baselines["ln"]
-    assert (baseline.subset, baseline.bias_lr, baseline.ln_lr) == ("text.ln + vision.ln", 0.1, 0.3)
+    assert baseline == settings("ln", 0.1, 0.3)
 
 
 def test_what_is_dumped_is_what_is_loaded(tmp_path: Path) -> None:

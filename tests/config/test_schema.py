@@ -11,7 +11,9 @@ from pydantic import BaseModel
 
 import study
 from study.config.loading import build_config
-from study.config.schema import RANKS, TUNED, BaselineConfig, Section, StudyConfig
+from study.config.schema import RANKS, TUNED, StudyConfig
+from study.config.section import Section
+from study.config.settings import Settings
 from study.errors import ConfigError
 
 STUDY = Path(study.__file__ or "").parent
@@ -25,14 +27,14 @@ STUDY = Path(study.__file__ or "").parent
         ({"data": {"zzz": 4}}, "data.zzz", ["allowed are dataset, root, shots"]),
         ({"search": {"asha": {"grace": 4}}}, "search.asha.grace", ["grace_period"]),
         (
-            {"search": {"baselines": baselines(mine=clipfit(bias_rl=1))}},
-            "search.baselines.mine.bias_rl",
-            ["did you mean 'bias_lr'?"],
+            {"search": {"baselines": baselines(mine=clipfit(rate=1))}},
+            "search.baselines.mine.rate",
+            ["did you mean 'rates'?"],
         ),
         (
             {"search": {"baselines": baselines(subset=clipfit(bias_rl=1))}},
             "search.baselines.subset.bias_rl",
-            ["did you mean 'bias_lr'?"],
+            ["unknown key", "subset, rates, distill_weight"],
         ),
         ({"data": {"shots": "many"}}, "data.shots", ["'many'", "integer"]),
         ({"data": {"shots": 0}}, "data.shots", ["0", "greater than or equal to 1"]),
@@ -104,11 +106,25 @@ STUDY = Path(study.__file__ or "").parent
             ["twice"],
         ),
         (
-            {"search": {"space": {"bias_lr": [0.1, 0.01]}}},
-            "search.space.bias_lr",
+            {"search": {"space": {"rates": {"bias": [0.1, 0.01]}}}},
+            "search.space.rates.bias",
             ["lower bound", "0.1"],
         ),
-        ({"search": {"space": {"ln_lr": [0, 1]}}}, "search.space.ln_lr.0", ["greater than 0"]),
+        (
+            {"search": {"space": {"rates": {"ln": [0, 1]}}}},
+            "search.space.rates.ln.0",
+            ["greater than 0"],
+        ),
+        (
+            {"search": {"space": {"ln_lr": [0, 1]}}},  # as in earlier files
+            "search.space.rates.ln.0",
+            ["greater than 0"],
+        ),
+        (
+            {"search": {"space": {"rates": {"weight": [0.1, 1]}}}},
+            "search.space.rates.weight",
+            ["'weight'", "bias"],
+        ),
         (
             {"search": {"baselines": baselines(mine=clipfit(subset="clipfitt"))}},
             "search.baselines.mine.subset",
@@ -117,7 +133,7 @@ STUDY = Path(study.__file__ or "").parent
         (
             {"search": {"baselines": baselines(mine={"subset": "clipfit", "ln_lr": 0.1})}},
             "search.baselines.mine",
-            ["needs bias_lr"],
+            ["needs rates.bias"],
         ),
         ({"search": {"baselines": {"clipfit": clipfit()}}}, "search.baselines", ["'zero-shot'"]),
         (
@@ -193,7 +209,7 @@ def test_a_subset_is_kept_in_its_canonical_form() -> None:
         "search": {"baselines": baselines(mine=clipfit(subset="vision.ln+text.mlp.fc2.bias"))}
     }
     mine = build_config(values, "here").search.baselines["mine"]
-    assert mine.subset == BaselineConfig(**clipfit()).subset == "text.mlp.fc2.bias + vision.ln"
+    assert mine.subset == Settings(**clipfit()).subset == "text.mlp.fc2.bias + vision.ln"
 
 
 @pytest.mark.parametrize(

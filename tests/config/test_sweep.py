@@ -115,7 +115,7 @@ def test_the_papers_hyperparameters_are_as_published() -> None:
         clipfit = member.config.search.baselines["clipfit"]
         quick = member.config.data.dataset in ("food101", "imagenet")
         assert member.config.training.epochs == (10 if quick else 100)
-        assert (clipfit.bias_lr, clipfit.ln_lr, clipfit.distill_weight) == (0.002, 0.002, 8.0)
+        assert (clipfit.rates, clipfit.distill_weight) == ({"bias": 0.002, "ln": 0.002}, 8.0)
         assert member.config.confirm.seeds == (1, 2, 3)
         assert (member.config.data.shots, member.config.training.batch_size) == (16, 32)
     few_shot = [m.config for m in members if m.experiment == "few_shot"]

@@ -7,11 +7,11 @@ from typing import IO, Any
 
 from written_study import Written
 
-from study.config.schema import StudyConfig
-from study.storage.ledger import End, StudyFolder
+from study.storage.ledger import End
 from study.tracking import named
 from study.tracking.tracker import Tracker
 from study.trial import TrialConfig
+from study.trial.study import Study
 
 
 class JsonLines(Tracker):
@@ -20,11 +20,11 @@ class JsonLines(Tracker):
     name = "lines"
     file: IO[str]
 
-    def start(self, config: StudyConfig, folder: StudyFolder) -> None:
-        self.file = (folder.path / "tracked.jsonl").open("a", encoding="utf-8", buffering=1)
+    def start(self, study: Study) -> None:
+        self.file = (study.folder.path / "tracked.jsonl").open("a", encoding="utf-8", buffering=1)
 
     def trial_ended(self, config: TrialConfig, end: End, score: float | None) -> None:
-        self.write(trial=config.trial_id, subset=config.subset, status=end.status, score=score)
+        self.write(trial=config.trial_id, status=end.status, score=score)
 
     def close(self, *, finished: bool) -> Mapping[str, str]:
         self.write(finished=finished)
@@ -39,7 +39,7 @@ def test_a_tracker_of_another_package_hears_of_every_trial(tmp_path: Path) -> No
     study = Written(tmp_path, "tracked")
     tracker = named("lines", JsonLines())
     tracker.check(study.config)
-    tracker.start(study.config, study.folder)
+    tracker.start(study.study)
     for number in range(2):
         config = study.trial(number)
         score = study.report(config, 1)

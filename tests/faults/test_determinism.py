@@ -68,7 +68,7 @@ def test_the_reverse_order_gives_the_same_bytes(
         for trial in one_worker.trials()
     ]
     order = study.heard
-    run_queue(study.config, study.folder, "search", wanted[::-1], {1: study.data}, [order])
+    run_queue(study.study, "search", wanted[::-1], {1: study.data}, [order])
     started = [trial_id for event, trial_id, _ in order.events if event == "started"]
     assert started == [config.trial_id for config in wanted[::-1]]
     assert_same(study.folder, one_worker)

@@ -162,7 +162,7 @@ def test_it_was_killed_at_twenty_moments(killed: Killed) -> None:
 def test_every_trial_is_there_once_with_each_of_its_epochs_once(killed: Killed) -> None:
     search = _of(killed.folder, "search")
     assert [t.config["number"] for t in search] == list(range(TRIALS))
-    trainings = {(t.config["subset_key"], t.config["bias_lr"], t.config["ln_lr"]) for t in search}
+    trainings = {(t.config["subset_key"], str(t.config["settings"]["rates"])) for t in search}
     assert len(trainings) == TRIALS
     wanted = [c for c in killed.folder.read_json("candidates.json") if c["same_as"] is None]
     assert len(_of(killed.folder, "confirm")) == 2 * len(wanted)

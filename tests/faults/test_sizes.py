@@ -19,6 +19,7 @@ from study.storage.ledger import StudyFolder
 from study.trial import TrialConfig, TrialData
 from study.trial.prepare import Preparer
 from study.trial.run import run_trial
+from study.trial.study import Study
 
 Prepare = Callable[..., Preparer]
 
@@ -57,10 +58,10 @@ def prepare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Prepare:
 
     def prepare(given: Dataset, **values: Any) -> Preparer:
         (tmp_path / "odd").mkdir(exist_ok=True)
-        monkeypatch.setattr("study.trial.prepare.source_dataset", lambda _: given)
+        monkeypatch.setattr("study.trial.study.load_dataset", lambda *_, **__: given)
         data = {"dataset": "odd", "shots": 1, "augment": False}
         config = build_config({"storage": str(tmp_path), "data": data, **values}, "odd")
-        return Preparer(config, StudyFolder(tmp_path / "odd"), image_size=16)
+        return Preparer(Study(config, StudyFolder(tmp_path / "odd")), image_size=16)
 
     return prepare
 

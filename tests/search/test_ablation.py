@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from settings import settings, study_of
 
 from study.config.loading import build_config, dump_config
 from study.config.schema import StudyConfig
@@ -13,9 +14,9 @@ from study.errors import StudyError
 from study.method.checkpoint import Architecture, EncoderShape
 from study.method.subsets import parse
 from study.search import ablation
-from study.search.space import Proposal
 from study.storage.ledger import End, StudyFolder
 from study.trial import TrialConfig, TrialData
+from study.trial.study import Study
 
 ARCHITECTURE = Architecture(
     EncoderShape(2, 32, 64), EncoderShape(3, 32, 64), image_size=16, checkpoint="tiny"
@@ -71,8 +72,7 @@ def queued(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     queued = SimpleNamespace(stage=None, trials=[], data={}, take_over=None)
 
     def run_queue(
-        config: StudyConfig,
-        folder: StudyFolder,
+        study: Study,
         stage: str,
         wanted: Iterable[TrialConfig],
         data: Mapping[int, TrialData],
@@ -92,7 +92,7 @@ def test_every_cell_is_tuned_at_every_rate(
     def take_over(trials: Sequence[TrialConfig]) -> list[str]:
         return []
 
-    ablation.tune_cells(grid(), folder, ARCHITECTURE, few_digits, [], take_over)
+    ablation.tune_cells(study_of(grid(), folder, ARCHITECTURE), few_digits, [], take_over)
     assert queued.stage == "search"
     assert queued.take_over is take_over
     assert list(queued.data) == [3]
@@ -105,17 +105,17 @@ def test_every_cell_is_tuned_at_every_rate(
         ("search-0005", "biases", "biases at 0.1"),
     ]
     base, norms, biases = queued.trials[1::2]
-    assert (base.bias_lr, base.ln_lr, base.distill_weight) == (0.1, 0.1, 2.0)
-    assert (norms.bias_lr, norms.ln_lr, norms.distill_weight) == (None, 0.1, 0.0)
-    assert (biases.bias_lr, biases.ln_lr, biases.distill_weight) == (0.1, None, 2.0)
+    assert base.settings == settings("clipfit", 0.1, 0.1, 2.0)
+    assert norms.settings == settings("vision.ln", None, 0.1, 0.0)
+    assert biases.settings == settings("text.bias", 0.1, None, 2.0)
 
 
 def test_the_rate_of_a_cell_is_the_one_that_validation_prefers(folder: StudyFolder) -> None:
     for label, scores in (("base", (0.5, 0.6)), ("norms", (0.8, 0.3)), ("biases", (0.4, 0.4))):
         for rate, score in zip((0.01, 0.1), scores, strict=True):
             train(folder, label, rate, score)
-    chosen = ablation.fix_rates(grid(), folder, ARCHITECTURE)
-    assert {label: proposal.bias_lr for label, proposal in chosen.items()} == {
+    chosen = ablation.fix_rates(study_of(grid(), folder, ARCHITECTURE))
+    assert {label: proposal.rates["bias"] for label, proposal in chosen.items()} == {
         "base": 0.1,
         "norms": 0.01,
         "biases": 0.01,  # of two that are equal the first
@@ -126,26 +126,26 @@ def test_the_rate_of_a_cell_is_the_one_that_validation_prefers(folder: StudyFold
 def test_the_choice_is_written_once_and_kept(folder: StudyFolder) -> None:
     for label in ("base", "norms", "biases"):
         train(folder, label, 0.01, 0.5)
-    first = ablation.fix_rates(grid(), folder, ARCHITECTURE)
+    first = ablation.fix_rates(study_of(grid(), folder, ARCHITECTURE))
     train(folder, "norms", 0.1, 0.9)
-    assert ablation.fix_rates(grid(), folder, ARCHITECTURE) == first
-    assert folder.read_json("cells.json")["norms"]["ln_lr"] == 0.01
+    assert ablation.fix_rates(study_of(grid(), folder, ARCHITECTURE)) == first
+    assert folder.read_json("cells.json")["norms"]["rates"]["ln"] == 0.01
 
 
 def test_a_cell_none_of_whose_trials_ran_to_the_end_is_named(folder: StudyFolder) -> None:
     train(folder, "base", 0.01, 0.5)
     train(folder, "norms", 0.01, 0.5, status="failed")
     with pytest.raises(StudyError, match="no trial of the cell 'norms' ran all its epochs"):
-        ablation.fix_rates(grid(), folder, ARCHITECTURE)
+        ablation.fix_rates(study_of(grid(), folder, ARCHITECTURE))
     assert folder.read_json("cells.json") is None
 
 
 def test_a_single_rate_needs_no_search(folder: StudyFolder) -> None:
-    chosen = ablation.fix_rates(grid(rates=[0.3]), folder, ARCHITECTURE)
+    chosen = ablation.fix_rates(study_of(grid(rates=[0.3]), folder, ARCHITECTURE))
     assert chosen == {
-        "base": Proposal("text.mlp.fc2.bias + vision.ln", 0.3, 0.3, 2.0),
-        "norms": Proposal("vision.ln", 0.3, 0.3, 2.0),
-        "biases": Proposal("text.bias", 0.3, 0.3, 2.0),
+        "base": settings("text.mlp.fc2.bias + vision.ln", 0.3, 0.3, 2.0),
+        "norms": settings("vision.ln", 0.3, 0.3, 2.0),
+        "biases": settings("text.bias", 0.3, 0.3, 2.0),
     }
 
 
@@ -153,14 +153,14 @@ def test_every_cell_is_tested_on_each_seeds_shots_at_its_own_rate(
     folder: StudyFolder, queued: SimpleNamespace, few_digits: TrialData
 ) -> None:
     chosen = {
-        "base": Proposal("clipfit", 0.1, 0.1, 2.0),
-        "norms": Proposal("vision.ln", 0.01, 0.01, 2.0),
+        "base": settings("clipfit", 0.1, 0.1, 2.0),
+        "norms": settings("vision.ln", 0.01, 0.01, 2.0),
     }
     data = {1: few_digits, 5: few_digits}
-    ablation.test_cells(grid(), folder, ARCHITECTURE, chosen, data, [], None)
+    ablation.test_cells(study_of(grid(), folder, ARCHITECTURE), chosen, data, [], None)
     assert queued.stage == "ablation"
     assert queued.data == data
-    assert [(t.trial_id, t.label, t.seed, t.ln_lr) for t in queued.trials] == [
+    assert [(t.trial_id, t.label, t.seed, t.settings.rates["ln"]) for t in queued.trials] == [
         ("ablation-0000", "base", 1, 0.1),
         ("ablation-0001", "norms", 1, 0.01),
         ("ablation-1000", "base", 5, 0.1),

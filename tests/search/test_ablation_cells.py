@@ -4,19 +4,22 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from settings import study_of
 
 from study.config.loading import build_config
 from study.errors import StudyError
+from study.method.checkpoint import Architecture, EncoderShape
 from study.method.subsets import Depths, Subset
 from study.search.ablation_cells import ablation_cells
 from study.storage.ledger import StudyFolder
 
 DEPTHS = Depths(2, 3)
+ARCHITECTURE = Architecture(EncoderShape(2, 8, 16), EncoderShape(3, 8, 16), image_size=16)
 
 
 def cells(tmp_path: Path, **ablation: object) -> dict[str, Subset]:
     config = build_config({"ablation": ablation}, "test")
-    return ablation_cells(config, StudyFolder(tmp_path / "runs" / "own"), DEPTHS)
+    return ablation_cells(study_of(config, StudyFolder(tmp_path / "runs" / "own"), ARCHITECTURE))
 
 
 def texts(found: dict[str, Subset]) -> dict[str, str]:

@@ -16,6 +16,7 @@ from optuna.trial import TrialState
 from study.config.schema import SpaceConfig
 from study.method.subsets import Depths
 from study.search.optuna_arm import Outcome, open_arm
+from study.search.samplers import random
 from study.search.space import OpenSpace
 
 COMPLETE, FAIL = TrialState.COMPLETE, TrialState.FAIL
@@ -26,7 +27,7 @@ STARTS_WITHIN = 60.0  # seconds
 def journal(tmp_path: Path) -> Path:
     path = tmp_path / "optuna.journal"
     space = OpenSpace(SpaceConfig(), Depths(2, 3))
-    arm = open_arm(path, "search", budget=3, space=space, sampler="random", seed=1)
+    arm = open_arm(path, "search", budget=3, space=space, sampler=random, seed=1)
     for score, state in ((0.5, COMPLETE), (0.75, COMPLETE), (None, FAIL)):
         asked = arm.ask(lambda proposal: None)
         assert asked is not None

@@ -8,11 +8,13 @@ import pytest
 from optuna.trial import TrialState
 
 from study.config.schema import SpaceConfig
+from study.config.settings import Settings
 from study.errors import StudyError
 from study.method.subsets import Depths
+from study.search import samplers
 from study.search.journal import DamagedJournalError, open_journal, set_aside
 from study.search.optuna_arm import Arm, Outcome, Recorded, open_arm
-from study.search.space import OpenSpace, Proposal
+from study.search.space import OpenSpace
 
 ORPHAN = 3
 """A proposal of a driver that died before it recorded the trial."""
@@ -20,7 +22,7 @@ ORPHAN = 3
 
 def open_again(path: Path) -> Arm:
     space = OpenSpace(SpaceConfig(), Depths(text=2, vision=3))
-    return open_arm(path, "search", budget=9, space=space, sampler="random", seed=1)
+    return open_arm(path, "search", budget=9, space=space, sampler=samplers.random, seed=1)
 
 
 def is_found_out(path: Path, recorded: list[Recorded]) -> bool:
@@ -30,7 +32,7 @@ def is_found_out(path: Path, recorded: list[Recorded]) -> bool:
         return True
 
 
-def ask(arm: Arm) -> tuple[int, Proposal]:
+def ask(arm: Arm) -> tuple[int, Settings]:
     asked = arm.ask(lambda _: None)
     assert asked is not None
     return asked

@@ -5,12 +5,15 @@ from pathlib import Path
 
 import pytest
 from optuna.trial import TrialState
+from settings import settings
 
 from study.config.schema import SpaceConfig
+from study.config.settings import Settings
 from study.method.subsets import Depths
 from study.search import optuna_arm
-from study.search.optuna_arm import Arm, Outcome, SamplerName, open_arm
-from study.search.space import OpenSpace, Proposal, RateSpace
+from study.search.optuna_arm import Arm, Outcome, open_arm
+from study.search.samplers import sampler_named
+from study.search.space import OpenSpace, RateSpace
 
 DEPTHS = Depths(text=2, vision=3)
 CLIPFIT = "text.mlp.fc2.bias + vision.ln"
@@ -19,7 +22,7 @@ COMPLETE, PRUNED, FAIL = TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL
 MakeArm = Callable[..., Arm]
 
 
-def unknown(proposal: Proposal) -> None:
+def unknown(proposal: Settings) -> None:
     """Nothing was tried before."""
 
 
@@ -29,18 +32,19 @@ def open_again(tmp_path: Path) -> MakeArm:
 
     def make(
         name: str = "search",
-        sampler: SamplerName = "tpe",
+        sampler: str = "tpe",
         seed: int = 1,
         journal: str = "optuna.journal",
         space: OpenSpace | RateSpace | None = None,
     ) -> Arm:
         space = space or OpenSpace(SpaceConfig(), DEPTHS)
-        return open_arm(tmp_path / journal, name, budget=9, space=space, sampler=sampler, seed=seed)
+        own = sampler_named(sampler)
+        return open_arm(tmp_path / journal, name, budget=9, space=space, sampler=own, seed=seed)
 
     return make
 
 
-def ask(arm: Arm) -> tuple[int, Proposal]:
+def ask(arm: Arm) -> tuple[int, Settings]:
     asked = arm.ask(unknown)
     assert asked is not None
     return asked
@@ -91,9 +95,9 @@ def test_a_proposal_that_was_tried_is_told_its_outcome_and_another_is_asked_for(
     open_again: MakeArm,
 ) -> None:
     arm = open_again(sampler="random")
-    seen: list[Proposal] = []
+    seen: list[Settings] = []
 
-    def known(proposal: Proposal) -> Outcome | None:
+    def known(proposal: Settings) -> Outcome | None:
         seen.append(proposal)
         return [Outcome(0.7, COMPLETE), Outcome(0.1, PRUNED), None][len(seen) - 1]
 
@@ -113,10 +117,8 @@ def test_a_space_without_anything_new_ends(
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random"])
-def test_a_reopened_journal_goes_on_as_if_never_closed(
-    open_again: MakeArm, sampler: SamplerName
-) -> None:
-    def run(journal: str, *, reopen: bool) -> list[Proposal]:
+def test_a_reopened_journal_goes_on_as_if_never_closed(open_again: MakeArm, sampler: str) -> None:
+    def run(journal: str, *, reopen: bool) -> list[Settings]:
         proposals = []
         arm = open_again(sampler=sampler, journal=journal)
         for turn in range(13):  # TPE samples at random up to the tenth
@@ -127,7 +129,7 @@ def test_a_reopened_journal_goes_on_as_if_never_closed(
             proposals.append(proposal)
             arm.report(number, 1, 0.1)
             state = PRUNED if turn % 3 == 0 else COMPLETE
-            arm.tell(number, Outcome(0.3 + (proposal.ln_lr or 0), state))
+            arm.tell(number, Outcome(0.3 + proposal.rates.get("ln", 0), state))
         return proposals
 
     assert run("one", reopen=False) == run("two", reopen=True)
@@ -165,10 +167,10 @@ def test_proposals_whose_trial_was_never_recorded_are_failed(open_again: MakeArm
 
 
 def test_a_baseline_is_learned_once_where_the_space_can_express_it(open_again: MakeArm) -> None:
-    clipfit = Proposal(CLIPFIT, 0.01, 0.02, 2.0)
+    clipfit = settings(CLIPFIT, 0.01, 0.02, 2.0)
     for arm in (open_again(), open_again()):
         arm.learn(clipfit, Outcome(0.6, COMPLETE), "clipfit")
-        arm.learn(Proposal("text.bias", 0.9), Outcome(0.6, COMPLETE), "out of range")
+        arm.learn(settings("text.bias", 0.9), Outcome(0.6, COMPLETE), "out of range")
         arm.learn(clipfit, Outcome(0.6, FAIL), "failed")
     (trial,) = open_again().study.trials
     assert (trial.value, trial.user_attrs) == (0.6, {"label": "clipfit"})
@@ -182,7 +184,7 @@ def test_a_baseline_is_learned_once_where_the_space_can_express_it(open_again: M
 def test_numbers_stay_right_beside_learned_baselines(open_again: MakeArm) -> None:
     arm = open_again()
     first, _ = ask(arm)
-    arm.learn(Proposal(CLIPFIT, 0.01, 0.02, 2.0), Outcome(0.6, COMPLETE), "clipfit")
+    arm.learn(settings(CLIPFIT, 0.01, 0.02, 2.0), Outcome(0.6, COMPLETE), "clipfit")
     second, _ = ask(arm)
     arm = open_again()
     arm.tell(first, Outcome(0.1, COMPLETE))

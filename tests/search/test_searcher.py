@@ -7,13 +7,16 @@ from typing import Any
 import pytest
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
+from settings import settings
 
 from study.config.schema import SpaceConfig
+from study.config.settings import Settings
 from study.method.subsets import Depths
 from study.search import optuna_arm as arms_module
 from study.search.optuna_arm import Arm, Outcome, open_arm
+from study.search.samplers import random, tpe
 from study.search.searcher import StudySearcher, outcome_of
-from study.search.space import OpenSpace, Proposal, RateSpace
+from study.search.space import OpenSpace, RateSpace
 from study.storage.ledger import End, StudyFolder
 from study.trial import TrialConfig
 
@@ -31,7 +34,7 @@ def folder(tmp_path: Path) -> StudyFolder:
     return folder
 
 
-def config(proposal: Proposal, arm: str, number: int, optuna_number: int | None) -> TrialConfig:
+def config(proposal: Settings, arm: str, number: int, optuna_number: int | None) -> TrialConfig:
     return TrialConfig(
         trial_id=f"search-{number:04d}",
         stage="search",
@@ -39,19 +42,16 @@ def config(proposal: Proposal, arm: str, number: int, optuna_number: int | None)
         label=f"trial {number}",
         number=number,
         seed=1,
-        subset=proposal.subset,
+        settings=proposal,
         subset_key=proposal.subset,
         trainable=1,
-        bias_lr=proposal.bias_lr,
-        ln_lr=proposal.ln_lr,
-        distill_weight=proposal.distill_weight,
         epochs=EPOCHS,
         split_hash="0",
         optuna_number=optuna_number,
     )
 
 
-BASELINE = config(Proposal(CLIPFIT, 0.01, 0.02, 2.0), "baseline", 0, None)
+BASELINE = config(settings(CLIPFIT, 0.01, 0.02, 2.0), "baseline", 0, None)
 
 
 def open_arms(folder: StudyFolder, tuned: int = 3, searched: int = 6) -> list[Arm]:
@@ -60,9 +60,7 @@ def open_arms(folder: StudyFolder, tuned: int = 3, searched: int = 6) -> list[Ar
         "search": (searched, OpenSpace(SpaceConfig(), DEPTHS)),
     }
     return [
-        open_arm(
-            folder.path / "journal", name, budget=budget, space=space, sampler="random", seed=1
-        )
+        open_arm(folder.path / "journal", name, budget=budget, space=space, sampler=random, seed=1)
         for name, (budget, space) in spaces.items()
     ]
 
@@ -145,7 +143,7 @@ def test_a_sampler_that_learned_of_unfit_trials_keeps_away_from_them(folder: Stu
             "clipfit-tuned",
             budget=60,
             space=RateSpace(SpaceConfig(), DEPTHS, CLIPFIT),
-            sampler="tpe",
+            sampler=tpe,
             seed=1,
         )
         rates = []
@@ -153,7 +151,7 @@ def test_a_sampler_that_learned_of_unfit_trials_keeps_away_from_them(folder: Stu
             asked = arm.ask(lambda _: None)
             assert asked is not None
             number, proposal = asked
-            rates.append(proposal.ln_lr or 0.0)
+            rates.append(proposal.rates.get("ln", 0.0))
             failed = End("failed", 0, 1.0, unfit=unfit)
             end = failed if rates[-1] > MIDDLE else End("finished", EPOCHS, 1.0)
             arm.tell(number, outcome_of(end, 0.5))
@@ -169,15 +167,15 @@ def test_a_finished_baseline_teaches_the_arms_that_can_express_it(folder: StudyF
         assert [(t.value, t.state) for t in arm.study.trials] == [(0.6, TrialState.COMPLETE)]
 
 
-def repeating(arm: Arm, proposals: list[Proposal]) -> None:
+def repeating(arm: Arm, proposals: list[Settings]) -> None:
     """Make an arm's space propose these."""
     given = iter(proposals)
 
     class Space:
-        def suggest(self, trial: Any) -> Proposal:
+        def suggest(self, trial: Any) -> Settings:
             return next(given)
 
-        def encode(self, proposal: Proposal) -> None:
+        def encode(self, proposal: Settings) -> None:
             """Express nothing."""
 
     arm.space = Space()  # type: ignore[assignment]
@@ -188,26 +186,26 @@ def test_an_equal_training_is_proposed_once_whoever_proposed_it(
     folder: StudyFolder, running: bool
 ) -> None:
     arms = open_arms(folder, tuned=0, searched=2)
-    same = Proposal(BASELINE.subset, BASELINE.bias_lr, BASELINE.ln_lr, BASELINE.distill_weight)
-    first, second = Proposal("vision.ln1", None, 0.1), Proposal("vision.ln2", None, 0.1)
+    same = BASELINE.settings
+    first, second = settings("vision.ln1", None, 0.1), settings("vision.ln2", None, 0.1)
     repeating(arms[1], [same, first, first, same, second])
     search = searcher(folder, arms)
     config = suggested(search)
     if not running:
         search.conclude(config, End("finished", EPOCHS, 1.0), 0.6)
     configs = all_suggestions(search)
-    assert [c.subset for c in configs] == ["vision.ln1", "vision.ln2"]
+    assert [c.settings.subset for c in configs] == ["vision.ln1", "vision.ln2"]
     told = [t.value for t in arms[1].study.trials if t.state is TrialState.COMPLETE]
     assert told == ([] if running else [0.6, 0.6])
 
 
 def test_what_ended_before_a_study_was_resumed_is_not_trained_again(folder: StudyFolder) -> None:
     arms = open_arms(folder, tuned=0, searched=1)
-    same = Proposal(BASELINE.subset, BASELINE.bias_lr, BASELINE.ln_lr, BASELINE.distill_weight)
-    repeating(arms[1], [same, Proposal("none")])
+    same = BASELINE.settings
+    repeating(arms[1], [same, settings("none")])
     ended = {BASELINE.trial_id: (BASELINE, Outcome(0.6, TrialState.COMPLETE))}
     configs = all_suggestions(searcher(folder, arms, queue=[], ended=ended))
-    assert [c.subset for c in configs] == ["none"]
+    assert [c.settings.subset for c in configs] == ["none"]
 
 
 def test_an_exhausted_arm_ends_and_leaves_the_other_its_own(
@@ -215,7 +213,7 @@ def test_an_exhausted_arm_ends_and_leaves_the_other_its_own(
 ) -> None:
     monkeypatch.setattr(arms_module, "ASKS_BEFORE_GIVING_UP", 3)
     arms = open_arms(folder, tuned=3, searched=4)
-    repeating(arms[1], [Proposal("none")] * 9)
+    repeating(arms[1], [settings("none")] * 9)
     configs = all_suggestions(searcher(folder, arms, queue=[]))
     assert Counter(c.arm for c in configs) == {"clipfit-tuned": 3, "search": 1}
 

@@ -6,10 +6,12 @@ import optuna
 import pytest
 from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.trial import FixedTrial
+from settings import settings
 
 from study.config.schema import SpaceConfig
+from study.config.settings import Settings
 from study.method.subsets import Depths, parse
-from study.search.space import OpenSpace, Proposal, RateSpace
+from study.search.space import OpenSpace, RateSpace
 
 DEPTHS = Depths(text=2, vision=3)
 SITES = ("text.mlp.fc2.bias", "text.ln_final", "vision.attn.bias", "vision.ln1", "vision.ln_post")
@@ -31,7 +33,7 @@ class Recorder(FixedTrial):
         return super()._suggest(name, distribution)
 
 
-def suggest(chosen: set[str], **windows: int) -> tuple[Proposal, set[str]]:
+def suggest(chosen: set[str], **windows: int) -> tuple[Settings, set[str]]:
     """What is proposed when these sites are taken; and what else was asked for."""
     trial = Recorder({**{site: site in chosen for site in SITES}, **RATES} | _dotted(windows))
     proposal = space().suggest(trial)
@@ -62,7 +64,7 @@ def test_a_choice_is_asked_for_only_where_it_acts(chosen: set[str], asked: set[s
     everywhere = {"text_from": 0, "text_to": 1, "vision_from": 0, "vision_to": 2}
     proposal, got = suggest(chosen, **everywhere)
     assert got == asked
-    assert (proposal.bias_lr, proposal.ln_lr) == (
+    assert (proposal.rates.get("bias"), proposal.rates.get("ln")) == (
         RATES["bias_lr"] if "bias_lr" in asked else None,
         RATES["ln_lr"] if "ln_lr" in asked else None,
     )
@@ -89,7 +91,7 @@ def test_a_window_limits_the_sites_inside_the_blocks(windows: tuple[int, int], s
 
 def test_nothing_chosen_is_the_zero_shot_model() -> None:
     proposal, _ = suggest(set())
-    assert proposal == Proposal("none")
+    assert proposal == settings("none")
 
 
 def test_without_windows_all_layers_are_tuned() -> None:
@@ -126,7 +128,7 @@ def test_a_known_configuration_is_encoded_as_the_choices_that_lead_to_it(
 ) -> None:
     open_space = OpenSpace(SpaceConfig(windows=windows), DEPTHS)
     kinds = {leaf.kind for leaf in parse(subset).resolve(DEPTHS)}
-    known = Proposal(
+    known = settings(
         str(parse(subset)),
         0.01 if "bias" in kinds else None,
         0.02 if "ln" in kinds else None,
@@ -136,9 +138,7 @@ def test_a_known_configuration_is_encoded_as_the_choices_that_lead_to_it(
     assert choices is not None
     again = open_space.suggest(FixedTrial({name: value for name, (value, _) in choices.items()}))
     assert parse(again.subset).resolve(DEPTHS) == parse(subset).resolve(DEPTHS)
-    assert (again.bias_lr, again.ln_lr, again.distill_weight) == (
-        *(known.bias_lr, known.ln_lr, known.distill_weight),
-    )
+    assert (again.rates, again.distill_weight) == (known.rates, known.distill_weight)
     # Optuna takes it for one of its own, so a sampler can learn from it.
     study = optuna.create_study()
     study.add_trial(
@@ -153,20 +153,20 @@ def test_a_known_configuration_is_encoded_as_the_choices_that_lead_to_it(
 @pytest.mark.parametrize(
     "foreign",
     [
-        Proposal("bitfit", 0.01, None, 2.0),  # LayerNorm biases alone are no site of the space
-        Proposal("vision.ln1[0:1] + vision.ln1[2:3]", None, 0.02),  # a window has no hole
-        Proposal("vision.ln1[0:1] + vision.ln2", None, 0.02),  # an encoder has one window
-        Proposal("vision.ln", None, 5.0),
-        Proposal("vision.ln", None, None),
-        Proposal(CLIPFIT, 0.01, 0.02, 0.0),
+        settings("bitfit", 0.01, None, 2.0),  # LayerNorm biases alone are no site of the space
+        settings("vision.ln1[0:1] + vision.ln1[2:3]", None, 0.02),  # a window has no hole
+        settings("vision.ln1[0:1] + vision.ln2", None, 0.02),  # an encoder has one window
+        settings("vision.ln", None, 5.0),
+        settings("vision.ln"),
+        settings(CLIPFIT, 0.01, 0.02, 0.0),
     ],
 )
-def test_what_the_space_cannot_express_is_not_encoded(foreign: Proposal) -> None:
+def test_what_the_space_cannot_express_is_not_encoded(foreign: Settings) -> None:
     assert OpenSpace(SpaceConfig(), DEPTHS).encode(foreign) is None
 
 
 def test_clipfits_own_search_varies_its_rates_alone_over_the_same_ranges() -> None:
-    config = SpaceConfig(bias_lr=(0.001, 0.1), ln_lr=(0.002, 0.2), distill_weight=(0.5, 4))
+    config = SpaceConfig(rates={"bias": (0.001, 0.1), "ln": (0.002, 0.2)}, distill_weight=(0.5, 4))
     rates = RateSpace(config, DEPTHS, CLIPFIT)
     trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1)).ask()
     assert rates.suggest(trial).subset == CLIPFIT
@@ -176,6 +176,6 @@ def test_clipfits_own_search_varies_its_rates_alone_over_the_same_ranges() -> No
     )
     assert trial.distributions.keys() == {"bias_lr", "ln_lr", "distill_weight"}
     assert trial.distributions["bias_lr"] == FloatDistribution(0.001, 0.1, log=True)
-    assert rates.encode(Proposal("clipfit", 0.05, 0.05, 1.0)) is not None
-    assert rates.encode(Proposal("ln", None, 0.05, 1.0)) is None
-    assert rates.encode(Proposal("clipfit", 0.5, 0.05, 1.0)) is None
+    assert rates.encode(settings("clipfit", 0.05, 0.05, 1.0)) is not None
+    assert rates.encode(settings("ln", None, 0.05, 1.0)) is None
+    assert rates.encode(settings("clipfit", 0.5, 0.05, 1.0)) is None

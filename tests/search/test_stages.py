@@ -9,16 +9,17 @@ from typing import Any
 
 import pytest
 from optuna.trial import TrialState
+from settings import settings, study_of
 from tiny_study import optuna_trials, statuses, untimed
 
 from study.config.loading import build_config
+from study.config.settings import Settings
 from study.errors import DataError, InterruptedStudyError
 from study.method.checkpoint import Architecture, EncoderShape
-from study.search.space import Proposal
 from study.search.stages import Budget, TrialMaker, budget, run_queue, run_search
-from study.selection.candidates import Candidate
 from study.storage.ledger import StudyFolder
 from study.trial import TrialConfig, TrialData
+from study.trial.study import Candidate, Study
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(300)]
 
@@ -72,8 +73,8 @@ def test_optuna_knows_every_outcome(searched: Any) -> None:
 
 def test_no_training_is_done_twice(searched: Any) -> None:
     trainings = [
-        (c["subset_key"], c["bias_lr"], c["ln_lr"], c["distill_weight"])
-        for c in (trial.config for trial in searched.folder.trials())
+        (c.subset_key, c.settings.model_copy(update={"subset": "none"}))
+        for c in (TrialConfig.model_validate(t.config) for t in searched.folder.trials())
     ]
     assert len(set(trainings)) == len(trainings)
 
@@ -187,7 +188,7 @@ def test_data_that_changed_since_a_trial_began_are_refused(tmp_path: Path) -> No
     with pytest.raises(
         DataError, match=r"confirm-clipfit-seed1 was given other images .*tasks-bbb"
     ):
-        run_queue(config, folder, "confirm", [], {1: DATA}, [])
+        run_queue(Study(config, folder), "confirm", [], {1: DATA}, [])
 
 
 @pytest.mark.parametrize(
@@ -214,52 +215,59 @@ Make = Callable[..., TrialConfig]
 def make(few_digits: TrialData) -> Make:
     """Make the trial of a proposal, its number being 7."""
 
-    def make(proposal: Proposal, seed: int = 1, **training: Any) -> TrialConfig:
+    def make(proposal: Settings, seed: int = 1, **training: Any) -> TrialConfig:
         config = build_config({"training": training}, "test")
-        maker = TrialMaker(config, ARCHITECTURE, {1: few_digits, 2: few_digits})
+        study = study_of(config, StudyFolder(Path("unread")), ARCHITECTURE)
+        maker = TrialMaker(study, {1: few_digits, 2: few_digits})
         return maker.make("search", "search", "trial 7", 7, proposal, seed)
 
     return make
 
 
 def test_a_trial_has_the_rates_and_the_weight_that_its_subset_has_a_use_for(make: Make) -> None:
-    text = make(Proposal("text.mlp.fc2.bias", 0.01, 0.02, 8.0))
-    assert (text.bias_lr, text.ln_lr, text.distill_weight) == (0.01, None, 8.0)
-    vision = make(Proposal("vision.ln", 0.01, 0.02, 8.0))
-    assert (vision.bias_lr, vision.ln_lr, vision.distill_weight) == (None, 0.02, 0.0)
-    assert vision.config_hash == make(Proposal("vision.ln", None, 0.02, 2.0)).config_hash
-    held = make(Proposal("vision.ln", None, 0.02, 8.0), regularizer="l2_init")
-    assert held.distill_weight == 8.0, "it reaches every parameter"
+    text = make(settings("text.mlp.fc2.bias", 0.01, 0.02, 8.0))
+    assert text.settings == settings("text.mlp.fc2.bias", 0.01, None, 8.0)
+    vision = make(settings("vision.ln", 0.01, 0.02, 8.0))
+    assert vision.settings == settings("vision.ln", None, 0.02, 0.0)
+    assert vision.config_hash == make(settings("vision.ln", None, 0.02, 2.0)).config_hash
+    held = make(settings("vision.ln", None, 0.02, 8.0), regularizer="l2_init")
+    assert held.settings.distill_weight == 8.0, "it reaches every parameter"
 
 
 def test_a_trial_knows_its_number_of_parameters_and_trains_only_where_there_are_some(
     make: Make, few_digits: TrialData
 ) -> None:
-    clipfit = make(Proposal("clipfit", 0.01, 0.02, 8.0), epochs=5)
-    assert clipfit.subset == "text.mlp.fc2.bias + vision.ln"
+    clipfit = make(settings("clipfit", 0.01, 0.02, 8.0), epochs=5)
+    assert clipfit.settings.subset == "text.mlp.fc2.bias + vision.ln"
     assert clipfit.trainable == 2 * 32 + (2 * 3 + 2) * 2 * 32
     assert (clipfit.trial_id, clipfit.epochs) == ("search-0007", 5)
     assert clipfit.split_hash == few_digits.digest[:16]
-    nothing = make(Proposal("none"), epochs=5)
+    nothing = make(settings("none"), epochs=5)
     assert (nothing.trainable, nothing.epochs) == (0, 0)
 
 
 def test_what_makes_another_result_makes_another_hash(make: Make) -> None:
-    proposal = Proposal("clipfit", 0.01, 0.02, 8.0)
+    proposal = settings("clipfit", 0.01, 0.02, 8.0)
     hashes = {
         make(proposal).config_hash,
         make(proposal, seed=2).config_hash,
         make(proposal, epochs=5).config_hash,
-        make(Proposal("clipfit", 0.01, 0.02, 2.0)).config_hash,
-        make(Proposal("clipfit + text.ln", 0.01, 0.02, 8.0)).config_hash,
+        make(settings("clipfit", 0.01, 0.02, 2.0)).config_hash,
+        make(settings("clipfit + text.ln", 0.01, 0.02, 8.0)).config_hash,
     }
     assert len(hashes) == 5
     assert "" not in hashes
 
 
 def test_a_candidate_is_confirmed_under_its_label_with_each_seed(few_digits: TrialData) -> None:
-    maker = TrialMaker(build_config({}, "test"), ARCHITECTURE, {1: few_digits, 2: few_digits})
-    best = Candidate("best", "vision.ln", None, 0.02, 0.0, 0.9, "search-0003")
+    study = study_of(build_config({}, "test"), StudyFolder(Path("unread")), ARCHITECTURE)
+    maker = TrialMaker(study, {1: few_digits, 2: few_digits})
+    best = Candidate(
+        label="best",
+        settings=settings("vision.ln", None, 0.02),
+        val_score=0.9,
+        source_trial="search-0003",
+    )
     first, second = (
         maker.confirmation(best, seed, 1000 * index) for index, seed in ((0, 1), (1, 2))
     )
@@ -286,4 +294,4 @@ def test_a_configuration_older_than_the_last_extension_is_refused(make_study: An
         )
         study.folder.trial(config.trial_id).create(config.model_dump(mode="json"))
     with pytest.raises(DataError, match=r"plans 8 trials of search, and 9 are there"):
-        run_search(shown, study.folder, study.architecture, study.data, [])
+        run_search(Study(shown, study.folder), study.data, [])

@@ -62,7 +62,7 @@ def test_every_trained_trial_leaves_its_delta_the_stopped_ones_too(searched: Any
         if path.exists():
             tensors, info = load_delta(path)
             assert sum(t.numel() for t in tensors.values()) == trial.config["trainable"]
-            assert info.subset == trial.config["subset"]
+            assert info.subset == trial.config["settings"]["subset"]
 
 
 def test_a_trial_whose_worker_is_killed_goes_on_from_its_last_epoch(

@@ -8,9 +8,11 @@ import pytest
 from optuna.trial import TrialState
 
 from study.config.schema import SpaceConfig
+from study.config.settings import Settings
 from study.method.subsets import Depths
 from study.search.optuna_arm import Arm, Outcome, open_arm
-from study.search.space import OpenSpace, Proposal, RateSpace
+from study.search.samplers import random, tpe
+from study.search.space import OpenSpace, RateSpace
 
 MakeArm = Callable[..., Arm]
 
@@ -26,14 +28,14 @@ def open_in(tmp_path: Path) -> MakeArm:
             "search",
             budget=12,
             space=open_space,
-            sampler="random",
+            sampler=random,
             seed=len(journal),
         )
 
     return make
 
 
-def search(arm: Arm, count: int, first_score: float) -> list[Proposal]:
+def search(arm: Arm, count: int, first_score: float) -> list[Settings]:
     """Try some configurations; the later, the better."""
     proposals = []
     for index in range(count):
@@ -98,7 +100,5 @@ def test_layers_that_a_smaller_backbone_lacks_are_left_out(
 def test_a_study_without_this_arm_gives_nothing(open_in: MakeArm, tmp_path: Path) -> None:
     search(open_in("other"), 3, 0.5)
     space = RateSpace(SpaceConfig(), Depths(3, 3), "clipfit")
-    tuned = open_arm(
-        tmp_path / "mine", "clipfit-tuned", budget=8, space=space, sampler="tpe", seed=1
-    )
+    tuned = open_arm(tmp_path / "mine", "clipfit-tuned", budget=8, space=space, sampler=tpe, seed=1)
     assert tuned.try_first(tmp_path / "other") == 0

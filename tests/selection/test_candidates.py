@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 
-from study.config.schema import RANKS
+from study.config.schema import RANKS, StudyConfig
 from study.errors import StudyError
-from study.selection.candidates import Candidate, choose_candidates, finished_trials, fix_candidates
+from study.selection.candidates import choose_candidates, finished_trials, fix_candidates
 from study.storage.ledger import End, StudyFolder
 from study.trial import TrialConfig
+from study.trial.study import Candidate, Study
 
 BASELINES = ("zero-shot", "clipfit")
 
@@ -113,14 +114,14 @@ def test_fewer_trials_than_runners_up_are_all_candidates(folder: StudyFolder) ->
 
 def test_the_choice_is_written_once_and_kept(folder: StudyFolder) -> None:
     add(folder, 0.5)
-    first = fix_candidates(folder, BASELINES, 0)
+    first = fix_candidates(Study(StudyConfig(), folder))
     add(folder, 0.9)
-    assert fix_candidates(folder, BASELINES, 0) == first
+    assert fix_candidates(Study(StudyConfig(), folder)) == first
     assert folder.read_json("candidates.json")[0]["val_score"] == 0.5
 
 
 def test_nothing_to_confirm_is_told_with_the_last_error(folder: StudyFolder) -> None:
     add(folder, 0.5, status="failed")
     with pytest.raises(StudyError, match=r"no trial of mine ran all its epochs.*boom$"):
-        fix_candidates(folder, BASELINES, 0)
+        fix_candidates(Study(StudyConfig(), folder))
     assert folder.read_json("candidates.json") is None

@@ -3,13 +3,14 @@
 from pathlib import Path
 
 import pytest
+from settings import settings
 
 from study.config.loading import build_config, dump_config, load_config
 from study.config.schema import StudyConfig
 from study.errors import ConfigError
-from study.selection.candidates import Candidate
 from study.selection.extension import beside_earlier, extend, extensions
 from study.storage.ledger import DESCRIPTION, End, Registration, StudyFolder
+from study.trial.study import Candidate
 
 
 @pytest.fixture
@@ -25,7 +26,13 @@ def folder(tmp_path: Path, config: StudyConfig) -> StudyFolder:
 
 
 def candidate(label: str, trial: int, same_as: str | None = None) -> Candidate:
-    return Candidate(label, "vision.ln", None, 0.1, 0.0, 0.5, f"search-{trial:04d}", same_as)
+    return Candidate(
+        label=label,
+        settings=settings("vision.ln", None, 0.1),
+        val_score=0.5,
+        source_trial=f"search-{trial:04d}",
+        same_as=same_as,
+    )
 
 
 def confirm(folder: StudyFolder, label: str, score: float) -> None:
@@ -38,7 +45,7 @@ def confirm(folder: StudyFolder, label: str, score: float) -> None:
 
 
 def choose(folder: StudyFolder, candidates: list[Candidate]) -> None:
-    folder.write_json("candidates.json", [vars(c) for c in candidates])
+    folder.write_json("candidates.json", [c.model_dump(mode="json") for c in candidates])
 
 
 def told(candidates: list[Candidate]) -> dict[str, tuple[int, str | None]]:

@@ -7,6 +7,7 @@ import mlflow
 import pandas as pd
 import pytest
 
+from study.config.settings import Settings
 from study.run import main
 from study.storage.ledger import StudyFolder
 
@@ -46,10 +47,7 @@ def test_the_search_has_all_its_trials_and_the_first_ones_were_kept(grown: Study
     search = [t for t in grown.trials() if t.config["stage"] == "search"]
     assert [t.config["number"] for t in search] == list(range(16))
     assert all(t.end is not None for t in grown.trials())
-    assert (
-        len({(t.config["subset_key"], t.config["bias_lr"], t.config["ln_lr"]) for t in search})
-        == 16
-    )
+    assert len({(t.config["subset_key"], str(t.config["settings"]["rates"])) for t in search}) == 16
     kept = {t.trial_id for t in search} & set(grown.read_json("before.json"))
     assert len(kept) == 8
 
@@ -105,9 +103,9 @@ def test_another_study_starts_from_what_this_one_found(
     overrides = [f"backbone.name={tiny_backbone}", "search.trials=12", "seed=7", *SMALL]
     assert main(["quickstart", "name=heir", "search.warm_start=mine", *overrides]) == 0
 
-    def proposed(folder: StudyFolder) -> set[tuple[str, float | None, float | None]]:
+    def proposed(folder: StudyFolder) -> set[Settings]:
         return {
-            (t.config["subset"], t.config["bias_lr"], t.config["ln_lr"])
+            Settings.model_validate(t.config["settings"])
             for t in folder.trials()
             if t.config["stage"] == "search" and t.config["arm"] != "baseline"
         }

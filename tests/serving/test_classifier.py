@@ -21,6 +21,7 @@ from study.serving.classifier import load_classifier
 from study.storage.ledger import StudyFolder, TrialFolder
 from study.trial.prepare import Preparer
 from study.trial.run import run_trial
+from study.trial.study import Study
 
 NAMES = ("a cat", "a dog", "a bird")
 
@@ -30,7 +31,7 @@ def trained(tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     """The folder of a trial that was tested: its reports and its delta."""
     folder = tmp_path_factory.mktemp("trained")
     storage = StudyFolder(folder)
-    data = Preparer(study("holdout", folder), storage, image_size=16).confirm(1)
+    data = Preparer(Study(study("holdout", folder), storage), image_size=16).confirm(1)
     backbone = load_backbone(tiny_backbone)
     config = trial(stage="confirm")
     *_, last = run_trial(config, data, backbone)

@@ -3,7 +3,6 @@
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,11 @@ from study.config.schema import StudyConfig
 from study.embedded import EMBEDDED, backbone_path
 from study.method.delta import DeltaInfo, save_delta
 from study.method.model import load_backbone
-from study.selection.candidates import Candidate
 from study.storage.ledger import DESCRIPTION, End, StudyFolder, TrialFolder
 from study.trial import TrialConfig
 from study.trial.prepare import Preparer
 from study.trial.run import run_trial
+from study.trial.study import Candidate, Study
 
 SEEDS = (1, 2)
 WINNER = {"subset": "text.mlp.fc2.bias + vision.ln", "bias_lr": 0.05, "ln_lr": 0.1}
@@ -51,14 +50,21 @@ class Finished:
         for seed in SEEDS:
             self.confirm(seed, test_score=changes.get("test_score", 0.75))
         candidates = [
-            Candidate(label, w["subset"], w.get("bias_lr"), w.get("ln_lr"), 0.0, score, trial)
+            Candidate.model_validate(
+                {"label": label, "val_score": score, "source_trial": trial, **w}
+            )
             for label, w, score, trial in (
                 ("zero-shot", {"subset": "none"}, 0.7, "search-0000"),
                 ("best", WINNER, self.val_score, "search-0001"),
             )
         ]
-        self.folder.write_json("candidates.json", [asdict(c) for c in candidates])
+        self.folder.write_json("candidates.json", [c.model_dump(mode="json") for c in candidates])
         (self.folder.path / DESCRIPTION).write_text("what was found")
+
+    @property
+    def study(self) -> Study:
+        """The study, of which nothing has been read."""
+        return Study(self.config, self.folder)
 
     def confirm(self, seed: int, label: str = "best", test_score: float = 0.75) -> None:
         """Write a finished confirmation with the trained delta."""
@@ -124,10 +130,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("trained")
     config = build_config({"storage": str(place), "data": {"augment": False}}, "trained")
     backbone = load_backbone(backbone_path(EMBEDDED))
-    preparer = Preparer(config, StudyFolder(place), backbone.image_size)
+    preparer = Preparer(Study(config, StudyFolder(place)), backbone.image_size)
     data = preparer.confirm(SEEDS[0])
     for seed in SEEDS[1:]:
-        preparer.shots(preparer.dataset(), seed)
+        preparer.shots(seed)
     trial = TrialConfig(
         trial_id="t",
         stage="confirm",
@@ -147,7 +153,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         backbone=EMBEDDED,
         revision=None,
         fingerprint=backbone.fingerprint,
-        subset=trial.subset,
+        subset=trial.settings.subset,
         class_names=data.class_names,
         templates=data.templates,
     )

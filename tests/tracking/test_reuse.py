@@ -19,6 +19,7 @@ from study.storage.ledger import KEPT, StudyFolder, TrialFolder
 from study.tracking.mlflow.tracker import MlflowTracker
 from study.tracking.reuse import Ledgers, take_over
 from study.trial import TrialConfig
+from study.trial.study import Study
 
 GRID = "{vision: vision.ln, text: text.mlp.fc2.bias}"
 Run = Callable[..., StudyFolder]
@@ -126,7 +127,8 @@ def tracker_at(place: Path, folder: StudyFolder) -> MlflowTracker:
     """Start the tracker of a study with the store of the others."""
     tracker = MlflowTracker()
     uri = f"sqlite:///{place / 'mlflow.db'}"
-    tracker.start(build_config({"tracking": {"uri": uri, "experiment": "reuse"}}, "test"), folder)
+    config = build_config({"tracking": {"uri": uri, "experiment": "reuse"}}, "test")
+    tracker.start(Study(config, folder))
     return tracker
 
 

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from written_study import Written
 
-from study.config.schema import StudyConfig
 from study.errors import TrackingError
-from study.storage.ledger import End, StudyFolder
+from study.storage.ledger import End
 from study.tracking.reuse import take_over
 from study.tracking.tracker import Tracker, describe_unsent
 from study.trial import TrialConfig
+from study.trial.study import Study
 
 
 class Least(Tracker):
@@ -19,7 +19,7 @@ class Least(Tracker):
 
     name = "least"
 
-    def start(self, config: StudyConfig, folder: StudyFolder) -> None:
+    def start(self, study: Study) -> None:
         pass
 
     def trial_ended(self, config: TrialConfig, end: End, score: float | None) -> None:
@@ -50,7 +50,7 @@ def test_a_tracker_without_a_registry_registers_nothing(study: Written) -> None:
     study.whole(0)
     tracker = Least()
     tracker.check(study.config)
-    tracker.start(study.config, study.folder)
+    tracker.start(study.study)
     tracker.register()
     assert study.folder.registration is None
 
@@ -66,7 +66,7 @@ def test_a_tracker_that_keeps_no_trials_gives_none(study: Written) -> None:
 
 def test_a_tracker_that_cannot_be_sent_a_study_afterwards_says_so(study: Written) -> None:
     with pytest.raises(TrackingError, match="'least' takes results while a study runs"):
-        Least().sync(study.config, study.folder, lambda: None)
+        Least().sync(study.study, lambda: None)
 
 
 def test_what_is_unsent_is_counted_and_the_first_of_it_named() -> None:

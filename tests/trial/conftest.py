@@ -9,6 +9,7 @@ from study.method.model import Backbone, load_backbone
 from study.storage.ledger import StudyFolder
 from study.trial import TrialData
 from study.trial.prepare import Preparer
+from study.trial.study import Study
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +25,7 @@ def prepare(tmp_path_factory: pytest.TempPathFactory) -> Prepare:
     def prepare(setting: str) -> Preparer:
         config, folder = study(setting, storage), StudyFolder(storage / setting)
         folder.claim()
-        return Preparer(config, folder, image_size=16)
+        return Preparer(Study(config, folder), image_size=16)
 
     return prepare
 

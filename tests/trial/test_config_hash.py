@@ -16,6 +16,7 @@ from study.storage.ledger import StudyFolder
 from study.trial import TrialConfig, TrialData, config_hash
 from study.trial.config_hash import ROOMS, code_hash, compute_config_hash
 from study.trial.prepare import Preparer
+from study.trial.study import Study
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +24,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> TrialData:
     storage = tmp_path_factory.mktemp("same")
     values = {"storage": str(storage), "data": {"shots": 2, "augment": False}}
     config: StudyConfig = build_config(values, "test")
-    return Preparer(config, StudyFolder(storage), 16).search()
+    return Preparer(Study(config, StudyFolder(storage)), 16).search()
 
 
 def trial(**changes: Any) -> TrialConfig:
@@ -95,7 +96,7 @@ def test_other_weights_are_another(data: TrialData) -> None:
 
 def test_other_pixels_of_the_same_name_are_another(data: TrialData, tmp_path: Path) -> None:
     values = {"storage": str(tmp_path), "data": {"shots": 2, "augment": False}}
-    larger = Preparer(build_config(values, "test"), StudyFolder(tmp_path), 24).search()
+    larger = Preparer(Study(build_config(values, "test"), StudyFolder(tmp_path)), 24).search()
     tasks: tuple[Task, ...] = larger.tasks
     assert tasks == data.tasks
     assert compute_config_hash(trial(), larger, "weights") != compute_config_hash(

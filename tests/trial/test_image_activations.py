@@ -16,6 +16,7 @@ from study.storage.ledger import StudyFolder
 from study.trial import image_activations
 from study.trial.image_activations import CHUNK, ImageActivations, open_table
 from study.trial.prepare import Preparer
+from study.trial.study import Study
 
 
 class Spy(PackedClassifiers):
@@ -42,7 +43,9 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     values = {"storage": str(storage), "data": {"augment": False, "shots": 16}}
     folder = StudyFolder(storage / "mine")
     folder.claim()
-    return Preparer(build_config(values, "here"), folder, image_size=16).search().train_images
+    return (
+        Preparer(Study(build_config(values, "here"), folder), image_size=16).search().train_images
+    )
 
 
 @pytest.fixture(autouse=True)

@@ -24,8 +24,9 @@ from study.errors import DataError
 from study.method.model import Backbone, load_backbone
 from study.storage.ledger import StudyFolder
 from study.trial import SPLIT_HASH, EpochReport, TrialConfig, TrialData
-from study.trial.prepare import Preparer, source_dataset, target_dataset
+from study.trial.prepare import Preparer
 from study.trial.run import run_trial
+from study.trial.study import Study
 from study.workflow.check import all_faults
 
 Prepare = Callable[..., Preparer]
@@ -49,7 +50,7 @@ def prepare(root: Path, tmp_path: Path) -> Prepare:
         }
         folder = StudyFolder(tmp_path / "runs" / "study")
         folder.claim()
-        return Preparer(build_config(values, "here"), folder, image_size=16)
+        return Preparer(Study(build_config(values, "here"), folder), image_size=16)
 
     return prepare
 
@@ -185,8 +186,8 @@ def test_shots_that_others_published_are_read_as_they_are(
     form: str, prepare: Prepare, tmp_path: Path
 ) -> None:
     drawn = prepare(dataset="eurosat", val_shots=1)
-    dataset = drawn.dataset()
-    shots = drawn.shots(dataset, seed=5)
+    dataset = drawn.study.dataset()
+    shots = drawn.shots(seed=5)
 
     def rows(records: Any) -> list[dict[str, Any]]:
         return [
@@ -209,10 +210,10 @@ def test_shots_that_others_published_are_read_as_they_are(
         for part, records in (("train", shots.train), ("val", shots.val)):
             lines = "".join(json.dumps(row) + "\n" for row in rows(records))
             (place / f"shot_2-seed_1_{part}.jsonl").write_text(lines)
-    shutil.rmtree(drawn.folder.path)
+    shutil.rmtree(drawn.study.folder.path)
     read = prepare(dataset="eurosat", shots_from=str(tmp_path / "published"))
-    assert read.shots(dataset, seed=1).train == shots.train
-    assert read.shots(dataset, seed=1).val == shots.val
+    assert read.shots(seed=1).train == shots.train
+    assert read.shots(seed=1).val == shots.val
 
 
 def test_a_class_with_too_few_images_fails_or_gives_all(prepare: Prepare) -> None:
@@ -224,7 +225,7 @@ def test_a_class_with_too_few_images_fails_or_gives_all(prepare: Prepare) -> Non
 
 def test_without_a_search_no_image_is_kept_for_validation(prepare: Prepare) -> None:
     given = prepare(dataset="imagenet", shots=4, search={"trials": 0})
-    assert given.shots(given.dataset(), seed=1).val == ()
+    assert given.shots(seed=1).val == ()
     with pytest.raises(DataError, match="validation images"):
         prepare(dataset="imagenet", shots=4).confirm(2)
 
@@ -267,7 +268,7 @@ def test_dark_images_are_asked_about_once_when_decoded_and_when_found(
 ) -> None:
     folder = deep_images(tmp_path / "deep")
     preparer = prepare(dataset="deep", root=str(folder), shots=1, augment=augment)
-    for each in (preparer, Preparer(preparer.config, preparer.folder, 16)):
+    for each in (preparer, Preparer(preparer.study, 16)):
         caplog.clear()
         each.search()
         each.confirm(1)
@@ -306,7 +307,7 @@ def test_a_range_is_for_the_targets_as_well_but_for_packaged_ones(
 
 def test_a_range_for_a_packaged_dataset_is_refused(prepare: Prepare) -> None:
     with pytest.raises(DataError, match="'digits' does not read pixel_range"):
-        prepare(dataset="digits", root=None, pixel_range=[0, 4095]).dataset()
+        prepare(dataset="digits", root=None, pixel_range=[0, 4095]).study.dataset()
 
 
 def test_images_that_need_a_range_are_named_before_any_trial(
@@ -327,14 +328,14 @@ def test_every_option_of_a_hub_dataset_reaches_it(
     def load(name: str, root: Path | None, **options: Any) -> None:
         asked.update(name=name, **options)
 
-    monkeypatch.setattr(study.trial.prepare, "load_dataset", load)
+    monkeypatch.setattr(study.trial.study, "load_dataset", load)
     options = {
         "columns": {"image": "img", "label": "fine"},
         "splits": {"test": "holdout"},
         "subset": "small",
         "revision": "abc",
     }
-    prepare(dataset="hf:owner/name", **options).dataset()
+    prepare(dataset="hf:owner/name", **options).study.dataset()
     assert asked == {
         "name": "hf:owner/name",
         "templates": None,
@@ -348,7 +349,7 @@ def test_what_a_trial_learns_from_and_is_judged_on_is_on_record_under_its_hash(
 ) -> None:
     preparer = prepare("base_to_new", dataset="eurosat", search={"selection": "base"})
     data = preparer.search()
-    path = preparer.folder.path / "shots" / f"tasks-{data.digest[:SPLIT_HASH]}.jsonl"
+    path = preparer.study.folder.path / "shots" / f"tasks-{data.digest[:SPLIT_HASH]}.jsonl"
     head, task, *lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert head["class_names"] == list(data.class_names)
     assert task["task"] == 0
@@ -390,7 +391,7 @@ def test_a_check_reads_lists_and_headers_and_no_pixel(
         "tracking": {"uri": mlflow_store},
     }
     config = build_config(values, "here")
-    faults, _ = all_faults(config, StudyFolder(tmp_path / "runs" / "mine"), resuming=False)
+    faults = all_faults(Study(config, StudyFolder(tmp_path / "runs" / "mine")), resuming=False)
     assert faults == []
 
 
@@ -436,13 +437,16 @@ def test_a_fault_of_the_data_is_told_with_its_place(
         "tracking": {"uri": f"sqlite:///{tmp_path / 'mlflow.db'}"},
     }
     config = build_config(values, "here")
-    faults, _ = all_faults(config, StudyFolder(tmp_path / "runs" / "x"), resuming=False)
+    faults = all_faults(Study(config, StudyFolder(tmp_path / "runs" / "x")), resuming=False)
     assert any(fault.startswith(told) for fault in faults), faults
 
 
-def test_a_range_may_be_meant_for_targets_beside_a_packaged_dataset(root: Path) -> None:
+def test_a_range_may_be_meant_for_targets_beside_a_packaged_dataset(
+    root: Path, tmp_path: Path
+) -> None:
     data = {"dataset": "digits", "targets": ["dtd"], "targets_root": str(root)}
     values = {"protocol": "transfer", "data": {**data, "pixel_range": [0, 4095]}}
     config = build_config(values, "test")
-    assert source_dataset(config.data).name == "digits"
-    assert target_dataset(config.data, "dtd").name == "dtd"
+    study = Study(config, StudyFolder(tmp_path))
+    assert study.dataset().name == "digits"
+    assert study.target("dtd").name == "dtd"

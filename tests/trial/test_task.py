@@ -61,7 +61,7 @@ def test_the_test_split_is_evaluated_after_the_last_epoch_alone(
 def test_a_search_sees_no_test_image(prepare: Prepare) -> None:
     for setting in SETTINGS:
         preparer = prepare(setting)
-        test = {record.path for record in preparer.dataset().test}
+        test = {record.path for record in preparer.study.dataset().test}
         for task in preparer.search().tasks:
             seen = {r.path for part in (task.train, *task.evaluations) for r in part.records}
             assert seen

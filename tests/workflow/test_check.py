@@ -16,6 +16,7 @@ from study.errors import ConfigError, StudyError
 from study.storage.ledger import StudyFolder
 from study.tracking.mlflow.tracker import MlflowTracker
 from study.tracking.tracker import Tracker
+from study.trial.study import Study
 from study.workflow.check import all_faults, check_study
 
 Look = Callable[..., list[str]]
@@ -44,13 +45,13 @@ def look(tiny_backbone: Path, tmp_path: Path, mlflow_store: str) -> Look:
             "here",
         )
         folder = StudyFolder(config.storage / "mine")
-        faults, architecture = all_faults(config, folder, resuming=resuming, tracker=tracker)
-        assert (architecture is None) == any(fault.startswith("backbone") for fault in faults)
+        study = Study(config, folder)
+        faults = all_faults(study, resuming=resuming, tracker=tracker)
         if faults:
             with pytest.raises(ConfigError, match=f"cannot start, {len(faults)} fault"):
-                check_study(config, folder, resuming=resuming, tracker=tracker)
+                check_study(study, resuming=resuming, tracker=tracker)
         else:
-            assert check_study(config, folder, resuming=resuming, tracker=tracker) == architecture
+            check_study(study, resuming=resuming, tracker=tracker)
         assert not (tmp_path / "runs" / "mine").exists() or resuming or faults
         return faults
 
@@ -236,6 +237,11 @@ def test_a_tracker_that_was_handed_over_is_asked_in_place_of_mlflow(look: Look) 
             raise StudyError(f"no room for '{config.name}'")
 
     assert look(tracker=Full(), tracking={"uri": "unknown://x"}) == ["tracking: no room for 'mine'"]
+
+
+def test_an_unknown_tracker_is_named_with_those_that_there_are(look: Look) -> None:
+    (fault,) = look(tracking={"tracker": "mlflo"})
+    assert fault.startswith("tracking: 'mlflo' is unknown (did you mean 'mlflow'?)")
 
 
 def test_faults_are_told_together(look: Look, tmp_path: Path) -> None:

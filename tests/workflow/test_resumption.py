@@ -11,6 +11,7 @@ from study.config.schema import StudyConfig
 from study.errors import ConfigError
 from study.run import main
 from study.storage.ledger import LedgerError, StudyFolder
+from study.trial.study import Study
 from study.workflow.check import all_faults
 from study.workflow.resumption import frozen_config, resumed_config
 
@@ -218,5 +219,7 @@ def test_a_folder_that_an_earlier_version_let_pass_does_not_stop_a_study_that_ex
 ) -> None:
     values = config.model_dump(mode="json") | {"data": {"root": str(tmp_path), "shots": 4}}
     frozen = build_config(values, "test")
-    assert not any("data.root" in fault for fault in all_faults(frozen, folder, resuming=True)[0])
-    assert any("data.root" in fault for fault in all_faults(frozen, folder, resuming=False)[0])
+    assert not any(
+        "data.root" in fault for fault in all_faults(Study(frozen, folder), resuming=True)
+    )
+    assert any("data.root" in fault for fault in all_faults(Study(frozen, folder), resuming=False))

@@ -9,7 +9,7 @@ from typing import Any
 from mlflow.entities import Run
 
 from study.errors import TrackingError
-from study.storage.ledger import End, LedgerError, StudyFolder, TrialFolder
+from study.storage.ledger import End, LedgerError, TrialFolder
 from study.tracking.calls import first_line
 from study.tracking.mlflow.marks import Mark
 from study.tracking.mlflow.runs import (
@@ -28,15 +28,14 @@ class Audit:
 
     Args:
         writer: the writer of the study's runs.
-        folder: the study's folder.
 
     Raises:
         TrackingError: the server does not return the runs.
     """
 
-    def __init__(self, writer: RunWriter, folder: StudyFolder) -> None:
+    def __init__(self, writer: RunWriter) -> None:
         self._writer = writer
-        self._folder = folder
+        self._folder = folder = writer.study.folder
         try:
             condition = f"tags.study_id = '{folder.identity['study_id']}'"
             runs = all_runs(writer.client, [writer.experiment_id], condition)

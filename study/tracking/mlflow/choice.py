@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from study.config.schema import StudyConfig
-from study.storage.ledger import StudyFolder, TrialFolder
+from study.storage.ledger import TrialFolder
 from study.trial.confusion import beats_chance, chance_level
+from study.trial.study import Candidate, Study
 
 
 @dataclass(frozen=True)
 class Choice:
     """The best configuration by validation, and its confirmations so far."""
 
-    candidate: Mapping[str, Any]
-    """Its entry in ``candidates.json``."""
+    candidate: Candidate
     trials: Sequence[TrialFolder]
     """Its finished confirmations, in the order of ``confirm.seeds``."""
     chance: float | None
     """The test score of guessing, a fraction; None while it is unknown."""
 
     @classmethod
-    def read(cls, config: StudyConfig, folder: StudyFolder) -> Choice | None:
+    def read(cls, study: Study) -> Choice | None:
         """Return the choice of a study; None if it has made none yet."""
-        candidates = folder.read_json("candidates.json") or []
-        best = next((c for c in candidates if c["label"] == "best"), None)
+        best, config, folder = study.best(), study.config, study.folder
         if best is None:
             return None
-        label = best["same_as"] or best["label"]
+        label = best.same_as or best.label
         trials = [folder.trial(f"confirm-{label}-seed{seed}") for seed in config.confirm.seeds]
         finished = [t for t in trials if (end := t.end) is not None and end.status == "finished"]
         levels = (chance_level(folder, t.trial_id, config.protocol) for t in finished)

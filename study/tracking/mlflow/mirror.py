@@ -12,16 +12,15 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 
-from study.config.schema import StudyConfig
 from study.errors import StudyError, TrackingError
 from study.storage.atomic import StorageError
-from study.storage.ledger import StudyFolder
 from study.tracking.calls import first_line, within
 from study.tracking.mlflow.audit import Audit
 from study.tracking.mlflow.registry import register_or_tell
 from study.tracking.mlflow.runs import RunWriter
 from study.tracking.mlflow.server import refused
 from study.tracking.tracker import Synced, describe_unsent
+from study.trial.study import Study
 
 logger = logging.getLogger(__name__)
 
@@ -48,12 +47,10 @@ class Mirror:
 
     Args:
         writer: the writer of the study's runs.
-        folder: the study's folder.
     """
 
-    def __init__(self, writer: RunWriter, folder: StudyFolder) -> None:
+    def __init__(self, writer: RunWriter) -> None:
         self._writer = writer
-        self._folder = folder
         self._changed: queue.Queue[str | None] = queue.Queue()
         self._unsent: dict[str, str] = {}
         """The trials to send, the next one first, each with the reason why it is not sent yet."""
@@ -116,7 +113,7 @@ class Mirror:
     def _send(self, trial_id: str) -> None:
         try:
             if trial_id == LEDGER:
-                for trial in self._folder.trials():
+                for trial in self._writer.study.folder.trials():
                     self._unsent.setdefault(trial.trial_id, NOT_SENT)
             else:
                 self._writer.sync_trial(trial_id)
@@ -148,18 +145,14 @@ class Mirror:
 
 
 def sync_study(
-    config: StudyConfig,
-    folder: StudyFolder,
-    uri: str,
-    write_outputs: Callable[[], object] = lambda: None,
+    study: Study, uri: str, write_outputs: Callable[[], object] = lambda: None
 ) -> Synced:
     """Send everything that MLflow lacks, and wait for it.
 
     Trials sent earlier and trials sent now are both compared with the runs that MLflow lists.
 
     Args:
-        config: the study's configuration.
-        folder: the study's folder.
+        study: the study.
         uri: the address of the tracking server or store.
         write_outputs: writes the tables and the report again; they name the registered winner.
 
@@ -167,9 +160,9 @@ def sync_study(
         TrackingError: the server does not answer, or MLflow still lacks the trials in the message.
         StorageError: the study's folder cannot be read or written.
     """
-    writer = RunWriter(config, folder, uri)
+    folder, writer = study.folder, RunWriter(study, uri)
     trials = [trial.trial_id for trial in folder.trials()]
-    audit = Audit(writer, folder)
+    audit = Audit(writer)
     found = audit.lacking(trials)
     whole = {trial_id for trial_id, lack in found.items() if not lack}
     for trial_id in found.keys() - whole:
@@ -177,14 +170,14 @@ def sync_study(
     unsent = _send_all(writer, _send_all(writer, trials))  # the second pass retries what failed
     sent = [trial_id for trial_id in trials if trial_id not in whole | unsent.keys()]
     if sent:
-        left = Audit(writer, folder).lacking(sent)
+        left = Audit(writer).lacking(sent)
         unsent |= {trial_id: lack for trial_id, lack in left.items() if lack}
     finished, before = folder.complete, folder.registration
     if finished:  # an unfinished study may still get another winner, or more seeds
-        register_or_tell(config, folder, writer, {})
+        register_or_tell(writer, {})
     if folder.registration != before:
         write_outputs()
-    unsent |= close_study(writer, folder, finished=finished)
+    unsent |= close_study(writer, finished=finished)
     if unsent:
         lacking = describe_unsent(unsent, len(unsent))
         raise TrackingError(f"of study '{folder.name}', MLflow lacks {lacking}")
@@ -211,7 +204,7 @@ def _send_all(writer: RunWriter, trials: Iterable[str]) -> dict[str, str]:
     return unsent
 
 
-def close_study(writer: RunWriter, folder: StudyFolder, *, finished: bool) -> dict[str, str]:
+def close_study(writer: RunWriter, *, finished: bool) -> dict[str, str]:
     """Close the parent run; return why that failed, or nothing."""
 
     def close() -> None:
@@ -222,7 +215,7 @@ def close_study(writer: RunWriter, folder: StudyFolder, *, finished: bool) -> di
             writer.close_study(finished=finished)
 
     try:
-        list(folder.trials())  # wait for missing storage here, not in the server's time
+        list(writer.study.folder.trials())  # wait for missing storage, not in the server's time
         within(CLOSES_WITHIN, close)
     except Exception as error:  # from MLflow, a database, its driver or the network
         return {STUDY_RUN: first_line(error)}

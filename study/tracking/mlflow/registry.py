@@ -26,7 +26,6 @@ from mlflow.types import ColSpec, DataType, Schema
 from mlflow.types.schema import Map
 from PIL import Image
 
-from study.config.schema import StudyConfig
 from study.data.images.inputs import as_base64
 from study.data.shots import read_shots
 from study.errors import StudyError, TrackingError
@@ -55,14 +54,10 @@ OUTPUTS = Schema(
 )
 
 
-def register_winner(
-    config: StudyConfig, folder: StudyFolder, writer: RunWriter, wait: float = WAIT_SECONDS
-) -> Registration | None:
+def register_winner(writer: RunWriter, wait: float = WAIT_SECONDS) -> Registration | None:
     """Register a study's winner once, decide who is champion, and write ``registered.json``.
 
     Args:
-        config: the study's configuration.
-        folder: the study's folder.
         writer: the writer of the study's runs.
         wait: how many seconds this may take.
 
@@ -73,7 +68,7 @@ def register_winner(
     Raises:
         StudyError: the registry does not accept the winner, or not in time.
     """
-    winner = Choice.read(config, folder)
+    winner, folder = Choice.read(writer.study), writer.study.folder
     if winner is None or not winner.trials:
         return None
     if winner.at_chance:
@@ -86,7 +81,7 @@ def register_winner(
         )
         return None
     try:
-        registrar = _Registrar(config, folder, winner, writer)
+        registrar = _Registrar(winner, writer)
         registration = within(wait, registrar.register)
     except StudyError:
         raise
@@ -96,28 +91,24 @@ def register_winner(
     return registration
 
 
-def register_or_tell(
-    config: StudyConfig, folder: StudyFolder, writer: RunWriter, unsent: Mapping[str, str]
-) -> None:
+def register_or_tell(writer: RunWriter, unsent: Mapping[str, str]) -> None:
     """Register the winner; only log a failure, since a study is complete without it.
 
     Args:
-        config: see `register_winner`.
-        folder: see `register_winner`.
         writer: see `register_winner`.
         unsent: the trials that MLflow lacks, and why; if there are any, nothing is registered.
     """
     try:
         if not unsent:
-            register_winner(config, folder, writer)
-        elif (choice := Choice.read(config, folder)) and choice.is_winner:
+            register_winner(writer)
+        elif (choice := Choice.read(writer.study)) and choice.is_winner:
             raise TrackingError(f"MLflow lacks {describe_unsent(unsent, 1)}")
     except StudyError as error:
         logger.warning(
             "the winner is not in the model registry: %s; put it there by "
             "python study/run.py --sync %s",
             error,
-            folder.name,
+            writer.study.name,
         )
 
 
@@ -127,16 +118,13 @@ def model_name(dataset: str) -> str:
 
 
 class _Registrar:
-    def __init__(
-        self, config: StudyConfig, folder: StudyFolder, winner: Choice, writer: RunWriter
-    ) -> None:
-        self._config = config
-        self._folder = folder
+    def __init__(self, winner: Choice, writer: RunWriter) -> None:
+        self._config, self._folder = writer.study.config, writer.study.folder
         self._winner = winner
-        self._name = model_name(config.data.dataset)
+        self._name = model_name(self._config.data.dataset)
         self._client = writer.client
         self._experiment_id, self._parent_id = writer.experiment_id, writer.parent_id
-        self._study_id = str(folder.identity["study_id"])
+        self._study_id = str(self._folder.identity["study_id"])
 
     def register(self) -> Registration:
         self._ensure_model()
@@ -166,7 +154,7 @@ class _Registrar:
     def _tags(self) -> dict[str, str]:
         """Return the tags of a version: its origin and how it was chosen."""
         config, candidate = self._config, self._winner.candidate
-        source = self._folder.trial(candidate["source_trial"])
+        source = self._folder.trial(str(candidate.source_trial))
         trained = self._winner.trials[0]
         seed = trained.config["seed"]
         shots = self._folder.path / "shots" / f"shots-{config.data.shots}-seed-{seed}.jsonl"
@@ -177,21 +165,19 @@ class _Registrar:
             "protocol": config.protocol,
             "backbone": config.backbone.name,
             "backbone_revision": str(config.backbone.revision),
-            "subset": candidate["subset"],
+            "subset": candidate.settings.subset,
             "selection": selection_used(config, source.reports[-1]),
             "split_hash": source.config["split_hash"],
-            "val_score": repr(candidate["val_score"]),
+            "val_score": repr(candidate.val_score),
             "trial_id": trained.trial_id,
-            "source_trial": candidate["source_trial"],
+            "source_trial": str(candidate.source_trial),
             "training_data_hash": read_shots(shots).digest,
         }
 
     def _create_version(self, tags: Mapping[str, str]) -> ModelVersion:
         candidate = self._winner.candidate
         params = {
-            key: str(candidate[key])
-            for key in ("subset", "bias_lr", "ln_lr", "distill_weight")
-            if candidate[key] is not None
+            key: str(value) for key, value in candidate.settings.flat().items() if value is not None
         }
         logged = self._client.create_logged_model(
             self._experiment_id,
@@ -212,7 +198,7 @@ class _Registrar:
             self._client.log_model_artifacts(logged.model_id, str(Path(scratch) / "model"))
         self._client.finalize_logged_model(logged.model_id, "READY")
         self._client.log_outputs(self._parent_id, [LoggedModelOutput(logged.model_id, step=0)])
-        scores = {"val_score": candidate["val_score"], **self._winner.test_scores}
+        scores = {"val_score": candidate.val_score or 0.0, **self._winner.test_scores}
         now = int(time.time() * 1000)
         metrics = [
             Metric(key, value, now, 0, model_id=logged.model_id) for key, value in scores.items()
@@ -226,7 +212,7 @@ class _Registrar:
             run_id=self._parent_id,
             tags=dict(tags),
             description=f"Winner of the study `{tags['study']}`: `{tags['subset']}`, as trained in "
-            f"`{tags['trial_id']}`. {candidate['val_score']:.1%} on validation; on test "
+            f"`{tags['trial_id']}`. {scores['val_score']:.1%} on validation; on test "
             f"{scores['test_score']:.1%}, the mean over {len(self._winner.trials)} seeds.",
             model_id=logged.model_id,
         )

@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from study.config.schema import StudyConfig
-from study.storage.ledger import StudyFolder
 from study.tracking.mlflow.store import is_absent_store, tracking_uri
 from study.tracking.tracker import Synced, Tracker
 from study.trial import TrialConfig
+from study.trial.study import Study
 
 
 class MlflowTracker(Tracker):
@@ -30,14 +30,14 @@ class MlflowTracker(Tracker):
 
             connect(uri, config.tracking.experiment)
 
-    def start(self, config: StudyConfig, folder: StudyFolder) -> None:
+    def start(self, study: Study) -> None:
         """See `Tracker.start`; what an earlier driver left unsent is sent first."""
         from study.tracking.mlflow.mirror import Mirror
         from study.tracking.mlflow.runs import RunWriter
 
-        self._config, self._folder = config, folder
-        self._writer = RunWriter(config, folder, tracking_uri(config.tracking.uri))
-        self._mirror = Mirror(self._writer, folder)
+        self._uri = tracking_uri(study.config.tracking.uri)
+        self._writer = RunWriter(study, self._uri)
+        self._mirror = Mirror(self._writer)
 
     def trial_started(self, config: TrialConfig, *_: object, **__: object) -> None:
         """Send what the ledger holds of a trial."""
@@ -73,30 +73,24 @@ class MlflowTracker(Tracker):
         """Send the rest, then add the winner to the model registry."""
         from study.tracking.mlflow.registry import register_or_tell
 
-        unsent = self._mirror.drain()
-        register_or_tell(self._config, self._folder, self._writer, unsent)
+        register_or_tell(self._writer, self._mirror.drain())
 
     def close(self, *, finished: bool) -> Mapping[str, str]:
         """Send the rest and close the parent run; return what MLflow lacks, and why."""
         from study.tracking.mlflow.mirror import close_study
 
-        unsent = self._mirror.drain() or close_study(self._writer, self._folder, finished=finished)
+        unsent = self._mirror.drain() or close_study(self._writer, finished=finished)
         return self._mirror.refused | unsent
 
-    def sync(
-        self, config: StudyConfig, folder: StudyFolder, write_outputs: Callable[[], object]
-    ) -> Synced:
+    def sync(self, study: Study, write_outputs: Callable[[], object]) -> Synced:
         """See `study.tracking.mlflow.mirror.sync_study`."""
         from study.tracking.mlflow.mirror import sync_study
 
-        return sync_study(config, folder, tracking_uri(config.tracking.uri), write_outputs)
+        return sync_study(study, tracking_uri(study.config.tracking.uri), write_outputs)
 
     def pages(self) -> Sequence[tuple[str, str]]:
         """Return the command that opens MLflow, and the address of the experiment's page."""
         from study.tracking.mlflow.server import browse_command, page_address
 
-        uri = tracking_uri(self._config.tracking.uri)
-        return [
-            ("browse", browse_command(uri)),
-            ("page", page_address(uri, self._writer.experiment_id)),
-        ]
+        page = page_address(self._uri, self._writer.experiment_id)
+        return [("browse", browse_command(self._uri)), ("page", page)]

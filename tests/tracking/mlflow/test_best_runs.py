@@ -24,7 +24,7 @@ def store(finish: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) 
         monkeypatch.chdir(place)
         for name, score, experiment in (("early", 0.8, "a"), ("late", 0.9, "b")):
             study = finish(place, name, val_score=score, experiment=experiment)
-            sync_study(study.config, study.folder, uri)
+            sync_study(study.study, uri)
     return uri
 
 
@@ -91,7 +91,7 @@ def test_a_found_configuration_is_a_baseline_of_the_next_study(
     config = load_config(tmp_path / "found.yaml", ["seed=2"])
     baselines = config.search.baselines
     assert {"zero-shot", "clipfit", "found-late-1", "found-late-2"} <= set(baselines)
-    assert baselines["found-late-1"].model_dump() == {**FOUND, "ln_lr": 0.1}
+    assert baselines["found-late-1"].flat() == {**FOUND, "ln_lr": 0.1}
     assert config.name is None
     assert config.data.dataset == "digits"
 

@@ -59,7 +59,7 @@ def test_a_trial_that_was_damaged_and_is_trained_again_gets_another_run(
     before = runs(mlflow_store, study)["search-0000"]
     assert before.info.status == "FINISHED"
     study.folder.trial("search-0000").reopen()
-    writer = RunWriter(study.config, study.folder, mlflow_store)
+    writer = RunWriter(study.study, mlflow_store)
     writer.sync_trial("search-0000")
     assert runs(mlflow_store, study)["search-0000"].info.status == "RUNNING"
     study.whole(0, "failed", 1, error="Traceback\nValueError: boom")

@@ -40,8 +40,8 @@ def finished(finish: MakeFinished, tmp_path: Path) -> MakeFinished:
 
 
 def register(study: Finished, uri: str) -> Registration:
-    writer = RunWriter(study.config, study.folder, uri)
-    registration = register_winner(study.config, study.folder, writer)
+    writer = RunWriter(study.study, uri)
+    registration = register_winner(writer)
     assert registration is not None
     return registration
 
@@ -203,8 +203,8 @@ def test_a_study_without_a_confirmed_winner_registers_nothing(
     study = finished("unconfirmed")
     for seed in (1, 2):
         (study.folder.path / f"trials/confirm-best-seed{seed}/end.json").unlink()
-    writer = RunWriter(study.config, study.folder, store)
-    assert register_winner(study.config, study.folder, writer) is None
+    writer = RunWriter(study.study, store)
+    assert register_winner(writer) is None
     assert study.folder.registration is None
 
 
@@ -231,7 +231,7 @@ def test_what_does_not_beat_chance_is_no_version_and_no_champion(
     tracker.register()
     assert tracker.close(finished=True) == {}
     assert caplog.text.count(told) == 1
-    assert sync_study(study.config, study.folder, store).trials == 5
+    assert sync_study(study.study, store).trials == 5
     assert caplog.text.count(told) == 2, "once a command"
     assert study.folder.registration is None
     (version,) = client.search_model_versions("name = 'clipfit-digits'")
@@ -257,11 +257,11 @@ def test_a_registry_that_hangs_costs_a_bounded_wait(
     finished: MakeFinished, store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = finished("hanging")
-    writer = RunWriter(study.config, study.folder, store)
+    writer = RunWriter(study.study, store)
     answers = threading.Event()
     monkeypatch.setattr(registry._Registrar, "register", lambda self: answers.wait())
     with pytest.raises(TrackingError, match="within"):
-        register_winner(study.config, study.folder, writer, wait=0.2)
+        register_winner(writer, wait=0.2)
     assert study.folder.registration is None
     answers.set()
 
@@ -281,7 +281,7 @@ def test_a_registry_that_fails_costs_the_study_nothing_and_is_made_up_for_later(
     assert study.folder.registration is None
     assert "--sync made-up" in caplog.text
     told: list[bool] = []
-    sync_study(study.config, study.folder, store, lambda: told.append(True))
+    sync_study(study.study, store, lambda: told.append(True))
     assert study.folder.registration is not None
     assert told == [True], "tables and report say where the winner is"
 
@@ -306,6 +306,8 @@ def test_a_winner_that_waits_for_what_mlflow_lacks_is_told(
     other.register()
     assert not caplog.records, "what does not beat chance does not wait for a place"
     (study.folder.path / "candidates.json").unlink()
+    tracker = started(study, store)
+    monkeypatch.setattr(tracker._mirror, "drain", lambda: {"search-0001": "it is away"})
     tracker.register()
     assert not caplog.records, "without a choice there is no winner"
 
@@ -315,7 +317,7 @@ def test_what_has_not_ended_is_neither_registered_nor_called_finished(
 ) -> None:
     study = finished("halfway")
     (study.folder.path / "trials/confirm-best-seed2/end.json").unlink()
-    sync_study(study.config, study.folder, store)
+    sync_study(study.study, store)
     assert study.folder.registration is None
     client = MlflowClient(store)
     (experiment,) = [e for e in client.search_experiments() if e.name == "finished"]

@@ -1,0 +1,116 @@
+"""The settings that a study chooses between: a subset, its learning rates, and λ."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field, model_validator
+
+from study.config.section import Positive, Regularizer, Section, SubsetText
+from study.method.subsets import KINDS, Kind, Leaf, kinds
+
+
+def _known(kind: str) -> str:
+    if kind not in KINDS:
+        raise ValueError(f"'{kind}' is no kind of parameter; allowed are {', '.join(KINDS)}")
+    return kind
+
+
+KnownKind = Annotated[Kind, AfterValidator(_known)]
+
+
+def rate_column(kind: Kind) -> str:
+    """Return the name that a kind's learning rate has in tables, reports and MLflow."""
+    return f"{kind}_lr"
+
+
+def settings_columns() -> tuple[str, ...]:
+    """Return the names that `Settings.flat` gives to the values, in their order."""
+    return ("subset", *map(rate_column, KINDS), "distill_weight")
+
+
+def nested_rates(values: Any) -> Any:
+    """Return values with ``bias_lr`` and the like, as in earlier files, moved into ``rates``."""
+    if not isinstance(values, Mapping):
+        return values
+    flat = {kind: values[name] for kind in KINDS if (name := rate_column(kind)) in values}
+    if not flat or "rates" in values:
+        return values
+    rest = {name: v for name, v in values.items() if name not in map(rate_column, flat)}
+    return {**rest, "rates": {kind: rate for kind, rate in flat.items() if rate is not None}}
+
+
+class Settings(Section):
+    """What one training tunes, and how fast; equal settings mean equal trainings."""
+
+    subset: SubsetText
+    """The subset, in the language of `study.method.subsets`."""
+    rates: dict[KnownKind, Positive] = Field(default_factory=dict)
+    """The learning rate of each kind of parameter."""
+    distill_weight: float = Field(0.0, ge=0)
+    """The paper's λ."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_in_earlier_files(cls, values: Any) -> Any:
+        return nested_rates(values)
+
+    def __hash__(self) -> int:
+        """Return a hash, which pydantic cannot compute of a mapping."""
+        return hash((self.subset, frozenset(self.rates.items()), self.distill_weight))
+
+    @classmethod
+    def as_written(cls, record: Mapping[str, Any]) -> Settings:
+        """Return the settings of a trial's record, unchecked, to show them.
+
+        The record may be of an earlier version, with another subset language.
+        """
+        values = nested_rates(record.get("settings", record))
+        return cls.model_construct(
+            subset=values.get("subset") or "none",
+            rates=values.get("rates") or {},
+            distill_weight=values.get("distill_weight") or 0.0,
+        )
+
+    def effective(self, leaves: Collection[Leaf], regularizer: Regularizer) -> Settings:
+        """Return the settings without those that have no effect on these tuned tensors.
+
+        Args:
+            leaves: the tensors of the subset in the study's model.
+            regularizer: the loss term that λ weighs.
+        """
+        tuned = kinds(leaves)
+        rates = {kind: self.rates[kind] for kind in KINDS if kind in tuned and kind in self.rates}
+        weight = self.distill_weight if weighs(leaves, regularizer) else 0.0
+        return Settings(subset=self.subset, rates=rates, distill_weight=weight)
+
+    def flat(self) -> dict[str, str | float | None]:
+        """Return a value for each of `settings_columns`; None for a rate that there is not."""
+        values = (self.subset, *map(self.rates.get, KINDS), self.distill_weight)
+        return dict(zip(settings_columns(), values, strict=True))
+
+
+def weighs(leaves: Collection[Leaf], regularizer: Regularizer) -> bool:
+    """Return whether λ has an effect on a set of tuned tensors.
+
+    The distillation (``cosine``) depends on the text features only.
+    """
+    if regularizer == "cosine":
+        return any(leaf.encoder == "text" for leaf in leaves)
+    return regularizer == "l2_init" and bool(leaves)
+
+
+class WithSettings(Section):
+    """A record that holds settings; earlier files have their fields beside the record's own."""
+
+    settings: Settings
+
+    @model_validator(mode="before")
+    @classmethod
+    def _nested(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping) or "settings" in values:
+            return values
+        own = {"rates", *settings_columns()} & values.keys()
+        rest = {name: value for name, value in values.items() if name not in own}
+        return {**rest, "settings": {name: values[name] for name in own}}

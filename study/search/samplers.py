@@ -1,0 +1,45 @@
+"""The samplers of the search: functions that make one of Optuna's from a seed.
+
+Every proposal is made by a new sampler, so that its choice depends only on the history and the
+seed, and an interrupted study continues with the same choices.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Callable
+
+import optuna
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+
+from study.config.plugins import find
+
+Sampler = Callable[[int], BaseSampler]
+"""A function from a seed to a sampler."""
+
+
+def random(seed: int) -> BaseSampler:
+    """Return a sampler that does not learn."""
+    return RandomSampler(seed=seed)
+
+
+def tpe(seed: int) -> BaseSampler:
+    """Return the tree-structured Parzen estimator, for a conditional space and parallel trials."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return TPESampler(multivariate=True, group=True, constant_liar=True, seed=seed)
+
+
+def sampler_named(name: str, given: Sampler | None = None) -> Sampler:
+    """Return the sampler of a name; see `study.config.plugins.find`.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    return find("samplers", name, {"tpe": lambda: tpe, "random": lambda: random}, given)
+
+
+def seed_of(turn: str) -> int:
+    """Return the seed of a turn, a text that no other proposal of a study has."""
+    return int.from_bytes(hashlib.sha256(turn.encode()).digest()[:4], "big")

@@ -1,0 +1,54 @@
+"""Objects of other packages: found by name alone, and never by a path in a configuration."""
+
+from importlib import metadata
+
+import pytest
+
+from study.config import plugins
+from study.config.plugins import find
+from study.errors import ConfigError
+
+OWN = {"tpe": lambda: "ours"}
+
+
+def mine() -> str:
+    return "mine"
+
+
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two entry points, one of which cannot be imported."""
+    points = [
+        metadata.EntryPoint("sphere", "os.path:join", "clipfit_study.samplers"),
+        metadata.EntryPoint("broken", "no_such_module:x", "clipfit_study.samplers"),
+    ]
+
+    def entry_points(*, group: str) -> list[metadata.EntryPoint]:
+        return [point for point in points if point.group == group]
+
+    monkeypatch.setattr(plugins, "entry_points", entry_points)
+
+
+def test_a_name_is_ours_an_installed_packages_or_that_of_what_was_handed_over(
+    installed: None,
+) -> None:
+    assert find("samplers", "tpe", OWN) == "ours"
+    assert find("samplers", "sphere", OWN) is __import__("os").path.join
+    assert find("samplers", "mine", OWN, mine) is mine
+
+
+def test_an_unknown_name_is_told_with_what_is_allowed(installed: None) -> None:
+    with pytest.raises(ConfigError, match=r"'tpa' is unknown \(did you mean 'tpe'\?\); allowed"):
+        find("samplers", "tpa", OWN)
+    with pytest.raises(ConfigError, match="allowed are tpe, sphere, broken"):
+        find("samplers", "study.search.samplers:tpe", OWN)
+
+
+def test_what_does_not_load_is_told(installed: None) -> None:
+    with pytest.raises(ConfigError, match="'broken' of an installed package does not load"):
+        find("samplers", "broken", OWN)
+
+
+def test_what_is_handed_over_must_have_the_configured_name() -> None:
+    with pytest.raises(ConfigError, match="'tpe' is named, but 'mine' of the samplers"):
+        find("samplers", "tpe", OWN, mine)

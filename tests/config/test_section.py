@@ -1,0 +1,37 @@
+"""Sections: frozen, closed, and without values that no machine takes."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from study.config.section import LONGEST_NAME, LONGEST_PATH, Section, SubsetText
+
+
+class Place(Section):
+    path: Path = Path()
+    number: int = 0
+    subset: SubsetText = "none"
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"path": "a" * (LONGEST_NAME + 1)}, "at most 255 bytes"),
+        ({"path": "a/" * LONGEST_PATH}, "at most 4000 bytes"),
+        ({"path": "a\0"}, "none of them NUL"),
+        ({"number": 2**31}, "below 2147483648"),
+        ({"subset": "clipfitt"}, "did you mean 'clipfit'"),
+        ({"other": 1}, "Extra inputs"),
+    ],
+)
+def test_what_no_machine_takes_is_a_fault(values: dict[str, object], told: str) -> None:
+    with pytest.raises(ValidationError, match=told):
+        Place.model_validate(values)
+
+
+def test_a_subset_is_canonical_and_nothing_changes_later() -> None:
+    place = Place(subset="vision.ln1+text.ln1")
+    assert place.subset == "text.ln1 + vision.ln1"
+    with pytest.raises(ValidationError, match="frozen"):
+        place.number = 1  # type: ignore[misc]

@@ -1,0 +1,50 @@
+"""Settings: one record of what is tuned and how fast, and nothing in it that has no effect."""
+
+import pytest
+from pydantic import ValidationError
+from settings import settings
+
+from study.config.settings import Settings, WithSettings, settings_columns, weighs
+from study.method.subsets import Depths, parse
+
+DEPTHS = Depths(2, 3)
+FLAT = {"subset": "clipfit", "bias_lr": 0.1, "ln_lr": None, "distill_weight": 2.0}
+
+
+def test_the_flat_form_of_earlier_files_is_read_and_is_that_of_tables() -> None:
+    read = Settings.model_validate(FLAT)
+    assert read == settings("clipfit", 0.1, None, 2.0)
+    assert read.flat() == {**FLAT, "subset": "text.mlp.fc2.bias + vision.ln"}
+    assert tuple(read.flat()) == settings_columns()
+    assert Settings.model_validate(read.flat()) == read
+
+
+def test_both_forms_at_once_are_a_fault() -> None:
+    with pytest.raises(ValidationError, match="ln_lr"):
+        Settings.model_validate({"subset": "ln", "rates": {"ln": 0.1}, "ln_lr": 0.2})
+
+
+def test_a_record_of_earlier_files_has_the_fields_of_its_settings_beside_its_own() -> None:
+    assert WithSettings.model_validate(FLAT) == WithSettings(settings=Settings(**FLAT))
+
+
+@pytest.mark.parametrize(
+    ("given", "left"),
+    [
+        (settings("vision.ln", 0.1, 0.2, 8.0), settings("vision.ln", None, 0.2)),
+        (settings("text.bias", 0.1, 0.2, 8.0), settings("text.bias", 0.1, None, 8.0)),
+        (settings("none", 0.1, 0.2, 8.0), settings("none")),
+    ],
+)
+def test_what_has_no_effect_is_left_out(given: Settings, left: Settings) -> None:
+    leaves = parse(given.subset).resolve(DEPTHS)
+    assert given.effective(leaves, "cosine") == left
+    assert hash(given.effective(leaves, "cosine")) == hash(left)
+
+
+def test_the_weight_acts_on_what_its_term_reads() -> None:
+    vision, nothing = parse("vision.ln").resolve(DEPTHS), parse("none").resolve(DEPTHS)
+    assert weighs(vision, "l2_init")
+    assert not weighs(vision, "cosine")
+    assert not weighs(vision, "none")
+    assert not weighs(nothing, "l2_init")

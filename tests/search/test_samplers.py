@@ -1,0 +1,30 @@
+"""Samplers: functions of a seed, by name."""
+
+import pytest
+from optuna.samplers import RandomSampler, TPESampler
+
+from study.errors import ConfigError
+from study.search.samplers import random, sampler_named, seed_of, tpe
+
+
+def test_a_sampler_is_found_by_its_name() -> None:
+    assert isinstance(sampler_named("tpe")(1), TPESampler)
+    assert isinstance(sampler_named("random")(1), RandomSampler)
+    with pytest.raises(ConfigError, match="allowed are tpe, random"):
+        sampler_named("grid")
+
+
+def test_a_sampler_may_be_handed_over_under_its_own_name() -> None:
+    def mine(seed: int) -> RandomSampler:
+        return RandomSampler(seed=seed)
+
+    assert sampler_named("mine", mine) is mine
+    with pytest.raises(ConfigError, match="'tpe' is named"):
+        sampler_named("tpe", mine)
+
+
+def test_each_turn_has_a_seed_of_its_own() -> None:
+    seeds = {seed_of(f"1/search/{started}/{attempt}") for started in range(9) for attempt in (0, 1)}
+    assert len(seeds) == 18
+    assert all(0 <= seed < 2**32 for seed in seeds)
+    assert random is not tpe
