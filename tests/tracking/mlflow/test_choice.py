@@ -34,7 +34,7 @@ def test_a_choice_above_chance_is_the_winner_and_its_scores_are_means_over_seeds
     study = finish(tmp_path, "above")
     study.confirm(2, test_score=0.65)
     choice = choice_of(study)
-    assert choice.candidate["source_trial"] == "search-0001"
+    assert choice.candidate.source_trial == "search-0001"
     assert [t.trial_id for t in choice.trials] == ["confirm-best-seed1", "confirm-best-seed2"]
     assert choice.test_scores == pytest.approx({"test_accuracy": 0.7, "test_score": 0.7})
     assert choice.chance == pytest.approx(0.1)
