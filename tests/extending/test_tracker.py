@@ -5,13 +5,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from written_study import Written
+import pytest
+from rich.console import Console
 
-from study.storage.ledger import End
-from study.tracking import named
+from study.storage.ledger import End, StudyFolder
 from study.tracking.tracker import Tracker
 from study.trial import TrialConfig
 from study.trial.study import Study
+from study.workflow.run_study import run_study
 
 
 class JsonLines(Tracker):
@@ -35,19 +36,14 @@ class JsonLines(Tracker):
         self.file.write(json.dumps(line) + "\n")
 
 
-def test_a_tracker_of_another_package_hears_of_every_trial(tmp_path: Path) -> None:
-    study = Written(tmp_path, "tracked")
-    tracker = named("lines", JsonLines())
-    tracker.check(study.config)
-    tracker.start(study.study)
-    for number in range(2):
-        config = study.trial(number)
-        score = study.report(config, 1)
-        tracker.trial_ended(config, study.end(config), score)
-    tracker.register()
-    assert tracker.close(finished=True) == {}
-    lines = (study.folder.path / "tracked.jsonl").read_text(encoding="utf-8").splitlines()
-    first, second, last = map(json.loads, lines)
-    assert (first["trial"], first["score"]) == ("search-0000", 0.01)
-    assert second == first | {"trial": "search-0001", "score": 0.11}
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_study_tells_it_of_every_trial(small: Any, tmp_path: Path) -> None:
+    config = small(tracking={"tracker": "lines"})
+    folder = StudyFolder(tmp_path / "runs" / "mine")
+    run_study(config, folder, Console(quiet=True), resume=False, tracker=JsonLines())
+    lines = (folder.path / "tracked.jsonl").read_text(encoding="utf-8").splitlines()
+    *trials, last = map(json.loads, lines)
+    assert {line["trial"] for line in trials} == {trial.trial_id for trial in folder.trials()}
+    assert {line["status"] for line in trials} == {"finished"}
     assert last == {"finished": True}
+    assert not (tmp_path / "mlflow.db").exists()
