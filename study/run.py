@@ -120,15 +120,15 @@ def _run(parsed: argparse.Namespace) -> int:
 
         console.print(render_status(study_status(folder, config)), highlight=False)
     elif parsed.sync:
-        from study.tracking.mlflow.mirror import sync_study
-        from study.tracking.mlflow.store import tracking_uri
+        from study import tracking
+        from study.trial.study import Study
         from study.workflow.run_study import write_outputs
 
         with folder.locked():
-            uri = tracking_uri(config.tracking.uri)
-            synced = sync_study(config, folder, uri, lambda: write_outputs(folder))
+            tracker = tracking.named(config.tracking.tracker)
+            synced = tracker.sync(Study(config, folder), lambda: write_outputs(folder))
         again = f", {synced.again} of them sent again" if synced.again else ""
-        console.print(f"{synced.trials} trials of {folder.name} are in MLflow{again}")
+        console.print(f"{synced.trials} trials of {folder.name} are in {tracker.title}{again}")
     else:
         from study.workflow.run_study import run_study
 

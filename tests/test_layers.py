@@ -64,7 +64,11 @@ LAZY = {
     ("method", "transformers"),
     ("trial.schema", "torch"),
     ("tracking.mlflow.store", "mlflow"),
-    ("workflow.check", "study.tracking.mlflow.server"),
+    ("tracking.mlflow.tracker", "mlflow"),
+    *(
+        ("tracking.mlflow.tracker", f"study.tracking.mlflow.{module}")
+        for module in ("mirror", "registry", "runs", "server")
+    ),
     ("run", "study"),
 }
 OPTUNA_IN_ANALYSIS = {"analysis.optuna_study", "analysis.optuna_plots"}
@@ -127,6 +131,13 @@ def test_libraries_stay_in_their_rooms(path: Path) -> None:
     for name, _ in imports(path):
         library = name.partition(".")[0]
         assert room in AT_HOME.get(library, {room}), f"{library} must not be imported in {room}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_of)
+def test_a_tracker_is_known_by_its_interface_alone(path: Path) -> None:
+    """The analysis of all studies of an MLflow server is MLflow's alone."""
+    if module_of(path).partition(".")[0] not in ("tracking", "analysis"):
+        assert not any(within(name, {"study.tracking.mlflow"}) for name, _ in imports(path))
 
 
 @pytest.mark.parametrize("path", FILES, ids=module_of)

@@ -127,7 +127,7 @@ def test_a_configuration_is_found_by_name_by_path_and_from_the_environment(
 def test_options_may_stand_anywhere(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
     monkeypatch.setattr(
-        "study.workflow.check.check_study", lambda config, *_, **__: seen.append(config)
+        "study.workflow.check.check_study", lambda study, **_: seen.append(study.config)
     )
     assert main(arguments) == 0
     assert (seen[0].seed, seen[0].search.trials) == (3, 9)

@@ -11,7 +11,9 @@ from study.config.loading import build_config, dump_config
 from study.config.schema import StudyConfig
 from study.storage.ledger import DESCRIPTION, End, StudyFolder
 from study.tracking.mlflow.mirror import sync_study
+from study.tracking.mlflow.tracker import MlflowTracker
 from study.trial import TrialConfig
+from study.trial.study import Study
 
 EPOCHS = 3
 
@@ -25,6 +27,11 @@ class Written:
         )
         self.folder = StudyFolder(path / name)
         self.folder.create(dump_config(self.config), {"git_commit": "abc123"})
+
+    @property
+    def study(self) -> Study:
+        """The study, of which nothing has been read."""
+        return Study(self.config, self.folder)
 
     def trial(self, number: int, **changes: Any) -> TrialConfig:
         """Begin a trial."""
@@ -96,9 +103,17 @@ def history(uri: str, run: Run, key: str = "val_score") -> list[tuple[int, float
     return sorted((point.step, point.value) for point in points)
 
 
+def started(study: Written, uri: str) -> MlflowTracker:
+    """Start MLflow's tracker for a study, with the address of a server that may hold a password."""
+    tracking = study.config.tracking.model_copy(update={"uri": uri})
+    tracker = MlflowTracker()
+    tracker.start(Study(study.config.model_copy(update={"tracking": tracking}), study.folder))
+    return tracker
+
+
 def sync(study: Written, uri: str) -> int:
     """Send what is unsent, of a study that has no report to write anew."""
-    return sync_study(study.config, study.folder, uri, lambda: None).trials
+    return sync_study(study.study, uri).trials
 
 
 def artifacts(uri: str, run: Run, path: str | None = None) -> set[str]:

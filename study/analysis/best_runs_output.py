@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import asdict
 from itertools import count as count_from
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,6 @@ from study.analysis.formatting import count, percent, rate
 from study.analysis.tables import rich_table
 from study.config.loading import build_config, dump_config
 from study.config.schema import StudyConfig
-from study.config.settings import rate_column
 from study.errors import DataError
 from study.method.parameters import kind_names
 
@@ -44,15 +42,14 @@ def render_found(found: Sequence[Found]) -> Group:
             percent(row.val_score),
             f"{percent(row.test_score)} ({row.test_seeds})" if row.test_seeds else "–",
             row.split_hash[:6],
-            rate(row.bias_lr),
-            rate(row.ln_lr),
-            rate(row.distill_weight) if row.trainable else "–",
+            *(rate(row.settings.rates.get(kind)) for kind in kind_names()),
+            rate(row.settings.distill_weight) if row.trainable else "–",
             count(row.trainable),
         ]
         for rank, row in enumerate(found, start=1)
     ]
     header += ["bias lr", "LN lr", "λ", "trainable"]
-    subsets = [[str(rank), row.subset] for rank, row in enumerate(found, start=1)]
+    subsets = [[str(rank), row.settings.subset] for rank, row in enumerate(found, start=1)]
     return Group(
         rich_table("Best configurations", header, cells, left=4),
         rich_table("Their subsets", ["", "subset"], subsets, left=2),
@@ -62,7 +59,10 @@ def render_found(found: Sequence[Found]) -> Group:
 
 def to_json(found: Sequence[Found]) -> str:
     """Return configurations as a JSON list with one object each."""
-    return json.dumps([asdict(row) for row in found], indent=2, ensure_ascii=False) + "\n"
+    rows = [{**vars(row), **row.settings.flat()} for row in found]
+    for row in rows:
+        del row["settings"]
+    return json.dumps(rows, indent=2, ensure_ascii=False) + "\n"
 
 
 def to_study(found: Sequence[Found], config: StudyConfig) -> str:
@@ -85,8 +85,7 @@ def to_study(found: Sequence[Found], config: StudyConfig) -> str:
     present = values["search"]["baselines"].items()
     baselines = {label: entry for label, entry in present if not label.startswith(FOUND)}
     for row in found:
-        rates = {kind: rate for kind in kind_names() if (rate := getattr(row, rate_column(kind)))}
-        entry = {"subset": row.subset, "rates": rates, "distill_weight": row.distill_weight}
+        entry = row.settings.model_dump(mode="json")
         if entry not in baselines.values():
             baselines[_label(row, baselines)] = entry
     values["search"]["baselines"] = baselines

@@ -304,7 +304,9 @@ class AblationConfig(Section):
     distill_weight: float = Field(DISTILL_WEIGHT, ge=0)
     """λ of every cell in which the text encoder is tuned."""
     reuse: bool = True
-    """Whether to take over results from MLflow that have the same configuration hash."""
+    """Whether to take over the results of finished trials with the same configuration hash.
+
+    They are looked for in the other studies of ``storage``, then in the tracker."""
 
     @model_validator(mode="after")
     def _grid_is_given(self) -> Self:
@@ -334,8 +336,10 @@ class ResourcesConfig(Section):
 
 
 class TrackingConfig(Section):
-    """Where MLflow stores a study's results."""
+    """Where a study's results are kept beside its folder."""
 
+    tracker: str = "mlflow"
+    """The tracker that holds the results: ``mlflow``, or one that another package brings."""
     uri: str | None = None
     """The tracking server or store.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -76,7 +76,7 @@ class LedgerCallback(Callback):
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
         """Notify the observers that a trial starts."""
-        self._notify(lambda o: o.trial_started(_config(trial)))
+        notify(self._observers, lambda o: o.trial_started(_config(trial)))
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **_: Any
@@ -84,7 +84,10 @@ class LedgerCallback(Callback):
         """Notify the observers of an epoch's result."""
         if not result.get("failed"):
             config = _config(trial)
-            self._notify(lambda o: o.trial_reported(config, result["epoch"], result.get("score")))
+            notify(
+                self._observers,
+                lambda o: o.trial_reported(config, result["epoch"], result.get("score")),
+            )
 
     def on_trial_complete(
         self, iteration: int, trials: list[Trial], trial: Trial, **_: Any
@@ -151,14 +154,16 @@ class LedgerCallback(Callback):
             return
         self._conclude(config, end, score)
         forget_results(trial)
-        self._notify(lambda o: o.trial_ended(config, end, score))
+        notify(self._observers, lambda o: o.trial_ended(config, end, score))
 
-    def _notify(self, call: Callable[[Observer], None]) -> None:
-        for observer in self._observers:
-            try:
-                call(observer)
-            except Exception:
-                logger.exception("%s failed; the study goes on", type(observer).__name__)
+
+def notify(observers: Iterable[Observer], call: Callable[[Observer], None]) -> None:
+    """Call each observer; only log what one raises, which must not end the study."""
+    for observer in observers:
+        try:
+            call(observer)
+        except Exception:
+            logger.exception("%s failed; the study goes on", type(observer).__name__)
 
 
 def _config(trial: Trial) -> TrialConfig:

@@ -9,26 +9,33 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Callable
-
-import optuna
-from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from typing import TYPE_CHECKING
 
 from study.config.plugins import find
 
-Sampler = Callable[[int], BaseSampler]
+if TYPE_CHECKING:
+    from optuna.samplers import BaseSampler  # a check of a name can do without the import
+
+Sampler = Callable[[int], "BaseSampler"]
 """A function from a seed to a sampler."""
 
 
 def random(seed: int) -> BaseSampler:
     """Return a sampler that does not learn."""
+    from optuna.samplers import RandomSampler
+
     return RandomSampler(seed=seed)
 
 
 def tpe(seed: int) -> BaseSampler:
     """Return the tree-structured Parzen estimator, for a conditional space and parallel trials."""
+    import optuna
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return TPESampler(multivariate=True, group=True, constant_liar=True, seed=seed)
+        return optuna.samplers.TPESampler(
+            multivariate=True, group=True, constant_liar=True, seed=seed
+        )
 
 
 def sampler_named(name: str, given: Sampler | None = None) -> Sampler:

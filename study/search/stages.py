@@ -11,7 +11,7 @@ from study.config.schema import TUNED, StudyConfig
 from study.config.settings import Settings
 from study.errors import DataError, InterruptedStudyError
 from study.method.subsets import parse
-from study.search.callback import Observer
+from study.search.callback import Observer, notify
 from study.search.driver import make_scheduler, run_trials
 from study.search.journal import DamagedJournalError, set_aside
 from study.search.optuna_arm import Arm, Outcome, Recorded, open_arm
@@ -360,8 +360,7 @@ def _notify_end(
     end: End,
     reports: Sequence[Mapping[str, float]],
 ) -> None:
-    for observer in observers:
-        observer.trial_ended(config, end, reports[-1].get("val_score"))
+    notify(observers, lambda o: o.trial_ended(config, end, reports[-1].get("val_score")))
 
 
 def _check_ended(folder: StudyFolder, stage: Stage) -> None:

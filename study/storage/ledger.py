@@ -12,7 +12,7 @@ import fcntl
 import json
 import os
 import secrets
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -183,11 +183,6 @@ class TrialFolder:
         """Return the whole lines of the reports, each with its line end."""
         lines = (self.read(REPORTS) or b"").split(b"\n")[:-1]  # the last may have been cut
         return [line + b"\n" for line in lines if line]
-
-    def replace_reports(self, reports: Iterable[Mapping[str, Any]]) -> None:
-        """Replace all reports, given in the order of the epochs."""
-        lines = [_dumps(report) + "\n" for report in reports]
-        self.write(REPORTS, "".join(lines))
 
     @property
     def end(self) -> End | None:

@@ -1,1 +1,16 @@
-"""MLflow, which mirrors what the ledger holds; no other room but this one imports it."""
+"""Trackers, which keep what the ledger holds; MLflow is imported in this room alone."""
+
+from __future__ import annotations
+
+from study.config.plugins import find
+from study.tracking.mlflow.tracker import MlflowTracker
+from study.tracking.tracker import Tracker
+
+
+def named(name: str, given: Tracker | None = None) -> Tracker:
+    """Return the tracker of a name, which is not started; see `study.config.plugins.find`.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    return find("trackers", name, {"mlflow": MlflowTracker}, given)

@@ -52,7 +52,9 @@ class TrialConfig(WithSettings):
 
     An empty text means that it was not computed."""
     taken_from: str | None = None
-    """The MLflow run that the result was taken from; None means that this study trained it."""
+    """Where the result was taken from; None means that this study trained it.
+
+    It is ``STUDY/TRIAL`` of a ledger, or what a tracker calls it, such as an MLflow run's id."""
     optuna_number: int | None = None
     """The proposal's number in the Optuna study of its arm; None for other trials."""
 

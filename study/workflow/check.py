@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from study import tracking
 from study.config.schema import StudyConfig
 from study.data.datasets import PACKAGED, refuse_unread_folder
 from study.data.prompts import prompts
@@ -20,25 +21,32 @@ from study.method.subsets import parse
 from study.protocols import FewShot, disagreements
 from study.search.ablation_cells import ablation_cells
 from study.search.samplers import Sampler, sampler_named
-from study.tracking.mlflow.store import is_absent_store, tracking_uri
+from study.tracking.tracker import Tracker
 from study.trial.config_hash import code_of_others
 from study.trial.prepare import find_shots, tasks_of_search
 from study.trial.study import Study
 
 
-def check_study(study: Study, *, resuming: bool, sampler: Sampler | None = None) -> None:
+def check_study(
+    study: Study,
+    *,
+    resuming: bool,
+    sampler: Sampler | None = None,
+    tracker: Tracker | None = None,
+) -> None:
     """Check data, checkpoint, subsets, storage, name and tracking server, but read no pixels.
 
     Args:
         study: the study to check.
         resuming: whether the study may already exist.
         sampler: see `study.workflow.run_study.run_study`.
+        tracker: see `study.workflow.run_study.run_study`.
 
     Raises:
         ConfigError: the study cannot start; the message lists every fault with its place in the
             configuration.
     """
-    if faults := all_faults(study, resuming=resuming, sampler=sampler):
+    if faults := all_faults(study, resuming=resuming, sampler=sampler, tracker=tracker):
         count = f"{len(faults)} fault{'s' if len(faults) > 1 else ''}"
         lines = "\n".join(f"  {fault}" for fault in faults)
         raise ConfigError(f"the study cannot start, {count}:\n{lines}")
@@ -51,6 +59,7 @@ def all_faults(
     passing_over: Collection[str] = (),
     replaced: Collection[str] = (),
     sampler: Sampler | None = None,
+    tracker: Tracker | None = None,
 ) -> list[str]:
     """Return all faults, each with its place.
 
@@ -60,6 +69,7 @@ def all_faults(
         passing_over: sections to leave out, such as those that are known to be at fault.
         replaced: places where a default stands in for a faulty value, which is not blamed.
         sampler: see `study.workflow.run_study.run_study`.
+        tracker: see `study.workflow.run_study.run_study`.
     """
     faults: list[str] = []
     try:
@@ -116,7 +126,7 @@ def all_faults(
     attempt("storage", lambda: _check_storage(folder.path if resuming else config.storage))
     if not resuming:
         attempt("name", folder.refuse_existing)
-    attempt("tracking", lambda: _check_tracking(config))
+    attempt("tracking", lambda: tracking.named(config.tracking.tracker, tracker).check(config))
     return faults
 
 
@@ -205,12 +215,3 @@ def _check_storage(storage: Path) -> None:
     existing = next(path for path in (storage, *storage.absolute().parents) if path.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         raise StudyError(f"{storage} cannot be written: {existing} is no folder with write access")
-
-
-def _check_tracking(config: StudyConfig) -> None:
-    uri = tracking_uri(config.tracking.uri)
-    if is_absent_store(uri):
-        return
-    from study.tracking.mlflow.server import connect  # MLflow takes seconds to import
-
-    connect(uri, config.tracking.experiment)

@@ -7,12 +7,14 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from study import tracking
 from study.analysis.ablation import ablation_table
 from study.analysis.ablation_output import render as render_ablation
 from study.analysis.ablation_output import write_ablation
@@ -38,9 +40,8 @@ from study.selection.extension import extensions
 from study.storage.atomic import write_atomically
 from study.storage.ledger import CELLS, DESCRIPTION, StudyFolder
 from study.storage.repair import repair
-from study.tracking.mlflow.mirror import Mirror, describe_unsent
-from study.tracking.mlflow.server import browse_command, page_address
-from study.tracking.mlflow.store import tracking_uri
+from study.tracking.reuse import take_over
+from study.tracking.tracker import Tracker, describe_unsent
 from study.trial.prepare import Preparer
 from study.trial.study import Study
 from study.workflow.check import caution, check_study
@@ -57,6 +58,7 @@ def run_study(
     resume: bool,
     protocol: Protocol | None = None,
     sampler: Sampler | None = None,
+    tracker: Tracker | None = None,
 ) -> None:
     """Run a study, or the rest of one, to its end.
 
@@ -67,12 +69,14 @@ def run_study(
         resume: whether to go on with a study that exists.
         protocol: a protocol of the name in the configuration, if it is not found by that.
         sampler: a sampler of the name in the configuration, if it is not found by that.
+        tracker: a tracker of the name in the configuration, if it is not found by that.
 
     Raises:
         StudyError: the study has a fault that the user can fix, or it was interrupted.
     """
     study = Study(config, folder, protocol)
-    check_study(study, resuming=resume, sampler=sampler)
+    check_study(study, resuming=resume, sampler=sampler, tracker=tracker)
+    tracker = tracking.named(config.tracking.tracker, tracker)
     if not resume:
         folder.claim()
     with folder.locked():
@@ -89,34 +93,32 @@ def run_study(
         with _decoding(console) as counter:
             preparer = Preparer(study, study.architecture().image_size, counter)
             search_data = preparer.search() if study.protocol().searches(config) else None
-        uri = tracking_uri(config.tracking.uri)
-        mirror = Mirror(config, folder, uri)
-        mirror.start()
+        tracker.start(study)
         finished = False
         try:
             with ray_session(config):
                 if config.ablation is not None:
-                    _ablate(study, preparer, mirror, console)
+                    _ablate(study, preparer, tracker, console)
                 else:
                     if search_data is not None and not _has_chosen(study, study.candidates()):
                         with _stage(console, folder, "search", config.search.trials) as progress:
-                            run_search(study, search_data, [progress, mirror], sampler)
-                    _confirm(study, preparer, mirror, console)
-            mirror.register()
+                            run_search(study, search_data, [progress, tracker], sampler)
+                    _confirm(study, preparer, tracker, console)
+            tracker.register()
             write_outputs(folder)
             finished = True
         finally:
-            unsent = mirror.close(finished=finished)
+            unsent = tracker.close(finished=finished)
             if unsent:
                 console.print(
-                    f"MLflow lacks {describe_unsent(unsent)}\nsend them, once that is mended, by "
-                    f"python study/run.py --sync {folder.name}",
+                    f"{tracker.title} lacks {describe_unsent(unsent)}\nsend them, once that is "
+                    f"mended, by python study/run.py --sync {folder.name}",
                     style="yellow",
                     markup=False,
                     highlight=False,
                     soft_wrap=True,
                 )
-    _conclude(folder, uri, mirror.experiment_id, console)
+    _conclude(folder, tracker, console)
 
 
 def write_outputs(folder: StudyFolder) -> None:
@@ -132,30 +134,30 @@ def write_outputs(folder: StudyFolder) -> None:
     write_atomically(folder.path / DESCRIPTION, describe_study(folder.path))
 
 
-def _confirm(study: Study, preparer: Preparer, mirror: Mirror, console: Console) -> None:
+def _confirm(study: Study, preparer: Preparer, tracker: Tracker, console: Console) -> None:
     """Choose the candidates, and only then read the test split and test them."""
     config, folder = study.config, study.folder
     candidates = fix_candidates(study)
     if extensions(folder, config):
-        mirror.look_again()
+        tracker.look_again()
     data = {seed: preparer.confirm(seed) for seed in study.protocol().shot_seeds(config)}
     total = len(data) * sum(candidate.same_as is None for candidate in candidates)
     with _stage(console, folder, "confirm", total) as progress:
-        run_confirm(study, candidates, data, [progress, mirror])
+        run_confirm(study, candidates, data, [progress, tracker])
 
 
-def _ablate(study: Study, preparer: Preparer, mirror: Mirror, console: Console) -> None:
+def _ablate(study: Study, preparer: Preparer, tracker: Tracker, console: Console) -> None:
     """Choose each cell's learning rate by validation, and only then read the test split."""
     config, folder, ablation = study.config, study.folder, study.config.ablation
-    known = mirror.take_over if ablation and ablation.reuse else None
+    known = partial(take_over, tracker, folder) if ablation and ablation.reuse else None
     if study.protocol().validates(config) and not _has_chosen(study, study.cells()):
         total = len(ablation.rates) * len(ablation_cells(study)) if ablation else 0
         with _stage(console, folder, "search", total) as progress:
-            tune_cells(study, preparer.search(), [progress, mirror], known)
+            tune_cells(study, preparer.search(), [progress, tracker], known)
     chosen = fix_rates(study)
     tested = {seed: preparer.confirm(seed) for seed in study.protocol().shot_seeds(config)}
     with _stage(console, folder, "ablation", len(tested) * len(chosen)) as progress:
-        test_cells(study, chosen, tested, [progress, mirror], known)
+        test_cells(study, chosen, tested, [progress, tracker], known)
 
 
 def _has_chosen(study: Study, choice: object) -> bool:
@@ -193,7 +195,7 @@ def _stage(console: Console, folder: StudyFolder, stage: str, total: int) -> Sta
     return StageProgress(console, stage, total, done)
 
 
-def _conclude(folder: StudyFolder, uri: str, experiment_id: str, console: Console) -> None:
+def _conclude(folder: StudyFolder, tracker: Tracker, console: Console) -> None:
     if folder.read_json(CELLS) is None:
         console.print(render(leaderboard(folder.path)))
     else:
@@ -202,8 +204,8 @@ def _conclude(folder: StudyFolder, uri: str, experiment_id: str, console: Consol
     if registration := folder.registration:
         console.print(champion_sentence(registration), highlight=False)
         console.print(f"load     {loading_line(registration)}", highlight=False, soft_wrap=True)
-    console.print(f"browse   {browse_command(uri)}", highlight=False, soft_wrap=True)
-    console.print(f"page     {page_address(uri, experiment_id)}", highlight=False, soft_wrap=True)
+    for word, line in tracker.pages():
+        console.print(f"{word:8} {line}", highlight=False, soft_wrap=True)
 
 
 @contextmanager

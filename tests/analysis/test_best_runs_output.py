@@ -11,6 +11,7 @@ from rich.console import Console
 from study.analysis.best_runs_output import render_found, to_json, to_study
 from study.config.loading import build_config
 from study.config.schema import StudyConfig
+from study.config.settings import Settings
 from study.errors import DataError
 from study.protocols import FewShot
 from study.tracking.mlflow.best_runs import Found
@@ -22,10 +23,11 @@ def found(**changes: Any) -> Found:
     values: dict[str, Any] = {
         **{"study": "late", "label": "trial 1", "dataset": "digits", "protocol": "few_shot"},
         **{"backbone": "embedded", "shots": 16, "trainable": 1536, "val_score": 0.9},
-        **{"split_hash": "f" * 16, "test_score": 0.75, "test_seeds": 2, **SETTINGS},
+        **{"split_hash": "f" * 16, "test_score": 0.75, "test_seeds": 2},
         **{"run_id": "r", "parent_id": "p"},
     }
-    return Found(**values | changes)
+    settings = {name: changes.pop(name, value) for name, value in SETTINGS.items()}
+    return Found(settings=Settings.model_validate(settings), **values | changes)
 
 
 def baselines(text: str) -> dict[str, Any]:

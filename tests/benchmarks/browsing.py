@@ -151,13 +151,13 @@ def write_study(place: Path, count: int) -> Shown:
     folder = StudyFolder(place / name)
     folder.create(dump_config(config), {"git_commit": "unknown"})
     make_up(config, folder, count)
-    fix_candidates(Study(config, folder))
+    study = Study(config, folder)
+    fix_candidates(study)
     winner = finished_trials(folder)[0].config.label
     (folder.path / "description.md").write_text(f"**{winner}**: {TOLD}\n", encoding="utf-8")
     uri = f"sqlite:///{place / 'mlflow.db'}"
-    writer = RunWriter(config, folder, uri)
     with chdir(place):  # where a local store puts its artifacts
-        writer.open_study()
+        writer = RunWriter(study, uri)
         began = time.perf_counter()
         for trial in folder.trials():
             writer.sync_trial(trial.trial_id)
@@ -183,9 +183,9 @@ def make_up(config: StudyConfig, folder: StudyFolder, count: int) -> None:
         written = folder.trial(trial.trial_id)
         written.create(trial.model_dump(mode="json"))
         worth = 0.6 + 0.3 * ran
-        written.replace_reports(report(epoch, worth, rng) for epoch in range(1, epochs + 1))
-        if not epochs:
-            written.replace_reports([{"epoch": 0, "val_score": 0.6, "seconds": 0.1}])
+        reports = [report(epoch, worth, rng) for epoch in range(1, epochs + 1)]
+        reports = reports or [{"epoch": 0, "val_score": 0.6, "seconds": 0.1}]
+        written.write("reports.jsonl", "".join(f"{json.dumps(report)}\n" for report in reports))
         info = DeltaInfo("embedded", None, "0" * 16, trial.settings.subset, (), ())
         save_delta(written.path / "delta.safetensors", {"a": torch.zeros(trial.trainable)}, info)
         ended = "finished" if epochs == trial.epochs else "stopped"

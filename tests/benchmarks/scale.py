@@ -139,7 +139,7 @@ def measure(given: argparse.Namespace, storage: Path) -> dict[str, Any]:
     from study.config.loading import build_config, dump_config
     from study.search import driver, stages
     from study.storage.ledger import StudyFolder
-    from study.tracking.mlflow.mirror import Mirror
+    from study.tracking.mlflow.tracker import MlflowTracker
     from study.trial.prepare import Preparer
     from study.trial.study import Study
 
@@ -169,12 +169,12 @@ def measure(given: argparse.Namespace, storage: Path) -> dict[str, Any]:
     )
     study = Study(config, folder)
     data = Preparer(study, study.architecture().image_size).search()
-    clock, mirror = Clock(), Mirror(config, folder, config.tracking.uri or "")
-    mirror.start()
+    clock, tracker = Clock(), MlflowTracker()
+    tracker.start(study)
     before = time.perf_counter()
-    stages.run_search(study, data, [clock, mirror])
+    stages.run_search(study, data, [clock, tracker])
     searched = time.perf_counter()
-    unsent = len(mirror.close(finished=True))
+    unsent = len(tracker.close(finished=True))
     closed = time.perf_counter()
     ray.shutdown()
     return _figures(given, clock, folder, searched - before, closed - searched, unsent)

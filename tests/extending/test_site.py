@@ -1,51 +1,20 @@
-"""A further site, here the matrix after each MLP's activation, is one row of the table of sites."""
+"""A site of one's own, here the matrix after each MLP's activation: one row of the table."""
 
-import pytest
-import torch
-from transformers import CLIPConfig, CLIPModel
+from pathlib import Path
+from typing import Any
 
-from study.analysis.drift import parameter_drift
-from study.method import parameters
-from study.method.checkpoint import Architecture, EncoderShape
-from study.method.model import Backbone, FewShotClassifier
-from study.method.parameters import Kind, Site
-from study.method.staged import StagedClassifier
-from study.method.subsets import parse
-from study.method.training import make_optimizer, training_step
+from safetensors.torch import load_file
 
-MATRIX = Site(
-    *("mlp.fc2", "mlp.fc2", ("weight",), Kind("weight", "weight", "weights"), "mlp"),
-    shape=("width", "mlp_width"),
-)
-SIZES = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3}
-TEXT = {**SIZES, "num_attention_heads": 2, "vocab_size": 9, "eos_token_id": 8}
-VISION = {**SIZES, "num_attention_heads": 2, "image_size": 16, "patch_size": 8}
-ARCHITECTURE = Architecture(*[EncoderShape(depth=3, width=32, mlp_width=64)] * 2, image_size=16)
+ROW = """    Site(
+        *("mlp.fc2", "mlp.fc2", ("weight",), Kind("weight", "weight", "weights"), "mlp"),
+        shape=("width", "mlp_width"),
+    ),"""
 
 
-def test_one_row_adds_a_site(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parameters, "SITES", (*parameters.SITES, MATRIX))
-    torch.manual_seed(0)
-    clip = CLIPModel(CLIPConfig(text_config=TEXT, vision_config=VISION)).requires_grad_(False)
-    backbone = Backbone("tiny", clip, None, 16, (0.0,) * 3, (1.0,) * 3, fingerprint="0")
-    subset = parse("vision.mlp.fc2.weight[-1] + clipfit + text.weight[0]")  # the kind is a group
-    assert parse(str(subset)) == subset
-    model = FewShotClassifier(backbone, subset)
-    counted = ARCHITECTURE.count(subset.resolve(ARCHITECTURE.depths))
-    assert counted == sum(p.numel() for p in model.clip.parameters() if p.requires_grad)
-
-    staged, ids = StagedClassifier(model), torch.tensor([[7, 1, 8], [7, 2, 8]])
-    images, labels = staged.begin_images(torch.randn(4, 3, 16, 16)), torch.arange(4) % 2
-    prompts, untouched = staged.begin_prompts(ids), model.encode_text(ids).detach()
-    torch.testing.assert_close(staged.encode_text(prompts), untouched)
-    before = {name: tensor.clone() for name, tensor in clip.state_dict().items()}
-    optimizer = make_optimizer(model.tuned, {"bias": 0.01, "ln": 0.01, "weight": 0.01})
-    assert [group["kind"] for group in optimizer.param_groups] == ["bias", "ln", "weight"]
-    step = (staged, optimizer, images, labels, prompts, untouched, 1.0)
-    losses = [training_step(*step).loss.item() for _ in range(5)]
-    assert losses[-1] < losses[0]
-
-    after = {tuned.name: tuned.parameter.detach() for tuned in model.tuned}
-    matrices = [drift for drift in parameter_drift(before, after) if drift.kind == "weight"]
-    assert [(drift.encoder, drift.layer) for drift in matrices] == [("text", 0), ("vision", 2)]
-    assert all(drift.site == "mlp.fc2.weight" and drift.moved > 0 for drift in matrices)
+def test_a_study_tunes_it(edited: Any, tmp_path: Path) -> None:
+    mine = "{subset: 'vision.mlp.fc2.weight[-1] + vision.ln', rates: {weight: 0.01, ln: 0.1}}"
+    before = '    Site("ln1", '
+    edited("method/parameters.py", before, ROW, f"search.baselines={{mine: {mine}}}")
+    deltas = sorted((tmp_path / "runs" / "mine" / "trials").glob("*/delta.safetensors"))
+    assert len(deltas) == 2
+    assert "vision_model.encoder.layers.2.mlp.fc2.weight" in load_file(deltas[0])

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
-from written_study import EPOCHS, Written, assert_whole, runs
+from written_study import EPOCHS, Written, assert_whole, runs, started
 
 from study.errors import TrackingError
 from study.tracking.mlflow import mirror as mirror_module
-from study.tracking.mlflow.mirror import Mirror, sync_study
+from study.tracking.mlflow.mirror import sync_study
 
 from .proxy import Proxy
 
@@ -38,24 +38,23 @@ def test_what_a_proxy_answered_for_a_server_that_never_heard_of_it_is_sent_again
     proxy: Proxy, make: Callable[[str], Written], swallowed: str
 ) -> None:
     study = make(f"swallowed-{swallowed.strip('/').replace('/', '-')}")
-    mirror = Mirror(study.config, study.folder, proxy.uri)
-    mirror.start()
+    tracker = started(study, proxy.uri)
     config = study.trial(0)
-    mirror.trial_started(config)
+    tracker.trial_started(config)
     while not list(study.folder.path.glob("trials/*/mlflow.json")):
         time.sleep(0.05)
     proxy.judge = lambda path, body: (
         LIE if body and swallowed in path and "search" not in path else ""
     )
     for epoch in range(1, EPOCHS + 1):
-        mirror.trial_reported(config, epoch, study.report(config, epoch))
-    mirror.trial_ended(config, study.end(config), 0.03)
-    mirror.close(finished=True)
+        tracker.trial_reported(config, epoch, study.report(config, epoch))
+    tracker.trial_ended(config, study.end(config), 0.03)
+    tracker.close(finished=True)
     study.conclude()
     proxy.mend()
-    assert sync_study(study.config, study.folder, proxy.uri) == (1, 1)
+    assert sync_study(study.study, proxy.uri) == (1, 1)
     assert_whole(proxy.uri, study, 1)
-    assert sync_study(study.config, study.folder, proxy.uri) == (1, 0)
+    assert sync_study(study.study, proxy.uri) == (1, 0)
 
 
 def test_epochs_that_were_swallowed_between_others_are_sent_again(
@@ -67,13 +66,12 @@ def test_epochs_that_were_swallowed_between_others_are_sent_again(
         if epoch == 2:
             proxy.fail(LIE, where="log-batch")
         study.report(config, epoch)
-        mirror = Mirror(study.config, study.folder, proxy.uri)
-        mirror.start()
-        assert mirror.close(finished=False) == {}
+        tracker = started(study, proxy.uri)
+        assert tracker.close(finished=False) == {}
         proxy.mend()
     study.end(config)
     study.conclude()
-    assert sync_study(study.config, study.folder, proxy.uri) == (1, 1)
+    assert sync_study(study.study, proxy.uri) == (1, 1)
     assert_whole(proxy.uri, study, 1)
 
 
@@ -84,12 +82,12 @@ def test_what_is_swallowed_while_it_is_sent_again_is_named(
     study.whole(0)
     study.whole(1)
     study.conclude()
-    sync_study(study.config, study.folder, proxy.uri)
+    sync_study(study.study, proxy.uri)
     MlflowClient(proxy.uri).delete_run(runs(proxy.uri, study)["search-0001"].info.run_id)
     proxy.judge = lambda path, body: LIE if "delta" in path else ""
     lacks = r"lacks 1 run:\n  search-0001: its run lacks delta.safetensors"
     with pytest.raises(TrackingError, match=lacks):
-        sync_study(study.config, study.folder, proxy.uri)
+        sync_study(study.study, proxy.uri)
     proxy.mend()
-    assert sync_study(study.config, study.folder, proxy.uri) == (2, 1)
+    assert sync_study(study.study, proxy.uri) == (2, 1)
     assert_whole(proxy.uri, study, 2)

@@ -11,16 +11,18 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
-from written_study import EPOCHS, Written, history, runs
+from written_study import EPOCHS, Written, history, runs, started
 
 from study.config.sweep import load_sweep
 from study.errors import ConfigError, TrackingError
 from study.run import main
-from study.tracking.mlflow import best_runs, reuse, server
+from study.tracking import reuse
+from study.tracking.mlflow import best_runs, server
 from study.tracking.mlflow import mirror as mirror_module
 from study.tracking.mlflow.best_runs import best_configurations
-from study.tracking.mlflow.mirror import NOT_SENT, STUDY_RUN, Mirror, sync_study
+from study.tracking.mlflow.mirror import NOT_SENT, STUDY_RUN, sync_study
 from study.tracking.mlflow.server import connect, refused
+from study.tracking.mlflow.tracker import MlflowTracker
 from study.trial import TrialConfig
 from study.workflow.run_sweep import check_sweep
 
@@ -57,17 +59,11 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "ANSWERS_WITHIN", 2.0)
 
 
-def begin(study: Written, uri: str) -> Mirror:
-    mirror = Mirror(study.config, study.folder, uri)
-    mirror.start()
-    return mirror
-
-
-def train(study: Written, mirror: Mirror, *numbers: int) -> None:
-    """Write trials, and tell the mirror of each as a study does."""
+def train(study: Written, tracker: MlflowTracker, *numbers: int) -> None:
+    """Write trials, and tell the tracker of each as a study does."""
     for number in numbers:
         study.whole(number)
-        mirror.trial_started(config_of(study, number))
+        tracker.trial_started(config_of(study, number))
 
 
 def config_of(study: Written, number: int) -> TrialConfig:
@@ -128,10 +124,10 @@ def test_a_server_that_goes_while_a_study_begins_leaves_its_run_to_be_completed(
     study = make("begun")
     proxy.fail("500", where="log-batch")
     with pytest.raises(TrackingError, match="does not take a run"):
-        begin(study, proxy.uri)
+        started(study, proxy.uri)
     proxy.mend()
     study.whole(0)
-    assert begin(study, proxy.uri).close(finished=True) == {}
+    assert started(study, proxy.uri).close(finished=True) == {}
     assert_whole(proxy.uri, study, 1)
 
 
@@ -151,14 +147,14 @@ def test_a_call_whose_answer_is_lost_doubles_nothing(
     proxy.judge = lose_the_first
     for _ in range(2):  # the creation of the parent, and its parameters
         with pytest.raises(TrackingError, match="does not take a run"):
-            begin(study, proxy.uri)
-    mirror = begin(study, proxy.uri)
-    train(study, mirror, 0, 1)
-    assert mirror.close(finished=False).keys() <= {STUDY_RUN}
+            started(study, proxy.uri)
+    tracker = started(study, proxy.uri)
+    train(study, tracker, 0, 1)
+    assert tracker.close(finished=False).keys() <= {STUDY_RUN}
     closed = False
     while not closed:
         with suppress(TrackingError):
-            closed = not begin(study, proxy.uri).close(finished=True)
+            closed = not started(study, proxy.uri).close(finished=True)
     assert len(sent) > 15
     assert_whole(proxy.uri, study, 2)
 
@@ -170,17 +166,17 @@ def test_a_server_that_is_down_is_not_hammered_and_gets_all_when_it_is_back(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     study = make("down")
-    mirror = begin(study, proxy.uri.replace("//", f"//me:{SECRET}@"))
+    tracker = started(study, proxy.uri.replace("//", f"//me:{SECRET}@"))
     proxy.fail("500")
     waited = threading.Event()
-    monkeypatch.setattr(mirror._stop, "wait", lambda seconds: waited.wait())
-    train(study, mirror, 0, 1, 2)
-    wait_until(lambda: mirror._failing)
-    train(study, mirror, 3, 4, 5)
+    monkeypatch.setattr(tracker._mirror._stop, "wait", lambda seconds: waited.wait())
+    train(study, tracker, 0, 1, 2)
+    wait_until(lambda: tracker._mirror._failing)
+    train(study, tracker, 3, 4, 5)
     assert len(proxy.asked) == 1
     proxy.mend()
     waited.set()
-    assert mirror.close(finished=True) == {}
+    assert tracker.close(finished=True) == {}
     assert_whole(proxy.uri, study, 6)
     assert [record.message for record in caplog.records if "MLflow" in record.message] == [
         caplog.records[0].message,
@@ -197,15 +193,15 @@ def test_a_server_that_stays_away_leaves_all_to_be_sent_later(
 ) -> None:
     monkeypatch.setattr(mirror_module, "FINAL_SECONDS", 0.5)
     study = make(f"away-{fault}")
-    mirror = begin(study, proxy.uri)
+    tracker = started(study, proxy.uri)
     proxy.fail(fault)
-    train(study, mirror, 0, 1, 2)
-    assert mirror.close(finished=True).keys() == {"search-0000", "search-0001", "search-0002"}
+    train(study, tracker, 0, 1, 2)
+    assert tracker.close(finished=True).keys() == {"search-0000", "search-0001", "search-0002"}
     with pytest.raises(TrackingError, match="does not answer"):
-        sync_study(study.config, study.folder, proxy.uri)
+        sync_study(study.study, proxy.uri)
     proxy.mend()
     study.conclude()
-    assert sync_study(study.config, study.folder, proxy.uri).trials == 3
+    assert sync_study(study.study, proxy.uri).trials == 3
     assert_whole(proxy.uri, study, 3)
 
 
@@ -216,16 +212,16 @@ def test_a_server_that_is_slow_is_waited_for_no_longer_than_it_may_take(
     monkeypatch.setattr(mirror_module, "LONGEST_SECONDS", 1.0)
     monkeypatch.setattr(mirror_module, "FINAL_SECONDS", 60.0)
     study = make("slow")
-    mirror = begin(study, proxy.uri)
+    tracker = started(study, proxy.uri)
     proxy.slow_seconds = 0.3
     proxy.fail("slow")
-    train(study, mirror, *range(12))
-    unsent = mirror.close(finished=True)
+    train(study, tracker, *range(12))
+    unsent = tracker.close(finished=True)
     assert len(unsent) > 6
     assert set(unsent.values()) == {NOT_SENT}
     proxy.mend()
     study.conclude()
-    assert sync_study(study.config, study.folder, proxy.uri).trials == 12
+    assert sync_study(study.study, proxy.uri).trials == 12
     assert_whole(proxy.uri, study, 12)
 
 
@@ -235,17 +231,17 @@ def test_a_report_that_is_not_taken_in_time_is_sent_later(
 ) -> None:
     monkeypatch.setattr(mirror_module, "CLOSES_WITHIN", 2.0)
     study = make("report")
-    mirror = begin(study, proxy.uri)
-    train(study, mirror, 0)
+    tracker = started(study, proxy.uri)
+    train(study, tracker, 0)
     (study.folder.path / "report.html").write_text("the report")
     study.conclude()
     proxy.fail("drip", where="report.html")
-    unsent = mirror.close(finished=True)
+    unsent = tracker.close(finished=True)
     assert unsent.keys() == {STUDY_RUN}
     assert runs(proxy.uri, study)[""].info.status == "RUNNING"
     proxy.mend()
     monkeypatch.setattr(mirror_module, "CLOSES_WITHIN", 20.0)
-    sync_study(study.config, study.folder, proxy.uri)
+    sync_study(study.study, proxy.uri)
     assert_whole(proxy.uri, study, 1)
 
 
@@ -258,7 +254,7 @@ def test_trials_that_mlflow_refuses_stop_no_other_and_are_named(
 ) -> None:
     study = make("refused")
     begun = [study.trial(number) for number in range(3)]
-    assert begin(study, mlflow_server).close(finished=False) == {}
+    assert started(study, mlflow_server).close(finished=False) == {}
     client = MlflowClient(mlflow_server)
     deleted = runs(mlflow_server, study)["search-0000"].info.run_id
     client.delete_run(deleted)
@@ -269,13 +265,13 @@ def test_trials_that_mlflow_refuses_stop_no_other_and_are_named(
     (trials[2].path / "reports.jsonl").write_text("{no json}\n")
 
     caplog.clear()
-    mirror = begin(study, mlflow_server)
+    tracker = started(study, mlflow_server)
     for config in begun[:2]:
         for epoch in range(1, EPOCHS + 1):
-            mirror.trial_reported(config, epoch, study.report(config, epoch))
+            tracker.trial_reported(config, epoch, study.report(config, epoch))
         study.end(config)
-    train(study, mirror, 3, 4)
-    lacking = mirror.close(finished=True)
+    train(study, tracker, 3, 4)
+    lacking = tracker.close(finished=True)
     assert {trial: reason.partition(":")[0] for trial, reason in lacking.items()} == {
         "search-0000": "RestException",
         "search-0001": "RestException",
@@ -323,19 +319,19 @@ def test_a_trial_that_a_server_fails_at_again_and_again_holds_up_no_other(
     monkeypatch.setattr(mirror_module, "FINAL_SECONDS", 1.0)
     study = make("poison")
     study.conclude()
-    mirror = begin(study, proxy.uri)
+    tracker = started(study, proxy.uri)
     proxy.fail("500", where="search-0001")
-    train(study, mirror, *range(3))
-    assert mirror.close(finished=True).keys() == {"search-0001"}
+    train(study, tracker, *range(3))
+    assert tracker.close(finished=True).keys() == {"search-0001"}
     assert len([r for r in caplog.records if "does not take" in r.message]) == 1
     study.whole(3)
     with pytest.raises(TrackingError, match=r"lacks 1 run:\n  search-0001: "):
-        sync_study(study.config, study.folder, proxy.uri)
+        sync_study(study.study, proxy.uri)
     found = runs(proxy.uri, study)
     assert found.keys() == {"", *(f"search-{n:04d}" for n in (0, 2, 3))}
     assert {run.info.status for run in found.values()} == {"FINISHED"}
     proxy.mend()
-    assert sync_study(study.config, study.folder, proxy.uri).trials == 4
+    assert sync_study(study.study, proxy.uri).trials == 4
     assert_whole(proxy.uri, study, 4)
 
 
@@ -351,12 +347,12 @@ def test_trials_done_before_are_trained_again_where_a_server_hangs(
     for epoch in range(1, EPOCHS + 1):
         study.report(config, epoch)
     study.end(config)
-    assert begin(study, proxy.uri).close(finished=True) == {}
+    tracker = started(study, proxy.uri)
+    assert tracker.close(finished=True) == {}
     wanted = [config.model_copy(update={"trial_id": f"wanted-{n}"}) for n in range(3)]
-    client = MlflowClient(proxy.uri)
     for where in ("runs/search", "artifacts"):
         proxy.fail(fault, where=where)
-        assert reuse.take_over(client, study.folder, wanted) == set()
+        assert reuse.take_over(tracker, study.folder, wanted) == set()
     assert not list(study.folder.path.glob("trials/wanted-*"))
 
 

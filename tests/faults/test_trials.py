@@ -362,7 +362,7 @@ def test_the_study_goes_on_beside_its_faults(faulty: TinyStudy, sound: TinyStudy
 def test_mlflow_and_status_name_each_cause_in_one_line(
     faulty: TinyStudy, mlflow_store: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    sent = sync_study(faulty.config, faulty.folder, mlflow_store, lambda: None)
+    sent = sync_study(faulty.study, mlflow_store, lambda: None)
     assert sent.trials == len(list(faulty.folder.trials()))
     client = MlflowClient(mlflow_store)
     experiment = client.get_experiment_by_name(faulty.config.tracking.experiment)

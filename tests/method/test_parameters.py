@@ -4,10 +4,18 @@ import subprocess
 import sys
 
 import pytest
+import torch
+from transformers import CLIPConfig, CLIPModel
 
+from study.analysis.drift import parameter_drift
 from study.errors import SubsetError
-from study.method.parameters import Leaf, all_kinds, leaf_of, parameter_name
+from study.method import parameters
+from study.method.checkpoint import Architecture, EncoderShape
+from study.method.model import Backbone, FewShotClassifier
+from study.method.parameters import Kind, Leaf, Site, all_kinds, leaf_of, parameter_name
+from study.method.staged import StagedClassifier
 from study.method.subsets import Depths, parse
+from study.method.training import make_optimizer, training_step
 
 
 def test_layer_1_is_not_layer_10() -> None:
@@ -53,3 +61,41 @@ def test_biases_come_before_layer_norms() -> None:
 def test_the_table_and_the_language_do_not_import_torch() -> None:
     code = "import sys, study.method.subsets; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+MATRIX = Site(
+    *("mlp.fc2", "mlp.fc2", ("weight",), Kind("weight", "weight", "weights"), "mlp"),
+    shape=("width", "mlp_width"),
+)
+SIZES = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3}
+TEXT = {**SIZES, "num_attention_heads": 2, "vocab_size": 9, "eos_token_id": 8}
+VISION = {**SIZES, "num_attention_heads": 2, "image_size": 16, "patch_size": 8}
+ARCHITECTURE = Architecture(*[EncoderShape(depth=3, width=32, mlp_width=64)] * 2, image_size=16)
+
+
+def test_one_row_adds_a_site(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parameters, "SITES", (*parameters.SITES, MATRIX))
+    torch.manual_seed(0)
+    clip = CLIPModel(CLIPConfig(text_config=TEXT, vision_config=VISION)).requires_grad_(False)
+    backbone = Backbone("tiny", clip, None, 16, (0.0,) * 3, (1.0,) * 3, fingerprint="0")
+    subset = parse("vision.mlp.fc2.weight[-1] + clipfit + text.weight[0]")  # the kind is a group
+    assert parse(str(subset)) == subset
+    model = FewShotClassifier(backbone, subset)
+    counted = ARCHITECTURE.count(subset.resolve(ARCHITECTURE.depths))
+    assert counted == sum(p.numel() for p in model.clip.parameters() if p.requires_grad)
+
+    staged, ids = StagedClassifier(model), torch.tensor([[7, 1, 8], [7, 2, 8]])
+    images, labels = staged.begin_images(torch.randn(4, 3, 16, 16)), torch.arange(4) % 2
+    prompts, untouched = staged.begin_prompts(ids), model.encode_text(ids).detach()
+    torch.testing.assert_close(staged.encode_text(prompts), untouched)
+    before = {name: tensor.clone() for name, tensor in clip.state_dict().items()}
+    optimizer = make_optimizer(model.tuned, {"bias": 0.01, "ln": 0.01, "weight": 0.01})
+    assert [group["kind"] for group in optimizer.param_groups] == ["bias", "ln", "weight"]
+    step = (staged, optimizer, images, labels, prompts, untouched, 1.0)
+    losses = [training_step(*step).loss.item() for _ in range(5)]
+    assert losses[-1] < losses[0]
+
+    after = {tuned.name: tuned.parameter.detach() for tuned in model.tuned}
+    matrices = [drift for drift in parameter_drift(before, after) if drift.kind == "weight"]
+    assert [(drift.encoder, drift.layer) for drift in matrices] == [("text", 0), ("vision", 2)]
+    assert all(drift.site == "mlp.fc2.weight" and drift.moved > 0 for drift in matrices)

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 from ray.tune.experiment import Trial
+from tiny_study import Listener
 from written_study import Written
 
-from study.search.callback import LedgerCallback
+from study.search.callback import LedgerCallback, notify
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")  # Tune starts one of its own otherwise
 
@@ -25,3 +26,21 @@ def test_nothing_is_kept_of_what_tune_counts_of_a_trial_that_has_ended(tmp_path:
     ended = study.folder.trial(config.trial_id).end
     assert ended is not None
     assert ended.status == "finished"
+
+
+def test_an_observer_that_raises_ends_nothing_and_the_next_one_hears(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    heard: list[str] = []
+
+    class Faulty(Listener):
+        def trial_ended(self, *_: object) -> None:
+            raise ValueError("a mistake of another package")
+
+    class Hears(Listener):
+        def trial_ended(self, *_: object) -> None:
+            heard.append("ended")
+
+    notify([Faulty(), Hears()], lambda o: o.trial_ended(None, None, None))  # type: ignore[arg-type]
+    assert heard == ["ended"]
+    assert "Faulty failed; the study goes on" in caplog.text

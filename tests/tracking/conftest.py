@@ -61,6 +61,11 @@ class Finished:
         self.folder.write_json("candidates.json", [c.model_dump(mode="json") for c in candidates])
         (self.folder.path / DESCRIPTION).write_text("what was found")
 
+    @property
+    def study(self) -> Study:
+        """The study, of which nothing has been read."""
+        return Study(self.config, self.folder)
+
     def confirm(self, seed: int, label: str = "best", test_score: float = 0.75) -> None:
         """Write a finished confirmation with the trained delta."""
         trial = self.folder.trial(f"confirm-{label}-seed{seed}")

@@ -11,8 +11,11 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from study.config.loading import build_config
-from study.errors import ConfigError
+from study.config.schema import StudyConfig
+from study.errors import ConfigError, StudyError
 from study.storage.ledger import StudyFolder
+from study.tracking.mlflow.tracker import MlflowTracker
+from study.tracking.tracker import Tracker
 from study.trial.study import Study
 from study.workflow.check import all_faults, check_study
 
@@ -23,7 +26,13 @@ Look = Callable[..., list[str]]
 def look(tiny_backbone: Path, tmp_path: Path, mlflow_store: str) -> Look:
     """Look at a study; give the faults."""
 
-    def look(*, resuming: bool = False, backbone: Path = tiny_backbone, **values: Any) -> list[str]:
+    def look(
+        *,
+        resuming: bool = False,
+        backbone: Path = tiny_backbone,
+        tracker: Tracker | None = None,
+        **values: Any,
+    ) -> list[str]:
         config = build_config(
             {
                 "name": "mine",
@@ -37,12 +46,12 @@ def look(tiny_backbone: Path, tmp_path: Path, mlflow_store: str) -> Look:
         )
         folder = StudyFolder(config.storage / "mine")
         study = Study(config, folder)
-        faults = all_faults(study, resuming=resuming)
+        faults = all_faults(study, resuming=resuming, tracker=tracker)
         if faults:
             with pytest.raises(ConfigError, match=f"cannot start, {len(faults)} fault"):
-                check_study(study, resuming=resuming)
+                check_study(study, resuming=resuming, tracker=tracker)
         else:
-            check_study(study, resuming=resuming)
+            check_study(study, resuming=resuming, tracker=tracker)
         assert not (tmp_path / "runs" / "mine").exists() or resuming or faults
         return faults
 
@@ -220,6 +229,19 @@ def test_storage_that_is_a_file_is_told(look: Look, tmp_path: Path) -> None:
 def test_an_object_store_is_no_storage(look: Look) -> None:
     (fault,) = look(storage="s3://bucket/runs")
     assert fault.startswith("storage: s3:/bucket/runs is no folder")
+
+
+def test_a_tracker_that_was_handed_over_is_asked_in_place_of_mlflow(look: Look) -> None:
+    class Full(MlflowTracker):
+        def check(self, config: StudyConfig) -> None:
+            raise StudyError(f"no room for '{config.name}'")
+
+    assert look(tracker=Full(), tracking={"uri": "unknown://x"}) == ["tracking: no room for 'mine'"]
+
+
+def test_an_unknown_tracker_is_named_with_those_that_there_are(look: Look) -> None:
+    (fault,) = look(tracking={"tracker": "mlflo"})
+    assert fault.startswith("tracking: 'mlflo' is unknown (did you mean 'mlflow'?)")
 
 
 def test_faults_are_told_together(look: Look, tmp_path: Path) -> None:

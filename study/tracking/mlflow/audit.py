@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from study.errors import TrackingError
-from study.storage.ledger import End, LedgerError, StudyFolder, TrialFolder
+from study.storage.ledger import End, LedgerError, TrialFolder
+from study.tracking.calls import first_line
 from study.tracking.mlflow.marks import Mark
 from study.tracking.mlflow.runs import (
     STATUS,
@@ -20,28 +20,26 @@ from study.tracking.mlflow.runs import (
     epoch_metrics,
     files_that_fit,
 )
-from study.tracking.mlflow.server import first_line, refused
-
-PAGE = 1000
-"""How many runs one call fetches."""
+from study.tracking.mlflow.server import all_runs, refused
 
 
 class Audit:
     """A comparison of a study's trials with the runs that MLflow lists.
 
     Args:
-        writer: the writer of the study's runs, after `RunWriter.open_study`.
-        folder: the study's folder.
+        writer: the writer of the study's runs.
 
     Raises:
         TrackingError: the server does not return the runs.
     """
 
-    def __init__(self, writer: RunWriter, folder: StudyFolder) -> None:
+    def __init__(self, writer: RunWriter) -> None:
         self._writer = writer
-        self._folder = folder
+        self._folder = folder = writer.study.folder
         try:
-            self.runs = _list_runs(writer, folder.identity["study_id"])
+            condition = f"tags.study_id = '{folder.identity['study_id']}'"
+            runs = all_runs(writer.client, [writer.experiment_id], condition)
+            self.runs = {run.info.run_id: run for run in runs}
         except Exception as error:  # from MLflow, a database, its driver or the network
             raise TrackingError(
                 f"MLflow does not give the runs of study '{folder.name}' ({first_line(error)})"
@@ -112,20 +110,3 @@ class Audit:
             there = {artifact.path for artifact in client.list_artifacts(run_id)}
             lacking += [name for name in names if name not in there]
         return f"its run lacks {', '.join(lacking)}" if lacking else ""
-
-
-def _list_runs(writer: RunWriter, study_id: str) -> dict[str, Run]:
-    """Return all runs of a study, by run id."""
-    runs: dict[str, Run] = {}
-    client: MlflowClient = writer.client
-    token: str | None = None
-    while True:
-        page = client.search_runs(
-            [writer.experiment_id],
-            filter_string=f"tags.study_id = '{study_id}'",
-            max_results=PAGE,
-            page_token=token,
-        )
-        runs |= {run.info.run_id: run for run in page}
-        if not (token := page.token):
-            return runs

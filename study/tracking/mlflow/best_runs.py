@@ -12,14 +12,11 @@ from mlflow.entities import Run
 
 from study.config.loading import load_config
 from study.config.schema import StudyConfig
+from study.config.settings import Settings, settings_columns
 from study.errors import TrackingError
+from study.tracking.calls import first_line, within
 from study.tracking.mlflow.runs import PARENT
-from study.tracking.mlflow.server import ANSWERS_WITHIN, first_line, open_client, redacted, within
-
-Settings = tuple[str | None, ...]
-_SETTINGS = ("subset", "bias_lr", "ln_lr", "distill_weight")
-PAGE = 1000
-"""How many runs one call fetches."""
+from study.tracking.mlflow.server import ANSWERS_WITHIN, all_runs, open_client, redacted
 
 
 @dataclass(frozen=True)
@@ -32,10 +29,7 @@ class Found:
     protocol: str
     backbone: str
     shots: int
-    subset: str
-    bias_lr: float | None
-    ln_lr: float | None
-    distill_weight: float
+    settings: Settings
     trainable: int
     val_score: float
     split_hash: str
@@ -127,10 +121,7 @@ def _found(run: Run, tested: Mapping[tuple[str, Settings], list[float]]) -> Foun
         protocol=params["protocol"],
         backbone=params["backbone"],
         shots=int(params["shots"]),
-        subset=params["subset"],
-        bias_lr=_number(params.get("bias_lr")),
-        ln_lr=_number(params.get("ln_lr")),
-        distill_weight=float(params["distill_weight"]),
+        settings=_settings(run),
         trainable=int(metrics["trainable"]),
         val_score=metrics["val_score"],
         split_hash=tags["split_hash"],
@@ -147,20 +138,14 @@ def _tested(
     """Return the test scores of confirmed configurations, by study id and settings."""
     scores: dict[tuple[str, Settings], list[float]] = {}
     for study_id in study_ids:
-        confirmed = client.search_runs(
-            experiments,
-            filter_string=f"tags.stage = 'confirm' and tags.study_id = '{study_id}'",
-            max_results=PAGE,
-        )
-        for run in confirmed:
+        condition = f"tags.stage = 'confirm' and tags.study_id = '{study_id}'"
+        for run in all_runs(client, experiments, condition):
             if (score := run.data.metrics.get("test_score")) is not None:
                 scores.setdefault((study_id, _settings(run)), []).append(score)
     return scores
 
 
 def _settings(run: Run) -> Settings:
-    return tuple(run.data.params.get(name) for name in _SETTINGS)
-
-
-def _number(text: str | None) -> float | None:
-    return None if text is None else float(text)
+    params, (subset, *numbers) = run.data.params, settings_columns()
+    own = {name: float(params[name]) for name in numbers if name in params}
+    return Settings.as_written({subset: params.get(subset), **own})

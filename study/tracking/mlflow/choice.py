@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from study.config.schema import StudyConfig
-from study.protocols import named
-from study.storage.ledger import StudyFolder, TrialFolder
+from study.storage.ledger import TrialFolder
 from study.trial.confusion import beats_chance, chance_level
-from study.trial.study import Candidate, best_of, read_candidates
+from study.trial.study import Candidate, Study
 
 
 @dataclass(frozen=True)
@@ -23,16 +21,15 @@ class Choice:
     """The test score of guessing, a fraction; None while it is unknown."""
 
     @classmethod
-    def read(cls, config: StudyConfig, folder: StudyFolder) -> Choice | None:
+    def read(cls, study: Study) -> Choice | None:
         """Return the choice of a study; None if it has made none yet."""
-        best = best_of(read_candidates(folder))
+        best, config, folder = study.best(), study.config, study.folder
         if best is None:
             return None
         label = best.same_as or best.label
         trials = [folder.trial(f"confirm-{label}-seed{seed}") for seed in config.confirm.seeds]
         finished = [t for t in trials if (end := t.end) is not None and end.status == "finished"]
-        protocol = named(config.protocol)
-        levels = (chance_level(folder, t.trial_id, protocol) for t in finished)
+        levels = (chance_level(folder, t.trial_id, study.protocol()) for t in finished)
         return cls(best, finished, next((level for level in levels if level is not None), None))
 
     @property

@@ -1,4 +1,4 @@
-"""The mirror of a study in MLflow: a thread that sends what the ledger holds and MLflow lacks.
+"""What sends to MLflow what the ledger holds and MLflow lacks: a thread, or one call afterwards.
 
 Training never waits for it. What could not be sent stays marked as unsent in the ledger. It is sent
 when the server is back, or by ``study/run.py --sync NAME``. Sending twice changes nothing.
@@ -10,20 +10,17 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
 
-from study.config.schema import StudyConfig
 from study.errors import StudyError, TrackingError
 from study.storage.atomic import StorageError
-from study.storage.ledger import End, StudyFolder
+from study.tracking.calls import first_line, within
 from study.tracking.mlflow.audit import Audit
-from study.tracking.mlflow.choice import Choice
-from study.tracking.mlflow.registry import register_winner
-from study.tracking.mlflow.reuse import take_over
+from study.tracking.mlflow.registry import register_or_tell
 from study.tracking.mlflow.runs import RunWriter
-from study.tracking.mlflow.server import first_line, refused, within
-from study.trial import TrialConfig
+from study.tracking.mlflow.server import refused
+from study.tracking.tracker import Synced, describe_unsent
+from study.trial.study import Study
 
 logger = logging.getLogger(__name__)
 
@@ -43,79 +40,35 @@ NOT_SENT = "not sent yet"
 
 
 class Mirror:
-    """An observer of a study that sends its trials to MLflow in the background.
+    """A thread that sends a study's trials to MLflow, first what an earlier driver left unsent.
 
     A trial that MLflow refuses is not sent again until it changes. A trial that fails for another
     reason, such as a server that is down, is sent again later, after the others.
+
+    Args:
+        writer: the writer of the study's runs.
     """
 
-    def __init__(self, config: StudyConfig, folder: StudyFolder, uri: str) -> None:
-        self._writer = RunWriter(config, folder, uri)
-        self._config = config
-        self._folder = folder
+    def __init__(self, writer: RunWriter) -> None:
+        self._writer = writer
         self._changed: queue.Queue[str | None] = queue.Queue()
         self._unsent: dict[str, str] = {}
         """The trials to send, the next one first, each with the reason why it is not sent yet."""
-        self._refused: dict[str, str] = {}
+        self.refused: dict[str, str] = {}
         """The trials that MLflow refused, each with the reason; they wait until they change."""
         self._settled = 0
         """The number of sends that are done: accepted or refused."""
         self._failing = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="mlflow-mirror", daemon=True)
-
-    def start(self) -> None:
-        """Start the thread; it first sends what an earlier driver left unsent.
-
-        Raises:
-            TrackingError: the server does not answer.
-        """
-        self._writer.open_study()
-        self.look_again()
+        self.send()
         self._thread.start()
 
-    def trial_started(self, config: TrialConfig) -> None:
-        """See `study.search.callback.Observer`."""
-        self._changed.put(config.trial_id)
+    def send(self, trial_id: str = LEDGER) -> None:
+        """Ask for a trial to be sent that has changed; without an id, for all to be checked."""
+        self._changed.put(trial_id)
 
-    def trial_reported(self, config: TrialConfig, epoch: int, score: float | None) -> None:
-        """See `study.search.callback.Observer`."""
-        self._changed.put(config.trial_id)
-
-    def trial_ended(self, config: TrialConfig, end: End, score: float | None) -> None:
-        """See `study.search.callback.Observer`."""
-        self._changed.put(config.trial_id)
-
-    def look_again(self) -> None:
-        """Ask for all trials to be checked: ended ones may change too, for example their names."""
-        self._changed.put(LEDGER)
-
-    @property
-    def experiment_id(self) -> str:
-        """The id of the experiment with the study's runs; available after `start`."""
-        return self._writer.experiment_id
-
-    def take_over(self, wanted: Sequence[TrialConfig]) -> set[str]:
-        """Reuse earlier trials; see `study.tracking.mlflow.reuse.take_over`."""
-        return take_over(self._writer.client, self._folder, wanted)
-
-    def register(self) -> None:
-        """Send the rest, then add the winner to the model registry."""
-        unsent = self._drain()
-        if not unsent:
-            register_or_tell(self._config, self._folder, self._writer)
-        elif (choice := Choice.read(self._config, self._folder)) and choice.is_winner:
-            _warn_unregistered(self._folder, f"MLflow lacks {describe_unsent(unsent, 1)}")
-
-    def close(self, *, finished: bool) -> dict[str, str]:
-        """Send the rest and close the parent run; return what MLflow lacks, and why."""
-        unsent = self._drain()
-        if not unsent:
-            self._thread.join()
-            unsent = _close(self._writer, self._folder, finished=finished)
-        return self._refused | unsent
-
-    def _drain(self) -> dict[str, str]:
+    def drain(self) -> dict[str, str]:
         """Send the rest while the server accepts it, then stop; return what is still unsent."""
         if not self._stop.is_set():
             self._changed.put(None)
@@ -126,6 +79,8 @@ class Mirror:
                 self._thread.join(min(FINAL_SECONDS, max(0.0, deadline - time.monotonic())))
             self._stop.set()
             self._collect(block=False)
+            if not self._unsent:
+                self._thread.join()
         return self._unsent.copy()
 
     def _work(self) -> None:
@@ -158,7 +113,7 @@ class Mirror:
     def _send(self, trial_id: str) -> None:
         try:
             if trial_id == LEDGER:
-                for trial in self._folder.trials():
+                for trial in self._writer.study.folder.trials():
                     self._unsent.setdefault(trial.trial_id, NOT_SENT)
             else:
                 self._writer.sync_trial(trial_id)
@@ -166,11 +121,11 @@ class Mirror:
             reason = first_line(error)
             del self._unsent[trial_id]
             if refused(error):
-                if not self._refused:
+                if not self.refused:
                     own = isinstance(error, StudyError)
                     what = "%s cannot be sent to MLflow" if own else "MLflow refuses %s"
                     logger.warning(what + ", the others go on: %s", trial_id, reason)
-                self._refused[trial_id] = reason
+                self.refused[trial_id] = reason
                 self._settled += 1
                 return
             self._unsent[trial_id] = reason
@@ -182,52 +137,22 @@ class Mirror:
             self._stop.wait(RETRY_SECONDS)
         else:
             del self._unsent[trial_id]
-            self._refused.pop(trial_id, None)
+            self.refused.pop(trial_id, None)
             self._settled += 1
             if self._failing and set(self._unsent.values()) <= {NOT_SENT}:
                 logger.warning("MLflow takes results again")
                 self._failing = False
 
 
-def register_or_tell(config: StudyConfig, folder: StudyFolder, writer: RunWriter) -> None:
-    """Register the winner; only log a failure, since a study is complete without it."""
-    try:
-        register_winner(config, folder, writer)
-    except StudyError as error:
-        _warn_unregistered(folder, str(error))
-
-
-def _warn_unregistered(folder: StudyFolder, reason: str) -> None:
-    logger.warning(
-        "the winner is not in the model registry: %s; put it there by "
-        "python study/run.py --sync %s",
-        reason,
-        folder.name,
-    )
-
-
-class Synced(NamedTuple):
-    """The result of `sync_study`."""
-
-    trials: int
-    """The number of trials, all of which MLflow now has."""
-    again: int
-    """How many of them had been sent before, but were missing or incomplete in MLflow."""
-
-
 def sync_study(
-    config: StudyConfig,
-    folder: StudyFolder,
-    uri: str,
-    write_outputs: Callable[[], object] = lambda: None,
+    study: Study, uri: str, write_outputs: Callable[[], object] = lambda: None
 ) -> Synced:
     """Send everything that MLflow lacks, and wait for it.
 
     Trials sent earlier and trials sent now are both compared with the runs that MLflow lists.
 
     Args:
-        config: the study's configuration.
-        folder: the study's folder.
+        study: the study.
         uri: the address of the tracking server or store.
         write_outputs: writes the tables and the report again; they name the registered winner.
 
@@ -235,10 +160,9 @@ def sync_study(
         TrackingError: the server does not answer, or MLflow still lacks the trials in the message.
         StorageError: the study's folder cannot be read or written.
     """
-    writer = RunWriter(config, folder, uri)
-    writer.open_study()
+    folder, writer = study.folder, RunWriter(study, uri)
     trials = [trial.trial_id for trial in folder.trials()]
-    audit = Audit(writer, folder)
+    audit = Audit(writer)
     found = audit.lacking(trials)
     whole = {trial_id for trial_id, lack in found.items() if not lack}
     for trial_id in found.keys() - whole:
@@ -246,25 +170,18 @@ def sync_study(
     unsent = _send_all(writer, _send_all(writer, trials))  # the second pass retries what failed
     sent = [trial_id for trial_id in trials if trial_id not in whole | unsent.keys()]
     if sent:
-        left = Audit(writer, folder).lacking(sent)
+        left = Audit(writer).lacking(sent)
         unsent |= {trial_id: lack for trial_id, lack in left.items() if lack}
     finished, before = folder.complete, folder.registration
     if finished:  # an unfinished study may still get another winner, or more seeds
-        register_or_tell(config, folder, writer)
+        register_or_tell(writer, {})
     if folder.registration != before:
         write_outputs()
-    unsent |= _close(writer, folder, finished=finished)
+    unsent |= close_study(writer, finished=finished)
     if unsent:
         lacking = describe_unsent(unsent, len(unsent))
         raise TrackingError(f"of study '{folder.name}', MLflow lacks {lacking}")
     return Synced(len(trials), len(found.keys() - whole))
-
-
-def describe_unsent(unsent: Mapping[str, str], most: int = 10) -> str:
-    """Return a text with the number of unsent runs, and the id and reason of the first ones."""
-    lines = [f"{trial_id}: {reason}" for trial_id, reason in list(unsent.items())[:most]]
-    lines += [f"and {len(unsent) - most} more"] if len(unsent) > most else []
-    return "\n  ".join([f"{len(unsent)} run{'s' if len(unsent) > 1 else ''}:", *lines])
 
 
 def _send_all(writer: RunWriter, trials: Iterable[str]) -> dict[str, str]:
@@ -287,7 +204,7 @@ def _send_all(writer: RunWriter, trials: Iterable[str]) -> dict[str, str]:
     return unsent
 
 
-def _close(writer: RunWriter, folder: StudyFolder, *, finished: bool) -> dict[str, str]:
+def close_study(writer: RunWriter, *, finished: bool) -> dict[str, str]:
     """Close the parent run; return why that failed, or nothing."""
 
     def close() -> None:
@@ -298,7 +215,7 @@ def _close(writer: RunWriter, folder: StudyFolder, *, finished: bool) -> dict[st
             writer.close_study(finished=finished)
 
     try:
-        list(folder.trials())  # wait for missing storage here, not in the server's time
+        list(writer.study.folder.trials())  # wait for missing storage, not in the server's time
         within(CLOSES_WITHIN, close)
     except Exception as error:  # from MLflow, a database, its driver or the network
         return {STUDY_RUN: first_line(error)}

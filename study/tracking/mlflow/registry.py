@@ -26,16 +26,15 @@ from mlflow.types import ColSpec, DataType, Schema
 from mlflow.types.schema import Map
 from PIL import Image
 
-from study.config.schema import StudyConfig
 from study.data.images.inputs import as_base64
 from study.data.shots import read_shots
 from study.errors import StudyError, TrackingError
 from study.method.delta import DeltaInfo, load_delta, save_delta
-from study.protocols import named
 from study.storage.ledger import Registration, StudyFolder
+from study.tracking.calls import first_line, within
 from study.tracking.mlflow.choice import Choice
 from study.tracking.mlflow.runs import RunWriter
-from study.tracking.mlflow.server import first_line, within
+from study.tracking.tracker import describe_unsent
 
 logger = logging.getLogger(__name__)
 
@@ -54,15 +53,11 @@ OUTPUTS = Schema(
 )
 
 
-def register_winner(
-    config: StudyConfig, folder: StudyFolder, writer: RunWriter, wait: float = WAIT_SECONDS
-) -> Registration | None:
+def register_winner(writer: RunWriter, wait: float = WAIT_SECONDS) -> Registration | None:
     """Register a study's winner once, decide who is champion, and write ``registered.json``.
 
     Args:
-        config: the study's configuration.
-        folder: the study's folder.
-        writer: the writer of the study's runs, after `RunWriter.open_study`.
+        writer: the writer of the study's runs.
         wait: how many seconds this may take.
 
     Returns:
@@ -72,7 +67,7 @@ def register_winner(
     Raises:
         StudyError: the registry does not accept the winner, or not in time.
     """
-    winner = Choice.read(config, folder)
+    winner, folder = Choice.read(writer.study), writer.study.folder
     if winner is None or not winner.trials:
         return None
     if winner.at_chance:
@@ -85,7 +80,7 @@ def register_winner(
         )
         return None
     try:
-        registrar = _Registrar(config, folder, winner, writer)
+        registrar = _Registrar(winner, writer)
         registration = within(wait, registrar.register)
     except StudyError:
         raise
@@ -95,22 +90,41 @@ def register_winner(
     return registration
 
 
+def register_or_tell(writer: RunWriter, unsent: Mapping[str, str]) -> None:
+    """Register the winner; only log a failure, since a study is complete without it.
+
+    Args:
+        writer: see `register_winner`.
+        unsent: the trials that MLflow lacks, and why; if there are any, nothing is registered.
+    """
+    try:
+        if not unsent:
+            register_winner(writer)
+        elif (choice := Choice.read(writer.study)) and choice.is_winner:
+            raise TrackingError(f"MLflow lacks {describe_unsent(unsent, 1)}")
+    except StudyError as error:
+        logger.warning(
+            "the winner is not in the model registry: %s; put it there by "
+            "python study/run.py --sync %s",
+            error,
+            writer.study.name,
+        )
+
+
 def model_name(dataset: str) -> str:
     """Return a dataset's model name, without slashes and colons, which model addresses use."""
     return f"clipfit-{re.sub(r'[^A-Za-z0-9._-]+', '-', dataset).strip('-')}"
 
 
 class _Registrar:
-    def __init__(
-        self, config: StudyConfig, folder: StudyFolder, winner: Choice, writer: RunWriter
-    ) -> None:
-        self._config = config
-        self._folder = folder
+    def __init__(self, winner: Choice, writer: RunWriter) -> None:
+        self._config, self._folder = writer.study.config, writer.study.folder
+        self._protocol = writer.study.protocol()
         self._winner = winner
-        self._name = model_name(config.data.dataset)
+        self._name = model_name(self._config.data.dataset)
         self._client = writer.client
         self._experiment_id, self._parent_id = writer.experiment_id, writer.parent_id
-        self._study_id = str(folder.identity["study_id"])
+        self._study_id = str(self._folder.identity["study_id"])
 
     def register(self) -> Registration:
         self._ensure_model()
@@ -152,7 +166,7 @@ class _Registrar:
             "backbone": config.backbone.name,
             "backbone_revision": str(config.backbone.revision),
             "subset": candidate.settings.subset,
-            "selection": named(config.protocol).rule_used(config, source.reports[-1]).name,
+            "selection": self._protocol.rule_used(config, source.reports[-1]).name,
             "split_hash": source.config["split_hash"],
             "val_score": repr(candidate.val_score),
             "trial_id": trained.trial_id,

@@ -13,16 +13,17 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 
-from study.config.schema import StudyConfig
 from study.config.settings import Settings, rate_column
 from study.errors import TrackingError, redacted_text
 from study.method.parameters import kind_names
 from study.storage.atomic import read_if_there, with_retries
-from study.storage.ledger import DESCRIPTION, StudyFolder, TrialFolder
+from study.storage.ledger import DESCRIPTION, TrialFolder
+from study.tracking.calls import first_line, within
 from study.tracking.mlflow.choice import Choice
 from study.tracking.mlflow.marks import Mark
-from study.tracking.mlflow.server import connect, first_line, redacted, refused, within
+from study.tracking.mlflow.server import connect, redacted, refused
 from study.tracking.mlflow.views import experiment_tags
+from study.trial.study import Study
 
 PARENT = "mlflow.parentRunId"
 NOTE = "mlflow.note.content"
@@ -66,15 +67,20 @@ TRIAL_ARTIFACTS = (
 class RunWriter:
     """A writer of one study's runs; a mark in each trial's folder records what was sent.
 
+    Making it connects, and finds or creates the experiment and the parent run.
+
     Args:
-        config: the study's configuration.
-        folder: the study's folder.
+        study: the study.
         uri: the address of the tracking server or store.
+
+    Raises:
+        TrackingError: the server does not answer.
+        StorageError: the study's folder cannot be read.
     """
 
-    def __init__(self, config: StudyConfig, folder: StudyFolder, uri: str) -> None:
-        self._config = config
-        self._folder = folder
+    def __init__(self, study: Study, uri: str) -> None:
+        self.study = study
+        config, folder = study.config, study.folder
         self._uri = uri
         # MLflow's pages fetch all tags and parameters of a hundred runs at once. So a run has only
         # those that are shown, filtered by, or read by `study.tracking`; what all trials share is
@@ -88,45 +94,32 @@ class RunWriter:
             "backbone": config.backbone.name,
             "shots": str(config.data.shots),
         }
-        self.client: MlflowClient
-        self.experiment_id: str
-        self.parent_id: str
         self._listed: dict[str, Run] = {}
         """The known runs of trials that are sent again, by trial id."""
-        self._perhaps_there: set[str] = set()
+        self._perhaps_there = {trial.trial_id for trial in folder.trials()}
         """The trials that may have a run without a mark in their folder: the driver that created it
         died, or the server's answer was lost. Only these are searched for, since a search takes
         longer the more runs there are."""
-
-    def open_study(self) -> None:
-        """Connect, and find or create the experiment and the parent run.
-
-        Raises:
-            TrackingError: the server does not answer.
-            StorageError: the study's folder cannot be read.
-        """
-        self._perhaps_there = {trial.trial_id for trial in self._folder.trials()}
-        began = _written(self._folder.config_path, known=self._folder.path)
-        name = self._config.tracking.experiment
-        self.client = connect(self._uri, name)
+        began = _written(folder.config_path, known=folder.path)
+        self.client = self.reach()
         try:
-            within(OPENS_WITHIN, lambda: self._open(name, began))
+            within(OPENS_WITHIN, lambda: self._open(began))
         except Exception as error:  # from MLflow, a database, its driver or the network
             raise TrackingError(
-                f"the MLflow tracking server or store {redacted(self._uri)} does not take a run "
+                f"the MLflow tracking server or store {redacted(uri)} does not take a run "
                 f"({first_line(error)})"
             ) from None
 
-    def reach(self) -> None:
-        """Check that the server still answers.
+    def reach(self) -> MlflowClient:
+        """Return a client, after checking that the server answers.
 
         Raises:
             TrackingError: the server does not answer.
         """
-        connect(self._uri, self._config.tracking.experiment)
+        return connect(self._uri, self.study.config.tracking.experiment)
 
-    def _open(self, experiment: str, began: int) -> None:
-        self.experiment_id = self._experiment(experiment)
+    def _open(self, began: int) -> None:
+        self.experiment_id = self._experiment(self.study.config.tracking.experiment)
         self.parent_id = self._open_parent(began)
 
     def _open_parent(self, began: int) -> str:
@@ -135,21 +128,21 @@ class RunWriter:
             tags = {
                 "stage": "study",
                 "study_parent": "yes",
-                "dataset": self._config.data.dataset,
-                "backbone": self._config.backbone.name,
-                "protocol": self._config.protocol,
+                "dataset": self.study.config.data.dataset,
+                "backbone": self.study.config.backbone.name,
+                "protocol": self.study.config.protocol,
                 "git_commit": self._git_commit,
                 **self._tags,
             }
             found = self.client.create_run(
                 self.experiment_id,
                 start_time=began,
-                run_name=self._folder.name,
+                run_name=self.study.name,
                 tags=tags,
             )
         elif found.info.status != "RUNNING":
             self.client.update_run(found.info.run_id, status="RUNNING")
-        values = _flat(self._config.model_dump(mode="json"))
+        values = _flat(self.study.config.model_dump(mode="json"))
         # The server may have gone before it had all of them. Those it has cannot change.
         params = [Param(k, v[:6000]) for k, v in values if k not in found.data.params]
         for at in range(0, len(params), 100):
@@ -162,7 +155,7 @@ class RunWriter:
         Raises:
             StorageError: the folder cannot be read or written.
         """
-        folder = self._folder.trial(trial_id)
+        folder = self.study.folder.trial(trial_id)
         trials = folder.path.parent
         if folder.read("config.json") is None:  # it has been renamed
             return
@@ -210,7 +203,7 @@ class RunWriter:
 
     def send_again(self, trial_id: str, run: Run | None) -> None:
         """Mark a trial as unsent; ``run`` is its run, or None if MLflow has none."""
-        Mark(parent_id=self.parent_id).write(self._folder.trial(trial_id))
+        Mark(parent_id=self.parent_id).write(self.study.folder.trial(trial_id))
         if run is not None:
             self._listed[trial_id] = run
 
@@ -242,14 +235,14 @@ class RunWriter:
 
     def close_study(self, *, finished: bool) -> None:
         """Attach the study's tables and report to the parent run, and end it."""
-        place = self._folder.path
+        place = self.study.folder.path
         self._send_files(self.parent_id, place, STUDY_ARTIFACTS, known=place)
         description = read_if_there(place, (place / DESCRIPTION).read_bytes, known=place)
         if description is not None:
             self.client.set_tag(self.parent_id, NOTE, description.decode())
         winners = self._winners()
         ends = []
-        for trial in self._folder.trials():
+        for trial in self.study.folder.trials():
             if trial.read("end.json") is not None:
                 ends.append(_written(trial.path / "end.json", known=trial.path.parent))
             try:
@@ -278,7 +271,7 @@ class RunWriter:
         The name has to show it: other trials may have the same score, and MLflow does not know
         which of them was chosen.
         """
-        choice = Choice.read(self._config, self._folder)
+        choice = Choice.read(self.study)
         if choice is None or choice.at_chance:
             return set()
         return {str(choice.candidate.source_trial), *(trial.trial_id for trial in choice.trials)}

@@ -6,10 +6,8 @@ import logging
 import os
 import re
 import shlex
-import threading
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 """The prefixes of database addresses."""
@@ -19,6 +17,8 @@ LOCAL_PAGES = "http://127.0.0.1:5000"
 
 ANSWERS_WITHIN = 60.0
 """How many seconds a simple request may take; a new store makes its tables in this time."""
+PAGE = 1000
+"""How many runs one call fetches."""
 NOT_ABOUT_A_CALL = (401, 403, 404, 407, 408, 429)
 """HTTP codes below 500 whose cause is the server, a proxy or the login, not the content sent."""
 
@@ -39,19 +39,18 @@ for name, value in QUIET.items():  # MLflow reads some of them when it is import
 os.environ.update(MEANT)
 
 from mlflow import MlflowClient  # noqa: E402
-from mlflow.entities import Experiment  # noqa: E402
+from mlflow.entities import Experiment, Run  # noqa: E402
 from mlflow.exceptions import MlflowException  # noqa: E402
 from sqlalchemy import create_engine, make_url  # noqa: E402
 
 from study.errors import StudyError, TrackingError, redacted_text  # noqa: E402
 from study.storage.atomic import StorageError  # noqa: E402
+from study.tracking.calls import first_line, within  # noqa: E402
 from study.tracking.mlflow.views import runs_page  # noqa: E402
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)  # it logs every table it creates
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it logs what it also raises
 logging.getLogger("urllib3").setLevel(logging.ERROR)  # it logs every retry
-
-T = TypeVar("T")
 
 
 def connect(uri: str, experiment: str) -> MlflowClient:
@@ -87,33 +86,29 @@ def open_client(uri: str) -> MlflowClient:
     return MlflowClient(uri)
 
 
-def within(seconds: float, call: Callable[[], T]) -> T:
-    """Return the result of a call, but stop waiting after some seconds.
+def all_runs(
+    client: MlflowClient, experiments: Sequence[str], condition: str, order_by: Sequence[str] = ()
+) -> Iterator[Run]:
+    """Yield all runs that meet a condition, in as many calls as it takes.
 
-    A server that hangs must not block a study. A call that is too slow goes on in a thread that
-    nothing waits for.
-
-    Raises:
-        TrackingError: the call did not end in time.
-        Exception: whatever the call raised.
+    Args:
+        client: a client of the server with the runs.
+        experiments: the ids of the experiments to search.
+        condition: the filter that selects runs, in MLflow's syntax.
+        order_by: what the runs are sorted by, in MLflow's syntax.
     """
-    results: list[T] = []
-    raised: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            results.append(call())
-        except BaseException as error:
-            raised.append(error)
-
-    thread = threading.Thread(target=run, name="mlflow-call", daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if raised:
-        raise raised[0]
-    if not results:
-        raise TrackingError(f"no answer within {seconds:.0f} s")
-    return results[0]
+    token: str | None = None
+    while True:
+        page = client.search_runs(
+            list(experiments),
+            filter_string=condition,
+            max_results=PAGE,
+            order_by=list(order_by),
+            page_token=token,
+        )
+        yield from page
+        if not (token := page.token):
+            return
 
 
 def refused(error: Exception) -> bool:
@@ -164,9 +159,3 @@ def _open_once(uri: str) -> None:
             pass
     finally:
         engine.dispose()
-
-
-def first_line(error: Exception) -> str:
-    """Return an error as one short line without passwords; database errors can fill a screen."""
-    text = redacted_text(str(error).strip() or repr(error))
-    return f"{type(error).__name__}: {text.splitlines()[0][:300]}"

@@ -6,15 +6,11 @@ shows its plain table instead; nothing else is lost.
 
 from __future__ import annotations
 
+from study.config.settings import settings_columns
 from study.tracking.mlflow.internals import MODEL_TRAINING, NAME, VIEW, saved_view, view_page
 
-SETTINGS = (
-    "metrics.`trainable`",
-    "params.`bias_lr`",
-    "params.`ln_lr`",
-    "params.`distill_weight`",
-    "params.`subset`",
-)
+_SUBSET, *_NUMBERS = (f"params.`{name}`" for name in settings_columns())
+SETTINGS = ("metrics.`trainable`", *_NUMBERS, _SUBSET)
 """The columns of a trial's settings; the subset is last, where a narrow window may cut it."""
 WIDTH = 90
 """The width of a column in pixels."""

@@ -10,7 +10,7 @@ from written_study import MakeStudy, Written, assert_whole, history, runs
 
 from study.errors import TrackingError
 from study.run import main
-from study.tracking.mlflow import audit
+from study.tracking.mlflow import server
 from study.tracking.mlflow.audit import Audit
 from study.tracking.mlflow.mirror import sync_study
 from study.tracking.mlflow.runs import RunWriter
@@ -50,10 +50,10 @@ def test_trials_follow_to_another_run_of_the_study_where_its_own_is_lost(
     study = make("orphaned")
     study.whole(0)
     study.conclude()
-    sync_study(study.config, study.folder, mlflow_server)
+    sync_study(study.study, mlflow_server)
     before = runs(mlflow_server, study)
     MlflowClient(mlflow_server).delete_run(before[""].info.run_id)
-    sync_study(study.config, study.folder, mlflow_server)
+    sync_study(study.study, mlflow_server)
     assert_whole(mlflow_server, study, 1)
     after = runs(mlflow_server, study)
     assert after["search-0000"].info.run_id == before["search-0000"].info.run_id
@@ -65,9 +65,9 @@ def test_an_interrupted_trial_that_mlflow_has_lost_is_sent_again_as_far_as_it_ca
     study = make("unfinished")
     config = study.trial(0)
     study.report(config, 1)
-    sync_study(study.config, study.folder, mlflow_server)
+    sync_study(study.study, mlflow_server)
     MlflowClient(mlflow_server).delete_run(runs(mlflow_server, study)["search-0000"].info.run_id)
-    assert sync_study(study.config, study.folder, mlflow_server) == (1, 1)
+    assert sync_study(study.study, mlflow_server) == (1, 1)
     run = runs(mlflow_server, study)["search-0000"]
     assert run.info.status == "KILLED"
     assert history(mlflow_server, run) == [(1, 0.01)]
@@ -79,8 +79,7 @@ def sent(make: MakeStudy, mlflow_store: str, tmp_path: Path) -> tuple[Written, R
     study = make(tmp_path.name)
     study.whole(0)
     study.whole(1, "stopped", 2)
-    writer = RunWriter(study.config, study.folder, mlflow_store)
-    writer.open_study()
+    writer = RunWriter(study.study, mlflow_store)
     for trial in TRIALS:
         writer.sync_trial(trial)
     return study, writer
@@ -113,7 +112,7 @@ def test_what_a_run_lacks_is_named_and_the_others_are_whole(
 ) -> None:
     study, writer = sent
     lose(MlflowClient(mlflow_store), runs(mlflow_store, study)["search-0000"])
-    found = Audit(writer, study.folder).lacking(TRIALS)
+    found = Audit(writer).lacking(TRIALS)
     assert found == {"search-0000": lack, "search-0001": ""}
 
 
@@ -123,26 +122,26 @@ def test_what_was_not_sent_or_has_changed_since_is_left_out(
     study, writer = sent
     study.whole(2)
     study.folder.trial("search-0001").reopen()
-    found = Audit(writer, study.folder).lacking([*TRIALS, "search-0002"])
+    found = Audit(writer).lacking([*TRIALS, "search-0002"])
     assert found.keys() == {"search-0000"}
 
 
 def test_runs_beyond_the_first_page_are_listed(
     sent: tuple[Written, RunWriter], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    study, writer = sent
-    monkeypatch.setattr(audit, "PAGE", 1)
-    assert len(Audit(writer, study.folder).runs) == len(TRIALS) + 1
+    _, writer = sent
+    monkeypatch.setattr(server, "PAGE", 1)
+    assert len(Audit(writer).runs) == len(TRIALS) + 1
 
 
 def test_a_server_that_does_not_give_the_runs_is_told(
     sent: tuple[Written, RunWriter], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    study, writer = sent
+    _, writer = sent
 
     def cut_off(*_: object, **__: object) -> None:
         raise ConnectionError("the connection was cut")
 
     monkeypatch.setattr(MlflowClient, "search_runs", cut_off)
     with pytest.raises(TrackingError, match=r"does not give the runs .*the connection was cut"):
-        Audit(writer, study.folder)
+        Audit(writer)

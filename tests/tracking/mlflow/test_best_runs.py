@@ -24,7 +24,7 @@ def store(finish: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) 
         monkeypatch.chdir(place)
         for name, score, experiment in (("early", 0.8, "a"), ("late", 0.9, "b")):
             study = finish(place, name, val_score=score, experiment=experiment)
-            sync_study(study.config, study.folder, uri)
+            sync_study(study.study, uri)
     return uri
 
 

@@ -12,7 +12,7 @@ MakeFinished = Callable[..., Any]
 
 
 def choice_of(study: Any) -> Choice:
-    choice = Choice.read(study.config, study.folder)
+    choice = Choice.read(study.study)
     assert choice is not None
     return choice
 
@@ -23,9 +23,9 @@ def test_a_study_that_has_chosen_nothing_has_no_choice(
     study = finish(tmp_path, "unchosen")
     baseline = study.folder.read_json("candidates.json")[0]
     study.folder.write_json("candidates.json", [baseline])
-    assert Choice.read(study.config, study.folder) is None
+    assert Choice.read(study.study) is None
     (study.folder.path / "candidates.json").unlink()
-    assert Choice.read(study.config, study.folder) is None
+    assert Choice.read(study.study) is None
 
 
 def test_a_choice_above_chance_is_the_winner_and_its_scores_are_means_over_seeds(
@@ -34,7 +34,7 @@ def test_a_choice_above_chance_is_the_winner_and_its_scores_are_means_over_seeds
     study = finish(tmp_path, "above")
     study.confirm(2, test_score=0.65)
     choice = choice_of(study)
-    assert choice.candidate["source_trial"] == "search-0001"
+    assert choice.candidate.source_trial == "search-0001"
     assert [t.trial_id for t in choice.trials] == ["confirm-best-seed1", "confirm-best-seed2"]
     assert choice.test_scores == pytest.approx({"test_accuracy": 0.7, "test_score": 0.7})
     assert choice.chance == pytest.approx(0.1)

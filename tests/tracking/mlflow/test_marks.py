@@ -59,8 +59,7 @@ def test_a_trial_that_was_damaged_and_is_trained_again_gets_another_run(
     before = runs(mlflow_store, study)["search-0000"]
     assert before.info.status == "FINISHED"
     study.folder.trial("search-0000").reopen()
-    writer = RunWriter(study.config, study.folder, mlflow_store)
-    writer.open_study()
+    writer = RunWriter(study.study, mlflow_store)
     writer.sync_trial("search-0000")
     assert runs(mlflow_store, study)["search-0000"].info.status == "RUNNING"
     study.whole(0, "failed", 1, error="Traceback\nValueError: boom")
@@ -97,7 +96,7 @@ def test_an_unfinished_trial_that_begins_again_has_one_value_of_each_metric(
     for epoch in (1, 2):
         study.report(config, epoch)
     sync(study, mlflow_store)
-    study.folder.trial(config.trial_id).replace_reports([])
+    study.folder.trial(config.trial_id).keep_reports(0)
     for epoch in (1, 2):
         study.folder.trial(config.trial_id).append_report(
             {"epoch": epoch, "train_loss": 1.0, "val_score": 0.5, "seconds": 0.9}

@@ -11,10 +11,9 @@ from urllib.parse import urlsplit
 
 import pytest
 from mlflow import MlflowClient
-from written_study import EPOCHS, MakeStudy, Written, artifacts, history, runs, sync
+from written_study import EPOCHS, MakeStudy, Written, artifacts, history, runs, started, sync
 
 from study.tracking.mlflow import mirror as mirror_module
-from study.tracking.mlflow.mirror import Mirror
 from study.tracking.mlflow.runs import RunWriter
 from study.tracking.mlflow.server import browse_command
 from study.tracking.mlflow.store import tracking_uri
@@ -34,18 +33,17 @@ def test_a_running_study_is_seen_as_it_goes_and_leaves_nothing_running(
     mlflow_server: str, make: MakeStudy
 ) -> None:
     study = make("live")
-    mirror = Mirror(study.config, study.folder, mlflow_server)
-    mirror.start()
+    tracker = started(study, mlflow_server)
     config = study.trial(0)
-    mirror.trial_started(config)
-    mirror.trial_reported(config, 1, study.report(config, 1))
+    tracker.trial_started(config)
+    tracker.trial_reported(config, 1, study.report(config, 1))
     wait_until(lambda: "search-0000" in runs(mlflow_server, study))
     wait_until(lambda: len(history(mlflow_server, runs(mlflow_server, study)["search-0000"])) == 1)
     assert runs(mlflow_server, study)["search-0000"].info.status == "RUNNING"
     for epoch in (2, 3):
-        mirror.trial_reported(config, epoch, study.report(config, epoch))
-    mirror.trial_ended(config, study.end(config), 0.03)
-    assert mirror.close(finished=True) == {}
+        tracker.trial_reported(config, epoch, study.report(config, epoch))
+    tracker.trial_ended(config, study.end(config), 0.03)
+    assert tracker.close(finished=True) == {}
     assert {run.info.status for run in runs(mlflow_server, study).values()} == {"FINISHED"}
     assert len(history(mlflow_server, runs(mlflow_server, study)["search-0000"])) == EPOCHS
 
@@ -54,16 +52,14 @@ def test_an_interrupted_study_is_killed_and_goes_on_in_the_same_runs(
     mlflow_server: str, make: MakeStudy
 ) -> None:
     study = make("interrupted")
-    first = Mirror(study.config, study.folder, mlflow_server)
-    first.start()
+    first = started(study, mlflow_server)
     config = study.trial(0)
     first.trial_reported(config, 1, study.report(config, 1))
     assert first.close(finished=False) == {}
     before = runs(mlflow_server, study)
     assert {run.info.status for run in before.values()} == {"KILLED"}
 
-    second = Mirror(study.config, study.folder, mlflow_server)
-    second.start()
+    second = started(study, mlflow_server)
     wait_until(lambda: runs(mlflow_server, study)["search-0000"].info.status == "RUNNING")
     for epoch in (2, 3):
         study.report(config, epoch)
@@ -118,24 +114,23 @@ def test_a_server_that_dies_costs_the_study_nothing_but_a_bounded_wait(
     monkeypatch.setattr(mirror_module, "FINAL_SECONDS", 2.0)
     monkeypatch.setattr(mirror_module, "RETRY_SECONDS", 0.2)
     study = make("dead")
-    mirror = Mirror(study.config, study.folder, gate.uri)
-    mirror.start()
+    tracker = started(study, gate.uri)
     gate.is_open = False
     sending: set[threading.Thread] = set()
-    real = mirror._writer.sync_trial
+    real = tracker._writer.sync_trial
 
     def sync_trial(trial_id: str) -> None:
         sending.add(threading.current_thread())
         real(trial_id)
 
-    monkeypatch.setattr(mirror._writer, "sync_trial", sync_trial)
+    monkeypatch.setattr(tracker._writer, "sync_trial", sync_trial)
     for number in range(3):
         config = study.trial(number)
-        mirror.trial_started(config)
+        tracker.trial_started(config)
         for epoch in range(1, EPOCHS + 1):
-            mirror.trial_reported(config, epoch, study.report(config, epoch))
-        mirror.trial_ended(config, study.end(config), 0.1)
-    assert len(mirror.close(finished=True)) == 3
+            tracker.trial_reported(config, epoch, study.report(config, epoch))
+        tracker.trial_ended(config, study.end(config), 0.1)
+    assert len(tracker.close(finished=True)) == 3
     assert sending, "nothing was tried"
     assert threading.current_thread() not in sending, "trials waited for the server"
 
@@ -158,13 +153,12 @@ def test_a_server_that_is_behind_but_takes_results_is_waited_for(
 
     monkeypatch.setattr(RunWriter, "sync_trial", slowly)
     study = make("behind")
-    mirror = Mirror(study.config, study.folder, mlflow_store)
-    mirror.start()
+    tracker = started(study, mlflow_store)
     for number in range(6):
         study.whole(number)
         written = study.folder.trial(f"search-{number:04d}").config
-        mirror.trial_started(TrialConfig.model_validate(written))
-    assert mirror.close(finished=True) == {}
+        tracker.trial_started(TrialConfig.model_validate(written))
+    assert tracker.close(finished=True) == {}
     assert {run.info.status for run in runs(mlflow_store, study).values()} == {"FINISHED"}
 
 
@@ -173,14 +167,13 @@ def test_what_a_server_missed_is_sent_when_it_is_back(
 ) -> None:
     monkeypatch.setattr(mirror_module, "RETRY_SECONDS", 0.2)
     study = make("back")
-    mirror = Mirror(study.config, study.folder, gate.uri)
-    mirror.start()
+    tracker = started(study, gate.uri)
     gate.is_open = False
     study.whole(0)
-    mirror.trial_started(TrialConfig.model_validate(study.folder.trial("search-0000").config))
-    wait_until(lambda: mirror._failing)
+    tracker.trial_started(TrialConfig.model_validate(study.folder.trial("search-0000").config))
+    wait_until(lambda: tracker._mirror._failing)
     gate.is_open = True
-    assert mirror.close(finished=True) == {}
+    assert tracker.close(finished=True) == {}
     assert {run.info.status for run in runs(mlflow_server, study).values()} == {"FINISHED"}
 
 
@@ -198,9 +191,8 @@ def test_no_secret_reaches_a_run_or_a_file(
     study.whole(1, "failed", 1, error="boom")
     uri = tracking_uri(study.config.tracking.uri)
     assert SECRET in uri
-    mirror = Mirror(study.config, study.folder, uri)
-    mirror.start()
-    assert mirror.close(finished=True) == {}
+    tracker = started(study, uri)
+    assert tracker.close(finished=True) == {}
     assert SECRET not in browse_command(uri)
     assert SECRET not in caplog.text
     for run in runs(mlflow_server, study).values():

@@ -53,7 +53,7 @@ def test_every_table_of_a_description_is_a_table_and_its_cells_read_as_they_were
     failed.create(study.folder.trial("search-0002").config | {"trial_id": "search-0003"})
     failed.write_end(End("failed", 0, 1.0, reason=cause))
     write_outputs(study.folder)
-    sync_study(study.config, study.folder, mlflow_server, lambda: write_outputs(study.folder))
+    sync_study(study.study, mlflow_server, lambda: write_outputs(study.folder))
     lines = (study.folder.path / DESCRIPTION).read_text(encoding="utf-8").splitlines()
     client = MlflowClient(mlflow_server)
     experiment = client.get_experiment_by_name(study.config.tracking.experiment)

@@ -12,13 +12,14 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.models import Model
 from PIL import Image
+from written_study import started
 
 from study.errors import DataError, TrackingError
 from study.method.delta import load_delta, save_delta
 from study.serving.classifier import load_classifier
 from study.storage.ledger import Registration
 from study.tracking.mlflow import registry
-from study.tracking.mlflow.mirror import Mirror, sync_study
+from study.tracking.mlflow.mirror import sync_study
 from study.tracking.mlflow.registry import judge, model_name, register_winner
 from study.tracking.mlflow.runs import RunWriter
 
@@ -39,9 +40,8 @@ def finished(finish: MakeFinished, tmp_path: Path) -> MakeFinished:
 
 
 def register(study: Finished, uri: str) -> Registration:
-    writer = RunWriter(study.config, study.folder, uri)
-    writer.open_study()
-    registration = register_winner(study.config, study.folder, writer)
+    writer = RunWriter(study.study, uri)
+    registration = register_winner(writer)
     assert registration is not None
     return registration
 
@@ -203,9 +203,8 @@ def test_a_study_without_a_confirmed_winner_registers_nothing(
     study = finished("unconfirmed")
     for seed in (1, 2):
         (study.folder.path / f"trials/confirm-best-seed{seed}/end.json").unlink()
-    writer = RunWriter(study.config, study.folder, store)
-    writer.open_study()
-    assert register_winner(study.config, study.folder, writer) is None
+    writer = RunWriter(study.study, store)
+    assert register_winner(writer) is None
     assert study.folder.registration is None
 
 
@@ -228,12 +227,11 @@ def test_what_does_not_beat_chance_is_no_version_and_no_champion(
     client = MlflowClient(store)
     champion = register(finished("before", val_score=0.5), store)
     study = finished("guessing", val_score=0.9, images=images, test_score=test_score)
-    mirror = Mirror(study.config, study.folder, store)
-    mirror.start()
-    mirror.register()
-    assert mirror.close(finished=True) == {}
+    tracker = started(study, store)
+    tracker.register()
+    assert tracker.close(finished=True) == {}
     assert caplog.text.count(told) == 1
-    assert sync_study(study.config, study.folder, store).trials == 5
+    assert sync_study(study.study, store).trials == 5
     assert caplog.text.count(told) == 2, "once a command"
     assert study.folder.registration is None
     (version,) = client.search_model_versions("name = 'clipfit-digits'")
@@ -259,12 +257,11 @@ def test_a_registry_that_hangs_costs_a_bounded_wait(
     finished: MakeFinished, store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = finished("hanging")
-    writer = RunWriter(study.config, study.folder, store)
-    writer.open_study()
+    writer = RunWriter(study.study, store)
     answers = threading.Event()
     monkeypatch.setattr(registry._Registrar, "register", lambda self: answers.wait())
     with pytest.raises(TrackingError, match="within"):
-        register_winner(study.config, study.folder, writer, wait=0.2)
+        register_winner(writer, wait=0.2)
     assert study.folder.registration is None
     answers.set()
 
@@ -278,14 +275,13 @@ def test_a_registry_that_fails_costs_the_study_nothing_and_is_made_up_for_later(
     study = finished("made-up")
     with monkeypatch.context() as broken:
         broken.setattr(registry._Registrar, "_ensure_model", lambda self: 1 / 0)
-        mirror = Mirror(study.config, study.folder, store)
-        mirror.start()
-        mirror.register()
-        assert mirror.close(finished=True) == {}
+        tracker = started(study, store)
+        tracker.register()
+        assert tracker.close(finished=True) == {}
     assert study.folder.registration is None
     assert "--sync made-up" in caplog.text
     told: list[bool] = []
-    sync_study(study.config, study.folder, store, lambda: told.append(True))
+    sync_study(study.study, store, lambda: told.append(True))
     assert study.folder.registration is not None
     assert told == [True], "tables and report say where the winner is"
 
@@ -297,20 +293,22 @@ def test_a_winner_that_waits_for_what_mlflow_lacks_is_told(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     study = finished("waiting")
-    mirror = Mirror(study.config, study.folder, store)
-    monkeypatch.setattr(mirror, "_drain", lambda: {"search-0001": "it is away"})
-    mirror.register()
+    tracker = started(study, store)
+    monkeypatch.setattr(tracker._mirror, "drain", lambda: {"search-0001": "it is away"})
+    tracker.register()
     assert "the winner is not in the model registry: MLflow lacks 1 run" in caplog.text
     assert "search-0001: it is away" in caplog.text
     assert "--sync waiting" in caplog.text
     caplog.clear()
     guessing = finished("at-chance", images=[900, 100], test_score=0.6)
-    other = Mirror(guessing.config, guessing.folder, store)
-    monkeypatch.setattr(other, "_drain", lambda: {"search-0001": "it is away"})
+    other = started(guessing, store)
+    monkeypatch.setattr(other._mirror, "drain", lambda: {"search-0001": "it is away"})
     other.register()
     assert not caplog.records, "what does not beat chance does not wait for a place"
     (study.folder.path / "candidates.json").unlink()
-    mirror.register()
+    tracker = started(study, store)
+    monkeypatch.setattr(tracker._mirror, "drain", lambda: {"search-0001": "it is away"})
+    tracker.register()
     assert not caplog.records, "without a choice there is no winner"
 
 
@@ -319,7 +317,7 @@ def test_what_has_not_ended_is_neither_registered_nor_called_finished(
 ) -> None:
     study = finished("halfway")
     (study.folder.path / "trials/confirm-best-seed2/end.json").unlink()
-    sync_study(study.config, study.folder, store)
+    sync_study(study.study, store)
     assert study.folder.registration is None
     client = MlflowClient(store)
     (experiment,) = [e for e in client.search_experiments() if e.name == "finished"]

@@ -11,6 +11,7 @@ from written_study import EPOCHS, MakeStudy, Written, artifacts, history, runs, 
 from study.config.loading import build_config, dump_config
 from study.storage.ledger import End, StudyFolder, TrialFolder
 from study.tracking.mlflow.runs import RunWriter
+from study.trial.study import Study
 
 
 def test_each_trial_is_a_child_that_ends_as_the_trial_did(
@@ -161,8 +162,7 @@ def test_a_new_trial_is_sent_without_looking_through_the_others(
     mlflow_store: str, make: MakeStudy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = make("unsought")
-    writer = RunWriter(study.config, study.folder, mlflow_store)
-    writer.open_study()
+    writer = RunWriter(study.study, mlflow_store)
     study.whole(0)
     monkeypatch.setattr(MlflowClient, "search_runs", unheard)
     writer.sync_trial("search-0000")
@@ -174,8 +174,7 @@ def test_a_run_is_found_again_where_its_creation_was_not_heard_of(
     mlflow_store: str, make: MakeStudy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = make("unheard")
-    writer = RunWriter(study.config, study.folder, mlflow_store)
-    writer.open_study()
+    writer = RunWriter(study.study, mlflow_store)
     study.whole(0)
     create = MlflowClient.create_run
 
@@ -222,8 +221,7 @@ def renamed(tmp_path: Path) -> RunWriter:
     )
     trial.append_report({"epoch": 1, "test_score": 0.5, "seconds": 1.0})
     trial.write_end(End("finished", 1, 1.0))
-    writer = RunWriter(config, folder, f"sqlite:///{tmp_path / 'mlflow.db'}")
-    writer.open_study()
+    writer = RunWriter(Study(config, folder), f"sqlite:///{tmp_path / 'mlflow.db'}")
     writer.sync_trial("confirm-best-seed1")
     folder.trial("confirm-best-seed1").rename("confirm-best-of-8-seed1", label="best-of-8")
     return writer

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
-from written_study import EPOCHS, Written, history, runs
+from written_study import EPOCHS, Written, history, runs, started
 
 from study.run import main
 from study.storage import atomic
 from study.tracking.mlflow import mirror as mirror_module
-from study.tracking.mlflow.mirror import Mirror
 from study.tracking.mlflow.runs import RunWriter
+from study.tracking.mlflow.tracker import MlflowTracker
 from study.trial import TrialConfig
 
 AWAY_SECONDS = 2.0
@@ -53,12 +53,12 @@ def locked(uri: str) -> Iterator[None]:
         connection.close()
 
 
-def train(study: Written, mirror: Mirror, *numbers: int) -> None:
-    """Write trials, and tell the mirror of each."""
+def train(study: Written, tracker: MlflowTracker, *numbers: int) -> None:
+    """Write trials, and tell the tracker of each."""
     for number in numbers:
         study.whole(number)
         config = study.folder.trial(f"search-{number:04d}").config
-        mirror.trial_started(TrialConfig.model_validate(config))
+        tracker.trial_started(TrialConfig.model_validate(config))
 
 
 def assert_whole(uri: str, study: Written, trials: int) -> None:
@@ -76,16 +76,15 @@ def assert_whole(uri: str, study: Written, trials: int) -> None:
 def test_trials_that_wait_to_be_sent_outlast_storage_that_is_away(
     study: Written, mlflow_store: str
 ) -> None:
-    mirror = Mirror(study.config, study.folder, mlflow_store)
-    mirror.start()
+    tracker = started(study, mlflow_store)
     with locked(mlflow_store):
-        train(study, mirror, 0, 1, 2)
+        train(study, tracker, 0, 1, 2)
         time.sleep(0.5)
         storage = taken_away(study)
         storage.__enter__()
     time.sleep(AWAY_SECONDS)  # in which the mirror finds the database free, and no trial
     storage.__exit__(None, None, None)
-    assert mirror.close(finished=True) == {}
+    assert tracker.close(finished=True) == {}
     assert_whole(mlflow_store, study, 3)
 
 
@@ -93,8 +92,7 @@ def test_trials_that_wait_to_be_sent_outlast_storage_that_is_away(
 def test_a_trial_is_sent_whole_where_storage_goes_away_between_two_calls(
     study: Written, mlflow_store: str, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
-    mirror = Mirror(study.config, study.folder, mlflow_store)
-    mirror.start()
+    tracker = started(study, mlflow_store)
     real = getattr(MlflowClient, call)
     comes_back: list[threading.Timer] = []
 
@@ -110,20 +108,19 @@ def test_a_trial_is_sent_whole_where_storage_goes_away_between_two_calls(
 
     monkeypatch.setattr(MlflowClient, call, go_away_after)
     study.whole(0)
-    mirror.look_again()
+    tracker.look_again()
     while not comes_back:
         time.sleep(0.01)
     comes_back[0].join()
-    assert mirror.close(finished=True) == {}
+    assert tracker.close(finished=True) == {}
     assert_whole(mlflow_store, study, 1)
 
 
 def test_the_tables_are_sent_where_storage_goes_away_as_a_study_closes(
     study: Written, mlflow_store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    mirror = Mirror(study.config, study.folder, mlflow_store)
-    mirror.start()
-    train(study, mirror, 0)
+    tracker = started(study, mlflow_store)
+    train(study, tracker, 0)
     study.conclude()
     (study.folder.path / "leaderboard.md").write_text("# best")
     (study.folder.path / "plots").mkdir()
@@ -137,7 +134,7 @@ def test_the_tables_are_sent_where_storage_goes_away_as_a_study_closes(
         close(writer, finished=finished)
 
     monkeypatch.setattr(RunWriter, "close_study", close_while_away)
-    assert mirror.close(finished=True) == {}
+    assert tracker.close(finished=True) == {}
     assert_whole(mlflow_store, study, 1)
     parent = runs(mlflow_store, study)[""]
     assert parent.data.tags["mlflow.note.content"] == "the **best** is here"
@@ -150,11 +147,10 @@ def test_the_tables_are_sent_where_storage_goes_away_as_a_study_closes(
 def test_a_trial_that_ended_without_a_word_to_the_mirror_is_sent(
     study: Written, mlflow_store: str
 ) -> None:
-    mirror = Mirror(study.config, study.folder, mlflow_store)
-    mirror.start()
+    tracker = started(study, mlflow_store)
     time.sleep(0.5)
     study.whole(0)
-    assert mirror.close(finished=True) == {}
+    assert tracker.close(finished=True) == {}
     assert_whole(mlflow_store, study, 1)
 
 
@@ -166,14 +162,13 @@ def test_storage_that_stays_away_is_named_and_what_was_not_sent(
 ) -> None:
     monkeypatch.setattr(atomic, "WAIT_SECONDS", 0.3)
     monkeypatch.setattr(mirror_module, "FINAL_SECONDS", 3.0)
-    mirror = Mirror(study.config, study.folder, mlflow_store)
-    mirror.start()
-    train(study, mirror, 0)
+    tracker = started(study, mlflow_store)
+    train(study, tracker, 0)
     wait_until_sent(study)
     config = study.trial(1)
     with taken_away(study):
-        mirror.trial_started(config)
-        lacking = mirror.close(finished=True)
+        tracker.trial_started(config)
+        lacking = tracker.close(finished=True)
     trials = study.folder.path / "trials"
     assert lacking.keys() >= {"search-0001"}
     for reason in lacking.values():

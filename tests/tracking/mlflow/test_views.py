@@ -9,9 +9,10 @@ import pytest
 from browser import Browser
 from mlflow import MlflowClient
 
+from study.config.settings import settings_columns
 from study.tracking.mlflow.internals import VIEW
 from study.tracking.mlflow.mirror import sync_study
-from study.tracking.mlflow.runs import TOTALS, TRIAL_PARAMS, TRIAL_TAGS
+from study.tracking.mlflow.runs import TOTALS, TRIAL_TAGS
 from study.tracking.mlflow.views import experiment_tags, runs_page
 from study.workflow.run_study import write_outputs
 
@@ -28,7 +29,7 @@ def shown(
     """A finished study that the server has whole, report and all."""
     study = finish(tmp_path_factory.mktemp("shown"), "shown", experiment="shown")
     write_outputs(study.folder)
-    sync_study(study.config, study.folder, mlflow_server, lambda: write_outputs(study.folder))
+    sync_study(study.study, mlflow_server, lambda: write_outputs(study.folder))
     return study
 
 
@@ -100,7 +101,7 @@ def test_every_view_is_of_one_stage_and_has_the_best_first() -> None:
 def test_every_column_is_of_something_that_runs_have() -> None:
     had = {
         "metrics": {"val_score", "test_score", "trainable", *TOTALS},
-        "params": {*TRIAL_PARAMS},
+        "params": {*settings_columns(), "seed"},
         "tags": {*TRIAL_TAGS, "study", "dataset", "protocol"},
         "attributes": {"Models"},
     }

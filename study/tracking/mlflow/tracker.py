@@ -1,0 +1,96 @@
+"""MLflow as a tracker.
+
+MLflow takes seconds to import, so what imports it is imported late: neither ``--help`` nor the
+check of a store that does not exist yet needs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from study.config.schema import StudyConfig
+from study.tracking.mlflow.store import is_absent_store, tracking_uri
+from study.tracking.tracker import Synced, Tracker
+from study.trial import TrialConfig
+from study.trial.study import Study
+
+
+class MlflowTracker(Tracker):
+    """A tracker that sends a study to MLflow in the background, one run a trial."""
+
+    name = "mlflow"
+    title = "MLflow"
+
+    def check(self, config: StudyConfig) -> None:
+        """See `Tracker.check`; a SQLite store that does not exist yet is left so."""
+        uri = tracking_uri(config.tracking.uri)
+        if not is_absent_store(uri):
+            from study.tracking.mlflow.server import connect
+
+            connect(uri, config.tracking.experiment)
+
+    def start(self, study: Study) -> None:
+        """See `Tracker.start`; what an earlier driver left unsent is sent first."""
+        from study.tracking.mlflow.mirror import Mirror
+        from study.tracking.mlflow.runs import RunWriter
+
+        self._uri = tracking_uri(study.config.tracking.uri)
+        self._writer = RunWriter(study, self._uri)
+        self._mirror = Mirror(self._writer)
+
+    def trial_started(self, config: TrialConfig, *_: object, **__: object) -> None:
+        """Send what the ledger holds of a trial."""
+        self._mirror.send(config.trial_id)
+
+    trial_reported = trial_ended = trial_started
+
+    def look_again(self) -> None:
+        """See `Tracker.look_again`."""
+        self._mirror.send()
+
+    def known(self, wanted: Sequence[TrialConfig]) -> Mapping[str, str]:
+        """Return the ids of finished runs on the same splits, the oldest of each hash."""
+        from study.tracking.mlflow.server import all_runs
+
+        client = self._writer.client
+        experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+        hashes = {trial.config_hash for trial in wanted}
+        found: dict[str, str] = {}
+        for split_hash in sorted({trial.split_hash for trial in wanted}):
+            condition = f"tags.split_hash = '{split_hash}' and attributes.status = 'FINISHED'"
+            for run in all_runs(client, experiments, condition, ["attributes.start_time ASC"]):
+                tags = run.data.tags
+                if tags.get("config_hash") in hashes and "taken_from" not in tags:
+                    found.setdefault(tags["config_hash"], run.info.run_id)
+        return found
+
+    def fetch(self, address: str, folder: Path) -> None:
+        """See `Tracker.fetch`."""
+        self._writer.client.download_artifacts(address, "", str(folder))
+
+    def register(self) -> None:
+        """Send the rest, then add the winner to the model registry."""
+        from study.tracking.mlflow.registry import register_or_tell
+
+        register_or_tell(self._writer, self._mirror.drain())
+
+    def close(self, *, finished: bool) -> Mapping[str, str]:
+        """Send the rest and close the parent run; return what MLflow lacks, and why."""
+        from study.tracking.mlflow.mirror import close_study
+
+        unsent = self._mirror.drain() or close_study(self._writer, finished=finished)
+        return self._mirror.refused | unsent
+
+    def sync(self, study: Study, write_outputs: Callable[[], object]) -> Synced:
+        """See `study.tracking.mlflow.mirror.sync_study`."""
+        from study.tracking.mlflow.mirror import sync_study
+
+        return sync_study(study, tracking_uri(study.config.tracking.uri), write_outputs)
+
+    def pages(self) -> Sequence[tuple[str, str]]:
+        """Return the command that opens MLflow, and the address of the experiment's page."""
+        from study.tracking.mlflow.server import browse_command, page_address
+
+        page = page_address(self._uri, self._writer.experiment_id)
+        return [("browse", browse_command(self._uri)), ("page", page)]

@@ -1,0 +1,170 @@
+"""Reuse of finished trials with the same configuration hash, from ledgers or from a tracker."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from study.errors import StudyError, TrackingError
+from study.method.delta import load_delta
+from study.storage.atomic import sync_folder
+from study.storage.ledger import KEPT, End, StudyFolder, TrialFolder
+from study.tracking.calls import first_line, within
+from study.tracking.tracker import Tracker
+from study.trial import TrialConfig
+
+logger = logging.getLogger(__name__)
+
+TAKES_WITHIN = 300.0
+"""How many seconds reuse may take; trials not fetched by then are trained."""
+
+
+class Ledgers:
+    """The ledgers of all studies in a folder; the address of a trial is ``STUDY/TRIAL``.
+
+    Args:
+        storage: the folder of the studies' folders.
+    """
+
+    title = "the ledger"
+
+    def __init__(self, storage: Path) -> None:
+        self._storage = storage
+
+    def known(self, wanted: Sequence[TrialConfig]) -> Mapping[str, str]:
+        """Return where finished and undamaged trials are; see `Tracker.known`."""
+        hashes = {trial.config_hash for trial in wanted}
+        found: dict[str, str] = {}
+        for path in sorted(self._storage.glob("*/trials/*/config.json")):
+            trial = TrialFolder(path.parent)
+            with suppress(StudyError, OSError, ValueError):  # another study's files may be damaged
+                config = TrialConfig.model_validate(trial.config)
+                if config.config_hash not in hashes or config.taken_from is not None:
+                    continue
+                if (end := trial.end) and end.status == "finished" and not trial.damaged():
+                    address = f"{path.parents[2].name}/{trial.trial_id}"
+                    found.setdefault(config.config_hash, address)
+        return found
+
+    def fetch(self, address: str, folder: Path) -> None:
+        """See `Tracker.fetch`."""
+        study, _, trial_id = address.partition("/")
+        trial = StudyFolder(self._storage / study).trial(trial_id)
+        shutil.copytree(trial.path, folder, dirs_exist_ok=True)
+
+
+def take_over(tracker: Tracker, folder: StudyFolder, wanted: Sequence[TrialConfig]) -> set[str]:
+    """Fill the folders of trials that were already done elsewhere; return their ids.
+
+    They are looked for in the ledgers beside the study's own, and only then in the tracker. Trials
+    that cannot be found, fetched or trusted are left to be trained.
+
+    Args:
+        tracker: the study's tracker, after `Tracker.start`.
+        folder: the folder of the study that wants the trials.
+        wanted: the trials, none of which has started.
+    """
+    deadline = time.monotonic() + TAKES_WITHIN
+    taken: set[str] = set()
+    for source in (Ledgers(folder.path.parent), tracker):
+        left = [t for t in wanted if t.config_hash and t.trial_id not in taken]
+        if left:
+            taken |= _take_from(source, folder, left, deadline)
+    return taken
+
+
+def _take_from(
+    source: Ledgers | Tracker, folder: StudyFolder, wanted: Sequence[TrialConfig], deadline: float
+) -> set[str]:
+    """Take what a source has before a time of `time.monotonic`; return the trials' ids."""
+    seconds = max(0.0, deadline - time.monotonic())
+    try:
+        known = within(seconds, lambda: source.known(wanted))
+    except Exception as error:  # from a tracker, its server or the network
+        logger.warning(
+            "%s was not asked for trials done before: %s", source.title, first_line(error)
+        )
+        return set()
+    taken = set()
+    for trial in wanted:
+        address = known.get(trial.config_hash)
+        if address is None:
+            continue
+        left = deadline - time.monotonic()
+        if left <= 0:
+            logger.warning(
+                "%s gives trials done before too slowly; the rest is trained", source.title
+            )
+            break
+        try:
+            _fetch(source, address, folder.trial(trial.trial_id), trial, left)
+        except Exception as error:  # from a tracker, its server or the files it returned
+            logger.warning(
+                "%s equals %s of %s, but is trained again unless it is found elsewhere: %s",
+                *(trial.trial_id, address, source.title, first_line(error)),
+            )
+        else:
+            logger.info("%s is taken from %s of %s", trial.trial_id, address, source.title)
+            taken.add(trial.trial_id)
+    return taken
+
+
+def _fetch(
+    source: Ledgers | Tracker, address: str, folder: TrialFolder, trial: TrialConfig, seconds: float
+) -> None:
+    """Copy a trial's files to a new trial folder, all or none, and write the trial's end.
+
+    Raises:
+        StudyError: it is not the trial that its hash promises, or the copying is too slow.
+    """
+    # A trial with only some of these files would be trained, yet still carry `taken_from`. So it is
+    # made in a folder of its own and moved to the other trials when it is complete.
+    study = folder.path.parent.parent
+    with tempfile.TemporaryDirectory(
+        dir=study, prefix=".taking-", ignore_cleanup_errors=True
+    ) as scratch:
+        place = Path(scratch) / "origin"
+        place.mkdir()
+        within(seconds, lambda: source.fetch(address, place))
+        origin = TrialFolder(place)
+        if damaged := origin.damaged():
+            raise TrackingError(f"{', '.join(damaged)} damaged")
+        reports = origin.reports
+        _refuse_other(origin.config, reports, trial)
+        deltas = list(place.glob("delta*.safetensors"))
+        for delta in deltas:
+            load_delta(delta)
+        if bool(deltas) != bool(trial.trainable):
+            raise TrackingError(f"it has {len(deltas)} deltas")
+        taken = TrialFolder(Path(scratch) / folder.trial_id)
+        taken.create({**trial.model_dump(mode="json"), "taken_from": address})
+        for path in (path for pattern in KEPT for path in sorted(place.glob(pattern))):
+            taken.write(path.name, path.read_bytes())
+        spent = sum(report["seconds"] for report in reports)
+        done = f"done before by {address} of {source.title}"
+        taken.write_end(End("finished", trial.epochs, spent, done))
+        taken.path.rename(folder.path)
+        sync_folder(folder.path.parent)
+
+
+def _refuse_other(
+    config: dict[str, Any], reports: Sequence[dict[str, Any]], trial: TrialConfig
+) -> None:
+    if config.get("config_hash") != trial.config_hash:
+        raise TrackingError("its config.json has another hash than was found")
+    epochs = [report.get("epoch") for report in reports]
+    if epochs != (list(range(1, trial.epochs + 1)) or [0]):
+        raise TrackingError(f"its reports are of the epochs {json.dumps(epochs)[:80]}")
+    values = [value for report in reports for value in report.values()]
+    if not all(isinstance(value, int | float) and math.isfinite(value) for value in values):
+        raise TrackingError("its reports hold something else than finite numbers")
+    if not {"val_score", "test_score"} & reports[-1].keys():
+        raise TrackingError("its last report has no score")

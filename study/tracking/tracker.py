@@ -1,0 +1,124 @@
+"""The interface of a tracker: what keeps the results of studies beside their own folders."""
+# ruff: noqa: B027  -- a tracker may leave out what it has nothing to do for
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from study.config.schema import StudyConfig
+from study.errors import TrackingError
+from study.storage.ledger import End
+from study.trial import TrialConfig
+from study.trial.study import Study
+
+
+class Synced(NamedTuple):
+    """The result of `Tracker.sync`."""
+
+    trials: int
+    """The number of trials, all of which the tracker now has."""
+    again: int
+    """How many of them had been sent before, but were missing or incomplete in the tracker."""
+
+
+class Tracker(ABC):
+    """A tracker of one study at a time; `start`, `trial_ended` and `close` are all it needs.
+
+    It is made without arguments. Every result is in the study's folder before a tracker hears of
+    it, so a tracker may read there what a call leaves out. No trial waits for a tracker: what takes
+    time belongs in a thread of its own. Only `check`, `start` and `sync` may raise; what fails in
+    another method is logged, or returned by `close`.
+    """
+
+    name: str
+    """The name by which a configuration chooses the tracker."""
+    title = "the tracker"
+    """What messages call it."""
+
+    def check(self, config: StudyConfig) -> None:
+        """Check, before a study starts, that its results can be kept; make nothing.
+
+        Raises:
+            StudyError: they cannot; the message says why.
+        """
+
+    @abstractmethod
+    def start(self, study: Study) -> None:
+        """Begin or resume a study, whose folder may hold trials that were never sent.
+
+        Raises:
+            StudyError: the results cannot be kept.
+        """
+
+    def trial_started(self, config: TrialConfig) -> None:
+        """See `study.search.callback.Observer`."""
+
+    def trial_reported(self, config: TrialConfig, epoch: int, score: float | None) -> None:
+        """See `study.search.callback.Observer`."""
+
+    @abstractmethod
+    def trial_ended(self, config: TrialConfig, end: End, score: float | None) -> None:
+        """See `study.search.callback.Observer`."""
+
+    def look_again(self) -> None:
+        """Look at all trials again: ended ones may change too, for example their names."""
+
+    def known(self, wanted: Sequence[TrialConfig]) -> Mapping[str, str]:
+        """Return where finished trials with the configuration hashes of the wanted ones are.
+
+        Trials that were themselves taken from elsewhere (``taken_from``) do not count.
+
+        Returns:
+            An address for `fetch` for each configuration hash that was found.
+        """
+        return {}
+
+    def fetch(self, address: str, folder: Path) -> None:
+        """Copy the files of a trial that `known` found into a folder, which is empty.
+
+        They have the names and contents that they have in a study's folder; ``config.json`` and
+        ``reports.jsonl`` must be among them, and the deltas of a trial that tuned anything.
+        """
+        raise TrackingError(f"the tracker '{self.name}' keeps no trials to be taken over")
+
+    def register(self) -> None:
+        """Put the winner of a study into a registry of models, if there is one."""
+
+    @abstractmethod
+    def close(self, *, finished: bool) -> Mapping[str, str]:
+        """Keep the rest of the results, and end.
+
+        Args:
+            finished: whether the study ran to its end; otherwise it may be resumed.
+
+        Returns:
+            What could not be kept, such as a trial's id, and why.
+        """
+
+    def sync(self, study: Study, write_outputs: Callable[[], object]) -> Synced:
+        """Keep everything of a study that is not kept yet, and wait for it; called on its own.
+
+        Args:
+            study: the study.
+            write_outputs: writes the tables and the report again; they name the registered winner.
+
+        Raises:
+            StudyError: the results cannot be kept; the message names the trials.
+        """
+        raise TrackingError(
+            f"the tracker '{self.name}' takes results while a study runs, and none afterwards"
+        )
+
+    def pages(self) -> Sequence[tuple[str, str]]:
+        """Return what the end of a study prints about the tracker: a short word and a line each."""
+        return ()
+
+
+def describe_unsent(unsent: Mapping[str, str], most: int = 10) -> str:
+    """Return a text with the number of unsent runs, and the id and reason of the first ones."""
+    lines = [f"{trial_id}: {reason}" for trial_id, reason in list(unsent.items())[:most]]
+    lines += [f"and {len(unsent) - most} more"] if len(unsent) > most else []
+    return "\n  ".join([f"{len(unsent)} run{'s' if len(unsent) > 1 else ''}:", *lines])

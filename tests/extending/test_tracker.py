@@ -1,0 +1,49 @@
+"""A tracker of another package: one object, which writes what it hears as lines of JSON."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import pytest
+from rich.console import Console
+
+from study.storage.ledger import End, StudyFolder
+from study.tracking.tracker import Tracker
+from study.trial import TrialConfig
+from study.trial.study import Study
+from study.workflow.run_study import run_study
+
+
+class JsonLines(Tracker):
+    """A tracker that writes a line a trial into ``tracked.jsonl`` of the study's folder."""
+
+    name = "lines"
+    file: IO[str]
+
+    def start(self, study: Study) -> None:
+        self.file = (study.folder.path / "tracked.jsonl").open("a", encoding="utf-8", buffering=1)
+
+    def trial_ended(self, config: TrialConfig, end: End, score: float | None) -> None:
+        self.write(trial=config.trial_id, status=end.status, score=score)
+
+    def close(self, *, finished: bool) -> Mapping[str, str]:
+        self.write(finished=finished)
+        self.file.close()
+        return {}
+
+    def write(self, **line: Any) -> None:
+        self.file.write(json.dumps(line) + "\n")
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_study_tells_it_of_every_trial(small: Any, tmp_path: Path) -> None:
+    config = small(tracking={"tracker": "lines"})
+    folder = StudyFolder(tmp_path / "runs" / "mine")
+    run_study(config, folder, Console(quiet=True), resume=False, tracker=JsonLines())
+    lines = (folder.path / "tracked.jsonl").read_text(encoding="utf-8").splitlines()
+    *trials, last = map(json.loads, lines)
+    assert {line["trial"] for line in trials} == {trial.trial_id for trial in folder.trials()}
+    assert {line["status"] for line in trials} == {"finished"}
+    assert last == {"finished": True}
+    assert not (tmp_path / "mlflow.db").exists()

@@ -1,0 +1,63 @@
+"""MLflow behind the interface of a tracker, against a real store."""
+
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from written_study import MakeStudy, runs, started
+
+from study.config.loading import build_config
+from study.errors import TrackingError
+from study.tracking import named
+from study.tracking.mlflow.tracker import MlflowTracker
+
+
+def test_mlflow_is_the_tracker_that_a_configuration_names_by_default() -> None:
+    tracker = named(build_config({}, "test").tracking.tracker)
+    assert isinstance(tracker, MlflowTracker)
+    assert (tracker.name, tracker.title) == ("mlflow", "MLflow")
+
+
+def test_a_check_leaves_a_store_that_does_not_exist_unmade(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    MlflowTracker().check(build_config({"tracking": {"uri": uri}}, "test"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_check_names_a_server_that_does_not_answer() -> None:
+    config = build_config({"tracking": {"uri": "http://127.0.0.1:9"}}, "test")
+    with pytest.raises(TrackingError, match=r"http://127.0.0.1:9 does not answer"):
+        MlflowTracker().check(config)
+
+
+def test_the_end_of_a_study_prints_where_it_is_browsed(mlflow_store: str, make: MakeStudy) -> None:
+    study = make("pages")
+    tracker = started(study, mlflow_store)
+    experiment = MlflowClient(mlflow_store).get_experiment_by_name("pages")
+    assert experiment is not None
+    (browse, command), (page, address) = tracker.pages()
+    assert (browse, page) == ("browse", "page")
+    assert command == f"mlflow ui --backend-store-uri {mlflow_store}"
+    assert f"/#/experiments/{experiment.experiment_id}/" in address
+    assert tracker.close(finished=False) == {}
+
+
+def test_trials_are_known_by_hash_and_fetched_with_the_files_they_were_sent_with(
+    mlflow_store: str, make: MakeStudy, tmp_path: Path
+) -> None:
+    study = make("known")
+    config = study.trial(0, config_hash="c" * 16)
+    taken = study.trial(1, config_hash="d" * 16, taken_from="another")
+    unfinished = study.trial(2, config_hash="e" * 16)
+    for trial in (config, taken, unfinished):
+        study.report(trial, 1)
+    study.end(config)
+    study.end(taken)
+    tracker = started(study, mlflow_store)
+    assert tracker.close(finished=True) == {}
+    run_id = runs(mlflow_store, study)["search-0000"].info.run_id
+    assert tracker.known([config, taken, unfinished]) == {"c" * 16: run_id}
+    tracker.fetch(run_id, tmp_path)
+    for name in ("config.json", "reports.jsonl", "delta.safetensors"):
+        there = (study.folder.trial("search-0000").path / name).read_bytes()
+        assert (tmp_path / name).read_bytes() == there

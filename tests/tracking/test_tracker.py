@@ -1,0 +1,76 @@
+"""What a tracker does of itself where only its three necessary methods are written."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from written_study import Written
+
+from study.errors import TrackingError
+from study.storage.ledger import End
+from study.tracking.reuse import take_over
+from study.tracking.tracker import Tracker, describe_unsent
+from study.trial import TrialConfig
+from study.trial.study import Study
+
+
+class Least(Tracker):
+    """A tracker that writes nothing but the methods it must."""
+
+    name = "least"
+
+    def start(self, study: Study) -> None:
+        pass
+
+    def trial_ended(self, config: TrialConfig, end: End, score: float | None) -> None:
+        pass
+
+    def close(self, *, finished: bool) -> Mapping[str, str]:
+        return {}
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Written:
+    return Written(tmp_path, "mine")
+
+
+def test_a_tracker_that_lacks_a_necessary_method_is_not_made() -> None:
+    class Less(Least):
+        close = Tracker.close
+
+    with pytest.raises(TypeError, match="close"):
+        Less()  # type: ignore[abstract]
+
+
+def test_a_tracker_has_no_pages_of_its_own() -> None:
+    assert list(Least().pages()) == []
+
+
+def test_a_tracker_without_a_registry_registers_nothing(study: Written) -> None:
+    study.whole(0)
+    tracker = Least()
+    tracker.check(study.config)
+    tracker.start(study.study)
+    tracker.register()
+    assert study.folder.registration is None
+
+
+def test_a_tracker_that_keeps_no_trials_gives_none(study: Written) -> None:
+    config = study.trial(0, config_hash="a" * 16)
+    tracker = Least()
+    assert tracker.known([config]) == {}
+    assert take_over(tracker, study.folder, [config]) == set()
+    with pytest.raises(TrackingError, match="'least' keeps no trials"):
+        tracker.fetch("anywhere", study.folder.path)
+
+
+def test_a_tracker_that_cannot_be_sent_a_study_afterwards_says_so(study: Written) -> None:
+    with pytest.raises(TrackingError, match="'least' takes results while a study runs"):
+        Least().sync(study.study, lambda: None)
+
+
+def test_what_is_unsent_is_counted_and_the_first_of_it_named() -> None:
+    assert describe_unsent({"a": "away"}) == "1 run:\n  a: away"
+    many = {f"trial {number}": "away" for number in range(12)}
+    assert describe_unsent(many).endswith("trial 9: away\n  and 2 more")
+    assert describe_unsent(many, 12).endswith("trial 11: away")
