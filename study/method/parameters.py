@@ -39,7 +39,7 @@ NORM = Kind("ln", "LN", "LayerNorms")
 """The weights and biases of LayerNorms."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # a row is itself alone, which makes the table quick to hash
 class Site:
     """A row of the table: a module, and those of its tensors that can be tuned."""
 

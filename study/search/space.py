@@ -82,11 +82,7 @@ class OpenSpace:
         """Return whether another study's choices are complete and allowed in this space."""
         sites = set(self.config.sites)
         ends = {f"{encoder}.{end}" for encoder in ENCODERS for end in ("from", "to")}
-        known = (
-            sites
-            | (ends if self.config.windows else set())
-            | rate_distributions(self.config).keys()
-        )
+        known = sites | (ends if self.config.windows else set()) | rate_ranges(self.config).keys()
         return sites <= choices.keys() <= known and all(
             _contains(self._distribution(name), value) for name, value in choices.items()
         )
@@ -111,7 +107,7 @@ class OpenSpace:
             return CategoricalDistribution((True, False))
         if name.endswith((".from", ".to")):
             return IntDistribution(0, getattr(self.depths, name.partition(".")[0]) - 1)
-        return rate_distributions(self.config)[name]
+        return FloatDistribution(*rate_ranges(self.config)[name], log=True)
 
 
 @dataclass(frozen=True)
@@ -143,21 +139,20 @@ class RateSpace:
         )
 
 
-def rate_distributions(config: SpaceConfig) -> dict[str, FloatDistribution]:
-    """Return the log-uniform distributions of the learning rate of each kind, and of λ."""
-    bounds = {rate_column(kind): ends for kind, ends in config.rates.items()}
-    bounds[WEIGHT] = config.distill_weight
-    return {name: FloatDistribution(*ends, log=True) for name, ends in bounds.items()}
+def rate_ranges(config: SpaceConfig) -> dict[str, tuple[float, float]]:
+    """Return the ranges of the learning rate of each kind, and of λ, which are log-uniform."""
+    rates = {rate_column(kind): ends for kind, ends in config.rates.items()}
+    return rates | {WEIGHT: config.distill_weight}
 
 
 def _with_effect(
     space: OpenSpace | RateSpace, leaves: frozenset[Leaf]
 ) -> dict[str, FloatDistribution]:
     """Return the distributions of the rates, and of λ, that have an effect on tuned tensors."""
-    every, tuned = rate_distributions(space.config), kinds(leaves)
+    every, tuned = rate_ranges(space.config), kinds(leaves)
     names = [rate_column(kind) for kind in kind_names() if kind in tuned]
     names += [WEIGHT] * weighs(leaves, space.regularizer)
-    return {name: every[name] for name in names}
+    return {name: FloatDistribution(*every[name], log=True) for name in names}
 
 
 def _with_rates(trial: Trial, subset: str, space: OpenSpace | RateSpace) -> Settings:
