@@ -100,7 +100,7 @@ def _forest_series(name: str, color: str, cells: list[tuple[int, Cell]]) -> Seri
             (
                 cell.label,
                 f"{difference(c.paired)} points, Holm p {probability(c.holm_p)}",
-                cell.subset or "",
+                cell.settings.subset or "",
             )
             for _, cell, c in compared
         ],
@@ -110,9 +110,11 @@ def _forest_series(name: str, color: str, cells: list[tuple[int, Cell]]) -> Seri
 def _map_plot(table: AblationTable) -> Plot:
     name, title = "ablation-map", "Layers and sites"
     readings = {
-        "tunes a site in these layers alone": [only_term(cell.subset) for cell in table.cells],
+        "tunes a site in these layers alone": [
+            only_term(cell.settings.subset) for cell in table.cells
+        ],
         "leaves a site in these layers out": [
-            left_out_term(cell.subset, table.base.subset) for cell in table.cells
+            left_out_term(cell.settings.subset, table.base.settings.subset) for cell in table.cells
         ],
     }
     # All fields of a map must mean the same, so take the reading that fits more cells.

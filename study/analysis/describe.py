@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from study.analysis.ablation import ablation_table
 from study.analysis.ablation_output import to_markdown as ablation_markdown
-from study.analysis.comparison import PUBLISHED, TUNED, Entry, Leaderboard, leaderboard
+from study.analysis.comparison import PUBLISHED, TUNED, Entry, Leaderboard
 from study.analysis.formatting import (
+    KIND_TITLES,
     NAMES,
     count,
     difference,
@@ -17,18 +16,19 @@ from study.analysis.formatting import (
     rate,
 )
 from study.analysis.leaderboard import to_markdown
-from study.analysis.results import read_results
+from study.analysis.results import Results
 from study.analysis.tables import markdown_text
-from study.storage.ledger import Registration, StudyFolder
+from study.method.parameters import kind_names
+from study.storage.ledger import Registration
 
 CHAMPION = "champion"
 
 
-def describe_study(folder: Path) -> str:
+def describe_study(results: Results, board: Leaderboard) -> str:
     """Return the description of a finished study in Markdown."""
-    if (folder / "cells.json").exists():
-        return _spaced(ablation_markdown(ablation_table(read_results(folder).to_pylist())))
-    board, registration = leaderboard(folder), StudyFolder(folder).registration
+    if results.ablates:
+        return _spaced(ablation_markdown(ablation_table(results)))
+    registration = results.registration
     # MLflow hides all but the first five lines at first, and its page already has the study's name.
     parts = [_spaced(to_markdown(board).split("\n\n", 1)[1])]
     if registration is not None:
@@ -38,7 +38,7 @@ def describe_study(folder: Path) -> str:
     if registration is not None:
         parts = [f"`{loading_line(registration, lasting=True)}`", *parts]
     if board.chosen is not None:
-        parts = [_headline(folder, board, board.chosen), *parts]
+        parts = [_headline(results, board, board.chosen), *parts]
     return "\n\n".join([*parts, "`report.html` among this run's artifacts tells the whole."])
 
 
@@ -71,18 +71,19 @@ def _spaced(markdown: str) -> str:
     )
 
 
-def _headline(folder: Path, board: Leaderboard, chosen: Entry) -> str:
+def _headline(results: Results, board: Leaderboard, chosen: Entry) -> str:
     """Return the sentence that says which trial won and by how much, or that none did."""
-    labels = {row["trial_id"]: row["label"] for row in read_results(folder).to_pylist()}
-    name = markdown_text(labels.get(chosen.source_trial, chosen.label))
+    source = (trial.label for trial in results.trials if trial.trial_id == chosen.source_trial)
+    name = markdown_text(next(source, chosen.label))
     if not chosen.winner:
         return (
             f"**No winner: {name}, chosen by validation, does not beat chance on test** "
             f"({interval(chosen.test)} % against {percent(chosen.chance)} %)."
         )
     result = f"**{name} ★ won: {interval(chosen.test)} % on test**"
-    if board.base_to_new:
-        result += f" (base {interval(chosen.base)}, new {interval(chosen.new)})"
+    if board.parts:
+        parts = (f"{part} {interval(chosen.parts.get(part))}" for part in board.parts)
+        result += f" ({', '.join(parts)})"
     against = [
         f"{difference(comparison.paired)} points against {NAMES[baseline]}"
         f" ({judgement(comparison)})"
@@ -97,17 +98,15 @@ def _headline(folder: Path, board: Leaderboard, chosen: Entry) -> str:
 
 def _settings(winner: Entry) -> str:
     """Return the sentence that says what the winner tunes and how it was trained."""
+    settings = winner.settings
     rates = [
-        f"{what} {rate(value)}"
-        for what, value in (
-            ("learning rate of biases", winner.bias_lr),
-            ("of LayerNorms" if winner.bias_lr else "learning rate of LayerNorms", winner.ln_lr),
-            ("λ", winner.distill_weight if winner.trainable else None),
-        )
-        if value is not None
+        f"of {KIND_TITLES[k][1]} {rate(v)}" for k in kind_names() if (v := settings.rates.get(k))
     ]
+    numbers = [f"learning rate {rates[0]}", *rates[1:]] if rates else []
+    if winner.trainable:
+        numbers.append(f"λ {rate(settings.distill_weight)}")
     return markdown_text(
-        f"It tunes {winner.subset or 'none'}: "
-        + ", ".join([f"{count(winner.trainable)} parameters", *rates])
+        f"It tunes {settings.subset or 'none'}: "
+        + ", ".join([f"{count(winner.trainable)} parameters", *numbers])
         + f"; {percent(winner.val_score)} % on validation."
     )

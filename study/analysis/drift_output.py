@@ -27,6 +27,7 @@ from study.analysis.charts import (
 )
 from study.analysis.drift import TensorDrift, pooled_drift, study_drift
 from study.analysis.plots import write_plots
+from study.analysis.results import read_results
 from study.analysis.tables import rich_table
 from study.errors import StudyError
 from study.storage.atomic import write_atomically
@@ -134,7 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     try:
-        drift = study_drift(options.folder, options.trial)
+        drift = study_drift(read_results(options.folder), options.trial)
     except StudyError as error:
         print(error, file=sys.stderr)
         return 2

@@ -10,16 +10,15 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, harmonic_mean
 from typing import Any
 
 from rich.console import Console, Group
 
 from study.analysis.comparison import Entry, Leaderboard, leaderboard
-from study.analysis.formatting import interval, percent
-from study.analysis.results import open_study
+from study.analysis.formatting import interval, percent, score_header
+from study.analysis.results import PARTS, open_study, read_results
 from study.analysis.tables import markdown_table, markdown_text, rich_table
-from study.config.loading import load_config
 from study.errors import DataError, StudyError
 from study.storage.atomic import write_atomically
 
@@ -86,18 +85,18 @@ def read_sweep(folders: Sequence[Path]) -> list[Result]:
     """
     results = []
     for folder in folders:
-        study = open_study(folder)
-        if (place := study.read_json(SWEEP_FILE)) is None:
+        place = open_study(folder).read_json(SWEEP_FILE)
+        if place is None:
             continue
-        config = load_config(study.config_path)
-        published = config.protocol == "base_to_new" and config.data.shots == 16
+        found = read_results(folder)
+        config = found.configured().config
         results.append(
             Result(
                 place["experiment"],
                 place["axes"],
                 config.data.dataset,
-                published,
-                leaderboard(folder),
+                config.protocol == "base_to_new" and config.data.shots == 16,
+                leaderboard(found),
             )
         )
     if not results:
@@ -116,21 +115,19 @@ def tables(results: Sequence[Result]) -> list[Table]:
 
 def _averages(experiment: str, members: Sequence[Result]) -> Table:
     """Return the table of every series' average over its datasets."""
-    base_to_new = any(member.board.base_to_new for member in members)
+    # Boards of studies without any score yet have no parts.
+    parts = max((member.board.parts for member in members), key=len)
     datasets = len({member.dataset for member in members})
     cells = []
     for name, entries in _series(members).items():
-        test = percent(fmean(entry.test.mean for entry in entries.values()), 2)
-        count = str(len(entries))
-        if not base_to_new:
-            cells.append([name, test, count])
-            continue
-        base = fmean(e.base.mean for e in entries.values() if e.base is not None)
-        new = fmean(e.new.mean for e in entries.values() if e.new is not None)
+        means = [
+            fmean(e.parts[part].mean for e in entries.values() if part in e.parts) for part in parts
+        ]
         # As published, the mean of the averages, which is not the average of the harmonic means.
-        mean = 2 * base * new / (base + new) if base + new else 0.0
-        cells.append([name, percent(base, 2), percent(new, 2), percent(mean, 2), test, count])
-    if not base_to_new:
+        shown = [*means, harmonic_mean(means)] if parts else []
+        shown.append(fmean(entry.test.mean for entry in entries.values()))
+        cells.append([name, *(percent(mean, 2) for mean in shown), str(len(entries))])
+    if not parts:
         return Table(f"{experiment}: averages", ["ours", "test %", "datasets"], cells)
     note = ""
     if all(member.published for member in members):
@@ -141,7 +138,8 @@ def _averages(experiment: str, members: Sequence[Result]) -> Table:
         note = "Published: ViT-B/16, 16 shots, averages over the eleven datasets."
         if datasets < ELEVEN:
             note += f" Ours are over {datasets} of them, so the averages do not compare."
-    header = ["ours and published", "base %", "new %", "hmean %", "mean of hmeans %", "datasets"]
+    scores = score_header((*parts, "hmean"), "mean of hmeans")
+    header = ["ours and published", *scores, "datasets"]
     return Table(f"{experiment}: averages", header, cells, note)
 
 
@@ -202,10 +200,11 @@ def _csv(results: Sequence[Result]) -> str:
     """Return every series of every study as CSV: fractions, means over seeds."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["experiment", "series", "dataset", "seeds", "test", "sd", "base", "new"])
+    writer.writerow(["experiment", "series", "dataset", "seeds", "test", "sd", *PARTS])
     for result in results:
         for entry in result.board.entries:
-            parts = [None if part is None else part.mean for part in (entry.base, entry.new)]
+            found = (entry.parts.get(part) for part in PARTS)
+            parts = [None if part is None else part.mean for part in found]
             place = [result.experiment, result.series(entry), result.dataset]
             writer.writerow([*place, len(entry.scores), entry.test.mean, entry.test.sd, *parts])
     return text.getvalue()

@@ -9,14 +9,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from study.analysis.charts import Chart, Plot, matplotlib_png, plotly_figure
-from study.analysis.comparison import Leaderboard, Row, leaderboard
+from study.analysis.comparison import Leaderboard, leaderboard
 from study.analysis.result_charts import (
     agreement_chart,
     pareto_chart,
     rates_chart,
     rungs_chart,
 )
-from study.analysis.results import read_epochs, read_results
+from study.analysis.results import Results, TrialResult, read_results
 from study.errors import StudyError
 from study.storage.atomic import write_atomically
 
@@ -25,11 +25,12 @@ PLOTS_FOLDER = "plots"
 PLOTLY_CONFIG = {"displayModeBar": False, "responsive": True}
 
 
-def make_plots(folder: Path) -> tuple[Plot, ...]:
+def make_plots(results: Results, board: Leaderboard) -> tuple[Plot, ...]:
     """Draw all plots of a study that its results allow.
 
     Args:
-        folder: the study's folder, `runs/NAME`.
+        results: the results of the study.
+        board: its leaderboard.
 
     Returns:
         The plots in the order of the report; a plot without enough results says so in `missing`.
@@ -37,22 +38,21 @@ def make_plots(folder: Path) -> tuple[Plot, ...]:
     from study.analysis.optuna_plots import history_plot, importance_plots, parallel_plots
     from study.analysis.optuna_study import load_optuna_studies
 
-    rows, epochs = read_results(folder).to_pylist(), read_epochs(folder).to_pylist()
-    studies = load_optuna_studies(folder)
+    studies = load_optuna_studies(results)
     return (
-        *_result_plots(rows, epochs, leaderboard(folder)),
+        *_result_plots(results.stage("search"), board),
         history_plot(studies),
         *importance_plots(studies),
         *parallel_plots(studies),
     )
 
 
-def write_plots(folder: Path, plots: Sequence[Plot] | None = None) -> tuple[Path, ...]:
+def write_plots(folder: Path, plots: Sequence[Plot]) -> tuple[Path, ...]:
     """Write each plot as `plots/NAME.html`, which is self-contained, and `plots/NAME.png`.
 
     Args:
         folder: the study's folder.
-        plots: the plots from `make_plots`; None means that they are drawn first.
+        plots: the plots, such as those from `make_plots`.
 
     Returns:
         The files written.
@@ -60,7 +60,7 @@ def write_plots(folder: Path, plots: Sequence[Plot] | None = None) -> tuple[Path
     written: list[Path] = []
     target = folder / PLOTS_FOLDER
     target.mkdir(exist_ok=True)
-    for plot in make_plots(folder) if plots is None else plots:
+    for plot in plots:
         html, png = target / f"{plot.name}.html", target / f"{plot.name}.png"
         if plot.figure is None or plot.png is None:
             # A file from an earlier state of the study would look like a current one.
@@ -86,10 +86,7 @@ def _page(plot: Plot) -> str:
     )
 
 
-def _result_plots(
-    rows: Sequence[Row], epochs: Sequence[Row], board: Leaderboard
-) -> tuple[Plot, ...]:
-    searched = [row for row in rows if row["stage"] == "search"]
+def _result_plots(searched: Sequence[TrialResult], board: Leaderboard) -> tuple[Plot, ...]:
     return (
         _plot(
             "agreement",
@@ -118,7 +115,7 @@ def _result_plots(
             "Early stopping",
             "Left, the validation score of each trial over its epochs. Right, how many trials "
             "reached an epoch: successive halving drops the weaker ones at its rungs.",
-            lambda: rungs_chart([row for row in epochs if row["stage"] == "search"]),
+            lambda: rungs_chart(searched),
         ),
     )
 
@@ -138,7 +135,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("folder", type=Path, help="the study's folder, runs/NAME")
     options = parser.parse_args(arguments)
     try:
-        plots = make_plots(options.folder)
+        results = read_results(options.folder)
+        plots = make_plots(results, leaderboard(results))
         for path in write_plots(options.folder, plots):
             print(path)
     except StudyError as error:

@@ -16,13 +16,17 @@ from study.analysis.ablation_output import cell_table, setting_table
 from study.analysis.ablation_plots import ablation_plots
 from study.analysis.charts import Plot
 from study.analysis.classes import class_accuracies, confusions
-from study.analysis.comparison import Entry, Leaderboard, Row, leaderboard
+from study.analysis.comparison import Entry, Leaderboard, leaderboard
 from study.analysis.describe import champion_sentence, loading_line
 from study.analysis.formatting import (
+    KIND_TITLES,
+    SETTING_HEADER,
     count,
     percent,
     points,
     rate,
+    score_header,
+    setting_cells,
     validation_findings,
     verdict,
 )
@@ -33,16 +37,15 @@ from study.analysis.leaderboard import (
     main_table,
     target_table,
 )
-from study.analysis.occupancy import Occupancy, occupancy
+from study.analysis.occupancy import occupancy
 from study.analysis.plots import PLOTLY_CONFIG, make_plots
-from study.analysis.results import open_study, read_results
-from study.config.loading import load_config
+from study.analysis.results import Results, TrialResult, read_results
 from study.config.schema import AblationConfig, StudyConfig
 from study.embedded import EMBEDDED
 from study.errors import DataError, StudyError
+from study.method.parameters import kind_names
 from study.selection.candidates import selection_used
 from study.storage.atomic import write_atomically
-from study.storage.ledger import StudyFolder
 
 REPORT_FILE = "report.html"
 TEMPLATE_FILE = "report.html.jinja"
@@ -105,25 +108,26 @@ class DrawnPlot:
     """The reason why the plot cannot be drawn, if so."""
 
 
-def write_report(folder: Path, plots: Sequence[Plot] | None = None) -> Path:
+def write_report(results: Results, board: Leaderboard, plots: Sequence[Plot]) -> Path:
     """Write `report.html`, which needs no other file or network, into the study's folder.
 
     Args:
-        folder: the study's folder, `runs/NAME`.
-        plots: the plots from `make_plots`; None means that they are drawn first.
+        results: the results of the study.
+        board: its leaderboard.
+        plots: the plots from `make_plots`.
 
     Returns:
         The path of the report.
 
     Raises:
-        StudyError: the folder holds no study, or a file of it is damaged.
+        ConfigError: the study's configuration is missing.
     """
-    path = folder / REPORT_FILE
-    write_atomically(path, render_report(folder, plots))
+    path = results.folder.path / REPORT_FILE
+    write_atomically(path, render_report(results, board, plots))
     return path
 
 
-def render_report(folder: Path, plots: Sequence[Plot] | None = None) -> str:
+def render_report(results: Results, board: Leaderboard, plots: Sequence[Plot]) -> str:
     """Return the report as HTML; arguments and errors are those of `write_report`."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from plotly.offline import get_plotlyjs
@@ -135,9 +139,8 @@ def render_report(folder: Path, plots: Sequence[Plot] | None = None) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    study = open_study(folder)
-    content = _content(study, leaderboard(folder))
-    drawn = [_draw(plot) for plot in (make_plots(folder) if plots is None else plots)]
+    content = _content(results, board)
+    drawn = [_draw(plot) for plot in plots]
     figures = drawn + (content["ablation"]["plots"] if content["ablation"] else [])
     page = environment.get_template(TEMPLATE_FILE).render(
         **content,
@@ -147,21 +150,19 @@ def render_report(folder: Path, plots: Sequence[Plot] | None = None) -> str:
     return str(page)
 
 
-def _content(study: StudyFolder, board: Leaderboard) -> dict[str, Any]:
-    folder = study.path
-    config = load_config(study.config_path)
-    rows = read_results(folder).to_pylist()
-    winner, registration = board.winner, study.registration
-    classes = class_accuracies(folder, board)
+def _content(results: Results, board: Leaderboard) -> dict[str, Any]:
+    config = results.configured().config
+    winner, registration = board.winner, results.registration
+    classes = class_accuracies(results, board)
     # A choice no better than chance is no winner, but its classes are shown to explain why.
     chosen = "choice" if winner is None else "winner"
     return {
-        "name": study.name,
+        "name": results.name,
         "subtitle": f"{config.data.dataset}, {config.protocol.replace('_', '-')}, "
         + ("" if config.protocol == "zero_shot" else f"{config.data.shots} images a class, ")
         + config.backbone.name,
         "verdict": verdict(board),
-        "asked": _asked(config, board, rows, occupancy(folder)),
+        "asked": _asked(config, board, results),
         "scores": _scores(board),
         "targets": Grid(*target_table(board)),
         "configurations": Grid(*configuration_table(board), left=2, marked=_winner_row(board)),
@@ -173,7 +174,7 @@ def _content(study: StudyFolder, board: Leaderboard) -> dict[str, Any]:
         "has_search": config.searches,
         "chosen_before": board.chosen_before,
         "settings": [] if winner is None else _settings(winner),
-        "loading": None if winner is None else _loading(study, config, winner, rows),
+        "loading": None if winner is None else _loading(results, config, winner),
         "registered": registration and champion_sentence(registration),
         "serving": registration and f"import mlflow\n\n{loading_line(registration)}",
         "classes": Grid(
@@ -194,32 +195,28 @@ def _content(study: StudyFolder, board: Leaderboard) -> dict[str, Any]:
             ["images of", "taken for", "part", "zero-shot %", f"{chosen} %"],
             [
                 [c.true, c.predicted, c.part, percent(c.before), percent(c.after)]
-                for c in confusions(folder, board)
+                for c in confusions(results, board)
             ],
             left=3,
         ),
-        "ablation": _ablation(rows),
-        "searched": _searched(rows),
-        "confirmed": _confirmed(rows),
-        "yaml": study.config_path.read_text(encoding="utf-8"),
-        "identity": sorted((study.read_json("identity.json") or {}).items()),
+        "ablation": _ablation(results),
+        "searched": _searched(results.stage("search")),
+        "confirmed": _confirmed(results),
+        "yaml": results.yaml,
+        "identity": sorted(results.identity.items()),
     }
 
 
-def _asked(
-    config: StudyConfig, board: Leaderboard, rows: Sequence[Row], time: Occupancy | None
-) -> list[tuple[str, str]]:
+def _asked(config: StudyConfig, board: Leaderboard, results: Results) -> list[tuple[str, str]]:
     search, space = config.search, config.search.space
     val_shots = config.data.val_shots or min(config.data.shots, 4)
     spent = "; ".join(f"{arm.arm}: {arm.trials} trials, {arm.epochs} epochs" for arm in board.arms)
-    rates = (
-        f"biases {_range(space.rates['bias'])}, LayerNorms {_range(space.rates['ln'])}, "
-        f"λ {_range(space.distill_weight)}"
-    )
+    rates = [f"{KIND_TITLES[kind][1]} {_range(space.rates[kind])}" for kind in kind_names()]
+    time = occupancy(results.trials)
     tested = ", ".join(config.data.targets)
     where = f"{config.data.dataset}; tested on {tested} as well" if tested else config.data.dataset
     if config.ablation is not None:
-        return _ablated(config, config.ablation, where, rows)
+        return _ablated(config, config.ablation, where, results)
     if not config.searches:
         return _tested_as_given(config, where)
     return [
@@ -228,9 +225,9 @@ def _asked(
         ("Protocol", _PROTOCOLS[config.protocol]),
         ("Images", f"{config.data.shots} a class to train, {val_shots} a class to validate"),
         ("Backbone", _backbone(config)),
-        ("Choice", f"Trials were compared {_rule(config, rows)}. Never on test images."),
+        ("Choice", f"Trials were compared {_rule(config, results)}. Never on test images."),
         ("Parameters to choose from", ", ".join(space.sites)),
-        ("Learning rates", rates),
+        ("Learning rates", ", ".join([*rates, f"λ {_range(space.distill_weight)}"])),
         ("Training", f"{config.training.epochs} epochs, {config.training.optimizer}"),
         ("Search", f"{search.trials} trials planned ({search.sampler}). Run: {spent or 'none'}"),
         *([("Time", str(time))] if time else []),
@@ -239,13 +236,13 @@ def _asked(
 
 
 def _ablated(
-    config: StudyConfig, ablation: AblationConfig, where: str, rows: Sequence[Row]
+    config: StudyConfig, ablation: AblationConfig, where: str, results: Results
 ) -> list[tuple[str, str]]:
     tried = ", ".join(rate(value) for value in ablation.rates)
     choice = f"{tried}, the same for every cell"
     if len(ablation.rates) > 1:
         choice = (
-            f"{tried}: each cell at the best of them, compared {_rule(config, rows)}. "
+            f"{tried}: each cell at the best of them, compared {_rule(config, results)}. "
             "Never on test images."
         )
     return [
@@ -285,9 +282,10 @@ def _backbone(config: StudyConfig) -> str:
     return f"{config.backbone.name}, revision {revision}" if revision else config.backbone.name
 
 
-def _rule(config: StudyConfig, rows: Sequence[Row]) -> str:
-    folded = next((row for row in rows if row["val_new"] is not None), {})
-    return _SELECTIONS[selection_used(config, folded)]
+def _rule(config: StudyConfig, results: Results) -> str:
+    scores = [trial.val for trial in results.trials if trial.val.get("new") is not None]
+    report = {f"val_{name}": value or 0.0 for name, value in scores[0].items()} if scores else {}
+    return _SELECTIONS[selection_used(config, report)]
 
 
 def _range(bounds: tuple[float, float]) -> str:
@@ -303,29 +301,25 @@ def _winner_row(board: Leaderboard) -> int | None:
 
 
 def _settings(winner: Entry) -> list[tuple[str, str]]:
+    rates = [f"Learning rate of {KIND_TITLES[kind][1]}" for kind in kind_names()]
+    cells = setting_cells(winner.settings, winner.trainable)
     return [
-        ("Subset to tune", winner.subset or "none"),
-        ("Learning rate of biases", rate(winner.bias_lr)),
-        ("Learning rate of LayerNorms", rate(winner.ln_lr)),
-        ("λ (distillation weight)", rate(winner.distill_weight) if winner.trainable else "–"),
+        ("Subset to tune", winner.settings.subset or "none"),
+        *zip((*rates, "λ (distillation weight)"), cells, strict=True),
         ("Trainable parameters", count(winner.trainable)),
     ]
 
 
-def _loading(
-    study: StudyFolder, config: StudyConfig, winner: Entry, rows: Sequence[Row]
-) -> str | None:
+def _loading(results: Results, config: StudyConfig, winner: Entry) -> str | None:
     trained = [
-        row
-        for row in rows
-        if row["stage"] == "confirm"
-        and row["label"] == winner.label
-        and (study.path / "trials" / row["trial_id"] / "delta.safetensors").is_file()
+        trial
+        for trial in results.confirmed(winner.label)
+        if (results.folder.trial(trial.trial_id).path / "delta.safetensors").is_file()
     ]
     if not trained:
         return None
     # The first seed, not the best on test: that would be selecting on test.
-    first = min(trained, key=lambda row: row["seed"])
+    first = min(trained, key=lambda trial: trial.seed)
     return (
         "from pathlib import Path\n\n"
         "from study.embedded import backbone_path\n"
@@ -333,18 +327,16 @@ def _loading(
         "from study.method.model import load_backbone\n\n"
         f"backbone = load_backbone(backbone_path({config.backbone.name!r}), "
         f"revision={config.backbone.revision!r})\n"
-        f'tensors, info = load_delta(Path("trials/{first["trial_id"]}/delta.safetensors"))\n'
+        f'tensors, info = load_delta(Path("trials/{first.trial_id}/delta.safetensors"))\n'
         "apply_delta(backbone.clip, tensors)  # an ordinary transformers CLIPModel, now tuned\n"
         "print(info.subset, info.class_names, info.templates)\n"
     )
 
 
-def _ablation(rows: Sequence[Row]) -> dict[str, Any] | None:
+def _ablation(results: Results) -> dict[str, Any] | None:
     """Return the ablation with the base `BASE`, if there is one; others are not in the report."""
-    if not any(row["stage"] == "ablation" for row in rows):
-        return None
     try:
-        table = ablation_table(rows)
+        table = ablation_table(results)
     except DataError:
         return None
     return {
@@ -355,51 +347,46 @@ def _ablation(rows: Sequence[Row]) -> dict[str, Any] | None:
     }
 
 
-def _searched(rows: Sequence[Row]) -> Grid:
-    searched = [row for row in rows if row["stage"] == "search"]
-    searched.sort(key=lambda row: (row["val_score"] is None, -(row["val_score"] or 0.0)))
+def _searched(searched: Sequence[TrialResult]) -> Grid:
     # The score is beside the name, since a narrow screen would hide the last columns.
     header = ["trial", "validation %", "arm", "ended", "subset"]
     return Grid(
-        [*header, "epochs", "bias lr", "LN lr", "λ", "trainable"],
+        [*header, "epochs", *SETTING_HEADER, "trainable"],
         [
             [
-                row["trial_id"],
-                percent(row["val_score"]),
-                row["label"] if row["arm"] == "baseline" else row["arm"],
-                _ended(row),
-                row["subset"] or "none",
-                f"{row['epochs']}/{row['epochs_planned']}",
-                rate(row["bias_lr"]),
-                rate(row["ln_lr"]),
-                rate(row["distill_weight"]) if row["trainable"] else "–",
-                count(row["trainable"]),
+                trial.trial_id,
+                percent(trial.val_score),
+                trial.label if trial.arm == "baseline" else trial.arm,
+                _ended(trial),
+                trial.settings.subset or "none",
+                f"{trial.epochs}/{trial.epochs_planned}",
+                *setting_cells(trial.settings, trial.trainable),
+                count(trial.trainable),
             ]
-            for row in searched
+            for trial in sorted(
+                searched, key=lambda t: (t.val_score is None, -(t.val_score or 0.0))
+            )
         ],
         left=5,
     )
 
 
-def _ended(row: Row) -> str:
-    return f"{row['status']}: {row['reason']}" if row["reason"] else row["status"]
+def _ended(trial: TrialResult) -> str:
+    return f"{trial.status}: {trial.reason}" if trial.reason else trial.status
 
 
-def _confirmed(rows: Sequence[Row]) -> Grid:
-    confirmed = [row for row in rows if row["stage"] == "confirm"]
-    parts = ["base", "new"] if any(row["test_base"] is not None for row in confirmed) else []
+def _confirmed(results: Results) -> Grid:
     return Grid(
-        ["candidate", "ended", "seed", "epochs", *(f"{part} %" for part in parts), "test %"],
+        ["candidate", "ended", "seed", "epochs", *score_header(results.parts, "test")],
         [
             [
-                row["label"],
-                _ended(row),
-                str(row["seed"]),
-                str(row["epochs"]),
-                *(percent(row[f"test_{part}"]) for part in parts),
-                percent(row["test_score"]),
+                trial.label,
+                _ended(trial),
+                str(trial.seed),
+                str(trial.epochs),
+                *(percent(trial.test.get(name)) for name in (*results.parts, "score")),
             ]
-            for row in sorted(confirmed, key=lambda row: (row["label"], row["seed"]))
+            for trial in sorted(results.stage("confirm"), key=lambda t: (t.label, t.seed))
         ],
         left=2,
     )
@@ -425,7 +412,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("folder", type=Path, help="the study's folder, runs/NAME")
     options = parser.parse_args(arguments)
     try:
-        print(write_report(options.folder))
+        results = read_results(options.folder)
+        board = leaderboard(results)
+        print(write_report(results, board, make_plots(results, board)))
     except StudyError as error:
         print(error, file=sys.stderr)
         return 2
