@@ -133,3 +133,21 @@ def test_every_further_dataset_has_a_column_of_confirmations(few_shot_study: Pat
     rows = table.to_pylist()
     assert {row["test_dtd"] for row in rows if row["stage"] == "search"} == {None}
     assert {row["test_dtd"] for row in rows if row["stage"] == "confirm"} >= {0.25}
+
+
+def test_settings_are_read_of_this_version_and_of_earlier_ones_and_stay_as_they_were_written(
+    few_shot_study: Path,
+) -> None:
+    flat = read_results(few_shot_study).trials
+    for path in few_shot_study.glob("trials/*/config.json"):
+        config = json.loads(path.read_text())
+        rates = {kind: config.pop(f"{kind}_lr") for kind in ("bias", "ln")}
+        settings = {"rates": {kind: rate for kind, rate in rates.items() if rate is not None}}
+        settings |= {name: config.pop(name) for name in ("subset", "distill_weight")}
+        path.write_text(json.dumps({**config, "settings": settings}))
+    assert read_results(few_shot_study).trials == flat
+    path = few_shot_study / "trials/search-0005/config.json"
+    config = json.loads(path.read_text())
+    config["settings"]["subset"] = "of another version"
+    path.write_text(json.dumps(config))
+    assert row_of(few_shot_study, "search-0005")["subset"] == "of another version"
