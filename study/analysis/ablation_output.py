@@ -16,6 +16,7 @@ from rich.text import Text
 
 from study.analysis.ablation import BASE, AblationTable, Cell, ablation_table, ablation_verdict
 from study.analysis.ablation_plots import ablation_plots
+from study.analysis.command import command
 from study.analysis.formatting import (
     SETTING_HEADER,
     count,
@@ -29,7 +30,6 @@ from study.analysis.formatting import (
 from study.analysis.plots import write_plots
 from study.analysis.results import PARTS, read_results, write_parquet
 from study.analysis.tables import markdown_table, markdown_text, rich_table
-from study.errors import StudyError
 from study.storage.atomic import write_atomically
 
 
@@ -153,24 +153,20 @@ def write_ablation(folder: Path, table: AblationTable) -> tuple[Path, ...]:
     return (*paths, *write_plots(folder, ablation_plots(table)))
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Print an ablation, write its files and return the exit code."""
+@command
+def main(arguments: Sequence[str] | None) -> None:
+    """Print an ablation, and write its files."""
     parser = argparse.ArgumentParser(
         prog="python -m study.analysis.ablation_output", description="Compare an ablation's cells."
     )
     parser.add_argument("folder", type=Path, help="the study's folder, runs/NAME")
     parser.add_argument("--base", default=BASE, help="cell to compare with (default: %(default)s)")
     options = parser.parse_args(arguments)
-    try:
-        table = ablation_table(read_results(options.folder), options.base)
-        paths = write_ablation(options.folder, table)
-    except StudyError as error:
-        print(error, file=sys.stderr)
-        return 2
+    table = ablation_table(read_results(options.folder), options.base)
+    paths = write_ablation(options.folder, table)
     Console().print(render(table))
     for path in paths:
         print(path)
-    return 0
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from study.analysis.command import command
 from study.analysis.comparison import Comparison, Entry, Leaderboard, leaderboard
 from study.analysis.formatting import (
     SETTING_HEADER,
@@ -34,7 +35,7 @@ from study.analysis.formatting import (
 from study.analysis.results import PARTS, read_results
 from study.analysis.tables import markdown_table, markdown_text, rich_table
 from study.config.settings import settings_columns
-from study.errors import StudyError, TrackingError
+from study.errors import TrackingError
 from study.storage.atomic import write_atomically
 
 __all__ = ["Leaderboard", "leaderboard", "render", "to_csv", "to_markdown", "write_leaderboard"]
@@ -253,8 +254,9 @@ FOLDER_FORMATS = ("table", "markdown", "csv")
 SERVER_FORMATS = ("table", "json", "yaml")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Print one study's leaderboard or the best of all studies, and return the exit code."""
+@command
+def main(arguments: Sequence[str] | None) -> None:
+    """Print one study's leaderboard or the best of all studies."""
     parser = argparse.ArgumentParser(
         prog="python -m study.analysis.leaderboard",
         description="Print a study's leaderboard; without a folder the best configurations over "
@@ -281,15 +283,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("--study and --where ask the tracking server; leave the folder out")
     if options.top < 1:
         parser.error(f"--top is {options.top}; allowed is 1 or more")
-    try:
-        if options.folder:
-            _print_study(options.folder, options.format)
-        else:
-            _print_best(options)
-    except StudyError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+    if options.folder:
+        _print_study(options.folder, options.format)
+    else:
+        _print_best(options)
 
 
 def _print_study(folder: Path, form: str) -> None:

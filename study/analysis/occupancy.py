@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+from study.analysis.command import command
 from study.analysis.results import Interval, TrialResult, open_study, read_trials
-from study.errors import StudyError
 
 PAUSE = 60.0
 """The seconds without any work after which a study counts as interrupted, not as slow."""
@@ -113,22 +113,18 @@ def _measure(work: Sequence[Sequence[Interval]]) -> Occupancy:
     )
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Print a study's occupancy, stage by stage, and return the exit code."""
+@command
+def main(arguments: Sequence[str] | None) -> None:
+    """Print a study's occupancy, stage by stage."""
     parser = argparse.ArgumentParser(
         prog="python -m study.analysis.occupancy", description="How busy a study's slots were."
     )
     parser.add_argument("folder", type=Path, help="the study's folder, runs/NAME")
     options = parser.parse_args(arguments)
-    try:
-        trials = read_trials(open_study(options.folder))
-        for stage in ("search", "confirm", "ablation"):
-            if (found := occupancy(trials, stage)) is not None:
-                print(f"{stage}: {found}")
-    except StudyError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+    trials = read_trials(open_study(options.folder))
+    for stage in ("search", "confirm", "ablation"):
+        if (found := occupancy(trials, stage)) is not None:
+            print(f"{stage}: {found}")
 
 
 if __name__ == "__main__":

@@ -15,11 +15,12 @@ from typing import Any
 
 from rich.console import Console, Group
 
+from study.analysis.command import command
 from study.analysis.comparison import Entry, Leaderboard, leaderboard
 from study.analysis.formatting import interval, percent, score_header
 from study.analysis.results import PARTS, open_study, read_results
 from study.analysis.tables import markdown_table, markdown_text, rich_table
-from study.errors import DataError, StudyError
+from study.errors import DataError
 from study.storage.atomic import write_atomically
 
 SWEEP_FILE = "sweep.json"
@@ -210,8 +211,9 @@ def _csv(results: Sequence[Result]) -> str:
     return text.getvalue()
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the tables of a sweep, write them if asked, and return the exit code."""
+@command
+def main(arguments: Sequence[str] | None) -> None:
+    """Print the tables of a sweep, and write them if asked."""
     parser = argparse.ArgumentParser(
         prog="python -m study.analysis.paper",
         description="The tables of a sweep, with published averages beside ours.",
@@ -219,14 +221,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("folders", nargs="+", type=Path, help="the studies' folders, runs/NAME")
     parser.add_argument("--to", type=Path, help="a folder to write tables.md and tables.csv into")
     options = parser.parse_args(arguments)
-    try:
-        Console().print(render_tables(options.folders))
-        if options.to is not None:
-            print(write_tables(options.folders, options.to))
-    except StudyError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+    Console().print(render_tables(options.folders))
+    if options.to is not None:
+        print(write_tables(options.folders, options.to))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from study.analysis.charts import Chart, Plot, matplotlib_png, plotly_figure
+from study.analysis.command import command
 from study.analysis.comparison import Leaderboard, leaderboard
 from study.analysis.result_charts import (
     agreement_chart,
@@ -17,7 +18,6 @@ from study.analysis.result_charts import (
     rungs_chart,
 )
 from study.analysis.results import Results, TrialResult, read_results
-from study.errors import StudyError
 from study.storage.atomic import write_atomically
 
 PLOTS_FOLDER = "plots"
@@ -127,25 +127,21 @@ def _plot(name: str, title: str, caption: str, draw: Callable[[], Chart | str]) 
     return Plot(name, title, caption, plotly_figure(chart), matplotlib_png(chart))
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Draw the plots of one study and return the exit code."""
+@command
+def main(arguments: Sequence[str] | None) -> None:
+    """Draw the plots of one study."""
     parser = argparse.ArgumentParser(
         prog="python -m study.analysis.plots", description="Draw a study's plots."
     )
     parser.add_argument("folder", type=Path, help="the study's folder, runs/NAME")
     options = parser.parse_args(arguments)
-    try:
-        results = read_results(options.folder)
-        plots = make_plots(results, leaderboard(results))
-        for path in write_plots(options.folder, plots):
-            print(path)
-    except StudyError as error:
-        print(error, file=sys.stderr)
-        return 2
+    results = read_results(options.folder)
+    plots = make_plots(results, leaderboard(results))
+    for path in write_plots(options.folder, plots):
+        print(path)
     for plot in plots:
         if plot.missing is not None:
             print(f"{plot.name}: not drawn: {plot.missing}", file=sys.stderr)
-    return 0
 
 
 if __name__ == "__main__":

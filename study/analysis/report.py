@@ -16,6 +16,7 @@ from study.analysis.ablation_output import cell_table, setting_table
 from study.analysis.ablation_plots import ablation_plots
 from study.analysis.charts import Plot
 from study.analysis.classes import class_accuracies, confusions
+from study.analysis.command import command
 from study.analysis.comparison import Entry, Leaderboard, leaderboard
 from study.analysis.describe import champion_sentence, loading_line
 from study.analysis.formatting import (
@@ -42,7 +43,7 @@ from study.analysis.plots import PLOTLY_CONFIG, make_plots
 from study.analysis.results import Results, TrialResult, read_results
 from study.config.schema import AblationConfig, StudyConfig
 from study.embedded import EMBEDDED
-from study.errors import DataError, StudyError
+from study.errors import DataError
 from study.method.parameters import kind_names
 from study.selection.candidates import selection_used
 from study.storage.atomic import write_atomically
@@ -404,21 +405,17 @@ def _draw(plot: Plot) -> DrawnPlot:
     return DrawnPlot(plot.title, plot.caption, fragment, png, plot.missing)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the report of one study and return the exit code."""
+@command
+def main(arguments: Sequence[str] | None) -> None:
+    """Write the report of one study."""
     parser = argparse.ArgumentParser(
         prog="python -m study.analysis.report", description="Write a study's report.html."
     )
     parser.add_argument("folder", type=Path, help="the study's folder, runs/NAME")
     options = parser.parse_args(arguments)
-    try:
-        results = read_results(options.folder)
-        board = leaderboard(results)
-        print(write_report(results, board, make_plots(results, board)))
-    except StudyError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+    results = read_results(options.folder)
+    board = leaderboard(results)
+    print(write_report(results, board, make_plots(results, board)))
 
 
 if __name__ == "__main__":
