@@ -18,7 +18,6 @@ from study.analysis.ablation import BASE, AblationTable, Cell, ablation_table, a
 from study.analysis.ablation_plots import ablation_plots
 from study.analysis.command import command
 from study.analysis.formatting import (
-    SETTING_HEADER,
     count,
     difference,
     estimate_columns,
@@ -26,6 +25,7 @@ from study.analysis.formatting import (
     score_cells,
     score_header,
     setting_cells,
+    setting_header,
 )
 from study.analysis.plots import write_plots
 from study.analysis.results import PARTS, read_results, write_parquet
@@ -58,7 +58,7 @@ def setting_table(table: AblationTable) -> tuple[list[str], list[list[str]]]:
         [cell.label, cell.settings.subset or "none", *setting_cells(cell.settings, cell.trainable)]
         for cell in table.cells
     ]
-    return ["cell", "subset", *SETTING_HEADER], cells
+    return ["cell", "subset", *setting_header()], cells
 
 
 def render(table: AblationTable) -> Group:

@@ -6,7 +6,6 @@ from study.analysis.ablation import ablation_table
 from study.analysis.ablation_output import to_markdown as ablation_markdown
 from study.analysis.comparison import PUBLISHED, TUNED, Entry, Leaderboard
 from study.analysis.formatting import (
-    KIND_TITLES,
     NAMES,
     count,
     difference,
@@ -18,7 +17,7 @@ from study.analysis.formatting import (
 from study.analysis.leaderboard import to_markdown
 from study.analysis.results import Results
 from study.analysis.tables import markdown_text
-from study.method.parameters import kind_names
+from study.method.parameters import all_kinds
 from study.storage.ledger import Registration
 
 CHAMPION = "champion"
@@ -99,9 +98,8 @@ def _headline(results: Results, board: Leaderboard, chosen: Entry) -> str:
 def _settings(winner: Entry) -> str:
     """Return the sentence that says what the winner tunes and how it was trained."""
     settings = winner.settings
-    rates = [
-        f"of {KIND_TITLES[k][1]} {rate(v)}" for k in kind_names() if (v := settings.rates.get(k))
-    ]
+    tuned = [kind for kind in all_kinds() if kind.name in settings.rates]
+    rates = [f"of {kind.plural} {rate(settings.rates[kind.name])}" for kind in tuned]
     numbers = [f"learning rate {rates[0]}", *rates[1:]] if rates else []
     if winner.trainable:
         numbers.append(f"λ {rate(settings.distill_weight)}")

@@ -16,14 +16,10 @@ from study.analysis.comparison import (
 )
 from study.analysis.statistics import Estimate, PairedDifference
 from study.config.settings import Settings
-from study.method.parameters import kind_names
+from study.method.parameters import all_kinds, kind_names
 
 SIGNIFICANCE = 0.05
 """The largest Holm-corrected p that counts as more than noise."""
-KIND_TITLES: dict[str, tuple[str, str]] = {"bias": ("bias", "biases"), "ln": ("LN", "LayerNorms")}
-"""Each kind of parameter as it stands in the head of a column, and in a sentence."""
-SETTING_HEADER = (*(f"{KIND_TITLES[kind][0]} lr" for kind in kind_names()), "λ")
-"""The head of the columns of `setting_cells`."""
 NAMES = {PUBLISHED: "CLIPFit as published", TUNED: "tuned CLIPFit"}
 
 
@@ -66,6 +62,11 @@ def probability(p: float | None) -> str:
 def rate(value: float | None) -> str:
     """Return a learning rate or loss weight with three significant digits."""
     return "–" if value is None else f"{value:.3g}"
+
+
+def setting_header() -> tuple[str, ...]:
+    """Return the head of the columns of `setting_cells`."""
+    return (*(f"{kind.short} lr" for kind in all_kinds()), "λ")
 
 
 def setting_cells(settings: Settings, trainable: int | None) -> tuple[str, ...]:

@@ -18,7 +18,6 @@ from rich.text import Text
 from study.analysis.command import command
 from study.analysis.comparison import Comparison, Entry, Leaderboard, leaderboard
 from study.analysis.formatting import (
-    SETTING_HEADER,
     count,
     difference,
     duration,
@@ -29,6 +28,7 @@ from study.analysis.formatting import (
     score_cells,
     score_header,
     setting_cells,
+    setting_header,
     validation_findings,
     verdict,
 )
@@ -73,7 +73,7 @@ def main_table(board: Leaderboard) -> tuple[list[str], list[list[str]]]:
 
 def configuration_table(board: Leaderboard) -> tuple[list[str], list[list[str]]]:
     """Return the header and cells of the candidates' configurations and validation scores."""
-    header = ["candidate", "subset", *SETTING_HEADER, "trainable", "val %"]
+    header = ["candidate", "subset", *setting_header(), "trainable", "val %"]
     cells = [
         [
             _name(entry),

@@ -20,14 +20,13 @@ from study.analysis.command import command
 from study.analysis.comparison import Entry, Leaderboard, leaderboard
 from study.analysis.describe import champion_sentence, loading_line
 from study.analysis.formatting import (
-    KIND_TITLES,
-    SETTING_HEADER,
     count,
     percent,
     points,
     rate,
     score_header,
     setting_cells,
+    setting_header,
     validation_findings,
     verdict,
 )
@@ -44,7 +43,7 @@ from study.analysis.results import Results, TrialResult, read_results
 from study.config.schema import AblationConfig, StudyConfig
 from study.embedded import EMBEDDED
 from study.errors import DataError
-from study.method.parameters import kind_names
+from study.method.parameters import all_kinds
 from study.selection.candidates import selection_used
 from study.storage.atomic import write_atomically
 
@@ -212,7 +211,7 @@ def _asked(config: StudyConfig, board: Leaderboard, results: Results) -> list[tu
     search, space = config.search, config.search.space
     val_shots = config.data.val_shots or min(config.data.shots, 4)
     spent = "; ".join(f"{arm.arm}: {arm.trials} trials, {arm.epochs} epochs" for arm in board.arms)
-    rates = [f"{KIND_TITLES[kind][1]} {_range(space.rates[kind])}" for kind in kind_names()]
+    rates = [f"{kind.plural} {_range(space.rates[kind.name])}" for kind in all_kinds()]
     time = occupancy(results.trials)
     tested = ", ".join(config.data.targets)
     where = f"{config.data.dataset}; tested on {tested} as well" if tested else config.data.dataset
@@ -302,7 +301,7 @@ def _winner_row(board: Leaderboard) -> int | None:
 
 
 def _settings(winner: Entry) -> list[tuple[str, str]]:
-    rates = [f"Learning rate of {KIND_TITLES[kind][1]}" for kind in kind_names()]
+    rates = [f"Learning rate of {kind.plural}" for kind in all_kinds()]
     cells = setting_cells(winner.settings, winner.trainable)
     return [
         ("Subset to tune", winner.settings.subset or "none"),
@@ -352,7 +351,7 @@ def _searched(searched: Sequence[TrialResult]) -> Grid:
     # The score is beside the name, since a narrow screen would hide the last columns.
     header = ["trial", "validation %", "arm", "ended", "subset"]
     return Grid(
-        [*header, "epochs", *SETTING_HEADER, "trainable"],
+        [*header, "epochs", *setting_header(), "trainable"],
         [
             [
                 trial.trial_id,

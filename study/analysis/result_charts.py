@@ -8,16 +8,15 @@ from collections.abc import Iterable, Sequence
 from study.analysis.charts import BLUE, GREEN, GREY, ORANGE, PALETTE, Chart, Marker, Panel, Series
 from study.analysis.comparison import ZERO_SHOT, Entry, Leaderboard
 from study.analysis.formatting import (
-    KIND_TITLES,
-    SETTING_HEADER,
     count,
     interval,
     percent,
     setting_cells,
+    setting_header,
 )
 from study.analysis.results import TrialResult
 from study.analysis.statistics import Estimate
-from study.method.parameters import kind_names
+from study.method.parameters import all_kinds
 
 _WINNER_MARKER: Marker = "star"
 _CANDIDATE_MARKERS: tuple[Marker, ...] = ("circle", "square", "diamond", "triangle", "cross")
@@ -26,9 +25,9 @@ _CANDIDATE_MARKERS: tuple[Marker, ...] = ("circle", "square", "diamond", "triang
 def rates_chart(searched: Sequence[TrialResult]) -> Chart | str:
     """Draw validation scores against the learning rate of each kind of parameter."""
     panels = tuple(
-        Panel(f"learning rate of {KIND_TITLES[kind][1]}", "validation score, %", series, x_log=True)
-        for kind in kind_names()
-        if (series := _by_arm_and_status([(t, t.settings.rates.get(kind)) for t in searched]))
+        Panel(f"learning rate of {kind.plural}", "validation score, %", series, x_log=True)
+        for kind in all_kinds()
+        if (series := _by_arm_and_status([(t, t.settings.rates.get(kind.name)) for t in searched]))
     )
     return Chart(panels) if panels else "no search trial has a learning rate and a score yet"
 
@@ -177,7 +176,7 @@ def _by_arm_and_status(placed: Iterable[tuple[TrialResult, float | None]]) -> tu
 
 def _describe(trial: TrialResult) -> tuple[str, ...]:
     *rates, weight = map(
-        " ".join, zip(SETTING_HEADER, setting_cells(trial.settings, trial.trainable), strict=True)
+        " ".join, zip(setting_header(), setting_cells(trial.settings, trial.trainable), strict=True)
     )
     return (
         trial.trial_id,

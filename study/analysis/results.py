@@ -26,35 +26,6 @@ PARTS = ("base", "new")
 """The parts of a score that tables for other programs have columns for, whatever the protocol."""
 _SCORES = ("score", "accuracy", *PARTS, "hmean")
 
-RESULTS_SCHEMA = pa.schema(
-    [
-        pa.field("study", pa.string(), nullable=False),
-        pa.field("trial_id", pa.string(), nullable=False),
-        pa.field("stage", pa.string()),
-        pa.field("arm", pa.string()),
-        pa.field("label", pa.string()),
-        pa.field("number", pa.int64()),
-        pa.field("status", pa.string(), nullable=False),
-        pa.field("epochs", pa.int64(), nullable=False),
-        pa.field("epochs_planned", pa.int64()),
-        pa.field("seed", pa.int64()),
-        pa.field("subset", pa.string()),
-        pa.field("subset_key", pa.string()),
-        *(pa.field(rate_column(kind), pa.float64()) for kind in kind_names()),
-        pa.field("distill_weight", pa.float64()),
-        pa.field("trainable", pa.int64()),
-        pa.field("seconds", pa.float64()),
-        *(
-            pa.field(f"{split}_{name}", pa.float64())
-            for split in ("val", "test")
-            for name in _SCORES
-        ),
-        pa.field("chance", pa.float64()),
-        pa.field("reason", pa.string()),
-        pa.field("error", pa.string()),
-    ]
-)
-
 Split = Literal["test", "val"]
 Scores = Mapping[str, float | None]
 """Fractions by name: the protocol's score, its parts, and single datasets where several are tested.
@@ -253,11 +224,31 @@ def read_trials(folder: StudyFolder, protocol: Protocol | None = None) -> tuple[
     return tuple(_trial(folder, trial, protocol) for trial in folder.trials())
 
 
+def results_schema() -> pa.Schema:
+    """Return the columns that the results of every study have."""
+    text, whole, number = pa.string(), pa.int64(), pa.float64()
+    columns = {
+        **dict.fromkeys(("study", "trial_id", "stage", "arm", "label"), text),
+        "number": whole,
+        "status": text,
+        **dict.fromkeys(("epochs", "epochs_planned", "seed"), whole),
+        **dict.fromkeys(("subset", "subset_key"), text),
+        **dict.fromkeys((*map(rate_column, kind_names()), "distill_weight"), number),
+        "trainable": whole,
+        "seconds": number,
+        **{f"{split}_{name}": number for split in ("val", "test") for name in _SCORES},
+        "chance": number,
+        **dict.fromkeys(("reason", "error"), text),
+    }
+    always = ("study", "trial_id", "status", "epochs")
+    return pa.schema([pa.field(n, kind, nullable=n not in always) for n, kind in columns.items()])
+
+
 def results_table(results: Results) -> pa.Table:
     """Return one row per trial, with fractions for scores.
 
     Returns:
-        A table with `RESULTS_SCHEMA`, followed by a column ``test_NAME`` for each single dataset
+        A table with `results_schema`, followed by a column ``test_NAME`` for each single dataset
         where a study tests several.
     """
     scores = [
@@ -272,9 +263,10 @@ def results_table(results: Results) -> pa.Table:
         {"study": results.name, **vars(trial), **trial.settings.flat(), **named}
         for trial, named in zip(results.trials, scores, strict=True)
     ]
+    schema = results_schema()
     more = dict.fromkeys(name for named in scores for name in named)
-    fields = [pa.field(name, pa.float64()) for name in more if name not in RESULTS_SCHEMA.names]
-    return pa.Table.from_pylist(rows, schema=pa.schema([*RESULTS_SCHEMA, *fields]))
+    fields = [pa.field(name, pa.float64()) for name in more if name not in schema.names]
+    return pa.Table.from_pylist(rows, schema=pa.schema([*schema, *fields]))
 
 
 def write_results(results: Results) -> Path:

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from study.analysis.results import (
-    RESULTS_SCHEMA,
     read_results,
+    results_schema,
     results_table,
     write_results,
 )
@@ -30,14 +30,14 @@ def curve_of(folder: Path, trial_id: str) -> Mapping[int, float]:
 
 def test_every_trial_is_one_row_of_the_fixed_schema(base_to_new_study: Path) -> None:
     table = results_table(read_results(base_to_new_study))
-    assert table.schema.equals(RESULTS_SCHEMA)
+    assert table.schema.equals(results_schema())
     assert table.num_rows == len(list((base_to_new_study / "trials").iterdir())) == 3 + 32 + 35
 
 
 def test_a_study_without_trials_has_an_empty_table_of_the_same_schema(tmp_path: Path) -> None:
     (tmp_path / "trials").mkdir()
     table = results_table(read_results(tmp_path))
-    assert table.schema.equals(RESULTS_SCHEMA)
+    assert table.schema.equals(results_schema())
     assert table.num_rows == 0
 
 
@@ -129,7 +129,7 @@ def with_targets(folder: Path) -> Path:
 
 def test_every_further_dataset_has_a_column_of_confirmations(few_shot_study: Path) -> None:
     table = results_table(read_results(with_targets(few_shot_study)))
-    assert table.column_names[len(RESULTS_SCHEMA) :] == ["test_source", "test_dtd", "test_a.b"]
+    assert table.column_names[len(results_schema()) :] == ["test_source", "test_dtd", "test_a.b"]
     rows = table.to_pylist()
     assert {row["test_dtd"] for row in rows if row["stage"] == "search"} == {None}
     assert {row["test_dtd"] for row in rows if row["stage"] == "confirm"} >= {0.25}
