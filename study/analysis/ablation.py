@@ -1,14 +1,13 @@
 """An ablation's cells against its base: table and verdict."""
 
-from collections.abc import Mapping, Set
+from collections.abc import Set
 from dataclasses import dataclass
 from typing import Literal
 
-from study.analysis.comparison import Comparison, compare, estimates
+from study.analysis.comparison import Comparison, Configuration, compare, estimates
 from study.analysis.formatting import SIGNIFICANCE, guessing, interval, points
 from study.analysis.results import Results, Split, TrialResult
 from study.analysis.statistics import Estimate
-from study.config.settings import Settings
 from study.errors import DataError
 
 BASE = "base"
@@ -18,21 +17,11 @@ Edge = Literal["lowest", "highest"]
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One subset of an ablation over its seeds; scores are fractions."""
+class Cell(Configuration):
+    """One subset of an ablation."""
 
-    label: str
-    """The name of the cell."""
-    settings: Settings
-    """What is tuned, and how fast."""
-    trainable: int
-    """The number of trainable parameters."""
-    scores: Mapping[int, float]
-    """The protocol's score of each seed."""
     score: Estimate
     """The mean of `scores` and its interval."""
-    parts: Mapping[str, Estimate]
-    """The accuracy on each part of the images; empty if the score has no parts."""
     seconds: float | None
     """The mean duration of a trial in seconds; None when no trial recorded one."""
     comparison: Comparison | None

@@ -10,8 +10,7 @@ from study.analysis.charts import (
     Panel,
     Plot,
     Series,
-    matplotlib_png,
-    plotly_figure,
+    drawn,
     png_bytes,
     style_plotly,
 )
@@ -65,7 +64,7 @@ def _forest_plot(table: AblationTable) -> Plot:
     # From bottom to top, so that the best cell is the uppermost.
     cells = [cell for cell in reversed(table.cells) if cell.comparison is not None]
     if not cells:
-        return Plot(name, title, caption, missing="the base cell is the only one with a score")
+        return drawn(name, title, caption, "the base cell is the only one with a score")
     series = tuple(
         _forest_series(legend, color, [(y, cell) for y, cell in enumerate(cells) if chosen(cell)])
         for legend, color, chosen in (
@@ -85,7 +84,7 @@ def _forest_plot(table: AblationTable) -> Plot:
         ),
         height=1.5 + 0.32 * len(cells),
     )
-    return Plot(name, title, caption, plotly_figure(chart), matplotlib_png(chart))
+    return drawn(name, title, caption, chart)
 
 
 def _forest_series(name: str, color: str, cells: list[tuple[int, Cell]]) -> Series:

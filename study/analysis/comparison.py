@@ -39,25 +39,35 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One confirmed candidate; scores are fractions."""
+class Configuration:
+    """One configuration over its seeds; scores are fractions."""
 
     label: str
-    """The candidate's name in the ledger."""
+    """Its name in the ledger."""
+    settings: Settings
+    """What is tuned, and how fast."""
+    trainable: int
+    """The number of trainable parameters."""
+    scores: Mapping[int, float]
+    """The protocol's score of each seed."""
+    parts: Mapping[str, Estimate]
+    """The accuracy on each part of the images; empty if the score has no parts."""
+
+
+@dataclass(frozen=True)
+class Entry(Configuration):
+    """One confirmed candidate, with its scores on test."""
+
     aliases: tuple[str, ...]
     """The names of candidates with the same configuration, which were not trained again."""
     baseline: bool
     """Whether the candidate is a baseline, and not a result of the search."""
     chosen: bool
     """Whether validation chose the candidate, before any test image was read."""
-    scores: Mapping[int, float]
-    """The test score of each seed."""
     seeds_planned: int
     """The number of the candidate's confirm trials, with or without a test score."""
     test: Estimate
     """The protocol's score on test."""
-    parts: Mapping[str, Estimate]
-    """The accuracy on each part of the test images; empty if the score has no parts."""
     targets: Mapping[str, Estimate]
     """The accuracy on each dataset, where several are tested; else empty.
 
@@ -65,10 +75,6 @@ class Entry:
     """
     chance: float | None
     """The test score of always naming the largest class; None if no trial kept class counts."""
-    settings: Settings
-    """What is tuned, and how fast."""
-    trainable: int
-    """The number of trainable parameters."""
     source_trial: str | None
     """The id of the search trial that the candidate came from, if any."""
     val_score: float | None
@@ -113,16 +119,6 @@ class ArmBudget:
 
 
 @dataclass(frozen=True)
-class Failure:
-    """A trial that failed."""
-
-    trial_id: str
-    epochs: int
-    """The number of completed epochs."""
-    cause: str
-
-
-@dataclass(frozen=True)
 class ValidationCheck:
     """How well validation ranked what was tested."""
 
@@ -157,7 +153,7 @@ class Leaderboard:
     """How well validation ranked the candidates."""
     untested: tuple[str, ...]
     """The labels of candidates without any test score."""
-    failures: tuple[Failure, ...] = ()
+    failures: tuple[TrialResult, ...] = ()
     """The failed trials of all stages."""
     chosen_before: tuple[int, ...] = ()
     """The number of search trials behind each earlier choice, the oldest first.
@@ -236,11 +232,7 @@ def leaderboard(results: Results) -> Leaderboard:
         ),
         check=_check(entries, searched),
         untested=tuple(label for label in labels if label not in shown),
-        failures=tuple(
-            Failure(trial.trial_id, trial.epochs, trial.reason or "")
-            for trial in results.trials
-            if trial.status == "failed"
-        ),
+        failures=tuple(trial for trial in results.trials if trial.status == "failed"),
         chosen_before=results.chosen_before,
     )
 

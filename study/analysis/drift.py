@@ -7,19 +7,22 @@ import logging
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from torch import Tensor
 
 from study.analysis.comparison import leaderboard
 from study.analysis.results import Results, TrialResult
+from study.data.images.table import ImageTable, normalize
+from study.data.prompts import prompts
+from study.embedded import backbone_path
 from study.errors import DataError, DeltaError, SubsetError
+from study.method.delta import DeltaInfo, apply_delta, load_delta
+from study.method.model import Backbone, load_backbone
 from study.method.parameters import leaf_of
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from study.method.delta import DeltaInfo
-    from study.method.model import Backbone
-    from study.trial.prepare import Preparer
+from study.trial.prepare import Preparer
+from study.trial.study import Study
 
 logger = logging.getLogger(__name__)
 
@@ -192,12 +195,6 @@ def study_drift(results: Results, trial_ids: Sequence[str] = ()) -> StudyDrift:
         DeltaError: a delta is damaged or of another backbone.
         BackboneError: the backbone cannot be loaded.
     """
-    from study.embedded import backbone_path
-    from study.method.delta import apply_delta, load_delta
-    from study.method.model import load_backbone
-    from study.trial.prepare import Preparer
-    from study.trial.study import Study
-
     folder = results.folder
     wanted = trial_ids or [trial.trial_id for trial in _winners_trials(results)]
     trials = {trial.trial_id: trial for trial in results.trials}
@@ -236,8 +233,6 @@ class _Pixels:
 
     def of(self, trial: TrialResult) -> Tensor | None:
         """Return the images of a trial; if they cannot be read, log the reason and return None."""
-        from study.data.images.table import ImageTable, normalize
-
         try:
             searched = trial.stage == "search"
             data = self._preparer.search() if searched else self._preparer.confirm(trial.seed)
@@ -264,10 +259,6 @@ def _mean(drifts: Sequence[FeatureDrift]) -> FeatureDrift:
 
 def _text_drift(backbone: Backbone, tuned: Any, info: DeltaInfo) -> FeatureDrift:
     """Measure the drift of the features of the class names."""
-    import torch
-
-    from study.data.prompts import prompts
-
     names = [one for group in prompts(info.class_names, info.templates[:1]) for one in group]
     tokens = backbone.tokenize(names)
     with torch.no_grad():
@@ -279,8 +270,6 @@ def _text_drift(backbone: Backbone, tuned: Any, info: DeltaInfo) -> FeatureDrift
 
 
 def _image_drift(untuned: Any, tuned: Any, pixels: Tensor) -> FeatureDrift:
-    import torch
-
     with torch.no_grad():
         before, after = (
             torch.cat(

@@ -22,8 +22,7 @@ from study.analysis.charts import (
     Panel,
     Plot,
     Series,
-    matplotlib_png,
-    plotly_figure,
+    drawn,
 )
 from study.analysis.command import command
 from study.analysis.drift import TensorDrift, pooled_drift, study_drift
@@ -113,15 +112,12 @@ def to_csv(drifts: Sequence[TensorDrift]) -> str:
 
 def drift_plot(drifts: Sequence[TensorDrift]) -> Plot:
     """Return the chart of `drift_chart` as a plot with its caption."""
-    chart = drift_chart(drifts)
     caption = (
         "Norm of the change of each tuned tensor as a share of its norm before; biases that were "
         "almost zero move by many times that. LayerNorms before "
         "the first and after the last layer stand at “pre” and “post”."
     )
-    if isinstance(chart, str):
-        return Plot("drift", "Drift", caption, missing=chart)
-    return Plot("drift", "Drift", caption, plotly_figure(chart), matplotlib_png(chart))
+    return drawn("drift", "Drift", caption, drift_chart(drifts))
 
 
 @command

@@ -113,7 +113,7 @@ def budget_table(board: Leaderboard) -> tuple[list[str], list[list[str]]]:
 
 def failure_table(board: Leaderboard) -> tuple[list[str], list[list[str]]]:
     """Return the header and cells of the last failed trials, with their causes."""
-    cells = [[f.trial_id, str(f.epochs), f.cause] for f in board.failures[-FAILURES_SHOWN:]]
+    cells = [[f.trial_id, str(f.epochs), f.reason or ""] for f in board.failures[-FAILURES_SHOWN:]]
     if (more := len(board.failures) - len(cells)) > 0:
         cells.append([f"and {more} before", "", "see the report"])
     return ["failed trial", "epochs", "cause"], cells

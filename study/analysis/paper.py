@@ -174,19 +174,13 @@ def _plain(value: float | None) -> str:
     return "–" if value is None else f"{value:.2f}"
 
 
-def render_tables(folders: Sequence[Path]) -> Group:
+def render_tables(results: Sequence[Result]) -> Group:
     """Return the tables for the terminal."""
-    found = tables(read_sweep(folders))
-    return Group(*(rich_table(t.title, t.header, t.cells, left=1) for t in found))
+    return Group(*(rich_table(t.title, t.header, t.cells, left=1) for t in tables(results)))
 
 
-def write_tables(folders: Sequence[Path], place: Path) -> Path:
-    """Write `tables.md` and `tables.csv` into the folder `place`; return the path of the former.
-
-    Raises:
-        DataError: none of the folders is a study of a sweep.
-    """
-    results = read_sweep(folders)
+def write_tables(results: Sequence[Result], place: Path) -> Path:
+    """Write `tables.md` and `tables.csv` into the folder `place`; return the path of the former."""
     blocks = []
     for table in tables(results):
         blocks += [f"## {markdown_text(table.title)}", markdown_table(table.header, table.cells)]
@@ -221,9 +215,10 @@ def main(arguments: Sequence[str] | None) -> None:
     parser.add_argument("folders", nargs="+", type=Path, help="the studies' folders, runs/NAME")
     parser.add_argument("--to", type=Path, help="a folder to write tables.md and tables.csv into")
     options = parser.parse_args(arguments)
-    Console().print(render_tables(options.folders))
+    results = read_sweep(options.folders)
+    Console().print(render_tables(results))
     if options.to is not None:
-        print(write_tables(options.folders, options.to))
+        print(write_tables(results, options.to))
 
 
 if __name__ == "__main__":

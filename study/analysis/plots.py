@@ -5,10 +5,10 @@ Run as `python -m study.analysis.plots runs/NAME`.
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from study.analysis.charts import Chart, Plot, matplotlib_png, plotly_figure
+from study.analysis.charts import Plot, drawn
 from study.analysis.command import command
 from study.analysis.comparison import Leaderboard, leaderboard
 from study.analysis.result_charts import (
@@ -88,43 +88,36 @@ def _page(plot: Plot) -> str:
 
 def _result_plots(searched: Sequence[TrialResult], board: Leaderboard) -> tuple[Plot, ...]:
     return (
-        _plot(
+        drawn(
             "agreement",
             "Validation against test",
             "Each candidate once: the score it was selected by, and its test score with a 95 % "
             "interval over seeds. A rising cloud means that validation ranked well.",
-            lambda: agreement_chart(board),
+            agreement_chart(board),
         ),
-        _plot(
+        drawn(
             "pareto",
             "Score against trainable parameters",
             "Left, finished search trials on validation, with the front of those that no trial "
             "beats with fewer parameters. Right, confirmed candidates on test, with 95 % "
             "intervals.",
-            lambda: pareto_chart(searched, board),
+            pareto_chart(searched, board),
         ),
-        _plot(
+        drawn(
             "learning-rates",
             "Validation score against learning rates",
             "Every search trial at the learning rate of its biases (left) and of its LayerNorms "
             "(right). Stopped trials show the score at which they were stopped.",
-            lambda: rates_chart(searched),
+            rates_chart(searched),
         ),
-        _plot(
+        drawn(
             "rungs",
             "Early stopping",
             "Left, the validation score of each trial over its epochs. Right, how many trials "
             "reached an epoch: successive halving drops the weaker ones at its rungs.",
-            lambda: rungs_chart(searched),
+            rungs_chart(searched),
         ),
     )
-
-
-def _plot(name: str, title: str, caption: str, draw: Callable[[], Chart | str]) -> Plot:
-    chart = draw()
-    if isinstance(chart, str):
-        return Plot(name, title, caption, missing=chart)
-    return Plot(name, title, caption, plotly_figure(chart), matplotlib_png(chart))
 
 
 @command

@@ -39,8 +39,9 @@ def test_failures_are_told_with_their_causes(few_shot_study: Path) -> None:
     for text in (printed(few_shot_study), to_markdown(leaderboard(read_results(few_shot_study)))):
         for failure in failed:
             (line,) = [line for line in text.splitlines() if failure.trial_id in line]
-            assert failure.cause in unescape(line.replace("\\", ""))
-            assert "NonFiniteLossError" in failure.cause
+            assert failure.reason is not None
+            assert failure.reason in unescape(line.replace("\\", ""))
+            assert "NonFiniteLossError" in failure.reason
 
 
 def test_of_many_failures_the_last_are_told(few_shot_study: Path) -> None:

@@ -27,7 +27,8 @@ def placed(folder: Path, dataset: str, experiment: str = "base_to_new") -> Path:
 
 def test_ours_stand_beside_the_published_averages(base_to_new_study: Path, tmp_path: Path) -> None:
     folder = placed(base_to_new_study, "eurosat")
-    averages, by_dataset = tables(read_sweep([folder]))
+    results = read_sweep([folder])
+    averages, by_dataset = tables(results)
     rows = {row[0]: row[1:] for row in averages.cells}
     assert rows["CLIPFit (published)"] == ["–", "–", "78.97", "–", "11"]
     assert rows["CLIP (published)"][:3] == ["69.34", "74.22", "71.70"]
@@ -38,7 +39,7 @@ def test_ours_stand_beside_the_published_averages(base_to_new_study: Path, tmp_p
     assert ours[2:] == [f"{100 * mean:.2f}", f"{100 * entry.test.mean:.2f}", "1"]
     assert "over 1 of them, so the averages do not compare" in averages.note
     assert [row[0] for row in by_dataset.cells] == ["eurosat"]
-    path = write_tables([folder], tmp_path)
+    path = write_tables(results, tmp_path)
     assert "78.97" in path.read_text()
     rows_csv = list(csv.DictReader(path.with_suffix(".csv").open()))
     assert float(rows_csv[0]["test"]) > 0
