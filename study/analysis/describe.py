@@ -29,16 +29,15 @@ def describe_study(results: Results, board: Leaderboard) -> str:
         return _spaced(ablation_markdown(ablation_table(results)))
     registration = results.registration
     # MLflow hides all but the first five lines at first, and its page already has the study's name.
-    parts = [_spaced(to_markdown(board).split("\n\n", 1)[1])]
-    if registration is not None:
-        parts = [markdown_text(champion_sentence(registration)), *parts]
-    if board.winner is not None:
-        parts = [_settings(board.winner), *parts]
-    if registration is not None:
-        parts = [f"`{loading_line(registration, lasting=True)}`", *parts]
-    if board.chosen is not None:
-        parts = [_headline(results, board, board.chosen), *parts]
-    return "\n\n".join([*parts, "`report.html` among this run's artifacts tells the whole."])
+    parts = (
+        _headline(results, board, board.chosen) if board.chosen else "",
+        f"`{loading_line(registration, lasting=True)}`" if registration else "",
+        _settings(board.winner) if board.winner else "",
+        markdown_text(champion_sentence(registration)) if registration else "",
+        _spaced(to_markdown(board).split("\n\n", 1)[1]),
+        "`report.html` among this run's artifacts tells the whole.",
+    )
+    return "\n\n".join(filter(None, parts))
 
 
 def loading_line(registration: Registration, *, lasting: bool = False) -> str:
@@ -99,12 +98,14 @@ def _settings(winner: Entry) -> str:
     """Return the sentence that says what the winner tunes and how it was trained."""
     settings = winner.settings
     tuned = [kind for kind in all_kinds() if kind.name in settings.rates]
-    rates = [f"of {kind.plural} {rate(settings.rates[kind.name])}" for kind in tuned]
-    numbers = [f"learning rate {rates[0]}", *rates[1:]] if rates else []
-    if winner.trainable:
-        numbers.append(f"λ {rate(settings.distill_weight)}")
+    rates = (f"of {kind.plural} {rate(settings.rates[kind.name])}" for kind in tuned)
+    numbers = (
+        f"{count(winner.trainable)} parameters",
+        f"learning rate {', '.join(rates)}" if tuned else "",
+        f"λ {rate(settings.distill_weight)}" if winner.trainable else "",
+    )
     return markdown_text(
         f"It tunes {settings.subset or 'none'}: "
-        + ", ".join([f"{count(winner.trainable)} parameters", *numbers])
+        + ", ".join(filter(None, numbers))
         + f"; {percent(winner.val_score)} % on validation."
     )

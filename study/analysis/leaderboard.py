@@ -38,8 +38,6 @@ from study.config.settings import settings_columns
 from study.errors import TrackingError
 from study.storage.atomic import write_atomically
 
-__all__ = ["Leaderboard", "leaderboard", "render", "to_csv", "to_markdown", "write_leaderboard"]
-
 FAILURES_SHOWN = 10
 """The most failed trials that a table lists."""
 

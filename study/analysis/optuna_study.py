@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import optuna
 from optuna.distributions import (
@@ -16,7 +15,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from study.analysis.results import Results, TrialResult
-from study.config.settings import Settings
+from study.config.settings import settings_columns
 from study.errors import SubsetError
 from study.method.subsets import parse
 
@@ -59,12 +58,9 @@ def _from_journal(path: Path) -> dict[str, optuna.Study]:
     except Exception as error:  # any kind: Optuna does not check what it reads
         logger.warning("%s is damaged (%s); the trials are taken from the table", path, error)
         return {}
-    studies = [optuna.load_study(study_name=name, storage=storage) for name in _names(storage)]
+    names = list(optuna.get_all_study_names(storage))
+    studies = [optuna.load_study(study_name=name, storage=storage) for name in names]
     return {study.study_name: study for study in studies if study.trials}
-
-
-def _names(storage: JournalStorage) -> list[str]:
-    return list(optuna.get_all_study_names(storage))
 
 
 def _from_trials(arm: str, trials: Sequence[TrialResult]) -> optuna.Study:
@@ -87,8 +83,8 @@ def _from_trials(arm: str, trials: Sequence[TrialResult]) -> optuna.Study:
 def _frozen_trial(
     trial: TrialResult, state: TrialState, space: Mapping[str, BaseDistribution]
 ) -> FrozenTrial:
-    terms, numbers = _terms(trial.settings.subset), _numbers(trial.settings)
-    values = {name: numbers.get(name, name in terms) for name in space}
+    terms, flat = _terms(trial.settings.subset), trial.settings.flat()
+    values = {name: flat.get(name, name in terms) for name in space}
     params = {name: value for name, value in values.items() if value is not None}
     return optuna.trial.create_trial(
         state=state,
@@ -100,16 +96,11 @@ def _frozen_trial(
     )
 
 
-def _numbers(settings: Settings) -> dict[str, Any]:
-    """Return the rates and λ by the names that the search gives them."""
-    return {name: value for name, value in settings.flat().items() if name != "subset"}
-
-
 def _space(trials: Sequence[TrialResult]) -> dict[str, BaseDistribution]:
     space: dict[str, BaseDistribution] = {}
-    numbers = [_numbers(trial.settings) for trial in trials]
-    for name in numbers[0]:
-        values = [value for named in numbers if (value := named[name]) is not None]
+    flat = [trial.settings.flat() for trial in trials]
+    for name in settings_columns():
+        values = [value for one in flat if isinstance(value := one[name], int | float)]
         if len(set(values)) > 1:
             space[name] = FloatDistribution(min(values), max(values), log=min(values) > 0)
     terms = [_terms(trial.settings.subset) for trial in trials]

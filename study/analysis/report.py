@@ -163,7 +163,7 @@ def _content(results: Results, board: Leaderboard) -> dict[str, Any]:
         + config.backbone.name,
         "verdict": verdict(board),
         "asked": _asked(config, board, results),
-        "scores": _scores(board),
+        "scores": Grid(*main_table(board), marked=_winner_row(board)),
         "targets": Grid(*target_table(board)),
         "configurations": Grid(*configuration_table(board), left=2, marked=_winner_row(board)),
         "budgets": Grid(*budget_table(board)),
@@ -290,10 +290,6 @@ def _rule(config: StudyConfig, results: Results) -> str:
 
 def _range(bounds: tuple[float, float]) -> str:
     return f"{rate(bounds[0])} to {rate(bounds[1])}"
-
-
-def _scores(board: Leaderboard) -> Grid:
-    return Grid(*main_table(board), marked=_winner_row(board))
 
 
 def _winner_row(board: Leaderboard) -> int | None:

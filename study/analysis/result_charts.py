@@ -15,7 +15,6 @@ from study.analysis.formatting import (
     setting_header,
 )
 from study.analysis.results import TrialResult
-from study.analysis.statistics import Estimate
 from study.method.parameters import all_kinds
 
 _WINNER_MARKER: Marker = "star"
@@ -205,12 +204,8 @@ def _entry_series(entries: Sequence[Entry], x: Sequence[float]) -> tuple[Series,
                 [100 * entry.test.mean],
                 marker=marker,
                 color=color,
-                y_error=[_half(entry.test)],
+                y_error=[entry.test.half_width and 100 * entry.test.half_width],
                 hover=[(entry.name, entry.settings.subset, f"test {interval(entry.test)} %")],
             )
         )
     return tuple(series)
-
-
-def _half(value: Estimate) -> float | None:
-    return None if value.half_width is None else 100 * value.half_width

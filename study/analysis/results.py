@@ -161,7 +161,7 @@ class Results:
         Raises:
             ConfigError: its configuration is missing.
         """
-        return self.study or _configured(self.folder)
+        return self.study or Study(load_config(self.folder.config_path), self.folder)
 
     def stage(self, stage: str) -> tuple[TrialResult, ...]:
         """Return the trials of one stage."""
@@ -196,18 +196,23 @@ def read_results(folder: Path) -> Results:
         ConfigError: its configuration is damaged.
     """
     opened = open_study(folder)
-    study = _configured(opened) if opened.config_path.exists() else None
+    path = opened.config_path
+    study = Study(load_config(path), opened) if path.exists() else None
+    candidates = opened.read_json(CANDIDATES) or ()
     extensions = opened.read_json("extensions.json") or ()
     return Results(
         folder=opened,
         study=study,
         trials=read_trials(opened, None if study is None else study.config.protocol),
-        candidates=tuple(map(_candidate, opened.read_json(CANDIDATES) or ())),
+        candidates=tuple(
+            Candidate.model_construct(**{**values, "settings": Settings.as_written(values)})
+            for values in candidates
+        ),
         chosen_before=tuple(entry["from"] for entry in extensions if entry["candidates"]),
         ablates=(opened.path / CELLS).exists(),
         registration=opened.registration,
         identity=opened.read_json("identity.json") or {},
-        yaml=opened.config_path.read_text(encoding="utf-8") if study else "",
+        yaml=path.read_text(encoding="utf-8") if study else "",
     )
 
 
@@ -283,25 +288,16 @@ def write_parquet(path: Path, table: pa.Table) -> None:
     write_atomically(path, contents.getvalue())
 
 
-def _configured(folder: StudyFolder) -> Study:
-    return Study(load_config(folder.config_path), folder)
-
-
-def _candidate(values: Mapping[str, Any]) -> Candidate:
-    return Candidate.model_construct(**{**values, "settings": Settings.as_written(values)})
-
-
 def _trial(folder: StudyFolder, trial: TrialFolder, protocol: Protocol | None) -> TrialResult:
     name, config, end, lines = trial.trial_id, trial.config, trial.end, trial.reports
     # Only the last report counts of an epoch that was reported twice because of a crash.
     by_epoch = {report["epoch"]: report for report in lines}
     reports = [by_epoch[epoch] for epoch in sorted(by_epoch)]
     validated = [r for r in reports if any(r[n] is not None for n in r if n.startswith("val_"))]
-    stage = config.get("stage")
-    test = _scores(reports[-1], "test_") if reports and stage != "search" else {}
     copied: dict[str, Any] = {name: config.get(name) for name in _COPIED}
+    stage, confirmed = copied["stage"], copied["stage"] == "confirm"
+    test = _scores(reports[-1], "test_") if reports and stage != "search" else {}
     scored = test.get("score") is not None
-    confirmed = stage == "confirm"
     per_class = folder.read_json(f"trials/{name}/per_class.json") if confirmed else None
     curve = {report["epoch"]: _number(report.get("val_score")) for report in reports}
     return TrialResult(

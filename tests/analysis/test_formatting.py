@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from study.analysis.comparison import leaderboard
 from study.analysis.formatting import (
     count,
     duration,
@@ -19,7 +20,6 @@ from study.analysis.formatting import (
     validation_findings,
     verdict,
 )
-from study.analysis.leaderboard import leaderboard
 from study.analysis.results import read_results
 from study.analysis.statistics import estimate
 

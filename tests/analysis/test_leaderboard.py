@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from study.analysis.comparison import leaderboard
 from study.analysis.formatting import interval, percent, verdict
-from study.analysis.leaderboard import leaderboard, main, render, target_table, to_csv, to_markdown
+from study.analysis.leaderboard import main, render, target_table, to_csv, to_markdown
 from study.analysis.results import read_results
 
 

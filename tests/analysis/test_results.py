@@ -15,7 +15,7 @@ from study.analysis.results import (
     results_table,
     write_results,
 )
-from study.errors import DataError
+from study.errors import ConfigError, DataError
 from study.storage.ledger import LedgerError
 
 
@@ -151,3 +151,24 @@ def test_settings_are_read_of_this_version_and_of_earlier_ones_and_stay_as_they_
     config["settings"]["subset"] = "of another version"
     path.write_text(json.dumps(config))
     assert row_of(few_shot_study, "search-0005")["subset"] == "of another version"
+
+
+def test_without_its_configuration_a_study_has_results_but_no_chance_and_no_report(
+    few_shot_study: Path,
+) -> None:
+    (few_shot_study / "study.yaml").unlink()
+    results = read_results(few_shot_study)
+    assert (results.study, len(results.trials)) == (None, 3 + 32 + 35)
+    assert {trial.chance for trial in results.trials} == {None}
+    with pytest.raises(ConfigError, match=r"study\.yaml cannot be read"):
+        results.configured()
+
+
+def test_an_epoch_done_again_after_a_crash_counts_as_work_twice(few_shot_study: Path) -> None:
+    path = few_shot_study / "trials/search-0005/reports.jsonl"
+    path.write_text(
+        '{"epoch": 1, "val_score": 0.1, "seconds": 2.0, "ended_at": 12.0}\n'
+        '{"epoch": 1, "val_score": 0.2, "seconds": 3.0, "ended_at": 23.0}\n'
+    )
+    (trial,) = [t for t in read_results(few_shot_study).trials if t.trial_id == "search-0005"]
+    assert (trial.work, trial.curve) == (((10.0, 12.0), (20.0, 23.0)), {1: 0.2})
