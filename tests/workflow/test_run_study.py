@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import create_autospec
 
 import pyarrow.parquet as pq
 import pytest
@@ -16,6 +17,7 @@ from study.config.schema import StudyConfig
 from study.errors import BackboneError, ConfigError
 from study.method.checkpoint import read_architecture
 from study.storage.ledger import End, LedgerError, StudyFolder, TrialFolder
+from study.tracking.tracker import Tracker
 from study.workflow.run_study import _conclude, run_study, write_outputs
 
 Configure = Callable[..., StudyConfig]
@@ -195,7 +197,7 @@ def test_what_a_study_comes_to_is_read_once_for_all_its_views(
     monkeypatch.setattr(StudyFolder, "trials", walk)
     monkeypatch.setattr(Path, "read_bytes", reading)
     results, board = write_outputs(written.folder)
-    _conclude(results, board, "sqlite:///mlflow.db", "1", console)
+    _conclude(results, board, create_autospec(Tracker, pages=lambda: []), console)
     assert walks == ["mine"]
     assert "report.html" in output.getvalue()
     path = written.folder.path
