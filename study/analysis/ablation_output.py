@@ -16,24 +16,31 @@ from rich.text import Text
 
 from study.analysis.ablation import BASE, AblationTable, Cell, ablation_table, ablation_verdict
 from study.analysis.ablation_plots import ablation_plots
-from study.analysis.formatting import count, difference, interval, probability, rate
+from study.analysis.command import command
+from study.analysis.formatting import (
+    count,
+    difference,
+    estimate_columns,
+    probability,
+    score_cells,
+    score_header,
+    setting_cells,
+    setting_header,
+)
 from study.analysis.plots import write_plots
-from study.analysis.results import read_results, write_parquet
+from study.analysis.results import PARTS, read_results, write_parquet
 from study.analysis.tables import markdown_table, markdown_text, rich_table
-from study.errors import StudyError
 from study.storage.atomic import write_atomically
 
 
 def cell_table(table: AblationTable) -> tuple[list[str], list[list[str]]]:
     """Return the header and cells of the scores, in percent and percentage points."""
-    one = "hmean" if table.base_to_new else "test" if table.split == "test" else "val"
-    parts = ["base %", "new %"] if table.base_to_new else []
-    header = ["cell", *parts, f"{one} %", "Δ base cell", "p", "seeds", "trainable", "s"]
+    scores = score_header(table.parts, table.metric if table.parts else table.split)
+    header = ["cell", *scores, "Δ base cell", "p", "seeds", "trainable", "s"]
     cells = [
         [
             f"{cell.label} (base)" if cell.label == table.base_label != BASE else cell.label,
-            *([interval(cell.base), interval(cell.new)] if table.base_to_new else []),
-            interval(cell.score),
+            *score_cells(table.parts, cell.parts, cell.score),
             "–" if cell.comparison is None else difference(cell.comparison.paired),
             "–" if cell.comparison is None else probability(cell.comparison.holm_p),
             str(len(cell.scores)),
@@ -48,30 +55,25 @@ def cell_table(table: AblationTable) -> tuple[list[str], list[list[str]]]:
 def setting_table(table: AblationTable) -> tuple[list[str], list[list[str]]]:
     """Return the header and cells of each cell's subset, learning rates and λ."""
     cells = [
-        [
-            cell.label,
-            cell.subset or "none",
-            rate(cell.bias_lr),
-            rate(cell.ln_lr),
-            rate(cell.distill_weight) if cell.trainable else "–",
-        ]
+        [cell.label, cell.settings.subset or "none", *setting_cells(cell.settings, cell.trainable)]
         for cell in table.cells
     ]
-    return ["cell", "subset", "bias lr", "LN lr", "λ"], cells
+    return ["cell", "subset", *setting_header()], cells
 
 
 def render(table: AblationTable) -> Group:
     """Return the ablation as rich tables that fit 100 columns, with its verdict."""
     header, cells = cell_table(table)
     scores = [rich_table("Ablation", header, cells, left=1)]
-    if table.base_to_new:
+    if table.parts:
         # One table with all columns would be wider than 100 columns.
+        end = 2 + len(table.parts)
         scores = [
-            rich_table("Ablation", header[:4], [row[:4] for row in cells], left=1),
+            rich_table("Ablation", header[:end], [row[:end] for row in cells], left=1),
             rich_table(
-                "Differences of hmean",
-                header[:1] + header[4:],
-                [row[:1] + row[4:] for row in cells],
+                f"Differences of {table.metric}",
+                header[:1] + header[end:],
+                [row[:1] + row[end:] for row in cells],
                 left=1,
             ),
         ]
@@ -116,43 +118,34 @@ def to_csv(table: AblationTable) -> str:
 
 
 def _record(table: AblationTable, cell: Cell) -> dict[str, float | int | str | None]:
-    record: dict[str, float | int | str | None] = {
+    paired = None if cell.comparison is None else cell.comparison.paired
+    return {
         "label": cell.label,
         "base_label": table.base_label,
         "split": table.split,
-        "subset": cell.subset,
-        "bias_lr": cell.bias_lr,
-        "ln_lr": cell.ln_lr,
-        "distill_weight": cell.distill_weight,
+        **cell.settings.flat(),
         "trainable": cell.trainable,
         "seeds": len(cell.scores),
         "chance": table.chance,
         "seconds": cell.seconds,
+        **estimate_columns(
+            {
+                "score": cell.score,
+                **{part: cell.parts.get(part) for part in (*PARTS, *table.parts)},
+                "difference": None if paired is None else paired.difference,
+            }
+        ),
+        "p": None if paired is None else paired.p,
+        "holm_p": None if cell.comparison is None else cell.comparison.holm_p,
     }
-    paired = None if cell.comparison is None else cell.comparison.paired
-    for name, value in (
-        ("score", cell.score),
-        ("base", cell.base),
-        ("new", cell.new),
-        ("difference", None if paired is None else paired.difference),
-    ):
-        for field in ("mean", "sd", "low", "high"):
-            record[f"{name}_{field}"] = None if value is None else getattr(value, field)
-    record["p"] = None if paired is None else paired.p
-    record["holm_p"] = None if cell.comparison is None else cell.comparison.holm_p
-    return record
 
 
-def write_ablation(folder: Path, base_label: str = BASE) -> tuple[Path, ...]:
+def write_ablation(folder: Path, table: AblationTable) -> tuple[Path, ...]:
     """Write `ablation.parquet`, `.csv`, `.md` and the plots into the study's folder.
 
     Returns:
         The paths of the written files.
-
-    Raises:
-        DataError: the folder holds no study, or no cell with the label `base_label` has a score.
     """
-    table = ablation_table(read_results(folder).to_pylist(), base_label)
     paths = tuple(folder / f"ablation.{ending}" for ending in ("parquet", "csv", "md"))
     write_parquet(paths[0], to_arrow(table))
     write_atomically(paths[1], to_csv(table))
@@ -160,24 +153,20 @@ def write_ablation(folder: Path, base_label: str = BASE) -> tuple[Path, ...]:
     return (*paths, *write_plots(folder, ablation_plots(table)))
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Print an ablation, write its files and return the exit code."""
+@command
+def main(arguments: Sequence[str] | None) -> None:
+    """Print an ablation, and write its files."""
     parser = argparse.ArgumentParser(
         prog="python -m study.analysis.ablation_output", description="Compare an ablation's cells."
     )
     parser.add_argument("folder", type=Path, help="the study's folder, runs/NAME")
     parser.add_argument("--base", default=BASE, help="cell to compare with (default: %(default)s)")
     options = parser.parse_args(arguments)
-    try:
-        table = ablation_table(read_results(options.folder).to_pylist(), options.base)
-        paths = write_ablation(options.folder, options.base)
-    except StudyError as error:
-        print(error, file=sys.stderr)
-        return 2
+    table = ablation_table(read_results(options.folder), options.base)
+    paths = write_ablation(options.folder, table)
     Console().print(render(table))
     for path in paths:
         print(path)
-    return 0
 
 
 if __name__ == "__main__":

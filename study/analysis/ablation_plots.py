@@ -10,8 +10,7 @@ from study.analysis.charts import (
     Panel,
     Plot,
     Series,
-    matplotlib_png,
-    plotly_figure,
+    drawn,
     png_bytes,
     style_plotly,
 )
@@ -65,7 +64,7 @@ def _forest_plot(table: AblationTable) -> Plot:
     # From bottom to top, so that the best cell is the uppermost.
     cells = [cell for cell in reversed(table.cells) if cell.comparison is not None]
     if not cells:
-        return Plot(name, title, caption, missing="the base cell is the only one with a score")
+        return drawn(name, title, caption, "the base cell is the only one with a score")
     series = tuple(
         _forest_series(legend, color, [(y, cell) for y, cell in enumerate(cells) if chosen(cell)])
         for legend, color, chosen in (
@@ -85,7 +84,7 @@ def _forest_plot(table: AblationTable) -> Plot:
         ),
         height=1.5 + 0.32 * len(cells),
     )
-    return Plot(name, title, caption, plotly_figure(chart), matplotlib_png(chart))
+    return drawn(name, title, caption, chart)
 
 
 def _forest_series(name: str, color: str, cells: list[tuple[int, Cell]]) -> Series:
@@ -100,7 +99,7 @@ def _forest_series(name: str, color: str, cells: list[tuple[int, Cell]]) -> Seri
             (
                 cell.label,
                 f"{difference(c.paired)} points, Holm p {probability(c.holm_p)}",
-                cell.subset or "",
+                cell.settings.subset or "",
             )
             for _, cell, c in compared
         ],
@@ -110,9 +109,11 @@ def _forest_series(name: str, color: str, cells: list[tuple[int, Cell]]) -> Seri
 def _map_plot(table: AblationTable) -> Plot:
     name, title = "ablation-map", "Layers and sites"
     readings = {
-        "tunes a site in these layers alone": [only_term(cell.subset) for cell in table.cells],
+        "tunes a site in these layers alone": [
+            only_term(cell.settings.subset) for cell in table.cells
+        ],
         "leaves a site in these layers out": [
-            left_out_term(cell.subset, table.base.subset) for cell in table.cells
+            left_out_term(cell.settings.subset, table.base.settings.subset) for cell in table.cells
         ],
     }
     # All fields of a map must mean the same, so take the reading that fits more cells.

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING
 from rich.console import Group
 from rich.text import Text
 
-from study.analysis.formatting import count, percent, rate
+from study.analysis.formatting import count, percent, setting_cells, setting_header
 from study.analysis.tables import rich_table
 from study.config.loading import build_config, dump_config
 from study.config.schema import StudyConfig
 from study.errors import DataError
-from study.method.parameters import kind_names
 
 if TYPE_CHECKING:
     from study.tracking.mlflow.best_runs import Found
@@ -42,13 +41,12 @@ def render_found(found: Sequence[Found]) -> Group:
             percent(row.val_score),
             f"{percent(row.test_score)} ({row.test_seeds})" if row.test_seeds else "–",
             row.split_hash[:6],
-            *(rate(row.settings.rates.get(kind)) for kind in kind_names()),
-            rate(row.settings.distill_weight) if row.trainable else "–",
+            *setting_cells(row.settings, row.trainable),
             count(row.trainable),
         ]
         for rank, row in enumerate(found, start=1)
     ]
-    header += ["bias lr", "LN lr", "λ", "trainable"]
+    header += [*setting_header(), "trainable"]
     subsets = [[str(rank), row.settings.subset] for rank, row in enumerate(found, start=1)]
     return Group(
         rich_table("Best configurations", header, cells, left=4),

@@ -319,3 +319,10 @@ class Plot:
     """The same content as a PNG; None when it cannot be drawn."""
     missing: str | None = None
     """The reason why the plot cannot be drawn, if so."""
+
+
+def drawn(name: str, title: str, caption: str, chart: Chart | str) -> Plot:
+    """Draw a chart twice; instead of one, there may be the reason why there is none."""
+    if isinstance(chart, str):
+        return Plot(name, title, caption, missing=chart)
+    return Plot(name, title, caption, plotly_figure(chart), matplotlib_png(chart))

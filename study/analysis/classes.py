@@ -3,11 +3,9 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from study.analysis.comparison import ZERO_SHOT, Leaderboard
-from study.analysis.results import open_study, read_per_class, read_results
-from study.trial.confusion import read_confusion
+from study.analysis.results import Results, TrialResult
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,7 @@ class Confusion:
     """The share of the predictions of the candidate that validation chose, over seeds."""
 
 
-def class_accuracies(folder: Path, board: Leaderboard) -> tuple[ClassAccuracy, ...]:
+def class_accuracies(results: Results, board: Leaderboard) -> tuple[ClassAccuracy, ...]:
     """Return each class's accuracy before and after tuning, the worst of each part first.
 
     Returns:
@@ -54,7 +52,9 @@ def class_accuracies(folder: Path, board: Leaderboard) -> tuple[ClassAccuracy, .
     chosen = board.chosen
     if chosen is None:
         return ()
-    before, after = _mean_accuracy(folder, ZERO_SHOT), _mean_accuracy(folder, chosen.label)
+    before, after = (
+        _mean_accuracy(results.confirmed(label)) for label in (ZERO_SHOT, chosen.label)
+    )
     classes = [
         ClassAccuracy(part, name, before.get((part, name)), value)
         for (part, name), value in after.items()
@@ -62,42 +62,34 @@ def class_accuracies(folder: Path, board: Leaderboard) -> tuple[ClassAccuracy, .
     return tuple(sorted(classes, key=lambda entry: (entry.part, entry.after, entry.name)))
 
 
-def confusions(folder: Path, board: Leaderboard, most: int = 12) -> tuple[Confusion, ...]:
+def confusions(results: Results, board: Leaderboard, most: int = 12) -> tuple[Confusion, ...]:
     """Return the most frequent confusions on test of the chosen candidate, beside zero-shot.
 
     Args:
-        folder: the study's folder.
-        board: the study's leaderboard.
+        results: the results of the study.
+        board: its leaderboard.
         most: the largest number of confusions to return.
     """
     chosen = board.chosen
     if chosen is None:
         return ()
-    before, after = _shares(folder, ZERO_SHOT), _shares(folder, chosen.label)
+    before, after = (_shares(results.confirmed(label)) for label in (ZERO_SHOT, chosen.label))
     ranked = sorted(after, key=lambda pair: (-after[pair], pair))[:most]
     return tuple(
         Confusion(*pair, before.get(pair, 0.0) if before else None, after[pair]) for pair in ranked
     )
 
 
-def _trials(folder: Path, label: str) -> list[str]:
-    return [
-        row["trial_id"]
-        for row in read_results(folder).to_pylist()
-        if row["stage"] == "confirm" and row["label"] == label
-    ]
-
-
-def _mean_accuracy(folder: Path, label: str) -> dict[tuple[str, str], float]:
+def _mean_accuracy(trials: Sequence[TrialResult]) -> dict[tuple[str, str], float]:
     values: dict[tuple[str, str], list[float]] = {}
-    for trial_id in _trials(folder, label):
-        for part, accuracies in read_per_class(folder, trial_id).items():
+    for trial in trials:
+        for part, accuracies in trial.per_class.items():
             for name, accuracy in accuracies.items():
                 values.setdefault((part, name), []).append(accuracy)
     return {key: sum(found) / len(found) for key, found in values.items()}
 
 
-def _shares(folder: Path, label: str) -> dict[tuple[str, str, str], float]:
+def _shares(trials: Sequence[TrialResult]) -> dict[tuple[str, str, str], float]:
     """Return the share of each class's images taken for each other class, over all seeds.
 
     Returns:
@@ -105,8 +97,8 @@ def _shares(folder: Path, label: str) -> dict[tuple[str, str, str], float]:
     """
     wrong: Counter[tuple[str, str, str]] = Counter()
     images: Counter[tuple[str, str]] = Counter()
-    for trial_id in _trials(folder, label):
-        for part, matrix in read_confusion(open_study(folder), trial_id).items():
+    for trial in trials:
+        for part, matrix in trial.confusion.items():
             names: Sequence[str] = matrix["classes"]
             for true, predicted, number in matrix["pairs"]:
                 images[part, names[true]] += number

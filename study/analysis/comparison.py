@@ -4,18 +4,10 @@ Nothing is selected here: the winner is the candidate that validation chose befo
 read, unless its test score is no better than guessing.
 """
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
 
-from study.analysis.results import (
-    open_study,
-    read_candidates,
-    read_earlier_choices,
-    read_results,
-    target_columns,
-)
+from study.analysis.results import PARTS, Results, TrialResult
 from study.analysis.statistics import (
     Estimate,
     PairedDifference,
@@ -27,15 +19,14 @@ from study.analysis.statistics import (
     rank_agreement,
     regret,
 )
+from study.config.settings import Settings
+from study.trial import Split
 from study.trial.confusion import beats_chance
+from study.trial.study import BEST, Candidate
 
 PUBLISHED = "clipfit"
 TUNED = "clipfit-tuned"
-BEST = "best"
 ZERO_SHOT = "zero-shot"
-
-Row = Mapping[str, Any]
-"""A row of the results table, or of the table of epochs."""
 
 
 @dataclass(frozen=True)
@@ -49,27 +40,35 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One confirmed candidate; scores are fractions."""
+class Configuration:
+    """One configuration over its seeds; scores are fractions."""
 
     label: str
-    """The candidate's name in the ledger."""
+    """Its name in the ledger."""
+    settings: Settings
+    """What is tuned, and how fast."""
+    trainable: int
+    """The number of trainable parameters."""
+    scores: Mapping[int, float]
+    """The protocol's score of each seed."""
+    parts: Mapping[str, Estimate]
+    """The accuracy on each part of the images; empty if the score has no parts."""
+
+
+@dataclass(frozen=True)
+class Entry(Configuration):
+    """One confirmed candidate, with its scores on test."""
+
     aliases: tuple[str, ...]
     """The names of candidates with the same configuration, which were not trained again."""
     baseline: bool
     """Whether the candidate is a baseline, and not a result of the search."""
     chosen: bool
     """Whether validation chose the candidate, before any test image was read."""
-    scores: Mapping[int, float]
-    """The test score of each seed."""
     seeds_planned: int
     """The number of the candidate's confirm trials, with or without a test score."""
     test: Estimate
-    """The protocol's score on test: accuracy, or the harmonic mean of base and new."""
-    base: Estimate | None
-    """The accuracy on base classes; None unless the protocol is base-to-new."""
-    new: Estimate | None
-    """The accuracy on new classes; None unless the protocol is base-to-new."""
+    """The protocol's score on test."""
     targets: Mapping[str, Estimate]
     """The accuracy on each dataset, where several are tested; else empty.
 
@@ -77,16 +76,6 @@ class Entry:
     """
     chance: float | None
     """The test score of always naming the largest class; None if no trial kept class counts."""
-    subset: str | None
-    """The tuned parameters, in the subset language."""
-    bias_lr: float | None
-    """The learning rate of biases."""
-    ln_lr: float | None
-    """The learning rate of LayerNorms."""
-    distill_weight: float | None
-    """λ, the weight of the distillation loss."""
-    trainable: int | None
-    """The number of trainable parameters."""
     source_trial: str | None
     """The id of the search trial that the candidate came from, if any."""
     val_score: float | None
@@ -131,16 +120,6 @@ class ArmBudget:
 
 
 @dataclass(frozen=True)
-class Failure:
-    """A trial that failed."""
-
-    trial_id: str
-    epochs: int
-    """The number of completed epochs."""
-    cause: str
-
-
-@dataclass(frozen=True)
 class ValidationCheck:
     """How well validation ranked what was tested."""
 
@@ -163,8 +142,10 @@ class Leaderboard:
 
     study: str
     """The name of the study."""
-    base_to_new: bool
-    """Whether test scores are harmonic means of base and new accuracy."""
+    parts: tuple[str, ...]
+    """The parts of a score that are shown beside it; empty if it has none."""
+    metric: str
+    """What the score is called: "accuracy", or "hmean" of its parts."""
     entries: tuple[Entry, ...]
     """The candidates with at least one test score."""
     arms: tuple[ArmBudget, ...]
@@ -173,7 +154,7 @@ class Leaderboard:
     """How well validation ranked the candidates."""
     untested: tuple[str, ...]
     """The labels of candidates without any test score."""
-    failures: tuple[Failure, ...] = ()
+    failures: tuple[TrialResult, ...] = ()
     """The failed trials of all stages."""
     chosen_before: tuple[int, ...] = ()
     """The number of search trials behind each earlier choice, the oldest first.
@@ -211,39 +192,25 @@ class Leaderboard:
         return next((e for e in self.entries if label in (e.label, *e.aliases)), None)
 
 
-def leaderboard(folder: Path) -> Leaderboard:
-    """Read the confirmed candidates of a study and compare them with the baselines.
-
-    Args:
-        folder: the study's folder, `runs/NAME`.
+def leaderboard(results: Results) -> Leaderboard:
+    """Compare the confirmed candidates of a study with the baselines.
 
     Returns:
         The leaderboard; it has no entries while nothing is confirmed.
-
-    Raises:
-        DataError: the folder holds no ledger.
-        LedgerError: a file of it is damaged.
     """
-    rows = read_results(folder).to_pylist()
-    candidates = {str(candidate["label"]): candidate for candidate in read_candidates(folder)}
-    confirmed = [row for row in rows if row["stage"] == "confirm"]
+    candidates = {candidate.label: candidate for candidate in results.candidates}
     # Equal configurations are trained once and share an entry, or they would be compared twice.
-    same = {label: c["same_as"] for label, c in candidates.items() if c.get("same_as")}
-    labels = [
-        label
-        for label in dict.fromkeys([*candidates, *(row["label"] for row in confirmed)])
-        if label not in same
-    ]
-    baselines = {row["label"] for row in rows if row["arm"] == "baseline"} | {TUNED, PUBLISHED}
-    by_id = {row["trial_id"]: row for row in rows}
+    same = {label: c.same_as for label, c in candidates.items() if c.same_as}
+    confirmed = (trial.label for trial in results.stage("confirm"))
+    labels = [label for label in dict.fromkeys([*candidates, *confirmed]) if label not in same]
     entries = []
     for label in labels:
-        seeds = [row for row in confirmed if row["label"] == label]
-        if any(row["test_score"] is not None for row in seeds):
-            names = (label, *(alias for alias, original in same.items() if original == label))
-            entries.append(_entry(names, seeds, candidates.get(label, {}), by_id, baselines))
-    tuned = _compare(entries, same.get(TUNED, TUNED))
-    published = _compare(entries, same.get(PUBLISHED, PUBLISHED))
+        names = (label, *(alias for alias, original in same.items() if original == label))
+        if any(trial.test_score is not None for trial in results.confirmed(label)):
+            entries.append(_entry(names, candidates.get(label), results))
+    scores = {entry.label: entry.scores for entry in entries}
+    tuned = compare(scores, same.get(TUNED, TUNED))
+    published = compare(scores, same.get(PUBLISHED, PUBLISHED))
     entries = [
         replace(
             entry,
@@ -254,25 +221,21 @@ def leaderboard(folder: Path) -> Leaderboard:
     ]
     entries.sort(key=lambda entry: -entry.test.mean)
     shown = {entry.label for entry in entries}
+    searched = results.stage("search")
     return Leaderboard(
-        study=open_study(folder).name,
-        base_to_new=is_base_to_new(rows),
+        study=results.name,
+        parts=results.parts,
+        metric=results.metric,
         entries=tuple(entries),
-        arms=_budgets(rows),
-        check=_check(entries, rows),
-        untested=tuple(label for label in labels if label not in shown),
-        failures=tuple(
-            Failure(row["trial_id"], row["epochs"], row["reason"] or "")
-            for row in rows
-            if row["status"] == "failed"
+        arms=tuple(
+            _budget(arm, [trial for trial in searched if trial.arm == arm])
+            for arm in sorted({trial.arm for trial in searched})
         ),
-        chosen_before=read_earlier_choices(folder),
+        check=_check(entries, searched),
+        untested=tuple(label for label in labels if label not in shown),
+        failures=tuple(trial for trial in results.trials if trial.status == "failed"),
+        chosen_before=results.chosen_before,
     )
-
-
-def is_base_to_new(rows: Sequence[Row]) -> bool:
-    """Return whether rows of the results table are of the base-to-new protocol."""
-    return any(row["val_base"] is not None or row["test_base"] is not None for row in rows)
 
 
 def below_baselines(board: Leaderboard) -> tuple[tuple[str, PairedDifference | None], ...]:
@@ -291,57 +254,55 @@ def below_baselines(board: Leaderboard) -> tuple[tuple[str, PairedDifference | N
     )
 
 
-def _entry(
-    names: Sequence[str],
-    seeds: Sequence[Row],
-    candidate: Row,
-    by_id: Mapping[str, Row],
-    baselines: Set[str],
-) -> Entry:
-    tested = [row for row in seeds if row["test_score"] is not None]
-    source = by_id.get(candidate.get("source_trial") or "")
+def _entry(names: Sequence[str], candidate: Candidate | None, results: Results) -> Entry:
+    seeds = results.confirmed(names[0])
+    tested = [trial for trial in seeds if trial.test_score is not None]
+    candidate = candidate or Candidate(label=names[0], settings=tested[0].settings)
+    baselines = {t.label for t in results.trials if t.arm == "baseline"} | {TUNED, PUBLISHED}
+    source = (t for t in results.trials if t.trial_id == candidate.source_trial)
     return Entry(
         label=names[0],
         aliases=tuple(names[1:]),
         baseline=not baselines.isdisjoint(names),
         chosen=BEST in names,
-        scores={row["seed"]: row["test_score"] for row in tested},
+        scores={trial.seed: trial.test_score or 0.0 for trial in tested},
         seeds_planned=len(seeds),
-        test=estimate([row["test_score"] for row in tested]),
-        base=_optional_estimate([row["test_base"] for row in tested]),
-        new=_optional_estimate([row["test_new"] for row in tested]),
-        targets=_target_estimates(tested),
-        chance=next((row["chance"] for row in tested if row["chance"] is not None), None),
-        **{
-            name: candidate.get(name, tested[0][name])
-            for name in ("subset", "bias_lr", "ln_lr", "distill_weight", "trainable")
-        },
-        source_trial=candidate.get("source_trial"),
-        val_score=candidate.get("val_score"),
-        val_base=None if source is None else source["val_base"],
+        test=estimates(tested, ("score",))["score"],
+        parts=estimates(tested, results.parts),
+        targets=estimates(tested, results.targets),
+        chance=next((trial.chance for trial in tested if trial.chance is not None), None),
+        settings=candidate.settings,
+        trainable=tested[0].trainable,
+        source_trial=candidate.source_trial,
+        val_score=candidate.val_score,
+        val_base=next((trial.val.get(PARTS[0]) for trial in source), None),
     )
 
 
-def _target_estimates(tested: Sequence[Row]) -> dict[str, Estimate]:
-    columns = target_columns(tested[0])
-    found = {name: _optional_estimate([row[name] for row in tested]) for name in columns}
-    return {name.removeprefix("test_"): e for name, e in found.items() if e is not None}
+def estimates(
+    trials: Iterable[TrialResult], names: Iterable[str], split: Split = "test"
+) -> dict[str, Estimate]:
+    """Return the means of named scores over trials, without names that no trial has."""
+    scores = [trial.scores(split) for trial in trials]
+    found = {
+        name: [value for named in scores if (value := named.get(name)) is not None]
+        for name in names
+    }
+    return {name: estimate(values) for name, values in found.items() if values}
 
 
-def _optional_estimate(values: Sequence[float | None]) -> Estimate | None:
-    present = [value for value in values if value is not None]
-    return estimate(present) if present else None
+def compare(scores: Mapping[str, Mapping[int, float]], baseline: str) -> dict[str, Comparison]:
+    """Compare all others with a baseline over common seeds, corrected for their number.
 
-
-def _compare(entries: Sequence[Entry], baseline: str) -> dict[str, Comparison]:
-    base = next((entry for entry in entries if entry.label == baseline), None)
-    if base is None:
-        return {}
+    Args:
+        scores: the score of each seed, by label.
+        baseline: the label of the baseline; without scores of it, nothing is compared.
+    """
+    base = scores.get(baseline, {})
     paired = {
-        entry.label: difference
-        for entry in entries
-        if entry.label != baseline
-        and (difference := paired_difference(entry.scores, base.scores)) is not None
+        label: difference
+        for label, values in scores.items()
+        if label != baseline and (difference := paired_difference(values, base)) is not None
     }
     corrected = holm([difference.p for difference in paired.values()])
     return {
@@ -350,48 +311,35 @@ def _compare(entries: Sequence[Entry], baseline: str) -> dict[str, Comparison]:
     }
 
 
-def _budgets(rows: Sequence[Row]) -> tuple[ArmBudget, ...]:
-    searched = [row for row in rows if row["stage"] == "search"]
-    return tuple(
-        _budget(arm, [row for row in searched if row["arm"] == arm])
-        for arm in sorted({row["arm"] for row in searched})
-    )
-
-
-def _budget(arm: str, rows: Sequence[Row]) -> ArmBudget:
-    status = [row["status"] for row in rows]
+def _budget(arm: str, trials: Sequence[TrialResult]) -> ArmBudget:
+    status = [trial.status for trial in trials]
     return ArmBudget(
         arm=arm,
-        trials=len(rows),
+        trials=len(trials),
         finished=status.count("finished"),
         stopped=status.count("stopped"),
         failed=status.count("failed"),
         running=status.count("running"),
-        epochs=sum(row["epochs"] for row in rows),
-        seconds=sum(row["seconds"] or 0.0 for row in rows),
+        epochs=sum(trial.epochs for trial in trials),
+        seconds=sum(trial.seconds or 0.0 for trial in trials),
     )
 
 
-def _check(entries: Sequence[Entry], rows: Sequence[Row]) -> ValidationCheck:
+def _check(entries: Sequence[Entry], searched: Sequence[TrialResult]) -> ValidationCheck:
     # Of equal validation scores the first counts as picked, so the chosen candidate comes first.
     ordered = sorted(entries, key=lambda entry: not entry.chosen)
     scored = {entry.label: entry for entry in ordered if entry.val_score is not None}
     validation = {label: entry.val_score or 0.0 for label, entry in scored.items()}
     test = {label: entry.test.mean for label, entry in scored.items()}
-    by_base = [entry for entry in entries if entry.val_base is not None]
-    pick = max(by_base, key=lambda entry: entry.val_base or 0.0, default=None)
-    searched = [
-        row
-        for row in rows
-        if row["stage"] == "search" and row["status"] == "finished" and row["val_base"] is not None
-    ]
-    best_trial = max(searched, key=lambda row: row["val_base"], default=None)
-    confirmed = pick is not None and (
-        best_trial is None or (pick.val_base or 0.0) >= best_trial["val_base"]
-    )
+    by_base = {entry.label: entry.val_base for entry in entries if entry.val_base is not None}
+    pick = max(by_base, key=lambda label: by_base[label], default=None)
+    found = {t.trial_id: t.val.get(PARTS[0]) for t in searched if t.status == "finished"}
+    trials = {trial_id: base for trial_id, base in found.items() if base is not None}
+    best_trial = max(trials, key=lambda trial_id: trials[trial_id], default=None)
+    confirmed = pick is not None and best_trial is not None and by_base[pick] >= trials[best_trial]
     return ValidationCheck(
         agreement=rank_agreement(list(validation.values()), list(test.values())),
         regret=regret(validation, test),
-        base_pick=None if pick is None else pick.label,
-        base_pick_trial=None if best_trial is None or confirmed else best_trial["trial_id"],
+        base_pick=pick,
+        base_pick_trial=None if confirmed else best_trial,
     )

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from study.analysis.ablation import ablation_table
 from study.analysis.ablation_output import to_markdown as ablation_markdown
-from study.analysis.comparison import PUBLISHED, TUNED, Entry, Leaderboard, leaderboard
+from study.analysis.comparison import PUBLISHED, TUNED, Entry, Leaderboard
 from study.analysis.formatting import (
     NAMES,
     count,
@@ -17,29 +15,29 @@ from study.analysis.formatting import (
     rate,
 )
 from study.analysis.leaderboard import to_markdown
-from study.analysis.results import read_results
+from study.analysis.results import Results
 from study.analysis.tables import markdown_text
-from study.storage.ledger import Registration, StudyFolder
+from study.method.parameters import all_kinds
+from study.storage.ledger import Registration
 
 CHAMPION = "champion"
 
 
-def describe_study(folder: Path) -> str:
+def describe_study(results: Results, board: Leaderboard) -> str:
     """Return the description of a finished study in Markdown."""
-    if (folder / "cells.json").exists():
-        return _spaced(ablation_markdown(ablation_table(read_results(folder).to_pylist())))
-    board, registration = leaderboard(folder), StudyFolder(folder).registration
+    if results.ablates:
+        return _spaced(ablation_markdown(ablation_table(results)))
+    registration = results.registration
     # MLflow hides all but the first five lines at first, and its page already has the study's name.
-    parts = [_spaced(to_markdown(board).split("\n\n", 1)[1])]
-    if registration is not None:
-        parts = [markdown_text(champion_sentence(registration)), *parts]
-    if board.winner is not None:
-        parts = [_settings(board.winner), *parts]
-    if registration is not None:
-        parts = [f"`{loading_line(registration, lasting=True)}`", *parts]
-    if board.chosen is not None:
-        parts = [_headline(folder, board, board.chosen), *parts]
-    return "\n\n".join([*parts, "`report.html` among this run's artifacts tells the whole."])
+    parts = (
+        _headline(results, board, board.chosen) if board.chosen else "",
+        f"`{loading_line(registration, lasting=True)}`" if registration else "",
+        _settings(board.winner) if board.winner else "",
+        markdown_text(champion_sentence(registration)) if registration else "",
+        _spaced(to_markdown(board).split("\n\n", 1)[1]),
+        "`report.html` among this run's artifacts tells the whole.",
+    )
+    return "\n\n".join(filter(None, parts))
 
 
 def loading_line(registration: Registration, *, lasting: bool = False) -> str:
@@ -71,18 +69,19 @@ def _spaced(markdown: str) -> str:
     )
 
 
-def _headline(folder: Path, board: Leaderboard, chosen: Entry) -> str:
+def _headline(results: Results, board: Leaderboard, chosen: Entry) -> str:
     """Return the sentence that says which trial won and by how much, or that none did."""
-    labels = {row["trial_id"]: row["label"] for row in read_results(folder).to_pylist()}
-    name = markdown_text(labels.get(chosen.source_trial, chosen.label))
+    source = (trial.label for trial in results.trials if trial.trial_id == chosen.source_trial)
+    name = markdown_text(next(source, chosen.label))
     if not chosen.winner:
         return (
             f"**No winner: {name}, chosen by validation, does not beat chance on test** "
             f"({interval(chosen.test)} % against {percent(chosen.chance)} %)."
         )
     result = f"**{name} ★ won: {interval(chosen.test)} % on test**"
-    if board.base_to_new:
-        result += f" (base {interval(chosen.base)}, new {interval(chosen.new)})"
+    if board.parts:
+        parts = (f"{part} {interval(chosen.parts.get(part))}" for part in board.parts)
+        result += f" ({', '.join(parts)})"
     against = [
         f"{difference(comparison.paired)} points against {NAMES[baseline]}"
         f" ({judgement(comparison)})"
@@ -97,17 +96,16 @@ def _headline(folder: Path, board: Leaderboard, chosen: Entry) -> str:
 
 def _settings(winner: Entry) -> str:
     """Return the sentence that says what the winner tunes and how it was trained."""
-    rates = [
-        f"{what} {rate(value)}"
-        for what, value in (
-            ("learning rate of biases", winner.bias_lr),
-            ("of LayerNorms" if winner.bias_lr else "learning rate of LayerNorms", winner.ln_lr),
-            ("λ", winner.distill_weight if winner.trainable else None),
-        )
-        if value is not None
-    ]
+    settings = winner.settings
+    tuned = [kind for kind in all_kinds() if kind.name in settings.rates]
+    rates = (f"of {kind.plural} {rate(settings.rates[kind.name])}" for kind in tuned)
+    numbers = (
+        f"{count(winner.trainable)} parameters",
+        f"learning rate {', '.join(rates)}" if tuned else "",
+        f"λ {rate(settings.distill_weight)}" if winner.trainable else "",
+    )
     return markdown_text(
-        f"It tunes {winner.subset or 'none'}: "
-        + ", ".join([f"{count(winner.trainable)} parameters", *rates])
+        f"It tunes {settings.subset or 'none'}: "
+        + ", ".join(filter(None, numbers))
         + f"; {percent(winner.val_score)} % on validation."
     )

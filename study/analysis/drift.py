@@ -7,21 +7,22 @@ import logging
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from torch import Tensor
 
 from study.analysis.comparison import leaderboard
-from study.analysis.results import open_study, read_results
+from study.analysis.results import Results, TrialResult
+from study.data.images.table import ImageTable, normalize
+from study.data.prompts import prompts
+from study.embedded import backbone_path
 from study.errors import DataError, DeltaError, SubsetError
+from study.method.delta import DeltaInfo, apply_delta, load_delta
+from study.method.model import Backbone, load_backbone
 from study.method.parameters import leaf_of
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from study.method.delta import DeltaInfo
-    from study.method.model import Backbone
-    from study.storage.ledger import TrialFolder
-    from study.trial.prepare import Preparer
+from study.trial.prepare import Preparer
+from study.trial.study import Study
 
 logger = logging.getLogger(__name__)
 
@@ -182,11 +183,11 @@ def feature_drift(before: Tensor, after: Tensor) -> FeatureDrift:
     return FeatureDrift(cosine, alignment.item())
 
 
-def study_drift(folder: Path, trial_ids: Sequence[str] = ()) -> StudyDrift:
+def study_drift(results: Results, trial_ids: Sequence[str] = ()) -> StudyDrift:
     """Measure the drift of trials of a study, averaged over them.
 
     Args:
-        folder: the study's folder.
+        results: the results of the study.
         trial_ids: the ids of the trials; empty means the confirm trials of the winner.
 
     Raises:
@@ -194,25 +195,20 @@ def study_drift(folder: Path, trial_ids: Sequence[str] = ()) -> StudyDrift:
         DeltaError: a delta is damaged or of another backbone.
         BackboneError: the backbone cannot be loaded.
     """
-    from study.config.loading import load_config
-    from study.embedded import backbone_path
-    from study.method.delta import apply_delta, load_delta
-    from study.method.model import load_backbone
-    from study.trial.prepare import Preparer
-    from study.trial.study import Study
-
-    study = open_study(folder)
-    trials = [study.trial(trial_id) for trial_id in trial_ids or _winners_trials(folder)]
-    paths = [trial.path / "delta.safetensors" for trial in trials]
-    if missing := [str(path) for path in paths if not path.is_file()]:
+    folder = results.folder
+    wanted = trial_ids or [trial.trial_id for trial in _winners_trials(results)]
+    trials = {trial.trial_id: trial for trial in results.trials}
+    paths = {name: folder.trial(name).path / "delta.safetensors" for name in wanted}
+    if missing := [str(p) for name, p in paths.items() if not (name in trials and p.is_file())]:
         raise DataError(f"no tuned parameters at {', '.join(missing)}")
     # A relative storage path would be relative to the folder in which this command runs.
-    config = load_config(study.config_path).model_copy(update={"storage": study.path.parent})
+    storage = {"storage": folder.path.parent}
+    config = results.configured().config.model_copy(update=storage)
     backbone = load_backbone(backbone_path(config.backbone.name), revision=config.backbone.revision)
     before = dict(backbone.clip.named_parameters())
-    pixels = _Pixels(Preparer(Study(config, study), backbone.image_size), backbone)
+    pixels = _Pixels(Preparer(Study(config, folder), backbone.image_size), backbone)
     runs, texts, images = [], [], []
-    for trial, path in zip(trials, paths, strict=True):
+    for name, path in paths.items():
         tensors, info = load_delta(path)
         if info.fingerprint != backbone.fingerprint:
             raise DeltaError(f"{path} was tuned from another backbone than {config.backbone.name}")
@@ -220,10 +216,10 @@ def study_drift(folder: Path, trial_ids: Sequence[str] = ()) -> StudyDrift:
         tuned = copy.deepcopy(backbone.clip)
         apply_delta(tuned, tensors)
         texts.append(_text_drift(backbone, tuned, info))
-        if (seen := pixels.of(trial)) is not None:
+        if (seen := pixels.of(trials[name])) is not None:
             images.append(_image_drift(backbone.clip, tuned, seen))
     return StudyDrift(
-        mean_drift(runs), _mean(texts), _mean(images) if len(images) == len(trials) else None
+        mean_drift(runs), _mean(texts), _mean(images) if len(images) == len(paths) else None
     )
 
 
@@ -235,14 +231,11 @@ class _Pixels:
         self._backbone = backbone
         self._by_digest: dict[str, Tensor] = {}
 
-    def of(self, trial: TrialFolder) -> Tensor | None:
+    def of(self, trial: TrialResult) -> Tensor | None:
         """Return the images of a trial; if they cannot be read, log the reason and return None."""
-        from study.data.images.table import ImageTable, normalize
-
-        config = trial.config
         try:
-            searched = config["stage"] == "search"
-            data = self._preparer.search() if searched else self._preparer.confirm(config["seed"])
+            searched = trial.stage == "search"
+            data = self._preparer.search() if searched else self._preparer.confirm(trial.seed)
             if data.digest not in self._by_digest:
                 records = [r.path for part in data.tasks[0].evaluations for r in part.records]
                 some = records[:: math.ceil(len(records) / MOST_IMAGES)]
@@ -266,10 +259,6 @@ def _mean(drifts: Sequence[FeatureDrift]) -> FeatureDrift:
 
 def _text_drift(backbone: Backbone, tuned: Any, info: DeltaInfo) -> FeatureDrift:
     """Measure the drift of the features of the class names."""
-    import torch
-
-    from study.data.prompts import prompts
-
     names = [one for group in prompts(info.class_names, info.templates[:1]) for one in group]
     tokens = backbone.tokenize(names)
     with torch.no_grad():
@@ -281,8 +270,6 @@ def _text_drift(backbone: Backbone, tuned: Any, info: DeltaInfo) -> FeatureDrift
 
 
 def _image_drift(untuned: Any, tuned: Any, pixels: Tensor) -> FeatureDrift:
-    import torch
-
     with torch.no_grad():
         before, after = (
             torch.cat(
@@ -296,14 +283,8 @@ def _image_drift(untuned: Any, tuned: Any, pixels: Tensor) -> FeatureDrift:
     return feature_drift(before, after)
 
 
-def _winners_trials(folder: Path) -> list[str]:
-    winner = leaderboard(folder).winner
+def _winners_trials(results: Results) -> list[TrialResult]:
+    winner = leaderboard(results).winner
     if winner is None:
-        raise DataError(f"{folder}: there is no winner; name trials by --trial")
-    return [
-        row["trial_id"]
-        for row in read_results(folder).to_pylist()
-        if row["stage"] == "confirm"
-        and row["label"] == winner.label
-        and row["test_score"] is not None
-    ]
+        raise DataError(f"{results.folder.path}: there is no winner; name trials by --trial")
+    return [trial for trial in results.confirmed(winner.label) if trial.test_score is not None]

@@ -22,13 +22,13 @@ from study.analysis.charts import (
     Panel,
     Plot,
     Series,
-    matplotlib_png,
-    plotly_figure,
+    drawn,
 )
+from study.analysis.command import command
 from study.analysis.drift import TensorDrift, pooled_drift, study_drift
 from study.analysis.plots import write_plots
+from study.analysis.results import read_results
 from study.analysis.tables import rich_table
-from study.errors import StudyError
 from study.storage.atomic import write_atomically
 
 BEFORE, AFTER = "pre", "post"
@@ -112,19 +112,17 @@ def to_csv(drifts: Sequence[TensorDrift]) -> str:
 
 def drift_plot(drifts: Sequence[TensorDrift]) -> Plot:
     """Return the chart of `drift_chart` as a plot with its caption."""
-    chart = drift_chart(drifts)
     caption = (
         "Norm of the change of each tuned tensor as a share of its norm before; biases that were "
         "almost zero move by many times that. LayerNorms before "
         "the first and after the last layer stand at “pre” and “post”."
     )
-    if isinstance(chart, str):
-        return Plot("drift", "Drift", caption, missing=chart)
-    return Plot("drift", "Drift", caption, plotly_figure(chart), matplotlib_png(chart))
+    return drawn("drift", "Drift", caption, drift_chart(drifts))
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Print, draw and save the drift of the winner or of named trials; return the exit code."""
+@command
+def main(arguments: Sequence[str] | None) -> None:
+    """Print, draw and save the drift of the winner or of named trials."""
     parser = argparse.ArgumentParser(
         prog="python -m study.analysis.drift_output", description="How far tuning moved the model."
     )
@@ -133,11 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--trial", action="append", default=[], help="trial id; repeat to average (the winner's)"
     )
     options = parser.parse_args(arguments)
-    try:
-        drift = study_drift(options.folder, options.trial)
-    except StudyError as error:
-        print(error, file=sys.stderr)
-        return 2
+    drift = study_drift(read_results(options.folder), options.trial)
     pooled = pooled_drift(drift.tensors, lambda drift: f"{drift.encoder} {drift.site}")
     cells = [[site, f"{value:.4f}"] for site, value in sorted(pooled.items(), key=lambda p: -p[1])]
     console = Console()
@@ -152,7 +146,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     plots = write_plots(options.folder, [drift_plot(drift.tensors)])
     for path in (options.folder / "drift.csv", *plots):
         print(path)
-    return 0
 
 
 if __name__ == "__main__":

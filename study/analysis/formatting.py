@@ -3,6 +3,8 @@
 Arguments are fractions; texts have scores in percent and differences in percentage points.
 """
 
+from collections.abc import Mapping, Sequence
+
 from study.analysis.comparison import (
     PUBLISHED,
     TUNED,
@@ -13,6 +15,8 @@ from study.analysis.comparison import (
     below_baselines,
 )
 from study.analysis.statistics import Estimate, PairedDifference
+from study.config.settings import Settings
+from study.method.parameters import all_kinds, kind_names
 
 SIGNIFICANCE = 0.05
 """The largest Holm-corrected p that counts as more than noise."""
@@ -60,6 +64,39 @@ def rate(value: float | None) -> str:
     return "–" if value is None else f"{value:.3g}"
 
 
+def setting_header() -> tuple[str, ...]:
+    """Return the head of the columns of `setting_cells`."""
+    return (*(f"{kind.short} lr" for kind in all_kinds()), "λ")
+
+
+def setting_cells(settings: Settings, trainable: int | None) -> tuple[str, ...]:
+    """Return the learning rate of each kind of parameter, and λ."""
+    # Without trainable parameters there is no loss to weight.
+    weight = rate(settings.distill_weight) if trainable else "–"
+    return (*(rate(settings.rates.get(kind)) for kind in kind_names()), weight)
+
+
+def score_header(parts: Sequence[str], score: str) -> tuple[str, ...]:
+    """Return the head of the columns of `score_cells`."""
+    return tuple(f"{name} %" for name in (*parts, score))
+
+
+def score_cells(
+    parts: Sequence[str], found: Mapping[str, Estimate], score: Estimate
+) -> tuple[str, ...]:
+    """Return the parts of a score and the score itself, in percent."""
+    return (*(interval(found.get(part)) for part in parts), interval(score))
+
+
+def estimate_columns(values: Mapping[str, Estimate | None]) -> dict[str, float | None]:
+    """Return the columns that tables for other programs have of each named estimate."""
+    return {
+        f"{name}_{field}": None if value is None else getattr(value, field)
+        for name, value in values.items()
+        for field in ("mean", "sd", "low", "high")
+    }
+
+
 def count(value: int | None) -> str:
     """Return a whole number with commas between thousands."""
     return "–" if value is None else f"{value:,}"
@@ -92,7 +129,9 @@ def guessing(chance: float | None, zero_shot: Entry | None = None) -> tuple[str,
 
 def verdict(board: Leaderboard) -> tuple[str, ...]:
     """Return what a study found, in sentences that claim no more than the intervals allow."""
-    metric = "harmonic mean of base and new accuracy" if board.base_to_new else "accuracy"
+    metric = board.metric
+    if board.parts:
+        metric = f"harmonic mean of {' and '.join(board.parts)} accuracy"
     chosen, winner = board.chosen, board.winner
     if board.entries and not board.searched:
         tested = ", ".join(f"“{entry.name}” {interval(entry.test)} %" for entry in board.entries)
@@ -107,7 +146,7 @@ def verdict(board: Leaderboard) -> tuple[str, ...]:
             *guessing(board.chance, board.entry(ZERO_SHOT)),
         )
     sentences = [
-        f"Validation chose “{chosen.name}” ({chosen.subset or 'no parameters'}): "
+        f"Validation chose “{chosen.name}” ({chosen.settings.subset or 'no parameters'}): "
         f"{interval(chosen.test)} % {metric} on test over {_seeds(len(chosen.scores))}.",
         *guessing(board.chance, board.entry(ZERO_SHOT)),
     ]

@@ -15,33 +15,36 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from study.analysis.command import command
 from study.analysis.comparison import Comparison, Entry, Leaderboard, leaderboard
 from study.analysis.formatting import (
     count,
     difference,
     duration,
+    estimate_columns,
     interval,
     percent,
     probability,
-    rate,
+    score_cells,
+    score_header,
+    setting_cells,
+    setting_header,
     validation_findings,
     verdict,
 )
-from study.analysis.statistics import Estimate
+from study.analysis.results import PARTS, read_results
 from study.analysis.tables import markdown_table, markdown_text, rich_table
-from study.errors import StudyError, TrackingError
+from study.config.settings import settings_columns
+from study.errors import TrackingError
 from study.storage.atomic import write_atomically
-
-__all__ = ["Leaderboard", "leaderboard", "render", "to_csv", "to_markdown", "write_leaderboard"]
 
 FAILURES_SHOWN = 10
 """The most failed trials that a table lists."""
-_CSV_SCORES = ("test", "base", "new")
 
 
 def score_table(board: Leaderboard) -> tuple[list[str], list[list[str]]]:
     """Return the header and cells of the test scores, in percent."""
-    scores = ["base %", "new %", "hmean %"] if board.base_to_new else ["test %"]
+    scores = score_header(board.parts, board.metric if board.parts else "test")
     return ["candidate", *scores, "seeds"], [_score_cells(board, entry) for entry in board.entries]
 
 
@@ -68,15 +71,12 @@ def main_table(board: Leaderboard) -> tuple[list[str], list[list[str]]]:
 
 def configuration_table(board: Leaderboard) -> tuple[list[str], list[list[str]]]:
     """Return the header and cells of the candidates' configurations and validation scores."""
-    header = ["candidate", "subset", "bias lr", "LN lr", "λ", "trainable", "val %"]
+    header = ["candidate", "subset", *setting_header(), "trainable", "val %"]
     cells = [
         [
             _name(entry),
-            entry.subset or "–",
-            rate(entry.bias_lr),
-            rate(entry.ln_lr),
-            # Without trainable parameters there is no loss to weight.
-            "–" if entry.trainable == 0 else rate(entry.distill_weight),
+            entry.settings.subset or "–",
+            *setting_cells(entry.settings, entry.trainable),
             count(entry.trainable),
             percent(entry.val_score),
         ]
@@ -111,7 +111,7 @@ def budget_table(board: Leaderboard) -> tuple[list[str], list[list[str]]]:
 
 def failure_table(board: Leaderboard) -> tuple[list[str], list[list[str]]]:
     """Return the header and cells of the last failed trials, with their causes."""
-    cells = [[f.trial_id, str(f.epochs), f.cause] for f in board.failures[-FAILURES_SHOWN:]]
+    cells = [[f.trial_id, str(f.epochs), f.reason or ""] for f in board.failures[-FAILURES_SHOWN:]]
     if (more := len(board.failures) - len(cells)) > 0:
         cells.append([f"and {more} before", "", "see the report"])
     return ["failed trial", "epochs", "cause"], cells
@@ -141,14 +141,18 @@ def footnote(board: Leaderboard) -> str:
 
 def render(board: Leaderboard) -> Group:
     """Return the leaderboard as rich tables that fit 100 columns, with its findings."""
-    metric = "hmean of base and new accuracy" if board.base_to_new else "accuracy"
+    metric = board.metric
+    if board.parts:
+        metric += f" of {' and '.join(board.parts)} accuracy"
     parts: list[Table | Text] = []
     if board.entries:
         title = f"{board.study}: test {metric}"
-        if board.base_to_new:
+        if board.parts:
             # One table with all columns would be wider than 100 columns.
             parts.append(rich_table(title, *score_table(board), left=1))
-            parts.append(rich_table("Differences of hmean", *difference_table(board), left=1))
+            parts.append(
+                rich_table(f"Differences of {board.metric}", *difference_table(board), left=1)
+            )
         else:
             parts.append(rich_table(title, *main_table(board), left=1))
         if board.targets:
@@ -193,9 +197,8 @@ def to_csv(board: Leaderboard) -> str:
     return text.getvalue()
 
 
-def write_leaderboard(folder: Path) -> tuple[Path, Path]:
+def write_leaderboard(folder: Path, board: Leaderboard) -> tuple[Path, Path]:
     """Write `leaderboard.csv` and `leaderboard.md` into the study's folder; return their paths."""
-    board = leaderboard(folder)
     table, text = folder / "leaderboard.csv", folder / "leaderboard.md"
     write_atomically(table, to_csv(board))
     write_atomically(text, to_markdown(board))
@@ -207,12 +210,10 @@ def _name(entry: Entry) -> str:
 
 
 def _score_cells(board: Leaderboard, entry: Entry) -> list[str]:
-    parts = [interval(entry.base), interval(entry.new)] if board.base_to_new else []
     done = len(entry.scores)
     return [
         _name(entry),
-        *parts,
-        interval(entry.test),
+        *score_cells(board.parts, entry.parts, entry.test),
         str(done) if done == entry.seeds_planned else f"{done}/{entry.seeds_planned}",
     ]
 
@@ -224,36 +225,36 @@ def _comparison_cells(comparison: Comparison | None) -> tuple[str, str]:
 
 
 def _csv_row(entry: Entry | None, board: Leaderboard) -> dict[str, object]:
-    row: dict[str, object] = {}
-    for name in ("label", "winner", "subset", "bias_lr", "ln_lr", "distill_weight", "trainable"):
-        row[name] = None if entry is None else getattr(entry, name)
-    for name in ("source_trial", "val_score", "val_base"):
-        row[name] = None if entry is None else getattr(entry, name)
-    row["seeds"] = None if entry is None else len(entry.scores)
-    row["chance"] = board.chance
-    for name in _CSV_SCORES:
-        row |= _csv_estimate(name, None if entry is None else getattr(entry, name))
-    for target in board.targets:
-        row |= _csv_estimate(target, None if entry is None else entry.targets.get(target))
+    """Return the row of a candidate; None gives the same columns without values."""
+    settings = dict.fromkeys(settings_columns()) if entry is None else entry.settings.flat()
+    named = ("trainable", "source_trial", "val_score", "val_base")
+    parts, targets = ({}, {}) if entry is None else (entry.parts, entry.targets)
+    row: dict[str, object] = {name: getattr(entry, name, None) for name in ("label", "winner")}
+    row |= settings | {name: getattr(entry, name, None) for name in named}
+    row |= {"seeds": None if entry is None else len(entry.scores), "chance": board.chance}
+    row |= estimate_columns(
+        {
+            "test": None if entry is None else entry.test,
+            **{part: parts.get(part) for part in (*PARTS, *board.parts)},
+            **{target: targets.get(target) for target in board.targets},
+        }
+    )
     for name in ("versus_tuned", "versus_published"):
-        comparison: Comparison | None = None if entry is None else getattr(entry, name)
-        row |= _csv_estimate(name, None if comparison is None else comparison.paired.difference)
-        row[f"{name}_p"] = None if comparison is None else comparison.paired.p
+        comparison: Comparison | None = getattr(entry, name, None)
+        paired = None if comparison is None else comparison.paired
+        row |= estimate_columns({name: None if paired is None else paired.difference})
+        row[f"{name}_p"] = None if paired is None else paired.p
         row[f"{name}_holm_p"] = None if comparison is None else comparison.holm_p
     return row
-
-
-def _csv_estimate(name: str, value: Estimate | None) -> dict[str, object]:
-    fields = ("mean", "sd", "low", "high")
-    return {f"{name}_{field}": None if value is None else getattr(value, field) for field in fields}
 
 
 FOLDER_FORMATS = ("table", "markdown", "csv")
 SERVER_FORMATS = ("table", "json", "yaml")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Print one study's leaderboard or the best of all studies, and return the exit code."""
+@command
+def main(arguments: Sequence[str] | None) -> None:
+    """Print one study's leaderboard or the best of all studies."""
     parser = argparse.ArgumentParser(
         prog="python -m study.analysis.leaderboard",
         description="Print a study's leaderboard; without a folder the best configurations over "
@@ -280,19 +281,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("--study and --where ask the tracking server; leave the folder out")
     if options.top < 1:
         parser.error(f"--top is {options.top}; allowed is 1 or more")
-    try:
-        if options.folder:
-            _print_study(options.folder, options.format)
-        else:
-            _print_best(options)
-    except StudyError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+    if options.folder:
+        _print_study(options.folder, options.format)
+    else:
+        _print_best(options)
 
 
 def _print_study(folder: Path, form: str) -> None:
-    board = leaderboard(folder)
+    board = leaderboard(read_results(folder))
     if form == "table":
         Console().print(render(board))
     else:

@@ -9,19 +9,16 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from study.analysis.results import open_study
-from study.errors import StudyError
+from study.analysis.command import command
+from study.analysis.results import Interval, TrialResult, open_study, read_trials
 
 PAUSE = 60.0
 """The seconds without any work after which a study counts as interrupted, not as slow."""
-
-Interval = tuple[float, float]
-"""The start and the end of an epoch, in seconds since 1970."""
 
 
 @dataclass(frozen=True)
@@ -63,25 +60,15 @@ class Occupancy:
         return seconds / (self.slots * self.wall)
 
 
-def occupancy(folder: Path, stage: str = "search") -> Occupancy | None:
+def occupancy(trials: Iterable[TrialResult], stage: str = "search") -> Occupancy | None:
     """Measure the occupancy of a stage of a study; return None if nothing has trained in it.
 
     Args:
-        folder: the study's folder.
+        trials: the trials of the study; the reports of earlier studies have no times.
         stage: the stage: "search", "confirm" or "ablation".
-
-    Raises:
-        DataError: the folder holds no study.
     """
-    work: list[list[Interval]] = []
-    for trial in open_study(folder).trials():
-        config = trial.config
-        if config["stage"] != stage or config.get("taken_from"):
-            continue
-        # The reports of older studies have no times.
-        epochs = [report for report in trial.reports if "ended_at" in report]
-        if epochs:
-            work.append([(r["ended_at"] - r["seconds"], r["ended_at"]) for r in epochs])
+    own = (trial for trial in trials if trial.stage == stage and not trial.taken_from)
+    work = [trial.work for trial in own if trial.work]
     return _measure(work) if work else None
 
 
@@ -126,21 +113,18 @@ def _measure(work: Sequence[Sequence[Interval]]) -> Occupancy:
     )
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Print a study's occupancy, stage by stage, and return the exit code."""
+@command
+def main(arguments: Sequence[str] | None) -> None:
+    """Print a study's occupancy, stage by stage."""
     parser = argparse.ArgumentParser(
         prog="python -m study.analysis.occupancy", description="How busy a study's slots were."
     )
     parser.add_argument("folder", type=Path, help="the study's folder, runs/NAME")
     options = parser.parse_args(arguments)
-    try:
-        for stage in ("search", "confirm", "ablation"):
-            if (found := occupancy(options.folder, stage)) is not None:
-                print(f"{stage}: {found}")
-    except StudyError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+    trials = read_trials(open_study(options.folder))
+    for stage in ("search", "confirm", "ablation"):
+        if (found := occupancy(trials, stage)) is not None:
+            print(f"{stage}: {found}")
 
 
 if __name__ == "__main__":

@@ -10,17 +10,17 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, harmonic_mean
 from typing import Any
 
 from rich.console import Console, Group
 
+from study.analysis.command import command
 from study.analysis.comparison import Entry, Leaderboard, leaderboard
-from study.analysis.formatting import interval, percent
-from study.analysis.results import open_study
+from study.analysis.formatting import interval, percent, score_header
+from study.analysis.results import PARTS, open_study, read_results
 from study.analysis.tables import markdown_table, markdown_text, rich_table
-from study.config.loading import load_config
-from study.errors import DataError, StudyError
+from study.errors import DataError
 from study.storage.atomic import write_atomically
 
 SWEEP_FILE = "sweep.json"
@@ -30,7 +30,9 @@ DATASET = "data.dataset"
 ELEVEN = 11
 """The number of datasets that the published averages are over."""
 
-PUBLISHED_BASE_TO_NEW: tuple[tuple[str, float | None, float | None, float], ...] = (
+Published = tuple[str, float | None, float | None, float]
+"""A method, then base, new and harmonic mean in percent."""
+_BASE_TO_NEW: tuple[Published, ...] = (
     ("CLIP", 69.34, 74.22, 71.70),
     ("CoOp", 82.69, 63.22, 71.66),
     ("CoCoOp", 80.47, 71.69, 75.83),
@@ -41,10 +43,8 @@ PUBLISHED_BASE_TO_NEW: tuple[tuple[str, float | None, float | None, float], ...]
     ("2SFS", 85.55, 75.48, 80.20),
     ("LLaMP", 85.16, 77.71, 81.27),
 )
-"""Method, then base, new and harmonic mean in percent: averages over the eleven datasets.
-
-The backbone is ViT-B/16, with 16 shots.
-"""
+PUBLISHED = {("base_to_new", 16): _BASE_TO_NEW}
+"""Averages over the eleven datasets with ViT-B/16, by the name of the protocol and the shots."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ class Result:
     """The study's value on each axis of the sweep, by the name of the configuration field."""
     dataset: str
     """The name of the dataset."""
-    published: bool
-    """Whether its setting is that of the published averages: base-to-new with 16 shots."""
+    published: tuple[Published, ...]
+    """The published averages in its setting; empty if there are none."""
     board: Leaderboard
     """The confirmed candidates of the study."""
 
@@ -86,18 +86,18 @@ def read_sweep(folders: Sequence[Path]) -> list[Result]:
     """
     results = []
     for folder in folders:
-        study = open_study(folder)
-        if (place := study.read_json(SWEEP_FILE)) is None:
+        place = open_study(folder).read_json(SWEEP_FILE)
+        if place is None:
             continue
-        config = load_config(study.config_path)
-        published = config.protocol == "base_to_new" and config.data.shots == 16
+        found = read_results(folder)
+        config = found.configured().config
         results.append(
             Result(
                 place["experiment"],
                 place["axes"],
                 config.data.dataset,
-                published,
-                leaderboard(folder),
+                PUBLISHED.get((config.protocol, config.data.shots), ()),
+                leaderboard(found),
             )
         )
     if not results:
@@ -116,32 +116,31 @@ def tables(results: Sequence[Result]) -> list[Table]:
 
 def _averages(experiment: str, members: Sequence[Result]) -> Table:
     """Return the table of every series' average over its datasets."""
-    base_to_new = any(member.board.base_to_new for member in members)
+    # Boards of studies without any score yet have no parts.
+    parts = max((member.board.parts for member in members), key=len)
     datasets = len({member.dataset for member in members})
     cells = []
     for name, entries in _series(members).items():
-        test = percent(fmean(entry.test.mean for entry in entries.values()), 2)
-        count = str(len(entries))
-        if not base_to_new:
-            cells.append([name, test, count])
-            continue
-        base = fmean(e.base.mean for e in entries.values() if e.base is not None)
-        new = fmean(e.new.mean for e in entries.values() if e.new is not None)
+        means = [
+            fmean(e.parts[part].mean for e in entries.values() if part in e.parts) for part in parts
+        ]
         # As published, the mean of the averages, which is not the average of the harmonic means.
-        mean = 2 * base * new / (base + new) if base + new else 0.0
-        cells.append([name, percent(base, 2), percent(new, 2), percent(mean, 2), test, count])
-    if not base_to_new:
+        shown = [*means, harmonic_mean(means)] if parts else []
+        shown.append(fmean(entry.test.mean for entry in entries.values()))
+        cells.append([name, *(percent(mean, 2) for mean in shown), str(len(entries))])
+    if not parts:
         return Table(f"{experiment}: averages", ["ours", "test %", "datasets"], cells)
     note = ""
     if all(member.published for member in members):
         cells += [
             [f"{name} (published)", _plain(base), _plain(new), _plain(mean), "–", str(ELEVEN)]
-            for name, base, new, mean in PUBLISHED_BASE_TO_NEW
+            for name, base, new, mean in members[0].published
         ]
         note = "Published: ViT-B/16, 16 shots, averages over the eleven datasets."
         if datasets < ELEVEN:
             note += f" Ours are over {datasets} of them, so the averages do not compare."
-    header = ["ours and published", "base %", "new %", "hmean %", "mean of hmeans %", "datasets"]
+    scores = score_header((*parts, "hmean"), "mean of hmeans")
+    header = ["ours and published", *scores, "datasets"]
     return Table(f"{experiment}: averages", header, cells, note)
 
 
@@ -175,19 +174,13 @@ def _plain(value: float | None) -> str:
     return "–" if value is None else f"{value:.2f}"
 
 
-def render_tables(folders: Sequence[Path]) -> Group:
+def render_tables(results: Sequence[Result]) -> Group:
     """Return the tables for the terminal."""
-    found = tables(read_sweep(folders))
-    return Group(*(rich_table(t.title, t.header, t.cells, left=1) for t in found))
+    return Group(*(rich_table(t.title, t.header, t.cells, left=1) for t in tables(results)))
 
 
-def write_tables(folders: Sequence[Path], place: Path) -> Path:
-    """Write `tables.md` and `tables.csv` into the folder `place`; return the path of the former.
-
-    Raises:
-        DataError: none of the folders is a study of a sweep.
-    """
-    results = read_sweep(folders)
+def write_tables(results: Sequence[Result], place: Path) -> Path:
+    """Write `tables.md` and `tables.csv` into the folder `place`; return the path of the former."""
     blocks = []
     for table in tables(results):
         blocks += [f"## {markdown_text(table.title)}", markdown_table(table.header, table.cells)]
@@ -202,17 +195,19 @@ def _csv(results: Sequence[Result]) -> str:
     """Return every series of every study as CSV: fractions, means over seeds."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["experiment", "series", "dataset", "seeds", "test", "sd", "base", "new"])
+    writer.writerow(["experiment", "series", "dataset", "seeds", "test", "sd", *PARTS])
     for result in results:
         for entry in result.board.entries:
-            parts = [None if part is None else part.mean for part in (entry.base, entry.new)]
+            found = (entry.parts.get(part) for part in PARTS)
+            parts = [None if part is None else part.mean for part in found]
             place = [result.experiment, result.series(entry), result.dataset]
             writer.writerow([*place, len(entry.scores), entry.test.mean, entry.test.sd, *parts])
     return text.getvalue()
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the tables of a sweep, write them if asked, and return the exit code."""
+@command
+def main(arguments: Sequence[str] | None) -> None:
+    """Print the tables of a sweep, and write them if asked."""
     parser = argparse.ArgumentParser(
         prog="python -m study.analysis.paper",
         description="The tables of a sweep, with published averages beside ours.",
@@ -220,14 +215,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("folders", nargs="+", type=Path, help="the studies' folders, runs/NAME")
     parser.add_argument("--to", type=Path, help="a folder to write tables.md and tables.csv into")
     options = parser.parse_args(arguments)
-    try:
-        Console().print(render_tables(options.folders))
-        if options.to is not None:
-            print(write_tables(options.folders, options.to))
-    except StudyError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+    results = read_sweep(options.folders)
+    Console().print(render_tables(results))
+    if options.to is not None:
+        print(write_tables(results, options.to))
 
 
 if __name__ == "__main__":

@@ -5,19 +5,19 @@ Run as `python -m study.analysis.plots runs/NAME`.
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from study.analysis.charts import Chart, Plot, matplotlib_png, plotly_figure
-from study.analysis.comparison import Leaderboard, Row, leaderboard
+from study.analysis.charts import Plot, drawn
+from study.analysis.command import command
+from study.analysis.comparison import Leaderboard, leaderboard
 from study.analysis.result_charts import (
     agreement_chart,
     pareto_chart,
     rates_chart,
     rungs_chart,
 )
-from study.analysis.results import read_epochs, read_results
-from study.errors import StudyError
+from study.analysis.results import Results, TrialResult, read_results
 from study.storage.atomic import write_atomically
 
 PLOTS_FOLDER = "plots"
@@ -25,11 +25,12 @@ PLOTS_FOLDER = "plots"
 PLOTLY_CONFIG = {"displayModeBar": False, "responsive": True}
 
 
-def make_plots(folder: Path) -> tuple[Plot, ...]:
+def make_plots(results: Results, board: Leaderboard) -> tuple[Plot, ...]:
     """Draw all plots of a study that its results allow.
 
     Args:
-        folder: the study's folder, `runs/NAME`.
+        results: the results of the study.
+        board: its leaderboard.
 
     Returns:
         The plots in the order of the report; a plot without enough results says so in `missing`.
@@ -37,22 +38,21 @@ def make_plots(folder: Path) -> tuple[Plot, ...]:
     from study.analysis.optuna_plots import history_plot, importance_plots, parallel_plots
     from study.analysis.optuna_study import load_optuna_studies
 
-    rows, epochs = read_results(folder).to_pylist(), read_epochs(folder).to_pylist()
-    studies = load_optuna_studies(folder)
+    studies = load_optuna_studies(results)
     return (
-        *_result_plots(rows, epochs, leaderboard(folder)),
+        *_result_plots(results.stage("search"), board),
         history_plot(studies),
         *importance_plots(studies),
         *parallel_plots(studies),
     )
 
 
-def write_plots(folder: Path, plots: Sequence[Plot] | None = None) -> tuple[Path, ...]:
+def write_plots(folder: Path, plots: Sequence[Plot]) -> tuple[Path, ...]:
     """Write each plot as `plots/NAME.html`, which is self-contained, and `plots/NAME.png`.
 
     Args:
         folder: the study's folder.
-        plots: the plots from `make_plots`; None means that they are drawn first.
+        plots: the plots, such as those from `make_plots`.
 
     Returns:
         The files written.
@@ -60,7 +60,7 @@ def write_plots(folder: Path, plots: Sequence[Plot] | None = None) -> tuple[Path
     written: list[Path] = []
     target = folder / PLOTS_FOLDER
     target.mkdir(exist_ok=True)
-    for plot in make_plots(folder) if plots is None else plots:
+    for plot in plots:
         html, png = target / f"{plot.name}.html", target / f"{plot.name}.png"
         if plot.figure is None or plot.png is None:
             # A file from an earlier state of the study would look like a current one.
@@ -86,68 +86,55 @@ def _page(plot: Plot) -> str:
     )
 
 
-def _result_plots(
-    rows: Sequence[Row], epochs: Sequence[Row], board: Leaderboard
-) -> tuple[Plot, ...]:
-    searched = [row for row in rows if row["stage"] == "search"]
+def _result_plots(searched: Sequence[TrialResult], board: Leaderboard) -> tuple[Plot, ...]:
     return (
-        _plot(
+        drawn(
             "agreement",
             "Validation against test",
             "Each candidate once: the score it was selected by, and its test score with a 95 % "
             "interval over seeds. A rising cloud means that validation ranked well.",
-            lambda: agreement_chart(board),
+            agreement_chart(board),
         ),
-        _plot(
+        drawn(
             "pareto",
             "Score against trainable parameters",
             "Left, finished search trials on validation, with the front of those that no trial "
             "beats with fewer parameters. Right, confirmed candidates on test, with 95 % "
             "intervals.",
-            lambda: pareto_chart(searched, board),
+            pareto_chart(searched, board),
         ),
-        _plot(
+        drawn(
             "learning-rates",
             "Validation score against learning rates",
             "Every search trial at the learning rate of its biases (left) and of its LayerNorms "
             "(right). Stopped trials show the score at which they were stopped.",
-            lambda: rates_chart(searched),
+            rates_chart(searched),
         ),
-        _plot(
+        drawn(
             "rungs",
             "Early stopping",
             "Left, the validation score of each trial over its epochs. Right, how many trials "
             "reached an epoch: successive halving drops the weaker ones at its rungs.",
-            lambda: rungs_chart([row for row in epochs if row["stage"] == "search"]),
+            rungs_chart(searched),
         ),
     )
 
 
-def _plot(name: str, title: str, caption: str, draw: Callable[[], Chart | str]) -> Plot:
-    chart = draw()
-    if isinstance(chart, str):
-        return Plot(name, title, caption, missing=chart)
-    return Plot(name, title, caption, plotly_figure(chart), matplotlib_png(chart))
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Draw the plots of one study and return the exit code."""
+@command
+def main(arguments: Sequence[str] | None) -> None:
+    """Draw the plots of one study."""
     parser = argparse.ArgumentParser(
         prog="python -m study.analysis.plots", description="Draw a study's plots."
     )
     parser.add_argument("folder", type=Path, help="the study's folder, runs/NAME")
     options = parser.parse_args(arguments)
-    try:
-        plots = make_plots(options.folder)
-        for path in write_plots(options.folder, plots):
-            print(path)
-    except StudyError as error:
-        print(error, file=sys.stderr)
-        return 2
+    results = read_results(options.folder)
+    plots = make_plots(results, leaderboard(results))
+    for path in write_plots(options.folder, plots):
+        print(path)
     for plot in plots:
         if plot.missing is not None:
             print(f"{plot.name}: not drawn: {plot.missing}", file=sys.stderr)
-    return 0
 
 
 if __name__ == "__main__":

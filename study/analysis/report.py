@@ -16,13 +16,17 @@ from study.analysis.ablation_output import cell_table, setting_table
 from study.analysis.ablation_plots import ablation_plots
 from study.analysis.charts import Plot
 from study.analysis.classes import class_accuracies, confusions
-from study.analysis.comparison import Entry, Leaderboard, Row, leaderboard
+from study.analysis.command import command
+from study.analysis.comparison import Entry, Leaderboard, leaderboard
 from study.analysis.describe import champion_sentence, loading_line
 from study.analysis.formatting import (
     count,
     percent,
     points,
     rate,
+    score_header,
+    setting_cells,
+    setting_header,
     validation_findings,
     verdict,
 )
@@ -33,17 +37,16 @@ from study.analysis.leaderboard import (
     main_table,
     target_table,
 )
-from study.analysis.occupancy import Occupancy, occupancy
+from study.analysis.occupancy import occupancy
 from study.analysis.plots import PLOTLY_CONFIG, make_plots
-from study.analysis.results import open_study, read_results
-from study.config.loading import load_config
-from study.config.schema import AblationConfig, StudyConfig
+from study.analysis.results import Results, TrialResult, read_results
+from study.config.schema import StudyConfig
 from study.data.shots import wanted_val_shots
 from study.embedded import EMBEDDED
-from study.errors import DataError, StudyError
-from study.protocols import named
+from study.errors import DataError
+from study.method.parameters import all_kinds
 from study.storage.atomic import write_atomically
-from study.storage.ledger import StudyFolder
+from study.trial.study import Study
 
 REPORT_FILE = "report.html"
 TEMPLATE_FILE = "report.html.jinja"
@@ -84,25 +87,26 @@ class DrawnPlot:
     """The reason why the plot cannot be drawn, if so."""
 
 
-def write_report(folder: Path, plots: Sequence[Plot] | None = None) -> Path:
+def write_report(results: Results, board: Leaderboard, plots: Sequence[Plot]) -> Path:
     """Write `report.html`, which needs no other file or network, into the study's folder.
 
     Args:
-        folder: the study's folder, `runs/NAME`.
-        plots: the plots from `make_plots`; None means that they are drawn first.
+        results: the results of the study.
+        board: its leaderboard.
+        plots: the plots from `make_plots`.
 
     Returns:
         The path of the report.
 
     Raises:
-        StudyError: the folder holds no study, or a file of it is damaged.
+        ConfigError: the study's configuration is missing.
     """
-    path = folder / REPORT_FILE
-    write_atomically(path, render_report(folder, plots))
+    path = results.folder.path / REPORT_FILE
+    write_atomically(path, render_report(results, board, plots))
     return path
 
 
-def render_report(folder: Path, plots: Sequence[Plot] | None = None) -> str:
+def render_report(results: Results, board: Leaderboard, plots: Sequence[Plot]) -> str:
     """Return the report as HTML; arguments and errors are those of `write_report`."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from plotly.offline import get_plotlyjs
@@ -114,9 +118,8 @@ def render_report(folder: Path, plots: Sequence[Plot] | None = None) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    study = open_study(folder)
-    content = _content(study, leaderboard(folder))
-    drawn = [_draw(plot) for plot in (make_plots(folder) if plots is None else plots)]
+    content = _content(results, board)
+    drawn = [_draw(plot) for plot in plots]
     figures = drawn + (content["ablation"]["plots"] if content["ablation"] else [])
     page = environment.get_template(TEMPLATE_FILE).render(
         **content,
@@ -126,22 +129,21 @@ def render_report(folder: Path, plots: Sequence[Plot] | None = None) -> str:
     return str(page)
 
 
-def _content(study: StudyFolder, board: Leaderboard) -> dict[str, Any]:
-    folder = study.path
-    config = load_config(study.config_path)
-    rows = read_results(folder).to_pylist()
-    winner, registration = board.winner, study.registration
-    classes = class_accuracies(folder, board)
+def _content(results: Results, board: Leaderboard) -> dict[str, Any]:
+    study = results.configured()
+    config, protocol = study.config, study.protocol()
+    winner, registration = board.winner, results.registration
+    classes = class_accuracies(results, board)
     # A choice no better than chance is no winner, but its classes are shown to explain why.
     chosen = "choice" if winner is None else "winner"
     return {
-        "name": study.name,
+        "name": results.name,
         "subtitle": f"{config.data.dataset}, {config.protocol.replace('_', '-')}, "
-        + (f"{config.data.shots} images a class, " if named(config.protocol).trains else "")
+        + (f"{config.data.shots} images a class, " if protocol.trains else "")
         + config.backbone.name,
         "verdict": verdict(board),
-        "asked": _asked(config, board, rows, occupancy(folder)),
-        "scores": _scores(board),
+        "asked": _asked(study, board, results),
+        "scores": Grid(*main_table(board), marked=_winner_row(board)),
         "targets": Grid(*target_table(board)),
         "configurations": Grid(*configuration_table(board), left=2, marked=_winner_row(board)),
         "budgets": Grid(*budget_table(board)),
@@ -149,10 +151,10 @@ def _content(study: StudyFolder, board: Leaderboard) -> dict[str, Any]:
         "doubts": validation_findings(board),
         "winner": winner,
         "chosen": board.chosen,
-        "has_search": named(config.protocol).searches(config),
+        "has_search": protocol.searches(config),
         "chosen_before": board.chosen_before,
         "settings": [] if winner is None else _settings(winner),
-        "loading": None if winner is None else _loading(study, config, winner, rows),
+        "loading": None if winner is None else _loading(results, config, winner),
         "registered": registration and champion_sentence(registration),
         "serving": registration and f"import mlflow\n\n{loading_line(registration)}",
         "classes": Grid(
@@ -173,92 +175,65 @@ def _content(study: StudyFolder, board: Leaderboard) -> dict[str, Any]:
             ["images of", "taken for", "part", "zero-shot %", f"{chosen} %"],
             [
                 [c.true, c.predicted, c.part, percent(c.before), percent(c.after)]
-                for c in confusions(folder, board)
+                for c in confusions(results, board)
             ],
             left=3,
         ),
-        "ablation": _ablation(rows),
-        "searched": _searched(rows),
-        "confirmed": _confirmed(rows),
-        "yaml": study.config_path.read_text(encoding="utf-8"),
-        "identity": sorted((study.read_json("identity.json") or {}).items()),
+        "ablation": _ablation(results),
+        "searched": _searched(results.stage("search")),
+        "confirmed": _confirmed(results),
+        "yaml": results.yaml,
+        "identity": sorted(results.identity.items()),
     }
 
 
-def _asked(
-    config: StudyConfig, board: Leaderboard, rows: Sequence[Row], time: Occupancy | None
-) -> list[tuple[str, str]]:
-    search, space = config.search, config.search.space
-    val_shots = wanted_val_shots(config.data.shots, config.data.val_shots)
-    spent = "; ".join(f"{arm.arm}: {arm.trials} trials, {arm.epochs} epochs" for arm in board.arms)
-    rates = (
-        f"biases {_range(space.rates['bias'])}, LayerNorms {_range(space.rates['ln'])}, "
-        f"λ {_range(space.distill_weight)}"
-    )
+def _asked(study: Study, board: Leaderboard, results: Results) -> list[tuple[str, str]]:
+    """Return what was done, a row each: which rows there are depends on the kind of study."""
+    config, protocol = study.config, study.protocol()
+    search, ablation, space = config.search, config.ablation, config.search.space
+    searches = protocol.searches(config)
     tested = ", ".join(config.data.targets)
-    where = f"{config.data.dataset}; tested on {tested} as well" if tested else config.data.dataset
-    if config.ablation is not None:
-        return _ablated(config, config.ablation, where, rows)
-    if not named(config.protocol).searches(config):
-        return _tested_as_given(config, where)
-    return [
-        ("Question", "Which of CLIP’s own biases and LayerNorms should be tuned, and how fast?"),
-        ("Dataset", where),
-        ("Protocol", named(config.protocol).sentence),
-        ("Images", f"{config.data.shots} a class to train, {val_shots} a class to validate"),
-        ("Backbone", _backbone(config)),
-        ("Choice", f"Trials were compared {_rule(config, rows)}. Never on test images."),
-        ("Parameters to choose from", ", ".join(space.sites)),
-        ("Learning rates", rates),
-        ("Training", f"{config.training.epochs} epochs, {config.training.optimizer}"),
-        ("Search", f"{search.trials} trials planned ({search.sampler}). Run: {spent or 'none'}"),
-        *([("Time", str(time))] if time else []),
-        ("Test", _seeds(config)),
-    ]
-
-
-def _ablated(
-    config: StudyConfig, ablation: AblationConfig, where: str, rows: Sequence[Row]
-) -> list[tuple[str, str]]:
-    tried = ", ".join(rate(value) for value in ablation.rates)
-    choice = f"{tried}, the same for every cell"
-    if len(ablation.rates) > 1:
-        choice = (
-            f"{tried}: each cell at the best of them, compared {_rule(config, rows)}. "
-            "Never on test images."
-        )
-    return [
-        ("Question", "Which parameters matter? Cells that tune different ones beside one base."),
-        ("Dataset", where),
-        ("Protocol", named(config.protocol).sentence),
-        ("Images", f"{config.data.shots} a class to train"),
-        ("Backbone", _backbone(config)),
-        ("Cells", _DESIGNS[ablation.design]),
-        ("Learning rates", choice),
-        ("Training", f"{config.training.epochs} epochs, {config.training.optimizer}"),
-        ("Test", _seeds(config)),
-    ]
-
-
-def _tested_as_given(config: StudyConfig, where: str) -> list[tuple[str, str]]:
-    described = [
-        ("Question", "How do these configurations do? Nothing is searched or chosen."),
-        ("Dataset", where),
-        ("Protocol", named(config.protocol).sentence),
-        ("Backbone", _backbone(config)),
-    ]
-    if not named(config.protocol).trains:
-        return described
-    return [
-        *described,
-        ("Images", f"{config.data.shots} a class to train"),
-        ("Training", f"{config.training.epochs} epochs, {config.training.optimizer}"),
-        ("Test", _seeds(config)),
-    ]
-
-
-def _seeds(config: StudyConfig) -> str:
-    return f"{len(config.confirm.seeds)} seeds, each with its own training images"
+    images = f"{config.data.shots} a class to train"
+    rows = {
+        "Question": "How do these configurations do? Nothing is searched or chosen.",
+        "Dataset": config.data.dataset + (f"; tested on {tested} as well" if tested else ""),
+        "Protocol": protocol.sentence,
+        "Images": images if protocol.trains else "",
+        "Backbone": _backbone(config),
+    }
+    if ablation is not None:
+        tried = ", ".join(rate(value) for value in ablation.rates)
+        chosen = f": each cell at the best of them, compared {_rule(study, results)}."
+        rows |= {
+            "Question": "Which parameters matter? Cells that tune different ones beside one base.",
+            "Cells": _DESIGNS[ablation.design],
+            "Learning rates": f"{tried}{chosen} Never on test images."
+            if protocol.validates(config)
+            else f"{tried}, the same for every cell",
+        }
+    elif searches:
+        val_shots = wanted_val_shots(config.data.shots, config.data.val_shots)
+        rates = [f"{kind.plural} {_range(space.rates[kind.name])}" for kind in all_kinds()]
+        rows |= {
+            "Question": "Which of CLIP’s own biases and LayerNorms should be tuned, and how fast?",
+            "Images": f"{images}, {val_shots} a class to validate",
+            "Choice": f"Trials were compared {_rule(study, results)}. Never on test images.",
+            "Parameters to choose from": ", ".join(space.sites),
+            "Learning rates": ", ".join([*rates, f"λ {_range(space.distill_weight)}"]),
+        }
+    if protocol.trains:
+        rows["Training"] = f"{config.training.epochs} epochs, {config.training.optimizer}"
+    if searches:
+        spent = [f"{arm.arm}: {arm.trials} trials, {arm.epochs} epochs" for arm in board.arms]
+        planned = f"{search.trials} trials planned ({search.sampler})"
+        rows |= {
+            "Search": f"{planned}. Run: {'; '.join(spent) or 'none'}",
+            "Time": str(occupancy(results.trials) or ""),
+        }
+    if protocol.trains:
+        seeds = len(config.confirm.seeds)
+        rows["Test"] = f"{seeds} seeds, each with its own training images"
+    return [(name, text) for name, text in rows.items() if text]
 
 
 def _backbone(config: StudyConfig) -> str:
@@ -268,17 +243,14 @@ def _backbone(config: StudyConfig) -> str:
     return f"{config.backbone.name}, revision {revision}" if revision else config.backbone.name
 
 
-def _rule(config: StudyConfig, rows: Sequence[Row]) -> str:
-    folded = next((row for row in rows if row["val_new"] is not None), {})
-    return named(config.protocol).rule_used(config, folded).sentence
+def _rule(study: Study, results: Results) -> str:
+    scores = [trial.val for trial in results.trials if trial.val.get("new") is not None]
+    report = {f"val_{name}": value or 0.0 for name, value in scores[0].items()} if scores else {}
+    return study.protocol().rule_used(study.config, report).sentence
 
 
 def _range(bounds: tuple[float, float]) -> str:
     return f"{rate(bounds[0])} to {rate(bounds[1])}"
-
-
-def _scores(board: Leaderboard) -> Grid:
-    return Grid(*main_table(board), marked=_winner_row(board))
 
 
 def _winner_row(board: Leaderboard) -> int | None:
@@ -286,29 +258,25 @@ def _winner_row(board: Leaderboard) -> int | None:
 
 
 def _settings(winner: Entry) -> list[tuple[str, str]]:
+    rates = [f"Learning rate of {kind.plural}" for kind in all_kinds()]
+    cells = setting_cells(winner.settings, winner.trainable)
     return [
-        ("Subset to tune", winner.subset or "none"),
-        ("Learning rate of biases", rate(winner.bias_lr)),
-        ("Learning rate of LayerNorms", rate(winner.ln_lr)),
-        ("λ (distillation weight)", rate(winner.distill_weight) if winner.trainable else "–"),
+        ("Subset to tune", winner.settings.subset or "none"),
+        *zip((*rates, "λ (distillation weight)"), cells, strict=True),
         ("Trainable parameters", count(winner.trainable)),
     ]
 
 
-def _loading(
-    study: StudyFolder, config: StudyConfig, winner: Entry, rows: Sequence[Row]
-) -> str | None:
+def _loading(results: Results, config: StudyConfig, winner: Entry) -> str | None:
     trained = [
-        row
-        for row in rows
-        if row["stage"] == "confirm"
-        and row["label"] == winner.label
-        and (study.path / "trials" / row["trial_id"] / "delta.safetensors").is_file()
+        trial
+        for trial in results.confirmed(winner.label)
+        if (results.folder.trial(trial.trial_id).path / "delta.safetensors").is_file()
     ]
     if not trained:
         return None
     # The first seed, not the best on test: that would be selecting on test.
-    first = min(trained, key=lambda row: row["seed"])
+    first = min(trained, key=lambda trial: trial.seed)
     return (
         "from pathlib import Path\n\n"
         "from study.embedded import backbone_path\n"
@@ -316,18 +284,16 @@ def _loading(
         "from study.method.model import load_backbone\n\n"
         f"backbone = load_backbone(backbone_path({config.backbone.name!r}), "
         f"revision={config.backbone.revision!r})\n"
-        f'tensors, info = load_delta(Path("trials/{first["trial_id"]}/delta.safetensors"))\n'
+        f'tensors, info = load_delta(Path("trials/{first.trial_id}/delta.safetensors"))\n'
         "apply_delta(backbone.clip, tensors)  # an ordinary transformers CLIPModel, now tuned\n"
         "print(info.subset, info.class_names, info.templates)\n"
     )
 
 
-def _ablation(rows: Sequence[Row]) -> dict[str, Any] | None:
+def _ablation(results: Results) -> dict[str, Any] | None:
     """Return the ablation with the base `BASE`, if there is one; others are not in the report."""
-    if not any(row["stage"] == "ablation" for row in rows):
-        return None
     try:
-        table = ablation_table(rows)
+        table = ablation_table(results)
     except DataError:
         return None
     return {
@@ -338,51 +304,46 @@ def _ablation(rows: Sequence[Row]) -> dict[str, Any] | None:
     }
 
 
-def _searched(rows: Sequence[Row]) -> Grid:
-    searched = [row for row in rows if row["stage"] == "search"]
-    searched.sort(key=lambda row: (row["val_score"] is None, -(row["val_score"] or 0.0)))
+def _searched(searched: Sequence[TrialResult]) -> Grid:
     # The score is beside the name, since a narrow screen would hide the last columns.
     header = ["trial", "validation %", "arm", "ended", "subset"]
     return Grid(
-        [*header, "epochs", "bias lr", "LN lr", "λ", "trainable"],
+        [*header, "epochs", *setting_header(), "trainable"],
         [
             [
-                row["trial_id"],
-                percent(row["val_score"]),
-                row["label"] if row["arm"] == "baseline" else row["arm"],
-                _ended(row),
-                row["subset"] or "none",
-                f"{row['epochs']}/{row['epochs_planned']}",
-                rate(row["bias_lr"]),
-                rate(row["ln_lr"]),
-                rate(row["distill_weight"]) if row["trainable"] else "–",
-                count(row["trainable"]),
+                trial.trial_id,
+                percent(trial.val_score),
+                trial.label if trial.arm == "baseline" else trial.arm,
+                _ended(trial),
+                trial.settings.subset or "none",
+                f"{trial.epochs}/{trial.epochs_planned}",
+                *setting_cells(trial.settings, trial.trainable),
+                count(trial.trainable),
             ]
-            for row in searched
+            for trial in sorted(
+                searched, key=lambda t: (t.val_score is None, -(t.val_score or 0.0))
+            )
         ],
         left=5,
     )
 
 
-def _ended(row: Row) -> str:
-    return f"{row['status']}: {row['reason']}" if row["reason"] else row["status"]
+def _ended(trial: TrialResult) -> str:
+    return f"{trial.status}: {trial.reason}" if trial.reason else trial.status
 
 
-def _confirmed(rows: Sequence[Row]) -> Grid:
-    confirmed = [row for row in rows if row["stage"] == "confirm"]
-    parts = ["base", "new"] if any(row["test_base"] is not None for row in confirmed) else []
+def _confirmed(results: Results) -> Grid:
     return Grid(
-        ["candidate", "ended", "seed", "epochs", *(f"{part} %" for part in parts), "test %"],
+        ["candidate", "ended", "seed", "epochs", *score_header(results.parts, "test")],
         [
             [
-                row["label"],
-                _ended(row),
-                str(row["seed"]),
-                str(row["epochs"]),
-                *(percent(row[f"test_{part}"]) for part in parts),
-                percent(row["test_score"]),
+                trial.label,
+                _ended(trial),
+                str(trial.seed),
+                str(trial.epochs),
+                *(percent(trial.test.get(name)) for name in (*results.parts, "score")),
             ]
-            for row in sorted(confirmed, key=lambda row: (row["label"], row["seed"]))
+            for trial in sorted(results.stage("confirm"), key=lambda t: (t.label, t.seed))
         ],
         left=2,
     )
@@ -400,19 +361,17 @@ def _draw(plot: Plot) -> DrawnPlot:
     return DrawnPlot(plot.title, plot.caption, fragment, png, plot.missing)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the report of one study and return the exit code."""
+@command
+def main(arguments: Sequence[str] | None) -> None:
+    """Write the report of one study."""
     parser = argparse.ArgumentParser(
         prog="python -m study.analysis.report", description="Write a study's report.html."
     )
     parser.add_argument("folder", type=Path, help="the study's folder, runs/NAME")
     options = parser.parse_args(arguments)
-    try:
-        print(write_report(options.folder))
-    except StudyError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+    results = read_results(options.folder)
+    board = leaderboard(results)
+    print(write_report(results, board, make_plots(results, board)))
 
 
 if __name__ == "__main__":

@@ -3,59 +3,58 @@
 Scores are fractions in the table and percent in the charts.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from study.analysis.charts import BLUE, GREEN, GREY, ORANGE, PALETTE, Chart, Marker, Panel, Series
-from study.analysis.comparison import ZERO_SHOT, Entry, Leaderboard, Row
-from study.analysis.formatting import count, interval, percent, rate
-from study.analysis.statistics import Estimate
+from study.analysis.comparison import ZERO_SHOT, Entry, Leaderboard
+from study.analysis.formatting import (
+    count,
+    interval,
+    percent,
+    setting_cells,
+    setting_header,
+)
+from study.analysis.results import TrialResult
+from study.method.parameters import all_kinds
 
 _WINNER_MARKER: Marker = "star"
 _CANDIDATE_MARKERS: tuple[Marker, ...] = ("circle", "square", "diamond", "triangle", "cross")
 
 
-def rates_chart(searched: Sequence[Row]) -> Chart | str:
+def rates_chart(searched: Sequence[TrialResult]) -> Chart | str:
     """Draw validation scores against the learning rate of each kind of parameter."""
     panels = tuple(
-        Panel(title, "validation score, %", series, x_log=True)
-        for column, title in (
-            ("bias_lr", "learning rate of biases"),
-            ("ln_lr", "learning rate of LayerNorms"),
-        )
-        if (series := _by_arm_and_status(searched, column))
+        Panel(f"learning rate of {kind.plural}", "validation score, %", series, x_log=True)
+        for kind in all_kinds()
+        if (series := _by_arm_and_status([(t, t.settings.rates.get(kind.name)) for t in searched]))
     )
     return Chart(panels) if panels else "no search trial has a learning rate and a score yet"
 
 
-def rungs_chart(epochs: Sequence[Row]) -> Chart | str:
+def rungs_chart(searched: Sequence[TrialResult]) -> Chart | str:
     """Draw the learning curves of the search, and how many trials reached each epoch."""
-    scored = [row for row in epochs if row["val_score"] is not None and row["arm"] != "baseline"]
-    arms = sorted({row["arm"] for row in scored})
+    scored = [trial for trial in searched if trial.curve and trial.arm != "baseline"]
+    arms = sorted({trial.arm for trial in scored})
     if not arms:
         return "no search trial has reported an epoch yet"
     curves: list[Series] = []
     survivors: list[Series] = []
     for arm, color in zip(arms, PALETTE, strict=False):
-        trials: dict[str, list[Row]] = {}
-        for row in scored:
-            if row["arm"] == arm:
-                trials.setdefault(row["trial_id"], []).append(row)
-        for trial_id, reports in trials.items():
+        trials = [trial for trial in scored if trial.arm == arm]
+        for trial in trials:
             curves.append(
                 Series(
                     arm,
-                    [row["epoch"] for row in reports],
-                    [100 * row["val_score"] for row in reports],
+                    list(trial.curve),
+                    [100 * score for score in trial.curve.values()],
                     style="line",
                     color=color,
                     opacity=0.45,
-                    hover=[(trial_id, f"{percent(row['val_score'])} %") for row in reports],
+                    hover=[(trial.trial_id, f"{percent(s)} %") for s in trial.curve.values()],
                 )
             )
-        reached = sorted({row["epoch"] for row in scored if row["arm"] == arm})
-        numbers = [
-            sum(reports[-1]["epoch"] >= epoch for reports in trials.values()) for epoch in reached
-        ]
+        reached = sorted({epoch for trial in trials for epoch in trial.curve})
+        numbers = [sum(max(trial.curve) >= epoch for trial in trials) for epoch in reached]
         survivors.append(Series(arm, reached, numbers, style="step", color=color))
     return Chart(
         (
@@ -65,22 +64,22 @@ def rungs_chart(epochs: Sequence[Row]) -> Chart | str:
     )
 
 
-def pareto_chart(searched: Sequence[Row], board: Leaderboard) -> Chart | str:
+def pareto_chart(searched: Sequence[TrialResult], board: Leaderboard) -> Chart | str:
     """Draw scores against trainable parameters: trials on validation, candidates on test."""
     panels = []
     finished = [
-        row
-        for row in searched
-        if row["status"] == "finished" and row["val_score"] is not None and row["trainable"]
+        (trial, trial.trainable, score)
+        for trial in searched
+        if trial.status == "finished" and (score := trial.val_score) is not None and trial.trainable
     ]
     if finished:
-        front = pareto_front([(row["trainable"], row["val_score"]) for row in finished])
+        front = pareto_front([(trainable, score) for _, trainable, score in finished])
         panels.append(
             Panel(
                 "trainable parameters",
                 "validation score, %",
                 (
-                    *_by_arm_and_status(finished, "trainable"),
+                    *_by_arm_and_status([(trial, trainable) for trial, trainable, _ in finished]),
                     Series(
                         "front",
                         [point[0] for point in front],
@@ -99,8 +98,8 @@ def pareto_chart(searched: Sequence[Row], board: Leaderboard) -> Chart | str:
         panels.append(
             Panel(
                 "trainable parameters",
-                f"test {_metric(board)}, %",
-                _entry_series(tuned, [float(entry.trainable or 0) for entry in tuned]),
+                f"test {board.metric}, %",
+                _entry_series(tuned, [float(entry.trainable) for entry in tuned]),
                 x_log=True,
                 title="Candidates, on test (dotted: zero-shot)" if zero_shot else "On test",
                 y_line=None if zero_shot is None else 100 * zero_shot.test.mean,
@@ -125,7 +124,7 @@ def agreement_chart(board: Leaderboard) -> Chart | str:
 def _agreement_panel(board: Leaderboard, entries: Sequence[Entry], title: str) -> Panel:
     return Panel(
         "validation score, %",
-        f"test {_metric(board)}, %",
+        f"test {board.metric}, %",
         _entry_series(entries, [100 * (entry.val_score or 0.0) for entry in entries]),
         title=title,
     )
@@ -147,39 +146,43 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, flo
     return front
 
 
-def _metric(board: Leaderboard) -> str:
-    return "hmean" if board.base_to_new else "accuracy"
-
-
-def _by_arm_and_status(rows: Sequence[Row], column: str) -> tuple[Series, ...]:
-    drawn = [row for row in rows if row[column] is not None and row["val_score"] is not None]
+def _by_arm_and_status(placed: Iterable[tuple[TrialResult, float | None]]) -> tuple[Series, ...]:
+    """Return the trials' validation scores as series, each trial at a place on the other axis."""
+    drawn = [
+        (trial, x, 100 * score)
+        for trial, x in placed
+        if x is not None and (score := trial.val_score) is not None
+    ]
     series = []
     markers: dict[str, Marker] = {"finished": "circle", "stopped": "cross"}
-    for arm, color in zip(sorted({row["arm"] for row in drawn}), PALETTE, strict=False):
+    for arm, color in zip(sorted({trial.arm for trial, *_ in drawn}), PALETTE, strict=False):
         for status, marker in markers.items():
-            some = [row for row in drawn if row["arm"] == arm and row["status"] == status]
+            some = [item for item in drawn if (item[0].arm, item[0].status) == (arm, status)]
             if some:
                 series.append(
                     Series(
                         f"{arm}, {status}",
-                        [row[column] for row in some],
-                        [100 * row["val_score"] for row in some],
+                        [x for _, x, _ in some],
+                        [y for *_, y in some],
                         marker=marker,
                         color=color,
                         opacity=0.85 if status == "finished" else 0.6,
-                        hover=[_describe(row) for row in some],
+                        hover=[_describe(trial) for trial, *_ in some],
                     )
                 )
     return tuple(series)
 
 
-def _describe(row: Row) -> tuple[str, ...]:
+def _describe(trial: TrialResult) -> tuple[str, ...]:
+    *rates, weight = map(
+        " ".join, zip(setting_header(), setting_cells(trial.settings, trial.trainable), strict=True)
+    )
     return (
-        row["trial_id"],
-        row["subset"] or "",
-        f"bias lr {rate(row['bias_lr'])}, LN lr {rate(row['ln_lr'])}",
-        f"λ {rate(row['distill_weight'])}, {count(row['trainable'])} parameters",
-        f"validation {percent(row['val_score'])} % after {row['epochs']} epochs",
+        trial.trial_id,
+        trial.settings.subset,
+        ", ".join(rates),
+        f"{weight}, {count(trial.trainable)} parameters",
+        f"validation {percent(trial.val_score)} % after {trial.epochs} epochs",
     )
 
 
@@ -201,12 +204,8 @@ def _entry_series(entries: Sequence[Entry], x: Sequence[float]) -> tuple[Series,
                 [100 * entry.test.mean],
                 marker=marker,
                 color=color,
-                y_error=[_half(entry.test)],
-                hover=[(entry.name, entry.subset or "", f"test {interval(entry.test)} %")],
+                y_error=[entry.test.half_width and 100 * entry.test.half_width],
+                hover=[(entry.name, entry.settings.subset, f"test {interval(entry.test)} %")],
             )
         )
     return tuple(series)
-
-
-def _half(value: Estimate) -> float | None:
-    return None if value.half_width is None else 100 * value.half_width

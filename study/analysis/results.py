@@ -1,9 +1,9 @@
-"""A study's ledger as Arrow tables: one row per trial, and one row per epoch."""
+"""A study's results as typed records, which are read once and handed to every view."""
 
 import io
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,84 +11,168 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from study.config.loading import load_config
-from study.config.settings import Settings
+from study.config.settings import Settings, rate_column
 from study.errors import DataError
-from study.protocols import named
+from study.method.parameters import kind_names
+from study.protocols import Protocol
 from study.storage.atomic import write_atomically
-from study.storage.ledger import End, StudyFolder
-from study.trial.confusion import chance_level
-from study.trial.study import read_candidates as read_candidates_of
+from study.storage.ledger import CANDIDATES, CELLS, Registration, StudyFolder, TrialFolder
+from study.trial import Split
+from study.trial.confusion import chance_level, read_confusion
+from study.trial.study import Candidate, Study
 
 RESULTS_FILE = "results.parquet"
 
-_PARTS = ("score", "accuracy", "base", "new", "hmean")
-VALIDATION_COLUMNS = tuple(f"val_{part}" for part in _PARTS)
-TEST_COLUMNS = tuple(f"test_{part}" for part in _PARTS)
+PARTS = ("base", "new")
+"""The parts of a score that tables for other programs have columns for, whatever the protocol."""
+_SCORES = ("score", "accuracy", *PARTS, "hmean")
 
-RESULTS_SCHEMA = pa.schema(
-    [
-        pa.field("study", pa.string(), nullable=False),
-        pa.field("trial_id", pa.string(), nullable=False),
-        pa.field("stage", pa.string()),
-        pa.field("arm", pa.string()),
-        pa.field("label", pa.string()),
-        pa.field("number", pa.int64()),
-        pa.field("status", pa.string(), nullable=False),
-        pa.field("epochs", pa.int64(), nullable=False),
-        pa.field("epochs_planned", pa.int64()),
-        pa.field("seed", pa.int64()),
-        pa.field("subset", pa.string()),
-        pa.field("subset_key", pa.string()),
-        pa.field("bias_lr", pa.float64()),
-        pa.field("ln_lr", pa.float64()),
-        pa.field("distill_weight", pa.float64()),
-        pa.field("trainable", pa.int64()),
-        pa.field("seconds", pa.float64()),
-        *(pa.field(name, pa.float64()) for name in VALIDATION_COLUMNS + TEST_COLUMNS),
-        pa.field("chance", pa.float64()),
-        pa.field("reason", pa.string()),
-        pa.field("error", pa.string()),
-    ]
-)
+Scores = Mapping[str, float | None]
+"""Fractions by name: the protocol's score, its parts, and single datasets where several are tested.
 
-_EPOCH_NUMBERS = (
-    "train_loss",
-    "cross_entropy",
-    "distillation",
-    *VALIDATION_COLUMNS,
-    *TEST_COLUMNS,
-    "bias_lr",
-    "ln_lr",
-    "images_per_second",
-    "seconds",
-)
-
-EPOCHS_SCHEMA = pa.schema(
-    [
-        pa.field("study", pa.string(), nullable=False),
-        pa.field("trial_id", pa.string(), nullable=False),
-        pa.field("stage", pa.string()),
-        pa.field("arm", pa.string()),
-        pa.field("label", pa.string()),
-        pa.field("number", pa.int64()),
-        pa.field("epoch", pa.int64(), nullable=False),
-        *(pa.field(name, pa.float64()) for name in _EPOCH_NUMBERS),
-    ]
-)
+A number that was not finite is None.
+"""
+_COPIED = ("stage", "arm", "label", "number", "seed", "subset_key", "trainable", "taken_from")
+"""The fields of a trial's configuration that its result has as well."""
+Interval = tuple[float, float]
+"""The start and the end of an epoch, in seconds since 1970."""
 
 
 @dataclass(frozen=True)
-class TrialFiles:
-    """What the ledger holds of one trial."""
+class TrialResult:
+    """What one trial came to."""
 
     trial_id: str
     """The name of the trial's folder."""
-    config: Mapping[str, Any]
-    """The trial's configuration."""
-    reports: tuple[Mapping[str, Any], ...]
-    """The epoch reports in the order of their epochs, one per epoch."""
-    end: End | None
-    """How the trial ended; None means that it still runs."""
+    stage: str
+    """The stage of the study: "search", "confirm" or "ablation"."""
+    arm: str
+    """What proposed the trial: "baseline", or an arm of the search; else its label."""
+    label: str
+    """The name of the configuration that was trained."""
+    number: int
+    """The trial's number in its arm."""
+    status: str
+    """How the trial ended: "finished", "stopped" or "failed"; "running" before that."""
+    epochs: int
+    """The number of completed epochs."""
+    epochs_planned: int
+    """The number of epochs that the trial would have without being stopped."""
+    seed: int
+    """The seed of the shots and of the order of batches."""
+    settings: Settings
+    """What was tuned and how fast, as the trial wrote it.
+
+    It is not validated, since a study of an earlier version may name other subsets.
+    """
+    subset_key: str
+    """The hash of the resolved subset."""
+    trainable: int
+    """The number of trainable parameters."""
+    seconds: float | None
+    """The duration of training and evaluation; None before the end."""
+    val: Scores
+    """The validation scores that the search received: of the last epoch that reported any."""
+    test: Scores
+    """The test scores; empty for a search trial, whose test scores are never read."""
+    chance: float | None
+    """The test score of always naming the largest class.
+
+    None where nothing was tested, no counts of classes were kept or no protocol is known.
+    """
+    reason: str | None
+    """Why the trial was stopped or failed, in one line."""
+    error: str | None
+    """The traceback of a failed trial."""
+    curve: Mapping[int, float]
+    """The validation score of each epoch that has one."""
+    work: tuple[Interval, ...]
+    """When each epoch was, repeated ones too; empty for a trial of an earlier version."""
+    taken_from: str | None
+    """The trial of another study whose results these are; None if it was trained here."""
+    per_class: Mapping[str, Mapping[str, float]]
+    """The test accuracies of a confirmation by part and class name; empty when none were kept."""
+    confusion: Mapping[str, Mapping[str, Any]]
+    """What `read_confusion` returns of a confirmation."""
+
+    def scores(self, split: Split) -> Scores:
+        """Return the scores on validation or on test images."""
+        return self.test if split == "test" else self.val
+
+    @property
+    def val_score(self) -> float | None:
+        """The protocol's score on validation images."""
+        return self.val.get("score")
+
+    @property
+    def test_score(self) -> float | None:
+        """The protocol's score on test images."""
+        return self.test.get("score")
+
+
+@dataclass(frozen=True)
+class Results:
+    """All results of a study, as they were when they were read."""
+
+    folder: StudyFolder
+    """The study's folder."""
+    study: Study | None
+    """The study; None where its configuration is missing."""
+    trials: tuple[TrialResult, ...]
+    """The trials that have a configuration, in the order of their ids."""
+    candidates: tuple[Candidate, ...] = ()
+    """The configurations to test, as fixed by validation; empty before that."""
+    chosen_before: tuple[int, ...] = ()
+    """The number of search trials behind each choice tested before an extension, oldest first."""
+    ablates: bool = False
+    """Whether the study is an ablation whose cells are fixed."""
+    registration: Registration | None = None
+    """Where the winner is registered; None while it is not."""
+    identity: Mapping[str, Any] = field(default_factory=dict)
+    """The study's id and the versions that it was made with; empty where they are missing."""
+    yaml: str = ""
+    """The study's configuration as it is written; empty where it is missing."""
+
+    @property
+    def name(self) -> str:
+        """The study's name."""
+        return self.folder.name
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The names of the parts of a score that are shown beside it; empty if it has none."""
+        parts = PARTS if self.study is None else self.study.protocol().parts
+        scores = (scores for trial in self.trials for scores in (trial.val, trial.test))
+        return parts if any(found.get(part) for found in scores for part in parts) else ()
+
+    @property
+    def metric(self) -> str:
+        """What the protocol's score is called: "accuracy", or "hmean" of its parts."""
+        if self.study is not None:
+            return self.study.protocol().metric
+        return "hmean" if self.parts else "accuracy"
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The names of the single datasets that were tested, where there are several."""
+        tested = dict.fromkeys(name for trial in self.trials for name in trial.test)
+        return tuple(name for name in tested if name not in (*_SCORES, *self.parts))
+
+    def configured(self) -> Study:
+        """Return the study, for what cannot be said without its configuration.
+
+        Raises:
+            ConfigError: its configuration is missing.
+        """
+        return self.study or Study(load_config(self.folder.config_path), self.folder)
+
+    def stage(self, stage: str) -> tuple[TrialResult, ...]:
+        """Return the trials of one stage."""
+        return tuple(trial for trial in self.trials if trial.stage == stage)
+
+    def confirmed(self, label: str) -> tuple[TrialResult, ...]:
+        """Return the confirmations of one candidate."""
+        return tuple(trial for trial in self.stage("confirm") if trial.label == label)
 
 
 def open_study(folder: Path) -> StudyFolder:
@@ -103,91 +187,101 @@ def open_study(folder: Path) -> StudyFolder:
     return StudyFolder(folder.resolve())
 
 
-def read_trials(study: StudyFolder) -> Iterator[TrialFiles]:
-    """Yield the trials of a study in the order of their ids."""
-    for trial in study.trials():
-        # Only the last report counts of an epoch that was reported twice because of a crash.
-        epochs = {report["epoch"]: report for report in trial.reports}
-        yield TrialFiles(
-            trial_id=trial.trial_id,
-            config=trial.config,
-            reports=tuple(epochs[epoch] for epoch in sorted(epochs)),
-            end=trial.end,
-        )
-
-
-def read_candidates(folder: Path) -> tuple[Mapping[str, Any], ...]:
-    """Read the confirm stage's candidates, as fixed by validation; empty before that stage."""
-    found = read_candidates_of(open_study(folder)) or ()
-    return tuple({**c.model_dump(exclude={"settings"}), **c.settings.flat()} for c in found)
-
-
-def read_earlier_choices(folder: Path) -> tuple[int, ...]:
-    """Read how many search trials were behind each choice that was tested before an extension.
-
-    Returns:
-        The numbers, the oldest choice first; empty unless the search was extended.
-    """
-    extensions = open_study(folder).read_json("extensions.json") or ()
-    return tuple(entry["from"] for entry in extensions if entry["candidates"])
-
-
-def read_per_class(folder: Path, trial_id: str) -> dict[str, dict[str, float]]:
-    """Read a trial's accuracies (fractions) by part and class name; empty when there are none."""
-    return open_study(folder).read_json(f"trials/{trial_id}/per_class.json") or {}
-
-
-def read_results(folder: Path) -> pa.Table:
-    """Read a study's folder into one row per trial.
-
-    Scores are fractions. Validation numbers are from the last epoch that reported any, as that is
-    the value that the search received. Test numbers of search trials are never read. `chance` is
-    the test score of always naming the largest class.
+def read_results(folder: Path, protocol: Protocol | None = None) -> Results:
+    """Read a study's folder.
 
     Args:
         folder: the study's folder, `runs/NAME`.
-
-    Returns:
-        A table with `RESULTS_SCHEMA`, followed by a column ``test_NAME`` for each single dataset
-        where a study tests several.
+        protocol: the study's protocol, if it is not found by its name.
 
     Raises:
         DataError: the folder holds no ledger.
         LedgerError: a file of it is damaged.
+        ConfigError: its configuration is damaged, or names an unknown protocol.
     """
-    study = open_study(folder)
-    rows = [_trial_row(study.name, trial) for trial in read_trials(study)]
-    if study.config_path.exists():
-        protocol = named(load_config(study.config_path).protocol)
-        for row in rows:
-            if row["test_score"] is not None:
-                row["chance"] = chance_level(study, row["trial_id"], protocol)
-    known = set(RESULTS_SCHEMA.names)
-    more = dict.fromkeys(name for row in rows for name in row if name not in known)
-    fields = [*RESULTS_SCHEMA, *(pa.field(name, pa.float64()) for name in more)]
-    return pa.Table.from_pylist(rows, schema=pa.schema(fields))
+    opened = open_study(folder)
+    path = opened.config_path
+    study = Study(load_config(path), opened, protocol) if path.exists() else None
+    candidates = opened.read_json(CANDIDATES) or ()
+    extensions = opened.read_json("extensions.json") or ()
+    return Results(
+        folder=opened,
+        study=study,
+        trials=read_trials(opened, study.protocol() if study else None),
+        candidates=tuple(
+            Candidate.model_construct(**{**values, "settings": Settings.as_written(values)})
+            for values in candidates
+        ),
+        chosen_before=tuple(entry["from"] for entry in extensions if entry["candidates"]),
+        ablates=(opened.path / CELLS).exists(),
+        registration=opened.registration,
+        identity=opened.read_json("identity.json") or {},
+        yaml=path.read_text(encoding="utf-8") if study else "",
+    )
 
 
-def target_columns(row: Mapping[str, Any]) -> list[str]:
-    """Return the names of a row's test scores on single datasets, where a study tests several."""
-    return [name for name in row if name.startswith("test_") and name not in TEST_COLUMNS]
+def read_trials(folder: StudyFolder, protocol: Protocol | None = None) -> tuple[TrialResult, ...]:
+    """Read the trials of a study, in the order of their ids.
+
+    Args:
+        folder: the study's folder.
+        protocol: the study's protocol, without which no chance is computed.
+
+    Raises:
+        LedgerError: a file of a trial is damaged.
+    """
+    return tuple(_trial(folder, trial, protocol) for trial in folder.trials())
 
 
-def read_epochs(folder: Path) -> pa.Table:
-    """Read a study's folder into one row per trial and epoch, with `EPOCHS_SCHEMA`."""
-    study = open_study(folder)
-    rows = [
-        _epoch_row(study.name, trial, report)
-        for trial in read_trials(study)
-        for report in trial.reports
+def results_schema() -> pa.Schema:
+    """Return the columns that the results of every study have."""
+    text, whole, number = pa.string(), pa.int64(), pa.float64()
+    columns = {
+        **dict.fromkeys(("study", "trial_id", "stage", "arm", "label"), text),
+        "number": whole,
+        "status": text,
+        **dict.fromkeys(("epochs", "epochs_planned", "seed"), whole),
+        **dict.fromkeys(("subset", "subset_key"), text),
+        **dict.fromkeys((*map(rate_column, kind_names()), "distill_weight"), number),
+        "trainable": whole,
+        "seconds": number,
+        **{f"{split}_{name}": number for split in ("val", "test") for name in _SCORES},
+        "chance": number,
+        **dict.fromkeys(("reason", "error"), text),
+    }
+    always = ("study", "trial_id", "status", "epochs")
+    return pa.schema([pa.field(n, kind, nullable=n not in always) for n, kind in columns.items()])
+
+
+def results_table(results: Results) -> pa.Table:
+    """Return one row per trial, with fractions for scores.
+
+    Returns:
+        A table with `results_schema`, followed by a column ``test_NAME`` for each single dataset
+        where a study tests several.
+    """
+    scores = [
+        {
+            f"{split}_{name}": value
+            for split, named in (("val", trial.val), ("test", trial.test))
+            for name, value in named.items()
+        }
+        for trial in results.trials
     ]
-    return pa.Table.from_pylist(rows, schema=EPOCHS_SCHEMA)
+    rows = [
+        {"study": results.name, **vars(trial), **trial.settings.flat(), **named}
+        for trial, named in zip(results.trials, scores, strict=True)
+    ]
+    schema = results_schema()
+    more = dict.fromkeys(name for named in scores for name in named)
+    fields = [pa.field(name, pa.float64()) for name in more if name not in schema.names]
+    return pa.Table.from_pylist(rows, schema=pa.schema([*schema, *fields]))
 
 
-def write_results(folder: Path) -> Path:
+def write_results(results: Results) -> Path:
     """Write `results.parquet` into the study's folder atomically, and return its path."""
-    path = folder / RESULTS_FILE
-    write_parquet(path, read_results(folder))
+    path = results.folder.path / RESULTS_FILE
+    write_parquet(path, results_table(results))
     return path
 
 
@@ -198,38 +292,41 @@ def write_parquet(path: Path, table: pa.Table) -> None:
     write_atomically(path, contents.getvalue())
 
 
-def _trial_row(study: str, trial: TrialFiles) -> dict[str, Any]:
-    config, end = trial.config, trial.end
-    validated = [r for r in trial.reports if any(r.get(c) is not None for c in VALIDATION_COLUMNS)]
-    validation = validated[-1] if validated else {}
-    last = trial.reports[-1] if trial.reports else {}
-    tested = last if config.get("stage") != "search" else {}
-    return {
-        "study": study,
-        "trial_id": trial.trial_id,
-        **{name: config.get(name) for name in ("stage", "arm", "label", "number", "seed")},
-        "status": end.status if end else "running",
-        "epochs": end.epochs if end else len(trial.reports),
-        "epochs_planned": config.get("epochs"),
-        "subset_key": config.get("subset_key"),
-        **Settings.as_written(config).flat(),
-        "trainable": config.get("trainable"),
-        "seconds": end.seconds if end else None,
-        **{name: _number(validation.get(name)) for name in VALIDATION_COLUMNS},
-        **{name: _number(tested.get(name)) for name in (*TEST_COLUMNS, *target_columns(tested))},
-        "reason": end.cause if end else None,
-        "error": end.error if end else None,
-    }
+def _trial(folder: StudyFolder, trial: TrialFolder, protocol: Protocol | None) -> TrialResult:
+    name, config, end, lines = trial.trial_id, trial.config, trial.end, trial.reports
+    # Only the last report counts of an epoch that was reported twice because of a crash.
+    by_epoch = {report["epoch"]: report for report in lines}
+    reports = [by_epoch[epoch] for epoch in sorted(by_epoch)]
+    validated = [r for r in reports if any(r[n] is not None for n in r if n.startswith("val_"))]
+    copied: dict[str, Any] = {name: config.get(name) for name in _COPIED}
+    stage, confirmed = copied["stage"], copied["stage"] == "confirm"
+    test = _scores(reports[-1], "test_") if reports and stage != "search" else {}
+    scored = test.get("score") is not None
+    per_class = folder.read_json(f"trials/{name}/per_class.json") if confirmed else None
+    curve = {report["epoch"]: _number(report.get("val_score")) for report in reports}
+    return TrialResult(
+        trial_id=name,
+        **copied,
+        status=end.status if end else "running",
+        epochs=end.epochs if end else len(reports),
+        epochs_planned=config.get("epochs", 0),
+        settings=Settings.as_written(config),
+        seconds=end.seconds if end else None,
+        val=_scores(validated[-1], "val_") if validated else {},
+        test=test,
+        chance=chance_level(folder, name, protocol) if protocol and scored else None,
+        reason=end.cause if end else None,
+        error=end.error if end else None,
+        curve={epoch: score for epoch, score in curve.items() if score is not None},
+        work=tuple((r["ended_at"] - r["seconds"], r["ended_at"]) for r in lines if "ended_at" in r),
+        per_class=per_class or {},
+        confusion=read_confusion(folder, name) if confirmed else {},
+    )
 
 
-def _epoch_row(study: str, trial: TrialFiles, report: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "study": study,
-        "trial_id": trial.trial_id,
-        **{name: trial.config.get(name) for name in ("stage", "arm", "label", "number")},
-        "epoch": report["epoch"],
-        **{name: _number(report.get(name)) for name in _EPOCH_NUMBERS},
-    }
+def _scores(report: Mapping[str, Any], prefix: str) -> dict[str, float | None]:
+    found = {name: value for name, value in report.items() if name.startswith(prefix)}
+    return {name.removeprefix(prefix): _number(value) for name, value in found.items()}
 
 
 def _number(value: Any) -> float | None:

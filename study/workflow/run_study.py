@@ -18,12 +18,12 @@ from study import tracking
 from study.analysis.ablation import ablation_table
 from study.analysis.ablation_output import render as render_ablation
 from study.analysis.ablation_output import write_ablation
-from study.analysis.comparison import leaderboard
+from study.analysis.comparison import Leaderboard, leaderboard
 from study.analysis.describe import champion_sentence, describe_study, loading_line
 from study.analysis.leaderboard import render, write_leaderboard
 from study.analysis.plots import make_plots, write_plots
 from study.analysis.report import write_report
-from study.analysis.results import read_results, write_results
+from study.analysis.results import Results, read_results, write_results
 from study.config.loading import dump_config
 from study.config.schema import StudyConfig
 from study.data.images.decode import PREPROCESSING, ImageCounter
@@ -38,7 +38,7 @@ from study.search.stages import budget, run_confirm, run_search
 from study.selection.candidates import fix_candidates
 from study.selection.extension import extensions
 from study.storage.atomic import write_atomically
-from study.storage.ledger import CELLS, DESCRIPTION, StudyFolder
+from study.storage.ledger import DESCRIPTION, StudyFolder
 from study.storage.repair import repair
 from study.tracking.reuse import take_over
 from study.tracking.tracker import Tracker, describe_unsent
@@ -105,7 +105,7 @@ def run_study(
                             run_search(study, search_data, [progress, tracker], sampler)
                     _confirm(study, preparer, tracker, console)
             tracker.register()
-            write_outputs(folder)
+            outcome = write_outputs(folder, protocol)
             finished = True
         finally:
             unsent = tracker.close(finished=finished)
@@ -118,20 +118,33 @@ def run_study(
                     highlight=False,
                     soft_wrap=True,
                 )
-    _conclude(folder, tracker, console)
+    _conclude(*outcome, tracker, console)
 
 
-def write_outputs(folder: StudyFolder) -> None:
-    """Write everything that is made from a study's results, from the table to the summary."""
-    write_results(folder.path)
-    if folder.read_json(CELLS) is None:
-        write_leaderboard(folder.path)
+def write_outputs(
+    folder: StudyFolder, protocol: Protocol | None = None
+) -> tuple[Results, Leaderboard]:
+    """Write everything that is made from a study's results, from the table to the summary.
+
+    Args:
+        folder: the study's folder.
+        protocol: the study's protocol, if it is not found by its name.
+
+    Returns:
+        The results, which are read once, and their leaderboard.
+    """
+    results = read_results(folder.path, protocol)
+    board = leaderboard(results)
+    write_results(results)
+    if results.ablates:
+        write_ablation(folder.path, ablation_table(results))
     else:
-        write_ablation(folder.path)
-    plots = make_plots(folder.path)
+        write_leaderboard(folder.path, board)
+    plots = make_plots(results, board)
     write_plots(folder.path, plots)
-    write_report(folder.path, plots)
-    write_atomically(folder.path / DESCRIPTION, describe_study(folder.path))
+    write_report(results, board, plots)
+    write_atomically(folder.path / DESCRIPTION, describe_study(results, board))
+    return results, board
 
 
 def _confirm(study: Study, preparer: Preparer, tracker: Tracker, console: Console) -> None:
@@ -195,13 +208,12 @@ def _stage(console: Console, folder: StudyFolder, stage: str, total: int) -> Sta
     return StageProgress(console, stage, total, done)
 
 
-def _conclude(folder: StudyFolder, tracker: Tracker, console: Console) -> None:
-    if folder.read_json(CELLS) is None:
-        console.print(render(leaderboard(folder.path)))
-    else:
-        console.print(render_ablation(ablation_table(read_results(folder.path).to_pylist())))
+def _conclude(results: Results, board: Leaderboard, tracker: Tracker, console: Console) -> None:
+    shown = render_ablation(ablation_table(results)) if results.ablates else render(board)
+    folder = results.folder
+    console.print(shown)
     console.print(f"report   {folder.path / 'report.html'}", highlight=False, soft_wrap=True)
-    if registration := folder.registration:
+    if registration := results.registration:
         console.print(champion_sentence(registration), highlight=False)
         console.print(f"load     {loading_line(registration)}", highlight=False, soft_wrap=True)
     for word, line in tracker.pages():

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from study.analysis.paper import SWEEP_FILE, render_tables, write_tables
+from study.analysis.paper import SWEEP_FILE, read_sweep, render_tables, write_tables
 from study.config.schema import StudyConfig, TrackingConfig
 from study.config.sweep import Member
 from study.errors import ConfigError, InterruptedStudyError, StudyError
@@ -48,8 +48,9 @@ def run_sweep(members: Sequence[Member], console: Console) -> None:
             folder.write_json(SWEEP_FILE, sweep)
     finished = [folder.path for member in members if _finished(folder := _folder(member))]
     if finished:
-        path = write_tables(finished, members[0].config.storage)
-        console.print(render_tables(finished))
+        results = read_sweep(finished)
+        path = write_tables(results, members[0].config.storage)
+        console.print(render_tables(results))
         console.print(f"tables   {path}", highlight=False, soft_wrap=True)
     if failed:
         raise StudyError(f"{len(failed)} of {len(members)} studies failed:\n" + "\n".join(failed))

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from study.analysis.charts import Plot
+from study.analysis.comparison import leaderboard
 from study.analysis.plots import make_plots
+from study.analysis.results import read_results
 from study.config.loading import build_config, dump_config
 
 EPOCHS = 12
@@ -366,7 +368,8 @@ def base_to_new_study(tmp_path: Path) -> Path:
 def drawn_study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, tuple[Plot, ...]]:
     """A finished base-to-new study with its plots, which take seconds: for reading only."""
     folder = write_study(tmp_path_factory.mktemp("drawn") / "glyphs", base_to_new=True, seed=5)
-    return folder, make_plots(folder)
+    results = read_results(folder)
+    return folder, make_plots(results, leaderboard(results))
 
 
 @pytest.fixture

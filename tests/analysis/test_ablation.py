@@ -1,6 +1,7 @@
 """An ablation's cells are paired with the base by seed, and noise is called noise."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,18 +11,18 @@ from statsmodels.stats.multitest import multipletests
 
 from study.analysis.ablation import ablation_table, ablation_verdict
 from study.analysis.ablation_output import to_markdown
-from study.analysis.comparison import Row
-from study.analysis.results import read_results
+from study.analysis.results import Results, TrialResult, read_results
+from study.config.settings import Settings
 from study.errors import DataError
 
 
-def scores_of(folder: Path, label: str) -> list[float]:
-    rows = read_results(folder).to_pylist()
-    return [row["test_score"] for row in rows if row["label"] == label]
+def scores_of(folder: Path, label: str) -> list[float | None]:
+    trials = read_results(folder).trials
+    return [trial.test_score for trial in trials if trial.label == label]
 
 
 def test_cells_are_paired_with_the_base_and_corrected_together(ablation_study: Path) -> None:
-    table = ablation_table(read_results(ablation_study).to_pylist())
+    table = ablation_table(read_results(ablation_study))
     base = scores_of(ablation_study, "base")
     compared = [cell for cell in table.cells if cell.comparison is not None]
     p_values = [
@@ -41,7 +42,7 @@ def test_cells_are_paired_with_the_base_and_corrected_together(ablation_study: P
 def test_cells_are_sorted_by_their_mean_and_the_base_stands_among_them(
     ablation_study: Path,
 ) -> None:
-    table = ablation_table(read_results(ablation_study).to_pylist())
+    table = ablation_table(read_results(ablation_study))
     means = [cell.score.mean for cell in table.cells]
     assert means == sorted(means, reverse=True)
     assert table.base.comparison is None
@@ -50,7 +51,7 @@ def test_cells_are_sorted_by_their_mean_and_the_base_stands_among_them(
 
 
 def test_what_is_within_noise_is_called_so(ablation_study: Path) -> None:
-    text = " ".join(ablation_verdict(ablation_table(read_results(ablation_study).to_pylist())))
+    text = " ".join(ablation_verdict(ablation_table(read_results(ablation_study))))
     assert "4 of 6 cells differ" in text
     noise = text.split("Within noise:")[1]
     assert "only vision.ln[2:4]" in noise
@@ -58,12 +59,11 @@ def test_what_is_within_noise_is_called_so(ablation_study: Path) -> None:
 
 
 def test_an_interval_without_zero_is_still_noise_when_holm_says_so(ablation_study: Path) -> None:
-    rows = [
-        row
-        for row in read_results(ablation_study).to_pylist()
-        if row["seed"] <= 3 or row["label"] != "only vision.ln[0:2]"
-    ]
-    cells = ablation_table(rows).cells
+    results = read_results(ablation_study)
+    trials = tuple(
+        trial for trial in results.trials if trial.seed <= 3 or trial.label != "only vision.ln[0:2]"
+    )
+    cells = ablation_table(replace(results, trials=trials)).cells
     (cell,) = [cell for cell in cells if cell.label == "only vision.ln[0:2]"]
     assert cell.comparison is not None
     assert not cell.comparison.paired.within_noise
@@ -72,14 +72,14 @@ def test_an_interval_without_zero_is_still_noise_when_holm_says_so(ablation_stud
 
 
 def test_another_cell_can_be_the_base(ablation_study: Path) -> None:
-    table = ablation_table(read_results(ablation_study).to_pylist(), "without vision.ln")
+    table = ablation_table(read_results(ablation_study), "without vision.ln")
     assert table.base.label == "without vision.ln"
     assert all(cell.comparison is not None for cell in table.cells if cell is not table.base)
 
 
 def test_a_base_without_scores_is_an_error_that_names_the_cells(ablation_study: Path) -> None:
     with pytest.raises(DataError, match=r"'nothing' has no score; cells with one: base, only"):
-        ablation_table(read_results(ablation_study).to_pylist(), "nothing")
+        ablation_table(read_results(ablation_study), "nothing")
 
 
 def test_trials_that_did_not_finish_or_belong_to_other_stages_are_left_out(
@@ -87,8 +87,9 @@ def test_trials_that_did_not_finish_or_belong_to_other_stages_are_left_out(
 ) -> None:
     path = ablation_study / "trials/ablation-0-seed1/end.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"status": "failed"}))
-    rows = read_results(ablation_study).to_pylist() + read_results(few_shot_study).to_pylist()
-    table = ablation_table(rows)
+    results = read_results(ablation_study)
+    more = read_results(few_shot_study).trials
+    table = ablation_table(replace(results, trials=results.trials + more))
     assert len(table.cells) == 7
     assert sorted(table.base.scores) == [2, 3, 4, 5]
     first = table.cells[0].comparison
@@ -99,20 +100,17 @@ def test_trials_that_did_not_finish_or_belong_to_other_stages_are_left_out(
 def test_untested_cells_are_compared_on_validation_and_said_to_be(ablation_study: Path) -> None:
     for path in (ablation_study / "trials").glob("*/reports.jsonl"):
         path.write_text(path.read_text().replace('"test_', '"val_'))
-    table = ablation_table(read_results(ablation_study).to_pylist())
+    table = ablation_table(read_results(ablation_study))
     assert table.split == "val"
     assert "nothing was tested" in " ".join(ablation_verdict(table))
     assert "test %" not in to_markdown(table)
 
 
-def search_rows(ablation_study: Path, label: str, rates: tuple[float, ...]) -> list[Row]:
-    """What validation chose a cell's rate from, beside the cells themselves."""
-    rows = read_results(ablation_study).to_pylist()
-    cell = next(row for row in rows if row["label"] == label)
-    return [
-        *rows,
-        *(cell | {"stage": "search", "arm": label, "bias_lr": one, "ln_lr": one} for one in rates),
-    ]
+def with_search(results: Results, cell: TrialResult, rates: tuple[float, ...]) -> Results:
+    """Add what validation chose a cell's rate from to the cells themselves."""
+    tried = (Settings(subset="none", rates={"bias": one, "ln": one}) for one in rates)
+    search = (replace(cell, stage="search", arm=cell.label, settings=one) for one in tried)
+    return replace(results, trials=(*results.trials, *search))
 
 
 @pytest.mark.parametrize(
@@ -128,11 +126,10 @@ def test_a_rate_at_the_end_of_what_was_tried_is_told(
     ablation_study: Path, rates: tuple[float, ...], edge: str | None
 ) -> None:
     label = "only text.attn.v.bias"
-    chosen = next(
-        row["bias_lr"] for row in read_results(ablation_study).to_pylist() if row["label"] == label
-    )
-    rows = search_rows(ablation_study, label, tuple(chosen * rate for rate in rates))
-    table = ablation_table(rows)
+    results = read_results(ablation_study)
+    cell = next(trial for trial in results.trials if trial.label == label)
+    chosen = cell.settings.rates["bias"]
+    table = ablation_table(with_search(results, cell, tuple(chosen * rate for rate in rates)))
     assert {cell.label: cell.edge for cell in table.cells if cell.edge} == (
         {label: edge} if edge else {}
     )

@@ -1,5 +1,6 @@
 """The map of layers and sites takes a cell for what it varies; a base alone has none."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -42,8 +43,9 @@ def test_a_left_out_term_is_found_from_the_base(subset: str, term: str | None) -
 
 
 def test_a_base_alone_has_a_table_and_no_plots(ablation_study: Path) -> None:
-    rows = [row for row in read_results(ablation_study).to_pylist() if row["label"] == "base"]
-    table = ablation_table(rows)
+    results = read_results(ablation_study)
+    base = tuple(trial for trial in results.trials if trial.label == "base")
+    table = ablation_table(replace(results, trials=base))
     assert len(table.cells) == 1
     assert all(plot.missing for plot in ablation_plots(table))
     assert "0 of 0" in " ".join(ablation_verdict(table))
@@ -53,7 +55,7 @@ def test_a_base_alone_has_a_table_and_no_plots(ablation_study: Path) -> None:
 def test_the_forest_has_every_cell_but_the_base_and_greys_what_is_noise(
     ablation_study: Path,
 ) -> None:
-    table = ablation_table(read_results(ablation_study).to_pylist())
+    table = ablation_table(read_results(ablation_study))
     forest, grid = ablation_plots(table)
     assert forest.figure is not None
     drawn = {trace.name: len(trace.x) for trace in forest.figure.data if trace.name}

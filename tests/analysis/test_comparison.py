@@ -13,11 +13,8 @@ from study.analysis.comparison import below_baselines, leaderboard
 from study.analysis.results import read_results
 
 
-def scores_of(folder: Path, label: str) -> list[float]:
-    rows = read_results(folder).to_pylist()
-    return [
-        row["test_score"] for row in rows if row["stage"] == "confirm" and row["label"] == label
-    ]
+def scores_of(folder: Path, label: str) -> list[float | None]:
+    return [trial.test_score for trial in read_results(folder).confirmed(label)]
 
 
 def edit_candidates(folder: Path, change: Callable[[list[dict[str, Any]]], object]) -> None:
@@ -27,7 +24,7 @@ def edit_candidates(folder: Path, change: Callable[[list[dict[str, Any]]], objec
 
 
 def test_entries_are_sorted_by_their_mean_on_test(few_shot_study: Path) -> None:
-    means = [entry.test.mean for entry in leaderboard(few_shot_study).entries]
+    means = [entry.test.mean for entry in leaderboard(read_results(few_shot_study)).entries]
     assert len(means) == 7
     assert means == sorted(means, reverse=True)
 
@@ -35,7 +32,7 @@ def test_entries_are_sorted_by_their_mean_on_test(few_shot_study: Path) -> None:
 def test_the_winner_is_the_choice_of_validation_not_the_best_on_test(
     make_study: Callable[..., Path],
 ) -> None:
-    board = leaderboard(make_study(edge=-0.015))
+    board = leaderboard(read_results(make_study(edge=-0.015)))
     assert board.winner is not None
     assert board.winner.label == "best"
     assert board.entries[0].label != "best"
@@ -43,7 +40,7 @@ def test_the_winner_is_the_choice_of_validation_not_the_best_on_test(
 
 
 def test_a_comparison_is_the_paired_t_test_over_seeds(few_shot_study: Path) -> None:
-    entry = leaderboard(few_shot_study).entry("best")
+    entry = leaderboard(read_results(few_shot_study)).entry("best")
     best, tuned = (scores_of(few_shot_study, label) for label in ("best", "clipfit-tuned"))
     assert entry is not None
     assert entry.versus_tuned is not None
@@ -54,7 +51,7 @@ def test_a_comparison_is_the_paired_t_test_over_seeds(few_shot_study: Path) -> N
 
 
 def test_a_baseline_is_not_compared_with_itself(few_shot_study: Path) -> None:
-    board = leaderboard(few_shot_study)
+    board = leaderboard(read_results(few_shot_study))
     tuned, published = board.entry("clipfit-tuned"), board.entry("clipfit")
     assert tuned is not None
     assert published is not None
@@ -64,9 +61,8 @@ def test_a_baseline_is_not_compared_with_itself(few_shot_study: Path) -> None:
 
 
 def test_holm_corrects_for_the_six_comparisons_with_a_baseline(few_shot_study: Path) -> None:
-    comparisons = [
-        entry.versus_tuned for entry in leaderboard(few_shot_study).entries if entry.versus_tuned
-    ]
+    board = leaderboard(read_results(few_shot_study))
+    comparisons = [entry.versus_tuned for entry in board.entries if entry.versus_tuned]
     least = min(comparisons, key=lambda comparison: comparison.paired.p or 1)
     assert len(comparisons) == 6
     assert least.holm_p == pytest.approx(6 * (least.paired.p or 0))
@@ -80,7 +76,7 @@ def test_a_winner_that_is_a_baseline_appears_once_under_its_own_name(
         best["same_as"] = "clipfit-tuned"
 
     edit_candidates(few_shot_study, make_baseline_win)
-    board = leaderboard(few_shot_study)
+    board = leaderboard(read_results(few_shot_study))
     assert board.winner is board.entry("clipfit-tuned") is board.entry("best")
     assert len(board.entries) == 6
     assert board.winner is not None
@@ -96,7 +92,7 @@ def test_tuned_rates_that_are_the_published_ones_are_compared_once_for_both(
         tuned["same_as"] = "clipfit"
 
     edit_candidates(few_shot_study, keep_published_rates)
-    board = leaderboard(few_shot_study)
+    board = leaderboard(read_results(few_shot_study))
     clipfit, best = board.entry("clipfit-tuned"), board.entry("best")
     assert clipfit is not None
     assert best is not None
@@ -110,7 +106,7 @@ def test_a_seed_that_failed_is_missing_from_means_and_pairs(few_shot_study: Path
     trial = few_shot_study / "trials/confirm-best-seed3"
     lines = [json.loads(line) for line in (trial / "reports.jsonl").read_text().splitlines()]
     (trial / "reports.jsonl").write_text(json.dumps(lines[0]) + "\n")
-    entry = leaderboard(few_shot_study).entry("best")
+    entry = leaderboard(read_results(few_shot_study)).entry("best")
     assert entry is not None
     assert (sorted(entry.scores), entry.seeds_planned) == ([1, 2, 4, 5], 5)
     assert entry.versus_tuned is not None
@@ -118,7 +114,7 @@ def test_a_seed_that_failed_is_missing_from_means_and_pairs(few_shot_study: Path
 
 
 def test_what_validation_chose_is_no_winner_at_or_below_chance(guessing_study: Path) -> None:
-    board = leaderboard(guessing_study)
+    board = leaderboard(read_results(guessing_study))
     assert board.chance == 0.8
     assert board.winner is None
     assert board.chosen is board.entry("best")
@@ -128,11 +124,11 @@ def test_what_validation_chose_is_no_winner_at_or_below_chance(guessing_study: P
 def test_chance_is_the_share_of_the_largest_class_and_no_less_than_one_over_their_number(
     make_study: Callable[..., Path], few_shot_study: Path, base_to_new_study: Path
 ) -> None:
-    assert leaderboard(few_shot_study).chance == pytest.approx(1 / 12)
-    assert leaderboard(base_to_new_study).chance == pytest.approx(1 / 6)
+    assert leaderboard(read_results(few_shot_study)).chance == pytest.approx(1 / 12)
+    assert leaderboard(read_results(base_to_new_study)).chance == pytest.approx(1 / 6)
     uneven = make_study("uneven", base_to_new=True, images=(300, 100, 100))
-    assert leaderboard(uneven).chance == pytest.approx(0.6)
-    board = leaderboard(make_study("between", images=(65, 20, 15)))
+    assert leaderboard(read_results(uneven)).chance == pytest.approx(0.6)
+    board = leaderboard(read_results(make_study("between", images=(65, 20, 15))))
     zero_shot = board.entry("zero-shot")
     assert zero_shot is not None
     assert (board.chance, zero_shot.above_chance) == (0.65, False)
@@ -142,7 +138,7 @@ def test_chance_is_the_share_of_the_largest_class_and_no_less_than_one_over_thei
 def test_of_a_study_without_counts_of_classes_chance_is_unknown(few_shot_study: Path) -> None:
     for path in few_shot_study.glob("trials/*/confusion.json"):
         path.unlink()
-    board = leaderboard(few_shot_study)
+    board = leaderboard(read_results(few_shot_study))
     assert board.chance is None
     assert board.winner is board.entry("best")
 
@@ -153,7 +149,7 @@ def test_before_the_confirm_stage_there_is_no_winner(few_shot_study: Path) -> No
         for path in trial.iterdir():
             path.unlink()
         trial.rmdir()
-    board = leaderboard(few_shot_study)
+    board = leaderboard(read_results(few_shot_study))
     assert (board.winner, board.entries) == (None, ())
     assert board.check.agreement is None
 
@@ -161,14 +157,16 @@ def test_before_the_confirm_stage_there_is_no_winner(few_shot_study: Path) -> No
 def test_base_and_new_are_kept_apart_in_their_protocol_only(
     few_shot_study: Path, base_to_new_study: Path
 ) -> None:
-    few_shot, base_to_new = leaderboard(few_shot_study), leaderboard(base_to_new_study)
-    assert (few_shot.base_to_new, base_to_new.base_to_new) == (False, True)
-    assert all(entry.base is None for entry in few_shot.entries)
-    assert all(entry.base and entry.new for entry in base_to_new.entries)
+    few_shot = leaderboard(read_results(few_shot_study))
+    base_to_new = leaderboard(read_results(base_to_new_study))
+    assert (few_shot.parts, base_to_new.parts) == ((), ("base", "new"))
+    assert (few_shot.metric, base_to_new.metric) == ("accuracy", "hmean")
+    assert not any(entry.parts for entry in few_shot.entries)
+    assert all(set(entry.parts) == {"base", "new"} for entry in base_to_new.entries)
 
 
 def test_budgets_count_trials_by_how_they_ended(few_shot_study: Path) -> None:
-    arms = {arm.arm: arm for arm in leaderboard(few_shot_study).arms}
+    arms = {arm.arm: arm for arm in leaderboard(read_results(few_shot_study)).arms}
     search = arms["search"]
     assert (search.trials, arms["clipfit-tuned"].trials) == (24, 8)
     assert search.finished + search.stopped + search.failed + search.running == 24
@@ -178,7 +176,7 @@ def test_budgets_count_trials_by_how_they_ended(few_shot_study: Path) -> None:
 
 
 def test_the_pick_of_base_validation_is_named_when_it_was_tested(base_to_new_study: Path) -> None:
-    check = leaderboard(base_to_new_study).check
+    check = leaderboard(read_results(base_to_new_study)).check
     assert check.base_pick == "best"
     assert check.base_pick_trial is None
 
@@ -186,9 +184,9 @@ def test_the_pick_of_base_validation_is_named_when_it_was_tested(base_to_new_stu
 def test_a_pick_of_base_validation_that_was_not_tested_is_named_as_such(
     base_to_new_study: Path,
 ) -> None:
-    rows = read_results(base_to_new_study).to_pylist()
-    finished = [r for r in rows if r["arm"] == "search" and r["status"] == "finished"]
-    worst = min(finished, key=lambda row: row["val_score"])["trial_id"]
+    trials = read_results(base_to_new_study).trials
+    finished = [t for t in trials if t.arm == "search" and t.status == "finished"]
+    worst = min(finished, key=lambda trial: trial.val_score or 0.0).trial_id
     path = base_to_new_study / f"trials/{worst}/reports.jsonl"
     path.write_text('{"epoch": 1, "val_score": 0.1, "val_base": 0.99, "val_new": 0.05}\n')
-    assert leaderboard(base_to_new_study).check.base_pick_trial == worst
+    assert leaderboard(read_results(base_to_new_study)).check.base_pick_trial == worst

@@ -15,6 +15,7 @@ from study.analysis.drift import (
     pooled_drift,
     study_drift,
 )
+from study.analysis.results import read_results
 from study.config.loading import dump_config, load_config
 from study.embedded import backbone_path
 from study.errors import DataError, DeltaError
@@ -115,7 +116,7 @@ def test_features_of_other_inputs_are_refused() -> None:
 
 
 def test_the_winners_seeds_are_measured_against_the_embedded_backbone(tuned_study: Path) -> None:
-    drift = study_drift(tuned_study)
+    drift = study_drift(read_results(tuned_study))
     assert [tensor.relative for tensor in drift.tensors] == pytest.approx([0.3], rel=1e-5)
     assert 0 < drift.text.cosine < 1
     # The image encoder was not tuned.
@@ -125,12 +126,12 @@ def test_the_winners_seeds_are_measured_against_the_embedded_backbone(tuned_stud
     tensors, info = load_delta(path)
     save_delta(path, tensors, replace(info, fingerprint="other"))
     with pytest.raises(DeltaError, match="another backbone"):
-        study_drift(tuned_study)
+        study_drift(read_results(tuned_study))
 
 
 def test_a_trial_without_tuned_parameters_is_named(few_shot_study: Path) -> None:
     with pytest.raises(DataError, match="confirm-best-seed1"):
-        study_drift(few_shot_study)
+        study_drift(read_results(few_shot_study))
 
 
 def test_before_the_confirm_stage_trials_must_be_named(few_shot_study: Path) -> None:
@@ -138,7 +139,7 @@ def test_before_the_confirm_stage_trials_must_be_named(few_shot_study: Path) -> 
     for path in (few_shot_study / "trials").glob("confirm-*/*"):
         path.unlink()
     with pytest.raises(DataError, match="--trial"):
-        study_drift(few_shot_study)
+        study_drift(read_results(few_shot_study))
 
 
 def test_a_tuned_image_encoder_turns_images_and_leaves_class_names(few_shot_study: Path) -> None:
@@ -153,7 +154,7 @@ def test_a_tuned_image_encoder_turns_images_and_leaves_class_names(few_shot_stud
         "embedded", None, backbone.fingerprint, "vision.ln_post.bias", names, ("a {}.",)
     )
     save_delta(few_shot_study / "trials/confirm-best-seed2/delta.safetensors", {name: moved}, info)
-    drift = study_drift(few_shot_study, ["confirm-best-seed2"])
+    drift = study_drift(read_results(few_shot_study), ["confirm-best-seed2"])
     assert (drift.text.cosine, drift.text.cka) == pytest.approx((1.0, 1.0))
     assert drift.images is not None
     assert drift.images.cosine < 0.9999
@@ -175,7 +176,7 @@ def test_images_that_are_gone_leave_the_rest_to_be_told(
         "embedded", None, backbone.fingerprint, "text.ln_final", tuple("abc"), ("a {}.",)
     )
     save_delta(few_shot_study / "trials/confirm-best-seed1/delta.safetensors", moved, info)
-    drift = study_drift(few_shot_study, ["confirm-best-seed1"])
+    drift = study_drift(read_results(few_shot_study), ["confirm-best-seed1"])
     assert drift.images is None
     assert drift.text.cosine < 1
     assert "the features of images are not compared" in caplog.text

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from study.analysis.comparison import leaderboard
 from study.analysis.formatting import (
     count,
     duration,
@@ -19,7 +20,7 @@ from study.analysis.formatting import (
     validation_findings,
     verdict,
 )
-from study.analysis.leaderboard import leaderboard
+from study.analysis.results import read_results
 from study.analysis.statistics import estimate
 
 
@@ -37,14 +38,14 @@ def test_numbers_are_worded_with_their_doubt() -> None:
 
 
 def test_a_clear_gain_is_called_more_than_noise(make_study: Callable[..., Path]) -> None:
-    text = " ".join(verdict(leaderboard(make_study(edge=0.05))))
+    text = " ".join(verdict(leaderboard(read_results(make_study(edge=0.05)))))
     assert "Against tuned CLIPFit: +" in text
     assert "above, by more than noise" in text
     assert "within noise" not in text
 
 
 def test_a_small_difference_is_called_within_noise(make_study: Callable[..., Path]) -> None:
-    board = leaderboard(make_study(edge=0.0))
+    board = leaderboard(read_results(make_study(edge=0.0)))
     assert board.winner is not None
     assert board.winner.versus_tuned is not None
     assert board.winner.versus_tuned.paired.within_noise
@@ -53,14 +54,14 @@ def test_a_small_difference_is_called_within_noise(make_study: Callable[..., Pat
 
 
 def test_a_winner_below_a_baseline_is_said_to_be(make_study: Callable[..., Path]) -> None:
-    text = " ".join(verdict(leaderboard(make_study(edge=-0.03))))
+    text = " ".join(verdict(leaderboard(read_results(make_study(edge=-0.03)))))
     assert "The winner’s mean is below the baseline “clipfit-tuned”: beyond noise" in text
     assert "below the baseline “bitfit”, −" in text
     assert "selecting on test" in text
 
 
 def test_the_ranking_by_validation_is_reported(base_to_new_study: Path) -> None:
-    text = " ".join(validation_findings(leaderboard(base_to_new_study)))
+    text = " ".join(validation_findings(leaderboard(read_results(base_to_new_study))))
     assert "over 7 candidates: Spearman’s rho +0." in text
     assert "base validation alone would have picked “best”" in text
 
@@ -68,7 +69,8 @@ def test_the_ranking_by_validation_is_reported(base_to_new_study: Path) -> None:
 def test_a_choice_at_chance_does_not_hide_that_others_are_above_it(
     make_study: Callable[..., Path],
 ) -> None:
-    text = " ".join(verdict(leaderboard(make_study(edge=-0.3, images=(50, 25, 25)))))
+    folder = make_study(edge=-0.3, images=(50, 25, 25))
+    text = " ".join(verdict(leaderboard(read_results(folder))))
     assert "The choice does not beat chance (39.9 % against 50.0 %), so there is no winner." in text
     assert "but validation did not choose it; taking it now would be selecting on test." in text
     assert "Nothing that was tested" not in text
@@ -77,7 +79,7 @@ def test_a_choice_at_chance_does_not_hide_that_others_are_above_it(
 def test_a_baseline_that_was_not_tested_is_said_to_be_missing(few_shot_study: Path) -> None:
     for path in (few_shot_study / "trials").glob("confirm-clipfit-seed*/reports.jsonl"):
         path.unlink()
-    text = " ".join(verdict(leaderboard(few_shot_study)))
+    text = " ".join(verdict(leaderboard(read_results(few_shot_study))))
     assert "CLIPFit as published has no test score" in text
     assert "Against tuned CLIPFit" in text
 
@@ -85,7 +87,7 @@ def test_a_baseline_that_was_not_tested_is_said_to_be_missing(few_shot_study: Pa
 def test_configurations_tested_as_given_have_no_winner(few_shot_study: Path) -> None:
     for path in few_shot_study.glob("trials/search-*"):
         shutil.rmtree(path)
-    board = leaderboard(few_shot_study)
+    board = leaderboard(read_results(few_shot_study))
     assert not board.searched
     sentence, chance = verdict(replace(board, entries=board.entries[:2]))
     assert sentence.startswith("Nothing was searched; configurations tested as given, accuracy: “")

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from study.analysis.occupancy import main, occupancy
+from study.analysis.results import read_trials
+from study.storage.ledger import StudyFolder
 
 
 def write(folder: Path, name: str, ends: list[float], *, seconds: float, **config: str) -> None:
@@ -21,7 +23,7 @@ def test_it_is_work_over_slots_and_wall_time(tmp_path: Path) -> None:
     write(tmp_path, "b", [20.0], seconds=10)  # 10 to 20
     write(tmp_path, "c", [500.0], seconds=1, stage="confirm")
     write(tmp_path, "d", [900.0], seconds=9, taken_from="another run")
-    found = occupancy(tmp_path)
+    found = occupancy(read_trials(StudyFolder(tmp_path)))
     assert found is not None
     assert (found.trials, found.slots, found.wall, found.busy) == (2, 2, 18.0, 26.0)
     assert found.share == pytest.approx(26 / 36)
@@ -32,7 +34,7 @@ def test_the_rest_is_told_apart(tmp_path: Path) -> None:
     write(tmp_path, "b", [19.0], seconds=14)  # 5 to 19
     write(tmp_path, "c", [30.0], seconds=9)  # 21 to 30
     write(tmp_path, "d", [26.0], seconds=4)  # 22 to 26
-    found = occupancy(tmp_path)
+    found = occupancy(read_trials(StudyFolder(tmp_path)))
     assert found is not None
     assert (found.slots, found.wall, found.busy) == (2, 28.0, 43.0)
     assert found.within == 2.0  # of a, from 10 to 12
@@ -47,7 +49,7 @@ def test_the_rest_is_told_apart(tmp_path: Path) -> None:
 def test_one_trial_after_another_needs_one_slot(tmp_path: Path) -> None:
     write(tmp_path, "a", [10.0], seconds=10)
     write(tmp_path, "b", [20.0], seconds=10)
-    found = occupancy(tmp_path)
+    found = occupancy(read_trials(StudyFolder(tmp_path)))
     assert found is not None
     assert (found.slots, found.share) == (1, 1.0)
 
@@ -55,11 +57,11 @@ def test_one_trial_after_another_needs_one_slot(tmp_path: Path) -> None:
 def test_the_night_between_two_sessions_does_not_count(tmp_path: Path) -> None:
     write(tmp_path, "a", [10.0], seconds=10)
     write(tmp_path, "b", [40_000.0], seconds=10)
-    found = occupancy(tmp_path)
+    found = occupancy(read_trials(StudyFolder(tmp_path)))
     assert found is not None
     assert found.wall == 20.0
 
 
 def test_a_study_without_times_has_none(few_shot_study: Path, tmp_path: Path) -> None:
-    assert occupancy(few_shot_study) is None
+    assert occupancy(read_trials(StudyFolder(few_shot_study))) is None
     assert main([str(tmp_path / "nothing")]) == 2

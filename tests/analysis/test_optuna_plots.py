@@ -12,10 +12,11 @@ from study.analysis.optuna_plots import (
     parallel_plots,
 )
 from study.analysis.optuna_study import load_optuna_studies
+from study.analysis.results import read_results
 
 
 def test_importances_of_too_few_trials_are_refused_in_words(few_shot_study: Path) -> None:
-    found = importances(load_optuna_studies(few_shot_study)["clipfit-tuned"])
+    found = importances(load_optuna_studies(read_results(few_shot_study))["clipfit-tuned"])
     assert isinstance(found, str)
     assert "of the 10 complete trials" in found
 

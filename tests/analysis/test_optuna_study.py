@@ -25,7 +25,7 @@ def write_journal(folder: Path, arm: str, trials: int) -> None:
 
 def test_the_journal_is_preferred_to_the_table(few_shot_study: Path) -> None:
     write_journal(few_shot_study, "search", 12)
-    studies = load_optuna_studies(few_shot_study)
+    studies = load_optuna_studies(read_results(few_shot_study))
     assert set(studies) == {"search", "clipfit-tuned"}
     assert len(studies["search"].trials) == 12
     assert len(studies["clipfit-tuned"].trials) == 8
@@ -35,22 +35,22 @@ def test_the_journal_is_preferred_to_the_table(few_shot_study: Path) -> None:
 
 
 def test_looking_for_a_journal_does_not_make_one(few_shot_study: Path) -> None:
-    load_optuna_studies(few_shot_study)
+    load_optuna_studies(read_results(few_shot_study))
     assert not (few_shot_study / "optuna.journal").exists()
 
 
 def test_a_rebuilt_study_tells_stopped_and_failed_trials_apart(few_shot_study: Path) -> None:
-    study = load_optuna_studies(few_shot_study)["search"]
-    rows = [row for row in read_results(few_shot_study).to_pylist() if row["arm"] == "search"]
-    rows = [row for row in rows if row["stage"] == "search"]
+    results = read_results(few_shot_study)
+    study = load_optuna_studies(results)["search"]
+    trials = [trial for trial in results.stage("search") if trial.arm == "search"]
     for state, status in (
         (TrialState.COMPLETE, "finished"),
         (TrialState.PRUNED, "stopped"),
         (TrialState.FAIL, "failed"),
     ):
-        expected = sum(row["status"] == status for row in rows)
+        expected = sum(trial.status == status for trial in trials)
         assert len(study.get_trials(states=(state,))) == expected > 0
-    assert study.best_value == max(r["val_score"] for r in rows if r["status"] == "finished")
+    assert study.best_value == max(t.val_score or 0 for t in trials if t.status == "finished")
     assert {"bias_lr", "ln_lr", "vision.ln"} <= {n for t in study.trials for n in t.params}
 
 
@@ -60,5 +60,5 @@ def test_a_damaged_journal_is_told_and_the_table_taken_instead(
     write_journal(few_shot_study, "search", 12)
     journal = few_shot_study / "optuna.journal"
     journal.write_text("no journal\n" + journal.read_text())
-    assert len(load_optuna_studies(few_shot_study)["search"].trials) == 24
+    assert len(load_optuna_studies(read_results(few_shot_study))["search"].trials) == 24
     assert "optuna.journal is damaged" in caplog.text

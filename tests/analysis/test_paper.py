@@ -9,6 +9,7 @@ import pytest
 
 from study.analysis.comparison import leaderboard
 from study.analysis.paper import main, read_sweep, tables, write_tables
+from study.analysis.results import read_results
 from study.errors import DataError
 from study.protocols.base_to_new import hmean
 
@@ -26,20 +27,19 @@ def placed(folder: Path, dataset: str, experiment: str = "base_to_new") -> Path:
 
 def test_ours_stand_beside_the_published_averages(base_to_new_study: Path, tmp_path: Path) -> None:
     folder = placed(base_to_new_study, "eurosat")
-    averages, by_dataset = tables(read_sweep([folder]))
+    results = read_sweep([folder])
+    averages, by_dataset = tables(results)
     rows = {row[0]: row[1:] for row in averages.cells}
     assert rows["CLIPFit (published)"] == ["–", "–", "78.97", "–", "11"]
     assert rows["CLIP (published)"][:3] == ["69.34", "74.22", "71.70"]
-    entry = leaderboard(folder).entry("clipfit")
+    entry = leaderboard(read_results(folder)).entry("clipfit")
     assert entry is not None
-    assert entry.base is not None
-    assert entry.new is not None
-    mean = hmean(entry.base.mean, entry.new.mean)
+    mean = hmean(entry.parts["base"].mean, entry.parts["new"].mean)
     ours = rows[f"{entry.label}, shots 16"]
     assert ours[2:] == [f"{100 * mean:.2f}", f"{100 * entry.test.mean:.2f}", "1"]
     assert "over 1 of them, so the averages do not compare" in averages.note
     assert [row[0] for row in by_dataset.cells] == ["eurosat"]
-    path = write_tables([folder], tmp_path)
+    path = write_tables(results, tmp_path)
     assert "78.97" in path.read_text()
     rows_csv = list(csv.DictReader(path.with_suffix(".csv").open()))
     assert float(rows_csv[0]["test"]) > 0
@@ -56,7 +56,7 @@ def test_an_average_is_over_the_datasets(make_study: Callable[..., Path]) -> Non
         placed(make_study("other"), "eurosat", "few"),
     )
     averages, by_dataset = tables(read_sweep([first, second]))
-    boards = [leaderboard(folder).entry("clipfit") for folder in (first, second)]
+    boards = [leaderboard(read_results(folder)).entry("clipfit") for folder in (first, second)]
     means = [entry.test.mean for entry in boards if entry is not None]
     row = next(row for row in averages.cells if row[0].startswith("clipfit,"))
     assert row[1:] == [f"{50 * sum(means):.2f}", "2"]

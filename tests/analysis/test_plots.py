@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from study.analysis.charts import Plot
+from study.analysis.comparison import leaderboard
 from study.analysis.plots import main, make_plots, write_plots
+from study.analysis.results import read_results
 
 PNG = b"\x89PNG"
 
@@ -44,7 +46,8 @@ def test_an_html_file_needs_nothing_from_outside(
 
 def test_a_study_without_results_says_why_there_is_no_plot(tmp_path: Path) -> None:
     (tmp_path / "trials").mkdir()
-    plots = make_plots(tmp_path)
+    results = read_results(tmp_path)
+    plots = make_plots(results, leaderboard(results))
     assert len(plots) == 5
     assert all(plot.missing and plot.figure is None for plot in plots)
     assert write_plots(tmp_path, plots) == ()
@@ -71,5 +74,7 @@ def test_one_confirmed_seed_is_drawn_without_an_interval(make_study: Callable[..
     folder = make_study()
     for path in sorted((folder / "trials").glob("confirm-*-seed[2-5]/*")):
         path.unlink()
-    agreement = next(plot for plot in make_plots(folder) if plot.name == "agreement")
+    results = read_results(folder)
+    plots = make_plots(results, leaderboard(results))
+    agreement = next(plot for plot in plots if plot.name == "agreement")
     assert agreement.png is not None

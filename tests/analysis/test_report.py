@@ -2,13 +2,17 @@
 
 import json
 import re
+from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
 from study.analysis.charts import Plot
+from study.analysis.comparison import leaderboard
+from study.analysis.plots import make_plots
 from study.analysis.report import main, render_report, write_report
+from study.analysis.results import read_results
 from study.config.loading import dump_config, load_config
 
 EVIL = "<script>alert('x')</script>"
@@ -46,9 +50,17 @@ def text_of(page: str) -> str:
     return re.sub(r"\s+", " ", " ".join(outline(page).text))
 
 
+def rendered(folder: Path, plots: Sequence[Plot] | None = None) -> str:
+    results = read_results(folder)
+    board = leaderboard(results)
+    return render_report(results, board, make_plots(results, board) if plots is None else plots)
+
+
 @pytest.fixture(scope="module")
 def report(drawn_study: tuple[Path, tuple[Plot, ...]]) -> str:
-    return write_report(*drawn_study).read_text(encoding="utf-8")
+    folder, plots = drawn_study
+    results = read_results(folder)
+    return write_report(results, leaderboard(results), plots).read_text(encoding="utf-8")
 
 
 def test_nothing_is_fetched_from_outside(report: str) -> None:
@@ -96,7 +108,7 @@ def test_it_answers_what_was_asked_found_and_how_sure(report: str) -> None:
 
 
 def test_search_trials_are_shown_without_test_numbers(few_shot_study: Path) -> None:
-    page = render_report(few_shot_study, plots=())
+    page = rendered(few_shot_study, plots=())
     searched = page.split("search trials, by validation score")[1].split("</table>")[0]
     assert "validation %" in searched
     assert "test %" not in searched
@@ -110,7 +122,7 @@ def test_names_from_files_are_escaped_in_tables_and_in_plots(few_shot_study: Pat
         path.write_text(json.dumps(config))
     for path in (few_shot_study / "trials").glob("*/per_class.json"):
         path.write_text(json.dumps({"accuracy": {EVIL: 0.5}}))
-    page = render_report(few_shot_study)
+    page = rendered(few_shot_study)
     assert "alert(" in page
     assert EVIL not in page
     scripts = [tag for tag, _ in outline(page).tags if tag == "script"]
@@ -119,7 +131,7 @@ def test_names_from_files_are_escaped_in_tables_and_in_plots(few_shot_study: Pat
 
 
 def test_a_failed_trial_shows_the_last_line_of_its_error(few_shot_study: Path) -> None:
-    text = text_of(render_report(few_shot_study, plots=()))
+    text = text_of(rendered(few_shot_study, plots=()))
     assert "failed: NonFiniteLossError: epoch 3, step 5" in text
     assert "Traceback" not in text
 
@@ -129,7 +141,7 @@ def test_it_tells_how_busy_the_search_was_and_where_the_rest_went(few_shot_study
         reports = [json.loads(line) for line in path.read_text().splitlines()]
         timed = [{**report, "ended_at": 2.0 * n} for n, report in enumerate(reports, 1)]
         path.write_text("".join(json.dumps(report) + "\n" for report in timed))
-    text = text_of(render_report(few_shot_study, plots=()))
+    text = text_of(rendered(few_shot_study, plots=()))
     assert "of it was training and evaluation" in text
     assert "between the epochs of a trial" in text
 
@@ -137,7 +149,7 @@ def test_it_tells_how_busy_the_search_was_and_where_the_rest_went(few_shot_study
 def test_the_first_seed_is_loaded_not_the_best_on_test(few_shot_study: Path) -> None:
     for seed in (2, 3, 1):
         (few_shot_study / f"trials/confirm-best-seed{seed}/delta.safetensors").write_bytes(b"")
-    text = text_of(render_report(few_shot_study, plots=()))
+    text = text_of(rendered(few_shot_study, plots=()))
     assert "trials/confirm-best-seed1/delta.safetensors" in text
     assert "confirm-best-seed2/delta" not in text
 
@@ -148,7 +160,7 @@ def test_a_study_before_its_confirm_stage_has_a_report_without_a_winner(
     (few_shot_study / "candidates.json").unlink()
     for path in (few_shot_study / "trials").glob("confirm-*/*"):
         path.unlink()
-    text = text_of(render_report(few_shot_study, plots=()))
+    text = text_of(rendered(few_shot_study, plots=()))
     assert "Nothing is confirmed on test yet" in text
     assert "There is no winner yet" in text
 
@@ -169,7 +181,7 @@ def test_an_ablation_has_its_table_and_plots_in_the_report(
     frozen = few_shot_study / "study.yaml"
     design = ["ablation={design: leave_one_out, rates: [0.01, 0.1]}", "search.folds=4"]
     frozen.write_text(dump_config(load_config(frozen, design)))
-    page = render_report(few_shot_study, plots=())
+    page = rendered(few_shot_study, plots=())
     assert "the base, and the base without each of its sites" in text_of(page)
     assert "0.01, 0.1: each cell at the best of them" in text_of(page)
     assert "Nothing is searched or chosen" not in text_of(page)
@@ -179,7 +191,7 @@ def test_an_ablation_has_its_table_and_plots_in_the_report(
 
 
 def test_where_nothing_beats_chance_the_report_recommends_nothing(guessing_study: Path) -> None:
-    text = text_of(render_report(guessing_study, plots=()))
+    text = text_of(rendered(guessing_study, plots=()))
     assert "Always naming the largest class would score 80.0 % (chance); zero-shot scores" in text
     assert "so there is no winner. Nothing that was tested beats chance." in text
     assert "Nothing: what validation chose does not beat chance on test." in text

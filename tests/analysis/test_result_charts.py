@@ -10,7 +10,7 @@ from study.analysis.result_charts import (
     rates_chart,
     rungs_chart,
 )
-from study.analysis.results import read_epochs, read_results
+from study.analysis.results import read_results
 
 
 def test_the_front_holds_what_no_cheaper_point_beats() -> None:
@@ -19,18 +19,17 @@ def test_the_front_holds_what_no_cheaper_point_beats() -> None:
 
 
 def test_rates_are_drawn_by_arm_and_never_for_failed_trials(few_shot_study: Path) -> None:
-    rows = [row for row in read_results(few_shot_study).to_pylist() if row["stage"] == "search"]
-    chart = rates_chart(rows)
+    searched = read_results(few_shot_study).stage("search")
+    chart = rates_chart(searched)
     assert not isinstance(chart, str)
     expected = [
-        row for row in rows if row["ln_lr"] is not None and row["status"] in ("finished", "stopped")
+        t for t in searched if "ln" in t.settings.rates and t.status in ("finished", "stopped")
     ]
     assert sum(len(series.x) for series in chart.panels[1].series) == len(expected)
 
 
 def test_survivors_never_increase_over_epochs(few_shot_study: Path) -> None:
-    epochs = read_epochs(few_shot_study).to_pylist()
-    chart = rungs_chart([row for row in epochs if row["stage"] == "search"])
+    chart = rungs_chart(read_results(few_shot_study).stage("search"))
     assert not isinstance(chart, str)
     for series in chart.panels[1].series:
         assert list(series.y) == sorted(series.y, reverse=True)
@@ -39,9 +38,9 @@ def test_survivors_never_increase_over_epochs(few_shot_study: Path) -> None:
 
 
 def test_test_scores_stand_in_the_panel_of_candidates_alone(few_shot_study: Path) -> None:
-    board = leaderboard(few_shot_study)
-    rows = [row for row in read_results(few_shot_study).to_pylist() if row["stage"] == "search"]
-    chart = pareto_chart(rows, board)
+    results = read_results(few_shot_study)
+    board = leaderboard(results)
+    chart = pareto_chart(results.stage("search"), board)
     assert not isinstance(chart, str)
     search, tested = chart.panels
     assert "validation" in search.y_title
@@ -51,7 +50,7 @@ def test_test_scores_stand_in_the_panel_of_candidates_alone(few_shot_study: Path
 
 
 def test_agreement_is_drawn_again_without_zero_shot_which_is_far_off(few_shot_study: Path) -> None:
-    board = leaderboard(few_shot_study)
+    board = leaderboard(read_results(few_shot_study))
     chart = agreement_chart(board)
     assert not isinstance(chart, str)
     named = [{series.name for series in panel.series} for panel in chart.panels]

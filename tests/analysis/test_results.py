@@ -3,36 +3,42 @@
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
 from study.analysis.results import (
-    EPOCHS_SCHEMA,
-    RESULTS_SCHEMA,
-    read_epochs,
     read_results,
+    results_schema,
+    results_table,
     write_results,
 )
-from study.errors import DataError
+from study.errors import ConfigError, DataError
 from study.storage.ledger import LedgerError
 
 
 def row_of(folder: Path, trial_id: str) -> dict:
-    return next(row for row in read_results(folder).to_pylist() if row["trial_id"] == trial_id)
+    rows = results_table(read_results(folder)).to_pylist()
+    return next(row for row in rows if row["trial_id"] == trial_id)
+
+
+def curve_of(folder: Path, trial_id: str) -> Mapping[int, float]:
+    return next(t.curve for t in read_results(folder).trials if t.trial_id == trial_id)
 
 
 def test_every_trial_is_one_row_of_the_fixed_schema(base_to_new_study: Path) -> None:
-    table = read_results(base_to_new_study)
-    assert table.schema.equals(RESULTS_SCHEMA)
+    table = results_table(read_results(base_to_new_study))
+    assert table.schema.equals(results_schema())
     assert table.num_rows == len(list((base_to_new_study / "trials").iterdir())) == 3 + 32 + 35
 
 
 def test_a_study_without_trials_has_an_empty_table_of_the_same_schema(tmp_path: Path) -> None:
     (tmp_path / "trials").mkdir()
-    assert read_results(tmp_path).schema.equals(RESULTS_SCHEMA)
-    assert read_results(tmp_path).num_rows == 0
+    table = results_table(read_results(tmp_path))
+    assert table.schema.equals(results_schema())
+    assert table.num_rows == 0
 
 
 def test_the_validation_score_is_that_of_the_last_epoch(few_shot_study: Path) -> None:
@@ -50,9 +56,9 @@ def test_a_search_trial_has_no_test_number_even_if_its_file_does(few_shot_study:
 
 def test_a_torn_last_line_is_left_out(few_shot_study: Path) -> None:
     path = few_shot_study / "trials/search-0005/reports.jsonl"
-    whole = read_epochs(few_shot_study).num_rows
+    whole = curve_of(few_shot_study, "search-0005")
     path.write_bytes(path.read_bytes() + b'{"epoch": 99, "val_score": 0.')
-    assert read_epochs(few_shot_study).num_rows == whole
+    assert curve_of(few_shot_study, "search-0005") == whole
 
 
 def test_a_corrupt_whole_line_is_an_error_that_names_the_file(few_shot_study: Path) -> None:
@@ -70,7 +76,7 @@ def test_a_trial_without_an_end_is_running(few_shot_study: Path) -> None:
 
 def test_a_trial_without_a_configuration_is_left_out(few_shot_study: Path) -> None:
     (few_shot_study / "trials/begun").mkdir()
-    assert "begun" not in read_results(few_shot_study)["trial_id"].to_pylist()
+    assert "begun" not in {trial.trial_id for trial in read_results(few_shot_study).trials}
 
 
 def test_an_epoch_repeated_after_a_resume_counts_once_and_the_later_report_holds(
@@ -78,9 +84,9 @@ def test_an_epoch_repeated_after_a_resume_counts_once_and_the_later_report_holds
 ) -> None:
     path = few_shot_study / "trials/search-0005/reports.jsonl"
     path.write_text(path.read_text() + '{"epoch": 12, "val_score": 0.25}\n')
-    epochs = [e for e in read_epochs(few_shot_study).to_pylist() if e["trial_id"] == "search-0005"]
-    assert [epoch["epoch"] for epoch in epochs] == list(range(1, 13))
-    assert epochs[-1]["val_score"] == 0.25
+    curve = curve_of(few_shot_study, "search-0005")
+    assert list(curve) == list(range(1, 13))
+    assert curve[12] == 0.25
 
 
 def test_a_number_that_is_not_finite_is_null(few_shot_study: Path) -> None:
@@ -89,14 +95,11 @@ def test_a_number_that_is_not_finite_is_null(few_shot_study: Path) -> None:
     assert row_of(few_shot_study, "search-0005")["val_score"] is None
 
 
-def test_epochs_have_the_fixed_schema(few_shot_study: Path) -> None:
-    assert read_epochs(few_shot_study).schema.equals(EPOCHS_SCHEMA)
-
-
 def test_the_written_table_is_the_read_one_and_leaves_no_other_file(few_shot_study: Path) -> None:
     before = set(few_shot_study.iterdir())
-    path = write_results(few_shot_study)
-    assert pq.read_table(path).equals(read_results(few_shot_study))
+    results = read_results(few_shot_study)
+    path = write_results(results)
+    assert pq.read_table(path).equals(results_table(results))
     assert set(few_shot_study.iterdir()) - before == {path}
 
 
@@ -125,8 +128,47 @@ def with_targets(folder: Path) -> Path:
 
 
 def test_every_further_dataset_has_a_column_of_confirmations(few_shot_study: Path) -> None:
-    table = read_results(with_targets(few_shot_study))
-    assert table.column_names[len(RESULTS_SCHEMA) :] == ["test_source", "test_dtd", "test_a.b"]
+    table = results_table(read_results(with_targets(few_shot_study)))
+    assert table.column_names[len(results_schema()) :] == ["test_source", "test_dtd", "test_a.b"]
     rows = table.to_pylist()
     assert {row["test_dtd"] for row in rows if row["stage"] == "search"} == {None}
     assert {row["test_dtd"] for row in rows if row["stage"] == "confirm"} >= {0.25}
+
+
+def test_settings_are_read_of_this_version_and_of_earlier_ones_and_stay_as_they_were_written(
+    few_shot_study: Path,
+) -> None:
+    flat = read_results(few_shot_study).trials
+    for path in few_shot_study.glob("trials/*/config.json"):
+        config = json.loads(path.read_text())
+        rates = {kind: config.pop(f"{kind}_lr") for kind in ("bias", "ln")}
+        settings = {"rates": {kind: rate for kind, rate in rates.items() if rate is not None}}
+        settings |= {name: config.pop(name) for name in ("subset", "distill_weight")}
+        path.write_text(json.dumps({**config, "settings": settings}))
+    assert read_results(few_shot_study).trials == flat
+    path = few_shot_study / "trials/search-0005/config.json"
+    config = json.loads(path.read_text())
+    config["settings"]["subset"] = "of another version"
+    path.write_text(json.dumps(config))
+    assert row_of(few_shot_study, "search-0005")["subset"] == "of another version"
+
+
+def test_without_its_configuration_a_study_has_results_but_no_chance_and_no_report(
+    few_shot_study: Path,
+) -> None:
+    (few_shot_study / "study.yaml").unlink()
+    results = read_results(few_shot_study)
+    assert (results.study, len(results.trials)) == (None, 3 + 32 + 35)
+    assert {trial.chance for trial in results.trials} == {None}
+    with pytest.raises(ConfigError, match=r"study\.yaml cannot be read"):
+        results.configured()
+
+
+def test_an_epoch_done_again_after_a_crash_counts_as_work_twice(few_shot_study: Path) -> None:
+    path = few_shot_study / "trials/search-0005/reports.jsonl"
+    path.write_text(
+        '{"epoch": 1, "val_score": 0.1, "seconds": 2.0, "ended_at": 12.0}\n'
+        '{"epoch": 1, "val_score": 0.2, "seconds": 3.0, "ended_at": 23.0}\n'
+    )
+    (trial,) = [t for t in read_results(few_shot_study).trials if t.trial_id == "search-0005"]
+    assert (trial.work, trial.curve) == (((10.0, 12.0), (20.0, 23.0)), {1: 0.2})

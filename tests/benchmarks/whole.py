@@ -16,6 +16,7 @@ from pathlib import Path
 from paired import machine, table
 
 from study.analysis.occupancy import occupancy
+from study.analysis.results import read_trials
 from study.storage.ledger import StudyFolder
 
 SCRIPT = Path(__file__).parents[2] / "study" / "run.py"
@@ -42,7 +43,7 @@ def study(arguments: list[str]) -> str:
         rows.append(["first result after", f"{first - began:.1f} s"])
         rows.append(["whole study", f"{whole:.1f} s"])
         for stage in ("search", "confirm"):
-            if (found := occupancy(path, stage)) is not None:
+            if (found := occupancy(read_trials(StudyFolder(path)), stage)) is not None:
                 rows.append([stage, str(found)])
                 if stage == "search":
                     share = found.busy / found.slots / (_last(path, stage) - began)

@@ -17,6 +17,7 @@ from optuna.trial import TrialState
 from tiny_study import TinyStudy, optuna_trials, statuses, untimed
 
 from study.analysis.occupancy import occupancy
+from study.analysis.results import read_trials
 from study.method.delta import load_delta
 from study.run import main
 from study.search import driver
@@ -233,7 +234,7 @@ def test_a_clock_that_jumps_back_costs_and_doubles_nothing(
     assert all(report["seconds"] > 0 for report in skewed.folder.reports)
     (status,) = study_status(skewed.study.folder, skewed.study.config).counts.values()
     assert status == {"unfinished": 2}, "neither has been closed by a driver"
-    spent = occupancy(skewed.study.folder.path)
+    spent = occupancy(read_trials(skewed.study.folder))
     assert spent is not None
     assert spent.busy == pytest.approx(
         sum(r["seconds"] for t in (whole, skewed) for r in t.folder.reports), abs=1e-3

@@ -75,7 +75,10 @@ def test_the_same_ablation_again_trains_nothing(first: StudyFolder, run: Run, pl
         assert trial.reports == before[name].reports
         deltas = [path.read_bytes() for path in sorted(trial.path.glob("delta*"))]
         assert deltas == [path.read_bytes() for path in sorted(before[name].path.glob("delta*"))]
-    scores = [read_results(folder.path).column("test_score") for folder in (first, again)]
+    scores = [
+        [trial.test_score for trial in read_results(folder.path).trials]
+        for folder in (first, again)
+    ]
     assert scores[0] == scores[1]
     client = MlflowClient(f"sqlite:///{place / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("reuse")

@@ -1,9 +1,11 @@
 """A study from its configuration to its report: what it begins with, refuses, and leaves."""
 
 import io
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import create_autospec
 
 import pyarrow.parquet as pq
 import pytest
@@ -14,8 +16,9 @@ from study.config.loading import build_config, dump_config
 from study.config.schema import StudyConfig
 from study.errors import BackboneError, ConfigError
 from study.method.checkpoint import read_architecture
-from study.storage.ledger import End, LedgerError, StudyFolder
-from study.workflow.run_study import run_study, write_outputs
+from study.storage.ledger import End, LedgerError, StudyFolder, TrialFolder
+from study.tracking.tracker import Tracker
+from study.workflow.run_study import _conclude, run_study, write_outputs
 
 Configure = Callable[..., StudyConfig]
 
@@ -173,3 +176,31 @@ def test_an_ablation_leaves_a_table_of_its_cells_in_place_of_a_leaderboard(
     write_outputs(written.folder)
     assert not list(written.folder.path.glob("leaderboard*"))
     assert "norms" in (written.folder.path / "ablation.md").read_text(encoding="utf-8")
+
+
+def test_what_a_study_comes_to_is_read_once_for_all_its_views(
+    written: Written, console: Console, output: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    walks, read = [], Counter[str]()
+    trials, contents = StudyFolder.trials, Path.read_bytes
+
+    def walk(folder: StudyFolder) -> Iterator[TrialFolder]:
+        walks.append(folder.name)
+        return trials(folder)
+
+    def reading(path: Path) -> bytes:
+        read[str(path)] += 1
+        return contents(path)
+
+    written.whole(0)
+    written.folder.write_json("candidates.json", [])
+    monkeypatch.setattr(StudyFolder, "trials", walk)
+    monkeypatch.setattr(Path, "read_bytes", reading)
+    results, board = write_outputs(written.folder)
+    _conclude(results, board, create_autospec(Tracker, pages=lambda: []), console)
+    assert walks == ["mine"]
+    assert "report.html" in output.getvalue()
+    path = written.folder.path
+    for name in ("config.json", "reports.jsonl", "end.json"):
+        assert read[str(path / "trials/search-0000" / name)] == 1
+    assert read[str(path / "candidates.json")] == 1

@@ -150,6 +150,7 @@ def running(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Ru
     def running(**faults: StudyError) -> Runs:
         runs = Runs({name.replace("_", "-"): fault for name, fault in faults.items()})
         monkeypatch.setattr(module, "run_study", runs.run_study)
+        monkeypatch.setattr(module, "read_sweep", lambda folders: folders)
         monkeypatch.setattr(module, "write_tables", runs.write_tables)
         monkeypatch.setattr(module, "render_tables", lambda folders: f"{len(folders)} studies")
         monkeypatch.setattr(module, "ray_session", lambda config: nullcontext())
