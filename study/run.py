@@ -215,7 +215,7 @@ def _existing_folder(name: str, overrides: Sequence[str]) -> StudyFolder:
     folder = StudyFolder(storage / name)
     there: list[str] = []
     with contextlib.suppress(OSError):  # a name that no folder can have
-        if re.match(NAME, name) and folder.exists:
+        if re.match(NAME, name) and folder.exists():
             return folder
         there = sorted(path.parent.name for path in storage.glob("*/study.yaml"))
     raise ConfigError(

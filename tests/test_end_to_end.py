@@ -58,7 +58,7 @@ class Whole:
         return {
             str(path): path.read_bytes()
             for trial in self.folder.trials()
-            if trial.end is not None
+            if trial.read_end() is not None
             for path in trial.path.iterdir()
             if path.name != "mlflow.json"
         }
@@ -104,17 +104,17 @@ def test_it_ends_with_a_leaderboard_and_the_way_to_mlflow(whole: Whole) -> None:
 
 
 def test_no_trial_was_lost_or_trained_twice(whole: Whole) -> None:
-    search = [t for t in whole.folder.trials() if t.config["stage"] == "search"]
-    assert [t.config["number"] for t in search] == list(range(TRIALS))
+    search = [t for t in whole.folder.trials() if t.read_config()["stage"] == "search"]
+    assert [t.read_config()["number"] for t in search] == list(range(TRIALS))
     identities = {
         (c.subset_key, c.settings.model_copy(update={"subset": "none"}))
-        for c in (TrialConfig.model_validate(t.config) for t in search)
+        for c in (TrialConfig.model_validate(t.read_config()) for t in search)
     }
     assert len(identities) == TRIALS
     for trial in whole.folder.trials():
-        assert trial.end is not None
-        epochs = [report["epoch"] for report in trial.reports]
-        assert epochs in ([0], list(range(1, trial.end.epochs + 1)))
+        assert trial.read_end() is not None
+        epochs = [report["epoch"] for report in trial.read_reports()]
+        assert epochs in ([0], list(range(1, trial.read_end().epochs + 1)))
 
 
 def test_what_had_ended_before_the_kill_is_byte_for_byte_as_it_was(whole: Whole) -> None:
@@ -124,7 +124,9 @@ def test_what_had_ended_before_the_kill_is_byte_for_byte_as_it_was(whole: Whole)
 
 
 def test_tuned_clipfit_had_its_quarter(whole: Whole) -> None:
-    search = [t.config for t in whole.folder.trials() if t.config["stage"] == "search"]
+    search = [
+        t.read_config() for t in whole.folder.trials() if t.read_config()["stage"] == "search"
+    ]
     arms = Counter(config["arm"] for config in search)
     assert arms == {"baseline": 4, "clipfit-tuned": 2, "search": 2}
 
@@ -141,18 +143,18 @@ def test_mlflow_has_a_parent_and_a_child_for_each_trial(whole: Whole) -> None:
     assert set(children["tags.stage"]) == {"search", "confirm"}
     expected = {"finished": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
     for trial_id, trial in trials.items():
-        assert children.loc[trial_id].status == expected[trial.end.status]  # type: ignore[union-attr]
+        assert children.loc[trial_id].status == expected[trial.read_end().status]  # type: ignore[union-attr]
 
 
 def test_every_epoch_is_in_mlflow_once(whole: Whole) -> None:
     client = MlflowClient(whole.server)
     runs = whole.runs
     for trial in whole.folder.trials():
-        if trial.config["stage"] != "search":
+        if trial.read_config()["stage"] != "search":
             continue
         points = client.get_metric_history(runs.loc[trial.trial_id].run_id, "val_score")
         got = sorted((point.step, point.value) for point in points)
-        assert got == [(report["epoch"], report["val_score"]) for report in trial.reports]
+        assert got == [(report["epoch"], report["val_score"]) for report in trial.read_reports()]
 
 
 def test_the_best_of_the_search_is_what_was_chosen(whole: Whole) -> None:

@@ -96,11 +96,13 @@ def optuna_trials(folder: StudyFolder, arm: str) -> list[FrozenTrial]:
 
 
 def statuses(folder: StudyFolder) -> Counter[str | None]:
-    return Counter(trial.end.status if trial.end else None for trial in folder.trials())
+    return Counter(
+        trial.read_end().status if trial.read_end() else None for trial in folder.trials()
+    )
 
 
 def untimed(trial: TrialFolder) -> list[dict[str, Any]]:
-    return [{k: v for k, v in report.items() if k not in TIMED} for report in trial.reports]
+    return [{k: v for k, v in report.items() if k not in TIMED} for report in trial.read_reports()]
 
 
 def kill_worker() -> None:

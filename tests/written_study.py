@@ -66,7 +66,7 @@ class Written:
         trial = self.folder.trial(config.trial_id)
         if status != "failed":
             (trial.path / "delta.safetensors").write_bytes(b"delta")
-        end = End(status, len(trial.reports), 1.5, **told)
+        end = End(status, len(trial.read_reports()), 1.5, **told)
         trial.write_end(end)
         return end
 

@@ -214,7 +214,7 @@ def read_results(folder: Path, protocol: Protocol | None = None) -> Results:
         ),
         chosen_before=tuple(entry["from"] for entry in extensions if entry["candidates"]),
         ablates=(opened.path / CELLS).exists(),
-        registration=opened.registration,
+        registration=opened.read_registration(),
         identity=opened.read_json("identity.json") or {},
         yaml=path.read_text(encoding="utf-8") if study else "",
     )
@@ -293,7 +293,12 @@ def write_parquet(path: Path, table: pa.Table) -> None:
 
 
 def _trial(folder: StudyFolder, trial: TrialFolder, protocol: Protocol | None) -> TrialResult:
-    name, config, end, lines = trial.trial_id, trial.config, trial.end, trial.reports
+    name, config, end, lines = (
+        trial.trial_id,
+        trial.read_config(),
+        trial.read_end(),
+        trial.read_reports(),
+    )
     # Only the last report counts of an epoch that was reported twice because of a crash.
     by_epoch = {report["epoch"]: report for report in lines}
     reports = [by_epoch[epoch] for epoch in sorted(by_epoch)]

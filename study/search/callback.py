@@ -141,7 +141,7 @@ class LedgerCallback(Callback):
         config = _config(trial)
         folder = self._folder.trial(config.trial_id)
         try:
-            reports = folder.reports
+            reports = folder.read_reports()
             end = End(
                 status=status,
                 epochs=reports[-1]["epoch"] if reports else 0,

@@ -108,8 +108,8 @@ def drop_unproven_reports(folder: TrialFolder) -> None:
     A trial that has all its reports, as its last epoch wrote them, keeps them. A crash leaves at
     most one report beyond the state, since an epoch writes its report first; more mean damage.
     """
-    reports = folder.reports
-    complete = bool(reports) and reports[-1]["epoch"] >= folder.config["epochs"]
+    reports = folder.read_reports()
+    complete = bool(reports) and reports[-1]["epoch"] >= folder.read_config()["epochs"]
     if complete and _are_final(folder):
         return
     without_state = folder.read(STATE) is None
@@ -132,7 +132,7 @@ def _are_final(folder: TrialFolder) -> bool:
 
     Older versions recorded no checksum; a state of theirs that follows its reports is trusted.
     """
-    final = folder.reports_are_final
+    final = folder.reports_are_final()
     if final is None:
         state = _read_state(folder)
         return state is not None and state.reports is None and state.follows(folder)
@@ -175,7 +175,7 @@ class _State:
 
     def follows(self, folder: TrialFolder) -> bool:
         """Return whether the folder has the reports of its epochs, as they were written."""
-        epochs = [report["epoch"] for report in folder.reports[: self.epoch]]
+        epochs = [report["epoch"] for report in folder.read_reports()[: self.epoch]]
         return epochs == list(range(1, self.epoch + 1)) and (
             self.reports is None or self.reports == folder.reports_digest(self.epoch)
         )

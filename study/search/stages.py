@@ -180,13 +180,13 @@ class _Past:
     def read(cls, folder: StudyFolder, stage: Stage) -> _Past:
         past = cls([], [])
         for trial in folder.trials():
-            if trial.config["stage"] != stage:
+            if trial.read_config()["stage"] != stage:
                 continue
-            config, end = TrialConfig.model_validate(trial.config), trial.end
+            config, end = TrialConfig.model_validate(trial.read_config()), trial.read_end()
             if end is None:
                 past.unfinished.append(config)
             else:
-                past.ended.append((config, end, trial.reports))
+                past.ended.append((config, end, trial.read_reports()))
         return past
 
     def refuse_other_data(self, data: Mapping[int, TrialData]) -> None:
@@ -332,7 +332,7 @@ def _recorded(folder: StudyFolder, past: _Past, arm: str) -> list[Recorded]:
         Recorded(
             config.optuna_number,
             config.settings,
-            {r["epoch"]: r["val_score"] for r in folder.trial(config.trial_id).reports},
+            {r["epoch"]: r["val_score"] for r in folder.trial(config.trial_id).read_reports()},
         )
         for config in past.all
         if config.arm == arm and config.optuna_number is not None
@@ -342,11 +342,11 @@ def _recorded(folder: StudyFolder, past: _Past, arm: str) -> list[Recorded]:
 def _close_complete(folder: StudyFolder, stage: Stage, observers: Sequence[Observer]) -> None:
     """Close trials with all their reports, which an earlier driver left open when it died."""
     for trial in folder.trials():
-        config = trial.config
-        if config["stage"] != stage or trial.end is not None:
+        config = trial.read_config()
+        if config["stage"] != stage or trial.read_end() is not None:
             continue
         drop_unproven_reports(trial)
-        reports = trial.reports
+        reports = trial.read_reports()
         if reports and reports[-1]["epoch"] >= config["epochs"]:
             seconds = sum(report["seconds"] for report in reports)
             end = End("finished", reports[-1]["epoch"], seconds)

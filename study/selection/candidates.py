@@ -32,7 +32,7 @@ def finished_trials(folder: StudyFolder) -> list[Judged]:
     Of equal scores, the one with fewer tuned parameters comes first, then the earlier trial.
     """
     judged = [
-        Judged(TrialConfig.model_validate(trial.config), trial.reports[-1])
+        Judged(TrialConfig.model_validate(trial.read_config()), trial.read_reports()[-1])
         for trial in folder.trials()
         if _is_finished_search(trial)
     ]
@@ -92,7 +92,7 @@ def fix_candidates(study: Study) -> tuple[Candidate, ...]:
         return study.choose(Candidate(label=label, settings=own) for label, own in baselines)
     judged = finished_trials(folder)
     if not judged:
-        ends = [trial.end for trial in folder.trials()]
+        ends = [trial.read_end() for trial in folder.trials()]
         causes = [end.cause for end in ends if end and end.status == "failed" and end.cause]
         raise StudyError(
             f"no trial of {folder.name} ran all its epochs, so there is nothing to confirm; "
@@ -103,5 +103,5 @@ def fix_candidates(study: Study) -> tuple[Candidate, ...]:
 
 
 def _is_finished_search(trial: TrialFolder) -> bool:
-    end = trial.end
-    return trial.config["stage"] == "search" and end is not None and end.status == "finished"
+    end = trial.read_end()
+    return trial.read_config()["stage"] == "search" and end is not None and end.status == "finished"

@@ -116,6 +116,6 @@ def beside_earlier(
 def _rename(folder: StudyFolder, label: str, name: str) -> None:
     """Rename the test trials of a label; after a crash, a second call renames the rest."""
     for trial in list(folder.trials()):
-        config = trial.config
+        config = trial.read_config()
         if trial.trial_id == f"confirm-{label}-seed{config['seed']}":
             trial.rename(f"confirm-{name}-seed{config['seed']}", label=name, arm=name)

@@ -122,14 +122,13 @@ class TrialFolder:
             trial_id: the new id.
             **changes: further values of the configuration that change with it.
         """
-        config = {**self.config, "trial_id": trial_id, **changes}
+        config = {**self.read_config(), "trial_id": trial_id, **changes}
         self._write_config(config)
         self.path = self.path.rename(self.path.with_name(trial_id))
         sync_folder(self.path.parent)
 
-    @property
-    def config(self) -> dict[str, Any]:
-        """The trial's configuration.
+    def read_config(self) -> dict[str, Any]:
+        """Return the trial's configuration.
 
         Raises:
             LedgerError: it is missing or damaged.
@@ -139,9 +138,8 @@ class TrialFolder:
             raise LedgerError(f"{self.path / 'config.json'} is missing")
         return _parsed(self.path / "config.json", contents)
 
-    @property
-    def reports(self) -> list[dict[str, Any]]:
-        """The reports so far, in the order of the epochs, without a line that a crash cut short.
+    def read_reports(self) -> list[dict[str, Any]]:
+        """Return the reports, in the order of the epochs, without a line that a crash cut short.
 
         Raises:
             LedgerError: they are damaged.
@@ -173,9 +171,8 @@ class TrialFolder:
         """Return the SHA-256 of the first ``count`` reports, or of all if there are fewer."""
         return sha256_of(b"".join(self._report_lines()[:count]))
 
-    @property
     def reports_are_final(self) -> bool | None:
-        """Whether the reports match the checksum that the last epoch recorded; None without one."""
+        """Return whether the reports match the last epoch's checksum of them; None without one."""
         sums = Checksums(self.path)
         return sums.matches(REPORTS, self.read(REPORTS)) if REPORTS in sums.names else None
 
@@ -184,9 +181,8 @@ class TrialFolder:
         lines = (self.read(REPORTS) or b"").split(b"\n")[:-1]  # the last may have been cut
         return [line + b"\n" for line in lines if line]
 
-    @property
-    def end(self) -> End | None:
-        """How the trial ended; None while it has not.
+    def read_end(self) -> End | None:
+        """Return how the trial ended; None while it has not.
 
         Raises:
             LedgerError: the file is damaged.
@@ -219,9 +215,9 @@ class TrialFolder:
         names = sums.names if (self.path / "end.json").exists() else ["config.json"]
         found = {name for name in names if not sums.matches(name, self.read(name))}
         looks = {
-            "config.json": lambda: self.config,
-            REPORTS: lambda: self.reports,
-            "end.json": lambda: self.end,
+            "config.json": lambda: self.read_config(),
+            REPORTS: lambda: self.read_reports(),
+            "end.json": lambda: self.read_end(),
         }
         for name, look in looks.items():
             try:
@@ -236,7 +232,7 @@ class TrialFolder:
         for pattern in (*KEPT, "state.safetensors", "end.json", SUMS):
             for path in self.path.glob(pattern):
                 path.unlink()
-        self._write_config(self.config)
+        self._write_config(self.read_config())
 
     def write(self, name: str, contents: bytes | str) -> None:
         """Write a file of the trial atomically."""
@@ -269,9 +265,8 @@ class StudyFolder:
         """The path of the frozen configuration; a folder that has one is a study."""
         return self.path / "study.yaml"
 
-    @property
     def exists(self) -> bool:
-        """Whether a study was created here, even if its configuration has been lost since."""
+        """Return whether a study was created here, even if its configuration is lost since."""
         trials = self.path / "trials"
         return self.config_path.exists() or (trials.is_dir() and any(self.trials()))
 
@@ -308,7 +303,7 @@ class StudyFolder:
         Raises:
             LedgerError: it exists; the message says what to do about it.
         """
-        if self.exists:
+        if self.exists():
             raise LedgerError(
                 f"study '{self.name}' exists in {self.path.parent}; "
                 f"go on with it by --resume {self.name}, or choose another name"
@@ -341,7 +336,7 @@ class StudyFolder:
             LedgerError: files are missing or damaged; the message says what to do about each.
         """
         faults = []
-        for look in (self._check_config, lambda: self.identity, self._check_trials):
+        for look in (self._check_config, lambda: self.read_identity(), self._check_trials):
             try:
                 look()
             except LedgerError as error:
@@ -365,9 +360,8 @@ class StudyFolder:
                 "copy"
             )
 
-    @property
-    def identity(self) -> dict[str, Any]:
-        """The ``study_id``, which no other study has, and the versions that the study is made with.
+    def read_identity(self) -> dict[str, Any]:
+        """Return the ``study_id``, which is of this study alone, and the versions it is made with.
 
         Raises:
             LedgerError: it is missing or damaged.
@@ -387,9 +381,8 @@ class StudyFolder:
             raise LedgerError(f"{self.path / name} {fault}; {advice}")
         return {"git_commit": "unknown", **values}
 
-    @property
-    def registration(self) -> Registration | None:
-        """Where the winner is registered; None while it is not.
+    def read_registration(self) -> Registration | None:
+        """Return where the winner is registered; None while it is not.
 
         Raises:
             LedgerError: the file is damaged.
@@ -404,13 +397,12 @@ class StudyFolder:
         """Record where the winner is registered."""
         self.write_json(REGISTERED, asdict(registration))
 
-    @property
-    def complete(self) -> bool:
-        """Whether the study ran to its end, and no trial was added or reopened since."""
+    def is_complete(self) -> bool:
+        """Return whether the study ran to its end, and no trial was added or reopened since."""
         path = self.path / DESCRIPTION
         if read_if_there(path, path.stat, known=self.path) is None:
             return False
-        return all(trial.end is not None for trial in self.trials())
+        return all(trial.read_end() is not None for trial in self.trials())
 
     def take_back_conclusions(self) -> None:
         """Delete the choice, the registration and the summary, because the study continues."""

@@ -46,10 +46,10 @@ class Ledgers:
         for path in sorted(self._storage.glob("*/trials/*/config.json")):
             trial = TrialFolder(path.parent)
             with suppress(StudyError, OSError, ValueError):  # another study's files may be damaged
-                config = TrialConfig.model_validate(trial.config)
+                config = TrialConfig.model_validate(trial.read_config())
                 if config.config_hash not in hashes or config.taken_from is not None:
                     continue
-                if (end := trial.end) and end.status == "finished" and not trial.damaged():
+                if (end := trial.read_end()) and end.status == "finished" and not trial.damaged():
                     address = f"{path.parents[2].name}/{trial.trial_id}"
                     found.setdefault(config.config_hash, address)
         return found
@@ -137,8 +137,8 @@ def _fetch(
         origin = TrialFolder(place)
         if damaged := origin.damaged():
             raise TrackingError(f"{', '.join(damaged)} damaged")
-        reports = origin.reports
-        _refuse_other(origin.config, reports, trial)
+        reports = origin.read_reports()
+        _refuse_other(origin.read_config(), reports, trial)
         deltas = list(place.glob("delta*.safetensors"))
         for delta in deltas:
             load_delta(delta)

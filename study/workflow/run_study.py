@@ -83,7 +83,7 @@ def run_study(
         if resume:
             repair(folder)
             for trial in folder.trials():  # before MLflow or the search read their reports
-                if trial.end is None:
+                if trial.read_end() is None:
                     drop_unproven_reports(trial)
             _warn_of_other_decoding(folder)
             _refuse_other_checkpoint(study)
@@ -175,8 +175,8 @@ def _ablate(study: Study, preparer: Preparer, tracker: Tracker, console: Console
 
 def _has_chosen(study: Study, choice: object) -> bool:
     """Return whether a choice is made and no search trial is open, such as a damaged one."""
-    search = [trial for trial in study.folder.trials() if trial.config["stage"] == "search"]
-    return choice is not None and all(trial.end for trial in search)
+    search = [trial for trial in study.folder.trials() if trial.read_config()["stage"] == "search"]
+    return choice is not None and all(trial.read_end() for trial in search)
 
 
 def _announce(study: Study, console: Console) -> None:
@@ -204,7 +204,9 @@ def _announce(study: Study, console: Console) -> None:
 
 
 def _stage(console: Console, folder: StudyFolder, stage: str, total: int) -> StageProgress:
-    done = sum(t.config["stage"] == stage and t.end is not None for t in folder.trials())
+    done = sum(
+        t.read_config()["stage"] == stage and t.read_end() is not None for t in folder.trials()
+    )
     return StageProgress(console, stage, total, done)
 
 
@@ -232,7 +234,7 @@ def _decoding(console: Console) -> Iterator[ImageCounter]:
 def _refuse_other_checkpoint(study: Study) -> None:
     """Raise BackboneError if the weights are not those with which the study started."""
     now = study.architecture().checkpoint
-    original = study.folder.identity.get("checkpoint", now)
+    original = study.folder.read_identity().get("checkpoint", now)
     if original != now:
         raise BackboneError(
             f"the backbone's files have changed since '{study.name}' began, or are damaged: its "
@@ -242,7 +244,7 @@ def _refuse_other_checkpoint(study: Study) -> None:
 
 def _warn_of_other_decoding(folder: StudyFolder) -> None:
     """Warn where a study's images were decoded otherwise when it began."""
-    if folder.identity.get("preprocessing", 1) != PREPROCESSING:
+    if folder.read_identity().get("preprocessing", 1) != PREPROCESSING:
         logger.warning(
             "images are decoded otherwise since '%s' began: those of more than 8 bits, with an "
             "orientation tag or with transparency have other pixels now, so that its trials do not "

@@ -37,7 +37,7 @@ def run_sweep(members: Sequence[Member], console: Console) -> None:
             if _finished(folder):
                 continue
             try:
-                run_study(member.config, folder, console, resume=folder.exists)
+                run_study(member.config, folder, console, resume=folder.exists())
             except InterruptedStudyError:
                 raise
             except StudyError as error:
@@ -66,7 +66,7 @@ def check_sweep(members: Sequence[Member]) -> None:
     tracking: dict[TrackingConfig, list[str]] = {}  # server → faults: ask each only once
     for member in members:
         folder = _folder(member)
-        finished, resuming = _finished(folder), folder.exists
+        finished, resuming = _finished(folder), folder.exists()
         if resuming and (fault := _difference(folder, member.config, finished=finished)):
             faults.setdefault(fault, []).append(folder.name)
         if finished:

@@ -78,13 +78,13 @@ def study_status(folder: StudyFolder, config: StudyConfig) -> Status:
     running = []
     failed = []
     for trial in folder.trials():
-        trial_config, end = TrialConfig.model_validate(trial.config), trial.end
+        trial_config, end = TrialConfig.model_validate(trial.read_config()), trial.read_end()
         stage = counts.setdefault(trial_config.stage, Counter())
         stage[end.status if end else "unfinished"] += 1
         if end and end.status == "failed":
             failed.append(Failed(trial.trial_id, end.epochs, end.cause or ""))
         if end is None:
-            reports = trial.reports
+            reports = trial.read_reports()
             running.append(
                 Running(
                     trial_id=trial.trial_id,
@@ -103,7 +103,7 @@ def study_status(folder: StudyFolder, config: StudyConfig) -> Status:
         failed=tuple(failed),
         best=tuple(finished_trials(folder)[:SHOWN]),
         chosen=folder.read_json(CANDIDATES) is not None,
-        finished=folder.complete,
+        finished=folder.is_complete(),
         extended=tuple(entry["from"] for entry in extensions(folder, config)),
     )
 

@@ -189,7 +189,7 @@ def _figures(
     unsent: int,
 ) -> dict[str, Any]:
     count = len(clock.ends) - 1
-    reports = sum(len(trial.reports) for trial in folder.trials())
+    reports = sum(len(trial.read_reports()) for trial in folder.trials())
     early = min(WINDOW // 2, count // 4, given.slots)  # those wait for all processes to start
     marks = [mark for mark in MARKS if early < mark < count] + [count]
     figures: dict[str, Any] = {

@@ -39,7 +39,9 @@ def study(arguments: list[str]) -> str:
         began = time.time()
         whole = _run(place, [*arguments, "name=bench"])
         path = place / "runs" / "bench"
-        first = min(report["ended_at"] for t in StudyFolder(path).trials() for report in t.reports)
+        first = min(
+            report["ended_at"] for t in StudyFolder(path).trials() for report in t.read_reports()
+        )
         rows.append(["first result after", f"{first - began:.1f} s"])
         rows.append(["whole study", f"{whole:.1f} s"])
         for stage in ("search", "confirm"):
@@ -55,8 +57,8 @@ def study(arguments: list[str]) -> str:
 
 def _last(path: Path, stage: str) -> float:
     """When a stage's last epoch ended."""
-    trials = [t for t in StudyFolder(path).trials() if t.config["stage"] == stage]
-    return float(max(report["ended_at"] for trial in trials for report in trial.reports))
+    trials = [t for t in StudyFolder(path).trials() if t.read_config()["stage"] == stage]
+    return float(max(report["ended_at"] for trial in trials for report in trial.read_reports()))
 
 
 def _run(place: Path, arguments: list[str]) -> float:

@@ -98,7 +98,9 @@ def test_a_study_brings_the_machines_it_waits_for_and_trials_share_their_gpus(
     assert done.returncode == 0, done.stdout[-6000:]
     assert "waiting for a machine" not in done.stdout, "what is to come is known"
     folder = StudyFolder(tmp_path / "runs" / "scaled")
-    ends = [trial.end for trial in folder.trials() if trial.config["stage"] == "search"]
+    ends = [
+        trial.read_end() for trial in folder.trials() if trial.read_config()["stage"] == "search"
+    ]
     assert Counter(end and end.status for end in ends) == {"finished": TRIALS}
 
     noted = [json.loads(line) for line in notes.read_text().splitlines()]

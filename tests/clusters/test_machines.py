@@ -110,21 +110,21 @@ def folder_of(site: Any, study: str) -> StudyFolder:
 
 
 def running(folder: StudyFolder) -> list[TrialFolder]:
-    return [trial for trial in folder.trials() if trial.end is None]
+    return [trial for trial in folder.trials() if trial.read_end() is None]
 
 
 def assert_complete(site: Any, study: str) -> None:
     """All trials have ended well, here and in MLflow, and none is there twice."""
     folder = folder_of(site, study)
     trials = list(folder.trials())
-    stages = Counter(trial.config["stage"] for trial in trials)
+    stages = Counter(trial.read_config()["stage"] for trial in trials)
     wanted = sum(c["same_as"] is None for c in folder.read_json("candidates.json"))
     assert stages == {"search": SEARCHED, "confirm": 2 * wanted}
-    assert {trial.end.status for trial in trials if trial.end} == {"finished"}
+    assert {trial.read_end().status for trial in trials if trial.read_end()} == {"finished"}
     for trial in trials:
-        epochs = [report["epoch"] for report in trial.reports]
+        epochs = [report["epoch"] for report in trial.read_reports()]
         assert epochs == sorted(set(epochs)), "an epoch is there twice"
-        assert epochs[-1] == trial.config["epochs"]
+        assert epochs[-1] == trial.read_config()["epochs"]
     runs = mlflow_runs(site, study)
     statuses = Counter(status for _, status in runs["trials"])
     assert statuses == {"FINISHED": len(trials) + 1}
@@ -135,7 +135,7 @@ def assert_complete(site: Any, study: str) -> None:
 def assert_not_trained_twice(trial: TrialFolder, before: list[dict[str, Any]]) -> None:
     """Its epochs are those that it had, down to their seconds, but one that was half on disk."""
     sure = before[:-1]
-    assert trial.reports[: len(sure)] == sure
+    assert trial.read_reports()[: len(sure)] == sure
 
 
 def test_a_study_runs_on_both_machines_and_its_results_are_in_mlflow_on_the_head(
@@ -200,18 +200,20 @@ def test_ctrl_c_and_a_closed_terminal_end_the_driver_and_resume_goes_on(
 ) -> None:
     folder = folder_of(cluster, "interrupted")
     terminal, process = open_terminal(cluster.submit(*settings("interrupted", 300)))
-    wait_for("trials are trained", lambda: any(len(t.reports) > 3 for t in running(folder)))
+    wait_for("trials are trained", lambda: any(len(t.read_reports()) > 3 for t in running(folder)))
     os.write(terminal, b"\x03")
     code, said = read_to_end(terminal, process)
     assert code != 0
     assert "--resume interrupted" in said
     wait_for("the driver ends", lambda: not cluster.head.processes("run.py"), 30)
-    before = {trial.trial_id: trial.reports for trial in folder.trials()}
+    before = {trial.trial_id: trial.read_reports() for trial in folder.trials()}
 
     terminal, process = open_terminal(cluster.submit("--resume", "interrupted"))
     wait_for(
         "trials go on",
-        lambda: sum(len(t.reports) for t in folder.trials()) > sum(map(len, before.values())) + 5,
+        lambda: (
+            sum(len(t.read_reports()) for t in folder.trials()) > sum(map(len, before.values())) + 5
+        ),
     )
     os.close(terminal)  # what closing the window does
     os.waitpid(process, 0)
@@ -240,19 +242,19 @@ def test_a_machine_that_dies_loses_no_result_and_its_trials_go_on_elsewhere(
     wait_for(
         "trials are trained on both machines",
         lambda: (
-            len([t for t in running(folder) if len(t.reports) > 10]) >= 3
+            len([t for t in running(folder) if len(t.read_reports()) > 10]) >= 3
             and cluster.worker.processes(TRAINABLE)
         ),
         240,
     )
     cluster.worker.kill()
-    before = {trial.trial_id: (trial.reports, trial.end) for trial in folder.trials()}
+    before = {trial.trial_id: (trial.read_reports(), trial.read_end()) for trial in folder.trials()}
     submitted.end_well()
     assert_complete(cluster, "bereaved")
     for trial_id, (reports, end) in before.items():
         trial = folder.trial(trial_id)
         assert_not_trained_twice(trial, reports)
-        assert end is None or trial.end == end
+        assert end is None or trial.read_end() == end
 
 
 def test_a_second_ray_up_leaves_mlflow_alone(cluster: Any) -> None:

@@ -108,7 +108,7 @@ def test_data_and_backbone_reach_each_process_of_a_node_once_and_never_once_a_tr
         nodes.add_node(num_cpus=SLOTS)
     running = start(3, 24, wait_for=2 * SLOTS)
     running.end_well()
-    trials = {t.trial_id: t.config["stage"] for t in running.folder.trials()}
+    trials = {t.trial_id: t.read_config()["stage"] for t in running.folder.trials()}
     assert Counter(trials.values())["search"] == 24
 
     epochs = running.notes("epoch")
@@ -157,7 +157,7 @@ def test_a_node_that_comes_in_mid_study_takes_trials_and_more_run_at_once(
     # All of these waited for each other in the middle of their trials.
     assert [n["node"] for n in at_once] == [first.node_id] * SLOTS + [second.node_id] * SLOTS
     assert len({n["trial"] for n in at_once}) == 2 * SLOTS
-    ends = [trial.end for trial in running.folder.trials()]
+    ends = [trial.read_end() for trial in running.folder.trials()]
     assert {end.status for end in ends if end} == {"finished"}
     assert None not in ends
 

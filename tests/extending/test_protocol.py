@@ -45,7 +45,9 @@ def test_a_study_is_judged_by_it(small: Any, tmp_path: Path) -> None:
     config = small(protocol="only_new", search={"selection": "base"})
     folder = StudyFolder(tmp_path / "runs" / "mine")
     run_study(config, folder, Console(quiet=True), resume=False)
-    tested = [t.reports[-1] for t in folder.trials() if t.config["stage"] == "confirm"]
+    tested = [
+        t.read_reports()[-1] for t in folder.trials() if t.read_config()["stage"] == "confirm"
+    ]
     assert {report["test_score"] == report["test_new"] for report in tested} == {True}
     assert any(report["test_new"] != report["test_base"] for report in tested)
     assert OnlyNew.sentence in (folder.path / "report.html").read_text()

@@ -25,6 +25,6 @@ def test_a_study_searches_with_it(small: Any, tmp_path: Path) -> None:
     assert "sampler: sobol" in folder.config_path.read_text()
     searched = [t for t in folder.trials() if t.trial_id.startswith("search-")]
     assert len(searched) == 8
-    assert folder.complete
+    assert folder.is_complete()
     with pytest.raises(ConfigError, match=r"search\.sampler: 'sobol' is unknown; allowed are tpe"):
         run_study(config, folder, Console(quiet=True), resume=True)

@@ -60,7 +60,9 @@ def test_the_other_keeps_the_configuration_that_it_began_with(
     (ran,) = [d for d in ("first", "second") if outcome[d][0] == 0]
     assert f"seed: {SEEDS[ran][1]}\n" in folder.config_path.read_text()
     assert not folder.damaged()
-    assert all(trial.end and trial.end.status == "finished" for trial in folder.trials())
+    assert all(
+        trial.read_end() and trial.read_end().status == "finished" for trial in folder.trials()
+    )
 
 
 def test_two_that_prepare_one_dataset_at_once_both_end_well(

@@ -54,14 +54,14 @@ def after(folder: StudyFolder, count: int, do: Callable[[], None]) -> None:
 
 
 def assert_whole(folder: StudyFolder) -> None:
-    search = [t for t in folder.trials() if t.config["stage"] == "search"]
-    assert [t.config["number"] for t in search] == list(range(TRIALS))
+    search = [t for t in folder.trials() if t.read_config()["stage"] == "search"]
+    assert [t.read_config()["number"] for t in search] == list(range(TRIALS))
     for trial in folder.trials():
         assert not trial.damaged()
-        assert trial.end is not None
-        assert trial.end.status == "finished", trial.end.error
-        epochs = [report["epoch"] for report in trial.reports]
-        assert epochs in ([0], list(range(1, trial.end.epochs + 1)))
+        assert trial.read_end() is not None
+        assert trial.read_end().status == "finished", trial.read_end().error
+        epochs = [report["epoch"] for report in trial.read_reports()]
+        assert epochs in ([0], list(range(1, trial.read_end().epochs + 1)))
     assert (folder.path / "report.html").exists()
 
 

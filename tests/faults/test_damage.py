@@ -71,8 +71,8 @@ class Spoiled:
         """What the study knows, less times."""
         trials = {
             trial.trial_id: (
-                trial.config,
-                [{k: v for k, v in r.items() if k not in TIMED} for r in trial.reports],
+                trial.read_config(),
+                [{k: v for k, v in r.items() if k not in TIMED} for r in trial.read_reports()],
                 {p.name: p.read_bytes() for p in trial.path.glob("*.safetensors")},
                 [(trial.path / n).exists() for n in ("per_class.json", "confusion.json")],
             )
@@ -121,7 +121,7 @@ class TestStudyWhoseFilesWereDamaged:
         assert set(runs["status"]) == {"FINISHED"}
         client = mlflow.MlflowClient(f"sqlite:///{spoiled.place / 'mlflow.db'}")
         for run_id, trial_id in runs.set_index("run_id")["tags.trial_id"].dropna().items():
-            end = spoiled.folder.trial(trial_id).end
+            end = spoiled.folder.trial(trial_id).read_end()
             for key, value in {"epochs": end.epochs, "seconds": end.seconds}.items():
                 assert [p.value for p in client.get_metric_history(run_id, key)] == [value]
 
@@ -157,9 +157,9 @@ class TestStudyWhoseFilesWereDamaged:
             arm: optuna.load_study(study_name=arm, storage=journal).trials
             for arm in ("search", "clipfit-tuned")
         }
-        search = [t for t in spoiled.folder.trials() if t.config["stage"] == "search"]
+        search = [t for t in spoiled.folder.trials() if t.read_config()["stage"] == "search"]
         assert len(search) == 10
         for trial in search:
-            if trial.config["arm"] != "baseline":
-                told = studies[trial.config["arm"]][trial.config["optuna_number"]]
-                assert told.value == trial.reports[-1]["val_score"]
+            if trial.read_config()["arm"] != "baseline":
+                told = studies[trial.read_config()["arm"]][trial.read_config()["optuna_number"]]
+                assert told.value == trial.read_reports()[-1]["val_score"]

@@ -36,10 +36,10 @@ def one_worker(make_study: MakeStudy) -> StudyFolder:
 def assert_same(folder: StudyFolder, other: StudyFolder) -> None:
     trials, others = list(folder.trials()), list(other.trials())
     assert [trial.trial_id for trial in trials] == [trial.trial_id for trial in others]
-    hashes, expected = ([t.config["config_hash"] for t in all_] for all_ in (trials, others))
+    hashes, expected = ([t.read_config()["config_hash"] for t in all_] for all_ in (trials, others))
     assert hashes == expected
     assert [untimed(trial) for trial in trials] == [untimed(trial) for trial in others]
-    assert len(deltas(folder)) == sum(trial.config["trainable"] > 0 for trial in trials)
+    assert len(deltas(folder)) == sum(trial.read_config()["trainable"] > 0 for trial in trials)
     assert deltas(folder) == deltas(other)
 
 
@@ -64,7 +64,7 @@ def test_the_reverse_order_gives_the_same_bytes(
 ) -> None:
     study = make_study("reversed", search=SETTINGS)
     wanted = [
-        TrialConfig.model_validate({**trial.config, "optuna_number": None})
+        TrialConfig.model_validate({**trial.read_config(), "optuna_number": None})
         for trial in one_worker.trials()
     ]
     order = study.heard

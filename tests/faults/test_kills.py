@@ -52,7 +52,7 @@ MOST_SECONDS = {"beginning": 4.0, "searching": 12.0, "confirming": 10.0, "report
 
 
 def _of(folder: StudyFolder, stage: str) -> list[TrialFolder]:
-    return [t for t in folder.trials() if t.config["stage"] == stage]
+    return [t for t in folder.trials() if t.read_config()["stage"] == stage]
 
 
 def _stage(folder: StudyFolder) -> str:
@@ -63,7 +63,7 @@ def _stage(folder: StudyFolder) -> str:
         return "searching"
     confirmed = _of(folder, "confirm")
     wanted = [c for c in folder.read_json("candidates.json") if c["same_as"] is None]
-    ended = [t for t in confirmed if t.end is not None]
+    ended = [t for t in confirmed if t.read_end() is not None]
     return "reporting" if len(ended) == 2 * len(wanted) else "confirming"
 
 
@@ -123,7 +123,7 @@ class Killed:
             pq.read_table(path)
         for trial in self.folder.trials():
             assert not trial.damaged()
-            if trial.end is not None:
+            if trial.read_end() is not None:
                 for name in Checksums(trial.path).names:
                     data = (trial.path / name).read_bytes()
                     assert self.kept.setdefault(f"{trial.trial_id}/{name}", data) == data
@@ -161,16 +161,18 @@ def test_it_was_killed_at_twenty_moments(killed: Killed) -> None:
 
 def test_every_trial_is_there_once_with_each_of_its_epochs_once(killed: Killed) -> None:
     search = _of(killed.folder, "search")
-    assert [t.config["number"] for t in search] == list(range(TRIALS))
-    trainings = {(t.config["subset_key"], str(t.config["settings"]["rates"])) for t in search}
+    assert [t.read_config()["number"] for t in search] == list(range(TRIALS))
+    trainings = {
+        (t.read_config()["subset_key"], str(t.read_config()["settings"]["rates"])) for t in search
+    }
     assert len(trainings) == TRIALS
     wanted = [c for c in killed.folder.read_json("candidates.json") if c["same_as"] is None]
     assert len(_of(killed.folder, "confirm")) == 2 * len(wanted)
     for trial in killed.folder.trials():
-        assert trial.end is not None
-        assert trial.end.status == "finished"
-        epochs = [report["epoch"] for report in trial.reports]
-        assert epochs in ([0], list(range(1, trial.end.epochs + 1)))
+        assert trial.read_end() is not None
+        assert trial.read_end().status == "finished"
+        epochs = [report["epoch"] for report in trial.read_reports()]
+        assert epochs in ([0], list(range(1, trial.read_end().epochs + 1)))
 
 
 def test_what_had_ended_is_kept_as_it_was(killed: Killed) -> None:
@@ -185,8 +187,8 @@ def test_it_tried_what_an_uninterrupted_study_tries_with_the_same_results(
     def told(folder: StudyFolder) -> dict[str, Any]:
         return {
             trial.trial_id: (
-                {k: v for k, v in trial.config.items() if k != "optuna_number"},
-                [{k: v for k, v in r.items() if k not in TIMED} for r in trial.reports],
+                {k: v for k, v in trial.read_config().items() if k != "optuna_number"},
+                [{k: v for k, v in r.items() if k not in TIMED} for r in trial.read_reports()],
             )
             for trial in folder.trials()
         }
@@ -202,9 +204,9 @@ def test_the_search_keeps_its_history(killed: Killed) -> None:
         trials = optuna.load_study(study_name=arm, storage=journal).trials
         assert not [t for t in trials if t.state is optuna.trial.TrialState.RUNNING]
         for trial in _of(killed.folder, "search"):
-            if trial.config["arm"] == arm:
-                told = trials[trial.config["optuna_number"]]
-                assert told.value == trial.reports[-1]["val_score"]
+            if trial.read_config()["arm"] == arm:
+                told = trials[trial.read_config()["optuna_number"]]
+                assert told.value == trial.read_reports()[-1]["val_score"]
 
 
 def test_mlflow_has_one_run_a_trial_and_none_that_runs(killed: Killed) -> None:

@@ -92,7 +92,7 @@ def trained(data: TrialData, backbone: Path, place: Path, **training: int) -> di
     folder.create(config.model_dump(mode="json"))
     for report in run_trial(config, data, load_backbone(backbone)):
         record_epoch(folder, report, data, info)
-    return folder.reports[-1]
+    return folder.read_reports()[-1]
 
 
 @pytest.mark.parametrize("images", [1, 3])

@@ -78,14 +78,16 @@ def test_a_report_that_did_not_fit_is_there_once_or_not_at_all(
     disk.fill()
     with pytest.raises(StorageError, match=r"reports\.jsonl .*No space left"):
         trial.append_report(long)
-    assert trial.reports == [REPORT]
+    assert trial.read_reports() == [REPORT]
     with _soon(disk.free):
         trial.append_report(long)
-    assert trial.reports == [REPORT, long]
+    assert trial.read_reports() == [REPORT, long]
     assert (trial.path / "reports.jsonl").read_bytes().count(b"\n") == 2
 
 
-@pytest.mark.parametrize("read", [lambda t: t.reports, lambda t: t.config, lambda t: t.end])
+@pytest.mark.parametrize(
+    "read", [lambda t: t.read_reports(), lambda t: t.read_config(), lambda t: t.read_end()]
+)
 def test_what_lies_on_a_share_that_is_gone_is_waited_for_and_never_taken_for_missing(
     disk: Disk, trial: TrialFolder, read: Callable[[TrialFolder], object]
 ) -> None:
@@ -133,7 +135,7 @@ def test_nothing_is_written_beside_a_share_that_is_gone(
 
 def test_a_trial_that_was_never_begun_is_missing_at_once(trial: TrialFolder) -> None:
     other = TrialFolder(trial.path.with_name("search-0007"))
-    assert (other.end, other.reports) == (None, [])
+    assert (other.read_end(), other.read_reports()) == (None, [])
 
 
 def test_a_read_only_folder_is_told_at_once(

@@ -70,7 +70,7 @@ class Place:
 
     def ended(self) -> int:
         """How many trials have ended."""
-        return sum(trial.end is not None for trial in self.folder.trials())
+        return sum(trial.read_end() is not None for trial in self.folder.trials())
 
     def runs(self) -> list[Run]:
         """All that MLflow has."""
@@ -123,7 +123,7 @@ def test_a_study_trains_to_its_end_whatever_its_server_does(place: Place, comes_
         sync = place.run("--sync", "tested")
         told, _ = sync.communicate()
         assert sync.returncode == 0, told
-    trials = {trial.trial_id: trial.reports for trial in place.folder.trials()}
+    trials = {trial.trial_id: trial.read_reports() for trial in place.folder.trials()}
     runs = place.runs()
     assert len(runs) == len(trials) + 1
     assert {r.data.tags["trial_id"] for r in runs if "trial_id" in r.data.tags} == trials.keys()
@@ -136,4 +136,4 @@ def test_a_study_trains_to_its_end_whatever_its_server_does(place: Place, comes_
             points = client.get_metric_history(run.info.run_id, key)
             told = [report[key] for report in reports if key in report]
             assert sorted(point.value for point in points) == sorted(told)
-    assert place.folder.registration is not None
+    assert place.folder.read_registration() is not None

@@ -210,8 +210,8 @@ def test_the_next_trial_of_a_process_has_whole_batches_again(here: Callable[...,
     folder.create(following.model_dump(mode="json"))
     assert trial.trainable.reset_config(following.model_dump(mode="json"))
     trial.run()
-    assert [report["epoch"] for report in folder.reports] == [1, 2, 3, 4]
-    assert not any("micro_batch" in report for report in folder.reports)
+    assert [report["epoch"] for report in folder.read_reports()] == [1, 2, 3, 4]
+    assert not any("micro_batch" in report for report in folder.read_reports())
 
 
 def test_a_clock_that_jumps_back_costs_and_doubles_nothing(
@@ -228,16 +228,16 @@ def test_a_clock_that_jumps_back_costs_and_doubles_nothing(
         skewed.start()
         assert not skewed.run()["failed"]
     assert untimed(skewed.folder) == untimed(whole.folder)
-    told = [report["ended_at"] for report in skewed.folder.reports]
+    told = [report["ended_at"] for report in skewed.folder.read_reports()]
     assert told == sorted(told[:2]) + sorted(told[2:], reverse=True)
     assert told[2] < told[0]
-    assert all(report["seconds"] > 0 for report in skewed.folder.reports)
+    assert all(report["seconds"] > 0 for report in skewed.folder.read_reports())
     (status,) = study_status(skewed.study.folder, skewed.study.config).counts.values()
     assert status == {"unfinished": 2}, "neither has been closed by a driver"
     spent = occupancy(read_trials(skewed.study.folder))
     assert spent is not None
     assert spent.busy == pytest.approx(
-        sum(r["seconds"] for t in (whole, skewed) for r in t.folder.reports), abs=1e-3
+        sum(r["seconds"] for t in (whole, skewed) for r in t.folder.read_reports()), abs=1e-3
     )
 
 
@@ -266,7 +266,7 @@ def test_a_trial_that_fails_names_its_cause_in_one_line(
     assert "\n" not in result["reason"]
     assert result["unfit"] == unfit
     assert "Traceback" in result["error"]
-    assert [report["epoch"] for report in trial.folder.reports] == [1]
+    assert [report["epoch"] for report in trial.folder.read_reports()] == [1]
 
 
 LIMIT = 15
@@ -351,9 +351,9 @@ def test_the_study_goes_on_beside_its_faults(faulty: TinyStudy, sound: TinyStudy
     assert statuses(faulty.folder) == {"finished": 6, "failed": 5}
     assert statuses(sound.folder) == {"finished": 11}
     for trial, other in zip(faulty.folder.trials(), sound.folder.trials(), strict=True):
-        assert trial.config == other.config
+        assert trial.read_config() == other.read_config()
         assert not (trial.path / "hang.txt").exists()
-        if trial.end.status == "finished" and trial.config["number"] != 3:
+        if trial.read_end().status == "finished" and trial.read_config()["number"] != 3:
             assert untimed(trial) == untimed(other)
     parts = [report.get("micro_batch") for report in faulty.folder.trial("search-0003").reports]
     assert parts == [None, 2, 2, 2]
@@ -375,18 +375,20 @@ def test_mlflow_and_status_name_each_cause_in_one_line(
     assert main(["--status", "faulty", f"storage={faulty.folder.path.parent}"]) == 0
     said = " ".join(capsys.readouterr().out.split())
     for trial in faulty.folder.trials():
-        if trial.end.status == "failed":
-            assert "\n" not in trial.end.reason
-            assert tags[trial.trial_id] == ("FAILED", trial.end.reason)
-            assert trial.end.reason[:20] in said
+        if trial.read_end().status == "failed":
+            assert "\n" not in trial.read_end().reason
+            assert tags[trial.trial_id] == ("FAILED", trial.read_end().reason)
+            assert trial.read_end().reason[:20] in said
 
 
 @pytest.mark.long
 def test_the_sampler_learns_what_is_unfit(faulty: TinyStudy) -> None:
     told = {}
     for trial in faulty.folder.trials():
-        if (number := trial.config["optuna_number"]) is not None:
-            told[trial.config["number"]] = optuna_trials(faulty.folder, trial.config["arm"])[number]
+        if (number := trial.read_config()["optuna_number"]) is not None:
+            told[trial.read_config()["number"]] = optuna_trials(
+                faulty.folder, trial.read_config()["arm"]
+            )[number]
     assert {n: trial.state for n, trial in told.items() if n in FAULTS} == {
         2: TrialState.PRUNED,
         3: TrialState.COMPLETE,
@@ -417,7 +419,7 @@ def test_a_worker_that_ray_kills_for_memory_is_recorded_with_that_cause(
         timeout=200,
     )
     assert ran.returncode == 0, ran.stderr
-    ends = [trial.end for trial in StudyFolder(tmp_path / "low").trials()]
+    ends = [trial.read_end() for trial in StudyFolder(tmp_path / "low").trials()]
     assert len(ends) == 4
     for end in ends:
         assert end is not None

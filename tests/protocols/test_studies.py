@@ -53,7 +53,9 @@ def run(place: Path, root: Path, tiny_backbone: Path) -> Run:
 
 
 def ends(folder: Path) -> set[str]:
-    return {str(trial.end and trial.end.status) for trial in StudyFolder(folder).trials()}
+    return {
+        str(trial.read_end() and trial.read_end().status) for trial in StudyFolder(folder).trials()
+    }
 
 
 def test_sixteen_shots_base_to_new_on_each_of_the_eleven(
@@ -82,7 +84,7 @@ def test_sixteen_shots_base_to_new_on_each_of_the_eleven(
 def test_the_papers_base_to_new_is_confirmed_as_published(run: Run) -> None:
     runs = run("paper/base_to_new", "data.dataset=eurosat")
     folder = runs / "paper-base_to_new-eurosat"
-    assert {trial.config["stage"] for trial in StudyFolder(folder).trials()} == {"confirm"}
+    assert {trial.read_config()["stage"] for trial in StudyFolder(folder).trials()} == {"confirm"}
     assert "78.97" in (runs / "tables.md").read_text()
     before = (folder / "report.html").stat().st_mtime_ns
     run("paper/base_to_new", "data.dataset=eurosat")
@@ -144,7 +146,7 @@ def test_zero_shot_on_a_shift_with_one_template_and_an_ensemble(run: Run, place:
     for ensemble in ("False", "True"):
         folder = runs / f"paper-zero_shot-imagenet_r-{ensemble}"
         (trial,) = StudyFolder(folder).trials()
-        assert "test_accuracy" in trial.reports[-1]
+        assert "test_accuracy" in trial.read_reports()[-1]
         assert (folder / "leaderboard.md").exists()
 
 
@@ -173,11 +175,11 @@ def test_no_test_image_is_opened_before_the_choice_is_fixed_and_all_is_on_record
     locked = StudyFolder(runs / "locked-base_to_new-eurosat")
     assert ends(locked.path) == {"finished"}
     for trial in locked.trials():
-        record = locked.path / "shots" / f"tasks-{trial.config['split_hash']}.jsonl"
+        record = locked.path / "shots" / f"tasks-{trial.read_config()['split_hash']}.jsonl"
         lines = [json.loads(line) for line in record.read_text().splitlines()]
         opened = {line["path"] for line in lines if "path" in line}
         tested = {f"2750/{path}" for path, _, _ in split["test"]}
-        assert bool(opened & tested) == (trial.config["stage"] == "confirm")
+        assert bool(opened & tested) == (trial.read_config()["stage"] == "confirm")
     mlflow.set_tracking_uri(f"sqlite:///{place / 'mlflow.db'}")
     found = mlflow.search_runs(
         experiment_names=["clipfit-paper"], filter_string=f"tags.study = '{locked.name}'"

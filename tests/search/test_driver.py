@@ -21,12 +21,12 @@ pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(300)]
 def test_stopped_trials_are_recorded_and_baselines_are_never_stopped(searched: Any) -> None:
     assert statuses(searched.folder).keys() == {"finished", "stopped"}
     for trial in searched.folder.trials():
-        end, reports = trial.end, trial.reports
+        end, reports = trial.read_end(), trial.read_reports()
         assert end is not None
         assert [r["epoch"] for r in reports] == list(range(1, end.epochs + 1)) or end.epochs == 0
         assert not (trial.path / "state.safetensors").exists()
         assert end.seconds == pytest.approx(sum(r["seconds"] for r in reports))
-        if trial.config["arm"] == "baseline":
+        if trial.read_config()["arm"] == "baseline":
             assert end.status == "finished"
         if end.status == "stopped":
             assert end.epochs == 3
@@ -38,8 +38,8 @@ def test_observers_hear_of_every_start_epoch_and_end(searched: Any) -> None:
         own = [event for event in searched.heard.events if event[1] == trial.trial_id]
         assert own == [
             ("started", trial.trial_id, None),
-            *(("reported", trial.trial_id, r["epoch"]) for r in trial.reports),
-            ("ended", trial.trial_id, trial.end.status),
+            *(("reported", trial.trial_id, r["epoch"]) for r in trial.read_reports()),
+            ("ended", trial.trial_id, trial.read_end().status),
         ]
 
 
@@ -70,8 +70,10 @@ def test_a_worker_that_dies_too_often_fails_its_trial_alone(make_study: Any) -> 
 
 
 def test_successive_halving_remembers_trials_that_ended_before(searched: Any) -> None:
-    ended = [t for t in searched.folder.trials() if t.config["arm"] in ("search", "clipfit-tuned")]
-    history = [(TrialConfig.model_validate(t.config), t.reports) for t in ended]
+    ended = [
+        t for t in searched.folder.trials() if t.read_config()["arm"] in ("search", "clipfit-tuned")
+    ]
+    history = [(TrialConfig.model_validate(t.read_config()), t.read_reports()) for t in ended]
 
     class Trial:
         trial_id = "new"

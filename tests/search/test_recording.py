@@ -100,7 +100,7 @@ def test_the_last_state_is_given_back_with_its_epoch(trial: TrialFolder) -> None
     expected = report(2).state
     assert state.keys() == expected.keys()
     assert all(torch.equal(state[name], expected[name]) for name in expected)
-    assert [r["epoch"] for r in trial.reports] == [1, 2]
+    assert [r["epoch"] for r in trial.read_reports()] == [1, 2]
 
 
 def test_a_trial_that_is_stopped_leaves_what_its_images_were_read_by(trial: TrialFolder) -> None:
@@ -130,7 +130,7 @@ def test_a_damaged_state_costs_epochs_and_not_the_trial(
     assert load_state(trial) is None
     assert "the trial begins again" in caplog.text
     close_trial(trial, End("stopped", 1, 1.0))
-    assert trial.end is not None
+    assert trial.read_end() is not None
     assert not (trial.path / "delta.safetensors").exists()
 
 
@@ -171,7 +171,7 @@ def test_the_last_report_is_there_only_when_all_else_is(
     monkeypatch.setattr(TrialFolder, "write", crash)
     with pytest.raises(KeyboardInterrupt):
         record_epoch(trial, report(4, done=True), data("test"), INFO)
-    assert trial.reports == []
+    assert trial.read_reports() == []
 
 
 def record(trial: TrialFolder, *epochs: int) -> None:
@@ -180,7 +180,7 @@ def record(trial: TrialFolder, *epochs: int) -> None:
 
 
 def epochs_of(trial: TrialFolder) -> list[int]:
-    return [line["epoch"] for line in trial.reports]
+    return [line["epoch"] for line in trial.read_reports()]
 
 
 def change_lines(trial: TrialFolder, change: Callable[[list[bytes]], list[bytes]]) -> None:
@@ -223,7 +223,7 @@ def test_a_trial_whose_reports_are_other_than_its_state_knows_begins_again_and_s
     assert load_state(trial) is None
     assert f"{trial.path}/reports.jsonl does not hold the reports of its 2 epochs" in caplog.text
     drop_unproven_reports(trial)
-    assert trial.reports == []
+    assert trial.read_reports() == []
     caplog.clear()
     assert load_state(trial) is None, "nothing is left of what was damaged"
     assert not caplog.text
@@ -261,7 +261,7 @@ def test_a_last_report_that_was_changed_is_not_believed(
     record(trial, LAST)
     drop_unproven_reports(trial)
     assert epochs_of(trial) == [1, 2, 3, LAST]
-    assert trial.reports_are_final
+    assert trial.reports_are_final()
 
 
 @pytest.mark.parametrize("count", [2, LAST])
@@ -271,7 +271,7 @@ def test_reports_without_any_state_are_not_believed(
     lines = b"".join(planted(epoch) for epoch in range(1, count + 1))
     (trial.path / "reports.jsonl").write_bytes(lines)
     drop_unproven_reports(trial)
-    assert trial.reports == []
+    assert trial.read_reports() == []
     assert "it goes on from epoch 0" in caplog.text
 
 
@@ -333,10 +333,10 @@ def test_a_crash_at_whatever_write_is_no_damage(
     while not written or written[-1] != "all":
         turn += 1
         crashed = study.trial(f"search-{turn:04d}")
-        crashed.create(trial.config)
+        crashed.create(trial.read_config())
         killed = record_until(crashed, turn, when)
-        written.append(str(len(crashed.reports)) if killed else "all")
-        if crashed.end is None:
+        written.append(str(len(crashed.read_reports())) if killed else "all")
+        if crashed.read_end() is None:
             before = epochs_of(crashed)
             drop_unproven_reports(crashed)
             kept = epochs_of(crashed)
@@ -347,7 +347,7 @@ def test_a_crash_at_whatever_write_is_no_damage(
                 assert (start[0] if start else 0) == len(kept)
                 record(crashed, *range(len(kept) + 1, LAST + 1))
             assert LAST not in before or kept == before, "the last epoch is kept"
-            assert crashed.reports_are_final
+            assert crashed.reports_are_final()
             close_trial(crashed, End("finished", LAST, 1.0))
         assert epochs_of(crashed) == list(range(1, LAST + 1))
         assert not crashed.damaged()

@@ -99,7 +99,7 @@ def test_the_queue_goes_first_then_each_arm_its_share_until_all_is_spent(
 
 def test_a_trial_is_in_the_ledger_before_tune_hears_of_it(folder: StudyFolder) -> None:
     suggestion = searcher(folder, []).suggest("tune0")
-    assert folder.trial("search-0000").config == suggestion
+    assert folder.trial("search-0000").read_config() == suggestion
 
 
 def test_a_trial_that_was_stopped_is_pruned_at_the_score_it_was_stopped_with(

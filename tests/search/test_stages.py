@@ -44,7 +44,7 @@ DATA = TrialData(
 
 
 def test_a_search_runs_its_trials_and_each_arm_its_share(searched: Any) -> None:
-    configs = [trial.config for trial in searched.folder.trials()]
+    configs = [trial.read_config() for trial in searched.folder.trials()]
     arms = Counter(config["arm"] for config in configs)
     assert arms == {"baseline": 4, "clipfit-tuned": 4, "search": 6}
     assert [c["label"] for c in configs[:4]] == ["zero-shot", "clipfit", "bitfit", "ln"]
@@ -57,7 +57,7 @@ def test_optuna_knows_every_outcome(searched: Any) -> None:
     for arm in ("search", "clipfit-tuned"):
         trials = optuna_trials(searched.folder, arm)
         for folder in searched.folder.trials():
-            config, end, reports = folder.config, folder.end, folder.reports
+            config, end, reports = folder.read_config(), folder.read_end(), folder.read_reports()
             if config["arm"] != arm:
                 continue
             told = trials[config["optuna_number"]]
@@ -75,7 +75,7 @@ def test_optuna_knows_every_outcome(searched: Any) -> None:
 def test_no_training_is_done_twice(searched: Any) -> None:
     trainings = [
         (c.subset_key, c.settings.model_copy(update={"subset": "none"}))
-        for c in (TrialConfig.model_validate(t.config) for t in searched.folder.trials())
+        for c in (TrialConfig.model_validate(t.read_config()) for t in searched.folder.trials())
     ]
     assert len(set(trainings)) == len(trainings)
 
@@ -90,27 +90,29 @@ def test_a_trial_that_only_lacked_its_closing_is_closed_and_observers_hear_of_it
     searched: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trial = searched.folder.trial("search-0001")
-    end = trial.end
+    end = trial.read_end()
     (trial.path / "end.json").unlink()
     monkeypatch.setattr(searched.heard, "events", [])
     searched.search()
     assert searched.heard.events == [("ended", "search-0001", "finished")]
-    assert trial.end == end
+    assert trial.read_end() == end
 
 
 def test_confirmations_alone_know_test_and_after_their_last_epoch(confirmed: Any) -> None:
     candidates = confirmed.folder.read_json("candidates.json")
     trained = [c["label"] for c in candidates if c["same_as"] is None]
-    confirmations = [t for t in confirmed.folder.trials() if t.config["stage"] == "confirm"]
+    confirmations = [t for t in confirmed.folder.trials() if t.read_config()["stage"] == "confirm"]
     assert sorted(t.trial_id for t in confirmations) == sorted(
         f"confirm-{label}-seed{seed}" for label in trained for seed in (1, 2)
     )
     for trial in confirmed.folder.trials():
-        *earlier, last = trial.reports
+        *earlier, last = trial.read_reports()
         assert not any("test" in key for report in earlier for key in report)
-        assert ("test_score" in last) == (trial.config["stage"] == "confirm")
-        assert (trial.path / "per_class.json").exists() == (trial.config["stage"] == "confirm")
-    hashes = {(t.config["seed"], t.config["split_hash"]) for t in confirmations}
+        assert ("test_score" in last) == (trial.read_config()["stage"] == "confirm")
+        assert (trial.path / "per_class.json").exists() == (
+            trial.read_config()["stage"] == "confirm"
+        )
+    hashes = {(t.read_config()["seed"], t.read_config()["split_hash"]) for t in confirmations}
     assert len(hashes) == 2
 
 
@@ -153,10 +155,10 @@ def test_a_trial_whose_reports_were_changed_while_nothing_ran_gets_those_it_woul
     trial = study.folder.trial("search-0001")
     path = trial.path / "reports.jsonl"
     lines = path.read_bytes().splitlines(keepends=True)
-    assert trial.end is None
+    assert trial.read_end() is None
     assert len(lines) in (2, 3)
     changed = [line.replace(b'"val_score": 0.', b'"val_score": 0.9') for line in lines]
-    last = json.dumps({**trial.reports[-1], "epoch": 4, "val_score": 0.99}).encode() + b"\n"
+    last = json.dumps({**trial.read_reports()[-1], "epoch": 4, "val_score": 0.99}).encode() + b"\n"
     others = {"cut": lines[:1], "changed": changed, "planted": [*lines, last]}
     path.write_bytes(b"".join(others[damage]))
     study.search()

@@ -58,11 +58,11 @@ def test_the_delta_of_a_trial_says_how_its_images_were_read(
 def test_every_trained_trial_leaves_its_delta_the_stopped_ones_too(searched: Any) -> None:
     for trial in searched.folder.trials():
         path = trial.path / "delta.safetensors"
-        assert path.exists() == bool(trial.config["trainable"])
+        assert path.exists() == bool(trial.read_config()["trainable"])
         if path.exists():
             tensors, info = load_delta(path)
-            assert sum(t.numel() for t in tensors.values()) == trial.config["trainable"]
-            assert info.subset == trial.config["settings"]["subset"]
+            assert sum(t.numel() for t in tensors.values()) == trial.read_config()["trainable"]
+            assert info.subset == trial.read_config()["settings"]["subset"]
 
 
 def test_a_trial_whose_worker_is_killed_goes_on_from_its_last_epoch(
@@ -77,8 +77,8 @@ def test_a_trial_whose_worker_is_killed_goes_on_from_its_last_epoch(
         3: 1,
         4: 1,
     }
-    assert [r["epoch"] for r in trial.reports] == [1, 2, 3, 4]
-    assert trial.end.status == "finished"
+    assert [r["epoch"] for r in trial.read_reports()] == [1, 2, 3, 4]
+    assert trial.read_end().status == "finished"
     assert untimed(trial) == untimed(searched.folder.trial("search-0001"))
 
 

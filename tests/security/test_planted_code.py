@@ -87,10 +87,10 @@ PLACES: dict[str, tuple[str, Callable[[Path], object], type[StudyError]]] = {
     "CSV": ("table.csv", lambda path: load_dataset("mine", path), DataError),
     "Parquet": ("table.parquet", lambda path: load_dataset("mine", path), DataError),
     "image": ("a.png", lambda path: FolderSource(path.parent).open(path.name), DataError),
-    "ledger": ("config.json", lambda path: TrialFolder(path.parent).config, LedgerError),
+    "ledger": ("config.json", lambda path: TrialFolder(path.parent).read_config(), LedgerError),
     "winner": (
         "registered.json",
-        lambda path: StudyFolder(path.parent).registration,
+        lambda path: StudyFolder(path.parent).read_registration(),
         LedgerError,
     ),
 }

@@ -344,7 +344,7 @@ def test_a_resumed_study_unpickles_nothing_of_its_folder(watched: Watched) -> No
     (folder / "trials/confirm-clipfit-seed2/end.json").unlink()
     (folder / "trials/confirm-clipfit-seed2/state.safetensors").write_bytes(poison)
     watched.run("--resume", "hostile")
-    assert watched.folder.trial("confirm-clipfit-seed2").end is not None
+    assert watched.folder.trial("confirm-clipfit-seed2").read_end() is not None
     assert not trace.exists()
     pickle.loads(poison)
     assert trace.exists(), "the trap itself works"

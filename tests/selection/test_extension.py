@@ -127,10 +127,10 @@ def test_an_extended_study_says_no_more_what_it_found(
 ) -> None:
     folder.write_registration(Registration("clipfit-digits", "1", True, "it is the first"))
     (folder.path / DESCRIPTION).write_text("the best is here")
-    assert folder.complete
+    assert folder.is_complete()
     extend(folder, config, ["search.trials=+50"])
-    assert folder.registration is None
-    assert not folder.complete
+    assert folder.read_registration() is None
+    assert not folder.is_complete()
 
 
 def test_without_an_extension_a_choice_stays_as_it_is(
@@ -177,9 +177,9 @@ def test_a_new_winner_is_confirmed_and_the_earlier_one_keeps_its_results_under_i
     }
     assert not (folder.path / "trials" / "confirm-best-seed1").exists()
     moved = folder.trial("confirm-best-of-48-seed2")
-    assert moved.reports == [{"epoch": 4, "test_score": 0.7}]
-    assert {moved.config[key] for key in ("label", "arm")} == {"best-of-48"}
-    assert moved.config["trial_id"] == "confirm-best-of-48-seed2"
+    assert moved.read_reports() == [{"epoch": 4, "test_score": 0.7}]
+    assert {moved.read_config()[key] for key in ("label", "arm")} == {"best-of-48"}
+    assert moved.read_config()["trial_id"] == "confirm-best-of-48-seed2"
 
 
 def test_what_was_confirmed_under_another_name_is_not_trained_again(

@@ -44,10 +44,18 @@ def runs(grown: StudyFolder, place: Path) -> pd.DataFrame:
 
 
 def test_the_search_has_all_its_trials_and_the_first_ones_were_kept(grown: StudyFolder) -> None:
-    search = [t for t in grown.trials() if t.config["stage"] == "search"]
-    assert [t.config["number"] for t in search] == list(range(16))
-    assert all(t.end is not None for t in grown.trials())
-    assert len({(t.config["subset_key"], str(t.config["settings"]["rates"])) for t in search}) == 16
+    search = [t for t in grown.trials() if t.read_config()["stage"] == "search"]
+    assert [t.read_config()["number"] for t in search] == list(range(16))
+    assert all(t.read_end() is not None for t in grown.trials())
+    assert (
+        len(
+            {
+                (t.read_config()["subset_key"], str(t.read_config()["settings"]["rates"]))
+                for t in search
+            }
+        )
+        == 16
+    )
     kept = {t.trial_id for t in search} & set(grown.read_json("before.json"))
     assert len(kept) == 8
 
@@ -55,7 +63,9 @@ def test_the_search_has_all_its_trials_and_the_first_ones_were_kept(grown: Study
 def test_the_choice_was_made_anew_and_everything_chosen_is_confirmed(grown: StudyFolder) -> None:
     candidates = grown.read_json("candidates.json")
     trained = {c["label"] for c in candidates if c["same_as"] is None}
-    confirmed = {t.config["label"] for t in grown.trials() if t.config["stage"] == "confirm"}
+    confirmed = {
+        t.read_config()["label"] for t in grown.trials() if t.read_config()["stage"] == "confirm"
+    }
     assert confirmed == trained
     by_label = {c["label"]: c for c in candidates}
     for old in grown.read_json("chosen.json"):
@@ -71,10 +81,10 @@ def test_each_confirmation_is_of_the_configuration_that_its_label_names(
 ) -> None:
     by_label = {c["label"]: c for c in grown.read_json("candidates.json")}
     for trial in grown.trials():
-        if trial.config["stage"] == "confirm":
-            candidate = by_label[trial.config["label"]]
+        if trial.read_config()["stage"] == "confirm":
+            candidate = by_label[trial.read_config()["label"]]
             for key in ("subset", "bias_lr", "ln_lr"):
-                assert trial.config[key] == candidate[key]
+                assert trial.read_config()[key] == candidate[key]
 
 
 def test_the_leaderboard_says_that_a_choice_had_been_tested_before(grown: StudyFolder) -> None:
@@ -89,7 +99,7 @@ def test_mlflow_has_one_run_a_trial_under_its_present_name(
     trials = runs[runs["tags.trial_id"].notna()]
     assert Counter(trials["tags.trial_id"]) == Counter(t.trial_id for t in grown.trials())
     labels = dict(zip(trials["tags.trial_id"], trials["tags.label"], strict=True))
-    assert labels == {t.trial_id: t.config["label"] for t in grown.trials()}
+    assert labels == {t.trial_id: t.read_config()["label"] for t in grown.trials()}
     assert not set(runs["status"]) & {"RUNNING", "SCHEDULED"}
 
 
@@ -105,9 +115,9 @@ def test_another_study_starts_from_what_this_one_found(
 
     def proposed(folder: StudyFolder) -> set[Settings]:
         return {
-            Settings.model_validate(t.config["settings"])
+            Settings.model_validate(t.read_config()["settings"])
             for t in folder.trials()
-            if t.config["stage"] == "search" and t.config["arm"] != "baseline"
+            if t.read_config()["stage"] == "search" and t.read_config()["arm"] != "baseline"
         }
 
     heir = StudyFolder(place / "runs" / "heir")

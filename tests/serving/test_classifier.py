@@ -54,7 +54,7 @@ def delta(trained: Path) -> Path:
 
 
 def test_the_classifier_scores_as_the_trial_that_it_comes_from(trained: Path) -> None:
-    score = TrialFolder(trained).reports[-1]["test_accuracy"]
+    score = TrialFolder(trained).read_reports()[-1]["test_accuracy"]
     dataset = load_dataset("digits")
     images = [dataset.source.open(record.path) for record in dataset.test]
     labels = [dataset.class_names[record.label] for record in dataset.test]

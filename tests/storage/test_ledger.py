@@ -26,10 +26,10 @@ def trial(folder: StudyFolder) -> TrialFolder:
 def test_a_study_is_created_with_an_identity_of_its_own(folder: StudyFolder) -> None:
     assert folder.name == "mine"
     assert folder.config_path.read_text() == "seed: 1\n"
-    assert folder.identity["git_commit"] == "abc"
+    assert folder.read_identity()["git_commit"] == "abc"
     other = StudyFolder(folder.path.with_name("other"))
     other.create("", {})
-    assert other.identity["study_id"] != folder.identity["study_id"]
+    assert other.read_identity()["study_id"] != folder.read_identity()["study_id"]
 
 
 def test_a_study_that_exists_is_refused_and_resume_is_named(folder: StudyFolder) -> None:
@@ -74,35 +74,35 @@ def test_a_killed_driver_leaves_no_lock(folder: StudyFolder) -> None:
 
 def test_a_trial_keeps_the_configuration_it_began_with(trial: TrialFolder) -> None:
     trial.create({"number": 2})
-    assert trial.config == {"number": 1}
+    assert trial.read_config() == {"number": 1}
     assert trial.trial_id == "search-0001"
 
 
 def test_reports_come_back_in_order(trial: TrialFolder) -> None:
-    assert trial.reports == []
+    assert trial.read_reports() == []
     written = [{"epoch": epoch, "val_score": epoch / 3} for epoch in range(1, 5)]
     for report in written:
         trial.append_report(report)
-    assert trial.reports == written
+    assert trial.read_reports() == written
 
 
 def test_a_report_that_a_crash_cut_short_is_left_out_and_written_over(trial: TrialFolder) -> None:
     trial.append_report({"epoch": 1})
     with (trial.path / "reports.jsonl").open("a") as file:
         file.write('{"epoch": 2, "val_sc')
-    assert trial.reports == [{"epoch": 1}]
+    assert trial.read_reports() == [{"epoch": 1}]
     trial.keep_reports(1)
     trial.append_report({"epoch": 2})
-    assert trial.reports == [{"epoch": 1}, {"epoch": 2}]
+    assert trial.read_reports() == [{"epoch": 1}, {"epoch": 2}]
 
 
 def test_reports_after_the_last_state_are_dropped(trial: TrialFolder) -> None:
     for epoch in (1, 2, 3):
         trial.append_report({"epoch": epoch})
     trial.keep_reports(2)
-    assert trial.reports == [{"epoch": 1}, {"epoch": 2}]
+    assert trial.read_reports() == [{"epoch": 1}, {"epoch": 2}]
     trial.keep_reports(0)
-    assert trial.reports == []
+    assert trial.read_reports() == []
 
 
 def test_a_number_that_json_lacks_is_refused(trial: TrialFolder) -> None:
@@ -112,23 +112,23 @@ def test_a_number_that_json_lacks_is_refused(trial: TrialFolder) -> None:
 
 def test_an_end_is_read_back_and_the_state_is_gone(trial: TrialFolder) -> None:
     (trial.path / "state.safetensors").write_bytes(b"state")
-    assert trial.end is None
+    assert trial.read_end() is None
     end = End("stopped", 3, 1.5, reason="successive halving at epoch 3")
     trial.write_end(end)
-    assert trial.end == end
+    assert trial.read_end() == end
     assert not (trial.path / "state.safetensors").exists()
 
 
 def test_damage_is_told_with_the_file(folder: StudyFolder, trial: TrialFolder) -> None:
     (trial.path / "reports.jsonl").write_bytes(b"\0\0\0\n")
     with pytest.raises(LedgerError, match=r"reports\.jsonl is damaged"):
-        _ = trial.reports
+        _ = trial.read_reports()
     (trial.path / "end.json").write_text('{"status"')
     with pytest.raises(LedgerError, match=r"end\.json is damaged"):
-        _ = trial.end
+        _ = trial.read_end()
     (trial.path / "config.json").write_bytes(b"\xff\xfe")
     with pytest.raises(LedgerError, match=r"config\.json is damaged"):
-        _ = trial.config
+        _ = trial.read_config()
     folder.write_json("candidates.json", [1])
     (folder.path / "candidates.json").write_text("[")
     with pytest.raises(LedgerError, match=r"candidates\.json is damaged"):
@@ -138,7 +138,7 @@ def test_damage_is_told_with_the_file(folder: StudyFolder, trial: TrialFolder) -
 def test_an_end_of_another_version_is_damage_and_no_crash(trial: TrialFolder) -> None:
     (trial.path / "end.json").write_text('{"status": "finished", "verdict": "good"}')
     with pytest.raises(LedgerError, match=r"end\.json is damaged"):
-        _ = trial.end
+        _ = trial.read_end()
 
 
 def test_only_folders_with_a_configuration_are_trials(

@@ -63,8 +63,8 @@ def test_a_damaged_trial_is_named_and_trained_again(
     damage(whole.path / name)
     repair(folder)
     assert f"{name} of {whole.path} damaged; the trial is trained again" in caplog.text
-    assert (whole.end, whole.reports) == (None, [])
-    assert whole.config == {"number": 0, "stage": "search"}
+    assert (whole.read_end(), whole.read_reports()) == (None, [])
+    assert whole.read_config() == {"number": 0, "stage": "search"}
     assert not (whole.path / "delta.safetensors").exists()
     whole.append_report(REPORTS[0])
     whole.write_end(End("failed", 1, 1.0))  # without a delta this time
@@ -80,7 +80,7 @@ def test_a_damaged_configuration_is_named_and_nothing_is_touched(
     damage(trial.path / "config.json")
     with pytest.raises(LedgerError, match=rf"{trial.path}/config\.json; put the file back"):
         repair(folder)
-    assert len(trial.reports) == 2
+    assert len(trial.read_reports()) == 2
 
 
 def test_reports_that_cannot_be_read_cost_an_unfinished_trial_its_epochs(
@@ -90,7 +90,7 @@ def test_reports_that_cannot_be_read_cost_an_unfinished_trial_its_epochs(
     with (unfinished.path / "reports.jsonl").open("ab") as file:
         file.write(b"\n")
     repair(folder)
-    assert unfinished.reports == []
+    assert unfinished.read_reports() == []
 
 
 @pytest.mark.parametrize("damage", [flip, cut, overwrite])
@@ -117,7 +117,7 @@ def test_a_crash_around_a_write_is_no_damage(folder: StudyFolder, whole: TrialFo
             sums.write(f"{'0' * 64}  {path.name}\n{'0' * 30}")
     repair(folder)
     assert folder.read_json("candidates.json") == CHOICE
-    assert whole.end is not None
+    assert whole.read_end() is not None
     folder.write_json("candidates.json", [])
     assert folder.read_json("candidates.json") == []
 
@@ -127,4 +127,4 @@ def test_a_trial_of_before_there_were_sums_is_believed(
 ) -> None:
     (whole.path / "sha256.txt").unlink()
     repair(folder)
-    assert whole.end is not None
+    assert whole.read_end() is not None

@@ -63,7 +63,7 @@ def trials(folder: StudyFolder) -> dict[str, TrialFolder]:
 
 
 def taken(folder: StudyFolder) -> set[str]:
-    return {name for name, trial in trials(folder).items() if trial.config["taken_from"]}
+    return {name for name, trial in trials(folder).items() if trial.read_config()["taken_from"]}
 
 
 def test_the_same_ablation_again_trains_nothing(first: StudyFolder, run: Run, place: Path) -> None:
@@ -72,7 +72,7 @@ def test_the_same_ablation_again_trains_nothing(first: StudyFolder, run: Run, pl
     assert not taken(first)
     assert taken(again) == before.keys() == after.keys()
     for name, trial in after.items():
-        assert trial.reports == before[name].reports
+        assert trial.read_reports() == before[name].read_reports()
         deltas = [path.read_bytes() for path in sorted(trial.path.glob("delta*"))]
         assert deltas == [path.read_bytes() for path in sorted(before[name].path.glob("delta*"))]
     scores = [
@@ -102,9 +102,9 @@ def test_trials_are_taken_from_a_ledger_before_a_tracker_is_asked(
     before, after = trials(first), trials(beside)
     assert after.keys() == before.keys()
     for name, trial in after.items():
-        assert trial.config["taken_from"] == f"first/{name}"
-        assert trial.end is not None
-        assert trial.end.reason == f"done before by first/{name} of the ledger"
+        assert trial.read_config()["taken_from"] == f"first/{name}"
+        assert trial.read_end() is not None
+        assert trial.read_end().reason == f"done before by first/{name} of the ledger"
         assert trial.damaged() == []
         for pattern in KEPT:
             written = {path.name: path.read_bytes() for path in trial.path.glob(pattern)}
@@ -118,7 +118,11 @@ def test_trials_are_taken_from_a_ledger_before_a_tracker_is_asked(
 
 def test_a_further_cell_is_all_that_is_trained(first: StudyFolder, run: Run) -> None:
     wider = run("wider", f"ablation.subsets={GRID[:-1]}, norms: ln}}")
-    new = {trial.config["arm"] for name, trial in trials(wider).items() if name not in taken(wider)}
+    new = {
+        trial.read_config()["arm"]
+        for name, trial in trials(wider).items()
+        if name not in taken(wider)
+    }
     assert new == {"norms"}
 
 
@@ -139,10 +143,10 @@ def test_what_cannot_be_trusted_is_left_to_be_trained(
     first: StudyFolder, place: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     client = MlflowClient(f"sqlite:///{place / 'mlflow.db'}")
-    wanted = [TrialConfig.model_validate(trial.config) for trial in first.trials()][:5]
+    wanted = [TrialConfig.model_validate(trial.read_config()) for trial in first.trials()][:5]
     marks = [first.trial(trial.trial_id).path / "mlflow.json" for trial in wanted]
     ids = [json.loads(mark.read_text())["run_id"] for mark in marks]
-    reports = first.trial(wanted[0].trial_id).reports
+    reports = first.trial(wanted[0].trial_id).read_reports()
     damage = {
         "reports.jsonl": [
             "".join(json.dumps(report | {"val_score": "1"}) + "\n" for report in reports),
@@ -168,7 +172,7 @@ def test_a_trial_is_taken_over_whole_or_not_at_all(
     def die(*_: object) -> None:
         raise KeyboardInterrupt
 
-    wanted = [TrialConfig.model_validate(trial.config) for trial in first.trials()][-1:]
+    wanted = [TrialConfig.model_validate(trial.read_config()) for trial in first.trials()][-1:]
     study = Written(tmp_path, "study").folder
     tracker = tracker_at(place, study)
     for step in ("create", "write", "write_end"):
@@ -184,7 +188,7 @@ def test_a_trial_is_taken_over_whole_or_not_at_all(
 def test_a_server_that_is_away_is_told_and_all_is_trained(
     first: StudyFolder, place: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    wanted = [TrialConfig.model_validate(trial.config) for trial in first.trials()]
+    wanted = [TrialConfig.model_validate(trial.read_config()) for trial in first.trials()]
     study = Written(tmp_path, "study").folder
     tracker = tracker_at(place, study)
     tracker._writer.client = MlflowClient("http://127.0.0.1:9")

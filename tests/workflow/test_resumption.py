@@ -165,15 +165,15 @@ def test_an_identity_that_is_lost_is_asked_for(
 
 def test_an_identity_can_be_written_again_as_the_message_says(folder: StudyFolder) -> None:
     path, sums = folder.path / "identity.json", folder.path / "sha256.txt"
-    before = folder.identity
+    before = folder.read_identity()
     values = {name: before[name] for name in ("study_id", "git_commit")}
     path.write_text(json.dumps(values))
     with pytest.raises(LedgerError, match=r"take the lines that end in identity\.json out of "):
-        _ = folder.identity
+        _ = folder.read_identity()
     kept = [line for line in sums.read_text().splitlines() if not line.endswith(path.name)]
     sums.write_text("\n".join([*kept, ""]))
     folder.refuse_damaged()
-    assert folder.identity == values
+    assert folder.read_identity() == values
 
 
 @every_command

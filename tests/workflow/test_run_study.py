@@ -133,7 +133,7 @@ def test_a_study_begins_by_writing_down_what_it_is_and_saying_what_it_will_do(
     with pytest.raises(pytest.fail.Exception, match="far enough"):
         run_study(config, folder, console, resume=False)
     assert folder.config_path.read_text(encoding="utf-8") == dump_config(config)
-    identity = folder.identity
+    identity = folder.read_identity()
     assert identity["checkpoint"] == read_architecture(tiny_backbone).checkpoint
     assert {"created", "git_commit", "torch_version", "ray_version"} <= identity.keys()
     for part in plan:

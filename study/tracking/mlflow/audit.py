@@ -37,7 +37,7 @@ class Audit:
         self._writer = writer
         self._folder = folder = writer.study.folder
         try:
-            condition = f"tags.study_id = '{folder.identity['study_id']}'"
+            condition = f"tags.study_id = '{folder.read_identity()['study_id']}'"
             runs = all_runs(writer.client, [writer.experiment_id], condition)
             self.runs = {run.info.run_id: run for run in runs}
         except Exception as error:  # from MLflow, a database, its driver or the network
@@ -63,7 +63,7 @@ class Audit:
             trial = self._folder.trial(trial_id)
             mark = Mark.read(trial)
             try:
-                config, end, reports = trial.config, trial.end, trial.reports
+                config, end, reports = trial.read_config(), trial.read_end(), trial.read_reports()
             except LedgerError:  # reported when the trial is sent
                 continue
             sent_here = mark.run_id and mark.parent_id == self._writer.parent_id

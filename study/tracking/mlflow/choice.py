@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from study.storage.ledger import TrialFolder
 from study.trial.confusion import beats_chance, chance_level
@@ -19,6 +20,8 @@ class Choice:
     """Its finished confirmations, in the order of ``confirm.seeds``."""
     chance: float | None
     """The test score of guessing, a fraction; None while it is unknown."""
+    test_scores: Mapping[str, float]
+    """The test scores, means over the seeds, as fractions; empty while nothing is confirmed."""
 
     @classmethod
     def read(cls, study: Study) -> Choice | None:
@@ -28,23 +31,24 @@ class Choice:
             return None
         label = best.same_as or best.label
         trials = [folder.trial(f"confirm-{label}-seed{seed}") for seed in config.confirm.seeds]
-        finished = [t for t in trials if (end := t.end) is not None and end.status == "finished"]
+        finished = [
+            t for t in trials if (end := t.read_end()) is not None and end.status == "finished"
+        ]
         levels = (chance_level(folder, t.trial_id, study.protocol()) for t in finished)
-        return cls(best, finished, next((level for level in levels if level is not None), None))
-
-    @property
-    def test_scores(self) -> dict[str, float]:
-        """The test scores, means over the seeds, as fractions."""
-        finals = [trial.reports[-1] for trial in self.trials]
-        names = [name for name in finals[0] if name.startswith("test_")]
-        return {name: sum(final[name] for final in finals) / len(finals) for name in names}
+        finals = [trial.read_reports()[-1] for trial in finished]
+        names = [name for name in (finals or [{}])[0] if name.startswith("test_")]
+        return cls(
+            candidate=best,
+            trials=finished,
+            chance=next((level for level in levels if level is not None), None),
+            test_scores={name: fmean(final[name] for final in finals) for name in names},
+        )
 
     @property
     def at_chance(self) -> bool:
         """Whether the test score is known to be no better than guessing."""
-        return self.chance is not None and not beats_chance(
-            self.test_scores["test_score"], self.chance
-        )
+        score = self.test_scores.get("test_score")
+        return score is not None and not beats_chance(score, self.chance)
 
     @property
     def is_winner(self) -> bool:

@@ -172,10 +172,10 @@ def sync_study(
     if sent:
         left = Audit(writer).lacking(sent)
         unsent |= {trial_id: lack for trial_id, lack in left.items() if lack}
-    finished, before = folder.complete, folder.registration
+    finished, before = folder.is_complete(), folder.read_registration()
     if finished:  # an unfinished study may still get another winner, or more seeds
         register_or_tell(writer, {})
-    if folder.registration != before:
+    if folder.read_registration() != before:
         write_outputs()
     unsent |= close_study(writer, finished=finished)
     if unsent:

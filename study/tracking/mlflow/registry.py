@@ -124,7 +124,7 @@ class _Registrar:
         self._name = model_name(self._config.data.dataset)
         self._client = writer.client
         self._experiment_id, self._parent_id = writer.experiment_id, writer.parent_id
-        self._study_id = str(self._folder.identity["study_id"])
+        self._study_id = str(self._folder.read_identity()["study_id"])
 
     def register(self) -> Registration:
         self._ensure_model()
@@ -156,7 +156,7 @@ class _Registrar:
         config, candidate = self._config, self._winner.candidate
         source = self._folder.trial(str(candidate.source_trial))
         trained = self._winner.trials[0]
-        seed = trained.config["seed"]
+        seed = trained.read_config()["seed"]
         shots = self._folder.path / "shots" / f"shots-{config.data.shots}-seed-{seed}.jsonl"
         return {
             "study": self._folder.name,
@@ -166,8 +166,8 @@ class _Registrar:
             "backbone": config.backbone.name,
             "backbone_revision": str(config.backbone.revision),
             "subset": candidate.settings.subset,
-            "selection": self._protocol.rule_used(config, source.reports[-1]).name,
-            "split_hash": source.config["split_hash"],
+            "selection": self._protocol.rule_used(config, source.read_reports()[-1]).name,
+            "split_hash": source.read_config()["split_hash"],
             "val_score": repr(candidate.val_score),
             "trial_id": trained.trial_id,
             "source_trial": str(candidate.source_trial),
@@ -221,7 +221,7 @@ class _Registrar:
         """Move the alias if the version wins; return whether the version has it, and why."""
         champion = self._champion()
         if champion is not None and str(champion.version) == str(version.version):
-            known = self._folder.registration
+            known = self._folder.read_registration()
             return True, known.reason if known and known.champion else "it has been given the alias"
         wins, reason = judge(tags, None if champion is None else champion.tags)
         if wins:

@@ -85,7 +85,7 @@ class RunWriter:
         # MLflow's pages fetch all tags and parameters of a hundred runs at once. So a run has only
         # those that are shown, filtered by, or read by `study.tracking`; what all trials share is
         # in the parent run.
-        identity = folder.identity
+        identity = folder.read_identity()
         self._tags = {"study": folder.name, "study_id": identity["study_id"]}
         self._git_commit = identity["git_commit"]
         self._params = {
@@ -164,7 +164,7 @@ class RunWriter:
             mark = Mark(parent_id=self.parent_id)
         # Read the end first: otherwise it might be written between the two reads, and the last
         # report would be missing.
-        end, reports = folder.end, folder.reports
+        end, reports = folder.read_end(), folder.read_reports()
         if not mark.fits(reports, end):
             mark = self._replace(mark, folder)
         if mark.closed and mark.trial_id in ("", trial_id):
@@ -172,7 +172,7 @@ class RunWriter:
         if mark.paused:
             self.client.update_run(mark.run_id, status="RUNNING")
             mark.paused = False
-        config = folder.config
+        config = folder.read_config()
         if not mark.run_id:
             began = _written(folder.path / "config.json", known=trials)
             mark.run_id, mark.began = self._trial_run(config, began)
@@ -261,7 +261,7 @@ class RunWriter:
             mark.paused = True
             mark.write(trial)
         if mark.run_id and mark.winner != winner:
-            self.client.update_run(mark.run_id, name=_run_name(trial.config, winner=winner))
+            self.client.update_run(mark.run_id, name=_run_name(trial.read_config(), winner=winner))
             mark.winner = winner
             mark.write(trial)
 

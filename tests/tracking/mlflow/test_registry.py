@@ -116,7 +116,7 @@ def test_a_version_says_where_it_comes_from_and_what_it_was_chosen_by(
     saved = Model.load(model.artifact_location)
     assert saved.signature.outputs.input_names() == ["class_name", "probability", "probabilities"]
     assert saved.load_input_example(model.artifact_location)
-    assert study.folder.registration == registration
+    assert study.folder.read_registration() == registration
 
 
 def test_the_artifact_is_small_and_holds_no_pickle_and_no_backbone(
@@ -205,7 +205,7 @@ def test_a_study_without_a_confirmed_winner_registers_nothing(
         (study.folder.path / f"trials/confirm-best-seed{seed}/end.json").unlink()
     writer = RunWriter(study.study, store)
     assert register_winner(writer) is None
-    assert study.folder.registration is None
+    assert study.folder.read_registration() is None
 
 
 @pytest.mark.parametrize(
@@ -233,7 +233,7 @@ def test_what_does_not_beat_chance_is_no_version_and_no_champion(
     assert caplog.text.count(told) == 1
     assert sync_study(study.study, store).trials == 5
     assert caplog.text.count(told) == 2, "once a command"
-    assert study.folder.registration is None
+    assert study.folder.read_registration() is None
     (version,) = client.search_model_versions("name = 'clipfit-digits'")
     assert str(version.version) == champion.version
     assert (
@@ -262,7 +262,7 @@ def test_a_registry_that_hangs_costs_a_bounded_wait(
     monkeypatch.setattr(registry._Registrar, "register", lambda self: answers.wait())
     with pytest.raises(TrackingError, match="within"):
         register_winner(writer, wait=0.2)
-    assert study.folder.registration is None
+    assert study.folder.read_registration() is None
     answers.set()
 
 
@@ -278,11 +278,11 @@ def test_a_registry_that_fails_costs_the_study_nothing_and_is_made_up_for_later(
         tracker = started(study, store)
         tracker.register()
         assert tracker.close(finished=True) == {}
-    assert study.folder.registration is None
+    assert study.folder.read_registration() is None
     assert "--sync made-up" in caplog.text
     told: list[bool] = []
     sync_study(study.study, store, lambda: told.append(True))
-    assert study.folder.registration is not None
+    assert study.folder.read_registration() is not None
     assert told == [True], "tables and report say where the winner is"
 
 
@@ -318,7 +318,7 @@ def test_what_has_not_ended_is_neither_registered_nor_called_finished(
     study = finished("halfway")
     (study.folder.path / "trials/confirm-best-seed2/end.json").unlink()
     sync_study(study.study, store)
-    assert study.folder.registration is None
+    assert study.folder.read_registration() is None
     client = MlflowClient(store)
     (experiment,) = [e for e in client.search_experiments() if e.name == "finished"]
     (parent,) = client.search_runs([experiment.experiment_id], "tags.study_parent = 'yes'")

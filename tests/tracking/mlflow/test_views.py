@@ -65,7 +65,7 @@ def test_the_report_is_found_from_the_list_of_studies(
 ) -> None:
     browser.open(page(mlflow_server, "studies"))
     browser.click("shown", ".ag-row a")
-    version = shown.folder.registration.uri
+    version = shown.folder.read_registration().uri
     browser.wait_for_text(
         "trial 1 ★ won", "% on test", f'mlflow.pyfunc.load_model("{version}").predict'
     )
