@@ -93,7 +93,7 @@ class TrialResult:
     per_class: Mapping[str, Mapping[str, float]]
     """The test accuracies of a confirmation by part and class name; empty when none were kept."""
     confusion: Mapping[str, Mapping[str, Any]]
-    """What `read_confusion` returns of a confirmation."""
+    """What `read_confusion` returns of a tested trial."""
 
     def scores(self, split: Split) -> Scores:
         """Return the scores on validation or on test images."""
@@ -143,7 +143,8 @@ class Results:
         """The names of the parts of a score that are shown beside it; empty if it has none."""
         parts = PARTS if self.study is None else self.study.protocol().parts
         scores = (scores for trial in self.trials for scores in (trial.val, trial.test))
-        return parts if any(found.get(part) for found in scores for part in parts) else ()
+        known = (found.get(part) for found in scores for part in parts)
+        return parts if any(value is not None for value in known) else ()
 
     @property
     def metric(self) -> str:
@@ -213,7 +214,7 @@ def read_results(folder: Path, protocol: Protocol | None = None) -> Results:
             for values in candidates
         ),
         chosen_before=tuple(entry["from"] for entry in extensions if entry["candidates"]),
-        ablates=(opened.path / CELLS).exists(),
+        ablates=opened.read_json(CELLS) is not None,
         registration=opened.read_registration(),
         identity=opened.read_json("identity.json") or {},
         yaml=path.read_text(encoding="utf-8") if study else "",
@@ -308,6 +309,7 @@ def _trial(folder: StudyFolder, trial: TrialFolder, protocol: Protocol | None) -
     test = _scores(reports[-1], "test_") if reports and stage != "search" else {}
     scored = test.get("score") is not None
     per_class = folder.read_json(f"trials/{name}/per_class.json") if confirmed else None
+    confusion = read_confusion(folder, name) if confirmed or scored else {}
     curve = {report["epoch"]: _number(report.get("val_score")) for report in reports}
     return TrialResult(
         trial_id=name,
@@ -319,13 +321,13 @@ def _trial(folder: StudyFolder, trial: TrialFolder, protocol: Protocol | None) -
         seconds=end.seconds if end else None,
         val=_scores(validated[-1], "val_") if validated else {},
         test=test,
-        chance=chance_level(folder, name, protocol) if protocol and scored else None,
+        chance=chance_level(confusion, protocol) if protocol and scored else None,
         reason=end.cause if end else None,
         error=end.error if end else None,
         curve={epoch: score for epoch, score in curve.items() if score is not None},
         work=tuple((r["ended_at"] - r["seconds"], r["ended_at"]) for r in lines if "ended_at" in r),
         per_class=per_class or {},
-        confusion=read_confusion(folder, name) if confirmed else {},
+        confusion=confusion,
     )
 
 

@@ -12,13 +12,16 @@ from study.storage.ledger import StudyFolder
 _ROUNDING = 1e-9
 """Equal accuracies differ by less: one is a quotient of counts, the other a mean over seeds."""
 
+Confusion = dict[str, dict[str, Any]]
+"""Classes and pairs by the name of a part."""
 
-def read_confusion(folder: StudyFolder, trial_id: str) -> dict[str, dict[str, Any]]:
+
+def read_confusion(folder: StudyFolder, trial_id: str) -> Confusion:
     """Return classes and pairs per part of one trial; empty when none was kept.
 
     A pair is the positions of a true and a predicted class, and how many images it has.
     """
-    parts: dict[str, dict[str, Any]] = folder.read_json(f"trials/{trial_id}/confusion.json") or {}
+    parts: Confusion = folder.read_json(f"trials/{trial_id}/confusion.json") or {}
     for matrix in parts.values():
         # Earlier studies wrote every count, of true by predicted class.
         for true, row in enumerate(matrix.get("counts", ())):
@@ -36,17 +39,21 @@ def mean(accuracies: Sequence[float]) -> float:
     return round(sum(accuracies) / len(accuracies), 12)
 
 
-def chance_level(folder: StudyFolder, trial_id: str, protocol: Protocol) -> float | None:
+def chance_level(confusion: Confusion, protocol: Protocol) -> float | None:
     """Return what a trial would have scored on test by naming each part's largest class always.
 
     Where classes have equally many images that is one over their number, and never less. Parts
     make up a score as their accuracies do.
 
+    Args:
+        confusion: what `read_confusion` returned of the trial.
+        protocol: the study's protocol.
+
     Returns:
         The score, a fraction; None when the trial kept no counts.
     """
     shares = {}
-    for part, matrix in read_confusion(folder, trial_id).items():
+    for part, matrix in confusion.items():
         images: Counter[int] = Counter()
         for true, _, number in matrix["pairs"]:
             images[true] += number

@@ -12,7 +12,7 @@ from study.protocols.base_to_new import hmean
 from study.search.recording import record_epoch
 from study.storage.ledger import StudyFolder
 from study.trial import EpochReport, TrialData
-from study.trial.confusion import beats_chance, chance_level
+from study.trial.confusion import beats_chance, chance_level, read_confusion
 
 
 def part(*images: int) -> dict[str, Any]:
@@ -46,11 +46,11 @@ def test_parts_make_up_chance_as_they_make_up_a_score(
     study: StudyFolder, parts: dict[str, Any], protocol: str, chance: float
 ) -> None:
     (study.path / "trials/t/confusion.json").write_text(json.dumps(parts))
-    assert chance_level(study, "t", named(protocol)) == pytest.approx(chance)
+    assert chance_level(read_confusion(study, "t"), named(protocol)) == pytest.approx(chance)
 
 
 def test_of_a_trial_that_kept_no_counts_it_is_unknown(study: StudyFolder) -> None:
-    assert chance_level(study, "t", FewShot()) is None
+    assert chance_level(read_confusion(study, "t"), FewShot()) is None
     assert beats_chance(0.0, None)
 
 
@@ -81,7 +81,7 @@ def test_what_always_names_the_largest_class_is_at_chance_whatever_the_rounding(
     )
     info: Any = None  # of a delta, and nothing is tuned
     record_epoch(trial, report, data, info)
-    chance = chance_level(study, "t", FewShot())
+    chance = chance_level(read_confusion(study, "t"), FewShot())
     assert chance == pytest.approx(2 / 3)
     for score in (2 / 3, round(2 / 3, 12), sum([round(2 / 3, 12)] * 3) / 3):
         assert not beats_chance(score, chance)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from study.storage.ledger import TrialFolder
-from study.trial.confusion import beats_chance, chance_level
+from study.trial.confusion import beats_chance, chance_level, read_confusion
 from study.trial.study import Candidate, Study
 
 
@@ -34,7 +34,8 @@ class Choice:
         finished = [
             t for t in trials if (end := t.read_end()) is not None and end.status == "finished"
         ]
-        levels = (chance_level(folder, t.trial_id, study.protocol()) for t in finished)
+        matrices = (read_confusion(folder, trial.trial_id) for trial in finished)
+        levels = (chance_level(matrix, study.protocol()) for matrix in matrices)
         finals = [trial.read_reports()[-1] for trial in finished]
         names = [name for name in (finals or [{}])[0] if name.startswith("test_")]
         return cls(
