@@ -9,8 +9,10 @@ import sys
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import study
+from study.config.schema import TrainingConfig
 from study.data.images.decode import PREPROCESSING
 from study.data.images.table import content_hash
 from study.errors import StudyError
@@ -19,13 +21,17 @@ from study.trial import TrialConfig, TrialData
 
 ROOMS = ("data", "method", "protocols", "trial")
 """The folders of ``study``, with their subfolders, that hold the code results depend on."""
-NAMES = {
-    *("trial_id", "stage", "arm", "label", "number", "optuna_number"),
-    *("config_hash", "taken_from", "split_hash"),
+NAMES: dict[str, Any] = {
+    **dict.fromkeys(("trial_id", "stage", "arm", "label", "number", "optuna_number"), True),
+    **dict.fromkeys(("config_hash", "taken_from", "split_hash"), True),
+    "settings": {"subset"},
 }
 """The fields of `TrialConfig` that the hash leaves out because they only name a trial or its data.
 
-The data itself is hashed: images by their pixels."""
+The data itself is hashed: images by their pixels; and a subset by its tensors (`subset_key`), since
+several texts may name the same ones."""
+EVALUATION = {"precision", "eval_batch_size"}
+"""The training settings that have an effect where nothing is trained."""
 
 
 def compute_config_hash(config: TrialConfig, data: TrialData, checkpoint: str) -> str:
@@ -50,7 +56,8 @@ def compute_config_hash(config: TrialConfig, data: TrialData, checkpoint: str) -
     }
     targets = {name: (t.class_names, t.templates) for name, t in sorted(data.targets.items())}
     facts = {
-        "trial": config.model_dump(mode="json", exclude=NAMES),
+        "trial": config.model_dump(mode="json", exclude={**NAMES, "training": True}),
+        "training": _effective(config.training, trains=config.epochs > 0),
         "tasks": data.digest,
         "preprocessing": PREPROCESSING,
         "pixel_range": data.pixel_range,
@@ -67,6 +74,13 @@ def compute_config_hash(config: TrialConfig, data: TrialData, checkpoint: str) -
         "code_of_others": code_of_others(type(data.protocol)),
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _effective(training: TrainingConfig, *, trains: bool) -> dict[str, Any]:
+    """Return the training settings without those that have no effect."""
+    if not trains:
+        return training.model_dump(include=EVALUATION)
+    return training.model_dump(exclude={"momentum"} if training.optimizer == "adamw" else set())
 
 
 @cache

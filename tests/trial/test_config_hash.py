@@ -53,6 +53,23 @@ def test_names_change_nothing(data: TrialData) -> None:
 
 
 @pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"subset": "vision.ln[0:2]"}, {"subset": "vision.ln[-2:]"}),  # of one `subset_key`
+        (
+            {"training": {"optimizer": "adamw", "momentum": 0.5}},
+            {"training": {"optimizer": "adamw"}},
+        ),
+        ({"epochs": 0, "training": {"weight_decay": 0.5, "epochs": 9}}, {"epochs": 0}),
+    ],
+)
+def test_what_has_no_effect_changes_nothing(
+    data: TrialData, one: dict[str, Any], other: dict[str, Any]
+) -> None:
+    assert len({compute_config_hash(trial(**given), data, "w") for given in (one, other)}) == 1
+
+
+@pytest.mark.parametrize(
     "change",
     [
         *({"seed": 2}, {"ln_lr": 0.2}, {"subset_key": "abd"}, {"epochs": 4}),
