@@ -116,9 +116,10 @@ def _run(parsed: argparse.Namespace) -> int:
         console.print("all is well: configuration, data, backbone, storage and tracking server")
         caution([config], console)
     elif parsed.status:
+        from study.trial.study import Study
         from study.workflow.status import render_status, study_status
 
-        console.print(render_status(study_status(folder, config)), highlight=False)
+        console.print(render_status(study_status(Study(config, folder))), highlight=False)
     elif parsed.sync:
         from study import tracking
         from study.trial.study import Study
@@ -134,9 +135,10 @@ def _run(parsed: argparse.Namespace) -> int:
 
         if parsed.extend:
             from study.selection.extension import extend
+            from study.trial.study import Study
 
             with folder.locked():
-                config = extend(folder, config, overrides)
+                config = extend(Study(config, folder), overrides)
         run_study(config, folder, console, resume=bool(existing))
     return 0
 

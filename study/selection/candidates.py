@@ -99,7 +99,7 @@ def fix_candidates(study: Study) -> tuple[Candidate, ...]:
             f"the last error was: {causes[-1] if causes else 'none'}"
         )
     chosen = choose_candidates(judged, config.search.baselines, config.confirm.runners_up)
-    return study.choose(beside_earlier(folder, config, chosen))
+    return study.choose(beside_earlier(study, chosen))
 
 
 def _is_finished_search(trial: TrialFolder) -> bool:

@@ -13,9 +13,8 @@ from typing import Any
 from study.config.loading import build_config, dump_config, parse_overrides, put_value
 from study.config.schema import WITHOUT_EFFECT, StudyConfig
 from study.errors import ConfigError
-from study.protocols import named
 from study.storage.ledger import CANDIDATES, StudyFolder
-from study.trial.study import Candidate
+from study.trial.study import Candidate, Study
 
 FILE = "extensions.json"
 """A list of extensions: numbers of trials ``from`` and ``to``, and the ``candidates`` before it."""
@@ -23,14 +22,13 @@ MAY_CHANGE = ("search.trials", *WITHOUT_EFFECT)
 """The beginnings of the keys that an extension may change."""
 
 
-def extend(folder: StudyFolder, config: StudyConfig, overrides: Iterable[str]) -> StudyConfig:
+def extend(study: Study, overrides: Iterable[str]) -> StudyConfig:
     """Raise a study's number of trials and return the new configuration.
 
     Only the study's files change; running the study then continues it as after an interruption.
 
     Args:
-        folder: the study's folder.
-        config: the frozen configuration.
+        study: the study, with its frozen configuration.
         overrides: ``search.trials=+50`` for 50 more, or a plain number for the new total, and
             settings that begin as in `MAY_CHANGE`.
 
@@ -38,7 +36,7 @@ def extend(folder: StudyFolder, config: StudyConfig, overrides: Iterable[str]) -
         ConfigError: the study has no search, the number does not grow, or other settings would
             change.
     """
-    now = config.search.trials
+    config, folder, now = study.config, study.folder, study.config.search.trials
     values = config.model_dump(mode="json")
     overrides = list(overrides)
     adds = any(override.startswith("search.trials=+") for override in overrides)
@@ -53,42 +51,42 @@ def extend(folder: StudyFolder, config: StudyConfig, overrides: Iterable[str]) -
         more = key == "search.trials" and adds and isinstance(value, int)
         put_value(values, key, now + value if more else value)
     extended = build_config(values, str(folder.config_path))
-    if extended.search.trials <= now or not named(config.protocol).searches(config):
+    if extended.search.trials <= now or not study.protocol().searches(config):
         raise ConfigError(
             f"study '{folder.name}' has {now} trials of search, which --extend must raise, "
             "as by search.trials=+50"
         )
     # The driver may die between any two of these writes. An entry counts only once the
     # configuration has that many trials; until then it may hold the only copy of the choice.
-    entry = {"from": now, "to": extended.search.trials, "candidates": _choice(folder, config)}
-    folder.write_json(FILE, [*extensions(folder, config), entry])
+    entry = {"from": now, "to": extended.search.trials, "candidates": _choice(study)}
+    folder.write_json(FILE, [*extensions(study), entry])
     folder.take_back_conclusions()
     folder.write_config(dump_config(extended))
     return extended
 
 
-def _choice(folder: StudyFolder, config: StudyConfig) -> Any:
+def _choice(study: Study) -> Any:
     """Return the present choice, even if an interrupted extension has already deleted it."""
-    if (chosen := folder.read_json(CANDIDATES)) is not None:
+    if (chosen := study.folder.read_json(CANDIDATES)) is not None:
         return chosen
-    interrupted = [e for e in folder.read_json(FILE) or [] if e["to"] > config.search.trials]
+    written = study.folder.read_json(FILE) or []
+    interrupted = [entry for entry in written if entry["to"] > study.config.search.trials]
     return interrupted[-1]["candidates"] if interrupted else None
 
 
-def extensions(folder: StudyFolder, config: StudyConfig) -> list[dict[str, Any]]:
+def extensions(study: Study) -> list[dict[str, Any]]:
     """Return the completed extensions of a study, oldest first."""
-    return [e for e in folder.read_json(FILE) or [] if e["to"] <= config.search.trials]
+    written = study.folder.read_json(FILE) or []
+    return [entry for entry in written if entry["to"] <= study.config.search.trials]
 
 
-def beside_earlier(
-    folder: StudyFolder, config: StudyConfig, chosen: Sequence[Candidate]
-) -> list[Candidate]:
+def beside_earlier(study: Study, chosen: Sequence[Candidate]) -> list[Candidate]:
     """Return the candidates chosen now, and those tested after an earlier, shorter search.
 
     If a label now means another trial than before, its earlier test results move to the label
     ``LABEL-of-TRIALS``. A configuration that was tested under any label is not trained again.
     """
-    earlier = [e for e in extensions(folder, config) if e["candidates"]]
+    earlier = [e for e in extensions(study) if e["candidates"]]
     if not earlier:
         return list(chosen)
     labels = {candidate.label: candidate.source_trial for candidate in chosen}
@@ -99,7 +97,7 @@ def beside_earlier(
             continue
         if labels.get(old.label, old.source_trial) != old.source_trial:
             name = f"{old.label}-of-{earlier[-1]['from']}"
-            _rename(folder, old.label, name)
+            _rename(study.folder, old.label, name)
             old = old.model_copy(update={"label": name})
         if old.label not in labels:
             kept.append(old)

@@ -151,7 +151,7 @@ def _confirm(study: Study, preparer: Preparer, tracker: Tracker, console: Consol
     """Choose the candidates, and only then read the test split and test them."""
     config, folder = study.config, study.folder
     candidates = fix_candidates(study)
-    if extensions(folder, config):
+    if extensions(study):
         tracker.look_again()
     data = {seed: preparer.confirm(seed) for seed in study.protocol().shot_seeds(config)}
     total = len(data) * sum(candidate.same_as is None for candidate in candidates)

@@ -11,12 +11,12 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from study.config.schema import StudyConfig
 from study.method.parameters import kind_names
 from study.selection.candidates import Judged, finished_trials
 from study.selection.extension import extensions
-from study.storage.ledger import CANDIDATES, StudyFolder, TrialFolder
+from study.storage.ledger import TrialFolder
 from study.trial.schema import TrialConfig
+from study.trial.study import Study
 
 RECENT_SECONDS = 120.0
 """A trial without an end that wrote a file within this time counts as running."""
@@ -68,12 +68,13 @@ class Status:
     """The number of trials of the search before each extension."""
 
 
-def study_status(folder: StudyFolder, config: StudyConfig) -> Status:
+def study_status(study: Study) -> Status:
     """Read the status of a study from its folder.
 
     Raises:
         LedgerError: a file of the study is damaged.
     """
+    config, folder = study.config, study.folder
     counts: dict[str, Counter[str]] = {}
     running = []
     failed = []
@@ -102,9 +103,9 @@ def study_status(folder: StudyFolder, config: StudyConfig) -> Status:
         running=tuple(running),
         failed=tuple(failed),
         best=tuple(finished_trials(folder)[:SHOWN]),
-        chosen=folder.read_json(CANDIDATES) is not None,
+        chosen=study.candidates() is not None,
         finished=folder.is_complete(),
-        extended=tuple(entry["from"] for entry in extensions(folder, config)),
+        extended=tuple(entry["from"] for entry in extensions(study)),
     )
 
 

@@ -232,7 +232,7 @@ def test_a_clock_that_jumps_back_costs_and_doubles_nothing(
     assert told == sorted(told[:2]) + sorted(told[2:], reverse=True)
     assert told[2] < told[0]
     assert all(report["seconds"] > 0 for report in skewed.folder.read_reports())
-    (status,) = study_status(skewed.study.folder, skewed.study.config).counts.values()
+    (status,) = study_status(skewed.study.study).counts.values()
     assert status == {"unfinished": 2}, "neither has been closed by a driver"
     spent = occupancy(read_trials(skewed.study.folder))
     assert spent is not None

@@ -10,7 +10,7 @@ from study.config.schema import StudyConfig
 from study.errors import ConfigError
 from study.selection.extension import beside_earlier, extend, extensions
 from study.storage.ledger import DESCRIPTION, End, Registration, StudyFolder
-from study.trial.study import Candidate
+from study.trial.study import Candidate, Study
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def told(candidates: list[Candidate]) -> dict[str, tuple[int, str | None]]:
 def test_trials_are_added_or_given_in_all(
     folder: StudyFolder, config: StudyConfig, text: str, trials: int
 ) -> None:
-    assert extend(folder, config, [f"search.trials={text}"]).search.trials == trials
+    assert extend(Study(config, folder), [f"search.trials={text}"]).search.trials == trials
     assert load_config(folder.config_path).search.trials == trials
 
 
@@ -68,7 +68,7 @@ def test_an_extension_that_adds_nothing_is_refused(
 ) -> None:
     before = folder.config_path.read_text()
     with pytest.raises(ConfigError, match=r"which --extend must raise, as by search.trials=\+50"):
-        extend(folder, config, [override])
+        extend(Study(config, folder), [override])
     assert folder.config_path.read_text() == before
 
 
@@ -77,17 +77,17 @@ def test_what_would_make_trials_incomparable_cannot_change(
     folder: StudyFolder, config: StudyConfig, override: str
 ) -> None:
     with pytest.raises(ConfigError, match="no longer compare"):
-        extend(folder, config, ["search.trials=+50", override])
+        extend(Study(config, folder), ["search.trials=+50", override])
 
 
 def test_a_length_given_twice_is_refused(folder: StudyFolder, config: StudyConfig) -> None:
     with pytest.raises(ConfigError, match=r"'search\.trials=\+5' and 'search\.trials=60'"):
-        extend(folder, config, ["search.trials=+5", "search.trials=60"])
+        extend(Study(config, folder), ["search.trials=+5", "search.trials=60"])
     assert load_config(folder.config_path) == config
 
 
 def test_resources_may_change(folder: StudyFolder, config: StudyConfig) -> None:
-    extended = extend(folder, config, ["search.trials=+1", "resources.max_concurrent=2"])
+    extended = extend(Study(config, folder), ["search.trials=+1", "resources.max_concurrent=2"])
     assert extended.resources.max_concurrent == 2
 
 
@@ -95,9 +95,9 @@ def test_the_choice_is_open_again_and_the_earlier_one_written_down(
     folder: StudyFolder, config: StudyConfig
 ) -> None:
     choose(folder, [candidate("best", 7)])
-    extended = extend(folder, config, ["search.trials=+50"])
+    extended = extend(Study(config, folder), ["search.trials=+50"])
     assert folder.read_json("candidates.json") is None
-    (entry,) = extensions(folder, extended)
+    (entry,) = extensions(Study(extended, folder))
     assert (entry["from"], entry["to"]) == (48, 98)
     assert [c["source_trial"] for c in entry["candidates"]] == ["search-0007"]
 
@@ -105,8 +105,8 @@ def test_the_choice_is_open_again_and_the_earlier_one_written_down(
 def test_an_extension_that_died_before_its_configuration_does_not_count(
     folder: StudyFolder, config: StudyConfig
 ) -> None:
-    extend(folder, config, ["search.trials=+50"])
-    assert extensions(folder, config) == []
+    extend(Study(config, folder), ["search.trials=+50"])
+    assert extensions(Study(config, folder)) == []
 
 
 def test_an_extension_begun_again_after_it_died_keeps_the_earlier_choice(
@@ -114,10 +114,10 @@ def test_an_extension_begun_again_after_it_died_keeps_the_earlier_choice(
 ) -> None:
     choose(folder, [candidate("best", 7)])
     written = folder.config_path.read_text()
-    extend(folder, config, ["search.trials=+50"])
+    extend(Study(config, folder), ["search.trials=+50"])
     folder.config_path.write_text(written)  # as when the driver died just before
-    again = extend(folder, config, ["search.trials=+20"])
-    (entry,) = extensions(folder, again)
+    again = extend(Study(config, folder), ["search.trials=+20"])
+    (entry,) = extensions(Study(again, folder))
     assert (entry["from"], entry["to"]) == (48, 68)
     assert [c["source_trial"] for c in entry["candidates"]] == ["search-0007"]
 
@@ -128,7 +128,7 @@ def test_an_extended_study_says_no_more_what_it_found(
     folder.write_registration(Registration("clipfit-digits", "1", True, "it is the first"))
     (folder.path / DESCRIPTION).write_text("the best is here")
     assert folder.is_complete()
-    extend(folder, config, ["search.trials=+50"])
+    extend(Study(config, folder), ["search.trials=+50"])
     assert folder.read_registration() is None
     assert not folder.is_complete()
 
@@ -137,7 +137,7 @@ def test_without_an_extension_a_choice_stays_as_it_is(
     folder: StudyFolder, config: StudyConfig
 ) -> None:
     chosen = [candidate("best", 7)]
-    assert beside_earlier(folder, config, chosen) == chosen
+    assert beside_earlier(Study(config, folder), chosen) == chosen
 
 
 @pytest.fixture
@@ -153,14 +153,14 @@ def extended(folder: StudyFolder, config: StudyConfig) -> StudyConfig:
     )
     for label, score in (("clipfit", 0.5), ("clipfit-tuned", 0.6), ("best", 0.7)):
         confirm(folder, label, score)
-    return extend(folder, config, ["search.trials=+50"])
+    return extend(Study(config, folder), ["search.trials=+50"])
 
 
 def test_a_winner_that_stays_is_not_confirmed_again(
     folder: StudyFolder, extended: StudyConfig
 ) -> None:
     chosen = [candidate("clipfit", 1), candidate("clipfit-tuned", 5), candidate("best", 7)]
-    assert beside_earlier(folder, extended, chosen) == chosen
+    assert beside_earlier(Study(extended, folder), chosen) == chosen
 
 
 def test_a_new_winner_is_confirmed_and_the_earlier_one_keeps_its_results_under_its_own_name(
@@ -168,7 +168,7 @@ def test_a_new_winner_is_confirmed_and_the_earlier_one_keeps_its_results_under_i
 ) -> None:
     chosen = [candidate("clipfit", 1), candidate("clipfit-tuned", 5), candidate("best", 60),
               candidate("second", 7)]  # fmt: skip
-    assert told(beside_earlier(folder, extended, chosen)) == {
+    assert told(beside_earlier(Study(extended, folder), chosen)) == {
         "clipfit": (1, None),
         "clipfit-tuned": (5, None),
         "best": (60, None),
@@ -187,7 +187,7 @@ def test_what_was_confirmed_under_another_name_is_not_trained_again(
 ) -> None:
     chosen = [candidate("clipfit", 1), candidate("clipfit-tuned", 80),
               candidate("best", 80, "clipfit-tuned"), candidate("second", 5)]  # fmt: skip
-    assert told(beside_earlier(folder, extended, chosen)) == {
+    assert told(beside_earlier(Study(extended, folder), chosen)) == {
         "clipfit": (1, None),
         "clipfit-tuned": (80, None),
         "best": (80, "clipfit-tuned"),
@@ -201,17 +201,17 @@ def test_choosing_again_after_a_crash_gives_the_same(
     folder: StudyFolder, extended: StudyConfig
 ) -> None:
     chosen = [candidate("clipfit", 1), candidate("best", 60)]
-    first = beside_earlier(folder, extended, chosen)
-    assert beside_earlier(folder, extended, chosen) == first
+    first = beside_earlier(Study(extended, folder), chosen)
+    assert beside_earlier(Study(extended, folder), chosen) == first
 
 
 def test_a_second_extension_keeps_what_the_first_set_aside(
     folder: StudyFolder, extended: StudyConfig
 ) -> None:
-    choose(folder, beside_earlier(folder, extended, [candidate("best", 60)]))
+    choose(folder, beside_earlier(Study(extended, folder), [candidate("best", 60)]))
     confirm(folder, "best", 0.8)
-    again = extend(folder, extended, ["search.trials=+2"])
-    labels = told(beside_earlier(folder, again, [candidate("best", 7)]))
+    again = extend(Study(extended, folder), ["search.trials=+2"])
+    labels = told(beside_earlier(Study(again, folder), [candidate("best", 7)]))
     assert labels["best"] == (7, "best-of-48"), "an earlier winner may win again"
     assert labels["best-of-98"] == (60, None)
     assert labels["best-of-48"] == (7, None)

@@ -11,6 +11,7 @@ from study.config.loading import build_config, dump_config
 from study.run import main
 from study.storage.ledger import End, StudyFolder
 from study.trial import TrialConfig
+from study.trial.study import Study
 from study.workflow.status import Status, study_status
 
 CONFIG = build_config({"name": "mine", "search": {"trials": 12}}, "test")
@@ -49,7 +50,7 @@ def add(folder: StudyFolder, number: int, reports: int, status: str | None, **to
 
 
 def read(folder: StudyFolder) -> Status:
-    return study_status(folder, CONFIG)
+    return study_status(Study(CONFIG, folder))
 
 
 def test_done_running_and_best_are_told(folder: StudyFolder) -> None:

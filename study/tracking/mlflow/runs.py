@@ -17,7 +17,7 @@ from study.config.settings import Settings, rate_column
 from study.errors import TrackingError, redacted_text
 from study.method.parameters import kind_names
 from study.storage.atomic import read_if_there, with_retries
-from study.storage.ledger import DESCRIPTION, TrialFolder
+from study.storage.ledger import CANDIDATES, CELLS, DESCRIPTION, TrialFolder
 from study.tracking.calls import first_line, within
 from study.tracking.mlflow.choice import Choice
 from study.tracking.mlflow.marks import Mark
@@ -44,11 +44,11 @@ STUDY_ARTIFACTS = (
     "study.yaml",
     "identity.json",
     "shots",
-    "candidates.json",
+    CANDIDATES,
     "results.parquet",
     "leaderboard.csv",
     "leaderboard.md",
-    "cells.json",
+    CELLS,
     "ablation.csv",
     "ablation.md",
     "ablation.parquet",
