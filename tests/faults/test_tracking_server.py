@@ -259,7 +259,8 @@ def test_trials_that_mlflow_refuses_stop_no_other_and_are_named(
     deleted = runs(mlflow_server, study)["search-0000"].info.run_id
     client.delete_run(deleted)
     trials = [study.folder.trial(f"search-{number:04d}") for number in range(3)]
-    conflicting = begun[1].model_copy(update={"ln_lr": 0.5})
+    other = begun[1].settings.model_copy(update={"rates": {"ln": 0.5}})
+    conflicting = begun[1].model_copy(update={"settings": other})
     (trials[1].path / "mlflow.json").unlink()
     (trials[1].path / "config.json").write_text(conflicting.model_dump_json())
     (trials[2].path / "reports.jsonl").write_text("{no json}\n")

@@ -40,7 +40,7 @@ def trained(tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
         backbone=str(tiny_backbone),
         revision=None,
         fingerprint=backbone.fingerprint,
-        subset=config.subset,
+        subset=config.settings.subset,
         class_names=data.class_names,
         templates=data.templates,
     )
