@@ -67,7 +67,7 @@ def train(study: Written, tracker: MlflowTracker, *numbers: int) -> None:
 
 
 def config_of(study: Written, number: int) -> TrialConfig:
-    return TrialConfig.model_validate(study.folder.trial(f"search-{number:04d}").config)
+    return TrialConfig.model_validate(study.folder.trial(f"search-{number:04d}").read_config())
 
 
 def assert_whole(uri: str, study: Written, trials: int) -> None:

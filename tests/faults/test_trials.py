@@ -331,7 +331,7 @@ def sound(make_study: Callable[..., TinyStudy], ray_cluster: None) -> TinyStudy:
 def test_what_failed_in_a_study_is_recorded_with_its_cause(
     faulty: TinyStudy, number: int, reason: str, error: str
 ) -> None:
-    end = faulty.folder.trial(f"search-{number:04d}").end
+    end = faulty.folder.trial(f"search-{number:04d}").read_end()
     assert end is not None
     assert (end.status, end.epochs) == ("failed", 1)
     assert (end.reason or "").startswith(reason)
@@ -355,7 +355,9 @@ def test_the_study_goes_on_beside_its_faults(faulty: TinyStudy, sound: TinyStudy
         assert not (trial.path / "hang.txt").exists()
         if trial.read_end().status == "finished" and trial.read_config()["number"] != 3:
             assert untimed(trial) == untimed(other)
-    parts = [report.get("micro_batch") for report in faulty.folder.trial("search-0003").reports]
+    parts = [
+        report.get("micro_batch") for report in faulty.folder.trial("search-0003").read_reports()
+    ]
     assert parts == [None, 2, 2, 2]
 
 

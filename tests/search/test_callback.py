@@ -23,7 +23,7 @@ def test_nothing_is_kept_of_what_tune_counts_of_a_trial_that_has_ended(tmp_path:
     callback.on_trial_complete(1, [trial], trial)
     assert trial.metric_n_steps == trial.metric_analysis == {}
     assert trial.last_result["score"] == 0.5
-    ended = study.folder.trial(config.trial_id).end
+    ended = study.folder.trial(config.trial_id).read_end()
     assert ended is not None
     assert ended.status == "finished"
 

@@ -53,7 +53,7 @@ def test_the_study_goes_on_without_what_failed(troubled: Any) -> None:
 def test_an_observer_at_fault_does_not_end_the_study(troubled: Any) -> None:
     assert not troubled.heard.at.keys() & set(UNHEARD), "nothing was raised"
     for _, trial_id, _ in UNHEARD:
-        assert troubled.folder.trial(trial_id).end.status == "finished"
+        assert troubled.folder.trial(trial_id).read_end().status == "finished"
 
 
 @pytest.mark.long
@@ -66,7 +66,7 @@ def test_a_worker_that_dies_too_often_fails_its_trial_alone(make_study: Any) -> 
     study.heard.at["reported", "search-0001", 1] = kill_worker
     study.search()
     assert statuses(study.folder) == {"finished": 7, "failed": 1}
-    assert study.folder.trial("search-0001").end.reason == "its worker died"
+    assert study.folder.trial("search-0001").read_end().reason == "its worker died"
 
 
 def test_successive_halving_remembers_trials_that_ended_before(searched: Any) -> None:

@@ -89,7 +89,7 @@ def test_a_trial_whose_worker_is_killed_goes_on_from_its_last_epoch(
 def test_a_trial_that_diverges_or_raises_is_recorded_with_its_traceback(
     troubled: Any, number: int, told: list[str]
 ) -> None:
-    end = troubled.folder.trial(f"search-{number:04d}").end
+    end = troubled.folder.trial(f"search-{number:04d}").read_end()
     assert end.status == "failed"
     for part in told:
         assert part in end.error

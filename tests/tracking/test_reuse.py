@@ -219,7 +219,7 @@ def finish(study: Written, number: int, **changes: Any) -> TrialConfig:
 
 def found(study: Written) -> dict[str, str]:
     """Return what the ledgers beside a study's have of the configuration hash."""
-    wanted = TrialConfig.model_validate(study.folder.trial("search-0000").config)
+    wanted = TrialConfig.model_validate(study.folder.trial("search-0000").read_config())
     return dict(Ledgers(study.folder.path.parent).known([wanted]))
 
 

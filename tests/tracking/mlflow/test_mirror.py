@@ -156,7 +156,7 @@ def test_a_server_that_is_behind_but_takes_results_is_waited_for(
     tracker = started(study, mlflow_store)
     for number in range(6):
         study.whole(number)
-        written = study.folder.trial(f"search-{number:04d}").config
+        written = study.folder.trial(f"search-{number:04d}").read_config()
         tracker.trial_started(TrialConfig.model_validate(written))
     assert tracker.close(finished=True) == {}
     assert {run.info.status for run in runs(mlflow_store, study).values()} == {"FINISHED"}
@@ -170,7 +170,9 @@ def test_what_a_server_missed_is_sent_when_it_is_back(
     tracker = started(study, gate.uri)
     gate.is_open = False
     study.whole(0)
-    tracker.trial_started(TrialConfig.model_validate(study.folder.trial("search-0000").config))
+    tracker.trial_started(
+        TrialConfig.model_validate(study.folder.trial("search-0000").read_config())
+    )
     wait_until(lambda: tracker._mirror._failing)
     gate.is_open = True
     assert tracker.close(finished=True) == {}

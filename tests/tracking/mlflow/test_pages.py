@@ -50,7 +50,7 @@ def test_every_table_of_a_description_is_a_table_and_its_cells_read_as_they_were
     for seed, score in ((1, 0.6), (2, 0.6001)):
         study.confirm(seed, "clipfit", score)
     failed = study.folder.trial("search-0003")
-    failed.create(study.folder.trial("search-0002").config | {"trial_id": "search-0003"})
+    failed.create(study.folder.trial("search-0002").read_config() | {"trial_id": "search-0003"})
     failed.write_end(End("failed", 0, 1.0, reason=cause))
     write_outputs(study.folder)
     sync_study(study.study, mlflow_server, lambda: write_outputs(study.folder))

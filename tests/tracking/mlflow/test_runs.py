@@ -47,7 +47,7 @@ def test_each_trial_is_a_child_that_ends_as_the_trial_did(
         assert params == expected
         assert run.data.metrics["trainable"] == 1536
         assert run.data.metrics["seconds"] == 1.5
-        reports = study.folder.trial(f"search-{number:04d}").reports
+        reports = study.folder.trial(f"search-{number:04d}").read_reports()
         assert history(mlflow_server, run) == [(r["epoch"], r["val_score"]) for r in reports]
     assert found["search-0001"].data.tags["stop_reason"] == "successive halving at epoch 2"
     assert "boom" in found["search-0002"].data.tags["error"]
@@ -142,7 +142,7 @@ def test_a_trial_that_ends_while_it_is_sent_loses_no_epoch(
     study = make("raced")
     config = study.trial(0)
     study.report(config, 1)
-    read = TrialFolder.reports.fget
+    read = TrialFolder.read_reports
 
     def read_and_end(folder: TrialFolder) -> Any:
         monkeypatch.undo()
@@ -152,7 +152,7 @@ def test_a_trial_that_ends_while_it_is_sent_loses_no_epoch(
         study.end(config)
         return reports
 
-    monkeypatch.setattr(TrialFolder, "reports", property(read_and_end))
+    monkeypatch.setattr(TrialFolder, "read_reports", read_and_end)
     for _ in range(2):
         sync(study, mlflow_store)
     assert len(history(mlflow_store, runs(mlflow_store, study)["search-0000"])) == EPOCHS

@@ -57,7 +57,7 @@ def train(study: Written, tracker: MlflowTracker, *numbers: int) -> None:
     """Write trials, and tell the tracker of each."""
     for number in numbers:
         study.whole(number)
-        config = study.folder.trial(f"search-{number:04d}").config
+        config = study.folder.trial(f"search-{number:04d}").read_config()
         tracker.trial_started(TrialConfig.model_validate(config))
 
 
