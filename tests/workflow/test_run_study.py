@@ -12,8 +12,10 @@ import pytest
 from rich.console import Console
 from written_study import Written
 
+import study.trial.study
 from study.config.loading import build_config, dump_config
 from study.config.schema import StudyConfig
+from study.data.records import Dataset
 from study.errors import BackboneError, ConfigError
 from study.method.checkpoint import read_architecture
 from study.storage.ledger import End, LedgerError, StudyFolder, TrialFolder
@@ -204,3 +206,23 @@ def test_what_a_study_comes_to_is_read_once_for_all_its_views(
     for name in ("config.json", "reports.jsonl", "end.json"):
         assert read[str(path / "trials/search-0000" / name)] == 1
     assert read[str(path / "candidates.json")] == 1
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_whole_study_opens_its_dataset_once(
+    configure: Configure, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, opened = study.trial.study.load_dataset, Counter[str]()
+
+    def load_dataset(name: str, *args: Any, **options: Any) -> Dataset:
+        opened[name] += 1
+        return real(name, *args, **options)
+
+    monkeypatch.setattr(study.trial.study, "load_dataset", load_dataset)
+    config = configure(
+        search={"trials": 0, "baselines": {"ln": {"subset": "ln", "rates": {"ln": 0.1}}}},
+        training={"epochs": 1, "batch_size": 8},
+        confirm={"seeds": [1, 2, 3]},
+    )
+    run_study(config, folder_of(config), console, resume=False)
+    assert opened == {"digits": 1}
