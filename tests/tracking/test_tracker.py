@@ -52,7 +52,7 @@ def test_a_tracker_without_a_registry_registers_nothing(study: Written) -> None:
     tracker.check(study.config)
     tracker.start(study.study)
     tracker.register()
-    assert study.folder.registration is None
+    assert study.folder.read_registration() is None
 
 
 def test_a_tracker_that_keeps_no_trials_gives_none(study: Written) -> None:

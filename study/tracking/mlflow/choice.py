@@ -36,7 +36,7 @@ class Choice:
         ]
         matrices = (read_confusion(folder, trial.trial_id) for trial in finished)
         levels = (chance_level(matrix, study.protocol()) for matrix in matrices)
-        finals = [trial.read_reports()[-1] for trial in finished]
+        finals = [reports[-1] for trial in finished if (reports := trial.read_reports())]
         names = [name for name in (finals or [{}])[0] if name.startswith("test_")]
         return cls(
             candidate=best,
