@@ -86,6 +86,7 @@ def _figure(chart: Chart) -> Any:
     return figure.update_layout(
         template="plotly_white",
         height=110 * chart.height,
+        margin={"t": 70, "b": 60},
         legend={"orientation": "h", "yanchor": "bottom", "y": 1.08},
         hovermode="closest",
     )
