@@ -43,21 +43,18 @@ def drift_chart(drifts: Sequence[TensorDrift]) -> Chart:
                 for drift in inside
                 if drift.site == site and 0 < drift.relative < math.inf
             )
-            if points:
-                x, y = zip(*points, strict=True)
-                series.append(
-                    Series(
-                        site,
-                        x,
-                        y,
-                        marker=OTHER_MARKERS[index // len(PALETTE) % len(OTHER_MARKERS)],
-                        color=PALETTE[index % len(PALETTE)],
-                        hover=[
-                            (site, f"layer {places[at]}", f"relative change {change:.3g}")
-                            for at, change in points
-                        ],
-                    )
+            series.append(
+                Series(
+                    site,
+                    [x for x, _ in points],
+                    [y for _, y in points],
+                    marker=OTHER_MARKERS[index // len(PALETTE) % len(OTHER_MARKERS)],
+                    color=PALETTE[index % len(PALETTE)],
+                    hover=[
+                        (site, f"layer {places[x]}", f"relative change {y:.3g}") for x, y in points
+                    ],
                 )
+            )
         change = Axis("relative change (L2)", log=True)
         title = f"{encoder} encoder"
         panels.append(Panel(Axis("layer", names=places), change, tuple(series), title))

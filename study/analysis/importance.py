@@ -36,6 +36,7 @@ MOST = 0.6
 """The smallest share of the complete trials that must have all plotted parameters."""
 SEED = 0
 """The seed of the forests that importances come from, so that plots are reproducible."""
+NOTHING_VARIES = "no parameter varies in enough complete trials"
 
 
 def importance_charts(studies: Mapping[str, optuna.Study]) -> tuple[Chart, ...]:
@@ -55,7 +56,7 @@ def importances(study: optuna.Study) -> dict[str, dict[str, float]] | str:
         return f"only {completed} of the {MIN_TRIALS} complete trials that it takes"
     parameters = common_parameters(study)
     if not parameters:
-        return "no parameter varies in enough complete trials"
+        return NOTHING_VARIES
     evaluators = {
         "fANOVA": FanovaImportanceEvaluator(seed=SEED),
         "MDI": MeanDecreaseImpurityImportanceEvaluator(seed=SEED),
@@ -89,7 +90,7 @@ def common_parameters(study: optuna.Study) -> list[str]:
 
 def _importance_chart(arm: str, study: optuna.Study) -> Chart:
     found = importances(study)
-    shares, missing = ({}, found) if isinstance(found, str) else (found, "")
+    shares, missing = ({}, found) if isinstance(found, str) else (found, NOTHING_VARIES)
     order = sorted(shares.get("fANOVA", {}), key=lambda parameter: shares["fANOVA"][parameter])
     series = tuple(
         Series(
