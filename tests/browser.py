@@ -82,6 +82,10 @@ class Browser:
         )
         return answer.get("result", {}).get("value")
 
+    def wait_for(self, script: str) -> None:
+        """Wait until an expression of JavaScript is true."""
+        _wait_for(lambda: self.evaluate(script) is True, script)
+
     def click(self, text: str, element: str = "*") -> None:
         """Wait for an element that holds this text and nothing else, and click on it."""
         script = MIDDLE % (json.dumps(element), json.dumps(text))

@@ -28,6 +28,8 @@ OVERRIDES = [
         "tracking.experiment=whole",
     ),
 ]
+LARGE = 8_000_000
+"""Bytes that a study may not take."""
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -192,6 +194,26 @@ def test_artifacts_are_where_they_are_looked_for(whole: Whole) -> None:
     }
     assert names("search-0001") >= {"config.json", "delta.safetensors"}
     assert names("confirm-clipfit-seed1") >= {"delta.safetensors", "per_class.json"}
+
+
+def test_neither_the_folder_nor_what_mlflow_holds_of_it_is_large(whole: Whole) -> None:
+    client = MlflowClient(whole.server)
+
+    def held(run: str, path: str | None = None) -> int:
+        """Return the bytes of a run's artifacts below a path."""
+        found = client.list_artifacts(run, path)
+        return sum(held(run, item.path) if item.is_dir else item.file_size for item in found)
+
+    files = [path for path in whole.folder.path.rglob("*") if path.is_file()]
+    sizes = {
+        "folder": sum(path.stat().st_size for path in files),
+        "MLflow": sum(map(held, whole.runs.run_id)),
+        "report": (whole.folder.path / "report.html").stat().st_size,
+    }
+    assert sizes["folder"] < LARGE, sizes
+    assert sizes["MLflow"] < LARGE, sizes
+    assert sizes["report"] < 1_500_000, sizes
+    assert {path.suffix for path in whole.folder.path.glob("plots/*")} == {".png", ".svg"}
 
 
 def test_its_name_is_taken_now(whole: Whole) -> None:

@@ -58,8 +58,8 @@ AT_HOME = {
 # Whoever imports these in passing must not pay for what it may not need.
 LAZY = {
     ("analysis", "study.tracking"),
-    ("analysis", "study.analysis.optuna_study"),
-    ("analysis", "study.analysis.optuna_plots"),
+    ("analysis", "study.analysis.importance"),
+    ("analysis", "matplotlib"),
     ("data", "datasets"),
     ("method", "transformers"),
     ("trial.schema", "torch"),
@@ -71,7 +71,9 @@ LAZY = {
     ),
     ("run", "study"),
 }
-OPTUNA_IN_ANALYSIS = {"analysis.optuna_study", "analysis.optuna_plots"}
+OPTUNA_IN_ANALYSIS = {"analysis.importance"}
+OPTIONAL = {"plotly": {"analysis.interactive"}, "datasets": {"data.readers.huggingface"}}
+"""The modules that optional extras are for; nothing else needs them."""
 NAMES_IN_DEPENDENCIES = {"PIL": "pillow", "sklearn": "scikit-learn", "yaml": "pyyaml"}
 
 FILES = sorted(STUDY.rglob("*.py"))
@@ -134,6 +136,14 @@ def test_libraries_stay_in_their_rooms(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=module_of)
+def test_an_optional_library_is_imported_by_what_it_is_for_alone(path: Path) -> None:
+    for name, top in imports(path):
+        library = name.partition(".")[0]
+        assert module_of(path) in OPTIONAL.get(library, {module_of(path)}), library
+        assert not (top and library in OPTIONAL), f"{library} must be imported inside a function"
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_of)
 def test_a_tracker_is_known_by_its_interface_alone(path: Path) -> None:
     """The analysis of all studies of an MLflow server is MLflow's alone."""
     if module_of(path).partition(".")[0] not in ("tracking", "analysis"):
@@ -190,7 +200,8 @@ def test_no_module_has_the_name_of_a_library() -> None:
 def test_every_library_that_is_imported_is_a_dependency() -> None:
     """A library that another one happens to bring may be gone with its next release."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = [*project["dependencies"], *project["optional-dependencies"]["hf"]]
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *extras["hf"], *extras["interactive"]]
     declared = {text.split(">")[0].split("[")[0].strip().lower() for text in wanted}
     imported = {name.partition(".")[0] for path in FILES for name, _ in imports(path)}
     libraries = imported - set(sys.stdlib_module_names) - {"study"}

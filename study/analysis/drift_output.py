@@ -15,15 +15,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from study.analysis.charts import (
-    PALETTE,
-    Chart,
-    Marker,
-    Panel,
-    Plot,
-    Series,
-    drawn,
-)
+from study.analysis.charts import OTHER_MARKERS, PALETTE, Axis, Chart, Panel, Series
 from study.analysis.command import command
 from study.analysis.drift import TensorDrift, pooled_drift, study_drift
 from study.analysis.plots import write_plots
@@ -32,23 +24,17 @@ from study.analysis.tables import rich_table
 from study.storage.atomic import write_atomically
 
 BEFORE, AFTER = "pre", "post"
-_MARKERS: tuple[Marker, ...] = ("circle", "square", "diamond", "triangle", "cross")
 
 
-def drift_chart(drifts: Sequence[TensorDrift]) -> Chart | str:
+def drift_chart(drifts: Sequence[TensorDrift]) -> Chart:
     """Draw the relative change of each tensor against its layer.
 
     Each encoder has a panel and each site a series.
-
-    Returns:
-        The chart, or the reason why there is none.
     """
     panels = []
     sites = sorted({drift.site for drift in drifts})
     for encoder in ("text", "vision"):
         inside = [drift for drift in drifts if drift.encoder == encoder]
-        if not inside:
-            continue
         places = _places(inside)
         series = []
         for index, site in enumerate(sites):
@@ -57,31 +43,31 @@ def drift_chart(drifts: Sequence[TensorDrift]) -> Chart | str:
                 for drift in inside
                 if drift.site == site and 0 < drift.relative < math.inf
             )
-            if not points:
-                continue
             series.append(
                 Series(
                     site,
                     [x for x, _ in points],
                     [y for _, y in points],
-                    marker=_MARKERS[index // len(PALETTE) % len(_MARKERS)],
+                    marker=OTHER_MARKERS[index // len(PALETTE) % len(OTHER_MARKERS)],
                     color=PALETTE[index % len(PALETTE)],
                     hover=[
                         (site, f"layer {places[x]}", f"relative change {y:.3g}") for x, y in points
                     ],
                 )
             )
-        panels.append(
-            Panel(
-                "layer",
-                "relative change (L2)",
-                tuple(series),
-                y_log=True,
-                title=f"{encoder} encoder",
-                x_names=places,
-            )
-        )
-    return Chart(tuple(panels), height=4.4) if panels else "no tuned tensor"
+        change = Axis("relative change (L2)", log=True)
+        title = f"{encoder} encoder"
+        panels.append(Panel(Axis("layer", names=places), change, tuple(series), title))
+    return Chart(
+        "drift",
+        "Drift",
+        "Norm of the change of each tuned tensor as a share of its norm before; biases that were "
+        "almost zero move by many times that. LayerNorms before "
+        "the first and after the last layer stand at “pre” and “post”.",
+        tuple(panels),
+        otherwise="no tuned tensor",
+        height=4.4,
+    )
 
 
 def _places(drifts: Sequence[TensorDrift]) -> list[str]:
@@ -110,16 +96,6 @@ def to_csv(drifts: Sequence[TensorDrift]) -> str:
     return text.getvalue()
 
 
-def drift_plot(drifts: Sequence[TensorDrift]) -> Plot:
-    """Return the chart of `drift_chart` as a plot with its caption."""
-    caption = (
-        "Norm of the change of each tuned tensor as a share of its norm before; biases that were "
-        "almost zero move by many times that. LayerNorms before "
-        "the first and after the last layer stand at “pre” and “post”."
-    )
-    return drawn("drift", "Drift", caption, drift_chart(drifts))
-
-
 @command
 def main(arguments: Sequence[str] | None) -> None:
     """Print, draw and save the drift of the winner or of named trials."""
@@ -143,7 +119,7 @@ def main(arguments: Sequence[str] | None) -> None:
                 f"linear CKA {features.cka:.4f} to those before."
             )
     write_atomically(options.folder / "drift.csv", to_csv(drift.tensors))
-    plots = write_plots(options.folder, [drift_plot(drift.tensors)])
+    plots = write_plots(options.folder, [drift_chart(drift.tensors)])
     for path in (options.folder / "drift.csv", *plots):
         print(path)
 

@@ -14,7 +14,7 @@ from typing import Any
 from study.analysis.ablation import ablation_table, ablation_verdict
 from study.analysis.ablation_output import cell_table, setting_table
 from study.analysis.ablation_plots import ablation_plots
-from study.analysis.charts import Plot
+from study.analysis.charts import Chart, draw
 from study.analysis.classes import class_accuracies, confusions
 from study.analysis.command import command
 from study.analysis.comparison import Entry, Leaderboard, leaderboard
@@ -38,7 +38,7 @@ from study.analysis.leaderboard import (
     target_table,
 )
 from study.analysis.occupancy import occupancy
-from study.analysis.plots import PLOTLY_CONFIG, make_plots
+from study.analysis.plots import make_plots
 from study.analysis.results import Results, TrialResult, read_results
 from study.config.schema import StudyConfig
 from study.data.shots import wanted_val_shots
@@ -73,27 +73,13 @@ class Grid:
     """The index of the row to highlight, if any."""
 
 
-@dataclass(frozen=True)
-class DrawnPlot:
-    """A plot as the template draws it."""
-
-    title: str
-    caption: str
-    fragment: str
-    """The plot as trusted HTML; empty when it cannot be drawn."""
-    png: str
-    """The plot as a PNG in base64; empty when it cannot be drawn."""
-    missing: str | None
-    """The reason why the plot cannot be drawn, if so."""
-
-
-def write_report(results: Results, board: Leaderboard, plots: Sequence[Plot]) -> Path:
+def write_report(results: Results, board: Leaderboard, plots: Sequence[Chart]) -> Path:
     """Write `report.html`, which needs no other file or network, into the study's folder.
 
     Args:
         results: the results of the study.
         board: its leaderboard.
-        plots: the plots from `make_plots`.
+        plots: the charts from `make_plots`.
 
     Returns:
         The path of the report.
@@ -106,10 +92,9 @@ def write_report(results: Results, board: Leaderboard, plots: Sequence[Plot]) ->
     return path
 
 
-def render_report(results: Results, board: Leaderboard, plots: Sequence[Plot]) -> str:
+def render_report(results: Results, board: Leaderboard, plots: Sequence[Chart]) -> str:
     """Return the report as HTML; arguments and errors are those of `write_report`."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    from plotly.offline import get_plotlyjs
 
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -118,15 +103,13 @@ def render_report(results: Results, board: Leaderboard, plots: Sequence[Plot]) -
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["svg"] = _encoded_svg
     content = _content(results, board)
-    drawn = [_draw(plot) for plot in plots]
-    figures = drawn + (content["ablation"]["plots"] if content["ablation"] else [])
-    page = environment.get_template(TEMPLATE_FILE).render(
-        **content,
-        plots=drawn,
-        plotly=get_plotlyjs() if any(plot.fragment for plot in figures) else "",
-    )
-    return str(page)
+    return environment.get_template(TEMPLATE_FILE).render(**content, plots=plots)
+
+
+def _encoded_svg(chart: Chart) -> str:
+    return base64.b64encode(draw(chart, "svg")["svg"]).decode("ascii")
 
 
 def _content(results: Results, board: Leaderboard) -> dict[str, Any]:
@@ -300,7 +283,7 @@ def _ablation(results: Results) -> dict[str, Any] | None:
         "verdict": ablation_verdict(table),
         "cells": Grid(*cell_table(table)),
         "settings": Grid(*setting_table(table), left=2),
-        "plots": [_draw(plot) for plot in ablation_plots(table)],
+        "plots": ablation_plots(table),
     }
 
 
@@ -347,18 +330,6 @@ def _confirmed(results: Results) -> Grid:
         ],
         left=2,
     )
-
-
-def _draw(plot: Plot) -> DrawnPlot:
-    from plotly.io import to_html
-
-    fragment, png = "", ""
-    if plot.figure is not None and plot.png is not None:
-        fragment = to_html(
-            plot.figure, include_plotlyjs=False, full_html=False, config=PLOTLY_CONFIG
-        )
-        png = base64.b64encode(plot.png).decode("ascii")
-    return DrawnPlot(plot.title, plot.caption, fragment, png, plot.missing)
 
 
 @command

@@ -1,11 +1,22 @@
-"""Charts of the results table; each ``*_chart`` returns a chart, or the reason why there is none.
+"""Charts of the results table, whose scores are fractions there and percent here."""
 
-Scores are fractions in the table and percent in the charts.
-"""
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
+from typing import Any
 
-from collections.abc import Iterable, Sequence
-
-from study.analysis.charts import BLUE, GREEN, GREY, ORANGE, PALETTE, Chart, Marker, Panel, Series
+from study.analysis.charts import (
+    BLUE,
+    GREY,
+    ORANGE,
+    OTHER_MARKERS,
+    PALETTE,
+    WINNER_MARKER,
+    Axis,
+    Chart,
+    Marker,
+    Panel,
+    Series,
+)
 from study.analysis.comparison import ZERO_SHOT, Entry, Leaderboard
 from study.analysis.formatting import (
     count,
@@ -17,120 +28,156 @@ from study.analysis.formatting import (
 from study.analysis.results import TrialResult
 from study.method.parameters import all_kinds
 
-_WINNER_MARKER: Marker = "star"
-_CANDIDATE_MARKERS: tuple[Marker, ...] = ("circle", "square", "diamond", "triangle", "cross")
+VALIDATION = Axis("validation score, %")
+
+Placed = tuple[float | None, TrialResult]
+"""A trial and its x; None leaves it out."""
 
 
-def rates_chart(searched: Sequence[TrialResult]) -> Chart | str:
-    """Draw validation scores against the learning rate of each kind of parameter."""
-    panels = tuple(
-        Panel(f"learning rate of {kind.plural}", "validation score, %", series, x_log=True)
+def rates_chart(searched: Sequence[TrialResult]) -> Chart:
+    """Draw validation scores against the learning rate of each kind of parameter, and against λ."""
+    places = {
+        f"learning rate of {kind.plural}": [(t.settings.rates.get(kind.name), t) for t in searched]
         for kind in all_kinds()
-        if (series := _by_arm_and_status([(t, t.settings.rates.get(kind.name)) for t in searched]))
+    }
+    places["λ (distillation weight)"] = [(t.settings.distill_weight or None, t) for t in searched]
+    return Chart(
+        "learning-rates",
+        "Validation score against learning rates and λ",
+        "Every search trial at the learning rate of its biases, at that of its LayerNorms and at "
+        "its distillation weight, where it has them. Stopped trials show the score at which they "
+        "were stopped.",
+        tuple(
+            Panel(Axis(title, log=True), VALIDATION, _by_arm_and_status(placed))
+            for title, placed in places.items()
+        ),
+        otherwise="no search trial has a learning rate and a score yet",
+        width=3.9,
     )
-    return Chart(panels) if panels else "no search trial has a learning rate and a score yet"
 
 
-def rungs_chart(searched: Sequence[TrialResult]) -> Chart | str:
+def rungs_chart(searched: Sequence[TrialResult]) -> Chart:
     """Draw the learning curves of the search, and how many trials reached each epoch."""
     scored = [trial for trial in searched if trial.curve and trial.arm != "baseline"]
-    arms = sorted({trial.arm for trial in scored})
-    if not arms:
-        return "no search trial has reported an epoch yet"
-    curves: list[Series] = []
-    survivors: list[Series] = []
-    for arm, color in zip(arms, PALETTE, strict=False):
-        trials = [trial for trial in scored if trial.arm == arm]
-        for trial in trials:
-            curves.append(
-                Series(
-                    arm,
-                    list(trial.curve),
-                    [100 * score for score in trial.curve.values()],
-                    style="line",
-                    color=color,
-                    opacity=0.45,
-                    hover=[(trial.trial_id, f"{percent(s)} %") for s in trial.curve.values()],
-                )
-            )
-        reached = sorted({epoch for trial in trials for epoch in trial.curve})
-        numbers = [sum(max(trial.curve) >= epoch for trial in trials) for epoch in reached]
-        survivors.append(Series(arm, reached, numbers, style="step", color=color))
-    return Chart(
-        (
-            Panel("epoch", "validation score, %", tuple(curves), title="Learning curves"),
-            Panel("epoch", "trials", tuple(survivors), title="Trials that reached it", count=True),
+    colors = _colors(searched)
+    curves = tuple(
+        Series(
+            trial.arm,
+            list(trial.curve),
+            [100 * score for score in trial.curve.values()],
+            style="line",
+            color=colors[trial.arm],
+            opacity=0.45,
+            hover=[(trial.trial_id, f"{percent(score)} %") for score in trial.curve.values()],
         )
+        for trial in scored
+    )
+    epoch = Axis("epoch", count=True)
+    last = {arm: [max(trial.curve) for trial in scored if trial.arm == arm] for arm in colors}
+    survivors = tuple(
+        Series(
+            arm,
+            epochs := range(1, max(ends, default=0) + 1),
+            [sum(end >= number for end in ends) for number in epochs],
+            style="step",
+            color=colors[arm],
+        )
+        for arm, ends in last.items()
+    )
+    return Chart(
+        "rungs",
+        "Early stopping",
+        "Left, the validation score of each trial over its epochs. Right, how many trials "
+        "reached an epoch: successive halving drops the weaker ones at its rungs.",
+        (
+            Panel(epoch, VALIDATION, curves, "Learning curves"),
+            Panel(epoch, Axis("trials", count=True), survivors, "Trials that reached it"),
+        ),
+        otherwise="no search trial has reported an epoch yet",
     )
 
 
-def pareto_chart(searched: Sequence[TrialResult], board: Leaderboard) -> Chart | str:
+def history_chart(searched: Sequence[TrialResult]) -> Chart:
+    """Draw the scores of each arm's finished trials in their order, and the best so far."""
+    series = []
+    for arm, color in _colors(searched).items():
+        trials = [t for t in searched if t.arm == arm != "baseline" and t.status == "finished"]
+        scores = _series(arm, [(trial.number, trial) for trial in trials], color=color, opacity=0.7)
+        best = list(accumulate(scores.y, max))
+        series += [scores, Series(f"{arm}, best so far", scores.x, best, style="step", color=color)]
+    return Chart(
+        "history",
+        "Optimisation history",
+        "Validation score of each finished trial by its number, and the best of its arm up to "
+        "then. Stopped trials are left out.",
+        (Panel(Axis("number of the trial", count=True), VALIDATION, tuple(series)),),
+        otherwise="no search trial is complete yet",
+        width=7.0,
+    )
+
+
+def pareto_chart(searched: Sequence[TrialResult], board: Leaderboard) -> Chart:
     """Draw scores against trainable parameters: trials on validation, candidates on test."""
-    panels = []
-    finished = [
-        (trial, trial.trainable, score)
-        for trial in searched
-        if trial.status == "finished" and (score := trial.val_score) is not None and trial.trainable
-    ]
-    if finished:
-        front = pareto_front([(trainable, score) for _, trainable, score in finished])
-        panels.append(
-            Panel(
-                "trainable parameters",
-                "validation score, %",
-                (
-                    *_by_arm_and_status([(trial, trainable) for trial, trainable, _ in finished]),
-                    Series(
-                        "front",
-                        [point[0] for point in front],
-                        [100 * point[1] for point in front],
-                        style="step",
-                        color=GREEN,
-                    ),
-                ),
-                x_log=True,
-                title="Search, on validation",
-            )
-        )
+    trials = _by_arm_and_status(
+        [(t.trainable or None if t.status == "finished" else None, t) for t in searched]
+    )
+    front = pareto_front(point for one in trials for point in zip(one.x, one.y, strict=True))
+    cost, score = [x for x, _ in front], [y for _, y in front]
     tuned = [entry for entry in board.entries if entry.trainable]
-    if tuned:
-        zero_shot = board.entry(ZERO_SHOT)
-        panels.append(
+    zero_shot = board.entry(ZERO_SHOT)
+    line = 100 * zero_shot.test.mean if zero_shot else None
+    trainable = Axis("trainable parameters", log=True)
+    return Chart(
+        "pareto",
+        "Score against trainable parameters",
+        "Left, finished search trials on validation, with the front of those that no trial "
+        "beats with fewer parameters. Right, confirmed candidates on test, with 95 % intervals; "
+        "★ is the winner.",
+        (
             Panel(
-                "trainable parameters",
-                f"test {board.metric}, %",
-                _entry_series(tuned, [float(entry.trainable) for entry in tuned]),
-                x_log=True,
-                title="Candidates, on test (dotted: zero-shot)" if zero_shot else "On test",
-                y_line=None if zero_shot is None else 100 * zero_shot.test.mean,
-            )
-        )
-    return Chart(tuple(panels)) if panels else "no trial has finished yet"
+                trainable,
+                VALIDATION,
+                (*trials, Series("front", cost, score, style="step", color=GREY)),
+                "Search, on validation",
+            ),
+            Panel(
+                trainable,
+                Axis(f"test {board.metric}, %", line=line),
+                _by_entry(tuned, [entry.trainable for entry in tuned]),
+                "Candidates, on test (dotted: zero-shot)" if zero_shot else "On test",
+            ),
+        ),
+        otherwise="no trial has finished yet",
+    )
 
 
-def agreement_chart(board: Leaderboard) -> Chart | str:
+def agreement_chart(board: Leaderboard) -> Chart:
     """Draw the test score of each confirmed candidate against its validation score."""
     scored = [entry for entry in board.entries if entry.val_score is not None]
-    if not scored:
-        return "no candidate is confirmed on test yet"
-    panels = [_agreement_panel(board, scored, "All candidates")]
     tuned = [entry for entry in scored if entry.trainable]
     # Zero-shot often scores far lower and squeezes the others into a corner.
+    shown = {"All candidates": scored}
     if 2 < len(tuned) < len(scored):
-        panels.append(_agreement_panel(board, tuned, "Without zero-shot"))
-    return Chart(tuple(panels))
-
-
-def _agreement_panel(board: Leaderboard, entries: Sequence[Entry], title: str) -> Panel:
-    return Panel(
-        "validation score, %",
-        f"test {board.metric}, %",
-        _entry_series(entries, [100 * (entry.val_score or 0.0) for entry in entries]),
-        title=title,
+        shown["Without zero-shot"] = tuned
+    return Chart(
+        "agreement",
+        "Validation against test",
+        "Each candidate once: the score it was selected by, and its test score with a 95 % "
+        "interval over seeds. A rising cloud means that validation ranked well; ★ is the winner.",
+        tuple(
+            Panel(
+                VALIDATION,
+                Axis(f"test {board.metric}, %"),
+                _by_entry(entries, [100 * (entry.val_score or 0.0) for entry in entries]),
+                title,
+            )
+            for title, entries in shown.items()
+        ),
+        otherwise="no candidate is confirmed on test yet",
     )
 
 
-def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+def pareto_front(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
     """Return the Pareto front: the points that no other beats at the same or less cost.
 
     Args:
@@ -146,31 +193,41 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, flo
     return front
 
 
-def _by_arm_and_status(placed: Iterable[tuple[TrialResult, float | None]]) -> tuple[Series, ...]:
-    """Return the trials' validation scores as series, each trial at a place on the other axis."""
-    drawn = [
-        (trial, x, 100 * score)
-        for trial, x in placed
+def _colors(searched: Iterable[TrialResult]) -> Mapping[str, str]:
+    """Return the colour of each arm, which is the same in all charts of a study."""
+    return dict(zip(sorted({trial.arm for trial in searched}), PALETTE, strict=False))
+
+
+def _by_arm_and_status(placed: Sequence[Placed]) -> tuple[Series, ...]:
+    looks: tuple[tuple[str, Marker, float], ...]
+    looks = (("finished", "circle", 0.85), ("stopped", "x", 0.6))
+    return tuple(
+        _series(
+            f"{arm}, {status}",
+            [(x, trial) for x, trial in placed if (trial.arm, trial.status) == (arm, status)],
+            marker=marker,
+            color=color,
+            opacity=opacity,
+        )
+        for arm, color in _colors(trial for _, trial in placed).items()
+        for status, marker, opacity in looks
+    )
+
+
+def _series(name: str, placed: Sequence[Placed], **looks: Any) -> Series:
+    """Return the validation scores of the trials that have one and a place."""
+    shown = [
+        (x, 100 * score, trial)
+        for x, trial in placed
         if x is not None and (score := trial.val_score) is not None
     ]
-    series = []
-    markers: dict[str, Marker] = {"finished": "circle", "stopped": "cross"}
-    for arm, color in zip(sorted({trial.arm for trial, *_ in drawn}), PALETTE, strict=False):
-        for status, marker in markers.items():
-            some = [item for item in drawn if (item[0].arm, item[0].status) == (arm, status)]
-            if some:
-                series.append(
-                    Series(
-                        f"{arm}, {status}",
-                        [x for _, x, _ in some],
-                        [y for *_, y in some],
-                        marker=marker,
-                        color=color,
-                        opacity=0.85 if status == "finished" else 0.6,
-                        hover=[_describe(trial) for trial, *_ in some],
-                    )
-                )
-    return tuple(series)
+    return Series(
+        name,
+        [x for x, *_ in shown],
+        [score for _, score, _ in shown],
+        hover=[_describe(trial) for *_, trial in shown],
+        **looks,
+    )
 
 
 def _describe(trial: TrialResult) -> tuple[str, ...]:
@@ -186,25 +243,22 @@ def _describe(trial: TrialResult) -> tuple[str, ...]:
     )
 
 
-def _entry_series(entries: Sequence[Entry], x: Sequence[float]) -> tuple[Series, ...]:
+def _by_entry(entries: Sequence[Entry], x: Sequence[float]) -> tuple[Series, ...]:
     # One series per candidate, named in the legend, since names beside the points would overlap.
     series = []
-    drawn = {"baseline": 0, "runner-up": 0}
-    for entry, position in zip(entries, x, strict=True):
-        color, marker = ORANGE, _WINNER_MARKER
-        if not entry.winner:
-            role = "baseline" if entry.baseline else "runner-up"
-            color = GREY if role == "baseline" else BLUE
-            marker = _CANDIDATE_MARKERS[drawn[role] % len(_CANDIDATE_MARKERS)]
-            drawn[role] += 1
+    drawn = {GREY: 0, BLUE: 0, ORANGE: 0}
+    for entry, place in zip(entries, x, strict=True):
+        color = ORANGE if entry.winner else GREY if entry.baseline else BLUE
+        marker = OTHER_MARKERS[drawn[color] % len(OTHER_MARKERS)]
+        drawn[color] += 1
         series.append(
             Series(
                 f"{entry.name} ★" if entry.winner else entry.name,
-                [position],
+                [place],
                 [100 * entry.test.mean],
-                marker=marker,
+                marker=WINNER_MARKER if entry.winner else marker,
                 color=color,
-                y_error=[entry.test.half_width and 100 * entry.test.half_width],
+                y_error=[100 * (entry.test.half_width or 0.0)],
                 hover=[(entry.name, entry.settings.subset, f"test {interval(entry.test)} %")],
             )
         )

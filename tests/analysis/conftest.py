@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from study.analysis.charts import Plot
+from study.analysis.charts import Chart
 from study.analysis.comparison import leaderboard
 from study.analysis.plots import make_plots
 from study.analysis.results import read_results
@@ -365,8 +365,8 @@ def base_to_new_study(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def drawn_study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, tuple[Plot, ...]]:
-    """A finished base-to-new study with its plots, which take seconds: for reading only."""
+def drawn_study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, tuple[Chart, ...]]:
+    """A finished base-to-new study with its charts, which take seconds: for reading only."""
     folder = write_study(tmp_path_factory.mktemp("drawn") / "glyphs", base_to_new=True, seed=5)
     results = read_results(folder)
     return folder, make_plots(results, leaderboard(results))

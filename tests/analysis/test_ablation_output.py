@@ -32,9 +32,9 @@ def test_all_files_hold_the_same_cells(ablation_study: Path) -> None:
         "ablation.parquet",
         "ablation.csv",
         "ablation.md",
-        "ablation-forest.html",
+        "ablation-forest.svg",
         "ablation-forest.png",
-        "ablation-map.html",
+        "ablation-map.svg",
         "ablation-map.png",
     }
     labels = [cell.label for cell in table.cells]

@@ -57,9 +57,9 @@ def test_the_forest_has_every_cell_but_the_base_and_greys_what_is_noise(
 ) -> None:
     table = ablation_table(read_results(ablation_study))
     forest, grid = ablation_plots(table)
-    assert forest.figure is not None
-    drawn = {trace.name: len(trace.x) for trace in forest.figure.data if trace.name}
+    drawn = {series.name: len(series.x) for series in forest.panels[0].series}
     beyond = sum(cell.beyond_noise for cell in table.cells)
     assert drawn == {"beyond noise": beyond, "within noise": 6 - beyond}
-    assert grid.figure is not None
-    assert list(grid.figure.data[0].x) == ["all", "0:2", "2:4"]
+    assert list(grid.panels[0].x.names or ()) == ["all", "0:2", "2:4"]
+    (cells,) = grid.panels[0].series
+    assert len(cells.values) == len(cells.x) == 5

@@ -1,25 +1,79 @@
-"""A chart is drawn the same by both libraries, and its words are only words."""
+"""A chart is drawn as PNG and SVG, and its words are only words."""
 
-from study.analysis.charts import Chart, Panel, Series, matplotlib_png, plotly_figure
+import re
+from html import unescape
+from xml.etree import ElementTree
+
+import pytest
+
+from study.analysis.charts import Axis, Chart, Panel, Series, draw
+
+PNG = b"\x89PNG"
+POINT = Series("point", [1], [1])
 
 
-def test_words_are_not_taken_for_markup_by_plotly() -> None:
-    series = Series("<b>name</b>", [1], [0], hover=[("first", "<a href='x'>")])
-    figure = plotly_figure(Chart((Panel("x", "", (series,), y_names=["<i>row</i>"]),)))
-    assert figure.data[0].name == "&lt;b&gt;name&lt;/b&gt;"
-    assert figure.data[0].hovertext == ("first<br>&lt;a href=&#x27;x&#x27;&gt;",)
-    assert figure.layout.yaxis.ticktext == ("&lt;i&gt;row&lt;/i&gt;",)
+def chart(*panels: Panel) -> Chart:
+    return Chart("name", "title", "caption", panels, otherwise="nothing to draw")
+
+
+def words(svg: bytes) -> list[str]:
+    """The words of a figure, which stand in comments beside their outlines."""
+    return [unescape(text.strip()) for text in re.findall("<!--(.*?)-->", svg.decode())]
+
+
+def drawn(*panels: Panel) -> bytes:
+    files = draw(chart(*panels), "png", "svg")
+    assert files["png"].startswith(PNG)
+    ElementTree.fromstring(files["svg"])
+    return files["svg"]
+
+
+@pytest.mark.parametrize("text", ["<b>name</b>", "$a", r"$\frac$", "--><script>", "a_b & c ★"])
+def test_words_are_not_taken_for_markup_or_formulas(text: str) -> None:
+    named = (Series(text, [0], [0]), Series("another", [1], [1]))
+    svg = drawn(Panel(Axis(text), Axis(text, names=[text, "second"]), named, text))
+    assert b"<script>" not in svg
+    assert words(svg).count(text.replace("--", "- -")) == 5
 
 
 def test_series_of_one_name_share_an_entry_in_the_legend() -> None:
-    panels = tuple(Panel("x", "y", (Series("same", [1, 2], [3, 4], style="line"),)) for _ in "ab")
-    figure = plotly_figure(Chart(panels))
-    assert [trace.showlegend for trace in figure.data] == [True, False]
-    assert matplotlib_png(Chart(panels)).startswith(b"\x89PNG")
+    series = (Series("same", [1, 2], [3, 4], style="line"), Series("another", [1], [2]))
+    svg = drawn(*(Panel(Axis("x"), Axis("y"), series) for _ in "ab"))
+    assert [word for word in words(svg) if word in ("same", "another")] == ["same", "another"]
 
 
-def test_a_missing_half_width_is_drawn_as_no_bar() -> None:
-    series = Series("seeds", [1, 2], [3, 4], y_error=[None, 0.5])
-    chart = Chart((Panel("x", "y", (series,), x_log=True, y_line=3.5, x_line=1.5),))
-    assert plotly_figure(chart).data[0].error_y.array == (0.0, 0.5)
-    assert matplotlib_png(chart).startswith(b"\x89PNG")
+def test_one_series_needs_no_legend() -> None:
+    assert "point" not in words(drawn(Panel(Axis("x"), Axis("y"), (POINT,))))
+
+
+def test_every_style_and_axis_is_drawn() -> None:
+    bars = Series("bars", [0.5, 0.2], [0, 1], style="bars")
+    cells = Series("cells", [0, 1], [0, 0], style="cells", values=[-2.0, 0.04])
+    steps = Series("steps", [1, 10], [3, 4], style="step")
+    errors = Series("errors", [1, 20], [3, 4], marker="star", x_error=[0.0, 1.0], y_error=[0, 2])
+    svg = drawn(
+        Panel(Axis("importance"), Axis("", names=["first", "second"]), (bars,)),
+        Panel(Axis("layers", names=["0:2", "2:4"]), Axis("", names=["ln"]), (cells,)),
+        Panel(Axis("rate", log=True, line=2.0), Axis("n", count=True, line=3.5), (steps, errors)),
+    )
+    assert {"first", "second", "0:2", "2:4", "ln", "-2.0", "+0.0", "10"} <= set(words(svg))
+
+
+def test_a_count_begins_at_0_and_has_whole_ticks() -> None:
+    series = Series("trials", [1, 2], [3, 4], style="step")
+    shown = words(drawn(Panel(Axis("epoch", count=True), Axis("trials", count=True), (series,))))
+    assert "0" in shown
+    assert not [word for word in shown if "." in word]
+
+
+def test_what_has_no_mark_is_left_out_and_a_chart_without_any_says_why() -> None:
+    empty = Panel(Axis("x"), Axis("never seen"), (Series("empty", [], []),))
+    assert chart(empty).missing == "nothing to draw"
+    full = chart(empty, Panel(Axis("x"), Axis("y"), (POINT, *empty.series)))
+    assert full.missing is None
+    assert not {"never seen", "empty"} & set(words(draw(full, "svg")["svg"]))
+
+
+def test_equal_charts_are_equal_files() -> None:
+    panel = Panel(Axis("x"), Axis("y", log=True), (POINT,))
+    assert draw(chart(panel), "png", "svg") == draw(chart(panel), "png", "svg")

@@ -24,7 +24,7 @@ LONG, SHORT = 60.0, 3.0
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Disk]:
-    """With room for the plots, each of which has its own script."""
+    """With room for a whole study."""
     disk = Disk(tmp_path, 128)
     yield disk
     disk.close()

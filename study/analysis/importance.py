@@ -1,0 +1,201 @@
+"""The importance of each searched parameter, which Optuna computes from its studies of a search."""
+
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+)
+from optuna.importance import (
+    FanovaImportanceEvaluator,
+    MeanDecreaseImpurityImportanceEvaluator,
+    get_param_importances,
+)
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from study.analysis.charts import BAR_HEIGHT, BLUE, ORANGE, Axis, Chart, Panel, Series
+from study.analysis.results import Results, TrialResult
+from study.errors import SubsetError
+from study.method.subsets import parse
+
+logger = logging.getLogger(__name__)
+
+JOURNAL_FILE = "optuna.journal"
+MIN_TRIALS = 10
+"""The fewest complete trials for which importances are not just noise."""
+TRUSTED_TRIALS = 50
+"""The fewest complete trials for which a caption does not warn that importances are noisy."""
+MOST = 0.6
+"""The smallest share of the complete trials that must have all plotted parameters."""
+SEED = 0
+"""The seed of the forests that importances come from, so that plots are reproducible."""
+NOTHING_VARIES = "no parameter varies in enough complete trials"
+
+
+def importance_charts(studies: Mapping[str, optuna.Study]) -> tuple[Chart, ...]:
+    """Draw for each arm how much of the spread of scores each parameter explains."""
+    return tuple(_importance_chart(arm, study) for arm, study in studies.items())
+
+
+def importances(study: optuna.Study) -> dict[str, dict[str, float]] | str:
+    """Compute parameter importances by fANOVA and by mean decrease in impurity (MDI).
+
+    Returns:
+        The share of each parameter by method, which sum to 1 for each method; or the reason why
+        there are none.
+    """
+    completed = len(_completed(study))
+    if completed < MIN_TRIALS:
+        return f"only {completed} of the {MIN_TRIALS} complete trials that it takes"
+    parameters = common_parameters(study)
+    if not parameters:
+        return NOTHING_VARIES
+    evaluators = {
+        "fANOVA": FanovaImportanceEvaluator(seed=SEED),
+        "MDI": MeanDecreaseImpurityImportanceEvaluator(seed=SEED),
+    }
+    try:
+        return {
+            name: get_param_importances(study, evaluator=evaluator, params=parameters)
+            for name, evaluator in evaluators.items()
+        }
+    except (RuntimeError, ValueError) as error:
+        return f"Optuna cannot tell importances of these trials ({error})"
+
+
+def common_parameters(study: optuna.Study) -> list[str]:
+    """Return the parameters that vary and that enough complete trials have together.
+
+    A conditional parameter, such as the learning rate of LayerNorms, is missing from trials that
+    tune none of them. Including it excludes those trials, so at least `MOST` of all must remain.
+    """
+    trials = completed = _completed(study)
+    chosen: list[str] = []
+    presence = Counter(name for trial in trials for name in trial.params)
+    for name in sorted(presence, key=lambda name: (-presence[name], name)):
+        kept = [trial for trial in trials if name in trial.params]
+        varies = len({trial.params[name] for trial in kept}) > 1
+        if varies and len(kept) >= max(MIN_TRIALS, MOST * len(completed)):
+            chosen.append(name)
+            trials = kept
+    return chosen
+
+
+def _importance_chart(arm: str, study: optuna.Study) -> Chart:
+    found = importances(study)
+    shares, missing = ({}, found) if isinstance(found, str) else (found, NOTHING_VARIES)
+    order = sorted(shares.get("fANOVA", {}), key=lambda parameter: shares["fANOVA"][parameter])
+    series = tuple(
+        Series(
+            method,
+            [shares[method].get(parameter, 0.0) for parameter in order],
+            [row + shift * BAR_HEIGHT for row in range(len(order))],
+            style="bars",
+            color=color,
+        )
+        for method, color, shift in zip(shares, (BLUE, ORANGE), (0.5, -0.5), strict=False)
+    )
+    trials = len(_completed(study))
+    caption = (
+        f"Share of the spread of validation scores over {trials} complete trials "
+        "that each parameter explains, by two methods; it says nothing of direction. Where they "
+        "disagree, neither tells. Parameters that too few trials have are left out."
+    )
+    if trials < TRUSTED_TRIALS:
+        caption += " With so few trials this is a hint at best."
+    return Chart(
+        f"importance-{arm}",
+        f"Parameter importance, arm “{arm}”",
+        caption,
+        (Panel(Axis("importance"), Axis("", names=order), series),),
+        otherwise=missing,
+        width=6.5,
+        height=1.4 + 0.35 * len(order),
+    )
+
+
+def _completed(study: optuna.Study) -> list[FrozenTrial]:
+    return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+
+
+def load_optuna_studies(results: Results) -> dict[str, optuna.Study]:
+    """Load the Optuna study of each arm of a search, by the arm's name.
+
+    An arm that the journal lacks is rebuilt from the results. Its trials are those that finished,
+    and its parameters are learning rates, λ and, for each site, whether the subset has it.
+
+    Args:
+        results: the results of the study.
+
+    Returns:
+        The studies with at least one trial.
+    """
+    searched = results.stage("search")
+    kept = _from_journal(results.folder.path / JOURNAL_FILE)
+    return {
+        arm: kept.get(arm) or _from_trials(arm, [trial for trial in searched if trial.arm == arm])
+        for arm in sorted({trial.arm for trial in searched} - {"baseline"})
+    }
+
+
+def _from_journal(path: Path) -> dict[str, optuna.Study]:
+    # The backend creates a missing file, and reading must not leave one behind.
+    if not path.is_file():
+        return {}
+    try:
+        storage = JournalStorage(JournalFileBackend(str(path)))
+    except Exception as error:  # any kind: Optuna does not check what it reads
+        logger.warning("%s is damaged (%s); the trials are taken from the table", path, error)
+        return {}
+    names = optuna.get_all_study_names(storage)
+    studies = [optuna.load_study(study_name=name, storage=storage) for name in names]
+    return {study.study_name: study for study in studies if study.trials}
+
+
+def _from_trials(arm: str, trials: Sequence[TrialResult]) -> optuna.Study:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(study_name=arm, direction="maximize")
+    finished = [t for t in trials if t.status == "finished" and t.val_score is not None]
+    terms = [_terms(trial.settings.subset) for trial in finished]
+    sites = sorted(set().union(*terms))
+    rows = [
+        {
+            name: value
+            for name, value in trial.settings.flat().items()
+            if isinstance(value, int | float)
+        }
+        | {site: site in held for site in sites}
+        for trial, held in zip(finished, terms, strict=True)
+    ]
+    columns = {name: {row[name] for row in rows if name in row} for row in rows for name in row}
+    space: dict[str, BaseDistribution] = {
+        name: CategoricalDistribution((False, True))
+        if name in sites
+        else FloatDistribution(min(values), max(values), log=min(values) > 0)
+        for name, values in columns.items()
+        if len(values) > 1
+    }
+    for trial, row in zip(finished, rows, strict=True):
+        params = {name: value for name, value in row.items() if name in space}
+        distributions = {name: space[name] for name in params}
+        study.add_trial(
+            create_trial(value=trial.val_score, params=params, distributions=distributions)
+        )
+    return study
+
+
+def _terms(subset: str | None) -> frozenset[str]:
+    try:
+        terms = parse(subset or "none").terms
+    except SubsetError:
+        # Perhaps of another version of the language. The text is still the same for equal subsets.
+        return frozenset({subset or ""})
+    # Layers are left out, as nearly every window would become a separate parameter.
+    return frozenset(f"{term.encoder}.{term.site}" for sign, term in terms if sign > 0)

@@ -1,0 +1,119 @@
+"""Importances are told of enough trials with enough in common; the journal is preferred."""
+
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from study.analysis.importance import (
+    common_parameters,
+    importance_charts,
+    importances,
+    load_optuna_studies,
+)
+from study.analysis.results import read_results
+
+
+def write_journal(folder: Path, arm: str, trials: int) -> None:
+    backend = optuna.storages.journal.JournalFileBackend(str(folder / "optuna.journal"))
+    study = optuna.create_study(
+        study_name=arm, direction="maximize", storage=optuna.storages.JournalStorage(backend)
+    )
+    for number in range(trials):
+        trial = study.ask()
+        rate = trial.suggest_float("bias_lr", 1e-4, 1e-2, log=True)
+        trial.suggest_categorical("a site of the journal", [False, True])
+        study.tell(trial, rate * 10 + number / 1000)
+
+
+def test_the_journal_is_preferred_to_the_table(few_shot_study: Path) -> None:
+    write_journal(few_shot_study, "search", 12)
+    studies = load_optuna_studies(read_results(few_shot_study))
+    assert set(studies) == {"search", "clipfit-tuned"}
+    assert len(studies["search"].trials) == 12
+    tuned = [t for t in read_results(few_shot_study).trials if t.arm == "clipfit-tuned"]
+    finished = sum(t.stage == "search" and t.status == "finished" for t in tuned)
+    assert len(studies["clipfit-tuned"].trials) == finished > 0
+    found = importances(studies["search"])
+    assert isinstance(found, dict)
+    assert "a site of the journal" in found["fANOVA"]
+
+
+def test_looking_for_a_journal_does_not_make_one(few_shot_study: Path) -> None:
+    load_optuna_studies(read_results(few_shot_study))
+    assert not (few_shot_study / "optuna.journal").exists()
+
+
+def test_a_rebuilt_study_has_the_trials_that_finished(few_shot_study: Path) -> None:
+    results = read_results(few_shot_study)
+    study = load_optuna_studies(results)["search"]
+    trials = [trial for trial in results.stage("search") if trial.arm == "search"]
+    finished = [trial for trial in trials if trial.status == "finished"]
+    assert 0 < len(finished) < len(trials)
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * len(finished)
+    assert [trial.value for trial in study.trials] == [trial.val_score for trial in finished]
+    assert study.best_value == max(t.val_score or 0 for t in trials if t.status == "finished")
+    assert {"bias_lr", "ln_lr", "vision.ln"} <= {n for t in study.trials for n in t.params}
+
+
+def test_a_damaged_journal_is_told_and_the_table_taken_instead(
+    few_shot_study: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_journal(few_shot_study, "search", 12)
+    journal = few_shot_study / "optuna.journal"
+    journal.write_text("no journal\n" + journal.read_text())
+    rebuilt = load_optuna_studies(read_results(few_shot_study))["search"]
+    assert "a site of the journal" not in rebuilt.best_params
+    assert "optuna.journal is damaged" in caplog.text
+
+
+def test_importances_of_too_few_trials_are_refused_in_words(few_shot_study: Path) -> None:
+    found = importances(load_optuna_studies(read_results(few_shot_study))["clipfit-tuned"])
+    assert isinstance(found, str)
+    assert "of the 10 complete trials" in found
+
+
+def test_importances_of_constant_scores_do_not_fail() -> None:
+    study = optuna.create_study(direction="maximize")
+    for _ in range(12):
+        trial = study.ask()
+        trial.suggest_float("bias_lr", 0, 1)
+        study.tell(trial, 0.5)
+    assert importances(study)
+
+
+def test_a_conditional_parameter_is_looked_at_where_most_trials_have_it() -> None:
+    study = optuna.create_study(direction="maximize")
+    for number in range(16):
+        trial = study.ask()
+        trial.suggest_float("distill_weight", 0, 1)
+        if number % 4:
+            trial.suggest_float("bias_lr", 0, 1)
+        if number % 4 == 0:
+            trial.suggest_float("ln_lr", 0, 1)
+        trial.suggest_categorical("fixed", ["always"])
+        study.tell(trial, float(number))
+    assert common_parameters(study) == ["distill_weight", "bias_lr"]
+
+
+def test_arms_without_enough_complete_trials_are_not_drawn_and_say_so() -> None:
+    (importance,) = importance_charts({"search": optuna.create_study(direction="maximize")})
+    assert importance.name == "importance-search"
+    assert importance.missing == "only 0 of the 10 complete trials that it takes"
+
+
+def test_bars_are_the_importances_of_both_methods_in_the_order_of_the_first(
+    few_shot_study: Path,
+) -> None:
+    studies = load_optuna_studies(read_results(few_shot_study))
+    found = importances(studies["search"])
+    chart = next(c for c in importance_charts(studies) if c.name == "importance-search")
+    assert isinstance(found, dict)
+    (panel,) = chart.panels
+    assert panel.y.names is not None
+    for series, (method, shares) in zip(panel.series, found.items(), strict=True):
+        assert series.name == method
+        assert list(series.x) == [shares[name] for name in panel.y.names]
+    assert list(panel.series[0].x) == sorted(panel.series[0].x)
+    assert "With so few trials this is a hint at best" in chart.caption
