@@ -88,12 +88,31 @@ def score_cells(
     return (*(interval(found.get(part)) for part in parts), interval(score))
 
 
+def comparison_cells(comparison: Comparison | None) -> tuple[str, str]:
+    """Return a difference with its interval in percentage points, and its corrected p."""
+    if comparison is None:
+        return "–", "–"
+    return difference(comparison.paired), probability(comparison.holm_p)
+
+
 def estimate_columns(values: Mapping[str, Estimate | None]) -> dict[str, float | None]:
     """Return the columns that tables for other programs have of each named estimate."""
     return {
-        f"{name}_{field}": None if value is None else getattr(value, field)
+        f"{name}_{field}": getattr(value, field, None)
         for name, value in values.items()
         for field in ("mean", "sd", "low", "high")
+    }
+
+
+def comparison_columns(
+    name: str, comparison: Comparison | None, prefix: str = ""
+) -> dict[str, float | None]:
+    """Return the columns of a comparison: a named difference, then p values after a prefix."""
+    paired = comparison.paired if comparison else None
+    return {
+        **estimate_columns({name: paired.difference if paired else None}),
+        f"{prefix}p": paired.p if paired else None,
+        f"{prefix}holm_p": comparison.holm_p if comparison else None,
     }
 
 

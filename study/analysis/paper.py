@@ -4,8 +4,6 @@ Run as `python -m study.analysis.paper runs/NAME ...`; studies that belong to no
 """
 
 import argparse
-import csv
-import io
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +17,7 @@ from study.analysis.command import command
 from study.analysis.comparison import Entry, Leaderboard, leaderboard
 from study.analysis.formatting import interval, percent, score_header
 from study.analysis.results import PARTS, open_study, read_results
-from study.analysis.tables import markdown_table, markdown_text, rich_table
+from study.analysis.tables import Table
 from study.errors import DataError
 from study.storage.atomic import write_atomically
 
@@ -66,16 +64,6 @@ class Result:
         """Return the name of an entry's series: its label, and values on axes but the dataset."""
         others = [f"{k.split('.')[-1]} {v}" for k, v in self.axes.items() if k != DATASET]
         return ", ".join((entry.label, *others))
-
-
-@dataclass(frozen=True)
-class Table:
-    """A titled table of text cells."""
-
-    title: str
-    header: list[str]
-    cells: list[list[str]]
-    note: str = ""
 
 
 def read_sweep(folders: Sequence[Path]) -> list[Result]:
@@ -141,7 +129,7 @@ def _averages(experiment: str, members: Sequence[Result]) -> Table:
             note += f" Ours are over {datasets} of them, so the averages do not compare."
     scores = score_header((*parts, "hmean"), "mean of hmeans")
     header = ["ours and published", *scores, "datasets"]
-    return Table(f"{experiment}: averages", header, cells, note)
+    return Table(f"{experiment}: averages", header, cells, note=note)
 
 
 def _by_dataset(experiment: str, members: Sequence[Result]) -> Table:
@@ -176,33 +164,30 @@ def _plain(value: float | None) -> str:
 
 def render_tables(results: Sequence[Result]) -> Group:
     """Return the tables for the terminal."""
-    return Group(*(rich_table(t.title, t.header, t.cells, left=1) for t in tables(results)))
+    return Group(*tables(results))
 
 
 def write_tables(results: Sequence[Result], place: Path) -> Path:
     """Write `tables.md` and `tables.csv` into the folder `place`; return the path of the former."""
-    blocks = []
-    for table in tables(results):
-        blocks += [f"## {markdown_text(table.title)}", markdown_table(table.header, table.cells)]
-        blocks += [table.note] if table.note else []
     path = place / TABLES_FILE
-    write_atomically(path, "\n\n".join(blocks) + "\n")
+    write_atomically(path, "\n\n".join(table.markdown() for table in tables(results)) + "\n")
     write_atomically(path.with_suffix(".csv"), _csv(results))
     return path
 
 
 def _csv(results: Sequence[Result]) -> str:
     """Return every series of every study as CSV: fractions, means over seeds."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["experiment", "series", "dataset", "seeds", "test", "sd", *PARTS])
-    for result in results:
-        for entry in result.board.entries:
-            found = (entry.parts.get(part) for part in PARTS)
-            parts = [None if part is None else part.mean for part in found]
-            place = [result.experiment, result.series(entry), result.dataset]
-            writer.writerow([*place, len(entry.scores), entry.test.mean, entry.test.sd, *parts])
-    return text.getvalue()
+    rows = [
+        [
+            *(result.experiment, result.series(entry), result.dataset, len(entry.scores)),
+            *(entry.test.mean, entry.test.sd),
+            *(getattr(entry.parts.get(part), "mean", None) for part in PARTS),
+        ]
+        for result in results
+        for entry in result.board.entries
+    ]
+    header = ["experiment", "series", "dataset", "seeds", "test", "sd", *PARTS]
+    return Table("", header, rows).csv()
 
 
 @command
