@@ -191,7 +191,7 @@ def test_artifacts_are_where_they_are_looked_for(whole: Whole) -> None:
         *("study.yaml", "candidates.json", "results.parquet", "leaderboard.md", "report.html"),
     }
     assert names("search-0001") >= {"config.json", "delta.safetensors"}
-    assert names("confirm-clipfit-seed1") >= {"delta.safetensors", "per_class.json"}
+    assert names("confirm-clipfit-seed1") >= {"delta.safetensors", "predictions.parquet"}
 
 
 def test_its_name_is_taken_now(whole: Whole) -> None:

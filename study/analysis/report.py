@@ -146,7 +146,7 @@ def _content(results: Results, board: Leaderboard) -> dict[str, Any]:
             ["class", "part", "zero-shot %", f"{chosen} %", "gain"],
             [
                 [
-                    entry.name,
+                    entry.true,
                     entry.part,
                     percent(entry.before),
                     percent(entry.after),
