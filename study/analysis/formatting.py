@@ -52,6 +52,15 @@ def difference(paired: PairedDifference) -> str:
     return f"{points(paired.difference.mean)} [{points(low)}, {points(high)}]"
 
 
+def spelt(difference: Estimate) -> str:
+    """Return a mean difference with its interval, in words."""
+    low, high = difference.low, difference.high
+    size = f"{points(difference.mean)} points"
+    if low is None or high is None:
+        return f"{size} (1 seed, so no interval)"
+    return f"{size} (95 % interval {points(low)} to {points(high)})"
+
+
 def probability(p: float | None) -> str:
     """Return a p value with three decimals, or as “<0.001”."""
     if p is None:
@@ -206,12 +215,12 @@ def _judgements(board: Leaderboard, winner: Entry) -> list[str]:
         elif comparison is not None and entry.label not in compared:
             compared.add(entry.label)
             sentences.append(
-                f"Against {NAMES[baseline]}: {_spelt(comparison.paired)}, over "
+                f"Against {NAMES[baseline]}: {spelt(comparison.paired.difference)}, over "
                 f"{_seeds(len(comparison.paired.seeds))} in common, Holm-corrected p "
                 f"{probability(comparison.holm_p)}: {judgement(comparison)}."
             )
     for label, paired in below_baselines(board):
-        size = "" if paired is None or label in compared else f", {_spelt(paired)}"
+        size = "" if paired is None or label in compared else f", {spelt(paired.difference)}"
         noise = "within noise" if paired is None or paired.within_noise else "beyond noise"
         sentences.append(f"The winner’s mean is below the baseline “{label}”{size}: {noise}.")
     return sentences
@@ -258,14 +267,6 @@ def _base_pick(entry: Entry) -> str:
         f"Among the candidates, base validation alone would have picked “{entry.label}” "
         f"({interval(entry.test)} % on test){same}."
     )
-
-
-def _spelt(paired: PairedDifference) -> str:
-    low, high = paired.difference.low, paired.difference.high
-    size = f"{points(paired.difference.mean)} points"
-    if low is None or high is None:
-        return f"{size} (1 seed, so no interval)"
-    return f"{size} (95 % interval {points(low)} to {points(high)})"
 
 
 def _seeds(n: int) -> str:

@@ -38,6 +38,7 @@ from study.analysis.leaderboard import (
 )
 from study.analysis.occupancy import occupancy
 from study.analysis.plots import PLOTLY_CONFIG, make_plots
+from study.analysis.predictions import image_findings
 from study.analysis.results import Results, TrialResult, read_results
 from study.analysis.tables import Table
 from study.config.schema import StudyConfig
@@ -132,7 +133,7 @@ def _content(results: Results, board: Leaderboard) -> dict[str, Any]:
         "targets": target_table(board),
         "configurations": configuration_table(board),
         "budgets": budget_table(board),
-        "doubts": validation_findings(board),
+        "doubts": validation_findings(board) + image_findings(results, board),
         "winner": winner,
         "chosen": board.chosen,
         "has_search": protocol.searches(config),
