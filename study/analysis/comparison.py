@@ -88,6 +88,11 @@ class Entry(Configuration):
     """The difference to CLIPFit as published; None for that baseline itself."""
 
     @property
+    def versus(self) -> dict[str, Comparison | None]:
+        """The differences by the label of the baseline."""
+        return {TUNED: self.versus_tuned, PUBLISHED: self.versus_published}
+
+    @property
     def above_chance(self) -> bool:
         """Whether the mean test score is above chance."""
         return beats_chance(self.test.mean, self.chance)

@@ -52,8 +52,7 @@ def main_table(board: Leaderboard) -> Table:
             _name(entry),
             *score_cells(board.parts, entry.parts, entry.test),
             "/".join(dict.fromkeys(map(str, (len(entry.scores), entry.seeds_planned)))),
-            *comparison_cells(entry.versus_tuned),
-            *comparison_cells(entry.versus_published),
+            *(cell for found in entry.versus.values() for cell in comparison_cells(found)),
         ]
         for entry in board.entries
     ]
