@@ -56,9 +56,8 @@ def render_found(found: Sequence[Found]) -> Group:
 
 def to_json(found: Sequence[Found]) -> str:
     """Return configurations as a JSON list with one object each."""
-    rows = [{**vars(row), **row.settings.flat()} for row in found]
-    for row in rows:
-        del row["settings"]
+    fields = (vars(row) | row.settings.flat() for row in found)
+    rows = [{name: row[name] for name in row if name != "settings"} for row in fields]
     return json.dumps(rows, indent=2, ensure_ascii=False) + "\n"
 
 
