@@ -82,10 +82,7 @@ def outcome(report: EpochReport) -> dict[str, Any]:
             for index, delta in enumerate(report.deltas)
             for name, tensor in delta.items()
         },
-        **{
-            f"confusion {name}": tensor.to_dense().tolist()
-            for name, tensor in report.confusions.items()
-        },
+        "predictions": report.predictions,
     }
 
 

@@ -193,7 +193,7 @@ def test_artifacts_are_where_they_are_looked_for(whole: Whole) -> None:
         *("study.yaml", "candidates.json", "results.parquet", "leaderboard.md", "report.html"),
     }
     assert names("search-0001") >= {"config.json", "delta.safetensors"}
-    assert names("confirm-clipfit-seed1") >= {"delta.safetensors", "per_class.json"}
+    assert names("confirm-clipfit-seed1") >= {"delta.safetensors", "predictions.parquet"}
 
 
 def test_neither_the_folder_nor_what_mlflow_holds_of_it_is_large(whole: Whole) -> None:

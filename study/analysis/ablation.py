@@ -120,29 +120,33 @@ def ablation_table(results: Results, base_label: str = BASE) -> AblationTable:
 def ablation_verdict(table: AblationTable) -> tuple[str, ...]:
     """Return sentences that name the cells beyond noise, within noise and at an edge of rates."""
     compared = [cell for cell in table.cells if cell.comparison is not None]
-    beyond = [cell for cell in compared if cell.beyond_noise]
-    sentences = [
+    beyond = {
+        f"“{cell.label}”": cell.comparison.paired.difference.mean
+        for cell in compared
+        if cell.comparison and cell.beyond_noise
+    }
+    named = {
+        "Within noise": [cell for cell in compared if not cell.beyond_noise],
+        **{
+            f"At the {edge} of the learning rates tried, so that more might help": [
+                cell for cell in table.cells if cell.edge == edge
+            ]
+            for edge in ("lowest", "highest")
+        },
+    }
+    return (
         f"{len(beyond)} of {len(compared)} cells differ from “{table.base_label}” "
         f"({interval(table.base.score)} %) by more than noise, after Holm’s correction for "
-        f"{len(compared)} comparisons."
-    ]
-    for cell in beyond:
-        if cell.comparison is not None:
-            change = points(cell.comparison.paired.difference.mean)
-            sentences.append(f"“{cell.label}”: {change} points.")
-    rest = [f"“{cell.label}”" for cell in compared if not cell.beyond_noise]
-    if rest:
-        sentences.append(f"Within noise: {', '.join(rest)}.")
-    for edge in ("lowest", "highest"):
-        if at_edge := [f"“{cell.label}”" for cell in table.cells if cell.edge == edge]:
-            sentences.append(
-                f"At the {edge} of the learning rates tried, so that more might help: "
-                f"{', '.join(at_edge)}."
-            )
-    sentences += guessing(table.chance)
-    if table.split == "val":
-        sentences.append("These are validation scores; nothing was tested.")
-    return tuple(sentences)
+        f"{len(compared)} comparisons.",
+        *(f"{label}: {points(mean)} points." for label, mean in beyond.items()),
+        *(
+            f"{found}: {', '.join(f'“{cell.label}”' for cell in cells)}."
+            for found, cells in named.items()
+            if cells
+        ),
+        *guessing(table.chance),
+        *(["These are validation scores; nothing was tested."] if table.split == "val" else ()),
+    )
 
 
 def _rate(trial: TrialResult) -> float | None:

@@ -4,10 +4,9 @@ Run as `python -m study.analysis.ablation_output runs/NAME [--base LABEL]`.
 """
 
 import argparse
-import csv
-import io
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,10 +17,10 @@ from study.analysis.ablation import BASE, AblationTable, Cell, ablation_table, a
 from study.analysis.ablation_plots import ablation_plots
 from study.analysis.command import command
 from study.analysis.formatting import (
+    comparison_cells,
+    comparison_columns,
     count,
-    difference,
     estimate_columns,
-    probability,
     score_cells,
     score_header,
     setting_cells,
@@ -29,77 +28,62 @@ from study.analysis.formatting import (
 )
 from study.analysis.plots import write_plots
 from study.analysis.results import PARTS, read_results, write_parquet
-from study.analysis.tables import markdown_table, markdown_text, rich_table
+from study.analysis.tables import Table, markdown_text
 from study.storage.atomic import write_atomically
 
+NOTE = (
+    "± and [ ] are 95 % t intervals over seeds; Δ are paired differences in percentage points over "
+    "common seeds; p is Holm-corrected; s is seconds."
+)
 
-def cell_table(table: AblationTable) -> tuple[list[str], list[list[str]]]:
-    """Return the header and cells of the scores, in percent and percentage points."""
+
+def cell_table(table: AblationTable) -> Table:
+    """Return the scores of the cells, in percent and percentage points."""
     scores = score_header(table.parts, table.metric if table.parts else table.split)
-    header = ["cell", *scores, "Δ base cell", "p", "seeds", "trainable", "s"]
-    cells = [
+    rows = [
         [
             f"{cell.label} (base)" if cell.label == table.base_label != BASE else cell.label,
             *score_cells(table.parts, cell.parts, cell.score),
-            "–" if cell.comparison is None else difference(cell.comparison.paired),
-            "–" if cell.comparison is None else probability(cell.comparison.holm_p),
-            str(len(cell.scores)),
+            *comparison_cells(cell.comparison),
+            len(cell.scores),
             count(cell.trainable),
-            "–" if cell.seconds is None else f"{cell.seconds:.0f}",
+            None if cell.seconds is None else f"{cell.seconds:.0f}",
         ]
         for cell in table.cells
     ]
-    return header, cells
+    header = ["cell", *scores, "Δ base cell", "p", "seeds", "trainable", "s"]
+    return Table("Ablation", header, rows, note=NOTE)
 
 
-def setting_table(table: AblationTable) -> tuple[list[str], list[list[str]]]:
-    """Return the header and cells of each cell's subset, learning rates and λ."""
-    cells = [
-        [cell.label, cell.settings.subset or "none", *setting_cells(cell.settings, cell.trainable)]
+def setting_table(table: AblationTable) -> Table:
+    """Return each cell's subset, learning rates and λ."""
+    rows = [
+        [cell.label, cell.settings.subset, *setting_cells(cell.settings, cell.trainable)]
         for cell in table.cells
     ]
-    return ["cell", "subset", *setting_header()], cells
+    return Table("Cells", ["cell", "subset", *setting_header()], rows, left=2)
 
 
 def render(table: AblationTable) -> Group:
     """Return the ablation as rich tables that fit 100 columns, with its verdict."""
-    header, cells = cell_table(table)
-    scores = [rich_table("Ablation", header, cells, left=1)]
-    if table.parts:
-        # One table with all columns would be wider than 100 columns.
-        end = 2 + len(table.parts)
-        scores = [
-            rich_table("Ablation", header[:end], [row[:end] for row in cells], left=1),
-            rich_table(
-                f"Differences of {table.metric}",
-                header[:1] + header[end:],
-                [row[:1] + row[end:] for row in cells],
-                left=1,
-            ),
-        ]
+    cells = cell_table(table)
+    # One table with all columns would be wider than 100 columns.
+    scores = cells.split(2 + len(table.parts), f"Differences of {table.metric}")
     return Group(
-        *scores,
-        rich_table("Cells", *setting_table(table), left=2),
+        *(scores if table.parts else (cells,)),
+        setting_table(table),
         *(Text(sentence) for sentence in ablation_verdict(table)),
     )
 
 
 def to_markdown(table: AblationTable) -> str:
     """Return the ablation as Markdown: verdict, scores, settings."""
-    return (
-        "\n\n".join(
-            [
-                " ".join(markdown_text(sentence) for sentence in ablation_verdict(table)),
-                markdown_table(*cell_table(table)),
-                markdown_text(
-                    "± and [ ] are 95 % t intervals over seeds; Δ are paired differences in "
-                    "percentage points over common seeds; p is Holm-corrected; s is seconds."
-                ),
-                markdown_table(*setting_table(table)),
-            ]
-        )
-        + "\n"
+    tables = (cell_table(table), setting_table(table))
+    blocks = (
+        markdown_text(" ".join(ablation_verdict(table))),
+        *(replace(one, title="").markdown() for one in tables),
     )
+    return "\n\n".join(blocks) + "\n"
 
 
 def to_arrow(table: AblationTable) -> pa.Table:
@@ -109,16 +93,11 @@ def to_arrow(table: AblationTable) -> pa.Table:
 
 def to_csv(table: AblationTable) -> str:
     """Return the table of `to_arrow` as CSV."""
-    rows = [_record(table, cell) for cell in table.cells]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+    return Table.of([_record(table, cell) for cell in table.cells]).csv()
 
 
-def _record(table: AblationTable, cell: Cell) -> dict[str, float | int | str | None]:
-    paired = None if cell.comparison is None else cell.comparison.paired
+def _record(table: AblationTable, cell: Cell) -> dict[str, object]:
+    parts = {part: cell.parts.get(part) for part in (*PARTS, *table.parts)}
     return {
         "label": cell.label,
         "base_label": table.base_label,
@@ -128,15 +107,8 @@ def _record(table: AblationTable, cell: Cell) -> dict[str, float | int | str | N
         "seeds": len(cell.scores),
         "chance": table.chance,
         "seconds": cell.seconds,
-        **estimate_columns(
-            {
-                "score": cell.score,
-                **{part: cell.parts.get(part) for part in (*PARTS, *table.parts)},
-                "difference": None if paired is None else paired.difference,
-            }
-        ),
-        "p": None if paired is None else paired.p,
-        "holm_p": None if cell.comparison is None else cell.comparison.holm_p,
+        **estimate_columns({"score": cell.score, **parts}),
+        **comparison_columns("difference", cell.comparison),
     }
 
 

@@ -12,7 +12,7 @@ from rich.console import Group
 from rich.text import Text
 
 from study.analysis.formatting import count, percent, setting_cells, setting_header
-from study.analysis.tables import rich_table
+from study.analysis.tables import Table
 from study.config.loading import build_config, dump_config
 from study.config.schema import StudyConfig
 from study.errors import DataError
@@ -32,34 +32,32 @@ NOTE = (
 def render_found(found: Sequence[Found]) -> Group:
     """Return configurations as tables for the terminal: scores and rates, then subsets."""
     header = ["", "study", "trial", "dataset", "val %", "test %", "split"]
-    cells = [
+    rows = [
         [
-            str(rank),
+            rank,
             row.study,
             row.label,
             row.dataset,
             percent(row.val_score),
-            f"{percent(row.test_score)} ({row.test_seeds})" if row.test_seeds else "–",
+            f"{percent(row.test_score)} ({row.test_seeds})" if row.test_seeds else None,
             row.split_hash[:6],
             *setting_cells(row.settings, row.trainable),
             count(row.trainable),
         ]
         for rank, row in enumerate(found, start=1)
     ]
-    header += [*setting_header(), "trainable"]
-    subsets = [[str(rank), row.settings.subset] for rank, row in enumerate(found, start=1)]
+    subsets = [[rank, row.settings.subset] for rank, row in enumerate(found, start=1)]
     return Group(
-        rich_table("Best configurations", header, cells, left=4),
-        rich_table("Their subsets", ["", "subset"], subsets, left=2),
+        Table("Best configurations", [*header, *setting_header(), "trainable"], rows, left=4),
+        Table("Their subsets", ["", "subset"], subsets, left=2),
         Text(NOTE, style="dim"),
     )
 
 
 def to_json(found: Sequence[Found]) -> str:
     """Return configurations as a JSON list with one object each."""
-    rows = [{**vars(row), **row.settings.flat()} for row in found]
-    for row in rows:
-        del row["settings"]
+    fields = (vars(row) | row.settings.flat() for row in found)
+    rows = [{name: row[name] for name in row if name != "settings"} for row in fields]
     return json.dumps(rows, indent=2, ensure_ascii=False) + "\n"
 
 

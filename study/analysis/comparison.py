@@ -88,6 +88,11 @@ class Entry(Configuration):
     """The difference to CLIPFit as published; None for that baseline itself."""
 
     @property
+    def versus(self) -> dict[str, Comparison | None]:
+        """The differences by the label of the baseline."""
+        return {TUNED: self.versus_tuned, PUBLISHED: self.versus_published}
+
+    @property
     def above_chance(self) -> bool:
         """Whether the mean test score is above chance."""
         return beats_chance(self.test.mean, self.chance)
@@ -203,24 +208,19 @@ def leaderboard(results: Results) -> Leaderboard:
     same = {label: c.same_as for label, c in candidates.items() if c.same_as}
     confirmed = (trial.label for trial in results.stage("confirm"))
     labels = [label for label in dict.fromkeys([*candidates, *confirmed]) if label not in same]
-    entries = []
-    for label in labels:
-        names = (label, *(alias for alias, original in same.items() if original == label))
-        if any(trial.test_score is not None for trial in results.confirmed(label)):
-            entries.append(_entry(names, candidates.get(label), results))
-    scores = {entry.label: entry.scores for entry in entries}
-    tuned = compare(scores, same.get(TUNED, TUNED))
-    published = compare(scores, same.get(PUBLISHED, PUBLISHED))
-    entries = [
-        replace(
-            entry,
-            versus_tuned=tuned.get(entry.label),
-            versus_published=published.get(entry.label),
+    found = {
+        label: _entry(
+            (label, *(a for a in same if same[a] == label)), candidates.get(label), results
         )
-        for entry in entries
+        for label in labels
+        if any(trial.test_score is not None for trial in results.confirmed(label))
+    }
+    scores = {label: entry.scores for label, entry in found.items()}
+    tuned, published = (compare(scores, same.get(b, b)) for b in (TUNED, PUBLISHED))
+    entries = [
+        replace(entry, versus_tuned=tuned.get(label), versus_published=published.get(label))
+        for label, entry in sorted(found.items(), key=lambda pair: -pair[1].test.mean)
     ]
-    entries.sort(key=lambda entry: -entry.test.mean)
-    shown = {entry.label for entry in entries}
     searched = results.stage("search")
     return Leaderboard(
         study=results.name,
@@ -232,7 +232,7 @@ def leaderboard(results: Results) -> Leaderboard:
             for arm in sorted({trial.arm for trial in searched})
         ),
         check=_check(entries, searched),
-        untested=tuple(label for label in labels if label not in shown),
+        untested=tuple(label for label in labels if label not in found),
         failures=tuple(trial for trial in results.trials if trial.status == "failed"),
         chosen_before=results.chosen_before,
     )
@@ -245,12 +245,10 @@ def below_baselines(board: Leaderboard) -> tuple[tuple[str, PairedDifference | N
         Pairs of label and difference; the difference is None without a common seed.
     """
     winner = board.winner
-    if winner is None:
-        return ()
     return tuple(
         (entry.label, paired_difference(winner.scores, entry.scores))
         for entry in board.entries
-        if entry.baseline and entry.test.mean > winner.test.mean
+        if winner and entry.baseline and entry.test.mean > winner.test.mean
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from study.analysis.ablation import ablation_table
 from study.analysis.ablation_output import to_markdown as ablation_markdown
-from study.analysis.comparison import PUBLISHED, TUNED, Entry, Leaderboard
+from study.analysis.comparison import Entry, Leaderboard
 from study.analysis.formatting import (
     NAMES,
     count,
@@ -85,10 +85,7 @@ def _headline(results: Results, board: Leaderboard, chosen: Entry) -> str:
     against = [
         f"{difference(comparison.paired)} points against {NAMES[baseline]}"
         f" ({judgement(comparison)})"
-        for baseline, comparison in (
-            (TUNED, chosen.versus_tuned),
-            (PUBLISHED, chosen.versus_published),
-        )
+        for baseline, comparison in chosen.versus.items()
         if comparison is not None
     ]
     return "; ".join([result, *against]) + "."

@@ -6,8 +6,6 @@ Run as `python -m study.analysis.drift_output runs/NAME [--trial ID]...`.
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import math
 import sys
 from collections.abc import Sequence
@@ -20,7 +18,7 @@ from study.analysis.command import command
 from study.analysis.drift import TensorDrift, pooled_drift, study_drift
 from study.analysis.plots import write_plots
 from study.analysis.results import read_results
-from study.analysis.tables import rich_table
+from study.analysis.tables import Table
 from study.storage.atomic import write_atomically
 
 BEFORE, AFTER = "pre", "post"
@@ -86,14 +84,7 @@ def _place(drift: TensorDrift) -> str:
 
 def to_csv(drifts: Sequence[TensorDrift]) -> str:
     """Return CSV with one row per tensor: name, place, change, norm before, relative change."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["name", "encoder", "layer", "site", "kind", "moved", "size", "relative"])
-    for drift in drifts:
-        layer = "" if drift.layer is None else drift.layer
-        place = [drift.name, drift.encoder, layer, drift.site, drift.kind]
-        writer.writerow([*place, drift.moved, drift.size, drift.relative])
-    return text.getvalue()
+    return Table.of([{**vars(drift), "relative": drift.relative} for drift in drifts]).csv()
 
 
 @command
@@ -111,7 +102,7 @@ def main(arguments: Sequence[str] | None) -> None:
     pooled = pooled_drift(drift.tensors, lambda drift: f"{drift.encoder} {drift.site}")
     cells = [[site, f"{value:.4f}"] for site, value in sorted(pooled.items(), key=lambda p: -p[1])]
     console = Console()
-    console.print(rich_table("Relative change (L2) over layers", ["site", "change"], cells, left=1))
+    console.print(Table("Relative change (L2) over layers", ["site", "change"], cells))
     for what, features in (("class names", drift.text), ("images", drift.images)):
         if features is not None:
             console.print(

@@ -3,7 +3,7 @@
 Arguments are fractions; texts have scores in percent and differences in percentage points.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from study.analysis.comparison import (
     PUBLISHED,
@@ -46,10 +46,27 @@ def points(value: float) -> str:
 
 def difference(paired: PairedDifference) -> str:
     """Return the mean difference with its interval, in percentage points."""
-    low, high = paired.difference.low, paired.difference.high
-    if low is None or high is None:
-        return f"{points(paired.difference.mean)} (1 seed)"
-    return f"{points(paired.difference.mean)} [{points(low)}, {points(high)}]"
+    return change(paired.difference, "{} [{}, {}]", "{} (1 seed)")
+
+
+def spelt(found: Estimate) -> str:
+    """Return a mean difference with its interval, in words."""
+    form = "{} points (95 % interval {} to {})"
+    return change(found, form, "{} points (1 seed, so no interval)")
+
+
+def change(found: Estimate, form: str, single: str) -> str:
+    """Return a mean difference in percentage points.
+
+    Args:
+        found: the difference.
+        form: a format for the mean and the ends of its interval.
+        single: a format for a mean without an interval.
+    """
+    ends = (
+        () if found.low is None or found.high is None else (points(found.low), points(found.high))
+    )
+    return (form if ends else single).format(points(found.mean), *ends)
 
 
 def probability(p: float | None) -> str:
@@ -88,12 +105,31 @@ def score_cells(
     return (*(interval(found.get(part)) for part in parts), interval(score))
 
 
+def comparison_cells(comparison: Comparison | None) -> tuple[str, str]:
+    """Return a difference with its interval in percentage points, and its corrected p."""
+    if comparison is None:
+        return "–", "–"
+    return difference(comparison.paired), probability(comparison.holm_p)
+
+
 def estimate_columns(values: Mapping[str, Estimate | None]) -> dict[str, float | None]:
     """Return the columns that tables for other programs have of each named estimate."""
     return {
-        f"{name}_{field}": None if value is None else getattr(value, field)
+        f"{name}_{field}": getattr(value, field, None)
         for name, value in values.items()
         for field in ("mean", "sd", "low", "high")
+    }
+
+
+def comparison_columns(
+    name: str, comparison: Comparison | None, prefix: str = ""
+) -> dict[str, float | None]:
+    """Return the columns of a comparison: a named difference, then p values after a prefix."""
+    paired = comparison.paired if comparison else None
+    return {
+        **estimate_columns({name: paired.difference if paired else None}),
+        f"{prefix}p": paired.p if paired else None,
+        f"{prefix}holm_p": comparison.holm_p if comparison else None,
     }
 
 
@@ -129,124 +165,88 @@ def guessing(chance: float | None, zero_shot: Entry | None = None) -> tuple[str,
 
 def verdict(board: Leaderboard) -> tuple[str, ...]:
     """Return what a study found, in sentences that claim no more than the intervals allow."""
-    metric = board.metric
-    if board.parts:
-        metric = f"harmonic mean of {' and '.join(board.parts)} accuracy"
+    metric = (
+        f"harmonic mean of {' and '.join(board.parts)} accuracy" if board.parts else board.metric
+    )
     chosen, winner = board.chosen, board.winner
+    chance = guessing(board.chance, board.entry(ZERO_SHOT))
     if board.entries and not board.searched:
         tested = ", ".join(f"“{entry.name}” {interval(entry.test)} %" for entry in board.entries)
         mean = f"mean {metric} over the datasets" if board.targets else metric
-        return (
-            f"Nothing was searched; configurations tested as given, {mean}: {tested}.",
-            *guessing(board.chance, board.entry(ZERO_SHOT)),
-        )
+        return f"Nothing was searched; configurations tested as given, {mean}: {tested}.", *chance
     if chosen is None:
-        return (
-            "Nothing is confirmed on test yet, so there is no winner to judge.",
-            *guessing(board.chance, board.entry(ZERO_SHOT)),
-        )
-    sentences = [
-        f"Validation chose “{chosen.name}” ({chosen.settings.subset or 'no parameters'}): "
-        f"{interval(chosen.test)} % {metric} on test over {_seeds(len(chosen.scores))}.",
-        *guessing(board.chance, board.entry(ZERO_SHOT)),
-    ]
-    if winner is None:
-        sentences.append(
-            f"The choice does not beat chance ({percent(chosen.test.mean)} % against "
-            f"{percent(chosen.chance)} %), so there is no winner."
-        )
-    else:
-        sentences += _judgements(board, winner)
+        return "Nothing is confirmed on test yet, so there is no winner to judge.", *chance
     top = board.entries[0]
-    if not top.above_chance:
-        sentences.append("Nothing that was tested beats chance.")
-    elif top is not chosen and top.test.mean > chosen.test.mean:
-        sentences.append(
-            f"“{top.name}” has the highest test mean ({interval(top.test)} %), but validation "
-            "did not choose it; taking it now would be selecting on test."
-        )
-    return tuple(sentences)
+    ahead = top.above_chance and top.test.mean > chosen.test.mean
+    sentences = (
+        f"Validation chose “{chosen.name}” ({chosen.settings.subset}): "
+        f"{interval(chosen.test)} % {metric} on test over {_seeds(len(chosen.scores))}.",
+        *chance,
+        *(_judgements(board, winner) if winner else ()),
+        ""
+        if winner
+        else f"The choice does not beat chance ({percent(chosen.test.mean)} % against "
+        f"{percent(chosen.chance)} %), so there is no winner.",
+        "" if top.above_chance else "Nothing that was tested beats chance.",
+        f"“{top.name}” has the highest test mean ({interval(top.test)} %), but validation "
+        "did not choose it; taking it now would be selecting on test."
+        if ahead
+        else "",
+    )
+    return tuple(filter(None, sentences))
 
 
-def _judgements(board: Leaderboard, winner: Entry) -> list[str]:
-    """Return sentences that compare the winner with the baselines."""
-    sentences = []
+def _judgements(board: Leaderboard, winner: Entry) -> Iterator[str]:
+    """Yield sentences that compare the winner with the baselines."""
     if winner.baseline:
-        sentences.append("That is a baseline: the search found nothing that validated better.")
+        yield "That is a baseline: the search found nothing that validated better."
     compared = set()
-    for baseline, comparison in (
-        (TUNED, winner.versus_tuned),
-        (PUBLISHED, winner.versus_published),
-    ):
+    for baseline, comparison in winner.versus.items():
         entry = board.entry(baseline)
         if entry is None:
-            sentences.append(
-                f"{NAMES[baseline][0].upper()}{NAMES[baseline][1:]} has no test score, so the "
-                "winner cannot be compared with it."
-            )
+            named = f"{NAMES[baseline][0].upper()}{NAMES[baseline][1:]}"
+            yield f"{named} has no test score, so the winner cannot be compared with it."
         elif comparison is not None and entry.label not in compared:
             compared.add(entry.label)
-            sentences.append(
-                f"Against {NAMES[baseline]}: {_spelt(comparison.paired)}, over "
+            yield (
+                f"Against {NAMES[baseline]}: {spelt(comparison.paired.difference)}, over "
                 f"{_seeds(len(comparison.paired.seeds))} in common, Holm-corrected p "
                 f"{probability(comparison.holm_p)}: {judgement(comparison)}."
             )
     for label, paired in below_baselines(board):
-        size = "" if paired is None or label in compared else f", {_spelt(paired)}"
+        size = "" if paired is None or label in compared else f", {spelt(paired.difference)}"
         noise = "within noise" if paired is None or paired.within_noise else "beyond noise"
-        sentences.append(f"The winner’s mean is below the baseline “{label}”{size}: {noise}.")
-    return sentences
+        yield f"The winner’s mean is below the baseline “{label}”{size}: {noise}."
 
 
 def validation_findings(board: Leaderboard) -> tuple[str, ...]:
     """Return sentences on how well validation ranked, and what base classes alone would pick."""
-    check, sentences = board.check, []
+    check = board.check
+    agreement, regret, pick = check.agreement, check.regret, board.entry(check.base_pick or "")
     if board.entries and not board.searched:
         return ("There was no choice to make, so validation images were not looked at.",)
-    if check.agreement is not None:
-        sentences.append(
-            f"Validation against test over {check.agreement.n} candidates: Spearman’s rho "
-            f"{check.agreement.rho:+.2f} (p {probability(check.agreement.p)}).".replace("-", "−")
-        )
-    else:
-        sentences.append(
-            "Too few distinct candidates to say how well validation ranked test scores."
-        )
-    if check.regret is not None:
-        if check.regret.loss == 0:
-            sentences.append("The candidate with the best validation score was also best on test.")
-        else:
-            sentences.append(
-                f"The best candidate by validation, “{check.regret.picked}”, is "
-                f"{percent(check.regret.loss)} points below the best on test, "
-                f"“{check.regret.best}” (means over seeds)."
-            )
-    if check.base_pick is not None:
-        entry = board.entry(check.base_pick)
-        if entry is not None:
-            sentences.append(_base_pick(entry))
-    if check.base_pick_trial is not None:
-        sentences.append(
-            f"Over the whole search, base validation alone would have picked trial "
-            f"{check.base_pick_trial}, which was not confirmed: its test score is unknown."
-        )
-    return tuple(sentences)
-
-
-def _base_pick(entry: Entry) -> str:
-    same = " – the same candidate" if entry.chosen else ""
-    return (
-        f"Among the candidates, base validation alone would have picked “{entry.label}” "
-        f"({interval(entry.test)} % on test){same}."
+    sentences = (
+        f"Validation against test over {agreement.n} candidates: Spearman’s rho "
+        f"{agreement.rho:+.2f} (p {probability(agreement.p)}).".replace("-", "−")
+        if agreement
+        else "Too few distinct candidates to say how well validation ranked test scores.",
+        "The candidate with the best validation score was also best on test."
+        if regret and not regret.loss
+        else "",
+        f"The best candidate by validation, “{regret.picked}”, is {percent(regret.loss)} points "
+        f"below the best on test, “{regret.best}” (means over seeds)."
+        if regret and regret.loss
+        else "",
+        f"Among the candidates, base validation alone would have picked “{pick.label}” "
+        f"({interval(pick.test)} % on test){' – the same candidate' if pick.chosen else ''}."
+        if pick
+        else "",
+        f"Over the whole search, base validation alone would have picked trial "
+        f"{check.base_pick_trial}, which was not confirmed: its test score is unknown."
+        if check.base_pick_trial
+        else "",
     )
-
-
-def _spelt(paired: PairedDifference) -> str:
-    low, high = paired.difference.low, paired.difference.high
-    size = f"{points(paired.difference.mean)} points"
-    if low is None or high is None:
-        return f"{size} (1 seed, so no interval)"
-    return f"{size} (95 % interval {points(low)} to {points(high)})"
+    return tuple(filter(None, sentences))
 
 
 def _seeds(n: int) -> str:

@@ -5,26 +5,25 @@ folder for the best configurations over all studies of a tracking server.
 """
 
 import argparse
-import csv
-import io
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console, Group
-from rich.table import Table
 from rich.text import Text
 
 from study.analysis.command import command
-from study.analysis.comparison import Comparison, Entry, Leaderboard, leaderboard
+from study.analysis.comparison import Entry, Leaderboard, leaderboard
 from study.analysis.formatting import (
+    comparison_cells,
+    comparison_columns,
     count,
-    difference,
     duration,
     estimate_columns,
     interval,
     percent,
-    probability,
     score_cells,
     score_header,
     setting_cells,
@@ -33,7 +32,7 @@ from study.analysis.formatting import (
     verdict,
 )
 from study.analysis.results import PARTS, read_results
-from study.analysis.tables import markdown_table, markdown_text, rich_table
+from study.analysis.tables import Table, markdown_text
 from study.config.settings import settings_columns
 from study.errors import TrackingError
 from study.storage.atomic import write_atomically
@@ -42,79 +41,73 @@ FAILURES_SHOWN = 10
 """The most failed trials that a table lists."""
 
 
-def score_table(board: Leaderboard) -> tuple[list[str], list[list[str]]]:
-    """Return the header and cells of the test scores, in percent."""
+def main_table(board: Leaderboard) -> Table:
+    """Return the test scores in percent, and the differences to both baselines in points."""
+    what = (
+        f"{board.metric} of {' and '.join(board.parts)} accuracy" if board.parts else board.metric
+    )
     scores = score_header(board.parts, board.metric if board.parts else "test")
-    return ["candidate", *scores, "seeds"], [_score_cells(board, entry) for entry in board.entries]
-
-
-def difference_table(board: Leaderboard) -> tuple[list[str], list[list[str]]]:
-    """Return the header and cells of the differences to both baselines, in percentage points."""
-    cells = [
+    rows = [
         [
             _name(entry),
-            *_comparison_cells(entry.versus_tuned),
-            *_comparison_cells(entry.versus_published),
+            *score_cells(board.parts, entry.parts, entry.test),
+            "/".join(dict.fromkeys(map(str, (len(entry.scores), entry.seeds_planned)))),
+            *(cell for found in entry.versus.values() for cell in comparison_cells(found)),
         ]
         for entry in board.entries
     ]
-    return ["candidate", "Δ tuned CLIPFit", "p", "Δ published", "p"], cells
+    return Table(
+        f"{board.study}: test {what}",
+        ["candidate", *scores, "seeds", "Δ tuned CLIPFit", "p", "Δ published", "p"],
+        rows,
+        marked=_winner_row(board),
+        note=footnote(board),
+    )
 
 
-def main_table(board: Leaderboard) -> tuple[list[str], list[list[str]]]:
-    """Return the header and cells of scores and differences side by side."""
-    (header, scores), (more, differences) = score_table(board), difference_table(board)
-    return header + more[1:], [
-        left + right[1:] for left, right in zip(scores, differences, strict=True)
-    ]
-
-
-def configuration_table(board: Leaderboard) -> tuple[list[str], list[list[str]]]:
-    """Return the header and cells of the candidates' configurations and validation scores."""
-    header = ["candidate", "subset", *setting_header(), "trainable", "val %"]
-    cells = [
+def configuration_table(board: Leaderboard) -> Table:
+    """Return the candidates' configurations and validation scores."""
+    rows = [
         [
             _name(entry),
-            entry.settings.subset or "–",
+            entry.settings.subset,
             *setting_cells(entry.settings, entry.trainable),
             count(entry.trainable),
             percent(entry.val_score),
         ]
         for entry in board.entries
     ]
-    return header, cells
+    header = ["candidate", "subset", *setting_header(), "trainable", "val %"]
+    return Table("Configurations", header, rows, left=2, marked=_winner_row(board))
 
 
-def target_table(board: Leaderboard) -> tuple[list[str], list[list[str]]]:
-    """Return the header and cells of accuracies in percent: datasets by candidates."""
+def target_table(board: Leaderboard) -> Table:
+    """Return accuracies in percent: datasets by candidates."""
     header = ["dataset", *(_name(entry) for entry in board.entries)]
-    return header, [
+    rows = [
         [target, *(interval(entry.targets.get(target)) for entry in board.entries)]
         for target in board.targets
     ]
+    return Table("Accuracy by dataset", header, rows)
 
 
-def budget_table(board: Leaderboard) -> tuple[list[str], list[list[str]]]:
-    """Return the header and cells of what each arm spent; “busy” adds up its trials' durations."""
-    header = ["search arm", "trials", "finished", "stopped", "failed", "running", "epochs", "busy"]
-    cells = [
-        [
-            arm.arm,
-            *(str(n) for n in (arm.trials, arm.finished, arm.stopped, arm.failed, arm.running)),
-            count(arm.epochs),
-            duration(arm.seconds),
-        ]
+def budget_table(board: Leaderboard) -> Table:
+    """Return what each arm spent; “busy” adds up its trials' durations."""
+    states = ("trials", "finished", "stopped", "failed", "running")
+    rows = [
+        [arm.arm, *(getattr(arm, n) for n in states), count(arm.epochs), duration(arm.seconds)]
         for arm in board.arms
     ]
-    return header, cells
+    return Table("Search budgets", ["search arm", *states, "epochs", "busy"], rows)
 
 
-def failure_table(board: Leaderboard) -> tuple[list[str], list[list[str]]]:
-    """Return the header and cells of the last failed trials, with their causes."""
-    cells = [[f.trial_id, str(f.epochs), f.reason or ""] for f in board.failures[-FAILURES_SHOWN:]]
-    if (more := len(board.failures) - len(cells)) > 0:
-        cells.append([f"and {more} before", "", "see the report"])
-    return ["failed trial", "epochs", "cause"], cells
+def failure_table(board: Leaderboard) -> Table:
+    """Return the last failed trials, with their causes."""
+    shown = board.failures[-FAILURES_SHOWN:]
+    rows = [[failure.trial_id, failure.epochs, failure.reason or ""] for failure in shown]
+    if more := len(board.failures) - len(shown):
+        rows.append([f"and {more} before", "", "see the report"])
+    return Table("Failures", ["failed trial", "epochs", "cause"], rows, left=3)
 
 
 def footnote(board: Leaderboard) -> str:
@@ -141,60 +134,46 @@ def footnote(board: Leaderboard) -> str:
 
 def render(board: Leaderboard) -> Group:
     """Return the leaderboard as rich tables that fit 100 columns, with its findings."""
-    metric = board.metric
-    if board.parts:
-        metric += f" of {' and '.join(board.parts)} accuracy"
-    parts: list[Table | Text] = []
-    if board.entries:
-        title = f"{board.study}: test {metric}"
-        if board.parts:
-            # One table with all columns would be wider than 100 columns.
-            parts.append(rich_table(title, *score_table(board), left=1))
-            parts.append(
-                rich_table(f"Differences of {board.metric}", *difference_table(board), left=1)
-            )
-        else:
-            parts.append(rich_table(title, *main_table(board), left=1))
-        if board.targets:
-            parts.append(rich_table("Accuracy by dataset", *target_table(board), left=1))
-        parts.append(rich_table("Configurations", *configuration_table(board), left=2))
-    if board.arms:
-        parts.append(rich_table("Search budgets", *budget_table(board), left=1))
-    if board.failures:
-        parts.append(rich_table("Failures", *failure_table(board), left=3))
-    parts += [Text(sentence) for sentence in verdict(board) + validation_findings(board)]
-    if board.entries:
-        parts.append(Text(footnote(board), style="dim"))
-    return Group(*parts)
+    main = main_table(board)
+    # One table with all columns would be wider than 100 columns.
+    scores = main.split(3 + len(board.parts), f"Differences of {board.metric}")
+    tables = (
+        *(scores if board.parts else (main,)),
+        target_table(board),
+        configuration_table(board),
+        budget_table(board),
+        failure_table(board),
+    )
+    return Group(
+        *(table for table in tables if table.rows),
+        *(Text(sentence) for sentence in verdict(board) + validation_findings(board)),
+        *([Text(main.note, style="dim")] if board.entries else ()),
+    )
 
 
 def to_markdown(board: Leaderboard) -> str:
     """Return the leaderboard as Markdown: verdict, tables, notes."""
-    blocks = [
+    found = markdown_text(" ".join(validation_findings(board)))
+    tables = (
+        replace(main_table(board), title=""),
+        target_table(board),
+        configuration_table(board),
+        f"## How far to trust validation\n\n{found}" if board.entries else "",
+        budget_table(board),
+        failure_table(board),
+    )
+    blocks = (
         f"# {markdown_text(board.study)}",
-        " ".join(markdown_text(sentence) for sentence in verdict(board)),
-    ]
-    if board.entries:
-        blocks += [markdown_table(*main_table(board)), markdown_text(footnote(board))]
-        if board.targets:
-            blocks += ["## Accuracy by dataset", markdown_table(*target_table(board))]
-        blocks += ["## Configurations", markdown_table(*configuration_table(board))]
-        blocks += ["## How far to trust validation"]
-        blocks += [" ".join(markdown_text(sentence) for sentence in validation_findings(board))]
-    if board.arms:
-        blocks += ["## Search budgets", markdown_table(*budget_table(board))]
-    if board.failures:
-        blocks += ["## Failures", markdown_table(*failure_table(board))]
-    return "\n\n".join(blocks) + "\n"
+        markdown_text(" ".join(verdict(board))),
+        *(t if isinstance(t, str) else t.markdown() if t.rows else "" for t in tables),
+    )
+    return "\n\n".join(filter(None, blocks)) + "\n"
 
 
 def to_csv(board: Leaderboard) -> str:
     """Return the leaderboard as CSV: fractions in full precision, one row per candidate."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=_csv_row(None, board), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(_csv_row(entry, board) for entry in board.entries)
-    return text.getvalue()
+    rows = [list(_record(board, entry).values()) for entry in board.entries]
+    return Table("", list(_record(board, None)), rows).csv()
 
 
 def write_leaderboard(folder: Path, board: Leaderboard) -> tuple[Path, Path]:
@@ -209,43 +188,33 @@ def _name(entry: Entry) -> str:
     return f"{entry.name} ★" if entry.winner else entry.name
 
 
-def _score_cells(board: Leaderboard, entry: Entry) -> list[str]:
-    done = len(entry.scores)
-    return [
-        _name(entry),
-        *score_cells(board.parts, entry.parts, entry.test),
-        str(done) if done == entry.seeds_planned else f"{done}/{entry.seeds_planned}",
-    ]
+def _winner_row(board: Leaderboard) -> int | None:
+    return next((index for index, entry in enumerate(board.entries) if entry.winner), None)
 
 
-def _comparison_cells(comparison: Comparison | None) -> tuple[str, str]:
-    if comparison is None:
-        return "–", "–"
-    return difference(comparison.paired), probability(comparison.holm_p)
-
-
-def _csv_row(entry: Entry | None, board: Leaderboard) -> dict[str, object]:
+def _record(board: Leaderboard, entry: Entry | None) -> dict[str, object]:
     """Return the row of a candidate; None gives the same columns without values."""
-    settings = dict.fromkeys(settings_columns()) if entry is None else entry.settings.flat()
-    named = ("trainable", "source_trial", "val_score", "val_base")
-    parts, targets = ({}, {}) if entry is None else (entry.parts, entry.targets)
-    row: dict[str, object] = {name: getattr(entry, name, None) for name in ("label", "winner")}
-    row |= settings | {name: getattr(entry, name, None) for name in named}
-    row |= {"seeds": None if entry is None else len(entry.scores), "chance": board.chance}
-    row |= estimate_columns(
-        {
-            "test": None if entry is None else entry.test,
-            **{part: parts.get(part) for part in (*PARTS, *board.parts)},
-            **{target: targets.get(target) for target in board.targets},
-        }
-    )
-    for name in ("versus_tuned", "versus_published"):
-        comparison: Comparison | None = getattr(entry, name, None)
-        paired = None if comparison is None else comparison.paired
-        row |= estimate_columns({name: None if paired is None else paired.difference})
-        row[f"{name}_p"] = None if paired is None else paired.p
-        row[f"{name}_holm_p"] = None if comparison is None else comparison.holm_p
-    return row
+
+    def of(name: str, default: Any = None) -> Any:
+        return getattr(entry, name, default)
+
+    parts, targets = of("parts", {}), of("targets", {})
+    estimates = {
+        "test": of("test"),
+        **{part: parts.get(part) for part in (*PARTS, *board.parts)},
+        **{target: targets.get(target) for target in board.targets},
+    }
+    return {
+        "label": of("label"),
+        "winner": of("winner"),
+        **(entry.settings.flat() if entry else dict.fromkeys(settings_columns())),
+        **{name: of(name) for name in ("trainable", "source_trial", "val_score", "val_base")},
+        "seeds": len(of("scores", ())),
+        "chance": board.chance,
+        **estimate_columns(estimates),
+        **comparison_columns("versus_tuned", of("versus_tuned"), "versus_tuned_"),
+        **comparison_columns("versus_published", of("versus_published"), "versus_published_"),
+    }
 
 
 FOLDER_FORMATS = ("table", "markdown", "csv")

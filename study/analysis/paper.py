@@ -4,8 +4,6 @@ Run as `python -m study.analysis.paper runs/NAME ...`; studies that belong to no
 """
 
 import argparse
-import csv
-import io
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +17,7 @@ from study.analysis.command import command
 from study.analysis.comparison import Entry, Leaderboard, leaderboard
 from study.analysis.formatting import interval, percent, score_header
 from study.analysis.results import PARTS, open_study, read_results
-from study.analysis.tables import markdown_table, markdown_text, rich_table
+from study.analysis.tables import Table
 from study.errors import DataError
 from study.storage.atomic import write_atomically
 
@@ -68,16 +66,6 @@ class Result:
         return ", ".join((entry.label, *others))
 
 
-@dataclass(frozen=True)
-class Table:
-    """A titled table of text cells."""
-
-    title: str
-    header: list[str]
-    cells: list[list[str]]
-    note: str = ""
-
-
 def read_sweep(folders: Sequence[Path]) -> list[Result]:
     """Read the studies of a sweep, sorted by experiment; pass over studies of no sweep.
 
@@ -107,11 +95,11 @@ def read_sweep(folders: Sequence[Path]) -> list[Result]:
 
 def tables(results: Sequence[Result]) -> list[Table]:
     """Return two tables for each experiment: its averages, and its scores by dataset."""
-    found = []
-    for experiment in dict.fromkeys(result.experiment for result in results):
-        members = [result for result in results if result.experiment == experiment]
-        found += [_averages(experiment, members), _by_dataset(experiment, members)]
-    return found
+    experiments: dict[str, list[Result]] = {}
+    for result in results:
+        experiments.setdefault(result.experiment, []).append(result)
+    pairs = ((_averages(*item), _by_dataset(*item)) for item in experiments.items())
+    return [table for pair in pairs for table in pair]
 
 
 def _averages(experiment: str, members: Sequence[Result]) -> Table:
@@ -119,29 +107,26 @@ def _averages(experiment: str, members: Sequence[Result]) -> Table:
     # Boards of studies without any score yet have no parts.
     parts = max((member.board.parts for member in members), key=len)
     datasets = len({member.dataset for member in members})
-    cells = []
+    rows: list[list[object]] = []
     for name, entries in _series(members).items():
-        means = [
-            fmean(e.parts[part].mean for e in entries.values() if part in e.parts) for part in parts
-        ]
+        found = entries.values()
+        means = [fmean(e.parts[part].mean for e in found if part in e.parts) for part in parts]
         # As published, the mean of the averages, which is not the average of the harmonic means.
         shown = [*means, harmonic_mean(means)] if parts else []
-        shown.append(fmean(entry.test.mean for entry in entries.values()))
-        cells.append([name, *(percent(mean, 2) for mean in shown), str(len(entries))])
+        mean = fmean(entry.test.mean for entry in found)
+        rows.append([name, *(percent(value, 2) for value in (*shown, mean)), len(found)])
+    title = f"{experiment}: averages"
     if not parts:
-        return Table(f"{experiment}: averages", ["ours", "test %", "datasets"], cells)
-    note = ""
-    if all(member.published for member in members):
-        cells += [
-            [f"{name} (published)", _plain(base), _plain(new), _plain(mean), "–", str(ELEVEN)]
-            for name, base, new, mean in members[0].published
-        ]
-        note = "Published: ViT-B/16, 16 shots, averages over the eleven datasets."
-        if datasets < ELEVEN:
-            note += f" Ours are over {datasets} of them, so the averages do not compare."
-    scores = score_header((*parts, "hmean"), "mean of hmeans")
-    header = ["ours and published", *scores, "datasets"]
-    return Table(f"{experiment}: averages", header, cells, note)
+        return Table(title, ["ours", "test %", "datasets"], rows)
+    note = "Published: ViT-B/16, 16 shots, averages over the eleven datasets."
+    if datasets < ELEVEN:
+        note += f" Ours are over {datasets} of them, so the averages do not compare."
+    published = members[0].published if all(member.published for member in members) else ()
+    for name, *averages in published:
+        shares = (value and f"{value:.2f}" for value in averages)
+        rows.append([f"{name} (published)", *shares, None, ELEVEN])
+    header = [*score_header((*parts, "hmean"), "mean of hmeans"), "datasets"]
+    return Table(title, ["ours and published", *header], rows, note=note if published else "")
 
 
 def _by_dataset(experiment: str, members: Sequence[Result]) -> Table:
@@ -154,9 +139,8 @@ def _by_dataset(experiment: str, members: Sequence[Result]) -> Table:
         for target in targets:
             place = f"{dataset} (source)" if target == "source" else target
             rows[place] = [interval(e.targets.get(target) if e else None) for e in own]
-        rows[f"{dataset}: mean" if targets else dataset] = [
-            interval(entry.test if entry else None) for entry in own
-        ]
+        mean = f"{dataset}: mean" if targets else dataset
+        rows[mean] = [interval(entry.test if entry else None) for entry in own]
     cells = [[dataset, *scores] for dataset, scores in rows.items()]
     return Table(f"{experiment}: test %", ["dataset", *series], cells)
 
@@ -170,39 +154,32 @@ def _series(members: Sequence[Result]) -> dict[str, dict[str, Entry]]:
     return found
 
 
-def _plain(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2f}"
-
-
 def render_tables(results: Sequence[Result]) -> Group:
     """Return the tables for the terminal."""
-    return Group(*(rich_table(t.title, t.header, t.cells, left=1) for t in tables(results)))
+    return Group(*tables(results))
 
 
 def write_tables(results: Sequence[Result], place: Path) -> Path:
     """Write `tables.md` and `tables.csv` into the folder `place`; return the path of the former."""
-    blocks = []
-    for table in tables(results):
-        blocks += [f"## {markdown_text(table.title)}", markdown_table(table.header, table.cells)]
-        blocks += [table.note] if table.note else []
     path = place / TABLES_FILE
-    write_atomically(path, "\n\n".join(blocks) + "\n")
+    write_atomically(path, "\n\n".join(table.markdown() for table in tables(results)) + "\n")
     write_atomically(path.with_suffix(".csv"), _csv(results))
     return path
 
 
 def _csv(results: Sequence[Result]) -> str:
     """Return every series of every study as CSV: fractions, means over seeds."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["experiment", "series", "dataset", "seeds", "test", "sd", *PARTS])
-    for result in results:
-        for entry in result.board.entries:
-            found = (entry.parts.get(part) for part in PARTS)
-            parts = [None if part is None else part.mean for part in found]
-            place = [result.experiment, result.series(entry), result.dataset]
-            writer.writerow([*place, len(entry.scores), entry.test.mean, entry.test.sd, *parts])
-    return text.getvalue()
+    rows = [
+        [
+            *(result.experiment, result.series(entry), result.dataset, len(entry.scores)),
+            *(entry.test.mean, entry.test.sd),
+            *(getattr(entry.parts.get(part), "mean", None) for part in PARTS),
+        ]
+        for result in results
+        for entry in result.board.entries
+    ]
+    header = ["experiment", "series", "dataset", "seeds", "test", "sd", *PARTS]
+    return Table("", header, rows).csv()
 
 
 @command

@@ -7,7 +7,6 @@ import argparse
 import base64
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +32,14 @@ from study.analysis.formatting import (
 from study.analysis.leaderboard import (
     budget_table,
     configuration_table,
-    footnote,
     main_table,
     target_table,
 )
 from study.analysis.occupancy import occupancy
 from study.analysis.plots import make_plots
+from study.analysis.predictions import image_findings
 from study.analysis.results import Results, TrialResult, read_results
+from study.analysis.tables import Table
 from study.config.schema import StudyConfig
 from study.data.shots import wanted_val_shots
 from study.embedded import EMBEDDED
@@ -57,20 +57,6 @@ _DESIGNS = {
     "layers": "the base, and the base in windows of layers",
     "grid": "given subsets, and the base",
 }
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A table as the template draws it."""
-
-    header: Sequence[str]
-    """The names of the columns."""
-    rows: Sequence[Sequence[str]]
-    """The cells as text, which the template escapes."""
-    left: int = 1
-    """The number of leading columns that hold words rather than numbers."""
-    marked: int | None = None
-    """The index of the row to highlight, if any."""
 
 
 def write_report(results: Results, board: Leaderboard, plots: Sequence[Chart]) -> Path:
@@ -116,7 +102,6 @@ def _content(results: Results, board: Leaderboard) -> dict[str, Any]:
     study = results.configured()
     config, protocol = study.config, study.protocol()
     winner, registration = board.winner, results.registration
-    classes = class_accuracies(results, board)
     # A choice no better than chance is no winner, but its classes are shown to explain why.
     chosen = "choice" if winner is None else "winner"
     return {
@@ -126,12 +111,11 @@ def _content(results: Results, board: Leaderboard) -> dict[str, Any]:
         + config.backbone.name,
         "verdict": verdict(board),
         "asked": _asked(study, board, results),
-        "scores": Grid(*main_table(board), marked=_winner_row(board)),
-        "targets": Grid(*target_table(board)),
-        "configurations": Grid(*configuration_table(board), left=2, marked=_winner_row(board)),
-        "budgets": Grid(*budget_table(board)),
-        "footnote": footnote(board),
-        "doubts": validation_findings(board),
+        "scores": main_table(board),
+        "targets": target_table(board),
+        "configurations": configuration_table(board),
+        "budgets": budget_table(board),
+        "doubts": validation_findings(board) + image_findings(results, board),
         "winner": winner,
         "chosen": board.chosen,
         "has_search": protocol.searches(config),
@@ -140,21 +124,23 @@ def _content(results: Results, board: Leaderboard) -> dict[str, Any]:
         "loading": None if winner is None else _loading(results, config, winner),
         "registered": registration and champion_sentence(registration),
         "serving": registration and f"import mlflow\n\n{loading_line(registration)}",
-        "classes": Grid(
+        "classes": Table(
+            "",
             ["class", "part", "zero-shot %", f"{chosen} %", "gain"],
             [
                 [
-                    entry.name,
+                    entry.true,
                     entry.part,
                     percent(entry.before),
                     percent(entry.after),
-                    "–" if entry.gain is None else points(entry.gain),
+                    None if entry.gain is None else points(entry.gain),
                 ]
-                for entry in classes
+                for entry in class_accuracies(results, board)
             ],
             left=2,
         ),
-        "confusions": Grid(
+        "confusions": Table(
+            "",
             ["images of", "taken for", "part", "zero-shot %", f"{chosen} %"],
             [
                 [c.true, c.predicted, c.part, percent(c.before), percent(c.after)]
@@ -236,15 +222,11 @@ def _range(bounds: tuple[float, float]) -> str:
     return f"{rate(bounds[0])} to {rate(bounds[1])}"
 
 
-def _winner_row(board: Leaderboard) -> int | None:
-    return next((index for index, entry in enumerate(board.entries) if entry.winner), None)
-
-
 def _settings(winner: Entry) -> list[tuple[str, str]]:
     rates = [f"Learning rate of {kind.plural}" for kind in all_kinds()]
     cells = setting_cells(winner.settings, winner.trainable)
     return [
-        ("Subset to tune", winner.settings.subset or "none"),
+        ("Subset to tune", winner.settings.subset),
         *zip((*rates, "λ (distillation weight)"), cells, strict=True),
         ("Trainable parameters", count(winner.trainable)),
     ]
@@ -281,16 +263,17 @@ def _ablation(results: Results) -> dict[str, Any] | None:
         return None
     return {
         "verdict": ablation_verdict(table),
-        "cells": Grid(*cell_table(table)),
-        "settings": Grid(*setting_table(table), left=2),
+        "cells": cell_table(table),
+        "settings": setting_table(table),
         "plots": ablation_plots(table),
     }
 
 
-def _searched(searched: Sequence[TrialResult]) -> Grid:
+def _searched(searched: Sequence[TrialResult]) -> Table:
     # The score is beside the name, since a narrow screen would hide the last columns.
     header = ["trial", "validation %", "arm", "ended", "subset"]
-    return Grid(
+    return Table(
+        "",
         [*header, "epochs", *setting_header(), "trainable"],
         [
             [
@@ -298,7 +281,7 @@ def _searched(searched: Sequence[TrialResult]) -> Grid:
                 percent(trial.val_score),
                 trial.label if trial.arm == "baseline" else trial.arm,
                 _ended(trial),
-                trial.settings.subset or "none",
+                trial.settings.subset,
                 f"{trial.epochs}/{trial.epochs_planned}",
                 *setting_cells(trial.settings, trial.trainable),
                 count(trial.trainable),
@@ -315,15 +298,16 @@ def _ended(trial: TrialResult) -> str:
     return f"{trial.status}: {trial.reason}" if trial.reason else trial.status
 
 
-def _confirmed(results: Results) -> Grid:
-    return Grid(
+def _confirmed(results: Results) -> Table:
+    return Table(
+        "",
         ["candidate", "ended", "seed", "epochs", *score_header(results.parts, "test")],
         [
             [
                 trial.label,
                 _ended(trial),
-                str(trial.seed),
-                str(trial.epochs),
+                trial.seed,
+                trial.epochs,
                 *(percent(trial.test.get(name)) for name in (*results.parts, "score")),
             ]
             for trial in sorted(results.stage("confirm"), key=lambda t: (t.label, t.seed))

@@ -18,7 +18,7 @@ from study.protocols import Protocol
 from study.storage.atomic import write_atomically
 from study.storage.ledger import CANDIDATES, CELLS, Registration, StudyFolder, TrialFolder
 from study.trial import Split
-from study.trial.confusion import chance_level, read_confusion
+from study.trial.confusion import Confusion, chance_level, read_confusion
 from study.trial.study import Candidate, Study
 
 RESULTS_FILE = "results.parquet"
@@ -90,9 +90,7 @@ class TrialResult:
     """When each epoch was, repeated ones too; empty for a trial of an earlier version."""
     taken_from: str | None
     """The trial of another study whose results these are; None if it was trained here."""
-    per_class: Mapping[str, Mapping[str, float]]
-    """The test accuracies of a confirmation by part and class name; empty when none were kept."""
-    confusion: Mapping[str, Mapping[str, Any]]
+    confusion: Confusion
     """What `read_confusion` returns of a tested trial."""
 
     def scores(self, split: Split) -> Scores:
@@ -305,11 +303,9 @@ def _trial(folder: StudyFolder, trial: TrialFolder, protocol: Protocol | None) -
     reports = [by_epoch[epoch] for epoch in sorted(by_epoch)]
     validated = [r for r in reports if any(r[n] is not None for n in r if n.startswith("val_"))]
     copied: dict[str, Any] = {name: config.get(name) for name in _COPIED}
-    stage, confirmed = copied["stage"], copied["stage"] == "confirm"
-    test = _scores(reports[-1], "test_") if reports and stage != "search" else {}
+    test = _scores(reports[-1], "test_") if reports and copied["stage"] != "search" else {}
     scored = test.get("score") is not None
-    per_class = folder.read_json(f"trials/{name}/per_class.json") if confirmed else None
-    confusion = read_confusion(folder, name) if confirmed or scored else {}
+    confusion = read_confusion(folder, name) if scored else Confusion()
     curve = {report["epoch"]: _number(report.get("val_score")) for report in reports}
     return TrialResult(
         trial_id=name,
@@ -326,7 +322,6 @@ def _trial(folder: StudyFolder, trial: TrialFolder, protocol: Protocol | None) -
         error=end.error if end else None,
         curve={epoch: score for epoch, score in curve.items() if score is not None},
         work=tuple((r["ended_at"] - r["seconds"], r["ended_at"]) for r in lines if "ended_at" in r),
-        per_class=per_class or {},
         confusion=confusion,
     )
 

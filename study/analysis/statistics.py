@@ -1,12 +1,12 @@
 """Means, intervals, paired differences and rank agreement, computed with scipy.
 
-Scores are fractions. Every interval is a two-sided t interval over seeds: it covers only what
-changes with the seed, so not the choice of the test images.
+Scores are fractions. Every interval but that of `bootstrap` is a two-sided t interval over seeds:
+it covers only what changes with the seed, so not the choice of the test images.
 """
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats
@@ -97,6 +97,29 @@ def estimate(values: Sequence[float], confidence: float = CONFIDENCE) -> Estimat
     sd = float(np.std(values, ddof=1))
     reach = float(stats.t.ppf((1 + confidence) / 2, len(values) - 1)) * sd / math.sqrt(len(values))
     return Estimate(len(values), mean, sd, mean - reach, mean + reach)
+
+
+def bootstrap(
+    values: Sequence[float], confidence: float = CONFIDENCE, *, draws: int = 10_000, seed: int = 0
+) -> Estimate:
+    """Return the mean of `values` with its percentile interval over images drawn again.
+
+    Args:
+        values: a value of each test image: whether it is predicted rightly, the share of seeds in
+            which it is, or for a paired difference that of one candidate less that of another.
+        confidence: coverage of the interval.
+        draws: how many sets of images are drawn with replacement, each as large as the test set.
+        seed: the seed of the draws.
+
+    Raises:
+        ValueError: see `estimate`.
+    """
+    found = estimate(values, confidence)
+    # How often each different value is drawn is multinomial, so that no image is drawn by itself.
+    different, counts = np.unique(values, return_counts=True)
+    drawn = np.random.default_rng(seed).multinomial(found.n, counts / found.n, size=draws)
+    ends = np.quantile(drawn @ different / found.n, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return replace(found, low=float(ends[0]), high=float(ends[1]))
 
 
 def paired_difference(

@@ -133,4 +133,4 @@ class Bench:
         pixels, labels = self._images(part)
         with torch.no_grad():
             text = encode_prompts(classifier, self._tokens(part.classes))
-        return accuracy(predict(classifier, pixels.split(256), text), labels)
+        return accuracy(predict(classifier, pixels.split(256), text)[0], labels)

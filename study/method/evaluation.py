@@ -1,4 +1,4 @@
-"""Predictions, their accuracy and their confusion matrix."""
+"""Predictions and their accuracy."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ PROMPTS_AT_ONCE = 1024
 @torch.no_grad()
 def predict(
     classifier: Classifier[Any], batches: Iterable[Tensor], text_features: Tensor
-) -> Tensor:
-    """Return the class whose text features are nearest to each image.
+) -> tuple[Tensor, Tensor]:
+    """Return the class whose text features are nearest to each image, and its probability.
 
     Args:
         classifier: the model.
@@ -26,13 +26,14 @@ def predict(
         text_features: (classes, dim) float32, encoded once for the whole evaluation.
 
     Returns:
-        (images,) int64 on the CPU: rows of ``text_features``.
+        (images,) int64, rows of ``text_features``, and (images,) float32; both on the CPU.
     """
-    chosen = [
-        classifier.logits(classifier.encode_image(batch), text_features).argmax(dim=-1).cpu()
-        for batch in batches
-    ]
-    return torch.cat(chosen) if chosen else torch.empty(0, dtype=torch.int64)
+    rows, probabilities = [torch.empty(0, dtype=torch.int64)], [torch.empty(0)]
+    for batch in batches:
+        logits = classifier.logits(classifier.encode_image(batch), text_features)
+        rows.append(logits.argmax(dim=-1).cpu())
+        probabilities.append(logits.softmax(dim=-1).amax(dim=-1).cpu())
+    return torch.cat(rows), torch.cat(probabilities)
 
 
 @torch.no_grad()
@@ -60,15 +61,3 @@ def encode_prompts(classifier: FewShotClassifier, input_ids: Tensor, templates: 
 def accuracy(predictions: Tensor, labels: Tensor) -> float:
     """Return the fraction of correct predictions; both are (images,) int64. NaN without images."""
     return (predictions == labels).double().mean().item()
-
-
-def confusion(predictions: Tensor, labels: Tensor, classes: int) -> Tensor:
-    """Count (true class, predicted class) pairs: (classes, classes) int64, sparse.
-
-    With ten thousand classes a dense matrix would fill most of a gigabyte, and few pairs occur.
-    """
-    pairs = torch.stack([labels, predictions])
-    ones = torch.ones_like(labels)
-    return torch.sparse_coo_tensor(
-        pairs, ones, (classes, classes), check_invariants=True
-    ).coalesce()

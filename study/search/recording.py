@@ -6,11 +6,9 @@ import faulthandler
 import json
 import logging
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from safetensors import SafetensorError
 from torch import Tensor
@@ -18,8 +16,9 @@ from torch import Tensor
 from study.method.checked_safetensors import from_checked_bytes, to_checked_bytes
 from study.method.delta import DeltaInfo, delta_contents, read_info
 from study.storage.atomic import with_retries
-from study.storage.ledger import REPORTS, End, TrialFolder
+from study.storage.ledger import PREDICTIONS, REPORTS, End, TrialFolder
 from study.trial import EpochReport, TrialData
+from study.trial.predictions import to_parquet
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +78,7 @@ def record_epoch(
         return
     _save_deltas(folder, report.deltas, info)
     if data.split == "test":
-        _record_classes(folder, report, data)
+        folder.write(PREDICTIONS, to_parquet(report.predictions))
     folder.append_report(line, last=True)
 
 
@@ -193,25 +192,3 @@ def _read_state(folder: TrialFolder) -> _State | None:
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         logger.warning("%s is damaged, the trial begins again: %s", folder.path / STATE, error)
         return None
-
-
-def _record_classes(folder: TrialFolder, report: EpochReport, data: TrialData) -> None:
-    accuracies: dict[str, dict[str, float]] = {}
-    counts: dict[str, Any] = {}
-    for part, matrix in report.confusions.items():
-        names = data.class_names_of(part)
-        pairs = list(zip(*matrix.indices().tolist(), matrix.values().tolist(), strict=True))
-        images: Counter[int] = Counter()
-        right: Counter[int] = Counter()
-        for true, predicted, number in pairs:
-            images[true] += number
-            right[true] += number * (true == predicted)
-        accuracies[part] = {names[c]: right[c] / images[c] for c in sorted(images)}
-        occurring = sorted({c for true, predicted, _ in pairs for c in (true, predicted)})
-        place = {c: index for index, c in enumerate(occurring)}
-        counts[part] = {
-            "classes": [names[c] for c in occurring],
-            "pairs": [[place[true], place[predicted], number] for true, predicted, number in pairs],
-        }
-    for name, value in (("per_class.json", accuracies), ("confusion.json", counts)):
-        folder.write(name, json.dumps(value, ensure_ascii=False))

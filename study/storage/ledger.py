@@ -32,9 +32,12 @@ from study.storage.checksums import FILE as SUMS
 from study.storage.checksums import Checksums, record_checksums, sha256_of
 
 Status = Literal["finished", "stopped", "failed"]
-REPORTS = "reports.jsonl"
-KEPT = (REPORTS, "delta*.safetensors", "per_class.json", "confusion.json")
-"""The names, or patterns of names, of a trial's files besides its configuration and its end."""
+REPORTS, PREDICTIONS = "reports.jsonl", "predictions.parquet"
+"""The names of a trial's files with its reports, and with its prediction of every test image."""
+KEPT = (REPORTS, "delta*.safetensors", PREDICTIONS, "per_class.json", "confusion.json")
+"""The names, or patterns of names, of a trial's files besides its configuration and its end.
+
+Earlier versions kept two JSON files of counts in place of the predictions."""
 
 
 CANDIDATES, CELLS = "candidates.json", "cells.json"
@@ -445,13 +448,16 @@ class StudyFolder:
         Raises:
             LedgerError: the file is damaged.
         """
+        contents = self.read(name)
+        return None if contents is None else _parsed(self.path / name, contents)
+
+    def read(self, name: str) -> bytes | None:
+        """Return the contents of a file, checked; arguments and errors are those of `read_json`."""
         path = self.path / name
         contents = self._read(path)
-        if contents is None:
-            return None
-        if not Checksums(path.parent).matches(path.name, contents):
+        if contents is not None and not Checksums(path.parent).matches(path.name, contents):
             raise LedgerError(f"{path} {DAMAGED}")
-        return _parsed(path, contents)
+        return contents
 
     def _read(self, path: Path) -> bytes | None:
         try:

@@ -7,6 +7,7 @@ trains one.
 from study.trial.schema import (
     SPLIT_HASH,
     EpochReport,
+    Prediction,
     Split,
     Stage,
     Target,
@@ -17,6 +18,7 @@ from study.trial.schema import (
 __all__ = [
     "SPLIT_HASH",
     "EpochReport",
+    "Prediction",
     "Split",
     "Stage",
     "Target",

@@ -2,32 +2,43 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
-from typing import Any
 
 from study.protocols import Protocol
 from study.storage.ledger import StudyFolder
+from study.trial.predictions import read_predictions
 
 _ROUNDING = 1e-9
 """Equal accuracies differ by less: one is a quotient of counts, the other a mean over seeds."""
 
-Confusion = dict[str, dict[str, Any]]
-"""Classes and pairs by the name of a part."""
+Confusion = Counter[tuple[str, str, str]]
+"""The number of images by the name of their part, of their class and of the predicted class."""
 
 
 def read_confusion(folder: StudyFolder, trial_id: str) -> Confusion:
-    """Return classes and pairs per part of one trial; empty when none was kept.
+    """Return the counts of one trial's predictions; empty when it kept none.
 
-    A pair is the positions of a true and a predicted class, and how many images it has.
+    Raises:
+        LedgerError: a file is damaged.
     """
-    parts: Confusion = folder.read_json(f"trials/{trial_id}/confusion.json") or {}
-    for matrix in parts.values():
-        # Earlier studies wrote every count, of true by predicted class.
-        for true, row in enumerate(matrix.get("counts", ())):
-            pairs = [[true, predicted, number] for predicted, number in enumerate(row) if number]
-            matrix.setdefault("pairs", []).extend(pairs)
-    return parts
+    counts = Counter((p.part, p.label, p.predicted) for p in read_predictions(folder, trial_id))
+    # Earlier studies kept counts alone, at first of every pair of classes.
+    parts = folder.read_json(f"trials/{trial_id}/confusion.json") or {}
+    for part, matrix in parts.items():
+        names, every = matrix["classes"], enumerate(matrix.get("counts", ()))
+        pairs = matrix.get("pairs") or ((t, p, n) for t, row in every for p, n in enumerate(row))
+        for true, predicted, number in pairs:
+            counts[part, names[true], names[predicted]] += number
+    return counts
+
+
+def images_of(confusion: Confusion) -> Counter[tuple[str, str]]:
+    """Return the number of images by the name of their part and of their class."""
+    images: Counter[tuple[str, str]] = Counter()
+    for (part, true, _), number in confusion.items():
+        images[part, true] += number
+    return images
 
 
 def mean(accuracies: Sequence[float]) -> float:
@@ -52,12 +63,10 @@ def chance_level(confusion: Confusion, protocol: Protocol) -> float | None:
     Returns:
         The score, a fraction; None when the trial kept no counts.
     """
-    shares = {}
-    for part, matrix in confusion.items():
-        images: Counter[int] = Counter()
-        for true, _, number in matrix["pairs"]:
-            images[true] += number
-        shares[part] = mean([max(images.values()) / images.total()])
+    sizes: dict[str, list[int]] = defaultdict(list)
+    for (part, _), number in images_of(confusion).items():
+        sizes[part].append(number)
+    shares = {part: mean([max(found) / sum(found)]) for part, found in sizes.items()}
     return protocol.score(shares)["score"] if shares else None
 
 

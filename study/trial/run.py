@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from study.config.settings import rate_column
-from study.method.evaluation import accuracy, confusion
+from study.method.evaluation import accuracy
 from study.method.model import Backbone
 from study.method.training import Schedule, mean_losses
 from study.trial.confusion import mean
-from study.trial.schema import EpochReport, TrialConfig, TrialData
+from study.trial.schema import EpochReport, Prediction, TrialConfig, TrialData
 from study.trial.task import TaskRun
 
 
@@ -71,9 +71,9 @@ def run_trial(
         if images:
             metrics["images_per_second"] = images / (trained - began)
         done = epoch >= config.epochs
-        confusions: dict[str, Tensor] = {}
+        predictions: list[Prediction] = []
         if data.split == "val" or done:
-            scores, confusions = _evaluate(runs, data)
+            scores, predictions = _evaluate(runs, data)
             metrics |= {f"{data.split}_{name}": value for name, value in scores.items()}
         metrics["seconds"] = time.perf_counter() - began
         yield EpochReport(
@@ -82,7 +82,7 @@ def run_trial(
             metrics=metrics,
             state={} if done else {k: v for run in runs for k, v in run.state().items()},
             deltas=tuple(run.delta() for run in runs),
-            confusions=confusions,
+            predictions=predictions,
         )
         if done:
             return
@@ -90,23 +90,21 @@ def run_trial(
 
 def _evaluate(
     runs: Sequence[TaskRun], data: TrialData
-) -> tuple[dict[str, float], dict[str, Tensor]]:
-    """Return the scores and, by part, the confusion counts.
+) -> tuple[dict[str, float], list[Prediction]]:
+    """Return the scores and the predictions.
 
     Each part is averaged over the tasks before the score is computed: a single fold is too noisy.
     """
     parts: dict[str, list[float]] = defaultdict(list)
-    predicted: dict[str, list[Tensor]] = defaultdict(list)
-    true: dict[str, list[Tensor]] = defaultdict(list)
-    for part, predictions, labels in (result for run in runs for result in run.predict()):
-        parts[part.name].append(accuracy(predictions, labels))
-        predicted[part.name].append(predictions)
-        true[part.name].append(labels)
+    predictions = []
+    for part, predicted, probabilities in (result for run in runs for result in run.predict()):
+        labels = torch.tensor([record.label for record in part.records])
+        parts[part.name].append(accuracy(predicted, labels))
+        names = data.class_names_of(part.name)
+        found = zip(part.records, predicted.tolist(), probabilities.tolist(), strict=True)
+        predictions += [
+            Prediction(part.name, record.path, names[record.label], names[class_id], probability)
+            for record, class_id, probability in found
+        ]
     means = {name: mean(values) for name, values in parts.items()}
-    confusions = {
-        name: confusion(
-            torch.cat(predicted[name]), torch.cat(true[name]), len(data.class_names_of(name))
-        )
-        for name in parts
-    }
-    return data.protocol.score(means), confusions
+    return data.protocol.score(means), predictions

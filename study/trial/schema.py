@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from study.config.schema import TrainingConfig
 from study.config.settings import WithSettings
@@ -102,6 +102,21 @@ class TrialData:
         return self.targets[part].class_names if part in self.targets else self.class_names
 
 
+class Prediction(NamedTuple):
+    """What a model takes one image for."""
+
+    part: str
+    """The name of the evaluated part, such as "accuracy", "base" or a target."""
+    path: str
+    """The image's path in its dataset."""
+    label: str
+    """The name of its class."""
+    predicted: str
+    """The name of the class that the model finds most probable."""
+    probability: float
+    """The probability that the model gives to that class."""
+
+
 @dataclass(frozen=True)
 class EpochReport:
     """The state and the results of a trial after an epoch."""
@@ -118,7 +133,5 @@ class EpochReport:
     """What `run_trial` needs to continue after this epoch, by name, on the CPU; empty when done."""
     deltas: tuple[dict[str, Tensor], ...]
     """The tuned parameters of each task's model, by transformers name."""
-    confusions: dict[str, Tensor]
-    """The counts of true and predicted classes, (classes, classes) int64 sparse.
-
-    They are summed over the tasks, by the name of the evaluated part."""
+    predictions: list[Prediction]
+    """The prediction of every evaluated image, over all tasks; empty without an evaluation."""

@@ -103,8 +103,8 @@ class TaskRun:
         """Classify the evaluation images of the task.
 
         Yields:
-            The part and, of its images, the predicted and the true class ids of the dataset, both
-            (images,) int64.
+            The part and, of its images, the predicted class ids of the dataset, (images,) int64,
+            and their probabilities, (images,) float32.
         """
         for part in self.task.evaluations:
             text = self._encode_classes(part)
@@ -112,8 +112,8 @@ class TaskRun:
             images = self._activations(target.images if target else self.data.eval_images)
             paths, size = [record.path for record in part.records], self._evaluated_at_once()
             batches = (images.of(paths[at : at + size]) for at in range(0, len(paths), size))
-            predictions = torch.tensor(part.classes)[predict(self._staged, batches, text)]
-            yield part, predictions, torch.tensor([record.label for record in part.records])
+            rows, probabilities = predict(self._staged, batches, text)
+            yield part, torch.tensor(part.classes)[rows], probabilities
 
     def _evaluated_at_once(self) -> int:
         """Return the size of an evaluation batch, reduced in proportion to ``micro_batch``."""

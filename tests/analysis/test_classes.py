@@ -37,9 +37,9 @@ def two_classes(few_shot_study: Path) -> Path:
 
 def test_accuracies_are_means_over_seeds_with_the_worst_class_first(two_classes: Path) -> None:
     worst, other = class_accuracies(*read(two_classes))
-    assert (worst.name, worst.before, worst.gain) == ("b", 1.0, pytest.approx(-0.2))
+    assert (worst.true, worst.before, worst.gain) == ("b", 1.0, pytest.approx(-0.2))
     assert worst.after == pytest.approx(0.8)
-    assert (other.name, other.before) == ("a", 0.5)
+    assert (other.true, other.before) == ("a", 0.5)
     assert other.after == pytest.approx(0.9)
 
 

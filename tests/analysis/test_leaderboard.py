@@ -128,10 +128,10 @@ def test_every_further_dataset_is_a_row_of_a_table_and_columns_of_the_csv(
         path.write_text(text.rstrip().removesuffix("}") + ', "test_dtd": 0.25}\n')
     board = leaderboard(read_results(few_shot_study))
     assert board.targets == ("source", "dtd")
-    header, cells = target_table(board)
-    assert len(header) == 1 + len(board.entries)
-    assert [row[0] for row in cells] == ["source", "dtd"]
-    assert cells[1][1] == "25.0 ± 0.0"
+    table = target_table(board)
+    assert len(table.header) == 1 + len(board.entries)
+    assert [row[0] for row in table.rows] == ["source", "dtd"]
+    assert table.rows[1][1] == "25.0 ± 0.0"
     assert "Accuracy by dataset" in to_markdown(board)
     row = next(csv.DictReader(io.StringIO(to_csv(board))))
     assert row["dtd_mean"] == "0.25"

@@ -29,7 +29,7 @@ def test_ours_stand_beside_the_published_averages(base_to_new_study: Path, tmp_p
     folder = placed(base_to_new_study, "eurosat")
     results = read_sweep([folder])
     averages, by_dataset = tables(results)
-    rows = {row[0]: row[1:] for row in averages.cells}
+    rows = {row[0]: row[1:] for row in averages.texts}
     assert rows["CLIPFit (published)"] == ["–", "–", "78.97", "–", "11"]
     assert rows["CLIP (published)"][:3] == ["69.34", "74.22", "71.70"]
     entry = leaderboard(read_results(folder)).entry("clipfit")
@@ -38,7 +38,7 @@ def test_ours_stand_beside_the_published_averages(base_to_new_study: Path, tmp_p
     ours = rows[f"{entry.label}, shots 16"]
     assert ours[2:] == [f"{100 * mean:.2f}", f"{100 * entry.test.mean:.2f}", "1"]
     assert "over 1 of them, so the averages do not compare" in averages.note
-    assert [row[0] for row in by_dataset.cells] == ["eurosat"]
+    assert [row[0] for row in by_dataset.rows] == ["eurosat"]
     path = write_tables(results, tmp_path)
     assert "78.97" in path.read_text()
     rows_csv = list(csv.DictReader(path.with_suffix(".csv").open()))
@@ -47,7 +47,7 @@ def test_ours_stand_beside_the_published_averages(base_to_new_study: Path, tmp_p
 
 def test_published_averages_stand_beside_no_other_experiment(few_shot_study: Path) -> None:
     averages, _ = tables(read_sweep([placed(few_shot_study, "dtd", "few_shot")]))
-    assert not [row for row in averages.cells if "published" in row[0]]
+    assert not [row for row in averages.texts if "published" in row[0]]
 
 
 def test_an_average_is_over_the_datasets(make_study: Callable[..., Path]) -> None:
@@ -58,9 +58,9 @@ def test_an_average_is_over_the_datasets(make_study: Callable[..., Path]) -> Non
     averages, by_dataset = tables(read_sweep([first, second]))
     boards = [leaderboard(read_results(folder)).entry("clipfit") for folder in (first, second)]
     means = [entry.test.mean for entry in boards if entry is not None]
-    row = next(row for row in averages.cells if row[0].startswith("clipfit,"))
+    row = next(row for row in averages.texts if row[0].startswith("clipfit,"))
     assert row[1:] == [f"{50 * sum(means):.2f}", "2"]
-    assert [row[0] for row in by_dataset.cells] == ["dtd", "eurosat"]
+    assert [row[0] for row in by_dataset.rows] == ["dtd", "eurosat"]
 
 
 def test_studies_outside_a_sweep_are_told(

@@ -129,8 +129,9 @@ def test_names_from_files_are_escaped_in_tables_and_in_plots(few_shot_study: Pat
         config = json.loads(path.read_text())
         config["subset"] = EVIL
         path.write_text(json.dumps(config))
-    for path in (few_shot_study / "trials").glob("*/per_class.json"):
-        path.write_text(json.dumps({"accuracy": {EVIL: 0.5}}))
+    for path in (few_shot_study / "trials").glob("*/confusion.json"):
+        counts = {"classes": [EVIL, "b"], "pairs": [[0, 0, 1], [0, 1, 1]]}
+        path.write_text(json.dumps({"accuracy": counts}))
     page = rendered(few_shot_study)
     assert "alert(" in page
     assert EVIL not in page

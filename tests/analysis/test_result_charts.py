@@ -1,7 +1,9 @@
 """Charts draw what the results table holds, and nothing of trials that failed."""
 
+from dataclasses import replace
 from pathlib import Path
 
+from study.analysis.charts import PALETTE
 from study.analysis.comparison import leaderboard
 from study.analysis.result_charts import (
     agreement_chart,
@@ -91,3 +93,11 @@ def test_trials_without_an_effect_of_the_weight_are_not_at_one(few_shot_study: P
     weights = rates_chart(searched).panels[2]
     assert "λ" in weights.x.title
     assert all(x > 0 for series in weights.series for x in series.x)
+
+
+def test_more_arms_than_colours_are_all_drawn(few_shot_study: Path) -> None:
+    searched = read_results(few_shot_study).stage("search")
+    many = [replace(t, arm=f"cell {n}") for n, t in enumerate(searched) if t.curve]
+    assert len(many) > len(PALETTE)
+    shown = rungs_chart(many).panels[1].shown
+    assert {series.name for series in shown} == {trial.arm for trial in many}

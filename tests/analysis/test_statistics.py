@@ -7,6 +7,7 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.weightstats import DescrStatsW
 
 from study.analysis.statistics import (
+    bootstrap,
     estimate,
     holm,
     paired_difference,
@@ -120,3 +121,30 @@ def test_a_tie_on_test_is_no_regret() -> None:
     found = regret({"a": 0.8, "b": 0.9}, {"a": 0.7, "b": 0.7})
     assert found is not None
     assert (found.picked, found.best, found.loss) == ("b", "b", 0.0)
+
+
+@pytest.mark.parametrize(("right", "images"), [(70, 100), (5, 8), (1990, 2000)])
+def test_the_bootstrap_of_an_accuracy_is_binomial(right: int, images: int) -> None:
+    found = bootstrap([1.0] * right + [0.0] * (images - right))
+    known = stats.binom.ppf([0.025, 0.975], images, right / images) / images
+    assert (found.n, found.mean) == (images, right / images)
+    assert (found.low, found.high) == pytest.approx(known, abs=1.001 / images)
+
+
+def test_the_bootstrap_of_differences_is_that_of_scipy() -> None:
+    differences = np.subtract(SECOND, FIRST)
+    known = stats.bootstrap((differences,), np.mean, method="percentile", random_state=1)
+    found = bootstrap(differences.tolist())
+    interval = known.confidence_interval
+    assert (found.low, found.high) == pytest.approx((interval.low, interval.high), abs=0.05)
+    narrow = bootstrap(differences.tolist(), confidence=0.5)
+    assert (found.low or 0) < (narrow.low or 0) < found.mean < (narrow.high or 0) < found.high
+
+
+def test_the_bootstrap_is_the_same_every_time() -> None:
+    values = [0.0, 1 / 3, 2 / 3, 1.0] * 20
+    assert bootstrap(values) == bootstrap(values)
+    assert bootstrap(values) != bootstrap(values, seed=1)
+    assert (bootstrap([0.25] * 9).low, bootstrap([0.25] * 9).high) == (0.25, 0.25)
+    with pytest.raises(ValueError, match="at least one finite number"):
+        bootstrap([])

@@ -5,11 +5,11 @@ import io
 import pytest
 from rich.console import Console
 
-from study.analysis.tables import markdown_table, markdown_text, rich_table
+from study.analysis.tables import Table, markdown_text
 
 
 def test_a_cell_of_many_lines_is_one_row_of_markdown() -> None:
-    text = markdown_table(["cause"], [["p < 0.001\nof a|b"]])
+    text = Table("", ["cause"], [["p < 0.001\nof a|b"]]).markdown()
     assert text == "| cause |\n| --- |\n| p &lt; 0.001 of a\\|b |"
 
 
@@ -27,8 +27,28 @@ def test_marks_of_markdown_are_escaped_and_others_left(text: str, escaped: str) 
 
 
 def test_a_terminal_shows_brackets_and_keeps_numbers_to_the_right() -> None:
-    table = rich_table("Title", ["cell", "s"], [["[bold]x[/bold]", "7"]], left=1)
+    table = Table("Title", ["cell", "s"], [["[bold]x[/bold]", "7"]])
     console = Console(width=60, record=True, file=io.StringIO())
     console.print(table)
     assert "[bold]x[/bold]" in console.export_text()
-    assert [column.justify for column in table.columns] == ["left", "right"]
+    assert [column.justify for column in table.__rich__().columns] == ["left", "right"]
+
+
+def test_values_are_shown_short_and_written_in_full() -> None:
+    table = Table("Of *a*", ["cell", "s"], [["x", 0.1 + 0.2], [None, 3]], note="s < 1.")
+    assert table.texts == [["x", "0.30000000000000004"], ["–", "3"]]
+    assert table.csv() == "cell,s\nx,0.30000000000000004\n,3\n"
+    head, rows, note = table.markdown().split("\n\n")
+    assert (head, note) == ("## Of \\*a\\*", "s &lt; 1.")
+    assert rows.splitlines()[-1] == "| – | 3 |"
+
+
+def test_a_split_table_has_its_first_column_on_both_sides() -> None:
+    left, right = Table("All", ["a", "b", "c"], [[1, 2, 3]]).split(2, "Rest")
+    assert (left.title, left.header, left.rows) == ("All", ["a", "b"], [[1, 2]])
+    assert (right.title, right.header, right.rows) == ("Rest", ["a", "c"], [[1, 3]])
+
+
+def test_records_are_rows_under_the_names_of_their_fields() -> None:
+    assert Table.of([{"a": 1, "b": None}, {"a": 2, "b": True}]).csv() == "a,b\n1,\n2,True\n"
+    assert Table.of([]).rows == []

@@ -28,8 +28,8 @@ SPOILED: dict[str, Callable[[Path], None]] = {
     "trials/search-0005/delta.safetensors": flip,
     "trials/search-0006/end.json": cut,
     "trials/confirm-ln-seed1/delta.safetensors": flip,
-    "trials/confirm-clipfit-seed2/per_class.json": flip,
-    "trials/confirm-bitfit-seed1/confusion.json": overwrite,
+    "trials/confirm-clipfit-seed2/predictions.parquet": flip,
+    "trials/confirm-bitfit-seed1/predictions.parquet": overwrite,
     "candidates.json": overwrite,
     "registered.json": cut,
     "results.parquet": overwrite,
@@ -74,7 +74,7 @@ class Spoiled:
                 trial.read_config(),
                 [{k: v for k, v in r.items() if k not in TIMED} for r in trial.read_reports()],
                 {p.name: p.read_bytes() for p in trial.path.glob("*.safetensors")},
-                [(trial.path / n).exists() for n in ("per_class.json", "confusion.json")],
+                trial.read("predictions.parquet"),
             )
             for trial in self.folder.trials()
         }

@@ -7,7 +7,6 @@ from torch import Tensor
 from study.method import evaluation
 from study.method.evaluation import (
     accuracy,
-    confusion,
     encode_prompts,
     predict,
 )
@@ -26,13 +25,20 @@ def test_predictions_are_the_nearest_classes_in_the_order_of_the_images(
     # Each image's own feature is a class, in reverse: the nearest class is then known.
     with torch.no_grad():
         features = classifier.encode_image(pixel_values).flip(0)
-    predictions = predict(classifier, pixel_values.split([4, 2]), features)
+    predictions, probabilities = predict(classifier, pixel_values.split([4, 2]), features)
     assert predictions.tolist() == [5, 4, 3, 2, 1, 0]
     assert predictions.dtype == torch.int64
+    with torch.no_grad():
+        logits = classifier.logits(features, features)
+    assert (logits.exp() / logits.exp().sum(dim=1, keepdim=True)).diag().flip(0).tolist() == (
+        pytest.approx(probabilities.tolist())
+    )
 
 
 def test_no_batches_give_no_predictions(classifier: FewShotClassifier) -> None:
-    assert predict(classifier, [], torch.zeros(3, 24)).shape == (0,)
+    rows, probabilities = predict(classifier, [], torch.zeros(3, 24))
+    assert rows.shape == probabilities.shape == (0,)
+    assert rows.dtype == torch.int64
 
 
 def test_predicting_keeps_no_graph(classifier: FewShotClassifier, input_ids: Tensor) -> None:
@@ -79,17 +85,3 @@ def test_prompts_are_encoded_in_pieces_without_a_difference(
 def test_accuracy_is_a_fraction() -> None:
     assert accuracy(torch.tensor([0, 1, 2]), torch.tensor([0, 1, 0])) == 2 / 3
     assert math.isnan(accuracy(torch.tensor([]), torch.tensor([])))
-
-
-def test_the_confusion_counts_rows_of_true_and_columns_of_predicted_classes() -> None:
-    predictions, labels = torch.tensor([0, 1, 1, 2]), torch.tensor([0, 0, 1, 1])
-    matrix = confusion(predictions, labels, 4)
-    assert matrix.to_dense().tolist() == [[1, 1, 0, 0], [0, 1, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
-    assert matrix.dtype == torch.int64
-
-
-def test_the_confusion_of_ten_thousand_classes_takes_what_occurs() -> None:
-    labels = torch.arange(10_000)
-    matrix = confusion(labels.flip(0), labels, 10_000)
-    assert matrix.shape == (10_000, 10_000)
-    assert matrix.values().tolist() == [1] * 10_000

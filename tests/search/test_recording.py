@@ -26,7 +26,9 @@ from study.search.recording import (
     watched,
 )
 from study.storage.ledger import End, StudyFolder, TrialFolder
-from study.trial import EpochReport, TrialData
+from study.trial import EpochReport, Prediction, TrialData
+from study.trial.confusion import read_confusion
+from study.trial.predictions import read_predictions
 
 LAST = 4
 """Epochs of a trial."""
@@ -39,6 +41,13 @@ INFO = DeltaInfo(
     class_names=("digit zero", "digit öne"),
     templates=("a {}",),
 )
+
+
+ONE, OTHER = INFO.class_names
+PREDICTED = [
+    *(Prediction("accuracy", f"digits/{n}", ONE, ONE, 0.5 + n / 8) for n in range(3)),
+    Prediction("accuracy", "digits/3", ONE, OTHER, 0.625),
+]
 
 
 @pytest.fixture
@@ -78,7 +87,7 @@ def report(epoch: int, *, done: bool = False, tasks: int = 1) -> EpochReport:
         metrics={"val_score": 0.5, "seconds": 1.0},
         state={} if done else state,
         deltas=tensors,
-        confusions={"accuracy": torch.tensor([[3, 1], [0, 0]]).to_sparse()},
+        predictions=PREDICTED,
     )
 
 
@@ -156,7 +165,7 @@ def test_a_crash_between_report_and_state_repeats_that_epoch(
     assert start[0] == 1
 
 
-@pytest.mark.parametrize("crashing", ["delta.safetensors", "per_class.json", "confusion.json"])
+@pytest.mark.parametrize("crashing", ["delta.safetensors", "predictions.parquet"])
 def test_the_last_report_is_there_only_when_all_else_is(
     trial: TrialFolder, monkeypatch: pytest.MonkeyPatch, crashing: str
 ) -> None:
@@ -381,14 +390,19 @@ def test_each_fold_leaves_a_delta_of_its_own(trial: TrialFolder, ended: Any) -> 
     assert tensors[NAME][0] == pytest.approx(3.1)
 
 
-def test_a_test_leaves_accuracies_and_confusions_by_class(trial: TrialFolder) -> None:
+def test_a_test_leaves_its_prediction_of_every_image(trial: TrialFolder) -> None:
     record_epoch(trial, report(4, done=True), data("test"), INFO)
-    per_class = json.loads((trial.path / "per_class.json").read_text(encoding="utf-8"))
-    assert per_class == {"accuracy": {"digit zero": 0.75}}  # none of the other was seen
-    confusion = json.loads((trial.path / "confusion.json").read_text(encoding="utf-8"))
-    assert confusion == {
-        "accuracy": {"classes": ["digit zero", "digit öne"], "pairs": [[0, 0, 3], [0, 1, 1]]}
+    study = StudyFolder(trial.path.parents[1])
+    assert read_predictions(study, trial.trial_id) == PREDICTED
+    assert read_confusion(study, trial.trial_id) == {
+        ("accuracy", ONE, ONE): 3,
+        ("accuracy", ONE, OTHER): 1,  # none of the other was seen
     }
+
+
+def test_validation_leaves_no_predictions(trial: TrialFolder) -> None:
+    record_epoch(trial, report(4, done=True), data(), INFO)
+    assert not (trial.path / "predictions.parquet").exists()
 
 
 def hang_while_holding_the_interpreter() -> None:

@@ -109,7 +109,7 @@ def test_confirmations_alone_know_test_and_after_their_last_epoch(confirmed: Any
         *earlier, last = trial.read_reports()
         assert not any("test" in key for report in earlier for key in report)
         assert ("test_score" in last) == (trial.read_config()["stage"] == "confirm")
-        assert (trial.path / "per_class.json").exists() == (
+        assert (trial.path / "predictions.parquet").exists() == (
             trial.read_config()["stage"] == "confirm"
         )
     hashes = {(t.read_config()["seed"], t.read_config()["split_hash"]) for t in confirmations}

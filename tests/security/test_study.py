@@ -3,7 +3,6 @@
 One study on real Ray and a real MLflow server; the tests look at what it opened, made and said.
 """
 
-import json
 import os
 import pickle
 import re
@@ -23,6 +22,7 @@ from PIL import Image
 
 from study import run as run_module
 from study.storage.ledger import StudyFolder
+from study.trial.predictions import read_predictions
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
@@ -201,10 +201,8 @@ def watched(mlflow_server: str, tmp_path_factory: pytest.TempPathFactory) -> Wat
 
 
 def test_every_class_has_its_name_in_the_results(watched: Watched) -> None:
-    accuracies = json.loads(
-        (watched.folder.path / "trials/confirm-clipfit-seed1/per_class.json").read_text()
-    )
-    assert set(accuracies["accuracy"]) == set(NAMES)
+    predictions = read_predictions(watched.folder, "confirm-clipfit-seed1")
+    assert {(p.part, p.label) for p in predictions} == {("accuracy", name) for name in NAMES}
     assert "clipfit-tuned" in watched.output
     assert "Traceback" not in watched.output
     assert not (watched.place / "owned").exists()

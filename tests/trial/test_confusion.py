@@ -5,13 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from study.protocols import FewShot, named
 from study.protocols.base_to_new import hmean
 from study.search.recording import record_epoch
 from study.storage.ledger import StudyFolder
-from study.trial import EpochReport, TrialData
+from study.trial import EpochReport, Prediction, TrialData
 from study.trial.confusion import beats_chance, chance_level, read_confusion
 
 
@@ -58,14 +57,14 @@ def test_what_always_names_the_largest_class_is_at_chance_whatever_the_rounding(
     study: StudyFolder,
 ) -> None:
     trial = study.trial("t")
-    matrix = torch.tensor([[200, 0, 0], [50, 0, 0], [50, 0, 0]])
+    labels = "a" * 200 + "b" * 50 + "c" * 50
     report = EpochReport(
         epoch=1,
         done=True,
         metrics={"test_accuracy": 2 / 3, "test_score": round(2 / 3, 12)},
         state={},
         deltas=(),
-        confusions={"accuracy": matrix.to_sparse()},
+        predictions=[Prediction("accuracy", str(n), c, "a", 0.5) for n, c in enumerate(labels)],
     )
     data = TrialData(
         dataset="d",

@@ -17,7 +17,7 @@ from study.config.settings import Settings, rate_column
 from study.errors import TrackingError, redacted_text
 from study.method.parameters import kind_names
 from study.storage.atomic import read_if_there, with_retries
-from study.storage.ledger import CANDIDATES, CELLS, DESCRIPTION, TrialFolder
+from study.storage.ledger import CANDIDATES, CELLS, DESCRIPTION, KEPT, TrialFolder
 from study.tracking.calls import first_line, within
 from study.tracking.mlflow.choice import Choice
 from study.tracking.mlflow.marks import Mark
@@ -55,13 +55,7 @@ STUDY_ARTIFACTS = (
     "report.html",
     "plots",
 )
-TRIAL_ARTIFACTS = (
-    "config.json",
-    "reports.jsonl",
-    "delta*.safetensors",
-    "per_class.json",
-    "confusion.json",
-)
+TRIAL_ARTIFACTS = ("config.json", *KEPT)
 
 
 class RunWriter:

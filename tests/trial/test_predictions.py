@@ -1,0 +1,54 @@
+"""A trial keeps the prediction of every test image, the same bytes however often it was resumed."""
+
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from small_trials import Prepare, trial
+
+from study.method.model import Backbone
+from study.storage.ledger import LedgerError, StudyFolder
+from study.trial import Prediction
+from study.trial.predictions import read_predictions, to_parquet
+from study.trial.run import run_trial
+
+SOME = [
+    Prediction("base", "a/0.png", "ökapi", "zebra", 0.5),
+    Prediction("new", "a/0.png", "zebra", "zebra", 0.75),
+]
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> StudyFolder:
+    (tmp_path / "trials/t").mkdir(parents=True)
+    return StudyFolder(tmp_path)
+
+
+def test_what_is_written_is_read(study: StudyFolder) -> None:
+    assert read_predictions(study, "t") == []
+    for predictions in (SOME, []):
+        study.trial("t").write("predictions.parquet", to_parquet(predictions))
+        assert read_predictions(study, "t") == predictions
+
+
+def test_other_programs_find_a_column_for_each_field(study: StudyFolder) -> None:
+    study.trial("t").write("predictions.parquet", to_parquet(SOME))
+    table = pq.read_table(study.trial("t").path / "predictions.parquet")
+    assert table.column_names == ["part", "path", "label", "predicted", "probability"]
+    assert table.to_pylist() == [p._asdict() for p in SOME]
+
+
+@pytest.mark.parametrize("contents", [b"", b"PAR1", to_parquet(SOME)[:-9]])
+def test_a_damaged_file_is_named(study: StudyFolder, contents: bytes) -> None:
+    study.trial("t").write("predictions.parquet", contents)
+    with pytest.raises(LedgerError, match=r"t/predictions\.parquet is damaged"):
+        read_predictions(study, "t")
+
+
+def test_a_resumed_trial_predicts_the_same_bytes(prepare: Prepare, backbone: Backbone) -> None:
+    data = prepare("holdout").confirm(1)
+    config = trial(stage="confirm", epochs=3)
+    whole = list(run_trial(config, data, backbone))
+    (*_, resumed) = run_trial(config, data, backbone, start=(1, whole[0].state))
+    assert to_parquet(resumed.predictions) == to_parquet(whole[-1].predictions)
+    assert len(to_parquet(resumed.predictions)) < 16 * len(resumed.predictions)
