@@ -166,8 +166,7 @@ def class_table(pairs: Iterable[tuple[int, str]], *, where: str) -> tuple[str, .
             f"{where}: labels must be 0..n-1 without gaps; got {listed(negative) or 'none'}"
         )
     # A mistyped label may be huge: count the gaps, and list only the first ones.
-    gaps = max(names) + 1 - len(names)
-    if gaps:
+    if gaps := max(names) + 1 - len(names):
         first = list(islice((n for n in range(max(names)) if n not in names), SHOWN))
         more = f" and {gaps - len(first)} more" if gaps > len(first) else ""
         raise DataError(
@@ -190,8 +189,7 @@ def check_splits(
         if len(counts) < len(records):
             twice = sorted(path for path, count in counts.items() if count > 1)
             raise DataError(f"{where}: listed twice in {split}: {listed(twice)}")
-        shared = sorted(counts.keys() & seen.keys())
-        if shared:
+        if shared := sorted(counts.keys() & seen.keys()):
             raise DataError(
                 f"{where}: in both {seen[shared[0]]} and {split}: {listed(shared)}; "
                 "an image may be in one split only"

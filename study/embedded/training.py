@@ -105,8 +105,7 @@ class Trainer:
         )
         loss = contrastive_loss(logits, match(pictures, captions))
         total = loss
-        help_weight = max(0.0, 1 - 2 * progress)
-        if help_weight:
+        if help_weight := max(0.0, 1 - 2 * progress):
             named = self.text_head(texts[: len(CHARACTERS)])
             total = total + help_weight * (
                 F.cross_entropy(self.image_head(images), pictures.characters)
@@ -166,8 +165,7 @@ def pretrain(recipe: Recipe) -> Trainer:
     for number in range(recipe.steps):
         loss = trainer.step(number)
         if number % 100 == 0 or number == recipe.steps - 1:
-            seconds = time.monotonic() - started
-            logger.info("step %d: loss %.3f, %.0f s", number, loss, seconds)
+            logger.info("step %d: loss %.3f, %.0f s", number, loss, time.monotonic() - started)
     trainer.finish()
     trainer.model.eval()
     return trainer

@@ -68,7 +68,6 @@ def confusion(predictions: Tensor, labels: Tensor, classes: int) -> Tensor:
     With ten thousand classes a dense matrix would fill most of a gigabyte, and few pairs occur.
     """
     pairs = torch.stack([labels, predictions])
-    ones = torch.ones_like(labels)
     return torch.sparse_coo_tensor(
-        pairs, ones, (classes, classes), check_invariants=True
+        pairs, torch.ones_like(labels), (classes, classes), check_invariants=True
     ).coalesce()

@@ -34,8 +34,7 @@ class PromptReader:
         """
         rows = self.tokenizer(list(prompts), padding=True, truncation=False)["input_ids"]
         ends = end_positions(rows, self.eos_token_id)
-        length = max(ends) + 1
-        if length > self.context:
+        if (length := max(ends) + 1) > self.context:
             raise DataError(
                 f"prompt '{prompts[ends.index(length - 1)][:80]}…' has {length} tokens; "
                 f"{self.name} reads at most {self.context}"

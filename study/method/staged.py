@@ -169,11 +169,10 @@ class _Prefixes:
     def lay_out(self, hidden: Tensor) -> Prompts:
         device, length = hidden.device, max(map(len, self._paths))
         padded = [path + [0] * (length - len(path)) for path in self._paths]
-        places = [row * length + at for row, at in self._firsts]
         return Prompts(
             hidden=hidden,
             prefix_at=torch.tensor(padded, device=device),
-            place=torch.tensor(places, device=device),
+            place=torch.tensor([row * length + at for row, at in self._firsts], device=device),
             end=torch.tensor([len(path) - 1 for path in self._paths], device=device),
         )
 

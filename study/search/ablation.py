@@ -90,8 +90,7 @@ def test_cells(
 
 
 def _trials(study: Study, cells: Mapping[str, Subset]) -> Iterator[tuple[str, float, Settings]]:
-    ablation = study.config.ablation
-    if ablation is None:
+    if (ablation := study.config.ablation) is None:
         return
     weight = ablation.distill_weight
     for label, subset in cells.items():

@@ -76,8 +76,7 @@ def _designed(
 
 
 def _without(base: Subset, site: Subset, depths: Depths) -> Subset:
-    rest = base - site
-    if rest.resolve(depths) == base.resolve(depths):
+    if (rest := base - site).resolve(depths) == base.resolve(depths):
         raise SubsetError(f"{site} is not in {base}")
     return rest
 

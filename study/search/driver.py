@@ -52,8 +52,7 @@ keep_credentials_from_workers()
 def ray_session(config: StudyConfig) -> Iterator[None]:
     """Join the cluster of this machine, or start Ray here, for the duration of the block."""
     os.environ.update({k: v for k, v in TUNE_ENVIRONMENT.items() if k not in os.environ})
-    started = not ray.is_initialized()
-    if started:
+    if started := not ray.is_initialized():
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
         if "RAY_ADDRESS" in os.environ or in_a_cluster():
             ray.init(**options)

@@ -87,8 +87,7 @@ class Arm:
             self.study.sampler = self.sampler(seed_of(turn))
             trial = self.study.ask()
             settings = self.space.suggest(trial)
-            outcome = known(settings)
-            if outcome is None:
+            if (outcome := known(settings)) is None:
                 self.started += 1
                 self._open[trial.number] = trial
                 return trial.number, settings
@@ -101,8 +100,7 @@ class Arm:
 
     def report(self, number: int, epoch: int, score: float) -> None:
         """Record an epoch's score, a fraction; an epoch reported before keeps its first score."""
-        trial = self._trial(number)
-        if trial is not None:
+        if (trial := self._trial(number)) is not None:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)  # a resumed trial repeats its epoch
                 trial.report(score, epoch)

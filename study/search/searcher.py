@@ -117,8 +117,7 @@ class StudySearcher(Searcher):
         return None
 
     def _known(self, arm: Arm, settings: Settings) -> Outcome | None:
-        identity = _identity(self._config(settings, arm.name, 0))
-        if identity in self._outcomes:
+        if (identity := _identity(self._config(settings, arm.name, 0))) in self._outcomes:
             return self._outcomes[identity]
         return Outcome(None, TrialState.RUNNING) if identity in self._started else None
 

@@ -73,8 +73,7 @@ class OpenSpace:
                 site.startswith(encoder) and in_blocks(site) for site in inside
             ):
                 choices[f"{encoder}.from"], choices[f"{encoder}.to"] = windows[encoder]
-        rates = _rate_choices(settings, wanted, self)
-        if rates is None:
+        if (rates := _rate_choices(settings, wanted, self)) is None:
             return None
         return {name: (v, self._distribution(name)) for name, v in choices.items()} | rates
 
@@ -132,8 +131,7 @@ class RateSpace:
 
     def fits(self, choices: Mapping[str, Any]) -> bool:
         """See `OpenSpace.fits`."""
-        leaves = parse(self.subset).resolve(self.depths)
-        wanted = _with_effect(self, leaves)
+        wanted = _with_effect(self, parse(self.subset).resolve(self.depths))
         return wanted.keys() == choices.keys() and all(
             _contains(wanted[name], value) for name, value in choices.items()
         )

@@ -346,8 +346,7 @@ def _close_complete(folder: StudyFolder, stage: Stage, observers: Sequence[Obser
         if config["stage"] != stage or trial.read_end() is not None:
             continue
         drop_unproven_reports(trial)
-        reports = trial.read_reports()
-        if reports and reports[-1]["epoch"] >= config["epochs"]:
+        if (reports := trial.read_reports()) and reports[-1]["epoch"] >= config["epochs"]:
             seconds = sum(report["seconds"] for report in reports)
             end = End("finished", reports[-1]["epoch"], seconds)
             close_trial(trial, end)
@@ -364,8 +363,7 @@ def _notify_end(
 
 
 def _check_ended(folder: StudyFolder, stage: Stage) -> None:
-    unfinished = _Past.read(folder, stage).unfinished
-    if unfinished:
+    if unfinished := _Past.read(folder, stage).unfinished:
         raise InterruptedStudyError(
             f"the study was interrupted with {len(unfinished)} trials of its {stage} unfinished; "
             f"go on by --resume {folder.name}"

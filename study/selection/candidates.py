@@ -90,8 +90,7 @@ def fix_candidates(study: Study) -> tuple[Candidate, ...]:
     if not protocol.searches(config):
         baselines = protocol.tested_as_given(config).items()
         return study.choose(Candidate(label=label, settings=own) for label, own in baselines)
-    judged = finished_trials(folder)
-    if not judged:
+    if not (judged := finished_trials(folder)):
         ends = [trial.read_end() for trial in folder.trials()]
         causes = [end.cause for end in ends if end and end.status == "failed" and end.cause]
         raise StudyError(

@@ -88,8 +88,7 @@ def beside_earlier(
     If a label now means another trial than before, its earlier test results move to the label
     ``LABEL-of-TRIALS``. A configuration that was tested under any label is not trained again.
     """
-    earlier = [e for e in extensions(folder, config) if e["candidates"]]
-    if not earlier:
+    if not (earlier := [e for e in extensions(folder, config) if e["candidates"]]):
         return list(chosen)
     labels = {candidate.label: candidate.source_trial for candidate in chosen}
     kept: list[Candidate] = []

@@ -121,8 +121,7 @@ def load_classifier(
         raise DataError(f"class names must differ; got {list(names)}")
     chosen = templates_of("this classifier", templates or info.templates[:1])
     texts = [prompt for group in prompts(names, chosen) for prompt in group]
-    input_ids = loaded.tokenize(texts).to(model.device)
-    text_features = encode_prompts(model, input_ids, len(chosen))
+    text_features = encode_prompts(model, loaded.tokenize(texts).to(model.device), len(chosen))
     return TunedClassifier(loaded, model, names, text_features, levels)
 
 

@@ -121,8 +121,7 @@ def append_lines(path: Path, lines: bytes, *, known: Path | None = None) -> None
 
 def drop_cut_line(file: FileIO) -> None:
     """Remove a last line that has no line end, and set the file's position to its end."""
-    end = file.seek(0, os.SEEK_END)
-    if end and os.pread(file.fileno(), 1, end - 1) != b"\n":
+    if (end := file.seek(0, os.SEEK_END)) and os.pread(file.fileno(), 1, end - 1) != b"\n":
         file.seek(0)
         file.truncate(file.readall().rfind(b"\n") + 1)
         file.seek(0, os.SEEK_END)

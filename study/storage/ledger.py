@@ -122,8 +122,7 @@ class TrialFolder:
             trial_id: the new id.
             **changes: further values of the configuration that change with it.
         """
-        config = {**self.read_config(), "trial_id": trial_id, **changes}
-        self._write_config(config)
+        self._write_config({**self.read_config(), "trial_id": trial_id, **changes})
         self.path = self.path.rename(self.path.with_name(trial_id))
         sync_folder(self.path.parent)
 
@@ -133,8 +132,7 @@ class TrialFolder:
         Raises:
             LedgerError: it is missing or damaged.
         """
-        contents = self.read("config.json")
-        if contents is None:
+        if (contents := self.read("config.json")) is None:
             raise LedgerError(f"{self.path / 'config.json'} is missing")
         return _parsed(self.path / "config.json", contents)
 
@@ -187,8 +185,7 @@ class TrialFolder:
         Raises:
             LedgerError: the file is damaged.
         """
-        contents = self.read("end.json")
-        if contents is None:
+        if (contents := self.read("end.json")) is None:
             return None
         try:
             return End(**_parsed(self.path / "end.json", contents))
@@ -293,8 +290,7 @@ class StudyFolder:
 
     def write_config(self, config: str) -> None:
         """Write the frozen configuration and its checksum; an earlier configuration is replaced."""
-        name = self.config_path.name
-        record_checksums(self.path, {name: config.encode()}, known=self.path)
+        record_checksums(self.path, {self.config_path.name: config.encode()}, known=self.path)
         write_atomically(self.config_path, config, known=self.path)
 
     def refuse_existing(self) -> None:
@@ -446,8 +442,7 @@ class StudyFolder:
             LedgerError: the file is damaged.
         """
         path = self.path / name
-        contents = self._read(path)
-        if contents is None:
+        if (contents := self._read(path)) is None:
             return None
         if not Checksums(path.parent).matches(path.name, contents):
             raise LedgerError(f"{path} {DAMAGED}")

@@ -50,8 +50,7 @@ class Ledgers:
                 if config.config_hash not in hashes or config.taken_from is not None:
                     continue
                 if (end := trial.read_end()) and end.status == "finished" and not trial.damaged():
-                    address = f"{path.parents[2].name}/{trial.trial_id}"
-                    found.setdefault(config.config_hash, address)
+                    found.setdefault(config.config_hash, f"{path.parents[2].name}/{trial.trial_id}")
         return found
 
     def fetch(self, address: str, folder: Path) -> None:
@@ -75,8 +74,7 @@ def take_over(tracker: Tracker, folder: StudyFolder, wanted: Sequence[TrialConfi
     deadline = time.monotonic() + TAKES_WITHIN
     taken: set[str] = set()
     for source in (Ledgers(folder.path.parent), tracker):
-        left = [t for t in wanted if t.config_hash and t.trial_id not in taken]
-        if left:
+        if left := [t for t in wanted if t.config_hash and t.trial_id not in taken]:
             taken |= _take_from(source, folder, left, deadline)
     return taken
 
@@ -95,11 +93,9 @@ def _take_from(
         return set()
     taken = set()
     for trial in wanted:
-        address = known.get(trial.config_hash)
-        if address is None:
+        if (address := known.get(trial.config_hash)) is None:
             continue
-        left = deadline - time.monotonic()
-        if left <= 0:
+        if (left := deadline - time.monotonic()) <= 0:
             logger.warning(
                 "%s gives trials done before too slowly; the rest is trained", source.title
             )
@@ -127,9 +123,8 @@ def _fetch(
     """
     # A trial with only some of these files would be trained, yet still carry `taken_from`. So it is
     # made in a folder of its own and moved to the other trials when it is complete.
-    study = folder.path.parent.parent
     with tempfile.TemporaryDirectory(
-        dir=study, prefix=".taking-", ignore_cleanup_errors=True
+        dir=folder.path.parent.parent, prefix=".taking-", ignore_cleanup_errors=True
     ) as scratch:
         place = Path(scratch) / "origin"
         place.mkdir()

@@ -150,8 +150,7 @@ def prepare(server: Server) -> None:
     """
     for folder in (server.database.parent, server.artifacts):
         folder.mkdir(parents=True, exist_ok=True)
-    kind = _file_system(server.database.parent)
-    if kind.startswith(NETWORK_FILE_SYSTEMS):
+    if (kind := _file_system(server.database.parent)).startswith(NETWORK_FILE_SYSTEMS):
         raise TrackingError(
             f"{server.database} is on a network file system ({kind}), which SQLite does not "
             "survive; --database names a file on a local disk"
@@ -260,8 +259,7 @@ def _file_system(folder: Path) -> str:
 
 
 def _arguments(server: Server) -> list[str]:
-    values = asdict(server)
-    return [part for name, value in values.items() for part in (f"--{name}", str(value))]
+    return [part for name, value in asdict(server).items() for part in (f"--{name}", str(value))]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

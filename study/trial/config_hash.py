@@ -84,8 +84,7 @@ def code_hash(package: Path) -> str:
     """
     digest = hashlib.sha256()
     for room in ROOMS:
-        paths = sorted((package / room).rglob("*.py"))
-        if not paths:
+        if not (paths := sorted((package / room).rglob("*.py"))):
             raise FileNotFoundError(f"{package / room} holds no code, which results depend on")
         for path in paths:
             digest.update(f"{path.relative_to(package).as_posix()}\0".encode())

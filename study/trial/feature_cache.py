@@ -87,8 +87,7 @@ def _settings(backbone: Backbone) -> str:
 
 
 def _read(path: Path, identity: Mapping[str, str]) -> dict[str, Tensor] | None:
-    contents = read_if_there(path, path.read_bytes, known=path.parent)
-    if contents is None:
+    if (contents := read_if_there(path, path.read_bytes, known=path.parent)) is None:
         return None
     try:
         tensors, metadata = from_checked_bytes(contents)

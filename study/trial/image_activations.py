@@ -55,8 +55,7 @@ class ImageActivations:
         Args:
             paths: the paths of the images in the table, in the order wanted.
         """
-        whole = self._whole()
-        if whole is None:
+        if (whole := self._whole()) is None:
             return self._begin(self._table.pixels(paths))
         return whole[torch.tensor(self._table.rows(paths), device=whole.device)]
 

@@ -183,8 +183,7 @@ class Preparer:
 
 def shots_path(study: Study, seed: int) -> Path:
     """Return the path of the file that records the shots of a seed."""
-    name = f"shots-{study.config.data.shots}-seed-{seed}.jsonl"
-    return study.folder.path / "shots" / name
+    return study.folder.path / "shots" / f"shots-{study.config.data.shots}-seed-{seed}.jsonl"
 
 
 def find_shots(study: Study, seed: int) -> Shots:

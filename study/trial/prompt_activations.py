@@ -105,8 +105,7 @@ def zero_shot_text(
     """
 
     def encode() -> Tensor:
-        untuned = FewShotClassifier(backbone, parse("none"), precision=precision)
-        staged = StagedClassifier(untuned)
+        staged = StagedClassifier(FewShotClassifier(backbone, parse("none"), precision=precision))
         return staged.encode_text(begin_prompts(staged, backbone, input_ids, folder))
 
     return _cached(_key("zero-shot", precision, backbone=backbone, input_ids=input_ids), encode)

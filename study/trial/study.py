@@ -168,7 +168,6 @@ def best_of(candidates: Sequence[Candidate] | None) -> Candidate | None:
 
 
 def _read_cells(folder: StudyFolder) -> dict[str, Settings] | None:
-    written = folder.read_json(CELLS)
-    if written is None:
+    if (written := folder.read_json(CELLS)) is None:
         return None
     return {label: Settings.model_validate(values) for label, values in written.items()}

@@ -77,8 +77,7 @@ def all_faults(
     except ConfigError as error:
         faults.append(f"protocol: {error}")
         replaced = {*replaced, "protocol"}
-        default = study.config.model_copy(update={"protocol": FewShot.name})
-        study = Study(default, study.folder)
+        study = Study(study.config.model_copy(update={"protocol": FewShot.name}), study.folder)
     config, folder, protocol = study.config, study.folder, study.protocol()
     datasets: list[Dataset] = []
     backbones: list[Backbone] = []

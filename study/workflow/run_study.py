@@ -108,8 +108,7 @@ def run_study(
             outcome = write_outputs(folder, protocol)
             finished = True
         finally:
-            unsent = tracker.close(finished=finished)
-            if unsent:
+            if unsent := tracker.close(finished=finished):
                 console.print(
                     f"{tracker.title} lacks {describe_unsent(unsent)}\nsend them, once that is "
                     f"mended, by python study/run.py --sync {folder.name}",
@@ -234,8 +233,7 @@ def _decoding(console: Console) -> Iterator[ImageCounter]:
 def _refuse_other_checkpoint(study: Study) -> None:
     """Raise BackboneError if the weights are not those with which the study started."""
     now = study.architecture().checkpoint
-    original = study.folder.read_identity().get("checkpoint", now)
-    if original != now:
+    if (original := study.folder.read_identity().get("checkpoint", now)) != now:
         raise BackboneError(
             f"the backbone's files have changed since '{study.name}' began, or are damaged: its "
             f"checkpoint was {original} and is {now}; put the former back"

@@ -69,8 +69,7 @@ def draw_crops(
         ratio: the range of width / height, drawn uniformly in its logarithm.
         flip: the probability of mirroring.
     """
-    count = len(heights)
-    uniform = torch.rand(count, 2 * TRIES + 3, generator=generator, dtype=torch.float64)
+    uniform = torch.rand(len(heights), 2 * TRIES + 3, generator=generator, dtype=torch.float64)
     tall, wide = heights.double(), widths.double()
     area = (tall * wide)[:, None] * (scale[0] + (scale[1] - scale[0]) * uniform[:, :TRIES])
     low, high = math.log(ratio[0]), math.log(ratio[1])

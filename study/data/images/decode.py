@@ -295,8 +295,7 @@ def open_cache(file: Path) -> tuple[list[pa.RecordBatch], dict[bytes, bytes]]:
         mapped = read_if_there(file, lambda: pa.memory_map(str(file)), known=file.parent)
         if mapped is None:
             raise DataError(f"{file}: not a whole file of decoded images (it is missing)")
-        reader = pa.ipc.open_file(mapped)
-        if reader.schema != SCHEMA:
+        if (reader := pa.ipc.open_file(mapped)).schema != SCHEMA:
             raise DataError(f"{file}: has other columns than {SCHEMA.names}")
         batches = [
             reader.get_batch_with_custom_metadata(i) for i in range(reader.num_record_batches)

@@ -140,7 +140,6 @@ class ArraySource:
 
     def open(self, path: str) -> Image.Image:
         """Open one image as RGB."""
-        pixels = self.images.get(path)
-        if pixels is None:
+        if (pixels := self.images.get(path)) is None:
             raise DataError(f"{path}: dataset {self.name} has no such image")
         return to_rgb(Image.fromarray(pixels))

@@ -70,8 +70,7 @@ def read_split_file(
     for split in wanted:
         records: list[Record] = []
         for number, entry in enumerate(content[split]):
-            where = f"{path}, {split}[{number}]"
-            record, name = _entry(entry, layout.images, where=where)
+            record, name = _entry(entry, layout.images, where=f"{path}, {split}[{number}]")
             if name in layout.dropped:
                 dropped.add(record.label)
                 continue
@@ -170,8 +169,7 @@ def load_aircraft(
         splits.append(tuple(records))
     train, val, test = splits
     check_splits(train, val, test, where=str(folder))
-    untrained = sorted(set(range(len(names))) - {record.label for record in train})
-    if untrained:
+    if untrained := sorted(set(range(len(names))) - {record.label for record in train}):
         raise DataError(
             f"{folder / 'images_variant_train.txt'}: no image of "
             f"{listed(names[label] for label in untrained)}"

@@ -90,12 +90,10 @@ def class_records(
     empty: list[str] = []
     for label, name in enumerate(classes):
         place = f"{folder}/{name}" if folder else name
-        exists = (root / place).is_dir()
-        images = images_in(root / place) if exists else []
+        images = images_in(root / place) if (root / place).is_dir() else []
         if not images:
             empty.append(place)
-        strange = [image for image in images if not is_text(image)]
-        if strange:
+        if strange := [image for image in images if not is_text(image)]:
             raise DataError(f"{root}/{place}: names that are not UTF-8: {listed(strange)}; rename")
         records += [Record(f"{place}/{image}", label) for image in images]
     if empty and not optional:

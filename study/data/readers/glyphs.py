@@ -147,8 +147,7 @@ def render_glyph(face: Face, character: str, size: int, *, margin: int = 0) -> N
     Raises:
         ValueError: if the face does not have the character.
     """
-    code_point = face.code_point(character)
-    if code_point is None:
+    if (code_point := face.code_point(character)) is None:
         raise ValueError(f"{face.file}: this alphabet has no {character!r}")
     font = _font(face.file, 2 * size)
     left, top, right, bottom = font.getbbox(chr(code_point))

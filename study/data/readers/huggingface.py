@@ -234,8 +234,7 @@ def _classes(
         number_of = {text: number for number, text in enumerate(class_names)}
         labels = {split: [number_of.get(str(v), -1) for v in values[split]] for split in values}
     for split, column_labels in labels.items():
-        bad = [row for row, own in enumerate(column_labels) if not 0 <= own < len(class_names)]
-        if bad:
+        if bad := [row for row, own in enumerate(column_labels) if not 0 <= own < len(class_names)]:
             raise DataError(
                 f"{name}: {len(bad)} images of {split} have no label of the training split (rows "
                 f"{listed(bad)}); a hidden test split cannot be scored: choose others in splits"

@@ -44,8 +44,7 @@ def read_class_names(path: Path, *, hint: str) -> dict[str, str]:
         raise DataError(f"{path}: has no class names. {hint}")
     # The published list has a few names twice (such as that of sunglasses), so a repeated name
     # cannot be an error here.
-    doubled = [name for name, count in Counter(names.values()).items() if count > 1]
-    if doubled:
+    if doubled := [name for name, count in Counter(names.values()).items() if count > 1]:
         logger.info("%s: class names used twice: %s", path, listed(doubled))
     return names
 
@@ -160,8 +159,7 @@ def _class_folders(folder: Path, names: dict[str, str], *, hint: str) -> list[st
         DataError: if there are none, or one has no class name.
     """
     found = subfolders(folder)
-    unknown = [wnid for wnid in found if wnid not in names]
-    if unknown:
+    if unknown := [wnid for wnid in found if wnid not in names]:
         raise DataError(f"{folder}: folders without a class name: {listed(unknown)}. {hint}")
     if not found:
         raise DataError(f"{folder}: has no class folders, one for each id of {_NAMES}. {hint}")

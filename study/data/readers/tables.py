@@ -210,8 +210,7 @@ def _text(value: object) -> str:
 
 
 def _split_name(text: str, *, where: str) -> str:
-    lowered = text.strip().lower()
-    if not lowered:
+    if not (lowered := text.strip().lower()):
         return ""
     for split, aliases in SPLITS.items():
         if lowered in aliases:

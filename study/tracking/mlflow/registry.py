@@ -80,8 +80,7 @@ def register_winner(writer: RunWriter, wait: float = WAIT_SECONDS) -> Registrati
         )
         return None
     try:
-        registrar = _Registrar(winner, writer)
-        registration = within(wait, registrar.register)
+        registration = within(wait, _Registrar(winner, writer).register)
     except StudyError:
         raise
     except Exception as error:  # from MLflow, a database, its driver or the network
@@ -265,8 +264,7 @@ class _Registrar:
                         "pixel_range": info.pixel_range and list(info.pixel_range),
                     },
                 )
-        saved = Model.load(path)
-        if saved.signature is not None:  # MLflow infers only the inputs
+        if (saved := Model.load(path)).signature is not None:  # MLflow infers only the inputs
             saved.signature.outputs = OUTPUTS
             saved.save(str(path / MLMODEL_FILE_NAME))
 

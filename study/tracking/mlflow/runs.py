@@ -271,8 +271,7 @@ class RunWriter:
         The name has to show it: other trials may have the same score, and MLflow does not know
         which of them was chosen.
         """
-        choice = Choice.read(self.study)
-        if choice is None or choice.at_chance:
+        if (choice := Choice.read(self.study)) is None or choice.at_chance:
             return set()
         return {str(choice.candidate.source_trial), *(trial.trial_id for trial in choice.trials)}
 
@@ -379,9 +378,8 @@ def epoch_metrics(reports: Iterable[dict[str, Any]], began: int) -> Iterator[lis
     seconds = 0.0
     for report in reports:
         seconds += report["seconds"]
-        time = began + int(1000 * seconds)
         yield [
-            Metric(key, value, time, report["epoch"])
+            Metric(key, value, began + int(1000 * seconds), report["epoch"])
             for key, value in report.items()
             if key not in UNSENT and not key.endswith(SAME_AS_SCORE)
         ]

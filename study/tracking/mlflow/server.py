@@ -150,8 +150,7 @@ def _is_server(uri: str) -> bool:
 
 def _open_once(uri: str) -> None:
     """Open a database once to fail fast: MLflow retries for 100 s before it reports an error."""
-    url = make_url(uri)
-    if url.get_backend_name() == "sqlite" and url.database:
+    if (url := make_url(uri)).get_backend_name() == "sqlite" and url.database:
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)  # as MLflow does
     engine = create_engine(url)
     try:
