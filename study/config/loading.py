@@ -1,7 +1,5 @@
 """Load a configuration from YAML and overrides, and report all its faults at once."""
 
-from __future__ import annotations
-
 import copy
 import difflib
 import reprlib

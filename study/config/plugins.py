@@ -6,8 +6,6 @@ found among this package's own, among the entry points of installed packages (gr
 that of the object which was handed to `study.workflow.run_study.run_study`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from importlib.metadata import entry_points

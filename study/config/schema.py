@@ -1,7 +1,5 @@
 """The configuration of a study: one frozen schema with every default in it."""
 
-from __future__ import annotations
-
 import math
 import os
 import re

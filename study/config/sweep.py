@@ -13,8 +13,6 @@ A file with ``sweep`` stands for one study per combination of the values of its 
 A folder stands for the studies of all its files.
 """
 
-from __future__ import annotations
-
 import copy
 import itertools
 import math

@@ -1,7 +1,5 @@
 """Predictions, their accuracy and their confusion matrix."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Prompts to token ids: checks that a text encoder can read them, and finds where they end."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

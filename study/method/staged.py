@@ -13,8 +13,6 @@ An encoder is a sequence of numbered stages: 0 is the norm before the blocks (th
 none); each block has two, its attention and its MLP; the last is the final norm and projection.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar

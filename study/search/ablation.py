@@ -1,7 +1,5 @@
 """The stages of an ablation, which compares cells: each is a subset with its own learning rate."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 
 from study.config.settings import Settings

@@ -1,7 +1,5 @@
 """The cells of an ablation, which are the subsets that it compares."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

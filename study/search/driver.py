@@ -1,7 +1,5 @@
 """The driver that runs a stage's trials on Ray: Tuner, successive halving, resources, resuming."""
 
-from __future__ import annotations
-
 import gc
 import logging
 import math

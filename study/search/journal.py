@@ -3,8 +3,6 @@
 Only the study's driver may open it for writing; the study's lock ensures that there is one driver.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 from collections.abc import Generator

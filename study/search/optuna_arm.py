@@ -1,7 +1,5 @@
 """An arm: one Optuna study that proposes configurations and learns from their scores."""
 
-from __future__ import annotations
-
 import logging
 import math
 import warnings

@@ -1,7 +1,5 @@
 """The searcher that Tune asks for trials: first queued configurations, then the arms' proposals."""
 
-from __future__ import annotations
-
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """The search space: converts Optuna's choices to settings, and settings back to choices."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """The Tune trainable that runs trials: one worker process with one loaded backbone."""
 
-from __future__ import annotations
-
 import logging
 import platform
 import traceback

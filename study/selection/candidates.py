@@ -1,7 +1,5 @@
 """The choice of the configurations to test, fixed by validation before the test split is read."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 

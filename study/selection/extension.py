@@ -5,8 +5,6 @@ one was, and is tested where it differs. Earlier test results are kept; if a lab
 trial, they get a label with the number of trials from which they were chosen.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A tuned classifier to use: it turns images into probabilities of any class names."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice

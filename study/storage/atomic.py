@@ -1,7 +1,5 @@
 """Atomic writes (temporary name, fsync, rename), and retries while storage is unavailable."""
 
-from __future__ import annotations
-
 import errno
 import logging
 import os

@@ -6,8 +6,6 @@ runs a trial writes the trial's folder, and the driver closes it. So on a cluste
 on a file system that all nodes share.
 """
 
-from __future__ import annotations
-
 import fcntl
 import json
 import os

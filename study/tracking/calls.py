@@ -1,7 +1,5 @@
 """Calls to a tracker, which may hang or fail without harm to a study."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable
 from typing import TypeVar

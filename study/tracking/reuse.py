@@ -1,7 +1,5 @@
 """Reuse of finished trials with the same configuration hash, from ledgers or from a tracker."""
 
-from __future__ import annotations
-
 import json
 import logging
 import math

@@ -1,7 +1,5 @@
 """A hash of everything that a trial's result depends on: equal hashes mean equal results."""
 
-from __future__ import annotations
-
 import hashlib
 import inspect
 import json

@@ -6,8 +6,6 @@ storage finds them. Activations inside an encoder are far larger. Each process k
 `study.trial.image_activations` and `study.trial.prompt_activations`.
 """
 
-from __future__ import annotations
-
 import fcntl
 import hashlib
 import json

@@ -5,8 +5,6 @@ computes it once and keeps it as long as there is room. If nothing in the encode
 features are computed once for all processes, see `study.trial.feature_cache`.
 """
 
-from __future__ import annotations
-
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from pathlib import Path

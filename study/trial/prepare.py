@@ -1,7 +1,5 @@
 """Preparation of the data that trials read: shots drawn, images decoded, tasks laid out."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging

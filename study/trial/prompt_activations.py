@@ -6,8 +6,6 @@ features are computed once for all processes, see `study.trial.feature_cache`. T
 images is `study.trial.image_activations`.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable

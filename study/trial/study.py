@@ -1,7 +1,5 @@
 """A study as all its trials share it: configuration, folder, data, and what was chosen."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path

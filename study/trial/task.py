@@ -1,7 +1,5 @@
 """The model of one task of a trial: its batches, training, evaluation and resumable state."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Checks of everything a study needs, before anything starts; all faults are reported together."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A study from its configuration to its report: check, search, choose, confirm, report."""
 
-from __future__ import annotations
-
 import logging
 import subprocess
 from collections.abc import Iterator

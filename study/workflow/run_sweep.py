@@ -1,7 +1,5 @@
 """Running the studies of a sweep one after the other, and writing their common tables."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """Images in the forms that callers pass: a file, encoded bytes, a Pillow image, array or base64."""
 
-from __future__ import annotations
-
 import base64
 import binascii
 import io

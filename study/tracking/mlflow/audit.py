@@ -1,7 +1,5 @@
 """Checks that MLflow holds what was sent: it may lose runs, or accept a call and do nothing."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any

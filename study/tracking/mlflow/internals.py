@@ -3,8 +3,6 @@
 A release may move them without notice; a test of each one then fails, and only this file changes.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import time

@@ -4,8 +4,6 @@ Training never waits for it. What could not be sent stays marked as unsent in th
 when the server is back, or by ``study/run.py --sync NAME``. Sending twice changes nothing.
 """
 
-from __future__ import annotations
-
 import logging
 import queue
 import threading

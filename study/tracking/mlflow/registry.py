@@ -4,8 +4,6 @@ The alias moves by validation alone: to a version with a better score under the 
 on the same split. A version also shows its test scores, which are never compared.
 """
 
-from __future__ import annotations
-
 import logging
 import re
 import tempfile

@@ -1,7 +1,5 @@
 """A study's runs: one parent run, and one child per trial. Writing twice changes nothing."""
 
-from __future__ import annotations
-
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Connecting to a tracking server or store, and understanding its failures."""
 
-from __future__ import annotations
-
 import logging
 import os
 import re

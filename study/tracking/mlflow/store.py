@@ -1,7 +1,5 @@
 """The address that results are sent to, found without MLflow, which takes seconds to import."""
 
-from __future__ import annotations
-
 import os
 import re
 from pathlib import Path

@@ -4,8 +4,6 @@ MLflow takes seconds to import, so what imports it is imported late: neither ``-
 check of a store that does not exist yet needs it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 

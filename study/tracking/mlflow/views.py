@@ -4,8 +4,6 @@ A saved view is a tag of the experiment. A version of MLflow that expects anothe
 shows its plain table instead; nothing else is lost.
 """
 
-from __future__ import annotations
-
 from study.config.settings import settings_columns
 from study.tracking.mlflow.internals import MODEL_TRAINING, NAME, VIEW, saved_view, view_page
 
