@@ -88,11 +88,7 @@ def keyed_order(paths: Iterable[str], key: str) -> list[str]:
     The order depends on nothing else: not on the input order, the platform or the random generator
     of a library. The same key therefore picks the same images everywhere.
     """
-
-    def rank(path: str) -> tuple[bytes, str]:
-        return hashlib.sha256(f"{key}\0{path}".encode()).digest(), path
-
-    return sorted(paths, key=rank)
+    return sorted(paths, key=lambda p: (hashlib.sha256(f"{key}\0{p}".encode()).digest(), p))
 
 
 def is_text(name: str) -> bool:

@@ -66,12 +66,7 @@ def _lines(parts: dict[str, tuple[Record, ...]]) -> list[str]:
 
 def write_shots(shots: Shots, path: Path) -> None:
     """Write a header line and one line per image; the file appears complete or not at all."""
-    header = {
-        "dataset": shots.dataset,
-        "seed": shots.seed,
-        "shots": shots.shots,
-        "digest": shots.digest,
-    }
+    header = {name: getattr(shots, name) for name in ("dataset", "seed", "shots", "digest")}
     lines = [json.dumps(header), *_lines({"train": shots.train, "val": shots.val})]
     make_folder(path.parent)
     write_atomically(path, "\n".join(lines) + "\n", known=path.parent)

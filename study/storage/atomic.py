@@ -6,6 +6,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from io import FileIO
 from pathlib import Path
 from typing import TypeVar
@@ -178,17 +179,10 @@ def _replace(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
-        _remove(temporary)
+        with suppress(OSError):  # another error led here
+            temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
-
-
-def _remove(temporary: Path) -> None:
-    """Remove a file that was written in part; only log a failure, since another error led here."""
-    try:
-        temporary.unlink(missing_ok=True)
-    except OSError as error:
-        logger.debug("%s stays: %s", temporary, error)
 
 
 def _is_there(folder: Path) -> bool:

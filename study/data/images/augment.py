@@ -42,8 +42,10 @@ def normalize(pixels: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
     Returns:
         (batch, 3, height, width) float32, on the same device.
     """
-    center = torch.tensor(mean, dtype=torch.float32, device=pixels.device).view(3, 1, 1)
-    spread = torch.tensor(std, dtype=torch.float32, device=pixels.device).view(3, 1, 1)
+    center, spread = (
+        torch.tensor(values, dtype=torch.float32, device=pixels.device).view(3, 1, 1)
+        for values in (mean, std)
+    )
     return pixels.float().div_(255).sub_(center).div_(spread)
 
 

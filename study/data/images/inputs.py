@@ -39,8 +39,7 @@ def as_image(
     if isinstance(value, Image.Image):
         return _from_pillow(value, pixel_range)
     if isinstance(value, bytes | bytearray | memoryview):
-        path = f"{len(value)} bytes"
-        return read_image(io.BytesIO(value), path=path, pixel_range=pixel_range)
+        return read_image(io.BytesIO(value), path=f"{len(value)} bytes", pixel_range=pixel_range)
     if isinstance(value, np.ndarray | list | tuple):
         return _from_array(value)
     if isinstance(value, str) and (encoded := _decoded(value)) is not None:

@@ -26,7 +26,7 @@ from study.errors import DataError
 
 
 def dataset_folder(root: Path, folder: str, marker: str) -> Path:
-    """Return a dataset's folder: `root/folder`, or `root` itself if it holds the marker file."""
+    """Return a dataset's folder: `root/folder`, or `root` itself if the marker is in it."""
     if not (root / folder).is_dir() and (root / marker).exists():
         return root
     return root / folder
@@ -149,16 +149,14 @@ def load_aircraft(
     """
     folder = dataset_folder(root, "fgvc_aircraft", "variants.txt")
     hint = download_note(name, folder)
-    variants = [line for line in read_lines(folder / "variants.txt", hint=hint) if line]
+    variants = [line for _, line in read_lines(folder / "variants.txt", hint=hint)]
     names = class_table(enumerate(variants), where=str(folder / "variants.txt"))
     label_of = {variant: label for label, variant in enumerate(variants)}
     splits: list[tuple[Record, ...]] = []
     for split in ("train", "val", "test"):
         path = folder / f"images_variant_{split}.txt"
         records = []
-        for number, line in enumerate(read_lines(path, hint=hint), start=1):
-            if not line:
-                continue
+        for number, line in read_lines(path, hint=hint):
             image, _, variant = line.partition(" ")
             if variant.strip() not in label_of:
                 raise DataError(
@@ -187,14 +185,15 @@ def load_aircraft(
     )
 
 
-def read_lines(path: Path, *, hint: str) -> list[str]:
-    """Read the lines of a text file, each stripped.
+def read_lines(path: Path, *, hint: str) -> list[tuple[int, str]]:
+    """Read the lines of a text file that are not blank: the number of each, and its stripped text.
 
     Raises:
         DataError: if the file cannot be read; the message says how to get it (`hint`).
     """
     try:
-        return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+        lines = enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1)
+        return [(number, line.strip()) for number, line in lines if line.strip()]
     except FileNotFoundError as error:
         raise DataError(f"{path.name} is missing; looked in {path.parent}. {hint}") from error
     except (OSError, UnicodeDecodeError) as error:

@@ -33,20 +33,29 @@ def is_folder(entry: os.DirEntry[str]) -> bool:
         raise DataError(f"{entry.path}: leads nowhere ({error.strerror}); remove it") from error
 
 
-def subfolders(folder: Path) -> list[str]:
-    """Return the names of the visible folders in a folder, sorted.
+def _visible(folder: Path) -> list[os.DirEntry[str]]:
+    """Return the entries of a folder that are not hidden.
 
     Raises:
         DataError: if the folder is missing or may not be listed.
     """
     try:
         with os.scandir(folder) as entries:
-            visible = (e for e in entries if e.name[0] != "." and e.name != _LEFT_BY_ARCHIVERS)
-            return sorted(entry.name for entry in visible if is_folder(entry))
+            return [entry for entry in entries if not entry.name.startswith(".")]
     except (FileNotFoundError, NotADirectoryError) as error:
         raise DataError(f"{folder}: no such folder") from error
     except PermissionError as error:
         raise DataError(f"{folder}: may not be listed; give its reader permission") from error
+
+
+def subfolders(folder: Path) -> list[str]:
+    """Return the names of the visible folders in a folder, sorted.
+
+    Raises:
+        DataError: if the folder is missing or may not be listed.
+    """
+    visible = (entry for entry in _visible(folder) if entry.name != _LEFT_BY_ARCHIVERS)
+    return sorted(entry.name for entry in visible if is_folder(entry))
 
 
 def images_in(folder: Path) -> list[str]:
@@ -55,19 +64,9 @@ def images_in(folder: Path) -> list[str]:
     Raises:
         DataError: if the folder is missing or may not be listed.
     """
-    try:
-        with os.scandir(folder) as entries:
-            names = [entry.name for entry in entries]
-    except FileNotFoundError as error:
-        raise DataError(f"{folder}: no such folder") from error
-    except PermissionError as error:
-        raise DataError(f"{folder}: may not be listed; give its reader permission") from error
     # Judge by name alone: a stat of a million files takes minutes on a network file system.
-    return sorted(
-        name
-        for name in names
-        if not name.startswith(".") and PurePath(name).suffix.lower() in IMAGE_SUFFIXES
-    )
+    names = (entry.name for entry in _visible(folder))
+    return sorted(name for name in names if PurePath(name).suffix.lower() in IMAGE_SUFFIXES)
 
 
 def class_records(
@@ -146,9 +145,8 @@ def load_folder(
                 )
         train = class_records(root, str(places["train"]), classes)
         test = class_records(root, str(places["test"]), classes, optional=True)
-        val = ()
-        if places["val"]:
-            val = class_records(root, places["val"], classes, optional=True)
+        val_place = places["val"]
+        val = class_records(root, val_place, classes, optional=True) if val_place else ()
     check_splits(train, val, test, where=str(root))
     return Dataset(
         name=name,

@@ -48,8 +48,9 @@ class HubSource:
 
     def open(self, path: str) -> Image.Image:
         """Open one image as RGB."""
-        encoded = self.encoded(path)
-        return read_image(encoded, path=f"{self.name} {path}", pixel_range=self.pixel_range)
+        return read_image(
+            self.encoded(path), path=f"{self.name} {path}", pixel_range=self.pixel_range
+        )
 
     def encoded(self, path: str) -> io.BytesIO | Path:
         """Return the encoded bytes of an image, or the file that holds them.
@@ -219,7 +220,10 @@ def _classes(
     feature = tables["train"].features[column]
     if isinstance(feature, datasets.ClassLabel):
         class_names = class_table(enumerate(feature.names), where=name)
-        labels = {split: [_label(v) for v in cells] for split, cells in values.items()}
+        labels = {
+            split: [v if isinstance(v, int) else -1 for v in cells]
+            for split, cells in values.items()
+        }
     else:
         texts = {str(v) for v in values["train"] if v is not None}
         beside = next((c for c in _NAMES if c in tables["train"].features and c != column), None)
@@ -240,7 +244,3 @@ def _classes(
                 f"{listed(bad)}); a hidden test split cannot be scored: choose others in splits"
             )
     return class_names, labels
-
-
-def _label(value: object) -> int:
-    return value if isinstance(value, int) else -1

@@ -2,7 +2,7 @@
 
 import csv
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -30,6 +30,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "class_name": ("class_name", "class name", "classname", "class"),
     "split": ("split",),
 }
+SPLIT_OF = {alias: split for split, aliases in SPLITS.items() for alias in aliases}
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 
 Row = Mapping[str, object]
@@ -210,13 +211,6 @@ def _text(value: object) -> str:
 
 
 def _split_name(text: str, *, where: str) -> str:
-    if not (lowered := text.strip().lower()):
-        return ""
-    for split, aliases in SPLITS.items():
-        if lowered in aliases:
-            return split
-    raise DataError(f"{where}: split {text!r}; allowed: {', '.join(_aliases())}")
-
-
-def _aliases() -> Iterable[str]:
-    return (alias for aliases in SPLITS.values() for alias in aliases)
+    if (lowered := text.strip().lower()) and lowered not in SPLIT_OF:
+        raise DataError(f"{where}: split {text!r}; allowed: {', '.join(SPLIT_OF)}")
+    return SPLIT_OF.get(lowered, "")
