@@ -43,7 +43,6 @@ def find(what: str, name: str, own: Mapping[str, Callable[[], T]], given: T | No
         hint = f" (did you mean '{near[0]}'?)" if near else ""
         raise ConfigError(f"'{name}' is unknown{hint}; allowed are {', '.join(allowed)}")
     try:
-        found: T = installed[name].load()
+        return installed[name].load()
     except Exception as error:  # another package's code, which may raise anything
         raise ConfigError(f"'{name}' of an installed package does not load: {error!r}") from error
-    return found

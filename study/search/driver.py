@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import ray
@@ -186,7 +187,8 @@ def make_scheduler(
         stop_last_trials=False,
     )
     for config, reports in history:
-        ended = _EndedTrial(config)
+        # The part of a Tune trial that the scheduler reads.
+        ended = SimpleNamespace(trial_id=config.trial_id, config={"arm": config.arm})
         scheduler.on_trial_add(None, ended)
         for report in reports:
             scheduler.on_trial_result(
@@ -205,14 +207,6 @@ class _SparingASHA(ASHAScheduler):
         """Return whether the trial continues or stops after a result."""
         decision = super().on_trial_result(tune_controller, trial, result)
         return TrialScheduler.CONTINUE if trial.config["arm"] == "baseline" else decision
-
-
-class _EndedTrial:
-    """The part of a Tune trial that the scheduler reads."""
-
-    def __init__(self, config: TrialConfig) -> None:
-        self.trial_id = config.trial_id
-        self.config = {"arm": config.arm}
 
 
 @contextmanager
@@ -240,8 +234,7 @@ def _interrupted_by_hanging_up() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    names = (signal.SIGHUP, signal.SIGTERM)
-    before = {name: signal.getsignal(name) for name in names}
+    before = {name: signal.getsignal(name) for name in (signal.SIGHUP, signal.SIGTERM)}
 
     def interrupt(*_: object) -> None:
         # A shell starts a command that ends in & with Ctrl-C ignored.
@@ -250,7 +243,7 @@ def _interrupted_by_hanging_up() -> Iterator[None]:
         # The current handler of Ctrl-C reacts, which is Tune's while trials run.
         signal.raise_signal(signal.SIGINT)
 
-    for name in names:
+    for name in before:
         signal.signal(name, interrupt)
     try:
         yield

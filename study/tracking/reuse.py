@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ TAKES_WITHIN = 300.0
 """How many seconds reuse may take; trials not fetched by then are trained."""
 
 
+@dataclass(frozen=True)
 class Ledgers:
     """The ledgers of all studies in a folder; the address of a trial is ``STUDY/TRIAL``.
 
@@ -32,16 +34,14 @@ class Ledgers:
         storage: the folder of the studies' folders.
     """
 
+    storage: Path
     title = "the ledger"
-
-    def __init__(self, storage: Path) -> None:
-        self._storage = storage
 
     def known(self, wanted: Sequence[TrialConfig]) -> Mapping[str, str]:
         """Return where finished and undamaged trials are; see `Tracker.known`."""
         hashes = {trial.config_hash for trial in wanted}
         found: dict[str, str] = {}
-        for path in sorted(self._storage.glob("*/trials/*/config.json")):
+        for path in sorted(self.storage.glob("*/trials/*/config.json")):
             trial = TrialFolder(path.parent)
             with suppress(StudyError, OSError, ValueError):  # another study's files may be damaged
                 config = TrialConfig.model_validate(trial.read_config())
@@ -54,7 +54,7 @@ class Ledgers:
     def fetch(self, address: str, folder: Path) -> None:
         """See `Tracker.fetch`."""
         study, _, trial_id = address.partition("/")
-        trial = StudyFolder(self._storage / study).trial(trial_id)
+        trial = StudyFolder(self.storage / study).trial(trial_id)
         shutil.copytree(trial.path, folder, dirs_exist_ok=True)
 
 

@@ -35,6 +35,11 @@ ENDS_WITHIN = 15.0
 """How many seconds a server has to end after SIGTERM, before SIGKILL."""
 LONGEST_PAUSE = 30.0
 """The longest pause between two starts of a server that keeps dying, in seconds."""
+QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    # It would start eight more processes for features that no study uses.
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+}
 NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "fuse.sshfs", "lustre", "ceph", "9p", "beegfs")
 
 
@@ -166,7 +171,10 @@ def _keep_running(server: Server) -> None:
         began = time.monotonic()
         # A session of its own, so that its workers can be ended together with it.
         process = subprocess.Popen(
-            server.command(), env=_environment(), stdin=subprocess.DEVNULL, start_new_session=True
+            server.command(),
+            env={**os.environ, **QUIET},
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
         )
         state = {"supervisor": os.getpid(), "server": process.pid}
         write_atomically(server.state, json.dumps(state))
@@ -186,7 +194,7 @@ def _keep_running(server: Server) -> None:
 def _end_leftover(server: Server) -> None:
     """End a server whose supervisor was killed, since it would keep the port."""
     try:
-        group = int(_read_state(server)["server"])
+        group = int(json.loads(server.state.read_text(encoding="utf-8"))["server"])
         command = Path(f"/proc/{group}/cmdline").read_bytes()
     except (OSError, ValueError, KeyError):
         return
@@ -225,26 +233,12 @@ def _lock(server: Server) -> Iterator[bool]:
             file.truncate(0)
 
 
-def _read_state(server: Server) -> dict[str, int]:
-    state: dict[str, int] = json.loads(server.state.read_text(encoding="utf-8"))
-    return state
-
-
 def _answers(server: Server) -> bool:
     try:
         with urllib.request.urlopen(f"{server.address}/health", timeout=5):
             return True
     except (urllib.error.URLError, TimeoutError, ConnectionError):
         return False
-
-
-def _environment() -> dict[str, str]:
-    quiet = {
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        # It would start eight more processes for features that no study uses.
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-    }
-    return {**os.environ, **quiet}
 
 
 def _file_system(folder: Path) -> str:

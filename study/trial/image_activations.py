@@ -77,12 +77,13 @@ class ImageActivations:
         if len(self._table) * self._backbone.clip.config.projection_dim > ROOM:
             return None
         what = {"what": "features of images", "images": content_hash(self._table.path)}
-
-        def compute() -> dict[str, Tensor]:
-            return {"features": torch.cat(list(self._chunks()))}
-
-        folder = self._table.path.parent
-        return cached_features(folder, what, self._backbone, self._precision, compute)["features"]
+        return cached_features(
+            self._table.path.parent,
+            what,
+            self._backbone,
+            self._precision,
+            lambda: {"features": torch.cat(list(self._chunks()))},
+        )["features"]
 
     def _activations(self) -> Tensor | None:
         chunks = self._chunks()

@@ -9,7 +9,6 @@ images is `study.trial.image_activations`.
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -48,8 +47,9 @@ def begin_prompts(
 
     def read_or_compute() -> Prompts:
         what = {"what": "prompts", "prompts": _digest(input_ids)}
-        tensors = cached_features(folder, what, backbone, precision, lambda: _tensors(compute()))
-        return Prompts(**tensors)
+        return Prompts(
+            **cached_features(folder, what, backbone, precision, lambda: vars(compute()))
+        )
 
     key = _key(
         "prompts", staged.first_text_stage, precision, backbone=backbone, input_ids=input_ids
@@ -122,10 +122,6 @@ def _digest(input_ids: Tensor) -> str:
     digest = hashlib.sha256(f"{tuple(input_ids.shape)}".encode())
     digest.update(input_ids.cpu().numpy().tobytes())
     return digest.hexdigest()
-
-
-def _tensors(prompts: Prompts) -> dict[str, Tensor]:
-    return {field.name: getattr(prompts, field.name) for field in fields(prompts)}
 
 
 def _cached(key: tuple[object, ...], compute: Callable[[], Kept]) -> Kept:
