@@ -37,8 +37,7 @@ def read_published_shots(path: Path, dataset: Dataset, *, shots: int, seed: int)
     names = [dataset.name, *([source.root.name] if isinstance(source, FolderSource) else [])]
     train_file, val_file = _published_files(path, list(dict.fromkeys(names)), shots, seed)
     if train_file.suffix == ".json":
-        content = read_published_json(train_file)
-        entries = {split: content[split] for split in ("train", "val")}
+        entries = read_published_json(train_file)
     else:
         entries = {
             "train": read_json_lines(train_file),

@@ -5,7 +5,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Literal, Protocol, runtime_checkable
 
@@ -230,6 +230,6 @@ def fixed_split(
         test_count = max(1, round(0.3 * count)) if val else count - train_count
         bounds = (0, train_count, count - test_count, count)
         ordered = keyed_order(paths, f"split of {key}")
-        for part, start, stop in zip(parts, bounds, bounds[1:], strict=False):
+        for part, (start, stop) in zip(parts, pairwise(bounds), strict=True):
             part.extend(Record(path, label) for path in sorted(ordered[start:stop]))
     return tuple(parts[0]), tuple(parts[1]), tuple(parts[2])

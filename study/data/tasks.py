@@ -129,8 +129,9 @@ def image_fold_tasks(
     Raises:
         DataError: there are too few folds, or images of a class.
     """
-    pooled = _in_classes((*shots.train, *shots.val), classes)
-    ordered = ordered_paths(pooled, f"folds of {shots.digest}")
+    ordered = ordered_paths(
+        _in_classes((*shots.train, *shots.val), classes), f"folds of {shots.digest}"
+    )
     least = min((len(paths) for paths in ordered.values()), default=0)
     if folds < 2 or least < 2:
         raise DataError(

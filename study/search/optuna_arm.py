@@ -111,7 +111,7 @@ class Arm:
         if outcome.state is TrialState.PRUNED and score is not None and epoch is not None:
             # Tune does not pass the result at which a trial was stopped to the searcher.
             self.report(number, epoch, score)
-        value = outcome.score if outcome.state is TrialState.COMPLETE else None
+        value = score if outcome.state is TrialState.COMPLETE else None
         self.study.tell(number, value, state=outcome.state)
         self._open.pop(number, None)
 
@@ -249,9 +249,6 @@ def open_arm(
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
-        storage=open_journal(path),
-        study_name=name,
-        direction="maximize",
-        load_if_exists=True,
+        storage=open_journal(path), study_name=name, direction="maximize", load_if_exists=True
     )
     return Arm(name, study, budget, space, sampler, seed)

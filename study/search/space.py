@@ -57,9 +57,7 @@ class OpenSpace:
         a rate is out of range.
         """
         wanted = parse(settings.subset).resolve(self.depths)
-        windows: dict[str, tuple[int, int]] = {
-            encoder: self._window(encoder, wanted) for encoder in ENCODERS
-        }
+        windows: dict[str, tuple[int, int]] = {e: self._window(e, wanted) for e in ENCODERS}
         terms = {s: self._within(s, *windows[s.partition(".")[0]]) for s in self.config.sites}
         inside = {s for s, term in terms.items() if parse(term).resolve(self.depths) <= wanted}
         covered = parse(" + ".join(terms[s] for s in inside) or "none").resolve(self.depths)
@@ -137,8 +135,10 @@ class RateSpace:
 
 def rate_ranges(config: SpaceConfig) -> dict[str, tuple[float, float]]:
     """Return the ranges of the learning rate of each kind, and of λ, which are log-uniform."""
-    rates = {rate_column(kind): ends for kind, ends in config.rates.items()}
-    return rates | {WEIGHT: config.distill_weight}
+    return {
+        **{rate_column(kind): ends for kind, ends in config.rates.items()},
+        WEIGHT: config.distill_weight,
+    }
 
 
 def _with_effect(

@@ -91,8 +91,7 @@ class ClipFitTrainable(tune.Trainable):
             # Waiting for unavailable storage is no hang, so the limit does not apply to it.
             record_epoch(self._folder, report, self._trial_data, self._info)
         except StorageError as error:  # the study must end, but the trial can be resumed
-            failure = {"failed": True, "storage": True, "error": str(error)}
-            return self._result(score=0.0, done=True, **failure)
+            return self._result(score=0.0, done=True, failed=True, storage=True, error=str(error))
         except Exception as error:  # any other failure ends the trial, and the study continues
             if is_device_failure(error):
                 raise DeviceError(one_line(error)) from error

@@ -104,8 +104,7 @@ def beside_earlier(
 
     def without_training_twice(candidate: Candidate) -> Candidate:
         label = confirmed.get(candidate.source_trial, candidate.same_as)
-        same_as = None if label == candidate.label else label
-        return candidate.model_copy(update={"same_as": same_as})
+        return candidate.model_copy(update={"same_as": None if label == candidate.label else label})
 
     return [*map(without_training_twice, chosen), *kept]
 

@@ -64,11 +64,9 @@ def cached_features(
     }
     name = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:32]
     path = folder / f"frozen-{name}.safetensors"
-    tensors = _read(path, identity)
-    if tensors is None:
+    if (tensors := _read(path, identity)) is None:
         with _locked(path):
-            tensors = _read(path, identity)
-            if tensors is None:
+            if (tensors := _read(path, identity)) is None:
                 tensors = {key: tensor.contiguous() for key, tensor in compute().items()}
                 _write(path, to_checked_bytes(tensors, identity))
     return {key: tensor.to(device) for key, tensor in tensors.items()}

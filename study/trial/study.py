@@ -146,8 +146,7 @@ class Study:
         """Return what was read before, else read it; nothing (None) is not kept."""
         if what not in self._known and (found := read()) is not None:
             self._known[what] = found
-        known: T = self._known.get(what)  # type: ignore[assignment]
-        return known
+        return self._known.get(what)  # type: ignore[return-value]
 
 
 def read_candidates(folder: StudyFolder) -> tuple[Candidate, ...] | None:

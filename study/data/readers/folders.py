@@ -125,13 +125,13 @@ def load_folder(
     places = _split_places(found)
     if flat is None:
         flat = not (places["train"] and places["test"])
+    if flat and not found:
+        raise DataError(
+            f"{root}: no class folders; allowed are root/class/*.jpg and "
+            "root/{train,val,test}/class/*.jpg"
+        )
     if flat:
-        names = class_table(enumerate(found), where=str(root)) if found else ()
-        if not names:
-            raise DataError(
-                f"{root}: no class folders; allowed are root/class/*.jpg and "
-                "root/{train,val,test}/class/*.jpg"
-            )
+        names = class_table(enumerate(found), where=str(root))
         train, val, test = fixed_split(class_records(root, "", names), names, key=name)
     else:
         classes = subfolders(root / str(places["train"]))

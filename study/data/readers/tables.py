@@ -167,11 +167,11 @@ def _column_names(file: Path, present: Sequence[str], asked: Mapping[str, str]) 
             f"{', '.join(COLUMNS)}, the table has {listed(present)}"
         )
     by_name = {column.lower(): column for column in reversed(present)} | {c: c for c in present}
-    names = {
-        part: asked.get(part) or next((by_name[alias] for alias in aliases if alias in by_name), "")
+    found = {
+        part: column
         for part, aliases in COLUMNS.items()
+        if (column := asked.get(part) or next((by_name[a] for a in aliases if a in by_name), ""))
     }
-    found = {part: column for part, column in names.items() if column}
     if "path" not in found or not {"label", "class_name"} & set(found):
         raise DataError(
             f"{file}: needs a column 'path' and a column 'label' or 'class_name' (or both); "

@@ -197,9 +197,7 @@ class _Registrar:
         self._client.log_outputs(self._parent_id, [LoggedModelOutput(logged.model_id, step=0)])
         scores = {"val_score": candidate.val_score or 0.0, **self._winner.test_scores}
         now = int(time.time() * 1000)
-        metrics = [
-            Metric(key, value, now, 0, model_id=logged.model_id) for key, value in scores.items()
-        ]
+        metrics = [Metric(key, scores[key], now, 0, model_id=logged.model_id) for key in scores]
         self._client.log_batch(self._parent_id, metrics=metrics)
         return self._client.create_model_version(
             self._name,

@@ -90,5 +90,7 @@ class MlflowTracker(Tracker):
         """Return the command that opens MLflow, and the address of the experiment's page."""
         from study.tracking.mlflow.server import browse_command, page_address
 
-        page = page_address(self._uri, self._writer.experiment_id)
-        return [("browse", browse_command(self._uri)), ("page", page)]
+        return [
+            ("browse", browse_command(self._uri)),
+            ("page", page_address(self._uri, self._writer.experiment_id)),
+        ]
