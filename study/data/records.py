@@ -1,7 +1,6 @@
 """Records, datasets, and the checks that the readers of all formats share."""
 
 import hashlib
-import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,8 +11,6 @@ from typing import Literal, Protocol, runtime_checkable
 from PIL import Image
 
 from study.errors import DataError
-
-logger = logging.getLogger(__name__)
 
 SHOWN = 5
 LONGEST_LABEL = 18  # digits
@@ -43,7 +40,6 @@ class ImageSource(Protocol):
             DataError: if the image is missing, corrupt or outside the dataset; the message names
                 its path.
         """
-        ...
 
 
 @runtime_checkable
@@ -52,7 +48,6 @@ class StampedSource(Protocol):
 
     def stamp(self, path: str) -> str:
         """Return a text that changes when the image changes."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -226,7 +226,7 @@ class _Encoder(Generic[Rows]):
         return projected.unflatten(-1, (self._heads, -1)).transpose(1, 2)
 
     def _before(self, hidden: Tensor) -> Tensor:
-        raise NotImplementedError
+        return hidden  # CLIP's text encoder has no norm before its blocks
 
     def _attend(self, layer: Any, hidden: Tensor, rows: Rows, *, pools: bool) -> Tensor:
         """Apply a block's attention; with ``pools`` (the last block) for the pooled token alone."""
@@ -267,9 +267,6 @@ class _TextEncoder(_Encoder[Prompts]):
         self._tower: Any = classifier.clip.text_model
         self._projection: nn.Linear = classifier.clip.text_projection
         super().__init__(self._tower, leaves, "text")
-
-    def _before(self, hidden: Tensor) -> Tensor:
-        return hidden  # CLIP's text encoder has no norm before its blocks
 
     def _attend(self, layer: Any, hidden: Tensor, rows: Prompts, *, pools: bool) -> Tensor:
         attention, normed = layer.self_attn, layer.layer_norm1(hidden)

@@ -16,9 +16,6 @@ from study.trial import TrialConfig
 
 logger = logging.getLogger(__name__)
 
-MakeConfig = Callable[[Settings, str, int, int], TrialConfig]
-"""A function from settings, arm, trial number and Optuna number to a whole configuration."""
-
 
 class StudySearcher(Searcher):
     """A source of trials that records each in the ledger before it returns it to Tune.
@@ -28,7 +25,8 @@ class StudySearcher(Searcher):
         queue: the configurations that are already fixed: trials to resume, baselines,
             confirmations.
         arms: the searches with their budgets; the one furthest behind its budget proposes next.
-        make_config: a function that completes a proposal; needed if there are arms.
+        make_config: a function that completes a proposal from settings, arm, trial number and
+            Optuna number; needed if there are arms.
         ended: the trials of this stage that have ended, with their outcomes, by trial id.
         next_number: the number of the next trial that an arm proposes.
     """
@@ -39,7 +37,7 @@ class StudySearcher(Searcher):
         queue: Iterable[TrialConfig],
         *,
         arms: Sequence[Arm] = (),
-        make_config: MakeConfig | None = None,
+        make_config: Callable[[Settings, str, int, int], TrialConfig] | None = None,
         ended: Mapping[str, tuple[TrialConfig, Outcome]] | None = None,
         next_number: int = 0,
     ) -> None:

@@ -76,10 +76,9 @@ class ImageActivations:
     def _features(self) -> Tensor | None:
         if len(self._table) * self._backbone.clip.config.projection_dim > ROOM:
             return None
-        what = {"what": "features of images", "images": content_hash(self._table.path)}
         return cached_features(
             self._table.path.parent,
-            what,
+            {"what": "features of images", "images": content_hash(self._table.path)},
             self._backbone,
             self._precision,
             lambda: {"features": torch.cat(list(self._chunks()))},

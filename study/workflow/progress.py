@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from types import TracebackType
 
@@ -14,8 +13,6 @@ from study.trial import TrialConfig
 
 QUIET_SECONDS = 10.0
 """The shortest time between two lines if the output is not a terminal."""
-
-logger = logging.getLogger(__name__)
 
 
 class StageProgress:

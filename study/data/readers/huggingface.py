@@ -158,10 +158,11 @@ def _builder(
 
 def _tables(datasets: Any, builder: Any, chosen: Mapping[str, str]) -> dict[str, Any]:
     """Download the chosen splits alone: `load_dataset` by name would download all of them."""
-    files = {ours: list(builder.config.data_files[theirs]) for ours, theirs in chosen.items()}
     loaded = datasets.load_dataset(
         builder.name,
-        data_files=files,
+        data_files={
+            ours: list(builder.config.data_files[theirs]) for ours, theirs in chosen.items()
+        },
         features=builder.info.features,
         verification_mode="no_checks",
     )

@@ -33,6 +33,7 @@ from study.tracking.calls import first_line, within
 from study.tracking.mlflow.choice import Choice
 from study.tracking.mlflow.runs import RunWriter
 from study.tracking.tracker import describe_unsent
+from study.trial.prepare import shots_path
 
 logger = logging.getLogger(__name__)
 
@@ -115,8 +116,8 @@ def model_name(dataset: str) -> str:
 
 class _Registrar:
     def __init__(self, winner: Choice, writer: RunWriter) -> None:
+        self._study = writer.study
         self._config, self._folder = writer.study.config, writer.study.folder
-        self._protocol = writer.study.protocol()
         self._winner = winner
         self._name = model_name(self._config.data.dataset)
         self._client = writer.client
@@ -153,8 +154,7 @@ class _Registrar:
         config, candidate = self._config, self._winner.candidate
         source = self._folder.trial(str(candidate.source_trial))
         trained = self._winner.trials[0]
-        seed = trained.read_config()["seed"]
-        shots = self._folder.path / "shots" / f"shots-{config.data.shots}-seed-{seed}.jsonl"
+        shots = shots_path(self._study, trained.read_config()["seed"])
         return {
             "study": self._folder.name,
             "study_id": self._study_id,
@@ -163,7 +163,7 @@ class _Registrar:
             "backbone": config.backbone.name,
             "backbone_revision": str(config.backbone.revision),
             "subset": candidate.settings.subset,
-            "selection": self._protocol.rule_used(config, source.read_reports()[-1]).name,
+            "selection": self._study.protocol().rule_used(config, source.read_reports()[-1]).name,
             "split_hash": source.read_config()["split_hash"],
             "val_score": repr(candidate.val_score),
             "trial_id": trained.trial_id,
