@@ -80,17 +80,14 @@ class StudySearcher(Searcher):
         outcome = outcome_of(end, score)
         self._outcomes[_identity(config)] = outcome
         try:
-            self._tell_arms(config, outcome)
+            if config.optuna_number is not None:
+                self._arms[config.arm].tell(config.optuna_number, outcome)
+            for arm in self._arms.values() if config.arm == "baseline" else ():
+                arm.learn(config.settings, outcome, config.label)
         except StorageError as error:  # if it were raised, Tune would start the trial again
             logger.warning(
                 "%s; %s is reported to its arm when the study is resumed", error, config.trial_id
             )
-
-    def _tell_arms(self, config: TrialConfig, outcome: Outcome) -> None:
-        if config.optuna_number is not None:
-            self._arms[config.arm].tell(config.optuna_number, outcome)
-        for arm in self._arms.values() if config.arm == "baseline" else ():
-            arm.learn(config.settings, outcome, config.label)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return nothing for Tune's own snapshot of the experiment, which is never read."""

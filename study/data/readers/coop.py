@@ -64,20 +64,17 @@ def read_split_file(
         isinstance(content.get(split), list) for split in wanted
     ):
         raise DataError(f"{path}: needs the lists 'train', 'val' and 'test'. {hint}")
-    pairs: set[tuple[int, str]] = set()
-    dropped: set[int] = set()
-    kept: list[list[Record]] = []
-    for split in wanted:
-        records: list[Record] = []
-        for number, entry in enumerate(content[split]):
-            record, name = _entry(entry, layout.images, where=f"{path}, {split}[{number}]")
-            if name in layout.dropped:
-                dropped.add(record.label)
-                continue
-            pairs.add((record.label, layout.clean(name)))
-            records.append(record)
-        kept.append(records)
-    if dropped:
+    splits = [
+        [
+            _entry(entry, layout.images, where=f"{path}, {split}[{number}]")
+            for number, entry in enumerate(content[split])
+        ]
+        for split in wanted
+    ]
+    kept = [[r for r, name in entries if name not in layout.dropped] for entries in splits]
+    named = [(record.label, name) for entries in splits for record, name in entries]
+    pairs = {(label, layout.clean(name)) for label, name in named if name not in layout.dropped}
+    if dropped := {label for label, name in named if name in layout.dropped}:
         # Renumber the classes that are kept, so that their labels are 0..n-1 again.
         moved = {label: label - sum(d < label for d in dropped) for label, _ in pairs}
         pairs = {(moved[label], name) for label, name in pairs}

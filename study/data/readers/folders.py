@@ -102,11 +102,10 @@ def class_records(
     return tuple(records)
 
 
-def load_folder(
-    name: str, root: Path, *, templates: Sequence[str] | None = None, flat: bool | None = None
-) -> Dataset:
+def load_folder(name: str, root: Path, *, templates: Sequence[str] | None = None) -> Dataset:
     """Read `root/class/*` or `root/{train,val,test}/class/*`; folder names are class names.
 
+    The folders in root are classes, unless there is a `train` folder and a `test` or `val` folder.
     A folder without split folders is split by `fixed_split`. If there is `train` and `val` but no
     `test`, the `val` images are the test split.
 
@@ -114,39 +113,34 @@ def load_folder(
         name: the dataset's name in results.
         root: the dataset's folder.
         templates: prompt templates that replace the default one.
-        flat: whether the folders in root are classes; None means that they are, unless there is a
-            `train` folder and a `test` or `val` folder.
 
     Raises:
         DataError: if there are no class folders, a class has too few images, or a class is in val
             or test but not in train.
     """
     found = subfolders(root)
-    places = _split_places(found)
-    if flat is None:
-        flat = not (places["train"] and places["test"])
-    if flat and not found:
+    if not found:
         raise DataError(
             f"{root}: no class folders; allowed are root/class/*.jpg and "
             "root/{train,val,test}/class/*.jpg"
         )
-    if flat:
-        names = class_table(enumerate(found), where=str(root))
-        train, val, test = fixed_split(class_records(root, "", names), names, key=name)
-    else:
-        classes = subfolders(root / str(places["train"]))
-        names = class_table(enumerate(classes), where=f"{root}/{places['train']}")
-        for place in (places["val"], places["test"]):
-            extra = sorted(set(subfolders(root / place)) - set(classes)) if place else []
-            if extra:
+    places = _split_places(found)
+    trained, validated, tested = places["train"], places["val"], places["test"]
+    if trained and tested:
+        classes = subfolders(root / trained)
+        names = class_table(enumerate(classes), where=f"{root}/{trained}")
+        for place in filter(None, (validated, tested)):
+            if extra := sorted(set(subfolders(root / place)) - set(classes)):
                 raise DataError(
                     f"{root}/{place}: classes without training images: {listed(extra)}; "
-                    f"allowed are the folders of {root}/{places['train']}"
+                    f"allowed are the folders of {root}/{trained}"
                 )
-        train = class_records(root, str(places["train"]), classes)
-        test = class_records(root, str(places["test"]), classes, optional=True)
-        val_place = places["val"]
-        val = class_records(root, val_place, classes, optional=True) if val_place else ()
+        train = class_records(root, trained, classes)
+        test = class_records(root, tested, classes, optional=True)
+        val = class_records(root, validated, classes, optional=True) if validated else ()
+    else:
+        names = class_table(enumerate(found), where=str(root))
+        train, val, test = fixed_split(class_records(root, "", names), names, key=name)
     check_splits(train, val, test, where=str(root))
     return Dataset(
         name=name,
