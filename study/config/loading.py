@@ -1,7 +1,5 @@
 """Load a configuration from YAML and overrides, and report all its faults at once."""
 
-from __future__ import annotations
-
 import copy
 import difflib
 import reprlib
@@ -195,13 +193,19 @@ def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
     """Return the values of overrides by dotted key.
 
     Raises:
-        ConfigError: if one is malformed, or two set the same value, so that their order decides.
+        ConfigError: if one is not of the form ``section.field=value``, its value is not valid YAML,
+            or two set the same value, so that their order decides.
     """
     values: dict[str, Any] = {}
     given: dict[str, str] = {}
     repeated = []
     for override in overrides:
-        key, value = _parse_override(override)
+        key, equals, text = override.partition("=")
+        if not equals or not key:
+            raise ConfigError(
+                f"override '{override[:LONGEST]}' is not of the form section.field=value"
+            )
+        value = _read_yaml(text, f"override '{override[:LONGEST]}': the value is")
         repeated += [
             f"'{other[:LONGEST]}' and '{override[:LONGEST]}'"
             for known, other in given.items()
@@ -214,18 +218,6 @@ def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
             + "\n  ".join(repeated)
         )
     return values
-
-
-def _parse_override(override: str) -> tuple[str, Any]:
-    """Return the dotted key and the value of ``section.field=value``.
-
-    Raises:
-        ConfigError: if the form is another, or the value is not valid YAML.
-    """
-    key, equals, text = override.partition("=")
-    if not equals or not key:
-        raise ConfigError(f"override '{override[:LONGEST]}' is not of the form section.field=value")
-    return key, _read_yaml(text, f"override '{override[:LONGEST]}': the value is")
 
 
 def put_value(values: dict[str, Any], key: str, value: Any) -> None:

@@ -6,8 +6,6 @@ found among this package's own, among the entry points of installed packages (gr
 that of the object which was handed to `study.workflow.run_study.run_study`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from importlib.metadata import entry_points
@@ -45,7 +43,6 @@ def find(what: str, name: str, own: Mapping[str, Callable[[], T]], given: T | No
         hint = f" (did you mean '{near[0]}'?)" if near else ""
         raise ConfigError(f"'{name}' is unknown{hint}; allowed are {', '.join(allowed)}")
     try:
-        found: T = installed[name].load()
+        return installed[name].load()
     except Exception as error:  # another package's code, which may raise anything
         raise ConfigError(f"'{name}' of an installed package does not load: {error!r}") from error
-    return found

@@ -1,13 +1,11 @@
 """The configuration of a study: one frozen schema with every default in it."""
 
-from __future__ import annotations
-
 import math
 import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
@@ -189,10 +187,7 @@ class SpaceConfig(Section):
     distill_weight: Range = (0.25, 16.0)
     """The range of λ, chosen only if the text encoder is tuned; otherwise λ has no effect."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _as_in_earlier_files(cls, values: Any) -> Any:
-        return nested_rates(values)
+    _as_in_earlier_files = model_validator(mode="before")(nested_rates)
 
     @field_validator("rates")
     @classmethod

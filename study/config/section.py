@@ -1,7 +1,5 @@
 """What the sections of a configuration share: frozen models that refuse unknown keys."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from typing import Annotated, Any

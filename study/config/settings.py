@@ -53,10 +53,7 @@ class Settings(Section):
     distill_weight: float = Field(0.0, ge=0)
     """The paper's λ."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _as_in_earlier_files(cls, values: Any) -> Any:
-        return nested_rates(values)
+    _as_in_earlier_files = model_validator(mode="before")(nested_rates)
 
     def __hash__(self) -> int:
         """Return a hash, which pydantic cannot compute of a mapping."""

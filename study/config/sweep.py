@@ -13,8 +13,6 @@ A file with ``sweep`` stands for one study per combination of the values of its 
 A folder stands for the studies of all its files.
 """
 
-from __future__ import annotations
-
 import copy
 import itertools
 import math
@@ -96,11 +94,12 @@ def _members(file: Path, overridden: Mapping[str, Any]) -> list[Member]:
 
 
 def _changes(exceptions: Sequence[Mapping[str, Any]], point: Mapping[str, Any]) -> dict[str, Any]:
-    changes: dict[str, Any] = {}
-    for exception in exceptions:
-        if all(point[key] in values for key, values in exception["for"].items()):
-            changes |= exception["set"]
-    return changes
+    return {
+        key: value
+        for exception in exceptions
+        if all(point[axis] in values for axis, values in exception["for"].items())
+        for key, value in exception["set"].items()
+    }
 
 
 def _axes(file: Path, axes: Any) -> dict[str, list[Any]]:

@@ -141,9 +141,9 @@ def check(
     console.print(table)
     wrong = absent_classes(name, dataset) if name in SHIFTS or name == "imagenet" else []
     wrong = [f"{place}: class folder is missing or empty" for place in wrong]
-    wrong += [f"no {split} images" for split in _empty_splits(name, dataset)]
-    wrong += _untrained(name, dataset)
-    wrong += _absent_folders(dataset)
+    needed = ("test",) if name in SHIFTS else ("train", "test")
+    wrong += [f"no {split} images" for split in needed if not getattr(dataset, split)]
+    wrong += [*_untrained(name, dataset), *_absent_folders(dataset)]
     highest: list[int] = []
     with Progress(console=console, transient=True) as bar:
         task = bar.add_task("decoding" if images else "looking", total=sum(found[1:]))
@@ -165,19 +165,6 @@ def check(
     return not wrong
 
 
-def _empty_splits(name: str, dataset: Dataset) -> list[str]:
-    """Return the names of the splits that are empty but must not be."""
-    needed = (
-        {"test": dataset.test}
-        if name in SHIFTS
-        else {
-            "train": dataset.train,
-            "test": dataset.test,
-        }
-    )
-    return [split for split, records in needed.items() if not records]
-
-
 def _untrained(name: str, dataset: Dataset) -> list[str]:
     """Return a fault for each class without training images: no shot could be drawn from it."""
     trained = {record.label for record in dataset.train}
@@ -192,8 +179,11 @@ def _absent_folders(dataset: Dataset) -> list[str]:
     source = dataset.source
     if not isinstance(source, FolderSource):
         return []
-    absent = [anchor for anchor in source.anchors if not (source.root / anchor).is_dir()]
-    return [f"{anchor}: image folder is missing; looked in {source.root}" for anchor in absent]
+    return [
+        f"{anchor}: image folder is missing; looked in {source.root}"
+        for anchor in source.anchors
+        if not (source.root / anchor).is_dir()
+    ]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
-from typing import TypedDict
+from typing import Any
 
 from study.data.images.rgb import PixelRange
 from study.data.images.sources import FolderSource, kind_fault
@@ -39,13 +39,6 @@ ON_DISK = {
 }
 FEW = 32  # entries of a folder in which Parquet files are looked for
 DATASET_NAMES: tuple[str, ...] = (*PACKAGED, *ON_DISK)
-
-
-class _HubOptions(TypedDict):
-    columns: Mapping[str, str] | None
-    splits: Mapping[str, str] | None
-    subset: str | None
-    revision: str | None
 
 
 def load_dataset(
@@ -84,7 +77,7 @@ def load_dataset(
         DataError: if something is missing or invalid; the message names it, where it was looked
             for, and what is allowed.
     """
-    hub = _HubOptions(columns=columns, splits=splits, subset=subset, revision=revision)
+    hub = {"columns": columns, "splits": splits, "subset": subset, "revision": revision}
     dataset = _read(name, root, templates, require_images, hub)
     if pixel_range is None:
         return dataset
@@ -99,15 +92,12 @@ def _read(
     root: Path | None,
     templates: Sequence[str] | None,
     require_images: bool,
-    hub: _HubOptions,
+    hub: Mapping[str, Any],
 ) -> Dataset:
     options = [option for option, value in hub.items() if value is not None]
     if name in PACKAGED:
         _refuse_options(name, options)
-        dataset = PACKAGED[name]()
-        if templates is None:
-            return dataset
-        return replace(dataset, templates=templates_of(name, templates))
+        return replace(PACKAGED[name](), templates=templates_of(name, templates))
     if name.startswith(PREFIX):
         return load_hub(name, templates=templates, **hub)
     if root is None:

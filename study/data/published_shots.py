@@ -37,8 +37,7 @@ def read_published_shots(path: Path, dataset: Dataset, *, shots: int, seed: int)
     names = [dataset.name, *([source.root.name] if isinstance(source, FolderSource) else [])]
     train_file, val_file = _published_files(path, list(dict.fromkeys(names)), shots, seed)
     if train_file.suffix == ".json":
-        content = read_published_json(train_file)
-        entries = {split: content[split] for split in ("train", "val")}
+        entries = read_published_json(train_file)
     else:
         entries = {
             "train": read_json_lines(train_file),
@@ -51,8 +50,7 @@ def read_published_shots(path: Path, dataset: Dataset, *, shots: int, seed: int)
         split: _match_records(rows, dataset, known, tested, where=f"{places[split]}, {split}")
         for split, rows in entries.items()
     }
-    both = sorted({r.path for r in parts["train"]} & {r.path for r in parts["val"]})
-    if both:
+    if both := sorted({r.path for r in parts["train"]} & {r.path for r in parts["val"]}):
         raise DataError(f"{train_file}: in both train and val: {listed(both)}")
     _check_counts(parts["train"], dataset, shots, where=str(train_file))
     return make_shots(dataset.name, shots, seed, parts["train"], parts["val"])
@@ -66,16 +64,13 @@ def _check_counts(train: list[Record], dataset: Dataset, shots: int, *, where: s
     Raises:
         DataError: if there are no training images, or more than `shots` in a class.
     """
-    counts = Counter(record.label for record in train)
-    if not counts:
+    if not (counts := Counter(record.label for record in train)):
         raise DataError(f"{where}: has no training images")
     named = dataset.class_names
-    many = [f"{named[label]} ({count})" for label, count in counts.items() if count > shots]
-    if many:
+    if many := [f"{named[label]} ({count})" for label, count in counts.items() if count > shots]:
         raise DataError(f"{where}: more than {shots} images of {listed(many)}")
     available = Counter(record.label for record in dataset.train)
-    few = [label for label in counts if counts[label] < min(shots, available[label])]
-    if few:
+    if few := [label for label in counts if counts[label] < min(shots, available[label])]:
         short = listed(f"{named[label]} ({counts[label]})" for label in few)
         logger.warning("%s: fewer than %d images of %s: is it whole?", where, shots, short)
 
@@ -107,11 +102,9 @@ def _published_files(path: Path, names: list[str], shots: int, seed: int) -> tup
             places = (name, f"{name}/split_fewshot", f"split_fewshot/{name}", f"indices/{name}")
             folders += [path / place for place in places]
     for folder in folders:
-        lines = (folder / f"{stem}_train.jsonl", folder / f"{stem}_val.jsonl")
-        if lines[0].is_file():
+        if (lines := (folder / f"{stem}_train.jsonl", folder / f"{stem}_val.jsonl"))[0].is_file():
             return lines
-        whole = folder / f"{stem}.json"
-        if whole.is_file():
+        if (whole := folder / f"{stem}.json").is_file():
             return whole, whole
     pickled = [folder / f"{stem}.pkl" for folder in folders if (folder / f"{stem}.pkl").exists()]
     if pickled:

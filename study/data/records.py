@@ -1,19 +1,16 @@
 """Records, datasets, and the checks that the readers of all formats share."""
 
 import hashlib
-import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Literal, Protocol, runtime_checkable
 
 from PIL import Image
 
 from study.errors import DataError
-
-logger = logging.getLogger(__name__)
 
 SHOWN = 5
 LONGEST_LABEL = 18  # digits
@@ -43,7 +40,6 @@ class ImageSource(Protocol):
             DataError: if the image is missing, corrupt or outside the dataset; the message names
                 its path.
         """
-        ...
 
 
 @runtime_checkable
@@ -52,7 +48,6 @@ class StampedSource(Protocol):
 
     def stamp(self, path: str) -> str:
         """Return a text that changes when the image changes."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -88,11 +83,7 @@ def keyed_order(paths: Iterable[str], key: str) -> list[str]:
     The order depends on nothing else: not on the input order, the platform or the random generator
     of a library. The same key therefore picks the same images everywhere.
     """
-
-    def rank(path: str) -> tuple[bytes, str]:
-        return hashlib.sha256(f"{key}\0{path}".encode()).digest(), path
-
-    return sorted(paths, key=rank)
+    return sorted(paths, key=lambda p: (hashlib.sha256(f"{key}\0{p}".encode()).digest(), p))
 
 
 def is_text(name: str) -> bool:
@@ -166,8 +157,7 @@ def class_table(pairs: Iterable[tuple[int, str]], *, where: str) -> tuple[str, .
             f"{where}: labels must be 0..n-1 without gaps; got {listed(negative) or 'none'}"
         )
     # A mistyped label may be huge: count the gaps, and list only the first ones.
-    gaps = max(names) + 1 - len(names)
-    if gaps:
+    if gaps := max(names) + 1 - len(names):
         first = list(islice((n for n in range(max(names)) if n not in names), SHOWN))
         more = f" and {gaps - len(first)} more" if gaps > len(first) else ""
         raise DataError(
@@ -190,8 +180,7 @@ def check_splits(
         if len(counts) < len(records):
             twice = sorted(path for path, count in counts.items() if count > 1)
             raise DataError(f"{where}: listed twice in {split}: {listed(twice)}")
-        shared = sorted(counts.keys() & seen.keys())
-        if shared:
+        if shared := sorted(counts.keys() & seen.keys()):
             raise DataError(
                 f"{where}: in both {seen[shared[0]]} and {split}: {listed(shared)}; "
                 "an image may be in one split only"
@@ -236,6 +225,6 @@ def fixed_split(
         test_count = max(1, round(0.3 * count)) if val else count - train_count
         bounds = (0, train_count, count - test_count, count)
         ordered = keyed_order(paths, f"split of {key}")
-        for part, start, stop in zip(parts, bounds, bounds[1:], strict=False):
+        for part, (start, stop) in zip(parts, pairwise(bounds), strict=True):
             part.extend(Record(path, label) for path in sorted(ordered[start:stop]))
     return tuple(parts[0]), tuple(parts[1]), tuple(parts[2])

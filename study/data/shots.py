@@ -5,6 +5,7 @@ import json
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal
 
@@ -51,11 +52,8 @@ def make_shots(
     dataset: str, shots: int, seed: int, train: Iterable[Record], val: Iterable[Record]
 ) -> Shots:
     """Return a few-shot split with its records sorted and its digest computed."""
-
-    def sort_key(record: Record) -> tuple[int, str]:
-        return record.label, record.path
-
-    parts = {"train": tuple(sorted(train, key=sort_key)), "val": tuple(sorted(val, key=sort_key))}
+    place = attrgetter("label", "path")
+    parts = {"train": tuple(sorted(train, key=place)), "val": tuple(sorted(val, key=place))}
     digest = hashlib.sha256("\n".join(_lines(parts)).encode()).hexdigest()
     return Shots(dataset, shots, seed, parts["train"], parts["val"], digest)
 
@@ -66,12 +64,7 @@ def _lines(parts: dict[str, tuple[Record, ...]]) -> list[str]:
 
 def write_shots(shots: Shots, path: Path) -> None:
     """Write a header line and one line per image; the file appears complete or not at all."""
-    header = {
-        "dataset": shots.dataset,
-        "seed": shots.seed,
-        "shots": shots.shots,
-        "digest": shots.digest,
-    }
+    header = {name: getattr(shots, name) for name in ("dataset", "seed", "shots", "digest")}
     lines = [json.dumps(header), *_lines({"train": shots.train, "val": shots.val})]
     make_folder(path.parent)
     write_atomically(path, "\n".join(lines) + "\n", known=path.parent)
@@ -111,8 +104,8 @@ def read_json_lines(path: Path) -> list[Any]:
         DataError: if the file is missing, or a line is not JSON.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        return [json.loads(line) for line in text.splitlines() if line.strip()]
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        return [json.loads(line) for line in lines if line.strip()]
     except FileNotFoundError as error:
         raise DataError(f"{path.name} is missing; looked in {path.parent}") from error
     except (OSError, ValueError, RecursionError) as error:

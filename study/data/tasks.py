@@ -106,8 +106,7 @@ def holdout_tasks(
     Raises:
         DataError: the shots have no validation images.
     """
-    val = _in_classes(shots.val, classes)
-    if not val:
+    if not (val := _in_classes(shots.val, classes)):
         raise DataError(
             f"{shots.dataset}: the shots have no validation images, so {name!r} cannot be scored; "
             "draw some, or select by folds"
@@ -130,8 +129,9 @@ def image_fold_tasks(
     Raises:
         DataError: there are too few folds, or images of a class.
     """
-    pooled = _in_classes((*shots.train, *shots.val), classes)
-    ordered = ordered_paths(pooled, f"folds of {shots.digest}")
+    ordered = ordered_paths(
+        _in_classes((*shots.train, *shots.val), classes), f"folds of {shots.digest}"
+    )
     least = min((len(paths) for paths in ordered.values()), default=0)
     if folds < 2 or least < 2:
         raise DataError(
@@ -179,8 +179,7 @@ def class_fold_tasks(
         # Leave out every n-th class, not a block: neighbours in the alphabet are similar.
         left_out = classes[fold::folds]
         kept = tuple(label for label in classes if label not in left_out)
-        seen = _in_classes(shots.val, kept)
-        if not seen:
+        if not (seen := _in_classes(shots.val, kept)):
             raise DataError(f"{shots.dataset}: class folds need validation shots; got none")
         unseen = _in_classes((*shots.train, *shots.val), left_out)
         tasks.append(
@@ -215,8 +214,7 @@ def confirm_task(
     for target in targets:
         ((_, classes),) = all_classes(target).items()
         evaluations.append(Part(target.name, target.test, classes))
-    empty = [part.name for part in evaluations if not part.records]
-    if empty:
+    if empty := [part.name for part in evaluations if not part.records]:
         raise DataError(f"{dataset.name}: no test images for {listed(empty)}")
     if shots is not None:
         check_shots(dataset, shots, trained)
@@ -234,15 +232,13 @@ def check_shots(dataset: Dataset, shots: Shots, classes: Iterable[int]) -> None:
         raise DataError(f"these shots are of {shots.dataset!r}, the dataset is {dataset.name!r}")
     own = {record.path: record.label for record in (*dataset.train, *dataset.val)}
     drawn = (*shots.train, *shots.val)
-    strange = [record.path for record in drawn if own.get(record.path) != record.label]
-    if strange:
+    if strange := [record.path for record in drawn if own.get(record.path) != record.label]:
         raise DataError(
             f"shots of {dataset.name} (seed {shots.seed}): not among its training and validation "
             f"images, or with another label: {listed(strange)}"
         )
     drawn_of = {record.label for record in shots.train}
-    absent = [dataset.class_names[label] for label in classes if label not in drawn_of]
-    if absent:
+    if absent := [dataset.class_names[label] for label in classes if label not in drawn_of]:
         raise DataError(
             f"shots of {dataset.name} (seed {shots.seed}): no training image of {listed(absent)}; "
             "every class that is trained on needs one: is the file whole?"

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from study.data.readers.glyphs import DIGIT_WORDS, character_name
+from study.data.readers.digits import DIGIT_WORDS
+from study.data.readers.glyphs import character_name
 from study.embedded.drawings import ATTRIBUTES, CHARACTERS, Pictures
 
 T = TypeVar("T")
@@ -93,9 +94,8 @@ def draw_captions(
 def match(pictures: Pictures, captions: Sequence[Caption]) -> Tensor:
     """Return which captions are true of which pictures: (batch, captions) bool."""
     fits = torch.tensor([[c in caption.characters for caption in captions] for c in CHARACTERS])
-    always = len(ATTRIBUTES)
     claims = [
-        always if caption.attribute is None else ATTRIBUTES.index(caption.attribute)
+        len(ATTRIBUTES) if caption.attribute is None else ATTRIBUTES.index(caption.attribute)
         for caption in captions
     ]
     truth = torch.cat([pictures.attributes, torch.ones(len(pictures.attributes), 1).bool()], dim=1)

@@ -85,7 +85,8 @@ def main() -> None:
         if isinstance(block, dict) and "rows" in block:
             console.print(_table(f"{title}, {block['dataset']}", block["rows"]))
     target = arguments.backbone / "zero_shot.json"
-    target.write_text(json.dumps(_rounded(found), indent=2, ensure_ascii=False) + "\n", "utf-8")
+    rounded = json.loads(json.dumps(found), parse_float=lambda digits: round(float(digits), 4))
+    target.write_text(json.dumps(rounded, indent=2, ensure_ascii=False) + "\n", "utf-8")
     console.print(f"written: {target}")
 
 
@@ -100,14 +101,6 @@ def _cell(name: str, value: Any) -> str:
     if isinstance(value, str):
         return value
     return f"{value:.1f}" if name == "seconds" else f"{100 * value:.1f} %"
-
-
-def _rounded(value: Any) -> Any:
-    if isinstance(value, float):
-        return round(value, 4)
-    if isinstance(value, dict):
-        return {name: _rounded(item) for name, item in value.items()}
-    return [_rounded(item) for item in value] if isinstance(value, list) else value
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from statistics import mean
 from time import perf_counter
@@ -62,18 +61,13 @@ class Bench:
         self._pixels = normalize(pixels, backbone.image_mean, backbone.image_std)
         self._row = {record.path: row for row, record in enumerate(records)}
 
-    @cached_property
-    def halves(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """The ids of the base classes, and those of the new classes."""
-        return class_halves(record.label for record in self.dataset.train)
-
     def pixels(self, records: Sequence[Record]) -> Tensor:
         """Return the normalized pixels of records, (records, 3, size, size) float32."""
         return self._pixels[[self._row[record.path] for record in records]]
 
     def zero_shot(self) -> dict[str, float]:
         """Return the test accuracies of the untouched checkpoint, as fractions."""
-        base, new = self.halves
+        base, new = class_halves(record.label for record in self.dataset.train)
         test = self.dataset.test
         classifier = FewShotClassifier(self.backbone, parse("none"))
         scores = {}

@@ -18,7 +18,7 @@ from study.embedded.architecture import (
     shrink_text_residual,
     text_residual_scale,
 )
-from study.embedded.captions import Caption, all_captions, draw_captions, match
+from study.embedded.captions import all_captions, draw_captions, match
 from study.embedded.drawings import CHARACTERS, Bank, build_bank, draw_pictures
 
 logger = logging.getLogger(__name__)
@@ -97,7 +97,8 @@ class Trainer:
         )
         captions = draw_captions(pictures, self.rng, with_attribute=recipe.attribute_captions)
         images = self.model.get_image_features(pixel_values=pictures.pixels).pooler_output
-        texts = self.model.get_text_features(input_ids=self._tokens(captions)).pooler_output
+        input_ids = self._tokens([caption.text for caption in captions])
+        texts = self.model.get_text_features(input_ids=input_ids).pooler_output
         logits = (
             self.model.logit_scale.exp()
             * F.normalize(images, dim=-1)
@@ -105,8 +106,7 @@ class Trainer:
         )
         loss = contrastive_loss(logits, match(pictures, captions))
         total = loss
-        help_weight = max(0.0, 1 - 2 * progress)
-        if help_weight:
+        if help_weight := max(0.0, 1 - 2 * progress):
             named = self.text_head(texts[: len(CHARACTERS)])
             total = total + help_weight * (
                 F.cross_entropy(self.image_head(images), pictures.characters)
@@ -124,14 +124,12 @@ class Trainer:
 
     def finish(self) -> None:
         """Scale the text tower's residual stream to the recipe's; the features stay the same."""
-        texts = sorted(set(all_captions()))
-        ids = self.tokenizer(texts, padding=True, return_tensors="pt")["input_ids"]
+        ids = self._tokens(sorted(set(all_captions())))
         scale = text_residual_scale(self.model, ids)
         shrink_text_residual(self.model, scale / self.recipe.text_residual)
         logger.info("text residual: %.2f, made %.2f", scale, text_residual_scale(self.model, ids))
 
-    def _tokens(self, captions: list[Caption]) -> Tensor:
-        texts = [caption.text for caption in captions]
+    def _tokens(self, texts: list[str]) -> Tensor:
         return self.tokenizer(texts, padding=True, return_tensors="pt")["input_ids"]
 
 
@@ -166,8 +164,7 @@ def pretrain(recipe: Recipe) -> Trainer:
     for number in range(recipe.steps):
         loss = trainer.step(number)
         if number % 100 == 0 or number == recipe.steps - 1:
-            seconds = time.monotonic() - started
-            logger.info("step %d: loss %.3f, %.0f s", number, loss, seconds)
+            logger.info("step %d: loss %.3f, %.0f s", number, loss, time.monotonic() - started)
     trainer.finish()
     trainer.model.eval()
     return trainer

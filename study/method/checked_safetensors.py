@@ -1,7 +1,5 @@
 """Safetensors files that carry a hash of their contents, so that reading detects any damage."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Mapping

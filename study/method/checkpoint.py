@@ -1,7 +1,5 @@
 """The architecture of a checkpoint, read from its configuration without loading its weights."""
 
-from __future__ import annotations
-
 import hashlib
 import math
 from collections.abc import Iterable

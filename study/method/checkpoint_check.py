@@ -1,7 +1,5 @@
 """Faults of a loaded checkpoint that would make every feature useless."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Predictions and their accuracy."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any
 

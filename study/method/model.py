@@ -126,12 +126,11 @@ def load_backbone(name: str | Path, *, revision: str | None = None) -> Backbone:
             "tokenizer.json, or vocab.json and merges.txt"
         )
     clip.eval().requires_grad_(False)
-    size = clip.config.vision_config.image_size
     return Backbone(
         name=str(name),
         clip=clip,
         tokenizer=tokenizer,
-        image_size=size,
+        image_size=clip.config.vision_config.image_size,
         image_mean=image_mean,
         image_std=image_std,
         fingerprint=fingerprint(clip),

@@ -5,8 +5,6 @@ space, drift and the staged pass read the table whenever they are called. CLIPFi
 say ``mlp.c_proj`` for ``mlp.fc2``, ``ln_1`` for ``ln1`` and so on.
 """
 
-from __future__ import annotations
-
 import difflib
 import re
 from collections.abc import Collection, Iterable

@@ -1,7 +1,5 @@
 """Prompts to token ids: checks that a text encoder can read them, and finds where they end."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -34,8 +32,7 @@ class PromptReader:
         """
         rows = self.tokenizer(list(prompts), padding=True, truncation=False)["input_ids"]
         ends = end_positions(rows, self.eos_token_id)
-        length = max(ends) + 1
-        if length > self.context:
+        if (length := max(ends) + 1) > self.context:
             raise DataError(
                 f"prompt '{prompts[ends.index(length - 1)][:80]}…' has {length} tokens; "
                 f"{self.name} reads at most {self.context}"

@@ -13,8 +13,6 @@ An encoder is a sequence of numbered stages: 0 is the norm before the blocks (th
 none); each block has two, its attention and its MLP; the last is the final norm and projection.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
@@ -60,33 +58,18 @@ class StagedClassifier:
     def __init__(self, classifier: FewShotClassifier) -> None:
         self.classifier = classifier
         leaves = [leaf_of(one.name) for one in classifier.tuned]
-        self._text = _TextEncoder(classifier, leaves)
-        self._vision = _VisionEncoder(classifier, leaves)
-
-    @property
-    def tuned(self) -> Sequence[TunedParameter]:
+        self._text = text = _TextEncoder(classifier, leaves)
+        self._vision = vision = _VisionEncoder(classifier, leaves)
+        self.tuned: Sequence[TunedParameter] = classifier.tuned
         """The tuned parameters."""
-        return self.classifier.tuned
-
-    @property
-    def first_vision_stage(self) -> int:
+        self.first_vision_stage = vision.first
         """The number of vision stages that `begin_images` computes; its results depend on it."""
-        return self._vision.first
-
-    @property
-    def first_text_stage(self) -> int:
+        self.first_text_stage = text.first
         """The number of text stages that `begin_prompts` computes; its results depend on it."""
-        return self._text.first
-
-    @property
-    def tunes_vision(self) -> bool:
+        self.tunes_vision = vision.first < vision.last
         """Whether anything is tuned in the vision encoder, so that image features change."""
-        return self._vision.first < self._vision.last
-
-    @property
-    def tunes_text(self) -> bool:
+        self.tunes_text = text.first < text.last
         """Whether anything is tuned in the text encoder, so that text features change."""
-        return self._text.first < self._text.last
 
     @torch.no_grad()
     def begin_prompts(self, input_ids: Tensor) -> Prompts:
@@ -169,11 +152,10 @@ class _Prefixes:
     def lay_out(self, hidden: Tensor) -> Prompts:
         device, length = hidden.device, max(map(len, self._paths))
         padded = [path + [0] * (length - len(path)) for path in self._paths]
-        places = [row * length + at for row, at in self._firsts]
         return Prompts(
             hidden=hidden,
             prefix_at=torch.tensor(padded, device=device),
-            place=torch.tensor(places, device=device),
+            place=torch.tensor([row * length + at for row, at in self._firsts], device=device),
             end=torch.tensor([len(path) - 1 for path in self._paths], device=device),
         )
 
@@ -244,7 +226,7 @@ class _Encoder(Generic[Rows]):
         return projected.unflatten(-1, (self._heads, -1)).transpose(1, 2)
 
     def _before(self, hidden: Tensor) -> Tensor:
-        raise NotImplementedError
+        return hidden  # CLIP's text encoder has no norm before its blocks
 
     def _attend(self, layer: Any, hidden: Tensor, rows: Rows, *, pools: bool) -> Tensor:
         """Apply a block's attention; with ``pools`` (the last block) for the pooled token alone."""
@@ -263,8 +245,7 @@ class _VisionEncoder(_Encoder[None]):
         super().__init__(self._tower, leaves, "vision")
 
     def _before(self, hidden: Tensor) -> Tensor:
-        normed: Tensor = self._tower.pre_layrnorm(hidden)
-        return normed
+        return self._tower.pre_layrnorm(hidden)
 
     def _attend(self, layer: Any, hidden: Tensor, rows: None, *, pools: bool) -> Tensor:
         attention, normed = layer.self_attn, layer.layer_norm1(hidden)
@@ -276,8 +257,7 @@ class _VisionEncoder(_Encoder[None]):
         return residual + attention.out_proj(attended)
 
     def _after(self, hidden: Tensor) -> Tensor:
-        projected: Tensor = self._projection(self._tower.post_layernorm(hidden))
-        return projected[:, 0]
+        return self._projection(self._tower.post_layernorm(hidden))[:, 0]
 
 
 class _TextEncoder(_Encoder[Prompts]):
@@ -287,9 +267,6 @@ class _TextEncoder(_Encoder[Prompts]):
         self._tower: Any = classifier.clip.text_model
         self._projection: nn.Linear = classifier.clip.text_projection
         super().__init__(self._tower, leaves, "text")
-
-    def _before(self, hidden: Tensor) -> Tensor:
-        return hidden  # CLIP's text encoder has no norm before its blocks
 
     def _attend(self, layer: Any, hidden: Tensor, rows: Prompts, *, pools: bool) -> Tensor:
         attention, normed = layer.self_attn, layer.layer_norm1(hidden)
@@ -309,5 +286,4 @@ class _TextEncoder(_Encoder[Prompts]):
         return hidden[at_end] + attention.out_proj(attended.flatten(1))
 
     def _after(self, hidden: Tensor) -> Tensor:
-        projected: Tensor = self._projection(self._tower.final_layer_norm(hidden))
-        return projected
+        return self._projection(self._tower.final_layer_norm(hidden))

@@ -230,8 +230,7 @@ def _read_term(name: str, layers: str | None, text: str) -> Term:
 
 
 def _read_layers(layers: str, text: str) -> tuple[int, int | None]:
-    match = _LAYERS.fullmatch(layers)
-    if match is None:
+    if (match := _LAYERS.fullmatch(layers)) is None:
         raise SubsetError(
             f"subset '{text}': layers '{layers.strip()}' are no slice such as [0:4], [-2:] or [3]"
         )
@@ -302,8 +301,7 @@ def _normalise(terms: list[tuple[int, Term]]) -> tuple[tuple[int, Term], ...]:
     """Sort and deduplicate each run of equal signs, in which the order does not change the set."""
     ordered: list[tuple[int, Term]] = []
     for sign, run in groupby(terms, key=lambda signed: signed[0]):
-        unique = {term for _, term in run}
-        ordered += [(sign, term) for term in sorted(unique, key=_reading_order)]
+        ordered += [(sign, term) for term in sorted({term for _, term in run}, key=_reading_order)]
     return tuple(ordered)
 
 

@@ -201,7 +201,8 @@ def training_step(
             logits, its_labels, text, zero_shot_text, distill_weight,
             regularizer=regularizer, tuned=classifier.tuned,
         ).times(len(its_labels) / len(labels))  # fmt: skip
-        refuse_non_finite_loss(losses.loss)
+        if not math.isfinite(losses.loss.item()):
+            raise NonFiniteLossError(f"the loss is {losses.loss.item()}")
         losses.loss.backward()
         parts.append(losses.detach())
     if encoded.requires_grad:
@@ -245,7 +246,8 @@ def train_epoch(
         SubsetError: see `training_step`.
         ValueError: there are no batches.
     """
-    set_learning_rates(optimizer, schedule, epoch)
+    for group in optimizer.param_groups:
+        group["lr"] = schedule.learning_rate(group["base_lr"], epoch)
     steps: list[Losses] = []
     for step, (images, labels) in enumerate(batches):
         try:
@@ -258,24 +260,10 @@ def train_epoch(
         steps.append(losses)
     if not steps:
         raise ValueError(f"epoch {epoch} has no batches")
-    refuse_non_finite(classifier.tuned, epoch)
+    # The losses are computed before each update, so none of them shows the last step.
+    if not torch.stack([t.parameter.isfinite().all() for t in classifier.tuned]).all():
+        raise NonFiniteLossError(f"a tuned parameter is not finite after epoch {epoch}")
     return mean_losses(steps)
-
-
-def set_learning_rates(optimizer: torch.optim.Optimizer, schedule: Schedule, epoch: int) -> None:
-    """Set each group's learning rate to that of an epoch."""
-    for group in optimizer.param_groups:
-        group["lr"] = schedule.learning_rate(group["base_lr"], epoch)
-
-
-def refuse_non_finite_loss(loss: Tensor) -> None:
-    """Raise if a loss, () float32, is not finite; call this before the backward pass.
-
-    Raises:
-        NonFiniteLossError: the loss is infinite or not a number.
-    """
-    if not math.isfinite(loss.item()):
-        raise NonFiniteLossError(f"the loss is {loss.item()}")
 
 
 def refuse_missing_gradients(tuned: Sequence[TunedParameter]) -> None:
@@ -289,18 +277,6 @@ def refuse_missing_gradients(tuned: Sequence[TunedParameter]) -> None:
             f"{len(missing)} tuned tensors got no gradient, first {missing[0]}: the model's "
             "features do not depend on them, so that tuning would leave them as they are"
         )
-
-
-def refuse_non_finite(tuned: Sequence[TunedParameter], epoch: int) -> None:
-    """Raise if a tuned parameter is not finite after an epoch.
-
-    The losses of an epoch are computed before each update, so none of them shows its last step.
-
-    Raises:
-        NonFiniteLossError: a parameter is infinite or not a number.
-    """
-    if not torch.stack([t.parameter.isfinite().all() for t in tuned]).all():
-        raise NonFiniteLossError(f"a tuned parameter is not finite after epoch {epoch}")
 
 
 def mean_losses(steps: Sequence[Losses]) -> Losses:

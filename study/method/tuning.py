@@ -42,8 +42,7 @@ def tuned_names(model: CLIPModel, subset: Subset) -> dict[str, Leaf]:
     Raises:
         SubsetError: see `Subset.resolve` and `name_leaves`.
     """
-    present = [name for name, _ in model.named_parameters()]
-    return name_leaves(subset.resolve(model_depths(model)), present)
+    return name_leaves(subset.resolve(model_depths(model)), dict(model.named_parameters()))
 
 
 def unfreeze(model: CLIPModel, subset: Subset) -> list[TunedParameter]:

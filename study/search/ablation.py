@@ -1,7 +1,5 @@
 """The stages of an ablation, which compares cells: each is a subset with its own learning rate."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 
 from study.config.settings import Settings
@@ -90,8 +88,7 @@ def test_cells(
 
 
 def _trials(study: Study, cells: Mapping[str, Subset]) -> Iterator[tuple[str, float, Settings]]:
-    ablation = study.config.ablation
-    if ablation is None:
+    if (ablation := study.config.ablation) is None:
         return
     weight = ablation.distill_weight
     for label, subset in cells.items():

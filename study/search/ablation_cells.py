@@ -1,7 +1,5 @@
 """The cells of an ablation, which are the subsets that it compares."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -76,8 +74,7 @@ def _designed(
 
 
 def _without(base: Subset, site: Subset, depths: Depths) -> Subset:
-    rest = base - site
-    if rest.resolve(depths) == base.resolve(depths):
+    if (rest := base - site).resolve(depths) == base.resolve(depths):
         raise SubsetError(f"{site} is not in {base}")
     return rest
 

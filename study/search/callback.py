@@ -1,7 +1,5 @@
 """The driver's reactions to Tune's events: close trials on disk, then notify the observers."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path

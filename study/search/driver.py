@@ -1,7 +1,5 @@
 """The driver that runs a stage's trials on Ray: Tuner, successive halving, resources, resuming."""
 
-from __future__ import annotations
-
 import gc
 import logging
 import math
@@ -11,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import ray
@@ -52,8 +51,7 @@ keep_credentials_from_workers()
 def ray_session(config: StudyConfig) -> Iterator[None]:
     """Join the cluster of this machine, or start Ray here, for the duration of the block."""
     os.environ.update({k: v for k, v in TUNE_ENVIRONMENT.items() if k not in os.environ})
-    started = not ray.is_initialized()
-    if started:
+    if started := not ray.is_initialized():
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
         if "RAY_ADDRESS" in os.environ or in_a_cluster():
             ray.init(**options)
@@ -189,7 +187,8 @@ def make_scheduler(
         stop_last_trials=False,
     )
     for config, reports in history:
-        ended = _EndedTrial(config)
+        # The part of a Tune trial that the scheduler reads.
+        ended = SimpleNamespace(trial_id=config.trial_id, config={"arm": config.arm})
         scheduler.on_trial_add(None, ended)
         for report in reports:
             scheduler.on_trial_result(
@@ -208,14 +207,6 @@ class _SparingASHA(ASHAScheduler):
         """Return whether the trial continues or stops after a result."""
         decision = super().on_trial_result(tune_controller, trial, result)
         return TrialScheduler.CONTINUE if trial.config["arm"] == "baseline" else decision
-
-
-class _EndedTrial:
-    """The part of a Tune trial that the scheduler reads."""
-
-    def __init__(self, config: TrialConfig) -> None:
-        self.trial_id = config.trial_id
-        self.config = {"arm": config.arm}
 
 
 @contextmanager
@@ -243,8 +234,7 @@ def _interrupted_by_hanging_up() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    names = (signal.SIGHUP, signal.SIGTERM)
-    before = {name: signal.getsignal(name) for name in names}
+    before = {name: signal.getsignal(name) for name in (signal.SIGHUP, signal.SIGTERM)}
 
     def interrupt(*_: object) -> None:
         # A shell starts a command that ends in & with Ctrl-C ignored.
@@ -253,7 +243,7 @@ def _interrupted_by_hanging_up() -> Iterator[None]:
         # The current handler of Ctrl-C reacts, which is Tune's while trials run.
         signal.raise_signal(signal.SIGINT)
 
-    for name in names:
+    for name in before:
         signal.signal(name, interrupt)
     try:
         yield

@@ -3,8 +3,6 @@
 A release may change them without notice. Each has a test that fails then. The repair belongs here.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any

@@ -3,8 +3,6 @@
 Only the study's driver may open it for writing; the study's lock ensures that there is one driver.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 from collections.abc import Generator
@@ -37,8 +35,9 @@ class _Journal(JournalFileBackend):
     def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
         """Yield the log entries from a number on."""
         read = super().read_logs
-        known = self._path.parent
-        yield from with_retries(self._path, lambda: list(read(log_number_from)), known=known)
+        yield from with_retries(
+            self._path, lambda: list(read(log_number_from)), known=self._path.parent
+        )
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Append log entries; they are on disk when this returns."""

@@ -1,7 +1,5 @@
 """An arm: one Optuna study that proposes configurations and learns from their scores."""
 
-from __future__ import annotations
-
 import logging
 import math
 import warnings
@@ -87,8 +85,7 @@ class Arm:
             self.study.sampler = self.sampler(seed_of(turn))
             trial = self.study.ask()
             settings = self.space.suggest(trial)
-            outcome = known(settings)
-            if outcome is None:
+            if (outcome := known(settings)) is None:
                 self.started += 1
                 self._open[trial.number] = trial
                 return trial.number, settings
@@ -101,8 +98,7 @@ class Arm:
 
     def report(self, number: int, epoch: int, score: float) -> None:
         """Record an epoch's score, a fraction; an epoch reported before keeps its first score."""
-        trial = self._trial(number)
-        if trial is not None:
+        if (trial := self._trial(number)) is not None:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)  # a resumed trial repeats its epoch
                 trial.report(score, epoch)
@@ -115,7 +111,7 @@ class Arm:
         if outcome.state is TrialState.PRUNED and score is not None and epoch is not None:
             # Tune does not pass the result at which a trial was stopped to the searcher.
             self.report(number, epoch, score)
-        value = outcome.score if outcome.state is TrialState.COMPLETE else None
+        value = score if outcome.state is TrialState.COMPLETE else None
         self.study.tell(number, value, state=outcome.state)
         self._open.pop(number, None)
 
@@ -253,9 +249,6 @@ def open_arm(
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
-        storage=open_journal(path),
-        study_name=name,
-        direction="maximize",
-        load_if_exists=True,
+        storage=open_journal(path), study_name=name, direction="maximize", load_if_exists=True
     )
     return Arm(name, study, budget, space, sampler, seed)

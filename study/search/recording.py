@@ -87,8 +87,7 @@ def load_state(folder: TrialFolder) -> tuple[int, dict[str, Tensor]] | None:
 
     If the state is damaged, or the reports of its epochs have changed, the trial starts again.
     """
-    state = _read_state(folder)
-    if state is None:
+    if (state := _read_state(folder)) is None:
         return None
     if not state.follows(folder):
         logger.warning(
@@ -131,8 +130,7 @@ def _are_final(folder: TrialFolder) -> bool:
 
     Older versions recorded no checksum; a state of theirs that follows its reports is trusted.
     """
-    final = folder.reports_are_final()
-    if final is None:
+    if (final := folder.reports_are_final()) is None:
         state = _read_state(folder)
         return state is not None and state.reports is None and state.follows(folder)
     return final
@@ -181,8 +179,7 @@ class _State:
 
 
 def _read_state(folder: TrialFolder) -> _State | None:
-    contents = folder.read(STATE)
-    if contents is None:
+    if (contents := folder.read(STATE)) is None:
         return None
     try:
         tensors, metadata = from_checked_bytes(contents)

@@ -1,7 +1,5 @@
 """The searcher that Tune asks for trials: first queued configurations, then the arms' proposals."""
 
-from __future__ import annotations
-
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,9 +16,6 @@ from study.trial import TrialConfig
 
 logger = logging.getLogger(__name__)
 
-MakeConfig = Callable[[Settings, str, int, int], TrialConfig]
-"""A function from settings, arm, trial number and Optuna number to a whole configuration."""
-
 
 class StudySearcher(Searcher):
     """A source of trials that records each in the ledger before it returns it to Tune.
@@ -30,7 +25,8 @@ class StudySearcher(Searcher):
         queue: the configurations that are already fixed: trials to resume, baselines,
             confirmations.
         arms: the searches with their budgets; the one furthest behind its budget proposes next.
-        make_config: a function that completes a proposal; needed if there are arms.
+        make_config: a function that completes a proposal from settings, arm, trial number and
+            Optuna number; needed if there are arms.
         ended: the trials of this stage that have ended, with their outcomes, by trial id.
         next_number: the number of the next trial that an arm proposes.
     """
@@ -41,7 +37,7 @@ class StudySearcher(Searcher):
         queue: Iterable[TrialConfig],
         *,
         arms: Sequence[Arm] = (),
-        make_config: MakeConfig | None = None,
+        make_config: Callable[[Settings, str, int, int], TrialConfig] | None = None,
         ended: Mapping[str, tuple[TrialConfig, Outcome]] | None = None,
         next_number: int = 0,
     ) -> None:
@@ -84,17 +80,14 @@ class StudySearcher(Searcher):
         outcome = outcome_of(end, score)
         self._outcomes[_identity(config)] = outcome
         try:
-            self._tell_arms(config, outcome)
+            if config.optuna_number is not None:
+                self._arms[config.arm].tell(config.optuna_number, outcome)
+            for arm in self._arms.values() if config.arm == "baseline" else ():
+                arm.learn(config.settings, outcome, config.label)
         except StorageError as error:  # if it were raised, Tune would start the trial again
             logger.warning(
                 "%s; %s is reported to its arm when the study is resumed", error, config.trial_id
             )
-
-    def _tell_arms(self, config: TrialConfig, outcome: Outcome) -> None:
-        if config.optuna_number is not None:
-            self._arms[config.arm].tell(config.optuna_number, outcome)
-        for arm in self._arms.values() if config.arm == "baseline" else ():
-            arm.learn(config.settings, outcome, config.label)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return nothing for Tune's own snapshot of the experiment, which is never read."""
@@ -117,8 +110,7 @@ class StudySearcher(Searcher):
         return None
 
     def _known(self, arm: Arm, settings: Settings) -> Outcome | None:
-        identity = _identity(self._config(settings, arm.name, 0))
-        if identity in self._outcomes:
+        if (identity := _identity(self._config(settings, arm.name, 0))) in self._outcomes:
             return self._outcomes[identity]
         return Outcome(None, TrialState.RUNNING) if identity in self._started else None
 

@@ -1,7 +1,5 @@
 """The search space: converts Optuna's choices to settings, and settings back to choices."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -59,9 +57,7 @@ class OpenSpace:
         a rate is out of range.
         """
         wanted = parse(settings.subset).resolve(self.depths)
-        windows: dict[str, tuple[int, int]] = {
-            encoder: self._window(encoder, wanted) for encoder in ENCODERS
-        }
+        windows: dict[str, tuple[int, int]] = {e: self._window(e, wanted) for e in ENCODERS}
         terms = {s: self._within(s, *windows[s.partition(".")[0]]) for s in self.config.sites}
         inside = {s for s, term in terms.items() if parse(term).resolve(self.depths) <= wanted}
         covered = parse(" + ".join(terms[s] for s in inside) or "none").resolve(self.depths)
@@ -73,8 +69,7 @@ class OpenSpace:
                 site.startswith(encoder) and in_blocks(site) for site in inside
             ):
                 choices[f"{encoder}.from"], choices[f"{encoder}.to"] = windows[encoder]
-        rates = _rate_choices(settings, wanted, self)
-        if rates is None:
+        if (rates := _rate_choices(settings, wanted, self)) is None:
             return None
         return {name: (v, self._distribution(name)) for name, v in choices.items()} | rates
 
@@ -132,8 +127,7 @@ class RateSpace:
 
     def fits(self, choices: Mapping[str, Any]) -> bool:
         """See `OpenSpace.fits`."""
-        leaves = parse(self.subset).resolve(self.depths)
-        wanted = _with_effect(self, leaves)
+        wanted = _with_effect(self, parse(self.subset).resolve(self.depths))
         return wanted.keys() == choices.keys() and all(
             _contains(wanted[name], value) for name, value in choices.items()
         )
@@ -141,8 +135,10 @@ class RateSpace:
 
 def rate_ranges(config: SpaceConfig) -> dict[str, tuple[float, float]]:
     """Return the ranges of the learning rate of each kind, and of λ, which are log-uniform."""
-    rates = {rate_column(kind): ends for kind, ends in config.rates.items()}
-    return rates | {WEIGHT: config.distill_weight}
+    return {
+        **{rate_column(kind): ends for kind, ends in config.rates.items()},
+        WEIGHT: config.distill_weight,
+    }
 
 
 def _with_effect(

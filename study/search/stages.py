@@ -76,7 +76,10 @@ def run_search(
             "search.trials as extensions.json says, by --extend"
         )
     maker = TrialMaker(study, {config.seed: data})
-    baselines = [maker.baseline(label, n) for n, label in enumerate(config.search.baselines)]
+    baselines = [
+        maker.make("search", "baseline", label, number, settings, config.seed)
+        for number, (label, settings) in enumerate(config.search.baselines.items())
+    ]
     searcher = StudySearcher(
         folder,
         [*past.unfinished, *(c for c in baselines if c.trial_id not in past)],
@@ -222,13 +225,6 @@ class TrialMaker:
     data: Mapping[int, TrialData]
     """The data of the trials, by seed."""
 
-    def baseline(self, label: str, number: int) -> TrialConfig:
-        """Return the search trial of a baseline."""
-        config = self.study.config
-        return self.make(
-            "search", "baseline", label, number, config.search.baselines[label], config.seed
-        )
-
     def proposed(
         self, settings: Settings, arm: str, number: int, optuna_number: int
     ) -> TrialConfig:
@@ -346,10 +342,8 @@ def _close_complete(folder: StudyFolder, stage: Stage, observers: Sequence[Obser
         if config["stage"] != stage or trial.read_end() is not None:
             continue
         drop_unproven_reports(trial)
-        reports = trial.read_reports()
-        if reports and reports[-1]["epoch"] >= config["epochs"]:
-            seconds = sum(report["seconds"] for report in reports)
-            end = End("finished", reports[-1]["epoch"], seconds)
+        if (reports := trial.read_reports()) and reports[-1]["epoch"] >= config["epochs"]:
+            end = End("finished", reports[-1]["epoch"], sum(r["seconds"] for r in reports))
             close_trial(trial, end)
             _notify_end(observers, TrialConfig.model_validate(config), end, reports)
 
@@ -364,8 +358,7 @@ def _notify_end(
 
 
 def _check_ended(folder: StudyFolder, stage: Stage) -> None:
-    unfinished = _Past.read(folder, stage).unfinished
-    if unfinished:
+    if unfinished := _Past.read(folder, stage).unfinished:
         raise InterruptedStudyError(
             f"the study was interrupted with {len(unfinished)} trials of its {stage} unfinished; "
             f"go on by --resume {folder.name}"

@@ -1,7 +1,5 @@
 """The Tune trainable that runs trials: one worker process with one loaded backbone."""
 
-from __future__ import annotations
-
 import logging
 import platform
 import traceback
@@ -72,9 +70,14 @@ class ClipFitTrainable(tune.Trainable):
         self._backbone = backbone
         self._data = data
         self._max_epoch_seconds = max_epoch_seconds
-        self._reports: Iterator[EpochReport] | None
-        self._micro_batch: int | None
         self._begin(config)
+
+    def _begin(self, config: dict[str, Any]) -> None:
+        self._trial = TrialConfig.model_validate(config)
+        self._folder = self._study.trial(self._trial.trial_id)
+        self._epoch = 0
+        self._micro_batch: int | None = None
+        self._reports: Iterator[EpochReport] | None = None
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Start another trial in this process; the backbone stays loaded."""
@@ -93,8 +96,7 @@ class ClipFitTrainable(tune.Trainable):
             # Waiting for unavailable storage is no hang, so the limit does not apply to it.
             record_epoch(self._folder, report, self._trial_data, self._info)
         except StorageError as error:  # the study must end, but the trial can be resumed
-            failure = {"failed": True, "storage": True, "error": str(error)}
-            return self._result(score=0.0, done=True, **failure)
+            return self._result(score=0.0, done=True, failed=True, storage=True, error=str(error))
         except Exception as error:  # any other failure ends the trial, and the study continues
             if is_device_failure(error):
                 raise DeviceError(one_line(error)) from error
@@ -131,13 +133,6 @@ class ClipFitTrainable(tune.Trainable):
             self._micro_batch = micro_batch // 2
             self._reports = None
             free_memory()
-
-    def _begin(self, config: dict[str, Any]) -> None:
-        self._trial = TrialConfig.model_validate(config)
-        self._folder = self._study.trial(self._trial.trial_id)
-        self._epoch = 0
-        self._micro_batch = None
-        self._reports = None
 
     def _start(self) -> Iterator[EpochReport]:
         self._trial_data = self._data[data_key(self._trial)]

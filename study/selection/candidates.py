@@ -1,14 +1,12 @@
 """The choice of the configurations to test, fixed by validation before the test split is read."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from study.config.schema import RANKS, TUNED
 from study.errors import StudyError
 from study.selection.extension import beside_earlier
-from study.storage.ledger import StudyFolder, TrialFolder
+from study.storage.ledger import StudyFolder
 from study.trial.schema import TrialConfig
 from study.trial.study import Candidate, Study
 
@@ -34,7 +32,9 @@ def finished_trials(folder: StudyFolder) -> list[Judged]:
     judged = [
         Judged(TrialConfig.model_validate(trial.read_config()), trial.read_reports()[-1])
         for trial in folder.trials()
-        if _is_finished_search(trial)
+        if trial.read_config()["stage"] == "search"
+        and (end := trial.read_end()) is not None
+        and end.status == "finished"
     ]
     return sorted(judged, key=lambda j: (-j.val_score, j.config.trainable, j.config.number))
 
@@ -85,13 +85,11 @@ def fix_candidates(study: Study) -> tuple[Candidate, ...]:
     """
     if (written := study.candidates()) is not None:
         return written
-    config, folder = study.config, study.folder
-    protocol = study.protocol()
+    config, folder, protocol = study.config, study.folder, study.protocol()
     if not protocol.searches(config):
         baselines = protocol.tested_as_given(config).items()
         return study.choose(Candidate(label=label, settings=own) for label, own in baselines)
-    judged = finished_trials(folder)
-    if not judged:
+    if not (judged := finished_trials(folder)):
         ends = [trial.read_end() for trial in folder.trials()]
         causes = [end.cause for end in ends if end and end.status == "failed" and end.cause]
         raise StudyError(
@@ -100,8 +98,3 @@ def fix_candidates(study: Study) -> tuple[Candidate, ...]:
         )
     chosen = choose_candidates(judged, config.search.baselines, config.confirm.runners_up)
     return study.choose(beside_earlier(study, chosen))
-
-
-def _is_finished_search(trial: TrialFolder) -> bool:
-    end = trial.read_end()
-    return trial.read_config()["stage"] == "search" and end is not None and end.status == "finished"

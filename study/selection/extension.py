@@ -5,8 +5,6 @@ one was, and is tested where it differs. Earlier test results are kept; if a lab
 trial, they get a label with the number of trials from which they were chosen.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -86,8 +84,7 @@ def beside_earlier(study: Study, chosen: Sequence[Candidate]) -> list[Candidate]
     If a label now means another trial than before, its earlier test results move to the label
     ``LABEL-of-TRIALS``. A configuration that was tested under any label is not trained again.
     """
-    earlier = [e for e in extensions(study) if e["candidates"]]
-    if not earlier:
+    if not (earlier := [e for e in extensions(study) if e["candidates"]]):
         return list(chosen)
     labels = {candidate.label: candidate.source_trial for candidate in chosen}
     kept: list[Candidate] = []
@@ -105,8 +102,7 @@ def beside_earlier(study: Study, chosen: Sequence[Candidate]) -> list[Candidate]
 
     def without_training_twice(candidate: Candidate) -> Candidate:
         label = confirmed.get(candidate.source_trial, candidate.same_as)
-        same_as = None if label == candidate.label else label
-        return candidate.model_copy(update={"same_as": same_as})
+        return candidate.model_copy(update={"same_as": None if label == candidate.label else label})
 
     return [*map(without_training_twice, chosen), *kept]
 

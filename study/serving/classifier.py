@@ -1,7 +1,5 @@
 """A tuned classifier to use: it turns images into probabilities of any class names."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -121,8 +119,7 @@ def load_classifier(
         raise DataError(f"class names must differ; got {list(names)}")
     chosen = templates_of("this classifier", templates or info.templates[:1])
     texts = [prompt for group in prompts(names, chosen) for prompt in group]
-    input_ids = loaded.tokenize(texts).to(model.device)
-    text_features = encode_prompts(model, input_ids, len(chosen))
+    text_features = encode_prompts(model, loaded.tokenize(texts).to(model.device), len(chosen))
     return TunedClassifier(loaded, model, names, text_features, levels)
 
 

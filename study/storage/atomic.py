@@ -1,13 +1,12 @@
 """Atomic writes (temporary name, fsync, rename), and retries while storage is unavailable."""
 
-from __future__ import annotations
-
 import errno
 import logging
 import os
 import secrets
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from io import FileIO
 from pathlib import Path
 from typing import TypeVar
@@ -121,8 +120,7 @@ def append_lines(path: Path, lines: bytes, *, known: Path | None = None) -> None
 
 def drop_cut_line(file: FileIO) -> None:
     """Remove a last line that has no line end, and set the file's position to its end."""
-    end = file.seek(0, os.SEEK_END)
-    if end and os.pread(file.fileno(), 1, end - 1) != b"\n":
+    if (end := file.seek(0, os.SEEK_END)) and os.pread(file.fileno(), 1, end - 1) != b"\n":
         file.seek(0)
         file.truncate(file.readall().rfind(b"\n") + 1)
         file.seek(0, os.SEEK_END)
@@ -181,17 +179,10 @@ def _replace(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
-        _remove(temporary)
+        with suppress(OSError):  # another error led here
+            temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
-
-
-def _remove(temporary: Path) -> None:
-    """Remove a file that was written in part; only log a failure, since another error led here."""
-    try:
-        temporary.unlink(missing_ok=True)
-    except OSError as error:
-        logger.debug("%s stays: %s", temporary, error)
 
 
 def _is_there(folder: Path) -> bool:

@@ -4,8 +4,6 @@
 and a file's earlier checksums stay. So a crash between the two writes does not look like damage.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections import defaultdict
 from collections.abc import Mapping

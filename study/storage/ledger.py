@@ -6,8 +6,6 @@ runs a trial writes the trial's folder, and the driver closes it. So on a cluste
 on a file system that all nodes share.
 """
 
-from __future__ import annotations
-
 import fcntl
 import json
 import os
@@ -125,8 +123,7 @@ class TrialFolder:
             trial_id: the new id.
             **changes: further values of the configuration that change with it.
         """
-        config = {**self.read_config(), "trial_id": trial_id, **changes}
-        self._write_config(config)
+        self._write_config({**self.read_config(), "trial_id": trial_id, **changes})
         self.path = self.path.rename(self.path.with_name(trial_id))
         sync_folder(self.path.parent)
 
@@ -136,8 +133,7 @@ class TrialFolder:
         Raises:
             LedgerError: it is missing or damaged.
         """
-        contents = self.read("config.json")
-        if contents is None:
+        if (contents := self.read("config.json")) is None:
             raise LedgerError(f"{self.path / 'config.json'} is missing")
         return _parsed(self.path / "config.json", contents)
 
@@ -190,8 +186,7 @@ class TrialFolder:
         Raises:
             LedgerError: the file is damaged.
         """
-        contents = self.read("end.json")
-        if contents is None:
+        if (contents := self.read("end.json")) is None:
             return None
         try:
             return End(**_parsed(self.path / "end.json", contents))
@@ -296,8 +291,7 @@ class StudyFolder:
 
     def write_config(self, config: str) -> None:
         """Write the frozen configuration and its checksum; an earlier configuration is replaced."""
-        name = self.config_path.name
-        record_checksums(self.path, {name: config.encode()}, known=self.path)
+        record_checksums(self.path, {self.config_path.name: config.encode()}, known=self.path)
         write_atomically(self.config_path, config, known=self.path)
 
     def refuse_existing(self) -> None:

@@ -1,7 +1,5 @@
 """The repair of a study's damaged files before it continues."""
 
-from __future__ import annotations
-
 import logging
 
 from study.storage.ledger import CANDIDATES, CELLS, REGISTERED, LedgerError, StudyFolder

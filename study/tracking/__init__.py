@@ -1,7 +1,5 @@
 """Trackers, which keep what the ledger holds; MLflow is imported in this room alone."""
 
-from __future__ import annotations
-
 from study.config.plugins import find
 from study.tracking.mlflow.tracker import MlflowTracker
 from study.tracking.tracker import Tracker

@@ -1,9 +1,8 @@
 """Calls to a tracker, which may hang or fail without harm to a study."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future, wait
 from typing import TypeVar
 
 from study.errors import TrackingError, redacted_text
@@ -21,23 +20,18 @@ def within(seconds: float, call: Callable[[], T]) -> T:
         TrackingError: the call did not end in time.
         Exception: whatever the call raised.
     """
-    results: list[T] = []
-    raised: list[BaseException] = []
+    answer: Future[T] = Future()
 
     def run() -> None:
         try:
-            results.append(call())
+            answer.set_result(call())
         except BaseException as error:
-            raised.append(error)
+            answer.set_exception(error)
 
-    thread = threading.Thread(target=run, name="tracker-call", daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if raised:
-        raise raised[0]
-    if not results:
+    threading.Thread(target=run, name="tracker-call", daemon=True).start()
+    if not wait([answer], seconds).done:
         raise TrackingError(f"no answer within {seconds:.0f} s")
-    return results[0]
+    return answer.result()
 
 
 def first_line(error: Exception) -> str:

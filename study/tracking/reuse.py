@@ -1,7 +1,5 @@
 """Reuse of finished trials with the same configuration hash, from ledgers or from a tracker."""
 
-from __future__ import annotations
-
 import json
 import logging
 import math
@@ -10,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ TAKES_WITHIN = 300.0
 """How many seconds reuse may take; trials not fetched by then are trained."""
 
 
+@dataclass(frozen=True)
 class Ledgers:
     """The ledgers of all studies in a folder; the address of a trial is ``STUDY/TRIAL``.
 
@@ -34,30 +34,27 @@ class Ledgers:
         storage: the folder of the studies' folders.
     """
 
+    storage: Path
     title = "the ledger"
-
-    def __init__(self, storage: Path) -> None:
-        self._storage = storage
 
     def known(self, wanted: Sequence[TrialConfig]) -> Mapping[str, str]:
         """Return where finished and undamaged trials are; see `Tracker.known`."""
         hashes = {trial.config_hash for trial in wanted}
         found: dict[str, str] = {}
-        for path in sorted(self._storage.glob("*/trials/*/config.json")):
+        for path in sorted(self.storage.glob("*/trials/*/config.json")):
             trial = TrialFolder(path.parent)
             with suppress(StudyError, OSError, ValueError):  # another study's files may be damaged
                 config = TrialConfig.model_validate(trial.read_config())
                 if config.config_hash not in hashes or config.taken_from is not None:
                     continue
                 if (end := trial.read_end()) and end.status == "finished" and not trial.damaged():
-                    address = f"{path.parents[2].name}/{trial.trial_id}"
-                    found.setdefault(config.config_hash, address)
+                    found.setdefault(config.config_hash, f"{path.parents[2].name}/{trial.trial_id}")
         return found
 
     def fetch(self, address: str, folder: Path) -> None:
         """See `Tracker.fetch`."""
         study, _, trial_id = address.partition("/")
-        trial = StudyFolder(self._storage / study).trial(trial_id)
+        trial = StudyFolder(self.storage / study).trial(trial_id)
         shutil.copytree(trial.path, folder, dirs_exist_ok=True)
 
 
@@ -75,8 +72,7 @@ def take_over(tracker: Tracker, folder: StudyFolder, wanted: Sequence[TrialConfi
     deadline = time.monotonic() + TAKES_WITHIN
     taken: set[str] = set()
     for source in (Ledgers(folder.path.parent), tracker):
-        left = [t for t in wanted if t.config_hash and t.trial_id not in taken]
-        if left:
+        if left := [t for t in wanted if t.config_hash and t.trial_id not in taken]:
             taken |= _take_from(source, folder, left, deadline)
     return taken
 
@@ -95,11 +91,9 @@ def _take_from(
         return set()
     taken = set()
     for trial in wanted:
-        address = known.get(trial.config_hash)
-        if address is None:
+        if (address := known.get(trial.config_hash)) is None:
             continue
-        left = deadline - time.monotonic()
-        if left <= 0:
+        if (left := deadline - time.monotonic()) <= 0:
             logger.warning(
                 "%s gives trials done before too slowly; the rest is trained", source.title
             )
@@ -127,9 +121,8 @@ def _fetch(
     """
     # A trial with only some of these files would be trained, yet still carry `taken_from`. So it is
     # made in a folder of its own and moved to the other trials when it is complete.
-    study = folder.path.parent.parent
     with tempfile.TemporaryDirectory(
-        dir=study, prefix=".taking-", ignore_cleanup_errors=True
+        dir=folder.path.parent.parent, prefix=".taking-", ignore_cleanup_errors=True
     ) as scratch:
         place = Path(scratch) / "origin"
         place.mkdir()

@@ -35,6 +35,11 @@ ENDS_WITHIN = 15.0
 """How many seconds a server has to end after SIGTERM, before SIGKILL."""
 LONGEST_PAUSE = 30.0
 """The longest pause between two starts of a server that keeps dying, in seconds."""
+QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    # It would start eight more processes for features that no study uses.
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+}
 NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "fuse.sshfs", "lustre", "ceph", "9p", "beegfs")
 
 
@@ -150,8 +155,7 @@ def prepare(server: Server) -> None:
     """
     for folder in (server.database.parent, server.artifacts):
         folder.mkdir(parents=True, exist_ok=True)
-    kind = _file_system(server.database.parent)
-    if kind.startswith(NETWORK_FILE_SYSTEMS):
+    if (kind := _file_system(server.database.parent)).startswith(NETWORK_FILE_SYSTEMS):
         raise TrackingError(
             f"{server.database} is on a network file system ({kind}), which SQLite does not "
             "survive; --database names a file on a local disk"
@@ -167,7 +171,10 @@ def _keep_running(server: Server) -> None:
         began = time.monotonic()
         # A session of its own, so that its workers can be ended together with it.
         process = subprocess.Popen(
-            server.command(), env=_environment(), stdin=subprocess.DEVNULL, start_new_session=True
+            server.command(),
+            env={**os.environ, **QUIET},
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
         )
         state = {"supervisor": os.getpid(), "server": process.pid}
         write_atomically(server.state, json.dumps(state))
@@ -187,7 +194,7 @@ def _keep_running(server: Server) -> None:
 def _end_leftover(server: Server) -> None:
     """End a server whose supervisor was killed, since it would keep the port."""
     try:
-        group = int(_read_state(server)["server"])
+        group = int(json.loads(server.state.read_text(encoding="utf-8"))["server"])
         command = Path(f"/proc/{group}/cmdline").read_bytes()
     except (OSError, ValueError, KeyError):
         return
@@ -226,26 +233,12 @@ def _lock(server: Server) -> Iterator[bool]:
             file.truncate(0)
 
 
-def _read_state(server: Server) -> dict[str, int]:
-    state: dict[str, int] = json.loads(server.state.read_text(encoding="utf-8"))
-    return state
-
-
 def _answers(server: Server) -> bool:
     try:
         with urllib.request.urlopen(f"{server.address}/health", timeout=5):
             return True
     except (urllib.error.URLError, TimeoutError, ConnectionError):
         return False
-
-
-def _environment() -> dict[str, str]:
-    quiet = {
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        # It would start eight more processes for features that no study uses.
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-    }
-    return {**os.environ, **quiet}
 
 
 def _file_system(folder: Path) -> str:
@@ -260,8 +253,7 @@ def _file_system(folder: Path) -> str:
 
 
 def _arguments(server: Server) -> list[str]:
-    values = asdict(server)
-    return [part for name, value in values.items() for part in (f"--{name}", str(value))]
+    return [part for name, value in asdict(server).items() for part in (f"--{name}", str(value))]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,8 +1,6 @@
 """The interface of a tracker: what keeps the results of studies beside their own folders."""
 # ruff: noqa: B027  -- a tracker may leave out what it has nothing to do for
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path

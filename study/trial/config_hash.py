@@ -1,7 +1,5 @@
 """A hash of everything that a trial's result depends on: equal hashes mean equal results."""
 
-from __future__ import annotations
-
 import hashlib
 import inspect
 import json
@@ -98,8 +96,7 @@ def code_hash(package: Path) -> str:
     """
     digest = hashlib.sha256()
     for room in ROOMS:
-        paths = sorted((package / room).rglob("*.py"))
-        if not paths:
+        if not (paths := sorted((package / room).rglob("*.py"))):
             raise FileNotFoundError(f"{package / room} holds no code, which results depend on")
         for path in paths:
             digest.update(f"{path.relative_to(package).as_posix()}\0".encode())

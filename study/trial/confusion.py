@@ -1,7 +1,5 @@
 """Which class was taken for which on test, as a trial keeps it, and what guessing would score."""
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 

@@ -6,8 +6,6 @@ storage finds them. Activations inside an encoder are far larger. Each process k
 `study.trial.image_activations` and `study.trial.prompt_activations`.
 """
 
-from __future__ import annotations
-
 import fcntl
 import hashlib
 import json
@@ -66,11 +64,9 @@ def cached_features(
     }
     name = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:32]
     path = folder / f"frozen-{name}.safetensors"
-    tensors = _read(path, identity)
-    if tensors is None:
+    if (tensors := _read(path, identity)) is None:
         with _locked(path):
-            tensors = _read(path, identity)
-            if tensors is None:
+            if (tensors := _read(path, identity)) is None:
                 tensors = {key: tensor.contiguous() for key, tensor in compute().items()}
                 _write(path, to_checked_bytes(tensors, identity))
     return {key: tensor.to(device) for key, tensor in tensors.items()}
@@ -87,8 +83,7 @@ def _settings(backbone: Backbone) -> str:
 
 
 def _read(path: Path, identity: Mapping[str, str]) -> dict[str, Tensor] | None:
-    contents = read_if_there(path, path.read_bytes, known=path.parent)
-    if contents is None:
+    if (contents := read_if_there(path, path.read_bytes, known=path.parent)) is None:
         return None
     try:
         tensors, metadata = from_checked_bytes(contents)

@@ -5,8 +5,6 @@ computes it once and keeps it as long as there is room. If nothing in the encode
 features are computed once for all processes, see `study.trial.feature_cache`.
 """
 
-from __future__ import annotations
-
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -55,8 +53,7 @@ class ImageActivations:
         Args:
             paths: the paths of the images in the table, in the order wanted.
         """
-        whole = self._whole()
-        if whole is None:
+        if (whole := self._whole()) is None:
             return self._begin(self._table.pixels(paths))
         return whole[torch.tensor(self._table.rows(paths), device=whole.device)]
 
@@ -79,13 +76,13 @@ class ImageActivations:
     def _features(self) -> Tensor | None:
         if len(self._table) * self._backbone.clip.config.projection_dim > ROOM:
             return None
-        what = {"what": "features of images", "images": content_hash(self._table.path)}
-
-        def compute() -> dict[str, Tensor]:
-            return {"features": torch.cat(list(self._chunks()))}
-
-        folder = self._table.path.parent
-        return cached_features(folder, what, self._backbone, self._precision, compute)["features"]
+        return cached_features(
+            self._table.path.parent,
+            {"what": "features of images", "images": content_hash(self._table.path)},
+            self._backbone,
+            self._precision,
+            lambda: {"features": torch.cat(list(self._chunks()))},
+        )["features"]
 
     def _activations(self) -> Tensor | None:
         chunks = self._chunks()

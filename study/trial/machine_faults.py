@@ -1,7 +1,5 @@
 """Recognition of failures that the machine causes, not the trial: low memory, a failed device."""
 
-from __future__ import annotations
-
 import gc
 
 import torch

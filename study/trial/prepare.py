@@ -1,7 +1,5 @@
 """Preparation of the data that trials read: shots drawn, images decoded, tasks laid out."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging
@@ -64,8 +62,7 @@ class Preparer:
 
     def search(self) -> TrialData:
         """Prepare the data of the search's trials, which contains no test image."""
-        shots = self.shots(self.study.config.seed)
-        return self.lay_out(tasks_of_search(self.study, shots), "val")
+        return self.lay_out(tasks_of_search(self.study, self.shots(self.study.config.seed)), "val")
 
     def confirm(self, seed: int) -> TrialData:
         """Prepare a seed's training shots, the test split and the test splits of the targets."""
@@ -101,16 +98,11 @@ class Preparer:
         train = _paths(task.train for task in tasks)
         parts = [part for task in tasks for part in task.evaluations]
         evaluated = _paths(part for part in parts if part.name not in elsewhere)
-        if not train:
-            train_images = eval_images = self._decode(dataset, evaluated)
-        elif data.augment:
-            train_images = self._decode(dataset, train, keep_aspect=True)
+        if train and (data.augment or split == "test"):
+            train_images = self._decode(dataset, train, keep_aspect=data.augment)
             eval_images = self._decode(dataset, evaluated)
-        elif split == "val":
-            train_images = eval_images = self._decode(dataset, sorted({*train, *evaluated}))
         else:
-            train_images = self._decode(dataset, train)
-            eval_images = self._decode(dataset, evaluated)
+            train_images = eval_images = self._decode(dataset, sorted({*train, *evaluated}))
         self._warn_if_dark(dataset.name, train_images, eval_images)
         skipped = {*skipped_images(train_images), *skipped_images(eval_images)}
         unreadable |= {("", path) for path in skipped}
@@ -183,8 +175,7 @@ class Preparer:
 
 def shots_path(study: Study, seed: int) -> Path:
     """Return the path of the file that records the shots of a seed."""
-    name = f"shots-{study.config.data.shots}-seed-{seed}.jsonl"
-    return study.folder.path / "shots" / name
+    return study.folder.path / "shots" / f"shots-{study.config.data.shots}-seed-{seed}.jsonl"
 
 
 def find_shots(study: Study, seed: int) -> Shots:

@@ -6,12 +6,9 @@ features are computed once for all processes, see `study.trial.feature_cache`. T
 images is `study.trial.image_activations`.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -50,8 +47,9 @@ def begin_prompts(
 
     def read_or_compute() -> Prompts:
         what = {"what": "prompts", "prompts": _digest(input_ids)}
-        tensors = cached_features(folder, what, backbone, precision, lambda: _tensors(compute()))
-        return Prompts(**tensors)
+        return Prompts(
+            **cached_features(folder, what, backbone, precision, lambda: vars(compute()))
+        )
 
     key = _key(
         "prompts", staged.first_text_stage, precision, backbone=backbone, input_ids=input_ids
@@ -105,8 +103,7 @@ def zero_shot_text(
     """
 
     def encode() -> Tensor:
-        untuned = FewShotClassifier(backbone, parse("none"), precision=precision)
-        staged = StagedClassifier(untuned)
+        staged = StagedClassifier(FewShotClassifier(backbone, parse("none"), precision=precision))
         return staged.encode_text(begin_prompts(staged, backbone, input_ids, folder))
 
     return _cached(_key("zero-shot", precision, backbone=backbone, input_ids=input_ids), encode)
@@ -125,10 +122,6 @@ def _digest(input_ids: Tensor) -> str:
     digest = hashlib.sha256(f"{tuple(input_ids.shape)}".encode())
     digest.update(input_ids.cpu().numpy().tobytes())
     return digest.hexdigest()
-
-
-def _tensors(prompts: Prompts) -> dict[str, Tensor]:
-    return {field.name: getattr(prompts, field.name) for field in fields(prompts)}
 
 
 def _cached(key: tuple[object, ...], compute: Callable[[], Kept]) -> Kept:

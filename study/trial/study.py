@@ -1,7 +1,5 @@
 """A study as all its trials share it: configuration, folder, data, and what was chosen."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -148,8 +146,7 @@ class Study:
         """Return what was read before, else read it; nothing (None) is not kept."""
         if what not in self._known and (found := read()) is not None:
             self._known[what] = found
-        known: T = self._known.get(what)  # type: ignore[assignment]
-        return known
+        return self._known.get(what)  # type: ignore[return-value]
 
 
 def read_candidates(folder: StudyFolder) -> tuple[Candidate, ...] | None:
@@ -168,7 +165,6 @@ def best_of(candidates: Sequence[Candidate] | None) -> Candidate | None:
 
 
 def _read_cells(folder: StudyFolder) -> dict[str, Settings] | None:
-    written = folder.read_json(CELLS)
-    if written is None:
+    if (written := folder.read_json(CELLS)) is None:
         return None
     return {label: Settings.model_validate(values) for label, values in written.items()}

@@ -1,7 +1,5 @@
 """The model of one task of a trial: its batches, training, evaluation and resumable state."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -197,8 +195,9 @@ class TaskRun:
             if name.startswith(prefix):
                 index, key = name.removeprefix(prefix).split(".")
                 per_parameter[int(index)][key] = value
-        whole = self.optimizer.state_dict()
-        self.optimizer.load_state_dict({**whole, "state": dict(per_parameter)})
+        self.optimizer.load_state_dict(
+            {**self.optimizer.state_dict(), "state": dict(per_parameter)}
+        )
         self._generator.set_state(state[f"{self._prefix}.generator"])
 
 

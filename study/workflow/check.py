@@ -1,7 +1,5 @@
 """Checks of everything a study needs, before anything starts; all faults are reported together."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
@@ -77,8 +75,7 @@ def all_faults(
     except ConfigError as error:
         faults.append(f"protocol: {error}")
         replaced = {*replaced, "protocol"}
-        default = study.config.model_copy(update={"protocol": FewShot.name})
-        study = Study(default, study.folder)
+        study = Study(study.config.model_copy(update={"protocol": FewShot.name}), study.folder)
     config, folder, protocol = study.config, study.folder, study.protocol()
     datasets: list[Dataset] = []
     backbones: list[Backbone] = []
@@ -97,8 +94,12 @@ def all_faults(
     judged = not any(fault.startswith("search.selection:") for fault in faults)
     attempt("protocol", lambda: code_of_others(type(protocol)))
     if not resuming:  # a study of an earlier version may have been frozen with such a folder
-        attempt("data.root", lambda: _check_root(config))
-        attempt("data.targets_root", lambda: _check_targets_root(config))
+        data = config.data
+        for place, root, names, option in (
+            ("data.root", data.root, [data.dataset], "data.dataset=NAME"),
+            ("data.targets_root", data.targets_root, data.targets, "data.targets=[NAME]"),
+        ):
+            attempt(place, lambda: refuse_unread_folder(root, names, option=option))  # noqa: B023
     attempt("data", lambda: datasets.append(_check_data(study)))
     for target in config.data.targets:
         attempt("data.targets", lambda: datasets.append(_check_target(study, target)))  # noqa: B023
@@ -159,23 +160,13 @@ def _check_backbone(study: Study) -> Backbone:
 
 
 def _check_prompts(dataset: Dataset, backbone: Backbone) -> None:
-    per_class = prompts(dataset.class_names, dataset.templates)
-    backbone.tokenize([prompt for group in per_class for prompt in group])
+    groups = prompts(dataset.class_names, dataset.templates)
+    backbone.tokenize([prompt for group in groups for prompt in group])
 
 
 def _check_data(study: Study) -> Dataset:
     refuse_one_class(study.dataset(), study.protocol().scored(study.dataset()))
     return study.dataset()
-
-
-def _check_root(config: StudyConfig) -> None:
-    data = config.data
-    refuse_unread_folder(data.root, [data.dataset], option="data.dataset=NAME")
-
-
-def _check_targets_root(config: StudyConfig) -> None:
-    data = config.data
-    refuse_unread_folder(data.targets_root, data.targets, option="data.targets=[NAME]")
 
 
 def _check_target(study: Study, name: str) -> Dataset:

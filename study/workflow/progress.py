@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from types import TracebackType
 
 from rich.console import Console
-from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn
 
 from study.storage.ledger import End
@@ -15,8 +13,6 @@ from study.trial import TrialConfig
 
 QUIET_SECONDS = 10.0
 """The shortest time between two lines if the output is not a terminal."""
-
-logger = logging.getLogger(__name__)
 
 
 class StageProgress:
@@ -33,14 +29,17 @@ class StageProgress:
         self._started_at = time.monotonic()
         self._printed_at = 0.0
         self._bar = Progress(
-            TextColumn(f"[bold]{stage:<8}"), BarColumn(24), TextColumn("{task.description}")
+            TextColumn(f"[bold]{stage:<8}"),
+            BarColumn(24),
+            TextColumn("{task.description}"),
+            console=console,
+            refresh_per_second=4,
         )
         self._task = self._bar.add_task(self._line(), total=total, completed=done)
-        self._live = Live(self._bar, console=console, refresh_per_second=4)
 
     def __enter__(self) -> StageProgress:
         if self._console.is_terminal:
-            self._live.start()
+            self._bar.start()
         return self
 
     def __exit__(
@@ -50,7 +49,7 @@ class StageProgress:
         trace: TracebackType | None,
     ) -> None:
         if self._console.is_terminal:
-            self._live.stop()
+            self._bar.stop()
         else:
             self._print_line()
 

@@ -1,7 +1,5 @@
 """The configuration of an existing study: frozen, except for settings that change no result."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A study from its configuration to its report: check, search, choose, confirm, report."""
 
-from __future__ import annotations
-
 import logging
 import subprocess
 from collections.abc import Iterator
@@ -85,8 +83,7 @@ def run_study(
             for trial in folder.trials():  # before MLflow or the search read their reports
                 if trial.read_end() is None:
                     drop_unproven_reports(trial)
-            _warn_of_other_decoding(folder)
-            _refuse_other_checkpoint(study)
+            _compare_with_origin(study)
         else:  # only under the lock, since another driver may be creating it
             folder.create(dump_config(config), _origin(study))
         _announce(study, console)
@@ -108,8 +105,7 @@ def run_study(
             outcome = write_outputs(folder, protocol)
             finished = True
         finally:
-            unsent = tracker.close(finished=finished)
-            if unsent:
+            if unsent := tracker.close(finished=finished):
                 console.print(
                     f"{tracker.title} lacks {describe_unsent(unsent)}\nsend them, once that is "
                     f"mended, by python study/run.py --sync {folder.name}",
@@ -231,25 +227,24 @@ def _decoding(console: Console) -> Iterator[ImageCounter]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def _refuse_other_checkpoint(study: Study) -> None:
-    """Raise BackboneError if the weights are not those with which the study started."""
-    now = study.architecture().checkpoint
-    original = study.folder.read_identity().get("checkpoint", now)
-    if original != now:
-        raise BackboneError(
-            f"the backbone's files have changed since '{study.name}' began, or are damaged: its "
-            f"checkpoint was {original} and is {now}; put the former back"
-        )
+def _compare_with_origin(study: Study) -> None:
+    """Warn where images are decoded otherwise than when the study began; refuse other weights.
 
-
-def _warn_of_other_decoding(folder: StudyFolder) -> None:
-    """Warn where a study's images were decoded otherwise when it began."""
-    if folder.read_identity().get("preprocessing", 1) != PREPROCESSING:
+    Raises:
+        BackboneError: the weights are not those with which the study began.
+    """
+    identity, now = study.folder.read_identity(), study.architecture().checkpoint
+    if identity.get("preprocessing", 1) != PREPROCESSING:
         logger.warning(
             "images are decoded otherwise since '%s' began: those of more than 8 bits, with an "
             "orientation tag or with transparency have other pixels now, so that its trials do not "
             "compare; if the dataset has such images, begin a new study",
-            folder.name,
+            study.name,
+        )
+    if (original := identity.get("checkpoint", now)) != now:
+        raise BackboneError(
+            f"the backbone's files have changed since '{study.name}' began, or are damaged: its "
+            f"checkpoint was {original} and is {now}; put the former back"
         )
 
 

@@ -1,7 +1,5 @@
 """Running the studies of a sweep one after the other, and writing their common tables."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Sequence
 
@@ -46,8 +44,7 @@ def run_sweep(members: Sequence[Member], console: Console) -> None:
                 continue
             sweep = {"experiment": member.experiment, "axes": dict(member.axes)}
             folder.write_json(SWEEP_FILE, sweep)
-    finished = [folder.path for member in members if _finished(folder := _folder(member))]
-    if finished:
+    if finished := [folder.path for member in members if _finished(folder := _folder(member))]:
         results = read_sweep(finished)
         path = write_tables(results, members[0].config.storage)
         console.print(render_tables(results))

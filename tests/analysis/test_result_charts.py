@@ -97,7 +97,6 @@ def test_trials_without_an_effect_of_the_weight_are_not_at_one(few_shot_study: P
 
 def test_more_arms_than_colours_are_all_drawn(few_shot_study: Path) -> None:
     searched = read_results(few_shot_study).stage("search")
-    many = [replace(t, arm=f"cell {n}") for n, t in enumerate(searched) if t.curve]
-    assert len(many) > len(PALETTE)
+    many = [replace(t, arm=f"cell {n}") for n, t in enumerate(searched) if max(t.curve, default=0)]
     shown = rungs_chart(many).panels[1].shown
-    assert {series.name for series in shown} == {trial.arm for trial in many}
+    assert len({series.name for series in shown}) == len(many) > len(PALETTE)

@@ -38,8 +38,8 @@ from study.search.space import OpenSpace
 from study.search.stages import TrialMaker
 from study.selection.candidates import finished_trials, fix_candidates
 from study.storage.ledger import End, StudyFolder
+from study.tracking.mlflow.internals import runs_page
 from study.tracking.mlflow.runs import RunWriter
-from study.tracking.mlflow.views import runs_page
 from study.trial.prepare import Preparer
 from study.trial.study import Study
 

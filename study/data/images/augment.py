@@ -42,8 +42,10 @@ def normalize(pixels: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
     Returns:
         (batch, 3, height, width) float32, on the same device.
     """
-    center = torch.tensor(mean, dtype=torch.float32, device=pixels.device).view(3, 1, 1)
-    spread = torch.tensor(std, dtype=torch.float32, device=pixels.device).view(3, 1, 1)
+    center, spread = (
+        torch.tensor(values, dtype=torch.float32, device=pixels.device).view(3, 1, 1)
+        for values in (mean, std)
+    )
     return pixels.float().div_(255).sub_(center).div_(spread)
 
 
@@ -69,8 +71,7 @@ def draw_crops(
         ratio: the range of width / height, drawn uniformly in its logarithm.
         flip: the probability of mirroring.
     """
-    count = len(heights)
-    uniform = torch.rand(count, 2 * TRIES + 3, generator=generator, dtype=torch.float64)
+    uniform = torch.rand(len(heights), 2 * TRIES + 3, generator=generator, dtype=torch.float64)
     tall, wide = heights.double(), widths.double()
     area = (tall * wide)[:, None] * (scale[0] + (scale[1] - scale[0]) * uniform[:, :TRIES])
     low, high = math.log(ratio[0]), math.log(ratio[1])

@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from PIL import Image
 from study.data.images.rgb import HIGHEST
 from study.data.records import ImageSource, OnCorrupt, StampedSource, listed
 from study.errors import DataError
-from study.storage.atomic import StorageError, read_if_there
+from study.storage.atomic import StorageError, read_if_there, sync_folder
 
 logger = logging.getLogger(__name__)
 
@@ -148,6 +149,7 @@ def decode_images(
         StorageError: the cache cannot be written.
     """
     wanted = list(dict.fromkeys(paths))
+    count: ImageCounter = progress or (lambda done, total: None)
     file = cache_file(source, wanted, size=size, cache=cache, key=key, keep_aspect=keep_aspect)
     if file.exists():
         fault = cache_fault(file, wanted)
@@ -155,15 +157,9 @@ def decode_images(
         if fault is None and on_corrupt == "fail" and (skipped := skipped_images(file)):
             fault = f"lacks {listed(skipped)}"
         if fault is None:
-            if progress:
-                progress(len(wanted), len(wanted))
+            count(len(wanted), len(wanted))
             return file
         logger.warning("%s: %s; decoding again", file, fault)
-
-    def counted(done: int) -> None:
-        if progress:
-            progress(done, len(wanted))
-
     cache.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(cache)
     temporary = file.with_name(f".{file.name}.{uuid.uuid4().hex}.tmp")
@@ -171,11 +167,12 @@ def decode_images(
         with ThreadPoolExecutor(max_workers=min(MOST_THREADS, os.cpu_count() or 1)) as pool:
             highest: list[int] = []
             rows = _decoded(pool, source, wanted, size, keep_aspect, highest)
-            skipped = _write(temporary, rows, on_corrupt, counted, highest)
+            skipped = _write(temporary, rows, len(wanted), on_corrupt, count, highest)
         if skipped and len(skipped) == len(wanted):
             raise DataError(f"{key}: none of {len(wanted)} images is readable: {listed(skipped)}")
         temporary.replace(file)
-        _sync_folder(cache)
+        with suppress(OSError):  # some file systems refuse it
+            sync_folder(cache)
     except OSError as error:
         raise StorageError(f"{file} cannot be written: {error.strerror or error}") from error
     finally:
@@ -217,8 +214,9 @@ def _decoded(
 def _write(
     file: Path,
     rows: Iterable[tuple[str, NDArray[np.uint8] | DataError]],
+    total: int,
     on_corrupt: OnCorrupt,
-    counted: Callable[[int], None],
+    count: ImageCounter,
     highest: Sequence[int],
 ) -> list[str]:
     """Write rows in batches, then an empty batch with the hash; return the skipped paths.
@@ -241,7 +239,7 @@ def _write(
                 if len(batch) == ROWS:
                     _write_batch(writer, batch, digest)
                     batch = []
-                counted(done)
+                count(done, total)
             if batch:
                 _write_batch(writer, batch, digest)
             # The hash is known only now, and an Arrow file's own metadata come first.
@@ -295,8 +293,7 @@ def open_cache(file: Path) -> tuple[list[pa.RecordBatch], dict[bytes, bytes]]:
         mapped = read_if_there(file, lambda: pa.memory_map(str(file)), known=file.parent)
         if mapped is None:
             raise DataError(f"{file}: not a whole file of decoded images (it is missing)")
-        reader = pa.ipc.open_file(mapped)
-        if reader.schema != SCHEMA:
+        if (reader := pa.ipc.open_file(mapped)).schema != SCHEMA:
             raise DataError(f"{file}: has other columns than {SCHEMA.names}")
         batches = [
             reader.get_batch_with_custom_metadata(i) for i in range(reader.num_record_batches)
@@ -369,22 +366,6 @@ def content_hash(file: Path) -> str:
 def _remove_abandoned(cache: Path) -> None:
     """Remove the files of killed processes; a running process writes to its file all the time."""
     for path in cache.glob(".*.tmp"):
-        try:
+        with suppress(OSError):  # another process was faster
             if time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
                 path.unlink()
-        except OSError as error:  # another process was faster
-            logger.debug("%s stays: %s", path, error)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Sync a folder, so that a rename survives a power cut; some file systems refuse it."""
-    try:
-        handle = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        os.fsync(handle)
-    except OSError as error:
-        logger.debug("%s: cannot be synchronised (%s)", folder, error)
-    finally:
-        os.close(handle)

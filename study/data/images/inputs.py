@@ -1,7 +1,5 @@
 """Images in the forms that callers pass: a file, encoded bytes, a Pillow image, array or base64."""
 
-from __future__ import annotations
-
 import base64
 import binascii
 import io
@@ -41,8 +39,7 @@ def as_image(
     if isinstance(value, Image.Image):
         return _from_pillow(value, pixel_range)
     if isinstance(value, bytes | bytearray | memoryview):
-        path = f"{len(value)} bytes"
-        return read_image(io.BytesIO(value), path=path, pixel_range=pixel_range)
+        return read_image(io.BytesIO(value), path=f"{len(value)} bytes", pixel_range=pixel_range)
     if isinstance(value, np.ndarray | list | tuple):
         return _from_array(value)
     if isinstance(value, str) and (encoded := _decoded(value)) is not None:

@@ -1,7 +1,5 @@
 """Conversion of any image to 8-bit RGB, given its depth, transparency and orientation."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -70,11 +70,10 @@ def read_image(
         raise DataError(f"{path}: {error}") from error
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such image") from error
-    except OSError as error:
-        if error.errno in PASSING:  # the image is sound, and must not be left out as corrupt
-            raise StorageError(f"{path} cannot be read: {error.strerror}") from error
-        raise DataError(f"{path}: not a readable image ({str(error)[:LONGEST]})") from error
     except Exception as error:  # decoders raise whatever broken bytes lead them to
+        if isinstance(error, OSError) and error.errno in PASSING:
+            # The image is sound, and must not be left out as corrupt.
+            raise StorageError(f"{path} cannot be read: {error.strerror}") from error
         raise DataError(f"{path}: not a readable image ({str(error)[:LONGEST]})") from error
 
 
@@ -93,9 +92,8 @@ class FolderSource:
     _allowed: tuple[Path, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        allowed = [self.root.resolve()]
-        allowed += [(self.root / anchor).resolve() for anchor in self.anchors]
-        object.__setattr__(self, "_allowed", tuple(allowed))
+        allowed = tuple((self.root / anchor).resolve() for anchor in ("", *self.anchors))
+        object.__setattr__(self, "_allowed", allowed)
 
     def locate(self, path: str) -> Path:
         """Return the file of an image.
@@ -117,8 +115,9 @@ class FolderSource:
 
     def open(self, path: str) -> Image.Image:
         """Open one image as RGB."""
-        file = self.locate(path)
-        return read_image(file, path=f"{self.root}/{path}", pixel_range=self.pixel_range)
+        return read_image(
+            self.locate(path), path=f"{self.root}/{path}", pixel_range=self.pixel_range
+        )
 
     def stamp(self, path: str) -> str:
         """Return the size and time of an image's file, and how it is read; "" if it is missing."""
@@ -140,7 +139,6 @@ class ArraySource:
 
     def open(self, path: str) -> Image.Image:
         """Open one image as RGB."""
-        pixels = self.images.get(path)
-        if pixels is None:
+        if (pixels := self.images.get(path)) is None:
             raise DataError(f"{path}: dataset {self.name} has no such image")
         return to_rgb(Image.fromarray(pixels))

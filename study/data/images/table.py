@@ -70,8 +70,7 @@ class ImageTable:
         Raises:
             DataError: if images are not in the file; the message names them.
         """
-        missing = [path for path in paths if path not in self._row_of]
-        if missing:
+        if missing := [path for path in paths if path not in self._row_of]:
             skipped = set(skipped_images(self.path)) & set(missing)
             reason = " (unreadable when it was made)" if skipped else ""
             raise DataError(f"{self.path}: has no pixels of {listed(missing)}{reason}")
@@ -90,8 +89,7 @@ class ImageTable:
         Raises:
             DataError: if the images differ in size, or are not in the file.
         """
-        places = [self._place[row] for row in self.rows(paths)]
-        if places:
+        if places := [self._place[row] for row in self.rows(paths)]:
             number, first = places[0]
             run = [(number, first + step) for step in range(len(places))]
             if places == run and (square := self._parts[number].square()) is not None:

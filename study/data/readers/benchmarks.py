@@ -11,31 +11,22 @@ from typing import NamedTuple
 
 DEFAULT_TEMPLATE = "a photo of a {}."
 
-_CALTECH = {
-    "airplanes": "airplane",
-    "Faces": "face",
-    "Leopards": "leopard",
-    "Motorbikes": "motorbike",
-}
-_CALTECH_DROPPED = frozenset({"BACKGROUND_Google", "Faces_easy"})
-_EUROSAT = {
-    "AnnualCrop": "Annual Crop Land",
-    "HerbaceousVegetation": "Herbaceous Vegetation Land",
-    "Highway": "Highway or Road",
-    "Industrial": "Industrial Buildings",
-    "Pasture": "Pasture Land",
-    "PermanentCrop": "Permanent Crop Land",
-    "Residential": "Residential Buildings",
-    "SeaLake": "Sea or Lake",
-}
+
+def _renamed(**names: str) -> Callable[[str], str]:
+    return lambda name: names.get(name, name)
 
 
-def _caltech(name: str) -> str:
-    return _CALTECH.get(name, name)
-
-
-def _eurosat(name: str) -> str:
-    return _EUROSAT.get(name, name)
+_caltech = _renamed(airplanes="airplane", Faces="face", Leopards="leopard", Motorbikes="motorbike")
+_eurosat = _renamed(
+    AnnualCrop="Annual Crop Land",
+    HerbaceousVegetation="Herbaceous Vegetation Land",
+    Highway="Highway or Road",
+    Industrial="Industrial Buildings",
+    Pasture="Pasture Land",
+    PermanentCrop="Permanent Crop Land",
+    Residential="Residential Buildings",
+    SeaLake="Sea or Lake",
+)
 
 
 def _cars(name: str) -> str:
@@ -58,10 +49,6 @@ def _ucf(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
 
 
-def _unchanged(name: str) -> str:
-    return name
-
-
 @dataclass(frozen=True)
 class Layout:
     """The files and folders of a dataset with a published split file, below the data root."""
@@ -72,7 +59,7 @@ class Layout:
     """The image folder inside the dataset's folder; "" means the dataset's folder itself."""
     split: str
     """The name of the split file."""
-    clean: Callable[[str], str] = _unchanged
+    clean: Callable[[str], str] = str
     """A function from a raw class name to the class name of the prompts."""
     dropped: frozenset[str] = frozenset()
     """The raw names of classes that the published experiments leave out."""
@@ -131,7 +118,7 @@ BENCHMARKS: dict[str, Benchmark] = {
             "101_ObjectCategories",
             "split_zhou_Caltech101.json",
             _caltech,
-            _CALTECH_DROPPED,
+            frozenset({"BACKGROUND_Google", "Faces_easy"}),
         ),
         Counts(100, 4128, 1649, 2465),
         "the link there is dead: data.caltech.edu has caltech-101.zip, with "

@@ -26,7 +26,7 @@ from study.errors import DataError
 
 
 def dataset_folder(root: Path, folder: str, marker: str) -> Path:
-    """Return a dataset's folder: `root/folder`, or `root` itself if it holds the marker file."""
+    """Return a dataset's folder: `root/folder`, or `root` itself if the marker is in it."""
     if not (root / folder).is_dir() and (root / marker).exists():
         return root
     return root / folder
@@ -64,21 +64,17 @@ def read_split_file(
         isinstance(content.get(split), list) for split in wanted
     ):
         raise DataError(f"{path}: needs the lists 'train', 'val' and 'test'. {hint}")
-    pairs: set[tuple[int, str]] = set()
-    dropped: set[int] = set()
-    kept: list[list[Record]] = []
-    for split in wanted:
-        records: list[Record] = []
-        for number, entry in enumerate(content[split]):
-            where = f"{path}, {split}[{number}]"
-            record, name = _entry(entry, layout.images, where=where)
-            if name in layout.dropped:
-                dropped.add(record.label)
-                continue
-            pairs.add((record.label, layout.clean(name)))
-            records.append(record)
-        kept.append(records)
-    if dropped:
+    splits = [
+        [
+            _entry(entry, layout.images, where=f"{path}, {split}[{number}]")
+            for number, entry in enumerate(content[split])
+        ]
+        for split in wanted
+    ]
+    kept = [[r for r, name in entries if name not in layout.dropped] for entries in splits]
+    named = [(record.label, name) for entries in splits for record, name in entries]
+    pairs = {(label, layout.clean(name)) for label, name in named if name not in layout.dropped}
+    if dropped := {label for label, name in named if name in layout.dropped}:
         # Renumber the classes that are kept, so that their labels are 0..n-1 again.
         moved = {label: label - sum(d < label for d in dropped) for label, _ in pairs}
         pairs = {(moved[label], name) for label, name in pairs}
@@ -150,16 +146,14 @@ def load_aircraft(
     """
     folder = dataset_folder(root, "fgvc_aircraft", "variants.txt")
     hint = download_note(name, folder)
-    variants = [line for line in read_lines(folder / "variants.txt", hint=hint) if line]
+    variants = [line for _, line in read_lines(folder / "variants.txt", hint=hint)]
     names = class_table(enumerate(variants), where=str(folder / "variants.txt"))
     label_of = {variant: label for label, variant in enumerate(variants)}
     splits: list[tuple[Record, ...]] = []
     for split in ("train", "val", "test"):
         path = folder / f"images_variant_{split}.txt"
         records = []
-        for number, line in enumerate(read_lines(path, hint=hint), start=1):
-            if not line:
-                continue
+        for number, line in read_lines(path, hint=hint):
             image, _, variant = line.partition(" ")
             if variant.strip() not in label_of:
                 raise DataError(
@@ -170,8 +164,7 @@ def load_aircraft(
         splits.append(tuple(records))
     train, val, test = splits
     check_splits(train, val, test, where=str(folder))
-    untrained = sorted(set(range(len(names))) - {record.label for record in train})
-    if untrained:
+    if untrained := sorted(set(range(len(names))) - {record.label for record in train}):
         raise DataError(
             f"{folder / 'images_variant_train.txt'}: no image of "
             f"{listed(names[label] for label in untrained)}"
@@ -189,14 +182,15 @@ def load_aircraft(
     )
 
 
-def read_lines(path: Path, *, hint: str) -> list[str]:
-    """Read the lines of a text file, each stripped.
+def read_lines(path: Path, *, hint: str) -> list[tuple[int, str]]:
+    """Read the lines of a text file that are not blank: the number of each, and its stripped text.
 
     Raises:
         DataError: if the file cannot be read; the message says how to get it (`hint`).
     """
     try:
-        return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+        lines = enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1)
+        return [(number, line.strip()) for number, line in lines if line.strip()]
     except FileNotFoundError as error:
         raise DataError(f"{path.name} is missing; looked in {path.parent}. {hint}") from error
     except (OSError, UnicodeDecodeError) as error:

@@ -6,6 +6,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+DIGIT_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+DIGIT_NAMES = tuple(f"digit {word}" for word in DIGIT_WORDS)
+
 
 def read_digits() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Return the images and labels of `sklearn.datasets.load_digits`.

@@ -5,23 +5,20 @@ from numpy.typing import NDArray
 
 from study.data.images.sources import ArraySource
 from study.data.prompts import templates_of
-from study.data.readers.digits import read_digits
+from study.data.readers.digits import DIGIT_NAMES, read_digits
 from study.data.records import Dataset, Record, fixed_split
-
-_DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
 def load_digits() -> Dataset:
     """Load scikit-learn's 1,797 handwritten digits (8×8): half for train, half for test."""
     strokes, labels = read_digits()
     pixels = np.round(strokes * (255 / 16)).astype(np.uint8)
-    names = tuple(f"digit {word}" for word in _DIGITS)
     paths = [f"digits/{index:04d}" for index in range(len(pixels))]
     records = [Record(path, int(label)) for path, label in zip(paths, labels, strict=True)]
-    train, val, test = fixed_split(records, names, key="digits", val=False)
+    train, val, test = fixed_split(records, DIGIT_NAMES, key="digits", val=False)
     return Dataset(
         name="digits",
-        class_names=names,
+        class_names=DIGIT_NAMES,
         templates=templates_of("digits"),
         train=train,
         val=val,

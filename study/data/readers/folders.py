@@ -33,20 +33,29 @@ def is_folder(entry: os.DirEntry[str]) -> bool:
         raise DataError(f"{entry.path}: leads nowhere ({error.strerror}); remove it") from error
 
 
-def subfolders(folder: Path) -> list[str]:
-    """Return the names of the visible folders in a folder, sorted.
+def _visible(folder: Path) -> list[os.DirEntry[str]]:
+    """Return the entries of a folder that are not hidden.
 
     Raises:
         DataError: if the folder is missing or may not be listed.
     """
     try:
         with os.scandir(folder) as entries:
-            visible = (e for e in entries if e.name[0] != "." and e.name != _LEFT_BY_ARCHIVERS)
-            return sorted(entry.name for entry in visible if is_folder(entry))
+            return [entry for entry in entries if not entry.name.startswith(".")]
     except (FileNotFoundError, NotADirectoryError) as error:
         raise DataError(f"{folder}: no such folder") from error
     except PermissionError as error:
         raise DataError(f"{folder}: may not be listed; give its reader permission") from error
+
+
+def subfolders(folder: Path) -> list[str]:
+    """Return the names of the visible folders in a folder, sorted.
+
+    Raises:
+        DataError: if the folder is missing or may not be listed.
+    """
+    visible = (entry for entry in _visible(folder) if entry.name != _LEFT_BY_ARCHIVERS)
+    return sorted(entry.name for entry in visible if is_folder(entry))
 
 
 def images_in(folder: Path) -> list[str]:
@@ -55,19 +64,9 @@ def images_in(folder: Path) -> list[str]:
     Raises:
         DataError: if the folder is missing or may not be listed.
     """
-    try:
-        with os.scandir(folder) as entries:
-            names = [entry.name for entry in entries]
-    except FileNotFoundError as error:
-        raise DataError(f"{folder}: no such folder") from error
-    except PermissionError as error:
-        raise DataError(f"{folder}: may not be listed; give its reader permission") from error
     # Judge by name alone: a stat of a million files takes minutes on a network file system.
-    return sorted(
-        name
-        for name in names
-        if not name.startswith(".") and PurePath(name).suffix.lower() in IMAGE_SUFFIXES
-    )
+    names = (entry.name for entry in _visible(folder))
+    return sorted(name for name in names if PurePath(name).suffix.lower() in IMAGE_SUFFIXES)
 
 
 def class_records(
@@ -90,12 +89,10 @@ def class_records(
     empty: list[str] = []
     for label, name in enumerate(classes):
         place = f"{folder}/{name}" if folder else name
-        exists = (root / place).is_dir()
-        images = images_in(root / place) if exists else []
+        images = images_in(root / place) if (root / place).is_dir() else []
         if not images:
             empty.append(place)
-        strange = [image for image in images if not is_text(image)]
-        if strange:
+        if strange := [image for image in images if not is_text(image)]:
             raise DataError(f"{root}/{place}: names that are not UTF-8: {listed(strange)}; rename")
         records += [Record(f"{place}/{image}", label) for image in images]
     if empty and not optional:
@@ -105,11 +102,10 @@ def class_records(
     return tuple(records)
 
 
-def load_folder(
-    name: str, root: Path, *, templates: Sequence[str] | None = None, flat: bool | None = None
-) -> Dataset:
+def load_folder(name: str, root: Path, *, templates: Sequence[str] | None = None) -> Dataset:
     """Read `root/class/*` or `root/{train,val,test}/class/*`; folder names are class names.
 
+    The folders in root are classes, unless there is a `train` folder and a `test` or `val` folder.
     A folder without split folders is split by `fixed_split`. If there is `train` and `val` but no
     `test`, the `val` images are the test split.
 
@@ -117,40 +113,34 @@ def load_folder(
         name: the dataset's name in results.
         root: the dataset's folder.
         templates: prompt templates that replace the default one.
-        flat: whether the folders in root are classes; None means that they are, unless there is a
-            `train` folder and a `test` or `val` folder.
 
     Raises:
         DataError: if there are no class folders, a class has too few images, or a class is in val
             or test but not in train.
     """
     found = subfolders(root)
+    if not found:
+        raise DataError(
+            f"{root}: no class folders; allowed are root/class/*.jpg and "
+            "root/{train,val,test}/class/*.jpg"
+        )
     places = _split_places(found)
-    if flat is None:
-        flat = not (places["train"] and places["test"])
-    if flat:
-        names = class_table(enumerate(found), where=str(root)) if found else ()
-        if not names:
-            raise DataError(
-                f"{root}: no class folders; allowed are root/class/*.jpg and "
-                "root/{train,val,test}/class/*.jpg"
-            )
-        train, val, test = fixed_split(class_records(root, "", names), names, key=name)
-    else:
-        classes = subfolders(root / str(places["train"]))
-        names = class_table(enumerate(classes), where=f"{root}/{places['train']}")
-        for place in (places["val"], places["test"]):
-            extra = sorted(set(subfolders(root / place)) - set(classes)) if place else []
-            if extra:
+    trained, validated, tested = places["train"], places["val"], places["test"]
+    if trained and tested:
+        classes = subfolders(root / trained)
+        names = class_table(enumerate(classes), where=f"{root}/{trained}")
+        for place in filter(None, (validated, tested)):
+            if extra := sorted(set(subfolders(root / place)) - set(classes)):
                 raise DataError(
                     f"{root}/{place}: classes without training images: {listed(extra)}; "
-                    f"allowed are the folders of {root}/{places['train']}"
+                    f"allowed are the folders of {root}/{trained}"
                 )
-        train = class_records(root, str(places["train"]), classes)
-        test = class_records(root, str(places["test"]), classes, optional=True)
-        val = ()
-        if places["val"]:
-            val = class_records(root, places["val"], classes, optional=True)
+        train = class_records(root, trained, classes)
+        test = class_records(root, tested, classes, optional=True)
+        val = class_records(root, validated, classes, optional=True) if validated else ()
+    else:
+        names = class_table(enumerate(found), where=str(root))
+        train, val, test = fixed_split(class_records(root, "", names), names, key=name)
     check_splits(train, val, test, where=str(root))
     return Dataset(
         name=name,

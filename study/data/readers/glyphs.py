@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
-from study.data.readers.digits import read_digits
+from study.data.readers.digits import DIGIT_NAMES, read_digits
 
 Split = Literal["train", "test"]
 
@@ -94,9 +94,6 @@ FACES: tuple[Face, ...] = (
 PRETRAINING_FACES = tuple(face for face in FACES if not face.held_out)
 HELD_OUT_FACES = tuple(face for face in FACES if face.held_out)
 
-DIGIT_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-DIGIT_NAMES = tuple(f"digit {word}" for word in DIGIT_WORDS)
-
 # Capital I and O are left out: at 8×8 pixels they look like the digits 1 and 0. Two small letters
 # that look like no capital and no digit bring the number of classes to 36. Each half then has 18
 # classes, which three folds divide evenly.
@@ -117,7 +114,7 @@ def character_name(character: str) -> str:
 GLYPH_CHARACTERS: tuple[str, ...] = (*"01234", *_BASE_LETTERS, *"56789", *_NEW_LETTERS)
 GLYPH_CLASS_NAMES: tuple[str, ...] = tuple(map(character_name, GLYPH_CHARACTERS))
 
-TRAIN_IMAGES = TEST_IMAGES = 60  # per class
+IMAGES = 60  # per class and split
 _SEED = 2024  # of the packaged dataset, the same for every study
 _CANVAS = 32  # pixels; a 4×4 block becomes one pixel, as in the source of the digits
 _GREY_LEVELS = 16
@@ -147,8 +144,7 @@ def render_glyph(face: Face, character: str, size: int, *, margin: int = 0) -> N
     Raises:
         ValueError: if the face does not have the character.
     """
-    code_point = face.code_point(character)
-    if code_point is None:
+    if (code_point := face.code_point(character)) is None:
         raise ValueError(f"{face.file}: this alphabet has no {character!r}")
     font = _font(face.file, 2 * size)
     left, top, right, bottom = font.getbbox(chr(code_point))
@@ -197,13 +193,12 @@ def letter_images(split: Split) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         ValueError: if the split is neither "train" nor "test".
     """
     _check_split(split)
-    count = TRAIN_IMAGES if split == "train" else TEST_IMAGES
     images = []
     for letter in LETTERS:
         drawings = [render_glyph(face, letter, _CANVAS, margin=1) for face in HELD_OUT_FACES]
         rng = np.random.default_rng([_SEED, ord(letter), int(split == "test")])
-        images += [_warp(drawings[index % len(drawings)], rng) for index in range(count)]
-    return np.stack(images), np.repeat(np.arange(len(LETTERS)), count)
+        images += [_warp(drawings[index % len(drawings)], rng) for index in range(IMAGES)]
+    return np.stack(images), np.repeat(np.arange(len(LETTERS)), IMAGES)
 
 
 def digit_images(split: Split) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -220,7 +215,7 @@ def digit_images(split: Split) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     _check_split(split)
     strokes, labels = read_digits()
     pixels = np.round(strokes * (255 / _GREY_LEVELS)).astype(np.uint8)
-    train, test = _stratified(labels, TRAIN_IMAGES)
+    train, test = _stratified(labels, IMAGES)
     rows = train if split == "train" else test
     return pixels[rows], labels[rows]
 
@@ -250,9 +245,8 @@ def glyph_images(split: Split) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     pools = {str(digit): digits[digit_labels == digit] for digit in range(10)}
     pools |= {letter: letters[letter_labels == index] for index, letter in enumerate(LETTERS)}
     # Equal counts, so that accuracy gives digits and letters the same weight.
-    count = TRAIN_IMAGES if split == "train" else TEST_IMAGES
-    images = np.concatenate([pools[character][:count] for character in GLYPH_CHARACTERS])
-    return images, np.repeat(np.arange(len(GLYPH_CHARACTERS)), count)
+    images = np.concatenate([pools[character][:IMAGES] for character in GLYPH_CHARACTERS])
+    return images, np.repeat(np.arange(len(GLYPH_CHARACTERS)), IMAGES)
 
 
 def drawable(characters: Iterable[str], faces: Sequence[Face]) -> list[tuple[Face, str]]:

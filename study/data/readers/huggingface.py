@@ -48,8 +48,9 @@ class HubSource:
 
     def open(self, path: str) -> Image.Image:
         """Open one image as RGB."""
-        encoded = self.encoded(path)
-        return read_image(encoded, path=f"{self.name} {path}", pixel_range=self.pixel_range)
+        return read_image(
+            self.encoded(path), path=f"{self.name} {path}", pixel_range=self.pixel_range
+        )
 
     def encoded(self, path: str) -> io.BytesIO | Path:
         """Return the encoded bytes of an image, or the file that holds them.
@@ -157,10 +158,11 @@ def _builder(
 
 def _tables(datasets: Any, builder: Any, chosen: Mapping[str, str]) -> dict[str, Any]:
     """Download the chosen splits alone: `load_dataset` by name would download all of them."""
-    files = {ours: list(builder.config.data_files[theirs]) for ours, theirs in chosen.items()}
     loaded = datasets.load_dataset(
         builder.name,
-        data_files=files,
+        data_files={
+            ours: list(builder.config.data_files[theirs]) for ours, theirs in chosen.items()
+        },
         features=builder.info.features,
         verification_mode="no_checks",
     )
@@ -219,7 +221,10 @@ def _classes(
     feature = tables["train"].features[column]
     if isinstance(feature, datasets.ClassLabel):
         class_names = class_table(enumerate(feature.names), where=name)
-        labels = {split: [_label(v) for v in cells] for split, cells in values.items()}
+        labels = {
+            split: [v if isinstance(v, int) else -1 for v in cells]
+            for split, cells in values.items()
+        }
     else:
         texts = {str(v) for v in values["train"] if v is not None}
         beside = next((c for c in _NAMES if c in tables["train"].features and c != column), None)
@@ -234,14 +239,9 @@ def _classes(
         number_of = {text: number for number, text in enumerate(class_names)}
         labels = {split: [number_of.get(str(v), -1) for v in values[split]] for split in values}
     for split, column_labels in labels.items():
-        bad = [row for row, own in enumerate(column_labels) if not 0 <= own < len(class_names)]
-        if bad:
+        if bad := [row for row, own in enumerate(column_labels) if not 0 <= own < len(class_names)]:
             raise DataError(
                 f"{name}: {len(bad)} images of {split} have no label of the training split (rows "
                 f"{listed(bad)}); a hidden test split cannot be scored: choose others in splits"
             )
     return class_names, labels
-
-
-def _label(value: object) -> int:
-    return value if isinstance(value, int) else -1

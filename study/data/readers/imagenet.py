@@ -12,7 +12,7 @@ from pathlib import Path
 from study.data.images.sources import FolderSource
 from study.data.prompts import templates_of
 from study.data.readers.benchmarks import SHIFTS, download_note
-from study.data.readers.coop import read_lines, require_folder
+from study.data.readers.coop import dataset_folder, read_lines, require_folder
 from study.data.readers.folders import class_records, subfolders
 from study.data.records import Dataset, Record, listed
 from study.errors import DataError
@@ -32,9 +32,7 @@ def read_class_names(path: Path, *, hint: str) -> dict[str, str]:
             the message names the line.
     """
     names: dict[str, str] = {}
-    for number, line in enumerate(read_lines(path, hint=hint), start=1):
-        if not line:
-            continue
+    for number, line in read_lines(path, hint=hint):
         wnid, _, name = line.partition(" ")
         if not name.strip() or wnid in names:
             reason = "repeats an id" if wnid in names else "has no class name"
@@ -44,8 +42,7 @@ def read_class_names(path: Path, *, hint: str) -> dict[str, str]:
         raise DataError(f"{path}: has no class names. {hint}")
     # The published list has a few names twice (such as that of sunglasses), so a repeated name
     # cannot be an error here.
-    doubled = [name for name, count in Counter(names.values()).items() if count > 1]
-    if doubled:
+    if doubled := [name for name, count in Counter(names.values()).items() if count > 1]:
         logger.info("%s: class names used twice: %s", path, listed(doubled))
     return names
 
@@ -58,9 +55,7 @@ def load_imagenet(
     Raises:
         DataError: if a folder or classnames.txt is missing, or the two splits differ in classes.
     """
-    folder = root / "imagenet"
-    if not folder.is_dir() and (root / _NAMES).exists():
-        folder = root
+    folder = dataset_folder(root, "imagenet", _NAMES)
     hint = download_note(name, folder)
     names = read_class_names(folder / _NAMES, hint=hint)
     splits: dict[str, tuple[Record, ...]] = {"train": (), "val": ()}
@@ -98,9 +93,7 @@ def load_shift(
         DataError: if a folder or classnames.txt is missing, or a folder has no class name.
     """
     shift = SHIFTS[name]
-    folder = root / shift.folder
-    if not folder.is_dir() and (root / shift.images).is_dir():
-        folder = root
+    folder = dataset_folder(root, shift.folder, shift.images)
     hint = download_note(name, folder)
     names = read_class_names(_names_file(folder), hint=hint)
     if require_images:
@@ -160,8 +153,7 @@ def _class_folders(folder: Path, names: dict[str, str], *, hint: str) -> list[st
         DataError: if there are none, or one has no class name.
     """
     found = subfolders(folder)
-    unknown = [wnid for wnid in found if wnid not in names]
-    if unknown:
+    if unknown := [wnid for wnid in found if wnid not in names]:
         raise DataError(f"{folder}: folders without a class name: {listed(unknown)}. {hint}")
     if not found:
         raise DataError(f"{folder}: has no class folders, one for each id of {_NAMES}. {hint}")

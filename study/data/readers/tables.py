@@ -2,7 +2,7 @@
 
 import csv
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -30,6 +30,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "class_name": ("class_name", "class name", "classname", "class"),
     "split": ("split",),
 }
+SPLIT_OF = {alias: split for split, aliases in SPLITS.items() for alias in aliases}
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 
 Row = Mapping[str, object]
@@ -166,11 +167,11 @@ def _column_names(file: Path, present: Sequence[str], asked: Mapping[str, str]) 
             f"{', '.join(COLUMNS)}, the table has {listed(present)}"
         )
     by_name = {column.lower(): column for column in reversed(present)} | {c: c for c in present}
-    names = {
-        part: asked.get(part) or next((by_name[alias] for alias in aliases if alias in by_name), "")
+    found = {
+        part: column
         for part, aliases in COLUMNS.items()
+        if (column := asked.get(part) or next((by_name[a] for a in aliases if a in by_name), ""))
     }
-    found = {part: column for part, column in names.items() if column}
     if "path" not in found or not {"label", "class_name"} & set(found):
         raise DataError(
             f"{file}: needs a column 'path' and a column 'label' or 'class_name' (or both); "
@@ -210,14 +211,6 @@ def _text(value: object) -> str:
 
 
 def _split_name(text: str, *, where: str) -> str:
-    lowered = text.strip().lower()
-    if not lowered:
-        return ""
-    for split, aliases in SPLITS.items():
-        if lowered in aliases:
-            return split
-    raise DataError(f"{where}: split {text!r}; allowed: {', '.join(_aliases())}")
-
-
-def _aliases() -> Iterable[str]:
-    return (alias for aliases in SPLITS.values() for alias in aliases)
+    if (lowered := text.strip().lower()) and lowered not in SPLIT_OF:
+        raise DataError(f"{where}: split {text!r}; allowed: {', '.join(SPLIT_OF)}")
+    return SPLIT_OF.get(lowered, "")

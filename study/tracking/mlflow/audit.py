@@ -1,7 +1,5 @@
 """Checks that MLflow holds what was sent: it may lose runs, or accept a call and do nothing."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -87,8 +85,7 @@ class Audit:
         end: End | None,
     ) -> str:
         """Return what was sent and is missing in the run, its end and artifacts included."""
-        run = self.run_of(trial.trial_id)
-        if run is None:
+        if (run := self.run_of(trial.trial_id)) is None:
             return "its run is not there"
         if end is not None and run.info.status != STATUS[end.status]:
             return f"its run is {run.info.status}, not {STATUS[end.status]}"
@@ -105,8 +102,7 @@ class Audit:
             if len({point.step for point in client.get_metric_history(run_id, key)}) < count:
                 lacking.append("epochs")
         if end is not None:
-            known = trial.path.parent
-            names = files_that_fit(trial.path, TRIAL_ARTIFACTS, known=known)
+            names = files_that_fit(trial.path, TRIAL_ARTIFACTS, known=trial.path.parent)
             there = {artifact.path for artifact in client.list_artifacts(run_id)}
             lacking += [name for name in names if name not in there]
         return f"its run lacks {', '.join(lacking)}" if lacking else ""

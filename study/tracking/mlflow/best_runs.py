@@ -1,7 +1,5 @@
 """Finds the best configurations over all studies that a tracking server holds."""
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 A release may move them without notice; a test of each one then fails, and only this file changes.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import time
@@ -61,7 +59,13 @@ def saved_view(
     )
 
 
-def view_page(server: str, experiment_id: str, view: str) -> str:
-    """Return the address of a saved view of an experiment's runs, in model-training mode."""
+def runs_page(server: str, experiment_id: str, view: str = "studies") -> str:
+    """Return the address of a saved view of an experiment's runs, in model-training mode.
+
+    Args:
+        server: where MLflow answers.
+        experiment_id: the experiment's id.
+        view: the key of one of the views in `study.tracking.mlflow.views`.
+    """
     query = f"workflowType=machine_learning&viewStateShareKey={view}"
     return f"{server.rstrip('/')}/#/experiments/{experiment_id}/runs?{query}"

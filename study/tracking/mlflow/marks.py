@@ -68,8 +68,7 @@ class Mark:
         """
         if self.closed and end is None:
             return False
-        sent = _digest(reports[: self.reports], end if self.closed else None)
-        return self.digest in ("", sent)
+        return self.digest in ("", _digest(reports[: self.reports], end if self.closed else None))
 
 
 def _digest(reports: Sequence[Mapping[str, Any]], end: End | None) -> str:

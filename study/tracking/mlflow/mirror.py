@@ -4,8 +4,6 @@ Training never waits for it. What could not be sent stays marked as unsent in th
 when the server is back, or by ``study/run.py --sync NAME``. Sending twice changes nothing.
 """
 
-from __future__ import annotations
-
 import logging
 import queue
 import threading
@@ -168,10 +166,8 @@ def sync_study(
     for trial_id in found.keys() - whole:
         writer.send_again(trial_id, audit.run_of(trial_id))
     unsent = _send_all(writer, _send_all(writer, trials))  # the second pass retries what failed
-    sent = [trial_id for trial_id in trials if trial_id not in whole | unsent.keys()]
-    if sent:
-        left = Audit(writer).lacking(sent)
-        unsent |= {trial_id: lack for trial_id, lack in left.items() if lack}
+    if sent := [trial_id for trial_id in trials if trial_id not in whole | unsent.keys()]:
+        unsent |= {trial_id: lack for trial_id, lack in Audit(writer).lacking(sent).items() if lack}
     finished, before = folder.is_complete(), folder.read_registration()
     if finished:  # an unfinished study may still get another winner, or more seeds
         register_or_tell(writer, {})

@@ -4,8 +4,6 @@ The alias moves by validation alone: to a version with a better score under the 
 on the same split. A version also shows its test scores, which are never compared.
 """
 
-from __future__ import annotations
-
 import logging
 import re
 import tempfile
@@ -35,6 +33,7 @@ from study.tracking.calls import first_line, within
 from study.tracking.mlflow.choice import Choice
 from study.tracking.mlflow.runs import RunWriter
 from study.tracking.tracker import describe_unsent
+from study.trial.prepare import shots_path
 
 logger = logging.getLogger(__name__)
 
@@ -80,8 +79,7 @@ def register_winner(writer: RunWriter, wait: float = WAIT_SECONDS) -> Registrati
         )
         return None
     try:
-        registrar = _Registrar(winner, writer)
-        registration = within(wait, registrar.register)
+        registration = within(wait, _Registrar(winner, writer).register)
     except StudyError:
         raise
     except Exception as error:  # from MLflow, a database, its driver or the network
@@ -118,8 +116,8 @@ def model_name(dataset: str) -> str:
 
 class _Registrar:
     def __init__(self, winner: Choice, writer: RunWriter) -> None:
+        self._study = writer.study
         self._config, self._folder = writer.study.config, writer.study.folder
-        self._protocol = writer.study.protocol()
         self._winner = winner
         self._name = model_name(self._config.data.dataset)
         self._client = writer.client
@@ -156,8 +154,7 @@ class _Registrar:
         config, candidate = self._config, self._winner.candidate
         source = self._folder.trial(str(candidate.source_trial))
         trained = self._winner.trials[0]
-        seed = trained.read_config()["seed"]
-        shots = self._folder.path / "shots" / f"shots-{config.data.shots}-seed-{seed}.jsonl"
+        shots = shots_path(self._study, trained.read_config()["seed"])
         return {
             "study": self._folder.name,
             "study_id": self._study_id,
@@ -166,7 +163,7 @@ class _Registrar:
             "backbone": config.backbone.name,
             "backbone_revision": str(config.backbone.revision),
             "subset": candidate.settings.subset,
-            "selection": self._protocol.rule_used(config, source.read_reports()[-1]).name,
+            "selection": self._study.protocol().rule_used(config, source.read_reports()[-1]).name,
             "split_hash": source.read_config()["split_hash"],
             "val_score": repr(candidate.val_score),
             "trial_id": trained.trial_id,
@@ -200,9 +197,7 @@ class _Registrar:
         self._client.log_outputs(self._parent_id, [LoggedModelOutput(logged.model_id, step=0)])
         scores = {"val_score": candidate.val_score or 0.0, **self._winner.test_scores}
         now = int(time.time() * 1000)
-        metrics = [
-            Metric(key, value, now, 0, model_id=logged.model_id) for key, value in scores.items()
-        ]
+        metrics = [Metric(key, scores[key], now, 0, model_id=logged.model_id) for key in scores]
         self._client.log_batch(self._parent_id, metrics=metrics)
         return self._client.create_model_version(
             self._name,
@@ -265,8 +260,7 @@ class _Registrar:
                         "pixel_range": info.pixel_range and list(info.pixel_range),
                     },
                 )
-        saved = Model.load(path)
-        if saved.signature is not None:  # MLflow infers only the inputs
+        if (saved := Model.load(path)).signature is not None:  # MLflow infers only the inputs
             saved.signature.outputs = OUTPUTS
             saved.save(str(path / MLMODEL_FILE_NAME))
 

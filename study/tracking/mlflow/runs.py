@@ -1,7 +1,5 @@
 """A study's runs: one parent run, and one child per trial. Writing twice changes nothing."""
 
-from __future__ import annotations
-
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -113,35 +111,31 @@ class RunWriter:
         return connect(self._uri, self.study.config.tracking.experiment)
 
     def _open(self, began: int) -> None:
-        self.experiment_id = self._experiment(self.study.config.tracking.experiment)
-        self.parent_id = self._open_parent(began)
-
-    def _open_parent(self, began: int) -> str:
+        """Find or create the experiment and the parent run, and send the parent's parameters."""
+        config = self.study.config
+        self.experiment_id = self._experiment(config.tracking.experiment)
         found = self._find("tags.study_parent = 'yes'")
         if found is None:
             tags = {
                 "stage": "study",
                 "study_parent": "yes",
-                "dataset": self.study.config.data.dataset,
-                "backbone": self.study.config.backbone.name,
-                "protocol": self.study.config.protocol,
+                "dataset": config.data.dataset,
+                "backbone": config.backbone.name,
+                "protocol": config.protocol,
                 "git_commit": self._git_commit,
                 **self._tags,
             }
             found = self.client.create_run(
-                self.experiment_id,
-                start_time=began,
-                run_name=self.study.name,
-                tags=tags,
+                self.experiment_id, start_time=began, run_name=self.study.name, tags=tags
             )
         elif found.info.status != "RUNNING":
             self.client.update_run(found.info.run_id, status="RUNNING")
-        values = _flat(self.study.config.model_dump(mode="json"))
+        self.parent_id = str(found.info.run_id)
+        values = _flat(config.model_dump(mode="json"))
         # The server may have gone before it had all of them. Those it has cannot change.
         params = [Param(k, v[:6000]) for k, v in values if k not in found.data.params]
         for at in range(0, len(params), 100):
-            self.client.log_batch(found.info.run_id, params=params[at : at + 100])
-        return str(found.info.run_id)
+            self.client.log_batch(self.parent_id, params=params[at : at + 100])
 
     def sync_trial(self, trial_id: str) -> None:
         """Send what a trial's folder holds and its run lacks.
@@ -174,8 +168,8 @@ class RunWriter:
             self._retag(mark.run_id, config)
             mark.winner = False
         mark.trial_id = trial_id
-        metrics = list(epoch_metrics(reports, mark.began))[mark.reports :]
-        points = [metric for epoch in metrics for metric in epoch]
+        epochs = list(epoch_metrics(reports, mark.began))
+        points = [metric for epoch in epochs[mark.reports :] for metric in epoch]
         for at in range(0, len(points), BATCH):
             self.client.log_batch(mark.run_id, metrics=points[at : at + BATCH])
         if end is not None:
@@ -265,8 +259,7 @@ class RunWriter:
         The name has to show it: other trials may have the same score, and MLflow does not know
         which of them was chosen.
         """
-        choice = Choice.read(self.study)
-        if choice is None or choice.at_chance:
+        if (choice := Choice.read(self.study)) is None or choice.at_chance:
             return set()
         return {str(choice.candidate.source_trial), *(trial.trial_id for trial in choice.trials)}
 
@@ -373,9 +366,8 @@ def epoch_metrics(reports: Iterable[dict[str, Any]], began: int) -> Iterator[lis
     seconds = 0.0
     for report in reports:
         seconds += report["seconds"]
-        time = began + int(1000 * seconds)
         yield [
-            Metric(key, value, time, report["epoch"])
+            Metric(key, value, began + int(1000 * seconds), report["epoch"])
             for key, value in report.items()
             if key not in UNSENT and not key.endswith(SAME_AS_SCORE)
         ]

@@ -1,7 +1,5 @@
 """Connecting to a tracking server or store, and understanding its failures."""
 
-from __future__ import annotations
-
 import logging
 import os
 import re
@@ -46,7 +44,7 @@ from sqlalchemy import create_engine, make_url  # noqa: E402
 from study.errors import StudyError, TrackingError, redacted_text  # noqa: E402
 from study.storage.atomic import StorageError  # noqa: E402
 from study.tracking.calls import first_line, within  # noqa: E402
-from study.tracking.mlflow.views import runs_page  # noqa: E402
+from study.tracking.mlflow.internals import runs_page  # noqa: E402
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)  # it logs every table it creates
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it logs what it also raises
@@ -80,9 +78,19 @@ def connect(uri: str, experiment: str) -> MlflowClient:
 
 
 def open_client(uri: str) -> MlflowClient:
-    """Return a client; for a database, first check that it can be opened."""
+    """Return a client; for a database, first check that it can be opened.
+
+    MLflow itself retries for 100 s before it reports an error.
+    """
     if uri.startswith(DATABASES):
-        _open_once(uri)
+        url = make_url(uri)
+        if url.get_backend_name() == "sqlite" and url.database:
+            Path(url.database).parent.mkdir(parents=True, exist_ok=True)  # as MLflow does
+        engine = create_engine(url)
+        try:
+            engine.connect().close()
+        finally:
+            engine.dispose()
     return MlflowClient(uri)
 
 
@@ -146,16 +154,3 @@ def page_address(uri: str, experiment_id: str) -> str:
 
 def _is_server(uri: str) -> bool:
     return uri.startswith(("http://", "https://"))
-
-
-def _open_once(uri: str) -> None:
-    """Open a database once to fail fast: MLflow retries for 100 s before it reports an error."""
-    url = make_url(uri)
-    if url.get_backend_name() == "sqlite" and url.database:
-        Path(url.database).parent.mkdir(parents=True, exist_ok=True)  # as MLflow does
-    engine = create_engine(url)
-    try:
-        with engine.connect():
-            pass
-    finally:
-        engine.dispose()

@@ -1,7 +1,5 @@
 """The address that results are sent to, found without MLflow, which takes seconds to import."""
 
-from __future__ import annotations
-
 import os
 import re
 from pathlib import Path
@@ -20,8 +18,7 @@ def is_absent_store(uri: str) -> bool:
 
     A check must not connect to such a store, since connecting would create the file.
     """
-    named = re.fullmatch(r"sqlite:///([^?#]+)", uri)
-    if named is None:
+    if (named := re.fullmatch(r"sqlite:///([^?#]+)", uri)) is None:
         return False
     file = Path(named[1])
     return not file.exists() and file.parent.is_dir() and os.access(file.parent, os.W_OK | os.X_OK)

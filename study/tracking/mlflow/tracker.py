@@ -4,8 +4,6 @@ MLflow takes seconds to import, so what imports it is imported late: neither ``-
 check of a store that does not exist yet needs it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -92,5 +90,7 @@ class MlflowTracker(Tracker):
         """Return the command that opens MLflow, and the address of the experiment's page."""
         from study.tracking.mlflow.server import browse_command, page_address
 
-        page = page_address(self._uri, self._writer.experiment_id)
-        return [("browse", browse_command(self._uri)), ("page", page)]
+        return [
+            ("browse", browse_command(self._uri)),
+            ("page", page_address(self._uri, self._writer.experiment_id)),
+        ]

@@ -4,10 +4,8 @@ A saved view is a tag of the experiment. A version of MLflow that expects anothe
 shows its plain table instead; nothing else is lost.
 """
 
-from __future__ import annotations
-
 from study.config.settings import settings_columns
-from study.tracking.mlflow.internals import MODEL_TRAINING, NAME, VIEW, saved_view, view_page
+from study.tracking.mlflow.internals import MODEL_TRAINING, NAME, VIEW, saved_view
 
 _SUBSET, *_NUMBERS = (f"params.`{name}`" for name in settings_columns())
 SETTINGS = ("metrics.`trainable`", *_NUMBERS, _SUBSET)
@@ -51,11 +49,6 @@ def experiment_tags() -> dict[str, str]:
             group_by=("label", "study"),
         ),
     }
-
-
-def runs_page(server: str, experiment_id: str, view: str = "studies") -> str:
-    """Return the address of an experiment's runs in a view; ``server`` is where MLflow answers."""
-    return view_page(server, experiment_id, view)
 
 
 def _saved(

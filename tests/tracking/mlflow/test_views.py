@@ -10,10 +10,10 @@ from browser import Browser
 from mlflow import MlflowClient
 
 from study.config.settings import settings_columns
-from study.tracking.mlflow.internals import VIEW
+from study.tracking.mlflow.internals import VIEW, runs_page
 from study.tracking.mlflow.mirror import sync_study
 from study.tracking.mlflow.runs import TOTALS, TRIAL_TAGS
-from study.tracking.mlflow.views import experiment_tags, runs_page
+from study.tracking.mlflow.views import experiment_tags
 from study.workflow.run_study import write_outputs
 
 COLUMN = re.compile(r"(metrics|params|tags|attributes)\.`(.+)`")
