@@ -1,23 +1,17 @@
-"""The plots of a study: interactive HTML files and PNGs of the same content.
+"""The plots of a study: interactive HTML files and PNGs of the same content."""
 
-Run as `python -m study.analysis.plots runs/NAME`.
-"""
-
-import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from study.analysis.charts import Plot, drawn
-from study.analysis.command import command
-from study.analysis.comparison import Leaderboard, leaderboard
+from study.analysis.comparison import Leaderboard
 from study.analysis.result_charts import (
     agreement_chart,
     pareto_chart,
     rates_chart,
     rungs_chart,
 )
-from study.analysis.results import Results, TrialResult, read_results
+from study.analysis.results import Results, TrialResult
 from study.storage.atomic import write_atomically
 
 PLOTS_FOLDER = "plots"
@@ -118,24 +112,3 @@ def _result_plots(searched: Sequence[TrialResult], board: Leaderboard) -> tuple[
             rungs_chart(searched),
         ),
     )
-
-
-@command
-def main(arguments: Sequence[str] | None) -> None:
-    """Draw the plots of one study."""
-    parser = argparse.ArgumentParser(
-        prog="python -m study.analysis.plots", description="Draw a study's plots."
-    )
-    parser.add_argument("folder", type=Path, help="the study's folder, runs/NAME")
-    options = parser.parse_args(arguments)
-    results = read_results(options.folder)
-    plots = make_plots(results, leaderboard(results))
-    for path in write_plots(options.folder, plots):
-        print(path)
-    for plot in plots:
-        if plot.missing is not None:
-            print(f"{plot.name}: not drawn: {plot.missing}", file=sys.stderr)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
