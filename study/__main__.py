@@ -1,7 +1,7 @@
-"""``python -m study`` does what ``python study/run.py`` does."""
+"""``python -m study`` does what ``clipfit-study`` does."""
 
 import sys
 
-from study.run import main
+from study.commands import main
 
 sys.exit(main())

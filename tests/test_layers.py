@@ -38,8 +38,9 @@ ALLOWED = {
         *("errors", "storage", "method", "data", "embedded", "config", "protocols", "trial"),
         *("selection", "search", "tracking", "analysis"),
     },
-    "run": {"errors", "storage", "config", "trial", "selection", "tracking", "workflow"},
-    "__main__": {"run"},
+    "run": {"errors", "workflow"},
+    "commands": {"method", "run"},
+    "__main__": {"commands"},
 }
 
 # Libraries that live in the rooms named, and nowhere else. Workflow and run stay free of them all.
@@ -70,6 +71,9 @@ LAZY = {
         for module in ("mirror", "registry", "runs", "server")
     ),
     ("run", "study"),
+    ("commands", "study.method"),
+    ("workflow.commands", "study.workflow.run_study"),
+    ("workflow.commands", "study.workflow.run_sweep"),
 }
 OPTUNA_IN_ANALYSIS = {"analysis.importance"}
 OPTIONAL = {"plotly": {"analysis.interactive"}, "datasets": {"data.readers.huggingface"}}

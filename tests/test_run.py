@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from study import run as run_module
-from study.run import find_config, main
+from study.run import main
 from study.storage.ledger import StudyFolder
 from study.workflow import run_study as run_study_module
+from study.workflow.commands import find_config
 
 SCRIPT = Path(run_module.__file__ or "")
 HEAVY = ("torch", "ray", "mlflow", "optuna", "transformers", "pandas")
@@ -127,7 +128,7 @@ def test_a_configuration_is_found_by_name_by_path_and_from_the_environment(
 def test_options_may_stand_anywhere(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
     monkeypatch.setattr(
-        "study.workflow.check.check_study", lambda study, **_: seen.append(study.config)
+        "study.workflow.commands.check_study", lambda study, **_: seen.append(study.config)
     )
     assert main(arguments) == 0
     assert (seen[0].seed, seen[0].search.trials) == (3, 9)

@@ -1,21 +1,14 @@
-"""The output of an ablation: on the terminal and as Markdown, Parquet and CSV.
+"""The output of an ablation: on the terminal and as Markdown, Parquet and CSV."""
 
-Run as `python -m study.analysis.ablation_output runs/NAME [--base LABEL]`.
-"""
-
-import argparse
-import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
-from rich.console import Console, Group
+from rich.console import Group
 from rich.text import Text
 
-from study.analysis.ablation import BASE, AblationTable, Cell, ablation_table, ablation_verdict
+from study.analysis.ablation import BASE, AblationTable, Cell, ablation_verdict
 from study.analysis.ablation_plots import ablation_plots
-from study.analysis.command import command
 from study.analysis.formatting import (
     comparison_cells,
     comparison_columns,
@@ -27,7 +20,7 @@ from study.analysis.formatting import (
     setting_header,
 )
 from study.analysis.plots import write_plots
-from study.analysis.results import PARTS, read_results, write_parquet
+from study.analysis.results import PARTS, write_parquet
 from study.analysis.tables import Table, markdown_text
 from study.storage.atomic import write_atomically
 
@@ -123,23 +116,3 @@ def write_ablation(folder: Path, table: AblationTable) -> tuple[Path, ...]:
     write_atomically(paths[1], to_csv(table))
     write_atomically(paths[2], to_markdown(table))
     return (*paths, *write_plots(folder, ablation_plots(table)))
-
-
-@command
-def main(arguments: Sequence[str] | None) -> None:
-    """Print an ablation, and write its files."""
-    parser = argparse.ArgumentParser(
-        prog="python -m study.analysis.ablation_output", description="Compare an ablation's cells."
-    )
-    parser.add_argument("folder", type=Path, help="the study's folder, runs/NAME")
-    parser.add_argument("--base", default=BASE, help="cell to compare with (default: %(default)s)")
-    options = parser.parse_args(arguments)
-    table = ablation_table(read_results(options.folder), options.base)
-    paths = write_ablation(options.folder, table)
-    Console().print(render(table))
-    for path in paths:
-        print(path)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

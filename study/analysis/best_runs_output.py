@@ -64,7 +64,7 @@ def to_json(found: Sequence[Found]) -> str:
 def to_study(found: Sequence[Found], config: StudyConfig) -> str:
     """Return the YAML of a new study in which the found configurations are baselines.
 
-    Baselines are tried first and confirmed on test whatever they score. So ``study/run.py`` with
+    Baselines are tried first and confirmed on test whatever they score. So a study with
     this file shows whether they do as well again: on another dataset (``data.dataset=…``),
     backbone or draw of images.
 

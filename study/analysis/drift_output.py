@@ -1,23 +1,17 @@
-"""The output of a model's drift: on the terminal, as a plot and as a CSV file.
-
-Run as `python -m study.analysis.drift_output runs/NAME [--trial ID]...`.
-"""
+"""The output of a model's drift: on the terminal, as a plot and as a CSV file."""
 
 from __future__ import annotations
 
-import argparse
 import math
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
+from rich.console import Group
+from rich.text import Text
 
 from study.analysis.charts import OTHER_MARKERS, PALETTE, Axis, Chart, Panel, Series
-from study.analysis.command import command
-from study.analysis.drift import TensorDrift, pooled_drift, study_drift
+from study.analysis.drift import StudyDrift, TensorDrift, pooled_drift
 from study.analysis.plots import write_plots
-from study.analysis.results import read_results
 from study.analysis.tables import Table
 from study.storage.atomic import write_atomically
 
@@ -87,33 +81,25 @@ def to_csv(drifts: Sequence[TensorDrift]) -> str:
     return Table.of([{**vars(drift), "relative": drift.relative} for drift in drifts]).csv()
 
 
-@command
-def main(arguments: Sequence[str] | None) -> None:
-    """Print, draw and save the drift of the winner or of named trials."""
-    parser = argparse.ArgumentParser(
-        prog="python -m study.analysis.drift_output", description="How far tuning moved the model."
-    )
-    parser.add_argument("folder", type=Path, help="the study's folder, runs/NAME")
-    parser.add_argument(
-        "--trial", action="append", default=[], help="trial id; repeat to average (the winner's)"
-    )
-    options = parser.parse_args(arguments)
-    drift = study_drift(read_results(options.folder), options.trial)
+def render_drift(drift: StudyDrift) -> Group:
+    """Return the drift of each site, and of the features, for the terminal."""
     pooled = pooled_drift(drift.tensors, lambda drift: f"{drift.encoder} {drift.site}")
     cells = [[site, f"{value:.4f}"] for site, value in sorted(pooled.items(), key=lambda p: -p[1])]
-    console = Console()
-    console.print(Table("Relative change (L2) over layers", ["site", "change"], cells))
-    for what, features in (("class names", drift.text), ("images", drift.images)):
-        if features is not None:
-            console.print(
+    return Group(
+        Table("Relative change (L2) over layers", ["site", "change"], cells),
+        *(
+            Text(
                 f"Features of the {what}: mean cosine {features.cosine:.4f}, "
                 f"linear CKA {features.cka:.4f} to those before."
             )
-    write_atomically(options.folder / "drift.csv", to_csv(drift.tensors))
-    plots = write_plots(options.folder, [drift_chart(drift.tensors)])
-    for path in (options.folder / "drift.csv", *plots):
-        print(path)
+            for what, features in (("class names", drift.text), ("images", drift.images))
+            if features is not None
+        ),
+    )
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def write_drift(folder: Path, drift: StudyDrift) -> tuple[Path, ...]:
+    """Write `drift.csv` and the plot into the study's folder; return the paths of the files."""
+    path = folder / "drift.csv"
+    write_atomically(path, to_csv(drift.tensors))
+    return (path, *write_plots(folder, [drift_chart(drift.tensors)]))

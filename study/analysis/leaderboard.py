@@ -1,21 +1,13 @@
-"""The leaderboard of a study as terminal tables, Markdown and CSV.
+"""The leaderboard of a study as terminal tables, Markdown and CSV."""
 
-Run as `python -m study.analysis.leaderboard runs/NAME` for the study in one folder, or without a
-folder for the best configurations over all studies of a tracking server.
-"""
-
-import argparse
-import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.text import Text
 
-from study.analysis.command import command
-from study.analysis.comparison import Entry, Leaderboard, leaderboard
+from study.analysis.comparison import Entry, Leaderboard
 from study.analysis.formatting import (
     comparison_cells,
     comparison_columns,
@@ -31,10 +23,9 @@ from study.analysis.formatting import (
     validation_findings,
     verdict,
 )
-from study.analysis.results import PARTS, read_results
+from study.analysis.results import PARTS
 from study.analysis.tables import Table, markdown_text
 from study.config.settings import settings_columns
-from study.errors import TrackingError
 from study.storage.atomic import write_atomically
 
 FAILURES_SHOWN = 10
@@ -215,74 +206,3 @@ def _record(board: Leaderboard, entry: Entry | None) -> dict[str, object]:
         **comparison_columns("versus_tuned", of("versus_tuned"), "versus_tuned_"),
         **comparison_columns("versus_published", of("versus_published"), "versus_published_"),
     }
-
-
-FOLDER_FORMATS = ("table", "markdown", "csv")
-SERVER_FORMATS = ("table", "json", "yaml")
-
-
-@command
-def main(arguments: Sequence[str] | None) -> None:
-    """Print one study's leaderboard or the best of all studies."""
-    parser = argparse.ArgumentParser(
-        prog="python -m study.analysis.leaderboard",
-        description="Print a study's leaderboard; without a folder the best configurations over "
-        "all studies of the tracking server (MLFLOW_TRACKING_URI, else ./mlflow.db).",
-    )
-    parser.add_argument("folder", type=Path, nargs="?", help="one study's folder, runs/NAME")
-    parser.add_argument("--study", metavar="NAME", help="of the server, look at this study alone")
-    parser.add_argument(
-        "--where", metavar="CONDITION", help="such as \"params.dataset = 'digits'\""
-    )
-    parser.add_argument("--top", type=int, default=10, help="how many configurations (default: 10)")
-    parser.add_argument(
-        "--format",
-        choices=sorted({*FOLDER_FORMATS, *SERVER_FORMATS}),
-        default="table",
-        help="of a folder: table, markdown, csv; of a server: table, json, or yaml, a "
-        "configuration for study/run.py with the found ones as baselines",
-    )
-    options = parser.parse_args(arguments)
-    allowed = FOLDER_FORMATS if options.folder else SERVER_FORMATS
-    if options.format not in allowed:
-        parser.error(f"--format {options.format} is not possible here; allowed: {allowed}")
-    if options.folder and (options.study or options.where):
-        parser.error("--study and --where ask the tracking server; leave the folder out")
-    if options.top < 1:
-        parser.error(f"--top is {options.top}; allowed is 1 or more")
-    if options.folder:
-        _print_study(options.folder, options.format)
-    else:
-        _print_best(options)
-
-
-def _print_study(folder: Path, form: str) -> None:
-    board = leaderboard(read_results(folder))
-    if form == "table":
-        Console().print(render(board))
-    else:
-        print(to_markdown(board) if form == "markdown" else to_csv(board), end="")
-
-
-def _print_best(options: argparse.Namespace) -> None:
-    # MLflow takes seconds to import, and the leaderboard of a folder does not need it.
-    from study.analysis.best_runs_output import render_found, to_json, to_study
-    from study.tracking.mlflow.best_runs import best_configurations, configuration_of
-    from study.tracking.mlflow.store import tracking_uri
-
-    uri = tracking_uri(None)
-    found = best_configurations(uri, study=options.study, where=options.where, top=options.top)
-    if options.format == "json":
-        print(to_json(found), end="")
-    elif not found:
-        raise TrackingError("no study on the tracking server has such a configuration")
-    elif options.format == "yaml":
-        print(to_study(found, configuration_of(uri, found[0])), end="")
-    else:
-        console = Console()
-        # Eleven columns need more than the 80 characters that rich assumes for a pipe.
-        (console if console.is_terminal else Console(width=120)).print(render_found(found))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -2,20 +2,15 @@
 
 The time counts from the first epoch to the last, as the start of Ray and of its workers leaves no
 trace in a study.
-Run as `python -m study.analysis.occupancy runs/NAME`.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 
-from study.analysis.command import command
-from study.analysis.results import Interval, TrialResult, open_study, read_trials
+from study.analysis.results import Interval, TrialResult
 
 PAUSE = 60.0
 """The seconds without any work after which a study counts as interrupted, not as slow."""
@@ -111,21 +106,3 @@ def _measure(work: Sequence[Sequence[Interval]]) -> Occupancy:
             if not full[0] <= n <= full[-1]
         ),
     )
-
-
-@command
-def main(arguments: Sequence[str] | None) -> None:
-    """Print a study's occupancy, stage by stage."""
-    parser = argparse.ArgumentParser(
-        prog="python -m study.analysis.occupancy", description="How busy a study's slots were."
-    )
-    parser.add_argument("folder", type=Path, help="the study's folder, runs/NAME")
-    options = parser.parse_args(arguments)
-    trials = read_trials(open_study(options.folder))
-    for stage in ("search", "confirm", "ablation"):
-        if (found := occupancy(trials, stage)) is not None:
-            print(f"{stage}: {found}")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

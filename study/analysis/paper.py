@@ -1,19 +1,13 @@
-"""A sweep's results as the tables of a paper, with published averages beside ours.
+"""A sweep's results as the tables of a paper, with published averages beside ours."""
 
-Run as `python -m study.analysis.paper runs/NAME ...`; studies that belong to no sweep are left out.
-"""
-
-import argparse
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, harmonic_mean
 from typing import Any
 
-from rich.console import Console, Group
+from rich.console import Group
 
-from study.analysis.command import command
 from study.analysis.comparison import Entry, Leaderboard, leaderboard
 from study.analysis.formatting import interval, percent, score_header
 from study.analysis.results import PARTS, open_study, read_results
@@ -180,23 +174,3 @@ def _csv(results: Sequence[Result]) -> str:
     ]
     header = ["experiment", "series", "dataset", "seeds", "test", "sd", *PARTS]
     return Table("", header, rows).csv()
-
-
-@command
-def main(arguments: Sequence[str] | None) -> None:
-    """Print the tables of a sweep, and write them if asked."""
-    parser = argparse.ArgumentParser(
-        prog="python -m study.analysis.paper",
-        description="The tables of a sweep, with published averages beside ours.",
-    )
-    parser.add_argument("folders", nargs="+", type=Path, help="the studies' folders, runs/NAME")
-    parser.add_argument("--to", type=Path, help="a folder to write tables.md and tables.csv into")
-    options = parser.parse_args(arguments)
-    results = read_sweep(options.folders)
-    Console().print(render_tables(results))
-    if options.to is not None:
-        print(write_tables(results, options.to))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,16 +1,10 @@
-"""The plots of a study, as PNG and SVG files.
+"""The plots of a study, as PNG and SVG files."""
 
-Run as `python -m study.analysis.plots runs/NAME`.
-"""
-
-import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from study.analysis.charts import Chart, draw
-from study.analysis.command import command
-from study.analysis.comparison import Leaderboard, leaderboard
+from study.analysis.comparison import Leaderboard
 from study.analysis.result_charts import (
     agreement_chart,
     history_chart,
@@ -18,7 +12,7 @@ from study.analysis.result_charts import (
     rates_chart,
     rungs_chart,
 )
-from study.analysis.results import Results, read_results
+from study.analysis.results import Results
 from study.storage.atomic import write_atomically
 
 PLOTS_FOLDER = "plots"
@@ -67,24 +61,3 @@ def write_plots(folder: Path, charts: Sequence[Chart]) -> tuple[Path, ...]:
             stale.unlink()
         written += paths
     return tuple(written)
-
-
-@command
-def main(arguments: Sequence[str] | None) -> None:
-    """Draw the plots of one study."""
-    parser = argparse.ArgumentParser(
-        prog="python -m study.analysis.plots", description="Draw a study's plots."
-    )
-    parser.add_argument("folder", type=Path, help="the study's folder, runs/NAME")
-    options = parser.parse_args(arguments)
-    results = read_results(options.folder)
-    plots = make_plots(results, leaderboard(results))
-    for path in write_plots(options.folder, plots):
-        print(path)
-    for plot in plots:
-        if plot.missing is not None:
-            print(f"{plot.name}: not drawn: {plot.missing}", file=sys.stderr)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,11 +1,6 @@
-"""One self-contained HTML page that explains a study to readers who never saw the code.
+"""One self-contained HTML page that explains a study to readers who never saw the code."""
 
-Run as `python -m study.analysis.report runs/NAME`.
-"""
-
-import argparse
 import base64
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,8 +10,7 @@ from study.analysis.ablation_output import cell_table, setting_table
 from study.analysis.ablation_plots import ablation_plots
 from study.analysis.charts import Chart, draw
 from study.analysis.classes import class_accuracies, confusions
-from study.analysis.command import command
-from study.analysis.comparison import Entry, Leaderboard, leaderboard
+from study.analysis.comparison import Entry, Leaderboard
 from study.analysis.describe import champion_sentence, loading_line
 from study.analysis.formatting import (
     count,
@@ -36,9 +30,8 @@ from study.analysis.leaderboard import (
     target_table,
 )
 from study.analysis.occupancy import occupancy
-from study.analysis.plots import make_plots
 from study.analysis.predictions import image_findings
-from study.analysis.results import Results, TrialResult, read_results
+from study.analysis.results import Results, TrialResult
 from study.analysis.tables import Table
 from study.config.schema import StudyConfig
 from study.data.shots import wanted_val_shots
@@ -314,20 +307,3 @@ def _confirmed(results: Results) -> Table:
         ],
         left=2,
     )
-
-
-@command
-def main(arguments: Sequence[str] | None) -> None:
-    """Write the report of one study."""
-    parser = argparse.ArgumentParser(
-        prog="python -m study.analysis.report", description="Write a study's report.html."
-    )
-    parser.add_argument("folder", type=Path, help="the study's folder, runs/NAME")
-    options = parser.parse_args(arguments)
-    results = read_results(options.folder)
-    board = leaderboard(results)
-    print(write_report(results, board, make_plots(results, board)))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,7 +1,7 @@
-"""`python -m study.data.check DATASET ROOT` checks that a dataset is complete.
+"""`clipfit-study check-data DATASET ROOT` checks that a dataset is complete.
 
-Run it before you rent machines. The exit code is 0 only if every listed image is there and, with
-`--images`, can be decoded.
+`python -m study.data.check` is the same. Run it before you rent machines. The exit code is 0 only
+if every listed image is there and, with `--images`, can be decoded.
 """
 
 import argparse
@@ -189,7 +189,7 @@ def _absent_folders(dataset: Dataset) -> list[str]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m study.data.check",
+        prog="clipfit-study check-data",
         description="Check that a dataset is whole: lists, folders and, with --images, pixels.",
     )
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""`python -m study.embedded --out DIR`: train the embedded checkpoint again."""
+"""`python -m study.embedded --out DIR`: train the embedded checkpoint again, or measure it."""
 
 import argparse
 import logging
@@ -11,11 +11,12 @@ from rich.logging import RichHandler
 
 
 def main() -> None:
-    """Train and save a checkpoint in Hugging Face format."""
+    """Train and save a checkpoint in Hugging Face format; --evaluate measures one instead."""
     parser = argparse.ArgumentParser(prog="python -m study.embedded", description=main.__doc__)
-    parser.add_argument("--out", type=Path, required=True, help="folder to write into")
+    parser.add_argument("--out", type=Path, required=True, help="the checkpoint's folder")
     parser.add_argument("--steps", type=int, help="optimizer steps (default: the recipe's)")
     parser.add_argument("--seed", type=int, help="seed of all draws (default: the recipe's)")
+    parser.add_argument("--evaluate", type=int, metavar="SEEDS", help="write its zero_shot.json")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[RichHandler()])
 
@@ -23,10 +24,14 @@ def main() -> None:
     import torch
 
     from study.embedded.architecture import build_image_processor
+    from study.embedded.evaluate import evaluate
     from study.embedded.training import Recipe, pretrain
 
     # The number of threads changes the order of sums and so the weights; one works everywhere.
     torch.set_num_threads(1)
+    if arguments.evaluate:
+        evaluate(arguments.out, range(1, arguments.evaluate + 1))
+        return
     options = {f.name: getattr(arguments, f.name, None) for f in fields(Recipe)}
     started, cpu = time.monotonic(), time.process_time()
     trainer = pretrain(Recipe(**{name: v for name, v in options.items() if v is not None}))

@@ -1,17 +1,17 @@
-"""`python -m study.embedded.evaluate`: measure the embedded checkpoint and record the results."""
+"""Measurements of the embedded checkpoint, and their record."""
 
-import argparse
 import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.logging import RichHandler
 from rich.table import Table
 
-from study.embedded import EMBEDDED, backbone_path
+from study.embedded.measure import Bench, Setting
+from study.method.model import load_backbone
+from study.protocols import BaseToNew, FewShot, Protocol
 
 logger = logging.getLogger(__name__)
 
@@ -20,34 +20,20 @@ CLIPFIT = "text.mlp.fc2.bias + vision.ln"
 TEXT_BIAS = "text.mlp.fc2.bias"
 
 
-def main() -> None:
-    """Print zero-shot and tuned accuracies, and write them to zero_shot.json."""
-    parser = argparse.ArgumentParser(
-        prog="python -m study.embedded.evaluate", description=main.__doc__
-    )
-    default = Path(backbone_path(EMBEDDED))
-    parser.add_argument("--backbone", type=Path, default=default, help="folder of the checkpoint")
-    parser.add_argument("--seeds", type=int, default=3, help="seeds of every tuned number")
-    arguments = parser.parse_args()
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[RichHandler()])
-    logger.setLevel(logging.INFO)
+def evaluate(folder: Path, seeds: Sequence[int]) -> None:
+    """Print zero-shot and tuned accuracies, and write them to zero_shot.json.
 
-    # Torch and transformers take seconds to import, which --help can do without.
-    import torch
-
-    from study.embedded.measure import Bench, Setting
-    from study.method.model import load_backbone
-    from study.protocols import BaseToNew, FewShot, Protocol
-
-    torch.set_num_threads(1)
-    backbone = load_backbone(arguments.backbone)
+    Args:
+        folder: the folder of the checkpoint.
+        seeds: the seeds of every tuned accuracy.
+    """
+    backbone = load_backbone(folder)
     benches = {name: Bench(name, backbone) for name in ("digits", "glyphs")}
     found: dict[str, Any] = {
         "fingerprint": backbone.fingerprint,
         "parameters": sum(p.numel() for p in backbone.clip.parameters()),
         "zero_shot": {name: bench.zero_shot() for name, bench in benches.items()},
     }
-    seeds = range(1, arguments.seeds + 1)
 
     def measure(title: str, dataset: str, protocol: Protocol, settings: Iterable[Setting]) -> None:
         rows = []
@@ -84,7 +70,7 @@ def main() -> None:
     for title, block in found.items():
         if isinstance(block, dict) and "rows" in block:
             console.print(_table(f"{title}, {block['dataset']}", block["rows"]))
-    target = arguments.backbone / "zero_shot.json"
+    target = folder / "zero_shot.json"
     rounded = json.loads(json.dumps(found), parse_float=lambda digits: round(float(digits), 4))
     target.write_text(json.dumps(rounded, indent=2, ensure_ascii=False) + "\n", "utf-8")
     console.print(f"written: {target}")
@@ -101,7 +87,3 @@ def _cell(name: str, value: Any) -> str:
     if isinstance(value, str):
         return value
     return f"{value:.1f}" if name == "seconds" else f"{100 * value:.1f} %"
-
-
-if __name__ == "__main__":
-    main()

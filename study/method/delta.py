@@ -1,17 +1,11 @@
-"""The delta: a safetensors file of the tuned parameters alone, which names its backbone.
-
-``python -m study.method.delta merge BACKBONE DELTA OUT`` writes the tuned model as an ordinary
-Hugging Face CLIP folder.
-"""
+"""The delta: a safetensors file of the tuned parameters alone, which names its backbone."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shutil
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +14,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from study.errors import DeltaError, StudyError
+from study.errors import DeltaError
 from study.method.checked_safetensors import from_checked_bytes, to_checked_bytes
 from study.storage.atomic import write_atomically
 
@@ -195,26 +189,3 @@ def merge(backbone: str, delta: Path, out: Path, *, revision: str | None = None)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return info
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit status."""
-    parser = argparse.ArgumentParser(prog="python -m study.method.delta")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    command = commands.add_parser("merge", help="write the tuned model as a Hugging Face folder")
-    command.add_argument("backbone", metavar="BACKBONE", help="hub name or folder")
-    command.add_argument("delta", metavar="DELTA", type=Path, help="file of tuned parameters")
-    command.add_argument("out", metavar="OUT", type=Path, help="new or empty folder")
-    command.add_argument("--revision", help="the backbone's revision; default: the delta's")
-    options = parser.parse_args(arguments)
-    try:
-        info = merge(options.backbone, options.delta, options.out, revision=options.revision)
-    except StudyError as error:
-        print(error, file=sys.stderr)
-        return 2
-    print(f"{options.out}: {info.backbone} with {info.subset} tuned")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

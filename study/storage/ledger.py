@@ -466,6 +466,12 @@ class StudyFolder:
         return [name for name in there if not sums.matches(name, (self.path / name).read_bytes())]
 
 
+def studies(storage: Path) -> list[StudyFolder]:
+    """Return the studies in a folder, sorted by name; a name with a leading dot is none."""
+    folders = map(StudyFolder, sorted(storage.glob("[!.]*")))
+    return [folder for folder in folders if folder.exists()]
+
+
 def _dumps(value: Mapping[str, Any]) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False)
 

@@ -1,4 +1,6 @@
-"""A supervised MLflow server on loopback: ``python -m study.tracking.serve``.
+"""A supervised MLflow server on loopback: ``clipfit-study serve``.
+
+``python -m study.tracking.serve`` is the same.
 
 The server is started again when it dies. A second supervisor finds the lock of the first and ends
 at once, so a cluster's start commands may run several times.
@@ -258,7 +260,7 @@ def _arguments(server: Server) -> list[str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve in the foreground, or start or stop a server in the background."""
-    parser = argparse.ArgumentParser(prog="python -m study.tracking.serve", description=__doc__)
+    parser = argparse.ArgumentParser(prog="clipfit-study serve", description=__doc__)
     parser.add_argument("--database", type=Path, default=Path.home() / "mlflow" / "mlflow.db")
     parser.add_argument("--artifacts", type=Path, default=Path.home() / "mlflow" / "artifacts")
     parser.add_argument("--port", type=int, default=Server.port)

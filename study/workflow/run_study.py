@@ -108,7 +108,7 @@ def run_study(
             if unsent := tracker.close(finished=finished):
                 console.print(
                     f"{tracker.title} lacks {describe_unsent(unsent)}\nsend them, once that is "
-                    f"mended, by python study/run.py --sync {folder.name}",
+                    f"mended, by clipfit-study --sync {folder.name}",
                     style="yellow",
                     markup=False,
                     highlight=False,

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from statistics import fmean
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
+from rich.markup import escape
 from rich.table import Table
-from rich.text import Text
 
+from study.analysis.results import Results, TrialResult, read_results
+from study.config.settings import Settings
 from study.method.parameters import kind_names
-from study.selection.candidates import Judged, finished_trials
 from study.selection.extension import extensions
-from study.storage.ledger import TrialFolder
-from study.trial.schema import TrialConfig
-from study.trial.study import Study
+from study.storage.ledger import StudyFolder, TrialFolder
+from study.trial.study import best_of
 
+STATES = {
+    "finished": "finished",
+    "searching": "searches",
+    "confirming": "confirms its choice on test",
+    "unfinished": "is not finished; if nothing runs it, --resume {} goes on",
+}
+"""What is said of a study in each of its states; ``{}`` stands for its name."""
 RECENT_SECONDS = 120.0
 """A trial without an end that wrote a file within this time counts as running."""
 SHOWN = 5
@@ -25,150 +34,134 @@ SHOWN = 5
 
 
 @dataclass(frozen=True)
-class Running:
-    """A trial that has not ended."""
-
-    trial_id: str
-    subset: str
-    epoch: int
-    """The number of completed epochs."""
-    epochs: int
-    """The number of epochs of the full trial."""
-    silent: float
-    """The seconds since it last wrote a file."""
-
-
-@dataclass(frozen=True)
-class Failed:
-    """A trial that failed."""
-
-    trial_id: str
-    epochs: int
-    """The number of completed epochs."""
-    cause: str
-
-
-@dataclass(frozen=True)
 class Status:
     """What a study has done, what is running, and its best trials."""
 
     study: str
+    state: str
+    """One of the keys of `STATES`."""
     wanted: int
     """The configured number of trials of the search."""
-    counts: dict[str, Counter[str]]
-    """The number of trials by stage and by how they ended, or ``unfinished``."""
-    running: tuple[Running, ...]
-    failed: tuple[Failed, ...]
-    best: tuple[Judged, ...]
-    """The best finished trials of the search, by validation."""
-    chosen: bool
-    """Whether the choice is fixed, after which the test split may be read."""
-    finished: bool
     extended: tuple[int, ...]
     """The number of trials of the search before each extension."""
+    counts: Mapping[str, Mapping[str, int]]
+    """The number of trials by stage and by how they ended, or ``unfinished``."""
+    running: tuple[TrialResult, ...]
+    silent: Mapping[str, float]
+    """The seconds since each running trial last wrote a file, by its id."""
+    failed: tuple[TrialResult, ...]
+    best: tuple[TrialResult, ...]
+    """The best finished trials of the search, by validation."""
+    test_score: float | None
+    """The mean test score of the choice, a fraction; None while nothing is chosen and tested."""
 
 
-def study_status(study: Study) -> Status:
-    """Read the status of a study from its folder.
+def study_status(results: Results) -> Status:
+    """Return the status of a study.
 
     Raises:
-        LedgerError: a file of the study is damaged.
+        ConfigError: its configuration is missing.
     """
-    config, folder = study.config, study.folder
-    counts: dict[str, Counter[str]] = {}
-    running = []
-    failed = []
-    for trial in folder.trials():
-        trial_config, end = TrialConfig.model_validate(trial.read_config()), trial.read_end()
-        stage = counts.setdefault(trial_config.stage, Counter())
-        stage[end.status if end else "unfinished"] += 1
-        if end and end.status == "failed":
-            failed.append(Failed(trial.trial_id, end.epochs, end.cause or ""))
-        if end is None:
-            reports = trial.read_reports()
-            running.append(
-                Running(
-                    trial_id=trial.trial_id,
-                    subset=trial_config.settings.subset,
-                    epoch=reports[-1]["epoch"] if reports else 0,
-                    epochs=trial_config.epochs,
-                    # The clock of the machine that wrote may be ahead of this one's.
-                    silent=max(0.0, time.time() - _last_written(trial)),
-                )
-            )
+    folder, study = results.folder, results.configured()
+    running = tuple(trial for trial in results.trials if trial.status == "running")
+    # The clock of the machine that wrote may be ahead of this one's.
+    silent = {
+        trial.trial_id: max(0.0, time.time() - _last_written(folder.trial(trial.trial_id)))
+        for trial in running
+    }
+    state = "finished" if folder.is_complete() else "unfinished"
+    if any(seconds < RECENT_SECONDS for seconds in silent.values()):
+        state = "confirming" if results.candidates else "searching"
+    finished = [trial for trial in results.stage("search") if trial.status == "finished"]
+    finished.sort(key=lambda trial: (-(trial.val_score or 0), trial.trainable, trial.number))
+    choice = best_of(results.candidates)
+    tested = results.confirmed(choice.same_as or choice.label) if choice else ()
+    scores = [trial.test_score for trial in tested if trial.test_score is not None]
     return Status(
         study=folder.name,
-        wanted=config.search.trials,
-        counts=counts,
-        running=tuple(running),
-        failed=tuple(failed),
-        best=tuple(finished_trials(folder)[:SHOWN]),
-        chosen=study.candidates() is not None,
-        finished=folder.is_complete(),
+        state=state,
+        wanted=study.config.search.trials,
         extended=tuple(entry["from"] for entry in extensions(study)),
+        counts={
+            stage: dict(
+                Counter(t.status.replace("running", "unfinished") for t in results.stage(stage))
+            )
+            for stage in dict.fromkeys(trial.stage for trial in results.trials)
+        },
+        running=running,
+        silent=silent,
+        failed=tuple(trial for trial in results.trials if trial.status == "failed"),
+        best=tuple(finished[:SHOWN]),
+        test_score=fmean(scores) if scores else None,
     )
+
+
+def show_status(folder: StudyFolder, console: Console, *, as_json: bool = False) -> None:
+    """Print the status of a study as tables or as JSON.
+
+    Raises:
+        StudyError: a file of the study is missing or damaged.
+    """
+    status = study_status(read_results(folder.path))
+    if as_json:
+        print(json.dumps(asdict(status), indent=2, default=Settings.flat))
+    else:
+        console.print(render_status(status), highlight=False)
 
 
 def render_status(status: Status) -> RenderableType:
     """Return the status as lines and tables for a terminal."""
-    parts: list[RenderableType] = [f"[bold]{status.study}[/]: {_where(status)}"]
+    parts: list[RenderableType] = [
+        f"[bold]{status.study}[/]: {STATES[status.state].format(status.study)}"
+    ]
     for stage, ended in status.counts.items():
         of = f" of {status.wanted}" if stage == "search" else ""
         ends = ", ".join(f"{n} {how}" for how, n in sorted(ended.items()))
         parts.append(f"{stage}: {sum(ended.values())}{of} trials: {ends}")
-    if status.running:
-        parts.append(_running_table(status.running))
-    if status.failed:
-        parts.append(_failed_table(status.failed))
-    if status.best:
-        parts.append(_best_table(status.best))
-    return Group(*parts)
-
-
-def _where(status: Status) -> str:
-    if status.finished:
-        return "finished"
-    if any(trial.silent < RECENT_SECONDS for trial in status.running):
-        return "confirms its choice on test" if status.chosen else "searches"
-    return f"is not finished; if nothing runs it, --resume {status.study} goes on"
-
-
-def _running_table(running: Sequence[Running]) -> Table:
-    table = Table("unfinished", "epoch", "last wrote", "subset", box=None)
-    for trial in running:
-        table.add_row(
+    running = [
+        [
             trial.trial_id,
-            f"{trial.epoch}/{trial.epochs}",
-            f"{trial.silent:.0f} s ago",
-            trial.subset,
-        )
-    return table
-
-
-def _failed_table(failed: Sequence[Failed]) -> Table:
-    table = Table("failed", "epochs", "cause", box=None)
-    for trial in failed[-SHOWN:]:
-        table.add_row(trial.trial_id, str(trial.epochs), Text(trial.cause))
-    if len(failed) > SHOWN:
-        table.add_row(f"and {len(failed) - SHOWN} before")
-    return table
-
-
-def _best_table(best: Sequence[Judged]) -> Table:
-    table = Table("best so far", "validation %", "bias lr", "LN lr", "λ", "subset", box=None)
-    for judged in best:
-        own = judged.config.settings
-        table.add_row(
-            judged.config.trial_id,
-            f"{100 * judged.val_score:.2f}",
-            *(
-                "" if (rate := own.rates.get(kind)) is None else f"{rate:.2g}"
-                for kind in kind_names()
-            ),
+            f"{trial.epochs}/{trial.epochs_planned}",
+            f"{status.silent[trial.trial_id]:.0f} s ago",
+            trial.settings.subset,
+        ]
+        for trial in status.running
+    ]
+    failed = [
+        [trial.trial_id, str(trial.epochs), trial.reason or ""] for trial in status.failed[-SHOWN:]
+    ]
+    if (more := len(status.failed) - SHOWN) > 0:
+        failed.append([f"and {more} before"])
+    best = [
+        [
+            trial.trial_id,
+            percent(trial.val_score, 2),
+            *("" if (r := own.rates.get(kind)) is None else f"{r:.2g}" for kind in kind_names()),
             f"{own.distill_weight:.2g}",
             own.subset,
-        )
+        ]
+        for trial in status.best
+        for own in (trial.settings,)
+    ]
+    tables = {
+        ("unfinished", "epoch", "last wrote", "subset"): running,
+        ("failed", "epochs", "cause"): failed,
+        ("best so far", "validation %", "bias lr", "LN lr", "λ", "subset"): best,
+    }
+    return Group(*parts, *(plain_table(header, rows) for header, rows in tables.items() if rows))
+
+
+def plain_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    """Return a table without lines for the terminal."""
+    table = Table(*header, box=None)
+    for row in rows:
+        table.add_row(*map(escape, row))
     return table
+
+
+def percent(score: float | None, digits: int = 1) -> str:
+    """Return a fraction in percent."""
+    return "–" if score is None else f"{100 * score:.{digits}f}"
 
 
 def _last_written(trial: TrialFolder) -> float:

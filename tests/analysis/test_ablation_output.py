@@ -5,10 +5,9 @@ import io
 from pathlib import Path
 
 import pyarrow.parquet as pq
-import pytest
 
 from study.analysis.ablation import ablation_table
-from study.analysis.ablation_output import main, to_csv, to_markdown, write_ablation
+from study.analysis.ablation_output import to_csv, to_markdown, write_ablation
 from study.analysis.results import read_results
 from study.config.loading import build_config, dump_config
 
@@ -43,11 +42,3 @@ def test_all_files_hold_the_same_cells(ablation_study: Path) -> None:
     assert [row["label"] for row in rows] == labels
     assert float(rows[0]["score_mean"]) == table.cells[0].score.mean < 1
     assert all(label.replace("[", "\\[") in files["ablation.md"].read_text() for label in labels)
-
-
-def test_the_command_prints_the_table_and_names_its_files(
-    ablation_study: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main([str(ablation_study)]) == 0
-    assert "ablation.csv" in capsys.readouterr().out
-    assert main([str(ablation_study), "--base", "nothing"]) == 2

@@ -1,12 +1,9 @@
 """Drift is drawn by layer, written a row a tensor, and printed."""
 
-from pathlib import Path
-
-import pytest
 import torch
 
 from study.analysis.drift import parameter_drift
-from study.analysis.drift_output import drift_chart, main, to_csv
+from study.analysis.drift_output import drift_chart, to_csv
 
 FC2 = "text_model.encoder.layers.3.mlp.fc2.bias"
 PRE = "vision_model.pre_layrnorm.weight"
@@ -24,25 +21,6 @@ def test_the_chart_has_a_panel_an_encoder_and_the_pre_norm_before_the_first_laye
 def test_the_csv_has_a_row_a_tensor() -> None:
     drifts = parameter_drift({FC2: torch.ones(2)}, {FC2: torch.ones(2)})
     assert to_csv(drifts).splitlines()[1].startswith(f"{FC2},text,3,mlp.fc2.bias,bias,0.0,")
-
-
-def test_the_command_prints_sites_and_features_and_names_its_files(
-    tuned_study: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main([str(tuned_study), "--trial", "confirm-best-seed1"]) == 0
-    told = capsys.readouterr().out
-    assert "mlp.fc2.bias" in told
-    assert "Features of the images: mean cosine 1.0000" in told
-    assert (tuned_study / "plots" / "drift.png").is_file()
-    assert (tuned_study / "drift.csv").read_text().count("\n") == 2
-
-
-def test_the_command_names_a_trial_without_tuned_parameters(
-    few_shot_study: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main([str(few_shot_study)]) == 2
-    assert "confirm-best-seed1" in capsys.readouterr().err
-    assert not (few_shot_study / "drift.csv").exists()
 
 
 def test_tensors_that_moved_infinitely_far_are_left_out_of_the_chart() -> None:

@@ -7,12 +7,11 @@ from dataclasses import replace
 from html import unescape
 from pathlib import Path
 
-import pytest
 from rich.console import Console
 
 from study.analysis.comparison import leaderboard
 from study.analysis.formatting import interval, percent, verdict
-from study.analysis.leaderboard import main, render, target_table, to_csv, to_markdown
+from study.analysis.leaderboard import render, target_table, to_csv, to_markdown
 from study.analysis.results import read_results
 
 
@@ -104,20 +103,6 @@ def test_csv_keeps_fractions_in_full(few_shot_study: Path) -> None:
     assert [row["label"] for row in rows] == [entry.label for entry in board.entries]
     assert float(rows[0]["test_mean"]) == board.entries[0].test.mean < 1
     assert rows[0]["base_mean"] == ""
-
-
-def test_the_command_prints_the_winner(
-    few_shot_study: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main([str(few_shot_study), "--format", "markdown"]) == 0
-    assert "best ★" in capsys.readouterr().out
-
-
-def test_the_command_names_a_folder_that_is_no_study(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main([str(tmp_path)]) == 2
-    assert str(tmp_path) in capsys.readouterr().err
 
 
 def test_every_further_dataset_is_a_row_of_a_table_and_columns_of_the_csv(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from study.analysis.occupancy import main, occupancy
+from study.analysis.occupancy import occupancy
 from study.analysis.results import read_trials
 from study.storage.ledger import StudyFolder
 
@@ -62,6 +62,5 @@ def test_the_night_between_two_sessions_does_not_count(tmp_path: Path) -> None:
     assert found.wall == 20.0
 
 
-def test_a_study_without_times_has_none(few_shot_study: Path, tmp_path: Path) -> None:
+def test_a_study_without_times_has_none(few_shot_study: Path) -> None:
     assert occupancy(read_trials(StudyFolder(few_shot_study))) is None
-    assert main([str(tmp_path / "nothing")]) == 2

@@ -3,11 +3,9 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
 from study.analysis.charts import Chart
 from study.analysis.comparison import leaderboard
-from study.analysis.plots import main, make_plots, write_plots
+from study.analysis.plots import make_plots, write_plots
 from study.analysis.results import read_results
 
 PNG = b"\x89PNG"
@@ -51,15 +49,6 @@ def test_a_plot_that_can_no_longer_be_drawn_leaves_no_stale_file(tmp_path: Path)
         (target / name).write_text("old")
     write_plots(tmp_path, [Chart("history", "title", "caption", (), otherwise="few")])
     assert [path.name for path in target.iterdir()] == ["other.png"]
-
-
-def test_the_command_lists_the_files_and_what_is_missing(
-    few_shot_study: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main([str(few_shot_study)]) == 0
-    printed = capsys.readouterr()
-    assert "pareto.png" in printed.out
-    assert "importance-clipfit-tuned: not drawn" in printed.err
 
 
 def test_one_confirmed_seed_is_drawn_without_an_interval(make_study: Callable[..., Path]) -> None:

@@ -13,7 +13,7 @@ import pytest
 from study.analysis.charts import Chart
 from study.analysis.comparison import leaderboard
 from study.analysis.plots import make_plots
-from study.analysis.report import main, render_report, write_report
+from study.analysis.report import render_report, write_report
 from study.analysis.results import read_results
 from study.config.loading import dump_config, load_config
 
@@ -171,14 +171,6 @@ def test_a_study_before_its_confirm_stage_has_a_report_without_a_winner(
     text = text_of(rendered(few_shot_study, plots=()))
     assert "Nothing is confirmed on test yet" in text
     assert "There is no winner yet" in text
-
-
-def test_the_command_prints_where_the_report_is(
-    few_shot_study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main([str(few_shot_study)]) == 0
-    assert capsys.readouterr().out.strip() == str(few_shot_study / "report.html")
-    assert main([str(tmp_path)]) == 2
 
 
 def test_an_ablation_has_its_table_and_plots_in_the_report(

@@ -6,7 +6,7 @@ import pytest
 
 from study.config.loading import load_config
 from study.config.sweep import is_sweep, load_sweep
-from study.run import find_config
+from study.workflow.commands import find_config
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 SHIPPED = sorted(path for path in CONFIGS.rglob("*") if path.is_file())

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from study.embedded import evaluate
+from study.embedded.__main__ import main
 from study.embedded.measure import Setting
 from study.method.model import load_backbone
 from study.protocols import Protocol
@@ -36,10 +37,10 @@ def written(tiny_backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     copy.mkdir()
     for file in tiny_backbone.iterdir():
         (copy / file.name).symlink_to(file)
-    monkeypatch.setattr("study.embedded.measure.Bench", QuickBench)
-    monkeypatch.setattr(sys, "argv", ["evaluate", "--backbone", str(copy), "--seeds", "2"])
+    monkeypatch.setattr(evaluate, "Bench", QuickBench)
     monkeypatch.setenv("COLUMNS", "200")
-    evaluate.main()
+    monkeypatch.setattr(sys, "argv", ["embedded", "--out", str(copy), "--evaluate", "2"])
+    main()
     record: dict[str, Any] = json.loads((copy / "zero_shot.json").read_text("utf-8"))
     return record
 
@@ -82,9 +83,9 @@ def test_the_record_that_comes_with_the_package_has_the_same_comparisons(
 
 def test_the_help_of_the_command_is_there_without_torch() -> None:
     code = (
-        "import sys; from study.embedded.evaluate import main; sys.argv = ['evaluate', '--help']\n"
+        "import sys; from study.embedded.__main__ import main; sys.argv = ['embedded', '--help']\n"
         "try: main()\n"
         "finally: assert not {'torch', 'transformers'} & sys.modules.keys()"
     )
     said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert "--backbone" in said.stdout
+    assert "--evaluate" in said.stdout

@@ -15,13 +15,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import AutoTokenizer, CLIPImageProcessor, CLIPModel
 
+from study.commands import main
 from study.errors import DeltaError
 from study.method.delta import (
     FORMAT,
     DeltaInfo,
     apply_delta,
     load_delta,
-    main,
     merge,
     save_delta,
 )
@@ -316,7 +316,7 @@ def test_the_command_merges_and_reports_faults_in_one_line(
     assert main(arguments) == 2
     assert f"{tmp_path / 'out'} is taken" in capsys.readouterr().err
     with pytest.raises(SystemExit):
-        main([])
+        main(["merge"])
 
 
 def test_reading_deltas_does_not_import_transformers() -> None:

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from study.analysis.results import read_results
 from study.config.loading import build_config, dump_config
 from study.run import main
 from study.storage.ledger import End, StudyFolder
 from study.trial import TrialConfig
-from study.trial.study import Study
 from study.workflow.status import Status, study_status
 
 CONFIG = build_config({"name": "mine", "search": {"trials": 12}}, "test")
@@ -50,7 +50,7 @@ def add(folder: StudyFolder, number: int, reports: int, status: str | None, **to
 
 
 def read(folder: StudyFolder) -> Status:
-    return study_status(Study(CONFIG, folder))
+    return study_status(read_results(folder.path))
 
 
 def test_done_running_and_best_are_told(folder: StudyFolder) -> None:
@@ -60,9 +60,11 @@ def test_done_running_and_best_are_told(folder: StudyFolder) -> None:
     add(folder, 4, 2, None)
     status = read(folder)
     assert status.counts == {"search": {"finished": 2, "stopped": 1, "unfinished": 1}}
-    assert [(r.trial_id, r.epoch, r.epochs) for r in status.running] == [("search-0004", 2, 4)]
-    assert [judged.config.number for judged in status.best] == [2, 1]
-    assert not status.finished
+    assert [(r.trial_id, r.epochs, r.epochs_planned) for r in status.running] == [
+        ("search-0004", 2, 4)
+    ]
+    assert [trial.number for trial in status.best] == [2, 1]
+    assert status.state == "searching"
 
 
 def test_the_command_says_so_from_another_folder(
@@ -110,17 +112,16 @@ def test_a_clock_that_is_ahead_makes_no_silence_of_less_than_nothing(folder: Stu
     add(folder, 1, 2, None)
     ahead = time.time() + 3600
     os.utime(folder.trial("search-0001").path / "reports.jsonl", (ahead, ahead))
-    (running,) = read(folder).running
-    assert running.silent == 0
+    assert read(folder).silent == {"search-0001": 0}
 
 
 def test_a_study_that_was_described_is_finished(folder: StudyFolder) -> None:
     add(folder, 1, 4, "finished")
-    assert not read(folder).finished
+    assert read(folder).state != "finished"
     (folder.path / "description.md").write_text("")
-    assert read(folder).finished
+    assert read(folder).state == "finished"
     add(folder, 2, 3, None)
-    assert not read(folder).finished
+    assert read(folder).state != "finished"
 
 
 def test_an_extension_is_told(folder: StudyFolder) -> None:

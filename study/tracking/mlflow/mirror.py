@@ -1,7 +1,7 @@
 """What sends to MLflow what the ledger holds and MLflow lacks: a thread, or one call afterwards.
 
 Training never waits for it. What could not be sent stays marked as unsent in the ledger. It is sent
-when the server is back, or by ``study/run.py --sync NAME``. Sending twice changes nothing.
+when the server is back, or by ``clipfit-study sync NAME``. Sending twice changes nothing.
 """
 
 import logging

@@ -102,8 +102,7 @@ def register_or_tell(writer: RunWriter, unsent: Mapping[str, str]) -> None:
             raise TrackingError(f"MLflow lacks {describe_unsent(unsent, 1)}")
     except StudyError as error:
         logger.warning(
-            "the winner is not in the model registry: %s; put it there by "
-            "python study/run.py --sync %s",
+            "the winner is not in the model registry: %s; put it there by clipfit-study --sync %s",
             error,
             writer.study.name,
         )

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from study.analysis.leaderboard import main
+from study.commands import main
 from study.config.loading import load_config
 from study.tracking.mlflow.best_runs import best_configurations, configuration_of
 from study.tracking.mlflow.mirror import sync_study
@@ -36,7 +36,7 @@ def ask(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
 
     def run(*arguments: str) -> tuple[int, str, str]:
-        code = main(arguments)
+        code = main(["leaderboard", *arguments])
         captured = capsys.readouterr()
         return code, captured.out, captured.err
 
@@ -114,16 +114,6 @@ def test_nothing_found_is_told(ask: Callable[..., Any]) -> None:
         code, output, errors = ask("--study", "none", "--format", form)
         assert (code, output) == (2, "")
         assert "no study" in errors
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [("--format", "csv"), ("--top", "0"), ("folder", "--where", "x"), ("f", "--format", "yaml")],
-)
-def test_options_that_do_not_go_together_are_refused(arguments: tuple[str, ...]) -> None:
-    with pytest.raises(SystemExit) as refused:
-        main(arguments)
-    assert refused.value.code == 2
 
 
 def test_the_configuration_of_a_study_comes_from_the_store(store: str) -> None:

@@ -1,0 +1,123 @@
+"""The commands that show a study's results, each with the options that the user gave."""
+
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+from study.analysis.ablation import BASE
+from study.analysis.ablation import ablation_table as compare_cells
+from study.analysis.ablation_output import render as render_ablation
+from study.analysis.ablation_output import write_ablation
+from study.analysis.comparison import leaderboard as compare_candidates
+from study.analysis.leaderboard import render, to_csv, to_markdown
+from study.analysis.occupancy import occupancy as measure_occupancy
+from study.analysis.paper import read_sweep, render_tables, write_tables
+from study.analysis.plots import make_plots, write_plots
+from study.analysis.report import write_report
+from study.analysis.results import read_results, read_trials
+from study.errors import ConfigError, TrackingError
+
+STUDY_FORMATS = ("table", "markdown", "csv")
+SERVER_FORMATS = ("table", "json", "yaml")
+
+
+def leaderboard(options: Namespace) -> None:
+    """Print one study's leaderboard, or the best configurations of a tracking server.
+
+    Raises:
+        StudyError: the options do not go together, or nothing was found.
+    """
+    formats = STUDY_FORMATS if options.name else SERVER_FORMATS
+    if options.format not in formats:
+        raise ConfigError(f"--format {options.format} is not possible here; allowed: {formats}")
+    if options.name and (options.study or options.where):
+        raise ConfigError("--study and --where ask the tracking server; leave the name out")
+    if options.top < 1:
+        raise ConfigError(f"--top is {options.top}; allowed is 1 or more")
+    if not options.name:
+        _print_best(options)
+        return
+    board = compare_candidates(read_results(options.folder.path))
+    if options.format == "table":
+        options.console.print(render(board))
+    else:
+        print(to_markdown(board) if options.format == "markdown" else to_csv(board), end="")
+
+
+def _print_best(options: Namespace) -> None:
+    # MLflow takes seconds to import, and the results of a study do not need it.
+    from study.analysis.best_runs_output import render_found, to_json, to_study
+    from study.tracking.mlflow.best_runs import best_configurations, configuration_of
+    from study.tracking.mlflow.store import tracking_uri
+
+    uri = tracking_uri(None)
+    found = best_configurations(uri, study=options.study, where=options.where, top=options.top)
+    if options.format == "json":
+        print(to_json(found), end="")
+    elif not found:
+        raise TrackingError("no study on the tracking server has such a configuration")
+    elif options.format == "yaml":
+        print(to_study(found, configuration_of(uri, found[0])), end="")
+    else:
+        options.console.print(render_found(found))
+
+
+def plots(options: Namespace) -> None:
+    """Draw the charts of a study, as files and as one page to explore."""
+    from study.analysis.interactive import write_interactive
+
+    results = read_results(options.folder.path)
+    drawn = make_plots(results, compare_candidates(results))
+    _print_paths(*write_plots(results.folder.path, drawn))
+    _print_paths(write_interactive(results.folder.path, drawn))
+    for plot in drawn:
+        if plot.missing is not None:
+            print(f"{plot.name}: not drawn: {plot.missing}", file=sys.stderr)
+
+
+def drift(options: Namespace) -> None:
+    """Print, draw and save the drift of the winner or of named trials."""
+    # Torch takes seconds to import, and no other of these commands needs it.
+    from study.analysis.drift import study_drift
+    from study.analysis.drift_output import render_drift, write_drift
+
+    results = read_results(options.folder.path)
+    found = study_drift(results, options.trial)
+    options.console.print(render_drift(found), highlight=False)
+    _print_paths(*write_drift(results.folder.path, found))
+
+
+def report(options: Namespace) -> None:
+    """Write the report of a study."""
+    results = read_results(options.folder.path)
+    board = compare_candidates(results)
+    _print_paths(write_report(results, board, make_plots(results, board)))
+
+
+def ablation_table(options: Namespace) -> None:
+    """Print an ablation, and write its files."""
+    results = read_results(options.folder.path)
+    table = compare_cells(results, options.base or BASE)
+    options.console.print(render_ablation(table))
+    _print_paths(*write_ablation(results.folder.path, table))
+
+
+def occupancy(options: Namespace) -> None:
+    """Print the occupancy of a study's slots, stage by stage."""
+    trials = read_trials(options.folder)
+    for stage in ("search", "confirm", "ablation"):
+        if (found := measure_occupancy(trials, stage)) is not None:
+            print(f"{stage}: {found}")
+
+
+def paper_tables(options: Namespace) -> None:
+    """Print the tables of a sweep, and write them if asked."""
+    results = read_sweep([folder.path for folder in options.folders])
+    options.console.print(render_tables(results))
+    if options.to is not None:
+        _print_paths(write_tables(results, options.to))
+
+
+def _print_paths(*paths: Path) -> None:
+    for path in paths:
+        print(path)

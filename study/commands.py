@@ -1,0 +1,168 @@
+"""All commands: ``clipfit-study [COMMAND] …``, or ``python -m study`` with the same words."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import Any, NamedTuple
+
+from study.run import ABSENT, RUN, add_arguments, carry_out
+
+STORAGE = "storage="
+
+
+class Command(NamedTuple):
+    """One command of the command line."""
+
+    help: str
+    code: str
+    """The function that carries it out, as ``module:name``.
+
+    A function named ``main`` reads its own arguments, because its module can be run as well.
+    """
+    arguments: Sequence[tuple[Sequence[str], dict[str, Any]]] = ()
+    """The names and the options of each argument, as `argparse` takes them."""
+
+
+def _argument(*names: str, **options: Any) -> tuple[Sequence[str], dict[str, Any]]:
+    return names, options
+
+
+def _storage(text: str) -> Path:
+    if not text.startswith(STORAGE) or text == STORAGE:
+        raise argparse.ArgumentTypeError(f"'{text}' is not of the form storage=FOLDER")
+    return Path(text.removeprefix(STORAGE))
+
+
+_NAMED = "the name of a study, or the path to its folder"
+_JSON = _argument("--json", action="store_true", help="print JSON")
+_OVERRIDES = _argument("arguments", nargs="*", metavar="key=value", help="as `run --resume` takes")
+_STORAGE = _argument(
+    "storage",
+    nargs="?",
+    type=_storage,
+    metavar="storage=FOLDER",
+    help="the folder of studies (default: $STUDY_STORAGE, else runs)",
+)
+_STUDY = (_argument("name", metavar="NAME", help=_NAMED), _STORAGE)
+
+COMMANDS = {
+    "run": Command("run a study; this word may be left out", RUN),
+    "status": Command(
+        "show what is done, running and best in a study",
+        RUN,
+        (_argument("status", metavar="NAME", help=_NAMED), _OVERRIDES, _JSON),
+    ),
+    "list": Command(
+        "list the studies in a storage: state, scores, size, age",
+        "study.workflow.commands:list_studies",
+        (_STORAGE, _JSON),
+    ),
+    "delete": Command(
+        "show what a study holds, ask, and delete it",
+        "study.workflow.commands:delete",
+        (*_STUDY, _argument("--yes", action="store_true", help="do not ask")),
+    ),
+    "sync": Command(
+        "send to MLflow what it missed or lost of a study",
+        RUN,
+        (_argument("sync", metavar="NAME", help=_NAMED), _OVERRIDES),
+    ),
+    "leaderboard": Command(
+        "print the candidates of a study; without NAME the best configurations of all studies on "
+        "the tracking server (MLFLOW_TRACKING_URI, else ./mlflow.db)",
+        "study.analysis.commands:leaderboard",
+        (
+            _argument("name", nargs="?", metavar="NAME", help=_NAMED),
+            _STORAGE,
+            _argument("--study", metavar="NAME", help="of the server, look at this study alone"),
+            _argument("--where", metavar="CONDITION", help="such as \"params.dataset = 'digits'\""),
+            _argument("--top", type=int, default=10, help="how many configurations (default: 10)"),
+            _argument(
+                "--format",
+                choices=("csv", "json", "markdown", "table", "yaml"),
+                default="table",
+                help="of a study: table, markdown, csv; of the server: table, json, or yaml, a "
+                "configuration for `run` with the found ones as baselines",
+            ),
+        ),
+    ),
+    "plots": Command("draw the charts of a study", "study.analysis.commands:plots", _STUDY),
+    "drift": Command(
+        "show how far tuning moved the model of a study",
+        "study.analysis.commands:drift",
+        (
+            *_STUDY,
+            _argument(
+                "--trial",
+                action="append",
+                default=[],
+                help="trial id; repeat to average (default: the winner's)",
+            ),
+        ),
+    ),
+    "report": Command("write report.html of a study", "study.analysis.commands:report", _STUDY),
+    "ablation-table": Command(
+        "compare the cells of an ablation",
+        "study.analysis.commands:ablation_table",
+        (*_STUDY, _argument("--base", help="cell to compare with (default: base)")),
+    ),
+    "occupancy": Command(
+        "show how busy the slots of a study were", "study.analysis.commands:occupancy", _STUDY
+    ),
+    "paper-tables": Command(
+        "print the tables of a sweep, with published averages beside ours",
+        "study.analysis.commands:paper_tables",
+        (
+            _argument("names", nargs="+", metavar="NAME | storage=FOLDER", help=_NAMED),
+            _argument("--to", type=Path, help="a folder to write tables.md and tables.csv into"),
+        ),
+    ),
+    "check-data": Command("check that a dataset is whole", "study.data.check:main"),
+    "merge": Command(
+        "write a tuned model as an ordinary Hugging Face folder",
+        "study.commands:merge",
+        (
+            _argument("backbone", metavar="BACKBONE", help="hub name or folder"),
+            _argument("delta", metavar="DELTA", type=Path, help="file of tuned parameters"),
+            _argument("out", metavar="OUT", type=Path, help="new or empty folder"),
+            _argument("--revision", help="the backbone's revision (default: the delta's)"),
+        ),
+    ),
+    "serve": Command("serve MLflow on this machine", "study.tracking.serve:main"),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Carry out a command and return its exit code: 2 after a fault that the user can fix."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not {*words[:1]} & {"-h", "--help", *COMMANDS}:
+        words.insert(0, "run")
+    parser = argparse.ArgumentParser(
+        prog="clipfit-study", epilog="`clipfit-study COMMAND --help` explains a command."
+    )
+    parsers = parser.add_subparsers(title="commands", metavar="COMMAND")
+    for name, command in COMMANDS.items():
+        own = parsers.add_parser(name, help=command.help, description=command.help)
+        own.set_defaults(**{**ABSENT, "code": command.code})
+        for names, options in command.arguments:
+            own.add_argument(*names, **options)
+    add_arguments(parsers.choices["run"])
+    if words[0] not in COMMANDS:
+        parser.parse_args(words)  # prints the help, and ends
+    if (code := COMMANDS[words[0]].code).endswith(":main"):
+        return int(resolve_name(code)(words[1:]))
+    return carry_out(parsers.choices[words[0]].parse_intermixed_args(words[1:]))
+
+
+def merge(options: argparse.Namespace) -> None:
+    """Write a tuned model as a Hugging Face folder.
+
+    Raises:
+        StudyError: see `study.method.delta.merge`.
+    """
+    from study.method import delta
+
+    info = delta.merge(options.backbone, options.delta, options.out, revision=options.revision)
+    print(f"{options.out}: {info.backbone} with {info.subset} tuned")

@@ -1,0 +1,273 @@
+"""The commands that run studies and look after them, each with the options that the user gave."""
+
+import contextlib
+import itertools
+import json
+import os
+import re
+import secrets
+import shutil
+import sys
+import time
+from argparse import Namespace
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from rich.filesize import decimal
+
+import study
+from study import tracking
+from study.analysis.results import Results, read_results
+from study.config.loading import ConfigFaults, load_config, parse_overrides
+from study.config.schema import default_storage
+from study.config.sweep import is_sweep, load_sweep
+from study.errors import ConfigError, StudyError
+from study.selection.extension import extend
+from study.storage.atomic import StorageError, with_retries
+from study.storage.ledger import StudyFolder, studies
+from study.trial.study import Study
+from study.workflow.check import all_faults, caution, check_study
+from study.workflow.resumption import resumed_config
+from study.workflow.status import Status, percent, plain_table, show_status, study_status
+
+DAY = 24 * 60 * 60  # seconds
+
+
+def run(options: Namespace) -> None:
+    """Run a study or a sweep, or do what an option says with a study that exists.
+
+    Raises:
+        StudyError: there is a fault that the user can fix, or the study was interrupted.
+    """
+    console = options.console
+    named = [a for a in options.arguments if "=" not in a]
+    overrides = [a for a in options.arguments if "=" in a]
+    existing = options.resume or options.extend or options.status or options.sync
+    if len(named) > (0 if existing else 1):
+        raise ConfigError(f"one configuration at most, got {', '.join(named)}")
+    try:
+        if existing:
+            folder = find_study(existing, parse_overrides(overrides).get("storage"))
+            config = resumed_config(folder, [] if options.extend else overrides)
+        else:
+            source = find_config(
+                named[0] if named else os.environ.get("STUDY_CONFIG") or "quickstart"
+            )
+            if is_sweep(source):
+                _run_sweep(source, overrides, options)
+                return
+            config = load_config(source, overrides)
+            config = config.model_copy(update={"name": config.name or _unique_name(source)})
+            folder = StudyFolder(config.storage / str(config.name))
+    except ConfigFaults as faults:
+        raise _with_remaining_faults(faults, resuming=bool(existing)) from None
+    if options.check:
+        check_study(Study(config, folder), resuming=bool(existing))
+        console.print("all is well: configuration, data, backbone, storage and tracking server")
+        caution([config], console)
+        return
+    if options.status:
+        show_status(folder, console, as_json=options.json)
+        return
+    # Ray and Optuna take seconds to import, and what stands above does without them.
+    from study.workflow.run_study import run_study, write_outputs
+
+    if options.sync:
+        with folder.locked():
+            tracker = tracking.named(config.tracking.tracker)
+            synced = tracker.sync(Study(config, folder), lambda: write_outputs(folder))
+        again = f", {synced.again} of them sent again" if synced.again else ""
+        console.print(f"{synced.trials} trials of {folder.name} are in {tracker.title}{again}")
+        return
+    if options.extend:
+        with folder.locked():
+            config = extend(Study(config, folder), overrides)
+    run_study(config, folder, console, resume=bool(existing))
+
+
+def _run_sweep(source: Path, overrides: list[str], options: Namespace) -> None:
+    from study.workflow.run_sweep import check_sweep, run_sweep
+
+    members = load_sweep(source, overrides)
+    if options.check:
+        check_sweep(members)
+        options.console.print(f"all is well with {len(members)} studies")
+        caution([member.config for member in members], options.console)
+    else:
+        run_sweep(members, options.console)
+
+
+def _unique_name(source: Path) -> str:
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", source.stem)[:60].strip("-._") or "study"
+    return f"{stem}-{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+
+
+def _with_remaining_faults(faults: ConfigFaults, *, resuming: bool) -> ConfigFaults:
+    """Return the faults, with those that a check of the valid sections finds as well."""
+    rest = faults.rest
+    if rest is None:
+        return faults
+    sections = {fault.partition(":")[0].partition(".")[0] for fault in faults.faults}
+    folder = StudyFolder(rest.storage / (rest.name or secrets.token_hex(8)))
+    found = all_faults(
+        Study(rest, folder), resuming=resuming, passing_over=sections, replaced=faults.replaced
+    )
+    return ConfigFaults(faults.source, [*faults.faults, *found], rest, faults.replaced)
+
+
+def find_config(name: str) -> Path:
+    """Return the path of a configuration, given as a path or as the name of a shipped one.
+
+    A folder of configurations counts as one too.
+
+    Raises:
+        ConfigError: it does not exist; the message lists the shipped ones.
+    """
+    package = Path(study.__file__ or "").parent
+    folders = [package.parent / "configs", package / "configs"]
+    places = [(folder / name, folder / f"{name}.yaml", folder.parent / name) for folder in folders]
+    for candidate in (Path(name), *itertools.chain(*places)):
+        with contextlib.suppress(OSError):  # a name that no file can have
+            if candidate.is_file() or (candidate.is_dir() and any(candidate.glob("*.yaml"))):
+                return candidate
+    shipped = sorted(
+        path.relative_to(folder).with_suffix("").as_posix()
+        for folder in folders
+        for path in folder.rglob("*.yaml")
+    )
+    raise ConfigError(
+        f"no configuration '{name}'; by name there are {', '.join(shipped)} (clipfit-study --help "
+        "lists the commands)"
+    )
+
+
+def find_studies(options: Namespace) -> None:
+    """Add the ``folder``, or the ``folders``, of the studies that a command names.
+
+    Raises:
+        ConfigError: there is no such study.
+    """
+    values = vars(options)
+    if values.get("name"):
+        options.folder = find_study(options.name, options.storage)
+    if "names" in values:
+        own = [word for word in options.names if word.startswith("storage=")]
+        storage = parse_overrides(own).get("storage")
+        options.folders = [find_study(word, storage) for word in options.names if word not in own]
+
+
+def find_study(name: str, storage: str | Path | None = None) -> StudyFolder:
+    """Return the folder of a study.
+
+    Args:
+        name: the study's name in the storage, or the path to its folder.
+        storage: the folder of studies; None means ``$STUDY_STORAGE``, or else ``runs``.
+
+    Raises:
+        ConfigError: there is none; the message lists those in the storage.
+    """
+    storage = Path(str(storage or default_storage()))
+    there: list[StudyFolder] = []
+    with contextlib.suppress(OSError, ValueError, RuntimeError):  # no folder can have this name
+        for folder in map(StudyFolder, (storage / name, Path(name).resolve())):
+            if folder.exists():
+                return folder
+        there = studies(storage)
+    raise ConfigError(
+        f"no study '{name}' in {storage}; there are "
+        f"{', '.join(folder.name for folder in there) or 'none'} (storage=FOLDER looks elsewhere)"
+    )
+
+
+def list_studies(options: Namespace) -> None:
+    """Print the studies of a storage, as a table or as JSON."""
+    storage = options.storage or default_storage()
+    rows = [describe(folder) for folder in studies(storage)]
+    if options.json:
+        print(json.dumps(rows, indent=2))
+        return
+    cells = (
+        [
+            *(row["study"], row["state"], str(row["trials"])),
+            *(percent(row[name]) for name in ("val_score", "test_score")),
+            *(decimal(row["bytes"]), f"{row['seconds'] / DAY:.1f}"),
+        ]
+        for row in rows
+    )
+    header = ("study", "state", "trials", "validation %", "test %", "size", "days old")
+    options.console.print(
+        f"{len(rows)} studies in {storage}", plain_table(header, cells), highlight=False
+    )
+
+
+def describe(folder: StudyFolder) -> dict[str, Any]:
+    """Return what the list says of a study.
+
+    Returns:
+        The ``study``; its ``state``, which is that of `Status` or "damaged"; its number of
+        ``trials``; the best ``val_score`` of the search and the mean ``test_score`` of the choice,
+        as fractions; its size in ``bytes``, its age in ``seconds``; and for MLflow its ``study_id``
+        and where its winner is ``registered``. What there is not is None.
+    """
+    results: Results | None = None
+    status: Status | None = None
+    with contextlib.suppress(StudyError):
+        results = read_results(folder.path)
+        status = study_status(results)
+    files = list(_files(folder.path))
+    return {
+        "study": folder.name,
+        "state": status.state if status else "damaged",
+        "trials": len(list(folder.trials())),
+        "val_score": status.best[0].val_score if status and status.best else None,
+        "test_score": status.test_score if status else None,
+        "bytes": sum(file.st_size for file in files),
+        "seconds": time.time() - min((file.st_mtime for file in files), default=time.time()),
+        "study_id": results.identity.get("study_id") if results else None,
+        "registered": results.registration.uri if results and results.registration else None,
+    }
+
+
+def _files(folder: Path) -> Iterator[os.stat_result]:
+    """Yield the size and times of each file; a study that runs may remove some meanwhile."""
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                yield Path(place, name).lstat()
+
+
+def delete(options: Namespace) -> None:
+    """Show what a study holds, ask, and delete it.
+
+    Raises:
+        LedgerError: another process runs the study.
+        ConfigError: there is no terminal to ask on.
+        StorageError: some of its files could not be deleted.
+    """
+    path = options.folder.path.resolve()
+    with options.folder.locked():
+        row = describe(options.folder)
+        print(
+            f"{path}: {row['state']}, {row['trials']} trials, {decimal(row['bytes'])}\n"
+            f"MLflow keeps its runs, with the tag study_id = '{row['study_id']}', and of its model "
+            f"{row['registered'] or 'nothing'}. Delete those on MLflow's pages, or in Python by "
+            "mlflow.MlflowClient(): delete_run(run_id), delete_model_version(model, version)."
+        )
+        if not options.yes:
+            if not sys.stdin.isatty():
+                raise ConfigError(
+                    f"'{path.name}' is kept, since there is no terminal to ask on; --yes deletes "
+                    "without a question"
+                )
+            print(f"delete '{path.name}'? [y/N] ", end="", flush=True)
+            if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+                return
+        # What is deleted only in part must not look like a study.
+        aside = path.with_name(f".deleted-{path.name}-{secrets.token_hex(4)}")
+        with_retries(path, lambda: path.rename(aside))
+    # After the lock, since a network file system keeps the folder of an open file.
+    shutil.rmtree(aside, ignore_errors=True)
+    if aside.exists():
+        raise StorageError(f"some files could not be deleted; delete the folder {aside}")

@@ -1,0 +1,115 @@
+"""The commands that show results: what they print, and which files they write."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from study.commands import main
+
+
+def test_the_leaderboard_prints_the_winner(
+    few_shot_study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["leaderboard", str(few_shot_study), "--format", "markdown"]) == 0
+    assert "best ★" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--format", "csv"), ("--top", "0"), ("study", "--where", "x"), ("study", "--format", "yaml")],
+)
+def test_options_of_the_leaderboard_that_do_not_go_together_are_refused(
+    few_shot_study: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
+) -> None:
+    words = [str(few_shot_study) if word == "study" else word for word in arguments]
+    assert main(["leaderboard", *words]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert re.match("error: --(format|top|study) .*(allowed|leave)", said.err)
+
+
+def test_plots_lists_the_files_and_what_is_missing(
+    few_shot_study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["plots", str(few_shot_study)]) == 0
+    printed = capsys.readouterr()
+    assert "pareto.png" in printed.out
+    assert "importance-clipfit-tuned: not drawn" in printed.err
+
+
+def test_drift_prints_sites_and_features_and_names_its_files(
+    tuned_study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["drift", str(tuned_study), "--trial", "confirm-best-seed1"]) == 0
+    told = capsys.readouterr().out
+    assert "mlp.fc2.bias" in told
+    assert "Features of the images: mean cosine 1.0000" in told
+    assert (tuned_study / "plots" / "drift.png").is_file()
+    assert (tuned_study / "drift.csv").read_text().count("\n") == 2
+
+
+def test_drift_names_a_trial_without_tuned_parameters(
+    few_shot_study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["drift", str(few_shot_study)]) == 2
+    assert "confirm-best-seed1" in capsys.readouterr().err
+    assert not (few_shot_study / "drift.csv").exists()
+
+
+def test_report_prints_where_the_report_is(
+    few_shot_study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["report", few_shot_study.name, f"storage={tmp_path}"]) == 0
+    assert capsys.readouterr().out.strip() == str(few_shot_study / "report.html")
+
+
+def test_an_ablation_is_printed_and_its_files_are_named(
+    ablation_study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["ablation-table", str(ablation_study)]) == 0
+    assert "ablation.csv" in capsys.readouterr().out
+    assert main(["ablation-table", str(ablation_study), "--base", "nothing"]) == 2
+
+
+def test_occupancy_is_printed_stage_by_stage(
+    few_shot_study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trial = few_shot_study / "trials" / "search-9999"
+    trial.mkdir()
+    (trial / "config.json").write_text('{"stage": "search"}')
+    (trial / "reports.jsonl").write_text('{"epoch": 1, "seconds": 2, "ended_at": 10}\n')
+    assert main(["occupancy", str(few_shot_study)]) == 0
+    assert capsys.readouterr().out.startswith("search: 1 trials in 2 s on one slot: 100% of it")
+
+
+def test_tables_of_a_paper_need_a_sweep(
+    few_shot_study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for names in ([str(few_shot_study)], [few_shot_study.name, f"storage={tmp_path}"]):
+        assert main(["paper-tables", *names]) == 2
+        assert "no finished study" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("ablation-table", "drift", "leaderboard", "occupancy", "paper-tables", "plots"),
+        *("report", "status", "sync", "delete"),
+    ],
+)
+def test_a_study_that_is_not_there_is_named_with_those_that_are(
+    few_shot_study: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    assert main([command, "nothing", f"storage={few_shot_study.parent}"]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("error: no study 'nothing' in ")
+    assert f"there are {few_shot_study.name} (" in said.err
+
+
+def test_a_folder_that_is_no_study_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["leaderboard", str(tmp_path)]) == 2
+    assert str(tmp_path) in capsys.readouterr().err

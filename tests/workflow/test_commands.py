@@ -1,0 +1,172 @@
+"""The list of studies, the deletion of one, and how a study is named."""
+
+import json
+import os
+import pty
+import re
+import time
+from pathlib import Path
+
+import pytest
+from written_study import Written
+
+from study.commands import main
+from study.errors import ConfigError
+from study.storage.ledger import Registration, StudyFolder, studies
+from study.workflow.commands import find_study
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work in a folder whose ``runs`` has the studies."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def mine(here: Path) -> StudyFolder:
+    """A study of two trials, one of which is finished."""
+    written = Written(here / "runs", "mine")
+    written.whole(1)
+    written.report(written.trial(2), 1)
+    return written.folder
+
+
+def listed(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, dict[str, object]]:
+    """What ``list --json`` says of each study."""
+    assert main(["list", "--json", *arguments]) == 0
+    return {row["study"]: row for row in json.loads(capsys.readouterr().out)}
+
+
+def test_a_study_is_named_by_its_name_or_by_a_path(
+    mine: StudyFolder, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("mine", "runs/mine", "./runs/mine/", str(mine.path)):
+        assert find_study(name).path.samefile(mine.path), name
+    assert find_study("mine", here / "runs").path == mine.path
+    monkeypatch.chdir(mine.path)
+    assert find_study(".").name == "mine"
+    with pytest.raises(ConfigError, match=r"no study 'mine' in runs; there are none"):
+        find_study("mine")
+    monkeypatch.setenv("STUDY_STORAGE", str(here / "runs"))
+    assert find_study("mine").name == "mine"
+
+
+def test_the_list_has_state_scores_trials_size_and_age(
+    mine: StudyFolder, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "runs" / "images").mkdir()
+    Written(here / "runs", "lost").folder.config_path.unlink()
+    broken = Written(here / "runs", "broken").folder
+    broken.trial("search-0001").create({})
+    (broken.path / "trials/search-0001/config.json").write_text("{")
+    long_ago = time.time() - 9 * 86400
+    os.utime(mine.path / "identity.json", (long_ago, long_ago))
+    rows = listed(capsys)
+    assert set(rows) == {"mine", "broken"}
+    assert rows["broken"]["state"] == "damaged"
+    found = rows["mine"]
+    assert (found["state"], found["trials"], found["test_score"]) == ("searching", 2, None)
+    assert found["val_score"] == pytest.approx(0.13)
+    files = [path for path in mine.path.rglob("*") if path.is_file()]
+    assert found["bytes"] == sum(path.stat().st_size for path in files)
+    assert main(["list", "storage=runs"]) == 0
+    said = capsys.readouterr().out
+    assert "2 studies in runs" in said
+    assert re.search(r"mine +searching +2 +13.0 +– +[\d.]+ kB +9\.0", said)
+    assert listed(capsys, f"storage={here}") == {}
+
+
+def test_a_finished_study_is_listed_with_the_test_score_of_its_choice(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written = Written(here / "runs", "done")
+    chosen = {"settings": {"subset": "none"}, "label": "best", "same_as": "clipfit"}
+    written.folder.write_json("candidates.json", [chosen])
+    for seed, score in ((1, 0.5), (2, 0.7)):
+        config = written.trial(
+            seed,
+            trial_id=f"confirm-clipfit-seed{seed}",
+            stage="confirm",
+            label="clipfit",
+            seed=seed,
+        )
+        report = {"epoch": 1, "test_score": score}
+        written.folder.trial(config.trial_id).append_report(report)
+        written.end(config)
+    (written.folder.path / "description.md").write_text("")
+    found = listed(capsys)["done"]
+    assert (found["state"], found["val_score"]) == ("finished", None)
+    assert found["test_score"] == pytest.approx(0.6)
+
+
+def test_status_as_json_has_every_trial_that_is_shown(
+    mine: StudyFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["status", "mine", "--json"]) == 0
+    status = json.loads(capsys.readouterr().out)
+    assert status["counts"] == {"search": {"finished": 1, "unfinished": 1}}
+    assert [trial["trial_id"] for trial in status["running"]] == ["search-0002"]
+    assert status["best"][0]["settings"]["subset"] == "vision.ln[0:2]"
+    assert main(["status", "mine"]) == 0
+    assert "mine: searches" in capsys.readouterr().out
+
+
+def test_delete_without_a_terminal_refuses_and_says_what_there_is(
+    mine: StudyFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine.write_registration(Registration("letters", "3", True, "first"))
+    assert main(["delete", "mine"]) == 2
+    said = capsys.readouterr()
+    assert "2 trials, " in said.out
+    assert f"study_id = '{mine.read_identity()['study_id']}'" in said.out
+    assert "models:/letters/3" in said.out
+    assert "--yes" in said.err
+    assert mine.exists()
+
+
+@pytest.mark.parametrize(("answer", "kept"), [("y\n", False), ("\n", True), ("\x04", True)])
+def test_delete_asks_on_a_terminal(
+    mine: StudyFolder, monkeypatch: pytest.MonkeyPatch, answer: str, kept: bool
+) -> None:
+    above, below = pty.openpty()
+    with os.fdopen(below) as terminal, os.fdopen(above, "w") as user:
+        user.write(answer)
+        user.flush()
+        monkeypatch.setattr("sys.stdin", terminal)
+        assert main(["delete", "mine"]) == 0
+    assert mine.exists() == kept
+    assert [path.name for path in mine.path.parent.iterdir()] == ["mine"] * kept
+
+
+def test_delete_takes_a_study_that_cannot_be_read(
+    mine: StudyFolder, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (mine.path / "identity.json").write_text("{")
+    assert main(["delete", "runs/mine", "--yes"]) == 0
+    assert "damaged" in capsys.readouterr().out
+    assert not any((here / "runs").iterdir())
+
+
+def test_a_study_that_runs_is_not_deleted(
+    mine: StudyFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with mine.locked():
+        assert main(["delete", "mine", "--yes"]) == 2
+    assert "run by another process" in capsys.readouterr().err
+    assert mine.exists()
+
+
+def test_what_is_deleted_in_part_is_no_study(
+    mine: StudyFolder,
+    here: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("shutil.rmtree", lambda *_, **__: None)  # as where files may not be removed
+    assert main(["delete", "mine", "--yes"]) == 2
+    assert "delete the folder" in capsys.readouterr().err
+    (left,) = (here / "runs").iterdir()
+    assert StudyFolder(left).exists()
+    assert studies(here / "runs") == []
+    assert listed(capsys) == {}
