@@ -53,9 +53,8 @@ def _rows(
     meanings = _meanings(section["title"])
     for name, field in section["properties"].items():
         key, default = f"{prefix}{name}", field.get("default", defaults.get(name))
-        required = name in section.get("required", ())
         if (kind := _kind(field)) != "section":
-            shown = "required" if required else f"`{_yaml(default)}`"
+            shown = "required" if name in section.get("required", ()) else _flow(default)
             yield f"`{key}`", kind, shown, UNITS.get(key, ""), meanings[name]
         inner = [part for part in named if f"'#/$defs/{part}'" in str(field)]
         label, below = "", defaults.get(name) or {}
@@ -89,10 +88,10 @@ def _kind(field: Mapping[str, Any]) -> str:
     return "section"
 
 
-def _yaml(value: Any) -> str:
-    """Return a value on one line, as a configuration holds it."""
-    text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=math.inf)
-    return text.removesuffix("...\n").strip()
+def _flow(value: Any) -> str:
+    """Return a value on one line, as a configuration holds it; in a list, YAML adds no end mark."""
+    listed = yaml.safe_dump([value], default_flow_style=True, sort_keys=False, width=math.inf)
+    return f"`{listed.strip()[1:-1]}`"
 
 
 def _meanings(title: str) -> dict[str, str]:
@@ -104,14 +103,11 @@ def _meanings(title: str) -> dict[str, str]:
         if isinstance(node, ast.ClassDef)
     }
     return {
-        ast.unparse(field.target): _markdown(str(doc.value.value))
+        ast.unparse(field.target): re.sub(
+            r"\bNone\b", "`null`", " ".join(str(doc.value.value).replace("``", "`").split())
+        )
         for field, doc in pairwise(classes[title])
         if isinstance(field, ast.AnnAssign)
         and isinstance(doc, ast.Expr)
         and isinstance(doc.value, ast.Constant)
     }
-
-
-def _markdown(docstring: str) -> str:
-    words = " ".join(docstring.replace("``", "`").split())
-    return re.sub(r"\bNone\b", "`null`", words)
