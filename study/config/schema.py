@@ -147,11 +147,17 @@ class TrainingConfig(Section):
     """The training settings that all trials share."""
 
     epochs: int = Field(100, ge=1)
+    """The number of epochs of a trial, the warm-up included."""
     batch_size: int = Field(32, ge=1)
+    """The number of images in a training step."""
     eval_batch_size: int = Field(256, ge=1)
+    """The number of images that pass the image encoder at once in an evaluation."""
     optimizer: Optimizer = "sgd"
+    """The optimizer; the paper's is ``sgd``."""
     momentum: float = Field(MOMENTUM, ge=0, lt=1)
+    """The momentum of ``sgd``; ``adamw`` does not read it."""
     weight_decay: float = Field(WEIGHT_DECAY, ge=0)
+    """The weight decay of every tuned parameter."""
     warmup_lr: float = Field(WARMUP_LR, ge=0)
     """The learning rate of epoch 0, the warm-up."""
     regularizer: Regularizer = "cosine"
@@ -316,6 +322,7 @@ class ResourcesConfig(Section):
     """The resources of one trial; the number of trials at once follows from the cluster."""
 
     cpus_per_trial: float = Field(1, gt=0)
+    """CPU cores of a trial."""
     gpus_per_trial: float = Field(0, ge=0)
     """GPUs of a trial; a fraction lets several trials share a GPU: 0.25 puts four on one."""
     max_concurrent: int | None = Field(None, ge=1)
@@ -377,7 +384,9 @@ class StudyConfig(Section):
     resources: ResourcesConfig = ResourcesConfig()
     tracking: TrackingConfig = TrackingConfig()
     storage: Path = Field(default_factory=default_storage)
-    """The folder of all studies; on a cluster, one that all nodes share."""
+    """The folder of all studies; on a cluster, one that all nodes share.
+
+    The environment variable ``STUDY_STORAGE`` replaces the default."""
 
     @model_validator(mode="after")
     def _parts_agree(self, info: ValidationInfo) -> Self:

@@ -1,0 +1,113 @@
+"""The table of every key of a configuration, made from the schema for readers."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import math
+import re
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+from typing import Any
+
+import yaml
+
+from study.config import schema, settings
+
+UNITS = {
+    **{"data.shots": "images per class", "data.val_shots": "images per class"},
+    **{"training.batch_size": "images", "training.eval_batch_size": "images"},
+    **{"training.epochs": "epochs", "search.asha.grace_period": "epochs"},
+    **{"search.trials": "trials", "search.tuned_share": "fraction of the trials"},
+    **{"confirm.runners_up": "configurations", "ablation.width": "layers"},
+    **{"resources.cpus_per_trial": "CPU cores", "resources.gpus_per_trial": "GPUs"},
+    **{"resources.max_concurrent": "trials", "resources.max_failures": "restarts"},
+    "resources.max_epoch_seconds": "seconds",
+}
+"""The unit of each key that has one."""
+BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
+WORDS = {"integer": "whole number", "boolean": "true or false", "string": "text"}
+
+
+def reference() -> str:
+    """Return a Markdown table of every key, with its type, default, unit and meaning."""
+    whole = schema.StudyConfig.model_json_schema()
+    minimal = {"storage": "runs", "ablation": {"design": "only_one"}}
+    defaults = schema.StudyConfig.model_validate(minimal).model_dump(mode="json")
+    head = ("key", "type", "default", "unit", "meaning"), ("---",) * 5
+    rows = (*head, *_rows("", whole, whole["$defs"], defaults))
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def _rows(
+    prefix: str, section: Mapping[str, Any], named: Mapping[str, Any], defaults: Mapping[str, Any]
+) -> Iterator[tuple[str, ...]]:
+    """Yield the rows of a section's keys, and of the sections in it.
+
+    Args:
+        prefix: what stands before each key.
+        section: the JSON schema of the section.
+        named: the JSON schemas of all sections, by the names of their classes.
+        defaults: the default of each key that has one.
+    """
+    meanings = _meanings(section["title"])
+    for name, field in section["properties"].items():
+        key, default = f"{prefix}{name}", field.get("default", defaults.get(name))
+        if (kind := _kind(field)) != "section":
+            shown = "required" if name in section.get("required", ()) else _flow(default)
+            yield f"`{key}`", kind, shown, UNITS.get(key, ""), meanings[name]
+        inner = [part for part in named if f"'#/$defs/{part}'" in str(field)]
+        label, below = "", defaults.get(name) or {}
+        if "LABEL" in kind:
+            label, below = ".LABEL", settings.Settings(subset="none").model_dump(mode="json")
+        for part in inner:
+            yield from _rows(f"{key}{label}.", named[part], named, below)
+
+
+def _kind(field: Mapping[str, Any]) -> str:
+    """Return the type of a JSON schema in words."""
+    match field:
+        case {"anyOf": options}:
+            return " or ".join(map(_kind, options))
+        case {"enum": values}:
+            return " or ".join(f"`{value}`" for value in values)
+        case {"prefixItems": items}:
+            return f"[{', '.join(map(_kind, items))}]"
+        case {"items": items}:
+            return f"list of {_kind(items)}"
+        case {"type": "object", "propertyNames": {"enum": names}}:
+            return f"mapping of {', '.join(f'`{name}`' for name in names)} to text"
+        case {"type": "object", "additionalProperties": inner}:
+            return f"mapping of kind to {_kind(inner)}"
+        case {"type": "object", "patternProperties": inner}:
+            return f"mapping of LABEL to {', '.join(map(_kind, inner.values()))}"
+        case {"type": kind}:
+            word = "path" if field.get("format") == "path" else WORDS.get(kind, kind)
+            limits = [f"{sign} {field[bound]}" for bound, sign in BOUNDS.items() if bound in field]
+            return f"{word} {', '.join(limits)}".strip()
+    return "section"
+
+
+def _flow(value: Any) -> str:
+    """Return a value on one line, as a configuration holds it; in a list, YAML adds no end mark."""
+    listed = yaml.safe_dump([value], default_flow_style=True, sort_keys=False, width=math.inf)
+    return f"`{listed.strip()[1:-1]}`"
+
+
+def _meanings(title: str) -> dict[str, str]:
+    """Return the docstring of each field of a section, in Markdown and on one line."""
+    classes = {
+        node.name: node.body
+        for module in (schema, settings)
+        for node in ast.parse(inspect.getsource(module)).body
+        if isinstance(node, ast.ClassDef)
+    }
+    return {
+        ast.unparse(field.target): re.sub(
+            r"\bNone\b", "`null`", " ".join(str(doc.value.value).replace("``", "`").split())
+        )
+        for field, doc in pairwise(classes[title])
+        if isinstance(field, ast.AnnAssign)
+        and isinstance(doc, ast.Expr)
+        and isinstance(doc.value, ast.Constant)
+    }

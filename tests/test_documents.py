@@ -1,0 +1,143 @@
+"""What the documents name exists: links, paths, commands, configuration keys, the version."""
+
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from study.config.reference import reference
+from study.run import find_config
+
+ROOT = Path(__file__).parent.parent
+FOLDERS = ("study", "tests", "configs", "clusters")
+PAGES = sorted([*ROOT.glob("*.md"), *(p for f in FOLDERS for p in (ROOT / f).rglob("*.md"))])
+VERBS = {
+    *("run", "status", "list", "delete", "sync", "leaderboard", "plots", "drift", "report"),
+    *("ablation-table", "occupancy", "paper-tables", "check-data", "merge", "serve"),
+}
+LONGEST_README = 200  # lines
+KEYS = {line.split("`")[1] for line in reference().splitlines()[2:]}
+SECTIONS = "data|backbone|training|search|confirm|ablation|resources|tracking"
+WORKPLACE = (
+    r"/work/|/tmp/|worktree|\bissues? \d|\bhelpers?\b|\bsessions?\b|\bthe lead\b|\bengineer \w\b"
+)
+PLACEHOLDER = r"\b(NAME|ROOM|TRIAL|FOLDER|DIR|LABEL)\b"
+
+every_page = pytest.mark.parametrize(
+    "page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix()
+)
+
+
+def blocks(page: Path) -> list[str]:
+    """The code blocks of a page."""
+    return re.findall(r"(?ms)^```\w*\n(.*?)^```", page.read_text(encoding="utf-8"))
+
+
+def spans(page: Path) -> list[str]:
+    """What stands in backticks, outside of code blocks."""
+    prose = re.sub(r"(?ms)^```.*?^```", "", page.read_text(encoding="utf-8"))
+    return re.findall(r"`([^`]+)`", prose)
+
+
+def commands(page: Path) -> Iterator[list[str]]:
+    """The words of each command of this package, without a comment."""
+    lines = [line for block in blocks(page) for line in block.replace("\\\n", " ").splitlines()]
+    for line in [*lines, *spans(page)]:
+        _, name, rest = re.sub(r"\s# .*", "", line).rpartition("clipfit-study ")
+        if name and not line.startswith("#"):
+            yield rest.split()
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    prose = re.sub(r"(?ms)^```.*?^```", "", page.read_text(encoding="utf-8"))
+    headings = re.findall(r"(?m)^#+ (.*)$", prose)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= LONGEST_README
+
+
+@every_page
+def test_links_lead_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        if re.match(r"[a-z]+:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        assert target.exists(), link
+        assert target.resolve().is_relative_to(ROOT)
+        assert not anchor or anchor in anchors(target), link
+
+
+@every_page
+def test_paths_of_the_project_exist(page: Path) -> None:
+    words = [word for text in [*blocks(page), *spans(page)] for word in text.split()]
+    for word in (word.strip("'\"(),:;") for word in words):
+        if re.search(rf"{PLACEHOLDER}|[{{=<>]|://", word):
+            continue
+        if re.match(rf"({'|'.join(FOLDERS)}|\.ci)/", word):
+            assert any(ROOT.glob(word.rstrip("/"))), word
+        elif re.fullmatch(r"[\w/-]+\.(py|sh|toml|cff)", word):
+            around = [page.parent] if page.parent != ROOT else [ROOT / f for f in FOLDERS]
+            assert (ROOT / word).exists() or any(any(f.rglob(word)) for f in around), word
+
+
+@every_page
+def test_commands_exist(page: Path) -> None:
+    for verb, *arguments in commands(page):
+        assert verb in VERBS, (verb, *arguments)
+        if verb == "run" and arguments and re.fullmatch(r"[\w/]+(\.yaml)?", arguments[0]):
+            assert arguments[0] == "found.yaml" or find_config(arguments[0])
+
+
+@every_page
+def test_no_other_module_is_a_command(page: Path) -> None:
+    modules = re.findall(r"python -m ([\w.]+)", page.read_text(encoding="utf-8"))
+    assert set(modules) <= {
+        *("venv", "study", "study.data.check", "study.tracking.serve"),
+        *("study.embedded", "study.embedded.evaluate"),
+    }
+
+
+@every_page
+def test_configuration_keys_exist(page: Path) -> None:
+    known = {".".join(key.split(".")[:end]) for key in KEYS for end in range(1, 5)}
+    words = [word for text in [*blocks(page), *spans(page)] for word in text.split()]
+    for word in words:
+        found = re.match(rf"'?((?:{SECTIONS})(?:\.[a-z_]+)+)(?:[=:]|$)", word)
+        if found and not word.endswith(".py"):
+            assert found[1] in known, word
+
+
+@every_page
+def test_no_page_speaks_of_a_workplace(page: Path) -> None:
+    assert not re.findall(WORKPLACE, page.read_text(encoding="utf-8"))
+
+
+def test_the_command_of_the_tests_is_the_one_that_guards_changes() -> None:
+    (command,) = (
+        line for block in blocks(ROOT / "README.md") for line in block.splitlines()
+        if line.endswith("pytest")
+    )  # fmt: skip
+    guarded = (ROOT / ".ci" / "run").read_text(encoding="utf-8").replace(" --quiet", "")
+    assert command in guarded.splitlines()
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    released = re.findall(r"(?m)^## \[([\d.]+)\]", (ROOT / "CHANGELOG.md").read_text())
+    images = re.findall(r"clipfit:([\d.]+)", (ROOT / "clusters" / "kubernetes.yaml").read_text())
+    assert {citation["version"], released[0], *images} == {version}
+
+
+def test_the_software_can_be_cited() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation.keys() >= {"cff-version", "message", "title", "authors", "license"}
+    (paper,) = citation["references"]
+    assert paper["doi"].startswith("10.18653/")
