@@ -8,16 +8,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from study.commands import COMMANDS
 from study.config.reference import reference
-from study.run import find_config
+from study.workflow.commands import find_config
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = ("study", "tests", "configs", "clusters")
 PAGES = sorted([*ROOT.glob("*.md"), *(p for f in FOLDERS for p in (ROOT / f).rglob("*.md"))])
-VERBS = {
-    *("run", "status", "list", "delete", "sync", "leaderboard", "plots", "drift", "report"),
-    *("ablation-table", "occupancy", "paper-tables", "check-data", "merge", "serve"),
-}
 LONGEST_README = 200  # lines
 KEYS = {line.split("`")[1] for line in reference().splitlines()[2:]}
 SECTIONS = "data|backbone|training|search|confirm|ablation|resources|tracking"
@@ -90,7 +87,7 @@ def test_paths_of_the_project_exist(page: Path) -> None:
 @every_page
 def test_commands_exist(page: Path) -> None:
     for verb, *arguments in commands(page):
-        assert verb in VERBS, (verb, *arguments)
+        assert verb in COMMANDS, (verb, *arguments)
         if verb == "run" and arguments and re.fullmatch(r"[\w/]+(\.yaml)?", arguments[0]):
             assert arguments[0] == "found.yaml" or find_config(arguments[0])
 
