@@ -1,7 +1,7 @@
 """Charts of the results table, whose scores are fractions there and percent here."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import accumulate
+from itertools import accumulate, cycle
 from typing import Any
 
 from study.analysis.charts import (
@@ -195,7 +195,7 @@ def pareto_front(points: Iterable[tuple[float, float]]) -> list[tuple[float, flo
 
 def _colors(searched: Iterable[TrialResult]) -> Mapping[str, str]:
     """Return the colour of each arm, which is the same in all charts of a study."""
-    return dict(zip(sorted({trial.arm for trial in searched}), PALETTE, strict=False))
+    return dict(zip(sorted({trial.arm for trial in searched}), cycle(PALETTE), strict=False))
 
 
 def _by_arm_and_status(placed: Sequence[Placed]) -> tuple[Series, ...]:
