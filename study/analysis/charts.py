@@ -191,6 +191,7 @@ def _draw_axes(axes: Any, panel: Panel) -> None:
             ticks.set_major_locator(MaxNLocator(integer=True))
         if axis.names is not None:
             ticks.set_ticks(range(len(axis.names)), axis.names)
+            axes.set(**{f"{side}lim": (-0.6, len(axis.names) - 0.4)})
         if axis.line is not None:
             line(axis.line, linestyle=":", color=GREY)
 

@@ -19,7 +19,9 @@ PLOTS_FOLDER = "plots"
 
 
 def make_plots(results: Results, board: Leaderboard) -> tuple[Chart, ...]:
-    """Return the charts of a study, in the order of the report.
+    """Return the charts of a search and its choice, in the order of the report.
+
+    An ablation has those of `ablation_plots` instead: its search tries a few rates for each cell.
 
     Args:
         results: the results of the study.
@@ -27,6 +29,8 @@ def make_plots(results: Results, board: Leaderboard) -> tuple[Chart, ...]:
     """
     from study.analysis.importance import importance_charts, load_optuna_studies
 
+    if results.ablates:
+        return ()
     searched = results.stage("search")
     return (
         agreement_chart(board),

@@ -194,7 +194,7 @@ def pareto_front(points: Iterable[tuple[float, float]]) -> list[tuple[float, flo
 
 
 def _colors(searched: Iterable[TrialResult]) -> Mapping[str, str]:
-    """Return the colour of each arm, the same in all charts of a study; many arms share some."""
+    """Return the colour of each arm, which is the same in all charts of a study."""
     return dict(zip(sorted({trial.arm for trial in searched}), cycle(PALETTE), strict=False))
 
 

@@ -1,6 +1,7 @@
 """Every plot is drawn, or says why it is not."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from study.analysis.charts import Chart
@@ -40,6 +41,11 @@ def test_a_study_without_results_says_why_there_is_no_plot(tmp_path: Path) -> No
     assert len(plots) == 5
     assert all(plot.missing for plot in plots)
     assert write_plots(tmp_path, plots) == ()
+
+
+def test_an_ablation_has_its_own_plots_instead(few_shot_study: Path) -> None:
+    results = read_results(few_shot_study)
+    assert make_plots(replace(results, ablates=True), leaderboard(results)) == ()
 
 
 def test_a_plot_that_can_no_longer_be_drawn_leaves_no_stale_file(tmp_path: Path) -> None:
