@@ -51,7 +51,7 @@ def main_table(board: Leaderboard) -> Table:
         [
             _name(entry),
             *score_cells(board.parts, entry.parts, entry.test),
-            "/".join(dict.fromkeys(map(str, (len(entry.scores), entry.seeds_planned)))),
+            _seeds(entry),
             *(cell for found in entry.versus.values() for cell in comparison_cells(found)),
         ]
         for entry in board.entries
@@ -186,6 +186,11 @@ def write_leaderboard(folder: Path, board: Leaderboard) -> tuple[Path, Path]:
 
 def _name(entry: Entry) -> str:
     return f"{entry.name} ★" if entry.winner else entry.name
+
+
+def _seeds(entry: Entry) -> str:
+    done, planned = len(entry.scores), entry.seeds_planned
+    return str(done) if done == planned else f"{done}/{planned}"
 
 
 def _winner_row(board: Leaderboard) -> int | None:
