@@ -44,20 +44,20 @@ def compared_images(results: Results, one: str, other: str) -> list[ComparedImag
 
     Args:
         results: the results of the study.
-        one: the label of the first candidate.
-        other: the label of the second candidate.
+        one: the label of the first candidate, or cell of an ablation.
+        other: the label of the second.
 
     Raises:
-        DataError: they have no seed in common whose predictions were kept.
+        DataError: they have no seed in common with predictions on test.
         LedgerError: a file of predictions is damaged.
     """
     first, second = (_right_by_seed(results, label) for label in (one, other))
     seeds = first.keys() & second.keys()
     if not seeds:
-        tested = dict.fromkeys(trial.label for trial in results.stage("confirm"))
+        tested = dict.fromkeys(t.label for t in results.trials if t.stage != "search")
         raise DataError(
             f"the predictions of '{one}' and '{other}' on test have no seed in common; "
-            f"tested candidates: {', '.join(tested) or 'none'}"
+            f"tested: {', '.join(tested) or 'nothing'}"
         )
     return [
         ComparedImage(*image, *(fmean(of[seed][image] for seed in seeds) for of in (first, second)))
@@ -116,8 +116,11 @@ def image_findings(results: Results, board: Leaderboard) -> tuple[str, ...]:
 def _right_by_seed(results: Results, label: str) -> dict[int, dict[tuple[str, str, str], bool]]:
     """Return whether a candidate is right, by seed, part, class and path."""
     same = {c.label: c.same_as for c in results.candidates if c.same_as}
-    trials = results.confirmed(same.get(label, label))
-    kept = {trial.seed: read_predictions(results.folder, trial.trial_id) for trial in trials}
+    kept = {
+        trial.seed: read_predictions(results.folder, trial.trial_id)
+        for trial in results.trials
+        if trial.stage != "search" and trial.label == same.get(label, label)
+    }
     return {
         seed: {(p.part, p.label, p.path): p.label == p.predicted for p in predictions}
         for seed, predictions in kept.items()
