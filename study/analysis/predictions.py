@@ -99,17 +99,20 @@ def image_findings(results: Results, board: Leaderboard) -> tuple[str, ...]:
     Returns:
         The sentences; none without a winner, or in a study that kept no predictions.
     """
-    found, winner = [], board.winner
-    for baseline in (TUNED, PUBLISHED) if winner else ():
-        entry = board.entry(baseline)
-        with suppress(DataError):
-            if winner and entry and entry is not winner:
-                images = compared_images(results, winner.label, entry.label)
-                gains = (
-                    f"{part[0].part} {spelt(bootstrap([image.gain for image in part]))}"
-                    for part in _grouped(images, "part")
-                )
-                found.append(f"Against {NAMES[baseline]}, over test images: {'; '.join(gains)}.")
+    winner, found = board.winner, []
+    if winner is None:
+        return ()
+    entries = {baseline: board.entry(baseline) for baseline in (PUBLISHED, TUNED)}
+    others = {e.label: baseline for baseline, e in entries.items() if e and e is not winner}
+    for label, baseline in others.items():
+        with suppress(DataError):  # earlier studies kept no predictions
+            images = compared_images(results, winner.label, label)
+            gains = (
+                f"{part[0].part} {spelt(bootstrap([image.gain for image in part]))}"
+                for part in _grouped(images, "part")
+            )
+            among = f"Against {NAMES[baseline]}, over other test images (bootstrap)"
+            found.append(f"{among}: {'; '.join(gains)}.")
     return tuple(found)
 
 

@@ -85,7 +85,9 @@ def test_accuracies_and_confusions_of_classes_follow_from_predictions(predicted:
 def test_the_winner_is_compared_over_test_images_where_they_were_kept(predicted: Path) -> None:
     results = read_results(predicted)
     (found,) = image_findings(results, leaderboard(results))
-    assert found.startswith("Against tuned CLIPFit, over test images: accuracy +12.5 points (95 %")
+    assert found.startswith(
+        "Against tuned CLIPFit, over other test images (bootstrap): accuracy +12.5 points (95 %"
+    )
     for path in predicted.glob("trials/*/predictions.parquet"):
         path.unlink()
     assert image_findings(results, leaderboard(results)) == ()
