@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import logging
 import math
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -127,16 +128,12 @@ def mean_drift(runs: Sequence[Sequence[TensorDrift]]) -> tuple[TensorDrift, ...]
     for drift in (drift for run in runs for drift in run):
         by_name.setdefault(drift.name, []).append(drift)
     return tuple(
-        TensorDrift(
-            name=name,
-            encoder=found[0].encoder,
-            layer=found[0].layer,
-            site=found[0].site,
-            kind=found[0].kind,
+        replace(
+            found[0],
             moved=sum(drift.moved for drift in found) / len(found),
             size=sum(drift.size for drift in found) / len(found),
         )
-        for name, found in sorted(by_name.items())
+        for _, found in sorted(by_name.items())
     )
 
 
@@ -149,15 +146,12 @@ def pooled_drift(
         drifts: the drifts of the tensors.
         key: the function that returns the name of a tensor's group.
     """
-    moved: dict[str, float] = {}
-    size: dict[str, float] = {}
+    moved: dict[str, float] = defaultdict(float)
+    size: dict[str, float] = defaultdict(float)
     for drift in drifts:
-        group = key(drift)
-        moved[group] = moved.get(group, 0.0) + drift.moved**2
-        size[group] = size.get(group, 0.0) + drift.size**2
-    return {
-        group: math.sqrt(moved[group] / size[group]) if size[group] else math.inf for group in moved
-    }
+        moved[key(drift)] += drift.moved**2
+        size[key(drift)] += drift.size**2
+    return {name: math.sqrt(moved[name] / size[name]) if size[name] else math.inf for name in moved}
 
 
 def feature_drift(before: Tensor, after: Tensor) -> FeatureDrift:
@@ -257,30 +251,24 @@ def _mean(drifts: Sequence[FeatureDrift]) -> FeatureDrift:
     )
 
 
+@torch.no_grad()
 def _text_drift(backbone: Backbone, tuned: Any, info: DeltaInfo) -> FeatureDrift:
     """Measure the drift of the features of the class names."""
     names = [one for group in prompts(info.class_names, info.templates[:1]) for one in group]
     tokens = backbone.tokenize(names)
-    with torch.no_grad():
-        before, after = (
-            clip.get_text_features(input_ids=tokens).pooler_output
-            for clip in (backbone.clip, tuned)
-        )
-    return feature_drift(before, after)
+    clips = (backbone.clip, tuned)
+    return feature_drift(
+        *(clip.get_text_features(input_ids=tokens).pooler_output for clip in clips)
+    )
 
 
+@torch.no_grad()
 def _image_drift(untuned: Any, tuned: Any, pixels: Tensor) -> FeatureDrift:
-    with torch.no_grad():
-        before, after = (
-            torch.cat(
-                [
-                    clip.get_image_features(pixel_values=batch).pooler_output
-                    for batch in pixels.split(64)
-                ]
-            )
-            for clip in (untuned, tuned)
-        )
-    return feature_drift(before, after)
+    def encoded(clip: Any) -> Tensor:
+        batches = (clip.get_image_features(pixel_values=batch) for batch in pixels.split(64))
+        return torch.cat([features.pooler_output for features in batches])
+
+    return feature_drift(encoded(untuned), encoded(tuned))
 
 
 def _winners_trials(results: Results) -> list[TrialResult]:

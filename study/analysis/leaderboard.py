@@ -42,7 +42,7 @@ def main_table(board: Leaderboard) -> Table:
         [
             _name(entry),
             *score_cells(board.parts, entry.parts, entry.test),
-            "/".join(dict.fromkeys(map(str, (len(entry.scores), entry.seeds_planned)))),
+            _seeds(entry),
             *(cell for found in entry.versus.values() for cell in comparison_cells(found)),
         ]
         for entry in board.entries
@@ -104,23 +104,20 @@ def failure_table(board: Leaderboard) -> Table:
 def footnote(board: Leaderboard) -> str:
     """Return the note on what the numbers mean and what their intervals leave out."""
     mark = "The choice was made" if board.winner is None else "★ chosen"
-    chosen = f"{mark} by validation, before test was read."
-    if board.chosen_before:
-        trials = " and ".join(map(str, board.chosen_before))
-        chosen = (
-            f"{mark} by validation alone, in a search that was extended after its choice from "
-            f"{trials} trials had been tested; what was chosen then and is not now has its number "
-            "of trials in its name."
-        )
-    text = (
-        f"{chosen} ± and [ ] are 95 % t intervals over seeds, "
+    before = " and ".join(map(str, board.chosen_before))
+    chosen = (
+        f"by validation alone, in a search that was extended after its choice from {before} trials "
+        "had been tested; what was chosen then and is not now has its number of trials in its name."
+        if before
+        else "by validation, before test was read."
+    )
+    untested = f" Without a test score yet: {', '.join(board.untested)}." if board.untested else ""
+    return (
+        f"{mark} {chosen} ± and [ ] are 95 % t intervals over seeds, "
         "each with its own training shots; they do not cover the choice of test images. Δ are "
         "paired differences in percentage points over common seeds; p is Holm-corrected over the "
-        "comparisons of its column."
+        f"comparisons of its column.{untested}"
     )
-    if board.untested:
-        text += f" Without a test score yet: {', '.join(board.untested)}."
-    return text
 
 
 def render(board: Leaderboard) -> Group:
@@ -177,6 +174,11 @@ def write_leaderboard(folder: Path, board: Leaderboard) -> tuple[Path, Path]:
 
 def _name(entry: Entry) -> str:
     return f"{entry.name} ★" if entry.winner else entry.name
+
+
+def _seeds(entry: Entry) -> str:
+    done, planned = len(entry.scores), entry.seeds_planned
+    return str(done) if done == planned else f"{done}/{planned}"
 
 
 def _winner_row(board: Leaderboard) -> int | None:

@@ -44,20 +44,20 @@ def compared_images(results: Results, one: str, other: str) -> list[ComparedImag
 
     Args:
         results: the results of the study.
-        one: the label of the first candidate.
-        other: the label of the second candidate.
+        one: the label of the first candidate, or cell of an ablation.
+        other: the label of the second.
 
     Raises:
-        DataError: they have no seed in common whose predictions were kept.
+        DataError: they have no seed in common with predictions on test.
         LedgerError: a file of predictions is damaged.
     """
     first, second = (_right_by_seed(results, label) for label in (one, other))
     seeds = first.keys() & second.keys()
     if not seeds:
-        tested = dict.fromkeys(trial.label for trial in results.stage("confirm"))
+        tested = dict.fromkeys(t.label for t in results.trials if t.stage != "search")
         raise DataError(
             f"the predictions of '{one}' and '{other}' on test have no seed in common; "
-            f"tested candidates: {', '.join(tested) or 'none'}"
+            f"tested: {', '.join(tested) or 'nothing'}"
         )
     return [
         ComparedImage(*image, *(fmean(of[seed][image] for seed in seeds) for of in (first, second)))
@@ -99,25 +99,31 @@ def image_findings(results: Results, board: Leaderboard) -> tuple[str, ...]:
     Returns:
         The sentences; none without a winner, or in a study that kept no predictions.
     """
-    found, winner = [], board.winner
-    for baseline in (TUNED, PUBLISHED) if winner else ():
-        entry = board.entry(baseline)
-        with suppress(DataError):
-            if winner and entry and entry is not winner:
-                images = compared_images(results, winner.label, entry.label)
-                gains = (
-                    f"{part[0].part} {spelt(bootstrap([image.gain for image in part]))}"
-                    for part in _grouped(images, "part")
-                )
-                found.append(f"Against {NAMES[baseline]}, over test images: {'; '.join(gains)}.")
+    winner, found = board.winner, []
+    if winner is None:
+        return ()
+    entries = {baseline: board.entry(baseline) for baseline in (PUBLISHED, TUNED)}
+    others = {e.label: baseline for baseline, e in entries.items() if e and e is not winner}
+    for label, baseline in others.items():
+        with suppress(DataError):  # earlier studies kept no predictions
+            images = compared_images(results, winner.label, label)
+            gains = (
+                f"{part[0].part} {spelt(bootstrap([image.gain for image in part]))}"
+                for part in _grouped(images, "part")
+            )
+            among = f"Against {NAMES[baseline]}, over other test images (bootstrap)"
+            found.append(f"{among}: {'; '.join(gains)}.")
     return tuple(found)
 
 
 def _right_by_seed(results: Results, label: str) -> dict[int, dict[tuple[str, str, str], bool]]:
     """Return whether a candidate is right, by seed, part, class and path."""
     same = {c.label: c.same_as for c in results.candidates if c.same_as}
-    trials = results.confirmed(same.get(label, label))
-    kept = {trial.seed: read_predictions(results.folder, trial.trial_id) for trial in trials}
+    kept = {
+        trial.seed: read_predictions(results.folder, trial.trial_id)
+        for trial in results.trials
+        if trial.stage != "search" and trial.label == same.get(label, label)
+    }
     return {
         seed: {(p.part, p.label, p.path): p.label == p.predicted for p in predictions}
         for seed, predictions in kept.items()

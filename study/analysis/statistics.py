@@ -174,9 +174,7 @@ def regret(validation: Mapping[str, float], test: Mapping[str, float]) -> Regret
     if not names:
         return None
     picked = max(names, key=lambda name: validation[name])
-    best = max(names, key=lambda name: test[name])
-    if test[picked] == test[best]:
-        best = picked
+    best = max(names, key=lambda name: (test[name], name == picked))
     return Regret(picked, best, test[best] - test[picked])
 
 

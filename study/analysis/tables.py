@@ -51,16 +51,17 @@ class Table:
 
     def split(self, at: int, title: str) -> tuple[Table, Table]:
         """Return the columns before `at`, and under another title the others, beside the first."""
-        rest = [[*row[:1], *row[at:]] for row in (self.header, *self.rows)]
         before = replace(self, header=self.header[:at], rows=[row[:at] for row in self.rows])
-        return before, replace(self, title=title, header=[str(n) for n in rest[0]], rows=rest[1:])
+        header, rows = self.header, [[*row[:1], *row[at:]] for row in self.rows]
+        return before, replace(self, title=title, header=[*header[:1], *header[at:]], rows=rows)
 
     def __rich__(self) -> RichTable:
         """Return the table for the terminal."""
         table = RichTable(title=self.title, title_justify="left", title_style="bold")
         for index, name in enumerate(self.header):
-            side = "left" if index < self.left else "right"
-            table.add_column(name, justify=side, overflow="fold")  # type: ignore[arg-type]
+            table.add_column(
+                name, justify="left" if index < self.left else "right", overflow="fold"
+            )
         for row in self.texts:
             table.add_row(*map(escape, row))
         return table

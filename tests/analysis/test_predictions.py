@@ -85,12 +85,31 @@ def test_accuracies_and_confusions_of_classes_follow_from_predictions(predicted:
 def test_the_winner_is_compared_over_test_images_where_they_were_kept(predicted: Path) -> None:
     results = read_results(predicted)
     (found,) = image_findings(results, leaderboard(results))
-    assert found.startswith("Against tuned CLIPFit, over test images: accuracy +12.5 points (95 %")
+    assert found.startswith(
+        "Against tuned CLIPFit, over other test images (bootstrap): accuracy +12.5 points (95 %"
+    )
     for path in predicted.glob("trials/*/predictions.parquet"):
         path.unlink()
     assert image_findings(results, leaderboard(results)) == ()
 
 
 def test_candidates_without_common_predictions_are_named(predicted: Path) -> None:
-    with pytest.raises(DataError, match=r"'best' and 'bitfit'.*tested candidates: .*clipfit-tuned"):
+    with pytest.raises(DataError, match=r"'best' and 'bitfit'.*tested: .*clipfit-tuned"):
         diff(read_results(predicted), "best", "bitfit")
+
+
+def test_a_candidate_goes_by_each_of_its_names(predicted: Path) -> None:
+    folder = StudyFolder(predicted)
+    candidates = folder.read_json("candidates.json")
+    again = {**candidates[0], "label": "again", "same_as": "best"}
+    folder.write_json("candidates.json", [*candidates, again])
+    results = read_results(predicted)
+    assert diff(results, "again", "zero-shot") == diff(results, "best", "zero-shot") != []
+
+
+def test_cells_of_an_ablation_are_compared_as_well(ablation_study: Path) -> None:
+    for number, taken in ((0, "a"), (1, "b")):
+        trial = StudyFolder(ablation_study).trial(f"ablation-{number}-seed1")
+        trial.write("predictions.parquet", to_parquet([Prediction("new", "0.png", "a", taken, 1)]))
+    (image,) = diff(read_results(ablation_study), "base", "without text.mlp.fc2.bias")
+    assert (image.part, image.gain) == ("new", 1.0)
