@@ -87,7 +87,8 @@ def load_state(folder: TrialFolder) -> tuple[int, dict[str, Tensor]] | None:
 
     If the state is damaged, or the reports of its epochs have changed, the trial starts again.
     """
-    if (state := _read_state(folder)) is None:
+    state = _read_state(folder)
+    if state is None:
         return None
     if not state.follows(folder):
         logger.warning(
@@ -130,7 +131,8 @@ def _are_final(folder: TrialFolder) -> bool:
 
     Older versions recorded no checksum; a state of theirs that follows its reports is trusted.
     """
-    if (final := folder.reports_are_final()) is None:
+    final = folder.reports_are_final()
+    if final is None:
         state = _read_state(folder)
         return state is not None and state.reports is None and state.follows(folder)
     return final
@@ -179,7 +181,8 @@ class _State:
 
 
 def _read_state(folder: TrialFolder) -> _State | None:
-    if (contents := folder.read(STATE)) is None:
+    contents = folder.read(STATE)
+    if contents is None:
         return None
     try:
         tensors, metadata = from_checked_bytes(contents)

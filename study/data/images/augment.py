@@ -26,10 +26,6 @@ class Crops:
     width: Tensor
     flip: Tensor
 
-    def rectangles(self) -> list[list[int]]:
-        """Return the [top, left, height, width] of each crop."""
-        return torch.stack([self.top, self.left, self.height, self.width], dim=1).tolist()
-
 
 def normalize(pixels: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
     """Scale pixels to 0..1 and normalize each channel, as CLIP expects its input.
@@ -112,8 +108,9 @@ def crop_resize(images: Iterable[Tensor], crops: Crops, size: int) -> Tensor:
         (images, 3, size, size) uint8.
     """
     result = torch.empty(len(crops.top), 3, size, size, dtype=torch.uint8)
+    rectangles = torch.stack([crops.top, crops.left, crops.height, crops.width], dim=1).tolist()
     for target, image, (top, left, height, width), flip in zip(
-        result, images, crops.rectangles(), crops.flip.tolist(), strict=True
+        result, images, rectangles, crops.flip.tolist(), strict=True
     ):
         part = image[None, :, top : top + height, left : left + width]
         resized = F.interpolate(part, (size, size), mode="bicubic", antialias=True)[0]

@@ -213,7 +213,10 @@ class _Registrar:
 
     def _decide(self, version: ModelVersion, tags: Mapping[str, str]) -> tuple[bool, str]:
         """Move the alias if the version wins; return whether the version has it, and why."""
-        champion = self._champion()
+        aliases = self._client.get_registered_model(self._name).aliases
+        champion = None
+        if ALIAS in aliases:
+            champion = self._client.get_model_version(self._name, aliases[ALIAS])
         if champion is not None and str(champion.version) == str(version.version):
             known = self._folder.read_registration()
             return True, known.reason if known and known.champion else "it has been given the alias"
@@ -223,12 +226,6 @@ class _Registrar:
         elif champion is not None:
             reason = f"version {champion.version} stays, since {reason}"
         return wins, reason
-
-    def _champion(self) -> ModelVersion | None:
-        aliases = self._client.get_registered_model(self._name).aliases
-        if ALIAS not in aliases:
-            return None
-        return self._client.get_model_version(self._name, aliases[ALIAS])
 
     def _save(self, path: Path, description: Model) -> None:
         """Write the winner as an MLflow model of code, delta and names; no pickle, no backbone."""
