@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 HEAVY = ("torch", "ray", "mlflow", "optuna", "transformers", "pandas", "scipy")
 LIGHT = {*COMMANDS} - {"serve", "check-data"}  # these two read arrays and tables of files early
 SMALL = (
-    *("search.trials=8", "search.selection=holdout", "training.epochs=3", "confirm.seeds=[1]"),
+    *("search.trials=8", "search.selection=holdout", "training.epochs=3", "confirm.seeds=[1,2]"),
     *("confirm.runners_up=0", "data.shots=4", "data.augment=false", "name=tiny"),
     "tracking.uri=sqlite:///mlflow.db",
 )

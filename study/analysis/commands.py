@@ -2,7 +2,6 @@
 
 import sys
 from argparse import Namespace
-from pathlib import Path
 
 from study.analysis.ablation import BASE
 from study.analysis.ablation import ablation_table as compare_cells
@@ -17,9 +16,6 @@ from study.analysis.report import write_report
 from study.analysis.results import read_results, read_trials
 from study.errors import ConfigError, TrackingError
 
-STUDY_FORMATS = ("table", "markdown", "csv")
-SERVER_FORMATS = ("table", "json", "yaml")
-
 
 def leaderboard(options: Namespace) -> None:
     """Print one study's leaderboard, or the best configurations of a tracking server.
@@ -27,7 +23,7 @@ def leaderboard(options: Namespace) -> None:
     Raises:
         StudyError: the options do not go together, or nothing was found.
     """
-    formats = STUDY_FORMATS if options.name else SERVER_FORMATS
+    formats = ("table", "markdown", "csv") if options.name else ("table", "json", "yaml")
     if options.format not in formats:
         raise ConfigError(f"--format {options.format} is not possible here; allowed: {formats}")
     if options.name and (options.study or options.where):
@@ -68,8 +64,8 @@ def plots(options: Namespace) -> None:
 
     results = read_results(options.folder.path)
     drawn = make_plots(results, compare_candidates(results))
-    _print_paths(*write_plots(results.folder.path, drawn))
-    _print_paths(write_interactive(results.folder.path, drawn))
+    folder = results.folder.path
+    print(*write_plots(folder, drawn), write_interactive(folder, drawn), sep="\n")
     for plot in drawn:
         if plot.missing is not None:
             print(f"{plot.name}: not drawn: {plot.missing}", file=sys.stderr)
@@ -84,14 +80,14 @@ def drift(options: Namespace) -> None:
     results = read_results(options.folder.path)
     found = study_drift(results, options.trial)
     options.console.print(render_drift(found), highlight=False)
-    _print_paths(*write_drift(results.folder.path, found))
+    print(*write_drift(results.folder.path, found), sep="\n")
 
 
 def report(options: Namespace) -> None:
     """Write the report of a study."""
     results = read_results(options.folder.path)
     board = compare_candidates(results)
-    _print_paths(write_report(results, board, make_plots(results, board)))
+    print(write_report(results, board, make_plots(results, board)))
 
 
 def ablation_table(options: Namespace) -> None:
@@ -99,7 +95,7 @@ def ablation_table(options: Namespace) -> None:
     results = read_results(options.folder.path)
     table = compare_cells(results, options.base or BASE)
     options.console.print(render_ablation(table))
-    _print_paths(*write_ablation(results.folder.path, table))
+    print(*write_ablation(results.folder.path, table), sep="\n")
 
 
 def occupancy(options: Namespace) -> None:
@@ -115,9 +111,4 @@ def paper_tables(options: Namespace) -> None:
     results = read_sweep([folder.path for folder in options.folders])
     options.console.print(render_tables(results))
     if options.to is not None:
-        _print_paths(write_tables(results, options.to))
-
-
-def _print_paths(*paths: Path) -> None:
-    for path in paths:
-        print(path)
+        print(write_tables(results, options.to))

@@ -468,8 +468,7 @@ class StudyFolder:
 
 def studies(storage: Path) -> list[StudyFolder]:
     """Return the studies in a folder, sorted by name; a name with a leading dot is none."""
-    folders = map(StudyFolder, sorted(storage.glob("[!.]*")))
-    return [folder for folder in folders if folder.exists()]
+    return [folder for folder in map(StudyFolder, sorted(storage.glob("[!.]*"))) if folder.exists()]
 
 
 def _dumps(value: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ import sys
 import time
 from argparse import Namespace
 from collections.abc import Iterator
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from study import tracking
 from study.analysis.results import Results, read_results
 from study.config.loading import ConfigFaults, load_config, parse_overrides
 from study.config.schema import default_storage
+from study.config.settings import Settings
 from study.config.sweep import is_sweep, load_sweep
 from study.errors import ConfigError, StudyError
 from study.selection.extension import extend
@@ -30,9 +32,7 @@ from study.storage.ledger import StudyFolder, studies
 from study.trial.study import Study
 from study.workflow.check import all_faults, caution, check_study
 from study.workflow.resumption import resumed_config
-from study.workflow.status import Status, percent, plain_table, show_status, study_status
-
-DAY = 24 * 60 * 60  # seconds
+from study.workflow.status import Status, percent, plain_table, render_status, study_status
 
 
 def run(options: Namespace) -> None:
@@ -69,7 +69,11 @@ def run(options: Namespace) -> None:
         caution([config], console)
         return
     if options.status:
-        show_status(folder, console, as_json=options.json)
+        status = study_status(read_results(folder.path))
+        if options.json:
+            print(json.dumps(asdict(status), indent=2, default=Settings.flat))
+        else:
+            console.print(render_status(status), highlight=False)
         return
     # Ray and Optuna take seconds to import, and what stands above does without them.
     from study.workflow.run_study import run_study, write_outputs
@@ -192,7 +196,7 @@ def list_studies(options: Namespace) -> None:
         [
             *(row["study"], row["state"], str(row["trials"])),
             *(percent(row[name]) for name in ("val_score", "test_score")),
-            *(decimal(row["bytes"]), f"{row['seconds'] / DAY:.1f}"),
+            *(decimal(row["bytes"]), f"{row['seconds'] / 86400:.1f}"),
         ]
         for row in rows
     )
@@ -220,7 +224,7 @@ def describe(folder: StudyFolder) -> dict[str, Any]:
     return {
         "study": folder.name,
         "state": status.state if status else "damaged",
-        "trials": len(list(folder.trials())),
+        "trials": len(list(folder.path.glob("trials/*/config.json"))),
         "val_score": status.best[0].val_score if status and status.best else None,
         "test_score": status.test_score if status else None,
         "bytes": sum(file.st_size for file in files),

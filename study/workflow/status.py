@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from statistics import fmean
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
-from study.analysis.results import Results, TrialResult, read_results
-from study.config.settings import Settings
+from study.analysis.results import Results, TrialResult
 from study.method.parameters import kind_names
 from study.selection.extension import extensions
-from study.storage.ledger import StudyFolder, TrialFolder
+from study.storage.ledger import TrialFolder
 from study.trial.study import best_of
 
 STATES = {
@@ -94,19 +92,6 @@ def study_status(results: Results) -> Status:
         best=tuple(finished[:SHOWN]),
         test_score=fmean(scores) if scores else None,
     )
-
-
-def show_status(folder: StudyFolder, console: Console, *, as_json: bool = False) -> None:
-    """Print the status of a study as tables or as JSON.
-
-    Raises:
-        StudyError: a file of the study is missing or damaged.
-    """
-    status = study_status(read_results(folder.path))
-    if as_json:
-        print(json.dumps(asdict(status), indent=2, default=Settings.flat))
-    else:
-        console.print(render_status(status), highlight=False)
 
 
 def render_status(status: Status) -> RenderableType:

@@ -17,7 +17,7 @@ from optuna.trial import TrialState
 from tiny_study import TinyStudy, optuna_trials, statuses, untimed
 
 from study.analysis.occupancy import occupancy
-from study.analysis.results import read_trials
+from study.analysis.results import read_results, read_trials
 from study.method.delta import load_delta
 from study.run import main
 from study.search import driver
@@ -232,7 +232,7 @@ def test_a_clock_that_jumps_back_costs_and_doubles_nothing(
     assert told == sorted(told[:2]) + sorted(told[2:], reverse=True)
     assert told[2] < told[0]
     assert all(report["seconds"] > 0 for report in skewed.folder.read_reports())
-    (status,) = study_status(skewed.study.study).counts.values()
+    (status,) = study_status(read_results(skewed.study.folder.path)).counts.values()
     assert status == {"unfinished": 2}, "neither has been closed by a driver"
     spent = occupancy(read_trials(skewed.study.folder))
     assert spent is not None

@@ -60,11 +60,17 @@ def test_the_list_has_state_scores_trials_size_and_age(
     broken = Written(here / "runs", "broken").folder
     broken.trial("search-0001").create({})
     (broken.path / "trials/search-0001/config.json").write_text("{")
+    odd = Written(here / "runs", "odd").folder
+    (odd.path / "trials").rmdir()
+    (odd.path / "trials").write_text("")
     long_ago = time.time() - 9 * 86400
     os.utime(mine.path / "identity.json", (long_ago, long_ago))
     rows = listed(capsys)
-    assert set(rows) == {"mine", "broken"}
-    assert rows["broken"]["state"] == "damaged"
+    assert set(rows) == {"mine", "broken", "odd"}
+    assert [(rows[n]["state"], rows[n]["trials"]) for n in ("broken", "odd")] == [
+        ("damaged", 1),
+        ("damaged", 0),
+    ]
     found = rows["mine"]
     assert (found["state"], found["trials"], found["test_score"]) == ("searching", 2, None)
     assert found["val_score"] == pytest.approx(0.13)
@@ -72,7 +78,7 @@ def test_the_list_has_state_scores_trials_size_and_age(
     assert found["bytes"] == sum(path.stat().st_size for path in files)
     assert main(["list", "storage=runs"]) == 0
     said = capsys.readouterr().out
-    assert "2 studies in runs" in said
+    assert "3 studies in runs" in said
     assert re.search(r"mine +searching +2 +13.0 +– +[\d.]+ kB +9\.0", said)
     assert listed(capsys, f"storage={here}") == {}
 
