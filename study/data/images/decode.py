@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -92,6 +93,22 @@ def preprocess(image: Image.Image, *, size: int, keep_aspect: bool) -> NDArray[n
     elif min(image.size) > 2 * size:
         image = resize_shorter(image, 2 * size)
     return np.asarray(image, dtype=np.uint8)
+
+
+def open_image(source: ImageSource, path: str, highest: list[int]) -> Image.Image:
+    """Open an image; the highest value of a 16-bit image is appended to `highest`.
+
+    Raises:
+        DataError: the image cannot be decoded or resized; the message names its path.
+    """
+    image = source.open(path)
+    if HIGHEST in image.info:
+        highest.append(image.info[HIGHEST])
+    try:
+        refuse_shape(image)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+    return image
 
 
 def cache_file(
@@ -196,15 +213,10 @@ def _decoded(
 
     def decode(path: str) -> NDArray[np.uint8] | DataError:
         try:
-            image = source.open(path)
-        except DataError as error:
-            return error
-        if HIGHEST in image.info:
-            highest.append(image.info[HIGHEST])
-        try:
+            image = open_image(source, path, highest)
             return preprocess(image, size=size, keep_aspect=keep_aspect)
         except DataError as error:
-            return DataError(f"{path}: {error}")
+            return error
 
     for start in range(0, len(paths), ROWS):
         chunk = paths[start : start + ROWS]
@@ -225,23 +237,25 @@ def _write(
     """
     digest = hashlib.sha256()
     skipped: list[str] = []
-    batch: list[tuple[str, NDArray[np.uint8]]] = []
+
+    def readable() -> Iterator[tuple[str, NDArray[np.uint8]]]:
+        for done, (path, pixels) in enumerate(rows, start=1):
+            if not isinstance(pixels, DataError):
+                yield path, pixels
+            elif on_corrupt == "fail":
+                raise pixels
+            else:
+                logger.warning("skipped: %s", pixels)
+                skipped.append(path)
+            count(done, total)
+
+    kept = readable()
     with file.open("wb") as sink:
         with pa.ipc.new_file(sink, SCHEMA) as writer:
-            for done, (path, pixels) in enumerate(rows, start=1):
-                if isinstance(pixels, DataError):
-                    if on_corrupt == "fail":
-                        raise pixels
-                    logger.warning("skipped: %s", pixels)
-                    skipped.append(path)
-                else:
-                    batch.append((path, pixels))
-                if len(batch) == ROWS:
-                    _write_batch(writer, batch, digest)
-                    batch = []
-                count(done, total)
-            if batch:
-                _write_batch(writer, batch, digest)
+            while chunk := list(islice(kept, ROWS)):
+                batch = _batch(chunk)
+                _hash_batch(batch, digest)
+                writer.write_batch(batch)
             # The hash is known only now, and an Arrow file's own metadata come first.
             end = {
                 _HASH: digest.hexdigest().encode(),
@@ -255,24 +269,13 @@ def _write(
 
 
 def _batch(rows: Sequence[tuple[str, NDArray[np.uint8]]]) -> pa.RecordBatch:
-    columns = [
-        [path for path, _ in rows],
-        [pixels.shape[0] for _, pixels in rows],
-        [pixels.shape[1] for _, pixels in rows],
-        [pixels.tobytes() for _, pixels in rows],
-    ]
-    arrays = [pa.array(c, type=f.type) for c, f in zip(columns, SCHEMA, strict=True)]
-    return pa.record_batch(arrays, schema=SCHEMA)
-
-
-def _write_batch(
-    writer: pa.ipc.RecordBatchFileWriter,
-    rows: Sequence[tuple[str, NDArray[np.uint8]]],
-    digest: "hashlib._Hash",
-) -> None:
-    batch = _batch(rows)
-    _hash_batch(batch, digest)
-    writer.write_batch(batch)
+    columns = {
+        "path": [path for path, _ in rows],
+        "height": [pixels.shape[0] for _, pixels in rows],
+        "width": [pixels.shape[1] for _, pixels in rows],
+        "pixels": [pixels.tobytes() for _, pixels in rows],
+    }
+    return pa.RecordBatch.from_pydict(columns, schema=SCHEMA)
 
 
 def _hash_batch(batch: pa.RecordBatch, digest: "hashlib._Hash") -> None:
