@@ -37,7 +37,6 @@ ON_DISK = {
     "fgvc_aircraft": load_aircraft,
     **dict.fromkeys(SHIFTS, load_shift),
 }
-FEW = 32  # entries of a folder in which Parquet files are looked for
 DATASET_NAMES: tuple[str, ...] = (*PACKAGED, *ON_DISK)
 
 
@@ -158,26 +157,21 @@ def _hint(name: str) -> str:
     return f" (did you mean {near[0]!r}?)" if near and near[0] != name else ""
 
 
-def _holds_parquet(root: Path) -> bool:
+def _holds_parquet(folder: Path, *, depth: int = 2) -> bool:
     """Return whether a folder holds Parquet files, as deep as the hub lays them out.
 
     The hub uses `data/`, `<subset>/` and `<subset>/<split>/`. Only a few entries of each folder are
     read, since an image folder may have millions.
     """
-    folders = [root]
-    for depth in range(3):
-        below: list[Path] = []
-        for folder in folders:
-            try:
-                with os.scandir(folder) as entries:
-                    few = list(islice((e for e in entries if not e.name.startswith(".")), FEW))
-            except OSError:
-                continue  # reported by name when its images are listed
-            if any(entry.name.endswith(".parquet") for entry in few):
-                return True
-            below += [Path(entry.path) for entry in few if depth < 2 and is_folder(entry)]
-        folders = below
-    return False
+    try:
+        with os.scandir(folder) as entries:
+            few = list(islice((e for e in entries if not e.name.startswith(".")), 32))
+    except OSError:
+        return False  # reported by name when its images are listed
+    if any(entry.name.endswith(".parquet") for entry in few):
+        return True
+    below = [Path(entry.path) for entry in few if depth and is_folder(entry)]
+    return any(_holds_parquet(place, depth=depth - 1) for place in below)
 
 
 def _refuse_options(name: str, options: Sequence[str]) -> None:

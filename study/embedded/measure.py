@@ -15,7 +15,7 @@ from study.data.images.table import ImageTable, decode_images, normalize
 from study.data.prompts import prompts
 from study.data.records import Dataset, Record
 from study.data.shots import draw_shots
-from study.data.tasks import Part, Task, class_halves
+from study.data.tasks import Part, Task, class_halves, confirm_task
 from study.method.evaluation import accuracy, encode_prompts, predict
 from study.method.model import Backbone, FewShotClassifier
 from study.method.subsets import parse
@@ -68,13 +68,9 @@ class Bench:
     def zero_shot(self) -> dict[str, float]:
         """Return the test accuracies of the untouched checkpoint, as fractions."""
         base, new = class_halves(record.label for record in self.dataset.train)
-        test = self.dataset.test
-        classifier = FewShotClassifier(self.backbone, parse("none"))
-        scores = {}
-        for name, classes in (("all", (*base, *new)), ("base", base), ("new", new)):
-            part = Part(name, tuple(r for r in test if r.label in set(classes)), classes)
-            scores[name] = self._accuracy(classifier, part)
-        return scores | {"hmean": hmean(scores["base"], scores["new"])}
+        scored = {"all": (*base, *new), "base": base, "new": new}
+        task = confirm_task(self.dataset, None, scored)
+        return self._scores(FewShotClassifier(self.backbone, parse("none")), task)
 
     def tune(self, setting: Setting, *, protocol: Protocol, seed: int) -> dict[str, float]:
         """Tune once and return the test accuracies, as fractions, and the seconds of training."""
@@ -100,11 +96,7 @@ class Bench:
                 zero_shot_text=zero_shot_text,
                 distill_weight=setting.distill_weight,
             )
-        scores = {"seconds": perf_counter() - started}
-        scores |= {part.name: self._accuracy(classifier, part) for part in task.evaluations}
-        if "new" in scores:
-            scores["hmean"] = hmean(scores["base"], scores["new"])
-        return scores
+        return {"seconds": perf_counter() - started, **self._scores(classifier, task)}
 
     def mean(
         self, setting: Setting, *, protocol: Protocol, seeds: Sequence[int]
@@ -123,8 +115,14 @@ class Bench:
         labels = torch.tensor([position[record.label] for record in part.records])
         return self.pixels(part.records), labels
 
-    def _accuracy(self, classifier: FewShotClassifier, part: Part) -> float:
-        pixels, labels = self._images(part)
-        with torch.no_grad():
-            text = encode_prompts(classifier, self._tokens(part.classes))
-        return accuracy(predict(classifier, pixels.split(256), text)[0], labels)
+    def _scores(self, classifier: FewShotClassifier, task: Task) -> dict[str, float]:
+        scores = {}
+        for part in task.evaluations:
+            pixels, labels = self._images(part)
+            with torch.no_grad():
+                text = encode_prompts(classifier, self._tokens(part.classes))
+            found, _ = predict(classifier, pixels.split(256), text)
+            scores[part.name] = accuracy(found, labels)
+        if "new" in scores:
+            scores["hmean"] = hmean(scores["base"], scores["new"])
+        return scores

@@ -37,9 +37,7 @@ SCHEMA = pa.schema(
 )
 LONGEST_ASPECT = 200
 """The largest allowed ratio of the sides: a strip one pixel wide would be resized to gigabytes."""
-MOST_THREADS = 8
 ROWS = 64  # images decoded and written at a time
-ABANDONED_SECONDS = 3600.0
 _HASH = b"sha256"
 _SKIPPED = b"skipped"
 _HIGHEST = b"highest 16-bit value"
@@ -181,7 +179,7 @@ def decode_images(
     _remove_abandoned(cache)
     temporary = file.with_name(f".{file.name}.{uuid.uuid4().hex}.tmp")
     try:
-        with ThreadPoolExecutor(max_workers=min(MOST_THREADS, os.cpu_count() or 1)) as pool:
+        with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
             highest: list[int] = []
             rows = _decoded(pool, source, wanted, size, keep_aspect, highest)
             skipped = _write(temporary, rows, len(wanted), on_corrupt, count, highest)
@@ -370,5 +368,5 @@ def _remove_abandoned(cache: Path) -> None:
     """Remove the files of killed processes; a running process writes to its file all the time."""
     for path in cache.glob(".*.tmp"):
         with suppress(OSError):  # another process was faster
-            if time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
+            if time.time() - path.stat().st_mtime > 3600:  # seconds
                 path.unlink()

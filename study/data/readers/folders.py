@@ -18,7 +18,6 @@ from study.data.records import (
 from study.errors import DataError
 
 SPLITS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
-_LEFT_BY_ARCHIVERS = "__MACOSX"
 
 
 def is_folder(entry: os.DirEntry[str]) -> bool:
@@ -54,19 +53,9 @@ def subfolders(folder: Path) -> list[str]:
     Raises:
         DataError: if the folder is missing or may not be listed.
     """
-    visible = (entry for entry in _visible(folder) if entry.name != _LEFT_BY_ARCHIVERS)
+    # Archivers leave __MACOSX.
+    visible = (entry for entry in _visible(folder) if entry.name != "__MACOSX")
     return sorted(entry.name for entry in visible if is_folder(entry))
-
-
-def images_in(folder: Path) -> list[str]:
-    """Return the names of the visible image files in a folder, sorted.
-
-    Raises:
-        DataError: if the folder is missing or may not be listed.
-    """
-    # Judge by name alone: a stat of a million files takes minutes on a network file system.
-    names = (entry.name for entry in _visible(folder))
-    return sorted(name for name in names if PurePath(name).suffix.lower() in IMAGE_SUFFIXES)
 
 
 def class_records(
@@ -89,7 +78,9 @@ def class_records(
     empty: list[str] = []
     for label, name in enumerate(classes):
         place = f"{folder}/{name}" if folder else name
-        images = images_in(root / place) if (root / place).is_dir() else []
+        names = [e.name for e in _visible(root / place)] if (root / place).is_dir() else []
+        # Judge by name alone: a stat of a million files takes minutes on a network file system.
+        images = sorted(n for n in names if PurePath(n).suffix.lower() in IMAGE_SUFFIXES)
         if not images:
             empty.append(place)
         if strange := [image for image in images if not is_text(image)]:
