@@ -17,7 +17,6 @@ logger = logging.getLogger(__name__)
 
 RATES = (0.0005, 0.002, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 CLIPFIT = "text.mlp.fc2.bias + vision.ln"
-TEXT_BIAS = "text.mlp.fc2.bias"
 
 
 def evaluate(folder: Path, seeds: Sequence[int]) -> None:
@@ -55,7 +54,9 @@ def evaluate(folder: Path, seeds: Sequence[int]) -> None:
         for rate in (0.02, 0.1)
     ]
     weights = [
-        Setting(TEXT_BIAS, {"bias": rate}, weight) for rate in (0.002, 0.02) for weight in (0, 2, 8)
+        Setting("text.mlp.fc2.bias", {"bias": rate}, weight)
+        for rate in (0.002, 0.02)
+        for weight in (0, 2, 8)
     ]
     measure("clipfit_by_learning_rate", "digits", FewShot(), clipfit)
     measure("subsets", "digits", FewShot(), subsets)

@@ -70,8 +70,8 @@ class Trainer:
         self.generator = torch.Generator().manual_seed(recipe.seed)
         self.rng = np.random.default_rng(recipe.seed)
         # Classifying characters helps both towers off the first plateau; the heads are not saved.
-        heads = (*self.image_head.parameters(), *self.text_head.parameters())
-        parameters = [*self.model.parameters(), *heads]
+        parts = (self.model, self.image_head, self.text_head)
+        parameters = [parameter for part in parts for parameter in part.parameters()]
         groups: list[dict[str, Any]] = [
             {"params": [p for p in parameters if p.ndim > 1]},
             {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},

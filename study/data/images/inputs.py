@@ -37,7 +37,14 @@ def as_image(
         DataError: the value is not a readable image; the message says what is allowed.
     """
     if isinstance(value, Image.Image):
-        return _from_pillow(value, pixel_range)
+        try:
+            return to_rgb(value, pixel_range)
+        except DataError:
+            raise
+        except Exception as error:  # the image may be a file that Pillow reads only now
+            raise DataError(
+                f"got a Pillow image of mode {value.mode} that is not readable ({error})"
+            ) from error
     if isinstance(value, bytes | bytearray | memoryview):
         return read_image(io.BytesIO(value), path=f"{len(value)} bytes", pixel_range=pixel_range)
     if isinstance(value, np.ndarray | list | tuple):
@@ -86,17 +93,6 @@ def _has_signature(data: bytes) -> bool:
             return True
     except Exception:  # as in `read_image`
         return False
-
-
-def _from_pillow(image: Image.Image, pixel_range: PixelRange | None) -> Image.Image:
-    try:
-        return to_rgb(image, pixel_range)
-    except DataError:
-        raise
-    except Exception as error:  # the image may be a file that Pillow reads only now
-        raise DataError(
-            f"got a Pillow image of mode {image.mode} that is not readable ({error})"
-        ) from error
 
 
 def _from_array(value: NDArray[Any] | Sequence[Any]) -> Image.Image:
