@@ -1,7 +1,6 @@
 """Images in the forms that callers pass: a file, encoded bytes, a Pillow image, array or base64."""
 
 import base64
-import binascii
 import io
 from collections.abc import Sequence
 from pathlib import Path
@@ -79,20 +78,13 @@ def _decoded(text: str) -> bytes | None:
     encoded = text.partition(",")[2] if marked else text
     try:
         data = base64.b64decode("".join(encoded.split()), validate=True)
-    except (binascii.Error, ValueError) as error:
+        if not marked:  # a path that is valid base64 does not begin like an image
+            Image.open(io.BytesIO(data), formats=IMAGE_FORMATS).close()
+    except Exception as error:  # as in `read_image`
         if marked:
             raise DataError(f"the base64 of a data: address is damaged ({error})") from error
         return None
-    return data if marked or _has_signature(data) else None
-
-
-def _has_signature(data: bytes) -> bool:
-    """Return whether bytes begin like an image, unlike a path that is valid base64."""
-    try:
-        with Image.open(io.BytesIO(data), formats=IMAGE_FORMATS):
-            return True
-    except Exception:  # as in `read_image`
-        return False
+    return data
 
 
 def _from_array(value: NDArray[Any] | Sequence[Any]) -> Image.Image:
