@@ -93,9 +93,8 @@ def _read(
     require_images: bool,
     hub: Mapping[str, Any],
 ) -> Dataset:
-    options = [option for option, value in hub.items() if value is not None]
     if name in PACKAGED:
-        _refuse_options(name, options)
+        _refuse_options(name, hub)
         return replace(PACKAGED[name](), templates=templates_of(name, templates))
     if name.startswith(PREFIX):
         return load_hub(name, templates=templates, **hub)
@@ -115,16 +114,16 @@ def _read(
     if fault:
         raise DataError(f"dataset {name!r}: {root}: {fault}")
     if name in ON_DISK:
-        _refuse_options(name, options)
+        _refuse_options(name, hub)
         return ON_DISK[name](name, root, templates=templates, require_images=require_images)
     if root.suffix in TABLE_SUFFIXES and (root.suffix != ".parquet" or is_path_table(root)):
-        _refuse_options(name, [option for option in options if option != "columns"])
+        _refuse_options(name, {**hub, "columns": None})
         return load_table(name, root, templates=templates, columns=hub["columns"])
     if root.suffix == ".parquet" or (root.is_dir() and _holds_parquet(root)):
         return load_hub(name, root, templates=templates, **hub)
     if root.is_file():
         raise DataError(f"{root}: not a dataset; allowed: a folder, {', '.join(TABLE_SUFFIXES)}")
-    _refuse_options(name, options)
+    _refuse_options(name, hub)
     try:
         return load_folder(name, root, templates=templates)
     except DataError as error:
@@ -174,7 +173,7 @@ def _holds_parquet(folder: Path, *, depth: int = 2) -> bool:
     return any(_holds_parquet(place, depth=depth - 1) for place in below)
 
 
-def _refuse_options(name: str, options: Sequence[str]) -> None:
-    """Raise DataError if there are options that the dataset's format does not read."""
-    if options:
-        raise DataError(f"dataset {name!r} does not read {', '.join(options)}")
+def _refuse_options(name: str, options: Mapping[str, Any]) -> None:
+    """Raise DataError if options are set, none of which the dataset's format reads."""
+    if unread := [option for option, value in options.items() if value is not None]:
+        raise DataError(f"dataset {name!r} does not read {', '.join(unread)}")

@@ -45,15 +45,14 @@ def read_published_shots(path: Path, dataset: Dataset, *, shots: int, seed: int)
         }
     known = {record.path: record for record in (*dataset.train, *dataset.val)}
     tested = {record.path for record in dataset.test}
-    places = {"train": train_file, "val": val_file}
-    parts = {
-        split: _match_records(rows, dataset, known, tested, where=f"{places[split]}, {split}")
-        for split, rows in entries.items()
-    }
-    if both := sorted({r.path for r in parts["train"]} & {r.path for r in parts["val"]}):
+    train, val = (
+        _match_records(entries[split], dataset, known, tested, where=f"{file}, {split}")
+        for split, file in (("train", train_file), ("val", val_file))
+    )
+    if both := sorted({r.path for r in train} & {r.path for r in val}):
         raise DataError(f"{train_file}: in both train and val: {listed(both)}")
-    _check_counts(parts["train"], dataset, shots, where=str(train_file))
-    return make_shots(dataset.name, shots, seed, parts["train"], parts["val"])
+    _check_counts(train, dataset, shots, where=str(train_file))
+    return make_shots(dataset.name, shots, seed, train, val)
 
 
 def _check_counts(train: list[Record], dataset: Dataset, shots: int, *, where: str) -> None:

@@ -321,8 +321,7 @@ def cache_fault(file: Path, wanted: Sequence[str]) -> str | None:
     except DataError as error:
         return str(error)
     status = file.stat()
-    stamp = (status.st_ino, status.st_mtime_ns, status.st_size)
-    if _content_hash(file, stamp) != metadata[_HASH]:
+    if _content_hash(file, (status.st_ino, status.st_mtime_ns, status.st_size)) != metadata[_HASH]:
         return "its pixels have changed"
     there = [path for batch in batches for path in batch.column("path").to_pylist()]
     whole = there == [path for path in wanted if path not in skipped] and skipped <= set(wanted)

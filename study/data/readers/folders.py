@@ -1,7 +1,7 @@
 """Image folders with one folder per class, with or without folders for the splits."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path, PurePath
 
 from study.data.images.sources import IMAGE_SUFFIXES, FolderSource
@@ -115,8 +115,13 @@ def load_folder(name: str, root: Path, *, templates: Sequence[str] | None = None
             f"{root}: no class folders; allowed are root/class/*.jpg and "
             "root/{train,val,test}/class/*.jpg"
         )
-    places = _split_places(found)
-    trained, validated, tested = places["train"], places["val"], places["test"]
+    by_name = {name.lower(): name for name in found}
+    trained, validated, tested = (
+        next((by_name[alias] for alias in aliases if alias in by_name), None)
+        for aliases in SPLITS.values()
+    )
+    if not tested:
+        validated, tested = None, validated
     if trained and tested:
         classes = subfolders(root / trained)
         names = class_table(enumerate(classes), where=f"{root}/{trained}")
@@ -142,15 +147,3 @@ def load_folder(name: str, root: Path, *, templates: Sequence[str] | None = None
         test=test,
         source=FolderSource(root),
     )
-
-
-def _split_places(found: Sequence[str]) -> Mapping[str, str | None]:
-    """Return the folder of each split, in any capitalization; None means that there is none."""
-    by_name = {name.lower(): name for name in found}
-    places = {
-        split: next((by_name[alias] for alias in aliases if alias in by_name), None)
-        for split, aliases in SPLITS.items()
-    }
-    if not places["test"]:
-        places |= {"val": None, "test": places["val"]}
-    return places
