@@ -217,8 +217,10 @@ def glyph_images(split: Split) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """
     digits, digit_labels = digit_images(split)
     letters, letter_labels = letter_images(split)
-    pools = {str(digit): digits[digit_labels == digit] for digit in range(10)}
-    pools |= {letter: letters[letter_labels == index] for index, letter in enumerate(LETTERS)}
+    pools = {
+        **{str(digit): digits[digit_labels == digit] for digit in range(10)},
+        **{letter: letters[letter_labels == index] for index, letter in enumerate(LETTERS)},
+    }
     # Equal counts, so that accuracy gives digits and letters the same weight.
     images = np.concatenate([pools[character][:IMAGES] for character in GLYPH_CHARACTERS])
     return images, np.repeat(np.arange(len(GLYPH_CHARACTERS)), IMAGES)
