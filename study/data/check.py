@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 from rich.console import Console
@@ -20,12 +21,13 @@ from study.data.datasets import (
     DATASET_NAMES,
     ON_DISK,
     Dataset,
+    ImageSource,
     Record,
     load_dataset,
     refuse_unread_folder,
 )
-from study.data.images.decode import refuse_shape
-from study.data.images.rgb import HIGHEST, PixelRange, checked_range, dark_images
+from study.data.images.decode import open_image
+from study.data.images.rgb import PixelRange, checked_range, dark_images
 from study.data.images.sources import FolderSource, kind_fault
 from study.data.readers.benchmarks import BENCHMARKS, SHIFTS, Counts, download_note
 from study.data.readers.huggingface import HubSource
@@ -33,78 +35,76 @@ from study.data.readers.imagenet import absent_classes
 from study.errors import DataError, StudyError
 
 NAMED = 20  # faults that are printed one by one
-THREADS = 8
 CHUNK = 512
 
 
-def counts(dataset: Dataset) -> Counts:
-    """Return the numbers of classes, and of train, val and test images."""
-    splits = (dataset.train, dataset.val, dataset.test)
-    return Counts(len(dataset.class_names), *map(len, splits))
+def check_file(source: ImageSource, path: str) -> None:
+    """Check an image's file without decoding it.
 
-
-def presence_fault(dataset: Dataset, path: str) -> str | None:
-    """Return what is wrong with an image's file, without decoding it; None means nothing."""
-    source = dataset.source
-    if isinstance(source, HubSource):
-        try:
-            source.encoded(path)
-        except DataError as error:
-            return str(error)
-    if not isinstance(source, FolderSource):
-        return None
-    try:
-        file = source.locate(path)
-        fault, size = kind_fault(file), file.stat().st_size
-    except FileNotFoundError:
-        return f"{path}: missing"
-    except (DataError, OSError) as error:
-        return str(error)
-    if fault:
-        return f"{path}: {fault}"
-    if not os.access(file, os.R_OK):
-        return f"{path}: may not be read; give its reader permission"
-    return None if size else f"{path}: empty file"
-
-
-def decoding_fault(dataset: Dataset, path: str, *, highest: list[int]) -> str | None:
-    """Return why an image cannot be decoded; None means that it can.
-
-    The highest value of a 16-bit image is appended to `highest`.
+    Raises:
+        DataError: if the file is missing, empty, not a file or may not be read.
     """
-    try:
-        image = dataset.source.open(path)
-    except DataError as error:
-        return str(error)
-    try:
-        refuse_shape(image)
-    except DataError as error:
-        return f"{path}: {error}"
-    highest += [image.info[HIGHEST]] if HIGHEST in image.info else []
-    return None
+    if isinstance(source, HubSource):
+        source.encoded(path)
+    elif isinstance(source, FolderSource):
+        try:
+            file = source.locate(path)
+            fault, size = kind_fault(file), file.stat().st_size
+        except FileNotFoundError as error:
+            raise DataError(f"{path}: missing") from error
+        except OSError as error:
+            raise DataError(str(error)) from error
+        if not fault and not os.access(file, os.R_OK):
+            fault = "may not be read; give its reader permission"
+        if fault or not size:
+            raise DataError(f"{path}: {fault or 'empty file'}")
 
 
-def faults(
-    dataset: Dataset,
-    look: Callable[[Dataset, str], str | None],
-    progress: Callable[[int], None],
+def image_faults(
+    records: Sequence[Record], look: Callable[[str], object], progress: Callable[[int], None]
 ) -> list[str]:
-    """Return what is wrong with the images of all splits.
+    """Return what is wrong with images.
 
     Args:
-        dataset: the dataset to check.
-        look: returns the fault of one image, or None; called in several threads.
+        records: the images to check.
+        look: raises DataError if something is wrong with an image; called in several threads.
         progress: called with the number of images checked since its last call.
     """
-    records: Sequence[Record] = (*dataset.train, *dataset.val, *dataset.test)
+
+    def fault_of(record: Record) -> str | None:
+        try:
+            look(record.path)
+        except DataError as error:
+            return str(error)
+        return None
+
     found: list[str] = []
-    with ThreadPoolExecutor(max_workers=THREADS) as pool:
+    with ThreadPoolExecutor(max_workers=8) as pool:
         for start in range(0, len(records), CHUNK):
-            chunk = [record.path for record in records[start : start + CHUNK]]
-            results = pool.map(lambda path: look(dataset, path), chunk)
-            found += [fault for fault in results if fault is not None]
+            chunk = records[start : start + CHUNK]
+            found += [fault for fault in pool.map(fault_of, chunk) if fault is not None]
             progress(len(chunk))
     return found
+
+
+def set_faults(name: str, dataset: Dataset) -> list[str]:
+    """Return what is wrong with the folders and splits, before any image is looked at."""
+    absent = absent_classes(name, dataset) if name in (*SHIFTS, "imagenet") else []
+    wrong = [f"{place}: class folder is missing or empty" for place in absent]
+    needed = ("test",) if name in SHIFTS else ("train", "test")
+    wrong += [f"no {split} images" for split in needed if not getattr(dataset, split)]
+    trained = {record.label for record in dataset.train}
+    if trained and name not in SHIFTS:  # no shot could be drawn from a class without images
+        untrained = [own for n, own in enumerate(dataset.class_names) if n not in trained]
+        wrong += [f"no train images of {own!r}" for own in untrained]
+    source = dataset.source
+    if isinstance(source, FolderSource):  # clearer than a thousand missing files
+        wrong += [
+            f"{anchor}: image folder is missing; looked in {source.root}"
+            for anchor in source.anchors
+            if not (source.root / anchor).is_dir()
+        ]
+    return wrong
 
 
 def check(
@@ -132,23 +132,22 @@ def check(
     """
     refuse_unread_folder(root, [name], option="DATASET")
     dataset = load_dataset(name, root, require_images=False, pixel_range=pixel_range)
-    found = counts(dataset)
+    splits = (dataset.train, dataset.val, dataset.test)
+    found = Counts(len(dataset.class_names), *map(len, splits))
     table = Table("dataset", "classes", "train", "val", "test")
     table.add_row(name, *(f"{count:,}" for count in found))
     published = BENCHMARKS[name].counts if name in BENCHMARKS else found
     if found != published:
         table.add_row("as published", *(f"{count:,}" for count in published), style="dim")
     console.print(table)
-    wrong = absent_classes(name, dataset) if name in SHIFTS or name == "imagenet" else []
-    wrong = [f"{place}: class folder is missing or empty" for place in wrong]
-    needed = ("test",) if name in SHIFTS else ("train", "test")
-    wrong += [f"no {split} images" for split in needed if not getattr(dataset, split)]
-    wrong += [*_untrained(name, dataset), *_absent_folders(dataset)]
+    wrong = set_faults(name, dataset)
     highest: list[int] = []
+    look: Callable[[str], object] = partial(check_file, dataset.source)
+    if images:
+        look = partial(open_image, dataset.source, highest=highest)
     with Progress(console=console, transient=True) as bar:
         task = bar.add_task("decoding" if images else "looking", total=sum(found[1:]))
-        look = partial(decoding_fault, highest=highest) if images else presence_fault
-        wrong += faults(dataset, look, lambda done: bar.advance(task, done))
+        wrong += image_faults(list(chain(*splits)), look, lambda done: bar.advance(task, done))
     for fault in wrong[:NAMED]:
         console.print(fault, style="red", markup=False, highlight=False, soft_wrap=True)
     if len(wrong) > NAMED:
@@ -163,27 +162,6 @@ def check(
         console.print(f"{name}: {warning}", style="yellow", markup=False, soft_wrap=True)
     console.print(f"{len(wrong):,} faults" if wrong else f"whole: {done}")
     return not wrong
-
-
-def _untrained(name: str, dataset: Dataset) -> list[str]:
-    """Return a fault for each class without training images: no shot could be drawn from it."""
-    trained = {record.label for record in dataset.train}
-    if not trained or name in SHIFTS:
-        return []
-    names = [own for label, own in enumerate(dataset.class_names) if label not in trained]
-    return [f"no train images of {own!r}" for own in names]
-
-
-def _absent_folders(dataset: Dataset) -> list[str]:
-    """Return a fault for each missing image folder: clearer than a thousand missing files."""
-    source = dataset.source
-    if not isinstance(source, FolderSource):
-        return []
-    return [
-        f"{anchor}: image folder is missing; looked in {source.root}"
-        for anchor in source.anchors
-        if not (source.root / anchor).is_dir()
-    ]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

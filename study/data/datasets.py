@@ -37,7 +37,6 @@ ON_DISK = {
     "fgvc_aircraft": load_aircraft,
     **dict.fromkeys(SHIFTS, load_shift),
 }
-FEW = 32  # entries of a folder in which Parquet files are looked for
 DATASET_NAMES: tuple[str, ...] = (*PACKAGED, *ON_DISK)
 
 
@@ -94,9 +93,8 @@ def _read(
     require_images: bool,
     hub: Mapping[str, Any],
 ) -> Dataset:
-    options = [option for option, value in hub.items() if value is not None]
     if name in PACKAGED:
-        _refuse_options(name, options)
+        _refuse_options(name, hub)
         return replace(PACKAGED[name](), templates=templates_of(name, templates))
     if name.startswith(PREFIX):
         return load_hub(name, templates=templates, **hub)
@@ -116,16 +114,16 @@ def _read(
     if fault:
         raise DataError(f"dataset {name!r}: {root}: {fault}")
     if name in ON_DISK:
-        _refuse_options(name, options)
+        _refuse_options(name, hub)
         return ON_DISK[name](name, root, templates=templates, require_images=require_images)
     if root.suffix in TABLE_SUFFIXES and (root.suffix != ".parquet" or is_path_table(root)):
-        _refuse_options(name, [option for option in options if option != "columns"])
+        _refuse_options(name, {**hub, "columns": None})
         return load_table(name, root, templates=templates, columns=hub["columns"])
     if root.suffix == ".parquet" or (root.is_dir() and _holds_parquet(root)):
         return load_hub(name, root, templates=templates, **hub)
     if root.is_file():
         raise DataError(f"{root}: not a dataset; allowed: a folder, {', '.join(TABLE_SUFFIXES)}")
-    _refuse_options(name, options)
+    _refuse_options(name, hub)
     try:
         return load_folder(name, root, templates=templates)
     except DataError as error:
@@ -158,29 +156,24 @@ def _hint(name: str) -> str:
     return f" (did you mean {near[0]!r}?)" if near and near[0] != name else ""
 
 
-def _holds_parquet(root: Path) -> bool:
+def _holds_parquet(folder: Path, *, depth: int = 2) -> bool:
     """Return whether a folder holds Parquet files, as deep as the hub lays them out.
 
     The hub uses `data/`, `<subset>/` and `<subset>/<split>/`. Only a few entries of each folder are
     read, since an image folder may have millions.
     """
-    folders = [root]
-    for depth in range(3):
-        below: list[Path] = []
-        for folder in folders:
-            try:
-                with os.scandir(folder) as entries:
-                    few = list(islice((e for e in entries if not e.name.startswith(".")), FEW))
-            except OSError:
-                continue  # reported by name when its images are listed
-            if any(entry.name.endswith(".parquet") for entry in few):
-                return True
-            below += [Path(entry.path) for entry in few if depth < 2 and is_folder(entry)]
-        folders = below
-    return False
+    try:
+        with os.scandir(folder) as entries:
+            few = list(islice((e for e in entries if not e.name.startswith(".")), 32))
+    except OSError:
+        return False  # reported by name when its images are listed
+    if any(entry.name.endswith(".parquet") for entry in few):
+        return True
+    below = [Path(entry.path) for entry in few if depth and is_folder(entry)]
+    return any(_holds_parquet(place, depth=depth - 1) for place in below)
 
 
-def _refuse_options(name: str, options: Sequence[str]) -> None:
-    """Raise DataError if there are options that the dataset's format does not read."""
-    if options:
-        raise DataError(f"dataset {name!r} does not read {', '.join(options)}")
+def _refuse_options(name: str, options: Mapping[str, Any]) -> None:
+    """Raise DataError if options are set, none of which the dataset's format reads."""
+    if unread := [option for option, value in options.items() if value is not None]:
+        raise DataError(f"dataset {name!r} does not read {', '.join(unread)}")

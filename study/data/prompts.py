@@ -31,8 +31,7 @@ def templates_of(name: str, override: Sequence[str] | None = None) -> tuple[str,
     Raises:
         DataError: if there are no templates, or one does not have "{}" exactly once.
     """
-    own = TEMPLATES.get(name, (DEFAULT_TEMPLATE,))
-    templates = own if override is None else tuple(override)
+    templates = tuple(TEMPLATES.get(name, (DEFAULT_TEMPLATE,)) if override is None else override)
     if not templates:
         raise DataError(f"templates of {name}: got none; at least one is needed")
     for template in templates:

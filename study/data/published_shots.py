@@ -45,15 +45,14 @@ def read_published_shots(path: Path, dataset: Dataset, *, shots: int, seed: int)
         }
     known = {record.path: record for record in (*dataset.train, *dataset.val)}
     tested = {record.path for record in dataset.test}
-    places = {"train": train_file, "val": val_file}
-    parts = {
-        split: _match_records(rows, dataset, known, tested, where=f"{places[split]}, {split}")
-        for split, rows in entries.items()
-    }
-    if both := sorted({r.path for r in parts["train"]} & {r.path for r in parts["val"]}):
+    train, val = (
+        _match_records(entries[split], dataset, known, tested, where=f"{file}, {split}")
+        for split, file in (("train", train_file), ("val", val_file))
+    )
+    if both := sorted({r.path for r in train} & {r.path for r in val}):
         raise DataError(f"{train_file}: in both train and val: {listed(both)}")
-    _check_counts(parts["train"], dataset, shots, where=str(train_file))
-    return make_shots(dataset.name, shots, seed, parts["train"], parts["val"])
+    _check_counts(train, dataset, shots, where=str(train_file))
+    return make_shots(dataset.name, shots, seed, train, val)
 
 
 def _check_counts(train: list[Record], dataset: Dataset, shots: int, *, where: str) -> None:
@@ -106,8 +105,7 @@ def _published_files(path: Path, names: list[str], shots: int, seed: int) -> tup
             return lines
         if (whole := folder / f"{stem}.json").is_file():
             return whole, whole
-    pickled = [folder / f"{stem}.pkl" for folder in folders if (folder / f"{stem}.pkl").exists()]
-    if pickled:
+    if pickled := [file for f in folders if (file := f / f"{stem}.pkl").exists()]:
         raise DataError(
             f"{pickled[0]}: a pickle can run any code and is never read; allowed are "
             f"{stem}_train.jsonl with {stem}_val.jsonl, and {stem}.json"
@@ -126,7 +124,10 @@ def _match_records(
     leaked: list[str] = []
     for number, row in enumerate(rows):
         try:
-            text, label, name = str(row["impath"]), _label(row["label"]), str(row["classname"])
+            text, label, name = str(row["impath"]), row["label"], str(row["classname"])
+            if not isinstance(label, int | str):
+                raise TypeError(f"{label!r} is no label")
+            label = int(label)
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(
                 f"{where}[{number}]: got {row!r:.200}; needs impath, label and classname"
@@ -139,10 +140,16 @@ def _match_records(
         elif path in tested:
             leaked.append(path)
         else:
-            _check_class(known[path], label, name, dataset, where=f"{where}[{number}]")
+            own = known[path]
+            named = dataset.class_names[own.label]
+            if label != own.label or _in_prompt(name) != _in_prompt(named):
+                raise DataError(
+                    f"{where}[{number}]: {path} is {label} {name!r} there, but {own.label} "
+                    f"{named!r} in {dataset.name}"
+                )
             if path in found:
                 raise DataError(f"{where}: listed twice: {path!r}")
-            found[path] = known[path]
+            found[path] = own
     if leaked:
         raise DataError(f"{where}: images of the test split of {dataset.name}: {listed(leaked)}")
     if strange:
@@ -150,18 +157,5 @@ def _match_records(
     return list(found.values())
 
 
-def _check_class(own: Record, label: int, name: str, dataset: Dataset, *, where: str) -> None:
-    """Raise DataError if the label or the class name differs from the dataset's."""
-    named = dataset.class_names[own.label]
-    if label != own.label or name.replace("_", " ").lower() != named.replace("_", " ").lower():
-        raise DataError(
-            f"{where}: {own.path} is {label} {name!r} there, but {own.label} {named!r} in "
-            f"{dataset.name}"
-        )
-
-
-def _label(value: object) -> int:
-    """Read a label, an integer or its text; raise TypeError for other types, such as floats."""
-    if not isinstance(value, int | str):
-        raise TypeError(f"{value!r} is no label")
-    return int(value)
+def _in_prompt(name: str) -> str:
+    return name.replace("_", " ").lower()

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise
-from pathlib import PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Literal, Protocol, runtime_checkable
 
 from PIL import Image
@@ -13,7 +13,6 @@ from PIL import Image
 from study.errors import DataError
 
 SHOWN = 5
-LONGEST_LABEL = 18  # digits
 OnCorrupt = Literal["fail", "skip"]
 
 
@@ -88,17 +87,32 @@ def keyed_order(paths: Iterable[str], key: str) -> list[str]:
 
 def is_text(name: str) -> bool:
     """Return whether a name can be written as UTF-8; file systems also allow names that cannot."""
+    return not any("\ud800" <= character <= "\udfff" for character in name)
+
+
+def read_text(path: Path, *, hint: str = "") -> str:
+    """Read a text file in UTF-8.
+
+    Args:
+        path: the file.
+        hint: how to get the file, for messages.
+
+    Raises:
+        DataError: if the file is missing or cannot be read.
+    """
+    ending = f". {hint}" if hint else ""
     try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise DataError(f"{path.name} is missing; looked in {path.parent}{ending}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read ({error}){ending}") from error
 
 
 def read_label(text: str) -> int | None:
     """Read a label from text; return None if it is not a whole number from 0, such as "-1"."""
     # Python raises ValueError on thousands of digits; no dataset has such labels.
-    return int(text) if text.isdecimal() and len(text) <= LONGEST_LABEL else None
+    return int(text) if text.isdecimal() and len(text) <= 18 else None
 
 
 def relative_path(text: str, *, where: str) -> str:
@@ -115,9 +129,9 @@ def relative_path(text: str, *, where: str) -> str:
         DataError: if the path is empty, absolute, not UTF-8, or has a part "..".
     """
     path = PurePosixPath(text.replace("\\", "/"))
-    absolute = path.is_absolute() or PureWindowsPath(text).drive
     if not is_text(text):
         raise DataError(f"{where}: path {text!r} is not UTF-8 text; rename the file")
+    absolute = path.is_absolute() or PureWindowsPath(text).drive
     if absolute or ".." in path.parts or not path.parts or "\0" in text:
         raise DataError(
             f"{where}: path {text!r} is not inside the dataset's folder; "

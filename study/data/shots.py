@@ -9,7 +9,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal
 
-from study.data.records import Dataset, Record, keyed_order, listed
+from study.data.records import Dataset, Record, keyed_order, listed, read_text
 from study.errors import DataError
 from study.storage.atomic import make_folder, write_atomically
 
@@ -104,11 +104,8 @@ def read_json_lines(path: Path) -> list[Any]:
         DataError: if the file is missing, or a line is not JSON.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-        return [json.loads(line) for line in lines if line.strip()]
-    except FileNotFoundError as error:
-        raise DataError(f"{path.name} is missing; looked in {path.parent}") from error
-    except (OSError, ValueError, RecursionError) as error:
+        return [json.loads(line) for line in read_text(path).splitlines() if line.strip()]
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: cannot be read ({error})") from error
 
 
@@ -154,10 +151,8 @@ def draw_shots(
             f"{f' and {len(few) - 5} more have too few' if len(few) > 5 else ''}; "
             f"allowed: at most {least} shots, or taking all that a class has"
         )
-    if dataset.val:
-        rest = ordered_paths(dataset.val, key)
-    else:
-        rest = {label: paths[shots:] for label, paths in pool.items()}
+    undrawn = {label: paths[shots:] for label, paths in pool.items()}
+    rest = ordered_paths(dataset.val, key) if dataset.val else undrawn
     wanted = wanted_val_shots(shots, val_shots)
     val = {label: rest.get(label, [])[:wanted] for label in pool}
     _check_val(dataset, val, wanted, strict=val_shots is not None)

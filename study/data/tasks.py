@@ -211,9 +211,7 @@ def confirm_task(
     evaluations = [
         Part(name, _in_classes(dataset.test, classes), classes) for name, classes in scored.items()
     ]
-    for target in targets:
-        ((_, classes),) = all_classes(target).items()
-        evaluations.append(Part(target.name, target.test, classes))
+    evaluations += [Part(t.name, t.test, all_classes(t)["accuracy"]) for t in targets]
     if empty := [part.name for part in evaluations if not part.records]:
         raise DataError(f"{dataset.name}: no test images for {listed(empty)}")
     if shots is not None:

@@ -37,9 +37,9 @@ def build_tokenizer(texts: Iterable[str], *, merges: int = 160) -> CLIPTokenizer
     learner.train_from_iterator(texts, trainer)
     pairs = [tuple(pair) for pair in json.loads(learner.to_str())["model"]["merges"]][:merges]
     # The trainer lists only the word ends in its texts; spelling any word needs all 256.
-    tokens = [*alphabet, *(letter + WORD_END for letter in alphabet), *map("".join, pairs)]
+    ends = [letter + WORD_END for letter in alphabet]
     # BOS and EOS come last, as in CLIP, so that pooling at the largest id works, too.
-    tokens += [BOS, EOS]
+    tokens = [*alphabet, *ends, *map("".join, pairs), BOS, EOS]
     vocabulary = {token: number for number, token in enumerate(tokens)}
     return CLIPTokenizer(vocab=vocabulary, merges=pairs, model_max_length=CONTEXT)
 
@@ -108,8 +108,8 @@ def shrink_text_residual(model: CLIPModel, factor: float) -> None:
         written += [*layer.self_attn.out_proj.parameters(), *layer.mlp.fc2.parameters()]
     for parameter in written:
         parameter.div_(factor)
-    epsilon = model.config.text_config.layer_norm_eps / factor**2
-    model.config.text_config.layer_norm_eps = epsilon
+    config = model.config.text_config
+    config.layer_norm_eps /= factor**2
     for module in tower.modules():
         if isinstance(module, torch.nn.LayerNorm):
-            module.eps = epsilon
+            module.eps = config.layer_norm_eps

@@ -23,6 +23,8 @@ from study.embedded.drawings import CHARACTERS, Bank, build_bank, draw_pictures
 
 logger = logging.getLogger(__name__)
 
+LEARNING_RATE = 1.5e-3  # the peak, reached after the warm-up; it then falls to 0 in a cosine
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -32,20 +34,8 @@ class Recipe:
     """The number of optimizer steps."""
     batch: int = 128
     """The number of pictures in a step."""
-    warp: float = 0.6
-    """The strength of the augmentation when it is fully ramped up; see `draw_pictures`."""
-    coarse_share: float = 0.2
-    """The fraction of pictures cut to 8×8 pixels."""
-    attribute_captions: int = 24
-    """The captions in a step that claim an attribute, added to one for each character."""
-    learning_rate: float = 1.5e-3
-    """The peak learning rate; it is reached after the warm-up and then falls to 0 in a cosine."""
     warmup: int = 100
     """The optimizer steps in which the learning rate rises linearly."""
-    weight_decay: float = 0.1
-    """The weight decay of AdamW, on matrices only."""
-    max_logit_scale: float = 100.0
-    """The upper bound of exp(logit_scale), the inverse of the contrastive temperature."""
     text_residual: float = 0.2
     """The root mean square of the text tower's last residual stream in the finished model."""
     seed: int = 0
@@ -70,32 +60,32 @@ class Trainer:
         self.generator = torch.Generator().manual_seed(recipe.seed)
         self.rng = np.random.default_rng(recipe.seed)
         # Classifying characters helps both towers off the first plateau; the heads are not saved.
-        heads = (*self.image_head.parameters(), *self.text_head.parameters())
-        parameters = [*self.model.parameters(), *heads]
+        parts = (self.model, self.image_head, self.text_head)
+        parameters = [parameter for part in parts for parameter in part.parameters()]
         groups: list[dict[str, Any]] = [
             {"params": [p for p in parameters if p.ndim > 1]},
             {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
         ]
         self.optimizer = torch.optim.AdamW(
             groups,
-            lr=recipe.learning_rate,
+            lr=LEARNING_RATE,
             betas=(0.9, 0.98),
-            weight_decay=recipe.weight_decay,
+            weight_decay=0.1,
         )
 
     def step(self, number: int) -> float:
         """Take optimizer step `number`, counted from 0, and return its contrastive loss."""
         recipe, progress = self.recipe, number / self.recipe.steps
         # Warps start weak: at full strength, the loss would stay at chance level for a long time.
-        strength = recipe.warp * min(1.0, 0.15 + 0.85 * progress / 0.4)
+        strength = 0.6 * min(1.0, 0.15 + 0.85 * progress / 0.4)
         pictures = draw_pictures(
             self.bank,
             recipe.batch,
             self.generator,
             strength=strength,
-            coarse_share=recipe.coarse_share,
+            coarse_share=0.2,
         )
-        captions = draw_captions(pictures, self.rng, with_attribute=recipe.attribute_captions)
+        captions = draw_captions(pictures, self.rng, with_attribute=24)
         images = self.model.get_image_features(pixel_values=pictures.pixels).pooler_output
         input_ids = self._tokens([caption.text for caption in captions])
         texts = self.model.get_text_features(input_ids=input_ids).pooler_output
@@ -113,13 +103,13 @@ class Trainer:
                 + F.cross_entropy(named, torch.arange(len(CHARACTERS)))
             )
         for group in self.optimizer.param_groups:
-            group["lr"] = recipe.learning_rate * _schedule(number, recipe)
+            group["lr"] = LEARNING_RATE * _schedule(number, recipe)
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
         with torch.no_grad():
-            self.model.logit_scale.clamp_(max=math.log(recipe.max_logit_scale))
+            self.model.logit_scale.clamp_(max=math.log(100))
         return loss.item()
 
     def finish(self) -> None:

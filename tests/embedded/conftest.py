@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from study.embedded import backbone_path
-from study.embedded.measure import Bench
+from study.embedded.evaluate import Bench
 from study.method.model import Backbone, load_backbone
 
 FOLDER = Path(backbone_path("embedded"))

@@ -79,21 +79,14 @@ def draw_crops(
     order = torch.where(fits, torch.arange(TRIES), TRIES).amin(dim=1)
     first = order.clamp(max=TRIES - 1)[:, None]
     found = order < TRIES
-    central_width, central_height = _central(tall, wide, ratio)
-    width = torch.where(found, width.gather(1, first)[:, 0], central_width)
-    height = torch.where(found, height.gather(1, first)[:, 0], central_height)
+    widest = torch.where(wide / tall > ratio[1], torch.round(tall * ratio[1]), wide)
+    highest = torch.where(wide / tall < ratio[0], torch.round(wide / ratio[0]), tall)
+    width = torch.where(found, width.gather(1, first)[:, 0], widest)
+    height = torch.where(found, height.gather(1, first)[:, 0], highest)
     spare_y, spare_x = tall - height, wide - width
     top = torch.where(found, (uniform[:, -3] * (spare_y + 1)).floor(), (spare_y / 2).floor())
     left = torch.where(found, (uniform[:, -2] * (spare_x + 1)).floor(), (spare_x / 2).floor())
     return Crops(top.long(), left.long(), height.long(), width.long(), uniform[:, -1] < flip)
-
-
-def _central(tall: Tensor, wide: Tensor, ratio: tuple[float, float]) -> tuple[Tensor, Tensor]:
-    """Return the width and height of the largest rectangle of an allowed ratio."""
-    aspect = wide / tall
-    width = torch.where(aspect > ratio[1], torch.round(tall * ratio[1]), wide)
-    height = torch.where(aspect < ratio[0], torch.round(wide / ratio[0]), tall)
-    return width, height
 
 
 def crop_resize(images: Iterable[Tensor], crops: Crops, size: int) -> Tensor:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -36,9 +37,7 @@ SCHEMA = pa.schema(
 )
 LONGEST_ASPECT = 200
 """The largest allowed ratio of the sides: a strip one pixel wide would be resized to gigabytes."""
-MOST_THREADS = 8
 ROWS = 64  # images decoded and written at a time
-ABANDONED_SECONDS = 3600.0
 _HASH = b"sha256"
 _SKIPPED = b"skipped"
 _HIGHEST = b"highest 16-bit value"
@@ -92,6 +91,22 @@ def preprocess(image: Image.Image, *, size: int, keep_aspect: bool) -> NDArray[n
     elif min(image.size) > 2 * size:
         image = resize_shorter(image, 2 * size)
     return np.asarray(image, dtype=np.uint8)
+
+
+def open_image(source: ImageSource, path: str, highest: list[int]) -> Image.Image:
+    """Open an image; the highest value of a 16-bit image is appended to `highest`.
+
+    Raises:
+        DataError: the image cannot be decoded or resized; the message names its path.
+    """
+    image = source.open(path)
+    if HIGHEST in image.info:
+        highest.append(image.info[HIGHEST])
+    try:
+        refuse_shape(image)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+    return image
 
 
 def cache_file(
@@ -164,7 +179,7 @@ def decode_images(
     _remove_abandoned(cache)
     temporary = file.with_name(f".{file.name}.{uuid.uuid4().hex}.tmp")
     try:
-        with ThreadPoolExecutor(max_workers=min(MOST_THREADS, os.cpu_count() or 1)) as pool:
+        with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
             highest: list[int] = []
             rows = _decoded(pool, source, wanted, size, keep_aspect, highest)
             skipped = _write(temporary, rows, len(wanted), on_corrupt, count, highest)
@@ -196,15 +211,10 @@ def _decoded(
 
     def decode(path: str) -> NDArray[np.uint8] | DataError:
         try:
-            image = source.open(path)
-        except DataError as error:
-            return error
-        if HIGHEST in image.info:
-            highest.append(image.info[HIGHEST])
-        try:
+            image = open_image(source, path, highest)
             return preprocess(image, size=size, keep_aspect=keep_aspect)
         except DataError as error:
-            return DataError(f"{path}: {error}")
+            return error
 
     for start in range(0, len(paths), ROWS):
         chunk = paths[start : start + ROWS]
@@ -225,23 +235,25 @@ def _write(
     """
     digest = hashlib.sha256()
     skipped: list[str] = []
-    batch: list[tuple[str, NDArray[np.uint8]]] = []
+
+    def readable() -> Iterator[tuple[str, NDArray[np.uint8]]]:
+        for done, (path, pixels) in enumerate(rows, start=1):
+            if not isinstance(pixels, DataError):
+                yield path, pixels
+            elif on_corrupt == "fail":
+                raise pixels
+            else:
+                logger.warning("skipped: %s", pixels)
+                skipped.append(path)
+            count(done, total)
+
+    kept = readable()
     with file.open("wb") as sink:
         with pa.ipc.new_file(sink, SCHEMA) as writer:
-            for done, (path, pixels) in enumerate(rows, start=1):
-                if isinstance(pixels, DataError):
-                    if on_corrupt == "fail":
-                        raise pixels
-                    logger.warning("skipped: %s", pixels)
-                    skipped.append(path)
-                else:
-                    batch.append((path, pixels))
-                if len(batch) == ROWS:
-                    _write_batch(writer, batch, digest)
-                    batch = []
-                count(done, total)
-            if batch:
-                _write_batch(writer, batch, digest)
+            while chunk := list(islice(kept, ROWS)):
+                batch = _batch(chunk)
+                _hash_batch(batch, digest)
+                writer.write_batch(batch)
             # The hash is known only now, and an Arrow file's own metadata come first.
             end = {
                 _HASH: digest.hexdigest().encode(),
@@ -255,24 +267,13 @@ def _write(
 
 
 def _batch(rows: Sequence[tuple[str, NDArray[np.uint8]]]) -> pa.RecordBatch:
-    columns = [
-        [path for path, _ in rows],
-        [pixels.shape[0] for _, pixels in rows],
-        [pixels.shape[1] for _, pixels in rows],
-        [pixels.tobytes() for _, pixels in rows],
-    ]
-    arrays = [pa.array(c, type=f.type) for c, f in zip(columns, SCHEMA, strict=True)]
-    return pa.record_batch(arrays, schema=SCHEMA)
-
-
-def _write_batch(
-    writer: pa.ipc.RecordBatchFileWriter,
-    rows: Sequence[tuple[str, NDArray[np.uint8]]],
-    digest: "hashlib._Hash",
-) -> None:
-    batch = _batch(rows)
-    _hash_batch(batch, digest)
-    writer.write_batch(batch)
+    columns = {
+        "path": [path for path, _ in rows],
+        "height": [pixels.shape[0] for _, pixels in rows],
+        "width": [pixels.shape[1] for _, pixels in rows],
+        "pixels": [pixels.tobytes() for _, pixels in rows],
+    }
+    return pa.RecordBatch.from_pydict(columns, schema=SCHEMA)
 
 
 def _hash_batch(batch: pa.RecordBatch, digest: "hashlib._Hash") -> None:
@@ -320,8 +321,7 @@ def cache_fault(file: Path, wanted: Sequence[str]) -> str | None:
     except DataError as error:
         return str(error)
     status = file.stat()
-    stamp = (status.st_ino, status.st_mtime_ns, status.st_size)
-    if _content_hash(file, stamp) != metadata[_HASH]:
+    if _content_hash(file, (status.st_ino, status.st_mtime_ns, status.st_size)) != metadata[_HASH]:
         return "its pixels have changed"
     there = [path for batch in batches for path in batch.column("path").to_pylist()]
     whole = there == [path for path in wanted if path not in skipped] and skipped <= set(wanted)
@@ -367,5 +367,5 @@ def _remove_abandoned(cache: Path) -> None:
     """Remove the files of killed processes; a running process writes to its file all the time."""
     for path in cache.glob(".*.tmp"):
         with suppress(OSError):  # another process was faster
-            if time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
+            if time.time() - path.stat().st_mtime > 3600:  # seconds
                 path.unlink()

@@ -1,7 +1,6 @@
 """Images in the forms that callers pass: a file, encoded bytes, a Pillow image, array or base64."""
 
 import base64
-import binascii
 import io
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,7 +36,14 @@ def as_image(
         DataError: the value is not a readable image; the message says what is allowed.
     """
     if isinstance(value, Image.Image):
-        return _from_pillow(value, pixel_range)
+        try:
+            return to_rgb(value, pixel_range)
+        except DataError:
+            raise
+        except Exception as error:  # the image may be a file that Pillow reads only now
+            raise DataError(
+                f"got a Pillow image of mode {value.mode} that is not readable ({error})"
+            ) from error
     if isinstance(value, bytes | bytearray | memoryview):
         return read_image(io.BytesIO(value), path=f"{len(value)} bytes", pixel_range=pixel_range)
     if isinstance(value, np.ndarray | list | tuple):
@@ -72,31 +78,13 @@ def _decoded(text: str) -> bytes | None:
     encoded = text.partition(",")[2] if marked else text
     try:
         data = base64.b64decode("".join(encoded.split()), validate=True)
-    except (binascii.Error, ValueError) as error:
+        if not marked:  # a path that is valid base64 does not begin like an image
+            Image.open(io.BytesIO(data), formats=IMAGE_FORMATS).close()
+    except Exception as error:  # as in `read_image`
         if marked:
             raise DataError(f"the base64 of a data: address is damaged ({error})") from error
         return None
-    return data if marked or _has_signature(data) else None
-
-
-def _has_signature(data: bytes) -> bool:
-    """Return whether bytes begin like an image, unlike a path that is valid base64."""
-    try:
-        with Image.open(io.BytesIO(data), formats=IMAGE_FORMATS):
-            return True
-    except Exception:  # as in `read_image`
-        return False
-
-
-def _from_pillow(image: Image.Image, pixel_range: PixelRange | None) -> Image.Image:
-    try:
-        return to_rgb(image, pixel_range)
-    except DataError:
-        raise
-    except Exception as error:  # the image may be a file that Pillow reads only now
-        raise DataError(
-            f"got a Pillow image of mode {image.mode} that is not readable ({error})"
-        ) from error
+    return data
 
 
 def _from_array(value: NDArray[Any] | Sequence[Any]) -> Image.Image:

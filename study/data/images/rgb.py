@@ -15,10 +15,6 @@ PixelRange = tuple[float, float]
 HIGHEST = "highest 16-bit value"
 """The key in ``info`` of the highest value that a 16-bit image had before it was scaled."""
 FULL_DEPTH = 2**16 - 1
-FAR_BELOW = 8
-"""16-bit images count as dark if their highest value times this is below `FULL_DEPTH`."""
-_SIXTEEN_BITS = frozenset({("I", "PNG"), ("I", "PPM")})
-"""The mode and format of 16-bit images that Pillow reads into 32 bits."""
 _UNSIGNED, _SIGNED = 1, 2
 """The value of TIFF's tag SampleFormat for unsigned integers."""
 
@@ -43,11 +39,9 @@ def to_rgb(image: Image.Image, pixel_range: PixelRange | None = None) -> Image.I
             its values are not numbers.
         Exception: whatever Pillow's decoders raise for broken bytes.
     """
-    info: dict[str | tuple[int, int], Any] = {}
-    flat = image
+    flat, highest = image, None
     if image.mode.partition(";")[0] in ("I", "F"):
         flat, highest = _eight_bits(image, pixel_range)
-        info = {} if highest is None else {HIGHEST: highest}
     elif image.mode == "L" and _sample_format(getattr(image, "tag_v2", {})) == _SIGNED:
         raise DataError("has whole numbers of 8 bits with a sign as pixels; allowed are unsigned")
     elif image.has_transparency_data:
@@ -55,7 +49,7 @@ def to_rgb(image: Image.Image, pixel_range: PixelRange | None = None) -> Image.I
         flat.alpha_composite(image.convert("RGBA"))
     rgb = flat.convert("RGB")
     # With the image's other metadata, Pillow's function fails if some of them are broken.
-    rgb.info = info
+    rgb.info = {} if highest is None else {HIGHEST: highest}
     rgb.getexif()[ExifTags.Base.Orientation] = image.getexif().get(ExifTags.Base.Orientation, 1)
     ImageOps.exif_transpose(rgb, in_place=True)
     return rgb
@@ -85,7 +79,7 @@ def dark_images(highest: int | None) -> str | None:
     Args:
         highest: the highest value of all 16-bit images that were read; None if there were none.
     """
-    if not highest or highest * FAR_BELOW >= FULL_DEPTH:
+    if not highest or highest * 8 >= FULL_DEPTH:
         return None
     bits = highest.bit_length()
     return (
@@ -116,8 +110,8 @@ def _eight_bits(
     bits = None
     if image.mode.startswith("I;16"):
         (bits,) = tags.get(ExifTags.Base.BitsPerSample, (16,))
-    elif (image.mode, image.format) in _SIXTEEN_BITS:
-        bits = 16
+    elif image.mode == "I" and image.format in ("PNG", "PPM"):
+        bits = 16  # which Pillow reads into 32
     values = np.asarray(image)
     if image.mode == "I" and tags and _sample_format(tags) == _UNSIGNED:
         values = values.view(np.uint32)

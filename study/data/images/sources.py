@@ -4,6 +4,7 @@ import io
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -89,11 +90,10 @@ class FolderSource:
     Every image must be in the root or in a folder to which an anchor points."""
     pixel_range: PixelRange | None = None
     """The values that become black and white in deep images; see `to_rgb`."""
-    _allowed: tuple[Path, ...] = field(init=False, repr=False, compare=False)
 
-    def __post_init__(self) -> None:
-        allowed = tuple((self.root / anchor).resolve() for anchor in ("", *self.anchors))
-        object.__setattr__(self, "_allowed", allowed)
+    @cached_property
+    def _allowed(self) -> tuple[Path, ...]:
+        return tuple((self.root / anchor).resolve() for anchor in ("", *self.anchors))
 
     def locate(self, path: str) -> Path:
         """Return the file of an image.

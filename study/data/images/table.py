@@ -53,12 +53,8 @@ class ImageTable:
 
     @property
     def paths(self) -> list[str]:
-        """The paths of all images, in the order of the file."""
+        """The paths of all images, in the order of the file; skipped images are not there."""
         return list(self._row_of)
-
-    def __contains__(self, path: object) -> bool:
-        """Return whether the file has an image; images skipped at decoding are not there."""
-        return path in self._row_of
 
     def __reduce__(self) -> tuple[type["ImageTable"], tuple[Path]]:
         """Pickle the table as its path, without the pixels."""

@@ -16,19 +16,6 @@ def _renamed(**names: str) -> Callable[[str], str]:
     return lambda name: names.get(name, name)
 
 
-_caltech = _renamed(airplanes="airplane", Faces="face", Leopards="leopard", Motorbikes="motorbike")
-_eurosat = _renamed(
-    AnnualCrop="Annual Crop Land",
-    HerbaceousVegetation="Herbaceous Vegetation Land",
-    Highway="Highway or Road",
-    Industrial="Industrial Buildings",
-    Pasture="Pasture Land",
-    PermanentCrop="Permanent Crop Land",
-    Residential="Residential Buildings",
-    SeaLake="Sea or Lake",
-)
-
-
 def _cars(name: str) -> str:
     """Move the year from the end to the front."""
     model = re.fullmatch(r"(.+) ((?:19|20)\d\d)", name)
@@ -117,7 +104,9 @@ BENCHMARKS: dict[str, Benchmark] = {
             "caltech-101",
             "101_ObjectCategories",
             "split_zhou_Caltech101.json",
-            _caltech,
+            _renamed(
+                airplanes="airplane", Faces="face", Leopards="leopard", Motorbikes="motorbike"
+            ),
             frozenset({"BACKGROUND_Google", "Faces_easy"}),
         ),
         Counts(100, 4128, 1649, 2465),
@@ -167,7 +156,21 @@ BENCHMARKS: dict[str, Benchmark] = {
         "a photo of a {}, a type of texture.",
     ),
     "eurosat": Benchmark(
-        Layout("eurosat", "2750", "split_zhou_EuroSAT.json", _eurosat),
+        Layout(
+            "eurosat",
+            "2750",
+            "split_zhou_EuroSAT.json",
+            _renamed(
+                AnnualCrop="Annual Crop Land",
+                HerbaceousVegetation="Herbaceous Vegetation Land",
+                Highway="Highway or Road",
+                Industrial="Industrial Buildings",
+                Pasture="Pasture Land",
+                PermanentCrop="Permanent Crop Land",
+                Residential="Residential Buildings",
+                SeaLake="Sea or Lake",
+            ),
+        ),
         Counts(10, 13_500, 5400, 8100),
         "the archive is EuroSAT.zip (RGB), which unpacks to 2750/",
         "a centered satellite photo of {}.",

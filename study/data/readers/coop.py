@@ -6,9 +6,8 @@ cleaned again here, so that a file with the raw names gives the same prompts.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from study.data.images.sources import FolderSource
 from study.data.prompts import templates_of
@@ -20,6 +19,7 @@ from study.data.records import (
     class_table,
     listed,
     read_label,
+    read_text,
     relative_path,
 )
 from study.errors import DataError
@@ -32,23 +32,6 @@ def dataset_folder(root: Path, folder: str, marker: str) -> Path:
     return root / folder
 
 
-def read_json(path: Path, *, hint: str) -> Any:
-    """Read a JSON file.
-
-    Raises:
-        DataError: if the file is missing or not JSON; the message says how to get it (`hint`).
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError as error:
-        raise DataError(f"{path.name} is missing; looked in {path.parent}. {hint}") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read ({error}). {hint}") from error
-    # Numbers of thousands of digits raise ValueError, deep nesting RecursionError.
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: not whole JSON ({error}). {hint}") from error
-
-
 def read_split_file(
     path: Path, layout: Layout, *, hint: str = ""
 ) -> tuple[tuple[str, ...], tuple[Record, ...], tuple[Record, ...], tuple[Record, ...]]:
@@ -58,7 +41,11 @@ def read_split_file(
         DataError: if the file is missing or not JSON, or an entry is malformed, is listed twice, or
             has a path outside the folder; the message names the entry.
     """
-    content = read_json(path, hint=hint)
+    try:
+        content = json.loads(read_text(path, hint=hint))
+    # Numbers of thousands of digits raise ValueError, deep nesting RecursionError.
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not whole JSON ({error}). {hint}") from error
     wanted = ("train", "val", "test")
     if not isinstance(content, dict) or not all(
         isinstance(content.get(split), list) for split in wanted
@@ -149,10 +136,9 @@ def load_aircraft(
     variants = [line for _, line in read_lines(folder / "variants.txt", hint=hint)]
     names = class_table(enumerate(variants), where=str(folder / "variants.txt"))
     label_of = {variant: label for label, variant in enumerate(variants)}
-    splits: list[tuple[Record, ...]] = []
-    for split in ("train", "val", "test"):
+
+    def read_split(split: str) -> Iterator[Record]:
         path = folder / f"images_variant_{split}.txt"
-        records = []
         for number, line in read_lines(path, hint=hint):
             image, _, variant = line.partition(" ")
             if variant.strip() not in label_of:
@@ -160,9 +146,9 @@ def load_aircraft(
                     f"{path}, line {number}: variant {variant.strip()!r} is not in variants.txt"
                 )
             image = relative_path(f"{image}.jpg", where=f"{path}, line {number}")
-            records.append(Record(f"images/{image}", label_of[variant.strip()]))
-        splits.append(tuple(records))
-    train, val, test = splits
+            yield Record(f"images/{image}", label_of[variant.strip()])
+
+    train, val, test = (tuple(read_split(split)) for split in ("train", "val", "test"))
     check_splits(train, val, test, where=str(folder))
     if untrained := sorted(set(range(len(names))) - {record.label for record in train}):
         raise DataError(
@@ -188,10 +174,5 @@ def read_lines(path: Path, *, hint: str) -> list[tuple[int, str]]:
     Raises:
         DataError: if the file cannot be read; the message says how to get it (`hint`).
     """
-    try:
-        lines = enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1)
-        return [(number, line.strip()) for number, line in lines if line.strip()]
-    except FileNotFoundError as error:
-        raise DataError(f"{path.name} is missing; looked in {path.parent}. {hint}") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read ({error}). {hint}") from error
+    lines = enumerate(read_text(path, hint=hint).splitlines(), start=1)
+    return [(number, line.strip()) for number, line in lines if line.strip()]

@@ -1,7 +1,7 @@
 """Image folders with one folder per class, with or without folders for the splits."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path, PurePath
 
 from study.data.images.sources import IMAGE_SUFFIXES, FolderSource
@@ -18,7 +18,6 @@ from study.data.records import (
 from study.errors import DataError
 
 SPLITS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
-_LEFT_BY_ARCHIVERS = "__MACOSX"
 
 
 def is_folder(entry: os.DirEntry[str]) -> bool:
@@ -54,19 +53,9 @@ def subfolders(folder: Path) -> list[str]:
     Raises:
         DataError: if the folder is missing or may not be listed.
     """
-    visible = (entry for entry in _visible(folder) if entry.name != _LEFT_BY_ARCHIVERS)
+    # Archivers leave __MACOSX.
+    visible = (entry for entry in _visible(folder) if entry.name != "__MACOSX")
     return sorted(entry.name for entry in visible if is_folder(entry))
-
-
-def images_in(folder: Path) -> list[str]:
-    """Return the names of the visible image files in a folder, sorted.
-
-    Raises:
-        DataError: if the folder is missing or may not be listed.
-    """
-    # Judge by name alone: a stat of a million files takes minutes on a network file system.
-    names = (entry.name for entry in _visible(folder))
-    return sorted(name for name in names if PurePath(name).suffix.lower() in IMAGE_SUFFIXES)
 
 
 def class_records(
@@ -89,7 +78,9 @@ def class_records(
     empty: list[str] = []
     for label, name in enumerate(classes):
         place = f"{folder}/{name}" if folder else name
-        images = images_in(root / place) if (root / place).is_dir() else []
+        names = [e.name for e in _visible(root / place)] if (root / place).is_dir() else []
+        # Judge by name alone: a stat of a million files takes minutes on a network file system.
+        images = sorted(n for n in names if PurePath(n).suffix.lower() in IMAGE_SUFFIXES)
         if not images:
             empty.append(place)
         if strange := [image for image in images if not is_text(image)]:
@@ -124,8 +115,13 @@ def load_folder(name: str, root: Path, *, templates: Sequence[str] | None = None
             f"{root}: no class folders; allowed are root/class/*.jpg and "
             "root/{train,val,test}/class/*.jpg"
         )
-    places = _split_places(found)
-    trained, validated, tested = places["train"], places["val"], places["test"]
+    by_name = {name.lower(): name for name in found}
+    trained, validated, tested = (
+        next((by_name[alias] for alias in aliases if alias in by_name), None)
+        for aliases in SPLITS.values()
+    )
+    if not tested:
+        validated, tested = None, validated
     if trained and tested:
         classes = subfolders(root / trained)
         names = class_table(enumerate(classes), where=f"{root}/{trained}")
@@ -151,15 +147,3 @@ def load_folder(name: str, root: Path, *, templates: Sequence[str] | None = None
         test=test,
         source=FolderSource(root),
     )
-
-
-def _split_places(found: Sequence[str]) -> Mapping[str, str | None]:
-    """Return the folder of each split, in any capitalization; None means that there is none."""
-    by_name = {name.lower(): name for name in found}
-    places = {
-        split: next((by_name[alias] for alias in aliases if alias in by_name), None)
-        for split, aliases in SPLITS.items()
-    }
-    if not places["test"]:
-        places |= {"val": None, "test": places["val"]}
-    return places

@@ -178,21 +178,12 @@ def _warp(ink: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]
     return np.round(np.rint(blocks * _GREY_LEVELS) * (255 / _GREY_LEVELS)).astype(np.uint8)
 
 
-def _check_split(split: str) -> None:
-    if split not in ("train", "test"):
-        raise ValueError(f"split must be 'train' or 'test', got {split!r}")
-
-
 def letter_images(split: Split) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Draw the letters of a split, 60 images per letter, with the same pixels at every call.
 
     Returns:
         (n, 8, 8) uint8 images, white on black, and (n,) int64 indices into `LETTERS`.
-
-    Raises:
-        ValueError: if the split is neither "train" nor "test".
     """
-    _check_split(split)
     images = []
     for letter in LETTERS:
         drawings = [render_glyph(face, letter, _CANVAS, margin=1) for face in HELD_OUT_FACES]
@@ -208,27 +199,14 @@ def digit_images(split: Split) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
 
     Returns:
         (n, 8, 8) uint8 images, white on black, and (n,) int64 labels, the digit itself.
-
-    Raises:
-        ValueError: if the split is neither "train" nor "test".
     """
-    _check_split(split)
     strokes, labels = read_digits()
     pixels = np.round(strokes * (255 / _GREY_LEVELS)).astype(np.uint8)
-    train, test = _stratified(labels, IMAGES)
-    rows = train if split == "train" else test
-    return pixels[rows], labels[rows]
-
-
-def _stratified(labels: NDArray[np.int64], count: int) -> tuple[list[int], list[int]]:
     rng = np.random.default_rng(_SEED)
-    drawn: list[int] = []
-    rest: list[int] = []
-    for label in np.unique(labels):
-        rows = rng.permutation(np.flatnonzero(labels == label)).tolist()
-        drawn += rows[:count]
-        rest += rows[count:]
-    return drawn, rest
+    drawn = [rng.permutation(np.flatnonzero(labels == label)) for label in np.unique(labels)]
+    chosen = slice(IMAGES) if split == "train" else slice(IMAGES, None)
+    rows = np.concatenate([order[chosen] for order in drawn])
+    return pixels[rows], labels[rows]
 
 
 def glyph_images(split: Split) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -236,14 +214,13 @@ def glyph_images(split: Split) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
 
     Returns:
         (n, 8, 8) uint8 images and (n,) int64 indices into `GLYPH_CLASS_NAMES`, sorted by class.
-
-    Raises:
-        ValueError: if the split is neither "train" nor "test".
     """
     digits, digit_labels = digit_images(split)
     letters, letter_labels = letter_images(split)
-    pools = {str(digit): digits[digit_labels == digit] for digit in range(10)}
-    pools |= {letter: letters[letter_labels == index] for index, letter in enumerate(LETTERS)}
+    pools = {
+        **{str(digit): digits[digit_labels == digit] for digit in range(10)},
+        **{letter: letters[letter_labels == index] for index, letter in enumerate(LETTERS)},
+    }
     # Equal counts, so that accuracy gives digits and letters the same weight.
     images = np.concatenate([pools[character][:IMAGES] for character in GLYPH_CHARACTERS])
     return images, np.repeat(np.arange(len(GLYPH_CHARACTERS)), IMAGES)

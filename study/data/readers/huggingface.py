@@ -25,10 +25,6 @@ from study.errors import DataError
 logger = logging.getLogger(__name__)
 
 PREFIX = "hf:"
-_COLUMNS = {"image": ("image", "img"), "label": ("label", "labels", "fine_label", "class")}
-# Columns that may hold the class names if the labels are bare numbers.
-_NAMES = ("class_name", "class name", "classname", "label_name", "label_text")
-_REPOSITORY = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 
 
 @dataclass(frozen=True)
@@ -114,17 +110,29 @@ def load_hub(
             "pip install 'clipfit-study[hf]'"
         ) from error
     where = str(place) if place else name.removeprefix(PREFIX)
-    if place is None and not _REPOSITORY.fullmatch(where):
+    if place is None and not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", where):
         raise DataError(f"{name}: not a dataset of the hub; allowed is {PREFIX}owner/name")
     try:
-        builder = _builder(datasets, where, place, subset, revision)
+        # A builder knows the files of each split without downloading them.
+        if place is not None and place.is_file():
+            builder = datasets.load_dataset_builder("parquet", data_files={"train": [str(place)]})
+        else:
+            revision = None if place else revision
+            builder = datasets.load_dataset_builder(where, subset, revision=revision)
         chosen = _choose_splits(name, list(builder.config.data_files or {}), splits or {})
-        tables = _tables(datasets, builder, chosen)
+        # Only the chosen splits: `load_dataset` by name would download all of them.
+        files = {ours: list(builder.config.data_files[theirs]) for ours, theirs in chosen.items()}
+        tables = datasets.load_dataset(
+            builder.name,
+            data_files=files,
+            features=builder.info.features,
+            verification_mode="no_checks",
+        )
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         raise DataError(f"{name}: cannot be read from {where} ({error})") from error
     image, label = _column_names(datasets, name, tables["train"].features, columns or {})
     # Keep the images encoded: reading the labels must not decode them.
-    tables = {s: t.cast_column(image, datasets.Image(decode=False)) for s, t in tables.items()}
+    tables = {s: tables[s].cast_column(image, datasets.Image(decode=False)) for s in chosen}
     class_names, labels = _classes(datasets, name, tables, label)
     records = {
         split: tuple(Record(f"{split}/{row:06d}", own) for row, own in enumerate(labels[split]))
@@ -145,28 +153,6 @@ def load_hub(
         test=test,
         source=HubSource(name, image, tables, Path(datasets.config.HF_CACHE_HOME)),
     )
-
-
-def _builder(
-    datasets: Any, where: str, place: Path | None, subset: str | None, revision: str | None
-) -> Any:
-    """Return a builder that knows the files of each split, without downloading them."""
-    if place is not None and place.is_file():
-        return datasets.load_dataset_builder("parquet", data_files={"train": [str(place)]})
-    return datasets.load_dataset_builder(where, subset, revision=None if place else revision)
-
-
-def _tables(datasets: Any, builder: Any, chosen: Mapping[str, str]) -> dict[str, Any]:
-    """Download the chosen splits alone: `load_dataset` by name would download all of them."""
-    loaded = datasets.load_dataset(
-        builder.name,
-        data_files={
-            ours: list(builder.config.data_files[theirs]) for ours, theirs in chosen.items()
-        },
-        features=builder.info.features,
-        verification_mode="no_checks",
-    )
-    return {split: loaded[split] for split in chosen}
 
 
 def _choose_splits(name: str, present: Sequence[str], asked: Mapping[str, str]) -> dict[str, str]:
@@ -196,21 +182,22 @@ def _column_names(
     datasets: Any, name: str, features: Any, asked: Mapping[str, str]
 ) -> tuple[str, str]:
     """Return the names of the image column and the label column."""
-    images = [c for c, feature in features.items() if isinstance(feature, datasets.Image)]
-    labels = [c for c, feature in features.items() if isinstance(feature, datasets.ClassLabel)]
-    fallback = {"image": images, "label": labels}
-    found: dict[str, str] = {}
-    for part, aliases in _COLUMNS.items():
+
+    def column_of(part: str, kind: type, aliases: Sequence[str]) -> str:
+        of_kind = [column for column, feature in features.items() if isinstance(feature, kind)]
         named = [column for column in aliases if column in features]
-        single = fallback[part] if len(fallback[part]) == 1 else []
-        column = asked.get(part) or next(iter(single + named), "")
+        column = asked.get(part) or next(iter(of_kind if len(of_kind) == 1 else named), "")
         if column not in features:
             raise DataError(
                 f"{name}: no {part} column {column!r}; name it in columns.{part}; "
                 f"the dataset has {listed(features)}"
             )
-        found[part] = column
-    return found["image"], found["label"]
+        return column
+
+    return (
+        column_of("image", datasets.Image, ("image", "img")),
+        column_of("label", datasets.ClassLabel, ("label", "labels", "fine_label", "class")),
+    )
 
 
 def _classes(
@@ -227,10 +214,10 @@ def _classes(
         }
     else:
         texts = {str(v) for v in values["train"] if v is not None}
-        beside = next((c for c in _NAMES if c in tables["train"].features and c != column), None)
-        if all(text.isdecimal() for text in texts) and beside:
-            return _classes(datasets, name, tables, beside)
         if all(text.isdecimal() for text in texts):
+            for beside in ("class_name", "class name", "classname", "label_name", "label_text"):
+                if beside in tables["train"].features and beside != column:
+                    return _classes(datasets, name, tables, beside)
             raise DataError(
                 f"{name}: column {column!r} holds numbers without class names; allowed are class "
                 "labels and text"

@@ -21,7 +21,6 @@ logger = logging.getLogger(__name__)
 
 
 _NAMES = "classnames.txt"
-CLASSES = 1000
 
 
 def read_class_names(path: Path, *, hint: str) -> dict[str, str]:
@@ -141,7 +140,7 @@ def absent_classes(name: str, dataset: Dataset) -> list[str]:
         present = subfolders(source.root / place)
         wanted = present if shift and shift.subset else sorted(keys)
         absent += [f"{place}/{key}" for key in wanted if f"{place}/{key}" not in filled]
-        if shift and len(present) < shift.subset and len(names) >= CLASSES:
+        if shift and len(present) < shift.subset and len(names) >= 1000:
             absent.append(f"{place}/n… ({shift.subset - len(present)} of {shift.subset})")
     return absent
 

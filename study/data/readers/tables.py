@@ -70,7 +70,9 @@ def load_table(
         where = f"{file}, row {number}"
         path = relative_path(_relative_to(file.parent, row.get(names["path"])), where=where)
         split = str(row.get(names["split"]) or "") if "split" in names else ""
-        records[_split_name(split, where=where)].append(Record(path, label))
+        if (lowered := split.strip().lower()) and lowered not in SPLIT_OF:
+            raise DataError(f"{where}: split {split!r}; allowed: {', '.join(SPLIT_OF)}")
+        records[SPLIT_OF.get(lowered, "")].append(Record(path, label))
     if records[""] and any(records[split] for split in SPLITS):
         raise DataError(f"{file}: {len(records[''])} rows have no split; allowed: all or none")
     train, val, test = (tuple(records[split]) for split in ("train", "val", "test"))
@@ -111,9 +113,11 @@ def _read_text(file: Path) -> list[Row]:
         with file.open(encoding="utf-8-sig", newline="") as lines:
             head = lines.readline()
             lines.seek(0)
+            # In some countries spreadsheets write CSV with semicolons.
+            separator = ";" if ";" in head and "," not in head else ","
             reader = csv.DictReader(
                 lines,
-                delimiter=_delimiter(file, head),
+                delimiter="\t" if file.suffix == ".tsv" else separator,
                 restkey="",
                 strict=True,
                 skipinitialspace=True,
@@ -133,13 +137,6 @@ def _read_text(file: Path) -> list[Row]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{file}: cannot be read ({error})") from error
     return rows
-
-
-def _delimiter(file: Path, head: str) -> str:
-    """Return the column separator; in some countries spreadsheets write CSV with semicolons."""
-    if file.suffix == ".tsv":
-        return "\t"
-    return ";" if ";" in head and "," not in head else ","
 
 
 def _relative_to(folder: Path, value: object) -> str:
@@ -182,25 +179,25 @@ def _column_names(file: Path, present: Sequence[str], asked: Mapping[str, str]) 
 
 def _classes(file: Path, rows: Sequence[Row], names: Mapping[str, str]) -> list[tuple[int, str]]:
     """Return the (label, class name) of every row."""
-    labels = None
-    if "label" in names:
+    cells = {
+        part: [_text(row.get(names[part])) for row in rows]
+        for part in ("label", "class_name")
+        if part in names
+    }
+    if "label" in cells:
         # A data frame writes 3 as 3.0 if its column once had missing values.
-        texts = (_text(row.get(names["label"])) for row in rows)
-        labels = [re.sub(r"^(\d+)\.0+$", r"\1", text) for text in texts]
-    class_names = (
-        [_text(row.get(names["class_name"])) for row in rows] if "class_name" in names else None
-    )
-    if labels is not None and class_names is not None:
+        cells["label"] = [re.sub(r"^(\d+)\.0+$", r"\1", text) for text in cells["label"]]
+    if len(cells) == 2:
         pairs: list[tuple[int, str]] = []
-        for number, (text, name) in enumerate(zip(labels, class_names, strict=True), start=1):
+        for number, (text, name) in enumerate(zip(*cells.values(), strict=True), start=1):
             if (label := read_label(text)) is None:
                 raise DataError(
                     f"{file}, row {number}: label {text!r:.80}; allowed are whole numbers from 0"
                 )
             pairs.append((label, name))
         return pairs
-    named = class_names if class_names is not None else labels or []
-    if class_names is None and all(label.isdecimal() for label in named):
+    ((part, named),) = cells.items()
+    if part == "label" and all(text.isdecimal() for text in named):
         raise DataError(f"{file}: labels are numbers, so a column 'class_name' is needed as well")
     number_of = {text: number for number, text in enumerate(sorted(set(named)))}
     return [(number_of[text], text) for text in named]
@@ -208,9 +205,3 @@ def _classes(file: Path, rows: Sequence[Row], names: Mapping[str, str]) -> list[
 
 def _text(value: object) -> str:
     return "" if value is None else str(value).strip()
-
-
-def _split_name(text: str, *, where: str) -> str:
-    if (lowered := text.strip().lower()) and lowered not in SPLIT_OF:
-        raise DataError(f"{where}: split {text!r}; allowed: {', '.join(SPLIT_OF)}")
-    return SPLIT_OF.get(lowered, "")

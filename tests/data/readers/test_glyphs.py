@@ -94,8 +94,3 @@ def test_a_character_that_an_alphabet_lacks_is_refused() -> None:
     with pytest.raises(ValueError, match="no '7'"):
         glyphs.render_glyph(face, "7", 24)
     assert not glyphs.drawable("7", [face])
-
-
-def test_an_unknown_split_is_refused() -> None:
-    with pytest.raises(ValueError, match="'validation'"):
-        glyphs.letter_images("validation")  # type: ignore[arg-type]
