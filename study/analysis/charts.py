@@ -1,9 +1,12 @@
-"""Charts as data, and how matplotlib draws them."""
+"""Charts as data, and how matplotlib draws them as PNG and SVG files."""
 
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
+
+from study.storage.atomic import write_atomically
 
 # After Okabe and Ito: distinct for every kind of colour vision.
 BLUE, ORANGE, GREEN, PINK, GREY = "#3a8fc8", "#e07b39", "#2fa37c", "#c774a3", "#8a8a8a"
@@ -171,6 +174,31 @@ def draw(chart: Chart, *suffixes: str) -> dict[str, bytes]:
             figure.savefig(contents, format=suffix, metadata={"Date": None})
             files[suffix] = contents.getvalue()
     return files
+
+
+def write_plots(folder: Path, charts: Sequence[Chart]) -> tuple[Path, ...]:
+    """Write each chart as `plots/NAME.png` and `plots/NAME.svg`.
+
+    Args:
+        folder: the study's folder.
+        charts: the charts, such as those from `make_plots`.
+
+    Returns:
+        The files written.
+    """
+    written: list[Path] = []
+    target = folder / "plots"
+    target.mkdir(exist_ok=True)
+    for chart in charts:
+        drawn = {} if chart.missing else draw(chart, "png", "svg")
+        paths = {target / f"{chart.name}.{suffix}": drawn[suffix] for suffix in drawn}
+        for path, contents in paths.items():
+            write_atomically(path, contents)
+        # A file from an earlier state of the study would look like a current one.
+        for stale in set(target.glob(f"{chart.name}.*")) - paths.keys():
+            stale.unlink()
+        written += paths
+    return tuple(written)
 
 
 def _draw_axes(axes: Any, panel: Panel) -> None:

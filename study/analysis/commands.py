@@ -4,15 +4,14 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
-from study.analysis.ablation import BASE
+from study.analysis.ablation import BASE, render_ablation, write_ablation
 from study.analysis.ablation import ablation_table as compare_cells
-from study.analysis.ablation_output import render as render_ablation
-from study.analysis.ablation_output import write_ablation
+from study.analysis.charts import write_plots
 from study.analysis.comparison import leaderboard as compare_candidates
 from study.analysis.leaderboard import render, to_csv, to_markdown
 from study.analysis.occupancy import occupancy as measure_occupancy
 from study.analysis.paper import read_sweep, render_tables, write_tables
-from study.analysis.plots import make_plots, write_plots
+from study.analysis.plots import make_plots
 from study.analysis.report import write_report
 from study.analysis.results import read_results, read_trials
 from study.errors import ConfigError, TrackingError
@@ -78,8 +77,7 @@ def plots(options: Namespace) -> None:
 def drift(options: Namespace) -> None:
     """Print, draw and save the drift of the winner or of named trials."""
     # Torch takes seconds to import, and no other of these commands needs it.
-    from study.analysis.drift import study_drift
-    from study.analysis.drift_output import render_drift, write_drift
+    from study.analysis.drift import render_drift, study_drift, write_drift
 
     results = read_results(options.folder.path)
     found = study_drift(results, options.trial)

@@ -2,11 +2,12 @@
 
 import re
 from html import unescape
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
-from study.analysis.charts import Axis, Chart, Panel, Series, draw
+from study.analysis.charts import Axis, Chart, Panel, Series, draw, write_plots
 
 PNG = b"\x89PNG"
 POINT = Series("point", [1], [1])
@@ -77,3 +78,12 @@ def test_what_has_no_mark_is_left_out_and_a_chart_without_any_says_why() -> None
 def test_equal_charts_are_equal_files() -> None:
     panel = Panel(Axis("x"), Axis("y", log=True), (POINT,))
     assert draw(chart(panel), "png", "svg") == draw(chart(panel), "png", "svg")
+
+
+def test_a_plot_that_can_no_longer_be_drawn_leaves_no_stale_file(tmp_path: Path) -> None:
+    target = tmp_path / "plots"
+    target.mkdir()
+    for name in ("history.html", "history.png", "other.png"):
+        (target / name).write_text("old")
+    write_plots(tmp_path, [Chart("history", "title", "caption", (), otherwise="few")])
+    assert [path.name for path in target.iterdir()] == ["other.png"]

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from study.analysis.ablation import ablation_table
-from study.analysis.ablation_plots import ablation_plots
+from study.analysis.ablation import ablation_plots, ablation_table
 from study.analysis.charts import Axis, Chart, Panel, Series
 from study.analysis.interactive import write_interactive
 from study.analysis.results import read_results
