@@ -114,8 +114,7 @@ def ablation_table(results: Results, base_label: str = BASE) -> AblationTable:
         DataError: no cell with the label `base_label` has a score.
     """
     ablated = results.stage("ablation")
-    tested = any(trial.test_score is not None for trial in ablated)
-    split: Split = "test" if tested else "val"
+    split: Split = "test" if any(t.test_score is not None for t in ablated) else "val"
     scored: dict[str, list[TrialResult]] = {}
     for trial in ablated:
         if trial.status == "finished" and trial.scores(split).get("score") is not None:
@@ -128,11 +127,10 @@ def ablation_table(results: Results, base_label: str = BASE) -> AblationTable:
         for label, seeds in scored.items()
     }
     comparisons = compare(scores, base_label)
-    searched = results.stage("search")
     cells = []
     for label, seeds in scored.items():
         first, seconds = seeds[0], [t.seconds for t in seeds if t.seconds is not None]
-        rates = {_rate(trial) for trial in searched if trial.subset_key == first.subset_key}
+        searched = [t for t in results.stage("search") if t.subset_key == first.subset_key]
         cells.append(
             Cell(
                 label=label,
@@ -143,7 +141,7 @@ def ablation_table(results: Results, base_label: str = BASE) -> AblationTable:
                 parts=estimates(seeds, results.parts, split),
                 seconds=sum(seconds) / len(seconds) if seconds else None,
                 comparison=comparisons.get(label),
-                edge=_edge(_rate(first), {rate for rate in rates if rate is not None}),
+                edge=_edge(_rate(first), {r for r in map(_rate, searched) if r is not None}),
             )
         )
     cells.sort(key=lambda cell: -cell.score.mean)
@@ -197,32 +195,36 @@ def _edge(chosen: float | None, tried: Set[float]) -> Edge | None:
 def cell_table(table: AblationTable) -> Table:
     """Return the scores of the cells, in percent and percentage points."""
     scores = score_header(table.parts, table.metric if table.parts else table.split)
-    rows = [
+    return Table(
+        "Ablation",
+        ["cell", *scores, "Δ base cell", "p", "seeds", "trainable", "s"],
         [
-            f"{cell.label} (base)" if cell.label == table.base_label != BASE else cell.label,
-            *score_cells(table.parts, cell.parts, cell.score),
-            *comparison_cells(cell.comparison),
-            len(cell.scores),
-            count(cell.trainable),
-            None if cell.seconds is None else f"{cell.seconds:.0f}",
-        ]
-        for cell in table.cells
-    ]
-    header = ["cell", *scores, "Δ base cell", "p", "seeds", "trainable", "s"]
-    note = (
-        "± and [ ] are 95 % t intervals over seeds; Δ are paired differences in percentage points "
-        "over common seeds; p is Holm-corrected; s is seconds."
+            [
+                f"{cell.label} (base)" if cell.label == table.base_label != BASE else cell.label,
+                *score_cells(table.parts, cell.parts, cell.score),
+                *comparison_cells(cell.comparison),
+                len(cell.scores),
+                count(cell.trainable),
+                None if cell.seconds is None else f"{cell.seconds:.0f}",
+            ]
+            for cell in table.cells
+        ],
+        note="± and [ ] are 95 % t intervals over seeds; Δ are paired differences in percentage "
+        "points over common seeds; p is Holm-corrected; s is seconds.",
     )
-    return Table("Ablation", header, rows, note=note)
 
 
 def setting_table(table: AblationTable) -> Table:
     """Return each cell's subset, learning rates and λ."""
-    rows = [
-        [cell.label, cell.settings.subset, *setting_cells(cell.settings, cell.trainable)]
-        for cell in table.cells
-    ]
-    return Table("Cells", ["cell", "subset", *setting_header()], rows, left=2)
+    return Table(
+        "Cells",
+        ["cell", "subset", *setting_header()],
+        [
+            [cell.label, cell.settings.subset, *setting_cells(cell.settings, cell.trainable)]
+            for cell in table.cells
+        ],
+        left=2,
+    )
 
 
 def render_ablation(table: AblationTable) -> Group:
@@ -239,10 +241,9 @@ def render_ablation(table: AblationTable) -> Group:
 
 def ablation_markdown(table: AblationTable) -> str:
     """Return the ablation as Markdown: verdict, scores, settings."""
-    tables = (cell_table(table), setting_table(table))
     blocks = (
         markdown_text(" ".join(ablation_verdict(table))),
-        *(replace(one, title="").markdown() for one in tables),
+        *(replace(one, title="").markdown() for one in (cell_table(table), setting_table(table))),
     )
     return "\n\n".join(blocks) + "\n"
 
@@ -320,17 +321,23 @@ def _forest_chart(table: AblationTable) -> Chart:
     # From bottom to top, so that the best cell is the uppermost.
     cells = [cell for cell in reversed(table.cells) if cell.comparison]
     rows = [(y, cell, cell.comparison) for y, cell in enumerate(cells) if cell.comparison]
-    series = (
-        _forest_series("beyond noise", ORANGE, [row for row in rows if row[1].beyond_noise]),
-        _forest_series("within noise", GREY, [row for row in rows if not row[1].beyond_noise]),
-    )
-    title = f"difference of the {table.split} score, percentage points"
     return Chart(
         "ablation-forest",
         f"Difference of each cell to “{table.base_label}”",
         "Paired differences over common seeds with 95 % intervals, not corrected for their "
         "number. Grey cells are within noise after Holm’s correction.",
-        (Panel(Axis(title, line=0.0), Axis("", names=[cell.label for cell in cells]), series),),
+        (
+            Panel(
+                Axis(f"difference of the {table.split} score, percentage points", line=0.0),
+                Axis("", names=[cell.label for cell in cells]),
+                (
+                    _forest_series("beyond noise", ORANGE, [r for r in rows if r[1].beyond_noise]),
+                    _forest_series(
+                        "within noise", GREY, [r for r in rows if not r[1].beyond_noise]
+                    ),
+                ),
+            ),
+        ),
         otherwise="the base cell is the only one with a score",
         width=7.0,
         height=1.5 + 0.32 * len(cells),

@@ -31,26 +31,32 @@ NOTE = (
 
 def render_found(found: Sequence[Found]) -> Group:
     """Return configurations as tables for the terminal: scores and rates, then subsets."""
-    header = ["", "study", "trial", "dataset", "val %", "test %", "split"]
-    rows = [
+    scores = Table(
+        "Best configurations",
         [
-            rank,
-            row.study,
-            row.label,
-            row.dataset,
-            percent(row.val_score),
-            f"{percent(row.test_score)} ({row.test_seeds})" if row.test_seeds else None,
-            row.split_hash[:6],
-            *setting_cells(row.settings, row.trainable),
-            count(row.trainable),
-        ]
-        for rank, row in enumerate(found, start=1)
-    ]
+            *("", "study", "trial", "dataset", "val %", "test %", "split"),
+            *setting_header(),
+            "trainable",
+        ],
+        [
+            [
+                rank,
+                row.study,
+                row.label,
+                row.dataset,
+                percent(row.val_score),
+                f"{percent(row.test_score)} ({row.test_seeds})" if row.test_seeds else None,
+                row.split_hash[:6],
+                *setting_cells(row.settings, row.trainable),
+                count(row.trainable),
+            ]
+            for rank, row in enumerate(found, start=1)
+        ],
+        left=4,
+    )
     subsets = [[rank, row.settings.subset] for rank, row in enumerate(found, start=1)]
     return Group(
-        Table("Best configurations", [*header, *setting_header(), "trainable"], rows, left=4),
-        Table("Their subsets", ["", "subset"], subsets, left=2),
-        Text(NOTE, style="dim"),
+        scores, Table("Their subsets", ["", "subset"], subsets, left=2), Text(NOTE, style="dim")
     )
 
 

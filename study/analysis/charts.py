@@ -22,8 +22,6 @@ OTHER_MARKERS: tuple[Marker, ...] = ("circle", "square", "diamond", "triangle-up
 PANEL_WIDTH, PANEL_HEIGHT = 5.2, 3.8
 BAR_HEIGHT = 0.36
 """The height of a horizontal bar, where the rows are 1 apart."""
-DARK = 0.6
-"""The share of the largest value of a map from which a cell needs white text."""
 _STYLE = {
     "axes.axisbelow": True,
     "axes.grid": True,
@@ -233,7 +231,7 @@ def _draw_series(axes: Any, series: Series) -> Any:
     if series.style == "cells":
         limit = max(map(abs, series.values)) or 1.0
         for x, y, value in zip(series.x, series.y, series.values, strict=True):
-            color = "white" if abs(value) > DARK * limit else "black"
+            color = "white" if abs(value) > 0.6 * limit else "black"  # what reads well on it
             axes.text(x, y, f"{value:+z.1f}", ha="center", va="center", fontsize=8, color=color)
         colors = colormaps["RdBu"]([0.5 + value / (2 * limit) for value in series.values])
         return axes.bar(series.x, 0.94, 0.94, [y - 0.47 for y in series.y], color=colors)

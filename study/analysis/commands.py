@@ -10,7 +10,7 @@ from study.analysis.charts import write_plots
 from study.analysis.comparison import leaderboard as compare_candidates
 from study.analysis.leaderboard import render, to_csv, to_markdown
 from study.analysis.occupancy import occupancy as measure_occupancy
-from study.analysis.paper import read_sweep, render_tables, write_tables
+from study.analysis.paper import read_sweep, tables, write_tables
 from study.analysis.plots import make_plots
 from study.analysis.report import write_report
 from study.analysis.results import read_results, read_trials
@@ -111,7 +111,7 @@ def occupancy(options: Namespace) -> None:
 def paper_tables(options: Namespace) -> None:
     """Print the tables of a sweep, and write them if asked."""
     results = read_sweep([folder.path for folder in options.folders])
-    options.console.print(render_tables(results))
+    options.console.print(*tables(results))
     if options.to is not None:
         _print_paths(write_tables(results, options.to))
 

@@ -1,7 +1,5 @@
 """How far tuning moved the parameters and the features of a model: measured, drawn and printed."""
 
-from __future__ import annotations
-
 import copy
 import logging
 import math
@@ -26,7 +24,7 @@ from study.analysis.charts import (
     write_plots,
 )
 from study.analysis.comparison import leaderboard
-from study.analysis.results import Results, TrialResult
+from study.analysis.results import Results
 from study.analysis.tables import Table
 from study.data.images.table import ImageTable, normalize
 from study.data.prompts import prompts
@@ -36,6 +34,7 @@ from study.method.delta import DeltaInfo, apply_delta, load_delta
 from study.method.model import Backbone, load_backbone
 from study.method.parameters import leaf_of
 from study.storage.atomic import write_atomically
+from study.trial import TrialData
 from study.trial.prepare import Preparer
 from study.trial.study import Study
 
@@ -206,17 +205,18 @@ def study_drift(results: Results, trial_ids: Sequence[str] = ()) -> StudyDrift:
         BackboneError: the backbone cannot be loaded.
     """
     folder = results.folder
-    wanted = trial_ids or [trial.trial_id for trial in _winners_trials(results)]
     trials = {trial.trial_id: trial for trial in results.trials}
-    paths = {name: folder.trial(name).path / "delta.safetensors" for name in wanted}
+    paths = {
+        name: folder.trial(name).path / "delta.safetensors"
+        for name in trial_ids or _winners_trials(results)
+    }
     if missing := [str(p) for name, p in paths.items() if not (name in trials and p.is_file())]:
         raise DataError(f"no tuned parameters at {', '.join(missing)}")
     # A relative storage path would be relative to the folder in which this command runs.
-    storage = {"storage": folder.path.parent}
-    config = results.configured().config.model_copy(update=storage)
+    config = results.configured().config.model_copy(update={"storage": folder.path.parent})
     backbone = load_backbone(backbone_path(config.backbone.name), revision=config.backbone.revision)
     before = dict(backbone.clip.named_parameters())
-    pixels = _Pixels(Preparer(Study(config, folder), backbone.image_size), backbone)
+    preparer = Preparer(Study(config, folder), backbone.image_size)
     runs, texts, images = [], [], []
     for name, path in paths.items():
         tensors, info = load_delta(path)
@@ -226,38 +226,15 @@ def study_drift(results: Results, trial_ids: Sequence[str] = ()) -> StudyDrift:
         tuned = copy.deepcopy(backbone.clip)
         apply_delta(tuned, tensors)
         texts.append(_text_drift(backbone, tuned, info))
-        if (seen := pixels.of(trials[name])) is not None:
-            images.append(_image_drift(backbone.clip, tuned, seen))
+        try:
+            searched = trials[name].stage == "search"
+            data = preparer.search() if searched else preparer.confirm(trials[name].seed)
+            images.append(_image_drift(backbone, tuned, data))
+        except DataError as error:
+            logger.warning("the features of images are not compared: %s", error)
     return StudyDrift(
         mean_drift(runs), _mean(texts), _mean(images) if len(images) == len(paths) else None
     )
-
-
-class _Pixels:
-    """The evaluation images of trials, normalised: (images, 3, size, size) float32."""
-
-    def __init__(self, preparer: Preparer, backbone: Backbone) -> None:
-        self._preparer = preparer
-        self._backbone = backbone
-        self._by_digest: dict[str, Tensor] = {}
-
-    def of(self, trial: TrialResult) -> Tensor | None:
-        """Return the images of a trial; if they cannot be read, log the reason and return None."""
-        try:
-            searched = trial.stage == "search"
-            data = self._preparer.search() if searched else self._preparer.confirm(trial.seed)
-            if data.digest not in self._by_digest:
-                records = [r.path for part in data.tasks[0].evaluations for r in part.records]
-                some = records[:: math.ceil(len(records) / MOST_IMAGES)]
-                self._by_digest[data.digest] = normalize(
-                    ImageTable(data.eval_images).pixels(some),
-                    self._backbone.image_mean,
-                    self._backbone.image_std,
-                )
-        except DataError as error:
-            logger.warning("the features of images are not compared: %s", error)
-            return None
-        return self._by_digest[data.digest]
 
 
 def _mean(drifts: Sequence[FeatureDrift]) -> FeatureDrift:
@@ -272,26 +249,32 @@ def _text_drift(backbone: Backbone, tuned: Any, info: DeltaInfo) -> FeatureDrift
     """Measure the drift of the features of the class names."""
     names = [one for group in prompts(info.class_names, info.templates[:1]) for one in group]
     tokens = backbone.tokenize(names)
-    clips = (backbone.clip, tuned)
     return feature_drift(
-        *(clip.get_text_features(input_ids=tokens).pooler_output for clip in clips)
+        backbone.clip.get_text_features(input_ids=tokens).pooler_output,
+        tuned.get_text_features(input_ids=tokens).pooler_output,
     )
 
 
 @torch.no_grad()
-def _image_drift(untuned: Any, tuned: Any, pixels: Tensor) -> FeatureDrift:
+def _image_drift(backbone: Backbone, tuned: Any, data: TrialData) -> FeatureDrift:
+    """Measure the drift of the features of evaluation images."""
+    records = [r.path for part in data.tasks[0].evaluations for r in part.records]
+    some = records[:: math.ceil(len(records) / MOST_IMAGES)]
+    images = ImageTable(data.eval_images).pixels(some)
+    pixels = normalize(images, backbone.image_mean, backbone.image_std)
+
     def encoded(clip: Any) -> Tensor:
         batches = (clip.get_image_features(pixel_values=batch) for batch in pixels.split(64))
         return torch.cat([features.pooler_output for features in batches])
 
-    return feature_drift(encoded(untuned), encoded(tuned))
+    return feature_drift(encoded(backbone.clip), encoded(tuned))
 
 
-def _winners_trials(results: Results) -> list[TrialResult]:
+def _winners_trials(results: Results) -> list[str]:
     winner = leaderboard(results).winner
     if winner is None:
         raise DataError(f"{results.folder.path}: there is no winner; name trials by --trial")
-    return [trial for trial in results.confirmed(winner.label) if trial.test_score is not None]
+    return [t.trial_id for t in results.confirmed(winner.label) if t.test_score is not None]
 
 
 def drift_chart(drifts: Sequence[TensorDrift]) -> Chart:
@@ -323,9 +306,8 @@ def drift_chart(drifts: Sequence[TensorDrift]) -> Chart:
                     ],
                 )
             )
-        change = Axis("relative change (L2)", log=True)
-        title = f"{encoder} encoder"
-        panels.append(Panel(Axis("layer", names=places), change, tuple(series), title))
+        axes = Axis("layer", names=places), Axis("relative change (L2)", log=True)
+        panels.append(Panel(*axes, tuple(series), f"{encoder} encoder"))
     return Chart(
         "drift",
         "Drift",

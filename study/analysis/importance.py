@@ -16,9 +16,6 @@ from optuna.importance import (
     MeanDecreaseImpurityImportanceEvaluator,
     get_param_importances,
 )
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
-from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from study.analysis.charts import BAR_HEIGHT, BLUE, ORANGE, Axis, Chart, Panel, Series
 from study.analysis.results import Results, TrialResult
@@ -27,7 +24,6 @@ from study.method.subsets import parse
 
 logger = logging.getLogger(__name__)
 
-JOURNAL_FILE = "optuna.journal"
 MIN_TRIALS = 10
 """The fewest complete trials for which importances are not just noise."""
 TRUSTED_TRIALS = 50
@@ -121,8 +117,8 @@ def _importance_chart(arm: str, study: optuna.Study) -> Chart:
     )
 
 
-def _completed(study: optuna.Study) -> list[FrozenTrial]:
-    return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+def _completed(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
+    return study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
 
 
 def load_optuna_studies(results: Results) -> dict[str, optuna.Study]:
@@ -138,7 +134,7 @@ def load_optuna_studies(results: Results) -> dict[str, optuna.Study]:
         The studies with at least one trial.
     """
     searched = results.stage("search")
-    kept = _from_journal(results.folder.path / JOURNAL_FILE)
+    kept = _from_journal(results.folder.path / "optuna.journal")
     return {
         arm: kept.get(arm) or _from_trials(arm, [trial for trial in searched if trial.arm == arm])
         for arm in sorted({trial.arm for trial in searched} - {"baseline"})
@@ -150,13 +146,15 @@ def _from_journal(path: Path) -> dict[str, optuna.Study]:
     if not path.is_file():
         return {}
     try:
-        storage = JournalStorage(JournalFileBackend(str(path)))
+        storage = optuna.storages.JournalStorage(
+            optuna.storages.journal.JournalFileBackend(str(path))
+        )
     except Exception as error:  # any kind: Optuna does not check what it reads
         logger.warning("%s is damaged (%s); the trials are taken from the table", path, error)
         return {}
     names = optuna.get_all_study_names(storage)
-    studies = [optuna.load_study(study_name=name, storage=storage) for name in names]
-    return {study.study_name: study for study in studies if study.trials}
+    studies = {name: optuna.load_study(study_name=name, storage=storage) for name in names}
+    return {name: study for name, study in studies.items() if study.trials}
 
 
 def _from_trials(arm: str, trials: Sequence[TrialResult]) -> optuna.Study:
@@ -184,9 +182,12 @@ def _from_trials(arm: str, trials: Sequence[TrialResult]) -> optuna.Study:
     }
     for trial, row in zip(finished, rows, strict=True):
         params = {name: value for name, value in row.items() if name in space}
-        distributions = {name: space[name] for name in params}
         study.add_trial(
-            create_trial(value=trial.val_score, params=params, distributions=distributions)
+            optuna.create_trial(
+                value=trial.val_score,
+                params=params,
+                distributions={name: space[name] for name in params},
+            )
         )
     return study
 

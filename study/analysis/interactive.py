@@ -9,7 +9,6 @@ from study.analysis.charts import BAR_HEIGHT, GREY, WINNER_MARKER, Axis, Chart, 
 from study.errors import StudyError
 from study.storage.atomic import write_atomically
 
-PAGE_FILE = "interactive.html"
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -59,9 +58,10 @@ def write_interactive(folder: Path, charts: Sequence[Chart]) -> Path:
         + to_html(_figure(chart), config, include_plotlyjs=False, full_html=False)
         for chart in charts
     ]
-    name, page = escape(folder.resolve().name), folder / PAGE_FILE
-    content = _PAGE.format(name=name, plotly=get_plotlyjs(), charts="\n".join(sections))
-    write_atomically(page, content)
+    name, page = escape(folder.resolve().name), folder / "interactive.html"
+    write_atomically(
+        page, _PAGE.format(name=name, plotly=get_plotlyjs(), charts="\n".join(sections))
+    )
     return page
 
 

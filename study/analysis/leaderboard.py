@@ -38,19 +38,18 @@ def main_table(board: Leaderboard) -> Table:
         f"{board.metric} of {' and '.join(board.parts)} accuracy" if board.parts else board.metric
     )
     scores = score_header(board.parts, board.metric if board.parts else "test")
-    rows = [
-        [
-            _name(entry),
-            *score_cells(board.parts, entry.parts, entry.test),
-            _seeds(entry),
-            *(cell for found in entry.versus.values() for cell in comparison_cells(found)),
-        ]
-        for entry in board.entries
-    ]
     return Table(
         f"{board.study}: test {what}",
         ["candidate", *scores, "seeds", "Δ tuned CLIPFit", "p", "Δ published", "p"],
-        rows,
+        [
+            [
+                _name(entry),
+                *score_cells(board.parts, entry.parts, entry.test),
+                _seeds(entry),
+                *(cell for found in entry.versus.values() for cell in comparison_cells(found)),
+            ]
+            for entry in board.entries
+        ],
         marked=_winner_row(board),
         note=footnote(board),
     )
@@ -58,28 +57,34 @@ def main_table(board: Leaderboard) -> Table:
 
 def configuration_table(board: Leaderboard) -> Table:
     """Return the candidates' configurations and validation scores."""
-    rows = [
+    return Table(
+        "Configurations",
+        ["candidate", "subset", *setting_header(), "trainable", "val %"],
         [
-            _name(entry),
-            entry.settings.subset,
-            *setting_cells(entry.settings, entry.trainable),
-            count(entry.trainable),
-            percent(entry.val_score),
-        ]
-        for entry in board.entries
-    ]
-    header = ["candidate", "subset", *setting_header(), "trainable", "val %"]
-    return Table("Configurations", header, rows, left=2, marked=_winner_row(board))
+            [
+                _name(entry),
+                entry.settings.subset,
+                *setting_cells(entry.settings, entry.trainable),
+                count(entry.trainable),
+                percent(entry.val_score),
+            ]
+            for entry in board.entries
+        ],
+        left=2,
+        marked=_winner_row(board),
+    )
 
 
 def target_table(board: Leaderboard) -> Table:
     """Return accuracies in percent: datasets by candidates."""
-    header = ["dataset", *(_name(entry) for entry in board.entries)]
-    rows = [
-        [target, *(interval(entry.targets.get(target)) for entry in board.entries)]
-        for target in board.targets
-    ]
-    return Table("Accuracy by dataset", header, rows)
+    return Table(
+        "Accuracy by dataset",
+        ["dataset", *(_name(entry) for entry in board.entries)],
+        [
+            [target, *(interval(entry.targets.get(target)) for entry in board.entries)]
+            for target in board.targets
+        ],
+    )
 
 
 def budget_table(board: Leaderboard) -> Table:
@@ -160,8 +165,11 @@ def to_markdown(board: Leaderboard) -> str:
 
 def to_csv(board: Leaderboard) -> str:
     """Return the leaderboard as CSV: fractions in full precision, one row per candidate."""
-    rows = [list(_record(board, entry).values()) for entry in board.entries]
-    return Table("", list(_record(board, None)), rows).csv()
+    return Table(
+        "",
+        list(_record(board, None)),
+        [list(_record(board, entry).values()) for entry in board.entries],
+    ).csv()
 
 
 def write_leaderboard(folder: Path, board: Leaderboard) -> tuple[Path, Path]:

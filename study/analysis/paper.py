@@ -6,8 +6,6 @@ from pathlib import Path
 from statistics import fmean, harmonic_mean
 from typing import Any
 
-from rich.console import Group
-
 from study.analysis.comparison import Entry, Leaderboard, leaderboard
 from study.analysis.formatting import interval, percent, score_header
 from study.analysis.results import PARTS, open_study, read_results
@@ -17,25 +15,25 @@ from study.storage.atomic import write_atomically
 
 SWEEP_FILE = "sweep.json"
 """The file in a study's folder that names its experiment and its values on the sweep's axes."""
-TABLES_FILE = "tables.md"
 DATASET = "data.dataset"
 ELEVEN = 11
 """The number of datasets that the published averages are over."""
 
 Published = tuple[str, float | None, float | None, float]
 """A method, then base, new and harmonic mean in percent."""
-_BASE_TO_NEW: tuple[Published, ...] = (
-    ("CLIP", 69.34, 74.22, 71.70),
-    ("CoOp", 82.69, 63.22, 71.66),
-    ("CoCoOp", 80.47, 71.69, 75.83),
-    ("KgCoOp", 80.73, 73.60, 77.00),
-    ("MaPLe", 82.28, 75.14, 78.55),
-    ("CLIPFit", None, None, 78.97),
-    ("CLIP-LoRA", 84.10, 74.80, 79.18),
-    ("2SFS", 85.55, 75.48, 80.20),
-    ("LLaMP", 85.16, 77.71, 81.27),
-)
-PUBLISHED = {("base_to_new", 16): _BASE_TO_NEW}
+PUBLISHED: dict[tuple[str, int], tuple[Published, ...]] = {
+    ("base_to_new", 16): (
+        ("CLIP", 69.34, 74.22, 71.70),
+        ("CoOp", 82.69, 63.22, 71.66),
+        ("CoCoOp", 80.47, 71.69, 75.83),
+        ("KgCoOp", 80.73, 73.60, 77.00),
+        ("MaPLe", 82.28, 75.14, 78.55),
+        ("CLIPFit", None, None, 78.97),
+        ("CLIP-LoRA", 84.10, 74.80, 79.18),
+        ("2SFS", 85.55, 75.48, 80.20),
+        ("LLaMP", 85.16, 77.71, 81.27),
+    )
+}
 """Averages over the eleven datasets with ViT-B/16, by the name of the protocol and the shots."""
 
 
@@ -68,20 +66,18 @@ def read_sweep(folders: Sequence[Path]) -> list[Result]:
     """
     results = []
     for folder in folders:
-        place = open_study(folder).read_json(SWEEP_FILE)
-        if place is None:
-            continue
-        found = read_results(folder)
-        config = found.configured().config
-        results.append(
-            Result(
-                place["experiment"],
-                place["axes"],
-                config.data.dataset,
-                PUBLISHED.get((config.protocol, config.data.shots), ()),
-                leaderboard(found),
+        if (place := open_study(folder).read_json(SWEEP_FILE)) is not None:
+            found = read_results(folder)
+            config = found.configured().config
+            results.append(
+                Result(
+                    place["experiment"],
+                    place["axes"],
+                    config.data.dataset,
+                    PUBLISHED.get((config.protocol, config.data.shots), ()),
+                    leaderboard(found),
+                )
             )
-        )
     if not results:
         raise DataError("no finished study of a sweep is among these folders")
     return sorted(results, key=lambda result: result.experiment)
@@ -92,8 +88,7 @@ def tables(results: Sequence[Result]) -> list[Table]:
     experiments: dict[str, list[Result]] = {}
     for result in results:
         experiments.setdefault(result.experiment, []).append(result)
-    pairs = ((_averages(*item), _by_dataset(*item)) for item in experiments.items())
-    return [table for pair in pairs for table in pair]
+    return [make(*item) for item in experiments.items() for make in (_averages, _by_dataset)]
 
 
 def _averages(experiment: str, members: Sequence[Result]) -> Table:
@@ -133,10 +128,14 @@ def _by_dataset(experiment: str, members: Sequence[Result]) -> Table:
         for target in targets:
             place = f"{dataset} (source)" if target == "source" else target
             rows[place] = [interval(e.targets.get(target) if e else None) for e in own]
-        mean = f"{dataset}: mean" if targets else dataset
-        rows[mean] = [interval(entry.test if entry else None) for entry in own]
-    cells = [[dataset, *scores] for dataset, scores in rows.items()]
-    return Table(f"{experiment}: test %", ["dataset", *series], cells)
+        rows[f"{dataset}: mean" if targets else dataset] = [
+            interval(entry.test if entry else None) for entry in own
+        ]
+    return Table(
+        f"{experiment}: test %",
+        ["dataset", *series],
+        [[dataset, *scores] for dataset, scores in rows.items()],
+    )
 
 
 def _series(members: Sequence[Result]) -> dict[str, dict[str, Entry]]:
@@ -148,14 +147,9 @@ def _series(members: Sequence[Result]) -> dict[str, dict[str, Entry]]:
     return found
 
 
-def render_tables(results: Sequence[Result]) -> Group:
-    """Return the tables for the terminal."""
-    return Group(*tables(results))
-
-
 def write_tables(results: Sequence[Result], place: Path) -> Path:
     """Write `tables.md` and `tables.csv` into the folder `place`; return the path of the former."""
-    path = place / TABLES_FILE
+    path = place / "tables.md"
     write_atomically(path, "\n\n".join(table.markdown() for table in tables(results)) + "\n")
     write_atomically(path.with_suffix(".csv"), _csv(results))
     return path
@@ -163,14 +157,16 @@ def write_tables(results: Sequence[Result], place: Path) -> Path:
 
 def _csv(results: Sequence[Result]) -> str:
     """Return every series of every study as CSV: fractions, means over seeds."""
-    rows = [
+    return Table(
+        "",
+        ["experiment", "series", "dataset", "seeds", "test", "sd", *PARTS],
         [
-            *(result.experiment, result.series(entry), result.dataset, len(entry.scores)),
-            *(entry.test.mean, entry.test.sd),
-            *(getattr(entry.parts.get(part), "mean", None) for part in PARTS),
-        ]
-        for result in results
-        for entry in result.board.entries
-    ]
-    header = ["experiment", "series", "dataset", "seeds", "test", "sd", *PARTS]
-    return Table("", header, rows).csv()
+            [
+                *(result.experiment, result.series(entry), result.dataset, len(entry.scores)),
+                *(entry.test.mean, entry.test.sd),
+                *(getattr(entry.parts.get(part), "mean", None) for part in PARTS),
+            ]
+            for result in results
+            for entry in result.board.entries
+        ],
+    ).csv()

@@ -149,7 +149,6 @@ def pareto_chart(searched: Sequence[TrialResult], board: Leaderboard) -> Chart:
     cost, score = [x for x, _ in front], [y for _, y in front]
     tuned = [entry for entry in board.entries if entry.trainable]
     zero_shot = board.entry(ZERO_SHOT)
-    line = 100 * zero_shot.test.mean if zero_shot else None
     trainable = Axis("trainable parameters", log=True)
     return Chart(
         "pareto",
@@ -166,7 +165,10 @@ def pareto_chart(searched: Sequence[TrialResult], board: Leaderboard) -> Chart:
             ),
             Panel(
                 trainable,
-                Axis(f"test {board.metric}, %", line=line),
+                Axis(
+                    f"test {board.metric}, %",
+                    line=100 * zero_shot.test.mean if zero_shot else None,
+                ),
                 _by_entry(tuned, [entry.trainable for entry in tuned]),
                 "Candidates, on test (dotted: zero-shot)" if zero_shot else "On test",
             ),
@@ -223,8 +225,10 @@ def _colors(searched: Iterable[TrialResult]) -> Mapping[str, str]:
 
 
 def _by_arm_and_status(placed: Sequence[Placed]) -> tuple[Series, ...]:
-    looks: tuple[tuple[str, Marker, float], ...]
-    looks = (("finished", "circle", 0.85), ("stopped", "x", 0.6))
+    looks: dict[str, tuple[Marker, float]] = {
+        "finished": ("circle", 0.85),
+        "stopped": ("x", 0.6),
+    }
     return tuple(
         _series(
             f"{arm}, {status}",
@@ -234,7 +238,7 @@ def _by_arm_and_status(placed: Sequence[Placed]) -> tuple[Series, ...]:
             opacity=opacity,
         )
         for arm, color in _colors(trial for _, trial in placed).items()
-        for status, marker, opacity in looks
+        for status, (marker, opacity) in looks.items()
     )
 
 

@@ -56,8 +56,7 @@ def confusions(results: Results, board: Leaderboard, most: int = 12) -> tuple[Cl
         most: the largest number of confusions to return.
     """
     wrong = (share for share in _shares(results, board) if share.true != share.predicted)
-    ranked = sorted(wrong, key=lambda s: (-s.after, s.part, s.true, s.predicted))
-    return tuple(ranked[:most])
+    return tuple(sorted(wrong, key=lambda s: (-s.after, s.part, s.true, s.predicted))[:most])
 
 
 def class_shares(trials: Sequence[TrialResult]) -> dict[tuple[str, str, str], float]:

@@ -94,8 +94,8 @@ def render_report(results: Results, board: Leaderboard, plots: Sequence[Chart]) 
         lstrip_blocks=True,
     )
     environment.filters["svg"] = _encoded_svg
-    content = _content(results, board)
-    return environment.get_template("report.html.jinja").render(**content, plots=plots)
+    template = environment.get_template("report.html.jinja")
+    return template.render(**_content(results, board), plots=plots)
 
 
 def _encoded_svg(chart: Chart) -> str:
@@ -176,11 +176,11 @@ def _asked(study: Study, board: Leaderboard, results: Results) -> list[tuple[str
     }
     if ablation is not None:
         tried = ", ".join(rate(value) for value in ablation.rates)
-        chosen = f": each cell at the best of them, compared {_rule(study, results)}."
         rows |= {
             "Question": "Which parameters matter? Cells that tune different ones beside one base.",
             "Cells": _DESIGNS[ablation.design],
-            "Learning rates": f"{tried}{chosen} Never on test images."
+            "Learning rates": f"{tried}: each cell at the best of them, compared "
+            f"{_rule(study, results)}. Never on test images."
             if protocol.validates(config)
             else f"{tried}, the same for every cell",
         }
@@ -198,14 +198,13 @@ def _asked(study: Study, board: Leaderboard, results: Results) -> list[tuple[str
         rows["Training"] = f"{config.training.epochs} epochs, {config.training.optimizer}"
     if searches:
         spent = [f"{arm.arm}: {arm.trials} trials, {arm.epochs} epochs" for arm in board.arms]
-        planned = f"{search.trials} trials planned ({search.sampler})"
         rows |= {
-            "Search": f"{planned}. Run: {'; '.join(spent) or 'none'}",
+            "Search": f"{search.trials} trials planned ({search.sampler}). "
+            f"Run: {'; '.join(spent) or 'none'}",
             "Time": str(occupancy(results.trials) or ""),
         }
     if protocol.trains:
-        seeds = len(config.confirm.seeds)
-        rows["Test"] = f"{seeds} seeds, each with its own training images"
+        rows["Test"] = f"{len(config.confirm.seeds)} seeds, each with its own training images"
     return [(name, text) for name, text in rows.items() if text]
 
 

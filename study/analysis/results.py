@@ -21,8 +21,6 @@ from study.trial import Split
 from study.trial.confusion import Confusion, chance_level, read_confusion
 from study.trial.study import Candidate, Study
 
-RESULTS_FILE = "results.parquet"
-
 PARTS = ("base", "new")
 """The parts of a score that tables for other programs have columns for, whatever the protocol."""
 _SCORES = ("score", "accuracy", *PARTS, "hmean")
@@ -201,17 +199,19 @@ def read_results(folder: Path, protocol: Protocol | None = None) -> Results:
     opened = open_study(folder)
     path = opened.config_path
     study = Study(load_config(path), opened, protocol) if path.exists() else None
-    candidates = opened.read_json(CANDIDATES) or ()
-    extensions = opened.read_json("extensions.json") or ()
     return Results(
         folder=opened,
         study=study,
         trials=read_trials(opened, study.protocol() if study else None),
         candidates=tuple(
             Candidate.model_construct(**{**values, "settings": Settings.as_written(values)})
-            for values in candidates
+            for values in opened.read_json(CANDIDATES) or ()
         ),
-        chosen_before=tuple(entry["from"] for entry in extensions if entry["candidates"]),
+        chosen_before=tuple(
+            entry["from"]
+            for entry in opened.read_json("extensions.json") or ()
+            if entry["candidates"]
+        ),
         ablates=opened.read_json(CELLS) is not None,
         registration=opened.read_registration(),
         identity=opened.read_json("identity.json") or {},
@@ -279,7 +279,7 @@ def results_table(results: Results) -> pa.Table:
 
 def write_results(results: Results) -> Path:
     """Write `results.parquet` into the study's folder atomically, and return its path."""
-    path = results.folder.path / RESULTS_FILE
+    path = results.folder.path / "results.parquet"
     write_parquet(path, results_table(results))
     return path
 
@@ -327,8 +327,11 @@ def _trial(folder: StudyFolder, trial: TrialFolder, protocol: Protocol | None) -
 
 
 def _scores(report: Mapping[str, Any], prefix: str) -> dict[str, float | None]:
-    found = {name: value for name, value in report.items() if name.startswith(prefix)}
-    return {name.removeprefix(prefix): _number(value) for name, value in found.items()}
+    return {
+        name.removeprefix(prefix): _number(value)
+        for name, value in report.items()
+        if name.startswith(prefix)
+    }
 
 
 def _number(value: Any) -> float | None:
