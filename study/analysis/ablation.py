@@ -20,9 +20,9 @@ from study.analysis.charts import (
     Series,
     write_plots,
 )
-from study.analysis.comparison import Comparison, Configuration, compare, estimates
 from study.analysis.formatting import (
     SIGNIFICANCE,
+    Table,
     comparison_cells,
     comparison_columns,
     count,
@@ -30,6 +30,7 @@ from study.analysis.formatting import (
     estimate_columns,
     guessing,
     interval,
+    markdown_text,
     points,
     probability,
     score_cells,
@@ -37,9 +38,9 @@ from study.analysis.formatting import (
     setting_cells,
     setting_header,
 )
+from study.analysis.leaderboard import Configuration, estimates
 from study.analysis.results import PARTS, Results, TrialResult, write_parquet
-from study.analysis.statistics import Estimate
-from study.analysis.tables import Table, markdown_text
+from study.analysis.statistics import Comparison, Estimate, compare
 from study.errors import DataError, SubsetError
 from study.method.subsets import Term, parse
 from study.storage.atomic import write_atomically
@@ -120,8 +121,10 @@ def ablation_table(results: Results, base_label: str = BASE) -> AblationTable:
         if trial.status == "finished" and trial.scores(split).get("score") is not None:
             scored.setdefault(trial.label, []).append(trial)
     if base_label not in scored:
-        named = ", ".join(sorted(scored)) or "none"
-        raise DataError(f"base cell '{base_label}' has no score; cells with one: {named}")
+        raise DataError(
+            f"base cell '{base_label}' has no score; cells with one: "
+            f"{', '.join(sorted(scored)) or 'none'}"
+        )
     scores = {
         label: {trial.seed: trial.scores(split)["score"] or 0.0 for trial in seeds}
         for label, seeds in scored.items()
@@ -144,9 +147,14 @@ def ablation_table(results: Results, base_label: str = BASE) -> AblationTable:
                 edge=_edge(_rate(first), {r for r in map(_rate, searched) if r is not None}),
             )
         )
-    cells.sort(key=lambda cell: -cell.score.mean)
-    chance = next((trial.chance for trial in ablated if trial.chance is not None), None)
-    return AblationTable(base_label, split, results.parts, results.metric, tuple(cells), chance)
+    return AblationTable(
+        base_label=base_label,
+        split=split,
+        parts=results.parts,
+        metric=results.metric,
+        cells=tuple(sorted(cells, key=lambda cell: -cell.score.mean)),
+        chance=next((trial.chance for trial in ablated if trial.chance is not None), None),
+    )
 
 
 def ablation_verdict(table: AblationTable) -> tuple[str, ...]:
@@ -241,25 +249,18 @@ def render_ablation(table: AblationTable) -> Group:
 
 def ablation_markdown(table: AblationTable) -> str:
     """Return the ablation as Markdown: verdict, scores, settings."""
-    blocks = (
-        markdown_text(" ".join(ablation_verdict(table))),
-        *(replace(one, title="").markdown() for one in (cell_table(table), setting_table(table))),
-    )
-    return "\n\n".join(blocks) + "\n"
-
-
-def to_arrow(table: AblationTable) -> pa.Table:
-    """Return the ablation for other programs: fractions, full precision, one row per cell."""
-    return pa.Table.from_pylist([_record(table, cell) for cell in table.cells])
+    blocks = [
+        replace(one, title="").markdown() for one in (cell_table(table), setting_table(table))
+    ]
+    return "\n\n".join([markdown_text(" ".join(ablation_verdict(table))), *blocks]) + "\n"
 
 
 def to_csv(table: AblationTable) -> str:
-    """Return the table of `to_arrow` as CSV."""
+    """Return the ablation as CSV: fractions in full precision, one row per cell."""
     return Table.of([_record(table, cell) for cell in table.cells]).csv()
 
 
 def _record(table: AblationTable, cell: Cell) -> dict[str, object]:
-    parts = {part: cell.parts.get(part) for part in (*PARTS, *table.parts)}
     return {
         "label": cell.label,
         "base_label": table.base_label,
@@ -269,7 +270,12 @@ def _record(table: AblationTable, cell: Cell) -> dict[str, object]:
         "seeds": len(cell.scores),
         "chance": table.chance,
         "seconds": cell.seconds,
-        **estimate_columns({"score": cell.score, **parts}),
+        **estimate_columns(
+            {
+                "score": cell.score,
+                **{part: cell.parts.get(part) for part in (*PARTS, *table.parts)},
+            }
+        ),
         **comparison_columns("difference", cell.comparison),
     }
 
@@ -281,7 +287,7 @@ def write_ablation(folder: Path, table: AblationTable) -> tuple[Path, ...]:
         The paths of the written files.
     """
     paths = tuple(folder / f"ablation.{ending}" for ending in ("parquet", "csv", "md"))
-    write_parquet(paths[0], to_arrow(table))
+    write_parquet(paths[0], pa.Table.from_pylist([_record(table, cell) for cell in table.cells]))
     write_atomically(paths[1], to_csv(table))
     write_atomically(paths[2], ablation_markdown(table))
     return (*paths, *write_plots(folder, ablation_plots(table)))
@@ -363,10 +369,11 @@ def _forest_series(name: str, color: str, rows: Sequence[tuple[int, Cell, Compar
 
 
 def _map_chart(table: AblationTable) -> Chart:
-    base = table.base.settings.subset
     readings = {
         "tunes a site in these layers alone": only_term,
-        "leaves a site in these layers out": lambda subset: left_out_term(subset, base),
+        "leaves a site in these layers out": lambda subset: left_out_term(
+            subset, table.base.settings.subset
+        ),
     }
     # All fields of a map must mean the same, so take the reading that fits more cells.
     fields = {
@@ -390,7 +397,6 @@ def _map_chart(table: AblationTable) -> Chart:
         style="cells",
         values=list(values.values()),
     )
-    names = [":".join("" if end is None else str(end) for end in w or ("all",)) for w in windows]
     return Chart(
         "ablation-map",
         "Layers and sites",
@@ -399,7 +405,13 @@ def _map_chart(table: AblationTable) -> Chart:
         "the forest.",
         (
             Panel(
-                Axis("layers", names=names),
+                Axis(
+                    "layers",
+                    names=[
+                        ":".join("" if end is None else str(end) for end in layers or ("all",))
+                        for layers in windows
+                    ],
+                ),
                 Axis("", names=sites),
                 (cells,) if len(values) > 1 else (),
             ),

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from study.analysis.ablation import BASE, render_ablation, write_ablation
 from study.analysis.ablation import ablation_table as compare_cells
-from study.analysis.charts import write_plots
-from study.analysis.comparison import leaderboard as compare_candidates
+from study.analysis.charts import write_interactive, write_plots
+from study.analysis.leaderboard import leaderboard as compare_candidates
 from study.analysis.leaderboard import render, to_csv, to_markdown
 from study.analysis.occupancy import occupancy as measure_occupancy
 from study.analysis.paper import read_sweep, tables, write_tables
@@ -63,8 +63,6 @@ def _print_best(options: Namespace) -> None:
 
 def plots(options: Namespace) -> None:
     """Draw the charts of a study, as files and as one page to explore."""
-    from study.analysis.interactive import write_interactive
-
     results = read_results(options.folder.path)
     drawn = make_plots(results, compare_candidates(results))
     _print_paths(*write_plots(results.folder.path, drawn))

@@ -23,9 +23,9 @@ from study.analysis.charts import (
     Series,
     write_plots,
 )
-from study.analysis.comparison import leaderboard
+from study.analysis.formatting import Table
+from study.analysis.leaderboard import leaderboard
 from study.analysis.results import Results
-from study.analysis.tables import Table
 from study.data.images.table import ImageTable, normalize
 from study.data.prompts import prompts
 from study.embedded import backbone_path
@@ -342,9 +342,12 @@ def to_csv(drifts: Sequence[TensorDrift]) -> str:
 def render_drift(drift: StudyDrift) -> Group:
     """Return the drift of each site, and of the features, for the terminal."""
     pooled = pooled_drift(drift.tensors, lambda drift: f"{drift.encoder} {drift.site}")
-    cells = [[site, f"{value:.4f}"] for site, value in sorted(pooled.items(), key=lambda p: -p[1])]
     return Group(
-        Table("Relative change (L2) over layers", ["site", "change"], cells),
+        Table(
+            "Relative change (L2) over layers",
+            ["site", "change"],
+            [[site, f"{v:.4f}"] for site, v in sorted(pooled.items(), key=lambda p: -p[1])],
+        ),
         *(
             Text(
                 f"Features of the {what}: mean cosine {features.cosine:.4f}, "

@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import optuna
@@ -33,11 +33,6 @@ MOST = 0.6
 SEED = 0
 """The seed of the forests that importances come from, so that plots are reproducible."""
 NOTHING_VARIES = "no parameter varies in enough complete trials"
-
-
-def importance_charts(studies: Mapping[str, optuna.Study]) -> tuple[Chart, ...]:
-    """Draw for each arm how much of the spread of scores each parameter explains."""
-    return tuple(_importance_chart(arm, study) for arm, study in studies.items())
 
 
 def importances(study: optuna.Study) -> dict[str, dict[str, float]] | str:
@@ -84,7 +79,8 @@ def common_parameters(study: optuna.Study) -> list[str]:
     return chosen
 
 
-def _importance_chart(arm: str, study: optuna.Study) -> Chart:
+def importance_chart(arm: str, study: optuna.Study) -> Chart:
+    """Draw how much of the spread of an arm's scores each parameter explains."""
     found = importances(study)
     shares, missing = ({}, found) if isinstance(found, str) else (found, NOTHING_VARIES)
     order = sorted(shares.get("fANOVA", {}), key=lambda parameter: shares["fANOVA"][parameter])
@@ -99,17 +95,13 @@ def _importance_chart(arm: str, study: optuna.Study) -> Chart:
         for method, color, shift in zip(shares, (BLUE, ORANGE), (0.5, -0.5), strict=False)
     )
     trials = len(_completed(study))
-    caption = (
-        f"Share of the spread of validation scores over {trials} complete trials "
-        "that each parameter explains, by two methods; it says nothing of direction. Where they "
-        "disagree, neither tells. Parameters that too few trials have are left out."
-    )
-    if trials < TRUSTED_TRIALS:
-        caption += " With so few trials this is a hint at best."
     return Chart(
         f"importance-{arm}",
         f"Parameter importance, arm “{arm}”",
-        caption,
+        f"Share of the spread of validation scores over {trials} complete trials "
+        "that each parameter explains, by two methods; it says nothing of direction. Where they "
+        "disagree, neither tells. Parameters that too few trials have are left out."
+        + (" With so few trials this is a hint at best." if trials < TRUSTED_TRIALS else ""),
         (Panel(Axis("importance"), Axis("", names=order), series),),
         otherwise=missing,
         width=6.5,
@@ -152,8 +144,10 @@ def _from_journal(path: Path) -> dict[str, optuna.Study]:
     except Exception as error:  # any kind: Optuna does not check what it reads
         logger.warning("%s is damaged (%s); the trials are taken from the table", path, error)
         return {}
-    names = optuna.get_all_study_names(storage)
-    studies = {name: optuna.load_study(study_name=name, storage=storage) for name in names}
+    studies = {
+        name: optuna.load_study(study_name=name, storage=storage)
+        for name in optuna.get_all_study_names(storage)
+    }
     return {name: study for name, study in studies.items() if study.trials}
 
 

@@ -6,16 +6,14 @@ from pathlib import Path
 from statistics import fmean, harmonic_mean
 from typing import Any
 
-from study.analysis.comparison import Entry, Leaderboard, leaderboard
-from study.analysis.formatting import interval, percent, score_header
+from study.analysis.formatting import Table, interval, percent, score_header
+from study.analysis.leaderboard import Entry, Leaderboard, leaderboard
 from study.analysis.results import PARTS, open_study, read_results
-from study.analysis.tables import Table
 from study.errors import DataError
 from study.storage.atomic import write_atomically
 
 SWEEP_FILE = "sweep.json"
 """The file in a study's folder that names its experiment and its values on the sweep's axes."""
-DATASET = "data.dataset"
 ELEVEN = 11
 """The number of datasets that the published averages are over."""
 
@@ -54,7 +52,7 @@ class Result:
 
     def series(self, entry: Entry) -> str:
         """Return the name of an entry's series: its label, and values on axes but the dataset."""
-        others = [f"{k.split('.')[-1]} {v}" for k, v in self.axes.items() if k != DATASET]
+        others = [f"{k.split('.')[-1]} {v}" for k, v in self.axes.items() if k != "data.dataset"]
         return ", ".join((entry.label, *others))
 
 
@@ -101,9 +99,9 @@ def _averages(experiment: str, members: Sequence[Result]) -> Table:
         found = entries.values()
         means = [fmean(e.parts[part].mean for e in found if part in e.parts) for part in parts]
         # As published, the mean of the averages, which is not the average of the harmonic means.
-        shown = [*means, harmonic_mean(means)] if parts else []
-        mean = fmean(entry.test.mean for entry in found)
-        rows.append([name, *(percent(value, 2) for value in (*shown, mean)), len(found)])
+        hmean = [harmonic_mean(means)] if parts else []
+        shown = [*means, *hmean, fmean(entry.test.mean for entry in found)]
+        rows.append([name, *(percent(value, 2) for value in shown), len(found)])
     title = f"{experiment}: averages"
     if not parts:
         return Table(title, ["ours", "test %", "datasets"], rows)
@@ -112,10 +110,13 @@ def _averages(experiment: str, members: Sequence[Result]) -> Table:
         note += f" Ours are over {datasets} of them, so the averages do not compare."
     published = members[0].published if all(member.published for member in members) else ()
     for name, *averages in published:
-        shares = (value and f"{value:.2f}" for value in averages)
-        rows.append([f"{name} (published)", *shares, None, ELEVEN])
-    header = [*score_header((*parts, "hmean"), "mean of hmeans"), "datasets"]
-    return Table(title, ["ours and published", *header], rows, note=note if published else "")
+        rows.append([f"{name} (published)", *(v and f"{v:.2f}" for v in averages), None, ELEVEN])
+    return Table(
+        title,
+        ["ours and published", *score_header((*parts, "hmean"), "mean of hmeans"), "datasets"],
+        rows,
+        note=note if published else "",
+    )
 
 
 def _by_dataset(experiment: str, members: Sequence[Result]) -> Table:

@@ -17,7 +17,6 @@ from study.analysis.charts import (
     Panel,
     Series,
 )
-from study.analysis.comparison import ZERO_SHOT, Entry, Leaderboard
 from study.analysis.formatting import (
     count,
     interval,
@@ -25,6 +24,7 @@ from study.analysis.formatting import (
     setting_cells,
     setting_header,
 )
+from study.analysis.leaderboard import ZERO_SHOT, Entry, Leaderboard
 from study.analysis.results import Results, TrialResult
 from study.method.parameters import all_kinds
 
@@ -43,7 +43,7 @@ def make_plots(results: Results, board: Leaderboard) -> tuple[Chart, ...]:
         results: the results of the study.
         board: its leaderboard.
     """
-    from study.analysis.importance import importance_charts, load_optuna_studies
+    from study.analysis.importance import importance_chart, load_optuna_studies
 
     if results.ablates:
         return ()
@@ -54,7 +54,7 @@ def make_plots(results: Results, board: Leaderboard) -> tuple[Chart, ...]:
         rates_chart(searched),
         rungs_chart(searched),
         history_chart(searched),
-        *importance_charts(load_optuna_studies(results)),
+        *(importance_chart(*item) for item in load_optuna_studies(results).items()),
     )
 
 
@@ -277,17 +277,18 @@ def _by_entry(entries: Sequence[Entry], x: Sequence[float]) -> tuple[Series, ...
     drawn = {GREY: 0, BLUE: 0, ORANGE: 0}
     for entry, place in zip(entries, x, strict=True):
         color = ORANGE if entry.winner else GREY if entry.baseline else BLUE
-        marker = OTHER_MARKERS[drawn[color] % len(OTHER_MARKERS)]
-        drawn[color] += 1
         series.append(
             Series(
                 f"{entry.name} ★" if entry.winner else entry.name,
                 [place],
                 [100 * entry.test.mean],
-                marker=WINNER_MARKER if entry.winner else marker,
+                marker=WINNER_MARKER
+                if entry.winner
+                else OTHER_MARKERS[drawn[color] % len(OTHER_MARKERS)],
                 color=color,
                 y_error=[100 * (entry.test.half_width or 0.0)],
                 hover=[(entry.name, entry.settings.subset, f"test {interval(entry.test)} %")],
             )
         )
+        drawn[color] += 1
     return tuple(series)

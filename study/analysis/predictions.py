@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from study.analysis.comparison import PUBLISHED, TUNED, ZERO_SHOT, Leaderboard
-from study.analysis.formatting import NAMES, spelt
+from study.analysis.formatting import spelt
+from study.analysis.leaderboard import NAMES, PUBLISHED, TUNED, ZERO_SHOT, Leaderboard
 from study.analysis.results import Results, TrialResult
 from study.analysis.statistics import bootstrap
 from study.trial.confusion import images_of

@@ -17,33 +17,35 @@ from study.analysis.ablation import (
     setting_table,
 )
 from study.analysis.charts import Chart, draw
-from study.analysis.comparison import Entry, Leaderboard
 from study.analysis.formatting import (
-    NAMES,
+    Table,
     count,
     difference,
     interval,
     judgement,
+    markdown_text,
     percent,
     points,
     rate,
     score_header,
     setting_cells,
     setting_header,
-    validation_findings,
-    verdict,
 )
 from study.analysis.leaderboard import (
+    NAMES,
+    Entry,
+    Leaderboard,
     budget_table,
     configuration_table,
     main_table,
     target_table,
     to_markdown,
+    validation_findings,
+    verdict,
 )
 from study.analysis.occupancy import occupancy
 from study.analysis.predictions import class_accuracies, confusions, image_findings
 from study.analysis.results import Results, TrialResult
-from study.analysis.tables import Table, markdown_text
 from study.config.schema import StudyConfig
 from study.data.shots import wanted_val_shots
 from study.embedded import EMBEDDED
@@ -109,7 +111,7 @@ def _content(results: Results, board: Leaderboard) -> dict[str, Any]:
     # A choice no better than chance is no winner, but its classes are shown to explain why.
     chosen = "choice" if winner is None else "winner"
     return {
-        "name": results.name,
+        "name": results.folder.name,
         "subtitle": f"{config.data.dataset}, {config.protocol.replace('_', '-')}, "
         + (f"{config.data.shots} images a class, " if protocol.trains else "")
         + config.backbone.name,
@@ -227,10 +229,13 @@ def _range(bounds: tuple[float, float]) -> str:
 
 def _settings(winner: Entry) -> list[tuple[str, str]]:
     rates = [f"Learning rate of {kind.plural}" for kind in all_kinds()]
-    cells = setting_cells(winner.settings, winner.trainable)
     return [
         ("Subset to tune", winner.settings.subset),
-        *zip((*rates, "λ (distillation weight)"), cells, strict=True),
+        *zip(
+            (*rates, "λ (distillation weight)"),
+            setting_cells(winner.settings, winner.trainable),
+            strict=True,
+        ),
         ("Trainable parameters", count(winner.trainable)),
     ]
 
@@ -273,11 +278,14 @@ def _ablation(results: Results) -> dict[str, Any] | None:
 
 
 def _searched(searched: Sequence[TrialResult]) -> Table:
-    # The score is beside the name, since a narrow screen would hide the last columns.
-    header = ["trial", "validation %", "arm", "ended", "subset"]
     return Table(
         "",
-        [*header, "epochs", *setting_header(), "trainable"],
+        [
+            # The score is beside the name, since a narrow screen would hide the last columns.
+            *("trial", "validation %", "arm", "ended", "subset", "epochs"),
+            *setting_header(),
+            "trainable",
+        ],
         [
             [
                 trial.trial_id,
@@ -350,10 +358,9 @@ def loading_line(registration: Registration, *, lasting: bool = False) -> str:
 
 def champion_sentence(registration: Registration) -> str:
     """Return the sentence that says whether the winner is champion, and why."""
-    verb = "is" if registration.champion else "is not"
     return (
-        f"Version {registration.version} of {registration.model} {verb} {CHAMPION}: "
-        f"{registration.reason}."
+        f"Version {registration.version} of {registration.model} "
+        f"{'is' if registration.champion else 'is not'} {CHAMPION}: {registration.reason}."
     )
 
 

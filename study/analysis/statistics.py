@@ -61,6 +61,16 @@ class PairedDifference:
 
 
 @dataclass(frozen=True)
+class Comparison:
+    """A candidate against a baseline over common seeds."""
+
+    paired: PairedDifference
+    """The difference, its interval and p over the common seeds."""
+    holm_p: float | None
+    """The p after Holm's correction for all comparisons with the same baseline."""
+
+
+@dataclass(frozen=True)
 class RankAgreement:
     """Spearman's rank correlation; `p` is scipy's two-sided t approximation, rough for small n."""
 
@@ -137,6 +147,25 @@ def paired_difference(
         return None
     difference = estimate([values[seed] - base[seed] for seed in seeds])
     return PairedDifference(difference, _t_test(difference), seeds)
+
+
+def compare(scores: Mapping[str, Mapping[int, float]], baseline: str) -> dict[str, Comparison]:
+    """Compare all others with a baseline over common seeds, corrected for their number.
+
+    Args:
+        scores: the score of each seed, by label.
+        baseline: the label of the baseline; without scores of it, nothing is compared.
+    """
+    paired = {
+        label: difference
+        for label, values in scores.items()
+        if label != baseline and (difference := paired_difference(values, scores.get(baseline, {})))
+    }
+    corrected = holm([difference.p for difference in paired.values()])
+    return {
+        label: Comparison(difference, p)
+        for (label, difference), p in zip(paired.items(), corrected, strict=True)
+    }
 
 
 def holm(p_values: Sequence[float | None]) -> tuple[float | None, ...]:

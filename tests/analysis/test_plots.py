@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from study.analysis.charts import Chart, draw, write_plots
-from study.analysis.comparison import leaderboard
+from study.analysis.leaderboard import leaderboard
 from study.analysis.plots import (
     agreement_chart,
     history_chart,

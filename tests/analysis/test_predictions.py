@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from study.analysis.comparison import Leaderboard, leaderboard
+from study.analysis.leaderboard import Leaderboard, leaderboard
 from study.analysis.predictions import class_accuracies, confusions, image_findings, image_gains
 from study.analysis.results import Results, read_results
 from study.storage.ledger import StudyFolder

@@ -11,12 +11,11 @@ from xml.etree import ElementTree
 import pytest
 
 from study.analysis.charts import Chart
-from study.analysis.comparison import leaderboard
-from study.analysis.formatting import interval, percent, rate
+from study.analysis.formatting import interval, markdown_text, percent, rate
+from study.analysis.leaderboard import leaderboard
 from study.analysis.plots import make_plots
 from study.analysis.report import describe_study, render_report, write_report
 from study.analysis.results import read_results
-from study.analysis.tables import markdown_text
 from study.config.loading import dump_config, load_config
 from study.storage.ledger import Registration, StudyFolder
 
