@@ -76,7 +76,7 @@ LAZY = {
     ("workflow.commands", "study.workflow.run_sweep"),
 }
 OPTUNA_IN_ANALYSIS = {"analysis.importance"}
-OPTIONAL = {"plotly": {"analysis.interactive"}, "datasets": {"data.readers.huggingface"}}
+OPTIONAL = {"plotly": {"analysis.charts"}, "datasets": {"data.readers.huggingface"}}
 """The modules that optional extras are for; nothing else needs them."""
 NAMES_IN_DEPENDENCIES = {"PIL": "pillow", "sklearn": "scikit-learn", "yaml": "pyyaml"}
 

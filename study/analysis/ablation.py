@@ -1,14 +1,49 @@
-"""An ablation's cells against its base: table and verdict."""
+"""An ablation's cells against its base: table, verdict, charts, and their files."""
 
-from collections.abc import Set
-from dataclasses import dataclass
+from collections.abc import Sequence, Set
+from dataclasses import dataclass, replace
+from math import inf
+from pathlib import Path
 from typing import Literal
 
-from study.analysis.comparison import Comparison, Configuration, compare, estimates
-from study.analysis.formatting import SIGNIFICANCE, guessing, interval, points
-from study.analysis.results import Results, TrialResult
-from study.analysis.statistics import Estimate
-from study.errors import DataError
+import pyarrow as pa
+from rich.console import Group
+from rich.text import Text
+
+from study.analysis.charts import (
+    GREY,
+    ORANGE,
+    PANEL_WIDTH,
+    Axis,
+    Chart,
+    Panel,
+    Series,
+    write_plots,
+)
+from study.analysis.formatting import (
+    SIGNIFICANCE,
+    Table,
+    comparison_cells,
+    comparison_columns,
+    count,
+    difference,
+    estimate_columns,
+    guessing,
+    interval,
+    markdown_text,
+    points,
+    probability,
+    score_cells,
+    score_header,
+    setting_cells,
+    setting_header,
+)
+from study.analysis.leaderboard import Configuration, estimates
+from study.analysis.results import PARTS, Results, TrialResult, write_parquet
+from study.analysis.statistics import Comparison, Estimate, compare
+from study.errors import DataError, SubsetError
+from study.method.subsets import Term, parse
+from study.storage.atomic import write_atomically
 from study.trial import Split
 
 BASE = "base"
@@ -80,25 +115,25 @@ def ablation_table(results: Results, base_label: str = BASE) -> AblationTable:
         DataError: no cell with the label `base_label` has a score.
     """
     ablated = results.stage("ablation")
-    tested = any(trial.test_score is not None for trial in ablated)
-    split: Split = "test" if tested else "val"
+    split: Split = "test" if any(t.test_score is not None for t in ablated) else "val"
     scored: dict[str, list[TrialResult]] = {}
     for trial in ablated:
         if trial.status == "finished" and trial.scores(split).get("score") is not None:
             scored.setdefault(trial.label, []).append(trial)
     if base_label not in scored:
-        named = ", ".join(sorted(scored)) or "none"
-        raise DataError(f"base cell '{base_label}' has no score; cells with one: {named}")
+        raise DataError(
+            f"base cell '{base_label}' has no score; cells with one: "
+            f"{', '.join(sorted(scored)) or 'none'}"
+        )
     scores = {
         label: {trial.seed: trial.scores(split)["score"] or 0.0 for trial in seeds}
         for label, seeds in scored.items()
     }
     comparisons = compare(scores, base_label)
-    searched = results.stage("search")
     cells = []
     for label, seeds in scored.items():
         first, seconds = seeds[0], [t.seconds for t in seeds if t.seconds is not None]
-        rates = {_rate(trial) for trial in searched if trial.subset_key == first.subset_key}
+        searched = [t for t in results.stage("search") if t.subset_key == first.subset_key]
         cells.append(
             Cell(
                 label=label,
@@ -109,12 +144,17 @@ def ablation_table(results: Results, base_label: str = BASE) -> AblationTable:
                 parts=estimates(seeds, results.parts, split),
                 seconds=sum(seconds) / len(seconds) if seconds else None,
                 comparison=comparisons.get(label),
-                edge=_edge(_rate(first), {rate for rate in rates if rate is not None}),
+                edge=_edge(_rate(first), {r for r in map(_rate, searched) if r is not None}),
             )
         )
-    cells.sort(key=lambda cell: -cell.score.mean)
-    chance = next((trial.chance for trial in ablated if trial.chance is not None), None)
-    return AblationTable(base_label, split, results.parts, results.metric, tuple(cells), chance)
+    return AblationTable(
+        base_label=base_label,
+        split=split,
+        parts=results.parts,
+        metric=results.metric,
+        cells=tuple(sorted(cells, key=lambda cell: -cell.score.mean)),
+        chance=next((trial.chance for trial in ablated if trial.chance is not None), None),
+    )
 
 
 def ablation_verdict(table: AblationTable) -> tuple[str, ...]:
@@ -158,3 +198,225 @@ def _edge(chosen: float | None, tried: Set[float]) -> Edge | None:
     if chosen is None or len(tried) < 2:
         return None
     return "lowest" if chosen == min(tried) else "highest" if chosen == max(tried) else None
+
+
+def cell_table(table: AblationTable) -> Table:
+    """Return the scores of the cells, in percent and percentage points."""
+    scores = score_header(table.parts, table.metric if table.parts else table.split)
+    return Table(
+        "Ablation",
+        ["cell", *scores, "Δ base cell", "p", "seeds", "trainable", "s"],
+        [
+            [
+                f"{cell.label} (base)" if cell.label == table.base_label != BASE else cell.label,
+                *score_cells(table.parts, cell.parts, cell.score),
+                *comparison_cells(cell.comparison),
+                len(cell.scores),
+                count(cell.trainable),
+                None if cell.seconds is None else f"{cell.seconds:.0f}",
+            ]
+            for cell in table.cells
+        ],
+        note="± and [ ] are 95 % t intervals over seeds; Δ are paired differences in percentage "
+        "points over common seeds; p is Holm-corrected; s is seconds.",
+    )
+
+
+def setting_table(table: AblationTable) -> Table:
+    """Return each cell's subset, learning rates and λ."""
+    return Table(
+        "Cells",
+        ["cell", "subset", *setting_header()],
+        [
+            [cell.label, cell.settings.subset, *setting_cells(cell.settings, cell.trainable)]
+            for cell in table.cells
+        ],
+        left=2,
+    )
+
+
+def render_ablation(table: AblationTable) -> Group:
+    """Return the ablation as rich tables that fit 100 columns, with its verdict."""
+    cells = cell_table(table)
+    # One table with all columns would be wider than 100 columns.
+    scores = cells.split(2 + len(table.parts), f"Differences of {table.metric}")
+    return Group(
+        *(scores if table.parts else (cells,)),
+        setting_table(table),
+        *(Text(sentence) for sentence in ablation_verdict(table)),
+    )
+
+
+def ablation_markdown(table: AblationTable) -> str:
+    """Return the ablation as Markdown: verdict, scores, settings."""
+    blocks = [
+        replace(one, title="").markdown() for one in (cell_table(table), setting_table(table))
+    ]
+    return "\n\n".join([markdown_text(" ".join(ablation_verdict(table))), *blocks]) + "\n"
+
+
+def to_csv(table: AblationTable) -> str:
+    """Return the ablation as CSV: fractions in full precision, one row per cell."""
+    return Table.of([_record(table, cell) for cell in table.cells]).csv()
+
+
+def _record(table: AblationTable, cell: Cell) -> dict[str, object]:
+    return {
+        "label": cell.label,
+        "base_label": table.base_label,
+        "split": table.split,
+        **cell.settings.flat(),
+        "trainable": cell.trainable,
+        "seeds": len(cell.scores),
+        "chance": table.chance,
+        "seconds": cell.seconds,
+        **estimate_columns(
+            {
+                "score": cell.score,
+                **{part: cell.parts.get(part) for part in (*PARTS, *table.parts)},
+            }
+        ),
+        **comparison_columns("difference", cell.comparison),
+    }
+
+
+def write_ablation(folder: Path, table: AblationTable) -> tuple[Path, ...]:
+    """Write `ablation.parquet`, `.csv`, `.md` and the plots into the study's folder.
+
+    Returns:
+        The paths of the written files.
+    """
+    paths = tuple(folder / f"ablation.{ending}" for ending in ("parquet", "csv", "md"))
+    write_parquet(paths[0], pa.Table.from_pylist([_record(table, cell) for cell in table.cells]))
+    write_atomically(paths[1], to_csv(table))
+    write_atomically(paths[2], ablation_markdown(table))
+    return (*paths, *write_plots(folder, ablation_plots(table)))
+
+
+def ablation_plots(table: AblationTable) -> tuple[Chart, ...]:
+    """Return the forest plot and, where cells vary single terms, the layer × site map."""
+    return _forest_chart(table), _map_chart(table)
+
+
+def only_term(subset: str | None) -> Term | None:
+    """Return the only term of a subset that just adds this term, else None."""
+    terms = _terms(subset)
+    return terms[0][1] if len(terms) == 1 and terms[0][0] > 0 else None
+
+
+def left_out_term(subset: str | None, base: str | None) -> Term | None:
+    """Return the term that a subset leaves out, if that is its only difference to the base."""
+    subset_terms, base_terms = _terms(subset), _terms(base)
+    changes = [(sign, term) for sign, term in subset_terms if (sign, term) not in base_terms]
+    missing = [(sign, term) for sign, term in base_terms if (sign, term) not in subset_terms]
+    if len(changes) == 1 and changes[0][0] < 0 and not missing:
+        return changes[0][1]
+    if len(missing) == 1 and missing[0][0] > 0 and not changes:
+        return missing[0][1]
+    return None
+
+
+def _terms(subset: str | None) -> tuple[tuple[int, Term], ...]:
+    try:
+        return parse(subset or "none").terms
+    except SubsetError:
+        return ()
+
+
+def _forest_chart(table: AblationTable) -> Chart:
+    # From bottom to top, so that the best cell is the uppermost.
+    cells = [cell for cell in reversed(table.cells) if cell.comparison]
+    rows = [(y, cell, cell.comparison) for y, cell in enumerate(cells) if cell.comparison]
+    return Chart(
+        "ablation-forest",
+        f"Difference of each cell to “{table.base_label}”",
+        "Paired differences over common seeds with 95 % intervals, not corrected for their "
+        "number. Grey cells are within noise after Holm’s correction.",
+        (
+            Panel(
+                Axis(f"difference of the {table.split} score, percentage points", line=0.0),
+                Axis("", names=[cell.label for cell in cells]),
+                (
+                    _forest_series("beyond noise", ORANGE, [r for r in rows if r[1].beyond_noise]),
+                    _forest_series(
+                        "within noise", GREY, [r for r in rows if not r[1].beyond_noise]
+                    ),
+                ),
+            ),
+        ),
+        otherwise="the base cell is the only one with a score",
+        width=7.0,
+        height=1.5 + 0.32 * len(cells),
+    )
+
+
+def _forest_series(name: str, color: str, rows: Sequence[tuple[int, Cell, Comparison]]) -> Series:
+    return Series(
+        name,
+        [100 * comparison.paired.difference.mean for *_, comparison in rows],
+        [y for y, *_ in rows],
+        color=color,
+        x_error=[100 * (c.paired.difference.half_width or 0.0) for *_, c in rows],
+        hover=[
+            (
+                cell.label,
+                f"{difference(c.paired)} points, Holm p {probability(c.holm_p)}",
+                cell.settings.subset or "",
+            )
+            for _, cell, c in rows
+        ],
+    )
+
+
+def _map_chart(table: AblationTable) -> Chart:
+    readings = {
+        "tunes a site in these layers alone": only_term,
+        "leaves a site in these layers out": lambda subset: left_out_term(
+            subset, table.base.settings.subset
+        ),
+    }
+    # All fields of a map must mean the same, so take the reading that fits more cells.
+    fields = {
+        meaning: {
+            (f"{term.encoder}.{term.site}", term.layers): 100 * c.paired.difference.mean
+            for cell in table.cells
+            if (c := cell.comparison) and (term := read(cell.settings.subset))
+        }
+        for meaning, read in readings.items()
+    }
+    meaning, values = max(fields.items(), key=lambda item: len(item[1]))
+    sites = sorted({site for site, _ in values}, reverse=True)
+    windows = sorted(
+        {layers for _, layers in values},
+        key=lambda layers: [inf if end is None else end for end in layers or (-inf, 0)],
+    )
+    cells = Series(
+        "difference",
+        [windows.index(layers) for _, layers in values],
+        [sites.index(site) for site, _ in values],
+        style="cells",
+        values=list(values.values()),
+    )
+    return Chart(
+        "ablation-map",
+        "Layers and sites",
+        f"Mean difference to “{table.base_label}”, in percentage points, of the cell that "
+        f"{meaning}: blue is better, red is worse. Colour tells size, not certainty: for that see "
+        "the forest.",
+        (
+            Panel(
+                Axis(
+                    "layers",
+                    names=[
+                        ":".join("" if end is None else str(end) for end in layers or ("all",))
+                        for layers in windows
+                    ],
+                ),
+                Axis("", names=sites),
+                (cells,) if len(values) > 1 else (),
+            ),
+        ),
+        otherwise="too few cells vary a single term",
+        width=max(PANEL_WIDTH, 3.6 + 0.7 * len(windows)),
+        height=1.4 + 0.34 * len(sites),
+    )

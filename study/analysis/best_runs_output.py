@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 from rich.console import Group
 from rich.text import Text
 
-from study.analysis.formatting import count, percent, setting_cells, setting_header
-from study.analysis.tables import Table
+from study.analysis.formatting import Table, count, percent, setting_cells, setting_header
 from study.config.loading import build_config, dump_config
 from study.config.schema import StudyConfig
 from study.errors import DataError
@@ -22,35 +21,46 @@ if TYPE_CHECKING:
 
 FOUND = "found-"
 """The prefix of the labels of baselines that were found on a tracking server."""
-NOTE = (
-    "Trials that ran all their epochs, by validation score. Scores compare between rows with the "
-    "same split alone; test is the mean over the seeds in brackets, where a configuration was "
-    "confirmed, and orders nothing."
-)
 
 
 def render_found(found: Sequence[Found]) -> Group:
     """Return configurations as tables for the terminal: scores and rates, then subsets."""
-    header = ["", "study", "trial", "dataset", "val %", "test %", "split"]
-    rows = [
-        [
-            rank,
-            row.study,
-            row.label,
-            row.dataset,
-            percent(row.val_score),
-            f"{percent(row.test_score)} ({row.test_seeds})" if row.test_seeds else None,
-            row.split_hash[:6],
-            *setting_cells(row.settings, row.trainable),
-            count(row.trainable),
-        ]
-        for rank, row in enumerate(found, start=1)
-    ]
-    subsets = [[rank, row.settings.subset] for rank, row in enumerate(found, start=1)]
     return Group(
-        Table("Best configurations", [*header, *setting_header(), "trainable"], rows, left=4),
-        Table("Their subsets", ["", "subset"], subsets, left=2),
-        Text(NOTE, style="dim"),
+        Table(
+            "Best configurations",
+            [
+                *("", "study", "trial", "dataset", "val %", "test %", "split"),
+                *setting_header(),
+                "trainable",
+            ],
+            [
+                [
+                    rank,
+                    row.study,
+                    row.label,
+                    row.dataset,
+                    percent(row.val_score),
+                    f"{percent(row.test_score)} ({row.test_seeds})" if row.test_seeds else None,
+                    row.split_hash[:6],
+                    *setting_cells(row.settings, row.trainable),
+                    count(row.trainable),
+                ]
+                for rank, row in enumerate(found, start=1)
+            ],
+            left=4,
+        ),
+        Table(
+            "Their subsets",
+            ["", "subset"],
+            [[rank, row.settings.subset] for rank, row in enumerate(found, start=1)],
+            left=2,
+        ),
+        Text(
+            "Trials that ran all their epochs, by validation score. Scores compare between rows "
+            "with the same split alone; test is the mean over the seeds in brackets, where a "
+            "configuration was confirmed, and orders nothing.",
+            style="dim",
+        ),
     )
 
 
@@ -78,8 +88,11 @@ def to_study(found: Sequence[Found], config: StudyConfig) -> str:
     if not found:
         raise DataError("no configuration was found, so there is nothing to study")
     values = config.model_dump(mode="json")
-    present = values["search"]["baselines"].items()
-    baselines = {label: entry for label, entry in present if not label.startswith(FOUND)}
+    baselines = {
+        label: entry
+        for label, entry in values["search"]["baselines"].items()
+        if not label.startswith(FOUND)
+    }
     for row in found:
         entry = row.settings.model_dump(mode="json")
         if entry not in baselines.values():

@@ -1,9 +1,14 @@
-"""Charts as data, and how matplotlib draws them."""
+"""Charts as data: drawn by matplotlib as PNG and SVG files, by plotly with hover texts and zoom."""
 
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
+from pathlib import Path
 from typing import Any, Literal
+
+from study.errors import StudyError
+from study.storage.atomic import write_atomically
 
 # After Okabe and Ito: distinct for every kind of colour vision.
 BLUE, ORANGE, GREEN, PINK, GREY = "#3a8fc8", "#e07b39", "#2fa37c", "#c774a3", "#8a8a8a"
@@ -19,8 +24,6 @@ OTHER_MARKERS: tuple[Marker, ...] = ("circle", "square", "diamond", "triangle-up
 PANEL_WIDTH, PANEL_HEIGHT = 5.2, 3.8
 BAR_HEIGHT = 0.36
 """The height of a horizontal bar, where the rows are 1 apart."""
-DARK = 0.6
-"""The share of the largest value of a map from which a cell needs white text."""
 _STYLE = {
     "axes.axisbelow": True,
     "axes.grid": True,
@@ -40,6 +43,23 @@ _STYLE = {
     # A name with two dollar signs is no formula.
     "text.parse_math": False,
 }
+_PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; \
+style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:">
+<title>{name}: interactive charts</title>
+<style>body {{ margin: 0 auto; max-width: 75rem; padding: 1rem; font: 1rem system-ui; }}</style>
+<script>{plotly}</script>
+</head>
+<body>
+<h1>{name}</h1>
+{charts}
+</body>
+</html>
+"""
 
 
 @dataclass(frozen=True)
@@ -155,7 +175,7 @@ def draw(chart: Chart, *suffixes: str) -> dict[str, bytes]:
         width = chart.width * len(chart.shown)
         figure = Figure(figsize=(width, chart.height), layout="constrained")
         handles: dict[str, Any] = {}
-        subplots = figure.subplots(1, len(chart.shown), squeeze=False)[0]
+        (subplots,) = figure.subplots(1, len(chart.shown), squeeze=False)
         for axes, panel in zip(subplots, chart.shown, strict=True):
             for series in panel.shown:
                 handles.setdefault(series.name, _draw_series(axes, series))
@@ -171,6 +191,68 @@ def draw(chart: Chart, *suffixes: str) -> dict[str, bytes]:
             figure.savefig(contents, format=suffix, metadata={"Date": None})
             files[suffix] = contents.getvalue()
     return files
+
+
+def write_plots(folder: Path, charts: Sequence[Chart]) -> tuple[Path, ...]:
+    """Write each chart as `plots/NAME.png` and `plots/NAME.svg`.
+
+    Args:
+        folder: the study's folder.
+        charts: the charts, such as those from `make_plots`.
+
+    Returns:
+        The files written.
+    """
+    written: list[Path] = []
+    target = folder / "plots"
+    target.mkdir(exist_ok=True)
+    for chart in charts:
+        drawn = {} if chart.missing else draw(chart, "png", "svg")
+        paths = {target / f"{chart.name}.{suffix}": drawn[suffix] for suffix in drawn}
+        for path, contents in paths.items():
+            write_atomically(path, contents)
+        # A file from an earlier state of the study would look like a current one.
+        for stale in set(target.glob(f"{chart.name}.*")) - paths.keys():
+            stale.unlink()
+        written += paths
+    return tuple(written)
+
+
+def write_interactive(folder: Path, charts: Sequence[Chart]) -> Path:
+    """Write `interactive.html`, which needs no other file or network, into a study's folder.
+
+    Args:
+        folder: the study's folder.
+        charts: the charts, in the order of the page.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        StudyError: plotly, an optional extra, is not installed.
+    """
+    try:
+        from plotly.io import to_html
+        from plotly.offline import get_plotlyjs
+    except ImportError as error:
+        raise StudyError(
+            "the interactive page needs the optional extra: "
+            "pip install 'clipfit-study[interactive]'"
+        ) from error
+    # The toolbar would cover the legend; hovering, zooming and double clicks work without it.
+    config = {"displayModeBar": False, "responsive": True}
+    sections = [
+        f"<h2>{escape(chart.title)}</h2>\n<p>Not drawn: {escape(chart.missing)}.</p>"
+        if chart.missing
+        else f"<h2>{escape(chart.title)}</h2>\n<p>{escape(chart.caption)}</p>\n"
+        + to_html(_plotly_figure(chart), config, include_plotlyjs=False, full_html=False)
+        for chart in charts
+    ]
+    name, page = escape(folder.resolve().name), folder / "interactive.html"
+    write_atomically(
+        page, _PAGE.format(name=name, plotly=get_plotlyjs(), charts="\n".join(sections))
+    )
+    return page
 
 
 def _draw_axes(axes: Any, panel: Panel) -> None:
@@ -205,7 +287,7 @@ def _draw_series(axes: Any, series: Series) -> Any:
     if series.style == "cells":
         limit = max(map(abs, series.values)) or 1.0
         for x, y, value in zip(series.x, series.y, series.values, strict=True):
-            color = "white" if abs(value) > DARK * limit else "black"
+            color = "white" if abs(value) > 0.6 * limit else "black"  # what reads well on it
             axes.text(x, y, f"{value:+z.1f}", ha="center", va="center", fontsize=8, color=color)
         colors = colormaps["RdBu"]([0.5 + value / (2 * limit) for value in series.values])
         return axes.bar(series.x, 0.94, 0.94, [y - 0.47 for y in series.y], color=colors)
@@ -223,3 +305,77 @@ def _draw_series(axes: Any, series: Series) -> Any:
         markeredgewidth=0,
         zorder=3 if points else 2,
     )
+
+
+def _plotly_figure(chart: Chart) -> Any:
+    # Plotly interprets all words as HTML.
+    from plotly.subplots import make_subplots
+
+    titles = [escape(panel.title) for panel in chart.shown]
+    figure = make_subplots(cols=len(titles), subplot_titles=titles, horizontal_spacing=0.12)
+    named: dict[str, dict[str, Any]] = {}
+    for column, panel in enumerate(chart.shown, start=1):
+        place = {"row": 1, "col": column}
+        for series in panel.shown:
+            trace = _plotly_trace(series)
+            first = named.setdefault(series.name, trace) is trace
+            figure.add_trace(trace | {"showlegend": first}, **place)
+        figure.update_xaxes(_plotly_axis(panel.x), **place)
+        figure.update_yaxes(_plotly_axis(panel.y), **place)
+        for value, add in ((panel.x.line, figure.add_vline), (panel.y.line, figure.add_hline)):
+            if value is not None:
+                add(value, line_dash="dot", line_color=GREY, **place)
+    return figure.update_layout(
+        template="plotly_white",
+        height=110 * chart.height,
+        margin={"t": 70, "b": 60},
+        legend={"orientation": "h", "yanchor": "bottom", "y": 1.08},
+        hovermode="closest",
+    )
+
+
+def _plotly_axis(axis: Axis) -> dict[str, Any]:
+    names = axis.names and list(map(escape, axis.names))
+    return {
+        "title_text": escape(axis.title),
+        "type": "log" if axis.log else "linear",
+        "rangemode": "tozero" if axis.count else "normal",
+        "tickvals": names and list(range(len(names))),
+        "ticktext": names,
+        "automargin": True,
+    }
+
+
+def _plotly_trace(series: Series) -> dict[str, Any]:
+    color, size = series.color, 13 if series.marker == WINNER_MARKER else 8
+    line = {"type": "scatter", "mode": "lines", "line": {"color": color}}
+    styles: dict[str, dict[str, Any]] = {
+        "points": {
+            "type": "scatter",
+            "mode": "markers",
+            "marker": {"color": color, "symbol": series.marker, "size": size},
+            "error_x": {"array": series.x_error},
+            "error_y": {"array": series.y_error},
+        },
+        "line": line,
+        "step": line | {"line_shape": "hv"},
+        "bars": {"type": "bar", "orientation": "h", "width": BAR_HEIGHT, "marker_color": color},
+        "cells": {
+            "type": "heatmap",
+            "z": series.values,
+            "zmid": 0,
+            "colorscale": "RdBu",
+            "showscale": False,
+            "texttemplate": "%{z:+.1f}",
+        },
+    }
+    hover = ["<br>".join(map(escape, lines)) for lines in series.hover or ()]
+    return styles[series.style] | {
+        "x": list(series.x),
+        "y": list(series.y),
+        "name": escape(series.name),
+        "legendgroup": escape(series.name),
+        "opacity": series.opacity,
+        "hovertext": hover or None,
+        "hoverinfo": "text" if hover else "x+y+name",
+    }

@@ -3,15 +3,14 @@
 import sys
 from argparse import Namespace
 
-from study.analysis.ablation import BASE
+from study.analysis.ablation import BASE, render_ablation, write_ablation
 from study.analysis.ablation import ablation_table as compare_cells
-from study.analysis.ablation_output import render as render_ablation
-from study.analysis.ablation_output import write_ablation
-from study.analysis.comparison import leaderboard as compare_candidates
+from study.analysis.charts import write_interactive, write_plots
+from study.analysis.leaderboard import leaderboard as compare_candidates
 from study.analysis.leaderboard import render, to_csv, to_markdown
 from study.analysis.occupancy import occupancy as measure_occupancy
-from study.analysis.paper import read_sweep, render_tables, write_tables
-from study.analysis.plots import make_plots, write_plots
+from study.analysis.paper import read_sweep, tables, write_tables
+from study.analysis.plots import make_plots
 from study.analysis.report import write_report
 from study.analysis.results import read_results, read_trials
 from study.errors import ConfigError, TrackingError
@@ -60,8 +59,6 @@ def _print_best(options: Namespace) -> None:
 
 def plots(options: Namespace) -> None:
     """Draw the charts of a study, as files and as one page to explore."""
-    from study.analysis.interactive import write_interactive
-
     results = read_results(options.folder.path)
     drawn = make_plots(results, compare_candidates(results))
     folder = results.folder.path
@@ -74,8 +71,7 @@ def plots(options: Namespace) -> None:
 def drift(options: Namespace) -> None:
     """Print, draw and save the drift of the winner or of named trials."""
     # Torch takes seconds to import, and no other of these commands needs it.
-    from study.analysis.drift import study_drift
-    from study.analysis.drift_output import render_drift, write_drift
+    from study.analysis.drift import render_drift, study_drift, write_drift
 
     results = read_results(options.folder.path)
     found = study_drift(results, options.trial)
@@ -109,6 +105,6 @@ def occupancy(options: Namespace) -> None:
 def paper_tables(options: Namespace) -> None:
     """Print the tables of a sweep, and write them if asked."""
     results = read_sweep([folder.path for folder in options.folders])
-    options.console.print(render_tables(results))
+    options.console.print(*tables(results))
     if options.to is not None:
         print(write_tables(results, options.to))

@@ -1,6 +1,4 @@
-"""How far tuning moved the parameters and the features of a model."""
-
-from __future__ import annotations
+"""How far tuning moved the parameters and the features of a model: measured, drawn and printed."""
 
 import copy
 import logging
@@ -8,13 +6,26 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
+from rich.console import Group
+from rich.text import Text
 from torch import Tensor
 
-from study.analysis.comparison import leaderboard
-from study.analysis.results import Results, TrialResult
+from study.analysis.charts import (
+    OTHER_MARKERS,
+    PALETTE,
+    Axis,
+    Chart,
+    Panel,
+    Series,
+    write_plots,
+)
+from study.analysis.formatting import Table
+from study.analysis.leaderboard import leaderboard
+from study.analysis.results import Results
 from study.data.images.table import ImageTable, normalize
 from study.data.prompts import prompts
 from study.embedded import backbone_path
@@ -22,10 +33,14 @@ from study.errors import DataError, DeltaError, SubsetError
 from study.method.delta import DeltaInfo, apply_delta, load_delta
 from study.method.model import Backbone, load_backbone
 from study.method.parameters import leaf_of
+from study.storage.atomic import write_atomically
+from study.trial import TrialData
 from study.trial.prepare import Preparer
 from study.trial.study import Study
 
 logger = logging.getLogger(__name__)
+
+BEFORE, AFTER = "pre", "post"
 
 MOST_IMAGES = 512
 """The most images whose features are compared, spread evenly over a trial's evaluation images."""
@@ -190,17 +205,18 @@ def study_drift(results: Results, trial_ids: Sequence[str] = ()) -> StudyDrift:
         BackboneError: the backbone cannot be loaded.
     """
     folder = results.folder
-    wanted = trial_ids or [trial.trial_id for trial in _winners_trials(results)]
     trials = {trial.trial_id: trial for trial in results.trials}
-    paths = {name: folder.trial(name).path / "delta.safetensors" for name in wanted}
+    paths = {
+        name: folder.trial(name).path / "delta.safetensors"
+        for name in trial_ids or _winners_trials(results)
+    }
     if missing := [str(p) for name, p in paths.items() if not (name in trials and p.is_file())]:
         raise DataError(f"no tuned parameters at {', '.join(missing)}")
     # A relative storage path would be relative to the folder in which this command runs.
-    storage = {"storage": folder.path.parent}
-    config = results.configured().config.model_copy(update=storage)
+    config = results.configured().config.model_copy(update={"storage": folder.path.parent})
     backbone = load_backbone(backbone_path(config.backbone.name), revision=config.backbone.revision)
     before = dict(backbone.clip.named_parameters())
-    pixels = _Pixels(Preparer(Study(config, folder), backbone.image_size), backbone)
+    preparer = Preparer(Study(config, folder), backbone.image_size)
     runs, texts, images = [], [], []
     for name, path in paths.items():
         tensors, info = load_delta(path)
@@ -210,38 +226,15 @@ def study_drift(results: Results, trial_ids: Sequence[str] = ()) -> StudyDrift:
         tuned = copy.deepcopy(backbone.clip)
         apply_delta(tuned, tensors)
         texts.append(_text_drift(backbone, tuned, info))
-        if (seen := pixels.of(trials[name])) is not None:
-            images.append(_image_drift(backbone.clip, tuned, seen))
+        try:
+            searched = trials[name].stage == "search"
+            data = preparer.search() if searched else preparer.confirm(trials[name].seed)
+            images.append(_image_drift(backbone, tuned, data))
+        except DataError as error:
+            logger.warning("the features of images are not compared: %s", error)
     return StudyDrift(
         mean_drift(runs), _mean(texts), _mean(images) if len(images) == len(paths) else None
     )
-
-
-class _Pixels:
-    """The evaluation images of trials, normalised: (images, 3, size, size) float32."""
-
-    def __init__(self, preparer: Preparer, backbone: Backbone) -> None:
-        self._preparer = preparer
-        self._backbone = backbone
-        self._by_digest: dict[str, Tensor] = {}
-
-    def of(self, trial: TrialResult) -> Tensor | None:
-        """Return the images of a trial; if they cannot be read, log the reason and return None."""
-        try:
-            searched = trial.stage == "search"
-            data = self._preparer.search() if searched else self._preparer.confirm(trial.seed)
-            if data.digest not in self._by_digest:
-                records = [r.path for part in data.tasks[0].evaluations for r in part.records]
-                some = records[:: math.ceil(len(records) / MOST_IMAGES)]
-                self._by_digest[data.digest] = normalize(
-                    ImageTable(data.eval_images).pixels(some),
-                    self._backbone.image_mean,
-                    self._backbone.image_std,
-                )
-        except DataError as error:
-            logger.warning("the features of images are not compared: %s", error)
-            return None
-        return self._by_digest[data.digest]
 
 
 def _mean(drifts: Sequence[FeatureDrift]) -> FeatureDrift:
@@ -256,23 +249,118 @@ def _text_drift(backbone: Backbone, tuned: Any, info: DeltaInfo) -> FeatureDrift
     """Measure the drift of the features of the class names."""
     names = [one for group in prompts(info.class_names, info.templates[:1]) for one in group]
     tokens = backbone.tokenize(names)
-    clips = (backbone.clip, tuned)
     return feature_drift(
-        *(clip.get_text_features(input_ids=tokens).pooler_output for clip in clips)
+        backbone.clip.get_text_features(input_ids=tokens).pooler_output,
+        tuned.get_text_features(input_ids=tokens).pooler_output,
     )
 
 
 @torch.no_grad()
-def _image_drift(untuned: Any, tuned: Any, pixels: Tensor) -> FeatureDrift:
+def _image_drift(backbone: Backbone, tuned: Any, data: TrialData) -> FeatureDrift:
+    """Measure the drift of the features of evaluation images."""
+    records = [r.path for part in data.tasks[0].evaluations for r in part.records]
+    some = records[:: math.ceil(len(records) / MOST_IMAGES)]
+    images = ImageTable(data.eval_images).pixels(some)
+    pixels = normalize(images, backbone.image_mean, backbone.image_std)
+
     def encoded(clip: Any) -> Tensor:
         batches = (clip.get_image_features(pixel_values=batch) for batch in pixels.split(64))
         return torch.cat([features.pooler_output for features in batches])
 
-    return feature_drift(encoded(untuned), encoded(tuned))
+    return feature_drift(encoded(backbone.clip), encoded(tuned))
 
 
-def _winners_trials(results: Results) -> list[TrialResult]:
+def _winners_trials(results: Results) -> list[str]:
     winner = leaderboard(results).winner
     if winner is None:
         raise DataError(f"{results.folder.path}: there is no winner; name trials by --trial")
-    return [trial for trial in results.confirmed(winner.label) if trial.test_score is not None]
+    return [t.trial_id for t in results.confirmed(winner.label) if t.test_score is not None]
+
+
+def drift_chart(drifts: Sequence[TensorDrift]) -> Chart:
+    """Draw the relative change of each tensor against its layer.
+
+    Each encoder has a panel and each site a series.
+    """
+    panels = []
+    sites = sorted({drift.site for drift in drifts})
+    for encoder in ("text", "vision"):
+        inside = [drift for drift in drifts if drift.encoder == encoder]
+        places = _places(inside)
+        series = []
+        for index, site in enumerate(sites):
+            points = sorted(
+                (places.index(_place(drift)), drift.relative)
+                for drift in inside
+                if drift.site == site and 0 < drift.relative < math.inf
+            )
+            series.append(
+                Series(
+                    site,
+                    [x for x, _ in points],
+                    [y for _, y in points],
+                    marker=OTHER_MARKERS[index // len(PALETTE) % len(OTHER_MARKERS)],
+                    color=PALETTE[index % len(PALETTE)],
+                    hover=[
+                        (site, f"layer {places[x]}", f"relative change {y:.3g}") for x, y in points
+                    ],
+                )
+            )
+        axes = Axis("layer", names=places), Axis("relative change (L2)", log=True)
+        panels.append(Panel(*axes, tuple(series), f"{encoder} encoder"))
+    return Chart(
+        "drift",
+        "Drift",
+        "Norm of the change of each tuned tensor as a share of its norm before; biases that were "
+        "almost zero move by many times that. LayerNorms before "
+        "the first and after the last layer stand at “pre” and “post”.",
+        tuple(panels),
+        otherwise="no tuned tensor",
+        height=4.4,
+    )
+
+
+def _places(drifts: Sequence[TensorDrift]) -> list[str]:
+    """Return the names of the layers from the bottom up, with “pre” and “post” where needed."""
+    top = max((drift.layer for drift in drifts if drift.layer is not None), default=-1)
+    named = {_place(drift) for drift in drifts}
+    places = [BEFORE, *(str(layer) for layer in range(top + 1)), AFTER]
+    return [place for place in places if place in named or place not in (BEFORE, AFTER)]
+
+
+def _place(drift: TensorDrift) -> str:
+    if drift.layer is not None:
+        return str(drift.layer)
+    return BEFORE if "ln_pre" in drift.site else AFTER
+
+
+def to_csv(drifts: Sequence[TensorDrift]) -> str:
+    """Return CSV with one row per tensor: name, place, change, norm before, relative change."""
+    return Table.of([{**vars(drift), "relative": drift.relative} for drift in drifts]).csv()
+
+
+def render_drift(drift: StudyDrift) -> Group:
+    """Return the drift of each site, and of the features, for the terminal."""
+    pooled = pooled_drift(drift.tensors, lambda drift: f"{drift.encoder} {drift.site}")
+    return Group(
+        Table(
+            "Relative change (L2) over layers",
+            ["site", "change"],
+            [[site, f"{v:.4f}"] for site, v in sorted(pooled.items(), key=lambda p: -p[1])],
+        ),
+        *(
+            Text(
+                f"Features of the {what}: mean cosine {features.cosine:.4f}, "
+                f"linear CKA {features.cka:.4f} to those before."
+            )
+            for what, features in (("class names", drift.text), ("images", drift.images))
+            if features is not None
+        ),
+    )
+
+
+def write_drift(folder: Path, drift: StudyDrift) -> tuple[Path, ...]:
+    """Write `drift.csv` and the plot into the study's folder; return the paths of the files."""
+    path = folder / "drift.csv"
+    write_atomically(path, to_csv(drift.tensors))
+    return (path, *write_plots(folder, [drift_chart(drift.tensors)]))

@@ -1,26 +1,106 @@
-"""Numbers and findings as text, worded the same for terminal, Markdown and report.
+"""Numbers and tables as text, worded the same for terminal, Markdown and report.
 
-Arguments are fractions; texts have scores in percent and differences in percentage points.
+Arguments are fractions; texts have scores in percent and differences in percentage points. A table
+is shown on the terminal, as Markdown and as CSV; the report's template shows its `texts` as HTML.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from __future__ import annotations
 
-from study.analysis.comparison import (
-    PUBLISHED,
-    TUNED,
-    ZERO_SHOT,
-    Comparison,
-    Entry,
-    Leaderboard,
-    below_baselines,
-)
-from study.analysis.statistics import Estimate, PairedDifference
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from rich.markup import escape
+from rich.table import Table as RichTable
+
+from study.analysis.statistics import Comparison, Estimate, PairedDifference
 from study.config.settings import Settings
 from study.method.parameters import all_kinds, kind_names
 
 SIGNIFICANCE = 0.05
 """The largest Holm-corrected p that counts as more than noise."""
-NAMES = {PUBLISHED: "CLIPFit as published", TUNED: "tuned CLIPFit"}
+
+# Entities where a backslash does not help: MLflow's reader takes `\<` for the start of a tag, up to
+# the next `>`, and shows tables in between as one paragraph; it ignores `\@`, and GitHub `\$`.
+_MARKDOWN = str.maketrans(
+    {mark: f"\\{mark}" for mark in "\\|*_`[~"}
+    | {"&": "&amp;", "<": "&lt;", ">": "&gt;", "$": "&#36;", "@": "&#64;", "\n": " ", "\r": " "}
+)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table; `rich` prints it as it is."""
+
+    title: str
+    """What the table shows; may be empty."""
+    header: Sequence[str]
+    """The names of the columns."""
+    rows: Sequence[Sequence[object]]
+    """The cells of each row: text, or values, which CSV holds in full precision."""
+    left: int = 1
+    """The number of leading columns that hold words and are aligned left, others right."""
+    marked: int | None = None
+    """The index of the row that HTML highlights, if any."""
+    note: str = ""
+    """A sentence below the table in Markdown; may be empty."""
+
+    @classmethod
+    def of(cls, records: Sequence[Mapping[str, object]]) -> Table:
+        """Return the table of records that all have the columns of the first."""
+        return cls(
+            title="",
+            header=[name for record in records[:1] for name in record],
+            rows=[list(record.values()) for record in records],
+        )
+
+    @property
+    def texts(self) -> list[list[str]]:
+        """The cells as they are shown: an unknown value is a dash."""
+        return [["–" if cell is None else str(cell) for cell in row] for row in self.rows]
+
+    def split(self, at: int, title: str) -> tuple[Table, Table]:
+        """Return the columns before `at`, and under another title the others, beside the first."""
+        return (
+            replace(self, header=self.header[:at], rows=[row[:at] for row in self.rows]),
+            replace(
+                self,
+                title=title,
+                header=[*self.header[:1], *self.header[at:]],
+                rows=[[*row[:1], *row[at:]] for row in self.rows],
+            ),
+        )
+
+    def __rich__(self) -> RichTable:
+        """Return the table for the terminal."""
+        table = RichTable(title=self.title, title_justify="left", title_style="bold")
+        for index, name in enumerate(self.header):
+            table.add_column(
+                name, justify="left" if index < self.left else "right", overflow="fold"
+            )
+        for row in self.texts:
+            table.add_row(*map(escape, row))
+        return table
+
+    def markdown(self) -> str:
+        """Return the title as a heading, the table of escaped cells, and the note."""
+        rows = [self.header, ["---"] * len(self.header)]
+        rows += [[markdown_text(cell) for cell in row] for row in self.texts]
+        lines = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+        heading = self.title and f"## {markdown_text(self.title)}"
+        return "\n\n".join(filter(None, (heading, lines, markdown_text(self.note))))
+
+    def csv(self) -> str:
+        """Return the table as CSV, for other programs."""
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows([self.header, *self.rows])
+        return text.getvalue()
+
+
+def markdown_text(text: str) -> str:
+    """Return text escaped so that Markdown readers show it unchanged, on one line."""
+    return text.translate(_MARKDOWN)
 
 
 def percent(value: float | None, digits: int = 1) -> str:
@@ -51,8 +131,7 @@ def difference(paired: PairedDifference) -> str:
 
 def spelt(found: Estimate) -> str:
     """Return a mean difference with its interval, in words."""
-    form = "{} points (95 % interval {} to {})"
-    return change(found, form, "{} points (1 seed, so no interval)")
+    return change(found, "{} points (95 % interval {} to {})", "{} points (1 seed, so no interval)")
 
 
 def change(found: Estimate, form: str, single: str) -> str:
@@ -155,99 +234,9 @@ def judgement(comparison: Comparison) -> str:
     return f"{side}, by more than noise"
 
 
-def guessing(chance: float | None, zero_shot: Entry | None = None) -> tuple[str, ...]:
+def guessing(chance: float | None, zero_shot: Estimate | None = None) -> tuple[str, ...]:
     """Return the sentence on chance, beside zero-shot's score; none where chance is unknown."""
     if chance is None:
         return ()
-    beside = "" if zero_shot is None else f"; zero-shot scores {interval(zero_shot.test)} %"
+    beside = "" if zero_shot is None else f"; zero-shot scores {interval(zero_shot)} %"
     return (f"Always naming the largest class would score {percent(chance)} % (chance){beside}.",)
-
-
-def verdict(board: Leaderboard) -> tuple[str, ...]:
-    """Return what a study found, in sentences that claim no more than the intervals allow."""
-    metric = (
-        f"harmonic mean of {' and '.join(board.parts)} accuracy" if board.parts else board.metric
-    )
-    chosen, winner = board.chosen, board.winner
-    chance = guessing(board.chance, board.entry(ZERO_SHOT))
-    if board.entries and not board.searched:
-        tested = ", ".join(f"“{entry.name}” {interval(entry.test)} %" for entry in board.entries)
-        mean = f"mean {metric} over the datasets" if board.targets else metric
-        return f"Nothing was searched; configurations tested as given, {mean}: {tested}.", *chance
-    if chosen is None:
-        return "Nothing is confirmed on test yet, so there is no winner to judge.", *chance
-    top = board.entries[0]
-    ahead = top.above_chance and top.test.mean > chosen.test.mean
-    sentences = (
-        f"Validation chose “{chosen.name}” ({chosen.settings.subset}): "
-        f"{interval(chosen.test)} % {metric} on test over {_seeds(len(chosen.scores))}.",
-        *chance,
-        *(_judgements(board, winner) if winner else ()),
-        ""
-        if winner
-        else f"The choice does not beat chance ({percent(chosen.test.mean)} % against "
-        f"{percent(chosen.chance)} %), so there is no winner.",
-        "" if top.above_chance else "Nothing that was tested beats chance.",
-        f"“{top.name}” has the highest test mean ({interval(top.test)} %), but validation "
-        "did not choose it; taking it now would be selecting on test."
-        if ahead
-        else "",
-    )
-    return tuple(filter(None, sentences))
-
-
-def _judgements(board: Leaderboard, winner: Entry) -> Iterator[str]:
-    """Yield sentences that compare the winner with the baselines."""
-    if winner.baseline:
-        yield "That is a baseline: the search found nothing that validated better."
-    compared = set()
-    for baseline, comparison in winner.versus.items():
-        entry = board.entry(baseline)
-        if entry is None:
-            named = f"{NAMES[baseline][0].upper()}{NAMES[baseline][1:]}"
-            yield f"{named} has no test score, so the winner cannot be compared with it."
-        elif comparison is not None and entry.label not in compared:
-            compared.add(entry.label)
-            yield (
-                f"Against {NAMES[baseline]}: {spelt(comparison.paired.difference)}, over "
-                f"{_seeds(len(comparison.paired.seeds))} in common, Holm-corrected p "
-                f"{probability(comparison.holm_p)}: {judgement(comparison)}."
-            )
-    for label, paired in below_baselines(board):
-        size = "" if paired is None or label in compared else f", {spelt(paired.difference)}"
-        noise = "within noise" if paired is None or paired.within_noise else "beyond noise"
-        yield f"The winner’s mean is below the baseline “{label}”{size}: {noise}."
-
-
-def validation_findings(board: Leaderboard) -> tuple[str, ...]:
-    """Return sentences on how well validation ranked, and what base classes alone would pick."""
-    check = board.check
-    agreement, regret, pick = check.agreement, check.regret, board.entry(check.base_pick or "")
-    if board.entries and not board.searched:
-        return ("There was no choice to make, so validation images were not looked at.",)
-    sentences = (
-        f"Validation against test over {agreement.n} candidates: Spearman’s rho "
-        f"{agreement.rho:+.2f} (p {probability(agreement.p)}).".replace("-", "−")
-        if agreement
-        else "Too few distinct candidates to say how well validation ranked test scores.",
-        "The candidate with the best validation score was also best on test."
-        if regret and not regret.loss
-        else "",
-        f"The best candidate by validation, “{regret.picked}”, is {percent(regret.loss)} points "
-        f"below the best on test, “{regret.best}” (means over seeds)."
-        if regret and regret.loss
-        else "",
-        f"Among the candidates, base validation alone would have picked “{pick.label}” "
-        f"({interval(pick.test)} % on test){' – the same candidate' if pick.chosen else ''}."
-        if pick
-        else "",
-        f"Over the whole search, base validation alone would have picked trial "
-        f"{check.base_pick_trial}, which was not confirmed: its test score is unknown."
-        if check.base_pick_trial
-        else "",
-    )
-    return tuple(filter(None, sentences))
-
-
-def _seeds(n: int) -> str:
-    return "1 seed" if n == 1 else f"{n} seeds"

@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import optuna
@@ -16,9 +16,6 @@ from optuna.importance import (
     MeanDecreaseImpurityImportanceEvaluator,
     get_param_importances,
 )
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
-from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from study.analysis.charts import BAR_HEIGHT, BLUE, ORANGE, Axis, Chart, Panel, Series
 from study.analysis.results import Results, TrialResult
@@ -27,7 +24,6 @@ from study.method.subsets import parse
 
 logger = logging.getLogger(__name__)
 
-JOURNAL_FILE = "optuna.journal"
 MIN_TRIALS = 10
 """The fewest complete trials for which importances are not just noise."""
 TRUSTED_TRIALS = 50
@@ -37,11 +33,6 @@ MOST = 0.6
 SEED = 0
 """The seed of the forests that importances come from, so that plots are reproducible."""
 NOTHING_VARIES = "no parameter varies in enough complete trials"
-
-
-def importance_charts(studies: Mapping[str, optuna.Study]) -> tuple[Chart, ...]:
-    """Draw for each arm how much of the spread of scores each parameter explains."""
-    return tuple(_importance_chart(arm, study) for arm, study in studies.items())
 
 
 def importances(study: optuna.Study) -> dict[str, dict[str, float]] | str:
@@ -88,7 +79,8 @@ def common_parameters(study: optuna.Study) -> list[str]:
     return chosen
 
 
-def _importance_chart(arm: str, study: optuna.Study) -> Chart:
+def importance_chart(arm: str, study: optuna.Study) -> Chart:
+    """Draw how much of the spread of an arm's scores each parameter explains."""
     found = importances(study)
     shares, missing = ({}, found) if isinstance(found, str) else (found, NOTHING_VARIES)
     order = sorted(shares.get("fANOVA", {}), key=lambda parameter: shares["fANOVA"][parameter])
@@ -103,17 +95,13 @@ def _importance_chart(arm: str, study: optuna.Study) -> Chart:
         for method, color, shift in zip(shares, (BLUE, ORANGE), (0.5, -0.5), strict=False)
     )
     trials = len(_completed(study))
-    caption = (
-        f"Share of the spread of validation scores over {trials} complete trials "
-        "that each parameter explains, by two methods; it says nothing of direction. Where they "
-        "disagree, neither tells. Parameters that too few trials have are left out."
-    )
-    if trials < TRUSTED_TRIALS:
-        caption += " With so few trials this is a hint at best."
     return Chart(
         f"importance-{arm}",
         f"Parameter importance, arm “{arm}”",
-        caption,
+        f"Share of the spread of validation scores over {trials} complete trials "
+        "that each parameter explains, by two methods; it says nothing of direction. Where they "
+        "disagree, neither tells. Parameters that too few trials have are left out."
+        + (" With so few trials this is a hint at best." if trials < TRUSTED_TRIALS else ""),
         (Panel(Axis("importance"), Axis("", names=order), series),),
         otherwise=missing,
         width=6.5,
@@ -121,8 +109,8 @@ def _importance_chart(arm: str, study: optuna.Study) -> Chart:
     )
 
 
-def _completed(study: optuna.Study) -> list[FrozenTrial]:
-    return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+def _completed(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
+    return study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
 
 
 def load_optuna_studies(results: Results) -> dict[str, optuna.Study]:
@@ -138,7 +126,7 @@ def load_optuna_studies(results: Results) -> dict[str, optuna.Study]:
         The studies with at least one trial.
     """
     searched = results.stage("search")
-    kept = _from_journal(results.folder.path / JOURNAL_FILE)
+    kept = _from_journal(results.folder.path / "optuna.journal")
     return {
         arm: kept.get(arm) or _from_trials(arm, [trial for trial in searched if trial.arm == arm])
         for arm in sorted({trial.arm for trial in searched} - {"baseline"})
@@ -150,13 +138,17 @@ def _from_journal(path: Path) -> dict[str, optuna.Study]:
     if not path.is_file():
         return {}
     try:
-        storage = JournalStorage(JournalFileBackend(str(path)))
+        storage = optuna.storages.JournalStorage(
+            optuna.storages.journal.JournalFileBackend(str(path))
+        )
     except Exception as error:  # any kind: Optuna does not check what it reads
         logger.warning("%s is damaged (%s); the trials are taken from the table", path, error)
         return {}
-    names = optuna.get_all_study_names(storage)
-    studies = [optuna.load_study(study_name=name, storage=storage) for name in names]
-    return {study.study_name: study for study in studies if study.trials}
+    studies = {
+        name: optuna.load_study(study_name=name, storage=storage)
+        for name in optuna.get_all_study_names(storage)
+    }
+    return {name: study for name, study in studies.items() if study.trials}
 
 
 def _from_trials(arm: str, trials: Sequence[TrialResult]) -> optuna.Study:
@@ -184,9 +176,12 @@ def _from_trials(arm: str, trials: Sequence[TrialResult]) -> optuna.Study:
     }
     for trial, row in zip(finished, rows, strict=True):
         params = {name: value for name, value in row.items() if name in space}
-        distributions = {name: space[name] for name in params}
         study.add_trial(
-            create_trial(value=trial.val_score, params=params, distributions=distributions)
+            optuna.create_trial(
+                value=trial.val_score,
+                params=params,
+                distributions={name: space[name] for name in params},
+            )
         )
     return study
 

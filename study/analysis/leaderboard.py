@@ -1,35 +1,440 @@
-"""The leaderboard of a study as terminal tables, Markdown and CSV."""
+"""The results of the confirm stage: candidates on test, each compared with the baselines.
 
-from dataclasses import replace
+Nothing is selected here: the winner is the candidate that validation chose before test images were
+read, unless its test score is no better than guessing. The verdict, and the tables for terminal,
+Markdown and CSV, follow from the comparison.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from rich.console import Group
 from rich.text import Text
 
-from study.analysis.comparison import Entry, Leaderboard
 from study.analysis.formatting import (
+    Table,
     comparison_cells,
     comparison_columns,
     count,
     duration,
     estimate_columns,
+    guessing,
     interval,
+    judgement,
+    markdown_text,
     percent,
+    probability,
     score_cells,
     score_header,
     setting_cells,
     setting_header,
-    validation_findings,
-    verdict,
+    spelt,
 )
-from study.analysis.results import PARTS
-from study.analysis.tables import Table, markdown_text
-from study.config.settings import settings_columns
+from study.analysis.results import PARTS, Results, TrialResult
+from study.analysis.statistics import (
+    Comparison,
+    Estimate,
+    PairedDifference,
+    RankAgreement,
+    Regret,
+    compare,
+    estimate,
+    paired_difference,
+    rank_agreement,
+    regret,
+)
+from study.config.settings import Settings, settings_columns
 from study.storage.atomic import write_atomically
+from study.trial import Split
+from study.trial.confusion import beats_chance
+from study.trial.study import BEST, Candidate
 
-FAILURES_SHOWN = 10
-"""The most failed trials that a table lists."""
+PUBLISHED = "clipfit"
+TUNED = "clipfit-tuned"
+ZERO_SHOT = "zero-shot"
+NAMES = {PUBLISHED: "CLIPFit as published", TUNED: "tuned CLIPFit"}
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """One configuration over its seeds; scores are fractions."""
+
+    label: str
+    """Its name in the ledger."""
+    settings: Settings
+    """What is tuned, and how fast."""
+    trainable: int
+    """The number of trainable parameters."""
+    scores: Mapping[int, float]
+    """The protocol's score of each seed."""
+    parts: Mapping[str, Estimate]
+    """The accuracy on each part of the images; empty if the score has no parts."""
+
+
+@dataclass(frozen=True)
+class Entry(Configuration):
+    """One confirmed candidate, with its scores on test."""
+
+    aliases: tuple[str, ...]
+    """The names of candidates with the same configuration, which were not trained again."""
+    baseline: bool
+    """Whether the candidate is a baseline, and not a result of the search."""
+    chosen: bool
+    """Whether validation chose the candidate, before any test image was read."""
+    seeds_planned: int
+    """The number of the candidate's confirm trials, with or without a test score."""
+    test: Estimate
+    """The protocol's score on test."""
+    targets: Mapping[str, Estimate]
+    """The accuracy on each dataset, where several are tested; else empty.
+
+    `test` is then their mean, in the transfer protocol without the source.
+    """
+    chance: float | None
+    """The test score of always naming the largest class; None if no trial kept class counts."""
+    source_trial: str | None
+    """The id of the search trial that the candidate came from, if any."""
+    val_score: float | None
+    """The validation score by which candidates were ranked."""
+    val_base: float | None
+    """The source trial's accuracy on validation images of base classes."""
+    versus_tuned: Comparison | None = None
+    """The difference to CLIPFit with tuned learning rates; None for that baseline itself."""
+    versus_published: Comparison | None = None
+    """The difference to CLIPFit as published; None for that baseline itself."""
+
+    @property
+    def versus(self) -> dict[str, Comparison | None]:
+        """The differences by the label of the baseline."""
+        return {TUNED: self.versus_tuned, PUBLISHED: self.versus_published}
+
+    @property
+    def above_chance(self) -> bool:
+        """Whether the mean test score is above chance."""
+        return beats_chance(self.test.mean, self.chance)
+
+    @property
+    def winner(self) -> bool:
+        """Whether validation chose the candidate and its test score is above chance."""
+        return self.chosen and self.above_chance
+
+    @property
+    def name(self) -> str:
+        """The label, joined with the other names of the same configuration."""
+        return " = ".join((self.label, *(alias for alias in self.aliases if alias != BEST)))
+
+
+@dataclass(frozen=True)
+class ArmBudget:
+    """What one arm of the search spent: its trials, by status too, and their epochs and time."""
+
+    arm: str
+    trials: int
+    finished: int
+    stopped: int
+    failed: int
+    running: int
+    epochs: int
+    """The number of epochs of all trials together."""
+    seconds: float
+    """The sum of the trials' durations in seconds."""
+
+
+@dataclass(frozen=True)
+class ValidationCheck:
+    """How well validation ranked what was tested."""
+
+    agreement: RankAgreement | None
+    """The rank correlation of the candidates' validation scores and mean test scores."""
+    regret: Regret | None
+    """The test score that picking a candidate by validation lost."""
+    base_pick: str | None
+    """The label of the candidate with the highest validation accuracy on base classes."""
+    base_pick_trial: str | None
+    """The search trial with the highest validation accuracy on base classes.
+
+    None when a candidate has as high an accuracy; else the trial's test score is unknown.
+    """
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """The confirmed candidates of a study, best mean test score first."""
+
+    study: str
+    """The name of the study."""
+    parts: tuple[str, ...]
+    """The parts of a score that are shown beside it; empty if it has none."""
+    metric: str
+    """What the score is called: "accuracy", or "hmean" of its parts."""
+    entries: tuple[Entry, ...]
+    """The candidates with at least one test score."""
+    arms: tuple[ArmBudget, ...]
+    """The budgets of the search's arms, in the order of their names."""
+    check: ValidationCheck
+    """How well validation ranked the candidates."""
+    untested: tuple[str, ...]
+    """The labels of candidates without any test score."""
+    failures: tuple[TrialResult, ...] = ()
+    """The failed trials of all stages."""
+    chosen_before: tuple[int, ...] = ()
+    """The number of search trials behind each earlier choice, the oldest first.
+
+    A choice is an earlier one if it was tested before the search was extended.
+    """
+
+    @property
+    def chance(self) -> float | None:
+        """The test score of always naming the largest class; the same for all candidates."""
+        return next((entry.chance for entry in self.entries if entry.chance is not None), None)
+
+    @property
+    def chosen(self) -> Entry | None:
+        """The candidate that validation chose, which need not be the first entry."""
+        return next((entry for entry in self.entries if entry.chosen), None)
+
+    @property
+    def winner(self) -> Entry | None:
+        """The chosen candidate if its test score is above chance, else None."""
+        return next((entry for entry in self.entries if entry.winner), None)
+
+    @property
+    def searched(self) -> bool:
+        """Whether there was a search to choose from."""
+        return bool(self.arms)
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The names of the tested datasets, where there are several; else empty."""
+        return tuple(dict.fromkeys(name for entry in self.entries for name in entry.targets))
+
+    def entry(self, label: str) -> Entry | None:
+        """Return the candidate with this label or alias, if there is one."""
+        return next((e for e in self.entries if label in (e.label, *e.aliases)), None)
+
+
+def leaderboard(results: Results) -> Leaderboard:
+    """Compare the confirmed candidates of a study with the baselines.
+
+    Returns:
+        The leaderboard; it has no entries while nothing is confirmed.
+    """
+    candidates = {candidate.label: candidate for candidate in results.candidates}
+    # Equal configurations are trained once and share an entry, or they would be compared twice.
+    same = {label: c.same_as for label, c in candidates.items() if c.same_as}
+    confirmed = (trial.label for trial in results.stage("confirm"))
+    labels = [label for label in dict.fromkeys([*candidates, *confirmed]) if label not in same]
+    found = {
+        label: _entry(
+            (label, *(a for a in same if same[a] == label)), candidates.get(label), results
+        )
+        for label in labels
+        if any(trial.test_score is not None for trial in results.confirmed(label))
+    }
+    scores = {label: entry.scores for label, entry in found.items()}
+    tuned, published = (compare(scores, same.get(b, b)) for b in (TUNED, PUBLISHED))
+    entries = [
+        replace(entry, versus_tuned=tuned.get(label), versus_published=published.get(label))
+        for label, entry in sorted(found.items(), key=lambda pair: -pair[1].test.mean)
+    ]
+    searched = results.stage("search")
+    return Leaderboard(
+        study=results.folder.name,
+        parts=results.parts,
+        metric=results.metric,
+        entries=tuple(entries),
+        arms=tuple(
+            _budget(arm, [trial for trial in searched if trial.arm == arm])
+            for arm in sorted({trial.arm for trial in searched})
+        ),
+        check=_check(entries, searched),
+        untested=tuple(label for label in labels if label not in found),
+        failures=tuple(trial for trial in results.trials if trial.status == "failed"),
+        chosen_before=results.chosen_before,
+    )
+
+
+def below_baselines(board: Leaderboard) -> tuple[tuple[str, PairedDifference | None], ...]:
+    """Return the baselines with a higher mean test score than the winner, and `winner - baseline`.
+
+    Returns:
+        Pairs of label and difference; the difference is None without a common seed.
+    """
+    winner = board.winner
+    return tuple(
+        (entry.label, paired_difference(winner.scores, entry.scores))
+        for entry in board.entries
+        if winner and entry.baseline and entry.test.mean > winner.test.mean
+    )
+
+
+def _entry(names: Sequence[str], candidate: Candidate | None, results: Results) -> Entry:
+    seeds = results.confirmed(names[0])
+    tested = [trial for trial in seeds if trial.test_score is not None]
+    candidate = candidate or Candidate(label=names[0], settings=tested[0].settings)
+    baselines = {t.label for t in results.trials if t.arm == "baseline"} | {TUNED, PUBLISHED}
+    source = (t for t in results.trials if t.trial_id == candidate.source_trial)
+    return Entry(
+        label=names[0],
+        aliases=tuple(names[1:]),
+        baseline=not baselines.isdisjoint(names),
+        chosen=BEST in names,
+        scores={trial.seed: trial.test_score or 0.0 for trial in tested},
+        seeds_planned=len(seeds),
+        test=estimates(tested, ("score",))["score"],
+        parts=estimates(tested, results.parts),
+        targets=estimates(tested, results.targets),
+        chance=next((trial.chance for trial in tested if trial.chance is not None), None),
+        settings=candidate.settings,
+        trainable=tested[0].trainable,
+        source_trial=candidate.source_trial,
+        val_score=candidate.val_score,
+        val_base=next((trial.val.get(PARTS[0]) for trial in source), None),
+    )
+
+
+def estimates(
+    trials: Iterable[TrialResult], names: Iterable[str], split: Split = "test"
+) -> dict[str, Estimate]:
+    """Return the means of named scores over trials, without names that no trial has."""
+    scores = [trial.scores(split) for trial in trials]
+    found = {
+        name: [value for named in scores if (value := named.get(name)) is not None]
+        for name in names
+    }
+    return {name: estimate(values) for name, values in found.items() if values}
+
+
+def _budget(arm: str, trials: Sequence[TrialResult]) -> ArmBudget:
+    status = [trial.status for trial in trials]
+    return ArmBudget(
+        arm=arm,
+        trials=len(trials),
+        finished=status.count("finished"),
+        stopped=status.count("stopped"),
+        failed=status.count("failed"),
+        running=status.count("running"),
+        epochs=sum(trial.epochs for trial in trials),
+        seconds=sum(trial.seconds or 0.0 for trial in trials),
+    )
+
+
+def _check(entries: Sequence[Entry], searched: Sequence[TrialResult]) -> ValidationCheck:
+    # Of equal validation scores the first counts as picked, so the chosen candidate comes first.
+    scored = {
+        entry.label: entry
+        for entry in sorted(entries, key=lambda entry: not entry.chosen)
+        if entry.val_score is not None
+    }
+    validation = {label: entry.val_score or 0.0 for label, entry in scored.items()}
+    test = {label: entry.test.mean for label, entry in scored.items()}
+    by_base = {entry.label: entry.val_base for entry in entries if entry.val_base is not None}
+    pick = max(by_base, key=lambda label: by_base[label], default=None)
+    trials = {
+        trial.trial_id: base
+        for trial in searched
+        if trial.status == "finished" and (base := trial.val.get(PARTS[0])) is not None
+    }
+    best_trial = max(trials, key=lambda trial_id: trials[trial_id], default=None)
+    confirmed = pick is not None and best_trial is not None and by_base[pick] >= trials[best_trial]
+    return ValidationCheck(
+        agreement=rank_agreement(list(validation.values()), list(test.values())),
+        regret=regret(validation, test),
+        base_pick=pick,
+        base_pick_trial=None if confirmed else best_trial,
+    )
+
+
+def verdict(board: Leaderboard) -> tuple[str, ...]:
+    """Return what a study found, in sentences that claim no more than the intervals allow."""
+    metric = (
+        f"harmonic mean of {' and '.join(board.parts)} accuracy" if board.parts else board.metric
+    )
+    chosen, winner = board.chosen, board.winner
+    zero_shot = board.entry(ZERO_SHOT)
+    chance = guessing(board.chance, zero_shot.test if zero_shot else None)
+    if board.entries and not board.searched:
+        tested = ", ".join(f"“{entry.name}” {interval(entry.test)} %" for entry in board.entries)
+        mean = f"mean {metric} over the datasets" if board.targets else metric
+        return f"Nothing was searched; configurations tested as given, {mean}: {tested}.", *chance
+    if chosen is None:
+        return "Nothing is confirmed on test yet, so there is no winner to judge.", *chance
+    top = board.entries[0]
+    ahead = top.above_chance and top.test.mean > chosen.test.mean
+    sentences = (
+        f"Validation chose “{chosen.name}” ({chosen.settings.subset}): "
+        f"{interval(chosen.test)} % {metric} on test over {seed_count(len(chosen.scores))}.",
+        *chance,
+        *(_judgements(board, winner) if winner else ()),
+        ""
+        if winner
+        else f"The choice does not beat chance ({percent(chosen.test.mean)} % against "
+        f"{percent(chosen.chance)} %), so there is no winner.",
+        "" if top.above_chance else "Nothing that was tested beats chance.",
+        f"“{top.name}” has the highest test mean ({interval(top.test)} %), but validation "
+        "did not choose it; taking it now would be selecting on test."
+        if ahead
+        else "",
+    )
+    return tuple(filter(None, sentences))
+
+
+def _judgements(board: Leaderboard, winner: Entry) -> Iterator[str]:
+    """Yield sentences that compare the winner with the baselines."""
+    if winner.baseline:
+        yield "That is a baseline: the search found nothing that validated better."
+    compared = set()
+    for baseline, comparison in winner.versus.items():
+        entry = board.entry(baseline)
+        if entry is None:
+            named = f"{NAMES[baseline][0].upper()}{NAMES[baseline][1:]}"
+            yield f"{named} has no test score, so the winner cannot be compared with it."
+        elif comparison is not None and entry.label not in compared:
+            compared.add(entry.label)
+            yield (
+                f"Against {NAMES[baseline]}: {spelt(comparison.paired.difference)}, over "
+                f"{seed_count(len(comparison.paired.seeds))} in common, Holm-corrected p "
+                f"{probability(comparison.holm_p)}: {judgement(comparison)}."
+            )
+    for label, paired in below_baselines(board):
+        size = "" if paired is None or label in compared else f", {spelt(paired.difference)}"
+        noise = "within noise" if paired is None or paired.within_noise else "beyond noise"
+        yield f"The winner’s mean is below the baseline “{label}”{size}: {noise}."
+
+
+def validation_findings(board: Leaderboard) -> tuple[str, ...]:
+    """Return sentences on how well validation ranked, and what base classes alone would pick."""
+    check = board.check
+    agreement, regret, pick = check.agreement, check.regret, board.entry(check.base_pick or "")
+    if board.entries and not board.searched:
+        return ("There was no choice to make, so validation images were not looked at.",)
+    sentences = (
+        f"Validation against test over {agreement.n} candidates: Spearman’s rho "
+        f"{agreement.rho:+.2f} (p {probability(agreement.p)}).".replace("-", "−")
+        if agreement
+        else "Too few distinct candidates to say how well validation ranked test scores.",
+        "The candidate with the best validation score was also best on test."
+        if regret and not regret.loss
+        else "",
+        f"The best candidate by validation, “{regret.picked}”, is {percent(regret.loss)} points "
+        f"below the best on test, “{regret.best}” (means over seeds)."
+        if regret and regret.loss
+        else "",
+        f"Among the candidates, base validation alone would have picked “{pick.label}” "
+        f"({interval(pick.test)} % on test){' – the same candidate' if pick.chosen else ''}."
+        if pick
+        else "",
+        f"Over the whole search, base validation alone would have picked trial "
+        f"{check.base_pick_trial}, which was not confirmed: its test score is unknown."
+        if check.base_pick_trial
+        else "",
+    )
+    return tuple(filter(None, sentences))
+
+
+def seed_count(n: int) -> str:
+    return "1 seed" if n == 1 else f"{n} seeds"
 
 
 def main_table(board: Leaderboard) -> Table:
@@ -38,19 +443,18 @@ def main_table(board: Leaderboard) -> Table:
         f"{board.metric} of {' and '.join(board.parts)} accuracy" if board.parts else board.metric
     )
     scores = score_header(board.parts, board.metric if board.parts else "test")
-    rows = [
-        [
-            _name(entry),
-            *score_cells(board.parts, entry.parts, entry.test),
-            _seeds(entry),
-            *(cell for found in entry.versus.values() for cell in comparison_cells(found)),
-        ]
-        for entry in board.entries
-    ]
     return Table(
         f"{board.study}: test {what}",
         ["candidate", *scores, "seeds", "Δ tuned CLIPFit", "p", "Δ published", "p"],
-        rows,
+        [
+            [
+                _name(entry),
+                *score_cells(board.parts, entry.parts, entry.test),
+                _seeds_done(entry),
+                *(cell for found in entry.versus.values() for cell in comparison_cells(found)),
+            ]
+            for entry in board.entries
+        ],
         marked=_winner_row(board),
         note=footnote(board),
     )
@@ -58,28 +462,34 @@ def main_table(board: Leaderboard) -> Table:
 
 def configuration_table(board: Leaderboard) -> Table:
     """Return the candidates' configurations and validation scores."""
-    rows = [
+    return Table(
+        "Configurations",
+        ["candidate", "subset", *setting_header(), "trainable", "val %"],
         [
-            _name(entry),
-            entry.settings.subset,
-            *setting_cells(entry.settings, entry.trainable),
-            count(entry.trainable),
-            percent(entry.val_score),
-        ]
-        for entry in board.entries
-    ]
-    header = ["candidate", "subset", *setting_header(), "trainable", "val %"]
-    return Table("Configurations", header, rows, left=2, marked=_winner_row(board))
+            [
+                _name(entry),
+                entry.settings.subset,
+                *setting_cells(entry.settings, entry.trainable),
+                count(entry.trainable),
+                percent(entry.val_score),
+            ]
+            for entry in board.entries
+        ],
+        left=2,
+        marked=_winner_row(board),
+    )
 
 
 def target_table(board: Leaderboard) -> Table:
     """Return accuracies in percent: datasets by candidates."""
-    header = ["dataset", *(_name(entry) for entry in board.entries)]
-    rows = [
-        [target, *(interval(entry.targets.get(target)) for entry in board.entries)]
-        for target in board.targets
-    ]
-    return Table("Accuracy by dataset", header, rows)
+    return Table(
+        "Accuracy by dataset",
+        ["dataset", *(_name(entry) for entry in board.entries)],
+        [
+            [target, *(interval(entry.targets.get(target)) for entry in board.entries)]
+            for target in board.targets
+        ],
+    )
 
 
 def budget_table(board: Leaderboard) -> Table:
@@ -94,7 +504,7 @@ def budget_table(board: Leaderboard) -> Table:
 
 def failure_table(board: Leaderboard) -> Table:
     """Return the last failed trials, with their causes."""
-    shown = board.failures[-FAILURES_SHOWN:]
+    shown = board.failures[-10:]  # the report has all of them
     rows = [[failure.trial_id, failure.epochs, failure.reason or ""] for failure in shown]
     if more := len(board.failures) - len(shown):
         rows.append([f"and {more} before", "", "see the report"])
@@ -141,12 +551,12 @@ def render(board: Leaderboard) -> Group:
 
 def to_markdown(board: Leaderboard) -> str:
     """Return the leaderboard as Markdown: verdict, tables, notes."""
-    found = markdown_text(" ".join(validation_findings(board)))
+    findings = markdown_text(" ".join(validation_findings(board)))
     tables = (
         replace(main_table(board), title=""),
         target_table(board),
         configuration_table(board),
-        f"## How far to trust validation\n\n{found}" if board.entries else "",
+        f"## How far to trust validation\n\n{findings}" if board.entries else "",
         budget_table(board),
         failure_table(board),
     )
@@ -160,8 +570,11 @@ def to_markdown(board: Leaderboard) -> str:
 
 def to_csv(board: Leaderboard) -> str:
     """Return the leaderboard as CSV: fractions in full precision, one row per candidate."""
-    rows = [list(_record(board, entry).values()) for entry in board.entries]
-    return Table("", list(_record(board, None)), rows).csv()
+    return Table(
+        "",
+        list(_record(board, None)),
+        [list(_record(board, entry).values()) for entry in board.entries],
+    ).csv()
 
 
 def write_leaderboard(folder: Path, board: Leaderboard) -> tuple[Path, Path]:
@@ -176,7 +589,7 @@ def _name(entry: Entry) -> str:
     return f"{entry.name} ★" if entry.winner else entry.name
 
 
-def _seeds(entry: Entry) -> str:
+def _seeds_done(entry: Entry) -> str:
     done, planned = len(entry.scores), entry.seeds_planned
     return str(done) if done == planned else f"{done}/{planned}"
 
@@ -187,24 +600,26 @@ def _winner_row(board: Leaderboard) -> int | None:
 
 def _record(board: Leaderboard, entry: Entry | None) -> dict[str, object]:
     """Return the row of a candidate; None gives the same columns without values."""
-
-    def of(name: str, default: Any = None) -> Any:
-        return getattr(entry, name, default)
-
-    parts, targets = of("parts", {}), of("targets", {})
+    values = vars(entry) if entry else {}
+    parts, targets = values.get("parts", {}), values.get("targets", {})
     estimates = {
-        "test": of("test"),
+        "test": values.get("test"),
         **{part: parts.get(part) for part in (*PARTS, *board.parts)},
         **{target: targets.get(target) for target in board.targets},
     }
     return {
-        "label": of("label"),
-        "winner": of("winner"),
+        "label": values.get("label"),
+        "winner": entry and entry.winner,
         **(entry.settings.flat() if entry else dict.fromkeys(settings_columns())),
-        **{name: of(name) for name in ("trainable", "source_trial", "val_score", "val_base")},
-        "seeds": len(of("scores", ())),
+        **{
+            name: values.get(name)
+            for name in ("trainable", "source_trial", "val_score", "val_base")
+        },
+        "seeds": len(values.get("scores", ())),
         "chance": board.chance,
         **estimate_columns(estimates),
-        **comparison_columns("versus_tuned", of("versus_tuned"), "versus_tuned_"),
-        **comparison_columns("versus_published", of("versus_published"), "versus_published_"),
+        **comparison_columns("versus_tuned", values.get("versus_tuned"), "versus_tuned_"),
+        **comparison_columns(
+            "versus_published", values.get("versus_published"), "versus_published_"
+        ),
     }

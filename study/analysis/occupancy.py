@@ -4,13 +4,11 @@ The time counts from the first epoch to the last, as the start of Ray and of its
 trace in a study.
 """
 
-from __future__ import annotations
-
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
-from study.analysis.results import Interval, TrialResult
+from study.analysis.results import TrialResult
 
 PAUSE = 60.0
 """The seconds without any work after which a study counts as interrupted, not as slow."""
@@ -36,27 +34,27 @@ class Occupancy:
     @property
     def share(self) -> float:
         """The share of the slots' time that was training and evaluation."""
-        return self._of_all(self.busy)
+        return self.busy / (self.slots * self.wall)
 
     def __str__(self) -> str:
         """Return sentences on the share of work and on where the other time went."""
         slots = "one slot" if self.slots == 1 else f"{self.slots} slots"
-        between = self.slots * self.wall - self.busy - self.within - self.edges
+        time = self.slots * self.wall
+        between = time - self.busy - self.within - self.edges
         return (
             f"{self.trials} trials in {self.wall:.0f} s on {slots}: {self.share:.0%} of it was "
-            f"training and evaluation. Beside that, {self._of_all(self.within):.0%} went between "
+            f"training and evaluation. Beside that, {self.within / time:.0%} went between "
             "the epochs of a trial (writing results, asking whether to go on), "
-            f"{self._of_all(between):.0%} between trials (proposing, setting up), and "
-            f"{self._of_all(self.edges):.0%} before the last slot had begun and after the first "
+            f"{between / time:.0%} between trials (proposing, setting up), and "
+            f"{self.edges / time:.0%} before the last slot had begun and after the first "
             "had nothing left to do. Before its first epoch, Ray and its workers started."
         )
-
-    def _of_all(self, seconds: float) -> float:
-        return seconds / (self.slots * self.wall)
 
 
 def occupancy(trials: Iterable[TrialResult], stage: str = "search") -> Occupancy | None:
     """Measure the occupancy of a stage of a study; return None if nothing has trained in it.
+
+    It goes through the moments at which an epoch or a trial begins or ends.
 
     Args:
         trials: the trials of the study; the reports of earlier studies have no times.
@@ -64,14 +62,8 @@ def occupancy(trials: Iterable[TrialResult], stage: str = "search") -> Occupancy
     """
     own = (trial for trial in trials if trial.stage == stage and not trial.taken_from)
     work = [trial.work for trial in own if trial.work]
-    return _measure(work) if work else None
-
-
-def _measure(work: Sequence[Sequence[Interval]]) -> Occupancy:
-    """Measure the occupancy from the epochs of each trial.
-
-    It goes through the moments at which an epoch or a trial begins or ends.
-    """
+    if not work:
+        return None
     changes = sorted(
         change
         for epochs in work
@@ -93,11 +85,10 @@ def _measure(work: Sequence[Sequence[Interval]]) -> Occupancy:
     slots = max(working for _, working, _ in spans)
     # If clocks differ, a trial's epochs may overlap, and no span may be full: then all count.
     full = [n for n, (*_, running) in enumerate(spans) if running >= slots] or range(len(spans))
-    wall = sum(seconds for seconds, _, _ in spans)
     return Occupancy(
         trials=len(work),
         slots=slots,
-        wall=wall,
+        wall=sum(seconds for seconds, _, _ in spans),
         busy=sum(seconds * working for seconds, working, _ in spans),
         within=sum(s * (min(running, slots) - working) for s, working, running in spans),
         edges=sum(

@@ -6,36 +6,32 @@ from pathlib import Path
 from statistics import fmean, harmonic_mean
 from typing import Any
 
-from rich.console import Group
-
-from study.analysis.comparison import Entry, Leaderboard, leaderboard
-from study.analysis.formatting import interval, percent, score_header
+from study.analysis.formatting import Table, interval, percent, score_header
+from study.analysis.leaderboard import Entry, Leaderboard, leaderboard
 from study.analysis.results import PARTS, open_study, read_results
-from study.analysis.tables import Table
 from study.errors import DataError
 from study.storage.atomic import write_atomically
 
 SWEEP_FILE = "sweep.json"
 """The file in a study's folder that names its experiment and its values on the sweep's axes."""
-TABLES_FILE = "tables.md"
-DATASET = "data.dataset"
 ELEVEN = 11
 """The number of datasets that the published averages are over."""
 
 Published = tuple[str, float | None, float | None, float]
 """A method, then base, new and harmonic mean in percent."""
-_BASE_TO_NEW: tuple[Published, ...] = (
-    ("CLIP", 69.34, 74.22, 71.70),
-    ("CoOp", 82.69, 63.22, 71.66),
-    ("CoCoOp", 80.47, 71.69, 75.83),
-    ("KgCoOp", 80.73, 73.60, 77.00),
-    ("MaPLe", 82.28, 75.14, 78.55),
-    ("CLIPFit", None, None, 78.97),
-    ("CLIP-LoRA", 84.10, 74.80, 79.18),
-    ("2SFS", 85.55, 75.48, 80.20),
-    ("LLaMP", 85.16, 77.71, 81.27),
-)
-PUBLISHED = {("base_to_new", 16): _BASE_TO_NEW}
+PUBLISHED: dict[tuple[str, int], tuple[Published, ...]] = {
+    ("base_to_new", 16): (
+        ("CLIP", 69.34, 74.22, 71.70),
+        ("CoOp", 82.69, 63.22, 71.66),
+        ("CoCoOp", 80.47, 71.69, 75.83),
+        ("KgCoOp", 80.73, 73.60, 77.00),
+        ("MaPLe", 82.28, 75.14, 78.55),
+        ("CLIPFit", None, None, 78.97),
+        ("CLIP-LoRA", 84.10, 74.80, 79.18),
+        ("2SFS", 85.55, 75.48, 80.20),
+        ("LLaMP", 85.16, 77.71, 81.27),
+    )
+}
 """Averages over the eleven datasets with ViT-B/16, by the name of the protocol and the shots."""
 
 
@@ -56,7 +52,7 @@ class Result:
 
     def series(self, entry: Entry) -> str:
         """Return the name of an entry's series: its label, and values on axes but the dataset."""
-        others = [f"{k.split('.')[-1]} {v}" for k, v in self.axes.items() if k != DATASET]
+        others = [f"{k.split('.')[-1]} {v}" for k, v in self.axes.items() if k != "data.dataset"]
         return ", ".join((entry.label, *others))
 
 
@@ -68,20 +64,18 @@ def read_sweep(folders: Sequence[Path]) -> list[Result]:
     """
     results = []
     for folder in folders:
-        place = open_study(folder).read_json(SWEEP_FILE)
-        if place is None:
-            continue
-        found = read_results(folder)
-        config = found.configured().config
-        results.append(
-            Result(
-                place["experiment"],
-                place["axes"],
-                config.data.dataset,
-                PUBLISHED.get((config.protocol, config.data.shots), ()),
-                leaderboard(found),
+        if (place := open_study(folder).read_json(SWEEP_FILE)) is not None:
+            found = read_results(folder)
+            config = found.configured().config
+            results.append(
+                Result(
+                    place["experiment"],
+                    place["axes"],
+                    config.data.dataset,
+                    PUBLISHED.get((config.protocol, config.data.shots), ()),
+                    leaderboard(found),
+                )
             )
-        )
     if not results:
         raise DataError("no finished study of a sweep is among these folders")
     return sorted(results, key=lambda result: result.experiment)
@@ -92,8 +86,7 @@ def tables(results: Sequence[Result]) -> list[Table]:
     experiments: dict[str, list[Result]] = {}
     for result in results:
         experiments.setdefault(result.experiment, []).append(result)
-    pairs = ((_averages(*item), _by_dataset(*item)) for item in experiments.items())
-    return [table for pair in pairs for table in pair]
+    return [make(*item) for item in experiments.items() for make in (_averages, _by_dataset)]
 
 
 def _averages(experiment: str, members: Sequence[Result]) -> Table:
@@ -106,9 +99,9 @@ def _averages(experiment: str, members: Sequence[Result]) -> Table:
         found = entries.values()
         means = [fmean(e.parts[part].mean for e in found if part in e.parts) for part in parts]
         # As published, the mean of the averages, which is not the average of the harmonic means.
-        shown = [*means, harmonic_mean(means)] if parts else []
-        mean = fmean(entry.test.mean for entry in found)
-        rows.append([name, *(percent(value, 2) for value in (*shown, mean)), len(found)])
+        hmean = [harmonic_mean(means)] if parts else []
+        shown = [*means, *hmean, fmean(entry.test.mean for entry in found)]
+        rows.append([name, *(percent(value, 2) for value in shown), len(found)])
     title = f"{experiment}: averages"
     if not parts:
         return Table(title, ["ours", "test %", "datasets"], rows)
@@ -117,10 +110,13 @@ def _averages(experiment: str, members: Sequence[Result]) -> Table:
         note += f" Ours are over {datasets} of them, so the averages do not compare."
     published = members[0].published if all(member.published for member in members) else ()
     for name, *averages in published:
-        shares = (value and f"{value:.2f}" for value in averages)
-        rows.append([f"{name} (published)", *shares, None, ELEVEN])
-    header = [*score_header((*parts, "hmean"), "mean of hmeans"), "datasets"]
-    return Table(title, ["ours and published", *header], rows, note=note if published else "")
+        rows.append([f"{name} (published)", *(v and f"{v:.2f}" for v in averages), None, ELEVEN])
+    return Table(
+        title,
+        ["ours and published", *score_header((*parts, "hmean"), "mean of hmeans"), "datasets"],
+        rows,
+        note=note if published else "",
+    )
 
 
 def _by_dataset(experiment: str, members: Sequence[Result]) -> Table:
@@ -133,10 +129,14 @@ def _by_dataset(experiment: str, members: Sequence[Result]) -> Table:
         for target in targets:
             place = f"{dataset} (source)" if target == "source" else target
             rows[place] = [interval(e.targets.get(target) if e else None) for e in own]
-        mean = f"{dataset}: mean" if targets else dataset
-        rows[mean] = [interval(entry.test if entry else None) for entry in own]
-    cells = [[dataset, *scores] for dataset, scores in rows.items()]
-    return Table(f"{experiment}: test %", ["dataset", *series], cells)
+        rows[f"{dataset}: mean" if targets else dataset] = [
+            interval(entry.test if entry else None) for entry in own
+        ]
+    return Table(
+        f"{experiment}: test %",
+        ["dataset", *series],
+        [[dataset, *scores] for dataset, scores in rows.items()],
+    )
 
 
 def _series(members: Sequence[Result]) -> dict[str, dict[str, Entry]]:
@@ -148,14 +148,9 @@ def _series(members: Sequence[Result]) -> dict[str, dict[str, Entry]]:
     return found
 
 
-def render_tables(results: Sequence[Result]) -> Group:
-    """Return the tables for the terminal."""
-    return Group(*tables(results))
-
-
 def write_tables(results: Sequence[Result], place: Path) -> Path:
     """Write `tables.md` and `tables.csv` into the folder `place`; return the path of the former."""
-    path = place / TABLES_FILE
+    path = place / "tables.md"
     write_atomically(path, "\n\n".join(table.markdown() for table in tables(results)) + "\n")
     write_atomically(path.with_suffix(".csv"), _csv(results))
     return path
@@ -163,14 +158,16 @@ def write_tables(results: Sequence[Result], place: Path) -> Path:
 
 def _csv(results: Sequence[Result]) -> str:
     """Return every series of every study as CSV: fractions, means over seeds."""
-    rows = [
+    return Table(
+        "",
+        ["experiment", "series", "dataset", "seeds", "test", "sd", *PARTS],
         [
-            *(result.experiment, result.series(entry), result.dataset, len(entry.scores)),
-            *(entry.test.mean, entry.test.sd),
-            *(getattr(entry.parts.get(part), "mean", None) for part in PARTS),
-        ]
-        for result in results
-        for entry in result.board.entries
-    ]
-    header = ["experiment", "series", "dataset", "seeds", "test", "sd", *PARTS]
-    return Table("", header, rows).csv()
+            [
+                *(result.experiment, result.series(entry), result.dataset, len(entry.scores)),
+                *(entry.test.mean, entry.test.sd),
+                *(getattr(entry.parts.get(part), "mean", None) for part in PARTS),
+            ]
+            for result in results
+            for entry in result.board.entries
+        ],
+    ).csv()

@@ -1,21 +1,37 @@
-"""The plots of a study, as PNG and SVG files."""
+"""Charts of the results table, whose scores are fractions there and percent here."""
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate, cycle
+from typing import Any
 
-from study.analysis.charts import Chart, draw
-from study.analysis.comparison import Leaderboard
-from study.analysis.result_charts import (
-    agreement_chart,
-    history_chart,
-    pareto_chart,
-    rates_chart,
-    rungs_chart,
+from study.analysis.charts import (
+    BLUE,
+    GREY,
+    ORANGE,
+    OTHER_MARKERS,
+    PALETTE,
+    WINNER_MARKER,
+    Axis,
+    Chart,
+    Marker,
+    Panel,
+    Series,
 )
-from study.analysis.results import Results
-from study.storage.atomic import write_atomically
+from study.analysis.formatting import (
+    count,
+    interval,
+    percent,
+    setting_cells,
+    setting_header,
+)
+from study.analysis.leaderboard import ZERO_SHOT, Entry, Leaderboard
+from study.analysis.results import Results, TrialResult
+from study.method.parameters import all_kinds
 
-PLOTS_FOLDER = "plots"
+VALIDATION = Axis("validation score, %")
+
+Placed = tuple[float | None, TrialResult]
+"""A trial and its x; None leaves it out."""
 
 
 def make_plots(results: Results, board: Leaderboard) -> tuple[Chart, ...]:
@@ -27,7 +43,7 @@ def make_plots(results: Results, board: Leaderboard) -> tuple[Chart, ...]:
         results: the results of the study.
         board: its leaderboard.
     """
-    from study.analysis.importance import importance_charts, load_optuna_studies
+    from study.analysis.importance import importance_chart, load_optuna_studies
 
     if results.ablates:
         return ()
@@ -38,30 +54,241 @@ def make_plots(results: Results, board: Leaderboard) -> tuple[Chart, ...]:
         rates_chart(searched),
         rungs_chart(searched),
         history_chart(searched),
-        *importance_charts(load_optuna_studies(results)),
+        *(importance_chart(*item) for item in load_optuna_studies(results).items()),
     )
 
 
-def write_plots(folder: Path, charts: Sequence[Chart]) -> tuple[Path, ...]:
-    """Write each chart as `plots/NAME.png` and `plots/NAME.svg`.
+def rates_chart(searched: Sequence[TrialResult]) -> Chart:
+    """Draw validation scores against the learning rate of each kind of parameter, and against λ."""
+    places = {
+        f"learning rate of {kind.plural}": [(t.settings.rates.get(kind.name), t) for t in searched]
+        for kind in all_kinds()
+    }
+    places["λ (distillation weight)"] = [(t.settings.distill_weight or None, t) for t in searched]
+    return Chart(
+        "learning-rates",
+        "Validation score against learning rates and λ",
+        "Every search trial at the learning rate of its biases, at that of its LayerNorms and at "
+        "its distillation weight, where it has them. Stopped trials show the score at which they "
+        "were stopped.",
+        tuple(
+            Panel(Axis(title, log=True), VALIDATION, _by_arm_and_status(placed))
+            for title, placed in places.items()
+        ),
+        otherwise="no search trial has a learning rate and a score yet",
+        width=3.9,
+    )
+
+
+def rungs_chart(searched: Sequence[TrialResult]) -> Chart:
+    """Draw the learning curves of the search, and how many trials reached each epoch."""
+    scored = [trial for trial in searched if trial.curve and trial.arm != "baseline"]
+    colors = _colors(searched)
+    curves = tuple(
+        Series(
+            trial.arm,
+            list(trial.curve),
+            [100 * score for score in trial.curve.values()],
+            style="line",
+            color=colors[trial.arm],
+            opacity=0.45,
+            hover=[(trial.trial_id, f"{percent(score)} %") for score in trial.curve.values()],
+        )
+        for trial in scored
+    )
+    epoch = Axis("epoch", count=True)
+    last = {arm: [max(trial.curve) for trial in scored if trial.arm == arm] for arm in colors}
+    survivors = tuple(
+        Series(
+            arm,
+            epochs := range(1, max(ends, default=0) + 1),
+            [sum(end >= number for end in ends) for number in epochs],
+            style="step",
+            color=colors[arm],
+        )
+        for arm, ends in last.items()
+    )
+    return Chart(
+        "rungs",
+        "Early stopping",
+        "Left, the validation score of each trial over its epochs. Right, how many trials "
+        "reached an epoch: successive halving drops the weaker ones at its rungs.",
+        (
+            Panel(epoch, VALIDATION, curves, "Learning curves"),
+            Panel(epoch, Axis("trials", count=True), survivors, "Trials that reached it"),
+        ),
+        otherwise="no search trial has reported an epoch yet",
+    )
+
+
+def history_chart(searched: Sequence[TrialResult]) -> Chart:
+    """Draw the scores of each arm's finished trials in their order, and the best so far."""
+    series = []
+    for arm, color in _colors(searched).items():
+        trials = [t for t in searched if t.arm == arm != "baseline" and t.status == "finished"]
+        scores = _series(arm, [(trial.number, trial) for trial in trials], color=color, opacity=0.7)
+        best = list(accumulate(scores.y, max))
+        series += [scores, Series(f"{arm}, best so far", scores.x, best, style="step", color=color)]
+    return Chart(
+        "history",
+        "Optimisation history",
+        "Validation score of each finished trial by its number, and the best of its arm up to "
+        "then. Stopped trials are left out.",
+        (Panel(Axis("number of the trial", count=True), VALIDATION, tuple(series)),),
+        otherwise="no search trial is complete yet",
+        width=7.0,
+    )
+
+
+def pareto_chart(searched: Sequence[TrialResult], board: Leaderboard) -> Chart:
+    """Draw scores against trainable parameters: trials on validation, candidates on test."""
+    trials = _by_arm_and_status(
+        [(t.trainable or None if t.status == "finished" else None, t) for t in searched]
+    )
+    front = pareto_front(point for one in trials for point in zip(one.x, one.y, strict=True))
+    cost, score = [x for x, _ in front], [y for _, y in front]
+    tuned = [entry for entry in board.entries if entry.trainable]
+    zero_shot = board.entry(ZERO_SHOT)
+    trainable = Axis("trainable parameters", log=True)
+    return Chart(
+        "pareto",
+        "Score against trainable parameters",
+        "Left, finished search trials on validation, with the front of those that no trial "
+        "beats with fewer parameters. Right, confirmed candidates on test, with 95 % intervals; "
+        "★ is the winner.",
+        (
+            Panel(
+                trainable,
+                VALIDATION,
+                (*trials, Series("front", cost, score, style="step", color=GREY)),
+                "Search, on validation",
+            ),
+            Panel(
+                trainable,
+                Axis(
+                    f"test {board.metric}, %",
+                    line=100 * zero_shot.test.mean if zero_shot else None,
+                ),
+                _by_entry(tuned, [entry.trainable for entry in tuned]),
+                "Candidates, on test (dotted: zero-shot)" if zero_shot else "On test",
+            ),
+        ),
+        otherwise="no trial has finished yet",
+    )
+
+
+def agreement_chart(board: Leaderboard) -> Chart:
+    """Draw the test score of each confirmed candidate against its validation score."""
+    scored = [entry for entry in board.entries if entry.val_score is not None]
+    tuned = [entry for entry in scored if entry.trainable]
+    # Zero-shot often scores far lower and squeezes the others into a corner.
+    shown = {"All candidates": scored}
+    if 2 < len(tuned) < len(scored):
+        shown["Without zero-shot"] = tuned
+    return Chart(
+        "agreement",
+        "Validation against test",
+        "Each candidate once: the score it was selected by, and its test score with a 95 % "
+        "interval over seeds. A rising cloud means that validation ranked well; ★ is the winner.",
+        tuple(
+            Panel(
+                VALIDATION,
+                Axis(f"test {board.metric}, %"),
+                _by_entry(entries, [100 * (entry.val_score or 0.0) for entry in entries]),
+                title,
+            )
+            for title, entries in shown.items()
+        ),
+        otherwise="no candidate is confirmed on test yet",
+    )
+
+
+def pareto_front(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return the Pareto front: the points that no other beats at the same or less cost.
 
     Args:
-        folder: the study's folder.
-        charts: the charts, such as those from `make_plots`.
+        points: pairs (cost, score); less cost and more score are better.
 
     Returns:
-        The files written.
+        The front, by rising cost.
     """
-    written: list[Path] = []
-    target = folder / PLOTS_FOLDER
-    target.mkdir(exist_ok=True)
-    for chart in charts:
-        drawn = {} if chart.missing else draw(chart, "png", "svg")
-        paths = {target / f"{chart.name}.{suffix}": drawn[suffix] for suffix in drawn}
-        for path, contents in paths.items():
-            write_atomically(path, contents)
-        # A file from an earlier state of the study would look like a current one.
-        for stale in set(target.glob(f"{chart.name}.*")) - paths.keys():
-            stale.unlink()
-        written += paths
-    return tuple(written)
+    front: list[tuple[float, float]] = []
+    for cost, score in sorted(points, key=lambda point: (point[0], -point[1])):
+        if not front or score > front[-1][1]:
+            front.append((cost, score))
+    return front
+
+
+def _colors(searched: Iterable[TrialResult]) -> Mapping[str, str]:
+    """Return the colour of each arm, which is the same in all charts of a study."""
+    return dict(zip(sorted({trial.arm for trial in searched}), cycle(PALETTE), strict=False))
+
+
+def _by_arm_and_status(placed: Sequence[Placed]) -> tuple[Series, ...]:
+    looks: dict[str, tuple[Marker, float]] = {
+        "finished": ("circle", 0.85),
+        "stopped": ("x", 0.6),
+    }
+    return tuple(
+        _series(
+            f"{arm}, {status}",
+            [(x, trial) for x, trial in placed if (trial.arm, trial.status) == (arm, status)],
+            marker=marker,
+            color=color,
+            opacity=opacity,
+        )
+        for arm, color in _colors(trial for _, trial in placed).items()
+        for status, (marker, opacity) in looks.items()
+    )
+
+
+def _series(name: str, placed: Sequence[Placed], **looks: Any) -> Series:
+    """Return the validation scores of the trials that have one and a place."""
+    shown = [
+        (x, 100 * score, trial)
+        for x, trial in placed
+        if x is not None and (score := trial.val_score) is not None
+    ]
+    return Series(
+        name,
+        [x for x, *_ in shown],
+        [score for _, score, _ in shown],
+        hover=[_describe(trial) for *_, trial in shown],
+        **looks,
+    )
+
+
+def _describe(trial: TrialResult) -> tuple[str, ...]:
+    *rates, weight = map(
+        " ".join, zip(setting_header(), setting_cells(trial.settings, trial.trainable), strict=True)
+    )
+    return (
+        trial.trial_id,
+        trial.settings.subset,
+        ", ".join(rates),
+        f"{weight}, {count(trial.trainable)} parameters",
+        f"validation {percent(trial.val_score)} % after {trial.epochs} epochs",
+    )
+
+
+def _by_entry(entries: Sequence[Entry], x: Sequence[float]) -> tuple[Series, ...]:
+    # One series per candidate, named in the legend, since names beside the points would overlap.
+    series = []
+    drawn = {GREY: 0, BLUE: 0, ORANGE: 0}
+    for entry, place in zip(entries, x, strict=True):
+        color = ORANGE if entry.winner else GREY if entry.baseline else BLUE
+        series.append(
+            Series(
+                f"{entry.name} ★" if entry.winner else entry.name,
+                [place],
+                [100 * entry.test.mean],
+                marker=WINNER_MARKER
+                if entry.winner
+                else OTHER_MARKERS[drawn[color] % len(OTHER_MARKERS)],
+                color=color,
+                y_error=[100 * (entry.test.half_width or 0.0)],
+                hover=[(entry.name, entry.settings.subset, f"test {interval(entry.test)} %")],
+            )
+        )
+        drawn[color] += 1
+    return tuple(series)

@@ -1,96 +1,114 @@
-"""Two candidates image by image: what one gets right and the other wrong, and how sure that is."""
+"""What confirmed candidates predict: each class before and after tuning, and image by image."""
 
-from __future__ import annotations
-
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
-from operator import attrgetter
 from statistics import fmean
 
-from study.analysis.comparison import PUBLISHED, TUNED, Leaderboard
-from study.analysis.formatting import NAMES, interval, percent, points, spelt
-from study.analysis.results import Results
+from study.analysis.formatting import spelt
+from study.analysis.leaderboard import NAMES, PUBLISHED, TUNED, ZERO_SHOT, Leaderboard
+from study.analysis.results import Results, TrialResult
 from study.analysis.statistics import bootstrap
-from study.analysis.tables import Table
-from study.errors import DataError
+from study.trial.confusion import images_of
 from study.trial.predictions import read_predictions
 
 
 @dataclass(frozen=True)
-class ComparedImage:
-    """One test image, as two candidates predict it over the seeds that both have."""
+class ClassShare:
+    """The share of the images of a class that are taken for one class, over all seeds.
+
+    Where the predicted class is the true one, it is the accuracy of the class.
+    """
 
     part: str
     """The part of the test images: "accuracy" (all classes), "base", "new" or a transfer target."""
-    label: str
-    """The name of its class."""
-    path: str
-    """Its path in its dataset."""
-    one: float
-    """The share of the seeds in which the first candidate is right."""
-    other: float
-    """The share of the seeds in which the second candidate is right."""
+    true: str
+    """The true class of the images."""
+    predicted: str
+    """The class that they were taken for."""
+    before: float | None
+    """The share of zero-shot predictions, a fraction; None when they were not recorded."""
+    after: float
+    """The share of the predictions of the candidate that validation chose, a fraction."""
 
     @property
-    def gain(self) -> float:
-        """The share of the first less that of the second."""
-        return self.one - self.other
+    def gain(self) -> float | None:
+        """The share gained by tuning; None when the share before it was not recorded."""
+        return None if self.before is None else self.after - self.before
 
 
-def compared_images(results: Results, one: str, other: str) -> list[ComparedImage]:
-    """Return all test images as two candidates predict them, by part, class and path.
+def class_accuracies(results: Results, board: Leaderboard) -> tuple[ClassShare, ...]:
+    """Return each class's accuracy before and after tuning, the worst of each part first.
+
+    Returns:
+        One entry per class; none while validation has chosen no candidate.
+    """
+    own = (share for share in _shares(results, board) if share.true == share.predicted)
+    return tuple(sorted(own, key=lambda share: (share.part, share.after, share.true)))
+
+
+def confusions(results: Results, board: Leaderboard, most: int = 12) -> tuple[ClassShare, ...]:
+    """Return the most frequent confusions on test of the chosen candidate, beside zero-shot.
 
     Args:
         results: the results of the study.
-        one: the label of the first candidate, or cell of an ablation.
+        board: its leaderboard.
+        most: the largest number of confusions to return.
+    """
+    wrong = (share for share in _shares(results, board) if share.true != share.predicted)
+    return tuple(sorted(wrong, key=lambda s: (-s.after, s.part, s.true, s.predicted))[:most])
+
+
+def class_shares(trials: Sequence[TrialResult]) -> dict[tuple[str, str, str], float]:
+    """Return the share of each class's images taken for each class, over all trials.
+
+    Returns:
+        Shares by part, true class and predicted class; the accuracy of every class is among them.
+    """
+    counts = sum((trial.confusion for trial in trials), Counter[tuple[str, str, str]]())
+    images = images_of(counts)
+    pairs = dict.fromkeys((*counts, *((part, true, true) for part, true in images)))
+    return {pair: counts[pair] / images[pair[:2]] for pair in pairs}
+
+
+def _shares(results: Results, board: Leaderboard) -> list[ClassShare]:
+    labels = (ZERO_SHOT, board.chosen.label) if board.chosen else ()
+    before, after = [class_shares(results.confirmed(label)) for label in labels] or ({}, {})
+    return [
+        ClassShare(*pair, before.get(pair, 0.0) if before else None, share)
+        for pair, share in after.items()
+    ]
+
+
+def image_gains(results: Results, one: str, other: str) -> dict[str, list[float]]:
+    """Return how much more often one candidate is right than another, for each test image.
+
+    Args:
+        results: the results of the study.
+        one: the label of the first candidate.
         other: the label of the second.
 
+    Returns:
+        By part, the share of the common seeds in which the first is right less that of the second,
+        in the order of class and path; empty without a common seed that kept predictions.
+
     Raises:
-        DataError: they have no seed in common with predictions on test.
         LedgerError: a file of predictions is damaged.
     """
-    first, second = (_right_by_seed(results, label) for label in (one, other))
+    first, second = (
+        {
+            trial.seed: {(p.part, p.label, p.path): p.label == p.predicted for p in predictions}
+            for trial in results.confirmed(label)
+            if (predictions := read_predictions(results.folder, trial.trial_id))
+        }
+        for label in (one, other)
+    )
     seeds = first.keys() & second.keys()
-    if not seeds:
-        tested = dict.fromkeys(t.label for t in results.trials if t.stage != "search")
-        raise DataError(
-            f"the predictions of '{one}' and '{other}' on test have no seed in common; "
-            f"tested: {', '.join(tested) or 'nothing'}"
-        )
-    return [
-        ComparedImage(*image, *(fmean(of[seed][image] for seed in seeds) for of in (first, second)))
-        for image in sorted(first[min(seeds)])
-    ]
-
-
-def diff(results: Results, one: str, other: str) -> list[ComparedImage]:
-    """Return the images that one candidate gets right and the other wrong, by part and class.
-
-    Over several seeds, one is right more often. Arguments and errors: see `compared_images`.
-    """
-    return [image for image in compared_images(results, one, other) if image.gain]
-
-
-def diff_table(results: Results, one: str, other: str) -> Table:
-    """Return how many images of each class either candidate alone gets right.
-
-    Its note has the accuracies of both. Arguments and errors: see `compared_images`.
-    """
-    images = compared_images(results, one, other)
-    rows = [
-        [
-            *(found[0].label, found[0].part, len(found)),
-            *(sum(image.gain > 0 for image in found), sum(image.gain < 0 for image in found)),
-            points(fmean(image.gain for image in found)),
-        ]
-        for found in _grouped(images, "part", "label")
-    ]
-    header = ["class", "part", "images", f"{one} alone", f"{other} alone", "Δ"]
-    notes = (_accuracies(found, one, other) for found in _grouped(images, "part"))
-    note = " ".join(["Intervals are over test images, by bootstrap.", *notes])
-    return Table(f"{one} against {other}", header, rows, left=2, note=note)
+    gains: dict[str, list[float]] = defaultdict(list)
+    for image in sorted(first[min(seeds)]) if seeds else ():
+        one_right = fmean(first[seed][image] for seed in seeds)
+        gains[image[0]].append(one_right - fmean(second[seed][image] for seed in seeds))
+    return gains
 
 
 def image_findings(results: Results, board: Leaderboard) -> tuple[str, ...]:
@@ -99,49 +117,15 @@ def image_findings(results: Results, board: Leaderboard) -> tuple[str, ...]:
     Returns:
         The sentences; none without a winner, or in a study that kept no predictions.
     """
-    winner, found = board.winner, []
+    winner = board.winner
     if winner is None:
         return ()
     entries = {baseline: board.entry(baseline) for baseline in (PUBLISHED, TUNED)}
     others = {e.label: baseline for baseline, e in entries.items() if e and e is not winner}
-    for label, baseline in others.items():
-        with suppress(DataError):  # earlier studies kept no predictions
-            images = compared_images(results, winner.label, label)
-            gains = (
-                f"{part[0].part} {spelt(bootstrap([image.gain for image in part]))}"
-                for part in _grouped(images, "part")
-            )
-            among = f"Against {NAMES[baseline]}, over other test images (bootstrap)"
-            found.append(f"{among}: {'; '.join(gains)}.")
-    return tuple(found)
-
-
-def _right_by_seed(results: Results, label: str) -> dict[int, dict[tuple[str, str, str], bool]]:
-    """Return whether a candidate is right, by seed, part, class and path."""
-    same = {c.label: c.same_as for c in results.candidates if c.same_as}
-    kept = {
-        trial.seed: read_predictions(results.folder, trial.trial_id)
-        for trial in results.trials
-        if trial.stage != "search" and trial.label == same.get(label, label)
-    }
-    return {
-        seed: {(p.part, p.label, p.path): p.label == p.predicted for p in predictions}
-        for seed, predictions in kept.items()
-        if predictions
-    }
-
-
-def _grouped(images: Iterable[ComparedImage], *by: str) -> Iterator[list[ComparedImage]]:
-    return (list(group) for _, group in groupby(images, attrgetter(*by)))
-
-
-def _accuracies(images: list[ComparedImage], one: str, other: str) -> str:
-    """Return the accuracies on one part: over its images, and as the mean over its classes."""
-    sides = (
-        f"“{label}” {interval(bootstrap([of(image) for image in images]))} % "
-        f"({percent(fmean(fmean(map(of, found)) for found in _grouped(images, 'label')))} % as the "
-        "mean over classes)"
-        for label, of in ((one, attrgetter("one")), (other, attrgetter("other")))
+    return tuple(
+        f"Against {NAMES[baseline]}, over other test images (bootstrap): "
+        + "; ".join(f"{part} {spelt(bootstrap(values))}" for part, values in gains.items())
+        + "."
+        for label, baseline in others.items()
+        if (gains := image_gains(results, winner.label, label))
     )
-    gain = spelt(bootstrap([image.gain for image in images]))
-    return f"{images[0].part}: {', '.join(sides)}, {gain}."

@@ -1,48 +1,61 @@
-"""One self-contained HTML page that explains a study to readers who never saw the code."""
+"""What a study came to, for readers who never saw the code: an HTML page, and a few sentences.
+
+The page needs no other file. The sentences describe the study on its parent run in MLflow.
+"""
 
 import base64
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from study.analysis.ablation import ablation_table, ablation_verdict
-from study.analysis.ablation_output import cell_table, setting_table
-from study.analysis.ablation_plots import ablation_plots
+from study.analysis.ablation import (
+    ablation_markdown,
+    ablation_plots,
+    ablation_table,
+    ablation_verdict,
+    cell_table,
+    setting_table,
+)
 from study.analysis.charts import Chart, draw
-from study.analysis.classes import class_accuracies, confusions
-from study.analysis.comparison import Entry, Leaderboard
-from study.analysis.describe import champion_sentence, loading_line
 from study.analysis.formatting import (
+    Table,
     count,
+    difference,
+    interval,
+    judgement,
+    markdown_text,
     percent,
     points,
     rate,
     score_header,
     setting_cells,
     setting_header,
-    validation_findings,
-    verdict,
 )
 from study.analysis.leaderboard import (
+    NAMES,
+    Entry,
+    Leaderboard,
     budget_table,
     configuration_table,
     main_table,
     target_table,
+    to_markdown,
+    validation_findings,
+    verdict,
 )
 from study.analysis.occupancy import occupancy
-from study.analysis.predictions import image_findings
+from study.analysis.predictions import class_accuracies, confusions, image_findings
 from study.analysis.results import Results, TrialResult
-from study.analysis.tables import Table
 from study.config.schema import StudyConfig
 from study.data.shots import wanted_val_shots
 from study.embedded import EMBEDDED
 from study.errors import DataError
 from study.method.parameters import all_kinds
 from study.storage.atomic import write_atomically
+from study.storage.ledger import Registration
 from study.trial.study import Study
 
-REPORT_FILE = "report.html"
-TEMPLATE_FILE = "report.html.jinja"
+CHAMPION = "champion"
 
 _DESIGNS = {
     "only_one": "each site alone, and the base",
@@ -66,7 +79,7 @@ def write_report(results: Results, board: Leaderboard, plots: Sequence[Chart]) -
     Raises:
         ConfigError: the study's configuration is missing.
     """
-    path = results.folder.path / REPORT_FILE
+    path = results.folder.path / "report.html"
     write_atomically(path, render_report(results, board, plots))
     return path
 
@@ -83,8 +96,8 @@ def render_report(results: Results, board: Leaderboard, plots: Sequence[Chart]) 
         lstrip_blocks=True,
     )
     environment.filters["svg"] = _encoded_svg
-    content = _content(results, board)
-    return environment.get_template(TEMPLATE_FILE).render(**content, plots=plots)
+    template = environment.get_template("report.html.jinja")
+    return template.render(**_content(results, board), plots=plots)
 
 
 def _encoded_svg(chart: Chart) -> str:
@@ -98,7 +111,7 @@ def _content(results: Results, board: Leaderboard) -> dict[str, Any]:
     # A choice no better than chance is no winner, but its classes are shown to explain why.
     chosen = "choice" if winner is None else "winner"
     return {
-        "name": results.name,
+        "name": results.folder.name,
         "subtitle": f"{config.data.dataset}, {config.protocol.replace('_', '-')}, "
         + (f"{config.data.shots} images a class, " if protocol.trains else "")
         + config.backbone.name,
@@ -165,11 +178,11 @@ def _asked(study: Study, board: Leaderboard, results: Results) -> list[tuple[str
     }
     if ablation is not None:
         tried = ", ".join(rate(value) for value in ablation.rates)
-        chosen = f": each cell at the best of them, compared {_rule(study, results)}."
         rows |= {
             "Question": "Which parameters matter? Cells that tune different ones beside one base.",
             "Cells": _DESIGNS[ablation.design],
-            "Learning rates": f"{tried}{chosen} Never on test images."
+            "Learning rates": f"{tried}: each cell at the best of them, compared "
+            f"{_rule(study, results)}. Never on test images."
             if protocol.validates(config)
             else f"{tried}, the same for every cell",
         }
@@ -187,14 +200,13 @@ def _asked(study: Study, board: Leaderboard, results: Results) -> list[tuple[str
         rows["Training"] = f"{config.training.epochs} epochs, {config.training.optimizer}"
     if searches:
         spent = [f"{arm.arm}: {arm.trials} trials, {arm.epochs} epochs" for arm in board.arms]
-        planned = f"{search.trials} trials planned ({search.sampler})"
         rows |= {
-            "Search": f"{planned}. Run: {'; '.join(spent) or 'none'}",
+            "Search": f"{search.trials} trials planned ({search.sampler}). "
+            f"Run: {'; '.join(spent) or 'none'}",
             "Time": str(occupancy(results.trials) or ""),
         }
     if protocol.trains:
-        seeds = len(config.confirm.seeds)
-        rows["Test"] = f"{seeds} seeds, each with its own training images"
+        rows["Test"] = f"{len(config.confirm.seeds)} seeds, each with its own training images"
     return [(name, text) for name, text in rows.items() if text]
 
 
@@ -217,10 +229,13 @@ def _range(bounds: tuple[float, float]) -> str:
 
 def _settings(winner: Entry) -> list[tuple[str, str]]:
     rates = [f"Learning rate of {kind.plural}" for kind in all_kinds()]
-    cells = setting_cells(winner.settings, winner.trainable)
     return [
         ("Subset to tune", winner.settings.subset),
-        *zip((*rates, "λ (distillation weight)"), cells, strict=True),
+        *zip(
+            (*rates, "λ (distillation weight)"),
+            setting_cells(winner.settings, winner.trainable),
+            strict=True,
+        ),
         ("Trainable parameters", count(winner.trainable)),
     ]
 
@@ -263,11 +278,14 @@ def _ablation(results: Results) -> dict[str, Any] | None:
 
 
 def _searched(searched: Sequence[TrialResult]) -> Table:
-    # The score is beside the name, since a narrow screen would hide the last columns.
-    header = ["trial", "validation %", "arm", "ended", "subset"]
     return Table(
         "",
-        [*header, "epochs", *setting_header(), "trainable"],
+        [
+            # The score is beside the name, since a narrow screen would hide the last columns.
+            *("trial", "validation %", "arm", "ended", "subset", "epochs"),
+            *setting_header(),
+            "trainable",
+        ],
         [
             [
                 trial.trial_id,
@@ -306,4 +324,88 @@ def _confirmed(results: Results) -> Table:
             for trial in sorted(results.stage("confirm"), key=lambda t: (t.label, t.seed))
         ],
         left=2,
+    )
+
+
+def describe_study(results: Results, board: Leaderboard) -> str:
+    """Return the description of a finished study in Markdown."""
+    if results.ablates:
+        return _spaced(ablation_markdown(ablation_table(results)))
+    registration = results.registration
+    # MLflow hides all but the first five lines at first, and its page already has the study's name.
+    parts = (
+        _headline(results, board, board.chosen) if board.chosen else "",
+        f"`{loading_line(registration, lasting=True)}`" if registration else "",
+        _settings_sentence(board.winner) if board.winner else "",
+        markdown_text(champion_sentence(registration)) if registration else "",
+        _spaced(to_markdown(board).split("\n\n", 1)[1]),
+        "`report.html` among this run's artifacts tells the whole.",
+    )
+    return "\n\n".join(filter(None, parts))
+
+
+def loading_line(registration: Registration, *, lasting: bool = False) -> str:
+    """Return the line of Python that loads a winner.
+
+    Args:
+        registration: the winner's place in the model registry.
+        lasting: whether to name the version, since the alias may move to a later one.
+    """
+    alias = registration.champion and not lasting
+    address = f"models:/{registration.model}@{CHAMPION}" if alias else registration.uri
+    return f'mlflow.pyfunc.load_model("{address}").predict(["image.png"])'
+
+
+def champion_sentence(registration: Registration) -> str:
+    """Return the sentence that says whether the winner is champion, and why."""
+    return (
+        f"Version {registration.version} of {registration.model} "
+        f"{'is' if registration.champion else 'is not'} {CHAMPION}: {registration.reason}."
+    )
+
+
+def _spaced(markdown: str) -> str:
+    """Widen table columns: on MLflow's page “± 1.3” and “5” would look like one number."""
+    return "\n".join(
+        line if line.startswith("| ---") else line.replace(" | ", "&emsp; | ")
+        for line in markdown.split("\n")
+    )
+
+
+def _headline(results: Results, board: Leaderboard, chosen: Entry) -> str:
+    """Return the sentence that says which trial won and by how much, or that none did."""
+    source = (trial.label for trial in results.trials if trial.trial_id == chosen.source_trial)
+    name = markdown_text(next(source, chosen.label))
+    if not chosen.winner:
+        return (
+            f"**No winner: {name}, chosen by validation, does not beat chance on test** "
+            f"({interval(chosen.test)} % against {percent(chosen.chance)} %)."
+        )
+    result = f"**{name} ★ won: {interval(chosen.test)} % on test**"
+    if board.parts:
+        parts = (f"{part} {interval(chosen.parts.get(part))}" for part in board.parts)
+        result += f" ({', '.join(parts)})"
+    against = [
+        f"{difference(comparison.paired)} points against {NAMES[baseline]}"
+        f" ({judgement(comparison)})"
+        for baseline, comparison in chosen.versus.items()
+        if comparison is not None
+    ]
+    return "; ".join([result, *against]) + "."
+
+
+def _settings_sentence(winner: Entry) -> str:
+    """Return the sentence that says what the winner tunes and how it was trained."""
+    settings = winner.settings
+    tuned = [kind for kind in all_kinds() if kind.name in settings.rates]
+    rates = (f"of {kind.plural} {rate(settings.rates[kind.name])}" for kind in tuned)
+    numbers = (
+        f"{count(winner.trainable)} parameters",
+        f"learning rate {', '.join(rates)}" if tuned else "",
+        f"λ {rate(settings.distill_weight)}" if winner.trainable else "",
+    )
+    return markdown_text(
+        f"It tunes {settings.subset or 'none'}: "
+        + ", ".join(filter(None, numbers))
+        + f"; {percent(winner.val_score)} % on validation."
     )

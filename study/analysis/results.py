@@ -21,8 +21,6 @@ from study.trial import Split
 from study.trial.confusion import Confusion, chance_level, read_confusion
 from study.trial.study import Candidate, Study
 
-RESULTS_FILE = "results.parquet"
-
 PARTS = ("base", "new")
 """The parts of a score that tables for other programs have columns for, whatever the protocol."""
 _SCORES = ("score", "accuracy", *PARTS, "hmean")
@@ -32,10 +30,6 @@ Scores = Mapping[str, float | None]
 
 A number that was not finite is None.
 """
-_COPIED = ("stage", "arm", "label", "number", "seed", "subset_key", "trainable", "taken_from")
-"""The fields of a trial's configuration that its result has as well."""
-Interval = tuple[float, float]
-"""The start and the end of an epoch, in seconds since 1970."""
 
 
 @dataclass(frozen=True)
@@ -86,8 +80,11 @@ class TrialResult:
     """The traceback of a failed trial."""
     curve: Mapping[int, float]
     """The validation score of each epoch that has one."""
-    work: tuple[Interval, ...]
-    """When each epoch was, repeated ones too; empty for a trial of an earlier version."""
+    work: tuple[tuple[float, float], ...]
+    """The start and the end of each epoch, repeated ones too, in seconds since 1970.
+
+    It is empty for a trial of an earlier version.
+    """
     taken_from: str | None
     """The trial of another study whose results these are; None if it was trained here."""
     confusion: Confusion
@@ -130,11 +127,6 @@ class Results:
     """The study's id and the versions that it was made with; empty where they are missing."""
     yaml: str = ""
     """The study's configuration as it is written; empty where it is missing."""
-
-    @property
-    def name(self) -> str:
-        """The study's name."""
-        return self.folder.name
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -201,17 +193,19 @@ def read_results(folder: Path, protocol: Protocol | None = None) -> Results:
     opened = open_study(folder)
     path = opened.config_path
     study = Study(load_config(path), opened, protocol) if path.exists() else None
-    candidates = opened.read_json(CANDIDATES) or ()
-    extensions = opened.read_json("extensions.json") or ()
     return Results(
         folder=opened,
         study=study,
         trials=read_trials(opened, study.protocol() if study else None),
         candidates=tuple(
             Candidate.model_construct(**{**values, "settings": Settings.as_written(values)})
-            for values in candidates
+            for values in opened.read_json(CANDIDATES) or ()
         ),
-        chosen_before=tuple(entry["from"] for entry in extensions if entry["candidates"]),
+        chosen_before=tuple(
+            entry["from"]
+            for entry in opened.read_json("extensions.json") or ()
+            if entry["candidates"]
+        ),
         ablates=opened.read_json(CELLS) is not None,
         registration=opened.read_registration(),
         identity=opened.read_json("identity.json") or {},
@@ -248,8 +242,10 @@ def results_schema() -> pa.Schema:
         "chance": number,
         **dict.fromkeys(("reason", "error"), text),
     }
-    always = ("study", "trial_id", "status", "epochs")
-    return pa.schema([pa.field(n, kind, nullable=n not in always) for n, kind in columns.items()])
+    return pa.schema(
+        pa.field(name, kind, nullable=name not in ("study", "trial_id", "status", "epochs"))
+        for name, kind in columns.items()
+    )
 
 
 def results_table(results: Results) -> pa.Table:
@@ -268,18 +264,18 @@ def results_table(results: Results) -> pa.Table:
         for trial in results.trials
     ]
     rows = [
-        {"study": results.name, **vars(trial), **trial.settings.flat(), **named}
+        {"study": results.folder.name, **vars(trial), **trial.settings.flat(), **named}
         for trial, named in zip(results.trials, scores, strict=True)
     ]
     schema = results_schema()
-    more = dict.fromkeys(name for named in scores for name in named)
-    fields = [pa.field(name, pa.float64()) for name in more if name not in schema.names]
+    more = dict.fromkeys(name for named in scores for name in named if name not in schema.names)
+    fields = [pa.field(name, pa.float64()) for name in more]
     return pa.Table.from_pylist(rows, schema=pa.schema([*schema, *fields]))
 
 
 def write_results(results: Results) -> Path:
     """Write `results.parquet` into the study's folder atomically, and return its path."""
-    path = results.folder.path / RESULTS_FILE
+    path = results.folder.path / "results.parquet"
     write_parquet(path, results_table(results))
     return path
 
@@ -302,11 +298,11 @@ def _trial(folder: StudyFolder, trial: TrialFolder, protocol: Protocol | None) -
     by_epoch = {report["epoch"]: report for report in lines}
     reports = [by_epoch[epoch] for epoch in sorted(by_epoch)]
     validated = [r for r in reports if any(r[n] is not None for n in r if n.startswith("val_"))]
-    copied: dict[str, Any] = {name: config.get(name) for name in _COPIED}
+    same = ("stage", "arm", "label", "number", "seed", "subset_key", "trainable", "taken_from")
+    copied: dict[str, Any] = {name: config.get(name) for name in same}
     test = _scores(reports[-1], "test_") if reports and copied["stage"] != "search" else {}
     scored = test.get("score") is not None
     confusion = read_confusion(folder, name) if scored else Confusion()
-    curve = {report["epoch"]: _number(report.get("val_score")) for report in reports}
     return TrialResult(
         trial_id=name,
         **copied,
@@ -320,15 +316,22 @@ def _trial(folder: StudyFolder, trial: TrialFolder, protocol: Protocol | None) -
         chance=chance_level(confusion, protocol) if protocol and scored else None,
         reason=end.cause if end else None,
         error=end.error if end else None,
-        curve={epoch: score for epoch, score in curve.items() if score is not None},
+        curve={
+            report["epoch"]: score
+            for report in reports
+            if (score := _number(report.get("val_score"))) is not None
+        },
         work=tuple((r["ended_at"] - r["seconds"], r["ended_at"]) for r in lines if "ended_at" in r),
         confusion=confusion,
     )
 
 
 def _scores(report: Mapping[str, Any], prefix: str) -> dict[str, float | None]:
-    found = {name: value for name, value in report.items() if name.startswith(prefix)}
-    return {name.removeprefix(prefix): _number(value) for name, value in found.items()}
+    return {
+        name.removeprefix(prefix): _number(value)
+        for name, value in report.items()
+        if name.startswith(prefix)
+    }
 
 
 def _number(value: Any) -> float | None:

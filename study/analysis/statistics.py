@@ -61,6 +61,16 @@ class PairedDifference:
 
 
 @dataclass(frozen=True)
+class Comparison:
+    """A candidate against a baseline over common seeds."""
+
+    paired: PairedDifference
+    """The difference, its interval and p over the common seeds."""
+    holm_p: float | None
+    """The p after Holm's correction for all comparisons with the same baseline."""
+
+
+@dataclass(frozen=True)
 class RankAgreement:
     """Spearman's rank correlation; `p` is scipy's two-sided t approximation, rough for small n."""
 
@@ -85,12 +95,10 @@ def estimate(values: Sequence[float], confidence: float = CONFIDENCE) -> Estimat
     """Return the mean, sample standard deviation and t interval of `values`.
 
     Raises:
-        ValueError: no values, a value that is not finite, or a confidence outside (0, 1).
+        ValueError: no values, or a value that is not finite.
     """
     if not values or not all(math.isfinite(value) for value in values):
         raise ValueError(f"values: expected at least one finite number, got {list(values)}")
-    if not 0.0 < confidence < 1.0:
-        raise ValueError(f"confidence: expected a number in (0, 1), got {confidence}")
     mean = float(np.mean(values))
     if len(values) == 1:
         return Estimate(1, mean, None, None, None)
@@ -123,14 +131,13 @@ def bootstrap(
 
 
 def paired_difference(
-    values: Mapping[int, float], base: Mapping[int, float], confidence: float = CONFIDENCE
+    values: Mapping[int, float], base: Mapping[int, float]
 ) -> PairedDifference | None:
     """Compare two sets of scores, seed by seed.
 
     Args:
         values: score per seed.
         base: score per seed of the baseline.
-        confidence: coverage of the interval.
 
     Returns:
         The difference `values - base`, or None when no seed is common.
@@ -138,9 +145,27 @@ def paired_difference(
     seeds = tuple(sorted(values.keys() & base.keys()))
     if not seeds:
         return None
-    differences = [values[seed] - base[seed] for seed in seeds]
-    difference = estimate(differences, confidence)
+    difference = estimate([values[seed] - base[seed] for seed in seeds])
     return PairedDifference(difference, _t_test(difference), seeds)
+
+
+def compare(scores: Mapping[str, Mapping[int, float]], baseline: str) -> dict[str, Comparison]:
+    """Compare all others with a baseline over common seeds, corrected for their number.
+
+    Args:
+        scores: the score of each seed, by label.
+        baseline: the label of the baseline; without scores of it, nothing is compared.
+    """
+    paired = {
+        label: difference
+        for label, values in scores.items()
+        if label != baseline and (difference := paired_difference(values, scores.get(baseline, {})))
+    }
+    corrected = holm([difference.p for difference in paired.values()])
+    return {
+        label: Comparison(difference, p)
+        for (label, difference), p in zip(paired.items(), corrected, strict=True)
+    }
 
 
 def holm(p_values: Sequence[float | None]) -> tuple[float | None, ...]:
@@ -155,13 +180,7 @@ def holm(p_values: Sequence[float | None]) -> tuple[float | None, ...]:
 
 
 def rank_agreement(first: Sequence[float], second: Sequence[float]) -> RankAgreement | None:
-    """Return Spearman's rho and its p; None below three pairs or when one side is constant.
-
-    Raises:
-        ValueError: the two sequences differ in length.
-    """
-    if len(first) != len(second):
-        raise ValueError(f"expected pairs, got {len(first)} and {len(second)} values")
+    """Return Spearman's rho and its p; None below three pairs or when one side is constant."""
     if len(first) < 3 or len(set(first)) == 1 or len(set(second)) == 1:
         return None
     result = stats.spearmanr(first, second)

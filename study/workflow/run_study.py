@@ -13,14 +13,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from study import tracking
-from study.analysis.ablation import ablation_table
-from study.analysis.ablation_output import render as render_ablation
-from study.analysis.ablation_output import write_ablation
-from study.analysis.comparison import Leaderboard, leaderboard
-from study.analysis.describe import champion_sentence, describe_study, loading_line
-from study.analysis.leaderboard import render, write_leaderboard
-from study.analysis.plots import make_plots, write_plots
-from study.analysis.report import write_report
+from study.analysis.ablation import ablation_table, render_ablation, write_ablation
+from study.analysis.charts import write_plots
+from study.analysis.leaderboard import Leaderboard, leaderboard, render, write_leaderboard
+from study.analysis.plots import make_plots
+from study.analysis.report import champion_sentence, describe_study, loading_line, write_report
 from study.analysis.results import Results, read_results, write_results
 from study.config.loading import dump_config
 from study.config.schema import StudyConfig

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from study.analysis.paper import SWEEP_FILE, read_sweep, render_tables, write_tables
+from study.analysis.paper import SWEEP_FILE, read_sweep, tables, write_tables
 from study.config.schema import StudyConfig, TrackingConfig
 from study.config.sweep import Member
 from study.errors import ConfigError, InterruptedStudyError, StudyError
@@ -47,7 +47,7 @@ def run_sweep(members: Sequence[Member], console: Console) -> None:
     if finished := [folder.path for member in members if _finished(folder := _folder(member))]:
         results = read_sweep(finished)
         path = write_tables(results, members[0].config.storage)
-        console.print(render_tables(results))
+        console.print(*tables(results))
         console.print(f"tables   {path}", highlight=False, soft_wrap=True)
     if failed:
         raise StudyError(f"{len(failed)} of {len(members)} studies failed:\n" + "\n".join(failed))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from study.analysis.charts import Chart
-from study.analysis.comparison import leaderboard
+from study.analysis.leaderboard import leaderboard
 from study.analysis.plots import make_plots
 from study.analysis.results import read_results
 from study.config.loading import build_config, dump_config

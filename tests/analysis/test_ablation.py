@@ -1,17 +1,30 @@
 """An ablation's cells are paired with the base by seed, and noise is called noise."""
 
+import csv
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from study.analysis.ablation import ablation_table, ablation_verdict
-from study.analysis.ablation_output import to_markdown
+from study.analysis.ablation import (
+    ablation_markdown,
+    ablation_plots,
+    ablation_table,
+    ablation_verdict,
+    left_out_term,
+    only_term,
+    render_ablation,
+    to_csv,
+    write_ablation,
+)
 from study.analysis.results import Results, TrialResult, read_results
+from study.config.loading import build_config, dump_config
 from study.config.settings import Settings
 from study.errors import DataError
 
@@ -103,7 +116,7 @@ def test_untested_cells_are_compared_on_validation_and_said_to_be(ablation_study
     table = ablation_table(read_results(ablation_study))
     assert table.split == "val"
     assert "nothing was tested" in " ".join(ablation_verdict(table))
-    assert "test %" not in to_markdown(table)
+    assert "test %" not in ablation_markdown(table)
 
 
 def with_search(results: Results, cell: TrialResult, rates: tuple[float, ...]) -> Results:
@@ -136,3 +149,89 @@ def test_a_rate_at_the_end_of_what_was_tried_is_told(
     told = [line for line in ablation_verdict(table) if "learning rates tried" in line]
     assert len(told) == bool(edge)
     assert all(f"At the {edge} of" in line and f"“{label}”" in line for line in told)
+
+
+def test_chance_is_said_where_the_classes_of_the_test_images_are_known(
+    ablation_study: Path,
+) -> None:
+    table = ablation_table(read_results(ablation_study))
+    assert table.chance is None, "without a configuration there is no protocol"
+    config = build_config({"data": {"dataset": "glyphs"}}, "test")
+    (ablation_study / "study.yaml").write_text(dump_config(config))
+    table = ablation_table(read_results(ablation_study))
+    assert "Always naming the largest class would score 8.3 % (chance)." in ablation_markdown(table)
+    assert float(next(csv.DictReader(io.StringIO(to_csv(table))))["chance"]) == table.chance
+
+
+def test_all_files_hold_the_same_cells(ablation_study: Path) -> None:
+    table = ablation_table(read_results(ablation_study))
+    files = {path.name: path for path in write_ablation(ablation_study, table)}
+    assert set(files) == {
+        "ablation.parquet",
+        "ablation.csv",
+        "ablation.md",
+        "ablation-forest.svg",
+        "ablation-forest.png",
+        "ablation-map.svg",
+        "ablation-map.png",
+    }
+    labels = [cell.label for cell in table.cells]
+    assert pq.read_table(files["ablation.parquet"])["label"].to_pylist() == labels
+    rows = list(csv.DictReader(io.StringIO(to_csv(table))))
+    assert [row["label"] for row in rows] == labels
+    assert float(rows[0]["score_mean"]) == table.cells[0].score.mean < 1
+    assert all(label.replace("[", "\\[") in files["ablation.md"].read_text() for label in labels)
+
+
+@pytest.mark.parametrize(
+    ("subset", "term"),
+    [
+        ("vision.ln[0:2]", "vision.ln[0:2]"),
+        ("text.bias", "text.bias"),
+        ("text.bias + vision.ln", None),
+        ("none", None),
+        ("of another version", None),
+    ],
+)
+def test_a_cell_of_a_single_term_is_about_that_term(subset: str, term: str | None) -> None:
+    found = only_term(subset)
+    assert (None if found is None else str(found)) == term
+
+
+@pytest.mark.parametrize(
+    ("subset", "term"),
+    [
+        ("text.bias + vision.ln1", "vision.ln2"),
+        ("text.bias + vision.ln1 + vision.ln2 - vision.ln2[0:2]", "vision.ln2[0:2]"),
+        ("text.bias", None),
+        ("text.bias + vision.ln1 + vision.ln2", None),
+        ("text.bias + vision.ln1 - vision.ln1[0:2]", None),
+        ("text.ln1 + text.bias + vision.ln1", None),
+    ],
+)
+def test_a_left_out_term_is_found_from_the_base(subset: str, term: str | None) -> None:
+    found = left_out_term(subset, "text.bias + vision.ln1 + vision.ln2")
+    assert (None if found is None else str(found)) == term
+
+
+def test_a_base_alone_has_a_table_and_no_plots(ablation_study: Path) -> None:
+    results = read_results(ablation_study)
+    base = tuple(trial for trial in results.trials if trial.label == "base")
+    table = ablation_table(replace(results, trials=base))
+    assert len(table.cells) == 1
+    assert all(plot.missing for plot in ablation_plots(table))
+    assert "0 of 0" in " ".join(ablation_verdict(table))
+    render_ablation(table)
+
+
+def test_the_forest_has_every_cell_but_the_base_and_greys_what_is_noise(
+    ablation_study: Path,
+) -> None:
+    table = ablation_table(read_results(ablation_study))
+    forest, grid = ablation_plots(table)
+    drawn = {series.name: len(series.x) for series in forest.panels[0].series}
+    beyond = sum(cell.beyond_noise for cell in table.cells)
+    assert drawn == {"beyond noise": beyond, "within noise": 6 - beyond}
+    assert list(grid.panels[0].x.names or ()) == ["all", "0:2", "2:4"]
+    (cells,) = grid.panels[0].series
+    assert len(cells.values) == len(cells.x) == 5

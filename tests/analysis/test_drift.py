@@ -9,11 +9,13 @@ import pytest
 import torch
 
 from study.analysis.drift import (
+    drift_chart,
     feature_drift,
     mean_drift,
     parameter_drift,
     pooled_drift,
     study_drift,
+    to_csv,
 )
 from study.analysis.results import read_results
 from study.config.loading import dump_config, load_config
@@ -180,3 +182,23 @@ def test_images_that_are_gone_leave_the_rest_to_be_told(
     assert drift.images is None
     assert drift.text.cosine < 1
     assert "the features of images are not compared" in caplog.text
+
+
+def test_the_chart_has_a_panel_an_encoder_and_the_pre_norm_before_the_first_layer() -> None:
+    before = {FC2: torch.ones(2), PRE: torch.ones(2)}
+    chart = drift_chart(parameter_drift(before, {name: 2 * t for name, t in before.items()}))
+    text, vision = chart.panels
+    assert (list(text.x.names or ()), list(text.shown[0].x)) == (["0", "1", "2", "3"], [3])
+    assert (list(vision.x.names or ()), list(vision.shown[0].x)) == (["pre"], [0])
+    assert drift_chart(()).missing == "no tuned tensor"
+
+
+def test_the_csv_has_a_row_a_tensor() -> None:
+    drifts = parameter_drift({FC2: torch.ones(2)}, {FC2: torch.ones(2)})
+    assert to_csv(drifts).splitlines()[1].startswith(f"{FC2},text,3,mlp.fc2.bias,bias,0.0,")
+
+
+def test_tensors_that_moved_infinitely_far_are_left_out_of_the_chart() -> None:
+    before = {FC2: torch.zeros(2), FC2.replace("3", "4"): torch.ones(2)}
+    chart = drift_chart(parameter_drift(before, {name: torch.ones(2) * 2 for name in before}))
+    assert [list(series.x) for series in chart.panels[0].shown] == [[4]]

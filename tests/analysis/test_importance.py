@@ -8,7 +8,7 @@ from optuna.trial import TrialState
 
 from study.analysis.importance import (
     common_parameters,
-    importance_charts,
+    importance_chart,
     importances,
     load_optuna_studies,
 )
@@ -98,7 +98,7 @@ def test_a_conditional_parameter_is_looked_at_where_most_trials_have_it() -> Non
 
 
 def test_arms_without_enough_complete_trials_are_not_drawn_and_say_so() -> None:
-    (importance,) = importance_charts({"search": optuna.create_study(direction="maximize")})
+    importance = importance_chart("search", optuna.create_study(direction="maximize"))
     assert importance.name == "importance-search"
     assert importance.missing == "only 0 of the 10 complete trials that it takes"
 
@@ -108,7 +108,7 @@ def test_bars_are_the_importances_of_both_methods_in_the_order_of_the_first(
 ) -> None:
     studies = load_optuna_studies(read_results(few_shot_study))
     found = importances(studies["search"])
-    chart = next(c for c in importance_charts(studies) if c.name == "importance-search")
+    chart = importance_chart("search", studies["search"])
     assert isinstance(found, dict)
     (panel,) = chart.panels
     assert panel.y.names is not None

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from study.analysis.comparison import leaderboard
+from study.analysis.leaderboard import leaderboard
 from study.analysis.paper import read_sweep, tables, write_tables
 from study.analysis.results import read_results
 from study.errors import DataError

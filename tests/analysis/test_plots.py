@@ -4,9 +4,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from study.analysis.charts import Chart
-from study.analysis.comparison import leaderboard
-from study.analysis.plots import make_plots, write_plots
+from study.analysis.charts import Chart, draw, write_plots
+from study.analysis.leaderboard import leaderboard
+from study.analysis.plots import (
+    agreement_chart,
+    history_chart,
+    make_plots,
+    pareto_chart,
+    pareto_front,
+    rates_chart,
+    rungs_chart,
+)
 from study.analysis.results import read_results
 
 PNG = b"\x89PNG"
@@ -48,15 +56,6 @@ def test_an_ablation_has_its_own_plots_instead(few_shot_study: Path) -> None:
     assert make_plots(replace(results, ablates=True), leaderboard(results)) == ()
 
 
-def test_a_plot_that_can_no_longer_be_drawn_leaves_no_stale_file(tmp_path: Path) -> None:
-    target = tmp_path / "plots"
-    target.mkdir()
-    for name in ("history.html", "history.png", "other.png"):
-        (target / name).write_text("old")
-    write_plots(tmp_path, [Chart("history", "title", "caption", (), otherwise="few")])
-    assert [path.name for path in target.iterdir()] == ["other.png"]
-
-
 def test_one_confirmed_seed_is_drawn_without_an_interval(make_study: Callable[..., Path]) -> None:
     folder = make_study()
     for path in sorted((folder / "trials").glob("confirm-*-seed[2-5]/*")):
@@ -67,3 +66,90 @@ def test_one_confirmed_seed_is_drawn_without_an_interval(make_study: Callable[..
     assert agreement.missing is None
     errors = [one.y_error for panel in agreement.panels for one in panel.series]
     assert errors == [[0.0]] * len(errors)
+
+
+def test_the_front_holds_what_no_cheaper_point_beats() -> None:
+    points = [(2.0, 0.7), (1.0, 0.6), (3.0, 0.65), (2.0, 0.5), (4.0, 0.8), (5.0, 0.8)]
+    assert pareto_front(points) == [(1.0, 0.6), (2.0, 0.7), (4.0, 0.8)]
+
+
+def test_rates_are_drawn_by_arm_and_never_for_failed_trials(few_shot_study: Path) -> None:
+    searched = read_results(few_shot_study).stage("search")
+    chart = rates_chart(searched)
+    expected = [
+        t for t in searched if "ln" in t.settings.rates and t.status in ("finished", "stopped")
+    ]
+    assert sum(len(series.x) for series in chart.panels[1].series) == len(expected)
+
+
+def test_survivors_never_increase_over_epochs(few_shot_study: Path) -> None:
+    chart = rungs_chart(read_results(few_shot_study).stage("search"))
+    for series in chart.panels[1].shown:
+        assert list(series.y) == sorted(series.y, reverse=True)
+        assert series.y[0] in (24, 8)
+        assert series.y[-1] < series.y[0]
+
+
+def test_test_scores_stand_in_the_panel_of_candidates_alone(few_shot_study: Path) -> None:
+    results = read_results(few_shot_study)
+    board = leaderboard(results)
+    chart = pareto_chart(results.stage("search"), board)
+    search, tested = chart.panels
+    assert "validation" in search.y.title
+    assert "test" in tested.y.title
+    assert len(tested.series) == sum(bool(entry.trainable) for entry in board.entries)
+    assert [series.name for series in tested.series if series.marker == "star"] == ["best ★"]
+
+
+def test_agreement_is_drawn_again_without_zero_shot_which_is_far_off(few_shot_study: Path) -> None:
+    board = leaderboard(read_results(few_shot_study))
+    chart = agreement_chart(board)
+    named = [{series.name for series in panel.series} for panel in chart.panels]
+    assert named[0] - named[1] == {"zero-shot"}
+    assert not named[1] - named[0]
+
+
+def test_what_has_nothing_to_draw_says_why() -> None:
+    assert rates_chart([]).missing == "no search trial has a learning rate and a score yet"
+    assert rungs_chart([]).missing == "no search trial has reported an epoch yet"
+    assert history_chart([]).missing == "no search trial is complete yet"
+
+
+def test_history_has_each_finished_trial_of_the_search_and_the_best_of_its_arm_so_far(
+    few_shot_study: Path,
+) -> None:
+    searched = read_results(few_shot_study).stage("search")
+    tuned, best_tuned, search, best = history_chart(searched).panels[0].shown
+    names = [series.name for series in (tuned, best_tuned, search, best)]
+    assert names == ["clipfit-tuned", "clipfit-tuned, best so far", "search", "search, best so far"]
+    finished = [t for t in searched if t.arm == "search" and t.status == "finished"]
+    assert list(search.x) == list(best.x) == [trial.number for trial in finished]
+    assert list(search.y) == [100 * (trial.val_score or 0.0) for trial in finished]
+    assert [max(search.y[: n + 1]) for n in range(len(finished))] == list(best.y)
+
+
+def test_an_arm_has_the_same_colour_in_every_chart(few_shot_study: Path) -> None:
+    results = read_results(few_shot_study)
+    searched = results.stage("search")
+    charts = [rates_chart(searched), rungs_chart(searched), history_chart(searched)]
+    charts.append(pareto_chart(searched, leaderboard(results)))
+    for arm in ("clipfit-tuned", "search"):
+        series = [one for chart in charts for panel in chart.panels for one in panel.shown]
+        of_arm = [one for one in series if one.marker != "star" and one.hover]
+        colors = {one.color for one in of_arm if one.name.split(",")[0] == arm and len(one.x) > 1}
+        assert len(colors) == 1
+
+
+def test_trials_without_an_effect_of_the_weight_are_not_at_one(few_shot_study: Path) -> None:
+    searched = read_results(few_shot_study).stage("search")
+    weights = rates_chart(searched).panels[2]
+    assert "λ" in weights.x.title
+    assert all(x > 0 for series in weights.series for x in series.x)
+
+
+def test_no_arm_is_left_out_however_many_there_are(few_shot_study: Path) -> None:
+    searched = read_results(few_shot_study).stage("search")
+    many = [replace(trial, arm=f"arm {number}") for number, trial in enumerate(searched)]
+    curves, _ = rungs_chart(many).panels
+    assert len({series.name for series in curves.series}) == sum(bool(t.curve) for t in many) > 20
+    assert draw(rates_chart(many), "svg")

@@ -1,14 +1,13 @@
 """Two candidates are compared image by image, and over other images like these."""
 
+import json
 from pathlib import Path
 
 import pytest
 
-from study.analysis.classes import class_accuracies, confusions
-from study.analysis.comparison import leaderboard
-from study.analysis.predictions import compared_images, diff, diff_table, image_findings
-from study.analysis.results import read_results
-from study.errors import DataError
+from study.analysis.leaderboard import Leaderboard, leaderboard
+from study.analysis.predictions import class_accuracies, confusions, image_findings, image_gains
+from study.analysis.results import Results, read_results
 from study.storage.ledger import StudyFolder
 from study.trial import Prediction
 from study.trial.predictions import to_parquet
@@ -36,36 +35,12 @@ def predicted(few_shot_study: Path) -> Path:
     return few_shot_study
 
 
-def test_the_images_are_named_that_one_alone_gets_right(predicted: Path) -> None:
+def test_an_image_counts_by_the_share_of_common_seeds_in_which_it_is_right(predicted: Path) -> None:
     results = read_results(predicted)
-    assert [(i.path, i.label, i.one, i.other) for i in diff(results, "best", "clipfit-tuned")] == [
-        ("2.png", "a", 1.0, 0.5),
-        ("3.png", "a", 1.0, 0.0),
-        ("7.png", "b", 0.5, 1.0),
-    ]
-    assert len(compared_images(results, "best", "clipfit-tuned")) == 8
-    assert diff(results, "best", "best") == []
-
-
-def test_they_are_counted_by_class_beside_the_accuracies(predicted: Path) -> None:
-    table = diff_table(read_results(predicted), "best", "clipfit-tuned")
-    assert table.header == ["class", "part", "images", "best alone", "clipfit-tuned alone", "Δ"]
-    assert table.texts == [
-        ["a", "accuracy", "4", "2", "0", "+37.5"],
-        ["b", "accuracy", "4", "0", "1", "−12.5"],
-    ]
-    assert "“best” 93.8 ± " in table.note
-    assert "(81.2 % as the mean over classes), +12.5 points (95 % interval " in table.note
-
-
-def test_the_mean_over_classes_counts_every_class_alike(predicted: Path) -> None:
-    for label in ("best", "clipfit"):
-        trial = StudyFolder(predicted).trial(f"confirm-{label}-seed4")
-        found = [Prediction("accuracy", f"{n}", "ab"[n > 0], "b", 0.5) for n in range(4)]
-        trial.write("predictions.parquet", to_parquet(found))
-    note = diff_table(read_results(predicted), "best", "clipfit").note
-    assert "“best” 75.0 ± " in note
-    assert "(50.0 % as the mean over classes)" in note
+    gains = image_gains(results, "best", "clipfit-tuned")
+    assert gains == {"accuracy": [0.0, 0.0, 1.0 - 0.5, 1.0 - 0.0, 0.0, 0.0, 0.0, 0.5 - 1.0]}
+    assert set(*image_gains(results, "best", "best").values()) == {0.0}
+    assert image_gains(results, "best", "bitfit") == {}
 
 
 def test_accuracies_and_confusions_of_classes_follow_from_predictions(predicted: Path) -> None:
@@ -93,23 +68,70 @@ def test_the_winner_is_compared_over_test_images_where_they_were_kept(predicted:
     assert image_findings(results, leaderboard(results)) == ()
 
 
-def test_candidates_without_common_predictions_are_named(predicted: Path) -> None:
-    with pytest.raises(DataError, match=r"'best' and 'bitfit'.*tested: .*clipfit-tuned"):
-        diff(read_results(predicted), "best", "bitfit")
+def read(folder: Path) -> tuple[Results, Leaderboard]:
+    results = read_results(folder)
+    return results, leaderboard(results)
 
 
-def test_a_candidate_goes_by_each_of_its_names(predicted: Path) -> None:
-    folder = StudyFolder(predicted)
-    candidates = folder.read_json("candidates.json")
-    again = {**candidates[0], "label": "again", "same_as": "best"}
-    folder.write_json("candidates.json", [*candidates, again])
-    results = read_results(predicted)
-    assert diff(results, "again", "zero-shot") == diff(results, "best", "zero-shot") != []
+def write_classes(folder: Path, label: str, seed: int, counts: list[list[int]]) -> None:
+    trial = folder / f"trials/confirm-{label}-seed{seed}"
+    accuracy = {name: counts[i][i] / sum(counts[i]) for i, name in enumerate("ab")}
+    (trial / "per_class.json").write_text(json.dumps({"accuracy": accuracy}))
+    pairs = [[t, p, n] for t, row in enumerate(counts) for p, n in enumerate(row) if n]
+    confusion = {"accuracy": {"classes": ["a", "b"], "pairs": pairs}}
+    (trial / "confusion.json").write_text(json.dumps(confusion))
 
 
-def test_cells_of_an_ablation_are_compared_as_well(ablation_study: Path) -> None:
-    for number, taken in ((0, "a"), (1, "b")):
-        trial = StudyFolder(ablation_study).trial(f"ablation-{number}-seed1")
-        trial.write("predictions.parquet", to_parquet([Prediction("new", "0.png", "a", taken, 1)]))
-    (image,) = diff(read_results(ablation_study), "base", "without text.mlp.fc2.bias")
-    assert (image.part, image.gain) == ("new", 1.0)
+@pytest.fixture
+def two_classes(few_shot_study: Path) -> Path:
+    for path in (few_shot_study / "trials").glob("*/*.json"):
+        if path.name in ("per_class.json", "confusion.json"):
+            path.unlink()
+    write_classes(few_shot_study, "zero-shot", 1, [[5, 5], [0, 10]])
+    write_classes(few_shot_study, "best", 1, [[8, 2], [0, 10]])
+    write_classes(few_shot_study, "best", 2, [[10, 0], [4, 6]])
+    return few_shot_study
+
+
+def test_accuracies_are_means_over_seeds_with_the_worst_class_first(two_classes: Path) -> None:
+    worst, other = class_accuracies(*read(two_classes))
+    assert (worst.true, worst.before, worst.gain) == ("b", 1.0, pytest.approx(-0.2))
+    assert worst.after == pytest.approx(0.8)
+    assert (other.true, other.before) == ("a", 0.5)
+    assert other.after == pytest.approx(0.9)
+
+
+def test_confusions_are_shares_of_the_true_class_over_all_seeds(two_classes: Path) -> None:
+    first, second = confusions(*read(two_classes))
+    assert (first.true, first.predicted, first.before) == ("b", "a", 0.0)
+    assert first.after == pytest.approx(4 / 20)
+    assert (second.true, second.before) == ("a", pytest.approx(5 / 10))
+    assert second.after == pytest.approx(2 / 20)
+
+
+def test_confusions_of_earlier_studies_are_read_too(two_classes: Path) -> None:
+    now = confusions(*read(two_classes))
+    for label, seed, counts in (
+        ("zero-shot", 1, [[5, 5], [0, 10]]),
+        ("best", 1, [[8, 2], [0, 10]]),
+        ("best", 2, [[10, 0], [4, 6]]),
+    ):
+        file = two_classes / f"trials/confirm-{label}-seed{seed}/confusion.json"
+        file.write_text(json.dumps({"accuracy": {"classes": ["a", "b"], "counts": counts}}))
+    assert confusions(*read(two_classes)) == now
+
+
+def test_without_kept_zero_shot_predictions_nothing_is_said_of_before(two_classes: Path) -> None:
+    for name in ("per_class.json", "confusion.json"):
+        (two_classes / "trials/confirm-zero-shot-seed1" / name).unlink()
+    results, board = read(two_classes)
+    assert all(entry.before is None for entry in class_accuracies(results, board))
+    assert all(entry.before is None for entry in confusions(results, board))
+
+
+def test_without_a_winner_there_is_nothing_to_show(few_shot_study: Path) -> None:
+    for path in (few_shot_study / "trials").glob("confirm-best-*/reports.jsonl"):
+        path.unlink()
+    results, board = read(few_shot_study)
+    assert class_accuracies(results, board) == ()
+    assert confusions(results, board) == ()
