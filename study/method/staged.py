@@ -22,10 +22,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from study.errors import SubsetError
-from study.method.model import FewShotClassifier
+from study.method.model import FewShotClassifier, TunedParameter, end_positions
 from study.method.parameters import Encoder, Leaf, leaf_of
-from study.method.prompt_reader import end_positions
-from study.method.tuning import TunedParameter
 
 Rows = TypeVar("Rows")
 QUICK_GELU = 1.702
