@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from study.analysis.comparison import ZERO_SHOT, Leaderboard
 from study.analysis.results import Results, TrialResult
-from study.trial.confusion import images_of
+from study.trial.predictions import images_of
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from study.analysis.statistics import (
 )
 from study.config.settings import Settings
 from study.trial import Split
-from study.trial.confusion import beats_chance
+from study.trial.predictions import beats_chance
 from study.trial.study import BEST, Candidate
 
 PUBLISHED = "clipfit"

@@ -5,7 +5,7 @@ import gc
 import torch
 
 from study.errors import StudyError
-from study.trial import image_activations, prompt_activations
+from study.trial.activations import clear_caches
 
 SAID = ("out of memory", "DefaultCPUAllocator", "ALLOC_FAILED")
 """Parts of the messages of RuntimeErrors that mean low memory: device, host, cuBLAS.
@@ -38,7 +38,6 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def free_memory() -> None:
     """Free the caches of this process and what a failed step left behind."""
-    image_activations.clear_cache()
-    prompt_activations.clear_cache()
+    clear_caches()
     gc.collect()
     torch.cuda.empty_cache()
