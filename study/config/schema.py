@@ -9,8 +9,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
-from study.config.section import Positive, Section, SubsetText
-from study.config.settings import KnownKind, Settings, nested_rates
+from study.config.settings import KnownKind, Positive, Section, Settings, SubsetText, nested_rates
 from study.data.records import OnCorrupt
 from study.data.shots import Short
 from study.errors import SECRET_OF_A_QUERY

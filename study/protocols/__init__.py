@@ -1,11 +1,9 @@
 """The protocols of a study: a class each, which says what is trained, chosen, scored and shown."""
 
 from study.protocols.base_to_new import BaseToNew
-from study.protocols.few_shot import FewShot
+from study.protocols.few_shot import FewShot, Transfer, ZeroShot
 from study.protocols.names import disagreements, named
 from study.protocols.protocol import Protocol, Rule
-from study.protocols.transfer import Transfer
-from study.protocols.zero_shot import ZeroShot
 
 __all__ = [
     "BaseToNew",

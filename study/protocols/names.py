@@ -5,10 +5,8 @@ from collections.abc import Iterator, Mapping
 from study.config.plugins import find
 from study.config.schema import StudyConfig
 from study.protocols.base_to_new import BaseToNew
-from study.protocols.few_shot import FewShot
+from study.protocols.few_shot import FewShot, Transfer, ZeroShot
 from study.protocols.protocol import Protocol
-from study.protocols.transfer import Transfer
-from study.protocols.zero_shot import ZeroShot
 
 PROTOCOLS: Mapping[str, type[Protocol]] = {
     protocol.name: protocol for protocol in (FewShot, BaseToNew, Transfer, ZeroShot)

@@ -18,14 +18,13 @@ from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
 from study.config.schema import AshaConfig, StudyConfig
 from study.errors import InterruptedStudyError, StudyError
-from study.search.callback import LedgerCallback, Observer
 from study.search.internals import (
     in_a_cluster,
     keep_credentials_from_workers,
     on_loopback,
     started_here,
 )
-from study.search.searcher import StudySearcher
+from study.search.searcher import LedgerCallback, Observer, StudySearcher
 from study.search.trainable import ClipFitTrainable
 from study.trial import TrialConfig, TrialData
 from study.trial.study import Study

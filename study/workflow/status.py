@@ -16,7 +16,7 @@ from rich.table import Table
 from study.analysis.results import Results, TrialResult, read_results
 from study.config.settings import Settings
 from study.method.parameters import kind_names
-from study.selection.extension import extensions
+from study.selection.candidates import extensions
 from study.storage.ledger import StudyFolder, TrialFolder
 from study.trial.study import best_of
 
