@@ -17,8 +17,7 @@ from study.config.settings import rate_column
 from study.data.images.table import normalize, random_resized_crop_flip
 from study.data.prompts import prompts
 from study.data.tasks import Part, Task
-from study.method.evaluation import PROMPTS_AT_ONCE, accuracy, predict
-from study.method.model import Backbone, FewShotClassifier
+from study.method.model import PROMPTS_AT_ONCE, Backbone, FewShotClassifier, accuracy, predict
 from study.method.staged import Prompts, StagedClassifier
 from study.method.subsets import parse
 from study.method.training import Losses, Schedule, make_optimizer, mean_losses, train_epoch

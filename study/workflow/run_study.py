@@ -34,8 +34,7 @@ from study.search.samplers import Sampler
 from study.search.stages import budget, fix_rates, run_confirm, run_search, test_cells, tune_cells
 from study.selection.candidates import extensions, fix_candidates
 from study.storage.atomic import write_atomically
-from study.storage.ledger import DESCRIPTION, StudyFolder
-from study.storage.repair import repair
+from study.storage.ledger import DESCRIPTION, StudyFolder, repair
 from study.tracking.reuse import take_over
 from study.tracking.tracker import Tracker, describe_unsent
 from study.trial.prepare import Preparer
