@@ -127,7 +127,7 @@ def shown(value: Any) -> str:
 
     The cut also holds for aliases of YAML, which can make a value endless or huge.
     """
-    return _SHORT.repr(value)[:LONGEST]
+    return _Short().repr(value)[:LONGEST]
 
 
 class _Short(reprlib.Repr):
@@ -143,9 +143,6 @@ class _Short(reprlib.Repr):
             return super().repr_int(value, level)
         except ValueError:
             return f"a number of {value.bit_length()} bits"
-
-
-_SHORT = _Short()
 
 
 def build_config(values: Mapping[str, Any], source: str) -> StudyConfig:
@@ -341,21 +338,16 @@ def _members(file: Path, overridden: Mapping[str, Any]) -> list[Member]:
         point = dict(zip(chosen, combination, strict=True))
         parts = (prefix, file.stem, *combination)
         name = "-".join(p if isinstance(p, str) else shown(p) for p in parts).replace(":", ".")
+        changes = dict(point)
+        for exception in exceptions:
+            if all(point[axis] in choices for axis, choices in exception["for"].items()):
+                changes |= exception["set"]
         own = copy.deepcopy(values)
-        for key, value in {**point, **_changes(exceptions, point), **overridden}.items():
+        for key, value in {**changes, **overridden}.items():
             put_value(own, key, value)
         own["name"] = name.replace("/", ".")
         members.append(Member(file.stem, point, build_config(own, f"{file} ({name})")))
     return members
-
-
-def _changes(exceptions: Sequence[Mapping[str, Any]], point: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        key: value
-        for exception in exceptions
-        if all(point[axis] in values for axis, values in exception["for"].items())
-        for key, value in exception["set"].items()
-    }
 
 
 def _axes(file: Path, axes: Any) -> dict[str, list[Any]]:

@@ -26,7 +26,6 @@ from study.method.model import FewShotClassifier, TunedParameter, end_positions
 from study.method.parameters import Encoder, Leaf, leaf_of
 
 Rows = TypeVar("Rows")
-QUICK_GELU = 1.702
 
 
 @dataclass(frozen=True)
@@ -162,6 +161,8 @@ class _Encoder(Generic[Rows]):
     """The stages of one encoder."""
 
     def __init__(self, tower: Any, leaves: Sequence[Leaf], encoder: Encoder) -> None:
+        # CLIP's text encoder has no norm before its blocks.
+        self._before: nn.Module = getattr(tower, "pre_layrnorm", nn.Identity())
         self._layers = tower.encoder.layers
         self._heads: int = tower.config.num_attention_heads
         self._activation: str = tower.config.hidden_act
@@ -212,7 +213,7 @@ class _Encoder(Generic[Rows]):
         norm, mlp = layer.layer_norm2, layer.mlp
         if self._activation != "quick_gelu":
             return hidden + mlp(norm(hidden))
-        c = QUICK_GELU
+        c = 1.702
         normed = F.layer_norm(
             hidden, norm.normalized_shape, norm.weight * c, norm.bias * c, norm.eps
         )
@@ -222,9 +223,6 @@ class _Encoder(Generic[Rows]):
     def _split(self, projected: Tensor) -> Tensor:
         """Split the heads: (rows, tokens, width) to (rows, heads, tokens, width of a head)."""
         return projected.unflatten(-1, (self._heads, -1)).transpose(1, 2)
-
-    def _before(self, hidden: Tensor) -> Tensor:
-        return hidden  # CLIP's text encoder has no norm before its blocks
 
     def _attend(self, layer: Any, hidden: Tensor, rows: Rows, *, pools: bool) -> Tensor:
         """Apply a block's attention; with ``pools`` (the last block) for the pooled token alone."""
@@ -241,9 +239,6 @@ class _VisionEncoder(_Encoder[None]):
         self._tower: Any = classifier.clip.vision_model
         self._projection: nn.Linear = classifier.clip.visual_projection
         super().__init__(self._tower, leaves, "vision")
-
-    def _before(self, hidden: Tensor) -> Tensor:
-        return self._tower.pre_layrnorm(hidden)
 
     def _attend(self, layer: Any, hidden: Tensor, rows: None, *, pools: bool) -> Tensor:
         attention, normed = layer.self_attn, layer.layer_norm1(hidden)

@@ -1,7 +1,5 @@
 """CLIPFit's training: schedule, loss, optimizer, one step in the paper's order, one epoch."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -51,14 +49,6 @@ class Losses(NamedTuple):
     cross_entropy: Tensor
     distillation: Tensor
     """The regulariser, before it is multiplied by λ."""
-
-    def times(self, share: float) -> Losses:
-        """Return every term multiplied by the share of a batch that it was computed on."""
-        return Losses(*(share * term for term in self))
-
-    def detach(self) -> Losses:
-        """Return the terms without their graph, so that its memory is freed."""
-        return Losses(*(term.detach() for term in self))
 
 
 def objective(
@@ -194,14 +184,15 @@ def training_step(
     for part, its_labels in zip(images.split(size), labels.split(size), strict=True):
         image = classifier.encode_image(part)
         logits = classifier.logits(image, text)
-        losses = objective(
+        terms = objective(
             logits, its_labels, text, zero_shot_text, distill_weight,
             regularizer=regularizer, tuned=classifier.tuned,
-        ).times(len(its_labels) / len(labels))  # fmt: skip
+        )  # fmt: skip
+        losses = Losses(*(len(its_labels) / len(labels) * term for term in terms))
         if not math.isfinite(losses.loss.item()):
             raise NonFiniteLossError(f"the loss is {losses.loss.item()}")
         losses.loss.backward()
-        parts.append(losses.detach())
+        parts.append(Losses(*(term.detach() for term in losses)))  # frees the graph's memory
     if encoded.requires_grad:
         encoded.backward(text.grad)
     # There is no state before the first update, and later steps are alike. Zeros are a gradient.

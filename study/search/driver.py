@@ -110,7 +110,7 @@ def run_trials(
     Args:
         study: the study.
         searcher: the source of the trials.
-        data: the data of the trials, by `data_key`.
+        data: the data of the trials, by ``STAGE/SEED``.
         scheduler: the scheduler that stops trials early.
         count: the most trials to run.
         observers: the listeners that are notified of every trial.

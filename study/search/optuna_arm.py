@@ -160,7 +160,10 @@ class Arm:
         Raises:
             StudyError: the journal is damaged.
         """
-        storage = read_journal(journal)
+        try:
+            storage = JournalStorage(JournalFileBackend(str(journal)))
+        except Exception as error:  # see `open_journal`
+            raise StudyError(f"{journal} is damaged ({type(error).__name__}: {error})") from error
         if self.name not in optuna.get_all_study_names(storage):
             return 0
         other = optuna.load_study(storage=storage, study_name=self.name)
@@ -310,18 +313,6 @@ def set_aside(path: Path, why: str) -> None:
     kept = path.with_name(f"{path.name}.damaged")
     logger.warning("%s is damaged (%s); it is kept as %s and made again", path, why, kept.name)
     with_retries(path, lambda: path.replace(kept))
-
-
-def read_journal(path: Path) -> JournalStorage:
-    """Open another study's journal for reading; it stays unchanged.
-
-    Raises:
-        StudyError: the journal is damaged.
-    """
-    try:
-        return JournalStorage(JournalFileBackend(str(path)))
-    except Exception as error:  # see `open_journal`
-        raise StudyError(f"{path} is damaged ({type(error).__name__}: {error})") from error
 
 
 def _open(path: Path) -> JournalStorage:

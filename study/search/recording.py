@@ -1,7 +1,5 @@
 """Recording of a trial's epochs in its folder, and reading of the state to resume from."""
 
-from __future__ import annotations
-
 import faulthandler
 import json
 import logging

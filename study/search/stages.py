@@ -25,7 +25,6 @@ from study.trial import SPLIT_HASH, Stage, TrialConfig, TrialData
 from study.trial.config_hash import compute_config_hash
 from study.trial.study import Candidate, Study
 
-OPEN = "search"
 JOURNAL = "optuna.journal"
 logger = logging.getLogger(__name__)
 
@@ -120,10 +119,10 @@ def run_confirm(
     """
     maker = TrialMaker(study, data)
     wanted = [
-        maker.confirmation(candidate, seed, seed_index * 1000 + index)
+        maker.make("confirm", c.label, c.label, seed_index * 1000 + index, c.settings, seed)
         for seed_index, seed in enumerate(data)
-        for index, candidate in enumerate(candidates)
-        if candidate.same_as is None
+        for index, c in enumerate(candidates)
+        if c.same_as is None
     ]
     run_queue(study, "confirm", wanted, data, observers)
 
@@ -234,11 +233,6 @@ class TrialMaker:
         config = self.make("search", arm, f"trial {number}", number, settings, seed)
         return config.model_copy(update={"optuna_number": optuna_number})
 
-    def confirmation(self, candidate: Candidate, seed: int, number: int) -> TrialConfig:
-        """Return the trial of a candidate on a seed's shots."""
-        label = candidate.label
-        return self.make("confirm", label, label, number, candidate.settings, seed)
-
     def make(
         self, stage: Stage, arm: str, label: str, number: int, settings: Settings, seed: int
     ) -> TrialConfig:
@@ -274,7 +268,7 @@ def _open_arms(study: Study, past: _Past, given: Sampler | None) -> list[Arm]:
     clipfit = config.search.baselines["clipfit"].subset
     spaces: dict[str, tuple[int, OpenSpace | RateSpace]] = {
         TUNED: (split.tuned, RateSpace(space, depths, clipfit, regularizer)),
-        OPEN: (split.open, OpenSpace(space, depths, regularizer)),
+        "search": (split.open, OpenSpace(space, depths, regularizer)),
     }
     recorded = {name: _recorded(folder, past, name) for name in spaces}
 

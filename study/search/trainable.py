@@ -60,7 +60,7 @@ class ClipFitTrainable(tune.Trainable):
             config: the first trial's `TrialConfig` as a mapping.
             folder: the study's folder.
             backbone: the backbone's configuration; the checkpoint is loaded once per process.
-            data: the data of the trials, by `data_key`.
+            data: the data of the trials, by ``STAGE/SEED``.
             threads: the number of PyTorch threads, limited so that trials share the machine.
             max_epoch_seconds: the time limit of an epoch, in seconds, at which this process ends
                 itself; None means no limit.
@@ -135,7 +135,7 @@ class ClipFitTrainable(tune.Trainable):
             free_memory()
 
     def _start(self) -> Iterator[EpochReport]:
-        self._trial_data = self._data[data_key(self._trial)]
+        self._trial_data = self._data[f"{self._trial.stage}/{self._trial.seed}"]
         backbone = _load_once(self._backbone.name, self._backbone.revision, cuda=has_gpu())
         self._info = DeltaInfo(
             backbone=self._backbone.name,
@@ -179,11 +179,6 @@ class ClipFitTrainable(tune.Trainable):
 
     def load_checkpoint(self, checkpoint: Any) -> None:
         """Do nothing: the trial's folder holds the state."""
-
-
-def data_key(config: TrialConfig) -> str:
-    """Return the key of a trial's data among those that the driver prepared."""
-    return f"{config.stage}/{config.seed}"
 
 
 def has_gpu() -> bool:

@@ -19,16 +19,18 @@ from typing import Any, Literal
 
 from study.errors import StudyError
 from study.storage.atomic import (
+    SUMS,
+    Checksums,
     StorageError,
     append_lines,
     make_folder,
     read_if_there,
+    record_checksums,
+    sha256_of,
     sync_folder,
     with_retries,
     write_atomically,
 )
-from study.storage.checksums import FILE as SUMS
-from study.storage.checksums import Checksums, record_checksums, sha256_of
 
 Status = Literal["finished", "stopped", "failed"]
 REPORTS, PREDICTIONS = "reports.jsonl", "predictions.parquet"
@@ -486,9 +488,6 @@ def _parsed(path: Path, contents: bytes) -> Any:
 
 logger = logging.getLogger(__name__)
 
-MADE_AGAIN = (CANDIDATES, CELLS, REGISTERED)
-"""Files of a study that are made again from its trials."""
-
 
 def repair(folder: StudyFolder) -> None:
     """Delete the damaged files that can be made again; a damaged trial is trained again.
@@ -503,7 +502,7 @@ def repair(folder: StudyFolder) -> None:
     lost, configs = [], []
     for name in folder.damaged():
         path = folder.path / name
-        if name in MADE_AGAIN:
+        if name in (CANDIDATES, CELLS, REGISTERED):
             logger.warning("%s is damaged, and made again from the trials", path)
             path.unlink(missing_ok=True)
         else:

@@ -11,8 +11,6 @@ SAID = ("out of memory", "DefaultCPUAllocator", "ALLOC_FAILED")
 """Parts of the messages of RuntimeErrors that mean low memory: device, host, cuBLAS.
 
 PyTorch does not always raise its own type for it, `torch.OutOfMemoryError`."""
-DEVICE_SAID = "CUDA error"
-"""A part of the message of a RuntimeError that means a failed device."""
 
 
 class OutOfMemoryError(StudyError):
@@ -25,7 +23,7 @@ class DeviceError(StudyError):
 
 def is_device_failure(error: BaseException) -> bool:
     """Return whether every later use of the device by this process will fail like this one."""
-    failed = isinstance(error, RuntimeError) and DEVICE_SAID in str(error)
+    failed = isinstance(error, RuntimeError) and "CUDA error" in str(error)
     return failed and not is_out_of_memory(error)
 
 

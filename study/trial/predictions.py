@@ -1,7 +1,5 @@
 """The prediction of every test image, as a trial keeps it, and what guessing would score."""
 
-from __future__ import annotations
-
 import io
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence

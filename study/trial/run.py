@@ -3,8 +3,6 @@
 Each task has a model of its own.
 """
 
-from __future__ import annotations
-
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -70,7 +68,9 @@ class TaskRun:
         self._prefix = f"task{index}"
         self._generator = torch.Generator().manual_seed(config.seed * 1_000_003 + index)
         self._paths = [record.path for record in task.train.records]
-        self._labels = _positions(task.train).to(self.classifier.device)
+        position = {class_id: index for index, class_id in enumerate(task.train.classes)}
+        positions = [position[record.label] for record in task.train.records]
+        self._labels = torch.tensor(positions, device=self.classifier.device)
         self.input_ids = self.tokenize(task.train)
         if config.epochs:
             self.optimizer = make_optimizer(
@@ -116,21 +116,17 @@ class TaskRun:
             The part and, of its images, the predicted class ids of the dataset, (images,) int64,
             and their probabilities, (images,) float32.
         """
+        size, batch_size = self.config.training.eval_batch_size, self.config.training.batch_size
+        if self._micro_batch is not None:
+            size = max(1, size * self._micro_batch // batch_size)
         for part in self.task.evaluations:
             text = self._encode_classes(part)
             target = self.data.targets.get(part.name)
             images = self._activations(target.images if target else self.data.eval_images)
-            paths, size = [record.path for record in part.records], self._evaluated_at_once()
+            paths = [record.path for record in part.records]
             batches = (images.of(paths[at : at + size]) for at in range(0, len(paths), size))
             rows, probabilities = predict(self._staged, batches, text)
             yield part, torch.tensor(part.classes)[rows], probabilities
-
-    def _evaluated_at_once(self) -> int:
-        """Return the size of an evaluation batch, reduced in proportion to ``micro_batch``."""
-        training = self.config.training
-        if self._micro_batch is None:
-            return training.eval_batch_size
-        return max(1, training.eval_batch_size * self._micro_batch // training.batch_size)
 
     def _encode_classes(self, part: Part) -> Tensor:
         """Return the text features of the classes of a part, (classes, dim) float32."""
@@ -211,12 +207,6 @@ class TaskRun:
             {**self.optimizer.state_dict(), "state": dict(per_parameter)}
         )
         self._generator.set_state(state[f"{self._prefix}.generator"])
-
-
-def _positions(part: Part) -> Tensor:
-    """Return the position of each image's class among the part's classes, (images,) int64."""
-    position = {class_id: index for index, class_id in enumerate(part.classes)}
-    return torch.tensor([position[record.label] for record in part.records])
 
 
 def run_trial(
