@@ -33,6 +33,9 @@ LONGEST = 200
 """The largest number of characters of a value in a message."""
 MOST_FAULTS = 50
 """The largest number of faults in a message."""
+AXES, EXCEPTIONS = "sweep", "exceptions"
+MOST_STUDIES = 10_000
+"""The largest number of studies that one file may make."""
 
 
 class ConfigFaults(ConfigError):
@@ -276,11 +279,6 @@ def _fields_at(location: tuple[Any, ...]) -> Iterable[str]:
 def dump_config(config: StudyConfig) -> str:
     """Return the whole configuration, defaults included, as YAML that `load_config` reads."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-
-
-AXES, EXCEPTIONS = "sweep", "exceptions"
-MOST_STUDIES = 10_000
-"""The largest number of studies that one file may make."""
 
 
 @dataclass(frozen=True)

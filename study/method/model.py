@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 
 PromptsT = TypeVar("PromptsT", contravariant=True)
+# Prompts of thousands of classes times dozens of templates do not fit a GPU's memory at once.
+PROMPTS_AT_ONCE = 1024
 
 
 @dataclass(frozen=True)
@@ -328,10 +330,6 @@ class FewShotClassifier(nn.Module):
         enabled = self.precision != "float32"
         dtype = torch.float16 if self.precision == "float16" else torch.bfloat16
         return torch.autocast(self.device.type, dtype=dtype, enabled=enabled)
-
-
-# Prompts of thousands of classes times dozens of templates do not fit a GPU's memory at once.
-PROMPTS_AT_ONCE = 1024
 
 
 @torch.no_grad()

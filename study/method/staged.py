@@ -54,9 +54,11 @@ class StagedClassifier:
 
     def __init__(self, classifier: FewShotClassifier) -> None:
         self.classifier = classifier
-        leaves = [leaf_of(one.name) for one in classifier.tuned]
-        self._text = text = _TextEncoder(classifier, leaves)
-        self._vision = vision = _VisionEncoder(classifier, leaves)
+        clip, leaves = classifier.clip, [leaf_of(one.name) for one in classifier.tuned]
+        self._text = text = _TextEncoder(clip.text_model, clip.text_projection, leaves, "text")
+        self._vision = vision = _VisionEncoder(
+            clip.vision_model, clip.visual_projection, leaves, "vision"
+        )
         self.tuned: Sequence[TunedParameter] = classifier.tuned
         """The tuned parameters."""
         self.first_vision_stage = vision.first
@@ -160,7 +162,10 @@ class _Prefixes:
 class _Encoder(Generic[Rows]):
     """The stages of one encoder."""
 
-    def __init__(self, tower: Any, leaves: Sequence[Leaf], encoder: Encoder) -> None:
+    def __init__(
+        self, tower: Any, projection: nn.Linear, leaves: Sequence[Leaf], encoder: Encoder
+    ) -> None:
+        self._tower, self._projection = tower, projection
         # CLIP's text encoder has no norm before its blocks.
         self._before: nn.Module = getattr(tower, "pre_layrnorm", nn.Identity())
         self._layers = tower.encoder.layers
@@ -235,11 +240,6 @@ class _Encoder(Generic[Rows]):
 class _VisionEncoder(_Encoder[None]):
     """The vision encoder: states (images, tokens, width)."""
 
-    def __init__(self, classifier: FewShotClassifier, leaves: Sequence[Leaf]) -> None:
-        self._tower: Any = classifier.clip.vision_model
-        self._projection: nn.Linear = classifier.clip.visual_projection
-        super().__init__(self._tower, leaves, "vision")
-
     def _attend(self, layer: Any, hidden: Tensor, rows: None, *, pools: bool) -> Tensor:
         attention, normed = layer.self_attn, layer.layer_norm1(hidden)
         # The first token is CLS, which is pooled.
@@ -255,11 +255,6 @@ class _VisionEncoder(_Encoder[None]):
 
 class _TextEncoder(_Encoder[Prompts]):
     """The text encoder: states (prefixes, width); from the last attention on (prompts, width)."""
-
-    def __init__(self, classifier: FewShotClassifier, leaves: Sequence[Leaf]) -> None:
-        self._tower: Any = classifier.clip.text_model
-        self._projection: nn.Linear = classifier.clip.text_projection
-        super().__init__(self._tower, leaves, "text")
 
     def _attend(self, layer: Any, hidden: Tensor, rows: Prompts, *, pools: bool) -> Tensor:
         attention, normed = layer.self_attn, layer.layer_norm1(hidden)

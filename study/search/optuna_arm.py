@@ -71,11 +71,6 @@ class Arm:
     _open: dict[int, optuna.Trial] = field(default_factory=dict)
 
     @property
-    def share(self) -> float:
-        """The fraction of the budget that was started; 1 if there is no budget."""
-        return self.started / self.budget if self.budget else 1.0
-
-    @property
     def begun(self) -> bool:
         """Whether the arm's Optuna study has any trial."""
         return bool(self.study.get_trials(deepcopy=False))

@@ -255,7 +255,7 @@ class StudySearcher(Searcher):
     def _ask_arms(self) -> TrialConfig | None:
         behind = sorted(
             (arm for arm in self._arms.values() if arm.started < arm.budget),
-            key=lambda arm: (arm.share, arm.name),
+            key=lambda arm: (arm.started / arm.budget, arm.name),
         )
         for arm in behind:
             answer = arm.ask(lambda settings: self._known(arm, settings))  # noqa: B023

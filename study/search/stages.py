@@ -1,7 +1,5 @@
 """The stages that train: search, confirm, ablation. Each continues from what the ledger holds."""
 
-from __future__ import annotations
-
 import logging
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -180,7 +178,7 @@ class _Past:
     unfinished: list[TrialConfig]
 
     @classmethod
-    def read(cls, folder: StudyFolder, stage: Stage) -> _Past:
+    def read(cls, folder: StudyFolder, stage: Stage) -> "_Past":
         past = cls([], [])
         for trial in folder.trials():
             if trial.read_config()["stage"] != stage:

@@ -100,7 +100,18 @@ class ClipFitTrainable(tune.Trainable):
         except Exception as error:  # any other failure ends the trial, and the study continues
             if is_device_failure(error):
                 raise DeviceError(one_line(error)) from error
-            return self._fail(error)
+            text = traceback.format_exc()
+            logger.warning("trial %s failed: %s", self._trial.trial_id, text)
+            return self._result(
+                # The scheduler needs a number, and 0 makes no other trial stop.
+                score=0.0,
+                done=True,
+                failed=True,
+                reason=one_line(error),
+                error=text,
+                # A fault of the machine says nothing about the configuration.
+                unfit=not isinstance(error, (OSError, BackboneError, DataError)),
+            )
         self._epoch = report.epoch
         score = report.metrics.get(f"{self._trial_data.split}_score")
         return self._result(score=score, done=report.done)
@@ -149,20 +160,6 @@ class ClipFitTrainable(tune.Trainable):
         start = load_state(self._folder)
         self._folder.keep_reports(start[0] if start else 0)
         return run_trial(self._trial, self._trial_data, backbone, start, self._micro_batch)
-
-    def _fail(self, error: Exception) -> dict[str, Any]:
-        text = traceback.format_exc()
-        logger.warning("trial %s failed: %s", self._trial.trial_id, text)
-        return self._result(
-            # The scheduler needs a number, and 0 makes no other trial stop.
-            score=0.0,
-            done=True,
-            failed=True,
-            reason=one_line(error),
-            error=text,
-            # A fault of the machine says nothing about the configuration.
-            unfit=not isinstance(error, (OSError, BackboneError, DataError)),
-        )
 
     def _result(self, *, score: float | None, done: bool, **failure: Any) -> dict[str, Any]:
         return {

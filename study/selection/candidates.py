@@ -17,6 +17,11 @@ from study.storage.ledger import CANDIDATES, StudyFolder
 from study.trial.schema import TrialConfig
 from study.trial.study import Candidate, Study
 
+FILE = "extensions.json"
+"""A list of extensions: numbers of trials ``from`` and ``to``, and the ``candidates`` before it."""
+MAY_CHANGE = ("search.trials", *WITHOUT_EFFECT)
+"""The beginnings of the keys that an extension may change."""
+
 
 @dataclass(frozen=True)
 class Judged:
@@ -105,12 +110,6 @@ def fix_candidates(study: Study) -> tuple[Candidate, ...]:
         )
     chosen = choose_candidates(judged, config.search.baselines, config.confirm.runners_up)
     return study.choose(beside_earlier(study, chosen))
-
-
-FILE = "extensions.json"
-"""A list of extensions: numbers of trials ``from`` and ``to``, and the ``candidates`` before it."""
-MAY_CHANGE = ("search.trials", *WITHOUT_EFFECT)
-"""The beginnings of the keys that an extension may change."""
 
 
 def extend(study: Study, overrides: Iterable[str]) -> StudyConfig:

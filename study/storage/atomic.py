@@ -37,6 +37,7 @@ LASTING = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.EFBIG, errno.
 """Errors that last: no permission, a read-only file system, a missing folder, a file too large."""
 
 Result = TypeVar("Result")
+SUMS = "sha256.txt"
 
 
 class StorageError(StudyError):
@@ -200,9 +201,6 @@ def _is_there(folder: Path) -> bool:
 
 def _cause(error: OSError) -> str:
     return error.strerror or str(error)
-
-
-SUMS = "sha256.txt"
 
 
 def record_checksums(folder: Path, contents: Mapping[str, bytes], *, known: Path) -> None:

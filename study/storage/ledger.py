@@ -32,6 +32,8 @@ from study.storage.atomic import (
     write_atomically,
 )
 
+logger = logging.getLogger(__name__)
+
 Status = Literal["finished", "stopped", "failed"]
 REPORTS, PREDICTIONS = "reports.jsonl", "predictions.parquet"
 """The names of a trial's files with its reports, and with its prediction of every test image."""
@@ -484,9 +486,6 @@ def _parsed(path: Path, contents: bytes) -> Any:
         return json.loads(contents.decode())
     except ValueError as error:
         raise LedgerError(f"{path} is damaged: {error}") from error
-
-
-logger = logging.getLogger(__name__)
 
 
 def repair(folder: StudyFolder) -> None:

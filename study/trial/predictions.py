@@ -41,9 +41,6 @@ def read_predictions(folder: StudyFolder, trial_id: str) -> list[Prediction]:
         raise LedgerError(f"{folder.path / name} is damaged: {error}") from error
 
 
-_ROUNDING = 1e-9
-"""Equal accuracies differ by less: one is a quotient of counts, the other a mean over seeds."""
-
 Confusion = Counter[tuple[str, str, str]]
 """The number of images by the name of their part, of their class and of the predicted class."""
 
@@ -108,4 +105,5 @@ def beats_chance(test_score: float, chance: float | None) -> bool:
     The test score decides although the choice is made by validation: what guesses as well on images
     that no choice has seen is of no use, whatever it scored before.
     """
-    return chance is None or test_score > chance + _ROUNDING
+    # Equal accuracies differ by less: one is a quotient of counts, the other a mean over seeds.
+    return chance is None or test_score > chance + 1e-9

@@ -80,9 +80,8 @@ class TaskRun:
                 momentum=config.training.momentum,
                 weight_decay=config.training.weight_decay,
             )
-            prompts = self.input_ids
-            self._prompts = begin_prompts(self._staged, backbone, prompts, self._shared)
-            self._zero_shot_text = zero_shot_text(backbone, prompts, precision, self._shared)
+            self._prompts = begin_prompts(self._staged, backbone, self.input_ids, self._shared)
+            self._zero_shot_text = zero_shot_text(backbone, self.input_ids, precision, self._shared)
 
     @property
     def images_per_epoch(self) -> int:
