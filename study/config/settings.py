@@ -1,7 +1,5 @@
 """The settings that a study chooses between, and what all sections of a configuration share."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -100,7 +98,7 @@ class Settings(Section):
         return hash((self.subset, frozenset(self.rates.items()), self.distill_weight))
 
     @classmethod
-    def as_written(cls, record: Mapping[str, Any]) -> Settings:
+    def as_written(cls, record: Mapping[str, Any]) -> "Settings":
         """Return the settings of a trial's record, unchecked, to show them.
 
         The record may be of an earlier version, with another subset language.
@@ -112,7 +110,7 @@ class Settings(Section):
             distill_weight=values.get("distill_weight") or 0.0,
         )
 
-    def effective(self, leaves: Collection[Leaf], regularizer: Regularizer) -> Settings:
+    def effective(self, leaves: Collection[Leaf], regularizer: Regularizer) -> "Settings":
         """Return the settings without those that have no effect on these tuned tensors.
 
         Args:

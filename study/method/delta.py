@@ -80,9 +80,8 @@ def read_info(values: Any) -> DeltaInfo:
         ValueError: a field is missing, unknown or of another type; the message names it.
     """
     names = [field.name for field in fields(DeltaInfo)]
-    if isinstance(values, dict):
-        values = {"pixel_range": None, **values}  # the first deltas had none
-    if not isinstance(values, dict) or sorted(values) != sorted(names):
+    # The first deltas had no pixel range.
+    if not isinstance(values, dict) or {*values, "pixel_range"} != set(names):
         raise ValueError(f"allowed are exactly {', '.join(names)}")
     for name, value in values.items():
         if name in ("class_names", "templates"):
