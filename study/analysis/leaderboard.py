@@ -47,7 +47,7 @@ from study.analysis.statistics import (
 from study.config.settings import Settings, settings_columns
 from study.storage.atomic import write_atomically
 from study.trial import Split
-from study.trial.confusion import beats_chance
+from study.trial.predictions import beats_chance
 from study.trial.study import BEST, Candidate
 
 PUBLISHED = "clipfit"

@@ -9,8 +9,7 @@ from study.analysis.formatting import spelt
 from study.analysis.leaderboard import NAMES, PUBLISHED, TUNED, ZERO_SHOT, Leaderboard
 from study.analysis.results import Results, TrialResult
 from study.analysis.statistics import bootstrap
-from study.trial.confusion import images_of
-from study.trial.predictions import read_predictions
+from study.trial.predictions import images_of, read_predictions
 
 
 @dataclass(frozen=True)

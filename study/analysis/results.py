@@ -18,7 +18,7 @@ from study.protocols import Protocol
 from study.storage.atomic import write_atomically
 from study.storage.ledger import CANDIDATES, CELLS, Registration, StudyFolder, TrialFolder
 from study.trial import Split
-from study.trial.confusion import Confusion, chance_level, read_confusion
+from study.trial.predictions import Confusion, chance_level, read_confusion
 from study.trial.study import Candidate, Study
 
 PARTS = ("base", "new")

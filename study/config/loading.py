@@ -1,9 +1,25 @@
-"""Load a configuration from YAML and overrides, and report all its faults at once."""
+"""Load configurations from YAML and overrides, and report all faults of one at once.
+
+A file with ``sweep`` stands for one study per combination of the values of its axes.
+``exceptions`` set further values for some of these studies::
+
+    sweep:
+      data.dataset: [eurosat, food101]
+      data.shots: [1, 16]
+    exceptions:
+      - for: {data.dataset: [food101]}
+        set: {training.epochs: 10}
+
+A folder stands for the studies of all its files.
+"""
 
 import copy
 import difflib
+import itertools
+import math
 import reprlib
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +33,9 @@ LONGEST = 200
 """The largest number of characters of a value in a message."""
 MOST_FAULTS = 50
 """The largest number of faults in a message."""
+AXES, EXCEPTIONS = "sweep", "exceptions"
+MOST_STUDIES = 10_000
+"""The largest number of studies that one file may make."""
 
 
 class ConfigFaults(ConfigError):
@@ -111,7 +130,7 @@ def shown(value: Any) -> str:
 
     The cut also holds for aliases of YAML, which can make a value endless or huge.
     """
-    return _SHORT.repr(value)[:LONGEST]
+    return _Short().repr(value)[:LONGEST]
 
 
 class _Short(reprlib.Repr):
@@ -127,9 +146,6 @@ class _Short(reprlib.Repr):
             return super().repr_int(value, level)
         except ValueError:
             return f"a number of {value.bit_length()} bits"
-
-
-_SHORT = _Short()
 
 
 def build_config(values: Mapping[str, Any], source: str) -> StudyConfig:
@@ -263,3 +279,110 @@ def _fields_at(location: tuple[Any, ...]) -> Iterable[str]:
 def dump_config(config: StudyConfig) -> str:
     """Return the whole configuration, defaults included, as YAML that `load_config` reads."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+@dataclass(frozen=True)
+class Member:
+    """One study of a sweep.
+
+    Its name is the same each time the sweep is run, so that a later run continues the study.
+    """
+
+    experiment: str
+    """The name of the sweep's file, without the suffix."""
+    axes: Mapping[str, Any]
+    """The value of each axis, by dotted key."""
+    config: StudyConfig
+    """The configuration of the study."""
+
+
+def is_sweep(source: Path) -> bool:
+    """Return whether a folder or file stands for several studies.
+
+    Raises:
+        ConfigError: if the file cannot be read.
+    """
+    return source.is_dir() or AXES in read_values(source)
+
+
+def load_sweep(source: Path, overrides: Sequence[str] = ()) -> list[Member]:
+    """Read the studies of a file, or of all files in a folder.
+
+    An override of an axis replaces all its values by one. Any other override holds for every study
+    and takes precedence over the exceptions. ``name=…`` sets the beginning of the studies' names.
+
+    Raises:
+        ConfigError: if there is no file, or a file or one of its studies is invalid.
+    """
+    files = sorted(source.glob("*.yaml")) if source.is_dir() else [source]
+    if not files:
+        raise ConfigError(f"the folder {source} holds no configuration (*.yaml)")
+    overridden = parse_overrides(overrides)
+    return [member for file in files for member in _members(file, overridden)]
+
+
+def _members(file: Path, overridden: Mapping[str, Any]) -> list[Member]:
+    values = read_values(file)
+    axes = _axes(file, values.pop(AXES, {}))
+    exceptions = _exceptions(file, values.pop(EXCEPTIONS, []), axes)
+    chosen = {
+        key: [overridden[key]] if key in overridden else choices for key, choices in axes.items()
+    }
+    if (count := math.prod(map(len, chosen.values()))) > MOST_STUDIES:
+        raise ConfigError(f"{file}: {AXES} makes {count} studies; allowed are {MOST_STUDIES}")
+    prefix = overridden.get("name") or file.resolve().parent.name
+    members = []
+    for combination in itertools.product(*chosen.values()):
+        point = dict(zip(chosen, combination, strict=True))
+        parts = (prefix, file.stem, *combination)
+        name = "-".join(p if isinstance(p, str) else shown(p) for p in parts).replace(":", ".")
+        changes = dict(point)
+        for exception in exceptions:
+            if all(point[axis] in choices for axis, choices in exception["for"].items()):
+                changes |= exception["set"]
+        own = copy.deepcopy(values)
+        for key, value in {**changes, **overridden}.items():
+            put_value(own, key, value)
+        own["name"] = name.replace("/", ".")
+        members.append(Member(file.stem, point, build_config(own, f"{file} ({name})")))
+    return members
+
+
+def _axes(file: Path, axes: Any) -> dict[str, list[Any]]:
+    if not _is_keyed(axes) or not all(isinstance(v, list) and v for v in axes.values()):
+        raise ConfigError(
+            f"{file}: {AXES} is {shown(axes)}; allowed are dotted keys with lists of values"
+        )
+    for axis, choices in axes.items():
+        if structured := [v for v in choices if isinstance(v, dict | list | tuple | set)]:
+            raise ConfigError(
+                f"{file}: {AXES}.{axis}: {shown(structured[0])} is no plain value, and a study is "
+                "named by it"
+            )
+    return axes
+
+
+def _exceptions(file: Path, exceptions: Any, axes: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
+    if not isinstance(exceptions, list):
+        raise ConfigError(f"{file}: {EXCEPTIONS} is {shown(exceptions)}; allowed is a list")
+    for number, exception in enumerate(exceptions):
+        place = f"{file}: {EXCEPTIONS}.{number}"
+        parts = exception if isinstance(exception, dict) else {}
+        if set(parts) != {"for", "set"} or not all(map(_is_keyed, parts.values())):
+            raise ConfigError(
+                f"{place}: got {shown(exception)}; allowed is {{for: {{axis: [value, …]}}, "
+                "set: {key: value}}"
+            )
+        for axis, values in parts["for"].items():
+            known = axes.get(axis, ())
+            strange = [v for v in values if v not in known] if isinstance(values, list) else values
+            if axis not in axes or strange or not isinstance(values, list):
+                raise ConfigError(
+                    f"{place}.for.{axis}: {shown(strange)} are no values of {AXES}.{axis}; "
+                    f"axes are {', '.join(axes)}"
+                )
+    return exceptions
+
+
+def _is_keyed(part: Any) -> bool:
+    return isinstance(part, dict) and all(isinstance(key, str) for key in part)

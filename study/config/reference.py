@@ -1,7 +1,5 @@
 """The table of every key of a configuration, made from the schema for readers."""
 
-from __future__ import annotations
-
 import ast
 import inspect
 import math

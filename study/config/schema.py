@@ -9,8 +9,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
-from study.config.section import Positive, Section, SubsetText
-from study.config.settings import KnownKind, Settings, nested_rates
+from study.config.settings import KnownKind, Positive, Section, Settings, SubsetText, nested_rates
 from study.data.records import OnCorrupt
 from study.data.shots import Short
 from study.errors import SECRET_OF_A_QUERY
@@ -40,8 +39,6 @@ ZERO_SHOT = "zero-shot"
 """The label of the backbone as it is."""
 WITHOUT_EFFECT = ("resources.", "tracking.")
 """The beginnings of the keys on which no trial's result depends."""
-METRICS = ("accuracy", "source", "base", "new", "hmean", "score")
-"""The names of test metrics, which no target dataset may have."""
 
 
 def _increasing(bounds: tuple[float, float]) -> tuple[float, float]:
@@ -419,7 +416,7 @@ class StudyConfig(Section):
         for name in dict.fromkeys(data.targets):
             if names.count(name) > 1:
                 yield f"data.targets: '{name}' is the source or is named twice"
-            if name in METRICS:
+            if name in ("accuracy", "source", "base", "new", "hmean", "score"):
                 yield f"data.targets: '{name}' is a name that metrics have; call it otherwise"
         if data.shots_from is not None and data.val_shots is not None:
             yield "data.val_shots: has no effect beside data.shots_from, which lists them"

@@ -1,16 +1,54 @@
-"""The settings that a study chooses between: a subset, its learning rates, and λ."""
+"""The settings that a study chooses between, and what all sections of a configuration share."""
 
-from __future__ import annotations
-
+import os
 from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from study.config.section import Positive, Section, SubsetText
+from study.errors import SubsetError
 from study.method.parameters import Leaf, kind_names
 from study.method.recipe import Regularizer
-from study.method.subsets import kinds
+from study.method.subsets import kinds, parse
+
+LONGEST_PATH, LONGEST_NAME = 4000, 255
+"""The lengths, in bytes, that file systems allow, less room for the files in a study's folder."""
+
+
+def _canonical_subset(text: str) -> str:
+    try:
+        return str(parse(text))
+    except SubsetError as error:
+        raise ValueError(str(error)) from None
+
+
+SubsetText = Annotated[str, AfterValidator(_canonical_subset)]
+"""A subset in its canonical form."""
+Positive = Annotated[float, Field(gt=0)]
+
+
+class Section(BaseModel):
+    """A section of the configuration; it is frozen, and an unknown key is a fault."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        allow_inf_nan=False,
+        validate_default=True,  # so that a configuration stays equal when it is written and read
+    )
+
+    @field_validator("*")
+    @classmethod
+    def _exists_on_machines(cls, value: Any) -> Any:
+        if isinstance(value, int) and abs(value) >= 2**31:
+            raise ValueError("a whole number must be below 2147483648")
+        if isinstance(value, Path):
+            if "\0" in str(value) or len(os.fsencode(value)) > LONGEST_PATH:
+                raise ValueError(f"a path has at most {LONGEST_PATH} bytes, none of them NUL")
+            if any(len(os.fsencode(part)) > LONGEST_NAME for part in value.parts):
+                raise ValueError(f"a file or folder has a name of at most {LONGEST_NAME} bytes")
+        return value
 
 
 def _known(kind: str) -> str:
@@ -60,7 +98,7 @@ class Settings(Section):
         return hash((self.subset, frozenset(self.rates.items()), self.distill_weight))
 
     @classmethod
-    def as_written(cls, record: Mapping[str, Any]) -> Settings:
+    def as_written(cls, record: Mapping[str, Any]) -> "Settings":
         """Return the settings of a trial's record, unchecked, to show them.
 
         The record may be of an earlier version, with another subset language.
@@ -72,7 +110,7 @@ class Settings(Section):
             distill_weight=values.get("distill_weight") or 0.0,
         )
 
-    def effective(self, leaves: Collection[Leaf], regularizer: Regularizer) -> Settings:
+    def effective(self, leaves: Collection[Leaf], regularizer: Regularizer) -> "Settings":
         """Return the settings without those that have no effect on these tuned tensors.
 
         Args:

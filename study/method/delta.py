@@ -1,25 +1,20 @@
 """The delta: a safetensors file of the tuned parameters alone, which names its backbone."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from torch import Tensor
+from torch import Tensor, nn
 
 from study.errors import DeltaError
 from study.method.checked_safetensors import from_checked_bytes, to_checked_bytes
 from study.storage.atomic import write_atomically
-
-if TYPE_CHECKING:
-    from transformers import CLIPModel
 
 FORMAT = "clipfit-delta-1"
 
@@ -85,9 +80,8 @@ def read_info(values: Any) -> DeltaInfo:
         ValueError: a field is missing, unknown or of another type; the message names it.
     """
     names = [field.name for field in fields(DeltaInfo)]
-    if isinstance(values, dict):
-        values = {"pixel_range": None, **values}  # the first deltas had none
-    if not isinstance(values, dict) or sorted(values) != sorted(names):
+    # The first deltas had no pixel range.
+    if not isinstance(values, dict) or {*values, "pixel_range"} != set(names):
         raise ValueError(f"allowed are exactly {', '.join(names)}")
     for name, value in values.items():
         if name in ("class_names", "templates"):
@@ -106,7 +100,7 @@ def read_info(values: Any) -> DeltaInfo:
 
 
 @torch.no_grad()
-def apply_delta(model: CLIPModel, tensors: Mapping[str, Tensor]) -> None:
+def apply_delta(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """Write tuned tensors into a model of the same architecture, in place.
 
     Raises:

@@ -1,30 +1,49 @@
-"""A few-shot classifier around a CLIP model: prompts to text features, images to logits."""
+"""A few-shot classifier around a CLIP model: prompts to text features, images to predictions."""
 
 from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from study.errors import BackboneError
-from study.method.checkpoint_check import has_words, weights_fault
-from study.method.prompt_reader import prompt_reader
+from study.errors import BackboneError, DataError
+from study.method.parameters import Leaf, name_leaves
 from study.method.recipe import Precision
-from study.method.subsets import Subset
-from study.method.tuning import TunedParameter, tuned_names, unfreeze
+from study.method.subsets import Depths, Subset
 
 if TYPE_CHECKING:
     from transformers import CLIPModel  # takes seconds to import; only loading a model needs it
 
+
 PromptsT = TypeVar("PromptsT", contravariant=True)
+# Prompts of thousands of classes times dozens of templates do not fit a GPU's memory at once.
+PROMPTS_AT_ONCE = 1024
+
+
+@dataclass(frozen=True)
+class TunedParameter:
+    """A tuned parameter, with its name and kind."""
+
+    name: str
+    """The name in `CLIPModel.named_parameters`."""
+    kind: str
+    """The name of the kind, which decides the learning rate."""
+    parameter: nn.Parameter
+    initial: Tensor = field(init=False, repr=False, compare=False)
+    """θ₀, a copy of the parameter's value when this object was made."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "initial", self.parameter.detach().clone())
 
 
 class Classifier(Protocol[PromptsT]):
@@ -68,11 +87,27 @@ class Backbone:
     def tokenize(self, prompts: Sequence[str]) -> Tensor:
         """Return token ids (prompts, length) int64, cut right after the longest prompt's EOT.
 
+        Under the causal mask nothing after EOT can reach it, so the cut is exact.
+
         Raises:
-            DataError, BackboneError: see `PromptReader.read`.
+            DataError: a prompt is longer than the context of the text encoder.
+            BackboneError: the tokenizer gives ids that the text encoder does not know.
         """
-        reader = prompt_reader(self.name, self.tokenizer, self.clip.config)
-        return torch.tensor(reader.read(prompts), dtype=torch.int64)
+        text = self.clip.config.text_config
+        rows = self.tokenizer(list(prompts), padding=True, truncation=False)["input_ids"]
+        ends = end_positions(rows, text.eos_token_id)
+        if (length := max(ends) + 1) > text.max_position_embeddings:
+            raise DataError(
+                f"prompt '{prompts[ends.index(length - 1)][:80]}…' has {length} tokens; "
+                f"{self.name} reads at most {text.max_position_embeddings}"
+            )
+        rows = [row[:length] for row in rows]
+        if (largest := max(map(max, rows))) >= text.vocab_size:
+            raise BackboneError(
+                f"the tokenizer of '{self.name}' gives id {largest}, its text encoder knows "
+                f"0 to {text.vocab_size - 1}; the tokenizer and the model do not belong together"
+            )
+        return torch.tensor(rows, dtype=torch.int64)
 
 
 def load_backbone(name: str | Path, *, revision: str | None = None) -> Backbone:
@@ -137,6 +172,64 @@ def load_backbone(name: str | Path, *, revision: str | None = None) -> Backbone:
     )
 
 
+def end_positions(rows: Sequence[Sequence[int]], eos_token_id: int) -> list[int]:
+    """Return the position that CLIP pools in each row of token ids, as transformers does.
+
+    Old configurations wrongly say 2: then it is the position of the largest id. Otherwise it is the
+    first position of ``eos_token_id``.
+
+    Raises:
+        BackboneError: a row lacks the id. transformers would silently pool its position 0 and give
+            every class the same feature.
+    """
+    if eos_token_id == 2:
+        return [row.index(max(row)) for row in rows]
+    for number, row in enumerate(rows):
+        if eos_token_id not in row:
+            raise BackboneError(
+                f"token ids of prompt {number} never hold the end-of-text id {eos_token_id} of the "
+                "checkpoint's text_config, so every class would get the same feature; "
+                "the tokenizer and the model do not belong together"
+            )
+    return [row.index(eos_token_id) for row in rows]
+
+
+def weights_fault(weights: Iterable[tuple[str, NDArray[Any]]]) -> str | None:
+    """Return which weights are useless, as a message; None if there are none.
+
+    NaN and infinity spread to every feature. A bias may be all zeros; a weight that is comes from a
+    file whose end was never written.
+
+    Args:
+        weights: every parameter of a `CLIPModel` by its name, of any floating-point type.
+    """
+    broken: list[str] = []
+    zero: list[str] = []
+    count = 0
+    for name, values in weights:
+        count += 1
+        # The minimum is NaN if any value is; a value too large for float32 loads as infinity.
+        with np.errstate(over="ignore"):
+            low, high = np.float32(values.min(initial=0)), np.float32(values.max(initial=0))
+        if not (np.isfinite(low) and np.isfinite(high)):
+            broken.append(name)
+        elif name.endswith(".weight") and low == high == 0:
+            zero.append(name)
+    if broken:
+        return f"NaN or infinity in {len(broken)} of its {count} tensors, first {broken[0]}"
+    if zero:
+        return f"nothing but zeros in {len(zero)} of its {count} tensors, first {zero[0]}"
+    return None
+
+
+def has_words(tokenizer: Any) -> bool:
+    """Return whether a tokenizer has any token that is not special.
+
+    If its files are missing, transformers makes one that reads every word as end-of-text.
+    """
+    return not set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens)
+
+
 def _three_numbers(values: Sequence[float]) -> tuple[float, float, float]:
     red, green, blue = (float(value) for value in values)
     return red, green, blue
@@ -149,6 +242,34 @@ def fingerprint(model: nn.Module) -> str:
         digest.update(f"{name}{tuple(parameter.shape)}".encode())
         digest.update(parameter.detach().cpu().contiguous().numpy().data)
     return digest.hexdigest()[:16]
+
+
+def model_depths(model: CLIPModel) -> Depths:
+    """Return the number of blocks of each encoder."""
+    config = model.config
+    return Depths(config.text_config.num_hidden_layers, config.vision_config.num_hidden_layers)
+
+
+def tuned_names(model: CLIPModel, subset: Subset) -> dict[str, Leaf]:
+    """Return the leaves of a subset by their names in `CLIPModel.named_parameters`.
+
+    Raises:
+        SubsetError: see `Subset.resolve` and `name_leaves`.
+    """
+    return name_leaves(subset.resolve(model_depths(model)), dict(model.named_parameters()))
+
+
+def unfreeze(model: CLIPModel, subset: Subset) -> list[TunedParameter]:
+    """Freeze the whole model except the subset; return the tuned parameters, sorted by name.
+
+    Raises:
+        SubsetError: see `tuned_names`; no flag was changed.
+    """
+    leaves = tuned_names(model, subset)
+    parameters = dict(model.named_parameters())
+    for name, parameter in parameters.items():
+        parameter.requires_grad_(name in leaves)
+    return [TunedParameter(name, leaves[name].kind, parameters[name]) for name in sorted(leaves)]
 
 
 class FewShotClassifier(nn.Module):
@@ -209,3 +330,52 @@ class FewShotClassifier(nn.Module):
         enabled = self.precision != "float32"
         dtype = torch.float16 if self.precision == "float16" else torch.bfloat16
         return torch.autocast(self.device.type, dtype=dtype, enabled=enabled)
+
+
+@torch.no_grad()
+def predict(
+    classifier: Classifier[Any], batches: Iterable[Tensor], text_features: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return the class whose text features are nearest to each image, and its probability.
+
+    Args:
+        classifier: the model.
+        batches: (batch, 3, size, size) float32, normalised; or what the classifier encodes instead.
+        text_features: (classes, dim) float32, encoded once for the whole evaluation.
+
+    Returns:
+        (images,) int64, rows of ``text_features``, and (images,) float32; both on the CPU.
+    """
+    rows, probabilities = [torch.empty(0, dtype=torch.int64)], [torch.empty(0)]
+    for batch in batches:
+        logits = classifier.logits(classifier.encode_image(batch), text_features)
+        rows.append(logits.argmax(dim=-1).cpu())
+        probabilities.append(logits.softmax(dim=-1).amax(dim=-1).cpu())
+    return torch.cat(rows), torch.cat(probabilities)
+
+
+@torch.no_grad()
+def encode_prompts(classifier: FewShotClassifier, input_ids: Tensor, templates: int = 1) -> Tensor:
+    """Return the text features of each class, averaged over its templates.
+
+    Features are averaged at unit length and then normalised again.
+
+    Args:
+        classifier: the model.
+        input_ids: (classes · templates, length) int64; the prompts of one class are adjacent rows.
+        templates: the number of prompts of each class.
+
+    Returns:
+        (classes, dim) float32, unit length.
+    """
+    rows = input_ids.split(PROMPTS_AT_ONCE)
+    features = torch.cat([classifier.encode_text(ids) for ids in rows])
+    if templates == 1:
+        return features
+    mean = features.unflatten(0, (-1, templates)).mean(dim=1)
+    return torch.nn.functional.normalize(mean, dim=-1)
+
+
+def accuracy(predictions: Tensor, labels: Tensor) -> float:
+    """Return the fraction of correct predictions; both are (images,) int64. NaN without images."""
+    return (predictions == labels).double().mean().item()

@@ -15,7 +15,6 @@ from study.errors import SubsetError
 
 Encoder = Literal["text", "vision"]
 Stage = Literal["before", "attention", "mlp", "after"]
-Size = Literal["width", "mlp_width"]
 ENCODERS: tuple[Encoder, ...] = get_args(Encoder)
 
 
@@ -54,7 +53,7 @@ class Site:
     """The encoders that have the site."""
     in_blocks: bool = True
     """Whether each block has the site, so that a slice of layers limits it."""
-    shape: tuple[Size, ...] = ("width",)
+    shape: tuple[Literal["width", "mlp_width"], ...] = ("width",)
     """The sizes of each tensor, by their names in `study.method.checkpoint.EncoderShape`."""
 
     def has(self, encoder: str, tensor: str) -> bool:

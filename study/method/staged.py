@@ -22,13 +22,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from study.errors import SubsetError
-from study.method.model import FewShotClassifier
+from study.method.model import FewShotClassifier, TunedParameter, end_positions
 from study.method.parameters import Encoder, Leaf, leaf_of
-from study.method.prompt_reader import end_positions
-from study.method.tuning import TunedParameter
 
 Rows = TypeVar("Rows")
-QUICK_GELU = 1.702
 
 
 @dataclass(frozen=True)
@@ -57,9 +54,11 @@ class StagedClassifier:
 
     def __init__(self, classifier: FewShotClassifier) -> None:
         self.classifier = classifier
-        leaves = [leaf_of(one.name) for one in classifier.tuned]
-        self._text = text = _TextEncoder(classifier, leaves)
-        self._vision = vision = _VisionEncoder(classifier, leaves)
+        clip, leaves = classifier.clip, [leaf_of(one.name) for one in classifier.tuned]
+        self._text = text = _TextEncoder(clip.text_model, clip.text_projection, leaves, "text")
+        self._vision = vision = _VisionEncoder(
+            clip.vision_model, clip.visual_projection, leaves, "vision"
+        )
         self.tuned: Sequence[TunedParameter] = classifier.tuned
         """The tuned parameters."""
         self.first_vision_stage = vision.first
@@ -163,7 +162,12 @@ class _Prefixes:
 class _Encoder(Generic[Rows]):
     """The stages of one encoder."""
 
-    def __init__(self, tower: Any, leaves: Sequence[Leaf], encoder: Encoder) -> None:
+    def __init__(
+        self, tower: Any, projection: nn.Linear, leaves: Sequence[Leaf], encoder: Encoder
+    ) -> None:
+        self._tower, self._projection = tower, projection
+        # CLIP's text encoder has no norm before its blocks.
+        self._before: nn.Module = getattr(tower, "pre_layrnorm", nn.Identity())
         self._layers = tower.encoder.layers
         self._heads: int = tower.config.num_attention_heads
         self._activation: str = tower.config.hidden_act
@@ -214,7 +218,7 @@ class _Encoder(Generic[Rows]):
         norm, mlp = layer.layer_norm2, layer.mlp
         if self._activation != "quick_gelu":
             return hidden + mlp(norm(hidden))
-        c = QUICK_GELU
+        c = 1.702
         normed = F.layer_norm(
             hidden, norm.normalized_shape, norm.weight * c, norm.bias * c, norm.eps
         )
@@ -224,9 +228,6 @@ class _Encoder(Generic[Rows]):
     def _split(self, projected: Tensor) -> Tensor:
         """Split the heads: (rows, tokens, width) to (rows, heads, tokens, width of a head)."""
         return projected.unflatten(-1, (self._heads, -1)).transpose(1, 2)
-
-    def _before(self, hidden: Tensor) -> Tensor:
-        return hidden  # CLIP's text encoder has no norm before its blocks
 
     def _attend(self, layer: Any, hidden: Tensor, rows: Rows, *, pools: bool) -> Tensor:
         """Apply a block's attention; with ``pools`` (the last block) for the pooled token alone."""
@@ -238,14 +239,6 @@ class _Encoder(Generic[Rows]):
 
 class _VisionEncoder(_Encoder[None]):
     """The vision encoder: states (images, tokens, width)."""
-
-    def __init__(self, classifier: FewShotClassifier, leaves: Sequence[Leaf]) -> None:
-        self._tower: Any = classifier.clip.vision_model
-        self._projection: nn.Linear = classifier.clip.visual_projection
-        super().__init__(self._tower, leaves, "vision")
-
-    def _before(self, hidden: Tensor) -> Tensor:
-        return self._tower.pre_layrnorm(hidden)
 
     def _attend(self, layer: Any, hidden: Tensor, rows: None, *, pools: bool) -> Tensor:
         attention, normed = layer.self_attn, layer.layer_norm1(hidden)
@@ -262,11 +255,6 @@ class _VisionEncoder(_Encoder[None]):
 
 class _TextEncoder(_Encoder[Prompts]):
     """The text encoder: states (prefixes, width); from the last attention on (prompts, width)."""
-
-    def __init__(self, classifier: FewShotClassifier, leaves: Sequence[Leaf]) -> None:
-        self._tower: Any = classifier.clip.text_model
-        self._projection: nn.Linear = classifier.clip.text_projection
-        super().__init__(self._tower, leaves, "text")
 
     def _attend(self, layer: Any, hidden: Tensor, rows: Prompts, *, pools: bool) -> Tensor:
         attention, normed = layer.self_attn, layer.layer_norm1(hidden)

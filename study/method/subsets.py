@@ -162,7 +162,9 @@ def parse(text: str) -> Subset:
     terms: list[tuple[int, Term]] = []
     position, sign, expect_term = 0, 1, True
     if not text.strip():
-        raise SubsetError(f"an empty subset: write 'none', a preset ({_list(PRESETS)}) or a term")
+        raise SubsetError(
+            f"an empty subset: write 'none', a preset ({', '.join(PRESETS)}) or a term"
+        )
     while position < len(text):
         if text[position].isspace():
             position += 1
@@ -180,7 +182,7 @@ def parse(text: str) -> Subset:
             else:
                 raise SubsetError(
                     f"subset '{text}': expected a term at '{text[position:][:30]}'; "
-                    f"a term is encoder.site[layers], or a preset: {_list(PRESETS)}"
+                    f"a term is encoder.site[layers], or a preset: {', '.join(PRESETS)}"
                 )
             expect_term = False
         elif text[position] in "+-":
@@ -210,7 +212,7 @@ def _read_term(name: str, layers: str | None, text: str) -> Term:
         known = [*PRESETS, "text", "vision"]
         raise SubsetError(
             f"subset '{text}': unknown name '{name}'{_nearest(name, known)}; "
-            f"presets are {_list(PRESETS)}, encoders text and vision"
+            f"presets are {', '.join(PRESETS)}, encoders text and vision"
         )
     if site == "attn.k.bias":
         raise SubsetError(
@@ -221,7 +223,7 @@ def _read_term(name: str, layers: str | None, text: str) -> Term:
     if site not in allowed:
         raise SubsetError(
             f"subset '{text}': '{name}' names no site of the {encoder} encoder"
-            f"{_nearest(site, allowed)}; its sites are {_list(allowed)}"
+            f"{_nearest(site, allowed)}; its sites are {', '.join(allowed)}"
         )
     bounds = _read_layers(layers, text) if layers else None
     if bounds is not None and not in_blocks(name):
@@ -314,7 +316,3 @@ def _reading_order(term: Term) -> tuple[str, int, tuple[int, int, int]]:
 def _nearest(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name.lower(), list(known), n=1)
     return f" (did you mean '{close[0]}'?)" if close else ""
-
-
-def _list(names: Iterable[str]) -> str:
-    return ", ".join(names)

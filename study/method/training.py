@@ -1,7 +1,5 @@
 """CLIPFit's training: schedule, loss, optimizer, one step in the paper's order, one epoch."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,14 +10,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from study.errors import StudyError, SubsetError
-from study.method.model import Classifier
+from study.method.model import Classifier, TunedParameter
 from study.method.parameters import all_kinds
 from study.method.recipe import MOMENTUM, WARMUP_LR, WEIGHT_DECAY, Optimizer, Regularizer
-from study.method.tuning import TunedParameter
 
 PromptsT = TypeVar("PromptsT")
-
-REGULARIZERS: tuple[Regularizer, ...] = get_args(Regularizer)
 
 
 class NonFiniteLossError(StudyError):
@@ -54,14 +49,6 @@ class Losses(NamedTuple):
     cross_entropy: Tensor
     distillation: Tensor
     """The regulariser, before it is multiplied by λ."""
-
-    def times(self, share: float) -> Losses:
-        """Return every term multiplied by the share of a batch that it was computed on."""
-        return Losses(*(share * term for term in self))
-
-    def detach(self) -> Losses:
-        """Return the terms without their graph, so that its memory is freed."""
-        return Losses(*(term.detach() for term in self))
 
 
 def objective(
@@ -102,7 +89,7 @@ def objective(
         case "none":
             distillation = torch.zeros_like(cross_entropy)
         case _:
-            raise ValueError(f"regularizer is {regularizer!r}; allowed are {REGULARIZERS}")
+            raise ValueError(f"regularizer is {regularizer!r}; allowed are {get_args(Regularizer)}")
     return Losses(cross_entropy + distill_weight * distillation, cross_entropy, distillation)
 
 
@@ -197,18 +184,24 @@ def training_step(
     for part, its_labels in zip(images.split(size), labels.split(size), strict=True):
         image = classifier.encode_image(part)
         logits = classifier.logits(image, text)
-        losses = objective(
+        terms = objective(
             logits, its_labels, text, zero_shot_text, distill_weight,
             regularizer=regularizer, tuned=classifier.tuned,
-        ).times(len(its_labels) / len(labels))  # fmt: skip
+        )  # fmt: skip
+        losses = Losses(*(len(its_labels) / len(labels) * term for term in terms))
         if not math.isfinite(losses.loss.item()):
             raise NonFiniteLossError(f"the loss is {losses.loss.item()}")
         losses.loss.backward()
-        parts.append(losses.detach())
+        parts.append(Losses(*(term.detach() for term in losses)))  # frees the graph's memory
     if encoded.requires_grad:
         encoded.backward(text.grad)
-    if not optimizer.state:  # there is none before the first update, and later steps are alike
-        refuse_missing_gradients(classifier.tuned)
+    # There is no state before the first update, and later steps are alike. Zeros are a gradient.
+    ungraded = (one.name for one in classifier.tuned if one.parameter.grad is None)
+    if not optimizer.state and (missing := list(ungraded)):
+        raise SubsetError(
+            f"{len(missing)} tuned tensors got no gradient, first {missing[0]}: the model's "
+            "features do not depend on them, so that tuning would leave them as they are"
+        )
     optimizer.step()
     return Losses(*(torch.stack(terms).sum() for terms in zip(*parts, strict=True)))
 
@@ -264,19 +257,6 @@ def train_epoch(
     if not torch.stack([t.parameter.isfinite().all() for t in classifier.tuned]).all():
         raise NonFiniteLossError(f"a tuned parameter is not finite after epoch {epoch}")
     return mean_losses(steps)
-
-
-def refuse_missing_gradients(tuned: Sequence[TunedParameter]) -> None:
-    """Raise if a tuned parameter has no gradient after the backward pass; zeros are one.
-
-    Raises:
-        SubsetError: the loss does not depend on a parameter, which would silently stay as it is.
-    """
-    if missing := [one.name for one in tuned if one.parameter.grad is None]:
-        raise SubsetError(
-            f"{len(missing)} tuned tensors got no gradient, first {missing[0]}: the model's "
-            "features do not depend on them, so that tuning would leave them as they are"
-        )
 
 
 def mean_losses(steps: Sequence[Losses]) -> Losses:

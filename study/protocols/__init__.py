@@ -1,13 +1,15 @@
 """The protocols of a study: a class each, which says what is trained, chosen, scored and shown."""
 
+from collections.abc import Iterator, Mapping
+
+from study.config.plugins import find
+from study.config.schema import StudyConfig
 from study.protocols.base_to_new import BaseToNew
-from study.protocols.few_shot import FewShot
-from study.protocols.names import disagreements, named
+from study.protocols.few_shot import FewShot, Transfer, ZeroShot
 from study.protocols.protocol import Protocol, Rule
-from study.protocols.transfer import Transfer
-from study.protocols.zero_shot import ZeroShot
 
 __all__ = [
+    "PROTOCOLS",
     "BaseToNew",
     "FewShot",
     "Protocol",
@@ -17,3 +19,33 @@ __all__ = [
     "disagreements",
     "named",
 ]
+
+PROTOCOLS: Mapping[str, type[Protocol]] = {
+    protocol.name: protocol for protocol in (FewShot, BaseToNew, Transfer, ZeroShot)
+}
+
+
+def named(name: str, given: Protocol | None = None) -> Protocol:
+    """Return the protocol of a name; see `study.config.plugins.find`.
+
+    An entry point of an installed package may name the class or an instance.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    found = find("protocols", name, PROTOCOLS, given)
+    return found() if isinstance(found, type) else found
+
+
+def disagreements(config: StudyConfig, protocol: Protocol) -> Iterator[str]:
+    """Yield the faults that depend on the protocol, each beginning with a path."""
+    if protocol.targets == "refused" and config.data.targets:
+        others = [name for name, other in PROTOCOLS.items() if other.targets != "refused"]
+        yield (
+            f"data.targets: {protocol.name} has no use for them; allowed with the protocols "
+            f"{' and '.join(others)}"
+        )
+    if config.ablation is not None and not protocol.ablates:
+        others = [name for name, other in PROTOCOLS.items() if other.ablates]
+        yield f"ablation: cannot be of {protocol.name}; allowed are {', '.join(others)}"
+    yield from protocol.disagreements(config)

@@ -1,4 +1,4 @@
-"""Few-shot: all classes are trained, and tested together."""
+"""Few-shot, and what follows from it: transfer to other datasets, and zero-shot."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -7,7 +7,7 @@ from study.config.schema import StudyConfig
 from study.data.records import Dataset
 from study.data.shots import wanted_val_shots
 from study.data.tasks import Scored, all_classes, holdout_tasks, image_fold_tasks
-from study.protocols.protocol import Protocol, Rule
+from study.protocols.protocol import Protocol, Rule, Targets
 
 HOLDOUT = Rule(
     "holdout",
@@ -45,3 +45,40 @@ class FewShot(Protocol):
         shots = config.data.shots
         images = shots + wanted_val_shots(shots, config.data.val_shots)
         return FOLDS if images >= (config.search.folds or FOLDS.folds) else HOLDOUT
+
+
+class Transfer(FewShot):
+    """Learning from a few images of one dataset, the source, for other datasets."""
+
+    name = "transfer"
+    sentence = (
+        "Transfer: a model learns from a few images of every class of one dataset, the "
+        "source, and is scored by its mean accuracy on the test images of other datasets, each "
+        "with the names of its own classes. Whatever is chosen is chosen on the source."
+    )
+    ablates = False
+    targets: ClassVar[Targets] = "needed"
+    counts_source: ClassVar[bool] = False
+    """Whether the score is the mean over all datasets, and not over the targets alone."""
+
+    def score(self, parts: Mapping[str, float]) -> dict[str, float]:
+        """Return the accuracy by dataset and their mean; without targets, that of the source."""
+        if parts.keys() == {"accuracy"}:
+            return super().score(parts)
+        named = {"source" if part == "accuracy" else part: parts[part] for part in parts}
+        counted = [v for name, v in named.items() if self.counts_source or name != "source"]
+        return {**named, "score": sum(counted) / len(counted)}
+
+
+class ZeroShot(Transfer):
+    """Testing the backbone as it is."""
+
+    name = "zero_shot"
+    sentence = (
+        "Zero-shot: nothing is trained; the backbone is scored as it is by its accuracy "
+        "on all test images, the mean over the datasets where there are several."
+    )
+    trains = False
+    targets = "allowed"
+    counts_source = True
+    rules = ()

@@ -18,14 +18,13 @@ from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
 from study.config.schema import AshaConfig, StudyConfig
 from study.errors import InterruptedStudyError, StudyError
-from study.search.callback import LedgerCallback, Observer
 from study.search.internals import (
     in_a_cluster,
     keep_credentials_from_workers,
     on_loopback,
     started_here,
 )
-from study.search.searcher import StudySearcher
+from study.search.searcher import LedgerCallback, Observer, StudySearcher
 from study.search.trainable import ClipFitTrainable
 from study.trial import TrialConfig, TrialData
 from study.trial.study import Study
@@ -111,7 +110,7 @@ def run_trials(
     Args:
         study: the study.
         searcher: the source of the trials.
-        data: the data of the trials, by `data_key`.
+        data: the data of the trials, by ``STAGE/SEED``.
         scheduler: the scheduler that stops trials early.
         count: the most trials to run.
         observers: the listeners that are notified of every trial.

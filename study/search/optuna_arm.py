@@ -1,20 +1,29 @@
-"""An arm: one Optuna study that proposes configurations and learns from their scores."""
+"""An arm: one Optuna study that proposes configurations and learns from their scores.
 
+Its journal's lines are written whole, and damage costs no trial. Only the study's driver may open
+it for writing; the study's lock ensures that there is one driver.
+"""
+
+import json
 import logging
 import math
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FixedTrial, FrozenTrial, TrialState
 
 from study.config.settings import Settings
+from study.errors import StudyError
 from study.search.internals import enqueued_choices, reopen_trial
-from study.search.journal import open_journal, read_journal
 from study.search.samplers import Sampler, seed_of
 from study.search.space import OpenSpace, RateSpace
+from study.storage.atomic import StorageError, append_lines, drop_cut_line, with_retries
 
 logger = logging.getLogger(__name__)
 
@@ -60,11 +69,6 @@ class Arm:
     started: int = 0
     """The number of trials that were proposed and recorded."""
     _open: dict[int, optuna.Trial] = field(default_factory=dict)
-
-    @property
-    def share(self) -> float:
-        """The fraction of the budget that was started; 1 if there is no budget."""
-        return self.started / self.budget if self.budget else 1.0
 
     @property
     def begun(self) -> bool:
@@ -151,7 +155,10 @@ class Arm:
         Raises:
             StudyError: the journal is damaged.
         """
-        storage = read_journal(journal)
+        try:
+            storage = JournalStorage(JournalFileBackend(str(journal)))
+        except Exception as error:  # see `open_journal`
+            raise StudyError(f"{journal} is damaged ({type(error).__name__}: {error})") from error
         if self.name not in optuna.get_all_study_names(storage):
             return 0
         other = optuna.load_study(storage=storage, study_name=self.name)
@@ -252,3 +259,59 @@ def open_arm(
         storage=open_journal(path), study_name=name, direction="maximize", load_if_exists=True
     )
     return Arm(name, study, budget, space, sampler, seed)
+
+
+class DamagedJournalError(StudyError):
+    """A journal that cannot be read, or that contradicts the ledger."""
+
+
+class _Journal(JournalFileBackend):
+    """A journal with a single writer.
+
+    It needs no lock file, which a killed process would leave behind.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path))
+        self._path = path
+
+    def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
+        """Yield the log entries from a number on."""
+        read = super().read_logs
+        yield from with_retries(
+            self._path, lambda: list(read(log_number_from)), known=self._path.parent
+        )
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Append log entries; they are on disk when this returns."""
+        lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
+        append_lines(self._path, lines.encode(), known=self._path.parent)
+
+
+def open_journal(path: Path) -> JournalStorage:
+    """Open a journal for writing, or create it.
+
+    Raises:
+        StorageError: its folder cannot be read or written.
+        DamagedJournalError: Optuna cannot read the journal.
+    """
+    try:
+        return with_retries(path, lambda: _open(path))
+    except StorageError:
+        raise
+    except Exception as error:  # Optuna does not check what it reads
+        raise DamagedJournalError(f"{type(error).__name__}: {error}") from error
+
+
+def set_aside(path: Path, why: str) -> None:
+    """Rename a damaged journal, so that a new one is made from the ledger."""
+    kept = path.with_name(f"{path.name}.damaged")
+    logger.warning("%s is damaged (%s); it is kept as %s and made again", path, why, kept.name)
+    with_retries(path, lambda: path.replace(kept))
+
+
+def _open(path: Path) -> JournalStorage:
+    if path.exists():
+        with path.open("r+b", buffering=0) as file:
+            drop_cut_line(file)
+    return JournalStorage(_Journal(path))

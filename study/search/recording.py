@@ -1,7 +1,5 @@
 """Recording of a trial's epochs in its folder, and reading of the state to resume from."""
 
-from __future__ import annotations
-
 import faulthandler
 import json
 import logging
@@ -109,7 +107,11 @@ def drop_unproven_reports(folder: TrialFolder) -> None:
     """
     reports = folder.read_reports()
     complete = bool(reports) and reports[-1]["epoch"] >= folder.read_config()["epochs"]
-    if complete and _are_final(folder):
+    final = folder.reports_are_final()
+    # Older versions recorded no checksum; a state of theirs that follows its reports is trusted.
+    if complete and final is None and (state := _read_state(folder)):
+        final = state.reports is None and state.follows(folder)
+    if complete and final:
         return
     without_state = folder.read(STATE) is None
     start = load_state(folder)  # warns if the state cannot be used
@@ -124,18 +126,6 @@ def drop_unproven_reports(folder: TrialFolder) -> None:
         folder.keep_reports(kept)
     if start is None:
         (folder.path / STATE).unlink(missing_ok=True)
-
-
-def _are_final(folder: TrialFolder) -> bool:
-    """Return whether a trial's reports are those that its last epoch wrote.
-
-    Older versions recorded no checksum; a state of theirs that follows its reports is trusted.
-    """
-    final = folder.reports_are_final()
-    if final is None:
-        state = _read_state(folder)
-        return state is not None and state.reports is None and state.follows(folder)
-    return final
 
 
 def close_trial(folder: TrialFolder, end: End) -> None:

@@ -4,8 +4,6 @@ Every proposal is made by a new sampler, so that its choice depends only on the 
 seed, and an interrupted study continues with the same choices.
 """
 
-from __future__ import annotations
-
 import hashlib
 import warnings
 from collections.abc import Callable
@@ -20,14 +18,14 @@ Sampler = Callable[[int], "BaseSampler"]
 """A function from a seed to a sampler."""
 
 
-def random(seed: int) -> BaseSampler:
+def random(seed: int) -> "BaseSampler":
     """Return a sampler that does not learn."""
     from optuna.samplers import RandomSampler
 
     return RandomSampler(seed=seed)
 
 
-def tpe(seed: int) -> BaseSampler:
+def tpe(seed: int) -> "BaseSampler":
     """Return the tree-structured Parzen estimator, for a conditional space and parallel trials."""
     import optuna
 

@@ -1,30 +1,28 @@
-"""The stages that train, search and confirm. Each continues from what the ledger holds."""
-
-from __future__ import annotations
+"""The stages that train: search, confirm, ablation. Each continues from what the ledger holds."""
 
 import logging
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from study.config.schema import TUNED, StudyConfig
 from study.config.settings import Settings
-from study.errors import DataError, InterruptedStudyError
-from study.method.subsets import parse
-from study.search.callback import Observer, notify
+from study.errors import DataError, InterruptedStudyError, StudyError
+from study.method.parameters import kind_names
+from study.method.subsets import Subset, parse
+from study.search.ablation_cells import ablation_cells
 from study.search.driver import make_scheduler, run_trials
-from study.search.journal import DamagedJournalError, set_aside
-from study.search.optuna_arm import Arm, Outcome, Recorded, open_arm
+from study.search.optuna_arm import Arm, DamagedJournalError, Outcome, Recorded, open_arm, set_aside
 from study.search.recording import close_trial, drop_unproven_reports
 from study.search.samplers import Sampler, sampler_named
-from study.search.searcher import StudySearcher, outcome_of
+from study.search.searcher import Observer, StudySearcher, notify, outcome_of
 from study.search.space import OpenSpace, RateSpace
+from study.selection.candidates import finished_trials
 from study.storage.ledger import End, StudyFolder
 from study.trial import SPLIT_HASH, Stage, TrialConfig, TrialData
 from study.trial.config_hash import compute_config_hash
 from study.trial.study import Candidate, Study
 
-OPEN = "search"
 JOURNAL = "optuna.journal"
 logger = logging.getLogger(__name__)
 
@@ -119,10 +117,10 @@ def run_confirm(
     """
     maker = TrialMaker(study, data)
     wanted = [
-        maker.confirmation(candidate, seed, seed_index * 1000 + index)
+        maker.make("confirm", c.label, c.label, seed_index * 1000 + index, c.settings, seed)
         for seed_index, seed in enumerate(data)
-        for index, candidate in enumerate(candidates)
-        if candidate.same_as is None
+        for index, c in enumerate(candidates)
+        if c.same_as is None
     ]
     run_queue(study, "confirm", wanted, data, observers)
 
@@ -180,7 +178,7 @@ class _Past:
     unfinished: list[TrialConfig]
 
     @classmethod
-    def read(cls, folder: StudyFolder, stage: Stage) -> _Past:
+    def read(cls, folder: StudyFolder, stage: Stage) -> "_Past":
         past = cls([], [])
         for trial in folder.trials():
             if trial.read_config()["stage"] != stage:
@@ -233,11 +231,6 @@ class TrialMaker:
         config = self.make("search", arm, f"trial {number}", number, settings, seed)
         return config.model_copy(update={"optuna_number": optuna_number})
 
-    def confirmation(self, candidate: Candidate, seed: int, number: int) -> TrialConfig:
-        """Return the trial of a candidate on a seed's shots."""
-        label = candidate.label
-        return self.make("confirm", label, label, number, candidate.settings, seed)
-
     def make(
         self, stage: Stage, arm: str, label: str, number: int, settings: Settings, seed: int
     ) -> TrialConfig:
@@ -273,7 +266,7 @@ def _open_arms(study: Study, past: _Past, given: Sampler | None) -> list[Arm]:
     clipfit = config.search.baselines["clipfit"].subset
     spaces: dict[str, tuple[int, OpenSpace | RateSpace]] = {
         TUNED: (split.tuned, RateSpace(space, depths, clipfit, regularizer)),
-        OPEN: (split.open, OpenSpace(space, depths, regularizer)),
+        "search": (split.open, OpenSpace(space, depths, regularizer)),
     }
     recorded = {name: _recorded(folder, past, name) for name in spaces}
 
@@ -363,3 +356,86 @@ def _check_ended(folder: StudyFolder, stage: Stage) -> None:
             f"the study was interrupted with {len(unfinished)} trials of its {stage} unfinished; "
             f"go on by --resume {folder.name}"
         )
+
+
+def tune_cells(
+    study: Study,
+    data: TrialData,
+    observers: Sequence[Observer],
+    take_over: TakeOver | None,
+) -> None:
+    """Train every cell at every learning rate and evaluate it by validation.
+
+    Args:
+        study: the study.
+        data: the data of the search's trials.
+        observers: see `run_queue`.
+        take_over: see `run_queue`.
+    """
+    seed = study.config.seed
+    maker = TrialMaker(study, {seed: data})
+    wanted = [
+        maker.make("search", label, f"{label} at {rate:g}", number, settings, seed)
+        for number, (label, rate, settings) in enumerate(_trials(study, ablation_cells(study)))
+    ]
+    run_queue(study, "search", wanted, {seed: data}, observers, take_over)
+
+
+def fix_rates(study: Study) -> Mapping[str, Settings]:
+    """Choose each cell's learning rate by validation, before the test split is read.
+
+    The choice is written once; later calls read it.
+
+    Returns:
+        The chosen settings of each cell, by label.
+
+    Raises:
+        StudyError: no trial of a cell ran all its epochs.
+    """
+    if (written := study.cells()) is not None:
+        return written
+    cells = ablation_cells(study)
+    if not study.protocol().validates(study.config):
+        return study.fix_cells({label: own for label, _, own in _trials(study, cells)})
+    # The best trial comes first, so in reversed order it is the last to be stored.
+    best = {t.config.subset_key: t.config for t in reversed(finished_trials(study.folder))}
+    depths = study.architecture().depths
+    keys = {label: subset.key(depths) for label, subset in cells.items()}
+    if missing := [label for label, key in keys.items() if key not in best]:
+        raise StudyError(f"no trial of the cell '{missing[0]}' ran all its epochs")
+    return study.fix_cells({label: best[key].settings for label, key in keys.items()})
+
+
+def test_cells(
+    study: Study,
+    chosen: Mapping[str, Settings],
+    data: Mapping[int, TrialData],
+    observers: Sequence[Observer],
+    take_over: TakeOver | None,
+) -> None:
+    """Train every cell at its learning rate on each seed's shots and test it.
+
+    Args:
+        study: the study.
+        chosen: the settings of each cell, by label.
+        data: the data of the trials, by seed.
+        observers: see `run_queue`.
+        take_over: see `run_queue`.
+    """
+    maker = TrialMaker(study, data)
+    wanted = [
+        maker.make("ablation", label, label, seed_index * 1000 + index, settings, seed)
+        for seed_index, seed in enumerate(data)
+        for index, (label, settings) in enumerate(chosen.items())
+    ]
+    run_queue(study, "ablation", wanted, data, observers, take_over)
+
+
+def _trials(study: Study, cells: Mapping[str, Subset]) -> Iterator[tuple[str, float, Settings]]:
+    if (ablation := study.config.ablation) is None:
+        return
+    weight = ablation.distill_weight
+    for label, subset in cells.items():
+        for rate in ablation.rates:
+            rates = dict.fromkeys(kind_names(), rate)
+            yield label, rate, Settings(subset=str(subset), rates=rates, distill_weight=weight)

@@ -60,7 +60,7 @@ class ClipFitTrainable(tune.Trainable):
             config: the first trial's `TrialConfig` as a mapping.
             folder: the study's folder.
             backbone: the backbone's configuration; the checkpoint is loaded once per process.
-            data: the data of the trials, by `data_key`.
+            data: the data of the trials, by ``STAGE/SEED``.
             threads: the number of PyTorch threads, limited so that trials share the machine.
             max_epoch_seconds: the time limit of an epoch, in seconds, at which this process ends
                 itself; None means no limit.
@@ -100,7 +100,18 @@ class ClipFitTrainable(tune.Trainable):
         except Exception as error:  # any other failure ends the trial, and the study continues
             if is_device_failure(error):
                 raise DeviceError(one_line(error)) from error
-            return self._fail(error)
+            text = traceback.format_exc()
+            logger.warning("trial %s failed: %s", self._trial.trial_id, text)
+            return self._result(
+                # The scheduler needs a number, and 0 makes no other trial stop.
+                score=0.0,
+                done=True,
+                failed=True,
+                reason=one_line(error),
+                error=text,
+                # A fault of the machine says nothing about the configuration.
+                unfit=not isinstance(error, (OSError, BackboneError, DataError)),
+            )
         self._epoch = report.epoch
         score = report.metrics.get(f"{self._trial_data.split}_score")
         return self._result(score=score, done=report.done)
@@ -135,7 +146,7 @@ class ClipFitTrainable(tune.Trainable):
             free_memory()
 
     def _start(self) -> Iterator[EpochReport]:
-        self._trial_data = self._data[data_key(self._trial)]
+        self._trial_data = self._data[f"{self._trial.stage}/{self._trial.seed}"]
         backbone = _load_once(self._backbone.name, self._backbone.revision, cuda=has_gpu())
         self._info = DeltaInfo(
             backbone=self._backbone.name,
@@ -149,20 +160,6 @@ class ClipFitTrainable(tune.Trainable):
         start = load_state(self._folder)
         self._folder.keep_reports(start[0] if start else 0)
         return run_trial(self._trial, self._trial_data, backbone, start, self._micro_batch)
-
-    def _fail(self, error: Exception) -> dict[str, Any]:
-        text = traceback.format_exc()
-        logger.warning("trial %s failed: %s", self._trial.trial_id, text)
-        return self._result(
-            # The scheduler needs a number, and 0 makes no other trial stop.
-            score=0.0,
-            done=True,
-            failed=True,
-            reason=one_line(error),
-            error=text,
-            # A fault of the machine says nothing about the configuration.
-            unfit=not isinstance(error, (OSError, BackboneError, DataError)),
-        )
 
     def _result(self, *, score: float | None, done: bool, **failure: Any) -> dict[str, Any]:
         return {
@@ -179,11 +176,6 @@ class ClipFitTrainable(tune.Trainable):
 
     def load_checkpoint(self, checkpoint: Any) -> None:
         """Do nothing: the trial's folder holds the state."""
-
-
-def data_key(config: TrialConfig) -> str:
-    """Return the key of a trial's data among those that the driver prepared."""
-    return f"{config.stage}/{config.seed}"
 
 
 def has_gpu() -> bool:

@@ -17,8 +17,7 @@ from study.data.prompts import prompts, templates_of
 from study.embedded import backbone_path
 from study.errors import DataError
 from study.method.delta import apply_delta, load_delta, refuse_other_backbone
-from study.method.evaluation import encode_prompts
-from study.method.model import Backbone, FewShotClassifier, load_backbone
+from study.method.model import Backbone, FewShotClassifier, encode_prompts, load_backbone
 from study.method.subsets import parse
 
 BATCH = 256

@@ -8,6 +8,7 @@ on a file system that all nodes share.
 
 import fcntl
 import json
+import logging
 import os
 import secrets
 from collections.abc import Iterator, Mapping
@@ -18,16 +19,20 @@ from typing import Any, Literal
 
 from study.errors import StudyError
 from study.storage.atomic import (
+    SUMS,
+    Checksums,
     StorageError,
     append_lines,
     make_folder,
     read_if_there,
+    record_checksums,
+    sha256_of,
     sync_folder,
     with_retries,
     write_atomically,
 )
-from study.storage.checksums import FILE as SUMS
-from study.storage.checksums import Checksums, record_checksums, sha256_of
+
+logger = logging.getLogger(__name__)
 
 Status = Literal["finished", "stopped", "failed"]
 REPORTS, PREDICTIONS = "reports.jsonl", "predictions.parquet"
@@ -480,3 +485,42 @@ def _parsed(path: Path, contents: bytes) -> Any:
         return json.loads(contents.decode())
     except ValueError as error:
         raise LedgerError(f"{path} is damaged: {error}") from error
+
+
+def repair(folder: StudyFolder) -> None:
+    """Delete the damaged files that can be made again; a damaged trial is trained again.
+
+    The tables and the report are rewritten at the end of a study in any case. Optuna's journal is
+    repaired when the search continues.
+
+    Raises:
+        LedgerError: files are damaged that cannot be made again; the message names them.
+    """
+    folder.refuse_damaged()
+    lost, configs = [], []
+    for name in folder.damaged():
+        path = folder.path / name
+        if name in (CANDIDATES, CELLS, REGISTERED):
+            logger.warning("%s is damaged, and made again from the trials", path)
+            path.unlink(missing_ok=True)
+        else:
+            lost.append(path)
+    for trial in folder.trials():
+        damaged = trial.damaged()
+        if "config.json" in damaged:
+            configs.append(trial.path / "config.json")
+        elif damaged:
+            logger.warning(
+                "%s of %s damaged; the trial is trained again", ", ".join(damaged), trial.path
+            )
+            trial.reopen()
+    faults = []
+    if lost:
+        faults.append(f"damaged: {', '.join(map(str, lost))}; put it back from a copy")
+    if configs:
+        faults.append(
+            f"damaged: {', '.join(map(str, configs))}; put the file back from a copy, or delete "
+            "the folder of the trial that it belongs to, which is then made up for by another"
+        )
+    if faults:
+        raise LedgerError("\n".join(faults))

@@ -52,14 +52,14 @@ class Tracker(ABC):
         """
 
     def trial_started(self, config: TrialConfig) -> None:
-        """See `study.search.callback.Observer`."""
+        """See `study.search.searcher.Observer`."""
 
     def trial_reported(self, config: TrialConfig, epoch: int, score: float | None) -> None:
-        """See `study.search.callback.Observer`."""
+        """See `study.search.searcher.Observer`."""
 
     @abstractmethod
     def trial_ended(self, config: TrialConfig, end: End, score: float | None) -> None:
-        """See `study.search.callback.Observer`."""
+        """See `study.search.searcher.Observer`."""
 
     def look_again(self) -> None:
         """Look at all trials again: ended ones may change too, for example their names."""

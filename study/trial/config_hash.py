@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import study
-from study.config.schema import TrainingConfig
 from study.data.images.decode import PREPROCESSING
 from study.data.images.table import content_hash
 from study.errors import StudyError
@@ -28,8 +27,6 @@ NAMES: dict[str, Any] = {
 
 The data itself is hashed: images by their pixels; and a subset by its tensors (`subset_key`), since
 several texts may name the same ones."""
-EVALUATION = {"precision", "eval_batch_size"}
-"""The training settings that have an effect where nothing is trained."""
 
 
 def compute_config_hash(config: TrialConfig, data: TrialData, checkpoint: str) -> str:
@@ -53,9 +50,14 @@ def compute_config_hash(config: TrialConfig, data: TrialData, checkpoint: str) -
         **{f"target {name}": target.images for name, target in data.targets.items()},
     }
     targets = {name: (t.class_names, t.templates) for name, t in sorted(data.targets.items())}
+    # The training settings that have an effect; without training, those of an evaluation alone.
+    unused = {"momentum"} if config.training.optimizer == "adamw" else set()
+    training = config.training.model_dump(exclude=unused)
+    if config.epochs == 0:
+        training = config.training.model_dump(include={"precision", "eval_batch_size"})
     facts = {
         "trial": config.model_dump(mode="json", exclude={**NAMES, "training": True}),
-        "training": _effective(config.training, trains=config.epochs > 0),
+        "training": training,
         "tasks": data.digest,
         "preprocessing": PREPROCESSING,
         "pixel_range": data.pixel_range,
@@ -72,13 +74,6 @@ def compute_config_hash(config: TrialConfig, data: TrialData, checkpoint: str) -
         "code_of_others": code_of_others(type(data.protocol)),
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _effective(training: TrainingConfig, *, trains: bool) -> dict[str, Any]:
-    """Return the training settings without those that have no effect."""
-    if not trains:
-        return training.model_dump(include=EVALUATION)
-    return training.model_dump(exclude={"momentum"} if training.optimizer == "adamw" else set())
 
 
 @cache

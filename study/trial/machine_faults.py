@@ -5,14 +5,12 @@ import gc
 import torch
 
 from study.errors import StudyError
-from study.trial import image_activations, prompt_activations
+from study.trial.activations import clear_caches
 
 SAID = ("out of memory", "DefaultCPUAllocator", "ALLOC_FAILED")
 """Parts of the messages of RuntimeErrors that mean low memory: device, host, cuBLAS.
 
 PyTorch does not always raise its own type for it, `torch.OutOfMemoryError`."""
-DEVICE_SAID = "CUDA error"
-"""A part of the message of a RuntimeError that means a failed device."""
 
 
 class OutOfMemoryError(StudyError):
@@ -25,7 +23,7 @@ class DeviceError(StudyError):
 
 def is_device_failure(error: BaseException) -> bool:
     """Return whether every later use of the device by this process will fail like this one."""
-    failed = isinstance(error, RuntimeError) and DEVICE_SAID in str(error)
+    failed = isinstance(error, RuntimeError) and "CUDA error" in str(error)
     return failed and not is_out_of_memory(error)
 
 
@@ -38,7 +36,6 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def free_memory() -> None:
     """Free the caches of this process and what a failed step left behind."""
-    image_activations.clear_cache()
-    prompt_activations.clear_cache()
+    clear_caches()
     gc.collect()
     torch.cuda.empty_cache()

@@ -1,21 +1,211 @@
-"""The training and evaluation of one trial, as an iterator of epoch reports."""
+"""The training and evaluation of one trial, as an iterator of epoch reports.
 
-from __future__ import annotations
+Each task has a model of its own.
+"""
 
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from study.config.settings import rate_column
-from study.method.evaluation import accuracy
-from study.method.model import Backbone
-from study.method.training import Schedule, mean_losses
-from study.trial.confusion import mean
+from study.data.images.table import normalize, random_resized_crop_flip
+from study.data.prompts import prompts
+from study.data.tasks import Part, Task
+from study.method.model import PROMPTS_AT_ONCE, Backbone, FewShotClassifier, accuracy, predict
+from study.method.staged import Prompts, StagedClassifier
+from study.method.subsets import parse
+from study.method.training import Losses, Schedule, make_optimizer, mean_losses, train_epoch
+from study.trial.activations import (
+    ImageActivations,
+    begin_prompts,
+    class_features,
+    open_table,
+    zero_shot_text,
+)
+from study.trial.predictions import mean
 from study.trial.schema import EpochReport, Prediction, TrialConfig, TrialData
-from study.trial.task import TaskRun
+
+
+class TaskRun:
+    """The model of one task, with its optimizer and its random generator.
+
+    Args:
+        config: the trial's configuration.
+        data: the trial's data.
+        backbone: the backbone, which stays unchanged.
+        task: the task to train and evaluate.
+        index: the position of the task among the trial's tasks; it varies the seed.
+        micro_batch: see `study.trial.run.run_trial`.
+    """
+
+    def __init__(
+        self,
+        config: TrialConfig,
+        data: TrialData,
+        backbone: Backbone,
+        task: Task,
+        index: int,
+        *,
+        micro_batch: int | None = None,
+    ) -> None:
+        self.task = task
+        self.config = config
+        self.data = data
+        precision = config.training.precision
+        self.classifier = FewShotClassifier(
+            backbone, parse(config.settings.subset), precision=precision
+        )
+        self._staged = StagedClassifier(self.classifier)
+        self._backbone = backbone
+        self._micro_batch = micro_batch
+        self._shared = data.train_images.parent
+        self._images: dict[Path, ImageActivations] = {}
+        self._texts: dict[str, Prompts] = {}
+        self._prefix = f"task{index}"
+        self._generator = torch.Generator().manual_seed(config.seed * 1_000_003 + index)
+        self._paths = [record.path for record in task.train.records]
+        position = {class_id: index for index, class_id in enumerate(task.train.classes)}
+        positions = [position[record.label] for record in task.train.records]
+        self._labels = torch.tensor(positions, device=self.classifier.device)
+        self.input_ids = self.tokenize(task.train)
+        if config.epochs:
+            self.optimizer = make_optimizer(
+                self.classifier.tuned,
+                config.settings.rates,
+                optimizer=config.training.optimizer,
+                momentum=config.training.momentum,
+                weight_decay=config.training.weight_decay,
+            )
+            self._prompts = begin_prompts(self._staged, backbone, self.input_ids, self._shared)
+            self._zero_shot_text = zero_shot_text(backbone, self.input_ids, precision, self._shared)
+
+    @property
+    def images_per_epoch(self) -> int:
+        """The number of training images used in an epoch.
+
+        An incomplete last batch is dropped, as in the reference, unless it is the only one.
+        """
+        size = self.config.training.batch_size
+        return len(self._paths) // size * size or len(self._paths)
+
+    def train_epoch(self, schedule: Schedule, epoch: int) -> Losses:
+        """Train one epoch, counted from 0, and return its mean losses."""
+        return train_epoch(
+            self._staged,
+            self.optimizer,
+            self._batches(),
+            schedule=schedule,
+            epoch=epoch,
+            prompts=self._prompts,
+            zero_shot_text=self._zero_shot_text,
+            distill_weight=self.config.settings.distill_weight,
+            regularizer=self.config.training.regularizer,
+            micro_batch=self._micro_batch,
+        )
+
+    @torch.no_grad()
+    def predict(self) -> Iterator[tuple[Part, Tensor, Tensor]]:
+        """Classify the evaluation images of the task.
+
+        Yields:
+            The part and, of its images, the predicted class ids of the dataset, (images,) int64,
+            and their probabilities, (images,) float32.
+        """
+        size, batch_size = self.config.training.eval_batch_size, self.config.training.batch_size
+        if self._micro_batch is not None:
+            size = max(1, size * self._micro_batch // batch_size)
+        for part in self.task.evaluations:
+            text = self._encode_classes(part)
+            target = self.data.targets.get(part.name)
+            images = self._activations(target.images if target else self.data.eval_images)
+            paths = [record.path for record in part.records]
+            batches = (images.of(paths[at : at + size]) for at in range(0, len(paths), size))
+            rows, probabilities = predict(self._staged, batches, text)
+            yield part, torch.tensor(part.classes)[rows], probabilities
+
+    def _encode_classes(self, part: Part) -> Tensor:
+        """Return the text features of the classes of a part, (classes, dim) float32."""
+        target = self.data.targets.get(part.name) or self.data
+        templates = len(target.templates) if self.data.ensemble else 1
+        if part.name not in self._texts:
+            ids = self.tokenize(part, templates)
+            if templates > 1 or len(ids) > PROMPTS_AT_ONCE:
+                return class_features(self._staged, self._backbone, ids, templates, self._shared)
+            self._texts[part.name] = begin_prompts(self._staged, self._backbone, ids, self._shared)
+        return self._staged.encode_text(self._texts[part.name])
+
+    def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield each batch of an epoch, shuffled: begun images and labels, (batch,) int64."""
+        order = torch.randperm(len(self._paths), generator=self._generator)
+        for rows in order[: self.images_per_epoch].split(self.config.training.batch_size):
+            paths = [self._paths[row] for row in rows]
+            if self.data.augment:
+                chunks = self._augmented(paths).split(self._micro_batch or len(paths))
+                images = torch.cat([self._staged.begin_images(chunk) for chunk in chunks])
+            else:
+                images = self._activations(self.data.train_images).of(paths)
+            yield images, self._labels[rows.to(self._labels.device)]
+
+    def _augmented(self, paths: Sequence[str]) -> Tensor:
+        """Return randomly cropped and flipped images, (images, 3, size, size), normalised."""
+        images = random_resized_crop_flip(
+            open_table(self.data.train_images).images(paths),
+            self._backbone.image_size,
+            self._generator,
+            device=self.classifier.device,
+        )
+        return normalize(images, self._backbone.image_mean, self._backbone.image_std)
+
+    def _activations(self, path: Path) -> ImageActivations:
+        return self._images.setdefault(path, ImageActivations(path, self._backbone, self._staged))
+
+    def tokenize(self, part: Part, templates: int = 1) -> Tensor:
+        """Return the token ids of a part's prompts, (classes · templates, length) int64.
+
+        The rows of one class stand together.
+        """
+        source = self.data.targets.get(part.name) or self.data
+        names = [source.class_names[c] for c in part.classes]
+        per_class = prompts(names, source.templates[:templates])
+        ids = self._backbone.tokenize([p for group in per_class for p in group])
+        return ids.to(self.classifier.device)
+
+    def delta(self) -> dict[str, Tensor]:
+        """Return copies of the tuned parameters on the CPU, by transformers name."""
+        return {
+            t.name: t.parameter.detach().to("cpu", copy=True).contiguous()
+            for t in self.classifier.tuned
+        }
+
+    def state(self) -> dict[str, Tensor]:
+        """Return copies of the parameters, optimizer state and generator state on the CPU."""
+        state = {f"{self._prefix}.parameter.{name}": t for name, t in self.delta().items()}
+        for index, values in self.optimizer.state_dict()["state"].items():
+            for key, value in values.items():
+                copied = torch.as_tensor(value).detach().to("cpu", copy=True)
+                state[f"{self._prefix}.optimizer.{index}.{key}"] = copied
+        state[f"{self._prefix}.generator"] = self._generator.get_state()
+        return state
+
+    @torch.no_grad()
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Restore what `state` returned."""
+        for tuned in self.classifier.tuned:
+            tuned.parameter.copy_(state[f"{self._prefix}.parameter.{tuned.name}"])
+        per_parameter: dict[int, dict[str, Tensor]] = defaultdict(dict)
+        prefix = f"{self._prefix}.optimizer."
+        for name, value in state.items():
+            if name.startswith(prefix):
+                index, key = name.removeprefix(prefix).split(".")
+                per_parameter[int(index)][key] = value
+        self.optimizer.load_state_dict(
+            {**self.optimizer.state_dict(), "state": dict(per_parameter)}
+        )
+        self._generator.set_state(state[f"{self._prefix}.generator"])
 
 
 def run_trial(

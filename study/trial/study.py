@@ -76,8 +76,8 @@ class Study:
             DataError: it cannot be read.
         """
         data = self.config.data
-        columns: Any = data.columns  # mypy accepts no dict of literal keys as a Mapping of str
-        splits: Any = data.splits
+        # mypy accepts no dict of literal keys as a Mapping of str.
+        renamed: dict[str, Any] = {"columns": data.columns, "splits": data.splits}
         return self._once(
             "dataset",
             lambda: load_dataset(
@@ -85,8 +85,7 @@ class Study:
                 data.root,
                 templates=data.templates,
                 pixel_range=None if data.dataset in PACKAGED and data.targets else data.pixel_range,
-                columns=columns,
-                splits=splits,
+                **renamed,
                 subset=data.subset,
                 revision=data.revision,
             ),

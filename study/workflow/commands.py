@@ -21,12 +21,11 @@ from rich.filesize import decimal
 import study
 from study import tracking
 from study.analysis.results import Results, read_results
-from study.config.loading import ConfigFaults, load_config, parse_overrides
+from study.config.loading import ConfigFaults, is_sweep, load_config, load_sweep, parse_overrides
 from study.config.schema import default_storage
 from study.config.settings import Settings
-from study.config.sweep import is_sweep, load_sweep
 from study.errors import ConfigError, StudyError
-from study.selection.extension import extend
+from study.selection.candidates import extend
 from study.storage.atomic import StorageError, with_retries
 from study.storage.ledger import StudyFolder, studies
 from study.trial.study import Study

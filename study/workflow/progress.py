@@ -54,16 +54,16 @@ class StageProgress:
             self._print_line()
 
     def trial_started(self, config: TrialConfig) -> None:
-        """See `study.search.callback.Observer`."""
+        """See `study.search.searcher.Observer`."""
         self._running.add(config.trial_id)
         self._show()
 
     def trial_reported(self, config: TrialConfig, epoch: int, score: float | None) -> None:
-        """See `study.search.callback.Observer`."""
+        """See `study.search.searcher.Observer`."""
         self._show()
 
     def trial_ended(self, config: TrialConfig, end: End, score: float | None) -> None:
-        """See `study.search.callback.Observer`."""
+        """See `study.search.searcher.Observer`."""
         self._running.discard(config.trial_id)
         self._counts[end.status] += 1
         if end.status == "finished" and score is not None:

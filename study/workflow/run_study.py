@@ -24,17 +24,14 @@ from study.config.schema import StudyConfig
 from study.data.images.decode import PREPROCESSING, ImageCounter
 from study.errors import BackboneError
 from study.protocols import Protocol
-from study.search.ablation import fix_rates, test_cells, tune_cells
 from study.search.ablation_cells import ablation_cells
 from study.search.driver import ray_session
 from study.search.recording import drop_unproven_reports
 from study.search.samplers import Sampler
-from study.search.stages import budget, run_confirm, run_search
-from study.selection.candidates import fix_candidates
-from study.selection.extension import extensions
+from study.search.stages import budget, fix_rates, run_confirm, run_search, test_cells, tune_cells
+from study.selection.candidates import extensions, fix_candidates
 from study.storage.atomic import write_atomically
-from study.storage.ledger import DESCRIPTION, StudyFolder
-from study.storage.repair import repair
+from study.storage.ledger import DESCRIPTION, StudyFolder, repair
 from study.tracking.reuse import take_over
 from study.tracking.tracker import Tracker, describe_unsent
 from study.trial.prepare import Preparer

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from study.analysis.results import Results, TrialResult
 from study.method.parameters import kind_names
-from study.selection.extension import extensions
+from study.selection.candidates import extensions
 from study.storage.ledger import TrialFolder
 from study.trial.study import best_of
 

@@ -25,15 +25,13 @@ from study.config.loading import build_config
 from study.data.images.table import normalize
 from study.embedded import backbone_path
 from study.method import training
-from study.method.evaluation import encode_prompts, predict
-from study.method.model import Backbone, load_backbone
+from study.method.model import Backbone, encode_prompts, load_backbone, predict
 from study.storage.ledger import StudyFolder
 from study.trial import TrialConfig, TrialData
-from study.trial.image_activations import open_table
+from study.trial.activations import open_table
 from study.trial.prepare import Preparer
-from study.trial.run import run_trial
+from study.trial.run import TaskRun, run_trial
 from study.trial.study import Study
-from study.trial.task import TaskRun
 
 SUBSETS = ("clipfit", "vision.ln[-2:]", "text-bias")
 

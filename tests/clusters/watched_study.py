@@ -45,10 +45,10 @@ class Watched(ClipFitTrainable):
     def setup(self, config: dict[str, Any], **given: Any) -> None:
         """See `ClipFitTrainable`."""
         from study.search import trainable
-        from study.trial import image_activations
+        from study.trial import activations
 
         self._noting(trainable, "load_backbone", lambda name, **_: str(name))
-        self._noting(image_activations, "ImageTable", lambda path: Path(path).name)
+        self._noting(activations, "ImageTable", lambda path: Path(path).name)
         trainable.has_gpu = lambda: False  # there are none but in name
         super().setup(config, **given)
 

@@ -12,8 +12,7 @@ from pydantic import BaseModel
 import study
 from study.config.loading import build_config
 from study.config.schema import RANKS, TUNED, StudyConfig
-from study.config.section import Section
-from study.config.settings import Settings
+from study.config.settings import Section, Settings
 from study.errors import ConfigError
 
 STUDY = Path(study.__file__ or "").parent

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from study.config.loading import load_config
-from study.config.sweep import is_sweep, load_sweep
+from study.config.loading import is_sweep, load_config, load_sweep
 from study.workflow.commands import find_config
 
 CONFIGS = Path(__file__).parents[2] / "configs"

@@ -16,7 +16,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from study.data.shots import read_shots
-from study.storage.checksums import Checksums
+from study.storage.atomic import Checksums
 from study.storage.ledger import StudyFolder, TrialFolder
 
 from .conftest import Drivers

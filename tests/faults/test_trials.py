@@ -24,7 +24,7 @@ from study.search import driver
 from study.search.trainable import ClipFitTrainable
 from study.storage.ledger import StudyFolder
 from study.tracking.mlflow.mirror import sync_study
-from study.trial import TrialConfig, task
+from study.trial import TrialConfig, run
 from study.workflow.status import study_status
 
 pytestmark = pytest.mark.timeout(600)
@@ -45,9 +45,9 @@ class Faulty(ClipFitTrainable):
 
     def setup(self, config: dict[str, Any], **given: Any) -> None:
         """See `ClipFitTrainable`."""
-        from study.trial import task
+        from study.trial import run
 
-        train = task.train_epoch
+        train = run.train_epoch
 
         def train_or_fail(
             *arguments: Any, epoch: int, micro_batch: int | None, **options: Any
@@ -58,7 +58,7 @@ class Faulty(ClipFitTrainable):
             fault(epoch, micro_batch or BATCH, self._folder.path)
             return train(*arguments, epoch=epoch, micro_batch=micro_batch, **options)
 
-        task.train_epoch = train_or_fail
+        run.train_epoch = train_or_fail
         super().setup(config, **given)
 
 
@@ -177,7 +177,7 @@ def here(
     make_study: Callable[..., TinyStudy], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Here]:
     """Make a trial of a name, with a fault."""
-    monkeypatch.setattr(task, "train_epoch", task.train_epoch)
+    monkeypatch.setattr(run, "train_epoch", run.train_epoch)
     study = make_study(tmp_path.name)
     return lambda name, fault=None: Here(study, name, fault)
 

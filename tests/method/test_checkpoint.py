@@ -9,9 +9,8 @@ import pytest
 
 from study.errors import BackboneError
 from study.method.checkpoint import Architecture, EncoderShape, read_architecture
-from study.method.model import Backbone
+from study.method.model import Backbone, model_depths, unfreeze
 from study.method.subsets import Depths, parse
-from study.method.tuning import model_depths, unfreeze
 
 VIT_B16 = Architecture(EncoderShape(12, 512, 2048), EncoderShape(12, 768, 3072), image_size=224)
 VIT_L14 = Architecture(EncoderShape(12, 768, 3072), EncoderShape(24, 1024, 4096), image_size=224)

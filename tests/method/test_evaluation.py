@@ -4,13 +4,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from study.method import evaluation
-from study.method.evaluation import (
+from study.method import model
+from study.method.model import (
+    Backbone,
+    FewShotClassifier,
     accuracy,
     encode_prompts,
     predict,
 )
-from study.method.model import Backbone, FewShotClassifier
 from study.method.subsets import parse
 
 
@@ -76,7 +77,7 @@ def test_prompts_are_encoded_in_pieces_without_a_difference(
         sizes.append(len(ids))
         return encode_text(ids)
 
-    monkeypatch.setattr(evaluation, "PROMPTS_AT_ONCE", 3)
+    monkeypatch.setattr(model, "PROMPTS_AT_ONCE", 3)
     monkeypatch.setattr(classifier, "encode_text", spy)
     torch.testing.assert_close(encode_prompts(classifier, ids, templates=2), whole)
     assert sizes == [3, 1]

@@ -16,9 +16,13 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import CLIPModel
 
-from study.method.evaluation import encode_prompts
-from study.method.model import Backbone, FewShotClassifier, fingerprint
-from study.method.prompt_reader import end_positions
+from study.method.model import (
+    Backbone,
+    FewShotClassifier,
+    encode_prompts,
+    end_positions,
+    fingerprint,
+)
 from study.method.staged import StagedClassifier
 from study.method.subsets import parse
 from study.method.training import Losses, Schedule, make_optimizer, objective, training_step

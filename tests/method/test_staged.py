@@ -9,12 +9,11 @@ from torch import Tensor, nn
 
 from study.errors import SubsetError
 from study.method import parameters
-from study.method.model import Backbone, FewShotClassifier
+from study.method.model import Backbone, FewShotClassifier, TunedParameter
 from study.method.parameters import BIAS, Site
 from study.method.recipe import Precision
 from study.method.staged import StagedClassifier
 from study.method.subsets import parse
-from study.method.tuning import TunedParameter
 
 SUBSETS = [
     *("clipfit", "bitfit", "ln", "text-bias", "vision.ln", "none"),

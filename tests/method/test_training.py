@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from study.errors import StudyError, SubsetError
 from study.method import parameters
-from study.method.model import Backbone, FewShotClassifier
+from study.method.model import Backbone, FewShotClassifier, TunedParameter
 from study.method.staged import Prompts, StagedClassifier
 from study.method.subsets import parse
 from study.method.training import (
@@ -26,7 +26,6 @@ from study.method.training import (
     train_epoch,
     training_step,
 )
-from study.method.tuning import TunedParameter
 
 RATES = {"bias": 0.02, "ln": 0.02}
 

@@ -7,9 +7,8 @@ from torch import nn
 from transformers import CLIPConfig, CLIPModel
 
 from study.errors import SubsetError
-from study.method.model import Backbone
+from study.method.model import Backbone, model_depths, tuned_names, unfreeze
 from study.method.subsets import Depths, parse
-from study.method.tuning import model_depths, tuned_names, unfreeze
 
 
 def without_weights(config: CLIPConfig) -> CLIPModel:

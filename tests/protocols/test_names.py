@@ -4,8 +4,7 @@ import pytest
 from config_faults import protocol_faults
 
 from study.errors import ConfigError
-from study.protocols import named
-from study.protocols.names import PROTOCOLS
+from study.protocols import PROTOCOLS, named
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)

@@ -15,8 +15,7 @@ from study.data.images.decode import decode_images
 from study.data.records import Dataset
 from study.data.shots import Shots, draw_shots
 from study.errors import DataError
-from study.protocols import named
-from study.protocols.names import PROTOCOLS
+from study.protocols import PROTOCOLS, named
 
 Make = Callable[..., Dataset]
 

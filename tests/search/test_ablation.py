@@ -13,7 +13,7 @@ from study.config.schema import StudyConfig
 from study.errors import StudyError
 from study.method.checkpoint import Architecture, EncoderShape
 from study.method.subsets import parse
-from study.search import ablation
+from study.search import stages
 from study.storage.ledger import End, StudyFolder
 from study.trial import TrialConfig, TrialData
 from study.trial.study import Study
@@ -82,7 +82,7 @@ def queued(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         queued.stage, queued.trials, queued.data = stage, list(wanted), data
         queued.take_over = take_over
 
-    monkeypatch.setattr(ablation, "run_queue", run_queue)
+    monkeypatch.setattr(stages, "run_queue", run_queue)
     return queued
 
 
@@ -92,7 +92,7 @@ def test_every_cell_is_tuned_at_every_rate(
     def take_over(trials: Sequence[TrialConfig]) -> list[str]:
         return []
 
-    ablation.tune_cells(study_of(grid(), folder, ARCHITECTURE), few_digits, [], take_over)
+    stages.tune_cells(study_of(grid(), folder, ARCHITECTURE), few_digits, [], take_over)
     assert queued.stage == "search"
     assert queued.take_over is take_over
     assert list(queued.data) == [3]
@@ -114,7 +114,7 @@ def test_the_rate_of_a_cell_is_the_one_that_validation_prefers(folder: StudyFold
     for label, scores in (("base", (0.5, 0.6)), ("norms", (0.8, 0.3)), ("biases", (0.4, 0.4))):
         for rate, score in zip((0.01, 0.1), scores, strict=True):
             train(folder, label, rate, score)
-    chosen = ablation.fix_rates(study_of(grid(), folder, ARCHITECTURE))
+    chosen = stages.fix_rates(study_of(grid(), folder, ARCHITECTURE))
     assert {label: proposal.rates["bias"] for label, proposal in chosen.items()} == {
         "base": 0.1,
         "norms": 0.01,
@@ -126,9 +126,9 @@ def test_the_rate_of_a_cell_is_the_one_that_validation_prefers(folder: StudyFold
 def test_the_choice_is_written_once_and_kept(folder: StudyFolder) -> None:
     for label in ("base", "norms", "biases"):
         train(folder, label, 0.01, 0.5)
-    first = ablation.fix_rates(study_of(grid(), folder, ARCHITECTURE))
+    first = stages.fix_rates(study_of(grid(), folder, ARCHITECTURE))
     train(folder, "norms", 0.1, 0.9)
-    assert ablation.fix_rates(study_of(grid(), folder, ARCHITECTURE)) == first
+    assert stages.fix_rates(study_of(grid(), folder, ARCHITECTURE)) == first
     assert folder.read_json("cells.json")["norms"]["rates"]["ln"] == 0.01
 
 
@@ -136,12 +136,12 @@ def test_a_cell_none_of_whose_trials_ran_to_the_end_is_named(folder: StudyFolder
     train(folder, "base", 0.01, 0.5)
     train(folder, "norms", 0.01, 0.5, status="failed")
     with pytest.raises(StudyError, match="no trial of the cell 'norms' ran all its epochs"):
-        ablation.fix_rates(study_of(grid(), folder, ARCHITECTURE))
+        stages.fix_rates(study_of(grid(), folder, ARCHITECTURE))
     assert folder.read_json("cells.json") is None
 
 
 def test_a_single_rate_needs_no_search(folder: StudyFolder) -> None:
-    chosen = ablation.fix_rates(study_of(grid(rates=[0.3]), folder, ARCHITECTURE))
+    chosen = stages.fix_rates(study_of(grid(rates=[0.3]), folder, ARCHITECTURE))
     assert chosen == {
         "base": settings("text.mlp.fc2.bias + vision.ln", 0.3, 0.3, 2.0),
         "norms": settings("vision.ln", 0.3, 0.3, 2.0),
@@ -157,7 +157,7 @@ def test_every_cell_is_tested_on_each_seeds_shots_at_its_own_rate(
         "norms": settings("vision.ln", 0.01, 0.01, 2.0),
     }
     data = {1: few_digits, 5: few_digits}
-    ablation.test_cells(study_of(grid(), folder, ARCHITECTURE), chosen, data, [], None)
+    stages.test_cells(study_of(grid(), folder, ARCHITECTURE), chosen, data, [], None)
     assert queued.stage == "ablation"
     assert queued.data == data
     assert [(t.trial_id, t.label, t.seed, t.settings.rates["ln"]) for t in queued.trials] == [

@@ -7,7 +7,7 @@ from ray.tune.experiment import Trial
 from tiny_study import Listener
 from written_study import Written
 
-from study.search.callback import LedgerCallback, notify
+from study.search.searcher import LedgerCallback, notify
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")  # Tune starts one of its own otherwise
 

@@ -12,8 +12,15 @@ from study.config.settings import Settings
 from study.errors import StudyError
 from study.method.subsets import Depths
 from study.search import samplers
-from study.search.journal import DamagedJournalError, open_journal, set_aside
-from study.search.optuna_arm import Arm, Outcome, Recorded, open_arm
+from study.search.optuna_arm import (
+    Arm,
+    DamagedJournalError,
+    Outcome,
+    Recorded,
+    open_arm,
+    open_journal,
+    set_aside,
+)
 from study.search.space import OpenSpace
 
 ORPHAN = 3

@@ -27,8 +27,7 @@ from study.search.recording import (
 )
 from study.storage.ledger import End, StudyFolder, TrialFolder
 from study.trial import EpochReport, Prediction, TrialData
-from study.trial.confusion import read_confusion
-from study.trial.predictions import read_predictions
+from study.trial.predictions import read_confusion, read_predictions
 
 LAST = 4
 """Epochs of a trial."""

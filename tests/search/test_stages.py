@@ -272,7 +272,8 @@ def test_a_candidate_is_confirmed_under_its_label_with_each_seed(few_digits: Tri
         source_trial="search-0003",
     )
     first, second = (
-        maker.confirmation(best, seed, 1000 * index) for index, seed in ((0, 1), (1, 2))
+        maker.make("confirm", best.label, best.label, 1000 * index, best.settings, seed)
+        for index, seed in ((0, 1), (1, 2))
     )
     assert (first.trial_id, second.trial_id) == ("confirm-best-seed1", "confirm-best-seed2")
     assert (first.number, second.number) == (0, 1000)

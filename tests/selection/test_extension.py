@@ -8,7 +8,7 @@ from settings import settings
 from study.config.loading import build_config, dump_config, load_config
 from study.config.schema import StudyConfig
 from study.errors import ConfigError
-from study.selection.extension import beside_earlier, extend, extensions
+from study.selection.candidates import beside_earlier, extend, extensions
 from study.storage.ledger import DESCRIPTION, End, Registration, StudyFolder
 from study.trial.study import Candidate, Study
 

@@ -14,8 +14,7 @@ from torch import Tensor
 from study.data.datasets import load_dataset
 from study.errors import DataError, DeltaError
 from study.method.delta import DeltaInfo, apply_delta, load_delta, save_delta
-from study.method.evaluation import accuracy
-from study.method.model import FewShotClassifier, load_backbone
+from study.method.model import FewShotClassifier, accuracy, load_backbone
 from study.method.subsets import parse
 from study.serving.classifier import load_classifier
 from study.storage.ledger import StudyFolder, TrialFolder

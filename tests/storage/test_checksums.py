@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from study.storage.checksums import FILE, Checksums, record_checksums, sha256_of
+from study.storage.atomic import SUMS, Checksums, record_checksums, sha256_of
 
 ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 """The published SHA-256 of ``abc``."""
@@ -28,10 +28,10 @@ def test_a_sum_is_that_of_the_standard() -> None:
 
 def test_sums_have_the_form_that_sha256sum_reads(folder: Path) -> None:
     record(folder, one=b"abc", two=b"naught")
-    assert (folder / FILE).read_text().splitlines()[0] == f"{ABC}  one"
+    assert (folder / SUMS).read_text().splitlines()[0] == f"{ABC}  one"
     (folder / "one").write_bytes(b"abc")
     (folder / "two").write_bytes(b"naught")
-    command = ["sha256sum", "--check", "--strict", FILE]
+    command = ["sha256sum", "--check", "--strict", SUMS]
     assert subprocess.run(command, cwd=folder, capture_output=True, check=False).returncode == 0
     (folder / "two").write_bytes(b"nought")
     assert subprocess.run(command, cwd=folder, capture_output=True, check=False).returncode == 1
@@ -67,7 +67,7 @@ def test_a_file_that_is_written_anew_may_be_the_former_or_the_latter(folder: Pat
 
 def test_a_line_that_a_crash_cut_short_is_left_out(folder: Path) -> None:
     record(folder, one=b"abc")
-    with (folder / FILE).open("ab") as file:
+    with (folder / SUMS).open("ab") as file:
         file.write(f"{sha256_of(b'other')}  on".encode())
     assert Checksums(folder).names == ["one"]
     assert not Checksums(folder).matches("one", b"other")
@@ -75,7 +75,7 @@ def test_a_line_that_a_crash_cut_short_is_left_out(folder: Path) -> None:
 
 def test_sums_noted_after_such_a_line_count(folder: Path) -> None:
     record(folder, one=b"abc")
-    with (folder / FILE).open("ab") as file:
+    with (folder / SUMS).open("ab") as file:
         file.write(b"0" * 30)
     record(folder, two=b"2")
     sums = Checksums(folder)
@@ -86,7 +86,7 @@ def test_sums_noted_after_such_a_line_count(folder: Path) -> None:
 
 def test_bytes_that_are_no_text_spoil_their_own_line_alone(folder: Path) -> None:
     record(folder, one=b"abc")
-    with (folder / FILE).open("ab") as file:
+    with (folder / SUMS).open("ab") as file:
         file.write(b"\xff\xfe\n")
     record(folder, two=b"2")
     assert Checksums(folder).matches("two", b"2")
@@ -95,7 +95,7 @@ def test_bytes_that_are_no_text_spoil_their_own_line_alone(folder: Path) -> None
 
 def test_line_ends_that_a_tool_has_changed_are_no_damage(folder: Path) -> None:
     record(folder, one=b"abc", two=b"naught")
-    path = folder / FILE
+    path = folder / SUMS
     path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
     sums = Checksums(folder)
     assert sums.names == ["one", "two"]

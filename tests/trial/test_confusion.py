@@ -11,7 +11,7 @@ from study.protocols.base_to_new import hmean
 from study.search.recording import record_epoch
 from study.storage.ledger import StudyFolder
 from study.trial import EpochReport, Prediction, TrialData
-from study.trial.confusion import beats_chance, chance_level, read_confusion
+from study.trial.predictions import beats_chance, chance_level, read_confusion
 
 
 def part(*images: int) -> dict[str, Any]:

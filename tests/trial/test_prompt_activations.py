@@ -10,8 +10,7 @@ from torch import Tensor
 from study.method.model import Backbone, FewShotClassifier, load_backbone
 from study.method.subsets import parse
 from study.trial import TrialData
-from study.trial.image_activations import clear_cache as forget_images
-from study.trial.prompt_activations import clear_cache, zero_shot_text
+from study.trial.activations import clear_caches, zero_shot_text
 from study.trial.run import run_trial
 
 
@@ -47,7 +46,7 @@ def test_prompts_are_begun_once_for_all_trials_as_far_as_nothing_is_tuned(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     forget_all(holdout)
-    monkeypatch.setattr("study.trial.task.PROMPTS_AT_ONCE", at_once)
+    monkeypatch.setattr("study.trial.run.PROMPTS_AT_ONCE", at_once)
     backbone = load_backbone(tiny_backbone)
     embedded: list[Tensor] = []
     backbone.clip.text_model.embeddings.token_embedding.register_forward_hook(
@@ -73,8 +72,7 @@ def test_another_process_finds_the_features_of_encoders_in_which_nothing_is_tune
     tuned = trial(subset=subset, epochs=0 if subset == "none" else 2)
     first = outcomes(run_trial(tuned, holdout, backbone))
     assert encoded == {"text": 1, "vision": 1}
-    for forget in (clear_cache, forget_images):
-        forget()
+    clear_caches()
     encoded.update(text=0, vision=0)
     assert outcomes(run_trial(tuned, holdout, backbone)) == first
     resolved = [t.name for t in FewShotClassifier(backbone, parse(subset)).tuned]
@@ -85,7 +83,6 @@ def test_another_process_finds_the_features_of_encoders_in_which_nothing_is_tune
 
 def forget_all(data: TrialData) -> None:
     """Forget what this process and those before it computed."""
-    clear_cache()
-    forget_images()
+    clear_caches()
     for path in data.train_images.parent.glob("frozen-*"):
         path.unlink()

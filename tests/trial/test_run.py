@@ -13,7 +13,7 @@ from study.method.model import Backbone
 from study.method.training import NonFiniteLossError
 from study.protocols.base_to_new import hmean
 from study.trial import TrialData
-from study.trial.confusion import mean
+from study.trial.predictions import mean
 from study.trial.run import run_trial
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from study.storage.ledger import TrialFolder
-from study.trial.confusion import beats_chance, chance_level, read_confusion
+from study.trial.predictions import beats_chance, chance_level, read_confusion
 from study.trial.study import Candidate, Study
 
 

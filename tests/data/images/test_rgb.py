@@ -24,8 +24,7 @@ from study.data.images.table import ImageTable
 from study.data.prompts import prompts
 from study.embedded import backbone_path
 from study.errors import DataError
-from study.method.evaluation import encode_prompts
-from study.method.model import FewShotClassifier, load_backbone
+from study.method.model import FewShotClassifier, encode_prompts, load_backbone
 from study.method.subsets import parse
 from study.serving.classifier import TunedClassifier
 

@@ -13,8 +13,8 @@ from study.method.model import Backbone, FewShotClassifier, load_backbone
 from study.method.staged import StagedClassifier
 from study.method.subsets import parse
 from study.storage.ledger import StudyFolder
-from study.trial import image_activations
-from study.trial.image_activations import CHUNK, ImageActivations, open_table
+from study.trial import activations
+from study.trial.activations import CHUNK, ImageActivations, open_table
 from study.trial.prepare import Preparer
 from study.trial.study import Study
 
@@ -50,9 +50,9 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def nothing_kept() -> Iterator[None]:
-    image_activations.clear_cache()
+    activations.clear_caches()
     yield
-    image_activations.clear_cache()
+    activations.clear_caches()
 
 
 def plain(table: Path, backbone: Backbone, subset: str, paths: list[str]) -> Tensor:
@@ -78,7 +78,7 @@ def test_a_table_is_begun_once_for_all_that_have_it_begun_as_far(
 def test_what_there_is_no_room_for_is_begun_when_asked_for_and_found_out_once(
     table: Path, backbone: Backbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(image_activations, "ROOM", 1000)
+    monkeypatch.setattr(activations.IMAGES, "room", 1000)
     some = list(open_table(table).paths)[5:8]
     for given in ([CHUNK, 3], [3]):
         spy = Spy(backbone, "vision.ln1[-1]")
@@ -98,7 +98,7 @@ def test_what_was_used_last_is_kept_the_longest(
 
     paths = list(open_table(table).paths)
     width = plain(table, backbone, "vision.ln1[-1]", paths[:1]).numel()
-    monkeypatch.setattr(image_activations, "ROOM", 2 * width * len(paths))
+    monkeypatch.setattr(activations.IMAGES, "room", 2 * width * len(paths))
     first, second, third = "vision.ln1[-1]", "vision.ln2[-1]", "vision.ln1[-2]"
     assert [begun(first), begun(second), begun(first)] == [len(paths), len(paths), 0]
     assert begun(third) == len(paths)

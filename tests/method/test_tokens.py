@@ -5,8 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from study.errors import BackboneError, DataError
-from study.method.model import Backbone
-from study.method.prompt_reader import end_positions, prompt_reader
+from study.method.model import Backbone, end_positions
 
 MakeBackbone = Callable[..., Backbone]
 
@@ -38,18 +37,9 @@ def test_a_prompt_longer_than_the_context_is_named(backbone: Backbone) -> None:
 
 
 def test_ids_are_cut_right_after_the_end_of_the_longest_prompt(backbone: Backbone) -> None:
-    reader = prompt_reader("tiny", backbone.tokenizer, backbone.clip.config)
-    rows = reader.read(["a red cat", "dog"])
+    rows = backbone.tokenize(["a red cat", "dog"]).tolist()
     start, end = backbone.tokenizer.bos_token_id, backbone.tokenizer.eos_token_id
     assert [row[0] for row in rows] == [start, start]
     assert [len(row) for row in rows] == [5, 5]
     assert (rows[0][4], rows[1][2]) == (end, end)
-    assert reader.read(["dog"]) == [rows[1][:3]]
-    assert backbone.tokenize(["a red cat", "dog"]).tolist() == rows
-
-
-def test_the_limits_of_a_reader_are_those_of_its_text_encoder(backbone: Backbone) -> None:
-    text = backbone.clip.config.text_config
-    reader = prompt_reader("tiny", backbone.tokenizer, backbone.clip.config)
-    limits = (reader.context, reader.vocabulary, reader.eos_token_id)
-    assert limits == (77, text.vocab_size, text.eos_token_id)
+    assert backbone.tokenize(["dog"]).tolist() == [rows[1][:3]]
