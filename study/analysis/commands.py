@@ -4,30 +4,27 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
-from study.analysis.ablation import BASE
-from study.analysis.ablation import ablation_table as compare_cells
-from study.analysis.ablation_output import render as render_ablation
-from study.analysis.ablation_output import write_ablation
-from study.analysis.comparison import leaderboard as compare_candidates
-from study.analysis.leaderboard import render, to_csv, to_markdown
-from study.analysis.occupancy import occupancy as measure_occupancy
-from study.analysis.paper import read_sweep, render_tables, write_tables
-from study.analysis.plots import make_plots, write_plots
-from study.analysis.report import write_report
+from study.analysis import (
+    ablation,
+    ablation_output,
+    comparison,
+    leaderboard,
+    occupancy,
+    paper,
+    plots,
+    report,
+)
 from study.analysis.results import read_results, read_trials
 from study.errors import ConfigError, TrackingError
 
-STUDY_FORMATS = ("table", "markdown", "csv")
-SERVER_FORMATS = ("table", "json", "yaml")
 
-
-def leaderboard(options: Namespace) -> None:
+def show_leaderboard(options: Namespace) -> None:
     """Print one study's leaderboard, or the best configurations of a tracking server.
 
     Raises:
         StudyError: the options do not go together, or nothing was found.
     """
-    formats = STUDY_FORMATS if options.name else SERVER_FORMATS
+    formats = ("table", "markdown", "csv") if options.name else ("table", "json", "yaml")
     if options.format not in formats:
         raise ConfigError(f"--format {options.format} is not possible here; allowed: {formats}")
     if options.name and (options.study or options.where):
@@ -37,11 +34,13 @@ def leaderboard(options: Namespace) -> None:
     if not options.name:
         _print_best(options)
         return
-    board = compare_candidates(read_results(options.folder.path))
+    board = comparison.leaderboard(read_results(options.folder.path))
     if options.format == "table":
-        options.console.print(render(board))
+        options.console.print(leaderboard.render(board))
+    elif options.format == "markdown":
+        print(leaderboard.to_markdown(board), end="")
     else:
-        print(to_markdown(board) if options.format == "markdown" else to_csv(board), end="")
+        print(leaderboard.to_csv(board), end="")
 
 
 def _print_best(options: Namespace) -> None:
@@ -62,20 +61,20 @@ def _print_best(options: Namespace) -> None:
         options.console.print(render_found(found))
 
 
-def plots(options: Namespace) -> None:
+def draw_plots(options: Namespace) -> None:
     """Draw the charts of a study, as files and as one page to explore."""
     from study.analysis.interactive import write_interactive
 
     results = read_results(options.folder.path)
-    drawn = make_plots(results, compare_candidates(results))
-    _print_paths(*write_plots(results.folder.path, drawn))
+    drawn = plots.make_plots(results, comparison.leaderboard(results))
+    _print_paths(*plots.write_plots(results.folder.path, drawn))
     _print_paths(write_interactive(results.folder.path, drawn))
     for plot in drawn:
         if plot.missing is not None:
             print(f"{plot.name}: not drawn: {plot.missing}", file=sys.stderr)
 
 
-def drift(options: Namespace) -> None:
+def show_drift(options: Namespace) -> None:
     """Print, draw and save the drift of the winner or of named trials."""
     # Torch takes seconds to import, and no other of these commands needs it.
     from study.analysis.drift import study_drift
@@ -87,35 +86,35 @@ def drift(options: Namespace) -> None:
     _print_paths(*write_drift(results.folder.path, found))
 
 
-def report(options: Namespace) -> None:
+def write_report(options: Namespace) -> None:
     """Write the report of a study."""
     results = read_results(options.folder.path)
-    board = compare_candidates(results)
-    _print_paths(write_report(results, board, make_plots(results, board)))
+    board = comparison.leaderboard(results)
+    _print_paths(report.write_report(results, board, plots.make_plots(results, board)))
 
 
-def ablation_table(options: Namespace) -> None:
+def show_ablation(options: Namespace) -> None:
     """Print an ablation, and write its files."""
     results = read_results(options.folder.path)
-    table = compare_cells(results, options.base or BASE)
-    options.console.print(render_ablation(table))
-    _print_paths(*write_ablation(results.folder.path, table))
+    table = ablation.ablation_table(results, options.base or ablation.BASE)
+    options.console.print(ablation_output.render(table))
+    _print_paths(*ablation_output.write_ablation(results.folder.path, table))
 
 
-def occupancy(options: Namespace) -> None:
+def show_occupancy(options: Namespace) -> None:
     """Print the occupancy of a study's slots, stage by stage."""
     trials = read_trials(options.folder)
     for stage in ("search", "confirm", "ablation"):
-        if (found := measure_occupancy(trials, stage)) is not None:
+        if (found := occupancy.occupancy(trials, stage)) is not None:
             print(f"{stage}: {found}")
 
 
-def paper_tables(options: Namespace) -> None:
+def show_paper_tables(options: Namespace) -> None:
     """Print the tables of a sweep, and write them if asked."""
-    results = read_sweep([folder.path for folder in options.folders])
-    options.console.print(render_tables(results))
+    results = paper.read_sweep([folder.path for folder in options.folders])
+    options.console.print(paper.render_tables(results))
     if options.to is not None:
-        _print_paths(write_tables(results, options.to))
+        _print_paths(paper.write_tables(results, options.to))
 
 
 def _print_paths(*paths: Path) -> None:

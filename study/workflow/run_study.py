@@ -2,8 +2,6 @@
 
 import logging
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
@@ -13,18 +11,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from study import tracking
-from study.analysis.ablation import ablation_table
-from study.analysis.ablation_output import render as render_ablation
-from study.analysis.ablation_output import write_ablation
-from study.analysis.comparison import Leaderboard, leaderboard
+from study.analysis import ablation, ablation_output, comparison, leaderboard, plots, report
 from study.analysis.describe import champion_sentence, describe_study, loading_line
-from study.analysis.leaderboard import render, write_leaderboard
-from study.analysis.plots import make_plots, write_plots
-from study.analysis.report import write_report
 from study.analysis.results import Results, read_results, write_results
 from study.config.loading import dump_config
 from study.config.schema import StudyConfig
-from study.data.images.decode import PREPROCESSING, ImageCounter
+from study.data.images.decode import PREPROCESSING
 from study.errors import BackboneError
 from study.protocols import Protocol
 from study.search.ablation import fix_rates, test_cells, tune_cells
@@ -87,8 +79,14 @@ def run_study(
         else:  # only under the lock, since another driver may be creating it
             folder.create(dump_config(config), _origin(study))
         _announce(study, console)
-        with _decoding(console) as counter:
-            preparer = Preparer(study, study.architecture().image_size, counter)
+        columns = (TextColumn("decoding images"), BarColumn(24), MofNCompleteColumn())
+        with Progress(*columns, console=console, transient=True) as bar:
+            task = bar.add_task("images", total=None)
+            preparer = Preparer(
+                study,
+                study.architecture().image_size,
+                lambda done, total: bar.update(task, completed=done, total=total),
+            )
             search_data = preparer.search() if study.protocol().searches(config) else None
         tracker.start(study)
         finished = False
@@ -119,7 +117,7 @@ def run_study(
 
 def write_outputs(
     folder: StudyFolder, protocol: Protocol | None = None
-) -> tuple[Results, Leaderboard]:
+) -> tuple[Results, comparison.Leaderboard]:
     """Write everything that is made from a study's results, from the table to the summary.
 
     Args:
@@ -130,37 +128,36 @@ def write_outputs(
         The results, which are read once, and their leaderboard.
     """
     results = read_results(folder.path, protocol)
-    board = leaderboard(results)
+    board = comparison.leaderboard(results)
     write_results(results)
     if results.ablates:
-        write_ablation(folder.path, ablation_table(results))
+        ablation_output.write_ablation(folder.path, ablation.ablation_table(results))
     else:
-        write_leaderboard(folder.path, board)
-    plots = make_plots(results, board)
-    write_plots(folder.path, plots)
-    write_report(results, board, plots)
+        leaderboard.write_leaderboard(folder.path, board)
+    drawn = plots.make_plots(results, board)
+    plots.write_plots(folder.path, drawn)
+    report.write_report(results, board, drawn)
     write_atomically(folder.path / DESCRIPTION, describe_study(results, board))
     return results, board
 
 
 def _confirm(study: Study, preparer: Preparer, tracker: Tracker, console: Console) -> None:
     """Choose the candidates, and only then read the test split and test them."""
-    config, folder = study.config, study.folder
     candidates = fix_candidates(study)
     if extensions(study):
         tracker.look_again()
-    data = {seed: preparer.confirm(seed) for seed in study.protocol().shot_seeds(config)}
+    data = {seed: preparer.confirm(seed) for seed in study.protocol().shot_seeds(study.config)}
     total = len(data) * sum(candidate.same_as is None for candidate in candidates)
-    with _stage(console, folder, "confirm", total) as progress:
+    with _stage(console, study.folder, "confirm", total) as progress:
         run_confirm(study, candidates, data, [progress, tracker])
 
 
 def _ablate(study: Study, preparer: Preparer, tracker: Tracker, console: Console) -> None:
     """Choose each cell's learning rate by validation, and only then read the test split."""
-    config, folder, ablation = study.config, study.folder, study.config.ablation
-    known = partial(take_over, tracker, folder) if ablation and ablation.reuse else None
+    config, folder, wanted = study.config, study.folder, study.config.ablation
+    known = partial(take_over, tracker, folder) if wanted and wanted.reuse else None
     if study.protocol().validates(config) and not _has_chosen(study, study.cells()):
-        total = len(ablation.rates) * len(ablation_cells(study)) if ablation else 0
+        total = len(wanted.rates) * len(ablation_cells(study)) if wanted else 0
         with _stage(console, folder, "search", total) as progress:
             tune_cells(study, preparer.search(), [progress, tracker], known)
     chosen = fix_rates(study)
@@ -206,25 +203,20 @@ def _stage(console: Console, folder: StudyFolder, stage: str, total: int) -> Sta
     return StageProgress(console, stage, total, done)
 
 
-def _conclude(results: Results, board: Leaderboard, tracker: Tracker, console: Console) -> None:
-    shown = render_ablation(ablation_table(results)) if results.ablates else render(board)
-    folder = results.folder
-    console.print(shown)
-    console.print(f"report   {folder.path / 'report.html'}", highlight=False, soft_wrap=True)
+def _conclude(
+    results: Results, board: comparison.Leaderboard, tracker: Tracker, console: Console
+) -> None:
+    if results.ablates:
+        console.print(ablation_output.render(ablation.ablation_table(results)))
+    else:
+        console.print(leaderboard.render(board))
+    page = results.folder.path / "report.html"
+    console.print(f"report   {page}", highlight=False, soft_wrap=True)
     if registration := results.registration:
         console.print(champion_sentence(registration), highlight=False)
         console.print(f"load     {loading_line(registration)}", highlight=False, soft_wrap=True)
     for word, line in tracker.pages():
         console.print(f"{word:8} {line}", highlight=False, soft_wrap=True)
-
-
-@contextmanager
-def _decoding(console: Console) -> Iterator[ImageCounter]:
-    """Show a progress bar of decoded images; yield the function that updates it."""
-    columns = (TextColumn("decoding images"), BarColumn(24), MofNCompleteColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("images", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _compare_with_origin(study: Study) -> None:

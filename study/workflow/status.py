@@ -1,7 +1,5 @@
 """The progress of a study, read from its folder alone, wherever the study runs."""
 
-from __future__ import annotations
-
 import json
 import time
 from collections import Counter
@@ -72,8 +70,10 @@ def study_status(results: Results) -> Status:
     state = "finished" if folder.is_complete() else "unfinished"
     if any(seconds < RECENT_SECONDS for seconds in silent.values()):
         state = "confirming" if results.candidates else "searching"
-    finished = [trial for trial in results.stage("search") if trial.status == "finished"]
-    finished.sort(key=lambda trial: (-(trial.val_score or 0), trial.trainable, trial.number))
+    finished = sorted(
+        (trial for trial in results.stage("search") if trial.status == "finished"),
+        key=lambda trial: (-(trial.val_score or 0), trial.trainable, trial.number),
+    )
     choice = best_of(results.candidates)
     tested = results.confirmed(choice.same_as or choice.label) if choice else ()
     scores = [trial.test_score for trial in tested if trial.test_score is not None]
