@@ -1,7 +1,6 @@
 """The commands that run studies and look after them, each with the options that the user gave."""
 
 import contextlib
-import itertools
 import json
 import os
 import re
@@ -10,14 +9,12 @@ import shutil
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from rich.filesize import decimal
 
-import study
 from study import tracking
 from study.analysis.results import Results, read_results
 from study.config.loading import ConfigFaults, load_config, parse_overrides
@@ -31,8 +28,6 @@ from study.trial.study import Study
 from study.workflow.check import all_faults, caution, check_study
 from study.workflow.resumption import resumed_config
 from study.workflow.status import Status, percent, plain_table, show_status, study_status
-
-DAY = 24 * 60 * 60  # seconds
 
 
 def run(options: Namespace) -> None:
@@ -125,10 +120,12 @@ def find_config(name: str) -> Path:
     Raises:
         ConfigError: it does not exist; the message lists the shipped ones.
     """
-    package = Path(study.__file__ or "").parent
+    package = Path(tracking.__file__).parents[1]
     folders = [package.parent / "configs", package / "configs"]
-    places = [(folder / name, folder / f"{name}.yaml", folder.parent / name) for folder in folders]
-    for candidate in (Path(name), *itertools.chain(*places)):
+    places = [Path(name)]
+    for folder in folders:
+        places += [folder / name, folder / f"{name}.yaml", folder.parent / name]
+    for candidate in places:
         with contextlib.suppress(OSError):  # a name that no file can have
             if candidate.is_file() or (candidate.is_dir() and any(candidate.glob("*.yaml"))):
                 return candidate
@@ -192,7 +189,7 @@ def list_studies(options: Namespace) -> None:
         [
             *(row["study"], row["state"], str(row["trials"])),
             *(percent(row[name]) for name in ("val_score", "test_score")),
-            *(decimal(row["bytes"]), f"{row['seconds'] / DAY:.1f}"),
+            *(decimal(row["bytes"]), f"{row['seconds'] / (24 * 60 * 60):.1f}"),
         ]
         for row in rows
     )
@@ -216,7 +213,11 @@ def describe(folder: StudyFolder) -> dict[str, Any]:
     with contextlib.suppress(StudyError):
         results = read_results(folder.path)
         status = study_status(results)
-    files = list(_files(folder.path))
+    files: list[os.stat_result] = []
+    for place, _, names in os.walk(folder.path):
+        for name in names:
+            with contextlib.suppress(OSError):  # a study that runs may remove some meanwhile
+                files.append(Path(place, name).lstat())
     return {
         "study": folder.name,
         "state": status.state if status else "damaged",
@@ -228,14 +229,6 @@ def describe(folder: StudyFolder) -> dict[str, Any]:
         "study_id": results.identity.get("study_id") if results else None,
         "registered": results.registration.uri if results and results.registration else None,
     }
-
-
-def _files(folder: Path) -> Iterator[os.stat_result]:
-    """Yield the size and times of each file; a study that runs may remove some meanwhile."""
-    for place, _, names in os.walk(folder):
-        for name in names:
-            with contextlib.suppress(OSError):
-                yield Path(place, name).lstat()
 
 
 def delete(options: Namespace) -> None:

@@ -242,13 +242,15 @@ def _compare_with_origin(study: Study) -> None:
 
 def _origin(study: Study) -> dict[str, str | int]:
     """Return the versions and the checkpoint that a study is made with."""
-    packages = ("ray", "torch", "transformers", "optuna", "mlflow", "clipfit-study")
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "git_commit": _git_commit(),
         "checkpoint": study.architecture().checkpoint,
         "preprocessing": PREPROCESSING,
-        **{f"{package}_version": version(package) for package in packages},
+        **{
+            f"{package}_version": version(package)
+            for package in ("ray", "torch", "transformers", "optuna", "mlflow", "clipfit-study")
+        },
     }
 
 

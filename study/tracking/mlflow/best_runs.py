@@ -58,9 +58,9 @@ def best_configurations(uri: str, *, study: str | None, where: str | None, top: 
         "tags.stage = 'search'",
         "tags.study_id LIKE '%'",
         "attributes.status = 'FINISHED'",
+        *([f"tags.study = '{study}'"] if study else []),
+        *([where] if where else []),
     ]
-    conditions += [f"tags.study = '{study}'"] if study else []
-    conditions += [where] if where else []
 
     def ask() -> tuple[list[Run], dict[tuple[str, Settings], list[float]]]:
         client = open_client(uri)

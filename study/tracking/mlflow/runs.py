@@ -33,7 +33,7 @@ UNSENT = ("epoch", "seconds", "ended_at", *map(rate_column, kind_names()))
 SAME_AS_SCORE = ("_accuracy", "_hmean")
 """The endings of metrics that always equal the score, and so are not sent."""
 TOTALS = ("epochs", "seconds")
-"""The metrics of a whole trial, each with one value."""
+"""The metrics of a whole trial, each with one value: fields of `study.storage.ledger.End`."""
 OPENS_WITHIN = 120.0
 """How many seconds opening the study's own run may take, in about eight calls."""
 BATCH = 900
@@ -173,14 +173,13 @@ class RunWriter:
         for at in range(0, len(points), BATCH):
             self.client.log_batch(mark.run_id, metrics=points[at : at + BATCH])
         if end is not None:
-            totals = dict(zip(TOTALS, (end.epochs, end.seconds), strict=True))
             tags = {"stop_reason": end.reason or end.status}
             if end.error:
                 error = redacted_text(end.error[-4000:])
                 tags |= {"error": error, NOTE: f"```\n{error}\n```"}
             self.client.log_batch(
                 mark.run_id,
-                metrics=[Metric(key, value, mark.began, 0) for key, value in totals.items()],
+                metrics=[Metric(key, getattr(end, key), mark.began, 0) for key in TOTALS],
                 tags=[RunTag(key, value) for key, value in tags.items()],
             )
             self._send_files(mark.run_id, folder.path, TRIAL_ARTIFACTS, known=trials)
@@ -238,8 +237,11 @@ class RunWriter:
             except Exception as error:  # MLflow refuses this run; go on with the others
                 if not refused(error):
                     raise
-        status = "FINISHED" if finished else "KILLED"
-        self.client.set_terminated(self.parent_id, status, end_time=max(ends, default=None))
+        self.client.set_terminated(
+            self.parent_id,
+            "FINISHED" if finished else "KILLED",
+            end_time=max(ends, default=None),
+        )
 
     def _settle(self, trial: TrialFolder, *, winner: bool) -> None:
         """End the run of an interrupted trial, and mark the winner in the run's name."""
@@ -311,16 +313,13 @@ class RunWriter:
         return runs[0] if runs else None
 
     def _experiment(self, name: str) -> str:
-        experiment = self.client.get_experiment_by_name(name)
-        if experiment is not None:
-            return str(experiment.experiment_id)
-        try:
-            return str(self.client.create_experiment(name, tags=experiment_tags()))
-        except MlflowException:  # another study created it in between
-            experiment = self.client.get_experiment_by_name(name)
-            if experiment is None:
-                raise
-            return str(experiment.experiment_id)
+        if (found := self.client.get_experiment_by_name(name)) is None:
+            try:
+                return str(self.client.create_experiment(name, tags=experiment_tags()))
+            except MlflowException:  # another study created it in between
+                if (found := self.client.get_experiment_by_name(name)) is None:
+                    raise
+        return str(found.experiment_id)
 
 
 def _run_name(config: Mapping[str, Any], *, winner: bool = False) -> str:

@@ -10,9 +10,6 @@ from pathlib import Path
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 """The prefixes of database addresses."""
 
-LOCAL_PAGES = "http://127.0.0.1:5000"
-"""The default address of `mlflow ui`."""
-
 ANSWERS_WITHIN = 60.0
 """How many seconds a simple request may take; a new store makes its tables in this time."""
 PAGE = 1000
@@ -149,7 +146,8 @@ def browse_command(uri: str) -> str:
 
 def page_address(uri: str, experiment_id: str) -> str:
     """Return the address of an experiment's studies, on a server or on a local `mlflow ui`."""
-    return runs_page(redacted(uri) if _is_server(uri) else LOCAL_PAGES, experiment_id)
+    local = "http://127.0.0.1:5000"  # the default address of `mlflow ui`
+    return runs_page(redacted(uri) if _is_server(uri) else local, experiment_id)
 
 
 def _is_server(uri: str) -> bool:
