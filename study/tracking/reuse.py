@@ -16,8 +16,7 @@ from study.errors import StudyError, TrackingError
 from study.method.delta import load_delta
 from study.storage.atomic import sync_folder
 from study.storage.ledger import KEPT, End, StudyFolder, TrialFolder
-from study.tracking.calls import first_line, within
-from study.tracking.tracker import Tracker
+from study.tracking.tracker import Tracker, first_line, within
 from study.trial import TrialConfig
 
 logger = logging.getLogger(__name__)

@@ -12,12 +12,11 @@ from collections.abc import Callable, Iterable
 
 from study.errors import StudyError, TrackingError
 from study.storage.atomic import StorageError
-from study.tracking.calls import first_line, within
 from study.tracking.mlflow.audit import Audit
 from study.tracking.mlflow.registry import register_or_tell
 from study.tracking.mlflow.runs import RunWriter
 from study.tracking.mlflow.server import refused
-from study.tracking.tracker import Synced, describe_unsent
+from study.tracking.tracker import Synced, describe_unsent, first_line, within
 from study.trial.study import Study
 
 logger = logging.getLogger(__name__)

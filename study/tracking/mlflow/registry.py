@@ -29,10 +29,9 @@ from study.data.shots import read_shots
 from study.errors import StudyError, TrackingError
 from study.method.delta import DeltaInfo, load_delta, save_delta
 from study.storage.ledger import Registration, StudyFolder
-from study.tracking.calls import first_line, within
 from study.tracking.mlflow.choice import Choice
 from study.tracking.mlflow.runs import RunWriter
-from study.tracking.tracker import describe_unsent
+from study.tracking.tracker import describe_unsent, first_line, within
 from study.trial.prepare import shots_path
 
 logger = logging.getLogger(__name__)

@@ -16,11 +16,11 @@ from study.errors import TrackingError, redacted_text
 from study.method.parameters import kind_names
 from study.storage.atomic import read_if_there, with_retries
 from study.storage.ledger import CANDIDATES, CELLS, DESCRIPTION, KEPT, TrialFolder
-from study.tracking.calls import first_line, within
 from study.tracking.mlflow.choice import Choice
 from study.tracking.mlflow.marks import Mark
 from study.tracking.mlflow.server import connect, redacted, refused
 from study.tracking.mlflow.views import experiment_tags
+from study.tracking.tracker import first_line, within
 from study.trial.study import Study
 
 PARENT = "mlflow.parentRunId"

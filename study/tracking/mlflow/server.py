@@ -40,8 +40,8 @@ from sqlalchemy import create_engine, make_url  # noqa: E402
 
 from study.errors import StudyError, TrackingError, redacted_text  # noqa: E402
 from study.storage.atomic import StorageError  # noqa: E402
-from study.tracking.calls import first_line, within  # noqa: E402
 from study.tracking.mlflow.internals import runs_page  # noqa: E402
+from study.tracking.tracker import first_line, within  # noqa: E402
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)  # it logs every table it creates
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it logs what it also raises
