@@ -140,9 +140,14 @@ def _fetch(
         taken.create({**trial.model_dump(mode="json"), "taken_from": address})
         for path in (path for pattern in KEPT for path in sorted(place.glob(pattern))):
             taken.write(path.name, path.read_bytes())
-        spent = sum(report["seconds"] for report in reports)
-        done = f"done before by {address} of {source.title}"
-        taken.write_end(End("finished", trial.epochs, spent, done))
+        taken.write_end(
+            End(
+                status="finished",
+                epochs=trial.epochs,
+                seconds=sum(report["seconds"] for report in reports),
+                reason=f"done before by {address} of {source.title}",
+            )
+        )
         taken.path.rename(folder.path)
         sync_folder(folder.path.parent)
 

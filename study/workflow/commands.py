@@ -75,11 +75,11 @@ def run(options: Namespace) -> None:
             synced = tracker.sync(Study(config, folder), lambda: write_outputs(folder))
         again = f", {synced.again} of them sent again" if synced.again else ""
         console.print(f"{synced.trials} trials of {folder.name} are in {tracker.title}{again}")
-        return
-    if options.extend:
-        with folder.locked():
-            config = extend(Study(config, folder), overrides)
-    run_study(config, folder, console, resume=bool(existing))
+    else:
+        if options.extend:
+            with folder.locked():
+                config = extend(Study(config, folder), overrides)
+        run_study(config, folder, console, resume=bool(existing))
 
 
 def _run_sweep(source: Path, overrides: list[str], options: Namespace) -> None:

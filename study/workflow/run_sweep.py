@@ -42,8 +42,9 @@ def run_sweep(members: Sequence[Member], console: Console) -> None:
                 logger.warning("%s failed: %s", folder.name, error)
                 failed.append(f"{folder.name}: {error}")
             else:
-                sweep = {"experiment": member.experiment, "axes": dict(member.axes)}
-                folder.write_json(SWEEP_FILE, sweep)
+                folder.write_json(
+                    SWEEP_FILE, {"experiment": member.experiment, "axes": dict(member.axes)}
+                )
     if finished := [folder.path for member in members if _finished(folder := _folder(member))]:
         results = read_sweep(finished)
         path = write_tables(results, members[0].config.storage)

@@ -165,6 +165,5 @@ def percent(score: float | None, digits: int = 1) -> str:
 
 
 def _last_written(trial: TrialFolder) -> float:
-    names = ("reports.jsonl", "config.json")
-    paths = (trial.path / name for name in names)
+    paths = (trial.path / "reports.jsonl", trial.path / "config.json")
     return max((path.stat().st_mtime for path in paths if path.exists()), default=0.0)

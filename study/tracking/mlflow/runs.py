@@ -116,17 +116,19 @@ class RunWriter:
         self.experiment_id = self._experiment(config.tracking.experiment)
         found = self._find("tags.study_parent = 'yes'")
         if found is None:
-            tags = {
-                "stage": "study",
-                "study_parent": "yes",
-                "dataset": config.data.dataset,
-                "backbone": config.backbone.name,
-                "protocol": config.protocol,
-                "git_commit": self._git_commit,
-                **self._tags,
-            }
             found = self.client.create_run(
-                self.experiment_id, start_time=began, run_name=self.study.name, tags=tags
+                self.experiment_id,
+                start_time=began,
+                run_name=self.study.name,
+                tags={
+                    "stage": "study",
+                    "study_parent": "yes",
+                    "dataset": config.data.dataset,
+                    "backbone": config.backbone.name,
+                    "protocol": config.protocol,
+                    "git_commit": self._git_commit,
+                    **self._tags,
+                },
             )
         elif found.info.status != "RUNNING":
             self.client.update_run(found.info.run_id, status="RUNNING")
@@ -281,10 +283,12 @@ class RunWriter:
             )
         elif found.info.run_name != name or not found.data.tags.items() >= tags.items():
             self._retag(found.info.run_id, config)
-        params = [Param(key, value) for key, value in self.trial_params(config).items()]
         began = int(found.info.start_time)
-        trainable = Metric("trainable", config["trainable"], began, 0)
-        self.client.log_batch(found.info.run_id, metrics=[trainable], params=params)
+        self.client.log_batch(
+            found.info.run_id,
+            metrics=[Metric("trainable", config["trainable"], began, 0)],
+            params=[Param(key, value) for key, value in self.trial_params(config).items()],
+        )
         return str(found.info.run_id), began
 
     def trial_tags(self, config: Mapping[str, Any]) -> dict[str, str]:
@@ -301,8 +305,9 @@ class RunWriter:
     def _retag(self, run_id: str, config: Mapping[str, Any]) -> None:
         """Update a run's name and tags after its trial was renamed."""
         self.client.update_run(run_id, name=_run_name(config))
-        tags = [RunTag(key, value) for key, value in self.trial_tags(config).items()]
-        self.client.log_batch(run_id, tags=tags)
+        self.client.log_batch(
+            run_id, tags=[RunTag(key, value) for key, value in self.trial_tags(config).items()]
+        )
 
     def _find(self, condition: str) -> Run | None:
         runs = self.client.search_runs(
