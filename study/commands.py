@@ -72,7 +72,7 @@ COMMANDS = {
     "leaderboard": Command(
         "print the candidates of a study; without NAME the best configurations of all studies on "
         "the tracking server (MLFLOW_TRACKING_URI, else ./mlflow.db)",
-        "study.analysis.commands:leaderboard",
+        "study.analysis.commands:show_leaderboard",
         (
             _argument("name", nargs="?", metavar="NAME", help=_NAMED),
             _STORAGE,
@@ -88,10 +88,10 @@ COMMANDS = {
             ),
         ),
     ),
-    "plots": Command("draw the charts of a study", "study.analysis.commands:plots", _STUDY),
+    "plots": Command("draw the charts of a study", "study.analysis.commands:draw_plots", _STUDY),
     "drift": Command(
         "show how far tuning moved the model of a study",
-        "study.analysis.commands:drift",
+        "study.analysis.commands:show_drift",
         (
             *_STUDY,
             _argument(
@@ -102,18 +102,20 @@ COMMANDS = {
             ),
         ),
     ),
-    "report": Command("write report.html of a study", "study.analysis.commands:report", _STUDY),
+    "report": Command(
+        "write report.html of a study", "study.analysis.commands:write_report", _STUDY
+    ),
     "ablation-table": Command(
         "compare the cells of an ablation",
-        "study.analysis.commands:ablation_table",
+        "study.analysis.commands:show_ablation",
         (*_STUDY, _argument("--base", help="cell to compare with (default: base)")),
     ),
     "occupancy": Command(
-        "show how busy the slots of a study were", "study.analysis.commands:occupancy", _STUDY
+        "show how busy the slots of a study were", "study.analysis.commands:show_occupancy", _STUDY
     ),
     "paper-tables": Command(
         "print the tables of a sweep, with published averages beside ours",
-        "study.analysis.commands:paper_tables",
+        "study.analysis.commands:show_paper_tables",
         (
             _argument("names", nargs="+", metavar="NAME | storage=FOLDER", help=_NAMED),
             _argument("--to", type=Path, help="a folder to write tables.md and tables.csv into"),

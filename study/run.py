@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from pkgutil import resolve_name
 
-MARK = Path("method", "subsets.py")
-"""A file next to this script in the package, but not in the home folder to which Ray copies it."""
 EXAMPLES = """\
 examples of `clipfit-study run`, where `run` may be left out:
   clipfit-study                                     the embedded study, a few minutes
@@ -97,7 +95,9 @@ def _leave_package_off_the_path() -> None:
     A module of this package could otherwise replace a library of the same name.
     """
     folder = Path(__file__).resolve().parent
-    if (folder / MARK).exists() and Path(sys.path[0] or ".").resolve() == folder:
+    # The home folder to which Ray copies this script is not the package, and stays on the path.
+    packaged = (folder / "method" / "subsets.py").exists()
+    if packaged and Path(sys.path[0] or ".").resolve() == folder:
         sys.path.pop(0)
 
 

@@ -64,7 +64,6 @@ LAZY = {
     ("data", "datasets"),
     ("method", "transformers"),
     ("trial.schema", "torch"),
-    ("tracking.mlflow.store", "mlflow"),
     ("tracking.mlflow.tracker", "mlflow"),
     *(
         ("tracking.mlflow.tracker", f"study.tracking.mlflow.{module}")

@@ -3,20 +3,24 @@
 import sys
 from argparse import Namespace
 
-from study.analysis.ablation import BASE, render_ablation, write_ablation
-from study.analysis.ablation import ablation_table as compare_cells
+from study.analysis import report
+from study.analysis.ablation import (
+    BASE,
+    ablation_plots,
+    ablation_table,
+    render_ablation,
+    write_ablation,
+)
 from study.analysis.charts import write_interactive, write_plots
-from study.analysis.leaderboard import leaderboard as compare_candidates
-from study.analysis.leaderboard import render, to_csv, to_markdown
-from study.analysis.occupancy import occupancy as measure_occupancy
+from study.analysis.leaderboard import leaderboard, render, to_csv, to_markdown
+from study.analysis.occupancy import occupancy
 from study.analysis.paper import read_sweep, tables, write_tables
 from study.analysis.plots import make_plots
-from study.analysis.report import write_report
 from study.analysis.results import read_results, read_trials
 from study.errors import ConfigError, TrackingError
 
 
-def leaderboard(options: Namespace) -> None:
+def show_leaderboard(options: Namespace) -> None:
     """Print one study's leaderboard, or the best configurations of a tracking server.
 
     Raises:
@@ -32,7 +36,7 @@ def leaderboard(options: Namespace) -> None:
     if not options.name:
         _print_best(options)
         return
-    board = compare_candidates(read_results(options.folder.path))
+    board = leaderboard(read_results(options.folder.path))
     if options.format == "table":
         options.console.print(render(board))
     else:
@@ -43,7 +47,7 @@ def _print_best(options: Namespace) -> None:
     # MLflow takes seconds to import, and the results of a study do not need it.
     from study.analysis.best_runs_output import render_found, to_json, to_study
     from study.tracking.mlflow.best_runs import best_configurations, configuration_of
-    from study.tracking.mlflow.store import tracking_uri
+    from study.tracking.mlflow.tracker import tracking_uri
 
     uri = tracking_uri(None)
     found = best_configurations(uri, study=options.study, where=options.where, top=options.top)
@@ -57,10 +61,13 @@ def _print_best(options: Namespace) -> None:
         options.console.print(render_found(found))
 
 
-def plots(options: Namespace) -> None:
+def draw_plots(options: Namespace) -> None:
     """Draw the charts of a study, as files and as one page to explore."""
     results = read_results(options.folder.path)
-    drawn = make_plots(results, compare_candidates(results))
+    if results.ablates:
+        drawn = ablation_plots(ablation_table(results))
+    else:
+        drawn = make_plots(results, leaderboard(results))
     folder = results.folder.path
     print(*write_plots(folder, drawn), write_interactive(folder, drawn), sep="\n")
     for plot in drawn:
@@ -68,7 +75,7 @@ def plots(options: Namespace) -> None:
             print(f"{plot.name}: not drawn: {plot.missing}", file=sys.stderr)
 
 
-def drift(options: Namespace) -> None:
+def show_drift(options: Namespace) -> None:
     """Print, draw and save the drift of the winner or of named trials."""
     # Torch takes seconds to import, and no other of these commands needs it.
     from study.analysis.drift import render_drift, study_drift, write_drift
@@ -79,30 +86,30 @@ def drift(options: Namespace) -> None:
     print(*write_drift(results.folder.path, found), sep="\n")
 
 
-def report(options: Namespace) -> None:
+def write_report(options: Namespace) -> None:
     """Write the report of a study."""
     results = read_results(options.folder.path)
-    board = compare_candidates(results)
-    print(write_report(results, board, make_plots(results, board)))
+    board = leaderboard(results)
+    print(report.write_report(results, board, make_plots(results, board)))
 
 
-def ablation_table(options: Namespace) -> None:
+def show_ablation(options: Namespace) -> None:
     """Print an ablation, and write its files."""
     results = read_results(options.folder.path)
-    table = compare_cells(results, options.base or BASE)
+    table = ablation_table(results, options.base or BASE)
     options.console.print(render_ablation(table))
     print(*write_ablation(results.folder.path, table), sep="\n")
 
 
-def occupancy(options: Namespace) -> None:
+def show_occupancy(options: Namespace) -> None:
     """Print the occupancy of a study's slots, stage by stage."""
     trials = read_trials(options.folder)
     for stage in ("search", "confirm", "ablation"):
-        if (found := measure_occupancy(trials, stage)) is not None:
+        if (found := occupancy(trials, stage)) is not None:
             print(f"{stage}: {found}")
 
 
-def paper_tables(options: Namespace) -> None:
+def show_paper_tables(options: Namespace) -> None:
     """Print the tables of a sweep, and write them if asked."""
     results = read_sweep([folder.path for folder in options.folders])
     options.console.print(*tables(results))

@@ -16,8 +16,7 @@ from study.errors import StudyError, TrackingError
 from study.method.delta import load_delta
 from study.storage.atomic import sync_folder
 from study.storage.ledger import KEPT, End, StudyFolder, TrialFolder
-from study.tracking.calls import first_line, within
-from study.tracking.tracker import Tracker
+from study.tracking.tracker import Tracker, first_line, within
 from study.trial import TrialConfig
 
 logger = logging.getLogger(__name__)
@@ -141,9 +140,14 @@ def _fetch(
         taken.create({**trial.model_dump(mode="json"), "taken_from": address})
         for path in (path for pattern in KEPT for path in sorted(place.glob(pattern))):
             taken.write(path.name, path.read_bytes())
-        spent = sum(report["seconds"] for report in reports)
-        done = f"done before by {address} of {source.title}"
-        taken.write_end(End("finished", trial.epochs, spent, done))
+        taken.write_end(
+            End(
+                status="finished",
+                epochs=trial.epochs,
+                seconds=sum(report["seconds"] for report in reports),
+                reason=f"done before by {address} of {source.title}",
+            )
+        )
         taken.path.rename(folder.path)
         sync_folder(folder.path.parent)
 

@@ -6,8 +6,6 @@ The server is started again when it dies. A second supervisor finds the lock of 
 at once, so a cluster's start commands may run several times.
 """
 
-from __future__ import annotations
-
 import argparse
 import fcntl
 import json
@@ -18,7 +16,6 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -93,11 +90,10 @@ def supervise(server: Server) -> bool:
     """
     prepare(server)
     with _lock(server) as held:
-        if not held:
-            return False
-        _end_leftover(server)
-        _keep_running(server)
-    return True
+        if held:
+            _end_leftover(server)
+            _keep_running(server)
+    return held
 
 
 def start_in_background(server: Server) -> None:
@@ -108,9 +104,10 @@ def start_in_background(server: Server) -> None:
             file system.
     """
     prepare(server)
+    options = [part for name, value in asdict(server).items() for part in (f"--{name}", value)]
     with server.log.open("ab") as log:
         supervisor = subprocess.Popen(
-            [sys.executable, "-m", "study.tracking.serve", *_arguments(server)],
+            [sys.executable, "-m", "study.tracking.serve", *map(str, options)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -178,8 +175,9 @@ def _keep_running(server: Server) -> None:
             stdin=subprocess.DEVNULL,
             start_new_session=True,
         )
-        state = {"supervisor": os.getpid(), "server": process.pid}
-        write_atomically(server.state, json.dumps(state))
+        write_atomically(
+            server.state, json.dumps({"supervisor": os.getpid(), "server": process.pid})
+        )
         while process.poll() is None and not asked_to_end.wait(0.2):
             pass
         _end_group(process.pid, process)
@@ -236,11 +234,9 @@ def _lock(server: Server) -> Iterator[bool]:
 
 
 def _answers(server: Server) -> bool:
-    try:
-        with urllib.request.urlopen(f"{server.address}/health", timeout=5):
-            return True
-    except (urllib.error.URLError, TimeoutError, ConnectionError):
-        return False
+    with suppress(OSError), urllib.request.urlopen(f"{server.address}/health", timeout=5):
+        return True
+    return False
 
 
 def _file_system(folder: Path) -> str:
@@ -252,10 +248,6 @@ def _file_system(folder: Path) -> str:
     kinds = {Path(line.split()[1]): line.split()[2] for line in lines}
     resolved = folder.resolve()
     return next((kinds[p] for p in (resolved, *resolved.parents) if p in kinds), "")
-
-
-def _arguments(server: Server) -> list[str]:
-    return [part for name, value in asdict(server).items() for part in (f"--{name}", str(value))]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

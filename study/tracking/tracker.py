@@ -1,16 +1,23 @@
-"""The interface of a tracker: what keeps the results of studies beside their own folders."""
+"""The interface of a tracker: what keeps the results of studies beside their own folders.
+
+A call to a tracker may hang or fail; `within` and `first_line` keep that from harming a study.
+"""
 # ruff: noqa: B027  -- a tracker may leave out what it has nothing to do for
 
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, wait
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from study.config.schema import StudyConfig
-from study.errors import TrackingError
+from study.errors import TrackingError, redacted_text
 from study.storage.ledger import End
 from study.trial import TrialConfig
 from study.trial.study import Study
+
+T = TypeVar("T")
 
 
 class Synced(NamedTuple):
@@ -120,3 +127,33 @@ def describe_unsent(unsent: Mapping[str, str], most: int = 10) -> str:
     lines = [f"{trial_id}: {reason}" for trial_id, reason in list(unsent.items())[:most]]
     lines += [f"and {len(unsent) - most} more"] if len(unsent) > most else []
     return "\n  ".join([f"{len(unsent)} run{'s' if len(unsent) > 1 else ''}:", *lines])
+
+
+def within(seconds: float, call: Callable[[], T]) -> T:
+    """Return the result of a call, but stop waiting after some seconds.
+
+    A server that hangs must not block a study. A call that is too slow goes on in a thread that
+    nothing waits for.
+
+    Raises:
+        TrackingError: the call did not end in time.
+        Exception: whatever the call raised.
+    """
+    answer: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            answer.set_result(call())
+        except BaseException as error:
+            answer.set_exception(error)
+
+    threading.Thread(target=run, name="tracker-call", daemon=True).start()
+    if not wait([answer], seconds).done:
+        raise TrackingError(f"no answer within {seconds:.0f} s")
+    return answer.result()
+
+
+def first_line(error: Exception) -> str:
+    """Return an error as one short line without passwords; database errors can fill a screen."""
+    text = redacted_text(str(error).strip() or repr(error))
+    return f"{type(error).__name__}: {text.splitlines()[0][:300]}"

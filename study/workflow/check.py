@@ -45,9 +45,8 @@ def check_study(
             configuration.
     """
     if faults := all_faults(study, resuming=resuming, sampler=sampler, tracker=tracker):
-        count = f"{len(faults)} fault{'s' if len(faults) > 1 else ''}"
-        lines = "\n".join(f"  {fault}" for fault in faults)
-        raise ConfigError(f"the study cannot start, {count}:\n{lines}")
+        head = f"the study cannot start, {len(faults)} fault{'s' if len(faults) > 1 else ''}:"
+        raise ConfigError("\n  ".join([head, *faults]))
 
 
 def all_faults(
@@ -89,8 +88,11 @@ def all_faults(
             if (fault := f"{place}: {error}") not in faults:  # each seed may have the same fault
                 faults.append(fault)
 
-    told = disagreements(config, protocol)
-    faults += [fault for fault in told if not any(place in fault for place in replaced)]
+    faults += [
+        fault
+        for fault in disagreements(config, protocol)
+        if not any(place in fault for place in replaced)
+    ]
     judged = not any(fault.startswith("search.selection:") for fault in faults)
     attempt("protocol", lambda: code_of_others(type(protocol)))
     if not resuming:  # a study of an earlier version may have been frozen with such a folder

@@ -1,7 +1,6 @@
 """The commands that run studies and look after them, each with the options that the user gave."""
 
 import contextlib
-import itertools
 import json
 import os
 import re
@@ -10,7 +9,6 @@ import shutil
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -18,7 +16,6 @@ from typing import Any
 
 from rich.filesize import decimal
 
-import study
 from study import tracking
 from study.analysis.results import Results, read_results
 from study.config.loading import ConfigFaults, is_sweep, load_config, load_sweep, parse_overrides
@@ -83,11 +80,11 @@ def run(options: Namespace) -> None:
             synced = tracker.sync(Study(config, folder), lambda: write_outputs(folder))
         again = f", {synced.again} of them sent again" if synced.again else ""
         console.print(f"{synced.trials} trials of {folder.name} are in {tracker.title}{again}")
-        return
-    if options.extend:
-        with folder.locked():
-            config = extend(Study(config, folder), overrides)
-    run_study(config, folder, console, resume=bool(existing))
+    else:
+        if options.extend:
+            with folder.locked():
+                config = extend(Study(config, folder), overrides)
+        run_study(config, folder, console, resume=bool(existing))
 
 
 def _run_sweep(source: Path, overrides: list[str], options: Namespace) -> None:
@@ -128,10 +125,12 @@ def find_config(name: str) -> Path:
     Raises:
         ConfigError: it does not exist; the message lists the shipped ones.
     """
-    package = Path(study.__file__ or "").parent
+    package = Path(tracking.__file__).parents[1]
     folders = [package.parent / "configs", package / "configs"]
-    places = [(folder / name, folder / f"{name}.yaml", folder.parent / name) for folder in folders]
-    for candidate in (Path(name), *itertools.chain(*places)):
+    places = [Path(name)]
+    for folder in folders:
+        places += [folder / name, folder / f"{name}.yaml", folder.parent / name]
+    for candidate in places:
         with contextlib.suppress(OSError):  # a name that no file can have
             if candidate.is_file() or (candidate.is_dir() and any(candidate.glob("*.yaml"))):
                 return candidate
@@ -219,7 +218,11 @@ def describe(folder: StudyFolder) -> dict[str, Any]:
     with contextlib.suppress(StudyError):
         results = read_results(folder.path)
         status = study_status(results)
-    files = list(_files(folder.path))
+    files: list[os.stat_result] = []
+    for place, _, names in os.walk(folder.path):
+        for name in names:
+            with contextlib.suppress(OSError):  # a study that runs may remove some meanwhile
+                files.append(Path(place, name).lstat())
     return {
         "study": folder.name,
         "state": status.state if status else "damaged",
@@ -231,14 +234,6 @@ def describe(folder: StudyFolder) -> dict[str, Any]:
         "study_id": results.identity.get("study_id") if results else None,
         "registered": results.registration.uri if results and results.registration else None,
     }
-
-
-def _files(folder: Path) -> Iterator[os.stat_result]:
-    """Yield the size and times of each file; a study that runs may remove some meanwhile."""
-    for place, _, names in os.walk(folder):
-        for name in names:
-            with contextlib.suppress(OSError):
-                yield Path(place, name).lstat()
 
 
 def delete(options: Namespace) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
@@ -42,12 +41,7 @@ class StageProgress:
             self._bar.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._console.is_terminal:
             self._bar.stop()
         else:
@@ -79,10 +73,13 @@ class StageProgress:
             f"{n} {status}" for status, n in self._counts.items() if n and status != "finished"
         ]
         if self._best and self._stage == "search":
-            parts.append(f"best {self._best[0]:.1%} {_short(self._best[1])}")
+            score, subset = self._best
+            short = subset if len(subset) <= 40 else f"{subset[:37]}…"
+            parts.append(f"best {score:.1%} {short}")
         if (own := done - self._already_done) and done < self._total:
-            left = (time.monotonic() - self._started_at) / own * (self._total - done)
-            parts.append(f"about {_duration(left)} left")
+            seconds = (time.monotonic() - self._started_at) / own * (self._total - done)
+            left = f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+            parts.append(f"about {left} left")
         return " · ".join(parts)
 
     def _show(self) -> None:
@@ -94,11 +91,3 @@ class StageProgress:
     def _print_line(self) -> None:
         self._printed_at = time.monotonic()
         self._console.print(f"{self._stage:<8} {self._line()}", highlight=False, soft_wrap=True)
-
-
-def _short(subset: str) -> str:
-    return subset if len(subset) <= 40 else f"{subset[:37]}…"
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

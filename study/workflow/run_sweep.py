@@ -41,9 +41,10 @@ def run_sweep(members: Sequence[Member], console: Console) -> None:
             except StudyError as error:
                 logger.warning("%s failed: %s", folder.name, error)
                 failed.append(f"{folder.name}: {error}")
-                continue
-            sweep = {"experiment": member.experiment, "axes": dict(member.axes)}
-            folder.write_json(SWEEP_FILE, sweep)
+            else:
+                folder.write_json(
+                    SWEEP_FILE, {"experiment": member.experiment, "axes": dict(member.axes)}
+                )
     if finished := [folder.path for member in members if _finished(folder := _folder(member))]:
         results = read_sweep(finished)
         path = write_tables(results, members[0].config.storage)
@@ -68,17 +69,14 @@ def check_sweep(members: Sequence[Member]) -> None:
             faults.setdefault(fault, []).append(folder.name)
         if finished:
             continue
-        known = tracking.get(member.config.tracking)
+        server = member.config.tracking
         found = all_faults(
             Study(member.config, folder),
             resuming=resuming,
-            passing_over=() if known is None else ("tracking",),
+            passing_over=("tracking",) if server in tracking else (),
         )
-        if known is None:
-            at_fault = [fault for fault in found if fault.startswith("tracking:")]
-            tracking[member.config.tracking] = at_fault
-        found += known or []
-        for fault in dict.fromkeys(found):
+        tracking.setdefault(server, [fault for fault in found if fault.startswith("tracking:")])
+        for fault in dict.fromkeys([*found, *tracking[server]]):
             faults.setdefault(fault, []).append(folder.name)
     if faults:
         lines = "\n".join(f"  {_named(names)}: {fault}" for fault, names in faults.items())
@@ -101,8 +99,7 @@ def _difference(folder: StudyFolder, config: StudyConfig, *, finished: bool) -> 
 
 
 def _named(names: Sequence[str]) -> str:
-    rest = len(names) - 1
-    return f"{names[0]} and {rest} more" if rest else names[0]
+    return f"{names[0]} and {len(names) - 1} more" if names[1:] else names[0]
 
 
 def _folder(member: Member) -> StudyFolder:

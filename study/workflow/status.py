@@ -1,7 +1,5 @@
 """The progress of a study, read from its folder alone, wherever the study runs."""
 
-from __future__ import annotations
-
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -70,8 +68,10 @@ def study_status(results: Results) -> Status:
     state = "finished" if folder.is_complete() else "unfinished"
     if any(seconds < RECENT_SECONDS for seconds in silent.values()):
         state = "confirming" if results.candidates else "searching"
-    finished = [trial for trial in results.stage("search") if trial.status == "finished"]
-    finished.sort(key=lambda trial: (-(trial.val_score or 0), trial.trainable, trial.number))
+    finished = sorted(
+        (trial for trial in results.stage("search") if trial.status == "finished"),
+        key=lambda trial: (-(trial.val_score or 0), trial.trainable, trial.number),
+    )
     choice = best_of(results.candidates)
     tested = results.confirmed(choice.same_as or choice.label) if choice else ()
     scores = [trial.test_score for trial in tested if trial.test_score is not None]
@@ -150,6 +150,5 @@ def percent(score: float | None, digits: int = 1) -> str:
 
 
 def _last_written(trial: TrialFolder) -> float:
-    names = ("reports.jsonl", "config.json")
-    paths = (trial.path / name for name in names)
+    paths = (trial.path / "reports.jsonl", trial.path / "config.json")
     return max((path.stat().st_mtime for path in paths if path.exists()), default=0.0)

@@ -1,5 +1,6 @@
 """What a tracker does of itself where only its three necessary methods are written."""
 
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,9 +10,11 @@ from written_study import Written
 from study.errors import TrackingError
 from study.storage.ledger import End
 from study.tracking.reuse import take_over
-from study.tracking.tracker import Tracker, describe_unsent
+from study.tracking.tracker import Tracker, describe_unsent, first_line, within
 from study.trial import TrialConfig
 from study.trial.study import Study
+
+SECRET = "s3cr3t-passw0rd"
 
 
 class Least(Tracker):
@@ -74,3 +77,21 @@ def test_what_is_unsent_is_counted_and_the_first_of_it_named() -> None:
     many = {f"trial {number}": "away" for number in range(12)}
     assert describe_unsent(many).endswith("trial 9: away\n  and 2 more")
     assert describe_unsent(many, 12).endswith("trial 11: away")
+
+
+def test_a_call_that_hangs_is_given_up_and_what_others_give_or_raise_comes_through() -> None:
+    answers = threading.Event()
+    with pytest.raises(TrackingError, match="no answer within 0 s"):
+        within(0.05, answers.wait)
+    answers.set()
+    assert within(20, lambda: "given") == "given"
+    with pytest.raises(ZeroDivisionError):
+        within(20, lambda: 1 / 0)
+
+
+def test_an_error_is_one_line_without_its_password() -> None:
+    told = first_line(ValueError(f"cannot open db://me:{SECRET}@host\n[SQL: SELECT 1]"))
+    assert told.startswith("ValueError: cannot open db://")
+    assert SECRET not in told
+    assert "SQL" not in told
+    assert first_line(ValueError()) == "ValueError: ValueError()"

@@ -151,7 +151,7 @@ def running(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Ru
         monkeypatch.setattr(module, "run_study", runs.run_study)
         monkeypatch.setattr(module, "read_sweep", lambda folders: folders)
         monkeypatch.setattr(module, "write_tables", runs.write_tables)
-        monkeypatch.setattr(module, "render_tables", lambda folders: f"{len(folders)} studies")
+        monkeypatch.setattr(module, "tables", lambda folders: [f"{len(folders)} studies"])
         monkeypatch.setattr(module, "ray_session", lambda config: nullcontext())
         (tmp_path / "runs").mkdir(exist_ok=True)
         return runs

@@ -8,7 +8,6 @@ from mlflow.entities import Run
 
 from study.errors import TrackingError
 from study.storage.ledger import End, LedgerError, TrialFolder
-from study.tracking.calls import first_line
 from study.tracking.mlflow.marks import Mark
 from study.tracking.mlflow.runs import (
     STATUS,
@@ -19,6 +18,7 @@ from study.tracking.mlflow.runs import (
     files_that_fit,
 )
 from study.tracking.mlflow.server import all_runs, refused
+from study.tracking.tracker import first_line
 
 
 class Audit:

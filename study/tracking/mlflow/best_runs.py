@@ -12,9 +12,9 @@ from study.config.loading import load_config
 from study.config.schema import StudyConfig
 from study.config.settings import Settings, settings_columns
 from study.errors import TrackingError
-from study.tracking.calls import first_line, within
 from study.tracking.mlflow.runs import PARENT
 from study.tracking.mlflow.server import ANSWERS_WITHIN, all_runs, open_client, redacted
+from study.tracking.tracker import first_line, within
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,9 @@ def best_configurations(uri: str, *, study: str | None, where: str | None, top: 
         "tags.stage = 'search'",
         "tags.study_id LIKE '%'",
         "attributes.status = 'FINISHED'",
+        *([f"tags.study = '{study}'"] if study else []),
+        *([where] if where else []),
     ]
-    conditions += [f"tags.study = '{study}'"] if study else []
-    conditions += [where] if where else []
 
     def ask() -> tuple[list[Run], dict[tuple[str, Settings], list[float]]]:
         client = open_client(uri)

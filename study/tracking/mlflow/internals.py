@@ -16,6 +16,12 @@ VIEW = "mlflow.sharedViewState."
 """The prefix of an experiment tag that holds a saved view; the view's key follows it."""
 NAME = "attributes.`Run Name`"
 """The column of run names."""
+WIDTH = 90
+"""The width of a column in pixels."""
+WIDTHS = {NAME: 170, "params.`distill_weight`": 110, "params.`subset`": 560}
+"""The widths of columns that need more, in pixels."""
+GROUP_WIDTH = 320
+"""The width of the name column in pixels when it shows group names."""
 
 
 def in_scoring_server() -> bool:
@@ -29,7 +35,6 @@ def saved_view(
     search: str,
     order: str,
     columns: list[str],
-    widths: dict[str, int],
     group_by: tuple[str, ...] = (),
 ) -> str:
     """Return a view in the form that MLflow's own "Save view" writes.
@@ -37,20 +42,21 @@ def saved_view(
     Args:
         name: the view's title in the list of views.
         search: the filter that selects runs, in MLflow's syntax.
-        order: the column to sort by, in descending order.
-        columns: the columns shown beside the name.
-        widths: the width of each column in pixels.
+        order: the column to sort by, in descending order; it is shown first.
+        columns: the columns shown after it.
         group_by: the tags by which runs are grouped.
     """
+    shown = [order, *columns]
     state: dict[str, Any] = {
         "searchFilter": search,
         "orderByKey": order,
         "orderByAsc": False,
-        "selectedColumns": columns,
-        "columnOrder": [NAME, *columns],
-        "columnWidths": widths,
+        "selectedColumns": shown,
+        "columnOrder": [NAME, *shown],
+        "columnWidths": {column: WIDTHS.get(column, WIDTH) for column in (NAME, *shown)},
     }
     if group_by:
+        state["columnWidths"][NAME] = GROUP_WIDTH
         keys = [{"mode": "tag", "groupByData": tag} for tag in group_by]
         state["groupBy"] = {"aggregateFunction": "average", "groupByKeys": keys}
     now = int(time.time() * 1000)

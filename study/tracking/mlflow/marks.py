@@ -1,12 +1,10 @@
 """The record of what was sent to MLflow, ``mlflow.json`` in each trial's folder."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Self
 
 from study.storage.ledger import End, TrialFolder
 
@@ -37,7 +35,7 @@ class Mark:
     """The SHA-256 of the epochs and the end that were sent; empty in marks of earlier versions."""
 
     @classmethod
-    def read(cls, folder: TrialFolder) -> Mark:
+    def read(cls, folder: TrialFolder) -> Self:
         """Read a trial's mark; return an empty one if it is missing or damaged.
 
         Raises:

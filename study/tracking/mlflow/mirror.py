@@ -12,12 +12,11 @@ from collections.abc import Callable, Iterable
 
 from study.errors import StudyError, TrackingError
 from study.storage.atomic import StorageError
-from study.tracking.calls import first_line, within
 from study.tracking.mlflow.audit import Audit
 from study.tracking.mlflow.registry import register_or_tell
 from study.tracking.mlflow.runs import RunWriter
 from study.tracking.mlflow.server import refused
-from study.tracking.tracker import Synced, describe_unsent
+from study.tracking.tracker import Synced, describe_unsent, first_line, within
 from study.trial.study import Study
 
 logger = logging.getLogger(__name__)
@@ -120,17 +119,23 @@ class Mirror:
             del self._unsent[trial_id]
             if refused(error):
                 if not self.refused:
-                    own = isinstance(error, StudyError)
-                    what = "%s cannot be sent to MLflow" if own else "MLflow refuses %s"
-                    logger.warning(what + ", the others go on: %s", trial_id, reason)
+                    logger.warning(
+                        "%s cannot be sent to MLflow, the others go on: %s"
+                        if isinstance(error, StudyError)
+                        else "MLflow refuses %s, the others go on: %s",
+                        *(trial_id, reason),
+                    )
                 self.refused[trial_id] = reason
                 self._settled += 1
                 return
             self._unsent[trial_id] = reason
-            if not self._failing and isinstance(error, StorageError):
-                logger.warning("results are not sent to MLflow until storage is back: %s", reason)
-            elif not self._failing:
-                logger.warning("MLflow does not take results: %s", reason)
+            if not self._failing:
+                logger.warning(
+                    "results are not sent to MLflow until storage is back: %s"
+                    if isinstance(error, StorageError)
+                    else "MLflow does not take results: %s",
+                    reason,
+                )
             self._failing = True
             self._stop.wait(RETRY_SECONDS)
         else:
@@ -175,8 +180,9 @@ def sync_study(
         write_outputs()
     unsent |= close_study(writer, finished=finished)
     if unsent:
-        lacking = describe_unsent(unsent, len(unsent))
-        raise TrackingError(f"of study '{folder.name}', MLflow lacks {lacking}")
+        raise TrackingError(
+            f"of study '{folder.name}', MLflow lacks {describe_unsent(unsent, len(unsent))}"
+        )
     return Synced(len(trials), len(found.keys() - whole))
 
 

@@ -29,10 +29,9 @@ from study.data.shots import read_shots
 from study.errors import StudyError, TrackingError
 from study.method.delta import DeltaInfo, load_delta, save_delta
 from study.storage.ledger import Registration, StudyFolder
-from study.tracking.calls import first_line, within
 from study.tracking.mlflow.choice import Choice
 from study.tracking.mlflow.runs import RunWriter
-from study.tracking.tracker import describe_unsent
+from study.tracking.tracker import describe_unsent, first_line, within
 from study.trial.prepare import shots_path
 
 logger = logging.getLogger(__name__)
@@ -115,19 +114,15 @@ def model_name(dataset: str) -> str:
 
 class _Registrar:
     def __init__(self, winner: Choice, writer: RunWriter) -> None:
-        self._study = writer.study
-        self._config, self._folder = writer.study.config, writer.study.folder
-        self._winner = winner
-        self._name = model_name(self._config.data.dataset)
-        self._client = writer.client
-        self._experiment_id, self._parent_id = writer.experiment_id, writer.parent_id
-        self._study_id = str(self._folder.read_identity()["study_id"])
+        self._winner, self._writer = winner, writer
+        self._study, self._client = writer.study, writer.client
+        self._name = model_name(writer.study.config.data.dataset)
 
     def register(self) -> Registration:
         self._ensure_model()
         tags = self._tags()
         found = self._client.search_model_versions(
-            f"name = '{self._name}' and tags.study_id = '{self._study_id}' and "
+            f"name = '{self._name}' and tags.study_id = '{tags['study_id']}' and "
             f"tags.source_trial = '{tags['source_trial']}'"  # an extended study may have several
         )
         version = found[0] if found else self._create_version(tags)
@@ -140,7 +135,7 @@ class _Registrar:
         try:
             self._client.get_registered_model(self._name)
         except MlflowException:
-            dataset = self._config.data.dataset
+            dataset = self._study.config.data.dataset
             self._client.create_registered_model(
                 self._name,
                 tags={"dataset": dataset},
@@ -150,13 +145,13 @@ class _Registrar:
 
     def _tags(self) -> dict[str, str]:
         """Return the tags of a version: its origin and how it was chosen."""
-        config, candidate = self._config, self._winner.candidate
-        source = self._folder.trial(str(candidate.source_trial))
+        config, candidate = self._study.config, self._winner.candidate
+        source = self._study.folder.trial(str(candidate.source_trial))
         trained = self._winner.trials[0]
         shots = shots_path(self._study, trained.read_config()["seed"])
         return {
-            "study": self._folder.name,
-            "study_id": self._study_id,
+            "study": self._study.folder.name,
+            "study_id": str(self._study.folder.read_identity()["study_id"]),
             "dataset": config.data.dataset,
             "protocol": config.protocol,
             "backbone": config.backbone.name,
@@ -171,39 +166,37 @@ class _Registrar:
         }
 
     def _create_version(self, tags: Mapping[str, str]) -> ModelVersion:
-        candidate = self._winner.candidate
-        params = {
-            key: str(value) for key, value in candidate.settings.flat().items() if value is not None
-        }
+        candidate, parent_id = self._winner.candidate, self._writer.parent_id
+        settings = candidate.settings.flat()
         logged = self._client.create_logged_model(
-            self._experiment_id,
+            self._writer.experiment_id,
             name=self._name,
-            source_run_id=self._parent_id,
+            source_run_id=parent_id,
             tags=dict(tags),
-            params=params,
+            params={key: str(value) for key, value in settings.items() if value is not None},
             model_type="classifier",
         )
         with tempfile.TemporaryDirectory() as scratch:
             description = Model(
                 artifact_path=logged.artifact_location,
                 model_uuid=logged.model_id,
-                run_id=self._parent_id,
+                run_id=parent_id,
                 model_id=logged.model_id,
             )
             self._save(Path(scratch) / "model", description)
             self._client.log_model_artifacts(logged.model_id, str(Path(scratch) / "model"))
         self._client.finalize_logged_model(logged.model_id, "READY")
-        self._client.log_outputs(self._parent_id, [LoggedModelOutput(logged.model_id, step=0)])
+        self._client.log_outputs(parent_id, [LoggedModelOutput(logged.model_id, step=0)])
         scores = {"val_score": candidate.val_score or 0.0, **self._winner.test_scores}
         now = int(time.time() * 1000)
         metrics = [Metric(key, scores[key], now, 0, model_id=logged.model_id) for key in scores]
-        self._client.log_batch(self._parent_id, metrics=metrics)
+        self._client.log_batch(parent_id, metrics=metrics)
         return self._client.create_model_version(
             self._name,
             # Not the model's id: MLflow would look it up on the process's default server, not on
             # this client's.
             source=logged.artifact_location,
-            run_id=self._parent_id,
+            run_id=parent_id,
             tags=dict(tags),
             description=f"Winner of the study `{tags['study']}`: `{tags['subset']}`, as trained in "
             f"`{tags['trial_id']}`. {scores['val_score']:.1%} on validation; on test "
@@ -214,11 +207,11 @@ class _Registrar:
     def _decide(self, version: ModelVersion, tags: Mapping[str, str]) -> tuple[bool, str]:
         """Move the alias if the version wins; return whether the version has it, and why."""
         aliases = self._client.get_registered_model(self._name).aliases
-        champion = None
-        if ALIAS in aliases:
-            champion = self._client.get_model_version(self._name, aliases[ALIAS])
+        champion = (
+            self._client.get_model_version(self._name, aliases[ALIAS]) if ALIAS in aliases else None
+        )
         if champion is not None and str(champion.version) == str(version.version):
-            known = self._folder.read_registration()
+            known = self._study.folder.read_registration()
             return True, known.reason if known and known.champion else "it has been given the alias"
         wins, reason = judge(tags, None if champion is None else champion.tags)
         if wins:
@@ -234,10 +227,10 @@ class _Registrar:
             if delta.exists():
                 _, info = load_delta(delta)
             else:  # nothing is tuned; another delta of the study has the same backbone and names
-                info = replace(_any_info(self._folder), subset="none")
+                info = replace(_any_info(self._study.folder), subset="none")
                 delta = Path(scratch) / "delta.safetensors"
                 save_delta(delta, {}, info)
-            templates = info.templates if self._config.data.ensemble else info.templates[:1]
+            templates = info.templates if self._study.config.data.ensemble else info.templates[:1]
             with warnings.catch_warnings(record=True):  # see `study.tracking.mlflow.served_model`
                 mlflow.pyfunc.save_model(
                     path,

@@ -16,11 +16,11 @@ from study.errors import TrackingError, redacted_text
 from study.method.parameters import kind_names
 from study.storage.atomic import read_if_there, with_retries
 from study.storage.ledger import CANDIDATES, CELLS, DESCRIPTION, KEPT, TrialFolder
-from study.tracking.calls import first_line, within
 from study.tracking.mlflow.choice import Choice
 from study.tracking.mlflow.marks import Mark
 from study.tracking.mlflow.server import connect, redacted, refused
 from study.tracking.mlflow.views import experiment_tags
+from study.tracking.tracker import first_line, within
 from study.trial.study import Study
 
 PARENT = "mlflow.parentRunId"
@@ -33,7 +33,7 @@ UNSENT = ("epoch", "seconds", "ended_at", *map(rate_column, kind_names()))
 SAME_AS_SCORE = ("_accuracy", "_hmean")
 """The endings of metrics that always equal the score, and so are not sent."""
 TOTALS = ("epochs", "seconds")
-"""The metrics of a whole trial, each with one value."""
+"""The metrics of a whole trial, each with one value: fields of `study.storage.ledger.End`."""
 OPENS_WITHIN = 120.0
 """How many seconds opening the study's own run may take, in about eight calls."""
 BATCH = 900
@@ -116,17 +116,19 @@ class RunWriter:
         self.experiment_id = self._experiment(config.tracking.experiment)
         found = self._find("tags.study_parent = 'yes'")
         if found is None:
-            tags = {
-                "stage": "study",
-                "study_parent": "yes",
-                "dataset": config.data.dataset,
-                "backbone": config.backbone.name,
-                "protocol": config.protocol,
-                "git_commit": self._git_commit,
-                **self._tags,
-            }
             found = self.client.create_run(
-                self.experiment_id, start_time=began, run_name=self.study.name, tags=tags
+                self.experiment_id,
+                start_time=began,
+                run_name=self.study.name,
+                tags={
+                    "stage": "study",
+                    "study_parent": "yes",
+                    "dataset": config.data.dataset,
+                    "backbone": config.backbone.name,
+                    "protocol": config.protocol,
+                    "git_commit": self._git_commit,
+                    **self._tags,
+                },
             )
         elif found.info.status != "RUNNING":
             self.client.update_run(found.info.run_id, status="RUNNING")
@@ -173,14 +175,13 @@ class RunWriter:
         for at in range(0, len(points), BATCH):
             self.client.log_batch(mark.run_id, metrics=points[at : at + BATCH])
         if end is not None:
-            totals = dict(zip(TOTALS, (end.epochs, end.seconds), strict=True))
             tags = {"stop_reason": end.reason or end.status}
             if end.error:
                 error = redacted_text(end.error[-4000:])
                 tags |= {"error": error, NOTE: f"```\n{error}\n```"}
             self.client.log_batch(
                 mark.run_id,
-                metrics=[Metric(key, value, mark.began, 0) for key, value in totals.items()],
+                metrics=[Metric(key, getattr(end, key), mark.began, 0) for key in TOTALS],
                 tags=[RunTag(key, value) for key, value in tags.items()],
             )
             self._send_files(mark.run_id, folder.path, TRIAL_ARTIFACTS, known=trials)
@@ -238,8 +239,11 @@ class RunWriter:
             except Exception as error:  # MLflow refuses this run; go on with the others
                 if not refused(error):
                     raise
-        status = "FINISHED" if finished else "KILLED"
-        self.client.set_terminated(self.parent_id, status, end_time=max(ends, default=None))
+        self.client.set_terminated(
+            self.parent_id,
+            "FINISHED" if finished else "KILLED",
+            end_time=max(ends, default=None),
+        )
 
     def _settle(self, trial: TrialFolder, *, winner: bool) -> None:
         """End the run of an interrupted trial, and mark the winner in the run's name."""
@@ -279,10 +283,12 @@ class RunWriter:
             )
         elif found.info.run_name != name or not found.data.tags.items() >= tags.items():
             self._retag(found.info.run_id, config)
-        params = [Param(key, value) for key, value in self.trial_params(config).items()]
         began = int(found.info.start_time)
-        trainable = Metric("trainable", config["trainable"], began, 0)
-        self.client.log_batch(found.info.run_id, metrics=[trainable], params=params)
+        self.client.log_batch(
+            found.info.run_id,
+            metrics=[Metric("trainable", config["trainable"], began, 0)],
+            params=[Param(key, value) for key, value in self.trial_params(config).items()],
+        )
         return str(found.info.run_id), began
 
     def trial_tags(self, config: Mapping[str, Any]) -> dict[str, str]:
@@ -299,8 +305,9 @@ class RunWriter:
     def _retag(self, run_id: str, config: Mapping[str, Any]) -> None:
         """Update a run's name and tags after its trial was renamed."""
         self.client.update_run(run_id, name=_run_name(config))
-        tags = [RunTag(key, value) for key, value in self.trial_tags(config).items()]
-        self.client.log_batch(run_id, tags=tags)
+        self.client.log_batch(
+            run_id, tags=[RunTag(key, value) for key, value in self.trial_tags(config).items()]
+        )
 
     def _find(self, condition: str) -> Run | None:
         runs = self.client.search_runs(
@@ -311,16 +318,13 @@ class RunWriter:
         return runs[0] if runs else None
 
     def _experiment(self, name: str) -> str:
-        experiment = self.client.get_experiment_by_name(name)
-        if experiment is not None:
-            return str(experiment.experiment_id)
-        try:
-            return str(self.client.create_experiment(name, tags=experiment_tags()))
-        except MlflowException:  # another study created it in between
-            experiment = self.client.get_experiment_by_name(name)
-            if experiment is None:
-                raise
-            return str(experiment.experiment_id)
+        if (found := self.client.get_experiment_by_name(name)) is None:
+            try:
+                return str(self.client.create_experiment(name, tags=experiment_tags()))
+            except MlflowException:  # another study created it in between
+                if (found := self.client.get_experiment_by_name(name)) is None:
+                    raise
+        return str(found.experiment_id)
 
 
 def _run_name(config: Mapping[str, Any], *, winner: bool = False) -> str:

@@ -10,9 +10,6 @@ from pathlib import Path
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 """The prefixes of database addresses."""
 
-LOCAL_PAGES = "http://127.0.0.1:5000"
-"""The default address of `mlflow ui`."""
-
 ANSWERS_WITHIN = 60.0
 """How many seconds a simple request may take; a new store makes its tables in this time."""
 PAGE = 1000
@@ -43,8 +40,8 @@ from sqlalchemy import create_engine, make_url  # noqa: E402
 
 from study.errors import StudyError, TrackingError, redacted_text  # noqa: E402
 from study.storage.atomic import StorageError  # noqa: E402
-from study.tracking.calls import first_line, within  # noqa: E402
 from study.tracking.mlflow.internals import runs_page  # noqa: E402
+from study.tracking.tracker import first_line, within  # noqa: E402
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)  # it logs every table it creates
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it logs what it also raises
@@ -149,7 +146,8 @@ def browse_command(uri: str) -> str:
 
 def page_address(uri: str, experiment_id: str) -> str:
     """Return the address of an experiment's studies, on a server or on a local `mlflow ui`."""
-    return runs_page(redacted(uri) if _is_server(uri) else LOCAL_PAGES, experiment_id)
+    local = "http://127.0.0.1:5000"  # the default address of `mlflow ui`
+    return runs_page(redacted(uri) if _is_server(uri) else local, experiment_id)
 
 
 def _is_server(uri: str) -> bool:

@@ -4,14 +4,18 @@ MLflow takes seconds to import, so what imports it is imported late: neither ``-
 check of a store that does not exist yet needs it.
 """
 
+import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from study.config.schema import StudyConfig
-from study.tracking.mlflow.store import is_absent_store, tracking_uri
 from study.tracking.tracker import Synced, Tracker
 from study.trial import TrialConfig
 from study.trial.study import Study
+
+DEFAULT_URI = "sqlite:///mlflow.db"
+"""A SQLite store in the working folder."""
 
 
 class MlflowTracker(Tracker):
@@ -94,3 +98,19 @@ class MlflowTracker(Tracker):
             ("browse", browse_command(self._uri)),
             ("page", page_address(self._uri, self._writer.experiment_id)),
         ]
+
+
+def tracking_uri(configured: str | None) -> str:
+    """Return the configured URI, else ``$MLFLOW_TRACKING_URI``, else a local SQLite store."""
+    return configured or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
+
+
+def is_absent_store(uri: str) -> bool:
+    """Return whether a URI names a SQLite file that does not exist yet but can be made.
+
+    A check must not connect to such a store, since connecting would create the file.
+    """
+    if (named := re.fullmatch(r"sqlite:///([^?#]+)", uri)) is None:
+        return False
+    file = Path(named[1])
+    return not file.exists() and file.parent.is_dir() and os.access(file.parent, os.W_OK | os.X_OK)

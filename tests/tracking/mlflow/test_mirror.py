@@ -16,7 +16,7 @@ from written_study import EPOCHS, MakeStudy, Written, artifacts, history, runs, 
 from study.tracking.mlflow import mirror as mirror_module
 from study.tracking.mlflow.runs import RunWriter
 from study.tracking.mlflow.server import browse_command
-from study.tracking.mlflow.store import tracking_uri
+from study.tracking.mlflow.tracker import tracking_uri
 from study.trial import TrialConfig
 
 SECRET = "s3cr3t-passw0rd"
