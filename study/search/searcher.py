@@ -75,6 +75,8 @@ class LedgerCallback(Callback):
         self._observers = observers
         self._max_epoch_seconds = max_epoch_seconds
         self._fault: StorageError | None = None
+        self._configs: dict[str, TrialConfig] = {}
+        """The configuration of each trial under way, by Tune's id of the trial."""
 
     def __getstate__(self) -> dict[str, Any]:
         """Return nothing for Tune's own snapshot of the experiment, which is never read."""
@@ -82,14 +84,14 @@ class LedgerCallback(Callback):
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
         """Notify the observers that a trial starts."""
-        notify(self._observers, lambda o: o.trial_started(_config(trial)))
+        notify(self._observers, lambda o: o.trial_started(self._config(trial)))
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **_: Any
     ) -> None:
         """Notify the observers of an epoch's result."""
         if not result.get("failed"):
-            config = _config(trial)
+            config = self._config(trial)
             notify(
                 self._observers,
                 lambda o: o.trial_reported(config, result["epoch"], result.get("score")),
@@ -117,7 +119,7 @@ class LedgerCallback(Callback):
         error = Path(trial.error_file).read_text(errors="replace") if trial.error_file else ""
         last_failure = error.rpartition("Failure #")[2].partition(MEMORY_REPORT)[0]
         try:
-            hang = read_hang(self._folder.trial(_config(trial).trial_id))
+            hang = read_hang(self._folder.trial(self._config(trial).trial_id))
         except StorageError as fault:
             self._fault = self._fault or fault
             return
@@ -143,8 +145,13 @@ class LedgerCallback(Callback):
         if self._fault is not None:
             raise self._fault
 
+    def _config(self, trial: Trial) -> TrialConfig:
+        if trial.trial_id not in self._configs:
+            self._configs[trial.trial_id] = TrialConfig.model_validate(trial.config)
+        return self._configs[trial.trial_id]
+
     def _close(self, trial: Trial, status: Status, *, score: float | None, **cause: Any) -> None:
-        config = _config(trial)
+        config = self._config(trial)
         folder = self._folder.trial(config.trial_id)
         try:
             reports = folder.read_reports()
@@ -161,6 +168,7 @@ class LedgerCallback(Callback):
         self._conclude(config, end, score)
         forget_results(trial)
         notify(self._observers, lambda o: o.trial_ended(config, end, score))
+        del self._configs[trial.trial_id]
 
 
 def notify(observers: Iterable[Observer], call: Callable[[Observer], None]) -> None:
@@ -170,10 +178,6 @@ def notify(observers: Iterable[Observer], call: Callable[[Observer], None]) -> N
             call(observer)
         except Exception:
             logger.exception("%s failed; the study goes on", type(observer).__name__)
-
-
-def _config(trial: Trial) -> TrialConfig:
-    return TrialConfig.model_validate(trial.config)
 
 
 class StudySearcher(Searcher):
