@@ -199,9 +199,8 @@ def list_studies(options: Namespace) -> None:
         for row in rows
     )
     header = ("study", "state", "trials", "validation %", "test %", "size", "days old")
-    options.console.print(
-        f"{len(rows)} studies in {storage}", plain_table(header, cells), highlight=False
-    )
+    count = "1 study" if len(rows) == 1 else f"{len(rows)} studies"
+    options.console.print(f"{count} in {storage}", plain_table(header, cells), highlight=False)
 
 
 def describe(folder: StudyFolder) -> dict[str, Any]:

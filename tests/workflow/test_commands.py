@@ -104,6 +104,8 @@ def test_a_finished_study_is_listed_with_the_test_score_of_its_choice(
     found = listed(capsys)["done"]
     assert (found["state"], found["val_score"]) == ("finished", None)
     assert found["test_score"] == pytest.approx(0.6)
+    assert main(["list"]) == 0
+    assert "1 study in runs" in capsys.readouterr().out
 
 
 def test_status_as_json_has_every_trial_that_is_shown(
