@@ -17,6 +17,7 @@ from typing import Any
 from rich.filesize import decimal
 
 from study import tracking
+from study.analysis.formatting import percent
 from study.analysis.results import Results, read_results
 from study.config.loading import ConfigFaults, is_sweep, load_config, load_sweep, parse_overrides
 from study.config.schema import default_storage
@@ -28,7 +29,7 @@ from study.storage.ledger import StudyFolder, studies
 from study.trial.study import Study
 from study.workflow.check import all_faults, caution, check_study
 from study.workflow.resumption import resumed_config
-from study.workflow.status import Status, percent, plain_table, render_status, study_status
+from study.workflow.status import Status, plain_table, render_status, study_status
 
 
 def run(options: Namespace) -> None:

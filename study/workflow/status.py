@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
+from study.analysis.formatting import percent
 from study.analysis.results import Results, TrialResult
 from study.method.parameters import kind_names
 from study.selection.candidates import extensions
@@ -142,11 +143,6 @@ def plain_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     for row in rows:
         table.add_row(*map(escape, row))
     return table
-
-
-def percent(score: float | None, digits: int = 1) -> str:
-    """Return a fraction in percent."""
-    return "–" if score is None else f"{100 * score:.{digits}f}"
 
 
 def _last_written(trial: TrialFolder) -> float:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from study.config.loading import build_config
 from study.data.images.table import normalize
-from study.method.model import Backbone, FewShotClassifier, load_backbone
+from study.method.model import Backbone, FewShotClassifier
 from study.method.staged import StagedClassifier
 from study.method.subsets import parse
 from study.storage.ledger import StudyFolder
@@ -29,11 +29,6 @@ class Spy(StagedClassifier):
     def begin_images(self, pixel_values: Tensor) -> Tensor:
         self.given.append(len(pixel_values))
         return super().begin_images(pixel_values)
-
-
-@pytest.fixture(scope="module")
-def backbone(tiny_backbone: Path) -> Backbone:
-    return load_backbone(tiny_backbone)
 
 
 @pytest.fixture(scope="module")
