@@ -19,7 +19,6 @@ from rich.table import Table
 
 from study.data.datasets import (
     DATASET_NAMES,
-    ON_DISK,
     Dataset,
     ImageSource,
     Record,
@@ -31,7 +30,7 @@ from study.data.images.rgb import PixelRange, checked_range, dark_images
 from study.data.images.sources import FolderSource, kind_fault
 from study.data.readers.benchmarks import BENCHMARKS, SHIFTS, Counts, download_note
 from study.data.readers.huggingface import HubSource
-from study.data.readers.imagenet import absent_classes
+from study.data.readers.published import absent_classes
 from study.errors import DataError, StudyError
 
 NAMED = 20  # faults that are printed one by one
@@ -152,7 +151,7 @@ def check(
         console.print(fault, style="red", markup=False, highlight=False, soft_wrap=True)
     if len(wrong) > NAMED:
         console.print(f"… and {len(wrong) - NAMED:,} more", style="red")
-    if wrong and name in ON_DISK and isinstance(dataset.source, FolderSource):
+    if wrong and name in BENCHMARKS and isinstance(dataset.source, FolderSource):
         console.print(download_note(name, dataset.source.root), markup=False, soft_wrap=True)
     done = "every image decoded" if images else "every listed image is there"
     if not wrong and found != published and name in (*SHIFTS, "imagenet"):

@@ -2,22 +2,22 @@
 
 import os
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path, PurePath
 
 from study.data.images.sources import IMAGE_SUFFIXES, FolderSource
-from study.data.prompts import templates_of
 from study.data.records import (
-    Dataset,
+    SPLITS,
+    Contents,
     Record,
-    check_splits,
+    Records,
     class_table,
+    find_parts,
     fixed_split,
     is_text,
     listed,
 )
 from study.errors import DataError
-
-SPLITS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
 
 
 def is_folder(entry: os.DirEntry[str]) -> bool:
@@ -32,15 +32,15 @@ def is_folder(entry: os.DirEntry[str]) -> bool:
         raise DataError(f"{entry.path}: leads nowhere ({error.strerror}); remove it") from error
 
 
-def _visible(folder: Path) -> list[os.DirEntry[str]]:
-    """Return the entries of a folder that are not hidden.
+def visible(folder: Path, most: int | None = None) -> list[os.DirEntry[str]]:
+    """Return the entries of a folder that are not hidden, or the first ones of them.
 
     Raises:
         DataError: if the folder is missing or may not be listed.
     """
     try:
         with os.scandir(folder) as entries:
-            return [entry for entry in entries if not entry.name.startswith(".")]
+            return list(islice((e for e in entries if not e.name.startswith(".")), most))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise DataError(f"{folder}: no such folder") from error
     except PermissionError as error:
@@ -54,13 +54,12 @@ def subfolders(folder: Path) -> list[str]:
         DataError: if the folder is missing or may not be listed.
     """
     # Archivers leave __MACOSX.
-    visible = (entry for entry in _visible(folder) if entry.name != "__MACOSX")
-    return sorted(entry.name for entry in visible if is_folder(entry))
+    return sorted(e.name for e in visible(folder) if e.name != "__MACOSX" and is_folder(e))
 
 
 def class_records(
-    root: Path, folder: str, classes: Sequence[str], *, optional: bool = False, hint: str = ""
-) -> tuple[Record, ...]:
+    root: Path, folder: str, classes: Sequence[str], *, optional: bool = False
+) -> Records:
     """Return a record for each image of `root/folder/class`.
 
     Args:
@@ -68,7 +67,6 @@ def class_records(
         folder: the folder of the class folders, relative to root; "" means root itself.
         classes: the names of the class folders; the label is the position in this list.
         optional: whether a class may be missing or empty.
-        hint: how to get the images, for the message.
 
     Raises:
         DataError: if a class folder is missing or empty, or a file name is not UTF-8; the message
@@ -78,7 +76,7 @@ def class_records(
     empty: list[str] = []
     for label, name in enumerate(classes):
         place = f"{folder}/{name}" if folder else name
-        names = [e.name for e in _visible(root / place)] if (root / place).is_dir() else []
+        names = [e.name for e in visible(root / place)] if (root / place).is_dir() else []
         # Judge by name alone: a stat of a million files takes minutes on a network file system.
         images = sorted(n for n in names if PurePath(n).suffix.lower() in IMAGE_SUFFIXES)
         if not images:
@@ -88,12 +86,11 @@ def class_records(
         records += [Record(f"{place}/{image}", label) for image in images]
     if empty and not optional:
         allowed = " ".join(sorted(IMAGE_SUFFIXES))
-        ending = f". {hint}" if hint else ""
-        raise DataError(f"{root}: no images ({allowed}) in {listed(empty)}{ending}")
+        raise DataError(f"{root}: no images ({allowed}) in {listed(empty)}")
     return tuple(records)
 
 
-def load_folder(name: str, root: Path, *, templates: Sequence[str] | None = None) -> Dataset:
+def load_folder(name: str, root: Path) -> Contents:
     """Read `root/class/*` or `root/{train,val,test}/class/*`; folder names are class names.
 
     The folders in root are classes, unless there is a `train` folder and a `test` or `val` folder.
@@ -103,47 +100,35 @@ def load_folder(name: str, root: Path, *, templates: Sequence[str] | None = None
     Args:
         name: the dataset's name in results.
         root: the dataset's folder.
-        templates: prompt templates that replace the default one.
 
     Raises:
         DataError: if there are no class folders, a class has too few images, or a class is in val
             or test but not in train.
     """
-    found = subfolders(root)
-    if not found:
+    if not (found := subfolders(root)):
         raise DataError(
             f"{root}: no class folders; allowed are root/class/*.jpg and "
             "root/{train,val,test}/class/*.jpg"
         )
-    by_name = {name.lower(): name for name in found}
-    trained, validated, tested = (
-        next((by_name[alias] for alias in aliases if alias in by_name), None)
-        for aliases in SPLITS.values()
-    )
-    if not tested:
-        validated, tested = None, validated
-    if trained and tested:
-        classes = subfolders(root / trained)
-        names = class_table(enumerate(classes), where=f"{root}/{trained}")
-        for place in filter(None, (validated, tested)):
-            if extra := sorted(set(subfolders(root / place)) - set(classes)):
-                raise DataError(
-                    f"{root}/{place}: classes without training images: {listed(extra)}; "
-                    f"allowed are the folders of {root}/{trained}"
-                )
-        train = class_records(root, trained, classes)
-        test = class_records(root, tested, classes, optional=True)
-        val = class_records(root, validated, classes, optional=True) if validated else ()
-    else:
+    places = find_parts("folders", found, SPLITS, {}, where=str(root))
+    if "test" not in places and "val" in places:
+        places["test"] = places.pop("val")
+    if not places.keys() >= {"train", "test"}:
         names = class_table(enumerate(found), where=str(root))
-        train, val, test = fixed_split(class_records(root, "", names), names, key=name)
-    check_splits(train, val, test, where=str(root))
-    return Dataset(
-        name=name,
-        class_names=names,
-        templates=templates_of(name, templates),
-        train=train,
-        val=val,
-        test=test,
-        source=FolderSource(root),
+        parts = fixed_split(class_records(root, "", names), names, key=name)
+        return names, *parts, FolderSource(root)
+    classes = subfolders(root / places["train"])
+    names = class_table(enumerate(classes), where=f"{root}/{places['train']}")
+    for place in places.values():
+        if extra := sorted(set(subfolders(root / place)) - set(classes)):
+            raise DataError(
+                f"{root}/{place}: classes without training images: {listed(extra)}; "
+                f"allowed are the folders of {root}/{places['train']}"
+            )
+    train, val, test = (
+        class_records(root, places[split], classes, optional=split != "train")
+        if split in places
+        else ()
+        for split in SPLITS
     )
+    return names, train, val, test, FolderSource(root)

@@ -1,25 +1,28 @@
-"""Letters drawn from matplotlib's fonts, and the packaged `glyphs` dataset made with them.
+"""The packaged datasets `digits` and `glyphs`, and the letters drawn from matplotlib's fonts.
 
-The dataset has the ten handwritten digits of scikit-learn and letters drawn in fonts that the
-embedded checkpoint has never seen. The letters are warped and reduced to 8×8 pixels of 17 grey
-levels, like the handwritten digits. `FACES` alone says which fonts may be used in pretraining.
+`digits` are the ten handwritten digits of scikit-learn. `glyphs` has them and letters drawn in
+fonts that the embedded checkpoint has never seen. The letters are warped and reduced to 8×8 pixels
+of 17 grey levels, like the handwritten digits. `FACES` alone says which fonts may be used in
+pretraining.
 """
 
 import string
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-import matplotlib
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
-from scipy import ndimage
 
-from study.data.readers.digits import DIGIT_NAMES, read_digits
+from study.data.images.sources import ArraySource
+from study.data.records import Contents, Record, Records, fixed_split
 
+DIGIT_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+DIGIT_NAMES = tuple(f"digit {word}" for word in DIGIT_WORDS)
 Split = Literal["train", "test"]
 
 
@@ -118,12 +121,12 @@ IMAGES = 60  # per class and split
 _SEED = 2024  # of the packaged dataset, the same for every study
 _CANVAS = 32  # pixels; a 4×4 block becomes one pixel, as in the source of the digits
 _GREY_LEVELS = 16
-# (32, 4) float64: cubic interpolation from 4 control points to the canvas, for elastic warps.
-_SMOOTH = ndimage.zoom(np.eye(4), (_CANVAS / 4, 1), order=3)
 
 
 @cache
 def _font(file: str, pixels: int) -> ImageFont.FreeTypeFont:
+    import matplotlib  # late, as it takes long and the digits need no font
+
     path = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / file
     # The basic layout draws the same whether or not Pillow's text-shaping library is installed.
     return ImageFont.truetype(str(path), pixels, layout_engine=ImageFont.Layout.BASIC)
@@ -158,8 +161,12 @@ def render_glyph(face: Face, character: str, size: int, *, margin: int = 0) -> N
     return np.asarray(picture, dtype=np.uint8)
 
 
-def _warp(ink: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+def _warp(
+    ink: NDArray[np.uint8], smooth: NDArray[np.float64], rng: np.random.Generator
+) -> NDArray[np.uint8]:
     """Warp a drawing strongly and reduce its size: (32, 32) uint8 → (8, 8) uint8."""
+    from scipy import ndimage
+
     angle, shear = rng.normal(0, 0.12), rng.normal(0, 0.15)
     stretch_y, stretch_x = rng.uniform(0.85, 1.15), rng.uniform(0.75, 1.25)
     rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
@@ -167,7 +174,7 @@ def _warp(ink: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]
     middle = (_CANVAS - 1) / 2
     grid = np.indices((_CANVAS, _CANVAS)).reshape(2, -1) - middle
     coarse = rng.normal(0, 1.5, size=(2, 4, 4))
-    elastic = (_SMOOTH @ coarse @ _SMOOTH.T).reshape(2, -1)
+    elastic = (smooth @ coarse @ smooth.T).reshape(2, -1)
     shift = rng.normal(0, 0.8, size=(2, 1))
     places = matrix @ grid + elastic + shift + middle
     warped = ndimage.map_coordinates(ink.astype(np.float64), places, order=1)
@@ -184,12 +191,33 @@ def letter_images(split: Split) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     Returns:
         (n, 8, 8) uint8 images, white on black, and (n,) int64 indices into `LETTERS`.
     """
+    from scipy import ndimage  # late, as only these letters need it
+
+    # (32, 4) float64: cubic interpolation from 4 control points to the canvas, for elastic warps.
+    smooth = ndimage.zoom(np.eye(4), (_CANVAS / 4, 1), order=3)
     images = []
     for letter in LETTERS:
         drawings = [render_glyph(face, letter, _CANVAS, margin=1) for face in HELD_OUT_FACES]
         rng = np.random.default_rng([_SEED, ord(letter), int(split == "test")])
-        images += [_warp(drawings[index % len(drawings)], rng) for index in range(IMAGES)]
+        images += [_warp(drawings[index % len(drawings)], smooth, rng) for index in range(IMAGES)]
     return np.stack(images), np.repeat(np.arange(len(LETTERS)), IMAGES)
+
+
+def read_digits() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return the images and labels of `sklearn.datasets.load_digits`.
+
+    Returns:
+        (1797, 8, 8) float64 counts of inked pixels in 4×4 cells, 0 to 16, and (1797,) int64 digits.
+    """
+    package = find_spec("sklearn")
+    table = Path(package.origin or "").parent / "datasets/data/digits.csv.gz" if package else None
+    if table is None or not table.is_file():
+        from sklearn.datasets import load_digits
+
+        bunch = load_digits()
+        return bunch.images, bunch.target
+    rows = np.loadtxt(table, delimiter=",")
+    return rows[:, :-1].reshape(-1, 8, 8), rows[:, -1].astype(np.int64)
 
 
 def digit_images(split: Split) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -229,3 +257,27 @@ def glyph_images(split: Split) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
 def drawable(characters: Iterable[str], faces: Sequence[Face]) -> list[tuple[Face, str]]:
     """Return the (face, character) pairs that can be drawn, grouped by character."""
     return [(f, c) for c in characters for f in faces if f.code_point(c) is not None]
+
+
+def numbered(
+    folder: str, pixels: NDArray[np.uint8], labels: NDArray[np.int64]
+) -> tuple[dict[str, NDArray[np.uint8]], Records]:
+    """Return images by virtual ids such as `digits/0017`, and their records."""
+    images = {f"{folder}/{index:04d}": image for index, image in enumerate(pixels)}
+    return images, tuple(map(Record, images, labels.tolist()))
+
+
+def load_digits() -> Contents:
+    """Load scikit-learn's 1,797 handwritten digits (8×8): half for train, half for test."""
+    strokes, labels = read_digits()
+    pixels = np.round(strokes * (255 / 16)).astype(np.uint8)
+    images, records = numbered("digits", pixels, labels)
+    parts = fixed_split(records, DIGIT_NAMES, key="digits", val=False)
+    return DIGIT_NAMES, *parts, ArraySource("digits", images)
+
+
+def load_glyphs() -> Contents:
+    """Load 36 classes (8×8): handwritten digits, and letters in fonts not used in pretraining."""
+    images, train = numbered("glyphs/train", *glyph_images("train"))
+    tested, test = numbered("glyphs/test", *glyph_images("test"))
+    return GLYPH_CLASS_NAMES, train, (), test, ArraySource("glyphs", images | tested)

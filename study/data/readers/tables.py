@@ -9,13 +9,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from study.data.images.sources import FolderSource
-from study.data.prompts import templates_of
-from study.data.readers.folders import SPLITS
 from study.data.records import (
-    Dataset,
+    SPLITS,
+    Contents,
     Record,
     check_splits,
     class_table,
+    find_parts,
     fixed_split,
     listed,
     read_label,
@@ -33,16 +33,11 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 SPLIT_OF = {alias: split for split, aliases in SPLITS.items() for alias in aliases}
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 
-Row = Mapping[str, object]
+Table = Mapping[str, Sequence[object]]
+"""Column → its cells."""
 
 
-def load_table(
-    name: str,
-    file: Path,
-    *,
-    templates: Sequence[str] | None = None,
-    columns: Mapping[str, str] | None = None,
-) -> Dataset:
+def load_table(name: str, file: Path, *, columns: Mapping[str, str] | None = None) -> Contents:
     """Read a table with one image per row and paths relative to the table's folder.
 
     Without a `split` column the images are split by `fixed_split`. If that column has no test rows,
@@ -52,45 +47,45 @@ def load_table(
     Args:
         name: the dataset's name in results.
         file: the table, a .csv, .tsv or .parquet file.
-        templates: prompt templates that replace the default one.
         columns: "path", "label", "class_name", "split" → column of the table, where the default
             names do not fit.
 
     Raises:
         DataError: if columns are missing or a row is malformed; the message names them.
     """
-    rows = _read_parquet(file) if file.suffix == ".parquet" else _read_text(file)
-    if not rows:
+    table = _read_parquet(file) if file.suffix == ".parquet" else _read_text(file)
+    if not any(table.values()):
         raise DataError(f"{file}: has no rows")
-    names = _column_names(file, list(rows[0]), columns or {})
-    pairs = _classes(file, rows, names)
+    names = find_parts("columns", list(table), COLUMNS, columns or {}, where=str(file))
+    if "path" not in names or not {"label", "class_name"} & names.keys():
+        raise DataError(
+            f"{file}: needs a column 'path' and a column 'label' or 'class_name' (or both); "
+            f"got {listed(table)}"
+        )
+    pairs = _classes(file, {part: table[column] for part, column in names.items()})
     class_names = class_table(sorted(set(pairs)), where=str(file))
-    records: dict[str, list[Record]] = {"train": [], "val": [], "test": [], "": []}
-    for number, (row, (label, _)) in enumerate(zip(rows, pairs, strict=True), start=1):
+    paths = table[names["path"]]
+    splits = table[names["split"]] if "split" in names else [None] * len(paths)
+    records: dict[str, list[Record]] = {split: [] for split in (*SPLITS, "")}
+    rows = zip(paths, splits, pairs, strict=True)
+    for number, (cell, split, (label, _)) in enumerate(rows, start=1):
         where = f"{file}, row {number}"
-        path = relative_path(_relative_to(file.parent, row.get(names["path"])), where=where)
-        split = str(row.get(names["split"]) or "") if "split" in names else ""
-        if (lowered := split.strip().lower()) and lowered not in SPLIT_OF:
+        path = Path(text := str(cell or ""))
+        if path.is_relative_to(file.parent.absolute()):
+            text = path.relative_to(file.parent.absolute()).as_posix()
+        record = Record(relative_path(text, where=where), label)
+        if (lowered := str(split or "").strip().lower()) and lowered not in SPLIT_OF:
             raise DataError(f"{where}: split {split!r}; allowed: {', '.join(SPLIT_OF)}")
-        records[SPLIT_OF.get(lowered, "")].append(Record(path, label))
-    if records[""] and any(records[split] for split in SPLITS):
-        raise DataError(f"{file}: {len(records[''])} rows have no split; allowed: all or none")
-    train, val, test = (tuple(records[split]) for split in ("train", "val", "test"))
-    if records[""]:
-        check_splits(records[""], (), (), where=str(file))
-        train, val, test = fixed_split(records[""], class_names, key=name)
+        records[SPLIT_OF.get(lowered, "")].append(record)
+    train, val, test, unsplit = (tuple(found) for found in records.values())
+    if unsplit and (train or val or test):
+        raise DataError(f"{file}: {len(unsplit)} rows have no split; allowed: all or none")
+    check_splits(train or unsplit, val, test, where=str(file))
+    if unsplit:
+        train, val, test = fixed_split(unsplit, class_names, key=name)
     elif not test:
         val, test = (), val
-    check_splits(train, val, test, where=str(file))
-    return Dataset(
-        name=name,
-        class_names=class_names,
-        templates=templates_of(name, templates),
-        train=train,
-        val=val,
-        test=test,
-        source=FolderSource(file.parent),
-    )
+    return class_names, train, val, test, FolderSource(file.parent)
 
 
 def is_path_table(file: Path) -> bool:
@@ -107,82 +102,45 @@ def is_path_table(file: Path) -> bool:
     return not any(pa.types.is_struct(kind) or pa.types.is_binary(kind) for kind in types)
 
 
-def _read_text(file: Path) -> list[Row]:
-    """Read the rows of CSV or TSV; all values stay text, so that a class may be named "1"."""
+def _read_text(file: Path) -> Table:
+    """Read CSV or TSV; all values stay text, so that a class may be named "1"."""
     try:
         with file.open(encoding="utf-8-sig", newline="") as lines:
             head = lines.readline()
             lines.seek(0)
             # In some countries spreadsheets write CSV with semicolons.
             separator = ";" if ";" in head and "," not in head else ","
-            reader = csv.DictReader(
+            reader = csv.reader(
                 lines,
                 delimiter="\t" if file.suffix == ".tsv" else separator,
-                restkey="",
                 strict=True,
                 skipinitialspace=True,
             )
-            reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
-            if len(set(reader.fieldnames)) < len(reader.fieldnames):
-                raise DataError(
-                    f"{file}: two columns have one name; got {listed(reader.fieldnames)}"
-                )
-            rows: list[Row] = []
-            for number, row in enumerate(reader, start=1):
-                if "" in row or None in row.values():
-                    raise DataError(
-                        f"{file}, row {number}: other than {len(reader.fieldnames or ())} fields"
-                    )
-                rows.append(row)
+            names = [name.strip() for name in next(reader, [])]
+            rows = [row for row in reader if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{file}: cannot be read ({error})") from error
-    return rows
+    if len(set(names)) < len(names):
+        raise DataError(f"{file}: two columns have one name; got {listed(names)}")
+    if odd := [number for number, row in enumerate(rows, start=1) if len(row) != len(names)]:
+        raise DataError(f"{file}, row {odd[0]}: other than {len(names)} fields")
+    return dict(zip(names, zip(*rows, strict=True), strict=False))
 
 
-def _relative_to(folder: Path, value: object) -> str:
-    """Return a path relative to the folder if it is absolute and inside it, else unchanged."""
-    text = str(value or "")
-    inside = Path(text).is_absolute() and Path(text).is_relative_to(folder.absolute())
-    return Path(text).relative_to(folder.absolute()).as_posix() if inside else text
-
-
-def _read_parquet(file: Path) -> list[Row]:
+def _read_parquet(file: Path) -> Table:
     try:
-        return list(pq.read_table(file).to_pylist())
+        return dict(pq.read_table(file).to_pydict())
     # Damaged files raise many kinds of errors: text that is not UTF-8, or times out of range.
     except (OSError, pa.ArrowException, ValueError, ArithmeticError) as error:
         raise DataError(f"{file}: cannot be read ({error})") from error
 
 
-def _column_names(file: Path, present: Sequence[str], asked: Mapping[str, str]) -> dict[str, str]:
-    """Return the column of each part of `COLUMNS` that the table has."""
-    unknown = [part for part in asked if part not in COLUMNS]
-    absent = [column for column in asked.values() if column not in present]
-    if unknown or absent:
-        raise DataError(
-            f"{file}: columns {listed(unknown + absent)} are not there; parts are "
-            f"{', '.join(COLUMNS)}, the table has {listed(present)}"
-        )
-    by_name = {column.lower(): column for column in reversed(present)} | {c: c for c in present}
-    found = {
-        part: column
-        for part, aliases in COLUMNS.items()
-        if (column := asked.get(part) or next((by_name[a] for a in aliases if a in by_name), ""))
-    }
-    if "path" not in found or not {"label", "class_name"} & set(found):
-        raise DataError(
-            f"{file}: needs a column 'path' and a column 'label' or 'class_name' (or both); "
-            f"got {listed(present)}"
-        )
-    return found
-
-
-def _classes(file: Path, rows: Sequence[Row], names: Mapping[str, str]) -> list[tuple[int, str]]:
-    """Return the (label, class name) of every row."""
+def _classes(file: Path, table: Table) -> list[tuple[int, str]]:
+    """Return the (label, class name) of every row of a table with the columns of `COLUMNS`."""
     cells = {
-        part: [_text(row.get(names[part])) for row in rows]
+        part: ["" if value is None else str(value).strip() for value in table[part]]
         for part in ("label", "class_name")
-        if part in names
+        if part in table
     }
     if "label" in cells:
         # A data frame writes 3 as 3.0 if its column once had missing values.
@@ -196,12 +154,8 @@ def _classes(file: Path, rows: Sequence[Row], names: Mapping[str, str]) -> list[
                 )
             pairs.append((label, name))
         return pairs
-    ((part, named),) = cells.items()
-    if part == "label" and all(text.isdecimal() for text in named):
+    ((part, texts),) = cells.items()
+    if part == "label" and all(text.isdecimal() for text in texts):
         raise DataError(f"{file}: labels are numbers, so a column 'class_name' is needed as well")
-    number_of = {text: number for number, text in enumerate(sorted(set(named)))}
-    return [(number_of[text], text) for text in named]
-
-
-def _text(value: object) -> str:
-    return "" if value is None else str(value).strip()
+    label_of = {text: label for label, text in enumerate(sorted(set(texts)))}
+    return [(label_of[text], text) for text in texts]
