@@ -96,13 +96,12 @@ def _reader(
         )
     try:
         root = Path(root).expanduser()
-        there = root.exists()
-        fault = kind_fault(root) if there and not root.is_dir() else None
+        fault = None if root.is_dir() else kind_fault(root)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        hint = f". {download_note(name, root)}" if name in BENCHMARKS else _hint(name)
+        raise DataError(f"dataset {name!r}: no such file or folder: {root}{hint}") from error
     except (OSError, RuntimeError) as error:  # no permission, or ~name of an unknown user
         raise DataError(f"dataset {name!r}: cannot look at {root} ({error})") from error
-    if not there:
-        hint = f". {download_note(name, root)}" if name in BENCHMARKS else _hint(name)
-        raise DataError(f"dataset {name!r}: no such file or folder: {root}{hint}")
     if fault:
         raise DataError(f"dataset {name!r}: {root}: {fault}")
     if name in BENCHMARKS:

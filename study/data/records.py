@@ -5,7 +5,8 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import groupby, islice
+from operator import attrgetter
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -86,8 +87,10 @@ def listed(names: Iterable[object], count: int | None = None) -> str:
         names: the names.
         count: how many names there are, if they are too many to be counted here.
     """
-    shown = islice(names, None if count is None else SHOWN)
-    quoted = [repr(name) if isinstance(name, str) else str(name) for name in shown]
+    quoted = [
+        repr(name) if isinstance(name, str) else str(name)
+        for name in islice(names, None if count is None else SHOWN)
+    ]
     rest = (count or len(quoted)) - SHOWN
     return ", ".join(quoted[:SHOWN]) + (f" and {rest} more" if rest > 0 else "")
 
@@ -141,10 +144,9 @@ def keyed_order(paths: Iterable[str], key: str) -> list[str]:
 
 def ordered_paths(records: Iterable[Record], key: str) -> dict[int, list[str]]:
     """Return the paths of each class, by label, in the order in which they are drawn."""
-    paths: dict[int, list[str]] = {}
-    for record in records:
-        paths.setdefault(record.label, []).append(record.path)
-    return {label: keyed_order(paths[label], key) for label in sorted(paths)}
+    label_of = attrgetter("label")
+    by_label = groupby(sorted(records, key=label_of), label_of)
+    return {label: keyed_order((r.path for r in group), key) for label, group in by_label}
 
 
 def is_text(name: str) -> bool:
@@ -206,8 +208,13 @@ def relative_path(text: str, *, where: str) -> str:
     path = PurePosixPath(text.replace("\\", "/"))
     if not is_text(text):
         raise DataError(f"{where}: path {text!r} is not UTF-8 text; rename the file")
-    absolute = path.is_absolute() or PureWindowsPath(text).drive
-    if absolute or ".." in path.parts or not path.parts or "\0" in text:
+    if (
+        path.is_absolute()
+        or PureWindowsPath(text).drive
+        or ".." in path.parts
+        or not path.parts
+        or "\0" in text
+    ):
         raise DataError(
             f"{where}: path {text!r} is not inside the dataset's folder; "
             "allowed are relative paths without '..'"
@@ -240,11 +247,9 @@ def class_table(pairs: Iterable[tuple[int, str]], *, where: str) -> tuple[str, .
                 f"{where}: class name {name!r} has two labels, {labels[in_prompt]} and {label}; "
                 "allowed is one"
             )
-    negative = sorted(label for label in names if label < 0)
-    if negative or not names:
-        raise DataError(
-            f"{where}: labels must be 0..n-1 without gaps; got {listed(negative) or 'none'}"
-        )
+    if min(names, default=-1) < 0:
+        negative = listed(sorted(label for label in names if label < 0))
+        raise DataError(f"{where}: labels must be 0..n-1 without gaps; got {negative or 'none'}")
     # A mistyped label may be huge: count the gaps, and list only the first ones.
     if gaps := max(names) + 1 - len(names):
         missing = listed((n for n in range(max(names)) if n not in names), gaps)
@@ -263,8 +268,7 @@ def check_splits(
     seen: dict[str, str] = {}
     for split, records in zip(SPLITS, (train, val, test), strict=True):
         counts = Counter(record.path for record in records)
-        if len(counts) < len(records):
-            twice = sorted(path for path, count in counts.items() if count > 1)
+        if twice := sorted(path for path, count in counts.items() if count > 1):
             raise DataError(f"{where}: listed twice in {split}: {listed(twice)}")
         if shared := sorted(counts.keys() & seen.keys()):
             raise DataError(

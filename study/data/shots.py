@@ -52,9 +52,8 @@ def wanted_val_shots(shots: int, val_shots: int | None) -> int:
     return min(shots, MOST_VAL_SHOTS) if val_shots is None else val_shots
 
 
-def record_line(record: Record, **more: str) -> str:
-    """Return a record, with any further fields, as one canonical JSON line."""
-    content = {"label": record.label, "path": record.path, **more}
+def canonical_line(**content: object) -> str:
+    """Return what a line says of an image or of a part as canonical JSON."""
     return json.dumps(content, sort_keys=True, separators=(",", ":"))
 
 
@@ -69,7 +68,11 @@ def make_shots(
 
 
 def _lines(parts: dict[str, Records]) -> list[str]:
-    return [record_line(r, split=split) for split, records in parts.items() for r in records]
+    return [
+        canonical_line(label=record.label, path=record.path, split=split)
+        for split, records in parts.items()
+        for record in records
+    ]
 
 
 def write_shots(shots: Shots, path: Path) -> None:
@@ -86,10 +89,9 @@ def read_shots(path: Path) -> Shots:
     Raises:
         DataError: if the file is missing or malformed, or its records do not match its digest.
     """
-    rows = read_json(path, by_line=True)
     parts: dict[str, list[Record]] = {"train": [], "val": []}
     try:
-        header, *entries = rows
+        header, *entries = read_json(path, by_line=True)
         for entry in entries:
             parts[entry["split"]].append(Record(str(entry["path"]), int(entry["label"])))
         dataset, digest = str(header["dataset"]), str(header["digest"])
@@ -142,8 +144,11 @@ def draw_shots(
     train = {label: paths[:shots] for label, paths in pool.items()}
     sizes = [len(train.get(label, ())) for label in range(len(dataset.class_names))]
     if min(sizes) < (shots if short == "fail" else 1):
-        named = zip(dataset.class_names, sizes, strict=True)
-        few = [f"{name!r} has {size}" for name, size in named if size < shots]
+        few = [
+            f"{dataset.class_names[label]!r} has {size}"
+            for label, size in enumerate(sizes)
+            if size < shots
+        ]
         raise DataError(
             f"{dataset.name}: {shots} shots a class are wanted, but {', '.join(few[:5])}"
             f"{f' and {len(few) - 5} more have too few' if len(few) > 5 else ''}; "
@@ -154,8 +159,8 @@ def draw_shots(
     wanted = wanted_val_shots(shots, val_shots)
     val = {label: rest.get(label, [])[:wanted] for label in pool}
     least = min(wanted, 1) if val_shots is None else wanted
-    if scarce := {dataset.class_names[i]: len(val[i]) for i in val if len(val[i]) < least}:
-        counts = listed(f"{name} ({count})" for name, count in scarce.items())
+    if scarce := [label for label, paths in val.items() if len(paths) < least]:
+        counts = listed(f"{dataset.class_names[label]} ({len(val[label])})" for label in scarce)
         raise DataError(
             f"{dataset.name}: {wanted} validation images a class are wanted, but too few are left "
             f"in {counts}; allowed: fewer shots, fewer val_shots (0 for none), or more images"
@@ -209,16 +214,15 @@ def read_published_shots(path: Path, dataset: Dataset, *, shots: int, seed: int)
 def _published_rows(path: Path, dataset: Dataset, shots: int, seed: int) -> dict[str, list[Any]]:
     """Return the rows of train and of val, by the place where they were found."""
     stem = f"shot_{shots}-seed_{seed}"
+    if path.is_file() and not path.name.startswith((f"{stem}.", f"{stem}_")):
+        raise DataError(f"{path}: not the split of {shots} shots and seed {seed} ({stem})")
     # Splits may also lie in the dataset's own folder, whose name can differ from the dataset's.
-    source = dataset.source
-    names = (dataset.name, *((source.root.name,) if isinstance(source, FolderSource) else ()))
+    root = dataset.source.root.name if isinstance(dataset.source, FolderSource) else dataset.name
     forms = ("{}", "{}/split_fewshot", "split_fewshot/{}", "indices/{}")
-    places = ["", "split_fewshot", *(form.format(name) for name in names for form in forms)]
-    folders = [path / place for place in places]
+    named = [form.format(name) for name in dict.fromkeys((dataset.name, root)) for form in forms]
+    folders = [path / place for place in ("", "split_fewshot", *named)]
     if path.is_file():
         folders = [path.parent]
-        if not path.name.startswith((f"{stem}.", f"{stem}_")):
-            raise DataError(f"{path}: not the split of {shots} shots and seed {seed} ({stem})")
     for folder in folders:
         lines = {split: folder / f"{stem}_{split}.jsonl" for split in ("train", "val")}
         if lines["train"].is_file():
@@ -264,7 +268,10 @@ def _match_records(rows: list[Any], dataset: Dataset, *, where: str) -> list[Rec
             strange.append(text)
             continue
         named = dataset.class_names[own.label]
-        if label != own.label or _in_prompt(str(name)) != _in_prompt(named):
+        if (
+            label != own.label
+            or str(name).replace("_", " ").lower() != named.replace("_", " ").lower()
+        ):
             raise DataError(
                 f"{where}[{number}]: {own.path} is {label} {str(name)!r} there, but {own.label} "
                 f"{named!r} in {dataset.name}"
@@ -277,7 +284,3 @@ def _match_records(rows: list[Any], dataset: Dataset, *, where: str) -> list[Rec
     if strange:
         raise DataError(f"{where}: {dataset.name} has no such images: {listed(strange)}")
     return list(found.values())
-
-
-def _in_prompt(name: str) -> str:
-    return name.replace("_", " ").lower()

@@ -16,7 +16,7 @@ from itertools import chain
 from pathlib import Path
 
 from study.data.images.sources import FolderSource
-from study.data.readers.benchmarks import LAYOUTS, SHIFTS, Layout, Shift, download_note
+from study.data.readers.benchmarks import LAYOUTS, SHIFTS, Layout, download_note
 from study.data.readers.folders import class_records, subfolders
 from study.data.records import (
     SPLITS,
@@ -174,7 +174,7 @@ def read_class_names(path: Path) -> dict[str, str]:
     return names
 
 
-def _class_folders(name: str, folder: Path) -> tuple[dict[str, str], dict[str, str], Shift | None]:
+def _class_folders(name: str, folder: Path) -> tuple[dict[str, str], dict[str, str], Layout | None]:
     """Return class folder → class name, split → its folder, and the shift, unless it is ImageNet.
 
     classnames.txt is looked for in the dataset's folder, or in imagenet/ beside it.
@@ -227,7 +227,7 @@ def absent_classes(name: str, dataset: Dataset) -> list[str]:
     if classnames.txt is complete.
     """
     source = dataset.source
-    if not isinstance(source, FolderSource):
+    if name not in (*SHIFTS, "imagenet") or not isinstance(source, FolderSource):
         return []
     names, places, shift = _class_folders(name, source.root)
     subset = shift.subset if shift else 0
