@@ -238,8 +238,10 @@ def class_table(pairs: Iterable[tuple[int, str]], *, where: str) -> tuple[str, .
                 "allowed is one"
             )
         if not name.strip() or not is_text(name):
-            kind = "a class name that is not UTF-8" if name.strip() else "an empty class name"
-            raise DataError(f"{where}: label {label} has {kind}")
+            raise DataError(
+                f"{where}: label {label} has "
+                f"{'a class name that is not UTF-8' if name.strip() else 'an empty class name'}"
+            )
         # The text encoder cannot separate names that give the same prompt.
         in_prompt = name.replace("_", " ")
         if labels.setdefault(in_prompt, label) != label:

@@ -41,10 +41,10 @@ def visible(folder: Path, most: int | None = None) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
             return list(islice((e for e in entries if not e.name.startswith(".")), most))
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise DataError(f"{folder}: no such folder") from error
-    except PermissionError as error:
-        raise DataError(f"{folder}: may not be listed; give its reader permission") from error
+    except OSError as error:
+        raise DataError(
+            f"{folder}: may not be listed ({error.strerror}); give its reader permission"
+        ) from error
 
 
 def subfolders(folder: Path) -> list[str]:
@@ -85,8 +85,9 @@ def class_records(
             raise DataError(f"{root}/{place}: names that are not UTF-8: {listed(strange)}; rename")
         records += [Record(f"{place}/{image}", label) for image in images]
     if empty and not optional:
-        allowed = " ".join(sorted(IMAGE_SUFFIXES))
-        raise DataError(f"{root}: no images ({allowed}) in {listed(empty)}")
+        raise DataError(
+            f"{root}: no images ({' '.join(sorted(IMAGE_SUFFIXES))}) in {listed(empty)}"
+        )
     return tuple(records)
 
 

@@ -109,8 +109,7 @@ def character_name(character: str) -> str:
     """Return a character's name in captions and classes: `digit two`, `capital letter a`."""
     if character in string.digits:
         return DIGIT_NAMES[int(character)]
-    case = "capital" if character in string.ascii_uppercase else "small"
-    return f"{case} letter {character.lower()}"
+    return f"{'capital' if character.isupper() else 'small'} letter {character.lower()}"
 
 
 # The base classes are the first half of the labels, so both halves get digits and letters.
@@ -173,10 +172,8 @@ def _warp(
     matrix = rotation @ np.array([[stretch_y, 0], [shear, stretch_x]])
     middle = (_CANVAS - 1) / 2
     grid = np.indices((_CANVAS, _CANVAS)).reshape(2, -1) - middle
-    coarse = rng.normal(0, 1.5, size=(2, 4, 4))
-    elastic = (smooth @ coarse @ smooth.T).reshape(2, -1)
-    shift = rng.normal(0, 0.8, size=(2, 1))
-    places = matrix @ grid + elastic + shift + middle
+    elastic = (smooth @ rng.normal(0, 1.5, size=(2, 4, 4)) @ smooth.T).reshape(2, -1)
+    places = matrix @ grid + elastic + rng.normal(0, 0.8, size=(2, 1)) + middle
     warped = ndimage.map_coordinates(ink.astype(np.float64), places, order=1)
     # A random blur and threshold make the stroke thicker or thinner.
     soft = ndimage.gaussian_filter(warped.reshape(_CANVAS, _CANVAS), rng.uniform(0.6, 1.2))
@@ -231,9 +228,10 @@ def digit_images(split: Split) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     strokes, labels = read_digits()
     pixels = np.round(strokes * (255 / _GREY_LEVELS)).astype(np.uint8)
     rng = np.random.default_rng(_SEED)
-    drawn = [rng.permutation(np.flatnonzero(labels == label)) for label in np.unique(labels)]
     chosen = slice(IMAGES) if split == "train" else slice(IMAGES, None)
-    rows = np.concatenate([order[chosen] for order in drawn])
+    rows = np.concatenate(
+        [rng.permutation(np.flatnonzero(labels == digit))[chosen] for digit in np.unique(labels)]
+    )
     return pixels[rows], labels[rows]
 
 

@@ -67,8 +67,9 @@ def load_table(name: str, file: Path, *, columns: Mapping[str, str] | None = Non
     paths = table[names["path"]]
     splits = table[names["split"]] if "split" in names else [None] * len(paths)
     records: dict[str, list[Record]] = {split: [] for split in (*SPLITS, "")}
-    rows = zip(paths, splits, pairs, strict=True)
-    for number, (cell, split, (label, _)) in enumerate(rows, start=1):
+    for number, (cell, split, (label, _)) in enumerate(
+        zip(paths, splits, pairs, strict=True), start=1
+    ):
         where = f"{file}, row {number}"
         path = Path(text := str(cell or ""))
         if path.is_relative_to(file.parent.absolute()):
@@ -142,20 +143,18 @@ def _classes(file: Path, table: Table) -> list[tuple[int, str]]:
         for part in ("label", "class_name")
         if part in table
     }
-    if "label" in cells:
-        # A data frame writes 3 as 3.0 if its column once had missing values.
-        cells["label"] = [re.sub(r"^(\d+)\.0+$", r"\1", text) for text in cells["label"]]
-    if len(cells) == 2:
-        pairs: list[tuple[int, str]] = []
-        for number, (text, name) in enumerate(zip(*cells.values(), strict=True), start=1):
-            if (label := read_label(text)) is None:
-                raise DataError(
-                    f"{file}, row {number}: label {text!r:.80}; allowed are whole numbers from 0"
-                )
-            pairs.append((label, name))
-        return pairs
-    ((part, texts),) = cells.items()
-    if part == "label" and all(text.isdecimal() for text in texts):
+    # A data frame writes 3 as 3.0 if its column once had missing values.
+    texts = [re.sub(r"^(\d+)\.0+$", r"\1", text) for text in cells.get("label", ())]
+    names = cells.get("class_name", texts)
+    texts = texts or names
+    if "class_name" not in cells and all(text.isdecimal() for text in texts):
         raise DataError(f"{file}: labels are numbers, so a column 'class_name' is needed as well")
     label_of = {text: label for label, text in enumerate(sorted(set(texts)))}
-    return [(label_of[text], text) for text in texts]
+    if len(cells) == 2:
+        label_of = {text: label for text in texts if (label := read_label(text)) is not None}
+        if bad := [number for number, text in enumerate(texts, start=1) if text not in label_of]:
+            raise DataError(
+                f"{file}, row {bad[0]}: label {texts[bad[0] - 1]!r:.80}; allowed are whole numbers "
+                "from 0"
+            )
+    return [(label_of[text], name) for text, name in zip(texts, names, strict=True)]
