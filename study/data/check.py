@@ -72,8 +72,11 @@ def set_faults(name: str, dataset: Dataset) -> list[str]:
     wrong += [f"no {split} images" for split in needed if not getattr(dataset, split)]
     if trained := {record.label for record in dataset.train}:
         # No shot could be drawn from a class without images.
-        untrained = [own for label, own in enumerate(dataset.class_names) if label not in trained]
-        wrong += [f"no train images of {own!r}" for own in untrained]
+        wrong += [
+            f"no train images of {own!r}"
+            for label, own in enumerate(dataset.class_names)
+            if label not in trained
+        ]
     source = dataset.source
     if isinstance(source, FolderSource):  # clearer than a thousand missing files
         wrong += [
@@ -123,8 +126,9 @@ def check(
     fault_of = partial(image_fault, dataset.source, highest if images else None)
     with Progress(console=console, transient=True) as bar, ThreadPoolExecutor(8) as pool:
         # In chunks, as what is to be done for each of a million images would fill the memory.
-        starts = range(0, len(paths), CHUNK)
-        for start in bar.track(starts, description="decoding" if images else "looking"):
+        for start in bar.track(
+            range(0, len(paths), CHUNK), description="decoding" if images else "looking"
+        ):
             wrong += filter(None, pool.map(fault_of, paths[start : start + CHUNK]))
     for fault in wrong[:NAMED]:
         console.print(fault, style="red", markup=False, highlight=False, soft_wrap=True)

@@ -10,11 +10,17 @@ from study.data.images.rgb import PixelRange
 from study.data.images.sources import FolderSource, kind_fault
 from study.data.prompts import templates_of
 from study.data.readers.benchmarks import BENCHMARKS, download_note
-from study.data.readers.folders import is_folder, load_folder, visible
 from study.data.readers.glyphs import load_digits, load_glyphs
 from study.data.readers.huggingface import PREFIX, HubSource, load_hub
+from study.data.readers.own import (
+    TABLE_SUFFIXES,
+    is_folder,
+    is_path_table,
+    load_folder,
+    load_table,
+    visible,
+)
 from study.data.readers.published import load_published
-from study.data.readers.tables import TABLE_SUFFIXES, is_path_table, load_table
 from study.data.records import Contents, Dataset, ImageSource, Record, listed
 from study.errors import DataError
 
@@ -133,8 +139,11 @@ def refuse_unread_folder(folder: Path | None, names: Sequence[str], *, option: s
     Raises:
         DataError: the folder would not be read.
     """
-    elsewhere = [name for name in names if name in PACKAGED or name.startswith(PREFIX)]
-    if folder is not None and names and len(elsewhere) == len(names):
+    if (
+        folder is not None
+        and names
+        and all(name in PACKAGED or name.startswith(PREFIX) for name in names)
+    ):
         raise DataError(
             f"the folder {str(folder)!r} is given, but {listed(names)} would be used, which is in "
             "the package or on the hub; allowed is the name of the dataset in that folder "
@@ -158,7 +167,8 @@ def _holds_parquet(folder: Path, *, depth: int = 2) -> bool:
         few = visible(folder, 32)
     except DataError:
         return False  # reported by name when its images are listed
-    below = [Path(entry.path) for entry in few if depth and is_folder(entry)]
     return any(entry.name.endswith(".parquet") for entry in few) or any(
-        _holds_parquet(place, depth=depth - 1) for place in below
+        _holds_parquet(Path(entry.path), depth=depth - 1)
+        for entry in few
+        if depth and is_folder(entry)
     )

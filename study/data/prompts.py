@@ -49,5 +49,7 @@ def prompts(class_names: Sequence[str], templates: Sequence[str]) -> list[list[s
         One list per class, with one prompt per template.
     """
     # Not str.format: a class name or a template may contain other braces.
-    names = [name.replace("_", " ") for name in class_names]
-    return [[template.replace("{}", name) for template in templates] for name in names]
+    return [
+        [template.replace("{}", name.replace("_", " ")) for template in templates]
+        for name in class_names
+    ]

@@ -145,8 +145,10 @@ def keyed_order(paths: Iterable[str], key: str) -> list[str]:
 def ordered_paths(records: Iterable[Record], key: str) -> dict[int, list[str]]:
     """Return the paths of each class, by label, in the order in which they are drawn."""
     label_of = attrgetter("label")
-    by_label = groupby(sorted(records, key=label_of), label_of)
-    return {label: keyed_order((r.path for r in group), key) for label, group in by_label}
+    return {
+        label: keyed_order((record.path for record in group), key)
+        for label, group in groupby(sorted(records, key=label_of), label_of)
+    }
 
 
 def is_text(name: str) -> bool:
@@ -250,8 +252,10 @@ def class_table(pairs: Iterable[tuple[int, str]], *, where: str) -> tuple[str, .
                 "allowed is one"
             )
     if min(names, default=-1) < 0:
-        negative = listed(sorted(label for label in names if label < 0))
-        raise DataError(f"{where}: labels must be 0..n-1 without gaps; got {negative or 'none'}")
+        raise DataError(
+            f"{where}: labels must be 0..n-1 without gaps; "
+            f"got {listed(sorted(label for label in names if label < 0)) or 'none'}"
+        )
     # A mistyped label may be huge: count the gaps, and list only the first ones.
     if gaps := max(names) + 1 - len(names):
         missing = listed((n for n in range(max(names)) if n not in names), gaps)

@@ -77,8 +77,10 @@ def _lines(parts: dict[str, Records]) -> list[str]:
 
 def write_shots(shots: Shots, path: Path) -> None:
     """Write a header line and one line per image; the file appears complete or not at all."""
-    header = {name: getattr(shots, name) for name in ("dataset", "seed", "shots", "digest")}
-    lines = [json.dumps(header), *_lines({"train": shots.train, "val": shots.val})]
+    lines = [
+        json.dumps({name: getattr(shots, name) for name in ("dataset", "seed", "shots", "digest")}),
+        *_lines({"train": shots.train, "val": shots.val}),
+    ]
     make_folder(path.parent)
     write_atomically(path, "\n".join(lines) + "\n", known=path.parent)
 
@@ -154,8 +156,11 @@ def draw_shots(
             f"{f' and {len(few) - 5} more have too few' if len(few) > 5 else ''}; "
             f"allowed: at most {min(sizes)} shots, or taking all that a class has"
         )
-    undrawn = {label: paths[shots:] for label, paths in pool.items()}
-    rest = ordered_paths(dataset.val, key) if dataset.val else undrawn
+    rest = (
+        ordered_paths(dataset.val, key)
+        if dataset.val
+        else {label: paths[shots:] for label, paths in pool.items()}
+    )
     wanted = wanted_val_shots(shots, val_shots)
     val = {label: rest.get(label, [])[:wanted] for label in pool}
     least = min(wanted, 1) if val_shots is None else wanted

@@ -212,10 +212,10 @@ def confirm_task(
     )
     if empty := [part.name for part in evaluations if not part.records]:
         raise DataError(f"{dataset.name}: no test images for {listed(empty)}")
-    if shots is not None:
-        check_shots(dataset, shots, trained)
-    records = _in_classes(shots.train if shots else (), trained)
-    return Task(Part("train", records, trained), evaluations)
+    if shots is None:
+        return Task(Part("train", (), trained), evaluations)
+    check_shots(dataset, shots, trained)
+    return Task(Part("train", _in_classes(shots.train, trained), trained), evaluations)
 
 
 def check_shots(dataset: Dataset, shots: Shots, classes: Iterable[int]) -> None:

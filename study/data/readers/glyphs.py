@@ -6,7 +6,6 @@ of 17 grey levels, like the handwritten digits. `FACES` alone says which fonts m
 pretraining.
 """
 
-import string
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -51,9 +50,9 @@ class Face:
 
     def code_point(self, character: str) -> int | None:
         """Return the code point that draws an ASCII letter or digit; None means there is none."""
-        if character in string.ascii_uppercase:
+        if character.isupper():
             return self.upper + ord(character) - ord("A")
-        if character in string.ascii_lowercase:
+        if character.islower():
             return self.lower + ord(character) - ord("a")
         return None if self.digit is None else self.digit + int(character)
 
@@ -107,7 +106,7 @@ LETTERS: tuple[str, ...] = tuple(_BASE_LETTERS + _NEW_LETTERS)
 
 def character_name(character: str) -> str:
     """Return a character's name in captions and classes: `digit two`, `capital letter a`."""
-    if character in string.digits:
+    if character.isdecimal():
         return DIGIT_NAMES[int(character)]
     return f"{'capital' if character.isupper() else 'small'} letter {character.lower()}"
 
@@ -126,9 +125,9 @@ _GREY_LEVELS = 16
 def _font(file: str, pixels: int) -> ImageFont.FreeTypeFont:
     import matplotlib  # late, as it takes long and the digits need no font
 
-    path = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / file
+    path = f"{matplotlib.get_data_path()}/fonts/ttf/{file}"
     # The basic layout draws the same whether or not Pillow's text-shaping library is installed.
-    return ImageFont.truetype(str(path), pixels, layout_engine=ImageFont.Layout.BASIC)
+    return ImageFont.truetype(path, pixels, layout_engine=ImageFont.Layout.BASIC)
 
 
 def render_glyph(face: Face, character: str, size: int, *, margin: int = 0) -> NDArray[np.uint8]:
@@ -155,8 +154,10 @@ def render_glyph(face: Face, character: str, size: int, *, margin: int = 0) -> N
     scale = (size - 2 * margin) / max(ink.size)
     width, height = (max(1, round(side * scale)) for side in ink.size)
     picture = Image.new("L", (size, size))
-    shrunk = ink.resize((width, height), Image.Resampling.BICUBIC)
-    picture.paste(shrunk, ((size - width) // 2, (size - height) // 2))
+    picture.paste(
+        ink.resize((width, height), Image.Resampling.BICUBIC),
+        ((size - width) // 2, (size - height) // 2),
+    )
     return np.asarray(picture, dtype=np.uint8)
 
 
@@ -226,13 +227,12 @@ def digit_images(split: Split) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         (n, 8, 8) uint8 images, white on black, and (n,) int64 labels, the digit itself.
     """
     strokes, labels = read_digits()
-    pixels = np.round(strokes * (255 / _GREY_LEVELS)).astype(np.uint8)
     rng = np.random.default_rng(_SEED)
     chosen = slice(IMAGES) if split == "train" else slice(IMAGES, None)
     rows = np.concatenate(
         [rng.permutation(np.flatnonzero(labels == digit))[chosen] for digit in np.unique(labels)]
     )
-    return pixels[rows], labels[rows]
+    return np.round(strokes[rows] * (255 / _GREY_LEVELS)).astype(np.uint8), labels[rows]
 
 
 def glyph_images(split: Split) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -268,8 +268,9 @@ def numbered(
 def load_digits() -> Contents:
     """Load scikit-learn's 1,797 handwritten digits (8×8): half for train, half for test."""
     strokes, labels = read_digits()
-    pixels = np.round(strokes * (255 / 16)).astype(np.uint8)
-    images, records = numbered("digits", pixels, labels)
+    images, records = numbered(
+        "digits", np.round(strokes * (255 / _GREY_LEVELS)).astype(np.uint8), labels
+    )
     parts = fixed_split(records, DIGIT_NAMES, key="digits", val=False)
     return DIGIT_NAMES, *parts, ArraySource("digits", images)
 

@@ -32,8 +32,6 @@ from study.errors import DataError
 logger = logging.getLogger(__name__)
 
 PREFIX = "hf:"
-NAMES_BESIDE = ("class_name", "class name", "classname", "label_name", "label_text")
-"""The columns that may hold the class names of numbered labels."""
 
 
 @dataclass(frozen=True)
@@ -189,13 +187,13 @@ def _classes(
     else:
         texts = {str(value) for value in values["train"] if value is not None}
         if all(text.isdecimal() for text in texts):
-            beside = next((c for c in NAMES_BESIDE if c in features and c != column), None)
-            if beside is None:
-                raise DataError(
-                    f"{name}: column {column!r} holds numbers without class names; allowed are "
-                    "class labels and text"
-                )
-            return _classes(datasets, name, tables, beside)
+            for beside in ("class_name", "class name", "classname", "label_name", "label_text"):
+                if beside in features and beside != column:
+                    return _classes(datasets, name, tables, beside)
+            raise DataError(
+                f"{name}: column {column!r} holds numbers without class names; allowed are class "
+                "labels and text"
+            )
         class_names = class_table(enumerate(sorted(texts)), where=name)
         label_of = {text: label for label, text in enumerate(class_names)}
     for split, cells in values.items():

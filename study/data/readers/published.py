@@ -10,14 +10,12 @@ for selection are therefore drawn from the training images.
 """
 
 import logging
-from bisect import bisect_left
 from collections import Counter
-from itertools import chain
 from pathlib import Path
 
 from study.data.images.sources import FolderSource
 from study.data.readers.benchmarks import LAYOUTS, SHIFTS, Layout, download_note
-from study.data.readers.folders import class_records, subfolders
+from study.data.readers.own import class_records, subfolders
 from study.data.records import (
     SPLITS,
     Contents,
@@ -85,17 +83,17 @@ def read_split_file(
         ]
         for split in SPLITS
     ]
-    dropped = sorted({record.label for record, raw in chain(*splits) if raw in layout.dropped})
+    dropped = {r.label for entries in splits for r, raw in entries if raw in layout.dropped}
     # Renumber the classes that are kept, so that their labels are 0..n-1 again.
     splits = [
         [
-            (Record(record.path, record.label - bisect_left(dropped, record.label)), raw)
+            (Record(record.path, record.label - sum(d < record.label for d in dropped)), raw)
             for record, raw in entries
             if raw not in layout.dropped
         ]
         for entries in splits
     ]
-    pairs = {(record.label, layout.clean(raw)) for record, raw in chain(*splits)}
+    pairs = {(record.label, layout.clean(raw)) for entries in splits for record, raw in entries}
     names = class_table(sorted(pairs), where=str(path))
     train, val, test = (tuple(record for record, _ in entries) for entries in splits)
     check_splits(train, val, test, where=str(path))
@@ -164,8 +162,10 @@ def read_class_names(path: Path) -> dict[str, str]:
     for number, line in _lines(path).items():
         wnid, _, name = line.partition(" ")
         if not name.strip() or wnid in names:
-            reason = "repeats an id" if wnid in names else "has no class name"
-            raise DataError(f"{path}, line {number}: {line[:80]!r} {reason}; allowed: 'id name'")
+            raise DataError(
+                f"{path}, line {number}: {line[:80]!r} "
+                f"{'repeats an id' if wnid in names else 'has no class name'}; allowed: 'id name'"
+            )
         names[wnid] = name.strip()
     if not names:
         raise DataError(f"{path}: has no class names")
