@@ -130,10 +130,9 @@ def check(
             range(0, len(paths), CHUNK), description="decoding" if images else "looking"
         ):
             wrong += filter(None, pool.map(fault_of, paths[start : start + CHUNK]))
-    for fault in wrong[:NAMED]:
+    rest = [f"… and {len(wrong) - NAMED:,} more"] if len(wrong) > NAMED else []
+    for fault in (*wrong[:NAMED], *rest):
         console.print(fault, style="red", markup=False, highlight=False, soft_wrap=True)
-    if len(wrong) > NAMED:
-        console.print(f"… and {len(wrong) - NAMED:,} more", style="red")
     if wrong and name in BENCHMARKS and isinstance(dataset.source, FolderSource):
         console.print(download_note(name, dataset.source.root), markup=False, soft_wrap=True)
     if not wrong and found != published and name in (*SHIFTS, "imagenet"):

@@ -316,7 +316,8 @@ def fixed_split(
     for label, paths in by_label.items():
         middle = max(1, len(paths) // 2)
         end = len(paths) - max(1, round(0.3 * len(paths))) if val else middle
-        pieces = (paths[:middle], paths[middle:end], paths[end:])
-        for part, piece in zip(parts, pieces, strict=True):
+        for part, piece in zip(
+            parts, (paths[:middle], paths[middle:end], paths[end:]), strict=True
+        ):
             part += [Record(path, label) for path in sorted(piece)]
     return tuple(parts[0]), tuple(parts[1]), tuple(parts[2])

@@ -223,8 +223,11 @@ def _published_rows(path: Path, dataset: Dataset, shots: int, seed: int) -> dict
         raise DataError(f"{path}: not the split of {shots} shots and seed {seed} ({stem})")
     # Splits may also lie in the dataset's own folder, whose name can differ from the dataset's.
     root = dataset.source.root.name if isinstance(dataset.source, FolderSource) else dataset.name
-    forms = ("{}", "{}/split_fewshot", "split_fewshot/{}", "indices/{}")
-    named = [form.format(name) for name in dict.fromkeys((dataset.name, root)) for form in forms]
+    named = [
+        form.format(name)
+        for name in dict.fromkeys((dataset.name, root))
+        for form in ("{}", "{}/split_fewshot", "split_fewshot/{}", "indices/{}")
+    ]
     folders = [path / place for place in ("", "split_fewshot", *named)]
     if path.is_file():
         folders = [path.parent]

@@ -30,13 +30,6 @@ class Part:
     classes: tuple[int, ...]
     """The labels whose class names are the possible answers."""
 
-    def lines(self) -> list[str]:
-        """Return canonical JSON lines: first the name and the classes, then one line per image."""
-        return [
-            canonical_line(classes=self.classes, part=self.name),
-            *(canonical_line(label=r.label, path=r.path, part=self.name) for r in self.records),
-        ]
-
 
 @dataclass(frozen=True)
 class Task:
@@ -46,8 +39,18 @@ class Task:
     evaluations: tuple[Part, ...]
 
     def lines(self) -> list[str]:
-        """Return the canonical JSON lines of all parts, for the audit of a trial."""
-        return [line for part in (self.train, *self.evaluations) for line in part.lines()]
+        """Return canonical JSON lines, for the audit of a trial.
+
+        Each part has a line with its name and classes, and then one line per image.
+        """
+        return [
+            line
+            for part in (self.train, *self.evaluations)
+            for line in (
+                canonical_line(classes=part.classes, part=part.name),
+                *(canonical_line(label=r.label, path=r.path, part=part.name) for r in part.records),
+            )
+        ]
 
     @property
     def digest(self) -> str:

@@ -271,8 +271,8 @@ def load_digits() -> Contents:
     images, records = numbered(
         "digits", np.round(strokes * (255 / _GREY_LEVELS)).astype(np.uint8), labels
     )
-    parts = fixed_split(records, DIGIT_NAMES, key="digits", val=False)
-    return DIGIT_NAMES, *parts, ArraySource("digits", images)
+    splits = fixed_split(records, DIGIT_NAMES, key="digits", val=False)
+    return DIGIT_NAMES, *splits, ArraySource("digits", images)
 
 
 def load_glyphs() -> Contents:

@@ -5,7 +5,6 @@ Records have virtual ids such as `train/000123`.
 """
 
 import io
-import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,8 +27,6 @@ from study.data.records import (
     listed,
 )
 from study.errors import DataError
-
-logger = logging.getLogger(__name__)
 
 PREFIX = "hf:"
 
@@ -144,10 +141,9 @@ def load_hub(
     tables = tables.cast_column(image, datasets.Image(decode=False))
     class_names, records = _classes(datasets, name, tables, label)
     train, val, test = (records.get(split, ()) for split in SPLITS)
-    if not test and val:
-        logger.info("%s: no test split; its validation split is the test split", name)
+    if not test:
         val, test = (), val
-    elif not test:
+    if not test:
         train, val, test = fixed_split(train, class_names, key=name)
     source = HubSource(name, image, tables, Path(datasets.config.HF_CACHE_HOME))
     return class_names, train, val, test, source

@@ -94,17 +94,16 @@ def class_records(
             names them.
     """
     records: list[Record] = []
-    empty: list[str] = []
-    for label, name in enumerate(classes):
-        place = f"{folder}/{name}" if folder else name
+    places = [f"{folder}/{name}" if folder else name for name in classes]
+    for label, place in enumerate(places):
         names = [e.name for e in visible(root / place)] if (root / place).is_dir() else []
         # Judge by name alone: a stat of a million files takes minutes on a network file system.
         images = sorted(n for n in names if PurePath(n).suffix.lower() in IMAGE_SUFFIXES)
-        if not images:
-            empty.append(place)
         if strange := [image for image in images if not is_text(image)]:
             raise DataError(f"{root}/{place}: names that are not UTF-8: {listed(strange)}; rename")
         records += [Record(f"{place}/{image}", label) for image in images]
+    filled = {record.label for record in records}
+    empty = [place for label, place in enumerate(places) if label not in filled]
     if empty and not optional:
         raise DataError(
             f"{root}: no images ({' '.join(sorted(IMAGE_SUFFIXES))}) in {listed(empty)}"
@@ -137,8 +136,8 @@ def load_folder(name: str, root: Path) -> Contents:
         places["test"] = places.pop("val")
     if not places.keys() >= {"train", "test"}:
         names = class_table(enumerate(found), where=str(root))
-        parts = fixed_split(class_records(root, "", names), names, key=name)
-        return names, *parts, FolderSource(root)
+        splits = fixed_split(class_records(root, "", names), names, key=name)
+        return names, *splits, FolderSource(root)
     classes = subfolders(root / places["train"])
     names = class_table(enumerate(classes), where=f"{root}/{places['train']}")
     for place in places.values():
@@ -183,11 +182,10 @@ def load_table(name: str, file: Path, *, columns: Mapping[str, str] | None = Non
         )
     pairs = _classes(file, {part: table[column] for part, column in names.items()})
     class_names = class_table(sorted(set(pairs)), where=str(file))
-    paths = table[names["path"]]
-    splits = table[names["split"]] if "split" in names else [None] * len(paths)
+    splits = table[names["split"]] if "split" in names else [None] * len(pairs)
     records: dict[str, list[Record]] = {split: [] for split in (*SPLITS, "")}
     for number, (cell, split, (label, _)) in enumerate(
-        zip(paths, splits, pairs, strict=True), start=1
+        zip(table[names["path"]], splits, pairs, strict=True), start=1
     ):
         where = f"{file}, row {number}"
         text = str(cell or "")

@@ -9,8 +9,6 @@ ImageNet's own validation images are the test split, as in the field's papers. V
 for selection are therefore drawn from the training images.
 """
 
-import logging
-from collections import Counter
 from pathlib import Path
 
 from study.data.images.sources import FolderSource
@@ -31,8 +29,6 @@ from study.data.records import (
     relative_path,
 )
 from study.errors import DataError
-
-logger = logging.getLogger(__name__)
 
 CLASS_NAMES = "classnames.txt"
 Lists = tuple[tuple[str, ...], Records, Records, Records, tuple[str, ...]]
@@ -114,8 +110,7 @@ def _read_coop(name: str, folder: Path) -> Lists:
     layout = LAYOUTS[name]
     names, train, val, test = read_split_file(folder / layout.split, layout)
     used = {record.path.partition("/")[0] for record in (*train, *val, *test)}
-    anchors = tuple(anchor for anchor in (layout.images, *layout.anchors) if anchor in used)
-    return names, train, val, test, anchors
+    return names, train, val, test, tuple(a for a in (layout.images, *layout.anchors) if a in used)
 
 
 def _read_aircraft(name: str, folder: Path) -> Lists:
@@ -139,9 +134,11 @@ def _read_aircraft(name: str, folder: Path) -> Lists:
             records.append(Record(f"images/{path}", names.index(variant.strip())))
     train, val, test = (tuple(records) for records in splits.values())
     check_splits(train, val, test, where=str(folder))
-    trained = {record.label for record in train}
-    if untrained := [own for label, own in enumerate(names) if label not in trained]:
-        raise DataError(f"{folder / 'images_variant_train.txt'}: no image of {listed(untrained)}")
+    if untrained := sorted(set(range(len(names))) - {record.label for record in train}):
+        raise DataError(
+            f"{folder / 'images_variant_train.txt'}: no image of "
+            f"{listed(names[label] for label in untrained)}"
+        )
     return names, train, val, test, ("images",)
 
 
@@ -171,8 +168,6 @@ def read_class_names(path: Path) -> dict[str, str]:
         raise DataError(f"{path}: has no class names")
     # The published list has a few names twice (such as that of sunglasses), so a repeated name
     # cannot be an error here.
-    if doubled := [name for name, count in Counter(names.values()).items() if count > 1]:
-        logger.info("%s: class names used twice: %s", path, listed(doubled))
     return names
 
 
@@ -210,8 +205,7 @@ def _read_imagenet(name: str, folder: Path) -> Lists:
     if len(found) == 2 and (odd := set(found["train"]) ^ set(found["test"])):
         raise DataError(f"{folder}/images: train and val differ in classes: {listed(sorted(odd))}")
     # The class of a missing numbered folder stays a possible answer, without images.
-    numbered = shift is not None and shift.numbered
-    classes = list(names) if numbered or not found else next(iter(found.values()))
+    classes = list(names) if not found or (shift and shift.numbered) else next(iter(found.values()))
     records = {s: class_records(folder, places[s], classes, optional=bool(shift)) for s in found}
     return (
         tuple(names[own] for own in classes),
