@@ -79,12 +79,12 @@ def refuse_one_class(dataset: Dataset, scored: Scored) -> None:
     tested = {record.label for record in dataset.test}
     for part, classes in ((part, set(classes)) for part, classes in scored.items()):
         if 1 in (len(classes), len(classes & tested)):
-            (only,) = classes if len(classes) == 1 else classes & tested
             each = f" in each of {listed(scored)}" if len(scored) > 1 else ""
             raise DataError(
                 f"{dataset.name}: '{part}' would be tested on one class alone, "
-                f"{dataset.class_names[only]!r}: whoever always answers it is right, whatever is "
-                f"trained; allowed are test images of 2 classes or more{each}"
+                f"{dataset.class_names[min(classes & tested or classes)]!r}: whoever always "
+                "answers it is right, whatever is trained; allowed are test images of 2 classes "
+                f"or more{each}"
             )
 
 

@@ -119,8 +119,9 @@ def load_hub(
         if place is not None and place.is_file():
             builder = datasets.load_dataset_builder("parquet", data_files={"train": [str(place)]})
         else:
-            revision = None if place else revision
-            builder = datasets.load_dataset_builder(where, subset, revision=revision)
+            builder = datasets.load_dataset_builder(
+                where, subset, revision=None if place else revision
+            )
         present = {str(s): list(files) for s, files in (builder.config.data_files or {}).items()}
         parts = find_parts("splits", list(present), SPLITS, splits or {}, where=name)
         if "train" not in (splits or parts):
