@@ -7,10 +7,9 @@ if every listed image is there and, with `--images`, can be decoded.
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from itertools import chain
 from pathlib import Path
 
 from rich.console import Console
@@ -19,10 +18,8 @@ from rich.table import Table
 
 from study.data.datasets import (
     DATASET_NAMES,
-    ON_DISK,
     Dataset,
     ImageSource,
-    Record,
     load_dataset,
     refuse_unread_folder,
 )
@@ -31,72 +28,55 @@ from study.data.images.rgb import PixelRange, checked_range, dark_images
 from study.data.images.sources import FolderSource, kind_fault
 from study.data.readers.benchmarks import BENCHMARKS, SHIFTS, Counts, download_note
 from study.data.readers.huggingface import HubSource
-from study.data.readers.imagenet import absent_classes
+from study.data.readers.published import absent_classes
 from study.errors import DataError, StudyError
 
 NAMED = 20  # faults that are printed one by one
 CHUNK = 512
 
 
-def check_file(source: ImageSource, path: str) -> None:
-    """Check an image's file without decoding it.
-
-    Raises:
-        DataError: if the file is missing, empty, not a file or may not be read.
-    """
-    if isinstance(source, HubSource):
-        source.encoded(path)
-    elif isinstance(source, FolderSource):
-        try:
-            file = source.locate(path)
-            fault, size = kind_fault(file), file.stat().st_size
-        except FileNotFoundError as error:
-            raise DataError(f"{path}: missing") from error
-        except OSError as error:
-            raise DataError(str(error)) from error
-        if not fault and not os.access(file, os.R_OK):
-            fault = "may not be read; give its reader permission"
-        if fault or not size:
-            raise DataError(f"{path}: {fault or 'empty file'}")
-
-
-def image_faults(
-    records: Sequence[Record], look: Callable[[str], object], progress: Callable[[int], None]
-) -> list[str]:
-    """Return what is wrong with images.
+def image_fault(source: ImageSource, highest: list[int] | None, path: str) -> str | None:
+    """Return what is wrong with an image.
 
     Args:
-        records: the images to check.
-        look: raises DataError if something is wrong with an image; called in several threads.
-        progress: called with the number of images checked since its last call.
+        source: the source of the image.
+        highest: gets the highest value of a 16-bit image; None means that only the image's file is
+            looked at, and nothing decoded.
+        path: the image.
     """
-
-    def fault_of(record: Record) -> str | None:
-        try:
-            look(record.path)
-        except DataError as error:
-            return str(error)
-        return None
-
-    found: list[str] = []
-    with ThreadPoolExecutor(max_workers=8) as pool:
-        for start in range(0, len(records), CHUNK):
-            chunk = records[start : start + CHUNK]
-            found += [fault for fault in pool.map(fault_of, chunk) if fault is not None]
-            progress(len(chunk))
-    return found
+    fault = ""
+    try:
+        if highest is not None:
+            open_image(source, path, highest)
+        elif isinstance(source, HubSource):
+            source.encoded(path)
+        elif isinstance(source, FolderSource):
+            file = source.locate(path)
+            closed = (
+                "" if os.access(file, os.R_OK) else "may not be read; give its reader permission"
+            )
+            fault = kind_fault(file) or closed or ("" if file.stat().st_size else "empty file")
+    except FileNotFoundError:
+        fault = "missing"
+    except (DataError, OSError) as error:
+        return str(error)
+    return f"{path}: {fault}" if fault else None
 
 
 def set_faults(name: str, dataset: Dataset) -> list[str]:
     """Return what is wrong with the folders and splits, before any image is looked at."""
-    absent = absent_classes(name, dataset) if name in (*SHIFTS, "imagenet") else []
-    wrong = [f"{place}: class folder is missing or empty" for place in absent]
     needed = ("test",) if name in SHIFTS else ("train", "test")
+    wrong = [
+        f"{place}: class folder is missing or empty" for place in absent_classes(name, dataset)
+    ]
     wrong += [f"no {split} images" for split in needed if not getattr(dataset, split)]
-    trained = {record.label for record in dataset.train}
-    if trained and name not in SHIFTS:  # no shot could be drawn from a class without images
-        untrained = [own for n, own in enumerate(dataset.class_names) if n not in trained]
-        wrong += [f"no train images of {own!r}" for own in untrained]
+    if trained := {record.label for record in dataset.train}:
+        # No shot could be drawn from a class without images.
+        wrong += [
+            f"no train images of {own!r}"
+            for label, own in enumerate(dataset.class_names)
+            if label not in trained
+        ]
     source = dataset.source
     if isinstance(source, FolderSource):  # clearer than a thousand missing files
         wrong += [
@@ -134,6 +114,7 @@ def check(
     dataset = load_dataset(name, root, require_images=False, pixel_range=pixel_range)
     splits = (dataset.train, dataset.val, dataset.test)
     found = Counts(len(dataset.class_names), *map(len, splits))
+    paths = [record.path for records in splits for record in records]
     table = Table("dataset", "classes", "train", "val", "test")
     table.add_row(name, *(f"{count:,}" for count in found))
     published = BENCHMARKS[name].counts if name in BENCHMARKS else found
@@ -142,25 +123,25 @@ def check(
     console.print(table)
     wrong = set_faults(name, dataset)
     highest: list[int] = []
-    look: Callable[[str], object] = partial(check_file, dataset.source)
-    if images:
-        look = partial(open_image, dataset.source, highest=highest)
-    with Progress(console=console, transient=True) as bar:
-        task = bar.add_task("decoding" if images else "looking", total=sum(found[1:]))
-        wrong += image_faults(list(chain(*splits)), look, lambda done: bar.advance(task, done))
-    for fault in wrong[:NAMED]:
+    fault_of = partial(image_fault, dataset.source, highest if images else None)
+    with Progress(console=console, transient=True) as bar, ThreadPoolExecutor(8) as pool:
+        # In chunks, as what is to be done for each of a million images would fill the memory.
+        for start in bar.track(
+            range(0, len(paths), CHUNK), description="decoding" if images else "looking"
+        ):
+            wrong += filter(None, pool.map(fault_of, paths[start : start + CHUNK]))
+    rest = [f"… and {len(wrong) - NAMED:,} more"] if len(wrong) > NAMED else []
+    for fault in (*wrong[:NAMED], *rest):
         console.print(fault, style="red", markup=False, highlight=False, soft_wrap=True)
-    if len(wrong) > NAMED:
-        console.print(f"… and {len(wrong) - NAMED:,} more", style="red")
-    if wrong and name in ON_DISK and isinstance(dataset.source, FolderSource):
+    if wrong and name in BENCHMARKS and isinstance(dataset.source, FolderSource):
         console.print(download_note(name, dataset.source.root), markup=False, soft_wrap=True)
-    done = "every image decoded" if images else "every listed image is there"
     if not wrong and found != published and name in (*SHIFTS, "imagenet"):
         # These sets have no list of images, and a part of a set is usable: warn, but do not fail.
         console.print("these are not the published counts: was all of it unpacked?", style="yellow")
     if warning := dark_images(max(highest, default=None)):
         console.print(f"{name}: {warning}", style="yellow", markup=False, soft_wrap=True)
-    console.print(f"{len(wrong):,} faults" if wrong else f"whole: {done}")
+    done = "whole: every image decoded" if images else "whole: every listed image is there"
+    console.print(f"{len(wrong):,} faults" if wrong else done)
     return not wrong
 
 
@@ -193,10 +174,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             console=console,
             pixel_range=checked_range(options.pixel_range) if options.pixel_range else None,
         )
+        return 0 if whole else 1
     except StudyError as error:
         console.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
         return 1
-    return 0 if whole else 1
 
 
 if __name__ == "__main__":

@@ -1,24 +1,27 @@
 """`load_dataset`, the single entry point to every dataset."""
 
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
-from itertools import islice
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from study.data.images.rgb import PixelRange
 from study.data.images.sources import FolderSource, kind_fault
 from study.data.prompts import templates_of
-from study.data.readers.benchmarks import LAYOUTS, SHIFTS, download_note
-from study.data.readers.coop import load_aircraft, load_coop
-from study.data.readers.embedded import load_digits, load_glyphs
-from study.data.readers.folders import is_folder, load_folder
+from study.data.readers.benchmarks import BENCHMARKS, download_note
+from study.data.readers.glyphs import load_digits, load_glyphs
 from study.data.readers.huggingface import PREFIX, HubSource, load_hub
-from study.data.readers.imagenet import load_imagenet, load_shift
-from study.data.readers.tables import TABLE_SUFFIXES, is_path_table, load_table
-from study.data.records import Dataset, ImageSource, Record, listed
+from study.data.readers.own import (
+    TABLE_SUFFIXES,
+    is_folder,
+    is_path_table,
+    load_folder,
+    load_table,
+    visible,
+)
+from study.data.readers.published import load_published
+from study.data.records import Contents, Dataset, ImageSource, Record, listed
 from study.errors import DataError
 
 __all__ = [
@@ -30,14 +33,9 @@ __all__ = [
     "refuse_unread_folder",
 ]
 
+
 PACKAGED = {"digits": load_digits, "glyphs": load_glyphs}
-ON_DISK = {
-    "imagenet": load_imagenet,
-    **dict.fromkeys(LAYOUTS, load_coop),
-    "fgvc_aircraft": load_aircraft,
-    **dict.fromkeys(SHIFTS, load_shift),
-}
-DATASET_NAMES: tuple[str, ...] = (*PACKAGED, *ON_DISK)
+DATASET_NAMES: tuple[str, ...] = (*PACKAGED, *BENCHMARKS)
 
 
 def load_dataset(
@@ -76,56 +74,56 @@ def load_dataset(
         DataError: if something is missing or invalid; the message names it, where it was looked
             for, and what is allowed.
     """
-    hub = {"columns": columns, "splits": splits, "subset": subset, "revision": revision}
-    dataset = _read(name, root, templates, require_images, hub)
-    if pixel_range is None:
-        return dataset
-    source = dataset.source
-    if not isinstance(source, FolderSource | HubSource):
-        raise DataError(f"dataset {name!r} does not read pixel_range: its images have 8 bits")
-    return replace(dataset, source=replace(source, pixel_range=pixel_range))
+    options = {"columns": columns, "splits": splits, "subset": subset, "revision": revision}
+    options = {option: value for option, value in options.items() if value is not None}
+    read, taken = _reader(name, root, require_images)
+    if unread := [option for option in options if option not in taken]:
+        raise DataError(f"dataset {name!r} does not read {', '.join(unread)}")
+    class_names, train, val, test, source = read(**options)
+    if pixel_range is not None:
+        if not isinstance(source, FolderSource | HubSource):
+            raise DataError(f"dataset {name!r} does not read pixel_range: its images have 8 bits")
+        source = replace(source, pixel_range=pixel_range)
+    return Dataset(name, class_names, templates_of(name, templates), train, val, test, source)
 
 
-def _read(
-    name: str,
-    root: Path | None,
-    templates: Sequence[str] | None,
-    require_images: bool,
-    hub: Mapping[str, Any],
-) -> Dataset:
+def _reader(
+    name: str, root: Path | None, require_images: bool
+) -> tuple[Callable[..., Contents], Collection[str]]:
+    """Return the function that reads a dataset, and the options that it takes."""
+    hub_options = ("columns", "splits", "subset", "revision")
     if name in PACKAGED:
-        _refuse_options(name, hub)
-        return replace(PACKAGED[name](), templates=templates_of(name, templates))
+        return PACKAGED[name], ()
     if name.startswith(PREFIX):
-        return load_hub(name, templates=templates, **hub)
+        return partial(load_hub, name), hub_options
     if root is None:
         raise DataError(
             f"dataset {name!r} needs a folder{_hint(name)}; without one: {', '.join(PACKAGED)}"
         )
     try:
         root = Path(root).expanduser()
-        there = root.exists()
-        fault = kind_fault(root) if there and not root.is_dir() else None
+        fault = None if root.is_dir() else kind_fault(root)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        hint = f". {download_note(name, root)}" if name in BENCHMARKS else _hint(name)
+        raise DataError(f"dataset {name!r}: no such file or folder: {root}{hint}") from error
     except (OSError, RuntimeError) as error:  # no permission, or ~name of an unknown user
         raise DataError(f"dataset {name!r}: cannot look at {root} ({error})") from error
-    if not there:
-        hint = f". {download_note(name, root)}" if name in ON_DISK else _hint(name)
-        raise DataError(f"dataset {name!r}: no such file or folder: {root}{hint}")
     if fault:
         raise DataError(f"dataset {name!r}: {root}: {fault}")
-    if name in ON_DISK:
-        _refuse_options(name, hub)
-        return ON_DISK[name](name, root, templates=templates, require_images=require_images)
+    if name in BENCHMARKS:
+        return partial(load_published, name, root, require_images=require_images), ()
     if root.suffix in TABLE_SUFFIXES and (root.suffix != ".parquet" or is_path_table(root)):
-        _refuse_options(name, {**hub, "columns": None})
-        return load_table(name, root, templates=templates, columns=hub["columns"])
+        return partial(load_table, name, root), ("columns",)
     if root.suffix == ".parquet" or (root.is_dir() and _holds_parquet(root)):
-        return load_hub(name, root, templates=templates, **hub)
+        return partial(load_hub, name, root), hub_options
     if root.is_file():
         raise DataError(f"{root}: not a dataset; allowed: a folder, {', '.join(TABLE_SUFFIXES)}")
-    _refuse_options(name, hub)
+    return partial(_load_folder, name, root), ()
+
+
+def _load_folder(name: str, root: Path) -> Contents:
     try:
-        return load_folder(name, root, templates=templates)
+        return load_folder(name, root)
     except DataError as error:
         raise DataError(f"{error}{_hint(name)}") from error
 
@@ -141,8 +139,11 @@ def refuse_unread_folder(folder: Path | None, names: Sequence[str], *, option: s
     Raises:
         DataError: the folder would not be read.
     """
-    elsewhere = [name for name in names if name in PACKAGED or name.startswith(PREFIX)]
-    if folder is not None and names and len(elsewhere) == len(names):
+    if (
+        folder is not None
+        and names
+        and all(name in PACKAGED or name.startswith(PREFIX) for name in names)
+    ):
         raise DataError(
             f"the folder {str(folder)!r} is given, but {listed(names)} would be used, which is in "
             "the package or on the hub; allowed is the name of the dataset in that folder "
@@ -163,17 +164,11 @@ def _holds_parquet(folder: Path, *, depth: int = 2) -> bool:
     read, since an image folder may have millions.
     """
     try:
-        with os.scandir(folder) as entries:
-            few = list(islice((e for e in entries if not e.name.startswith(".")), 32))
-    except OSError:
+        few = visible(folder, 32)
+    except DataError:
         return False  # reported by name when its images are listed
-    if any(entry.name.endswith(".parquet") for entry in few):
-        return True
-    below = [Path(entry.path) for entry in few if depth and is_folder(entry)]
-    return any(_holds_parquet(place, depth=depth - 1) for place in below)
-
-
-def _refuse_options(name: str, options: Mapping[str, Any]) -> None:
-    """Raise DataError if options are set, none of which the dataset's format reads."""
-    if unread := [option for option, value in options.items() if value is not None]:
-        raise DataError(f"dataset {name!r} does not read {', '.join(unread)}")
+    return any(entry.name.endswith(".parquet") for entry in few) or any(
+        _holds_parquet(Path(entry.path), depth=depth - 1)
+        for entry in few
+        if depth and is_folder(entry)
+    )

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from study.data.readers.benchmarks import BENCHMARKS, DEFAULT_TEMPLATE
+from study.data.records import listed
 from study.errors import DataError
 
 # The first template of a dataset is used in training.
@@ -32,14 +33,12 @@ def templates_of(name: str, override: Sequence[str] | None = None) -> tuple[str,
         DataError: if there are no templates, or one does not have "{}" exactly once.
     """
     templates = tuple(TEMPLATES.get(name, (DEFAULT_TEMPLATE,)) if override is None else override)
-    if not templates:
-        raise DataError(f"templates of {name}: got none; at least one is needed")
-    for template in templates:
-        if template.count("{}") != 1:
-            raise DataError(
-                f"templates of {name}: got {template!r}; a template has '{{}}' exactly once, "
-                "in the place of the class name"
-            )
+    wrong = [template for template in templates if template.count("{}") != 1]
+    if wrong or not templates:
+        raise DataError(
+            f"templates of {name}: got {listed(wrong) or 'none'}; at least one is needed, and each "
+            "has '{}' exactly once, in the place of the class name"
+        )
     return templates
 
 
@@ -50,5 +49,7 @@ def prompts(class_names: Sequence[str], templates: Sequence[str]) -> list[list[s
         One list per class, with one prompt per template.
     """
     # Not str.format: a class name or a template may contain other braces.
-    names = [name.replace("_", " ") for name in class_names]
-    return [[template.replace("{}", name) for template in templates] for name in names]
+    return [
+        [template.replace("{}", name.replace("_", " ")) for template in templates]
+        for name in class_names
+    ]

@@ -1,18 +1,22 @@
 """Records, datasets, and the checks that the readers of all formats share."""
 
 import hashlib
+import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice, pairwise
+from itertools import groupby, islice
+from operator import attrgetter
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from PIL import Image
 
 from study.errors import DataError
 
 SHOWN = 5
+SPLITS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
+"""The names that each split has in folders, tables and datasets of the hub."""
 OnCorrupt = Literal["fail", "skip"]
 
 
@@ -27,6 +31,9 @@ class Record:
     """
     label: int
     """The index of the class in the dataset's class names."""
+
+
+Records = tuple[Record, ...]
 
 
 class ImageSource(Protocol):
@@ -59,21 +66,71 @@ class Dataset:
     """The cleaned class names, indexed by label."""
     templates: tuple[str, ...]
     """The prompt templates, each with one "{}"; the first one is used in training."""
-    train: tuple[Record, ...]
+    train: Records
     """The pool of images from which the shots are drawn."""
-    val: tuple[Record, ...]
+    val: Records
     """The validation images of the published split; empty if it has none."""
-    test: tuple[Record, ...]
+    test: Records
     """The test images, the same for every seed."""
     source: ImageSource
     """The source that opens the images."""
 
 
-def listed(names: Iterable[object]) -> str:
-    """Return the first few names, quoted, and the number of the others, for a message."""
-    every = [repr(name) if isinstance(name, str) else str(name) for name in names]
-    rest = len(every) - SHOWN
-    return ", ".join(every[:SHOWN]) + (f" and {rest} more" if rest > 0 else "")
+Contents = tuple[tuple[str, ...], Records, Records, Records, ImageSource]
+"""What a reader finds: the class names, the images of train, val and test, and their source."""
+
+
+def listed(names: Iterable[object], count: int | None = None) -> str:
+    """Return the first few names, quoted, and the number of the others, for a message.
+
+    Args:
+        names: the names.
+        count: how many names there are, if they are too many to be counted here.
+    """
+    quoted = [
+        repr(name) if isinstance(name, str) else str(name)
+        for name in islice(names, None if count is None else SHOWN)
+    ]
+    rest = (count or len(quoted)) - SHOWN
+    return ", ".join(quoted[:SHOWN]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def find_parts(
+    kind: str,
+    present: Sequence[str],
+    aliases: Mapping[str, Sequence[str]],
+    asked: Mapping[str, str],
+    *,
+    where: str,
+) -> dict[str, str]:
+    """Return the name that each part of a dataset goes by, for the parts that it has.
+
+    Args:
+        kind: what the names are, such as "columns", for the message.
+        present: the names that the dataset has.
+        aliases: part → names that are recognized, in any case; the first ones are preferred.
+        asked: part → name that the user says it has.
+        where: the dataset, for the message.
+
+    Raises:
+        DataError: if a part or a name that the user says does not exist.
+    """
+    if strange := [
+        *(part for part in asked if part not in aliases),
+        *(name for name in asked.values() if name not in present),
+    ]:
+        raise DataError(
+            f"{where}: {kind} {listed(strange)} are not there; ours are {', '.join(aliases)}, "
+            f"the dataset has {listed(present) or 'none'}"
+        )
+    by_name = {name.lower(): name for name in reversed(present)} | {name: name for name in present}
+    found = {
+        part: by_name[alias]
+        for part, names in aliases.items()
+        for alias in reversed(names)
+        if alias in by_name
+    }
+    return found | dict(asked)
 
 
 def keyed_order(paths: Iterable[str], key: str) -> list[str]:
@@ -85,34 +142,56 @@ def keyed_order(paths: Iterable[str], key: str) -> list[str]:
     return sorted(paths, key=lambda p: (hashlib.sha256(f"{key}\0{p}".encode()).digest(), p))
 
 
+def ordered_paths(records: Iterable[Record], key: str) -> dict[int, list[str]]:
+    """Return the paths of each class, by label, in the order in which they are drawn."""
+    label_of = attrgetter("label")
+    return {
+        label: keyed_order((record.path for record in group), key)
+        for label, group in groupby(sorted(records, key=label_of), label_of)
+    }
+
+
 def is_text(name: str) -> bool:
     """Return whether a name can be written as UTF-8; file systems also allow names that cannot."""
     return not any("\ud800" <= character <= "\udfff" for character in name)
 
 
-def read_text(path: Path, *, hint: str = "") -> str:
+def read_text(path: Path) -> str:
     """Read a text file in UTF-8.
-
-    Args:
-        path: the file.
-        hint: how to get the file, for messages.
 
     Raises:
         DataError: if the file is missing or cannot be read.
     """
-    ending = f". {hint}" if hint else ""
     try:
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
-        raise DataError(f"{path.name} is missing; looked in {path.parent}{ending}") from error
+        raise DataError(f"{path.name} is missing; looked in {path.parent}") from error
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read ({error}){ending}") from error
+        raise DataError(f"{path}: cannot be read ({error})") from error
 
 
-def read_label(text: str) -> int | None:
-    """Read a label from text; return None if it is not a whole number from 0, such as "-1"."""
+def read_json(path: Path, *, by_line: bool = False) -> Any:
+    """Read the JSON value of a file, or the list of those of its lines that are not blank.
+
+    Raises:
+        DataError: if the file is missing, or not JSON.
+    """
+    text = read_text(path)
+    try:
+        if by_line:
+            return [json.loads(line) for line in text.splitlines() if line.strip()]
+        return json.loads(text)
+    # Numbers of thousands of digits raise ValueError, deep nesting RecursionError.
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not whole JSON ({error})") from error
+
+
+def read_label(value: object) -> int | None:
+    """Read a label from a number or text; return None if it is not a whole number, such as "-1"."""
     # Python raises ValueError on thousands of digits; no dataset has such labels.
-    return int(text) if text.isdecimal() and len(text) <= 18 else None
+    if isinstance(value, str):
+        return int(value) if value.isdecimal() and len(value) <= 18 else None
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def relative_path(text: str, *, where: str) -> str:
@@ -131,8 +210,13 @@ def relative_path(text: str, *, where: str) -> str:
     path = PurePosixPath(text.replace("\\", "/"))
     if not is_text(text):
         raise DataError(f"{where}: path {text!r} is not UTF-8 text; rename the file")
-    absolute = path.is_absolute() or PureWindowsPath(text).drive
-    if absolute or ".." in path.parts or not path.parts or "\0" in text:
+    if (
+        path.is_absolute()
+        or PureWindowsPath(text).drive
+        or ".." in path.parts
+        or not path.parts
+        or "\0" in text
+    ):
         raise DataError(
             f"{where}: path {text!r} is not inside the dataset's folder; "
             "allowed are relative paths without '..'"
@@ -156,8 +240,10 @@ def class_table(pairs: Iterable[tuple[int, str]], *, where: str) -> tuple[str, .
                 "allowed is one"
             )
         if not name.strip() or not is_text(name):
-            kind = "a class name that is not UTF-8" if name.strip() else "an empty class name"
-            raise DataError(f"{where}: label {label} has {kind}")
+            raise DataError(
+                f"{where}: label {label} has "
+                f"{'a class name that is not UTF-8' if name.strip() else 'an empty class name'}"
+            )
         # The text encoder cannot separate names that give the same prompt.
         in_prompt = name.replace("_", " ")
         if labels.setdefault(in_prompt, label) != label:
@@ -165,18 +251,15 @@ def class_table(pairs: Iterable[tuple[int, str]], *, where: str) -> tuple[str, .
                 f"{where}: class name {name!r} has two labels, {labels[in_prompt]} and {label}; "
                 "allowed is one"
             )
-    negative = sorted(label for label in names if label < 0)
-    if negative or not names:
+    if min(names, default=-1) < 0:
         raise DataError(
-            f"{where}: labels must be 0..n-1 without gaps; got {listed(negative) or 'none'}"
+            f"{where}: labels must be 0..n-1 without gaps; "
+            f"got {listed(sorted(label for label in names if label < 0)) or 'none'}"
         )
     # A mistyped label may be huge: count the gaps, and list only the first ones.
     if gaps := max(names) + 1 - len(names):
-        first = list(islice((n for n in range(max(names)) if n not in names), SHOWN))
-        more = f" and {gaps - len(first)} more" if gaps > len(first) else ""
-        raise DataError(
-            f"{where}: labels must be 0..n-1 without gaps; missing: {listed(first)}{more}"
-        )
+        missing = listed((n for n in range(max(names)) if n not in names), gaps)
+        raise DataError(f"{where}: labels must be 0..n-1 without gaps; missing: {missing}")
     return tuple(names[label] for label in range(len(names)))
 
 
@@ -189,10 +272,9 @@ def check_splits(
         DataError: if one is; the message names the images and the splits.
     """
     seen: dict[str, str] = {}
-    for split, records in (("train", train), ("val", val), ("test", test)):
+    for split, records in zip(SPLITS, (train, val, test), strict=True):
         counts = Counter(record.path for record in records)
-        if len(counts) < len(records):
-            twice = sorted(path for path, count in counts.items() if count > 1)
+        if twice := sorted(path for path, count in counts.items() if count > 1):
             raise DataError(f"{where}: listed twice in {split}: {listed(twice)}")
         if shared := sorted(counts.keys() & seen.keys()):
             raise DataError(
@@ -204,7 +286,7 @@ def check_splits(
 
 def fixed_split(
     records: Iterable[Record], class_names: Sequence[str], *, key: str, val: bool = True
-) -> tuple[tuple[Record, ...], tuple[Record, ...], tuple[Record, ...]]:
+) -> tuple[Records, Records, Records]:
     """Split the images of each class into train, val and test, always in the same way.
 
     About half of a class goes to train, three tenths to test and the rest to val. The split depends
@@ -223,22 +305,19 @@ def fixed_split(
     Raises:
         DataError: if a class has fewer than two images; the message names these classes.
     """
-    by_label: dict[int, list[str]] = {label: [] for label in range(len(class_names))}
-    for record in records:
-        by_label[record.label].append(record.path)
-    short = [f"{class_names[label]!r} ({len(p)})" for label, p in by_label.items() if len(p) < 2]
-    if short:
+    by_label = ordered_paths(records, f"split of {key}")
+    counts = {name: len(by_label.get(label, ())) for label, name in enumerate(class_names)}
+    if short := [f"{name!r} ({count})" for name, count in counts.items() if count < 2]:
         raise DataError(
             f"{key}: a class needs at least 2 images, one to train on and one to test on; "
             f"too small: {', '.join(short[:SHOWN])}"
         )
     parts: tuple[list[Record], list[Record], list[Record]] = ([], [], [])
     for label, paths in by_label.items():
-        count = len(paths)
-        train_count = max(1, count // 2)
-        test_count = max(1, round(0.3 * count)) if val else count - train_count
-        bounds = (0, train_count, count - test_count, count)
-        ordered = keyed_order(paths, f"split of {key}")
-        for part, (start, stop) in zip(parts, pairwise(bounds), strict=True):
-            part.extend(Record(path, label) for path in sorted(ordered[start:stop]))
+        middle = max(1, len(paths) // 2)
+        end = len(paths) - max(1, round(0.3 * len(paths))) if val else middle
+        for part, piece in zip(
+            parts, (paths[:middle], paths[middle:end], paths[end:]), strict=True
+        ):
+            part += [Record(path, label) for path in sorted(piece)]
     return tuple(parts[0]), tuple(parts[1]), tuple(parts[2])

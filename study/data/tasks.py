@@ -5,12 +5,11 @@ makes is the choice of its protocol, see `study.protocols`.
 """
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from study.data.records import Dataset, Record, listed
-from study.data.shots import Shots, ordered_paths, record_line
+from study.data.records import Dataset, Record, Records, listed, ordered_paths
+from study.data.shots import Shots, canonical_line
 from study.errors import DataError
 
 FEWEST_CLASSES_FOR_FOLDS = 12
@@ -26,18 +25,10 @@ class Part:
 
     name: str
     """The name "train", or that of a score, such as "accuracy", "base" or a dataset's name."""
-    records: tuple[Record, ...]
+    records: Records
     """The images; every label is in `classes`."""
     classes: tuple[int, ...]
     """The labels whose class names are the possible answers."""
-
-    def lines(self) -> list[str]:
-        """Return canonical JSON lines: first the name and the classes, then one line per image."""
-        head = {"classes": list(self.classes), "part": self.name}
-        return [
-            json.dumps(head, sort_keys=True, separators=(",", ":")),
-            *(record_line(record, part=self.name) for record in self.records),
-        ]
 
 
 @dataclass(frozen=True)
@@ -48,8 +39,18 @@ class Task:
     evaluations: tuple[Part, ...]
 
     def lines(self) -> list[str]:
-        """Return the canonical JSON lines of all parts, for the audit of a trial."""
-        return [line for part in (self.train, *self.evaluations) for line in part.lines()]
+        """Return canonical JSON lines, for the audit of a trial.
+
+        Each part has a line with its name and classes, and then one line per image.
+        """
+        return [
+            line
+            for part in (self.train, *self.evaluations)
+            for line in (
+                canonical_line(classes=part.classes, part=part.name),
+                *(canonical_line(label=r.label, path=r.path, part=part.name) for r in part.records),
+            )
+        ]
 
     @property
     def digest(self) -> str:
@@ -78,16 +79,16 @@ def refuse_one_class(dataset: Dataset, scored: Scored) -> None:
     tested = {record.label for record in dataset.test}
     for part, classes in ((part, set(classes)) for part, classes in scored.items()):
         if 1 in (len(classes), len(classes & tested)):
-            (only,) = classes if len(classes) == 1 else classes & tested
             each = f" in each of {listed(scored)}" if len(scored) > 1 else ""
             raise DataError(
                 f"{dataset.name}: '{part}' would be tested on one class alone, "
-                f"{dataset.class_names[only]!r}: whoever always answers it is right, whatever is "
-                f"trained; allowed are test images of 2 classes or more{each}"
+                f"{dataset.class_names[min(classes & tested or classes)]!r}: whoever always "
+                "answers it is right, whatever is trained; allowed are test images of 2 classes "
+                f"or more{each}"
             )
 
 
-def _in_classes(records: Iterable[Record], classes: Iterable[int]) -> tuple[Record, ...]:
+def _in_classes(records: Iterable[Record], classes: Iterable[int]) -> Records:
     kept = frozenset(classes)
     return tuple(record for record in records if record.label in kept)
 
@@ -208,16 +209,16 @@ def confirm_task(
             if a part has no test images.
     """
     trained = next(iter(scored.values()))
-    evaluations = [
-        Part(name, _in_classes(dataset.test, classes), classes) for name, classes in scored.items()
-    ]
-    evaluations += [Part(t.name, t.test, all_classes(t)["accuracy"]) for t in targets]
+    evaluations = (
+        *(Part(name, _in_classes(dataset.test, own), own) for name, own in scored.items()),
+        *(Part(t.name, t.test, all_classes(t)["accuracy"]) for t in targets),
+    )
     if empty := [part.name for part in evaluations if not part.records]:
         raise DataError(f"{dataset.name}: no test images for {listed(empty)}")
-    if shots is not None:
-        check_shots(dataset, shots, trained)
-    records = _in_classes(shots.train, trained) if shots else ()
-    return Task(Part("train", records, trained), tuple(evaluations))
+    if shots is None:
+        return Task(Part("train", (), trained), evaluations)
+    check_shots(dataset, shots, trained)
+    return Task(Part("train", _in_classes(shots.train, trained), trained), evaluations)
 
 
 def check_shots(dataset: Dataset, shots: Shots, classes: Iterable[int]) -> None:
@@ -229,8 +230,7 @@ def check_shots(dataset: Dataset, shots: Shots, classes: Iterable[int]) -> None:
     if shots.dataset != dataset.name:
         raise DataError(f"these shots are of {shots.dataset!r}, the dataset is {dataset.name!r}")
     own = {record.path: record.label for record in (*dataset.train, *dataset.val)}
-    drawn = (*shots.train, *shots.val)
-    if strange := [record.path for record in drawn if own.get(record.path) != record.label]:
+    if strange := [r.path for r in (*shots.train, *shots.val) if own.get(r.path) != r.label]:
         raise DataError(
             f"shots of {dataset.name} (seed {shots.seed}): not among its training and validation "
             f"images, or with another label: {listed(strange)}"

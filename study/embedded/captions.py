@@ -8,8 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from study.data.readers.digits import DIGIT_WORDS
-from study.data.readers.glyphs import character_name
+from study.data.readers.glyphs import DIGIT_WORDS, character_name
 from study.embedded.drawings import ATTRIBUTES, CHARACTERS, Pictures
 
 T = TypeVar("T")

@@ -16,9 +16,8 @@ from study.data.images.decode import (
 )
 from study.data.images.rgb import dark_images
 from study.data.prompts import ENSEMBLE
-from study.data.published_shots import read_published_shots
 from study.data.records import Dataset
-from study.data.shots import Shots, draw_shots, read_shots, write_shots
+from study.data.shots import Shots, draw_shots, read_published_shots, read_shots, write_shots
 from study.data.tasks import Part, Task
 from study.errors import DataError
 from study.storage.atomic import make_folder, write_atomically

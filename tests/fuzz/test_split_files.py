@@ -15,12 +15,10 @@ from hypothesis import strategies as st
 
 from study.data.datasets import load_dataset
 from study.data.images.sources import FolderSource
-from study.data.published_shots import read_published_shots
 from study.data.readers.benchmarks import LAYOUTS
-from study.data.readers.coop import load_aircraft, read_split_file
-from study.data.readers.imagenet import read_class_names
+from study.data.readers.published import read_class_names, read_split_file
 from study.data.records import Dataset, Record
-from study.data.shots import draw_shots, read_shots, write_shots
+from study.data.shots import draw_shots, read_published_shots, read_shots, write_shots
 from study.errors import DataError
 
 pytestmark = pytest.mark.timeout(1800)
@@ -333,7 +331,7 @@ lines = st.lists(st.sampled_from(WORDS) | st.text(max_size=12), max_size=5).map(
 def test_any_list_of_class_names_is_read_or_told(place: Path, content: bytes) -> None:
     (place / "classnames.txt").write_bytes(content)
     try:
-        read_class_names(place / "classnames.txt", hint="")
+        read_class_names(place / "classnames.txt")
     except DataError as error:
         str(error).encode()
 
@@ -358,4 +356,4 @@ def test_any_lists_of_aircraft_are_read_or_told(place: Path, contents: list[byte
     splits = [f"images_variant_{split}.txt" for split in ("train", "val", "test")]
     for file, content in zip(["variants.txt", *splits], contents, strict=True):
         (folder / file).write_bytes(content)
-    looked_at(lambda: load_aircraft("fgvc_aircraft", place / "planes"))
+    looked_at(lambda: load_dataset("fgvc_aircraft", place / "planes"))

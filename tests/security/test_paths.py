@@ -11,10 +11,9 @@ from PIL import Image
 
 from study.data.datasets import Dataset, load_dataset
 from study.data.images.sources import FolderSource
-from study.data.published_shots import read_published_shots
 from study.data.readers.benchmarks import LAYOUTS
 from study.data.records import Record
-from study.data.shots import make_shots, read_shots, write_shots
+from study.data.shots import make_shots, read_published_shots, read_shots, write_shots
 from study.errors import DataError
 
 OUTWARD = [

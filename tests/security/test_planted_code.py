@@ -15,10 +15,8 @@ import torch
 from study.data.datasets import load_dataset
 from study.data.images.decode import open_cache
 from study.data.images.sources import FolderSource
-from study.data.published_shots import read_published_shots
 from study.data.readers.benchmarks import LAYOUTS
-from study.data.readers.embedded import load_digits
-from study.data.shots import read_shots
+from study.data.shots import read_published_shots, read_shots
 from study.errors import BackboneError, DataError, DeltaError, StudyError
 from study.method.delta import load_delta
 from study.method.model import load_backbone
@@ -75,12 +73,12 @@ PLACES: dict[str, tuple[str, Callable[[Path], object], type[StudyError]]] = {
     "shots of a study": ("shots.jsonl", read_shots, DataError),
     "published shots, pickled": (
         "shot_1-seed_1.pkl",
-        lambda path: read_published_shots(path.parent, load_digits(), shots=1, seed=1),
+        lambda path: read_published_shots(path.parent, load_dataset("digits"), shots=1, seed=1),
         DataError,
     ),
     "published shots": (
         "shot_1-seed_1.json",
-        lambda path: read_published_shots(path, load_digits(), shots=1, seed=1),
+        lambda path: read_published_shots(path, load_dataset("digits"), shots=1, seed=1),
         DataError,
     ),
     "decoded images": ("digits.arrow", open_cache, DataError),

@@ -15,10 +15,10 @@ from PIL import Image
 
 import study.trial.prepare
 from study.config.loading import build_config
-from study.data.datasets import ON_DISK
 from study.data.images.decode import cache_fault
 from study.data.images.table import ImageTable
 from study.data.prompts import ENSEMBLE, TEMPLATES
+from study.data.readers.benchmarks import BENCHMARKS
 from study.errors import DataError
 from study.method.model import Backbone, load_backbone
 from study.storage.ledger import StudyFolder
@@ -82,7 +82,7 @@ TUNED = {
 }
 
 
-@pytest.mark.parametrize("name", ON_DISK)
+@pytest.mark.parametrize("name", BENCHMARKS)
 def test_every_dataset_is_tested_zero_shot(name: str, prepare: Prepare, backbone: Backbone) -> None:
     data = prepare("zero_shot", dataset=name).confirm(1)
     assert not data.tasks[0].train.records
@@ -91,7 +91,7 @@ def test_every_dataset_is_tested_zero_shot(name: str, prepare: Prepare, backbone
     assert metrics["test_score"] == metrics["test_accuracy"]
 
 
-@pytest.mark.parametrize("name", list(ON_DISK)[:11])
+@pytest.mark.parametrize("name", list(BENCHMARKS)[:11])
 def test_every_dataset_with_training_images_is_trained_on(
     name: str, prepare: Prepare, backbone: Backbone
 ) -> None:

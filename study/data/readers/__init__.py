@@ -1,1 +1,1 @@
-"""Readers of the layouts that datasets come in, one module per layout."""
+"""Readers of the layouts that datasets come in."""

@@ -18,17 +18,14 @@ def _renamed(**names: str) -> Callable[[str], str]:
 
 def _cars(name: str) -> str:
     """Move the year from the end to the front."""
-    model = re.fullmatch(r"(.+) ((?:19|20)\d\d)", name)
-    return f"{model[2]} {model[1]}" if model else name
+    return re.sub(r"\A(.+) ((?:19|20)\d\d)\Z", r"\2 \1", name)
 
 
 def _sun(name: str) -> str:
     """Reverse the parts of a path: `atrium/public` becomes `public atrium`."""
-    parts = [part for part in name.split("/") if part]
     # Paths of the raw list start with a folder for the first letter: /a/atrium/public.
-    if len(parts) > 1 and len(parts[0]) == 1:
-        parts = parts[1:]
-    return " ".join(reversed(parts))
+    path = re.sub(r"\A/*[^/]/+(?=[^/])", "", name)
+    return " ".join(part for part in reversed(path.split("/")) if part)
 
 
 def _ucf(name: str) -> str:
@@ -38,34 +35,27 @@ def _ucf(name: str) -> str:
 
 @dataclass(frozen=True)
 class Layout:
-    """The files and folders of a dataset with a published split file, below the data root."""
+    """The files and folders of a dataset below the data root.
+
+    A dataset has a published split file; a shifted test set of ImageNet has a folder per class.
+    """
 
     folder: str
     """The name of the dataset's folder."""
     images: str
     """The image folder inside the dataset's folder; "" means the dataset's folder itself."""
-    split: str
-    """The name of the split file."""
+    split: str = ""
+    """The name of the split file; "" means that this is a shifted test set."""
     clean: Callable[[str], str] = str
     """A function from a raw class name to the class name of the prompts."""
     dropped: frozenset[str] = frozenset()
     """The raw names of classes that the published experiments leave out."""
     anchors: tuple[str, ...] = ()
     """The image folders of a dataset that has several; `images` is then ""."""
-
-
-@dataclass(frozen=True)
-class Shift:
-    """The folders of a shifted test set."""
-
-    folder: str
-    """The dataset's folder below the data root."""
-    images: str
-    """The image folder inside the dataset's folder, with one folder per class."""
     numbered: bool = False
     """Whether class folders are named by position in classnames.txt rather than WordNet id."""
     subset: int = 0
-    """The number of classes of a set with only some of classnames.txt; 0 means all of them."""
+    """The number of classes of a shift with only some of classnames.txt; 0 means all of them."""
 
 
 class Counts(NamedTuple):
@@ -81,7 +71,7 @@ class Counts(NamedTuple):
 class Benchmark:
     """A published dataset."""
 
-    layout: Layout | Shift | None
+    layout: Layout | None
     """The files and folders; None means that the dataset's own reader knows them."""
     counts: Counts
     """The published numbers of classes and images."""
@@ -188,28 +178,28 @@ BENCHMARKS: dict[str, Benchmark] = {
         "a photo of a {}, a type of aircraft.",
     ),
     "imagenetv2": Benchmark(
-        Shift("imagenetv2", "imagenetv2-matched-frequency-format-val", numbered=True),
+        Layout("imagenetv2", "imagenetv2-matched-frequency-format-val", numbered=True),
         Counts(1000, 0, 0, 10_000),
         f"the archive is imagenetv2-matched-frequency.tar.gz; {_NAMES}",
     ),
     "imagenet_sketch": Benchmark(
-        Shift("imagenet-sketch", "images"),
+        Layout("imagenet-sketch", "images"),
         Counts(1000, 0, 0, 50_889),
         f"the images belong in images/<id>; {_NAMES}",
     ),
     "imagenet_a": Benchmark(
-        Shift("imagenet-adversarial", "imagenet-a", subset=200),
+        Layout("imagenet-adversarial", "imagenet-a", subset=200),
         Counts(200, 0, 0, 7500),
         f"the archive is imagenet-a.tar; {_NAMES}",
     ),
     "imagenet_r": Benchmark(
-        Shift("imagenet-rendition", "imagenet-r", subset=200),
+        Layout("imagenet-rendition", "imagenet-r", subset=200),
         Counts(200, 0, 0, 30_000),
         f"the archive is imagenet-r.tar; {_NAMES}",
     ),
 }
-LAYOUTS = {name: b.layout for name, b in BENCHMARKS.items() if isinstance(b.layout, Layout)}
-SHIFTS = {name: b.layout for name, b in BENCHMARKS.items() if isinstance(b.layout, Shift)}
+LAYOUTS = {n: b.layout for n, b in BENCHMARKS.items() if b.layout and b.layout.split}
+SHIFTS = {n: b.layout for n, b in BENCHMARKS.items() if b.layout and not b.layout.split}
 
 
 def download_note(name: str, folder: Path) -> str:

@@ -1,25 +1,27 @@
-"""Letters drawn from matplotlib's fonts, and the packaged `glyphs` dataset made with them.
+"""The packaged datasets `digits` and `glyphs`, and the letters drawn from matplotlib's fonts.
 
-The dataset has the ten handwritten digits of scikit-learn and letters drawn in fonts that the
-embedded checkpoint has never seen. The letters are warped and reduced to 8×8 pixels of 17 grey
-levels, like the handwritten digits. `FACES` alone says which fonts may be used in pretraining.
+`digits` are the ten handwritten digits of scikit-learn. `glyphs` has them and letters drawn in
+fonts that the embedded checkpoint has never seen. The letters are warped and reduced to 8×8 pixels
+of 17 grey levels, like the handwritten digits. `FACES` alone says which fonts may be used in
+pretraining.
 """
 
-import string
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-import matplotlib
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
-from scipy import ndimage
 
-from study.data.readers.digits import DIGIT_NAMES, read_digits
+from study.data.images.sources import ArraySource
+from study.data.records import Contents, Record, Records, fixed_split
 
+DIGIT_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+DIGIT_NAMES = tuple(f"digit {word}" for word in DIGIT_WORDS)
 Split = Literal["train", "test"]
 
 
@@ -48,9 +50,9 @@ class Face:
 
     def code_point(self, character: str) -> int | None:
         """Return the code point that draws an ASCII letter or digit; None means there is none."""
-        if character in string.ascii_uppercase:
+        if character.isupper():
             return self.upper + ord(character) - ord("A")
-        if character in string.ascii_lowercase:
+        if character.islower():
             return self.lower + ord(character) - ord("a")
         return None if self.digit is None else self.digit + int(character)
 
@@ -104,10 +106,9 @@ LETTERS: tuple[str, ...] = tuple(_BASE_LETTERS + _NEW_LETTERS)
 
 def character_name(character: str) -> str:
     """Return a character's name in captions and classes: `digit two`, `capital letter a`."""
-    if character in string.digits:
+    if character.isdecimal():
         return DIGIT_NAMES[int(character)]
-    case = "capital" if character in string.ascii_uppercase else "small"
-    return f"{case} letter {character.lower()}"
+    return f"{'capital' if character.isupper() else 'small'} letter {character.lower()}"
 
 
 # The base classes are the first half of the labels, so both halves get digits and letters.
@@ -118,15 +119,15 @@ IMAGES = 60  # per class and split
 _SEED = 2024  # of the packaged dataset, the same for every study
 _CANVAS = 32  # pixels; a 4×4 block becomes one pixel, as in the source of the digits
 _GREY_LEVELS = 16
-# (32, 4) float64: cubic interpolation from 4 control points to the canvas, for elastic warps.
-_SMOOTH = ndimage.zoom(np.eye(4), (_CANVAS / 4, 1), order=3)
 
 
 @cache
 def _font(file: str, pixels: int) -> ImageFont.FreeTypeFont:
-    path = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / file
+    import matplotlib  # late, as it takes long and the digits need no font
+
+    path = f"{matplotlib.get_data_path()}/fonts/ttf/{file}"
     # The basic layout draws the same whether or not Pillow's text-shaping library is installed.
-    return ImageFont.truetype(str(path), pixels, layout_engine=ImageFont.Layout.BASIC)
+    return ImageFont.truetype(path, pixels, layout_engine=ImageFont.Layout.BASIC)
 
 
 def render_glyph(face: Face, character: str, size: int, *, margin: int = 0) -> NDArray[np.uint8]:
@@ -153,23 +154,27 @@ def render_glyph(face: Face, character: str, size: int, *, margin: int = 0) -> N
     scale = (size - 2 * margin) / max(ink.size)
     width, height = (max(1, round(side * scale)) for side in ink.size)
     picture = Image.new("L", (size, size))
-    shrunk = ink.resize((width, height), Image.Resampling.BICUBIC)
-    picture.paste(shrunk, ((size - width) // 2, (size - height) // 2))
+    picture.paste(
+        ink.resize((width, height), Image.Resampling.BICUBIC),
+        ((size - width) // 2, (size - height) // 2),
+    )
     return np.asarray(picture, dtype=np.uint8)
 
 
-def _warp(ink: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+def _warp(
+    ink: NDArray[np.uint8], smooth: NDArray[np.float64], rng: np.random.Generator
+) -> NDArray[np.uint8]:
     """Warp a drawing strongly and reduce its size: (32, 32) uint8 → (8, 8) uint8."""
+    from scipy import ndimage
+
     angle, shear = rng.normal(0, 0.12), rng.normal(0, 0.15)
     stretch_y, stretch_x = rng.uniform(0.85, 1.15), rng.uniform(0.75, 1.25)
     rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     matrix = rotation @ np.array([[stretch_y, 0], [shear, stretch_x]])
     middle = (_CANVAS - 1) / 2
     grid = np.indices((_CANVAS, _CANVAS)).reshape(2, -1) - middle
-    coarse = rng.normal(0, 1.5, size=(2, 4, 4))
-    elastic = (_SMOOTH @ coarse @ _SMOOTH.T).reshape(2, -1)
-    shift = rng.normal(0, 0.8, size=(2, 1))
-    places = matrix @ grid + elastic + shift + middle
+    elastic = (smooth @ rng.normal(0, 1.5, size=(2, 4, 4)) @ smooth.T).reshape(2, -1)
+    places = matrix @ grid + elastic + rng.normal(0, 0.8, size=(2, 1)) + middle
     warped = ndimage.map_coordinates(ink.astype(np.float64), places, order=1)
     # A random blur and threshold make the stroke thicker or thinner.
     soft = ndimage.gaussian_filter(warped.reshape(_CANVAS, _CANVAS), rng.uniform(0.6, 1.2))
@@ -184,12 +189,33 @@ def letter_images(split: Split) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     Returns:
         (n, 8, 8) uint8 images, white on black, and (n,) int64 indices into `LETTERS`.
     """
+    from scipy import ndimage  # late, as only these letters need it
+
+    # (32, 4) float64: cubic interpolation from 4 control points to the canvas, for elastic warps.
+    smooth = ndimage.zoom(np.eye(4), (_CANVAS / 4, 1), order=3)
     images = []
     for letter in LETTERS:
         drawings = [render_glyph(face, letter, _CANVAS, margin=1) for face in HELD_OUT_FACES]
         rng = np.random.default_rng([_SEED, ord(letter), int(split == "test")])
-        images += [_warp(drawings[index % len(drawings)], rng) for index in range(IMAGES)]
+        images += [_warp(drawings[index % len(drawings)], smooth, rng) for index in range(IMAGES)]
     return np.stack(images), np.repeat(np.arange(len(LETTERS)), IMAGES)
+
+
+def read_digits() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return the images and labels of `sklearn.datasets.load_digits`.
+
+    Returns:
+        (1797, 8, 8) float64 counts of inked pixels in 4×4 cells, 0 to 16, and (1797,) int64 digits.
+    """
+    package = find_spec("sklearn")
+    table = Path(package.origin or "").parent / "datasets/data/digits.csv.gz" if package else None
+    if table is None or not table.is_file():
+        from sklearn.datasets import load_digits
+
+        bunch = load_digits()
+        return bunch.images, bunch.target
+    rows = np.loadtxt(table, delimiter=",")
+    return rows[:, :-1].reshape(-1, 8, 8), rows[:, -1].astype(np.int64)
 
 
 def digit_images(split: Split) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -201,12 +227,12 @@ def digit_images(split: Split) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         (n, 8, 8) uint8 images, white on black, and (n,) int64 labels, the digit itself.
     """
     strokes, labels = read_digits()
-    pixels = np.round(strokes * (255 / _GREY_LEVELS)).astype(np.uint8)
     rng = np.random.default_rng(_SEED)
-    drawn = [rng.permutation(np.flatnonzero(labels == label)) for label in np.unique(labels)]
     chosen = slice(IMAGES) if split == "train" else slice(IMAGES, None)
-    rows = np.concatenate([order[chosen] for order in drawn])
-    return pixels[rows], labels[rows]
+    rows = np.concatenate(
+        [rng.permutation(np.flatnonzero(labels == digit))[chosen] for digit in np.unique(labels)]
+    )
+    return np.round(strokes[rows] * (255 / _GREY_LEVELS)).astype(np.uint8), labels[rows]
 
 
 def glyph_images(split: Split) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -229,3 +255,28 @@ def glyph_images(split: Split) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
 def drawable(characters: Iterable[str], faces: Sequence[Face]) -> list[tuple[Face, str]]:
     """Return the (face, character) pairs that can be drawn, grouped by character."""
     return [(f, c) for c in characters for f in faces if f.code_point(c) is not None]
+
+
+def numbered(
+    folder: str, pixels: NDArray[np.uint8], labels: NDArray[np.int64]
+) -> tuple[dict[str, NDArray[np.uint8]], Records]:
+    """Return images by virtual ids such as `digits/0017`, and their records."""
+    images = {f"{folder}/{index:04d}": image for index, image in enumerate(pixels)}
+    return images, tuple(map(Record, images, labels.tolist()))
+
+
+def load_digits() -> Contents:
+    """Load scikit-learn's 1,797 handwritten digits (8×8): half for train, half for test."""
+    strokes, labels = read_digits()
+    images, records = numbered(
+        "digits", np.round(strokes * (255 / _GREY_LEVELS)).astype(np.uint8), labels
+    )
+    splits = fixed_split(records, DIGIT_NAMES, key="digits", val=False)
+    return DIGIT_NAMES, *splits, ArraySource("digits", images)
+
+
+def load_glyphs() -> Contents:
+    """Load 36 classes (8×8): handwritten digits, and letters in fonts not used in pretraining."""
+    images, train = numbered("glyphs/train", *glyph_images("train"))
+    tested, test = numbered("glyphs/test", *glyph_images("test"))
+    return GLYPH_CLASS_NAMES, train, (), test, ArraySource("glyphs", images | tested)

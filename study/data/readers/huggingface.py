@@ -5,7 +5,6 @@ Records have virtual ids such as `train/000123`.
 """
 
 import io
-import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,12 +16,17 @@ from PIL import Image
 from study.data.images.rgb import PixelRange
 from study.data.images.sources import read_image
 from study.data.internals import table_fingerprint
-from study.data.prompts import templates_of
-from study.data.readers.folders import SPLITS
-from study.data.records import Dataset, Record, class_table, fixed_split, listed
+from study.data.records import (
+    SPLITS,
+    Contents,
+    Record,
+    Records,
+    class_table,
+    find_parts,
+    fixed_split,
+    listed,
+)
 from study.errors import DataError
-
-logger = logging.getLogger(__name__)
 
 PREFIX = "hf:"
 
@@ -77,12 +81,11 @@ def load_hub(
     name: str,
     place: Path | None = None,
     *,
-    templates: Sequence[str] | None = None,
     columns: Mapping[str, str] | None = None,
     splits: Mapping[str, str] | None = None,
     subset: str | None = None,
     revision: str | None = None,
-) -> Dataset:
+) -> Contents:
     """Read a dataset of the hub (`hf:owner/name`), a Parquet file, or a folder of Parquet files.
 
     Without a test split, the validation split is the test split. With a training split alone, the
@@ -91,7 +94,6 @@ def load_hub(
     Args:
         name: the dataset's name; "hf:owner/name" on the hub.
         place: a Parquet file, or a folder with the hub's layout; None means the hub.
-        templates: prompt templates that replace the default one.
         columns: "image", "label" → column of the dataset, where the default names do not fit.
         splits: "train", "val", "test" → split of the dataset, where the default names do not fit.
         subset: the configuration of the dataset, if it has several.
@@ -117,14 +119,19 @@ def load_hub(
         if place is not None and place.is_file():
             builder = datasets.load_dataset_builder("parquet", data_files={"train": [str(place)]})
         else:
-            revision = None if place else revision
-            builder = datasets.load_dataset_builder(where, subset, revision=revision)
-        chosen = _choose_splits(name, list(builder.config.data_files or {}), splits or {})
+            builder = datasets.load_dataset_builder(
+                where, subset, revision=None if place else revision
+            )
+        present = {str(s): list(files) for s, files in (builder.config.data_files or {}).items()}
+        parts = find_parts("splits", list(present), SPLITS, splits or {}, where=name)
+        if "train" not in (splits or parts):
+            raise DataError(
+                f"{name}: no training split; the dataset has {listed(present) or 'none'}"
+            )
         # Only the chosen splits: `load_dataset` by name would download all of them.
-        files = {ours: list(builder.config.data_files[theirs]) for ours, theirs in chosen.items()}
         tables = datasets.load_dataset(
             builder.name,
-            data_files=files,
+            data_files={split: present[parts[split]] for split in splits or parts},
             features=builder.info.features,
             verification_mode="no_checks",
         )
@@ -132,50 +139,15 @@ def load_hub(
         raise DataError(f"{name}: cannot be read from {where} ({error})") from error
     image, label = _column_names(datasets, name, tables["train"].features, columns or {})
     # Keep the images encoded: reading the labels must not decode them.
-    tables = {s: tables[s].cast_column(image, datasets.Image(decode=False)) for s in chosen}
-    class_names, labels = _classes(datasets, name, tables, label)
-    records = {
-        split: tuple(Record(f"{split}/{row:06d}", own) for row, own in enumerate(labels[split]))
-        for split in tables
-    }
-    train, val, test = (records.get(split, ()) for split in ("train", "val", "test"))
-    if not test and val:
-        logger.info("%s: no test split; its validation split is the test split", name)
+    tables = tables.cast_column(image, datasets.Image(decode=False))
+    class_names, records = _classes(datasets, name, tables, label)
+    train, val, test = (records.get(split, ()) for split in SPLITS)
+    if not test:
         val, test = (), val
-    elif not test:
+    if not test:
         train, val, test = fixed_split(train, class_names, key=name)
-    return Dataset(
-        name=name,
-        class_names=class_names,
-        templates=templates_of(name, templates),
-        train=train,
-        val=val,
-        test=test,
-        source=HubSource(name, image, tables, Path(datasets.config.HF_CACHE_HOME)),
-    )
-
-
-def _choose_splits(name: str, present: Sequence[str], asked: Mapping[str, str]) -> dict[str, str]:
-    """Return the dataset's split for each of our splits that it has.
-
-    Raises:
-        DataError: if a requested split or the training split is missing.
-    """
-    strange = [part for part in asked if part not in SPLITS]
-    absent = [split for split in asked.values() if split not in present]
-    if strange or absent:
-        raise DataError(
-            f"{name}: splits {listed(strange + absent)} are not there; ours are "
-            f"{', '.join(SPLITS)}, the dataset has {listed(present) or 'none'}"
-        )
-    chosen = dict(asked) or {
-        split: next(alias for alias in aliases if alias in present)
-        for split, aliases in SPLITS.items()
-        if any(alias in present for alias in aliases)
-    }
-    if "train" not in chosen:
-        raise DataError(f"{name}: no training split; the dataset has {listed(present) or 'none'}")
-    return chosen
+    source = HubSource(name, image, tables, Path(datasets.config.HF_CACHE_HOME))
+    return class_names, train, val, test, source
 
 
 def _column_names(
@@ -202,33 +174,32 @@ def _column_names(
 
 def _classes(
     datasets: Any, name: str, tables: Mapping[str, Any], column: str
-) -> tuple[tuple[str, ...], dict[str, list[int]]]:
-    """Return the class names and the labels of every split, without opening an image."""
+) -> tuple[tuple[str, ...], dict[str, Records]]:
+    """Return the class names and the records of every split, without opening an image."""
     values = {s: list(t.select_columns([column])[column]) for s, t in tables.items()}
-    feature = tables["train"].features[column]
-    if isinstance(feature, datasets.ClassLabel):
-        class_names = class_table(enumerate(feature.names), where=name)
-        labels = {
-            split: [v if isinstance(v, int) else -1 for v in cells]
-            for split, cells in values.items()
-        }
+    features = tables["train"].features
+    if isinstance(features[column], datasets.ClassLabel):
+        class_names = class_table(enumerate(features[column].names), where=name)
+        label_of = {str(label): label for label in range(len(class_names))}
     else:
-        texts = {str(v) for v in values["train"] if v is not None}
+        texts = {str(value) for value in values["train"] if value is not None}
         if all(text.isdecimal() for text in texts):
             for beside in ("class_name", "class name", "classname", "label_name", "label_text"):
-                if beside in tables["train"].features and beside != column:
+                if beside in features and beside != column:
                     return _classes(datasets, name, tables, beside)
             raise DataError(
                 f"{name}: column {column!r} holds numbers without class names; allowed are class "
                 "labels and text"
             )
         class_names = class_table(enumerate(sorted(texts)), where=name)
-        number_of = {text: number for number, text in enumerate(class_names)}
-        labels = {split: [number_of.get(str(v), -1) for v in values[split]] for split in values}
-    for split, column_labels in labels.items():
-        if bad := [row for row, own in enumerate(column_labels) if not 0 <= own < len(class_names)]:
+        label_of = {text: label for label, text in enumerate(class_names)}
+    for split, cells in values.items():
+        if bad := [row for row, value in enumerate(cells) if str(value) not in label_of]:
             raise DataError(
                 f"{name}: {len(bad)} images of {split} have no label of the training split (rows "
                 f"{listed(bad)}); a hidden test split cannot be scored: choose others in splits"
             )
-    return class_names, labels
+    return class_names, {
+        split: tuple(Record(f"{split}/{n:06d}", label_of[str(v)]) for n, v in enumerate(cells))
+        for split, cells in values.items()
+    }

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from study.data.readers.benchmarks import BENCHMARKS, LAYOUTS, SHIFTS, download_note
-from study.data.readers.coop import read_split_file
+from study.data.readers.published import read_split_file
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
 import csv
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
@@ -165,3 +166,99 @@ def test_validation_rows_are_the_test_split_where_there_is_no_other(tmp_path: Pa
     content = [[f"{i}.jpg", "ab"[i % 2], "train" if i < 4 else "val"] for i in range(6)]
     dataset = load_dataset("m", write(tmp_path / "x.csv", content, ("path", "class", "split")))
     assert [len(dataset.train), len(dataset.val), len(dataset.test)] == [4, 0, 2]
+
+
+@pytest.fixture
+def flat(miniature: ModuleType, tmp_path: Path) -> Path:
+    """Ten images in two class folders."""
+    for number in range(10):
+        name = ("red fox", "grey_wolf")[number % 2]
+        miniature.save(tmp_path / "mine" / name / f"{number}.jpg", number % 2, number)
+    return tmp_path / "mine"
+
+
+def test_a_flat_folder_of_ten_images_is_a_dataset(flat: Path) -> None:
+    dataset = load_dataset("mine", flat)
+    assert dataset.class_names == ("grey_wolf", "red fox")
+    assert dataset.templates == ("a photo of a {}.",)
+    assert [len(dataset.train), len(dataset.val), len(dataset.test)] == [4, 2, 4]
+    assert load_dataset("mine", flat).test == dataset.test
+    assert dataset.source.open(dataset.train[0].path).size == (30, 24)
+
+
+def test_a_split_folder_is_read_as_it_lies(miniature: ModuleType, tmp_path: Path) -> None:
+    for split, count in (("train", 3), ("validation", 2), ("test", 1)):
+        for label, name in enumerate(("a", "b")):
+            for number in range(count):
+                miniature.save(tmp_path / split / name / f"{number}.png", label, number)
+    dataset = load_dataset("mine", tmp_path)
+    assert [len(dataset.train), len(dataset.val), len(dataset.test)] == [6, 4, 2]
+    assert dataset.val[0].path == "validation/a/0.png"
+
+
+def test_files_that_are_no_images_and_hidden_ones_are_left_alone(flat: Path) -> None:
+    (flat / "red fox" / "notes.txt").write_text("x")
+    (flat / "red fox" / "._1.jpg").write_text("x")
+    (flat / ".cache").mkdir()
+    (flat / "__MACOSX").mkdir()
+    dataset = load_dataset("mine", flat)
+    assert len(dataset.train) + len(dataset.val) + len(dataset.test) == 10
+
+
+@pytest.mark.parametrize("name", ['o\'neil "the" cat', "🦊 fox", "x" * 250, "Straße {}"])
+def test_any_folder_name_is_a_class_name(name: str, flat: Path) -> None:
+    (flat / "red fox").rename(flat / name)
+    dataset = load_dataset("mine", flat)
+    assert name in dataset.class_names
+    assert dataset.source.open(dataset.train[-1].path)
+
+
+def test_an_empty_class_is_named(flat: Path) -> None:
+    (flat / "empty").mkdir()
+    with pytest.raises(DataError, match=r"no images .* in 'empty'"):
+        load_dataset("mine", flat)
+
+
+def test_a_folder_without_classes_says_what_is_allowed(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"root/class/\*\.jpg"):
+        load_dataset("mine", tmp_path)
+
+
+def test_a_test_class_without_training_images_is_named(
+    miniature: ModuleType, tmp_path: Path
+) -> None:
+    for place in ("train/a", "train/b", "test/a", "test/c"):
+        miniature.save(tmp_path / place / "1.jpg", 0, 1)
+    with pytest.raises(DataError, match="classes without training images: 'c'"):
+        load_dataset("mine", tmp_path)
+
+
+def test_classes_may_be_called_like_splits_if_there_is_no_test(
+    miniature: ModuleType, tmp_path: Path
+) -> None:
+    for place in ("train", "plane"):
+        for number in range(4):
+            miniature.save(tmp_path / place / f"{number}.jpg", 0, number)
+    assert load_dataset("vehicles", tmp_path).class_names == ("plane", "train")
+
+
+@pytest.mark.parametrize("splits", [("Train", "Test"), ("train", "val"), ("TRAIN", "Valid")])
+def test_splits_are_known_however_capitalized_and_validation_serves_as_test(
+    splits: tuple[str, str], miniature: ModuleType, tmp_path: Path
+) -> None:
+    for place in (f"{split}/{name}" for split in splits for name in "ab"):
+        miniature.save(tmp_path / place / "1.jpg", 0, 1)
+    dataset = load_dataset("mine", tmp_path)
+    assert dataset.class_names == ("a", "b")
+    assert [len(dataset.train), len(dataset.val), len(dataset.test)] == [2, 0, 2]
+    assert dataset.test[0].path.startswith(splits[1])
+
+
+@pytest.mark.parametrize("place", [b"red fox/\xff.jpg", b"\xff/1.jpg"])
+def test_a_name_that_is_no_text_is_refused(place: bytes, flat: Path) -> None:
+    strange = Path(os.fsdecode(os.fsencode(flat) + b"/" + place))
+    strange.parent.mkdir(exist_ok=True)
+    strange.write_bytes(b"x")
+    with pytest.raises(DataError, match="not UTF-8") as caught:
+        load_dataset("mine", flat)
+    str(caught.value).encode()
