@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import difflib
 import hashlib
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
@@ -16,8 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from study.errors import BackboneError, DataError
-from study.method.parameters import Leaf, name_leaves
+from study.errors import BackboneError, DataError, SubsetError
+from study.method.parameters import Leaf, parameter_name
 from study.method.recipe import Precision
 from study.method.subsets import Depths, Subset
 
@@ -125,12 +126,10 @@ def load_backbone(name: str | Path, *, revision: str | None = None) -> Backbone:
     from transformers import AutoTokenizer, CLIPImageProcessor, CLIPModel
     from transformers.utils import logging as transformers_logging
 
-    options: dict[str, Any] = {"revision": revision} if revision else {}
     bars = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
     try:
-        if Path(name).is_dir():
-            options["local_files_only"] = True
+        options = {"revision": revision or "main", "local_files_only": Path(name).is_dir()}
         clip, report = CLIPModel.from_pretrained(
             name, dtype=torch.float32, output_loading_info=True, use_safetensors=True, **options
         )
@@ -203,22 +202,18 @@ def weights_fault(weights: Iterable[tuple[str, NDArray[Any]]]) -> str | None:
     Args:
         weights: every parameter of a `CLIPModel` by its name, of any floating-point type.
     """
-    broken: list[str] = []
-    zero: list[str] = []
-    count = 0
-    for name, values in weights:
-        count += 1
+    faulty: dict[str, list[str]] = {"NaN or infinity": [], "nothing but zeros": []}
+    for count, (name, values) in enumerate(weights, 1):  # noqa: B007
         # The minimum is NaN if any value is; a value too large for float32 loads as infinity.
         with np.errstate(over="ignore"):
             low, high = np.float32(values.min(initial=0)), np.float32(values.max(initial=0))
         if not (np.isfinite(low) and np.isfinite(high)):
-            broken.append(name)
+            faulty["NaN or infinity"].append(name)
         elif name.endswith(".weight") and low == high == 0:
-            zero.append(name)
-    if broken:
-        return f"NaN or infinity in {len(broken)} of its {count} tensors, first {broken[0]}"
-    if zero:
-        return f"nothing but zeros in {len(zero)} of its {count} tensors, first {zero[0]}"
+            faulty["nothing but zeros"].append(name)
+    for fault, names in faulty.items():
+        if names:
+            return f"{fault} in {len(names)} of its {count} tensors, first {names[0]}"
     return None
 
 
@@ -246,17 +241,26 @@ def fingerprint(model: nn.Module) -> str:
 
 def model_depths(model: CLIPModel) -> Depths:
     """Return the number of blocks of each encoder."""
-    config = model.config
-    return Depths(config.text_config.num_hidden_layers, config.vision_config.num_hidden_layers)
+    text, vision = model.config.text_config, model.config.vision_config
+    return Depths(text.num_hidden_layers, vision.num_hidden_layers)
 
 
 def tuned_names(model: CLIPModel, subset: Subset) -> dict[str, Leaf]:
     """Return the leaves of a subset by their names in `CLIPModel.named_parameters`.
 
     Raises:
-        SubsetError: see `Subset.resolve` and `name_leaves`.
+        SubsetError: see `Subset.resolve`; or the model lacks a leaf, because its architecture is
+            not that of OpenAI's CLIP.
     """
-    return name_leaves(subset.resolve(model_depths(model)), dict(model.named_parameters()))
+    present = dict(model.named_parameters())
+    named = {parameter_name(leaf): leaf for leaf in subset.resolve(model_depths(model))}
+    if missing := sorted(named.keys() - present):
+        nearest = difflib.get_close_matches(missing[0], present, n=3, cutoff=0)
+        raise SubsetError(
+            f"the subset names {named[missing[0]]}, but the model has no parameter {missing[0]}; "
+            f"the nearest it has are {', '.join(nearest)}"
+        )
+    return named
 
 
 def unfreeze(model: CLIPModel, subset: Subset) -> list[TunedParameter]:
@@ -327,9 +331,11 @@ class FewShotClassifier(nn.Module):
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Return a context in which the encoders compute in the classifier's precision."""
-        enabled = self.precision != "float32"
-        dtype = torch.float16 if self.precision == "float16" else torch.bfloat16
-        return torch.autocast(self.device.type, dtype=dtype, enabled=enabled)
+        return torch.autocast(
+            self.device.type,
+            dtype=getattr(torch, self.precision),
+            enabled=self.precision != "float32",
+        )
 
 
 @torch.no_grad()
@@ -368,12 +374,10 @@ def encode_prompts(classifier: FewShotClassifier, input_ids: Tensor, templates: 
     Returns:
         (classes, dim) float32, unit length.
     """
-    rows = input_ids.split(PROMPTS_AT_ONCE)
-    features = torch.cat([classifier.encode_text(ids) for ids in rows])
+    features = torch.cat([classifier.encode_text(i) for i in input_ids.split(PROMPTS_AT_ONCE)])
     if templates == 1:
         return features
-    mean = features.unflatten(0, (-1, templates)).mean(dim=1)
-    return torch.nn.functional.normalize(mean, dim=-1)
+    return F.normalize(features.unflatten(0, (-1, templates)).mean(dim=1), dim=-1)
 
 
 def accuracy(predictions: Tensor, labels: Tensor) -> float:
