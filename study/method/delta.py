@@ -1,8 +1,7 @@
 """The delta: a safetensors file of the tuned parameters alone, which names its backbone."""
 
 import json
-import os
-import shutil
+import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -14,6 +13,8 @@ from torch import Tensor, nn
 
 from study.errors import DeltaError
 from study.method.checked_safetensors import from_checked_bytes, to_checked_bytes
+from study.method.checkpoint import backbone_path
+from study.method.model import Backbone, load_backbone
 from study.storage.atomic import write_atomically
 
 FORMAT = "clipfit-delta-1"
@@ -122,23 +123,33 @@ def apply_delta(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
         parameters[name].copy_(tensor)
 
 
-def refuse_other_backbone(delta: Path, info: DeltaInfo, name: str, fingerprint: str) -> None:
-    """Raise if a loaded backbone is not the one that a delta was tuned from.
+def load_tuned(
+    delta: Path, backbone: str | None = None, *, revision: str | None = None
+) -> tuple[Backbone, DeltaInfo]:
+    """Load the backbone that a delta was tuned from, and apply the delta to it.
 
     Args:
-        delta: the delta's file, for the message.
-        info: the facts stored in the delta.
-        name: the loaded backbone's hub name or folder, for the message.
-        fingerprint: the loaded backbone's fingerprint.
+        delta: a file written by `save_delta`.
+        backbone: hub name or folder of the checkpoint; None means the one that the delta names.
+        revision: the backbone's revision on the hub; None means the one that the delta names,
+            unless ``backbone`` is another checkpoint.
 
     Raises:
-        DeltaError: the fingerprints differ; the message names both backbones.
+        DeltaError: the delta cannot be read or belongs to another backbone, which is named.
+        BackboneError: the backbone cannot be loaded.
     """
-    if fingerprint != info.fingerprint:
+    tensors, info = load_delta(delta)
+    name = backbone or info.backbone
+    # The revision in the delta belongs to its own checkpoint and means nothing for another one.
+    revision = revision or (info.revision if name == info.backbone else None)
+    loaded = load_backbone(backbone_path(name), revision=revision)
+    if loaded.fingerprint != info.fingerprint:
         raise DeltaError(
             f"delta {delta} was tuned from '{info.backbone}' with fingerprint {info.fingerprint}; "
-            f"backbone '{name}' has fingerprint {fingerprint}"
+            f"backbone '{name}' has fingerprint {loaded.fingerprint}"
         )
+    apply_delta(loaded.clip, tensors)
+    return loaded, info
 
 
 def merge(backbone: str, delta: Path, out: Path, *, revision: str | None = None) -> DeltaInfo:
@@ -147,39 +158,22 @@ def merge(backbone: str, delta: Path, out: Path, *, revision: str | None = None)
     The weights are float32, as they were tuned. The folder appears whole or not at all.
 
     Args:
-        backbone: hub name or folder of the checkpoint that the delta was tuned from.
-        delta: a file written by `save_delta`.
+        backbone: see `load_tuned`.
+        delta: see `load_tuned`.
         out: the folder to write; it may exist if it is empty.
-        revision: the backbone's revision on the hub; None means the one that the delta names.
+        revision: see `load_tuned`.
 
     Raises:
-        DeltaError: the delta cannot be read or belongs to another backbone, or ``out`` is a file
-            or a folder with contents.
+        DeltaError: see `load_tuned`; or ``out`` is a file or a folder with contents.
         BackboneError: the backbone cannot be loaded.
     """
-    # transformers takes seconds to import, and reading a delta does not need it.
-    from transformers import CLIPImageProcessor
-
-    from study.method.model import load_backbone
-
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DeltaError(f"{out} is taken; allowed is a new or an empty folder")
-    tensors, info = load_delta(delta)
-    # The revision in the delta belongs to its own checkpoint and means nothing for another one.
-    revision = revision or (info.revision if backbone == info.backbone else None)
-    loaded = load_backbone(backbone, revision=revision)
-    refuse_other_backbone(delta, info, backbone, loaded.fingerprint)
-    apply_delta(loaded.clip, tensors)
-    processor = CLIPImageProcessor.from_pretrained(
-        backbone, **({"revision": revision} if revision else {})
-    )
+    loaded, info = load_tuned(delta, backbone, revision=revision)
     out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.name}.{os.getpid()}")
-    temporary.mkdir()
-    try:
-        for part in (loaded.clip, loaded.tokenizer, processor):
-            part.save_pretrained(temporary)
-        temporary.replace(out)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
+        whole = Path(scratch, out.name)
+        for part in (loaded.clip, loaded.tokenizer, loaded.processor):
+            part.save_pretrained(whole)
+        whole.replace(out)
     return info

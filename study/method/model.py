@@ -84,6 +84,8 @@ class Backbone:
     """The standard deviation of each colour channel."""
     fingerprint: str
     """The hash of all parameters; see `fingerprint`."""
+    processor: Any = None
+    """The image processor, to be saved with the model; None without one."""
 
     def tokenize(self, prompts: Sequence[str]) -> Tensor:
         """Return token ids (prompts, length) int64, cut right after the longest prompt's EOT.
@@ -168,6 +170,7 @@ def load_backbone(name: str | Path, *, revision: str | None = None) -> Backbone:
         image_mean=image_mean,
         image_std=image_std,
         fingerprint=fingerprint(clip),
+        processor=processor,
     )
 
 
