@@ -2,7 +2,9 @@
 
 import os
 from collections.abc import Callable, Collection, Iterable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -76,61 +78,64 @@ def all_faults(
         replaced = {*replaced, "protocol"}
         study = Study(study.config.model_copy(update={"protocol": FewShot.name}), study.folder)
     config, folder, protocol = study.config, study.folder, study.protocol()
-    datasets: list[Dataset] = []
-    backbones: list[Backbone] = []
-
-    def attempt(place: str, check: Callable[[], object]) -> None:
-        if place.partition(".")[0] in passing_over:
-            return
-        try:
-            check()
-        except StudyError as error:
-            if (fault := f"{place}: {error}") not in faults:  # each seed may have the same fault
-                faults.append(fault)
-
     faults += [
         fault
         for fault in disagreements(config, protocol)
         if not any(place in fault for place in replaced)
     ]
     judged = not any(fault.startswith("search.selection:") for fault in faults)
-    attempt("protocol", lambda: code_of_others(type(protocol)))
+
+    def attempt(*checks: tuple[str, Callable[[], object]]) -> list[Any]:
+        """Return what the checks return that find no fault."""
+        passed = []
+        for place, check in checks:
+            if place.partition(".")[0] not in passing_over:
+                try:
+                    passed.append(check())
+                except StudyError as error:
+                    faults.append(f"{place}: {error}")
+        return passed
+
+    attempt(("protocol", partial(code_of_others, type(protocol))))
     if not resuming:  # a study of an earlier version may have been frozen with such a folder
-        data = config.data
-        for place, root, names, option in (
-            ("data.root", data.root, [data.dataset], "data.dataset=NAME"),
-            ("data.targets_root", data.targets_root, data.targets, "data.targets=[NAME]"),
-        ):
-            attempt(place, lambda: refuse_unread_folder(root, names, option=option))  # noqa: B023
-    attempt("data", lambda: datasets.append(_check_data(study)))
-    for target in config.data.targets:
-        attempt("data.targets", lambda: datasets.append(_check_target(study, target)))  # noqa: B023
+        data, refuse = config.data, refuse_unread_folder
+        attempt(
+            ("data.root", partial(refuse, data.root, [data.dataset], option="data.dataset=NAME")),
+            (
+                "data.targets_root",
+                partial(refuse, data.targets_root, data.targets, option="data.targets=[NAME]"),
+            ),
+        )
+    datasets: list[Dataset] = attempt(
+        ("data", partial(_check_data, study)),
+        *(("data.targets", partial(_check_target, study, name)) for name in config.data.targets),
+    )
     if any(dataset.name == config.data.dataset for dataset in datasets):
         searched = {config.seed} if protocol.validates(config) and judged else set()
-        for seed in sorted({*searched, *protocol.shot_seeds(config)}):
-            place = "data.shots_from" if config.data.shots_from else "data"
-            attempt(place, lambda: _check_tasks(study, seed, seed in searched))  # noqa: B023
-    attempt("backbone", lambda: backbones.append(_check_backbone(study)))
-    for backbone in backbones:
-        depths = study.architecture().depths
+        place = "data.shots_from" if config.data.shots_from else "data"
+        attempt(
+            *(
+                (place, partial(_check_tasks, study, seed, seed in searched))
+                for seed in sorted({*searched, *protocol.shot_seeds(config)})
+            )
+        )
+    for backbone in attempt(("backbone", partial(_check_backbone, study))):
         subsets = {
             f"search.baselines.{label}.subset": baseline.subset
             for label, baseline in config.search.baselines.items()
         } | {f"search.space.sites.{n}": site for n, site in enumerate(config.search.space.sites)}
-        for place, subset in subsets.items():
-            attempt(place, lambda: parse(subset).resolve(depths))  # noqa: B023
-        for dataset in datasets:
-            attempt("data.templates", lambda: _check_prompts(dataset, backbone))  # noqa: B023
-    if config.ablation is not None and backbones:
-        attempt("ablation", lambda: ablation_cells(study))
-    attempt("search.sampler", lambda: sampler_named(config.search.sampler, sampler))
-    if config.search.warm_start is not None:
-        attempt("search.warm_start", lambda: _check_warm_start(config, config.storage))
-    attempt("storage", lambda: _check_storage(folder.path if resuming else config.storage))
-    if not resuming:
-        attempt("name", folder.refuse_existing)
-    attempt("tracking", lambda: tracking.named(config.tracking.tracker, tracker).check(config))
-    return faults
+        attempt(*((place, partial(_check_subset, study, text)) for place, text in subsets.items()))
+        attempt(*(("data.templates", partial(_check_prompts, d, backbone)) for d in datasets))
+        if config.ablation is not None:
+            attempt(("ablation", partial(ablation_cells, study)))
+    attempt(
+        ("search.sampler", partial(sampler_named, config.search.sampler, sampler)),
+        ("search.warm_start", partial(_check_warm_start, config)),
+        ("storage", partial(_check_storage, folder.path if resuming else config.storage)),
+        *([] if resuming else [("name", folder.refuse_existing)]),
+        ("tracking", lambda: tracking.named(config.tracking.tracker, tracker).check(config)),
+    )
+    return list(dict.fromkeys(faults))  # each seed may have the same fault
 
 
 def caution(configs: Iterable[StudyConfig], console: Console) -> None:
@@ -166,6 +171,10 @@ def _check_prompts(dataset: Dataset, backbone: Backbone) -> None:
     backbone.tokenize([prompt for group in groups for prompt in group])
 
 
+def _check_subset(study: Study, text: str) -> None:
+    parse(text).resolve(study.architecture().depths)
+
+
 def _check_data(study: Study) -> Dataset:
     refuse_one_class(study.dataset(), study.protocol().scored(study.dataset()))
     return study.dataset()
@@ -189,13 +198,12 @@ def _check_tasks(study: Study, seed: int, searching: bool) -> None:
         protocol.confirm_task(study.dataset(), shots)
 
 
-def _check_warm_start(config: StudyConfig, storage: Path) -> None:
-    journal = storage / str(config.search.warm_start) / "optuna.journal"
-    if not journal.exists():
+def _check_warm_start(config: StudyConfig) -> None:
+    name, storage = config.search.warm_start, config.storage
+    if name is not None and not (storage / name / "optuna.journal").exists():
         there = sorted(path.parent.name for path in storage.glob("*/optuna.journal"))
         raise ConfigError(
-            f"no study '{config.search.warm_start}' with a search in {storage}; "
-            f"there are {', '.join(there) or 'none'}"
+            f"no study '{name}' with a search in {storage}; there are {', '.join(there) or 'none'}"
         )
 
 
