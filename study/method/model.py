@@ -40,11 +40,8 @@ class TunedParameter:
     kind: str
     """The name of the kind, which decides the learning rate."""
     parameter: nn.Parameter
-    initial: Tensor = field(init=False, repr=False, compare=False)
-    """θ₀, a copy of the parameter's value when this object was made."""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "initial", self.parameter.detach().clone())
+    initial: Tensor = field(repr=False, compare=False)
+    """θ₀, a copy of the parameter's value before the training."""
 
 
 class Classifier(Protocol[PromptsT]):
@@ -273,10 +270,13 @@ def unfreeze(model: CLIPModel, subset: Subset) -> list[TunedParameter]:
         SubsetError: see `tuned_names`; no flag was changed.
     """
     leaves = tuned_names(model, subset)
-    parameters = dict(model.named_parameters())
-    for name, parameter in parameters.items():
+    for name, parameter in model.named_parameters():
         parameter.requires_grad_(name in leaves)
-    return [TunedParameter(name, leaves[name].kind, parameters[name]) for name in sorted(leaves)]
+    return [
+        TunedParameter(name, leaves[name].kind, parameter, parameter.detach().clone())
+        for name, parameter in sorted(model.named_parameters())
+        if name in leaves
+    ]
 
 
 class FewShotClassifier(nn.Module):

@@ -138,8 +138,13 @@ def leaf_of(name: str) -> Leaf:
         encoder, layer, module, tensor = match.groups()
         block = None if layer is None else int(layer)
         for row in SITES:
-            found = (row.module, row.in_blocks) == (module, layer is not None)
-            if found and row.has(encoder, tensor):
+            if (
+                row.module == module
+                and row.in_blocks == (layer is not None)
+                and row.has(encoder, tensor)
+            ):
                 return Leaf(encoder, block, row.name, tensor)  # type: ignore[arg-type]
-    known = ", ".join(dict.fromkeys(row.name for row in SITES))
-    raise SubsetError(f"'{name}' is no tensor of a site; the sites are {known}")
+    raise SubsetError(
+        f"'{name}' is no tensor of a site; the sites are "
+        f"{', '.join(dict.fromkeys(row.name for row in SITES))}"
+    )

@@ -157,8 +157,7 @@ class StagedEncoder:
         # CLIP's text encoder has no norm before its blocks.
         self._before: nn.Module = getattr(tower, "pre_layrnorm", nn.Identity())
         self._after: nn.Module = getattr(tower, "post_layernorm", None) or tower.final_layer_norm
-        self._heads: int = tower.config.num_attention_heads
-        self._activation: str = tower.config.hidden_act
+        self._config = tower.config
         self.last = 2 * len(self._layers) + 2
         """The number of stages."""
         self.first = min(map(self._stage, leaves), default=self.last)
@@ -199,7 +198,7 @@ class StagedEncoder:
         and 1/c into the last sum. So the activation reads the wide rows once, not three times.
         """
         norm, mlp = layer.layer_norm2, layer.mlp
-        if self._activation != "quick_gelu":
+        if self._config.hidden_act != "quick_gelu":
             return hidden + mlp(norm(hidden))
         c = 1.702
         normed = F.layer_norm(
@@ -237,4 +236,4 @@ class StagedEncoder:
 
     def _split(self, projected: Tensor) -> Tensor:
         """Split the heads: (rows, tokens, width) to (rows, heads, tokens, width of a head)."""
-        return projected.unflatten(-1, (self._heads, -1)).transpose(1, 2)
+        return projected.unflatten(-1, (self._config.num_attention_heads, -1)).transpose(1, 2)

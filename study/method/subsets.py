@@ -104,32 +104,15 @@ class Subset:
         text = "".join(f" {'+' if sign > 0 else '-'} {term}" for sign, term in self.terms)
         return text.removeprefix(" + ") if text.startswith(" + ") else f"none{text}"
 
-    def __add__(self, other: Subset) -> Subset:
-        """Return the union.
-
-        Raises:
-            SubsetError: both sides take terms away; the language has no brackets to write that.
-        """
-        first, second = (other, self) if other._takes_away else (self, other)
-        if second._takes_away:
-            raise SubsetError(
-                f"'{self}' and '{other}' both take away; their union cannot be written"
-            )
-        return Subset(_normalise([*first.terms, *second.terms]))
-
     def __sub__(self, other: Subset) -> Subset:
         """Return the difference.
 
         Raises:
             SubsetError: ``other`` takes terms away; the language has no brackets to write that.
         """
-        if other._takes_away:
+        if any(sign < 0 for sign, _ in other.terms):
             raise SubsetError(f"'{other}' takes away; '{self}' without it cannot be written")
         return Subset(_normalise([*self.terms, *((-1, term) for _, term in other.terms)]))
-
-    @property
-    def _takes_away(self) -> bool:
-        return any(sign < 0 for sign, _ in self.terms)
 
     def resolve(self, depths: Depths) -> frozenset[Leaf]:
         """Return the exact set of parameter tensors in a model of these depths.
@@ -140,14 +123,13 @@ class Subset:
         leaves: frozenset[Leaf] = frozenset()
         for sign, run in groupby(self.terms, key=lambda signed: signed[0]):
             named = {term: term.resolve(depths) for _, term in run}
-            if sign > 0:
-                leaves = leaves.union(*named.values())
-                continue
             # Compare with the leaves before the whole run. A run is sorted, so an earlier term
             # in it may already take away all of a term that the user wrote before it.
-            if useless := [term for term, taken in named.items() if not leaves & taken]:
+            useless = [term for term, taken in named.items() if sign < 0 and not leaves & taken]
+            if useless:
                 raise SubsetError(f"'- {useless[0]}' in '{self}' takes away nothing")
-            leaves = leaves.difference(*named.values())
+            change = leaves.union if sign > 0 else leaves.difference
+            leaves = change(*named.values())
         return leaves
 
     def key(self, depths: Depths) -> str:
@@ -208,9 +190,8 @@ _LAYERS = re.compile(r"\s*\[\s*(?:(-?\d{1,6})?\s*(:)\s*(-?\d{1,6})?|(-?\d{1,6}))
 def _read_term(name: str, layers: str | None, text: str) -> Term:
     encoder, _, site = name.partition(".")
     if encoder not in ENCODERS:
-        known = [*PRESETS, "text", "vision"]
         raise SubsetError(
-            f"subset '{text}': unknown name '{name}'{_nearest(name, known)}; "
+            f"subset '{text}': unknown name '{name}'{_nearest(name, [*PRESETS, *ENCODERS])}; "
             f"presets are {', '.join(PRESETS)}, encoders text and vision"
         )
     if site == "attn.k.bias":
@@ -237,8 +218,7 @@ def _read_layers(layers: str, text: str) -> tuple[int, int | None]:
         )
     first, colon, last, single = match.groups()
     if not colon:
-        index = int(single)
-        return index, (index + 1 or None)
+        return int(single), (int(single) + 1 or None)
     start, stop = int(first or 0), (None if last is None else int(last))
     # This is empty at any depth. A slice with ends of both signs, such as [2:-2], depends on the
     # depth, so `Term.resolve` checks it.
