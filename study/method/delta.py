@@ -1,5 +1,9 @@
-"""The delta: a safetensors file of the tuned parameters alone, which names its backbone."""
+"""The delta: a safetensors file of the tuned parameters alone, which names its backbone.
 
+Safetensors files of this project carry a hash of their contents, so that reading detects damage.
+"""
+
+import hashlib
 import json
 import tempfile
 from collections.abc import Mapping
@@ -9,15 +13,17 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from study.errors import DeltaError
-from study.method.checked_safetensors import from_checked_bytes, to_checked_bytes
 from study.method.checkpoint import backbone_path
 from study.method.model import Backbone, load_backbone
 from study.storage.atomic import write_atomically
 
 FORMAT = "clipfit-delta-1"
+SEAL = "sha256"
+"""The metadata key of the hash."""
 
 
 @dataclass(frozen=True)
@@ -177,3 +183,53 @@ def merge(backbone: str, delta: Path, out: Path, *, revision: str | None = None)
             part.save_pretrained(whole)
         whole.replace(out)
     return info
+
+
+def to_checked_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
+    """Return the bytes of a safetensors file with these tensors and metadata, and their hash.
+
+    Equal tensors and metadata give equal bytes.
+    """
+    kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    contents = save(kept, {**metadata, SEAL: _hash(kept, metadata)})
+    header, end = _read_header(contents)
+    # The library writes the metadata in a random order.
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # the library aligns the tensors to 8 bytes
+    return len(text).to_bytes(8, "little") + text + contents[end:]
+
+
+def from_checked_bytes(
+    contents: bytes, *, strict: bool = True
+) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return the tensors and metadata of a file of `to_checked_bytes`. Nothing in it is executed.
+
+    Args:
+        contents: the bytes of the file.
+        strict: whether a file without a hash is an error, too.
+
+    Raises:
+        SafetensorError: the file is truncated, or is not in safetensors format.
+        ValueError: the contents do not match the hash, or ``strict`` finds no hash.
+    """
+    tensors = load(contents)
+    metadata: dict[str, str] = _read_header(contents)[0].get("__metadata__") or {}
+    recorded = metadata.pop(SEAL, None)
+    if recorded != _hash(tensors, metadata) and (strict or recorded is not None):
+        raise ValueError("its contents are not those that were written")
+    return tensors, metadata
+
+
+def _read_header(contents: bytes) -> tuple[dict[str, Any], int]:
+    """Return the header of a safetensors file, and the offset in bytes at which it ends."""
+    end = 8 + int.from_bytes(contents[:8], "little")
+    return json.loads(contents[8:end]), end
+
+
+def _hash(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

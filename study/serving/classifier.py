@@ -66,8 +66,11 @@ class TunedClassifier:
 
     def _pixels(self, index: int, image: object, files: bool) -> np.ndarray:
         try:
-            decoded = as_image(image, files=files, pixel_range=self.pixel_range)
-            return preprocess(decoded, size=self.backbone.image_size, keep_aspect=False)
+            return preprocess(
+                as_image(image, files=files, pixel_range=self.pixel_range),
+                size=self.backbone.image_size,
+                keep_aspect=False,
+            )
         except DataError as error:
             raise DataError(f"image {index}: {error}") from error
 

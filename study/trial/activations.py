@@ -24,7 +24,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from study.data.images.table import ImageTable, content_hash, normalize, to_device
-from study.method.checked_safetensors import from_checked_bytes, to_checked_bytes
+from study.method.delta import from_checked_bytes, to_checked_bytes
 from study.method.model import Backbone, FewShotClassifier, encode_prompts
 from study.method.recipe import Precision
 from study.method.staged import Prompts, StagedClassifier

@@ -1,7 +1,10 @@
-"""Checks of everything a study needs, before anything starts; all faults are reported together."""
+"""Checks of everything a study needs, before anything starts; all faults are reported together.
+
+The configuration of a study that exists is frozen, except for settings that change no result.
+"""
 
 import os
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,7 +12,8 @@ from typing import Any
 from rich.console import Console
 
 from study import tracking
-from study.config.schema import StudyConfig
+from study.config.loading import load_config, shown
+from study.config.schema import WITHOUT_EFFECT, StudyConfig
 from study.data.datasets import PACKAGED, refuse_unread_folder
 from study.data.prompts import prompts
 from study.data.records import Dataset, listed
@@ -21,10 +25,14 @@ from study.method.subsets import parse
 from study.protocols import FewShot, disagreements
 from study.search.ablation_cells import ablation_cells
 from study.search.samplers import Sampler, sampler_named
+from study.storage.ledger import LedgerError, StudyFolder
 from study.tracking.tracker import Tracker
 from study.trial.config_hash import code_of_others
 from study.trial.prepare import find_shots, tasks_of_search
 from study.trial.study import Study
+
+MAY_CHANGE = ("storage", "ablation.reuse", *WITHOUT_EFFECT)
+"""The beginnings of the keys that a resumed study may change."""
 
 
 def check_study(
@@ -47,8 +55,8 @@ def check_study(
             configuration.
     """
     if faults := all_faults(study, resuming=resuming, sampler=sampler, tracker=tracker):
-        head = f"the study cannot start, {len(faults)} fault{'s' if len(faults) > 1 else ''}:"
-        raise ConfigError("\n  ".join([head, *faults]))
+        count = f"{len(faults)} fault{'s' if len(faults) > 1 else ''}"
+        raise ConfigError("\n  ".join([f"the study cannot start, {count}:", *faults]))
 
 
 def all_faults(
@@ -159,6 +167,60 @@ def caution(configs: Iterable[StudyConfig], console: Console) -> None:
         )
 
 
+def frozen_config(folder: StudyFolder) -> StudyConfig:
+    """Read the frozen configuration of a study.
+
+    Raises:
+        LedgerError: a file that every command needs is missing or damaged.
+        ConfigError: the configuration does not fit this version of the schema.
+    """
+    folder.refuse_damaged()
+    config = load_config(folder.config_path)
+    if config.name is None:  # as in an emptied file of a study from before there was a checksum
+        raise LedgerError(
+            f"{folder.config_path} is damaged: a frozen configuration has a name; put it back from "
+            "a copy; MLflow has one, the artifact study.yaml of the study's own run"
+        )
+    return config
+
+
+def resumed_config(folder: StudyFolder, overrides: Iterable[str]) -> StudyConfig:
+    """Return the frozen configuration with overrides of settings that may change.
+
+    Raises:
+        LedgerError: a file that every command needs is missing or damaged.
+        ConfigError: an override is invalid, or would change results.
+    """
+    frozen = frozen_config(folder)
+    config = load_config(folder.config_path, overrides)
+    if refused := changes_of_results(frozen, config):
+        head = (
+            f"study '{folder.name}' exists, and would no longer compare its trials if these "
+            "changed; allowed to change are storage, resources and tracking, and search.trials "
+            "by --extend:"
+        )
+        raise ConfigError("\n  ".join([head, *refused]))
+    return config
+
+
+def changes_of_results(
+    frozen: StudyConfig, config: StudyConfig, *, besides: Collection[str] = ()
+) -> list[str]:
+    """Return a line for each setting by which a configuration would give other results.
+
+    Args:
+        frozen: the configuration of the study.
+        config: the configuration that is wanted instead.
+        besides: further keys that may differ.
+    """
+    changes = _differences(frozen.model_dump(mode="json"), config.model_dump(mode="json"))
+    return [
+        f"{key}: is frozen as {shown(before)}, got {shown(after)}"
+        for key, before, after in changes
+        if not key.startswith(MAY_CHANGE) and key not in besides
+    ]
+
+
 def _check_backbone(study: Study) -> Backbone:
     """Load the checkpoint: faulty weights or a faulty tokenizer would fail every trial."""
     study.architecture()
@@ -216,3 +278,15 @@ def _check_storage(storage: Path) -> None:
     existing = next(path for path in (storage, *storage.absolute().parents) if path.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         raise StudyError(f"{storage} cannot be written: {existing} is no folder with write access")
+
+
+def _differences(
+    before: Mapping[str, Any], after: Mapping[str, Any], section: str = ""
+) -> Iterator[tuple[str, Any, Any]]:
+    """Yield each dotted key whose values differ, and both values."""
+    for name in dict.fromkeys((*before, *after)):
+        old, new = before.get(name), after.get(name)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            yield from _differences(old, new, f"{section}{name}.")
+        elif old != new:
+            yield f"{section}{name}", old, new

@@ -24,7 +24,7 @@ class StageProgress:
         self._counts = {"finished": done, "stopped": 0, "failed": 0}
         self._already_done = done
         self._running: set[str] = set()
-        self._best: tuple[float, str] | None = None
+        self._best = (0.0, "")
         self._started_at = time.monotonic()
         self._printed_at = 0.0
         self._bar = Progress(
@@ -61,19 +61,18 @@ class StageProgress:
         self._running.discard(config.trial_id)
         self._counts[end.status] += 1
         if end.status == "finished" and score is not None:
-            self._best = max(
-                self._best or (score, config.settings.subset), (score, config.settings.subset)
-            )
+            self._best = max(self._best, (score, config.settings.subset))
         self._show()
 
     def _line(self) -> str:
         done = sum(self._counts.values())
-        parts = [f"{done}/{self._total} done", f"{len(self._running)} running"]
-        parts += [
-            f"{n} {status}" for status, n in self._counts.items() if n and status != "finished"
+        parts = [
+            f"{done}/{self._total} done",
+            f"{len(self._running)} running",
+            *(f"{n} {status}" for status, n in self._counts.items() if n and status != "finished"),
         ]
-        if self._best and self._stage == "search":
-            score, subset = self._best
+        score, subset = self._best
+        if subset and self._stage == "search":
             short = subset if len(subset) <= 40 else f"{subset[:37]}…"
             parts.append(f"best {score:.1%} {short}")
         if (own := done - self._already_done) and done < self._total:

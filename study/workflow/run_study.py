@@ -20,7 +20,7 @@ from study.analysis.plots import make_plots
 from study.analysis.report import champion_sentence, describe_study, loading_line, write_report
 from study.analysis.results import Results, read_results, write_results
 from study.config.loading import dump_config
-from study.config.schema import StudyConfig
+from study.config.schema import AblationConfig, StudyConfig
 from study.data.images.decode import PREPROCESSING, ImageCounter
 from study.errors import BackboneError
 from study.protocols import Protocol
@@ -89,7 +89,7 @@ def run_study(
         try:
             with ray_session(config):
                 if config.ablation is not None:
-                    _ablate(study, preparer, tracker, console)
+                    _ablate(study, config.ablation, preparer, tracker, console)
                 else:
                     if search_data is not None and not _has_chosen(study, study.candidates()):
                         with _stage(console, folder, "search", config.search.trials) as progress:
@@ -139,34 +139,37 @@ def write_outputs(
 
 def _confirm(study: Study, preparer: Preparer, tracker: Tracker, console: Console) -> None:
     """Choose the candidates, and only then read the test split and test them."""
-    config, folder = study.config, study.folder
     candidates = fix_candidates(study)
     if extensions(study):
         tracker.look_again()
-    data = {seed: preparer.confirm(seed) for seed in study.protocol().shot_seeds(config)}
+    data = {seed: preparer.confirm(seed) for seed in study.protocol().shot_seeds(study.config)}
     total = len(data) * sum(candidate.same_as is None for candidate in candidates)
-    with _stage(console, folder, "confirm", total) as progress:
+    with _stage(console, study.folder, "confirm", total) as progress:
         run_confirm(study, candidates, data, [progress, tracker])
 
 
-def _ablate(study: Study, preparer: Preparer, tracker: Tracker, console: Console) -> None:
+def _ablate(
+    study: Study, ablation: AblationConfig, preparer: Preparer, tracker: Tracker, console: Console
+) -> None:
     """Choose each cell's learning rate by validation, and only then read the test split."""
-    config, folder, ablation = study.config, study.folder, study.config.ablation
-    known = partial(take_over, tracker, folder) if ablation and ablation.reuse else None
-    if study.protocol().validates(config) and not _has_chosen(study, study.cells()):
-        total = len(ablation.rates) * len(ablation_cells(study)) if ablation else 0
-        with _stage(console, folder, "search", total) as progress:
+    known = partial(take_over, tracker, study.folder) if ablation.reuse else None
+    if study.protocol().validates(study.config) and not _has_chosen(study, study.cells()):
+        total = len(ablation.rates) * len(ablation_cells(study))
+        with _stage(console, study.folder, "search", total) as progress:
             tune_cells(study, preparer.search(), [progress, tracker], known)
     chosen = fix_rates(study)
-    tested = {seed: preparer.confirm(seed) for seed in study.protocol().shot_seeds(config)}
-    with _stage(console, folder, "ablation", len(tested) * len(chosen)) as progress:
-        test_cells(study, chosen, tested, [progress, tracker], known)
+    data = {seed: preparer.confirm(seed) for seed in study.protocol().shot_seeds(study.config)}
+    with _stage(console, study.folder, "ablation", len(data) * len(chosen)) as progress:
+        test_cells(study, chosen, data, [progress, tracker], known)
 
 
 def _has_chosen(study: Study, choice: object) -> bool:
     """Return whether a choice is made and no search trial is open, such as a damaged one."""
-    search = [trial for trial in study.folder.trials() if trial.read_config()["stage"] == "search"]
-    return choice is not None and all(trial.read_end() for trial in search)
+    return choice is not None and all(
+        trial.read_end()
+        for trial in study.folder.trials()
+        if trial.read_config()["stage"] == "search"
+    )
 
 
 def _announce(study: Study, console: Console) -> None:
@@ -194,17 +197,15 @@ def _announce(study: Study, console: Console) -> None:
 
 
 def _stage(console: Console, folder: StudyFolder, stage: str, total: int) -> StageProgress:
-    done = sum(
-        t.read_config()["stage"] == stage and t.read_end() is not None for t in folder.trials()
-    )
-    return StageProgress(console, stage, total, done)
+    done = (t for t in folder.trials() if t.read_config()["stage"] == stage and t.read_end())
+    return StageProgress(console, stage, total, done=len(list(done)))
 
 
 def _conclude(results: Results, board: Leaderboard, tracker: Tracker, console: Console) -> None:
-    shown = render_ablation(ablation_table(results)) if results.ablates else render(board)
-    folder = results.folder
-    console.print(shown)
-    console.print(f"report   {folder.path / 'report.html'}", highlight=False, soft_wrap=True)
+    console.print(render_ablation(ablation_table(results)) if results.ablates else render(board))
+    console.print(
+        f"report   {results.folder.path / 'report.html'}", highlight=False, soft_wrap=True
+    )
     if registration := results.registration:
         console.print(champion_sentence(registration), highlight=False)
         console.print(f"load     {loading_line(registration)}", highlight=False, soft_wrap=True)
@@ -258,7 +259,8 @@ def _git_commit() -> str:
     """Return the git commit of the checkout that contains this package, or "unknown"."""
     command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)
-    except (OSError, subprocess.TimeoutExpired):
+        return subprocess.check_output(
+            command, text=True, stderr=subprocess.DEVNULL, timeout=10
+        ).strip()
+    except (OSError, subprocess.SubprocessError):
         return "unknown"
-    return answer.stdout.strip() or "unknown"

@@ -1,6 +1,7 @@
 """Running the studies of a sweep one after the other, and writing their common tables."""
 
 import logging
+from collections import defaultdict
 from collections.abc import Sequence
 
 from rich.console import Console
@@ -12,8 +13,7 @@ from study.errors import ConfigError, InterruptedStudyError, StudyError
 from study.search.driver import ray_session
 from study.storage.ledger import StudyFolder
 from study.trial.study import Study
-from study.workflow.check import all_faults
-from study.workflow.resumption import changes_of_results, frozen_config
+from study.workflow.check import all_faults, changes_of_results, frozen_config
 from study.workflow.run_study import run_study
 
 logger = logging.getLogger(__name__)
@@ -60,42 +60,39 @@ def check_sweep(members: Sequence[Member]) -> None:
     Raises:
         ConfigError: a study cannot start; the message lists every fault with its studies and place.
     """
-    faults: dict[str, list[str]] = {}  # fault → studies that have it
+    faults: dict[str, list[str]] = defaultdict(list)  # fault → studies that have it
     tracking: dict[TrackingConfig, list[str]] = {}  # server → faults: ask each only once
     for member in members:
-        folder = _folder(member)
+        folder, server = _folder(member), member.config.tracking
         finished, resuming = _finished(folder), folder.exists()
-        if resuming and (fault := _difference(folder, member.config, finished=finished)):
-            faults.setdefault(fault, []).append(folder.name)
-        if finished:
-            continue
-        server = member.config.tracking
-        found = all_faults(
-            Study(member.config, folder),
-            resuming=resuming,
-            passing_over=("tracking",) if server in tracking else (),
-        )
-        tracking.setdefault(server, [fault for fault in found if fault.startswith("tracking:")])
-        for fault in dict.fromkeys([*found, *tracking[server]]):
-            faults.setdefault(fault, []).append(folder.name)
+        found = _differences(folder, member.config, finished=finished) if resuming else []
+        if not finished:
+            found += all_faults(
+                Study(member.config, folder),
+                resuming=resuming,
+                passing_over=("tracking",) if server in tracking else (),
+            )
+            tracking.setdefault(server, [one for one in found if one.startswith("tracking:")])
+            found += tracking[server]
+        for fault in dict.fromkeys(found):
+            faults[fault].append(folder.name)
     if faults:
         lines = "\n".join(f"  {_named(names)}: {fault}" for fault, names in faults.items())
         raise ConfigError(f"the studies cannot start:\n{lines}")
 
 
-def _difference(folder: StudyFolder, config: StudyConfig, *, finished: bool) -> str | None:
-    """Return why a study that exists is not the one that is wanted; None means that it is."""
+def _differences(folder: StudyFolder, config: StudyConfig, *, finished: bool) -> list[str]:
+    """Return why a study that exists is not the one that is wanted, if it is not."""
     besides = ("search.trials",) if finished else ()  # it may have been extended
     try:
         changes = changes_of_results(frozen_config(folder), config, besides=besides)
     except StudyError as error:
-        return f"name: {error}"
-    if not changes:
-        return None
-    return (
+        return [f"name: {error}"]
+    told = (
         f"name: {folder.path} is a study with another configuration; choose another beginning of "
         f"names by name=… ({'; '.join(changes)})"
     )
+    return [told] if changes else []
 
 
 def _named(names: Sequence[str]) -> str:
