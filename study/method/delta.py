@@ -22,8 +22,6 @@ from study.method.model import Backbone, load_backbone
 from study.storage.atomic import write_atomically
 
 FORMAT = "clipfit-delta-1"
-SEAL = "sha256"
-"""The metadata key of the hash."""
 
 
 @dataclass(frozen=True)
@@ -191,7 +189,7 @@ def to_checked_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str])
     Equal tensors and metadata give equal bytes.
     """
     kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    contents = save(kept, {**metadata, SEAL: _hash(kept, metadata)})
+    contents = save(kept, {**metadata, "sha256": _hash(kept, metadata)})
     header, end = _read_header(contents)
     # The library writes the metadata in a random order.
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
@@ -215,7 +213,7 @@ def from_checked_bytes(
     """
     tensors = load(contents)
     metadata: dict[str, str] = _read_header(contents)[0].get("__metadata__") or {}
-    recorded = metadata.pop(SEAL, None)
+    recorded = metadata.pop("sha256", None)
     if recorded != _hash(tensors, metadata) and (strict or recorded is not None):
         raise ValueError("its contents are not those that were written")
     return tensors, metadata

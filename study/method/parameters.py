@@ -12,7 +12,6 @@ from typing import Literal, NamedTuple, get_args
 from study.errors import SubsetError
 
 Encoder = Literal["text", "vision"]
-Stage = Literal["before", "attention", "mlp", "after"]
 ENCODERS: tuple[Encoder, ...] = get_args(Encoder)
 
 
@@ -45,7 +44,7 @@ class Site:
     tensors: tuple[str, ...]
     """The tensors' names in the module. A site of one tensor is written with it."""
     kind: Kind
-    stage: Stage | None
+    stage: Literal["before", "attention", "mlp", "after"] | None
     """Where the staged pass reads the tensors; None means that it cannot vary them."""
     encoders: tuple[Encoder, ...] = ENCODERS
     """The encoders that have the site."""

@@ -119,9 +119,8 @@ def load_classifier(
 
 
 def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    found = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        return torch.device(name)
+        return torch.device(found if name == "auto" else name)
     except RuntimeError as error:
         raise DataError(f"device '{name}' is unknown; allowed are auto, cpu, cuda:0 …") from error

@@ -2,8 +2,6 @@
 
 import logging
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
@@ -21,7 +19,7 @@ from study.analysis.report import champion_sentence, describe_study, loading_lin
 from study.analysis.results import Results, read_results, write_results
 from study.config.loading import dump_config
 from study.config.schema import AblationConfig, StudyConfig
-from study.data.images.decode import PREPROCESSING, ImageCounter
+from study.data.images.decode import PREPROCESSING
 from study.errors import BackboneError
 from study.protocols import Protocol
 from study.search.ablation_cells import ablation_cells
@@ -34,6 +32,7 @@ from study.storage.atomic import write_atomically
 from study.storage.ledger import DESCRIPTION, StudyFolder, repair
 from study.tracking.reuse import take_over
 from study.tracking.tracker import Tracker, describe_unsent
+from study.trial import TrialData
 from study.trial.prepare import Preparer
 from study.trial.study import Study
 from study.workflow.check import caution, check_study
@@ -81,9 +80,7 @@ def run_study(
         else:  # only under the lock, since another driver may be creating it
             folder.create(dump_config(config), _origin(study))
         _announce(study, console)
-        with _decoding(console) as counter:
-            preparer = Preparer(study, study.architecture().image_size, counter)
-            search_data = preparer.search() if study.protocol().searches(config) else None
+        preparer, search_data = _prepare(study, console)
         tracker.start(study)
         finished = False
         try:
@@ -135,6 +132,19 @@ def write_outputs(
     write_report(results, board, plots)
     write_atomically(folder.path / DESCRIPTION, describe_study(results, board))
     return results, board
+
+
+def _prepare(study: Study, console: Console) -> tuple[Preparer, TrialData | None]:
+    """Lay out the images of the search, if there is one, under a bar of those that are decoded."""
+    columns = (TextColumn("decoding images"), BarColumn(24), MofNCompleteColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("images", total=None)
+        preparer = Preparer(
+            study,
+            study.architecture().image_size,
+            lambda done, total: bar.update(task, completed=done, total=total),
+        )
+        return preparer, preparer.search() if study.protocol().searches(study.config) else None
 
 
 def _confirm(study: Study, preparer: Preparer, tracker: Tracker, console: Console) -> None:
@@ -211,15 +221,6 @@ def _conclude(results: Results, board: Leaderboard, tracker: Tracker, console: C
         console.print(f"load     {loading_line(registration)}", highlight=False, soft_wrap=True)
     for word, line in tracker.pages():
         console.print(f"{word:8} {line}", highlight=False, soft_wrap=True)
-
-
-@contextmanager
-def _decoding(console: Console) -> Iterator[ImageCounter]:
-    """Show a progress bar of decoded images; yield the function that updates it."""
-    columns = (TextColumn("decoding images"), BarColumn(24), MofNCompleteColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("images", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _compare_with_origin(study: Study) -> None:
