@@ -183,13 +183,12 @@ def end_positions(rows: Sequence[Sequence[int]], eos_token_id: int) -> list[int]
     """
     if eos_token_id == 2:
         return [row.index(max(row)) for row in rows]
-    for number, row in enumerate(rows):
-        if eos_token_id not in row:
-            raise BackboneError(
-                f"token ids of prompt {number} never hold the end-of-text id {eos_token_id} of the "
-                "checkpoint's text_config, so every class would get the same feature; "
-                "the tokenizer and the model do not belong together"
-            )
+    if lacking := [number for number, row in enumerate(rows) if eos_token_id not in row]:
+        raise BackboneError(
+            f"token ids of prompt {lacking[0]} never hold the end-of-text id {eos_token_id} of the "
+            "checkpoint's text_config, so every class would get the same feature; "
+            "the tokenizer and the model do not belong together"
+        )
     return [row.index(eos_token_id) for row in rows]
 
 
@@ -202,18 +201,17 @@ def weights_fault(weights: Iterable[tuple[str, NDArray[Any]]]) -> str | None:
     Args:
         weights: every parameter of a `CLIPModel` by its name, of any floating-point type.
     """
-    faulty: dict[str, list[str]] = {"NaN or infinity": [], "nothing but zeros": []}
-    for count, (name, values) in enumerate(weights, 1):  # noqa: B007
-        # The minimum is NaN if any value is; a value too large for float32 loads as infinity.
-        with np.errstate(over="ignore"):
-            low, high = np.float32(values.min(initial=0)), np.float32(values.max(initial=0))
-        if not (np.isfinite(low) and np.isfinite(high)):
-            faulty["NaN or infinity"].append(name)
-        elif name.endswith(".weight") and low == high == 0:
-            faulty["nothing but zeros"].append(name)
-    for fault, names in faulty.items():
+    # The minimum is NaN if any value is; a value too large for float32 loads as infinity.
+    with np.errstate(over="ignore"):
+        ranges = {
+            name: np.array([values.min(initial=0), values.max(initial=0)]).astype(np.float32)
+            for name, values in weights
+        }
+    broken = [name for name, ends in ranges.items() if not np.isfinite(ends).all()]
+    zero = [name for name, ends in ranges.items() if name.endswith(".weight") and not ends.any()]
+    for fault, names in (("NaN or infinity", broken), ("nothing but zeros", zero)):
         if names:
-            return f"{fault} in {len(names)} of its {count} tensors, first {names[0]}"
+            return f"{fault} in {len(names)} of its {len(ranges)} tensors, first {names[0]}"
     return None
 
 

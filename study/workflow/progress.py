@@ -45,7 +45,7 @@ class StageProgress:
         if self._console.is_terminal:
             self._bar.stop()
         else:
-            self._print_line()
+            self._show(at_once=True)
 
     def trial_started(self, config: TrialConfig) -> None:
         """See `study.search.searcher.Observer`."""
@@ -81,12 +81,10 @@ class StageProgress:
             parts.append(f"about {left} left")
         return " · ".join(parts)
 
-    def _show(self) -> None:
-        done = sum(self._counts.values())
-        self._bar.update(self._task, description=self._line(), completed=done)
-        if not self._console.is_terminal and time.monotonic() - self._printed_at > QUIET_SECONDS:
-            self._print_line()
-
-    def _print_line(self) -> None:
-        self._printed_at = time.monotonic()
-        self._console.print(f"{self._stage:<8} {self._line()}", highlight=False, soft_wrap=True)
+    def _show(self, *, at_once: bool = False) -> None:
+        line, now = self._line(), time.monotonic()
+        self._bar.update(self._task, description=line, completed=sum(self._counts.values()))
+        due = at_once or now - self._printed_at > QUIET_SECONDS
+        if due and not self._console.is_terminal:
+            self._printed_at = now
+            self._console.print(f"{self._stage:<8} {line}", highlight=False, soft_wrap=True)
