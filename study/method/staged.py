@@ -23,7 +23,7 @@ from torch.nn import functional as F
 
 from study.errors import SubsetError
 from study.method.model import FewShotClassifier, TunedParameter, end_positions
-from study.method.parameters import Leaf, leaf_of
+from study.method.parameters import Encoder, Leaf, leaf_of
 
 
 @dataclass(frozen=True)
@@ -56,16 +56,9 @@ class StagedClassifier:
         """The tuned parameters."""
         self.logits = classifier.logits
         """Scaled cosines; see `FewShotClassifier.logits`."""
-        clip, leaves = classifier.clip, [leaf_of(one.name) for one in classifier.tuned]
-        self.text = StagedEncoder(
-            clip.text_model, clip.text_projection, [one for one in leaves if one.encoder == "text"]
-        )
+        self.text = StagedEncoder(classifier, "text", classifier.clip.text_projection)
         """The text encoder; the results of `begin_prompts` depend on its first tuned stage."""
-        self.vision = StagedEncoder(
-            clip.vision_model,
-            clip.visual_projection,
-            [one for one in leaves if one.encoder == "vision"],
-        )
+        self.vision = StagedEncoder(classifier, "vision", classifier.clip.visual_projection)
         """The vision encoder; the results of `begin_images` depend on its first tuned stage."""
 
     @torch.no_grad()
@@ -98,9 +91,7 @@ class StagedClassifier:
             place=torch.tensor(list(places.values()), device=device),
             end=torch.tensor(ends, device=device),
         )
-        with self.classifier.autocast():
-            hidden = self.text.run(0, self.text.first, prompts.hidden, prompts)
-        return replace(prompts, hidden=hidden)
+        return replace(prompts, hidden=self.text.run(0, self.text.first, prompts.hidden, prompts))
 
     @torch.no_grad()
     def begin_images(self, pixel_values: Tensor) -> Tensor:
@@ -114,7 +105,7 @@ class StagedClassifier:
         """
         with self.classifier.autocast():
             hidden = self.classifier.clip.vision_model.embeddings(pixel_values)
-            return self.vision.run(0, self.vision.first, hidden)
+        return self.vision.run(0, self.vision.first, hidden)
 
     def encode_text(self, prompts: Prompts) -> Tensor:
         """Return unit-length text features, (prompts, dim) float32.
@@ -122,9 +113,9 @@ class StagedClassifier:
         Args:
             prompts: the result of `begin_prompts`.
         """
-        with self.classifier.autocast():
-            hidden = self.text.run(self.text.first, self.text.last, prompts.hidden, prompts)
-        return self.classifier.unit(hidden)
+        return self.classifier.unit(
+            self.text.run(self.text.first, self.text.last, prompts.hidden, prompts)
+        )
 
     def encode_image(self, images: Tensor) -> Tensor:
         """Return unit-length image features, (images, dim) float32.
@@ -132,9 +123,7 @@ class StagedClassifier:
         Args:
             images: the result of `begin_images`.
         """
-        with self.classifier.autocast():
-            hidden = self.vision.run(self.vision.first, self.vision.last, images)
-        return self.classifier.unit(hidden)
+        return self.classifier.unit(self.vision.run(self.vision.first, self.vision.last, images))
 
 
 class StagedEncoder:
@@ -144,25 +133,30 @@ class StagedEncoder:
     attention on; those of the text encoder (prefixes, width), from there on (prompts, width).
 
     Args:
-        tower: transformers' encoder.
-        projection: what maps the pooled token to the features.
-        leaves: the tuned tensors of the encoder.
+        classifier: the classifier, whose parameters are read at every call.
+        encoder: which of its encoders.
+        projection: the encoder's last layer, which maps the pooled token to the features.
 
     Raises:
         SubsetError: no stage reads a tuned tensor, so that it would silently stay as it is.
     """
 
-    def __init__(self, tower: Any, projection: nn.Linear, leaves: Sequence[Leaf]) -> None:
+    def __init__(
+        self, classifier: FewShotClassifier, encoder: Encoder, projection: nn.Linear
+    ) -> None:
+        tower: Any = getattr(classifier.clip, f"{encoder}_model")
         self._layers, self._projection = tower.encoder.layers, projection
+        self._autocast, self._config = classifier.autocast, tower.config
         # CLIP's text encoder has no norm before its blocks.
         self._before: nn.Module = getattr(tower, "pre_layrnorm", nn.Identity())
         self._after: nn.Module = getattr(tower, "post_layernorm", None) or tower.final_layer_norm
-        self._config = tower.config
         self.last = 2 * len(self._layers) + 2
         """The number of stages."""
-        self.first = min(map(self._stage, leaves), default=self.last)
+        leaves = [leaf_of(one.name) for one in classifier.tuned]
+        stages = [self._stage(leaf) for leaf in leaves if leaf.encoder == encoder]
+        self.first = min(stages, default=self.last)
         """The first stage with a tuned tensor; the number of stages if nothing is tuned."""
-        self.is_tuned = bool(leaves)
+        self.is_tuned = bool(stages)
         """Whether anything is tuned in the encoder, so that its features change."""
 
     def _stage(self, leaf: Leaf) -> int:
@@ -177,18 +171,19 @@ class StagedEncoder:
 
     def run(self, start: int, stop: int, hidden: Tensor, prompts: Prompts | None = None) -> Tensor:
         """Apply the stages from ``start`` up to but not including ``stop``."""
-        for stage in range(start, stop):
-            block, is_mlp = divmod(stage - 1, 2)
-            if stage == 0:
-                hidden = self._before(hidden)
-            elif stage == self.last - 1:
-                hidden = self._projection(self._after(hidden)).flatten(1)
-            elif is_mlp:
-                hidden = self._mlp(self._layers[block], hidden)
-            elif prompts is None:
-                hidden = self._attend_images(self._layers[block], hidden)
-            else:
-                hidden = self._attend_prompts(self._layers[block], hidden, prompts)
+        with self._autocast():
+            for stage in range(start, stop):
+                block, is_mlp = divmod(stage - 1, 2)
+                if stage == 0:
+                    hidden = self._before(hidden)
+                elif stage == self.last - 1:
+                    hidden = self._projection(self._after(hidden)).flatten(1)
+                elif is_mlp:
+                    hidden = self._mlp(self._layers[block], hidden)
+                elif prompts is None:
+                    hidden = self._attend_images(self._layers[block], hidden)
+                else:
+                    hidden = self._attend_prompts(self._layers[block], hidden, prompts)
         return hidden
 
     def _mlp(self, layer: Any, hidden: Tensor) -> Tensor:
