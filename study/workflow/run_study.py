@@ -36,7 +36,7 @@ from study.trial import TrialData
 from study.trial.prepare import Preparer
 from study.trial.study import Study
 from study.workflow.check import caution, check_study
-from study.workflow.progress import StageProgress
+from study.workflow.status import StageProgress
 
 logger = logging.getLogger(__name__)
 
