@@ -88,7 +88,7 @@ def run(options: Namespace) -> None:
 
 
 def _run_sweep(source: Path, overrides: list[str], options: Namespace) -> None:
-    from study.workflow.run_sweep import check_sweep, run_sweep
+    from study.workflow.run_study import check_sweep, run_sweep
 
     members = load_sweep(source, overrides)
     if options.check:

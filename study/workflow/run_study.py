@@ -1,7 +1,12 @@
-"""A study from its configuration to its report: check, search, choose, confirm, report."""
+"""A study from its configuration to its report: check, search, choose, confirm, report.
+
+The studies of a sweep run one after the other, and then get common tables.
+"""
 
 import logging
 import subprocess
+from collections import defaultdict
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
@@ -14,13 +19,14 @@ from study import tracking
 from study.analysis.ablation import ablation_table, render_ablation, write_ablation
 from study.analysis.charts import write_plots
 from study.analysis.leaderboard import Leaderboard, leaderboard, render, write_leaderboard
+from study.analysis.paper import SWEEP_FILE, read_sweep, tables, write_tables
 from study.analysis.plots import make_plots
 from study.analysis.report import champion_sentence, describe_study, loading_line, write_report
 from study.analysis.results import Results, read_results, write_results
-from study.config.loading import dump_config
-from study.config.schema import AblationConfig, StudyConfig
+from study.config.loading import Member, dump_config
+from study.config.schema import AblationConfig, StudyConfig, TrackingConfig
 from study.data.images.decode import PREPROCESSING
-from study.errors import BackboneError
+from study.errors import BackboneError, ConfigError, InterruptedStudyError, StudyError
 from study.protocols import Protocol
 from study.search.ablation_cells import ablation_cells
 from study.search.driver import ray_session
@@ -35,7 +41,7 @@ from study.tracking.tracker import Tracker, describe_unsent
 from study.trial import TrialData
 from study.trial.prepare import Preparer
 from study.trial.study import Study
-from study.workflow.check import caution, check_study
+from study.workflow.check import all_faults, caution, changes_of_results, check_study, frozen_config
 from study.workflow.status import StageProgress
 
 logger = logging.getLogger(__name__)
@@ -132,6 +138,68 @@ def write_outputs(
     write_report(results, board, plots)
     write_atomically(folder.path / DESCRIPTION, describe_study(results, board))
     return results, board
+
+
+def run_sweep(members: Sequence[Member], console: Console) -> None:
+    """Run the unfinished studies of a sweep; if one fails, the others still run.
+
+    Raises:
+        ConfigError: a study cannot start; then none was started.
+        StudyError: studies failed; raised after the others ran.
+        InterruptedStudyError: a study was interrupted; the rest of the sweep was not run.
+    """
+    check_sweep(members)
+    failed: list[str] = []
+    with ray_session(members[0].config):
+        for member in members:
+            folder = _folder(member)
+            if _finished(folder):
+                continue
+            try:
+                run_study(member.config, folder, console, resume=folder.exists())
+            except InterruptedStudyError:
+                raise
+            except StudyError as error:
+                logger.warning("%s failed: %s", folder.name, error)
+                failed.append(f"{folder.name}: {error}")
+            else:
+                folder.write_json(
+                    SWEEP_FILE, {"experiment": member.experiment, "axes": dict(member.axes)}
+                )
+    if finished := [folder.path for member in members if _finished(folder := _folder(member))]:
+        results = read_sweep(finished)
+        path = write_tables(results, members[0].config.storage)
+        console.print(*tables(results))
+        console.print(f"tables   {path}", highlight=False, soft_wrap=True)
+    if failed:
+        raise StudyError(f"{len(failed)} of {len(members)} studies failed:\n" + "\n".join(failed))
+
+
+def check_sweep(members: Sequence[Member]) -> None:
+    """Check everything that the unfinished studies need, before any of them starts.
+
+    Raises:
+        ConfigError: a study cannot start; the message lists every fault with its studies and place.
+    """
+    faults: dict[str, list[str]] = defaultdict(list)  # fault → studies that have it
+    tracking: dict[TrackingConfig, list[str]] = {}  # server → faults: ask each only once
+    for member in members:
+        folder, server = _folder(member), member.config.tracking
+        finished, resuming = _finished(folder), folder.exists()
+        found = _differences(folder, member.config, finished=finished) if resuming else []
+        if not finished:
+            found += all_faults(
+                Study(member.config, folder),
+                resuming=resuming,
+                passing_over=("tracking",) if server in tracking else (),
+            )
+            tracking.setdefault(server, [one for one in found if one.startswith("tracking:")])
+            found += tracking[server]
+        for fault in dict.fromkeys(found):
+            faults[fault].append(folder.name)
+    if faults:
+        lines = "\n".join(f"  {_named(names)}: {fault}" for fault, names in faults.items())
+        raise ConfigError(f"the studies cannot start:\n{lines}")
 
 
 def _prepare(study: Study, console: Console) -> tuple[Preparer, TrialData | None]:
@@ -265,3 +333,29 @@ def _git_commit() -> str:
         ).strip()
     except (OSError, subprocess.SubprocessError):
         return "unknown"
+
+
+def _differences(folder: StudyFolder, config: StudyConfig, *, finished: bool) -> list[str]:
+    """Return why a study that exists is not the one that is wanted, if it is not."""
+    besides = ("search.trials",) if finished else ()  # it may have been extended
+    try:
+        changes = changes_of_results(frozen_config(folder), config, besides=besides)
+    except StudyError as error:
+        return [f"name: {error}"]
+    told = (
+        f"name: {folder.path} is a study with another configuration; choose another beginning of "
+        f"names by name=… ({'; '.join(changes)})"
+    )
+    return [told] if changes else []
+
+
+def _named(names: Sequence[str]) -> str:
+    return f"{names[0]} and {len(names) - 1} more" if names[1:] else names[0]
+
+
+def _folder(member: Member) -> StudyFolder:
+    return StudyFolder(member.config.storage / str(member.config.name))
+
+
+def _finished(folder: StudyFolder) -> bool:
+    return folder.path.exists() and folder.read_json(SWEEP_FILE) is not None
