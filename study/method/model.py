@@ -11,9 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -148,7 +146,7 @@ def load_backbone(name: str | Path, *, revision: str | None = None) -> Backbone:
         raise BackboneError(
             f"backbone '{name}' lacks {len(missing)} tensors of a CLIPModel, first {missing[0]}"
         )
-    if fault := weights_fault((n, p.detach().numpy()) for n, p in clip.named_parameters()):
+    if fault := weights_fault(clip.named_parameters()):
         raise BackboneError(
             f"backbone '{name}' has {fault}; allowed are finite weights that are not zero "
             "throughout: was the file written whole?"
@@ -192,26 +190,22 @@ def end_positions(rows: Sequence[Sequence[int]], eos_token_id: int) -> list[int]
     return [row.index(eos_token_id) for row in rows]
 
 
-def weights_fault(weights: Iterable[tuple[str, NDArray[Any]]]) -> str | None:
+def weights_fault(weights: Iterable[tuple[str, Any]]) -> str | None:
     """Return which weights are useless, as a message; None if there are none.
 
     NaN and infinity spread to every feature. A bias may be all zeros; a weight that is comes from a
     file whose end was never written.
 
     Args:
-        weights: every parameter of a `CLIPModel` by its name, of any floating-point type.
+        weights: every parameter of a `CLIPModel` by its name, as a tensor or an array of any
+            floating-point type; a value too large for float32 loads as infinity.
     """
-    # The minimum is NaN if any value is; a value too large for float32 loads as infinity.
-    with np.errstate(over="ignore"):
-        ranges = {
-            name: np.array([values.min(initial=0), values.max(initial=0)]).astype(np.float32)
-            for name, values in weights
-        }
-    broken = [name for name, ends in ranges.items() if not np.isfinite(ends).all()]
-    zero = [name for name, ends in ranges.items() if name.endswith(".weight") and not ends.any()]
+    tensors = {name: torch.as_tensor(values).float() for name, values in weights}
+    broken = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
+    zero = [n for n, tensor in tensors.items() if n.endswith(".weight") and not tensor.any()]
     for fault, names in (("NaN or infinity", broken), ("nothing but zeros", zero)):
         if names:
-            return f"{fault} in {len(names)} of its {len(ranges)} tensors, first {names[0]}"
+            return f"{fault} in {len(names)} of its {len(tensors)} tensors, first {names[0]}"
     return None
 
 

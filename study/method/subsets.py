@@ -155,8 +155,7 @@ def parse(text: str) -> Subset:
             rest = rest[preset.end() :].lstrip()
             if rest.startswith("["):
                 raise SubsetError(f"subset '{text}': the preset '{preset[1]}' takes no layers")
-            expression = PRESETS[preset[1]]
-            named = parse(expression).terms if expression else ()
+            named = parse(PRESETS[preset[1]]).terms if PRESETS[preset[1]] else ()
             terms += [(sign * inner, term) for inner, term in named]
         elif match := _TERM.match(rest):
             rest = rest[match.end() :].lstrip()
