@@ -89,22 +89,21 @@ def read_info(values: Any) -> DeltaInfo:
     if not isinstance(values, dict) or {*values, "pixel_range"} != set(names):
         raise ValueError(f"allowed are exactly {', '.join(names)}")
     for name, value in values.items():
-        if name in ("class_names", "templates"):
-            valid = isinstance(value, list) and all(isinstance(item, str) for item in value)
-        elif name == "pixel_range":
-            valid = value is None or (
-                isinstance(value, list)
-                and [isinstance(item, int | float) for item in value] == [True, True]
-            )
-        else:
-            valid = isinstance(value, str) or (name == "revision" and value is None)
-        if not valid:
-            raise ValueError(f"{name} is {value!r}")
+        match name, value:
+            case (
+                ("backbone" | "revision" | "fingerprint" | "subset", str())
+                | ("revision" | "pixel_range", None)
+                | ("pixel_range", [int() | float(), int() | float()])
+            ):
+                pass
+            case ("class_names" | "templates", [*texts]) if all(isinstance(t, str) for t in texts):
+                pass
+            case _:
+                raise ValueError(f"{name} is {value!r}")
     lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
     return DeltaInfo(**{**values, **lists})
 
 
-@torch.no_grad()
 def apply_delta(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """Write tuned tensors into a model of the same architecture, in place.
 
@@ -123,8 +122,7 @@ def apply_delta(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
             )
         if not tensor.isfinite().all():
             raise DeltaError(f"{name} in the delta holds values that are not finite")
-    for name, tensor in tensors.items():
-        parameters[name].copy_(tensor)
+    model.load_state_dict(dict(tensors), strict=False)
 
 
 def load_tuned(

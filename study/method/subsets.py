@@ -271,8 +271,13 @@ def _normalise(terms: list[tuple[int, Term]]) -> tuple[tuple[int, Term], ...]:
 
 def _reading_order(term: Term) -> tuple[object, ...]:
     start, stop = term.layers or (0, None)
-    layers = (term.layers is not None, start, 1_000_000 if stop is None else stop)
-    return term.encoder, site_names(term.encoder).index(term.site), layers
+    return (
+        term.encoder,
+        site_names(term.encoder).index(term.site),
+        term.layers is not None,
+        start,
+        1_000_000 if stop is None else stop,
+    )
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:

@@ -3,18 +3,16 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar, get_args
+from typing import NamedTuple, get_args
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from study.errors import StudyError, SubsetError
-from study.method.model import Classifier, TunedParameter
+from study.method.model import Classifier, PromptsT, TunedParameter
 from study.method.parameters import kind_names
 from study.method.recipe import MOMENTUM, WARMUP_LR, WEIGHT_DECAY, Optimizer, Regularizer
-
-PromptsT = TypeVar("PromptsT")
 
 
 class NonFiniteLossError(StudyError):

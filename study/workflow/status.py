@@ -73,10 +73,6 @@ def study_status(results: Results) -> Status:
     state = "finished" if folder.is_complete() else "unfinished"
     if any(seconds < RECENT_SECONDS for seconds in silent.values()):
         state = "confirming" if results.candidates else "searching"
-    finished = sorted(
-        (trial for trial in results.stage("search") if trial.status == "finished"),
-        key=lambda trial: (-(trial.val_score or 0), trial.trainable, trial.number),
-    )
     choice = best_of(results.candidates)
     tested = results.confirmed(choice.same_as or choice.label) if choice else ()
     scores = [trial.test_score for trial in tested if trial.test_score is not None]
@@ -94,7 +90,12 @@ def study_status(results: Results) -> Status:
         running=running,
         silent=silent,
         failed=tuple(trial for trial in results.trials if trial.status == "failed"),
-        best=tuple(finished[:SHOWN]),
+        best=tuple(
+            sorted(
+                (trial for trial in results.stage("search") if trial.status == "finished"),
+                key=lambda trial: (-(trial.val_score or 0), trial.trainable, trial.number),
+            )[:SHOWN]
+        ),
         test_score=fmean(scores) if scores else None,
     )
 
