@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 from study.errors import SubsetError
 from study.method.parameters import Leaf, kind_names
 from study.method.recipe import Regularizer
-from study.method.subsets import parse
+from study.method.subsets import kinds, parse
 
 LONGEST_PATH, LONGEST_NAME = 4000, 255
 """The lengths, in bytes, that file systems allow, less room for the files in a study's folder."""
@@ -117,7 +117,7 @@ class Settings(Section):
             leaves: the tensors of the subset in the study's model.
             regularizer: the loss term that λ weighs.
         """
-        tuned = {leaf.kind for leaf in leaves}
+        tuned = kinds(leaves)
         rates = {
             kind: self.rates[kind] for kind in kind_names() if kind in tuned & self.rates.keys()
         }

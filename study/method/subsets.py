@@ -174,6 +174,11 @@ def parse(text: str) -> Subset:
     return Subset(_normalise(terms))
 
 
+def kinds(leaves: Iterable[Leaf]) -> frozenset[str]:
+    """Return the kinds of parameter in a set; each kind has a learning rate of its own."""
+    return frozenset(leaf.kind for leaf in leaves)
+
+
 _SIGNS = {"+": 1, "-": -1, "": 0}
 # A preset name may contain a hyphen, so presets are tried before a hyphen means "take away".
 _PRESET = re.compile(f"({'|'.join(sorted(PRESETS, key=len, reverse=True))})(?![\\w.])")

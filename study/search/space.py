@@ -16,7 +16,7 @@ from study.config.schema import SpaceConfig
 from study.config.settings import Settings, rate_column, weighs
 from study.method.parameters import ENCODERS, Leaf, kind_names
 from study.method.recipe import Regularizer
-from study.method.subsets import Depths, in_blocks, parse
+from study.method.subsets import Depths, in_blocks, kinds, parse
 
 WEIGHT = "distill_weight"
 Choices = dict[str, tuple[Any, BaseDistribution]]
@@ -145,7 +145,7 @@ def _with_effect(
     space: OpenSpace | RateSpace, leaves: frozenset[Leaf]
 ) -> dict[str, FloatDistribution]:
     """Return the distributions of the rates, and of λ, that have an effect on tuned tensors."""
-    every, tuned = rate_ranges(space.config), {leaf.kind for leaf in leaves}
+    every, tuned = rate_ranges(space.config), kinds(leaves)
     names = [rate_column(kind) for kind in kind_names() if kind in tuned]
     names += [WEIGHT] * weighs(leaves, space.regularizer)
     return {name: FloatDistribution(*every[name], log=True) for name in names}

@@ -55,8 +55,8 @@ def check_study(
             configuration.
     """
     if faults := all_faults(study, resuming=resuming, sampler=sampler, tracker=tracker):
-        count = f"{len(faults)} fault{'s' if len(faults) > 1 else ''}"
-        raise ConfigError("\n  ".join([f"the study cannot start, {count}:", *faults]))
+        head = f"the study cannot start, {len(faults)} fault{'s' if len(faults) > 1 else ''}:"
+        raise ConfigError("\n  ".join([head, *faults]))
 
 
 def all_faults(

@@ -11,6 +11,7 @@ from study.method.subsets import (
     Subset,
     Term,
     in_blocks,
+    kinds,
     parse,
     single_sites,
     site_names,
@@ -180,10 +181,10 @@ def test_a_leaf_reads_back_as_the_subset_of_itself() -> None:
 
 
 def test_kinds_tell_biases_from_layer_norms() -> None:
-    assert {leaf.kind for leaf in parse("none").resolve(DEPTHS)} == set()
-    assert {leaf.kind for leaf in parse("text.bias").resolve(DEPTHS)} == {"bias"}
-    assert {leaf.kind for leaf in parse("text.ln.bias").resolve(DEPTHS)} == {"ln"}
-    assert {leaf.kind for leaf in parse("clipfit").resolve(DEPTHS)} == {"bias", "ln"}
+    assert kinds(parse("none").resolve(DEPTHS)) == set()
+    assert kinds(parse("text.bias").resolve(DEPTHS)) == {"bias"}
+    assert kinds(parse("text.ln.bias").resolve(DEPTHS)) == {"ln"}
+    assert kinds(parse("clipfit").resolve(DEPTHS)) == {"bias", "ln"}
 
 
 def test_names_come_in_the_order_of_the_documentation() -> None:
