@@ -79,19 +79,6 @@ def all_faults(
         tracker: see `study.workflow.run_study.run_study`.
     """
     faults: list[str] = []
-    try:
-        study.protocol()
-    except ConfigError as error:
-        faults.append(f"protocol: {error}")
-        replaced = {*replaced, "protocol"}
-        study = Study(study.config.model_copy(update={"protocol": FewShot.name}), study.folder)
-    config, folder, protocol = study.config, study.folder, study.protocol()
-    faults += [
-        fault
-        for fault in disagreements(config, protocol)
-        if not any(place in fault for place in replaced)
-    ]
-    judged = not any(fault.startswith("search.selection:") for fault in faults)
 
     def attempt(*checks: tuple[str, Callable[[], object]]) -> list[Any]:
         """Return what the checks return that find no fault."""
@@ -103,6 +90,17 @@ def all_faults(
                 except StudyError as error:
                     faults.append(f"{place}: {error}")
         return passed
+
+    if not attempt(("protocol", study.protocol)):
+        replaced = {*replaced, "protocol"}
+        study = Study(study.config.model_copy(update={"protocol": FewShot.name}), study.folder)
+    config, folder, protocol = study.config, study.folder, study.protocol()
+    faults += [
+        fault
+        for fault in disagreements(config, protocol)
+        if not any(place in fault for place in replaced)
+    ]
+    judged = not any(fault.startswith("search.selection:") for fault in faults)
 
     attempt(("protocol", partial(code_of_others, type(protocol))))
     if not resuming:  # a study of an earlier version may have been frozen with such a folder
