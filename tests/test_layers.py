@@ -72,7 +72,6 @@ LAZY = {
     ("run", "study"),
     ("commands", "study.method"),
     ("workflow.commands", "study.workflow.run_study"),
-    ("workflow.commands", "study.workflow.run_sweep"),
 }
 OPTUNA_IN_ANALYSIS = {"analysis.importance"}
 OPTIONAL = {"plotly": {"analysis.charts"}, "datasets": {"data.readers.huggingface"}}

@@ -17,8 +17,7 @@ EMBEDDED = "embedded"
 
 def backbone_path(name: str) -> str:
     """Return what transformers loads: the packaged folder for ``embedded``, else ``name``."""
-    packaged = Path(__file__).parent.with_name("embedded") / "glyph-clip"
-    return str(packaged) if name == EMBEDDED else name
+    return str(Path(__file__).parents[1] / "embedded" / "glyph-clip") if name == EMBEDDED else name
 
 
 @dataclass(frozen=True)
@@ -72,8 +71,7 @@ def read_architecture(name: str | Path, *, revision: str | None = None) -> Archi
 
     folder = Path(name)
     try:
-        weights = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
-        if folder.is_dir() and not weights:
+        if folder.is_dir() and not any(folder.glob("*.safetensors")):
             raise BackboneError(
                 f"backbone '{name}' has no weights in safetensors format in its folder"
             )
@@ -87,21 +85,19 @@ def read_architecture(name: str | Path, *, revision: str | None = None) -> Archi
         raise BackboneError(
             f"backbone '{name}' is a '{values.get('model_type')}' model; allowed is 'clip'"
         )
+    identity = _hash(folder) if folder.is_dir() else f"{name}@{values.get('_commit_hash')}"
     try:
         config = CLIPConfig.from_dict(values)
-        text = _shape("text", config.text_config)
-        vision = _shape("vision", config.vision_config)
-        image_size = int(config.vision_config.image_size)
+        return Architecture(
+            text=_shape("text", config.text_config),
+            vision=_shape("vision", config.vision_config),
+            image_size=int(config.vision_config.image_size),
+            checkpoint=identity,
+        )
     except Exception as error:  # transformers raises many types, all of them about this file
         raise BackboneError(
             f"backbone '{name}' has a config.json that describes no CLIP ({error})"
         ) from error
-    return Architecture(
-        text=text,
-        vision=vision,
-        image_size=image_size,
-        checkpoint=_hash(folder) if weights else f"{name}@{values.get('_commit_hash')}",
-    )
 
 
 def _hash(folder: Path) -> str:

@@ -1,8 +1,11 @@
-"""The delta: a safetensors file of the tuned parameters alone, which names its backbone."""
+"""The delta: a safetensors file of the tuned parameters alone, which names its backbone.
 
+Safetensors files of this project carry a hash of their contents, so that reading detects damage.
+"""
+
+import hashlib
 import json
-import os
-import shutil
+import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -10,10 +13,12 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from study.errors import DeltaError
-from study.method.checked_safetensors import from_checked_bytes, to_checked_bytes
+from study.method.checkpoint import backbone_path
+from study.method.model import Backbone, load_backbone
 from study.storage.atomic import write_atomically
 
 FORMAT = "clipfit-delta-1"
@@ -84,22 +89,21 @@ def read_info(values: Any) -> DeltaInfo:
     if not isinstance(values, dict) or {*values, "pixel_range"} != set(names):
         raise ValueError(f"allowed are exactly {', '.join(names)}")
     for name, value in values.items():
-        if name in ("class_names", "templates"):
-            valid = isinstance(value, list) and all(isinstance(item, str) for item in value)
-        elif name == "pixel_range":
-            valid = value is None or (
-                isinstance(value, list)
-                and [isinstance(item, int | float) for item in value] == [True, True]
-            )
-        else:
-            valid = isinstance(value, str) or (name == "revision" and value is None)
-        if not valid:
-            raise ValueError(f"{name} is {value!r}")
+        match name, value:
+            case (
+                ("backbone" | "revision" | "fingerprint" | "subset", str())
+                | ("revision" | "pixel_range", None)
+                | ("pixel_range", [int() | float(), int() | float()])
+            ):
+                pass
+            case ("class_names" | "templates", [*texts]) if all(isinstance(t, str) for t in texts):
+                pass
+            case _:
+                raise ValueError(f"{name} is {value!r}")
     lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
     return DeltaInfo(**{**values, **lists})
 
 
-@torch.no_grad()
 def apply_delta(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """Write tuned tensors into a model of the same architecture, in place.
 
@@ -118,27 +122,36 @@ def apply_delta(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
             )
         if not tensor.isfinite().all():
             raise DeltaError(f"{name} in the delta holds values that are not finite")
-    for name, tensor in tensors.items():
-        parameters[name].copy_(tensor)
+    model.load_state_dict(dict(tensors), strict=False)
 
 
-def refuse_other_backbone(delta: Path, info: DeltaInfo, name: str, fingerprint: str) -> None:
-    """Raise if a loaded backbone is not the one that a delta was tuned from.
+def load_tuned(
+    delta: Path, backbone: str | None = None, *, revision: str | None = None
+) -> tuple[Backbone, DeltaInfo]:
+    """Load the backbone that a delta was tuned from, and apply the delta to it.
 
     Args:
-        delta: the delta's file, for the message.
-        info: the facts stored in the delta.
-        name: the loaded backbone's hub name or folder, for the message.
-        fingerprint: the loaded backbone's fingerprint.
+        delta: a file written by `save_delta`.
+        backbone: hub name or folder of the checkpoint; None means the one that the delta names.
+        revision: the backbone's revision on the hub; None means the one that the delta names,
+            unless ``backbone`` is another checkpoint.
 
     Raises:
-        DeltaError: the fingerprints differ; the message names both backbones.
+        DeltaError: the delta cannot be read or belongs to another backbone, which is named.
+        BackboneError: the backbone cannot be loaded.
     """
-    if fingerprint != info.fingerprint:
+    tensors, info = load_delta(delta)
+    name = backbone or info.backbone
+    # The revision in the delta belongs to its own checkpoint and means nothing for another one.
+    revision = revision or (info.revision if name == info.backbone else None)
+    loaded = load_backbone(backbone_path(name), revision=revision)
+    if loaded.fingerprint != info.fingerprint:
         raise DeltaError(
             f"delta {delta} was tuned from '{info.backbone}' with fingerprint {info.fingerprint}; "
-            f"backbone '{name}' has fingerprint {fingerprint}"
+            f"backbone '{name}' has fingerprint {loaded.fingerprint}"
         )
+    apply_delta(loaded.clip, tensors)
+    return loaded, info
 
 
 def merge(backbone: str, delta: Path, out: Path, *, revision: str | None = None) -> DeltaInfo:
@@ -147,39 +160,72 @@ def merge(backbone: str, delta: Path, out: Path, *, revision: str | None = None)
     The weights are float32, as they were tuned. The folder appears whole or not at all.
 
     Args:
-        backbone: hub name or folder of the checkpoint that the delta was tuned from.
-        delta: a file written by `save_delta`.
+        backbone: see `load_tuned`.
+        delta: see `load_tuned`.
         out: the folder to write; it may exist if it is empty.
-        revision: the backbone's revision on the hub; None means the one that the delta names.
+        revision: see `load_tuned`.
 
     Raises:
-        DeltaError: the delta cannot be read or belongs to another backbone, or ``out`` is a file
-            or a folder with contents.
+        DeltaError: see `load_tuned`; or ``out`` is a file or a folder with contents.
         BackboneError: the backbone cannot be loaded.
     """
-    # transformers takes seconds to import, and reading a delta does not need it.
-    from transformers import CLIPImageProcessor
-
-    from study.method.model import load_backbone
-
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DeltaError(f"{out} is taken; allowed is a new or an empty folder")
-    tensors, info = load_delta(delta)
-    # The revision in the delta belongs to its own checkpoint and means nothing for another one.
-    revision = revision or (info.revision if backbone == info.backbone else None)
-    loaded = load_backbone(backbone, revision=revision)
-    refuse_other_backbone(delta, info, backbone, loaded.fingerprint)
-    apply_delta(loaded.clip, tensors)
-    processor = CLIPImageProcessor.from_pretrained(
-        backbone, **({"revision": revision} if revision else {})
-    )
+    loaded, info = load_tuned(delta, backbone, revision=revision)
     out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.name}.{os.getpid()}")
-    temporary.mkdir()
-    try:
-        for part in (loaded.clip, loaded.tokenizer, processor):
-            part.save_pretrained(temporary)
-        temporary.replace(out)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
+        whole = Path(scratch, out.name)
+        for part in (loaded.clip, loaded.tokenizer, loaded.processor):
+            part.save_pretrained(whole)
+        whole.replace(out)
     return info
+
+
+def to_checked_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
+    """Return the bytes of a safetensors file with these tensors and metadata, and their hash.
+
+    Equal tensors and metadata give equal bytes.
+    """
+    kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    contents = save(kept, {**metadata, "sha256": _hash(kept, metadata)})
+    header, end = _read_header(contents)
+    # The library writes the metadata in a random order.
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # the library aligns the tensors to 8 bytes
+    return len(text).to_bytes(8, "little") + text + contents[end:]
+
+
+def from_checked_bytes(
+    contents: bytes, *, strict: bool = True
+) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return the tensors and metadata of a file of `to_checked_bytes`. Nothing in it is executed.
+
+    Args:
+        contents: the bytes of the file.
+        strict: whether a file without a hash is an error, too.
+
+    Raises:
+        SafetensorError: the file is truncated, or is not in safetensors format.
+        ValueError: the contents do not match the hash, or ``strict`` finds no hash.
+    """
+    tensors = load(contents)
+    metadata: dict[str, str] = _read_header(contents)[0].get("__metadata__") or {}
+    recorded = metadata.pop("sha256", None)
+    if recorded != _hash(tensors, metadata) and (strict or recorded is not None):
+        raise ValueError("its contents are not those that were written")
+    return tensors, metadata
+
+
+def _read_header(contents: bytes) -> tuple[dict[str, Any], int]:
+    """Return the header of a safetensors file, and the offset in bytes at which it ends."""
+    end = 8 + int.from_bytes(contents[:8], "little")
+    return json.loads(contents[8:end]), end
+
+
+def _hash(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import difflib
 import hashlib
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
@@ -10,14 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from study.errors import BackboneError, DataError
-from study.method.parameters import Leaf, name_leaves
+from study.errors import BackboneError, DataError, SubsetError
+from study.method.parameters import Leaf, parameter_name
 from study.method.recipe import Precision
 from study.method.subsets import Depths, Subset
 
@@ -39,11 +38,8 @@ class TunedParameter:
     kind: str
     """The name of the kind, which decides the learning rate."""
     parameter: nn.Parameter
-    initial: Tensor = field(init=False, repr=False, compare=False)
-    """θ₀, a copy of the parameter's value when this object was made."""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "initial", self.parameter.detach().clone())
+    initial: Tensor = field(repr=False, compare=False)
+    """θ₀, a copy of the parameter's value before the training."""
 
 
 class Classifier(Protocol[PromptsT]):
@@ -83,6 +79,8 @@ class Backbone:
     """The standard deviation of each colour channel."""
     fingerprint: str
     """The hash of all parameters; see `fingerprint`."""
+    processor: Any = None
+    """The image processor, to be saved with the model; None without one."""
 
     def tokenize(self, prompts: Sequence[str]) -> Tensor:
         """Return token ids (prompts, length) int64, cut right after the longest prompt's EOT.
@@ -125,12 +123,10 @@ def load_backbone(name: str | Path, *, revision: str | None = None) -> Backbone:
     from transformers import AutoTokenizer, CLIPImageProcessor, CLIPModel
     from transformers.utils import logging as transformers_logging
 
-    options: dict[str, Any] = {"revision": revision} if revision else {}
     bars = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
     try:
-        if Path(name).is_dir():
-            options["local_files_only"] = True
+        options = {"revision": revision or "main", "local_files_only": Path(name).is_dir()}
         clip, report = CLIPModel.from_pretrained(
             name, dtype=torch.float32, output_loading_info=True, use_safetensors=True, **options
         )
@@ -150,7 +146,7 @@ def load_backbone(name: str | Path, *, revision: str | None = None) -> Backbone:
         raise BackboneError(
             f"backbone '{name}' lacks {len(missing)} tensors of a CLIPModel, first {missing[0]}"
         )
-    if fault := weights_fault((n, p.detach().numpy()) for n, p in clip.named_parameters()):
+    if fault := weights_fault(clip.named_parameters()):
         raise BackboneError(
             f"backbone '{name}' has {fault}; allowed are finite weights that are not zero "
             "throughout: was the file written whole?"
@@ -169,6 +165,7 @@ def load_backbone(name: str | Path, *, revision: str | None = None) -> Backbone:
         image_mean=image_mean,
         image_std=image_std,
         fingerprint=fingerprint(clip),
+        processor=processor,
     )
 
 
@@ -184,41 +181,31 @@ def end_positions(rows: Sequence[Sequence[int]], eos_token_id: int) -> list[int]
     """
     if eos_token_id == 2:
         return [row.index(max(row)) for row in rows]
-    for number, row in enumerate(rows):
-        if eos_token_id not in row:
-            raise BackboneError(
-                f"token ids of prompt {number} never hold the end-of-text id {eos_token_id} of the "
-                "checkpoint's text_config, so every class would get the same feature; "
-                "the tokenizer and the model do not belong together"
-            )
+    if lacking := [number for number, row in enumerate(rows) if eos_token_id not in row]:
+        raise BackboneError(
+            f"token ids of prompt {lacking[0]} never hold the end-of-text id {eos_token_id} of the "
+            "checkpoint's text_config, so every class would get the same feature; "
+            "the tokenizer and the model do not belong together"
+        )
     return [row.index(eos_token_id) for row in rows]
 
 
-def weights_fault(weights: Iterable[tuple[str, NDArray[Any]]]) -> str | None:
+def weights_fault(weights: Iterable[tuple[str, Any]]) -> str | None:
     """Return which weights are useless, as a message; None if there are none.
 
     NaN and infinity spread to every feature. A bias may be all zeros; a weight that is comes from a
     file whose end was never written.
 
     Args:
-        weights: every parameter of a `CLIPModel` by its name, of any floating-point type.
+        weights: every parameter of a `CLIPModel` by its name, as a tensor or an array of any
+            floating-point type; a value too large for float32 loads as infinity.
     """
-    broken: list[str] = []
-    zero: list[str] = []
-    count = 0
-    for name, values in weights:
-        count += 1
-        # The minimum is NaN if any value is; a value too large for float32 loads as infinity.
-        with np.errstate(over="ignore"):
-            low, high = np.float32(values.min(initial=0)), np.float32(values.max(initial=0))
-        if not (np.isfinite(low) and np.isfinite(high)):
-            broken.append(name)
-        elif name.endswith(".weight") and low == high == 0:
-            zero.append(name)
-    if broken:
-        return f"NaN or infinity in {len(broken)} of its {count} tensors, first {broken[0]}"
-    if zero:
-        return f"nothing but zeros in {len(zero)} of its {count} tensors, first {zero[0]}"
+    tensors = {name: torch.as_tensor(values).float() for name, values in weights}
+    broken = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
+    zero = [n for n, tensor in tensors.items() if n.endswith(".weight") and not tensor.any()]
+    for fault, names in (("NaN or infinity", broken), ("nothing but zeros", zero)):
+        if names:
+            return f"{fault} in {len(names)} of its {len(tensors)} tensors, first {names[0]}"
     return None
 
 
@@ -246,17 +233,26 @@ def fingerprint(model: nn.Module) -> str:
 
 def model_depths(model: CLIPModel) -> Depths:
     """Return the number of blocks of each encoder."""
-    config = model.config
-    return Depths(config.text_config.num_hidden_layers, config.vision_config.num_hidden_layers)
+    text, vision = model.config.text_config, model.config.vision_config
+    return Depths(text.num_hidden_layers, vision.num_hidden_layers)
 
 
 def tuned_names(model: CLIPModel, subset: Subset) -> dict[str, Leaf]:
     """Return the leaves of a subset by their names in `CLIPModel.named_parameters`.
 
     Raises:
-        SubsetError: see `Subset.resolve` and `name_leaves`.
+        SubsetError: see `Subset.resolve`; or the model lacks a leaf, because its architecture is
+            not that of OpenAI's CLIP.
     """
-    return name_leaves(subset.resolve(model_depths(model)), dict(model.named_parameters()))
+    present = dict(model.named_parameters())
+    named = {parameter_name(leaf): leaf for leaf in subset.resolve(model_depths(model))}
+    if missing := sorted(named.keys() - present):
+        nearest = difflib.get_close_matches(missing[0], present, n=3, cutoff=0)
+        raise SubsetError(
+            f"the subset names {named[missing[0]]}, but the model has no parameter {missing[0]}; "
+            f"the nearest it has are {', '.join(nearest)}"
+        )
+    return named
 
 
 def unfreeze(model: CLIPModel, subset: Subset) -> list[TunedParameter]:
@@ -266,10 +262,13 @@ def unfreeze(model: CLIPModel, subset: Subset) -> list[TunedParameter]:
         SubsetError: see `tuned_names`; no flag was changed.
     """
     leaves = tuned_names(model, subset)
-    parameters = dict(model.named_parameters())
-    for name, parameter in parameters.items():
+    for name, parameter in model.named_parameters():
         parameter.requires_grad_(name in leaves)
-    return [TunedParameter(name, leaves[name].kind, parameters[name]) for name in sorted(leaves)]
+    return [
+        TunedParameter(name, leaves[name].kind, parameter, parameter.detach().clone())
+        for name, parameter in sorted(model.named_parameters())
+        if name in leaves
+    ]
 
 
 class FewShotClassifier(nn.Module):
@@ -327,9 +326,11 @@ class FewShotClassifier(nn.Module):
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Return a context in which the encoders compute in the classifier's precision."""
-        enabled = self.precision != "float32"
-        dtype = torch.float16 if self.precision == "float16" else torch.bfloat16
-        return torch.autocast(self.device.type, dtype=dtype, enabled=enabled)
+        return torch.autocast(
+            self.device.type,
+            dtype=getattr(torch, self.precision),
+            enabled=self.precision != "float32",
+        )
 
 
 @torch.no_grad()
@@ -368,12 +369,10 @@ def encode_prompts(classifier: FewShotClassifier, input_ids: Tensor, templates: 
     Returns:
         (classes, dim) float32, unit length.
     """
-    rows = input_ids.split(PROMPTS_AT_ONCE)
-    features = torch.cat([classifier.encode_text(ids) for ids in rows])
+    features = torch.cat([classifier.encode_text(i) for i in input_ids.split(PROMPTS_AT_ONCE)])
     if templates == 1:
         return features
-    mean = features.unflatten(0, (-1, templates)).mean(dim=1)
-    return torch.nn.functional.normalize(mean, dim=-1)
+    return F.normalize(features.unflatten(0, (-1, templates)).mean(dim=1), dim=-1)
 
 
 def accuracy(predictions: Tensor, labels: Tensor) -> float:

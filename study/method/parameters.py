@@ -5,16 +5,13 @@ space, drift and the staged pass read the table whenever they are called. CLIPFi
 say ``mlp.c_proj`` for ``mlp.fc2``, ``ln_1`` for ``ln1`` and so on.
 """
 
-import difflib
 import re
-from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
 from study.errors import SubsetError
 
 Encoder = Literal["text", "vision"]
-Stage = Literal["before", "attention", "mlp", "after"]
 ENCODERS: tuple[Encoder, ...] = get_args(Encoder)
 
 
@@ -47,7 +44,7 @@ class Site:
     tensors: tuple[str, ...]
     """The tensors' names in the module. A site of one tensor is written with it."""
     kind: Kind
-    stage: Stage | None
+    stage: Literal["before", "attention", "mlp", "after"] | None
     """Where the staged pass reads the tensors; None means that it cannot vary them."""
     encoders: tuple[Encoder, ...] = ENCODERS
     """The encoders that have the site."""
@@ -138,30 +135,15 @@ def leaf_of(name: str) -> Leaf:
     """
     if match := _NAME.fullmatch(name):
         encoder, layer, module, tensor = match.groups()
-        place = (module, layer is not None)
+        block = None if layer is None else int(layer)
         for row in SITES:
-            if (row.module, row.in_blocks) == place and row.has(encoder, tensor):
-                number = None if layer is None else int(layer)
-                return Leaf(encoder, number, row.name, tensor)  # type: ignore[arg-type]
-    known = ", ".join(dict.fromkeys(row.name for row in SITES))
-    raise SubsetError(f"'{name}' is no tensor of a site; the sites are {known}")
-
-
-def name_leaves(leaves: Iterable[Leaf], present: Collection[str]) -> dict[str, Leaf]:
-    """Return leaves by their names in `CLIPModel.named_parameters`.
-
-    Args:
-        leaves: the leaves to name.
-        present: the names of the model's parameters; a leaf must match a whole name.
-
-    Raises:
-        SubsetError: the model lacks a leaf, because its architecture is not that of OpenAI's CLIP.
-    """
-    named = {parameter_name(leaf): leaf for leaf in leaves}
-    if missing := sorted(named.keys() - set(present)):
-        nearest = difflib.get_close_matches(missing[0], present, n=3, cutoff=0)
-        raise SubsetError(
-            f"the subset names {named[missing[0]]}, but the model has no parameter {missing[0]}; "
-            f"the nearest it has are {', '.join(nearest)}"
-        )
-    return named
+            if (
+                row.module == module
+                and row.in_blocks == (layer is not None)
+                and row.has(encoder, tensor)
+            ):
+                return Leaf(encoder, block, row.name, tensor)  # type: ignore[arg-type]
+    raise SubsetError(
+        f"'{name}' is no tensor of a site; the sites are "
+        f"{', '.join(dict.fromkeys(row.name for row in SITES))}"
+    )

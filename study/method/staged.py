@@ -15,7 +15,7 @@ none); each block has two, its attention and its MLP; the last is the final norm
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,8 +24,6 @@ from torch.nn import functional as F
 from study.errors import SubsetError
 from study.method.model import FewShotClassifier, TunedParameter, end_positions
 from study.method.parameters import Encoder, Leaf, leaf_of
-
-Rows = TypeVar("Rows")
 
 
 @dataclass(frozen=True)
@@ -54,21 +52,14 @@ class StagedClassifier:
 
     def __init__(self, classifier: FewShotClassifier) -> None:
         self.classifier = classifier
-        clip, leaves = classifier.clip, [leaf_of(one.name) for one in classifier.tuned]
-        self._text = text = _TextEncoder(clip.text_model, clip.text_projection, leaves, "text")
-        self._vision = vision = _VisionEncoder(
-            clip.vision_model, clip.visual_projection, leaves, "vision"
-        )
         self.tuned: Sequence[TunedParameter] = classifier.tuned
         """The tuned parameters."""
-        self.first_vision_stage = vision.first
-        """The number of vision stages that `begin_images` computes; its results depend on it."""
-        self.first_text_stage = text.first
-        """The number of text stages that `begin_prompts` computes; its results depend on it."""
-        self.tunes_vision = vision.first < vision.last
-        """Whether anything is tuned in the vision encoder, so that image features change."""
-        self.tunes_text = text.first < text.last
-        """Whether anything is tuned in the text encoder, so that text features change."""
+        self.logits = classifier.logits
+        """Scaled cosines; see `FewShotClassifier.logits`."""
+        self.text = StagedEncoder(classifier, "text", classifier.clip.text_projection)
+        """The text encoder; the results of `begin_prompts` depend on its first tuned stage."""
+        self.vision = StagedEncoder(classifier, "vision", classifier.clip.visual_projection)
+        """The vision encoder; the results of `begin_images` depend on its first tuned stage."""
 
     @torch.no_grad()
     def begin_prompts(self, input_ids: Tensor) -> Prompts:
@@ -80,14 +71,27 @@ class StagedClassifier:
         clip, device = self.classifier.clip, self.classifier.device
         rows = input_ids.tolist()
         ends = end_positions(rows, clip.config.text_config.eos_token_id)
-        prefixes = _Prefixes([row[: end + 1] for row, end in zip(rows, ends, strict=True)])
+        length = max(ends) + 1
+        paths = [
+            [tuple(row[: at + 1]) for at in range(end + 1)]
+            for row, end in zip(rows, ends, strict=True)
+        ]
+        places: dict[tuple[int, ...], int] = {}  # of each prefix, by its first occurrence
+        for number, path in enumerate(paths):
+            for at, prefix in enumerate(path):
+                places.setdefault(prefix, number * length + at)
+        index = {prefix: number for number, prefix in enumerate(places)}
+        padded = [[index[one] for one in path] + [0] * (length - len(path)) for path in paths]
         embeddings = clip.text_model.embeddings
-        hidden = embeddings.token_embedding(torch.tensor(prefixes.tokens, device=device))
-        positions = torch.tensor(prefixes.positions, device=device)
-        hidden = hidden + embeddings.position_embedding(positions)
-        prompts = prefixes.lay_out(hidden)
-        with self.classifier.autocast():
-            return replace(prompts, hidden=self._text.run(0, self._text.first, hidden, prompts))
+        tokens = torch.tensor([prefix[-1] for prefix in places], device=device)
+        positions = torch.tensor([len(prefix) - 1 for prefix in places], device=device)
+        prompts = Prompts(
+            hidden=embeddings.token_embedding(tokens) + embeddings.position_embedding(positions),
+            prefix_at=torch.tensor(padded, device=device),
+            place=torch.tensor(list(places.values()), device=device),
+            end=torch.tensor(ends, device=device),
+        )
+        return replace(prompts, hidden=self.text.run(0, self.text.first, prompts.hidden, prompts))
 
     @torch.no_grad()
     def begin_images(self, pixel_values: Tensor) -> Tensor:
@@ -101,7 +105,7 @@ class StagedClassifier:
         """
         with self.classifier.autocast():
             hidden = self.classifier.clip.vision_model.embeddings(pixel_values)
-            return self._vision.run(0, self._vision.first, hidden, None)
+        return self.vision.run(0, self.vision.first, hidden)
 
     def encode_text(self, prompts: Prompts) -> Tensor:
         """Return unit-length text features, (prompts, dim) float32.
@@ -109,9 +113,9 @@ class StagedClassifier:
         Args:
             prompts: the result of `begin_prompts`.
         """
-        with self.classifier.autocast():
-            hidden = self._text.run(self._text.first, self._text.last, prompts.hidden, prompts)
-        return self.classifier.unit(hidden)
+        return self.classifier.unit(
+            self.text.run(self.text.first, self.text.last, prompts.hidden, prompts)
+        )
 
     def encode_image(self, images: Tensor) -> Tensor:
         """Return unit-length image features, (images, dim) float32.
@@ -119,94 +123,67 @@ class StagedClassifier:
         Args:
             images: the result of `begin_images`.
         """
-        with self.classifier.autocast():
-            hidden = self._vision.run(self._vision.first, self._vision.last, images, None)
-        return self.classifier.unit(hidden)
-
-    def logits(self, image_features: Tensor, text_features: Tensor) -> Tensor:
-        """Return scaled cosines; see `FewShotClassifier.logits`."""
-        return self.classifier.logits(image_features, text_features)
+        return self.classifier.unit(self.vision.run(self.vision.first, self.vision.last, images))
 
 
-class _Prefixes:
-    """The distinct prefixes of prompts: a tree with one node for each prefix."""
+class StagedEncoder:
+    """The stages of one encoder.
 
-    def __init__(self, prompts: Sequence[Sequence[int]]) -> None:
-        self.tokens: list[int] = []
-        self.positions: list[int] = []
-        self._firsts: list[tuple[int, int]] = []
-        self._paths: list[list[int]] = []
-        nodes: dict[tuple[int, int], int] = {}  # by parent and token; the root's parent is -1
-        for row, tokens in enumerate(prompts):
-            path: list[int] = []
-            for position, token in enumerate(tokens):
-                node = nodes.setdefault((path[-1] if path else -1, token), len(self.tokens))
-                if node == len(self.tokens):
-                    self.tokens.append(token)
-                    self.positions.append(position)
-                    self._firsts.append((row, position))
-                path.append(node)
-            self._paths.append(path)
+    The states of the vision encoder are (images, tokens, width), with one token from the last
+    attention on; those of the text encoder (prefixes, width), from there on (prompts, width).
 
-    def lay_out(self, hidden: Tensor) -> Prompts:
-        device, length = hidden.device, max(map(len, self._paths))
-        padded = [path + [0] * (length - len(path)) for path in self._paths]
-        return Prompts(
-            hidden=hidden,
-            prefix_at=torch.tensor(padded, device=device),
-            place=torch.tensor([row * length + at for row, at in self._firsts], device=device),
-            end=torch.tensor([len(path) - 1 for path in self._paths], device=device),
-        )
+    Args:
+        classifier: the classifier, whose parameters are read at every call.
+        encoder: which of its encoders.
+        projection: the encoder's last layer, which maps the pooled token to the features.
 
-
-class _Encoder(Generic[Rows]):
-    """The stages of one encoder."""
+    Raises:
+        SubsetError: no stage reads a tuned tensor, so that it would silently stay as it is.
+    """
 
     def __init__(
-        self, tower: Any, projection: nn.Linear, leaves: Sequence[Leaf], encoder: Encoder
+        self, classifier: FewShotClassifier, encoder: Encoder, projection: nn.Linear
     ) -> None:
-        self._tower, self._projection = tower, projection
+        tower: Any = getattr(classifier.clip, f"{encoder}_model")
+        self._layers, self._projection = tower.encoder.layers, projection
+        self._autocast, self._config = classifier.autocast, tower.config
         # CLIP's text encoder has no norm before its blocks.
         self._before: nn.Module = getattr(tower, "pre_layrnorm", nn.Identity())
-        self._layers = tower.encoder.layers
-        self._heads: int = tower.config.num_attention_heads
-        self._activation: str = tower.config.hidden_act
+        self._after: nn.Module = getattr(tower, "post_layernorm", None) or tower.final_layer_norm
         self.last = 2 * len(self._layers) + 2
         """The number of stages."""
+        leaves = [leaf_of(one.name) for one in classifier.tuned]
         stages = [self._stage(leaf) for leaf in leaves if leaf.encoder == encoder]
         self.first = min(stages, default=self.last)
         """The first stage with a tuned tensor; the number of stages if nothing is tuned."""
+        self.is_tuned = bool(stages)
+        """Whether anything is tuned in the encoder, so that its features change."""
 
     def _stage(self, leaf: Leaf) -> int:
-        """Return the stage that reads a tuned tensor.
+        """Return the stage that reads a tuned tensor."""
+        if leaf.layer is None:
+            stages = {"before": 0, "after": self.last - 1}
+        else:
+            stages = {"attention": 1 + 2 * leaf.layer, "mlp": 2 + 2 * leaf.layer}
+        if leaf.row.stage not in stages:
+            raise SubsetError(f"the staged pass cannot vary {leaf}: no stage reads it")
+        return stages[leaf.row.stage]
 
-        Raises:
-            SubsetError: no stage reads it, so that it would silently stay as it is.
-        """
-        match leaf.row.stage, leaf.layer:
-            case "before", None:
-                return 0
-            case "attention", int(layer):
-                return 1 + 2 * layer
-            case "mlp", int(layer):
-                return 2 + 2 * layer
-            case "after", None:
-                return self.last - 1
-        raise SubsetError(f"the staged pass cannot vary {leaf}: no stage reads it")
-
-    def run(self, start: int, stop: int, hidden: Tensor, rows: Rows) -> Tensor:
+    def run(self, start: int, stop: int, hidden: Tensor, prompts: Prompts | None = None) -> Tensor:
         """Apply the stages from ``start`` up to but not including ``stop``."""
-        for stage in range(start, stop):
-            block, is_mlp = divmod(stage - 1, 2)
-            if stage == 0:
-                hidden = self._before(hidden)
-            elif block == len(self._layers):
-                hidden = self._after(hidden)
-            elif is_mlp:
-                hidden = self._mlp(self._layers[block], hidden)
-            else:
-                pools = block == len(self._layers) - 1
-                hidden = self._attend(self._layers[block], hidden, rows, pools=pools)
+        with self._autocast():
+            for stage in range(start, stop):
+                block, is_mlp = divmod(stage - 1, 2)
+                if stage == 0:
+                    hidden = self._before(hidden)
+                elif stage == self.last - 1:
+                    hidden = self._projection(self._after(hidden)).flatten(1)
+                elif is_mlp:
+                    hidden = self._mlp(self._layers[block], hidden)
+                elif prompts is None:
+                    hidden = self._attend_images(self._layers[block], hidden)
+                else:
+                    hidden = self._attend_prompts(self._layers[block], hidden, prompts)
         return hidden
 
     def _mlp(self, layer: Any, hidden: Tensor) -> Tensor:
@@ -216,7 +193,7 @@ class _Encoder(Generic[Rows]):
         and 1/c into the last sum. So the activation reads the wide rows once, not three times.
         """
         norm, mlp = layer.layer_norm2, layer.mlp
-        if self._activation != "quick_gelu":
+        if self._config.hidden_act != "quick_gelu":
             return hidden + mlp(norm(hidden))
         c = 1.702
         normed = F.layer_norm(
@@ -225,53 +202,33 @@ class _Encoder(Generic[Rows]):
         inner = F.silu(F.linear(normed, mlp.fc1.weight, mlp.fc1.bias * c))
         return torch.add(hidden, F.linear(inner, mlp.fc2.weight, mlp.fc2.bias * c), alpha=1 / c)
 
-    def _split(self, projected: Tensor) -> Tensor:
-        """Split the heads: (rows, tokens, width) to (rows, heads, tokens, width of a head)."""
-        return projected.unflatten(-1, (self._heads, -1)).transpose(1, 2)
-
-    def _attend(self, layer: Any, hidden: Tensor, rows: Rows, *, pools: bool) -> Tensor:
-        """Apply a block's attention; with ``pools`` (the last block) for the pooled token alone."""
-        raise NotImplementedError
-
-    def _after(self, hidden: Tensor) -> Tensor:
-        raise NotImplementedError
-
-
-class _VisionEncoder(_Encoder[None]):
-    """The vision encoder: states (images, tokens, width)."""
-
-    def _attend(self, layer: Any, hidden: Tensor, rows: None, *, pools: bool) -> Tensor:
+    def _attend_images(self, layer: Any, hidden: Tensor) -> Tensor:
+        """Apply a block's attention; in the last block for CLS, the first token, alone."""
         attention, normed = layer.self_attn, layer.layer_norm1(hidden)
-        # The first token is CLS, which is pooled.
-        query = self._split(attention.q_proj(normed[:, :1] if pools else normed))
+        asking = slice(1 if layer is self._layers[-1] else None)
+        query = self._split(attention.q_proj(normed[:, asking]))
         key, value = self._split(attention.k_proj(normed)), self._split(attention.v_proj(normed))
         attended = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
-        residual = hidden[:, :1] if pools else hidden
-        return residual + attention.out_proj(attended)
+        return hidden[:, asking] + attention.out_proj(attended)
 
-    def _after(self, hidden: Tensor) -> Tensor:
-        return self._projection(self._tower.post_layernorm(hidden))[:, 0]
-
-
-class _TextEncoder(_Encoder[Prompts]):
-    """The text encoder: states (prefixes, width); from the last attention on (prompts, width)."""
-
-    def _attend(self, layer: Any, hidden: Tensor, rows: Prompts, *, pools: bool) -> Tensor:
+    def _attend_prompts(self, layer: Any, hidden: Tensor, prompts: Prompts) -> Tensor:
+        """Apply a block's attention; in the last block for EOT alone."""
         attention, normed = layer.self_attn, layer.layer_norm1(hidden)
         # Each prefix is projected once, then copied to its positions in the prompts.
-        key = self._split(attention.k_proj(normed)[rows.prefix_at])
-        value = self._split(attention.v_proj(normed)[rows.prefix_at])
-        if not pools:
-            query = self._split(attention.q_proj(normed)[rows.prefix_at])
+        key = self._split(attention.k_proj(normed)[prompts.prefix_at])
+        value = self._split(attention.v_proj(normed)[prompts.prefix_at])
+        if layer is not self._layers[-1]:
+            query = self._split(attention.q_proj(normed)[prompts.prefix_at])
             attended = F.scaled_dot_product_attention(query, key, value, is_causal=True)
-            one_each = attended.transpose(1, 2).flatten(2).flatten(0, 1)[rows.place]
+            one_each = attended.transpose(1, 2).flatten(2).flatten(0, 1)[prompts.place]
             return hidden + attention.out_proj(one_each)
-        at_end = rows.prefix_at.gather(1, rows.end.unsqueeze(1)).squeeze(1)
+        at_end = prompts.prefix_at.gather(1, prompts.end.unsqueeze(1)).squeeze(1)
         query = self._split(attention.q_proj(normed[at_end]).unsqueeze(1))
-        positions = torch.arange(rows.prefix_at.shape[1], device=hidden.device)
-        up_to_end = (positions <= rows.end.unsqueeze(1))[:, None, None]
+        positions = torch.arange(prompts.prefix_at.shape[1], device=hidden.device)
+        up_to_end = (positions <= prompts.end.unsqueeze(1))[:, None, None]
         attended = F.scaled_dot_product_attention(query, key, value, attn_mask=up_to_end)
         return hidden[at_end] + attention.out_proj(attended.flatten(1))
 
-    def _after(self, hidden: Tensor) -> Tensor:
-        return self._projection(self._tower.final_layer_norm(hidden))
+    def _split(self, projected: Tensor) -> Tensor:
+        """Split the heads: (rows, tokens, width) to (rows, heads, tokens, width of a head)."""
+        return projected.unflatten(-1, (self._config.num_attention_heads, -1)).transpose(1, 2)

@@ -67,7 +67,9 @@ class Term:
     @property
     def kinds(self) -> frozenset[str]:
         """The kinds of parameter that the term names."""
-        return frozenset(row.kind.name for row, _ in named_tensors(self.encoder)[self.site])
+        return frozenset(
+            row.kind.name for row, _ in named_tensors(self.encoder, parameters.SITES)[self.site]
+        )
 
     def resolve(self, depths: Depths) -> frozenset[Leaf]:
         """Return the tensors that the term names in a model of these depths.
@@ -80,7 +82,7 @@ class Term:
         outside = [None] if self.layers is None else []
         leaves = {
             Leaf(self.encoder, layer, row.name, tensor)
-            for row, tensor in named_tensors(self.encoder)[self.site]
+            for row, tensor in named_tensors(self.encoder, parameters.SITES)[self.site]
             for layer in (layers if row.in_blocks else outside)
         }
         if not leaves:
@@ -102,31 +104,15 @@ class Subset:
         text = "".join(f" {'+' if sign > 0 else '-'} {term}" for sign, term in self.terms)
         return text.removeprefix(" + ") if text.startswith(" + ") else f"none{text}"
 
-    def __add__(self, other: Subset) -> Subset:
-        """Return the union.
-
-        Raises:
-            SubsetError: both sides take terms away; the language has no brackets to write that.
-        """
-        if not other._takes_away:
-            return Subset(_normalise([*self.terms, *other.terms]))
-        if not self._takes_away:
-            return Subset(_normalise([*other.terms, *self.terms]))
-        raise SubsetError(f"'{self}' and '{other}' both take away; their union cannot be written")
-
     def __sub__(self, other: Subset) -> Subset:
         """Return the difference.
 
         Raises:
             SubsetError: ``other`` takes terms away; the language has no brackets to write that.
         """
-        if other._takes_away:
+        if any(sign < 0 for sign, _ in other.terms):
             raise SubsetError(f"'{other}' takes away; '{self}' without it cannot be written")
         return Subset(_normalise([*self.terms, *((-1, term) for _, term in other.terms)]))
-
-    @property
-    def _takes_away(self) -> bool:
-        return any(sign < 0 for sign, _ in self.terms)
 
     def resolve(self, depths: Depths) -> frozenset[Leaf]:
         """Return the exact set of parameter tensors in a model of these depths.
@@ -137,14 +123,13 @@ class Subset:
         leaves: frozenset[Leaf] = frozenset()
         for sign, run in groupby(self.terms, key=lambda signed: signed[0]):
             named = {term: term.resolve(depths) for _, term in run}
-            if sign > 0:
-                leaves = leaves.union(*named.values())
-                continue
             # Compare with the leaves before the whole run. A run is sorted, so an earlier term
             # in it may already take away all of a term that the user wrote before it.
-            if useless := [term for term, taken in named.items() if not leaves & taken]:
+            useless = [term for term, taken in named.items() if sign < 0 and not leaves & taken]
+            if useless:
                 raise SubsetError(f"'- {useless[0]}' in '{self}' takes away nothing")
-            leaves = leaves.difference(*named.values())
+            change = leaves.union if sign > 0 else leaves.difference
+            leaves = change(*named.values())
         return leaves
 
     def key(self, depths: Depths) -> str:
@@ -159,39 +144,33 @@ def parse(text: str) -> Subset:
     Raises:
         SubsetError: a part cannot be read; the message names it and what is allowed there.
     """
-    terms: list[tuple[int, Term]] = []
-    position, sign, expect_term = 0, 1, True
     if not text.strip():
         raise SubsetError(
             f"an empty subset: write 'none', a preset ({', '.join(PRESETS)}) or a term"
         )
-    while position < len(text):
-        if text[position].isspace():
-            position += 1
-        elif expect_term:
-            if preset := _PRESET.match(text, position):
-                expression = PRESETS[preset[1]]
-                named = parse(expression).terms if expression else ()
-                terms += [(sign * inner, term) for inner, term in named]
-                position = preset.end()
-                if text[position:].lstrip().startswith("["):
-                    raise SubsetError(f"subset '{text}': the preset '{preset[1]}' takes no layers")
-            elif match := _TERM.match(text, position):
-                terms.append((sign, _read_term(match["name"], match["layers"], text)))
-                position = match.end()
-            else:
-                raise SubsetError(
-                    f"subset '{text}': expected a term at '{text[position:][:30]}'; "
-                    f"a term is encoder.site[layers], or a preset: {', '.join(PRESETS)}"
-                )
-            expect_term = False
-        elif text[position] in "+-":
-            sign, expect_term = (1 if text[position] == "+" else -1), True
-            position += 1
+    terms: list[tuple[int, Term]] = []
+    rest, sign = text.lstrip(), 1
+    while sign:
+        if preset := _PRESET.match(rest):
+            rest = rest[preset.end() :].lstrip()
+            if rest.startswith("["):
+                raise SubsetError(f"subset '{text}': the preset '{preset[1]}' takes no layers")
+            named = parse(PRESETS[preset[1]]).terms if PRESETS[preset[1]] else ()
+            terms += [(sign * inner, term) for inner, term in named]
+        elif match := _TERM.match(rest):
+            rest = rest[match.end() :].lstrip()
+            terms.append((sign, _read_term(match["name"], match["layers"], text)))
+        elif rest:
+            raise SubsetError(
+                f"subset '{text}': expected a term at '{rest[:30]}'; "
+                f"a term is encoder.site[layers], or a preset: {', '.join(PRESETS)}"
+            )
         else:
-            raise SubsetError(f"subset '{text}': expected '+' or '-' at '{text[position:][:30]}'")
-    if expect_term:
-        raise SubsetError(f"subset '{text}': a term is missing at its end")
+            raise SubsetError(f"subset '{text}': a term is missing at its end")
+        if rest[:1] not in _SIGNS:
+            raise SubsetError(f"subset '{text}': expected '+' or '-' at '{rest[:30]}'")
+        sign = _SIGNS[rest[:1]]
+        rest = rest[1:].lstrip()
     return Subset(_normalise(terms))
 
 
@@ -200,6 +179,7 @@ def kinds(leaves: Iterable[Leaf]) -> frozenset[str]:
     return frozenset(leaf.kind for leaf in leaves)
 
 
+_SIGNS = {"+": 1, "-": -1, "": 0}
 # A preset name may contain a hyphen, so presets are tried before a hyphen means "take away".
 _PRESET = re.compile(f"({'|'.join(sorted(PRESETS, key=len, reverse=True))})(?![\\w.])")
 _TERM = re.compile(r"(?P<name>[A-Za-z_][\w.]*)(?P<layers>\s*\[[^\]]*\])?")
@@ -209,9 +189,8 @@ _LAYERS = re.compile(r"\s*\[\s*(?:(-?\d{1,6})?\s*(:)\s*(-?\d{1,6})?|(-?\d{1,6}))
 def _read_term(name: str, layers: str | None, text: str) -> Term:
     encoder, _, site = name.partition(".")
     if encoder not in ENCODERS:
-        known = [*PRESETS, "text", "vision"]
         raise SubsetError(
-            f"subset '{text}': unknown name '{name}'{_nearest(name, known)}; "
+            f"subset '{text}': unknown name '{name}'{_nearest(name, [*PRESETS, *ENCODERS])}; "
             f"presets are {', '.join(PRESETS)}, encoders text and vision"
         )
     if site == "attn.k.bias":
@@ -238,8 +217,7 @@ def _read_layers(layers: str, text: str) -> tuple[int, int | None]:
         )
     first, colon, last, single = match.groups()
     if not colon:
-        index = int(single)
-        return index, (index + 1 or None)
+        return int(single), (int(single) + 1 or None)
     start, stop = int(first or 0), (None if last is None else int(last))
     # This is empty at any depth. A slice with ends of both signs, such as [2:-2], depends on the
     # depth, so `Term.resolve` checks it.
@@ -250,67 +228,61 @@ def _read_layers(layers: str, text: str) -> tuple[int, int | None]:
 
 def site_names(encoder: Encoder) -> tuple[str, ...]:
     """List every site and group name of an encoder, in the order of the documentation."""
-    return tuple(named_tensors(encoder))
+    return tuple(named_tensors(encoder, parameters.SITES))
 
 
 def single_sites(encoder: Encoder) -> tuple[str, ...]:
     """List the names of an encoder's sites, without groups and without a LayerNorm's halves."""
-    alone, several = _written(encoder, parameters.SITES)
-    names = [f"{row.name}.{tensor}" for row, tensor in alone] + [row.name for row, _ in several]
-    return tuple(dict.fromkeys(names))
+    rows = [row for row in parameters.SITES if encoder in row.encoders]
+    alone = [f"{row.name}.{row.tensors[0]}" for row in rows if len(row.tensors) == 1]
+    return *alone, *(row.name for row in rows if len(row.tensors) > 1)
 
 
 def in_blocks(name: str) -> bool:
     """Return whether ``encoder.site`` has tensors in the blocks, which a slice of layers limits."""
     encoder, _, site = name.partition(".")
-    return any(row.in_blocks for row, _ in named_tensors(encoder)[site])  # type: ignore[arg-type]
-
-
-def named_tensors(encoder: Encoder) -> dict[str, list[tuple[Site, str]]]:
-    """Return what each site or group name of an encoder stands for, rows with one tensor each."""
-    return _named_tensors(encoder, parameters.SITES)
+    return any(row.in_blocks for row, _ in named_tensors(encoder, parameters.SITES)[site])
 
 
 @cache
-def _named_tensors(encoder: Encoder, sites: tuple[Site, ...]) -> dict[str, list[tuple[Site, str]]]:
-    alone, several = _written(encoder, sites)
+def named_tensors(encoder: Encoder, sites: tuple[Site, ...]) -> dict[str, list[tuple[Site, str]]]:
+    """Return what each site or group name of an encoder stands for, rows with one tensor each."""
+    pairs = [(row, t) for row in sites if encoder in row.encoders for t in row.tensors]
     named: dict[str, list[tuple[Site, str]]] = {}
-    for pairs, form in (
-        (alone, "{site.name}.{tensor}"),
-        (several, "{site.name}"),
-        (several, "{site.kind.name}"),
-        (alone, "{site.kind.name}"),
-        (alone, "{part}.{tensor}"),
-        (several, "{site.name}.{tensor}"),
-        (several, "{site.kind.name}.{tensor}"),
+    for is_alone, form in (  # whether a tensor is its site's only one, and a name that it has then
+        (True, "{site.name}.{tensor}"),
+        (False, "{site.name}"),
+        (False, "{site.kind.name}"),
+        (True, "{site.kind.name}"),
+        (True, "{part}.{tensor}"),
+        (False, "{site.name}.{tensor}"),
+        (False, "{site.kind.name}.{tensor}"),
     ):
         for site, tensor in pairs:
-            name = form.format(site=site, tensor=tensor, part=site.name.partition(".")[0])
-            named.setdefault(name, []).append((site, tensor))
+            if (len(site.tensors) == 1) == is_alone:
+                name = form.format(site=site, tensor=tensor, part=site.name.partition(".")[0])
+                named.setdefault(name, []).append((site, tensor))
     return named
-
-
-def _written(
-    encoder: Encoder, sites: tuple[Site, ...]
-) -> tuple[list[tuple[Site, str]], list[tuple[Site, str]]]:
-    """Return an encoder's tensors: those of sites of one tensor, and those of other sites."""
-    pairs = [(row, t) for row in sites if encoder in row.encoders for t in row.tensors]
-    alone = [(row, t) for row, t in pairs if len(row.tensors) == 1]
-    return alone, [(row, t) for row, t in pairs if len(row.tensors) > 1]
 
 
 def _normalise(terms: list[tuple[int, Term]]) -> tuple[tuple[int, Term], ...]:
     """Sort and deduplicate each run of equal signs, in which the order does not change the set."""
-    ordered: list[tuple[int, Term]] = []
-    for sign, run in groupby(terms, key=lambda signed: signed[0]):
-        ordered += [(sign, term) for term in sorted({term for _, term in run}, key=_reading_order)]
-    return tuple(ordered)
+    return tuple(
+        (sign, term)
+        for sign, run in groupby(terms, key=lambda signed: signed[0])
+        for term in sorted({term for _, term in run}, key=_reading_order)
+    )
 
 
-def _reading_order(term: Term) -> tuple[str, int, tuple[int, int, int]]:
+def _reading_order(term: Term) -> tuple[object, ...]:
     start, stop = term.layers or (0, None)
-    layers = (int(term.layers is not None), start, 1_000_000 if stop is None else stop)
-    return term.encoder, site_names(term.encoder).index(term.site), layers
+    return (
+        term.encoder,
+        site_names(term.encoder).index(term.site),
+        term.layers is not None,
+        start,
+        1_000_000 if stop is None else stop,
+    )
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:

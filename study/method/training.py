@@ -3,18 +3,16 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar, get_args
+from typing import NamedTuple, get_args
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from study.errors import StudyError, SubsetError
-from study.method.model import Classifier, TunedParameter
-from study.method.parameters import all_kinds
+from study.method.model import Classifier, PromptsT, TunedParameter
+from study.method.parameters import kind_names
 from study.method.recipe import MOMENTUM, WARMUP_LR, WEIGHT_DECAY, Optimizer, Regularizer
-
-PromptsT = TypeVar("PromptsT")
 
 
 class NonFiniteLossError(StudyError):
@@ -131,13 +129,19 @@ def make_optimizer(
     """
     if not tuned:
         raise ValueError("an optimizer needs tuned parameters, got none")
-    if missing := {one.kind for one in tuned} - rates.keys():
+    kinds = {one.kind for one in tuned}
+    if missing := kinds - rates.keys():
         raise ValueError(f"{min(missing)} parameters are tuned, but have no learning rate: {rates}")
-    groups = []
-    for kind in (kind.name for kind in all_kinds()):
-        if parameters := [one.parameter for one in tuned if one.kind == kind]:
-            rate = rates[kind]
-            groups.append({"params": parameters, "lr": rate, "base_lr": rate, "kind": kind})
+    groups = [
+        {
+            "params": [one.parameter for one in tuned if one.kind == kind],
+            "lr": rates[kind],
+            "base_lr": rates[kind],
+            "kind": kind,
+        }
+        for kind in kind_names()
+        if kind in kinds
+    ]
     if optimizer == "adamw":
         return torch.optim.AdamW(groups, weight_decay=weight_decay)
     return torch.optim.SGD(groups, momentum=momentum, weight_decay=weight_decay)
@@ -182,8 +186,7 @@ def training_step(
     parts: list[Losses] = []
     size = micro_batch or len(labels)
     for part, its_labels in zip(images.split(size), labels.split(size), strict=True):
-        image = classifier.encode_image(part)
-        logits = classifier.logits(image, text)
+        logits = classifier.logits(classifier.encode_image(part), text)
         terms = objective(
             logits, its_labels, text, zero_shot_text, distill_weight,
             regularizer=regularizer, tuned=classifier.tuned,

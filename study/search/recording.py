@@ -11,8 +11,13 @@ from dataclasses import asdict, dataclass
 from safetensors import SafetensorError
 from torch import Tensor
 
-from study.method.checked_safetensors import from_checked_bytes, to_checked_bytes
-from study.method.delta import DeltaInfo, delta_contents, read_info
+from study.method.delta import (
+    DeltaInfo,
+    delta_contents,
+    from_checked_bytes,
+    read_info,
+    to_checked_bytes,
+)
 from study.storage.atomic import with_retries
 from study.storage.ledger import PREDICTIONS, REPORTS, End, TrialFolder
 from study.trial import EpochReport, TrialData

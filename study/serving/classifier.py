@@ -14,10 +14,9 @@ from study.data.images.inputs import as_image
 from study.data.images.rgb import PixelRange, checked_range
 from study.data.images.table import normalize
 from study.data.prompts import prompts, templates_of
-from study.embedded import backbone_path
 from study.errors import DataError
-from study.method.delta import apply_delta, load_delta, refuse_other_backbone
-from study.method.model import Backbone, FewShotClassifier, encode_prompts, load_backbone
+from study.method.delta import load_tuned
+from study.method.model import Backbone, FewShotClassifier, encode_prompts
 from study.method.subsets import parse
 
 BATCH = 256
@@ -67,8 +66,11 @@ class TunedClassifier:
 
     def _pixels(self, index: int, image: object, files: bool) -> np.ndarray:
         try:
-            decoded = as_image(image, files=files, pixel_range=self.pixel_range)
-            return preprocess(decoded, size=self.backbone.image_size, keep_aspect=False)
+            return preprocess(
+                as_image(image, files=files, pixel_range=self.pixel_range),
+                size=self.backbone.image_size,
+                keep_aspect=False,
+            )
         except DataError as error:
             raise DataError(f"image {index}: {error}") from error
 
@@ -102,15 +104,9 @@ def load_classifier(
         BackboneError: the backbone cannot be loaded.
         DataError: class names, templates or the pixel range cannot be used.
     """
-    tensors, info = load_delta(delta)
+    loaded, info = load_tuned(delta, backbone, revision=revision)
     bounds = pixel_range or info.pixel_range
     levels = checked_range(bounds) if bounds else None
-    # The delta's revision belongs to its own checkpoint and means nothing for another one.
-    revision = revision or (info.revision if backbone in (None, info.backbone) else None)
-    name = backbone or info.backbone
-    loaded = load_backbone(backbone_path(name), revision=revision)
-    refuse_other_backbone(delta, info, name, loaded.fingerprint)
-    apply_delta(loaded.clip, tensors)
     loaded.clip.to(_device(device))
     model = FewShotClassifier(loaded, parse("none"))
     names = tuple(class_names or info.class_names)
@@ -123,9 +119,8 @@ def load_classifier(
 
 
 def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    found = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        return torch.device(name)
+        return torch.device(found if name == "auto" else name)
     except RuntimeError as error:
         raise DataError(f"device '{name}' is unknown; allowed are auto, cpu, cuda:0 …") from error

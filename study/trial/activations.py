@@ -24,7 +24,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from study.data.images.table import ImageTable, content_hash, normalize, to_device
-from study.method.checked_safetensors import from_checked_bytes, to_checked_bytes
+from study.method.delta import from_checked_bytes, to_checked_bytes
 from study.method.model import Backbone, FewShotClassifier, encode_prompts
 from study.method.recipe import Precision
 from study.method.staged import Prompts, StagedClassifier
@@ -84,7 +84,7 @@ class ImageActivations:
         self._precision, self._device = staged.classifier.precision, staged.classifier.device
         self._key = (
             *(path, backbone.fingerprint, self._precision, str(self._device)),
-            staged.first_vision_stage,
+            staged.vision.first,
         )
 
     def of(self, paths: Sequence[str]) -> Tensor:
@@ -93,7 +93,7 @@ class ImageActivations:
         Args:
             paths: the paths of the images in the table, in the order wanted.
         """
-        compute = self._activations if self._staged.tunes_vision else self._features
+        compute = self._activations if self._staged.vision.is_tuned else self._features
         if (whole := IMAGES.get(self._key, compute)) is None:
             return self._begin(self._table.pixels(paths))
         return whole[torch.tensor(self._table.rows(paths), device=whole.device)]
@@ -155,7 +155,7 @@ def begin_prompts(
     precision = staged.classifier.precision
 
     def compute() -> Prompts:
-        if staged.tunes_text:
+        if staged.text.is_tuned:
             return staged.begin_prompts(input_ids)
         what = {"what": "prompts", "prompts": _digest(input_ids)}
         features = cached_features(
@@ -163,9 +163,7 @@ def begin_prompts(
         )
         return Prompts(**features)
 
-    key = _key(
-        "prompts", staged.first_text_stage, precision, backbone=backbone, input_ids=input_ids
-    )
+    key = _key("prompts", staged.text.first, precision, backbone=backbone, input_ids=input_ids)
     return PROMPTS.get(key, compute)
 
 
@@ -185,7 +183,7 @@ def class_features(
         folder: the folder of the feature cache, see `cached_features`.
     """
     classifier = staged.classifier
-    if staged.tunes_text:
+    if staged.text.is_tuned:
         return encode_prompts(classifier, input_ids, templates)
 
     def read_or_encode() -> Tensor:

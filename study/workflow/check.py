@@ -1,13 +1,19 @@
-"""Checks of everything a study needs, before anything starts; all faults are reported together."""
+"""Checks of everything a study needs, before anything starts; all faults are reported together.
+
+The configuration of a study that exists is frozen, except for settings that change no result.
+"""
 
 import os
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from study import tracking
-from study.config.schema import StudyConfig
+from study.config.loading import load_config, shown
+from study.config.schema import WITHOUT_EFFECT, StudyConfig
 from study.data.datasets import PACKAGED, refuse_unread_folder
 from study.data.prompts import prompts
 from study.data.records import Dataset, listed
@@ -19,10 +25,14 @@ from study.method.subsets import parse
 from study.protocols import FewShot, disagreements
 from study.search.ablation_cells import ablation_cells
 from study.search.samplers import Sampler, sampler_named
+from study.storage.ledger import LedgerError, StudyFolder
 from study.tracking.tracker import Tracker
 from study.trial.config_hash import code_of_others
 from study.trial.prepare import find_shots, tasks_of_search
 from study.trial.study import Study
+
+MAY_CHANGE = ("storage", "ablation.reuse", *WITHOUT_EFFECT)
+"""The beginnings of the keys that a resumed study may change."""
 
 
 def check_study(
@@ -69,68 +79,69 @@ def all_faults(
         tracker: see `study.workflow.run_study.run_study`.
     """
     faults: list[str] = []
-    try:
-        study.protocol()
-    except ConfigError as error:
-        faults.append(f"protocol: {error}")
+
+    def attempt(*checks: tuple[str, Callable[[], object]]) -> list[Any]:
+        """Return what the checks return that find no fault."""
+        passed = []
+        for place, check in checks:
+            if place.partition(".")[0] not in passing_over:
+                try:
+                    passed.append(check())
+                except StudyError as error:
+                    faults.append(f"{place}: {error}")
+        return passed
+
+    if not attempt(("protocol", study.protocol)):
         replaced = {*replaced, "protocol"}
         study = Study(study.config.model_copy(update={"protocol": FewShot.name}), study.folder)
     config, folder, protocol = study.config, study.folder, study.protocol()
-    datasets: list[Dataset] = []
-    backbones: list[Backbone] = []
-
-    def attempt(place: str, check: Callable[[], object]) -> None:
-        if place.partition(".")[0] in passing_over:
-            return
-        try:
-            check()
-        except StudyError as error:
-            if (fault := f"{place}: {error}") not in faults:  # each seed may have the same fault
-                faults.append(fault)
-
     faults += [
         fault
         for fault in disagreements(config, protocol)
         if not any(place in fault for place in replaced)
     ]
     judged = not any(fault.startswith("search.selection:") for fault in faults)
-    attempt("protocol", lambda: code_of_others(type(protocol)))
+
+    attempt(("protocol", partial(code_of_others, type(protocol))))
     if not resuming:  # a study of an earlier version may have been frozen with such a folder
-        data = config.data
-        for place, root, names, option in (
-            ("data.root", data.root, [data.dataset], "data.dataset=NAME"),
-            ("data.targets_root", data.targets_root, data.targets, "data.targets=[NAME]"),
-        ):
-            attempt(place, lambda: refuse_unread_folder(root, names, option=option))  # noqa: B023
-    attempt("data", lambda: datasets.append(_check_data(study)))
-    for target in config.data.targets:
-        attempt("data.targets", lambda: datasets.append(_check_target(study, target)))  # noqa: B023
+        data, refuse = config.data, refuse_unread_folder
+        attempt(
+            ("data.root", partial(refuse, data.root, [data.dataset], option="data.dataset=NAME")),
+            (
+                "data.targets_root",
+                partial(refuse, data.targets_root, data.targets, option="data.targets=[NAME]"),
+            ),
+        )
+    datasets: list[Dataset] = attempt(
+        ("data", partial(_check_data, study)),
+        *(("data.targets", partial(_check_target, study, name)) for name in config.data.targets),
+    )
     if any(dataset.name == config.data.dataset for dataset in datasets):
         searched = {config.seed} if protocol.validates(config) and judged else set()
-        for seed in sorted({*searched, *protocol.shot_seeds(config)}):
-            place = "data.shots_from" if config.data.shots_from else "data"
-            attempt(place, lambda: _check_tasks(study, seed, seed in searched))  # noqa: B023
-    attempt("backbone", lambda: backbones.append(_check_backbone(study)))
-    for backbone in backbones:
-        depths = study.architecture().depths
+        place = "data.shots_from" if config.data.shots_from else "data"
+        attempt(
+            *(
+                (place, partial(_check_tasks, study, seed, seed in searched))
+                for seed in sorted({*searched, *protocol.shot_seeds(config)})
+            )
+        )
+    for backbone in attempt(("backbone", partial(_check_backbone, study))):
         subsets = {
             f"search.baselines.{label}.subset": baseline.subset
             for label, baseline in config.search.baselines.items()
         } | {f"search.space.sites.{n}": site for n, site in enumerate(config.search.space.sites)}
-        for place, subset in subsets.items():
-            attempt(place, lambda: parse(subset).resolve(depths))  # noqa: B023
-        for dataset in datasets:
-            attempt("data.templates", lambda: _check_prompts(dataset, backbone))  # noqa: B023
-    if config.ablation is not None and backbones:
-        attempt("ablation", lambda: ablation_cells(study))
-    attempt("search.sampler", lambda: sampler_named(config.search.sampler, sampler))
-    if config.search.warm_start is not None:
-        attempt("search.warm_start", lambda: _check_warm_start(config, config.storage))
-    attempt("storage", lambda: _check_storage(folder.path if resuming else config.storage))
-    if not resuming:
-        attempt("name", folder.refuse_existing)
-    attempt("tracking", lambda: tracking.named(config.tracking.tracker, tracker).check(config))
-    return faults
+        attempt(*((place, partial(_check_subset, study, text)) for place, text in subsets.items()))
+        attempt(*(("data.templates", partial(_check_prompts, d, backbone)) for d in datasets))
+        if config.ablation is not None:
+            attempt(("ablation", partial(ablation_cells, study)))
+    attempt(
+        ("search.sampler", partial(sampler_named, config.search.sampler, sampler)),
+        ("search.warm_start", partial(_check_warm_start, config)),
+        ("storage", partial(_check_storage, folder.path if resuming else config.storage)),
+        *([] if resuming else [("name", folder.refuse_existing)]),
+        ("tracking", lambda: tracking.named(config.tracking.tracker, tracker).check(config)),
+    )
+    return list(dict.fromkeys(faults))  # each seed may have the same fault
 
 
 def caution(configs: Iterable[StudyConfig], console: Console) -> None:
@@ -154,6 +165,60 @@ def caution(configs: Iterable[StudyConfig], console: Console) -> None:
         )
 
 
+def frozen_config(folder: StudyFolder) -> StudyConfig:
+    """Read the frozen configuration of a study.
+
+    Raises:
+        LedgerError: a file that every command needs is missing or damaged.
+        ConfigError: the configuration does not fit this version of the schema.
+    """
+    folder.refuse_damaged()
+    config = load_config(folder.config_path)
+    if config.name is None:  # as in an emptied file of a study from before there was a checksum
+        raise LedgerError(
+            f"{folder.config_path} is damaged: a frozen configuration has a name; put it back from "
+            "a copy; MLflow has one, the artifact study.yaml of the study's own run"
+        )
+    return config
+
+
+def resumed_config(folder: StudyFolder, overrides: Iterable[str]) -> StudyConfig:
+    """Return the frozen configuration with overrides of settings that may change.
+
+    Raises:
+        LedgerError: a file that every command needs is missing or damaged.
+        ConfigError: an override is invalid, or would change results.
+    """
+    frozen = frozen_config(folder)
+    config = load_config(folder.config_path, overrides)
+    if refused := changes_of_results(frozen, config):
+        head = (
+            f"study '{folder.name}' exists, and would no longer compare its trials if these "
+            "changed; allowed to change are storage, resources and tracking, and search.trials "
+            "by --extend:"
+        )
+        raise ConfigError("\n  ".join([head, *refused]))
+    return config
+
+
+def changes_of_results(
+    frozen: StudyConfig, config: StudyConfig, *, besides: Collection[str] = ()
+) -> list[str]:
+    """Return a line for each setting by which a configuration would give other results.
+
+    Args:
+        frozen: the configuration of the study.
+        config: the configuration that is wanted instead.
+        besides: further keys that may differ.
+    """
+    changes = _differences(frozen.model_dump(mode="json"), config.model_dump(mode="json"))
+    return [
+        f"{key}: is frozen as {shown(before)}, got {shown(after)}"
+        for key, before, after in changes
+        if not key.startswith(MAY_CHANGE) and key not in besides
+    ]
+
+
 def _check_backbone(study: Study) -> Backbone:
     """Load the checkpoint: faulty weights or a faulty tokenizer would fail every trial."""
     study.architecture()
@@ -164,6 +229,10 @@ def _check_backbone(study: Study) -> Backbone:
 def _check_prompts(dataset: Dataset, backbone: Backbone) -> None:
     groups = prompts(dataset.class_names, dataset.templates)
     backbone.tokenize([prompt for group in groups for prompt in group])
+
+
+def _check_subset(study: Study, text: str) -> None:
+    parse(text).resolve(study.architecture().depths)
 
 
 def _check_data(study: Study) -> Dataset:
@@ -189,13 +258,12 @@ def _check_tasks(study: Study, seed: int, searching: bool) -> None:
         protocol.confirm_task(study.dataset(), shots)
 
 
-def _check_warm_start(config: StudyConfig, storage: Path) -> None:
-    journal = storage / str(config.search.warm_start) / "optuna.journal"
-    if not journal.exists():
+def _check_warm_start(config: StudyConfig) -> None:
+    name, storage = config.search.warm_start, config.storage
+    if name is not None and not (storage / name / "optuna.journal").exists():
         there = sorted(path.parent.name for path in storage.glob("*/optuna.journal"))
         raise ConfigError(
-            f"no study '{config.search.warm_start}' with a search in {storage}; "
-            f"there are {', '.join(there) or 'none'}"
+            f"no study '{name}' with a search in {storage}; there are {', '.join(there) or 'none'}"
         )
 
 
@@ -208,3 +276,15 @@ def _check_storage(storage: Path) -> None:
     existing = next(path for path in (storage, *storage.absolute().parents) if path.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         raise StudyError(f"{storage} cannot be written: {existing} is no folder with write access")
+
+
+def _differences(
+    before: Mapping[str, Any], after: Mapping[str, Any], section: str = ""
+) -> Iterator[tuple[str, Any, Any]]:
+    """Yield each dotted key whose values differ, and both values."""
+    for name in dict.fromkeys((*before, *after)):
+        old, new = before.get(name), after.get(name)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            yield from _differences(old, new, f"{section}{name}.")
+        elif old != new:
+            yield f"{section}{name}", old, new

@@ -27,8 +27,7 @@ from study.selection.candidates import extend
 from study.storage.atomic import StorageError, with_retries
 from study.storage.ledger import StudyFolder, studies
 from study.trial.study import Study
-from study.workflow.check import all_faults, caution, check_study
-from study.workflow.resumption import resumed_config
+from study.workflow.check import all_faults, caution, check_study, resumed_config
 from study.workflow.status import Status, plain_table, render_status, study_status
 
 
@@ -89,7 +88,7 @@ def run(options: Namespace) -> None:
 
 
 def _run_sweep(source: Path, overrides: list[str], options: Namespace) -> None:
-    from study.workflow.run_sweep import check_sweep, run_sweep
+    from study.workflow.run_study import check_sweep, run_sweep
 
     members = load_sweep(source, overrides)
     if options.check:

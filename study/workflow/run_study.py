@@ -1,9 +1,12 @@
-"""A study from its configuration to its report: check, search, choose, confirm, report."""
+"""A study from its configuration to its report: check, search, choose, confirm, report.
+
+The studies of a sweep run one after the other, and then get common tables.
+"""
 
 import logging
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections import defaultdict
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
@@ -16,13 +19,14 @@ from study import tracking
 from study.analysis.ablation import ablation_table, render_ablation, write_ablation
 from study.analysis.charts import write_plots
 from study.analysis.leaderboard import Leaderboard, leaderboard, render, write_leaderboard
+from study.analysis.paper import SWEEP_FILE, read_sweep, tables, write_tables
 from study.analysis.plots import make_plots
 from study.analysis.report import champion_sentence, describe_study, loading_line, write_report
 from study.analysis.results import Results, read_results, write_results
-from study.config.loading import dump_config
-from study.config.schema import StudyConfig
-from study.data.images.decode import PREPROCESSING, ImageCounter
-from study.errors import BackboneError
+from study.config.loading import Member, dump_config
+from study.config.schema import AblationConfig, StudyConfig, TrackingConfig
+from study.data.images.decode import PREPROCESSING
+from study.errors import BackboneError, ConfigError, InterruptedStudyError, StudyError
 from study.protocols import Protocol
 from study.search.ablation_cells import ablation_cells
 from study.search.driver import ray_session
@@ -34,10 +38,11 @@ from study.storage.atomic import write_atomically
 from study.storage.ledger import DESCRIPTION, StudyFolder, repair
 from study.tracking.reuse import take_over
 from study.tracking.tracker import Tracker, describe_unsent
+from study.trial import TrialData
 from study.trial.prepare import Preparer
 from study.trial.study import Study
-from study.workflow.check import caution, check_study
-from study.workflow.progress import StageProgress
+from study.workflow.check import all_faults, caution, changes_of_results, check_study, frozen_config
+from study.workflow.status import StageProgress
 
 logger = logging.getLogger(__name__)
 
@@ -81,15 +86,13 @@ def run_study(
         else:  # only under the lock, since another driver may be creating it
             folder.create(dump_config(config), _origin(study))
         _announce(study, console)
-        with _decoding(console) as counter:
-            preparer = Preparer(study, study.architecture().image_size, counter)
-            search_data = preparer.search() if study.protocol().searches(config) else None
+        preparer, search_data = _prepare(study, console)
         tracker.start(study)
         finished = False
         try:
             with ray_session(config):
                 if config.ablation is not None:
-                    _ablate(study, preparer, tracker, console)
+                    _ablate(study, config.ablation, preparer, tracker, console)
                 else:
                     if search_data is not None and not _has_chosen(study, study.candidates()):
                         with _stage(console, folder, "search", config.search.trials) as progress:
@@ -137,36 +140,114 @@ def write_outputs(
     return results, board
 
 
+def run_sweep(members: Sequence[Member], console: Console) -> None:
+    """Run the unfinished studies of a sweep; if one fails, the others still run.
+
+    Raises:
+        ConfigError: a study cannot start; then none was started.
+        StudyError: studies failed; raised after the others ran.
+        InterruptedStudyError: a study was interrupted; the rest of the sweep was not run.
+    """
+    check_sweep(members)
+    failed: list[str] = []
+    with ray_session(members[0].config):
+        for member in members:
+            folder = _folder(member)
+            if _finished(folder):
+                continue
+            try:
+                run_study(member.config, folder, console, resume=folder.exists())
+            except InterruptedStudyError:
+                raise
+            except StudyError as error:
+                logger.warning("%s failed: %s", folder.name, error)
+                failed.append(f"{folder.name}: {error}")
+            else:
+                folder.write_json(
+                    SWEEP_FILE, {"experiment": member.experiment, "axes": dict(member.axes)}
+                )
+    if finished := [folder.path for member in members if _finished(folder := _folder(member))]:
+        results = read_sweep(finished)
+        path = write_tables(results, members[0].config.storage)
+        console.print(*tables(results))
+        console.print(f"tables   {path}", highlight=False, soft_wrap=True)
+    if failed:
+        raise StudyError(f"{len(failed)} of {len(members)} studies failed:\n" + "\n".join(failed))
+
+
+def check_sweep(members: Sequence[Member]) -> None:
+    """Check everything that the unfinished studies need, before any of them starts.
+
+    Raises:
+        ConfigError: a study cannot start; the message lists every fault with its studies and place.
+    """
+    faults: dict[str, list[str]] = defaultdict(list)  # fault → studies that have it
+    tracking: dict[TrackingConfig, list[str]] = {}  # server → faults: ask each only once
+    for member in members:
+        folder, server = _folder(member), member.config.tracking
+        finished, resuming = _finished(folder), folder.exists()
+        found = _differences(folder, member.config, finished=finished) if resuming else []
+        if not finished:
+            found += all_faults(
+                Study(member.config, folder),
+                resuming=resuming,
+                passing_over=("tracking",) if server in tracking else (),
+            )
+            tracking.setdefault(server, [one for one in found if one.startswith("tracking:")])
+            found += tracking[server]
+        for fault in dict.fromkeys(found):
+            faults[fault].append(folder.name)
+    if faults:
+        lines = "\n".join(f"  {_named(names)}: {fault}" for fault, names in faults.items())
+        raise ConfigError(f"the studies cannot start:\n{lines}")
+
+
+def _prepare(study: Study, console: Console) -> tuple[Preparer, TrialData | None]:
+    """Lay out the images of the search, if there is one, under a bar of those that are decoded."""
+    columns = (TextColumn("decoding images"), BarColumn(24), MofNCompleteColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("images", total=None)
+        preparer = Preparer(
+            study,
+            study.architecture().image_size,
+            lambda done, total: bar.update(task, completed=done, total=total),
+        )
+        return preparer, preparer.search() if study.protocol().searches(study.config) else None
+
+
 def _confirm(study: Study, preparer: Preparer, tracker: Tracker, console: Console) -> None:
     """Choose the candidates, and only then read the test split and test them."""
-    config, folder = study.config, study.folder
     candidates = fix_candidates(study)
     if extensions(study):
         tracker.look_again()
-    data = {seed: preparer.confirm(seed) for seed in study.protocol().shot_seeds(config)}
+    data = {seed: preparer.confirm(seed) for seed in study.protocol().shot_seeds(study.config)}
     total = len(data) * sum(candidate.same_as is None for candidate in candidates)
-    with _stage(console, folder, "confirm", total) as progress:
+    with _stage(console, study.folder, "confirm", total) as progress:
         run_confirm(study, candidates, data, [progress, tracker])
 
 
-def _ablate(study: Study, preparer: Preparer, tracker: Tracker, console: Console) -> None:
+def _ablate(
+    study: Study, ablation: AblationConfig, preparer: Preparer, tracker: Tracker, console: Console
+) -> None:
     """Choose each cell's learning rate by validation, and only then read the test split."""
-    config, folder, ablation = study.config, study.folder, study.config.ablation
-    known = partial(take_over, tracker, folder) if ablation and ablation.reuse else None
-    if study.protocol().validates(config) and not _has_chosen(study, study.cells()):
-        total = len(ablation.rates) * len(ablation_cells(study)) if ablation else 0
-        with _stage(console, folder, "search", total) as progress:
+    known = partial(take_over, tracker, study.folder) if ablation.reuse else None
+    if study.protocol().validates(study.config) and not _has_chosen(study, study.cells()):
+        total = len(ablation.rates) * len(ablation_cells(study))
+        with _stage(console, study.folder, "search", total) as progress:
             tune_cells(study, preparer.search(), [progress, tracker], known)
     chosen = fix_rates(study)
-    tested = {seed: preparer.confirm(seed) for seed in study.protocol().shot_seeds(config)}
-    with _stage(console, folder, "ablation", len(tested) * len(chosen)) as progress:
-        test_cells(study, chosen, tested, [progress, tracker], known)
+    data = {seed: preparer.confirm(seed) for seed in study.protocol().shot_seeds(study.config)}
+    with _stage(console, study.folder, "ablation", len(data) * len(chosen)) as progress:
+        test_cells(study, chosen, data, [progress, tracker], known)
 
 
 def _has_chosen(study: Study, choice: object) -> bool:
     """Return whether a choice is made and no search trial is open, such as a damaged one."""
-    search = [trial for trial in study.folder.trials() if trial.read_config()["stage"] == "search"]
-    return choice is not None and all(trial.read_end() for trial in search)
+    return choice is not None and all(
+        trial.read_end()
+        for trial in study.folder.trials()
+        if trial.read_config()["stage"] == "search"
+    )
 
 
 def _announce(study: Study, console: Console) -> None:
@@ -194,31 +275,20 @@ def _announce(study: Study, console: Console) -> None:
 
 
 def _stage(console: Console, folder: StudyFolder, stage: str, total: int) -> StageProgress:
-    done = sum(
-        t.read_config()["stage"] == stage and t.read_end() is not None for t in folder.trials()
-    )
-    return StageProgress(console, stage, total, done)
+    done = (t for t in folder.trials() if t.read_config()["stage"] == stage and t.read_end())
+    return StageProgress(console, stage, total, done=len(list(done)))
 
 
 def _conclude(results: Results, board: Leaderboard, tracker: Tracker, console: Console) -> None:
-    shown = render_ablation(ablation_table(results)) if results.ablates else render(board)
-    folder = results.folder
-    console.print(shown)
-    console.print(f"report   {folder.path / 'report.html'}", highlight=False, soft_wrap=True)
+    console.print(render_ablation(ablation_table(results)) if results.ablates else render(board))
+    console.print(
+        f"report   {results.folder.path / 'report.html'}", highlight=False, soft_wrap=True
+    )
     if registration := results.registration:
         console.print(champion_sentence(registration), highlight=False)
         console.print(f"load     {loading_line(registration)}", highlight=False, soft_wrap=True)
     for word, line in tracker.pages():
         console.print(f"{word:8} {line}", highlight=False, soft_wrap=True)
-
-
-@contextmanager
-def _decoding(console: Console) -> Iterator[ImageCounter]:
-    """Show a progress bar of decoded images; yield the function that updates it."""
-    columns = (TextColumn("decoding images"), BarColumn(24), MofNCompleteColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("images", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _compare_with_origin(study: Study) -> None:
@@ -258,7 +328,34 @@ def _git_commit() -> str:
     """Return the git commit of the checkout that contains this package, or "unknown"."""
     command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)
-    except (OSError, subprocess.TimeoutExpired):
+        return subprocess.check_output(
+            command, text=True, stderr=subprocess.DEVNULL, timeout=10
+        ).strip()
+    except (OSError, subprocess.SubprocessError):
         return "unknown"
-    return answer.stdout.strip() or "unknown"
+
+
+def _differences(folder: StudyFolder, config: StudyConfig, *, finished: bool) -> list[str]:
+    """Return why a study that exists is not the one that is wanted, if it is not."""
+    besides = ("search.trials",) if finished else ()  # it may have been extended
+    try:
+        changes = changes_of_results(frozen_config(folder), config, besides=besides)
+    except StudyError as error:
+        return [f"name: {error}"]
+    told = (
+        f"name: {folder.path} is a study with another configuration; choose another beginning of "
+        f"names by name=… ({'; '.join(changes)})"
+    )
+    return [told] if changes else []
+
+
+def _named(names: Sequence[str]) -> str:
+    return f"{names[0]} and {len(names) - 1} more" if names[1:] else names[0]
+
+
+def _folder(member: Member) -> StudyFolder:
+    return StudyFolder(member.config.storage / str(member.config.name))
+
+
+def _finished(folder: StudyFolder) -> bool:
+    return folder.path.exists() and folder.read_json(SWEEP_FILE) is not None

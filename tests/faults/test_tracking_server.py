@@ -24,7 +24,7 @@ from study.tracking.mlflow.mirror import NOT_SENT, STUDY_RUN, sync_study
 from study.tracking.mlflow.server import connect, refused
 from study.tracking.mlflow.tracker import MlflowTracker
 from study.trial import TrialConfig
-from study.workflow.run_sweep import check_sweep
+from study.workflow.run_study import check_sweep
 
 from .proxy import Proxy, wait_until
 

@@ -99,7 +99,7 @@ def test_another_activation_is_taken_as_it_is(backbone: Backbone, number: int) -
 )
 def test_images_begin_where_something_is_tuned(backbone: Backbone, subset: str, stage: int) -> None:
     staged = StagedClassifier(FewShotClassifier(backbone, parse(subset)))
-    assert staged.first_vision_stage == stage
+    assert staged.vision.first == stage
     size = backbone.image_size
     shapes = [(2, 5, 32)] * 6 + [(2, 1, 32)] * 2 + [(2, 24)]
     assert staged.begin_images(torch.zeros(2, 3, size, size)).shape == shapes[stage]
@@ -148,7 +148,7 @@ def test_a_tuned_tensor_that_is_of_no_site_is_refused_by_name(
 ) -> None:
     classifier = FewShotClassifier(backbone, parse("clipfit"))
     parameter = nn.Parameter(torch.zeros(1))
-    classifier.tuned.append(TunedParameter(f"{encoder}_model.{name}", "bias", parameter))
+    classifier.tuned.append(TunedParameter(f"{encoder}_model.{name}", "bias", parameter, parameter))
     with pytest.raises(SubsetError, match=rf"{encoder}_model\.{name}.* is no tensor of a site"):
         StagedClassifier(classifier)
 

@@ -209,10 +209,8 @@ def test_a_term_has_the_kinds_of_what_it_names() -> None:
     }
 
 
-def test_a_union_or_difference_that_needs_brackets_is_refused() -> None:
+def test_a_difference_that_needs_brackets_is_refused() -> None:
     part = parse("text.bias - text.mlp.bias")
-    with pytest.raises(SubsetError, match=r"text\.bias - text\.mlp\.bias.*union"):
-        part + part
     with pytest.raises(SubsetError, match=r"text\.bias - text\.mlp\.bias.*takes away"):
         parse("text.bias") - part
 
@@ -269,12 +267,12 @@ def test_the_order_and_number_of_joins_do_not_matter(
 @given(st.lists(terms(), min_size=1, max_size=4), st.lists(terms(), min_size=1, max_size=4))
 def test_adding_and_subtracting_subsets_is_that_of_sets(left: list[str], right: list[str]) -> None:
     a, b = parse(" + ".join(left)), parse(" + ".join(right))
-    assert (a + b).resolve(DEPTHS) == a.resolve(DEPTHS) | b.resolve(DEPTHS)
+    union = parse(f"{a} + {b}")
+    assert union.resolve(DEPTHS) == a.resolve(DEPTHS) | b.resolve(DEPTHS)
     if all(a.resolve(DEPTHS) & parse(term).resolve(DEPTHS) for term in right):
         difference = a - b
         assert difference.resolve(DEPTHS) == a.resolve(DEPTHS) - b.resolve(DEPTHS)
-        assert (difference + b).resolve(DEPTHS) == (a + b).resolve(DEPTHS)
-        assert (b + difference).resolve(DEPTHS) == (a + b).resolve(DEPTHS)
+        assert parse(f"{difference} + {b}").resolve(DEPTHS) == union.resolve(DEPTHS)
 
 
 @settings(deadline=None)

@@ -14,8 +14,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from study.method.checked_safetensors import from_checked_bytes, to_checked_bytes
-from study.method.delta import DeltaInfo, load_delta
+from study.method.delta import DeltaInfo, from_checked_bytes, load_delta, to_checked_bytes
 from study.protocols import FewShot
 from study.search.recording import (
     close_trial,
