@@ -44,17 +44,20 @@ class Ledgers:
             trial = TrialFolder(path.parent)
             with suppress(StudyError, OSError, ValueError):  # another study's files may be damaged
                 config = TrialConfig.model_validate(trial.read_config())
-                if config.config_hash not in hashes or config.taken_from is not None:
-                    continue
-                if (end := trial.read_end()) and end.status == "finished" and not trial.damaged():
+                if (
+                    config.config_hash in hashes
+                    and config.taken_from is None
+                    and (end := trial.read_end())
+                    and end.status == "finished"
+                    and not trial.damaged()
+                ):
                     found.setdefault(config.config_hash, f"{path.parents[2].name}/{trial.trial_id}")
         return found
 
     def fetch(self, address: str, folder: Path) -> None:
         """See `Tracker.fetch`."""
         study, _, trial_id = address.partition("/")
-        trial = StudyFolder(self.storage / study).trial(trial_id)
-        shutil.copytree(trial.path, folder, dirs_exist_ok=True)
+        shutil.copytree(self.storage / study / "trials" / trial_id, folder, dirs_exist_ok=True)
 
 
 def take_over(tracker: Tracker, folder: StudyFolder, wanted: Sequence[TrialConfig]) -> set[str]:
@@ -89,14 +92,13 @@ def _take_from(
         )
         return set()
     taken = set()
-    for trial in wanted:
-        if (address := known.get(trial.config_hash)) is None:
-            continue
+    for trial in (trial for trial in wanted if trial.config_hash in known):
         if (left := deadline - time.monotonic()) <= 0:
             logger.warning(
                 "%s gives trials done before too slowly; the rest is trained", source.title
             )
             break
+        address = known[trial.config_hash]
         try:
             _fetch(source, address, folder.trial(trial.trial_id), trial, left)
         except Exception as error:  # from a tracker, its server or the files it returned
@@ -123,22 +125,13 @@ def _fetch(
     with tempfile.TemporaryDirectory(
         dir=folder.path.parent.parent, prefix=".taking-", ignore_cleanup_errors=True
     ) as scratch:
-        place = Path(scratch) / "origin"
-        place.mkdir()
-        within(seconds, lambda: source.fetch(address, place))
-        origin = TrialFolder(place)
-        if damaged := origin.damaged():
-            raise TrackingError(f"{', '.join(damaged)} damaged")
-        reports = origin.read_reports()
-        _refuse_other(origin.read_config(), reports, trial)
-        deltas = list(place.glob("delta*.safetensors"))
-        for delta in deltas:
-            load_delta(delta)
-        if bool(deltas) != bool(trial.trainable):
-            raise TrackingError(f"it has {len(deltas)} deltas")
+        origin = TrialFolder(Path(scratch) / "origin")
+        origin.path.mkdir()
+        within(seconds, lambda: source.fetch(address, origin.path))
+        reports = _proven_reports(origin, trial)
         taken = TrialFolder(Path(scratch) / folder.trial_id)
         taken.create({**trial.model_dump(mode="json"), "taken_from": address})
-        for path in (path for pattern in KEPT for path in sorted(place.glob(pattern))):
+        for path in (path for pattern in KEPT for path in sorted(origin.path.glob(pattern))):
             taken.write(path.name, path.read_bytes())
         taken.write_end(
             End(
@@ -152,16 +145,29 @@ def _fetch(
         sync_folder(folder.path.parent)
 
 
-def _refuse_other(
-    config: dict[str, Any], reports: Sequence[dict[str, Any]], trial: TrialConfig
-) -> None:
-    if config.get("config_hash") != trial.config_hash:
-        raise TrackingError("its config.json has another hash than was found")
+def _proven_reports(origin: TrialFolder, trial: TrialConfig) -> list[dict[str, Any]]:
+    """Return a fetched trial's reports if it is whole and the wanted one.
+
+    Raises:
+        StudyError: it is not.
+    """
+    damaged, config, reports = origin.damaged(), origin.read_config(), origin.read_reports()
+    deltas = [load_delta(path) for path in origin.path.glob("delta*.safetensors")]
     epochs = [report.get("epoch") for report in reports]
-    if epochs != (list(range(1, trial.epochs + 1)) or [0]):
-        raise TrackingError(f"its reports are of the epochs {json.dumps(epochs)[:80]}")
     values = [value for report in reports for value in report.values()]
-    if not all(isinstance(value, int | float) and math.isfinite(value) for value in values):
-        raise TrackingError("its reports hold something else than finite numbers")
-    if not {"val_score", "test_score"} & reports[-1].keys():
-        raise TrackingError("its last report has no score")
+    finite = all(isinstance(value, int | float) and math.isfinite(value) for value in values)
+    faults = {
+        f"{', '.join(damaged)} damaged": damaged,
+        "its config.json has another hash than was found": (
+            config.get("config_hash") != trial.config_hash
+        ),
+        f"its reports are of the epochs {json.dumps(epochs)[:80]}": (
+            epochs != (list(range(1, trial.epochs + 1)) or [0])
+        ),
+        "its reports hold something else than finite numbers": not finite,
+        "its last report has no score": not {"val_score", "test_score"}.intersection(*reports[-1:]),
+        f"it has {len(deltas)} deltas": bool(deltas) != bool(trial.trainable),
+    }
+    if found := [fault for fault, applies in faults.items() if applies]:
+        raise TrackingError("; ".join(found))
+    return reports

@@ -58,16 +58,6 @@ class Server:
         return self.database.with_name("server.json")
 
     @property
-    def lock(self) -> Path:
-        """The lock file that the supervisor holds; it contains the supervisor's process id."""
-        return self.database.with_name("server.lock")
-
-    @property
-    def log(self) -> Path:
-        """The log file of the server and its supervisor."""
-        return self.database.with_name("server.log")
-
-    @property
     def address(self) -> str:
         """The address of the server."""
         return f"http://{HOST}:{self.port}"
@@ -89,11 +79,11 @@ def supervise(server: Server) -> bool:
         TrackingError: the database would lie on a network file system.
     """
     prepare(server)
-    with _lock(server) as held:
-        if held:
+    with _lock(server) as holder:
+        if holder is None:
             _end_leftover(server)
             _keep_running(server)
-    return held
+    return holder is None
 
 
 def start_in_background(server: Server) -> None:
@@ -105,7 +95,8 @@ def start_in_background(server: Server) -> None:
     """
     prepare(server)
     options = [part for name, value in asdict(server).items() for part in (f"--{name}", value)]
-    with server.log.open("ab") as log:
+    log_path = server.database.with_name("server.log")
+    with log_path.open("ab") as log:
         supervisor = subprocess.Popen(
             [sys.executable, "-m", "study.tracking.serve", *map(str, options)],
             stdin=subprocess.DEVNULL,
@@ -114,16 +105,13 @@ def start_in_background(server: Server) -> None:
             start_new_session=True,
         )
     deadline = time.monotonic() + STARTS_WITHIN
-    while time.monotonic() < deadline:
-        if _answers(server):
-            return
-        if supervisor.poll():
-            break
+    while not _answers(server):
+        if supervisor.poll() or time.monotonic() > deadline:
+            raise TrackingError(
+                f"no MLflow server answers on {server.address}; {log_path} tells why, such as "
+                "another process on its port (--port chooses another)"
+            )
         time.sleep(0.5)
-    raise TrackingError(
-        f"no MLflow server answers on {server.address}; {server.log} tells why, such as another "
-        "process on its port (--port chooses another)"
-    )
 
 
 def stop(server: Server) -> bool:
@@ -135,10 +123,11 @@ def stop(server: Server) -> bool:
     supervisor = 0
     deadline = time.monotonic() + 2 * ENDS_WITHIN
     while time.monotonic() < deadline:
-        with _lock(server) as free:
-            if free:
+        with _lock(server) as holder:
+            if holder is None:
                 return supervisor != 0
-        if not supervisor and (supervisor := int(server.lock.read_text() or 0)):
+        if not supervisor and holder:
+            supervisor = holder
             with suppress(ProcessLookupError):
                 os.kill(supervisor, signal.SIGTERM)
         time.sleep(0.1)
@@ -216,19 +205,25 @@ def _end_group(group: int, leader: subprocess.Popen[bytes] | None = None) -> Non
 
 
 @contextmanager
-def _lock(server: Server) -> Iterator[bool]:
-    """Try to take the supervisor's lock, which ends with its process; yield whether it was free."""
-    with server.lock.open("a") as file:
+def _lock(server: Server) -> Iterator[int | None]:
+    """Try to take the supervisor's lock, which ends with its process.
+
+    Yields:
+        None if it was free and is taken; else the process id of the supervisor that holds it, which
+        it has written into the file, or 0 until it has.
+    """
+    path = server.database.with_name("server.lock")
+    with path.open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            yield False
+            yield int(path.read_text() or 0)
             return
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
         try:
-            yield True
+            yield None
         finally:
             file.truncate(0)
 
@@ -241,12 +236,9 @@ def _answers(server: Server) -> bool:
 
 def _file_system(folder: Path) -> str:
     """Return the type of the file system that a folder is on; an empty text if unknown."""
-    try:
-        lines = Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return ""
-    kinds = {Path(line.split()[1]): line.split()[2] for line in lines}
-    resolved = folder.resolve()
+    mounts, resolved = Path("/proc/self/mounts"), folder.resolve()
+    lines = mounts.read_text(encoding="utf-8").splitlines() if mounts.exists() else []
+    kinds = {Path(place): kind for _, place, kind, *_ in map(str.split, lines)}
     return next((kinds[p] for p in (resolved, *resolved.parents) if p in kinds), "")
 
 

@@ -11,10 +11,8 @@ from mlflow.entities import Run
 from study.config.loading import load_config
 from study.config.schema import StudyConfig
 from study.config.settings import Settings, settings_columns
-from study.errors import TrackingError
 from study.tracking.mlflow.runs import PARENT
-from study.tracking.mlflow.server import ANSWERS_WITHIN, all_runs, open_client, redacted
-from study.tracking.tracker import first_line, within
+from study.tracking.mlflow.server import ANSWERS_WITHIN, all_runs, ask, open_client, redacted
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,7 @@ def best_configurations(uri: str, *, study: str | None, where: str | None, top: 
         *([where] if where else []),
     ]
 
-    def ask() -> tuple[list[Run], dict[tuple[str, Settings], list[float]]]:
+    def look() -> tuple[list[Run], dict[tuple[str, Settings], list[float]]]:
         client = open_client(uri)
         experiments = [e.experiment_id for e in client.search_experiments()]
         runs = client.search_runs(
@@ -78,13 +76,12 @@ def best_configurations(uri: str, *, study: str | None, where: str | None, top: 
         )
         return runs, _tested(client, experiments, {run.data.tags["study_id"] for run in runs})
 
-    try:
-        runs, tested = within(ANSWERS_WITHIN, ask)
-    except Exception as error:  # from MLflow, a database, its driver or the network
-        raise TrackingError(
-            f"{redacted(uri)} does not give runs ({first_line(error)}); a condition reads "
-            "like params.dataset = 'digits' and metrics.trainable < 5000"
-        ) from None
+    runs, tested = ask(
+        ANSWERS_WITHIN,
+        look,
+        f"{redacted(uri)} does not give runs",
+        "; a condition reads like params.dataset = 'digits' and metrics.trainable < 5000",
+    )
     return [_found(run, tested) for run in runs]
 
 
@@ -95,17 +92,12 @@ def configuration_of(uri: str, found: Found) -> StudyConfig:
         TrackingError: the server does not have it, since it is sent only when a study ends.
     """
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
-        try:
-            client = open_client(uri)
-            path = within(
-                ANSWERS_WITHIN,
-                lambda: client.download_artifacts(found.parent_id, "study.yaml", scratch),
-            )
-        except Exception as error:  # from MLflow, a file system or an object store
-            raise TrackingError(
-                f"{redacted(uri)} does not have study.yaml of the study '{found.study}' "
-                f"({first_line(error)}); it is sent when the study ends"
-            ) from None
+        path: str = ask(
+            ANSWERS_WITHIN,
+            lambda: open_client(uri).download_artifacts(found.parent_id, "study.yaml", scratch),
+            f"{redacted(uri)} does not have study.yaml of the study '{found.study}'",
+            "; it is sent when the study ends",
+        )
         return load_config(Path(path))
 
 
@@ -144,6 +136,7 @@ def _tested(
 
 
 def _settings(run: Run) -> Settings:
-    params, (subset, *numbers) = run.data.params, settings_columns()
-    own = {name: float(params[name]) for name in numbers if name in params}
-    return Settings.as_written({subset: params.get(subset), **own})
+    known = run.data.params.items()
+    return Settings.as_written(
+        {k: v if k == "subset" else float(v) for k, v in known if k in settings_columns()}
+    )

@@ -26,16 +26,17 @@ class Choice:
     @classmethod
     def read(cls, study: Study) -> Choice | None:
         """Return the choice of a study; None if it has made none yet."""
-        best, config, folder = study.best(), study.config, study.folder
-        if best is None:
+        if (best := study.best()) is None:
             return None
         label = best.same_as or best.label
-        trials = [folder.trial(f"confirm-{label}-seed{seed}") for seed in config.confirm.seeds]
-        finished = [
-            t for t in trials if (end := t.read_end()) is not None and end.status == "finished"
+        trials = [
+            study.folder.trial(f"confirm-{label}-seed{seed}") for seed in study.config.confirm.seeds
         ]
-        matrices = (read_confusion(folder, trial.trial_id) for trial in finished)
-        levels = (chance_level(matrix, study.protocol()) for matrix in matrices)
+        finished = [t for t in trials if (end := t.read_end()) and end.status == "finished"]
+        levels = (
+            chance_level(read_confusion(study.folder, trial.trial_id), study.protocol())
+            for trial in finished
+        )
         finals = [reports[-1] for trial in finished if (reports := trial.read_reports())]
         names = [name for name in (finals or [{}])[0] if name.startswith("test_")]
         return cls(

@@ -19,9 +19,7 @@ NAME = "attributes.`Run Name`"
 WIDTH = 90
 """The width of a column in pixels."""
 WIDTHS = {NAME: 170, "params.`distill_weight`": 110, "params.`subset`": 560}
-"""The widths of columns that need more, in pixels."""
-GROUP_WIDTH = 320
-"""The width of the name column in pixels when it shows group names."""
+"""The widths of columns that need more, in pixels; the names of groups need more than those."""
 
 
 def in_scoring_server() -> bool:
@@ -56,7 +54,7 @@ def saved_view(
         "columnWidths": {column: WIDTHS.get(column, WIDTH) for column in (NAME, *shown)},
     }
     if group_by:
-        state["columnWidths"][NAME] = GROUP_WIDTH
+        state["columnWidths"][NAME] = 320
         keys = [{"mode": "tag", "groupByData": tag} for tag in group_by]
         state["groupBy"] = {"aggregateFunction": "average", "groupByKeys": keys}
     now = int(time.time() * 1000)

@@ -35,16 +35,21 @@ class Mark:
     """The SHA-256 of the epochs and the end that were sent; empty in marks of earlier versions."""
 
     @classmethod
-    def read(cls, folder: TrialFolder) -> Self:
-        """Read a trial's mark; return an empty one if it is missing or damaged.
+    def read(cls, folder: TrialFolder, parent_id: str) -> Self:
+        """Read a trial's mark; return an empty one if it is missing, damaged or of another server.
+
+        Args:
+            folder: the trial's folder.
+            parent_id: the id of the study's own run, to which a trial was sent if its mark counts.
 
         Raises:
             StorageError: the folder cannot be read.
         """
         try:
-            return cls(**json.loads(folder.read(FILE) or b"{}"))
+            mark = cls(**json.loads(folder.read(FILE) or b"{}"))
         except (ValueError, TypeError):
-            return cls()
+            mark = cls()
+        return mark if mark.parent_id == parent_id else cls(parent_id=parent_id)
 
     def write(self, folder: TrialFolder) -> None:
         """Write the mark into a trial's folder.

@@ -1,21 +1,34 @@
 """What sends to MLflow what the ledger holds and MLflow lacks: a thread, or one call afterwards.
 
 Training never waits for it. What could not be sent stays marked as unsent in the ledger. It is sent
-when the server is back, or by ``clipfit-study sync NAME``. Sending twice changes nothing.
+when the server is back, or by ``clipfit-study sync NAME``. Sending twice changes nothing. That call
+also finds what MLflow lost, or accepted without doing anything.
 """
 
 import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+
+from mlflow.entities import Run
 
 from study.errors import StudyError, TrackingError
 from study.storage.atomic import StorageError
-from study.tracking.mlflow.audit import Audit
+from study.storage.ledger import LedgerError
+from study.tracking.mlflow.marks import Mark
 from study.tracking.mlflow.registry import register_or_tell
-from study.tracking.mlflow.runs import RunWriter
-from study.tracking.mlflow.server import refused
+from study.tracking.mlflow.runs import (
+    STATUS,
+    TOTALS,
+    TRIAL_ARTIFACTS,
+    RunWriter,
+    epoch_metrics,
+    files_that_fit,
+)
+from study.tracking.mlflow.server import all_runs, ask, refused
 from study.tracking.tracker import Synced, describe_unsent, first_line, within
 from study.trial.study import Study
 
@@ -88,24 +101,20 @@ class Mirror:
                 closing = True
                 self._unsent[LEDGER] = NOT_SENT  # every trial is sent, or reported as unsent
             if self._unsent:
-                looks = self._unsent.get(LEDGER) == NOT_SENT
-                self._send(LEDGER if looks else next(iter(self._unsent)))
+                first = next(iter(self._unsent))
+                self._send(LEDGER if self._unsent.get(LEDGER) == NOT_SENT else first)
             elif closing:
                 return
 
     def _collect(self, *, block: bool) -> bool:
         """Move changes from the queue to ``_unsent``; return whether closing was requested."""
-        closed = False
-        try:
-            item = self._changed.get(block=block)
+        items = [self._changed.get()] if block else []
+        with suppress(queue.Empty):
             while True:
-                if item is None:
-                    closed = True
-                else:
-                    self._unsent.setdefault(item, NOT_SENT)
-                item = self._changed.get_nowait()
-        except queue.Empty:
-            return closed
+                items.append(self._changed.get_nowait())
+        for trial_id in filter(None, items):
+            self._unsent.setdefault(trial_id, NOT_SENT)
+        return None in items
 
     def _send(self, trial_id: str) -> None:
         try:
@@ -165,14 +174,18 @@ def sync_study(
     """
     folder, writer = study.folder, RunWriter(study, uri)
     trials = [trial.trial_id for trial in folder.trials()]
-    audit = Audit(writer)
-    found = audit.lacking(trials)
-    whole = {trial_id for trial_id, lack in found.items() if not lack}
-    for trial_id in found.keys() - whole:
-        writer.send_again(trial_id, audit.run_of(trial_id))
-    unsent = _send_all(writer, _send_all(writer, trials))  # the second pass retries what failed
+    runs = list_runs(writer)
+    found = lacking(writer, runs, trials)
+    incomplete = {trial_id for trial_id, lack in found.items() if lack}
+    for trial_id in incomplete:
+        mark = Mark.read(folder.trial(trial_id), writer.parent_id)
+        writer.send_again(trial_id, runs.get(mark.run_id))
+    failed = _each(writer, trials, writer.sync_trial)
+    unsent = _each(writer, failed, writer.sync_trial)
+    whole = found.keys() - incomplete
     if sent := [trial_id for trial_id in trials if trial_id not in whole | unsent.keys()]:
-        unsent |= {trial_id: lack for trial_id, lack in Audit(writer).lacking(sent).items() if lack}
+        after = lacking(writer, list_runs(writer), sent)
+        unsent |= {trial_id: lack for trial_id, lack in after.items() if lack}
     finished, before = folder.is_complete(), folder.read_registration()
     if finished:  # an unfinished study may still get another winner, or more seeds
         register_or_tell(writer, {})
@@ -183,27 +196,95 @@ def sync_study(
         raise TrackingError(
             f"of study '{folder.name}', MLflow lacks {describe_unsent(unsent, len(unsent))}"
         )
-    return Synced(len(trials), len(found.keys() - whole))
+    return Synced(len(trials), len(incomplete))
 
 
-def _send_all(writer: RunWriter, trials: Iterable[str]) -> dict[str, str]:
-    """Send trials; return those that failed, and why.
+def list_runs(writer: RunWriter) -> dict[str, Run]:
+    """Return the runs that MLflow has of a study, by their ids.
+
+    Raises:
+        TrackingError: the server does not return the runs.
+    """
+    folder = writer.study.folder
+    condition = f"tags.study_id = '{folder.read_identity()['study_id']}'"
+    runs = ask(
+        None,
+        lambda: list(all_runs(writer.client, [writer.experiment_id], condition)),
+        f"MLflow does not give the runs of study '{folder.name}'",
+    )
+    return {run.info.run_id: run for run in runs}
+
+
+def lacking(writer: RunWriter, runs: Mapping[str, Run], trials: Iterable[str]) -> dict[str, str]:
+    """Return, for each trial marked as sent, what MLflow lacks; "" means nothing.
+
+    Trials that have changed since they were sent are left out: they are sent again anyway.
+
+    Args:
+        writer: the writer of the study's runs.
+        runs: what `list_runs` returned.
+        trials: the ids of the trials.
+
+    Raises:
+        TrackingError: the server no longer answers.
+        StorageError: the study's folder cannot be read.
+    """
+    return _each(writer, trials, lambda trial_id: _lack(writer, runs, trial_id))
+
+
+def _lack(writer: RunWriter, runs: Mapping[str, Run], trial_id: str) -> str | None:
+    """Return what of a trial was sent and is missing, the run's end and artifacts included."""
+    trial = writer.study.folder.trial(trial_id)
+    mark = Mark.read(trial, writer.parent_id)
+    try:
+        config, end, reports = trial.read_config(), trial.read_end(), trial.read_reports()
+    except LedgerError:  # reported when the trial is sent
+        return None
+    if not mark.run_id or mark.trial_id not in ("", trial_id) or not mark.fits(reports, end):
+        return None
+    if (run := runs.get(mark.run_id)) is None:
+        return "its run is not there"
+    end = end if mark.closed else None
+    if end is not None and run.info.status != STATUS[end.status]:
+        return f"its run is {run.info.status}, not {STATUS[end.status]}"
+    points = Counter(metric.key for metric in epoch_metrics(reports[: mark.reports], 0))
+    wanted = {
+        "tags": writer.trial_tags(config).items() - run.data.tags.items(),
+        "parameters": writer.trial_params(config).items() - run.data.params.items(),
+        "metrics": {"trainable", *points, *(TOTALS if end else ())} - run.data.metrics.keys(),
+    }
+    lacks = [name for name, values in wanted.items() if values]
+    for key, count in points.most_common(1):
+        history = writer.client.get_metric_history(mark.run_id, key)
+        if len({point.step for point in history}) < count:
+            lacks.append("epochs")
+    if end is not None:
+        names = files_that_fit(trial.path, TRIAL_ARTIFACTS, known=trial.path.parent)
+        there = {artifact.path for artifact in writer.client.list_artifacts(mark.run_id)}
+        lacks += [name for name in names if name not in there]
+    return f"its run lacks {', '.join(lacks)}" if lacks else ""
+
+
+def _each(
+    writer: RunWriter, trials: Iterable[str], do: Callable[[str], str | None]
+) -> dict[str, str]:
+    """Return what a call returned of each trial, or why it failed; trials without either left out.
 
     Raises:
         TrackingError: the server no longer answers.
         StorageError: the study's folder cannot be read or written.
     """
-    unsent = {}
+    told = {}
     for trial_id in trials:
         try:
-            writer.sync_trial(trial_id)
+            told[trial_id] = do(trial_id)
         except StorageError:
             raise
         except Exception as error:  # from MLflow, a database, its driver or the network
-            unsent[trial_id] = first_line(error)
+            told[trial_id] = first_line(error)
             if not refused(error):
                 writer.reach()
-    return unsent
+    return {trial_id: text for trial_id, text in told.items() if text is not None}
 
 
 def close_study(writer: RunWriter, *, finished: bool) -> dict[str, str]:

@@ -27,11 +27,12 @@ from PIL import Image
 from study.data.images.inputs import as_base64
 from study.data.shots import read_shots
 from study.errors import StudyError, TrackingError
-from study.method.delta import DeltaInfo, load_delta, save_delta
-from study.storage.ledger import Registration, StudyFolder
+from study.method.delta import load_delta, save_delta
+from study.storage.ledger import Registration
 from study.tracking.mlflow.choice import Choice
 from study.tracking.mlflow.runs import RunWriter
-from study.tracking.tracker import describe_unsent, first_line, within
+from study.tracking.mlflow.server import ask
+from study.tracking.tracker import describe_unsent
 from study.trial.prepare import shots_path
 
 logger = logging.getLogger(__name__)
@@ -39,7 +40,6 @@ logger = logging.getLogger(__name__)
 ALIAS = "champion"
 WAIT_SECONDS = 120.0
 """How long the end of a study waits for the registry."""
-CODE = Path(__file__).with_name("served_model.py")
 REQUIREMENTS = ("mlflow", "torch", "transformers", "safetensors", "pillow", "numpy")
 """The served model's requirements; this package is also needed, but no package index has it."""
 OUTPUTS = Schema(
@@ -77,12 +77,8 @@ def register_winner(writer: RunWriter, wait: float = WAIT_SECONDS) -> Registrati
             100 * (winner.chance or 0.0),
         )
         return None
-    try:
-        registration = within(wait, _Registrar(winner, writer).register)
-    except StudyError:
-        raise
-    except Exception as error:  # from MLflow, a database, its driver or the network
-        raise TrackingError(f"MLflow does not take the model ({first_line(error)})") from None
+    register = _Registrar(winner, writer).register
+    registration = ask(wait, register, "MLflow does not take the model")
     folder.write_registration(registration)
     return registration
 
@@ -127,15 +123,13 @@ class _Registrar:
         )
         version = found[0] if found else self._create_version(tags)
         champion, reason = self._decide(version, tags)
-        return Registration(
-            model=self._name, version=str(version.version), champion=champion, reason=reason
-        )
+        return Registration(self._name, str(version.version), champion, reason)
 
     def _ensure_model(self) -> None:
+        dataset = self._study.config.data.dataset
         try:
             self._client.get_registered_model(self._name)
         except MlflowException:
-            dataset = self._study.config.data.dataset
             self._client.create_registered_model(
                 self._name,
                 tags={"dataset": dataset},
@@ -145,46 +139,46 @@ class _Registrar:
 
     def _tags(self) -> dict[str, str]:
         """Return the tags of a version: its origin and how it was chosen."""
-        config, candidate = self._study.config, self._winner.candidate
-        source = self._study.folder.trial(str(candidate.source_trial))
-        trained = self._winner.trials[0]
-        shots = shots_path(self._study, trained.read_config()["seed"])
+        study, candidate, trained = self._study, self._winner.candidate, self._winner.trials[0]
+        source = study.folder.trial(str(candidate.source_trial))
+        shots = shots_path(study, trained.read_config()["seed"])
+        rule = study.protocol().rule_used(study.config, source.read_reports()[-1])
         return {
-            "study": self._study.folder.name,
-            "study_id": str(self._study.folder.read_identity()["study_id"]),
-            "dataset": config.data.dataset,
-            "protocol": config.protocol,
-            "backbone": config.backbone.name,
-            "backbone_revision": str(config.backbone.revision),
+            "study": study.folder.name,
+            "study_id": str(study.folder.read_identity()["study_id"]),
+            "dataset": study.config.data.dataset,
+            "protocol": study.config.protocol,
+            "backbone": study.config.backbone.name,
+            "backbone_revision": str(study.config.backbone.revision),
             "subset": candidate.settings.subset,
-            "selection": self._study.protocol().rule_used(config, source.read_reports()[-1]).name,
+            "selection": rule.name,
             "split_hash": source.read_config()["split_hash"],
             "val_score": repr(candidate.val_score),
             "trial_id": trained.trial_id,
-            "source_trial": str(candidate.source_trial),
+            "source_trial": source.trial_id,
             "training_data_hash": read_shots(shots).digest,
         }
 
     def _create_version(self, tags: Mapping[str, str]) -> ModelVersion:
         candidate, parent_id = self._winner.candidate, self._writer.parent_id
-        settings = candidate.settings.flat()
+        settings = candidate.settings.flat().items()
         logged = self._client.create_logged_model(
             self._writer.experiment_id,
             name=self._name,
             source_run_id=parent_id,
             tags=dict(tags),
-            params={key: str(value) for key, value in settings.items() if value is not None},
+            params={key: str(value) for key, value in settings if value is not None},
             model_type="classifier",
         )
+        description = Model(
+            artifact_path=logged.artifact_location,
+            model_uuid=logged.model_id,
+            run_id=parent_id,
+            model_id=logged.model_id,
+        )
         with tempfile.TemporaryDirectory() as scratch:
-            description = Model(
-                artifact_path=logged.artifact_location,
-                model_uuid=logged.model_id,
-                run_id=parent_id,
-                model_id=logged.model_id,
-            )
-            self._save(Path(scratch) / "model", description)
-            self._client.log_model_artifacts(logged.model_id, str(Path(scratch) / "model"))
+            model = self._save(Path(scratch), description)
+            self._client.log_model_artifacts(logged.model_id, str(model))
         self._client.finalize_logged_model(logged.model_id, "READY")
         self._client.log_outputs(parent_id, [LoggedModelOutput(logged.model_id, step=0)])
         scores = {"val_score": candidate.val_score or 0.0, **self._winner.test_scores}
@@ -220,38 +214,44 @@ class _Registrar:
             reason = f"version {champion.version} stays, since {reason}"
         return wins, reason
 
-    def _save(self, path: Path, description: Model) -> None:
-        """Write the winner as an MLflow model of code, delta and names; no pickle, no backbone."""
-        with tempfile.TemporaryDirectory() as scratch:
-            delta = self._winner.trials[0].path / "delta.safetensors"
-            if delta.exists():
-                _, info = load_delta(delta)
-            else:  # nothing is tuned; another delta of the study has the same backbone and names
-                info = replace(_any_info(self._study.folder), subset="none")
-                delta = Path(scratch) / "delta.safetensors"
-                save_delta(delta, {}, info)
-            templates = info.templates if self._study.config.data.ensemble else info.templates[:1]
-            with warnings.catch_warnings(record=True):  # see `study.tracking.mlflow.served_model`
-                mlflow.pyfunc.save_model(
-                    path,
-                    python_model=str(CODE),
-                    artifacts={"delta": str(delta)},
-                    mlflow_model=description,
-                    # A drawn image, not one of the user's, since a registry is shared.
-                    input_example=[as_base64(Image.linear_gradient("L").resize((32, 32)))],
-                    pip_requirements=[f"{lib}=={installed_version(lib)}" for lib in REQUIREMENTS],
-                    model_config={
-                        "class_names": list(info.class_names),
-                        "templates": list(templates),
-                        "backbone": info.backbone,
-                        "revision": info.revision,
-                        "device": "auto",
-                        "pixel_range": info.pixel_range and list(info.pixel_range),
-                    },
-                )
-        if (saved := Model.load(path)).signature is not None:  # MLflow infers only the inputs
+    def _save(self, scratch: Path, description: Model) -> Path:
+        """Write the winner as an MLflow model of code, delta and names; no pickle, no backbone.
+
+        Raises:
+            StudyError: the winner tunes nothing, and no delta tells its backbone and names.
+        """
+        model, delta = scratch / "model", self._winner.trials[0].path / "delta.safetensors"
+        if delta.exists():
+            _, info = load_delta(delta)
+        else:  # nothing is tuned; another delta of the study has the same backbone and names
+            folder, delta = self._study.folder, scratch / "delta.safetensors"
+            if not (others := sorted(folder.path.glob("trials/confirm-*/delta.safetensors"))):
+                raise StudyError(f"study '{folder.name}' has kept no tuned parameters")
+            info = replace(load_delta(others[0])[1], subset="none")
+            save_delta(delta, {}, info)
+        templates = info.templates if self._study.config.data.ensemble else info.templates[:1]
+        with warnings.catch_warnings(record=True):  # see `study.tracking.mlflow.served_model`
+            mlflow.pyfunc.save_model(
+                model,
+                python_model=str(Path(__file__).with_name("served_model.py")),
+                artifacts={"delta": str(delta)},
+                mlflow_model=description,
+                # A drawn image, not one of the user's, since a registry is shared.
+                input_example=[as_base64(Image.linear_gradient("L").resize((32, 32)))],
+                pip_requirements=[f"{lib}=={installed_version(lib)}" for lib in REQUIREMENTS],
+                model_config={
+                    "class_names": list(info.class_names),
+                    "templates": list(templates),
+                    "backbone": info.backbone,
+                    "revision": info.revision,
+                    "device": "auto",
+                    "pixel_range": info.pixel_range and list(info.pixel_range),
+                },
+            )
+        if (saved := Model.load(model)).signature is not None:  # MLflow infers only the inputs
             saved.signature.outputs = OUTPUTS
-            saved.save(str(path / MLMODEL_FILE_NAME))
+            saved.save(str(model / MLMODEL_FILE_NAME))
+        return model
 
 
 def judge(challenger: Mapping[str, str], champion: Mapping[str, str] | None) -> tuple[bool, str]:
@@ -275,9 +275,3 @@ def judge(challenger: Mapping[str, str], champion: Mapping[str, str] | None) -> 
     if own_score > other_score:
         return True, f"it validates at {own_score:.1%}, study '{study}' at {other_score:.1%}"
     return False, f"this one validates at {own_score:.1%}, no better than study '{study}'"
-
-
-def _any_info(folder: StudyFolder) -> DeltaInfo:
-    for path in sorted(folder.path.glob("trials/confirm-*/delta.safetensors")):
-        return load_delta(path)[1]
-    raise StudyError(f"study '{folder.name}' has kept no tuned parameters")

@@ -2,32 +2,33 @@
 
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatch
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 
 from study.config.settings import Settings, rate_column
-from study.errors import TrackingError, redacted_text
+from study.errors import redacted_text
 from study.method.parameters import kind_names
 from study.storage.atomic import read_if_there, with_retries
 from study.storage.ledger import CANDIDATES, CELLS, DESCRIPTION, KEPT, TrialFolder
 from study.tracking.mlflow.choice import Choice
 from study.tracking.mlflow.marks import Mark
-from study.tracking.mlflow.server import connect, redacted, refused
+from study.tracking.mlflow.server import ask, connect, redacted, refused
 from study.tracking.mlflow.views import experiment_tags
-from study.tracking.tracker import first_line, within
 from study.trial.study import Study
 
 PARENT = "mlflow.parentRunId"
 NOTE = "mlflow.note.content"
 STATUS = {"finished": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
-TRIAL_TAGS = ("trial_id", "stage", "arm", "label", "split_hash", "config_hash")
-"""The tags of a trial's run; trials of old studies lack `config_hash`."""
+TRIAL_TAGS = ("trial_id", "stage", "arm", "label", "split_hash", "config_hash", "taken_from")
+"""The tags of a trial's run, as far as the trial has a value of that name."""
 UNSENT = ("epoch", "seconds", "ended_at", *map(rate_column, kind_names()))
 """The fields of a report that are not sent; rates follow from the run's parameters."""
 SAME_AS_SCORE = ("_accuracy", "_hmean")
@@ -71,36 +72,30 @@ class RunWriter:
     """
 
     def __init__(self, study: Study, uri: str) -> None:
-        self.study = study
+        self.study, self._uri = study, uri
         config, folder = study.config, study.folder
-        self._uri = uri
         # MLflow's pages fetch all tags and parameters of a hundred runs at once. So a run has only
         # those that are shown, filtered by, or read by `study.tracking`; what all trials share is
         # in the parent run.
         identity = folder.read_identity()
         self._tags = {"study": folder.name, "study_id": identity["study_id"]}
-        self._git_commit = identity["git_commit"]
         self._params = {
             "dataset": config.data.dataset,
             "protocol": config.protocol,
             "backbone": config.backbone.name,
             "shots": str(config.data.shots),
         }
-        self._listed: dict[str, Run] = {}
-        """The known runs of trials that are sent again, by trial id."""
-        self._perhaps_there = {trial.trial_id for trial in folder.trials()}
-        """The trials that may have a run without a mark in their folder: the driver that created it
-        died, or the server's answer was lost. Only these are searched for, since a search takes
-        longer the more runs there are."""
+        self._perhaps_there = dict[str, Run | None].fromkeys(t.trial_id for t in folder.trials())
+        """The trials that may have a run without a mark in their folder, with the run if it is
+        known: the driver that created it died, or the server's answer was lost. Only these are
+        searched for, since a search takes longer the more runs there are."""
         began = _written(folder.config_path, known=folder.path)
         self.client = self.reach()
-        try:
-            within(OPENS_WITHIN, lambda: self._open(began))
-        except Exception as error:  # from MLflow, a database, its driver or the network
-            raise TrackingError(
-                f"the MLflow tracking server or store {redacted(uri)} does not take a run "
-                f"({first_line(error)})"
-            ) from None
+        ask(
+            OPENS_WITHIN,
+            lambda: self._open(began, identity["git_commit"]),
+            f"the MLflow tracking server or store {redacted(uri)} does not take a run",
+        )
 
     def reach(self) -> MlflowClient:
         """Return a client, after checking that the server answers.
@@ -110,7 +105,7 @@ class RunWriter:
         """
         return connect(self._uri, self.study.config.tracking.experiment)
 
-    def _open(self, began: int) -> None:
+    def _open(self, began: int, git_commit: str) -> None:
         """Find or create the experiment and the parent run, and send the parent's parameters."""
         config = self.study.config
         self.experiment_id = self._experiment(config.tracking.experiment)
@@ -126,16 +121,21 @@ class RunWriter:
                     "dataset": config.data.dataset,
                     "backbone": config.backbone.name,
                     "protocol": config.protocol,
-                    "git_commit": self._git_commit,
+                    "git_commit": git_commit,
                     **self._tags,
                 },
             )
         elif found.info.status != "RUNNING":
             self.client.update_run(found.info.run_id, status="RUNNING")
         self.parent_id = str(found.info.run_id)
-        values = _flat(config.model_dump(mode="json"))
+        (values,) = pd.json_normalize(config.model_dump(mode="json")).to_dict("records")
         # The server may have gone before it had all of them. Those it has cannot change.
-        params = [Param(k, v[:6000]) for k, v in values if k not in found.data.params]
+        known = {"tracking.uri", "name", *found.data.params}
+        params = [
+            Param(key, str(value)[:6000])
+            for key, value in values.items()
+            if value is not None and key not in known
+        ]
         for at in range(0, len(params), 100):
             self.client.log_batch(self.parent_id, params=params[at : at + 100])
 
@@ -149,9 +149,7 @@ class RunWriter:
         trials = folder.path.parent
         if folder.read("config.json") is None:  # it has been renamed
             return
-        mark = Mark.read(folder)
-        if mark.parent_id != self.parent_id:  # it was sent to another server
-            mark = Mark(parent_id=self.parent_id)
+        mark = Mark.read(folder, self.parent_id)
         # Read the end first: otherwise it might be written between the two reads, and the last
         # report would be missing.
         end, reports = folder.read_end(), folder.read_reports()
@@ -170,8 +168,7 @@ class RunWriter:
             self._retag(mark.run_id, config)
             mark.winner = False
         mark.trial_id = trial_id
-        epochs = list(epoch_metrics(reports, mark.began))
-        points = [metric for epoch in epochs[mark.reports :] for metric in epoch]
+        points = epoch_metrics(reports, mark.began, mark.reports)
         for at in range(0, len(points), BATCH):
             self.client.log_batch(mark.run_id, metrics=points[at : at + BATCH])
         if end is not None:
@@ -193,8 +190,7 @@ class RunWriter:
     def send_again(self, trial_id: str, run: Run | None) -> None:
         """Mark a trial as unsent; ``run`` is its run, or None if MLflow has none."""
         Mark(parent_id=self.parent_id).write(self.study.folder.trial(trial_id))
-        if run is not None:
-            self._listed[trial_id] = run
+        self._perhaps_there[trial_id] = run
 
     def _replace(self, mark: Mark, folder: TrialFolder) -> Mark:
         """Delete the run of a trial that was trained again, and return an empty mark for a new one.
@@ -224,21 +220,29 @@ class RunWriter:
 
     def close_study(self, *, finished: bool) -> None:
         """Attach the study's tables and report to the parent run, and end it."""
-        place = self.study.folder.path
+        place, trials = self.study.folder.path, list(self.study.folder.trials())
         self._send_files(self.parent_id, place, STUDY_ARTIFACTS, known=place)
         description = read_if_there(place, (place / DESCRIPTION).read_bytes, known=place)
         if description is not None:
             self.client.set_tag(self.parent_id, NOTE, description.decode())
-        winners = self._winners()
-        ends = []
-        for trial in self.study.folder.trials():
-            if trial.read("end.json") is not None:
-                ends.append(_written(trial.path / "end.json", known=trial.path.parent))
+        # Names have to show the choice: other trials may have the same score, and MLflow does not
+        # know which of them was chosen.
+        choice = Choice.read(self.study)
+        winners = set[str]()
+        if choice is not None and not choice.at_chance:
+            confirmations = (trial.trial_id for trial in choice.trials)
+            winners = {str(choice.candidate.source_trial), *confirmations}
+        for trial in trials:
             try:
                 self._settle(trial, winner=trial.trial_id in winners)
             except Exception as error:  # MLflow refuses this run; go on with the others
                 if not refused(error):
                     raise
+        ends = [
+            _written(trial.path / "end.json", known=trial.path.parent)
+            for trial in trials
+            if trial.read("end.json") is not None
+        ]
         self.client.set_terminated(
             self.parent_id,
             "FINISHED" if finished else "KILLED",
@@ -247,7 +251,7 @@ class RunWriter:
 
     def _settle(self, trial: TrialFolder, *, winner: bool) -> None:
         """End the run of an interrupted trial, and mark the winner in the run's name."""
-        mark = Mark.read(trial)
+        mark = Mark.read(trial, self.parent_id)
         if mark.run_id and not mark.closed:
             self.client.set_terminated(mark.run_id, "KILLED")
             mark.paused = True
@@ -257,27 +261,17 @@ class RunWriter:
             mark.winner = winner
             mark.write(trial)
 
-    def _winners(self) -> set[str]:
-        """Return the trial that validation chose and its confirmations; nothing if at chance.
-
-        The name has to show it: other trials may have the same score, and MLflow does not know
-        which of them was chosen.
-        """
-        if (choice := Choice.read(self.study)) is None or choice.at_chance:
-            return set()
-        return {str(choice.candidate.source_trial), *(trial.trial_id for trial in choice.trials)}
-
     def _trial_run(self, config: Mapping[str, Any], began: int) -> tuple[str, int]:
         """Find or create a trial's run; return its id and its start time in milliseconds.
 
         A run may exist already, created by a driver that died before it wrote the mark.
         """
         trial_id, name, tags = config["trial_id"], _run_name(config), self.trial_tags(config)
-        found = self._listed.pop(trial_id, None)
+        found = self._perhaps_there.get(trial_id)
         if found is None and trial_id in self._perhaps_there:
             found = self._find(f"tags.trial_id = '{trial_id}'")
+        self._perhaps_there[trial_id] = None
         if found is None:
-            self._perhaps_there.add(trial_id)
             found = self.client.create_run(
                 self.experiment_id, start_time=began, run_name=name, tags=tags
             )
@@ -293,9 +287,8 @@ class RunWriter:
 
     def trial_tags(self, config: Mapping[str, Any]) -> dict[str, str]:
         """Return the tags that a trial's run is created with."""
-        tags = {PARENT: self.parent_id, **self._tags}
-        tags |= {key: str(config[key]) for key in TRIAL_TAGS if key in config}
-        return tags | ({"taken_from": config["taken_from"]} if config.get("taken_from") else {})
+        own = {key: str(config[key]) for key in TRIAL_TAGS if config.get(key) is not None}
+        return {PARENT: self.parent_id, **self._tags, **own}
 
     def trial_params(self, config: Mapping[str, Any]) -> dict[str, str]:
         """Return the parameters of a trial's run."""
@@ -357,8 +350,8 @@ def _copy(folder: Path, target: Path, patterns: Sequence[str], *, known: Path) -
                 (target / name).write_bytes(contents)
 
 
-def epoch_metrics(reports: Iterable[dict[str, Any]], began: int) -> Iterator[list[Metric]]:
-    """Yield each epoch's metrics.
+def epoch_metrics(reports: Sequence[dict[str, Any]], began: int, sent: int = 0) -> list[Metric]:
+    """Return the metrics of a trial's epochs.
 
     Their timestamps come from the reports. A driver may die before it marks metrics as sent, and
     they are then sent again: MLflow stores equal points once, so this changes nothing.
@@ -366,20 +359,12 @@ def epoch_metrics(reports: Iterable[dict[str, Any]], began: int) -> Iterator[lis
     Args:
         reports: the trial's epoch reports, from the first.
         began: the start of the trial's run, in milliseconds.
+        sent: the number of first epochs whose metrics are left out.
     """
-    seconds = 0.0
-    for report in reports:
-        seconds += report["seconds"]
-        yield [
-            Metric(key, value, began + int(1000 * seconds), report["epoch"])
-            for key, value in report.items()
-            if key not in UNSENT and not key.endswith(SAME_AS_SCORE)
-        ]
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        elif value is not None and f"{prefix}{key}" not in ("tracking.uri", "name"):
-            yield f"{prefix}{key}", str(value)
+    ends = list(accumulate(report["seconds"] for report in reports))
+    return [
+        Metric(key, value, began + int(1000 * end), report["epoch"])
+        for report, end in zip(reports[sent:], ends[sent:], strict=True)
+        for key, value in report.items()
+        if key not in UNSENT and not key.endswith(SAME_AS_SCORE)
+    ]

@@ -4,11 +4,9 @@ import logging
 import os
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-
-DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
-"""The prefixes of database addresses."""
+from typing import TypeVar
 
 ANSWERS_WITHIN = 60.0
 """How many seconds a simple request may take; a new store makes its tables in this time."""
@@ -29,23 +27,43 @@ MEANT = {
     # answer was lost, and so create a run twice.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
 }
-for name, value in QUIET.items():  # MLflow reads some of them when it is imported
-    os.environ.setdefault(name, value)
-os.environ.update(MEANT)
+os.environ.update(QUIET | os.environ | MEANT)  # MLflow reads some of them when it is imported
 
 from mlflow import MlflowClient  # noqa: E402
-from mlflow.entities import Experiment, Run  # noqa: E402
+from mlflow.entities import Run  # noqa: E402
 from mlflow.exceptions import MlflowException  # noqa: E402
-from sqlalchemy import create_engine, make_url  # noqa: E402
+from sqlalchemy import NullPool, create_engine, make_url  # noqa: E402
 
 from study.errors import StudyError, TrackingError, redacted_text  # noqa: E402
 from study.storage.atomic import StorageError  # noqa: E402
 from study.tracking.mlflow.internals import runs_page  # noqa: E402
 from study.tracking.tracker import first_line, within  # noqa: E402
 
+T = TypeVar("T")
 logging.getLogger("mlflow").setLevel(logging.WARNING)  # it logs every table it creates
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it logs what it also raises
 logging.getLogger("urllib3").setLevel(logging.ERROR)  # it logs every retry
+
+
+def ask(seconds: float | None, call: Callable[[], T], fault: str, advice: str = "") -> T:
+    """Return the result of a call to MLflow, which may hang or fail.
+
+    Args:
+        seconds: how long it may take; None sets no limit.
+        call: the call.
+        fault: what a failure means, for the message; the cause follows it in brackets.
+        advice: what to do about it, for the message.
+
+    Raises:
+        TrackingError: the call failed, or took too long.
+        StudyError: a file of the study has a fault.
+    """
+    try:
+        return within(seconds, call)
+    except Exception as error:  # from MLflow, a database, its driver or the network
+        if isinstance(error, StudyError) and not isinstance(error, TrackingError):
+            raise
+        raise TrackingError(f"{fault} ({first_line(error)}){advice}") from None
 
 
 def connect(uri: str, experiment: str) -> MlflowClient:
@@ -54,24 +72,18 @@ def connect(uri: str, experiment: str) -> MlflowClient:
     Raises:
         TrackingError: the server or store does not answer, or the experiment was deleted.
     """
-
-    def ask() -> tuple[MlflowClient, Experiment | None]:
-        client = open_client(uri)
-        return client, client.get_experiment_by_name(experiment)
-
-    try:
-        client, found = within(ANSWERS_WITHIN, ask)
-    except Exception as error:  # from MLflow, a database, its driver or the network
-        raise TrackingError(
-            f"the MLflow tracking server or store {redacted(uri)} does not answer "
-            f"({first_line(error)}); start it, or set tracking.uri or MLFLOW_TRACKING_URI"
-        ) from None
+    found = ask(
+        ANSWERS_WITHIN,
+        lambda: open_client(uri).get_experiment_by_name(experiment),
+        f"the MLflow tracking server or store {redacted(uri)} does not answer",
+        "; start it, or set tracking.uri or MLFLOW_TRACKING_URI",
+    )
     if found is not None and found.lifecycle_stage == "deleted":
         raise TrackingError(
             f"the MLflow experiment '{experiment}' on {redacted(uri)} was deleted; "
             "restore it, or set tracking.experiment"
         )
-    return client
+    return MlflowClient(uri)
 
 
 def open_client(uri: str) -> MlflowClient:
@@ -79,15 +91,11 @@ def open_client(uri: str) -> MlflowClient:
 
     MLflow itself retries for 100 s before it reports an error.
     """
-    if uri.startswith(DATABASES):
+    if uri.startswith(("sqlite", "postgresql", "mysql", "mssql")):
         url = make_url(uri)
         if url.get_backend_name() == "sqlite" and url.database:
             Path(url.database).parent.mkdir(parents=True, exist_ok=True)  # as MLflow does
-        engine = create_engine(url)
-        try:
-            engine.connect().close()
-        finally:
-            engine.dispose()
+        create_engine(url, poolclass=NullPool).connect().close()
     return MlflowClient(uri)
 
 
@@ -102,18 +110,16 @@ def all_runs(
         condition: the filter that selects runs, in MLflow's syntax.
         order_by: what the runs are sorted by, in MLflow's syntax.
     """
-    token: str | None = None
-    while True:
+    page = None
+    while page is None or page.token:
         page = client.search_runs(
             list(experiments),
             filter_string=condition,
             max_results=PAGE,
             order_by=list(order_by),
-            page_token=token,
+            page_token=page and page.token,
         )
         yield from page
-        if not (token := page.token):
-            return
 
 
 def refused(error: Exception) -> bool:
@@ -137,18 +143,15 @@ def redacted(uri: str) -> str:
     return redacted_text(re.sub(r"(?<=://).*@", "***@", uri, flags=re.DOTALL))
 
 
-def browse_command(uri: str) -> str:
-    """Return the command that shows a store in MLflow's pages, or that opens a server's address."""
-    if _is_server(uri):
-        return f"open {redacted(uri)}"
-    return f"mlflow ui --backend-store-uri {shlex.quote(redacted(uri))}"
+def pages(uri: str, experiment_id: str) -> list[tuple[str, str]]:
+    """Return the command that opens MLflow's pages, and the address of an experiment's studies.
 
-
-def page_address(uri: str, experiment_id: str) -> str:
-    """Return the address of an experiment's studies, on a server or on a local `mlflow ui`."""
-    local = "http://127.0.0.1:5000"  # the default address of `mlflow ui`
-    return runs_page(redacted(uri) if _is_server(uri) else local, experiment_id)
-
-
-def _is_server(uri: str) -> bool:
-    return uri.startswith(("http://", "https://"))
+    The address is on the server, or where `mlflow ui` shows a local store by default.
+    """
+    shown = redacted(uri)
+    if uri.startswith(("http://", "https://")):
+        command, server = f"open {shown}", shown
+    else:
+        command = f"mlflow ui --backend-store-uri {shlex.quote(shown)}"
+        server = "http://127.0.0.1:5000"
+    return [("browse", command), ("page", runs_page(server, experiment_id))]

@@ -91,13 +91,10 @@ class MlflowTracker(Tracker):
         return sync_study(study, tracking_uri(study.config.tracking.uri), write_outputs)
 
     def pages(self) -> Sequence[tuple[str, str]]:
-        """Return the command that opens MLflow, and the address of the experiment's page."""
-        from study.tracking.mlflow.server import browse_command, page_address
+        """See `study.tracking.mlflow.server.pages`."""
+        from study.tracking.mlflow.server import pages
 
-        return [
-            ("browse", browse_command(self._uri)),
-            ("page", page_address(self._uri, self._writer.experiment_id)),
-        ]
+        return pages(self._uri, self._writer.experiment_id)
 
 
 def tracking_uri(configured: str | None) -> str:

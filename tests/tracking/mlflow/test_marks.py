@@ -136,11 +136,11 @@ END = End("finished", 3, 1.5)
 def test_a_mark_is_read_as_it_was_written(make: MakeStudy) -> None:
     study = make("marked")
     folder = study.folder.trial(study.trial(0).trial_id)
-    assert Mark.read(folder) == Mark()
+    assert Mark.read(folder, "") == Mark()
     mark = Mark(parent_id="p", run_id="r", trial_id="search-0000", began=7, winner=True)
     mark.note(REPORTS, END)
     mark.write(folder)
-    assert Mark.read(folder) == mark
+    assert Mark.read(folder, "p") == mark
     assert (mark.reports, mark.closed) == (3, True)
 
 
@@ -149,7 +149,7 @@ def test_a_damaged_mark_is_as_good_as_none(make: MakeStudy, text: str) -> None:
     study = make("damaged-mark")
     folder = study.folder.trial(study.trial(0).trial_id)
     folder.write("mlflow.json", text)
-    assert Mark.read(folder) == Mark()
+    assert Mark.read(folder, "") == Mark()
 
 
 def test_a_mark_fits_what_was_only_added_to() -> None:
