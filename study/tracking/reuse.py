@@ -1,6 +1,5 @@
 """Reuse of finished trials with the same configuration hash, from ledgers or from a tracker."""
 
-import json
 import logging
 import math
 import shutil
@@ -8,9 +7,9 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from study.errors import StudyError, TrackingError
 from study.method.delta import load_delta
@@ -25,8 +24,7 @@ TAKES_WITHIN = 300.0
 """How many seconds reuse may take; trials not fetched by then are trained."""
 
 
-@dataclass(frozen=True)
-class Ledgers:
+class Ledgers(NamedTuple):
     """The ledgers of all studies in a folder; the address of a trial is ``STUDY/TRIAL``.
 
     Args:
@@ -34,7 +32,7 @@ class Ledgers:
     """
 
     storage: Path
-    title = "the ledger"
+    title: str = "the ledger"
 
     def known(self, wanted: Sequence[TrialConfig]) -> Mapping[str, str]:
         """Return where finished and undamaged trials are; see `Tracker.known`."""
@@ -56,8 +54,7 @@ class Ledgers:
 
     def fetch(self, address: str, folder: Path) -> None:
         """See `Tracker.fetch`."""
-        study, _, trial_id = address.partition("/")
-        shutil.copytree(self.storage / study / "trials" / trial_id, folder, dirs_exist_ok=True)
+        shutil.copytree(self.storage / address.replace("/", "/trials/"), folder, dirs_exist_ok=True)
 
 
 def take_over(tracker: Tracker, folder: StudyFolder, wanted: Sequence[TrialConfig]) -> set[str]:
@@ -74,41 +71,32 @@ def take_over(tracker: Tracker, folder: StudyFolder, wanted: Sequence[TrialConfi
     deadline = time.monotonic() + TAKES_WITHIN
     taken: set[str] = set()
     for source in (Ledgers(folder.path.parent), tracker):
-        if left := [t for t in wanted if t.config_hash and t.trial_id not in taken]:
-            taken |= _take_from(source, folder, left, deadline)
-    return taken
-
-
-def _take_from(
-    source: Ledgers | Tracker, folder: StudyFolder, wanted: Sequence[TrialConfig], deadline: float
-) -> set[str]:
-    """Take what a source has before a time of `time.monotonic`; return the trials' ids."""
-    seconds = max(0.0, deadline - time.monotonic())
-    try:
-        known = within(seconds, lambda: source.known(wanted))
-    except Exception as error:  # from a tracker, its server or the network
-        logger.warning(
-            "%s was not asked for trials done before: %s", source.title, first_line(error)
-        )
-        return set()
-    taken = set()
-    for trial in (trial for trial in wanted if trial.config_hash in known):
-        if (left := deadline - time.monotonic()) <= 0:
-            logger.warning(
-                "%s gives trials done before too slowly; the rest is trained", source.title
-            )
-            break
-        address = known[trial.config_hash]
+        left = [t for t in wanted if t.config_hash and t.trial_id not in taken]
         try:
-            _fetch(source, address, folder.trial(trial.trial_id), trial, left)
-        except Exception as error:  # from a tracker, its server or the files it returned
+            seconds = max(0.0, deadline - time.monotonic())
+            known = within(seconds, partial(source.known, left)) if left else {}
+        except Exception as error:  # from a tracker, its server or the network
             logger.warning(
-                "%s equals %s of %s, but is trained again unless it is found elsewhere: %s",
-                *(trial.trial_id, address, source.title, first_line(error)),
+                "%s was not asked for trials done before: %s", source.title, first_line(error)
             )
-        else:
-            logger.info("%s is taken from %s of %s", trial.trial_id, address, source.title)
-            taken.add(trial.trial_id)
+            continue
+        for trial in (trial for trial in left if trial.config_hash in known):
+            if (seconds := deadline - time.monotonic()) <= 0:
+                logger.warning(
+                    "%s gives trials done before too slowly; the rest is trained", source.title
+                )
+                break
+            address = known[trial.config_hash]
+            try:
+                _fetch(source, address, folder.trial(trial.trial_id), trial, seconds)
+            except Exception as error:  # from a tracker, its server or the files it returned
+                logger.warning(
+                    "%s equals %s of %s, but is trained again unless it is found elsewhere: %s",
+                    *(trial.trial_id, address, source.title, first_line(error)),
+                )
+            else:
+                logger.info("%s is taken from %s of %s", trial.trial_id, address, source.title)
+                taken.add(trial.trial_id)
     return taken
 
 
@@ -154,17 +142,19 @@ def _proven_reports(origin: TrialFolder, trial: TrialConfig) -> list[dict[str, A
     damaged, config, reports = origin.damaged(), origin.read_config(), origin.read_reports()
     deltas = [load_delta(path) for path in origin.path.glob("delta*.safetensors")]
     epochs = [report.get("epoch") for report in reports]
-    values = [value for report in reports for value in report.values()]
-    finite = all(isinstance(value, int | float) and math.isfinite(value) for value in values)
     faults = {
         f"{', '.join(damaged)} damaged": damaged,
         "its config.json has another hash than was found": (
             config.get("config_hash") != trial.config_hash
         ),
-        f"its reports are of the epochs {json.dumps(epochs)[:80]}": (
+        f"its reports are of the epochs {str(epochs)[:80]}": (
             epochs != (list(range(1, trial.epochs + 1)) or [0])
         ),
-        "its reports hold something else than finite numbers": not finite,
+        "its reports hold something else than finite numbers": not all(
+            isinstance(value, int | float) and math.isfinite(value)
+            for report in reports
+            for value in report.values()
+        ),
         "its last report has no score": not {"val_score", "test_score"}.intersection(*reports[-1:]),
         f"it has {len(deltas)} deltas": bool(deltas) != bool(trial.trainable),
     }

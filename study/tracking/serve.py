@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -34,12 +34,6 @@ ENDS_WITHIN = 15.0
 """How many seconds a server has to end after SIGTERM, before SIGKILL."""
 LONGEST_PAUSE = 30.0
 """The longest pause between two starts of a server that keeps dying, in seconds."""
-QUIET = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    # It would start eight more processes for features that no study uses.
-    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-}
-NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "fuse.sshfs", "lustre", "ceph", "9p", "beegfs")
 
 
 @dataclass(frozen=True)
@@ -81,7 +75,12 @@ def supervise(server: Server) -> bool:
     prepare(server)
     with _lock(server) as holder:
         if holder is None:
-            _end_leftover(server)
+            # A server whose supervisor was killed would keep the port.
+            with suppress(OSError, ValueError, KeyError):
+                leftover = int(json.loads(server.state.read_text(encoding="utf-8"))["server"])
+                command = Path(f"/proc/{leftover}/cmdline").read_bytes().split(b"\0")
+                if f"sqlite:///{server.database}".encode() in command:
+                    _end_group(leftover)
             _keep_running(server)
     return holder is None
 
@@ -94,11 +93,11 @@ def start_in_background(server: Server) -> None:
             file system.
     """
     prepare(server)
-    options = [part for name, value in asdict(server).items() for part in (f"--{name}", value)]
+    options = [f"--{name}={value}" for name, value in asdict(server).items()]
     log_path = server.database.with_name("server.log")
     with log_path.open("ab") as log:
         supervisor = subprocess.Popen(
-            [sys.executable, "-m", "study.tracking.serve", *map(str, options)],
+            [sys.executable, "-m", "study.tracking.serve", *options],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -143,7 +142,9 @@ def prepare(server: Server) -> None:
     """
     for folder in (server.database.parent, server.artifacts):
         folder.mkdir(parents=True, exist_ok=True)
-    if (kind := _file_system(server.database.parent)).startswith(NETWORK_FILE_SYSTEMS):
+    if (kind := _file_system(server.database.parent)).startswith(
+        ("nfs", "cifs", "smb", "fuse.sshfs", "lustre", "ceph", "9p", "beegfs")
+    ):
         raise TrackingError(
             f"{server.database} is on a network file system ({kind}), which SQLite does not "
             "survive; --database names a file on a local disk"
@@ -160,7 +161,12 @@ def _keep_running(server: Server) -> None:
         # A session of its own, so that its workers can be ended together with it.
         process = subprocess.Popen(
             server.command(),
-            env={**os.environ, **QUIET},
+            env={
+                **os.environ,
+                "MLFLOW_DISABLE_TELEMETRY": "true",
+                # It would start eight more processes for features that no study uses.
+                "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+            },
             stdin=subprocess.DEVNULL,
             start_new_session=True,
         )
@@ -169,7 +175,7 @@ def _keep_running(server: Server) -> None:
         )
         while process.poll() is None and not asked_to_end.wait(0.2):
             pass
-        _end_group(process.pid, process)
+        _end_group(process.pid, process.poll)
         if not asked_to_end.is_set():
             pause = (
                 1.0 if time.monotonic() - began > LONGEST_PAUSE else min(2 * pause, LONGEST_PAUSE)
@@ -180,26 +186,20 @@ def _keep_running(server: Server) -> None:
             asked_to_end.wait(pause)
 
 
-def _end_leftover(server: Server) -> None:
-    """End a server whose supervisor was killed, since it would keep the port."""
-    try:
-        group = int(json.loads(server.state.read_text(encoding="utf-8"))["server"])
-        command = Path(f"/proc/{group}/cmdline").read_bytes()
-    except (OSError, ValueError, KeyError):
-        return
-    if f"sqlite:///{server.database}".encode() in command.split(b"\0"):
-        _end_group(group)
+def _end_group(group: int, reap: Callable[[], object] = lambda: None) -> None:
+    """Send SIGTERM to all processes of a group, and SIGKILL if some remain.
 
-
-def _end_group(group: int, leader: subprocess.Popen[bytes] | None = None) -> None:
-    """Send SIGTERM to all processes of a group, and SIGKILL if some remain."""
+    Args:
+        group: the group's id.
+        reap: reaps the group's leader if it is a child of this process, where it would otherwise
+            stay as a zombie, and the group with it.
+    """
     for name in (signal.SIGTERM, signal.SIGKILL):
         deadline = time.monotonic() + ENDS_WITHIN
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(group, name)
             while time.monotonic() < deadline:
-                if leader is not None:
-                    leader.poll()  # reap it, or its group would stay as a zombie
+                reap()
                 os.killpg(group, 0)
                 time.sleep(0.05)
 
@@ -263,8 +263,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         elif not supervise(server):
             print(f"{server.database} is served already")
     except TrackingError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        parser.exit(2, f"error: {error}\n")
     return 0
 
 

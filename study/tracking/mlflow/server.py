@@ -4,30 +4,35 @@ import logging
 import os
 import re
 import shlex
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
-from typing import TypeVar
 
 ANSWERS_WITHIN = 60.0
 """How many seconds a simple request may take; a new store makes its tables in this time."""
+SEVERAL_WITHIN = 120.0
+"""How many seconds several requests may take, such as those that open or close a study's run."""
 PAGE = 1000
 """How many runs one call fetches."""
 NOT_ABOUT_A_CALL = (401, 403, 404, 407, 408, 429)
 """HTTP codes below 500 whose cause is the server, a proxy or the login, not the content sent."""
 
-QUIET = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-}
-MEANT = {
-    # MLflow would print addresses with their passwords.
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    # Only the caller knows whether a call is safe to repeat. MLflow would repeat a call whose
-    # answer was lost, and so create a run twice.
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
-}
-os.environ.update(QUIET | os.environ | MEANT)  # MLflow reads some of them when it is imported
+os.environ.update(  # MLflow reads some of them when it is imported
+    {
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    }
+    | os.environ
+    | {
+        # MLflow would print addresses with their passwords.
+        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+        # Only the caller knows whether a call is safe to repeat. MLflow would repeat a call whose
+        # answer was lost, and so create a run twice.
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    }
+)
 
 from mlflow import MlflowClient  # noqa: E402
 from mlflow.entities import Run  # noqa: E402
@@ -35,14 +40,16 @@ from mlflow.exceptions import MlflowException  # noqa: E402
 from sqlalchemy import NullPool, create_engine, make_url  # noqa: E402
 
 from study.errors import StudyError, TrackingError, redacted_text  # noqa: E402
-from study.storage.atomic import StorageError  # noqa: E402
+from study.storage.atomic import StorageError, read_if_there  # noqa: E402
 from study.tracking.mlflow.internals import runs_page  # noqa: E402
-from study.tracking.tracker import first_line, within  # noqa: E402
+from study.tracking.tracker import T, first_line, within  # noqa: E402
 
-T = TypeVar("T")
-logging.getLogger("mlflow").setLevel(logging.WARNING)  # it logs every table it creates
-logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it logs what it also raises
-logging.getLogger("urllib3").setLevel(logging.ERROR)  # it logs every retry
+for logger, level in {
+    "mlflow": logging.WARNING,  # it logs every table it creates
+    "mlflow.store.db.utils": logging.CRITICAL,  # it logs what it also raises
+    "urllib3": logging.ERROR,  # it logs every retry
+}.items():
+    logging.getLogger(logger).setLevel(level)
 
 
 def ask(seconds: float | None, call: Callable[[], T], fault: str, advice: str = "") -> T:
@@ -122,6 +129,38 @@ def all_runs(
         yield from page
 
 
+def send_files(
+    client: MlflowClient, run_id: str, folder: Path, patterns: Sequence[str], *, known: Path
+) -> None:
+    """Send the files and folders in a folder whose names match one of the patterns.
+
+    A copy is sent, since MLflow would treat a folder on missing storage as empty.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        _copy(folder, Path(scratch), patterns, known=known)
+        client.log_artifacts(run_id, scratch)
+
+
+def files_that_fit(folder: Path, patterns: Sequence[str], *, known: Path) -> list[str]:
+    """Return the sorted names in a folder that match a pattern; ``known``: see `with_retries`."""
+    names = read_if_there(folder, lambda: os.listdir(folder), known=known)  # noqa: PTH208
+    return sorted(n for n in names or () if any(fnmatch(n, pattern) for pattern in patterns))
+
+
+def _copy(folder: Path, target: Path, patterns: Sequence[str], *, known: Path) -> None:
+    """Copy what matches a pattern, with all that is in folders; wait for missing storage."""
+    target.mkdir(exist_ok=True)
+    for name in files_that_fit(folder, patterns, known=known):
+        path = folder / name
+        try:
+            contents = read_if_there(path, path.read_bytes, known=known)
+        except IsADirectoryError:
+            _copy(path, target / name, ["*"], known=known)
+        else:
+            if contents is not None:
+                (target / name).write_bytes(contents)
+
+
 def refused(error: Exception) -> bool:
     """Return whether a failure concerns only what was sent, so that sending others may succeed.
 
@@ -130,9 +169,8 @@ def refused(error: Exception) -> bool:
     if isinstance(error, StudyError):  # such as a damaged file of a trial
         return not isinstance(error, TrackingError | StorageError)
     if isinstance(error, MlflowException):
-        if error.error_code == "RESOURCE_DOES_NOT_EXIST":  # MLflow's own 404, not that of a proxy
-            return True
-        status = error.get_http_status_code()
+        own_404 = error.error_code == "RESOURCE_DOES_NOT_EXIST"  # not that of a proxy
+        status = 400 if own_404 else error.get_http_status_code()
     else:  # HTTP errors of artifact stores have a code, others none
         status = getattr(getattr(error, "response", None), "status_code", 500)
     return 400 <= status < 500 and status not in NOT_ABOUT_A_CALL
@@ -150,8 +188,8 @@ def pages(uri: str, experiment_id: str) -> list[tuple[str, str]]:
     """
     shown = redacted(uri)
     if uri.startswith(("http://", "https://")):
-        command, server = f"open {shown}", shown
-    else:
-        command = f"mlflow ui --backend-store-uri {shlex.quote(shown)}"
-        server = "http://127.0.0.1:5000"
-    return [("browse", command), ("page", runs_page(server, experiment_id))]
+        return [("browse", f"open {shown}"), ("page", runs_page(shown, experiment_id))]
+    return [
+        ("browse", f"mlflow ui --backend-store-uri {shlex.quote(shown)}"),
+        ("page", runs_page("http://127.0.0.1:5000", experiment_id)),
+    ]
