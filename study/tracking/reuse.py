@@ -1,6 +1,5 @@
 """Reuse of finished trials with the same configuration hash, from ledgers or from a tracker."""
 
-import json
 import logging
 import math
 import shutil
@@ -8,9 +7,9 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from study.errors import StudyError, TrackingError
 from study.method.delta import load_delta
@@ -25,8 +24,7 @@ TAKES_WITHIN = 300.0
 """How many seconds reuse may take; trials not fetched by then are trained."""
 
 
-@dataclass(frozen=True)
-class Ledgers:
+class Ledgers(NamedTuple):
     """The ledgers of all studies in a folder; the address of a trial is ``STUDY/TRIAL``.
 
     Args:
@@ -34,7 +32,7 @@ class Ledgers:
     """
 
     storage: Path
-    title = "the ledger"
+    title: str = "the ledger"
 
     def known(self, wanted: Sequence[TrialConfig]) -> Mapping[str, str]:
         """Return where finished and undamaged trials are; see `Tracker.known`."""
@@ -44,17 +42,19 @@ class Ledgers:
             trial = TrialFolder(path.parent)
             with suppress(StudyError, OSError, ValueError):  # another study's files may be damaged
                 config = TrialConfig.model_validate(trial.read_config())
-                if config.config_hash not in hashes or config.taken_from is not None:
-                    continue
-                if (end := trial.read_end()) and end.status == "finished" and not trial.damaged():
+                if (
+                    config.config_hash in hashes
+                    and config.taken_from is None
+                    and (end := trial.read_end())
+                    and end.status == "finished"
+                    and not trial.damaged()
+                ):
                     found.setdefault(config.config_hash, f"{path.parents[2].name}/{trial.trial_id}")
         return found
 
     def fetch(self, address: str, folder: Path) -> None:
         """See `Tracker.fetch`."""
-        study, _, trial_id = address.partition("/")
-        trial = StudyFolder(self.storage / study).trial(trial_id)
-        shutil.copytree(trial.path, folder, dirs_exist_ok=True)
+        shutil.copytree(self.storage / address.replace("/", "/trials/"), folder, dirs_exist_ok=True)
 
 
 def take_over(tracker: Tracker, folder: StudyFolder, wanted: Sequence[TrialConfig]) -> set[str]:
@@ -71,42 +71,32 @@ def take_over(tracker: Tracker, folder: StudyFolder, wanted: Sequence[TrialConfi
     deadline = time.monotonic() + TAKES_WITHIN
     taken: set[str] = set()
     for source in (Ledgers(folder.path.parent), tracker):
-        if left := [t for t in wanted if t.config_hash and t.trial_id not in taken]:
-            taken |= _take_from(source, folder, left, deadline)
-    return taken
-
-
-def _take_from(
-    source: Ledgers | Tracker, folder: StudyFolder, wanted: Sequence[TrialConfig], deadline: float
-) -> set[str]:
-    """Take what a source has before a time of `time.monotonic`; return the trials' ids."""
-    seconds = max(0.0, deadline - time.monotonic())
-    try:
-        known = within(seconds, lambda: source.known(wanted))
-    except Exception as error:  # from a tracker, its server or the network
-        logger.warning(
-            "%s was not asked for trials done before: %s", source.title, first_line(error)
-        )
-        return set()
-    taken = set()
-    for trial in wanted:
-        if (address := known.get(trial.config_hash)) is None:
-            continue
-        if (left := deadline - time.monotonic()) <= 0:
-            logger.warning(
-                "%s gives trials done before too slowly; the rest is trained", source.title
-            )
-            break
+        left = [t for t in wanted if t.config_hash and t.trial_id not in taken]
         try:
-            _fetch(source, address, folder.trial(trial.trial_id), trial, left)
-        except Exception as error:  # from a tracker, its server or the files it returned
+            seconds = max(0.0, deadline - time.monotonic())
+            known = within(seconds, partial(source.known, left)) if left else {}
+        except Exception as error:  # from a tracker, its server or the network
             logger.warning(
-                "%s equals %s of %s, but is trained again unless it is found elsewhere: %s",
-                *(trial.trial_id, address, source.title, first_line(error)),
+                "%s was not asked for trials done before: %s", source.title, first_line(error)
             )
-        else:
-            logger.info("%s is taken from %s of %s", trial.trial_id, address, source.title)
-            taken.add(trial.trial_id)
+            continue
+        for trial in (trial for trial in left if trial.config_hash in known):
+            if (seconds := deadline - time.monotonic()) <= 0:
+                logger.warning(
+                    "%s gives trials done before too slowly; the rest is trained", source.title
+                )
+                break
+            address = known[trial.config_hash]
+            try:
+                _fetch(source, address, folder.trial(trial.trial_id), trial, seconds)
+            except Exception as error:  # from a tracker, its server or the files it returned
+                logger.warning(
+                    "%s equals %s of %s, but is trained again unless it is found elsewhere: %s",
+                    *(trial.trial_id, address, source.title, first_line(error)),
+                )
+            else:
+                logger.info("%s is taken from %s of %s", trial.trial_id, address, source.title)
+                taken.add(trial.trial_id)
     return taken
 
 
@@ -123,22 +113,13 @@ def _fetch(
     with tempfile.TemporaryDirectory(
         dir=folder.path.parent.parent, prefix=".taking-", ignore_cleanup_errors=True
     ) as scratch:
-        place = Path(scratch) / "origin"
-        place.mkdir()
-        within(seconds, lambda: source.fetch(address, place))
-        origin = TrialFolder(place)
-        if damaged := origin.damaged():
-            raise TrackingError(f"{', '.join(damaged)} damaged")
-        reports = origin.read_reports()
-        _refuse_other(origin.read_config(), reports, trial)
-        deltas = list(place.glob("delta*.safetensors"))
-        for delta in deltas:
-            load_delta(delta)
-        if bool(deltas) != bool(trial.trainable):
-            raise TrackingError(f"it has {len(deltas)} deltas")
+        origin = TrialFolder(Path(scratch) / "origin")
+        origin.path.mkdir()
+        within(seconds, lambda: source.fetch(address, origin.path))
+        reports = _proven_reports(origin, trial)
         taken = TrialFolder(Path(scratch) / folder.trial_id)
         taken.create({**trial.model_dump(mode="json"), "taken_from": address})
-        for path in (path for pattern in KEPT for path in sorted(place.glob(pattern))):
+        for path in (path for pattern in KEPT for path in sorted(origin.path.glob(pattern))):
             taken.write(path.name, path.read_bytes())
         taken.write_end(
             End(
@@ -152,16 +133,31 @@ def _fetch(
         sync_folder(folder.path.parent)
 
 
-def _refuse_other(
-    config: dict[str, Any], reports: Sequence[dict[str, Any]], trial: TrialConfig
-) -> None:
-    if config.get("config_hash") != trial.config_hash:
-        raise TrackingError("its config.json has another hash than was found")
+def _proven_reports(origin: TrialFolder, trial: TrialConfig) -> list[dict[str, Any]]:
+    """Return a fetched trial's reports if it is whole and the wanted one.
+
+    Raises:
+        StudyError: it is not.
+    """
+    damaged, config, reports = origin.damaged(), origin.read_config(), origin.read_reports()
+    deltas = [load_delta(path) for path in origin.path.glob("delta*.safetensors")]
     epochs = [report.get("epoch") for report in reports]
-    if epochs != (list(range(1, trial.epochs + 1)) or [0]):
-        raise TrackingError(f"its reports are of the epochs {json.dumps(epochs)[:80]}")
-    values = [value for report in reports for value in report.values()]
-    if not all(isinstance(value, int | float) and math.isfinite(value) for value in values):
-        raise TrackingError("its reports hold something else than finite numbers")
-    if not {"val_score", "test_score"} & reports[-1].keys():
-        raise TrackingError("its last report has no score")
+    faults = {
+        f"{', '.join(damaged)} damaged": damaged,
+        "its config.json has another hash than was found": (
+            config.get("config_hash") != trial.config_hash
+        ),
+        f"its reports are of the epochs {str(epochs)[:80]}": (
+            epochs != (list(range(1, trial.epochs + 1)) or [0])
+        ),
+        "its reports hold something else than finite numbers": not all(
+            isinstance(value, int | float) and math.isfinite(value)
+            for report in reports
+            for value in report.values()
+        ),
+        "its last report has no score": not {"val_score", "test_score"}.intersection(*reports[-1:]),
+        f"it has {len(deltas)} deltas": bool(deltas) != bool(trial.trainable),
+    }
+    if found := [fault for fault, applies in faults.items() if applies]:
+        raise TrackingError("; ".join(found))
+    return reports

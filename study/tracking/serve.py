@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -34,12 +34,6 @@ ENDS_WITHIN = 15.0
 """How many seconds a server has to end after SIGTERM, before SIGKILL."""
 LONGEST_PAUSE = 30.0
 """The longest pause between two starts of a server that keeps dying, in seconds."""
-QUIET = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    # It would start eight more processes for features that no study uses.
-    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-}
-NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "fuse.sshfs", "lustre", "ceph", "9p", "beegfs")
 
 
 @dataclass(frozen=True)
@@ -56,16 +50,6 @@ class Server:
     def state(self) -> Path:
         """A JSON file with the process ids of ``supervisor`` and ``server``."""
         return self.database.with_name("server.json")
-
-    @property
-    def lock(self) -> Path:
-        """The lock file that the supervisor holds; it contains the supervisor's process id."""
-        return self.database.with_name("server.lock")
-
-    @property
-    def log(self) -> Path:
-        """The log file of the server and its supervisor."""
-        return self.database.with_name("server.log")
 
     @property
     def address(self) -> str:
@@ -89,11 +73,16 @@ def supervise(server: Server) -> bool:
         TrackingError: the database would lie on a network file system.
     """
     prepare(server)
-    with _lock(server) as held:
-        if held:
-            _end_leftover(server)
+    with _lock(server) as holder:
+        if holder is None:
+            # A server whose supervisor was killed would keep the port.
+            with suppress(OSError, ValueError, KeyError):
+                leftover = int(json.loads(server.state.read_text(encoding="utf-8"))["server"])
+                command = Path(f"/proc/{leftover}/cmdline").read_bytes().split(b"\0")
+                if f"sqlite:///{server.database}".encode() in command:
+                    _end_group(leftover)
             _keep_running(server)
-    return held
+    return holder is None
 
 
 def start_in_background(server: Server) -> None:
@@ -104,26 +93,24 @@ def start_in_background(server: Server) -> None:
             file system.
     """
     prepare(server)
-    options = [part for name, value in asdict(server).items() for part in (f"--{name}", value)]
-    with server.log.open("ab") as log:
+    options = [f"--{name}={value}" for name, value in asdict(server).items()]
+    log_path = server.database.with_name("server.log")
+    with log_path.open("ab") as log:
         supervisor = subprocess.Popen(
-            [sys.executable, "-m", "study.tracking.serve", *map(str, options)],
+            [sys.executable, "-m", "study.tracking.serve", *options],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             start_new_session=True,
         )
     deadline = time.monotonic() + STARTS_WITHIN
-    while time.monotonic() < deadline:
-        if _answers(server):
-            return
-        if supervisor.poll():
-            break
+    while not _answers(server):
+        if supervisor.poll() or time.monotonic() > deadline:
+            raise TrackingError(
+                f"no MLflow server answers on {server.address}; {log_path} tells why, such as "
+                "another process on its port (--port chooses another)"
+            )
         time.sleep(0.5)
-    raise TrackingError(
-        f"no MLflow server answers on {server.address}; {server.log} tells why, such as another "
-        "process on its port (--port chooses another)"
-    )
 
 
 def stop(server: Server) -> bool:
@@ -135,10 +122,11 @@ def stop(server: Server) -> bool:
     supervisor = 0
     deadline = time.monotonic() + 2 * ENDS_WITHIN
     while time.monotonic() < deadline:
-        with _lock(server) as free:
-            if free:
+        with _lock(server) as holder:
+            if holder is None:
                 return supervisor != 0
-        if not supervisor and (supervisor := int(server.lock.read_text() or 0)):
+        if not supervisor and holder:
+            supervisor = holder
             with suppress(ProcessLookupError):
                 os.kill(supervisor, signal.SIGTERM)
         time.sleep(0.1)
@@ -154,7 +142,9 @@ def prepare(server: Server) -> None:
     """
     for folder in (server.database.parent, server.artifacts):
         folder.mkdir(parents=True, exist_ok=True)
-    if (kind := _file_system(server.database.parent)).startswith(NETWORK_FILE_SYSTEMS):
+    if (kind := _file_system(server.database.parent)).startswith(
+        ("nfs", "cifs", "smb", "fuse.sshfs", "lustre", "ceph", "9p", "beegfs")
+    ):
         raise TrackingError(
             f"{server.database} is on a network file system ({kind}), which SQLite does not "
             "survive; --database names a file on a local disk"
@@ -171,7 +161,12 @@ def _keep_running(server: Server) -> None:
         # A session of its own, so that its workers can be ended together with it.
         process = subprocess.Popen(
             server.command(),
-            env={**os.environ, **QUIET},
+            env={
+                **os.environ,
+                "MLFLOW_DISABLE_TELEMETRY": "true",
+                # It would start eight more processes for features that no study uses.
+                "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+            },
             stdin=subprocess.DEVNULL,
             start_new_session=True,
         )
@@ -180,7 +175,7 @@ def _keep_running(server: Server) -> None:
         )
         while process.poll() is None and not asked_to_end.wait(0.2):
             pass
-        _end_group(process.pid, process)
+        _end_group(process.pid, process.poll)
         if not asked_to_end.is_set():
             pause = (
                 1.0 if time.monotonic() - began > LONGEST_PAUSE else min(2 * pause, LONGEST_PAUSE)
@@ -191,44 +186,44 @@ def _keep_running(server: Server) -> None:
             asked_to_end.wait(pause)
 
 
-def _end_leftover(server: Server) -> None:
-    """End a server whose supervisor was killed, since it would keep the port."""
-    try:
-        group = int(json.loads(server.state.read_text(encoding="utf-8"))["server"])
-        command = Path(f"/proc/{group}/cmdline").read_bytes()
-    except (OSError, ValueError, KeyError):
-        return
-    if f"sqlite:///{server.database}".encode() in command.split(b"\0"):
-        _end_group(group)
+def _end_group(group: int, reap: Callable[[], object] = lambda: None) -> None:
+    """Send SIGTERM to all processes of a group, and SIGKILL if some remain.
 
-
-def _end_group(group: int, leader: subprocess.Popen[bytes] | None = None) -> None:
-    """Send SIGTERM to all processes of a group, and SIGKILL if some remain."""
+    Args:
+        group: the group's id.
+        reap: reaps the group's leader if it is a child of this process, where it would otherwise
+            stay as a zombie, and the group with it.
+    """
     for name in (signal.SIGTERM, signal.SIGKILL):
         deadline = time.monotonic() + ENDS_WITHIN
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(group, name)
             while time.monotonic() < deadline:
-                if leader is not None:
-                    leader.poll()  # reap it, or its group would stay as a zombie
+                reap()
                 os.killpg(group, 0)
                 time.sleep(0.05)
 
 
 @contextmanager
-def _lock(server: Server) -> Iterator[bool]:
-    """Try to take the supervisor's lock, which ends with its process; yield whether it was free."""
-    with server.lock.open("a") as file:
+def _lock(server: Server) -> Iterator[int | None]:
+    """Try to take the supervisor's lock, which ends with its process.
+
+    Yields:
+        None if it was free and is taken; else the process id of the supervisor that holds it, which
+        it has written into the file, or 0 until it has.
+    """
+    path = server.database.with_name("server.lock")
+    with path.open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            yield False
+            yield int(path.read_text() or 0)
             return
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
         try:
-            yield True
+            yield None
         finally:
             file.truncate(0)
 
@@ -241,12 +236,9 @@ def _answers(server: Server) -> bool:
 
 def _file_system(folder: Path) -> str:
     """Return the type of the file system that a folder is on; an empty text if unknown."""
-    try:
-        lines = Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return ""
-    kinds = {Path(line.split()[1]): line.split()[2] for line in lines}
-    resolved = folder.resolve()
+    mounts, resolved = Path("/proc/self/mounts"), folder.resolve()
+    lines = mounts.read_text(encoding="utf-8").splitlines() if mounts.exists() else []
+    kinds = {Path(place): kind for _, place, kind, *_ in map(str.split, lines)}
     return next((kinds[p] for p in (resolved, *resolved.parents) if p in kinds), "")
 
 
@@ -271,8 +263,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         elif not supervise(server):
             print(f"{server.database} is served already")
     except TrackingError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        parser.exit(2, f"error: {error}\n")
     return 0
 
 

@@ -129,8 +129,8 @@ def describe_unsent(unsent: Mapping[str, str], most: int = 10) -> str:
     return "\n  ".join([f"{len(unsent)} run{'s' if len(unsent) > 1 else ''}:", *lines])
 
 
-def within(seconds: float, call: Callable[[], T]) -> T:
-    """Return the result of a call, but stop waiting after some seconds.
+def within(seconds: float | None, call: Callable[[], T]) -> T:
+    """Return the result of a call, but stop waiting after some seconds, unless these are None.
 
     A server that hangs must not block a study. A call that is too slow goes on in a thread that
     nothing waits for.

@@ -39,6 +39,7 @@ from study.search.stages import TrialMaker
 from study.selection.candidates import finished_trials, fix_candidates
 from study.storage.ledger import End, StudyFolder
 from study.tracking.mlflow.internals import runs_page
+from study.tracking.mlflow.registry import winners
 from study.tracking.mlflow.runs import RunWriter
 from study.trial.prepare import Preparer
 from study.trial.study import Study
@@ -162,7 +163,7 @@ def write_study(place: Path, count: int) -> Shown:
         for trial in folder.trials():
             writer.sync_trial(trial.trial_id)
         sent = (time.perf_counter() - began) / count
-        writer.close_study(finished=True)
+        writer.close_study(finished=True, winners=winners(study))
     return Shown(uri, writer.experiment_id, writer.parent_id, f"{winner} ★", sent)
 
 

@@ -229,7 +229,7 @@ def test_a_server_that_is_slow_is_waited_for_no_longer_than_it_may_take(
 def test_a_report_that_is_not_taken_in_time_is_sent_later(
     proxy: Proxy, make: Callable[[str], Written], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mirror_module, "CLOSES_WITHIN", 2.0)
+    monkeypatch.setattr(server, "SEVERAL_WITHIN", 2.0)
     study = make("report")
     tracker = started(study, proxy.uri)
     train(study, tracker, 0)
@@ -240,7 +240,7 @@ def test_a_report_that_is_not_taken_in_time_is_sent_later(
     assert unsent.keys() == {STUDY_RUN}
     assert runs(proxy.uri, study)[""].info.status == "RUNNING"
     proxy.mend()
-    monkeypatch.setattr(mirror_module, "CLOSES_WITHIN", 20.0)
+    monkeypatch.setattr(server, "SEVERAL_WITHIN", 20.0)
     sync_study(study.study, proxy.uri)
     assert_whole(proxy.uri, study, 1)
 

@@ -1,20 +1,19 @@
 """Finds the best configurations over all studies that a tracking server holds."""
 
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from study.config.loading import load_config
 from study.config.schema import StudyConfig
 from study.config.settings import Settings, settings_columns
-from study.errors import TrackingError
-from study.tracking.mlflow.runs import PARENT
-from study.tracking.mlflow.server import ANSWERS_WITHIN, all_runs, open_client, redacted
-from study.tracking.tracker import first_line, within
+from study.tracking.mlflow.server import ANSWERS_WITHIN, all_runs, ask, open_client, redacted
 
 
 @dataclass(frozen=True)
@@ -62,30 +61,12 @@ def best_configurations(uri: str, *, study: str | None, where: str | None, top: 
         *([where] if where else []),
     ]
 
-    def ask() -> tuple[list[Run], dict[tuple[str, Settings], list[float]]]:
-        client = open_client(uri)
-        experiments = [e.experiment_id for e in client.search_experiments()]
-        runs = client.search_runs(
-            experiments,
-            filter_string=" and ".join(conditions),
-            max_results=top,
-            # Equal scores are ordered as in `study.selection.candidates.finished_trials`.
-            order_by=[
-                "metrics.val_score DESC",
-                "metrics.trainable ASC",
-                "attributes.start_time ASC",
-            ],
-        )
-        return runs, _tested(client, experiments, {run.data.tags["study_id"] for run in runs})
-
-    try:
-        runs, tested = within(ANSWERS_WITHIN, ask)
-    except Exception as error:  # from MLflow, a database, its driver or the network
-        raise TrackingError(
-            f"{redacted(uri)} does not give runs ({first_line(error)}); a condition reads "
-            "like params.dataset = 'digits' and metrics.trainable < 5000"
-        ) from None
-    return [_found(run, tested) for run in runs]
+    return ask(
+        ANSWERS_WITHIN,
+        lambda: list(_search(open_client(uri), " and ".join(conditions), top)),
+        f"{redacted(uri)} does not give runs",
+        "; a condition reads like params.dataset = 'digits' and metrics.trainable < 5000",
+    )
 
 
 def configuration_of(uri: str, found: Found) -> StudyConfig:
@@ -95,55 +76,58 @@ def configuration_of(uri: str, found: Found) -> StudyConfig:
         TrackingError: the server does not have it, since it is sent only when a study ends.
     """
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
-        try:
-            client = open_client(uri)
-            path = within(
-                ANSWERS_WITHIN,
-                lambda: client.download_artifacts(found.parent_id, "study.yaml", scratch),
-            )
-        except Exception as error:  # from MLflow, a file system or an object store
-            raise TrackingError(
-                f"{redacted(uri)} does not have study.yaml of the study '{found.study}' "
-                f"({first_line(error)}); it is sent when the study ends"
-            ) from None
+        path: str = ask(
+            ANSWERS_WITHIN,
+            lambda: open_client(uri).download_artifacts(found.parent_id, "study.yaml", scratch),
+            f"{redacted(uri)} does not have study.yaml of the study '{found.study}'",
+            "; it is sent when the study ends",
+        )
         return load_config(Path(path))
 
 
-def _found(run: Run, tested: Mapping[tuple[str, Settings], list[float]]) -> Found:
-    params, metrics, tags = run.data.params, run.data.metrics, run.data.tags
-    scores = tested.get((tags["study_id"], _settings(run)), [])
-    return Found(
-        study=tags["study"],
-        label=tags["label"],
-        dataset=params["dataset"],
-        protocol=params["protocol"],
-        backbone=params["backbone"],
-        shots=int(params["shots"]),
-        settings=_settings(run),
-        trainable=int(metrics["trainable"]),
-        val_score=metrics["val_score"],
-        split_hash=tags["split_hash"],
-        test_score=sum(scores) / len(scores) if scores else None,
-        test_seeds=len(scores),
-        run_id=run.info.run_id,
-        parent_id=tags[PARENT],
+def _search(client: MlflowClient, condition: str, top: int) -> Iterator[Found]:
+    """Yield the best configurations that meet a condition, each with its mean test score."""
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    runs = client.search_runs(
+        experiments,
+        filter_string=condition,
+        max_results=top,
+        # Equal scores are ordered as in `study.selection.candidates.finished_trials`.
+        order_by=["metrics.val_score DESC", "metrics.trainable ASC", "attributes.start_time ASC"],
     )
-
-
-def _tested(
-    client: MlflowClient, experiments: list[str], study_ids: Iterable[str]
-) -> dict[tuple[str, Settings], list[float]]:
-    """Return the test scores of confirmed configurations, by study id and settings."""
-    scores: dict[tuple[str, Settings], list[float]] = {}
-    for study_id in study_ids:
-        condition = f"tags.stage = 'confirm' and tags.study_id = '{study_id}'"
-        for run in all_runs(client, experiments, condition):
+    tested: dict[tuple[str, Settings], list[float]] = defaultdict(list)
+    for study_id in {run.data.tags["study_id"] for run in runs}:
+        for run in all_runs(
+            client, experiments, f"tags.stage = 'confirm' and tags.study_id = '{study_id}'"
+        ):
             if (score := run.data.metrics.get("test_score")) is not None:
-                scores.setdefault((study_id, _settings(run)), []).append(score)
-    return scores
+                tested[study_id, _settings(run)].append(score)
+    for run in runs:
+        params, metrics, tags = run.data.params, run.data.metrics, run.data.tags
+        scores = tested[tags["study_id"], _settings(run)]
+        yield Found(
+            study=tags["study"],
+            label=tags["label"],
+            dataset=params["dataset"],
+            protocol=params["protocol"],
+            backbone=params["backbone"],
+            shots=int(params["shots"]),
+            settings=_settings(run),
+            trainable=int(metrics["trainable"]),
+            val_score=metrics["val_score"],
+            split_hash=tags["split_hash"],
+            test_score=sum(scores) / len(scores) if scores else None,
+            test_seeds=len(scores),
+            run_id=run.info.run_id,
+            parent_id=tags[MLFLOW_PARENT_RUN_ID],
+        )
 
 
 def _settings(run: Run) -> Settings:
-    params, (subset, *numbers) = run.data.params, settings_columns()
-    own = {name: float(params[name]) for name in numbers if name in params}
-    return Settings.as_written({subset: params.get(subset), **own})
+    return Settings.as_written(
+        {
+            name: value if name == "subset" else float(value)
+            for name, value in run.data.params.items()
+            if name in settings_columns()
+        }
+    )

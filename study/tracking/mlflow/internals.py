@@ -1,6 +1,9 @@
 """The private parts of MLflow that tracking depends on, all in this one module.
 
 A release may move them without notice; a test of each one then fails, and only this file changes.
+Most are about how MLflow's pages show an experiment: as model training, with saved views under
+"Views". A saved view is a tag of the experiment. A version of MLflow that expects another form of
+this tag shows its plain table instead; nothing else is lost.
 """
 
 import json
@@ -10,18 +13,21 @@ from typing import Any
 
 from mlflow.pyfunc.scoring_server import _SERVER_MODEL_PATH
 
+from study.config.settings import settings_columns
+
 MODEL_TRAINING = {"mlflow.experimentKind": "custom_model_development"}
 """The tag that makes an experiment's page show runs and metrics, not traces of agents."""
 VIEW = "mlflow.sharedViewState."
 """The prefix of an experiment tag that holds a saved view; the view's key follows it."""
 NAME = "attributes.`Run Name`"
 """The column of run names."""
-WIDTH = 90
-"""The width of a column in pixels."""
 WIDTHS = {NAME: 170, "params.`distill_weight`": 110, "params.`subset`": 560}
-"""The widths of columns that need more, in pixels."""
-GROUP_WIDTH = 320
-"""The width of the name column in pixels when it shows group names."""
+"""The widths of columns that need more than 90 pixels; names of groups need 320."""
+SETTINGS = (
+    "metrics.`trainable`",
+    *(f"params.`{name}`" for name in (*settings_columns()[1:], "subset")),
+)
+"""The columns of a trial's settings; the subset is last, where a narrow window may cut it."""
 
 
 def in_scoring_server() -> bool:
@@ -53,16 +59,53 @@ def saved_view(
         "orderByAsc": False,
         "selectedColumns": shown,
         "columnOrder": [NAME, *shown],
-        "columnWidths": {column: WIDTHS.get(column, WIDTH) for column in (NAME, *shown)},
+        "columnWidths": {column: WIDTHS.get(column, 90) for column in (NAME, *shown)},
     }
     if group_by:
-        state["columnWidths"][NAME] = GROUP_WIDTH
-        keys = [{"mode": "tag", "groupByData": tag} for tag in group_by]
-        state["groupBy"] = {"aggregateFunction": "average", "groupByKeys": keys}
+        state["columnWidths"][NAME] = 320
+        state["groupBy"] = {
+            "aggregateFunction": "average",
+            "groupByKeys": [{"mode": "tag", "groupByData": tag} for tag in group_by],
+        }
     now = int(time.time() * 1000)
     return json.dumps(
         {"name": name, "createdAt": now, "updatedAt": now, "state": json.dumps(state)}
     )
+
+
+def experiment_tags() -> dict[str, str]:
+    """Return the tags of a new experiment: its kind, and saved views for common questions."""
+    return MODEL_TRAINING | {
+        f"{VIEW}studies": saved_view(
+            "Studies",
+            search="tags.stage = 'study'",
+            order="metrics.`val_score`",
+            columns=[
+                *("metrics.`test_score`", "tags.`dataset`", "tags.`protocol`"),
+                "attributes.`Models`",
+            ],
+        ),
+        f"{VIEW}trials": saved_view(
+            "Trials, by validation score",
+            search="tags.stage = 'search'",
+            order="metrics.`val_score`",
+            columns=[*SETTINGS, "metrics.`epochs`", "tags.`arm`", "tags.`study`"],
+        ),
+        f"{VIEW}confirmed": saved_view(
+            "Confirmed on test",
+            search="tags.stage = 'confirm'",
+            order="metrics.`test_score`",
+            columns=[*SETTINGS, "params.`seed`", "tags.`study`"],
+            group_by=("label", "study"),
+        ),
+        f"{VIEW}ablation": saved_view(
+            "Ablation",
+            search="tags.stage = 'ablation'",
+            order="metrics.`test_score`",
+            columns=[*SETTINGS, "params.`seed`", "tags.`study`"],
+            group_by=("label", "study"),
+        ),
+    }
 
 
 def runs_page(server: str, experiment_id: str, view: str = "studies") -> str:
@@ -71,7 +114,9 @@ def runs_page(server: str, experiment_id: str, view: str = "studies") -> str:
     Args:
         server: where MLflow answers.
         experiment_id: the experiment's id.
-        view: the key of one of the views in `study.tracking.mlflow.views`.
+        view: the key of one of the views in `experiment_tags`.
     """
-    query = f"workflowType=machine_learning&viewStateShareKey={view}"
-    return f"{server.rstrip('/')}/#/experiments/{experiment_id}/runs?{query}"
+    return (
+        f"{server.rstrip('/')}/#/experiments/{experiment_id}/runs?"
+        f"workflowType=machine_learning&viewStateShareKey={view}"
+    )

@@ -1,21 +1,23 @@
 """What sends to MLflow what the ledger holds and MLflow lacks: a thread, or one call afterwards.
 
 Training never waits for it. What could not be sent stays marked as unsent in the ledger. It is sent
-when the server is back, or by ``clipfit-study sync NAME``. Sending twice changes nothing.
+when the server is back, or by ``clipfit-study sync NAME``. Sending twice changes nothing. That call
+also finds what MLflow lost, or accepted without doing anything.
 """
 
 import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+
+from mlflow.entities import Run
 
 from study.errors import StudyError, TrackingError
-from study.storage.atomic import StorageError
-from study.tracking.mlflow.audit import Audit
-from study.tracking.mlflow.registry import register_or_tell
-from study.tracking.mlflow.runs import RunWriter
-from study.tracking.mlflow.server import refused
+from study.storage import atomic, ledger
+from study.tracking.mlflow import registry, runs, server
 from study.tracking.tracker import Synced, describe_unsent, first_line, within
 from study.trial.study import Study
 
@@ -27,8 +29,6 @@ FINAL_SECONDS = 60.0
 """How long the end of a study waits for a server that accepts nothing."""
 LONGEST_SECONDS = 600.0
 """How long the end of a study waits for a slow server that still accepts what is sent."""
-CLOSES_WITHIN = 120.0
-"""How many seconds sending the tables and the report may take."""
 STUDY_RUN = "the study's own run"
 """Stands for the study's own run where otherwise a trial's id stands."""
 LEDGER = "the study's trials"
@@ -46,7 +46,7 @@ class Mirror:
         writer: the writer of the study's runs.
     """
 
-    def __init__(self, writer: RunWriter) -> None:
+    def __init__(self, writer: runs.RunWriter) -> None:
         self._writer = writer
         self._changed: queue.Queue[str | None] = queue.Queue()
         self._unsent: dict[str, str] = {}
@@ -75,37 +75,26 @@ class Mirror:
                 before = self._settled
                 self._thread.join(min(FINAL_SECONDS, max(0.0, deadline - time.monotonic())))
             self._stop.set()
-            self._collect(block=False)
+            with suppress(queue.Empty):
+                for trial_id in iter(self._changed.get_nowait, None):  # None asked to close
+                    self._unsent.setdefault(trial_id, NOT_SENT)
             if not self._unsent:
                 self._thread.join()
         return self._unsent.copy()
 
     def _work(self) -> None:
-        """Send changed trials until asked to close; changes of one trial go out together."""
+        """Send changed trials until asked to close, and then every trial that is not sent."""
         closing = False
-        while not self._stop.is_set():
-            if self._collect(block=not (closing or self._unsent)):
-                closing = True
-                self._unsent[LEDGER] = NOT_SENT  # every trial is sent, or reported as unsent
-            if self._unsent:
-                looks = self._unsent.get(LEDGER) == NOT_SENT
-                self._send(LEDGER if looks else next(iter(self._unsent)))
-            elif closing:
-                return
-
-    def _collect(self, *, block: bool) -> bool:
-        """Move changes from the queue to ``_unsent``; return whether closing was requested."""
-        closed = False
-        try:
-            item = self._changed.get(block=block)
-            while True:
-                if item is None:
-                    closed = True
-                else:
-                    self._unsent.setdefault(item, NOT_SENT)
-                item = self._changed.get_nowait()
-        except queue.Empty:
-            return closed
+        while not self._stop.is_set() and (self._unsent or not closing):
+            try:
+                changed = self._changed.get(block=not self._unsent)
+            except queue.Empty:  # so that changes of one trial go out together
+                self._send(
+                    LEDGER if self._unsent.get(LEDGER) == NOT_SENT else next(iter(self._unsent))
+                )
+            else:
+                closing = closing or changed is None
+                self._unsent.setdefault(changed or LEDGER, NOT_SENT)
 
     def _send(self, trial_id: str) -> None:
         try:
@@ -117,7 +106,7 @@ class Mirror:
         except Exception as error:  # no answer of a server may stop the study
             reason = first_line(error)
             del self._unsent[trial_id]
-            if refused(error):
+            if server.refused(error):
                 if not self.refused:
                     logger.warning(
                         "%s cannot be sent to MLflow, the others go on: %s"
@@ -132,7 +121,7 @@ class Mirror:
             if not self._failing:
                 logger.warning(
                     "results are not sent to MLflow until storage is back: %s"
-                    if isinstance(error, StorageError)
+                    if isinstance(error, atomic.StorageError)
                     else "MLflow does not take results: %s",
                     reason,
                 )
@@ -163,19 +152,20 @@ def sync_study(
         TrackingError: the server does not answer, or MLflow still lacks the trials in the message.
         StorageError: the study's folder cannot be read or written.
     """
-    folder, writer = study.folder, RunWriter(study, uri)
+    folder, writer = study.folder, runs.RunWriter(study, uri)
     trials = [trial.trial_id for trial in folder.trials()]
-    audit = Audit(writer)
-    found = audit.lacking(trials)
-    whole = {trial_id for trial_id, lack in found.items() if not lack}
-    for trial_id in found.keys() - whole:
-        writer.send_again(trial_id, audit.run_of(trial_id))
-    unsent = _send_all(writer, _send_all(writer, trials))  # the second pass retries what failed
-    if sent := [trial_id for trial_id in trials if trial_id not in whole | unsent.keys()]:
-        unsent |= {trial_id: lack for trial_id, lack in Audit(writer).lacking(sent).items() if lack}
+    listed = list_runs(writer)
+    found = lacking(writer, listed, trials)
+    incomplete = {trial_id for trial_id, lack in found.items() if lack}
+    for trial_id in incomplete:
+        writer.send_again(trial_id, listed)
+    failed = _each(writer, trials, writer.sync_trial)
+    unsent = _each(writer, failed, writer.sync_trial)
+    if sent := [t for t in trials if t not in unsent and found.get(t) != ""]:
+        unsent |= {t: lack for t, lack in lacking(writer, list_runs(writer), sent).items() if lack}
     finished, before = folder.is_complete(), folder.read_registration()
     if finished:  # an unfinished study may still get another winner, or more seeds
-        register_or_tell(writer, {})
+        registry.register_or_tell(writer, {})
     if folder.read_registration() != before:
         write_outputs()
     unsent |= close_study(writer, finished=finished)
@@ -183,42 +173,111 @@ def sync_study(
         raise TrackingError(
             f"of study '{folder.name}', MLflow lacks {describe_unsent(unsent, len(unsent))}"
         )
-    return Synced(len(trials), len(found.keys() - whole))
+    return Synced(len(trials), len(incomplete))
 
 
-def _send_all(writer: RunWriter, trials: Iterable[str]) -> dict[str, str]:
-    """Send trials; return those that failed, and why.
+def list_runs(writer: runs.RunWriter) -> dict[str, Run]:
+    """Return the runs that MLflow has of a study, by their ids.
+
+    Raises:
+        TrackingError: the server does not return the runs.
+    """
+    found = server.all_runs(writer.client, [writer.experiment_id], writer.own_runs)
+    return server.ask(
+        None,
+        lambda: {run.info.run_id: run for run in found},
+        f"MLflow does not give the runs of study '{writer.study.name}'",
+    )
+
+
+def lacking(
+    writer: runs.RunWriter, listed: Mapping[str, Run], trials: Iterable[str]
+) -> dict[str, str]:
+    """Return, for each trial marked as sent, what MLflow lacks; "" means nothing.
+
+    Trials that have changed since they were sent are left out: they are sent again anyway.
+
+    Args:
+        writer: the writer of the study's runs.
+        listed: what `list_runs` returned.
+        trials: the ids of the trials.
+
+    Raises:
+        TrackingError: the server no longer answers.
+        StorageError: the study's folder cannot be read.
+    """
+    return _each(writer, trials, lambda trial_id: _lack(writer, listed, trial_id))
+
+
+def _lack(writer: runs.RunWriter, listed: Mapping[str, Run], trial_id: str) -> str | None:
+    """Return what of a trial was sent and is missing, the run's end and artifacts included."""
+    trial = writer.study.folder.trial(trial_id)
+    mark = runs.Mark.read(trial, writer.parent_id)
+    try:
+        config, end, reports = trial.read_config(), trial.read_end(), trial.read_reports()
+    except ledger.LedgerError:  # reported when the trial is sent
+        return None
+    if not mark.run_id or mark.trial_id not in ("", trial_id) or not mark.fits(reports, end):
+        return None
+    if (run := listed.get(mark.run_id)) is None:
+        return "its run is not there"
+    end = end if mark.closed else None
+    if end is not None and run.info.status != runs.STATUS[end.status]:
+        return f"its run is {run.info.status}, not {runs.STATUS[end.status]}"
+    points = Counter(metric.key for metric in runs.epoch_metrics(reports[: mark.reports], 0))
+    wanted = {
+        "tags": writer.trial_tags(config).items() - run.data.tags.items(),
+        "parameters": writer.trial_params(config).items() - run.data.params.items(),
+        "metrics": {"trainable", *points, *(runs.TOTALS if end else ())} - run.data.metrics.keys(),
+    }
+    lacks = [name for name, values in wanted.items() if values]
+    lacks += [
+        "epochs"
+        for key, count in points.most_common(1)
+        if len({m.step for m in writer.client.get_metric_history(mark.run_id, key)}) < count
+    ]
+    if end is not None:
+        files = server.files_that_fit(trial.path, runs.TRIAL_ARTIFACTS, known=trial.path.parent)
+        there = {artifact.path for artifact in writer.client.list_artifacts(mark.run_id)}
+        lacks += [name for name in files if name not in there]
+    return f"its run lacks {', '.join(lacks)}" if lacks else ""
+
+
+def _each(
+    writer: runs.RunWriter, trials: Iterable[str], do: Callable[[str], str | None]
+) -> dict[str, str]:
+    """Return what a call returned of each trial, or why it failed; trials without either left out.
 
     Raises:
         TrackingError: the server no longer answers.
         StorageError: the study's folder cannot be read or written.
     """
-    unsent = {}
+    told = {}
     for trial_id in trials:
         try:
-            writer.sync_trial(trial_id)
-        except StorageError:
+            told[trial_id] = do(trial_id)
+        except atomic.StorageError:
             raise
         except Exception as error:  # from MLflow, a database, its driver or the network
-            unsent[trial_id] = first_line(error)
-            if not refused(error):
-                writer.reach()
-    return unsent
+            told[trial_id] = first_line(error)
+            if not server.refused(error):
+                server.connect(writer.uri, writer.study.config.tracking.experiment)
+    return {trial_id: text for trial_id, text in told.items() if text is not None}
 
 
-def close_study(writer: RunWriter, *, finished: bool) -> dict[str, str]:
+def close_study(writer: runs.RunWriter, *, finished: bool) -> dict[str, str]:
     """Close the parent run; return why that failed, or nothing."""
 
     def close() -> None:
         try:
-            writer.close_study(finished=finished)
+            writer.close_study(finished=finished, winners=registry.winners(writer.study))
         except Exception:  # a server may fail once
             time.sleep(RETRY_SECONDS)
-            writer.close_study(finished=finished)
+            writer.close_study(finished=finished, winners=registry.winners(writer.study))
 
     try:
         list(writer.study.folder.trials())  # wait for missing storage, not in the server's time
-        within(CLOSES_WITHIN, close)
+        within(server.SEVERAL_WITHIN, close)
     except Exception as error:  # from MLflow, a database, its driver or the network
         return {STUDY_RUN: first_line(error)}
     return {}

@@ -1,5 +1,6 @@
 """The winner in MLflow's model registry, one version per study, and the champion alias.
 
+The winner is the configuration that validation chose, if it beats chance on test.
 The alias moves by validation alone: to a version with a better score under the same selection rule
 on the same split. A version also shows its test scores, which are never compared.
 """
@@ -9,49 +10,100 @@ import re
 import tempfile
 import time
 import warnings
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib.metadata import version as installed_version
 from pathlib import Path
+from statistics import fmean
+from typing import Self
 
 import mlflow.pyfunc
-from mlflow.entities import LoggedModelOutput, Metric
+from mlflow.entities import LoggedModel, LoggedModelOutput, Metric
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
-from mlflow.models import Model
-from mlflow.models.model import MLMODEL_FILE_NAME
-from mlflow.types import ColSpec, DataType, Schema
-from mlflow.types.schema import Map
+from mlflow.models.model import MLMODEL_FILE_NAME, Model
+from mlflow.types.schema import ColSpec, DataType, Map, Schema
 from PIL import Image
 
 from study.data.images.inputs import as_base64
 from study.data.shots import read_shots
 from study.errors import StudyError, TrackingError
-from study.method.delta import DeltaInfo, load_delta, save_delta
-from study.storage.ledger import Registration, StudyFolder
-from study.tracking.mlflow.choice import Choice
-from study.tracking.mlflow.runs import RunWriter
-from study.tracking.tracker import describe_unsent, first_line, within
+from study.method.delta import load_delta, save_delta
+from study.storage.ledger import Registration, TrialFolder
+from study.tracking.mlflow import runs, server
+from study.tracking.tracker import describe_unsent
+from study.trial.predictions import beats_chance, chance_level, read_confusion
 from study.trial.prepare import shots_path
+from study.trial.study import Candidate, Study
 
 logger = logging.getLogger(__name__)
 
 ALIAS = "champion"
-WAIT_SECONDS = 120.0
-"""How long the end of a study waits for the registry."""
-CODE = Path(__file__).with_name("served_model.py")
 REQUIREMENTS = ("mlflow", "torch", "transformers", "safetensors", "pillow", "numpy")
 """The served model's requirements; this package is also needed, but no package index has it."""
-OUTPUTS = Schema(
-    [
-        ColSpec(DataType.string, "class_name"),
-        ColSpec(DataType.double, "probability"),
-        ColSpec(Map(DataType.double), "probabilities"),
-    ]
-)
 
 
-def register_winner(writer: RunWriter, wait: float = WAIT_SECONDS) -> Registration | None:
+@dataclass(frozen=True)
+class Choice:
+    """The best configuration by validation, and its confirmations so far."""
+
+    candidate: Candidate
+    trials: Sequence[TrialFolder]
+    """Its finished confirmations, in the order of ``confirm.seeds``."""
+    chance: float | None
+    """The test score of guessing, a fraction; None while it is unknown."""
+    test_scores: Mapping[str, float]
+    """The test scores, means over the seeds, as fractions; empty while nothing is confirmed."""
+
+    @classmethod
+    def read(cls, study: Study) -> Self | None:
+        """Return the choice of a study; None if it has made none yet."""
+        if (best := study.best()) is None:
+            return None
+        trials = [
+            study.folder.trial(f"confirm-{best.same_as or best.label}-seed{seed}")
+            for seed in study.config.confirm.seeds
+        ]
+        finished = [t for t in trials if (end := t.read_end()) and end.status == "finished"]
+        levels = (
+            chance_level(read_confusion(study.folder, trial.trial_id), study.protocol())
+            for trial in finished
+        )
+        finals = [reports[-1] for trial in finished if (reports := trial.read_reports())]
+        return cls(
+            candidate=best,
+            trials=finished,
+            chance=next((level for level in levels if level is not None), None),
+            test_scores={
+                name: fmean(final[name] for final in finals)
+                for name in (finals or [{}])[0]
+                if name.startswith("test_")
+            },
+        )
+
+    @property
+    def at_chance(self) -> bool:
+        """Whether the test score is known to be no better than guessing."""
+        score = self.test_scores.get("test_score")
+        return score is not None and not beats_chance(score, self.chance)
+
+    @property
+    def is_winner(self) -> bool:
+        """Whether the choice is confirmed and not known to be at chance."""
+        return bool(self.trials) and not self.at_chance
+
+
+def winners(study: Study) -> set[str]:
+    """Return the trial that validation chose and its confirmations; nothing if at chance."""
+    choice = Choice.read(study)
+    if choice is None or choice.at_chance:
+        return set()
+    return {str(choice.candidate.source_trial), *(trial.trial_id for trial in choice.trials)}
+
+
+def register_winner(
+    writer: runs.RunWriter, wait: float = server.SEVERAL_WITHIN
+) -> Registration | None:
     """Register a study's winner once, decide who is champion, and write ``registered.json``.
 
     Args:
@@ -77,17 +129,14 @@ def register_winner(writer: RunWriter, wait: float = WAIT_SECONDS) -> Registrati
             100 * (winner.chance or 0.0),
         )
         return None
-    try:
-        registration = within(wait, _Registrar(winner, writer).register)
-    except StudyError:
-        raise
-    except Exception as error:  # from MLflow, a database, its driver or the network
-        raise TrackingError(f"MLflow does not take the model ({first_line(error)})") from None
+    registration = server.ask(
+        wait, _Registrar(winner, writer).register, "MLflow does not take the model"
+    )
     folder.write_registration(registration)
     return registration
 
 
-def register_or_tell(writer: RunWriter, unsent: Mapping[str, str]) -> None:
+def register_or_tell(writer: runs.RunWriter, unsent: Mapping[str, str]) -> None:
     """Register the winner; only log a failure, since a study is complete without it.
 
     Args:
@@ -113,91 +162,80 @@ def model_name(dataset: str) -> str:
 
 
 class _Registrar:
-    def __init__(self, winner: Choice, writer: RunWriter) -> None:
+    def __init__(self, winner: Choice, writer: runs.RunWriter) -> None:
         self._winner, self._writer = winner, writer
         self._study, self._client = writer.study, writer.client
         self._name = model_name(writer.study.config.data.dataset)
 
     def register(self) -> Registration:
-        self._ensure_model()
         tags = self._tags()
+        try:
+            self._client.get_registered_model(self._name)
+        except MlflowException:
+            self._client.create_registered_model(
+                self._name,
+                tags={"dataset": tags["dataset"]},
+                description=f"CLIP tuned by studies on {tags['dataset']}, one version a study. The "
+                f"alias `{ALIAS}` goes to the best validation score under one selection rule and "
+                "split.",
+            )
         found = self._client.search_model_versions(
             f"name = '{self._name}' and tags.study_id = '{tags['study_id']}' and "
             f"tags.source_trial = '{tags['source_trial']}'"  # an extended study may have several
         )
         version = found[0] if found else self._create_version(tags)
-        champion, reason = self._decide(version, tags)
-        return Registration(
-            model=self._name, version=str(version.version), champion=champion, reason=reason
-        )
-
-    def _ensure_model(self) -> None:
-        try:
-            self._client.get_registered_model(self._name)
-        except MlflowException:
-            dataset = self._study.config.data.dataset
-            self._client.create_registered_model(
-                self._name,
-                tags={"dataset": dataset},
-                description=f"CLIP tuned by studies on {dataset}, one version a study. The alias "
-                f"`{ALIAS}` goes to the best validation score under one selection rule and split.",
-            )
+        return Registration(self._name, str(version.version), *self._decide(version, tags))
 
     def _tags(self) -> dict[str, str]:
         """Return the tags of a version: its origin and how it was chosen."""
-        config, candidate = self._study.config, self._winner.candidate
-        source = self._study.folder.trial(str(candidate.source_trial))
-        trained = self._winner.trials[0]
-        shots = shots_path(self._study, trained.read_config()["seed"])
+        study, candidate, trained = self._study, self._winner.candidate, self._winner.trials[0]
+        source = study.folder.trial(str(candidate.source_trial))
         return {
-            "study": self._study.folder.name,
-            "study_id": str(self._study.folder.read_identity()["study_id"]),
-            "dataset": config.data.dataset,
-            "protocol": config.protocol,
-            "backbone": config.backbone.name,
-            "backbone_revision": str(config.backbone.revision),
+            "study": study.folder.name,
+            "study_id": str(study.folder.read_identity()["study_id"]),
+            "dataset": study.config.data.dataset,
+            "protocol": study.config.protocol,
+            "backbone": study.config.backbone.name,
+            "backbone_revision": str(study.config.backbone.revision),
             "subset": candidate.settings.subset,
-            "selection": self._study.protocol().rule_used(config, source.read_reports()[-1]).name,
+            "selection": study.protocol().rule_used(study.config, source.read_reports()[-1]).name,
             "split_hash": source.read_config()["split_hash"],
             "val_score": repr(candidate.val_score),
             "trial_id": trained.trial_id,
-            "source_trial": str(candidate.source_trial),
-            "training_data_hash": read_shots(shots).digest,
+            "source_trial": source.trial_id,
+            "training_data_hash": read_shots(
+                shots_path(study, trained.read_config()["seed"])
+            ).digest,
         }
 
-    def _create_version(self, tags: Mapping[str, str]) -> ModelVersion:
+    def _create_version(self, tags: dict[str, str]) -> ModelVersion:
         candidate, parent_id = self._winner.candidate, self._writer.parent_id
-        settings = candidate.settings.flat()
         logged = self._client.create_logged_model(
             self._writer.experiment_id,
             name=self._name,
             source_run_id=parent_id,
-            tags=dict(tags),
-            params={key: str(value) for key, value in settings.items() if value is not None},
+            tags=tags,
+            params={k: str(v) for k, v in candidate.settings.flat().items() if v is not None},
             model_type="classifier",
         )
         with tempfile.TemporaryDirectory() as scratch:
-            description = Model(
-                artifact_path=logged.artifact_location,
-                model_uuid=logged.model_id,
-                run_id=parent_id,
-                model_id=logged.model_id,
-            )
-            self._save(Path(scratch) / "model", description)
-            self._client.log_model_artifacts(logged.model_id, str(Path(scratch) / "model"))
+            model = self._save(Path(scratch), logged)
+            self._client.log_model_artifacts(logged.model_id, str(model))
         self._client.finalize_logged_model(logged.model_id, "READY")
         self._client.log_outputs(parent_id, [LoggedModelOutput(logged.model_id, step=0)])
         scores = {"val_score": candidate.val_score or 0.0, **self._winner.test_scores}
         now = int(time.time() * 1000)
-        metrics = [Metric(key, scores[key], now, 0, model_id=logged.model_id) for key in scores]
-        self._client.log_batch(parent_id, metrics=metrics)
+        self._client.log_batch(
+            parent_id,
+            metrics=[Metric(k, v, now, 0, model_id=logged.model_id) for k, v in scores.items()],
+        )
         return self._client.create_model_version(
             self._name,
             # Not the model's id: MLflow would look it up on the process's default server, not on
             # this client's.
             source=logged.artifact_location,
             run_id=parent_id,
-            tags=dict(tags),
+            tags=tags,
             description=f"Winner of the study `{tags['study']}`: `{tags['subset']}`, as trained in "
             f"`{tags['trial_id']}`. {scores['val_score']:.1%} on validation; on test "
             f"{scores['test_score']:.1%}, the mean over {len(self._winner.trials)} seeds.",
@@ -216,42 +254,59 @@ class _Registrar:
         wins, reason = judge(tags, None if champion is None else champion.tags)
         if wins:
             self._client.set_registered_model_alias(self._name, ALIAS, version.version)
-        elif champion is not None:
-            reason = f"version {champion.version} stays, since {reason}"
-        return wins, reason
+            return True, reason
+        return False, f"version {aliases[ALIAS]} stays, since {reason}"
 
-    def _save(self, path: Path, description: Model) -> None:
-        """Write the winner as an MLflow model of code, delta and names; no pickle, no backbone."""
-        with tempfile.TemporaryDirectory() as scratch:
-            delta = self._winner.trials[0].path / "delta.safetensors"
-            if delta.exists():
-                _, info = load_delta(delta)
-            else:  # nothing is tuned; another delta of the study has the same backbone and names
-                info = replace(_any_info(self._study.folder), subset="none")
-                delta = Path(scratch) / "delta.safetensors"
-                save_delta(delta, {}, info)
-            templates = info.templates if self._study.config.data.ensemble else info.templates[:1]
-            with warnings.catch_warnings(record=True):  # see `study.tracking.mlflow.served_model`
-                mlflow.pyfunc.save_model(
-                    path,
-                    python_model=str(CODE),
-                    artifacts={"delta": str(delta)},
-                    mlflow_model=description,
-                    # A drawn image, not one of the user's, since a registry is shared.
-                    input_example=[as_base64(Image.linear_gradient("L").resize((32, 32)))],
-                    pip_requirements=[f"{lib}=={installed_version(lib)}" for lib in REQUIREMENTS],
-                    model_config={
-                        "class_names": list(info.class_names),
-                        "templates": list(templates),
-                        "backbone": info.backbone,
-                        "revision": info.revision,
-                        "device": "auto",
-                        "pixel_range": info.pixel_range and list(info.pixel_range),
-                    },
-                )
-        if (saved := Model.load(path)).signature is not None:  # MLflow infers only the inputs
-            saved.signature.outputs = OUTPUTS
-            saved.save(str(path / MLMODEL_FILE_NAME))
+    def _save(self, scratch: Path, logged: LoggedModel) -> Path:
+        """Write the winner as an MLflow model of code, delta and names; no pickle, no backbone.
+
+        Raises:
+            StudyError: the winner tunes nothing, and no delta tells its backbone and names.
+        """
+        model, delta = scratch / "model", self._winner.trials[0].path / "delta.safetensors"
+        if delta.exists():
+            _, info = load_delta(delta)
+        else:  # nothing is tuned; another delta of the study has the same backbone and names
+            folder, delta = self._study.folder, scratch / "delta.safetensors"
+            if not (others := sorted(folder.path.glob("trials/confirm-*/delta.safetensors"))):
+                raise StudyError(f"study '{folder.name}' has kept no tuned parameters")
+            info = replace(load_delta(others[0])[1], subset="none")
+            save_delta(delta, {}, info)
+        with warnings.catch_warnings(record=True):  # see `study.tracking.mlflow.served_model`
+            mlflow.pyfunc.save_model(
+                model,
+                python_model=str(Path(__file__).with_name("served_model.py")),
+                artifacts={"delta": str(delta)},
+                mlflow_model=Model(
+                    artifact_path=logged.artifact_location,
+                    model_uuid=logged.model_id,
+                    run_id=self._writer.parent_id,
+                    model_id=logged.model_id,
+                ),
+                # A drawn image, not one of the user's, since a registry is shared.
+                input_example=[as_base64(Image.linear_gradient("L").resize((32, 32)))],
+                pip_requirements=[f"{lib}=={installed_version(lib)}" for lib in REQUIREMENTS],
+                model_config={
+                    "class_names": list(info.class_names),
+                    "templates": list(
+                        info.templates if self._study.config.data.ensemble else info.templates[:1]
+                    ),
+                    "backbone": info.backbone,
+                    "revision": info.revision,
+                    "device": "auto",
+                    "pixel_range": info.pixel_range and list(info.pixel_range),
+                },
+            )
+        if (saved := Model.load(model)).signature is not None:  # MLflow infers only the inputs
+            saved.signature.outputs = Schema(
+                [
+                    ColSpec(DataType.string, "class_name"),
+                    ColSpec(DataType.double, "probability"),
+                    ColSpec(Map(DataType.double), "probabilities"),
+                ]
+            )
+            saved.save(str(model / MLMODEL_FILE_NAME))
+        return model
 
 
 def judge(challenger: Mapping[str, str], champion: Mapping[str, str] | None) -> tuple[bool, str]:
@@ -264,20 +319,12 @@ def judge(challenger: Mapping[str, str], champion: Mapping[str, str] | None) -> 
     if champion is None:
         return True, "it is the first"
     for key, what in (("selection", "selection rule"), ("split_hash", "split")):
-        own, other = challenger[key], champion.get(key)
-        if own != other:
+        if challenger[key] != champion.get(key):
             return False, (
-                f"this one was chosen under another {what} ({other}, here {own}) and validation "
-                "scores do not compare"
+                f"this one was chosen under another {what} ({champion.get(key)}, here "
+                f"{challenger[key]}) and validation scores do not compare"
             )
-    own_score, other_score = float(challenger["val_score"]), float(champion["val_score"])
-    study = champion.get("study")
-    if own_score > other_score:
-        return True, f"it validates at {own_score:.1%}, study '{study}' at {other_score:.1%}"
-    return False, f"this one validates at {own_score:.1%}, no better than study '{study}'"
-
-
-def _any_info(folder: StudyFolder) -> DeltaInfo:
-    for path in sorted(folder.path.glob("trials/confirm-*/delta.safetensors")):
-        return load_delta(path)[1]
-    raise StudyError(f"study '{folder.name}' has kept no tuned parameters")
+    own, other = float(challenger["val_score"]), float(champion["val_score"])
+    if own > other:
+        return True, f"it validates at {own:.1%}, study '{champion.get('study')}' at {other:.1%}"
+    return False, f"this one validates at {own:.1%}, no better than study '{champion.get('study')}'"

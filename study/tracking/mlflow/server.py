@@ -4,48 +4,73 @@ import logging
 import os
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
-
-DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
-"""The prefixes of database addresses."""
 
 ANSWERS_WITHIN = 60.0
 """How many seconds a simple request may take; a new store makes its tables in this time."""
+SEVERAL_WITHIN = 120.0
+"""How many seconds several requests may take, such as those that open or close a study's run."""
 PAGE = 1000
 """How many runs one call fetches."""
 NOT_ABOUT_A_CALL = (401, 403, 404, 407, 408, 429)
 """HTTP codes below 500 whose cause is the server, a proxy or the login, not the content sent."""
 
-QUIET = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-}
-MEANT = {
-    # MLflow would print addresses with their passwords.
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    # Only the caller knows whether a call is safe to repeat. MLflow would repeat a call whose
-    # answer was lost, and so create a run twice.
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
-}
-for name, value in QUIET.items():  # MLflow reads some of them when it is imported
-    os.environ.setdefault(name, value)
-os.environ.update(MEANT)
+os.environ.update(  # MLflow reads some of them when it is imported
+    {
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    }
+    | os.environ
+    | {
+        # MLflow would print addresses with their passwords.
+        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+        # Only the caller knows whether a call is safe to repeat. MLflow would repeat a call whose
+        # answer was lost, and so create a run twice.
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    }
+)
 
 from mlflow import MlflowClient  # noqa: E402
-from mlflow.entities import Experiment, Run  # noqa: E402
+from mlflow.entities import Run  # noqa: E402
 from mlflow.exceptions import MlflowException  # noqa: E402
-from sqlalchemy import create_engine, make_url  # noqa: E402
+from sqlalchemy import NullPool, create_engine, make_url  # noqa: E402
 
 from study.errors import StudyError, TrackingError, redacted_text  # noqa: E402
-from study.storage.atomic import StorageError  # noqa: E402
+from study.storage.atomic import StorageError, read_if_there  # noqa: E402
 from study.tracking.mlflow.internals import runs_page  # noqa: E402
-from study.tracking.tracker import first_line, within  # noqa: E402
+from study.tracking.tracker import T, first_line, within  # noqa: E402
 
-logging.getLogger("mlflow").setLevel(logging.WARNING)  # it logs every table it creates
-logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it logs what it also raises
-logging.getLogger("urllib3").setLevel(logging.ERROR)  # it logs every retry
+for logger, level in {
+    "mlflow": logging.WARNING,  # it logs every table it creates
+    "mlflow.store.db.utils": logging.CRITICAL,  # it logs what it also raises
+    "urllib3": logging.ERROR,  # it logs every retry
+}.items():
+    logging.getLogger(logger).setLevel(level)
+
+
+def ask(seconds: float | None, call: Callable[[], T], fault: str, advice: str = "") -> T:
+    """Return the result of a call to MLflow, which may hang or fail.
+
+    Args:
+        seconds: how long it may take; None sets no limit.
+        call: the call.
+        fault: what a failure means, for the message; the cause follows it in brackets.
+        advice: what to do about it, for the message.
+
+    Raises:
+        TrackingError: the call failed, or took too long.
+        StudyError: a file of the study has a fault.
+    """
+    try:
+        return within(seconds, call)
+    except Exception as error:  # from MLflow, a database, its driver or the network
+        if isinstance(error, StudyError) and not isinstance(error, TrackingError):
+            raise
+        raise TrackingError(f"{fault} ({first_line(error)}){advice}") from None
 
 
 def connect(uri: str, experiment: str) -> MlflowClient:
@@ -54,24 +79,18 @@ def connect(uri: str, experiment: str) -> MlflowClient:
     Raises:
         TrackingError: the server or store does not answer, or the experiment was deleted.
     """
-
-    def ask() -> tuple[MlflowClient, Experiment | None]:
-        client = open_client(uri)
-        return client, client.get_experiment_by_name(experiment)
-
-    try:
-        client, found = within(ANSWERS_WITHIN, ask)
-    except Exception as error:  # from MLflow, a database, its driver or the network
-        raise TrackingError(
-            f"the MLflow tracking server or store {redacted(uri)} does not answer "
-            f"({first_line(error)}); start it, or set tracking.uri or MLFLOW_TRACKING_URI"
-        ) from None
+    found = ask(
+        ANSWERS_WITHIN,
+        lambda: open_client(uri).get_experiment_by_name(experiment),
+        f"the MLflow tracking server or store {redacted(uri)} does not answer",
+        "; start it, or set tracking.uri or MLFLOW_TRACKING_URI",
+    )
     if found is not None and found.lifecycle_stage == "deleted":
         raise TrackingError(
             f"the MLflow experiment '{experiment}' on {redacted(uri)} was deleted; "
             "restore it, or set tracking.experiment"
         )
-    return client
+    return MlflowClient(uri)
 
 
 def open_client(uri: str) -> MlflowClient:
@@ -79,15 +98,11 @@ def open_client(uri: str) -> MlflowClient:
 
     MLflow itself retries for 100 s before it reports an error.
     """
-    if uri.startswith(DATABASES):
+    if uri.startswith(("sqlite", "postgresql", "mysql", "mssql")):
         url = make_url(uri)
         if url.get_backend_name() == "sqlite" and url.database:
             Path(url.database).parent.mkdir(parents=True, exist_ok=True)  # as MLflow does
-        engine = create_engine(url)
-        try:
-            engine.connect().close()
-        finally:
-            engine.dispose()
+        create_engine(url, poolclass=NullPool).connect().close()
     return MlflowClient(uri)
 
 
@@ -102,18 +117,48 @@ def all_runs(
         condition: the filter that selects runs, in MLflow's syntax.
         order_by: what the runs are sorted by, in MLflow's syntax.
     """
-    token: str | None = None
-    while True:
+    page = None
+    while page is None or page.token:
         page = client.search_runs(
             list(experiments),
             filter_string=condition,
             max_results=PAGE,
             order_by=list(order_by),
-            page_token=token,
+            page_token=page and page.token,
         )
         yield from page
-        if not (token := page.token):
-            return
+
+
+def send_files(
+    client: MlflowClient, run_id: str, folder: Path, patterns: Sequence[str], *, known: Path
+) -> None:
+    """Send the files and folders in a folder whose names match one of the patterns.
+
+    A copy is sent, since MLflow would treat a folder on missing storage as empty.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        _copy(folder, Path(scratch), patterns, known=known)
+        client.log_artifacts(run_id, scratch)
+
+
+def files_that_fit(folder: Path, patterns: Sequence[str], *, known: Path) -> list[str]:
+    """Return the sorted names in a folder that match a pattern; ``known``: see `with_retries`."""
+    names = read_if_there(folder, lambda: os.listdir(folder), known=known)  # noqa: PTH208
+    return sorted(n for n in names or () if any(fnmatch(n, pattern) for pattern in patterns))
+
+
+def _copy(folder: Path, target: Path, patterns: Sequence[str], *, known: Path) -> None:
+    """Copy what matches a pattern, with all that is in folders; wait for missing storage."""
+    target.mkdir(exist_ok=True)
+    for name in files_that_fit(folder, patterns, known=known):
+        path = folder / name
+        try:
+            contents = read_if_there(path, path.read_bytes, known=known)
+        except IsADirectoryError:
+            _copy(path, target / name, ["*"], known=known)
+        else:
+            if contents is not None:
+                (target / name).write_bytes(contents)
 
 
 def refused(error: Exception) -> bool:
@@ -124,9 +169,8 @@ def refused(error: Exception) -> bool:
     if isinstance(error, StudyError):  # such as a damaged file of a trial
         return not isinstance(error, TrackingError | StorageError)
     if isinstance(error, MlflowException):
-        if error.error_code == "RESOURCE_DOES_NOT_EXIST":  # MLflow's own 404, not that of a proxy
-            return True
-        status = error.get_http_status_code()
+        own_404 = error.error_code == "RESOURCE_DOES_NOT_EXIST"  # not that of a proxy
+        status = 400 if own_404 else error.get_http_status_code()
     else:  # HTTP errors of artifact stores have a code, others none
         status = getattr(getattr(error, "response", None), "status_code", 500)
     return 400 <= status < 500 and status not in NOT_ABOUT_A_CALL
@@ -137,18 +181,15 @@ def redacted(uri: str) -> str:
     return redacted_text(re.sub(r"(?<=://).*@", "***@", uri, flags=re.DOTALL))
 
 
-def browse_command(uri: str) -> str:
-    """Return the command that shows a store in MLflow's pages, or that opens a server's address."""
-    if _is_server(uri):
-        return f"open {redacted(uri)}"
-    return f"mlflow ui --backend-store-uri {shlex.quote(redacted(uri))}"
+def pages(uri: str, experiment_id: str) -> list[tuple[str, str]]:
+    """Return the command that opens MLflow's pages, and the address of an experiment's studies.
 
-
-def page_address(uri: str, experiment_id: str) -> str:
-    """Return the address of an experiment's studies, on a server or on a local `mlflow ui`."""
-    local = "http://127.0.0.1:5000"  # the default address of `mlflow ui`
-    return runs_page(redacted(uri) if _is_server(uri) else local, experiment_id)
-
-
-def _is_server(uri: str) -> bool:
-    return uri.startswith(("http://", "https://"))
+    The address is on the server, or where `mlflow ui` shows a local store by default.
+    """
+    shown = redacted(uri)
+    if uri.startswith(("http://", "https://")):
+        return [("browse", f"open {shown}"), ("page", runs_page(shown, experiment_id))]
+    return [
+        ("browse", f"mlflow ui --backend-store-uri {shlex.quote(shown)}"),
+        ("page", runs_page("http://127.0.0.1:5000", experiment_id)),
+    ]

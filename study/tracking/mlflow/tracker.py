@@ -34,12 +34,10 @@ class MlflowTracker(Tracker):
 
     def start(self, study: Study) -> None:
         """See `Tracker.start`; what an earlier driver left unsent is sent first."""
-        from study.tracking.mlflow.mirror import Mirror
-        from study.tracking.mlflow.runs import RunWriter
+        from study.tracking.mlflow import mirror, runs
 
-        self._uri = tracking_uri(study.config.tracking.uri)
-        self._writer = RunWriter(study, self._uri)
-        self._mirror = Mirror(self._writer)
+        self._writer = runs.RunWriter(study, tracking_uri(study.config.tracking.uri))
+        self._mirror = mirror.Mirror(self._writer)
 
     def trial_started(self, config: TrialConfig, *_: object, **__: object) -> None:
         """Send what the ledger holds of a trial."""
@@ -55,17 +53,20 @@ class MlflowTracker(Tracker):
         """Return the ids of finished runs on the same splits, the oldest of each hash."""
         from study.tracking.mlflow.server import all_runs
 
-        client = self._writer.client
-        experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+        experiments = [e.experiment_id for e in self._writer.client.search_experiments()]
         hashes = {trial.config_hash for trial in wanted}
-        found: dict[str, str] = {}
-        for split_hash in sorted({trial.split_hash for trial in wanted}):
-            condition = f"tags.split_hash = '{split_hash}' and attributes.status = 'FINISHED'"
-            for run in all_runs(client, experiments, condition, ["attributes.start_time ASC"]):
-                tags = run.data.tags
-                if tags.get("config_hash") in hashes and "taken_from" not in tags:
-                    found.setdefault(tags["config_hash"], run.info.run_id)
-        return found
+        return {
+            run.data.tags["config_hash"]: run.info.run_id
+            for split in sorted({trial.split_hash for trial in wanted}, reverse=True)
+            # Of runs with one hash, the last stays.
+            for run in all_runs(
+                self._writer.client,
+                experiments,
+                f"tags.split_hash = '{split}' and attributes.status = 'FINISHED'",
+                ["attributes.start_time DESC"],
+            )
+            if run.data.tags.get("config_hash") in hashes and "taken_from" not in run.data.tags
+        }
 
     def fetch(self, address: str, folder: Path) -> None:
         """See `Tracker.fetch`."""
@@ -91,13 +92,10 @@ class MlflowTracker(Tracker):
         return sync_study(study, tracking_uri(study.config.tracking.uri), write_outputs)
 
     def pages(self) -> Sequence[tuple[str, str]]:
-        """Return the command that opens MLflow, and the address of the experiment's page."""
-        from study.tracking.mlflow.server import browse_command, page_address
+        """See `study.tracking.mlflow.server.pages`."""
+        from study.tracking.mlflow.server import pages
 
-        return [
-            ("browse", browse_command(self._uri)),
-            ("page", page_address(self._uri, self._writer.experiment_id)),
-        ]
+        return pages(self._writer.uri, self._writer.experiment_id)
 
 
 def tracking_uri(configured: str | None) -> str:

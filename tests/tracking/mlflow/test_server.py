@@ -14,13 +14,7 @@ from written_study import MakeStudy, sync
 
 from study.errors import DeltaError, TrackingError
 from study.storage.atomic import StorageError
-from study.tracking.mlflow.server import (
-    browse_command,
-    connect,
-    page_address,
-    redacted,
-    refused,
-)
+from study.tracking.mlflow.server import connect, pages, redacted, refused
 
 SECRET = "s3cr3t-passw0rd"
 
@@ -68,15 +62,17 @@ def test_names_and_passwords_are_taken_out_of_an_address(uri: str, told: str) ->
 
 
 def test_a_server_is_opened_and_a_store_is_browsed_by_a_command_that_a_shell_takes() -> None:
-    assert browse_command("https://host") == "open https://host"
-    command = browse_command("sqlite:////my runs/mlflow.db")
+    assert dict(pages("https://host", "7"))["browse"] == "open https://host"
+    command = dict(pages("sqlite:////my runs/mlflow.db", "7"))["browse"]
     assert command == "mlflow ui --backend-store-uri 'sqlite:////my runs/mlflow.db'"
 
 
 def test_pages_of_a_store_are_where_mlflow_ui_answers() -> None:
     studies = "/#/experiments/7/runs?"
-    assert page_address(f"http://me:{SECRET}@host", "7").startswith(f"http://***@host{studies}")
-    assert page_address("sqlite:///mlflow.db", "7").startswith(f"http://127.0.0.1:5000{studies}")
+    address = dict(pages(f"http://me:{SECRET}@host", "7"))["page"]
+    assert address.startswith(f"http://***@host{studies}")
+    address = dict(pages("sqlite:///mlflow.db", "7"))["page"]
+    assert address.startswith(f"http://127.0.0.1:5000{studies}")
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow import MlflowClient
@@ -127,11 +128,11 @@ def test_the_tables_are_sent_where_storage_goes_away_as_a_study_closes(
     (study.folder.path / "plots" / "one.png").write_bytes(b"png")
     close = RunWriter.close_study
 
-    def close_while_away(writer: RunWriter, *, finished: bool) -> None:
+    def close_while_away(writer: RunWriter, **options: Any) -> None:
         storage = taken_away(study)
         storage.__enter__()
         threading.Timer(0.5, storage.__exit__, (None, None, None)).start()
-        close(writer, finished=finished)
+        close(writer, **options)
 
     monkeypatch.setattr(RunWriter, "close_study", close_while_away)
     assert tracker.close(finished=True) == {}
