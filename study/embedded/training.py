@@ -1,29 +1,141 @@
-"""Contrastive pre-training, in which a picture may have several true captions."""
+"""The tiny CLIP, and its pre-training, in which a picture may have several true captions."""
 
+import json
 import logging
 import math
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from itertools import chain
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from tokenizers import Tokenizer, models, trainers
+from tokenizers.pre_tokenizers import ByteLevel
 from torch import Tensor, nn
-from transformers import CLIPModel, CLIPTokenizer
+from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
-from study.embedded.architecture import (
-    build_model,
-    build_tokenizer,
-    shrink_text_residual,
-    text_residual_scale,
+from study.embedded.drawings import (
+    CHARACTERS,
+    IMAGE_SIZE,
+    PIXEL_MEAN,
+    PIXEL_STD,
+    Bank,
+    all_captions,
+    build_bank,
+    draw_captions,
+    draw_pictures,
+    match,
 )
-from study.embedded.captions import all_captions, draw_captions, match
-from study.embedded.drawings import CHARACTERS, Bank, build_bank, draw_pictures
 
 logger = logging.getLogger(__name__)
 
+BOS, EOS = "<|startoftext|>", "<|endoftext|>"
+CONTEXT = 77  # tokens, as in CLIP
+WORD_END = "</w>"
 LEARNING_RATE = 1.5e-3  # the peak, reached after the warm-up; it then falls to 0 in a cosine
+
+
+def build_tokenizer(texts: Iterable[str], *, merges: int = 160) -> CLIPTokenizer:
+    """Learn a byte-pair vocabulary that keeps frequent words whole and can spell any other.
+
+    Args:
+        texts: the sentences to learn from.
+        merges: the most pairs to join.
+    """
+    # An empty tokenizer has CLIP's own normalizer and word splitting.
+    rules = CLIPTokenizer(vocab={BOS: 0, EOS: 1}, merges=[]).backend_tokenizer
+    alphabet = sorted(ByteLevel.alphabet())
+    learner = Tokenizer(models.BPE(end_of_word_suffix=WORD_END))
+    learner.normalizer, learner.pre_tokenizer = rules.normalizer, rules.pre_tokenizer
+    trainer = trainers.BpeTrainer(
+        vocab_size=2 * len(alphabet) + merges,
+        initial_alphabet=alphabet,
+        end_of_word_suffix=WORD_END,
+        show_progress=False,
+    )
+    learner.train_from_iterator(texts, trainer)
+    pairs = [tuple(pair) for pair in json.loads(learner.to_str())["model"]["merges"]][:merges]
+    # The trainer lists only the word ends in its texts; spelling any word needs all 256.
+    ends = [letter + WORD_END for letter in alphabet]
+    # BOS and EOS come last, as in CLIP, so that pooling at the largest id works, too.
+    tokens = [*alphabet, *ends, *map("".join, pairs), BOS, EOS]
+    vocabulary = {token: number for number, token in enumerate(tokens)}
+    return CLIPTokenizer(vocab=vocabulary, merges=pairs, model_max_length=CONTEXT)
+
+
+def build_image_processor() -> CLIPImageProcessor:
+    """Return the preprocessing that pre-training, trials and exported models share."""
+    return CLIPImageProcessor(
+        size={"shortest_edge": IMAGE_SIZE},
+        crop_size={"height": IMAGE_SIZE, "width": IMAGE_SIZE},
+        image_mean=[PIXEL_MEAN] * 3,
+        image_std=[PIXEL_STD] * 3,
+    )
+
+
+def build_model(tokenizer: CLIPTokenizer) -> CLIPModel:
+    """Return the untrained model; its weights come from torch's global generator."""
+    config = CLIPConfig(
+        text_config={
+            "vocab_size": len(tokenizer),
+            "hidden_size": 64,
+            "intermediate_size": 256,
+            "num_hidden_layers": 3,
+            "num_attention_heads": 2,
+            "max_position_embeddings": CONTEXT,
+            "hidden_act": "quick_gelu",
+            "bos_token_id": tokenizer.bos_token_id,
+            "eos_token_id": tokenizer.eos_token_id,
+            "pad_token_id": tokenizer.pad_token_id,
+        },
+        vision_config={
+            "image_size": IMAGE_SIZE,
+            "patch_size": 8,
+            "hidden_size": 96,
+            "intermediate_size": 384,
+            "num_hidden_layers": 3,
+            "num_attention_heads": 3,
+            "hidden_act": "quick_gelu",
+        },
+        projection_dim=64,
+    )
+    return CLIPModel(config)
+
+
+@torch.no_grad()
+def text_residual_scale(model: CLIPModel, input_ids: torch.Tensor) -> float:
+    """Return the root mean square of the text tower's last residual stream at the end tokens.
+
+    Args:
+        model: the model.
+        input_ids: (texts, length) int64, each row with an end token.
+    """
+    hidden = model.text_model(input_ids=input_ids, output_hidden_states=True).hidden_states[-1]
+    ends = (input_ids == model.config.text_config.eos_token_id).int().argmax(dim=1)
+    return math.sqrt(hidden[torch.arange(len(hidden)), ends].square().mean().item())
+
+
+@torch.no_grad()
+def shrink_text_residual(model: CLIPModel, factor: float) -> None:
+    """Divide the text tower's residual stream by a factor without changing what it computes.
+
+    Training lets the stream grow until a bias step of ordinary size no longer moves the features.
+    A LayerNorm undoes any scale of its input. So all that is added to the stream (embeddings,
+    attention outputs, second MLP layers) can be divided by one factor. This is exact if the
+    LayerNorms' epsilon is divided by its square.
+    """
+    tower = model.text_model
+    blocks = ((layer.self_attn.out_proj, layer.mlp.fc2) for layer in tower.encoder.layers)
+    written = nn.ModuleList([tower.embeddings, *chain.from_iterable(blocks)])
+    for parameter in written.parameters():
+        parameter.div_(factor)
+    config = model.config.text_config
+    config.layer_norm_eps /= factor**2
+    for module in tower.modules():
+        if isinstance(module, torch.nn.LayerNorm):
+            module.eps = config.layer_norm_eps
 
 
 @dataclass(frozen=True)
@@ -54,62 +166,51 @@ class Trainer:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
             self.model: CLIPModel = build_model(self.tokenizer)
-            width = self.model.config.projection_dim
-            self.image_head = nn.Linear(width, len(CHARACTERS))
-            self.text_head = nn.Linear(width, len(CHARACTERS))
+            # Classifying characters helps both towers off the first plateau; these are not saved.
+            self.image_head, self.text_head = (
+                nn.Linear(self.model.config.projection_dim, len(CHARACTERS)) for _ in range(2)
+            )
         self.generator = torch.Generator().manual_seed(recipe.seed)
         self.rng = np.random.default_rng(recipe.seed)
-        # Classifying characters helps both towers off the first plateau; the heads are not saved.
-        parts = (self.model, self.image_head, self.text_head)
-        parameters = [parameter for part in parts for parameter in part.parameters()]
-        groups: list[dict[str, Any]] = [
-            {"params": [p for p in parameters if p.ndim > 1]},
-            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-        ]
+        trained = [*nn.ModuleList([self.model, self.image_head, self.text_head]).parameters()]
         self.optimizer = torch.optim.AdamW(
-            groups,
+            [
+                {"params": [p for p in trained if p.ndim > 1], "weight_decay": 0.1},
+                {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+            ],
             lr=LEARNING_RATE,
             betas=(0.9, 0.98),
-            weight_decay=0.1,
         )
 
     def step(self, number: int) -> float:
         """Take optimizer step `number`, counted from 0, and return its contrastive loss."""
-        recipe, progress = self.recipe, number / self.recipe.steps
+        progress = number / self.recipe.steps
         # Warps start weak: at full strength, the loss would stay at chance level for a long time.
         strength = 0.6 * min(1.0, 0.15 + 0.85 * progress / 0.4)
         pictures = draw_pictures(
-            self.bank,
-            recipe.batch,
-            self.generator,
-            strength=strength,
-            coarse_share=0.2,
+            self.bank, self.recipe.batch, self.generator, strength=strength, coarse_share=0.2
         )
         captions = draw_captions(pictures, self.rng, with_attribute=24)
         images = self.model.get_image_features(pixel_values=pictures.pixels).pooler_output
         input_ids = self._tokens([caption.text for caption in captions])
         texts = self.model.get_text_features(input_ids=input_ids).pooler_output
-        logits = (
-            self.model.logit_scale.exp()
-            * F.normalize(images, dim=-1)
-            @ F.normalize(texts, dim=-1).T
-        )
-        loss = contrastive_loss(logits, match(pictures, captions))
-        total = loss
+        scaled = self.model.logit_scale.exp() * F.normalize(images, dim=-1)
+        logits = scaled @ F.normalize(texts, dim=-1).T
+        total = loss = contrastive_loss(logits, match(pictures, captions))
         if help_weight := max(0.0, 1 - 2 * progress):
+            # The first captions are of each character in turn.
             named = self.text_head(texts[: len(CHARACTERS)])
-            total = total + help_weight * (
+            total = loss + help_weight * (
                 F.cross_entropy(self.image_head(images), pictures.characters)
                 + F.cross_entropy(named, torch.arange(len(CHARACTERS)))
             )
         for group in self.optimizer.param_groups:
-            group["lr"] = LEARNING_RATE * _schedule(number, recipe)
+            group["lr"] = LEARNING_RATE * _schedule(number, self.recipe)
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
-        with torch.no_grad():
-            self.model.logit_scale.clamp_(max=math.log(100))
+        self.model.logit_scale.data.clamp_(max=math.log(100))
         return loss.item()
 
     def finish(self) -> None:
@@ -134,9 +235,9 @@ def contrastive_loss(logits: Tensor, matches: Tensor) -> Tensor:
     """
     losses = []
     for scores, partners in ((logits, matches), (logits.T, matches.T)):
-        counts = partners.sum(dim=1)
-        target = partners[counts > 0] / counts[counts > 0].unsqueeze(1)
-        losses.append(F.cross_entropy(scores[counts > 0], target))
+        kept = partners.any(dim=1)
+        target = partners[kept] / partners[kept].sum(dim=1, keepdim=True)
+        losses.append(F.cross_entropy(scores[kept], target))
     return torch.stack(losses).mean()
 
 
