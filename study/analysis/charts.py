@@ -11,15 +11,11 @@ from study.errors import StudyError
 from study.storage.atomic import write_atomically
 
 # After Okabe and Ito: distinct for every kind of colour vision.
-BLUE, ORANGE, GREEN, PINK, GREY = "#3a8fc8", "#e07b39", "#2fa37c", "#c774a3", "#8a8a8a"
-PALETTE = (BLUE, ORANGE, GREEN, PINK, GREY)
+PALETTE = BLUE, ORANGE, GREEN, PINK, GREY = "#3a8fc8", "#e07b39", "#2fa37c", "#c774a3", "#8a8a8a"
 
-Marker = Literal["circle", "square", "diamond", "triangle-up", "x", "star"]
 _MARKERS = {"circle": "o", "square": "s", "diamond": "D", "triangle-up": "^", "x": "X", "star": "*"}
-WINNER_MARKER: Marker = "star"
-"""The marker of the winner alone."""
-OTHER_MARKERS: tuple[Marker, ...] = ("circle", "square", "diamond", "triangle-up", "x")
-"""The markers of everything else, for series that colours do not tell apart."""
+*OTHER_MARKERS, WINNER_MARKER = _MARKERS
+"""The marker of the winner alone, and those of series that colours do not tell apart."""
 
 PANEL_WIDTH, PANEL_HEIGHT = 5.2, 3.8
 BAR_HEIGHT = 0.36
@@ -78,8 +74,8 @@ class Series:
     A step holds a value until the next x. Bars are horizontal, from 0 to x. Cells are squares of
     size 1 that are coloured by `values`.
     """
-    marker: Marker = "circle"
-    """The shape of points."""
+    marker: str = "circle"
+    """The shape of points, by plotly's name."""
     color: str = BLUE
     """The colour of all marks but cells."""
     opacity: float = 0.9
@@ -170,27 +166,25 @@ def draw(chart: Chart, *suffixes: str) -> dict[str, bytes]:
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    files = {}
+    files = {suffix: io.BytesIO() for suffix in suffixes}
+    width = chart.width * len(chart.shown)
     with rc_context(_STYLE):
-        width = chart.width * len(chart.shown)
         figure = Figure(figsize=(width, chart.height), layout="constrained")
-        handles: dict[str, Any] = {}
         (subplots,) = figure.subplots(1, len(chart.shown), squeeze=False)
+        handles: dict[str, Any] = {}
         for axes, panel in zip(subplots, chart.shown, strict=True):
             for series in panel.shown:
                 handles.setdefault(series.name, _draw_series(axes, series))
             _draw_axes(axes, panel)
         if len(handles) > 1:
             # An inch holds about 13 characters, and a marker is about 6 wide.
-            columns = int(13 * width / (max(map(len, handles)) + 6))
+            columns = max(1, int(13 * width / (max(map(len, handles)) + 6)))
             figure.legend(
-                handles.values(), handles.keys(), loc="outside upper center", ncols=max(1, columns)
+                handles.values(), handles.keys(), loc="outside upper center", ncols=columns
             )
-        for suffix in suffixes:
-            contents = io.BytesIO()
+        for suffix, contents in files.items():
             figure.savefig(contents, format=suffix, metadata={"Date": None})
-            files[suffix] = contents.getvalue()
-    return files
+    return {suffix: contents.getvalue() for suffix, contents in files.items()}
 
 
 def write_plots(folder: Path, charts: Sequence[Chart]) -> tuple[Path, ...]:
@@ -203,19 +197,20 @@ def write_plots(folder: Path, charts: Sequence[Chart]) -> tuple[Path, ...]:
     Returns:
         The files written.
     """
-    written: list[Path] = []
     target = folder / "plots"
     target.mkdir(exist_ok=True)
-    for chart in charts:
-        drawn = {} if chart.missing else draw(chart, "png", "svg")
-        paths = {target / f"{chart.name}.{suffix}": drawn[suffix] for suffix in drawn}
-        for path, contents in paths.items():
-            write_atomically(path, contents)
-        # A file from an earlier state of the study would look like a current one.
-        for stale in set(target.glob(f"{chart.name}.*")) - paths.keys():
-            stale.unlink()
-        written += paths
-    return tuple(written)
+    files = {
+        target / f"{chart.name}.{suffix}": contents
+        for chart in charts
+        if not chart.missing
+        for suffix, contents in draw(chart, "png", "svg").items()
+    }
+    for path, contents in files.items():
+        write_atomically(path, contents)
+    # A file from an earlier state of the study would look like a current one.
+    for stale in {old for chart in charts for old in target.glob(f"{chart.name}.*")} - files.keys():
+        stale.unlink()
+    return tuple(files)
 
 
 def write_interactive(folder: Path, charts: Sequence[Chart]) -> Path:
@@ -313,18 +308,20 @@ def _plotly_figure(chart: Chart) -> Any:
 
     titles = [escape(panel.title) for panel in chart.shown]
     figure = make_subplots(cols=len(titles), subplot_titles=titles, horizontal_spacing=0.12)
-    named: dict[str, dict[str, Any]] = {}
+    named: set[str] = set()
     for column, panel in enumerate(chart.shown, start=1):
         place = {"row": 1, "col": column}
         for series in panel.shown:
-            trace = _plotly_trace(series)
-            first = named.setdefault(series.name, trace) is trace
-            figure.add_trace(trace | {"showlegend": first}, **place)
-        figure.update_xaxes(_plotly_axis(panel.x), **place)
-        figure.update_yaxes(_plotly_axis(panel.y), **place)
-        for value, add in ((panel.x.line, figure.add_vline), (panel.y.line, figure.add_hline)):
-            if value is not None:
-                add(value, line_dash="dot", line_color=GREY, **place)
+            trace = _plotly_trace(series) | {"showlegend": series.name not in named}
+            figure.add_trace(trace, **place)
+            named.add(series.name)
+        for axis, update, add_line in (
+            (panel.x, figure.update_xaxes, figure.add_vline),
+            (panel.y, figure.update_yaxes, figure.add_hline),
+        ):
+            update(_plotly_axis(axis), **place)
+            if axis.line is not None:
+                add_line(axis.line, line_dash="dot", line_color=GREY, **place)
     return figure.update_layout(
         template="plotly_white",
         height=110 * chart.height,

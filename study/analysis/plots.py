@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate, cycle
+from math import inf
 from typing import Any
 
 from study.analysis.charts import (
@@ -13,7 +14,6 @@ from study.analysis.charts import (
     WINNER_MARKER,
     Axis,
     Chart,
-    Marker,
     Panel,
     Series,
 )
@@ -146,7 +146,6 @@ def pareto_chart(searched: Sequence[TrialResult], board: Leaderboard) -> Chart:
         [(t.trainable or None if t.status == "finished" else None, t) for t in searched]
     )
     front = pareto_front(point for one in trials for point in zip(one.x, one.y, strict=True))
-    cost, score = [x for x, _ in front], [y for _, y in front]
     tuned = [entry for entry in board.entries if entry.trainable]
     zero_shot = board.entry(ZERO_SHOT)
     trainable = Axis("trainable parameters", log=True)
@@ -160,7 +159,16 @@ def pareto_chart(searched: Sequence[TrialResult], board: Leaderboard) -> Chart:
             Panel(
                 trainable,
                 VALIDATION,
-                (*trials, Series("front", cost, score, style="step", color=GREY)),
+                (
+                    *trials,
+                    Series(
+                        "front",
+                        [cost for cost, _ in front],
+                        [score for _, score in front],
+                        style="step",
+                        color=GREY,
+                    ),
+                ),
                 "Search, on validation",
             ),
             Panel(
@@ -182,9 +190,7 @@ def agreement_chart(board: Leaderboard) -> Chart:
     scored = [entry for entry in board.entries if entry.val_score is not None]
     tuned = [entry for entry in scored if entry.trainable]
     # Zero-shot often scores far lower and squeezes the others into a corner.
-    shown = {"All candidates": scored}
-    if 2 < len(tuned) < len(scored):
-        shown["Without zero-shot"] = tuned
+    again = {"Without zero-shot": tuned} if 2 < len(tuned) < len(scored) else {}
     return Chart(
         "agreement",
         "Validation against test",
@@ -197,7 +203,7 @@ def agreement_chart(board: Leaderboard) -> Chart:
                 _by_entry(entries, [100 * (entry.val_score or 0.0) for entry in entries]),
                 title,
             )
-            for title, entries in shown.items()
+            for title, entries in {"All candidates": scored, **again}.items()
         ),
         otherwise="no candidate is confirmed on test yet",
     )
@@ -212,11 +218,9 @@ def pareto_front(points: Iterable[tuple[float, float]]) -> list[tuple[float, flo
     Returns:
         The front, by rising cost.
     """
-    front: list[tuple[float, float]] = []
-    for cost, score in sorted(points, key=lambda point: (point[0], -point[1])):
-        if not front or score > front[-1][1]:
-            front.append((cost, score))
-    return front
+    ordered = sorted(points, key=lambda point: (point[0], -point[1]))
+    best_before = accumulate((score for _, score in ordered), max, initial=-inf)
+    return [point for point, best in zip(ordered, best_before, strict=False) if point[1] > best]
 
 
 def _colors(searched: Iterable[TrialResult]) -> Mapping[str, str]:
@@ -225,10 +229,7 @@ def _colors(searched: Iterable[TrialResult]) -> Mapping[str, str]:
 
 
 def _by_arm_and_status(placed: Sequence[Placed]) -> tuple[Series, ...]:
-    looks: dict[str, tuple[Marker, float]] = {
-        "finished": ("circle", 0.85),
-        "stopped": ("x", 0.6),
-    }
+    looks = {"finished": ("circle", 0.85), "stopped": ("x", 0.6)}
     return tuple(
         _series(
             f"{arm}, {status}",
@@ -273,22 +274,18 @@ def _describe(trial: TrialResult) -> tuple[str, ...]:
 
 def _by_entry(entries: Sequence[Entry], x: Sequence[float]) -> tuple[Series, ...]:
     # One series per candidate, named in the legend, since names beside the points would overlap.
-    series = []
-    drawn = {GREY: 0, BLUE: 0, ORANGE: 0}
-    for entry, place in zip(entries, x, strict=True):
-        color = ORANGE if entry.winner else GREY if entry.baseline else BLUE
-        series.append(
-            Series(
-                f"{entry.name} ★" if entry.winner else entry.name,
-                [place],
-                [100 * entry.test.mean],
-                marker=WINNER_MARKER
-                if entry.winner
-                else OTHER_MARKERS[drawn[color] % len(OTHER_MARKERS)],
-                color=color,
-                y_error=[100 * (entry.test.half_width or 0.0)],
-                hover=[(entry.name, entry.settings.subset, f"test {interval(entry.test)} %")],
-            )
+    colors = [ORANGE if e.winner else GREY if e.baseline else BLUE for e in entries]
+    return tuple(
+        Series(
+            f"{entry.name} ★" if entry.winner else entry.name,
+            [place],
+            [100 * entry.test.mean],
+            marker=WINNER_MARKER
+            if entry.winner
+            else OTHER_MARKERS[colors[:index].count(color) % len(OTHER_MARKERS)],
+            color=color,
+            y_error=[100 * (entry.test.half_width or 0.0)],
+            hover=[(entry.name, entry.settings.subset, f"test {interval(entry.test)} %")],
         )
-        drawn[color] += 1
-    return tuple(series)
+        for index, (entry, place, color) in enumerate(zip(entries, x, colors, strict=True))
+    )
