@@ -163,13 +163,12 @@ def draw(chart: Chart, *suffixes: str) -> dict[str, bytes]:
     Returns:
         The contents of a file by its suffix.
     """
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
+    import matplotlib.figure
 
     files = {suffix: io.BytesIO() for suffix in suffixes}
     width = chart.width * len(chart.shown)
-    with rc_context(_STYLE):
-        figure = Figure(figsize=(width, chart.height), layout="constrained")
+    with matplotlib.rc_context(_STYLE):
+        figure = matplotlib.figure.Figure(figsize=(width, chart.height), layout="constrained")
         (subplots,) = figure.subplots(1, len(chart.shown), squeeze=False)
         handles: dict[str, Any] = {}
         for axes, panel in zip(subplots, chart.shown, strict=True):
@@ -177,10 +176,12 @@ def draw(chart: Chart, *suffixes: str) -> dict[str, bytes]:
                 handles.setdefault(series.name, _draw_series(axes, series))
             _draw_axes(axes, panel)
         if len(handles) > 1:
-            # An inch holds about 13 characters, and a marker is about 6 wide.
-            columns = max(1, int(13 * width / (max(map(len, handles)) + 6)))
             figure.legend(
-                handles.values(), handles.keys(), loc="outside upper center", ncols=columns
+                handles.values(),
+                handles.keys(),
+                loc="outside upper center",
+                # An inch holds about 13 characters, and a marker is about 6 wide.
+                ncols=max(1, int(13 * width / (max(map(len, handles)) + 6))),
             )
         for suffix, contents in files.items():
             figure.savefig(contents, format=suffix, metadata={"Date": None})
@@ -306,20 +307,32 @@ def _plotly_figure(chart: Chart) -> Any:
     # Plotly interprets all words as HTML.
     from plotly.subplots import make_subplots
 
-    titles = [escape(panel.title) for panel in chart.shown]
-    figure = make_subplots(cols=len(titles), subplot_titles=titles, horizontal_spacing=0.12)
+    figure = make_subplots(
+        cols=len(chart.shown),
+        subplot_titles=[escape(panel.title) for panel in chart.shown],
+        horizontal_spacing=0.12,
+    )
     named: set[str] = set()
     for column, panel in enumerate(chart.shown, start=1):
         place = {"row": 1, "col": column}
         for series in panel.shown:
-            trace = _plotly_trace(series) | {"showlegend": series.name not in named}
-            figure.add_trace(trace, **place)
+            figure.add_trace(
+                _plotly_trace(series) | {"showlegend": series.name not in named}, **place
+            )
             named.add(series.name)
         for axis, update, add_line in (
             (panel.x, figure.update_xaxes, figure.add_vline),
             (panel.y, figure.update_yaxes, figure.add_hline),
         ):
-            update(_plotly_axis(axis), **place)
+            update(
+                title_text=escape(axis.title),
+                type="log" if axis.log else "linear",
+                rangemode="tozero" if axis.count else "normal",
+                tickvals=None if axis.names is None else list(range(len(axis.names))),
+                ticktext=axis.names and list(map(escape, axis.names)),
+                automargin=True,
+                **place,
+            )
             if axis.line is not None:
                 add_line(axis.line, line_dash="dot", line_color=GREY, **place)
     return figure.update_layout(
@@ -331,32 +344,28 @@ def _plotly_figure(chart: Chart) -> Any:
     )
 
 
-def _plotly_axis(axis: Axis) -> dict[str, Any]:
-    names = axis.names and list(map(escape, axis.names))
-    return {
-        "title_text": escape(axis.title),
-        "type": "log" if axis.log else "linear",
-        "rangemode": "tozero" if axis.count else "normal",
-        "tickvals": names and list(range(len(names))),
-        "ticktext": names,
-        "automargin": True,
-    }
-
-
 def _plotly_trace(series: Series) -> dict[str, Any]:
-    color, size = series.color, 13 if series.marker == WINNER_MARKER else 8
-    line = {"type": "scatter", "mode": "lines", "line": {"color": color}}
+    line = {"type": "scatter", "mode": "lines", "line": {"color": series.color}}
     styles: dict[str, dict[str, Any]] = {
         "points": {
             "type": "scatter",
             "mode": "markers",
-            "marker": {"color": color, "symbol": series.marker, "size": size},
+            "marker": {
+                "color": series.color,
+                "symbol": series.marker,
+                "size": 13 if series.marker == WINNER_MARKER else 8,
+            },
             "error_x": {"array": series.x_error},
             "error_y": {"array": series.y_error},
         },
         "line": line,
         "step": line | {"line_shape": "hv"},
-        "bars": {"type": "bar", "orientation": "h", "width": BAR_HEIGHT, "marker_color": color},
+        "bars": {
+            "type": "bar",
+            "orientation": "h",
+            "width": BAR_HEIGHT,
+            "marker_color": series.color,
+        },
         "cells": {
             "type": "heatmap",
             "z": series.values,

@@ -230,12 +230,13 @@ def study_drift(results: Results, trial_ids: Sequence[str] = ()) -> StudyDrift:
         tuned = copy.deepcopy(backbone.clip)
         apply_delta(tuned, tensors)
         names = [text for (text,) in prompts(info.class_names, info.templates[:1])]
-        encoders = (backbone.clip.get_text_features, tuned.get_text_features)
-        texts.append(_compare(encoders, [backbone.tokenize(names)]))
+        tokens = [backbone.tokenize(names)]
+        texts.append(_compare(backbone.clip.get_text_features, tuned.get_text_features, tokens))
         try:
             pixels = _evaluation_pixels(backbone, preparer, trials[name])
-            encoders = (backbone.clip.get_image_features, tuned.get_image_features)
-            images.append(_compare(encoders, pixels.split(64)))
+            images.append(
+                _compare(backbone.clip.get_image_features, tuned.get_image_features, pixels)
+            )
         except DataError as error:
             logger.warning("the features of images are not compared: %s", error)
     return StudyDrift(
@@ -245,20 +246,24 @@ def study_drift(results: Results, trial_ids: Sequence[str] = ()) -> StudyDrift:
     )
 
 
-def _evaluation_pixels(backbone: Backbone, preparer: Preparer, trial: TrialResult) -> Tensor:
-    """Return the pixels of a trial's evaluation images, (images, 3, size, size) float32."""
+def _evaluation_pixels(
+    backbone: Backbone, preparer: Preparer, trial: TrialResult
+) -> tuple[Tensor, ...]:
+    """Return the evaluation images of a trial in batches, (images, 3, size, size) float32."""
     data = preparer.search() if trial.stage == "search" else preparer.confirm(trial.seed)
     paths = [record.path for part in data.tasks[0].evaluations for record in part.records]
-    some = paths[:: math.ceil(len(paths) / MOST_IMAGES)]
-    images = ImageTable(data.eval_images).pixels(some)
-    return normalize(images, backbone.image_mean, backbone.image_std)
+    images = ImageTable(data.eval_images).pixels(paths[:: math.ceil(len(paths) / MOST_IMAGES)])
+    return normalize(images, backbone.image_mean, backbone.image_std).split(64)
 
 
 @torch.no_grad()
-def _compare(encoders: Iterable[Callable[..., Any]], batches: Sequence[Tensor]) -> FeatureDrift:
-    """Measure the drift of the features of batches between an encoder before and after tuning."""
+def _compare(
+    before: Callable[[Tensor], Any], after: Callable[[Tensor], Any], batches: Sequence[Tensor]
+) -> FeatureDrift:
+    """Measure the drift of the features of batches, which an encoder returns before and after."""
     return feature_drift(
-        *(torch.cat([encode(batch).pooler_output for batch in batches]) for encode in encoders)
+        torch.cat([before(batch).pooler_output for batch in batches]),
+        torch.cat([after(batch).pooler_output for batch in batches]),
     )
 
 
@@ -322,9 +327,8 @@ def _places(drifts: Sequence[TensorDrift]) -> list[str]:
 
 
 def _place(drift: TensorDrift) -> str:
-    if drift.layer is not None:
-        return str(drift.layer)
-    return BEFORE if "ln_pre" in drift.site else AFTER
+    outside = BEFORE if "ln_pre" in drift.site else AFTER
+    return outside if drift.layer is None else str(drift.layer)
 
 
 def to_csv(drifts: Sequence[TensorDrift]) -> str:

@@ -30,9 +30,6 @@ from study.method.parameters import all_kinds
 
 VALIDATION = Axis("validation score, %")
 
-Placed = tuple[float | None, TrialResult]
-"""A trial and its x; None leaves it out."""
-
 
 def make_plots(results: Results, board: Leaderboard) -> tuple[Chart, ...]:
     """Return the charts of a search and its choice, in the order of the report.
@@ -228,8 +225,9 @@ def _colors(searched: Iterable[TrialResult]) -> Mapping[str, str]:
     return dict(zip(sorted({trial.arm for trial in searched}), cycle(PALETTE), strict=False))
 
 
-def _by_arm_and_status(placed: Sequence[Placed]) -> tuple[Series, ...]:
-    looks = {"finished": ("circle", 0.85), "stopped": ("x", 0.6)}
+def _by_arm_and_status(
+    placed: Sequence[tuple[float | None, TrialResult]],
+) -> tuple[Series, ...]:
     return tuple(
         _series(
             f"{arm}, {status}",
@@ -239,12 +237,12 @@ def _by_arm_and_status(placed: Sequence[Placed]) -> tuple[Series, ...]:
             opacity=opacity,
         )
         for arm, color in _colors(trial for _, trial in placed).items()
-        for status, (marker, opacity) in looks.items()
+        for status, marker, opacity in (("finished", "circle", 0.85), ("stopped", "x", 0.6))
     )
 
 
-def _series(name: str, placed: Sequence[Placed], **looks: Any) -> Series:
-    """Return the validation scores of the trials that have one and a place."""
+def _series(name: str, placed: Sequence[tuple[float | None, TrialResult]], **looks: Any) -> Series:
+    """Return the validation scores of the trials that have one and, before them, an x."""
     shown = [
         (x, 100 * score, trial)
         for x, trial in placed

@@ -23,7 +23,7 @@ def main() -> None:
     import torch
 
     from study.embedded.evaluate import evaluate
-    from study.embedded.training import Recipe, build_image_processor, pretrain
+    from study.embedded.training import Trainer, build_image_processor
 
     # The number of threads changes the order of sums and so the weights; one works everywhere.
     torch.set_num_threads(1)
@@ -32,12 +32,15 @@ def main() -> None:
         return
     options = {"steps": arguments.steps, "seed": arguments.seed}
     started, cpu = time.monotonic(), time.process_time()
-    trainer = pretrain(Recipe(**{name: v for name, v in options.items() if v is not None}))
+    trainer = Trainer(**{name: v for name, v in options.items() if v is not None})
+    trainer.run()
     for part in (trainer.model, trainer.tokenizer, build_image_processor()):
         part.save_pretrained(arguments.out)
     count = sum(parameter.numel() for parameter in trainer.model.parameters())
-    took = f"{time.monotonic() - started:.0f} s, {time.process_time() - cpu:.0f} s of one core"
-    Console().print(f"{arguments.out}: {count:,} parameters, {took}")
+    Console().print(
+        f"{arguments.out}: {count:,} parameters, {time.monotonic() - started:.0f} s, "
+        f"{time.process_time() - cpu:.0f} s of one core"
+    )
 
 
 if __name__ == "__main__":

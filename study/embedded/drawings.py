@@ -212,8 +212,10 @@ def names(character: str) -> tuple[tuple[str, str], ...]:
 
 def all_captions() -> list[str]:
     """Return every caption without an attribute, and one caption with each attribute."""
-    plain = [t.format(name) for t in TEMPLATES for c in CHARACTERS for name, _ in names(c)]
-    return plain + [TEMPLATES[0].format(f"{a} {character_name('7')}") for a in ATTRIBUTES]
+    return [
+        *(t.format(name) for t in TEMPLATES for c in CHARACTERS for name, _ in names(c)),
+        *(TEMPLATES[0].format(f"{a} {character_name('7')}") for a in ATTRIBUTES),
+    ]
 
 
 def draw_captions(
@@ -237,8 +239,7 @@ def match(pictures: Pictures, captions: Sequence[Caption]) -> Tensor:
     fits = torch.tensor([[c in caption.characters for caption in captions] for c in CHARACTERS])
     # A caption that claims nothing reads the last column, which is true of every picture.
     claims = [(*ATTRIBUTES, None).index(caption.attribute) for caption in captions]
-    truth = F.pad(pictures.attributes, (0, 1), value=True)
-    return fits[pictures.characters] & truth[:, claims]
+    return fits[pictures.characters] & F.pad(pictures.attributes, (0, 1), value=True)[:, claims]
 
 
 def _draw_caption(

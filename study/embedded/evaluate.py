@@ -180,8 +180,12 @@ def evaluate(folder: Path, seeds: Sequence[int]) -> None:
             scores = benches[dataset].mean(setting, protocol=protocol, seeds=seeds)
             rows.append({"setting": str(setting), **scores})
             logger.info("%s: %s", title, rows[-1])
-        block = {"dataset": dataset, "protocol": protocol.name, "seeds": len(seeds), "rows": rows}
-        found[title] = block
+        found[title] = {
+            "dataset": dataset,
+            "protocol": protocol.name,
+            "seeds": len(seeds),
+            "rows": rows,
+        }
         tables[f"{title}, {dataset}"] = rows
 
     console = Console()

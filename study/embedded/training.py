@@ -138,9 +138,9 @@ def shrink_text_residual(model: CLIPModel, factor: float) -> None:
             module.eps = config.layer_norm_eps
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """The settings of the pre-training."""
+@dataclass
+class Trainer:
+    """A model in training, with the settings of its pre-training, its data and its optimizer."""
 
     steps: int = 1000
     """The number of optimizer steps."""
@@ -153,25 +153,20 @@ class Recipe:
     seed: int = 0
     """The seed of the initial weights, the pictures and the captions."""
 
-
-class Trainer:
-    """A model in training, with its data and its optimizer."""
-
-    def __init__(self, recipe: Recipe) -> None:
+    def __post_init__(self) -> None:
         """Draw the bank, train the tokenizer and build the model."""
-        self.recipe = recipe
         self.bank: Bank = build_bank()
         self.tokenizer: CLIPTokenizer = build_tokenizer(all_captions())
         # Modules take their first weights from torch's global generator.
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(recipe.seed)
+            torch.manual_seed(self.seed)
             self.model: CLIPModel = build_model(self.tokenizer)
             # Classifying characters helps both towers off the first plateau; these are not saved.
             self.image_head, self.text_head = (
                 nn.Linear(self.model.config.projection_dim, len(CHARACTERS)) for _ in range(2)
             )
-        self.generator = torch.Generator().manual_seed(recipe.seed)
-        self.rng = np.random.default_rng(recipe.seed)
+        self.generator = torch.Generator().manual_seed(self.seed)
+        self.rng = np.random.default_rng(self.seed)
         trained = [*nn.ModuleList([self.model, self.image_head, self.text_head]).parameters()]
         self.optimizer = torch.optim.AdamW(
             [
@@ -182,13 +177,24 @@ class Trainer:
             betas=(0.9, 0.98),
         )
 
+    def run(self) -> None:
+        """Take all steps and finish the model."""
+        started = time.monotonic()
+        self.model.train()
+        for number in range(self.steps):
+            loss = self.step(number)
+            if number % 100 == 0 or number == self.steps - 1:
+                logger.info("step %d: loss %.3f, %.0f s", number, loss, time.monotonic() - started)
+        self.finish()
+        self.model.eval()
+
     def step(self, number: int) -> float:
         """Take optimizer step `number`, counted from 0, and return its contrastive loss."""
-        progress = number / self.recipe.steps
+        progress = number / self.steps
         # Warps start weak: at full strength, the loss would stay at chance level for a long time.
         strength = 0.6 * min(1.0, 0.15 + 0.85 * progress / 0.4)
         pictures = draw_pictures(
-            self.bank, self.recipe.batch, self.generator, strength=strength, coarse_share=0.2
+            self.bank, self.batch, self.generator, strength=strength, coarse_share=0.2
         )
         captions = draw_captions(pictures, self.rng, with_attribute=24)
         images = self.model.get_image_features(pixel_values=pictures.pixels).pooler_output
@@ -205,7 +211,7 @@ class Trainer:
                 + F.cross_entropy(named, torch.arange(len(CHARACTERS)))
             )
         for group in self.optimizer.param_groups:
-            group["lr"] = LEARNING_RATE * _schedule(number, self.recipe)
+            group["lr"] = self._learning_rate(number)
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -214,11 +220,17 @@ class Trainer:
         return loss.item()
 
     def finish(self) -> None:
-        """Scale the text tower's residual stream to the recipe's; the features stay the same."""
+        """Scale the text tower's residual stream to its setting; the features stay the same."""
         ids = self._tokens(sorted(set(all_captions())))
         scale = text_residual_scale(self.model, ids)
-        shrink_text_residual(self.model, scale / self.recipe.text_residual)
+        shrink_text_residual(self.model, scale / self.text_residual)
         logger.info("text residual: %.2f, made %.2f", scale, text_residual_scale(self.model, ids))
+
+    def _learning_rate(self, number: int) -> float:
+        if number < self.warmup:
+            return LEARNING_RATE * ((number + 1) / self.warmup)
+        rest = (number - self.warmup) / max(1, self.steps - self.warmup)
+        return LEARNING_RATE * (0.5 * (1 + math.cos(math.pi * rest)))
 
     def _tokens(self, texts: list[str]) -> Tensor:
         return self.tokenizer(texts, padding=True, return_tensors="pt")["input_ids"]
@@ -239,23 +251,3 @@ def contrastive_loss(logits: Tensor, matches: Tensor) -> Tensor:
         target = partners[kept] / partners[kept].sum(dim=1, keepdim=True)
         losses.append(F.cross_entropy(scores[kept], target))
     return torch.stack(losses).mean()
-
-
-def _schedule(number: int, recipe: Recipe) -> float:
-    if number < recipe.warmup:
-        return (number + 1) / recipe.warmup
-    rest = (number - recipe.warmup) / max(1, recipe.steps - recipe.warmup)
-    return 0.5 * (1 + math.cos(math.pi * rest))
-
-
-def pretrain(recipe: Recipe) -> Trainer:
-    """Train a model for all steps of a recipe and return its trainer."""
-    started, trainer = time.monotonic(), Trainer(recipe)
-    trainer.model.train()
-    for number in range(recipe.steps):
-        loss = trainer.step(number)
-        if number % 100 == 0 or number == recipe.steps - 1:
-            logger.info("step %d: loss %.3f, %.0f s", number, loss, time.monotonic() - started)
-    trainer.finish()
-    trainer.model.eval()
-    return trainer

@@ -6,7 +6,6 @@ from transformers import AutoTokenizer, CLIPModel, CLIPTokenizer
 
 from study.embedded.drawings import all_captions
 from study.embedded.training import (
-    Recipe,
     Trainer,
     build_model,
     build_tokenizer,
@@ -93,8 +92,7 @@ def test_a_picture_without_a_caption_does_not_count() -> None:
 
 
 def test_steps_lower_the_loss_and_equal_seeds_give_equal_weights() -> None:
-    recipe = Recipe(steps=1000, warmup=5, batch=64)
-    first, second = Trainer(recipe), Trainer(recipe)
+    first, second = (Trainer(steps=1000, warmup=5, batch=64) for _ in "ab")
     losses = [first.step(number) for number in range(12)]
     assert losses[-1] < losses[0]
     assert [second.step(number) for number in range(12)] == losses
@@ -103,7 +101,7 @@ def test_steps_lower_the_loss_and_equal_seeds_give_equal_weights() -> None:
 
 
 def test_finishing_leaves_features_alone_and_the_stream_at_the_recipes_scale() -> None:
-    trainer = Trainer(Recipe(text_residual=0.5))
+    trainer = Trainer(text_residual=0.5)
     trainer.model.eval()
     ids = trainer.tokenizer("a photo of the digit seven.", return_tensors="pt")["input_ids"]
     with torch.no_grad():
@@ -118,5 +116,5 @@ def test_finishing_leaves_features_alone_and_the_stream_at_the_recipes_scale() -
 
 @pytest.mark.long
 def test_a_short_training_leaves_chance() -> None:
-    trainer = Trainer(Recipe(steps=300))
+    trainer = Trainer(steps=300)
     assert min(trainer.step(number) for number in range(300)) < 3.0
