@@ -2,10 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from math import inf
 from pathlib import Path
-from typing import Literal
 
 import pyarrow as pa
 from rich.console import Group
@@ -50,8 +48,6 @@ from study.trial import Split
 BASE = "base"
 """The label of the cell that the others are compared with by default."""
 
-Edge = Literal["lowest", "highest"]
-
 
 @dataclass(frozen=True)
 class Cell(Configuration):
@@ -63,8 +59,11 @@ class Cell(Configuration):
     """The mean duration of a trial in seconds; None when no trial recorded one."""
     comparison: Comparison | None
     """The difference to the base cell over common seeds; None for the base itself."""
-    edge: Edge | None
-    """Where the learning rate stands among several tried; None means in between, or no choice."""
+    edge: str | None
+    """Where the learning rate stands among several tried, "lowest" or "highest".
+
+    None means in between, or no choice.
+    """
 
     @property
     def beyond_noise(self) -> bool:
@@ -189,7 +188,7 @@ def ablation_verdict(table: AblationTable) -> tuple[str, ...]:
     )
 
 
-def _edge(cell: TrialResult, searched: Sequence[TrialResult]) -> Edge | None:
+def _edge(cell: TrialResult, searched: Sequence[TrialResult]) -> str | None:
     """Return where a cell's learning rate, which all kinds share, stands among those tried."""
     alike = (trial for trial in searched if trial.subset_key == cell.subset_key)
     chosen, *tried = (next(iter(t.settings.rates.values()), None) for t in (cell, *alike))
@@ -251,10 +250,8 @@ def render_ablation(table: AblationTable) -> Group:
 
 def ablation_markdown(table: AblationTable) -> str:
     """Return the ablation as Markdown: verdict, scores, settings."""
-    blocks = [
-        markdown_text(" ".join(ablation_verdict(table))),
-        *(replace(one, title="").markdown() for one in (cell_table(table), setting_table(table))),
-    ]
+    tables = (replace(one, title="") for one in (cell_table(table), setting_table(table)))
+    blocks = (markdown_text(" ".join(ablation_verdict(table))), *(t.markdown() for t in tables))
     return "\n\n".join(blocks) + "\n"
 
 
@@ -377,7 +374,7 @@ def _map_chart(table: AblationTable) -> Chart:
             ("tunes a site in these layers alone", only_term),
             (
                 "leaves a site in these layers out",
-                partial(left_out_term, base=table.base.settings.subset),
+                lambda subset: left_out_term(subset, table.base.settings.subset),
             ),
         )
     }

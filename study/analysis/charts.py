@@ -96,10 +96,8 @@ class Axis:
 
     title: str
     """The title, with its unit."""
-    log: bool = False
-    """Whether the axis is logarithmic."""
-    count: bool = False
-    """Whether values are counts; the axis then starts at 0 and has whole ticks."""
+    scale: Literal["linear", "log", "count"] = "linear"
+    """What the axis is like; that of counts starts at 0 and has whole ticks."""
     names: Sequence[str] | None = None
     """The names of the values 0, 1, …; None means that values are numbers."""
     line: float | None = None
@@ -235,13 +233,17 @@ def write_interactive(folder: Path, charts: Sequence[Chart]) -> Path:
             "the interactive page needs the optional extra: "
             "pip install 'clipfit-study[interactive]'"
         ) from error
-    # The toolbar would cover the legend; hovering, zooming and double clicks work without it.
-    config = {"displayModeBar": False, "responsive": True}
     sections = [
         f"<h2>{escape(chart.title)}</h2>\n<p>Not drawn: {escape(chart.missing)}.</p>"
         if chart.missing
         else f"<h2>{escape(chart.title)}</h2>\n<p>{escape(chart.caption)}</p>\n"
-        + to_html(_plotly_figure(chart), config, include_plotlyjs=False, full_html=False)
+        + to_html(
+            _plotly_figure(chart),
+            # The toolbar would cover the legend; hovering, zooming and double clicks work anyway.
+            {"displayModeBar": False, "responsive": True},
+            include_plotlyjs=False,
+            full_html=False,
+        )
         for chart in charts
     ]
     name, page = escape(folder.resolve().name), folder / "interactive.html"
@@ -259,12 +261,17 @@ def _draw_axes(axes: Any, panel: Panel) -> None:
         ("x", panel.x, axes.xaxis, axes.axvline),
         ("y", panel.y, axes.yaxis, axes.axhline),
     ):
-        axes.set(**{f"{side}label": axis.title, f"{side}scale": "log" if axis.log else "linear"})
-        if axis.log:
+        axes.set(
+            **{
+                f"{side}label": axis.title,
+                f"{side}scale": "log" if axis.scale == "log" else "linear",
+            }
+        )
+        if axis.scale == "log":
             # Label only powers of ten, more if the axis spans less than one; as 8, not 8 × 10⁰.
             ticks.set_major_formatter(LogFormatter())
             ticks.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))
-        if axis.count:
+        if axis.scale == "count":
             axes.set(**{f"{side}lim": (0, None)})
             ticks.set_major_locator(MaxNLocator(integer=True))
         if axis.names is not None:
@@ -326,8 +333,8 @@ def _plotly_figure(chart: Chart) -> Any:
         ):
             update(
                 title_text=escape(axis.title),
-                type="log" if axis.log else "linear",
-                rangemode="tozero" if axis.count else "normal",
+                type="log" if axis.scale == "log" else "linear",
+                rangemode="tozero" if axis.scale == "count" else "normal",
                 tickvals=None if axis.names is None else list(range(len(axis.names))),
                 ticktext=axis.names and list(map(escape, axis.names)),
                 automargin=True,

@@ -170,8 +170,11 @@ def pooled_drift(
         [(key(drift), drift.moved**2, drift.size**2) for drift in drifts],
         columns=["group", "moved", "size"],
     )
-    pooled = squares.groupby("group", sort=False).sum().itertuples()
-    return {name: math.sqrt(moved / size) if size else math.inf for name, moved, size in pooled}
+    sums = squares.groupby("group", sort=False).sum()
+    return {
+        name: math.sqrt(moved / size) if size else math.inf
+        for name, moved, size in sums.itertuples()
+    }
 
 
 def feature_drift(before: Tensor, after: Tensor) -> FeatureDrift:
@@ -230,8 +233,13 @@ def study_drift(results: Results, trial_ids: Sequence[str] = ()) -> StudyDrift:
         tuned = copy.deepcopy(backbone.clip)
         apply_delta(tuned, tensors)
         names = [text for (text,) in prompts(info.class_names, info.templates[:1])]
-        tokens = [backbone.tokenize(names)]
-        texts.append(_compare(backbone.clip.get_text_features, tuned.get_text_features, tokens))
+        texts.append(
+            _compare(
+                backbone.clip.get_text_features,
+                tuned.get_text_features,
+                [backbone.tokenize(names)],
+            )
+        )
         try:
             pixels = _evaluation_pixels(backbone, preparer, trials[name])
             images.append(
@@ -305,7 +313,7 @@ def drift_chart(drifts: Sequence[TensorDrift]) -> Chart:
                 points.items(), cycle(product(OTHER_MARKERS, PALETTE)), strict=False
             )
         )
-        x, y = Axis("layer", names=places), Axis("relative change (L2)", log=True)
+        x, y = Axis("layer", names=places), Axis("relative change (L2)", scale="log")
         panels.append(Panel(x, y, series, f"{encoder} encoder"))
     return Chart(
         "drift",

@@ -58,10 +58,14 @@ def make_plots(results: Results, board: Leaderboard) -> tuple[Chart, ...]:
 def rates_chart(searched: Sequence[TrialResult]) -> Chart:
     """Draw validation scores against the learning rate of each kind of parameter, and against λ."""
     places = {
-        f"learning rate of {kind.plural}": [(t.settings.rates.get(kind.name), t) for t in searched]
-        for kind in all_kinds()
+        **{
+            f"learning rate of {kind.plural}": [
+                (trial.settings.rates.get(kind.name), trial) for trial in searched
+            ]
+            for kind in all_kinds()
+        },
+        "λ (distillation weight)": [(t.settings.distill_weight or None, t) for t in searched],
     }
-    places["λ (distillation weight)"] = [(t.settings.distill_weight or None, t) for t in searched]
     return Chart(
         "learning-rates",
         "Validation score against learning rates and λ",
@@ -69,7 +73,7 @@ def rates_chart(searched: Sequence[TrialResult]) -> Chart:
         "its distillation weight, where it has them. Stopped trials show the score at which they "
         "were stopped.",
         tuple(
-            Panel(Axis(title, log=True), VALIDATION, _by_arm_and_status(placed))
+            Panel(Axis(title, scale="log"), VALIDATION, _by_arm_and_status(placed))
             for title, placed in places.items()
         ),
         otherwise="no search trial has a learning rate and a score yet",
@@ -93,7 +97,7 @@ def rungs_chart(searched: Sequence[TrialResult]) -> Chart:
         )
         for trial in scored
     )
-    epoch = Axis("epoch", count=True)
+    epoch = Axis("epoch", scale="count")
     last = {arm: [max(trial.curve) for trial in scored if trial.arm == arm] for arm in colors}
     survivors = tuple(
         Series(
@@ -112,7 +116,7 @@ def rungs_chart(searched: Sequence[TrialResult]) -> Chart:
         "reached an epoch: successive halving drops the weaker ones at its rungs.",
         (
             Panel(epoch, VALIDATION, curves, "Learning curves"),
-            Panel(epoch, Axis("trials", count=True), survivors, "Trials that reached it"),
+            Panel(epoch, Axis("trials", scale="count"), survivors, "Trials that reached it"),
         ),
         otherwise="no search trial has reported an epoch yet",
     )
@@ -131,7 +135,7 @@ def history_chart(searched: Sequence[TrialResult]) -> Chart:
         "Optimisation history",
         "Validation score of each finished trial by its number, and the best of its arm up to "
         "then. Stopped trials are left out.",
-        (Panel(Axis("number of the trial", count=True), VALIDATION, tuple(series)),),
+        (Panel(Axis("number of the trial", scale="count"), VALIDATION, tuple(series)),),
         otherwise="no search trial is complete yet",
         width=7.0,
     )
@@ -145,7 +149,7 @@ def pareto_chart(searched: Sequence[TrialResult], board: Leaderboard) -> Chart:
     front = pareto_front(point for one in trials for point in zip(one.x, one.y, strict=True))
     tuned = [entry for entry in board.entries if entry.trainable]
     zero_shot = board.entry(ZERO_SHOT)
-    trainable = Axis("trainable parameters", log=True)
+    trainable = Axis("trainable parameters", scale="log")
     return Chart(
         "pareto",
         "Score against trainable parameters",

@@ -36,10 +36,9 @@ def main() -> None:
     trainer.run()
     for part in (trainer.model, trainer.tokenizer, build_image_processor()):
         part.save_pretrained(arguments.out)
-    count = sum(parameter.numel() for parameter in trainer.model.parameters())
     Console().print(
-        f"{arguments.out}: {count:,} parameters, {time.monotonic() - started:.0f} s, "
-        f"{time.process_time() - cpu:.0f} s of one core"
+        f"{arguments.out}: {trainer.model.num_parameters():,} parameters, "
+        f"{time.monotonic() - started:.0f} s, {time.process_time() - cpu:.0f} s of one core"
     )
 
 

@@ -1,6 +1,6 @@
 """Rendered characters, warped, thickened, coarsened and inverted, in batches with captions."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -110,16 +110,17 @@ def draw_pictures(
             16×16.
     """
     uniform = partial(torch.rand, generator=generator)
+    normal = partial(torch.randn, generator=generator)
     rows = torch.multinomial(WEIGHTS[bank.characters], count, replacement=True, generator=generator)
     weight = -1.0 + 3.0 * uniform(count)
-    ink = _warp(_thicken(bank.ink[rows], weight * strength), generator, strength)
+    ink = _warp(_thicken(bank.ink[rows], weight * strength), strength, uniform, normal)
     ink, coarse = _coarsen(ink, uniform(count), coarse_share)
     inverted = uniform(count) < 0.2
     ink = torch.where(inverted.view(-1, 1, 1, 1), 1 - ink, ink)
     contrast = 1 - 0.5 * strength * uniform(count, 1, 1, 1)
     offset = uniform(count, 1, 1, 1) * (1 - contrast)
     noise = 0.06 * strength * uniform(count, 1, 1, 1)
-    pixels = ink * contrast + offset + noise * torch.randn(ink.shape, generator=generator)
+    pixels = ink * contrast + offset + noise * normal(ink.shape)
     bold, slanted = bank.styles[rows].T
     attributes = (bold & (weight > 0), ~bold & (weight < 0), slanted, coarse, ~inverted, inverted)
     return Pictures(
@@ -141,11 +142,11 @@ def _thicken(ink: Tensor, weight: Tensor) -> Tensor:
     return out + 0.6 * (-weight).clamp(0, 1) * (thinner - ink)
 
 
-def _warp(ink: Tensor, generator: torch.Generator, strength: float) -> Tensor:
+def _warp(
+    ink: Tensor, strength: float, uniform: Callable[..., Tensor], normal: Callable[..., Tensor]
+) -> Tensor:
     """Shear, rotate, stretch, shift and bend pictures in one resampling."""
     count, size = len(ink), ink.shape[-2:]
-    uniform = partial(torch.rand, generator=generator)
-    normal = partial(torch.randn, generator=generator)
     shear = 0.2 * normal(count) * strength
     angle = 0.15 * strength * normal(count)
     height = 1 + strength * (-0.12 + 0.32 * uniform(count))
@@ -153,8 +154,7 @@ def _warp(ink: Tensor, generator: torch.Generator, strength: float) -> Tensor:
     cos, sin, zero = angle.cos(), angle.sin(), torch.zeros(count)
     rotation = torch.stack([cos, -sin, sin, cos], dim=1).view(-1, 2, 2)
     stretch = torch.stack([width, shear, zero, height], dim=1).view(-1, 2, 2)
-    shift = 0.07 * strength * normal(count, 2, 1)
-    matrix = torch.cat([rotation @ stretch, shift], dim=2)
+    matrix = torch.cat([rotation @ stretch, 0.07 * strength * normal(count, 2, 1)], dim=2)
     bend = torch.zeros(count, *size, 2)
     for points, pixels in ((4, 1.6), (6, 0.8)):
         coarse = normal(count, 2, points, points) * (2 * pixels / IMAGE_SIZE)
@@ -198,8 +198,12 @@ def names(character: str) -> tuple[tuple[str, str], ...]:
     """Return the names of a character, each with all characters that the name fits."""
     formal = character_name(character)
     if character.isdigit():
-        digit_names = (f"number {DIGIT_WORDS[int(character)]}", f"digit {character}")
-        return tuple((name, character) for name in (formal, *digit_names, f"number {character}"))
+        return (
+            (formal, character),
+            (f"number {DIGIT_WORDS[int(character)]}", character),
+            (f"digit {character}", character),
+            (f"number {character}", character),
+        )
     letter = character.lower()
     case = "upper-case" if character.isupper() else "lower-case"
     return (

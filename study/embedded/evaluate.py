@@ -83,13 +83,12 @@ class Bench:
         """Return the test accuracies of the untouched checkpoint, as fractions."""
         classes = tuple(range(len(self.dataset.class_names)))
         scored = {"all": classes, **BaseToNew().scored(self.dataset)}
-        task = confirm_task(self.dataset, None, scored)
-        return self._scores(FewShotClassifier(self.backbone, parse("none")), task)
+        untouched = FewShotClassifier(self.backbone, parse("none"))
+        return self._scores(untouched, confirm_task(self.dataset, None, scored))
 
     def tune(self, setting: Setting, *, protocol: Protocol, seed: int) -> dict[str, float]:
         """Tune once and return the test accuracies, as fractions, and the seconds of training."""
-        shots = draw_shots(self.dataset, shots=SHOTS, seed=seed)
-        task = protocol.confirm_task(self.dataset, shots)
+        task = protocol.confirm_task(self.dataset, draw_shots(self.dataset, shots=SHOTS, seed=seed))
         classifier = FewShotClassifier(self.backbone, parse(setting.subset))
         optimizer = make_optimizer(classifier.tuned, setting.rates)
         input_ids = self._tokens(task.train)
@@ -150,7 +149,7 @@ def evaluate(folder: Path, seeds: Sequence[int]) -> None:
     benches = {name: Bench(name, backbone) for name in ("digits", "glyphs")}
     found: dict[str, Any] = {
         "fingerprint": backbone.fingerprint,
-        "parameters": sum(p.numel() for p in backbone.clip.parameters()),
+        "parameters": backbone.clip.num_parameters(),
         "zero_shot": {name: bench.zero_shot() for name, bench in benches.items()},
     }
 

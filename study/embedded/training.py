@@ -11,7 +11,7 @@ from itertools import chain
 import numpy as np
 import torch
 import torch.nn.functional as F
-from tokenizers import Tokenizer, models, trainers
+from tokenizers import models, trainers
 from tokenizers.pre_tokenizers import ByteLevel
 from torch import Tensor, nn
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTokenizer
@@ -44,11 +44,10 @@ def build_tokenizer(texts: Iterable[str], *, merges: int = 160) -> CLIPTokenizer
         texts: the sentences to learn from.
         merges: the most pairs to join.
     """
-    # An empty tokenizer has CLIP's own normalizer and word splitting.
-    rules = CLIPTokenizer(vocab={BOS: 0, EOS: 1}, merges=[]).backend_tokenizer
     alphabet = sorted(ByteLevel.alphabet())
-    learner = Tokenizer(models.BPE(end_of_word_suffix=WORD_END))
-    learner.normalizer, learner.pre_tokenizer = rules.normalizer, rules.pre_tokenizer
+    # An empty tokenizer has CLIP's own normalizer and word splitting.
+    learner = CLIPTokenizer(vocab={BOS: 0, EOS: 1}, merges=[]).backend_tokenizer
+    learner.model = models.BPE(end_of_word_suffix=WORD_END)
     trainer = trainers.BpeTrainer(
         vocab_size=2 * len(alphabet) + merges,
         initial_alphabet=alphabet,
@@ -133,9 +132,8 @@ def shrink_text_residual(model: CLIPModel, factor: float) -> None:
         parameter.div_(factor)
     config = model.config.text_config
     config.layer_norm_eps /= factor**2
-    for module in tower.modules():
-        if isinstance(module, torch.nn.LayerNorm):
-            module.eps = config.layer_norm_eps
+    for norm in (module for module in tower.modules() if isinstance(module, nn.LayerNorm)):
+        norm.eps = config.layer_norm_eps
 
 
 @dataclass
@@ -200,8 +198,11 @@ class Trainer:
         images = self.model.get_image_features(pixel_values=pictures.pixels).pooler_output
         input_ids = self._tokens([caption.text for caption in captions])
         texts = self.model.get_text_features(input_ids=input_ids).pooler_output
-        scaled = self.model.logit_scale.exp() * F.normalize(images, dim=-1)
-        logits = scaled @ F.normalize(texts, dim=-1).T
+        logits = (
+            self.model.logit_scale.exp()
+            * F.normalize(images, dim=-1)
+            @ F.normalize(texts, dim=-1).T
+        )
         total = loss = contrastive_loss(logits, match(pictures, captions))
         if help_weight := max(0.0, 1 - 2 * progress):
             # The first captions are of each character in turn.
@@ -245,9 +246,11 @@ def contrastive_loss(logits: Tensor, matches: Tensor) -> Tensor:
         logits: (pictures, captions) float32.
         matches: (pictures, captions) bool; rows and columns without a partner are left out.
     """
-    losses = []
-    for scores, partners in ((logits, matches), (logits.T, matches.T)):
-        kept = partners.any(dim=1)
-        target = partners[kept] / partners[kept].sum(dim=1, keepdim=True)
-        losses.append(F.cross_entropy(scores[kept], target))
+    losses = [
+        F.cross_entropy(scores[kept], partners[kept] / partners[kept].sum(dim=1, keepdim=True))
+        for scores, partners, kept in (
+            (logits, matches, matches.any(dim=1)),
+            (logits.T, matches.T, matches.any(dim=0)),
+        )
+    ]
     return torch.stack(losses).mean()
