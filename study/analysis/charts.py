@@ -275,8 +275,13 @@ def _draw_axes(axes: Any, panel: Panel) -> None:
             axes.set(**{f"{side}lim": (0, None)})
             ticks.set_major_locator(MaxNLocator(integer=True))
         if axis.names is not None:
-            ticks.set_ticks(range(len(axis.names)), axis.names)
-            axes.set(**{f"{side}lim": (-0.6, len(axis.names) - 0.4)})
+            axes.set(
+                **{
+                    f"{side}ticks": range(len(axis.names)),
+                    f"{side}ticklabels": axis.names,
+                    f"{side}lim": (-0.6, len(axis.names) - 0.4),
+                }
+            )
         if axis.line is not None:
             line(axis.line, linestyle=":", color=GREY)
 
@@ -290,8 +295,15 @@ def _draw_series(axes: Any, series: Series) -> Any:
     if series.style == "cells":
         limit = max(map(abs, series.values)) or 1.0
         for x, y, value in zip(series.x, series.y, series.values, strict=True):
-            color = "white" if abs(value) > 0.6 * limit else "black"  # what reads well on it
-            axes.text(x, y, f"{value:+z.1f}", ha="center", va="center", fontsize=8, color=color)
+            axes.text(
+                x,
+                y,
+                f"{value:+z.1f}",
+                ha="center",
+                va="center",
+                fontsize=8,
+                color="white" if abs(value) > 0.6 * limit else "black",  # what reads well on it
+            )
         colors = colormaps["RdBu"]([0.5 + value / (2 * limit) for value in series.values])
         return axes.bar(series.x, 0.94, 0.94, [y - 0.47 for y in series.y], color=colors)
     points = series.style == "points"

@@ -313,8 +313,14 @@ def drift_chart(drifts: Sequence[TensorDrift]) -> Chart:
                 points.items(), cycle(product(OTHER_MARKERS, PALETTE)), strict=False
             )
         )
-        x, y = Axis("layer", names=places), Axis("relative change (L2)", scale="log")
-        panels.append(Panel(x, y, series, f"{encoder} encoder"))
+        panels.append(
+            Panel(
+                Axis("layer", names=places),
+                Axis("relative change (L2)", scale="log"),
+                series,
+                f"{encoder} encoder",
+            )
+        )
     return Chart(
         "drift",
         "Drift",

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -18,8 +17,6 @@ from study.data.readers.glyphs import (
     drawable,
     render_glyph,
 )
-
-T = TypeVar("T")
 
 IMAGE_SIZE = 32
 # Statistics of rendered pictures; the checkpoint's image processor has the same two numbers.
@@ -250,11 +247,7 @@ def _draw_caption(
     character: str, rng: np.random.Generator, attributes: Sequence[str] = ()
 ) -> Caption:
     """Draw a caption of a character, which claims one of the attributes if there are any."""
-    name, fits = _choose(names(character), rng)
-    attribute = _choose(attributes, rng) if attributes else None
+    name, fits = map(str, rng.choice(names(character)))
+    attribute = str(rng.choice(attributes)) if attributes else None
     words = f"{attribute} {name}" if attribute else name
-    return Caption(_choose(TEMPLATES, rng).format(words), fits, attribute)
-
-
-def _choose(options: Sequence[T], rng: np.random.Generator) -> T:
-    return options[int(rng.integers(len(options)))]
+    return Caption(str(rng.choice(TEMPLATES)).format(words), fits, attribute)
