@@ -56,10 +56,14 @@ def build_tokenizer(texts: Iterable[str], *, merges: int = 160) -> CLIPTokenizer
     )
     learner.train_from_iterator(texts, trainer)
     pairs = [tuple(pair) for pair in json.loads(learner.to_str())["model"]["merges"]][:merges]
-    # The trainer lists only the word ends in its texts; spelling any word needs all 256.
-    ends = [letter + WORD_END for letter in alphabet]
-    # BOS and EOS come last, as in CLIP, so that pooling at the largest id works, too.
-    tokens = [*alphabet, *ends, *map("".join, pairs), BOS, EOS]
+    tokens = [
+        *alphabet,
+        # The trainer lists only the word ends in its texts; spelling any word needs all 256.
+        *(letter + WORD_END for letter in alphabet),
+        *map("".join, pairs),
+        # Last, as in CLIP, so that pooling at the largest id works, too.
+        *(BOS, EOS),
+    ]
     vocabulary = {token: number for number, token in enumerate(tokens)}
     return CLIPTokenizer(vocab=vocabulary, merges=pairs, model_max_length=CONTEXT)
 
@@ -76,31 +80,32 @@ def build_image_processor() -> CLIPImageProcessor:
 
 def build_model(tokenizer: CLIPTokenizer) -> CLIPModel:
     """Return the untrained model; its weights come from torch's global generator."""
-    config = CLIPConfig(
-        text_config={
-            "vocab_size": len(tokenizer),
-            "hidden_size": 64,
-            "intermediate_size": 256,
-            "num_hidden_layers": 3,
-            "num_attention_heads": 2,
-            "max_position_embeddings": CONTEXT,
-            "hidden_act": "quick_gelu",
-            "bos_token_id": tokenizer.bos_token_id,
-            "eos_token_id": tokenizer.eos_token_id,
-            "pad_token_id": tokenizer.pad_token_id,
-        },
-        vision_config={
-            "image_size": IMAGE_SIZE,
-            "patch_size": 8,
-            "hidden_size": 96,
-            "intermediate_size": 384,
-            "num_hidden_layers": 3,
-            "num_attention_heads": 3,
-            "hidden_act": "quick_gelu",
-        },
-        projection_dim=64,
+    return CLIPModel(
+        CLIPConfig(
+            text_config={
+                "vocab_size": len(tokenizer),
+                "hidden_size": 64,
+                "intermediate_size": 256,
+                "num_hidden_layers": 3,
+                "num_attention_heads": 2,
+                "max_position_embeddings": CONTEXT,
+                "hidden_act": "quick_gelu",
+                "bos_token_id": tokenizer.bos_token_id,
+                "eos_token_id": tokenizer.eos_token_id,
+                "pad_token_id": tokenizer.pad_token_id,
+            },
+            vision_config={
+                "image_size": IMAGE_SIZE,
+                "patch_size": 8,
+                "hidden_size": 96,
+                "intermediate_size": 384,
+                "num_hidden_layers": 3,
+                "num_attention_heads": 3,
+                "hidden_act": "quick_gelu",
+            },
+            projection_dim=64,
+        )
     )
-    return CLIPModel(config)
 
 
 @torch.no_grad()
