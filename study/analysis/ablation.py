@@ -1,10 +1,9 @@
 """An ablation's cells against its base: table, verdict, charts, and their files."""
 
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
-from typing import Literal
 
 import pyarrow as pa
 from rich.console import Group
@@ -49,8 +48,6 @@ from study.trial import Split
 BASE = "base"
 """The label of the cell that the others are compared with by default."""
 
-Edge = Literal["lowest", "highest"]
-
 
 @dataclass(frozen=True)
 class Cell(Configuration):
@@ -62,8 +59,11 @@ class Cell(Configuration):
     """The mean duration of a trial in seconds; None when no trial recorded one."""
     comparison: Comparison | None
     """The difference to the base cell over common seeds; None for the base itself."""
-    edge: Edge | None
-    """Where the learning rate stands among several tried; None means in between, or no choice."""
+    edge: str | None
+    """Where the learning rate stands among several tried, "lowest" or "highest".
+
+    None means in between, or no choice.
+    """
 
     @property
     def beyond_noise(self) -> bool:
@@ -80,8 +80,8 @@ class Cell(Configuration):
 class AblationTable:
     """The cells of an ablation, best mean first."""
 
-    base_label: str
-    """The label of the cell that all others are compared with."""
+    base: Cell
+    """The cell that all others are compared with."""
     split: Split
     """The images that the scores were measured on."""
     parts: tuple[str, ...]
@@ -95,11 +95,6 @@ class AblationTable:
 
     None where nothing was tested, or no trial kept its counts of classes.
     """
-
-    @property
-    def base(self) -> Cell:
-        """The base cell."""
-        return next(cell for cell in self.cells if cell.label == self.base_label)
 
 
 def ablation_table(results: Results, base_label: str = BASE) -> AblationTable:
@@ -116,10 +111,15 @@ def ablation_table(results: Results, base_label: str = BASE) -> AblationTable:
     """
     ablated = results.stage("ablation")
     split: Split = "test" if any(t.test_score is not None for t in ablated) else "val"
-    scored: dict[str, list[TrialResult]] = {}
-    for trial in ablated:
-        if trial.status == "finished" and trial.scores(split).get("score") is not None:
-            scored.setdefault(trial.label, []).append(trial)
+    finished = [
+        trial
+        for trial in ablated
+        if trial.status == "finished" and trial.scores(split).get("score") is not None
+    ]
+    scored = {
+        label: [trial for trial in finished if trial.label == label]
+        for label in dict.fromkeys(trial.label for trial in finished)
+    }
     if base_label not in scored:
         raise DataError(
             f"base cell '{base_label}' has no score; cells with one: "
@@ -133,7 +133,6 @@ def ablation_table(results: Results, base_label: str = BASE) -> AblationTable:
     cells = []
     for label, seeds in scored.items():
         first, seconds = seeds[0], [t.seconds for t in seeds if t.seconds is not None]
-        searched = [t for t in results.stage("search") if t.subset_key == first.subset_key]
         cells.append(
             Cell(
                 label=label,
@@ -144,11 +143,11 @@ def ablation_table(results: Results, base_label: str = BASE) -> AblationTable:
                 parts=estimates(seeds, results.parts, split),
                 seconds=sum(seconds) / len(seconds) if seconds else None,
                 comparison=comparisons.get(label),
-                edge=_edge(_rate(first), {r for r in map(_rate, searched) if r is not None}),
+                edge=_edge(first, results.stage("search")),
             )
         )
     return AblationTable(
-        base_label=base_label,
+        base=next(cell for cell in cells if cell.label == base_label),
         split=split,
         parts=results.parts,
         metric=results.metric,
@@ -175,7 +174,7 @@ def ablation_verdict(table: AblationTable) -> tuple[str, ...]:
         },
     }
     return (
-        f"{len(beyond)} of {len(compared)} cells differ from “{table.base_label}” "
+        f"{len(beyond)} of {len(compared)} cells differ from “{table.base.label}” "
         f"({interval(table.base.score)} %) by more than noise, after Holm’s correction for "
         f"{len(compared)} comparisons.",
         *(f"{label}: {points(mean)} points." for label, mean in beyond.items()),
@@ -189,26 +188,28 @@ def ablation_verdict(table: AblationTable) -> tuple[str, ...]:
     )
 
 
-def _rate(trial: TrialResult) -> float | None:
-    """Return the learning rate of a cell's trial, which all kinds of parameters share."""
-    return next(iter(trial.settings.rates.values()), None)
-
-
-def _edge(chosen: float | None, tried: Set[float]) -> Edge | None:
-    if chosen is None or len(tried) < 2:
+def _edge(cell: TrialResult, searched: Sequence[TrialResult]) -> str | None:
+    """Return where a cell's learning rate, which all kinds share, stands among those tried."""
+    alike = (trial for trial in searched if trial.subset_key == cell.subset_key)
+    chosen, *tried = (next(iter(t.settings.rates.values()), None) for t in (cell, *alike))
+    rates = sorted({rate for rate in tried if rate is not None})
+    if chosen is None or len(rates) < 2:
         return None
-    return "lowest" if chosen == min(tried) else "highest" if chosen == max(tried) else None
+    return "lowest" if chosen == rates[0] else "highest" if chosen == rates[-1] else None
 
 
 def cell_table(table: AblationTable) -> Table:
     """Return the scores of the cells, in percent and percentage points."""
-    scores = score_header(table.parts, table.metric if table.parts else table.split)
     return Table(
         "Ablation",
-        ["cell", *scores, "Δ base cell", "p", "seeds", "trainable", "s"],
+        [
+            "cell",
+            *score_header(table.parts, table.metric if table.parts else table.split),
+            *("Δ base cell", "p", "seeds", "trainable", "s"),
+        ],
         [
             [
-                f"{cell.label} (base)" if cell.label == table.base_label != BASE else cell.label,
+                f"{cell.label} (base)" if cell.label == table.base.label != BASE else cell.label,
                 *score_cells(table.parts, cell.parts, cell.score),
                 *comparison_cells(cell.comparison),
                 len(cell.scores),
@@ -249,10 +250,9 @@ def render_ablation(table: AblationTable) -> Group:
 
 def ablation_markdown(table: AblationTable) -> str:
     """Return the ablation as Markdown: verdict, scores, settings."""
-    blocks = [
-        replace(one, title="").markdown() for one in (cell_table(table), setting_table(table))
-    ]
-    return "\n\n".join([markdown_text(" ".join(ablation_verdict(table))), *blocks]) + "\n"
+    tables = (replace(one, title="") for one in (cell_table(table), setting_table(table)))
+    blocks = (markdown_text(" ".join(ablation_verdict(table))), *(t.markdown() for t in tables))
+    return "\n\n".join(blocks) + "\n"
 
 
 def to_csv(table: AblationTable) -> str:
@@ -263,7 +263,7 @@ def to_csv(table: AblationTable) -> str:
 def _record(table: AblationTable, cell: Cell) -> dict[str, object]:
     return {
         "label": cell.label,
-        "base_label": table.base_label,
+        "base_label": table.base.label,
         "split": table.split,
         **cell.settings.flat(),
         "trainable": cell.trainable,
@@ -300,20 +300,16 @@ def ablation_plots(table: AblationTable) -> tuple[Chart, ...]:
 
 def only_term(subset: str | None) -> Term | None:
     """Return the only term of a subset that just adds this term, else None."""
-    terms = _terms(subset)
-    return terms[0][1] if len(terms) == 1 and terms[0][0] > 0 else None
+    return left_out_term("none", base=subset)
 
 
 def left_out_term(subset: str | None, base: str | None) -> Term | None:
     """Return the term that a subset leaves out, if that is its only difference to the base."""
-    subset_terms, base_terms = _terms(subset), _terms(base)
-    changes = [(sign, term) for sign, term in subset_terms if (sign, term) not in base_terms]
-    missing = [(sign, term) for sign, term in base_terms if (sign, term) not in subset_terms]
-    if len(changes) == 1 and changes[0][0] < 0 and not missing:
-        return changes[0][1]
-    if len(missing) == 1 and missing[0][0] > 0 and not changes:
-        return missing[0][1]
-    return None
+    terms, base_terms = _terms(subset), _terms(base)
+    # To take a term away leaves it out just as not to add it does.
+    differences = [(-sign, term) for sign, term in terms if (sign, term) not in base_terms]
+    differences += [signed for signed in base_terms if signed not in terms]
+    return differences[0][1] if [sign for sign, _ in differences] == [1] else None
 
 
 def _terms(subset: str | None) -> tuple[tuple[int, Term], ...]:
@@ -327,21 +323,37 @@ def _forest_chart(table: AblationTable) -> Chart:
     # From bottom to top, so that the best cell is the uppermost.
     cells = [cell for cell in reversed(table.cells) if cell.comparison]
     rows = [(y, cell, cell.comparison) for y, cell in enumerate(cells) if cell.comparison]
+    series = (
+        Series(
+            name,
+            [100 * comparison.paired.difference.mean for *_, comparison in shown],
+            [y for y, *_ in shown],
+            color=color,
+            x_error=[100 * (c.paired.difference.half_width or 0.0) for *_, c in shown],
+            hover=[
+                (
+                    cell.label,
+                    f"{difference(c.paired)} points, Holm p {probability(c.holm_p)}",
+                    cell.settings.subset or "",
+                )
+                for _, cell, c in shown
+            ],
+        )
+        for name, color, shown in (
+            ("beyond noise", ORANGE, [row for row in rows if row[1].beyond_noise]),
+            ("within noise", GREY, [row for row in rows if not row[1].beyond_noise]),
+        )
+    )
     return Chart(
         "ablation-forest",
-        f"Difference of each cell to “{table.base_label}”",
+        f"Difference of each cell to “{table.base.label}”",
         "Paired differences over common seeds with 95 % intervals, not corrected for their "
         "number. Grey cells are within noise after Holm’s correction.",
         (
             Panel(
                 Axis(f"difference of the {table.split} score, percentage points", line=0.0),
                 Axis("", names=[cell.label for cell in cells]),
-                (
-                    _forest_series("beyond noise", ORANGE, [r for r in rows if r[1].beyond_noise]),
-                    _forest_series(
-                        "within noise", GREY, [r for r in rows if not r[1].beyond_noise]
-                    ),
-                ),
+                tuple(series),
             ),
         ),
         otherwise="the base cell is the only one with a score",
@@ -350,31 +362,7 @@ def _forest_chart(table: AblationTable) -> Chart:
     )
 
 
-def _forest_series(name: str, color: str, rows: Sequence[tuple[int, Cell, Comparison]]) -> Series:
-    return Series(
-        name,
-        [100 * comparison.paired.difference.mean for *_, comparison in rows],
-        [y for y, *_ in rows],
-        color=color,
-        x_error=[100 * (c.paired.difference.half_width or 0.0) for *_, c in rows],
-        hover=[
-            (
-                cell.label,
-                f"{difference(c.paired)} points, Holm p {probability(c.holm_p)}",
-                cell.settings.subset or "",
-            )
-            for _, cell, c in rows
-        ],
-    )
-
-
 def _map_chart(table: AblationTable) -> Chart:
-    readings = {
-        "tunes a site in these layers alone": only_term,
-        "leaves a site in these layers out": lambda subset: left_out_term(
-            subset, table.base.settings.subset
-        ),
-    }
     # All fields of a map must mean the same, so take the reading that fits more cells.
     fields = {
         meaning: {
@@ -382,7 +370,13 @@ def _map_chart(table: AblationTable) -> Chart:
             for cell in table.cells
             if (c := cell.comparison) and (term := read(cell.settings.subset))
         }
-        for meaning, read in readings.items()
+        for meaning, read in (
+            ("tunes a site in these layers alone", only_term),
+            (
+                "leaves a site in these layers out",
+                lambda subset: left_out_term(subset, table.base.settings.subset),
+            ),
+        )
     }
     meaning, values = max(fields.items(), key=lambda item: len(item[1]))
     sites = sorted({site for site, _ in values}, reverse=True)
@@ -400,7 +394,7 @@ def _map_chart(table: AblationTable) -> Chart:
     return Chart(
         "ablation-map",
         "Layers and sites",
-        f"Mean difference to “{table.base_label}”, in percentage points, of the cell that "
+        f"Mean difference to “{table.base.label}”, in percentage points, of the cell that "
         f"{meaning}: blue is better, red is worse. Colour tells size, not certainty: for that see "
         "the forest.",
         (

@@ -11,15 +11,11 @@ from study.errors import StudyError
 from study.storage.atomic import write_atomically
 
 # After Okabe and Ito: distinct for every kind of colour vision.
-BLUE, ORANGE, GREEN, PINK, GREY = "#3a8fc8", "#e07b39", "#2fa37c", "#c774a3", "#8a8a8a"
-PALETTE = (BLUE, ORANGE, GREEN, PINK, GREY)
+PALETTE = BLUE, ORANGE, GREEN, PINK, GREY = "#3a8fc8", "#e07b39", "#2fa37c", "#c774a3", "#8a8a8a"
 
-Marker = Literal["circle", "square", "diamond", "triangle-up", "x", "star"]
 _MARKERS = {"circle": "o", "square": "s", "diamond": "D", "triangle-up": "^", "x": "X", "star": "*"}
-WINNER_MARKER: Marker = "star"
-"""The marker of the winner alone."""
-OTHER_MARKERS: tuple[Marker, ...] = ("circle", "square", "diamond", "triangle-up", "x")
-"""The markers of everything else, for series that colours do not tell apart."""
+*OTHER_MARKERS, WINNER_MARKER = _MARKERS
+"""The marker of the winner alone, and those of series that colours do not tell apart."""
 
 PANEL_WIDTH, PANEL_HEIGHT = 5.2, 3.8
 BAR_HEIGHT = 0.36
@@ -78,8 +74,8 @@ class Series:
     A step holds a value until the next x. Bars are horizontal, from 0 to x. Cells are squares of
     size 1 that are coloured by `values`.
     """
-    marker: Marker = "circle"
-    """The shape of points."""
+    marker: str = "circle"
+    """The shape of points, by plotly's name."""
     color: str = BLUE
     """The colour of all marks but cells."""
     opacity: float = 0.9
@@ -100,10 +96,8 @@ class Axis:
 
     title: str
     """The title, with its unit."""
-    log: bool = False
-    """Whether the axis is logarithmic."""
-    count: bool = False
-    """Whether values are counts; the axis then starts at 0 and has whole ticks."""
+    scale: Literal["linear", "log", "count"] = "linear"
+    """What the axis is like; that of counts starts at 0 and has whole ticks."""
     names: Sequence[str] | None = None
     """The names of the values 0, 1, …; None means that values are numbers."""
     line: float | None = None
@@ -167,30 +161,29 @@ def draw(chart: Chart, *suffixes: str) -> dict[str, bytes]:
     Returns:
         The contents of a file by its suffix.
     """
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
+    import matplotlib.figure
 
-    files = {}
-    with rc_context(_STYLE):
-        width = chart.width * len(chart.shown)
-        figure = Figure(figsize=(width, chart.height), layout="constrained")
-        handles: dict[str, Any] = {}
+    files = {suffix: io.BytesIO() for suffix in suffixes}
+    width = chart.width * len(chart.shown)
+    with matplotlib.rc_context(_STYLE):
+        figure = matplotlib.figure.Figure(figsize=(width, chart.height), layout="constrained")
         (subplots,) = figure.subplots(1, len(chart.shown), squeeze=False)
+        handles: dict[str, Any] = {}
         for axes, panel in zip(subplots, chart.shown, strict=True):
             for series in panel.shown:
                 handles.setdefault(series.name, _draw_series(axes, series))
             _draw_axes(axes, panel)
         if len(handles) > 1:
-            # An inch holds about 13 characters, and a marker is about 6 wide.
-            columns = int(13 * width / (max(map(len, handles)) + 6))
             figure.legend(
-                handles.values(), handles.keys(), loc="outside upper center", ncols=max(1, columns)
+                handles.values(),
+                handles.keys(),
+                loc="outside upper center",
+                # An inch holds about 13 characters, and a marker is about 6 wide.
+                ncols=max(1, int(13 * width / (max(map(len, handles)) + 6))),
             )
-        for suffix in suffixes:
-            contents = io.BytesIO()
+        for suffix, contents in files.items():
             figure.savefig(contents, format=suffix, metadata={"Date": None})
-            files[suffix] = contents.getvalue()
-    return files
+    return {suffix: contents.getvalue() for suffix, contents in files.items()}
 
 
 def write_plots(folder: Path, charts: Sequence[Chart]) -> tuple[Path, ...]:
@@ -203,19 +196,20 @@ def write_plots(folder: Path, charts: Sequence[Chart]) -> tuple[Path, ...]:
     Returns:
         The files written.
     """
-    written: list[Path] = []
     target = folder / "plots"
     target.mkdir(exist_ok=True)
-    for chart in charts:
-        drawn = {} if chart.missing else draw(chart, "png", "svg")
-        paths = {target / f"{chart.name}.{suffix}": drawn[suffix] for suffix in drawn}
-        for path, contents in paths.items():
-            write_atomically(path, contents)
-        # A file from an earlier state of the study would look like a current one.
-        for stale in set(target.glob(f"{chart.name}.*")) - paths.keys():
-            stale.unlink()
-        written += paths
-    return tuple(written)
+    files = {
+        target / f"{chart.name}.{suffix}": contents
+        for chart in charts
+        if not chart.missing
+        for suffix, contents in draw(chart, "png", "svg").items()
+    }
+    for path, contents in files.items():
+        write_atomically(path, contents)
+    # A file from an earlier state of the study would look like a current one.
+    for stale in {old for chart in charts for old in target.glob(f"{chart.name}.*")} - files.keys():
+        stale.unlink()
+    return tuple(files)
 
 
 def write_interactive(folder: Path, charts: Sequence[Chart]) -> Path:
@@ -239,13 +233,17 @@ def write_interactive(folder: Path, charts: Sequence[Chart]) -> Path:
             "the interactive page needs the optional extra: "
             "pip install 'clipfit-study[interactive]'"
         ) from error
-    # The toolbar would cover the legend; hovering, zooming and double clicks work without it.
-    config = {"displayModeBar": False, "responsive": True}
     sections = [
         f"<h2>{escape(chart.title)}</h2>\n<p>Not drawn: {escape(chart.missing)}.</p>"
         if chart.missing
         else f"<h2>{escape(chart.title)}</h2>\n<p>{escape(chart.caption)}</p>\n"
-        + to_html(_plotly_figure(chart), config, include_plotlyjs=False, full_html=False)
+        + to_html(
+            _plotly_figure(chart),
+            # The toolbar would cover the legend; hovering, zooming and double clicks work anyway.
+            {"displayModeBar": False, "responsive": True},
+            include_plotlyjs=False,
+            full_html=False,
+        )
         for chart in charts
     ]
     name, page = escape(folder.resolve().name), folder / "interactive.html"
@@ -263,17 +261,27 @@ def _draw_axes(axes: Any, panel: Panel) -> None:
         ("x", panel.x, axes.xaxis, axes.axvline),
         ("y", panel.y, axes.yaxis, axes.axhline),
     ):
-        axes.set(**{f"{side}label": axis.title, f"{side}scale": "log" if axis.log else "linear"})
-        if axis.log:
+        axes.set(
+            **{
+                f"{side}label": axis.title,
+                f"{side}scale": "log" if axis.scale == "log" else "linear",
+            }
+        )
+        if axis.scale == "log":
             # Label only powers of ten, more if the axis spans less than one; as 8, not 8 × 10⁰.
             ticks.set_major_formatter(LogFormatter())
             ticks.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))
-        if axis.count:
+        if axis.scale == "count":
             axes.set(**{f"{side}lim": (0, None)})
             ticks.set_major_locator(MaxNLocator(integer=True))
         if axis.names is not None:
-            ticks.set_ticks(range(len(axis.names)), axis.names)
-            axes.set(**{f"{side}lim": (-0.6, len(axis.names) - 0.4)})
+            axes.set(
+                **{
+                    f"{side}ticks": range(len(axis.names)),
+                    f"{side}ticklabels": axis.names,
+                    f"{side}lim": (-0.6, len(axis.names) - 0.4),
+                }
+            )
         if axis.line is not None:
             line(axis.line, linestyle=":", color=GREY)
 
@@ -287,8 +295,15 @@ def _draw_series(axes: Any, series: Series) -> Any:
     if series.style == "cells":
         limit = max(map(abs, series.values)) or 1.0
         for x, y, value in zip(series.x, series.y, series.values, strict=True):
-            color = "white" if abs(value) > 0.6 * limit else "black"  # what reads well on it
-            axes.text(x, y, f"{value:+z.1f}", ha="center", va="center", fontsize=8, color=color)
+            axes.text(
+                x,
+                y,
+                f"{value:+z.1f}",
+                ha="center",
+                va="center",
+                fontsize=8,
+                color="white" if abs(value) > 0.6 * limit else "black",  # what reads well on it
+            )
         colors = colormaps["RdBu"]([0.5 + value / (2 * limit) for value in series.values])
         return axes.bar(series.x, 0.94, 0.94, [y - 0.47 for y in series.y], color=colors)
     points = series.style == "points"
@@ -311,20 +326,34 @@ def _plotly_figure(chart: Chart) -> Any:
     # Plotly interprets all words as HTML.
     from plotly.subplots import make_subplots
 
-    titles = [escape(panel.title) for panel in chart.shown]
-    figure = make_subplots(cols=len(titles), subplot_titles=titles, horizontal_spacing=0.12)
-    named: dict[str, dict[str, Any]] = {}
+    figure = make_subplots(
+        cols=len(chart.shown),
+        subplot_titles=[escape(panel.title) for panel in chart.shown],
+        horizontal_spacing=0.12,
+    )
+    named: set[str] = set()
     for column, panel in enumerate(chart.shown, start=1):
         place = {"row": 1, "col": column}
         for series in panel.shown:
-            trace = _plotly_trace(series)
-            first = named.setdefault(series.name, trace) is trace
-            figure.add_trace(trace | {"showlegend": first}, **place)
-        figure.update_xaxes(_plotly_axis(panel.x), **place)
-        figure.update_yaxes(_plotly_axis(panel.y), **place)
-        for value, add in ((panel.x.line, figure.add_vline), (panel.y.line, figure.add_hline)):
-            if value is not None:
-                add(value, line_dash="dot", line_color=GREY, **place)
+            figure.add_trace(
+                _plotly_trace(series) | {"showlegend": series.name not in named}, **place
+            )
+            named.add(series.name)
+        for axis, update, add_line in (
+            (panel.x, figure.update_xaxes, figure.add_vline),
+            (panel.y, figure.update_yaxes, figure.add_hline),
+        ):
+            update(
+                title_text=escape(axis.title),
+                type="log" if axis.scale == "log" else "linear",
+                rangemode="tozero" if axis.scale == "count" else "normal",
+                tickvals=None if axis.names is None else list(range(len(axis.names))),
+                ticktext=axis.names and list(map(escape, axis.names)),
+                automargin=True,
+                **place,
+            )
+            if axis.line is not None:
+                add_line(axis.line, line_dash="dot", line_color=GREY, **place)
     return figure.update_layout(
         template="plotly_white",
         height=110 * chart.height,
@@ -334,32 +363,28 @@ def _plotly_figure(chart: Chart) -> Any:
     )
 
 
-def _plotly_axis(axis: Axis) -> dict[str, Any]:
-    names = axis.names and list(map(escape, axis.names))
-    return {
-        "title_text": escape(axis.title),
-        "type": "log" if axis.log else "linear",
-        "rangemode": "tozero" if axis.count else "normal",
-        "tickvals": names and list(range(len(names))),
-        "ticktext": names,
-        "automargin": True,
-    }
-
-
 def _plotly_trace(series: Series) -> dict[str, Any]:
-    color, size = series.color, 13 if series.marker == WINNER_MARKER else 8
-    line = {"type": "scatter", "mode": "lines", "line": {"color": color}}
+    line = {"type": "scatter", "mode": "lines", "line": {"color": series.color}}
     styles: dict[str, dict[str, Any]] = {
         "points": {
             "type": "scatter",
             "mode": "markers",
-            "marker": {"color": color, "symbol": series.marker, "size": size},
+            "marker": {
+                "color": series.color,
+                "symbol": series.marker,
+                "size": 13 if series.marker == WINNER_MARKER else 8,
+            },
             "error_x": {"array": series.x_error},
             "error_y": {"array": series.y_error},
         },
         "line": line,
         "step": line | {"line_shape": "hv"},
-        "bars": {"type": "bar", "orientation": "h", "width": BAR_HEIGHT, "marker_color": color},
+        "bars": {
+            "type": "bar",
+            "orientation": "h",
+            "width": BAR_HEIGHT,
+            "marker_color": series.color,
+        },
         "cells": {
             "type": "heatmap",
             "z": series.values,

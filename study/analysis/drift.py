@@ -3,12 +3,13 @@
 import copy
 import logging
 import math
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import cycle, product
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import pandas as pd
 import torch
 from rich.console import Group
 from rich.text import Text
@@ -25,16 +26,15 @@ from study.analysis.charts import (
 )
 from study.analysis.formatting import Table
 from study.analysis.leaderboard import leaderboard
-from study.analysis.results import Results
+from study.analysis.results import Results, TrialResult
 from study.data.images.table import ImageTable, normalize
 from study.data.prompts import prompts
 from study.embedded import backbone_path
 from study.errors import DataError, DeltaError, SubsetError
-from study.method.delta import DeltaInfo, apply_delta, load_delta
+from study.method.delta import apply_delta, load_delta
 from study.method.model import Backbone, load_backbone
-from study.method.parameters import leaf_of
+from study.method.parameters import ENCODERS, leaf_of
 from study.storage.atomic import write_atomically
-from study.trial import TrialData
 from study.trial.prepare import Preparer
 from study.trial.study import Study
 
@@ -93,6 +93,9 @@ class StudyDrift:
     """The drift of the features of evaluation images; None where those can no longer be read."""
 
 
+Drift = TypeVar("Drift", TensorDrift, FeatureDrift)
+
+
 def parameter_drift(
     before: Mapping[str, Tensor], after: Mapping[str, Tensor]
 ) -> tuple[TensorDrift, ...]:
@@ -110,19 +113,21 @@ def parameter_drift(
             in the table.
     """
     drifts = []
-    for name in sorted(after):
-        if name not in before:
-            raise DeltaError(f"tuned tensor '{name}' is not in the backbone")
-        old, new = before[name].detach().double(), after[name].detach().double()
-        if old.shape != new.shape:
+    for name, tensor in sorted(after.items()):
+        if name not in before or before[name].shape != tensor.shape:
             raise DeltaError(
-                f"tuned tensor '{name}' has shape {tuple(new.shape)}; "
-                f"the backbone's has {tuple(old.shape)}"
+                f"tuned tensor '{name}' has shape {tuple(tensor.shape)}; "
+                + (
+                    f"the backbone's has {tuple(before[name].shape)}"
+                    if name in before
+                    else "it is not in the backbone"
+                )
             )
         try:
             leaf = leaf_of(name)
         except SubsetError as error:
             raise DeltaError(f"tuned tensor {error}") from None
+        old, new = before[name].detach().double(), tensor.detach().double()
         drifts.append(
             TensorDrift(
                 name=name,
@@ -139,17 +144,17 @@ def parameter_drift(
 
 def mean_drift(runs: Sequence[Sequence[TensorDrift]]) -> tuple[TensorDrift, ...]:
     """Average the change and the norm of each tensor over the runs that tuned it."""
-    by_name: dict[str, list[TensorDrift]] = {}
-    for drift in (drift for run in runs for drift in run):
-        by_name.setdefault(drift.name, []).append(drift)
+    drifts = [drift for run in runs for drift in run]
     return tuple(
-        replace(
-            found[0],
-            moved=sum(drift.moved for drift in found) / len(found),
-            size=sum(drift.size for drift in found) / len(found),
-        )
-        for _, found in sorted(by_name.items())
+        _mean([drift for drift in drifts if drift.name == name], "moved", "size")
+        for name in sorted({drift.name for drift in drifts})
     )
+
+
+def _mean(drifts: Sequence[Drift], *names: str) -> Drift:
+    """Return the first of some drifts, with the mean of all for each of the named numbers."""
+    means = {name: sum(getattr(one, name) for one in drifts) / len(drifts) for name in names}
+    return replace(drifts[0], **means)
 
 
 def pooled_drift(
@@ -161,12 +166,15 @@ def pooled_drift(
         drifts: the drifts of the tensors.
         key: the function that returns the name of a tensor's group.
     """
-    moved: dict[str, float] = defaultdict(float)
-    size: dict[str, float] = defaultdict(float)
-    for drift in drifts:
-        moved[key(drift)] += drift.moved**2
-        size[key(drift)] += drift.size**2
-    return {name: math.sqrt(moved[name] / size[name]) if size[name] else math.inf for name in moved}
+    squares = pd.DataFrame(
+        [(key(drift), drift.moved**2, drift.size**2) for drift in drifts],
+        columns=["group", "moved", "size"],
+    )
+    sums = squares.groupby("group", sort=False).sum()
+    return {
+        name: math.sqrt(moved / size) if size else math.inf
+        for name, moved, size in sums.itertuples()
+    }
 
 
 def feature_drift(before: Tensor, after: Tensor) -> FeatureDrift:
@@ -188,8 +196,8 @@ def feature_drift(before: Tensor, after: Tensor) -> FeatureDrift:
     cosine = ((old * new).sum(1) / (old.norm(dim=1) * new.norm(dim=1))).mean().item()
     old, new = old - old.mean(0), new - new.mean(0)
     # Kornblith et al. (2019), eq. 4, in feature space, as inputs may outnumber features.
-    alignment = (new.T @ old).norm() ** 2 / ((old.T @ old).norm() * (new.T @ new).norm())
-    return FeatureDrift(cosine, alignment.item())
+    cka = (new.T @ old).norm() ** 2 / ((old.T @ old).norm() * (new.T @ new).norm())
+    return FeatureDrift(cosine, cka.item())
 
 
 def study_drift(results: Results, trial_ids: Sequence[str] = ()) -> StudyDrift:
@@ -215,59 +223,56 @@ def study_drift(results: Results, trial_ids: Sequence[str] = ()) -> StudyDrift:
     # A relative storage path would be relative to the folder in which this command runs.
     config = results.configured().config.model_copy(update={"storage": folder.path.parent})
     backbone = load_backbone(backbone_path(config.backbone.name), revision=config.backbone.revision)
-    before = dict(backbone.clip.named_parameters())
     preparer = Preparer(Study(config, folder), backbone.image_size)
     runs, texts, images = [], [], []
     for name, path in paths.items():
         tensors, info = load_delta(path)
         if info.fingerprint != backbone.fingerprint:
             raise DeltaError(f"{path} was tuned from another backbone than {config.backbone.name}")
-        runs.append(parameter_drift(before, tensors))
+        runs.append(parameter_drift(dict(backbone.clip.named_parameters()), tensors))
         tuned = copy.deepcopy(backbone.clip)
         apply_delta(tuned, tensors)
-        texts.append(_text_drift(backbone, tuned, info))
+        names = [text for (text,) in prompts(info.class_names, info.templates[:1])]
+        texts.append(
+            _compare(
+                backbone.clip.get_text_features,
+                tuned.get_text_features,
+                [backbone.tokenize(names)],
+            )
+        )
         try:
-            searched = trials[name].stage == "search"
-            data = preparer.search() if searched else preparer.confirm(trials[name].seed)
-            images.append(_image_drift(backbone, tuned, data))
+            pixels = _evaluation_pixels(backbone, preparer, trials[name])
+            images.append(
+                _compare(backbone.clip.get_image_features, tuned.get_image_features, pixels)
+            )
         except DataError as error:
             logger.warning("the features of images are not compared: %s", error)
     return StudyDrift(
-        mean_drift(runs), _mean(texts), _mean(images) if len(images) == len(paths) else None
+        tensors=mean_drift(runs),
+        text=_mean(texts, "cosine", "cka"),
+        images=_mean(images, "cosine", "cka") if len(images) == len(paths) else None,
     )
 
 
-def _mean(drifts: Sequence[FeatureDrift]) -> FeatureDrift:
-    return FeatureDrift(
-        sum(drift.cosine for drift in drifts) / len(drifts),
-        sum(drift.cka for drift in drifts) / len(drifts),
-    )
+def _evaluation_pixels(
+    backbone: Backbone, preparer: Preparer, trial: TrialResult
+) -> tuple[Tensor, ...]:
+    """Return the evaluation images of a trial in batches, (images, 3, size, size) float32."""
+    data = preparer.search() if trial.stage == "search" else preparer.confirm(trial.seed)
+    paths = [record.path for part in data.tasks[0].evaluations for record in part.records]
+    images = ImageTable(data.eval_images).pixels(paths[:: math.ceil(len(paths) / MOST_IMAGES)])
+    return normalize(images, backbone.image_mean, backbone.image_std).split(64)
 
 
 @torch.no_grad()
-def _text_drift(backbone: Backbone, tuned: Any, info: DeltaInfo) -> FeatureDrift:
-    """Measure the drift of the features of the class names."""
-    names = [one for group in prompts(info.class_names, info.templates[:1]) for one in group]
-    tokens = backbone.tokenize(names)
+def _compare(
+    before: Callable[[Tensor], Any], after: Callable[[Tensor], Any], batches: Sequence[Tensor]
+) -> FeatureDrift:
+    """Measure the drift of the features of batches, which an encoder returns before and after."""
     return feature_drift(
-        backbone.clip.get_text_features(input_ids=tokens).pooler_output,
-        tuned.get_text_features(input_ids=tokens).pooler_output,
+        torch.cat([before(batch).pooler_output for batch in batches]),
+        torch.cat([after(batch).pooler_output for batch in batches]),
     )
-
-
-@torch.no_grad()
-def _image_drift(backbone: Backbone, tuned: Any, data: TrialData) -> FeatureDrift:
-    """Measure the drift of the features of evaluation images."""
-    records = [r.path for part in data.tasks[0].evaluations for r in part.records]
-    some = records[:: math.ceil(len(records) / MOST_IMAGES)]
-    images = ImageTable(data.eval_images).pixels(some)
-    pixels = normalize(images, backbone.image_mean, backbone.image_std)
-
-    def encoded(clip: Any) -> Tensor:
-        batches = (clip.get_image_features(pixel_values=batch) for batch in pixels.split(64))
-        return torch.cat([features.pooler_output for features in batches])
-
-    return feature_drift(encoded(backbone.clip), encoded(tuned))
 
 
 def _winners_trials(results: Results) -> list[str]:
@@ -282,32 +287,40 @@ def drift_chart(drifts: Sequence[TensorDrift]) -> Chart:
 
     Each encoder has a panel and each site a series.
     """
-    panels = []
     sites = sorted({drift.site for drift in drifts})
-    for encoder in ("text", "vision"):
+    panels = []
+    for encoder in ENCODERS:
         inside = [drift for drift in drifts if drift.encoder == encoder]
         places = _places(inside)
-        series = []
-        for index, site in enumerate(sites):
-            points = sorted(
+        points = {
+            site: sorted(
                 (places.index(_place(drift)), drift.relative)
                 for drift in inside
                 if drift.site == site and 0 < drift.relative < math.inf
             )
-            series.append(
-                Series(
-                    site,
-                    [x for x, _ in points],
-                    [y for _, y in points],
-                    marker=OTHER_MARKERS[index // len(PALETTE) % len(OTHER_MARKERS)],
-                    color=PALETTE[index % len(PALETTE)],
-                    hover=[
-                        (site, f"layer {places[x]}", f"relative change {y:.3g}") for x, y in points
-                    ],
-                )
+            for site in sites
+        }
+        series = tuple(
+            Series(
+                site,
+                [x for x, _ in shown],
+                [y for _, y in shown],
+                marker=marker,
+                color=color,
+                hover=[(site, f"layer {places[x]}", f"relative change {y:.3g}") for x, y in shown],
             )
-        axes = Axis("layer", names=places), Axis("relative change (L2)", log=True)
-        panels.append(Panel(*axes, tuple(series), f"{encoder} encoder"))
+            for (site, shown), (marker, color) in zip(
+                points.items(), cycle(product(OTHER_MARKERS, PALETTE)), strict=False
+            )
+        )
+        panels.append(
+            Panel(
+                Axis("layer", names=places),
+                Axis("relative change (L2)", scale="log"),
+                series,
+                f"{encoder} encoder",
+            )
+        )
     return Chart(
         "drift",
         "Drift",
@@ -322,16 +335,14 @@ def drift_chart(drifts: Sequence[TensorDrift]) -> Chart:
 
 def _places(drifts: Sequence[TensorDrift]) -> list[str]:
     """Return the names of the layers from the bottom up, with “pre” and “post” where needed."""
-    top = max((drift.layer for drift in drifts if drift.layer is not None), default=-1)
     named = {_place(drift) for drift in drifts}
-    places = [BEFORE, *(str(layer) for layer in range(top + 1)), AFTER]
-    return [place for place in places if place in named or place not in (BEFORE, AFTER)]
+    layers = range(1 + max((d.layer for d in drifts if d.layer is not None), default=-1))
+    return [*({BEFORE} & named), *map(str, layers), *({AFTER} & named)]
 
 
 def _place(drift: TensorDrift) -> str:
-    if drift.layer is not None:
-        return str(drift.layer)
-    return BEFORE if "ln_pre" in drift.site else AFTER
+    outside = BEFORE if "ln_pre" in drift.site else AFTER
+    return outside if drift.layer is None else str(drift.layer)
 
 
 def to_csv(drifts: Sequence[TensorDrift]) -> str:

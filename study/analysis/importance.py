@@ -30,6 +30,7 @@ TRUSTED_TRIALS = 50
 """The fewest complete trials for which a caption does not warn that importances are noisy."""
 MOST = 0.6
 """The smallest share of the complete trials that must have all plotted parameters."""
+EVALUATORS = {"fANOVA": FanovaImportanceEvaluator, "MDI": MeanDecreaseImpurityImportanceEvaluator}
 SEED = 0
 """The seed of the forests that importances come from, so that plots are reproducible."""
 NOTHING_VARIES = "no parameter varies in enough complete trials"
@@ -42,20 +43,14 @@ def importances(study: optuna.Study) -> dict[str, dict[str, float]] | str:
         The share of each parameter by method, which sum to 1 for each method; or the reason why
         there are none.
     """
-    completed = len(_completed(study))
-    if completed < MIN_TRIALS:
+    if (completed := len(_completed(study))) < MIN_TRIALS:
         return f"only {completed} of the {MIN_TRIALS} complete trials that it takes"
-    parameters = common_parameters(study)
-    if not parameters:
+    if not (parameters := common_parameters(study)):
         return NOTHING_VARIES
-    evaluators = {
-        "fANOVA": FanovaImportanceEvaluator(seed=SEED),
-        "MDI": MeanDecreaseImpurityImportanceEvaluator(seed=SEED),
-    }
     try:
         return {
-            name: get_param_importances(study, evaluator=evaluator, params=parameters)
-            for name, evaluator in evaluators.items()
+            name: get_param_importances(study, evaluator=evaluator(seed=SEED), params=parameters)
+            for name, evaluator in EVALUATORS.items()
         }
     except (RuntimeError, ValueError) as error:
         return f"Optuna cannot tell importances of these trials ({error})"
@@ -144,11 +139,11 @@ def _from_journal(path: Path) -> dict[str, optuna.Study]:
     except Exception as error:  # any kind: Optuna does not check what it reads
         logger.warning("%s is damaged (%s); the trials are taken from the table", path, error)
         return {}
-    studies = {
-        name: optuna.load_study(study_name=name, storage=storage)
+    return {
+        name: study
         for name in optuna.get_all_study_names(storage)
+        if (study := optuna.load_study(study_name=name, storage=storage)).trials
     }
-    return {name: study for name, study in studies.items() if study.trials}
 
 
 def _from_trials(arm: str, trials: Sequence[TrialResult]) -> optuna.Study:
@@ -174,15 +169,14 @@ def _from_trials(arm: str, trials: Sequence[TrialResult]) -> optuna.Study:
         for name, values in columns.items()
         if len(values) > 1
     }
-    for trial, row in zip(finished, rows, strict=True):
-        params = {name: value for name, value in row.items() if name in space}
-        study.add_trial(
-            optuna.create_trial(
-                value=trial.val_score,
-                params=params,
-                distributions={name: space[name] for name in params},
-            )
+    study.add_trials(
+        optuna.create_trial(
+            value=trial.val_score,
+            params={name: value for name, value in row.items() if name in space},
+            distributions={name: space[name] for name in row if name in space},
         )
+        for trial, row in zip(finished, rows, strict=True)
+    )
     return study
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate, cycle
+from math import inf
 from typing import Any
 
 from study.analysis.charts import (
@@ -13,7 +14,6 @@ from study.analysis.charts import (
     WINNER_MARKER,
     Axis,
     Chart,
-    Marker,
     Panel,
     Series,
 )
@@ -29,9 +29,6 @@ from study.analysis.results import Results, TrialResult
 from study.method.parameters import all_kinds
 
 VALIDATION = Axis("validation score, %")
-
-Placed = tuple[float | None, TrialResult]
-"""A trial and its x; None leaves it out."""
 
 
 def make_plots(results: Results, board: Leaderboard) -> tuple[Chart, ...]:
@@ -61,10 +58,14 @@ def make_plots(results: Results, board: Leaderboard) -> tuple[Chart, ...]:
 def rates_chart(searched: Sequence[TrialResult]) -> Chart:
     """Draw validation scores against the learning rate of each kind of parameter, and against λ."""
     places = {
-        f"learning rate of {kind.plural}": [(t.settings.rates.get(kind.name), t) for t in searched]
-        for kind in all_kinds()
+        **{
+            f"learning rate of {kind.plural}": [
+                (trial.settings.rates.get(kind.name), trial) for trial in searched
+            ]
+            for kind in all_kinds()
+        },
+        "λ (distillation weight)": [(t.settings.distill_weight or None, t) for t in searched],
     }
-    places["λ (distillation weight)"] = [(t.settings.distill_weight or None, t) for t in searched]
     return Chart(
         "learning-rates",
         "Validation score against learning rates and λ",
@@ -72,7 +73,7 @@ def rates_chart(searched: Sequence[TrialResult]) -> Chart:
         "its distillation weight, where it has them. Stopped trials show the score at which they "
         "were stopped.",
         tuple(
-            Panel(Axis(title, log=True), VALIDATION, _by_arm_and_status(placed))
+            Panel(Axis(title, scale="log"), VALIDATION, _by_arm_and_status(placed))
             for title, placed in places.items()
         ),
         otherwise="no search trial has a learning rate and a score yet",
@@ -96,7 +97,7 @@ def rungs_chart(searched: Sequence[TrialResult]) -> Chart:
         )
         for trial in scored
     )
-    epoch = Axis("epoch", count=True)
+    epoch = Axis("epoch", scale="count")
     last = {arm: [max(trial.curve) for trial in scored if trial.arm == arm] for arm in colors}
     survivors = tuple(
         Series(
@@ -115,7 +116,7 @@ def rungs_chart(searched: Sequence[TrialResult]) -> Chart:
         "reached an epoch: successive halving drops the weaker ones at its rungs.",
         (
             Panel(epoch, VALIDATION, curves, "Learning curves"),
-            Panel(epoch, Axis("trials", count=True), survivors, "Trials that reached it"),
+            Panel(epoch, Axis("trials", scale="count"), survivors, "Trials that reached it"),
         ),
         otherwise="no search trial has reported an epoch yet",
     )
@@ -134,7 +135,7 @@ def history_chart(searched: Sequence[TrialResult]) -> Chart:
         "Optimisation history",
         "Validation score of each finished trial by its number, and the best of its arm up to "
         "then. Stopped trials are left out.",
-        (Panel(Axis("number of the trial", count=True), VALIDATION, tuple(series)),),
+        (Panel(Axis("number of the trial", scale="count"), VALIDATION, tuple(series)),),
         otherwise="no search trial is complete yet",
         width=7.0,
     )
@@ -146,10 +147,9 @@ def pareto_chart(searched: Sequence[TrialResult], board: Leaderboard) -> Chart:
         [(t.trainable or None if t.status == "finished" else None, t) for t in searched]
     )
     front = pareto_front(point for one in trials for point in zip(one.x, one.y, strict=True))
-    cost, score = [x for x, _ in front], [y for _, y in front]
     tuned = [entry for entry in board.entries if entry.trainable]
     zero_shot = board.entry(ZERO_SHOT)
-    trainable = Axis("trainable parameters", log=True)
+    trainable = Axis("trainable parameters", scale="log")
     return Chart(
         "pareto",
         "Score against trainable parameters",
@@ -160,7 +160,16 @@ def pareto_chart(searched: Sequence[TrialResult], board: Leaderboard) -> Chart:
             Panel(
                 trainable,
                 VALIDATION,
-                (*trials, Series("front", cost, score, style="step", color=GREY)),
+                (
+                    *trials,
+                    Series(
+                        "front",
+                        [cost for cost, _ in front],
+                        [score for _, score in front],
+                        style="step",
+                        color=GREY,
+                    ),
+                ),
                 "Search, on validation",
             ),
             Panel(
@@ -182,9 +191,7 @@ def agreement_chart(board: Leaderboard) -> Chart:
     scored = [entry for entry in board.entries if entry.val_score is not None]
     tuned = [entry for entry in scored if entry.trainable]
     # Zero-shot often scores far lower and squeezes the others into a corner.
-    shown = {"All candidates": scored}
-    if 2 < len(tuned) < len(scored):
-        shown["Without zero-shot"] = tuned
+    again = {"Without zero-shot": tuned} if 2 < len(tuned) < len(scored) else {}
     return Chart(
         "agreement",
         "Validation against test",
@@ -197,7 +204,7 @@ def agreement_chart(board: Leaderboard) -> Chart:
                 _by_entry(entries, [100 * (entry.val_score or 0.0) for entry in entries]),
                 title,
             )
-            for title, entries in shown.items()
+            for title, entries in {"All candidates": scored, **again}.items()
         ),
         otherwise="no candidate is confirmed on test yet",
     )
@@ -212,11 +219,9 @@ def pareto_front(points: Iterable[tuple[float, float]]) -> list[tuple[float, flo
     Returns:
         The front, by rising cost.
     """
-    front: list[tuple[float, float]] = []
-    for cost, score in sorted(points, key=lambda point: (point[0], -point[1])):
-        if not front or score > front[-1][1]:
-            front.append((cost, score))
-    return front
+    ordered = sorted(points, key=lambda point: (point[0], -point[1]))
+    best_before = accumulate((score for _, score in ordered), max, initial=-inf)
+    return [point for point, best in zip(ordered, best_before, strict=False) if point[1] > best]
 
 
 def _colors(searched: Iterable[TrialResult]) -> Mapping[str, str]:
@@ -224,11 +229,9 @@ def _colors(searched: Iterable[TrialResult]) -> Mapping[str, str]:
     return dict(zip(sorted({trial.arm for trial in searched}), cycle(PALETTE), strict=False))
 
 
-def _by_arm_and_status(placed: Sequence[Placed]) -> tuple[Series, ...]:
-    looks: dict[str, tuple[Marker, float]] = {
-        "finished": ("circle", 0.85),
-        "stopped": ("x", 0.6),
-    }
+def _by_arm_and_status(
+    placed: Sequence[tuple[float | None, TrialResult]],
+) -> tuple[Series, ...]:
     return tuple(
         _series(
             f"{arm}, {status}",
@@ -238,12 +241,12 @@ def _by_arm_and_status(placed: Sequence[Placed]) -> tuple[Series, ...]:
             opacity=opacity,
         )
         for arm, color in _colors(trial for _, trial in placed).items()
-        for status, (marker, opacity) in looks.items()
+        for status, marker, opacity in (("finished", "circle", 0.85), ("stopped", "x", 0.6))
     )
 
 
-def _series(name: str, placed: Sequence[Placed], **looks: Any) -> Series:
-    """Return the validation scores of the trials that have one and a place."""
+def _series(name: str, placed: Sequence[tuple[float | None, TrialResult]], **looks: Any) -> Series:
+    """Return the validation scores of the trials that have one and, before them, an x."""
     shown = [
         (x, 100 * score, trial)
         for x, trial in placed
@@ -273,22 +276,18 @@ def _describe(trial: TrialResult) -> tuple[str, ...]:
 
 def _by_entry(entries: Sequence[Entry], x: Sequence[float]) -> tuple[Series, ...]:
     # One series per candidate, named in the legend, since names beside the points would overlap.
-    series = []
-    drawn = {GREY: 0, BLUE: 0, ORANGE: 0}
-    for entry, place in zip(entries, x, strict=True):
-        color = ORANGE if entry.winner else GREY if entry.baseline else BLUE
-        series.append(
-            Series(
-                f"{entry.name} ★" if entry.winner else entry.name,
-                [place],
-                [100 * entry.test.mean],
-                marker=WINNER_MARKER
-                if entry.winner
-                else OTHER_MARKERS[drawn[color] % len(OTHER_MARKERS)],
-                color=color,
-                y_error=[100 * (entry.test.half_width or 0.0)],
-                hover=[(entry.name, entry.settings.subset, f"test {interval(entry.test)} %")],
-            )
+    colors = [ORANGE if e.winner else GREY if e.baseline else BLUE for e in entries]
+    return tuple(
+        Series(
+            f"{entry.name} ★" if entry.winner else entry.name,
+            [place],
+            [100 * entry.test.mean],
+            marker=WINNER_MARKER
+            if entry.winner
+            else OTHER_MARKERS[colors[:index].count(color) % len(OTHER_MARKERS)],
+            color=color,
+            y_error=[100 * (entry.test.half_width or 0.0)],
+            hover=[(entry.name, entry.settings.subset, f"test {interval(entry.test)} %")],
         )
-        drawn[color] += 1
-    return tuple(series)
+        for index, (entry, place, color) in enumerate(zip(entries, x, colors, strict=True))
+    )

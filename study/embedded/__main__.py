@@ -3,7 +3,6 @@
 import argparse
 import logging
 import time
-from dataclasses import fields
 from pathlib import Path
 
 from rich.console import Console
@@ -23,23 +22,24 @@ def main() -> None:
     # Torch and transformers take seconds to import, which --help can do without.
     import torch
 
-    from study.embedded.architecture import build_image_processor
     from study.embedded.evaluate import evaluate
-    from study.embedded.training import Recipe, pretrain
+    from study.embedded.training import Trainer, build_image_processor
 
     # The number of threads changes the order of sums and so the weights; one works everywhere.
     torch.set_num_threads(1)
     if arguments.evaluate:
         evaluate(arguments.out, range(1, arguments.evaluate + 1))
         return
-    options = {f.name: getattr(arguments, f.name, None) for f in fields(Recipe)}
+    options = {"steps": arguments.steps, "seed": arguments.seed}
     started, cpu = time.monotonic(), time.process_time()
-    trainer = pretrain(Recipe(**{name: v for name, v in options.items() if v is not None}))
+    trainer = Trainer(**{name: v for name, v in options.items() if v is not None})
+    trainer.run()
     for part in (trainer.model, trainer.tokenizer, build_image_processor()):
         part.save_pretrained(arguments.out)
-    count = sum(parameter.numel() for parameter in trainer.model.parameters())
-    took = f"{time.monotonic() - started:.0f} s, {time.process_time() - cpu:.0f} s of one core"
-    Console().print(f"{arguments.out}: {count:,} parameters, {took}")
+    Console().print(
+        f"{arguments.out}: {trainer.model.num_parameters():,} parameters, "
+        f"{time.monotonic() - started:.0f} s, {time.process_time() - cpu:.0f} s of one core"
+    )
 
 
 if __name__ == "__main__":

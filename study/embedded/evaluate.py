@@ -3,7 +3,7 @@
 import json
 import logging
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
@@ -20,7 +20,7 @@ from study.data.images.table import ImageTable, decode_images, normalize
 from study.data.prompts import prompts
 from study.data.records import Dataset, Record
 from study.data.shots import draw_shots
-from study.data.tasks import Part, Task, class_halves, confirm_task
+from study.data.tasks import Part, Task, confirm_task
 from study.method.model import (
     Backbone,
     FewShotClassifier,
@@ -61,51 +61,48 @@ class Bench:
     def __init__(self, dataset: str, backbone: Backbone) -> None:
         self.backbone = backbone
         self.dataset: Dataset = load_dataset(dataset)
-        records = (*self.dataset.train, *self.dataset.test)
+        paths = [record.path for record in (*self.dataset.train, *self.dataset.test)]
         with tempfile.TemporaryDirectory() as folder:
-            table = ImageTable(
-                decode_images(
-                    self.dataset.source,
-                    [record.path for record in records],
-                    size=backbone.image_size,
-                    cache=Path(folder),
-                    key=dataset,
-                )
+            decoded = decode_images(
+                self.dataset.source,
+                paths,
+                size=backbone.image_size,
+                cache=Path(folder),
+                key=dataset,
             )
-            pixels = table.pixels([record.path for record in records]).clone()
-        self._pixels = normalize(pixels, backbone.image_mean, backbone.image_std)
-        self._row = {record.path: row for row, record in enumerate(records)}
+            images = normalize(
+                ImageTable(decoded).pixels(paths), backbone.image_mean, backbone.image_std
+            )
+        self._pixels = dict(zip(paths, images, strict=True))
 
     def pixels(self, records: Sequence[Record]) -> Tensor:
         """Return the normalized pixels of records, (records, 3, size, size) float32."""
-        return self._pixels[[self._row[record.path] for record in records]]
+        return torch.stack([self._pixels[record.path] for record in records])
 
     def zero_shot(self) -> dict[str, float]:
         """Return the test accuracies of the untouched checkpoint, as fractions."""
-        base, new = class_halves(record.label for record in self.dataset.train)
-        scored = {"all": (*base, *new), "base": base, "new": new}
-        task = confirm_task(self.dataset, None, scored)
-        return self._scores(FewShotClassifier(self.backbone, parse("none")), task)
+        classes = tuple(range(len(self.dataset.class_names)))
+        scored = {"all": classes, **BaseToNew().scored(self.dataset)}
+        untouched = FewShotClassifier(self.backbone, parse("none"))
+        return self._scores(untouched, confirm_task(self.dataset, None, scored))
 
     def tune(self, setting: Setting, *, protocol: Protocol, seed: int) -> dict[str, float]:
         """Tune once and return the test accuracies, as fractions, and the seconds of training."""
-        shots = draw_shots(self.dataset, shots=SHOTS, seed=seed)
-        task: Task = protocol.confirm_task(self.dataset, shots)
+        task = protocol.confirm_task(self.dataset, draw_shots(self.dataset, shots=SHOTS, seed=seed))
         classifier = FewShotClassifier(self.backbone, parse(setting.subset))
         optimizer = make_optimizer(classifier.tuned, setting.rates)
-        input_ids = self._tokens(task.train.classes)
-        with torch.no_grad():
-            zero_shot_text = classifier.encode_text(input_ids)
-        pixels, labels = self._images(task.train)
+        input_ids = self._tokens(task.train)
+        zero_shot_text = encode_prompts(classifier, input_ids)
+        pixels, labels = self.pixels(task.train.records), _labels(task.train)
         generator = torch.Generator().manual_seed(seed)
-        schedule, started = Schedule(EPOCHS), perf_counter()
+        started = perf_counter()
         for epoch in range(EPOCHS):
             order = torch.randperm(len(labels), generator=generator)
             train_epoch(
                 classifier,
                 optimizer,
                 [(pixels[rows], labels[rows]) for rows in order.split(BATCH)],
-                schedule=schedule,
+                schedule=Schedule(EPOCHS),
                 epoch=epoch,
                 prompts=input_ids,
                 zero_shot_text=zero_shot_text,
@@ -120,27 +117,25 @@ class Bench:
         runs = [self.tune(setting, protocol=protocol, seed=seed) for seed in seeds]
         return {name: mean(run[name] for run in runs) for name in runs[0]}
 
-    def _tokens(self, classes: Sequence[int]) -> Tensor:
-        names = [self.dataset.class_names[label] for label in classes]
+    def _tokens(self, part: Part) -> Tensor:
+        names = [self.dataset.class_names[label] for label in part.classes]
         texts = prompts(names, self.dataset.templates[:1])
-        return self.backbone.tokenize([text for group in texts for text in group])
-
-    def _images(self, part: Part) -> tuple[Tensor, Tensor]:
-        position = {label: index for index, label in enumerate(part.classes)}
-        labels = torch.tensor([position[record.label] for record in part.records])
-        return self.pixels(part.records), labels
+        return self.backbone.tokenize([text for (text,) in texts])
 
     def _scores(self, classifier: FewShotClassifier, task: Task) -> dict[str, float]:
         scores = {}
         for part in task.evaluations:
-            pixels, labels = self._images(part)
-            with torch.no_grad():
-                text = encode_prompts(classifier, self._tokens(part.classes))
-            found, _ = predict(classifier, pixels.split(256), text)
-            scores[part.name] = accuracy(found, labels)
+            text = encode_prompts(classifier, self._tokens(part))
+            found, _ = predict(classifier, self.pixels(part.records).split(256), text)
+            scores[part.name] = accuracy(found, _labels(part))
         if "new" in scores:
             scores["hmean"] = hmean(scores["base"], scores["new"])
         return scores
+
+
+def _labels(part: Part) -> Tensor:
+    """Return the position of each image's class among those of the part, (images,) int64."""
+    return torch.tensor([part.classes.index(record.label) for record in part.records])
 
 
 def evaluate(folder: Path, seeds: Sequence[int]) -> None:
@@ -154,22 +149,9 @@ def evaluate(folder: Path, seeds: Sequence[int]) -> None:
     benches = {name: Bench(name, backbone) for name in ("digits", "glyphs")}
     found: dict[str, Any] = {
         "fingerprint": backbone.fingerprint,
-        "parameters": sum(p.numel() for p in backbone.clip.parameters()),
+        "parameters": backbone.clip.num_parameters(),
         "zero_shot": {name: bench.zero_shot() for name, bench in benches.items()},
     }
-
-    def measure(title: str, dataset: str, protocol: Protocol, settings: Iterable[Setting]) -> None:
-        rows = []
-        for setting in settings:
-            scores = benches[dataset].mean(setting, protocol=protocol, seeds=seeds)
-            rows.append({"setting": str(setting), **scores})
-            logger.info("%s: %s", title, rows[-1])
-        found[title] = {
-            "dataset": dataset,
-            "protocol": protocol.name,
-            "seeds": len(seeds),
-            "rows": rows,
-        }
 
     clipfit = [Setting(CLIPFIT, {"bias": rate, "ln": rate}, 2) for rate in RATES]
     subsets = [
@@ -182,19 +164,31 @@ def evaluate(folder: Path, seeds: Sequence[int]) -> None:
         for rate in (0.002, 0.02)
         for weight in (0, 2, 8)
     ]
-    measure("clipfit_by_learning_rate", "digits", FewShot(), clipfit)
-    measure("subsets", "digits", FewShot(), subsets)
-    measure("text_bias_by_distill_weight", "digits", BaseToNew(), weights)
-    measure("clipfit_base_to_new", "digits", BaseToNew(), clipfit[1::2])
-    measure("clipfit_glyphs", "glyphs", BaseToNew(), clipfit[1::2])
-    measure("text_bias_glyphs", "glyphs", BaseToNew(), weights)
+    comparisons: dict[str, tuple[str, Protocol, list[Setting]]] = {
+        "clipfit_by_learning_rate": ("digits", FewShot(), clipfit),
+        "subsets": ("digits", FewShot(), subsets),
+        "text_bias_by_distill_weight": ("digits", BaseToNew(), weights),
+        "clipfit_base_to_new": ("digits", BaseToNew(), clipfit[1::2]),
+        "clipfit_glyphs": ("glyphs", BaseToNew(), clipfit[1::2]),
+        "text_bias_glyphs": ("glyphs", BaseToNew(), weights),
+    }
+    tables = {f"zero-shot, {name}": [scores] for name, scores in found["zero_shot"].items()}
+    for title, (dataset, protocol, settings) in comparisons.items():
+        rows: list[dict[str, Any]] = []
+        for setting in settings:
+            scores = benches[dataset].mean(setting, protocol=protocol, seeds=seeds)
+            rows.append({"setting": str(setting), **scores})
+            logger.info("%s: %s", title, rows[-1])
+        found[title] = {
+            "dataset": dataset,
+            "protocol": protocol.name,
+            "seeds": len(seeds),
+            "rows": rows,
+        }
+        tables[f"{title}, {dataset}"] = rows
 
     console = Console()
-    for name, scores in found["zero_shot"].items():
-        console.print(_table(f"zero-shot, {name}", [scores]))
-    for title, block in found.items():
-        if isinstance(block, dict) and "rows" in block:
-            console.print(_table(f"{title}, {block['dataset']}", block["rows"]))
+    console.print(*(_table(title, rows) for title, rows in tables.items()))
     target = folder / "zero_shot.json"
     rounded = json.loads(json.dumps(found), parse_float=lambda digits: round(float(digits), 4))
     target.write_text(json.dumps(rounded, indent=2, ensure_ascii=False) + "\n", "utf-8")

@@ -61,14 +61,18 @@ def test_every_style_and_axis_is_drawn() -> None:
     svg = drawn(
         Panel(Axis("importance"), Axis("", names=["first", "second"]), (bars,)),
         Panel(Axis("layers", names=["0:2", "2:4"]), Axis("", names=["ln"]), (cells,)),
-        Panel(Axis("rate", log=True, line=2.0), Axis("n", count=True, line=3.5), (steps, errors)),
+        Panel(
+            Axis("rate", scale="log", line=2.0), Axis("n", scale="count", line=3.5), (steps, errors)
+        ),
     )
     assert {"first", "second", "0:2", "2:4", "ln", "-2.0", "+0.0", "10"} <= set(words(svg))
 
 
 def test_a_count_begins_at_0_and_has_whole_ticks() -> None:
     series = Series("trials", [1, 2], [3, 4], style="step")
-    shown = words(drawn(Panel(Axis("epoch", count=True), Axis("trials", count=True), (series,))))
+    shown = words(
+        drawn(Panel(Axis("epoch", scale="count"), Axis("trials", scale="count"), (series,)))
+    )
     assert "0" in shown
     assert not [word for word in shown if "." in word]
 
@@ -82,7 +86,7 @@ def test_what_has_no_mark_is_left_out_and_a_chart_without_any_says_why() -> None
 
 
 def test_equal_charts_are_equal_files() -> None:
-    panel = Panel(Axis("x"), Axis("y", log=True), (POINT,))
+    panel = Panel(Axis("x"), Axis("y", scale="log"), (POINT,))
     assert draw(chart(panel), "png", "svg") == draw(chart(panel), "png", "svg")
 
 
