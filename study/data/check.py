@@ -26,8 +26,7 @@ from study.data.datasets import (
     load_dataset,
     refuse_unread_folder,
 )
-from study.data.images.decode import open_image
-from study.data.images.rgb import PixelRange, checked_range, dark_images
+from study.data.images.rgb import HIGHEST, PixelRange, checked_range, dark_images
 from study.data.images.sources import FolderSource, kind_fault
 from study.data.readers.benchmarks import BENCHMARKS, SHIFTS, Counts, download_note
 from study.data.readers.huggingface import HubSource
@@ -142,9 +141,11 @@ def check(
     console.print(table)
     wrong = set_faults(name, dataset)
     highest: list[int] = []
-    look: Callable[[str], object] = partial(check_file, dataset.source)
-    if images:
-        look = partial(open_image, dataset.source, highest=highest)
+
+    def decode(path: str) -> None:
+        highest.append(dataset.source.open(path).info.get(HIGHEST, 0))
+
+    look: Callable[[str], object] = decode if images else partial(check_file, dataset.source)
     with Progress(console=console, transient=True) as bar:
         task = bar.add_task("decoding" if images else "looking", total=sum(found[1:]))
         wrong += image_faults(list(chain(*splits)), look, lambda done: bar.advance(task, done))

@@ -23,7 +23,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from study.data.images.table import ImageTable, content_hash, normalize, to_device
+from study.data.images.table import ImageTable, normalize, to_device
 from study.method.checked_safetensors import from_checked_bytes, to_checked_bytes
 from study.method.model import Backbone, FewShotClassifier, encode_prompts
 from study.method.recipe import Precision
@@ -104,7 +104,7 @@ class ImageActivations:
             return None
         return cached_features(
             self._table.path.parent,
-            {"what": "features of images", "images": content_hash(self._table.path)},
+            {"what": "features of images", "images": self._table.content_hash},
             self._backbone,
             self._precision,
             lambda: {"features": torch.cat(list(self._chunks()))},

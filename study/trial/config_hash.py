@@ -11,7 +11,7 @@ from typing import Any
 
 import study
 from study.data.images.decode import PREPROCESSING
-from study.data.images.table import content_hash
+from study.data.images.table import ImageTable
 from study.errors import StudyError
 from study.protocols import Protocol
 from study.trial import TrialConfig, TrialData
@@ -61,7 +61,7 @@ def compute_config_hash(config: TrialConfig, data: TrialData, checkpoint: str) -
         "tasks": data.digest,
         "preprocessing": PREPROCESSING,
         "pixel_range": data.pixel_range,
-        "images": {name: content_hash(file) for name, file in files.items()},
+        "images": {name: ImageTable(file).content_hash for name, file in files.items()},
         "protocol": data.protocol.name,
         "class_names": data.class_names,
         "templates": data.templates,

@@ -8,13 +8,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from study.config.schema import DataConfig
-from study.data.images.decode import (
-    ImageCounter,
-    decode_images,
-    highest_value,
-    skipped_images,
-)
+from study.data.images.decode import ImageCounter, decode_images
 from study.data.images.rgb import dark_images
+from study.data.images.table import ImageTable
 from study.data.prompts import ENSEMBLE
 from study.data.published_shots import read_published_shots
 from study.data.records import Dataset
@@ -91,23 +87,23 @@ class Preparer:
         unreadable: set[tuple[str, str]] = set()
         for target in targets:
             paths = [record.path for record in target.test]
-            images = self._decode(target, paths, root=self.study.targets_root)
-            unreadable |= {(target.name, path) for path in skipped_images(images)}
+            images = self._decode(target, paths, self.study.targets_root)
+            unreadable |= {(target.name, path) for path in images.skipped}
             self._warn_if_dark(target.name, images)
-            elsewhere[target.name] = Target(target.class_names, _templates(target, data), images)
+            templates = _templates(target, data)
+            elsewhere[target.name] = Target(target.class_names, templates, images.path)
         train = _paths(task.train for task in tasks)
         parts = [part for task in tasks for part in task.evaluations]
         evaluated = _paths(part for part in parts if part.name not in elsewhere)
         if train and (data.augment or split == "test"):
-            train_images = self._decode(dataset, train, keep_aspect=data.augment)
-            eval_images = self._decode(dataset, evaluated)
+            train_images = self._decode(dataset, train, data.root, keep_aspect=data.augment)
+            eval_images = self._decode(dataset, evaluated, data.root)
         else:
-            train_images = eval_images = self._decode(dataset, sorted({*train, *evaluated}))
+            every = sorted({*train, *evaluated})
+            train_images = eval_images = self._decode(dataset, every, data.root)
         self._warn_if_dark(dataset.name, train_images, eval_images)
-        skipped = {*skipped_images(train_images), *skipped_images(eval_images)}
-        unreadable |= {("", path) for path in skipped}
-        if unreadable:
-            tasks = tuple(_without(task, unreadable, elsewhere) for task in tasks)
+        unreadable |= {("", path) for path in (*train_images.skipped, *eval_images.skipped)}
+        tasks = tuple(_without(task, unreadable, elsewhere) for task in tasks)
         digest = hashlib.sha256("".join(task.digest for task in tasks).encode()).hexdigest()
         self._record(tasks, digest, (dataset, *targets))
         return TrialData(
@@ -117,8 +113,8 @@ class Preparer:
             templates=_templates(dataset, data),
             tasks=tasks,
             digest=digest,
-            train_images=train_images,
-            eval_images=eval_images,
+            train_images=train_images.path,
+            eval_images=eval_images.path,
             augment=data.augment,
             split="val" if split == "val" else "test",
             ensemble=data.ensemble,
@@ -143,10 +139,10 @@ class Preparer:
             make_folder(path.parent)
             write_atomically(path, contents, known=path.parent)
 
-    def _warn_if_dark(self, name: str, *tables: Path) -> None:
+    def _warn_if_dark(self, name: str, *tables: ImageTable) -> None:
         """Warn, once per dataset, if its 16-bit images use only a small part of their depth."""
-        highest = max((value for t in tables if (value := highest_value(t))), default=None)
-        if (warning := dark_images(highest)) and name not in self._dark_datasets:
+        warning = dark_images(max(table.highest or 0 for table in tables))
+        if warning and name not in self._dark_datasets:
             self._dark_datasets.add(name)
             logger.warning("%s: %s", name, warning)
 
@@ -154,14 +150,13 @@ class Preparer:
         self,
         dataset: Dataset,
         paths: Sequence[str],
+        root: Path | None,
         *,
         keep_aspect: bool = False,
-        root: Path | None = None,
-    ) -> Path:
+    ) -> ImageTable:
         config = self.study.config
-        root = root or config.data.root
         place = f"-{hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:8]}" if root else ""
-        return decode_images(
+        file = decode_images(
             dataset.source,
             paths,
             size=self.image_size,
@@ -171,6 +166,7 @@ class Preparer:
             on_corrupt=config.data.on_corrupt,
             progress=self.progress,
         )
+        return ImageTable(file)
 
 
 def shots_path(study: Study, seed: int) -> Path:

@@ -13,9 +13,8 @@ from pictures import RGB, known_pictures, turned
 from PIL import Image
 
 from study.data.images.decode import decode_images, preprocess
-from study.data.images.inputs import as_image
 from study.data.images.rgb import PixelRange
-from study.data.images.sources import FolderSource
+from study.data.images.sources import FolderSource, as_image
 from study.data.images.table import ImageTable
 from study.errors import DataError
 

@@ -16,8 +16,7 @@ from PIL import Image
 import study.trial.prepare
 from study.config.loading import build_config
 from study.data.datasets import ON_DISK
-from study.data.images.decode import cache_fault
-from study.data.images.table import ImageTable
+from study.data.images.table import ImageTable, cache_fault
 from study.data.prompts import ENSEMBLE, TEMPLATES
 from study.errors import DataError
 from study.method.model import Backbone, load_backbone

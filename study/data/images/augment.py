@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from study.data.images.table import to_device
+
 TRIES = 10
 SCALE = (0.08, 1.0)
 RATIO = (3 / 4, 4 / 3)
@@ -25,24 +27,6 @@ class Crops:
     height: Tensor
     width: Tensor
     flip: Tensor
-
-
-def normalize(pixels: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """Scale pixels to 0..1 and normalize each channel, as CLIP expects its input.
-
-    Args:
-        pixels: (batch, 3, height, width) uint8.
-        mean: the mean of each channel, on the scale 0..1.
-        std: the standard deviation of each channel, on the scale 0..1.
-
-    Returns:
-        (batch, 3, height, width) float32, on the same device.
-    """
-    center, spread = (
-        torch.tensor(values, dtype=torch.float32, device=pixels.device).view(3, 1, 1)
-        for values in (mean, std)
-    )
-    return pixels.float().div_(255).sub_(center).div_(spread)
 
 
 def draw_crops(
@@ -139,9 +123,3 @@ def random_resized_crop_flip(
     sizes = torch.tensor([image.shape[-2:] for image in images], dtype=torch.long).view(-1, 2)
     crops = draw_crops(sizes[:, 0], sizes[:, 1], generator, scale=scale, ratio=ratio, flip=flip)
     return to_device(crop_resize(images, crops, size), torch.device(device))
-
-
-def to_device(batch: Tensor, device: torch.device) -> Tensor:
-    """Copy a batch to a device without waiting; for a GPU this needs pinned memory."""
-    pinned = batch.pin_memory() if device.type == "cuda" else batch
-    return pinned.to(device, non_blocking=True)

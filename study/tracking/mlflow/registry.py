@@ -24,7 +24,7 @@ from mlflow.types import ColSpec, DataType, Schema
 from mlflow.types.schema import Map
 from PIL import Image
 
-from study.data.images.inputs import as_base64
+from study.data.images.sources import as_base64
 from study.data.shots import read_shots
 from study.errors import StudyError, TrackingError
 from study.method.delta import DeltaInfo, load_delta, save_delta

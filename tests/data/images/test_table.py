@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from study.data.images.decode import preprocess
-from study.data.images.table import ImageTable, decode_images, normalize
+from study.data.images.decode import decode_images, preprocess
+from study.data.images.table import ImageTable, normalize
 from study.errors import DataError
 
 PATHS = [f"{i:03d}.jpg" for i in range(150)]
