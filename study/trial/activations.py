@@ -16,8 +16,8 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -36,8 +36,8 @@ logger = logging.getLogger(__name__)
 CHUNK = 64
 """The number of images that are encoded at once."""
 
-Kept = TypeVar("Kept", Prompts, Tensor, Tensor | None)
-_tables: dict[Path, ImageTable] = {}
+Tensors = Mapping[str, Tensor]
+"""Tensors by name."""
 
 
 class Cache:
@@ -49,96 +49,66 @@ class Cache:
 
     def __init__(self, room: int) -> None:
         self.room = room
-        self.kept: OrderedDict[tuple[object, ...], Any] = OrderedDict()
+        self.kept: OrderedDict[tuple[object, ...], Tensors] = OrderedDict()
 
-    def get(self, key: tuple[object, ...], compute: Callable[[], Kept]) -> Kept:
+    def get(self, key: tuple[object, ...], compute: Callable[[], Tensors]) -> Tensors:
         """Return the result of a key, and compute it unless it is kept."""
-        if key not in self.kept:
-            self.kept[key] = compute()
-        self.kept.move_to_end(key)
-        found: Kept = self.kept[key]
-        while sum(map(_size, self.kept.values())) > self.room:
+        found = self.kept.pop(key) if key in self.kept else compute()
+        self.kept[key] = found
+        while sum(t.numel() for kept in self.kept.values() for t in kept.values()) > self.room:
             self.kept.popitem(last=False)
         return found
 
 
 IMAGES = Cache(2**27)
-"""Half a gigabyte of float32 for images; None stands for a table that does not fit."""
+"""Half a gigabyte of float32 for images; an empty result stands for a table that does not fit."""
 PROMPTS = Cache(2**25)
 """128 MiB of float32 for prompts."""
 
+open_table = cache(ImageTable)
+"""Open an image table, once per process: it is a read-only memory map."""
 
-class ImageActivations:
-    """The images of one table after the frozen first stages of a vision encoder.
+
+def begin_images(
+    staged: StagedClassifier, backbone: Backbone, path: Path, wanted: Sequence[str]
+) -> Tensor:
+    """Return what `StagedClassifier.begin_images` returns for images of a table, from a cache.
+
+    If the whole table does not fit into the cache, the images are encoded alone.
 
     Args:
-        path: the image table; its images are square.
-        backbone: the backbone of the classifier.
         staged: the classifier; its lowest tuned stage is where the activations end.
+        backbone: the backbone of the classifier.
+        path: the image table; its images are square.
+        wanted: the paths of the images in the table, in the order wanted.
     """
+    table, precision = open_table(path), staged.classifier.precision
 
-    def __init__(self, path: Path, backbone: Backbone, staged: StagedClassifier) -> None:
-        self._table = open_table(path)
-        self._backbone = backbone
-        self._staged = staged
-        self._precision, self._device = staged.classifier.precision, staged.classifier.device
-        self._key = (
-            *(path, backbone.fingerprint, self._precision, str(self._device)),
-            staged.first_vision_stage,
-        )
+    def begin(paths: Sequence[str]) -> Tensor:
+        images = to_device(table.pixels(paths), staged.classifier.device)
+        return staged.begin_images(normalize(images, backbone.image_mean, backbone.image_std))
 
-    def of(self, paths: Sequence[str]) -> Tensor:
-        """Return what `StagedClassifier.begin_images` returns for these images of the table.
-
-        Args:
-            paths: the paths of the images in the table, in the order wanted.
-        """
-        compute = self._activations if self._staged.tunes_vision else self._features
-        if (whole := IMAGES.get(self._key, compute)) is None:
-            return self._begin(self._table.pixels(paths))
-        return whole[torch.tensor(self._table.rows(paths), device=whole.device)]
-
-    def _features(self) -> Tensor | None:
-        """Return the features of the whole table; None if they do not fit."""
-        if len(self._table) * self._backbone.clip.config.projection_dim > IMAGES.room:
-            return None
-        return cached_features(
-            self._table.path.parent,
-            {"what": "features of images", "images": self._table.content_hash},
-            self._backbone,
-            self._precision,
-            lambda: {"features": torch.cat(list(self._chunks()))},
-        )["features"]
-
-    def _activations(self) -> Tensor | None:
-        """Return the activations of the whole table; None if they do not fit."""
-        chunks = self._chunks()
+    def begin_all() -> Tensors:
+        # In chunks of a fixed size, an image's activations do not depend on the others requested.
+        starts = range(0, len(table), CHUNK)
+        chunks = (begin(table.paths[start : start + CHUNK]) for start in starts)
+        if not staged.tunes_vision:
+            if len(table) * backbone.clip.config.projection_dim > IMAGES.room:
+                return {}
+            what = {"what": "features of images", "images": table.content_hash}
+            return cached_features(
+                path.parent, what, backbone, precision, lambda: {"features": torch.cat([*chunks])}
+            )
         first = next(chunks)
-        if first[0].numel() * len(self._table) > IMAGES.room:
-            return None
-        return torch.cat([first, *chunks])
+        if first[0].numel() * len(table) > IMAGES.room:
+            return {}
+        return {"features": torch.cat([first, *chunks])}
 
-    def _chunks(self) -> Iterator[Tensor]:
-        """Yield the activations of the table's images, in chunks of a fixed size.
-
-        With a fixed size, an image's activations do not depend on which others are requested.
-        """
-        names = self._table.paths
-        for at in range(0, len(names), CHUNK):
-            yield self._begin(self._table.pixels(names[at : at + CHUNK]))
-
-    def _begin(self, pixels: Tensor) -> Tensor:
-        images = to_device(pixels, self._device)
-        return self._staged.begin_images(
-            normalize(images, self._backbone.image_mean, self._backbone.image_std)
-        )
-
-
-def open_table(path: Path) -> ImageTable:
-    """Open an image table, once per process: it is a read-only memory map."""
-    if path not in _tables:
-        _tables[path] = ImageTable(path)
-    return _tables[path]
+    device = str(staged.classifier.device)
+    key = (path, backbone.fingerprint, precision, device, staged.first_vision_stage)
+    if not (whole := IMAGES.get(key, begin_all)):
+        return begin(wanted)
+    return whole["features"][torch.tensor(table.rows(wanted), device=staged.classifier.device)]
 
 
 def begin_prompts(
@@ -152,21 +122,11 @@ def begin_prompts(
         input_ids: the token ids of the prompts, (prompts, length) int64.
         folder: the folder of the feature cache, see `cached_features`.
     """
-    precision = staged.classifier.precision
 
-    def compute() -> Prompts:
-        if staged.tunes_text:
-            return staged.begin_prompts(input_ids)
-        what = {"what": "prompts", "prompts": _digest(input_ids)}
-        features = cached_features(
-            folder, what, backbone, precision, lambda: vars(staged.begin_prompts(input_ids))
-        )
-        return Prompts(**features)
+    def begin() -> Tensors:
+        return vars(staged.begin_prompts(input_ids))
 
-    key = _key(
-        "prompts", staged.first_text_stage, precision, backbone=backbone, input_ids=input_ids
-    )
-    return PROMPTS.get(key, compute)
+    return Prompts(**_of_prompts("prompts", staged, backbone, input_ids, folder, begin))
 
 
 def class_features(
@@ -184,22 +144,14 @@ def class_features(
         templates: the number of prompts per class, whose features are averaged.
         folder: the folder of the feature cache, see `cached_features`.
     """
-    classifier = staged.classifier
+
+    def encode() -> Tensors:
+        return {"features": encode_prompts(staged.classifier, input_ids, templates)}
+
+    what = f"classes by {templates} templates"
     if staged.tunes_text:
-        return encode_prompts(classifier, input_ids, templates)
-
-    def read_or_encode() -> Tensor:
-        what = {"what": f"classes by {templates} templates", "prompts": _digest(input_ids)}
-        return cached_features(
-            folder,
-            what,
-            backbone,
-            classifier.precision,
-            lambda: {"features": encode_prompts(classifier, input_ids, templates)},
-        )["features"]
-
-    key = _key("classes", templates, classifier.precision, backbone=backbone, input_ids=input_ids)
-    return PROMPTS.get(key, read_or_encode)
+        return encode()["features"]
+    return _of_prompts(what, staged, backbone, input_ids, folder, encode)["features"]
 
 
 @torch.no_grad()
@@ -215,11 +167,13 @@ def zero_shot_text(
         folder: the folder of the feature cache, see `cached_features`.
     """
 
-    def encode() -> Tensor:
+    def encode() -> Tensors:
         staged = StagedClassifier(FewShotClassifier(backbone, parse("none"), precision=precision))
-        return staged.encode_text(begin_prompts(staged, backbone, input_ids, folder))
+        prompts = begin_prompts(staged, backbone, input_ids, folder)
+        return {"features": staged.encode_text(prompts)}
 
-    return PROMPTS.get(_key("zero-shot", precision, backbone=backbone, input_ids=input_ids), encode)
+    key = ("zero-shot", precision, backbone.fingerprint, *_identity(input_ids))
+    return PROMPTS.get(key, encode)["features"]
 
 
 def clear_caches() -> None:
@@ -228,19 +182,32 @@ def clear_caches() -> None:
     PROMPTS.kept.clear()
 
 
-def _key(*what: object, backbone: Backbone, input_ids: Tensor) -> tuple[object, ...]:
-    return (*what, backbone.fingerprint, str(input_ids.device), _digest(input_ids))
+def _of_prompts(
+    what: str,
+    staged: StagedClassifier,
+    backbone: Backbone,
+    input_ids: Tensor,
+    folder: Path,
+    compute: Callable[[], Tensors],
+) -> Tensors:
+    """Return what `compute` returns of prompts, from memory; from disk too if no text is tuned."""
+    precision = staged.classifier.precision
+    digest, device = _identity(input_ids)
+
+    def read_or_compute() -> Tensors:
+        if staged.tunes_text:
+            return compute()
+        identity = {"what": what, "prompts": digest}
+        return cached_features(folder, identity, backbone, precision, compute)
+
+    key = (what, staged.first_text_stage, precision, backbone.fingerprint, digest, device)
+    return PROMPTS.get(key, read_or_compute)
 
 
-def _digest(input_ids: Tensor) -> str:
-    digest = hashlib.sha256(f"{tuple(input_ids.shape)}".encode())
-    digest.update(input_ids.cpu().numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _size(kept: Prompts | Tensor | None) -> int:
-    tensors = (kept.hidden, kept.prefix_at) if isinstance(kept, Prompts) else (kept,)
-    return sum(tensor.numel() for tensor in tensors if tensor is not None)
+def _identity(input_ids: Tensor) -> tuple[str, str]:
+    """Return a hash of token ids, and their device."""
+    contents = f"{tuple(input_ids.shape)}".encode() + input_ids.cpu().numpy().tobytes()
+    return hashlib.sha256(contents).hexdigest(), str(input_ids.device)
 
 
 def cached_features(
@@ -248,7 +215,7 @@ def cached_features(
     what: Mapping[str, str],
     backbone: Backbone,
     precision: Precision,
-    compute: Callable[[], Mapping[str, Tensor]],
+    compute: Callable[[], Tensors],
 ) -> dict[str, Tensor]:
     """Read tensors from their file, or compute them and write the file.
 
@@ -294,9 +261,8 @@ def cached_features(
 
 def _settings(backbone: Backbone) -> str:
     """Hash the settings that features depend on, such as the activation function and EOT's id."""
-    config = backbone.clip.config.to_dict()
-    for name in ("_name_or_path", "transformers_version"):
-        config.pop(name, None)
+    without = {"_name_or_path", "transformers_version"}
+    config = {k: v for k, v in backbone.clip.config.to_dict().items() if k not in without}
     settings = [config, backbone.image_mean, backbone.image_std]
     text = json.dumps(settings, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -6,7 +6,6 @@ Each task has a model of its own.
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -21,7 +20,7 @@ from study.method.staged import Prompts, StagedClassifier
 from study.method.subsets import parse
 from study.method.training import Losses, Schedule, make_optimizer, mean_losses, train_epoch
 from study.trial.activations import (
-    ImageActivations,
+    begin_images,
     begin_prompts,
     class_features,
     open_table,
@@ -64,7 +63,6 @@ class TaskRun:
         self._backbone = backbone
         self._micro_batch = micro_batch
         self._shared = data.train_images.parent
-        self._images: dict[Path, ImageActivations] = {}
         self._texts: dict[str, Prompts] = {}
         self._prefix = f"task{index}"
         self._generator = torch.Generator().manual_seed(config.seed * 1_000_003 + index)
@@ -122,9 +120,12 @@ class TaskRun:
         for part in self.task.evaluations:
             text = self._encode_classes(part)
             target = self.data.targets.get(part.name)
-            images = self._activations(target.images if target else self.data.eval_images)
+            table = target.images if target else self.data.eval_images
             paths = [record.path for record in part.records]
-            batches = (images.of(paths[at : at + size]) for at in range(0, len(paths), size))
+            batches = (
+                begin_images(self._staged, self._backbone, table, paths[at : at + size])
+                for at in range(0, len(paths), size)
+            )
             rows, probabilities = predict(self._staged, batches, text)
             yield part, torch.tensor(part.classes)[rows], probabilities
 
@@ -145,24 +146,18 @@ class TaskRun:
         for rows in order[: self.images_per_epoch].split(self.config.training.batch_size):
             paths = [self._paths[row] for row in rows]
             if self.data.augment:
-                chunks = self._augmented(paths).split(self._micro_batch or len(paths))
+                pixels = random_resized_crop_flip(
+                    open_table(self.data.train_images).images(paths),
+                    self._backbone.image_size,
+                    self._generator,
+                    device=self.classifier.device,
+                )
+                pixels = normalize(pixels, self._backbone.image_mean, self._backbone.image_std)
+                chunks = pixels.split(self._micro_batch or len(paths))
                 images = torch.cat([self._staged.begin_images(chunk) for chunk in chunks])
             else:
-                images = self._activations(self.data.train_images).of(paths)
+                images = begin_images(self._staged, self._backbone, self.data.train_images, paths)
             yield images, self._labels[rows.to(self._labels.device)]
-
-    def _augmented(self, paths: Sequence[str]) -> Tensor:
-        """Return randomly cropped and flipped images, (images, 3, size, size), normalised."""
-        images = random_resized_crop_flip(
-            open_table(self.data.train_images).images(paths),
-            self._backbone.image_size,
-            self._generator,
-            device=self.classifier.device,
-        )
-        return normalize(images, self._backbone.image_mean, self._backbone.image_std)
-
-    def _activations(self, path: Path) -> ImageActivations:
-        return self._images.setdefault(path, ImageActivations(path, self._backbone, self._staged))
 
     def tokenize(self, part: Part, templates: int = 1) -> Tensor:
         """Return the token ids of a part's prompts, (classes · templates, length) int64.

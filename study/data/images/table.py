@@ -57,8 +57,9 @@ class ImageTable:
         except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
             raise DataError(f"{path}: not a whole file of decoded images ({error!r})") from error
         self.batches: list[pa.RecordBatch] = [part.batch for part in parts]
-        names = [name for batch in self.batches for name in batch["path"].to_pylist()]
-        self._row_of = {name: row for row, name in enumerate(names)}
+        self.paths = [path for batch in self.batches for path in batch["path"].to_pylist()]
+        """The paths of all images, in the order of the file; skipped images are not there."""
+        self._row_of = {path: row for row, path in enumerate(self.paths)}
         highest = end.custom_metadata.get(HIGHEST_VALUE, b"")
         self.highest = int(highest) if highest.isdigit() else None
         """The highest value of the 16-bit images before they were scaled.
@@ -67,16 +68,11 @@ class ImageTable:
 
     def __len__(self) -> int:
         """Return the number of images."""
-        return len(self._row_of)
+        return len(self.paths)
 
     def __reduce__(self) -> tuple[type["ImageTable"], tuple[Path]]:
         """Pickle the table as its path, without the pixels."""
         return ImageTable, (self.path,)
-
-    @property
-    def paths(self) -> list[str]:
-        """The paths of all images, in the order of the file; skipped images are not there."""
-        return list(self._row_of)
 
     @cached_property
     def _flat(self) -> list[Tensor]:
