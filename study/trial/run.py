@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from study.config.settings import rate_column
-from study.data.images.augment import random_resized_crop_flip
-from study.data.images.table import normalize
+from study.data.images.table import normalize, random_resized_crop_flip
 from study.data.prompts import prompts
 from study.data.tasks import Part, Task
 from study.method.model import PROMPTS_AT_ONCE, Backbone, FewShotClassifier, accuracy, predict

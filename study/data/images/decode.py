@@ -41,22 +41,6 @@ ImageCounter = Callable[[int, int], None]
 """A function that is called with the number of images done and the number of all images."""
 
 
-def resize_shorter(image: Image.Image, size: int) -> Image.Image:
-    """Resize the shorter side to `size` pixels, bicubic with antialiasing, as CLIP does."""
-    width, height = image.size
-    short, long = min(width, height), max(width, height)
-    longer = int(size * long / short)
-    target = (size, longer) if width <= height else (longer, size)
-    return image if target == image.size else image.resize(target, Image.Resampling.BICUBIC)
-
-
-def center_crop(image: Image.Image, size: int) -> Image.Image:
-    """Cut the middle `size` × `size` pixels."""
-    width, height = image.size
-    left, top = round((width - size) / 2), round((height - size) / 2)
-    return image.crop((left, top, left + size, top + size))
-
-
 def preprocess(image: Image.Image, *, size: int, keep_aspect: bool) -> NDArray[np.uint8]:
     """Bring an image to CLIP's size, or keep it whole for augmentation.
 
@@ -64,10 +48,14 @@ def preprocess(image: Image.Image, *, size: int, keep_aspect: bool) -> NDArray[n
         (size, size, 3) uint8; with keep_aspect (height, width, 3) uint8, whose shorter side is at
         most 2 · size.
     """
+    # The import takes a second, and who finds decoded images can do without.
+    from torchvision.transforms.v2 import InterpolationMode, functional
+
     if not keep_aspect:
-        image = center_crop(resize_shorter(image, size), size)
+        resized = functional.resize(image, [size], InterpolationMode.BICUBIC)
+        image = functional.center_crop(resized, [size])
     elif min(image.size) > 2 * size:
-        image = resize_shorter(image, 2 * size)
+        image = functional.resize(image, [2 * size], InterpolationMode.BICUBIC)
     return np.asarray(image, dtype=np.uint8)
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from study.data.images import table as table_module
-from study.data.images.decode import center_crop, decode_images, preprocess, resize_shorter
+from study.data.images.decode import decode_images, preprocess
 from study.data.images.sources import FolderSource
 from study.data.images.table import ImageTable, cache_fault
 from study.errors import DataError
@@ -46,8 +46,8 @@ def test_keeping_the_aspect_keeps_whole_images_of_bounded_size() -> None:
 
 
 def test_steps_of_preprocessing_do_what_they_say() -> None:
-    assert resize_shorter(Image.new("RGB", (40, 20)), 10).size == (20, 10)
-    assert center_crop(Image.new("RGB", (20, 10)), 10).size == (10, 10)
+    assert v2.functional.resize(Image.new("RGB", (40, 20)), [10]).size == (20, 10)
+    assert v2.functional.center_crop(Image.new("RGB", (20, 10)), [10]).size == (10, 10)
 
 
 def test_a_file_holds_every_image_once_in_order(colors: Any, tmp_path: Path) -> None:
