@@ -176,12 +176,6 @@ def zero_shot_text(
     return PROMPTS.get(key, encode)["features"]
 
 
-def clear_caches() -> None:
-    """Drop all cached activations; they are computed again when needed."""
-    IMAGES.kept.clear()
-    PROMPTS.kept.clear()
-
-
 def _of_prompts(
     what: str,
     staged: StagedClassifier,

@@ -6,6 +6,7 @@ Each task has a model of its own.
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ from study.data.images.table import normalize, random_resized_crop_flip
 from study.data.prompts import prompts
 from study.data.tasks import Part, Task
 from study.method.model import PROMPTS_AT_ONCE, Backbone, FewShotClassifier, accuracy, predict
-from study.method.staged import Prompts, StagedClassifier
+from study.method.staged import StagedClassifier
 from study.method.subsets import parse
 from study.method.training import Losses, Schedule, make_optimizer, mean_losses, train_epoch
 from study.trial.activations import (
@@ -54,21 +55,20 @@ class TaskRun:
         self.task = task
         self.config = config
         self.data = data
-        precision = config.training.precision
         self.classifier = FewShotClassifier(
-            backbone, parse(config.settings.subset), precision=precision
+            backbone, parse(config.settings.subset), precision=config.training.precision
         )
         self._staged = StagedClassifier(self.classifier)
         self._backbone = backbone
         self._micro_batch = micro_batch
         self._shared = data.train_images.parent
-        self._texts: dict[str, Prompts] = {}
         self._prefix = f"task{index}"
         self._generator = torch.Generator().manual_seed(config.seed * 1_000_003 + index)
         self._paths = [record.path for record in task.train.records]
         position = {class_id: index for index, class_id in enumerate(task.train.classes)}
-        positions = [position[record.label] for record in task.train.records]
-        self._labels = torch.tensor(positions, device=self.classifier.device)
+        self._labels = torch.tensor(
+            [position[record.label] for record in task.train.records], device=self.classifier.device
+        )
         self.input_ids = self.tokenize(task.train)
         if config.epochs:
             self.optimizer = make_optimizer(
@@ -79,7 +79,9 @@ class TaskRun:
                 weight_decay=config.training.weight_decay,
             )
             self._prompts = begin_prompts(self._staged, backbone, self.input_ids, self._shared)
-            self._zero_shot_text = zero_shot_text(backbone, self.input_ids, precision, self._shared)
+            self._zero_shot_text = zero_shot_text(
+                backbone, self.input_ids, config.training.precision, self._shared
+            )
 
     @property
     def images_per_epoch(self) -> int:
@@ -132,12 +134,12 @@ class TaskRun:
         """Return the text features of the classes of a part, (classes, dim) float32."""
         target = self.data.targets.get(part.name) or self.data
         templates = len(target.templates) if self.data.ensemble else 1
-        if part.name not in self._texts:
-            ids = self.tokenize(part, templates)
-            if templates > 1 or len(ids) > PROMPTS_AT_ONCE:
-                return class_features(self._staged, self._backbone, ids, templates, self._shared)
-            self._texts[part.name] = begin_prompts(self._staged, self._backbone, ids, self._shared)
-        return self._staged.encode_text(self._texts[part.name])
+        ids = self.tokenize(part, templates)
+        if templates > 1 or len(ids) > PROMPTS_AT_ONCE:
+            return class_features(self._staged, self._backbone, ids, templates, self._shared)
+        return self._staged.encode_text(
+            begin_prompts(self._staged, self._backbone, ids, self._shared)
+        )
 
     def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield each batch of an epoch, shuffled: begun images and labels, (batch,) int64."""
@@ -165,9 +167,8 @@ class TaskRun:
         """
         source = self.data.targets.get(part.name) or self.data
         names = [source.class_names[c] for c in part.classes]
-        per_class = prompts(names, source.templates[:templates])
-        ids = self._backbone.tokenize([p for group in per_class for p in group])
-        return ids.to(self.classifier.device)
+        texts = chain.from_iterable(prompts(names, source.templates[:templates]))
+        return self._backbone.tokenize([*texts]).to(self.classifier.device)
 
     def delta(self) -> dict[str, Tensor]:
         """Return copies of the tuned parameters on the CPU, by transformers name."""
@@ -178,28 +179,26 @@ class TaskRun:
 
     def state(self) -> dict[str, Tensor]:
         """Return copies of the parameters, optimizer state and generator state on the CPU."""
-        state = {f"{self._prefix}.parameter.{name}": t for name, t in self.delta().items()}
-        for index, values in self.optimizer.state_dict()["state"].items():
-            for key, value in values.items():
-                copied = torch.as_tensor(value).detach().to("cpu", copy=True)
-                state[f"{self._prefix}.optimizer.{index}.{key}"] = copied
-        state[f"{self._prefix}.generator"] = self._generator.get_state()
-        return state
+        optimizer = {
+            f"optimizer.{index}.{key}": torch.as_tensor(value).detach().to("cpu", copy=True)
+            for index, values in self.optimizer.state_dict()["state"].items()
+            for key, value in values.items()
+        }
+        parameters = {f"parameter.{name}": tensor for name, tensor in self.delta().items()}
+        own = {**parameters, **optimizer, "generator": self._generator.get_state()}
+        return {f"{self._prefix}.{name}": tensor for name, tensor in own.items()}
 
     @torch.no_grad()
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Restore what `state` returned."""
         for tuned in self.classifier.tuned:
             tuned.parameter.copy_(state[f"{self._prefix}.parameter.{tuned.name}"])
-        per_parameter: dict[int, dict[str, Tensor]] = defaultdict(dict)
-        prefix = f"{self._prefix}.optimizer."
-        for name, value in state.items():
-            if name.startswith(prefix):
-                index, key = name.removeprefix(prefix).split(".")
-                per_parameter[int(index)][key] = value
-        self.optimizer.load_state_dict(
-            {**self.optimizer.state_dict(), "state": dict(per_parameter)}
-        )
+        optimizer = self.optimizer.state_dict()
+        for name in state:
+            if name.startswith(f"{self._prefix}.optimizer."):
+                index, key = name.split(".")[2:]
+                optimizer["state"].setdefault(int(index), {})[key] = state[name]
+        self.optimizer.load_state_dict(optimizer)
         self._generator.set_state(state[f"{self._prefix}.generator"])
 
 
@@ -234,27 +233,23 @@ def run_trial(
     for run in runs if state else ():
         run.load_state(state)
     schedule = Schedule(max(config.epochs, 1), config.training.warmup_lr)
-    while True:
+    parts: dict[str, float] = {} if micro_batch is None else {"micro_batch": micro_batch}
+    done = False
+    while not done:
         began = time.perf_counter()
-        metrics: dict[str, float] = {}
-        images = 0
+        metrics = dict(parts)
         if config.epochs:
             means = mean_losses([run.train_epoch(schedule, epoch) for run in runs])
             metrics = {
                 "train_loss": means.loss.item(),
                 "cross_entropy": means.cross_entropy.item(),
                 "distillation": means.distillation.item(),
-            } | {
-                rate_column(kind): schedule.learning_rate(rate, epoch)
-                for kind, rate in config.settings.rates.items()
             }
+            for kind, rate in config.settings.rates.items():
+                metrics[rate_column(kind)] = schedule.learning_rate(rate, epoch)
             images = sum(run.images_per_epoch for run in runs)
+            metrics |= {**parts, "images_per_second": images / (time.perf_counter() - began)}
             epoch += 1
-        if micro_batch is not None:
-            metrics["micro_batch"] = micro_batch
-        trained = time.perf_counter()
-        if images:
-            metrics["images_per_second"] = images / (trained - began)
         done = epoch >= config.epochs
         predictions: list[Prediction] = []
         if data.split == "val" or done:
@@ -269,8 +264,6 @@ def run_trial(
             deltas=tuple(run.delta() for run in runs),
             predictions=predictions,
         )
-        if done:
-            return
 
 
 def _evaluate(

@@ -15,6 +15,7 @@ from study.method.subsets import parse
 from study.storage.ledger import StudyFolder
 from study.trial import activations
 from study.trial.activations import CHUNK, begin_images, open_table
+from study.trial.machine_faults import free_memory
 from study.trial.prepare import Preparer
 from study.trial.study import Study
 
@@ -45,9 +46,9 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def nothing_kept() -> Iterator[None]:
-    activations.clear_caches()
+    free_memory()
     yield
-    activations.clear_caches()
+    free_memory()
 
 
 def plain(table: Path, backbone: Backbone, subset: str, paths: list[str]) -> Tensor:
