@@ -25,7 +25,7 @@ from torch import Tensor
 
 from study.data.images.table import ImageTable, normalize, to_device
 from study.method.checked_safetensors import from_checked_bytes, to_checked_bytes
-from study.method.model import Backbone, FewShotClassifier, encode_prompts
+from study.method.model import PROMPTS_AT_ONCE, Backbone, FewShotClassifier, encode_prompts
 from study.method.recipe import Precision
 from study.method.staged import Prompts, StagedClassifier
 from study.method.subsets import parse
@@ -134,7 +134,7 @@ def class_features(
 ) -> Tensor:
     """Return the text features of classes, (classes, dim) float32.
 
-    They are computed in parts that fit into memory.
+    More than pass through the encoder at once are computed in parts.
 
     Args:
         staged: the classifier that encodes the prompts.
@@ -148,9 +148,11 @@ def class_features(
     def encode() -> Tensors:
         return {"features": encode_prompts(staged.classifier, input_ids, templates)}
 
-    what = f"classes by {templates} templates"
+    if templates == 1 and len(input_ids) <= PROMPTS_AT_ONCE:
+        return staged.encode_text(begin_prompts(staged, backbone, input_ids, folder))
     if staged.tunes_text:
         return encode()["features"]
+    what = f"classes by {templates} templates"
     return _of_prompts(what, staged, backbone, input_ids, folder, encode)["features"]
 
 

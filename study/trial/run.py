@@ -15,7 +15,7 @@ from study.config.settings import rate_column
 from study.data.images.table import normalize, random_resized_crop_flip
 from study.data.prompts import prompts
 from study.data.tasks import Part, Task
-from study.method.model import PROMPTS_AT_ONCE, Backbone, FewShotClassifier, accuracy, predict
+from study.method.model import Backbone, FewShotClassifier, accuracy, predict
 from study.method.staged import StagedClassifier
 from study.method.subsets import parse
 from study.method.training import Losses, Schedule, make_optimizer, mean_losses, train_epoch
@@ -119,9 +119,11 @@ class TaskRun:
         if self._micro_batch is not None:
             size = max(1, size * self._micro_batch // batch_size)
         for part in self.task.evaluations:
-            text = self._encode_classes(part)
             target = self.data.targets.get(part.name)
             table = target.images if target else self.data.eval_images
+            templates = len((target or self.data).templates) if self.data.ensemble else 1
+            ids = self.tokenize(part, templates)
+            text = class_features(self._staged, self._backbone, ids, templates, self._shared)
             paths = [record.path for record in part.records]
             batches = (
                 begin_images(self._staged, self._backbone, table, paths[at : at + size])
@@ -129,17 +131,6 @@ class TaskRun:
             )
             rows, probabilities = predict(self._staged, batches, text)
             yield part, torch.tensor(part.classes)[rows], probabilities
-
-    def _encode_classes(self, part: Part) -> Tensor:
-        """Return the text features of the classes of a part, (classes, dim) float32."""
-        target = self.data.targets.get(part.name) or self.data
-        templates = len(target.templates) if self.data.ensemble else 1
-        ids = self.tokenize(part, templates)
-        if templates > 1 or len(ids) > PROMPTS_AT_ONCE:
-            return class_features(self._staged, self._backbone, ids, templates, self._shared)
-        return self._staged.encode_text(
-            begin_prompts(self._staged, self._backbone, ids, self._shared)
-        )
 
     def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield each batch of an epoch, shuffled: begun images and labels, (batch,) int64."""

@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from itertools import accumulate, repeat
 from pathlib import Path
 
 import pyarrow as pa
@@ -81,22 +80,16 @@ class ImageTable:
         return ImageTable, (self.path,)
 
     @cached_property
-    def _flat(self) -> list[Tensor]:
-        """The pixels of each record batch, one image after another: (bytes,) uint8."""
-        buffers = [batch["pixels"].buffers()[2] for batch in self.batches]
-        arrays = [pa.UInt8Array.from_buffers(pa.uint8(), b.size, [None, b]) for b in buffers]
-        return [torch.from_dlpack(array) for array in arrays]
-
-    @cached_property
-    def _places(self) -> list[tuple[int, int, int, int]]:
-        """The record batch of each image, where it begins there, and its height and width."""
-        places: list[tuple[int, int, int, int]] = []
-        for number, batch in enumerate(self.batches):
-            heights, widths = (batch[name].to_pylist() for name in ("height", "width"))
-            bytes_of = (3 * height * width for height, width in zip(heights, widths, strict=True))
-            starts = accumulate(bytes_of, initial=0)
-            places += zip(repeat(number), starts, heights, widths, strict=False)
-        return places
+    def _images(self) -> list[Tensor]:
+        """A view of each image: (height, width, 3) uint8."""
+        images: list[Tensor] = []
+        for batch in self.batches:
+            sizes = [*zip(batch["height"].to_pylist(), batch["width"].to_pylist(), strict=True)]
+            data = batch["pixels"].buffers()[2]
+            flat = pa.UInt8Array.from_buffers(pa.uint8(), data.size, [None, data])
+            parts = torch.from_dlpack(flat).split([height * width * 3 for height, width in sizes])
+            images += [part.view(*size, 3) for part, size in zip(parts, sizes, strict=True)]
+        return images
 
     def rows(self, paths: Sequence[str]) -> list[int]:
         """Return the row of each image.
@@ -111,8 +104,7 @@ class ImageTable:
 
     def images(self, paths: Sequence[str]) -> list[Tensor]:
         """Return images of any sizes, each a (3, height, width) uint8 view of the file."""
-        places = [self._places[row] for row in self.rows(paths)]
-        return [self._view(*place)[0].permute(2, 0, 1) for place in places]
+        return [self._images[row].permute(2, 0, 1) for row in self.rows(paths)]
 
     def pixels(self, paths: Sequence[str]) -> Tensor:
         """Return images of one size as a batch: (images, 3, height, width) uint8.
@@ -122,24 +114,20 @@ class ImageTable:
         Raises:
             DataError: the images differ in size, or are not in the file.
         """
-        places = [self._places[row] for row in self.rows(paths)]
-        if len(sizes := {place[2:] for place in places}) != 1:
+        images = [self._images[row] for row in self.rows(paths)]
+        if len(sizes := {image.shape for image in images}) != 1:
             raise DataError(
-                f"{self.path}: {len(places)} images of {len(sizes)} sizes cannot be one batch; "
+                f"{self.path}: {len(images)} images of {len(sizes)} sizes cannot be one batch; "
                 "allowed is one size (decode without keep_aspect)"
             )
-        number, first, height, width = places[0]
-        starts = range(first, first + len(places) * 3 * height * width, 3 * height * width)
-        if places == [(number, start, height, width) for start in starts]:
-            batch = self._view(*places[0], images=len(places))
+        first, bytes_each = images[0], images[0].numel()
+        # Record batches do not adjoin in the file.
+        starts = range(first.data_ptr(), first.data_ptr() + len(images) * bytes_each, bytes_each)
+        if [image.data_ptr() for image in images] == [*starts]:
+            batch = first.as_strided((len(images), *first.shape), (bytes_each, *first.stride()))
         else:
-            batch = torch.cat([self._view(*place) for place in places])
+            batch = torch.stack(images)
         return batch.permute(0, 3, 1, 2)
-
-    def _view(self, number: int, start: int, height: int, width: int, images: int = 1) -> Tensor:
-        """Return a view of consecutive images: (images, height, width, 3) uint8."""
-        pixels = self._flat[number][start : start + images * height * width * 3]
-        return pixels.view(images, height, width, 3)
 
 
 def cache_fault(file: Path, wanted: Sequence[str], on_corrupt: OnCorrupt = "skip") -> str | None:
