@@ -10,7 +10,6 @@ larger.
 """
 
 import fcntl
-import hashlib
 import json
 import logging
 from collections import OrderedDict
@@ -29,7 +28,7 @@ from study.method.model import PROMPTS_AT_ONCE, Backbone, FewShotClassifier, enc
 from study.method.recipe import Precision
 from study.method.staged import Prompts, StagedClassifier
 from study.method.subsets import parse
-from study.storage.atomic import StorageError, read_if_there, write_atomically
+from study.storage.atomic import StorageError, read_if_there, sha256_of, write_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +36,6 @@ CHUNK = 64
 """The number of images that are encoded at once."""
 
 Tensors = Mapping[str, Tensor]
-"""Tensors by name."""
 
 
 class Cache:
@@ -203,7 +201,7 @@ def _of_prompts(
 def _identity(input_ids: Tensor) -> tuple[str, str]:
     """Return a hash of token ids, and their device."""
     contents = f"{tuple(input_ids.shape)}".encode() + input_ids.cpu().numpy().tobytes()
-    return hashlib.sha256(contents).hexdigest(), str(input_ids.device)
+    return sha256_of(contents), str(input_ids.device)
 
 
 def cached_features(
@@ -229,18 +227,22 @@ def cached_features(
         The tensors by name, on the backbone's device.
     """
     device = next(backbone.clip.parameters()).device
+    # The settings that features depend on, such as the activation function and EOT's id.
+    config = backbone.clip.config.to_dict()
+    own = {k: v for k, v in config.items() if k not in ("_name_or_path", "transformers_version")}
+    settings = [own, backbone.image_mean, backbone.image_std]
     identity = {
         **what,
         "form": "2",  # the version of the computation; change it when features may round otherwise
         "backbone": backbone.fingerprint,
-        "settings": _settings(backbone),
+        "settings": sha256_of(json.dumps(settings, sort_keys=True, default=str).encode())[:32],
         "precision": precision,
         # Rounding depends on these, and a trial must yield the same bytes wherever it runs.
         "device": device.type,
         "threads": str(torch.get_num_threads()),
         "torch": torch.__version__,
     }
-    name = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:32]
+    name = sha256_of(json.dumps(identity, sort_keys=True).encode())[:32]
     path = folder / f"frozen-{name}.safetensors"
     if (tensors := _read(path, identity)) is None:
         with _locked(path):
@@ -253,15 +255,6 @@ def cached_features(
                         "%s; other processes compute for themselves what it would hold", error
                     )
     return {key: tensor.to(device) for key, tensor in tensors.items()}
-
-
-def _settings(backbone: Backbone) -> str:
-    """Hash the settings that features depend on, such as the activation function and EOT's id."""
-    without = {"_name_or_path", "transformers_version"}
-    config = {k: v for k, v in backbone.clip.config.to_dict().items() if k not in without}
-    settings = [config, backbone.image_mean, backbone.image_std]
-    text = json.dumps(settings, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def _read(path: Path, identity: Mapping[str, str]) -> dict[str, Tensor] | None:

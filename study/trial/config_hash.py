@@ -14,6 +14,7 @@ from study.data.images.decode import PREPROCESSING
 from study.data.images.table import ImageTable
 from study.errors import StudyError
 from study.protocols import Protocol
+from study.storage.atomic import sha256_of
 from study.trial import TrialConfig, TrialData
 
 ROOMS = ("data", "method", "protocols", "trial")
@@ -49,7 +50,6 @@ def compute_config_hash(config: TrialConfig, data: TrialData, checkpoint: str) -
         "eval": data.eval_images,
         **{f"target {name}": target.images for name, target in data.targets.items()},
     }
-    targets = {name: (t.class_names, t.templates) for name, t in sorted(data.targets.items())}
     # The training settings that have an effect; without training, those of an evaluation alone.
     unused = {"momentum"} if config.training.optimizer == "adamw" else set()
     training = config.training.model_dump(exclude=unused)
@@ -68,12 +68,12 @@ def compute_config_hash(config: TrialConfig, data: TrialData, checkpoint: str) -
         "ensemble": data.ensemble,
         "augment": data.augment,
         "split": data.split,
-        "targets": targets,
+        "targets": {name: (t.class_names, t.templates) for name, t in data.targets.items()},
         "checkpoint": checkpoint,
         "code": code_hash(Path(study.__file__ or "").parent),
         "code_of_others": code_of_others(type(data.protocol)),
     }
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+    return sha256_of(json.dumps(facts, sort_keys=True).encode())[:16]
 
 
 @cache
@@ -94,8 +94,7 @@ def code_hash(package: Path) -> str:
         if not (paths := sorted((package / room).rglob("*.py"))):
             raise FileNotFoundError(f"{package / room} holds no code, which results depend on")
         for path in paths:
-            digest.update(f"{path.relative_to(package).as_posix()}\0".encode())
-            digest.update(path.read_bytes())
+            digest.update(f"{path.relative_to(package).as_posix()}\0".encode() + path.read_bytes())
     for library in ("torch", "torchvision", "transformers"):
         digest.update(f"{library} {version(library)}\n".encode())
     return digest.hexdigest()
@@ -115,8 +114,7 @@ def code_of_others(protocol: type[Protocol]) -> list[str]:
     names = sorted({part.__module__ for part in parts})
     modules = [sys.modules[name] for name in names if name.partition(".")[0] not in known]
     try:
-        files = [Path(inspect.getfile(module)) for module in modules]
-        return [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+        return [sha256_of(Path(inspect.getfile(module)).read_bytes()) for module in modules]
     except (TypeError, OSError) as error:
         raise StudyError(
             f"the code of the protocol '{protocol.name}' stands in no file, so that its results "

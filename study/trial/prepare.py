@@ -1,6 +1,5 @@
 """Preparation of the data that trials read: shots drawn, images decoded, tasks laid out."""
 
-import hashlib
 import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,7 +16,7 @@ from study.data.records import Dataset
 from study.data.shots import Shots, draw_shots, read_shots, write_shots
 from study.data.tasks import Part, Task
 from study.errors import DataError
-from study.storage.atomic import make_folder, write_atomically
+from study.storage.atomic import make_folder, sha256_of, write_atomically
 from study.trial.schema import SPLIT_HASH, Target, TrialData
 from study.trial.study import Study
 
@@ -42,17 +41,16 @@ class Preparer:
             DataError: the recorded shots are damaged, and drawing again yields other ones.
         """
         path = shots_path(self.study, seed)
-        damage: DataError | None = None
         if path.exists():
             try:
                 return read_shots(path)
             except DataError as error:
-                damage = error
-        shots = find_shots(self.study, seed)
-        if damage is not None:
-            if shots.digest.encode() not in path.read_bytes():
-                raise damage
-            logger.warning("%s; the same shots are drawn again", damage)
+                shots = find_shots(self.study, seed)
+                if shots.digest.encode() not in path.read_bytes():
+                    raise
+                logger.warning("%s; the same shots are drawn again", error)
+        else:
+            shots = find_shots(self.study, seed)
         write_shots(shots, path)
         return shots
 
@@ -83,15 +81,13 @@ class Preparer:
                 ones are skipped.
         """
         dataset, data = self.study.dataset(), self.study.config.data
-        elsewhere: dict[str, Target] = {}
-        unreadable: set[tuple[str, str]] = set()
-        for target in targets:
-            paths = [record.path for record in target.test]
-            images = self._decode(target, paths, self.study.targets_root)
-            unreadable |= {(target.name, path) for path in images.skipped}
-            self._warn_if_dark(target.name, images)
-            templates = _templates(target, data)
-            elsewhere[target.name] = Target(target.class_names, templates, images.path)
+        tables = {
+            t.name: self._decode(t, [record.path for record in t.test], self.study.targets_root)
+            for t in targets
+        }
+        elsewhere = {
+            t.name: Target(t.class_names, _templates(t, data), tables[t.name].path) for t in targets
+        }
         train = _paths(task.train for task in tasks)
         parts = [part for task in tasks for part in task.evaluations]
         evaluated = _paths(part for part in parts if part.name not in elsewhere)
@@ -102,9 +98,12 @@ class Preparer:
             every = sorted({*train, *evaluated})
             train_images = eval_images = self._decode(dataset, every, data.root)
         self._warn_if_dark(dataset.name, train_images, eval_images)
+        for name, table in tables.items():
+            self._warn_if_dark(name, table)
+        unreadable = {(name, path) for name, table in tables.items() for path in table.skipped}
         unreadable |= {("", path) for path in (*train_images.skipped, *eval_images.skipped)}
         tasks = tuple(_without(task, unreadable, elsewhere) for task in tasks)
-        digest = hashlib.sha256("".join(task.digest for task in tasks).encode()).hexdigest()
+        digest = sha256_of("".join(task.digest for task in tasks).encode())
         self._record(tasks, digest, (dataset, *targets))
         return TrialData(
             dataset=dataset.name,
@@ -155,18 +154,19 @@ class Preparer:
         keep_aspect: bool = False,
     ) -> ImageTable:
         config = self.study.config
-        place = f"-{hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:8]}" if root else ""
-        file = decode_images(
-            dataset.source,
-            paths,
-            size=self.image_size,
-            cache=(config.storage / "images").resolve(),
-            key=f"{dataset.name}{place}",
-            keep_aspect=keep_aspect,
-            on_corrupt=config.data.on_corrupt,
-            progress=self.progress,
+        place = f"-{sha256_of(str(root.resolve()).encode())[:8]}" if root else ""
+        return ImageTable(
+            decode_images(
+                dataset.source,
+                paths,
+                size=self.image_size,
+                cache=(config.storage / "images").resolve(),
+                key=f"{dataset.name}{place}",
+                keep_aspect=keep_aspect,
+                on_corrupt=config.data.on_corrupt,
+                progress=self.progress,
+            )
         )
-        return ImageTable(file)
 
 
 def shots_path(study: Study, seed: int) -> Path:

@@ -44,11 +44,6 @@ class Study:
     _known: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
     """What was read so far, by the name of what it is."""
 
-    @property
-    def name(self) -> str:
-        """The study's name."""
-        return self.folder.name
-
     def protocol(self) -> Protocol:
         """Return the protocol that the configuration names.
 
@@ -119,7 +114,6 @@ class Study:
         """Write the configurations to test, which stay as they are from now on; return them."""
         chosen = tuple(candidates)
         self.folder.write_json(CANDIDATES, [c.model_dump(mode="json") for c in chosen])
-        self._known[CANDIDATES] = chosen
         return chosen
 
     def best(self) -> Candidate | None:
@@ -136,9 +130,7 @@ class Study:
 
     def fix_cells(self, cells: Mapping[str, Settings]) -> Mapping[str, Settings]:
         """Write the settings of an ablation's cells, which stay as they are; return them."""
-        written = {label: settings.model_dump(mode="json") for label, settings in cells.items()}
-        self.folder.write_json(CELLS, written)
-        self._known[CELLS] = cells
+        self.folder.write_json(CELLS, {k: own.model_dump(mode="json") for k, own in cells.items()})
         return cells
 
     def _once(self, what: str, read: Callable[[], T]) -> T:

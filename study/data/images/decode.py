@@ -29,7 +29,7 @@ from study.data.images.table import (
 )
 from study.data.records import ImageSource, OnCorrupt, StampedSource, listed
 from study.errors import DataError
-from study.storage.atomic import StorageError, sync_folder
+from study.storage.atomic import StorageError, sha256_of, sync_folder
 
 logger = logging.getLogger(__name__)
 
@@ -70,12 +70,11 @@ def cache_file(
 ) -> Path:
     """Return the path of the images' Arrow file; its name depends on each image and on the size."""
     form = "whole" if keep_aspect else "square"
-    digest = hashlib.sha256(f"{PREPROCESSING} {form} {size}".encode())
-    for path in paths:
-        stamp = source.stamp(path) if isinstance(source, StampedSource) else ""
-        digest.update(f"\n{path}\0{stamp}".encode())
+    stamps = [source.stamp(p) if isinstance(source, StampedSource) else "" for p in paths]
+    lines = (f"\n{path}\0{stamp}" for path, stamp in zip(paths, stamps, strict=True))
+    digest = sha256_of(f"{PREPROCESSING} {form} {size}{''.join(lines)}".encode())
     name = "".join(c if c.isalnum() or c in "-_." else "-" for c in key)[:80]
-    return cache / f"{name}-{size}-{form}-{digest.hexdigest()[:16]}.arrow"
+    return cache / f"{name}-{size}-{form}-{digest[:16]}.arrow"
 
 
 def decode_images(

@@ -107,11 +107,9 @@ def _eight_bits(
     Raises:
         DataError: see `to_rgb`.
     """
-    tiles = getattr(image, "tile", ())  # none once it is loaded
-    if pixel_range is not None and image.format == "PPM" and tiles:
-        arguments = tiles[0][3]
-        if isinstance(arguments, tuple):  # Pillow scales by the maximum that the file names
-            scale = FULL_DEPTH / int(arguments[1])
+    match getattr(image, "tile", ()):  # none once it is loaded
+        case [(_, _, _, (_, maximum, *_)), *_] if pixel_range and image.format == "PPM":
+            scale = FULL_DEPTH / int(maximum)  # Pillow scales by the maximum that the file names
             pixel_range = (pixel_range[0] * scale, pixel_range[1] * scale)
     image.load()  # this may rotate a TIFF, which changes its size
     tags = getattr(image, "tag_v2", {})

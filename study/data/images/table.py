@@ -47,10 +47,11 @@ class ImageTable:
         self.path = path
         try:
             mapped = read_if_there(path, lambda: pa.memory_map(str(path)), known=path.parent)
-            if mapped is None:
-                raise DataError(f"{path}: not a whole file of decoded images (it is missing)")
-            if (reader := pa.ipc.open_file(mapped)).schema != SCHEMA:
-                raise DataError(f"{path}: has other columns than {SCHEMA.names}")
+            if mapped is None or (reader := pa.ipc.open_file(mapped)).schema != SCHEMA:
+                raise DataError(
+                    f"{path}: not a whole file of decoded images (it is missing, or has other "
+                    f"columns than {SCHEMA.names})"
+                )
             numbers = range(reader.num_record_batches)
             *parts, end = map(reader.get_batch_with_custom_metadata, numbers)
             for part in (*parts, end):
@@ -74,10 +75,6 @@ class ImageTable:
     def __len__(self) -> int:
         """Return the number of images."""
         return len(self.paths)
-
-    def __reduce__(self) -> tuple[type["ImageTable"], tuple[Path]]:
-        """Pickle the table as its path, without the pixels."""
-        return ImageTable, (self.path,)
 
     @cached_property
     def _images(self) -> list[Tensor]:
@@ -121,7 +118,7 @@ class ImageTable:
                 "allowed is one size (decode without keep_aspect)"
             )
         first, bytes_each = images[0], images[0].numel()
-        # Record batches do not adjoin in the file.
+        # A record batch begins with a header, so that images of two batches never adjoin.
         starts = range(first.data_ptr(), first.data_ptr() + len(images) * bytes_each, bytes_each)
         if [image.data_ptr() for image in images] == [*starts]:
             batch = first.as_strided((len(images), *first.shape), (bytes_each, *first.stride()))
@@ -294,5 +291,4 @@ def normalize(pixels: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
 
 def to_device(batch: Tensor, device: torch.device) -> Tensor:
     """Copy a batch to a device without waiting; for a GPU this needs pinned memory."""
-    pinned = batch.pin_memory() if device.type == "cuda" else batch
-    return pinned.to(device, non_blocking=True)
+    return (batch.pin_memory() if device.type == "cuda" else batch).to(device, non_blocking=True)

@@ -103,7 +103,7 @@ def register_or_tell(writer: RunWriter, unsent: Mapping[str, str]) -> None:
         logger.warning(
             "the winner is not in the model registry: %s; put it there by clipfit-study --sync %s",
             error,
-            writer.study.name,
+            writer.study.folder.name,
         )
 
 

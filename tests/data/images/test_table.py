@@ -1,5 +1,4 @@
 import math
-import pickle
 import warnings
 from pathlib import Path
 from typing import Any
@@ -67,12 +66,6 @@ def test_whole_images_keep_their_sizes(whole: ImageTable, colors: Any) -> None:
         assert np.array_equal(image.permute(1, 2, 0).numpy(), expected)
     with pytest.raises(DataError, match="5 images of 3 sizes cannot be one batch"):
         whole.pixels(PATHS[:5])
-
-
-def test_a_table_travels_as_a_path(square: ImageTable) -> None:
-    sent = pickle.dumps(square)
-    assert len(sent) < 500
-    assert torch.equal(pickle.loads(sent).pixels(PATHS), square.pixels(PATHS))
 
 
 def test_a_missing_image_is_named(square: ImageTable) -> None:
