@@ -124,7 +124,11 @@ def begin_prompts(
     def begin() -> Tensors:
         return vars(staged.begin_prompts(input_ids))
 
-    return Prompts(**_of_prompts("prompts", staged, backbone, input_ids, folder, begin))
+    precision = staged.classifier.precision
+    if staged.tunes_text:
+        what = f"prompts up to stage {staged.first_text_stage}"
+        return Prompts(**_of_prompts(what, backbone, precision, input_ids, None, begin))
+    return Prompts(**_of_prompts("prompts", backbone, precision, input_ids, folder, begin))
 
 
 def class_features(
@@ -151,7 +155,8 @@ def class_features(
     if staged.tunes_text:
         return encode()["features"]
     what = f"classes by {templates} templates"
-    return _of_prompts(what, staged, backbone, input_ids, folder, encode)["features"]
+    precision = staged.classifier.precision
+    return _of_prompts(what, backbone, precision, input_ids, folder, encode)["features"]
 
 
 @torch.no_grad()
@@ -172,36 +177,29 @@ def zero_shot_text(
         prompts = begin_prompts(staged, backbone, input_ids, folder)
         return {"features": staged.encode_text(prompts)}
 
-    key = ("zero-shot", precision, backbone.fingerprint, *_identity(input_ids))
-    return PROMPTS.get(key, encode)["features"]
+    return _of_prompts("zero-shot", backbone, precision, input_ids, None, encode)["features"]
 
 
 def _of_prompts(
     what: str,
-    staged: StagedClassifier,
     backbone: Backbone,
+    precision: Precision,
     input_ids: Tensor,
-    folder: Path,
+    folder: Path | None,
     compute: Callable[[], Tensors],
 ) -> Tensors:
-    """Return what `compute` returns of prompts, from memory; from disk too if no text is tuned."""
-    precision = staged.classifier.precision
-    digest, device = _identity(input_ids)
+    """Return what `compute` returns of prompts: from memory, or from a folder if one is given."""
+    shape, device = tuple(input_ids.shape), str(input_ids.device)
+    digest = sha256_of(f"{shape}".encode() + input_ids.cpu().numpy().tobytes())
 
     def read_or_compute() -> Tensors:
-        if staged.tunes_text:
+        if folder is None:
             return compute()
         identity = {"what": what, "prompts": digest}
         return cached_features(folder, identity, backbone, precision, compute)
 
-    key = (what, staged.first_text_stage, precision, backbone.fingerprint, digest, device)
+    key = (what, precision, backbone.fingerprint, digest, device)
     return PROMPTS.get(key, read_or_compute)
-
-
-def _identity(input_ids: Tensor) -> tuple[str, str]:
-    """Return a hash of token ids, and their device."""
-    contents = f"{tuple(input_ids.shape)}".encode() + input_ids.cpu().numpy().tobytes()
-    return sha256_of(contents), str(input_ids.device)
 
 
 def cached_features(
@@ -280,15 +278,10 @@ def _locked(path: Path) -> Iterator[None]:
     """
     lock = path.with_name(f".{path.name}.lock")
     with ExitStack() as stack:
+        with suppress(OSError):  # the folder is read-only or supports no locks
+            fcntl.flock(stack.enter_context(lock.open("w")), fcntl.LOCK_EX)
         try:
-            file = stack.enter_context(lock.open("w"))
-            stack.callback(_remove, lock)
-            fcntl.flock(file, fcntl.LOCK_EX)
-        except OSError as error:  # the folder is read-only or supports no locks
-            logger.debug("%s cannot be locked: %s", lock, error)
-        yield
-
-
-def _remove(lock: Path) -> None:
-    with suppress(OSError):  # another process removed it, or the storage is away
-        lock.unlink()
+            yield
+        finally:
+            with suppress(OSError):  # another process removed it, or the storage is away
+                lock.unlink()

@@ -48,8 +48,7 @@ def to_rgb(image: Image.Image, pixel_range: PixelRange | None = None) -> Image.I
     elif image.mode == "L" and _sample_format(getattr(image, "tag_v2", {})) == _SIGNED:
         raise DataError("has whole numbers of 8 bits with a sign as pixels; allowed are unsigned")
     elif image.has_transparency_data:
-        flat = Image.new("RGBA", image.size, "white")
-        flat.alpha_composite(image.convert("RGBA"))
+        flat = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
     rgb = flat.convert("RGB")
     # With the image's other metadata, Pillow's function fails if some of them are broken.
     rgb.info = {} if highest is None else {HIGHEST: highest}

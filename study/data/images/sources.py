@@ -47,9 +47,8 @@ def kind_fault(file: Path) -> str | None:
         OSError: the path does not exist or may not be accessed.
     """
     mode = file.stat().st_mode
-    if stat.S_ISREG(mode):
-        return None
-    return f"not a file but {_KINDS.get(stat.S_IFMT(mode), 'something else')}"
+    kind = _KINDS.get(stat.S_IFMT(mode), "something else")
+    return None if stat.S_ISREG(mode) else f"not a file but {kind}"
 
 
 def read_image(
@@ -203,11 +202,11 @@ def _decoded(text: str) -> bytes | None:
         data = base64.b64decode("".join(encoded.split()), validate=True)
         if not marked:  # a path that is valid base64 does not begin like an image
             Image.open(io.BytesIO(data), formats=IMAGE_FORMATS).close()
+        return data
     except Exception as error:  # as in `read_image`
         if marked:
             raise DataError(f"the base64 of a data: address is damaged ({error})") from error
         return None
-    return data
 
 
 def _from_array(value: NDArray[Any] | Sequence[Any]) -> Image.Image:
