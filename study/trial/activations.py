@@ -98,9 +98,8 @@ def begin_images(
                 path.parent, what, backbone, precision, lambda: {"features": torch.cat([*chunks])}
             )
         first = next(chunks)
-        if first[0].numel() * len(table) > IMAGES.room:
-            return {}
-        return {"features": torch.cat([first, *chunks])}
+        fits = first[0].numel() * len(table) <= IMAGES.room
+        return {"features": torch.cat([first, *chunks])} if fits else {}
 
     device = str(staged.classifier.device)
     key = (path, backbone.fingerprint, precision, device, staged.first_vision_stage)
@@ -226,9 +225,9 @@ def cached_features(
     """
     device = next(backbone.clip.parameters()).device
     # The settings that features depend on, such as the activation function and EOT's id.
-    config = backbone.clip.config.to_dict()
-    own = {k: v for k, v in config.items() if k not in ("_name_or_path", "transformers_version")}
-    settings = [own, backbone.image_mean, backbone.image_std]
+    names = ("_name_or_path", "transformers_version")
+    config = {k: v for k, v in backbone.clip.config.to_dict().items() if k not in names}
+    settings = [config, backbone.image_mean, backbone.image_std]
     identity = {
         **what,
         "form": "2",  # the version of the computation; change it when features may round otherwise

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from study.protocols import Protocol
 from study.storage.ledger import PREDICTIONS, LedgerError, StudyFolder
-from study.trial.schema import Prediction
+from study.trial.study import Prediction
 
 _SCHEMA = pa.schema({**dict.fromkeys(Prediction._fields, pa.string()), "probability": pa.float32()})
 

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -17,8 +17,7 @@ from study.data.shots import Shots, draw_shots, read_shots, write_shots
 from study.data.tasks import Part, Task
 from study.errors import DataError
 from study.storage.atomic import make_folder, sha256_of, write_atomically
-from study.trial.schema import SPLIT_HASH, Target, TrialData
-from study.trial.study import Study
+from study.trial.study import SPLIT_HASH, Study, Target, TrialData
 
 logger = logging.getLogger(__name__)
 
@@ -100,9 +99,15 @@ class Preparer:
         self._warn_if_dark(dataset.name, train_images, eval_images)
         for name, table in tables.items():
             self._warn_if_dark(name, table)
-        unreadable = {(name, path) for name, table in tables.items() for path in table.skipped}
-        unreadable |= {("", path) for path in (*train_images.skipped, *eval_images.skipped)}
-        tasks = tuple(_without(task, unreadable, elsewhere) for task in tasks)
+        skipped = {name: {*table.skipped} for name, table in tables.items()}
+        own_skipped = {*train_images.skipped, *eval_images.skipped}
+        tasks = tuple(
+            Task(
+                _readable(task.train, own_skipped),
+                tuple(_readable(p, skipped.get(p.name, own_skipped)) for p in task.evaluations),
+            )
+            for task in tasks
+        )
         digest = sha256_of("".join(task.digest for task in tasks).encode())
         self._record(tasks, digest, (dataset, *targets))
         return TrialData(
@@ -212,18 +217,13 @@ def _paths(parts: Iterable[Part]) -> list[str]:
     return sorted({record.path for part in parts for record in part.records})
 
 
-def _without(task: Task, unreadable: set[tuple[str, str]], targets: Mapping[str, Target]) -> Task:
-    """Return the task without its unreadable images.
+def _readable(part: Part, skipped: Collection[str]) -> Part:
+    """Return a part without the images that were skipped because they are unreadable.
 
-    An unreadable image is a pair of target name (empty for the source dataset) and path, because
-    different datasets may use the same path.
+    Raises:
+        DataError: none of its images is readable.
     """
-
-    def kept(part: Part) -> Part:
-        place = part.name if part.name in targets else ""
-        records = tuple(r for r in part.records if (place, r.path) not in unreadable)
-        if part.records and not records:
-            raise DataError(f"no image of the part '{part.name}' is readable")
-        return replace(part, records=records)
-
-    return Task(kept(task.train), tuple(kept(part) for part in task.evaluations))
+    records = tuple(record for record in part.records if record.path not in skipped)
+    if part.records and not records:
+        raise DataError(f"no image of the part '{part.name}' is readable")
+    return replace(part, records=records)

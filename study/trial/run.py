@@ -27,7 +27,7 @@ from study.trial.activations import (
     zero_shot_text,
 )
 from study.trial.predictions import mean
-from study.trial.schema import EpochReport, Prediction, TrialConfig, TrialData
+from study.trial.study import EpochReport, Prediction, TrialConfig, TrialData
 
 
 class TaskRun:
@@ -119,14 +119,13 @@ class TaskRun:
         if self._micro_batch is not None:
             size = max(1, size * self._micro_batch // batch_size)
         for part in self.task.evaluations:
-            target = self.data.targets.get(part.name)
-            table = target.images if target else self.data.eval_images
-            templates = len((target or self.data).templates) if self.data.ensemble else 1
+            source = self.data.source(part.name)
+            templates = len(source.templates) if self.data.ensemble else 1
             ids = self.tokenize(part, templates)
             text = class_features(self._staged, self._backbone, ids, templates, self._shared)
             paths = [record.path for record in part.records]
             batches = (
-                begin_images(self._staged, self._backbone, table, paths[at : at + size])
+                begin_images(self._staged, self._backbone, source.images, paths[at : at + size])
                 for at in range(0, len(paths), size)
             )
             rows, probabilities = predict(self._staged, batches, text)
@@ -156,7 +155,7 @@ class TaskRun:
 
         The rows of one class stand together.
         """
-        source = self.data.targets.get(part.name) or self.data
+        source = self.data.source(part.name)
         names = [source.class_names[c] for c in part.classes]
         texts = chain.from_iterable(prompts(names, source.templates[:templates]))
         return self._backbone.tokenize([*texts]).to(self.classifier.device)
@@ -269,7 +268,7 @@ def _evaluate(
     for part, predicted, probabilities in (result for run in runs for result in run.predict()):
         labels = torch.tensor([record.label for record in part.records])
         parts[part.name].append(accuracy(predicted, labels))
-        names = data.class_names_of(part.name)
+        names = data.source(part.name).class_names
         found = zip(part.records, predicted.tolist(), probabilities.tolist(), strict=True)
         predictions += [
             Prediction(part.name, record.path, names[record.label], names[class_id], probability)

@@ -126,8 +126,7 @@ def _eight_bits(
     steps = values if bits is None else np.arange(FULL_DEPTH + 1)
     share = np.clip((steps - float(low)) / (float(high) - float(low)), 0, 1)
     levels = np.rint(share * 255).astype(np.uint8)
-    if bits is not None:
-        levels = levels[values]
+    levels = levels if bits is None else levels[values]
     if tags.get(ExifTags.Base.PhotometricInterpretation) == 0:
         levels = 255 - levels  # zero is white; Pillow inverts images of up to 8 bits only
     if "transparency" in image.info:

@@ -8,7 +8,7 @@ from statistics import fmean
 
 from study.storage.ledger import TrialFolder
 from study.trial.predictions import beats_chance, chance_level, read_confusion
-from study.trial.study import Candidate, Study
+from study.trial.study import Candidate, Study, best_of
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Choice:
     @classmethod
     def read(cls, study: Study) -> Choice | None:
         """Return the choice of a study; None if it has made none yet."""
-        best, config, folder = study.best(), study.config, study.folder
+        best, config, folder = best_of(study.candidates()), study.config, study.folder
         if best is None:
             return None
         label = best.same_as or best.label
