@@ -101,11 +101,11 @@ def begin_images(
         fits = first[0].numel() * len(table) <= IMAGES.room
         return {"features": torch.cat([first, *chunks])} if fits else {}
 
-    device = str(staged.classifier.device)
-    key = (path, backbone.fingerprint, precision, device, staged.first_vision_stage)
+    device = staged.classifier.device
+    key = (path, backbone.fingerprint, precision, str(device), staged.first_vision_stage)
     if not (whole := IMAGES.get(key, begin_all)):
         return begin(wanted)
-    return whole["features"][torch.tensor(table.rows(wanted), device=staged.classifier.device)]
+    return whole["features"][torch.tensor(table.rows(wanted), device=device)]
 
 
 def begin_prompts(
@@ -154,8 +154,9 @@ def class_features(
     if staged.tunes_text:
         return encode()["features"]
     what = f"classes by {templates} templates"
-    precision = staged.classifier.precision
-    return _of_prompts(what, backbone, precision, input_ids, folder, encode)["features"]
+    return _of_prompts(what, backbone, staged.classifier.precision, input_ids, folder, encode)[
+        "features"
+    ]
 
 
 @torch.no_grad()

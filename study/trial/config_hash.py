@@ -111,10 +111,9 @@ def code_of_others(protocol: type[Protocol]) -> list[str]:
     """
     parts = (*protocol.__mro__, *(rule.tasks for rule in protocol.rules))
     known = {study.__name__, *sys.stdlib_module_names}
-    names = sorted({part.__module__ for part in parts})
-    modules = [sys.modules[name] for name in names if name.partition(".")[0] not in known]
+    names = sorted({p.__module__ for p in parts if p.__module__.partition(".")[0] not in known})
     try:
-        return [sha256_of(Path(inspect.getfile(module)).read_bytes()) for module in modules]
+        return [sha256_of(Path(inspect.getfile(sys.modules[n])).read_bytes()) for n in names]
     except (TypeError, OSError) as error:
         raise StudyError(
             f"the code of the protocol '{protocol.name}' stands in no file, so that its results "

@@ -88,14 +88,16 @@ class Preparer:
             t.name: Target(t.class_names, _templates(t, data), tables[t.name].path) for t in targets
         }
         train = _paths(task.train for task in tasks)
-        parts = [part for task in tasks for part in task.evaluations]
-        evaluated = _paths(part for part in parts if part.name not in elsewhere)
+        evaluated = _paths(
+            part for task in tasks for part in task.evaluations if part.name not in elsewhere
+        )
         if train and (data.augment or split == "test"):
             train_images = self._decode(dataset, train, data.root, keep_aspect=data.augment)
             eval_images = self._decode(dataset, evaluated, data.root)
         else:
-            every = sorted({*train, *evaluated})
-            train_images = eval_images = self._decode(dataset, every, data.root)
+            train_images = eval_images = self._decode(
+                dataset, sorted({*train, *evaluated}), data.root
+            )
         self._warn_if_dark(dataset.name, train_images, eval_images)
         for name, table in tables.items():
             self._warn_if_dark(name, table)
@@ -209,8 +211,9 @@ def tasks_of_search(study: Study, shots: Shots) -> tuple[Task, ...]:
         DataError: see `study.protocols.Protocol.search_tasks`.
     """
     config, dataset, protocol = study.config, study.dataset(), study.protocol()
-    rule = protocol.rule(config, dataset)
-    return protocol.search_tasks(dataset, shots, rule, config.search.folds)
+    return protocol.search_tasks(
+        dataset, shots, protocol.rule(config, dataset), config.search.folds
+    )
 
 
 def _paths(parts: Iterable[Part]) -> list[str]:

@@ -68,10 +68,9 @@ class Study:
         Raises:
             BackboneError: the checkpoint cannot be read.
         """
-        backbone = self.config.backbone
+        name, revision = self.config.backbone.name, self.config.backbone.revision
         return self._once(
-            "architecture",
-            lambda: read_architecture(backbone_path(backbone.name), revision=backbone.revision),
+            "architecture", lambda: read_architecture(backbone_path(name), revision=revision)
         )
 
     def dataset(self) -> Dataset:
