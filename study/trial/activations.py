@@ -72,7 +72,9 @@ def begin_images(
 ) -> Tensor:
     """Return what `StagedClassifier.begin_images` returns for images of a table, from a cache.
 
-    If the whole table does not fit into the cache, the images are encoded alone.
+    The whole table is encoded in chunks of a fixed size, so that an image's activations do not
+    depend on which others are requested. If it does not fit into the cache, these images are
+    encoded alone.
 
     Args:
         staged: the classifier; its lowest tuned stage is where the activations end.
@@ -87,18 +89,20 @@ def begin_images(
         return staged.begin_images(normalize(images, backbone.image_mean, backbone.image_std))
 
     def begin_all() -> Tensors:
-        # In chunks of a fixed size, an image's activations do not depend on the others requested.
-        starts = range(0, len(table), CHUNK)
+        starts = range(0, len(table.paths), CHUNK)
         chunks = (begin(table.paths[start : start + CHUNK]) for start in starts)
         if not staged.tunes_vision:
-            if len(table) * backbone.clip.config.projection_dim > IMAGES.room:
+            if len(table.paths) * backbone.clip.config.projection_dim > IMAGES.room:
                 return {}
-            what = {"what": "features of images", "images": table.content_hash}
             return cached_features(
-                path.parent, what, backbone, precision, lambda: {"features": torch.cat([*chunks])}
+                path.parent,
+                {"what": "features of images", "images": table.content_hash},
+                backbone,
+                precision,
+                lambda: {"features": torch.cat([*chunks])},
             )
         first = next(chunks)
-        fits = first[0].numel() * len(table) <= IMAGES.room
+        fits = first[0].numel() * len(table.paths) <= IMAGES.room
         return {"features": torch.cat([first, *chunks])} if fits else {}
 
     device = staged.classifier.device
@@ -226,8 +230,11 @@ def cached_features(
     """
     device = next(backbone.clip.parameters()).device
     # The settings that features depend on, such as the activation function and EOT's id.
-    names = ("_name_or_path", "transformers_version")
-    config = {k: v for k, v in backbone.clip.config.to_dict().items() if k not in names}
+    config = {
+        name: value
+        for name, value in backbone.clip.config.to_dict().items()
+        if name not in ("_name_or_path", "transformers_version")
+    }
     settings = [config, backbone.image_mean, backbone.image_std]
     identity = {
         **what,

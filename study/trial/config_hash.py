@@ -51,8 +51,9 @@ def compute_config_hash(config: TrialConfig, data: TrialData, checkpoint: str) -
         **{f"target {name}": target.images for name, target in data.targets.items()},
     }
     # The training settings that have an effect; without training, those of an evaluation alone.
-    unused = {"momentum"} if config.training.optimizer == "adamw" else set()
-    training = config.training.model_dump(exclude=unused)
+    training = config.training.model_dump(
+        exclude={"momentum"} if config.training.optimizer == "adamw" else None
+    )
     if config.epochs == 0:
         training = config.training.model_dump(include={"precision", "eval_batch_size"})
     facts = {

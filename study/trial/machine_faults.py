@@ -23,8 +23,11 @@ class DeviceError(StudyError):
 
 def is_device_failure(error: BaseException) -> bool:
     """Return whether every later use of the device by this process will fail like this one."""
-    is_cuda = isinstance(error, RuntimeError) and "CUDA error" in str(error)
-    return is_cuda and not is_out_of_memory(error)
+    return (
+        isinstance(error, RuntimeError)
+        and "CUDA error" in str(error)
+        and not is_out_of_memory(error)
+    )
 
 
 def is_out_of_memory(error: BaseException) -> bool:

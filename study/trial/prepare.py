@@ -113,7 +113,6 @@ class Preparer:
         digest = sha256_of("".join(task.digest for task in tasks).encode())
         self._record(tasks, digest, (dataset, *targets))
         return TrialData(
-            dataset=dataset.name,
             protocol=self.study.protocol(),
             class_names=dataset.class_names,
             templates=_templates(dataset, data),

@@ -174,8 +174,11 @@ class TaskRun:
             for index, values in self.optimizer.state_dict()["state"].items()
             for key, value in values.items()
         }
-        parameters = {f"parameter.{name}": tensor for name, tensor in self.delta().items()}
-        own = {**parameters, **optimizer, "generator": self._generator.get_state()}
+        own = {
+            **{f"parameter.{name}": tensor for name, tensor in self.delta().items()},
+            **optimizer,
+            "generator": self._generator.get_state(),
+        }
         return {f"{self._prefix}.{name}": tensor for name, tensor in own.items()}
 
     @torch.no_grad()
@@ -274,5 +277,4 @@ def _evaluate(
             Prediction(part.name, record.path, names[record.label], names[class_id], probability)
             for record, class_id, probability in found
         ]
-    means = {name: mean(values) for name, values in parts.items()}
-    return data.protocol.score(means), predictions
+    return data.protocol.score({k: mean(values) for k, values in parts.items()}), predictions

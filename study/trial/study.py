@@ -68,9 +68,10 @@ class Study:
         Raises:
             BackboneError: the checkpoint cannot be read.
         """
-        name, revision = self.config.backbone.name, self.config.backbone.revision
+        backbone = self.config.backbone
         return self._once(
-            "architecture", lambda: read_architecture(backbone_path(name), revision=revision)
+            "architecture",
+            lambda: read_architecture(backbone_path(backbone.name), revision=backbone.revision),
         )
 
     def dataset(self) -> Dataset:
@@ -218,7 +219,6 @@ class Target:
 class TrialData:
     """The data that a trial may read; before the stage ``confirm`` it has no test image."""
 
-    dataset: str
     protocol: Protocol
     class_names: tuple[str, ...]
     templates: tuple[str, ...]

@@ -106,7 +106,6 @@ def test_a_trials_configuration_is_frozen() -> None:
 
 def test_the_classes_of_a_target_are_its_own_and_of_any_other_part_the_trials() -> None:
     data = TrialData(
-        dataset="digits",
         protocol=Transfer(),
         class_names=("zero", "one"),
         templates=("a {}.",),

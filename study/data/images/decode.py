@@ -146,7 +146,10 @@ def _write(
     on_corrupt: OnCorrupt,
     count: ImageCounter,
 ) -> list[str]:
-    """Write images in batches, then an empty batch with the hash; return the skipped paths."""
+    """Write images in batches, then an empty batch with the hash; return the skipped paths.
+
+    Threads decode a few images ahead, since Pillow releases Python's global lock.
+    """
     digest = hashlib.sha256()
     skipped: list[str] = []
     highest: list[int] = []
@@ -159,11 +162,14 @@ def _write(
         if HIGHEST in image.info:
             highest.append(image.info[HIGHEST])
         pixels = preprocess(image, size=size, keep_aspect=keep_aspect)
-        height, width, _ = pixels.shape
-        return {"path": path, "height": height, "width": width, "pixels": pixels.tobytes()}
+        return {
+            "path": path,
+            "height": pixels.shape[0],
+            "width": pixels.shape[1],
+            "pixels": pixels.tobytes(),
+        }
 
     def readable(pool: ThreadPoolExecutor) -> Iterator[dict[str, Any]]:
-        # Threads decode a few images ahead, since Pillow releases Python's global lock.
         chunks = (paths[start : start + ROWS] for start in range(0, len(paths), ROWS))
         rows = chain.from_iterable(pool.map(decode, chunk) for chunk in chunks)
         for done, (path, row) in enumerate(zip(paths, rows, strict=True), start=1):

@@ -72,10 +72,6 @@ class ImageTable:
 
         None means that there are none, or that a ``pixel_range`` says how they are scaled."""
 
-    def __len__(self) -> int:
-        """Return the number of images."""
-        return len(self.paths)
-
     @cached_property
     def _images(self) -> list[Tensor]:
         """A view of each image: (height, width, 3) uint8."""
@@ -230,15 +226,18 @@ def crop_resize(images: Iterable[Tensor], crops: Crops, size: int) -> Tensor:
     Returns:
         (images, 3, size, size) uint8.
     """
-    result = torch.empty(len(crops.top), 3, size, size, dtype=torch.uint8)
     rectangles = torch.stack([crops.top, crops.left, crops.height, crops.width], dim=1).tolist()
-    for target, image, (top, left, height, width), flip in zip(
-        result, images, rectangles, crops.flip.tolist(), strict=True
-    ):
-        part = image[None, :, top : top + height, left : left + width]
-        resized = F.interpolate(part, (size, size), mode="bicubic", antialias=True)[0]
-        target.copy_(resized.flip(-1) if flip else resized)
-    return result
+    resized = [
+        F.interpolate(
+            image[None, :, top : top + height, left : left + width],
+            (size, size),
+            mode="bicubic",
+            antialias=True,
+        )
+        for image, (top, left, height, width) in zip(images, rectangles, strict=True)
+    ]
+    batch = torch.cat(resized).contiguous()
+    return torch.where(crops.flip.view(-1, 1, 1, 1), batch.flip(-1), batch)
 
 
 def random_resized_crop_flip(
