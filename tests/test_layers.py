@@ -63,7 +63,7 @@ LAZY = {
     ("analysis", "matplotlib"),
     ("data", "datasets"),
     ("method", "transformers"),
-    ("trial.schema", "torch"),
+    ("trial.study", "torch"),
     ("tracking.mlflow.tracker", "mlflow"),
     *(
         ("tracking.mlflow.tracker", f"study.tracking.mlflow.{module}")

@@ -23,8 +23,7 @@ from study.data.datasets import (
     load_dataset,
     refuse_unread_folder,
 )
-from study.data.images.decode import open_image
-from study.data.images.rgb import PixelRange, checked_range, dark_images
+from study.data.images.rgb import HIGHEST, PixelRange, checked_range, dark_images
 from study.data.images.sources import FolderSource, kind_fault
 from study.data.readers.benchmarks import BENCHMARKS, SHIFTS, Counts, download_note
 from study.data.readers.huggingface import HubSource
@@ -47,7 +46,7 @@ def image_fault(source: ImageSource, highest: list[int] | None, path: str) -> st
     fault = ""
     try:
         if highest is not None:
-            open_image(source, path, highest)
+            highest.append(source.open(path).info.get(HIGHEST, 0))
         elif isinstance(source, HubSource):
             source.encoded(path)
         elif isinstance(source, FolderSource):

@@ -16,7 +16,8 @@ from rich.table import Table
 from torch import Tensor
 
 from study.data.datasets import load_dataset
-from study.data.images.table import ImageTable, decode_images, normalize
+from study.data.images.decode import decode_images
+from study.data.images.table import ImageTable, normalize
 from study.data.prompts import prompts
 from study.data.records import Dataset, Record
 from study.data.shots import draw_shots

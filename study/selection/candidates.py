@@ -14,8 +14,7 @@ from study.config.loading import build_config, dump_config, parse_overrides, put
 from study.config.schema import RANKS, TUNED, WITHOUT_EFFECT, StudyConfig
 from study.errors import ConfigError, StudyError
 from study.storage.ledger import CANDIDATES, StudyFolder
-from study.trial.schema import TrialConfig
-from study.trial.study import Candidate, Study
+from study.trial.study import Candidate, Study, TrialConfig
 
 FILE = "extensions.json"
 """A list of extensions: numbers of trials ``from`` and ``to``, and the ``candidates`` before it."""

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from study.data.images.decode import preprocess
-from study.data.images.inputs import as_image
 from study.data.images.rgb import PixelRange, checked_range
+from study.data.images.sources import as_image
 from study.data.images.table import normalize
 from study.data.prompts import prompts, templates_of
 from study.errors import DataError
@@ -45,7 +45,7 @@ class TunedClassifier:
         Images are preprocessed as in the evaluation of a trial.
 
         Args:
-            images: images in any of the forms of `study.data.images.inputs.as_image`.
+            images: images in any of the forms of `study.data.images.sources.as_image`.
             files: whether a string may be the path of a file.
 
         Raises:

@@ -4,7 +4,7 @@ This module exports the types that describe a trial, without importing PyTorch. 
 trains one.
 """
 
-from study.trial.schema import (
+from study.trial.study import (
     SPLIT_HASH,
     EpochReport,
     Prediction,

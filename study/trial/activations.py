@@ -10,34 +10,32 @@ larger.
 """
 
 import fcntl
-import hashlib
 import json
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from study.data.images.table import ImageTable, content_hash, normalize, to_device
+from study.data.images.table import ImageTable, normalize, to_device
 from study.method.delta import from_checked_bytes, to_checked_bytes
-from study.method.model import Backbone, FewShotClassifier, encode_prompts
+from study.method.model import PROMPTS_AT_ONCE, Backbone, FewShotClassifier, encode_prompts
 from study.method.recipe import Precision
 from study.method.staged import Prompts, StagedClassifier
 from study.method.subsets import parse
-from study.storage.atomic import StorageError, read_if_there, write_atomically
+from study.storage.atomic import StorageError, read_if_there, sha256_of, write_atomically
 
 logger = logging.getLogger(__name__)
 
 CHUNK = 64
 """The number of images that are encoded at once."""
 
-Kept = TypeVar("Kept", Prompts, Tensor, Tensor | None)
-_tables: dict[Path, ImageTable] = {}
+Tensors = Mapping[str, Tensor]
 
 
 class Cache:
@@ -49,96 +47,69 @@ class Cache:
 
     def __init__(self, room: int) -> None:
         self.room = room
-        self.kept: OrderedDict[tuple[object, ...], Any] = OrderedDict()
+        self.kept: OrderedDict[tuple[object, ...], Tensors] = OrderedDict()
 
-    def get(self, key: tuple[object, ...], compute: Callable[[], Kept]) -> Kept:
+    def get(self, key: tuple[object, ...], compute: Callable[[], Tensors]) -> Tensors:
         """Return the result of a key, and compute it unless it is kept."""
-        if key not in self.kept:
-            self.kept[key] = compute()
-        self.kept.move_to_end(key)
-        found: Kept = self.kept[key]
-        while sum(map(_size, self.kept.values())) > self.room:
+        found = self.kept.pop(key) if key in self.kept else compute()
+        self.kept[key] = found
+        while sum(t.numel() for kept in self.kept.values() for t in kept.values()) > self.room:
             self.kept.popitem(last=False)
         return found
 
 
 IMAGES = Cache(2**27)
-"""Half a gigabyte of float32 for images; None stands for a table that does not fit."""
+"""Half a gigabyte of float32 for images; an empty result stands for a table that does not fit."""
 PROMPTS = Cache(2**25)
 """128 MiB of float32 for prompts."""
 
+open_table = cache(ImageTable)
+"""Open an image table, once per process: it is a read-only memory map."""
 
-class ImageActivations:
-    """The images of one table after the frozen first stages of a vision encoder.
+
+def begin_images(
+    staged: StagedClassifier, backbone: Backbone, path: Path, wanted: Sequence[str]
+) -> Tensor:
+    """Return what `StagedClassifier.begin_images` returns for images of a table, from a cache.
+
+    The whole table is encoded in chunks of a fixed size, so that an image's activations do not
+    depend on which others are requested. If it does not fit into the cache, these images are
+    encoded alone.
 
     Args:
-        path: the image table; its images are square.
-        backbone: the backbone of the classifier.
         staged: the classifier; its lowest tuned stage is where the activations end.
+        backbone: the backbone of the classifier.
+        path: the image table; its images are square.
+        wanted: the paths of the images in the table, in the order wanted.
     """
+    table, precision = open_table(path), staged.classifier.precision
 
-    def __init__(self, path: Path, backbone: Backbone, staged: StagedClassifier) -> None:
-        self._table = open_table(path)
-        self._backbone = backbone
-        self._staged = staged
-        self._precision, self._device = staged.classifier.precision, staged.classifier.device
-        self._key = (
-            *(path, backbone.fingerprint, self._precision, str(self._device)),
-            staged.vision.first,
-        )
+    def begin(paths: Sequence[str]) -> Tensor:
+        images = to_device(table.pixels(paths), staged.classifier.device)
+        return staged.begin_images(normalize(images, backbone.image_mean, backbone.image_std))
 
-    def of(self, paths: Sequence[str]) -> Tensor:
-        """Return what `StagedClassifier.begin_images` returns for these images of the table.
-
-        Args:
-            paths: the paths of the images in the table, in the order wanted.
-        """
-        compute = self._activations if self._staged.vision.is_tuned else self._features
-        if (whole := IMAGES.get(self._key, compute)) is None:
-            return self._begin(self._table.pixels(paths))
-        return whole[torch.tensor(self._table.rows(paths), device=whole.device)]
-
-    def _features(self) -> Tensor | None:
-        """Return the features of the whole table; None if they do not fit."""
-        if len(self._table) * self._backbone.clip.config.projection_dim > IMAGES.room:
-            return None
-        return cached_features(
-            self._table.path.parent,
-            {"what": "features of images", "images": content_hash(self._table.path)},
-            self._backbone,
-            self._precision,
-            lambda: {"features": torch.cat(list(self._chunks()))},
-        )["features"]
-
-    def _activations(self) -> Tensor | None:
-        """Return the activations of the whole table; None if they do not fit."""
-        chunks = self._chunks()
+    def begin_all() -> Tensors:
+        starts = range(0, len(table.paths), CHUNK)
+        chunks = (begin(table.paths[start : start + CHUNK]) for start in starts)
+        if not staged.vision.is_tuned:
+            if len(table.paths) * backbone.clip.config.projection_dim > IMAGES.room:
+                return {}
+            return cached_features(
+                path.parent,
+                {"what": "features of images", "images": table.content_hash},
+                backbone,
+                precision,
+                lambda: {"features": torch.cat([*chunks])},
+            )
         first = next(chunks)
-        if first[0].numel() * len(self._table) > IMAGES.room:
-            return None
-        return torch.cat([first, *chunks])
+        fits = first[0].numel() * len(table.paths) <= IMAGES.room
+        return {"features": torch.cat([first, *chunks])} if fits else {}
 
-    def _chunks(self) -> Iterator[Tensor]:
-        """Yield the activations of the table's images, in chunks of a fixed size.
-
-        With a fixed size, an image's activations do not depend on which others are requested.
-        """
-        names = self._table.paths
-        for at in range(0, len(names), CHUNK):
-            yield self._begin(self._table.pixels(names[at : at + CHUNK]))
-
-    def _begin(self, pixels: Tensor) -> Tensor:
-        images = to_device(pixels, self._device)
-        return self._staged.begin_images(
-            normalize(images, self._backbone.image_mean, self._backbone.image_std)
-        )
-
-
-def open_table(path: Path) -> ImageTable:
-    """Open an image table, once per process: it is a read-only memory map."""
-    if path not in _tables:
-        _tables[path] = ImageTable(path)
-    return _tables[path]
+    device = staged.classifier.device
+    key = (path, backbone.fingerprint, precision, str(device), staged.vision.first)
+    if not (whole := IMAGES.get(key, begin_all)):
+        return begin(wanted)
+    return whole["features"][torch.tensor(table.rows(wanted), device=device)]
 
 
 def begin_prompts(
@@ -152,19 +123,15 @@ def begin_prompts(
         input_ids: the token ids of the prompts, (prompts, length) int64.
         folder: the folder of the feature cache, see `cached_features`.
     """
+
+    def begin() -> Tensors:
+        return vars(staged.begin_prompts(input_ids))
+
     precision = staged.classifier.precision
-
-    def compute() -> Prompts:
-        if staged.text.is_tuned:
-            return staged.begin_prompts(input_ids)
-        what = {"what": "prompts", "prompts": _digest(input_ids)}
-        features = cached_features(
-            folder, what, backbone, precision, lambda: vars(staged.begin_prompts(input_ids))
-        )
-        return Prompts(**features)
-
-    key = _key("prompts", staged.text.first, precision, backbone=backbone, input_ids=input_ids)
-    return PROMPTS.get(key, compute)
+    if staged.text.is_tuned:
+        what = f"prompts up to stage {staged.text.first}"
+        return Prompts(**_of_prompts(what, backbone, precision, input_ids, None, begin))
+    return Prompts(**_of_prompts("prompts", backbone, precision, input_ids, folder, begin))
 
 
 def class_features(
@@ -172,7 +139,7 @@ def class_features(
 ) -> Tensor:
     """Return the text features of classes, (classes, dim) float32.
 
-    They are computed in parts that fit into memory.
+    More than pass through the encoder at once are computed in parts.
 
     Args:
         staged: the classifier that encodes the prompts.
@@ -182,22 +149,18 @@ def class_features(
         templates: the number of prompts per class, whose features are averaged.
         folder: the folder of the feature cache, see `cached_features`.
     """
-    classifier = staged.classifier
+
+    def encode() -> Tensors:
+        return {"features": encode_prompts(staged.classifier, input_ids, templates)}
+
+    if templates == 1 and len(input_ids) <= PROMPTS_AT_ONCE:
+        return staged.encode_text(begin_prompts(staged, backbone, input_ids, folder))
     if staged.text.is_tuned:
-        return encode_prompts(classifier, input_ids, templates)
-
-    def read_or_encode() -> Tensor:
-        what = {"what": f"classes by {templates} templates", "prompts": _digest(input_ids)}
-        return cached_features(
-            folder,
-            what,
-            backbone,
-            classifier.precision,
-            lambda: {"features": encode_prompts(classifier, input_ids, templates)},
-        )["features"]
-
-    key = _key("classes", templates, classifier.precision, backbone=backbone, input_ids=input_ids)
-    return PROMPTS.get(key, read_or_encode)
+        return encode()["features"]
+    what = f"classes by {templates} templates"
+    return _of_prompts(what, backbone, staged.classifier.precision, input_ids, folder, encode)[
+        "features"
+    ]
 
 
 @torch.no_grad()
@@ -213,32 +176,34 @@ def zero_shot_text(
         folder: the folder of the feature cache, see `cached_features`.
     """
 
-    def encode() -> Tensor:
+    def encode() -> Tensors:
         staged = StagedClassifier(FewShotClassifier(backbone, parse("none"), precision=precision))
-        return staged.encode_text(begin_prompts(staged, backbone, input_ids, folder))
+        prompts = begin_prompts(staged, backbone, input_ids, folder)
+        return {"features": staged.encode_text(prompts)}
 
-    return PROMPTS.get(_key("zero-shot", precision, backbone=backbone, input_ids=input_ids), encode)
-
-
-def clear_caches() -> None:
-    """Drop all cached activations; they are computed again when needed."""
-    IMAGES.kept.clear()
-    PROMPTS.kept.clear()
+    return _of_prompts("zero-shot", backbone, precision, input_ids, None, encode)["features"]
 
 
-def _key(*what: object, backbone: Backbone, input_ids: Tensor) -> tuple[object, ...]:
-    return (*what, backbone.fingerprint, str(input_ids.device), _digest(input_ids))
+def _of_prompts(
+    what: str,
+    backbone: Backbone,
+    precision: Precision,
+    input_ids: Tensor,
+    folder: Path | None,
+    compute: Callable[[], Tensors],
+) -> Tensors:
+    """Return what `compute` returns of prompts: from memory, or from a folder if one is given."""
+    shape, device = tuple(input_ids.shape), str(input_ids.device)
+    digest = sha256_of(f"{shape}".encode() + input_ids.cpu().numpy().tobytes())
 
+    def read_or_compute() -> Tensors:
+        if folder is None:
+            return compute()
+        identity = {"what": what, "prompts": digest}
+        return cached_features(folder, identity, backbone, precision, compute)
 
-def _digest(input_ids: Tensor) -> str:
-    digest = hashlib.sha256(f"{tuple(input_ids.shape)}".encode())
-    digest.update(input_ids.cpu().numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _size(kept: Prompts | Tensor | None) -> int:
-    tensors = (kept.hidden, kept.prefix_at) if isinstance(kept, Prompts) else (kept,)
-    return sum(tensor.numel() for tensor in tensors if tensor is not None)
+    key = (what, precision, backbone.fingerprint, digest, device)
+    return PROMPTS.get(key, read_or_compute)
 
 
 def cached_features(
@@ -246,7 +211,7 @@ def cached_features(
     what: Mapping[str, str],
     backbone: Backbone,
     precision: Precision,
-    compute: Callable[[], Mapping[str, Tensor]],
+    compute: Callable[[], Tensors],
 ) -> dict[str, Tensor]:
     """Read tensors from their file, or compute them and write the file.
 
@@ -264,18 +229,25 @@ def cached_features(
         The tensors by name, on the backbone's device.
     """
     device = next(backbone.clip.parameters()).device
+    # The settings that features depend on, such as the activation function and EOT's id.
+    config = {
+        name: value
+        for name, value in backbone.clip.config.to_dict().items()
+        if name not in ("_name_or_path", "transformers_version")
+    }
+    settings = [config, backbone.image_mean, backbone.image_std]
     identity = {
         **what,
         "form": "2",  # the version of the computation; change it when features may round otherwise
         "backbone": backbone.fingerprint,
-        "settings": _settings(backbone),
+        "settings": sha256_of(json.dumps(settings, sort_keys=True, default=str).encode())[:32],
         "precision": precision,
         # Rounding depends on these, and a trial must yield the same bytes wherever it runs.
         "device": device.type,
         "threads": str(torch.get_num_threads()),
         "torch": torch.__version__,
     }
-    name = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:32]
+    name = sha256_of(json.dumps(identity, sort_keys=True).encode())[:32]
     path = folder / f"frozen-{name}.safetensors"
     if (tensors := _read(path, identity)) is None:
         with _locked(path):
@@ -288,16 +260,6 @@ def cached_features(
                         "%s; other processes compute for themselves what it would hold", error
                     )
     return {key: tensor.to(device) for key, tensor in tensors.items()}
-
-
-def _settings(backbone: Backbone) -> str:
-    """Hash the settings that features depend on, such as the activation function and EOT's id."""
-    config = backbone.clip.config.to_dict()
-    for name in ("_name_or_path", "transformers_version"):
-        config.pop(name, None)
-    settings = [config, backbone.image_mean, backbone.image_std]
-    text = json.dumps(settings, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def _read(path: Path, identity: Mapping[str, str]) -> dict[str, Tensor] | None:
@@ -323,15 +285,10 @@ def _locked(path: Path) -> Iterator[None]:
     """
     lock = path.with_name(f".{path.name}.lock")
     with ExitStack() as stack:
+        with suppress(OSError):  # the folder is read-only or supports no locks
+            fcntl.flock(stack.enter_context(lock.open("w")), fcntl.LOCK_EX)
         try:
-            file = stack.enter_context(lock.open("w"))
-            stack.callback(_remove, lock)
-            fcntl.flock(file, fcntl.LOCK_EX)
-        except OSError as error:  # the folder is read-only or supports no locks
-            logger.debug("%s cannot be locked: %s", lock, error)
-        yield
-
-
-def _remove(lock: Path) -> None:
-    with suppress(OSError):  # another process removed it, or the storage is away
-        lock.unlink()
+            yield
+        finally:
+            with suppress(OSError):  # another process removed it, or the storage is away
+                lock.unlink()

@@ -11,9 +11,10 @@ from typing import Any
 
 import study
 from study.data.images.decode import PREPROCESSING
-from study.data.images.table import content_hash
+from study.data.images.table import ImageTable
 from study.errors import StudyError
 from study.protocols import Protocol
+from study.storage.atomic import sha256_of
 from study.trial import TrialConfig, TrialData
 
 ROOMS = ("data", "method", "protocols", "trial")
@@ -49,10 +50,10 @@ def compute_config_hash(config: TrialConfig, data: TrialData, checkpoint: str) -
         "eval": data.eval_images,
         **{f"target {name}": target.images for name, target in data.targets.items()},
     }
-    targets = {name: (t.class_names, t.templates) for name, t in sorted(data.targets.items())}
     # The training settings that have an effect; without training, those of an evaluation alone.
-    unused = {"momentum"} if config.training.optimizer == "adamw" else set()
-    training = config.training.model_dump(exclude=unused)
+    training = config.training.model_dump(
+        exclude={"momentum"} if config.training.optimizer == "adamw" else None
+    )
     if config.epochs == 0:
         training = config.training.model_dump(include={"precision", "eval_batch_size"})
     facts = {
@@ -61,19 +62,19 @@ def compute_config_hash(config: TrialConfig, data: TrialData, checkpoint: str) -
         "tasks": data.digest,
         "preprocessing": PREPROCESSING,
         "pixel_range": data.pixel_range,
-        "images": {name: content_hash(file) for name, file in files.items()},
+        "images": {name: ImageTable(file).content_hash for name, file in files.items()},
         "protocol": data.protocol.name,
         "class_names": data.class_names,
         "templates": data.templates,
         "ensemble": data.ensemble,
         "augment": data.augment,
         "split": data.split,
-        "targets": targets,
+        "targets": {name: (t.class_names, t.templates) for name, t in data.targets.items()},
         "checkpoint": checkpoint,
         "code": code_hash(Path(study.__file__ or "").parent),
         "code_of_others": code_of_others(type(data.protocol)),
     }
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+    return sha256_of(json.dumps(facts, sort_keys=True).encode())[:16]
 
 
 @cache
@@ -94,8 +95,7 @@ def code_hash(package: Path) -> str:
         if not (paths := sorted((package / room).rglob("*.py"))):
             raise FileNotFoundError(f"{package / room} holds no code, which results depend on")
         for path in paths:
-            digest.update(f"{path.relative_to(package).as_posix()}\0".encode())
-            digest.update(path.read_bytes())
+            digest.update(f"{path.relative_to(package).as_posix()}\0".encode() + path.read_bytes())
     for library in ("torch", "torchvision", "transformers"):
         digest.update(f"{library} {version(library)}\n".encode())
     return digest.hexdigest()
@@ -112,11 +112,9 @@ def code_of_others(protocol: type[Protocol]) -> list[str]:
     """
     parts = (*protocol.__mro__, *(rule.tasks for rule in protocol.rules))
     known = {study.__name__, *sys.stdlib_module_names}
-    names = sorted({part.__module__ for part in parts})
-    modules = [sys.modules[name] for name in names if name.partition(".")[0] not in known]
+    names = sorted({p.__module__ for p in parts if p.__module__.partition(".")[0] not in known})
     try:
-        files = [Path(inspect.getfile(module)) for module in modules]
-        return [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+        return [sha256_of(Path(inspect.getfile(sys.modules[n])).read_bytes()) for n in names]
     except (TypeError, OSError) as error:
         raise StudyError(
             f"the code of the protocol '{protocol.name}' stands in no file, so that its results "

@@ -5,7 +5,7 @@ import gc
 import torch
 
 from study.errors import StudyError
-from study.trial.activations import clear_caches
+from study.trial.activations import IMAGES, PROMPTS
 
 SAID = ("out of memory", "DefaultCPUAllocator", "ALLOC_FAILED")
 """Parts of the messages of RuntimeErrors that mean low memory: device, host, cuBLAS.
@@ -23,19 +23,22 @@ class DeviceError(StudyError):
 
 def is_device_failure(error: BaseException) -> bool:
     """Return whether every later use of the device by this process will fail like this one."""
-    failed = isinstance(error, RuntimeError) and "CUDA error" in str(error)
-    return failed and not is_out_of_memory(error)
+    return (
+        isinstance(error, RuntimeError)
+        and "CUDA error" in str(error)
+        and not is_out_of_memory(error)
+    )
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether too little memory, of the host or of the device, caused an error."""
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-        return True
-    return isinstance(error, RuntimeError) and any(text in str(error) for text in SAID)
+    said = isinstance(error, RuntimeError) and any(text in str(error) for text in SAID)
+    return said or isinstance(error, (MemoryError, torch.OutOfMemoryError))
 
 
 def free_memory() -> None:
-    """Free the caches of this process and what a failed step left behind."""
-    clear_caches()
+    """Free the caches of this process, which are filled again, and what a failed step left."""
+    IMAGES.kept.clear()
+    PROMPTS.kept.clear()
     gc.collect()
     torch.cuda.empty_cache()

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from study.protocols import Protocol
 from study.storage.ledger import PREDICTIONS, LedgerError, StudyFolder
-from study.trial.schema import Prediction
+from study.trial.study import Prediction
 
 _SCHEMA = pa.schema({**dict.fromkeys(Prediction._fields, pa.string()), "probability": pa.float32()})
 
@@ -18,9 +18,14 @@ def to_parquet(predictions: Iterable[Prediction]) -> bytes:
     """Return predictions as a Parquet file, with a column for each of their fields."""
     contents = io.BytesIO()
     rows = pa.Table.from_pylist([p._asdict() for p in predictions], schema=_SCHEMA)
-    # Each path is another, so that a dictionary of them would only take space.
-    repeated = ["part", "label", "predicted"]
-    pq.write_table(rows, contents, compression="zstd", store_schema=False, use_dictionary=repeated)
+    pq.write_table(
+        rows,
+        contents,
+        compression="zstd",
+        store_schema=False,
+        # Each path is another, so that a dictionary of them would only take space.
+        use_dictionary=["part", "label", "predicted"],
+    )
     return contents.getvalue()
 
 
@@ -31,8 +36,7 @@ def read_predictions(folder: StudyFolder, trial_id: str) -> list[Prediction]:
         LedgerError: the file is damaged.
     """
     name = f"trials/{trial_id}/{PREDICTIONS}"
-    contents = folder.read(name)
-    if contents is None:
+    if (contents := folder.read(name)) is None:
         return []
     try:
         columns = pq.read_table(io.BytesIO(contents)).to_pydict()
@@ -53,8 +57,7 @@ def read_confusion(folder: StudyFolder, trial_id: str) -> Confusion:
     """
     counts = Counter((p.part, p.label, p.predicted) for p in read_predictions(folder, trial_id))
     # Earlier studies kept counts alone, at first of every pair of classes.
-    parts = folder.read_json(f"trials/{trial_id}/confusion.json") or {}
-    for part, matrix in parts.items():
+    for part, matrix in (folder.read_json(f"trials/{trial_id}/confusion.json") or {}).items():
         names, every = matrix["classes"], enumerate(matrix.get("counts", ()))
         pairs = matrix.get("pairs") or ((t, p, n) for t, row in every for p, n in enumerate(row))
         for true, predicted, number in pairs:

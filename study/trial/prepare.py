@@ -1,28 +1,22 @@
 """Preparation of the data that trials read: shots drawn, images decoded, tasks laid out."""
 
-import hashlib
 import json
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from study.config.schema import DataConfig
-from study.data.images.decode import (
-    ImageCounter,
-    decode_images,
-    highest_value,
-    skipped_images,
-)
+from study.data.images.decode import ImageCounter, decode_images
 from study.data.images.rgb import dark_images
+from study.data.images.table import ImageTable
 from study.data.prompts import ENSEMBLE
 from study.data.records import Dataset
 from study.data.shots import Shots, draw_shots, read_published_shots, read_shots, write_shots
 from study.data.tasks import Part, Task
 from study.errors import DataError
-from study.storage.atomic import make_folder, write_atomically
-from study.trial.schema import SPLIT_HASH, Target, TrialData
-from study.trial.study import Study
+from study.storage.atomic import make_folder, sha256_of, write_atomically
+from study.trial.study import SPLIT_HASH, Study, Target, TrialData
 
 logger = logging.getLogger(__name__)
 
@@ -45,17 +39,16 @@ class Preparer:
             DataError: the recorded shots are damaged, and drawing again yields other ones.
         """
         path = shots_path(self.study, seed)
-        damage: DataError | None = None
         if path.exists():
             try:
                 return read_shots(path)
             except DataError as error:
-                damage = error
-        shots = find_shots(self.study, seed)
-        if damage is not None:
-            if shots.digest.encode() not in path.read_bytes():
-                raise damage
-            logger.warning("%s; the same shots are drawn again", damage)
+                shots = find_shots(self.study, seed)
+                if shots.digest.encode() not in path.read_bytes():
+                    raise
+                logger.warning("%s; the same shots are drawn again", error)
+        else:
+            shots = find_shots(self.study, seed)
         write_shots(shots, path)
         return shots
 
@@ -86,38 +79,46 @@ class Preparer:
                 ones are skipped.
         """
         dataset, data = self.study.dataset(), self.study.config.data
-        elsewhere: dict[str, Target] = {}
-        unreadable: set[tuple[str, str]] = set()
-        for target in targets:
-            paths = [record.path for record in target.test]
-            images = self._decode(target, paths, root=self.study.targets_root)
-            unreadable |= {(target.name, path) for path in skipped_images(images)}
-            self._warn_if_dark(target.name, images)
-            elsewhere[target.name] = Target(target.class_names, _templates(target, data), images)
+        tables = {
+            t.name: self._decode(t, [record.path for record in t.test], self.study.targets_root)
+            for t in targets
+        }
+        elsewhere = {
+            t.name: Target(t.class_names, _templates(t, data), tables[t.name].path) for t in targets
+        }
         train = _paths(task.train for task in tasks)
-        parts = [part for task in tasks for part in task.evaluations]
-        evaluated = _paths(part for part in parts if part.name not in elsewhere)
+        evaluated = _paths(
+            part for task in tasks for part in task.evaluations if part.name not in elsewhere
+        )
         if train and (data.augment or split == "test"):
-            train_images = self._decode(dataset, train, keep_aspect=data.augment)
-            eval_images = self._decode(dataset, evaluated)
+            train_images = self._decode(dataset, train, data.root, keep_aspect=data.augment)
+            eval_images = self._decode(dataset, evaluated, data.root)
         else:
-            train_images = eval_images = self._decode(dataset, sorted({*train, *evaluated}))
+            train_images = eval_images = self._decode(
+                dataset, sorted({*train, *evaluated}), data.root
+            )
         self._warn_if_dark(dataset.name, train_images, eval_images)
-        skipped = {*skipped_images(train_images), *skipped_images(eval_images)}
-        unreadable |= {("", path) for path in skipped}
-        if unreadable:
-            tasks = tuple(_without(task, unreadable, elsewhere) for task in tasks)
-        digest = hashlib.sha256("".join(task.digest for task in tasks).encode()).hexdigest()
+        for name, table in tables.items():
+            self._warn_if_dark(name, table)
+        skipped = {name: {*table.skipped} for name, table in tables.items()}
+        own_skipped = {*train_images.skipped, *eval_images.skipped}
+        tasks = tuple(
+            Task(
+                _readable(task.train, own_skipped),
+                tuple(_readable(p, skipped.get(p.name, own_skipped)) for p in task.evaluations),
+            )
+            for task in tasks
+        )
+        digest = sha256_of("".join(task.digest for task in tasks).encode())
         self._record(tasks, digest, (dataset, *targets))
         return TrialData(
-            dataset=dataset.name,
             protocol=self.study.protocol(),
             class_names=dataset.class_names,
             templates=_templates(dataset, data),
             tasks=tasks,
             digest=digest,
-            train_images=train_images,
-            eval_images=eval_images,
+            train_images=train_images.path,
+            eval_images=eval_images.path,
             augment=data.augment,
             split="val" if split == "val" else "test",
             ensemble=data.ensemble,
@@ -142,10 +143,10 @@ class Preparer:
             make_folder(path.parent)
             write_atomically(path, contents, known=path.parent)
 
-    def _warn_if_dark(self, name: str, *tables: Path) -> None:
+    def _warn_if_dark(self, name: str, *tables: ImageTable) -> None:
         """Warn, once per dataset, if its 16-bit images use only a small part of their depth."""
-        highest = max((value for t in tables if (value := highest_value(t))), default=None)
-        if (warning := dark_images(highest)) and name not in self._dark_datasets:
+        warning = dark_images(max(table.highest or 0 for table in tables))
+        if warning and name not in self._dark_datasets:
             self._dark_datasets.add(name)
             logger.warning("%s: %s", name, warning)
 
@@ -153,22 +154,23 @@ class Preparer:
         self,
         dataset: Dataset,
         paths: Sequence[str],
+        root: Path | None,
         *,
         keep_aspect: bool = False,
-        root: Path | None = None,
-    ) -> Path:
+    ) -> ImageTable:
         config = self.study.config
-        root = root or config.data.root
-        place = f"-{hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:8]}" if root else ""
-        return decode_images(
-            dataset.source,
-            paths,
-            size=self.image_size,
-            cache=(config.storage / "images").resolve(),
-            key=f"{dataset.name}{place}",
-            keep_aspect=keep_aspect,
-            on_corrupt=config.data.on_corrupt,
-            progress=self.progress,
+        place = f"-{sha256_of(str(root.resolve()).encode())[:8]}" if root else ""
+        return ImageTable(
+            decode_images(
+                dataset.source,
+                paths,
+                size=self.image_size,
+                cache=(config.storage / "images").resolve(),
+                key=f"{dataset.name}{place}",
+                keep_aspect=keep_aspect,
+                on_corrupt=config.data.on_corrupt,
+                progress=self.progress,
+            )
         )
 
 
@@ -207,26 +209,22 @@ def tasks_of_search(study: Study, shots: Shots) -> tuple[Task, ...]:
         DataError: see `study.protocols.Protocol.search_tasks`.
     """
     config, dataset, protocol = study.config, study.dataset(), study.protocol()
-    rule = protocol.rule(config, dataset)
-    return protocol.search_tasks(dataset, shots, rule, config.search.folds)
+    return protocol.search_tasks(
+        dataset, shots, protocol.rule(config, dataset), config.search.folds
+    )
 
 
 def _paths(parts: Iterable[Part]) -> list[str]:
     return sorted({record.path for part in parts for record in part.records})
 
 
-def _without(task: Task, unreadable: set[tuple[str, str]], targets: Mapping[str, Target]) -> Task:
-    """Return the task without its unreadable images.
+def _readable(part: Part, skipped: Collection[str]) -> Part:
+    """Return a part without the images that were skipped because they are unreadable.
 
-    An unreadable image is a pair of target name (empty for the source dataset) and path, because
-    different datasets may use the same path.
+    Raises:
+        DataError: none of its images is readable.
     """
-
-    def kept(part: Part) -> Part:
-        place = part.name if part.name in targets else ""
-        records = tuple(r for r in part.records if (place, r.path) not in unreadable)
-        if part.records and not records:
-            raise DataError(f"no image of the part '{part.name}' is readable")
-        return replace(part, records=records)
-
-    return Task(kept(task.train), tuple(kept(part) for part in task.evaluations))
+    records = tuple(record for record in part.records if record.path not in skipped)
+    if part.records and not records:
+        raise DataError(f"no image of the part '{part.name}' is readable")
+    return replace(part, records=records)

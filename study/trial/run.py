@@ -6,7 +6,7 @@ Each task has a model of its own.
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -15,19 +15,19 @@ from study.config.settings import rate_column
 from study.data.images.table import normalize, random_resized_crop_flip
 from study.data.prompts import prompts
 from study.data.tasks import Part, Task
-from study.method.model import PROMPTS_AT_ONCE, Backbone, FewShotClassifier, accuracy, predict
-from study.method.staged import Prompts, StagedClassifier
+from study.method.model import Backbone, FewShotClassifier, accuracy, predict
+from study.method.staged import StagedClassifier
 from study.method.subsets import parse
 from study.method.training import Losses, Schedule, make_optimizer, mean_losses, train_epoch
 from study.trial.activations import (
-    ImageActivations,
+    begin_images,
     begin_prompts,
     class_features,
     open_table,
     zero_shot_text,
 )
 from study.trial.predictions import mean
-from study.trial.schema import EpochReport, Prediction, TrialConfig, TrialData
+from study.trial.study import EpochReport, Prediction, TrialConfig, TrialData
 
 
 class TaskRun:
@@ -55,22 +55,20 @@ class TaskRun:
         self.task = task
         self.config = config
         self.data = data
-        precision = config.training.precision
         self.classifier = FewShotClassifier(
-            backbone, parse(config.settings.subset), precision=precision
+            backbone, parse(config.settings.subset), precision=config.training.precision
         )
         self._staged = StagedClassifier(self.classifier)
         self._backbone = backbone
         self._micro_batch = micro_batch
         self._shared = data.train_images.parent
-        self._images: dict[Path, ImageActivations] = {}
-        self._texts: dict[str, Prompts] = {}
         self._prefix = f"task{index}"
         self._generator = torch.Generator().manual_seed(config.seed * 1_000_003 + index)
         self._paths = [record.path for record in task.train.records]
         position = {class_id: index for index, class_id in enumerate(task.train.classes)}
-        positions = [position[record.label] for record in task.train.records]
-        self._labels = torch.tensor(positions, device=self.classifier.device)
+        self._labels = torch.tensor(
+            [position[record.label] for record in task.train.records], device=self.classifier.device
+        )
         self.input_ids = self.tokenize(task.train)
         if config.epochs:
             self.optimizer = make_optimizer(
@@ -81,7 +79,9 @@ class TaskRun:
                 weight_decay=config.training.weight_decay,
             )
             self._prompts = begin_prompts(self._staged, backbone, self.input_ids, self._shared)
-            self._zero_shot_text = zero_shot_text(backbone, self.input_ids, precision, self._shared)
+            self._zero_shot_text = zero_shot_text(
+                backbone, self.input_ids, config.training.precision, self._shared
+            )
 
     @property
     def images_per_epoch(self) -> int:
@@ -119,24 +119,17 @@ class TaskRun:
         if self._micro_batch is not None:
             size = max(1, size * self._micro_batch // batch_size)
         for part in self.task.evaluations:
-            text = self._encode_classes(part)
-            target = self.data.targets.get(part.name)
-            images = self._activations(target.images if target else self.data.eval_images)
+            source = self.data.source(part.name)
+            templates = len(source.templates) if self.data.ensemble else 1
+            ids = self.tokenize(part, templates)
+            text = class_features(self._staged, self._backbone, ids, templates, self._shared)
             paths = [record.path for record in part.records]
-            batches = (images.of(paths[at : at + size]) for at in range(0, len(paths), size))
+            batches = (
+                begin_images(self._staged, self._backbone, source.images, paths[at : at + size])
+                for at in range(0, len(paths), size)
+            )
             rows, probabilities = predict(self._staged, batches, text)
             yield part, torch.tensor(part.classes)[rows], probabilities
-
-    def _encode_classes(self, part: Part) -> Tensor:
-        """Return the text features of the classes of a part, (classes, dim) float32."""
-        target = self.data.targets.get(part.name) or self.data
-        templates = len(target.templates) if self.data.ensemble else 1
-        if part.name not in self._texts:
-            ids = self.tokenize(part, templates)
-            if templates > 1 or len(ids) > PROMPTS_AT_ONCE:
-                return class_features(self._staged, self._backbone, ids, templates, self._shared)
-            self._texts[part.name] = begin_prompts(self._staged, self._backbone, ids, self._shared)
-        return self._staged.encode_text(self._texts[part.name])
 
     def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield each batch of an epoch, shuffled: begun images and labels, (batch,) int64."""
@@ -144,35 +137,28 @@ class TaskRun:
         for rows in order[: self.images_per_epoch].split(self.config.training.batch_size):
             paths = [self._paths[row] for row in rows]
             if self.data.augment:
-                chunks = self._augmented(paths).split(self._micro_batch or len(paths))
+                pixels = random_resized_crop_flip(
+                    open_table(self.data.train_images).images(paths),
+                    self._backbone.image_size,
+                    self._generator,
+                    device=self.classifier.device,
+                )
+                pixels = normalize(pixels, self._backbone.image_mean, self._backbone.image_std)
+                chunks = pixels.split(self._micro_batch or len(paths))
                 images = torch.cat([self._staged.begin_images(chunk) for chunk in chunks])
             else:
-                images = self._activations(self.data.train_images).of(paths)
+                images = begin_images(self._staged, self._backbone, self.data.train_images, paths)
             yield images, self._labels[rows.to(self._labels.device)]
-
-    def _augmented(self, paths: Sequence[str]) -> Tensor:
-        """Return randomly cropped and flipped images, (images, 3, size, size), normalised."""
-        images = random_resized_crop_flip(
-            open_table(self.data.train_images).images(paths),
-            self._backbone.image_size,
-            self._generator,
-            device=self.classifier.device,
-        )
-        return normalize(images, self._backbone.image_mean, self._backbone.image_std)
-
-    def _activations(self, path: Path) -> ImageActivations:
-        return self._images.setdefault(path, ImageActivations(path, self._backbone, self._staged))
 
     def tokenize(self, part: Part, templates: int = 1) -> Tensor:
         """Return the token ids of a part's prompts, (classes · templates, length) int64.
 
         The rows of one class stand together.
         """
-        source = self.data.targets.get(part.name) or self.data
+        source = self.data.source(part.name)
         names = [source.class_names[c] for c in part.classes]
-        per_class = prompts(names, source.templates[:templates])
-        ids = self._backbone.tokenize([p for group in per_class for p in group])
-        return ids.to(self.classifier.device)
+        texts = chain.from_iterable(prompts(names, source.templates[:templates]))
+        return self._backbone.tokenize([*texts]).to(self.classifier.device)
 
     def delta(self) -> dict[str, Tensor]:
         """Return copies of the tuned parameters on the CPU, by transformers name."""
@@ -183,28 +169,29 @@ class TaskRun:
 
     def state(self) -> dict[str, Tensor]:
         """Return copies of the parameters, optimizer state and generator state on the CPU."""
-        state = {f"{self._prefix}.parameter.{name}": t for name, t in self.delta().items()}
-        for index, values in self.optimizer.state_dict()["state"].items():
-            for key, value in values.items():
-                copied = torch.as_tensor(value).detach().to("cpu", copy=True)
-                state[f"{self._prefix}.optimizer.{index}.{key}"] = copied
-        state[f"{self._prefix}.generator"] = self._generator.get_state()
-        return state
+        optimizer = {
+            f"optimizer.{index}.{key}": torch.as_tensor(value).detach().to("cpu", copy=True)
+            for index, values in self.optimizer.state_dict()["state"].items()
+            for key, value in values.items()
+        }
+        own = {
+            **{f"parameter.{name}": tensor for name, tensor in self.delta().items()},
+            **optimizer,
+            "generator": self._generator.get_state(),
+        }
+        return {f"{self._prefix}.{name}": tensor for name, tensor in own.items()}
 
     @torch.no_grad()
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Restore what `state` returned."""
         for tuned in self.classifier.tuned:
             tuned.parameter.copy_(state[f"{self._prefix}.parameter.{tuned.name}"])
-        per_parameter: dict[int, dict[str, Tensor]] = defaultdict(dict)
-        prefix = f"{self._prefix}.optimizer."
-        for name, value in state.items():
-            if name.startswith(prefix):
-                index, key = name.removeprefix(prefix).split(".")
-                per_parameter[int(index)][key] = value
-        self.optimizer.load_state_dict(
-            {**self.optimizer.state_dict(), "state": dict(per_parameter)}
-        )
+        optimizer = self.optimizer.state_dict()
+        for name in state:
+            if name.startswith(f"{self._prefix}.optimizer."):
+                index, key = name.split(".")[2:]
+                optimizer["state"].setdefault(int(index), {})[key] = state[name]
+        self.optimizer.load_state_dict(optimizer)
         self._generator.set_state(state[f"{self._prefix}.generator"])
 
 
@@ -239,27 +226,23 @@ def run_trial(
     for run in runs if state else ():
         run.load_state(state)
     schedule = Schedule(max(config.epochs, 1), config.training.warmup_lr)
-    while True:
+    parts: dict[str, float] = {} if micro_batch is None else {"micro_batch": micro_batch}
+    done = False
+    while not done:
         began = time.perf_counter()
-        metrics: dict[str, float] = {}
-        images = 0
+        metrics = dict(parts)
         if config.epochs:
             means = mean_losses([run.train_epoch(schedule, epoch) for run in runs])
             metrics = {
                 "train_loss": means.loss.item(),
                 "cross_entropy": means.cross_entropy.item(),
                 "distillation": means.distillation.item(),
-            } | {
-                rate_column(kind): schedule.learning_rate(rate, epoch)
-                for kind, rate in config.settings.rates.items()
             }
+            for kind, rate in config.settings.rates.items():
+                metrics[rate_column(kind)] = schedule.learning_rate(rate, epoch)
             images = sum(run.images_per_epoch for run in runs)
+            metrics |= {**parts, "images_per_second": images / (time.perf_counter() - began)}
             epoch += 1
-        if micro_batch is not None:
-            metrics["micro_batch"] = micro_batch
-        trained = time.perf_counter()
-        if images:
-            metrics["images_per_second"] = images / (trained - began)
         done = epoch >= config.epochs
         predictions: list[Prediction] = []
         if data.split == "val" or done:
@@ -274,8 +257,6 @@ def run_trial(
             deltas=tuple(run.delta() for run in runs),
             predictions=predictions,
         )
-        if done:
-            return
 
 
 def _evaluate(
@@ -290,11 +271,10 @@ def _evaluate(
     for part, predicted, probabilities in (result for run in runs for result in run.predict()):
         labels = torch.tensor([record.label for record in part.records])
         parts[part.name].append(accuracy(predicted, labels))
-        names = data.class_names_of(part.name)
+        names = data.source(part.name).class_names
         found = zip(part.records, predicted.tolist(), probabilities.tolist(), strict=True)
         predictions += [
             Prediction(part.name, record.path, names[record.label], names[class_id], probability)
             for record, class_id, probability in found
         ]
-    means = {name: mean(values) for name, values in parts.items()}
-    return data.protocol.score(means), predictions
+    return data.protocol.score({k: mean(values) for k, values in parts.items()}), predictions

@@ -1,19 +1,29 @@
-"""A study as all its trials share it: configuration, folder, data, and what was chosen."""
+"""What parts of a run share: the study with what was chosen, and a trial's inputs and reports."""
+
+from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
-from study.config.schema import StudyConfig
+from study.config.schema import StudyConfig, TrainingConfig
 from study.config.settings import Settings, WithSettings
 from study.data.datasets import PACKAGED, load_dataset
 from study.data.records import Dataset
+from study.data.tasks import Task
 from study.method.checkpoint import Architecture, backbone_path, read_architecture
 from study.protocols import Protocol, named
 from study.storage.ledger import CANDIDATES, CELLS, StudyFolder
 
+if TYPE_CHECKING:
+    from torch import Tensor  # the import takes a second, and reading results does not need it
+
 T = TypeVar("T")
+Stage = Literal["search", "confirm", "ablation"]
+Split = Literal["val", "test"]
+SPLIT_HASH = 16
+"""The number of characters of the data's digest that form the split hash."""
 BEST = "best"
 """The label of the candidate that validation chose."""
 
@@ -43,11 +53,6 @@ class Study:
     """A protocol of the name in the configuration, if it is not found by that."""
     _known: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
     """What was read so far, by the name of what it is."""
-
-    @property
-    def name(self) -> str:
-        """The study's name."""
-        return self.folder.name
 
     def protocol(self) -> Protocol:
         """Return the protocol that the configuration names.
@@ -119,12 +124,7 @@ class Study:
         """Write the configurations to test, which stay as they are from now on; return them."""
         chosen = tuple(candidates)
         self.folder.write_json(CANDIDATES, [c.model_dump(mode="json") for c in chosen])
-        self._known[CANDIDATES] = chosen
         return chosen
-
-    def best(self) -> Candidate | None:
-        """Return the candidate that validation chose; None while, or if, it chose none."""
-        return best_of(self.candidates())
 
     def cells(self) -> Mapping[str, Settings] | None:
         """Return the settings of an ablation's cells by label; None while they are not fixed.
@@ -136,9 +136,7 @@ class Study:
 
     def fix_cells(self, cells: Mapping[str, Settings]) -> Mapping[str, Settings]:
         """Write the settings of an ablation's cells, which stay as they are; return them."""
-        written = {label: settings.model_dump(mode="json") for label, settings in cells.items()}
-        self.folder.write_json(CELLS, written)
-        self._known[CELLS] = cells
+        self.folder.write_json(CELLS, {k: own.model_dump(mode="json") for k, own in cells.items()})
         return cells
 
     def _once(self, what: str, read: Callable[[], T]) -> T:
@@ -167,3 +165,118 @@ def _read_cells(folder: StudyFolder) -> dict[str, Settings] | None:
     if (written := folder.read_json(CELLS)) is None:
         return None
     return {label: Settings.model_validate(values) for label, values in written.items()}
+
+
+class TrialConfig(WithSettings):
+    """Everything that distinguishes one trial, as stored in its ``config.json``.
+
+    Its settings are without those that have no effect."""
+
+    trial_id: str
+    stage: Stage
+    arm: str
+    """Who proposed the trial: ``baseline``, ``clipfit-tuned`` or ``search``. A trial that no search
+    proposed repeats the label of its candidate or cell here, and nothing reads it."""
+    label: str
+    number: int
+    """The trial's number within its stage.
+
+    The numbers of a stage with several seeds start at 0 for the first seed, 1000 for the second."""
+    seed: int
+    """The seed of the shots and of the order and augmentation of batches."""
+    subset_key: str
+    """A hash of the resolved subset, equal for equal sets of parameters."""
+    trainable: int
+    """The number of tuned values, over all tensors of the subset."""
+    epochs: int
+    """The number of epochs; 0 means that nothing is trained and the zero-shot score is reported."""
+    split_hash: str
+    """A hash of the images and classes that the trial trains and is evaluated on."""
+    training: TrainingConfig = TrainingConfig()
+    config_hash: str = ""
+    """A hash that trials with equal results share, see `study.trial.config_hash`.
+
+    An empty text means that it was not computed."""
+    taken_from: str | None = None
+    """Where the result was taken from; None means that this study trained it.
+
+    It is ``STUDY/TRIAL`` of a ledger, or what a tracker calls it, such as an MLflow run's id."""
+    optuna_number: int | None = None
+    """The proposal's number in the Optuna study of its arm; None for other trials."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A further dataset that a model is tested on, with its own classes and prompts."""
+
+    class_names: tuple[str, ...]
+    templates: tuple[str, ...]
+    images: Path
+    """The Arrow file of the decoded images."""
+
+
+@dataclass(frozen=True)
+class TrialData:
+    """The data that a trial may read; before the stage ``confirm`` it has no test image."""
+
+    protocol: Protocol
+    class_names: tuple[str, ...]
+    templates: tuple[str, ...]
+    tasks: tuple[Task, ...]
+    """The tasks, one model each; the trial's score is computed over all of them."""
+    digest: str
+    """A hash of the shots and folds."""
+    train_images: Path
+    """The Arrow file of the decoded training images."""
+    eval_images: Path
+    """The Arrow file of the decoded evaluation images, without those of the targets."""
+    augment: bool
+    """Whether training images are cropped and flipped at random."""
+    split: Split
+    """The split of the evaluation images; ``test`` is evaluated after the last epoch only."""
+    ensemble: bool = False
+    """Whether to classify by the mean of all templates instead of by the first."""
+    targets: Mapping[str, Target] = field(default_factory=dict)
+    """The targets, by the name of their part among the evaluations."""
+    pixel_range: tuple[float, float] | None = None
+    """The values that become black and white in images deeper than 8 bits; see
+    `study.data.images.rgb.to_rgb`."""
+
+    def source(self, part: str) -> Target:
+        """Return the class names, which class ids index, templates and images of a part."""
+        return self.targets.get(part) or Target(self.class_names, self.templates, self.eval_images)
+
+
+class Prediction(NamedTuple):
+    """What a model takes one image for."""
+
+    part: str
+    """The name of the evaluated part, such as "accuracy", "base" or a target."""
+    path: str
+    """The image's path in its dataset."""
+    label: str
+    """The name of its class."""
+    predicted: str
+    """The name of the class that the model finds most probable."""
+    probability: float
+    """The probability that the model gives to that class."""
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """The state and the results of a trial after an epoch."""
+
+    epoch: int
+    """The number of completed epochs; 0 in the zero-shot report."""
+    done: bool
+    """Whether this is the trial's last report."""
+    metrics: dict[str, float]
+    """The losses, learning rates and speed, and the time in seconds.
+
+    After an evaluation also ``val_score`` or ``test_score`` and its parts, as fractions."""
+    state: dict[str, Tensor]
+    """What `run_trial` needs to continue after this epoch, by name, on the CPU; empty when done."""
+    deltas: tuple[dict[str, Tensor], ...]
+    """The tuned parameters of each task's model, by transformers name."""
+    predictions: list[Prediction]
+    """The prediction of every evaluated image, over all tasks; empty without an evaluation."""

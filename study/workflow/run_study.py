@@ -303,12 +303,12 @@ def _compare_with_origin(study: Study) -> None:
             "images are decoded otherwise since '%s' began: those of more than 8 bits, with an "
             "orientation tag or with transparency have other pixels now, so that its trials do not "
             "compare; if the dataset has such images, begin a new study",
-            study.name,
+            study.folder.name,
         )
     if (original := identity.get("checkpoint", now)) != now:
         raise BackboneError(
-            f"the backbone's files have changed since '{study.name}' began, or are damaged: its "
-            f"checkpoint was {original} and is {now}; put the former back"
+            f"the backbone's files have changed since '{study.folder.name}' began, or are damaged: "
+            f"its checkpoint was {original} and is {now}; put the former back"
         )
 
 

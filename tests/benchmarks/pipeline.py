@@ -22,8 +22,9 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
+from study.data.images.decode import decode_images
 from study.data.images.sources import FolderSource
-from study.data.images.table import ImageTable, decode_images, normalize, random_resized_crop_flip
+from study.data.images.table import ImageTable, normalize, random_resized_crop_flip
 
 MEAN, STD = (0.48, 0.46, 0.41), (0.27, 0.26, 0.28)
 BATCH = 32

@@ -13,7 +13,7 @@ from damage import cut, flip, overwrite
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from study.data.images.decode import open_cache
+from study.data.images.table import ImageTable
 from study.embedded import EMBEDDED, backbone_path
 from study.storage.ledger import StudyFolder
 
@@ -88,7 +88,7 @@ class Spoiled:
         assert self._shots() == self.shots
         for path, contents in self.images.items():
             assert path.read_bytes() == contents
-            open_cache(path)
+            ImageTable(path)
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,8 @@ from pictures import RGB, known_pictures, turned
 from PIL import Image
 
 from study.data.images.decode import decode_images, preprocess
-from study.data.images.inputs import as_image
 from study.data.images.rgb import PixelRange
-from study.data.images.sources import FolderSource
+from study.data.images.sources import FolderSource, as_image
 from study.data.images.table import ImageTable
 from study.errors import DataError
 
@@ -152,7 +151,7 @@ def test_a_folder_of_any_files_is_decoded_or_told(
     except DataError:
         return  # none of them is one
     opened = ImageTable(table)
-    assert opened.pixels(opened.paths).shape == (len(opened), 3, SIZE, SIZE)
+    assert opened.pixels(opened.paths).shape == (len(opened.paths), 3, SIZE, SIZE)
 
 
 def test_an_image_far_longer_than_wide_is_refused_and_named(tmp_path: Path) -> None:

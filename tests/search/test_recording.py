@@ -59,7 +59,6 @@ def trial(tmp_path: Path) -> TrialFolder:
 
 def data(split: Any = "val") -> TrialData:
     return TrialData(
-        dataset="digits",
         protocol=FewShot(),
         class_names=INFO.class_names,
         templates=INFO.templates,

@@ -30,7 +30,6 @@ ARCHITECTURE = Architecture(
     EncoderShape(2, 32, 64), EncoderShape(3, 32, 64), image_size=16, checkpoint="tiny"
 )
 DATA = TrialData(
-    dataset="digits",
     protocol=FewShot(),
     class_names=("a",),
     templates=("{}",),

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from study.data.datasets import load_dataset
-from study.data.images.decode import open_cache
 from study.data.images.sources import FolderSource
+from study.data.images.table import ImageTable
 from study.data.readers.benchmarks import LAYOUTS
 from study.data.shots import read_published_shots, read_shots
 from study.errors import BackboneError, DataError, DeltaError, StudyError
@@ -81,7 +81,7 @@ PLACES: dict[str, tuple[str, Callable[[Path], object], type[StudyError]]] = {
         lambda path: read_published_shots(path, load_dataset("digits"), shots=1, seed=1),
         DataError,
     ),
-    "decoded images": ("digits.arrow", open_cache, DataError),
+    "decoded images": ("digits.arrow", ImageTable, DataError),
     "CSV": ("table.csv", lambda path: load_dataset("mine", path), DataError),
     "Parquet": ("table.parquet", lambda path: load_dataset("mine", path), DataError),
     "image": ("a.png", lambda path: FolderSource(path.parent).open(path.name), DataError),
@@ -195,7 +195,7 @@ def test_arrow_types_that_were_unpickled_once_are_not(
     with pa.OSFile(str(tmp_path / "cache.arrow"), "wb") as sink, pa.ipc.new_file(sink, schema) as w:
         w.write_table(table)
     with pytest.raises(DataError):
-        open_cache(tmp_path / "cache.arrow")
+        ImageTable(tmp_path / "cache.arrow")
     assert not trace.exists()
 
 

@@ -14,7 +14,8 @@ from study.method.staged import StagedClassifier
 from study.method.subsets import parse
 from study.storage.ledger import StudyFolder
 from study.trial import activations
-from study.trial.activations import CHUNK, ImageActivations, open_table
+from study.trial.activations import CHUNK, begin_images, open_table
+from study.trial.machine_faults import free_memory
 from study.trial.prepare import Preparer
 from study.trial.study import Study
 
@@ -45,9 +46,9 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def nothing_kept() -> Iterator[None]:
-    activations.clear_caches()
+    free_memory()
     yield
-    activations.clear_caches()
+    free_memory()
 
 
 def plain(table: Path, backbone: Backbone, subset: str, paths: list[str]) -> Tensor:
@@ -64,9 +65,9 @@ def test_a_table_is_begun_once_for_all_that_have_it_begun_as_far(
     some = paths[5:8]
     for subset, new in (("vision.ln1[-1]", True), ("vision.ln1[-1]", False), ("none", True)):
         spy = Spy(backbone, subset)
-        begun = ImageActivations(table, backbone, spy)
-        torch.testing.assert_close(begun.of(some), plain(table, backbone, subset, some))
-        assert torch.equal(begun.of(some[::-1]), begun.of(some).flip(0))
+        begun, turned = (begin_images(spy, backbone, table, own) for own in (some, some[::-1]))
+        torch.testing.assert_close(begun, plain(table, backbone, subset, some))
+        assert torch.equal(turned, begun.flip(0))
         assert sum(spy.given) == (len(paths) if new else 0)
 
 
@@ -77,8 +78,8 @@ def test_what_there_is_no_room_for_is_begun_when_asked_for_and_found_out_once(
     some = list(open_table(table).paths)[5:8]
     for given in ([CHUNK, 3], [3]):
         spy = Spy(backbone, "vision.ln1[-1]")
-        begun = ImageActivations(table, backbone, spy)
-        torch.testing.assert_close(begun.of(some), plain(table, backbone, "vision.ln1[-1]", some))
+        begun = begin_images(spy, backbone, table, some)
+        torch.testing.assert_close(begun, plain(table, backbone, "vision.ln1[-1]", some))
         assert spy.given == given
 
 
@@ -88,7 +89,7 @@ def test_what_was_used_last_is_kept_the_longest(
     def begun(subset: str) -> int:
         """How many images had to be begun."""
         spy = Spy(backbone, subset)
-        ImageActivations(table, backbone, spy).of(paths[:1])
+        begin_images(spy, backbone, table, paths[:1])
         return sum(spy.given)
 
     paths = list(open_table(table).paths)

@@ -67,7 +67,6 @@ def test_what_always_names_the_largest_class_is_at_chance_whatever_the_rounding(
         predictions=[Prediction("accuracy", str(n), c, "a", 0.5) for n, c in enumerate(labels)],
     )
     data = TrialData(
-        dataset="d",
         protocol=FewShot(),
         class_names=("a", "b", "c"),
         templates=("a photo of a {}.",),

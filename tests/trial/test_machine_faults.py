@@ -37,6 +37,6 @@ def test_other_faults_are_a_trials_own(error: Exception) -> None:
 
 
 def test_what_is_kept_for_speed_alone_is_given_back() -> None:
-    activations.IMAGES.kept[(Path("images.arrow"),)] = torch.zeros(2)
+    activations.IMAGES.kept[(Path("images.arrow"),)] = {"features": torch.zeros(2)}
     free_memory()
     assert not activations.IMAGES.kept

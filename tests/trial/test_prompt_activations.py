@@ -10,7 +10,8 @@ from torch import Tensor
 from study.method.model import Backbone, FewShotClassifier, load_backbone
 from study.method.subsets import parse
 from study.trial import TrialData
-from study.trial.activations import clear_caches, zero_shot_text
+from study.trial.activations import zero_shot_text
+from study.trial.machine_faults import free_memory
 from study.trial.run import run_trial
 
 
@@ -46,7 +47,7 @@ def test_prompts_are_begun_once_for_all_trials_as_far_as_nothing_is_tuned(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     forget_all(holdout)
-    monkeypatch.setattr("study.trial.run.PROMPTS_AT_ONCE", at_once)
+    monkeypatch.setattr("study.trial.activations.PROMPTS_AT_ONCE", at_once)
     backbone = load_backbone(tiny_backbone)
     embedded: list[Tensor] = []
     backbone.clip.text_model.embeddings.token_embedding.register_forward_hook(
@@ -72,7 +73,7 @@ def test_another_process_finds_the_features_of_encoders_in_which_nothing_is_tune
     tuned = trial(subset=subset, epochs=0 if subset == "none" else 2)
     first = outcomes(run_trial(tuned, holdout, backbone))
     assert encoded == {"text": 1, "vision": 1}
-    clear_caches()
+    free_memory()
     encoded.update(text=0, vision=0)
     assert outcomes(run_trial(tuned, holdout, backbone)) == first
     resolved = [t.name for t in FewShotClassifier(backbone, parse(subset)).tuned]
@@ -83,6 +84,6 @@ def test_another_process_finds_the_features_of_encoders_in_which_nothing_is_tune
 
 def forget_all(data: TrialData) -> None:
     """Forget what this process and those before it computed."""
-    clear_caches()
+    free_memory()
     for path in data.train_images.parent.glob("frozen-*"):
         path.unlink()

@@ -1,14 +1,22 @@
-"""A study as its parts share it: read once, and what was chosen kept."""
+"""A study as its parts share it, and the types of a trial, which need no PyTorch."""
 
+import json
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 from settings import settings
+from small_trials import trial
 
 import study.trial.study as module
 from study.config.loading import build_config, dump_config
+from study.protocols import Transfer
 from study.storage.ledger import LedgerError, StudyFolder
-from study.trial.study import BEST, Candidate, Study
+from study.trial import Target, TrialConfig, TrialData
+from study.trial.study import BEST, Candidate, Study, best_of
 
 
 @pytest.fixture
@@ -39,10 +47,10 @@ def test_data_and_checkpoint_are_read_once(mine: Study, monkeypatch: pytest.Monk
 
 def test_a_choice_is_looked_for_until_it_is_there_and_then_kept(mine: Study) -> None:
     other = Study(mine.config, mine.folder)
-    assert mine.candidates() is other.candidates() is mine.best() is None
+    assert mine.candidates() is other.candidates() is best_of(mine.candidates()) is None
     assert mine.choose([best()]) == (best(),)
     assert other.candidates() == (best(),)
-    assert other.best() == best()
+    assert best_of(other.candidates()) == best()
     mine.folder.write_json("candidates.json", [])
     assert other.candidates() == (best(),)
 
@@ -67,3 +75,54 @@ def test_a_damaged_choice_is_an_error(mine: Study) -> None:
     (mine.folder.path / "candidates.json").write_text("[]")
     with pytest.raises(LedgerError, match=r"candidates\.json"):
         Study(mine.config, mine.folder).candidates()
+
+
+def test_a_trials_configuration_comes_back_from_its_file() -> None:
+    config = trial(bias_lr=None, optuna_number=3, taken_from="a" * 32)
+    text = json.dumps(config.model_dump(mode="json"))
+    assert TrialConfig.model_validate(json.loads(text)) == config
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"subsets": "clipfit"}, "subsets"),
+        ({"stage": "test"}, "'search', 'confirm' or 'ablation'"),
+        ({"seed": "first"}, "seed"),
+        ({"training": {"momentun": 0.5}}, "training.momentun"),
+    ],
+)
+def test_a_file_of_something_else_is_no_trials_configuration(
+    changes: dict[str, object], told: str
+) -> None:
+    with pytest.raises(ValidationError, match=told):
+        trial(**changes)
+
+
+def test_a_trials_configuration_is_frozen() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        trial().seed = 3  # type: ignore[misc]
+
+
+def test_the_classes_of_a_target_are_its_own_and_of_any_other_part_the_trials() -> None:
+    data = TrialData(
+        protocol=Transfer(),
+        class_names=("zero", "one"),
+        templates=("a {}.",),
+        tasks=(),
+        digest="0" * 64,
+        train_images=Path(),
+        eval_images=Path(),
+        augment=False,
+        split="test",
+    )
+    assert data.source("accuracy").class_names == ("zero", "one")
+    target = Target(class_names=("banded", "dotted"), templates=("{}.",), images=Path())
+    wider = replace(data, targets={"dtd": target})
+    assert wider.source("dtd").class_names == ("banded", "dotted")
+    assert wider.source("base").class_names == ("zero", "one")
+
+
+def test_the_types_of_a_trial_do_not_import_torch() -> None:
+    code = "import sys, study.trial; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -6,12 +6,12 @@ import logging
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import lru_cache
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,60 +19,26 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from study.data.images.rgb import HIGHEST
+from study.data.images.table import (
+    HASH,
+    HIGHEST_VALUE,
+    SCHEMA,
+    SKIPPED,
+    cache_fault,
+    hash_batch,
+)
 from study.data.records import ImageSource, OnCorrupt, StampedSource, listed
 from study.errors import DataError
-from study.storage.atomic import StorageError, read_if_there, sync_folder
+from study.storage.atomic import StorageError, sha256_of, sync_folder
 
 logger = logging.getLogger(__name__)
 
 # Part of the cache's name and of `config_hash`: raise it when a change gives images other pixels.
 PREPROCESSING = 2
-SCHEMA = pa.schema(
-    [
-        ("path", pa.string()),
-        ("height", pa.int32()),
-        ("width", pa.int32()),
-        ("pixels", pa.large_binary()),
-    ]
-)
-LONGEST_ASPECT = 200
-"""The largest allowed ratio of the sides: a strip one pixel wide would be resized to gigabytes."""
 ROWS = 64  # images decoded and written at a time
-_HASH = b"sha256"
-_SKIPPED = b"skipped"
-_HIGHEST = b"highest 16-bit value"
 
 ImageCounter = Callable[[int, int], None]
 """A function that is called with the number of images done and the number of all images."""
-
-
-def resize_shorter(image: Image.Image, size: int) -> Image.Image:
-    """Resize the shorter side to `size` pixels, bicubic with antialiasing, as CLIP does."""
-    width, height = image.size
-    short, long = min(width, height), max(width, height)
-    longer = int(size * long / short)
-    target = (size, longer) if width <= height else (longer, size)
-    return image if target == image.size else image.resize(target, Image.Resampling.BICUBIC)
-
-
-def center_crop(image: Image.Image, size: int) -> Image.Image:
-    """Cut the middle `size` × `size` pixels."""
-    width, height = image.size
-    left, top = round((width - size) / 2), round((height - size) / 2)
-    return image.crop((left, top, left + size, top + size))
-
-
-def refuse_shape(image: Image.Image) -> None:
-    """Refuse an image that cannot be resized within reason.
-
-    Raises:
-        DataError: the image has no pixels, or its sides have a ratio above `LONGEST_ASPECT`.
-    """
-    if not 0 < max(image.size) <= LONGEST_ASPECT * min(image.size):
-        raise DataError(
-            f"an image of {image.width} × {image.height} pixels; allowed is a longer side of at "
-            f"most {LONGEST_ASPECT} times the shorter one"
-        )
 
 
 def preprocess(image: Image.Image, *, size: int, keep_aspect: bool) -> NDArray[np.uint8]:
@@ -81,32 +47,16 @@ def preprocess(image: Image.Image, *, size: int, keep_aspect: bool) -> NDArray[n
     Returns:
         (size, size, 3) uint8; with keep_aspect (height, width, 3) uint8, whose shorter side is at
         most 2 · size.
-
-    Raises:
-        DataError: the image has no pixels, or its sides have a ratio above `LONGEST_ASPECT`.
     """
-    refuse_shape(image)
+    # The import takes a second, and who finds decoded images can do without.
+    from torchvision.transforms.v2 import InterpolationMode, functional
+
     if not keep_aspect:
-        image = center_crop(resize_shorter(image, size), size)
+        resized = functional.resize(image, [size], InterpolationMode.BICUBIC)
+        image = functional.center_crop(resized, [size])
     elif min(image.size) > 2 * size:
-        image = resize_shorter(image, 2 * size)
+        image = functional.resize(image, [2 * size], InterpolationMode.BICUBIC)
     return np.asarray(image, dtype=np.uint8)
-
-
-def open_image(source: ImageSource, path: str, highest: list[int]) -> Image.Image:
-    """Open an image; the highest value of a 16-bit image is appended to `highest`.
-
-    Raises:
-        DataError: the image cannot be decoded or resized; the message names its path.
-    """
-    image = source.open(path)
-    if HIGHEST in image.info:
-        highest.append(image.info[HIGHEST])
-    try:
-        refuse_shape(image)
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from error
-    return image
 
 
 def cache_file(
@@ -120,12 +70,11 @@ def cache_file(
 ) -> Path:
     """Return the path of the images' Arrow file; its name depends on each image and on the size."""
     form = "whole" if keep_aspect else "square"
-    digest = hashlib.sha256(f"{PREPROCESSING} {form} {size}".encode())
-    for path in paths:
-        stamp = source.stamp(path) if isinstance(source, StampedSource) else ""
-        digest.update(f"\n{path}\0{stamp}".encode())
+    stamps = [source.stamp(p) if isinstance(source, StampedSource) else "" for p in paths]
+    lines = (f"\n{path}\0{stamp}" for path, stamp in zip(paths, stamps, strict=True))
+    digest = sha256_of(f"{PREPROCESSING} {form} {size}{''.join(lines)}".encode())
     name = "".join(c if c.isalnum() or c in "-_." else "-" for c in key)[:80]
-    return cache / f"{name}-{size}-{form}-{digest.hexdigest()[:16]}.arrow"
+    return cache / f"{name}-{size}-{form}-{digest[:16]}.arrow"
 
 
 def decode_images(
@@ -167,11 +116,7 @@ def decode_images(
     count: ImageCounter = progress or (lambda done, total: None)
     file = cache_file(source, wanted, size=size, cache=cache, key=key, keep_aspect=keep_aspect)
     if file.exists():
-        fault = cache_fault(file, wanted)
-        # Images that were skipped once must not pass where corrupt ones are fatal.
-        if fault is None and on_corrupt == "fail" and (skipped := skipped_images(file)):
-            fault = f"lacks {listed(skipped)}"
-        if fault is None:
+        if (fault := cache_fault(file, wanted, on_corrupt)) is None:
             count(len(wanted), len(wanted))
             return file
         logger.warning("%s: %s; decoding again", file, fault)
@@ -179,10 +124,7 @@ def decode_images(
     _remove_abandoned(cache)
     temporary = file.with_name(f".{file.name}.{uuid.uuid4().hex}.tmp")
     try:
-        with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-            highest: list[int] = []
-            rows = _decoded(pool, source, wanted, size, keep_aspect, highest)
-            skipped = _write(temporary, rows, len(wanted), on_corrupt, count, highest)
+        skipped = _write(temporary, source, wanted, size, keep_aspect, on_corrupt, count)
         if skipped and len(skipped) == len(wanted):
             raise DataError(f"{key}: none of {len(wanted)} images is readable: {listed(skipped)}")
         temporary.replace(file)
@@ -195,172 +137,68 @@ def decode_images(
     return file
 
 
-def _decoded(
-    pool: ThreadPoolExecutor,
+def _write(
+    file: Path,
     source: ImageSource,
     paths: Sequence[str],
     size: int,
     keep_aspect: bool,
-    highest: list[int],
-) -> Iterator[tuple[str, NDArray[np.uint8] | DataError]]:
-    """Yield each path with its pixels or its error, in order.
-
-    Threads decode a few images ahead, since Pillow releases Python's global lock. The highest value
-    of each 16-bit image is appended to ``highest``.
-    """
-
-    def decode(path: str) -> NDArray[np.uint8] | DataError:
-        try:
-            image = open_image(source, path, highest)
-            return preprocess(image, size=size, keep_aspect=keep_aspect)
-        except DataError as error:
-            return error
-
-    for start in range(0, len(paths), ROWS):
-        chunk = paths[start : start + ROWS]
-        yield from zip(chunk, pool.map(decode, chunk), strict=True)
-
-
-def _write(
-    file: Path,
-    rows: Iterable[tuple[str, NDArray[np.uint8] | DataError]],
-    total: int,
     on_corrupt: OnCorrupt,
     count: ImageCounter,
-    highest: Sequence[int],
 ) -> list[str]:
-    """Write rows in batches, then an empty batch with the hash; return the skipped paths.
+    """Write images in batches, then an empty batch with the hash; return the skipped paths.
 
-    Reading ``rows`` fills ``highest`` with the highest value of each 16-bit image.
+    Threads decode a few images ahead, since Pillow releases Python's global lock.
     """
     digest = hashlib.sha256()
     skipped: list[str] = []
+    highest: list[int] = []
 
-    def readable() -> Iterator[tuple[str, NDArray[np.uint8]]]:
-        for done, (path, pixels) in enumerate(rows, start=1):
-            if not isinstance(pixels, DataError):
-                yield path, pixels
+    def decode(path: str) -> dict[str, Any] | DataError:
+        try:
+            image = source.open(path)
+        except DataError as error:
+            return error
+        if HIGHEST in image.info:
+            highest.append(image.info[HIGHEST])
+        pixels = preprocess(image, size=size, keep_aspect=keep_aspect)
+        return {
+            "path": path,
+            "height": pixels.shape[0],
+            "width": pixels.shape[1],
+            "pixels": pixels.tobytes(),
+        }
+
+    def readable(pool: ThreadPoolExecutor) -> Iterator[dict[str, Any]]:
+        chunks = (paths[start : start + ROWS] for start in range(0, len(paths), ROWS))
+        rows = chain.from_iterable(pool.map(decode, chunk) for chunk in chunks)
+        for done, (path, row) in enumerate(zip(paths, rows, strict=True), start=1):
+            if not isinstance(row, DataError):
+                yield row
             elif on_corrupt == "fail":
-                raise pixels
+                raise row
             else:
-                logger.warning("skipped: %s", pixels)
+                logger.warning("skipped: %s", row)
                 skipped.append(path)
-            count(done, total)
+            count(done, len(paths))
 
-    kept = readable()
-    with file.open("wb") as sink:
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool, file.open("wb") as sink:
+        rows = readable(pool)
         with pa.ipc.new_file(sink, SCHEMA) as writer:
-            while chunk := list(islice(kept, ROWS)):
-                batch = _batch(chunk)
-                _hash_batch(batch, digest)
+            while chunk := list(islice(rows, ROWS)):
+                batch = pa.RecordBatch.from_pylist(chunk, schema=SCHEMA)
+                hash_batch(batch, digest)
                 writer.write_batch(batch)
             # The hash is known only now, and an Arrow file's own metadata come first.
             end = {
-                _HASH: digest.hexdigest().encode(),
-                _SKIPPED: json.dumps(skipped).encode(),
-                _HIGHEST: str(max(highest, default="")).encode(),
+                HASH: digest.hexdigest().encode(),
+                SKIPPED: json.dumps(skipped).encode(),
+                HIGHEST_VALUE: str(max(highest, default="")).encode(),
             }
-            writer.write_batch(_batch([]), custom_metadata=end)
+            writer.write_batch(pa.RecordBatch.from_pylist([], SCHEMA), custom_metadata=end)
         sink.flush()
         os.fsync(sink.fileno())
     return skipped
-
-
-def _batch(rows: Sequence[tuple[str, NDArray[np.uint8]]]) -> pa.RecordBatch:
-    columns = {
-        "path": [path for path, _ in rows],
-        "height": [pixels.shape[0] for _, pixels in rows],
-        "width": [pixels.shape[1] for _, pixels in rows],
-        "pixels": [pixels.tobytes() for _, pixels in rows],
-    }
-    return pa.RecordBatch.from_pydict(columns, schema=SCHEMA)
-
-
-def _hash_batch(batch: pa.RecordBatch, digest: "hashlib._Hash") -> None:
-    """Add paths, sizes and pixels of a batch to a hash; no byte is copied."""
-    rows = zip(*(batch.column(name) for name in ("path", "height", "width", "pixels")), strict=True)
-    for path, height, width, pixels in rows:
-        digest.update(f"{path.as_py()}\0{height.as_py()}\0{width.as_py()}\0".encode())
-        digest.update(pixels.as_buffer())
-
-
-def open_cache(file: Path) -> tuple[list[pa.RecordBatch], dict[bytes, bytes]]:
-    """Map an Arrow file of `decode_images`; return its batches and the metadata of the last one.
-
-    Raises:
-        DataError: the file is missing, cut short, or not such a file.
-    """
-    try:
-        mapped = read_if_there(file, lambda: pa.memory_map(str(file)), known=file.parent)
-        if mapped is None:
-            raise DataError(f"{file}: not a whole file of decoded images (it is missing)")
-        if (reader := pa.ipc.open_file(mapped)).schema != SCHEMA:
-            raise DataError(f"{file}: has other columns than {SCHEMA.names}")
-        batches = [
-            reader.get_batch_with_custom_metadata(i) for i in range(reader.num_record_batches)
-        ]
-        for batch in batches:
-            batch.batch.validate(full=True)
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{file}: not a whole file of decoded images ({error})") from error
-    metadata = dict(batches[-1].custom_metadata or {}) if batches else {}
-    if _HASH not in metadata or _SKIPPED not in metadata:
-        raise DataError(f"{file}: has no content hash")
-    return [batch.batch for batch in batches[:-1]], metadata
-
-
-def cache_fault(file: Path, wanted: Sequence[str]) -> str | None:
-    """Return what is wrong with an Arrow file, or None if it is complete.
-
-    It is complete if its pixels have the hash stored in it, and it holds the wanted images except
-    those that it lists as skipped.
-    """
-    try:
-        batches, metadata = open_cache(file)
-        skipped = set(_skipped(file, metadata))
-    except DataError as error:
-        return str(error)
-    status = file.stat()
-    if _content_hash(file, (status.st_ino, status.st_mtime_ns, status.st_size)) != metadata[_HASH]:
-        return "its pixels have changed"
-    there = [path for batch in batches for path in batch.column("path").to_pylist()]
-    whole = there == [path for path in wanted if path not in skipped] and skipped <= set(wanted)
-    return None if whole else "it holds other images"
-
-
-@lru_cache(maxsize=64)
-def _content_hash(file: Path, stamp: tuple[int, int, int]) -> bytes:
-    """Return a hash of paths and pixels; it is cached, since every seed has the same test split."""
-    digest = hashlib.sha256()
-    for batch in open_cache(file)[0]:
-        _hash_batch(batch, digest)
-    return digest.hexdigest().encode()
-
-
-def skipped_images(file: Path) -> list[str]:
-    """Return the paths of the images that were unreadable when the file was made."""
-    return _skipped(file, open_cache(file)[1])
-
-
-def _skipped(file: Path, metadata: dict[bytes, bytes]) -> list[str]:
-    try:
-        return [str(path) for path in json.loads(metadata[_SKIPPED])]
-    except (TypeError, ValueError) as error:
-        raise DataError(f"{file}: does not say what was skipped ({error})") from error
-
-
-def highest_value(file: Path) -> int | None:
-    """Return the highest value of the 16-bit images in the file before they were scaled.
-
-    None means that it has none, or that a ``pixel_range`` says how they are scaled.
-    """
-    value = open_cache(file)[1].get(_HIGHEST, b"")
-    return int(value) if value.isdigit() else None
-
-
-def content_hash(file: Path) -> str:
-    """Return the SHA-256 of paths and pixels that is stored in the file, in hexadecimal."""
-    return open_cache(file)[1][_HASH].decode()
 
 
 def _remove_abandoned(cache: Path) -> None:

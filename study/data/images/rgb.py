@@ -15,6 +15,8 @@ PixelRange = tuple[float, float]
 HIGHEST = "highest 16-bit value"
 """The key in ``info`` of the highest value that a 16-bit image had before it was scaled."""
 FULL_DEPTH = 2**16 - 1
+LONGEST_ASPECT = 200
+"""The largest allowed ratio of the sides: a strip one pixel wide would be resized to gigabytes."""
 _UNSIGNED, _SIGNED = 1, 2
 """The value of TIFF's tag SampleFormat for unsigned integers."""
 
@@ -35,8 +37,9 @@ def to_rgb(image: Image.Image, pixel_range: PixelRange | None = None) -> Image.I
         A new image without metadata, except `HIGHEST`.
 
     Raises:
-        DataError: the image is deep, and nothing says which values are black and white; or some of
-            its values are not numbers.
+        DataError: the image is deep, and nothing says which values are black and white; some of
+            its values are not numbers; it has no pixels, or its sides have a ratio above
+            `LONGEST_ASPECT`.
         Exception: whatever Pillow's decoders raise for broken bytes.
     """
     flat, highest = image, None
@@ -45,13 +48,17 @@ def to_rgb(image: Image.Image, pixel_range: PixelRange | None = None) -> Image.I
     elif image.mode == "L" and _sample_format(getattr(image, "tag_v2", {})) == _SIGNED:
         raise DataError("has whole numbers of 8 bits with a sign as pixels; allowed are unsigned")
     elif image.has_transparency_data:
-        flat = Image.new("RGBA", image.size, "white")
-        flat.alpha_composite(image.convert("RGBA"))
+        flat = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
     rgb = flat.convert("RGB")
     # With the image's other metadata, Pillow's function fails if some of them are broken.
     rgb.info = {} if highest is None else {HIGHEST: highest}
     rgb.getexif()[ExifTags.Base.Orientation] = image.getexif().get(ExifTags.Base.Orientation, 1)
     ImageOps.exif_transpose(rgb, in_place=True)
+    if not 0 < max(rgb.size) <= LONGEST_ASPECT * min(rgb.size):
+        raise DataError(
+            f"an image of {rgb.width} × {rgb.height} pixels; allowed is a longer side of at "
+            f"most {LONGEST_ASPECT} times the shorter one"
+        )
     return rgb
 
 
@@ -99,11 +106,9 @@ def _eight_bits(
     Raises:
         DataError: see `to_rgb`.
     """
-    tiles = getattr(image, "tile", ())  # none once it is loaded
-    if pixel_range is not None and image.format == "PPM" and tiles:
-        arguments = tiles[0][3]
-        if isinstance(arguments, tuple):  # Pillow scales by the maximum that the file names
-            scale = FULL_DEPTH / int(arguments[1])
+    match getattr(image, "tile", ()):  # none once it is loaded
+        case [(_, _, _, (_, maximum, *_)), *_] if pixel_range and image.format == "PPM":
+            scale = FULL_DEPTH / int(maximum)  # Pillow scales by the maximum that the file names
             pixel_range = (pixel_range[0] * scale, pixel_range[1] * scale)
     image.load()  # this may rotate a TIFF, which changes its size
     tags = getattr(image, "tag_v2", {})
@@ -118,10 +123,10 @@ def _eight_bits(
     if np.isnan(values).any():
         raise DataError("has pixels that are not a number")
     low, high = pixel_range or _range_of(image, values, bits)
-    if bits is None:
-        levels = _levels(values, low, high)
-    else:
-        levels = _levels(np.arange(FULL_DEPTH + 1), low, high)[values]
+    steps = values if bits is None else np.arange(FULL_DEPTH + 1)
+    share = np.clip((steps - float(low)) / (float(high) - float(low)), 0, 1)
+    levels = np.rint(share * 255).astype(np.uint8)
+    levels = levels if bits is None else levels[values]
     if tags.get(ExifTags.Base.PhotometricInterpretation) == 0:
         levels = 255 - levels  # zero is white; Pillow inverts images of up to 8 bits only
     if "transparency" in image.info:
@@ -146,9 +151,3 @@ def _range_of(image: Image.Image, values: NDArray[Any], bits: int | None) -> Pix
         "are black and white; allowed are 8 and 16 bits, floating-point numbers from 0 to 1, and "
         "others with data.pixel_range=[LOW, HIGH]"
     )
-
-
-def _levels(values: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
-    """Map low to 0 and high to 255 linearly, and clip values outside."""
-    share = np.clip((values - float(low)) / (float(high) - float(low)), 0, 1)
-    return np.rint(share * 255).astype(np.uint8)

@@ -1,11 +1,13 @@
-"""Sources of images: files below a folder, or arrays in memory."""
+"""Sources of images: files below a folder, arrays in memory, and the forms that callers pass."""
 
+import base64
 import io
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +25,10 @@ IMAGE_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 IMAGE_SUFFIXES = frozenset(
     {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 )
-
-
+FORMS = (
+    "a path, encoded bytes, base64 text, a Pillow image, or (height, width) or "
+    "(height, width, 1, 3 or 4) integers from 0 to 255 that are not of type uint16"
+)
 _KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a named pipe",
@@ -43,18 +47,17 @@ def kind_fault(file: Path) -> str | None:
         OSError: the path does not exist or may not be accessed.
     """
     mode = file.stat().st_mode
-    if stat.S_ISREG(mode):
-        return None
-    return f"not a file but {_KINDS.get(stat.S_IFMT(mode), 'something else')}"
+    kind = _KINDS.get(stat.S_IFMT(mode), "something else")
+    return None if stat.S_ISREG(mode) else f"not a file but {kind}"
 
 
 def read_image(
-    file: Path | io.BytesIO, *, path: str, pixel_range: PixelRange | None = None
+    file: Path | io.BytesIO | Image.Image, *, path: str, pixel_range: PixelRange | None = None
 ) -> Image.Image:
     """Decode one image completely, as RGB; see `to_rgb`.
 
     Args:
-        file: the file, or its contents.
+        file: the file, or its contents, or an image of a file that Pillow may read only now.
         path: the image's name in messages.
         pixel_range: see `to_rgb`.
 
@@ -65,6 +68,8 @@ def read_image(
     try:
         if isinstance(file, Path) and (fault := kind_fault(file)):
             raise DataError(fault)
+        if isinstance(file, Image.Image):
+            return to_rgb(file, pixel_range)
         with Image.open(file, formats=IMAGE_FORMATS) as image:
             return to_rgb(image, pixel_range)
     except DataError as error:
@@ -142,3 +147,78 @@ class ArraySource:
         if (pixels := self.images.get(path)) is None:
             raise DataError(f"{path}: dataset {self.name} has no such image")
         return to_rgb(Image.fromarray(pixels))
+
+
+def as_image(
+    value: Any, *, files: bool = True, pixel_range: PixelRange | None = None
+) -> Image.Image:
+    """Return an image in any of `FORMS` as RGB, converted as the images of a dataset are.
+
+    Text counts as base64 if it is a ``data:`` URL or decodes to an image, else as a path.
+
+    Args:
+        value: the image; nested lists count as an array.
+        files: whether text may be a path; a server must not open the paths that clients send.
+        pixel_range: see `to_rgb`.
+
+    Raises:
+        DataError: the value is not a readable image; the message says what is allowed.
+    """
+    read = partial(read_image, pixel_range=pixel_range)
+    if isinstance(value, Image.Image):
+        return read(value, path=f"a Pillow image of mode {value.mode}")
+    if isinstance(value, bytes | bytearray | memoryview):
+        return read(io.BytesIO(value), path=f"{len(value)} bytes")
+    if isinstance(value, np.ndarray | list | tuple):
+        return _from_array(value)
+    if isinstance(value, str) and (encoded := _decoded(value)) is not None:
+        return read(io.BytesIO(encoded), path=f"{len(value)} characters of base64")
+    if not isinstance(value, str | Path):
+        raise DataError(f"got {type(value).__name__}; an image is {FORMS}")
+    if not files:
+        raise DataError(
+            f"got text that is no base64 of an image ({str(value)[:40]!r}); "
+            "paths are not opened here, send the image itself"
+        )
+    return read(Path(value), path=str(value)[:LONGEST])
+
+
+def as_base64(image: Image.Image) -> str:
+    """Return an image as base64 of a PNG, which loses nothing and can be part of JSON."""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def _decoded(text: str) -> bytes | None:
+    """Return the image that base64 text encodes; None for other text, such as a path.
+
+    Raises:
+        DataError: the base64 of a ``data:`` URL is damaged.
+    """
+    marked = text.startswith("data:")
+    encoded = text.partition(",")[2] if marked else text
+    try:
+        data = base64.b64decode("".join(encoded.split()), validate=True)
+        if not marked:  # a path that is valid base64 does not begin like an image
+            Image.open(io.BytesIO(data), formats=IMAGE_FORMATS).close()
+        return data
+    except Exception as error:  # as in `read_image`
+        if marked:
+            raise DataError(f"the base64 of a data: address is damaged ({error})") from error
+        return None
+
+
+def _from_array(value: NDArray[Any] | Sequence[Any]) -> Image.Image:
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise DataError(f"got lists of different lengths; an image is {FORMS}") from error
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[:, :, 0]
+    shaped = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))
+    # In 16 bits, values up to 255 could be a dark image or an 8-bit one.
+    whole = array.dtype not in (bool, np.uint16) and np.issubdtype(array.dtype, np.integer)
+    if not shaped or not whole or array.size == 0 or array.min() < 0 or array.max() > 255:
+        raise DataError(f"got an array {array.shape} of {array.dtype}; an image is {FORMS}")
+    return to_rgb(Image.fromarray(array.astype(np.uint8)))

@@ -186,7 +186,7 @@ def list_runs(writer: runs.RunWriter) -> dict[str, Run]:
     return server.ask(
         None,
         lambda: {run.info.run_id: run for run in found},
-        f"MLflow does not give the runs of study '{writer.study.name}'",
+        f"MLflow does not give the runs of study '{writer.study.folder.name}'",
     )
 
 

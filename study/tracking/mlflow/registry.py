@@ -25,7 +25,7 @@ from mlflow.models.model import MLMODEL_FILE_NAME, Model
 from mlflow.types.schema import ColSpec, DataType, Map, Schema
 from PIL import Image
 
-from study.data.images.inputs import as_base64
+from study.data.images.sources import as_base64
 from study.data.shots import read_shots
 from study.errors import StudyError, TrackingError
 from study.method.delta import load_delta, save_delta
@@ -34,7 +34,7 @@ from study.tracking.mlflow import runs, server
 from study.tracking.tracker import describe_unsent
 from study.trial.predictions import beats_chance, chance_level, read_confusion
 from study.trial.prepare import shots_path
-from study.trial.study import Candidate, Study
+from study.trial.study import Candidate, Study, best_of
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class Choice:
     @classmethod
     def read(cls, study: Study) -> Self | None:
         """Return the choice of a study; None if it has made none yet."""
-        if (best := study.best()) is None:
+        if (best := best_of(study.candidates())) is None:
             return None
         trials = [
             study.folder.trial(f"confirm-{best.same_as or best.label}-seed{seed}")
@@ -152,7 +152,7 @@ def register_or_tell(writer: runs.RunWriter, unsent: Mapping[str, str]) -> None:
         logger.warning(
             "the winner is not in the model registry: %s; put it there by clipfit-study --sync %s",
             error,
-            writer.study.name,
+            writer.study.folder.name,
         )
 
 

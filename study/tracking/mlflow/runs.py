@@ -162,7 +162,7 @@ class RunWriter:
             found = self.client.create_run(
                 self.experiment_id,
                 start_time=began,
-                run_name=self.study.name,
+                run_name=self.study.folder.name,
                 tags={
                     "stage": "study",
                     "study_parent": "yes",

@@ -51,7 +51,7 @@ with warnings.catch_warnings(record=True):
 
             Args:
                 context: unused; see `PythonModel`.
-                model_input: images in any of the forms of `study.data.images.inputs.as_image`, as
+                model_input: images in any of the forms of `study.data.images.sources.as_image`, as
                     a list or a column of a DataFrame.
                 params: unused; there are none.
 

@@ -13,19 +13,10 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
-from study.data.images import decode
-from study.data.images.decode import (
-    cache_fault,
-    center_crop,
-    content_hash,
-    decode_images,
-    open_cache,
-    preprocess,
-    resize_shorter,
-    skipped_images,
-)
+from study.data.images import table as table_module
+from study.data.images.decode import decode_images, preprocess
 from study.data.images.sources import FolderSource
-from study.data.images.table import ImageTable
+from study.data.images.table import ImageTable, cache_fault
 from study.errors import DataError
 from study.storage.atomic import StorageError
 
@@ -55,8 +46,8 @@ def test_keeping_the_aspect_keeps_whole_images_of_bounded_size() -> None:
 
 
 def test_steps_of_preprocessing_do_what_they_say() -> None:
-    assert resize_shorter(Image.new("RGB", (40, 20)), 10).size == (20, 10)
-    assert center_crop(Image.new("RGB", (20, 10)), 10).size == (10, 10)
+    assert v2.functional.resize(Image.new("RGB", (40, 20)), [10]).size == (20, 10)
+    assert v2.functional.center_crop(Image.new("RGB", (20, 10)), [10]).size == (10, 10)
 
 
 def test_a_file_holds_every_image_once_in_order(colors: Any, tmp_path: Path) -> None:
@@ -98,7 +89,7 @@ def test_an_image_that_was_changed_is_decoded_again(miniature: ModuleType, tmp_p
     assert decode_images(source, ["a.png"], size=8, cache=tmp_path / "cache", key="k") == first
     miniature.save(image, 2, 2)
     second = decode_images(source, ["a.png"], size=8, cache=tmp_path / "cache", key="k")
-    assert content_hash(first) != content_hash(second)
+    assert ImageTable(first).content_hash != ImageTable(second).content_hash
 
 
 def _flip(file: Path, byte: bytes) -> None:
@@ -131,16 +122,16 @@ def test_a_corrupt_file_is_made_again(spoil: str, colors: Any, tmp_path: Path) -
 def test_a_flipped_bit_anywhere_is_a_fault_or_changes_nothing(colors: Any, tmp_path: Path) -> None:
     paths = ["bad.jpg", *PATHS[:70]]
     file = decode_images(colors, paths, size=4, cache=tmp_path, key="k", on_corrupt="skip")
-    whole, table, skipped = file.read_bytes(), _contents(file), skipped_images(file)
+    whole, table, skipped = file.read_bytes(), _contents(file), ImageTable(file).skipped
     chance, faults = random.Random(5), 0
     for _ in range(400):
         spoiled = bytearray(whole)
         spoiled[chance.randrange(len(whole))] ^= 1 << chance.randrange(8)
         file.unlink()  # the old one may still be mapped
         file.write_bytes(spoiled)
-        decode._content_hash.cache_clear()  # a clock may be too coarse for so many
+        table_module._hash_of.cache_clear()  # a clock may be too coarse for so many
         if cache_fault(file, paths) is None:
-            assert (_contents(file), skipped_images(file)) == (table, skipped)
+            assert (_contents(file), ImageTable(file).skipped) == (table, skipped)
         else:
             faults += 1
     assert faults > 100
@@ -152,8 +143,8 @@ def test_a_file_is_hashed_once_as_long_as_it_is_the_same(
     file = decode_images(colors, PATHS[:5], size=4, cache=tmp_path, key="k")
     assert cache_fault(file, PATHS[:5]) is None
     hashed: list[object] = []
-    hash_batch = decode._hash_batch
-    monkeypatch.setattr(decode, "_hash_batch", lambda *a: (hashed.append(a), hash_batch(*a)))
+    hash_batch = table_module.hash_batch
+    monkeypatch.setattr(table_module, "hash_batch", lambda *a: (hashed.append(a), hash_batch(*a)))
     assert cache_fault(file, PATHS[:5]) is None
     assert not hashed
     os.utime(file, (1, 1))
@@ -162,15 +153,17 @@ def test_a_file_is_hashed_once_as_long_as_it_is_the_same(
 
 
 def _contents(file: Path) -> list[dict[str, Any]]:
-    return [row for batch in open_cache(file)[0] for row in batch.to_pylist()]
+    return [row for batch in ImageTable(file).batches for row in batch.to_pylist()]
 
 
 def test_the_hash_is_over_paths_and_pixels(colors: Any, tmp_path: Path) -> None:
     first, again, other = (
-        decode_images(colors, paths, size=4, cache=tmp_path / name, key=name)
+        ImageTable(
+            decode_images(colors, paths, size=4, cache=tmp_path / name, key=name)
+        ).content_hash
         for name, paths in (("a", PATHS[:3]), ("b", PATHS[:3]), ("c", PATHS[:2]))
     )
-    assert content_hash(first) == content_hash(again) != content_hash(other)
+    assert first == again != other
 
 
 def test_a_corrupt_image_is_fatal_and_leaves_nothing_behind(colors: Any, tmp_path: Path) -> None:
@@ -184,10 +177,10 @@ def test_a_corrupt_image_is_skipped_by_choice_and_reported(
 ) -> None:
     paths = ["a.jpg", "bad.jpg", "c.jpg"]
     file = decode_images(colors, paths, size=4, cache=tmp_path, key="k", on_corrupt="skip")
-    assert skipped_images(file) == ["bad.jpg"]
+    assert ImageTable(file).skipped == ["bad.jpg"]
     assert "bad.jpg" in caplog.text
     table = ImageTable(file)
-    assert (len(table), "a.jpg" in table.paths, "bad.jpg" in table.paths) == (2, True, False)
+    assert (len(table.paths), "a.jpg" in table.paths, "bad.jpg" in table.paths) == (2, True, False)
     with pytest.raises(DataError, match=r"no pixels of 'bad\.jpg' \(unreadable when"):
         table.pixels(["a.jpg", "bad.jpg"])
 
@@ -288,4 +281,4 @@ def test_storage_that_stumbles_is_no_corrupt_image_that_is_left_out(
         patch.setattr(Image, "open", stumble)
         with pytest.raises(StorageError, match=r"0\.png cannot be read: Input/output error"):
             decode_all()
-    assert len(ImageTable(decode_all())) == 2
+    assert len(ImageTable(decode_all()).paths) == 2

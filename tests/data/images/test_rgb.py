@@ -16,10 +16,9 @@ from pictures import GREY, ORIENTATIONS, RGB, SIXTEEN, Picture, known_pictures, 
 from PIL import Image
 
 from study.data.datasets import Dataset, load_dataset
-from study.data.images.decode import cache_file, decode_images, highest_value
-from study.data.images.inputs import as_image
+from study.data.images.decode import cache_file, decode_images
 from study.data.images.rgb import checked_range, dark_images, to_rgb
-from study.data.images.sources import FolderSource
+from study.data.images.sources import FolderSource, as_image
 from study.data.images.table import ImageTable
 from study.data.prompts import prompts
 from study.embedded import backbone_path
@@ -228,13 +227,14 @@ def test_a_decoded_file_knows_the_highest_value_of_its_deep_images(tmp_path: Pat
             key="k",
             on_corrupt="skip",
         )
-        assert highest_value(file) == 4000
+        assert ImageTable(file).highest == 4000
     assert (
-        highest_value(decode_images(source, ["flat.png"], size=4, cache=tmp_path, key="k")) is None
+        ImageTable(decode_images(source, ["flat.png"], size=4, cache=tmp_path, key="k")).highest
+        is None
     )
     ranged = FolderSource(source.root, pixel_range=(0, 4095))
     found = decode_images(ranged, ["deep.png"], size=4, cache=tmp_path, key="k")
-    assert highest_value(found) is None, "whoever gives a range is not asked for one"
+    assert ImageTable(found).highest is None, "whoever gives a range is not asked for one"
 
 
 def test_a_range_names_other_decoded_files(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ import pytest
 from PIL import Image
 
 from study.data.datasets import load_dataset
-from study.data.images.inputs import as_base64
+from study.data.images.sources import as_base64
 from study.errors import DeltaError
 from study.tracking.mlflow.registry import register_winner
 from study.tracking.mlflow.runs import RunWriter
