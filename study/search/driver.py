@@ -122,7 +122,6 @@ def run_trials(
     if count == 0:
         return
     config, folder, resources = study.config, study.folder, study.config.resources
-    ledger = LedgerCallback(folder, searcher.conclude, observers, resources.max_epoch_seconds)
     trainable = tune.with_resources(
         tune.with_parameters(
             ClipFitTrainable,
@@ -146,7 +145,7 @@ def run_trials(
         run_config=tune.RunConfig(
             name="tune",
             storage_path=str(folder.path.resolve()),
-            callbacks=[ledger],
+            callbacks=[LedgerCallback(searcher, observers, resources.max_epoch_seconds)],
             failure_config=tune.FailureConfig(max_failures=resources.max_failures),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             verbose=0,
@@ -154,7 +153,7 @@ def run_trials(
     )
     with _interruptible() as interrupted:
         tuner.fit()
-    if interrupted():
+    if interrupted() or searcher.running:
         raise InterruptedStudyError(
             "the study was interrupted before all its trials had ended; "
             f"go on by --resume {folder.name}"

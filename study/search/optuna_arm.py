@@ -22,7 +22,7 @@ from study.config.settings import Settings
 from study.errors import StudyError
 from study.search.internals import enqueued_choices, reopen_trial
 from study.search.samplers import Sampler, seed_of
-from study.search.space import OpenSpace, RateSpace
+from study.search.space import Choices, OpenSpace, RateSpace
 from study.storage.atomic import StorageError, append_lines, drop_cut_line, with_retries
 
 logger = logging.getLogger(__name__)
@@ -53,6 +53,8 @@ class Recorded:
     settings: Settings
     scores: Mapping[int, float]
     """The scores by epoch, as fractions."""
+    outcome: Outcome | None = None
+    """How the trial ended; None while it has not."""
 
 
 @dataclass
@@ -71,9 +73,9 @@ class Arm:
     _open: dict[int, optuna.Trial] = field(default_factory=dict)
 
     @property
-    def begun(self) -> bool:
-        """Whether the arm's Optuna study has any trial."""
-        return bool(self.study.get_trials(deepcopy=False))
+    def trials(self) -> list[FrozenTrial]:
+        """The trials of the arm's Optuna study, which are not copied."""
+        return self.study.get_trials(deepcopy=False)
 
     def ask(self, known: Callable[[Settings], Outcome | None]) -> tuple[int, Settings] | None:
         """Return a new proposal with its Optuna number; None if the space is exhausted.
@@ -111,12 +113,11 @@ class Arm:
         """Close a proposal with its outcome; a closed one stays unchanged."""
         if self._trial(number) is None:
             return
-        score, epoch = outcome.score, outcome.epoch
-        if outcome.state is TrialState.PRUNED and score is not None and epoch is not None:
+        pruned, score = outcome.state is TrialState.PRUNED, outcome.score
+        if pruned and score is not None and outcome.epoch is not None:
             # Tune does not pass the result at which a trial was stopped to the searcher.
-            self.report(number, epoch, score)
-        value = score if outcome.state is TrialState.COMPLETE else None
-        self.study.tell(number, value, state=outcome.state)
+            self.report(number, outcome.epoch, score)
+        self.study.tell(number, None if pruned else score, state=outcome.state)
         self._open.pop(number, None)
 
     def learn(self, settings: Settings, outcome: Outcome, label: str) -> None:
@@ -127,21 +128,13 @@ class Arm:
             outcome: how the baseline's trial ended.
             label: the baseline's label, by which it is recognised.
         """
-        known = {t.user_attrs.get("label") for t in self.study.get_trials(deepcopy=False)}
+        known = {trial.user_attrs.get("label") for trial in self.trials}
         choices = self.space.encode(settings)
-        if choices is None or label in known or outcome.state is not TrialState.COMPLETE:
-            return
-        self.study.add_trial(
-            optuna.trial.create_trial(
-                value=outcome.score,
-                params={name: value for name, (value, _) in choices.items()},
-                distributions={name: distribution for name, (_, distribution) in choices.items()},
-                user_attrs={"label": label},
-            )
-        )
+        if choices is not None and label not in known and outcome.state is TrialState.COMPLETE:
+            self._add(choices, value=outcome.score, user_attrs={"label": label})
 
     def try_first(self, journal: Path) -> int:
-        """Enqueue the best configurations of the same arm in another study.
+        """Enqueue the best configurations of the same arm in another study, and log how many.
 
         They fill at most a quarter of the budget. They are tried here without their scores, which
         are not comparable if the dataset is another.
@@ -159,17 +152,23 @@ class Arm:
             storage = JournalStorage(JournalFileBackend(str(journal)))
         except Exception as error:  # see `open_journal`
             raise StudyError(f"{journal} is damaged ({type(error).__name__}: {error})") from error
-        if self.name not in optuna.get_all_study_names(storage):
-            return 0
-        other = optuna.load_study(storage=storage, study_name=self.name)
-        done = other.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        best = sorted(done, key=lambda trial: (-(trial.value or 0.0), trial.number))
-        # Baselines, which have a label, are tried anyway, at their own rates.
-        candidates = [t for t in best if "label" not in t.user_attrs and self.space.fits(t.params)]
-        before = len(self.study.get_trials(deepcopy=False))
-        for trial in candidates[: math.ceil(self.budget / 4)]:
+        candidates: list[FrozenTrial] = []
+        if self.name in optuna.get_all_study_names(storage):
+            # Baselines, which have a label, are tried anyway, at their own rates.
+            candidates = [
+                trial
+                for trial in optuna.load_study(storage=storage, study_name=self.name).trials
+                if trial.state is TrialState.COMPLETE
+                and "label" not in trial.user_attrs
+                and self.space.fits(trial.params)
+            ]
+        before = len(self.trials)
+        best = sorted(candidates, key=lambda trial: (-(trial.value or 0.0), trial.number))
+        for trial in best[: math.ceil(self.budget / 4)]:
             self.study.enqueue_trial(trial.params, skip_if_exists=True)
-        return len(self.study.get_trials(deepcopy=False)) - before
+        added = len(self.trials) - before
+        logger.info("%s: %d configurations of %s first", self.name, added, journal.parent.name)
+        return added
 
     def fail_orphans(self, numbers: set[int]) -> None:
         """Close the proposals of a driver that died before it recorded their trials.
@@ -187,26 +186,35 @@ class Arm:
 
     def agrees_with(self, recorded: Iterable[Recorded]) -> bool:
         """Return whether the journal agrees with the ledger's records of this arm's trials."""
-        trials = self.study.get_trials(deepcopy=False)
+        trials = self.trials
         return all(r.number < len(trials) and self._matches(trials[r.number], r) for r in recorded)
 
     def remember(self, recorded: Iterable[Recorded]) -> None:
-        """Add recorded trials that the journal lacks, under their numbers and still open.
+        """Add what the journal lacks of recorded trials: under their numbers, scores and outcomes.
 
         Numbers without a record are filled by failed trials.
         """
         by_number = {r.number: r for r in recorded}
-        for number in range(
-            len(self.study.get_trials(deepcopy=False)), max(by_number, default=-1) + 1
-        ):
-            choices = self.space.encode(by_number[number].settings) if number in by_number else None
-            self.study.add_trial(
-                optuna.trial.create_trial(
-                    state=TrialState.RUNNING if number in by_number else TrialState.FAIL,
-                    params={name: value for name, (value, _) in (choices or {}).items()},
-                    distributions={name: kind for name, (_, kind) in (choices or {}).items()},
-                )
+        for number in range(len(self.trials), max(by_number, default=-1) + 1):
+            if number in by_number:
+                choices = self.space.encode(by_number[number].settings) or {}
+                self._add(choices, state=TrialState.RUNNING)
+            else:
+                self._add({}, state=TrialState.FAIL)
+        for number, trial in by_number.items():
+            for epoch, score in trial.scores.items():
+                self.report(number, epoch, score)
+            if trial.outcome is not None:
+                self.tell(number, trial.outcome)
+
+    def _add(self, choices: Choices, **given: Any) -> None:
+        self.study.add_trial(
+            optuna.trial.create_trial(
+                params={name: value for name, (value, _) in choices.items()},
+                distributions={name: distribution for name, (_, distribution) in choices.items()},
+                **given,
             )
+        )
 
     def _matches(self, trial: FrozenTrial, recorded: Recorded) -> bool:
         scores = trial.intermediate_values
@@ -223,7 +231,7 @@ class Arm:
 
     def _trial(self, number: int) -> optuna.Trial | None:
         if number not in self._open:
-            trials = self.study.get_trials(deepcopy=False)
+            trials = self.trials
             # Without its journal, a resumed study continues with a sampler that starts afresh.
             if number >= len(trials) or trials[number].state.is_finished():
                 return None
@@ -272,8 +280,10 @@ class _Journal(JournalFileBackend):
     """
 
     def __init__(self, path: Path) -> None:
-        super().__init__(str(path))
+        super().__init__(str(path))  # makes the file
         self._path = path
+        with path.open("r+b", buffering=0) as file:
+            drop_cut_line(file)
 
     def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
         """Yield the log entries from a number on."""
@@ -296,7 +306,7 @@ def open_journal(path: Path) -> JournalStorage:
         DamagedJournalError: Optuna cannot read the journal.
     """
     try:
-        return with_retries(path, lambda: _open(path))
+        return with_retries(path, lambda: JournalStorage(_Journal(path)))
     except StorageError:
         raise
     except Exception as error:  # Optuna does not check what it reads
@@ -308,10 +318,3 @@ def set_aside(path: Path, why: str) -> None:
     kept = path.with_name(f"{path.name}.damaged")
     logger.warning("%s is damaged (%s); it is kept as %s and made again", path, why, kept.name)
     with_retries(path, lambda: path.replace(kept))
-
-
-def _open(path: Path) -> JournalStorage:
-    if path.exists():
-        with path.open("r+b", buffering=0) as file:
-            drop_cut_line(file)
-    return JournalStorage(_Journal(path))

@@ -5,7 +5,7 @@ Trials come from a queue of fixed configurations first, then from the proposals 
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -56,8 +56,7 @@ class LedgerCallback(Callback):
     An observer's exception must not reach Tune, which would end the study.
 
     Args:
-        folder: the study's folder.
-        conclude: a function that is called with each trial's configuration, end and last score.
+        searcher: the searcher of the trials.
         observers: the listeners that are notified after it.
         max_epoch_seconds: the time limit of an epoch, in seconds, at which a hanging worker ends
             itself; None means no limit.
@@ -65,18 +64,14 @@ class LedgerCallback(Callback):
 
     def __init__(
         self,
-        folder: StudyFolder,
-        conclude: Callable[[TrialConfig, End, float | None], None],
+        searcher: "StudySearcher",
         observers: Sequence[Observer],
         max_epoch_seconds: float | None,
     ) -> None:
-        self._folder = folder
-        self._conclude = conclude
+        self._searcher = searcher
         self._observers = observers
         self._max_epoch_seconds = max_epoch_seconds
         self._fault: StorageError | None = None
-        self._configs: dict[str, TrialConfig] = {}
-        """The configuration of each trial under way, by Tune's id of the trial."""
 
     def __getstate__(self) -> dict[str, Any]:
         """Return nothing for Tune's own snapshot of the experiment, which is never read."""
@@ -84,14 +79,15 @@ class LedgerCallback(Callback):
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
         """Notify the observers that a trial starts."""
-        notify(self._observers, lambda o: o.trial_started(self._config(trial)))
+        config = self._searcher.running[trial.trial_id]
+        notify(self._observers, lambda o: o.trial_started(config))
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **_: Any
     ) -> None:
         """Notify the observers of an epoch's result."""
         if not result.get("failed"):
-            config = self._config(trial)
+            config = self._searcher.running[trial.trial_id]
             notify(
                 self._observers,
                 lambda o: o.trial_reported(config, result["epoch"], result.get("score")),
@@ -107,32 +103,33 @@ class LedgerCallback(Callback):
             self._fault = self._fault or StorageError(result["error"])
         elif result.get("failed"):
             failure = {name: result[name] for name in ("reason", "error", "unfit")}
-            self._close(trial, "failed", score=None, **failure)
+            self._close(trial, "failed", None, **failure)
         elif result.get("epoch", -1) >= result.get("epochs", 0):
-            self._close(trial, "finished", score=score)
+            self._close(trial, "finished", score)
         else:
             reason = f"successive halving at epoch {result.get('epoch')}"
-            self._close(trial, "stopped", score=score, reason=reason)
+            self._close(trial, "stopped", score, reason=reason)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
         """Close a trial whose worker died more often than is allowed."""
         error = Path(trial.error_file).read_text(errors="replace") if trial.error_file else ""
         last_failure = error.rpartition("Failure #")[2].partition(MEMORY_REPORT)[0]
         try:
-            hang = read_hang(self._folder.trial(self._config(trial).trial_id))
+            config = self._searcher.running[trial.trial_id]
+            hang = read_hang(self._searcher.folder.trial(config.trial_id))
         except StorageError as fault:
             self._fault = self._fault or fault
             return
-        failure: dict[str, Any] = {"reason": "its worker died", "error": last_failure}
+        failure: dict[str, Any] = {"reason": "its worker died"}
         if hang is not None:
             reason = f"no epoch within {self._max_epoch_seconds:g} seconds"
             failure = {"reason": reason, "error": hang, "unfit": True}
         elif RAISED in last_failure:
-            failure["reason"] = last_failure.strip().splitlines()[-1]
+            failure = {"reason": last_failure.strip().splitlines()[-1]}
         elif LOW_ON_MEMORY in last_failure:
-            failure["reason"] = "out of memory: Ray killed its worker to keep the machine alive"
-            failure["unfit"] = True
-        self._close(trial, "failed", score=None, **failure)
+            reason = "out of memory: Ray killed its worker to keep the machine alive"
+            failure = {"reason": reason, "unfit": True}
+        self._close(trial, "failed", None, **({"error": last_failure} | failure))
 
     def on_step_end(self, iteration: int, trials: list[Trial], **_: Any) -> None:
         """End the study if the ledger cannot be read or written.
@@ -145,14 +142,9 @@ class LedgerCallback(Callback):
         if self._fault is not None:
             raise self._fault
 
-    def _config(self, trial: Trial) -> TrialConfig:
-        if trial.trial_id not in self._configs:
-            self._configs[trial.trial_id] = TrialConfig.model_validate(trial.config)
-        return self._configs[trial.trial_id]
-
-    def _close(self, trial: Trial, status: Status, *, score: float | None, **cause: Any) -> None:
-        config = self._config(trial)
-        folder = self._folder.trial(config.trial_id)
+    def _close(self, trial: Trial, status: Status, score: float | None, **cause: Any) -> None:
+        config = self._searcher.running[trial.trial_id]
+        folder = self._searcher.folder.trial(config.trial_id)
         try:
             reports = folder.read_reports()
             end = End(
@@ -165,10 +157,10 @@ class LedgerCallback(Callback):
         except StorageError as fault:
             self._fault = self._fault or fault
             return
-        self._conclude(config, end, score)
+        self._searcher.conclude(config, end, score)
         forget_results(trial)
-        notify(self._observers, lambda o: o.trial_ended(config, end, score))
-        del self._configs[trial.trial_id]
+        notify_of_end(self._observers, config, end, score)
+        del self._searcher.running[trial.trial_id]
 
 
 def notify(observers: Iterable[Observer], call: Callable[[Observer], None]) -> None:
@@ -178,6 +170,17 @@ def notify(observers: Iterable[Observer], call: Callable[[Observer], None]) -> N
             call(observer)
         except Exception:
             logger.exception("%s failed; the study goes on", type(observer).__name__)
+
+
+def notify_of_end(
+    observers: Iterable[Observer], config: TrialConfig, end: End, score: float | None
+) -> None:
+    """Notify each observer of a trial that is closed on disk; see `Observer.trial_ended`."""
+    notify(observers, lambda o: o.trial_ended(config, end, score))
+
+
+UNDER_WAY = Outcome(None, TrialState.RUNNING)
+"""What stands for the outcome of a trial that has not ended."""
 
 
 class StudySearcher(Searcher):
@@ -190,7 +193,7 @@ class StudySearcher(Searcher):
         arms: the searches with their budgets; the one furthest behind its budget proposes next.
         make_config: a function that completes a proposal from settings, arm, trial number and
             Optuna number; needed if there are arms.
-        ended: the trials of this stage that have ended, with their outcomes, by trial id.
+        ended: the trials of this stage that have ended, with their outcomes.
         next_number: the number of the next trial that an arm proposes.
     """
 
@@ -201,17 +204,18 @@ class StudySearcher(Searcher):
         *,
         arms: Sequence[Arm] = (),
         make_config: Callable[[Settings, str, int, int], TrialConfig] | None = None,
-        ended: Mapping[str, tuple[TrialConfig, Outcome]] | None = None,
+        ended: Iterable[tuple[TrialConfig, Outcome]] = (),
         next_number: int = 0,
     ) -> None:
         super().__init__(metric="score", mode="max")
-        self._folder = folder
+        self.folder = folder
+        self.running: dict[str, TrialConfig] = {}
+        """The configuration of each trial that is not closed on disk, by Tune's id of the trial."""
         self._queue = deque(queue)
         self._arms = {arm.name: arm for arm in arms}
         self._make_config = make_config
-        self._running: dict[str, TrialConfig] = {}
-        self._outcomes = {_identity(c): outcome for c, outcome in (ended or {}).values()}
-        self._started = {_identity(config) for config in self._queue}
+        self._outcomes = {_identity(config): UNDER_WAY for config in self._queue}
+        self._outcomes |= {_identity(config): outcome for config, outcome in ended}
         self._next_number = next_number
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
@@ -219,24 +223,23 @@ class StudySearcher(Searcher):
         config = self._queue.popleft() if self._queue else self._ask_arms()
         if config is None:
             return Searcher.FINISHED
-        self._folder.trial(config.trial_id).create(config.model_dump(mode="json"))
-        self._running[trial_id] = config
-        self._started.add(_identity(config))
+        self.folder.trial(config.trial_id).create(config.model_dump(mode="json"))
+        self.running[trial_id] = config
+        self._outcomes.setdefault(_identity(config), UNDER_WAY)
         return config.model_dump(mode="json")
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Report an epoch's score to the arm that proposed the trial."""
-        config = self._running.get(trial_id)
+        config, score = self.running.get(trial_id), result.get("score")
         if config is None or config.optuna_number is None or result.get("failed"):
             return
-        if result.get("score") is not None:
-            self._arms[config.arm].report(config.optuna_number, result["epoch"], result["score"])
+        if score is not None:
+            self._arms[config.arm].report(config.optuna_number, result["epoch"], score)
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Forget Tune's id of the trial; `conclude` receives how it ended."""
-        self._running.pop(trial_id, None)
+        """Do nothing: `conclude` receives how a trial ended."""
 
     def conclude(self, config: TrialConfig, end: End, score: float | None) -> None:
         """Report to the arms how a trial ended and the score of its last epoch, a fraction."""
@@ -257,36 +260,23 @@ class StudySearcher(Searcher):
         return {}
 
     def _ask_arms(self) -> TrialConfig | None:
-        behind = sorted(
-            (arm for arm in self._arms.values() if arm.started < arm.budget),
-            key=lambda arm: (arm.started / arm.budget, arm.name),
-        )
-        for arm in behind:
-            answer = arm.ask(lambda settings: self._known(arm, settings))  # noqa: B023
-            if answer is None:
-                arm.budget = arm.started
-                continue
-            optuna_number, settings = answer
-            config = self._config(settings, arm.name, optuna_number)
-            self._next_number += 1
-            return config
+        make, number = self._make_config, self._next_number
+        while make and (behind := [arm for arm in self._arms.values() if arm.started < arm.budget]):
+            arm = min(behind, key=lambda arm: (arm.started / arm.budget, arm.name))
+            answer = arm.ask(
+                lambda settings: self._outcomes.get(
+                    _identity(make(settings, arm.name, number, 0))  # noqa: B023
+                )
+            )
+            if answer is not None:
+                self._next_number += 1
+                optuna_number, settings = answer
+                return make(settings, arm.name, number, optuna_number)
+            arm.budget = arm.started
         return None
-
-    def _known(self, arm: Arm, settings: Settings) -> Outcome | None:
-        if (identity := _identity(self._config(settings, arm.name, 0))) in self._outcomes:
-            return self._outcomes[identity]
-        return Outcome(None, TrialState.RUNNING) if identity in self._started else None
-
-    def _config(self, settings: Settings, arm: str, optuna_number: int) -> TrialConfig:
-        if self._make_config is None:
-            raise TypeError("a searcher with arms needs make_config")
-        return self._make_config(settings, arm, self._next_number, optuna_number)
 
     def save(self, checkpoint_path: str) -> None:
         """Do nothing: the ledger and Optuna's journal hold everything."""
-
-    def restore(self, checkpoint_path: str) -> None:
-        """Do nothing: a study is resumed from its ledger."""
 
 
 def outcome_of(end: End, score: float | None) -> Outcome:

@@ -28,14 +28,14 @@ from study.search.ablation_cells import ablation_cells
 from study.search.driver import ray_session
 from study.search.recording import drop_unproven_reports
 from study.search.samplers import Sampler
-from study.search.stages import budget, fix_rates, run_confirm, run_search, test_cells, tune_cells
+from study.search.stages import budget, fix_rates, run_confirm, run_search, tune_cells
 from study.selection.candidates import extensions, fix_candidates
 from study.storage.atomic import write_atomically
 from study.storage.ledger import DESCRIPTION, StudyFolder, repair
 from study.tracking.reuse import take_over
 from study.tracking.tracker import Tracker, describe_unsent
 from study.trial.prepare import Preparer
-from study.trial.study import Study
+from study.trial.study import Candidate, Study
 from study.workflow.check import caution, check_study
 from study.workflow.progress import StageProgress
 
@@ -157,10 +157,10 @@ def _ablate(study: Study, preparer: Preparer, tracker: Tracker, console: Console
         total = len(ablation.rates) * len(ablation_cells(study)) if ablation else 0
         with _stage(console, folder, "search", total) as progress:
             tune_cells(study, preparer.search(), [progress, tracker], known)
-    chosen = fix_rates(study)
+    chosen = [Candidate(label=label, settings=own) for label, own in fix_rates(study).items()]
     tested = {seed: preparer.confirm(seed) for seed in study.protocol().shot_seeds(config)}
     with _stage(console, folder, "ablation", len(tested) * len(chosen)) as progress:
-        test_cells(study, chosen, tested, [progress, tracker], known)
+        run_confirm(study, chosen, tested, [progress, tracker], stage="ablation", take_over=known)
 
 
 def _has_chosen(study: Study, choice: object) -> bool:
