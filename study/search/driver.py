@@ -151,9 +151,7 @@ def run_trials(
             verbose=0,
         ),
     )
-    with _interruptible() as interrupted:
-        tuner.fit()
-    if interrupted() or searcher.running:
+    if _interrupts(tuner.fit) or searcher.running:
         raise InterruptedStudyError(
             "the study was interrupted before all its trials had ended; "
             f"go on by --resume {folder.name}"
@@ -207,9 +205,8 @@ class _SparingASHA(ASHAScheduler):
         return TrialScheduler.CONTINUE if trial.config["arm"] == "baseline" else decision
 
 
-@contextmanager
-def _interruptible() -> Iterator[Callable[[], bool]]:
-    """Yield a function that returns, after the block, whether Ctrl-C ended Tune's run early.
+def _interrupts(fit: Callable[[], object]) -> bool:
+    """Let Tune run, and return whether Ctrl-C ended its run early.
 
     On the first Ctrl-C Tune returns as if all trials had ended and reports nothing. The only sign
     is that its signal handler restored the previous one. Without a Ctrl-C its handler stays
@@ -217,12 +214,12 @@ def _interruptible() -> Iterator[Callable[[], bool]]:
     """
     before = signal.getsignal(signal.SIGINT)
     handles_signal = not int(os.environ.get("TUNE_DISABLE_SIGINT_HANDLER", "0"))
-    interrupted = False
+    in_main_thread = threading.current_thread() is threading.main_thread()
     try:
-        yield lambda: interrupted
+        fit()
+        return in_main_thread and handles_signal and signal.getsignal(signal.SIGINT) is before
     finally:
-        if threading.current_thread() is threading.main_thread():
-            interrupted = handles_signal and signal.getsignal(signal.SIGINT) is before
+        if in_main_thread:
             signal.signal(signal.SIGINT, before)
 
 

@@ -22,7 +22,7 @@ from study.config.settings import Settings
 from study.errors import StudyError
 from study.search.internals import enqueued_choices, reopen_trial
 from study.search.samplers import Sampler, seed_of
-from study.search.space import Choices, OpenSpace, RateSpace
+from study.search.space import Choices, OpenSpace
 from study.storage.atomic import StorageError, append_lines, drop_cut_line, with_retries
 
 logger = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ class Arm:
     study: optuna.Study
     budget: int
     """The most trials that the arm may propose."""
-    space: OpenSpace | RateSpace
+    space: OpenSpace
     sampler: Sampler
     seed: int
     started: int = 0
@@ -105,8 +105,8 @@ class Arm:
     def report(self, number: int, epoch: int, score: float) -> None:
         """Record an epoch's score, a fraction; an epoch reported before keeps its first score."""
         if (trial := self._trial(number)) is not None:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", UserWarning)  # a resumed trial repeats its epoch
+            # A resumed trial repeats its epoch.
+            with warnings.catch_warnings(action="ignore", category=UserWarning):
                 trial.report(score, epoch)
 
     def tell(self, number: int, outcome: Outcome) -> None:
@@ -196,16 +196,14 @@ class Arm:
         """
         by_number = {r.number: r for r in recorded}
         for number in range(len(self.trials), max(by_number, default=-1) + 1):
-            if number in by_number:
-                choices = self.space.encode(by_number[number].settings) or {}
-                self._add(choices, state=TrialState.RUNNING)
-            else:
-                self._add({}, state=TrialState.FAIL)
-        for number, trial in by_number.items():
-            for epoch, score in trial.scores.items():
+            known = by_number.get(number)
+            choices = self.space.encode(known.settings) if known else None
+            self._add(choices or {}, state=TrialState.RUNNING if known else TrialState.FAIL)
+        for number, known in by_number.items():
+            for epoch, score in known.scores.items():
                 self.report(number, epoch, score)
-            if trial.outcome is not None:
-                self.tell(number, trial.outcome)
+            if known.outcome is not None:
+                self.tell(number, known.outcome)
 
     def _add(self, choices: Choices, **given: Any) -> None:
         self.study.add_trial(
@@ -223,8 +221,8 @@ class Arm:
         if any(recorded.scores.get(epoch, score) != score for epoch, score in scores.items()):
             return False
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", UserWarning)  # a number out of its range
+            # A number may be out of its range.
+            with warnings.catch_warnings(action="ignore", category=UserWarning):
                 return self.space.suggest(FixedTrial(trial.params)) == recorded.settings
         except ValueError:  # a choice is missing
             return False
@@ -244,7 +242,7 @@ def open_arm(
     name: str,
     *,
     budget: int,
-    space: OpenSpace | RateSpace,
+    space: OpenSpace,
     sampler: Sampler,
     seed: int,
 ) -> Arm:

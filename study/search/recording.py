@@ -65,7 +65,12 @@ def record_epoch(
         info: what a delta's file says about it.
     """
     line = {"epoch": report.epoch, "ended_at": round(time.time(), 3), **report.metrics}
-    if not report.done:
+    if report.done:
+        _save_deltas(folder, report.deltas, info)
+        if data.split == "test":
+            folder.write(PREDICTIONS, to_parquet(report.predictions))
+        folder.append_report(line, last=True)
+    else:
         folder.append_report(line)
         metadata = {
             "epoch": str(report.epoch),
@@ -73,11 +78,6 @@ def record_epoch(
             "reports": folder.reports_digest(report.epoch),
         }
         folder.write(STATE, to_checked_bytes(report.state, metadata))
-        return
-    _save_deltas(folder, report.deltas, info)
-    if data.split == "test":
-        folder.write(PREDICTIONS, to_parquet(report.predictions))
-    folder.append_report(line, last=True)
 
 
 def load_state(folder: TrialFolder) -> tuple[int, dict[str, Tensor]] | None:
@@ -86,17 +86,16 @@ def load_state(folder: TrialFolder) -> tuple[int, dict[str, Tensor]] | None:
     If the state is damaged, or the reports of its epochs have changed, the trial starts again.
     """
     state = _read_state(folder)
-    if state is None:
-        return None
-    if not state.follows(folder):
+    if state is not None and state.follows(folder):
+        return state.epoch, state.tensors
+    if state is not None:
         logger.warning(
             "%s does not hold the reports of its %d epochs as they were written; the trial begins "
             "again",
             folder.path / REPORTS,
             state.epoch,
         )
-        return None
-    return state.epoch, state.tensors
+    return None
 
 
 def drop_unproven_reports(folder: TrialFolder) -> None:
@@ -171,14 +170,16 @@ class _State:
 
 
 def _read_state(folder: TrialFolder) -> _State | None:
-    contents = folder.read(STATE)
-    if contents is None:
+    if (contents := folder.read(STATE)) is None:
         return None
     try:
         tensors, metadata = from_checked_bytes(contents)
-        info = read_info(json.loads(metadata["info"]))
-        epoch, reports = int(metadata["epoch"]), metadata.get("reports")
-        return _State(epoch, tensors, info, reports)
+        return _State(
+            epoch=int(metadata["epoch"]),
+            tensors=tensors,
+            info=read_info(json.loads(metadata["info"])),
+            reports=metadata.get("reports"),
+        )
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         logger.warning("%s is damaged, the trial begins again: %s", folder.path / STATE, error)
         return None

@@ -1,15 +1,11 @@
 """The search space: converts Optuna's choices to settings, and settings back to choices."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, TypeAlias
 
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import Trial
 
 from study.config.schema import SpaceConfig
@@ -19,7 +15,8 @@ from study.method.recipe import Regularizer
 from study.method.subsets import Depths, in_blocks, kinds, parse
 
 WEIGHT = "distill_weight"
-Choices = dict[str, tuple[Any, BaseDistribution]]
+Distribution: TypeAlias = CategoricalDistribution | FloatDistribution | IntDistribution
+Choices = dict[str, tuple[Any, Distribution]]
 """The value and its distribution, by the name of the Optuna parameter."""
 
 
@@ -33,22 +30,14 @@ class OpenSpace:
 
     config: SpaceConfig
     depths: Depths
-    regularizer: Regularizer = "cosine"
+    regularizer: Regularizer = field(default="cosine", kw_only=True)
 
     def suggest(self, trial: Trial) -> Settings:
         """Ask Optuna for one configuration."""
-        chosen = [s for s in self.config.sites if _ask(trial, s, self._distribution(s))]
-        terms = []
-        for encoder in ENCODERS:
-            sites = [site for site in chosen if site.startswith(encoder)]
-            ends = [0, getattr(self.depths, encoder) - 1]
-            if self.config.windows and any(in_blocks(site) for site in sites):
-                ends = [
-                    _ask(trial, f"{encoder}.{end}", self._distribution(f"{encoder}.{end}"))
-                    for end in ("from", "to")
-                ]
-            terms += [self._within(site, min(ends), max(ends)) for site in sites]
-        return _with_rates(trial, " + ".join(terms) or "none", self)
+        subset = self._suggest_subset(trial)
+        rates = self._rates(parse(subset).resolve(self.depths))
+        chosen = {n: trial.suggest_float(n, r.low, r.high, log=True) for n, r in rates.items()}
+        return Settings.model_validate({"subset": subset, **chosen})
 
     def encode(self, settings: Settings) -> Choices | None:
         """Return the choices, with their distributions, that lead to these settings.
@@ -56,130 +45,115 @@ class OpenSpace:
         None means that the space does not contain them, for example because a site is not listed or
         a rate is out of range.
         """
-        wanted = parse(settings.subset).resolve(self.depths)
-        windows: dict[str, tuple[int, int]] = {e: self._window(e, wanted) for e in ENCODERS}
-        terms = {s: self._within(s, *windows[s.partition(".")[0]]) for s in self.config.sites}
-        inside = {s for s, term in terms.items() if parse(term).resolve(self.depths) <= wanted}
-        covered = parse(" + ".join(terms[s] for s in inside) or "none").resolve(self.depths)
-        if covered != wanted:
+        leaves = parse(settings.subset).resolve(self.depths)
+        choices = self._encode_subset(leaves)
+        rates = {name: (settings.flat()[name], rate) for name, rate in self._rates(leaves).items()}
+        if choices is None or not all(_contains(rate, value) for value, rate in rates.values()):
             return None
-        choices: dict[str, Any] = {site: site in inside for site in self.config.sites}
-        for encoder in ENCODERS:
-            if self.config.windows and any(
-                site.startswith(encoder) and in_blocks(site) for site in inside
-            ):
-                choices[f"{encoder}.from"], choices[f"{encoder}.to"] = windows[encoder]
-        if (rates := _rate_choices(settings, wanted, self)) is None:
-            return None
-        return {name: (v, self._distribution(name)) for name, v in choices.items()} | rates
+        return choices | rates
 
     def fits(self, choices: Mapping[str, Any]) -> bool:
         """Return whether another study's choices are complete and allowed in this space."""
-        sites = set(self.config.sites)
-        ends = {f"{encoder}.{end}" for encoder in ENCODERS for end in ("from", "to")}
-        known = sites | (ends if self.config.windows else set()) | rate_ranges(self.config).keys()
-        return sites <= choices.keys() <= known and all(
-            _contains(self._distribution(name), value) for name, value in choices.items()
+        return self._needed <= choices.keys() <= self._known.keys() and all(
+            _contains(self._known[name], value) for name, value in choices.items()
         )
+
+    @property
+    def _needed(self) -> frozenset[str]:
+        """The names of the parameters that every trial has."""
+        return frozenset(self.config.sites)
+
+    @cached_property
+    def _known(self) -> Mapping[str, Distribution]:
+        """The distributions of all parameters."""
+        sites = {site: CategoricalDistribution((True, False)) for site in self.config.sites}
+        ends = {
+            f"{encoder}.{end}": IntDistribution(*self._layers(encoder))
+            for encoder in ENCODERS
+            for end in ("from", "to")
+            if self.config.windows
+        }
+        return {**sites, **ends, **self._every_rate}
+
+    @cached_property
+    def _every_rate(self) -> dict[str, FloatDistribution]:
+        """The distributions of the learning rate of each kind, and of λ."""
+        ranges = {rate_column(kind): self.config.rates[kind] for kind in kind_names()}
+        ranges[WEIGHT] = self.config.distill_weight
+        return {name: FloatDistribution(*ends, log=True) for name, ends in ranges.items()}
+
+    def _rates(self, leaves: frozenset[Leaf]) -> dict[str, FloatDistribution]:
+        """Return the distributions of the rates, and of λ, that have an effect on tuned tensors."""
+        names = [rate_column(kind) for kind in kind_names() if kind in kinds(leaves)]
+        names += [WEIGHT] * weighs(leaves, self.regularizer)
+        return {name: self._every_rate[name] for name in names}
+
+    def _suggest_subset(self, trial: Trial) -> str:
+        chosen = [s for s in self.config.sites if trial.suggest_categorical(s, (True, False))]
+        terms = []
+        for encoder in ENCODERS:
+            sites = [site for site in chosen if site.startswith(encoder)]
+            low, high = self._layers(encoder)
+            if self.config.windows and any(map(in_blocks, sites)):
+                ends = [trial.suggest_int(f"{encoder}.{end}", low, high) for end in ("from", "to")]
+                low, high = sorted(ends)
+            terms += [self._within(site, low, high) for site in sites]
+        return " + ".join(terms) or "none"
+
+    def _encode_subset(self, leaves: frozenset[Leaf]) -> Choices | None:
+        windows: dict[str, tuple[int, int]] = {e: self._window(e, leaves) for e in ENCODERS}
+        terms = {s: self._within(s, *windows[s.partition(".")[0]]) for s in self.config.sites}
+        inside = {s: t for s, t in terms.items() if parse(t).resolve(self.depths) <= leaves}
+        if parse(" + ".join(inside.values()) or "none").resolve(self.depths) != leaves:
+            return None
+        values: dict[str, Any] = {site: site in inside for site in self.config.sites}
+        for encoder in ENCODERS:
+            tuned = [site for site in inside if site.startswith(encoder)]
+            if self.config.windows and any(map(in_blocks, tuned)):
+                values[f"{encoder}.from"], values[f"{encoder}.to"] = windows[encoder]
+        return {name: (value, self._known[name]) for name, value in values.items()}
 
     def _window(self, encoder: str, leaves: frozenset[Leaf]) -> tuple[int, int]:
         """Return the lowest and highest tuned layer of an encoder, both included.
 
         They span all layers if none is tuned or the space has no windows.
         """
-        layers = {leaf.layer for leaf in leaves if leaf.encoder == encoder} - {None}
-        if not layers or not self.config.windows:
-            return 0, getattr(self.depths, encoder) - 1
-        return min(layers), max(layers)  # type: ignore[type-var,return-value]
+        layers = [x.layer for x in leaves if x.encoder == encoder and x.layer is not None]
+        tuned = bool(layers) and self.config.windows
+        return (min(layers), max(layers)) if tuned else self._layers(encoder)
 
     def _within(self, site: str, low: int, high: int) -> str:
         """Limit a site to a window of layers, unless it lies outside the blocks or keeps all."""
-        all_layers = (low, high) == (0, getattr(self.depths, site.partition(".")[0]) - 1)
+        all_layers = (low, high) == self._layers(site.partition(".")[0])
         return site if all_layers or not in_blocks(site) else f"{site}[{low}:{high + 1}]"
 
-    def _distribution(self, name: str) -> BaseDistribution:
-        if name in self.config.sites:
-            return CategoricalDistribution((True, False))
-        if name.endswith((".from", ".to")):
-            return IntDistribution(0, getattr(self.depths, name.partition(".")[0]) - 1)
-        return FloatDistribution(*rate_ranges(self.config)[name], log=True)
+    def _layers(self, encoder: str) -> tuple[int, int]:
+        """Return the lowest and highest layer of an encoder."""
+        return 0, getattr(self.depths, encoder) - 1
 
 
 @dataclass(frozen=True)
-class RateSpace:
+class RateSpace(OpenSpace):
     """The space of the learning rates and λ of a fixed subset, in the ranges of the open space."""
 
-    config: SpaceConfig
-    depths: Depths
     subset: str
-    regularizer: Regularizer = "cosine"
 
-    def suggest(self, trial: Trial) -> Settings:
-        """Ask Optuna for one configuration."""
-        return _with_rates(trial, self.subset, self)
+    @property
+    def _needed(self) -> frozenset[str]:
+        return frozenset(self._known)
 
-    def encode(self, settings: Settings) -> Choices | None:
-        """See `OpenSpace.encode`."""
-        leaves = parse(self.subset).resolve(self.depths)
-        if parse(settings.subset).resolve(self.depths) != leaves:
-            return None
-        return _rate_choices(settings, leaves, self)
+    @cached_property
+    def _known(self) -> Mapping[str, Distribution]:
+        return self._rates(parse(self.subset).resolve(self.depths))
 
-    def fits(self, choices: Mapping[str, Any]) -> bool:
-        """See `OpenSpace.fits`."""
-        wanted = _with_effect(self, parse(self.subset).resolve(self.depths))
-        return wanted.keys() == choices.keys() and all(
-            _contains(wanted[name], value) for name, value in choices.items()
-        )
+    def _suggest_subset(self, trial: Trial) -> str:
+        return self.subset
+
+    def _encode_subset(self, leaves: frozenset[Leaf]) -> Choices | None:
+        return {} if parse(self.subset).resolve(self.depths) == leaves else None
 
 
-def rate_ranges(config: SpaceConfig) -> dict[str, tuple[float, float]]:
-    """Return the ranges of the learning rate of each kind, and of λ, which are log-uniform."""
-    return {
-        **{rate_column(kind): ends for kind, ends in config.rates.items()},
-        WEIGHT: config.distill_weight,
-    }
-
-
-def _with_effect(
-    space: OpenSpace | RateSpace, leaves: frozenset[Leaf]
-) -> dict[str, FloatDistribution]:
-    """Return the distributions of the rates, and of λ, that have an effect on tuned tensors."""
-    every, tuned = rate_ranges(space.config), kinds(leaves)
-    names = [rate_column(kind) for kind in kind_names() if kind in tuned]
-    names += [WEIGHT] * weighs(leaves, space.regularizer)
-    return {name: FloatDistribution(*every[name], log=True) for name in names}
-
-
-def _with_rates(trial: Trial, subset: str, space: OpenSpace | RateSpace) -> Settings:
-    rates = _with_effect(space, parse(subset).resolve(space.depths))
-    chosen = {name: _ask(trial, name, distribution) for name, distribution in rates.items()}
-    return Settings.model_validate({"subset": subset, **chosen})
-
-
-def _rate_choices(
-    settings: Settings, leaves: frozenset[Leaf], space: OpenSpace | RateSpace
-) -> Choices | None:
-    choices: Choices = {}
-    values: dict[str, Any] = settings.flat()
-    for name, distribution in _with_effect(space, leaves).items():
-        if values[name] is None or not _contains(distribution, values[name]):
-            return None
-        choices[name] = (values[name], distribution)
-    return choices
-
-
-def _ask(trial: Trial, name: str, distribution: BaseDistribution) -> Any:
+def _contains(distribution: Distribution, value: Any) -> bool:
     if isinstance(distribution, CategoricalDistribution):
-        return trial.suggest_categorical(name, distribution.choices)
-    if isinstance(distribution, IntDistribution):
-        return trial.suggest_int(name, distribution.low, distribution.high)
-    if isinstance(distribution, FloatDistribution):
-        return trial.suggest_float(name, distribution.low, distribution.high, log=distribution.log)
-    raise TypeError(f"no way to ask for {distribution}")
-
-
-def _contains(distribution: BaseDistribution, value: Any) -> bool:
-    if isinstance(distribution, IntDistribution | FloatDistribution):
-        return bool(distribution.low <= value <= distribution.high)
-    return isinstance(distribution, CategoricalDistribution) and value in distribution.choices
+        return value in distribution.choices
+    return value is not None and bool(distribution.low <= value <= distribution.high)

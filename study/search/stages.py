@@ -284,9 +284,9 @@ def _open_arms(study: Study, past: Collection[_Past], given: Sampler | None) -> 
     search, split, depths = study.config.search, budget(study.config), study.architecture().depths
     journal, regularizer = study.folder.path / JOURNAL, study.config.training.regularizer
     clipfit = search.baselines["clipfit"].subset
-    spaces: dict[str, tuple[int, OpenSpace | RateSpace]] = {
-        TUNED: (split.tuned, RateSpace(search.space, depths, clipfit, regularizer)),
-        "search": (split.open, OpenSpace(search.space, depths, regularizer)),
+    spaces: dict[str, tuple[int, OpenSpace]] = {
+        TUNED: (split.tuned, RateSpace(search.space, depths, clipfit, regularizer=regularizer)),
+        "search": (split.open, OpenSpace(search.space, depths, regularizer=regularizer)),
     }
     sampler = sampler_named(search.sampler, given)
     recorded = {

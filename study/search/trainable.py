@@ -70,18 +70,15 @@ class ClipFitTrainable(tune.Trainable):
         self._backbone = backbone
         self._data = data
         self._max_epoch_seconds = max_epoch_seconds
-        self._begin(config)
+        self.reset_config(config)
 
-    def _begin(self, config: dict[str, Any]) -> None:
-        self._trial = TrialConfig.model_validate(config)
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Start another trial in this process; the backbone stays loaded."""
+        self._trial = TrialConfig.model_validate(new_config)
         self._folder = self._study.trial(self._trial.trial_id)
         self._epoch = 0
         self._micro_batch: int | None = None
         self._reports: Iterator[EpochReport] | None = None
-
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Start another trial in this process; the backbone stays loaded."""
-        self._begin(new_config)
         return True
 
     def step(self) -> dict[str, Any]:
@@ -170,12 +167,6 @@ class ClipFitTrainable(tune.Trainable):
             "failed": False,
             **failure,
         }
-
-    def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Do nothing: `record_epoch` writes the state after every epoch."""
-
-    def load_checkpoint(self, checkpoint: Any) -> None:
-        """Do nothing: the trial's folder holds the state."""
 
 
 def has_gpu() -> bool:
