@@ -75,9 +75,8 @@ class Protocol(ABC):
 
     def rule(self, config: StudyConfig, dataset: Dataset) -> Rule:
         """Return the rule by which a study's trials are scored."""
-        if config.search.selection == AUTO:
-            return self.automatic_rule(config, dataset)
-        return self.rule_named(config.search.selection)
+        named = config.search.selection
+        return self.automatic_rule(config, dataset) if named == AUTO else self.rule_named(named)
 
     def rule_used(self, config: StudyConfig, report: Mapping[str, float | None]) -> Rule:
         """Return the rule by which a study's trials were scored.
@@ -86,9 +85,8 @@ class Protocol(ABC):
             config: the study's configuration.
             report: a report of one of the trials; its metrics show which rule ``auto`` meant.
         """
-        if config.search.selection == AUTO:
-            return self.automatic_rule_used(config, report)
-        return self.rule_named(config.search.selection)
+        named = config.search.selection
+        return self.automatic_rule_used(config, report) if named == AUTO else self.rule_named(named)
 
     def rule_named(self, name: str) -> Rule:
         """Return the rule of a name.
@@ -127,8 +125,8 @@ class Protocol(ABC):
         self, dataset: Dataset, shots: Shots | None, targets: Sequence[Dataset] = ()
     ) -> Task:
         """Return the task of the test; see `study.data.tasks.confirm_task`."""
-        shots = shots if self.trains else None
-        return confirm_task(dataset, shots, self.scored(dataset), targets)
+        used = shots if self.trains else None
+        return confirm_task(dataset, used, self.scored(dataset), targets)
 
     def searches(self, config: StudyConfig) -> bool:
         """Return whether a study has a search; it has none if nothing is trained, or it ablates."""
@@ -148,9 +146,7 @@ class Protocol(ABC):
 
     def tested_as_given(self, config: StudyConfig) -> dict[str, Settings]:
         """Return the configurations that are tested without a search, by label."""
-        if self.trains:
-            return config.search.baselines
-        return {ZERO_SHOT: Settings(subset="none")}
+        return config.search.baselines if self.trains else {ZERO_SHOT: Settings(subset="none")}
 
     def disagreements(self, config: StudyConfig) -> Iterator[str]:
         """Yield the faults of a configuration of this protocol, each beginning with a path."""

@@ -10,9 +10,6 @@ from study.method.subsets import Depths, Subset, in_blocks, parse, single_sites
 from study.storage.ledger import StudyFolder
 from study.trial.study import Study, best_of, read_candidates
 
-BASE = "base"
-"""The label of the cell that the others are compared with."""
-
 
 def ablation_cells(study: Study) -> dict[str, Subset]:
     """Return the subsets by cell label, the base first and equal subsets only once.
@@ -26,18 +23,16 @@ def ablation_cells(study: Study) -> dict[str, Subset]:
     if ablation is None:
         raise ValueError("the configuration has no ablation")
     base = parse(_base(ablation, study.folder.path.parent))
-    cells = {BASE: base}
-    keys = {base.key(depths)}
+    cells = {base.key(depths): ("base", base)}
     for label, subset in _designed(study.config, ablation, base, depths):
-        if subset.resolve(depths) and (key := subset.key(depths)) not in keys:
-            keys.add(key)
-            cells[label] = subset
+        if subset.resolve(depths):
+            cells.setdefault(subset.key(depths), (label, subset))
     if len(cells) == 1:
         raise StudyError(
             f"ablation.design {ablation.design} leaves no cell beside the base '{base}'; "
             "name sites or subsets that differ from it"
         )
-    return cells
+    return dict(cells.values())
 
 
 def _base(ablation: AblationConfig, storage: Path) -> str:
@@ -63,20 +58,17 @@ def _designed(
     elif ablation.design == "leave_one_out":
         for site in ablation.sites or list(_sites_in(base, depths)):
             try:
-                yield f"without {site}", _without(base, parse(site), depths)
+                rest = base - parse(site)
+                if rest.resolve(depths) == base.resolve(depths):
+                    raise SubsetError(f"{site} is not in {base}")
             except SubsetError:
                 raise StudyError(
                     f"ablation.sites: '{site}' is not in the base '{base}'; "
                     f"in it are {', '.join(_sites_in(base, depths))}"
                 ) from None
+            yield f"without {site}", rest
     else:
         yield from _windowed(ablation, base, depths)
-
-
-def _without(base: Subset, site: Subset, depths: Depths) -> Subset:
-    if (rest := base - site).resolve(depths) == base.resolve(depths):
-        raise SubsetError(f"{site} is not in {base}")
-    return rest
 
 
 def _windowed(
@@ -93,19 +85,16 @@ def _windowed(
         "from_top": [(start, deepest) for start in reversed(range(deepest))],
     }
     for start, stop in ranges[ablation.windows]:
-        terms = [
+        if terms := [
             f"{site}[{start}:{min(stop, getattr(depths, site.partition('.')[0]))}]"
             for site in _sites_in(base, depths)
             if in_blocks(site) and start < getattr(depths, site.partition(".")[0])
-        ]
-        if terms:
+        ]:
             yield f"layers {start}–{stop - 1}", parse(" + ".join(terms))
 
 
 def _sites_in(base: Subset, depths: Depths) -> Iterator[str]:
     """Yield the names of the single sites that the subset contains in full."""
     leaves = base.resolve(depths)
-    for encoder in ENCODERS:
-        for site in single_sites(encoder):
-            if parse(f"{encoder}.{site}").resolve(depths) <= leaves:
-                yield f"{encoder}.{site}"
+    sites = [f"{encoder}.{site}" for encoder in ENCODERS for site in single_sites(encoder)]
+    yield from (site for site in sites if parse(site).resolve(depths) <= leaves)

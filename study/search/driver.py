@@ -78,22 +78,18 @@ def concurrency(config: StudyConfig) -> int | None:
     resources = config.resources
     if resources.max_concurrent is not None:
         return resources.max_concurrent
-    available = ray.cluster_resources()
-    slots = available.get("CPU", 0) / resources.cpus_per_trial
-    if resources.gpus_per_trial:
-        slots = min(slots, available.get("GPU", 0) / resources.gpus_per_trial)
+    cpus, gpus = (ray.cluster_resources().get(kind, 0) for kind in ("CPU", "GPU"))
+    needs = [(cpus, resources.cpus_per_trial), (gpus, resources.gpus_per_trial)]
+    slots = min(available / needed for available, needed in needs if needed)
     shortage = (
         f"one needs {resources.cpus_per_trial} CPUs and {resources.gpus_per_trial} GPUs "
-        f"(resources.cpus_per_trial, gpus_per_trial), the cluster has {available.get('CPU', 0)} "
-        f"and {available.get('GPU', 0)}"
+        f"(resources.cpus_per_trial, gpus_per_trial), the cluster has {cpus} and {gpus}"
     )
-    if not started_here():
-        if slots < 1:
-            logger.warning("waiting for a machine that a trial fits on: %s", shortage)
-        return None
-    if slots < 1:
+    if slots < 1 and started_here():
         raise StudyError(f"no trial fits: {shortage}")
-    return int(slots)
+    if slots < 1:
+        logger.warning("waiting for a machine that a trial fits on: %s", shortage)
+    return int(slots) if started_here() else None
 
 
 def run_trials(
@@ -226,10 +222,9 @@ def _interrupts(fit: Callable[[], object]) -> bool:
 @contextmanager
 def _interrupted_by_hanging_up() -> Iterator[None]:
     """Treat a closed terminal (SIGHUP) and ``kill`` (SIGTERM) like Ctrl-C."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {name: signal.getsignal(name) for name in (signal.SIGHUP, signal.SIGTERM)}
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    names = (signal.SIGHUP, signal.SIGTERM) if in_main_thread else ()
+    before = {name: signal.getsignal(name) for name in names}
 
     def interrupt(*_: object) -> None:
         # A shell starts a command that ends in & with Ctrl-C ignored.

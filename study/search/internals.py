@@ -9,10 +9,8 @@ from typing import Any
 
 import optuna
 import ray
-from optuna.trial import FrozenTrial
 from ray._private import ray_constants
 from ray.tune.execution import class_cache
-from ray.tune.experiment import Trial
 
 CREDENTIALS = frozenset(
     {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN"}
@@ -57,17 +55,17 @@ def started_here() -> bool:
     return node is not None and bool(node.head)
 
 
-def forget_results(trial: Trial) -> None:
+def forget_results(trial: ray.tune.experiment.Trial) -> None:
     """Drop the statistics of a trial's results, which Tune keeps in memory until the study ends."""
     trial.metric_analysis.clear()
     trial.metric_n_steps.clear()
 
 
-def reopen_trial(study: optuna.Study, trial: FrozenTrial) -> optuna.Trial:
+def reopen_trial(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> optuna.Trial:
     """Return the open trial of a proposal that an earlier process asked Optuna for."""
     return optuna.Trial(study, trial._trial_id)
 
 
-def enqueued_choices(trial: FrozenTrial) -> dict[str, Any] | None:
+def enqueued_choices(trial: optuna.trial.FrozenTrial) -> dict[str, Any] | None:
     """Return the choices that a trial was enqueued with; None where it was sampled."""
     return trial.system_attrs.get("fixed_params")

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages import JournalStorage, journal
 from optuna.trial import FixedTrial, FrozenTrial, TrialState
 
 from study.config.settings import Settings
@@ -133,14 +132,14 @@ class Arm:
         if choices is not None and label not in known and outcome.state is TrialState.COMPLETE:
             self._add(choices, value=outcome.score, user_attrs={"label": label})
 
-    def try_first(self, journal: Path) -> int:
+    def try_first(self, path: Path) -> int:
         """Enqueue the best configurations of the same arm in another study, and log how many.
 
         They fill at most a quarter of the budget. They are tried here without their scores, which
         are not comparable if the dataset is another.
 
         Args:
-            journal: the other study's journal.
+            path: the other study's journal.
 
         Returns:
             The number of configurations enqueued.
@@ -149,9 +148,9 @@ class Arm:
             StudyError: the journal is damaged.
         """
         try:
-            storage = JournalStorage(JournalFileBackend(str(journal)))
+            storage = JournalStorage(journal.JournalFileBackend(str(path)))
         except Exception as error:  # see `open_journal`
-            raise StudyError(f"{journal} is damaged ({type(error).__name__}: {error})") from error
+            raise StudyError(f"{path} is damaged ({type(error).__name__}: {error})") from error
         candidates: list[FrozenTrial] = []
         if self.name in optuna.get_all_study_names(storage):
             # Baselines, which have a label, are tried anyway, at their own rates.
@@ -167,7 +166,7 @@ class Arm:
         for trial in best[: math.ceil(self.budget / 4)]:
             self.study.enqueue_trial(trial.params, skip_if_exists=True)
         added = len(self.trials) - before
-        logger.info("%s: %d configurations of %s first", self.name, added, journal.parent.name)
+        logger.info("%s: %d configurations of %s first", self.name, added, path.parent.name)
         return added
 
     def fail_orphans(self, numbers: set[int]) -> None:
@@ -271,7 +270,7 @@ class DamagedJournalError(StudyError):
     """A journal that cannot be read, or that contradicts the ledger."""
 
 
-class _Journal(JournalFileBackend):
+class _Journal(journal.JournalFileBackend):
     """A journal with a single writer.
 
     It needs no lock file, which a killed process would leave behind.

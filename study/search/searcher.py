@@ -98,17 +98,16 @@ class LedgerCallback(Callback):
     ) -> None:
         """Close a trial; Tune also calls this for one that raised or was stopped."""
         result = trial.last_result or {}
-        score = result.get("score")
         if result.get("storage"):  # the trial has not ended: a resumed study continues it
             self._fault = self._fault or StorageError(result["error"])
         elif result.get("failed"):
-            failure = {name: result[name] for name in ("reason", "error", "unfit")}
-            self._close(trial, "failed", None, **failure)
+            cause = {name: result[name] for name in ("reason", "error", "unfit")}
+            self._close(trial, "failed", None, **cause)
         elif result.get("epoch", -1) >= result.get("epochs", 0):
-            self._close(trial, "finished", score)
+            self._close(trial, "finished", result.get("score"))
         else:
-            reason = f"successive halving at epoch {result.get('epoch')}"
-            self._close(trial, "stopped", score, reason=reason)
+            cause = {"reason": f"successive halving at epoch {result.get('epoch')}"}
+            self._close(trial, "stopped", result.get("score"), **cause)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
         """Close a trial whose worker died more often than is allowed."""

@@ -1,7 +1,7 @@
 """The stages that train: search, confirm, ablation. Each continues from what the ledger holds."""
 
 import math
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -373,18 +373,25 @@ def fix_rates(study: Study) -> Mapping[str, Settings]:
         trial.config.subset_key: trial.config.settings
         for trial in reversed(finished_trials(study.folder))
     }
-    depths = study.architecture().depths
-    keys = {label: subset.key(depths) for label, subset in cells.items()}
+    keys = {label: subset.key(study.architecture().depths) for label, subset in cells.items()}
     if missing := [label for label, key in keys.items() if key not in best]:
         raise StudyError(f"no trial of the cell '{missing[0]}' ran all its epochs")
     return study.fix_cells({label: best[key] for label, key in keys.items()})
 
 
-def _trials(study: Study, cells: Mapping[str, Subset]) -> Iterator[tuple[str, float, Settings]]:
+def _trials(study: Study, cells: Mapping[str, Subset]) -> list[tuple[str, float, Settings]]:
     if (ablation := study.config.ablation) is None:
-        return
-    weight = ablation.distill_weight
-    for label, subset in cells.items():
-        for rate in ablation.rates:
-            rates = dict.fromkeys(kind_names(), rate)
-            yield label, rate, Settings(subset=str(subset), rates=rates, distill_weight=weight)
+        return []
+    return [
+        (
+            label,
+            rate,
+            Settings(
+                subset=str(subset),
+                rates=dict.fromkeys(kind_names(), rate),
+                distill_weight=ablation.distill_weight,
+            ),
+        )
+        for label, subset in cells.items()
+        for rate in ablation.rates
+    ]

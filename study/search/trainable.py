@@ -11,7 +11,6 @@ from typing import Any
 import ray
 import torch
 from ray import tune
-from ray.tune.result import DONE
 
 from study.config.schema import BackboneConfig
 from study.errors import BackboneError, DataError, StudyError
@@ -163,7 +162,7 @@ class ClipFitTrainable(tune.Trainable):
             "epoch": self._epoch,
             "epochs": self._trial.epochs,
             "score": score,
-            DONE: done,
+            tune.result.DONE: done,
             "failed": False,
             **failure,
         }

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from study.protocols import FewShot, named
-from study.protocols.base_to_new import hmean
+from study.protocols import FewShot, hmean, named
 from study.search.recording import record_epoch
 from study.storage.ledger import StudyFolder
 from study.trial import EpochReport, Prediction, TrialData
