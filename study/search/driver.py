@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -50,20 +50,18 @@ keep_credentials_from_workers()
 def ray_session(config: StudyConfig) -> Iterator[None]:
     """Join the cluster of this machine, or start Ray here, for the duration of the block."""
     os.environ.update({k: v for k, v in TUNE_ENVIRONMENT.items() if k not in os.environ})
-    if started := not ray.is_initialized():
-        options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-        if "RAY_ADDRESS" in os.environ or in_a_cluster():
-            ray.init(**options)
-        else:
-            with on_loopback():
-                ray.init(**options, include_dashboard=False)
-    try:
-        with _interrupted_by_hanging_up():
-            yield
-    finally:
-        if started:
-            with _no_garbage():
-                ray.shutdown()
+    with ExitStack() as stack:
+        if not ray.is_initialized():
+            alone = "RAY_ADDRESS" not in os.environ and not in_a_cluster()
+            with on_loopback() if alone else nullcontext():
+                ray.init(
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    include_dashboard=False if alone else None,
+                )
+            stack.callback(_shut_down)
+        stack.enter_context(_interrupted_by_hanging_up())
+        yield
 
 
 def concurrency(config: StudyConfig) -> int | None:
@@ -222,9 +220,6 @@ def _interrupts(fit: Callable[[], object]) -> bool:
 @contextmanager
 def _interrupted_by_hanging_up() -> Iterator[None]:
     """Treat a closed terminal (SIGHUP) and ``kill`` (SIGTERM) like Ctrl-C."""
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    names = (signal.SIGHUP, signal.SIGTERM) if in_main_thread else ()
-    before = {name: signal.getsignal(name) for name in names}
 
     def interrupt(*_: object) -> None:
         # A shell starts a command that ends in & with Ctrl-C ignored.
@@ -233,18 +228,15 @@ def _interrupted_by_hanging_up() -> Iterator[None]:
         # The current handler of Ctrl-C reacts, which is Tune's while trials run.
         signal.raise_signal(signal.SIGINT)
 
-    for name in before:
-        signal.signal(name, interrupt)
-    try:
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    with ExitStack() as stack:
+        for name in (signal.SIGHUP, signal.SIGTERM) if in_main_thread else ():
+            stack.callback(signal.signal, name, signal.signal(name, interrupt))
         yield
-    finally:
-        for name, handler in before.items():
-            signal.signal(name, handler)
 
 
-@contextmanager
-def _no_garbage() -> Iterator[None]:
-    """Collect all garbage now, and disable the collector in every thread during the block.
+def _shut_down() -> None:
+    """Collect all garbage, and shut Ray down while the collector is disabled in every thread.
 
     Ray ends the process at once if one of its references is freed while it shuts down. Tune leaves
     such references in cycles, and the collector frees them in any thread. It once did so in the
@@ -258,7 +250,7 @@ def _no_garbage() -> Iterator[None]:
         del cycle
         while not gc.collect():  # 0 as long as another thread is collecting
             time.sleep(0.001)
-        yield
+        ray.shutdown()
     finally:
         if enabled:
             gc.enable()

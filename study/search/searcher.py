@@ -229,10 +229,9 @@ class StudySearcher(Searcher):
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Report an epoch's score to the arm that proposed the trial."""
-        config, score = self.running.get(trial_id), result.get("score")
-        if config is None or config.optuna_number is None or result.get("failed"):
-            return
-        if score is not None:
+        config = self.running.get(trial_id)
+        score = None if result.get("failed") else result.get("score")
+        if config and config.optuna_number is not None and score is not None:
             self._arms[config.arm].report(config.optuna_number, result["epoch"], score)
 
     def on_trial_complete(
@@ -293,12 +292,11 @@ def outcome_of(end: End, score: float | None) -> Outcome:
     if end.status == "failed":
         # The trial failed in the epoch after its last completed one.
         return Outcome(0.0, TrialState.PRUNED, end.epochs + 1)
-    state = TrialState.COMPLETE if end.status == "finished" else TrialState.PRUNED
-    return Outcome(score, state, end.epochs)
+    finished = end.status == "finished"
+    return Outcome(score, TrialState.COMPLETE if finished else TrialState.PRUNED, end.epochs)
 
 
 def _identity(config: TrialConfig) -> tuple[Any, ...]:
     """Return a key that is equal for two trials with the same training."""
-    label = config.label if config.stage == "confirm" else None
     settings = config.settings
-    return config.seed, label, config.subset_key, settings.distill_weight, *settings.rates.items()
+    return config.seed, config.subset_key, settings.distill_weight, *settings.rates.items()
