@@ -125,8 +125,7 @@ class Protocol(ABC):
         self, dataset: Dataset, shots: Shots | None, targets: Sequence[Dataset] = ()
     ) -> Task:
         """Return the task of the test; see `study.data.tasks.confirm_task`."""
-        used = shots if self.trains else None
-        return confirm_task(dataset, used, self.scored(dataset), targets)
+        return confirm_task(dataset, shots if self.trains else None, self.scored(dataset), targets)
 
     def searches(self, config: StudyConfig) -> bool:
         """Return whether a study has a search; it has none if nothing is trained, or it ablates."""

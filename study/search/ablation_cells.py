@@ -1,7 +1,6 @@
 """The cells of an ablation, which are the subsets that it compares."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from study.config.schema import AblationConfig, StudyConfig
 from study.errors import StudyError, SubsetError
@@ -22,7 +21,16 @@ def ablation_cells(study: Study) -> dict[str, Subset]:
     ablation, depths = study.config.ablation, study.architecture().depths
     if ablation is None:
         raise ValueError("the configuration has no ablation")
-    base = parse(_base(ablation, study.folder.path.parent))
+    base = parse(ablation.base)
+    if ablation.base_from is not None:
+        storage = study.folder.path.parent
+        other = StudyFolder(storage / ablation.base_from)
+        best = best_of(read_candidates(other)) if other.path.exists() else None
+        if best is None:
+            raise StudyError(
+                f"ablation.base_from: no finished study '{ablation.base_from}' in {storage}"
+            )
+        base = parse(best.settings.subset)
     cells = {base.key(depths): ("base", base)}
     for label, subset in _designed(study.config, ablation, base, depths):
         if subset.resolve(depths):
@@ -33,18 +41,6 @@ def ablation_cells(study: Study) -> dict[str, Subset]:
             "name sites or subsets that differ from it"
         )
     return dict(cells.values())
-
-
-def _base(ablation: AblationConfig, storage: Path) -> str:
-    if ablation.base_from is None:
-        return ablation.base
-    other = StudyFolder(storage / ablation.base_from)
-    best = best_of(read_candidates(other)) if other.path.exists() else None
-    if best is None:
-        raise StudyError(
-            f"ablation.base_from: no finished study '{ablation.base_from}' in {storage}"
-        )
-    return best.settings.subset
 
 
 def _designed(
@@ -67,30 +63,21 @@ def _designed(
                     f"in it are {', '.join(_sites_in(base, depths))}"
                 ) from None
             yield f"without {site}", rest
-    else:
-        yield from _windowed(ablation, base, depths)
-
-
-def _windowed(
-    ablation: AblationConfig, base: Subset, depths: Depths
-) -> Iterator[tuple[str, Subset]]:
-    """Yield, for each window of layers, the part of the base in it.
-
-    Sites outside the blocks are never included.
-    """
-    deepest = max(depths.text, depths.vision)
-    ranges = {
-        "sliding": [(at, at + ablation.width) for at in range(deepest - ablation.width + 1)],
-        "from_bottom": [(0, stop) for stop in range(1, deepest + 1)],
-        "from_top": [(start, deepest) for start in reversed(range(deepest))],
-    }
-    for start, stop in ranges[ablation.windows]:
-        if terms := [
-            f"{site}[{start}:{min(stop, getattr(depths, site.partition('.')[0]))}]"
-            for site in _sites_in(base, depths)
-            if in_blocks(site) and start < getattr(depths, site.partition(".")[0])
-        ]:
-            yield f"layers {start}–{stop - 1}", parse(" + ".join(terms))
+    else:  # the part of the base in each window of layers, without the sites outside the blocks
+        deepest, width = max(depths.text, depths.vision), ablation.width
+        ranges = {
+            "sliding": [(start, start + width) for start in range(deepest - width + 1)],
+            "from_bottom": [(0, stop) for stop in range(1, deepest + 1)],
+            "from_top": [(start, deepest) for start in reversed(range(deepest))],
+        }
+        ends = {site: getattr(depths, site.partition(".")[0]) for site in _sites_in(base, depths)}
+        for start, stop in ranges[ablation.windows]:
+            if terms := [
+                f"{site}[{start}:{min(stop, end)}]"
+                for site, end in ends.items()
+                if in_blocks(site) and start < end
+            ]:
+                yield f"layers {start}–{stop - 1}", parse(" + ".join(terms))
 
 
 def _sites_in(base: Subset, depths: Depths) -> Iterator[str]:

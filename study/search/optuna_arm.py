@@ -112,11 +112,11 @@ class Arm:
         """Close a proposal with its outcome; a closed one stays unchanged."""
         if self._trial(number) is None:
             return
-        pruned, score = outcome.state is TrialState.PRUNED, outcome.score
-        if pruned and score is not None and outcome.epoch is not None:
+        pruned = outcome.state is TrialState.PRUNED
+        if pruned and outcome.score is not None and outcome.epoch is not None:
             # Tune does not pass the result at which a trial was stopped to the searcher.
-            self.report(number, outcome.epoch, score)
-        self.study.tell(number, None if pruned else score, state=outcome.state)
+            self.report(number, outcome.epoch, outcome.score)
+        self.study.tell(number, None if pruned else outcome.score, state=outcome.state)
         self._open.pop(number, None)
 
     def learn(self, settings: Settings, outcome: Outcome, label: str) -> None:
@@ -149,7 +149,7 @@ class Arm:
         """
         try:
             storage = JournalStorage(journal.JournalFileBackend(str(path)))
-        except Exception as error:  # see `open_journal`
+        except Exception as error:  # see `open_arm`
             raise StudyError(f"{path} is damaged ({type(error).__name__}: {error})") from error
         candidates: list[FrozenTrial] = []
         if self.name in optuna.get_all_study_names(storage):
@@ -219,12 +219,7 @@ class Arm:
             scores = scores | {max(recorded.scores, default=0): trial.value}
         if any(recorded.scores.get(epoch, score) != score for epoch, score in scores.items()):
             return False
-        try:
-            # A number may be out of its range.
-            with warnings.catch_warnings(action="ignore", category=UserWarning):
-                return self.space.suggest(FixedTrial(trial.params)) == recorded.settings
-        except ValueError:  # a choice is missing
-            return False
+        return self.space.repeat(FixedTrial(trial.params)) == recorded.settings
 
     def _trial(self, number: int) -> optuna.Trial | None:
         if number not in self._open:
@@ -257,11 +252,17 @@ def open_arm(
 
     Raises:
         StorageError: the journal's folder cannot be read or written.
-        DamagedJournalError: the journal cannot be read.
+        DamagedJournalError: Optuna cannot read the journal.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        storage = with_retries(path, lambda: JournalStorage(_Journal(path)))
+    except StorageError:
+        raise
+    except Exception as error:  # Optuna does not check what it reads
+        raise DamagedJournalError(f"{type(error).__name__}: {error}") from error
     study = optuna.create_study(
-        storage=open_journal(path), study_name=name, direction="maximize", load_if_exists=True
+        storage=storage, study_name=name, direction="maximize", load_if_exists=True
     )
     return Arm(name, study, budget, space, sampler, seed)
 
@@ -293,21 +294,6 @@ class _Journal(journal.JournalFileBackend):
         """Append log entries; they are on disk when this returns."""
         lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
         append_lines(self._path, lines.encode(), known=self._path.parent)
-
-
-def open_journal(path: Path) -> JournalStorage:
-    """Open a journal for writing, or create it.
-
-    Raises:
-        StorageError: its folder cannot be read or written.
-        DamagedJournalError: Optuna cannot read the journal.
-    """
-    try:
-        return with_retries(path, lambda: JournalStorage(_Journal(path)))
-    except StorageError:
-        raise
-    except Exception as error:  # Optuna does not check what it reads
-        raise DamagedJournalError(f"{type(error).__name__}: {error}") from error
 
 
 def set_aside(path: Path, why: str) -> None:

@@ -165,7 +165,7 @@ class _State:
         """Return whether the folder has the reports of its epochs, as they were written."""
         epochs = [report["epoch"] for report in folder.read_reports()[: self.epoch]]
         return epochs == list(range(1, self.epoch + 1)) and (
-            self.reports is None or self.reports == folder.reports_digest(self.epoch)
+            self.reports in (None, folder.reports_digest(self.epoch))
         )
 
 

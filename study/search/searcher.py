@@ -6,6 +6,7 @@ Trials come from a queue of fixed configurations first, then from the proposals 
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -50,6 +51,7 @@ class Observer(Protocol):
         """
 
 
+@dataclass(eq=False)
 class LedgerCallback(Callback):
     """A callback that closes trials in the ledger, then notifies the search and the observers.
 
@@ -62,16 +64,10 @@ class LedgerCallback(Callback):
             itself; None means no limit.
     """
 
-    def __init__(
-        self,
-        searcher: "StudySearcher",
-        observers: Sequence[Observer],
-        max_epoch_seconds: float | None,
-    ) -> None:
-        self._searcher = searcher
-        self._observers = observers
-        self._max_epoch_seconds = max_epoch_seconds
-        self._fault: StorageError | None = None
+    searcher: "StudySearcher"
+    observers: Sequence[Observer]
+    max_epoch_seconds: float | None
+    _fault: StorageError | None = field(default=None, init=False)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return nothing for Tune's own snapshot of the experiment, which is never read."""
@@ -79,17 +75,17 @@ class LedgerCallback(Callback):
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
         """Notify the observers that a trial starts."""
-        config = self._searcher.running[trial.trial_id]
-        notify(self._observers, lambda o: o.trial_started(config))
+        config = self.searcher.running[trial.trial_id]
+        notify(self.observers, lambda o: o.trial_started(config))
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **_: Any
     ) -> None:
         """Notify the observers of an epoch's result."""
         if not result.get("failed"):
-            config = self._searcher.running[trial.trial_id]
+            config = self.searcher.running[trial.trial_id]
             notify(
-                self._observers,
+                self.observers,
                 lambda o: o.trial_reported(config, result["epoch"], result.get("score")),
             )
 
@@ -114,21 +110,20 @@ class LedgerCallback(Callback):
         error = Path(trial.error_file).read_text(errors="replace") if trial.error_file else ""
         last_failure = error.rpartition("Failure #")[2].partition(MEMORY_REPORT)[0]
         try:
-            config = self._searcher.running[trial.trial_id]
-            hang = read_hang(self._searcher.folder.trial(config.trial_id))
+            config = self.searcher.running[trial.trial_id]
+            hang = read_hang(self.searcher.folder.trial(config.trial_id))
         except StorageError as fault:
             self._fault = self._fault or fault
             return
-        failure: dict[str, Any] = {"reason": "its worker died"}
+        reason = "its worker died"
         if hang is not None:
-            reason = f"no epoch within {self._max_epoch_seconds:g} seconds"
-            failure = {"reason": reason, "error": hang, "unfit": True}
+            reason = f"no epoch within {self.max_epoch_seconds:g} seconds"
         elif RAISED in last_failure:
-            failure = {"reason": last_failure.strip().splitlines()[-1]}
+            reason = last_failure.strip().splitlines()[-1]
         elif LOW_ON_MEMORY in last_failure:
             reason = "out of memory: Ray killed its worker to keep the machine alive"
-            failure = {"reason": reason, "unfit": True}
-        self._close(trial, "failed", None, **({"error": last_failure} | failure))
+        unfit = hang is not None or (RAISED not in last_failure and LOW_ON_MEMORY in last_failure)
+        self._close(trial, "failed", None, reason=reason, error=hang or last_failure, unfit=unfit)
 
     def on_step_end(self, iteration: int, trials: list[Trial], **_: Any) -> None:
         """End the study if the ledger cannot be read or written.
@@ -142,8 +137,8 @@ class LedgerCallback(Callback):
             raise self._fault
 
     def _close(self, trial: Trial, status: Status, score: float | None, **cause: Any) -> None:
-        config = self._searcher.running[trial.trial_id]
-        folder = self._searcher.folder.trial(config.trial_id)
+        config = self.searcher.running[trial.trial_id]
+        folder = self.searcher.folder.trial(config.trial_id)
         try:
             reports = folder.read_reports()
             end = End(
@@ -156,10 +151,10 @@ class LedgerCallback(Callback):
         except StorageError as fault:
             self._fault = self._fault or fault
             return
-        self._searcher.conclude(config, end, score)
+        self.searcher.conclude(config, end, score)
         forget_results(trial)
-        notify_of_end(self._observers, config, end, score)
-        del self._searcher.running[trial.trial_id]
+        notify_of_end(self.observers, config, end, score)
+        del self.searcher.running[trial.trial_id]
 
 
 def notify(observers: Iterable[Observer], call: Callable[[Observer], None]) -> None:

@@ -14,7 +14,6 @@ from study.method.parameters import ENCODERS, Leaf, kind_names
 from study.method.recipe import Regularizer
 from study.method.subsets import Depths, in_blocks, kinds, parse
 
-WEIGHT = "distill_weight"
 Choices = dict[str, tuple[Any, BaseDistribution]]
 """The value and its distribution, by the name of the Optuna parameter."""
 
@@ -53,14 +52,18 @@ class OpenSpace:
                 within = parse(self._within(site, low, high)).resolve(self.depths)
                 values[site] = within <= leaves
         trial = FixedTrial(values)
-        try:
-            with warnings.catch_warnings(action="error", category=UserWarning):
-                found = self.suggest(trial)
-        except (ValueError, UserWarning):  # a rate is missing or out of range
-            return None
-        if parse(found.subset).resolve(self.depths) != leaves:
+        found = self.repeat(trial)
+        if found is None or parse(found.subset).resolve(self.depths) != leaves:
             return None
         return {name: (values[name], kind) for name, kind in trial.distributions.items()}
+
+    def repeat(self, trial: FixedTrial) -> Settings | None:
+        """Return the settings of given choices; None if one is missing or out of its range."""
+        try:
+            with warnings.catch_warnings(action="error", category=UserWarning):
+                return self.suggest(trial)
+        except (ValueError, UserWarning):
+            return None
 
     def fits(self, choices: Mapping[str, Any]) -> bool:
         """Return whether another study's choices are complete and allowed in this space."""
@@ -74,7 +77,7 @@ class OpenSpace:
     def _ranges_with_effect(self, leaves: frozenset[Leaf]) -> dict[str, tuple[float, float]]:
         """Return the ranges of the rates, and of λ, that have an effect on tuned tensors."""
         names = [rate_column(kind) for kind in kind_names() if kind in kinds(leaves)]
-        names += [WEIGHT] * weighs(leaves, self.regularizer)
+        names += ["distill_weight"] * weighs(leaves, self.regularizer)
         return {name: rate_ranges(self.config)[name] for name in names}
 
     def _suggest_subset(self, trial: Trial | FixedTrial) -> str:
@@ -130,5 +133,5 @@ def rate_ranges(config: SpaceConfig) -> dict[str, tuple[float, float]]:
     """Return the ranges of the learning rate of each kind, and of λ, which are log-uniform."""
     return {
         **{rate_column(kind): ends for kind, ends in config.rates.items()},
-        WEIGHT: config.distill_weight,
+        "distill_weight": config.distill_weight,
     }

@@ -30,22 +30,16 @@ TakeOver = Callable[[Sequence[TrialConfig]], Collection[str]]
 """A function that fills the folders of the trials with known results and returns their ids."""
 
 
-@dataclass(frozen=True)
-class Budget:
-    """The number of trials of each part of the search."""
+def budget(config: StudyConfig) -> tuple[int, int, int]:
+    """Return how the trials of the search are split; ``tuned_share`` is a fraction of all trials.
 
-    baselines: int
-    tuned: int
-    """The trials that tune the learning rates and λ of CLIPFit's own subset."""
-    open: int
-    """The trials that search over subsets, learning rates and λ."""
-
-
-def budget(config: StudyConfig) -> Budget:
-    """Return how the trials are split; ``tuned_share`` is a fraction of all trials."""
+    Returns:
+        The numbers of baselines, of trials that tune the learning rates and λ of CLIPFit's own
+        subset, and of trials that search over subsets, learning rates and λ.
+    """
     baselines = len(config.search.baselines)
     tuned = math.ceil(config.search.tuned_share * config.search.trials)
-    return Budget(baselines, tuned, config.search.trials - baselines - tuned)
+    return baselines, tuned, config.search.trials - baselines - tuned
 
 
 def run_search(
@@ -257,16 +251,14 @@ def make_trial(
     training, architecture = study.config.training, study.architecture()
     subset = parse(settings.subset)
     leaves = subset.resolve(architecture.depths)
-    label = f"trial {number}" if label is None else label
-    seed = study.config.seed if seed is None else seed
     name = f"{label}-seed{seed}" if stage == "confirm" else f"{number:04d}"
     trial = TrialConfig(
         trial_id=f"{stage}-{name}",
         stage=stage,
         arm=arm,
-        label=label,
+        label=f"trial {number}" if label is None else label,
         number=number,
-        seed=seed,
+        seed=study.config.seed if seed is None else seed,
         settings=settings.effective(leaves, training.regularizer),
         subset_key=subset.key(architecture.depths),
         trainable=architecture.count(leaves),
@@ -281,12 +273,13 @@ def make_trial(
 
 def _open_arms(study: Study, past: Collection[_Past], given: Sampler | None) -> list[Arm]:
     """Open both arms and add to their Optuna studies what only the ledger holds."""
-    search, split, depths = study.config.search, budget(study.config), study.architecture().depths
+    search, depths = study.config.search, study.architecture().depths
+    _, tuned, searched = budget(study.config)
     journal, regularizer = study.folder.path / JOURNAL, study.config.training.regularizer
     clipfit = search.baselines["clipfit"].subset
     spaces: dict[str, tuple[int, OpenSpace]] = {
-        TUNED: (split.tuned, RateSpace(search.space, depths, clipfit, regularizer=regularizer)),
-        "search": (split.open, OpenSpace(search.space, depths, regularizer=regularizer)),
+        TUNED: (tuned, RateSpace(search.space, depths, clipfit, regularizer=regularizer)),
+        "search": (searched, OpenSpace(search.space, depths, regularizer=regularizer)),
     }
     sampler = sampler_named(search.sampler, given)
     recorded = {

@@ -119,8 +119,7 @@ class ClipFitTrainable(tune.Trainable):
             OutOfMemoryError: one image at a time does not fit either.
         """
         while True:
-            if self._reports is None:
-                self._reports = self._start()
+            self._reports = self._reports or self._start()
             try:
                 return next(self._reports)
             except (MemoryError, RuntimeError) as error:

@@ -63,10 +63,12 @@ def choose_candidates(
         runners_up: the number of configurations to test after the winner.
     """
     named = {j.config.label: j for j in judged if j.config.arm == "baseline"}
-    chosen = [(label, named[label]) for label in baselines if label in named]
     own_search = [j for j in judged if j.config.arm == TUNED or j.config.label == "clipfit"]
-    chosen += [(TUNED, own_search[0])] if own_search else []
-    chosen += list(zip(RANKS, judged[: runners_up + 1], strict=False))
+    chosen = [
+        *((label, named[label]) for label in baselines if label in named),
+        *((TUNED, judgement) for judgement in own_search[:1]),
+        *zip(RANKS, judged[: runners_up + 1], strict=False),
+    ]
     first = {j.config.trial_id: label for label, j in reversed(chosen)}
     return [
         Candidate(
@@ -96,7 +98,7 @@ def fix_candidates(study: Study) -> tuple[Candidate, ...]:
         given = protocol.tested_as_given(config)
         return study.choose(Candidate(label=label, settings=own) for label, own in given.items())
     if not (judged := finished_trials(folder)):
-        ends = [trial.read_end() for trial in folder.trials()]
+        ends = (trial.read_end() for trial in folder.trials())
         causes = [end.cause for end in ends if end and end.status == "failed" and end.cause]
         raise StudyError(
             f"no trial of {folder.name} ran all its epochs, so there is nothing to confirm; "

@@ -174,10 +174,10 @@ def _announce(study: Study, console: Console) -> None:
     shots = f"{config.data.shots} shots, " if protocol.trains else ""
     plan = f"no search: {len(protocol.tested_as_given(config))} configurations as they are"
     if protocol.searches(config):
-        split = budget(config)
+        baselines, tuned, searched = budget(config)
         plan = (
-            f"{config.search.trials} trials: {split.baselines} baselines, {split.tuned} tune "
-            f"CLIPFit's learning rates and λ, {split.open} search subsets as well"
+            f"{config.search.trials} trials: {baselines} baselines, {tuned} tune "
+            f"CLIPFit's learning rates and λ, {searched} search subsets as well"
         )
     if config.ablation is not None:
         plan = (

@@ -17,7 +17,7 @@ from study.config.settings import Settings
 from study.errors import DataError, InterruptedStudyError
 from study.method.checkpoint import Architecture, EncoderShape
 from study.protocols import FewShot
-from study.search.stages import Budget, budget, make_trial, run_queue, run_search
+from study.search.stages import budget, make_trial, run_queue, run_search
 from study.storage.ledger import StudyFolder
 from study.trial import TrialConfig, TrialData
 from study.trial.study import Candidate, Study
@@ -207,7 +207,7 @@ def test_the_trials_of_a_search_are_split_and_the_share_of_clipfit_is_rounded_up
     search: dict[str, Any], parts: tuple[int, int, int]
 ) -> None:
     config = build_config({"search": search}, "test")
-    assert budget(config) == Budget(*parts)
+    assert budget(config) == parts
     assert sum(parts) == config.search.trials
 
 
