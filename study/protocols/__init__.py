@@ -4,8 +4,15 @@ from collections.abc import Iterator, Mapping
 
 from study.config.plugins import find
 from study.config.schema import StudyConfig
-from study.protocols.protocol import Protocol, Rule
-from study.protocols.standard import BaseToNew, FewShot, Transfer, ZeroShot, hmean
+from study.protocols.protocol import (
+    BaseToNew,
+    FewShot,
+    Protocol,
+    Rule,
+    Transfer,
+    ZeroShot,
+    hmean,
+)
 
 __all__ = [
     "PROTOCOLS",

@@ -75,8 +75,7 @@ class LedgerCallback(Callback):
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
         """Notify the observers that a trial starts."""
-        config = self.searcher.running[trial.trial_id]
-        notify(self.observers, lambda o: o.trial_started(config))
+        notify(self.observers, lambda o: o.trial_started(self.searcher.running[trial.trial_id]))
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **_: Any
@@ -102,8 +101,12 @@ class LedgerCallback(Callback):
         elif result.get("epoch", -1) >= result.get("epochs", 0):
             self._close(trial, "finished", result.get("score"))
         else:
-            cause = {"reason": f"successive halving at epoch {result.get('epoch')}"}
-            self._close(trial, "stopped", result.get("score"), **cause)
+            self._close(
+                trial,
+                "stopped",
+                result.get("score"),
+                reason=f"successive halving at epoch {result.get('epoch')}",
+            )
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
         """Close a trial whose worker died more often than is allowed."""

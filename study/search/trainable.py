@@ -109,8 +109,9 @@ class ClipFitTrainable(tune.Trainable):
                 unfit=not isinstance(error, (OSError, BackboneError, DataError)),
             )
         self._epoch = report.epoch
-        score = report.metrics.get(f"{self._trial_data.split}_score")
-        return self._result(score=score, done=report.done)
+        return self._result(
+            score=report.metrics.get(f"{self._trial_data.split}_score"), done=report.done
+        )
 
     def _next_report(self) -> EpochReport:
         """Run one epoch; if memory runs out, repeat it with half the micro-batch.
