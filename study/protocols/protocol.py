@@ -239,15 +239,16 @@ class Transfer(FewShot):
     )
     ablates = False
     targets: ClassVar[Targets] = "needed"
-    counts_source: ClassVar[bool] = False
-    """Whether the score is the mean over all datasets, and not over the targets alone."""
 
     def score(self, parts: Mapping[str, float]) -> dict[str, float]:
-        """Return the accuracy by dataset and their mean; without targets, that of the source."""
+        """Return the accuracy by dataset and their mean; without targets, that of the source.
+
+        The mean is over the targets, and over the source as well if nothing is trained on it.
+        """
         if parts.keys() == {"accuracy"}:
             return super().score(parts)
         named = {"source" if part == "accuracy" else part: parts[part] for part in parts}
-        counted = [v for name, v in named.items() if self.counts_source or name != "source"]
+        counted = [v for name, v in named.items() if name != "source" or not self.trains]
         return {**named, "score": sum(counted) / len(counted)}
 
 
@@ -261,7 +262,6 @@ class ZeroShot(Transfer):
     )
     trains = False
     targets = "allowed"
-    counts_source = True
     rules = ()
 
 

@@ -86,8 +86,8 @@ class Arm:
         """
         for attempt in range(ASKS_BEFORE_GIVING_UP):
             # The turn counts recorded trials: a driver may die between asking and recording.
-            turn = f"{self.seed}/{self.name}/{self.started}/{attempt}"
-            self.study.sampler = self.sampler(seed_of(turn))
+            seed = seed_of(f"{self.seed}/{self.name}/{self.started}/{attempt}")
+            self.study.sampler = self.sampler(seed)
             trial = self.study.ask()
             settings = self.space.suggest(trial)
             if (outcome := known(settings)) is None:
@@ -127,9 +127,9 @@ class Arm:
             outcome: how the baseline's trial ended.
             label: the baseline's label, by which it is recognised.
         """
-        known = {trial.user_attrs.get("label") for trial in self.trials}
+        known = any(trial.user_attrs.get("label") == label for trial in self.trials)
         choices = self.space.encode(settings)
-        if choices is not None and label not in known and outcome.state is TrialState.COMPLETE:
+        if choices is not None and not known and outcome.state is TrialState.COMPLETE:
             self._add(choices, value=outcome.score, user_attrs={"label": label})
 
     def try_first(self, path: Path) -> int:
@@ -214,12 +214,11 @@ class Arm:
         )
 
     def _matches(self, trial: FrozenTrial, recorded: Recorded) -> bool:
-        scores = trial.intermediate_values
-        if trial.state is TrialState.COMPLETE:
-            scores = scores | {max(recorded.scores, default=0): trial.value}
-        if any(recorded.scores.get(epoch, score) != score for epoch, score in scores.items()):
-            return False
-        return self.space.repeat(FixedTrial(trial.params)) == recorded.settings
+        last = {max(recorded.scores, default=0): trial.value}
+        scores = trial.intermediate_values | (last if trial.state is TrialState.COMPLETE else {})
+        return self.space.repeat(FixedTrial(trial.params)) == recorded.settings and all(
+            recorded.scores.get(epoch, score) == score for epoch, score in scores.items()
+        )
 
     def _trial(self, number: int) -> optuna.Trial | None:
         if number not in self._open:

@@ -153,11 +153,11 @@ class LedgerCallback(Callback):
             close_trial(folder, end)
         except StorageError as fault:
             self._fault = self._fault or fault
-            return
-        self.searcher.conclude(config, end, score)
-        forget_results(trial)
-        notify_of_end(self.observers, config, end, score)
-        del self.searcher.running[trial.trial_id]
+        else:
+            self.searcher.conclude(config, end, score)
+            forget_results(trial)
+            notify_of_end(self.observers, config, end, score)
+            del self.searcher.running[trial.trial_id]
 
 
 def notify(observers: Iterable[Observer], call: Callable[[Observer], None]) -> None:

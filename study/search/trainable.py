@@ -198,6 +198,5 @@ def one_line(error: BaseException) -> str:
 @lru_cache(maxsize=1)
 def _load_once(name: str, revision: str | None, *, cuda: bool) -> Backbone:
     backbone = load_backbone(backbone_path(name), revision=revision)
-    if cuda:
-        backbone.clip.to("cuda")
+    backbone.clip.to("cuda" if cuda else "cpu")
     return backbone
