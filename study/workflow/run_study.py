@@ -26,9 +26,9 @@ from study.errors import BackboneError
 from study.protocols import Protocol
 from study.search.ablation_cells import ablation_cells
 from study.search.driver import ray_session
-from study.search.recording import drop_unproven_reports
 from study.search.samplers import Sampler
 from study.search.stages import budget, fix_rates, run_confirm, run_search, tune_cells
+from study.search.trainable import drop_unproven_reports
 from study.selection.candidates import extensions, fix_candidates
 from study.storage.atomic import write_atomically
 from study.storage.ledger import DESCRIPTION, StudyFolder, repair

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from study.method.checked_safetensors import from_checked_bytes, to_checked_bytes
 from study.method.delta import DeltaInfo, load_delta
 from study.protocols import FewShot
-from study.search.recording import (
+from study.search.trainable import (
     close_trial,
     drop_unproven_reports,
     load_state,
