@@ -20,7 +20,6 @@ from study.config.schema import AshaConfig, StudyConfig
 from study.errors import InterruptedStudyError, StudyError
 from study.search.internals import (
     in_a_cluster,
-    keep_credentials_from_workers,
     on_loopback,
     started_here,
 )
@@ -41,9 +40,6 @@ TUNE_ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
 }
-
-
-keep_credentials_from_workers()
 
 
 @contextmanager

@@ -15,18 +15,14 @@ from ray.tune.execution import class_cache
 CREDENTIALS = frozenset(
     {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN"}
 )
-"""The environment variables that Tune must not copy to its workers."""
+"""The environment variables that Tune must not copy to its workers, and Ray thus not log."""
+class_cache.ENV_VARS_TO_PROPAGATE -= CREDENTIALS
 LOW_ON_MEMORY = "due to the node running low on memory"
 """A part of Ray's message about a worker that it killed to keep its machine alive."""
 RAISED = "ray::"
 """The start of a traceback from Ray; its message about a worker that died contains none."""
 MEMORY_REPORT = "Object store memory usage"
 """The start of Ray's long list of the commands of other processes, which may contain secrets."""
-
-
-def keep_credentials_from_workers() -> None:
-    """Keep Tune from copying `CREDENTIALS` to its workers, and thus Ray from logging them."""
-    class_cache.ENV_VARS_TO_PROPAGATE -= CREDENTIALS
 
 
 @contextmanager

@@ -260,10 +260,16 @@ def open_arm(
         raise
     except Exception as error:  # Optuna does not check what it reads
         raise DamagedJournalError(f"{type(error).__name__}: {error}") from error
-    study = optuna.create_study(
-        storage=storage, study_name=name, direction="maximize", load_if_exists=True
+    return Arm(
+        name=name,
+        study=optuna.create_study(
+            storage=storage, study_name=name, direction="maximize", load_if_exists=True
+        ),
+        budget=budget,
+        space=space,
+        sampler=sampler,
+        seed=seed,
     )
-    return Arm(name, study, budget, space, sampler, seed)
 
 
 class DamagedJournalError(StudyError):

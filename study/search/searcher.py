@@ -285,13 +285,14 @@ def outcome_of(end: End, score: float | None) -> Outcome:
         end: how the trial ended.
         score: the score of its last epoch, as a fraction; None means there is none.
     """
-    if end.status == "failed" and not end.unfit:
-        return Outcome(None, TrialState.FAIL, end.epochs)
-    if end.status == "failed":
-        # The trial failed in the epoch after its last completed one.
+    if end.unfit:  # the trial failed in the epoch after its last completed one
         return Outcome(0.0, TrialState.PRUNED, end.epochs + 1)
-    finished = end.status == "finished"
-    return Outcome(score, TrialState.COMPLETE if finished else TrialState.PRUNED, end.epochs)
+    states = {
+        "finished": TrialState.COMPLETE,
+        "stopped": TrialState.PRUNED,
+        "failed": TrialState.FAIL,
+    }
+    return Outcome(None if end.status == "failed" else score, states[end.status], end.epochs)
 
 
 def _identity(config: TrialConfig) -> tuple[Any, ...]:

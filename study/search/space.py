@@ -49,8 +49,7 @@ class OpenSpace:
             low, high = self._window(encoder, leaves)
             values |= {f"{encoder}.from": low, f"{encoder}.to": high}
             for site in (site for site in self.config.sites if site.startswith(encoder)):
-                within = parse(self._within(site, low, high)).resolve(self.depths)
-                values[site] = within <= leaves
+                values[site] = parse(self._within(site, low, high)).resolve(self.depths) <= leaves
         trial = FixedTrial(values)
         found = self.repeat(trial)
         if found is None or parse(found.subset).resolve(self.depths) != leaves:
@@ -67,10 +66,17 @@ class OpenSpace:
 
     def fits(self, choices: Mapping[str, Any]) -> bool:
         """Return whether another study's choices are complete and allowed in this space."""
-        sites = dict.fromkeys(self.config.sites, (False, True))
-        ends = {f"{e}.{end}": self._layers(e) for e in ENCODERS for end in ("from", "to")}
-        ranges = {**sites, **(ends if self.config.windows else {}), **rate_ranges(self.config)}
-        return sites.keys() <= choices.keys() <= ranges.keys() and all(
+        ranges: dict[str, tuple[float, float]] = {
+            **dict.fromkeys(self.config.sites, (False, True)),
+            **{
+                f"{e}.{end}": self._layers(e)
+                for e in ENCODERS
+                if self.config.windows
+                for end in ("from", "to")
+            },
+            **rate_ranges(self.config),
+        }
+        return set(self.config.sites) <= choices.keys() <= ranges.keys() and all(
             ranges[name][0] <= value <= ranges[name][1] for name, value in choices.items()
         )
 

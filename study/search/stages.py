@@ -267,8 +267,9 @@ def make_trial(
         training=training,
         optuna_number=optuna_number,
     )
-    digest = compute_config_hash(trial, data, architecture.checkpoint)
-    return trial.model_copy(update={"config_hash": digest})
+    return trial.model_copy(
+        update={"config_hash": compute_config_hash(trial, data, architecture.checkpoint)}
+    )
 
 
 def _open_arms(study: Study, past: Collection[_Past], given: Sampler | None) -> list[Arm]:
@@ -276,9 +277,13 @@ def _open_arms(study: Study, past: Collection[_Past], given: Sampler | None) -> 
     search, depths = study.config.search, study.architecture().depths
     _, tuned, searched = budget(study.config)
     journal, regularizer = study.folder.path / JOURNAL, study.config.training.regularizer
-    clipfit = search.baselines["clipfit"].subset
     spaces: dict[str, tuple[int, OpenSpace]] = {
-        TUNED: (tuned, RateSpace(search.space, depths, clipfit, regularizer=regularizer)),
+        TUNED: (
+            tuned,
+            RateSpace(
+                search.space, depths, search.baselines["clipfit"].subset, regularizer=regularizer
+            ),
+        ),
         "search": (searched, OpenSpace(search.space, depths, regularizer=regularizer)),
     }
     sampler = sampler_named(search.sampler, given)

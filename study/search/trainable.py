@@ -7,7 +7,7 @@ import platform
 import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -108,15 +108,14 @@ class ClipFitTrainable(tune.Trainable):
         except Exception as error:  # any other failure ends the trial, and the study continues
             if is_device_failure(error):
                 raise DeviceError(one_line(error)) from error
-            text = traceback.format_exc()
-            logger.warning("trial %s failed: %s", self._trial.trial_id, text)
+            logger.warning("trial %s failed: %s", self._trial.trial_id, traceback.format_exc())
             return self._result(
                 # The scheduler needs a number, and 0 makes no other trial stop.
                 score=0.0,
                 done=True,
                 failed=True,
                 reason=one_line(error),
-                error=text,
+                error=traceback.format_exc(),
                 # A fault of the machine says nothing about the configuration.
                 unfit=not isinstance(error, (OSError, BackboneError, DataError)),
             )
@@ -225,12 +224,13 @@ def watched(folder: TrialFolder, limit: float | None) -> Iterator[None]:
         yield
         return
     path = folder.path / HANG
-    with with_retries(path, lambda: path.open("w"), known=folder.path.parent) as file:
+    with (
+        with_retries(path, lambda: path.open("w"), known=folder.path.parent) as file,
+        ExitStack() as stack,
+    ):
         faulthandler.dump_traceback_later(limit, exit=True, file=file)
-        try:
-            yield
-        finally:
-            faulthandler.cancel_dump_traceback_later()
+        stack.callback(faulthandler.cancel_dump_traceback_later)
+        yield
     with_retries(path, lambda: path.unlink(missing_ok=True))
 
 

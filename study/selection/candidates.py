@@ -174,7 +174,10 @@ def beside_earlier(study: Study, chosen: Sequence[Candidate]) -> list[Candidate]
     for old in (candidate for candidate in tested if candidate.same_as is None):
         if labels.get(old.label, old.source_trial) != old.source_trial:
             name = f"{old.label}-of-{earlier[-1]['from']}"
-            _rename(study.folder, old.label, name)
+            for trial in list(study.folder.trials()):  # some, if an earlier call was cut short
+                seed = trial.read_config()["seed"]
+                if trial.trial_id == f"confirm-{old.label}-seed{seed}":
+                    trial.rename(f"confirm-{name}-seed{seed}", label=name, arm=name)
             old = old.model_copy(update={"label": name})
         if old.label not in labels:
             kept.append(old)
@@ -185,11 +188,3 @@ def beside_earlier(study: Study, chosen: Sequence[Candidate]) -> list[Candidate]
         return candidate.model_copy(update={"same_as": None if label == candidate.label else label})
 
     return [*map(without_training_twice, chosen), *kept]
-
-
-def _rename(folder: StudyFolder, label: str, name: str) -> None:
-    """Rename the test trials of a label; after a crash, a second call renames the rest."""
-    for trial in list(folder.trials()):
-        config = trial.read_config()
-        if trial.trial_id == f"confirm-{label}-seed{config['seed']}":
-            trial.rename(f"confirm-{name}-seed{config['seed']}", label=name, arm=name)
