@@ -96,8 +96,9 @@ class LedgerCallback(Callback):
         if result.get("storage"):  # the trial has not ended: a resumed study continues it
             self._fault = self._fault or StorageError(result["error"])
         elif result.get("failed"):
-            cause = {name: result[name] for name in ("reason", "error", "unfit")}
-            self._close(trial, "failed", None, **cause)
+            self._close(
+                trial, "failed", None, **{n: result[n] for n in ("reason", "error", "unfit")}
+            )
         elif result.get("epoch", -1) >= result.get("epochs", 0):
             self._close(trial, "finished", result.get("score"))
         else:
