@@ -212,8 +212,10 @@ class StudySearcher(Searcher):
         self._queue = deque(queue)
         self._arms = {arm.name: arm for arm in arms}
         self._make_config = make_config
-        self._outcomes = {_identity(config): UNDER_WAY for config in self._queue}
-        self._outcomes |= {_identity(config): outcome for config, outcome in ended}
+        self._outcomes = {
+            **{_identity(config): UNDER_WAY for config in self._queue},
+            **{_identity(config): outcome for config, outcome in ended},
+        }
         self._next_number = next_number
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:

@@ -219,8 +219,10 @@ def _read_past(
 
 def _left(past: Mapping[str, _Past], wanted: Iterable[TrialConfig]) -> list[TrialConfig]:
     """Return the trials that have not ended: those that have started first."""
-    unfinished = [trial.config for trial in past.values() if trial.end is None]
-    return unfinished + [config for config in wanted if config.trial_id not in past]
+    return [
+        *(trial.config for trial in past.values() if trial.end is None),
+        *(config for config in wanted if config.trial_id not in past),
+    ]
 
 
 def make_trial(
