@@ -51,7 +51,7 @@ class Observer(Protocol):
         """
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class LedgerCallback(Callback):
     """A callback that closes trials in the ledger, then notifies the search and the observers.
 
