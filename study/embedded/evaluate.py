@@ -32,8 +32,7 @@ from study.method.model import (
 )
 from study.method.subsets import parse
 from study.method.training import Schedule, make_optimizer, train_epoch
-from study.protocols import BaseToNew, FewShot, Protocol
-from study.protocols.base_to_new import hmean
+from study.protocols import BaseToNew, FewShot, Protocol, hmean
 
 logger = logging.getLogger(__name__)
 

@@ -4,9 +4,15 @@ from collections.abc import Iterator, Mapping
 
 from study.config.plugins import find
 from study.config.schema import StudyConfig
-from study.protocols.base_to_new import BaseToNew
-from study.protocols.few_shot import FewShot, Transfer, ZeroShot
-from study.protocols.protocol import Protocol, Rule
+from study.protocols.protocol import (
+    BaseToNew,
+    FewShot,
+    Protocol,
+    Rule,
+    Transfer,
+    ZeroShot,
+    hmean,
+)
 
 __all__ = [
     "PROTOCOLS",
@@ -17,6 +23,7 @@ __all__ = [
     "Transfer",
     "ZeroShot",
     "disagreements",
+    "hmean",
     "named",
 ]
 
@@ -40,12 +47,13 @@ def named(name: str, given: Protocol | None = None) -> Protocol:
 def disagreements(config: StudyConfig, protocol: Protocol) -> Iterator[str]:
     """Yield the faults that depend on the protocol, each beginning with a path."""
     if protocol.targets == "refused" and config.data.targets:
-        others = [name for name, other in PROTOCOLS.items() if other.targets != "refused"]
         yield (
             f"data.targets: {protocol.name} has no use for them; allowed with the protocols "
-            f"{' and '.join(others)}"
+            f"{' and '.join(n for n, other in PROTOCOLS.items() if other.targets != 'refused')}"
         )
     if config.ablation is not None and not protocol.ablates:
-        others = [name for name, other in PROTOCOLS.items() if other.ablates]
-        yield f"ablation: cannot be of {protocol.name}; allowed are {', '.join(others)}"
+        yield (
+            f"ablation: cannot be of {protocol.name}; allowed are "
+            f"{', '.join(name for name, other in PROTOCOLS.items() if other.ablates)}"
+        )
     yield from protocol.disagreements(config)

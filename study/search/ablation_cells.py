@@ -1,7 +1,6 @@
 """The cells of an ablation, which are the subsets that it compares."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from study.config.schema import AblationConfig, StudyConfig
 from study.errors import StudyError, SubsetError
@@ -9,9 +8,6 @@ from study.method.parameters import ENCODERS
 from study.method.subsets import Depths, Subset, in_blocks, parse, single_sites
 from study.storage.ledger import StudyFolder
 from study.trial.study import Study, best_of, read_candidates
-
-BASE = "base"
-"""The label of the cell that the others are compared with."""
 
 
 def ablation_cells(study: Study) -> dict[str, Subset]:
@@ -25,31 +21,26 @@ def ablation_cells(study: Study) -> dict[str, Subset]:
     ablation, depths = study.config.ablation, study.architecture().depths
     if ablation is None:
         raise ValueError("the configuration has no ablation")
-    base = parse(_base(ablation, study.folder.path.parent))
-    cells = {BASE: base}
-    keys = {base.key(depths)}
+    base = parse(ablation.base)
+    if ablation.base_from is not None:
+        storage = study.folder.path.parent
+        other = StudyFolder(storage / ablation.base_from)
+        best = best_of(read_candidates(other)) if other.path.exists() else None
+        if best is None:
+            raise StudyError(
+                f"ablation.base_from: no finished study '{ablation.base_from}' in {storage}"
+            )
+        base = parse(best.settings.subset)
+    cells = {base.key(depths): ("base", base)}
     for label, subset in _designed(study.config, ablation, base, depths):
-        if subset.resolve(depths) and (key := subset.key(depths)) not in keys:
-            keys.add(key)
-            cells[label] = subset
+        if subset.resolve(depths):
+            cells.setdefault(subset.key(depths), (label, subset))
     if len(cells) == 1:
         raise StudyError(
             f"ablation.design {ablation.design} leaves no cell beside the base '{base}'; "
             "name sites or subsets that differ from it"
         )
-    return cells
-
-
-def _base(ablation: AblationConfig, storage: Path) -> str:
-    if ablation.base_from is None:
-        return ablation.base
-    other = StudyFolder(storage / ablation.base_from)
-    best = best_of(read_candidates(other)) if other.path.exists() else None
-    if best is None:
-        raise StudyError(
-            f"ablation.base_from: no finished study '{ablation.base_from}' in {storage}"
-        )
-    return best.settings.subset
+    return dict(cells.values())
 
 
 def _designed(
@@ -63,49 +54,34 @@ def _designed(
     elif ablation.design == "leave_one_out":
         for site in ablation.sites or list(_sites_in(base, depths)):
             try:
-                yield f"without {site}", _without(base, parse(site), depths)
+                rest = base - parse(site)
+                if rest.resolve(depths) == base.resolve(depths):
+                    raise SubsetError(f"{site} is not in {base}")
             except SubsetError:
                 raise StudyError(
                     f"ablation.sites: '{site}' is not in the base '{base}'; "
                     f"in it are {', '.join(_sites_in(base, depths))}"
                 ) from None
-    else:
-        yield from _windowed(ablation, base, depths)
-
-
-def _without(base: Subset, site: Subset, depths: Depths) -> Subset:
-    if (rest := base - site).resolve(depths) == base.resolve(depths):
-        raise SubsetError(f"{site} is not in {base}")
-    return rest
-
-
-def _windowed(
-    ablation: AblationConfig, base: Subset, depths: Depths
-) -> Iterator[tuple[str, Subset]]:
-    """Yield, for each window of layers, the part of the base in it.
-
-    Sites outside the blocks are never included.
-    """
-    deepest = max(depths.text, depths.vision)
-    ranges = {
-        "sliding": [(at, at + ablation.width) for at in range(deepest - ablation.width + 1)],
-        "from_bottom": [(0, stop) for stop in range(1, deepest + 1)],
-        "from_top": [(start, deepest) for start in reversed(range(deepest))],
-    }
-    for start, stop in ranges[ablation.windows]:
-        terms = [
-            f"{site}[{start}:{min(stop, getattr(depths, site.partition('.')[0]))}]"
-            for site in _sites_in(base, depths)
-            if in_blocks(site) and start < getattr(depths, site.partition(".")[0])
-        ]
-        if terms:
-            yield f"layers {start}–{stop - 1}", parse(" + ".join(terms))
+            yield f"without {site}", rest
+    else:  # the part of the base in each window of layers, without the sites outside the blocks
+        deepest, width = max(depths.text, depths.vision), ablation.width
+        ranges = {
+            "sliding": [(start, start + width) for start in range(deepest - width + 1)],
+            "from_bottom": [(0, stop) for stop in range(1, deepest + 1)],
+            "from_top": [(start, deepest) for start in reversed(range(deepest))],
+        }
+        ends = {site: getattr(depths, site.partition(".")[0]) for site in _sites_in(base, depths)}
+        for start, stop in ranges[ablation.windows]:
+            if terms := [
+                f"{site}[{start}:{min(stop, end)}]"
+                for site, end in ends.items()
+                if in_blocks(site) and start < end
+            ]:
+                yield f"layers {start}–{stop - 1}", parse(" + ".join(terms))
 
 
 def _sites_in(base: Subset, depths: Depths) -> Iterator[str]:
     """Yield the names of the single sites that the subset contains in full."""
     leaves = base.resolve(depths)
-    for encoder in ENCODERS:
-        for site in single_sites(encoder):
-            if parse(f"{encoder}.{site}").resolve(depths) <= leaves:
-                yield f"{encoder}.{site}"
+    sites = [f"{encoder}.{site}" for encoder in ENCODERS for site in single_sites(encoder)]
+    yield from (site for site in sites if parse(site).resolve(depths) <= leaves)

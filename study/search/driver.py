@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,7 +20,6 @@ from study.config.schema import AshaConfig, StudyConfig
 from study.errors import InterruptedStudyError, StudyError
 from study.search.internals import (
     in_a_cluster,
-    keep_credentials_from_workers,
     on_loopback,
     started_here,
 )
@@ -43,27 +42,22 @@ TUNE_ENVIRONMENT = {
 }
 
 
-keep_credentials_from_workers()
-
-
 @contextmanager
 def ray_session(config: StudyConfig) -> Iterator[None]:
     """Join the cluster of this machine, or start Ray here, for the duration of the block."""
     os.environ.update({k: v for k, v in TUNE_ENVIRONMENT.items() if k not in os.environ})
-    if started := not ray.is_initialized():
-        options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-        if "RAY_ADDRESS" in os.environ or in_a_cluster():
-            ray.init(**options)
-        else:
-            with on_loopback():
-                ray.init(**options, include_dashboard=False)
-    try:
-        with _interrupted_by_hanging_up():
-            yield
-    finally:
-        if started:
-            with _no_garbage():
-                ray.shutdown()
+    with ExitStack() as stack:
+        if not ray.is_initialized():
+            alone = "RAY_ADDRESS" not in os.environ and not in_a_cluster()
+            with on_loopback() if alone else nullcontext():
+                ray.init(
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    include_dashboard=False if alone else None,
+                )
+            stack.callback(_shut_down)
+        stack.enter_context(_interrupted_by_hanging_up())
+        yield
 
 
 def concurrency(config: StudyConfig) -> int | None:
@@ -78,22 +72,18 @@ def concurrency(config: StudyConfig) -> int | None:
     resources = config.resources
     if resources.max_concurrent is not None:
         return resources.max_concurrent
-    available = ray.cluster_resources()
-    slots = available.get("CPU", 0) / resources.cpus_per_trial
-    if resources.gpus_per_trial:
-        slots = min(slots, available.get("GPU", 0) / resources.gpus_per_trial)
+    cpus, gpus = (ray.cluster_resources().get(kind, 0) for kind in ("CPU", "GPU"))
+    needs = [(cpus, resources.cpus_per_trial), (gpus, resources.gpus_per_trial)]
+    slots = min(available / needed for available, needed in needs if needed)
     shortage = (
         f"one needs {resources.cpus_per_trial} CPUs and {resources.gpus_per_trial} GPUs "
-        f"(resources.cpus_per_trial, gpus_per_trial), the cluster has {available.get('CPU', 0)} "
-        f"and {available.get('GPU', 0)}"
+        f"(resources.cpus_per_trial, gpus_per_trial), the cluster has {cpus} and {gpus}"
     )
-    if not started_here():
-        if slots < 1:
-            logger.warning("waiting for a machine that a trial fits on: %s", shortage)
-        return None
-    if slots < 1:
+    if slots < 1 and started_here():
         raise StudyError(f"no trial fits: {shortage}")
-    return int(slots)
+    if slots < 1:
+        logger.warning("waiting for a machine that a trial fits on: %s", shortage)
+    return int(slots) if started_here() else None
 
 
 def run_trials(
@@ -122,7 +112,6 @@ def run_trials(
     if count == 0:
         return
     config, folder, resources = study.config, study.folder, study.config.resources
-    ledger = LedgerCallback(folder, searcher.conclude, observers, resources.max_epoch_seconds)
     trainable = tune.with_resources(
         tune.with_parameters(
             ClipFitTrainable,
@@ -146,15 +135,13 @@ def run_trials(
         run_config=tune.RunConfig(
             name="tune",
             storage_path=str(folder.path.resolve()),
-            callbacks=[ledger],
+            callbacks=[LedgerCallback(searcher, observers, resources.max_epoch_seconds)],
             failure_config=tune.FailureConfig(max_failures=resources.max_failures),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             verbose=0,
         ),
     )
-    with _interruptible() as interrupted:
-        tuner.fit()
-    if interrupted():
+    if _interrupts(tuner.fit) or searcher.running:
         raise InterruptedStudyError(
             "the study was interrupted before all its trials had ended; "
             f"go on by --resume {folder.name}"
@@ -208,9 +195,8 @@ class _SparingASHA(ASHAScheduler):
         return TrialScheduler.CONTINUE if trial.config["arm"] == "baseline" else decision
 
 
-@contextmanager
-def _interruptible() -> Iterator[Callable[[], bool]]:
-    """Yield a function that returns, after the block, whether Ctrl-C ended Tune's run early.
+def _interrupts(fit: Callable[[], object]) -> bool:
+    """Let Tune run, and return whether Ctrl-C ended its run early.
 
     On the first Ctrl-C Tune returns as if all trials had ended and reports nothing. The only sign
     is that its signal handler restored the previous one. Without a Ctrl-C its handler stays
@@ -218,22 +204,18 @@ def _interruptible() -> Iterator[Callable[[], bool]]:
     """
     before = signal.getsignal(signal.SIGINT)
     handles_signal = not int(os.environ.get("TUNE_DISABLE_SIGINT_HANDLER", "0"))
-    interrupted = False
+    in_main_thread = threading.current_thread() is threading.main_thread()
     try:
-        yield lambda: interrupted
+        fit()
+        return in_main_thread and handles_signal and signal.getsignal(signal.SIGINT) is before
     finally:
-        if threading.current_thread() is threading.main_thread():
-            interrupted = handles_signal and signal.getsignal(signal.SIGINT) is before
+        if in_main_thread:
             signal.signal(signal.SIGINT, before)
 
 
 @contextmanager
 def _interrupted_by_hanging_up() -> Iterator[None]:
     """Treat a closed terminal (SIGHUP) and ``kill`` (SIGTERM) like Ctrl-C."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {name: signal.getsignal(name) for name in (signal.SIGHUP, signal.SIGTERM)}
 
     def interrupt(*_: object) -> None:
         # A shell starts a command that ends in & with Ctrl-C ignored.
@@ -242,18 +224,15 @@ def _interrupted_by_hanging_up() -> Iterator[None]:
         # The current handler of Ctrl-C reacts, which is Tune's while trials run.
         signal.raise_signal(signal.SIGINT)
 
-    for name in before:
-        signal.signal(name, interrupt)
-    try:
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    with ExitStack() as stack:
+        for name in (signal.SIGHUP, signal.SIGTERM) if in_main_thread else ():
+            stack.callback(signal.signal, name, signal.signal(name, interrupt))
         yield
-    finally:
-        for name, handler in before.items():
-            signal.signal(name, handler)
 
 
-@contextmanager
-def _no_garbage() -> Iterator[None]:
-    """Collect all garbage now, and disable the collector in every thread during the block.
+def _shut_down() -> None:
+    """Collect all garbage, and shut Ray down while the collector is disabled in every thread.
 
     Ray ends the process at once if one of its references is freed while it shuts down. Tune leaves
     such references in cycles, and the collector frees them in any thread. It once did so in the
@@ -267,7 +246,7 @@ def _no_garbage() -> Iterator[None]:
         del cycle
         while not gc.collect():  # 0 as long as another thread is collecting
             time.sleep(0.001)
-        yield
+        ray.shutdown()
     finally:
         if enabled:
             gc.enable()

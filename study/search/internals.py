@@ -9,26 +9,20 @@ from typing import Any
 
 import optuna
 import ray
-from optuna.trial import FrozenTrial
 from ray._private import ray_constants
 from ray.tune.execution import class_cache
-from ray.tune.experiment import Trial
 
 CREDENTIALS = frozenset(
     {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN"}
 )
-"""The environment variables that Tune must not copy to its workers."""
+"""The environment variables that Tune must not copy to its workers, and Ray thus not log."""
+class_cache.ENV_VARS_TO_PROPAGATE -= CREDENTIALS
 LOW_ON_MEMORY = "due to the node running low on memory"
 """A part of Ray's message about a worker that it killed to keep its machine alive."""
 RAISED = "ray::"
 """The start of a traceback from Ray; its message about a worker that died contains none."""
 MEMORY_REPORT = "Object store memory usage"
 """The start of Ray's long list of the commands of other processes, which may contain secrets."""
-
-
-def keep_credentials_from_workers() -> None:
-    """Keep Tune from copying `CREDENTIALS` to its workers, and thus Ray from logging them."""
-    class_cache.ENV_VARS_TO_PROPAGATE -= CREDENTIALS
 
 
 @contextmanager
@@ -57,17 +51,17 @@ def started_here() -> bool:
     return node is not None and bool(node.head)
 
 
-def forget_results(trial: Trial) -> None:
+def forget_results(trial: ray.tune.experiment.Trial) -> None:
     """Drop the statistics of a trial's results, which Tune keeps in memory until the study ends."""
     trial.metric_analysis.clear()
     trial.metric_n_steps.clear()
 
 
-def reopen_trial(study: optuna.Study, trial: FrozenTrial) -> optuna.Trial:
+def reopen_trial(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> optuna.Trial:
     """Return the open trial of a proposal that an earlier process asked Optuna for."""
     return optuna.Trial(study, trial._trial_id)
 
 
-def enqueued_choices(trial: FrozenTrial) -> dict[str, Any] | None:
+def enqueued_choices(trial: optuna.trial.FrozenTrial) -> dict[str, Any] | None:
     """Return the choices that a trial was enqueued with; None where it was sampled."""
     return trial.system_attrs.get("fixed_params")

@@ -14,15 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages import JournalStorage, journal
 from optuna.trial import FixedTrial, FrozenTrial, TrialState
 
 from study.config.settings import Settings
 from study.errors import StudyError
 from study.search.internals import enqueued_choices, reopen_trial
 from study.search.samplers import Sampler, seed_of
-from study.search.space import OpenSpace, RateSpace
+from study.search.space import Choices, OpenSpace
 from study.storage.atomic import StorageError, append_lines, drop_cut_line, with_retries
 
 logger = logging.getLogger(__name__)
@@ -53,6 +52,8 @@ class Recorded:
     settings: Settings
     scores: Mapping[int, float]
     """The scores by epoch, as fractions."""
+    outcome: Outcome | None = None
+    """How the trial ended; None while it has not."""
 
 
 @dataclass
@@ -63,7 +64,7 @@ class Arm:
     study: optuna.Study
     budget: int
     """The most trials that the arm may propose."""
-    space: OpenSpace | RateSpace
+    space: OpenSpace
     sampler: Sampler
     seed: int
     started: int = 0
@@ -71,9 +72,9 @@ class Arm:
     _open: dict[int, optuna.Trial] = field(default_factory=dict)
 
     @property
-    def begun(self) -> bool:
-        """Whether the arm's Optuna study has any trial."""
-        return bool(self.study.get_trials(deepcopy=False))
+    def trials(self) -> list[FrozenTrial]:
+        """The trials of the arm's Optuna study, which are not copied."""
+        return self.study.get_trials(deepcopy=False)
 
     def ask(self, known: Callable[[Settings], Outcome | None]) -> tuple[int, Settings] | None:
         """Return a new proposal with its Optuna number; None if the space is exhausted.
@@ -85,8 +86,8 @@ class Arm:
         """
         for attempt in range(ASKS_BEFORE_GIVING_UP):
             # The turn counts recorded trials: a driver may die between asking and recording.
-            turn = f"{self.seed}/{self.name}/{self.started}/{attempt}"
-            self.study.sampler = self.sampler(seed_of(turn))
+            seed = seed_of(f"{self.seed}/{self.name}/{self.started}/{attempt}")
+            self.study.sampler = self.sampler(seed)
             trial = self.study.ask()
             settings = self.space.suggest(trial)
             if (outcome := known(settings)) is None:
@@ -103,20 +104,19 @@ class Arm:
     def report(self, number: int, epoch: int, score: float) -> None:
         """Record an epoch's score, a fraction; an epoch reported before keeps its first score."""
         if (trial := self._trial(number)) is not None:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", UserWarning)  # a resumed trial repeats its epoch
+            # A resumed trial repeats its epoch.
+            with warnings.catch_warnings(action="ignore", category=UserWarning):
                 trial.report(score, epoch)
 
     def tell(self, number: int, outcome: Outcome) -> None:
         """Close a proposal with its outcome; a closed one stays unchanged."""
         if self._trial(number) is None:
             return
-        score, epoch = outcome.score, outcome.epoch
-        if outcome.state is TrialState.PRUNED and score is not None and epoch is not None:
+        pruned = outcome.state is TrialState.PRUNED
+        if pruned and outcome.score is not None and outcome.epoch is not None:
             # Tune does not pass the result at which a trial was stopped to the searcher.
-            self.report(number, epoch, score)
-        value = score if outcome.state is TrialState.COMPLETE else None
-        self.study.tell(number, value, state=outcome.state)
+            self.report(number, outcome.epoch, outcome.score)
+        self.study.tell(number, None if pruned else outcome.score, state=outcome.state)
         self._open.pop(number, None)
 
     def learn(self, settings: Settings, outcome: Outcome, label: str) -> None:
@@ -127,27 +127,19 @@ class Arm:
             outcome: how the baseline's trial ended.
             label: the baseline's label, by which it is recognised.
         """
-        known = {t.user_attrs.get("label") for t in self.study.get_trials(deepcopy=False)}
+        known = any(trial.user_attrs.get("label") == label for trial in self.trials)
         choices = self.space.encode(settings)
-        if choices is None or label in known or outcome.state is not TrialState.COMPLETE:
-            return
-        self.study.add_trial(
-            optuna.trial.create_trial(
-                value=outcome.score,
-                params={name: value for name, (value, _) in choices.items()},
-                distributions={name: distribution for name, (_, distribution) in choices.items()},
-                user_attrs={"label": label},
-            )
-        )
+        if choices is not None and not known and outcome.state is TrialState.COMPLETE:
+            self._add(choices, value=outcome.score, user_attrs={"label": label})
 
-    def try_first(self, journal: Path) -> int:
-        """Enqueue the best configurations of the same arm in another study.
+    def try_first(self, path: Path) -> int:
+        """Enqueue the best configurations of the same arm in another study, and log how many.
 
         They fill at most a quarter of the budget. They are tried here without their scores, which
         are not comparable if the dataset is another.
 
         Args:
-            journal: the other study's journal.
+            path: the other study's journal.
 
         Returns:
             The number of configurations enqueued.
@@ -156,20 +148,26 @@ class Arm:
             StudyError: the journal is damaged.
         """
         try:
-            storage = JournalStorage(JournalFileBackend(str(journal)))
-        except Exception as error:  # see `open_journal`
-            raise StudyError(f"{journal} is damaged ({type(error).__name__}: {error})") from error
-        if self.name not in optuna.get_all_study_names(storage):
-            return 0
-        other = optuna.load_study(storage=storage, study_name=self.name)
-        done = other.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        best = sorted(done, key=lambda trial: (-(trial.value or 0.0), trial.number))
-        # Baselines, which have a label, are tried anyway, at their own rates.
-        candidates = [t for t in best if "label" not in t.user_attrs and self.space.fits(t.params)]
-        before = len(self.study.get_trials(deepcopy=False))
-        for trial in candidates[: math.ceil(self.budget / 4)]:
+            storage = JournalStorage(journal.JournalFileBackend(str(path)))
+        except Exception as error:  # see `open_arm`
+            raise StudyError(f"{path} is damaged ({type(error).__name__}: {error})") from error
+        candidates: list[FrozenTrial] = []
+        if self.name in optuna.get_all_study_names(storage):
+            # Baselines, which have a label, are tried anyway, at their own rates.
+            candidates = [
+                trial
+                for trial in optuna.load_study(storage=storage, study_name=self.name).trials
+                if trial.state is TrialState.COMPLETE
+                and "label" not in trial.user_attrs
+                and self.space.fits(trial.params)
+            ]
+        before = len(self.trials)
+        best = sorted(candidates, key=lambda trial: (-(trial.value or 0.0), trial.number))
+        for trial in best[: math.ceil(self.budget / 4)]:
             self.study.enqueue_trial(trial.params, skip_if_exists=True)
-        return len(self.study.get_trials(deepcopy=False)) - before
+        added = len(self.trials) - before
+        logger.info("%s: %d configurations of %s first", self.name, added, path.parent.name)
+        return added
 
     def fail_orphans(self, numbers: set[int]) -> None:
         """Close the proposals of a driver that died before it recorded their trials.
@@ -187,43 +185,44 @@ class Arm:
 
     def agrees_with(self, recorded: Iterable[Recorded]) -> bool:
         """Return whether the journal agrees with the ledger's records of this arm's trials."""
-        trials = self.study.get_trials(deepcopy=False)
+        trials = self.trials
         return all(r.number < len(trials) and self._matches(trials[r.number], r) for r in recorded)
 
     def remember(self, recorded: Iterable[Recorded]) -> None:
-        """Add recorded trials that the journal lacks, under their numbers and still open.
+        """Add what the journal lacks of recorded trials: under their numbers, scores and outcomes.
 
         Numbers without a record are filled by failed trials.
         """
         by_number = {r.number: r for r in recorded}
-        for number in range(
-            len(self.study.get_trials(deepcopy=False)), max(by_number, default=-1) + 1
-        ):
-            choices = self.space.encode(by_number[number].settings) if number in by_number else None
-            self.study.add_trial(
-                optuna.trial.create_trial(
-                    state=TrialState.RUNNING if number in by_number else TrialState.FAIL,
-                    params={name: value for name, (value, _) in (choices or {}).items()},
-                    distributions={name: kind for name, (_, kind) in (choices or {}).items()},
-                )
+        for number in range(len(self.trials), max(by_number, default=-1) + 1):
+            known = by_number.get(number)
+            choices = self.space.encode(known.settings) if known else None
+            self._add(choices or {}, state=TrialState.RUNNING if known else TrialState.FAIL)
+        for number, known in by_number.items():
+            for epoch, score in known.scores.items():
+                self.report(number, epoch, score)
+            if known.outcome is not None:
+                self.tell(number, known.outcome)
+
+    def _add(self, choices: Choices, **given: Any) -> None:
+        self.study.add_trial(
+            optuna.trial.create_trial(
+                params={name: value for name, (value, _) in choices.items()},
+                distributions={name: distribution for name, (_, distribution) in choices.items()},
+                **given,
             )
+        )
 
     def _matches(self, trial: FrozenTrial, recorded: Recorded) -> bool:
-        scores = trial.intermediate_values
-        if trial.state is TrialState.COMPLETE:
-            scores = scores | {max(recorded.scores, default=0): trial.value}
-        if any(recorded.scores.get(epoch, score) != score for epoch, score in scores.items()):
-            return False
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", UserWarning)  # a number out of its range
-                return self.space.suggest(FixedTrial(trial.params)) == recorded.settings
-        except ValueError:  # a choice is missing
-            return False
+        last = {max(recorded.scores, default=0): trial.value}
+        scores = trial.intermediate_values | (last if trial.state is TrialState.COMPLETE else {})
+        return self.space.repeat(FixedTrial(trial.params)) == recorded.settings and all(
+            recorded.scores.get(epoch, score) == score for epoch, score in scores.items()
+        )
 
     def _trial(self, number: int) -> optuna.Trial | None:
         if number not in self._open:
-            trials = self.study.get_trials(deepcopy=False)
+            trials = self.trials
             # Without its journal, a resumed study continues with a sampler that starts afresh.
             if number >= len(trials) or trials[number].state.is_finished():
                 return None
@@ -236,7 +235,7 @@ def open_arm(
     name: str,
     *,
     budget: int,
-    space: OpenSpace | RateSpace,
+    space: OpenSpace,
     sampler: Sampler,
     seed: int,
 ) -> Arm:
@@ -252,28 +251,42 @@ def open_arm(
 
     Raises:
         StorageError: the journal's folder cannot be read or written.
-        DamagedJournalError: the journal cannot be read.
+        DamagedJournalError: Optuna cannot read the journal.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(
-        storage=open_journal(path), study_name=name, direction="maximize", load_if_exists=True
+    try:
+        storage = with_retries(path, lambda: JournalStorage(_Journal(path)))
+    except StorageError:
+        raise
+    except Exception as error:  # Optuna does not check what it reads
+        raise DamagedJournalError(f"{type(error).__name__}: {error}") from error
+    return Arm(
+        name=name,
+        study=optuna.create_study(
+            storage=storage, study_name=name, direction="maximize", load_if_exists=True
+        ),
+        budget=budget,
+        space=space,
+        sampler=sampler,
+        seed=seed,
     )
-    return Arm(name, study, budget, space, sampler, seed)
 
 
 class DamagedJournalError(StudyError):
     """A journal that cannot be read, or that contradicts the ledger."""
 
 
-class _Journal(JournalFileBackend):
+class _Journal(journal.JournalFileBackend):
     """A journal with a single writer.
 
     It needs no lock file, which a killed process would leave behind.
     """
 
     def __init__(self, path: Path) -> None:
-        super().__init__(str(path))
+        super().__init__(str(path))  # makes the file
         self._path = path
+        with path.open("r+b", buffering=0) as file:
+            drop_cut_line(file)
 
     def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
         """Yield the log entries from a number on."""
@@ -288,30 +301,8 @@ class _Journal(JournalFileBackend):
         append_lines(self._path, lines.encode(), known=self._path.parent)
 
 
-def open_journal(path: Path) -> JournalStorage:
-    """Open a journal for writing, or create it.
-
-    Raises:
-        StorageError: its folder cannot be read or written.
-        DamagedJournalError: Optuna cannot read the journal.
-    """
-    try:
-        return with_retries(path, lambda: _open(path))
-    except StorageError:
-        raise
-    except Exception as error:  # Optuna does not check what it reads
-        raise DamagedJournalError(f"{type(error).__name__}: {error}") from error
-
-
 def set_aside(path: Path, why: str) -> None:
     """Rename a damaged journal, so that a new one is made from the ledger."""
     kept = path.with_name(f"{path.name}.damaged")
     logger.warning("%s is damaged (%s); it is kept as %s and made again", path, why, kept.name)
     with_retries(path, lambda: path.replace(kept))
-
-
-def _open(path: Path) -> JournalStorage:
-    if path.exists():
-        with path.open("r+b", buffering=0) as file:
-            drop_cut_line(file)
-    return JournalStorage(_Journal(path))

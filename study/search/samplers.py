@@ -29,8 +29,7 @@ def tpe(seed: int) -> "BaseSampler":
     """Return the tree-structured Parzen estimator, for a conditional space and parallel trials."""
     import optuna
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+    with warnings.catch_warnings(action="ignore", category=optuna.exceptions.ExperimentalWarning):
         return optuna.samplers.TPESampler(
             multivariate=True, group=True, constant_liar=True, seed=seed
         )

@@ -1,51 +1,45 @@
 """The stages that train: search, confirm, ablation. Each continues from what the ledger holds."""
 
-import logging
 import math
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from study.config.schema import TUNED, StudyConfig
 from study.config.settings import Settings
-from study.errors import DataError, InterruptedStudyError, StudyError
+from study.errors import DataError, StudyError
 from study.method.parameters import kind_names
 from study.method.subsets import Subset, parse
 from study.search.ablation_cells import ablation_cells
 from study.search.driver import make_scheduler, run_trials
 from study.search.optuna_arm import Arm, DamagedJournalError, Outcome, Recorded, open_arm, set_aside
-from study.search.recording import close_trial, drop_unproven_reports
 from study.search.samplers import Sampler, sampler_named
-from study.search.searcher import Observer, StudySearcher, notify, outcome_of
+from study.search.searcher import Observer, StudySearcher, notify_of_end, outcome_of
 from study.search.space import OpenSpace, RateSpace
+from study.search.trainable import close_trial, drop_unproven_reports
 from study.selection.candidates import finished_trials
-from study.storage.ledger import End, StudyFolder
+from study.storage.ledger import End
 from study.trial import SPLIT_HASH, Stage, TrialConfig, TrialData
 from study.trial.config_hash import compute_config_hash
 from study.trial.study import Candidate, Study
 
 JOURNAL = "optuna.journal"
-logger = logging.getLogger(__name__)
 
 TakeOver = Callable[[Sequence[TrialConfig]], Collection[str]]
 """A function that fills the folders of the trials with known results and returns their ids."""
 
 
-@dataclass(frozen=True)
-class Budget:
-    """The number of trials of each part of the search."""
+def budget(config: StudyConfig) -> tuple[int, int, int]:
+    """Return how the trials of the search are split; ``tuned_share`` is a fraction of all trials.
 
-    baselines: int
-    tuned: int
-    """The trials that tune the learning rates and λ of CLIPFit's own subset."""
-    open: int
-    """The trials that search over subsets, learning rates and λ."""
-
-
-def budget(config: StudyConfig) -> Budget:
-    """Return how the trials are split; ``tuned_share`` is a fraction of all trials."""
+    Returns:
+        The numbers of baselines, of trials that tune the learning rates and λ of CLIPFit's own
+        subset, and of trials that search over subsets, learning rates and λ.
+    """
     baselines = len(config.search.baselines)
     tuned = math.ceil(config.search.tuned_share * config.search.trials)
-    return Budget(baselines, tuned, config.search.trials - baselines - tuned)
+    return baselines, tuned, config.search.trials - baselines - tuned
 
 
 def run_search(
@@ -63,28 +57,26 @@ def run_search(
         DataError: earlier trials used other images or classes.
         InterruptedStudyError: the study was interrupted before all trials ended.
     """
-    config, folder = study.config, study.folder
-    _close_complete(folder, "search", observers)
-    past = _Past.read(folder, "search")
-    past.refuse_other_data({config.seed: data})
-    if len(past.all) > config.search.trials:
+    config, count = study.config, study.config.search.trials
+    past = _read_past(study, "search", {config.seed: data}, observers)
+    if len(past) > count:
         raise DataError(
-            f"{folder.config_path} plans {config.search.trials} trials of search, and "
-            f"{len(past.all)} are there: it is older than the study's last extension; set "
+            f"{study.folder.config_path} plans {count} trials of search, and "
+            f"{len(past)} are there: it is older than the study's last extension; set "
             "search.trials as extensions.json says, by --extend"
         )
-    maker = TrialMaker(study, {config.seed: data})
     baselines = [
-        maker.make("search", "baseline", label, number, settings, config.seed)
+        make_trial(study, data, "search", settings, "baseline", number, label=label)
         for number, (label, settings) in enumerate(config.search.baselines.items())
     ]
+    ended = [(t.config, t.outcome) for t in past.values() if t.outcome is not None]
     searcher = StudySearcher(
-        folder,
-        [*past.unfinished, *(c for c in baselines if c.trial_id not in past)],
-        arms=_open_arms(study, past, sampler),
-        make_config=maker.proposed,
-        ended={c.trial_id: (c, _outcome(end, reports)) for c, end, reports in past.ended},
-        next_number=max([len(baselines) - 1, *(c.number for c in past.all)]) + 1,
+        study.folder,
+        _left(past, baselines),
+        arms=_open_arms(study, past.values(), sampler),
+        make_config=partial(make_trial, study, data, "search"),
+        ended=ended,
+        next_number=max([len(baselines) - 1, *(t.config.number for t in past.values())]) + 1,
     )
     run_trials(
         study,
@@ -93,42 +85,54 @@ def run_search(
         scheduler=make_scheduler(
             config.search.asha,
             config.training.epochs,
-            [(c, reports) for c, end, reports in past.ended if end.status != "failed"],
+            [(t.config, t.reports) for t in past.values() if t.end and t.end.status != "failed"],
         ),
-        count=config.search.trials - len(past.ended),
+        count=count - len(ended),
         observers=observers,
     )
-    _check_ended(folder, "search")
 
 
 def run_confirm(
     study: Study,
-    candidates: Iterable[Candidate],
+    candidates: Collection[Candidate],
     data: Mapping[int, TrialData],
     observers: Sequence[Observer],
+    *,
+    stage: Stage = "confirm",
+    take_over: TakeOver | None = None,
 ) -> None:
     """Train every candidate on each seed's shots and test it.
 
     Args:
         study: the study.
         candidates: the candidates; one that equals another is skipped.
-        data: the data of the confirmation, by seed.
-        observers: the listeners that are notified of every trial.
+        data: the data of the trials, by seed.
+        observers: see `run_queue`.
+        stage: ``confirm``, or ``ablation`` if the candidates are its cells.
+        take_over: see `run_queue`.
     """
-    maker = TrialMaker(study, data)
     wanted = [
-        maker.make("confirm", c.label, c.label, seed_index * 1000 + index, c.settings, seed)
+        make_trial(
+            study,
+            data[seed],
+            stage,
+            candidate.settings,
+            candidate.label,
+            seed_index * 1000 + index,
+            label=candidate.label,
+            seed=seed,
+        )
         for seed_index, seed in enumerate(data)
-        for index, c in enumerate(candidates)
-        if c.same_as is None
+        for index, candidate in enumerate(candidates)
+        if candidate.same_as is None
     ]
-    run_queue(study, "confirm", wanted, data, observers)
+    run_queue(study, stage, wanted, data, observers, take_over)
 
 
 def run_queue(
     study: Study,
     stage: Stage,
-    wanted: Iterable[TrialConfig],
+    wanted: Sequence[TrialConfig],
     data: Mapping[int, TrialData],
     observers: Sequence[Observer],
     take_over: TakeOver | None = None,
@@ -147,215 +151,184 @@ def run_queue(
         DataError: earlier trials used other images or classes.
         InterruptedStudyError: the study was interrupted before all trials ended.
     """
-    folder = study.folder
-    _close_complete(folder, stage, observers)
-    past = _Past.read(folder, stage)
-    past.refuse_other_data(data)
-    wanted = list(wanted)
+    past = _read_past(study, stage, data, observers)
     if take_over is not None:
         taken = take_over([c for c in wanted if c.trial_id not in past])
-        past = _Past.read(folder, stage)
-        for trial_config, end, reports in past.ended:
-            if trial_config.trial_id in taken:
-                _notify_end(observers, trial_config, end, reports)
-    queue = [*past.unfinished, *(c for c in wanted if c.trial_id not in past)]
+        past = _read_past(study, stage, data, observers, taken)
+    queue = _left(past, wanted)
     run_trials(
         study,
-        StudySearcher(folder, queue),
+        StudySearcher(study.folder, queue),
         data={f"{stage}/{seed}": seed_data for seed, seed_data in data.items()},
         scheduler=make_scheduler(None, study.config.training.epochs),
         count=len(queue),
         observers=observers,
     )
-    _check_ended(folder, stage)
 
 
 @dataclass(frozen=True)
 class _Past:
-    """The trials of a stage that the ledger holds."""
+    """A trial that the ledger holds."""
 
-    ended: list[tuple[TrialConfig, End, list[dict[str, float]]]]
-    unfinished: list[TrialConfig]
+    config: TrialConfig
+    end: End | None
+    reports: list[dict[str, Any]]
+    outcome: Outcome | None
 
-    @classmethod
-    def read(cls, folder: StudyFolder, stage: Stage) -> "_Past":
-        past = cls([], [])
-        for trial in folder.trials():
-            if trial.read_config()["stage"] != stage:
-                continue
-            config, end = TrialConfig.model_validate(trial.read_config()), trial.read_end()
-            if end is None:
-                past.unfinished.append(config)
-            else:
-                past.ended.append((config, end, trial.read_reports()))
-        return past
 
-    def refuse_other_data(self, data: Mapping[int, TrialData]) -> None:
-        """Check that earlier trials used the same images and classes as there are now.
+def _read_past(
+    study: Study,
+    stage: Stage,
+    data: Mapping[int, TrialData],
+    observers: Sequence[Observer],
+    taken: Collection[str] = (),
+) -> dict[str, _Past]:
+    """Return the trials of a stage that the ledger holds, by id.
 
-        Raises:
-            DataError: a trial trained or was evaluated on other images or classes.
-        """
-        for config in self.all:
-            now = (
-                data[config.seed].digest[:SPLIT_HASH] if config.seed in data else config.split_hash
+    Trials with all their reports, which an earlier driver left open when it died, are closed. The
+    observers are notified of those, and of the trials that were taken over.
+
+    Raises:
+        DataError: a trial trained or was evaluated on other images or classes than there are now.
+    """
+    past: dict[str, _Past] = {}
+    for folder in study.folder.trials():
+        if (written := folder.read_config())["stage"] != stage:
+            continue
+        config, end = TrialConfig.model_validate(written), folder.read_end()
+        if was_open := end is None:
+            drop_unproven_reports(folder)
+        reports = folder.read_reports()
+        score = reports[-1].get("val_score") if reports else None
+        if was_open and reports and reports[-1]["epoch"] >= config.epochs:
+            end = End("finished", reports[-1]["epoch"], sum(r["seconds"] for r in reports))
+            close_trial(folder, end)
+        if end is not None and (was_open or config.trial_id in taken):
+            notify_of_end(observers, config, end, score)
+        outcome = outcome_of(end, score) if end is not None else None
+        past[config.trial_id] = _Past(config, end, reports, outcome)
+    for config in (t.config for t in past.values() if t.config.seed in data):
+        if (now := data[config.seed].digest[:SPLIT_HASH]) != config.split_hash:
+            raise DataError(
+                f"{config.trial_id} was given other images or classes than its data has now: "
+                f"shots/tasks-{config.split_hash}.jsonl and tasks-{now}.jsonl of the study "
+                "list both; put the dataset, or its split file, back as it was"
             )
-            if now != config.split_hash:
-                raise DataError(
-                    f"{config.trial_id} was given other images or classes than its data has now: "
-                    f"shots/tasks-{config.split_hash}.jsonl and tasks-{now}.jsonl of the study "
-                    "list both; put the dataset, or its split file, back as it was"
-                )
-
-    @property
-    def all(self) -> list[TrialConfig]:
-        return [*(config for config, _, _ in self.ended), *self.unfinished]
-
-    def __contains__(self, trial_id: str) -> bool:
-        return any(config.trial_id == trial_id for config in self.all)
+    return past
 
 
-@dataclass(frozen=True)
-class TrialMaker:
-    """A factory of trial configurations."""
-
-    study: Study
-    data: Mapping[int, TrialData]
-    """The data of the trials, by seed."""
-
-    def proposed(
-        self, settings: Settings, arm: str, number: int, optuna_number: int
-    ) -> TrialConfig:
-        """Return the search trial of an arm's proposal."""
-        seed = self.study.config.seed
-        config = self.make("search", arm, f"trial {number}", number, settings, seed)
-        return config.model_copy(update={"optuna_number": optuna_number})
-
-    def make(
-        self, stage: Stage, arm: str, label: str, number: int, settings: Settings, seed: int
-    ) -> TrialConfig:
-        """Return the trial of some settings, less those without an effect, with its config hash."""
-        training, architecture = self.study.config.training, self.study.architecture()
-        subset = parse(settings.subset)
-        leaves = subset.resolve(architecture.depths)
-        name = f"{label}-seed{seed}" if stage == "confirm" else f"{number:04d}"
-        trial = TrialConfig(
-            trial_id=f"{stage}-{name}",
-            stage=stage,
-            arm=arm,
-            label=label,
-            number=number,
-            seed=seed,
-            settings=settings.effective(leaves, training.regularizer),
-            subset_key=subset.key(architecture.depths),
-            trainable=architecture.count(leaves),
-            epochs=training.epochs if leaves else 0,
-            split_hash=self.data[seed].digest[:SPLIT_HASH],
-            training=training,
-        )
-        digest = compute_config_hash(trial, self.data[seed], architecture.checkpoint)
-        return trial.model_copy(update={"config_hash": digest})
+def _left(past: Mapping[str, _Past], wanted: Iterable[TrialConfig]) -> list[TrialConfig]:
+    """Return the trials that have not ended: those that have started first."""
+    return [
+        *(trial.config for trial in past.values() if trial.end is None),
+        *(config for config in wanted if config.trial_id not in past),
+    ]
 
 
-def _open_arms(study: Study, past: _Past, given: Sampler | None) -> list[Arm]:
+def make_trial(
+    study: Study,
+    data: TrialData,
+    stage: Stage,
+    settings: Settings,
+    arm: str,
+    number: int,
+    optuna_number: int | None = None,
+    *,
+    label: str | None = None,
+    seed: int | None = None,
+) -> TrialConfig:
+    """Return the trial of some settings, less those without an effect, with its config hash.
+
+    Args:
+        study: the study.
+        data: the data of the trial.
+        stage: the stage of the trial.
+        settings: the settings.
+        arm: who proposed the trial.
+        number: the number of the trial within its stage.
+        optuna_number: the number of the proposal in the Optuna study of its arm.
+        label: the label of the trial; None means one that is made from its number.
+        seed: the seed of the trial; None means that of the search.
+    """
+    training, architecture = study.config.training, study.architecture()
+    subset = parse(settings.subset)
+    leaves = subset.resolve(architecture.depths)
+    name = f"{label}-seed{seed}" if stage == "confirm" else f"{number:04d}"
+    trial = TrialConfig(
+        trial_id=f"{stage}-{name}",
+        stage=stage,
+        arm=arm,
+        label=f"trial {number}" if label is None else label,
+        number=number,
+        seed=study.config.seed if seed is None else seed,
+        settings=settings.effective(leaves, training.regularizer),
+        subset_key=subset.key(architecture.depths),
+        trainable=architecture.count(leaves),
+        epochs=training.epochs if leaves else 0,
+        split_hash=data.digest[:SPLIT_HASH],
+        training=training,
+        optuna_number=optuna_number,
+    )
+    return trial.model_copy(
+        update={"config_hash": compute_config_hash(trial, data, architecture.checkpoint)}
+    )
+
+
+def _open_arms(study: Study, past: Collection[_Past], given: Sampler | None) -> list[Arm]:
     """Open both arms and add to their Optuna studies what only the ledger holds."""
-    config, folder, split = study.config, study.folder, budget(study.config)
-    space, depths = config.search.space, study.architecture().depths
-    sampler = sampler_named(config.search.sampler, given)
-    regularizer = config.training.regularizer
-    clipfit = config.search.baselines["clipfit"].subset
-    spaces: dict[str, tuple[int, OpenSpace | RateSpace]] = {
-        TUNED: (split.tuned, RateSpace(space, depths, clipfit, regularizer)),
-        "search": (split.open, OpenSpace(space, depths, regularizer)),
+    search, depths = study.config.search, study.architecture().depths
+    _, tuned, searched = budget(study.config)
+    journal, regularizer = study.folder.path / JOURNAL, study.config.training.regularizer
+    spaces: dict[str, tuple[int, OpenSpace]] = {
+        TUNED: (
+            tuned,
+            RateSpace(
+                search.space, depths, search.baselines["clipfit"].subset, regularizer=regularizer
+            ),
+        ),
+        "search": (searched, OpenSpace(search.space, depths, regularizer=regularizer)),
     }
-    recorded = {name: _recorded(folder, past, name) for name in spaces}
+    sampler = sampler_named(search.sampler, given)
+    recorded = {
+        name: [
+            Recorded(
+                trial.config.optuna_number,
+                trial.config.settings,
+                {report["epoch"]: report["val_score"] for report in trial.reports},
+                trial.outcome,
+            )
+            for trial in past
+            if trial.config.arm == name and trial.config.optuna_number is not None
+        ]
+        for name in spaces
+    }
 
     def open_all() -> list[Arm]:
         return [
             open_arm(
-                folder.path / JOURNAL,
-                name,
-                budget=trials,
-                space=arm_space,
-                sampler=sampler,
-                seed=config.seed,
+                journal, name, budget=trials, space=space, sampler=sampler, seed=study.config.seed
             )
-            for name, (trials, arm_space) in spaces.items()
+            for name, (trials, space) in spaces.items()
         ]
 
     try:
         arms = open_all()
-        if any(arm.begun and not arm.agrees_with(recorded[arm.name]) for arm in arms):
+        if any(arm.trials and not arm.agrees_with(recorded[arm.name]) for arm in arms):
             raise DamagedJournalError("it differs from the trials' own files")
     except DamagedJournalError as error:
-        set_aside(folder.path / JOURNAL, str(error))
+        set_aside(journal, str(error))
         arms = open_all()
     for arm in arms:
-        was_begun = arm.begun
+        is_new = not arm.trials
         arm.remember(recorded[arm.name])
-        if config.search.warm_start is not None and not was_begun:
-            first = arm.try_first(folder.path.with_name(config.search.warm_start) / JOURNAL)
-            logger.info(
-                "%s: %d configurations of %s first", arm.name, first, config.search.warm_start
-            )
-        arm.started = len([c for c in past.all if c.arm == arm.name])
-        for trial in recorded[arm.name]:
-            for epoch, score in trial.scores.items():
-                arm.report(trial.number, epoch, score)
-        for trial_config, end, reports in past.ended:
-            outcome = _outcome(end, reports)
-            if trial_config.arm == "baseline":
-                arm.learn(trial_config.settings, outcome, trial_config.label)
-            elif trial_config.arm == arm.name and trial_config.optuna_number is not None:
-                arm.tell(trial_config.optuna_number, outcome)
+        if search.warm_start is not None and is_new:
+            arm.try_first(study.folder.path.with_name(search.warm_start) / JOURNAL)
+        arm.started = sum(trial.config.arm == arm.name for trial in past)
+        for trial in past:
+            if trial.config.arm == "baseline" and trial.outcome is not None:
+                arm.learn(trial.config.settings, trial.outcome, trial.config.label)
         arm.fail_orphans({trial.number for trial in recorded[arm.name]})
     return arms
-
-
-def _outcome(end: End, reports: Sequence[Mapping[str, float]]) -> Outcome:
-    return outcome_of(end, reports[-1].get("val_score") if reports else None)
-
-
-def _recorded(folder: StudyFolder, past: _Past, arm: str) -> list[Recorded]:
-    return [
-        Recorded(
-            config.optuna_number,
-            config.settings,
-            {r["epoch"]: r["val_score"] for r in folder.trial(config.trial_id).read_reports()},
-        )
-        for config in past.all
-        if config.arm == arm and config.optuna_number is not None
-    ]
-
-
-def _close_complete(folder: StudyFolder, stage: Stage, observers: Sequence[Observer]) -> None:
-    """Close trials with all their reports, which an earlier driver left open when it died."""
-    for trial in folder.trials():
-        config = trial.read_config()
-        if config["stage"] != stage or trial.read_end() is not None:
-            continue
-        drop_unproven_reports(trial)
-        if (reports := trial.read_reports()) and reports[-1]["epoch"] >= config["epochs"]:
-            end = End("finished", reports[-1]["epoch"], sum(r["seconds"] for r in reports))
-            close_trial(trial, end)
-            _notify_end(observers, TrialConfig.model_validate(config), end, reports)
-
-
-def _notify_end(
-    observers: Sequence[Observer],
-    config: TrialConfig,
-    end: End,
-    reports: Sequence[Mapping[str, float]],
-) -> None:
-    notify(observers, lambda o: o.trial_ended(config, end, reports[-1].get("val_score")))
-
-
-def _check_ended(folder: StudyFolder, stage: Stage) -> None:
-    if unfinished := _Past.read(folder, stage).unfinished:
-        raise InterruptedStudyError(
-            f"the study was interrupted with {len(unfinished)} trials of its {stage} unfinished; "
-            f"go on by --resume {folder.name}"
-        )
 
 
 def tune_cells(
@@ -372,13 +345,11 @@ def tune_cells(
         observers: see `run_queue`.
         take_over: see `run_queue`.
     """
-    seed = study.config.seed
-    maker = TrialMaker(study, {seed: data})
     wanted = [
-        maker.make("search", label, f"{label} at {rate:g}", number, settings, seed)
+        make_trial(study, data, "search", settings, label, number, label=f"{label} at {rate:g}")
         for number, (label, rate, settings) in enumerate(_trials(study, ablation_cells(study)))
     ]
-    run_queue(study, "search", wanted, {seed: data}, observers, take_over)
+    run_queue(study, "search", wanted, {study.config.seed: data}, observers, take_over)
 
 
 def fix_rates(study: Study) -> Mapping[str, Settings]:
@@ -398,44 +369,29 @@ def fix_rates(study: Study) -> Mapping[str, Settings]:
     if not study.protocol().validates(study.config):
         return study.fix_cells({label: own for label, _, own in _trials(study, cells)})
     # The best trial comes first, so in reversed order it is the last to be stored.
-    best = {t.config.subset_key: t.config for t in reversed(finished_trials(study.folder))}
-    depths = study.architecture().depths
-    keys = {label: subset.key(depths) for label, subset in cells.items()}
+    best = {
+        trial.config.subset_key: trial.config.settings
+        for trial in reversed(finished_trials(study.folder))
+    }
+    keys = {label: subset.key(study.architecture().depths) for label, subset in cells.items()}
     if missing := [label for label, key in keys.items() if key not in best]:
         raise StudyError(f"no trial of the cell '{missing[0]}' ran all its epochs")
-    return study.fix_cells({label: best[key].settings for label, key in keys.items()})
+    return study.fix_cells({label: best[key] for label, key in keys.items()})
 
 
-def test_cells(
-    study: Study,
-    chosen: Mapping[str, Settings],
-    data: Mapping[int, TrialData],
-    observers: Sequence[Observer],
-    take_over: TakeOver | None,
-) -> None:
-    """Train every cell at its learning rate on each seed's shots and test it.
-
-    Args:
-        study: the study.
-        chosen: the settings of each cell, by label.
-        data: the data of the trials, by seed.
-        observers: see `run_queue`.
-        take_over: see `run_queue`.
-    """
-    maker = TrialMaker(study, data)
-    wanted = [
-        maker.make("ablation", label, label, seed_index * 1000 + index, settings, seed)
-        for seed_index, seed in enumerate(data)
-        for index, (label, settings) in enumerate(chosen.items())
-    ]
-    run_queue(study, "ablation", wanted, data, observers, take_over)
-
-
-def _trials(study: Study, cells: Mapping[str, Subset]) -> Iterator[tuple[str, float, Settings]]:
+def _trials(study: Study, cells: Mapping[str, Subset]) -> list[tuple[str, float, Settings]]:
     if (ablation := study.config.ablation) is None:
-        return
-    weight = ablation.distill_weight
-    for label, subset in cells.items():
-        for rate in ablation.rates:
-            rates = dict.fromkeys(kind_names(), rate)
-            yield label, rate, Settings(subset=str(subset), rates=rates, distill_weight=weight)
+        return []
+    return [
+        (
+            label,
+            rate,
+            Settings(
+                subset=str(subset),
+                rates=dict.fromkeys(kind_names(), rate),
+                distill_weight=ablation.distill_weight,
+            ),
+        )
+        for label, subset in cells.items()
+        for rate in ablation.rates
+    ]

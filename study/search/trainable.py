@@ -1,9 +1,14 @@
-"""The Tune trainable that runs trials: one worker process with one loaded backbone."""
+"""The worker that runs trials, and what it records of each for another worker to go on from."""
 
+import faulthandler
+import json
 import logging
 import platform
+import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -11,16 +16,22 @@ from typing import Any
 import ray
 import torch
 from ray import tune
-from ray.tune.result import DONE
+from safetensors import SafetensorError
+from torch import Tensor
 
 from study.config.schema import BackboneConfig
 from study.errors import BackboneError, DataError, StudyError
 from study.method.checkpoint import backbone_path
-from study.method.delta import DeltaInfo
+from study.method.delta import (
+    DeltaInfo,
+    delta_contents,
+    from_checked_bytes,
+    read_info,
+    to_checked_bytes,
+)
 from study.method.model import Backbone, load_backbone
-from study.search.recording import load_state, record_epoch, watched
-from study.storage.atomic import StorageError
-from study.storage.ledger import StudyFolder
+from study.storage.atomic import StorageError, with_retries
+from study.storage.ledger import PREDICTIONS, REPORTS, End, StudyFolder, TrialFolder
 from study.trial import EpochReport, TrialConfig, TrialData
 from study.trial.machine_faults import (
     DeviceError,
@@ -29,12 +40,17 @@ from study.trial.machine_faults import (
     is_device_failure,
     is_out_of_memory,
 )
+from study.trial.predictions import to_parquet
 from study.trial.run import run_trial
 
 logger = logging.getLogger(__name__)
 
 MOST_CHARACTERS = 200
 """The maximum length of the line that names the cause of a failure."""
+STATE = "state.safetensors"
+"""The file of the state after a trial's last epoch, removed when the trial ends."""
+HANG = "hang.txt"
+"""The file with the place where each thread was when a trial hung."""
 
 
 class ClipFitTrainable(tune.Trainable):
@@ -70,18 +86,15 @@ class ClipFitTrainable(tune.Trainable):
         self._backbone = backbone
         self._data = data
         self._max_epoch_seconds = max_epoch_seconds
-        self._begin(config)
+        self.reset_config(config)
 
-    def _begin(self, config: dict[str, Any]) -> None:
-        self._trial = TrialConfig.model_validate(config)
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Start another trial in this process; the backbone stays loaded."""
+        self._trial = TrialConfig.model_validate(new_config)
         self._folder = self._study.trial(self._trial.trial_id)
         self._epoch = 0
         self._micro_batch: int | None = None
         self._reports: Iterator[EpochReport] | None = None
-
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Start another trial in this process; the backbone stays loaded."""
-        self._begin(new_config)
         return True
 
     def step(self) -> dict[str, Any]:
@@ -100,21 +113,21 @@ class ClipFitTrainable(tune.Trainable):
         except Exception as error:  # any other failure ends the trial, and the study continues
             if is_device_failure(error):
                 raise DeviceError(one_line(error)) from error
-            text = traceback.format_exc()
-            logger.warning("trial %s failed: %s", self._trial.trial_id, text)
+            logger.warning("trial %s failed: %s", self._trial.trial_id, traceback.format_exc())
             return self._result(
                 # The scheduler needs a number, and 0 makes no other trial stop.
                 score=0.0,
                 done=True,
                 failed=True,
                 reason=one_line(error),
-                error=text,
+                error=traceback.format_exc(),
                 # A fault of the machine says nothing about the configuration.
                 unfit=not isinstance(error, (OSError, BackboneError, DataError)),
             )
         self._epoch = report.epoch
-        score = report.metrics.get(f"{self._trial_data.split}_score")
-        return self._result(score=score, done=report.done)
+        return self._result(
+            score=report.metrics.get(f"{self._trial_data.split}_score"), done=report.done
+        )
 
     def _next_report(self) -> EpochReport:
         """Run one epoch; if memory runs out, repeat it with half the micro-batch.
@@ -123,8 +136,7 @@ class ClipFitTrainable(tune.Trainable):
             OutOfMemoryError: one image at a time does not fit either.
         """
         while True:
-            if self._reports is None:
-                self._reports = self._start()
+            self._reports = self._reports or self._start()
             try:
                 return next(self._reports)
             except (MemoryError, RuntimeError) as error:
@@ -166,16 +178,10 @@ class ClipFitTrainable(tune.Trainable):
             "epoch": self._epoch,
             "epochs": self._trial.epochs,
             "score": score,
-            DONE: done,
+            tune.result.DONE: done,
             "failed": False,
             **failure,
         }
-
-    def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Do nothing: `record_epoch` writes the state after every epoch."""
-
-    def load_checkpoint(self, checkpoint: Any) -> None:
-        """Do nothing: the trial's folder holds the state."""
 
 
 def has_gpu() -> bool:
@@ -208,6 +214,165 @@ def one_line(error: BaseException) -> str:
 @lru_cache(maxsize=1)
 def _load_once(name: str, revision: str | None, *, cuda: bool) -> Backbone:
     backbone = load_backbone(backbone_path(name), revision=revision)
-    if cuda:
-        backbone.clip.to("cuda")
+    backbone.clip.to("cuda" if cuda else "cpu")
     return backbone
+
+
+@contextmanager
+def watched(folder: TrialFolder, limit: float | None) -> Iterator[None]:
+    """End this process if the block takes more than ``limit`` seconds; None means no limit.
+
+    The limit acts outside the interpreter, which a hanging call may block. The process first writes
+    the place where each of its threads is, for `read_hang`.
+    """
+    if limit is None:
+        yield
+        return
+    path = folder.path / HANG
+    with (
+        with_retries(path, lambda: path.open("w"), known=folder.path.parent) as file,
+        ExitStack() as stack,
+    ):
+        faulthandler.dump_traceback_later(limit, exit=True, file=file)
+        stack.callback(faulthandler.cancel_dump_traceback_later)
+        yield
+    with_retries(path, lambda: path.unlink(missing_ok=True))
+
+
+def read_hang(folder: TrialFolder) -> str | None:
+    """Return where a trial hung; None if its last worker did not end by `watched`."""
+    return (folder.read(HANG) or b"").decode(errors="replace") or None
+
+
+def record_epoch(
+    folder: TrialFolder, report: EpochReport, data: TrialData, info: DeltaInfo
+) -> None:
+    """Write an epoch to the trial's folder; the file written last makes the epoch count.
+
+    That file is the state or, after the last epoch, the report.
+
+    Args:
+        folder: the trial's folder.
+        report: the epoch's report.
+        data: the trial's data.
+        info: what a delta's file says about it.
+    """
+    line = {"epoch": report.epoch, "ended_at": round(time.time(), 3), **report.metrics}
+    if report.done:
+        _save_deltas(folder, report.deltas, info)
+        if data.split == "test":
+            folder.write(PREDICTIONS, to_parquet(report.predictions))
+        folder.append_report(line, last=True)
+    else:
+        folder.append_report(line)
+        metadata = {
+            "epoch": str(report.epoch),
+            "info": json.dumps(asdict(info)),
+            "reports": folder.reports_digest(report.epoch),
+        }
+        folder.write(STATE, to_checked_bytes(report.state, metadata))
+
+
+def load_state(folder: TrialFolder) -> tuple[int, dict[str, Tensor]] | None:
+    """Return the number of completed epochs and the state after them; None means start afresh.
+
+    If the state is damaged, or the reports of its epochs have changed, the trial starts again.
+    """
+    state = _read_state(folder)
+    if state is not None and state.follows(folder):
+        return state.epoch, state.tensors
+    if state is not None:
+        logger.warning(
+            "%s does not hold the reports of its %d epochs as they were written; the trial begins "
+            "again",
+            folder.path / REPORTS,
+            state.epoch,
+        )
+    return None
+
+
+def drop_unproven_reports(folder: TrialFolder) -> None:
+    """Drop the reports of an unfinished trial that lie beyond its state.
+
+    A trial that has all its reports, as its last epoch wrote them, keeps them. A crash leaves at
+    most one report beyond the state, since an epoch writes its report first; more mean damage.
+    """
+    reports = folder.read_reports()
+    complete = bool(reports) and reports[-1]["epoch"] >= folder.read_config()["epochs"]
+    final = folder.reports_are_final()
+    # Older versions recorded no checksum; a state of theirs that follows its reports is trusted.
+    if complete and final is None and (state := _read_state(folder)):
+        final = state.reports is None and state.follows(folder)
+    if complete and final:
+        return
+    without_state = folder.read(STATE) is None
+    start = load_state(folder)  # warns if the state cannot be used
+    kept = start[0] if start else 0
+    if (start or without_state) and (complete or len(reports) > kept + 1):
+        logger.warning(
+            "%s holds reports that no epoch of the trial wrote; it goes on from epoch %d",
+            folder.path / REPORTS,
+            kept,
+        )
+    if len(reports) > kept:
+        folder.keep_reports(kept)
+    if start is None:
+        (folder.path / STATE).unlink(missing_ok=True)
+
+
+def close_trial(folder: TrialFolder, end: End) -> None:
+    """Record how a trial ended; if it was stopped early, also save its deltas."""
+    if end.status == "stopped" and (state := _read_state(folder)):
+        deltas: dict[str, dict[str, Tensor]] = {}
+        for name, tensor in state.tensors.items():
+            task, kind, *rest = name.split(".", 2)
+            if kind == "parameter":
+                deltas.setdefault(task, {})[rest[0]] = tensor
+        _save_deltas(folder, [deltas[task] for task in sorted(deltas)], state.info)
+    folder.write_end(end)
+    (folder.path / HANG).unlink(missing_ok=True)
+
+
+def _save_deltas(folder: TrialFolder, deltas: Sequence[dict[str, Tensor]], info: DeltaInfo) -> None:
+    """Write one delta per task; only a trial of one task has a delta that is used afterwards."""
+    for index, tensors in enumerate(deltas):
+        name = "delta.safetensors" if len(deltas) == 1 else f"delta-fold{index}.safetensors"
+        if tensors:
+            folder.write(name, delta_contents(tensors, info))
+
+
+@dataclass(frozen=True)
+class _State:
+    """The state from which an unfinished trial continues."""
+
+    epoch: int
+    """The number of completed epochs."""
+    tensors: dict[str, Tensor]
+    """The tensors that `study.trial.run.run_trial` needs to continue."""
+    info: DeltaInfo
+    """The facts for the deltas that the trial saves at its end."""
+    reports: str | None
+    """The SHA-256 of the reports of these epochs; None in a state of an older version."""
+
+    def follows(self, folder: TrialFolder) -> bool:
+        """Return whether the folder has the reports of its epochs, as they were written."""
+        epochs = [report["epoch"] for report in folder.read_reports()[: self.epoch]]
+        return epochs == list(range(1, self.epoch + 1)) and (
+            self.reports in (None, folder.reports_digest(self.epoch))
+        )
+
+
+def _read_state(folder: TrialFolder) -> _State | None:
+    if (contents := folder.read(STATE)) is None:
+        return None
+    try:
+        tensors, metadata = from_checked_bytes(contents)
+        return _State(
+            epoch=int(metadata["epoch"]),
+            tensors=tensors,
+            info=read_info(json.loads(metadata["info"])),
+            reports=metadata.get("reports"),
+        )
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        logger.warning("%s is damaged, the trial begins again: %s", folder.path / STATE, error)
+        return None

@@ -24,15 +24,11 @@ MAY_CHANGE = ("search.trials", *WITHOUT_EFFECT)
 
 @dataclass(frozen=True)
 class Judged:
-    """A trial that completed all its epochs, with its validation metrics after the last."""
+    """A trial that completed all its epochs."""
 
     config: TrialConfig
-    metrics: dict[str, float]
-
-    @property
-    def val_score(self) -> float:
-        """The validation score, a fraction, by which trials are ranked."""
-        return self.metrics["val_score"]
+    val_score: float
+    """The validation score after the last, a fraction, by which trials are ranked."""
 
 
 def finished_trials(folder: StudyFolder) -> list[Judged]:
@@ -41,7 +37,9 @@ def finished_trials(folder: StudyFolder) -> list[Judged]:
     Of equal scores, the one with fewer tuned parameters comes first, then the earlier trial.
     """
     judged = [
-        Judged(TrialConfig.model_validate(trial.read_config()), trial.read_reports()[-1])
+        Judged(
+            TrialConfig.model_validate(trial.read_config()), trial.read_reports()[-1]["val_score"]
+        )
         for trial in folder.trials()
         if trial.read_config()["stage"] == "search"
         and (end := trial.read_end()) is not None
@@ -64,25 +62,23 @@ def choose_candidates(
         runners_up: the number of configurations to test after the winner.
     """
     named = {j.config.label: j for j in judged if j.config.arm == "baseline"}
-    chosen = [(label, named[label]) for label in baselines if label in named]
     own_search = [j for j in judged if j.config.arm == TUNED or j.config.label == "clipfit"]
-    chosen += [(TUNED, own_search[0])] if own_search else []
-    chosen += list(zip(RANKS, judged[: runners_up + 1], strict=False))
-    candidates: list[Candidate] = []
-    first: dict[str, str] = {}
-    for label, judgement in chosen:
-        config = judgement.config
-        candidates.append(
-            Candidate(
-                label=label,
-                settings=config.settings,
-                val_score=judgement.val_score,
-                source_trial=config.trial_id,
-                same_as=first.get(config.trial_id),
-            )
+    chosen = [
+        *((label, named[label]) for label in baselines if label in named),
+        *((TUNED, judgement) for judgement in own_search[:1]),
+        *zip(RANKS, judged[: runners_up + 1], strict=False),
+    ]
+    first = {j.config.trial_id: label for label, j in reversed(chosen)}
+    return [
+        Candidate(
+            label=label,
+            settings=j.config.settings,
+            val_score=j.val_score,
+            source_trial=j.config.trial_id,
+            same_as=None if first[j.config.trial_id] == label else first[j.config.trial_id],
         )
-        first.setdefault(config.trial_id, label)
-    return candidates
+        for label, j in chosen
+    ]
 
 
 def fix_candidates(study: Study) -> tuple[Candidate, ...]:
@@ -98,10 +94,10 @@ def fix_candidates(study: Study) -> tuple[Candidate, ...]:
         return written
     config, folder, protocol = study.config, study.folder, study.protocol()
     if not protocol.searches(config):
-        baselines = protocol.tested_as_given(config).items()
-        return study.choose(Candidate(label=label, settings=own) for label, own in baselines)
+        given = protocol.tested_as_given(config)
+        return study.choose(Candidate(label=label, settings=own) for label, own in given.items())
     if not (judged := finished_trials(folder)):
-        ends = [trial.read_end() for trial in folder.trials()]
+        ends = (trial.read_end() for trial in folder.trials())
         causes = [end.cause for end in ends if end and end.status == "failed" and end.cause]
         raise StudyError(
             f"no trial of {folder.name} ran all its epochs, so there is nothing to confirm; "
@@ -111,7 +107,7 @@ def fix_candidates(study: Study) -> tuple[Candidate, ...]:
     return study.choose(beside_earlier(study, chosen))
 
 
-def extend(study: Study, overrides: Iterable[str]) -> StudyConfig:
+def extend(study: Study, overrides: Sequence[str]) -> StudyConfig:
     """Raise a study's number of trials and return the new configuration.
 
     Only the study's files change; running the study then continues it as after an interruption.
@@ -127,7 +123,6 @@ def extend(study: Study, overrides: Iterable[str]) -> StudyConfig:
     """
     config, folder, now = study.config, study.folder, study.config.search.trials
     values = config.model_dump(mode="json")
-    overrides = list(overrides)
     adds = any(override.startswith("search.trials=+") for override in overrides)
     for key, value in parse_overrides(overrides).items():
         if key == "storage":
@@ -147,20 +142,14 @@ def extend(study: Study, overrides: Iterable[str]) -> StudyConfig:
         )
     # The driver may die between any two of these writes. An entry counts only once the
     # configuration has that many trials; until then it may hold the only copy of the choice.
-    entry = {"from": now, "to": extended.search.trials, "candidates": _choice(study)}
+    chosen, written = folder.read_json(CANDIDATES), folder.read_json(FILE)
+    if chosen is None and written and written[-1]["to"] > now:
+        chosen = written[-1]["candidates"]
+    entry = {"from": now, "to": extended.search.trials, "candidates": chosen}
     folder.write_json(FILE, [*extensions(study), entry])
     folder.take_back_conclusions()
     folder.write_config(dump_config(extended))
     return extended
-
-
-def _choice(study: Study) -> Any:
-    """Return the present choice, even if an interrupted extension has already deleted it."""
-    if (chosen := study.folder.read_json(CANDIDATES)) is not None:
-        return chosen
-    written = study.folder.read_json(FILE) or []
-    interrupted = [entry for entry in written if entry["to"] > study.config.search.trials]
-    return interrupted[-1]["candidates"] if interrupted else None
 
 
 def extensions(study: Study) -> list[dict[str, Any]]:
@@ -180,12 +169,14 @@ def beside_earlier(study: Study, chosen: Sequence[Candidate]) -> list[Candidate]
     labels = {candidate.label: candidate.source_trial for candidate in chosen}
     kept: list[Candidate] = []
     confirmed: dict[str | None, str] = {}  # source trial → its label now
-    for old in map(Candidate.model_validate, earlier[-1]["candidates"]):
-        if old.same_as is not None:
-            continue
+    tested = map(Candidate.model_validate, earlier[-1]["candidates"])
+    for old in (candidate for candidate in tested if candidate.same_as is None):
         if labels.get(old.label, old.source_trial) != old.source_trial:
             name = f"{old.label}-of-{earlier[-1]['from']}"
-            _rename(study.folder, old.label, name)
+            for trial in list(study.folder.trials()):  # some, if an earlier call was cut short
+                seed = trial.read_config()["seed"]
+                if trial.trial_id == f"confirm-{old.label}-seed{seed}":
+                    trial.rename(f"confirm-{name}-seed{seed}", label=name, arm=name)
             old = old.model_copy(update={"label": name})
         if old.label not in labels:
             kept.append(old)
@@ -196,11 +187,3 @@ def beside_earlier(study: Study, chosen: Sequence[Candidate]) -> list[Candidate]
         return candidate.model_copy(update={"same_as": None if label == candidate.label else label})
 
     return [*map(without_training_twice, chosen), *kept]
-
-
-def _rename(folder: StudyFolder, label: str, name: str) -> None:
-    """Rename the test trials of a label; after a crash, a second call renames the rest."""
-    for trial in list(folder.trials()):
-        config = trial.read_config()
-        if trial.trial_id == f"confirm-{label}-seed{config['seed']}":
-            trial.rename(f"confirm-{name}-seed{config['seed']}", label=name, arm=name)

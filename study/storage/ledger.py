@@ -211,7 +211,7 @@ class TrialFolder:
     def damaged(self) -> list[str]:
         """Return the names of the damaged files, sorted.
 
-        The reports of an unfinished trial need only parse here: `study.search.recording` compares
+        The reports of an unfinished trial need only parse here: `study.search.trainable` compares
         them with the state from which the trial continues.
         """
         sums = Checksums(self.path)

@@ -30,9 +30,9 @@ from study.errors import BackboneError, ConfigError, InterruptedStudyError, Stud
 from study.protocols import Protocol
 from study.search.ablation_cells import ablation_cells
 from study.search.driver import ray_session
-from study.search.recording import drop_unproven_reports
 from study.search.samplers import Sampler
-from study.search.stages import budget, fix_rates, run_confirm, run_search, test_cells, tune_cells
+from study.search.stages import budget, fix_rates, run_confirm, run_search, tune_cells
+from study.search.trainable import drop_unproven_reports
 from study.selection.candidates import extensions, fix_candidates
 from study.storage.atomic import write_atomically
 from study.storage.ledger import DESCRIPTION, StudyFolder, repair
@@ -40,7 +40,7 @@ from study.tracking.reuse import take_over
 from study.tracking.tracker import Tracker, describe_unsent
 from study.trial import TrialData
 from study.trial.prepare import Preparer
-from study.trial.study import Study
+from study.trial.study import Candidate, Study
 from study.workflow.check import all_faults, caution, changes_of_results, check_study, frozen_config
 from study.workflow.status import StageProgress
 
@@ -235,10 +235,11 @@ def _ablate(
         total = len(ablation.rates) * len(ablation_cells(study))
         with _stage(console, study.folder, "search", total) as progress:
             tune_cells(study, preparer.search(), [progress, tracker], known)
-    chosen = fix_rates(study)
-    data = {seed: preparer.confirm(seed) for seed in study.protocol().shot_seeds(study.config)}
-    with _stage(console, study.folder, "ablation", len(data) * len(chosen)) as progress:
-        test_cells(study, chosen, data, [progress, tracker], known)
+    chosen = [Candidate(label=label, settings=own) for label, own in fix_rates(study).items()]
+    seeds = study.protocol().shot_seeds(study.config)
+    tested = {seed: preparer.confirm(seed) for seed in seeds}
+    with _stage(console, study.folder, "ablation", len(tested) * len(chosen)) as progress:
+        run_confirm(study, chosen, tested, [progress, tracker], stage="ablation", take_over=known)
 
 
 def _has_chosen(study: Study, choice: object) -> bool:
@@ -255,10 +256,10 @@ def _announce(study: Study, console: Console) -> None:
     shots = f"{config.data.shots} shots, " if protocol.trains else ""
     plan = f"no search: {len(protocol.tested_as_given(config))} configurations as they are"
     if protocol.searches(config):
-        split = budget(config)
+        baselines, tuned, searched = budget(config)
         plan = (
-            f"{config.search.trials} trials: {split.baselines} baselines, {split.tuned} tune "
-            f"CLIPFit's learning rates and λ, {split.open} search subsets as well"
+            f"{config.search.trials} trials: {baselines} baselines, {tuned} tune "
+            f"CLIPFit's learning rates and λ, {searched} search subsets as well"
         )
     if config.ablation is not None:
         plan = (

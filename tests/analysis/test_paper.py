@@ -11,7 +11,7 @@ from study.analysis.leaderboard import leaderboard
 from study.analysis.paper import read_sweep, tables, write_tables
 from study.analysis.results import read_results
 from study.errors import DataError
-from study.protocols.base_to_new import hmean
+from study.protocols import hmean
 
 
 def placed(folder: Path, dataset: str, experiment: str = "base_to_new") -> Path:

@@ -35,7 +35,7 @@ from study.config.loading import dump_config, load_config
 from study.config.schema import StudyConfig
 from study.method.delta import DeltaInfo, save_delta
 from study.search.space import OpenSpace
-from study.search.stages import TrialMaker
+from study.search.stages import make_trial
 from study.selection.candidates import finished_trials, fix_candidates
 from study.storage.ledger import End, StudyFolder
 from study.tracking.mlflow.internals import runs_page
@@ -172,13 +172,13 @@ def make_up(config: StudyConfig, folder: StudyFolder, count: int) -> None:
     study = Study(config, folder)
     architecture = study.architecture()
     data = Preparer(study, architecture.image_size).search()
-    make = TrialMaker(study, {config.seed: data})
     space = OpenSpace(config.search.space, architecture.depths)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     asked = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     rng = random.Random(0)
     for number in range(count):
-        trial = make.proposed(space.suggest(asked.ask()), "search", number, number)
+        proposal = space.suggest(asked.ask())
+        trial = make_trial(study, data, "search", proposal, "search", number, number)
         ran = rng.random()
         epochs = next(epoch for share, epoch in RUNGS if ran < share) if trial.epochs else 0
         written = folder.trial(trial.trial_id)

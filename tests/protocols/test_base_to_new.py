@@ -12,8 +12,7 @@ from study.config.loading import build_config
 from study.config.schema import StudyConfig
 from study.data.records import Dataset
 from study.data.shots import Shots
-from study.protocols import BaseToNew
-from study.protocols.base_to_new import hmean
+from study.protocols import BaseToNew, hmean
 
 
 @pytest.mark.parametrize(

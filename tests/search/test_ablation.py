@@ -16,7 +16,7 @@ from study.method.subsets import parse
 from study.search import stages
 from study.storage.ledger import End, StudyFolder
 from study.trial import TrialConfig, TrialData
-from study.trial.study import Study
+from study.trial.study import Candidate, Study
 
 ARCHITECTURE = Architecture(
     EncoderShape(2, 32, 64), EncoderShape(3, 32, 64), image_size=16, checkpoint="tiny"
@@ -152,12 +152,13 @@ def test_a_single_rate_needs_no_search(folder: StudyFolder) -> None:
 def test_every_cell_is_tested_on_each_seeds_shots_at_its_own_rate(
     folder: StudyFolder, queued: SimpleNamespace, few_digits: TrialData
 ) -> None:
-    chosen = {
-        "base": settings("clipfit", 0.1, 0.1, 2.0),
-        "norms": settings("vision.ln", 0.01, 0.01, 2.0),
-    }
+    chosen = [
+        Candidate(label="base", settings=settings("clipfit", 0.1, 0.1, 2.0)),
+        Candidate(label="norms", settings=settings("vision.ln", 0.01, 0.01, 2.0)),
+    ]
     data = {1: few_digits, 5: few_digits}
-    stages.test_cells(study_of(grid(), folder, ARCHITECTURE), chosen, data, [], None)
+    study = study_of(grid(), folder, ARCHITECTURE)
+    stages.run_confirm(study, chosen, data, [], stage="ablation")
     assert queued.stage == "ablation"
     assert queued.data == data
     assert [(t.trial_id, t.label, t.seed, t.settings.rates["ln"]) for t in queued.trials] == [

@@ -7,7 +7,7 @@ from ray.tune.experiment import Trial
 from tiny_study import Listener
 from written_study import Written
 
-from study.search.searcher import LedgerCallback, notify
+from study.search.searcher import LedgerCallback, StudySearcher, notify
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")  # Tune starts one of its own otherwise
 
@@ -19,7 +19,9 @@ def test_nothing_is_kept_of_what_tune_counts_of_a_trial_that_has_ended(tmp_path:
     trial = Trial("any", config=config.model_dump(mode="json"), stub=True)
     trial.update_last_result({"epoch": 1, "epochs": 1, "score": 0.5, "failed": False})
     assert trial.metric_n_steps.keys() == trial.metric_analysis.keys() >= {"epoch", "score"}
-    callback = LedgerCallback(study.folder, lambda *_: None, [], None)
+    searcher = StudySearcher(study.folder, [config])
+    searcher.suggest(trial.trial_id)
+    callback = LedgerCallback(searcher, [], None)
     callback.on_trial_complete(1, [trial], trial)
     assert trial.metric_n_steps == trial.metric_analysis == {}
     assert trial.last_result["score"] == 0.5

@@ -15,7 +15,6 @@ from study.search import internals
 
 
 def test_tune_copies_environment_variables_by_a_set_of_names() -> None:
-    internals.keep_credentials_from_workers()
     assert isinstance(class_cache.ENV_VARS_TO_PROPAGATE, set)
     source = Path(class_cache.__file__).read_text()
     assert all(name in source for name in internals.CREDENTIALS)

@@ -18,7 +18,6 @@ from study.search.optuna_arm import (
     Outcome,
     Recorded,
     open_arm,
-    open_journal,
     set_aside,
 )
 from study.search.space import OpenSpace
@@ -133,7 +132,7 @@ def test_what_cannot_be_read_is_kept_beside_and_named(
 ) -> None:
     journal.write_bytes(b"\xff" * 500 + b"\n")
     with pytest.raises(DamagedJournalError) as raised:
-        open_journal(journal)
+        open_again(journal)
     set_aside(journal, str(raised.value))
     assert f"{journal} is damaged" in caplog.text
     assert journal.with_name("optuna.journal.damaged").read_bytes() == b"\xff" * 500 + b"\n"

@@ -203,7 +203,7 @@ def test_what_ended_before_a_study_was_resumed_is_not_trained_again(folder: Stud
     arms = open_arms(folder, tuned=0, searched=1)
     same = BASELINE.settings
     repeating(arms[1], [same, settings("none")])
-    ended = {BASELINE.trial_id: (BASELINE, Outcome(0.6, TrialState.COMPLETE))}
+    ended = [(BASELINE, Outcome(0.6, TrialState.COMPLETE))]
     configs = all_suggestions(searcher(folder, arms, queue=[], ended=ended))
     assert [c.settings.subset for c in configs] == ["none"]
 

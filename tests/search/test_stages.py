@@ -17,7 +17,7 @@ from study.config.settings import Settings
 from study.errors import DataError, InterruptedStudyError
 from study.method.checkpoint import Architecture, EncoderShape
 from study.protocols import FewShot
-from study.search.stages import Budget, TrialMaker, budget, run_queue, run_search
+from study.search.stages import budget, make_trial, run_queue, run_search
 from study.storage.ledger import StudyFolder
 from study.trial import TrialConfig, TrialData
 from study.trial.study import Candidate, Study
@@ -206,7 +206,7 @@ def test_the_trials_of_a_search_are_split_and_the_share_of_clipfit_is_rounded_up
     search: dict[str, Any], parts: tuple[int, int, int]
 ) -> None:
     config = build_config({"search": search}, "test")
-    assert budget(config) == Budget(*parts)
+    assert budget(config) == parts
     assert sum(parts) == config.search.trials
 
 
@@ -220,8 +220,7 @@ def make(few_digits: TrialData) -> Make:
     def make(proposal: Settings, seed: int = 1, **training: Any) -> TrialConfig:
         config = build_config({"training": training}, "test")
         study = study_of(config, StudyFolder(Path("unread")), ARCHITECTURE)
-        maker = TrialMaker(study, {1: few_digits, 2: few_digits})
-        return maker.make("search", "search", "trial 7", 7, proposal, seed)
+        return make_trial(study, few_digits, "search", proposal, "search", 7, seed=seed)
 
     return make
 
@@ -263,7 +262,6 @@ def test_what_makes_another_result_makes_another_hash(make: Make) -> None:
 
 def test_a_candidate_is_confirmed_under_its_label_with_each_seed(few_digits: TrialData) -> None:
     study = study_of(build_config({}, "test"), StudyFolder(Path("unread")), ARCHITECTURE)
-    maker = TrialMaker(study, {1: few_digits, 2: few_digits})
     best = Candidate(
         label="best",
         settings=settings("vision.ln", None, 0.02),
@@ -271,7 +269,16 @@ def test_a_candidate_is_confirmed_under_its_label_with_each_seed(few_digits: Tri
         source_trial="search-0003",
     )
     first, second = (
-        maker.make("confirm", best.label, best.label, 1000 * index, best.settings, seed)
+        make_trial(
+            study,
+            few_digits,
+            "confirm",
+            best.settings,
+            best.label,
+            1000 * index,
+            label=best.label,
+            seed=seed,
+        )
         for index, seed in ((0, 1), (1, 2))
     )
     assert (first.trial_id, second.trial_id) == ("confirm-best-seed1", "confirm-best-seed2")

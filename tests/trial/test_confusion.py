@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from study.protocols import FewShot, named
-from study.protocols.base_to_new import hmean
-from study.search.recording import record_epoch
+from study.protocols import FewShot, hmean, named
+from study.search.trainable import record_epoch
 from study.storage.ledger import StudyFolder
 from study.trial import EpochReport, Prediction, TrialData
 from study.trial.predictions import beats_chance, chance_level, read_confusion

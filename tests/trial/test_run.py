@@ -11,7 +11,7 @@ from small_trials import EPOCHS, Prepare, digest, outcome, outcomes, trial
 
 from study.method.model import Backbone
 from study.method.training import NonFiniteLossError
-from study.protocols.base_to_new import hmean
+from study.protocols import hmean
 from study.trial import TrialData
 from study.trial.predictions import mean
 from study.trial.run import run_trial

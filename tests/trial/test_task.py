@@ -5,7 +5,7 @@ import torch
 from small_trials import SETTINGS, TIMED, Prepare, outcome, trial
 
 from study.method.model import Backbone
-from study.protocols.base_to_new import hmean
+from study.protocols import hmean
 from study.trial import TrialData
 from study.trial.run import run_trial
 
