@@ -1,16 +1,20 @@
 """A sweep's results as the tables of a paper, with published averages beside ours."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from statistics import fmean, harmonic_mean
 from typing import Any
 
 from study.analysis.formatting import Table, interval, percent, score_header
 from study.analysis.leaderboard import Entry, Leaderboard, leaderboard
-from study.analysis.results import PARTS, open_study, read_results
+from study.analysis.results import PARTS, read_results
+from study.config.schema import StudyConfig
 from study.errors import DataError
 from study.storage.atomic import write_atomically
+from study.storage.ledger import StudyFolder
 
 SWEEP_FILE = "sweep.json"
 """The file in a study's folder that names its experiment and its values on the sweep's axes."""
@@ -43,16 +47,17 @@ class Result:
     """The name of the experiment that the study is a part of."""
     axes: Mapping[str, Any]
     """The study's value on each axis of the sweep, by the name of the configuration field."""
-    dataset: str
-    """The name of the dataset."""
-    published: tuple[Published, ...]
-    """The published averages in its setting; empty if there are none."""
     board: Leaderboard
-    """The confirmed candidates of the study."""
+    """The results of the study, with its confirmed candidates."""
+
+    @property
+    def config(self) -> StudyConfig:
+        """The configuration of the study."""
+        return self.board.configured().config
 
     def series(self, entry: Entry) -> str:
         """Return the name of an entry's series: its label, and values on axes but the dataset."""
-        others = [f"{k.split('.')[-1]} {v}" for k, v in self.axes.items() if k != "data.dataset"]
+        others = (f"{k.split('.')[-1]} {v}" for k, v in self.axes.items() if k != "data.dataset")
         return ", ".join((entry.label, *others))
 
 
@@ -62,30 +67,20 @@ def read_sweep(folders: Sequence[Path]) -> list[Result]:
     Raises:
         DataError: none of the folders is a study of a sweep.
     """
-    results = []
-    for folder in folders:
-        if (place := open_study(folder).read_json(SWEEP_FILE)) is not None:
-            found = read_results(folder)
-            config = found.configured().config
-            results.append(
-                Result(
-                    place["experiment"],
-                    place["axes"],
-                    config.data.dataset,
-                    PUBLISHED.get((config.protocol, config.data.shots), ()),
-                    leaderboard(found),
-                )
-            )
+    results = [
+        Result(place["experiment"], place["axes"], leaderboard(read_results(folder)))
+        for folder in folders
+        if (place := StudyFolder(folder).read_json(SWEEP_FILE)) is not None
+    ]
     if not results:
         raise DataError("no finished study of a sweep is among these folders")
-    return sorted(results, key=lambda result: result.experiment)
+    return sorted(results, key=attrgetter("experiment"))
 
 
 def tables(results: Sequence[Result]) -> list[Table]:
     """Return two tables for each experiment: its averages, and its scores by dataset."""
-    experiments: dict[str, list[Result]] = {}
-    for result in results:
-        experiments.setdefault(result.experiment, []).append(result)
+    grouped = groupby(results, attrgetter("experiment"))
+    experiments = {experiment: list(members) for experiment, members in grouped}
     return [make(*item) for item in experiments.items() for make in (_averages, _by_dataset)]
 
 
@@ -93,42 +88,51 @@ def _averages(experiment: str, members: Sequence[Result]) -> Table:
     """Return the table of every series' average over its datasets."""
     # Boards of studies without any score yet have no parts.
     parts = max((member.board.parts for member in members), key=len)
-    datasets = len({member.dataset for member in members})
-    rows: list[list[object]] = []
-    for name, entries in _series(members).items():
-        found = entries.values()
-        means = [fmean(e.parts[part].mean for e in found if part in e.parts) for part in parts]
-        # As published, the mean of the averages, which is not the average of the harmonic means.
-        hmean = [harmonic_mean(means)] if parts else []
-        shown = [*means, *hmean, fmean(entry.test.mean for entry in found)]
-        rows.append([name, *(percent(value, 2) for value in shown), len(found)])
-    title = f"{experiment}: averages"
-    if not parts:
-        return Table(title, ["ours", "test %", "datasets"], rows)
+    settings = [(member.config.protocol, member.config.data.shots) for member in members]
+    published = PUBLISHED.get(settings[0], ()) if parts and PUBLISHED.keys() >= {*settings} else ()
     note = "Published: ViT-B/16, 16 shots, averages over the eleven datasets."
+    datasets = len({member.config.data.dataset for member in members})
     if datasets < ELEVEN:
         note += f" Ours are over {datasets} of them, so the averages do not compare."
-    published = members[0].published if all(member.published for member in members) else ()
-    for name, *averages in published:
-        rows.append([f"{name} (published)", *(v and f"{v:.2f}" for v in averages), None, ELEVEN])
+    scores = score_header((*parts, "hmean"), "mean of hmeans")
     return Table(
-        title,
-        ["ours and published", *score_header((*parts, "hmean"), "mean of hmeans"), "datasets"],
-        rows,
+        f"{experiment}: averages",
+        ["ours and published" if parts else "ours", *(scores if parts else ["test %"]), "datasets"],
+        [
+            *(
+                [name, *(percent(mean, 2) for mean in _means(parts, own.values())), len(own)]
+                for name, own in _series(members).items()
+            ),
+            *(
+                [f"{name} (published)", *(v and f"{v:.2f}" for v in averages), None, ELEVEN]
+                for name, *averages in published
+            ),
+        ],
         note=note if published else "",
     )
+
+
+def _means(parts: Sequence[str], entries: Collection[Entry]) -> list[float]:
+    """Return the mean of each part and their harmonic mean, then the mean of the scores."""
+    means = [fmean(e.parts[part].mean for e in entries if part in e.parts) for part in parts]
+    # As published, the mean of the averages, which is not the average of the harmonic means.
+    hmean = [harmonic_mean(means)] if parts else []
+    return [*means, *hmean, fmean(entry.test.mean for entry in entries)]
 
 
 def _by_dataset(experiment: str, members: Sequence[Result]) -> Table:
     """Return the table of scores with a row per dataset, or per target, and a column per series."""
     series = _series(members)
     rows: dict[str, list[str]] = {}
-    for dataset in dict.fromkeys(member.dataset for member in members):
+    for dataset in dict.fromkeys(member.config.data.dataset for member in members):
         own = [entries.get(dataset) for entries in series.values()]
         targets = dict.fromkeys(t for entry in own if entry is not None for t in entry.targets)
-        for target in targets:
-            place = f"{dataset} (source)" if target == "source" else target
-            rows[place] = [interval(e.targets.get(target) if e else None) for e in own]
+        rows |= {
+            f"{dataset} (source)" if target == "source" else target: [
+                interval(e.targets.get(target) if e else None) for e in own
+            ]
+            for target in targets
+        }
         rows[f"{dataset}: mean" if targets else dataset] = [
             interval(entry.test if entry else None) for entry in own
         ]
@@ -144,30 +148,29 @@ def _series(members: Sequence[Result]) -> dict[str, dict[str, Entry]]:
     found: dict[str, dict[str, Entry]] = {}
     for member in members:
         for entry in member.board.entries:
-            found.setdefault(member.series(entry), {})[member.dataset] = entry
+            found.setdefault(member.series(entry), {})[member.config.data.dataset] = entry
     return found
 
 
 def write_tables(results: Sequence[Result], place: Path) -> Path:
-    """Write `tables.md` and `tables.csv` into the folder `place`; return the path of the former."""
+    """Write `tables.md` and `tables.csv` into the folder `place`; return the path of the former.
+
+    The latter has every series of every study: fractions, means over seeds.
+    """
     path = place / "tables.md"
-    write_atomically(path, "\n\n".join(table.markdown() for table in tables(results)) + "\n")
-    write_atomically(path.with_suffix(".csv"), _csv(results))
-    return path
-
-
-def _csv(results: Sequence[Result]) -> str:
-    """Return every series of every study as CSV: fractions, means over seeds."""
-    return Table(
+    every = Table(
         "",
         ["experiment", "series", "dataset", "seeds", "test", "sd", *PARTS],
         [
             [
-                *(result.experiment, result.series(entry), result.dataset, len(entry.scores)),
-                *(entry.test.mean, entry.test.sd),
+                *(result.experiment, result.series(entry), result.config.data.dataset),
+                *(len(entry.scores), entry.test.mean, entry.test.sd),
                 *(getattr(entry.parts.get(part), "mean", None) for part in PARTS),
             ]
             for result in results
             for entry in result.board.entries
         ],
-    ).csv()
+    )
+    write_atomically(path, "\n\n".join(table.markdown() for table in tables(results)) + "\n")
+    write_atomically(path.with_suffix(".csv"), every.csv())
+    return path
