@@ -7,7 +7,6 @@ Markdown and CSV, follow from the comparison.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from rich.console import Group
 from rich.text import Text
@@ -159,30 +158,19 @@ class ValidationCheck:
 
 
 @dataclass(frozen=True)
-class Leaderboard:
-    """The confirmed candidates of a study, best mean test score first."""
+class Leaderboard(Results):
+    """The results of a study, with the comparison of its confirmed candidates."""
 
-    study: str
-    """The name of the study."""
-    parts: tuple[str, ...]
-    """The parts of a score that are shown beside it; empty if it has none."""
-    metric: str
-    """What the score is called: "accuracy", or "hmean" of its parts."""
     entries: tuple[Entry, ...]
-    """The candidates with at least one test score."""
+    """The candidates with at least one test score, best mean first."""
     arms: tuple[ArmBudget, ...]
     """The budgets of the search's arms, in the order of their names."""
     check: ValidationCheck
     """How well validation ranked the candidates."""
     untested: tuple[str, ...]
     """The labels of candidates without any test score."""
-    failures: tuple[TrialResult, ...] = ()
+    failures: tuple[TrialResult, ...]
     """The failed trials of all stages."""
-    chosen_before: tuple[int, ...] = ()
-    """The number of search trials behind each earlier choice, the oldest first.
-
-    A choice is an earlier one if it was tested before the search was extended.
-    """
 
     @property
     def chance(self) -> float | None:
@@ -206,7 +194,7 @@ class Leaderboard:
 
     @property
     def targets(self) -> tuple[str, ...]:
-        """The names of the tested datasets, where there are several; else empty."""
+        """The names of the datasets with a score, where several are tested; else empty."""
         return tuple(dict.fromkeys(name for entry in self.entries for name in entry.targets))
 
     def entry(self, label: str) -> Entry | None:
@@ -223,8 +211,8 @@ def leaderboard(results: Results) -> Leaderboard:
     candidates = {candidate.label: candidate for candidate in results.candidates}
     # Equal configurations are trained once and share an entry, or they would be compared twice.
     same = {label: c.same_as for label, c in candidates.items() if c.same_as}
-    confirmed = (trial.label for trial in results.stage("confirm"))
-    labels = [label for label in dict.fromkeys([*candidates, *confirmed]) if label not in same]
+    known = dict.fromkeys([*candidates, *(trial.label for trial in results.stage("confirm"))])
+    labels = [label for label in known if label not in same]
     found = {
         label: _entry(
             (label, *(a for a in same if same[a] == label)), candidates.get(label), results
@@ -240,9 +228,7 @@ def leaderboard(results: Results) -> Leaderboard:
     ]
     searched = results.stage("search")
     return Leaderboard(
-        study=results.folder.name,
-        parts=results.parts,
-        metric=results.metric,
+        **vars(results),
         entries=tuple(entries),
         arms=tuple(
             _budget(arm, [trial for trial in searched if trial.arm == arm])
@@ -251,7 +237,6 @@ def leaderboard(results: Results) -> Leaderboard:
         check=_check(entries, searched),
         untested=tuple(label for label in labels if label not in found),
         failures=tuple(trial for trial in results.trials if trial.status == "failed"),
-        chosen_before=results.chosen_before,
     )
 
 
@@ -299,11 +284,11 @@ def estimates(
 ) -> dict[str, Estimate]:
     """Return the means of named scores over trials, without names that no trial has."""
     scores = [trial.scores(split) for trial in trials]
-    found = {
-        name: [value for named in scores if (value := named.get(name)) is not None]
+    return {
+        name: estimate(values)
         for name in names
+        if (values := [v for named in scores if (v := named.get(name)) is not None])
     }
-    return {name: estimate(values) for name, values in found.items() if values}
 
 
 def _budget(arm: str, trials: Sequence[TrialResult]) -> ArmBudget:
@@ -322,27 +307,22 @@ def _budget(arm: str, trials: Sequence[TrialResult]) -> ArmBudget:
 
 def _check(entries: Sequence[Entry], searched: Sequence[TrialResult]) -> ValidationCheck:
     # Of equal validation scores the first counts as picked, so the chosen candidate comes first.
-    scored = {
-        entry.label: entry
-        for entry in sorted(entries, key=lambda entry: not entry.chosen)
-        if entry.val_score is not None
-    }
-    validation = {label: entry.val_score or 0.0 for label, entry in scored.items()}
-    test = {label: entry.test.mean for label, entry in scored.items()}
-    by_base = {entry.label: entry.val_base for entry in entries if entry.val_base is not None}
-    pick = max(by_base, key=lambda label: by_base[label], default=None)
+    ranked = sorted(entries, key=lambda entry: not entry.chosen)
+    validation = {e.label: e.val_score for e in ranked if e.val_score is not None}
+    test = {entry.label: entry.test.mean for entry in ranked if entry.label in validation}
+    candidates = {e.label: e.val_base for e in entries if e.val_base is not None}
     trials = {
         trial.trial_id: base
         for trial in searched
         if trial.status == "finished" and (base := trial.val.get(PARTS[0])) is not None
     }
-    best_trial = max(trials, key=lambda trial_id: trials[trial_id], default=None)
-    confirmed = pick is not None and best_trial is not None and by_base[pick] >= trials[best_trial]
+    pick, trial = (max(by, key=by.__getitem__, default=None) for by in (candidates, trials))
+    confirmed = pick is not None and trial is not None and candidates[pick] >= trials[trial]
     return ValidationCheck(
         agreement=rank_agreement(list(validation.values()), list(test.values())),
         regret=regret(validation, test),
         base_pick=pick,
-        base_pick_trial=None if confirmed else best_trial,
+        base_pick_trial=None if confirmed else trial,
     )
 
 
@@ -352,12 +332,14 @@ def verdict(board: Leaderboard) -> tuple[str, ...]:
         f"harmonic mean of {' and '.join(board.parts)} accuracy" if board.parts else board.metric
     )
     chosen, winner = board.chosen, board.winner
-    zero_shot = board.entry(ZERO_SHOT)
-    chance = guessing(board.chance, zero_shot.test if zero_shot else None)
+    chance = guessing(board.chance, getattr(board.entry(ZERO_SHOT), "test", None))
     if board.entries and not board.searched:
-        tested = ", ".join(f"“{entry.name}” {interval(entry.test)} %" for entry in board.entries)
-        mean = f"mean {metric} over the datasets" if board.targets else metric
-        return f"Nothing was searched; configurations tested as given, {mean}: {tested}.", *chance
+        what = f"mean {metric} over the datasets" if board.targets else metric
+        tested = (f"“{entry.name}” {interval(entry.test)} %" for entry in board.entries)
+        return (
+            f"Nothing was searched; configurations tested as given, {what}: {', '.join(tested)}.",
+            *chance,
+        )
     if chosen is None:
         return "Nothing is confirmed on test yet, so there is no winner to judge.", *chance
     top = board.entries[0]
@@ -388,8 +370,10 @@ def _judgements(board: Leaderboard, winner: Entry) -> Iterator[str]:
     for baseline, comparison in winner.versus.items():
         entry = board.entry(baseline)
         if entry is None:
-            named = f"{NAMES[baseline][0].upper()}{NAMES[baseline][1:]}"
-            yield f"{named} has no test score, so the winner cannot be compared with it."
+            yield (
+                f"{NAMES[baseline][0].upper()}{NAMES[baseline][1:]} has no test score, so the "
+                "winner cannot be compared with it."
+            )
         elif comparison is not None and entry.label not in compared:
             compared.add(entry.label)
             yield (
@@ -439,18 +423,21 @@ def seed_count(n: int) -> str:
 
 def main_table(board: Leaderboard) -> Table:
     """Return the test scores in percent, and the differences to both baselines in points."""
-    what = (
-        f"{board.metric} of {' and '.join(board.parts)} accuracy" if board.parts else board.metric
-    )
-    scores = score_header(board.parts, board.metric if board.parts else "test")
+    parts = board.parts
     return Table(
-        f"{board.study}: test {what}",
-        ["candidate", *scores, "seeds", "Δ tuned CLIPFit", "p", "Δ published", "p"],
+        f"{board.folder.name}: test {board.metric}"
+        + (f" of {' and '.join(parts)} accuracy" if parts else ""),
+        [
+            *("candidate", *score_header(parts, board.metric if parts else "test"), "seeds"),
+            *("Δ tuned CLIPFit", "p", "Δ published", "p"),
+        ],
         [
             [
                 _name(entry),
-                *score_cells(board.parts, entry.parts, entry.test),
-                _seeds_done(entry),
+                *score_cells(parts, entry.parts, entry.test),
+                f"{len(entry.scores)}/{entry.seeds_planned}"
+                if len(entry.scores) < entry.seeds_planned
+                else len(entry.scores),
                 *(cell for found in entry.versus.values() for cell in comparison_cells(found)),
             ]
             for entry in board.entries
@@ -495,25 +482,26 @@ def target_table(board: Leaderboard) -> Table:
 def budget_table(board: Leaderboard) -> Table:
     """Return what each arm spent; “busy” adds up its trials' durations."""
     states = ("trials", "finished", "stopped", "failed", "running")
-    rows = [
-        [arm.arm, *(getattr(arm, n) for n in states), count(arm.epochs), duration(arm.seconds)]
-        for arm in board.arms
-    ]
-    return Table("Search budgets", ["search arm", *states, "epochs", "busy"], rows)
+    return Table(
+        "Search budgets",
+        ["search arm", *states, "epochs", "busy"],
+        [
+            [arm.arm, *(getattr(arm, n) for n in states), count(arm.epochs), duration(arm.seconds)]
+            for arm in board.arms
+        ],
+    )
 
 
 def failure_table(board: Leaderboard) -> Table:
     """Return the last failed trials, with their causes."""
-    shown = board.failures[-10:]  # the report has all of them
-    rows = [[failure.trial_id, failure.epochs, failure.reason or ""] for failure in shown]
-    if more := len(board.failures) - len(shown):
+    rows = [[trial.trial_id, trial.epochs, trial.reason or ""] for trial in board.failures[-10:]]
+    if more := len(board.failures) - len(rows):
         rows.append([f"and {more} before", "", "see the report"])
     return Table("Failures", ["failed trial", "epochs", "cause"], rows, left=3)
 
 
 def footnote(board: Leaderboard) -> str:
     """Return the note on what the numbers mean and what their intervals leave out."""
-    mark = "The choice was made" if board.winner is None else "★ chosen"
     before = " and ".join(map(str, board.chosen_before))
     chosen = (
         f"by validation alone, in a search that was extended after its choice from {before} trials "
@@ -523,10 +511,10 @@ def footnote(board: Leaderboard) -> str:
     )
     untested = f" Without a test score yet: {', '.join(board.untested)}." if board.untested else ""
     return (
-        f"{mark} {chosen} ± and [ ] are 95 % t intervals over seeds, "
-        "each with its own training shots; they do not cover the choice of test images. Δ are "
-        "paired differences in percentage points over common seeds; p is Holm-corrected over the "
-        f"comparisons of its column.{untested}"
+        f"{'★ chosen' if board.winner else 'The choice was made'} {chosen} ± and [ ] are 95 % t "
+        "intervals over seeds, each with its own training shots; they do not cover the choice of "
+        "test images. Δ are paired differences in percentage points over common seeds; p is "
+        f"Holm-corrected over the comparisons of its column.{untested}"
     )
 
 
@@ -534,9 +522,9 @@ def render(board: Leaderboard) -> Group:
     """Return the leaderboard as rich tables that fit 100 columns, with its findings."""
     main = main_table(board)
     # One table with all columns would be wider than 100 columns.
-    scores = main.split(3 + len(board.parts), f"Differences of {board.metric}")
+    wide = main.split(3 + len(board.parts), f"Differences of {board.metric}")
     tables = (
-        *(scores if board.parts else (main,)),
+        *(wide if board.parts else (main,)),
         target_table(board),
         configuration_table(board),
         budget_table(board),
@@ -561,7 +549,7 @@ def to_markdown(board: Leaderboard) -> str:
         failure_table(board),
     )
     blocks = (
-        f"# {markdown_text(board.study)}",
+        f"# {markdown_text(board.folder.name)}",
         markdown_text(" ".join(verdict(board))),
         *(t if isinstance(t, str) else t.markdown() if t.rows else "" for t in tables),
     )
@@ -577,21 +565,14 @@ def to_csv(board: Leaderboard) -> str:
     ).csv()
 
 
-def write_leaderboard(folder: Path, board: Leaderboard) -> tuple[Path, Path]:
-    """Write `leaderboard.csv` and `leaderboard.md` into the study's folder; return their paths."""
-    table, text = folder / "leaderboard.csv", folder / "leaderboard.md"
-    write_atomically(table, to_csv(board))
-    write_atomically(text, to_markdown(board))
-    return table, text
+def write_leaderboard(board: Leaderboard) -> None:
+    """Write `leaderboard.csv` and `leaderboard.md` into the study's folder."""
+    write_atomically(board.folder.path / "leaderboard.csv", to_csv(board))
+    write_atomically(board.folder.path / "leaderboard.md", to_markdown(board))
 
 
 def _name(entry: Entry) -> str:
     return f"{entry.name} ★" if entry.winner else entry.name
-
-
-def _seeds_done(entry: Entry) -> str:
-    done, planned = len(entry.scores), entry.seeds_planned
-    return str(done) if done == planned else f"{done}/{planned}"
 
 
 def _winner_row(board: Leaderboard) -> int | None:

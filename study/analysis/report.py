@@ -157,7 +157,7 @@ def _content(results: Results, board: Leaderboard) -> dict[str, Any]:
         "ablation": _ablation(results),
         "searched": _searched(results.stage("search")),
         "confirmed": _confirmed(results),
-        "yaml": results.yaml,
+        "yaml": study.folder.config_path.read_text(encoding="utf-8"),
         "identity": sorted(results.identity.items()),
     }
 
