@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Sequence
+from itertools import chain
 from itertools import count as count_from
 from typing import TYPE_CHECKING
 
@@ -66,7 +67,7 @@ def render_found(found: Sequence[Found]) -> Group:
 
 def to_json(found: Sequence[Found]) -> str:
     """Return configurations as a JSON list with one object each."""
-    fields = (vars(row) | row.settings.flat() for row in found)
+    fields = ({**vars(row), **row.settings.flat()} for row in found)
     rows = [{name: row[name] for name in row if name != "settings"} for row in fields]
     return json.dumps(rows, indent=2, ensure_ascii=False) + "\n"
 
@@ -97,14 +98,17 @@ def to_study(found: Sequence[Found], config: StudyConfig) -> str:
         entry = row.settings.model_dump(mode="json")
         if entry not in baselines.values():
             baselines[_label(row, baselines)] = entry
-    values["search"]["baselines"] = baselines
-    values["ablation"] = None  # an ablation would run instead of the search
-    values["search"]["trials"] = max(values["search"]["trials"], 2 * len(baselines))
-    return dump_config(build_config({**values, "name": None}, "the configuration that was found"))
+    trials = max(values["search"]["trials"], 2 * len(baselines))
+    values |= {
+        "name": None,
+        "ablation": None,  # would run instead of the search
+        "search": {**values["search"], "baselines": baselines, "trials": trials},
+    }
+    return dump_config(build_config(values, "the configuration that was found"))
 
 
 def _label(row: Found, taken: Collection[str]) -> str:
     text = f"{FOUND}{row.study}-{row.label.removeprefix('trial ')}".lower()
     text = re.sub(r"[^a-z0-9._-]+", "-", text)[:36]
-    numbered = (f"{text}-{number}" for number in count_from(2))
-    return text if text not in taken else next(n for n in numbered if n not in taken)
+    names = chain([text], (f"{text}-{number}" for number in count_from(2)))
+    return next(name for name in names if name not in taken)

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from rich.markup import escape
+from rich.table import Column
 from rich.table import Table as RichTable
 
 from study.analysis.statistics import Comparison, Estimate, PairedDifference
@@ -74,19 +75,19 @@ class Table:
 
     def __rich__(self) -> RichTable:
         """Return the table for the terminal."""
-        table = RichTable(title=self.title, title_justify="left", title_style="bold")
-        for index, name in enumerate(self.header):
-            table.add_column(
-                name, justify="left" if index < self.left else "right", overflow="fold"
-            )
+        columns = (
+            Column(name, justify="left" if index < self.left else "right", overflow="fold")
+            for index, name in enumerate(self.header)
+        )
+        table = RichTable(*columns, title=self.title, title_justify="left", title_style="bold")
         for row in self.texts:
             table.add_row(*map(escape, row))
         return table
 
     def markdown(self) -> str:
         """Return the title as a heading, the table of escaped cells, and the note."""
-        rows = [self.header, ["---"] * len(self.header)]
-        rows += [[markdown_text(cell) for cell in row] for row in self.texts]
+        cells = ([markdown_text(cell) for cell in row] for row in self.texts)
+        rows = (self.header, ["---"] * len(self.header), *cells)
         lines = "\n".join(f"| {' | '.join(row)} |" for row in rows)
         heading = self.title and f"## {markdown_text(self.title)}"
         return "\n\n".join(filter(None, (heading, lines, markdown_text(self.note))))
@@ -112,9 +113,8 @@ def interval(value: Estimate | None) -> str:
     """Return mean ± half the 95 % interval in percent; a single seed is marked, as it has none."""
     if value is None:
         return "–"
-    if value.half_width is None:
-        return f"{percent(value.mean)} (1 seed)"
-    return f"{percent(value.mean)} ± {percent(value.half_width)}"
+    spread = "(1 seed)" if value.half_width is None else f"± {percent(value.half_width)}"
+    return f"{percent(value.mean)} {spread}"
 
 
 def points(value: float) -> str:
@@ -126,16 +126,15 @@ def points(value: float) -> str:
 
 def difference(paired: PairedDifference) -> str:
     """Return the mean difference with its interval, in percentage points."""
-    return change(paired.difference, "{} [{}, {}]", "{} (1 seed)")
+    return spelt(paired.difference, "{} [{}, {}]", "{} (1 seed)")
 
 
-def spelt(found: Estimate) -> str:
-    """Return a mean difference with its interval, in words."""
-    return change(found, "{} points (95 % interval {} to {})", "{} points (1 seed, so no interval)")
-
-
-def change(found: Estimate, form: str, single: str) -> str:
-    """Return a mean difference in percentage points.
+def spelt(
+    found: Estimate,
+    form: str = "{} points (95 % interval {} to {})",
+    single: str = "{} points (1 seed, so no interval)",
+) -> str:
+    """Return a mean difference with its interval, in percentage points and by default in words.
 
     Args:
         found: the difference.
@@ -168,8 +167,8 @@ def setting_header() -> tuple[str, ...]:
 def setting_cells(settings: Settings, trainable: int | None) -> tuple[str, ...]:
     """Return the learning rate of each kind of parameter, and λ."""
     # Without trainable parameters there is no loss to weight.
-    weight = rate(settings.distill_weight) if trainable else "–"
-    return (*(rate(settings.rates.get(kind)) for kind in kind_names()), weight)
+    weight = settings.distill_weight if trainable else None
+    return tuple(map(rate, (*map(settings.rates.get, kind_names()), weight)))
 
 
 def score_header(parts: Sequence[str], score: str) -> tuple[str, ...]:
@@ -229,14 +228,13 @@ def judgement(comparison: Comparison) -> str:
     if comparison.paired.within_noise:
         return "within noise"
     side = "above" if comparison.paired.difference.mean > 0 else "below"
-    if comparison.holm_p is not None and comparison.holm_p > SIGNIFICANCE:
+    if (comparison.holm_p or 0.0) > SIGNIFICANCE:
         return f"{side} by its own interval, but not after correction for several comparisons"
     return f"{side}, by more than noise"
 
 
 def guessing(chance: float | None, zero_shot: Estimate | None = None) -> tuple[str, ...]:
     """Return the sentence on chance, beside zero-shot's score; none where chance is unknown."""
-    if chance is None:
-        return ()
-    beside = "" if zero_shot is None else f"; zero-shot scores {interval(zero_shot)} %"
-    return (f"Always naming the largest class would score {percent(chance)} % (chance){beside}.",)
+    beside = f"; zero-shot scores {interval(zero_shot)} %" if zero_shot else ""
+    said = f"Always naming the largest class would score {percent(chance)} % (chance){beside}."
+    return () if chance is None else (said,)

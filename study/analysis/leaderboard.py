@@ -6,7 +6,7 @@ Markdown and CSV, follow from the comparison.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from rich.console import Group
 from rich.text import Text
@@ -43,6 +43,7 @@ from study.analysis.statistics import (
     rank_agreement,
     regret,
 )
+from study.config.schema import TUNED, ZERO_SHOT
 from study.config.settings import Settings, settings_columns
 from study.storage.atomic import write_atomically
 from study.trial import Split
@@ -50,9 +51,8 @@ from study.trial.predictions import beats_chance
 from study.trial.study import BEST, Candidate
 
 PUBLISHED = "clipfit"
-TUNED = "clipfit-tuned"
-ZERO_SHOT = "zero-shot"
-NAMES = {PUBLISHED: "CLIPFit as published", TUNED: "tuned CLIPFit"}
+NAMES = {TUNED: "tuned CLIPFit", PUBLISHED: "CLIPFit as published"}
+"""The baselines that candidates are compared with, as sentences call them."""
 
 
 @dataclass(frozen=True)
@@ -98,15 +98,11 @@ class Entry(Configuration):
     """The validation score by which candidates were ranked."""
     val_base: float | None
     """The source trial's accuracy on validation images of base classes."""
-    versus_tuned: Comparison | None = None
-    """The difference to CLIPFit with tuned learning rates; None for that baseline itself."""
-    versus_published: Comparison | None = None
-    """The difference to CLIPFit as published; None for that baseline itself."""
+    versus: Mapping[str, Comparison | None] = field(default_factory=dict)
+    """The differences to CLIPFit with tuned learning rates and as published, by their labels.
 
-    @property
-    def versus(self) -> dict[str, Comparison | None]:
-        """The differences by the label of the baseline."""
-        return {TUNED: self.versus_tuned, PUBLISHED: self.versus_published}
+    The difference is None for that baseline itself.
+    """
 
     @property
     def above_chance(self) -> bool:
@@ -213,18 +209,18 @@ def leaderboard(results: Results) -> Leaderboard:
     same = {label: c.same_as for label, c in candidates.items() if c.same_as}
     known = dict.fromkeys([*candidates, *(trial.label for trial in results.stage("confirm"))])
     labels = [label for label in known if label not in same]
-    found = {
+    tested = {
         label: _entry(
             (label, *(a for a in same if same[a] == label)), candidates.get(label), results
         )
         for label in labels
         if any(trial.test_score is not None for trial in results.confirmed(label))
     }
-    scores = {label: entry.scores for label, entry in found.items()}
-    tuned, published = (compare(scores, same.get(b, b)) for b in (TUNED, PUBLISHED))
+    scores = {label: entry.scores for label, entry in tested.items()}
+    versus = {baseline: compare(scores, same.get(baseline, baseline)) for baseline in NAMES}
     entries = [
-        replace(entry, versus_tuned=tuned.get(label), versus_published=published.get(label))
-        for label, entry in sorted(found.items(), key=lambda pair: -pair[1].test.mean)
+        replace(entry, versus={baseline: found.get(label) for baseline, found in versus.items()})
+        for label, entry in sorted(tested.items(), key=lambda pair: -pair[1].test.mean)
     ]
     searched = results.stage("search")
     return Leaderboard(
@@ -235,7 +231,7 @@ def leaderboard(results: Results) -> Leaderboard:
             for arm in sorted({trial.arm for trial in searched})
         ),
         check=_check(entries, searched),
-        untested=tuple(label for label in labels if label not in found),
+        untested=tuple(label for label in labels if label not in tested),
         failures=tuple(trial for trial in results.trials if trial.status == "failed"),
     )
 
@@ -383,8 +379,8 @@ def _judgements(board: Leaderboard, winner: Entry) -> Iterator[str]:
             )
     for label, paired in below_baselines(board):
         size = "" if paired is None or label in compared else f", {spelt(paired.difference)}"
-        noise = "within noise" if paired is None or paired.within_noise else "beyond noise"
-        yield f"The winner’s mean is below the baseline “{label}”{size}: {noise}."
+        noise = "within" if paired is None or paired.within_noise else "beyond"
+        yield f"The winner’s mean is below the baseline “{label}”{size}: {noise} noise."
 
 
 def validation_findings(board: Leaderboard) -> tuple[str, ...]:
@@ -509,12 +505,12 @@ def footnote(board: Leaderboard) -> str:
         if before
         else "by validation, before test was read."
     )
-    untested = f" Without a test score yet: {', '.join(board.untested)}." if board.untested else ""
     return (
         f"{'★ chosen' if board.winner else 'The choice was made'} {chosen} ± and [ ] are 95 % t "
         "intervals over seeds, each with its own training shots; they do not cover the choice of "
         "test images. Δ are paired differences in percentage points over common seeds; p is "
-        f"Holm-corrected over the comparisons of its column.{untested}"
+        "Holm-corrected over the comparisons of its column."
+        + (f" Without a test score yet: {', '.join(board.untested)}." if board.untested else "")
     )
 
 
@@ -539,21 +535,20 @@ def render(board: Leaderboard) -> Group:
 
 def to_markdown(board: Leaderboard) -> str:
     """Return the leaderboard as Markdown: verdict, tables, notes."""
-    findings = markdown_text(" ".join(validation_findings(board)))
-    tables = (
+    scores = (
         replace(main_table(board), title=""),
         target_table(board),
         configuration_table(board),
-        f"## How far to trust validation\n\n{findings}" if board.entries else "",
-        budget_table(board),
-        failure_table(board),
     )
+    doubts = ("## How far to trust validation", " ".join(validation_findings(board)))
     blocks = (
         f"# {markdown_text(board.folder.name)}",
         markdown_text(" ".join(verdict(board))),
-        *(t if isinstance(t, str) else t.markdown() if t.rows else "" for t in tables),
+        *(table.markdown() for table in scores if table.rows),
+        *(map(markdown_text, doubts) if board.entries else ()),
+        *(table.markdown() for table in (budget_table(board), failure_table(board)) if table.rows),
     )
-    return "\n\n".join(filter(None, blocks)) + "\n"
+    return "\n\n".join(blocks) + "\n"
 
 
 def to_csv(board: Leaderboard) -> str:
@@ -582,7 +577,7 @@ def _winner_row(board: Leaderboard) -> int | None:
 def _record(board: Leaderboard, entry: Entry | None) -> dict[str, object]:
     """Return the row of a candidate; None gives the same columns without values."""
     values = vars(entry) if entry else {}
-    parts, targets = values.get("parts", {}), values.get("targets", {})
+    parts, targets, versus = (values.get(name, {}) for name in ("parts", "targets", "versus"))
     estimates = {
         "test": values.get("test"),
         **{part: parts.get(part) for part in (*PARTS, *board.parts)},
@@ -599,8 +594,6 @@ def _record(board: Leaderboard, entry: Entry | None) -> dict[str, object]:
         "seeds": len(values.get("scores", ())),
         "chance": board.chance,
         **estimate_columns(estimates),
-        **comparison_columns("versus_tuned", values.get("versus_tuned"), "versus_tuned_"),
-        **comparison_columns(
-            "versus_published", values.get("versus_published"), "versus_published_"
-        ),
+        **comparison_columns("versus_tuned", versus.get(TUNED), "versus_tuned_"),
+        **comparison_columns("versus_published", versus.get(PUBLISHED), "versus_published_"),
     }

@@ -105,8 +105,8 @@ def image_gains(results: Results, one: str, other: str) -> dict[str, list[float]
     seeds = first.keys() & second.keys()
     gains: dict[str, list[float]] = defaultdict(list)
     for image in sorted(first[min(seeds)]) if seeds else ():
-        one_right = fmean(first[seed][image] for seed in seeds)
-        gains[image[0]].append(one_right - fmean(second[seed][image] for seed in seeds))
+        right = [fmean(candidate[seed][image] for seed in seeds) for candidate in (first, second)]
+        gains[image[0]].append(right[0] - right[1])
     return gains
 
 
@@ -119,8 +119,11 @@ def image_findings(results: Results, board: Leaderboard) -> tuple[str, ...]:
     winner = board.winner
     if winner is None:
         return ()
-    entries = {baseline: board.entry(baseline) for baseline in (PUBLISHED, TUNED)}
-    others = {e.label: baseline for baseline, e in entries.items() if e and e is not winner}
+    others = {
+        entry.label: baseline
+        for baseline in (PUBLISHED, TUNED)
+        if (entry := board.entry(baseline)) is not None and entry is not winner
+    }
     return tuple(
         f"Against {NAMES[baseline]}, over other test images (bootstrap): "
         + "; ".join(f"{part} {spelt(bootstrap(values))}" for part, values in gains.items())

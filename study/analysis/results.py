@@ -1,9 +1,9 @@
 """A study's results as typed records, which are read once and handed to every view."""
 
 import io
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -111,9 +111,8 @@ class Results:
     def parts(self) -> tuple[str, ...]:
         """The names of the parts of a score that are shown beside it; empty if it has none."""
         parts = PARTS if self.study is None else self.study.protocol().parts
-        scores = (scores for trial in self.trials for scores in (trial.val, trial.test))
-        known = any(found.get(part) is not None for found in scores for part in parts)
-        return parts if known else ()
+        scores = [scores for trial in self.trials for scores in (trial.val, trial.test)]
+        return parts if any(s.get(part) is not None for s in scores for part in parts) else ()
 
     @property
     def metric(self) -> str:
@@ -278,7 +277,7 @@ def _trial(folder: StudyFolder, trial: TrialFolder, protocol: Protocol | None) -
         "curve": {
             report["epoch"]: score
             for report in reports
-            if (score := _number(report.get("val_score"))) is not None
+            if (score := _scores(report, "val_").get("score")) is not None
         },
         "work": tuple(
             (line["ended_at"] - line["seconds"], line["ended_at"])
@@ -291,13 +290,9 @@ def _trial(folder: StudyFolder, trial: TrialFolder, protocol: Protocol | None) -
 
 
 def _scores(report: Mapping[str, Any], prefix: str) -> dict[str, float | None]:
+    # A diverged trial reports NaN, which would spoil sorts and means; a null does not.
     return {
-        name.removeprefix(prefix): _number(value)
+        name.removeprefix(prefix): None if value is None or not isfinite(value) else float(value)
         for name, value in report.items()
         if name.startswith(prefix)
     }
-
-
-def _number(value: Any) -> float | None:
-    # A diverged trial reports NaN, which would spoil sorts and means; a null does not.
-    return None if value is None or not math.isfinite(value) else float(value)
