@@ -11,9 +11,8 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import rich.table
 from rich.markup import escape
-from rich.table import Column
-from rich.table import Table as RichTable
 
 from study.analysis.statistics import Comparison, Estimate, PairedDifference
 from study.config.settings import Settings
@@ -73,13 +72,17 @@ class Table:
             ),
         )
 
-    def __rich__(self) -> RichTable:
+    def __rich__(self) -> rich.table.Table:
         """Return the table for the terminal."""
         columns = (
-            Column(name, justify="left" if index < self.left else "right", overflow="fold")
+            rich.table.Column(
+                name, justify="left" if index < self.left else "right", overflow="fold"
+            )
             for index, name in enumerate(self.header)
         )
-        table = RichTable(*columns, title=self.title, title_justify="left", title_style="bold")
+        table = rich.table.Table(
+            *columns, title=self.title, title_justify="left", title_style="bold"
+        )
         for row in self.texts:
             table.add_row(*map(escape, row))
         return table
@@ -235,6 +238,7 @@ def judgement(comparison: Comparison) -> str:
 
 def guessing(chance: float | None, zero_shot: Estimate | None = None) -> tuple[str, ...]:
     """Return the sentence on chance, beside zero-shot's score; none where chance is unknown."""
+    if chance is None:
+        return ()
     beside = f"; zero-shot scores {interval(zero_shot)} %" if zero_shot else ""
-    said = f"Always naming the largest class would score {percent(chance)} % (chance){beside}."
-    return () if chance is None else (said,)
+    return (f"Always naming the largest class would score {percent(chance)} % (chance){beside}.",)

@@ -276,14 +276,13 @@ def _entry(names: Sequence[str], candidate: Candidate | None, results: Results) 
 
 
 def estimates(
-    trials: Iterable[TrialResult], names: Iterable[str], split: Split = "test"
+    trials: Sequence[TrialResult], names: Iterable[str], split: Split = "test"
 ) -> dict[str, Estimate]:
     """Return the means of named scores over trials, without names that no trial has."""
-    scores = [trial.scores(split) for trial in trials]
     return {
         name: estimate(values)
         for name in names
-        if (values := [v for named in scores if (v := named.get(name)) is not None])
+        if (values := [v for t in trials if (v := t.scores(split).get(name)) is not None])
     }
 
 

@@ -1,17 +1,14 @@
 """A sweep's results as the tables of a paper, with published averages beside ours."""
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import groupby
-from operator import attrgetter
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from statistics import fmean, harmonic_mean
-from typing import Any
+
+import pandas as pd
 
 from study.analysis.formatting import Table, interval, percent, score_header
-from study.analysis.leaderboard import Entry, Leaderboard, leaderboard
+from study.analysis.leaderboard import Entry, leaderboard
 from study.analysis.results import PARTS, read_results
-from study.config.schema import StudyConfig
 from study.errors import DataError
 from study.storage.atomic import write_atomically
 from study.storage.ledger import StudyFolder
@@ -39,60 +36,55 @@ PUBLISHED: dict[tuple[str, int], tuple[Published, ...]] = {
 """Averages over the eleven datasets with ViT-B/16, by the name of the protocol and the shots."""
 
 
-@dataclass(frozen=True)
-class Result:
-    """One study of a sweep: its place in the sweep, and its results."""
-
-    experiment: str
-    """The name of the experiment that the study is a part of."""
-    axes: Mapping[str, Any]
-    """The study's value on each axis of the sweep, by the name of the configuration field."""
-    board: Leaderboard
-    """The results of the study, with its confirmed candidates."""
-
-    @property
-    def config(self) -> StudyConfig:
-        """The configuration of the study."""
-        return self.board.configured().config
-
-    def series(self, entry: Entry) -> str:
-        """Return the name of an entry's series: its label, and values on axes but the dataset."""
-        others = (f"{k.split('.')[-1]} {v}" for k, v in self.axes.items() if k != "data.dataset")
-        return ", ".join((entry.label, *others))
-
-
-def read_sweep(folders: Sequence[Path]) -> list[Result]:
+def read_sweep(folders: Sequence[Path]) -> pd.DataFrame:
     """Read the studies of a sweep, sorted by experiment; pass over studies of no sweep.
+
+    Returns:
+        A row per candidate with its `entry` of the leaderboard, and the name of its `series`: the
+        label, and values on axes but the dataset. Both are None in the one row of a study without
+        any score yet. In other columns each has the `experiment` that the study is a part of, its
+        `dataset`, the `parts` of its scores, and the `published` averages in its setting.
 
     Raises:
         DataError: none of the folders is a study of a sweep.
     """
-    results = [
-        Result(place["experiment"], place["axes"], leaderboard(read_results(folder)))
-        for folder in folders
-        if (place := StudyFolder(folder).read_json(SWEEP_FILE)) is not None
-    ]
-    if not results:
+    rows: list[dict[str, object]] = []
+    for folder in folders:
+        if (place := StudyFolder(folder).read_json(SWEEP_FILE)) is not None:
+            board = leaderboard(read_results(folder))
+            config = board.configured().config
+            study = {
+                "experiment": place["experiment"],
+                "dataset": config.data.dataset,
+                "parts": board.parts,
+                "published": PUBLISHED.get((config.protocol, config.data.shots), ()),
+            }
+            axes = [
+                f"{name.split('.')[-1]} {value}"
+                for name, value in place["axes"].items()
+                if name != "data.dataset"
+            ]
+            rows += [
+                {**study, "series": entry and ", ".join((entry.label, *axes)), "entry": entry}
+                for entry in board.entries or (None,)
+            ]
+    if not rows:
         raise DataError("no finished study of a sweep is among these folders")
-    return sorted(results, key=attrgetter("experiment"))
+    return pd.DataFrame(rows).sort_values("experiment", kind="stable")
 
 
-def tables(results: Sequence[Result]) -> list[Table]:
+def tables(sweep: pd.DataFrame) -> list[Table]:
     """Return two tables for each experiment: its averages, and its scores by dataset."""
-    grouped = groupby(results, attrgetter("experiment"))
-    experiments = {experiment: list(members) for experiment, members in grouped}
-    return [make(*item) for item in experiments.items() for make in (_averages, _by_dataset)]
+    experiments = sweep.groupby("experiment")
+    return [make(*item) for item in experiments for make in (_averages, _by_dataset)]
 
 
-def _averages(experiment: str, members: Sequence[Result]) -> Table:
+def _averages(experiment: str, studies: pd.DataFrame) -> Table:
     """Return the table of every series' average over its datasets."""
-    # Boards of studies without any score yet have no parts.
-    parts = max((member.board.parts for member in members), key=len)
-    settings = [(member.config.protocol, member.config.data.shots) for member in members]
-    published = PUBLISHED.get(settings[0], ()) if parts and PUBLISHED.keys() >= {*settings} else ()
+    parts = max(studies["parts"], key=len)  # there are none without any score yet
+    published = studies["published"].iloc[0] if parts and all(studies["published"]) else ()
     note = "Published: ViT-B/16, 16 shots, averages over the eleven datasets."
-    datasets = len({member.config.data.dataset for member in members})
-    if datasets < ELEVEN:
+    if (datasets := studies["dataset"].nunique()) < ELEVEN:
         note += f" Ours are over {datasets} of them, so the averages do not compare."
     scores = score_header((*parts, "hmean"), "mean of hmeans")
     return Table(
@@ -101,7 +93,7 @@ def _averages(experiment: str, members: Sequence[Result]) -> Table:
         [
             *(
                 [name, *(percent(mean, 2) for mean in _means(parts, own.values())), len(own)]
-                for name, own in _series(members).items()
+                for name, own in _series(studies).items()
             ),
             *(
                 [f"{name} (published)", *(v and f"{v:.2f}" for v in averages), None, ELEVEN]
@@ -120,11 +112,11 @@ def _means(parts: Sequence[str], entries: Collection[Entry]) -> list[float]:
     return [*means, *hmean, fmean(entry.test.mean for entry in entries)]
 
 
-def _by_dataset(experiment: str, members: Sequence[Result]) -> Table:
+def _by_dataset(experiment: str, studies: pd.DataFrame) -> Table:
     """Return the table of scores with a row per dataset, or per target, and a column per series."""
-    series = _series(members)
+    series = _series(studies)
     rows: dict[str, list[str]] = {}
-    for dataset in dict.fromkeys(member.config.data.dataset for member in members):
+    for dataset in studies["dataset"].unique():
         own = [entries.get(dataset) for entries in series.values()]
         targets = dict.fromkeys(t for entry in own if entry is not None for t in entry.targets)
         rows |= {
@@ -143,34 +135,30 @@ def _by_dataset(experiment: str, members: Sequence[Result]) -> Table:
     )
 
 
-def _series(members: Sequence[Result]) -> dict[str, dict[str, Entry]]:
+def _series(studies: pd.DataFrame) -> dict[str, dict[str, Entry]]:
     """Group entries by series and dataset, in the order of the experiment's axes."""
-    found: dict[str, dict[str, Entry]] = {}
-    for member in members:
-        for entry in member.board.entries:
-            found.setdefault(member.series(entry), {})[member.config.data.dataset] = entry
-    return found
+    grouped = studies.groupby("series", sort=False)
+    return {name: dict(zip(own["dataset"], own["entry"], strict=True)) for name, own in grouped}
 
 
-def write_tables(results: Sequence[Result], place: Path) -> Path:
+def write_tables(sweep: pd.DataFrame, place: Path) -> Path:
     """Write `tables.md` and `tables.csv` into the folder `place`; return the path of the former.
 
     The latter has every series of every study: fractions, means over seeds.
     """
     path = place / "tables.md"
-    every = Table(
+    series = Table(
         "",
         ["experiment", "series", "dataset", "seeds", "test", "sd", *PARTS],
         [
             [
-                *(result.experiment, result.series(entry), result.config.data.dataset),
-                *(len(entry.scores), entry.test.mean, entry.test.sd),
-                *(getattr(entry.parts.get(part), "mean", None) for part in PARTS),
+                *(row.experiment, row.series, row.dataset, len(row.entry.scores)),
+                *(row.entry.test.mean, row.entry.test.sd),
+                *(getattr(row.entry.parts.get(part), "mean", None) for part in PARTS),
             ]
-            for result in results
-            for entry in result.board.entries
+            for row in sweep.dropna().itertuples()
         ],
     )
-    write_atomically(path, "\n\n".join(table.markdown() for table in tables(results)) + "\n")
-    write_atomically(path.with_suffix(".csv"), every.csv())
+    write_atomically(path, "\n\n".join(table.markdown() for table in tables(sweep)) + "\n")
+    write_atomically(path.with_suffix(".csv"), series.csv())
     return path
