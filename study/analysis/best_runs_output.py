@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Collection, Sequence
-from itertools import chain
-from itertools import count as count_from
 from typing import TYPE_CHECKING
 
 from rich.console import Group
@@ -67,7 +66,7 @@ def render_found(found: Sequence[Found]) -> Group:
 
 def to_json(found: Sequence[Found]) -> str:
     """Return configurations as a JSON list with one object each."""
-    fields = ({**vars(row), **row.settings.flat()} for row in found)
+    fields = (vars(row) | row.settings.flat() for row in found)
     rows = [{name: row[name] for name in row if name != "settings"} for row in fields]
     return json.dumps(rows, indent=2, ensure_ascii=False) + "\n"
 
@@ -110,5 +109,5 @@ def to_study(found: Sequence[Found], config: StudyConfig) -> str:
 def _label(row: Found, taken: Collection[str]) -> str:
     text = f"{FOUND}{row.study}-{row.label.removeprefix('trial ')}".lower()
     text = re.sub(r"[^a-z0-9._-]+", "-", text)[:36]
-    names = chain([text], (f"{text}-{number}" for number in count_from(2)))
+    names = itertools.chain([text], (f"{text}-{number}" for number in itertools.count(2)))
     return next(name for name in names if name not in taken)

@@ -2,6 +2,7 @@
 
 import sys
 from argparse import Namespace
+from collections.abc import Callable
 
 from rich.console import Group
 
@@ -14,14 +15,18 @@ from study.analysis.ablation import (
     write_ablation,
 )
 from study.analysis.charts import write_interactive, write_plots
-from study.analysis.leaderboard import leaderboard, render, to_csv, to_markdown
+from study.analysis.leaderboard import Leaderboard, leaderboard, render, to_csv, to_markdown
 from study.analysis.occupancy import occupancy
 from study.analysis.paper import read_sweep, tables, write_tables
 from study.analysis.plots import make_plots
 from study.analysis.results import read_results, read_trials
 from study.errors import ConfigError, TrackingError
 
-_FORMATS = {"table": render, "markdown": to_markdown, "csv": to_csv}
+_FORMATS: dict[str, Callable[[Leaderboard], Group | str]] = {
+    "table": render,
+    "markdown": to_markdown,
+    "csv": to_csv,
+}
 """How a study's leaderboard is shown."""
 
 
@@ -41,17 +46,18 @@ def show_leaderboard(options: Namespace) -> None:
     }
     if found := [fault for fault, there in faults.items() if there]:
         raise ConfigError(found[0])
-    if options.name:
-        shown = _FORMATS[options.format](leaderboard(read_results(options.folder.path)))
-    else:
-        shown = _best(options)
+    shown = (
+        _FORMATS[options.format](leaderboard(read_results(options.folder.path)))
+        if options.name
+        else _best_on_server(options)
+    )
     if isinstance(shown, str):
         print(shown, end="")
     else:
         options.console.print(shown)
 
 
-def _best(options: Namespace) -> Group | str:
+def _best_on_server(options: Namespace) -> Group | str:
     # MLflow takes seconds to import, and the results of a study do not need it.
     from study.analysis.best_runs_output import render_found, to_json, to_study
     from study.tracking.mlflow.best_runs import best_configurations, configuration_of

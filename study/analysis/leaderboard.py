@@ -7,7 +7,9 @@ Markdown and CSV, follow from the comparison.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
+import pandas as pd
 from rich.console import Group
 from rich.text import Text
 
@@ -53,6 +55,8 @@ from study.trial.study import BEST, Candidate
 PUBLISHED = "clipfit"
 NAMES = {TUNED: "tuned CLIPFit", PUBLISHED: "CLIPFit as published"}
 """The baselines that candidates are compared with, as sentences call them."""
+STATES = ("finished", "stopped", "failed", "running")
+"""How a trial may have ended, or not yet."""
 
 
 @dataclass(frozen=True)
@@ -121,22 +125,6 @@ class Entry(Configuration):
 
 
 @dataclass(frozen=True)
-class ArmBudget:
-    """What one arm of the search spent: its trials, by status too, and their epochs and time."""
-
-    arm: str
-    trials: int
-    finished: int
-    stopped: int
-    failed: int
-    running: int
-    epochs: int
-    """The number of epochs of all trials together."""
-    seconds: float
-    """The sum of the trials' durations in seconds."""
-
-
-@dataclass(frozen=True)
 class ValidationCheck:
     """How well validation ranked what was tested."""
 
@@ -159,8 +147,12 @@ class Leaderboard(Results):
 
     entries: tuple[Entry, ...]
     """The candidates with at least one test score, best mean first."""
-    arms: tuple[ArmBudget, ...]
-    """The budgets of the search's arms, in the order of their names."""
+    arms: tuple[Any, ...]
+    """What each `arm` of the search spent, in the order of their names.
+
+    That is the number of its `trials`, and of those in each of the `STATES`, and the `epochs` and
+    `seconds` of all of them together.
+    """
     check: ValidationCheck
     """How well validation ranked the candidates."""
     untested: tuple[str, ...]
@@ -207,8 +199,8 @@ def leaderboard(results: Results) -> Leaderboard:
     candidates = {candidate.label: candidate for candidate in results.candidates}
     # Equal configurations are trained once and share an entry, or they would be compared twice.
     same = {label: c.same_as for label, c in candidates.items() if c.same_as}
-    known = dict.fromkeys([*candidates, *(trial.label for trial in results.stage("confirm"))])
-    labels = [label for label in known if label not in same]
+    confirmed = (trial.label for trial in results.stage("confirm"))
+    labels = [label for label in dict.fromkeys([*candidates, *confirmed]) if label not in same]
     tested = {
         label: _entry(
             (label, *(a for a in same if same[a] == label)), candidates.get(label), results
@@ -226,10 +218,7 @@ def leaderboard(results: Results) -> Leaderboard:
     return Leaderboard(
         **vars(results),
         entries=tuple(entries),
-        arms=tuple(
-            _budget(arm, [trial for trial in searched if trial.arm == arm])
-            for arm in sorted({trial.arm for trial in searched})
-        ),
+        arms=_budgets(searched),
         check=_check(entries, searched),
         untested=tuple(label for label in labels if label not in tested),
         failures=tuple(trial for trial in results.trials if trial.status == "failed"),
@@ -286,18 +275,15 @@ def estimates(
     }
 
 
-def _budget(arm: str, trials: Sequence[TrialResult]) -> ArmBudget:
-    status = [trial.status for trial in trials]
-    return ArmBudget(
-        arm=arm,
-        trials=len(trials),
-        finished=status.count("finished"),
-        stopped=status.count("stopped"),
-        failed=status.count("failed"),
-        running=status.count("running"),
-        epochs=sum(trial.epochs for trial in trials),
-        seconds=sum(trial.seconds or 0.0 for trial in trials),
+def _budgets(searched: Sequence[TrialResult]) -> tuple[Any, ...]:
+    """Return what `Leaderboard.arms` says of each arm of the search."""
+    fields = [(trial.arm, trial.status, trial.epochs, trial.seconds or 0.0) for trial in searched]
+    trials = pd.DataFrame(fields, columns=["arm", "status", "epochs", "seconds"])
+    ended = pd.crosstab(trials["arm"], trials["status"]).reindex(columns=STATES, fill_value=0)
+    spent = trials.groupby("arm").agg(
+        trials=("status", "size"), epochs=("epochs", "sum"), seconds=("seconds", "sum")
     )
+    return tuple(spent.join(ended).reset_index().itertuples(name="ArmBudget", index=False))
 
 
 def _check(entries: Sequence[Entry], searched: Sequence[TrialResult]) -> ValidationCheck:
@@ -476,12 +462,14 @@ def target_table(board: Leaderboard) -> Table:
 
 def budget_table(board: Leaderboard) -> Table:
     """Return what each arm spent; “busy” adds up its trials' durations."""
-    states = ("trials", "finished", "stopped", "failed", "running")
     return Table(
         "Search budgets",
-        ["search arm", *states, "epochs", "busy"],
+        ["search arm", "trials", *STATES, "epochs", "busy"],
         [
-            [arm.arm, *(getattr(arm, n) for n in states), count(arm.epochs), duration(arm.seconds)]
+            [
+                *(arm.arm, arm.trials, *(getattr(arm, state) for state in STATES)),
+                *(count(arm.epochs), duration(arm.seconds)),
+            ]
             for arm in board.arms
         ],
     )
@@ -539,12 +527,12 @@ def to_markdown(board: Leaderboard) -> str:
         target_table(board),
         configuration_table(board),
     )
-    doubts = ("## How far to trust validation", " ".join(validation_findings(board)))
+    doubts = markdown_text(" ".join(validation_findings(board)))
     blocks = (
         f"# {markdown_text(board.folder.name)}",
         markdown_text(" ".join(verdict(board))),
         *(table.markdown() for table in scores if table.rows),
-        *(map(markdown_text, doubts) if board.entries else ()),
+        *(["## How far to trust validation", doubts] if board.entries else ()),
         *(table.markdown() for table in (budget_table(board), failure_table(board)) if table.rows),
     )
     return "\n\n".join(blocks) + "\n"
@@ -577,11 +565,6 @@ def _record(board: Leaderboard, entry: Entry | None) -> dict[str, object]:
     """Return the row of a candidate; None gives the same columns without values."""
     values = vars(entry) if entry else {}
     parts, targets, versus = (values.get(name, {}) for name in ("parts", "targets", "versus"))
-    estimates = {
-        "test": values.get("test"),
-        **{part: parts.get(part) for part in (*PARTS, *board.parts)},
-        **{target: targets.get(target) for target in board.targets},
-    }
     return {
         "label": values.get("label"),
         "winner": entry and entry.winner,
@@ -592,7 +575,13 @@ def _record(board: Leaderboard, entry: Entry | None) -> dict[str, object]:
         },
         "seeds": len(values.get("scores", ())),
         "chance": board.chance,
-        **estimate_columns(estimates),
+        **estimate_columns(
+            {
+                "test": values.get("test"),
+                **{part: parts.get(part) for part in (*PARTS, *board.parts)},
+                **{target: targets.get(target) for target in board.targets},
+            }
+        ),
         **comparison_columns("versus_tuned", versus.get(TUNED), "versus_tuned_"),
         **comparison_columns("versus_published", versus.get(PUBLISHED), "versus_published_"),
     }

@@ -83,9 +83,9 @@ def _averages(experiment: str, studies: pd.DataFrame) -> Table:
     """Return the table of every series' average over its datasets."""
     parts = max(studies["parts"], key=len)  # there are none without any score yet
     published = studies["published"].iloc[0] if parts and all(studies["published"]) else ()
+    datasets = studies["dataset"].nunique()
+    fewer = f" Ours are over {datasets} of them, so the averages do not compare."
     note = "Published: ViT-B/16, 16 shots, averages over the eleven datasets."
-    if (datasets := studies["dataset"].nunique()) < ELEVEN:
-        note += f" Ours are over {datasets} of them, so the averages do not compare."
     scores = score_header((*parts, "hmean"), "mean of hmeans")
     return Table(
         f"{experiment}: averages",
@@ -100,7 +100,7 @@ def _averages(experiment: str, studies: pd.DataFrame) -> Table:
                 for name, *averages in published
             ),
         ],
-        note=note if published else "",
+        note=note + (fewer if datasets < ELEVEN else "") if published else "",
     )
 
 

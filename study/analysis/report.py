@@ -167,11 +167,12 @@ def _asked(study: Study, board: Leaderboard, results: Results) -> list[tuple[str
     config, protocol = study.config, study.protocol()
     data, search, space, ablation = config.data, config.search, config.search.space, config.ablation
     trains, searches = protocol.trains, protocol.searches(config)
-    targets, images = ", ".join(data.targets), f"{data.shots} a class to train"
+    images = f"{data.shots} a class to train"
     spent = [f"{arm.arm}: {arm.trials} trials, {arm.epochs} epochs" for arm in board.arms]
     rows = {
         "Question": "How do these configurations do? Nothing is searched or chosen.",
-        "Dataset": data.dataset + (f"; tested on {targets} as well" if targets else ""),
+        "Dataset": data.dataset
+        + (f"; tested on {', '.join(data.targets)} as well" if data.targets else ""),
         "Protocol": protocol.sentence,
         "Images": images if trains else "",
         "Backbone": "the small CLIP that comes with this package"
@@ -215,8 +216,8 @@ def _asked(study: Study, board: Leaderboard, results: Results) -> list[tuple[str
 
 
 def _rule(study: Study, results: Results) -> str:
-    scores = [trial.val for trial in results.trials if trial.val.get("new") is not None]
-    report = {f"val_{name}": value or 0.0 for name, value in scores[0].items()} if scores else {}
+    scores = next((t.val for t in results.trials if t.val.get("new") is not None), {})
+    report = {f"val_{name}": value or 0.0 for name, value in scores.items()}
     return study.protocol().rule_used(study.config, report).sentence
 
 
@@ -343,8 +344,8 @@ def loading_line(registration: Registration, *, lasting: bool = False) -> str:
         registration: the winner's place in the model registry.
         lasting: whether to name the version, since the alias may move to a later one.
     """
-    alias = registration.champion and not lasting
-    address = f"models:/{registration.model}@{CHAMPION}" if alias else registration.uri
+    by_alias = f"models:/{registration.model}@{CHAMPION}"
+    address = by_alias if registration.champion and not lasting else registration.uri
     return f'mlflow.pyfunc.load_model("{address}").predict(["image.png"])'
 
 

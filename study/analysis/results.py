@@ -234,8 +234,12 @@ def results_table(results: Results) -> pa.Table:
         for trial in results.trials
     ]
     schema = results_schema()
-    scores = (name for row in rows for name in row if name.startswith(("val_", "test_")))
-    more = {name: pa.float64() for name in scores if name not in schema.names}
+    more = {
+        name: pa.float64()
+        for row in rows
+        for name in row
+        if name.startswith(("val_", "test_")) and name not in schema.names
+    }
     return pa.Table.from_pylist(rows, schema=pa.schema([*schema, *pa.schema(more)]))
 
 
@@ -261,8 +265,8 @@ def _trial(folder: StudyFolder, trial: TrialFolder, protocol: Protocol | None) -
     test = _scores(reports[-1], "test_") if reports and config.get("stage") != "search" else {}
     scored = test.get("score") is not None
     confusion = read_confusion(folder, trial.trial_id) if scored else Confusion()
-    written: dict[str, Any] = {name: config.get(name) for name in TrialConfig.model_fields}
-    found: dict[str, Any] = {
+    values: dict[str, Any] = {
+        **{name: config.get(name) for name in TrialConfig.model_fields},
         "trial_id": trial.trial_id,
         "status": end.status if end else "running",
         "epochs": end.epochs if end else len(reports),
@@ -286,7 +290,7 @@ def _trial(folder: StudyFolder, trial: TrialFolder, protocol: Protocol | None) -
         ),
         "confusion": confusion,
     }
-    return TrialResult.model_construct(**written | found)
+    return TrialResult.model_construct(**values)
 
 
 def _scores(report: Mapping[str, Any], prefix: str) -> dict[str, float | None]:

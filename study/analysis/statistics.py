@@ -163,10 +163,7 @@ def compare(scores: Mapping[str, Mapping[int, float]], baseline: str) -> dict[st
         if label != baseline and (difference := paired_difference(values, scores.get(baseline, {})))
     }
     corrected = holm([difference.p for difference in paired.values()])
-    return {
-        label: Comparison(difference, p)
-        for (label, difference), p in zip(paired.items(), corrected, strict=True)
-    }
+    return dict(zip(paired, map(Comparison, paired.values(), corrected), strict=True))
 
 
 def holm(p_values: Sequence[float | None]) -> tuple[float | None, ...]:
