@@ -97,11 +97,14 @@ def to_study(found: Sequence[Found], config: StudyConfig) -> str:
         entry = row.settings.model_dump(mode="json")
         if entry not in baselines.values():
             baselines[_label(row, baselines)] = entry
-    trials = max(values["search"]["trials"], 2 * len(baselines))
     values |= {
         "name": None,
         "ablation": None,  # would run instead of the search
-        "search": {**values["search"], "baselines": baselines, "trials": trials},
+        "search": {
+            **values["search"],
+            "baselines": baselines,
+            "trials": max(values["search"]["trials"], 2 * len(baselines)),
+        },
     }
     return dump_config(build_config(values, "the configuration that was found"))
 

@@ -2,7 +2,6 @@
 
 import sys
 from argparse import Namespace
-from collections.abc import Callable
 
 from rich.console import Group
 
@@ -15,19 +14,12 @@ from study.analysis.ablation import (
     write_ablation,
 )
 from study.analysis.charts import write_interactive, write_plots
-from study.analysis.leaderboard import Leaderboard, leaderboard, render, to_csv, to_markdown
+from study.analysis.leaderboard import leaderboard, render, to_csv, to_markdown
 from study.analysis.occupancy import occupancy
 from study.analysis.paper import read_sweep, tables, write_tables
 from study.analysis.plots import make_plots
 from study.analysis.results import read_results, read_trials
 from study.errors import ConfigError, TrackingError
-
-_FORMATS: dict[str, Callable[[Leaderboard], Group | str]] = {
-    "table": render,
-    "markdown": to_markdown,
-    "csv": to_csv,
-}
-"""How a study's leaderboard is shown."""
 
 
 def show_leaderboard(options: Namespace) -> None:
@@ -36,7 +28,8 @@ def show_leaderboard(options: Namespace) -> None:
     Raises:
         StudyError: the options do not go together, or nothing was found.
     """
-    formats = tuple(_FORMATS) if options.name else ("table", "json", "yaml")
+    views = {"table": render, "markdown": to_markdown, "csv": to_csv}
+    formats = tuple(views) if options.name else ("table", "json", "yaml")
     faults = {
         f"--format {options.format} is not possible here; allowed: {formats}": options.format
         not in formats,
@@ -47,7 +40,7 @@ def show_leaderboard(options: Namespace) -> None:
     if found := [fault for fault, there in faults.items() if there]:
         raise ConfigError(found[0])
     shown = (
-        _FORMATS[options.format](leaderboard(read_results(options.folder.path)))
+        views[options.format](leaderboard(read_results(options.folder.path)))
         if options.name
         else _best_on_server(options)
     )
@@ -77,13 +70,16 @@ def _best_on_server(options: Namespace) -> Group | str:
 def draw_plots(options: Namespace) -> None:
     """Draw the charts of a study, as files and as one page to explore."""
     results = read_results(options.folder.path)
-    folder = results.folder.path
     drawn = (
         ablation_plots(ablation_table(results))
         if results.ablates
         else make_plots(results, leaderboard(results))
     )
-    print(*write_plots(folder, drawn), write_interactive(folder, drawn), sep="\n")
+    print(
+        *write_plots(results.folder.path, drawn),
+        write_interactive(results.folder.path, drawn),
+        sep="\n",
+    )
     for plot in drawn:
         if plot.missing is not None:
             print(f"{plot.name}: not drawn: {plot.missing}", file=sys.stderr)

@@ -169,9 +169,11 @@ def setting_header() -> tuple[str, ...]:
 
 def setting_cells(settings: Settings, trainable: int | None) -> tuple[str, ...]:
     """Return the learning rate of each kind of parameter, and λ."""
-    # Without trainable parameters there is no loss to weight.
-    weight = settings.distill_weight if trainable else None
-    return tuple(map(rate, (*map(settings.rates.get, kind_names()), weight)))
+    return (
+        *(rate(settings.rates.get(kind)) for kind in kind_names()),
+        # Without trainable parameters there is no loss to weight.
+        rate(settings.distill_weight if trainable else None),
+    )
 
 
 def score_header(parts: Sequence[str], score: str) -> tuple[str, ...]:
@@ -188,9 +190,11 @@ def score_cells(
 
 def comparison_cells(comparison: Comparison | None) -> tuple[str, str]:
     """Return a difference with its interval in percentage points, and its corrected p."""
-    if comparison is None:
-        return "–", "–"
-    return difference(comparison.paired), probability(comparison.holm_p)
+    return (
+        ("–", "–")
+        if comparison is None
+        else (difference(comparison.paired), probability(comparison.holm_p))
+    )
 
 
 def estimate_columns(values: Mapping[str, Estimate | None]) -> dict[str, float | None]:

@@ -7,6 +7,7 @@ Markdown and CSV, follow from the comparison.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
@@ -147,18 +148,50 @@ class Leaderboard(Results):
 
     entries: tuple[Entry, ...]
     """The candidates with at least one test score, best mean first."""
-    arms: tuple[Any, ...]
-    """What each `arm` of the search spent, in the order of their names.
-
-    That is the number of its `trials`, and of those in each of the `STATES`, and the `epochs` and
-    `seconds` of all of them together.
-    """
-    check: ValidationCheck
-    """How well validation ranked the candidates."""
     untested: tuple[str, ...]
     """The labels of candidates without any test score."""
     failures: tuple[TrialResult, ...]
     """The failed trials of all stages."""
+
+    @cached_property
+    def arms(self) -> tuple[Any, ...]:
+        """What each `arm` of the search spent, in the order of their names.
+
+        That is the number of its `trials`, and of those in each of the `STATES`, and the `epochs`
+        and `seconds` of all of them together.
+        """
+        fields = [
+            (trial.arm, trial.status, trial.epochs, trial.seconds or 0.0)
+            for trial in self.stage("search")
+        ]
+        trials = pd.DataFrame(fields, columns=["arm", "status", "epochs", "seconds"])
+        ended = pd.crosstab(trials["arm"], trials["status"]).reindex(columns=STATES, fill_value=0)
+        spent = trials.groupby("arm").agg(
+            trials=("status", "size"), epochs=("epochs", "sum"), seconds=("seconds", "sum")
+        )
+        return tuple(spent.join(ended).reset_index().itertuples(name="ArmBudget", index=False))
+
+    @cached_property
+    def check(self) -> ValidationCheck:
+        """How well validation ranked the candidates."""
+        # Of equal validation scores the first counts as picked, so the chosen one comes first.
+        ranked = sorted(self.entries, key=lambda entry: not entry.chosen)
+        validation = {e.label: e.val_score for e in ranked if e.val_score is not None}
+        test = {entry.label: entry.test.mean for entry in ranked if entry.label in validation}
+        candidates = {e.label: e.val_base for e in self.entries if e.val_base is not None}
+        trials = {
+            trial.trial_id: base
+            for trial in self.stage("search")
+            if trial.status == "finished" and (base := trial.val.get(PARTS[0])) is not None
+        }
+        pick, trial = (max(by, key=by.__getitem__, default=None) for by in (candidates, trials))
+        confirmed = pick is not None and trial is not None and candidates[pick] >= trials[trial]
+        return ValidationCheck(
+            agreement=rank_agreement(list(validation.values()), list(test.values())),
+            regret=regret(validation, test),
+            base_pick=pick,
+            base_pick_trial=None if confirmed else trial,
+        )
 
     @property
     def chance(self) -> float | None:
@@ -178,7 +211,7 @@ class Leaderboard(Results):
     @property
     def searched(self) -> bool:
         """Whether there was a search to choose from."""
-        return bool(self.arms)
+        return bool(self.stage("search"))
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -214,12 +247,9 @@ def leaderboard(results: Results) -> Leaderboard:
         replace(entry, versus={baseline: found.get(label) for baseline, found in versus.items()})
         for label, entry in sorted(tested.items(), key=lambda pair: -pair[1].test.mean)
     ]
-    searched = results.stage("search")
     return Leaderboard(
         **vars(results),
         entries=tuple(entries),
-        arms=_budgets(searched),
-        check=_check(entries, searched),
         untested=tuple(label for label in labels if label not in tested),
         failures=tuple(trial for trial in results.trials if trial.status == "failed"),
     )
@@ -243,7 +273,7 @@ def _entry(names: Sequence[str], candidate: Candidate | None, results: Results) 
     seeds = results.confirmed(names[0])
     tested = [trial for trial in seeds if trial.test_score is not None]
     candidate = candidate or Candidate(label=names[0], settings=tested[0].settings)
-    baselines = {t.label for t in results.trials if t.arm == "baseline"} | {TUNED, PUBLISHED}
+    baselines = {*NAMES, *(t.label for t in results.trials if t.arm == "baseline")}
     source = (t for t in results.trials if t.trial_id == candidate.source_trial)
     return Entry(
         label=names[0],
@@ -275,38 +305,6 @@ def estimates(
     }
 
 
-def _budgets(searched: Sequence[TrialResult]) -> tuple[Any, ...]:
-    """Return what `Leaderboard.arms` says of each arm of the search."""
-    fields = [(trial.arm, trial.status, trial.epochs, trial.seconds or 0.0) for trial in searched]
-    trials = pd.DataFrame(fields, columns=["arm", "status", "epochs", "seconds"])
-    ended = pd.crosstab(trials["arm"], trials["status"]).reindex(columns=STATES, fill_value=0)
-    spent = trials.groupby("arm").agg(
-        trials=("status", "size"), epochs=("epochs", "sum"), seconds=("seconds", "sum")
-    )
-    return tuple(spent.join(ended).reset_index().itertuples(name="ArmBudget", index=False))
-
-
-def _check(entries: Sequence[Entry], searched: Sequence[TrialResult]) -> ValidationCheck:
-    # Of equal validation scores the first counts as picked, so the chosen candidate comes first.
-    ranked = sorted(entries, key=lambda entry: not entry.chosen)
-    validation = {e.label: e.val_score for e in ranked if e.val_score is not None}
-    test = {entry.label: entry.test.mean for entry in ranked if entry.label in validation}
-    candidates = {e.label: e.val_base for e in entries if e.val_base is not None}
-    trials = {
-        trial.trial_id: base
-        for trial in searched
-        if trial.status == "finished" and (base := trial.val.get(PARTS[0])) is not None
-    }
-    pick, trial = (max(by, key=by.__getitem__, default=None) for by in (candidates, trials))
-    confirmed = pick is not None and trial is not None and candidates[pick] >= trials[trial]
-    return ValidationCheck(
-        agreement=rank_agreement(list(validation.values()), list(test.values())),
-        regret=regret(validation, test),
-        base_pick=pick,
-        base_pick_trial=None if confirmed else trial,
-    )
-
-
 def verdict(board: Leaderboard) -> tuple[str, ...]:
     """Return what a study found, in sentences that claim no more than the intervals allow."""
     metric = (
@@ -324,23 +322,28 @@ def verdict(board: Leaderboard) -> tuple[str, ...]:
     if chosen is None:
         return "Nothing is confirmed on test yet, so there is no winner to judge.", *chance
     top = board.entries[0]
-    ahead = top.above_chance and top.test.mean > chosen.test.mean
-    sentences = (
+    return (
         f"Validation chose “{chosen.name}” ({chosen.settings.subset}): "
         f"{interval(chosen.test)} % {metric} on test over {seed_count(len(chosen.scores))}.",
         *chance,
-        *(_judgements(board, winner) if winner else ()),
-        ""
-        if winner
-        else f"The choice does not beat chance ({percent(chosen.test.mean)} % against "
-        f"{percent(chosen.chance)} %), so there is no winner.",
-        "" if top.above_chance else "Nothing that was tested beats chance.",
-        f"“{top.name}” has the highest test mean ({interval(top.test)} %), but validation "
-        "did not choose it; taking it now would be selecting on test."
-        if ahead
-        else "",
+        *(
+            _judgements(board, winner)
+            if winner
+            else [
+                f"The choice does not beat chance ({percent(chosen.test.mean)} % against "
+                f"{percent(chosen.chance)} %), so there is no winner."
+            ]
+        ),
+        *([] if top.above_chance else ["Nothing that was tested beats chance."]),
+        *(
+            [
+                f"“{top.name}” has the highest test mean ({interval(top.test)} %), but validation "
+                "did not choose it; taking it now would be selecting on test."
+            ]
+            if top.above_chance and top.test.mean > chosen.test.mean
+            else []
+        ),
     )
-    return tuple(filter(None, sentences))
 
 
 def _judgements(board: Leaderboard, winner: Entry) -> Iterator[str]:
@@ -364,8 +367,10 @@ def _judgements(board: Leaderboard, winner: Entry) -> Iterator[str]:
             )
     for label, paired in below_baselines(board):
         size = "" if paired is None or label in compared else f", {spelt(paired.difference)}"
-        noise = "within" if paired is None or paired.within_noise else "beyond"
-        yield f"The winner’s mean is below the baseline “{label}”{size}: {noise} noise."
+        yield (
+            f"The winner’s mean is below the baseline “{label}”{size}: "
+            f"{'within' if paired is None or paired.within_noise else 'beyond'} noise."
+        )
 
 
 def validation_findings(board: Leaderboard) -> tuple[str, ...]:
@@ -505,9 +510,9 @@ def render(board: Leaderboard) -> Group:
     """Return the leaderboard as rich tables that fit 100 columns, with its findings."""
     main = main_table(board)
     # One table with all columns would be wider than 100 columns.
-    wide = main.split(3 + len(board.parts), f"Differences of {board.metric}")
+    halves = main.split(3 + len(board.parts), f"Differences of {board.metric}")
     tables = (
-        *(wide if board.parts else (main,)),
+        *(halves if board.parts else (main,)),
         target_table(board),
         configuration_table(board),
         budget_table(board),

@@ -60,8 +60,7 @@ def occupancy(trials: Iterable[TrialResult], stage: str = "search") -> Occupancy
         trials: the trials of the study; the reports of earlier studies have no times.
         stage: the stage: "search", "confirm" or "ablation".
     """
-    own = (trial for trial in trials if trial.stage == stage and not trial.taken_from)
-    work = [trial.work for trial in own if trial.work]
+    work = [t.work for t in trials if t.stage == stage and not t.taken_from and t.work]
     if not work:
         return None
     changes = sorted(

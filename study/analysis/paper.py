@@ -18,9 +18,7 @@ SWEEP_FILE = "sweep.json"
 ELEVEN = 11
 """The number of datasets that the published averages are over."""
 
-Published = tuple[str, float | None, float | None, float]
-"""A method, then base, new and harmonic mean in percent."""
-PUBLISHED: dict[tuple[str, int], tuple[Published, ...]] = {
+PUBLISHED: dict[tuple[str, int], tuple[tuple[str, float | None, float | None, float], ...]] = {
     ("base_to_new", 16): (
         ("CLIP", 69.34, 74.22, 71.70),
         ("CoOp", 82.69, 63.22, 71.66),
@@ -33,7 +31,10 @@ PUBLISHED: dict[tuple[str, int], tuple[Published, ...]] = {
         ("LLaMP", 85.16, 77.71, 81.27),
     )
 }
-"""Averages over the eleven datasets with ViT-B/16, by the name of the protocol and the shots."""
+"""Averages over the eleven datasets with ViT-B/16, by the name of the protocol and the shots.
+
+They are a method, then base, new and harmonic mean in percent.
+"""
 
 
 def read_sweep(folders: Sequence[Path]) -> pd.DataFrame:
@@ -85,7 +86,6 @@ def _averages(experiment: str, studies: pd.DataFrame) -> Table:
     published = studies["published"].iloc[0] if parts and all(studies["published"]) else ()
     datasets = studies["dataset"].nunique()
     fewer = f" Ours are over {datasets} of them, so the averages do not compare."
-    note = "Published: ViT-B/16, 16 shots, averages over the eleven datasets."
     scores = score_header((*parts, "hmean"), "mean of hmeans")
     return Table(
         f"{experiment}: averages",
@@ -100,16 +100,22 @@ def _averages(experiment: str, studies: pd.DataFrame) -> Table:
                 for name, *averages in published
             ),
         ],
-        note=note + (fewer if datasets < ELEVEN else "") if published else "",
+        note="Published: ViT-B/16, 16 shots, averages over the eleven datasets."
+        + (fewer if datasets < ELEVEN else "")
+        if published
+        else "",
     )
 
 
 def _means(parts: Sequence[str], entries: Collection[Entry]) -> list[float]:
     """Return the mean of each part and their harmonic mean, then the mean of the scores."""
     means = [fmean(e.parts[part].mean for e in entries if part in e.parts) for part in parts]
-    # As published, the mean of the averages, which is not the average of the harmonic means.
-    hmean = [harmonic_mean(means)] if parts else []
-    return [*means, *hmean, fmean(entry.test.mean for entry in entries)]
+    return [
+        *means,
+        # As published, the mean of the averages, which is not the average of the harmonic means.
+        *([harmonic_mean(means)] if parts else []),
+        fmean(entry.test.mean for entry in entries),
+    ]
 
 
 def _by_dataset(experiment: str, studies: pd.DataFrame) -> Table:

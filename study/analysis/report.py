@@ -96,8 +96,8 @@ def render_report(results: Results, board: Leaderboard, plots: Sequence[Chart]) 
         lstrip_blocks=True,
     )
     environment.filters["svg"] = _encoded_svg
-    content = _content(results, board)
-    return environment.get_template("report.html.jinja").render(**content, plots=plots)
+    template = environment.get_template("report.html.jinja")
+    return template.render(**_content(results, board), plots=plots)
 
 
 def _encoded_svg(chart: Chart) -> str:
@@ -226,11 +226,11 @@ def _range(bounds: tuple[float, float]) -> str:
 
 
 def _settings(winner: Entry) -> list[tuple[str, str]]:
-    rates = [f"Learning rate of {kind.plural}" for kind in all_kinds()]
+    names = (f"Learning rate of {kind.plural}" for kind in all_kinds())
     return [
         ("Subset to tune", winner.settings.subset),
         *zip(
-            (*rates, "λ (distillation weight)"),
+            (*names, "λ (distillation weight)"),
             setting_cells(winner.settings, winner.trainable),
             strict=True,
         ),
@@ -240,8 +240,10 @@ def _settings(winner: Entry) -> list[tuple[str, str]]:
 
 def _loading(results: Results, config: StudyConfig, winner: Entry) -> str | None:
     # The first seed, not the best on test: that would be selecting on test.
-    seeds = sorted(results.confirmed(winner.label), key=lambda trial: trial.seed)
-    deltas = (f"trials/{trial.trial_id}/delta.safetensors" for trial in seeds)
+    deltas = (
+        f"trials/{trial.trial_id}/delta.safetensors"
+        for trial in sorted(results.confirmed(winner.label), key=lambda trial: trial.seed)
+    )
     kept = next((delta for delta in deltas if (results.folder.path / delta).is_file()), None)
     return kept and (
         "from pathlib import Path\n\n"
@@ -284,7 +286,7 @@ def _searched(searched: Sequence[TrialResult]) -> Table:
                 trial.trial_id,
                 percent(trial.val_score),
                 trial.label if trial.arm == "baseline" else trial.arm,
-                _ended(trial),
+                ": ".join(filter(None, (trial.status, trial.reason))),
                 trial.settings.subset,
                 f"{trial.epochs}/{trial.epochs_planned}",
                 *setting_cells(trial.settings, trial.trainable),
@@ -298,10 +300,6 @@ def _searched(searched: Sequence[TrialResult]) -> Table:
     )
 
 
-def _ended(trial: TrialResult) -> str:
-    return f"{trial.status}: {trial.reason}" if trial.reason else trial.status
-
-
 def _confirmed(results: Results) -> Table:
     return Table(
         "",
@@ -309,7 +307,7 @@ def _confirmed(results: Results) -> Table:
         [
             [
                 trial.label,
-                _ended(trial),
+                ": ".join(filter(None, (trial.status, trial.reason))),
                 trial.seed,
                 trial.epochs,
                 *(percent(trial.test.get(name)) for name in (*results.parts, "score")),
@@ -326,15 +324,16 @@ def describe_study(results: Results, board: Leaderboard) -> str:
         return _spaced(ablation_markdown(ablation_table(results)))
     registration = results.registration
     # MLflow hides all but the first five lines at first, and its page already has the study's name.
-    parts = (
-        _headline(results, board, board.chosen) if board.chosen else "",
-        f"`{loading_line(registration, lasting=True)}`" if registration else "",
-        _settings_sentence(board.winner) if board.winner else "",
-        markdown_text(champion_sentence(registration)) if registration else "",
-        _spaced(to_markdown(board).split("\n\n", 1)[1]),
-        "`report.html` among this run's artifacts tells the whole.",
+    return "\n\n".join(
+        [
+            *([_headline(results, board, board.chosen)] if board.chosen else []),
+            *([f"`{loading_line(registration, lasting=True)}`"] if registration else []),
+            *([_settings_sentence(board.winner)] if board.winner else []),
+            *([markdown_text(champion_sentence(registration))] if registration else []),
+            _spaced(to_markdown(board).split("\n\n", 1)[1]),
+            "`report.html` among this run's artifacts tells the whole.",
+        ]
     )
-    return "\n\n".join(filter(None, parts))
 
 
 def loading_line(registration: Registration, *, lasting: bool = False) -> str:
@@ -381,8 +380,8 @@ def _headline(results: Results, board: Leaderboard, chosen: Entry) -> str:
         for baseline, comparison in chosen.versus.items()
         if comparison is not None
     )
-    result = f"**{name} ★ won: {interval(chosen.test)} % on test**"
-    return "; ".join([result + (f" ({parts})" if parts else ""), *against]) + "."
+    won = f"**{name} ★ won: {interval(chosen.test)} % on test**" + (f" ({parts})" if parts else "")
+    return "; ".join([won, *against]) + "."
 
 
 def _settings_sentence(winner: Entry) -> str:
