@@ -112,5 +112,5 @@ def to_study(found: Sequence[Found], config: StudyConfig) -> str:
 def _label(row: Found, taken: Collection[str]) -> str:
     text = f"{FOUND}{row.study}-{row.label.removeprefix('trial ')}".lower()
     text = re.sub(r"[^a-z0-9._-]+", "-", text)[:36]
-    names = itertools.chain([text], (f"{text}-{number}" for number in itertools.count(2)))
-    return next(name for name in names if name not in taken)
+    endings = itertools.chain([""], (f"-{number}" for number in itertools.count(2)))
+    return next(text + ending for ending in endings if text + ending not in taken)

@@ -160,11 +160,10 @@ class Leaderboard(Results):
         That is the number of its `trials`, and of those in each of the `STATES`, and the `epochs`
         and `seconds` of all of them together.
         """
-        fields = [
-            (trial.arm, trial.status, trial.epochs, trial.seconds or 0.0)
-            for trial in self.stage("search")
-        ]
-        trials = pd.DataFrame(fields, columns=["arm", "status", "epochs", "seconds"])
+        trials = pd.DataFrame(
+            [(t.arm, t.status, t.epochs, t.seconds or 0.0) for t in self.stage("search")],
+            columns=["arm", "status", "epochs", "seconds"],
+        )
         ended = pd.crosstab(trials["arm"], trials["status"]).reindex(columns=STATES, fill_value=0)
         spent = trials.groupby("arm").agg(
             trials=("status", "size"), epochs=("epochs", "sum"), seconds=("seconds", "sum")
@@ -274,7 +273,6 @@ def _entry(names: Sequence[str], candidate: Candidate | None, results: Results) 
     tested = [trial for trial in seeds if trial.test_score is not None]
     candidate = candidate or Candidate(label=names[0], settings=tested[0].settings)
     baselines = {*NAMES, *(t.label for t in results.trials if t.arm == "baseline")}
-    source = (t for t in results.trials if t.trial_id == candidate.source_trial)
     return Entry(
         label=names[0],
         aliases=tuple(names[1:]),
@@ -290,7 +288,10 @@ def _entry(names: Sequence[str], candidate: Candidate | None, results: Results) 
         trainable=tested[0].trainable,
         source_trial=candidate.source_trial,
         val_score=candidate.val_score,
-        val_base=next((trial.val.get(PARTS[0]) for trial in source), None),
+        val_base=next(
+            (t.val.get(PARTS[0]) for t in results.trials if t.trial_id == candidate.source_trial),
+            None,
+        ),
     )
 
 
@@ -409,18 +410,18 @@ def seed_count(n: int) -> str:
 
 def main_table(board: Leaderboard) -> Table:
     """Return the test scores in percent, and the differences to both baselines in points."""
-    parts = board.parts
     return Table(
         f"{board.folder.name}: test {board.metric}"
-        + (f" of {' and '.join(parts)} accuracy" if parts else ""),
+        + (f" of {' and '.join(board.parts)} accuracy" if board.parts else ""),
         [
-            *("candidate", *score_header(parts, board.metric if parts else "test"), "seeds"),
-            *("Δ tuned CLIPFit", "p", "Δ published", "p"),
+            "candidate",
+            *score_header(board.parts, board.metric if board.parts else "test"),
+            *("seeds", "Δ tuned CLIPFit", "p", "Δ published", "p"),
         ],
         [
             [
                 _name(entry),
-                *score_cells(parts, entry.parts, entry.test),
+                *score_cells(board.parts, entry.parts, entry.test),
                 f"{len(entry.scores)}/{entry.seeds_planned}"
                 if len(entry.scores) < entry.seeds_planned
                 else len(entry.scores),
@@ -527,17 +528,16 @@ def render(board: Leaderboard) -> Group:
 
 def to_markdown(board: Leaderboard) -> str:
     """Return the leaderboard as Markdown: verdict, tables, notes."""
-    scores = (
-        replace(main_table(board), title=""),
-        target_table(board),
-        configuration_table(board),
-    )
-    doubts = markdown_text(" ".join(validation_findings(board)))
+    scores = (replace(main_table(board), title=""), target_table(board), configuration_table(board))
     blocks = (
         f"# {markdown_text(board.folder.name)}",
         markdown_text(" ".join(verdict(board))),
         *(table.markdown() for table in scores if table.rows),
-        *(["## How far to trust validation", doubts] if board.entries else ()),
+        *(
+            ["## How far to trust validation", markdown_text(" ".join(validation_findings(board)))]
+            if board.entries
+            else []
+        ),
         *(table.markdown() for table in (budget_table(board), failure_table(board)) if table.rows),
     )
     return "\n\n".join(blocks) + "\n"

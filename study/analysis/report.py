@@ -226,11 +226,13 @@ def _range(bounds: tuple[float, float]) -> str:
 
 
 def _settings(winner: Entry) -> list[tuple[str, str]]:
-    names = (f"Learning rate of {kind.plural}" for kind in all_kinds())
     return [
         ("Subset to tune", winner.settings.subset),
         *zip(
-            (*names, "λ (distillation weight)"),
+            (
+                *(f"Learning rate of {kind.plural}" for kind in all_kinds()),
+                "λ (distillation weight)",
+            ),
             setting_cells(winner.settings, winner.trainable),
             strict=True,
         ),
@@ -343,8 +345,8 @@ def loading_line(registration: Registration, *, lasting: bool = False) -> str:
         registration: the winner's place in the model registry.
         lasting: whether to name the version, since the alias may move to a later one.
     """
-    by_alias = f"models:/{registration.model}@{CHAMPION}"
-    address = by_alias if registration.champion and not lasting else registration.uri
+    movable = f"models:/{registration.model}@{CHAMPION}"
+    address = movable if registration.champion and not lasting else registration.uri
     return f'mlflow.pyfunc.load_model("{address}").predict(["image.png"])'
 
 
@@ -388,12 +390,9 @@ def _settings_sentence(winner: Entry) -> str:
     """Return the sentence that says what the winner tunes and how it was trained."""
     rates, weight = winner.settings.rates, winner.settings.distill_weight
     tuned = [f"of {k.plural} {rate(rates[k.name])}" for k in all_kinds() if k.name in rates]
-    numbers = (
-        f"{count(winner.trainable)} parameters",
-        f"learning rate {', '.join(tuned)}" if tuned else "",
-        f"λ {rate(weight)}" if winner.trainable else "",
-    )
     return markdown_text(
-        f"It tunes {winner.settings.subset or 'none'}: {', '.join(filter(None, numbers))}; "
-        f"{percent(winner.val_score)} % on validation."
+        f"It tunes {winner.settings.subset or 'none'}: {count(winner.trainable)} parameters"
+        + (f", learning rate {', '.join(tuned)}" if tuned else "")
+        + (f", λ {rate(weight)}" if winner.trainable else "")
+        + f"; {percent(winner.val_score)} % on validation."
     )

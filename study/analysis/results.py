@@ -160,8 +160,11 @@ def read_results(folder: Path, protocol: Protocol | None = None) -> Results:
         raise DataError(f"{folder}: no trials/ folder; expected the folder of a study (runs/NAME)")
     # Resolved, because a study has the name of its folder, and "." is no name.
     opened = StudyFolder(folder.resolve())
-    path = opened.config_path
-    study = Study(load_config(path), opened, protocol) if path.exists() else None
+    study = (
+        Study(load_config(opened.config_path), opened, protocol)
+        if opened.config_path.exists()
+        else None
+    )
     return Results(
         folder=opened,
         study=study,
@@ -263,8 +266,8 @@ def _trial(folder: StudyFolder, trial: TrialFolder, protocol: Protocol | None) -
     reports = [report for _, report in sorted({line["epoch"]: line for line in lines}.items())]
     validated = [r for r in reports if any(r[n] is not None for n in r if n.startswith("val_"))]
     test = _scores(reports[-1], "test_") if reports and config.get("stage") != "search" else {}
-    scored = test.get("score") is not None
-    confusion = read_confusion(folder, trial.trial_id) if scored else Confusion()
+    # Nothing is read of trials without a test score, and no chance follows from nothing.
+    confusion = Confusion() if test.get("score") is None else read_confusion(folder, trial.trial_id)
     values: dict[str, Any] = {
         **{name: config.get(name) for name in TrialConfig.model_fields},
         "trial_id": trial.trial_id,
@@ -275,7 +278,7 @@ def _trial(folder: StudyFolder, trial: TrialFolder, protocol: Protocol | None) -
         "seconds": end.seconds if end else None,
         "val": _scores(validated[-1], "val_") if validated else {},
         "test": test,
-        "chance": chance_level(confusion, protocol) if protocol and scored else None,
+        "chance": chance_level(confusion, protocol) if protocol else None,
         "reason": end.cause if end else None,
         "error": end.error if end else None,
         "curve": {
