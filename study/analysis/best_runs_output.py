@@ -66,8 +66,11 @@ def render_found(found: Sequence[Found]) -> Group:
 
 def to_json(found: Sequence[Found]) -> str:
     """Return configurations as a JSON list with one object each."""
-    fields = (vars(row) | row.settings.flat() for row in found)
-    rows = [{name: row[name] for name in row if name != "settings"} for row in fields]
+    rows = [
+        {name: value for name, value in vars(row).items() if name != "settings"}
+        | row.settings.flat()
+        for row in found
+    ]
     return json.dumps(rows, indent=2, ensure_ascii=False) + "\n"
 
 

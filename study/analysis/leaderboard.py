@@ -231,8 +231,8 @@ def leaderboard(results: Results) -> Leaderboard:
     candidates = {candidate.label: candidate for candidate in results.candidates}
     # Equal configurations are trained once and share an entry, or they would be compared twice.
     same = {label: c.same_as for label, c in candidates.items() if c.same_as}
-    confirmed = (trial.label for trial in results.stage("confirm"))
-    labels = [label for label in dict.fromkeys([*candidates, *confirmed]) if label not in same]
+    known = [*candidates, *(trial.label for trial in results.stage("confirm"))]
+    labels = [label for label in dict.fromkeys(known) if label not in same]
     tested = {
         label: _entry(
             (label, *(a for a in same if same[a] == label)), candidates.get(label), results
@@ -242,13 +242,12 @@ def leaderboard(results: Results) -> Leaderboard:
     }
     scores = {label: entry.scores for label, entry in tested.items()}
     versus = {baseline: compare(scores, same.get(baseline, baseline)) for baseline in NAMES}
-    entries = [
-        replace(entry, versus={baseline: found.get(label) for baseline, found in versus.items()})
-        for label, entry in sorted(tested.items(), key=lambda pair: -pair[1].test.mean)
-    ]
     return Leaderboard(
         **vars(results),
-        entries=tuple(entries),
+        entries=tuple(
+            replace(entry, versus={baseline: d.get(label) for baseline, d in versus.items()})
+            for label, entry in sorted(tested.items(), key=lambda pair: -pair[1].test.mean)
+        ),
         untested=tuple(label for label in labels if label not in tested),
         failures=tuple(trial for trial in results.trials if trial.status == "failed"),
     )
@@ -314,12 +313,9 @@ def verdict(board: Leaderboard) -> tuple[str, ...]:
     chosen, winner = board.chosen, board.winner
     chance = guessing(board.chance, getattr(board.entry(ZERO_SHOT), "test", None))
     if board.entries and not board.searched:
-        what = f"mean {metric} over the datasets" if board.targets else metric
-        tested = (f"“{entry.name}” {interval(entry.test)} %" for entry in board.entries)
-        return (
-            f"Nothing was searched; configurations tested as given, {what}: {', '.join(tested)}.",
-            *chance,
-        )
+        tested = ", ".join(f"“{entry.name}” {interval(entry.test)} %" for entry in board.entries)
+        mean = f"mean {metric} over the datasets" if board.targets else metric
+        return f"Nothing was searched; configurations tested as given, {mean}: {tested}.", *chance
     if chosen is None:
         return "Nothing is confirmed on test yet, so there is no winner to judge.", *chance
     top = board.entries[0]

@@ -76,8 +76,11 @@ def read_sweep(folders: Sequence[Path]) -> pd.DataFrame:
 
 def tables(sweep: pd.DataFrame) -> list[Table]:
     """Return two tables for each experiment: its averages, and its scores by dataset."""
-    experiments = sweep.groupby("experiment")
-    return [make(*item) for item in experiments for make in (_averages, _by_dataset)]
+    return [
+        make(experiment, studies)
+        for experiment, studies in sweep.groupby("experiment")
+        for make in (_averages, _by_dataset)
+    ]
 
 
 def _averages(experiment: str, studies: pd.DataFrame) -> Table:
@@ -85,7 +88,6 @@ def _averages(experiment: str, studies: pd.DataFrame) -> Table:
     parts = max(studies["parts"], key=len)  # there are none without any score yet
     published = studies["published"].iloc[0] if parts and all(studies["published"]) else ()
     datasets = studies["dataset"].nunique()
-    fewer = f" Ours are over {datasets} of them, so the averages do not compare."
     scores = score_header((*parts, "hmean"), "mean of hmeans")
     return Table(
         f"{experiment}: averages",
@@ -101,7 +103,11 @@ def _averages(experiment: str, studies: pd.DataFrame) -> Table:
             ),
         ],
         note="Published: ViT-B/16, 16 shots, averages over the eleven datasets."
-        + (fewer if datasets < ELEVEN else "")
+        + (
+            f" Ours are over {datasets} of them, so the averages do not compare."
+            if datasets < ELEVEN
+            else ""
+        )
         if published
         else "",
     )
