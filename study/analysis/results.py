@@ -75,6 +75,18 @@ class TrialResult(TrialConfig):
         """Return the scores on validation or on test images."""
         return self.test if split == "test" else self.val
 
+    def flat(self) -> dict[str, Any]:
+        """Return what the status of a study as JSON has of a trial, in its order."""
+        return {
+            name: getattr(self, name)
+            for name in (
+                *("trial_id", "stage", "arm", "label", "number", "status", "epochs"),
+                *("epochs_planned", "seed", "settings", "subset_key", "trainable", "seconds"),
+                *("val", "test", "chance", "reason", "error", "curve", "work", "taken_from"),
+                "confusion",
+            )
+        }
+
     @property
     def val_score(self) -> float | None:
         """The protocol's score on validation images."""
