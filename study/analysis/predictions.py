@@ -63,8 +63,8 @@ def _shares_of(trials: Sequence[TrialResult]) -> dict[tuple[str, str, str], floa
     """Return shares by part, true and predicted class; every class's accuracy is among them."""
     counts = sum((trial.confusion for trial in trials), Counter[tuple[str, str, str]]())
     images = images_of(counts)
-    pairs = dict.fromkeys((*counts, *((part, true, true) for part, true in images)))
-    return {pair: counts[pair] / images[pair[:2]] for pair in pairs}
+    own = ((part, true, true) for part, true in images)
+    return {pair: counts[pair] / images[pair[:2]] for pair in (*counts, *own)}
 
 
 def image_gains(results: Results, one: str, other: str) -> dict[str, list[float]]:

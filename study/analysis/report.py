@@ -217,8 +217,11 @@ def _asked(study: Study, board: Leaderboard, results: Results) -> list[tuple[str
 
 def _rule(study: Study, results: Results) -> str:
     scores = next((t.val for t in results.trials if t.val.get("new") is not None), {})
-    report = {f"val_{name}": value or 0.0 for name, value in scores.items()}
-    return study.protocol().rule_used(study.config, report).sentence
+    return (
+        study.protocol()
+        .rule_used(study.config, {f"val_{name}": value or 0.0 for name, value in scores.items()})
+        .sentence
+    )
 
 
 def _range(bounds: tuple[float, float]) -> str:

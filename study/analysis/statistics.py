@@ -162,8 +162,8 @@ def compare(scores: Mapping[str, Mapping[int, float]], baseline: str) -> dict[st
         for label, values in scores.items()
         if label != baseline and (difference := paired_difference(values, scores.get(baseline, {})))
     }
-    corrected = holm([difference.p for difference in paired.values()])
-    return dict(zip(paired, map(Comparison, paired.values(), corrected), strict=True))
+    p_values = [difference.p for difference in paired.values()]
+    return dict(zip(paired, map(Comparison, paired.values(), holm(p_values)), strict=True))
 
 
 def holm(p_values: Sequence[float | None]) -> tuple[float | None, ...]:
