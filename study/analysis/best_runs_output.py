@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Collection, Sequence
-from itertools import count as count_from
 from typing import TYPE_CHECKING
 
 from rich.console import Group
@@ -66,8 +66,11 @@ def render_found(found: Sequence[Found]) -> Group:
 
 def to_json(found: Sequence[Found]) -> str:
     """Return configurations as a JSON list with one object each."""
-    fields = (vars(row) | row.settings.flat() for row in found)
-    rows = [{name: row[name] for name in row if name != "settings"} for row in fields]
+    rows = [
+        {name: value for name, value in vars(row).items() if name != "settings"}
+        | row.settings.flat()
+        for row in found
+    ]
     return json.dumps(rows, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -97,14 +100,20 @@ def to_study(found: Sequence[Found], config: StudyConfig) -> str:
         entry = row.settings.model_dump(mode="json")
         if entry not in baselines.values():
             baselines[_label(row, baselines)] = entry
-    values["search"]["baselines"] = baselines
-    values["ablation"] = None  # an ablation would run instead of the search
-    values["search"]["trials"] = max(values["search"]["trials"], 2 * len(baselines))
-    return dump_config(build_config({**values, "name": None}, "the configuration that was found"))
+    values |= {
+        "name": None,
+        "ablation": None,  # would run instead of the search
+        "search": {
+            **values["search"],
+            "baselines": baselines,
+            "trials": max(values["search"]["trials"], 2 * len(baselines)),
+        },
+    }
+    return dump_config(build_config(values, "the configuration that was found"))
 
 
 def _label(row: Found, taken: Collection[str]) -> str:
     text = f"{FOUND}{row.study}-{row.label.removeprefix('trial ')}".lower()
     text = re.sub(r"[^a-z0-9._-]+", "-", text)[:36]
-    numbered = (f"{text}-{number}" for number in count_from(2))
-    return text if text not in taken else next(n for n in numbered if n not in taken)
+    endings = itertools.chain([""], (f"-{number}" for number in itertools.count(2)))
+    return next(text + ending for ending in endings if text + ending not in taken)

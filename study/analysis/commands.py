@@ -3,6 +3,8 @@
 import sys
 from argparse import Namespace
 
+from rich.console import Group
+
 from study.analysis import report
 from study.analysis.ablation import (
     BASE,
@@ -26,24 +28,29 @@ def show_leaderboard(options: Namespace) -> None:
     Raises:
         StudyError: the options do not go together, or nothing was found.
     """
-    formats = ("table", "markdown", "csv") if options.name else ("table", "json", "yaml")
-    if options.format not in formats:
-        raise ConfigError(f"--format {options.format} is not possible here; allowed: {formats}")
-    if options.name and (options.study or options.where):
-        raise ConfigError("--study and --where ask the tracking server; leave the name out")
-    if options.top < 1:
-        raise ConfigError(f"--top is {options.top}; allowed is 1 or more")
-    if not options.name:
-        _print_best(options)
-        return
-    board = leaderboard(read_results(options.folder.path))
-    if options.format == "table":
-        options.console.print(render(board))
+    views = {"table": render, "markdown": to_markdown, "csv": to_csv}
+    formats = tuple(views) if options.name else ("table", "json", "yaml")
+    faults = {
+        f"--format {options.format} is not possible here; allowed: {formats}": options.format
+        not in formats,
+        "--study and --where ask the tracking server; leave the name out": options.name
+        and (options.study or options.where),
+        f"--top is {options.top}; allowed is 1 or more": options.top < 1,
+    }
+    if found := [fault for fault, there in faults.items() if there]:
+        raise ConfigError(found[0])
+    shown = (
+        views[options.format](leaderboard(read_results(options.folder.path)))
+        if options.name
+        else _best_on_server(options)
+    )
+    if isinstance(shown, str):
+        print(shown, end="")
     else:
-        print(to_markdown(board) if options.format == "markdown" else to_csv(board), end="")
+        options.console.print(shown)
 
 
-def _print_best(options: Namespace) -> None:
+def _best_on_server(options: Namespace) -> Group | str:
     # MLflow takes seconds to import, and the results of a study do not need it.
     from study.analysis.best_runs_output import render_found, to_json, to_study
     from study.tracking.mlflow.best_runs import best_configurations, configuration_of
@@ -52,24 +59,27 @@ def _print_best(options: Namespace) -> None:
     uri = tracking_uri(None)
     found = best_configurations(uri, study=options.study, where=options.where, top=options.top)
     if options.format == "json":
-        print(to_json(found), end="")
-    elif not found:
+        return to_json(found)
+    if not found:
         raise TrackingError("no study on the tracking server has such a configuration")
-    elif options.format == "yaml":
-        print(to_study(found, configuration_of(uri, found[0])), end="")
-    else:
-        options.console.print(render_found(found))
+    if options.format == "yaml":
+        return to_study(found, configuration_of(uri, found[0]))
+    return render_found(found)
 
 
 def draw_plots(options: Namespace) -> None:
     """Draw the charts of a study, as files and as one page to explore."""
     results = read_results(options.folder.path)
-    if results.ablates:
-        drawn = ablation_plots(ablation_table(results))
-    else:
-        drawn = make_plots(results, leaderboard(results))
-    folder = results.folder.path
-    print(*write_plots(folder, drawn), write_interactive(folder, drawn), sep="\n")
+    drawn = (
+        ablation_plots(ablation_table(results))
+        if results.ablates
+        else make_plots(results, leaderboard(results))
+    )
+    print(
+        *write_plots(results.folder.path, drawn),
+        write_interactive(results.folder.path, drawn),
+        sep="\n",
+    )
     for plot in drawn:
         if plot.missing is not None:
             print(f"{plot.name}: not drawn: {plot.missing}", file=sys.stderr)

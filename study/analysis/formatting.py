@@ -11,8 +11,8 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import rich.table
 from rich.markup import escape
-from rich.table import Table as RichTable
 
 from study.analysis.statistics import Comparison, Estimate, PairedDifference
 from study.config.settings import Settings
@@ -72,21 +72,25 @@ class Table:
             ),
         )
 
-    def __rich__(self) -> RichTable:
+    def __rich__(self) -> rich.table.Table:
         """Return the table for the terminal."""
-        table = RichTable(title=self.title, title_justify="left", title_style="bold")
-        for index, name in enumerate(self.header):
-            table.add_column(
+        columns = (
+            rich.table.Column(
                 name, justify="left" if index < self.left else "right", overflow="fold"
             )
+            for index, name in enumerate(self.header)
+        )
+        table = rich.table.Table(
+            *columns, title=self.title, title_justify="left", title_style="bold"
+        )
         for row in self.texts:
             table.add_row(*map(escape, row))
         return table
 
     def markdown(self) -> str:
         """Return the title as a heading, the table of escaped cells, and the note."""
-        rows = [self.header, ["---"] * len(self.header)]
-        rows += [[markdown_text(cell) for cell in row] for row in self.texts]
+        cells = ([markdown_text(cell) for cell in row] for row in self.texts)
+        rows = (self.header, ["---"] * len(self.header), *cells)
         lines = "\n".join(f"| {' | '.join(row)} |" for row in rows)
         heading = self.title and f"## {markdown_text(self.title)}"
         return "\n\n".join(filter(None, (heading, lines, markdown_text(self.note))))
@@ -112,9 +116,8 @@ def interval(value: Estimate | None) -> str:
     """Return mean ± half the 95 % interval in percent; a single seed is marked, as it has none."""
     if value is None:
         return "–"
-    if value.half_width is None:
-        return f"{percent(value.mean)} (1 seed)"
-    return f"{percent(value.mean)} ± {percent(value.half_width)}"
+    spread = "(1 seed)" if value.half_width is None else f"± {percent(value.half_width)}"
+    return f"{percent(value.mean)} {spread}"
 
 
 def points(value: float) -> str:
@@ -126,16 +129,15 @@ def points(value: float) -> str:
 
 def difference(paired: PairedDifference) -> str:
     """Return the mean difference with its interval, in percentage points."""
-    return change(paired.difference, "{} [{}, {}]", "{} (1 seed)")
+    return spelt(paired.difference, "{} [{}, {}]", "{} (1 seed)")
 
 
-def spelt(found: Estimate) -> str:
-    """Return a mean difference with its interval, in words."""
-    return change(found, "{} points (95 % interval {} to {})", "{} points (1 seed, so no interval)")
-
-
-def change(found: Estimate, form: str, single: str) -> str:
-    """Return a mean difference in percentage points.
+def spelt(
+    found: Estimate,
+    form: str = "{} points (95 % interval {} to {})",
+    single: str = "{} points (1 seed, so no interval)",
+) -> str:
+    """Return a mean difference with its interval, in percentage points and by default in words.
 
     Args:
         found: the difference.
@@ -167,9 +169,11 @@ def setting_header() -> tuple[str, ...]:
 
 def setting_cells(settings: Settings, trainable: int | None) -> tuple[str, ...]:
     """Return the learning rate of each kind of parameter, and λ."""
-    # Without trainable parameters there is no loss to weight.
-    weight = rate(settings.distill_weight) if trainable else "–"
-    return (*(rate(settings.rates.get(kind)) for kind in kind_names()), weight)
+    return (
+        *(rate(settings.rates.get(kind)) for kind in kind_names()),
+        # Without trainable parameters there is no loss to weight.
+        rate(settings.distill_weight if trainable else None),
+    )
 
 
 def score_header(parts: Sequence[str], score: str) -> tuple[str, ...]:
@@ -186,9 +190,11 @@ def score_cells(
 
 def comparison_cells(comparison: Comparison | None) -> tuple[str, str]:
     """Return a difference with its interval in percentage points, and its corrected p."""
-    if comparison is None:
-        return "–", "–"
-    return difference(comparison.paired), probability(comparison.holm_p)
+    return (
+        ("–", "–")
+        if comparison is None
+        else (difference(comparison.paired), probability(comparison.holm_p))
+    )
 
 
 def estimate_columns(values: Mapping[str, Estimate | None]) -> dict[str, float | None]:
@@ -229,7 +235,7 @@ def judgement(comparison: Comparison) -> str:
     if comparison.paired.within_noise:
         return "within noise"
     side = "above" if comparison.paired.difference.mean > 0 else "below"
-    if comparison.holm_p is not None and comparison.holm_p > SIGNIFICANCE:
+    if (comparison.holm_p or 0.0) > SIGNIFICANCE:
         return f"{side} by its own interval, but not after correction for several comparisons"
     return f"{side}, by more than noise"
 
@@ -238,5 +244,5 @@ def guessing(chance: float | None, zero_shot: Estimate | None = None) -> tuple[s
     """Return the sentence on chance, beside zero-shot's score; none where chance is unknown."""
     if chance is None:
         return ()
-    beside = "" if zero_shot is None else f"; zero-shot scores {interval(zero_shot)} %"
+    beside = f"; zero-shot scores {interval(zero_shot)} %" if zero_shot else ""
     return (f"Always naming the largest class would score {percent(chance)} % (chance){beside}.",)

@@ -6,9 +6,11 @@ Markdown and CSV, follow from the comparison.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
 
+import pandas as pd
 from rich.console import Group
 from rich.text import Text
 
@@ -44,6 +46,7 @@ from study.analysis.statistics import (
     rank_agreement,
     regret,
 )
+from study.config.schema import TUNED, ZERO_SHOT
 from study.config.settings import Settings, settings_columns
 from study.storage.atomic import write_atomically
 from study.trial import Split
@@ -51,9 +54,10 @@ from study.trial.predictions import beats_chance
 from study.trial.study import BEST, Candidate
 
 PUBLISHED = "clipfit"
-TUNED = "clipfit-tuned"
-ZERO_SHOT = "zero-shot"
-NAMES = {PUBLISHED: "CLIPFit as published", TUNED: "tuned CLIPFit"}
+NAMES = {TUNED: "tuned CLIPFit", PUBLISHED: "CLIPFit as published"}
+"""The baselines that candidates are compared with, as sentences call them."""
+STATES = ("finished", "stopped", "failed", "running")
+"""How a trial may have ended, or not yet."""
 
 
 @dataclass(frozen=True)
@@ -99,15 +103,11 @@ class Entry(Configuration):
     """The validation score by which candidates were ranked."""
     val_base: float | None
     """The source trial's accuracy on validation images of base classes."""
-    versus_tuned: Comparison | None = None
-    """The difference to CLIPFit with tuned learning rates; None for that baseline itself."""
-    versus_published: Comparison | None = None
-    """The difference to CLIPFit as published; None for that baseline itself."""
+    versus: Mapping[str, Comparison | None] = field(default_factory=dict)
+    """The differences to CLIPFit with tuned learning rates and as published, by their labels.
 
-    @property
-    def versus(self) -> dict[str, Comparison | None]:
-        """The differences by the label of the baseline."""
-        return {TUNED: self.versus_tuned, PUBLISHED: self.versus_published}
+    The difference is None for that baseline itself.
+    """
 
     @property
     def above_chance(self) -> bool:
@@ -123,22 +123,6 @@ class Entry(Configuration):
     def name(self) -> str:
         """The label, joined with the other names of the same configuration."""
         return " = ".join((self.label, *(alias for alias in self.aliases if alias != BEST)))
-
-
-@dataclass(frozen=True)
-class ArmBudget:
-    """What one arm of the search spent: its trials, by status too, and their epochs and time."""
-
-    arm: str
-    trials: int
-    finished: int
-    stopped: int
-    failed: int
-    running: int
-    epochs: int
-    """The number of epochs of all trials together."""
-    seconds: float
-    """The sum of the trials' durations in seconds."""
 
 
 @dataclass(frozen=True)
@@ -159,30 +143,54 @@ class ValidationCheck:
 
 
 @dataclass(frozen=True)
-class Leaderboard:
-    """The confirmed candidates of a study, best mean test score first."""
+class Leaderboard(Results):
+    """The results of a study, with the comparison of its confirmed candidates."""
 
-    study: str
-    """The name of the study."""
-    parts: tuple[str, ...]
-    """The parts of a score that are shown beside it; empty if it has none."""
-    metric: str
-    """What the score is called: "accuracy", or "hmean" of its parts."""
     entries: tuple[Entry, ...]
-    """The candidates with at least one test score."""
-    arms: tuple[ArmBudget, ...]
-    """The budgets of the search's arms, in the order of their names."""
-    check: ValidationCheck
-    """How well validation ranked the candidates."""
+    """The candidates with at least one test score, best mean first."""
     untested: tuple[str, ...]
     """The labels of candidates without any test score."""
-    failures: tuple[TrialResult, ...] = ()
+    failures: tuple[TrialResult, ...]
     """The failed trials of all stages."""
-    chosen_before: tuple[int, ...] = ()
-    """The number of search trials behind each earlier choice, the oldest first.
 
-    A choice is an earlier one if it was tested before the search was extended.
-    """
+    @cached_property
+    def arms(self) -> tuple[Any, ...]:
+        """What each `arm` of the search spent, in the order of their names.
+
+        That is the number of its `trials`, and of those in each of the `STATES`, and the `epochs`
+        and `seconds` of all of them together.
+        """
+        trials = pd.DataFrame(
+            [(t.arm, t.status, t.epochs, t.seconds or 0.0) for t in self.stage("search")],
+            columns=["arm", "status", "epochs", "seconds"],
+        )
+        ended = pd.crosstab(trials["arm"], trials["status"]).reindex(columns=STATES, fill_value=0)
+        spent = trials.groupby("arm").agg(
+            trials=("status", "size"), epochs=("epochs", "sum"), seconds=("seconds", "sum")
+        )
+        return tuple(spent.join(ended).reset_index().itertuples(name="ArmBudget", index=False))
+
+    @cached_property
+    def check(self) -> ValidationCheck:
+        """How well validation ranked the candidates."""
+        # Of equal validation scores the first counts as picked, so the chosen one comes first.
+        ranked = sorted(self.entries, key=lambda entry: not entry.chosen)
+        validation = {e.label: e.val_score for e in ranked if e.val_score is not None}
+        test = {entry.label: entry.test.mean for entry in ranked if entry.label in validation}
+        candidates = {e.label: e.val_base for e in self.entries if e.val_base is not None}
+        trials = {
+            trial.trial_id: base
+            for trial in self.stage("search")
+            if trial.status == "finished" and (base := trial.val.get(PARTS[0])) is not None
+        }
+        pick, trial = (max(by, key=by.__getitem__, default=None) for by in (candidates, trials))
+        confirmed = pick is not None and trial is not None and candidates[pick] >= trials[trial]
+        return ValidationCheck(
+            agreement=rank_agreement(list(validation.values()), list(test.values())),
+            regret=regret(validation, test),
+            base_pick=pick,
+            base_pick_trial=None if confirmed else trial,
+        )
 
     @property
     def chance(self) -> float | None:
@@ -202,11 +210,11 @@ class Leaderboard:
     @property
     def searched(self) -> bool:
         """Whether there was a search to choose from."""
-        return bool(self.arms)
+        return bool(self.stage("search"))
 
     @property
     def targets(self) -> tuple[str, ...]:
-        """The names of the tested datasets, where there are several; else empty."""
+        """The names of the datasets with a score, where several are tested; else empty."""
         return tuple(dict.fromkeys(name for entry in self.entries for name in entry.targets))
 
     def entry(self, label: str) -> Entry | None:
@@ -223,35 +231,25 @@ def leaderboard(results: Results) -> Leaderboard:
     candidates = {candidate.label: candidate for candidate in results.candidates}
     # Equal configurations are trained once and share an entry, or they would be compared twice.
     same = {label: c.same_as for label, c in candidates.items() if c.same_as}
-    confirmed = (trial.label for trial in results.stage("confirm"))
-    labels = [label for label in dict.fromkeys([*candidates, *confirmed]) if label not in same]
-    found = {
+    known = [*candidates, *(trial.label for trial in results.stage("confirm"))]
+    labels = [label for label in dict.fromkeys(known) if label not in same]
+    tested = {
         label: _entry(
             (label, *(a for a in same if same[a] == label)), candidates.get(label), results
         )
         for label in labels
         if any(trial.test_score is not None for trial in results.confirmed(label))
     }
-    scores = {label: entry.scores for label, entry in found.items()}
-    tuned, published = (compare(scores, same.get(b, b)) for b in (TUNED, PUBLISHED))
-    entries = [
-        replace(entry, versus_tuned=tuned.get(label), versus_published=published.get(label))
-        for label, entry in sorted(found.items(), key=lambda pair: -pair[1].test.mean)
-    ]
-    searched = results.stage("search")
+    scores = {label: entry.scores for label, entry in tested.items()}
+    versus = {baseline: compare(scores, same.get(baseline, baseline)) for baseline in NAMES}
     return Leaderboard(
-        study=results.folder.name,
-        parts=results.parts,
-        metric=results.metric,
-        entries=tuple(entries),
-        arms=tuple(
-            _budget(arm, [trial for trial in searched if trial.arm == arm])
-            for arm in sorted({trial.arm for trial in searched})
+        **vars(results),
+        entries=tuple(
+            replace(entry, versus={baseline: d.get(label) for baseline, d in versus.items()})
+            for label, entry in sorted(tested.items(), key=lambda pair: -pair[1].test.mean)
         ),
-        check=_check(entries, searched),
-        untested=tuple(label for label in labels if label not in found),
+        untested=tuple(label for label in labels if label not in tested),
         failures=tuple(trial for trial in results.trials if trial.status == "failed"),
-        chosen_before=results.chosen_before,
     )
 
 
@@ -273,8 +271,7 @@ def _entry(names: Sequence[str], candidate: Candidate | None, results: Results) 
     seeds = results.confirmed(names[0])
     tested = [trial for trial in seeds if trial.test_score is not None]
     candidate = candidate or Candidate(label=names[0], settings=tested[0].settings)
-    baselines = {t.label for t in results.trials if t.arm == "baseline"} | {TUNED, PUBLISHED}
-    source = (t for t in results.trials if t.trial_id == candidate.source_trial)
+    baselines = {*NAMES, *(t.label for t in results.trials if t.arm == "baseline")}
     return Entry(
         label=names[0],
         aliases=tuple(names[1:]),
@@ -290,60 +287,22 @@ def _entry(names: Sequence[str], candidate: Candidate | None, results: Results) 
         trainable=tested[0].trainable,
         source_trial=candidate.source_trial,
         val_score=candidate.val_score,
-        val_base=next((trial.val.get(PARTS[0]) for trial in source), None),
+        val_base=next(
+            (t.val.get(PARTS[0]) for t in results.trials if t.trial_id == candidate.source_trial),
+            None,
+        ),
     )
 
 
 def estimates(
-    trials: Iterable[TrialResult], names: Iterable[str], split: Split = "test"
+    trials: Sequence[TrialResult], names: Iterable[str], split: Split = "test"
 ) -> dict[str, Estimate]:
     """Return the means of named scores over trials, without names that no trial has."""
-    scores = [trial.scores(split) for trial in trials]
-    found = {
-        name: [value for named in scores if (value := named.get(name)) is not None]
+    return {
+        name: estimate(values)
         for name in names
+        if (values := [v for t in trials if (v := t.scores(split).get(name)) is not None])
     }
-    return {name: estimate(values) for name, values in found.items() if values}
-
-
-def _budget(arm: str, trials: Sequence[TrialResult]) -> ArmBudget:
-    status = [trial.status for trial in trials]
-    return ArmBudget(
-        arm=arm,
-        trials=len(trials),
-        finished=status.count("finished"),
-        stopped=status.count("stopped"),
-        failed=status.count("failed"),
-        running=status.count("running"),
-        epochs=sum(trial.epochs for trial in trials),
-        seconds=sum(trial.seconds or 0.0 for trial in trials),
-    )
-
-
-def _check(entries: Sequence[Entry], searched: Sequence[TrialResult]) -> ValidationCheck:
-    # Of equal validation scores the first counts as picked, so the chosen candidate comes first.
-    scored = {
-        entry.label: entry
-        for entry in sorted(entries, key=lambda entry: not entry.chosen)
-        if entry.val_score is not None
-    }
-    validation = {label: entry.val_score or 0.0 for label, entry in scored.items()}
-    test = {label: entry.test.mean for label, entry in scored.items()}
-    by_base = {entry.label: entry.val_base for entry in entries if entry.val_base is not None}
-    pick = max(by_base, key=lambda label: by_base[label], default=None)
-    trials = {
-        trial.trial_id: base
-        for trial in searched
-        if trial.status == "finished" and (base := trial.val.get(PARTS[0])) is not None
-    }
-    best_trial = max(trials, key=lambda trial_id: trials[trial_id], default=None)
-    confirmed = pick is not None and best_trial is not None and by_base[pick] >= trials[best_trial]
-    return ValidationCheck(
-        agreement=rank_agreement(list(validation.values()), list(test.values())),
-        regret=regret(validation, test),
-        base_pick=pick,
-        base_pick_trial=None if confirmed else best_trial,
-    )
 
 
 def verdict(board: Leaderboard) -> tuple[str, ...]:
@@ -352,8 +311,7 @@ def verdict(board: Leaderboard) -> tuple[str, ...]:
         f"harmonic mean of {' and '.join(board.parts)} accuracy" if board.parts else board.metric
     )
     chosen, winner = board.chosen, board.winner
-    zero_shot = board.entry(ZERO_SHOT)
-    chance = guessing(board.chance, zero_shot.test if zero_shot else None)
+    chance = guessing(board.chance, getattr(board.entry(ZERO_SHOT), "test", None))
     if board.entries and not board.searched:
         tested = ", ".join(f"“{entry.name}” {interval(entry.test)} %" for entry in board.entries)
         mean = f"mean {metric} over the datasets" if board.targets else metric
@@ -361,23 +319,28 @@ def verdict(board: Leaderboard) -> tuple[str, ...]:
     if chosen is None:
         return "Nothing is confirmed on test yet, so there is no winner to judge.", *chance
     top = board.entries[0]
-    ahead = top.above_chance and top.test.mean > chosen.test.mean
-    sentences = (
+    return (
         f"Validation chose “{chosen.name}” ({chosen.settings.subset}): "
         f"{interval(chosen.test)} % {metric} on test over {seed_count(len(chosen.scores))}.",
         *chance,
-        *(_judgements(board, winner) if winner else ()),
-        ""
-        if winner
-        else f"The choice does not beat chance ({percent(chosen.test.mean)} % against "
-        f"{percent(chosen.chance)} %), so there is no winner.",
-        "" if top.above_chance else "Nothing that was tested beats chance.",
-        f"“{top.name}” has the highest test mean ({interval(top.test)} %), but validation "
-        "did not choose it; taking it now would be selecting on test."
-        if ahead
-        else "",
+        *(
+            _judgements(board, winner)
+            if winner
+            else [
+                f"The choice does not beat chance ({percent(chosen.test.mean)} % against "
+                f"{percent(chosen.chance)} %), so there is no winner."
+            ]
+        ),
+        *([] if top.above_chance else ["Nothing that was tested beats chance."]),
+        *(
+            [
+                f"“{top.name}” has the highest test mean ({interval(top.test)} %), but validation "
+                "did not choose it; taking it now would be selecting on test."
+            ]
+            if top.above_chance and top.test.mean > chosen.test.mean
+            else []
+        ),
     )
-    return tuple(filter(None, sentences))
 
 
 def _judgements(board: Leaderboard, winner: Entry) -> Iterator[str]:
@@ -388,8 +351,10 @@ def _judgements(board: Leaderboard, winner: Entry) -> Iterator[str]:
     for baseline, comparison in winner.versus.items():
         entry = board.entry(baseline)
         if entry is None:
-            named = f"{NAMES[baseline][0].upper()}{NAMES[baseline][1:]}"
-            yield f"{named} has no test score, so the winner cannot be compared with it."
+            yield (
+                f"{NAMES[baseline][0].upper()}{NAMES[baseline][1:]} has no test score, so the "
+                "winner cannot be compared with it."
+            )
         elif comparison is not None and entry.label not in compared:
             compared.add(entry.label)
             yield (
@@ -399,8 +364,10 @@ def _judgements(board: Leaderboard, winner: Entry) -> Iterator[str]:
             )
     for label, paired in below_baselines(board):
         size = "" if paired is None or label in compared else f", {spelt(paired.difference)}"
-        noise = "within noise" if paired is None or paired.within_noise else "beyond noise"
-        yield f"The winner’s mean is below the baseline “{label}”{size}: {noise}."
+        yield (
+            f"The winner’s mean is below the baseline “{label}”{size}: "
+            f"{'within' if paired is None or paired.within_noise else 'beyond'} noise."
+        )
 
 
 def validation_findings(board: Leaderboard) -> tuple[str, ...]:
@@ -439,18 +406,21 @@ def seed_count(n: int) -> str:
 
 def main_table(board: Leaderboard) -> Table:
     """Return the test scores in percent, and the differences to both baselines in points."""
-    what = (
-        f"{board.metric} of {' and '.join(board.parts)} accuracy" if board.parts else board.metric
-    )
-    scores = score_header(board.parts, board.metric if board.parts else "test")
     return Table(
-        f"{board.study}: test {what}",
-        ["candidate", *scores, "seeds", "Δ tuned CLIPFit", "p", "Δ published", "p"],
+        f"{board.folder.name}: test {board.metric}"
+        + (f" of {' and '.join(board.parts)} accuracy" if board.parts else ""),
+        [
+            "candidate",
+            *score_header(board.parts, board.metric if board.parts else "test"),
+            *("seeds", "Δ tuned CLIPFit", "p", "Δ published", "p"),
+        ],
         [
             [
                 _name(entry),
                 *score_cells(board.parts, entry.parts, entry.test),
-                _seeds_done(entry),
+                f"{len(entry.scores)}/{entry.seeds_planned}"
+                if len(entry.scores) < entry.seeds_planned
+                else len(entry.scores),
                 *(cell for found in entry.versus.values() for cell in comparison_cells(found)),
             ]
             for entry in board.entries
@@ -494,26 +464,29 @@ def target_table(board: Leaderboard) -> Table:
 
 def budget_table(board: Leaderboard) -> Table:
     """Return what each arm spent; “busy” adds up its trials' durations."""
-    states = ("trials", "finished", "stopped", "failed", "running")
-    rows = [
-        [arm.arm, *(getattr(arm, n) for n in states), count(arm.epochs), duration(arm.seconds)]
-        for arm in board.arms
-    ]
-    return Table("Search budgets", ["search arm", *states, "epochs", "busy"], rows)
+    return Table(
+        "Search budgets",
+        ["search arm", "trials", *STATES, "epochs", "busy"],
+        [
+            [
+                *(arm.arm, arm.trials, *(getattr(arm, state) for state in STATES)),
+                *(count(arm.epochs), duration(arm.seconds)),
+            ]
+            for arm in board.arms
+        ],
+    )
 
 
 def failure_table(board: Leaderboard) -> Table:
     """Return the last failed trials, with their causes."""
-    shown = board.failures[-10:]  # the report has all of them
-    rows = [[failure.trial_id, failure.epochs, failure.reason or ""] for failure in shown]
-    if more := len(board.failures) - len(shown):
+    rows = [[trial.trial_id, trial.epochs, trial.reason or ""] for trial in board.failures[-10:]]
+    if more := len(board.failures) - len(rows):
         rows.append([f"and {more} before", "", "see the report"])
     return Table("Failures", ["failed trial", "epochs", "cause"], rows, left=3)
 
 
 def footnote(board: Leaderboard) -> str:
     """Return the note on what the numbers mean and what their intervals leave out."""
-    mark = "The choice was made" if board.winner is None else "★ chosen"
     before = " and ".join(map(str, board.chosen_before))
     chosen = (
         f"by validation alone, in a search that was extended after its choice from {before} trials "
@@ -521,12 +494,12 @@ def footnote(board: Leaderboard) -> str:
         if before
         else "by validation, before test was read."
     )
-    untested = f" Without a test score yet: {', '.join(board.untested)}." if board.untested else ""
     return (
-        f"{mark} {chosen} ± and [ ] are 95 % t intervals over seeds, "
-        "each with its own training shots; they do not cover the choice of test images. Δ are "
-        "paired differences in percentage points over common seeds; p is Holm-corrected over the "
-        f"comparisons of its column.{untested}"
+        f"{'★ chosen' if board.winner else 'The choice was made'} {chosen} ± and [ ] are 95 % t "
+        "intervals over seeds, each with its own training shots; they do not cover the choice of "
+        "test images. Δ are paired differences in percentage points over common seeds; p is "
+        "Holm-corrected over the comparisons of its column."
+        + (f" Without a test score yet: {', '.join(board.untested)}." if board.untested else "")
     )
 
 
@@ -534,9 +507,9 @@ def render(board: Leaderboard) -> Group:
     """Return the leaderboard as rich tables that fit 100 columns, with its findings."""
     main = main_table(board)
     # One table with all columns would be wider than 100 columns.
-    scores = main.split(3 + len(board.parts), f"Differences of {board.metric}")
+    halves = main.split(3 + len(board.parts), f"Differences of {board.metric}")
     tables = (
-        *(scores if board.parts else (main,)),
+        *(halves if board.parts else (main,)),
         target_table(board),
         configuration_table(board),
         budget_table(board),
@@ -551,21 +524,19 @@ def render(board: Leaderboard) -> Group:
 
 def to_markdown(board: Leaderboard) -> str:
     """Return the leaderboard as Markdown: verdict, tables, notes."""
-    findings = markdown_text(" ".join(validation_findings(board)))
-    tables = (
-        replace(main_table(board), title=""),
-        target_table(board),
-        configuration_table(board),
-        f"## How far to trust validation\n\n{findings}" if board.entries else "",
-        budget_table(board),
-        failure_table(board),
-    )
+    scores = (replace(main_table(board), title=""), target_table(board), configuration_table(board))
     blocks = (
-        f"# {markdown_text(board.study)}",
+        f"# {markdown_text(board.folder.name)}",
         markdown_text(" ".join(verdict(board))),
-        *(t if isinstance(t, str) else t.markdown() if t.rows else "" for t in tables),
+        *(table.markdown() for table in scores if table.rows),
+        *(
+            ["## How far to trust validation", markdown_text(" ".join(validation_findings(board)))]
+            if board.entries
+            else []
+        ),
+        *(table.markdown() for table in (budget_table(board), failure_table(board)) if table.rows),
     )
-    return "\n\n".join(filter(None, blocks)) + "\n"
+    return "\n\n".join(blocks) + "\n"
 
 
 def to_csv(board: Leaderboard) -> str:
@@ -577,21 +548,14 @@ def to_csv(board: Leaderboard) -> str:
     ).csv()
 
 
-def write_leaderboard(folder: Path, board: Leaderboard) -> tuple[Path, Path]:
-    """Write `leaderboard.csv` and `leaderboard.md` into the study's folder; return their paths."""
-    table, text = folder / "leaderboard.csv", folder / "leaderboard.md"
-    write_atomically(table, to_csv(board))
-    write_atomically(text, to_markdown(board))
-    return table, text
+def write_leaderboard(board: Leaderboard) -> None:
+    """Write `leaderboard.csv` and `leaderboard.md` into the study's folder."""
+    write_atomically(board.folder.path / "leaderboard.csv", to_csv(board))
+    write_atomically(board.folder.path / "leaderboard.md", to_markdown(board))
 
 
 def _name(entry: Entry) -> str:
     return f"{entry.name} ★" if entry.winner else entry.name
-
-
-def _seeds_done(entry: Entry) -> str:
-    done, planned = len(entry.scores), entry.seeds_planned
-    return str(done) if done == planned else f"{done}/{planned}"
 
 
 def _winner_row(board: Leaderboard) -> int | None:
@@ -601,12 +565,7 @@ def _winner_row(board: Leaderboard) -> int | None:
 def _record(board: Leaderboard, entry: Entry | None) -> dict[str, object]:
     """Return the row of a candidate; None gives the same columns without values."""
     values = vars(entry) if entry else {}
-    parts, targets = values.get("parts", {}), values.get("targets", {})
-    estimates = {
-        "test": values.get("test"),
-        **{part: parts.get(part) for part in (*PARTS, *board.parts)},
-        **{target: targets.get(target) for target in board.targets},
-    }
+    parts, targets, versus = (values.get(name, {}) for name in ("parts", "targets", "versus"))
     return {
         "label": values.get("label"),
         "winner": entry and entry.winner,
@@ -617,9 +576,13 @@ def _record(board: Leaderboard, entry: Entry | None) -> dict[str, object]:
         },
         "seeds": len(values.get("scores", ())),
         "chance": board.chance,
-        **estimate_columns(estimates),
-        **comparison_columns("versus_tuned", values.get("versus_tuned"), "versus_tuned_"),
-        **comparison_columns(
-            "versus_published", values.get("versus_published"), "versus_published_"
+        **estimate_columns(
+            {
+                "test": values.get("test"),
+                **{part: parts.get(part) for part in (*PARTS, *board.parts)},
+                **{target: targets.get(target) for target in board.targets},
+            }
         ),
+        **comparison_columns("versus_tuned", versus.get(TUNED), "versus_tuned_"),
+        **comparison_columns("versus_published", versus.get(PUBLISHED), "versus_published_"),
     }

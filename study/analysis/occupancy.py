@@ -40,12 +40,12 @@ class Occupancy:
         """Return sentences on the share of work and on where the other time went."""
         slots = "one slot" if self.slots == 1 else f"{self.slots} slots"
         time = self.slots * self.wall
-        between = time - self.busy - self.within - self.edges
         return (
             f"{self.trials} trials in {self.wall:.0f} s on {slots}: {self.share:.0%} of it was "
             f"training and evaluation. Beside that, {self.within / time:.0%} went between "
             "the epochs of a trial (writing results, asking whether to go on), "
-            f"{between / time:.0%} between trials (proposing, setting up), and "
+            f"{(time - self.busy - self.within - self.edges) / time:.0%} between trials "
+            "(proposing, setting up), and "
             f"{self.edges / time:.0%} before the last slot had begun and after the first "
             "had nothing left to do. Before its first epoch, Ray and its workers started."
         )
@@ -60,8 +60,7 @@ def occupancy(trials: Iterable[TrialResult], stage: str = "search") -> Occupancy
         trials: the trials of the study; the reports of earlier studies have no times.
         stage: the stage: "search", "confirm" or "ablation".
     """
-    own = (trial for trial in trials if trial.stage == stage and not trial.taken_from)
-    work = [trial.work for trial in own if trial.work]
+    work = [t.work for t in trials if t.stage == stage and not t.taken_from and t.work]
     if not work:
         return None
     changes = sorted(

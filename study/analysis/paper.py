@@ -1,25 +1,24 @@
 """A sweep's results as the tables of a paper, with published averages beside ours."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from statistics import fmean, harmonic_mean
-from typing import Any
+
+import pandas as pd
 
 from study.analysis.formatting import Table, interval, percent, score_header
-from study.analysis.leaderboard import Entry, Leaderboard, leaderboard
-from study.analysis.results import PARTS, open_study, read_results
+from study.analysis.leaderboard import Entry, leaderboard
+from study.analysis.results import PARTS, read_results
 from study.errors import DataError
 from study.storage.atomic import write_atomically
+from study.storage.ledger import StudyFolder
 
 SWEEP_FILE = "sweep.json"
 """The file in a study's folder that names its experiment and its values on the sweep's axes."""
 ELEVEN = 11
 """The number of datasets that the published averages are over."""
 
-Published = tuple[str, float | None, float | None, float]
-"""A method, then base, new and harmonic mean in percent."""
-PUBLISHED: dict[tuple[str, int], tuple[Published, ...]] = {
+PUBLISHED: dict[tuple[str, int], tuple[tuple[str, float | None, float | None, float], ...]] = {
     ("base_to_new", 16): (
         ("CLIP", 69.34, 74.22, 71.70),
         ("CoOp", 82.69, 63.22, 71.66),
@@ -32,103 +31,112 @@ PUBLISHED: dict[tuple[str, int], tuple[Published, ...]] = {
         ("LLaMP", 85.16, 77.71, 81.27),
     )
 }
-"""Averages over the eleven datasets with ViT-B/16, by the name of the protocol and the shots."""
+"""Averages over the eleven datasets with ViT-B/16, by the name of the protocol and the shots.
+
+They are a method, then base, new and harmonic mean in percent.
+"""
 
 
-@dataclass(frozen=True)
-class Result:
-    """One study of a sweep: its place in the sweep, and its results."""
-
-    experiment: str
-    """The name of the experiment that the study is a part of."""
-    axes: Mapping[str, Any]
-    """The study's value on each axis of the sweep, by the name of the configuration field."""
-    dataset: str
-    """The name of the dataset."""
-    published: tuple[Published, ...]
-    """The published averages in its setting; empty if there are none."""
-    board: Leaderboard
-    """The confirmed candidates of the study."""
-
-    def series(self, entry: Entry) -> str:
-        """Return the name of an entry's series: its label, and values on axes but the dataset."""
-        others = [f"{k.split('.')[-1]} {v}" for k, v in self.axes.items() if k != "data.dataset"]
-        return ", ".join((entry.label, *others))
-
-
-def read_sweep(folders: Sequence[Path]) -> list[Result]:
+def read_sweep(folders: Sequence[Path]) -> pd.DataFrame:
     """Read the studies of a sweep, sorted by experiment; pass over studies of no sweep.
+
+    Returns:
+        A row per candidate with its `entry` of the leaderboard, and the name of its `series`: the
+        label, and values on axes but the dataset. Both are None in the one row of a study without
+        any score yet. In other columns each has the `experiment` that the study is a part of, its
+        `dataset`, the `parts` of its scores, and the `published` averages in its setting.
 
     Raises:
         DataError: none of the folders is a study of a sweep.
     """
-    results = []
+    rows: list[dict[str, object]] = []
     for folder in folders:
-        if (place := open_study(folder).read_json(SWEEP_FILE)) is not None:
-            found = read_results(folder)
-            config = found.configured().config
-            results.append(
-                Result(
-                    place["experiment"],
-                    place["axes"],
-                    config.data.dataset,
-                    PUBLISHED.get((config.protocol, config.data.shots), ()),
-                    leaderboard(found),
-                )
-            )
-    if not results:
+        if (place := StudyFolder(folder).read_json(SWEEP_FILE)) is not None:
+            board = leaderboard(read_results(folder))
+            config = board.configured().config
+            study = {
+                "experiment": place["experiment"],
+                "dataset": config.data.dataset,
+                "parts": board.parts,
+                "published": PUBLISHED.get((config.protocol, config.data.shots), ()),
+            }
+            axes = [
+                f"{name.split('.')[-1]} {value}"
+                for name, value in place["axes"].items()
+                if name != "data.dataset"
+            ]
+            rows += [
+                {**study, "series": entry and ", ".join((entry.label, *axes)), "entry": entry}
+                for entry in board.entries or (None,)
+            ]
+    if not rows:
         raise DataError("no finished study of a sweep is among these folders")
-    return sorted(results, key=lambda result: result.experiment)
+    return pd.DataFrame(rows).sort_values("experiment", kind="stable")
 
 
-def tables(results: Sequence[Result]) -> list[Table]:
+def tables(sweep: pd.DataFrame) -> list[Table]:
     """Return two tables for each experiment: its averages, and its scores by dataset."""
-    experiments: dict[str, list[Result]] = {}
-    for result in results:
-        experiments.setdefault(result.experiment, []).append(result)
-    return [make(*item) for item in experiments.items() for make in (_averages, _by_dataset)]
+    return [
+        make(experiment, studies)
+        for experiment, studies in sweep.groupby("experiment")
+        for make in (_averages, _by_dataset)
+    ]
 
 
-def _averages(experiment: str, members: Sequence[Result]) -> Table:
+def _averages(experiment: str, studies: pd.DataFrame) -> Table:
     """Return the table of every series' average over its datasets."""
-    # Boards of studies without any score yet have no parts.
-    parts = max((member.board.parts for member in members), key=len)
-    datasets = len({member.dataset for member in members})
-    rows: list[list[object]] = []
-    for name, entries in _series(members).items():
-        found = entries.values()
-        means = [fmean(e.parts[part].mean for e in found if part in e.parts) for part in parts]
-        # As published, the mean of the averages, which is not the average of the harmonic means.
-        hmean = [harmonic_mean(means)] if parts else []
-        shown = [*means, *hmean, fmean(entry.test.mean for entry in found)]
-        rows.append([name, *(percent(value, 2) for value in shown), len(found)])
-    title = f"{experiment}: averages"
-    if not parts:
-        return Table(title, ["ours", "test %", "datasets"], rows)
-    note = "Published: ViT-B/16, 16 shots, averages over the eleven datasets."
-    if datasets < ELEVEN:
-        note += f" Ours are over {datasets} of them, so the averages do not compare."
-    published = members[0].published if all(member.published for member in members) else ()
-    for name, *averages in published:
-        rows.append([f"{name} (published)", *(v and f"{v:.2f}" for v in averages), None, ELEVEN])
+    parts = max(studies["parts"], key=len)  # there are none without any score yet
+    published = studies["published"].iloc[0] if parts and all(studies["published"]) else ()
+    datasets = studies["dataset"].nunique()
+    scores = score_header((*parts, "hmean"), "mean of hmeans")
     return Table(
-        title,
-        ["ours and published", *score_header((*parts, "hmean"), "mean of hmeans"), "datasets"],
-        rows,
-        note=note if published else "",
+        f"{experiment}: averages",
+        ["ours and published" if parts else "ours", *(scores if parts else ["test %"]), "datasets"],
+        [
+            *(
+                [name, *(percent(mean, 2) for mean in _means(parts, own.values())), len(own)]
+                for name, own in _series(studies).items()
+            ),
+            *(
+                [f"{name} (published)", *(v and f"{v:.2f}" for v in averages), None, ELEVEN]
+                for name, *averages in published
+            ),
+        ],
+        note="Published: ViT-B/16, 16 shots, averages over the eleven datasets."
+        + (
+            f" Ours are over {datasets} of them, so the averages do not compare."
+            if datasets < ELEVEN
+            else ""
+        )
+        if published
+        else "",
     )
 
 
-def _by_dataset(experiment: str, members: Sequence[Result]) -> Table:
+def _means(parts: Sequence[str], entries: Collection[Entry]) -> list[float]:
+    """Return the mean of each part and their harmonic mean, then the mean of the scores."""
+    means = [fmean(e.parts[part].mean for e in entries if part in e.parts) for part in parts]
+    return [
+        *means,
+        # As published, the mean of the averages, which is not the average of the harmonic means.
+        *([harmonic_mean(means)] if parts else []),
+        fmean(entry.test.mean for entry in entries),
+    ]
+
+
+def _by_dataset(experiment: str, studies: pd.DataFrame) -> Table:
     """Return the table of scores with a row per dataset, or per target, and a column per series."""
-    series = _series(members)
+    series = _series(studies)
     rows: dict[str, list[str]] = {}
-    for dataset in dict.fromkeys(member.dataset for member in members):
+    for dataset in studies["dataset"].unique():
         own = [entries.get(dataset) for entries in series.values()]
         targets = dict.fromkeys(t for entry in own if entry is not None for t in entry.targets)
-        for target in targets:
-            place = f"{dataset} (source)" if target == "source" else target
-            rows[place] = [interval(e.targets.get(target) if e else None) for e in own]
+        rows |= {
+            f"{dataset} (source)" if target == "source" else target: [
+                interval(e.targets.get(target) if e else None) for e in own
+            ]
+            for target in targets
+        }
         rows[f"{dataset}: mean" if targets else dataset] = [
             interval(entry.test if entry else None) for entry in own
         ]
@@ -139,35 +147,30 @@ def _by_dataset(experiment: str, members: Sequence[Result]) -> Table:
     )
 
 
-def _series(members: Sequence[Result]) -> dict[str, dict[str, Entry]]:
+def _series(studies: pd.DataFrame) -> dict[str, dict[str, Entry]]:
     """Group entries by series and dataset, in the order of the experiment's axes."""
-    found: dict[str, dict[str, Entry]] = {}
-    for member in members:
-        for entry in member.board.entries:
-            found.setdefault(member.series(entry), {})[member.dataset] = entry
-    return found
+    grouped = studies.groupby("series", sort=False)
+    return {name: dict(zip(own["dataset"], own["entry"], strict=True)) for name, own in grouped}
 
 
-def write_tables(results: Sequence[Result], place: Path) -> Path:
-    """Write `tables.md` and `tables.csv` into the folder `place`; return the path of the former."""
+def write_tables(sweep: pd.DataFrame, place: Path) -> Path:
+    """Write `tables.md` and `tables.csv` into the folder `place`; return the path of the former.
+
+    The latter has every series of every study: fractions, means over seeds.
+    """
     path = place / "tables.md"
-    write_atomically(path, "\n\n".join(table.markdown() for table in tables(results)) + "\n")
-    write_atomically(path.with_suffix(".csv"), _csv(results))
-    return path
-
-
-def _csv(results: Sequence[Result]) -> str:
-    """Return every series of every study as CSV: fractions, means over seeds."""
-    return Table(
+    series = Table(
         "",
         ["experiment", "series", "dataset", "seeds", "test", "sd", *PARTS],
         [
             [
-                *(result.experiment, result.series(entry), result.dataset, len(entry.scores)),
-                *(entry.test.mean, entry.test.sd),
-                *(getattr(entry.parts.get(part), "mean", None) for part in PARTS),
+                *(row.experiment, row.series, row.dataset, len(row.entry.scores)),
+                *(row.entry.test.mean, row.entry.test.sd),
+                *(getattr(row.entry.parts.get(part), "mean", None) for part in PARTS),
             ]
-            for result in results
-            for entry in result.board.entries
+            for row in sweep.dropna().itertuples()
         ],
-    ).csv()
+    )
+    write_atomically(path, "\n\n".join(table.markdown() for table in tables(sweep)) + "\n")
+    write_atomically(path.with_suffix(".csv"), series.csv())
+    return path

@@ -1,9 +1,10 @@
 """What confirmed candidates predict: each class before and after tuning, and image by image."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from statistics import fmean
+from typing import Any
+
+import pandas as pd
 
 from study.analysis.formatting import spelt
 from study.analysis.leaderboard import NAMES, PUBLISHED, TUNED, ZERO_SHOT, Leaderboard
@@ -12,71 +13,58 @@ from study.analysis.statistics import bootstrap
 from study.trial.predictions import images_of, read_predictions
 
 
-@dataclass(frozen=True)
-class ClassShare:
-    """The share of the images of a class that are taken for one class, over all seeds.
-
-    Where the predicted class is the true one, it is the accuracy of the class.
-    """
-
-    part: str
-    """The part of the test images: "accuracy" (all classes), "base", "new" or a transfer target."""
-    true: str
-    """The true class of the images."""
-    predicted: str
-    """The class that they were taken for."""
-    before: float | None
-    """The share of zero-shot predictions, a fraction; None when they were not recorded."""
-    after: float
-    """The share of the predictions of the candidate that validation chose, a fraction."""
-
-    @property
-    def gain(self) -> float | None:
-        """The share gained by tuning; None when the share before it was not recorded."""
-        return None if self.before is None else self.after - self.before
-
-
-def class_accuracies(results: Results, board: Leaderboard) -> tuple[ClassShare, ...]:
+def class_accuracies(results: Results, board: Leaderboard) -> tuple[Any, ...]:
     """Return each class's accuracy before and after tuning, the worst of each part first.
 
     Returns:
-        One entry per class; none while validation has chosen no candidate.
+        One row of `_shares` per class; none while validation has chosen no candidate.
     """
-    own = (share for share in _shares(results, board) if share.true == share.predicted)
-    return tuple(sorted(own, key=lambda share: (share.part, share.after, share.true)))
+    shares = _shares(results, board)
+    own = shares[shares["true"] == shares["predicted"]].sort_values(["part", "after", "true"])
+    return tuple(own.itertuples(index=False))
 
 
-def confusions(results: Results, board: Leaderboard, most: int = 12) -> tuple[ClassShare, ...]:
+def confusions(results: Results, board: Leaderboard, most: int = 12) -> tuple[Any, ...]:
     """Return the most frequent confusions on test of the chosen candidate, beside zero-shot.
 
     Args:
         results: the results of the study.
         board: its leaderboard.
-        most: the largest number of confusions to return.
+        most: the largest number of confusions to return, as rows of `_shares`.
     """
-    wrong = (share for share in _shares(results, board) if share.true != share.predicted)
-    return tuple(sorted(wrong, key=lambda s: (-s.after, s.part, s.true, s.predicted))[:most])
+    shares = _shares(results, board)
+    wrong = shares[shares["true"] != shares["predicted"]].sort_values(
+        ["after", "part", "true", "predicted"], ascending=[False, True, True, True]
+    )
+    return tuple(wrong[:most].itertuples(index=False))
 
 
-def class_shares(trials: Sequence[TrialResult]) -> dict[tuple[str, str, str], float]:
-    """Return the share of each class's images taken for each class, over all trials.
+def _shares(results: Results, board: Leaderboard) -> pd.DataFrame:
+    """Return the shares of each class's images that are taken for each class, over all seeds.
 
     Returns:
-        Shares by part, true class and predicted class; the accuracy of every class is among them.
+        A row per pair of classes: the `part` of the test images ("accuracy" for all classes,
+        "base", "new" or a transfer target), the `true` and the `predicted` class, the share
+        `before`, of zero-shot predictions, and `after`, of those of the candidate that validation
+        chose, as fractions, and the `gain`. Where the classes are the same, the share is the
+        accuracy of the class. `before` and `gain` are None when zero-shot's were not recorded.
     """
+    labels = (ZERO_SHOT, board.chosen.label) if board.chosen else ()
+    before, after = [_shares_of(results.confirmed(label)) for label in labels] or ({}, {})
+    rows = [
+        (*pair, was, share, None if was is None else share - was)
+        for pair, share in after.items()
+        for was in [before.get(pair, 0.0) if before else None]
+    ]
+    return pd.DataFrame(rows, columns=["part", "true", "predicted", "before", "after", "gain"])
+
+
+def _shares_of(trials: Sequence[TrialResult]) -> dict[tuple[str, str, str], float]:
+    """Return shares by part, true and predicted class; every class's accuracy is among them."""
     counts = sum((trial.confusion for trial in trials), Counter[tuple[str, str, str]]())
     images = images_of(counts)
-    pairs = dict.fromkeys((*counts, *((part, true, true) for part, true in images)))
-    return {pair: counts[pair] / images[pair[:2]] for pair in pairs}
-
-
-def _shares(results: Results, board: Leaderboard) -> list[ClassShare]:
-    labels = (ZERO_SHOT, board.chosen.label) if board.chosen else ()
-    before, after = [class_shares(results.confirmed(label)) for label in labels] or ({}, {})
-    return [
-        ClassShare(*pair, before.get(pair, 0.0) if before else None, share)
-        for pair, share in after.items()
-    ]
+    own = ((part, true, true) for part, true in images)
+    return {pair: counts[pair] / images[pair[:2]] for pair in (*counts, *own)}
 
 
 def image_gains(results: Results, one: str, other: str) -> dict[str, list[float]]:
@@ -95,19 +83,18 @@ def image_gains(results: Results, one: str, other: str) -> dict[str, list[float]
         LedgerError: a file of predictions is damaged.
     """
     first, second = (
-        {
-            trial.seed: {(p.part, p.label, p.path): p.label == p.predicted for p in predictions}
-            for trial in results.confirmed(label)
-            if (predictions := read_predictions(results.folder, trial.trial_id))
-        }
+        pd.DataFrame(
+            {
+                trial.seed: {(p.part, p.label, p.path): p.label == p.predicted for p in predictions}
+                for trial in results.confirmed(label)
+                if (predictions := read_predictions(results.folder, trial.trial_id))
+            }
+        )
         for label in (one, other)
     )
-    seeds = first.keys() & second.keys()
-    gains: dict[str, list[float]] = defaultdict(list)
-    for image in sorted(first[min(seeds)]) if seeds else ():
-        one_right = fmean(first[seed][image] for seed in seeds)
-        gains[image[0]].append(one_right - fmean(second[seed][image] for seed in seeds))
-    return gains
+    seeds = first.columns.intersection(second.columns)
+    gains = (first[seeds].mean(axis=1) - second[seeds].mean(axis=1)).dropna().sort_index()
+    return {part: own.tolist() for part, own in gains.groupby(level=0)}
 
 
 def image_findings(results: Results, board: Leaderboard) -> tuple[str, ...]:
@@ -119,8 +106,11 @@ def image_findings(results: Results, board: Leaderboard) -> tuple[str, ...]:
     winner = board.winner
     if winner is None:
         return ()
-    entries = {baseline: board.entry(baseline) for baseline in (PUBLISHED, TUNED)}
-    others = {e.label: baseline for baseline, e in entries.items() if e and e is not winner}
+    others = {
+        entry.label: baseline
+        for baseline in (PUBLISHED, TUNED)
+        if (entry := board.entry(baseline)) is not None and entry is not winner
+    }
     return tuple(
         f"Against {NAMES[baseline]}, over other test images (bootstrap): "
         + "; ".join(f"{part} {spelt(bootstrap(values))}" for part, values in gains.items())

@@ -157,7 +157,7 @@ def _content(results: Results, board: Leaderboard) -> dict[str, Any]:
         "ablation": _ablation(results),
         "searched": _searched(results.stage("search")),
         "confirmed": _confirmed(results),
-        "yaml": results.yaml,
+        "yaml": study.folder.config_path.read_text(encoding="utf-8"),
         "identity": sorted(results.identity.items()),
     }
 
@@ -165,19 +165,22 @@ def _content(results: Results, board: Leaderboard) -> dict[str, Any]:
 def _asked(study: Study, board: Leaderboard, results: Results) -> list[tuple[str, str]]:
     """Return what was done, a row each: which rows there are depends on the kind of study."""
     config, protocol = study.config, study.protocol()
-    search, ablation, space = config.search, config.ablation, config.search.space
-    searches = protocol.searches(config)
-    tested = ", ".join(config.data.targets)
-    images = f"{config.data.shots} a class to train"
+    data, search, space, ablation = config.data, config.search, config.search.space, config.ablation
+    trains, searches = protocol.trains, protocol.searches(config)
+    images = f"{data.shots} a class to train"
+    spent = [f"{arm.arm}: {arm.trials} trials, {arm.epochs} epochs" for arm in board.arms]
     rows = {
         "Question": "How do these configurations do? Nothing is searched or chosen.",
-        "Dataset": config.data.dataset + (f"; tested on {tested} as well" if tested else ""),
+        "Dataset": data.dataset
+        + (f"; tested on {', '.join(data.targets)} as well" if data.targets else ""),
         "Protocol": protocol.sentence,
-        "Images": images if protocol.trains else "",
-        "Backbone": _backbone(config),
+        "Images": images if trains else "",
+        "Backbone": "the small CLIP that comes with this package"
+        if config.backbone.name == EMBEDDED
+        else ", revision ".join(filter(None, (config.backbone.name, config.backbone.revision))),
     }
     if ablation is not None:
-        tried = ", ".join(rate(value) for value in ablation.rates)
+        tried = ", ".join(map(rate, ablation.rates))
         rows |= {
             "Question": "Which parameters matter? Cells that tune different ones beside one base.",
             "Cells": _DESIGNS[ablation.design],
@@ -187,40 +190,38 @@ def _asked(study: Study, board: Leaderboard, results: Results) -> list[tuple[str
             else f"{tried}, the same for every cell",
         }
     elif searches:
-        val_shots = wanted_val_shots(config.data.shots, config.data.val_shots)
         rates = [f"{kind.plural} {_range(space.rates[kind.name])}" for kind in all_kinds()]
         rows |= {
             "Question": "Which of CLIP’s own biases and LayerNorms should be tuned, and how fast?",
-            "Images": f"{images}, {val_shots} a class to validate",
+            "Images": f"{images}, {wanted_val_shots(data.shots, data.val_shots)} a class to "
+            "validate",
             "Choice": f"Trials were compared {_rule(study, results)}. Never on test images.",
             "Parameters to choose from": ", ".join(space.sites),
             "Learning rates": ", ".join([*rates, f"λ {_range(space.distill_weight)}"]),
         }
-    if protocol.trains:
-        rows["Training"] = f"{config.training.epochs} epochs, {config.training.optimizer}"
-    if searches:
-        spent = [f"{arm.arm}: {arm.trials} trials, {arm.epochs} epochs" for arm in board.arms]
-        rows |= {
-            "Search": f"{search.trials} trials planned ({search.sampler}). "
-            f"Run: {'; '.join(spent) or 'none'}",
-            "Time": str(occupancy(results.trials) or ""),
-        }
-    if protocol.trains:
-        rows["Test"] = f"{len(config.confirm.seeds)} seeds, each with its own training images"
+    rows |= {
+        "Training": f"{config.training.epochs} epochs, {config.training.optimizer}"
+        if trains
+        else "",
+        "Search": f"{search.trials} trials planned ({search.sampler}). "
+        f"Run: {'; '.join(spent) or 'none'}"
+        if searches
+        else "",
+        "Time": str(occupancy(results.trials) or "") if searches else "",
+        "Test": f"{len(config.confirm.seeds)} seeds, each with its own training images"
+        if trains
+        else "",
+    }
     return [(name, text) for name, text in rows.items() if text]
 
 
-def _backbone(config: StudyConfig) -> str:
-    if config.backbone.name == EMBEDDED:
-        return "the small CLIP that comes with this package"
-    revision = config.backbone.revision
-    return f"{config.backbone.name}, revision {revision}" if revision else config.backbone.name
-
-
 def _rule(study: Study, results: Results) -> str:
-    scores = [trial.val for trial in results.trials if trial.val.get("new") is not None]
-    report = {f"val_{name}": value or 0.0 for name, value in scores[0].items()} if scores else {}
-    return study.protocol().rule_used(study.config, report).sentence
+    scores = next((t.val for t in results.trials if t.val.get("new") is not None), {})
+    return (
+        study.protocol()
+        .rule_used(study.config, {f"val_{name}": value or 0.0 for name, value in scores.items()})
+        .sentence
+    )
 
 
 def _range(bounds: tuple[float, float]) -> str:
@@ -228,11 +229,13 @@ def _range(bounds: tuple[float, float]) -> str:
 
 
 def _settings(winner: Entry) -> list[tuple[str, str]]:
-    rates = [f"Learning rate of {kind.plural}" for kind in all_kinds()]
     return [
         ("Subset to tune", winner.settings.subset),
         *zip(
-            (*rates, "λ (distillation weight)"),
+            (
+                *(f"Learning rate of {kind.plural}" for kind in all_kinds()),
+                "λ (distillation weight)",
+            ),
             setting_cells(winner.settings, winner.trainable),
             strict=True,
         ),
@@ -241,23 +244,20 @@ def _settings(winner: Entry) -> list[tuple[str, str]]:
 
 
 def _loading(results: Results, config: StudyConfig, winner: Entry) -> str | None:
-    trained = [
-        trial
-        for trial in results.confirmed(winner.label)
-        if (results.folder.trial(trial.trial_id).path / "delta.safetensors").is_file()
-    ]
-    if not trained:
-        return None
     # The first seed, not the best on test: that would be selecting on test.
-    first = min(trained, key=lambda trial: trial.seed)
-    return (
+    deltas = (
+        f"trials/{trial.trial_id}/delta.safetensors"
+        for trial in sorted(results.confirmed(winner.label), key=lambda trial: trial.seed)
+    )
+    kept = next((delta for delta in deltas if (results.folder.path / delta).is_file()), None)
+    return kept and (
         "from pathlib import Path\n\n"
         "from study.embedded import backbone_path\n"
         "from study.method.delta import apply_delta, load_delta\n"
         "from study.method.model import load_backbone\n\n"
         f"backbone = load_backbone(backbone_path({config.backbone.name!r}), "
         f"revision={config.backbone.revision!r})\n"
-        f'tensors, info = load_delta(Path("trials/{first.trial_id}/delta.safetensors"))\n'
+        f'tensors, info = load_delta(Path("{kept}"))\n'
         "apply_delta(backbone.clip, tensors)  # an ordinary transformers CLIPModel, now tuned\n"
         "print(info.subset, info.class_names, info.templates)\n"
     )
@@ -291,7 +291,7 @@ def _searched(searched: Sequence[TrialResult]) -> Table:
                 trial.trial_id,
                 percent(trial.val_score),
                 trial.label if trial.arm == "baseline" else trial.arm,
-                _ended(trial),
+                ": ".join(filter(None, (trial.status, trial.reason))),
                 trial.settings.subset,
                 f"{trial.epochs}/{trial.epochs_planned}",
                 *setting_cells(trial.settings, trial.trainable),
@@ -305,10 +305,6 @@ def _searched(searched: Sequence[TrialResult]) -> Table:
     )
 
 
-def _ended(trial: TrialResult) -> str:
-    return f"{trial.status}: {trial.reason}" if trial.reason else trial.status
-
-
 def _confirmed(results: Results) -> Table:
     return Table(
         "",
@@ -316,7 +312,7 @@ def _confirmed(results: Results) -> Table:
         [
             [
                 trial.label,
-                _ended(trial),
+                ": ".join(filter(None, (trial.status, trial.reason))),
                 trial.seed,
                 trial.epochs,
                 *(percent(trial.test.get(name)) for name in (*results.parts, "score")),
@@ -333,15 +329,16 @@ def describe_study(results: Results, board: Leaderboard) -> str:
         return _spaced(ablation_markdown(ablation_table(results)))
     registration = results.registration
     # MLflow hides all but the first five lines at first, and its page already has the study's name.
-    parts = (
-        _headline(results, board, board.chosen) if board.chosen else "",
-        f"`{loading_line(registration, lasting=True)}`" if registration else "",
-        _settings_sentence(board.winner) if board.winner else "",
-        markdown_text(champion_sentence(registration)) if registration else "",
-        _spaced(to_markdown(board).split("\n\n", 1)[1]),
-        "`report.html` among this run's artifacts tells the whole.",
+    return "\n\n".join(
+        [
+            *([_headline(results, board, board.chosen)] if board.chosen else []),
+            *([f"`{loading_line(registration, lasting=True)}`"] if registration else []),
+            *([_settings_sentence(board.winner)] if board.winner else []),
+            *([markdown_text(champion_sentence(registration))] if registration else []),
+            _spaced(to_markdown(board).split("\n\n", 1)[1]),
+            "`report.html` among this run's artifacts tells the whole.",
+        ]
     )
-    return "\n\n".join(filter(None, parts))
 
 
 def loading_line(registration: Registration, *, lasting: bool = False) -> str:
@@ -351,8 +348,8 @@ def loading_line(registration: Registration, *, lasting: bool = False) -> str:
         registration: the winner's place in the model registry.
         lasting: whether to name the version, since the alias may move to a later one.
     """
-    alias = registration.champion and not lasting
-    address = f"models:/{registration.model}@{CHAMPION}" if alias else registration.uri
+    movable = f"models:/{registration.model}@{CHAMPION}"
+    address = movable if registration.champion and not lasting else registration.uri
     return f'mlflow.pyfunc.load_model("{address}").predict(["image.png"])'
 
 
@@ -381,31 +378,24 @@ def _headline(results: Results, board: Leaderboard, chosen: Entry) -> str:
             f"**No winner: {name}, chosen by validation, does not beat chance on test** "
             f"({interval(chosen.test)} % against {percent(chosen.chance)} %)."
         )
-    result = f"**{name} ★ won: {interval(chosen.test)} % on test**"
-    if board.parts:
-        parts = (f"{part} {interval(chosen.parts.get(part))}" for part in board.parts)
-        result += f" ({', '.join(parts)})"
-    against = [
+    parts = ", ".join(f"{part} {interval(chosen.parts.get(part))}" for part in board.parts)
+    against = (
         f"{difference(comparison.paired)} points against {NAMES[baseline]}"
         f" ({judgement(comparison)})"
         for baseline, comparison in chosen.versus.items()
         if comparison is not None
-    ]
-    return "; ".join([result, *against]) + "."
+    )
+    won = f"**{name} ★ won: {interval(chosen.test)} % on test**" + (f" ({parts})" if parts else "")
+    return "; ".join([won, *against]) + "."
 
 
 def _settings_sentence(winner: Entry) -> str:
     """Return the sentence that says what the winner tunes and how it was trained."""
-    settings = winner.settings
-    tuned = [kind for kind in all_kinds() if kind.name in settings.rates]
-    rates = (f"of {kind.plural} {rate(settings.rates[kind.name])}" for kind in tuned)
-    numbers = (
-        f"{count(winner.trainable)} parameters",
-        f"learning rate {', '.join(rates)}" if tuned else "",
-        f"λ {rate(settings.distill_weight)}" if winner.trainable else "",
-    )
+    rates, weight = winner.settings.rates, winner.settings.distill_weight
+    tuned = [f"of {k.plural} {rate(rates[k.name])}" for k in all_kinds() if k.name in rates]
     return markdown_text(
-        f"It tunes {settings.subset or 'none'}: "
-        + ", ".join(filter(None, numbers))
+        f"It tunes {winner.settings.subset or 'none'}: {count(winner.trainable)} parameters"
+        + (f", learning rate {', '.join(tuned)}" if tuned else "")
+        + (f", λ {rate(weight)}" if winner.trainable else "")
         + f"; {percent(winner.val_score)} % on validation."
     )

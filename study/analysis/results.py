@@ -1,9 +1,9 @@
 """A study's results as typed records, which are read once and handed to every view."""
 
 import io
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from study.storage.atomic import write_atomically
 from study.storage.ledger import CANDIDATES, CELLS, Registration, StudyFolder, TrialFolder
 from study.trial import Split
 from study.trial.predictions import Confusion, chance_level, read_confusion
+from study.trial.schema import TrialConfig
 from study.trial.study import Candidate, Study
 
 PARTS = ("base", "new")
@@ -32,37 +33,19 @@ A number that was not finite is None.
 """
 
 
-@dataclass(frozen=True)
-class TrialResult:
-    """What one trial came to."""
+class TrialResult(TrialConfig):
+    """What one trial came to, beside its configuration as the trial wrote it.
 
-    trial_id: str
-    """The name of the trial's folder."""
-    stage: str
-    """The stage of the study: "search", "confirm" or "ablation"."""
-    arm: str
-    """What proposed the trial: "baseline", or an arm of the search; else its label."""
-    label: str
-    """The name of the configuration that was trained."""
-    number: int
-    """The trial's number in its arm."""
+    The configuration is not validated, since a study of an earlier version may name other subsets
+    and lack fields, which are None.
+    """
+
     status: str
     """How the trial ended: "finished", "stopped" or "failed"; "running" before that."""
     epochs: int
-    """The number of completed epochs."""
+    """The number of completed epochs, not of configured ones as in the configuration."""
     epochs_planned: int
     """The number of epochs that the trial would have without being stopped."""
-    seed: int
-    """The seed of the shots and of the order of batches."""
-    settings: Settings
-    """What was tuned and how fast, as the trial wrote it.
-
-    It is not validated, since a study of an earlier version may name other subsets.
-    """
-    subset_key: str
-    """The hash of the resolved subset."""
-    trainable: int
-    """The number of trainable parameters."""
     seconds: float | None
     """The duration of training and evaluation; None before the end."""
     val: Scores
@@ -85,14 +68,24 @@ class TrialResult:
 
     It is empty for a trial of an earlier version.
     """
-    taken_from: str | None
-    """The trial of another study whose results these are; None if it was trained here."""
     confusion: Confusion
     """What `read_confusion` returns of a tested trial."""
 
     def scores(self, split: Split) -> Scores:
         """Return the scores on validation or on test images."""
         return self.test if split == "test" else self.val
+
+    def flat(self) -> dict[str, Any]:
+        """Return what the status of a study as JSON has of a trial, in its order."""
+        return {
+            name: getattr(self, name)
+            for name in (
+                *("trial_id", "stage", "arm", "label", "number", "status", "epochs"),
+                *("epochs_planned", "seed", "settings", "subset_key", "trainable", "seconds"),
+                *("val", "test", "chance", "reason", "error", "curve", "work", "taken_from"),
+                "confusion",
+            )
+        }
 
     @property
     def val_score(self) -> float | None:
@@ -115,26 +108,23 @@ class Results:
     """The study; None where its configuration is missing."""
     trials: tuple[TrialResult, ...]
     """The trials that have a configuration, in the order of their ids."""
-    candidates: tuple[Candidate, ...] = ()
+    candidates: tuple[Candidate, ...]
     """The configurations to test, as fixed by validation; empty before that."""
-    chosen_before: tuple[int, ...] = ()
+    chosen_before: tuple[int, ...]
     """The number of search trials behind each choice tested before an extension, oldest first."""
-    ablates: bool = False
+    ablates: bool
     """Whether the study is an ablation whose cells are fixed."""
-    registration: Registration | None = None
+    registration: Registration | None
     """Where the winner is registered; None while it is not."""
-    identity: Mapping[str, Any] = field(default_factory=dict)
+    identity: Mapping[str, Any]
     """The study's id and the versions that it was made with; empty where they are missing."""
-    yaml: str = ""
-    """The study's configuration as it is written; empty where it is missing."""
 
     @property
     def parts(self) -> tuple[str, ...]:
         """The names of the parts of a score that are shown beside it; empty if it has none."""
         parts = PARTS if self.study is None else self.study.protocol().parts
-        scores = (scores for trial in self.trials for scores in (trial.val, trial.test))
-        known = (found.get(part) for found in scores for part in parts)
-        return parts if any(value is not None for value in known) else ()
+        scores = [scores for trial in self.trials for scores in (trial.val, trial.test)]
+        return parts if any(s.get(part) is not None for s in scores for part in parts) else ()
 
     @property
     def metric(self) -> str:
@@ -166,18 +156,6 @@ class Results:
         return tuple(trial for trial in self.stage("confirm") if trial.label == label)
 
 
-def open_study(folder: Path) -> StudyFolder:
-    """Open the folder of a study.
-
-    Raises:
-        DataError: the folder holds no ledger.
-    """
-    if not (folder / "trials").is_dir():
-        raise DataError(f"{folder}: no trials/ folder; expected the folder of a study (runs/NAME)")
-    # Resolved, because a study has the name of its folder, and "." is no name.
-    return StudyFolder(folder.resolve())
-
-
 def read_results(folder: Path, protocol: Protocol | None = None) -> Results:
     """Read a study's folder.
 
@@ -190,9 +168,15 @@ def read_results(folder: Path, protocol: Protocol | None = None) -> Results:
         LedgerError: a file of it is damaged.
         ConfigError: its configuration is damaged, or names an unknown protocol.
     """
-    opened = open_study(folder)
-    path = opened.config_path
-    study = Study(load_config(path), opened, protocol) if path.exists() else None
+    if not (folder / "trials").is_dir():
+        raise DataError(f"{folder}: no trials/ folder; expected the folder of a study (runs/NAME)")
+    # Resolved, because a study has the name of its folder, and "." is no name.
+    opened = StudyFolder(folder.resolve())
+    study = (
+        Study(load_config(opened.config_path), opened, protocol)
+        if opened.config_path.exists()
+        else None
+    )
     return Results(
         folder=opened,
         study=study,
@@ -209,7 +193,6 @@ def read_results(folder: Path, protocol: Protocol | None = None) -> Results:
         ablates=opened.read_json(CELLS) is not None,
         registration=opened.read_registration(),
         identity=opened.read_json("identity.json") or {},
-        yaml=path.read_text(encoding="utf-8") if study else "",
     )
 
 
@@ -255,22 +238,24 @@ def results_table(results: Results) -> pa.Table:
         A table with `results_schema`, followed by a column ``test_NAME`` for each single dataset
         where a study tests several.
     """
-    scores = [
+    rows = [
         {
-            f"{split}_{name}": value
-            for split, named in (("val", trial.val), ("test", trial.test))
-            for name, value in named.items()
+            "study": results.folder.name,
+            **vars(trial),
+            **trial.settings.flat(),
+            **{f"val_{name}": value for name, value in trial.val.items()},
+            **{f"test_{name}": value for name, value in trial.test.items()},
         }
         for trial in results.trials
     ]
-    rows = [
-        {"study": results.folder.name, **vars(trial), **trial.settings.flat(), **named}
-        for trial, named in zip(results.trials, scores, strict=True)
-    ]
     schema = results_schema()
-    more = dict.fromkeys(name for named in scores for name in named if name not in schema.names)
-    fields = [pa.field(name, pa.float64()) for name in more]
-    return pa.Table.from_pylist(rows, schema=pa.schema([*schema, *fields]))
+    more = {
+        name: pa.float64()
+        for row in rows
+        for name in row
+        if name.startswith(("val_", "test_")) and name not in schema.names
+    }
+    return pa.Table.from_pylist(rows, schema=pa.schema([*schema, *pa.schema(more)]))
 
 
 def write_results(results: Results) -> Path:
@@ -288,54 +273,45 @@ def write_parquet(path: Path, table: pa.Table) -> None:
 
 
 def _trial(folder: StudyFolder, trial: TrialFolder, protocol: Protocol | None) -> TrialResult:
-    name, config, end, lines = (
-        trial.trial_id,
-        trial.read_config(),
-        trial.read_end(),
-        trial.read_reports(),
-    )
+    config, end, lines = trial.read_config(), trial.read_end(), trial.read_reports()
     # Only the last report counts of an epoch that was reported twice because of a crash.
-    by_epoch = {report["epoch"]: report for report in lines}
-    reports = [by_epoch[epoch] for epoch in sorted(by_epoch)]
+    reports = [report for _, report in sorted({line["epoch"]: line for line in lines}.items())]
     validated = [r for r in reports if any(r[n] is not None for n in r if n.startswith("val_"))]
-    same = ("stage", "arm", "label", "number", "seed", "subset_key", "trainable", "taken_from")
-    copied: dict[str, Any] = {name: config.get(name) for name in same}
-    test = _scores(reports[-1], "test_") if reports and copied["stage"] != "search" else {}
-    scored = test.get("score") is not None
-    confusion = read_confusion(folder, name) if scored else Confusion()
-    return TrialResult(
-        trial_id=name,
-        **copied,
-        status=end.status if end else "running",
-        epochs=end.epochs if end else len(reports),
-        epochs_planned=config.get("epochs", 0),
-        settings=Settings.as_written(config),
-        seconds=end.seconds if end else None,
-        val=_scores(validated[-1], "val_") if validated else {},
-        test=test,
-        chance=chance_level(confusion, protocol) if protocol and scored else None,
-        reason=end.cause if end else None,
-        error=end.error if end else None,
-        curve={
+    test = _scores(reports[-1], "test_") if reports and config.get("stage") != "search" else {}
+    # Nothing is read of trials without a test score, and no chance follows from nothing.
+    confusion = Confusion() if test.get("score") is None else read_confusion(folder, trial.trial_id)
+    values: dict[str, Any] = {
+        **{name: config.get(name) for name in TrialConfig.model_fields},
+        "trial_id": trial.trial_id,
+        "status": end.status if end else "running",
+        "epochs": end.epochs if end else len(reports),
+        "epochs_planned": config.get("epochs", 0),
+        "settings": Settings.as_written(config),
+        "seconds": end.seconds if end else None,
+        "val": _scores(validated[-1], "val_") if validated else {},
+        "test": test,
+        "chance": chance_level(confusion, protocol) if protocol else None,
+        "reason": end.cause if end else None,
+        "error": end.error if end else None,
+        "curve": {
             report["epoch"]: score
             for report in reports
-            if (score := _number(report.get("val_score"))) is not None
+            if (score := _scores(report, "val_").get("score")) is not None
         },
-        work=tuple((r["ended_at"] - r["seconds"], r["ended_at"]) for r in lines if "ended_at" in r),
-        confusion=confusion,
-    )
+        "work": tuple(
+            (line["ended_at"] - line["seconds"], line["ended_at"])
+            for line in lines
+            if "ended_at" in line
+        ),
+        "confusion": confusion,
+    }
+    return TrialResult.model_construct(**values)
 
 
 def _scores(report: Mapping[str, Any], prefix: str) -> dict[str, float | None]:
+    # A diverged trial reports NaN, which would spoil sorts and means; a null does not.
     return {
-        name.removeprefix(prefix): _number(value)
+        name.removeprefix(prefix): None if value is None or not isfinite(value) else float(value)
         for name, value in report.items()
         if name.startswith(prefix)
     }
-
-
-def _number(value: Any) -> float | None:
-    # A diverged trial reports NaN, which would spoil sorts and means; a null does not.
-    if value is None or not math.isfinite(value):
-        return None
-    return float(value)

@@ -7,6 +7,7 @@ it covers only what changes with the seed, so not the choice of the test images.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 import numpy as np
 from scipy import stats
@@ -161,22 +162,16 @@ def compare(scores: Mapping[str, Mapping[int, float]], baseline: str) -> dict[st
         for label, values in scores.items()
         if label != baseline and (difference := paired_difference(values, scores.get(baseline, {})))
     }
-    corrected = holm([difference.p for difference in paired.values()])
-    return {
-        label: Comparison(difference, p)
-        for (label, difference), p in zip(paired.items(), corrected, strict=True)
-    }
+    p_values = [difference.p for difference in paired.values()]
+    return dict(zip(paired, map(Comparison, paired.values(), holm(p_values)), strict=True))
 
 
 def holm(p_values: Sequence[float | None]) -> tuple[float | None, ...]:
     """Return p values after Holm's step-down correction over one family; None stays None."""
     tests = sorted((p, index) for index, p in enumerate(p_values) if p is not None)
-    adjusted: list[float | None] = [None] * len(p_values)
-    running = 0.0
-    for rank, (p, index) in enumerate(tests):
-        running = max(running, min(1.0, p * (len(tests) - rank)))
-        adjusted[index] = running
-    return tuple(adjusted)
+    steps = (min(1.0, p * (len(tests) - rank)) for rank, (p, _) in enumerate(tests))
+    adjusted = {index: p for (_, index), p in zip(tests, accumulate(steps, max), strict=True)}
+    return tuple(map(adjusted.get, range(len(p_values))))
 
 
 def rank_agreement(first: Sequence[float], second: Sequence[float]) -> RankAgreement | None:

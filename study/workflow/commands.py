@@ -11,6 +11,7 @@ import time
 from argparse import Namespace
 from dataclasses import asdict
 from datetime import datetime
+from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,6 @@ from study.analysis.formatting import percent
 from study.analysis.results import Results, read_results
 from study.config.loading import ConfigFaults, is_sweep, load_config, load_sweep, parse_overrides
 from study.config.schema import default_storage
-from study.config.settings import Settings
 from study.errors import ConfigError, StudyError
 from study.selection.candidates import extend
 from study.storage.atomic import StorageError, with_retries
@@ -67,7 +67,7 @@ def run(options: Namespace) -> None:
     if options.status:
         status = study_status(read_results(folder.path))
         if options.json:
-            print(json.dumps(asdict(status), indent=2, default=Settings.flat))
+            print(json.dumps(asdict(status), indent=2, default=methodcaller("flat")))
         else:
             console.print(render_status(status), highlight=False)
         return

@@ -132,7 +132,7 @@ def write_outputs(
     if results.ablates:
         write_ablation(folder.path, ablation_table(results))
     else:
-        write_leaderboard(folder.path, board)
+        write_leaderboard(board)
     plots = make_plots(results, board)
     write_plots(folder.path, plots)
     write_report(results, board, plots)

@@ -122,7 +122,8 @@ def test_untested_cells_are_compared_on_validation_and_said_to_be(ablation_study
 def with_search(results: Results, cell: TrialResult, rates: tuple[float, ...]) -> Results:
     """Add what validation chose a cell's rate from to the cells themselves."""
     tried = (Settings(subset="none", rates={"bias": one, "ln": one}) for one in rates)
-    search = (replace(cell, stage="search", arm=cell.label, settings=one) for one in tried)
+    found = ({"stage": "search", "arm": cell.label, "settings": one} for one in tried)
+    search = (cell.model_copy(update=changes) for changes in found)
     return replace(results, trials=(*results.trials, *search))
 
 

@@ -149,7 +149,7 @@ def test_trials_without_an_effect_of_the_weight_are_not_at_one(few_shot_study: P
 
 def test_no_arm_is_left_out_however_many_there_are(few_shot_study: Path) -> None:
     searched = read_results(few_shot_study).stage("search")
-    many = [replace(trial, arm=f"arm {number}") for number, trial in enumerate(searched)]
+    many = [trial.model_copy(update={"arm": f"arm {n}"}) for n, trial in enumerate(searched)]
     curves, _ = rungs_chart(many).panels
     assert len({series.name for series in curves.series}) == sum(bool(t.curve) for t in many) > 20
     assert draw(rates_chart(many), "svg")
