@@ -18,10 +18,11 @@ import difflib
 import itertools
 import math
 import reprlib
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -48,11 +49,10 @@ class ConfigFaults(ConfigError):
         rest: StudyConfig | None,
         replaced: Sequence[str] = (),
     ) -> None:
-        count = f"{len(faults)} fault{'s' if len(faults) > 1 else ''}"
-        if len(faults) > MOST_FAULTS:
-            count = f"more than {MOST_FAULTS} faults"
+        many = len(faults) > MOST_FAULTS
+        count = f"more than {MOST_FAULTS}" if many else str(len(faults))
         lines = "\n".join(f"  {fault}" for fault in faults[:MOST_FAULTS])
-        super().__init__(f"{source} has {count}:\n{lines}")
+        super().__init__(f"{source} has {count} fault{'s' if len(faults) > 1 else ''}:\n{lines}")
         self.source = source
         self.faults = list(faults)
         self.rest = rest
@@ -114,14 +114,12 @@ class _SafeLoader(yaml.SafeLoader):
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         """Construct a mapping, or raise ConstructorError if a key is repeated."""
-        if isinstance(node, yaml.MappingNode):
-            seen: set[str] = set()
-            for key in (k.value for k, _ in node.value if isinstance(k, yaml.ScalarNode)):
-                if key in seen:
-                    raise yaml.constructor.ConstructorError(
-                        None, None, f"the key '{key}' is given twice", node.start_mark
-                    )
-                seen.add(key)
+        pairs = node.value if isinstance(node, yaml.MappingNode) else ()
+        keys = Counter(key.value for key, _ in pairs if isinstance(key, yaml.ScalarNode))
+        if repeated := [key for key, count in keys.items() if count > 1]:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"the key '{repeated[0]}' is given twice", node.start_mark
+            )
         return super().construct_mapping(node, deep)
 
 
@@ -159,39 +157,29 @@ def build_config(values: Mapping[str, Any], source: str) -> StudyConfig:
         ConfigFaults: if it is invalid; the message lists every fault with its path, the value got
             and what is allowed.
     """
-    try:
-        return StudyConfig.model_validate(values)
-    except ValidationError as error:
-        found = _all_faults(values, error)
-    raise ConfigFaults(source, *found)
-
-
-def _all_faults(
-    values: Mapping[str, Any], error: ValidationError
-) -> tuple[list[str], StudyConfig | None, list[str]]:
-    """Return all faults, the configuration with defaults for the faulty values, and their places.
-
-    The schema compares its parts only if each of them is valid. The values are therefore validated
-    again without the faulty ones, so that faults between parts are found as well.
-    """
     rest = copy.deepcopy(dict(values))
-    reported = error.errors()[: MOST_FAULTS + 1]
-    faults = [line for fault in reported for line in _describe(fault).splitlines()]
-    compared = any(not fault["loc"] for fault in error.errors())
+    config: StudyConfig | None = None
+    faults: list[str] = []
     dropped: list[str] = []
-    for depth in (None, 2, 1):
-        for fault in error.errors():
-            _drop(rest, fault["loc"][:depth])
-            dropped += [".".join(map(str, fault["loc"][:2]))] if fault["loc"] else []
+    # The parts are compared only if each of them is valid. So the faulty values are left out, and
+    # if that is not enough, what contains them.
+    for depth in (None, 2, 1, 0):
         try:
             config = StudyConfig.model_validate(rest, context=APART)
-        except ValidationError as next_error:
-            error = next_error
-            continue
-        # Do not report a default that only replaces a faulty value.
-        blamed = (line for line in config.disagreements() if not any(d in line for d in dropped))
-        return [*faults, *(() if compared else blamed)], config, dropped
-    return faults, None, dropped
+            break
+        except ValidationError as error:
+            found = error.errors()
+        if not faults:
+            faults = "\n".join(map(_describe, found[: MOST_FAULTS + 1])).splitlines()
+        for fault in found:
+            _drop(rest, fault["loc"][:depth])
+            dropped.append(".".join(map(str, fault["loc"][:2])))
+    # Do not report a default that only replaces a faulty value.
+    compared = config.disagreements() if config else []
+    faults += [line for line in compared if not any(place in line for place in dropped)]
+    if faults or config is None:
+        raise ConfigFaults(source, faults, config, dropped)
+    return config
 
 
 def _drop(values: dict[str, Any], location: Sequence[int | str]) -> None:
@@ -213,22 +201,19 @@ def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
             or two set the same value, so that their order decides.
     """
     values: dict[str, Any] = {}
-    given: dict[str, str] = {}
-    repeated = []
+    given: list[tuple[str, str]] = []
     for override in overrides:
         key, equals, text = override.partition("=")
+        what = f"override '{override[:LONGEST]}'"
         if not equals or not key:
-            raise ConfigError(
-                f"override '{override[:LONGEST]}' is not of the form section.field=value"
-            )
-        value = _read_yaml(text, f"override '{override[:LONGEST]}': the value is")
-        repeated += [
-            f"'{other[:LONGEST]}' and '{override[:LONGEST]}'"
-            for known, other in given.items()
-            if f"{key}.".startswith(f"{known}.") or f"{known}.".startswith(f"{key}.")
-        ]
-        given[key], values[key] = override, value
-    if repeated:
+            raise ConfigError(f"{what} is not of the form section.field=value")
+        values[key] = _read_yaml(text, f"{what}: the value is")
+        given.append((f"{key}.", f"'{override[:LONGEST]}'"))
+    if repeated := [
+        f"{one} and {other}"
+        for (key, one), (later, other) in itertools.combinations(given, 2)
+        if key.startswith(later) or later.startswith(key)
+    ]:
         raise ConfigError(
             "overrides set the same value twice; allowed is one of each pair:\n  "
             + "\n  ".join(repeated)
@@ -258,21 +243,18 @@ def _describe(fault: Any) -> str:
         close = difflib.get_close_matches(str(fault["loc"][-1]), known, n=1)
         hint = f"did you mean '{close[0]}'?" if close else f"allowed are {', '.join(known)}"
         return f"{path}: unknown key; {hint}"
-    message = fault["msg"].removeprefix("Value error, ")
-    if isinstance(fault["input"], dict | BaseModel):
-        return f"{path}: {message}" if path else message
-    return f"{path}: {message}, got {shown(fault['input'])}"
+    whole = isinstance(fault["input"], dict | BaseModel)
+    got = "" if whole else f", got {shown(fault['input'])}"
+    return f"{path}: {fault['msg'].removeprefix('Value error, ')}{got}"
 
 
 def _fields_at(location: tuple[Any, ...]) -> Iterable[str]:
     section: type[BaseModel] = StudyConfig
     for part in location:
-        field = section.model_fields.get(part)
-        if field is None:  # a baseline's label; the value type has its fields
-            continue
-        types = (field.annotation, *getattr(field.annotation, "__args__", ()))
-        sections = (t for t in types if isinstance(t, type) and issubclass(t, BaseModel))
-        section = next(sections, section)
+        if part in section.model_fields:  # unlike a baseline's label; the value type has its fields
+            kind = section.model_fields[part].annotation
+            types = (t for t in (kind, *get_args(kind)) if isinstance(t, type))
+            section = next((t for t in types if issubclass(t, BaseModel)), section)
     return section.model_fields
 
 
@@ -321,7 +303,7 @@ def load_sweep(source: Path, overrides: Sequence[str] = ()) -> list[Member]:
     return [member for file in files for member in _members(file, overridden)]
 
 
-def _members(file: Path, overridden: Mapping[str, Any]) -> list[Member]:
+def _members(file: Path, overridden: Mapping[str, Any]) -> Iterator[Member]:
     values = read_values(file)
     axes = _axes(file, values.pop(AXES, {}))
     exceptions = _exceptions(file, values.pop(EXCEPTIONS, []), axes)
@@ -331,21 +313,21 @@ def _members(file: Path, overridden: Mapping[str, Any]) -> list[Member]:
     if (count := math.prod(map(len, chosen.values()))) > MOST_STUDIES:
         raise ConfigError(f"{file}: {AXES} makes {count} studies; allowed are {MOST_STUDIES}")
     prefix = overridden.get("name") or file.resolve().parent.name
-    members = []
     for combination in itertools.product(*chosen.values()):
         point = dict(zip(chosen, combination, strict=True))
         parts = (prefix, file.stem, *combination)
         name = "-".join(p if isinstance(p, str) else shown(p) for p in parts).replace(":", ".")
-        changes = dict(point)
-        for exception in exceptions:
-            if all(point[axis] in choices for axis, choices in exception["for"].items()):
-                changes |= exception["set"]
+        excepted = {
+            key: value
+            for exception in exceptions
+            if all(point[axis] in choices for axis, choices in exception["for"].items())
+            for key, value in exception["set"].items()
+        }
         own = copy.deepcopy(values)
-        for key, value in {**changes, **overridden}.items():
+        for key, value in {**point, **excepted, **overridden}.items():
             put_value(own, key, value)
         own["name"] = name.replace("/", ".")
-        members.append(Member(file.stem, point, build_config(own, f"{file} ({name})")))
-    return members
+        yield Member(file.stem, point, build_config(own, f"{file} ({name})"))
 
 
 def _axes(file: Path, axes: Any) -> dict[str, list[Any]]:

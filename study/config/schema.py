@@ -3,13 +3,20 @@
 import math
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
-from study.config.settings import KnownKind, Positive, Section, Settings, SubsetText, nested_rates
+from study.config.settings import (
+    KnownKind,
+    Positive,
+    Section,
+    Settings,
+    SubsetText,
+    nested_rates,
+    refuse,
+)
 from study.data.records import OnCorrupt
 from study.data.shots import Short
 from study.errors import SECRET_OF_A_QUERY
@@ -42,14 +49,12 @@ WITHOUT_EFFECT = ("resources.", "tracking.")
 
 
 def _increasing(bounds: tuple[float, float]) -> tuple[float, float]:
-    if bounds[0] > bounds[1]:
-        raise ValueError("the lower bound is above the upper one")
+    refuse((bounds[0] > bounds[1], "the lower bound is above the upper one"))
     return bounds
 
 
 def _rising(bounds: tuple[float, float]) -> tuple[float, float]:
-    if bounds[0] >= bounds[1]:
-        raise ValueError("the first number must be below the second")
+    refuse((bounds[0] >= bounds[1], "the first number must be below the second"))
     return bounds
 
 
@@ -113,9 +118,12 @@ class DataConfig(Section):
 
     @model_validator(mode="after")
     def _templates_have_a_place(self) -> Self:
-        for template in self.templates or ():
-            if "{}" not in template:
-                raise ValueError(f"template '{template}' has no {{}} for the class name")
+        refuse(
+            *(
+                ("{}" not in template, f"template '{template}' has no {{}} for the class name")
+                for template in self.templates or ()
+            )
+        )
         return self
 
 
@@ -199,14 +207,18 @@ class SpaceConfig(Section):
 
     @model_validator(mode="after")
     def _sites_are_plain(self) -> Self:
-        if not self.sites:
-            raise ValueError("sites is empty: there is nothing to search; name at least one")
-        for site in self.sites:
-            terms = parse(site).terms
-            if len(terms) != 1 or terms[0][0] < 0 or terms[0][1].layers is not None:
-                raise ValueError(f"site '{site}' must be one term without layers")
-        if len(set(self.sites)) < len(self.sites):
-            raise ValueError("sites names one site twice")
+        terms = {site: parse(site).terms for site in self.sites}
+        refuse(
+            (not terms, "sites is empty: there is nothing to search; name at least one"),
+            *(
+                (
+                    [(sign, term.layers) for sign, term in parsed] != [(1, None)],
+                    f"site '{site}' must be one term without layers",
+                )
+                for site, parsed in terms.items()
+            ),
+            (len(terms) < len(self.sites), "sites names one site twice"),
+        )
         return self
 
 
@@ -221,15 +233,10 @@ class AshaConfig(Section):
 
 def _published_baselines() -> dict[str, Settings]:
     """Return zero-shot CLIP, and CLIPFit and two rivals at the paper's learning rate and λ."""
-    published = {
-        "rates": dict.fromkeys(kind_names(), LEARNING_RATE),
-        "distill_weight": DISTILL_WEIGHT,
-    }
-    return {
-        ZERO_SHOT: Settings(subset="none"),
-        "clipfit": Settings(subset="clipfit", **published),
-        "bitfit": Settings(subset="bitfit", **published),
-        "ln": Settings(subset="ln", **published),
+    rates = dict.fromkeys(kind_names(), LEARNING_RATE)
+    return {ZERO_SHOT: Settings(subset="none")} | {
+        subset: Settings(subset=subset, rates=rates, distill_weight=DISTILL_WEIGHT)
+        for subset in ("clipfit", "bitfit", "ln")
     }
 
 
@@ -268,8 +275,8 @@ class ConfirmConfig(Section):
 
     @model_validator(mode="after")
     def _seeds_differ(self) -> Self:
-        if len(set(self.seeds)) < len(self.seeds):
-            raise ValueError(f"seeds {list(self.seeds)} name one seed twice")
+        seeds = list(self.seeds)
+        refuse((len(set(seeds)) < len(seeds), f"seeds {seeds} name one seed twice"))
         return self
 
 
@@ -308,10 +315,13 @@ class AblationConfig(Section):
 
     @model_validator(mode="after")
     def _grid_is_given(self) -> Self:
-        if (self.design == "grid") != bool(self.subsets):
-            raise ValueError("subsets belong to the design grid, which needs at least one")
-        if "base" in self.subsets:
-            raise ValueError("subsets: 'base' is the name of the base itself")
+        refuse(
+            (
+                (self.design == "grid") != bool(self.subsets),
+                "subsets belong to the design grid, which needs at least one",
+            ),
+            ("base" in self.subsets, "subsets: 'base' is the name of the base itself"),
+        )
         return self
 
 
@@ -349,11 +359,13 @@ class TrackingConfig(Section):
     @model_validator(mode="after")
     def _no_password(self) -> Self:
         uri = self.uri or ""
-        if re.search(r"://[^\s]*@", uri) or SECRET_OF_A_QUERY.search(uri):
-            raise ValueError(
+        refuse(
+            (
+                bool(re.search(r"://[^\s]*@", uri) or SECRET_OF_A_QUERY.search(uri)),
                 "uri holds a user name or password, and a configuration is shared; give it by "
-                "MLFLOW_TRACKING_URI, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+                "MLFLOW_TRACKING_URI, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
             )
+        )
         return self
 
 
@@ -387,61 +399,83 @@ class StudyConfig(Section):
 
     @model_validator(mode="after")
     def _parts_agree(self, info: ValidationInfo) -> Self:
-        if info.context is not APART and (faults := list(self.disagreements())):
-            raise ValueError("\n".join(faults))
+        faults = [] if info.context is APART else self.disagreements()
+        refuse((bool(faults), "\n".join(faults)))
         return self
 
-    def disagreements(self) -> Iterator[str]:
-        """Yield the faults of fields that contradict each other, each beginning with a path.
+    def disagreements(self) -> list[str]:
+        """Return the faults of fields that contradict each other, each beginning with a path.
 
         Those that depend on the protocol are the protocol's, see `study.protocols`.
         """
-        yield from self._disagreements_of_data()
-        for label, baseline in self.search.baselines.items():
-            if label in (TUNED, *RANKS):
-                yield f"search.baselines.{label}: is a name that results use; choose another"
-            added = [term for sign, term in parse(baseline.subset).terms if sign > 0]
-            tuned = {kind for term in added for kind in term.kinds}
-            for kind in sorted(tuned - baseline.rates.keys()):
-                needed = f"tunes '{baseline.subset}' and so needs rates.{kind}"
-                yield f"search.baselines.{label}: {needed}"
-        if not self.search.baselines:
-            yield "search.baselines: is empty; allowed is one or more"
-
-    def _disagreements_of_data(self) -> Iterator[str]:
-        data = self.data
-        if data.targets_root is not None and not data.targets:
-            yield "data.targets_root: holds nothing, since data.targets is empty"
-        names = (data.dataset, *data.targets)
+        data, baselines = self.data, self.search.baselines
+        metrics = ("accuracy", "source", "base", "new", "hmean", "score")
+        faults = [
+            (
+                data.targets_root is not None and not data.targets,
+                "data.targets_root: holds nothing, since data.targets is empty",
+            )
+        ]
         for name in dict.fromkeys(data.targets):
-            if names.count(name) > 1:
-                yield f"data.targets: '{name}' is the source or is named twice"
-            if name in ("accuracy", "source", "base", "new", "hmean", "score"):
-                yield f"data.targets: '{name}' is a name that metrics have; call it otherwise"
-        if data.shots_from is not None and data.val_shots is not None:
-            yield "data.val_shots: has no effect beside data.shots_from, which lists them"
+            twice = (data.dataset, *data.targets).count(name) > 1
+            faults += [
+                (twice, f"data.targets: '{name}' is the source or is named twice"),
+                (
+                    name in metrics,
+                    f"data.targets: '{name}' is a name that metrics have; call it otherwise",
+                ),
+            ]
+        faults.append(
+            (
+                data.shots_from is not None and data.val_shots is not None,
+                "data.val_shots: has no effect beside data.shots_from, which lists them",
+            )
+        )
+        for label, baseline in baselines.items():
+            place, terms = f"search.baselines.{label}", parse(baseline.subset).terms
+            tuned = {kind for sign, term in terms if sign > 0 for kind in term.kinds}
+            faults += [
+                (
+                    label in (TUNED, *RANKS),
+                    f"{place}: is a name that results use; choose another",
+                ),
+                *(
+                    (True, f"{place}: tunes '{baseline.subset}' and so needs rates.{kind}")
+                    for kind in sorted(tuned - baseline.rates.keys())
+                ),
+            ]
+        faults.append((not baselines, "search.baselines: is empty; allowed is one or more"))
+        return [message for there, message in faults if there]
 
-    def disagreements_of_search(self) -> Iterator[str]:
-        """Yield the faults of fields that contradict each other in a study that searches."""
-        search, labels = self.search, self.search.baselines
-        if not labels:  # which is a fault of its own
-            return
-        if search.asha is not None and search.asha.grace_period > self.training.epochs:
-            yield (
-                f"search.asha.grace_period: {search.asha.grace_period} is longer than "
-                f"training.epochs, which is {self.training.epochs}; allowed are fewer, or "
-                "search.asha: null for no stopping"
-            )
-        for needed in (ZERO_SHOT, "clipfit"):
-            if needed not in labels:
-                yield f"search.baselines: must keep '{needed}', which results are compared with"
-        if search.trials < 2 * len(labels):
-            yield (
-                f"search.trials: {search.trials} leaves too few beside the {len(labels)} "
-                f"baselines; allowed is {2 * len(labels)} or more, or 0 for no search"
-            )
-        elif len(labels) + math.ceil(search.tuned_share * search.trials) >= search.trials:
-            yield (
+    def disagreements_of_search(self) -> list[str]:
+        """Return the faults of fields that contradict each other in a study that searches."""
+        search, count = self.search, len(self.search.baselines)
+        grace = search.asha.grace_period if search.asha is not None else 0
+        few = search.trials < 2 * count
+        tuned = math.ceil(search.tuned_share * search.trials)
+        faults = [
+            (
+                grace > self.training.epochs,
+                f"search.asha.grace_period: {grace} is longer than training.epochs, which is "
+                f"{self.training.epochs}; allowed are fewer, or search.asha: null for no stopping",
+            ),
+            *(
+                (
+                    needed not in search.baselines,
+                    f"search.baselines: must keep '{needed}', which results are compared with",
+                )
+                for needed in (ZERO_SHOT, "clipfit")
+            ),
+            (
+                few,
+                f"search.trials: {search.trials} leaves too few beside the {count} baselines; "
+                f"allowed is {2 * count} or more, or 0 for no search",
+            ),
+            (
+                not few and count + tuned >= search.trials,
                 f"search.tuned_share: {search.tuned_share} of {search.trials} trials, beside "
-                f"{len(labels)} baselines, leaves none to search subsets"
-            )
+                f"{count} baselines, leaves none to search subsets",
+            ),
+        ]
+        # A study without baselines has that as a fault of its own.
+        return [message for there, message in faults if there and count]

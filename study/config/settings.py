@@ -16,6 +16,20 @@ LONGEST_PATH, LONGEST_NAME = 4000, 255
 """The lengths, in bytes, that file systems allow, less room for the files in a study's folder."""
 
 
+def refuse(*faults: tuple[bool, str]) -> None:
+    """Refuse a value that is validated.
+
+    Args:
+        *faults: whether each fault is there, and the message that says so.
+
+    Raises:
+        ValueError: the first fault that is there.
+    """
+    for there, message in faults:
+        if there:
+            raise ValueError(message)
+
+
 def _canonical_subset(text: str) -> str:
     try:
         return str(parse(text))
@@ -36,24 +50,33 @@ class Section(BaseModel):
         frozen=True,
         allow_inf_nan=False,
         validate_default=True,  # so that a configuration stays equal when it is written and read
+        use_attribute_docstrings=True,  # for `study.config.reference`
     )
 
     @field_validator("*")
     @classmethod
     def _exists_on_machines(cls, value: Any) -> Any:
-        if isinstance(value, int) and abs(value) >= 2**31:
-            raise ValueError("a whole number must be below 2147483648")
-        if isinstance(value, Path):
-            if "\0" in str(value) or len(os.fsencode(value)) > LONGEST_PATH:
-                raise ValueError(f"a path has at most {LONGEST_PATH} bytes, none of them NUL")
-            if any(len(os.fsencode(part)) > LONGEST_NAME for part in value.parts):
-                raise ValueError(f"a file or folder has a name of at most {LONGEST_NAME} bytes")
+        path = os.fsencode(value) if isinstance(value, Path) else b""
+        refuse(
+            (
+                isinstance(value, int) and abs(value) >= 2**31,
+                "a whole number must be below 2147483648",
+            ),
+            (
+                b"\0" in path or len(path) > LONGEST_PATH,
+                f"a path has at most {LONGEST_PATH} bytes, none of them NUL",
+            ),
+            (
+                any(len(name) > LONGEST_NAME for name in path.split(b"/")),
+                f"a file or folder has a name of at most {LONGEST_NAME} bytes",
+            ),
+        )
         return value
 
 
 def _known(kind: str) -> str:
-    if kind not in kind_names():
-        raise ValueError(f"'{kind}' is no kind of parameter; allowed are {', '.join(kind_names())}")
+    allowed = ", ".join(kind_names())
+    refuse((kind not in kind_names(), f"'{kind}' is no kind of parameter; allowed are {allowed}"))
     return kind
 
 
