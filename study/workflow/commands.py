@@ -10,7 +10,6 @@ import sys
 import time
 from argparse import Namespace
 from dataclasses import asdict
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -81,11 +80,11 @@ def run(options: Namespace) -> None:
             synced = tracker.sync(Study(config, folder), lambda: write_outputs(folder))
         again = f", {synced.again} of them sent again" if synced.again else ""
         console.print(f"{synced.trials} trials of {folder.name} are in {tracker.title}{again}")
-    else:
-        if options.extend:
-            with folder.locked():
-                config = extend(Study(config, folder), overrides)
-        run_study(config, folder, console, resume=bool(existing))
+        return
+    if options.extend:
+        with folder.locked():
+            config = extend(Study(config, folder), overrides)
+    run_study(config, folder, console, resume=bool(existing))
 
 
 def _run_sweep(source: Path, overrides: list[str], options: Namespace) -> None:
@@ -102,13 +101,12 @@ def _run_sweep(source: Path, overrides: list[str], options: Namespace) -> None:
 
 def _unique_name(source: Path) -> str:
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", source.stem)[:60].strip("-._") or "study"
-    return f"{stem}-{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+    return f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
 
 
 def _with_remaining_faults(faults: ConfigFaults, *, resuming: bool) -> ConfigFaults:
     """Return the faults, with those that a check of the valid sections finds as well."""
-    rest = faults.rest
-    if rest is None:
+    if (rest := faults.rest) is None:
         return faults
     sections = {fault.partition(":")[0].partition(".")[0] for fault in faults.faults}
     folder = StudyFolder(rest.storage / (rest.name or secrets.token_hex(8)))
@@ -128,10 +126,12 @@ def find_config(name: str) -> Path:
     """
     package = Path(tracking.__file__).parents[1]
     folders = [package.parent / "configs", package / "configs"]
-    places = [Path(name)]
-    for folder in folders:
-        places += [folder / name, folder / f"{name}.yaml", folder.parent / name]
-    for candidate in places:
+    places = (
+        place
+        for folder in folders
+        for place in (folder / name, folder / f"{name}.yaml", folder.parent / name)
+    )
+    for candidate in (Path(name), *places):
         with contextlib.suppress(OSError):  # a name that no file can have
             if candidate.is_file() or (candidate.is_dir() and any(candidate.glob("*.yaml"))):
                 return candidate
