@@ -18,6 +18,7 @@ import difflib
 import itertools
 import math
 import reprlib
+import sys
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +28,8 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from study.config.schema import APART, StudyConfig
+from study.config.schema import StudyConfig
+from study.config.settings import refuse
 from study.errors import ConfigError
 
 LONGEST = 200
@@ -128,22 +130,12 @@ def shown(value: Any) -> str:
 
     The cut also holds for aliases of YAML, which can make a value endless or huge.
     """
-    return _Short().repr(value)[:LONGEST]
-
-
-class _Short(reprlib.Repr):
-    """The Python form of values, cut at `LONGEST` characters and 6 levels of nesting."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.maxstring = self.maxother = self.maxlong = LONGEST
-
-    def repr_int(self, value: int, level: int) -> str:
-        """Return a number, or its size if it is too long for Python to write out."""
-        try:
-            return super().repr_int(value, level)
-        except ValueError:
-            return f"a number of {value.bit_length()} bits"
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = short.maxlong = LONGEST
+    try:
+        return short.repr(value)[:LONGEST]
+    except ValueError:
+        return f"a number of more than {sys.get_int_max_str_digits()} digits"
 
 
 def build_config(values: Mapping[str, Any], source: str) -> StudyConfig:
@@ -165,7 +157,7 @@ def build_config(values: Mapping[str, Any], source: str) -> StudyConfig:
     # if that is not enough, what contains them.
     for depth in (None, 2, 1, 0):
         try:
-            config = StudyConfig.model_validate(rest, context=APART)
+            config = StudyConfig.model_validate(rest)
             break
         except ValidationError as error:
             found = error.errors()
@@ -305,8 +297,11 @@ def load_sweep(source: Path, overrides: Sequence[str] = ()) -> list[Member]:
 
 def _members(file: Path, overridden: Mapping[str, Any]) -> Iterator[Member]:
     values = read_values(file)
-    axes = _axes(file, values.pop(AXES, {}))
-    exceptions = _exceptions(file, values.pop(EXCEPTIONS, []), axes)
+    axes, exceptions = values.pop(AXES, {}), values.pop(EXCEPTIONS, [])
+    try:
+        _check_sweep(axes, exceptions)
+    except ValueError as error:
+        raise ConfigError(f"{file}: {error}") from error
     chosen = {
         key: [overridden[key]] if key in overridden else choices for key, choices in axes.items()
     }
@@ -330,40 +325,50 @@ def _members(file: Path, overridden: Mapping[str, Any]) -> Iterator[Member]:
         yield Member(file.stem, point, build_config(own, f"{file} ({name})"))
 
 
-def _axes(file: Path, axes: Any) -> dict[str, list[Any]]:
-    if not _is_keyed(axes) or not all(isinstance(v, list) and v for v in axes.values()):
-        raise ConfigError(
-            f"{file}: {AXES} is {shown(axes)}; allowed are dotted keys with lists of values"
+def _check_sweep(axes: Any, exceptions: Any) -> None:
+    """Check that axes make studies that can be named, and that exceptions are for some of these.
+
+    Raises:
+        ValueError: the first fault.
+    """
+    listed = _is_keyed(axes) and all(isinstance(v, list) and v for v in axes.values())
+    refuse(
+        (not listed, f"{AXES} is {shown(axes)}; allowed are dotted keys with lists of values"),
+        (
+            not isinstance(exceptions, list),
+            f"{EXCEPTIONS} is {shown(exceptions)}; allowed is a list",
+        ),
+    )
+    refuse(
+        *(
+            (
+                isinstance(value, dict | list | tuple | set),
+                f"{AXES}.{axis}: {shown(value)} is no plain value, and a study is named by it",
+            )
+            for axis, choices in axes.items()
+            for value in choices
         )
-    for axis, choices in axes.items():
-        if structured := [v for v in choices if isinstance(v, dict | list | tuple | set)]:
-            raise ConfigError(
-                f"{file}: {AXES}.{axis}: {shown(structured[0])} is no plain value, and a study is "
-                "named by it"
-            )
-    return axes
-
-
-def _exceptions(file: Path, exceptions: Any, axes: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
-    if not isinstance(exceptions, list):
-        raise ConfigError(f"{file}: {EXCEPTIONS} is {shown(exceptions)}; allowed is a list")
+    )
     for number, exception in enumerate(exceptions):
-        place = f"{file}: {EXCEPTIONS}.{number}"
+        place = f"{EXCEPTIONS}.{number}"
         parts = exception if isinstance(exception, dict) else {}
-        if set(parts) != {"for", "set"} or not all(map(_is_keyed, parts.values())):
-            raise ConfigError(
+        refuse(
+            (
+                set(parts) != {"for", "set"} or not all(map(_is_keyed, parts.values())),
                 f"{place}: got {shown(exception)}; allowed is {{for: {{axis: [value, …]}}, "
-                "set: {key: value}}"
+                "set: {key: value}}",
             )
+        )
         for axis, values in parts["for"].items():
-            known = axes.get(axis, ())
-            strange = [v for v in values if v not in known] if isinstance(values, list) else values
-            if axis not in axes or strange or not isinstance(values, list):
-                raise ConfigError(
+            listed = isinstance(values, list)
+            strange = [v for v in values if v not in axes.get(axis, ())] if listed else values
+            refuse(
+                (
+                    axis not in axes or not listed or bool(strange),
                     f"{place}.for.{axis}: {shown(strange)} are no values of {AXES}.{axis}; "
-                    f"axes are {', '.join(axes)}"
+                    f"axes are {', '.join(axes)}",
                 )
-    return exceptions
+            )
 
 
 def _is_keyed(part: Any) -> bool:

@@ -49,7 +49,12 @@ def _rows(
     for name, field in section["properties"].items():
         key, default = f"{prefix}{name}", field.get("default", defaults.get(name))
         if (kind := _kind(field)) != "section":
-            shown = "required" if name in section.get("required", ()) else _flow(default)
+            # In a list, YAML puts no end mark behind the value, which is to be on one line.
+            value = yaml.safe_dump(
+                [default], default_flow_style=True, sort_keys=False, width=math.inf
+            )
+            required = name in section.get("required", ())
+            shown = "required" if required else f"`{value.strip()[1:-1]}`"
             meaning = " ".join(field["description"].replace("``", "`").split())
             meaning = re.sub(r"\bNone\b", "`null`", meaning)
             yield f"`{key}`", kind, shown, UNITS.get(key, ""), meaning
@@ -83,9 +88,3 @@ def _kind(field: Mapping[str, Any]) -> str:
             limits = [f"{sign} {field[bound]}" for bound, sign in BOUNDS.items() if bound in field]
             return f"{word} {', '.join(limits)}".strip()
     return "section"
-
-
-def _flow(value: Any) -> str:
-    """Return a value on one line, as a configuration holds it; in a list, YAML adds no end mark."""
-    listed = yaml.safe_dump([value], default_flow_style=True, sort_keys=False, width=math.inf)
-    return f"`{listed.strip()[1:-1]}`"

@@ -3,10 +3,12 @@
 import math
 import os
 import re
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from study.config.settings import (
     KnownKind,
@@ -38,8 +40,6 @@ TUNED = "clipfit-tuned"
 """The label of the best configuration of CLIPFit's own search."""
 RANKS = ("best", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth")
 """The labels of the best configurations of the whole search, best first."""
-APART = {"parts": "apart"}
-"""The validation context that leaves out the checks across sections."""
 AUTO = "auto"
 """The name that leaves the rule of selection to the protocol."""
 ZERO_SHOT = "zero-shot"
@@ -48,13 +48,15 @@ WITHOUT_EFFECT = ("resources.", "tracking.")
 """The beginnings of the keys on which no trial's result depends."""
 
 
-def _increasing(bounds: tuple[float, float]) -> tuple[float, float]:
-    refuse((bounds[0] > bounds[1], "the lower bound is above the upper one"))
-    return bounds
-
-
-def _rising(bounds: tuple[float, float]) -> tuple[float, float]:
-    refuse((bounds[0] >= bounds[1], "the first number must be below the second"))
+def _ordered(bounds: tuple[float, float], *, below: bool = False) -> tuple[float, float]:
+    low, high = bounds
+    allowed = "below the second" if below else "below the second or equal to it"
+    refuse(
+        (
+            low > high or (below and low == high),
+            f"the first number, the lower bound, must be {allowed}",
+        )
+    )
     return bounds
 
 
@@ -65,10 +67,8 @@ Label = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,39}$")]
 """The label of a baseline or of an ablation's cell; the folders of its trials are named by it."""
 ObjectName = Annotated[str, Field(min_length=1, max_length=100)]
 """The name of something that code provides, such as a protocol."""
-Range = Annotated[tuple[Positive, Positive], AfterValidator(_increasing)]
+Range = Annotated[tuple[Positive, Positive], AfterValidator(_ordered)]
 """The lower and upper bound of a log-uniform choice."""
-RATES: Range = (5e-4, 2e-1)
-"""The range of learning rates that a kind of parameter has by default."""
 
 
 class DataConfig(Section):
@@ -110,7 +110,9 @@ class DataConfig(Section):
     """Whether training images are cropped, resized and flipped at random."""
     on_corrupt: OnCorrupt = "fail"
     """What to do if an image cannot be decoded: fail, or leave it out and log it."""
-    pixel_range: Annotated[tuple[float, float], AfterValidator(_rising)] | None = None
+    pixel_range: (
+        Annotated[tuple[float, float], AfterValidator(partial(_ordered, below=True))] | None
+    ) = None
     """The values that become black and white in images deeper than 8 bits, also in the targets.
 
     None means the full range of 16-bit images, and 0 to 1 for floating-point images; other deep
@@ -139,13 +141,11 @@ class BackboneConfig(Section):
     @classmethod
     def _folder_is_absolute(cls, name: str) -> str:
         """Return a local folder as an absolute path, which workers and later readers can find."""
-        if name == EMBEDDED or Path(name).is_absolute():
-            return name
-        try:
+        with suppress(OSError, RuntimeError):  # too long for a file name, or ~name of no user
             folder = Path(name).expanduser()
-            return str(folder.resolve()) if folder.is_dir() else name
-        except (OSError, RuntimeError):  # too long for a file name, or ~name of no user
-            return name
+            if name != EMBEDDED and not Path(name).is_absolute() and folder.is_dir():
+                return str(folder.resolve())
+        return name
 
 
 class TrainingConfig(Section):
@@ -203,7 +203,7 @@ class SpaceConfig(Section):
     @field_validator("rates")
     @classmethod
     def _of_every_kind(cls, rates: dict[str, Range]) -> dict[str, Range]:
-        return {kind: rates.get(kind, RATES) for kind in kind_names()}
+        return {kind: rates.get(kind, (5e-4, 2e-1)) for kind in kind_names()}
 
     @model_validator(mode="after")
     def _sites_are_plain(self) -> Self:
@@ -397,16 +397,11 @@ class StudyConfig(Section):
 
     The environment variable ``STUDY_STORAGE`` replaces the default."""
 
-    @model_validator(mode="after")
-    def _parts_agree(self, info: ValidationInfo) -> Self:
-        faults = [] if info.context is APART else self.disagreements()
-        refuse((bool(faults), "\n".join(faults)))
-        return self
-
     def disagreements(self) -> list[str]:
         """Return the faults of fields that contradict each other, each beginning with a path.
 
-        Those that depend on the protocol are the protocol's, see `study.protocols`.
+        They are looked for in a configuration of valid fields, see
+        `study.config.loading.build_config`; those that depend on the protocol are the protocol's.
         """
         data, baselines = self.data, self.search.baselines
         metrics = ("accuracy", "source", "base", "new", "hmean", "score")
@@ -414,7 +409,12 @@ class StudyConfig(Section):
             (
                 data.targets_root is not None and not data.targets,
                 "data.targets_root: holds nothing, since data.targets is empty",
-            )
+            ),
+            (
+                data.shots_from is not None and data.val_shots is not None,
+                "data.val_shots: has no effect beside data.shots_from, which lists them",
+            ),
+            (not baselines, "search.baselines: is empty; allowed is one or more"),
         ]
         for name in dict.fromkeys(data.targets):
             twice = (data.dataset, *data.targets).count(name) > 1
@@ -425,12 +425,6 @@ class StudyConfig(Section):
                     f"data.targets: '{name}' is a name that metrics have; call it otherwise",
                 ),
             ]
-        faults.append(
-            (
-                data.shots_from is not None and data.val_shots is not None,
-                "data.val_shots: has no effect beside data.shots_from, which lists them",
-            )
-        )
         for label, baseline in baselines.items():
             place, terms = f"search.baselines.{label}", parse(baseline.subset).terms
             tuned = {kind for sign, term in terms if sign > 0 for kind in term.kinds}
@@ -444,7 +438,6 @@ class StudyConfig(Section):
                     for kind in sorted(tuned - baseline.rates.keys())
                 ),
             ]
-        faults.append((not baselines, "search.baselines: is empty; allowed is one or more"))
         return [message for there, message in faults if there]
 
     def disagreements_of_search(self) -> list[str]:
