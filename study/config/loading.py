@@ -107,8 +107,8 @@ def _read_yaml(text: str, what: str) -> Any:
     try:
         return yaml.load(text, _SafeLoader)
     except Exception as error:  # PyYAML raises many kinds, such as ValueError on 2001-02-30
-        reason = error if isinstance(error, yaml.YAMLError) else repr(error)
-        raise ConfigError(f"{what} not valid YAML: {str(reason)[:1000]}") from error
+        reason = str(error) if isinstance(error, yaml.YAMLError) else repr(error)
+        raise ConfigError(f"{what} not valid YAML: {reason[:1000]}") from error
 
 
 class _SafeLoader(yaml.SafeLoader):
@@ -231,23 +231,19 @@ def put_value(values: dict[str, Any], key: str, value: Any) -> None:
 def _describe(fault: Any) -> str:
     path = ".".join(str(part) for part in fault["loc"] if part != "[key]")
     if fault["type"] == "extra_forbidden":
-        known = list(_fields_at(fault["loc"][:-1]))
+        section: type[BaseModel] = StudyConfig
+        for part in fault["loc"][:-1]:
+            if part in section.model_fields:  # unlike a label: the type of what it names has fields
+                kind = section.model_fields[part].annotation
+                types = (t for t in (kind, *get_args(kind)) if isinstance(t, type))
+                section = next((t for t in types if issubclass(t, BaseModel)), section)
+        known = list(section.model_fields)
         close = difflib.get_close_matches(str(fault["loc"][-1]), known, n=1)
         hint = f"did you mean '{close[0]}'?" if close else f"allowed are {', '.join(known)}"
         return f"{path}: unknown key; {hint}"
     whole = isinstance(fault["input"], dict | BaseModel)
     got = "" if whole else f", got {shown(fault['input'])}"
     return f"{path}: {fault['msg'].removeprefix('Value error, ')}{got}"
-
-
-def _fields_at(location: tuple[Any, ...]) -> Iterable[str]:
-    section: type[BaseModel] = StudyConfig
-    for part in location:
-        if part in section.model_fields:  # unlike a baseline's label; the value type has its fields
-            kind = section.model_fields[part].annotation
-            types = (t for t in (kind, *get_args(kind)) if isinstance(t, type))
-            section = next((t for t in types if issubclass(t, BaseModel)), section)
-    return section.model_fields
 
 
 def dump_config(config: StudyConfig) -> str:

@@ -4,9 +4,8 @@ import math
 import os
 import re
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
@@ -48,15 +47,13 @@ WITHOUT_EFFECT = ("resources.", "tracking.")
 """The beginnings of the keys on which no trial's result depends."""
 
 
-def _ordered(bounds: tuple[float, float], *, below: bool = False) -> tuple[float, float]:
-    low, high = bounds
-    allowed = "below the second" if below else "below the second or equal to it"
-    refuse(
-        (
-            low > high or (below and low == high),
-            f"the first number, the lower bound, must be {allowed}",
-        )
-    )
+def _increasing(bounds: tuple[float, float]) -> tuple[float, float]:
+    refuse((bounds[0] > bounds[1], "the lower bound is above the upper one"))
+    return bounds
+
+
+def _rising(bounds: tuple[float, float]) -> tuple[float, float]:
+    refuse((bounds[0] >= bounds[1], "the first number must be below the second"))
     return bounds
 
 
@@ -67,7 +64,7 @@ Label = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,39}$")]
 """The label of a baseline or of an ablation's cell; the folders of its trials are named by it."""
 ObjectName = Annotated[str, Field(min_length=1, max_length=100)]
 """The name of something that code provides, such as a protocol."""
-Range = Annotated[tuple[Positive, Positive], AfterValidator(_ordered)]
+Range = Annotated[tuple[Positive, Positive], AfterValidator(_increasing)]
 """The lower and upper bound of a log-uniform choice."""
 
 
@@ -110,23 +107,11 @@ class DataConfig(Section):
     """Whether training images are cropped, resized and flipped at random."""
     on_corrupt: OnCorrupt = "fail"
     """What to do if an image cannot be decoded: fail, or leave it out and log it."""
-    pixel_range: (
-        Annotated[tuple[float, float], AfterValidator(partial(_ordered, below=True))] | None
-    ) = None
+    pixel_range: Annotated[tuple[float, float], AfterValidator(_rising)] | None = None
     """The values that become black and white in images deeper than 8 bits, also in the targets.
 
     None means the full range of 16-bit images, and 0 to 1 for floating-point images; other deep
     images are then an error."""
-
-    @model_validator(mode="after")
-    def _templates_have_a_place(self) -> Self:
-        refuse(
-            *(
-                ("{}" not in template, f"template '{template}' has no {{}} for the class name")
-                for template in self.templates or ()
-            )
-        )
-        return self
 
 
 class BackboneConfig(Section):
@@ -205,22 +190,6 @@ class SpaceConfig(Section):
     def _of_every_kind(cls, rates: dict[str, Range]) -> dict[str, Range]:
         return {kind: rates.get(kind, (5e-4, 2e-1)) for kind in kind_names()}
 
-    @model_validator(mode="after")
-    def _sites_are_plain(self) -> Self:
-        terms = {site: parse(site).terms for site in self.sites}
-        refuse(
-            (not terms, "sites is empty: there is nothing to search; name at least one"),
-            *(
-                (
-                    [(sign, term.layers) for sign, term in parsed] != [(1, None)],
-                    f"site '{site}' must be one term without layers",
-                )
-                for site, parsed in terms.items()
-            ),
-            (len(terms) < len(self.sites), "sites names one site twice"),
-        )
-        return self
-
 
 class AshaConfig(Section):
     """Asynchronous successive halving (ASHA), counted in epochs."""
@@ -273,12 +242,6 @@ class ConfirmConfig(Section):
     runners_up: int = Field(2, ge=0, le=8)
     """The number of configurations tested after the winner, in addition to the baselines."""
 
-    @model_validator(mode="after")
-    def _seeds_differ(self) -> Self:
-        seeds = list(self.seeds)
-        refuse((len(set(seeds)) < len(seeds), f"seeds {seeds} name one seed twice"))
-        return self
-
 
 class AblationConfig(Section):
     """A comparison of subsets (cells), each at the best of the same learning rates."""
@@ -313,17 +276,6 @@ class AblationConfig(Section):
 
     They are looked for in the other studies of ``storage``, then in the tracker."""
 
-    @model_validator(mode="after")
-    def _grid_is_given(self) -> Self:
-        refuse(
-            (
-                (self.design == "grid") != bool(self.subsets),
-                "subsets belong to the design grid, which needs at least one",
-            ),
-            ("base" in self.subsets, "subsets: 'base' is the name of the base itself"),
-        )
-        return self
-
 
 class ResourcesConfig(Section):
     """The resources of one trial; the number of trials at once follows from the cluster."""
@@ -356,18 +308,6 @@ class TrackingConfig(Section):
     experiment: str = Field("clipfit-study", min_length=1)
     """The name of the MLflow experiment."""
 
-    @model_validator(mode="after")
-    def _no_password(self) -> Self:
-        uri = self.uri or ""
-        refuse(
-            (
-                bool(re.search(r"://[^\s]*@", uri) or SECRET_OF_A_QUERY.search(uri)),
-                "uri holds a user name or password, and a configuration is shared; give it by "
-                "MLFLOW_TRACKING_URI, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
-            )
-        )
-        return self
-
 
 def default_storage() -> Path:
     """Return ``$STUDY_STORAGE``, which a cluster sets, or else ``runs``."""
@@ -398,47 +338,101 @@ class StudyConfig(Section):
     The environment variable ``STUDY_STORAGE`` replaces the default."""
 
     def disagreements(self) -> list[str]:
-        """Return the faults of fields that contradict each other, each beginning with a path.
+        """Return the faults of fields that are valid but do not go together, each with its path.
 
-        They are looked for in a configuration of valid fields, see
-        `study.config.loading.build_config`; those that depend on the protocol are the protocol's.
+        `study.config.loading.build_config` looks for them once all fields are valid. Those that
+        depend on the protocol are the protocol's, see `study.protocols`.
         """
-        data, baselines = self.data, self.search.baselines
+        faults = (*self._faults_of_data(), *self._faults_of_search(), *self._faults_of_the_rest())
+        return [message for there, message in faults if there]
+
+    def _faults_of_data(self) -> list[tuple[bool, str]]:
+        data = self.data
         metrics = ("accuracy", "source", "base", "new", "hmean", "score")
-        faults = [
+        return [
+            *(
+                ("{}" not in text, f"data: template '{text}' has no {{}} for the class name")
+                for text in data.templates or ()
+            ),
             (
                 data.targets_root is not None and not data.targets,
                 "data.targets_root: holds nothing, since data.targets is empty",
+            ),
+            *(
+                (
+                    (data.dataset, *data.targets).count(name) > 1,
+                    f"data.targets: '{name}' is the source or is named twice",
+                )
+                for name in dict.fromkeys(data.targets)
+            ),
+            *(
+                (True, f"data.targets: '{name}' is a name that metrics have; call it otherwise")
+                for name in metrics
+                if name in data.targets
             ),
             (
                 data.shots_from is not None and data.val_shots is not None,
                 "data.val_shots: has no effect beside data.shots_from, which lists them",
             ),
-            (not baselines, "search.baselines: is empty; allowed is one or more"),
         ]
-        for name in dict.fromkeys(data.targets):
-            twice = (data.dataset, *data.targets).count(name) > 1
-            faults += [
-                (twice, f"data.targets: '{name}' is the source or is named twice"),
+
+    def _faults_of_search(self) -> list[tuple[bool, str]]:
+        sites, baselines = self.search.space.sites, self.search.baselines
+        terms = {
+            text: parse(text).terms for text in (*sites, *(b.subset for b in baselines.values()))
+        }
+        return [
+            (
+                not sites,
+                "search.space: sites is empty: there is nothing to search; name at least one",
+            ),
+            *(
                 (
-                    name in metrics,
-                    f"data.targets: '{name}' is a name that metrics have; call it otherwise",
-                ),
-            ]
-        for label, baseline in baselines.items():
-            place, terms = f"search.baselines.{label}", parse(baseline.subset).terms
-            tuned = {kind for sign, term in terms if sign > 0 for kind in term.kinds}
-            faults += [
+                    [(sign, term.layers) for sign, term in terms[site]] != [(1, None)],
+                    f"search.space: site '{site}' must be one term without layers",
+                )
+                for site in sites
+            ),
+            (len(set(sites)) < len(sites), "search.space: sites names one site twice"),
+            (not baselines, "search.baselines: is empty; allowed is one or more"),
+            *(
+                (True, f"search.baselines.{label}: is a name that results use; choose another")
+                for label in (TUNED, *RANKS)
+                if label in baselines
+            ),
+            *(
                 (
-                    label in (TUNED, *RANKS),
-                    f"{place}: is a name that results use; choose another",
-                ),
-                *(
-                    (True, f"{place}: tunes '{baseline.subset}' and so needs rates.{kind}")
-                    for kind in sorted(tuned - baseline.rates.keys())
-                ),
-            ]
-        return [message for there, message in faults if there]
+                    kind not in baseline.rates,
+                    f"search.baselines.{label}: tunes '{baseline.subset}' and so needs "
+                    f"rates.{kind}",
+                )
+                for label, baseline in baselines.items()
+                for kind in kind_names()
+                if any(sign > 0 and kind in term.kinds for sign, term in terms[baseline.subset])
+            ),
+        ]
+
+    def _faults_of_the_rest(self) -> list[tuple[bool, str]]:
+        seeds, uri = self.confirm.seeds, self.tracking.uri or ""
+        subsets = self.ablation.subsets if self.ablation else {}
+        grid = self.ablation is not None and self.ablation.design == "grid"
+        return [
+            (
+                len(set(seeds)) < len(seeds),
+                f"confirm: seeds {list(seeds)} name one seed twice",
+            ),
+            (
+                grid != bool(subsets),
+                "ablation: subsets belong to the design grid, which needs at least one",
+            ),
+            ("base" in subsets, "ablation: subsets: 'base' is the name of the base itself"),
+            (
+                bool(re.search(r"://[^\s]*@", uri) or SECRET_OF_A_QUERY.search(uri)),
+                "tracking: uri holds a user name or password, and a configuration is shared; give "
+                "it by MLFLOW_TRACKING_URI, or MLFLOW_TRACKING_USERNAME and "
+                "MLFLOW_TRACKING_PASSWORD",
+            ),
+        ]
 
     def disagreements_of_search(self) -> list[str]:
         """Return the faults of fields that contradict each other in a study that searches."""

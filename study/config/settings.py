@@ -95,9 +95,8 @@ def settings_columns() -> tuple[str, ...]:
 
 def nested_rates(values: Any) -> Any:
     """Return values with ``bias_lr`` and the like, as in earlier files, moved into ``rates``."""
-    if not isinstance(values, Mapping):
-        return values
-    flat = {kind: values[name] for kind in kind_names() if (name := rate_column(kind)) in values}
+    given = values if isinstance(values, Mapping) else {}
+    flat = {kind: given[name] for kind in kind_names() if (name := rate_column(kind)) in given}
     if not flat or "rates" in values:
         return values
     rest = {name: v for name, v in values.items() if name not in map(rate_column, flat)}
@@ -144,8 +143,11 @@ class Settings(Section):
         rates = {
             kind: self.rates[kind] for kind in kind_names() if kind in tuned & self.rates.keys()
         }
-        weight = self.distill_weight if weighs(leaves, regularizer) else 0.0
-        return Settings(subset=self.subset, rates=rates, distill_weight=weight)
+        return Settings(
+            subset=self.subset,
+            rates=rates,
+            distill_weight=self.distill_weight if weighs(leaves, regularizer) else 0.0,
+        )
 
     def flat(self) -> dict[str, str | float | None]:
         """Return a value for each of `settings_columns`; None for a rate that there is not."""

@@ -37,6 +37,7 @@ LASTING = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.EFBIG, errno.
 """Errors that last: no permission, a read-only file system, a missing folder, a file too large."""
 
 Result = TypeVar("Result")
+is_there = os.path.isdir  # `Path.is_dir` would raise if a folder's server is unreachable
 SUMS = "sha256.txt"
 
 
@@ -63,22 +64,17 @@ def with_retries(path: Path, do: Callable[[], Result], *, known: Path | None = N
         try:
             result = do()
         except OSError as error:
-            gone = error.errno == errno.ENOENT and known is not None and not _is_there(known)
-            if not gone and error.errno not in PASSING:
-                if error.errno not in LASTING:
-                    raise
-                raise StorageError(f"{path} cannot be used: {_cause(error)}") from error
-            if time.monotonic() > deadline:
-                raise StorageError(
-                    f"{path} cannot be used, nor could it within {WAIT_SECONDS:g} seconds: "
-                    f"{_cause(error)}"
-                ) from error
+            cause = error.strerror or str(error)
+            gone = error.errno == errno.ENOENT and known is not None and not is_there(known)
+            passing = gone or error.errno in PASSING
+            if not passing and error.errno not in LASTING:
+                raise
+            if not passing or time.monotonic() > deadline:
+                waited = f", nor could it within {WAIT_SECONDS:g} seconds" if passing else ""
+                raise StorageError(f"{path} cannot be used{waited}: {cause}") from error
             if not waiting:
                 logger.warning(
-                    "%s cannot be used: %s; trying for %g seconds",
-                    path,
-                    _cause(error),
-                    WAIT_SECONDS,
+                    "%s cannot be used: %s; trying for %g seconds", path, cause, WAIT_SECONDS
                 )
             waiting = True
             time.sleep(RETRY_SECONDS)
@@ -163,7 +159,7 @@ def read_if_there(path: Path, read: Callable[[], Result], *, known: Path) -> Res
             try:
                 return read()
             except FileNotFoundError:
-                if not _is_there(known):
+                if not is_there(known):
                     raise
         return None
 
@@ -192,15 +188,6 @@ def _replace(path: Path, data: bytes) -> None:
             temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
-
-
-def _is_there(folder: Path) -> bool:
-    """Return whether a folder is there; `Path.is_dir` would raise if its server is unreachable."""
-    return os.path.isdir(folder)  # noqa: PTH112
-
-
-def _cause(error: OSError) -> str:
-    return error.strerror or str(error)
 
 
 def record_checksums(folder: Path, contents: Mapping[str, bytes], *, known: Path) -> None:

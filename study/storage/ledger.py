@@ -116,6 +116,19 @@ class _Folder:
         path = self.path / name
         return read_if_there(path, path.read_bytes, known=self.path.parent)
 
+    def read_json(self, name: str, record: Callable[..., Any] | None = None) -> Any:
+        """Return the value in a JSON file; None if the file has not been written.
+
+        Args:
+            name: the file's path below the folder.
+            record: makes a record of the fields that the file holds; None means the value itself.
+
+        Raises:
+            LedgerError: the file is damaged.
+        """
+        contents = self.read(name)
+        return None if contents is None else _parsed(self.path / name, contents, record)
+
     def read_needed(self, name: str, advice: str = "") -> bytes:
         """Return the contents of a file without which nothing can be done.
 
@@ -203,8 +216,8 @@ class TrialFolder(_Folder):
         """
         line = (_dumps(report) + "\n").encode()
         if last:
-            contents = b"".join([*self._report_lines(), line])
-            record_checksums(self.path, {REPORTS: contents}, known=self._known)
+            reports = {REPORTS: b"".join([*self._report_lines(), line])}
+            record_checksums(self.path, reports, known=self._known)
         append_lines(self.path / REPORTS, line, known=self._known)
 
     def keep_reports(self, count: int) -> None:
@@ -231,16 +244,15 @@ class TrialFolder(_Folder):
         Raises:
             LedgerError: the file is damaged.
         """
-        contents = self.read("end.json")
-        return None if contents is None else _parsed(self.path / "end.json", contents, End)
+        return self.read_json("end.json", End)
 
     def write_end(self, end: End) -> None:
         """Record how the trial ended, and delete the state from which it would have continued."""
-        contents = _dumps(asdict(end)).encode()
         files = [p.name for n in KEPT for p in sorted(self.path.glob(n)) if p.is_file()]
-        sums = {name: self.read(name) or b"" for name in files} | {"end.json": contents}
+        sums = {name: self.read(name) or b"" for name in files}
+        sums["end.json"] = _dumps(asdict(end)).encode()
         record_checksums(self.path, sums, known=self._known)
-        self.write("end.json", contents)
+        self.write("end.json", sums["end.json"])
         state = self.path / "state.safetensors"
         with_retries(state, lambda: state.unlink(missing_ok=True))
 
@@ -390,19 +402,13 @@ class StudyFolder(_Folder):
         Raises:
             LedgerError: the file is damaged.
         """
-        contents = self.read(REGISTERED)
-        return None if contents is None else _parsed(self.path / REGISTERED, contents, Registration)
-
-    def write_registration(self, registration: Registration) -> None:
-        """Record where the winner is registered."""
-        self.write_json(REGISTERED, asdict(registration))
+        return self.read_json(REGISTERED, Registration)
 
     def is_complete(self) -> bool:
         """Return whether the study ran to its end, and no trial was added or reopened since."""
         path = self.path / DESCRIPTION
-        if read_if_there(path, path.stat, known=self.path) is None:
-            return False
-        return all(trial.read_end() is not None for trial in self.trials())
+        described = read_if_there(path, path.stat, known=self.path) is not None
+        return described and all(trial.read_end() is not None for trial in self.trials())
 
     def take_back_conclusions(self) -> None:
         """Delete the choice, the registration and the summary, because the study continues."""
@@ -428,20 +434,9 @@ class StudyFolder(_Folder):
                     yield TrialFolder(config.parent)
 
     def write_json(self, name: str, value: Any) -> None:
-        """Write a JSON file of the study, such as `CANDIDATES`."""
-        self.write_recorded(name, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
-
-    def read_json(self, name: str) -> Any:
-        """Return the value in a JSON file; None if the file has not been written.
-
-        Args:
-            name: the file's path below the study's folder.
-
-        Raises:
-            LedgerError: the file is damaged.
-        """
-        contents = self.read(name)
-        return None if contents is None else _parsed(self.path / name, contents)
+        """Write a JSON file of the study, such as `CANDIDATES`; it may hold dataclasses."""
+        contents = json.dumps(value, indent=2, ensure_ascii=False, default=asdict)
+        self.write_recorded(name, f"{contents}\n")
 
     def read(self, name: str) -> bytes | None:
         """Return the contents of a file, checked; arguments and errors are those of `read_json`."""
@@ -453,12 +448,6 @@ class StudyFolder(_Folder):
         if contents is not None and not Checksums(path.parent).matches(path.name, contents):
             raise LedgerError(f"{path} is damaged: its SHA-256 is another than when it was written")
         return contents
-
-    def damaged(self) -> list[str]:
-        """Return the names of the damaged files of the study itself, sorted."""
-        sums = Checksums(self.path)
-        there = [name for name in sums.names if (self.path / name).exists()]
-        return [name for name in there if not sums.matches(name, (self.path / name).read_bytes())]
 
 
 def studies(storage: Path) -> list[StudyFolder]:
@@ -506,30 +495,28 @@ def repair(folder: StudyFolder) -> None:
         LedgerError: files are damaged that cannot be made again; the message names them.
     """
     folder.refuse_damaged()
-    lost, configs = [], []
-    for name in folder.damaged():
+    faults: list[str] = []
+    sums = Checksums(folder.path)
+    for name in sums.names:
         path = folder.path / name
+        if not path.exists() or sums.matches(name, path.read_bytes()):
+            continue
         if name in (CANDIDATES, CELLS, REGISTERED):
             logger.warning("%s is damaged, and made again from the trials", path)
             path.unlink(missing_ok=True)
         else:
-            lost.append(path)
+            faults.append(f"damaged: {path}; put it back from a copy")
     for trial in folder.trials():
         damaged = trial.damaged()
         if "config.json" in damaged:
-            configs.append(trial.path / "config.json")
+            faults.append(
+                f"damaged: {trial.path / 'config.json'}; put the file back from a copy, or delete "
+                "the folder of the trial that it belongs to, which is then made up for by another"
+            )
         elif damaged:
             logger.warning(
                 "%s of %s damaged; the trial is trained again", ", ".join(damaged), trial.path
             )
             trial.reopen()
-    advice = (
-        "put the file back from a copy, or delete the folder of the trial that it belongs to, "
-        "which is then made up for by another"
-    )
-    if faults := [
-        f"damaged: {', '.join(map(str, paths))}; {what_to_do}"
-        for paths, what_to_do in ((lost, "put it back from a copy"), (configs, advice))
-        if paths
-    ]:
+    if faults:
         raise LedgerError("\n".join(faults))

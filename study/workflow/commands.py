@@ -55,7 +55,9 @@ def run(options: Namespace) -> None:
                 _run_sweep(source, overrides, options)
                 return
             config = load_config(source, overrides)
-            config = config.model_copy(update={"name": config.name or _unique_name(source)})
+            stem = re.sub(r"[^A-Za-z0-9._-]+", "-", source.stem)[:60].strip("-._") or "study"
+            unique = f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+            config = config.model_copy(update={"name": config.name or unique})
             folder = StudyFolder(config.storage / str(config.name))
     except ConfigFaults as faults:
         raise _with_remaining_faults(faults, resuming=bool(existing)) from None
@@ -97,11 +99,6 @@ def _run_sweep(source: Path, overrides: list[str], options: Namespace) -> None:
         caution([member.config for member in members], options.console)
     else:
         run_sweep(members, options.console)
-
-
-def _unique_name(source: Path) -> str:
-    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", source.stem)[:60].strip("-._") or "study"
-    return f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
 
 
 def _with_remaining_faults(faults: ConfigFaults, *, resuming: bool) -> ConfigFaults:

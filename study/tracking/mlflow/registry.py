@@ -28,7 +28,7 @@ from study.data.images.inputs import as_base64
 from study.data.shots import read_shots
 from study.errors import StudyError, TrackingError
 from study.method.delta import DeltaInfo, load_delta, save_delta
-from study.storage.ledger import Registration, StudyFolder
+from study.storage.ledger import REGISTERED, Registration, StudyFolder
 from study.tracking.mlflow.choice import Choice
 from study.tracking.mlflow.runs import RunWriter
 from study.tracking.tracker import describe_unsent, first_line, within
@@ -83,7 +83,7 @@ def register_winner(writer: RunWriter, wait: float = WAIT_SECONDS) -> Registrati
         raise
     except Exception as error:  # from MLflow, a database, its driver or the network
         raise TrackingError(f"MLflow does not take the model ({first_line(error)})") from None
-    folder.write_registration(registration)
+    folder.write_json(REGISTERED, registration)
     return registration
 
 
