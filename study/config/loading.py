@@ -51,8 +51,7 @@ class ConfigFaults(ConfigError):
         rest: StudyConfig | None,
         replaced: Sequence[str] = (),
     ) -> None:
-        many = len(faults) > MOST_FAULTS
-        count = f"more than {MOST_FAULTS}" if many else str(len(faults))
+        count = str(len(faults)) if len(faults) <= MOST_FAULTS else f"more than {MOST_FAULTS}"
         lines = "\n".join(f"  {fault}" for fault in faults[:MOST_FAULTS])
         super().__init__(f"{source} has {count} fault{'s' if len(faults) > 1 else ''}:\n{lines}")
         self.source = source
@@ -154,8 +153,8 @@ def build_config(values: Mapping[str, Any], source: str) -> StudyConfig:
     faults: list[str] = []
     dropped: list[str] = []
     # The parts are compared only if each of them is valid. So the faulty values are left out, and
-    # if that is not enough, what contains them.
-    for depth in (None, 2, 1, 0):
+    # if that is not enough, what contains them; the last look is at what is left.
+    for depth in (None, 2, 1, 1):
         try:
             config = StudyConfig.model_validate(rest)
             break
@@ -174,15 +173,13 @@ def build_config(values: Mapping[str, Any], source: str) -> StudyConfig:
     return config
 
 
-def _drop(values: dict[str, Any], location: Sequence[int | str]) -> None:
+def _drop(values: dict[Any, Any], location: Sequence[int | str]) -> None:
     """Delete the value at a location, or the innermost mapping entry that would contain it."""
-    for key, inner in zip(location, [*location[1:], None], strict=False):
-        if not isinstance(values, dict) or key not in values:
-            return
-        if not isinstance(values[key], dict) or inner not in values[key]:
-            del values[key]
-            return
-        values = values[key]
+    key, *below = location
+    if below and isinstance(inner := values.get(key), dict) and below[0] in inner:
+        _drop(inner, below)
+    else:
+        values.pop(key, None)
 
 
 def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
@@ -306,8 +303,8 @@ def _members(file: Path, overridden: Mapping[str, Any]) -> Iterator[Member]:
     prefix = overridden.get("name") or file.resolve().parent.name
     for combination in itertools.product(*chosen.values()):
         point = dict(zip(chosen, combination, strict=True))
-        parts = (prefix, file.stem, *combination)
-        name = "-".join(p if isinstance(p, str) else shown(p) for p in parts).replace(":", ".")
+        parts = (p if isinstance(p, str) else shown(p) for p in (prefix, file.stem, *combination))
+        name = "-".join(parts).replace(":", ".")
         excepted = {
             key: value
             for exception in exceptions

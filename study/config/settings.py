@@ -139,20 +139,17 @@ class Settings(Section):
             leaves: the tensors of the subset in the study's model.
             regularizer: the loss term that λ weighs.
         """
-        tuned = kinds(leaves)
-        rates = {
-            kind: self.rates[kind] for kind in kind_names() if kind in tuned & self.rates.keys()
-        }
+        tuned = kinds(leaves) & self.rates.keys()
         return Settings(
             subset=self.subset,
-            rates=rates,
+            rates={kind: self.rates[kind] for kind in kind_names() if kind in tuned},
             distill_weight=self.distill_weight if weighs(leaves, regularizer) else 0.0,
         )
 
     def flat(self) -> dict[str, str | float | None]:
         """Return a value for each of `settings_columns`; None for a rate that there is not."""
-        values = (self.subset, *map(self.rates.get, kind_names()), self.distill_weight)
-        return dict(zip(settings_columns(), values, strict=True))
+        rates = {rate_column(kind): self.rates.get(kind) for kind in kind_names()}
+        return {"subset": self.subset, **rates, "distill_weight": self.distill_weight}
 
 
 def weighs(leaves: Collection[Leaf], regularizer: Regularizer) -> bool:

@@ -37,12 +37,15 @@ LASTING = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.EFBIG, errno.
 """Errors that last: no permission, a read-only file system, a missing folder, a file too large."""
 
 Result = TypeVar("Result")
-is_there = os.path.isdir  # `Path.is_dir` would raise if a folder's server is unreachable
 SUMS = "sha256.txt"
 
 
 class StorageError(StudyError):
     """A file or folder that cannot be read or written; the message names it and the cause."""
+
+
+_is_there = os.path.isdir
+"""Return whether a folder is there; `Path.is_dir` would raise if its server is unreachable."""
 
 
 def with_retries(path: Path, do: Callable[[], Result], *, known: Path | None = None) -> Result:
@@ -65,7 +68,7 @@ def with_retries(path: Path, do: Callable[[], Result], *, known: Path | None = N
             result = do()
         except OSError as error:
             cause = error.strerror or str(error)
-            gone = error.errno == errno.ENOENT and known is not None and not is_there(known)
+            gone = error.errno == errno.ENOENT and known is not None and not _is_there(known)
             passing = gone or error.errno in PASSING
             if not passing and error.errno not in LASTING:
                 raise
@@ -159,7 +162,7 @@ def read_if_there(path: Path, read: Callable[[], Result], *, known: Path) -> Res
             try:
                 return read()
             except FileNotFoundError:
-                if not is_there(known):
+                if not _is_there(known):
                     raise
         return None
 

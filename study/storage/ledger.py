@@ -147,14 +147,12 @@ class _Folder:
             raise LedgerError(f"{self.path / name} is missing{advice}")
         return contents
 
-    def write(self, name: str, contents: bytes | str) -> None:
-        """Write a file atomically."""
-        write_atomically(self.path / name, contents, known=self._known)
-
-    def write_recorded(self, name: str, contents: str) -> None:
-        """Write a file atomically, after its checksum."""
-        record_checksums(self.path, {name: contents.encode()}, known=self._known)
-        self.write(name, contents)
+    def write(self, name: str, contents: bytes | str, *, recorded: bool = False) -> None:
+        """Write a file atomically, after its checksum if that is to be recorded."""
+        data = contents.encode() if isinstance(contents, str) else contents
+        if recorded:
+            record_checksums(self.path, {name: data}, known=self._known)
+        write_atomically(self.path / name, data, known=self._known)
 
 
 class TrialFolder(_Folder):
@@ -173,7 +171,7 @@ class TrialFolder(_Folder):
         """Make the folder and write the configuration; an existing trial keeps its own."""
         make_folder(self.path)
         if self.read("config.json") is None:
-            self.write_recorded("config.json", _dumps(config))
+            self.write("config.json", _dumps(config), recorded=True)
 
     def rename(self, trial_id: str, **changes: Any) -> None:
         """Rename the trial.
@@ -183,7 +181,7 @@ class TrialFolder(_Folder):
             **changes: further values of the configuration that change with it.
         """
         config = {**self.read_config(), "trial_id": trial_id, **changes}
-        self.write_recorded("config.json", _dumps(config))
+        self.write("config.json", _dumps(config), recorded=True)
         self.path = self.path.rename(self.path.with_name(trial_id))
         sync_folder(self.path.parent)
 
@@ -214,7 +212,7 @@ class TrialFolder(_Folder):
             report: the report.
             last: whether it is the last one; the checksum of all reports is then recorded first.
         """
-        line = (_dumps(report) + "\n").encode()
+        line = _dumps(report) + b"\n"
         if last:
             reports = {REPORTS: b"".join([*self._report_lines(), line])}
             record_checksums(self.path, reports, known=self._known)
@@ -250,7 +248,7 @@ class TrialFolder(_Folder):
         """Record how the trial ended, and delete the state from which it would have continued."""
         files = [p.name for n in KEPT for p in sorted(self.path.glob(n)) if p.is_file()]
         sums = {name: self.read(name) or b"" for name in files}
-        sums["end.json"] = _dumps(asdict(end)).encode()
+        sums["end.json"] = _dumps(end)
         record_checksums(self.path, sums, known=self._known)
         self.write("end.json", sums["end.json"])
         state = self.path / "state.safetensors"
@@ -278,7 +276,7 @@ class TrialFolder(_Folder):
         for pattern in (*KEPT, "state.safetensors", "end.json", SUMS):
             for path in self.path.glob(pattern):
                 path.unlink()
-        self.write_recorded("config.json", _dumps(self.read_config()))
+        self.write("config.json", _dumps(self.read_config()), recorded=True)
 
 
 class StudyFolder(_Folder):
@@ -322,7 +320,7 @@ class StudyFolder(_Folder):
 
     def write_config(self, config: str) -> None:
         """Write the frozen configuration and its checksum; an earlier configuration is replaced."""
-        self.write_recorded(self.config_path.name, config)
+        self.write(self.config_path.name, config, recorded=True)
 
     def refuse_existing(self) -> None:
         """Raise if a study of this name exists.
@@ -436,7 +434,7 @@ class StudyFolder(_Folder):
     def write_json(self, name: str, value: Any) -> None:
         """Write a JSON file of the study, such as `CANDIDATES`; it may hold dataclasses."""
         contents = json.dumps(value, indent=2, ensure_ascii=False, default=asdict)
-        self.write_recorded(name, f"{contents}\n")
+        self.write(name, f"{contents}\n", recorded=True)
 
     def read(self, name: str) -> bytes | None:
         """Return the contents of a file, checked; arguments and errors are those of `read_json`."""
@@ -455,8 +453,8 @@ def studies(storage: Path) -> list[StudyFolder]:
     return [folder for folder in map(StudyFolder, sorted(storage.glob("[!.]*"))) if folder.exists()]
 
 
-def _dumps(value: Mapping[str, Any]) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+def _dumps(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, default=asdict).encode()
 
 
 def _parsed(

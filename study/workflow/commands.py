@@ -106,10 +106,8 @@ def _with_remaining_faults(faults: ConfigFaults, *, resuming: bool) -> ConfigFau
     if (rest := faults.rest) is None:
         return faults
     sections = {fault.partition(":")[0].partition(".")[0] for fault in faults.faults}
-    folder = StudyFolder(rest.storage / (rest.name or secrets.token_hex(8)))
-    found = all_faults(
-        Study(rest, folder), resuming=resuming, passing_over=sections, replaced=faults.replaced
-    )
+    study = Study(rest, StudyFolder(rest.storage / (rest.name or secrets.token_hex(8))))
+    found = all_faults(study, resuming=resuming, passing_over=sections, replaced=faults.replaced)
     return ConfigFaults(faults.source, [*faults.faults, *found], rest, faults.replaced)
 
 
