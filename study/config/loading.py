@@ -69,10 +69,7 @@ def load_config(source: Path, overrides: Iterable[str] = ()) -> StudyConfig:
         ConfigError: if the file or an override is invalid; the message lists every fault of the
             configuration with its path.
     """
-    values = read_values(source)
-    for key, value in parse_overrides(overrides).items():
-        put_value(values, key, value)
-    return build_config(values, str(source))
+    return build_config(read_values(source), str(source), parse_overrides(overrides))
 
 
 def read_values(source: Path) -> dict[str, Any]:
@@ -137,18 +134,24 @@ def shown(value: Any) -> str:
         return f"a number of more than {sys.get_int_max_str_digits()} digits"
 
 
-def build_config(values: Mapping[str, Any], source: str) -> StudyConfig:
+def build_config(
+    values: Mapping[str, Any], source: str, changes: Mapping[str, Any] | None = None
+) -> StudyConfig:
     """Validate a mapping and return its configuration.
 
     Args:
         values: the sections and values.
         source: where they come from, for the message.
+        changes: further values by dotted key, which take precedence.
 
     Raises:
+        ConfigError: if a part of a dotted key before the last is not a section.
         ConfigFaults: if it is invalid; the message lists every fault with its path, the value got
             and what is allowed.
     """
     rest = copy.deepcopy(dict(values))
+    for key, value in (changes or {}).items():
+        put_value(rest, key, value)
     config: StudyConfig | None = None
     faults: list[str] = []
     dropped: list[str] = []
@@ -311,11 +314,8 @@ def _members(file: Path, overridden: Mapping[str, Any]) -> Iterator[Member]:
             if all(point[axis] in choices for axis, choices in exception["for"].items())
             for key, value in exception["set"].items()
         }
-        own = copy.deepcopy(values)
-        for key, value in {**point, **excepted, **overridden}.items():
-            put_value(own, key, value)
-        own["name"] = name.replace("/", ".")
-        yield Member(file.stem, point, build_config(own, f"{file} ({name})"))
+        changes = {**point, **excepted, **overridden, "name": name.replace("/", ".")}
+        yield Member(file.stem, point, build_config(values, f"{file} ({name})", changes))
 
 
 def _check_sweep(axes: Any, exceptions: Any) -> None:

@@ -30,8 +30,11 @@ def reference() -> str:
     whole = StudyConfig.model_json_schema()
     minimal = {"storage": "runs", "ablation": {"design": "only_one"}}
     defaults = StudyConfig.model_validate(minimal).model_dump(mode="json")
-    head = ("key", "type", "default", "unit", "meaning"), ("---",) * 5
-    rows = (*head, *_rows("", whole, whole["$defs"], defaults))
+    rows = (
+        ("key", "type", "default", "unit", "meaning"),
+        ("---",) * 5,
+        *_rows("", whole, whole["$defs"], defaults),
+    )
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 

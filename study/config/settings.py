@@ -75,8 +75,12 @@ class Section(BaseModel):
 
 
 def _known(kind: str) -> str:
-    allowed = ", ".join(kind_names())
-    refuse((kind not in kind_names(), f"'{kind}' is no kind of parameter; allowed are {allowed}"))
+    refuse(
+        (
+            kind not in kind_names(),
+            f"'{kind}' is no kind of parameter; allowed are {', '.join(kind_names())}",
+        )
+    )
     return kind
 
 
@@ -157,9 +161,8 @@ def weighs(leaves: Collection[Leaf], regularizer: Regularizer) -> bool:
 
     The distillation (``cosine``) depends on the text features only.
     """
-    if regularizer == "cosine":
-        return any(leaf.encoder == "text" for leaf in leaves)
-    return regularizer == "l2_init" and bool(leaves)
+    read = [leaf for leaf in leaves if regularizer == "l2_init" or leaf.encoder == "text"]
+    return regularizer != "none" and bool(read)
 
 
 class WithSettings(Section):

@@ -232,9 +232,8 @@ class Checksums:
             name: the file's name.
             contents: its contents; None if it is missing.
         """
-        if name not in self._of:
-            return True
-        return contents is not None and sha256_of(contents) in self._of[name]
+        known = self._of.get(name)
+        return known is None or (contents is not None and sha256_of(contents) in known)
 
 
 def sha256_of(contents: bytes) -> str:

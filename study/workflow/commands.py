@@ -147,10 +147,9 @@ def find_studies(options: Namespace) -> None:
     Raises:
         ConfigError: there is no such study.
     """
-    values = vars(options)
-    if values.get("name"):
+    if getattr(options, "name", None):
         options.folder = find_study(options.name, options.storage)
-    if "names" in values:
+    if "names" in options:
         own = [word for word in options.names if word.startswith("storage=")]
         storage = parse_overrides(own).get("storage")
         options.folders = [find_study(word, storage) for word in options.names if word not in own]
@@ -214,10 +213,9 @@ def describe(folder: StudyFolder) -> dict[str, Any]:
         results = read_results(folder.path)
         status = study_status(results)
     files: list[os.stat_result] = []
-    for place, _, names in os.walk(folder.path):
-        for name in names:
-            with contextlib.suppress(OSError):  # a study that runs may remove some meanwhile
-                files.append(Path(place, name).lstat())
+    for path in (Path(place, name) for place, _, names in os.walk(folder.path) for name in names):
+        with contextlib.suppress(OSError):  # a study that runs may remove some meanwhile
+            files.append(path.lstat())
     return {
         "study": folder.name,
         "state": status.state if status else "damaged",
