@@ -168,9 +168,10 @@ def build_config(
         for fault in found:
             _drop(rest, fault["loc"][:depth])
             dropped.append(".".join(map(str, fault["loc"][:2])))
-    # Do not report a default that only replaces a faulty value.
+    # Do not report a default that only replaces a faulty value, or a section of such values.
+    replaced = [place if "." in place else f"{place}." for place in dropped]
     compared = config.disagreements() if config else []
-    faults += [line for line in compared if not any(place in line for place in dropped)]
+    faults += [line for line in compared if not any(place in line for place in replaced)]
     if faults or config is None:
         raise ConfigFaults(source, faults, config, dropped)
     return config
