@@ -56,11 +56,15 @@ def _rows(
             value = yaml.safe_dump(
                 [default], default_flow_style=True, sort_keys=False, width=math.inf
             )
-            required = name in section.get("required", ())
-            shown = "required" if required else f"`{value.strip()[1:-1]}`"
+            shown = f"`{value.strip()[1:-1]}`"
             meaning = " ".join(field["description"].replace("``", "`").split())
-            meaning = re.sub(r"\bNone\b", "`null`", meaning)
-            yield f"`{key}`", kind, shown, UNITS.get(key, ""), meaning
+            yield (
+                f"`{key}`",
+                kind,
+                "required" if name in section.get("required", ()) else shown,
+                UNITS.get(key, ""),
+                re.sub(r"\bNone\b", "`null`", meaning),
+            )
         below = defaults.get(name) or {}
         if "LABEL" in kind:
             key, below = f"{key}.LABEL", Settings(subset="none").model_dump(mode="json")

@@ -76,9 +76,8 @@ class End:
     @property
     def cause(self) -> str | None:
         """Why the trial was stopped or failed; older studies have a traceback but no ``reason``."""
-        if self.reason is None and self.error and (lines := self.error.strip().splitlines()):
-            return lines[-1]  # the exception
-        return self.reason
+        traceback = (self.error or "").strip().splitlines()
+        return traceback[-1] if self.reason is None and traceback else self.reason
 
 
 @dataclass(frozen=True)
@@ -371,10 +370,9 @@ class StudyFolder(_Folder):
     def _check_trials(self) -> None:
         path = self.path / "trials"
         if not path.is_dir():
-            fault = "is a file" if path.exists() else "is missing"
             raise LedgerError(
-                f"{path} {fault}; it must be the folder of the study's trials: put it back from a "
-                "copy"
+                f"{path} {'is a file' if path.exists() else 'is missing'}; it must be the folder "
+                "of the study's trials: put it back from a copy"
             )
 
     def read_identity(self) -> dict[str, Any]:
@@ -405,8 +403,9 @@ class StudyFolder(_Folder):
     def is_complete(self) -> bool:
         """Return whether the study ran to its end, and no trial was added or reopened since."""
         path = self.path / DESCRIPTION
-        described = read_if_there(path, path.stat, known=self.path) is not None
-        return described and all(trial.read_end() is not None for trial in self.trials())
+        return read_if_there(path, path.stat, known=self.path) is not None and all(
+            trial.read_end() is not None for trial in self.trials()
+        )
 
     def take_back_conclusions(self) -> None:
         """Delete the choice, the registration and the summary, because the study continues."""
