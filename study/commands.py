@@ -1,15 +1,28 @@
 """All commands: ``clipfit-study [COMMAND] …``, or ``python -m study`` with the same words."""
 
 import argparse
+import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, NamedTuple
 
-from study.run import ABSENT, RUN, add_arguments, carry_out
-
-STORAGE = "storage="
+RUN = "study.workflow.commands:run"
+ABSENT = {"check": False, "json": False, **dict.fromkeys(("resume", "extend", "status", "sync"))}
+"""What `study.workflow.commands.run` takes for options that a command does not have."""
+EXAMPLES = """\
+examples of `clipfit-study run`, where `run` may be left out:
+  clipfit-study                                     the embedded study, a few minutes
+  clipfit-study configs/quickstart.yaml search.trials=40 seed=1
+  clipfit-study base_to_new name=letters            a configuration by name
+  clipfit-study base_to_new --check                 look at everything, start nothing
+  clipfit-study paper/few_shot data.root=DATA       several studies from one file, and tables
+  clipfit-study --resume letters                    go on with an interrupted study
+  clipfit-study --extend letters search.trials=+50  more trials for a finished study
+  clipfit-study --status letters                    what is done, running and best
+  clipfit-study --sync letters                      send to MLflow what it missed or lost
+"""
 
 
 class Command(NamedTuple):
@@ -30,9 +43,10 @@ def _argument(*names: str, **options: Any) -> tuple[Sequence[str], dict[str, Any
 
 
 def _storage(text: str) -> Path:
-    if not text.startswith(STORAGE) or text == STORAGE:
+    folder = text.removeprefix("storage=")
+    if folder in ("", text):
         raise argparse.ArgumentTypeError(f"'{text}' is not of the form storage=FOLDER")
-    return Path(text.removeprefix(STORAGE))
+    return Path(folder)
 
 
 _NAMED = "the name of a study, or the path to its folder"
@@ -48,7 +62,20 @@ _STORAGE = _argument(
 _STUDY = (_argument("name", metavar="NAME", help=_NAMED), _STORAGE)
 
 COMMANDS = {
-    "run": Command("run a study; this word may be left out", RUN),
+    "run": Command(
+        "run a study; this word may be left out",
+        RUN,
+        (
+            _argument(
+                "arguments",
+                nargs="*",
+                metavar="CONFIG | key=value",
+                help="a configuration by name or path (default: $STUDY_CONFIG, else quickstart), "
+                "and values that override it",
+            ),
+            _argument("--check", action="store_true", help="validate everything, start nothing"),
+        ),
+    ),
     "status": Command(
         "show what is done, running and best in a study",
         RUN,
@@ -147,15 +174,56 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsers = parser.add_subparsers(title="commands", metavar="COMMAND")
     for name, command in COMMANDS.items():
         own = parsers.add_parser(name, help=command.help, description=command.help)
-        own.set_defaults(**{**ABSENT, "code": command.code})
+        own.set_defaults(**ABSENT)
         for names, options in command.arguments:
             own.add_argument(*names, **options)
-    add_arguments(parsers.choices["run"])
+    run = parsers.choices["run"]
+    run.epilog, run.formatter_class = EXAMPLES, argparse.RawDescriptionHelpFormatter
+    run.description = (
+        "Search which of CLIP's biases and LayerNorms to tune on a few images, and at which "
+        "learning rates."
+    )
+    existing = run.add_mutually_exclusive_group()
+    for option, explanation in (
+        ("--resume", "go on with the study of this name"),
+        ("--extend", "give it more trials, and go on"),
+        ("--status", "show what is done, running and best"),
+        ("--sync", "send a study's results to MLflow"),
+    ):
+        existing.add_argument(option, metavar="NAME", help=explanation)
     if words[0] not in COMMANDS:
         parser.parse_args(words)  # prints the help, and ends
     if (code := COMMANDS[words[0]].code).endswith(":main"):
         return int(resolve_name(code)(words[1:]))
-    return carry_out(parsers.choices[words[0]].parse_intermixed_args(words[1:]))
+    return _carry_out(code, parsers.choices[words[0]].parse_intermixed_args(words[1:]))
+
+
+def _carry_out(code: str, options: argparse.Namespace) -> int:
+    """Carry out a command and return its exit code; a `StudyError` becomes one message.
+
+    Args:
+        code: the function that takes the options, which finds there the ``console`` as well.
+        options: what the user gave.
+    """
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    # Later than the arguments are read, so that help comes at once.
+    from rich.console import Console
+
+    from study.errors import InterruptedStudyError, StudyError, redacted_text
+    from study.workflow.commands import find_studies
+
+    # Eleven columns need more than the 80 characters that rich assumes for a pipe.
+    options.console = Console() if sys.stdout.isatty() else Console(width=120)
+    try:
+        find_studies(options)
+        resolve_name(code)(options)
+    except StudyError as error:
+        print(f"error: {redacted_text(str(error))}", file=sys.stderr)
+        return 130 if isinstance(error, InterruptedStudyError) else 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    return 0
 
 
 def merge(options: argparse.Namespace) -> None:

@@ -38,8 +38,8 @@ ALLOWED = {
         *("errors", "storage", "method", "data", "embedded", "config", "protocols", "trial"),
         *("selection", "search", "tracking", "analysis"),
     },
-    "run": {"errors", "workflow"},
-    "commands": {"method", "run"},
+    "commands": {"errors", "method", "workflow"},
+    "run": {"commands"},
     "__main__": {"commands"},
 }
 
@@ -70,7 +70,7 @@ LAZY = {
         for module in ("mirror", "registry", "runs", "server")
     ),
     ("run", "study"),
-    ("commands", "study.method"),
+    ("commands", "study"),
     ("workflow.commands", "study.workflow.run_study"),
 }
 OPTUNA_IN_ANALYSIS = {"analysis.importance"}

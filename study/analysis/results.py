@@ -19,8 +19,7 @@ from study.storage.atomic import write_atomically
 from study.storage.ledger import CANDIDATES, CELLS, Registration, StudyFolder, TrialFolder
 from study.trial import Split
 from study.trial.predictions import Confusion, chance_level, read_confusion
-from study.trial.schema import TrialConfig
-from study.trial.study import Candidate, Study
+from study.trial.study import Candidate, Study, TrialConfig
 
 PARTS = ("base", "new")
 """The parts of a score that tables for other programs have columns for, whatever the protocol."""

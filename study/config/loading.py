@@ -18,15 +18,18 @@ import difflib
 import itertools
 import math
 import reprlib
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+import sys
+from collections import Counter
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from study.config.schema import APART, StudyConfig
+from study.config.schema import StudyConfig
+from study.config.settings import refuse
 from study.errors import ConfigError
 
 LONGEST = 200
@@ -48,11 +51,9 @@ class ConfigFaults(ConfigError):
         rest: StudyConfig | None,
         replaced: Sequence[str] = (),
     ) -> None:
-        count = f"{len(faults)} fault{'s' if len(faults) > 1 else ''}"
-        if len(faults) > MOST_FAULTS:
-            count = f"more than {MOST_FAULTS} faults"
+        count = str(len(faults)) if len(faults) <= MOST_FAULTS else f"more than {MOST_FAULTS}"
         lines = "\n".join(f"  {fault}" for fault in faults[:MOST_FAULTS])
-        super().__init__(f"{source} has {count}:\n{lines}")
+        super().__init__(f"{source} has {count} fault{'s' if len(faults) > 1 else ''}:\n{lines}")
         self.source = source
         self.faults = list(faults)
         self.rest = rest
@@ -68,10 +69,7 @@ def load_config(source: Path, overrides: Iterable[str] = ()) -> StudyConfig:
         ConfigError: if the file or an override is invalid; the message lists every fault of the
             configuration with its path.
     """
-    values = read_values(source)
-    for key, value in parse_overrides(overrides).items():
-        put_value(values, key, value)
-    return build_config(values, str(source))
+    return build_config(read_values(source), str(source), parse_overrides(overrides))
 
 
 def read_values(source: Path) -> dict[str, Any]:
@@ -105,8 +103,8 @@ def _read_yaml(text: str, what: str) -> Any:
     try:
         return yaml.load(text, _SafeLoader)
     except Exception as error:  # PyYAML raises many kinds, such as ValueError on 2001-02-30
-        reason = error if isinstance(error, yaml.YAMLError) else repr(error)
-        raise ConfigError(f"{what} not valid YAML: {str(reason)[:1000]}") from error
+        reason = str(error) if isinstance(error, yaml.YAMLError) else repr(error)
+        raise ConfigError(f"{what} not valid YAML: {reason[:1000]}") from error
 
 
 class _SafeLoader(yaml.SafeLoader):
@@ -114,14 +112,12 @@ class _SafeLoader(yaml.SafeLoader):
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         """Construct a mapping, or raise ConstructorError if a key is repeated."""
-        if isinstance(node, yaml.MappingNode):
-            seen: set[str] = set()
-            for key in (k.value for k, _ in node.value if isinstance(k, yaml.ScalarNode)):
-                if key in seen:
-                    raise yaml.constructor.ConstructorError(
-                        None, None, f"the key '{key}' is given twice", node.start_mark
-                    )
-                seen.add(key)
+        pairs = node.value if isinstance(node, yaml.MappingNode) else ()
+        keys = Counter(key.value for key, _ in pairs if isinstance(key, yaml.ScalarNode))
+        if repeated := [key for key, count in keys.items() if count > 1]:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"the key '{repeated[0]}' is given twice", node.start_mark
+            )
         return super().construct_mapping(node, deep)
 
 
@@ -130,79 +126,64 @@ def shown(value: Any) -> str:
 
     The cut also holds for aliases of YAML, which can make a value endless or huge.
     """
-    return _Short().repr(value)[:LONGEST]
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = short.maxlong = LONGEST
+    try:
+        return short.repr(value)[:LONGEST]
+    except ValueError:
+        return f"a number of more than {sys.get_int_max_str_digits()} digits"
 
 
-class _Short(reprlib.Repr):
-    """The Python form of values, cut at `LONGEST` characters and 6 levels of nesting."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.maxstring = self.maxother = self.maxlong = LONGEST
-
-    def repr_int(self, value: int, level: int) -> str:
-        """Return a number, or its size if it is too long for Python to write out."""
-        try:
-            return super().repr_int(value, level)
-        except ValueError:
-            return f"a number of {value.bit_length()} bits"
-
-
-def build_config(values: Mapping[str, Any], source: str) -> StudyConfig:
+def build_config(
+    values: Mapping[str, Any], source: str, changes: Mapping[str, Any] | None = None
+) -> StudyConfig:
     """Validate a mapping and return its configuration.
 
     Args:
         values: the sections and values.
         source: where they come from, for the message.
+        changes: further values by dotted key, which take precedence.
 
     Raises:
+        ConfigError: if a part of a dotted key before the last is not a section.
         ConfigFaults: if it is invalid; the message lists every fault with its path, the value got
             and what is allowed.
     """
-    try:
-        return StudyConfig.model_validate(values)
-    except ValidationError as error:
-        found = _all_faults(values, error)
-    raise ConfigFaults(source, *found)
-
-
-def _all_faults(
-    values: Mapping[str, Any], error: ValidationError
-) -> tuple[list[str], StudyConfig | None, list[str]]:
-    """Return all faults, the configuration with defaults for the faulty values, and their places.
-
-    The schema compares its parts only if each of them is valid. The values are therefore validated
-    again without the faulty ones, so that faults between parts are found as well.
-    """
     rest = copy.deepcopy(dict(values))
-    reported = error.errors()[: MOST_FAULTS + 1]
-    faults = [line for fault in reported for line in _describe(fault).splitlines()]
-    compared = any(not fault["loc"] for fault in error.errors())
+    for key, value in (changes or {}).items():
+        put_value(rest, key, value)
+    config: StudyConfig | None = None
+    faults: list[str] = []
     dropped: list[str] = []
-    for depth in (None, 2, 1):
-        for fault in error.errors():
-            _drop(rest, fault["loc"][:depth])
-            dropped += [".".join(map(str, fault["loc"][:2]))] if fault["loc"] else []
+    # The parts are compared only if each of them is valid. So the faulty values are left out, and
+    # if that is not enough, what contains them; the last look is at what is left.
+    for depth in (None, 2, 1, 1):
         try:
-            config = StudyConfig.model_validate(rest, context=APART)
-        except ValidationError as next_error:
-            error = next_error
-            continue
-        # Do not report a default that only replaces a faulty value.
-        blamed = (line for line in config.disagreements() if not any(d in line for d in dropped))
-        return [*faults, *(() if compared else blamed)], config, dropped
-    return faults, None, dropped
+            config = StudyConfig.model_validate(rest)
+            break
+        except ValidationError as error:
+            found = error.errors()
+        if not faults:
+            faults = "\n".join(map(_describe, found[: MOST_FAULTS + 1])).splitlines()
+        for fault in found:
+            _drop(rest, fault["loc"][:depth])
+            dropped.append(".".join(map(str, fault["loc"][:2])))
+    # Do not report a default that only replaces a faulty value, or a section of such values.
+    replaced = [place if "." in place else f"{place}." for place in dropped]
+    compared = config.disagreements() if config else []
+    faults += [line for line in compared if not any(place in line for place in replaced)]
+    if faults or config is None:
+        raise ConfigFaults(source, faults, config, dropped)
+    return config
 
 
-def _drop(values: dict[str, Any], location: Sequence[int | str]) -> None:
+def _drop(values: dict[Any, Any], location: Sequence[int | str]) -> None:
     """Delete the value at a location, or the innermost mapping entry that would contain it."""
-    for key, inner in zip(location, [*location[1:], None], strict=False):
-        if not isinstance(values, dict) or key not in values:
-            return
-        if not isinstance(values[key], dict) or inner not in values[key]:
-            del values[key]
-            return
-        values = values[key]
+    key, *below = location
+    if below and isinstance(inner := values.get(key), dict) and below[0] in inner:
+        _drop(inner, below)
+    else:
+        values.pop(key, None)
 
 
 def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
@@ -213,22 +194,19 @@ def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
             or two set the same value, so that their order decides.
     """
     values: dict[str, Any] = {}
-    given: dict[str, str] = {}
-    repeated = []
+    given: list[tuple[str, str]] = []
     for override in overrides:
         key, equals, text = override.partition("=")
+        what = f"override '{override[:LONGEST]}'"
         if not equals or not key:
-            raise ConfigError(
-                f"override '{override[:LONGEST]}' is not of the form section.field=value"
-            )
-        value = _read_yaml(text, f"override '{override[:LONGEST]}': the value is")
-        repeated += [
-            f"'{other[:LONGEST]}' and '{override[:LONGEST]}'"
-            for known, other in given.items()
-            if f"{key}.".startswith(f"{known}.") or f"{known}.".startswith(f"{key}.")
-        ]
-        given[key], values[key] = override, value
-    if repeated:
+            raise ConfigError(f"{what} is not of the form section.field=value")
+        values[key] = _read_yaml(text, f"{what}: the value is")
+        given.append((f"{key}.", f"'{override[:LONGEST]}'"))
+    if repeated := [
+        f"{one} and {other}"
+        for (key, one), (later, other) in itertools.combinations(given, 2)
+        if key.startswith(later) or later.startswith(key)
+    ]:
         raise ConfigError(
             "overrides set the same value twice; allowed is one of each pair:\n  "
             + "\n  ".join(repeated)
@@ -254,26 +232,19 @@ def put_value(values: dict[str, Any], key: str, value: Any) -> None:
 def _describe(fault: Any) -> str:
     path = ".".join(str(part) for part in fault["loc"] if part != "[key]")
     if fault["type"] == "extra_forbidden":
-        known = list(_fields_at(fault["loc"][:-1]))
+        section: type[BaseModel] = StudyConfig
+        for part in fault["loc"][:-1]:
+            if part in section.model_fields:  # unlike a label: the type of what it names has fields
+                kind = section.model_fields[part].annotation
+                types = (t for t in (kind, *get_args(kind)) if isinstance(t, type))
+                section = next((t for t in types if issubclass(t, BaseModel)), section)
+        known = list(section.model_fields)
         close = difflib.get_close_matches(str(fault["loc"][-1]), known, n=1)
         hint = f"did you mean '{close[0]}'?" if close else f"allowed are {', '.join(known)}"
         return f"{path}: unknown key; {hint}"
-    message = fault["msg"].removeprefix("Value error, ")
-    if isinstance(fault["input"], dict | BaseModel):
-        return f"{path}: {message}" if path else message
-    return f"{path}: {message}, got {shown(fault['input'])}"
-
-
-def _fields_at(location: tuple[Any, ...]) -> Iterable[str]:
-    section: type[BaseModel] = StudyConfig
-    for part in location:
-        field = section.model_fields.get(part)
-        if field is None:  # a baseline's label; the value type has its fields
-            continue
-        types = (field.annotation, *getattr(field.annotation, "__args__", ()))
-        sections = (t for t in types if isinstance(t, type) and issubclass(t, BaseModel))
-        section = next(sections, section)
-    return section.model_fields
+    whole = isinstance(fault["input"], dict | BaseModel)
+    got = "" if whole else f", got {shown(fault['input'])}"
+    return f"{path}: {fault['msg'].removeprefix('Value error, ')}{got}"
 
 
 def dump_config(config: StudyConfig) -> str:
@@ -321,67 +292,77 @@ def load_sweep(source: Path, overrides: Sequence[str] = ()) -> list[Member]:
     return [member for file in files for member in _members(file, overridden)]
 
 
-def _members(file: Path, overridden: Mapping[str, Any]) -> list[Member]:
+def _members(file: Path, overridden: Mapping[str, Any]) -> Iterator[Member]:
     values = read_values(file)
-    axes = _axes(file, values.pop(AXES, {}))
-    exceptions = _exceptions(file, values.pop(EXCEPTIONS, []), axes)
+    axes, exceptions = values.pop(AXES, {}), values.pop(EXCEPTIONS, [])
+    try:
+        _check_sweep(axes, exceptions)
+    except ValueError as error:
+        raise ConfigError(f"{file}: {error}") from error
     chosen = {
         key: [overridden[key]] if key in overridden else choices for key, choices in axes.items()
     }
     if (count := math.prod(map(len, chosen.values()))) > MOST_STUDIES:
         raise ConfigError(f"{file}: {AXES} makes {count} studies; allowed are {MOST_STUDIES}")
     prefix = overridden.get("name") or file.resolve().parent.name
-    members = []
     for combination in itertools.product(*chosen.values()):
         point = dict(zip(chosen, combination, strict=True))
-        parts = (prefix, file.stem, *combination)
-        name = "-".join(p if isinstance(p, str) else shown(p) for p in parts).replace(":", ".")
-        changes = dict(point)
-        for exception in exceptions:
-            if all(point[axis] in choices for axis, choices in exception["for"].items()):
-                changes |= exception["set"]
-        own = copy.deepcopy(values)
-        for key, value in {**changes, **overridden}.items():
-            put_value(own, key, value)
-        own["name"] = name.replace("/", ".")
-        members.append(Member(file.stem, point, build_config(own, f"{file} ({name})")))
-    return members
+        parts = (p if isinstance(p, str) else shown(p) for p in (prefix, file.stem, *combination))
+        name = "-".join(parts).replace(":", ".")
+        excepted = {
+            key: value
+            for exception in exceptions
+            if all(point[axis] in choices for axis, choices in exception["for"].items())
+            for key, value in exception["set"].items()
+        }
+        changes = {**point, **excepted, **overridden, "name": name.replace("/", ".")}
+        yield Member(file.stem, point, build_config(values, f"{file} ({name})", changes))
 
 
-def _axes(file: Path, axes: Any) -> dict[str, list[Any]]:
-    if not _is_keyed(axes) or not all(isinstance(v, list) and v for v in axes.values()):
-        raise ConfigError(
-            f"{file}: {AXES} is {shown(axes)}; allowed are dotted keys with lists of values"
+def _check_sweep(axes: Any, exceptions: Any) -> None:
+    """Check that axes make studies that can be named, and that exceptions are for some of these.
+
+    Raises:
+        ValueError: the first fault.
+    """
+    listed = _is_keyed(axes) and all(isinstance(v, list) and v for v in axes.values())
+    refuse(
+        (not listed, f"{AXES} is {shown(axes)}; allowed are dotted keys with lists of values"),
+        (
+            not isinstance(exceptions, list),
+            f"{EXCEPTIONS} is {shown(exceptions)}; allowed is a list",
+        ),
+    )
+    refuse(
+        *(
+            (
+                isinstance(value, dict | list | tuple | set),
+                f"{AXES}.{axis}: {shown(value)} is no plain value, and a study is named by it",
+            )
+            for axis, choices in axes.items()
+            for value in choices
         )
-    for axis, choices in axes.items():
-        if structured := [v for v in choices if isinstance(v, dict | list | tuple | set)]:
-            raise ConfigError(
-                f"{file}: {AXES}.{axis}: {shown(structured[0])} is no plain value, and a study is "
-                "named by it"
-            )
-    return axes
-
-
-def _exceptions(file: Path, exceptions: Any, axes: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
-    if not isinstance(exceptions, list):
-        raise ConfigError(f"{file}: {EXCEPTIONS} is {shown(exceptions)}; allowed is a list")
+    )
     for number, exception in enumerate(exceptions):
-        place = f"{file}: {EXCEPTIONS}.{number}"
+        place = f"{EXCEPTIONS}.{number}"
         parts = exception if isinstance(exception, dict) else {}
-        if set(parts) != {"for", "set"} or not all(map(_is_keyed, parts.values())):
-            raise ConfigError(
+        refuse(
+            (
+                set(parts) != {"for", "set"} or not all(map(_is_keyed, parts.values())),
                 f"{place}: got {shown(exception)}; allowed is {{for: {{axis: [value, …]}}, "
-                "set: {key: value}}"
+                "set: {key: value}}",
             )
+        )
         for axis, values in parts["for"].items():
-            known = axes.get(axis, ())
-            strange = [v for v in values if v not in known] if isinstance(values, list) else values
-            if axis not in axes or strange or not isinstance(values, list):
-                raise ConfigError(
+            listed = isinstance(values, list)
+            strange = [v for v in values if v not in axes.get(axis, ())] if listed else values
+            refuse(
+                (
+                    axis not in axes or not listed or bool(strange),
                     f"{place}.for.{axis}: {shown(strange)} are no values of {AXES}.{axis}; "
-                    f"axes are {', '.join(axes)}"
+                    f"axes are {', '.join(axes)}",
                 )
-    return exceptions
+            )
 
 
 def _is_keyed(part: Any) -> bool:

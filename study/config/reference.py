@@ -1,16 +1,14 @@
 """The table of every key of a configuration, made from the schema for readers."""
 
-import ast
-import inspect
 import math
 import re
 from collections.abc import Iterator, Mapping
-from itertools import pairwise
 from typing import Any
 
 import yaml
 
-from study.config import schema, settings
+from study.config.schema import StudyConfig
+from study.config.settings import Settings
 
 UNITS = {
     **{"data.shots": "images per class", "data.val_shots": "images per class"},
@@ -29,11 +27,14 @@ WORDS = {"integer": "whole number", "boolean": "true or false", "string": "text"
 
 def reference() -> str:
     """Return a Markdown table of every key, with its type, default, unit and meaning."""
-    whole = schema.StudyConfig.model_json_schema()
+    whole = StudyConfig.model_json_schema()
     minimal = {"storage": "runs", "ablation": {"design": "only_one"}}
-    defaults = schema.StudyConfig.model_validate(minimal).model_dump(mode="json")
-    head = ("key", "type", "default", "unit", "meaning"), ("---",) * 5
-    rows = (*head, *_rows("", whole, whole["$defs"], defaults))
+    defaults = StudyConfig.model_validate(minimal).model_dump(mode="json")
+    rows = (
+        ("key", "type", "default", "unit", "meaning"),
+        ("---",) * 5,
+        *_rows("", whole, whole["$defs"], defaults),
+    )
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
@@ -48,18 +49,28 @@ def _rows(
         named: the JSON schemas of all sections, by the names of their classes.
         defaults: the default of each key that has one.
     """
-    meanings = _meanings(section["title"])
     for name, field in section["properties"].items():
         key, default = f"{prefix}{name}", field.get("default", defaults.get(name))
         if (kind := _kind(field)) != "section":
-            shown = "required" if name in section.get("required", ()) else _flow(default)
-            yield f"`{key}`", kind, shown, UNITS.get(key, ""), meanings[name]
-        inner = [part for part in named if f"'#/$defs/{part}'" in str(field)]
-        label, below = "", defaults.get(name) or {}
+            # In a list, YAML puts no end mark behind the value, which is to be on one line.
+            value = yaml.safe_dump(
+                [default], default_flow_style=True, sort_keys=False, width=math.inf
+            )
+            shown = f"`{value.strip()[1:-1]}`"
+            meaning = " ".join(field["description"].replace("``", "`").split())
+            yield (
+                f"`{key}`",
+                kind,
+                "required" if name in section.get("required", ()) else shown,
+                UNITS.get(key, ""),
+                re.sub(r"\bNone\b", "`null`", meaning),
+            )
+        below = defaults.get(name) or {}
         if "LABEL" in kind:
-            label, below = ".LABEL", settings.Settings(subset="none").model_dump(mode="json")
-        for part in inner:
-            yield from _rows(f"{key}{label}.", named[part], named, below)
+            key, below = f"{key}.LABEL", Settings(subset="none").model_dump(mode="json")
+        for part in named:
+            if f"'#/$defs/{part}'" in str(field):
+                yield from _rows(f"{key}.", named[part], named, below)
 
 
 def _kind(field: Mapping[str, Any]) -> str:
@@ -84,28 +95,3 @@ def _kind(field: Mapping[str, Any]) -> str:
             limits = [f"{sign} {field[bound]}" for bound, sign in BOUNDS.items() if bound in field]
             return f"{word} {', '.join(limits)}".strip()
     return "section"
-
-
-def _flow(value: Any) -> str:
-    """Return a value on one line, as a configuration holds it; in a list, YAML adds no end mark."""
-    listed = yaml.safe_dump([value], default_flow_style=True, sort_keys=False, width=math.inf)
-    return f"`{listed.strip()[1:-1]}`"
-
-
-def _meanings(title: str) -> dict[str, str]:
-    """Return the docstring of each field of a section, in Markdown and on one line."""
-    classes = {
-        node.name: node.body
-        for module in (schema, settings)
-        for node in ast.parse(inspect.getsource(module)).body
-        if isinstance(node, ast.ClassDef)
-    }
-    return {
-        ast.unparse(field.target): re.sub(
-            r"\bNone\b", "`null`", " ".join(str(doc.value.value).replace("``", "`").split())
-        )
-        for field, doc in pairwise(classes[title])
-        if isinstance(field, ast.AnnAssign)
-        and isinstance(doc, ast.Expr)
-        and isinstance(doc.value, ast.Constant)
-    }

@@ -3,13 +3,21 @@
 import math
 import os
 import re
-from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from study.config.settings import KnownKind, Positive, Section, Settings, SubsetText, nested_rates
+from study.config.settings import (
+    KnownKind,
+    Positive,
+    Section,
+    Settings,
+    SubsetText,
+    nested_rates,
+    refuse,
+)
 from study.data.records import OnCorrupt
 from study.data.shots import Short
 from study.errors import SECRET_OF_A_QUERY
@@ -31,8 +39,6 @@ TUNED = "clipfit-tuned"
 """The label of the best configuration of CLIPFit's own search."""
 RANKS = ("best", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth")
 """The labels of the best configurations of the whole search, best first."""
-APART = {"parts": "apart"}
-"""The validation context that leaves out the checks across sections."""
 AUTO = "auto"
 """The name that leaves the rule of selection to the protocol."""
 ZERO_SHOT = "zero-shot"
@@ -42,14 +48,12 @@ WITHOUT_EFFECT = ("resources.", "tracking.")
 
 
 def _increasing(bounds: tuple[float, float]) -> tuple[float, float]:
-    if bounds[0] > bounds[1]:
-        raise ValueError("the lower bound is above the upper one")
+    refuse((bounds[0] > bounds[1], "the lower bound is above the upper one"))
     return bounds
 
 
 def _rising(bounds: tuple[float, float]) -> tuple[float, float]:
-    if bounds[0] >= bounds[1]:
-        raise ValueError("the first number must be below the second")
+    refuse((bounds[0] >= bounds[1], "the first number must be below the second"))
     return bounds
 
 
@@ -62,8 +66,6 @@ ObjectName = Annotated[str, Field(min_length=1, max_length=100)]
 """The name of something that code provides, such as a protocol."""
 Range = Annotated[tuple[Positive, Positive], AfterValidator(_increasing)]
 """The lower and upper bound of a log-uniform choice."""
-RATES: Range = (5e-4, 2e-1)
-"""The range of learning rates that a kind of parameter has by default."""
 
 
 class DataConfig(Section):
@@ -111,13 +113,6 @@ class DataConfig(Section):
     None means the full range of 16-bit images, and 0 to 1 for floating-point images; other deep
     images are then an error."""
 
-    @model_validator(mode="after")
-    def _templates_have_a_place(self) -> Self:
-        for template in self.templates or ():
-            if "{}" not in template:
-                raise ValueError(f"template '{template}' has no {{}} for the class name")
-        return self
-
 
 class BackboneConfig(Section):
     """The frozen CLIP checkpoint."""
@@ -131,13 +126,11 @@ class BackboneConfig(Section):
     @classmethod
     def _folder_is_absolute(cls, name: str) -> str:
         """Return a local folder as an absolute path, which workers and later readers can find."""
-        if name == EMBEDDED or Path(name).is_absolute():
-            return name
-        try:
+        with suppress(OSError, RuntimeError):  # too long for a file name, or ~name of no user
             folder = Path(name).expanduser()
-            return str(folder.resolve()) if folder.is_dir() else name
-        except (OSError, RuntimeError):  # too long for a file name, or ~name of no user
-            return name
+            if name != EMBEDDED and not Path(name).is_absolute() and folder.is_dir():
+                return str(folder.resolve())
+        return name
 
 
 class TrainingConfig(Section):
@@ -195,19 +188,7 @@ class SpaceConfig(Section):
     @field_validator("rates")
     @classmethod
     def _of_every_kind(cls, rates: dict[str, Range]) -> dict[str, Range]:
-        return {kind: rates.get(kind, RATES) for kind in kind_names()}
-
-    @model_validator(mode="after")
-    def _sites_are_plain(self) -> Self:
-        if not self.sites:
-            raise ValueError("sites is empty: there is nothing to search; name at least one")
-        for site in self.sites:
-            terms = parse(site).terms
-            if len(terms) != 1 or terms[0][0] < 0 or terms[0][1].layers is not None:
-                raise ValueError(f"site '{site}' must be one term without layers")
-        if len(set(self.sites)) < len(self.sites):
-            raise ValueError("sites names one site twice")
-        return self
+        return {kind: rates.get(kind, (5e-4, 2e-1)) for kind in kind_names()}
 
 
 class AshaConfig(Section):
@@ -221,15 +202,10 @@ class AshaConfig(Section):
 
 def _published_baselines() -> dict[str, Settings]:
     """Return zero-shot CLIP, and CLIPFit and two rivals at the paper's learning rate and λ."""
-    published = {
-        "rates": dict.fromkeys(kind_names(), LEARNING_RATE),
-        "distill_weight": DISTILL_WEIGHT,
-    }
-    return {
-        ZERO_SHOT: Settings(subset="none"),
-        "clipfit": Settings(subset="clipfit", **published),
-        "bitfit": Settings(subset="bitfit", **published),
-        "ln": Settings(subset="ln", **published),
+    rates = dict.fromkeys(kind_names(), LEARNING_RATE)
+    return {ZERO_SHOT: Settings(subset="none")} | {
+        subset: Settings(subset=subset, rates=rates, distill_weight=DISTILL_WEIGHT)
+        for subset in ("clipfit", "bitfit", "ln")
     }
 
 
@@ -266,12 +242,6 @@ class ConfirmConfig(Section):
     runners_up: int = Field(2, ge=0, le=8)
     """The number of configurations tested after the winner, in addition to the baselines."""
 
-    @model_validator(mode="after")
-    def _seeds_differ(self) -> Self:
-        if len(set(self.seeds)) < len(self.seeds):
-            raise ValueError(f"seeds {list(self.seeds)} name one seed twice")
-        return self
-
 
 class AblationConfig(Section):
     """A comparison of subsets (cells), each at the best of the same learning rates."""
@@ -306,14 +276,6 @@ class AblationConfig(Section):
 
     They are looked for in the other studies of ``storage``, then in the tracker."""
 
-    @model_validator(mode="after")
-    def _grid_is_given(self) -> Self:
-        if (self.design == "grid") != bool(self.subsets):
-            raise ValueError("subsets belong to the design grid, which needs at least one")
-        if "base" in self.subsets:
-            raise ValueError("subsets: 'base' is the name of the base itself")
-        return self
-
 
 class ResourcesConfig(Section):
     """The resources of one trial; the number of trials at once follows from the cluster."""
@@ -346,16 +308,6 @@ class TrackingConfig(Section):
     experiment: str = Field("clipfit-study", min_length=1)
     """The name of the MLflow experiment."""
 
-    @model_validator(mode="after")
-    def _no_password(self) -> Self:
-        uri = self.uri or ""
-        if re.search(r"://[^\s]*@", uri) or SECRET_OF_A_QUERY.search(uri):
-            raise ValueError(
-                "uri holds a user name or password, and a configuration is shared; give it by "
-                "MLFLOW_TRACKING_URI, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
-            )
-        return self
-
 
 def default_storage() -> Path:
     """Return ``$STUDY_STORAGE``, which a cluster sets, or else ``runs``."""
@@ -385,63 +337,132 @@ class StudyConfig(Section):
 
     The environment variable ``STUDY_STORAGE`` replaces the default."""
 
-    @model_validator(mode="after")
-    def _parts_agree(self, info: ValidationInfo) -> Self:
-        if info.context is not APART and (faults := list(self.disagreements())):
-            raise ValueError("\n".join(faults))
-        return self
+    def disagreements(self) -> list[str]:
+        """Return the faults of fields that are valid but do not go together, each with its path.
 
-    def disagreements(self) -> Iterator[str]:
-        """Yield the faults of fields that contradict each other, each beginning with a path.
-
-        Those that depend on the protocol are the protocol's, see `study.protocols`.
+        `study.config.loading.build_config` looks for them once all fields are valid. Those that
+        depend on the protocol are the protocol's, see `study.protocols`.
         """
-        yield from self._disagreements_of_data()
-        for label, baseline in self.search.baselines.items():
-            if label in (TUNED, *RANKS):
-                yield f"search.baselines.{label}: is a name that results use; choose another"
-            added = [term for sign, term in parse(baseline.subset).terms if sign > 0]
-            tuned = {kind for term in added for kind in term.kinds}
-            for kind in sorted(tuned - baseline.rates.keys()):
-                needed = f"tunes '{baseline.subset}' and so needs rates.{kind}"
-                yield f"search.baselines.{label}: {needed}"
-        if not self.search.baselines:
-            yield "search.baselines: is empty; allowed is one or more"
+        faults = (*self._faults_of_data(), *self._faults_of_search(), *self._faults_of_the_rest())
+        return [message for there, message in faults if there]
 
-    def _disagreements_of_data(self) -> Iterator[str]:
+    def _faults_of_data(self) -> list[tuple[bool, str]]:
         data = self.data
-        if data.targets_root is not None and not data.targets:
-            yield "data.targets_root: holds nothing, since data.targets is empty"
-        names = (data.dataset, *data.targets)
-        for name in dict.fromkeys(data.targets):
-            if names.count(name) > 1:
-                yield f"data.targets: '{name}' is the source or is named twice"
-            if name in ("accuracy", "source", "base", "new", "hmean", "score"):
-                yield f"data.targets: '{name}' is a name that metrics have; call it otherwise"
-        if data.shots_from is not None and data.val_shots is not None:
-            yield "data.val_shots: has no effect beside data.shots_from, which lists them"
+        metrics = ("accuracy", "source", "base", "new", "hmean", "score")
+        return [
+            *(
+                ("{}" not in text, f"data: template '{text}' has no {{}} for the class name")
+                for text in data.templates or ()
+            ),
+            (
+                data.targets_root is not None and not data.targets,
+                "data.targets_root: holds nothing, since data.targets is empty",
+            ),
+            *(
+                (
+                    (data.dataset, *data.targets).count(name) > 1,
+                    f"data.targets: '{name}' is the source or is named twice",
+                )
+                for name in dict.fromkeys(data.targets)
+            ),
+            *(
+                (True, f"data.targets: '{name}' is a name that metrics have; call it otherwise")
+                for name in metrics
+                if name in data.targets
+            ),
+            (
+                data.shots_from is not None and data.val_shots is not None,
+                "data.val_shots: has no effect beside data.shots_from, which lists them",
+            ),
+        ]
 
-    def disagreements_of_search(self) -> Iterator[str]:
-        """Yield the faults of fields that contradict each other in a study that searches."""
-        search, labels = self.search, self.search.baselines
-        if not labels:  # which is a fault of its own
-            return
-        if search.asha is not None and search.asha.grace_period > self.training.epochs:
-            yield (
-                f"search.asha.grace_period: {search.asha.grace_period} is longer than "
-                f"training.epochs, which is {self.training.epochs}; allowed are fewer, or "
-                "search.asha: null for no stopping"
-            )
-        for needed in (ZERO_SHOT, "clipfit"):
-            if needed not in labels:
-                yield f"search.baselines: must keep '{needed}', which results are compared with"
-        if search.trials < 2 * len(labels):
-            yield (
-                f"search.trials: {search.trials} leaves too few beside the {len(labels)} "
-                f"baselines; allowed is {2 * len(labels)} or more, or 0 for no search"
-            )
-        elif len(labels) + math.ceil(search.tuned_share * search.trials) >= search.trials:
-            yield (
+    def _faults_of_search(self) -> list[tuple[bool, str]]:
+        sites, baselines = self.search.space.sites, self.search.baselines
+        terms = {
+            text: parse(text).terms for text in (*sites, *(b.subset for b in baselines.values()))
+        }
+        return [
+            (
+                not sites,
+                "search.space: sites is empty: there is nothing to search; name at least one",
+            ),
+            *(
+                (
+                    [(sign, term.layers) for sign, term in terms[site]] != [(1, None)],
+                    f"search.space: site '{site}' must be one term without layers",
+                )
+                for site in sites
+            ),
+            (len(set(sites)) < len(sites), "search.space: sites names one site twice"),
+            (not baselines, "search.baselines: is empty; allowed is one or more"),
+            *(
+                (True, f"search.baselines.{label}: is a name that results use; choose another")
+                for label in (TUNED, *RANKS)
+                if label in baselines
+            ),
+            *(
+                (
+                    kind not in baseline.rates,
+                    f"search.baselines.{label}: tunes '{baseline.subset}' and so needs "
+                    f"rates.{kind}",
+                )
+                for label, baseline in baselines.items()
+                for kind in kind_names()
+                if any(sign > 0 and kind in term.kinds for sign, term in terms[baseline.subset])
+            ),
+        ]
+
+    def _faults_of_the_rest(self) -> list[tuple[bool, str]]:
+        seeds, uri = self.confirm.seeds, self.tracking.uri or ""
+        subsets = self.ablation.subsets if self.ablation else {}
+        grid = self.ablation is not None and self.ablation.design == "grid"
+        return [
+            (
+                len(set(seeds)) < len(seeds),
+                f"confirm: seeds {list(seeds)} name one seed twice",
+            ),
+            (
+                grid != bool(subsets),
+                "ablation: subsets belong to the design grid, which needs at least one",
+            ),
+            ("base" in subsets, "ablation: subsets: 'base' is the name of the base itself"),
+            (
+                bool(re.search(r"://[^\s]*@", uri) or SECRET_OF_A_QUERY.search(uri)),
+                "tracking: uri holds a user name or password, and a configuration is shared; give "
+                "it by MLFLOW_TRACKING_URI, or MLFLOW_TRACKING_USERNAME and "
+                "MLFLOW_TRACKING_PASSWORD",
+            ),
+        ]
+
+    def disagreements_of_search(self) -> list[str]:
+        """Return the faults of fields that contradict each other in a study that searches."""
+        search, count = self.search, len(self.search.baselines)
+        grace = search.asha.grace_period if search.asha is not None else 0
+        few = search.trials < 2 * count
+        tuned = math.ceil(search.tuned_share * search.trials)
+        faults = [
+            (
+                grace > self.training.epochs,
+                f"search.asha.grace_period: {grace} is longer than training.epochs, which is "
+                f"{self.training.epochs}; allowed are fewer, or search.asha: null for no stopping",
+            ),
+            *(
+                (
+                    needed not in search.baselines,
+                    f"search.baselines: must keep '{needed}', which results are compared with",
+                )
+                for needed in (ZERO_SHOT, "clipfit")
+            ),
+            (
+                few,
+                f"search.trials: {search.trials} leaves too few beside the {count} baselines; "
+                f"allowed is {2 * count} or more, or 0 for no search",
+            ),
+            (
+                not few and count + tuned >= search.trials,
                 f"search.tuned_share: {search.tuned_share} of {search.trials} trials, beside "
-                f"{len(labels)} baselines, leaves none to search subsets"
-            )
+                f"{count} baselines, leaves none to search subsets",
+            ),
+        ]
+        # A study without baselines has that as a fault of its own.
+        return [message for there, message in faults if there and count]

@@ -16,6 +16,20 @@ LONGEST_PATH, LONGEST_NAME = 4000, 255
 """The lengths, in bytes, that file systems allow, less room for the files in a study's folder."""
 
 
+def refuse(*faults: tuple[bool, str]) -> None:
+    """Refuse a value that is validated.
+
+    Args:
+        *faults: whether each fault is there, and the message that says so.
+
+    Raises:
+        ValueError: the first fault that is there.
+    """
+    for there, message in faults:
+        if there:
+            raise ValueError(message)
+
+
 def _canonical_subset(text: str) -> str:
     try:
         return str(parse(text))
@@ -36,24 +50,37 @@ class Section(BaseModel):
         frozen=True,
         allow_inf_nan=False,
         validate_default=True,  # so that a configuration stays equal when it is written and read
+        use_attribute_docstrings=True,  # for `study.config.reference`
     )
 
     @field_validator("*")
     @classmethod
     def _exists_on_machines(cls, value: Any) -> Any:
-        if isinstance(value, int) and abs(value) >= 2**31:
-            raise ValueError("a whole number must be below 2147483648")
-        if isinstance(value, Path):
-            if "\0" in str(value) or len(os.fsencode(value)) > LONGEST_PATH:
-                raise ValueError(f"a path has at most {LONGEST_PATH} bytes, none of them NUL")
-            if any(len(os.fsencode(part)) > LONGEST_NAME for part in value.parts):
-                raise ValueError(f"a file or folder has a name of at most {LONGEST_NAME} bytes")
+        path = os.fsencode(value) if isinstance(value, Path) else b""
+        refuse(
+            (
+                isinstance(value, int) and abs(value) >= 2**31,
+                "a whole number must be below 2147483648",
+            ),
+            (
+                b"\0" in path or len(path) > LONGEST_PATH,
+                f"a path has at most {LONGEST_PATH} bytes, none of them NUL",
+            ),
+            (
+                any(len(name) > LONGEST_NAME for name in path.split(b"/")),
+                f"a file or folder has a name of at most {LONGEST_NAME} bytes",
+            ),
+        )
         return value
 
 
 def _known(kind: str) -> str:
-    if kind not in kind_names():
-        raise ValueError(f"'{kind}' is no kind of parameter; allowed are {', '.join(kind_names())}")
+    refuse(
+        (
+            kind not in kind_names(),
+            f"'{kind}' is no kind of parameter; allowed are {', '.join(kind_names())}",
+        )
+    )
     return kind
 
 
@@ -72,9 +99,8 @@ def settings_columns() -> tuple[str, ...]:
 
 def nested_rates(values: Any) -> Any:
     """Return values with ``bias_lr`` and the like, as in earlier files, moved into ``rates``."""
-    if not isinstance(values, Mapping):
-        return values
-    flat = {kind: values[name] for kind in kind_names() if (name := rate_column(kind)) in values}
+    given = values if isinstance(values, Mapping) else {}
+    flat = {kind: given[name] for kind in kind_names() if (name := rate_column(kind)) in given}
     if not flat or "rates" in values:
         return values
     rest = {name: v for name, v in values.items() if name not in map(rate_column, flat)}
@@ -117,17 +143,17 @@ class Settings(Section):
             leaves: the tensors of the subset in the study's model.
             regularizer: the loss term that λ weighs.
         """
-        tuned = kinds(leaves)
-        rates = {
-            kind: self.rates[kind] for kind in kind_names() if kind in tuned & self.rates.keys()
-        }
-        weight = self.distill_weight if weighs(leaves, regularizer) else 0.0
-        return Settings(subset=self.subset, rates=rates, distill_weight=weight)
+        tuned = kinds(leaves) & self.rates.keys()
+        return Settings(
+            subset=self.subset,
+            rates={kind: self.rates[kind] for kind in kind_names() if kind in tuned},
+            distill_weight=self.distill_weight if weighs(leaves, regularizer) else 0.0,
+        )
 
     def flat(self) -> dict[str, str | float | None]:
         """Return a value for each of `settings_columns`; None for a rate that there is not."""
-        values = (self.subset, *map(self.rates.get, kind_names()), self.distill_weight)
-        return dict(zip(settings_columns(), values, strict=True))
+        rates = {rate_column(kind): self.rates.get(kind) for kind in kind_names()}
+        return {"subset": self.subset, **rates, "distill_weight": self.distill_weight}
 
 
 def weighs(leaves: Collection[Leaf], regularizer: Regularizer) -> bool:
@@ -135,9 +161,8 @@ def weighs(leaves: Collection[Leaf], regularizer: Regularizer) -> bool:
 
     The distillation (``cosine``) depends on the text features only.
     """
-    if regularizer == "cosine":
-        return any(leaf.encoder == "text" for leaf in leaves)
-    return regularizer == "l2_init" and bool(leaves)
+    read = [leaf for leaf in leaves if regularizer == "l2_init" or leaf.encoder == "text"]
+    return regularizer != "none" and bool(read)
 
 
 class WithSettings(Section):

@@ -44,6 +44,10 @@ class StorageError(StudyError):
     """A file or folder that cannot be read or written; the message names it and the cause."""
 
 
+_is_there = os.path.isdir
+"""Return whether a folder is there; `Path.is_dir` would raise if its server is unreachable."""
+
+
 def with_retries(path: Path, do: Callable[[], Result], *, known: Path | None = None) -> Result:
     """Return the result of `do`; retry for `WAIT_SECONDS` if storage is full or unreachable.
 
@@ -63,22 +67,17 @@ def with_retries(path: Path, do: Callable[[], Result], *, known: Path | None = N
         try:
             result = do()
         except OSError as error:
+            cause = error.strerror or str(error)
             gone = error.errno == errno.ENOENT and known is not None and not _is_there(known)
-            if not gone and error.errno not in PASSING:
-                if error.errno not in LASTING:
-                    raise
-                raise StorageError(f"{path} cannot be used: {_cause(error)}") from error
-            if time.monotonic() > deadline:
-                raise StorageError(
-                    f"{path} cannot be used, nor could it within {WAIT_SECONDS:g} seconds: "
-                    f"{_cause(error)}"
-                ) from error
+            passing = gone or error.errno in PASSING
+            if not passing and error.errno not in LASTING:
+                raise
+            if not passing or time.monotonic() > deadline:
+                waited = f", nor could it within {WAIT_SECONDS:g} seconds" if passing else ""
+                raise StorageError(f"{path} cannot be used{waited}: {cause}") from error
             if not waiting:
                 logger.warning(
-                    "%s cannot be used: %s; trying for %g seconds",
-                    path,
-                    _cause(error),
-                    WAIT_SECONDS,
+                    "%s cannot be used: %s; trying for %g seconds", path, cause, WAIT_SECONDS
                 )
             waiting = True
             time.sleep(RETRY_SECONDS)
@@ -194,15 +193,6 @@ def _replace(path: Path, data: bytes) -> None:
     sync_folder(path.parent)
 
 
-def _is_there(folder: Path) -> bool:
-    """Return whether a folder is there; `Path.is_dir` would raise if its server is unreachable."""
-    return os.path.isdir(folder)  # noqa: PTH112
-
-
-def _cause(error: OSError) -> str:
-    return error.strerror or str(error)
-
-
 def record_checksums(folder: Path, contents: Mapping[str, bytes], *, known: Path) -> None:
     """Record the checksums of files that are about to be written.
 
@@ -242,9 +232,8 @@ class Checksums:
             name: the file's name.
             contents: its contents; None if it is missing.
         """
-        if name not in self._of:
-            return True
-        return contents is not None and sha256_of(contents) in self._of[name]
+        known = self._of.get(name)
+        return known is None or (contents is not None and sha256_of(contents) in known)
 
 
 def sha256_of(contents: bytes) -> str:

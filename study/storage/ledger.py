@@ -11,8 +11,8 @@ import json
 import logging
 import os
 import secrets
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -43,17 +43,13 @@ KEPT = (REPORTS, "delta*.safetensors", PREDICTIONS, "per_class.json", "confusion
 Earlier versions kept two JSON files of counts in place of the predictions."""
 
 
-CANDIDATES, CELLS = "candidates.json", "cells.json"
-"""The names of the files with the configurations to test, and with an ablation's cells."""
-REGISTERED = "registered.json"
-"""The name of the file that says where the winner is registered."""
+CANDIDATES, CELLS, REGISTERED = "candidates.json", "cells.json", "registered.json"
+"""The names of the files with the configurations to test, with an ablation's cells, and with the
+winner's place in the model registry. Each can be made again from the trials."""
 DESCRIPTION = "description.md"
 """The name of the summary of a study's results, which is written after everything else."""
-
-
-FROM_A_COPY = "put it back from a copy; MLflow has one, the artifact {} of the study's own run"
+FROM_A_COPY = "; put it back from a copy; MLflow has one, the artifact {} of the study's own run"
 """The advice for a file that cannot be made again; ``{}`` stands for its name."""
-DAMAGED = "is damaged: its SHA-256 is another than when it was written"
 
 
 class LedgerError(StudyError):
@@ -80,9 +76,8 @@ class End:
     @property
     def cause(self) -> str | None:
         """Why the trial was stopped or failed; older studies have a traceback but no ``reason``."""
-        if self.reason is None and self.error and (lines := self.error.strip().splitlines()):
-            return lines[-1]  # the exception
-        return self.reason
+        traceback = (self.error or "").strip().splitlines()
+        return traceback[-1] if self.reason is None and traceback else self.reason
 
 
 @dataclass(frozen=True)
@@ -104,11 +99,67 @@ class Registration:
         return f"models:/{self.model}/{self.version}"
 
 
-class TrialFolder:
-    """A trial's folder, ``trials/<trial_id>/``: configuration, reports, state, delta and end."""
+class _Folder:
+    """A folder of files that are written atomically."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+
+    @property
+    def _known(self) -> Path:
+        """A folder that is there before a file is written; see `with_retries`."""
+        return self.path
+
+    def read(self, name: str) -> bytes | None:
+        """Return the contents of a file; None if it has not been written."""
+        path = self.path / name
+        return read_if_there(path, path.read_bytes, known=self.path.parent)
+
+    def read_json(self, name: str, record: Callable[..., Any] | None = None) -> Any:
+        """Return the value in a JSON file; None if the file has not been written.
+
+        Args:
+            name: the file's path below the folder.
+            record: makes a record of the fields that the file holds; None means the value itself.
+
+        Raises:
+            LedgerError: the file is damaged.
+        """
+        contents = self.read(name)
+        return None if contents is None else _parsed(self.path / name, contents, record)
+
+    def read_needed(self, name: str, advice: str = "") -> bytes:
+        """Return the contents of a file without which nothing can be done.
+
+        Args:
+            name: the file's name.
+            advice: how to get it back, which ends the message.
+
+        Raises:
+            LedgerError: it is missing or damaged.
+        """
+        try:
+            contents = self.read(name)
+        except LedgerError as error:
+            raise LedgerError(f"{error}{advice}") from error
+        if contents is None:
+            raise LedgerError(f"{self.path / name} is missing{advice}")
+        return contents
+
+    def write(self, name: str, contents: bytes | str, *, recorded: bool = False) -> None:
+        """Write a file atomically, after its checksum if that is to be recorded."""
+        data = contents.encode() if isinstance(contents, str) else contents
+        if recorded:
+            record_checksums(self.path, {name: data}, known=self._known)
+        write_atomically(self.path / name, data, known=self._known)
+
+
+class TrialFolder(_Folder):
+    """A trial's folder, ``trials/<trial_id>/``: configuration, reports, state, delta and end."""
+
+    @property
+    def _known(self) -> Path:
+        return self.path.parent
 
     @property
     def trial_id(self) -> str:
@@ -119,7 +170,7 @@ class TrialFolder:
         """Make the folder and write the configuration; an existing trial keeps its own."""
         make_folder(self.path)
         if self.read("config.json") is None:
-            self._write_config(config)
+            self.write("config.json", _dumps(config), recorded=True)
 
     def rename(self, trial_id: str, **changes: Any) -> None:
         """Rename the trial.
@@ -128,7 +179,8 @@ class TrialFolder:
             trial_id: the new id.
             **changes: further values of the configuration that change with it.
         """
-        self._write_config({**self.read_config(), "trial_id": trial_id, **changes})
+        config = {**self.read_config(), "trial_id": trial_id, **changes}
+        self.write("config.json", _dumps(config), recorded=True)
         self.path = self.path.rename(self.path.with_name(trial_id))
         sync_folder(self.path.parent)
 
@@ -138,9 +190,7 @@ class TrialFolder:
         Raises:
             LedgerError: it is missing or damaged.
         """
-        if (contents := self.read("config.json")) is None:
-            raise LedgerError(f"{self.path / 'config.json'} is missing")
-        return _parsed(self.path / "config.json", contents)
+        return _parsed(self.path / "config.json", self.read_needed("config.json"))
 
     def read_reports(self) -> list[dict[str, Any]]:
         """Return the reports, in the order of the epochs, without a line that a crash cut short.
@@ -161,11 +211,11 @@ class TrialFolder:
             report: the report.
             last: whether it is the last one; the checksum of all reports is then recorded first.
         """
-        line = (_dumps(report) + "\n").encode()
+        line = _dumps(report) + b"\n"
         if last:
-            contents = b"".join([*self._report_lines(), line])
-            record_checksums(self.path, {REPORTS: contents}, known=self.path.parent)
-        append_lines(self.path / REPORTS, line, known=self.path.parent)
+            reports = {REPORTS: b"".join([*self._report_lines(), line])}
+            record_checksums(self.path, reports, known=self._known)
+        append_lines(self.path / REPORTS, line, known=self._known)
 
     def keep_reports(self, count: int) -> None:
         """Drop all but the first ``count`` reports, after which the trial continues."""
@@ -191,20 +241,15 @@ class TrialFolder:
         Raises:
             LedgerError: the file is damaged.
         """
-        if (contents := self.read("end.json")) is None:
-            return None
-        try:
-            return End(**_parsed(self.path / "end.json", contents))
-        except TypeError as error:
-            raise LedgerError(f"{self.path / 'end.json'} is damaged: {error}") from error
+        return self.read_json("end.json", End)
 
     def write_end(self, end: End) -> None:
         """Record how the trial ended, and delete the state from which it would have continued."""
-        contents = _dumps(asdict(end)).encode()
         files = [p.name for n in KEPT for p in sorted(self.path.glob(n)) if p.is_file()]
-        sums = {name: self.read(name) or b"" for name in files} | {"end.json": contents}
-        record_checksums(self.path, sums, known=self.path.parent)
-        self.write("end.json", contents)
+        sums = {name: self.read(name) or b"" for name in files}
+        sums["end.json"] = _dumps(end)
+        record_checksums(self.path, sums, known=self._known)
+        self.write("end.json", sums["end.json"])
         state = self.path / "state.safetensors"
         with_retries(state, lambda: state.unlink(missing_ok=True))
 
@@ -217,17 +262,12 @@ class TrialFolder:
         sums = Checksums(self.path)
         names = sums.names if (self.path / "end.json").exists() else ["config.json"]
         found = {name for name in names if not sums.matches(name, self.read(name))}
-        looks = {
-            "config.json": lambda: self.read_config(),
-            REPORTS: lambda: self.read_reports(),
-            "end.json": lambda: self.read_end(),
+        looks: dict[str, Callable[[], object]] = {
+            "config.json": self.read_config,
+            REPORTS: self.read_reports,
+            "end.json": self.read_end,
         }
-        for name, look in looks.items():
-            try:
-                look()
-            except LedgerError:
-                found.add(name)
-        return sorted(found)
+        return sorted(found | {name for name, look in looks.items() if _faults(look)})
 
     def reopen(self) -> None:
         """Delete all but the configuration, so that the trial is trained again."""
@@ -235,28 +275,11 @@ class TrialFolder:
         for pattern in (*KEPT, "state.safetensors", "end.json", SUMS):
             for path in self.path.glob(pattern):
                 path.unlink()
-        self._write_config(self.read_config())
-
-    def write(self, name: str, contents: bytes | str) -> None:
-        """Write a file of the trial atomically."""
-        write_atomically(self.path / name, contents, known=self.path.parent)
-
-    def read(self, name: str) -> bytes | None:
-        """Return the contents of a file of the trial; None if it has not been written."""
-        path = self.path / name
-        return read_if_there(path, path.read_bytes, known=self.path.parent)
-
-    def _write_config(self, config: Mapping[str, Any]) -> None:
-        contents = _dumps(config).encode()
-        record_checksums(self.path, {"config.json": contents}, known=self.path.parent)
-        self.write("config.json", contents)
+        self.write("config.json", _dumps(self.read_config()), recorded=True)
 
 
-class StudyFolder:
+class StudyFolder(_Folder):
     """The folder of a study, ``runs/<name>/``."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
 
     @property
     def name(self) -> str:
@@ -296,8 +319,7 @@ class StudyFolder:
 
     def write_config(self, config: str) -> None:
         """Write the frozen configuration and its checksum; an earlier configuration is replaced."""
-        record_checksums(self.path, {self.config_path.name: config.encode()}, known=self.path)
-        write_atomically(self.config_path, config, known=self.path)
+        self.write(self.config_path.name, config, recorded=True)
 
     def refuse_existing(self) -> None:
         """Raise if a study of this name exists.
@@ -337,29 +359,20 @@ class StudyFolder:
         Raises:
             LedgerError: files are missing or damaged; the message says what to do about each.
         """
-        faults = []
-        for look in (self._check_config, lambda: self.read_identity(), self._check_trials):
-            try:
-                look()
-            except LedgerError as error:
-                faults.append(str(error))
-        if faults:
+        name = self.config_path.name
+        if faults := _faults(
+            lambda: self.read_needed(name, FROM_A_COPY.format(name)),
+            self.read_identity,
+            self._check_trials,
+        ):
             raise LedgerError("\n".join(faults))
-
-    def _check_config(self) -> None:
-        path = self.config_path
-        contents = self._read(path)
-        if contents is None or not Checksums(self.path).matches(path.name, contents):
-            fault = "is missing" if contents is None else DAMAGED
-            raise LedgerError(f"{path} {fault}; {FROM_A_COPY.format(path.name)}")
 
     def _check_trials(self) -> None:
         path = self.path / "trials"
         if not path.is_dir():
-            fault = "is a file" if path.exists() else "is missing"
             raise LedgerError(
-                f"{path} {fault}; it must be the folder of the study's trials: put it back from a "
-                "copy"
+                f"{path} {'is a file' if path.exists() else 'is missing'}; it must be the folder "
+                "of the study's trials: put it back from a copy"
             )
 
     def read_identity(self) -> dict[str, Any]:
@@ -374,13 +387,9 @@ class StudyFolder:
             f"that run has as tags, as a JSON object into {name}, and take the lines that end in "
             f"{name} out of {self.path / SUMS}"
         )
-        try:
-            values = self.read_json(name)
-        except LedgerError as error:
-            raise LedgerError(f"{error}; {advice}") from error
+        values = _parsed(self.path / name, self.read_needed(name, advice), advice=advice)
         if not isinstance(values, dict) or "study_id" not in values:
-            fault = "is missing" if values is None else "is damaged: it has no study_id"
-            raise LedgerError(f"{self.path / name} {fault}; {advice}")
+            raise LedgerError(f"{self.path / name} is damaged: it has no study_id{advice}")
         return {"git_commit": "unknown", **values}
 
     def read_registration(self) -> Registration | None:
@@ -389,22 +398,14 @@ class StudyFolder:
         Raises:
             LedgerError: the file is damaged.
         """
-        values = self.read_json(REGISTERED)
-        try:
-            return None if values is None else Registration(**values)
-        except TypeError as error:
-            raise LedgerError(f"{self.path / REGISTERED} is damaged: {error}") from error
-
-    def write_registration(self, registration: Registration) -> None:
-        """Record where the winner is registered."""
-        self.write_json(REGISTERED, asdict(registration))
+        return self.read_json(REGISTERED, Registration)
 
     def is_complete(self) -> bool:
         """Return whether the study ran to its end, and no trial was added or reopened since."""
         path = self.path / DESCRIPTION
-        if read_if_there(path, path.stat, known=self.path) is None:
-            return False
-        return all(trial.read_end() is not None for trial in self.trials())
+        return read_if_there(path, path.stat, known=self.path) is not None and all(
+            trial.read_end() is not None for trial in self.trials()
+        )
 
     def take_back_conclusions(self) -> None:
         """Delete the choice, the registration and the summary, because the study continues."""
@@ -425,50 +426,25 @@ class StudyFolder:
             raise
         for name in sorted(names or ()):
             config = place / name / "config.json"
-            try:
-                there = read_if_there(config, config.stat, known=place)
-            except NotADirectoryError:  # a stray file among the folders
-                continue
-            if there is not None:
-                yield TrialFolder(config.parent)
+            with suppress(NotADirectoryError):  # a stray file among the folders
+                if read_if_there(config, config.stat, known=place) is not None:
+                    yield TrialFolder(config.parent)
 
     def write_json(self, name: str, value: Any) -> None:
-        """Write a JSON file of the study, such as `CANDIDATES`."""
-        contents = (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
-        record_checksums(self.path, {name: contents}, known=self.path)
-        write_atomically(self.path / name, contents, known=self.path)
-
-    def read_json(self, name: str) -> Any:
-        """Return the value in a JSON file; None if the file has not been written.
-
-        Args:
-            name: the file's path below the study's folder.
-
-        Raises:
-            LedgerError: the file is damaged.
-        """
-        contents = self.read(name)
-        return None if contents is None else _parsed(self.path / name, contents)
+        """Write a JSON file of the study, such as `CANDIDATES`; it may hold dataclasses."""
+        contents = json.dumps(value, indent=2, ensure_ascii=False, default=asdict)
+        self.write(name, f"{contents}\n", recorded=True)
 
     def read(self, name: str) -> bytes | None:
         """Return the contents of a file, checked; arguments and errors are those of `read_json`."""
         path = self.path / name
-        contents = self._read(path)
-        if contents is not None and not Checksums(path.parent).matches(path.name, contents):
-            raise LedgerError(f"{path} {DAMAGED}")
-        return contents
-
-    def _read(self, path: Path) -> bytes | None:
         try:
-            return read_if_there(path, path.read_bytes, known=self.path.parent)
+            contents = super().read(name)
         except OSError as error:  # such as a folder in the place of the file
             raise LedgerError(f"{path} cannot be read: {error.strerror}") from error
-
-    def damaged(self) -> list[str]:
-        """Return the names of the damaged files of the study itself, sorted."""
-        sums = Checksums(self.path)
-        there = [name for name in sums.names if (self.path / name).exists()]
-        return [name for name in there if not sums.matches(name, (self.path / name).read_bytes())]
+        if contents is not None and not Checksums(path.parent).matches(path.name, contents):
+            raise LedgerError(f"{path} is damaged: its SHA-256 is another than when it was written")
+        return contents
 
 
 def studies(storage: Path) -> list[StudyFolder]:
@@ -476,15 +452,34 @@ def studies(storage: Path) -> list[StudyFolder]:
     return [folder for folder in map(StudyFolder, sorted(storage.glob("[!.]*"))) if folder.exists()]
 
 
-def _dumps(value: Mapping[str, Any]) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+def _dumps(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, default=asdict).encode()
 
 
-def _parsed(path: Path, contents: bytes) -> Any:
+def _parsed(
+    path: Path, contents: bytes, record: Callable[..., Any] | None = None, advice: str = ""
+) -> Any:
+    """Return the value in the JSON of a file, or the record that has its values.
+
+    Raises:
+        LedgerError: it is no JSON, or has other values than the record; `advice` ends the message.
+    """
     try:
-        return json.loads(contents.decode())
-    except ValueError as error:
-        raise LedgerError(f"{path} is damaged: {error}") from error
+        value = json.loads(contents.decode())
+        return record(**value) if record else value
+    except (TypeError, ValueError) as error:
+        raise LedgerError(f"{path} is damaged: {error}{advice}") from error
+
+
+def _faults(*looks: Callable[[], object]) -> list[str]:
+    """Return the faults of a study's folder that looks at its files find."""
+    faults = []
+    for look in looks:
+        try:
+            look()
+        except LedgerError as error:
+            faults.append(str(error))
+    return faults
 
 
 def repair(folder: StudyFolder) -> None:
@@ -497,30 +492,28 @@ def repair(folder: StudyFolder) -> None:
         LedgerError: files are damaged that cannot be made again; the message names them.
     """
     folder.refuse_damaged()
-    lost, configs = [], []
-    for name in folder.damaged():
+    faults: list[str] = []
+    sums = Checksums(folder.path)
+    for name in sums.names:
         path = folder.path / name
+        if not path.exists() or sums.matches(name, path.read_bytes()):
+            continue
         if name in (CANDIDATES, CELLS, REGISTERED):
             logger.warning("%s is damaged, and made again from the trials", path)
             path.unlink(missing_ok=True)
         else:
-            lost.append(path)
+            faults.append(f"damaged: {path}; put it back from a copy")
     for trial in folder.trials():
         damaged = trial.damaged()
         if "config.json" in damaged:
-            configs.append(trial.path / "config.json")
+            faults.append(
+                f"damaged: {trial.path / 'config.json'}; put the file back from a copy, or delete "
+                "the folder of the trial that it belongs to, which is then made up for by another"
+            )
         elif damaged:
             logger.warning(
                 "%s of %s damaged; the trial is trained again", ", ".join(damaged), trial.path
             )
             trial.reopen()
-    faults = []
-    if lost:
-        faults.append(f"damaged: {', '.join(map(str, lost))}; put it back from a copy")
-    if configs:
-        faults.append(
-            f"damaged: {', '.join(map(str, configs))}; put the file back from a copy, or delete "
-            "the folder of the trial that it belongs to, which is then made up for by another"
-        )
     if faults:
         raise LedgerError("\n".join(faults))

@@ -54,7 +54,8 @@ def check_study(
         ConfigError: the study cannot start; the message lists every fault with its place in the
             configuration.
     """
-    if faults := all_faults(study, resuming=resuming, sampler=sampler, tracker=tracker):
+    found = all_faults(study, resuming=resuming, sampler=sampler, tracker=tracker)
+    if faults := [*study.config.disagreements(), *found]:
         head = f"the study cannot start, {len(faults)} fault{'s' if len(faults) > 1 else ''}:"
         raise ConfigError("\n  ".join([head, *faults]))
 

@@ -10,7 +10,6 @@ import sys
 import time
 from argparse import Namespace
 from dataclasses import asdict
-from datetime import datetime
 from operator import methodcaller
 from pathlib import Path
 from typing import Any
@@ -55,7 +54,9 @@ def run(options: Namespace) -> None:
                 _run_sweep(source, overrides, options)
                 return
             config = load_config(source, overrides)
-            config = config.model_copy(update={"name": config.name or _unique_name(source)})
+            stem = re.sub(r"[^A-Za-z0-9._-]+", "-", source.stem)[:60].strip("-._") or "study"
+            unique = f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+            config = config.model_copy(update={"name": config.name or unique})
             folder = StudyFolder(config.storage / str(config.name))
     except ConfigFaults as faults:
         raise _with_remaining_faults(faults, resuming=bool(existing)) from None
@@ -80,11 +81,11 @@ def run(options: Namespace) -> None:
             synced = tracker.sync(Study(config, folder), lambda: write_outputs(folder))
         again = f", {synced.again} of them sent again" if synced.again else ""
         console.print(f"{synced.trials} trials of {folder.name} are in {tracker.title}{again}")
-    else:
-        if options.extend:
-            with folder.locked():
-                config = extend(Study(config, folder), overrides)
-        run_study(config, folder, console, resume=bool(existing))
+        return
+    if options.extend:
+        with folder.locked():
+            config = extend(Study(config, folder), overrides)
+    run_study(config, folder, console, resume=bool(existing))
 
 
 def _run_sweep(source: Path, overrides: list[str], options: Namespace) -> None:
@@ -99,21 +100,13 @@ def _run_sweep(source: Path, overrides: list[str], options: Namespace) -> None:
         run_sweep(members, options.console)
 
 
-def _unique_name(source: Path) -> str:
-    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", source.stem)[:60].strip("-._") or "study"
-    return f"{stem}-{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
-
-
 def _with_remaining_faults(faults: ConfigFaults, *, resuming: bool) -> ConfigFaults:
     """Return the faults, with those that a check of the valid sections finds as well."""
-    rest = faults.rest
-    if rest is None:
+    if (rest := faults.rest) is None:
         return faults
     sections = {fault.partition(":")[0].partition(".")[0] for fault in faults.faults}
-    folder = StudyFolder(rest.storage / (rest.name or secrets.token_hex(8)))
-    found = all_faults(
-        Study(rest, folder), resuming=resuming, passing_over=sections, replaced=faults.replaced
-    )
+    study = Study(rest, StudyFolder(rest.storage / (rest.name or secrets.token_hex(8))))
+    found = all_faults(study, resuming=resuming, passing_over=sections, replaced=faults.replaced)
     return ConfigFaults(faults.source, [*faults.faults, *found], rest, faults.replaced)
 
 
@@ -127,10 +120,12 @@ def find_config(name: str) -> Path:
     """
     package = Path(tracking.__file__).parents[1]
     folders = [package.parent / "configs", package / "configs"]
-    places = [Path(name)]
-    for folder in folders:
-        places += [folder / name, folder / f"{name}.yaml", folder.parent / name]
-    for candidate in places:
+    places = (
+        place
+        for folder in folders
+        for place in (folder / name, folder / f"{name}.yaml", folder.parent / name)
+    )
+    for candidate in (Path(name), *places):
         with contextlib.suppress(OSError):  # a name that no file can have
             if candidate.is_file() or (candidate.is_dir() and any(candidate.glob("*.yaml"))):
                 return candidate
@@ -151,10 +146,9 @@ def find_studies(options: Namespace) -> None:
     Raises:
         ConfigError: there is no such study.
     """
-    values = vars(options)
-    if values.get("name"):
+    if getattr(options, "name", None):
         options.folder = find_study(options.name, options.storage)
-    if "names" in values:
+    if "names" in options:
         own = [word for word in options.names if word.startswith("storage=")]
         storage = parse_overrides(own).get("storage")
         options.folders = [find_study(word, storage) for word in options.names if word not in own]
@@ -218,10 +212,9 @@ def describe(folder: StudyFolder) -> dict[str, Any]:
         results = read_results(folder.path)
         status = study_status(results)
     files: list[os.stat_result] = []
-    for place, _, names in os.walk(folder.path):
-        for name in names:
-            with contextlib.suppress(OSError):  # a study that runs may remove some meanwhile
-                files.append(Path(place, name).lstat())
+    for path in (Path(place, name) for place, _, names in os.walk(folder.path) for name in names):
+        with contextlib.suppress(OSError):  # a study that runs may remove some meanwhile
+            files.append(path.lstat())
     return {
         "study": folder.name,
         "state": status.state if status else "damaged",

@@ -17,7 +17,7 @@ from study.analysis.plots import make_plots
 from study.analysis.report import describe_study, render_report, write_report
 from study.analysis.results import read_results
 from study.config.loading import dump_config, load_config
-from study.storage.ledger import Registration, StudyFolder
+from study.storage.ledger import REGISTERED, Registration, StudyFolder
 
 EVIL = "<script>alert('x')</script>"
 
@@ -233,7 +233,7 @@ def test_the_line_that_loads_it_names_the_version_since_the_alias_may_move(
     few_shot_study: Path,
 ) -> None:
     registration = Registration("clipfit-glyphs", "3", champion=True, reason="it is the first")
-    StudyFolder(few_shot_study).write_registration(registration)
+    StudyFolder(few_shot_study).write_json(REGISTERED, registration)
     _, loading, _, champion = described(few_shot_study).split("\n\n")[:4]
     assert loading.startswith('`mlflow.pyfunc.load_model("models:/clipfit-glyphs/3").predict')
     assert champion == "Version 3 of clipfit-glyphs is champion: it is the first."

@@ -9,7 +9,7 @@ from study.config.loading import build_config, dump_config, load_config
 from study.config.schema import StudyConfig
 from study.errors import ConfigError
 from study.selection.candidates import beside_earlier, extend, extensions
-from study.storage.ledger import DESCRIPTION, End, Registration, StudyFolder
+from study.storage.ledger import DESCRIPTION, REGISTERED, End, Registration, StudyFolder
 from study.trial.study import Candidate, Study
 
 
@@ -125,7 +125,7 @@ def test_an_extension_begun_again_after_it_died_keeps_the_earlier_choice(
 def test_an_extended_study_says_no_more_what_it_found(
     folder: StudyFolder, config: StudyConfig
 ) -> None:
-    folder.write_registration(Registration("clipfit-digits", "1", True, "it is the first"))
+    folder.write_json(REGISTERED, Registration("clipfit-digits", "1", True, "it is the first"))
     (folder.path / DESCRIPTION).write_text("the best is here")
     assert folder.is_complete()
     extend(Study(config, folder), ["search.trials=+50"])

@@ -12,7 +12,7 @@ from written_study import Written
 
 from study.commands import main
 from study.errors import ConfigError
-from study.storage.ledger import Registration, StudyFolder, studies
+from study.storage.ledger import REGISTERED, Registration, StudyFolder, studies
 from study.workflow.commands import find_study
 
 
@@ -123,7 +123,7 @@ def test_status_as_json_has_every_trial_that_is_shown(
 def test_delete_without_a_terminal_refuses_and_says_what_there_is(
     mine: StudyFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    mine.write_registration(Registration("letters", "3", True, "first"))
+    mine.write_json(REGISTERED, Registration("letters", "3", True, "first"))
     assert main(["delete", "mine"]) == 2
     said = capsys.readouterr()
     assert "2 trials, " in said.out

@@ -29,7 +29,7 @@ from study.data.images.sources import as_base64
 from study.data.shots import read_shots
 from study.errors import StudyError, TrackingError
 from study.method.delta import load_delta, save_delta
-from study.storage.ledger import Registration, TrialFolder
+from study.storage.ledger import REGISTERED, Registration, TrialFolder
 from study.tracking.mlflow import runs, server
 from study.tracking.tracker import describe_unsent
 from study.trial.predictions import beats_chance, chance_level, read_confusion
@@ -132,7 +132,7 @@ def register_winner(
     registration = server.ask(
         wait, _Registrar(winner, writer).register, "MLflow does not take the model"
     )
-    folder.write_registration(registration)
+    folder.write_json(REGISTERED, registration)
     return registration
 
 
