@@ -115,6 +115,22 @@ COMMANDS = {
             ),
         ),
     ),
+    "diff": Command(
+        "compare two tested candidates class by class, or image by image",
+        "study.analysis.commands:show_difference",
+        (
+            _argument("name", metavar="NAME", help=_NAMED),
+            _argument("one", metavar="ONE", help="the label of a candidate, such as best"),
+            _argument("other", metavar="OTHER", help="of another, such as clipfit-tuned"),
+            _STORAGE,
+            _argument(
+                "--format",
+                choices=("table", "csv"),
+                default="table",
+                help="table: a row per class; csv: a row per image on which they differ",
+            ),
+        ),
+    ),
     "plots": Command("draw the charts of a study", "study.analysis.commands:draw_plots", _STUDY),
     "drift": Command(
         "show how far tuning moved the model of a study",

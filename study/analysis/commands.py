@@ -18,6 +18,7 @@ from study.analysis.leaderboard import leaderboard, render, to_csv, to_markdown
 from study.analysis.occupancy import occupancy
 from study.analysis.paper import read_sweep, tables, write_tables
 from study.analysis.plots import make_plots
+from study.analysis.predictions import difference_tables
 from study.analysis.results import read_results, read_trials
 from study.errors import ConfigError, TrackingError
 
@@ -65,6 +66,16 @@ def _best_on_server(options: Namespace) -> Group | str:
     if options.format == "yaml":
         return to_study(found, configuration_of(uri, found[0]))
     return render_found(found)
+
+
+def show_difference(options: Namespace) -> None:
+    """Print where two candidates differ on test, class by class, or image by image as CSV."""
+    results = read_results(options.folder.path)
+    classes, images = difference_tables(results, options.one, options.other)
+    if options.format == "csv":
+        print(images.csv(), end="")
+    else:
+        options.console.print(classes, classes.note)
 
 
 def draw_plots(options: Namespace) -> None:

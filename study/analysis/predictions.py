@@ -6,10 +6,18 @@ from typing import Any
 
 import pandas as pd
 
-from study.analysis.formatting import spelt
-from study.analysis.leaderboard import NAMES, PUBLISHED, TUNED, ZERO_SHOT, Leaderboard
+from study.analysis.formatting import Table, points, spelt
+from study.analysis.leaderboard import (
+    NAMES,
+    PUBLISHED,
+    TUNED,
+    ZERO_SHOT,
+    Leaderboard,
+    leaderboard,
+)
 from study.analysis.results import Results, TrialResult
 from study.analysis.statistics import bootstrap
+from study.errors import DataError
 from study.trial.predictions import images_of, read_predictions
 
 
@@ -67,8 +75,8 @@ def _shares_of(trials: Sequence[TrialResult]) -> dict[tuple[str, str, str], floa
     return {pair: counts[pair] / images[pair[:2]] for pair in (*counts, *own)}
 
 
-def image_gains(results: Results, one: str, other: str) -> dict[str, list[float]]:
-    """Return how much more often one candidate is right than another, for each test image.
+def image_shares(results: Results, one: str, other: str) -> pd.DataFrame:
+    """Return how often two candidates are right on each test image, over their common seeds.
 
     Args:
         results: the results of the study.
@@ -76,8 +84,9 @@ def image_gains(results: Results, one: str, other: str) -> dict[str, list[float]
         other: the label of the second.
 
     Returns:
-        By part, the share of the common seeds in which the first is right less that of the second,
-        in the order of class and path; empty without a common seed that kept predictions.
+        A row per image, by part, class and path, with the share of the common seeds in which the
+        candidate `one` is right, that of the `other`, and the `gain`, the first less the second;
+        no rows without a common seed that kept predictions.
 
     Raises:
         LedgerError: a file of predictions is damaged.
@@ -93,8 +102,58 @@ def image_gains(results: Results, one: str, other: str) -> dict[str, list[float]
         for label in (one, other)
     )
     seeds = first.columns.intersection(second.columns)
-    gains = (first[seeds].mean(axis=1) - second[seeds].mean(axis=1)).dropna().sort_index()
+    shares = {"one": first[seeds].mean(axis=1), "other": second[seeds].mean(axis=1)}
+    found = pd.DataFrame(shares).dropna().sort_index()
+    index = pd.MultiIndex.from_tuples(found.index, names=["part", "class", "path"])
+    return found.assign(gain=found["one"] - found["other"]).set_index(index)
+
+
+def image_gains(results: Results, one: str, other: str) -> dict[str, list[float]]:
+    """Return the gain of each test image by part; arguments and errors as of `image_shares`."""
+    gains = image_shares(results, one, other)["gain"]
     return {part: own.tolist() for part, own in gains.groupby(level=0)}
+
+
+def difference_tables(results: Results, one: str, other: str) -> tuple[Table, Table]:
+    """Return where two candidates differ on the test images, by class and by image.
+
+    Args:
+        results: the results of the study.
+        one: a label of the first candidate.
+        other: a label of the second.
+
+    Returns:
+        A row per class, with a note on how the difference would vary over other test images; and a
+        row per image that one of them gets right more often.
+
+    Raises:
+        DataError: a candidate was not tested, or no common seed kept predictions.
+        LedgerError: a file of predictions is damaged.
+    """
+    board = leaderboard(results)
+    entries = {label: board.entry(label) for label in (one, other)}
+    tested = ", ".join(entry.name for entry in board.entries) or "none"
+    if missing := [label for label, entry in entries.items() if entry is None]:
+        raise DataError(f"no candidate '{missing[0]}' was tested; tested are: {tested}")
+    shares = image_shares(results, *(entry.label for entry in entries.values() if entry))
+    if shares.empty:
+        raise DataError(f"'{one}' and '{other}' have no seed in common that kept its predictions")
+    by_class = shares["gain"].groupby(level=["part", "class"])
+    rows = [
+        [*name, len(own), int((own > 0).sum()), int((own < 0).sum()), points(own.mean())]
+        for name, own in by_class
+    ]
+    overall = (
+        f"{part}: {spelt(bootstrap(own.tolist()))} over {len(own)} images"
+        for part, own in shares["gain"].groupby(level="part")
+    )
+    header = ["part", "class", "images", f"{one} better", f"{other} better", "Δ points"]
+    note = f"{one} less {other}, over other test images (bootstrap): {'; '.join(overall)}."
+    differing = shares[shares["gain"] != 0].reset_index()
+    return (
+        Table(f"{one} and {other} on each class", header, rows, left=2, note=note),
+        Table("", list(differing), differing.values.tolist()),
+    )
 
 
 def image_findings(results: Results, board: Leaderboard) -> tuple[str, ...]:

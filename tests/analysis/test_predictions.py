@@ -6,8 +6,15 @@ from pathlib import Path
 import pytest
 
 from study.analysis.leaderboard import Leaderboard, leaderboard
-from study.analysis.predictions import class_accuracies, confusions, image_findings, image_gains
+from study.analysis.predictions import (
+    class_accuracies,
+    confusions,
+    difference_tables,
+    image_findings,
+    image_gains,
+)
 from study.analysis.results import Results, read_results
+from study.commands import main
 from study.storage.ledger import StudyFolder
 from study.trial import Prediction
 from study.trial.predictions import to_parquet
@@ -41,6 +48,44 @@ def test_an_image_counts_by_the_share_of_common_seeds_in_which_it_is_right(predi
     assert gains == {"accuracy": [0.0, 0.0, 1.0 - 0.5, 1.0 - 0.0, 0.0, 0.0, 0.0, 0.5 - 1.0]}
     assert set(*image_gains(results, "best", "best").values()) == {0.0}
     assert image_gains(results, "best", "bitfit") == {}
+
+
+def test_two_candidates_differ_class_by_class_and_image_by_image(
+    predicted: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    classes, images = difference_tables(read_results(predicted), "best", "clipfit-tuned")
+    assert classes.rows == [
+        ["accuracy", "a", 4, 2, 0, "+37.5"],
+        ["accuracy", "b", 4, 0, 1, "−12.5"],
+    ]
+    assert classes.note.startswith("best less clipfit-tuned, over other test images (bootstrap): ")
+    assert "accuracy: +12.5 points (95 % interval " in classes.note
+    assert images.csv().splitlines() == [
+        "part,class,path,one,other,gain",
+        "accuracy,a,2.png,1.0,0.5,0.5",
+        "accuracy,a,3.png,1.0,0.0,1.0",
+        "accuracy,b,7.png,0.5,1.0,-0.5",
+    ]
+    assert main(["diff", str(predicted), "best", "clipfit-tuned"]) == 0
+    said = capsys.readouterr().out
+    assert "best and clipfit-tuned on each class" in said
+    assert classes.note in " ".join(said.split())
+    assert main(["diff", str(predicted), "best", "clipfit-tuned", "--format", "csv"]) == 0
+    assert capsys.readouterr().out == images.csv()
+
+
+@pytest.mark.parametrize(
+    ("other", "fault"),
+    [
+        ("bestt", "no candidate 'bestt' was tested; tested are: "),
+        ("bitfit", "'best' and 'bitfit' have no seed in common that kept its predictions"),
+    ],
+)
+def test_candidates_that_cannot_be_compared_are_named(
+    predicted: Path, capsys: pytest.CaptureFixture[str], other: str, fault: str
+) -> None:
+    assert main(["diff", str(predicted), "best", other]) == 2
+    assert capsys.readouterr().err.startswith(f"error: {fault}")
 
 
 def test_accuracies_and_confusions_of_classes_follow_from_predictions(predicted: Path) -> None:
