@@ -169,7 +169,7 @@ def test_what_cannot_be_trusted_is_left_to_be_trained(
 def test_a_trial_is_taken_over_whole_or_not_at_all(
     first: StudyFolder, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def die(*_: object) -> None:
+    def die(*_: object, **options: object) -> None:
         raise KeyboardInterrupt
 
     wanted = [TrialConfig.model_validate(trial.read_config()) for trial in first.trials()][-1:]
