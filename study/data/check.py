@@ -43,23 +43,28 @@ def image_fault(source: ImageSource, highest: list[int] | None, path: str) -> st
             looked at, and nothing decoded.
         path: the image.
     """
-    fault = ""
     try:
         if highest is not None:
             highest.append(source.open(path).info.get(HIGHEST, 0))
         elif isinstance(source, HubSource):
             source.encoded(path)
         elif isinstance(source, FolderSource):
-            file = source.locate(path)
-            closed = (
-                "" if os.access(file, os.R_OK) else "may not be read; give its reader permission"
-            )
-            fault = kind_fault(file) or closed or ("" if file.stat().st_size else "empty file")
+            fault = file_fault(source.locate(path))
+            return f"{path}: {fault}" if fault else None
     except FileNotFoundError:
-        fault = "missing"
+        return f"{path}: missing"
     except (DataError, OSError) as error:
         return str(error)
-    return f"{path}: {fault}" if fault else None
+    return None
+
+
+def file_fault(file: Path) -> str | None:
+    """Return why a file cannot hold an image, before its contents are read."""
+    if fault := kind_fault(file):
+        return fault
+    if not os.access(file, os.R_OK):
+        return "may not be read; give its reader permission"
+    return None if file.stat().st_size else "empty file"
 
 
 def set_faults(name: str, dataset: Dataset) -> list[str]:

@@ -103,7 +103,7 @@ def _reader(
     try:
         root = Path(root).expanduser()
         fault = None if root.is_dir() else kind_fault(root)
-    except (FileNotFoundError, NotADirectoryError) as error:
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:  # a NUL in it, too
         hint = f". {download_note(name, root)}" if name in BENCHMARKS else _hint(name)
         raise DataError(f"dataset {name!r}: no such file or folder: {root}{hint}") from error
     except (OSError, RuntimeError) as error:  # no permission, or ~name of an unknown user

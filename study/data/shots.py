@@ -262,9 +262,9 @@ def _match_records(rows: list[Any], dataset: Dataset, *, where: str) -> list[Rec
     for number, row in enumerate(rows):
         match row:
             case {"impath": str(text), "label": value, "classname": name} if (
-                read_label(value) is not None
-            ):
-                label = read_label(value)
+                label := read_label(value)
+            ) is not None:
+                pass
             case _:
                 raise DataError(
                     f"{where}[{number}]: got {row!r:.200}; needs impath, label and classname"

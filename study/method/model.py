@@ -38,8 +38,11 @@ class TunedParameter:
     kind: str
     """The name of the kind, which decides the learning rate."""
     parameter: nn.Parameter
-    initial: Tensor = field(repr=False, compare=False)
-    """θ₀, a copy of the parameter's value before the training."""
+    initial: Tensor = field(init=False, repr=False, compare=False)
+    """θ₀, a copy of the parameter's value when this object was made."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "initial", self.parameter.detach().clone())
 
 
 class Classifier(Protocol[PromptsT]):
@@ -200,12 +203,13 @@ def weights_fault(weights: Iterable[tuple[str, Any]]) -> str | None:
         weights: every parameter of a `CLIPModel` by its name, as a tensor or an array of any
             floating-point type; a value too large for float32 loads as infinity.
     """
-    tensors = {name: torch.as_tensor(values).float() for name, values in weights}
-    broken = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
-    zero = [n for n, tensor in tensors.items() if n.endswith(".weight") and not tensor.any()]
+    # The lowest and highest value are NaN if any value is, and cost no copy of the weights.
+    ends = {name: torch.stack(torch.as_tensor(v).aminmax()).float() for name, v in weights}
+    broken = [name for name, found in ends.items() if not found.isfinite().all()]
+    zero = [name for name, found in ends.items() if name.endswith(".weight") and not found.any()]
     for fault, names in (("NaN or infinity", broken), ("nothing but zeros", zero)):
         if names:
-            return f"{fault} in {len(names)} of its {len(tensors)} tensors, first {names[0]}"
+            return f"{fault} in {len(names)} of its {len(ends)} tensors, first {names[0]}"
     return None
 
 
@@ -265,7 +269,7 @@ def unfreeze(model: CLIPModel, subset: Subset) -> list[TunedParameter]:
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name in leaves)
     return [
-        TunedParameter(name, leaves[name].kind, parameter, parameter.detach().clone())
+        TunedParameter(name, leaves[name].kind, parameter)
         for name, parameter in sorted(model.named_parameters())
         if name in leaves
     ]
@@ -326,11 +330,10 @@ class FewShotClassifier(nn.Module):
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Return a context in which the encoders compute in the classifier's precision."""
-        return torch.autocast(
-            self.device.type,
-            dtype=getattr(torch, self.precision),
-            enabled=self.precision != "float32",
-        )
+        # Some devices warn of a type that they cannot cast to, even where nothing is cast.
+        dtype = torch.float16 if self.precision == "float16" else torch.bfloat16
+        enabled = self.precision != "float32"
+        return torch.autocast(self.device.type, dtype=dtype, enabled=enabled)
 
 
 @torch.no_grad()

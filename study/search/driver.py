@@ -72,7 +72,8 @@ def concurrency(config: StudyConfig) -> int | None:
     resources = config.resources
     if resources.max_concurrent is not None:
         return resources.max_concurrent
-    cpus, gpus = (ray.cluster_resources().get(kind, 0) for kind in ("CPU", "GPU"))
+    cluster = ray.cluster_resources()
+    cpus, gpus = cluster.get("CPU", 0), cluster.get("GPU", 0)
     needs = [(cpus, resources.cpus_per_trial), (gpus, resources.gpus_per_trial)]
     slots = min(available / needed for available, needed in needs if needed)
     shortage = (
@@ -141,7 +142,7 @@ def run_trials(
             verbose=0,
         ),
     )
-    if _interrupts(tuner.fit) or searcher.running:
+    if _was_interrupted(tuner.fit) or searcher.running:
         raise InterruptedStudyError(
             "the study was interrupted before all its trials had ended; "
             f"go on by --resume {folder.name}"
@@ -195,7 +196,7 @@ class _SparingASHA(ASHAScheduler):
         return TrialScheduler.CONTINUE if trial.config["arm"] == "baseline" else decision
 
 
-def _interrupts(fit: Callable[[], object]) -> bool:
+def _was_interrupted(fit: Callable[[], object]) -> bool:
     """Let Tune run, and return whether Ctrl-C ended its run early.
 
     On the first Ctrl-C Tune returns as if all trials had ended and reports nothing. The only sign

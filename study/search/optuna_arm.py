@@ -156,10 +156,10 @@ class Arm:
             # Baselines, which have a label, are tried anyway, at their own rates.
             candidates = [
                 trial
-                for trial in optuna.load_study(storage=storage, study_name=self.name).trials
-                if trial.state is TrialState.COMPLETE
-                and "label" not in trial.user_attrs
-                and self.space.fits(trial.params)
+                for trial in optuna.load_study(storage=storage, study_name=self.name).get_trials(
+                    deepcopy=False, states=(TrialState.COMPLETE,)
+                )
+                if "label" not in trial.user_attrs and self.space.fits(trial.params)
             ]
         before = len(self.trials)
         best = sorted(candidates, key=lambda trial: (-(trial.value or 0.0), trial.number))

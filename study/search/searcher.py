@@ -211,6 +211,8 @@ class StudySearcher(Searcher):
         """The configuration of each trial that is not closed on disk, by Tune's id of the trial."""
         self._queue = deque(queue)
         self._arms = {arm.name: arm for arm in arms}
+        if arms and make_config is None:
+            raise TypeError("a searcher with arms needs make_config")
         self._make_config = make_config
         self._outcomes = {
             **{_identity(config): UNDER_WAY for config in self._queue},

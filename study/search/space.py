@@ -50,18 +50,28 @@ class OpenSpace:
             values |= {f"{encoder}.from": low, f"{encoder}.to": high}
             for site in (site for site in self.config.sites if site.startswith(encoder)):
                 values[site] = parse(self._within(site, low, high)).resolve(self.depths) <= leaves
-        trial = FixedTrial(values)
+        trial = FixedTrial({name: value for name, value in values.items() if value is not None})
         found = self.repeat(trial)
         if found is None or parse(found.subset).resolve(self.depths) != leaves:
             return None
-        return {name: (values[name], kind) for name, kind in trial.distributions.items()}
+        choices = {name: (values[name], kind) for name, kind in trial.distributions.items()}
+        inside = (
+            getattr(kind, "low", value) <= value <= getattr(kind, "high", value)
+            for value, kind in choices.values()
+        )
+        return choices if all(inside) else None
 
     def repeat(self, trial: FixedTrial) -> Settings | None:
-        """Return the settings of given choices; None if one is missing or out of its range."""
+        """Return the settings of given choices, in or out of their ranges; None if one is missing.
+
+        Raises:
+            ValidationError: a value is none that settings may have.
+        """
         try:
-            with warnings.catch_warnings(action="error", category=UserWarning):
+            # Optuna warns of a number out of its range.
+            with warnings.catch_warnings(action="ignore", category=UserWarning):
                 return self.suggest(trial)
-        except (ValueError, UserWarning):
+        except ValueError:
             return None
 
     def fits(self, choices: Mapping[str, Any]) -> bool:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from study.config.schema import TUNED, StudyConfig
 from study.config.settings import Settings
@@ -30,16 +30,21 @@ TakeOver = Callable[[Sequence[TrialConfig]], Collection[str]]
 """A function that fills the folders of the trials with known results and returns their ids."""
 
 
-def budget(config: StudyConfig) -> tuple[int, int, int]:
-    """Return how the trials of the search are split; ``tuned_share`` is a fraction of all trials.
+class Budget(NamedTuple):
+    """The number of trials of each part of the search."""
 
-    Returns:
-        The numbers of baselines, of trials that tune the learning rates and λ of CLIPFit's own
-        subset, and of trials that search over subsets, learning rates and λ.
-    """
+    baselines: int
+    tuned: int
+    """The trials that tune the learning rates and λ of CLIPFit's own subset."""
+    open: int
+    """The trials that search over subsets, learning rates and λ."""
+
+
+def budget(config: StudyConfig) -> Budget:
+    """Return how the trials are split; ``tuned_share`` is a fraction of all trials."""
     baselines = len(config.search.baselines)
     tuned = math.ceil(config.search.tuned_share * config.search.trials)
-    return baselines, tuned, config.search.trials - baselines - tuned
+    return Budget(baselines, tuned, config.search.trials - baselines - tuned)
 
 
 def run_search(

@@ -104,9 +104,9 @@ def load_classifier(
         BackboneError: the backbone cannot be loaded.
         DataError: class names, templates or the pixel range cannot be used.
     """
+    given = checked_range(pixel_range) if pixel_range else None
     loaded, info = load_tuned(delta, backbone, revision=revision)
-    bounds = pixel_range or info.pixel_range
-    levels = checked_range(bounds) if bounds else None
+    levels = given or (checked_range(info.pixel_range) if info.pixel_range else None)
     loaded.clip.to(_device(device))
     model = FewShotClassifier(loaded, parse("none"))
     names = tuple(class_names or info.class_names)
@@ -119,8 +119,9 @@ def load_classifier(
 
 
 def _device(name: str) -> torch.device:
-    found = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        return torch.device(found if name == "auto" else name)
+        return torch.device(name)
     except RuntimeError as error:
         raise DataError(f"device '{name}' is unknown; allowed are auto, cpu, cuda:0 …") from error

@@ -7,9 +7,10 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from study.errors import StudyError, TrackingError
 from study.method.delta import load_delta
@@ -24,7 +25,8 @@ TAKES_WITHIN = 300.0
 """How many seconds reuse may take; trials not fetched by then are trained."""
 
 
-class Ledgers(NamedTuple):
+@dataclass(frozen=True)
+class Ledgers:
     """The ledgers of all studies in a folder; the address of a trial is ``STUDY/TRIAL``.
 
     Args:
@@ -32,7 +34,7 @@ class Ledgers(NamedTuple):
     """
 
     storage: Path
-    title: str = "the ledger"
+    title = "the ledger"
 
     def known(self, wanted: Sequence[TrialConfig]) -> Mapping[str, str]:
         """Return where finished and undamaged trials are; see `Tracker.known`."""
@@ -54,7 +56,9 @@ class Ledgers(NamedTuple):
 
     def fetch(self, address: str, folder: Path) -> None:
         """See `Tracker.fetch`."""
-        shutil.copytree(self.storage / address.replace("/", "/trials/"), folder, dirs_exist_ok=True)
+        study, trial = address.split("/")
+        origin = StudyFolder(self.storage / study).trial(trial)
+        shutil.copytree(origin.path, folder, dirs_exist_ok=True)
 
 
 def take_over(tracker: Tracker, folder: StudyFolder, wanted: Sequence[TrialConfig]) -> set[str]:
@@ -139,25 +143,20 @@ def _proven_reports(origin: TrialFolder, trial: TrialConfig) -> list[dict[str, A
     Raises:
         StudyError: it is not.
     """
-    damaged, config, reports = origin.damaged(), origin.read_config(), origin.read_reports()
-    deltas = [load_delta(path) for path in origin.path.glob("delta*.safetensors")]
+    if damaged := origin.damaged():
+        raise TrackingError(f"{', '.join(damaged)} damaged")
+    if origin.read_config().get("config_hash") != trial.config_hash:
+        raise TrackingError("its config.json has another hash than was found")
+    reports = origin.read_reports()
     epochs = [report.get("epoch") for report in reports]
-    faults = {
-        f"{', '.join(damaged)} damaged": damaged,
-        "its config.json has another hash than was found": (
-            config.get("config_hash") != trial.config_hash
-        ),
-        f"its reports are of the epochs {str(epochs)[:80]}": (
-            epochs != (list(range(1, trial.epochs + 1)) or [0])
-        ),
-        "its reports hold something else than finite numbers": not all(
-            isinstance(value, int | float) and math.isfinite(value)
-            for report in reports
-            for value in report.values()
-        ),
-        "its last report has no score": not {"val_score", "test_score"}.intersection(*reports[-1:]),
-        f"it has {len(deltas)} deltas": bool(deltas) != bool(trial.trainable),
-    }
-    if found := [fault for fault, applies in faults.items() if applies]:
-        raise TrackingError("; ".join(found))
+    if epochs != (list(range(1, trial.epochs + 1)) or [0]):
+        raise TrackingError(f"its reports are of the epochs {str(epochs)[:80]}")
+    values = [value for report in reports for value in report.values()]
+    if not all(isinstance(value, int | float) and math.isfinite(value) for value in values):
+        raise TrackingError("its reports hold something else than finite numbers")
+    if not {"val_score", "test_score"} & reports[-1].keys():
+        raise TrackingError("its last report has no score")
+    deltas = [load_delta(path) for path in origin.path.glob("delta*.safetensors")]
+    if bool(deltas) != bool(trial.trainable):
+        raise TrackingError(f"it has {len(deltas)} deltas")
     return reports

@@ -286,9 +286,12 @@ def _locked(path: Path) -> Iterator[None]:
     lock = path.with_name(f".{path.name}.lock")
     with ExitStack() as stack:
         with suppress(OSError):  # the folder is read-only or supports no locks
-            fcntl.flock(stack.enter_context(lock.open("w")), fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            with suppress(OSError):  # another process removed it, or the storage is away
-                lock.unlink()
+            file = stack.enter_context(lock.open("w"))
+            stack.callback(_remove, lock)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _remove(lock: Path) -> None:
+    with suppress(OSError):  # another process removed it, or the storage is away
+        lock.unlink()

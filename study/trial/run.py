@@ -119,7 +119,7 @@ class TaskRun:
         if self._micro_batch is not None:
             size = max(1, size * self._micro_batch // batch_size)
         for part in self.task.evaluations:
-            source = self.data.source(part.name)
+            source = self.data.target(part.name)
             templates = len(source.templates) if self.data.ensemble else 1
             ids = self.tokenize(part, templates)
             text = class_features(self._staged, self._backbone, ids, templates, self._shared)
@@ -155,9 +155,9 @@ class TaskRun:
 
         The rows of one class stand together.
         """
-        source = self.data.source(part.name)
-        names = [source.class_names[c] for c in part.classes]
-        texts = chain.from_iterable(prompts(names, source.templates[:templates]))
+        target = self.data.target(part.name)
+        names = [target.class_names[c] for c in part.classes]
+        texts = chain.from_iterable(prompts(names, target.templates[:templates]))
         return self._backbone.tokenize([*texts]).to(self.classifier.device)
 
     def delta(self) -> dict[str, Tensor]:
@@ -186,12 +186,12 @@ class TaskRun:
         """Restore what `state` returned."""
         for tuned in self.classifier.tuned:
             tuned.parameter.copy_(state[f"{self._prefix}.parameter.{tuned.name}"])
-        optimizer = self.optimizer.state_dict()
-        for name in state:
-            if name.startswith(f"{self._prefix}.optimizer."):
-                index, key = name.split(".")[2:]
-                optimizer["state"].setdefault(int(index), {})[key] = state[name]
-        self.optimizer.load_state_dict(optimizer)
+        optimizer: dict[int, dict[str, Tensor]] = defaultdict(dict)
+        for name, value in state.items():
+            if name.startswith(prefix := f"{self._prefix}.optimizer."):
+                index, key = name.removeprefix(prefix).split(".")
+                optimizer[int(index)][key] = value
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": dict(optimizer)})
         self._generator.set_state(state[f"{self._prefix}.generator"])
 
 
@@ -226,11 +226,11 @@ def run_trial(
     for run in runs if state else ():
         run.load_state(state)
     schedule = Schedule(max(config.epochs, 1), config.training.warmup_lr)
-    parts: dict[str, float] = {} if micro_batch is None else {"micro_batch": micro_batch}
+    micro: dict[str, float] = {} if micro_batch is None else {"micro_batch": micro_batch}
     done = False
     while not done:
         began = time.perf_counter()
-        metrics = dict(parts)
+        metrics = dict(micro)
         if config.epochs:
             means = mean_losses([run.train_epoch(schedule, epoch) for run in runs])
             metrics = {
@@ -241,7 +241,7 @@ def run_trial(
             for kind, rate in config.settings.rates.items():
                 metrics[rate_column(kind)] = schedule.learning_rate(rate, epoch)
             images = sum(run.images_per_epoch for run in runs)
-            metrics |= {**parts, "images_per_second": images / (time.perf_counter() - began)}
+            metrics |= {**micro, "images_per_second": images / (time.perf_counter() - began)}
             epoch += 1
         done = epoch >= config.epochs
         predictions: list[Prediction] = []
@@ -271,7 +271,7 @@ def _evaluate(
     for part, predicted, probabilities in (result for run in runs for result in run.predict()):
         labels = torch.tensor([record.label for record in part.records])
         parts[part.name].append(accuracy(predicted, labels))
-        names = data.source(part.name).class_names
+        names = data.target(part.name).class_names
         found = zip(part.records, predicted.tolist(), probabilities.tolist(), strict=True)
         predictions += [
             Prediction(part.name, record.path, names[record.label], names[class_id], probability)

@@ -124,6 +124,7 @@ class Study:
         """Write the configurations to test, which stay as they are from now on; return them."""
         chosen = tuple(candidates)
         self.folder.write_json(CANDIDATES, [c.model_dump(mode="json") for c in chosen])
+        self._known[CANDIDATES] = chosen
         return chosen
 
     def cells(self) -> Mapping[str, Settings] | None:
@@ -137,6 +138,7 @@ class Study:
     def fix_cells(self, cells: Mapping[str, Settings]) -> Mapping[str, Settings]:
         """Write the settings of an ablation's cells, which stay as they are; return them."""
         self.folder.write_json(CELLS, {k: own.model_dump(mode="json") for k, own in cells.items()})
+        self._known[CELLS] = cells
         return cells
 
     def _once(self, what: str, read: Callable[[], T]) -> T:
@@ -242,8 +244,8 @@ class TrialData:
     """The values that become black and white in images deeper than 8 bits; see
     `study.data.images.rgb.to_rgb`."""
 
-    def source(self, part: str) -> Target:
-        """Return the class names, which class ids index, templates and images of a part."""
+    def target(self, part: str) -> Target:
+        """Return the class names, templates and images that a part is scored with."""
         return self.targets.get(part) or Target(self.class_names, self.templates, self.eval_images)
 
 

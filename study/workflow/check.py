@@ -54,8 +54,11 @@ def check_study(
         ConfigError: the study cannot start; the message lists every fault with its place in the
             configuration.
     """
-    found = all_faults(study, resuming=resuming, sampler=sampler, tracker=tracker)
-    if faults := [*study.config.disagreements(), *found]:
+    # A configuration that contradicts itself, made in Python, is not tried on any server.
+    faults = study.config.disagreements() or all_faults(
+        study, resuming=resuming, sampler=sampler, tracker=tracker
+    )
+    if faults:
         head = f"the study cannot start, {len(faults)} fault{'s' if len(faults) > 1 else ''}:"
         raise ConfigError("\n  ".join([head, *faults]))
 

@@ -182,19 +182,19 @@ def check_sweep(members: Sequence[Member]) -> None:
         ConfigError: a study cannot start; the message lists every fault with its studies and place.
     """
     faults: dict[str, list[str]] = defaultdict(list)  # fault → studies that have it
-    tracking: dict[TrackingConfig, list[str]] = {}  # server → faults: ask each only once
+    asked: dict[TrackingConfig, list[str]] = {}  # server → faults: ask each only once
     for member in members:
         folder, server = _folder(member), member.config.tracking
         finished, resuming = _finished(folder), folder.exists()
-        found = _differences(folder, member.config, finished=finished) if resuming else []
+        found = _why_another(folder, member.config, finished=finished) if resuming else []
         if not finished:
             found += all_faults(
                 Study(member.config, folder),
                 resuming=resuming,
-                passing_over=("tracking",) if server in tracking else (),
+                passing_over=("tracking",) if server in asked else (),
             )
-            tracking.setdefault(server, [one for one in found if one.startswith("tracking:")])
-            found += tracking[server]
+            asked.setdefault(server, [one for one in found if one.startswith("tracking:")])
+            found += asked[server]
         for fault in dict.fromkeys(found):
             faults[fault].append(folder.name)
     if faults:
@@ -336,18 +336,19 @@ def _git_commit() -> str:
         return "unknown"
 
 
-def _differences(folder: StudyFolder, config: StudyConfig, *, finished: bool) -> list[str]:
-    """Return why a study that exists is not the one that is wanted, if it is not."""
+def _why_another(folder: StudyFolder, config: StudyConfig, *, finished: bool) -> list[str]:
+    """Return why a study that exists is not the one that is wanted; empty if it is."""
     besides = ("search.trials",) if finished else ()  # it may have been extended
     try:
         changes = changes_of_results(frozen_config(folder), config, besides=besides)
     except StudyError as error:
         return [f"name: {error}"]
-    told = (
+    if not changes:
+        return []
+    return [
         f"name: {folder.path} is a study with another configuration; choose another beginning of "
         f"names by name=… ({'; '.join(changes)})"
-    )
-    return [told] if changes else []
+    ]
 
 
 def _named(names: Sequence[str]) -> str:

@@ -25,6 +25,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, chdir, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -163,7 +164,7 @@ def write_study(place: Path, count: int) -> Shown:
         for trial in folder.trials():
             writer.sync_trial(trial.trial_id)
         sent = (time.perf_counter() - began) / count
-        writer.close_study(finished=True, winners=winners(study))
+        writer.close_study(finished=True, winners=partial(winners, study))
     return Shown(uri, writer.experiment_id, writer.parent_id, f"{winner} ★", sent)
 
 

@@ -148,7 +148,7 @@ def test_a_tuned_tensor_that_is_of_no_site_is_refused_by_name(
 ) -> None:
     classifier = FewShotClassifier(backbone, parse("clipfit"))
     parameter = nn.Parameter(torch.zeros(1))
-    classifier.tuned.append(TunedParameter(f"{encoder}_model.{name}", "bias", parameter, parameter))
+    classifier.tuned.append(TunedParameter(f"{encoder}_model.{name}", "bias", parameter))
     with pytest.raises(SubsetError, match=rf"{encoder}_model\.{name}.* is no tensor of a site"):
         StagedClassifier(classifier)
 

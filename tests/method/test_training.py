@@ -489,7 +489,7 @@ def test_a_tuned_tensor_without_a_gradient_is_refused_by_name_and_nothing_is_upd
     classifier: FewShotClassifier, batch: Batch
 ) -> None:
     idle = nn.Parameter(torch.zeros(3))
-    classifier.tuned.append(TunedParameter("vision_model.idle.bias", "bias", idle, idle))
+    classifier.tuned.append(TunedParameter("vision_model.idle.bias", "bias", idle))
     optimizer = make_optimizer(classifier.tuned, RATES)
     before = values(classifier.tuned)
     with pytest.raises(SubsetError, match=r"1 tuned tensors got no .* vision_model\.idle\.bias"):

@@ -116,11 +116,11 @@ def test_the_classes_of_a_target_are_its_own_and_of_any_other_part_the_trials() 
         augment=False,
         split="test",
     )
-    assert data.source("accuracy").class_names == ("zero", "one")
+    assert data.target("accuracy").class_names == ("zero", "one")
     target = Target(class_names=("banded", "dotted"), templates=("{}.",), images=Path())
     wider = replace(data, targets={"dtd": target})
-    assert wider.source("dtd").class_names == ("banded", "dotted")
-    assert wider.source("base").class_names == ("zero", "one")
+    assert wider.target("dtd").class_names == ("banded", "dotted")
+    assert wider.target("base").class_names == ("zero", "one")
 
 
 def test_the_types_of_a_trial_do_not_import_torch() -> None:

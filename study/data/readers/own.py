@@ -63,9 +63,8 @@ def visible(folder: Path, most: int | None = None) -> list[os.DirEntry[str]]:
         with os.scandir(folder) as entries:
             return list(islice((e for e in entries if not e.name.startswith(".")), most))
     except OSError as error:
-        raise DataError(
-            f"{folder}: may not be listed ({error.strerror}); give its reader permission"
-        ) from error
+        advice = "; give its reader permission" if isinstance(error, PermissionError) else ""
+        raise DataError(f"{folder}: may not be listed ({error.strerror}){advice}") from error
 
 
 def subfolders(folder: Path) -> list[str]:

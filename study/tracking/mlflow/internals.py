@@ -1,4 +1,4 @@
-"""The private parts of MLflow that tracking depends on, all in this one module.
+"""The private parts of MLflow that tracking depends on, and what is built on them.
 
 A release may move them without notice; a test of each one then fails, and only this file changes.
 Most are about how MLflow's pages show an experiment: as model training, with saved views under

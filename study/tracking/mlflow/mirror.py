@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from functools import partial
 
 from mlflow.entities import Run
 
@@ -270,10 +271,10 @@ def close_study(writer: runs.RunWriter, *, finished: bool) -> dict[str, str]:
 
     def close() -> None:
         try:
-            writer.close_study(finished=finished, winners=registry.winners(writer.study))
+            writer.close_study(finished=finished, winners=partial(registry.winners, writer.study))
         except Exception:  # a server may fail once
             time.sleep(RETRY_SECONDS)
-            writer.close_study(finished=finished, winners=registry.winners(writer.study))
+            writer.close_study(finished=finished, winners=partial(registry.winners, writer.study))
 
     try:
         list(writer.study.folder.trials())  # wait for missing storage, not in the server's time

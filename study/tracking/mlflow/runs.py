@@ -1,7 +1,7 @@
 """A study's runs: one parent run, and one child per trial. Writing twice changes nothing."""
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatch
 from itertools import accumulate
@@ -265,22 +265,26 @@ class RunWriter:
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise
 
-    def close_study(self, *, finished: bool, winners: Collection[str] = ()) -> None:
+    def close_study(
+        self, *, finished: bool, winners: Callable[[], Collection[str]] = tuple
+    ) -> None:
         """Attach the study's tables and report to the parent run, and end it.
 
         Args:
             finished: whether the study ran to its end.
-            winners: the ids of the trials whose names have to show that they were chosen: others
-                may have the same score, and MLflow does not know which of them it was.
+            winners: a function that returns the ids of the trials whose names have to show that
+                they were chosen: others may have the same score, and MLflow does not know which of
+                them it was. It reads confirmations, and so is called after everything is sent.
         """
         place, trials = self.study.folder.path, list(self.study.folder.trials())
         server.send_files(self.client, self.parent_id, place, STUDY_ARTIFACTS, known=place)
         description = read_if_there(place, (place / DESCRIPTION).read_bytes, known=place)
         if description is not None:
             self.client.set_tag(self.parent_id, MLFLOW_RUN_NOTE, description.decode())
+        chosen = winners()
         for trial in trials:
             try:
-                self._settle(trial, winner=trial.trial_id in winners)
+                self._settle(trial, winner=trial.trial_id in chosen)
             except Exception as error:  # MLflow refuses this run; go on with the others
                 if not server.refused(error):
                     raise

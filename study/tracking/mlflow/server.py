@@ -1,4 +1,4 @@
-"""Connecting to a tracking server or store, and understanding its failures."""
+"""Speaking to a tracking server or store: requests, their failures, runs, files, pages."""
 
 import logging
 import os
@@ -18,21 +18,15 @@ PAGE = 1000
 NOT_ABOUT_A_CALL = (401, 403, 404, 407, 408, 429)
 """HTTP codes below 500 whose cause is the server, a proxy or the login, not the content sent."""
 
-os.environ.update(  # MLflow reads some of them when it is imported
-    {
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
-        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    }
-    | os.environ
-    | {
-        # MLflow would print addresses with their passwords.
-        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-        # Only the caller knows whether a call is safe to repeat. MLflow would repeat a call whose
-        # answer was lost, and so create a run twice.
-        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
-    }
-)
+# MLflow reads some of them when it is imported. The user's own values of these come first:
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+# MLflow would print addresses with their passwords.
+os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
+# Only the caller knows whether a call is safe to repeat. MLflow would repeat a call whose answer
+# was lost, and so create a run twice.
+os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
 
 from mlflow import MlflowClient  # noqa: E402
 from mlflow.entities import Run  # noqa: E402
@@ -44,12 +38,12 @@ from study.storage.atomic import StorageError, read_if_there  # noqa: E402
 from study.tracking.mlflow.internals import runs_page  # noqa: E402
 from study.tracking.tracker import T, first_line, within  # noqa: E402
 
-for logger, level in {
+for name, level in {
     "mlflow": logging.WARNING,  # it logs every table it creates
     "mlflow.store.db.utils": logging.CRITICAL,  # it logs what it also raises
     "urllib3": logging.ERROR,  # it logs every retry
 }.items():
-    logging.getLogger(logger).setLevel(level)
+    logging.getLogger(name).setLevel(level)
 
 
 def ask(seconds: float | None, call: Callable[[], T], fault: str, advice: str = "") -> T:
@@ -117,16 +111,17 @@ def all_runs(
         condition: the filter that selects runs, in MLflow's syntax.
         order_by: what the runs are sorted by, in MLflow's syntax.
     """
-    page = None
-    while page is None or page.token:
+    page, token = None, None
+    while page is None or token:
         page = client.search_runs(
             list(experiments),
             filter_string=condition,
             max_results=PAGE,
             order_by=list(order_by),
-            page_token=page and page.token,
+            page_token=token,
         )
         yield from page
+        token = page.token
 
 
 def send_files(

@@ -53,20 +53,17 @@ class MlflowTracker(Tracker):
         """Return the ids of finished runs on the same splits, the oldest of each hash."""
         from study.tracking.mlflow.server import all_runs
 
-        experiments = [e.experiment_id for e in self._writer.client.search_experiments()]
+        client = self._writer.client
+        experiments = [experiment.experiment_id for experiment in client.search_experiments()]
         hashes = {trial.config_hash for trial in wanted}
-        return {
-            run.data.tags["config_hash"]: run.info.run_id
-            for split in sorted({trial.split_hash for trial in wanted}, reverse=True)
-            # Of runs with one hash, the last stays.
-            for run in all_runs(
-                self._writer.client,
-                experiments,
-                f"tags.split_hash = '{split}' and attributes.status = 'FINISHED'",
-                ["attributes.start_time DESC"],
-            )
-            if run.data.tags.get("config_hash") in hashes and "taken_from" not in run.data.tags
-        }
+        found: dict[str, str] = {}
+        for split_hash in sorted({trial.split_hash for trial in wanted}):
+            condition = f"tags.split_hash = '{split_hash}' and attributes.status = 'FINISHED'"
+            for run in all_runs(client, experiments, condition, ["attributes.start_time ASC"]):
+                tags = run.data.tags
+                if tags.get("config_hash") in hashes and "taken_from" not in tags:
+                    found.setdefault(tags["config_hash"], run.info.run_id)
+        return found
 
     def fetch(self, address: str, folder: Path) -> None:
         """See `Tracker.fetch`."""

@@ -46,8 +46,11 @@ def test_keeping_the_aspect_keeps_whole_images_of_bounded_size() -> None:
 
 
 def test_steps_of_preprocessing_do_what_they_say() -> None:
-    assert v2.functional.resize(Image.new("RGB", (40, 20)), [10]).size == (20, 10)
-    assert v2.functional.center_crop(Image.new("RGB", (20, 10)), [10]).size == (10, 10)
+    wide = Image.new("RGB", (40, 20))
+    wide.paste("white", (10, 0, 30, 20))
+    square = preprocess(wide, size=10, keep_aspect=False)
+    assert square.shape == (10, 10, 3)
+    assert square[:, 1:-1].min() > 250
 
 
 def test_a_file_holds_every_image_once_in_order(colors: Any, tmp_path: Path) -> None:
