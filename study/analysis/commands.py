@@ -31,20 +31,16 @@ def show_leaderboard(options: Namespace) -> None:
     """
     views = {"table": render, "markdown": to_markdown, "csv": to_csv}
     formats = tuple(views) if options.name else ("table", "json", "yaml")
-    faults = {
-        f"--format {options.format} is not possible here; allowed: {formats}": options.format
-        not in formats,
-        "--study and --where ask the tracking server; leave the name out": options.name
-        and (options.study or options.where),
-        f"--top is {options.top}; allowed is 1 or more": options.top < 1,
-    }
-    if found := [fault for fault, there in faults.items() if there]:
-        raise ConfigError(found[0])
-    shown = (
-        views[options.format](leaderboard(read_results(options.folder.path)))
-        if options.name
-        else _best_on_server(options)
-    )
+    if options.format not in formats:
+        raise ConfigError(f"--format {options.format} is not possible here; allowed: {formats}")
+    if options.name and (options.study or options.where):
+        raise ConfigError("--study and --where ask the tracking server; leave the name out")
+    if options.top < 1:
+        raise ConfigError(f"--top is {options.top}; allowed is 1 or more")
+    if options.name:
+        shown = views[options.format](leaderboard(read_results(options.folder.path)))
+    else:
+        shown = _best_on_server(options)
     if isinstance(shown, str):
         print(shown, end="")
     else:

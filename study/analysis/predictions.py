@@ -89,6 +89,7 @@ def image_shares(results: Results, one: str, other: str) -> pd.DataFrame:
         no rows without a common seed that kept predictions.
 
     Raises:
+        DataError: their predictions are not of the same images.
         LedgerError: a file of predictions is damaged.
     """
     first, second = (
@@ -102,8 +103,10 @@ def image_shares(results: Results, one: str, other: str) -> pd.DataFrame:
         for label in (one, other)
     )
     seeds = first.columns.intersection(second.columns)
+    if pd.concat([first[seeds], second[seeds]], axis=1).isna().any(axis=None):
+        raise DataError(f"the predictions of '{one}' and '{other}' are not of the same test images")
     shares = {"one": first[seeds].mean(axis=1), "other": second[seeds].mean(axis=1)}
-    found = pd.DataFrame(shares).dropna().sort_index()
+    found = pd.DataFrame(shares).dropna().sort_index()  # without a seed, there is no mean
     index = pd.MultiIndex.from_tuples(found.index, names=["part", "class", "path"])
     return found.assign(gain=found["one"] - found["other"]).set_index(index)
 
@@ -131,11 +134,13 @@ def difference_tables(results: Results, one: str, other: str) -> tuple[Table, Ta
         LedgerError: a file of predictions is damaged.
     """
     board = leaderboard(results)
-    entries = {label: board.entry(label) for label in (one, other)}
-    tested = ", ".join(entry.name for entry in board.entries) or "none"
-    if missing := [label for label, entry in entries.items() if entry is None]:
-        raise DataError(f"no candidate '{missing[0]}' was tested; tested are: {tested}")
-    shares = image_shares(results, *(entry.label for entry in entries.values() if entry))
+    labels: list[str] = []
+    for label in (one, other):
+        if (entry := board.entry(label)) is None:
+            tested = ", ".join(entry.name for entry in board.entries) or "none"
+            raise DataError(f"no candidate '{label}' was tested; tested are: {tested}")
+        labels.append(entry.label)
+    shares = image_shares(results, *labels)
     if shares.empty:
         raise DataError(f"'{one}' and '{other}' have no seed in common that kept its predictions")
     by_class = shares["gain"].groupby(level=["part", "class"])

@@ -29,7 +29,6 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from study.config.schema import StudyConfig
-from study.config.settings import refuse
 from study.errors import ConfigError
 
 LONGEST = 200
@@ -325,44 +324,31 @@ def _check_sweep(axes: Any, exceptions: Any) -> None:
     Raises:
         ValueError: the first fault.
     """
-    listed = _is_keyed(axes) and all(isinstance(v, list) and v for v in axes.values())
-    refuse(
-        (not listed, f"{AXES} is {shown(axes)}; allowed are dotted keys with lists of values"),
-        (
-            not isinstance(exceptions, list),
-            f"{EXCEPTIONS} is {shown(exceptions)}; allowed is a list",
-        ),
-    )
-    refuse(
-        *(
-            (
-                isinstance(value, dict | list | tuple | set),
-                f"{AXES}.{axis}: {shown(value)} is no plain value, and a study is named by it",
+    if not _is_keyed(axes) or not all(isinstance(v, list) and v for v in axes.values()):
+        raise ValueError(f"{AXES} is {shown(axes)}; allowed are dotted keys with lists of values")
+    if not isinstance(exceptions, list):
+        raise ValueError(f"{EXCEPTIONS} is {shown(exceptions)}; allowed is a list")
+    for axis, value in ((name, value) for name in axes for value in axes[name]):
+        if isinstance(value, dict | list | tuple | set):
+            raise ValueError(
+                f"{AXES}.{axis}: {shown(value)} is no plain value, and a study is named by it"
             )
-            for axis, choices in axes.items()
-            for value in choices
-        )
-    )
     for number, exception in enumerate(exceptions):
         place = f"{EXCEPTIONS}.{number}"
         parts = exception if isinstance(exception, dict) else {}
-        refuse(
-            (
-                set(parts) != {"for", "set"} or not all(map(_is_keyed, parts.values())),
+        if set(parts) != {"for", "set"} or not all(map(_is_keyed, parts.values())):
+            raise ValueError(
                 f"{place}: got {shown(exception)}; allowed is {{for: {{axis: [value, …]}}, "
-                "set: {key: value}}",
+                "set: {key: value}}"
             )
-        )
         for axis, values in parts["for"].items():
             listed = isinstance(values, list)
             strange = [v for v in values if v not in axes.get(axis, ())] if listed else values
-            refuse(
-                (
-                    axis not in axes or not listed or bool(strange),
+            if axis not in axes or not listed or strange:
+                raise ValueError(
                     f"{place}.for.{axis}: {shown(strange)} are no values of {AXES}.{axis}; "
-                    f"axes are {', '.join(axes)}",
+                    f"axes are {', '.join(axes)}"
                 )
-            )
 
 
 def _is_keyed(part: Any) -> bool:

@@ -16,7 +16,6 @@ from study.config.settings import (
     Settings,
     SubsetText,
     nested_rates,
-    refuse,
 )
 from study.data.records import OnCorrupt
 from study.data.shots import Short
@@ -48,12 +47,14 @@ WITHOUT_EFFECT = ("resources.", "tracking.")
 
 
 def _increasing(bounds: tuple[float, float]) -> tuple[float, float]:
-    refuse((bounds[0] > bounds[1], "the lower bound is above the upper one"))
+    if bounds[0] > bounds[1]:
+        raise ValueError("the lower bound is above the upper one")
     return bounds
 
 
 def _rising(bounds: tuple[float, float]) -> tuple[float, float]:
-    refuse((bounds[0] >= bounds[1], "the first number must be below the second"))
+    if bounds[0] >= bounds[1]:
+        raise ValueError("the first number must be below the second")
     return bounds
 
 
@@ -315,7 +316,11 @@ def default_storage() -> Path:
 
 
 class StudyConfig(Section):
-    """A whole study; each field can be set in YAML or as ``section.field=value``."""
+    """A whole study; each field can be set in YAML or as ``section.field=value``.
+
+    Each value is validated here. Whether they go together is what `disagreements` says;
+    `study.config.loading` asks it, and so does the check before a study starts.
+    """
 
     name: str | None = Field(None, pattern=NAME)
     """The name of the folder in ``storage`` and of the MLflow run; None means a new unique name."""

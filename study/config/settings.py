@@ -16,20 +16,6 @@ LONGEST_PATH, LONGEST_NAME = 4000, 255
 """The lengths, in bytes, that file systems allow, less room for the files in a study's folder."""
 
 
-def refuse(*faults: tuple[bool, str]) -> None:
-    """Refuse a value that is validated.
-
-    Args:
-        *faults: whether each fault is there, and the message that says so.
-
-    Raises:
-        ValueError: the first fault that is there.
-    """
-    for there, message in faults:
-        if there:
-            raise ValueError(message)
-
-
 def _canonical_subset(text: str) -> str:
     try:
         return str(parse(text))
@@ -57,30 +43,18 @@ class Section(BaseModel):
     @classmethod
     def _exists_on_machines(cls, value: Any) -> Any:
         path = os.fsencode(value) if isinstance(value, Path) else b""
-        refuse(
-            (
-                isinstance(value, int) and abs(value) >= 2**31,
-                "a whole number must be below 2147483648",
-            ),
-            (
-                b"\0" in path or len(path) > LONGEST_PATH,
-                f"a path has at most {LONGEST_PATH} bytes, none of them NUL",
-            ),
-            (
-                any(len(name) > LONGEST_NAME for name in path.split(b"/")),
-                f"a file or folder has a name of at most {LONGEST_NAME} bytes",
-            ),
-        )
+        if isinstance(value, int) and abs(value) >= 2**31:
+            raise ValueError("a whole number must be below 2147483648")
+        if b"\0" in path or len(path) > LONGEST_PATH:
+            raise ValueError(f"a path has at most {LONGEST_PATH} bytes, none of them NUL")
+        if any(len(name) > LONGEST_NAME for name in path.split(b"/")):
+            raise ValueError(f"a file or folder has a name of at most {LONGEST_NAME} bytes")
         return value
 
 
 def _known(kind: str) -> str:
-    refuse(
-        (
-            kind not in kind_names(),
-            f"'{kind}' is no kind of parameter; allowed are {', '.join(kind_names())}",
-        )
-    )
+    if kind not in kind_names():
+        raise ValueError(f"'{kind}' is no kind of parameter; allowed are {', '.join(kind_names())}")
     return kind
 
 
@@ -161,8 +135,9 @@ def weighs(leaves: Collection[Leaf], regularizer: Regularizer) -> bool:
 
     The distillation (``cosine``) depends on the text features only.
     """
-    read = [leaf for leaf in leaves if regularizer == "l2_init" or leaf.encoder == "text"]
-    return regularizer != "none" and bool(read)
+    if regularizer == "cosine":
+        return any(leaf.encoder == "text" for leaf in leaves)
+    return regularizer == "l2_init" and bool(leaves)
 
 
 class WithSettings(Section):

@@ -136,7 +136,7 @@ def all_faults(
         } | {f"search.space.sites.{n}": site for n, site in enumerate(config.search.space.sites)}
         attempt(*((place, partial(_check_subset, study, text)) for place, text in subsets.items()))
         attempt(*(("data.templates", partial(_check_prompts, d, backbone)) for d in datasets))
-        if config.ablation is not None:
+        if config.ablation is not None and "search" not in passing_over:  # cells are its sites
             attempt(("ablation", partial(ablation_cells, study)))
     attempt(
         ("search.sampler", partial(sampler_named, config.search.sampler, sampler)),

@@ -15,6 +15,7 @@ from study.analysis.predictions import (
 )
 from study.analysis.results import Results, read_results
 from study.commands import main
+from study.errors import DataError
 from study.storage.ledger import StudyFolder
 from study.trial import Prediction
 from study.trial.predictions import to_parquet
@@ -23,7 +24,7 @@ from study.trial.predictions import to_parquet
 def predict(folder: Path, label: str, seed: int, *predicted: str) -> None:
     """Keep predictions of four images of class a, then four of class b, as if it were now."""
     trial = StudyFolder(folder).trial(f"confirm-{label}-seed{seed}")
-    images = enumerate(zip("aaaabbbb", "".join(predicted), strict=True))
+    images = enumerate(zip("aaaabbbb", "".join(predicted), strict=False))
     found = [Prediction("accuracy", f"{n}.png", true, taken, 0.9) for n, (true, taken) in images]
     trial.write("predictions.parquet", to_parquet(found))
 
@@ -72,6 +73,19 @@ def test_two_candidates_differ_class_by_class_and_image_by_image(
     assert classes.note in " ".join(said.split())
     assert main(["diff", str(predicted), "best", "clipfit-tuned", "--format", "csv"]) == 0
     assert capsys.readouterr().out == images.csv()
+
+
+def test_a_candidate_differs_nowhere_from_itself(
+    predicted: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["diff", str(predicted), "best", "best", "--format", "csv"]) == 0
+    assert capsys.readouterr().out == "part,class,path,one,other,gain\n"
+
+
+def test_predictions_of_other_images_are_not_compared(predicted: Path) -> None:
+    predict(predicted, "clipfit-tuned", 2, "aaa", "bbbb")
+    with pytest.raises(DataError, match="'best' and 'clipfit-tuned' are not of the same test im"):
+        image_gains(read_results(predicted), "best", "clipfit-tuned")
 
 
 @pytest.mark.parametrize(
