@@ -7,6 +7,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -264,15 +265,13 @@ class StudySearcher(Searcher):
         make, number = self._make_config, self._next_number
         while make and (behind := [arm for arm in self._arms.values() if arm.started < arm.budget]):
             arm = min(behind, key=lambda arm: (arm.started / arm.budget, arm.name))
-            answer = arm.ask(
-                lambda settings: self._outcomes.get(
-                    _identity(make(settings, arm.name, number, 0))  # noqa: B023
-                )
-            )
+            # Each is made once, as the hash of a trial costs more than a look at it.
+            made = cache(lambda settings, arm=arm.name: make(settings, arm, number, 0))
+            answer = arm.ask(lambda settings: self._outcomes.get(_identity(made(settings))))  # noqa: B023
             if answer is not None:
                 self._next_number += 1
                 optuna_number, settings = answer
-                return make(settings, arm.name, number, optuna_number)
+                return made(settings).model_copy(update={"optuna_number": optuna_number})
             arm.budget = arm.started
         return None
 

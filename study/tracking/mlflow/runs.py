@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from fnmatch import fnmatch
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, Self
@@ -24,9 +23,10 @@ from study.trial.study import Study
 STATUS = {"finished": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
 TRIAL_TAGS = ("trial_id", "stage", "arm", "label", "split_hash", "config_hash", "taken_from")
 """The tags of a trial's run, as far as the trial has a value of that name."""
-UNSENT = ("epoch", "seconds", "ended_at", *map(rate_column, kind_names()), "*_accuracy", "*_hmean")
-"""The fields of a report that are not sent: rates follow from the run's parameters, and what ends
-in ``_accuracy`` or ``_hmean`` always equals the score."""
+UNSENT = {"epoch", "seconds", "ended_at", *map(rate_column, kind_names())}
+"""The fields of a report that are not sent; rates follow from the run's parameters."""
+SAME_AS_SCORE = ("_accuracy", "_hmean")
+"""The ends of the names of further fields that are not sent, as they always equal the score."""
 TOTALS = ("epochs", "seconds")
 """The metrics of a whole trial, each with one value: fields of `study.storage.ledger.End`."""
 BATCH = 900
@@ -395,7 +395,7 @@ def epoch_metrics(reports: Sequence[dict[str, Any]], began: int, sent: int = 0) 
         Metric(key, value, began + int(1000 * end), report["epoch"])
         for report, end in zip(reports[sent:], ends[sent:], strict=True)
         for key, value in report.items()
-        if not any(fnmatch(key, pattern) for pattern in UNSENT)
+        if key not in UNSENT and not key.endswith(SAME_AS_SCORE)
     ]
 
 
