@@ -266,13 +266,10 @@ def unfreeze(model: CLIPModel, subset: Subset) -> list[TunedParameter]:
         SubsetError: see `tuned_names`; no flag was changed.
     """
     leaves = tuned_names(model, subset)
-    for name, parameter in model.named_parameters():
+    parameters = dict(model.named_parameters())
+    for name, parameter in parameters.items():
         parameter.requires_grad_(name in leaves)
-    return [
-        TunedParameter(name, leaves[name].kind, parameter)
-        for name, parameter in sorted(model.named_parameters())
-        if name in leaves
-    ]
+    return [TunedParameter(name, leaves[name].kind, parameters[name]) for name in sorted(leaves)]
 
 
 class FewShotClassifier(nn.Module):

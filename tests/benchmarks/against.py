@@ -44,7 +44,7 @@ with tempfile.TemporaryDirectory() as folder:
     times = [trials._time_to_first_step("clipfit", data, backbone) for _ in range(22)]
 print(statistics.median(times[2:]))
 """
-DRIVER = ("--trials", "60", "--slots", "1", "--epochs", "3", "--no-asha")
+DRIVER = ("--trials", "120", "--slots", "1", "--epochs", "3", "--no-asha")
 
 
 def main() -> None:
