@@ -154,7 +154,7 @@ def difference_tables(results: Results, one: str, other: str) -> tuple[Table, Ta
     )
     header = ["part", "class", "images", f"{one} better", f"{other} better", "Δ points"]
     note = f"{one} less {other}, over other test images (bootstrap): {'; '.join(overall)}."
-    differing = shares[shares["gain"] != 0].reset_index()
+    differing = shares[shares["gain"] != 0].round(12).reset_index()
     return (
         Table(f"{one} and {other} on each class", header, rows, left=2, note=note),
         Table("", list(differing), differing.values.tolist()),
