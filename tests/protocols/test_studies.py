@@ -124,7 +124,7 @@ def test_the_papers_few_shot_studies_of_one_dataset(run: Run) -> None:
         (_, clipfit) = StudyFolder(runs / f"paper-few_shot-dtd-{shots}").read_json(
             "candidates.json"
         )
-        assert clipfit["distill_weight"] == 8.0
+        assert clipfit["settings"]["distill_weight"] == 8.0
     table = (runs / "tables.md").read_text()
     assert "clipfit, shots 16" in table
 

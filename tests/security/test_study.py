@@ -192,7 +192,7 @@ def watched(mlflow_server: str, tmp_path_factory: pytest.TempPathFactory) -> Wat
         "quickstart",
         *("name=hostile", "data.dataset=mine", "data.root=table.tsv", "data.shots=2"),
         *("data.val_shots=2", "training.epochs=12", "training.batch_size=4"),
-        *("search.space.bias_lr=[0.05,0.3]", "search.space.ln_lr=[0.05,0.3]"),
+        *("search.space.rates.bias=[0.05,0.3]", "search.space.rates.ln=[0.05,0.3]"),
         *("search.space.distill_weight=[0.01,0.1]", "search.trials=9"),
         *("search.selection=holdout", "search.asha=null"),
         *("confirm.seeds=[1,2]", "confirm.runners_up=0", "tracking.experiment=hostile"),

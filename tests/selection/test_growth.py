@@ -83,8 +83,8 @@ def test_each_confirmation_is_of_the_configuration_that_its_label_names(
     for trial in grown.trials():
         if trial.read_config()["stage"] == "confirm":
             candidate = by_label[trial.read_config()["label"]]
-            for key in ("subset", "bias_lr", "ln_lr"):
-                assert trial.read_config()[key] == candidate[key]
+            for key in ("subset", "rates"):
+                assert trial.read_config()["settings"][key] == candidate["settings"][key]
 
 
 def test_the_leaderboard_says_that_a_choice_had_been_tested_before(grown: StudyFolder) -> None:
