@@ -378,3 +378,17 @@ def encode_prompts(classifier: FewShotClassifier, input_ids: Tensor, templates: 
 def accuracy(predictions: Tensor, labels: Tensor) -> float:
     """Return the fraction of correct predictions; both are (images,) int64. NaN without images."""
     return (predictions == labels).double().mean().item()
+
+
+def class_accuracy(predictions: Tensor, labels: Tensor) -> float:
+    """Return the mean over classes of the fraction of their images that are predicted correctly.
+
+    Args:
+        predictions: (images,) int64.
+        labels: (images,) int64; the classes are those that occur here.
+
+    Returns:
+        A fraction; NaN without images.
+    """
+    _, of_image, sizes = labels.unique(return_inverse=True, return_counts=True)
+    return ((predictions == labels).double() / sizes[of_image]).sum().div(len(sizes)).item()

@@ -4,19 +4,13 @@ from collections.abc import Iterator, Mapping
 
 from study.config.plugins import find
 from study.config.schema import StudyConfig
-from study.protocols.protocol import (
-    BaseToNew,
-    FewShot,
-    Protocol,
-    Rule,
-    Transfer,
-    ZeroShot,
-    hmean,
-)
+from study.protocols.competition import Competition, hmean
+from study.protocols.protocol import BaseToNew, FewShot, Protocol, Rule, Transfer, ZeroShot
 
 __all__ = [
     "PROTOCOLS",
     "BaseToNew",
+    "Competition",
     "FewShot",
     "Protocol",
     "Rule",

@@ -26,6 +26,7 @@ from study.data.tasks import (
     image_fold_tasks,
 )
 from study.errors import DataError
+from study.protocols.competition import Competition, accuracies, ausuc, hmean
 
 logger = logging.getLogger(__name__)
 Targets = Literal["refused", "allowed", "needed"]
@@ -91,6 +92,12 @@ class Protocol(ABC):
     """Whether models are tested on further datasets."""
     rules: ClassVar[tuple[Rule, ...]]
     """The rules of selection that the configuration may name."""
+    competes: ClassVar[bool] = False
+    """Whether trained and other names are also scored in one label space."""
+    class_averaged: ClassVar[bool] = False
+    """Whether the accuracy of a part is averaged over classes, rather than over images."""
+    strength: ClassVar[float] = 1.0
+    """α, the share of the tuned change that is kept, unless the configuration sets it."""
 
     @abstractmethod
     def scored(self, dataset: Dataset) -> Scored:
@@ -103,6 +110,20 @@ class Protocol(ABC):
         Args:
             parts: the accuracy of each part, as a fraction; on validation some may be absent.
         """
+
+    def beside(self, competitions: Sequence[Competition], *, validation: bool) -> dict[str, float]:
+        """Return further scores of a trial, by name: those of trained and other names in one space.
+
+        Args:
+            competitions: one per task in which names compete; empty where none do.
+            validation: whether the images are those to choose by, rather than test images.
+        """
+        return {}
+
+    def strength_of(self, config: StudyConfig) -> float:
+        """Return α, the share of the tuned change that is kept, θ₀ + α(θ − θ₀)."""
+        given = config.confirm.strength
+        return self.strength if given is None else given
 
     @abstractmethod
     def automatic_rule_used(self, config: StudyConfig, report: Mapping[str, float | None]) -> Rule:
@@ -265,11 +286,6 @@ class ZeroShot(Transfer):
     rules = ()
 
 
-def hmean(base: float, new: float) -> float:
-    """Return the harmonic mean of two accuracies; 0 if both are 0."""
-    return 2 * base * new / (base + new) if base + new else 0.0
-
-
 class BaseToNew(Protocol):
     """Learning from a few images of the base classes, for classes that were never seen as well."""
 
@@ -282,6 +298,8 @@ class BaseToNew(Protocol):
     metric = "hmean"
     parts = ("base", "new")
     rules = (CLASS_FOLDS, BASE)
+    competes = True
+    strength = 0.75
 
     def scored(self, dataset: Dataset) -> Scored:
         """Return the base and the new classes, each to be classified among their own names."""
@@ -294,6 +312,12 @@ class BaseToNew(Protocol):
             return {**parts, "score": parts["base"]}
         mean = hmean(parts["base"], parts["new"])
         return {**parts, "hmean": mean, "score": mean}
+
+    def beside(self, competitions: Sequence[Competition], *, validation: bool) -> dict[str, float]:
+        """Return the harmonic mean where all names compete, and the area under its curve."""
+        if not competitions:
+            return {}
+        return {"generalized": hmean(*accuracies(competitions)), "ausuc": ausuc(competitions)}
 
     def automatic_rule(self, config: StudyConfig, dataset: Dataset) -> Rule:
         """Return class folds if there are enough base classes, else the weak rule, and warn."""

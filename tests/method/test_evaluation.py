@@ -9,6 +9,7 @@ from study.method.model import (
     Backbone,
     FewShotClassifier,
     accuracy,
+    class_accuracy,
     encode_prompts,
     predict,
 )
@@ -86,3 +87,13 @@ def test_prompts_are_encoded_in_pieces_without_a_difference(
 def test_accuracy_is_a_fraction() -> None:
     assert accuracy(torch.tensor([0, 1, 2]), torch.tensor([0, 1, 0])) == 2 / 3
     assert math.isnan(accuracy(torch.tensor([]), torch.tensor([])))
+
+
+def test_an_accuracy_of_classes_counts_each_class_once() -> None:
+    labels = torch.tensor([5, 5, 5, 5, 2])
+    assert class_accuracy(torch.tensor([5, 5, 5, 2, 5]), labels) == 0.75 / 2
+    assert class_accuracy(torch.tensor([5, 5, 5, 2, 2]), labels) == 1.75 / 2
+    # A class that is only predicted has no images, and so no accuracy.
+    assert class_accuracy(torch.tensor([5, 5, 9, 9, 2]), labels) == 1.5 / 2
+    assert class_accuracy(labels, labels) == accuracy(labels, labels) == 1.0
+    assert math.isnan(class_accuracy(torch.tensor([]), torch.tensor([])))

@@ -3,6 +3,7 @@
 from collections import Counter
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,7 +13,7 @@ from study.config.loading import build_config
 from study.config.schema import StudyConfig
 from study.data.records import Dataset
 from study.data.shots import Shots
-from study.protocols import BaseToNew, hmean
+from study.protocols import BaseToNew, Competition, FewShot, hmean
 
 
 @pytest.mark.parametrize(
@@ -42,6 +43,27 @@ def test_the_harmonic_mean_lies_between_and_knows_no_order(base: float, new: flo
 )
 def test_one_number_judges_a_trial(parts: dict[str, float], expected: dict[str, float]) -> None:
     assert BaseToNew().score(parts) == pytest.approx(expected)
+
+
+def test_beside_its_score_stand_those_where_all_names_compete() -> None:
+    one = Competition(
+        *(np.array([1.0, -1.0]), np.array([True, True]), np.array([0, 0])),
+        *(np.array([-2.0]), np.array([True]), np.array([1])),
+    )
+    expected = {"generalized": pytest.approx(hmean(0.5, 1.0)), "ausuc": 1.0}
+    for validation in (True, False):
+        assert BaseToNew().beside([one], validation=validation) == expected
+        assert BaseToNew().beside([], validation=validation) == {}
+        assert FewShot().beside([one], validation=validation) == {}
+
+
+@pytest.mark.parametrize(("given", "strength"), [(None, 0.75), (1.0, 1.0), (0.0, 0.0)])
+def test_three_quarters_of_the_change_are_kept_unless_it_is_set(
+    given: float | None, strength: float
+) -> None:
+    confirm = {"confirm": {"strength": given}}
+    assert BaseToNew().strength_of(build_config(confirm, "here")) == strength
+    assert FewShot().strength_of(build_config(confirm, "here")) == (1.0 if given is None else given)
 
 
 def test_confirm_scores_base_and_new_among_their_own_names(
