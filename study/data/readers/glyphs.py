@@ -34,7 +34,7 @@ class Face:
     """
 
     file: str
-    """The name of the font file that comes with matplotlib."""
+    """The name of the font file that comes with matplotlib, or the absolute path of another."""
     family: str
     """The name of the font family, which may span several files."""
     held_out: bool = False
@@ -125,7 +125,7 @@ _GREY_LEVELS = 16
 def _font(file: str, pixels: int) -> ImageFont.FreeTypeFont:
     import matplotlib  # late, as it takes long and the digits need no font
 
-    path = f"{matplotlib.get_data_path()}/fonts/ttf/{file}"
+    path = Path(matplotlib.get_data_path(), "fonts/ttf", file)  # an absolute one stays as it is
     # The basic layout draws the same whether or not Pillow's text-shaping library is installed.
     return ImageFont.truetype(path, pixels, layout_engine=ImageFont.Layout.BASIC)
 
@@ -183,22 +183,34 @@ def _warp(
     return np.round(np.rint(blocks * _GREY_LEVELS) * (255 / _GREY_LEVELS)).astype(np.uint8)
 
 
+def warped_drawings(
+    character: str, faces: Sequence[Face], count: int, rng: np.random.Generator
+) -> NDArray[np.uint8]:
+    """Draw a character in each of the faces in turn, and warp every drawing in another way.
+
+    Returns:
+        (count, 8, 8) uint8 images, white on black.
+    """
+    from scipy import ndimage  # late, as only drawn characters need it
+
+    # (32, 4) float64: cubic interpolation from 4 control points to the canvas, for elastic warps.
+    smooth = ndimage.zoom(np.eye(4), (_CANVAS / 4, 1), order=3)
+    drawings = [render_glyph(face, character, _CANVAS, margin=1) for face in faces]
+    return np.stack([_warp(drawings[i % len(drawings)], smooth, rng) for i in range(count)])
+
+
 def letter_images(split: Split) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Draw the letters of a split, 60 images per letter, with the same pixels at every call.
 
     Returns:
         (n, 8, 8) uint8 images, white on black, and (n,) int64 indices into `LETTERS`.
     """
-    from scipy import ndimage  # late, as only these letters need it
-
-    # (32, 4) float64: cubic interpolation from 4 control points to the canvas, for elastic warps.
-    smooth = ndimage.zoom(np.eye(4), (_CANVAS / 4, 1), order=3)
-    images = []
-    for letter in LETTERS:
-        drawings = [render_glyph(face, letter, _CANVAS, margin=1) for face in HELD_OUT_FACES]
-        rng = np.random.default_rng([_SEED, ord(letter), int(split == "test")])
-        images += [_warp(drawings[index % len(drawings)], smooth, rng) for index in range(IMAGES)]
-    return np.stack(images), np.repeat(np.arange(len(LETTERS)), IMAGES)
+    seeds = [[_SEED, ord(letter), int(split == "test")] for letter in LETTERS]
+    images = [
+        warped_drawings(letter, HELD_OUT_FACES, IMAGES, np.random.default_rng(seed))
+        for letter, seed in zip(LETTERS, seeds, strict=True)
+    ]
+    return np.concatenate(images), np.repeat(np.arange(len(LETTERS)), IMAGES)
 
 
 def read_digits() -> tuple[NDArray[np.float64], NDArray[np.int64]]:

