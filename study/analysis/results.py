@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from study.config.loading import load_config
+from study.config.schema import SCORES
 from study.config.settings import Settings, rate_column
 from study.errors import DataError
 from study.method.parameters import kind_names
@@ -23,7 +24,6 @@ from study.trial.study import Candidate, Study, TrialConfig
 
 PARTS = ("base", "new")
 """The parts of a score that tables for other programs have columns for, whatever the protocol."""
-_SCORES = ("score", "accuracy", *PARTS, "hmean")
 
 Scores = Mapping[str, float | None]
 """Fractions by name: the protocol's score, its parts, and single datasets where several are tested.
@@ -52,7 +52,7 @@ class TrialResult(TrialConfig):
     test: Scores
     """The test scores; empty for a search trial, whose test scores are never read."""
     chance: float | None
-    """The test score of always naming the largest class.
+    """The test score of guessing, see `study.protocols.Protocol.chance`.
 
     None where nothing was tested, no counts of classes were kept or no protocol is known.
     """
@@ -133,10 +133,21 @@ class Results:
         return "hmean" if self.parts else "accuracy"
 
     @property
+    def beside(self) -> Mapping[str, str]:
+        """What tables call the further test scores that they show, by name.
+
+        A name that no trial has is left out, as in studies of an earlier version.
+        """
+        headings = {} if self.study is None else self.study.protocol().beside_headings
+        tested = {name for trial in self.trials for name in trial.test}
+        return {name: heading for name, heading in headings.items() if name in tested}
+
+    @property
     def targets(self) -> tuple[str, ...]:
         """The names of the single datasets that were tested, where there are several."""
         tested = dict.fromkeys(name for trial in self.trials for name in trial.test)
-        return tuple(name for name in tested if name not in (*_SCORES, *self.parts))
+        known = {*SCORES, *self.parts, *self.beside}
+        return tuple(name for name in tested if name not in known)
 
     def configured(self) -> Study:
         """Return the study, for what cannot be said without its configuration.
@@ -220,7 +231,7 @@ def results_schema() -> pa.Schema:
         **dict.fromkeys((*map(rate_column, kind_names()), "distill_weight"), number),
         "trainable": whole,
         "seconds": number,
-        **{f"{split}_{name}": number for split in ("val", "test") for name in _SCORES},
+        **{f"{split}_{name}": number for split in ("val", "test") for name in SCORES},
         "chance": number,
         **dict.fromkeys(("reason", "error"), text),
     }

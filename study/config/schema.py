@@ -42,6 +42,11 @@ AUTO = "auto"
 """The name that leaves the rule of selection to the protocol."""
 ZERO_SHOT = "zero-shot"
 """The label of the backbone as it is."""
+SCORES = (
+    *("score", "accuracy", "base", "new", "hmean"),
+    *("generalized", "ausuc", "calibration", "calibrated"),
+)
+"""The names of scores in the reports of trials; single datasets have scores of their own names."""
 WITHOUT_EFFECT = ("resources.", "tracking.")
 """The beginnings of the keys on which no trial's result depends."""
 
@@ -355,7 +360,6 @@ class StudyConfig(Section):
 
     def _faults_of_data(self) -> list[tuple[bool, str]]:
         data = self.data
-        metrics = ("accuracy", "source", "base", "new", "hmean", "score")
         return [
             *(
                 ("{}" not in text, f"data: template '{text}' has no {{}} for the class name")
@@ -374,7 +378,7 @@ class StudyConfig(Section):
             ),
             *(
                 (True, f"data.targets: '{name}' is a name that metrics have; call it otherwise")
-                for name in metrics
+                for name in (*SCORES, "source")
                 if name in data.targets
             ),
             (

@@ -5,13 +5,22 @@ from collections.abc import Iterator, Mapping
 from study.config.plugins import find
 from study.config.schema import StudyConfig
 from study.protocols.competition import Competition, hmean
-from study.protocols.protocol import BaseToNew, FewShot, Protocol, Rule, Transfer, ZeroShot
+from study.protocols.protocol import (
+    BaseToNew,
+    FewShot,
+    Generalized,
+    Protocol,
+    Rule,
+    Transfer,
+    ZeroShot,
+)
 
 __all__ = [
     "PROTOCOLS",
     "BaseToNew",
     "Competition",
     "FewShot",
+    "Generalized",
     "Protocol",
     "Rule",
     "Transfer",
@@ -22,7 +31,7 @@ __all__ = [
 ]
 
 PROTOCOLS: Mapping[str, type[Protocol]] = {
-    protocol.name: protocol for protocol in (FewShot, BaseToNew, Transfer, ZeroShot)
+    protocol.name: protocol for protocol in (FewShot, BaseToNew, Generalized, Transfer, ZeroShot)
 }
 
 

@@ -1,12 +1,12 @@
 """What a protocol decides: its tasks, its rules of selection, its score, and the words for them.
 
-Those of this package are few-shot, base to new, transfer and zero-shot.
+Those of this package are few-shot, base to new, generalized, transfer and zero-shot.
 """
 
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from study.config.schema import AUTO, ZERO_SHOT, StudyConfig
@@ -26,7 +26,13 @@ from study.data.tasks import (
     image_fold_tasks,
 )
 from study.errors import DataError
-from study.protocols.competition import Competition, accuracies, ausuc, hmean
+from study.protocols.competition import (
+    Competition,
+    accuracies,
+    ausuc,
+    best_calibration,
+    hmean,
+)
 
 logger = logging.getLogger(__name__)
 Targets = Literal["refused", "allowed", "needed"]
@@ -92,6 +98,10 @@ class Protocol(ABC):
     """Whether models are tested on further datasets."""
     rules: ClassVar[tuple[Rule, ...]]
     """The rules of selection that the configuration may name."""
+    beside_headings: ClassVar[Mapping[str, str]] = {}
+    """What tables call those scores of `beside` that they show, by name."""
+    guess: ClassVar[str] = "Always naming the largest class"
+    """What `chance` supposes; it continues "would score"."""
     competes: ClassVar[bool] = False
     """Whether trained and other names are also scored in one label space."""
     class_averaged: ClassVar[bool] = False
@@ -102,6 +112,10 @@ class Protocol(ABC):
     @abstractmethod
     def scored(self, dataset: Dataset) -> Scored:
         """Return the classes of each part of the test; the classes of the first are trained."""
+
+    def answers(self, dataset: Dataset) -> Scored:
+        """Return the classes whose names are possible answers in each part of the test."""
+        return self.scored(dataset)
 
     @abstractmethod
     def score(self, parts: Mapping[str, float]) -> dict[str, float]:
@@ -119,6 +133,16 @@ class Protocol(ABC):
             validation: whether the images are those to choose by, rather than test images.
         """
         return {}
+
+    def chance(self, sizes: Mapping[str, Sequence[int]]) -> dict[str, float]:
+        """Return the accuracy of each part by guessing: by always naming its largest class.
+
+        Where classes have equally many images that is one over their number, and never less.
+
+        Args:
+            sizes: the number of test images of each class, by part.
+        """
+        return {part: max(images) / sum(images) for part, images in sizes.items()}
 
     def strength_of(self, config: StudyConfig) -> float:
         """Return α, the share of the tuned change that is kept, θ₀ + α(θ − θ₀)."""
@@ -293,11 +317,15 @@ class BaseToNew(Protocol):
     sentence = (
         "Base to new: a model learns from a few images of the first half of the classes "
         "(base). It is scored by the harmonic mean of its accuracy on test images of those and of "
-        "the other half (new), of which it never saw an image."
+        "the other half (new), of which it never saw an image. Each half is tested among its own "
+        "names. Beside that stand H and AUSUC, where all names compete: the harmonic mean of both "
+        "accuracies, averaged over classes, and the area under the curve of these two accuracies "
+        "as the trained names are made less likely."
     )
     metric = "hmean"
     parts = ("base", "new")
     rules = (CLASS_FOLDS, BASE)
+    beside_headings: ClassVar[Mapping[str, str]] = {"generalized": "H", "ausuc": "AUSUC"}
     competes = True
     strength = 0.75
 
@@ -348,3 +376,61 @@ class BaseToNew(Protocol):
         if not self.scored(dataset)["new"]:
             raise DataError(f"{dataset.name}: {self.name} needs a training split of 2 classes")
         return super().confirm_task(dataset, shots, targets)
+
+
+class Generalized(BaseToNew):
+    """Learning from the base classes, for images of all classes, with all names as answers."""
+
+    name = "generalized"
+    sentence = (
+        "Generalized: a model learns from a few images of the first half of the classes (base), "
+        "and is tested on images of all classes with all names as possible answers. It is scored "
+        "by H, the harmonic mean of its accuracy on images of the base classes and on those of the "
+        "other half (new), of which it never saw an image; both are averaged over classes. AUSUC "
+        "is the area under the curve of these two accuracies as the trained names are made less "
+        "likely."
+    )
+    metric = "H"
+    beside_headings: ClassVar[Mapping[str, str]] = {"ausuc": "AUSUC"}
+    guess = "Naming each class equally often"
+    class_averaged = True
+
+    def answers(self, dataset: Dataset) -> Scored:
+        """Return all classes for both parts."""
+        scored = self.scored(dataset)
+        classes = tuple(label for part in scored.values() for label in part)
+        return dict.fromkeys(scored, classes)
+
+    def beside(self, competitions: Sequence[Competition], *, validation: bool) -> dict[str, float]:
+        """Return the area under the curve; on validation also the best γ, and H with it.
+
+        On test the best γ would be chosen by test images.
+        """
+        if not competitions:
+            return {}
+        found = {"ausuc": ausuc(competitions)}
+        if validation:
+            found["calibration"], found["calibrated"] = best_calibration(competitions)
+        return found
+
+    def chance(self, sizes: Mapping[str, Sequence[int]]) -> dict[str, float]:
+        """Return one over the number of all names, which is what naming them equally often scores.
+
+        To name one class always is right in one part alone, so that H would be 0.
+        """
+        return dict.fromkeys(sizes, 1 / sum(map(len, sizes.values())))
+
+    def confirm_task(
+        self, dataset: Dataset, shots: Shots | None, targets: Sequence[Dataset] = ()
+    ) -> Task:
+        """Return the task of the test, where the images of both parts have the same answers.
+
+        Raises:
+            DataError: there is one base class, which leaves nothing to learn, or no new one; see
+                also `study.data.tasks.confirm_task`.
+        """
+        if len(self.scored(dataset)["base"]) < 2:
+            raise DataError(f"{dataset.name}: {self.name} needs a training split of 3 classes")
+        task, answers = super().confirm_task(dataset, shots, targets), self.answers(dataset)
+        parts = (replace(part, classes=answers[part.name]) for part in task.evaluations)
+        return replace(task, evaluations=tuple(parts))

@@ -83,10 +83,9 @@ def mean(accuracies: Sequence[float]) -> float:
 
 
 def chance_level(confusion: Confusion, protocol: Protocol) -> float | None:
-    """Return what a trial would have scored on test by naming each part's largest class always.
+    """Return what a trial would have scored on test by guessing, see `Protocol.chance`.
 
-    Where classes have equally many images that is one over their number, and never less. Parts
-    make up a score as their accuracies do.
+    Parts make up this score as their accuracies make up a trial's.
 
     Args:
         confusion: what `read_confusion` returned of the trial.
@@ -98,8 +97,10 @@ def chance_level(confusion: Confusion, protocol: Protocol) -> float | None:
     sizes: dict[str, list[int]] = defaultdict(list)
     for (part, _), number in images_of(confusion).items():
         sizes[part].append(number)
-    shares = {part: mean([max(found) / sum(found)]) for part, found in sizes.items()}
-    return protocol.score(shares)["score"] if shares else None
+    if not sizes:
+        return None
+    shares = {part: mean([share]) for part, share in protocol.chance(sizes).items()}
+    return protocol.score(shares)["score"]
 
 
 def beats_chance(test_score: float, chance: float | None) -> bool:

@@ -240,7 +240,7 @@ def _check_subset(study: Study, text: str) -> None:
 
 
 def _check_data(study: Study) -> Dataset:
-    refuse_one_class(study.dataset(), study.protocol().scored(study.dataset()))
+    refuse_one_class(study.dataset(), study.protocol().answers(study.dataset()))
     return study.dataset()
 
 

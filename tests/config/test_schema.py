@@ -55,6 +55,14 @@ STUDY = Path(study.__file__ or "").parent
             "data.targets",
             ["'score'", "metrics"],
         ),
+        *(
+            (
+                {"protocol": "zero_shot", "data": {"targets": [name]}},
+                "data.targets",
+                [f"'{name}'", "metrics"],
+            )
+            for name in ("source", "generalized", "ausuc", "calibration", "calibrated")
+        ),
         ({"data": {"targets_root": "x"}}, "data.targets_root", ["data.targets is empty"]),
         (
             {"data": {"shots_from": "x", "val_shots": 2}},

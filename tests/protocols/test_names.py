@@ -16,7 +16,9 @@ def test_a_protocol_has_the_name_by_which_it_is_found(name: str) -> None:
     ("name", "hint"), [("one_shot", "did you mean 'few_shot'"), ("Few-shot", "'few_shot'")]
 )
 def test_an_unknown_protocol_is_told_with_those_that_there_are(name: str, hint: str) -> None:
-    with pytest.raises(ConfigError, match="few_shot, base_to_new, transfer, zero_shot") as caught:
+    with pytest.raises(
+        ConfigError, match="few_shot, base_to_new, generalized, transfer, zero_shot"
+    ) as caught:
         named(name)
     assert f"'{name}'" in str(caught.value)
     assert hint in str(caught.value)
@@ -33,4 +35,7 @@ def test_an_ablation_of_a_protocol_that_cannot_test_its_cells_is_a_fault(protoco
     ablation = {"design": "only_one", "rates": [0.01, 0.1]}
     values = {"protocol": protocol, "ablation": ablation, "data": {"targets": ["dtd"]}}
     (fault,) = protocol_faults(values)
-    assert fault == f"ablation: cannot be of {protocol}; allowed are few_shot, base_to_new"
+    assert (
+        fault
+        == f"ablation: cannot be of {protocol}; allowed are few_shot, base_to_new, generalized"
+    )

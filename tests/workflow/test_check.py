@@ -169,6 +169,8 @@ def few_classes(root: Path, *classes: str, tested: tuple[str, ...] | None = None
         ("base_to_new", "ab", "ab", "base", "a"),
         ("base_to_new", "abc", "abc", "new", "c"),
         ("base_to_new", "abcd", "abd", "new", "d"),
+        ("generalized", "a", "a", "base", "a"),
+        ("generalized", "abc", "c", "base", "c"),
     ],
 )
 def test_a_test_among_one_class_is_told(
@@ -180,7 +182,14 @@ def test_a_test_among_one_class_is_told(
     assert "whatever is trained" in fault
 
 
-@pytest.mark.parametrize(("protocol", "classes"), [("few_shot", "ab"), ("base_to_new", "abcd")])
+def test_one_trained_class_among_all_names_is_told(look: Look, tmp_path: Path) -> None:
+    (fault,) = look(protocol="generalized", data=few_classes(tmp_path / "images", *"ab"))
+    assert fault == "data: mine: generalized needs a training split of 3 classes"
+
+
+@pytest.mark.parametrize(
+    ("protocol", "classes"), [("few_shot", "ab"), ("base_to_new", "abcd"), ("generalized", "abc")]
+)
 def test_the_fewest_classes_of_a_protocol_suffice(
     look: Look, tmp_path: Path, protocol: str, classes: str
 ) -> None:

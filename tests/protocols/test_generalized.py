@@ -1,0 +1,74 @@
+"""Generalized: half of the classes are trained, and all are tested, with all names as answers."""
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pytest
+from paper_dataset import make_paper_dataset
+
+from study.config.loading import build_config
+from study.data.records import Dataset
+from study.data.shots import Shots
+from study.errors import DataError
+from study.protocols import BaseToNew, Competition, Generalized, hmean
+
+ALL = tuple(range(24))
+
+
+def test_confirm_scores_base_and_new_among_all_names(
+    dataset: Dataset, shots: Shots, parts: Any
+) -> None:
+    task = Generalized().confirm_task(dataset, shots)
+    assert parts(task) == [("train", 48, 12), ("base", 36, 24), ("new", 36, 24)]
+    assert {part.classes for part in task.evaluations} == {ALL}
+    base, new = task.evaluations
+    assert {record.label for record in base.records} == set(ALL[:12])
+    assert Counter((*base.records, *new.records)) == Counter(dataset.test)
+
+
+def test_what_is_trained_and_chosen_by_is_that_of_base_to_new(
+    dataset: Dataset, shots: Shots
+) -> None:
+    ours, theirs = Generalized(), BaseToNew()
+    assert ours.confirm_task(dataset, shots).train == theirs.confirm_task(dataset, shots).train
+    config = build_config({"protocol": "generalized"}, "here")
+    for of in (dataset, make_paper_dataset(classes=22)):
+        assert ours.rule(config, of) == theirs.rule(config, of)
+    for rule in theirs.rules:
+        tasks = ours.search_tasks(dataset, shots, rule)
+        assert tasks == theirs.search_tasks(dataset, shots, rule)
+
+
+def test_one_base_class_leaves_nothing_to_learn() -> None:
+    with pytest.raises(DataError, match="generalized needs a training split of 3 classes"):
+        Generalized().confirm_task(make_paper_dataset(classes=2), None)
+    task = Generalized().confirm_task(make_paper_dataset(classes=3), None)
+    assert [part.classes for part in task.evaluations] == [(0, 1, 2)] * 2
+
+
+def test_the_harmonic_mean_judges_a_trial() -> None:
+    expected = {"base": 0.5, "new": 1.0, "hmean": 2 / 3, "score": 2 / 3}
+    assert Generalized().score({"base": 0.5, "new": 1.0}) == pytest.approx(expected)
+    assert Generalized().class_averaged
+    assert Generalized().competes
+
+
+def test_the_best_calibration_is_found_on_validation_alone() -> None:
+    one = Competition(
+        *(np.array([5.0, 3.0]), np.array([True, True]), np.array([0, 0])),
+        *(np.array([1.0]), np.array([True]), np.array([1])),
+    )
+    assert Generalized().beside([one], validation=False) == {"ausuc": 1.0}
+    found = Generalized().beside([one], validation=True)
+    assert found == {"ausuc": 1.0, "calibration": 2.0, "calibrated": 1.0}
+    for validation in (True, False):
+        assert Generalized().beside([], validation=validation) == {}
+
+
+def test_no_guess_that_looks_at_no_image_is_better_than_chance() -> None:
+    shares = Generalized().chance({"base": [9, 1], "new": [5, 5]})
+    chance = Generalized().score(shares)["score"]
+    assert chance == pytest.approx(1 / 4)
+    # Each class in turn has its share of the guesses, which are spread otherwise over both halves.
+    assert all(hmean(share / 2, (1 - share) / 2) <= chance for share in np.linspace(0, 1, 101))
