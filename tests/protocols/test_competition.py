@@ -89,9 +89,11 @@ def test_of_equally_good_calibrations_the_least_is_taken() -> None:
 
 
 def test_neighbouring_numbers_are_parted() -> None:
-    low, high = 1.0, np.nextafter(1.0, 2.0)
-    found = best_calibration([competition(seen=[(high, True, 0)], unseen=[(low, True, 1)])])
-    assert found == (1.0, 1.0)
+    first = np.nextafter(1.0, 2.0)
+    # Of the number half-way, the first pair's lower one is the nearest, and the second's upper one.
+    for low, high in ((1.0, first), (first, np.nextafter(first, 2.0))):
+        one = competition(seen=[(high, True, 0)], unseen=[(low, True, 1)])
+        assert best_calibration([one]) == (low, 1.0)
 
 
 def test_folds_are_averaged_before_the_harmonic_mean() -> None:
