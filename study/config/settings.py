@@ -3,7 +3,7 @@
 import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -66,9 +66,14 @@ def rate_column(kind: str) -> str:
     return f"{kind}_lr"
 
 
+Head = Literal["text", "linear"]
+"""What classifies images: the text features of the classes, or a linear layer that begins there."""
+_FINISH = ("head", "head_lr", "head_steps", "strength", "calibration")
+
+
 def settings_columns() -> tuple[str, ...]:
     """Return the names that `Settings.flat` gives to the values, in their order."""
-    return ("subset", *map(rate_column, kind_names()), "distill_weight")
+    return ("subset", *map(rate_column, kind_names()), "distill_weight", *_FINISH, "peer_lr")
 
 
 def nested_rates(values: Any) -> Any:
@@ -81,8 +86,26 @@ def nested_rates(values: Any) -> Any:
     return {**rest, "rates": {kind: rate for kind, rate in flat.items() if rate is not None}}
 
 
+class Peer(Section):
+    """Another way to train than by a subset, for comparison; its results have no delta."""
+
+    method: Literal["full", "lora"]
+    """Full fine-tuning of both encoders, or low-rank adapters (LoRA) in their attention."""
+    lr: Positive
+    """The learning rate of all its parameters."""
+    rank: int = Field(4, ge=1)
+    """The rank of LoRA's matrices; full fine-tuning does not read it, nor the next two."""
+    alpha: Positive = 8.0
+    """LoRA's α: the product of its matrices is multiplied by α / rank."""
+    dropout: float = Field(0.0, ge=0, lt=1)
+    """The dropout before LoRA's matrices."""
+
+
 class Settings(Section):
-    """What one training tunes, and how fast; equal settings mean equal trainings."""
+    """What one training tunes, how fast, and how the result is used.
+
+    Equal settings mean equal results.
+    """
 
     subset: SubsetText
     """The subset, in the language of `study.method.subsets`."""
@@ -90,12 +113,28 @@ class Settings(Section):
     """The learning rate of each kind of parameter."""
     distill_weight: float = Field(0.0, ge=0)
     """The paper's λ."""
+    head: Head = "text"
+    """What classifies images, see `study.method.head`."""
+    head_lr: Positive | None = None
+    """The learning rate of a linear head.
+
+    None means that it and the steps are chosen by validation, from `study.method.head.GRID`."""
+    head_steps: int | None = Field(None, ge=0)
+    """The number of steps of a linear head; after 0 steps it is the text."""
+    strength: float = Field(1.0, ge=0, le=1)
+    """α, the share of the tuned change that is kept: the model has θ₀ + α(θ − θ₀)."""
+    calibration: float = 0.0
+    """γ of calibrated stacking: what is taken from the logits of trained classes where they compete
+    with others."""
+    peer: Peer | None = None
+    """Another way to train than by the subset, which is then ``none``; None means the subset's."""
 
     _as_in_earlier_files = model_validator(mode="before")(nested_rates)
 
     def __hash__(self) -> int:
         """Return a hash, which pydantic cannot compute of a mapping."""
-        return hash((self.subset, frozenset(self.rates.items()), self.distill_weight))
+        rest = (self.distill_weight, *(getattr(self, name) for name in _FINISH), self.peer)
+        return hash((self.subset, frozenset(self.rates.items()), *rest))
 
     @classmethod
     def as_written(cls, record: Mapping[str, Any]) -> "Settings":
@@ -104,11 +143,25 @@ class Settings(Section):
         The record may be of an earlier version, with another subset language.
         """
         values = nested_rates(record.get("settings", record))
+        peer = values.get("peer")
         return cls.model_construct(
             subset=values.get("subset") or "none",
             rates=values.get("rates") or {},
             distill_weight=values.get("distill_weight") or 0.0,
+            peer=peer and Peer.model_construct(**peer),
+            **{name: values[name] for name in _FINISH if name in values},
         )
+
+    @model_validator(mode="after")
+    def _is_one_method(self) -> "Settings":
+        if self.peer is not None and self.subset != "none":
+            raise ValueError(f"a peer trains no subset; got {self.subset!r}, allowed is 'none'")
+        return self
+
+    @property
+    def writes_delta(self) -> bool:
+        """Whether the tuned parameters make up a delta, which is small beside the backbone."""
+        return self.peer is None
 
     def effective(self, leaves: Collection[Leaf], regularizer: Regularizer) -> "Settings":
         """Return the settings without those that have no effect on these tuned tensors.
@@ -122,12 +175,28 @@ class Settings(Section):
             subset=self.subset,
             rates={kind: self.rates[kind] for kind in kind_names() if kind in tuned},
             distill_weight=self.distill_weight if weighs(leaves, regularizer) else 0.0,
+            strength=self.strength if leaves or self.peer else 1.0,
+            calibration=self.calibration,
+            peer=self.peer,
+            **(
+                self.model_dump(include={"head", "head_lr", "head_steps"})
+                if self.head == "linear"
+                else {}
+            ),
         )
 
     def flat(self) -> dict[str, str | float | None]:
-        """Return a value for each of `settings_columns`; None for a rate that there is not."""
-        rates = {rate_column(kind): self.rates.get(kind) for kind in kind_names()}
-        return {"subset": self.subset, **rates, "distill_weight": self.distill_weight}
+        """Return a value for each of `settings_columns`; None for a rate that there is not.
+
+        A peer has its method for a subset.
+        """
+        return {
+            "subset": self.peer.method if self.peer else self.subset,
+            **{rate_column(kind): self.rates.get(kind) for kind in kind_names()},
+            "distill_weight": self.distill_weight,
+            **{name: getattr(self, name) for name in _FINISH},
+            "peer_lr": self.peer.lr if self.peer else None,
+        }
 
 
 def weighs(leaves: Collection[Leaf], regularizer: Regularizer) -> bool:

@@ -18,10 +18,13 @@ from torch import Tensor, nn
 
 from study.errors import DeltaError
 from study.method.checkpoint import backbone_path
+from study.method.head import Head
 from study.method.model import Backbone, load_backbone
 from study.storage.atomic import write_atomically
 
 FORMAT = "clipfit-delta-1"
+HEAD_ROWS, HEAD_CLASSES = "head.rows", "head.classes"
+"""The tensors of a linear head: its rows, and of each its place among the class names."""
 
 
 @dataclass(frozen=True)
@@ -104,14 +107,44 @@ def read_info(values: Any) -> DeltaInfo:
     return DeltaInfo(**{**values, **lists})
 
 
+def head_tensors(head: Head | None) -> dict[str, Tensor]:
+    """Return the tensors that a delta holds of a head, whose classes are ids; empty without one."""
+    if head is None:
+        return {}
+    return {HEAD_ROWS: head.rows.cpu(), HEAD_CLASSES: torch.tensor(head.classes)}
+
+
+def head_of(tensors: Mapping[str, Tensor], info: DeltaInfo) -> Head | None:
+    """Return the linear head of a delta, with the names of its classes; None if it has none.
+
+    Raises:
+        DeltaError: it does not belong to the class names, or its rows are not finite.
+    """
+    if tensors.keys().isdisjoint({HEAD_ROWS, HEAD_CLASSES}):
+        return None
+    rows, classes = (tensors.get(name, torch.empty(0)) for name in (HEAD_ROWS, HEAD_CLASSES))
+    ids, count = classes.tolist(), len(info.class_names)
+    if rows.ndim != 2 or len(ids) != len(rows) or not all(i in range(count) for i in ids):
+        raise DeltaError(
+            f"the delta's head has {tuple(rows.shape)} rows for the classes {ids}, "
+            f"of {count} class names"
+        )
+    if not rows.isfinite().all():
+        raise DeltaError("the delta's head holds values that are not finite")
+    return Head(rows, tuple(info.class_names[i] for i in ids))
+
+
 def apply_delta(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """Write tuned tensors into a model of the same architecture, in place.
+
+    A linear head is no part of the model, so its tensors are passed over; see `head_of`.
 
     Raises:
         DeltaError: the model lacks a name, or a shape differs, or a value is not finite; the
             model is unchanged.
     """
     parameters = dict(model.named_parameters())
+    tensors = {k: t for k, t in tensors.items() if k not in (HEAD_ROWS, HEAD_CLASSES)}
     for name, tensor in tensors.items():
         if name not in parameters:
             raise DeltaError(f"the delta holds {name}, which the model does not have")
@@ -122,7 +155,7 @@ def apply_delta(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
             )
         if not tensor.isfinite().all():
             raise DeltaError(f"{name} in the delta holds values that are not finite")
-    model.load_state_dict(dict(tensors), strict=False)
+    model.load_state_dict(tensors, strict=False)
 
 
 def load_tuned(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 import difflib
 import hashlib
-from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -43,6 +43,28 @@ class TunedParameter:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "initial", self.parameter.detach().clone())
+
+
+@contextmanager
+def at_strength(tuned: Iterable[TunedParameter], strength: float) -> Iterator[None]:
+    """Keep only a share of the tuned change within the block: θ₀ + α(θ − θ₀).
+
+    This is the interpolation of weights of Wortsman et al. (2022, WiSE-FT).
+
+    Args:
+        tuned: the tuned parameters, which have their trained values again after the block.
+        strength: α; 1 changes nothing, and 0 gives the untouched model.
+    """
+    trained = [] if strength == 1 else [(t, t.parameter.detach().clone()) for t in tuned]
+    with torch.no_grad():
+        for one, value in trained:
+            one.parameter.copy_(one.initial.lerp(value, strength))
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for one, value in trained:
+                one.parameter.copy_(value)
 
 
 class Classifier(Protocol[PromptsT]):
@@ -345,14 +367,64 @@ def predict(
         text_features: (classes, dim) float32, encoded once for the whole evaluation.
 
     Returns:
-        (images,) int64, rows of ``text_features``, and (images,) float32; both on the CPU.
+        See `classify`.
+    """
+    return classify(classifier, map(classifier.encode_image, batches), text_features)
+
+
+@torch.no_grad()
+def classify(
+    classifier: Classifier[Any],
+    features: Iterable[Tensor],
+    class_features: Tensor,
+    calibration: Tensor | float = 0.0,
+) -> tuple[Tensor, Tensor]:
+    """Return the class that is nearest to each image, and its probability.
+
+    Args:
+        classifier: the model, for its logit scale.
+        features: batches of image features, (batch, dim) float32, unit length.
+        class_features: (classes, dim) float32, unit length.
+        calibration: what is taken from the logits of each class, (classes,) float32.
+
+    Returns:
+        (images,) int64, rows of ``class_features``, and (images,) float32; both on the CPU.
     """
     rows, probabilities = [torch.empty(0, dtype=torch.int64)], [torch.empty(0)]
-    for batch in batches:
-        logits = classifier.logits(classifier.encode_image(batch), text_features)
+    for batch in features:
+        logits = classifier.logits(batch, class_features) - calibration
         rows.append(logits.argmax(dim=-1).cpu())
         probabilities.append(logits.softmax(dim=-1).amax(dim=-1).cpu())
     return torch.cat(rows), torch.cat(probabilities)
+
+
+@torch.no_grad()
+def compete(
+    classifier: Classifier[Any],
+    features: Iterable[Tensor],
+    class_features: Tensor,
+    trained: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the best of the trained and of the other classes for each image, and their gap.
+
+    Args:
+        classifier: the model, for its logit scale.
+        features: see `classify`.
+        class_features: see `classify`.
+        trained: (classes,) bool, whether a class was trained; there are both kinds.
+
+    Returns:
+        (images,) int64 twice, rows of ``class_features``, and (images,) float32: the logit of the
+        former less that of the latter; all on the CPU.
+    """
+    found = []
+    for batch in features:
+        logits = classifier.logits(batch, class_features).cpu()
+        own = logits.masked_fill(~trained, -torch.inf).max(dim=-1)
+        other = logits.masked_fill(trained, -torch.inf).max(dim=-1)
+        found.append((own.indices, other.indices, own.values - other.values))
+    best, runner, gap = (torch.cat(column) for column in zip(*found, strict=True))
+    return best, runner, gap
 
 
 @torch.no_grad()

@@ -7,6 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -15,7 +16,9 @@ from study.config.settings import rate_column
 from study.data.images.table import normalize, random_resized_crop_flip
 from study.data.prompts import prompts
 from study.data.tasks import Part, Task
-from study.method.model import Backbone, FewShotClassifier, accuracy, predict
+from study.method.delta import head_tensors
+from study.method.head import DEFAULT, GRID, VIEWS, Head, HeadTraining, train_heads
+from study.method.model import Backbone, FewShotClassifier, at_strength, classify, compete
 from study.method.staged import StagedClassifier
 from study.method.subsets import parse
 from study.method.training import Losses, Schedule, make_optimizer, mean_losses, train_epoch
@@ -26,8 +29,8 @@ from study.trial.activations import (
     open_table,
     zero_shot_text,
 )
-from study.trial.predictions import mean
-from study.trial.study import EpochReport, Prediction, TrialConfig, TrialData
+from study.trial.evaluation import Evaluation, best_head, fold_scores, predictions
+from study.trial.study import EpochReport, TrialConfig, TrialData
 
 
 class TaskRun:
@@ -62,14 +65,14 @@ class TaskRun:
         self._backbone = backbone
         self._micro_batch = micro_batch
         self._shared = data.train_images.parent
-        self._prefix = f"task{index}"
+        self._index, self._prefix = index, f"task{index}"
         self._generator = torch.Generator().manual_seed(config.seed * 1_000_003 + index)
         self._paths = [record.path for record in task.train.records]
         position = {class_id: index for index, class_id in enumerate(task.train.classes)}
         self._labels = torch.tensor(
             [position[record.label] for record in task.train.records], device=self.classifier.device
         )
-        self.input_ids = self.tokenize(task.train)
+        self.input_ids = self.tokenize(task.train.name, task.train.classes)
         if config.epochs:
             self.optimizer = make_optimizer(
                 self.classifier.tuned,
@@ -108,28 +111,102 @@ class TaskRun:
         )
 
     @torch.no_grad()
-    def predict(self) -> Iterator[tuple[Part, Tensor, Tensor]]:
-        """Classify the evaluation images of the task.
+    def evaluate(self, trainings: Sequence[HeadTraining]) -> list[Evaluation]:
+        """Classify the evaluation images of the task by the model at the trial's strength.
 
-        Yields:
-            The part and, of its images, the predicted class ids of the dataset, (images,) int64,
-            and their probabilities, (images,) float32.
+        Args:
+            trainings: the ways to train a linear head; without one the text features classify.
+
+        Returns:
+            An evaluation for each way, or that of the text.
         """
-        size, batch_size = self.config.training.eval_batch_size, self.config.training.batch_size
-        if self._micro_batch is not None:
-            size = max(1, size * self._micro_batch // batch_size)
-        for part in self.task.evaluations:
-            source = self.data.target(part.name)
-            templates = len(source.templates) if self.data.ensemble else 1
-            ids = self.tokenize(part, templates)
-            text = class_features(self._staged, self._backbone, ids, templates, self._shared)
-            paths = [record.path for record in part.records]
+        trained = self.task.train.classes
+        with at_strength(self.classifier.tuned, self.config.settings.strength):
+            heads = self._heads(trainings) if trainings else [(None, None)]
+            found = [Evaluation(head, training, frozenset(trained)) for head, training in heads]
+            for part in self.task.evaluations:
+                self._evaluate(part, found)
+        return found
+
+    def _evaluate(self, part: Part, found: Sequence[Evaluation]) -> None:
+        """Add to each evaluation what the images of a part are taken for."""
+        # The class ids of a target mean other classes.
+        own = part.name not in self.data.targets
+        competing = self._competing if own and self.data.protocol.competes else ()
+        paths = [record.path for record in part.records]
+        features = [*self._features(self.data.target(part.name).images, paths)]
+        text, every = self._text(part, part.classes), self._text(part, competing)
+        for one in found:
+            head = one.head if own else None
+            rows, probabilities = classify(
+                self.classifier, features, _with(head, text, part.classes),
+                self._calibration(part.classes) if own else 0.0,
+            )  # fmt: skip
+            one.parts.append((part, torch.tensor(part.classes)[rows], probabilities))
+            if competing:
+                labels = torch.tensor([record.label for record in part.records])
+                trained = torch.tensor([c in one.trained for c in competing])
+                best, other, gap = compete(
+                    self.classifier, features, _with(head, every, competing), trained
+                )
+                ids = torch.tensor(competing)
+                one.competing.append((labels, ids[best], ids[other], gap))
+
+    def _heads(self, trainings: Sequence[HeadTraining]) -> list[tuple[Head, HeadTraining]]:
+        """Train a head in each way, on features of the model as it is now."""
+        classes = self.task.train.classes
+        text = self._text(self.task.train, classes)
+        if self.data.augment:
+            views = torch.Generator().manual_seed(self.config.seed * 1_000_003 + self._index)
+            paths = self._paths * VIEWS
             batches = (
-                begin_images(self._staged, self._backbone, source.images, paths[at : at + size])
-                for at in range(0, len(paths), size)
+                self._augmented(paths[at : at + self._at_once], views)
+                for at in range(0, len(paths), self._at_once)
             )
-            rows, probabilities = predict(self._staged, batches, text)
-            yield part, torch.tensor(part.classes)[rows], probabilities
+            features = torch.cat([self._staged.encode_image(batch) for batch in batches])
+        else:
+            features = torch.cat([*self._features(self.data.train_images, self._paths)])
+        labels = self._labels.repeat(len(features) // len(self._labels))
+        scale = self.classifier.clip.logit_scale.exp().item()
+        rows = train_heads(features, labels, text, scale, trainings)
+        return [(Head(own, classes), way) for own, way in zip(rows, trainings, strict=True)]
+
+    def _features(self, images: Path, paths: Sequence[str]) -> Iterator[Tensor]:
+        """Yield the features of images of a table in batches, (batch, dim) float32."""
+        for at in range(0, len(paths), self._at_once):
+            wanted = paths[at : at + self._at_once]
+            yield self._staged.encode_image(
+                begin_images(self._staged, self._backbone, images, wanted)
+            )
+
+    def _text(self, part: Part, classes: Sequence[int]) -> Tensor:
+        """Return the text features of classes, by the prompts of a part, (classes, dim) float32."""
+        templates = len(self.data.target(part.name).templates) if self.data.ensemble else 1
+        ids = self.tokenize(part.name, classes, templates)
+        return class_features(self._staged, self._backbone, ids, templates, self._shared)
+
+    def _calibration(self, classes: Sequence[int]) -> Tensor:
+        """Return what is taken from the logits of classes, where trained ones and others compete.
+
+        (classes,) float32.
+        """
+        trained = [c in self.task.train.classes for c in classes]
+        weight = 0.0 if all(trained) else self.config.settings.calibration
+        return weight * torch.tensor(trained, dtype=torch.float32, device=self.classifier.device)
+
+    @property
+    def _competing(self) -> tuple[int, ...]:
+        """The classes of all parts that are of the dataset that was trained on."""
+        parts = (part for part in self.task.evaluations if part.name not in self.data.targets)
+        return tuple(sorted({label for part in parts for label in part.classes}))
+
+    @property
+    def _at_once(self) -> int:
+        """The number of images that pass the encoder at once in an evaluation."""
+        size = self.config.training.eval_batch_size
+        if self._micro_batch is None:
+            return size
+        return max(1, size * self._micro_batch // self.config.training.batch_size)
 
     def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield each batch of an epoch, shuffled: begun images and labels, (batch,) int64."""
@@ -137,45 +214,74 @@ class TaskRun:
         for rows in order[: self.images_per_epoch].split(self.config.training.batch_size):
             paths = [self._paths[row] for row in rows]
             if self.data.augment:
-                pixels = random_resized_crop_flip(
-                    open_table(self.data.train_images).images(paths),
-                    self._backbone.image_size,
-                    self._generator,
-                    device=self.classifier.device,
-                )
-                pixels = normalize(pixels, self._backbone.image_mean, self._backbone.image_std)
-                chunks = pixels.split(self._micro_batch or len(paths))
-                images = torch.cat([self._staged.begin_images(chunk) for chunk in chunks])
+                images = self._augmented(paths, self._generator)
             else:
                 images = begin_images(self._staged, self._backbone, self.data.train_images, paths)
             yield images, self._labels[rows.to(self._labels.device)]
 
-    def tokenize(self, part: Part, templates: int = 1) -> Tensor:
-        """Return the token ids of a part's prompts, (classes · templates, length) int64.
+    def _augmented(self, paths: Sequence[str], generator: torch.Generator) -> Tensor:
+        """Return training images, cropped and flipped at random, as begun images."""
+        pixels = random_resized_crop_flip(
+            open_table(self.data.train_images).images(paths),
+            self._backbone.image_size,
+            generator,
+            device=self.classifier.device,
+        )
+        pixels = normalize(pixels, self._backbone.image_mean, self._backbone.image_std)
+        chunks = pixels.split(self._micro_batch or len(paths))
+        return torch.cat([self._staged.begin_images(chunk) for chunk in chunks])
+
+    def tokenize(self, part: str, classes: Sequence[int], templates: int = 1) -> Tensor:
+        """Return the token ids of classes' prompts, (classes · templates, length) int64.
 
         The rows of one class stand together.
+
+        Args:
+            part: the name of the part whose prompts they are.
+            classes: the ids of the classes.
+            templates: the number of prompts of each class.
         """
-        target = self.data.target(part.name)
-        names = [target.class_names[c] for c in part.classes]
+        target = self.data.target(part)
+        names = [target.class_names[c] for c in classes]
         texts = chain.from_iterable(prompts(names, target.templates[:templates]))
         return self._backbone.tokenize([*texts]).to(self.classifier.device)
 
-    def delta(self) -> dict[str, Tensor]:
+    def parameters(self) -> dict[str, Tensor]:
         """Return copies of the tuned parameters on the CPU, by transformers name."""
         return {
             t.name: t.parameter.detach().to("cpu", copy=True).contiguous()
             for t in self.classifier.tuned
         }
 
-    def state(self) -> dict[str, Tensor]:
-        """Return copies of the parameters, optimizer state and generator state on the CPU."""
+    def delta(self, head: Head | None) -> dict[str, Tensor]:
+        """Return what the model is used with: the parameters at the trial's strength, and a head.
+
+        They are on the CPU, by the names of `study.method.delta`.
+        """
+        with at_strength(self.classifier.tuned, self.config.settings.strength):
+            return {**self.parameters(), **head_tensors(head)}
+
+    def state(self, delta: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return copies of the parameters, optimizer state and generator state on the CPU.
+
+        Args:
+            delta: what `delta` returned; it is kept where it is not the parameters themselves, for
+                a trial that is stopped.
+        """
         optimizer = {
             f"optimizer.{index}.{key}": torch.as_tensor(value).detach().to("cpu", copy=True)
             for index, values in self.optimizer.state_dict()["state"].items()
             for key, value in values.items()
         }
+        settings = self.config.settings
+        used_otherwise = settings.strength != 1 or settings.head != "text"
         own = {
-            **{f"parameter.{name}": tensor for name, tensor in self.delta().items()},
+            **{f"parameter.{name}": tensor for name, tensor in self.parameters().items()},
+            **(
+                {f"delta.{name}": tensor for name, tensor in delta.items()}
+                if used_otherwise
+                else {}
+            ),
             **optimizer,
             "generator": self._generator.get_state(),
         }
@@ -227,6 +333,7 @@ def run_trial(
         run.load_state(state)
     schedule = Schedule(max(config.epochs, 1), config.training.warmup_lr)
     micro: dict[str, float] = {} if micro_batch is None else {"micro_batch": micro_batch}
+    trainings = _trainings(config, data)
     done = False
     while not done:
         began = time.perf_counter()
@@ -244,37 +351,36 @@ def run_trial(
             metrics |= {**micro, "images_per_second": images / (time.perf_counter() - began)}
             epoch += 1
         done = epoch >= config.epochs
-        predictions: list[Prediction] = []
+        found: Sequence[Evaluation] = ()
         if data.split == "val" or done:
-            scores, predictions = _evaluate(runs, data)
+            found, scores = best_head([run.evaluate(trainings) for run in runs], data)
             metrics |= {f"{data.split}_{name}": value for name, value in scores.items()}
+            if found[0].training is not None:
+                metrics |= {f"head_{name}": v for name, v in found[0].training._asdict().items()}
+        heads = [one.head for one in found] or [None] * len(runs)
+        deltas = tuple(run.delta(head) for run, head in zip(runs, heads, strict=True))
         metrics["seconds"] = time.perf_counter() - began
+        states = (run.state(delta) for run, delta in zip(runs, deltas, strict=True))
         yield EpochReport(
             epoch=epoch,
             done=done,
             metrics=metrics,
-            state={} if done else {k: v for run in runs for k, v in run.state().items()},
-            deltas=tuple(run.delta() for run in runs),
-            predictions=predictions,
+            state={} if done else {k: v for state in states for k, v in state.items()},
+            deltas=deltas,
+            predictions=predictions(found, data),
+            folds=fold_scores(found, data),
         )
 
 
-def _evaluate(
-    runs: Sequence[TaskRun], data: TrialData
-) -> tuple[dict[str, float], list[Prediction]]:
-    """Return the scores and the predictions.
+def _trainings(config: TrialConfig, data: TrialData) -> Sequence[HeadTraining]:
+    """Return the ways to train a trial's linear head; none if it has none."""
+    lr, steps = config.settings.head_lr, config.settings.head_steps
+    if config.settings.head == "text":
+        return ()
+    if lr is not None and steps is not None:
+        return (HeadTraining(lr, steps),)
+    return GRID if data.split == "val" else (DEFAULT,)
 
-    Each part is averaged over the tasks before the score is computed: a single fold is too noisy.
-    """
-    parts: dict[str, list[float]] = defaultdict(list)
-    predictions = []
-    for part, predicted, probabilities in (result for run in runs for result in run.predict()):
-        labels = torch.tensor([record.label for record in part.records])
-        parts[part.name].append(accuracy(predicted, labels))
-        names = data.target(part.name).class_names
-        found = zip(part.records, predicted.tolist(), probabilities.tolist(), strict=True)
-        predictions += [
-            Prediction(part.name, record.path, names[record.label], names[class_id], probability)
-            for record, class_id, probability in found
-        ]
-    return data.protocol.score({k: mean(values) for k, values in parts.items()}), predictions
+
+def _with(head: Head | None, text: Tensor, classes: Sequence[int]) -> Tensor:
+    return head.replace_in(text, classes) if head else text

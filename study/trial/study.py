@@ -279,6 +279,9 @@ class EpochReport:
     state: dict[str, Tensor]
     """What `run_trial` needs to continue after this epoch, by name, on the CPU; empty when done."""
     deltas: tuple[dict[str, Tensor], ...]
-    """The tuned parameters of each task's model, by transformers name."""
+    """What each task's model is used with: the tuned parameters by transformers name, at the
+    trial's strength, and its head."""
     predictions: list[Prediction]
     """The prediction of every evaluated image, over all tasks; empty without an evaluation."""
+    folds: tuple[float, ...] = ()
+    """The validation score of each task's model alone, where there are several."""

@@ -1,0 +1,92 @@
+"""What trained models come to on their evaluation images, and the choice of a linear head."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from study.data.tasks import Part
+from study.method.head import Head, HeadTraining
+from study.method.model import accuracy, class_accuracy
+from study.protocols.competition import Competition
+from study.trial.predictions import mean
+from study.trial.study import Prediction, TrialData
+
+
+@dataclass
+class Evaluation:
+    """What one model comes to with one head."""
+
+    head: Head | None
+    """The head; None means that the text features classify."""
+    training: HeadTraining | None
+    """How the head was trained."""
+    trained: frozenset[int]
+    """The classes that the model was trained on."""
+    parts: list[tuple[Part, Tensor, Tensor]] = field(default_factory=list)
+    """Each part with the class id, (images,) int64, and probability, (images,) float32, that each
+    of its images is given."""
+    competing: list[tuple[Tensor, ...]] = field(default_factory=list)
+    """Of each part whose names compete: labels, best trained and best other class, and gap; each
+    (images,)."""
+
+    @property
+    def competition(self) -> Competition:
+        """All images whose names compete."""
+        labels, trained, other, gap = (torch.cat(c) for c in zip(*self.competing, strict=True))
+        seen = torch.tensor([label in self.trained for label in labels.tolist()])
+        own, others = (
+            (gap[s], p[s] == labels[s], labels[s]) for s, p in ((seen, trained), (~seen, other))
+        )
+        return Competition(*(column.numpy() for column in (*own, *others)))
+
+
+def scores(found: Sequence[Evaluation], data: TrialData) -> dict[str, float]:
+    """Return the scores of the models of all tasks, as fractions.
+
+    Each part is averaged over the tasks before the score is computed: a single fold is too noisy.
+    """
+    protocol = data.protocol
+    measure = class_accuracy if protocol.class_averaged else accuracy
+    parts: dict[str, list[float]] = defaultdict(list)
+    for part, predicted, _ in (result for one in found for result in one.parts):
+        labels = torch.tensor([record.label for record in part.records])
+        parts[part.name].append(measure(predicted, labels))
+    own = protocol.score({name: mean(values) for name, values in parts.items()})
+    if not all(one.competing for one in found):
+        return own
+    competitions = [one.competition for one in found]
+    return {**own, **protocol.beside(competitions, validation=data.split == "val")}
+
+
+def fold_scores(found: Sequence[Evaluation], data: TrialData) -> tuple[float, ...]:
+    """Return the score of each task's model alone; empty where there is one task."""
+    return tuple(scores([one], data)["score"] for one in found) if len(found) > 1 else ()
+
+
+def best_head(
+    found: Sequence[Sequence[Evaluation]], data: TrialData
+) -> tuple[Sequence[Evaluation], dict[str, float]]:
+    """Return the evaluations of the head with the best score, and its scores.
+
+    Args:
+        found: the evaluations of each task, one per head, in the same order.
+        data: the data of the trial.
+    """
+    options = [(one, scores(one, data)) for one in zip(*found, strict=True)]
+    return max(options, key=lambda option: option[1]["score"])  # of equal scores the first
+
+
+def predictions(found: Iterable[Evaluation], data: TrialData) -> list[Prediction]:
+    """Return the prediction of every evaluated image, over all tasks."""
+    rows = []
+    for part, predicted, probabilities in (result for one in found for result in one.parts):
+        names = data.target(part.name).class_names
+        each = zip(part.records, predicted.tolist(), probabilities.tolist(), strict=True)
+        rows += [
+            Prediction(part.name, record.path, names[record.label], names[class_id], probability)
+            for record, class_id, probability in each
+        ]
+    return rows
