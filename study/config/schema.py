@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from study.config.settings import (
+    Head,
     KnownKind,
     Positive,
     Section,
@@ -38,6 +39,17 @@ TUNED = "clipfit-tuned"
 """The label of the best configuration of CLIPFit's own search."""
 RANKS = ("best", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth")
 """The labels of the best configurations of the whole search, best first."""
+SMALLEST = "smallest"
+"""The label of the candidate with the fewest tuned values within one standard error of the best."""
+WITH_DELTA = "best-with-delta"
+"""The label of the best configuration with a delta, where the best has none."""
+PLAIN, PLAIN_STRENGTH, FULL_STRENGTH = "best-plain", "best-text", "best-full-strength"
+"""The labels of the best configuration with neither head nor strength, without its head, and
+without its strength."""
+CALIBRATED = "best-calibrated"
+"""The label of the best configuration with calibrated stacking."""
+FURTHER = (SMALLEST, WITH_DELTA, PLAIN, PLAIN_STRENGTH, FULL_STRENGTH, CALIBRATED)
+"""The labels that candidates have beside those of baselines and ranks."""
 AUTO = "auto"
 """The name that leaves the rule of selection to the protocol."""
 ZERO_SHOT = "zero-shot"
@@ -47,6 +59,8 @@ SCORES = (
     *("generalized", "ausuc", "calibration", "calibrated"),
 )
 """The names of scores in the reports of trials; single datasets have scores of their own names."""
+LINEAR = "linear"
+"""The label of a linear classifier on the backbone as it is."""
 WITHOUT_EFFECT = ("resources.", "tracking.")
 """The beginnings of the keys on which no trial's result depends."""
 
@@ -188,6 +202,9 @@ class SpaceConfig(Section):
     """The range of the learning rate of each kind of parameter; a kind left out has 5e-4 to 0.2."""
     distill_weight: Range = (0.25, 16.0)
     """The range of λ, chosen only if the text encoder is tuned; otherwise λ has no effect."""
+    heads: tuple[Head, ...] = Field(("text", "linear"), min_length=1)
+    """What classifies images: the text features of the classes, or a linear layer that begins there
+    and is trained after the encoders, on their features."""
 
     _as_in_earlier_files = model_validator(mode="before")(nested_rates)
 
@@ -207,12 +224,17 @@ class AshaConfig(Section):
 
 
 def _published_baselines() -> dict[str, Settings]:
-    """Return zero-shot CLIP, and CLIPFit and two rivals at the paper's learning rate and λ."""
+    """Return CLIP as it is, without and with a linear head, and CLIPFit and two rivals.
+
+    Those that tune CLIP have the paper's learning rate and λ.
+    """
     rates = dict.fromkeys(kind_names(), LEARNING_RATE)
-    return {ZERO_SHOT: Settings(subset="none")} | {
+    tuned = {
         subset: Settings(subset=subset, rates=rates, distill_weight=DISTILL_WEIGHT)
         for subset in ("clipfit", "bitfit", "ln")
     }
+    linear = Settings(subset="none", head="linear")
+    return {ZERO_SHOT: Settings(subset="none"), **tuned, LINEAR: linear}
 
 
 class SearchConfig(Section):
@@ -408,7 +430,7 @@ class StudyConfig(Section):
             (not baselines, "search.baselines: is empty; allowed is one or more"),
             *(
                 (True, f"search.baselines.{label}: is a name that results use; choose another")
-                for label in (TUNED, *RANKS)
+                for label in (TUNED, *RANKS, *FURTHER)
                 if label in baselines
             ),
             *(

@@ -40,6 +40,8 @@ class Architecture:
     vision: EncoderShape
     image_size: int
     """The side of the square images, in pixels."""
+    dim: int
+    """The number of features of an image or a text."""
     checkpoint: str = ""
     """The identity of the weights: hub name and commit, or a hash of a folder's files."""
 
@@ -92,6 +94,7 @@ def read_architecture(name: str | Path, *, revision: str | None = None) -> Archi
             text=_shape("text", config.text_config),
             vision=_shape("vision", config.vision_config),
             image_size=int(config.vision_config.image_size),
+            dim=int(config.projection_dim),
             checkpoint=identity,
         )
     except Exception as error:  # transformers raises many types, all of them about this file

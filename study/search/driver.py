@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -164,36 +165,79 @@ def make_scheduler(
     """
     if asha is None:
         return FIFOScheduler()
-    scheduler = _SparingASHA(
-        time_attr="epoch",
-        metric="score",
-        mode="max",
-        max_t=epochs,
-        grace_period=asha.grace_period,
-        reduction_factor=asha.reduction_factor,
-        stop_last_trials=False,
+    scheduler = _FairASHA(
+        partial(
+            ASHAScheduler,
+            time_attr="epoch",
+            metric="score",
+            mode="max",
+            max_t=epochs,
+            grace_period=asha.grace_period,
+            reduction_factor=asha.reduction_factor,
+            stop_last_trials=False,
+        )
     )
     for config, reports in history:
         # The part of a Tune trial that the scheduler reads.
-        ended = SimpleNamespace(trial_id=config.trial_id, config={"arm": config.arm})
+        ended = SimpleNamespace(trial_id=config.trial_id, config=config.model_dump(mode="json"))
         scheduler.on_trial_add(None, ended)
         for report in reports:
             scheduler.on_trial_result(
-                None, ended, {"epoch": report["epoch"], "score": report["val_score"]}
+                None, ended, {"epoch": report["epoch"], "score": report.get("val_score")}
             )
     return scheduler
 
 
-class _SparingASHA(ASHAScheduler):
-    """Successive halving that never stops a baseline, because results are compared with them.
+def decisions(asha: AshaConfig | None, epochs: int) -> tuple[int, ...]:
+    """Return the epochs after which `make_scheduler`'s scheduler may stop a trial, rising."""
+    found: list[int] = []
+    epoch = float(asha.grace_period) if asha else math.inf
+    while asha and epoch < epochs:
+        found.append(math.ceil(epoch))
+        epoch *= asha.reduction_factor
+    return tuple(found)
 
-    The scores of baselines still count in the rungs, so other trials must keep up with them.
+
+class _FairASHA(FIFOScheduler):
+    """Successive halving among trials that use their encoders alike; it never stops a baseline.
+
+    A linear head lifts early scores far above those of the text, which would stop the text's trials
+    before their encoders have learned anything; so would another strength. Results are compared
+    with baselines, whose scores count, so other trials must keep up with them.
+
+    Args:
+        make: a function that returns the scheduler of one kind of use.
     """
 
+    def __init__(self, make: Callable[[], ASHAScheduler]) -> None:
+        super().__init__()
+        self._make = make
+        self._rivals: dict[object, ASHAScheduler] = {}
+
+    def _of(self, trial: Any) -> ASHAScheduler:
+        settings = trial.config["settings"]
+        use = settings["head"], settings["strength"], (settings["peer"] or {}).get("method")
+        return self._rivals.setdefault(use, self._make())
+
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        """Let the trial compete with those like it."""
+        self._of(trial).on_trial_add(tune_controller, trial)
+
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """Return whether the trial continues or stops after a result."""
-        decision = super().on_trial_result(tune_controller, trial, result)
+        """Return whether the trial continues or stops after a result; one without score goes on."""
+        if result["score"] is None:
+            return TrialScheduler.CONTINUE
+        decision = self._of(trial).on_trial_result(tune_controller, trial, result)
         return TrialScheduler.CONTINUE if trial.config["arm"] == "baseline" else decision
+
+    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
+        """Count a trial's last score."""
+        if result["score"] is not None:
+            self._of(trial).on_trial_complete(tune_controller, trial, result)
+
+    def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
+        """Forget a trial that was removed."""
+        self._of(trial).on_trial_remove(tune_controller, trial)
 
 
 def _was_interrupted(fit: Callable[[], object]) -> bool:

@@ -8,7 +8,7 @@ import json
 import logging
 import math
 import warnings
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from study.config.settings import Settings
 from study.errors import StudyError
 from study.search.internals import enqueued_choices, reopen_trial
 from study.search.samplers import Sampler, seed_of
-from study.search.space import Choices, OpenSpace
+from study.search.space import Choices, OpenSpace, rate_ranges
 from study.storage.atomic import StorageError, append_lines, drop_cut_line, with_retries
 
 logger = logging.getLogger(__name__)
@@ -69,7 +69,33 @@ class Arm:
     seed: int
     started: int = 0
     """The number of trials that were proposed and recorded."""
+    progress_before: float = 0.0
+    """The share of its budget that another arm spends before this one proposes its first trial."""
     _open: dict[int, optuna.Trial] = field(default_factory=dict)
+    _openings: Sequence[Mapping[str, Any]] = ()
+    _own: "Arm | None" = None
+    _otherwise: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def progress(self) -> float:
+        """How far the arm is, between 0 and 1; the one furthest behind proposes next."""
+        return self.progress_before + (1 - self.progress_before) * self.started / self.budget
+
+    def open_with(
+        self, subsets: Sequence[Mapping[str, Any]], own: "Arm", otherwise: Mapping[str, Any]
+    ) -> None:
+        """Begin with given subsets, at the rates that another arm has found best so far.
+
+        They fill at most half of the budget. The other arm spends half of its budget before.
+
+        Args:
+            subsets: the choices of each subset, without rates.
+            own: the arm whose best trial has the rates.
+            otherwise: the rates while it has none.
+        """
+        self._openings = subsets[: self.budget // 2]
+        self._own, self._otherwise = own, otherwise
+        self.progress_before = 0.5 if self._openings else 0.0
 
     @property
     def trials(self) -> list[FrozenTrial]:
@@ -88,6 +114,8 @@ class Arm:
             # The turn counts recorded trials: a driver may die between asking and recording.
             seed = seed_of(f"{self.seed}/{self.name}/{self.started}/{attempt}")
             self.study.sampler = self.sampler(seed)
+            if attempt == 0 and self.started < len(self._openings):
+                self.study.enqueue_trial(self._opening(self._openings[self.started]))
             trial = self.study.ask()
             settings = self.space.suggest(trial)
             if (outcome := known(settings)) is None:
@@ -100,6 +128,18 @@ class Arm:
                 self.study.tell(trial, state=TrialState.FAIL)
         logger.warning("%s: no proposal that was not tried before; its search ends", self.name)
         return None
+
+    def _opening(self, subset: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the choices of a subset and the rates found so far, as far as they are allowed."""
+        best: Mapping[str, Any] = self._otherwise
+        if self._own is not None:
+            done = [t for t in self._own.trials if t.state is TrialState.COMPLETE]
+            best = max(done, key=lambda t: t.value or 0.0).params if done else best
+        ranges = rate_ranges(self.space.config).items()
+        rates = {
+            name: min(max(best[name], low), high) for name, (low, high) in ranges if best.get(name)
+        }
+        return {**subset, **rates}
 
     def report(self, number: int, epoch: int, score: float) -> None:
         """Record an epoch's score, a fraction; an epoch reported before keeps its first score."""

@@ -264,7 +264,7 @@ class StudySearcher(Searcher):
     def _ask_arms(self) -> TrialConfig | None:
         make, number = self._make_config, self._next_number
         while make and (behind := [arm for arm in self._arms.values() if arm.started < arm.budget]):
-            arm = min(behind, key=lambda arm: (arm.started / arm.budget, arm.name))
+            arm = min(behind, key=lambda arm: (arm.progress, arm.name))
             # Each is made once, as the hash of a trial costs more than a look at it.
             made = cache(lambda settings, arm=arm.name: make(settings, arm, number, 0))
             answer = arm.ask(lambda settings: self._outcomes.get(_identity(made(settings))))  # noqa: B023
@@ -300,6 +300,5 @@ def outcome_of(end: End, score: float | None) -> Outcome:
 
 
 def _identity(config: TrialConfig) -> tuple[Any, ...]:
-    """Return a key that is equal for two trials with the same training."""
-    settings = config.settings
-    return config.seed, config.subset_key, settings.distill_weight, *settings.rates.items()
+    """Return a key that is equal for two trials with the same result."""
+    return config.seed, config.subset_key, config.settings.model_copy(update={"subset": "none"})

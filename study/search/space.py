@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Any
 
 from optuna.distributions import BaseDistribution
@@ -12,7 +13,7 @@ from study.config.schema import SpaceConfig
 from study.config.settings import Settings, rate_column, weighs
 from study.method.parameters import ENCODERS, Leaf, kind_names
 from study.method.recipe import Regularizer
-from study.method.subsets import Depths, in_blocks, kinds, parse
+from study.method.subsets import Depths, Subset, in_blocks, kinds, parse
 
 Choices = dict[str, tuple[Any, BaseDistribution]]
 """The value and its distribution, by the name of the Optuna parameter."""
@@ -29,13 +30,21 @@ class OpenSpace:
     config: SpaceConfig
     depths: Depths
     regularizer: Regularizer = field(default="cosine", kw_only=True)
+    strength: float = field(default=1.0, kw_only=True)
+    """The strength of every configuration, which is no choice."""
 
     def suggest(self, trial: Trial | FixedTrial) -> Settings:
         """Ask Optuna for one configuration."""
         subset = self._suggest_subset(trial)
-        ranges = self._ranges_with_effect(parse(subset).resolve(self.depths))
+        leaves = parse(subset).resolve(self.depths)
+        ranges = self._ranges_with_effect(leaves)
         rates = {name: trial.suggest_float(name, *ends, log=True) for name, ends in ranges.items()}
-        return Settings.model_validate({"subset": subset, **rates})
+        found = {"subset": subset, **rates, "head": self._suggest_head(trial)}
+        return Settings.model_validate({**found, "strength": self.strength if leaves else 1.0})
+
+    def _suggest_head(self, trial: Trial | FixedTrial) -> str:
+        heads = self.config.heads
+        return trial.suggest_categorical("head", heads) if len(heads) > 1 else heads[0]
 
     def encode(self, settings: Settings) -> Choices | None:
         """Return the choices, with their distributions, that lead to these settings.
@@ -44,6 +53,8 @@ class OpenSpace:
         a rate is out of range.
         """
         leaves = parse(settings.subset).resolve(self.depths)
+        if settings.peer or settings.calibration or (leaves and settings.strength != self.strength):
+            return None
         values: dict[str, Any] = settings.flat()
         for encoder in ENCODERS:
             low, high = self._window(encoder, leaves)
@@ -53,6 +64,8 @@ class OpenSpace:
         trial = FixedTrial({name: value for name, value in values.items() if value is not None})
         found = self.repeat(trial)
         if found is None or parse(found.subset).resolve(self.depths) != leaves:
+            return None
+        if found.head != settings.head:
             return None
         choices = {name: (values[name], kind) for name, kind in trial.distributions.items()}
         inside = (
@@ -86,9 +99,29 @@ class OpenSpace:
             },
             **rate_ranges(self.config),
         }
-        return set(self.config.sites) <= choices.keys() <= ranges.keys() and all(
-            ranges[name][0] <= value <= ranges[name][1] for name, value in choices.items()
+        given = {name: value for name, value in choices.items() if name != "head"}
+        return (
+            # Of a study without a choice of heads, Optuna chooses one itself.
+            choices.get("head", self.config.heads[0]) in self.config.heads
+            and set(self.config.sites) <= given.keys() <= ranges.keys()
+            and all(ranges[name][0] <= value <= ranges[name][1] for name, value in given.items())
         )
+
+    def neighbours(self, subset: Subset) -> list[dict[str, Any]]:
+        """Return the choices of the subsets with one listed site less, or more, than a subset.
+
+        They begin with one less and one more, in turn. Sites are tuned in all layers.
+        """
+        leaves = subset.resolve(self.depths)
+        inside = {site: parse(site).resolve(self.depths) <= leaves for site in self.config.sites}
+        less, more = ([site for site in inside if inside[site] is own] for own in (True, False))
+        turns = [site for pair in zip_longest(less, more) for site in pair if site is not None]
+        windows = {
+            f"{e}.{end}": at
+            for e in ENCODERS
+            for end, at in zip(("from", "to"), self._layers(e), strict=True)
+        }
+        return [{**inside, site: not inside[site], **windows} for site in turns]
 
     def _ranges_with_effect(self, leaves: frozenset[Leaf]) -> dict[str, tuple[float, float]]:
         """Return the ranges of the rates, and of λ, that have an effect on tuned tensors."""
@@ -143,6 +176,9 @@ class RateSpace(OpenSpace):
 
     def _suggest_subset(self, trial: Trial | FixedTrial) -> str:
         return self.subset
+
+    def _suggest_head(self, trial: Trial | FixedTrial) -> str:
+        return "text"
 
 
 def rate_ranges(config: SpaceConfig) -> dict[str, tuple[float, float]]:

@@ -12,19 +12,21 @@ from study.errors import DataError, StudyError
 from study.method.parameters import kind_names
 from study.method.subsets import Subset, parse
 from study.search.ablation_cells import ablation_cells
-from study.search.driver import make_scheduler, run_trials
+from study.search.driver import decisions, make_scheduler, run_trials
 from study.search.optuna_arm import Arm, DamagedJournalError, Outcome, Recorded, open_arm, set_aside
 from study.search.samplers import Sampler, sampler_named
 from study.search.searcher import Observer, StudySearcher, notify_of_end, outcome_of
 from study.search.space import OpenSpace, RateSpace
 from study.search.trainable import close_trial, drop_unproven_reports
-from study.selection.candidates import finished_trials
+from study.selection.candidates import finished_trials, variants
 from study.storage.ledger import End
 from study.trial import SPLIT_HASH, Stage, TrialConfig, TrialData
 from study.trial.config_hash import compute_config_hash
 from study.trial.study import Candidate, Study
 
 JOURNAL = "optuna.journal"
+VARIANT = "variant"
+"""The arm of the trials that use validated settings with a head or at another strength."""
 
 TakeOver = Callable[[Sequence[TrialConfig]], Collection[str]]
 """A function that fills the folders of the trials with known results and returns their ids."""
@@ -64,10 +66,11 @@ def run_search(
     """
     config, count = study.config, study.config.search.trials
     past = _read_past(study, "search", {config.seed: data}, observers)
-    if len(past) > count:
+    planned = [trial for trial in past.values() if trial.config.arm != VARIANT]
+    if len(planned) > count:
         raise DataError(
             f"{study.folder.config_path} plans {count} trials of search, and "
-            f"{len(past)} are there: it is older than the study's last extension; set "
+            f"{len(planned)} are there: it is older than the study's last extension; set "
             "search.trials as extensions.json says, by --extend"
         )
     baselines = [
@@ -90,10 +93,33 @@ def run_search(
         scheduler=make_scheduler(
             config.search.asha,
             config.training.epochs,
-            [(t.config, t.reports) for t in past.values() if t.end and t.end.status != "failed"],
+            [(t.config, t.reports) for t in planned if t.end and t.end.status != "failed"],
         ),
-        count=count - len(ended),
+        count=count
+        - sum(trial.outcome is not None for trial in planned)
+        + sum(trial.config.arm == VARIANT and trial.outcome is None for trial in past.values()),
         observers=observers,
+    )
+    _run_variants(study, data, observers)
+
+
+def _run_variants(study: Study, data: TrialData, observers: Sequence[Observer]) -> None:
+    """Train what was validated without head and strength with them, to its last epoch.
+
+    These trials stand outside the budget of the search, since they propose nothing new.
+    """
+    strength = study.protocol().strength_of(study.config)
+    wanted = variants(finished_trials(study.folder), study.config, strength)
+    number = 1 + max(trial.read_config()["number"] for trial in study.folder.trials())
+    run_queue(
+        study,
+        "search",
+        [
+            make_trial(study, data, "search", settings, VARIANT, number + place, label=label)
+            for place, (label, settings) in enumerate(wanted.items())
+        ],
+        {study.config.seed: data},
+        observers,
     )
 
 
@@ -268,11 +294,15 @@ def make_trial(
         seed=study.config.seed if seed is None else seed,
         settings=settings.effective(leaves, training.regularizer),
         subset_key=subset.key(architecture.depths),
-        trainable=architecture.count(leaves),
+        trainable=architecture.count(leaves)
+        + (settings.head == "linear") * architecture.dim * len(data.tasks[0].train.classes),
         epochs=training.epochs if leaves else 0,
         split_hash=data.digest[:SPLIT_HASH],
         training=training,
         optuna_number=optuna_number,
+        scored_at=decisions(study.config.search.asha, training.epochs)
+        if stage == "search" and settings.head == "linear"
+        else None,
     )
     return trial.model_copy(
         update={"config_hash": compute_config_hash(trial, data, architecture.checkpoint)}
@@ -291,7 +321,15 @@ def _open_arms(study: Study, past: Collection[_Past], given: Sampler | None) -> 
                 search.space, depths, search.baselines["clipfit"].subset, regularizer=regularizer
             ),
         ),
-        "search": (searched, OpenSpace(search.space, depths, regularizer=regularizer)),
+        "search": (
+            searched,
+            OpenSpace(
+                search.space,
+                depths,
+                regularizer=regularizer,
+                strength=study.protocol().strength_of(study.config),
+            ),
+        ),
     }
     sampler = sampler_named(search.sampler, given)
     recorded = {
@@ -299,7 +337,7 @@ def _open_arms(study: Study, past: Collection[_Past], given: Sampler | None) -> 
             Recorded(
                 trial.config.optuna_number,
                 trial.config.settings,
-                {report["epoch"]: report["val_score"] for report in trial.reports},
+                {r["epoch"]: r["val_score"] for r in trial.reports if "val_score" in r},
                 trial.outcome,
             )
             for trial in past
@@ -333,6 +371,11 @@ def _open_arms(study: Study, past: Collection[_Past], given: Sampler | None) -> 
             if trial.config.arm == "baseline" and trial.outcome is not None:
                 arm.learn(trial.config.settings, trial.outcome, trial.config.label)
         arm.fail_orphans({trial.number for trial in recorded[arm.name]})
+    own, open_search = arms
+    clipfit = search.baselines["clipfit"]
+    open_search.open_with(
+        spaces["search"][1].neighbours(parse(clipfit.subset)), own, clipfit.flat()
+    )
     return arms
 
 

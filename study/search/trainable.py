@@ -6,6 +6,7 @@ import logging
 import platform
 import time
 import traceback
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
@@ -257,7 +258,10 @@ def record_epoch(
         data: the trial's data.
         info: what a delta's file says about it.
     """
-    line = {"epoch": report.epoch, "ended_at": round(time.time(), 3), **report.metrics}
+    ended_at = round(time.time(), 3)
+    line: dict[str, Any] = {"epoch": report.epoch, "ended_at": ended_at, **report.metrics}
+    if report.folds:
+        line["folds"] = report.folds
     if report.done:
         _save_deltas(folder, report.deltas, info)
         if data.split == "test":
@@ -323,17 +327,22 @@ def drop_unproven_reports(folder: TrialFolder) -> None:
 def close_trial(folder: TrialFolder, end: End) -> None:
     """Record how a trial ended; if it was stopped early, also save its deltas."""
     if end.status == "stopped" and (state := _read_state(folder)):
-        deltas: dict[str, dict[str, Tensor]] = {}
+        kept: dict[str, dict[str, Tensor]] = defaultdict(dict)
         for name, tensor in state.tensors.items():
             task, kind, *rest = name.split(".", 2)
-            if kind == "parameter":
-                deltas.setdefault(task, {})[rest[0]] = tensor
-        _save_deltas(folder, [deltas[task] for task in sorted(deltas)], state.info)
+            if kind in ("parameter", "delta"):
+                kept[f"{kind} {task}"][rest[0]] = tensor
+        # A delta stands beside the parameters only where it differs from them.
+        kind = "delta" if any(name.startswith("delta") for name in kept) else "parameter"
+        deltas = [kept[name] for name in sorted(kept) if name.startswith(kind)]
+        _save_deltas(folder, deltas, state.info)
     folder.write_end(end)
     (folder.path / HANG).unlink(missing_ok=True)
 
 
-def _save_deltas(folder: TrialFolder, deltas: Sequence[dict[str, Tensor]], info: DeltaInfo) -> None:
+def _save_deltas(
+    folder: TrialFolder, deltas: Sequence[Mapping[str, Tensor]], info: DeltaInfo
+) -> None:
     """Write one delta per task; only a trial of one task has a delta that is used afterwards."""
     for index, tensors in enumerate(deltas):
         name = "delta.safetensors" if len(deltas) == 1 else f"delta-fold{index}.safetensors"

@@ -6,18 +6,34 @@ is tested where it differs. Earlier test results are kept; if a label now means 
 get a label with the number of trials from which they were chosen.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import stdev
 from typing import Any
 
 from study.config.loading import build_config, dump_config, parse_overrides, put_value
-from study.config.schema import RANKS, TUNED, WITHOUT_EFFECT, StudyConfig
+from study.config.schema import (
+    CALIBRATED,
+    FULL_STRENGTH,
+    PLAIN,
+    PLAIN_STRENGTH,
+    RANKS,
+    SMALLEST,
+    TUNED,
+    WITH_DELTA,
+    WITHOUT_EFFECT,
+    StudyConfig,
+)
+from study.config.settings import Settings
 from study.errors import ConfigError, StudyError
 from study.storage.ledger import CANDIDATES, StudyFolder
 from study.trial.study import Candidate, Study, TrialConfig
 
 FILE = "extensions.json"
 """A list of extensions: numbers of trials ``from`` and ``to``, and the ``candidates`` before it."""
+TEXT: dict[str, Any] = {"head": "text", "head_lr": None, "head_steps": None}
+"""The settings of a head that is the text."""
 MAY_CHANGE = ("search.trials", *WITHOUT_EFFECT)
 """The beginnings of the keys that an extension may change."""
 
@@ -29,6 +45,21 @@ class Judged:
     config: TrialConfig
     val_score: float
     """The validation score after the last, a fraction, by which trials are ranked."""
+    report: Mapping[str, Any] = field(default_factory=dict)
+    """The last report."""
+
+    @property
+    def settings(self) -> Settings:
+        """What it would be tested with: its settings, and the head that validation chose for it."""
+        chosen = {
+            name: self.report[name] for name in ("head_lr", "head_steps") if name in self.report
+        }
+        return self.config.settings.model_copy(update=chosen)
+
+    @property
+    def folds(self) -> Sequence[float]:
+        """The validation score of each fold; empty where there is one, or none was recorded."""
+        return self.report.get("folds", ())
 
 
 def finished_trials(folder: StudyFolder) -> list[Judged]:
@@ -37,48 +68,146 @@ def finished_trials(folder: StudyFolder) -> list[Judged]:
     Of equal scores, the one with fewer tuned parameters comes first, then the earlier trial.
     """
     judged = [
-        Judged(
-            TrialConfig.model_validate(trial.read_config()), trial.read_reports()[-1]["val_score"]
-        )
+        Judged(TrialConfig.model_validate(trial.read_config()), last["val_score"], last)
         for trial in folder.trials()
         if trial.read_config()["stage"] == "search"
         and (end := trial.read_end()) is not None
         and end.status == "finished"
+        for last in trial.read_reports()[-1:]
     ]
     return sorted(judged, key=lambda j: (-j.val_score, j.config.trainable, j.config.number))
+
+
+def tuned_clipfit(judged: Iterable[Judged]) -> Judged | None:
+    """Return the best of CLIPFit's own search and of CLIPFit as published, best first given."""
+    own = (j for j in judged if j.config.arm == TUNED or _is_baseline(j, "clipfit"))
+    return next(own, None)
+
+
+def smallest(judged: Sequence[Judged]) -> Judged | None:
+    """Return the trial with the fewest tuned values within one standard error of the best.
+
+    The standard error is that of the difference to the best, paired over the folds.
+
+    Args:
+        judged: the finished trials, best first.
+
+    Returns:
+        None where there are no folds to tell a standard error from.
+    """
+    subsets = [j for j in judged if j.settings.writes_delta]
+    if not subsets or len(subsets[0].folds) < 2:
+        return None
+    best = subsets[0]
+
+    def is_as_good(other: Judged) -> bool:
+        if len(other.folds) != len(best.folds):
+            return False
+        differences = [b - o for b, o in zip(best.folds, other.folds, strict=True)]
+        error = stdev(differences) / math.sqrt(len(differences))
+        return best.val_score - other.val_score <= error
+
+    return min(filter(is_as_good, subsets), key=lambda j: (j.config.trainable, -j.val_score))
+
+
+def variants(judged: Sequence[Judged], config: StudyConfig, strength: float) -> dict[str, Settings]:
+    """Return further settings of what is validated without head and strength: with them.
+
+    Args:
+        judged: the finished trials, best first.
+        config: the study's configuration.
+        strength: the protocol's strength.
+
+    Returns:
+        The settings by label; those equal to others among the finished trials are left out.
+    """
+    tuned = tuned_clipfit(judged)
+    named = {label: _baseline(judged, label) for label in config.search.baselines}
+    plain = {label: found for label, found in {**named, TUNED: tuned}.items() if found}
+    known = {_trained(j.config.subset_key, j.config.settings) for j in judged}
+    found: dict[str, Settings] = {}
+    for label, one in plain.items():
+        if not one.config.epochs:
+            continue
+        for suffix, change in (
+            ("strength", {"strength": strength}),
+            ("linear", {"strength": strength, "head": "linear"}),
+        ):
+            own = one.config.settings.model_copy(update=change)
+            key = _trained(one.config.subset_key, own)
+            if key not in known and change.get("head", "text") in config.search.space.heads:
+                known.add(key)
+                found[f"{label}-{suffix}"] = own
+    return found
 
 
 def choose_candidates(
     judged: Sequence[Judged], baselines: Iterable[str], runners_up: int
 ) -> list[Candidate]:
-    """Return the configurations to test: baselines, tuned CLIPFit, the winner and the runners-up.
+    """Return the configurations to test; equal ones are trained once.
 
-    A baseline can win too. Tuned CLIPFit is the best of CLIPFit's own search and the baseline
-    ``clipfit``, which has the published rates.
+    They are the baselines, tuned CLIPFit, the winner, the runners-up, the smallest within one
+    standard error of the winner, and the winner without its head and its strength. A baseline can
+    win too. Tuned CLIPFit is the best of CLIPFit's own search and the baseline ``clipfit``, which
+    has the published rates.
 
     Args:
         judged: the finished trials, best first.
         baselines: the labels of the baselines.
         runners_up: the number of configurations to test after the winner.
     """
-    named = {j.config.label: j for j in judged if j.config.arm == "baseline"}
-    own_search = [j for j in judged if j.config.arm == TUNED or j.config.label == "clipfit"]
     chosen = [
-        *((label, named[label]) for label in baselines if label in named),
-        *((TUNED, judgement) for judgement in own_search[:1]),
+        *((label, found) for label in baselines if (found := _baseline(judged, label))),
+        *((TUNED, found) for found in [tuned_clipfit(judged)] if found),
         *zip(RANKS, judged[: runners_up + 1], strict=False),
+        *((SMALLEST, found) for found in [smallest(judged)] if found),
     ]
-    first = {j.config.trial_id: label for label, j in reversed(chosen)}
-    return [
-        Candidate(
-            label=label,
-            settings=j.config.settings,
-            val_score=j.val_score,
-            source_trial=j.config.trial_id,
-            same_as=None if first[j.config.trial_id] == label else first[j.config.trial_id],
+    best = judged[0]
+    if not best.settings.writes_delta:
+        chosen += [(WITH_DELTA, j) for j in judged if j.settings.writes_delta][:1]
+    candidates = [
+        (
+            j.config.subset_key,
+            Candidate(
+                label=label,
+                settings=j.settings,
+                val_score=j.val_score,
+                source_trial=j.config.trial_id,
+            ),
         )
         for label, j in chosen
     ]
+    changes: dict[str, dict[str, Any]] = {
+        PLAIN: {**TEXT, "strength": 1.0},
+        PLAIN_STRENGTH: TEXT,
+        FULL_STRENGTH: {"strength": 1.0},
+    }
+    if "val_calibration" in best.report:
+        changes[CALIBRATED] = {"calibration": best.report["val_calibration"]}
+    candidates += [
+        (
+            best.config.subset_key,
+            Candidate(label=label, settings=best.settings.model_copy(update=own)),
+        )
+        for label, own in changes.items()
+    ]
+    first = {_trained(key, c.settings): c.label for key, c in reversed(candidates)}
+    same = ((c, first[_trained(key, c.settings)]) for key, c in candidates)
+    return [c if label == c.label else c.model_copy(update={"same_as": label}) for c, label in same]
+
+
+def _baseline(judged: Iterable[Judged], label: str) -> Judged | None:
+    """Return a baseline; of one that has a search of its own, the best."""
+    return next((j for j in judged if j.config.arm == label or _is_baseline(j, label)), None)
+
+
+def _is_baseline(one: Judged, label: str) -> bool:
+    return (one.config.arm, one.config.label) == ("baseline", label)
+
+
+def _trained(subset_key: str, settings: Settings) -> tuple[str, Settings]:
+    """Return what is equal for configurations with equal results, however a subset is written."""
+    return subset_key, settings.model_copy(update={"subset": "none"})
 
 
 def fix_candidates(study: Study) -> tuple[Candidate, ...]:
@@ -166,12 +295,12 @@ def beside_earlier(study: Study, chosen: Sequence[Candidate]) -> list[Candidate]
     """
     if not (earlier := [e for e in extensions(study) if e["candidates"]]):
         return list(chosen)
-    labels = {candidate.label: candidate.source_trial for candidate in chosen}
+    labels = {candidate.label: _origin(candidate) for candidate in chosen}
     kept: list[Candidate] = []
-    confirmed: dict[str | None, str] = {}  # source trial → its label now
+    confirmed: dict[tuple[str | None, Settings], str] = {}  # origin → its label now
     tested = map(Candidate.model_validate, earlier[-1]["candidates"])
     for old in (candidate for candidate in tested if candidate.same_as is None):
-        if labels.get(old.label, old.source_trial) != old.source_trial:
+        if labels.get(old.label, _origin(old)) != _origin(old):
             name = f"{old.label}-of-{earlier[-1]['from']}"
             for trial in list(study.folder.trials()):  # some, if an earlier call was cut short
                 seed = trial.read_config()["seed"]
@@ -180,10 +309,15 @@ def beside_earlier(study: Study, chosen: Sequence[Candidate]) -> list[Candidate]
             old = old.model_copy(update={"label": name})
         if old.label not in labels:
             kept.append(old)
-        confirmed[old.source_trial] = old.label
+        confirmed[_origin(old)] = old.label
 
     def without_training_twice(candidate: Candidate) -> Candidate:
-        label = confirmed.get(candidate.source_trial, candidate.same_as)
+        label = confirmed.get(_origin(candidate), candidate.same_as)
         return candidate.model_copy(update={"same_as": None if label == candidate.label else label})
 
     return [*map(without_training_twice, chosen), *kept]
+
+
+def _origin(candidate: Candidate) -> tuple[str | None, Settings]:
+    """Return the trial that a candidate comes from, and how it is used."""
+    return candidate.source_trial, candidate.settings

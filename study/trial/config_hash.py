@@ -21,10 +21,11 @@ ROOMS = ("data", "method", "protocols", "trial")
 """The folders of ``study``, with their subfolders, that hold the code results depend on."""
 NAMES: dict[str, Any] = {
     **dict.fromkeys(("trial_id", "stage", "arm", "label", "number", "optuna_number"), True),
-    **dict.fromkeys(("config_hash", "taken_from", "split_hash"), True),
+    **dict.fromkeys(("config_hash", "taken_from", "split_hash", "scored_at"), True),
     "settings": {"subset"},
 }
-"""The fields of `TrialConfig` that the hash leaves out because they only name a trial or its data.
+"""The fields of `TrialConfig` that the hash leaves out because they only name a trial or its data,
+or say when it is looked at.
 
 The data itself is hashed: images by their pixels; and a subset by its tensors (`subset_key`), since
 several texts may name the same ones."""

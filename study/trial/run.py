@@ -120,10 +120,10 @@ class TaskRun:
         Returns:
             An evaluation for each way, or that of the text.
         """
-        trained = self.task.train.classes
+        trained = frozenset(self.task.train.classes)
         with at_strength(self.classifier.tuned, self.config.settings.strength):
             heads = self._heads(trainings) if trainings else [(None, None)]
-            found = [Evaluation(head, training, frozenset(trained)) for head, training in heads]
+            found = [Evaluation(head, training, trained) for head, training in heads]
             for part in self.task.evaluations:
                 self._evaluate(part, found)
         return found
@@ -131,26 +131,29 @@ class TaskRun:
     def _evaluate(self, part: Part, found: Sequence[Evaluation]) -> None:
         """Add to each evaluation what the images of a part are taken for."""
         # The class ids of a target mean other classes.
-        own = part.name not in self.data.targets
-        competing = self._competing if own and self.data.protocol.competes else ()
+        own, known = part.name not in self.data.targets, torch.tensor(part.classes)
         paths = [record.path for record in part.records]
         features = [*self._features(self.data.target(part.name).images, paths)]
-        text, every = self._text(part, part.classes), self._text(part, competing)
+        text = self._text(part, part.classes)
         for one in found:
-            head = one.head if own else None
             rows, probabilities = classify(
-                self.classifier, features, _with(head, text, part.classes),
+                self.classifier,
+                features,
+                one.head.replace_in(text, part.classes) if one.head and own else text,
                 self._calibration(part.classes) if own else 0.0,
-            )  # fmt: skip
-            one.parts.append((part, torch.tensor(part.classes)[rows], probabilities))
-            if competing:
-                labels = torch.tensor([record.label for record in part.records])
-                trained = torch.tensor([c in one.trained for c in competing])
-                best, other, gap = compete(
-                    self.classifier, features, _with(head, every, competing), trained
+            )
+            one.parts.append((part, known[rows], probabilities))
+        if own and (names := self._competing):
+            labels, known = torch.tensor([r.label for r in part.records]), torch.tensor(names)
+            text = self._text(part, names)
+            for one in found:
+                trained, other, gap = compete(
+                    self.classifier,
+                    features,
+                    one.head.replace_in(text, names) if one.head else text,
+                    self._trained(names),
                 )
-                ids = torch.tensor(competing)
-                one.competing.append((labels, ids[best], ids[other], gap))
+                one.competing.append((labels, known[trained], known[other], gap))
 
     def _heads(self, trainings: Sequence[HeadTraining]) -> list[tuple[Head, HeadTraining]]:
         """Train a head in each way, on features of the model as it is now."""
@@ -185,20 +188,27 @@ class TaskRun:
         ids = self.tokenize(part.name, classes, templates)
         return class_features(self._staged, self._backbone, ids, templates, self._shared)
 
-    def _calibration(self, classes: Sequence[int]) -> Tensor:
+    def _trained(self, classes: Sequence[int]) -> Tensor:
+        """Return whether each class is trained, (classes,) bool on the CPU."""
+        return torch.tensor([label in self.task.train.classes for label in classes])
+
+    def _calibration(self, classes: Sequence[int]) -> Tensor | float:
         """Return what is taken from the logits of classes, where trained ones and others compete.
 
         (classes,) float32.
         """
-        trained = [c in self.task.train.classes for c in classes]
-        weight = 0.0 if all(trained) else self.config.settings.calibration
-        return weight * torch.tensor(trained, dtype=torch.float32, device=self.classifier.device)
+        trained = self._trained(classes)
+        if not self.config.settings.calibration or trained.all():
+            return 0.0
+        return (self.config.settings.calibration * trained).to(self.classifier.device)
 
     @property
     def _competing(self) -> tuple[int, ...]:
-        """The classes of all parts that are of the dataset that was trained on."""
+        """The classes of all parts, if trained ones and others are to compete; else none."""
         parts = (part for part in self.task.evaluations if part.name not in self.data.targets)
-        return tuple(sorted({label for part in parts for label in part.classes}))
+        labels = {label for part in parts for label in part.classes}
+        others = labels - {*self.task.train.classes}
+        return tuple(sorted(labels)) if others and self.data.protocol.competes else ()
 
     @property
     def _at_once(self) -> int:
@@ -352,7 +362,8 @@ def run_trial(
             epoch += 1
         done = epoch >= config.epochs
         found: Sequence[Evaluation] = ()
-        if data.split == "val" or done:
+        looks = config.scored_at is None or epoch in config.scored_at
+        if done or (data.split == "val" and looks):
             found, scores = best_head([run.evaluate(trainings) for run in runs], data)
             metrics |= {f"{data.split}_{name}": value for name, value in scores.items()}
             if found[0].training is not None:
@@ -380,7 +391,3 @@ def _trainings(config: TrialConfig, data: TrialData) -> Sequence[HeadTraining]:
     if lr is not None and steps is not None:
         return (HeadTraining(lr, steps),)
     return GRID if data.split == "val" else (DEFAULT,)
-
-
-def _with(head: Head | None, text: Tensor, classes: Sequence[int]) -> Tensor:
-    return head.replace_in(text, classes) if head else text

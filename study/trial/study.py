@@ -203,6 +203,10 @@ class TrialConfig(WithSettings):
     """Where the result was taken from; None means that this study trained it.
 
     It is ``STUDY/TRIAL`` of a ledger, or what a tracker calls it, such as an MLflow run's id."""
+    scored_at: tuple[int, ...] | None = None
+    """The epochs after which validation scores the trial, beside the last; None means every epoch.
+
+    For each score a linear head is trained. So only those are had that may stop the trial."""
     optuna_number: int | None = None
     """The proposal's number in the Optuna study of its arm; None for other trials."""
 

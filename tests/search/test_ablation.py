@@ -19,7 +19,7 @@ from study.trial import TrialConfig, TrialData
 from study.trial.study import Candidate, Study
 
 ARCHITECTURE = Architecture(
-    EncoderShape(2, 32, 64), EncoderShape(3, 32, 64), image_size=16, checkpoint="tiny"
+    EncoderShape(2, 32, 64), EncoderShape(3, 32, 64), image_size=16, dim=16, checkpoint="tiny"
 )
 GRID: dict[str, Any] = {
     "design": "grid",

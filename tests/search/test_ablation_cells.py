@@ -14,7 +14,7 @@ from study.search.ablation_cells import ablation_cells
 from study.storage.ledger import StudyFolder
 
 DEPTHS = Depths(2, 3)
-ARCHITECTURE = Architecture(EncoderShape(2, 8, 16), EncoderShape(3, 8, 16), image_size=16)
+ARCHITECTURE = Architecture(EncoderShape(2, 8, 16), EncoderShape(3, 8, 16), image_size=16, dim=8)
 
 
 def cells(tmp_path: Path, **ablation: object) -> dict[str, Subset]:

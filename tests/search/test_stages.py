@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(300)]
 NOTHING = {"subset": "none"}
 CLIPFIT = {"subset": "clipfit", "bias_lr": 0.01, "ln_lr": 0.01}
 ARCHITECTURE = Architecture(
-    EncoderShape(2, 32, 64), EncoderShape(3, 32, 64), image_size=16, checkpoint="tiny"
+    EncoderShape(2, 32, 64), EncoderShape(3, 32, 64), image_size=16, dim=16, checkpoint="tiny"
 )
 DATA = TrialData(
     protocol=FewShot(),

@@ -23,7 +23,7 @@ from study.trial.study import Study
 STATUS = {"finished": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
 TRIAL_TAGS = ("trial_id", "stage", "arm", "label", "split_hash", "config_hash", "taken_from")
 """The tags of a trial's run, as far as the trial has a value of that name."""
-UNSENT = {"epoch", "seconds", "ended_at", *map(rate_column, kind_names())}
+UNSENT = {"epoch", "seconds", "ended_at", "folds", *map(rate_column, kind_names())}
 """The fields of a report that are not sent; rates follow from the run's parameters."""
 SAME_AS_SCORE = ("_accuracy", "_hmean")
 """The ends of the names of further fields that are not sent, as they always equal the score."""
