@@ -23,7 +23,10 @@ class HeadTraining(NamedTuple):
     """The number of steps, each on all images."""
 
 
-GRID = tuple(HeadTraining(lr, steps) for lr in (1e-3, 3e-3, 1e-2) for steps in (30, 100))
+GRID = (
+    *(HeadTraining(1e-3, steps) for steps in (10, 30, 100)),
+    *(HeadTraining(1e-2, steps) for steps in (30, 100)),
+)
 """The trainings that validation chooses from."""
 DEFAULT = HeadTraining(1e-3, 100)
 """The training of a head where nothing is chosen by validation."""
