@@ -50,7 +50,12 @@ class TinyStudy:
     """A study on two shots of the digits that runs in seconds."""
 
     def __init__(self, storage: Path, name: str, backbone: Path, **values: Any) -> None:
-        search = {"trials": 8, "selection": "holdout", **values.pop("search", {})}
+        search = {
+            "trials": 8,
+            "selection": "holdout",
+            "space": {"heads": ["text"]},
+            **values.pop("search", {}),
+        }
         self.config: StudyConfig = build_config(
             {
                 "name": name,

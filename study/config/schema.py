@@ -258,8 +258,17 @@ class SearchConfig(Section):
     """When to stop poor trials early; None trains every trial to its last epoch."""
     space: SpaceConfig = SpaceConfig()
     baselines: dict[Label, Settings] = Field(default_factory=_published_baselines)
-    """The baselines by label; they are trials 0, 1, … of the study, and are tested whatever their
+    """The baselines by label; they are the first trials of the study, and are tested whatever their
     validation scores are."""
+
+    @property
+    def peers(self) -> tuple[str, ...]:
+        """The labels of the baselines that tune no subset; they stand outside ``trials``."""
+        return tuple(
+            label
+            for label, own in self.baselines.items()
+            if own.subset == "none" and own.head == "linear"
+        )
 
 
 class ConfirmConfig(Section):
@@ -469,7 +478,8 @@ class StudyConfig(Section):
 
     def disagreements_of_search(self) -> list[str]:
         """Return the faults of fields that contradict each other in a study that searches."""
-        search, count = self.search, len(self.search.baselines)
+        search = self.search
+        count = len(search.baselines) - len(search.peers)
         grace = search.asha.grace_period if search.asha is not None else 0
         few = search.trials < 2 * count
         tuned = math.ceil(search.tuned_share * search.trials)

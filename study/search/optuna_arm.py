@@ -296,15 +296,17 @@ def open_arm(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         storage = with_retries(path, lambda: JournalStorage(_Journal(path)))
+        # It writes, and only then does Optuna read a damaged last line.
+        study = optuna.create_study(
+            storage=storage, study_name=name, direction="maximize", load_if_exists=True
+        )
     except StorageError:
         raise
     except Exception as error:  # Optuna does not check what it reads
         raise DamagedJournalError(f"{type(error).__name__}: {error}") from error
     return Arm(
         name=name,
-        study=optuna.create_study(
-            storage=storage, study_name=name, direction="maximize", load_if_exists=True
-        ),
+        study=study,
         budget=budget,
         space=space,
         sampler=sampler,

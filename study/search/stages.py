@@ -44,7 +44,7 @@ class Budget(NamedTuple):
 
 def budget(config: StudyConfig) -> Budget:
     """Return how the trials are split; ``tuned_share`` is a fraction of all trials."""
-    baselines = len(config.search.baselines)
+    baselines = len(config.search.baselines) - len(config.search.peers)
     tuned = math.ceil(config.search.tuned_share * config.search.trials)
     return Budget(baselines, tuned, config.search.trials - baselines - tuned)
 
@@ -66,7 +66,8 @@ def run_search(
     """
     config, count = study.config, study.config.search.trials
     past = _read_past(study, "search", {config.seed: data}, observers)
-    planned = [trial for trial in past.values() if trial.config.arm != VARIANT]
+    outside = {VARIANT, *config.search.peers}
+    planned = [t for t in past.values() if outside.isdisjoint({t.config.arm, t.config.label})]
     if len(planned) > count:
         raise DataError(
             f"{study.folder.config_path} plans {count} trials of search, and "
@@ -78,9 +79,10 @@ def run_search(
         for number, (label, settings) in enumerate(config.search.baselines.items())
     ]
     ended = [(t.config, t.outcome) for t in past.values() if t.outcome is not None]
+    queue = _left(past, baselines)
     searcher = StudySearcher(
         study.folder,
-        _left(past, baselines),
+        queue,
         arms=_open_arms(study, past.values(), sampler),
         make_config=partial(make_trial, study, data, "search"),
         ended=ended,
@@ -97,7 +99,7 @@ def run_search(
         ),
         count=count
         - sum(trial.outcome is not None for trial in planned)
-        + sum(trial.config.arm == VARIANT and trial.outcome is None for trial in past.values()),
+        + sum(not outside.isdisjoint({trial.arm, trial.label}) for trial in queue),
         observers=observers,
     )
     _run_variants(study, data, observers)

@@ -12,8 +12,12 @@ from study.method.checkpoint import Architecture, EncoderShape, read_architectur
 from study.method.model import Backbone, model_depths, unfreeze
 from study.method.subsets import Depths, parse
 
-VIT_B16 = Architecture(EncoderShape(12, 512, 2048), EncoderShape(12, 768, 3072), image_size=224, dim=512)
-VIT_L14 = Architecture(EncoderShape(12, 768, 3072), EncoderShape(24, 1024, 4096), image_size=224, dim=512)
+VIT_B16 = Architecture(
+    EncoderShape(12, 512, 2048), EncoderShape(12, 768, 3072), image_size=224, dim=512
+)
+VIT_L14 = Architecture(
+    EncoderShape(12, 768, 3072), EncoderShape(24, 1024, 4096), image_size=224, dim=512
+)
 
 
 @pytest.mark.parametrize(("subset", "count"), published_counts.VIT_B16)

@@ -9,6 +9,7 @@ import pytest
 from tiny_study import kill_worker, statuses
 
 from study.config.schema import AshaConfig
+from study.config.settings import Settings
 from study.search.driver import _interrupted_by_hanging_up, make_scheduler
 from study.selection.candidates import finished_trials
 from study.trial import TrialConfig
@@ -44,10 +45,10 @@ def test_observers_hear_of_every_start_epoch_and_end(searched: Any) -> None:
 
 
 def test_the_study_goes_on_without_what_failed(troubled: Any) -> None:
-    assert statuses(troubled.folder) == {"finished": 6, "failed": 2}
+    assert statuses(troubled.folder) == {"finished": 7, "failed": 2}
     labels = [judged.config.label for judged in finished_trials(troubled.folder)]
     assert "diverging" not in labels
-    assert len(labels) == 6
+    assert len(labels) == 7
 
 
 def test_an_observer_at_fault_does_not_end_the_study(troubled: Any) -> None:
@@ -65,7 +66,7 @@ def test_a_worker_that_dies_too_often_fails_its_trial_alone(make_study: Any) -> 
     )
     study.heard.at["reported", "search-0001", 1] = kill_worker
     study.search()
-    assert statuses(study.folder) == {"finished": 7, "failed": 1}
+    assert statuses(study.folder) == {"finished": 8, "failed": 1}
     assert study.folder.trial("search-0001").read_end().reason == "its worker died"
 
 
@@ -77,7 +78,7 @@ def test_successive_halving_remembers_trials_that_ended_before(searched: Any) ->
 
     class Trial:
         trial_id = "new"
-        config = {"arm": "search"}  # noqa: RUF012
+        config = {"arm": "search", "settings": Settings(subset="ln").model_dump()}  # noqa: RUF012
 
     for known, expected in ((history, "STOP"), ([], "CONTINUE")):
         scheduler = make_scheduler(AshaConfig(), 4, known)

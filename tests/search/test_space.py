@@ -35,9 +35,10 @@ class Recorder(FixedTrial):
 
 def suggest(chosen: set[str], **windows: int) -> tuple[Settings, set[str]]:
     """What is proposed when these sites are taken; and what else was asked for."""
-    trial = Recorder({**{site: site in chosen for site in SITES}, **RATES} | _dotted(windows))
+    choices = {**{site: site in chosen for site in SITES}, **RATES, "head": "text"}
+    trial = Recorder(choices | _dotted(windows))
     proposal = space().suggest(trial)
-    return proposal, trial.asked - set(SITES)
+    return proposal, trial.asked - {*SITES, "head"}
 
 
 def _dotted(windows: dict[str, int]) -> dict[str, int]:

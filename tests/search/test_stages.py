@@ -45,10 +45,10 @@ DATA = TrialData(
 def test_a_search_runs_its_trials_and_each_arm_its_share(searched: Any) -> None:
     configs = [trial.read_config() for trial in searched.folder.trials()]
     arms = Counter(config["arm"] for config in configs)
-    assert arms == {"baseline": 4, "clipfit-tuned": 4, "search": 6}
-    assert [c["label"] for c in configs[:4]] == ["zero-shot", "clipfit", "bitfit", "ln"]
-    assert [c["number"] for c in configs] == list(range(14))
-    in_turn = [c["arm"] for c in configs[4:8]]
+    assert arms == {"baseline": 5, "clipfit-tuned": 4, "search": 6}
+    assert [c["label"] for c in configs[:5]] == ["zero-shot", "clipfit", "bitfit", "ln", "linear"]
+    assert [c["number"] for c in configs] == list(range(15))
+    in_turn = [c["arm"] for c in configs[5:9]]
     assert set(in_turn) == {"clipfit-tuned", "search"}, "the arms must not wait for each other"
 
 
@@ -140,7 +140,7 @@ def test_ctrl_c_between_two_trials_leaves_the_rest_of_a_search_to_be_done(make_s
         study.search()
     assert statuses(study.folder) == {"finished": 3}
     study.search()
-    assert statuses(study.folder) == {"finished": 8}
+    assert statuses(study.folder) == {"finished": 9}
 
 
 @pytest.mark.parametrize("damage", ["cut", "changed", "planted"])
@@ -163,7 +163,7 @@ def test_a_trial_whose_reports_were_changed_while_nothing_ran_gets_those_it_woul
     study.search()
     assert untimed(trial) == untimed(searched.folder.trial("search-0001"))
     assert "search-0001/reports.jsonl" in caplog.text
-    assert statuses(study.folder) == {"finished": 8}
+    assert statuses(study.folder) == {"finished": 9}
 
 
 def test_data_that_changed_since_a_trial_began_are_refused(tmp_path: Path) -> None:

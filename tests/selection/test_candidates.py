@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from study.config.schema import RANKS, StudyConfig
+from study.config.schema import FURTHER, RANKS, StudyConfig
 from study.errors import StudyError
 from study.selection.candidates import choose_candidates, finished_trials, fix_candidates
 from study.storage.ledger import End, StudyFolder
@@ -55,7 +55,9 @@ def add(
 
 
 def told(candidates: list[Candidate]) -> dict[str, tuple[str, str | None]]:
-    return {c.label: (str(c.source_trial)[-1], c.same_as) for c in candidates}
+    """Return the origins of the candidates, without those that the winner or the folds add."""
+    own = [c for c in candidates if c.label not in FURTHER]
+    return {c.label: (str(c.source_trial)[-1], c.same_as) for c in own}
 
 
 def test_a_score_is_the_last_epochs_and_only_finished_trials_count(folder: StudyFolder) -> None:

@@ -23,7 +23,7 @@ from study.trial.run import run_trial
         ("holdout", {"accuracy"}),
         ("augmented", {"accuracy"}),
         ("folds", {"accuracy"}),
-        ("class_folds", {"base", "new", "hmean"}),
+        ("class_folds", {"base", "new", "hmean", "generalized", "ausuc"}),
         ("base", {"base"}),
     ],
 )
