@@ -96,7 +96,7 @@ def test_nothing_chosen_is_the_zero_shot_model() -> None:
 
 
 def test_without_windows_all_layers_are_tuned() -> None:
-    trial = Recorder({**dict.fromkeys(SITES, True), **RATES})
+    trial = Recorder({**dict.fromkeys(SITES, True), **RATES, "head": "text"})
     proposal = space(windows=False).suggest(trial)
     assert parse(proposal.subset) == parse(" + ".join(SITES))
     assert not {name for name in trial.asked if name.endswith((".from", ".to"))}
@@ -180,3 +180,26 @@ def test_clipfits_own_search_varies_its_rates_alone_over_the_same_ranges() -> No
     assert rates.encode(settings("clipfit", 0.05, 0.05, 1.0)) is not None
     assert rates.encode(settings("ln", None, 0.05, 1.0)) is None
     assert rates.encode(settings("clipfit", 0.5, 0.05, 1.0)) is None
+
+
+def test_the_neighbours_of_a_subset_have_one_site_less_or_more() -> None:
+    open_space = OpenSpace(SpaceConfig(), DEPTHS)
+    clipfit = parse("clipfit")
+    proposed = []
+    for choices in open_space.neighbours(clipfit):
+        proposal = open_space.suggest(FixedTrial({**choices, **RATES, "head": "text"}))
+        proposed.append(parse(proposal.subset).resolve(DEPTHS))
+    own = clipfit.resolve(DEPTHS)
+    assert len(set(proposed)) == len(SpaceConfig().sites)
+    assert all(leaves < own or leaves > own for leaves in proposed)
+    assert [leaves < own for leaves in proposed[:4]] == [True, False, True, False]
+
+
+def test_a_configuration_has_the_strength_of_the_space_unless_it_tunes_nothing() -> None:
+    open_space = OpenSpace(SpaceConfig(sites=SITES), DEPTHS, strength=0.75)
+    values = {**dict.fromkeys(SITES, False), **RATES, "head": "linear"}
+    assert open_space.suggest(FixedTrial(values)).strength == 1.0
+    tuned = open_space.suggest(FixedTrial({**values, "vision.ln_post": True}))
+    assert (tuned.strength, tuned.head) == (0.75, "linear")
+    assert open_space.encode(tuned) is not None
+    assert open_space.encode(tuned.model_copy(update={"strength": 1.0})) is None

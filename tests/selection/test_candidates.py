@@ -1,13 +1,21 @@
 """What is confirmed is fixed by validation, and once."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from study.config.loading import build_config
 from study.config.schema import FURTHER, RANKS, StudyConfig
 from study.errors import StudyError
-from study.selection.candidates import choose_candidates, finished_trials, fix_candidates
+from study.selection.candidates import (
+    choose_candidates,
+    finished_trials,
+    fix_candidates,
+    smallest,
+    variants,
+)
 from study.storage.ledger import End, StudyFolder
 from study.trial import TrialConfig
 from study.trial.study import Candidate, Study
@@ -23,9 +31,15 @@ def folder(tmp_path: Path) -> StudyFolder:
 
 
 def add(
-    folder: StudyFolder, score: float, *, label: str = "", status: Any = "finished", **given: Any
+    folder: StudyFolder,
+    score: float,
+    *,
+    label: str = "",
+    status: Any = "finished",
+    report: Mapping[str, Any] | None = None,
+    **given: Any,
 ) -> str:
-    """Write a trial that ended."""
+    """Write a trial that ended, with a last report."""
     number = len(list(folder.trials()))
     values: dict[str, Any] = {
         "trial_id": f"search-{number:04d}",
@@ -37,7 +51,7 @@ def add(
         "subset": "vision.ln",
         "subset_key": "0",
         "trainable": 100,
-        "ln_lr": 0.1,
+        "ln_lr": (number + 1) / 100,
         "epochs": 4,
         "split_hash": "0",
     }
@@ -46,7 +60,7 @@ def add(
     trial.create(config.model_dump(mode="json"))
     trial.append_report({"epoch": 3, "val_score": 1.0})
     if status == "finished":
-        trial.append_report({"epoch": 4, "val_score": score})
+        trial.append_report({"epoch": 4, "val_score": score, **(report or {})})
     if status is not None:
         trial.write_end(
             End(status, 4, 1.0, error="Traceback\nboom" if status == "failed" else None)
@@ -127,3 +141,77 @@ def test_nothing_to_confirm_is_told_with_the_last_error(folder: StudyFolder) -> 
     with pytest.raises(StudyError, match=r"no trial of mine ran all its epochs.*boom$"):
         fix_candidates(Study(StudyConfig(), folder))
     assert folder.read_json("candidates.json") is None
+
+
+def further(folder: StudyFolder) -> dict[str, Candidate]:
+    chosen = choose_candidates(finished_trials(folder), BASELINES, runners_up=0)
+    return {c.label: c for c in chosen if c.label in FURTHER}
+
+
+def test_the_winner_is_tested_without_its_head_and_its_strength(folder: StudyFolder) -> None:
+    head = {"head_lr": 0.01, "head_steps": 30}
+    add(folder, 0.9, head="linear", strength=0.75, report=head)
+    found = further(folder)
+    used = {label: (c.settings.head, c.settings.strength) for label, c in found.items()}
+    assert used == {
+        "best-plain": ("text", 1.0),
+        "best-text": ("text", 0.75),
+        "best-full-strength": ("linear", 1.0),
+    }
+    assert found["best-full-strength"].settings.head_steps == 30, "the head that validation chose"
+    assert {c.same_as for c in found.values()} == {None}
+    assert {c.val_score for c in found.values()} == {None}, "nothing judged them"
+
+
+def test_what_the_winner_has_not_is_not_taken_away_from_it(folder: StudyFolder) -> None:
+    add(folder, 0.9)
+    assert {c.same_as for c in further(folder).values()} == {"best"}
+
+
+def test_calibrated_stacking_of_the_winner_has_the_number_of_its_folds(folder: StudyFolder) -> None:
+    add(folder, 0.9, report={"val_calibration": 1.5})
+    assert further(folder)["best-calibrated"].settings.calibration == 1.5
+
+
+def test_the_smallest_is_within_one_standard_error_of_the_difference_to_the_best(
+    folder: StudyFolder,
+) -> None:
+    add(folder, 0.80, trainable=900, report={"folds": [0.7, 0.8, 0.9]})
+    # Paired differences 0.02, 0.03, 0.04: a mean of 0.03, and a standard error of 0.0058.
+    add(folder, 0.77, trainable=10, report={"folds": [0.68, 0.77, 0.86]})
+    # -0.1, 0.0, 0.13: a mean of 0.01, and a standard error of 0.066.
+    add(folder, 0.79, trainable=20, report={"folds": [0.8, 0.8, 0.77]})
+    add(folder, 0.795, trainable=30)  # of an earlier version, without folds
+    found = smallest(finished_trials(folder))
+    assert found is not None
+    assert found.config.trainable == 20
+    assert further(folder)["smallest"].source_trial == found.config.trial_id
+
+
+def test_without_folds_nothing_says_what_is_within_a_standard_error(folder: StudyFolder) -> None:
+    add(folder, 0.9)
+    assert smallest(finished_trials(folder)) is None
+    assert "smallest" not in further(folder)
+
+
+def test_what_is_judged_plainly_is_judged_with_strength_and_head_too(folder: StudyFolder) -> None:
+    add(folder, 0.2, label="zero-shot", epochs=0, subset="none", ln_lr=None)
+    add(folder, 0.4, label="clipfit")
+    add(folder, 0.7, arm="clipfit-tuned")
+    add(folder, 0.9)
+    config, judged = build_config({}, "test"), finished_trials(folder)
+    found = variants(judged, config, strength=0.75)
+    assert {label: (s.head, s.strength) for label, s in found.items()} == {
+        "clipfit-strength": ("text", 0.75),
+        "clipfit-linear": ("linear", 0.75),
+        "clipfit-tuned-strength": ("text", 0.75),
+        "clipfit-tuned-linear": ("linear", 0.75),
+    }
+    assert found["clipfit-tuned-linear"].rates == {"ln": 0.03}
+    assert variants(judged, config, strength=1.0).keys() == {
+        "clipfit-linear",
+        "clipfit-tuned-linear",
+    }
+    add(folder, 0.8, arm="variant", ln_lr=0.03, head="linear", strength=0.75)
+    again = variants(finished_trials(folder), config, strength=0.75)
+    assert "clipfit-tuned-linear" not in again, "it was judged already"
