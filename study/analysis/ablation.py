@@ -38,6 +38,7 @@ from study.analysis.formatting import (
     setting_header,
 )
 from study.analysis.leaderboard import Configuration, estimates
+from study.analysis.resampling import resample
 from study.analysis.results import PARTS, Results, TrialResult, write_parquet
 from study.analysis.statistics import Comparison, Estimate, compare
 from study.errors import DataError, SubsetError
@@ -95,6 +96,8 @@ class AblationTable:
 
     None where nothing was tested, or no trial kept its counts of classes.
     """
+    guess: str
+    """What that supposes; it continues "would score"."""
 
 
 def ablation_table(results: Results, base_label: str = BASE) -> AblationTable:
@@ -129,7 +132,11 @@ def ablation_table(results: Results, base_label: str = BASE) -> AblationTable:
         label: {trial.seed: trial.scores(split)["score"] or 0.0 for trial in seeds}
         for label, seeds in scored.items()
     }
-    comparisons = compare(scores, base_label)
+    resampled = resample(finished, results.protocol)
+    comparisons = {
+        label: replace(found, paired=resampled.beside(found.paired, label, base_label))
+        for label, found in compare(scores, base_label).items()
+    }
     cells = []
     for label, seeds in scored.items():
         first, seconds = seeds[0], [t.seconds for t in seeds if t.seconds is not None]
@@ -139,8 +146,8 @@ def ablation_table(results: Results, base_label: str = BASE) -> AblationTable:
                 settings=first.settings,
                 trainable=first.trainable,
                 scores=scores[label],
-                score=estimates(seeds, ("score",), split)["score"],
-                parts=estimates(seeds, results.parts, split),
+                score=estimates(seeds, ("score",), resampled, split)["score"],
+                parts=estimates(seeds, results.parts, resampled, split),
                 seconds=sum(seconds) / len(seconds) if seconds else None,
                 comparison=comparisons.get(label),
                 edge=_edge(first, results.stage("search")),
@@ -153,6 +160,7 @@ def ablation_table(results: Results, base_label: str = BASE) -> AblationTable:
         metric=results.metric,
         cells=tuple(sorted(cells, key=lambda cell: -cell.score.mean)),
         chance=next((trial.chance for trial in ablated if trial.chance is not None), None),
+        guess=results.guess,
     )
 
 
@@ -183,7 +191,7 @@ def ablation_verdict(table: AblationTable) -> tuple[str, ...]:
             for found, cells in named.items()
             if cells
         ),
-        *guessing(table.chance),
+        *guessing(table.chance, guess=table.guess),
         *(["These are validation scores; nothing was tested."] if table.split == "val" else ()),
     )
 
@@ -201,7 +209,7 @@ def _edge(cell: TrialResult, searched: Sequence[TrialResult]) -> str | None:
 def cell_table(table: AblationTable) -> Table:
     """Return the scores of the cells, in percent and percentage points."""
     return Table(
-        "Ablation",
+        f"Ablation: {table.split} {table.metric}, % ± seeds ± images",
         [
             "cell",
             *score_header(table.parts, table.metric if table.parts else table.split),
@@ -218,8 +226,10 @@ def cell_table(table: AblationTable) -> Table:
             ]
             for cell in table.cells
         ],
-        note="± and [ ] are 95 % t intervals over seeds; Δ are paired differences in percentage "
-        "points over common seeds; p is Holm-corrected; s is seconds.",
+        note="The first ± and [ ] are 95 % t intervals over seeds, the second ± is half a 95 % "
+        "interval over other test images (bootstrap), – where no predictions were kept. Δ are "
+        "paired differences in percentage points over common seeds; p is Holm-corrected; s is "
+        "seconds.",
     )
 
 
@@ -238,12 +248,9 @@ def setting_table(table: AblationTable) -> Table:
 
 def render_ablation(table: AblationTable) -> Group:
     """Return the ablation as rich tables that fit 100 columns, with its verdict."""
-    cells = cell_table(table)
-    # One table with all columns would be wider than 100 columns.
-    scores = cells.split(2 + len(table.parts), f"Differences of {table.metric}")
+    tables = (cell_table(table), setting_table(table))
     return Group(
-        *(scores if table.parts else (cells,)),
-        setting_table(table),
+        *(piece for one in tables for piece in one.fitting()),
         *(Text(sentence) for sentence in ablation_verdict(table)),
     )
 

@@ -14,7 +14,8 @@ from study.analysis.ablation import (
     write_ablation,
 )
 from study.analysis.charts import write_interactive, write_plots
-from study.analysis.leaderboard import leaderboard, render, to_csv, to_markdown
+from study.analysis.leaderboard import leaderboard
+from study.analysis.leaderboard_output import render, to_csv, to_markdown
 from study.analysis.occupancy import occupancy
 from study.analysis.paper import read_sweep, tables, write_tables
 from study.analysis.plots import make_plots

@@ -8,18 +8,27 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import rich.table
+from rich.cells import cell_len
 from rich.markup import escape
 
-from study.analysis.statistics import Comparison, Estimate, PairedDifference
+from study.analysis.statistics import Comparison, Estimate, Interval, PairedDifference
 from study.config.settings import Settings
 from study.method.parameters import all_kinds, kind_names
+from study.protocols import Protocol
 
 SIGNIFICANCE = 0.05
 """The largest Holm-corrected p that counts as more than noise."""
+WIDTH = 100
+"""The number of columns of a terminal that tables fit."""
+CONTINUED = " (continued)"
+"""What the title of a further piece of a table ends with."""
+PEERS = {"full": "full fine-tuning", "lora": "LoRA"}
+_WORDS = 18
+"""The least width of a column of words, which are wrapped; that of the longest label."""
 
 # Entities where a backslash does not help: MLflow's reader takes `\<` for the start of a tag, up to
 # the next `>`, and shows tables in between as one paragraph; it ignores `\@`, and GitHub `\$`.
@@ -45,6 +54,8 @@ class Table:
     """The index of the row that HTML highlights, if any."""
     note: str = ""
     """A sentence below the table in Markdown; may be empty."""
+    break_at: int | None = None
+    """The number of columns before which a narrow terminal break_at the table, if it must."""
 
     @classmethod
     def of(cls, records: Sequence[Mapping[str, object]]) -> Table:
@@ -72,13 +83,34 @@ class Table:
             ),
         )
 
+    def fitting(self, width: int = WIDTH) -> Iterator[Table]:
+        """Yield the table in pieces that fit a terminal, each with the first column."""
+        ends = [3 * n + 1 + sum(self._widths[:n]) for n in range(1, len(self.header) + 1)]
+        fitting = max(2, sum(end <= width for end in ends))
+        if fitting >= len(self.header):
+            yield self
+            return
+        at = min(fitting, self.break_at or fitting)
+        first, rest = self.split(at, f"{self.title.removesuffix(CONTINUED)}{CONTINUED}")
+        yield first
+        yield from replace(rest, left=max(1, self.left - at + 1), break_at=None).fitting(width)
+
+    @property
+    def _widths(self) -> list[int]:
+        """The least width of each column: that of the longest number or word in it."""
+        columns = zip(self.header, *self.texts, strict=True)
+        widths = [
+            max(*map(cell_len, cells), *map(cell_len, name.split()), 0) for name, *cells in columns
+        ]
+        return [min(own, _WORDS) if i < self.left else own for i, own in enumerate(widths)]
+
     def __rich__(self) -> rich.table.Table:
         """Return the table for the terminal."""
         columns = (
-            rich.table.Column(
-                name, justify="left" if index < self.left else "right", overflow="fold"
-            )
-            for index, name in enumerate(self.header)
+            rich.table.Column(name, justify="left", overflow="fold")
+            if index < self.left
+            else rich.table.Column(name, justify="right", min_width=width)
+            for index, (name, width) in enumerate(zip(self.header, self._widths, strict=True))
         )
         table = rich.table.Table(
             *columns, title=self.title, title_justify="left", title_style="bold"
@@ -120,6 +152,13 @@ def interval(value: Estimate | None) -> str:
     return f"{percent(value.mean)} {spread}"
 
 
+def score_cell(value: Estimate | None) -> str:
+    """Return mean ± half the interval over seeds ± half that over test images, in percent."""
+    if value is None:
+        return "–"
+    return f"{interval(value)} ± {percent(value.images.half_width if value.images else None)}"
+
+
 def points(value: float) -> str:
     """Return a difference of fractions as signed percentage points."""
     # Adding 0.0 turns -0.0 into 0.0.
@@ -127,27 +166,32 @@ def points(value: float) -> str:
     return f"{rounded:+.1f}".replace("-", "−") if rounded else "0.0"
 
 
-def difference(paired: PairedDifference) -> str:
-    """Return the mean difference with its interval, in percentage points."""
-    return spelt(paired.difference, "{} [{}, {}]", "{} (1 seed)")
+def difference(paired: PairedDifference | None) -> str:
+    """Return the mean difference with its interval over seeds, in percentage points."""
+    if paired is None:
+        return "–"
+    found = paired.difference
+    return f"{points(found.mean)} {ends(found, '[{}, {}]') or '(1 seed)'}"
 
 
-def spelt(
-    found: Estimate,
-    form: str = "{} points (95 % interval {} to {})",
-    single: str = "{} points (1 seed, so no interval)",
-) -> str:
-    """Return a mean difference with its interval, in percentage points and by default in words.
+def interval_over_images(found: Estimate) -> str:
+    """Return the ends of a difference's interval over test images, in percentage points."""
+    return ends(found.images, "[{}, {}]") or "–"
 
-    Args:
-        found: the difference.
-        form: a format for the mean and the ends of its interval.
-        single: a format for a mean without an interval.
-    """
-    ends = (
-        () if found.low is None or found.high is None else (points(found.low), points(found.high))
-    )
-    return (form if ends else single).format(points(found.mean), *ends)
+
+def spelt(found: Estimate) -> str:
+    """Return a mean difference with its intervals, in percentage points and words."""
+    over_seeds = ends(found, "95 % interval over seeds {} to {}")
+    over_images = ends(found.images, "over test images {} to {}")
+    told = filter(None, (over_seeds or "1 seed, so no interval over seeds", over_images))
+    return f"{points(found.mean)} points ({', '.join(told)})"
+
+
+def ends(found: Estimate | Interval | None, form: str = "{} to {}") -> str:
+    """Return the ends of an interval in percentage points; an empty text without an interval."""
+    if found is None or found.low is None or found.high is None:
+        return ""
+    return form.format(points(found.low), points(found.high))
 
 
 def probability(p: float | None) -> str:
@@ -164,16 +208,44 @@ def rate(value: float | None) -> str:
 
 def setting_header() -> tuple[str, ...]:
     """Return the head of the columns of `setting_cells`."""
-    return (*(f"{kind.short} lr" for kind in all_kinds()), "λ")
+    return (*(f"{kind.short} lr" for kind in all_kinds()), "λ", "head", "α")
 
 
 def setting_cells(settings: Settings, trainable: int | None) -> tuple[str, ...]:
-    """Return the learning rate of each kind of parameter, and λ."""
+    """Return the rate of each kind of parameter, λ, the head with its rate and steps, and α."""
     return (
         *(rate(settings.rates.get(kind)) for kind in kind_names()),
         # Without trainable parameters there is no loss to weight.
         rate(settings.distill_weight if trainable else None),
+        head(settings),
+        rate(settings.strength),
     )
+
+
+def tuned_in_words(settings: Settings) -> str:
+    """Return which parameters are tuned, a subset or those of a peer, and γ where there is one."""
+    found, peer = settings.subset, settings.peer
+    if peer is not None:
+        size = "" if peer.method == "full" else f" of rank {peer.rank}, alpha {rate(peer.alpha)}"
+        found = f"{PEERS[peer.method]}{size}, lr {rate(peer.lr)}"
+    return found + (f", γ {rate(settings.calibration)}" if settings.calibration else "")
+
+
+def settings_in_words(settings: Settings) -> str:
+    """Return what is tuned, with the head and α where they are not CLIPFit's own."""
+    parts = {
+        tuned_in_words(settings): True,
+        "linear head": settings.head == "linear",
+        f"α {rate(settings.strength)}": settings.strength != 1.0,
+    }
+    return ", ".join(text for text, told in parts.items() if told)
+
+
+def head(settings: Settings) -> str:
+    """Return the kind of the head; of a linear one also its rate and steps, once chosen."""
+    if settings.head_lr is None or settings.head_steps is None:
+        return settings.head
+    return f"{settings.head} {rate(settings.head_lr)} × {settings.head_steps}"
 
 
 def score_header(parts: Sequence[str], score: str) -> tuple[str, ...]:
@@ -184,8 +256,8 @@ def score_header(parts: Sequence[str], score: str) -> tuple[str, ...]:
 def score_cells(
     parts: Sequence[str], found: Mapping[str, Estimate], score: Estimate
 ) -> tuple[str, ...]:
-    """Return the parts of a score and the score itself, in percent."""
-    return (*(interval(found.get(part)) for part in parts), interval(score))
+    """Return the parts of a score on test and the score itself, in percent."""
+    return (*(score_cell(found.get(part)) for part in parts), score_cell(score))
 
 
 def comparison_cells(comparison: Comparison | None) -> tuple[str, str]:
@@ -200,21 +272,30 @@ def comparison_cells(comparison: Comparison | None) -> tuple[str, str]:
 def estimate_columns(values: Mapping[str, Estimate | None]) -> dict[str, float | None]:
     """Return the columns that tables for other programs have of each named estimate."""
     return {
-        f"{name}_{field}": getattr(value, field, None)
+        f"{name}_{column}": getattr(found, field, None)
         for name, value in values.items()
-        for field in ("mean", "sd", "low", "high")
+        for found, prefix, fields in (
+            (value, "", ("mean", "sd", "low", "high")),
+            (value and value.images, "images_", ("low", "high")),
+        )
+        for field in fields
+        for column in [f"{prefix}{field}"]
     }
 
 
-def comparison_columns(
-    name: str, comparison: Comparison | None, prefix: str = ""
-) -> dict[str, float | None]:
-    """Return the columns of a comparison: a named difference, then p values after a prefix."""
-    paired = comparison.paired if comparison else None
+def comparison_columns(name: str, comparison: Comparison | None) -> dict[str, float | None]:
+    """Return the columns of a comparison: a named difference, then its p values."""
     return {
-        **estimate_columns({name: paired.difference if paired else None}),
-        f"{prefix}p": paired.p if paired else None,
-        f"{prefix}holm_p": comparison.holm_p if comparison else None,
+        **estimate_columns({name: comparison.paired.difference if comparison else None}),
+        **p_values(comparison),
+    }
+
+
+def p_values(comparison: Comparison | None) -> dict[str, float | None]:
+    """Return the p of a comparison and that after Holm's correction, by column."""
+    return {
+        "p": comparison.paired.p if comparison else None,
+        "holm_p": comparison.holm_p if comparison else None,
     }
 
 
@@ -230,19 +311,17 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
-def judgement(comparison: Comparison) -> str:
-    """Return whether a difference is more than noise, in words: by its interval, then Holm's p."""
-    if comparison.paired.within_noise:
-        return "within noise"
-    side = "above" if comparison.paired.difference.mean > 0 else "below"
-    if (comparison.holm_p or 0.0) > SIGNIFICANCE:
-        return f"{side} by its own interval, but not after correction for several comparisons"
-    return f"{side}, by more than noise"
+def guessing(
+    chance: float | None, zero_shot: Estimate | None = None, guess: str = Protocol.guess
+) -> tuple[str, ...]:
+    """Return the sentence on chance, beside zero-shot's score; none where chance is unknown.
 
-
-def guessing(chance: float | None, zero_shot: Estimate | None = None) -> tuple[str, ...]:
-    """Return the sentence on chance, beside zero-shot's score; none where chance is unknown."""
+    Args:
+        chance: the score of guessing.
+        zero_shot: the score of the backbone as it is.
+        guess: how one guesses; see `study.protocols.Protocol.guess`.
+    """
     if chance is None:
         return ()
     beside = f"; zero-shot scores {interval(zero_shot)} %" if zero_shot else ""
-    return (f"Always naming the largest class would score {percent(chance)} % (chance){beside}.",)
+    return (f"{guess} would score {percent(chance)} % (chance){beside}.",)

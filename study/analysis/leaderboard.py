@@ -1,38 +1,19 @@
-"""The results of the confirm stage: candidates on test, each compared with the baselines.
+"""The results of the confirm stage: candidates on test, and the differences between them.
 
 Nothing is selected here: the winner is the candidate that validation chose before test images were
-read, unless its test score is no better than guessing. The verdict, and the tables for terminal,
-Markdown and CSV, follow from the comparison.
+read, unless its test score is no better than guessing. Two comparisons of it are fixed beforehand,
+and tested; all other differences are described only.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import pandas as pd
-from rich.console import Group
-from rich.text import Text
 
-from study.analysis.formatting import (
-    Table,
-    comparison_cells,
-    comparison_columns,
-    count,
-    duration,
-    estimate_columns,
-    guessing,
-    interval,
-    judgement,
-    markdown_text,
-    percent,
-    probability,
-    score_cells,
-    score_header,
-    setting_cells,
-    setting_header,
-    spelt,
-)
+from study.analysis.names import PUBLISHED, RUNGS, STEPS, is_peer, joint_name
+from study.analysis.resampling import Resampled, resample
 from study.analysis.results import PARTS, Results, TrialResult
 from study.analysis.statistics import (
     Comparison,
@@ -40,22 +21,20 @@ from study.analysis.statistics import (
     PairedDifference,
     RankAgreement,
     Regret,
-    compare,
+    corrected,
     estimate,
     paired_difference,
     rank_agreement,
     regret,
 )
-from study.config.schema import TUNED, ZERO_SHOT
-from study.config.settings import Settings, settings_columns
-from study.storage.atomic import write_atomically
+from study.config.schema import SMALLEST, TUNED
+from study.config.settings import Settings
 from study.trial import Split
 from study.trial.predictions import beats_chance
 from study.trial.study import BEST, Candidate
 
-PUBLISHED = "clipfit"
-NAMES = {TUNED: "tuned CLIPFit", PUBLISHED: "CLIPFit as published"}
-"""The baselines that candidates are compared with, as sentences call them."""
+REFERENCES = (TUNED, PUBLISHED)
+"""The labels of the baselines to which every candidate's difference is shown."""
 STATES = ("finished", "stopped", "failed", "running")
 """How a trial may have ended, or not yet."""
 
@@ -80,16 +59,22 @@ class Configuration:
 class Entry(Configuration):
     """One confirmed candidate, with its scores on test."""
 
-    aliases: tuple[str, ...]
-    """The names of candidates with the same configuration, which were not trained again."""
+    name: str
+    """What a reader calls it, joined with the names of others with the same configuration."""
+    labels: tuple[str, ...]
+    """Its label, then those of candidates with the same configuration, not trained again."""
     baseline: bool
     """Whether the candidate is a baseline, and not a result of the search."""
+    peer: bool
+    """Whether it adapts CLIP in another way than by tuning its biases and LayerNorms."""
     chosen: bool
     """Whether validation chose the candidate, before any test image was read."""
     seeds_planned: int
     """The number of the candidate's confirm trials, with or without a test score."""
     test: Estimate
     """The protocol's score on test."""
+    further: Mapping[str, Estimate]
+    """The scores that tables show beside it, by name; see `Results.beside`."""
     targets: Mapping[str, Estimate]
     """The accuracy on each dataset, where several are tested; else empty.
 
@@ -103,11 +88,6 @@ class Entry(Configuration):
     """The validation score by which candidates were ranked."""
     val_base: float | None
     """The source trial's accuracy on validation images of base classes."""
-    versus: Mapping[str, Comparison | None] = field(default_factory=dict)
-    """The differences to CLIPFit with tuned learning rates and as published, by their labels.
-
-    The difference is None for that baseline itself.
-    """
 
     @property
     def above_chance(self) -> bool:
@@ -119,10 +99,19 @@ class Entry(Configuration):
         """Whether validation chose the candidate and its test score is above chance."""
         return self.chosen and self.above_chance
 
-    @property
-    def name(self) -> str:
-        """The label, joined with the other names of the same configuration."""
-        return " = ".join((self.label, *(alias for alias in self.aliases if alias != BEST)))
+
+@dataclass(frozen=True)
+class Step:
+    """A step of the ladder from CLIPFit as published to the winner."""
+
+    adds: str
+    """What the upper rung has beyond the lower one."""
+    lower: Entry
+    """The lower rung."""
+    upper: Entry
+    """The upper rung; the same entry where both are one configuration."""
+    paired: PairedDifference | None
+    """The difference `upper - lower` over common seeds; None without any, or for one entry."""
 
 
 @dataclass(frozen=True)
@@ -152,6 +141,8 @@ class Leaderboard(Results):
     """The labels of candidates without any test score."""
     failures: tuple[TrialResult, ...]
     """The failed trials of all stages."""
+    resampled: Resampled
+    """The scores of the confirmations on test images that were drawn again."""
 
     @cached_property
     def arms(self) -> tuple[Any, ...]:
@@ -208,6 +199,47 @@ class Leaderboard(Results):
         return next((entry for entry in self.entries if entry.winner), None)
 
     @property
+    def peer(self) -> str | None:
+        """The label of the peer that validation ranks best; None without a validated one."""
+        scores = {c.label: c.val_score for c in self.candidates if is_peer(c.settings)}
+        known = {label: score for label, score in scores.items() if score is not None}
+        return max(known, key=known.__getitem__, default=None)
+
+    @cached_property
+    def fixed(self) -> Mapping[str, Comparison]:
+        """The comparisons of the winner that were fixed before test was read, by the other's label.
+
+        The other is tuned CLIPFit, and the peer that validation ranks best. There is none of the
+        winner with itself or with what has no score, and Holm corrects for those that there are.
+        """
+        winner, labels = self.winner, (TUNED, *([self.peer] if self.peer else ()))
+        paired = {
+            label: difference
+            for label in labels
+            if winner
+            and (rival := self.entry(label)) not in (None, winner)
+            and (difference := self.difference(winner, rival))
+        }
+        return corrected(paired)
+
+    @cached_property
+    def ladder(self) -> tuple[Step, ...]:
+        """The steps from CLIPFit as published to the winner, of which both rungs have a score."""
+        rungs = {label: self.entry(label) for label in RUNGS}
+        if self.winner is None:
+            return ()
+        return tuple(
+            Step(RUNGS[above], lower, upper, self.difference(upper, lower))
+            for below, above in STEPS
+            if (lower := rungs[below]) and (upper := rungs[above])
+        )
+
+    @property
+    def smallest(self) -> Entry | None:
+        """The smallest candidate within one standard error of the best by validation, if tested."""
+        return self.entry(SMALLEST)
+
+    @property
     def searched(self) -> bool:
         """Whether there was a search to choose from."""
         return bool(self.stage("search"))
@@ -218,8 +250,15 @@ class Leaderboard(Results):
         return tuple(dict.fromkeys(name for entry in self.entries for name in entry.targets))
 
     def entry(self, label: str) -> Entry | None:
-        """Return the candidate with this label or alias, if there is one."""
-        return next((e for e in self.entries if label in (e.label, *e.aliases)), None)
+        """Return the candidate that has this label, if there is one."""
+        return next((e for e in self.entries if label in e.labels), None)
+
+    def difference(self, one: Entry, other: Entry | None) -> PairedDifference | None:
+        """Return `one - other` over common seeds; None without any, or for one and the same."""
+        if other is None or one.label == other.label:
+            return None
+        paired = paired_difference(one.scores, other.scores)
+        return paired and self.resampled.beside(paired, one.label, other.label)
 
 
 def leaderboard(results: Results) -> Leaderboard:
@@ -233,55 +272,67 @@ def leaderboard(results: Results) -> Leaderboard:
     same = {label: c.same_as for label, c in candidates.items() if c.same_as}
     known = [*candidates, *(trial.label for trial in results.stage("confirm"))]
     labels = [label for label in dict.fromkeys(known) if label not in same]
-    tested = {
-        label: _entry(
-            (label, *(a for a in same if same[a] == label)), candidates.get(label), results
+    resampled = resample(results.stage("confirm"), results.protocol)
+    tested = [
+        _entry(
+            (label, *(a for a in same if same[a] == label)),
+            candidates.get(label),
+            results,
+            resampled,
         )
         for label in labels
         if any(trial.test_score is not None for trial in results.confirmed(label))
-    }
-    scores = {label: entry.scores for label, entry in tested.items()}
-    versus = {baseline: compare(scores, same.get(baseline, baseline)) for baseline in NAMES}
+    ]
+    won = all(entry.above_chance for entry in tested if entry.chosen)
     return Leaderboard(
         **vars(results),
         entries=tuple(
-            replace(entry, versus={baseline: d.get(label) for baseline, d in versus.items()})
-            for label, entry in sorted(tested.items(), key=lambda pair: -pair[1].test.mean)
+            replace(entry, name=joint_name(entry.labels, "winner" if won else "choice"))
+            for entry in sorted(tested, key=lambda entry: -entry.test.mean)
         ),
-        untested=tuple(label for label in labels if label not in tested),
+        untested=tuple(label for label in labels if label not in {e.label for e in tested}),
         failures=tuple(trial for trial in results.trials if trial.status == "failed"),
+        resampled=resampled,
     )
 
 
-def below_baselines(board: Leaderboard) -> tuple[tuple[str, PairedDifference | None], ...]:
-    """Return the baselines with a higher mean test score than the winner, and `winner - baseline`.
+def above_winner(board: Leaderboard) -> tuple[tuple[Entry, PairedDifference | None], ...]:
+    """Return the baselines and peers with a higher mean test score than the winner.
 
     Returns:
-        Pairs of label and difference; the difference is None without a common seed.
+        Pairs of candidate and `winner - candidate`, which is None without a common seed.
     """
     winner = board.winner
     return tuple(
-        (entry.label, paired_difference(winner.scores, entry.scores))
+        (entry, board.difference(winner, entry))
         for entry in board.entries
-        if winner and entry.baseline and entry.test.mean > winner.test.mean
+        if winner and (entry.baseline or entry.peer) and entry.test.mean > winner.test.mean
     )
 
 
-def _entry(names: Sequence[str], candidate: Candidate | None, results: Results) -> Entry:
-    seeds = results.confirmed(names[0])
+def _entry(
+    labels: tuple[str, ...],
+    candidate: Candidate | None,
+    results: Results,
+    resampled: Resampled,
+) -> Entry:
+    seeds = results.confirmed(labels[0])
     tested = [trial for trial in seeds if trial.test_score is not None]
-    candidate = candidate or Candidate(label=names[0], settings=tested[0].settings)
-    baselines = {*NAMES, *(t.label for t in results.trials if t.arm == "baseline")}
+    candidate = candidate or Candidate(label=labels[0], settings=tested[0].settings)
+    baselines = {*REFERENCES, *(t.label for t in results.trials if t.arm == "baseline")}
     return Entry(
-        label=names[0],
-        aliases=tuple(names[1:]),
-        baseline=not baselines.isdisjoint(names),
-        chosen=BEST in names,
+        label=labels[0],
+        labels=labels,
+        name=joint_name(labels),
+        baseline=not baselines.isdisjoint(labels),
+        peer=is_peer(candidate.settings),
+        chosen=BEST in labels,
         scores={trial.seed: trial.test_score or 0.0 for trial in tested},
         seeds_planned=len(seeds),
-        test=estimates(tested, ("score",))["score"],
-        parts=estimates(tested, results.parts),
-        targets=estimates(tested, results.targets),
+        test=estimates(tested, ("score",), resampled)["score"],
+        parts=estimates(tested, results.parts, resampled),
+        further=estimates(tested, results.beside, resampled),
+        targets=estimates(tested, results.targets, resampled),
         chance=next((trial.chance for trial in tested if trial.chance is not None), None),
         settings=candidate.settings,
         trainable=tested[0].trainable,
@@ -295,294 +346,25 @@ def _entry(names: Sequence[str], candidate: Candidate | None, results: Results) 
 
 
 def estimates(
-    trials: Sequence[TrialResult], names: Iterable[str], split: Split = "test"
+    trials: Sequence[TrialResult],
+    names: Iterable[str],
+    resampled: Resampled,
+    split: Split = "test",
 ) -> dict[str, Estimate]:
-    """Return the means of named scores over trials, without names that no trial has."""
-    return {
-        name: estimate(values)
-        for name in names
-        if (values := [v for t in trials if (v := t.scores(split).get(name)) is not None])
-    }
+    """Return the means of named scores over one candidate's trials, without names that none has.
 
-
-def verdict(board: Leaderboard) -> tuple[str, ...]:
-    """Return what a study found, in sentences that claim no more than the intervals allow."""
-    metric = (
-        f"harmonic mean of {' and '.join(board.parts)} accuracy" if board.parts else board.metric
-    )
-    chosen, winner = board.chosen, board.winner
-    chance = guessing(board.chance, getattr(board.entry(ZERO_SHOT), "test", None))
-    if board.entries and not board.searched:
-        tested = ", ".join(f"“{entry.name}” {interval(entry.test)} %" for entry in board.entries)
-        mean = f"mean {metric} over the datasets" if board.targets else metric
-        return f"Nothing was searched; configurations tested as given, {mean}: {tested}.", *chance
-    if chosen is None:
-        return "Nothing is confirmed on test yet, so there is no winner to judge.", *chance
-    top = board.entries[0]
-    return (
-        f"Validation chose “{chosen.name}” ({chosen.settings.subset}): "
-        f"{interval(chosen.test)} % {metric} on test over {seed_count(len(chosen.scores))}.",
-        *chance,
-        *(
-            _judgements(board, winner)
-            if winner
-            else [
-                f"The choice does not beat chance ({percent(chosen.test.mean)} % against "
-                f"{percent(chosen.chance)} %), so there is no winner."
-            ]
-        ),
-        *([] if top.above_chance else ["Nothing that was tested beats chance."]),
-        *(
-            [
-                f"“{top.name}” has the highest test mean ({interval(top.test)} %), but validation "
-                "did not choose it; taking it now would be selecting on test."
-            ]
-            if top.above_chance and top.test.mean > chosen.test.mean
-            else []
-        ),
-    )
-
-
-def _judgements(board: Leaderboard, winner: Entry) -> Iterator[str]:
-    """Yield sentences that compare the winner with the baselines."""
-    if winner.baseline:
-        yield "That is a baseline: the search found nothing that validated better."
-    compared = set()
-    for baseline, comparison in winner.versus.items():
-        entry = board.entry(baseline)
-        if entry is None:
-            yield (
-                f"{NAMES[baseline][0].upper()}{NAMES[baseline][1:]} has no test score, so the "
-                "winner cannot be compared with it."
+    Args:
+        trials: the trials, one a seed.
+        names: the names of the scores.
+        resampled: the scores on test images that were drawn again.
+        split: the images that the scores were measured on.
+    """
+    found: dict[str, Estimate] = {}
+    for name in names:
+        scores = {t.seed: v for t in trials if (v := t.scores(split).get(name)) is not None}
+        if scores:
+            images = resampled.interval(trials[0].label, tuple(scores), name)
+            found[name] = replace(
+                estimate(list(scores.values())), images=images if split == "test" else None
             )
-        elif comparison is not None and entry.label not in compared:
-            compared.add(entry.label)
-            yield (
-                f"Against {NAMES[baseline]}: {spelt(comparison.paired.difference)}, over "
-                f"{seed_count(len(comparison.paired.seeds))} in common, Holm-corrected p "
-                f"{probability(comparison.holm_p)}: {judgement(comparison)}."
-            )
-    for label, paired in below_baselines(board):
-        size = "" if paired is None or label in compared else f", {spelt(paired.difference)}"
-        yield (
-            f"The winner’s mean is below the baseline “{label}”{size}: "
-            f"{'within' if paired is None or paired.within_noise else 'beyond'} noise."
-        )
-
-
-def validation_findings(board: Leaderboard) -> tuple[str, ...]:
-    """Return sentences on how well validation ranked, and what base classes alone would pick."""
-    check = board.check
-    agreement, regret, pick = check.agreement, check.regret, board.entry(check.base_pick or "")
-    if board.entries and not board.searched:
-        return ("There was no choice to make, so validation images were not looked at.",)
-    sentences = (
-        f"Validation against test over {agreement.n} candidates: Spearman’s rho "
-        f"{agreement.rho:+.2f} (p {probability(agreement.p)}).".replace("-", "−")
-        if agreement
-        else "Too few distinct candidates to say how well validation ranked test scores.",
-        "The candidate with the best validation score was also best on test."
-        if regret and not regret.loss
-        else "",
-        f"The best candidate by validation, “{regret.picked}”, is {percent(regret.loss)} points "
-        f"below the best on test, “{regret.best}” (means over seeds)."
-        if regret and regret.loss
-        else "",
-        f"Among the candidates, base validation alone would have picked “{pick.label}” "
-        f"({interval(pick.test)} % on test){' – the same candidate' if pick.chosen else ''}."
-        if pick
-        else "",
-        f"Over the whole search, base validation alone would have picked trial "
-        f"{check.base_pick_trial}, which was not confirmed: its test score is unknown."
-        if check.base_pick_trial
-        else "",
-    )
-    return tuple(filter(None, sentences))
-
-
-def seed_count(n: int) -> str:
-    return "1 seed" if n == 1 else f"{n} seeds"
-
-
-def main_table(board: Leaderboard) -> Table:
-    """Return the test scores in percent, and the differences to both baselines in points."""
-    return Table(
-        f"{board.folder.name}: test {board.metric}"
-        + (f" of {' and '.join(board.parts)} accuracy" if board.parts else ""),
-        [
-            "candidate",
-            *score_header(board.parts, board.metric if board.parts else "test"),
-            *("seeds", "Δ tuned CLIPFit", "p", "Δ published", "p"),
-        ],
-        [
-            [
-                _name(entry),
-                *score_cells(board.parts, entry.parts, entry.test),
-                f"{len(entry.scores)}/{entry.seeds_planned}"
-                if len(entry.scores) < entry.seeds_planned
-                else len(entry.scores),
-                *(cell for found in entry.versus.values() for cell in comparison_cells(found)),
-            ]
-            for entry in board.entries
-        ],
-        marked=_winner_row(board),
-        note=footnote(board),
-    )
-
-
-def configuration_table(board: Leaderboard) -> Table:
-    """Return the candidates' configurations and validation scores."""
-    return Table(
-        "Configurations",
-        ["candidate", "subset", *setting_header(), "trainable", "val %"],
-        [
-            [
-                _name(entry),
-                entry.settings.subset,
-                *setting_cells(entry.settings, entry.trainable),
-                count(entry.trainable),
-                percent(entry.val_score),
-            ]
-            for entry in board.entries
-        ],
-        left=2,
-        marked=_winner_row(board),
-    )
-
-
-def target_table(board: Leaderboard) -> Table:
-    """Return accuracies in percent: datasets by candidates."""
-    return Table(
-        "Accuracy by dataset",
-        ["dataset", *(_name(entry) for entry in board.entries)],
-        [
-            [target, *(interval(entry.targets.get(target)) for entry in board.entries)]
-            for target in board.targets
-        ],
-    )
-
-
-def budget_table(board: Leaderboard) -> Table:
-    """Return what each arm spent; “busy” adds up its trials' durations."""
-    return Table(
-        "Search budgets",
-        ["search arm", "trials", *STATES, "epochs", "busy"],
-        [
-            [
-                *(arm.arm, arm.trials, *(getattr(arm, state) for state in STATES)),
-                *(count(arm.epochs), duration(arm.seconds)),
-            ]
-            for arm in board.arms
-        ],
-    )
-
-
-def failure_table(board: Leaderboard) -> Table:
-    """Return the last failed trials, with their causes."""
-    rows = [[trial.trial_id, trial.epochs, trial.reason or ""] for trial in board.failures[-10:]]
-    if more := len(board.failures) - len(rows):
-        rows.append([f"and {more} before", "", "see the report"])
-    return Table("Failures", ["failed trial", "epochs", "cause"], rows, left=3)
-
-
-def footnote(board: Leaderboard) -> str:
-    """Return the note on what the numbers mean and what their intervals leave out."""
-    before = " and ".join(map(str, board.chosen_before))
-    chosen = (
-        f"by validation alone, in a search that was extended after its choice from {before} trials "
-        "had been tested; what was chosen then and is not now has its number of trials in its name."
-        if before
-        else "by validation, before test was read."
-    )
-    return (
-        f"{'★ chosen' if board.winner else 'The choice was made'} {chosen} ± and [ ] are 95 % t "
-        "intervals over seeds, each with its own training shots; they do not cover the choice of "
-        "test images. Δ are paired differences in percentage points over common seeds; p is "
-        "Holm-corrected over the comparisons of its column."
-        + (f" Without a test score yet: {', '.join(board.untested)}." if board.untested else "")
-    )
-
-
-def render(board: Leaderboard) -> Group:
-    """Return the leaderboard as rich tables that fit 100 columns, with its findings."""
-    main = main_table(board)
-    # One table with all columns would be wider than 100 columns.
-    halves = main.split(3 + len(board.parts), f"Differences of {board.metric}")
-    tables = (
-        *(halves if board.parts else (main,)),
-        target_table(board),
-        configuration_table(board),
-        budget_table(board),
-        failure_table(board),
-    )
-    return Group(
-        *(table for table in tables if table.rows),
-        *(Text(sentence) for sentence in verdict(board) + validation_findings(board)),
-        *([Text(main.note, style="dim")] if board.entries else ()),
-    )
-
-
-def to_markdown(board: Leaderboard) -> str:
-    """Return the leaderboard as Markdown: verdict, tables, notes."""
-    scores = (replace(main_table(board), title=""), target_table(board), configuration_table(board))
-    blocks = (
-        f"# {markdown_text(board.folder.name)}",
-        markdown_text(" ".join(verdict(board))),
-        *(table.markdown() for table in scores if table.rows),
-        *(
-            ["## How far to trust validation", markdown_text(" ".join(validation_findings(board)))]
-            if board.entries
-            else []
-        ),
-        *(table.markdown() for table in (budget_table(board), failure_table(board)) if table.rows),
-    )
-    return "\n\n".join(blocks) + "\n"
-
-
-def to_csv(board: Leaderboard) -> str:
-    """Return the leaderboard as CSV: fractions in full precision, one row per candidate."""
-    return Table(
-        "",
-        list(_record(board, None)),
-        [list(_record(board, entry).values()) for entry in board.entries],
-    ).csv()
-
-
-def write_leaderboard(board: Leaderboard) -> None:
-    """Write `leaderboard.csv` and `leaderboard.md` into the study's folder."""
-    write_atomically(board.folder.path / "leaderboard.csv", to_csv(board))
-    write_atomically(board.folder.path / "leaderboard.md", to_markdown(board))
-
-
-def _name(entry: Entry) -> str:
-    return f"{entry.name} ★" if entry.winner else entry.name
-
-
-def _winner_row(board: Leaderboard) -> int | None:
-    return next((index for index, entry in enumerate(board.entries) if entry.winner), None)
-
-
-def _record(board: Leaderboard, entry: Entry | None) -> dict[str, object]:
-    """Return the row of a candidate; None gives the same columns without values."""
-    values = vars(entry) if entry else {}
-    parts, targets, versus = (values.get(name, {}) for name in ("parts", "targets", "versus"))
-    return {
-        "label": values.get("label"),
-        "winner": entry and entry.winner,
-        **(entry.settings.flat() if entry else dict.fromkeys(settings_columns())),
-        **{
-            name: values.get(name)
-            for name in ("trainable", "source_trial", "val_score", "val_base")
-        },
-        "seeds": len(values.get("scores", ())),
-        "chance": board.chance,
-        **estimate_columns(
-            {
-                "test": values.get("test"),
-                **{part: parts.get(part) for part in (*PARTS, *board.parts)},
-                **{target: targets.get(target) for target in board.targets},
-            }
-        ),
-        **comparison_columns("versus_tuned", versus.get(TUNED), "versus_tuned_"),
-        **comparison_columns("versus_published", versus.get(PUBLISHED), "versus_published_"),
-    }
+    return found

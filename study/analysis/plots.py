@@ -23,9 +23,11 @@ from study.analysis.formatting import (
     percent,
     setting_cells,
     setting_header,
+    tuned_in_words,
 )
-from study.analysis.leaderboard import ZERO_SHOT, Entry, Leaderboard
+from study.analysis.leaderboard import Entry, Leaderboard
 from study.analysis.results import Results, TrialResult
+from study.config.schema import ZERO_SHOT
 from study.method.parameters import all_kinds
 
 VALIDATION = Axis("validation score, %")
@@ -262,14 +264,12 @@ def _series(name: str, placed: Sequence[tuple[float | None, TrialResult]], **loo
 
 
 def _describe(trial: TrialResult) -> tuple[str, ...]:
-    *rates, weight = map(
-        " ".join, zip(setting_header(), setting_cells(trial.settings, trial.trainable), strict=True)
-    )
+    cells = zip(setting_header(), setting_cells(trial.settings, trial.trainable), strict=True)
     return (
         trial.trial_id,
-        trial.settings.subset,
-        ", ".join(rates),
-        f"{weight}, {count(trial.trainable)} parameters",
+        tuned_in_words(trial.settings),
+        ", ".join(map(" ".join, cells)),
+        f"{count(trial.trainable)} parameters",
         f"validation {percent(trial.val_score)} % after {trial.epochs} epochs",
     )
 
@@ -287,7 +287,7 @@ def _by_entry(entries: Sequence[Entry], x: Sequence[float]) -> tuple[Series, ...
             else OTHER_MARKERS[colors[:index].count(color) % len(OTHER_MARKERS)],
             color=color,
             y_error=[100 * (entry.test.half_width or 0.0)],
-            hover=[(entry.name, entry.settings.subset, f"test {interval(entry.test)} %")],
+            hover=[(entry.name, tuned_in_words(entry.settings), f"test {interval(entry.test)} %")],
         )
         for index, (entry, place, color) in enumerate(zip(entries, x, colors, strict=True))
     )

@@ -6,17 +6,11 @@ from typing import Any
 
 import pandas as pd
 
-from study.analysis.formatting import Table, points, spelt
-from study.analysis.leaderboard import (
-    NAMES,
-    PUBLISHED,
-    TUNED,
-    ZERO_SHOT,
-    Leaderboard,
-    leaderboard,
-)
+from study.analysis.formatting import Table, ends, points, spelt
+from study.analysis.leaderboard import Entry, Leaderboard, leaderboard
 from study.analysis.results import Results, TrialResult
 from study.analysis.statistics import bootstrap
+from study.config.schema import ZERO_SHOT
 from study.errors import DataError
 from study.trial.predictions import images_of, read_predictions
 
@@ -111,12 +105,6 @@ def image_shares(results: Results, one: str, other: str) -> pd.DataFrame:
     return found.assign(gain=found["one"] - found["other"]).set_index(index)
 
 
-def image_gains(results: Results, one: str, other: str) -> dict[str, list[float]]:
-    """Return the gain of each test image by part; arguments and errors as of `image_shares`."""
-    gains = image_shares(results, one, other)["gain"]
-    return {part: own.tolist() for part, own in gains.groupby(level=0)}
-
-
 def difference_tables(results: Results, one: str, other: str) -> tuple[Table, Table]:
     """Return where two candidates differ on the test images, by class and by image.
 
@@ -134,13 +122,8 @@ def difference_tables(results: Results, one: str, other: str) -> tuple[Table, Ta
         LedgerError: a file of predictions is damaged.
     """
     board = leaderboard(results)
-    labels: list[str] = []
-    for label in (one, other):
-        if (entry := board.entry(label)) is None:
-            tested = ", ".join(entry.name for entry in board.entries) or "none"
-            raise DataError(f"no candidate '{label}' was tested; tested are: {tested}")
-        labels.append(entry.label)
-    shares = image_shares(results, *labels)
+    first, second = (_tested(board, label) for label in (one, other))
+    shares = image_shares(results, first.label, second.label)
     if shares.empty:
         raise DataError(f"'{one}' and '{other}' have no seed in common that kept its predictions")
     by_class = shares["gain"].groupby(level=["part", "class"])
@@ -148,12 +131,15 @@ def difference_tables(results: Results, one: str, other: str) -> tuple[Table, Ta
         [*name, len(own), int((own > 0).sum()), int((own < 0).sum()), points(own.mean())]
         for name, own in by_class
     ]
-    overall = (
-        f"{part}: {spelt(bootstrap(own.tolist()))} over {len(own)} images"
+    overall = [
+        f"{part}: {points(own.mean())} points (95 % interval {ends(bootstrap(own.tolist()))}) "
+        f"over {len(own)} images"
         for part, own in shares["gain"].groupby(level="part")
-    )
+    ]
     header = ["part", "class", "images", f"{one} better", f"{other} better", "Δ points"]
     note = f"{one} less {other}, over other test images (bootstrap): {'; '.join(overall)}."
+    if board.parts and (paired := board.difference(first, second)):
+        note += f" {board.metric}: {spelt(paired.difference)}."
     differing = shares[shares["gain"] != 0].round(12).reset_index()
     return (
         Table(f"{one} and {other} on each class", header, rows, left=2, note=note),
@@ -161,24 +147,8 @@ def difference_tables(results: Results, one: str, other: str) -> tuple[Table, Ta
     )
 
 
-def image_findings(results: Results, board: Leaderboard) -> tuple[str, ...]:
-    """Return sentences on how the winner would compare with baselines on other test images.
-
-    Returns:
-        The sentences; none without a winner, or in a study that kept no predictions.
-    """
-    winner = board.winner
-    if winner is None:
-        return ()
-    others = {
-        entry.label: baseline
-        for baseline in (PUBLISHED, TUNED)
-        if (entry := board.entry(baseline)) is not None and entry is not winner
-    }
-    return tuple(
-        f"Against {NAMES[baseline]}, over other test images (bootstrap): "
-        + "; ".join(f"{part} {spelt(bootstrap(values))}" for part, values in gains.items())
-        + "."
-        for label, baseline in others.items()
-        if (gains := image_gains(results, winner.label, label))
-    )
+def _tested(board: Leaderboard, label: str) -> Entry:
+    if (entry := board.entry(label)) is None:
+        tested = ", ".join(" = ".join(entry.labels) for entry in board.entries) or "none"
+        raise DataError(f"no candidate '{label}' was tested; tested are: {tested}")
+    return entry

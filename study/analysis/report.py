@@ -22,7 +22,6 @@ from study.analysis.formatting import (
     count,
     difference,
     interval,
-    judgement,
     markdown_text,
     percent,
     points,
@@ -30,22 +29,22 @@ from study.analysis.formatting import (
     score_header,
     setting_cells,
     setting_header,
+    tuned_in_words,
 )
-from study.analysis.leaderboard import (
-    NAMES,
-    Entry,
-    Leaderboard,
+from study.analysis.leaderboard import Entry, Leaderboard
+from study.analysis.leaderboard_output import (
     budget_table,
     configuration_table,
+    ladder_table,
     main_table,
     target_table,
     to_markdown,
-    validation_findings,
-    verdict,
 )
+from study.analysis.names import name_of
 from study.analysis.occupancy import occupancy
-from study.analysis.predictions import class_accuracies, confusions, image_findings
+from study.analysis.predictions import class_accuracies, confusions
 from study.analysis.results import Results, TrialResult
+from study.analysis.verdict import judgement, surpassing, validation_findings, verdict
 from study.config.schema import StudyConfig
 from study.data.shots import wanted_val_shots
 from study.embedded import EMBEDDED
@@ -118,10 +117,11 @@ def _content(results: Results, board: Leaderboard) -> dict[str, Any]:
         "verdict": verdict(board),
         "asked": _asked(study, board, results),
         "scores": main_table(board),
+        "ladder": ladder_table(board),
         "targets": target_table(board),
         "configurations": configuration_table(board),
         "budgets": budget_table(board),
-        "doubts": validation_findings(board) + image_findings(results, board),
+        "doubts": validation_findings(board),
         "winner": winner,
         "chosen": board.chosen,
         "has_search": protocol.searches(config),
@@ -230,11 +230,13 @@ def _range(bounds: tuple[float, float]) -> str:
 
 def _settings(winner: Entry) -> list[tuple[str, str]]:
     return [
-        ("Subset to tune", winner.settings.subset),
+        ("Subset to tune", tuned_in_words(winner.settings)),
         *zip(
             (
                 *(f"Learning rate of {kind.plural}" for kind in all_kinds()),
                 "λ (distillation weight)",
+                "Head",
+                "α (share of the change that is kept)",
             ),
             setting_cells(winner.settings, winner.trainable),
             strict=True,
@@ -380,13 +382,11 @@ def _headline(results: Results, board: Leaderboard, chosen: Entry) -> str:
         )
     parts = ", ".join(f"{part} {interval(chosen.parts.get(part))}" for part in board.parts)
     against = (
-        f"{difference(comparison.paired)} points against {NAMES[baseline]}"
-        f" ({judgement(comparison)})"
-        for baseline, comparison in chosen.versus.items()
-        if comparison is not None
+        f"{difference(comparison.paired)} points against {name_of(label)} ({judgement(comparison)})"
+        for label, comparison in board.fixed.items()
     )
     won = f"**{name} ★ won: {interval(chosen.test)} % on test**" + (f" ({parts})" if parts else "")
-    return "; ".join([won, *against]) + "."
+    return " ".join(["; ".join([won, *against]) + ".", *surpassing(board)])
 
 
 def _settings_sentence(winner: Entry) -> str:

@@ -19,7 +19,14 @@ from study.protocols import Protocol
 from study.storage.atomic import write_atomically
 from study.storage.ledger import CANDIDATES, CELLS, Registration, StudyFolder, TrialFolder
 from study.trial import Split
-from study.trial.predictions import Confusion, chance_level, read_confusion
+from study.trial.predictions import (
+    Confusion,
+    Outcomes,
+    chance_level,
+    outcomes_of,
+    read_confusion,
+    read_predictions,
+)
 from study.trial.study import Candidate, Study, TrialConfig
 
 PARTS = ("base", "new")
@@ -69,6 +76,8 @@ class TrialResult(TrialConfig):
     """
     confusion: Confusion
     """What `read_confusion` returns of a tested trial."""
+    outcomes: Outcomes | None
+    """What a tested trial gets right, image by image; None where it kept no predictions."""
 
     def scores(self, split: Split) -> Scores:
         """Return the scores on validation or on test images."""
@@ -117,6 +126,16 @@ class Results:
     """Where the winner is registered; None while it is not."""
     identity: Mapping[str, Any]
     """The study's id and the versions that it was made with; empty where they are missing."""
+
+    @property
+    def protocol(self) -> Protocol | None:
+        """The study's protocol; None where its configuration is missing."""
+        return self.study.protocol() if self.study else None
+
+    @property
+    def guess(self) -> str:
+        """What the level of chance supposes; it continues "would score"."""
+        return (self.protocol or Protocol).guess
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -289,7 +308,9 @@ def _trial(folder: StudyFolder, trial: TrialFolder, protocol: Protocol | None) -
     validated = [r for r in reports if any(r[n] is not None for n in r if n.startswith("val_"))]
     test = _scores(reports[-1], "test_") if reports and config.get("stage") != "search" else {}
     # Nothing is read of trials without a test score, and no chance follows from nothing.
-    confusion = Confusion() if test.get("score") is None else read_confusion(folder, trial.trial_id)
+    tested = test.get("score") is not None
+    predictions = read_predictions(folder, trial.trial_id) if tested else []
+    confusion = read_confusion(folder, trial.trial_id, predictions) if tested else Confusion()
     values: dict[str, Any] = {
         **{name: config.get(name) for name in TrialConfig.model_fields},
         "trial_id": trial.trial_id,
@@ -314,6 +335,7 @@ def _trial(folder: StudyFolder, trial: TrialFolder, protocol: Protocol | None) -
             if "ended_at" in line
         ),
         "confusion": confusion,
+        "outcomes": outcomes_of(predictions),
     }
     return TrialResult.model_construct(**values)
 

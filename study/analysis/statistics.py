@@ -1,21 +1,40 @@
 """Means, intervals, paired differences and rank agreement, computed with scipy.
 
-Scores are fractions. Every interval but that of `bootstrap` is a two-sided t interval over seeds:
-it covers only what changes with the seed, so not the choice of the test images.
+Scores are fractions. A two-sided t interval over seeds covers only what changes with the seed, so
+not the choice of the test images; a percentile interval over images drawn again covers that alone.
 """
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import accumulate
 
 import numpy as np
 from scipy import stats
 
 CONFIDENCE = 0.95
+DRAWS = 2_000
+"""How many sets of images are drawn; an interval's half width is then known to about 3 %."""
+_LARGEST_BATCH = 2**23
+"""The largest number of counts that are drawn at a time, which take 8 bytes each."""
 
 # In float64, differences of fractions k/n that are mathematically equal differ by less than this.
 _ROUNDING = 1e-12
+
+
+@dataclass(frozen=True)
+class Interval:
+    """The 95 % interval of a mean over other test images."""
+
+    low: float
+    """The lower end."""
+    high: float
+    """The upper end."""
+
+    @property
+    def half_width(self) -> float:
+        """Half the width of the interval, whose middle need not be the mean."""
+        return (self.high - self.low) / 2
 
 
 @dataclass(frozen=True)
@@ -32,6 +51,8 @@ class Estimate:
     """The lower end of the interval; None for a single value."""
     high: float | None
     """The upper end of the interval; None for a single value."""
+    images: Interval | None = None
+    """The interval over test images drawn again; None where no predictions were kept."""
 
     @property
     def half_width(self) -> float | None:
@@ -63,12 +84,12 @@ class PairedDifference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A candidate against a baseline over common seeds."""
+    """A candidate against another over common seeds, as one of several that are tested."""
 
     paired: PairedDifference
     """The difference, its interval and p over the common seeds."""
     holm_p: float | None
-    """The p after Holm's correction for all comparisons with the same baseline."""
+    """The p after Holm's correction for all that are tested."""
 
 
 @dataclass(frozen=True)
@@ -108,27 +129,52 @@ def estimate(values: Sequence[float], confidence: float = CONFIDENCE) -> Estimat
     return Estimate(len(values), mean, sd, mean - reach, mean + reach)
 
 
-def bootstrap(
-    values: Sequence[float], confidence: float = CONFIDENCE, *, draws: int = 10_000, seed: int = 0
-) -> Estimate:
-    """Return the mean of `values` with its percentile interval over images drawn again.
+def resampled_means(values: np.ndarray, rng: np.random.Generator, draws: int = DRAWS) -> np.ndarray:
+    """Return the means of columns over rows drawn again, the same rows for all columns.
 
     Args:
-        values: a value of each test image: whether it is predicted rightly, the share of seeds in
-            which it is, or for a paired difference that of one candidate less that of another.
+        values: ``(images, columns)``; a column for each trial, such as whether it is right.
+        rng: the generator that draws.
+        draws: how many sets of rows are drawn with replacement, each as large as the given one.
+
+    Returns:
+        The means, ``(draws, columns)``.
+    """
+    # How often each different row is drawn is multinomial, so that equal images are drawn at once.
+    rows, counts = np.unique(values, axis=0, return_counts=True)
+    images, rows = len(values), rows.astype(np.float64)
+    batches = range(0, draws, batch := max(1, _LARGEST_BATCH // len(rows)))
+    drawn = (
+        rng.multinomial(images, counts / images, size=min(batch, draws - start))
+        for start in batches
+    )
+    return np.concatenate([counts @ rows for counts in drawn]) / images
+
+
+def percentile_interval(drawn: np.ndarray, confidence: float = CONFIDENCE) -> Interval:
+    """Return the percentile interval of what was computed on each set of images drawn again."""
+    low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Interval(float(low), float(high))
+
+
+def bootstrap(
+    values: Sequence[float], confidence: float = CONFIDENCE, *, draws: int = DRAWS, seed: int = 0
+) -> Interval:
+    """Return the percentile interval of the mean of `values` over images drawn again.
+
+    Args:
+        values: a value of each test image, such as the share of seeds in which it is predicted
+            rightly by one candidate less that by another.
         confidence: coverage of the interval.
-        draws: how many sets of images are drawn with replacement, each as large as the test set.
+        draws: how many sets of images are drawn.
         seed: the seed of the draws.
 
     Raises:
         ValueError: see `estimate`.
     """
-    found = estimate(values, confidence)
-    # How often each different value is drawn is multinomial, so that no image is drawn by itself.
-    different, counts = np.unique(values, return_counts=True)
-    drawn = np.random.default_rng(seed).multinomial(found.n, counts / found.n, size=draws)
-    ends = np.quantile(drawn @ different / found.n, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return replace(found, low=float(ends[0]), high=float(ends[1]))
+    estimate(values)  # refuses what has no mean
+    drawn = resampled_means(np.array(values)[:, None], np.random.default_rng(seed), draws)
+    return percentile_interval(drawn[:, 0], confidence)
 
 
 def paired_difference(
@@ -162,8 +208,13 @@ def compare(scores: Mapping[str, Mapping[int, float]], baseline: str) -> dict[st
         for label, values in scores.items()
         if label != baseline and (difference := paired_difference(values, scores.get(baseline, {})))
     }
-    p_values = [difference.p for difference in paired.values()]
-    return dict(zip(paired, map(Comparison, paired.values(), holm(p_values)), strict=True))
+    return corrected(paired)
+
+
+def corrected(paired: Mapping[str, PairedDifference]) -> dict[str, Comparison]:
+    """Return differences with their p values after Holm's correction for their number."""
+    p_values = holm([difference.p for difference in paired.values()])
+    return dict(zip(paired, map(Comparison, paired.values(), p_values), strict=True))
 
 
 def holm(p_values: Sequence[float | None]) -> tuple[float | None, ...]:

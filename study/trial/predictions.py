@@ -1,8 +1,10 @@
 """The prediction of every test image, as a trial keeps it, and what guessing would score."""
 
+import hashlib
 import io
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -49,13 +51,22 @@ Confusion = Counter[tuple[str, str, str]]
 """The number of images by the name of their part, of their class and of the predicted class."""
 
 
-def read_confusion(folder: StudyFolder, trial_id: str) -> Confusion:
+def read_confusion(
+    folder: StudyFolder, trial_id: str, predictions: Iterable[Prediction] | None = None
+) -> Confusion:
     """Return the counts of one trial's predictions; empty when it kept none.
+
+    Args:
+        folder: the study's folder.
+        trial_id: the id of the trial.
+        predictions: those of the trial, where they were read before.
 
     Raises:
         LedgerError: a file is damaged.
     """
-    counts = Counter((p.part, p.label, p.predicted) for p in read_predictions(folder, trial_id))
+    if predictions is None:
+        predictions = read_predictions(folder, trial_id)
+    counts = Counter((p.part, p.label, p.predicted) for p in predictions)
     # Earlier studies kept counts alone, at first of every pair of classes.
     for part, matrix in (folder.read_json(f"trials/{trial_id}/confusion.json") or {}).items():
         names, every = matrix["classes"], enumerate(matrix.get("counts", ()))
@@ -63,6 +74,28 @@ def read_confusion(folder: StudyFolder, trial_id: str) -> Confusion:
         for true, predicted, number in pairs:
             counts[part, names[true], names[predicted]] += number
     return counts
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """Which test images a trial took for what they are."""
+
+    images: str
+    """A hash of the images' parts, classes and paths: equal for trials of the same images."""
+    right: Mapping[tuple[str, str], tuple[bool, ...]]
+    """Whether each image is predicted rightly, by part and class, in the order of the paths."""
+
+
+def outcomes_of(predictions: Iterable[Prediction]) -> Outcomes | None:
+    """Return what is right among the predictions of a trial; None if it kept none."""
+    right: dict[tuple[str, str], list[bool]] = defaultdict(list)
+    digest = hashlib.sha256()
+    for part, path, label, predicted, _ in sorted(predictions):
+        right[part, label].append(label == predicted)
+        digest.update(repr((part, path, label)).encode())
+    if not right:
+        return None
+    return Outcomes(digest.hexdigest(), {stratum: tuple(own) for stratum, own in right.items()})
 
 
 def images_of(confusion: Confusion) -> Counter[tuple[str, str]]:

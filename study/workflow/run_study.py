@@ -18,7 +18,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from study import tracking
 from study.analysis.ablation import ablation_table, render_ablation, write_ablation
 from study.analysis.charts import write_plots
-from study.analysis.leaderboard import Leaderboard, leaderboard, render, write_leaderboard
+from study.analysis.leaderboard import Leaderboard, leaderboard
+from study.analysis.leaderboard_output import render, write_leaderboard
 from study.analysis.paper import SWEEP_FILE, read_sweep, tables, write_tables
 from study.analysis.plots import make_plots
 from study.analysis.report import champion_sentence, describe_study, loading_line, write_report

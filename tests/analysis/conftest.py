@@ -14,6 +14,8 @@ from study.analysis.leaderboard import leaderboard
 from study.analysis.plots import make_plots
 from study.analysis.results import read_results
 from study.config.loading import build_config, dump_config
+from study.trial import Prediction
+from study.trial.predictions import to_parquet
 
 EPOCHS = 12
 RUNGS = (3, 6)
@@ -39,7 +41,7 @@ CLASSES = tuple(f"glyph {name}" for name in "abcdefghijkl")
 class FakeLedger:
     """Writes the files of a study, with scores that depend on subset, learning rates and noise."""
 
-    def __init__(self, folder: Path, *, base_to_new: bool, seed: int) -> None:
+    def __init__(self, folder: Path, *, base_to_new: bool, seed: int = 3) -> None:
         self.folder = folder
         self.base_to_new = base_to_new
         self.random = np.random.default_rng(seed)
@@ -307,6 +309,104 @@ def write_ablation_study(folder: Path, *, base_to_new: bool = False, seed: int =
     return folder
 
 
+def add_candidate(
+    folder: Path, label: str, effect: float = 0.0, *, same_as: str | None = None, **values: Any
+) -> None:
+    """Add a candidate to a finished study, five seeds on test at a distance to the winner.
+
+    Args:
+        folder: where the study is.
+        label: the candidate's label.
+        effect: how much better it is on test than the winner, a fraction.
+        same_as: the label of the candidate whose training it shares, if any.
+        values: the candidate's fields, such as ``val_score``, and its settings.
+    """
+    file = folder / "candidates.json"
+    candidates = json.loads(file.read_text())
+    settings = {"subset": "none", "bias_lr": None, "ln_lr": None, "distill_weight": 0.0}
+    added = {"label": label, "val_score": None, "source_trial": None, "same_as": same_as}
+    candidates.append(added | settings | values)
+    file.write_text(json.dumps(candidates))
+    if same_as is not None:
+        return
+    ledger = FakeLedger(folder, base_to_new="base_to_new" in (folder / "study.yaml").read_text())
+    for number, seed in enumerate(SEEDS):
+        best = (folder / f"trials/confirm-best-seed{seed}/reports.jsonl").read_text().splitlines()
+        test = json.loads(best[-1])["test_score"] + effect + ledger.random.normal(0, 0.002)
+        config = ledger.config("confirm", label, number, seed=seed, **{**settings, **values})
+        ledger.write_trial(
+            f"confirm-{label}-seed{seed}", config, epochs=EPOCHS, status="finished", test=test
+        )
+
+
+def add_answer(folder: Path, *, peer: float = -0.01, strength: float = 1.0) -> Path:
+    """Add what studies of today test beside: a peer, the smallest, the ladder to the winner.
+
+    Args:
+        folder: where the finished study is, whose winner is given a linear head.
+        peer: how much better the peer is on test than the winner, a fraction.
+        strength: the protocol's strength.
+    """
+    head = {"head": "linear", "head_lr": 0.001, "head_steps": 100}
+
+    def use(candidates: list[dict[str, Any]]) -> None:
+        best = next(c for c in candidates if c["label"] == "best")
+        best.update(head, strength=strength)
+
+    edit_candidates(folder, use)
+    names = ("subset", "bias_lr", "ln_lr", "distill_weight")
+    candidates = json.loads((folder / "candidates.json").read_text())
+    best = next(c for c in candidates if c["label"] == "best")
+    plain = {name: best[name] for name in names}
+    add_candidate(folder, "linear", peer, val_score=0.6, **head)
+    add_candidate(folder, "smallest", -0.002, val_score=0.7, subset="vision.ln", ln_lr=0.01)
+    add_candidate(folder, "best-plain", -0.02, **plain)
+    add_candidate(
+        folder,
+        "best-text",
+        -0.012,
+        same_as="best-plain" if strength == 1.0 else None,
+        **plain,
+        strength=strength,
+    )
+    add_candidate(
+        folder,
+        "best-full-strength",
+        -0.015,
+        same_as="best" if strength == 1.0 else None,
+        **plain,
+        **head,
+    )
+    return folder
+
+
+def edit_candidates(folder: Path, change: Callable[[list[dict[str, Any]]], object]) -> None:
+    """Change the candidates of a study, in place."""
+    candidates = json.loads((folder / "candidates.json").read_text())
+    change(candidates)
+    (folder / "candidates.json").write_text(json.dumps(candidates))
+
+
+def keep_predictions(folder: Path) -> Path:
+    """Let a study's confirmations keep every prediction, as studies of today do, not counts."""
+    for path in folder.glob("trials/confirm-*/confusion.json"):
+        predictions = [
+            Prediction(part, f"{true}-{number}.png", matrix["classes"][true], taken, 0.9)
+            for part, matrix in json.loads(path.read_text()).items()
+            for true, row in enumerate(matrix["counts"])
+            for number, taken in enumerate(
+                # What is right comes first, so that most images are right with every seed.
+                sorted(
+                    np.repeat(matrix["classes"], row).tolist(),
+                    key=lambda name, own=matrix["classes"][true]: name != own,
+                )
+            )
+        ]
+        (path.parent / "predictions.parquet").write_bytes(to_parquet(predictions))
+        path.unlink()
+    return folder
+
+
 def set_images(folder: Path, *images: int) -> Path:
     """Let so many test images of each class be what a study's test scores are of, in every part."""
     for path in folder.glob("trials/*/confusion.json"):
@@ -362,6 +462,12 @@ def tuned_study(few_shot_study: Path) -> Path:
 def base_to_new_study(tmp_path: Path) -> Path:
     """A finished base-to-new study."""
     return write_study(tmp_path / "glyphs-base-to-new", base_to_new=True, seed=5)
+
+
+@pytest.fixture
+def answered_study(few_shot_study: Path) -> Path:
+    """A finished few-shot study with all that is tested beside the winner, and predictions."""
+    return keep_predictions(add_answer(few_shot_study))
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ def test_the_leaderboard_prints_the_winner(
     few_shot_study: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["leaderboard", str(few_shot_study), "--format", "markdown"]) == 0
-    assert "best ★" in capsys.readouterr().out
+    assert "best by validation ★" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

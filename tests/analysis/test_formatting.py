@@ -1,6 +1,7 @@
 """Numbers are worded with their doubt, and tables show every cell as it is."""
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -16,8 +17,10 @@ from study.analysis.formatting import (
     points,
     probability,
     rate,
+    score_cell,
+    spelt,
 )
-from study.analysis.statistics import estimate
+from study.analysis.statistics import Interval, estimate
 
 
 @pytest.mark.parametrize(
@@ -90,3 +93,39 @@ def test_a_split_table_has_its_first_column_on_both_sides() -> None:
 def test_records_are_rows_under_the_names_of_their_fields() -> None:
     assert Table.of([{"a": 1, "b": None}, {"a": 2, "b": True}]).csv() == "a,b\n1,\n2,True\n"
     assert Table.of([]).rows == []
+
+
+def test_a_table_is_broken_into_pieces_that_fit_and_have_the_first_column() -> None:
+    table = Table("All", ["name", *"abcdef"], [["x" * 9, *["1234567890"] * 6]])
+    pieces = list(table.fitting(60))
+    assert [piece.header for piece in pieces] == [["name", *"abc"], ["name", *"def"]]
+    assert [piece.title for piece in pieces] == ["All", "All (continued)"]
+    assert next(replace(table, break_at=2).fitting(60)).header == ["name", "a"]
+    assert list(table.fitting(200)) == [table]
+
+
+def test_numbers_are_not_broken_where_words_can_be() -> None:
+    table = Table("", ["name", "a", "b"], [["some rather long words", "1.0 ± 2.0", "3.0 ± 4.0"]])
+    console = Console(width=48, record=True, file=io.StringIO())
+    (piece,) = table.fitting(48)
+    console.print(piece)
+    text = console.export_text()
+    assert "1.0 ± 2.0" in text
+    assert "3.0 ± 4.0" in text
+
+
+def test_a_score_has_both_of_its_intervals() -> None:
+    seeds = estimate([0.5, 0.52, 0.54])
+    assert score_cell(replace(seeds, images=Interval(0.49, 0.57))) == "52.0 ± 5.0 ± 4.0"
+    assert (score_cell(seeds), score_cell(None)) == ("52.0 ± 5.0 ± –", "–")
+    assert score_cell(estimate([0.5])) == "50.0 (1 seed) ± –"
+
+
+def test_a_difference_is_spelt_with_the_intervals_that_it_has() -> None:
+    seeds, images = estimate([0.01, 0.03]), Interval(-0.01, 0.05)
+    over_seeds = "95 % interval over seeds −10.7 to +14.7"
+    assert spelt(seeds) == f"+2.0 points ({over_seeds})"
+    assert spelt(replace(seeds, images=images)) == (
+        f"+2.0 points ({over_seeds}, over test images −1.0 to +5.0)"
+    )
+    assert spelt(estimate([0.01])) == "+1.0 points (1 seed, so no interval over seeds)"

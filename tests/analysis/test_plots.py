@@ -98,14 +98,16 @@ def test_test_scores_stand_in_the_panel_of_candidates_alone(few_shot_study: Path
     assert "validation" in search.y.title
     assert "test" in tested.y.title
     assert len(tested.series) == sum(bool(entry.trainable) for entry in board.entries)
-    assert [series.name for series in tested.series if series.marker == "star"] == ["best ★"]
+    assert [series.name for series in tested.series if series.marker == "star"] == [
+        "best by validation ★"
+    ]
 
 
 def test_agreement_is_drawn_again_without_zero_shot_which_is_far_off(few_shot_study: Path) -> None:
     board = leaderboard(read_results(few_shot_study))
     chart = agreement_chart(board)
     named = [{series.name for series in panel.series} for panel in chart.panels]
-    assert named[0] - named[1] == {"zero-shot"}
+    assert named[0] - named[1] == {"zero-shot CLIP"}
     assert not named[1] - named[0]
 
 

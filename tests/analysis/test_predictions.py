@@ -10,8 +10,7 @@ from study.analysis.predictions import (
     class_accuracies,
     confusions,
     difference_tables,
-    image_findings,
-    image_gains,
+    image_shares,
 )
 from study.analysis.results import Results, read_results
 from study.commands import main
@@ -19,6 +18,7 @@ from study.errors import DataError
 from study.storage.ledger import StudyFolder
 from study.trial import Prediction
 from study.trial.predictions import to_parquet
+from tests.analysis.conftest import keep_predictions
 
 
 def predict(folder: Path, label: str, seed: int, *predicted: str) -> None:
@@ -45,10 +45,11 @@ def predicted(few_shot_study: Path) -> Path:
 
 def test_an_image_counts_by_the_share_of_common_seeds_in_which_it_is_right(predicted: Path) -> None:
     results = read_results(predicted)
-    gains = image_gains(results, "best", "clipfit-tuned")
-    assert gains == {"accuracy": [0.0, 0.0, 1.0 - 0.5, 1.0 - 0.0, 0.0, 0.0, 0.0, 0.5 - 1.0]}
-    assert set(*image_gains(results, "best", "best").values()) == {0.0}
-    assert image_gains(results, "best", "bitfit") == {}
+    gains = image_shares(results, "best", "clipfit-tuned")["gain"]
+    assert set(gains.index.get_level_values("part")) == {"accuracy"}
+    assert gains.tolist() == [0.0, 0.0, 1.0 - 0.5, 1.0 - 0.0, 0.0, 0.0, 0.0, 0.5 - 1.0]
+    assert set(image_shares(results, "best", "best")["gain"]) == {0.0}
+    assert image_shares(results, "best", "bitfit").empty
 
 
 def test_two_candidates_differ_class_by_class_and_image_by_image(
@@ -85,7 +86,7 @@ def test_a_candidate_differs_nowhere_from_itself(
 def test_predictions_of_other_images_are_not_compared(predicted: Path) -> None:
     predict(predicted, "clipfit-tuned", 2, "aaa", "bbbb")
     with pytest.raises(DataError, match="'best' and 'clipfit-tuned' are not of the same test im"):
-        image_gains(read_results(predicted), "best", "clipfit-tuned")
+        image_shares(read_results(predicted), "best", "clipfit-tuned")
 
 
 @pytest.mark.parametrize(
@@ -116,15 +117,12 @@ def test_accuracies_and_confusions_of_classes_follow_from_predictions(predicted:
     assert board.chance == 0.5
 
 
-def test_the_winner_is_compared_over_test_images_where_they_were_kept(predicted: Path) -> None:
-    results = read_results(predicted)
-    (found,) = image_findings(results, leaderboard(results))
-    assert found.startswith(
-        "Against tuned CLIPFit, over other test images (bootstrap): accuracy +12.5 points (95 %"
-    )
-    for path in predicted.glob("trials/*/predictions.parquet"):
-        path.unlink()
-    assert image_findings(results, leaderboard(results)) == ()
+def test_halves_that_differ_have_their_harmonic_mean_told_too(base_to_new_study: Path) -> None:
+    results = read_results(keep_predictions(base_to_new_study))
+    classes, _ = difference_tables(results, "best", "clipfit-tuned")
+    assert "base: " in classes.note
+    assert ". hmean: +" in classes.note
+    assert ", over test images " in classes.note
 
 
 def read(folder: Path) -> tuple[Results, Leaderboard]:

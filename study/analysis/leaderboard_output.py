@@ -1,0 +1,290 @@
+"""A leaderboard as tables and text: for the terminal, as Markdown and as CSV."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from rich.console import Group
+from rich.text import Text
+
+from study.analysis.formatting import (
+    Table,
+    count,
+    difference,
+    duration,
+    estimate_columns,
+    interval,
+    interval_over_images,
+    markdown_text,
+    p_values,
+    percent,
+    score_cell,
+    score_cells,
+    score_header,
+    setting_cells,
+    setting_header,
+    tuned_in_words,
+)
+from study.analysis.leaderboard import REFERENCES, STATES, Entry, Leaderboard
+from study.analysis.names import PUBLISHED, RUNGS
+from study.analysis.results import PARTS
+from study.analysis.statistics import PairedDifference
+from study.analysis.verdict import validation_findings, verdict
+from study.config.schema import TUNED
+from study.config.settings import settings_columns
+from study.storage.atomic import write_atomically
+
+
+def main_table(board: Leaderboard) -> Table:
+    """Return the test scores in percent, and the differences to both baselines in points."""
+    of = f" of {' and '.join(board.parts)} accuracy" if board.parts else ""
+    return Table(
+        f"{board.folder.name}: test {board.metric}{of}, % ± seeds ± images",
+        [
+            "candidate",
+            *score_header(board.parts, board.metric if board.parts else "test"),
+            *(f"{heading} %" for heading in board.beside.values()),
+            *("seeds", "Δ tuned CLIPFit", "Δ published"),
+        ],
+        [
+            [
+                _name(entry),
+                *score_cells(board.parts, entry.parts, entry.test),
+                *(interval(entry.further.get(name)) for name in board.beside),
+                f"{len(entry.scores)}/{entry.seeds_planned}"
+                if len(entry.scores) < entry.seeds_planned
+                else len(entry.scores),
+                *map(difference, _versus(board, entry)),
+            ]
+            for entry in board.entries
+        ],
+        marked=_winner_row(board),
+        note=footnote(board),
+        break_at=3 + len(board.parts) + len(board.beside),
+    )
+
+
+def ladder_table(board: Leaderboard) -> Table:
+    """Return what each step from CLIPFit as published to the winner adds, in points."""
+    return Table(
+        "From CLIPFit as published to the winner",
+        ["step", "candidate", "test %", "Δ points", "Δ over images", "seeds"],
+        [
+            *(
+                [RUNGS[PUBLISHED], _name(step.lower), score_cell(step.lower.test), *[None] * 3]
+                for step in board.ladder[:1]
+                if step.lower is board.entry(PUBLISHED)
+            ),
+            *(
+                [
+                    f"+ {step.adds}",
+                    _name(step.upper),
+                    *(
+                        ["same configuration", None, None, None]
+                        if step.upper is step.lower
+                        else [score_cell(step.upper.test), *_step_cells(step.paired)]
+                    ),
+                ]
+                for step in board.ladder
+            ),
+        ],
+        left=2,
+        note="Each step is the paired difference to the rung below, over common seeds.",
+    )
+
+
+def _step_cells(paired: PairedDifference | None) -> tuple[object, ...]:
+    if paired is None:
+        return None, None, None
+    return difference(paired), interval_over_images(paired.difference), len(paired.seeds)
+
+
+def configuration_table(board: Leaderboard) -> Table:
+    """Return the candidates' labels, configurations and validation scores."""
+    return Table(
+        "Configurations",
+        ["label", "candidate", "tunes", "trainable", "val %", *setting_header()],
+        [
+            [
+                " = ".join(entry.labels),
+                _name(entry),
+                tuned_in_words(entry.settings),
+                count(entry.trainable),
+                percent(entry.val_score),
+                *setting_cells(entry.settings, entry.trainable),
+            ]
+            for entry in board.entries
+        ],
+        left=3,
+        marked=_winner_row(board),
+        break_at=5,
+    )
+
+
+def target_table(board: Leaderboard) -> Table:
+    """Return accuracies in percent: datasets by candidates."""
+    return Table(
+        "Accuracy by dataset, % ± seeds ± images",
+        ["dataset", *(_name(entry) for entry in board.entries)],
+        [
+            [target, *(score_cell(entry.targets.get(target)) for entry in board.entries)]
+            for target in board.targets
+        ],
+    )
+
+
+def budget_table(board: Leaderboard) -> Table:
+    """Return what each arm spent; “busy” adds up its trials' durations."""
+    return Table(
+        "Search budgets",
+        ["search arm", "trials", *STATES, "epochs", "busy"],
+        [
+            [
+                *(arm.arm, arm.trials, *(getattr(arm, state) for state in STATES)),
+                *(count(arm.epochs), duration(arm.seconds)),
+            ]
+            for arm in board.arms
+        ],
+    )
+
+
+def failure_table(board: Leaderboard) -> Table:
+    """Return the last failed trials, with their causes."""
+    rows = [[trial.trial_id, trial.epochs, trial.reason or ""] for trial in board.failures[-10:]]
+    if more := len(board.failures) - len(rows):
+        rows.append([f"and {more} before", "", "see the report"])
+    return Table("Failures", ["failed trial", "epochs", "cause"], rows, left=3)
+
+
+def footnote(board: Leaderboard) -> str:
+    """Return the note on what the numbers mean and what their intervals leave out."""
+    before = " and ".join(map(str, board.chosen_before))
+    chosen = (
+        f"by validation alone, in a search that was extended after its choice from {before} trials "
+        "had been tested; what was chosen then and is not now has its number of trials in its name."
+        if before
+        else "by validation, before test was read."
+    )
+    return (
+        f"{'★ chosen' if board.winner else 'The choice was made'} {chosen} The first ± and [ ] are "
+        "95 % t intervals over seeds, each with its own training shots, on the same test images. "
+        "The second ± is half a 95 % interval over other test images (bootstrap), – where no "
+        "predictions were kept. Δ are paired differences in percentage points over common seeds. "
+        + (
+            "Two comparisons are tested, as fixed before test was read: the winner with tuned "
+            "CLIPFit, and with the peer that validation ranks best, with Holm’s correction for "
+            "those of the two that there are. All other differences are descriptive."
+            if board.fixed
+            else "All differences are descriptive."
+        )
+        + (f" Without a test score yet: {', '.join(board.untested)}." if board.untested else "")
+    )
+
+
+def render(board: Leaderboard) -> Group:
+    """Return the leaderboard as rich tables that fit 100 columns, with its findings."""
+    main = main_table(board)
+    tables = (
+        main,
+        ladder_table(board),
+        target_table(board),
+        configuration_table(board),
+        budget_table(board),
+        failure_table(board),
+    )
+    return Group(
+        *(piece for table in tables if table.rows for piece in table.fitting()),
+        *(Text(sentence) for sentence in verdict(board) + validation_findings(board)),
+        *([Text(main.note, style="dim")] if board.entries else ()),
+    )
+
+
+def to_markdown(board: Leaderboard) -> str:
+    """Return the leaderboard as Markdown: verdict, tables, notes."""
+    scores = (
+        replace(main_table(board), title=""),
+        ladder_table(board),
+        target_table(board),
+        configuration_table(board),
+    )
+    blocks = (
+        f"# {markdown_text(board.folder.name)}",
+        *map(markdown_text, verdict(board)),
+        *(table.markdown() for table in scores if table.rows),
+        *(
+            ["## How far to trust validation", markdown_text(" ".join(validation_findings(board)))]
+            if board.entries
+            else []
+        ),
+        *(table.markdown() for table in (budget_table(board), failure_table(board)) if table.rows),
+    )
+    return "\n\n".join(blocks) + "\n"
+
+
+def to_csv(board: Leaderboard) -> str:
+    """Return the leaderboard as CSV: fractions in full precision, one row per candidate."""
+    return Table(
+        "",
+        list(_record(board, None)),
+        [list(_record(board, entry).values()) for entry in board.entries],
+    ).csv()
+
+
+def write_leaderboard(board: Leaderboard) -> None:
+    """Write `leaderboard.csv` and `leaderboard.md` into the study's folder."""
+    write_atomically(board.folder.path / "leaderboard.csv", to_csv(board))
+    write_atomically(board.folder.path / "leaderboard.md", to_markdown(board))
+
+
+def _name(entry: Entry) -> str:
+    return f"{entry.name} ★" if entry.winner else entry.name
+
+
+def _versus(board: Leaderboard, entry: Entry) -> Iterator[PairedDifference | None]:
+    """Yield the differences to the baselines that every candidate is shown beside."""
+    return (board.difference(entry, board.entry(label)) for label in REFERENCES)
+
+
+def _winner_row(board: Leaderboard) -> int | None:
+    return next((index for index, entry in enumerate(board.entries) if entry.winner), None)
+
+
+def _record(board: Leaderboard, entry: Entry | None) -> dict[str, object]:
+    """Return the row of a candidate; None gives the same columns without values."""
+    values = vars(entry) if entry else {}
+    parts, further, targets = (values.get(name, {}) for name in ("parts", "further", "targets"))
+    rivals = {"tuned": TUNED, "published": PUBLISHED, "peer": board.peer}
+    paired = {
+        name: entry and board.difference(entry, board.entry(label or ""))
+        for name, label in rivals.items()
+    }
+    return {
+        "label": values.get("label"),
+        "winner": entry and entry.winner,
+        **(entry.settings.flat() if entry else dict.fromkeys(settings_columns())),
+        **{
+            name: values.get(name)
+            for name in ("trainable", "source_trial", "val_score", "val_base")
+        },
+        "seeds": len(values.get("scores", ())),
+        "chance": board.chance,
+        **estimate_columns(
+            {
+                "test": values.get("test"),
+                **{part: parts.get(part) for part in (*PARTS, *board.parts)},
+                **{name: further.get(name) for name in board.beside},
+                **{target: targets.get(target) for target in board.targets},
+                **{
+                    f"versus_{name}": found.difference if found else None
+                    for name, found in paired.items()
+                },
+            }
+        ),
+        **{
+            f"versus_{name}_{column}": value
+            for name in ("tuned", "peer")
+            for column, value in p_values(
+                board.fixed.get(rivals[name] or "") if entry and entry.winner else None
+            ).items()
+        },
+        "peer": board.peer,
+    }

@@ -1,0 +1,117 @@
+"""How scores would vary over other test images: a bootstrap of the predictions of tested trials."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from study.analysis.results import TrialResult
+from study.analysis.statistics import (
+    DRAWS,
+    Interval,
+    PairedDifference,
+    percentile_interval,
+    resampled_means,
+)
+from study.protocols import Protocol
+
+
+@dataclass(frozen=True)
+class Resampled:
+    """The scores of trials on sets of test images that were drawn again.
+
+    The sets are the same for all trials that were tested on the same images.
+    """
+
+    images: Mapping[tuple[str, int], str]
+    """The hash of the images that a trial was tested on, by its label and seed."""
+    scores: Mapping[tuple[str, int], Mapping[str, np.ndarray]]
+    """What the protocol returns of the accuracies, by label and seed; ``(draws,)`` each."""
+
+    def interval(
+        self, label: str, seeds: Sequence[int], name: str = "score", *, less: str | None = None
+    ) -> Interval | None:
+        """Return the percentile interval of a mean over seeds, or of a paired difference.
+
+        Args:
+            label: the label of the trials.
+            seeds: their seeds.
+            name: the score to take the mean of.
+            less: a label whose mean over the same seeds is subtracted.
+
+        Returns:
+            The interval; None unless all these trials have the score on the same images.
+        """
+        own = [(label, seed) for seed in seeds]
+        others = [] if less is None else [(less, seed) for seed in seeds]
+        trials = [*own, *others]
+        if not all(name in self.scores.get(trial, {}) for trial in trials):
+            return None
+        if len({self.images[trial] for trial in trials}) != 1:
+            return None
+        drawn = np.mean([self.scores[trial][name] for trial in own], axis=0)
+        if others:
+            drawn = drawn - np.mean([self.scores[trial][name] for trial in others], axis=0)
+        return percentile_interval(drawn)
+
+    def beside(self, paired: PairedDifference, one: str, other: str) -> PairedDifference:
+        """Return the difference between the scores of two labels with its interval over images."""
+        images = self.interval(one, paired.seeds, less=other)
+        return replace(paired, difference=replace(paired.difference, images=images))
+
+
+def resample(
+    tested: Iterable[TrialResult],
+    protocol: Protocol | None,
+    *,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> Resampled:
+    """Score trials on test images that are drawn again with replacement.
+
+    Each part of the test images is drawn apart, and each of its classes where the protocol averages
+    over classes.
+
+    Args:
+        tested: trials, of which those without `outcomes` are left out.
+        protocol: the protocol, which makes a score of accuracies; without it, there are none.
+        draws: how many sets of images are drawn.
+        seed: the seed of the draws.
+    """
+    known = {(t.label, t.seed): t.outcomes for t in tested if t.outcomes is not None}
+    scores: dict[tuple[str, int], Mapping[str, np.ndarray]] = {}
+    if protocol is None:
+        return Resampled({}, {})
+    for images in dict.fromkeys(own.images for own in known.values()):
+        alike = {trial: own.right for trial, own in known.items() if own.images == images}
+        drawn = _accuracies(
+            list(alike.values()), protocol.class_averaged, draws, np.random.default_rng(seed)
+        )
+        for column, trial in enumerate(alike):
+            parts = zip(*(means[:, column].tolist() for means in drawn.values()), strict=True)
+            scored = [protocol.score(dict(zip(drawn, values, strict=True))) for values in parts]
+            scores[trial] = {name: np.array([s[name] for s in scored]) for name in scored[0]}
+    return Resampled({trial: own.images for trial, own in known.items()}, scores)
+
+
+def _accuracies(
+    right: Sequence[Mapping[tuple[str, str], Sequence[bool]]],
+    class_averaged: bool,
+    draws: int,
+    rng: np.random.Generator,
+) -> dict[str, np.ndarray]:
+    """Return the accuracy of each trial on each set of images, ``(draws, trials)`` for each part.
+
+    The accuracy is the mean over a part's classes if `class_averaged`, else over its images.
+    """
+    strata: dict[str, list[np.ndarray]] = defaultdict(list)
+    for part, label in right[0]:
+        strata[part].append(np.array([own[part, label] for own in right]).T)
+    if not class_averaged:
+        strata = {part: [np.concatenate(classes)] for part, classes in strata.items()}
+    none = np.zeros((draws, len(right)))
+    return {
+        part: sum((resampled_means(own, rng, draws) for own in classes), start=none) / len(classes)
+        for part, classes in strata.items()
+    }

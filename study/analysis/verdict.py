@@ -1,0 +1,190 @@
+"""What a study found, in sentences that claim no more than the intervals allow."""
+
+from collections.abc import Iterator
+
+from study.analysis.formatting import (
+    SIGNIFICANCE,
+    count,
+    guessing,
+    interval,
+    percent,
+    probability,
+    settings_in_words,
+    spelt,
+)
+from study.analysis.leaderboard import Entry, Leaderboard, above_winner
+from study.analysis.names import name_of
+from study.analysis.statistics import Comparison, Estimate
+from study.config.schema import TUNED, WITH_DELTA, ZERO_SHOT
+from study.trial.study import BEST
+
+
+def verdict(board: Leaderboard) -> tuple[str, ...]:
+    """Return what a study found: the choice, its two fixed comparisons, and what qualifies it."""
+    metric = (
+        f"harmonic mean of {' and '.join(board.parts)} accuracy" if board.parts else board.metric
+    )
+    chosen, winner = board.chosen, board.winner
+    zero_shot = getattr(board.entry(ZERO_SHOT), "test", None)
+    chance = guessing(board.chance, zero_shot, board.guess)
+    if board.entries and not board.searched:
+        tested = ", ".join(f"“{entry.name}” {interval(entry.test)} %" for entry in board.entries)
+        mean = f"mean {metric} over the datasets" if board.targets else metric
+        return f"Nothing was searched; configurations tested as given, {mean}: {tested}.", *chance
+    if chosen is None:
+        return "Nothing is confirmed on test yet, so there is no winner to judge.", *chance
+    top = board.entries[0]
+    name = "" if chosen.label == BEST else f"“{chosen.name}”, "
+    return (
+        f"Validation chose {name}{settings_in_words(chosen.settings)}: "
+        f"{with_intervals(chosen.test)} {metric} on test.",
+        *chance,
+        *(
+            _judgements(board, winner)
+            if winner
+            else [
+                f"The choice does not beat chance ({percent(chosen.test.mean)} % against "
+                f"{percent(chosen.chance)} %), so there is no winner."
+            ]
+        ),
+        *([] if top.above_chance else ["Nothing that was tested beats chance."]),
+        *(
+            [
+                f"“{top.name}” has the highest test mean ({interval(top.test)} %), but validation "
+                "did not choose it; taking it now would be selecting on test."
+            ]
+            if top.above_chance and top.test.mean > chosen.test.mean
+            else []
+        ),
+    )
+
+
+def with_intervals(score: Estimate) -> str:
+    """Return a score in percent with its intervals over seeds and over test images, in words."""
+    half = score.half_width
+    spreads = [
+        seed_count(score.n) if half is None else f"± {percent(half)} over {seed_count(score.n)}",
+        *([f"± {percent(score.images.half_width)} over test images"] if score.images else ()),
+    ]
+    return f"{percent(score.mean)} % ({', '.join(spreads)})"
+
+
+def judgement(comparison: Comparison) -> str:
+    """Return whether a difference is more than noise: by its intervals and Holm's p."""
+    if comparison.paired.within_noise:
+        return "within noise"
+    found = comparison.paired.difference
+    side = "above" if found.mean > 0 else "below"
+    if (comparison.holm_p or 0.0) > SIGNIFICANCE:
+        return f"{side} by its own interval, but not after correction for two comparisons"
+    if found.images and found.images.low <= 0.0 <= found.images.high:
+        return f"{side}, by more than noise over seeds, but not over test images"
+    return f"{side}, by more than noise"
+
+
+def surpassing(board: Leaderboard) -> Iterator[str]:
+    """Yield a sentence for each baseline and peer with a higher test mean than the winner.
+
+    Those of the fixed comparisons have a sentence of their own.
+    """
+    for entry, paired in above_winner(board):
+        if not board.fixed.keys().isdisjoint(entry.labels):
+            continue
+        size = "no common seed" if paired is None else spelt(paired.difference)
+        noise = "within" if paired is None or paired.within_noise else "beyond"
+        yield (
+            f"The winner’s mean is below the {'peer' if entry.peer else 'baseline'} "
+            f"“{entry.name}”: {size}: {noise} noise."
+        )
+
+
+def _judgements(board: Leaderboard, winner: Entry) -> Iterator[str]:
+    """Yield sentences that compare the winner with its rivals, and with what is smaller."""
+    if winner.peer:
+        yield (
+            "That is a peer, which does not tune CLIP’s own biases and LayerNorms: "
+            "no choice of those validated better."
+        )
+    elif winner.baseline:
+        yield "That is a baseline: the search found nothing that validated better."
+    tests = "Holm, 2 fixed comparisons" if len(board.fixed) > 1 else "the only fixed comparison"
+    for label in (TUNED, *([board.peer] if board.peer else ())):
+        rival, comparison, name = board.entry(label), board.fixed.get(label), name_of(label)
+        if rival is None:
+            yield (
+                f"{name[0].upper()}{name[1:]} has no test score, so the winner cannot be compared "
+                "with it."
+            )
+        elif comparison is not None:
+            higher = ", whose mean is higher" if rival.test.mean > winner.test.mean else ""
+            yield (
+                f"Against {name}{higher}: {spelt(comparison.paired.difference)}, over "
+                f"{seed_count(len(comparison.paired.seeds))} in common, p "
+                f"{probability(comparison.holm_p)} ({tests}): {judgement(comparison)}."
+            )
+    yield from surpassing(board)
+    yield from _smallest(board, winner)
+    yield from _kept(board, winner)
+
+
+def _smallest(board: Leaderboard, winner: Entry) -> Iterator[str]:
+    """Yield what the smallest candidate within one standard error saves, where one was tested."""
+    smallest = board.smallest
+    if smallest is winner:
+        yield "The winner is already the smallest within one standard error of the best."
+    elif smallest is not None:
+        paired = board.difference(smallest, winner)
+        size = f", {spelt(paired.difference)} against the winner" if paired else ""
+        yield (
+            f"The smallest within one standard error of the best by validation tunes "
+            f"{count(smallest.trainable)} of CLIP’s numbers instead of {count(winner.trainable)} "
+            f"({settings_in_words(smallest.settings)}): {with_intervals(smallest.test)}{size}."
+        )
+
+
+def _kept(board: Leaderboard, winner: Entry) -> Iterator[str]:
+    """Yield what is registered in place of a winner that writes no delta."""
+    kept = board.entry(WITH_DELTA)
+    if kept is not None:
+        paired = board.difference(kept, winner)
+        size = f", {spelt(paired.difference)} against the winner" if paired else ""
+        yield (
+            f"The winner, {settings_in_words(winner.settings)}, writes no delta. Registered is the "
+            f"best by validation that does, {settings_in_words(kept.settings)}: "
+            f"{with_intervals(kept.test)}{size}."
+        )
+
+
+def validation_findings(board: Leaderboard) -> tuple[str, ...]:
+    """Return sentences on how well validation ranked, and what base classes alone would pick."""
+    check = board.check
+    agreement, regret, pick = check.agreement, check.regret, board.entry(check.base_pick or "")
+    names = {entry.label: entry.name for entry in board.entries}
+    if board.entries and not board.searched:
+        return ("There was no choice to make, so validation images were not looked at.",)
+    sentences = (
+        f"Validation against test over {agreement.n} candidates: Spearman’s rho "
+        f"{agreement.rho:+.2f} (p {probability(agreement.p)}).".replace("-", "−")
+        if agreement
+        else "Too few distinct candidates to say how well validation ranked test scores.",
+        "The candidate with the best validation score was also best on test."
+        if regret and not regret.loss
+        else "",
+        f"The best candidate by validation, “{names[regret.picked]}”, is {percent(regret.loss)} "
+        f"points below the best on test, “{names[regret.best]}” (means over seeds)."
+        if regret and regret.loss
+        else "",
+        f"Among the candidates, base validation alone would have picked “{pick.name}” "
+        f"({interval(pick.test)} % on test){' – the same candidate' if pick.chosen else ''}."
+        if pick
+        else "",
+        f"Over the whole search, base validation alone would have picked trial "
+        f"{check.base_pick_trial}, which was not confirmed: its test score is unknown."
+        if check.base_pick_trial
+        else "",
+    )
+    return tuple(filter(None, sentences))
+
+
+def seed_count(n: int) -> str:
+    return "1 seed" if n == 1 else f"{n} seeds"

@@ -1,0 +1,209 @@
+"""A leaderboard says the same on the terminal, as Markdown and as CSV."""
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from html import unescape
+from pathlib import Path
+
+from rich.console import Console
+
+from study.analysis.formatting import difference, percent, score_cell
+from study.analysis.leaderboard import leaderboard
+from study.analysis.leaderboard_output import (
+    configuration_table,
+    ladder_table,
+    main_table,
+    render,
+    target_table,
+    to_csv,
+    to_markdown,
+)
+from study.analysis.results import read_results
+from study.analysis.verdict import verdict
+from tests.analysis.conftest import add_answer, keep_predictions
+
+
+def printed(folder: Path) -> str:
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(render(leaderboard(read_results(folder))))
+    return console.export_text()
+
+
+def test_it_fits_a_hundred_columns_without_breaking_a_number(
+    few_shot_study: Path, base_to_new_study: Path
+) -> None:
+    for folder in (keep_predictions(add_answer(few_shot_study)), add_answer(base_to_new_study)):
+        text = printed(folder)
+        board = leaderboard(read_results(folder))
+        entry = board.entry("clipfit-tuned")
+        assert max(map(len, text.splitlines())) <= 100
+        assert entry is not None
+        versus = difference(board.difference(entry, board.entry("clipfit")))
+        for cell in ("clipfit-tuned", score_cell(entry.test), score_cell(entry.parts.get("base"))):
+            assert cell in text
+        assert versus in text
+
+
+def test_failures_are_told_with_their_causes(few_shot_study: Path) -> None:
+    failed = leaderboard(read_results(few_shot_study)).failures
+    assert len(failed) == 3
+    for text in (printed(few_shot_study), to_markdown(leaderboard(read_results(few_shot_study)))):
+        for failure in failed:
+            (line,) = [line for line in text.splitlines() if failure.trial_id in line]
+            assert failure.reason is not None
+            assert failure.reason in unescape(line.replace("\\", ""))
+            assert "NonFiniteLossError" in failure.reason
+
+
+def test_of_many_failures_the_last_are_told(few_shot_study: Path) -> None:
+    board = leaderboard(read_results(few_shot_study))
+    many = replace(board, failures=board.failures * 10)
+    assert to_markdown(many).count("NonFiniteLossError") == 10
+    assert "and 20 before" in to_markdown(many)
+
+
+def test_markdown_escapes_what_would_break_a_table(few_shot_study: Path) -> None:
+    text = to_markdown(leaderboard(read_results(few_shot_study)))
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert rows
+    assert "\\[" in text
+
+
+def test_chance_stands_beside_zero_shot_in_every_form(
+    make_study: Callable[..., Path],
+) -> None:
+    folder = make_study(images=(62, 20, 18))
+    board = leaderboard(read_results(folder))
+    told = "Always naming the largest class would score 62.0 % (chance); zero-shot scores 60.0"
+    for text in (printed(folder), to_markdown(board)):
+        assert told in " ".join(text.split())
+        assert "best by validation ★" in text
+    rows = list(csv.DictReader(io.StringIO(to_csv(board))))
+    assert {row["chance"] for row in rows} == {"0.62"}
+    assert [row["label"] for row in rows if row["winner"] == "True"] == ["best"]
+
+
+def test_at_chance_no_form_names_a_winner(guessing_study: Path) -> None:
+    board = leaderboard(read_results(guessing_study))
+    best = board.entry("best")
+    assert best is not None
+    mean = percent(best.test.mean)
+    for text in (printed(guessing_study), to_markdown(board)):
+        words = " ".join(text.split())
+        assert (
+            f"The choice does not beat chance ({mean} % against 80.0 %), so there is no winner. "
+            "Nothing that was tested beats chance."
+        ) in words.replace("\\", "")
+        assert "★" not in words
+        assert words.count("winner") == 1
+    rows = list(csv.DictReader(io.StringIO(to_csv(board))))
+    assert {row["winner"] for row in rows} == {"False"}
+    assert {row["chance"] for row in rows} == {"0.8"}
+
+
+def test_csv_keeps_fractions_in_full(few_shot_study: Path) -> None:
+    board = leaderboard(read_results(few_shot_study))
+    rows = list(csv.DictReader(io.StringIO(to_csv(board))))
+    assert [row["label"] for row in rows] == [entry.label for entry in board.entries]
+    assert float(rows[0]["test_mean"]) == board.entries[0].test.mean < 1
+    assert rows[0]["base_mean"] == ""
+
+
+def test_every_further_dataset_is_a_row_of_a_table_and_columns_of_the_csv(
+    few_shot_study: Path,
+) -> None:
+    for path in few_shot_study.glob("trials/confirm-*/reports.jsonl"):
+        text = path.read_text().replace('"test_accuracy"', '"test_source"')
+        path.write_text(text.rstrip().removesuffix("}") + ', "test_dtd": 0.25}\n')
+    board = leaderboard(read_results(few_shot_study))
+    assert board.targets == ("source", "dtd")
+    table = target_table(board)
+    assert len(table.header) == 1 + len(board.entries)
+    assert [row[0] for row in table.rows] == ["source", "dtd"]
+    assert table.rows[1][1] == "25.0 ± 0.0 ± –"
+    assert "Accuracy by dataset" in to_markdown(board)
+    row = next(csv.DictReader(io.StringIO(to_csv(board))))
+    assert row["dtd_mean"] == "0.25"
+
+
+def test_without_a_confirm_stage_nothing_is_claimed(few_shot_study: Path) -> None:
+    for path in sorted((few_shot_study / "trials").glob("confirm-*/*")):
+        path.unlink()
+    assert "Nothing is confirmed" in " ".join(verdict(leaderboard(read_results(few_shot_study))))
+    assert "Search budgets" in printed(few_shot_study)
+
+
+def test_scores_have_an_interval_over_test_images_where_predictions_were_kept(
+    few_shot_study: Path,
+) -> None:
+    before = main_table(leaderboard(read_results(few_shot_study)))
+    assert {row[1][-3:] for row in before.texts} == {"± –"}
+    board = leaderboard(read_results(keep_predictions(few_shot_study)))
+    table = main_table(board)
+    assert [row[1] for row in table.texts] == [score_cell(entry.test) for entry in board.entries]
+    assert not any("–" in row[1] for row in table.texts)
+    row = next(csv.DictReader(io.StringIO(to_csv(board))))
+    test = board.entries[0].test
+    assert test.images is not None
+    assert float(row["test_images_low"]) == test.images.low < test.mean
+    assert float(row["test_images_high"]) == test.images.high
+
+
+def test_only_the_winner_has_p_values_and_only_of_the_fixed_comparisons(
+    few_shot_study: Path,
+) -> None:
+    board = leaderboard(read_results(add_answer(few_shot_study)))
+    rows = list(csv.DictReader(io.StringIO(to_csv(board))))
+    (winner,) = (row for row in rows if row["winner"] == "True")
+    for name, label in (("tuned", "clipfit-tuned"), ("peer", "linear")):
+        found = board.fixed[label]
+        assert float(winner[f"versus_{name}_p"]) == found.paired.p
+        assert float(winner[f"versus_{name}_holm_p"]) == found.holm_p
+        assert {row[f"versus_{name}_holm_p"] for row in rows if row is not winner} == {""}
+    assert {row["peer"] for row in rows} == {"linear"}
+    assert not [name for name in winner if name.startswith("versus_published") and "p" in name[17:]]
+    assert "p" not in main_table(board).header
+
+
+def test_the_ladder_is_a_table_in_every_form(few_shot_study: Path) -> None:
+    board = leaderboard(read_results(add_answer(few_shot_study)))
+    table = ladder_table(board)
+    assert [row[0] for row in table.rows] == [
+        *("published", "+ rates", "+ subset", "+ strength", "+ head")
+    ]
+    assert table.rows[3][2] == "same configuration"
+    assert table.rows[4][1] == "best by validation ★"
+    head = board.ladder[-1].paired
+    assert table.rows[4][3] == difference(head)
+    for text in (printed(few_shot_study), to_markdown(board)):
+        assert "From CLIPFit as published to the winner" in text
+        assert "same configuration" in text
+
+
+def test_rows_have_names_and_the_configurations_their_labels(few_shot_study: Path) -> None:
+    board = leaderboard(read_results(add_answer(few_shot_study)))
+    names = {row[0] for row in main_table(board).rows}
+    assert {"linear on frozen CLIP", "winner, α 1, head text", "zero-shot CLIP"} <= names
+    labels = {row[0]: row[1] for row in configuration_table(board).rows}
+    assert labels["linear"] == "linear on frozen CLIP"
+    assert labels["best-plain = best-text"] == "winner, α 1, head text"
+    assert {row["label"] for row in csv.DictReader(io.StringIO(to_csv(board)))} >= {"linear"}
+
+
+def test_scores_of_competing_names_stand_beside_the_protocols_own(base_to_new_study: Path) -> None:
+    for path in base_to_new_study.glob("trials/confirm-*/reports.jsonl"):
+        *lines, last = path.read_text().splitlines()
+        last = json.dumps(json.loads(last) | {"test_generalized": 0.5, "test_ausuc": 0.25})
+        path.write_text("".join(line + "\n" for line in (*lines, last)))
+    board = leaderboard(read_results(base_to_new_study))
+    table = main_table(board)
+    assert [table.header[4:6], table.rows[0][4:6]] == [
+        ["H %", "AUSUC %"],
+        ["50.0 ± 0.0", "25.0 ± 0.0"],
+    ]
+    row = next(csv.DictReader(io.StringIO(to_csv(board))))
+    assert (row["generalized_mean"], row["ausuc_mean"]) == ("0.5", "0.25")
+    assert max(map(len, printed(base_to_new_study).splitlines())) <= 100

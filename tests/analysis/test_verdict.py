@@ -1,0 +1,158 @@
+"""What is said of candidates claims no more than intervals allow."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from study.analysis.leaderboard import leaderboard
+from study.analysis.results import read_results
+from study.analysis.verdict import judgement, validation_findings, verdict
+from tests.analysis.conftest import add_answer, add_candidate, edit_candidates, keep_predictions
+
+
+def test_a_clear_gain_is_called_more_than_noise(make_study: Callable[..., Path]) -> None:
+    text = " ".join(verdict(leaderboard(read_results(make_study(edge=0.05)))))
+    assert "Against tuned CLIPFit: +" in text
+    assert "above, by more than noise" in text
+    assert "within noise" not in text
+
+
+def test_a_small_difference_is_called_within_noise(make_study: Callable[..., Path]) -> None:
+    board = leaderboard(read_results(make_study(edge=0.0)))
+    assert board.fixed["clipfit-tuned"].paired.within_noise
+    against_tuned = next(s for s in verdict(board) if "tuned CLIPFit" in s)
+    assert against_tuned.endswith("within noise.")
+
+
+def test_a_winner_below_a_baseline_is_said_to_be(make_study: Callable[..., Path]) -> None:
+    text = " ".join(verdict(leaderboard(read_results(make_study(edge=-0.03)))))
+    assert "Against tuned CLIPFit, whose mean is higher: −" in text
+    assert "(the only fixed comparison): below, by more than noise." in text
+    assert "below the baseline “all biases (BitFit)”: −" in text
+    assert "selecting on test" in text
+
+
+def test_the_ranking_by_validation_is_reported(base_to_new_study: Path) -> None:
+    text = " ".join(validation_findings(leaderboard(read_results(base_to_new_study))))
+    assert "over 7 candidates: Spearman’s rho +0." in text
+    assert "base validation alone would have picked “best by validation”" in text
+
+
+def test_a_choice_at_chance_does_not_hide_that_others_are_above_it(
+    make_study: Callable[..., Path],
+) -> None:
+    folder = make_study(edge=-0.3, images=(50, 25, 25))
+    text = " ".join(verdict(leaderboard(read_results(folder))))
+    assert "The choice does not beat chance (39.9 % against 50.0 %), so there is no winner." in text
+    assert "but validation did not choose it; taking it now would be selecting on test." in text
+    assert "Nothing that was tested" not in text
+
+
+def test_a_baseline_that_was_not_tested_is_said_to_be_missing(few_shot_study: Path) -> None:
+    for path in (few_shot_study / "trials").glob("confirm-clipfit-tuned-seed*/reports.jsonl"):
+        path.unlink()
+    text = " ".join(verdict(leaderboard(read_results(few_shot_study))))
+    assert "Tuned CLIPFit has no test score" in text
+    assert "Against" not in text
+
+
+def test_configurations_tested_as_given_have_no_winner(few_shot_study: Path) -> None:
+    for path in few_shot_study.glob("trials/search-*"):
+        shutil.rmtree(path)
+    board = leaderboard(read_results(few_shot_study))
+    assert not board.searched
+    sentence, chance = verdict(replace(board, entries=board.entries[:2]))
+    assert sentence.startswith("Nothing was searched; configurations tested as given, accuracy: “")
+    assert board.entries[1].name in sentence
+    assert chance.startswith("Always naming the largest class would score 8.3 % (chance)")
+    assert validation_findings(board) == (
+        "There was no choice to make, so validation images were not looked at.",
+    )
+
+
+def said(folder: Path) -> str:
+    return " ".join(verdict(leaderboard(read_results(folder))))
+
+
+def test_both_fixed_comparisons_are_told_with_their_corrected_p(few_shot_study: Path) -> None:
+    text = said(add_answer(few_shot_study))
+    assert text.count("(Holm, 2 fixed comparisons)") == 2
+    assert "Against linear on frozen CLIP: +1." in text
+    assert "Against CLIPFit as published" not in text
+
+
+def test_one_comparison_is_told_to_be_the_only_one(few_shot_study: Path) -> None:
+    assert said(few_shot_study).count("(the only fixed comparison)") == 1
+
+
+def test_a_peer_above_the_winner_is_told_with_the_paired_interval(few_shot_study: Path) -> None:
+    text = said(add_answer(few_shot_study, peer=0.02))
+    assert (
+        "Against linear on frozen CLIP, whose mean is higher: −2.0 points "
+        "(95 % interval over seeds −2." in text
+    )
+
+
+def test_a_peer_above_the_winner_that_validation_ranked_lower_is_told_too(
+    few_shot_study: Path,
+) -> None:
+    add_candidate(few_shot_study, "full", 0.02, val_score=0.5, peer={"method": "full", "lr": 1e-4})
+    text = said(add_answer(few_shot_study))
+    assert (
+        "The winner’s mean is below the peer “full fine-tuning”: −2.0 points "
+        "(95 % interval over seeds −2." in text
+    )
+    assert "beyond noise." in text
+
+
+def test_a_peer_that_validation_chose_is_named_before_what_is_registered(
+    few_shot_study: Path,
+) -> None:
+    lora = {"method": "lora", "lr": 0.001, "rank": 4, "alpha": 8.0, "dropout": 0.0}
+    add_candidate(few_shot_study, "lora", 0.02, val_score=0.9, peer=lora, strength=0.75)
+    add_candidate(few_shot_study, "best-with-delta", -0.01, val_score=0.7, subset="vision.ln")
+    edit_candidates(few_shot_study, choose_lora)
+    first, *_, registered = verdict(leaderboard(read_results(few_shot_study)))
+    assert first.startswith("Validation chose “LoRA”, LoRA of rank 4, alpha 8, lr 0.001, α 0.75: ")
+    assert registered.startswith("The winner, LoRA of rank 4, alpha 8, lr 0.001, α 0.75, writes no")
+
+
+def choose_lora(candidates: list[dict[str, Any]]) -> None:
+    next(c for c in candidates if c["label"] == "best")["same_as"] = "lora"
+
+
+def test_a_peer_that_was_not_tested_is_said_to_be_missing(few_shot_study: Path) -> None:
+    add_answer(few_shot_study)
+    for path in (few_shot_study / "trials").glob("confirm-linear-seed*/reports.jsonl"):
+        path.unlink()
+    text = said(few_shot_study)
+    assert "Linear on frozen CLIP has no test score, so the winner cannot be compared" in text
+    assert "the only fixed comparison" in text
+
+
+def test_a_gain_that_other_images_could_undo_is_said_to_be(few_shot_study: Path) -> None:
+    board = leaderboard(read_results(keep_predictions(add_answer(few_shot_study))))
+    found = board.fixed["clipfit-tuned"]
+    assert found.paired.difference.images is not None
+    assert found.paired.difference.images.low < 0
+    assert judgement(found) == "above, by more than noise over seeds, but not over test images"
+    assert "over test images −" in " ".join(verdict(board))
+
+
+def test_what_the_smallest_saves_is_told(few_shot_study: Path) -> None:
+    text = said(add_answer(few_shot_study))
+    assert "tunes 3,072 of CLIP’s numbers instead of 11,264 (vision.ln): " in text
+    assert "points (95 % interval over seeds" in text.split("tunes 3,072")[1]
+
+
+def test_a_winner_that_is_the_smallest_is_told_to_be(few_shot_study: Path) -> None:
+    add_candidate(few_shot_study, "smallest", same_as="best")
+    assert "The winner is already the smallest within one standard error" in said(few_shot_study)
+
+
+def test_the_score_is_told_with_both_of_its_intervals(few_shot_study: Path) -> None:
+    assert "over 5 seeds) accuracy on test." in said(few_shot_study)
+    text = said(keep_predictions(few_shot_study))
+    assert "over test images) accuracy on test." in text.split("Always")[0]
