@@ -176,6 +176,7 @@ def footnote(board: Leaderboard) -> str:
             if board.fixed
             else "All differences are descriptive."
         )
+        + (f" {board.protocol.beside_note}" if board.protocol and board.beside else "")
         + (f" Without a test score yet: {', '.join(board.untested)}." if board.untested else "")
     )
 

@@ -100,6 +100,8 @@ class Protocol(ABC):
     """The rules of selection that the configuration may name."""
     beside_headings: ClassVar[Mapping[str, str]] = {}
     """What tables call those scores of `beside` that they show, by name."""
+    beside_note: ClassVar[str] = ""
+    """What those scores are, in whole sentences."""
     guess: ClassVar[str] = "Always naming the largest class"
     """What `chance` supposes; it continues "would score"."""
     competes: ClassVar[bool] = False
@@ -318,14 +320,17 @@ class BaseToNew(Protocol):
         "Base to new: a model learns from a few images of the first half of the classes "
         "(base). It is scored by the harmonic mean of its accuracy on test images of those and of "
         "the other half (new), of which it never saw an image. Each half is tested among its own "
-        "names. Beside that stand H and AUSUC, where all names compete: the harmonic mean of both "
-        "accuracies, averaged over classes, and the area under the curve of these two accuracies "
-        "as the trained names are made less likely."
+        "names."
     )
     metric = "hmean"
     parts = ("base", "new")
     rules = (CLASS_FOLDS, BASE)
     beside_headings: ClassVar[Mapping[str, str]] = {"generalized": "H", "ausuc": "AUSUC"}
+    beside_note = (
+        "Where all names compete, H is the harmonic mean of the accuracies on images of base and "
+        "new classes, averaged over classes, and AUSUC the area under the curve of these two "
+        "accuracies as trained names are made less likely."
+    )
     competes = True
     strength = 0.75
 
@@ -386,12 +391,14 @@ class Generalized(BaseToNew):
         "Generalized: a model learns from a few images of the first half of the classes (base), "
         "and is tested on images of all classes with all names as possible answers. It is scored "
         "by H, the harmonic mean of its accuracy on images of the base classes and on those of the "
-        "other half (new), of which it never saw an image; both are averaged over classes. AUSUC "
-        "is the area under the curve of these two accuracies as the trained names are made less "
-        "likely."
+        "other half (new), of which it never saw an image; both are averaged over classes."
     )
     metric = "H"
     beside_headings: ClassVar[Mapping[str, str]] = {"ausuc": "AUSUC"}
+    beside_note = (
+        "AUSUC is the area under the curve of base and new accuracy as trained names are made less "
+        "likely."
+    )
     guess = "Naming each class equally often"
     class_averaged = True
 

@@ -14,6 +14,7 @@ from study.analysis.formatting import difference, percent, score_cell
 from study.analysis.leaderboard import leaderboard
 from study.analysis.leaderboard_output import (
     configuration_table,
+    footnote,
     ladder_table,
     main_table,
     render,
@@ -193,13 +194,17 @@ def test_rows_have_names_and_the_configurations_their_labels(few_shot_study: Pat
     assert {row["label"] for row in csv.DictReader(io.StringIO(to_csv(board)))} >= {"linear"}
 
 
-def test_scores_of_competing_names_stand_beside_the_protocols_own(base_to_new_study: Path) -> None:
+def test_scores_of_competing_names_stand_beside_the_protocols_own(
+    base_to_new_study: Path, few_shot_study: Path
+) -> None:
     for path in base_to_new_study.glob("trials/confirm-*/reports.jsonl"):
         *lines, last = path.read_text().splitlines()
         last = json.dumps(json.loads(last) | {"test_generalized": 0.5, "test_ausuc": 0.25})
         path.write_text("".join(line + "\n" for line in (*lines, last)))
+    assert "AUSUC" not in footnote(leaderboard(read_results(few_shot_study)))
     board = leaderboard(read_results(base_to_new_study))
     table = main_table(board)
+    assert "Where all names compete, H is the harmonic mean" in table.note
     assert [table.header[4:6], table.rows[0][4:6]] == [
         ["H %", "AUSUC %"],
         ["50.0 ± 0.0", "25.0 ± 0.0"],
