@@ -238,10 +238,7 @@ def setting_table(table: AblationTable) -> Table:
     return Table(
         "Cells",
         ["cell", "subset", *setting_header()],
-        [
-            [cell.label, cell.settings.subset, *setting_cells(cell.settings, cell.trainable)]
-            for cell in table.cells
-        ],
+        [[cell.label, cell.settings.subset, *setting_cells(cell.settings)] for cell in table.cells],
         left=2,
     )
 

@@ -42,7 +42,7 @@ def render_found(found: Sequence[Found]) -> Group:
                     percent(row.val_score),
                     f"{percent(row.test_score)} ({row.test_seeds})" if row.test_seeds else None,
                     row.split_hash[:6],
-                    *setting_cells(row.settings, row.trainable),
+                    *setting_cells(row.settings),
                     count(row.trainable),
                 ]
                 for rank, row in enumerate(found, start=1)

@@ -208,17 +208,17 @@ def rate(value: float | None) -> str:
 
 def setting_header() -> tuple[str, ...]:
     """Return the head of the columns of `setting_cells`."""
-    return (*(f"{kind.short} lr" for kind in all_kinds()), "λ", "head", "α")
+    return ("head", "α", *(f"{kind.short} lr" for kind in all_kinds()), "λ")
 
 
-def setting_cells(settings: Settings, trainable: int | None) -> tuple[str, ...]:
-    """Return the rate of each kind of parameter, λ, the head with its rate and steps, and α."""
+def setting_cells(settings: Settings) -> tuple[str, ...]:
+    """Return the head with its rate and steps, α, the rate of each kind of parameter, and λ."""
     return (
-        *(rate(settings.rates.get(kind)) for kind in kind_names()),
-        # Without trainable parameters there is no loss to weight.
-        rate(settings.distill_weight if trainable else None),
         head(settings),
         rate(settings.strength),
+        *(rate(settings.rates.get(kind)) for kind in kind_names()),
+        # Where no parameter of CLIP is tuned, there is no loss to weight.
+        rate(settings.distill_weight if settings.rates else None),
     )
 
 

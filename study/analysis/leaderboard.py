@@ -27,7 +27,7 @@ from study.analysis.statistics import (
     rank_agreement,
     regret,
 )
-from study.config.schema import SMALLEST, TUNED
+from study.config.schema import SMALLEST, TUNED, WITH_DELTA
 from study.config.settings import Settings
 from study.trial import Split
 from study.trial.predictions import beats_chance
@@ -238,6 +238,11 @@ class Leaderboard(Results):
     def smallest(self) -> Entry | None:
         """The smallest candidate within one standard error of the best by validation, if tested."""
         return self.entry(SMALLEST)
+
+    @property
+    def kept(self) -> Entry | None:
+        """The winner or, where that writes no delta, the best candidate by validation that does."""
+        return self.winner and (self.entry(WITH_DELTA) or self.winner)
 
     @property
     def searched(self) -> bool:

@@ -67,10 +67,10 @@ def ladder_table(board: Leaderboard) -> Table:
     """Return what each step from CLIPFit as published to the winner adds, in points."""
     return Table(
         "From CLIPFit as published to the winner",
-        ["step", "candidate", "test %", "Δ points", "Δ over images", "seeds"],
+        ["step", "candidate", "test %", "Δ points", "Δ over images"],
         [
             *(
-                [RUNGS[PUBLISHED], _name(step.lower), score_cell(step.lower.test), *[None] * 3]
+                [RUNGS[PUBLISHED], _name(step.lower), score_cell(step.lower.test), None, None]
                 for step in board.ladder[:1]
                 if step.lower is board.entry(PUBLISHED)
             ),
@@ -79,7 +79,7 @@ def ladder_table(board: Leaderboard) -> Table:
                     f"+ {step.adds}",
                     _name(step.upper),
                     *(
-                        ["same configuration", None, None, None]
+                        ["same configuration", None, None]
                         if step.upper is step.lower
                         else [score_cell(step.upper.test), *_step_cells(step.paired)]
                     ),
@@ -94,23 +94,23 @@ def ladder_table(board: Leaderboard) -> Table:
 
 def _step_cells(paired: PairedDifference | None) -> tuple[object, ...]:
     if paired is None:
-        return None, None, None
-    return difference(paired), interval_over_images(paired.difference), len(paired.seeds)
+        return None, None
+    return difference(paired), interval_over_images(paired.difference)
 
 
 def configuration_table(board: Leaderboard) -> Table:
     """Return the candidates' labels, configurations and validation scores."""
     return Table(
         "Configurations",
-        ["label", "candidate", "tunes", "trainable", "val %", *setting_header()],
+        ["label", "candidate", "tunes", *setting_header(), "trainable", "val %"],
         [
             [
                 " = ".join(entry.labels),
                 _name(entry),
                 tuned_in_words(entry.settings),
+                *setting_cells(entry.settings),
                 count(entry.trainable),
                 percent(entry.val_score),
-                *setting_cells(entry.settings, entry.trainable),
             ]
             for entry in board.entries
         ],

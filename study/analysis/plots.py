@@ -264,7 +264,7 @@ def _series(name: str, placed: Sequence[tuple[float | None, TrialResult]], **loo
 
 
 def _describe(trial: TrialResult) -> tuple[str, ...]:
-    cells = zip(setting_header(), setting_cells(trial.settings, trial.trainable), strict=True)
+    cells = zip(setting_header(), setting_cells(trial.settings), strict=True)
     return (
         trial.trial_id,
         tuned_in_words(trial.settings),

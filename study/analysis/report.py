@@ -29,6 +29,7 @@ from study.analysis.formatting import (
     score_header,
     setting_cells,
     setting_header,
+    settings_in_words,
     tuned_in_words,
 )
 from study.analysis.leaderboard import Entry, Leaderboard
@@ -56,6 +57,10 @@ from study.trial.study import Study
 
 CHAMPION = "champion"
 
+_HEADS = {
+    "text": "the text features of the classes",
+    "linear": "a linear layer that begins there, trained on the features of the images",
+}
 _DESIGNS = {
     "only_one": "each site alone, and the base",
     "leave_one_out": "the base, and the base without each of its sites",
@@ -106,7 +111,7 @@ def _encoded_svg(chart: Chart) -> str:
 def _content(results: Results, board: Leaderboard) -> dict[str, Any]:
     study = results.configured()
     config, protocol = study.config, study.protocol()
-    winner, registration = board.winner, results.registration
+    winner, kept, registration = board.winner, board.kept, results.registration
     # A choice no better than chance is no winner, but its classes are shown to explain why.
     chosen = "choice" if winner is None else "winner"
     return {
@@ -126,8 +131,10 @@ def _content(results: Results, board: Leaderboard) -> dict[str, Any]:
         "chosen": board.chosen,
         "has_search": protocol.searches(config),
         "chosen_before": board.chosen_before,
+        "kept": kept,
+        "kept_settings": kept and settings_in_words(kept.settings),
         "settings": [] if winner is None else _settings(winner),
-        "loading": None if winner is None else _loading(results, config, winner),
+        "loading": None if kept is None else _loading(results, config, kept),
         "registered": registration and champion_sentence(registration),
         "serving": registration and f"import mlflow\n\n{loading_line(registration)}",
         "classes": Table(
@@ -167,6 +174,7 @@ def _asked(study: Study, board: Leaderboard, results: Results) -> list[tuple[str
     config, protocol = study.config, study.protocol()
     data, search, space, ablation = config.data, config.search, config.search.space, config.ablation
     trains, searches = protocol.trains, protocol.searches(config)
+    strength = protocol.strength_of(config)
     images = f"{data.shots} a class to train"
     spent = [f"{arm.arm}: {arm.trials} trials, {arm.epochs} epochs" for arm in board.arms]
     rows = {
@@ -198,6 +206,11 @@ def _asked(study: Study, board: Leaderboard, results: Results) -> list[tuple[str
             "Choice": f"Trials were compared {_rule(study, results)}. Never on test images.",
             "Parameters to choose from": ", ".join(space.sites),
             "Learning rates": ", ".join([*rates, f"λ {_range(space.distill_weight)}"]),
+            "Head": " or ".join(_HEADS[head] for head in space.heads),
+            "Strength": "α 1: all of the tuned change is kept"
+            if strength == 1.0
+            else f"α {rate(strength)}, the share of the tuned change that is kept; fixed "
+            "beforehand. Baselines keep all of it.",
         }
     rows |= {
         "Training": f"{config.training.epochs} epochs, {config.training.optimizer}"
@@ -233,33 +246,40 @@ def _settings(winner: Entry) -> list[tuple[str, str]]:
         ("Subset to tune", tuned_in_words(winner.settings)),
         *zip(
             (
-                *(f"Learning rate of {kind.plural}" for kind in all_kinds()),
-                "λ (distillation weight)",
                 "Head",
                 "α (share of the change that is kept)",
+                *(f"Learning rate of {kind.plural}" for kind in all_kinds()),
+                "λ (distillation weight)",
             ),
-            setting_cells(winner.settings, winner.trainable),
+            setting_cells(winner.settings),
             strict=True,
         ),
         ("Trainable parameters", count(winner.trainable)),
     ]
 
 
-def _loading(results: Results, config: StudyConfig, winner: Entry) -> str | None:
+def _loading(results: Results, config: StudyConfig, kept: Entry) -> str | None:
     # The first seed, not the best on test: that would be selecting on test.
     deltas = (
         f"trials/{trial.trial_id}/delta.safetensors"
-        for trial in sorted(results.confirmed(winner.label), key=lambda trial: trial.seed)
+        for trial in sorted(results.confirmed(kept.label), key=lambda trial: trial.seed)
     )
-    kept = next((delta for delta in deltas if (results.folder.path / delta).is_file()), None)
-    return kept and (
+    first = next((delta for delta in deltas if (results.folder.path / delta).is_file()), None)
+    if first is not None and kept.settings.head == "linear":
+        return (
+            "from pathlib import Path\n\n"
+            "from study.serving.classifier import load_classifier\n\n"
+            f'classifier = load_classifier(Path("{first}"))\n'
+            'print(classifier.class_names, classifier.probabilities(["image.png"]))\n'
+        )
+    return first and (
         "from pathlib import Path\n\n"
         "from study.embedded import backbone_path\n"
         "from study.method.delta import apply_delta, load_delta\n"
         "from study.method.model import load_backbone\n\n"
         f"backbone = load_backbone(backbone_path({config.backbone.name!r}), "
         f"revision={config.backbone.revision!r})\n"
-        f'tensors, info = load_delta(Path("{kept}"))\n'
+        f'tensors, info = load_delta(Path("{first}"))\n'
         "apply_delta(backbone.clip, tensors)  # an ordinary transformers CLIPModel, now tuned\n"
         "print(info.subset, info.class_names, info.templates)\n"
     )
@@ -296,7 +316,7 @@ def _searched(searched: Sequence[TrialResult]) -> Table:
                 ": ".join(filter(None, (trial.status, trial.reason))),
                 trial.settings.subset,
                 f"{trial.epochs}/{trial.epochs_planned}",
-                *setting_cells(trial.settings, trial.trainable),
+                *setting_cells(trial.settings),
                 count(trial.trainable),
             ]
             for trial in sorted(
@@ -394,8 +414,8 @@ def _settings_sentence(winner: Entry) -> str:
     rates, weight = winner.settings.rates, winner.settings.distill_weight
     tuned = [f"of {k.plural} {rate(rates[k.name])}" for k in all_kinds() if k.name in rates]
     return markdown_text(
-        f"It tunes {winner.settings.subset or 'none'}: {count(winner.trainable)} parameters"
+        f"It tunes {settings_in_words(winner.settings)}: {count(winner.trainable)} parameters"
         + (f", learning rate {', '.join(tuned)}" if tuned else "")
-        + (f", λ {rate(weight)}" if winner.trainable else "")
+        + (f", λ {rate(weight)}" if rates else "")
         + f"; {percent(winner.val_score)} % on validation."
     )

@@ -15,7 +15,7 @@ from study.analysis.formatting import (
 from study.analysis.leaderboard import Entry, Leaderboard, above_winner
 from study.analysis.names import name_of
 from study.analysis.statistics import Comparison, Estimate
-from study.config.schema import TUNED, WITH_DELTA, ZERO_SHOT
+from study.config.schema import SMALLEST, TUNED, WITH_DELTA, ZERO_SHOT
 from study.trial.study import BEST
 
 
@@ -135,9 +135,10 @@ def _smallest(board: Leaderboard, winner: Entry) -> Iterator[str]:
     elif smallest is not None:
         paired = board.difference(smallest, winner)
         size = f", {spelt(paired.difference)} against the winner" if paired else ""
+        name = "" if smallest.label == SMALLEST else f", “{smallest.name}”,"
         yield (
-            f"The smallest within one standard error of the best by validation tunes "
-            f"{count(smallest.trainable)} of CLIP’s numbers instead of {count(winner.trainable)} "
+            f"The smallest within one standard error of the best by validation{name} trains "
+            f"{count(smallest.trainable)} numbers instead of {count(winner.trainable)} "
             f"({settings_in_words(smallest.settings)}): {with_intervals(smallest.test)}{size}."
         )
 

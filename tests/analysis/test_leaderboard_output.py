@@ -177,8 +177,7 @@ def test_the_ladder_is_a_table_in_every_form(few_shot_study: Path) -> None:
     ]
     assert table.rows[3][2] == "same configuration"
     assert table.rows[4][1] == "best by validation ★"
-    head = board.ladder[-1].paired
-    assert table.rows[4][3] == difference(head)
+    assert table.rows[4][3] == difference(board.ladder[-1].paired)
     for text in (printed(few_shot_study), to_markdown(board)):
         assert "From CLIPFit as published to the winner" in text
         assert "same configuration" in text

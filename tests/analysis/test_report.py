@@ -18,6 +18,7 @@ from study.analysis.report import describe_study, render_report, write_report
 from study.analysis.results import read_results
 from study.config.loading import dump_config, load_config
 from study.storage.ledger import REGISTERED, Registration, StudyFolder
+from tests.analysis.conftest import add_answer, add_candidate
 
 EVIL = "<script>alert('x')</script>"
 
@@ -201,6 +202,30 @@ def test_where_nothing_beats_chance_the_report_recommends_nothing(guessing_study
     assert "zero-shot % choice % gain" in text, "its classes show why"
 
 
+def test_the_ladder_and_the_names_of_rows_are_in_the_report(few_shot_study: Path) -> None:
+    text = text_of(rendered(add_answer(few_shot_study), plots=()))
+    assert "From CLIPFit as published to the winner step candidate" in text
+    assert "linear on frozen CLIP" in text
+    assert "Head linear 0.001 × 100" in text
+
+
+def test_a_linear_head_is_loaded_with_what_it_is_on(few_shot_study: Path) -> None:
+    add_answer(few_shot_study)
+    (few_shot_study / "trials/confirm-best-seed1/delta.safetensors").write_bytes(b"")
+    text = text_of(rendered(few_shot_study, plots=()))
+    assert "load_classifier(Path(" in text
+    assert "apply_delta" not in text
+
+
+def test_where_the_winner_writes_no_delta_what_is_loaded_is_named(few_shot_study: Path) -> None:
+    add_candidate(few_shot_study, "best-with-delta", -0.01, val_score=0.7, subset="vision.ln")
+    delta = "trials/confirm-best-with-delta-seed1/delta.safetensors"
+    (few_shot_study / delta).write_bytes(b"")
+    text = text_of(rendered(few_shot_study, plots=()))
+    assert "What follows is of “best with a delta” (vision.ln)" in text
+    assert delta in text
+
+
 def described(folder: Path) -> str:
     results = read_results(folder)
     return describe_study(results, leaderboard(results))
@@ -219,6 +244,14 @@ def test_it_begins_with_what_won_by_how_much_and_how_it_was_trained(
     assert second.startswith(f"It tunes {markdown_text(str(winner.settings.subset))}: ")
     assert f"LayerNorms {rate(winner.settings.rates['ln'])}" in second
     assert second.endswith(f"{percent(winner.val_score)} % on validation.")
+
+
+def test_it_says_beside_the_winner_which_peers_are_above_it(few_shot_study: Path) -> None:
+    add_candidate(few_shot_study, "full", 0.02, val_score=0.5, peer={"method": "full", "lr": 1e-4})
+    first, second = described(add_answer(few_shot_study)).split("\n\n")[:2]
+    assert "points against linear on frozen CLIP (above, by more than noise). " in first
+    assert "The winner’s mean is below the peer “full fine-tuning”: −2." in first
+    assert "It tunes text.bias + vision.ln, linear head: 11,264 parameters" in second
 
 
 def test_base_and_new_stand_beside_their_mean(base_to_new_study: Path) -> None:

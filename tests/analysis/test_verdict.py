@@ -143,8 +143,8 @@ def test_a_gain_that_other_images_could_undo_is_said_to_be(few_shot_study: Path)
 
 def test_what_the_smallest_saves_is_told(few_shot_study: Path) -> None:
     text = said(add_answer(few_shot_study))
-    assert "tunes 3,072 of CLIP’s numbers instead of 11,264 (vision.ln): " in text
-    assert "points (95 % interval over seeds" in text.split("tunes 3,072")[1]
+    assert "trains 3,072 numbers instead of 11,264 (vision.ln): " in text
+    assert "points (95 % interval over seeds" in text.split("trains 3,072")[1]
 
 
 def test_a_winner_that_is_the_smallest_is_told_to_be(few_shot_study: Path) -> None:
