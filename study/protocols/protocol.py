@@ -242,6 +242,11 @@ class Protocol(ABC):
             yield f"data.targets: is empty; {self.name} needs at least one dataset to test on"
         if self.searches(config):
             yield from config.disagreements_of_search()
+        elif config.confirm.strength not in (None, 1):
+            yield (
+                "confirm.strength: has no effect without a search; what is tested as given and the "
+                "cells of an ablation keep all of the tuned change"
+            )
         names = (AUTO, *(rule.name for rule in self.rules))
         if self.rules and self.validates(config) and config.search.selection not in names:
             yield (

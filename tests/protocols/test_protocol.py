@@ -113,6 +113,11 @@ def test_a_protocol_travels_to_the_workers_of_trials(protocol: str) -> None:
             "search.selection",
             ["'base'", "transfer", "auto, holdout, folds"],
         ),
+        (
+            {"search": {"trials": 0}, "confirm": {"strength": 0.5}},
+            "confirm.strength",
+            ["without a search", "ablation"],
+        ),
     ],
 )  # fmt: skip
 def test_a_fault_is_told_with_its_path_and_what_is_allowed(
