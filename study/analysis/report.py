@@ -188,7 +188,10 @@ def _asked(study: Study, board: Leaderboard, results: Results) -> list[tuple[str
         else ", revision ".join(filter(None, (config.backbone.name, config.backbone.revision))),
     }
     if ablation is not None:
-        tried = ", ".join(map(rate, ablation.rates))
+        lists = ablation.rates if isinstance(ablation.rates, dict) else {"": ablation.rates}
+        tried = "; ".join(
+            f"{kind} {', '.join(map(rate, own))}".strip() for kind, own in lists.items()
+        )
         rows |= {
             "Question": "Which parameters matter? Cells that tune different ones beside one base.",
             "Cells": _DESIGNS[ablation.design],

@@ -229,7 +229,9 @@ def put_value(values: dict[str, Any], key: str, value: Any) -> None:
 
 
 def _describe(fault: Any) -> str:
-    path = ".".join(str(part) for part in fault["loc"] if part != "[key]")
+    # These name no part of the file: a key itself, and the forms that one value may have.
+    unwritten = ("[key]", "[list]", "[mapping]")
+    path = ".".join(str(part) for part in fault["loc"] if part not in unwritten)
     if fault["type"] == "extra_forbidden":
         section: type[BaseModel] = StudyConfig
         for part in fault["loc"][:-1]:

@@ -76,7 +76,7 @@ def _rows(
 def _kind(field: Mapping[str, Any]) -> str:
     """Return the type of a JSON schema in words."""
     match field:
-        case {"anyOf": options}:
+        case {"anyOf": options} | {"oneOf": options}:
             return " or ".join(map(_kind, options))
         case {"enum": values}:
             return " or ".join(f"`{value}`" for value in values)

@@ -3,11 +3,12 @@
 import math
 import os
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from study.config.settings import (
     Head,
@@ -86,6 +87,12 @@ ObjectName = Annotated[str, Field(min_length=1, max_length=100)]
 """The name of something that code provides, such as a protocol."""
 Range = Annotated[tuple[Positive, Positive], AfterValidator(_increasing)]
 """The lower and upper bound of a log-uniform choice."""
+Rates = Annotated[tuple[Positive, ...], Field(min_length=1)]
+"""Learning rates to try."""
+
+
+def _form(rates: Any) -> str:
+    return "[mapping]" if isinstance(rates, Mapping) else "[list]"
 
 
 class DataConfig(Section):
@@ -285,35 +292,56 @@ class ConfirmConfig(Section):
 class AblationConfig(Section):
     """A comparison of subsets (cells), each at the best of the same learning rates."""
 
-    design: Literal["only_one", "leave_one_out", "layers", "grid"]
+    design: Literal["only_one", "leave_one_out", "layers", "grid", "pairs"]
     """The subsets to compare.
 
     ``only_one``: each site alone; ``leave_one_out``: the base without one site each; ``layers``:
-    the base in windows of layers; ``grid``: those in ``subsets``."""
+    the base in windows of layers; ``grid``: those in ``subsets``; ``pairs``: each site alone, each
+    two sites together, and zero-shot, from which the interaction of two sites follows."""
     base: SubsetText = "clipfit"
     """The subset with which every cell is compared."""
     base_from: str | None = None
     """A finished study in ``storage`` whose winner is the base; None means ``base``."""
     sites: tuple[SubsetText, ...] | None = Field(None, min_length=1)
-    """The sites that ``only_one`` and ``leave_one_out`` vary.
+    """The sites that ``only_one``, ``leave_one_out`` and ``pairs`` vary.
 
-    None means those of ``search.space`` for ``only_one``, of the base for ``leave_one_out``."""
+    None means those of ``search.space`` for ``only_one``, of the base for the others."""
     subsets: dict[Label, SubsetText] = Field(default_factory=dict)
     """The subsets of ``grid``, by the name of the cell."""
     windows: Literal["sliding", "from_bottom", "from_top"] = "sliding"
     """The windows of ``layers``: ``width`` layers at each place, or 1, 2, … layers from one end."""
     width: int = Field(1, ge=1)
     """The number of layers in a sliding window."""
-    rates: tuple[Positive, ...] = Field((LEARNING_RATE,), min_length=1)
+    rates: Annotated[
+        Annotated[Rates, Tag("[list]")]
+        | Annotated[dict[KnownKind, Rates], Field(min_length=1), Tag("[mapping]")],
+        Discriminator(_form),
+    ] = (LEARNING_RATE,)
     """Learning rates to try in each cell; the best by validation is tested.
 
-    A single rate is tested without validation."""
+    A list is of rates that all kinds of parameter share. A mapping has a list for each kind, and a
+    cell is tried at every combination of those that it tunes. A single rate is tested without
+    validation."""
+    extend: bool = True
+    """Whether a cell whose best rate is the lowest or highest tried is tried beyond it as well.
+
+    The next rate has the ratio of the last two to each other; this happens three times at most."""
     distill_weight: float = Field(DISTILL_WEIGHT, ge=0)
     """λ of every cell in which the text encoder is tuned."""
     reuse: bool = True
     """Whether to take over the results of finished trials with the same configuration hash.
 
     They are looked for in the other studies of ``storage``, then in the tracker."""
+
+    def rates_of(self, kind: str) -> tuple[float, ...]:
+        """Return the rates to try for a kind of parameter, each once; empty if it has none."""
+        own = self.rates.get(kind, ()) if isinstance(self.rates, dict) else self.rates
+        return tuple(dict.fromkeys(own))
+
+    @property
+    def chooses(self) -> bool:
+        """Whether there are several rates to choose from."""
+        return any(len(self.rates_of(kind)) > 1 for kind in kind_names())
 
 
 class ResourcesConfig(Section):

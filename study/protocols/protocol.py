@@ -222,8 +222,7 @@ class Protocol(ABC):
 
     def validates(self, config: StudyConfig) -> bool:
         """Return whether anything is chosen by validation: in a search, or an ablation's rates."""
-        rates = config.ablation.rates if config.ablation is not None else ()
-        return self.searches(config) or len(rates) > 1
+        return self.searches(config) or (config.ablation is not None and config.ablation.chooses)
 
     def shot_seeds(self, config: StudyConfig) -> tuple[int, ...]:
         """Return the seeds of the shots with which a study tests, without that of the search.

@@ -1,11 +1,12 @@
 """The cells of an ablation, which are the subsets that it compares."""
 
 from collections.abc import Iterator
+from itertools import combinations
 
-from study.config.schema import AblationConfig, StudyConfig
+from study.config.schema import ZERO_SHOT, AblationConfig, StudyConfig
 from study.errors import StudyError, SubsetError
 from study.method.parameters import ENCODERS
-from study.method.subsets import Depths, Subset, in_blocks, parse, single_sites
+from study.method.subsets import Depths, Subset, in_blocks, kinds, parse, single_sites
 from study.storage.ledger import StudyFolder
 from study.trial.study import Study, best_of, read_candidates
 
@@ -16,7 +17,8 @@ def ablation_cells(study: Study) -> dict[str, Subset]:
     Raises:
         ValueError: the configuration has no ablation.
         StudyError: the design leaves no cell besides the base, a site to leave out is not in the
-            base, or the study that the base comes from has no winner.
+            base, sites to pair overlap, a cell tunes a kind of parameter that has no rate, or the
+            study that the base comes from has no winner.
     """
     ablation, depths = study.config.ablation, study.architecture().depths
     if ablation is None:
@@ -32,14 +34,23 @@ def ablation_cells(study: Study) -> dict[str, Subset]:
             )
         base = parse(best.settings.subset)
     cells = {base.key(depths): ("base", base)}
+    pairs = ablation.design == "pairs"
     for label, subset in _designed(study.config, ablation, base, depths):
-        if subset.resolve(depths):
-            cells.setdefault(subset.key(depths), (label, subset))
+        if subset.resolve(depths) or pairs:
+            known, written = cells.get(subset.key(depths), (label, subset))
+            # Interactions are found by the texts of sites and pairs, which a base may be too.
+            cells[subset.key(depths)] = known, subset if pairs else written
     if len(cells) == 1:
         raise StudyError(
             f"ablation.design {ablation.design} leaves no cell beside the base '{base}'; "
             "name sites or subsets that differ from it"
         )
+    for label, subset in cells.values():
+        for kind in sorted(kinds(subset.resolve(depths))):
+            if not ablation.rates_of(kind):
+                raise StudyError(
+                    f"ablation.rates: the cell '{label}' tunes '{subset}' and so needs rates.{kind}"
+                )
     return dict(cells.values())
 
 
@@ -63,6 +74,11 @@ def _designed(
                     f"in it are {', '.join(_sites_in(base, depths))}"
                 ) from None
             yield f"without {site}", rest
+    elif ablation.design == "pairs":
+        sites = _apart(ablation.sites or tuple(_sites_in(base, depths)), depths)
+        yield ZERO_SHOT, parse("none")
+        yield from ((f"only {site}", parse(site)) for site in sites)
+        yield from ((pair, parse(pair)) for pair in map(" + ".join, combinations(sites, 2)))
     else:  # the part of the base in each window of layers, without the sites outside the blocks
         deepest, width = max(depths.text, depths.vision), ablation.width
         ranges = {
@@ -78,6 +94,26 @@ def _designed(
                 if in_blocks(site) and start < end
             ]:
                 yield f"layers {start}–{stop - 1}", parse(" + ".join(terms))
+
+
+def _apart(sites: tuple[str, ...], depths: Depths) -> tuple[str, ...]:
+    """Return the sites to pair.
+
+    Raises:
+        StudyError: there are fewer than two, one is empty, or two cannot be added as they overlap.
+    """
+    if len(sites) < 2:
+        raise StudyError(
+            f"ablation.sites: pairs need two sites or more, got {', '.join(sites) or 'none'}"
+        )
+    for one, other in combinations(sites, 2):
+        leaves = [parse(site).resolve(depths) for site in (one, other, f"{one} + {other}")]
+        if not all(leaves) or sum(map(len, leaves[:2])) > len(leaves[2]):
+            raise StudyError(
+                f"ablation.sites: '{one}' and '{other}' cannot be paired, as they share parameters "
+                "or one of them has none"
+            )
+    return sites
 
 
 def _sites_in(base: Subset, depths: Depths) -> Iterator[str]:

@@ -8,10 +8,8 @@ from typing import Any, NamedTuple
 
 from study.config.schema import TUNED, StudyConfig
 from study.config.settings import Settings
-from study.errors import DataError, StudyError
-from study.method.parameters import kind_names
-from study.method.subsets import Subset, parse
-from study.search.ablation_cells import ablation_cells
+from study.errors import DataError
+from study.method.subsets import parse
 from study.search.driver import decisions, make_scheduler, run_trials
 from study.search.optuna_arm import Arm, DamagedJournalError, Outcome, Recorded, open_arm, set_aside
 from study.search.samplers import Sampler, sampler_named
@@ -379,69 +377,3 @@ def _open_arms(study: Study, past: Collection[_Past], given: Sampler | None) -> 
         spaces["search"][1].neighbours(parse(clipfit.subset)), own, clipfit.flat()
     )
     return arms
-
-
-def tune_cells(
-    study: Study,
-    data: TrialData,
-    observers: Sequence[Observer],
-    take_over: TakeOver | None,
-) -> None:
-    """Train every cell at every learning rate and evaluate it by validation.
-
-    Args:
-        study: the study.
-        data: the data of the search's trials.
-        observers: see `run_queue`.
-        take_over: see `run_queue`.
-    """
-    wanted = [
-        make_trial(study, data, "search", settings, label, number, label=f"{label} at {rate:g}")
-        for number, (label, rate, settings) in enumerate(_trials(study, ablation_cells(study)))
-    ]
-    run_queue(study, "search", wanted, {study.config.seed: data}, observers, take_over)
-
-
-def fix_rates(study: Study) -> Mapping[str, Settings]:
-    """Choose each cell's learning rate by validation, before the test split is read.
-
-    The choice is written once; later calls read it.
-
-    Returns:
-        The chosen settings of each cell, by label.
-
-    Raises:
-        StudyError: no trial of a cell ran all its epochs.
-    """
-    if (written := study.cells()) is not None:
-        return written
-    cells = ablation_cells(study)
-    if not study.protocol().validates(study.config):
-        return study.fix_cells({label: own for label, _, own in _trials(study, cells)})
-    # The best trial comes first, so in reversed order it is the last to be stored.
-    best = {
-        trial.config.subset_key: trial.config.settings
-        for trial in reversed(finished_trials(study.folder))
-    }
-    keys = {label: subset.key(study.architecture().depths) for label, subset in cells.items()}
-    if missing := [label for label, key in keys.items() if key not in best]:
-        raise StudyError(f"no trial of the cell '{missing[0]}' ran all its epochs")
-    return study.fix_cells({label: best[key] for label, key in keys.items()})
-
-
-def _trials(study: Study, cells: Mapping[str, Subset]) -> list[tuple[str, float, Settings]]:
-    if (ablation := study.config.ablation) is None:
-        return []
-    return [
-        (
-            label,
-            rate,
-            Settings(
-                subset=str(subset),
-                rates=dict.fromkeys(kind_names(), rate),
-                distill_weight=ablation.distill_weight,
-            ),
-        )
-        for label, subset in cells.items()
-        for rate in ablation.rates
-    ]

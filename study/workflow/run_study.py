@@ -29,10 +29,10 @@ from study.config.schema import AblationConfig, StudyConfig, TrackingConfig
 from study.data.images.decode import PREPROCESSING
 from study.errors import BackboneError, ConfigError, InterruptedStudyError, StudyError
 from study.protocols import Protocol
-from study.search.ablation_cells import ablation_cells
+from study.search.ablation import fix_rates, rate_grids, tune_cells
 from study.search.driver import ray_session
 from study.search.samplers import Sampler
-from study.search.stages import budget, fix_rates, run_confirm, run_search, tune_cells
+from study.search.stages import budget, run_confirm, run_search
 from study.search.trainable import drop_unproven_reports
 from study.selection.candidates import extensions, fix_candidates
 from study.storage.atomic import write_atomically
@@ -230,12 +230,18 @@ def _confirm(study: Study, preparer: Preparer, tracker: Tracker, console: Consol
 def _ablate(
     study: Study, ablation: AblationConfig, preparer: Preparer, tracker: Tracker, console: Console
 ) -> None:
-    """Choose each cell's learning rate by validation, and only then read the test split."""
+    """Choose each cell's learning rates by validation, and only then read the test split."""
     known = partial(take_over, tracker, study.folder) if ablation.reuse else None
     if study.protocol().validates(study.config) and not _has_chosen(study, study.cells()):
-        total = len(ablation.rates) * len(ablation_cells(study))
+        total = sum(grid.size for grid in rate_grids(study).values())
         with _stage(console, study.folder, "search", total) as progress:
-            tune_cells(study, preparer.search(), [progress, tracker], known)
+
+            def extending(sentences: Sequence[str], trials: int) -> None:
+                progress.expect(trials)
+                for line in sentences:
+                    console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+            tune_cells(study, preparer.search(), [progress, tracker], known, extending)
     chosen = [Candidate(label=label, settings=own) for label, own in fix_rates(study).items()]
     seeds = study.protocol().shot_seeds(study.config)
     tested = {seed: preparer.confirm(seed) for seed in seeds}
@@ -263,10 +269,16 @@ def _announce(study: Study, console: Console) -> None:
             f"CLIPFit's learning rates and λ, {searched} search subsets as well"
         )
     if config.ablation is not None:
+        sizes = [grid.size for grid in rate_grids(study).values()]
+        combined = "combinations of " if isinstance(config.ablation.rates, dict) else ""
         plan = (
             f"an ablation of the design {config.ablation.design}, "
-            f"{len(config.ablation.rates)} learning rates a cell"
+            f"{max(sizes)} {combined}learning rate{'s' if max(sizes) > 1 else ''} a cell: "
+            f"{len(sizes)} cells"
         )
+        if protocol.validates(config):
+            more = ", more where the best is at a bound" if config.ablation.extend else ""
+            plan += f", {sum(sizes)} trials to choose their rates{more}"
     console.print(
         f"[bold]{folder.name}[/]: {config.protocol} on {config.data.dataset}, "
         f"{shots}{config.backbone.name}; results in {folder.path}\n"

@@ -41,8 +41,8 @@ class Status:
     study: str
     state: str
     """One of the keys of `STATES`."""
-    wanted: int
-    """The configured number of trials of the search."""
+    wanted: int | None
+    """The configured number of trials of the search; None for an ablation, whose grids may grow."""
     extended: tuple[int, ...]
     """The number of trials of the search before each extension."""
     counts: Mapping[str, Mapping[str, int]]
@@ -79,7 +79,7 @@ def study_status(results: Results) -> Status:
     return Status(
         study=folder.name,
         state=state,
-        wanted=study.config.search.trials,
+        wanted=study.config.search.trials if study.config.ablation is None else None,
         extended=tuple(entry["from"] for entry in extensions(study)),
         counts={
             stage: dict(
@@ -106,7 +106,7 @@ def render_status(status: Status) -> RenderableType:
         f"[bold]{status.study}[/]: {STATES[status.state].format(status.study)}"
     ]
     for stage, ended in status.counts.items():
-        of = f" of {status.wanted}" if stage == "search" else ""
+        of = f" of {status.wanted}" if stage == "search" and status.wanted is not None else ""
         ends = ", ".join(f"{n} {how}" for how, n in sorted(ended.items()))
         parts.append(f"{stage}: {sum(ended.values())}{of} trials: {ends}")
     running = [
@@ -187,6 +187,11 @@ class StageProgress:
             self._bar.stop()
         else:
             self._show(at_once=True)
+
+    def expect(self, total: int) -> None:
+        """Show another number of trials from now on, where more are needed than there seemed."""
+        self._total = total
+        self._bar.update(self._task, total=total)
 
     def trial_started(self, config: TrialConfig) -> None:
         """See `study.search.searcher.Observer`."""

@@ -162,7 +162,8 @@ def test_what_is_merged_gives_way_to_what_is_given(tmp_path: Path) -> None:
     assert baseline == settings("ln", 0.1, 0.3)
 
 
-def test_what_is_dumped_is_what_is_loaded(tmp_path: Path) -> None:
+@pytest.mark.parametrize("rates", [[0.1, 0.2], {"bias": [0.1], "ln": [0.2, 0.3]}])
+def test_what_is_dumped_is_what_is_loaded(tmp_path: Path, rates: object) -> None:
     values = {
         "name": "mine",
         "data": {
@@ -172,7 +173,7 @@ def test_what_is_dumped_is_what_is_loaded(tmp_path: Path) -> None:
             "shots_from": "/some/shots",
         },
         "search": {"asha": None, "baselines": baselines(mine=clipfit())},
-        "ablation": {"design": "only_one"},
+        "ablation": {"design": "only_one", "rates": rates},
         "storage": "elsewhere",
     }
     config = build_config(values, "here")

@@ -145,6 +145,25 @@ STUDY = Path(study.__file__ or "").parent
         ({"confirm": {"seeds": [1, 2, 1]}}, "confirm", ["[1, 2, 1]", "twice"]),
         ({"confirm": {"runners_up": 9}}, "confirm.runners_up", ["9"]),
         ({"resources": {"cpus_per_trial": 0}}, "resources.cpus_per_trial", ["greater than 0"]),
+        (
+            {"ablation": {"design": "pairs", "rates": [0.1, 0]}},
+            "ablation.rates.1",
+            ["greater than 0"],
+        ),
+        (
+            {"ablation": {"design": "pairs", "rates": {"bias": [0.1, -1]}}},
+            "ablation.rates.bias.1",
+            ["greater than 0", "-1"],
+        ),
+        (
+            {"ablation": {"design": "pairs", "rates": {"norm": [0.1]}}},
+            "ablation.rates.norm",
+            ["'norm'", "allowed are bias, ln"],
+        ),
+        ({"ablation": {"design": "pairs", "rates": []}}, "ablation.rates", ["at least 1"]),
+        ({"ablation": {"design": "pairs", "rates": {}}}, "ablation.rates", ["at least 1"]),
+        ({"ablation": {"design": "pairs", "rates": {"ln": []}}}, "ablation.rates.ln", ["least 1"]),
+        ({"ablation": {"design": "pairs", "rates": 0.1}}, "ablation.rates", ["tuple", "0.1"]),
     ],
 )  # fmt: skip
 def test_a_fault_is_told_with_its_path_and_what_is_allowed(

@@ -149,3 +149,17 @@ def test_an_ablation_that_tunes_rates_needs_a_rule_that_can_judge_its_protocol()
     assert fault.startswith("search.selection: 'class_folds' cannot judge the protocol few_shot")
     one_rate = TUNED_RATES | {"rates": [0.1]}
     assert protocol_faults({"ablation": one_rate, "search": search}) == []
+
+
+@pytest.mark.parametrize(
+    ("rates", "chooses"),
+    [
+        ([0.1, 0.2], True),
+        ([0.1, 0.1], False),
+        ({"bias": [0.1], "ln": [0.2]}, False),
+        ({"bias": [0.1], "ln": [0.2, 0.3]}, True),
+    ],
+)
+def test_an_ablation_validates_where_a_kind_has_several_rates(rates: Any, chooses: bool) -> None:
+    config = build_config({"ablation": {"design": "only_one", "rates": rates}}, "here")
+    assert named(config.protocol).validates(config) == chooses

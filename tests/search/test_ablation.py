@@ -1,19 +1,23 @@
 """An ablation tunes the learning rate of each cell by validation, and only then tests it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+import signal
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from settings import settings, study_of
+from tiny_study import TinyStudy
 
 from study.config.loading import build_config, dump_config
 from study.config.schema import StudyConfig
-from study.errors import StudyError
+from study.errors import InterruptedStudyError, StudyError
 from study.method.checkpoint import Architecture, EncoderShape
 from study.method.subsets import parse
-from study.search import stages
+from study.search import ablation, stages
+from study.search.rate_grid import MOST_EXTENSIONS
 from study.storage.ledger import End, StudyFolder
 from study.trial import TrialConfig, TrialData
 from study.trial.study import Candidate, Study
@@ -82,7 +86,8 @@ def queued(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         queued.stage, queued.trials, queued.data = stage, list(wanted), data
         queued.take_over = take_over
 
-    monkeypatch.setattr(stages, "run_queue", run_queue)
+    for module in (ablation, stages):
+        monkeypatch.setattr(module, "run_queue", run_queue)
     return queued
 
 
@@ -92,7 +97,7 @@ def test_every_cell_is_tuned_at_every_rate(
     def take_over(trials: Sequence[TrialConfig]) -> list[str]:
         return []
 
-    stages.tune_cells(study_of(grid(), folder, ARCHITECTURE), few_digits, [], take_over)
+    ablation.tune_cells(study_of(grid(), folder, ARCHITECTURE), few_digits, [], take_over)
     assert queued.stage == "search"
     assert queued.take_over is take_over
     assert list(queued.data) == [3]
@@ -114,7 +119,7 @@ def test_the_rate_of_a_cell_is_the_one_that_validation_prefers(folder: StudyFold
     for label, scores in (("base", (0.5, 0.6)), ("norms", (0.8, 0.3)), ("biases", (0.4, 0.4))):
         for rate, score in zip((0.01, 0.1), scores, strict=True):
             train(folder, label, rate, score)
-    chosen = stages.fix_rates(study_of(grid(), folder, ARCHITECTURE))
+    chosen = ablation.fix_rates(study_of(grid(), folder, ARCHITECTURE))
     assert {label: proposal.rates["bias"] for label, proposal in chosen.items()} == {
         "base": 0.1,
         "norms": 0.01,
@@ -126,9 +131,9 @@ def test_the_rate_of_a_cell_is_the_one_that_validation_prefers(folder: StudyFold
 def test_the_choice_is_written_once_and_kept(folder: StudyFolder) -> None:
     for label in ("base", "norms", "biases"):
         train(folder, label, 0.01, 0.5)
-    first = stages.fix_rates(study_of(grid(), folder, ARCHITECTURE))
+    first = ablation.fix_rates(study_of(grid(), folder, ARCHITECTURE))
     train(folder, "norms", 0.1, 0.9)
-    assert stages.fix_rates(study_of(grid(), folder, ARCHITECTURE)) == first
+    assert ablation.fix_rates(study_of(grid(), folder, ARCHITECTURE)) == first
     assert folder.read_json("cells.json")["norms"]["rates"]["ln"] == 0.01
 
 
@@ -136,12 +141,12 @@ def test_a_cell_none_of_whose_trials_ran_to_the_end_is_named(folder: StudyFolder
     train(folder, "base", 0.01, 0.5)
     train(folder, "norms", 0.01, 0.5, status="failed")
     with pytest.raises(StudyError, match="no trial of the cell 'norms' ran all its epochs"):
-        stages.fix_rates(study_of(grid(), folder, ARCHITECTURE))
+        ablation.fix_rates(study_of(grid(), folder, ARCHITECTURE))
     assert folder.read_json("cells.json") is None
 
 
 def test_a_single_rate_needs_no_search(folder: StudyFolder) -> None:
-    chosen = stages.fix_rates(study_of(grid(rates=[0.3]), folder, ARCHITECTURE))
+    chosen = ablation.fix_rates(study_of(grid(rates=[0.3]), folder, ARCHITECTURE))
     assert chosen == {
         "base": settings("text.mlp.fc2.bias + vision.ln", 0.3, 0.3, 2.0),
         "norms": settings("vision.ln", 0.3, 0.3, 2.0),
@@ -167,3 +172,236 @@ def test_every_cell_is_tested_on_each_seeds_shots_at_its_own_rate(
         ("ablation-1000", "base", 5, 0.1),
         ("ablation-1001", "norms", 5, 0.01),
     ]
+
+
+KINDS = {"bias": [0.01, 0.1], "ln": [0.02, 0.2]}
+
+
+def test_with_rates_by_kind_a_cell_is_tuned_at_every_combination_of_those_that_it_tunes(
+    folder: StudyFolder, queued: SimpleNamespace, few_digits: TrialData
+) -> None:
+    study = study_of(grid(rates=KINDS), folder, ARCHITECTURE)
+    ablation.tune_cells(study, few_digits, [], None)
+    assert [(t.number, t.label) for t in queued.trials] == [
+        (0, "base at bias 0.01, ln 0.02"),
+        (1, "base at bias 0.01, ln 0.2"),
+        (2, "base at bias 0.1, ln 0.02"),
+        (3, "base at bias 0.1, ln 0.2"),
+        (4, "norms at ln 0.02"),
+        (5, "norms at ln 0.2"),
+        (6, "biases at bias 0.01"),
+        (7, "biases at bias 0.1"),
+    ]
+    assert queued.trials[1].settings == settings("clipfit", 0.01, 0.2, 2.0)
+    assert queued.trials[5].settings == settings("vision.ln", None, 0.2, 0.0)
+
+
+def test_single_rates_by_kind_need_no_search(folder: StudyFolder) -> None:
+    rates = {"bias": [0.3], "ln": [0.1]}
+    assert ablation.fix_rates(study_of(grid(rates=rates), folder, ARCHITECTURE)) == {
+        "base": settings("text.mlp.fc2.bias + vision.ln", 0.3, 0.1, 2.0),
+        "norms": settings("vision.ln", None, 0.1, 2.0),
+        "biases": settings("text.bias", 0.3, None, 2.0),
+    }
+
+
+Trainer = Callable[..., SimpleNamespace]
+
+
+@pytest.fixture
+def trainer(monkeypatch: pytest.MonkeyPatch) -> Trainer:
+    """Makes a queue that ends its trials at once, each with a score that follows from its rates."""
+
+    def make(score: Callable[[TrialConfig], float | None]) -> SimpleNamespace:
+        trained = SimpleNamespace(ids=[], rounds=[], stop_at=None)
+
+        def run_queue(study: Study, stage: str, wanted: list[TrialConfig], *_: Any) -> None:
+            trained.rounds.append([trial.label for trial in wanted])
+            for config in wanted:
+                if len(trained.ids) == trained.stop_at:
+                    raise InterruptedStudyError("the study was interrupted")
+                folder = study.folder.trial(config.trial_id)
+                assert folder.read_end() is None, "an ended trial is never trained again"
+                folder.create(config.model_dump(mode="json"))
+                found = score(config)
+                if found is not None:
+                    folder.append_report({"epoch": 1, "val_score": found, "seconds": 1.0})
+                folder.write_end(End("finished" if found is not None else "failed", 1, 1.0))
+                trained.ids.append(config.trial_id)
+
+        monkeypatch.setattr(ablation, "run_queue", run_queue)
+        return trained
+
+    return make
+
+
+def near(bias: float, ln: float) -> Callable[[TrialConfig], float]:
+    """A score that falls with the distance of each rate to the best one."""
+
+    def score(config: TrialConfig) -> float:
+        best = {"bias": bias, "ln": ln}
+        return 0.9 - sum(
+            0.1 * abs(math.log10(rate / best[kind])) for kind, rate in config.settings.rates.items()
+        )
+
+    return score
+
+
+def tune(folder: StudyFolder, data: TrialData, **changes: Any) -> list[tuple[list[str], int]]:
+    """Tune the cells; returns what was said of extensions."""
+    said: list[tuple[list[str], int]] = []
+    study = study_of(grid(**changes), folder, ARCHITECTURE)
+    ablation.tune_cells(study, data, [], None, lambda lines, total: said.append(([*lines], total)))
+    return said
+
+
+def rates_of(folder: StudyFolder, label: str) -> list[float]:
+    """The rates that were tried in a cell which has one for all kinds."""
+    trials = [TrialConfig.model_validate(trial.read_config()) for trial in folder.trials()]
+    return [next(iter(t.settings.rates.values())) for t in trials if t.arm == label]
+
+
+def test_a_grid_whose_best_rate_is_inside_is_not_extended(
+    folder: StudyFolder, trainer: Trainer, few_digits: TrialData
+) -> None:
+    trained = trainer(near(0.1, 0.1))
+    assert tune(folder, few_digits, rates=[0.01, 0.1, 1.0]) == []
+    assert len(trained.ids) == 9
+    assert len(trained.rounds) == 1
+
+
+def test_a_grid_is_extended_by_its_ratio_until_the_best_rate_is_inside(
+    folder: StudyFolder, trainer: Trainer, few_digits: TrialData
+) -> None:
+    trained = trainer(near(bias=1.0, ln=0.25))
+    cells = {"base": "vision.ln1", "subsets": {"biases": "text.bias", "mlp": "text.mlp.bias"}}
+    said = tune(folder, few_digits, rates=[0.125, 0.25, 0.5], **cells)
+    assert rates_of(folder, "biases") == [0.125, 0.25, 0.5, 1.0, 2.0]
+    assert rates_of(folder, "base") == [0.125, 0.25, 0.5]
+    assert said == [
+        (["the grid of “biases” is extended to 1", "the grid of “mlp” is extended to 1"], 11),
+        (["the grid of “biases” is extended to 2", "the grid of “mlp” is extended to 2"], 13),
+    ]
+    assert trained.rounds[1:] == [["biases at 1", "mlp at 1"], ["biases at 2", "mlp at 2"]]
+    study = study_of(grid(**cells), folder, ARCHITECTURE)
+    assert ablation.fix_rates(study)["biases"].rates == {"bias": 1.0}
+
+
+def test_a_grid_is_extended_downwards_as_well(
+    folder: StudyFolder, trainer: Trainer, few_digits: TrialData
+) -> None:
+    trainer(near(bias=0.01, ln=0.01))
+    tune(folder, few_digits, rates=[0.1, 0.4])
+    assert rates_of(folder, "norms") == [0.1, 0.4, 0.025, 0.00625, pytest.approx(0.0015625, 1e-5)]
+
+
+def test_a_best_rate_that_keeps_moving_is_followed_a_few_times_only(
+    folder: StudyFolder, trainer: Trainer, few_digits: TrialData
+) -> None:
+    trainer(near(1e9, 1e9))
+    said = tune(folder, few_digits)
+    assert len(said) == MOST_EXTENSIONS == 3
+    assert rates_of(folder, "norms") == [0.01, 0.1, 1.0, 10.0, 100.0]
+
+
+def test_rates_beyond_a_bound_that_fail_end_the_extension(
+    folder: StudyFolder, trainer: Trainer, few_digits: TrialData
+) -> None:
+    best = near(1e9, 1e9)
+    trainer(lambda config: None if max(config.settings.rates.values()) > 5 else best(config))
+    assert len(tune(folder, few_digits)) == 2
+    assert rates_of(folder, "norms") == [0.01, 0.1, 1.0, 10.0]
+    study = study_of(grid(), folder, ARCHITECTURE)
+    assert ablation.fix_rates(study)["norms"].rates == {"ln": 1.0}
+
+
+def test_a_cell_that_failed_at_every_rate_is_not_extended(
+    folder: StudyFolder, trainer: Trainer, few_digits: TrialData
+) -> None:
+    trainer(lambda config: None)
+    assert tune(folder, few_digits) == []
+
+
+def test_the_rates_of_each_kind_are_extended_in_combination_with_all_others(
+    folder: StudyFolder, trainer: Trainer, few_digits: TrialData
+) -> None:
+    trained = trainer(near(bias=0.01, ln=2.5))
+    rates = {"bias": [0.001, 0.01, 0.1], "ln": [0.5, 1.0, 2.0]}
+    said = tune(folder, few_digits, rates=rates, subsets={"biases": "text.bias"})
+    assert said == [(["the grid of “base” is extended to ln 4"], 15)]
+    assert trained.rounds[1] == [f"base at bias {bias}, ln 4" for bias in ("0.001", "0.01", "0.1")]
+
+
+@pytest.mark.parametrize("changes", [{"extend": False}, {"rates": [0.1]}])
+def test_nothing_is_extended_where_that_is_not_wished_or_nothing_is_chosen(
+    folder: StudyFolder, trainer: Trainer, few_digits: TrialData, changes: dict[str, Any]
+) -> None:
+    trained = trainer(near(1e9, 1e9))
+    assert tune(folder, few_digits, **changes) == []
+    assert len(trained.rounds) == 1
+
+
+def test_after_an_interruption_what_is_left_is_trained_under_the_same_names(
+    folder: StudyFolder, trainer: Trainer, few_digits: TrialData, tmp_path: Path
+) -> None:
+    trained = trainer(near(4.0, 0.5))
+    whole = StudyFolder(tmp_path / "whole")
+    whole.create(dump_config(grid()), {})
+    tune(whole, few_digits)
+    names = {trial.trial_id: trial.read_config()["label"] for trial in whole.trials()}
+    assert len(names) > 8
+    trained.ids.clear()
+    for stop in range(len(names)):  # each call trains one trial more, then is interrupted
+        trained.stop_at = stop
+        with pytest.raises(InterruptedStudyError):
+            tune(folder, few_digits)
+    trained.stop_at = None
+    tune(folder, few_digits)
+    assert trained.ids == [*names]
+    assert {trial.trial_id: trial.read_config()["label"] for trial in folder.trials()} == names
+
+
+def test_a_trial_of_the_ledger_is_known_by_what_it_trains_and_not_by_its_number(
+    folder: StudyFolder, trainer: Trainer, few_digits: TrialData
+) -> None:
+    trained = trainer(near(1e9, 0.1))
+    norms = {"norms": GRID["subsets"]["norms"]}
+    tune(folder, few_digits, extend=False, subsets=norms)
+    tune(folder, few_digits, extend=False, subsets={"biases": "text.bias", **norms})
+    assert trained.ids == [f"search-{number:04d}" for number in range(6)]
+    assert trained.rounds[1] == ["biases at 0.01", "biases at 0.1"]
+
+
+def test_after_the_choice_nothing_is_extended(
+    folder: StudyFolder, trainer: Trainer, few_digits: TrialData
+) -> None:
+    trainer(near(1e9, 1e9))
+    tune(folder, few_digits, extend=False)
+    ablation.fix_rates(study_of(grid(), folder, ARCHITECTURE))
+    assert tune(folder, few_digits) == []
+
+
+@pytest.mark.usefixtures("ray_cluster")
+@pytest.mark.timeout(300)
+def test_an_interrupted_extension_goes_on_with_real_trials_and_trains_none_twice(
+    make_study: Callable[..., TinyStudy],
+) -> None:
+    # So small rates change no prediction: all tie, the first wins, and it is the lowest of two.
+    cells = {"design": "grid", "subsets": {"norms": "vision.ln2"}, "rates": [1e-8, 2e-8]}
+    tiny = make_study("extended", ablation=cells, training={"epochs": 2, "batch_size": 8})
+    heard = tiny.heard
+
+    def tune() -> None:
+        ablation.tune_cells(Study(tiny.config, tiny.folder), tiny.data, [heard], None)
+
+    heard.at["ended", "search-0004", "finished"] = lambda: signal.raise_signal(signal.SIGINT)
+    with pytest.raises(InterruptedStudyError):
+        tune()
+    assert tiny.folder.trial("search-0005").read_end() is None
+    tune()
+    ends = [trial_id for kind, trial_id, _ in heard.events if kind == "ended"]
+    assert sorted(ends) == [f"search-{number:04d}" for number in range(6)]
+    assert rates_of(tiny.folder, "norms") == [1e-8, 2e-8, 5e-9]
+    tune()
+    assert len([kind for kind, *_ in heard.events if kind == "ended"]) == 6
+    assert [*ablation.fix_rates(Study(tiny.config, tiny.folder))] == ["base", "norms"]

@@ -89,3 +89,65 @@ def test_the_winner_of_a_study_can_be_the_base(tmp_path: Path) -> None:
     assert str(found["base"]) == "vision.ln2"
     with pytest.raises(StudyError, match="no finished study 'missing'"):
         cells(tmp_path, design="only_one", sites=["text.ln1"], base_from="missing")
+
+
+def test_pairs_are_each_site_alone_each_two_together_and_nothing_at_all(tmp_path: Path) -> None:
+    sites = ["vision.ln2", "text.ln1", "text.bias"]
+    assert texts(cells(tmp_path, design="pairs", sites=sites)) == {
+        "base": "text.mlp.fc2.bias + vision.ln",
+        "zero-shot": "none",
+        "only vision.ln2": "vision.ln2",
+        "only text.ln1": "text.ln1",
+        "only text.bias": "text.bias",
+        "vision.ln2 + text.ln1": "text.ln1 + vision.ln2",
+        "vision.ln2 + text.bias": "text.bias + vision.ln2",
+        "text.ln1 + text.bias": "text.ln1 + text.bias",
+    }
+
+
+def test_the_sites_to_pair_are_those_of_the_base(tmp_path: Path) -> None:
+    found = cells(tmp_path, design="pairs")
+    assert len(found) == 1 + 1 + 5 + 10
+    assert "text.mlp.fc2.bias + vision.ln_pre" in found
+
+
+def test_a_base_that_is_itself_a_pair_or_nothing_is_written_as_one(tmp_path: Path) -> None:
+    sites = ["text.ln", "vision.ln2"]
+    base = "text.ln1 + text.ln2 + text.ln_final + vision.ln2"
+    found = texts(cells(tmp_path, design="pairs", sites=sites, base=base))
+    assert found["base"] == "text.ln + vision.ln2"
+    assert len(found) == 4
+    assert "zero-shot" not in cells(tmp_path, design="pairs", sites=sites, base="none")
+
+
+@pytest.mark.parametrize(
+    ("sites", "told"),
+    [
+        (["text.ln1"], "two sites or more, got text.ln1"),
+        (["text.ln1", "text.ln1"], "'text.ln1' and 'text.ln1' cannot be paired"),
+        (["vision.ln2", "text.ln1", "text.ln"], "'text.ln1' and 'text.ln' cannot be paired"),
+        (["vision.ln1", "vision.ln - vision.ln1"], "cannot be paired"),
+        (["none", "text.ln"], "one of them has none"),
+    ],
+)
+def test_sites_whose_sum_means_nothing_are_not_paired(
+    tmp_path: Path, sites: list[str], told: str
+) -> None:
+    with pytest.raises(StudyError, match=told):
+        cells(tmp_path, design="pairs", sites=sites)
+
+
+def test_other_designs_have_no_cell_that_tunes_nothing(tmp_path: Path) -> None:
+    assert list(cells(tmp_path, design="only_one", sites=["none", "text.ln"])) == [
+        "base",
+        "only text.ln",
+    ]
+
+
+def test_a_kind_that_a_cell_tunes_needs_rates(tmp_path: Path) -> None:
+    sites, rates = ["vision.ln2", "text.bias"], {"ln": [0.1, 0.2]}
+    with pytest.raises(StudyError, match=r"'base' tunes 'text.mlp.fc2.bias .* needs rates\.bias"):
+        cells(tmp_path, design="only_one", sites=sites, rates=rates)
+    with pytest.raises(StudyError, match=r"'only text.bias' tunes .* needs rates\.bias"):
+        cells(tmp_path, design="only_one", sites=sites, rates=rates, base="ln")
+    assert cells(tmp_path, design="only_one", sites=sites[:1], rates=rates, base="ln")

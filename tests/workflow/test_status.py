@@ -135,6 +135,18 @@ def test_an_extension_is_told(folder: StudyFolder) -> None:
     assert read(folder).extended == (8,)
 
 
+def test_an_ablation_has_no_planned_number_of_trials(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = StudyFolder(tmp_path / "mine")
+    ablation = {"design": "only_one", "rates": [0.1, 0.2]}
+    folder.create(dump_config(build_config({"name": "mine", "ablation": ablation}, "test")), {})
+    add(folder, 1, 4, "finished")
+    assert read(folder).wanted is None
+    assert main(["--status", "mine", f"storage={tmp_path}"]) == 0
+    assert "search: 1 trials: 1 finished" in capsys.readouterr().out
+
+
 def test_looking_changes_nothing(folder: StudyFolder) -> None:
     add(folder, 1, 2, None)
     before = {p: p.stat().st_mtime_ns for p in folder.path.rglob("*") if p.is_file()}
@@ -209,3 +221,18 @@ def test_nothing_but_a_terminal_is_spoken_to_seldom() -> None:
             line.trial_started(config(number))
             line.trial_ended(config(number), End("finished", 3, 1.0), 0.5)
     assert len(text(out).splitlines()) <= 2
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_stage_may_need_more_trials_than_it_seemed(
+    terminal: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "QUIET_SECONDS", 0.0)
+    out = console(terminal=terminal)
+    with StageProgress(out, "search", total=1) as line:
+        line.trial_ended(config(0), End("finished", 3, 1.0), 0.5)
+        assert "1/1 done" in line._line()
+        line.expect(3)
+        line.trial_ended(config(1), End("finished", 3, 1.0), 0.5)
+    assert "2/3 done" in text(out)
+    assert line._bar.tasks[0].total == 3

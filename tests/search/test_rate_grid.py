@@ -1,0 +1,94 @@
+"""The rates that a cell is tried at, and the next ones where the best is at a bound."""
+
+from typing import Any
+
+import pytest
+
+from study.config.schema import AblationConfig
+from study.search.rate_grid import RateGrid
+
+
+def planned(rates: Any, *tuned: str) -> RateGrid:
+    return RateGrid.planned(AblationConfig(design="only_one", rates=rates), tuned)
+
+
+@pytest.mark.parametrize(
+    ("rates", "tuned", "combinations"),
+    [
+        ([0.1, 0.2], ["bias", "ln"], [{"bias": 0.1, "ln": 0.1}, {"bias": 0.2, "ln": 0.2}]),
+        ([0.1, 0.2, 0.1], ["bias"], [{"bias": 0.1, "ln": 0.1}, {"bias": 0.2, "ln": 0.2}]),
+        ([0.1, 0.2], [], [{}]),
+        (
+            {"bias": [0.1, 0.2], "ln": [3.0, 4.0]},
+            ["bias", "ln"],
+            [
+                {"bias": 0.1, "ln": 3.0},
+                {"bias": 0.1, "ln": 4.0},
+                {"bias": 0.2, "ln": 3.0},
+                {"bias": 0.2, "ln": 4.0},
+            ],
+        ),
+        ({"bias": [0.1, 0.2], "ln": [3.0, 4.0]}, ["ln"], [{"ln": 3.0}, {"ln": 4.0}]),
+        ({"bias": [0.1, 0.2], "ln": [3.0, 4.0]}, [], [{}]),
+    ],
+    ids=["shared", "once each", "nothing tuned", "by kind", "one kind", "nothing tuned by kind"],
+)
+def test_a_cell_is_tried_at_every_combination_of_the_rates_that_it_tunes(
+    rates: Any, tuned: list[str], combinations: list[dict[str, float]]
+) -> None:
+    grid = planned(rates, *tuned)
+    assert grid.combinations() == combinations
+    assert grid.size == len(combinations)
+
+
+@pytest.mark.parametrize(
+    ("rates", "best", "further"),
+    [
+        ([0.1, 0.3, 0.9], 0.3, None),
+        ([0.1, 0.3, 0.9], 0.9, 2.7),
+        ([0.1, 0.3, 0.9], 0.1, 1 / 30),
+        ([0.9, 0.1, 0.3], 0.9, 2.7),
+        ([0.03, 0.1, 0.3, 1.0, 3.0], 0.03, 0.009),
+        ([0.03, 0.1, 0.3, 1.0, 3.0], 3.0, 9.0),
+        ([0.1, 1.0], 0.1, 0.01),
+        ([0.1, 1.0], 1.0, 10.0),
+        ([0.1], 0.1, None),
+        ([1e-200, 1e200], 1e200, None),
+        ([1e-200, 1e200], 1e-200, None),
+    ],
+)
+def test_a_best_rate_at_a_bound_is_followed_by_the_next_in_the_same_ratio(
+    rates: list[float], best: float, further: float | None
+) -> None:
+    grid = planned(rates, "bias")
+    found = grid.beyond({"bias": best})
+    assert found == ({} if further is None else pytest.approx({"bias": further, "ln": further}))
+    more = sorted(set(grid.extended(found).rates["bias", "ln"]) - set(rates))
+    assert more == ([] if further is None else [pytest.approx(further, rel=1e-5)])
+
+
+def test_the_rates_of_each_kind_are_extended_on_their_own() -> None:
+    grid = planned({"bias": [0.1, 0.2, 0.4], "ln": [1.0, 3.0]}, "bias", "ln")
+    assert grid.beyond({"bias": 0.2, "ln": 1.0}) == {"ln": pytest.approx(1 / 3, rel=1e-5)}
+    further = grid.beyond({"bias": 0.4, "ln": 3.0})
+    assert further == {"bias": 0.8, "ln": 9.0}
+    assert grid.extended(further).size == 4 * 3
+    assert grid.words(further) == "bias 0.8, ln 9"
+
+
+def test_a_kind_with_a_single_rate_is_not_extended_beside_one_that_is() -> None:
+    grid = planned({"bias": [0.1], "ln": [1.0, 3.0]}, "bias", "ln")
+    assert grid.beyond({"bias": 0.1, "ln": 3.0}) == {"ln": 9.0}
+
+
+def test_a_grid_holds_its_own_combinations_and_what_it_was_extended_by_only_afterwards() -> None:
+    grid = planned([0.1, 0.3], "ln")
+    assert grid.holds({"ln": 0.3})
+    assert not grid.holds({"ln": 0.9})
+    assert grid.extended(grid.beyond({"ln": 0.3})).holds({"ln": 0.9})
+    assert planned([0.1, 0.3]).holds({})
+
+
+def test_a_shared_rate_is_spelt_without_the_kinds_that_share_it() -> None:
+    assert planned([0.1, 0.3], "ln").words({"bias": 1 / 3, "ln": 1 / 3}) == "0.333"
+    assert planned({"ln": [0.1, 0.3]}, "ln").words({"ln": 1 / 3}) == "ln 0.333"
