@@ -1,7 +1,8 @@
 """An ablation's cells against its base: table, verdict, charts, and their files."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from math import inf
 from pathlib import Path
 
@@ -29,18 +30,28 @@ from study.analysis.formatting import (
     estimate_columns,
     guessing,
     interval,
+    interval_over_images,
     markdown_text,
     points,
     probability,
+    rate,
     score_cells,
     score_header,
     setting_cells,
     setting_header,
 )
 from study.analysis.leaderboard import Configuration, estimates
-from study.analysis.resampling import resample
+from study.analysis.resampling import Resampled, resample
 from study.analysis.results import PARTS, Results, TrialResult, write_parquet
-from study.analysis.statistics import Comparison, Estimate, compare
+from study.analysis.statistics import (
+    Comparison,
+    Estimate,
+    PairedDifference,
+    compare,
+    corrected,
+    paired_difference,
+)
+from study.config.schema import AblationConfig
 from study.errors import DataError, SubsetError
 from study.method.subsets import Term, parse
 from study.storage.atomic import write_atomically
@@ -60,21 +71,43 @@ class Cell(Configuration):
     """The mean duration of a trial in seconds; None when no trial recorded one."""
     comparison: Comparison | None
     """The difference to the base cell over common seeds; None for the base itself."""
-    edge: str | None
-    """Where the learning rate stands among several tried, "lowest" or "highest".
+    edges: Mapping[str, str]
+    """Where the learning rate of each kind stands among several tried, "lowest" or "highest".
 
-    None means in between, or no choice.
+    A kind whose rate is in between, or was no choice, is left out.
     """
+    added: Mapping[str, tuple[float, ...]]
+    """The rates of each kind that were tried beyond the configured ones, lowest first."""
 
     @property
     def beyond_noise(self) -> bool:
         """Whether the cell differs from the base, by its interval and after Holm's correction."""
-        return (
-            self.comparison is not None
-            and not self.comparison.paired.within_noise
-            and self.comparison.holm_p is not None
-            and self.comparison.holm_p <= SIGNIFICANCE
-        )
+        return self.comparison is not None and _beyond_noise(self.comparison)
+
+
+@dataclass(frozen=True)
+class Interaction:
+    """What two sites together give beyond the sum of what each gives alone, over common seeds."""
+
+    sites: tuple[str, str]
+    """The subsets of the two sites."""
+    gains: tuple[Estimate, ...]
+    """The differences to zero-shot of the first site, of the second, and of both together."""
+    comparison: Comparison
+    """Both − first − second + zero-shot; its p is corrected for the number of pairs."""
+
+    @property
+    def beyond_noise(self) -> bool:
+        """Whether the interaction is not 0, by its interval and after Holm's correction."""
+        return _beyond_noise(self.comparison)
+
+
+def _beyond_noise(comparison: Comparison) -> bool:
+    return (
+        not comparison.paired.within_noise
+        and comparison.holm_p is not None
+        and comparison.holm_p <= SIGNIFICANCE
+    )
 
 
 @dataclass(frozen=True)
@@ -98,6 +131,8 @@ class AblationTable:
     """
     guess: str
     """What that supposes; it continues "would score"."""
+    interactions: tuple[Interaction, ...] = ()
+    """The interactions of pairs of sites, largest first; empty in other designs."""
 
 
 def ablation_table(results: Results, base_label: str = BASE) -> AblationTable:
@@ -137,9 +172,11 @@ def ablation_table(results: Results, base_label: str = BASE) -> AblationTable:
         label: replace(found, paired=resampled.beside(found.paired, label, base_label))
         for label, found in compare(scores, base_label).items()
     }
+    ablation = results.study.config.ablation if results.study is not None else None
     cells = []
     for label, seeds in scored.items():
         first, seconds = seeds[0], [t.seconds for t in seeds if t.seconds is not None]
+        tried = _tried(first, results.stage("search"))
         cells.append(
             Cell(
                 label=label,
@@ -150,7 +187,8 @@ def ablation_table(results: Results, base_label: str = BASE) -> AblationTable:
                 parts=estimates(seeds, results.parts, resampled, split),
                 seconds=sum(seconds) / len(seconds) if seconds else None,
                 comparison=comparisons.get(label),
-                edge=_edge(first, results.stage("search")),
+                edges=_edges(first, tried),
+                added=_added(tried, ablation),
             )
         )
     return AblationTable(
@@ -161,11 +199,15 @@ def ablation_table(results: Results, base_label: str = BASE) -> AblationTable:
         cells=tuple(sorted(cells, key=lambda cell: -cell.score.mean)),
         chance=next((trial.chance for trial in ablated if trial.chance is not None), None),
         guess=results.guess,
+        interactions=_interactions(cells, ablation, resampled),
     )
 
 
 def ablation_verdict(table: AblationTable) -> tuple[str, ...]:
-    """Return sentences that name the cells beyond noise, within noise and at an edge of rates."""
+    """Return sentences that name the cells beyond noise, within noise and at an edge of rates.
+
+    They also name the cells with extended grids, and the pairs of sites that interact.
+    """
     compared = [cell for cell in table.cells if cell.comparison is not None]
     beyond = {
         f"“{cell.label}”": cell.comparison.paired.difference.mean
@@ -173,10 +215,16 @@ def ablation_verdict(table: AblationTable) -> tuple[str, ...]:
         if cell.comparison and cell.beyond_noise
     }
     named = {
-        "Within noise": [cell for cell in compared if not cell.beyond_noise],
+        "Within noise": [f"“{cell.label}”" for cell in compared if not cell.beyond_noise],
+        "The best learning rate was the lowest or highest tried, so that the grid was extended": [
+            f"of “{cell.label}” to {_spelt(cell, cell.added)}" for cell in table.cells if cell.added
+        ],
         **{
             f"At the {edge} of the learning rates tried, so that more might help": [
-                cell for cell in table.cells if cell.edge == edge
+                f"“{cell.label}”"
+                + (f" ({', '.join(at)})" if len(at) < len(cell.settings.rates) else "")
+                for cell in table.cells
+                if (at := [kind for kind, found in cell.edges.items() if found == edge])
             ]
             for edge in ("lowest", "highest")
         },
@@ -186,24 +234,135 @@ def ablation_verdict(table: AblationTable) -> tuple[str, ...]:
         f"({interval(table.base.score)} %) by more than noise, after Holm’s correction for "
         f"{len(compared)} comparisons.",
         *(f"{label}: {points(mean)} points." for label, mean in beyond.items()),
-        *(
-            f"{found}: {', '.join(f'“{cell.label}”' for cell in cells)}."
-            for found, cells in named.items()
-            if cells
-        ),
+        *(f"{found}: {', '.join(cells)}." for found, cells in named.items() if cells),
+        *_verdict_on_pairs(table.interactions),
         *guessing(table.chance, guess=table.guess),
         *(["These are validation scores; nothing was tested."] if table.split == "val" else ()),
     )
 
 
-def _edge(cell: TrialResult, searched: Sequence[TrialResult]) -> str | None:
-    """Return where a cell's learning rate, which all kinds share, stands among those tried."""
-    alike = (trial for trial in searched if trial.subset_key == cell.subset_key)
-    chosen, *tried = (next(iter(t.settings.rates.values()), None) for t in (cell, *alike))
-    rates = sorted({rate for rate in tried if rate is not None})
-    if chosen is None or len(rates) < 2:
+def _tried(cell: TrialResult, searched: Sequence[TrialResult]) -> dict[str, list[float]]:
+    """Return the rates that were tried of each kind that a cell tunes, each once, lowest first."""
+    alike = [trial.settings.rates for trial in searched if trial.subset_key == cell.subset_key]
+    return {
+        kind: sorted({rates[kind] for rates in alike if kind in rates})
+        for kind in cell.settings.rates
+    }
+
+
+def _edges(cell: TrialResult, tried: Mapping[str, list[float]]) -> dict[str, str]:
+    """Return what `Cell.edges` is, of the rates that were tried of each kind."""
+    ends = ((kind, rates[0], rates[-1]) for kind, rates in tried.items() if len(rates) > 1)
+    return {
+        kind: "lowest" if chosen == low else "highest"
+        for kind, low, high in ends
+        if (chosen := cell.settings.rates[kind]) in (low, high)
+    }
+
+
+def _added(
+    tried: Mapping[str, list[float]], ablation: AblationConfig | None
+) -> dict[str, tuple[float, ...]]:
+    """Return what `Cell.added` is; empty where no configuration says what was planned."""
+    planned = {kind: ablation.rates_of(kind) if ablation else () for kind in tried}
+    return {
+        kind: more
+        for kind, rates in tried.items()
+        if planned[kind] and (more := tuple(rate for rate in rates if rate not in planned[kind]))
+    }
+
+
+def _spelt(cell: Cell, rates: Mapping[str, tuple[float, ...]]) -> str:
+    """Return rates by kind as text, without the kinds if they are the same for all of a cell's."""
+    texts = {kind: ", ".join(map(rate, own)) for kind, own in rates.items()}
+    if texts.keys() == cell.settings.rates.keys() and len({*texts.values()}) == 1:
+        return next(iter(texts.values()))
+    return " and ".join(f"{kind} {text}" for kind, text in texts.items())
+
+
+_WEIGHTS = ((-1, 1, 0, 0), (-1, 0, 1, 0), (-1, 0, 0, 1), (1, -1, -1, 1))
+"""The weights of zero-shot, of two sites alone, and of both together, in the gains of the first
+site, of the second and of both, and in the interaction."""
+
+
+def _interactions(
+    cells: Sequence[Cell], ablation: AblationConfig | None, resampled: Resampled
+) -> tuple[Interaction, ...]:
+    """Return the interaction of each pair of sites whose four cells have a seed in common."""
+    if ablation is None or ablation.design != "pairs":
+        return ()
+    known = {cell.settings.subset: cell for cell in cells}
+    # Sites that are not listed are single ones of the base, so cells of one term.
+    sites = ablation.sites or [subset for subset in known if only_term(subset)]
+    gains: dict[str, list[Estimate]] = {}
+    paired: dict[str, PairedDifference] = {}
+    pairs = {f"{one} + {other}": (one, other) for one, other in combinations(sites, 2)}
+    for pair, alone in pairs.items():
+        four = [known[subset] for subset in ("none", *alone, str(parse(pair))) if subset in known]
+        sums = [_weighted(four, weights, resampled) for weights in _WEIGHTS if len(four) == 4]
+        if found := [one for one in sums if one is not None]:
+            *gained, paired[pair] = found
+            gains[pair] = [gain.difference for gain in gained]
+    interactions = (
+        Interaction(pairs[pair], tuple(gains[pair]), comparison)
+        for pair, comparison in corrected(paired).items()
+    )
+    return tuple(sorted(interactions, key=lambda one: -one.comparison.paired.difference.mean))
+
+
+def _weighted(
+    cells: Sequence[Cell], weights: Sequence[int], resampled: Resampled
+) -> PairedDifference | None:
+    """Return a weighted sum of cells' scores less 0, over seeds of all cells; None without one."""
+    counted = list(zip(cells, weights, strict=True))
+    values = {
+        seed: sum(weight * cell.scores[seed] for cell, weight in counted)
+        for seed in set.intersection(*(set(cell.scores) for cell in cells))
+    }
+    if (found := paired_difference(values, dict.fromkeys(values, 0.0))) is None:
         return None
-    return "lowest" if chosen == rates[0] else "highest" if chosen == rates[-1] else None
+    terms = [(cell.label, weight) for cell, weight in counted if weight]
+    images = resampled.weighted(terms, found.seeds)
+    return replace(found, difference=replace(found.difference, images=images))
+
+
+def _verdict_on_pairs(interactions: Sequence[Interaction]) -> tuple[str, ...]:
+    if not interactions:
+        return ()
+    beyond = [
+        f"“{one}” with “{other}” by {points(pair.comparison.paired.difference.mean)} points"
+        for pair in interactions
+        if pair.beyond_noise
+        for one, other in (pair.sites,)
+    ]
+    return (
+        f"{len(beyond) or 'None'} of {len(interactions)} pairs of sites "
+        f"interact{'s' if len(beyond) < 2 else ''} by more than noise, after Holm’s correction for "
+        f"{len(interactions)} pairs{': ' if beyond else ''}{', '.join(beyond)}.",
+    )
+
+
+def interaction_table(table: AblationTable) -> Table:
+    """Return what two sites give alone, together, and beyond the sum, in percentage points."""
+    return Table(
+        "Pairs of sites",
+        ["a", "b", "a alone", "b alone", "a + b", "interaction", "over images", "p"],
+        [
+            [
+                *pair.sites,
+                *(points(gain.mean) for gain in pair.gains),
+                difference(pair.comparison.paired),
+                interval_over_images(pair.comparison.paired.difference),
+                probability(pair.comparison.holm_p),
+            ]
+            for pair in table.interactions
+        ],
+        left=2,
+        note="a alone, b alone and a + b are mean differences to zero-shot in percentage points. "
+        "The interaction is (a + b) − a − b + zero-shot, with its 95 % intervals over common seeds "
+        "(t) and over other test images (bootstrap): above 0 two sites give more together than the "
+        "sum of both, below 0 less. p is Holm-corrected for the number of pairs.",
+    )
 
 
 def cell_table(table: AblationTable) -> Table:
@@ -245,7 +404,8 @@ def setting_table(table: AblationTable) -> Table:
 
 def render_ablation(table: AblationTable) -> Group:
     """Return the ablation as rich tables that fit 100 columns, with its verdict."""
-    tables = (cell_table(table), setting_table(table))
+    tables = [cell_table(table), setting_table(table)]
+    tables[1:1] = [interaction_table(table)] if table.interactions else []
     return Group(
         *(piece for one in tables for piece in one.fitting()),
         *(Text(sentence) for sentence in ablation_verdict(table)),
@@ -253,8 +413,9 @@ def render_ablation(table: AblationTable) -> Group:
 
 
 def ablation_markdown(table: AblationTable) -> str:
-    """Return the ablation as Markdown: verdict, scores, settings."""
-    tables = (replace(one, title="") for one in (cell_table(table), setting_table(table)))
+    """Return the ablation as Markdown: verdict, scores, settings, pairs of sites."""
+    tables = [replace(one, title="") for one in (cell_table(table), setting_table(table))]
+    tables += [interaction_table(table)] if table.interactions else []
     blocks = (markdown_text(" ".join(ablation_verdict(table))), *(t.markdown() for t in tables))
     return "\n\n".join(blocks) + "\n"
 
@@ -281,19 +442,42 @@ def _record(table: AblationTable, cell: Cell) -> dict[str, object]:
             }
         ),
         **comparison_columns("difference", cell.comparison),
+        "edges": _by_kind(cell.edges),
+        "added": _by_kind({k: ", ".join(map(repr, own)) for k, own in cell.added.items()}),
+    }
+
+
+def _by_kind(texts: Mapping[str, str]) -> str | None:
+    return "; ".join(f"{kind}: {text}" for kind, text in texts.items()) or None
+
+
+def _record_of_pair(pair: Interaction) -> dict[str, object]:
+    names = ("first", "second", "both")
+    return {
+        "site": pair.sites[0],
+        "other_site": pair.sites[1],
+        "seeds": pair.comparison.paired.difference.n,
+        **estimate_columns(dict(zip(names, pair.gains, strict=True))),
+        **comparison_columns("interaction", pair.comparison),
     }
 
 
 def write_ablation(folder: Path, table: AblationTable) -> tuple[Path, ...]:
     """Write `ablation.parquet`, `.csv`, `.md` and the plots into the study's folder.
 
+    If the cells are pairs of sites, `interactions.parquet` and `.csv` have a row for each pair.
+
     Returns:
         The paths of the written files.
     """
-    paths = tuple(folder / f"ablation.{ending}" for ending in ("parquet", "csv", "md"))
+    paths = [folder / f"ablation.{ending}" for ending in ("parquet", "csv", "md")]
     write_parquet(paths[0], pa.Table.from_pylist([_record(table, cell) for cell in table.cells]))
     write_atomically(paths[1], to_csv(table))
     write_atomically(paths[2], ablation_markdown(table))
+    if pairs := [_record_of_pair(pair) for pair in table.interactions]:
+        paths += [folder / f"interactions.{ending}" for ending in ("parquet", "csv")]
+        write_parquet(paths[-2], pa.Table.from_pylist(pairs))
+        write_atomically(paths[-1], Table.of(pairs).csv())
     return (*paths, *write_plots(folder, ablation_plots(table)))
 
 

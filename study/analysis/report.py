@@ -14,6 +14,7 @@ from study.analysis.ablation import (
     ablation_table,
     ablation_verdict,
     cell_table,
+    interaction_table,
     setting_table,
 )
 from study.analysis.charts import Chart, draw
@@ -66,6 +67,7 @@ _DESIGNS = {
     "leave_one_out": "the base, and the base without each of its sites",
     "layers": "the base, and the base in windows of layers",
     "grid": "given subsets, and the base",
+    "pairs": "each site alone, each two sites together, zero-shot, and the base",
 }
 
 
@@ -297,6 +299,7 @@ def _ablation(results: Results) -> dict[str, Any] | None:
     return {
         "verdict": ablation_verdict(table),
         "cells": cell_table(table),
+        "pairs": interaction_table(table),
         "settings": setting_table(table),
         "plots": ablation_plots(table),
     }

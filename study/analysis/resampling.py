@@ -43,17 +43,32 @@ class Resampled:
         Returns:
             The interval; None unless all these trials have the score on the same images.
         """
-        own = [(label, seed) for seed in seeds]
-        others = [] if less is None else [(less, seed) for seed in seeds]
-        trials = [*own, *others]
+        others = [] if less is None else [(less, -1)]
+        return self.weighted([(label, 1), *others], seeds, name)
+
+    def weighted(
+        self, terms: Sequence[tuple[str, int]], seeds: Sequence[int], name: str = "score"
+    ) -> Interval | None:
+        """Return the percentile interval of a weighted sum of labels' means over the same seeds.
+
+        Args:
+            terms: the labels, each with its weight.
+            seeds: the seeds.
+            name: the score to take the means of.
+
+        Returns:
+            The interval; None unless all these trials have the score on the same images.
+        """
+        trials = [(label, seed) for label, _ in terms for seed in seeds]
         if not all(name in self.scores.get(trial, {}) for trial in trials):
             return None
         if len({self.images[trial] for trial in trials}) != 1:
             return None
-        drawn = np.mean([self.scores[trial][name] for trial in own], axis=0)
-        if others:
-            drawn = drawn - np.mean([self.scores[trial][name] for trial in others], axis=0)
-        return percentile_interval(drawn)
+        means = (
+            weight * np.mean([self.scores[label, seed][name] for seed in seeds], axis=0)
+            for label, weight in terms
+        )
+        return percentile_interval(sum(means))
 
     def beside(self, paired: PairedDifference, one: str, other: str) -> PairedDifference:
         """Return the difference between the scores of two labels with its interval over images."""

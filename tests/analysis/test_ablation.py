@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from rich.console import Console
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
@@ -27,6 +28,8 @@ from study.analysis.results import Results, TrialResult, read_results
 from study.config.loading import build_config, dump_config
 from study.config.settings import Settings
 from study.errors import DataError
+from study.method.subsets import parse
+from study.trial.study import Study
 
 
 def scores_of(folder: Path, label: str) -> list[float | None]:
@@ -144,12 +147,87 @@ def test_a_rate_at_the_end_of_what_was_tried_is_told(
     cell = next(trial for trial in results.trials if trial.label == label)
     chosen = cell.settings.rates["bias"]
     table = ablation_table(with_search(results, cell, tuple(chosen * rate for rate in rates)))
-    assert {cell.label: cell.edge for cell in table.cells if cell.edge} == (
-        {label: edge} if edge else {}
+    assert {cell.label: cell.edges for cell in table.cells if cell.edges} == (
+        {label: {"bias": edge, "ln": edge}} if edge else {}
     )
     told = [line for line in ablation_verdict(table) if "learning rates tried" in line]
     assert len(told) == bool(edge)
-    assert all(f"At the {edge} of" in line and f"“{label}”" in line for line in told)
+    assert all(f"At the {edge} of" in line and line.endswith(f": “{label}”.") for line in told)
+
+
+def with_rates(results: Results, rates: object, **more: object) -> Results:
+    """Let the results be of an ablation with these rates."""
+    ablation = {"design": "only_one", "rates": rates, **more}
+    return replace(results, study=Study(build_config({"ablation": ablation}, "t"), results.folder))
+
+
+def searched(results: Results, label: str, *rates: dict[str, float]) -> Results:
+    """Let a cell be chosen from trials at rates by kind, of which its own are the first."""
+    trials = []
+    for trial in results.trials:
+        own = Settings(subset="text.bias + text.ln", rates=rates[0])
+        changes = {"settings": own} if trial.label == label else {}
+        trials.append(trial.model_copy(update=changes))
+    cell = next(trial for trial in trials if trial.label == label)
+    for number, tried in enumerate(rates):
+        settings = Settings(subset="text.bias + text.ln", rates=tried)
+        changes = {"stage": "search", "trial_id": f"search-{number}", "settings": settings}
+        trials.append(cell.model_copy(update=changes))
+    return replace(results, trials=tuple(trials))
+
+
+def test_kinds_with_rates_of_their_own_are_named_where_one_is_at_a_bound(
+    ablation_study: Path,
+) -> None:
+    label = "only text.attn.v.bias"
+    tried = [{"bias": bias, "ln": ln} for bias in (0.2, 0.1, 0.4) for ln in (0.3, 0.1)]
+    results = searched(read_results(ablation_study), label, *tried)
+    table = ablation_table(with_rates(results, {"bias": [0.1, 0.2, 0.4], "ln": [0.1, 0.3]}))
+    assert {cell.label: cell.edges for cell in table.cells if cell.edges} == {
+        label: {"ln": "highest"}
+    }
+    text = " ".join(ablation_verdict(table))
+    assert (
+        f"At the highest of the learning rates tried, so that more might help: “{label}” (ln)."
+        in (text)
+    )
+    assert "extended" not in text
+
+
+@pytest.mark.parametrize(
+    ("planned", "tried", "told", "record"),
+    [
+        ([0.1, 0.2], [(0.2, 0.2), (0.1, 0.1), (0.4, 0.4), (0.8, 0.8)], "0.4, 0.8", "0.4, 0.8"),
+        (
+            {"bias": [0.1, 0.2], "ln": [0.3]},
+            [(0.2, 0.3), (0.1, 0.3), (0.4, 0.3)],
+            "bias 0.4",
+            None,
+        ),
+        (
+            {"bias": [0.1, 0.2], "ln": [0.2, 0.3]},
+            [(0.2, 0.2), (0.4, 0.2), (0.2, 0.1), (0.2, 0.3)],
+            "bias 0.4 and ln 0.1",
+            "0.1",
+        ),
+    ],
+)
+def test_grids_that_were_extended_are_told_with_the_further_rates(
+    ablation_study: Path,
+    planned: object,
+    tried: list[tuple[float, float]],
+    told: str,
+    record: str | None,
+) -> None:
+    label = "only text.attn.v.bias"
+    rates = [{"bias": bias, "ln": ln} for bias, ln in tried]
+    results = searched(read_results(ablation_study), label, *rates)
+    table = ablation_table(with_rates(results, planned))
+    (line,) = [line for line in ablation_verdict(table) if "extended" in line]
+    assert line.endswith(f"so that the grid was extended: of “{label}” to {told}.")
+    rows = {row["label"]: row for row in csv.DictReader(io.StringIO(to_csv(table)))}
+    assert rows["base"]["added"] == rows["base"]["edges"] == ""
+    assert (f"ln: {record}" in rows[label]["added"]) == (record is not None)
 
 
 def test_chance_is_said_where_the_classes_of_the_test_images_are_known(
@@ -236,3 +314,146 @@ def test_the_forest_has_every_cell_but_the_base_and_greys_what_is_noise(
     assert list(grid.panels[0].x.names or ()) == ["all", "0:2", "2:4"]
     (cells,) = grid.panels[0].series
     assert len(cells.values) == len(cells.x) == 5
+
+
+FOUR = {
+    "none": (0.50, 0.52, 0.51),
+    "text.ln1": (0.60, 0.61, 0.62),
+    "vision.ln2": (0.70, 0.74, 0.72),
+    "text.ln1 + vision.ln2": (0.85, 0.88, 0.87),
+}
+"""Test scores of three seeds."""
+BY_HAND = [0.85 - 0.60 - 0.70 + 0.50, 0.88 - 0.61 - 0.74 + 0.52, 0.87 - 0.62 - 0.72 + 0.51]
+
+
+def of_pairs(
+    results: Results, scores: dict[str, tuple[float, ...]], base: str = "bitfit", **more: object
+) -> Results:
+    """An ablation of pairs with the scores of each subset's seeds, one of which is the base."""
+    trials = []
+    for number, (subset, values) in enumerate(scores.items()):
+        for seed, score in enumerate(values, 1):
+            changes = {
+                "trial_id": f"ablation-{seed}{number:03d}",
+                "label": "base" if subset == base else f"only {subset}",
+                "settings": Settings(subset=str(parse(subset))),
+                "subset_key": subset,
+                "seed": seed,
+                "test": {"score": score},
+            }
+            trials.append(results.trials[0].model_copy(update=changes))
+    return with_rates(replace(results, trials=tuple(trials)), [0.1], design="pairs", **more)
+
+
+PAIRS = FOUR | {"bitfit": (0.9, 0.91, 0.92)}
+SITES = ["text.ln1", "vision.ln2"]
+
+
+def test_an_interaction_is_what_two_sites_give_beyond_the_sum_of_both(ablation_study: Path) -> None:
+    table = ablation_table(of_pairs(read_results(ablation_study), PAIRS, sites=SITES))
+    (pair,) = table.interactions
+    assert pair.sites == ("text.ln1", "vision.ln2")
+    assert [gain.mean for gain in pair.gains] == pytest.approx([0.1, 0.21, 0.3566667])
+    found = pair.comparison.paired
+    assert pytest.approx([0.05, 0.05, 0.04]) == BY_HAND
+    assert found.difference.mean == pytest.approx(np.mean(BY_HAND))
+    ends = stats.t.interval(0.95, 2, np.mean(BY_HAND), stats.sem(BY_HAND))
+    assert (found.difference.low, found.difference.high) == pytest.approx(ends)
+    assert found.p == pair.comparison.holm_p == pytest.approx(stats.ttest_1samp(BY_HAND, 0).pvalue)
+    assert pair.beyond_noise
+    text = " ".join(ablation_verdict(table))
+    assert (
+        "1 of 1 pairs of sites interacts by more than noise, after Holm’s correction for 1 pairs: "
+        "“text.ln1” with “vision.ln2” by +4.7 points." in text
+    )
+
+
+def test_only_seeds_of_all_four_cells_count(ablation_study: Path) -> None:
+    scores = PAIRS | {"vision.ln2": FOUR["vision.ln2"][:2]}
+    table = ablation_table(of_pairs(read_results(ablation_study), scores, sites=SITES))
+    (pair,) = table.interactions
+    assert pair.comparison.paired.seeds == (1, 2)
+    assert pair.gains[0].mean == pytest.approx((0.1 + 0.09) / 2)
+    missing = {subset: values for subset, values in PAIRS.items() if subset != "none"}
+    table = ablation_table(of_pairs(read_results(ablation_study), missing, sites=SITES))
+    assert table.interactions == ()
+
+
+MORE = PAIRS | {
+    "text.bias": (0.55, 0.56, 0.56),
+    "text.bias + text.ln1": (0.65, 0.65, 0.68),
+    "text.bias + vision.ln2": (0.74, 0.78, 0.78),
+}
+
+
+def test_interactions_are_corrected_for_the_number_of_pairs(ablation_study: Path) -> None:
+    results = of_pairs(read_results(ablation_study), MORE, sites=["text.bias", *SITES])
+    pairs = ablation_table(results).interactions
+    assert len(pairs) == 3
+    means = [pair.comparison.paired.difference.mean for pair in pairs]
+    assert means == sorted(means, reverse=True)
+    corrected = multipletests([pair.comparison.paired.p for pair in pairs], method="holm")[1]
+    assert [pair.comparison.holm_p for pair in pairs] == pytest.approx(list(corrected))
+    text = " ".join(ablation_verdict(ablation_table(results)))
+    assert f"{sum(pair.beyond_noise for pair in pairs) or 'None'} of 3 pairs of sites" in text
+
+
+def test_without_a_list_the_sites_are_the_single_ones(ablation_study: Path) -> None:
+    results = of_pairs(read_results(ablation_study), MORE)
+    listed = of_pairs(read_results(ablation_study), MORE, sites=["text.bias", *SITES])
+    found = {pair.sites for pair in ablation_table(results).interactions}
+    assert {frozenset(pair.sites) for pair in ablation_table(listed).interactions} == {
+        frozenset(sites) for sites in found
+    }
+
+
+def test_a_pair_may_be_the_base_itself(ablation_study: Path) -> None:
+    base = "text.ln1 + vision.ln2"
+    for sites in ({"sites": SITES}, {}):
+        results = of_pairs(read_results(ablation_study), FOUR, base=base, **sites)
+        (pair,) = ablation_table(results).interactions
+        assert pair.comparison.paired.difference.mean == pytest.approx(np.mean(BY_HAND))
+
+
+def test_a_site_may_be_the_base_itself_or_have_several_terms(ablation_study: Path) -> None:
+    whole = FOUR["text.ln1 + vision.ln2"]
+    for site, base in (("text.ln1", "text.ln1"), ("text.ln - text.ln2", "bitfit")):
+        both = f"{site} + vision.ln2"
+        scores = PAIRS | {site: FOUR["text.ln1"], both: whole}
+        sites = [site, "vision.ln2"]
+        results = of_pairs(read_results(ablation_study), scores, base=base, sites=sites)
+        (pair,) = ablation_table(results).interactions
+        assert pair.sites == (site, "vision.ln2")
+        assert pair.comparison.paired.difference.mean == pytest.approx(np.mean(BY_HAND))
+
+
+def test_other_designs_have_no_interactions(ablation_study: Path) -> None:
+    results = of_pairs(read_results(ablation_study), PAIRS, sites=SITES)
+    table = ablation_table(with_rates(results, [0.1], sites=SITES))
+    assert table.interactions == ()
+    assert "pairs" not in ablation_markdown(table)
+
+
+def test_pairs_have_files_and_a_table_of_their_own(ablation_study: Path) -> None:
+    table = ablation_table(
+        of_pairs(read_results(ablation_study), MORE, sites=["text.bias", *SITES])
+    )
+    files = {path.name: path for path in write_ablation(ablation_study, table)}
+    rows = list(csv.DictReader(files["interactions.csv"].read_text().splitlines()))
+    assert [(row["site"], row["other_site"]) for row in rows] == [
+        p.sites for p in table.interactions
+    ]
+    assert [float(row["interaction_mean"]) for row in rows] == [
+        pair.comparison.paired.difference.mean for pair in table.interactions
+    ]
+    assert [float(row["both_mean"]) for row in rows] == [
+        p.gains[2].mean for p in table.interactions
+    ]
+    assert pq.read_table(files["interactions.parquet"])["holm_p"].to_pylist() == [
+        pair.comparison.holm_p for pair in table.interactions
+    ]
+    text = files["ablation.md"].read_text()
+    assert "| text.ln1 | vision.ln2 | +10.0 | +21.0 | +35.7 | +4.7 " in text
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(render_ablation(table))
+    assert "Pairs of sites" in console.export_text()

@@ -114,6 +114,26 @@ def test_a_paired_difference_is_of_the_same_images_and_none_of_equal_predictions
     assert known < width(found, "better", [1, 2]) / 2
 
 
+def test_a_weighted_sum_is_of_the_same_images() -> None:
+    shares = {"none": 0.5, "first": 0.6, "second": 0.7, "both": 0.9}
+    right = {label: share(p, 900, shift) for shift, (label, p) in enumerate(shares.items())}
+    found = resample(
+        [trial(label, 1, {"accuracy": hits}) for label, hits in right.items()], FewShot()
+    )
+    terms = [("both", 1), ("first", -1), ("second", -1), ("none", 1)]
+    values = sum(weight * np.array(right[label], float) for label, weight in terms)
+    interval = found.weighted(terms, [1])
+    assert interval is not None
+    assert interval.half_width == pytest.approx(
+        1.96 * np.std(values) / math.sqrt(len(values)), rel=0.06
+    )
+    assert interval.low < values.mean() < interval.high
+    same = found.weighted([("both", 1), ("both", -1)], [1])
+    assert same is not None
+    assert same.low == same.high == 0
+    assert found.weighted([*terms, ("another", 1)], [1]) is None
+
+
 def test_it_is_the_bootstrap_of_scipy() -> None:
     one, other = np.array(share(0.8, 300)), np.array(share(0.7, 300, shift=1))
     known = stats.bootstrap(

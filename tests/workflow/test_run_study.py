@@ -15,6 +15,7 @@ from rich.console import Console
 from written_study import Written
 
 import study.trial.study
+from study.analysis.results import read_results
 from study.config.loading import Member, build_config, dump_config, load_sweep
 from study.config.schema import StudyConfig
 from study.data.records import Dataset
@@ -117,11 +118,31 @@ CELLS = {"design": "only_one", "rates": [0.01, 0.1]}
                 "then 5 seeds",
             ],
         ),
-        ({"search": {"trials": 0}}, ["no search: 4 configurations as they are", "then 5 seeds"]),
+        ({"search": {"trials": 0}}, ["no search: 5 configurations as they are", "then 5 seeds"]),
         ({"protocol": "zero_shot"}, ["zero_shot on digits, /", "no search: 1", "then 1 seed"]),
-        ({"ablation": CELLS}, ["an ablation of the design only_one, 2 learning rates a cell"]),
+        (
+            {"ablation": CELLS},
+            [
+                "an ablation of the design only_one, 2 learning rates a cell: 14 cells, 28 trials",
+                "more where the best is at a bound; then 5 seeds",
+            ],
+        ),
+        (
+            {
+                "ablation": CELLS
+                | {"rates": {"bias": [0.1], "ln": [0.1, 0.2, 0.3]}, "extend": False}
+            },
+            [
+                "3 combinations of learning rates a cell: 14 cells, 30 trials to choose their "
+                "rates; then 5 seeds"
+            ],
+        ),
+        (
+            {"ablation": {"design": "pairs"}},
+            ["of the design pairs, 1 learning rate a cell: 17 cells; then 5 seeds"],
+        ),
     ],
-    ids=["search", "baselines alone", "zero-shot", "ablation"],
+    ids=["search", "baselines alone", "zero-shot", "ablation", "rates by kind", "one rate"],
 )
 def test_a_study_begins_by_writing_down_what_it_is_and_saying_what_it_will_do(
     configure: Configure,
@@ -229,6 +250,52 @@ def test_a_whole_study_opens_its_dataset_once(
     )
     run_study(config, folder_of(config), console, resume=False)
     assert opened == {"digits": 1}
+
+
+@pytest.mark.usefixtures("ray_cluster")
+@pytest.mark.timeout(300)
+def test_an_ablation_of_pairs_tells_its_extensions_and_what_two_sites_give_together(
+    configure: Configure, console: Console, output: io.StringIO
+) -> None:
+    sites = ["vision.ln2", "text.bias"]
+    config = configure(
+        search={"selection": "holdout"},
+        training={"epochs": 1, "batch_size": 8},
+        confirm={"seeds": [1, 2]},
+        ablation={"design": "pairs", "sites": sites, "rates": {"bias": [0.1], "ln": [1e-9, 2e-9]}},
+    )
+    folder = folder_of(config)
+    run_study(config, folder, console, resume=False)
+    said = output.getvalue()
+    # So small rates change nothing: the first of two equal ones wins, and it is the lowest.
+    assert "the grid of “only vision.ln2” is extended to ln 5e-10\n" in said
+    assert "extended: of “base” to ln 5e-10" in said
+    assert "search   11/11 done" in said
+    assert "ablation 10/10 done" in said
+    assert "of 1 pairs of sites interact" in said
+    (row,) = pq.read_table(folder.path / "interactions.parquet").to_pylist()
+    scores = {
+        (trial.label, trial.seed): trial.test_score
+        for trial in read_results(folder.path).stage("ablation")
+    }
+    values = [
+        scores["vision.ln2 + text.bias", seed]
+        - scores["only vision.ln2", seed]
+        - scores["only text.bias", seed]
+        + scores["zero-shot", seed]
+        for seed in (1, 2)
+    ]
+    assert row["interaction_mean"] == pytest.approx(sum(values) / 2)
+    assert (
+        row["interaction_images_low"] <= row["interaction_mean"] <= row["interaction_images_high"]
+    )
+    page = (folder.path / "report.html").read_text(encoding="utf-8")
+    assert "each two sites together, zero-shot, and the base" in page
+    assert "<h3>Pairs of sites</h3>" in page
+    assert "bias 0.1; ln 1e-09, 2e-09: each cell at the best of them" in page
+    before = {path: path.stat().st_mtime_ns for path in folder.path.glob("trials/*/*")}
+    run_study(config, folder, console, resume=True)
+    assert {path: path.stat().st_mtime_ns for path in folder.path.glob("trials/*/*")} == before
 
 
 Sweep = Callable[[str], list[Member]]

@@ -43,6 +43,8 @@ STUDY_ARTIFACTS = (
     "ablation.csv",
     "ablation.md",
     "ablation.parquet",
+    "interactions.csv",
+    "interactions.parquet",
     "report.html",
     "plots",
 )
