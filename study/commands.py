@@ -250,5 +250,12 @@ def merge(options: argparse.Namespace) -> None:
     """
     from study.method import delta
 
-    info = delta.merge(options.backbone, options.delta, options.out, revision=options.revision)
+    head, info = delta.merge(
+        options.backbone, options.delta, options.out, revision=options.revision
+    )
     print(f"{options.out}: {info.backbone} with {info.subset} tuned")
+    if head is not None:
+        print(
+            f"{options.out / delta.MERGED_HEAD}: the linear head, which is no part of a CLIP: the "
+            f"vectors of {len(head.classes)} classes, to use in place of their text features"
+        )

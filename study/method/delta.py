@@ -25,6 +25,8 @@ from study.storage.atomic import write_atomically
 FORMAT = "clipfit-delta-1"
 HEAD_ROWS, HEAD_CLASSES = "head.rows", "head.classes"
 """The tensors of a linear head: its rows, and of each its place among the class names."""
+MERGED_HEAD = "head.safetensors"
+"""The file of a linear head beside a merged model, of which it is no part."""
 
 
 @dataclass(frozen=True)
@@ -122,9 +124,11 @@ def head_of(tensors: Mapping[str, Tensor], info: DeltaInfo) -> Head | None:
     """
     if tensors.keys().isdisjoint({HEAD_ROWS, HEAD_CLASSES}):
         return None
-    rows, classes = (tensors.get(name, torch.empty(0)) for name in (HEAD_ROWS, HEAD_CLASSES))
+    nothing = torch.empty(0, dtype=torch.int64)
+    rows, classes = (tensors.get(name, nothing) for name in (HEAD_ROWS, HEAD_CLASSES))
     ids, count = classes.tolist(), len(info.class_names)
-    if rows.ndim != 2 or len(ids) != len(rows) or not all(i in range(count) for i in ids):
+    known = classes.dtype == torch.int64 and all(i in range(count) for i in ids)
+    if not known or rows.ndim != 2 or len(ids) != len(rows):
         raise DeltaError(
             f"the delta's head has {tuple(rows.shape)} rows for the classes {ids}, "
             f"of {count} class names"
@@ -132,6 +136,11 @@ def head_of(tensors: Mapping[str, Tensor], info: DeltaInfo) -> Head | None:
     if not rows.isfinite().all():
         raise DeltaError("the delta's head holds values that are not finite")
     return Head(rows, tuple(info.class_names[i] for i in ids))
+
+
+def parameters_of(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return those tensors of a delta that are parameters of its backbone: all but its head."""
+    return {k: t for k, t in tensors.items() if k not in (HEAD_ROWS, HEAD_CLASSES)}
 
 
 def apply_delta(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
@@ -144,7 +153,7 @@ def apply_delta(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
             model is unchanged.
     """
     parameters = dict(model.named_parameters())
-    tensors = {k: t for k, t in tensors.items() if k not in (HEAD_ROWS, HEAD_CLASSES)}
+    tensors = parameters_of(tensors)
     for name, tensor in tensors.items():
         if name not in parameters:
             raise DeltaError(f"the delta holds {name}, which the model does not have")
@@ -160,7 +169,7 @@ def apply_delta(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
 
 def load_tuned(
     delta: Path, backbone: str | None = None, *, revision: str | None = None
-) -> tuple[Backbone, DeltaInfo]:
+) -> tuple[Backbone, Head | None, DeltaInfo]:
     """Load the backbone that a delta was tuned from, and apply the delta to it.
 
     Args:
@@ -168,6 +177,9 @@ def load_tuned(
         backbone: hub name or folder of the checkpoint; None means the one that the delta names.
         revision: the backbone's revision on the hub; None means the one that the delta names,
             unless ``backbone`` is another checkpoint.
+
+    Returns:
+        The tuned backbone; the delta's linear head, or None; and what the delta says of itself.
 
     Raises:
         DeltaError: the delta cannot be read or belongs to another backbone, which is named.
@@ -184,13 +196,19 @@ def load_tuned(
             f"backbone '{name}' has fingerprint {loaded.fingerprint}"
         )
     apply_delta(loaded.clip, tensors)
-    return loaded, info
+    return loaded, head_of(tensors, info), info
 
 
-def merge(backbone: str, delta: Path, out: Path, *, revision: str | None = None) -> DeltaInfo:
+def merge(
+    backbone: str, delta: Path, out: Path, *, revision: str | None = None
+) -> tuple[Head | None, DeltaInfo]:
     """Write the tuned model as a Hugging Face CLIP folder: model, tokenizer, image processor.
 
     The weights are float32, as they were tuned. The folder appears whole or not at all.
+
+    A linear head is no part of a CLIP model. `MERGED_HEAD` in the folder holds it: the tensor
+    ``rows``, (classes, dim) float32 of unit length, and in the metadata ``class_names``, a JSON
+    list with the name of each row's class.
 
     Args:
         backbone: see `load_tuned`.
@@ -198,20 +216,27 @@ def merge(backbone: str, delta: Path, out: Path, *, revision: str | None = None)
         out: the folder to write; it may exist if it is empty.
         revision: see `load_tuned`.
 
+    Returns:
+        The linear head, or None, and what the delta says of itself.
+
     Raises:
         DeltaError: see `load_tuned`; or ``out`` is a file or a folder with contents.
         BackboneError: the backbone cannot be loaded.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DeltaError(f"{out} is taken; allowed is a new or an empty folder")
-    loaded, info = load_tuned(delta, backbone, revision=revision)
+    loaded, head, info = load_tuned(delta, backbone, revision=revision)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
         whole = Path(scratch, out.name)
         for part in (loaded.clip, loaded.tokenizer, loaded.processor):
             part.save_pretrained(whole)
+        if head is not None:
+            names = {"class_names": json.dumps(head.classes)}
+            contents = to_checked_bytes({"rows": head.rows}, names)
+            (whole / MERGED_HEAD).write_bytes(contents)
         whole.replace(out)
-    return info
+    return head, info
 
 
 def to_checked_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:

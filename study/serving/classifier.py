@@ -33,8 +33,9 @@ class TunedClassifier:
     """The classifier built on the backbone."""
     class_names: tuple[str, ...]
     """The names of the classes, in the order of their ids."""
-    text_features: Tensor
-    """The text features of each class, (classes, dim) float32 of unit length."""
+    class_features: Tensor
+    """What images are compared with, (classes, dim) float32 of unit length: the text features of
+    each class, or its row of the linear head."""
     pixel_range: PixelRange | None = None
     """The values that become black and white in deep images; None means those of their format."""
 
@@ -60,7 +61,7 @@ class TunedClassifier:
                 self.backbone.image_mean,
                 self.backbone.image_std,
             )
-            logits = self.model.logits(self.model.encode_image(prepared), self.text_features)
+            logits = self.model.logits(self.model.encode_image(prepared), self.class_features)
             parts.append(logits.softmax(dim=-1).cpu())
         return torch.cat(parts)
 
@@ -87,6 +88,9 @@ def load_classifier(
 ) -> TunedClassifier:
     """Load the backbone that a delta names and apply the delta to it.
 
+    If the delta has a linear head, the classes that it was trained on have its rows, whatever the
+    templates. Any other class has its text features, which do not depend on the head.
+
     Args:
         delta: a file written by `study.method.delta.save_delta`.
         class_names: the classes to choose between; None means those in the delta.
@@ -105,7 +109,7 @@ def load_classifier(
         DataError: class names, templates or the pixel range cannot be used.
     """
     given = checked_range(pixel_range) if pixel_range else None
-    loaded, info = load_tuned(delta, backbone, revision=revision)
+    loaded, head, info = load_tuned(delta, backbone, revision=revision)
     levels = given or (checked_range(info.pixel_range) if info.pixel_range else None)
     loaded.clip.to(_device(device))
     model = FewShotClassifier(loaded, parse("none"))
@@ -114,8 +118,10 @@ def load_classifier(
         raise DataError(f"class names must differ; got {list(names)}")
     chosen = templates_of("this classifier", templates or info.templates[:1])
     texts = [prompt for group in prompts(names, chosen) for prompt in group]
-    text_features = encode_prompts(model, loaded.tokenize(texts).to(model.device), len(chosen))
-    return TunedClassifier(loaded, model, names, text_features, levels)
+    features = encode_prompts(model, loaded.tokenize(texts).to(model.device), len(chosen))
+    if head is not None:
+        features = head.replace_in(features, names)
+    return TunedClassifier(loaded, model, names, features, levels)
 
 
 def _device(name: str) -> torch.device:

@@ -1,14 +1,18 @@
 """The report needs nothing from outside, escapes everything, and claims nothing unsupported."""
 
 import base64
+import html
 import json
 import re
 from collections.abc import Callable, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+import torch
+from PIL import Image
 
 from study.analysis.charts import Chart
 from study.analysis.formatting import interval, markdown_text, percent, rate
@@ -17,6 +21,8 @@ from study.analysis.plots import make_plots
 from study.analysis.report import describe_study, render_report, write_report
 from study.analysis.results import read_results
 from study.config.loading import dump_config, load_config
+from study.method.delta import head_tensors, save_delta
+from study.method.head import Head
 from study.storage.ledger import REGISTERED, Registration, StudyFolder
 from tests.analysis.conftest import add_answer, add_candidate
 
@@ -163,6 +169,37 @@ def test_the_first_seed_is_loaded_not_the_best_on_test(few_shot_study: Path) -> 
     text = text_of(rendered(few_shot_study, plots=()))
     assert "trials/confirm-best-seed1/delta.safetensors" in text
     assert "confirm-best-seed2/delta" not in text
+
+
+def ran(folder: Path) -> dict[str, Any]:
+    """Run the code by which the report loads the winner from the folder; give its variables."""
+    blocks = re.findall("<pre>(.*?)</pre>", rendered(folder, plots=()), re.DOTALL)
+    (code,) = (html.unescape(block) for block in blocks if "delta.safetensors" in block)
+    variables: dict[str, Any] = {}
+    exec(code, variables)
+    return variables
+
+
+def test_the_code_that_loads_the_winner_runs_and_has_its_head_if_it_has_one(
+    tuned_study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tuned_study)
+    plain = ran(tuned_study)
+    (name,) = plain["tensors"]
+    tuned = dict(plain["backbone"].clip.named_parameters())[name]
+    assert torch.equal(tuned, plain["tensors"][name])
+    path = tuned_study / "candidates.json"
+    candidates = json.loads(path.read_text())
+    best = next(candidate for candidate in candidates if candidate["label"] == "best")
+    best |= {"head": "linear", "head_lr": 0.01, "head_steps": 30}
+    path.write_text(json.dumps(candidates))
+    head = Head(torch.eye(2, plain["backbone"].clip.projection_dim), (2, 0))
+    delta = tuned_study / "trials/confirm-best-seed1/delta.safetensors"
+    save_delta(delta, {**plain["tensors"], **head_tensors(head)}, plain["info"])
+    Image.linear_gradient("L").save("image.png")
+    classifier = ran(tuned_study)["classifier"]
+    assert torch.equal(classifier.class_features[[2, 0]], head.rows)
+    assert "('a', 'b', 'c') tensor([[" in capsys.readouterr().out
 
 
 def test_a_study_before_its_confirm_stage_has_a_report_without_a_winner(

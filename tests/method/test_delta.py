@@ -1,4 +1,5 @@
 import errno
+import hashlib
 import json
 import os
 import pickle
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save, save_file
 from torch import Tensor
 from transformers import AutoTokenizer, CLIPImageProcessor, CLIPModel
@@ -20,14 +21,21 @@ from study.commands import main
 from study.errors import DeltaError
 from study.method.delta import (
     FORMAT,
+    HEAD_CLASSES,
+    HEAD_ROWS,
     DeltaInfo,
     apply_delta,
+    delta_contents,
     from_checked_bytes,
+    head_of,
+    head_tensors,
     load_delta,
+    load_tuned,
     merge,
     save_delta,
     to_checked_bytes,
 )
+from study.method.head import Head
 from study.method.model import Backbone, FewShotClassifier, load_backbone
 from study.method.subsets import parse
 from study.storage.atomic import StorageError
@@ -250,6 +258,86 @@ def test_tensors_that_do_not_fit_are_refused_and_nothing_is_written(
     assert all(torch.equal(p, before[n]) for n, p in backbone.clip.named_parameters())
 
 
+NAMES = ("cat", "dog", "bird")
+
+
+@pytest.fixture
+def head() -> Head:
+    """A head of two of three classes, by their places among the names."""
+    rows = torch.randn(2, 24, generator=torch.Generator().manual_seed(3))
+    return Head(torch.nn.functional.normalize(rows, dim=-1), (2, 0))
+
+
+@pytest.fixture
+def headed(
+    path: Path, tensors: dict[str, Tensor], head: Head, checkpoint: Path, backbone: Backbone
+) -> Path:
+    """A delta with a head."""
+    info = replace(
+        INFO, backbone=str(checkpoint), fingerprint=backbone.fingerprint, class_names=NAMES
+    )
+    save_delta(path, {**tensors, **head_tensors(head)}, info)
+    return path
+
+
+def test_a_head_comes_back_with_the_names_of_its_classes(
+    headed: Path, head: Head, tuned: FewShotClassifier, path: Path
+) -> None:
+    loaded, found, info = load_tuned(headed)
+    assert found is not None
+    assert torch.equal(found.rows, head.rows)
+    assert (found.classes, info.class_names) == (("bird", "cat"), NAMES)
+    for ours, theirs in zip(loaded.clip.parameters(), tuned.clip.parameters(), strict=True):
+        assert torch.equal(ours, theirs), "the model itself has no head"
+
+
+def test_a_delta_without_a_head_is_the_file_that_it_was_before_there_were_heads(
+    path: Path,
+) -> None:
+    tensors = {name: TENSORS[name] for name in "abc"}
+    assert hashlib.sha256(delta_contents({**tensors, **head_tensors(None)}, INFO)).hexdigest() == (
+        "dc73bd8f2f1fe636a8e7b73c4b68d40bbda71598a6396a26575607cf874497a1"
+    )
+    assert head_of(*load_delta(path)) is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {HEAD_CLASSES: torch.tensor([0, 3])},
+        {HEAD_CLASSES: torch.tensor([0, -1])},
+        {HEAD_CLASSES: torch.tensor([0])},
+        {HEAD_CLASSES: torch.tensor([0.0, 1.0])},
+        {HEAD_CLASSES: torch.tensor([[0], [1]])},
+        {HEAD_CLASSES: None},
+        {HEAD_ROWS: None},
+        {HEAD_ROWS: torch.zeros(2)},
+        {HEAD_ROWS: torch.full((2, 24), torch.nan)},
+    ],
+    ids=str,
+)
+def test_a_head_that_is_no_sound_one_is_refused(
+    headed: Path, changes: dict[str, Tensor | None]
+) -> None:
+    tensors, info = load_delta(headed)
+    changed = {name: t for name, t in {**tensors, **changes}.items() if t is not None}
+    with pytest.raises(DeltaError, match="the delta's head"):
+        head_of(changed, info)
+
+
+def test_a_merged_folder_has_the_head_beside_the_model(
+    checkpoint: Path, headed: Path, head: Head, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert main(["merge", str(checkpoint), str(headed), str(out)]) == 0
+    file = out / "head.safetensors"
+    assert f"{file}: the linear head" in capsys.readouterr().out
+    with safe_open(file, "pt") as opened:
+        assert torch.equal(opened.get_tensor("rows"), head.rows)
+        assert json.loads(opened.metadata()["class_names"]) == ["bird", "cat"]
+    CLIPModel.from_pretrained(out)
+
+
 def test_a_merged_folder_is_an_ordinary_checkpoint_with_the_tuned_models_logits(
     checkpoint: Path,
     path: Path,
@@ -315,7 +403,9 @@ def test_the_command_merges_and_reports_faults_in_one_line(
     arguments = ["merge", str(checkpoint), str(path), str(tmp_path / "out")]
     assert main(arguments) == 0
     assert (tmp_path / "out" / "model.safetensors").exists()
-    assert INFO.subset in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert INFO.subset in said
+    assert "head" not in said
     assert main(arguments) == 2
     assert f"{tmp_path / 'out'} is taken" in capsys.readouterr().err
     with pytest.raises(SystemExit):

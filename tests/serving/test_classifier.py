@@ -1,5 +1,6 @@
 """A delta becomes a classifier of any class names, without MLflow and without the study."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,15 @@ from torch import Tensor
 
 from study.data.datasets import load_dataset
 from study.errors import DataError, DeltaError
-from study.method.delta import DeltaInfo, apply_delta, load_delta, save_delta
+from study.method.delta import (
+    HEAD_ROWS,
+    DeltaInfo,
+    apply_delta,
+    head_tensors,
+    load_delta,
+    save_delta,
+)
+from study.method.head import Head
 from study.method.model import FewShotClassifier, accuracy, load_backbone
 from study.method.subsets import parse
 from study.serving.classifier import load_classifier
@@ -25,14 +34,12 @@ from study.trial.study import Study
 NAMES = ("a cat", "a dog", "a bird")
 
 
-@pytest.fixture(scope="module")
-def trained(tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a trial that was tested: its reports and its delta."""
-    folder = tmp_path_factory.mktemp("trained")
+def confirmed(folder: Path, tiny_backbone: Path, **changes: Any) -> Path:
+    """Test a trial, and give its folder: its reports and its delta."""
     storage = StudyFolder(folder)
     data = Preparer(Study(study("holdout", folder), storage), image_size=16).confirm(1)
     backbone = load_backbone(tiny_backbone)
-    config = trial(stage="confirm")
+    config = trial(stage="confirm", **changes)
     *_, last = run_trial(config, data, backbone)
     TrialFolder(folder).append_report({"epoch": last.epoch, **last.metrics})
     info = DeltaInfo(
@@ -47,12 +54,29 @@ def trained(tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return folder
 
 
+LINEAR = {"head": "linear", "head_lr": 0.01, "head_steps": 30}
+
+
+@pytest.fixture(scope="module")
+def trained(tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of CLIPFit's trial."""
+    return confirmed(tmp_path_factory.mktemp("trained"), tiny_backbone)
+
+
 @pytest.fixture(scope="module")
 def delta(trained: Path) -> Path:
     return trained / "delta.safetensors"
 
 
-def test_the_classifier_scores_as_the_trial_that_it_comes_from(trained: Path) -> None:
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {**LINEAR, "strength": 0.5}, {**LINEAR, "subset": "none", "epochs": 0}],
+    ids=["clipfit", "at half its strength with a head", "the untouched backbone with a head"],
+)
+def test_the_classifier_scores_as_the_trial_that_it_comes_from(
+    tiny_backbone: Path, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    trained = confirmed(tmp_path, tiny_backbone, **changes)
     score = TrialFolder(trained).read_reports()[-1]["test_accuracy"]
     dataset = load_dataset("digits")
     images = [dataset.source.open(record.path) for record in dataset.test]
@@ -103,11 +127,65 @@ def test_more_images_than_are_encoded_at_once_come_back_in_order(
 
 def test_templates_of_a_class_are_averaged(delta: Path) -> None:
     one, other, both = (
-        load_classifier(delta, class_names=NAMES, templates=templates).text_features
+        load_classifier(delta, class_names=NAMES, templates=templates).class_features
         for templates in (["a {}."], ["the {}!"], ["a {}.", "the {}!"])
     )
     mean = torch.nn.functional.normalize(one + other, dim=-1)
     torch.testing.assert_close(both, mean, atol=1e-5, rtol=0)
+
+
+@pytest.fixture(scope="module")
+def headed(delta: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The delta with a head of the third digit and the first, and of random rows."""
+    tensors, info = load_delta(delta)
+    rows = torch.randn(2, 24, generator=torch.Generator().manual_seed(3))
+    head = Head(torch.nn.functional.normalize(rows, dim=-1), (2, 0))
+    path = tmp_path_factory.mktemp("headed") / "delta.safetensors"
+    save_delta(path, {**tensors, **head_tensors(head)}, info)
+    return path
+
+
+def test_classes_that_the_head_knows_have_its_rows_by_name(delta: Path, headed: Path) -> None:
+    tensors, info = load_delta(headed)
+    zero, one, two = info.class_names[:3]
+    rows = tensors[HEAD_ROWS]
+    own = load_classifier(headed).class_features
+    assert torch.equal(own[[2, 0]], rows)
+    assert torch.equal(own[[1, 3]], load_classifier(delta).class_features[[1, 3]])
+    names = ["a cat", two, zero, "a dog"]
+    mixed = load_classifier(headed, class_names=names).class_features
+    assert torch.equal(mixed[[1, 2]], rows)
+    assert torch.equal(
+        mixed[[0, 3]], load_classifier(delta, class_names=names).class_features[[0, 3]]
+    )
+    other = load_classifier(headed, class_names=[two, one], templates=["{}"]).class_features
+    assert torch.equal(other[0], rows[0]), "whatever the templates"
+    assert torch.equal(
+        other[1],
+        load_classifier(delta, class_names=[two, one], templates=["{}"]).class_features[1],
+    )
+
+
+def test_logits_of_names_that_the_head_does_not_know_do_not_depend_on_it(
+    delta: Path, headed: Path
+) -> None:
+    images = torch.randn(5, 3, 16, 16, generator=torch.Generator().manual_seed(4))
+    known = load_delta(delta)[1].class_names[0]
+
+    def logits(path: Path, names: Sequence[str]) -> Tensor:
+        found = load_classifier(path, class_names=names)
+        with torch.no_grad():
+            return found.model.logits(found.model.encode_image(images), found.class_features)
+
+    new = [*NAMES, known]
+    assert torch.equal(logits(headed, NAMES), logits(delta, NAMES))
+    assert torch.equal(logits(headed, new)[:, :3], logits(delta, new)[:, :3])
+    assert not torch.equal(logits(headed, new)[:, 3], logits(delta, new)[:, 3])
+    pictures = [Image.new("L", (16, 16), 40 * grey) for grey in range(6)]
+    with_head, without = (
+        load_classifier(path, class_names=NAMES).probabilities(pictures) for path in (headed, delta)
+    )
+    assert torch.equal(with_head, without)
 
 
 def test_an_image_at_fault_is_named_by_its_position(delta: Path, tmp_path: Path) -> None:

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from study.config.loading import build_config, dump_config
 from study.config.schema import StudyConfig
 from study.embedded import EMBEDDED, backbone_path
-from study.method.delta import DeltaInfo, save_delta
+from study.method.delta import DeltaInfo, head_tensors, load_delta, save_delta
+from study.method.head import Head
 from study.method.model import load_backbone
 from study.storage.ledger import DESCRIPTION, End, StudyFolder, TrialFolder
 from study.trial import TrialConfig
@@ -21,6 +23,9 @@ from study.trial.study import Candidate, Study
 
 SEEDS = (1, 2)
 WINNER = {"subset": "text.mlp.fc2.bias + vision.ln", "bias_lr": 0.05, "ln_lr": 0.1}
+CHOSEN = {"head_lr": 0.01, "head_steps": 30}
+LINEAR = {"head": "linear", "strength": 0.75, **CHOSEN}
+"""What a winner with a linear head has beside; its head is of the third digit and the first."""
 MakeFinished = Callable[..., "Finished"]
 
 
@@ -44,8 +49,9 @@ class Finished:
         self._split_hash = changes.get("split_hash", "f" * 16)
         self.val_score: float = changes.get("val_score", 0.8)
         self._images: list[int] = changes.get("images", [90] * 10)
+        self._winner: dict[str, Any] = WINNER | (LINEAR if changes.get("linear") else {})
         self._search("baseline", "zero-shot", 0, 0.7, {"subset": "none"})
-        self._search("search", "trial 1", 1, self.val_score, WINNER)
+        self._search("search", "trial 1", 1, self.val_score, self._winner)
         self._search("search", "trial 2", 2, self.val_score - 0.1, WINNER | {"ln_lr": 0.01})
         for seed in SEEDS:
             self.confirm(seed, test_score=changes.get("test_score", 0.75))
@@ -55,7 +61,7 @@ class Finished:
             )
             for label, w, score, trial in (
                 ("zero-shot", {"subset": "none"}, 0.7, "search-0000"),
-                ("best", WINNER, self.val_score, "search-0001"),
+                ("best", self._winner, self.val_score, "search-0001"),
             )
         ]
         self.folder.write_json("candidates.json", [c.model_dump(mode="json") for c in candidates])
@@ -69,11 +75,12 @@ class Finished:
     def confirm(self, seed: int, label: str = "best", test_score: float = 0.75) -> None:
         """Write a finished confirmation with the trained delta."""
         trial = self.folder.trial(f"confirm-{label}-seed{seed}")
-        self._trial(trial.trial_id, "confirm", label, label, seed, seed, WINNER)
-        shutil.copy(self._trained / "delta.safetensors", trial.path)
-        trial.append_report(
-            {"epoch": 1, "seconds": 1.0, "test_accuracy": test_score, "test_score": test_score}
-        )
+        self._trial(trial.trial_id, "confirm", label, label, seed, seed, self._winner)
+        tensors, info = load_delta(self._trained / "delta.safetensors")
+        head = head_tensors(self._head) if "head" in self._winner else {}
+        save_delta(trial.path / "delta.safetensors", {**tensors, **head}, info)
+        scores = {"test_accuracy": test_score, "test_score": test_score}
+        trial.append_report({"epoch": 1, "seconds": 1.0, **scores, **self._chosen(self._winner)})
         right = [round(images * test_score) for images in self._images]
         names = [f"digit {number}" for number in range(len(self._images))]
         pairs = [
@@ -88,14 +95,27 @@ class Finished:
         trial.write("confusion.json", json.dumps(confusion))
         trial.write_end(End("finished", 1, 1.0))
 
+    @property
+    def _head(self) -> Head:
+        """A head of the third digit and the first, of random rows."""
+        dim = self.study.architecture().dim
+        rows = torch.randn(2, dim, generator=torch.Generator().manual_seed(3))
+        return Head(torch.nn.functional.normalize(rows, dim=-1), (2, 0))
+
+    def _chosen(self, settings: dict[str, Any]) -> dict[str, Any]:
+        return CHOSEN if "head" in settings else {}
+
     def _search(
         self, arm: str, label: str, number: int, score: float, winner: dict[str, Any]
     ) -> None:
         trial = self.folder.trial(f"search-{number:04d}")
-        self._trial(trial.trial_id, "search", arm, label, number, 1, winner)
+        # The head is chosen by validation.
+        proposed = {name: value for name, value in winner.items() if name not in CHOSEN}
+        self._trial(trial.trial_id, "search", arm, label, number, 1, proposed)
         for epoch in (1, 2):
             now = score - 0.1 * (2 - epoch)
-            trial.append_report({"epoch": epoch, "seconds": 1.0, "val_score": now})
+            report = {"epoch": epoch, "seconds": 1.0, "val_score": now}
+            trial.append_report({**report, **self._chosen(winner)})
         trial.write_end(End("finished", 2, 2.0))
 
     def _trial(
@@ -119,7 +139,7 @@ class Finished:
             trainable=0 if settings["subset"] == "none" else 1728,
             epochs=2,
             split_hash=self._split_hash,
-            **settings,
+            **({"settings": settings["settings"]} if "settings" in settings else settings),
         )
         self.folder.trial(trial_id).create(config.model_dump(mode="json"))
 

@@ -1,6 +1,7 @@
 """The winner in MLflow's model registry, one version per study, and the champion alias.
 
-The winner is the configuration that validation chose, if it beats chance on test.
+The winner is the configuration that validation chose, if it beats chance on test. Of one that has
+no delta, the best configuration with a delta is registered in its place.
 The alias moves by validation alone: to a version with a better score under the same selection rule
 on the same split. A version also shows its test scores, which are never compared.
 """
@@ -25,6 +26,7 @@ from mlflow.models.model import MLMODEL_FILE_NAME, Model
 from mlflow.types.schema import ColSpec, DataType, Map, Schema
 from PIL import Image
 
+from study.config.schema import WITH_DELTA
 from study.data.images.sources import as_base64
 from study.data.shots import read_shots
 from study.errors import StudyError, TrackingError
@@ -34,7 +36,7 @@ from study.tracking.mlflow import runs, server
 from study.tracking.tracker import describe_unsent
 from study.trial.predictions import beats_chance, chance_level, read_confusion
 from study.trial.prepare import shots_path
-from study.trial.study import Candidate, Study, best_of
+from study.trial.study import BEST, Candidate, Study
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +47,7 @@ REQUIREMENTS = ("mlflow", "torch", "transformers", "safetensors", "pillow", "num
 
 @dataclass(frozen=True)
 class Choice:
-    """The best configuration by validation, and its confirmations so far."""
+    """A configuration that validation chose, and its confirmations so far."""
 
     candidate: Candidate
     trials: Sequence[TrialFolder]
@@ -56,12 +58,13 @@ class Choice:
     """The test scores, means over the seeds, as fractions; empty while nothing is confirmed."""
 
     @classmethod
-    def read(cls, study: Study) -> Self | None:
-        """Return the choice of a study; None if it has made none yet."""
-        if (best := best_of(study.candidates())) is None:
+    def read(cls, study: Study, label: str = BEST) -> Self | None:
+        """Return the choice of a study that has a label; None if there is none yet."""
+        found = next((c for c in study.candidates() or () if c.label == label), None)
+        if found is None:
             return None
         trials = [
-            study.folder.trial(f"confirm-{best.same_as or best.label}-seed{seed}")
+            study.folder.trial(f"confirm-{found.same_as or found.label}-seed{seed}")
             for seed in study.config.confirm.seeds
         ]
         finished = [t for t in trials if (end := t.read_end()) and end.status == "finished"]
@@ -71,7 +74,7 @@ class Choice:
         )
         finals = [reports[-1] for trial in finished if (reports := trial.read_reports())]
         return cls(
-            candidate=best,
+            candidate=found,
             trials=finished,
             chance=next((level for level in levels if level is not None), None),
             test_scores={
@@ -117,7 +120,8 @@ def register_winner(
     Raises:
         StudyError: the registry does not accept the winner, or not in time.
     """
-    winner, folder = Choice.read(writer.study), writer.study.folder
+    study, folder = writer.study, writer.study.folder
+    winner = Choice.read(study, WITH_DELTA) or Choice.read(study)
     if winner is None or not winner.trials:
         return None
     if winner.at_chance:
@@ -198,6 +202,8 @@ class _Registrar:
             "backbone": study.config.backbone.name,
             "backbone_revision": str(study.config.backbone.revision),
             "subset": candidate.settings.subset,
+            "head": candidate.settings.head,
+            "strength": repr(candidate.settings.strength),
             "selection": study.protocol().rule_used(study.config, source.read_reports()[-1]).name,
             "split_hash": source.read_config()["split_hash"],
             "val_score": repr(candidate.val_score),
@@ -236,10 +242,25 @@ class _Registrar:
             source=logged.artifact_location,
             run_id=parent_id,
             tags=tags,
-            description=f"Winner of the study `{tags['study']}`: `{tags['subset']}`, as trained in "
-            f"`{tags['trial_id']}`. {scores['val_score']:.1%} on validation; on test "
+            description=f"{self._title} of the study `{tags['study']}`: {self._tuned}, as trained "
+            f"in `{tags['trial_id']}`. {scores['val_score']:.1%} on validation; on test "
             f"{scores['test_score']:.1%}, the mean over {len(self._winner.trials)} seeds.",
             model_id=logged.model_id,
+        )
+
+    @property
+    def _title(self) -> str:
+        best = self._winner.candidate.label == BEST
+        return "Winner" if best else "Best configuration with a delta, which the winner has not,"
+
+    @property
+    def _tuned(self) -> str:
+        """What the model consists of, in Markdown."""
+        settings = self._winner.candidate.settings
+        return (
+            f"`{settings.subset}`"
+            + (" with a linear head" if settings.head == "linear" else "")
+            + (f" at strength {settings.strength:g}" if settings.strength != 1 else "")
         )
 
     def _decide(self, version: ModelVersion, tags: Mapping[str, str]) -> tuple[bool, str]:

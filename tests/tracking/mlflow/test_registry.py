@@ -163,6 +163,57 @@ def test_a_winner_that_tunes_nothing_is_the_backbone_as_it_is(
     assert classifier.class_names[0] == "digit zero"
 
 
+def test_a_version_has_the_head_of_its_winner_and_says_so(
+    finished: MakeFinished, store: str
+) -> None:
+    study = finished("linear", linear=True)
+    version = version_of(store, register(study, store))
+    assert "with a linear head at strength 0.75, as trained" in version.description
+    assert version.tags.items() >= {"head": "linear", "strength": "0.75"}.items()
+    model = model_of(store, version)
+    told = {"head": "linear", "head_lr": "0.01", "head_steps": "30", "strength": "0.75"}
+    assert model.params.items() >= told.items()
+    images = [Image.linear_gradient("L"), Image.radial_gradient("L")]
+
+    def rows(**settings: Any) -> list[dict[str, float]]:
+        served = mlflow.pyfunc.load_model(model.artifact_location, model_config=settings or None)
+        found: list[dict[str, float]] = served.predict(images)["probabilities"].tolist()
+        return found
+
+    delta = study.folder.path / "trials/confirm-best-seed1/delta.safetensors"
+    classifier = load_classifier(delta)
+    expected = classifier.probabilities(images).tolist()
+    assert [list(row.values()) for row in rows()] == expected
+    plain = model_of(store, version_of(store, register(finished("plain"), store)))
+    without = mlflow.pyfunc.load_model(plain.artifact_location).predict(images)["probabilities"]
+    assert without.tolist() != rows()
+    new = {"class_names": ["letter x", "letter y"]}
+    text = mlflow.pyfunc.load_model(plain.artifact_location, model_config=new).predict(images)
+    assert rows(**new) == text["probabilities"].tolist(), "the head knows neither"
+
+
+def test_of_a_winner_without_a_delta_the_best_that_has_one_is_registered_and_says_so(
+    finished: MakeFinished, store: str
+) -> None:
+    study = finished("peer")
+    zero_shot, best = study.folder.read_json("candidates.json")
+    full = {"subset": "none", "peer": {"method": "full", "lr": 1e-5}}
+    winner = best | {"settings": full, "val_score": 0.9, "source_trial": "search-0000"}
+    study.folder.write_json(
+        "candidates.json",
+        [zero_shot, winner, best | {"label": "best-with-delta", "val_score": 0.8}],
+    )
+    for seed in (1, 2):
+        study.confirm(seed, "best-with-delta", 0.7)
+    version = version_of(store, register(study, store))
+    assert version.description.startswith(
+        "Best configuration with a delta, which the winner has not, of the study `peer`: `text."
+    )
+    assert "80.0% on validation; on test 70.0%" in version.description
+    expected = {"trial_id": "confirm-best-with-delta-seed1", "val_score": "0.8"}
+    assert version.tags.items() >= expected.items()
+
+
 def test_a_version_reads_deep_images_as_its_study_did(finished: MakeFinished, store: str) -> None:
     study = finished("deep")
     delta = study.folder.path / "trials/confirm-best-seed1/delta.safetensors"
