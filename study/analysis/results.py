@@ -10,11 +10,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from study.config.loading import load_config
-from study.config.schema import SCORES
-from study.config.settings import Settings, rate_column
+from study.config.frozen import load_frozen
+from study.config.schema import SCORES, VARIANT
+from study.config.settings import Settings, settings_columns
 from study.errors import DataError
-from study.method.parameters import kind_names
 from study.protocols import Protocol
 from study.storage.atomic import write_atomically
 from study.storage.ledger import CANDIDATES, CELLS, Registration, StudyFolder, TrialFolder
@@ -78,6 +77,11 @@ class TrialResult(TrialConfig):
     """What `read_confusion` returns of a tested trial."""
     outcomes: Outcomes | None
     """What a tested trial gets right, image by image; None where it kept no predictions."""
+
+    @property
+    def proposed(self) -> bool:
+        """Whether a search proposed it: it is neither a baseline nor made of a validated trial."""
+        return self.arm not in ("baseline", VARIANT)
 
     def scores(self, split: Split) -> Scores:
         """Return the scores on validation or on test images."""
@@ -174,7 +178,7 @@ class Results:
         Raises:
             ConfigError: its configuration is missing.
         """
-        return self.study or Study(load_config(self.folder.config_path), self.folder)
+        return self.study or Study(load_frozen(self.folder.config_path), self.folder)
 
     def stage(self, stage: str) -> tuple[TrialResult, ...]:
         """Return the trials of one stage."""
@@ -202,7 +206,7 @@ def read_results(folder: Path, protocol: Protocol | None = None) -> Results:
     # Resolved, because a study has the name of its folder, and "." is no name.
     opened = StudyFolder(folder.resolve())
     study = (
-        Study(load_config(opened.config_path), opened, protocol)
+        Study(load_frozen(opened.config_path), opened, protocol)
         if opened.config_path.exists()
         else None
     )
@@ -247,8 +251,9 @@ def results_schema() -> pa.Schema:
         "status": text,
         **dict.fromkeys(("epochs", "epochs_planned", "seed"), whole),
         **dict.fromkeys(("subset", "subset_key"), text),
-        **dict.fromkeys((*map(rate_column, kind_names()), "distill_weight"), number),
-        "trainable": whole,
+        **dict.fromkeys(settings_columns(), number),
+        **dict.fromkeys(("subset", "head"), text),
+        **dict.fromkeys(("head_steps", "trainable"), whole),
         "seconds": number,
         **{f"{split}_{name}": number for split in ("val", "test") for name in SCORES},
         "chance": number,
@@ -317,7 +322,7 @@ def _trial(folder: StudyFolder, trial: TrialFolder, protocol: Protocol | None) -
         "status": end.status if end else "running",
         "epochs": end.epochs if end else len(reports),
         "epochs_planned": config.get("epochs", 0),
-        "settings": Settings.as_written(config),
+        "settings": Settings.as_written(config).as_reported(reports[-1] if reports else {}),
         "seconds": end.seconds if end else None,
         "val": _scores(validated[-1], "val_") if validated else {},
         "test": test,

@@ -62,6 +62,8 @@ SCORES = (
 """The names of scores in the reports of trials; single datasets have scores of their own names."""
 LINEAR = "linear"
 """The label of a linear classifier on the backbone as it is."""
+VARIANT = "variant"
+"""The arm of the trials that use validated settings with a head or at another strength."""
 WITHOUT_EFFECT = ("resources.", "tracking.")
 """The beginnings of the keys on which no trial's result depends."""
 
@@ -276,6 +278,10 @@ class SearchConfig(Section):
             for label, own in self.baselines.items()
             if own.subset == "none" and own.head == "linear"
         )
+
+    def plans(self, arm: str, label: str) -> bool:
+        """Return whether a trial is one of ``trials``; peers and variants stand outside."""
+        return {arm, label}.isdisjoint({VARIANT, *self.peers})
 
 
 class ConfirmConfig(Section):

@@ -152,6 +152,11 @@ class Settings(Section):
             **{name: values[name] for name in _FINISH if name in values},
         )
 
+    def as_reported(self, report: Mapping[str, Any]) -> "Settings":
+        """Return the settings with the head that validation chose, as a trial's report has it."""
+        chosen = {name: report[name] for name in ("head_lr", "head_steps") if name in report}
+        return self.model_copy(update=chosen)
+
     @model_validator(mode="after")
     def _is_one_method(self) -> "Settings":
         if self.peer is not None and self.subset != "none":

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
-from study.config.schema import TUNED, StudyConfig
+from study.config.schema import TUNED, VARIANT, StudyConfig
 from study.config.settings import Settings
 from study.errors import DataError
 from study.method.subsets import parse
@@ -23,8 +23,6 @@ from study.trial.config_hash import compute_config_hash
 from study.trial.study import Candidate, Study
 
 JOURNAL = "optuna.journal"
-VARIANT = "variant"
-"""The arm of the trials that use validated settings with a head or at another strength."""
 
 TakeOver = Callable[[Sequence[TrialConfig]], Collection[str]]
 """A function that fills the folders of the trials with known results and returns their ids."""
@@ -64,8 +62,8 @@ def run_search(
     """
     config, count = study.config, study.config.search.trials
     past = _read_past(study, "search", {config.seed: data}, observers)
-    outside = {VARIANT, *config.search.peers}
-    planned = [t for t in past.values() if outside.isdisjoint({t.config.arm, t.config.label})]
+    plans = config.search.plans
+    planned = [t for t in past.values() if plans(t.config.arm, t.config.label)]
     if len(planned) > count:
         raise DataError(
             f"{study.folder.config_path} plans {count} trials of search, and "
@@ -97,7 +95,7 @@ def run_search(
         ),
         count=count
         - sum(trial.outcome is not None for trial in planned)
-        + sum(not outside.isdisjoint({trial.arm, trial.label}) for trial in queue),
+        + sum(not plans(trial.arm, trial.label) for trial in queue),
         observers=observers,
     )
     _run_variants(study, data, observers)

@@ -51,10 +51,7 @@ class Judged:
     @property
     def settings(self) -> Settings:
         """What it would be tested with: its settings, and the head that validation chose for it."""
-        chosen = {
-            name: self.report[name] for name in ("head_lr", "head_steps") if name in self.report
-        }
-        return self.config.settings.model_copy(update=chosen)
+        return self.config.settings.as_reported(self.report)
 
     @property
     def folds(self) -> Sequence[float]:

@@ -12,7 +12,8 @@ from typing import Any
 from rich.console import Console
 
 from study import tracking
-from study.config.loading import load_config, shown
+from study.config.frozen import load_frozen
+from study.config.loading import shown
 from study.config.schema import WITHOUT_EFFECT, StudyConfig
 from study.data.datasets import PACKAGED, refuse_unread_folder
 from study.data.prompts import prompts
@@ -177,7 +178,7 @@ def frozen_config(folder: StudyFolder) -> StudyConfig:
         ConfigError: the configuration does not fit this version of the schema.
     """
     folder.refuse_damaged()
-    config = load_config(folder.config_path)
+    config = load_frozen(folder.config_path)
     if config.name is None:  # as in an emptied file of a study from before there was a checksum
         raise LedgerError(
             f"{folder.config_path} is damaged: a frozen configuration has a name; put it back from "
@@ -194,7 +195,7 @@ def resumed_config(folder: StudyFolder, overrides: Iterable[str]) -> StudyConfig
         ConfigError: an override is invalid, or would change results.
     """
     frozen = frozen_config(folder)
-    config = load_config(folder.config_path, overrides)
+    config = load_frozen(folder.config_path, overrides)
     if refused := changes_of_results(frozen, config):
         head = (
             f"study '{folder.name}' exists, and would no longer compare its trials if these "

@@ -24,6 +24,7 @@ from study.analysis.paper import SWEEP_FILE, read_sweep, tables, write_tables
 from study.analysis.plots import make_plots
 from study.analysis.report import champion_sentence, describe_study, loading_line, write_report
 from study.analysis.results import Results, read_results, write_results
+from study.config.frozen import as_frozen
 from study.config.loading import Member, dump_config
 from study.config.schema import AblationConfig, StudyConfig, TrackingConfig
 from study.data.images.decode import PREPROCESSING
@@ -96,7 +97,8 @@ def run_study(
                     _ablate(study, config.ablation, preparer, tracker, console)
                 else:
                     if search_data is not None and not _has_chosen(study, study.candidates()):
-                        with _stage(console, folder, "search", config.search.trials) as progress:
+                        total = config.search.trials + len(config.search.peers)
+                        with _stage(console, folder, "search", total) as progress:
                             run_search(study, search_data, [progress, tracker], sampler)
                     _confirm(study, preparer, tracker, console)
             tracker.register()
@@ -157,7 +159,7 @@ def run_sweep(members: Sequence[Member], console: Console) -> None:
             if _finished(folder):
                 continue
             try:
-                run_study(member.config, folder, console, resume=folder.exists())
+                run_study(_config(member), folder, console, resume=folder.exists())
             except InterruptedStudyError:
                 raise
             except StudyError as error:
@@ -187,10 +189,10 @@ def check_sweep(members: Sequence[Member]) -> None:
     for member in members:
         folder, server = _folder(member), member.config.tracking
         finished, resuming = _finished(folder), folder.exists()
-        found = _why_another(folder, member.config, finished=finished) if resuming else []
+        found = _why_another(folder, _config(member), finished=finished) if resuming else []
         if not finished:
             found += all_faults(
-                Study(member.config, folder),
+                Study(_config(member), folder),
                 resuming=resuming,
                 passing_over=("tracking",) if server in asked else (),
             )
@@ -370,6 +372,12 @@ def _named(names: Sequence[str]) -> str:
 
 def _folder(member: Member) -> StudyFolder:
     return StudyFolder(member.config.storage / str(member.config.name))
+
+
+def _config(member: Member) -> StudyConfig:
+    """Return the configuration of a member, whose study may be one of an earlier version."""
+    folder = _folder(member)
+    return as_frozen(member.config, folder.config_path) if folder.exists() else member.config
 
 
 def _finished(folder: StudyFolder) -> bool:

@@ -62,6 +62,21 @@ def test_scores_of_competing_names_are_no_datasets(
     assert row_of(base_to_new_study, "confirm-best-seed1")["test_generalized"] == 0.5
 
 
+def test_the_head_that_validation_chose_is_that_of_the_trial(few_shot_study: Path) -> None:
+    trial = few_shot_study / "trials/search-0005"
+    config = json.loads((trial / "config.json").read_text())
+    (trial / "config.json").write_text(json.dumps(config | {"head": "linear", "strength": 0.75}))
+    row = row_of(few_shot_study, "search-0005")
+    assert (row["head"], row["head_lr"], row["head_steps"]) == ("linear", None, None)
+    for name, steps in ((0.01, 30), (0.001, 100)):
+        with (trial / "reports.jsonl").open("a") as file:
+            file.write(json.dumps({"epoch": 13, "head_lr": name, "head_steps": steps}) + "\n")
+    row = row_of(few_shot_study, "search-0005")
+    assert (row["head_lr"], row["head_steps"], row["strength"]) == (0.001, 100, 0.75)
+    other = row_of(few_shot_study, "search-0006")
+    assert (other["head"], other["head_lr"], other["strength"]) == ("text", None, 1.0)
+
+
 def test_a_search_trial_has_no_test_number_even_if_its_file_does(few_shot_study: Path) -> None:
     path = few_shot_study / "trials/search-0005/reports.jsonl"
     path.write_text(path.read_text() + '{"epoch": 13, "val_score": 0.5, "test_score": 0.9}\n')

@@ -5,14 +5,16 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
-from study.config.loading import load_config
+from study.config.frozen import load_frozen
 from study.config.schema import StudyConfig
 from study.config.settings import Settings, settings_columns
+from study.tracking.mlflow.runs import PEER
 from study.tracking.mlflow.server import ANSWERS_WITHIN, all_runs, ask, open_client, redacted
 
 
@@ -82,7 +84,7 @@ def configuration_of(uri: str, found: Found) -> StudyConfig:
             f"{redacted(uri)} does not have study.yaml of the study '{found.study}'",
             "; it is sent when the study ends",
         )
-        return load_config(Path(path))
+        return load_frozen(Path(path))
 
 
 def _search(client: MlflowClient, condition: str, top: int) -> Iterator[Found]:
@@ -124,10 +126,20 @@ def _search(client: MlflowClient, condition: str, top: int) -> Iterator[Found]:
 
 
 def _settings(run: Run) -> Settings:
-    return Settings.as_written(
-        {
-            name: value if name == "subset" else float(value)
-            for name, value in run.data.params.items()
-            if name in settings_columns()
-        }
-    )
+    """Return the settings of a trial's run, with the head that validation chose."""
+    params, metrics = run.data.params, run.data.metrics
+    own: dict[str, Any] = {
+        name: _read(name, text)
+        for name, text in params.items()
+        if name in settings_columns() or name.startswith(PEER)
+    }
+    if f"{PEER}lr" in own:
+        peer = {name.removeprefix(PEER): v for name, v in own.items() if name.startswith(PEER)}
+        own |= {"subset": "none", "peer": {**peer, "method": params["subset"]}}
+    return Settings.as_written(own).as_reported({k: _read(k, v) for k, v in metrics.items()})
+
+
+def _read(name: str, value: str | float) -> str | float:
+    if name in ("subset", "head"):
+        return value
+    return int(float(value)) if name in ("head_steps", f"{PEER}rank") else float(value)

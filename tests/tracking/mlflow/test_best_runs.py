@@ -7,12 +7,18 @@ from typing import Any
 
 import pytest
 
+from study.analysis.best_runs_output import to_study
 from study.commands import main
 from study.config.loading import load_config
+from study.config.settings import Settings
 from study.tracking.mlflow.best_runs import best_configurations, configuration_of
 from study.tracking.mlflow.mirror import sync_study
 
-FOUND = {"subset": "text.mlp.fc2.bias + vision.ln", "bias_lr": 0.05, "distill_weight": 0.0}
+FOUND = {
+    **{"subset": "text.mlp.fc2.bias + vision.ln", "bias_lr": 0.05, "distill_weight": 0.0},
+    **{"head": "text", "head_lr": None, "head_steps": None},
+    **{"strength": 1.0, "calibration": 0.0, "peer_lr": None},
+}
 
 
 @pytest.fixture(scope="module")
@@ -120,3 +126,29 @@ def test_the_configuration_of_a_study_comes_from_the_store(store: str) -> None:
     (found,) = best_configurations(store, study="late", where=None, top=1)
     config = configuration_of(store, found)
     assert (config.name, config.tracking.experiment) == ("late", "b")
+
+
+def test_heads_and_peers_are_found_as_they_were_trained(
+    finish: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    study = finish(tmp_path, "linear", linear=True)
+    peer = {"method": "lora", "lr": 0.001, "rank": 2, "alpha": 4.0, "dropout": 0.1}
+    lora = Settings.model_validate({"subset": "none", "peer": peer})
+    study._search("lora", "trial 3", 3, 0.95, {"subset": "none", "settings": lora})
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    sync_study(study.study, uri)
+    first, second, *_ = best_configurations(uri, study=None, where=None, top=9)
+    assert first.settings == lora
+    head = {"head": "linear", "head_lr": 0.01, "head_steps": 30, "strength": 0.75}
+    assert second.settings.flat() == {**FOUND, "ln_lr": 0.1, **head}, "as validation chose it"
+    assert (second.test_score, second.test_seeds) == (0.75, 2), "the confirmations have its head"
+    found = load_config(_written(tmp_path, to_study([first, second], study.config)))
+    baselines = found.search.baselines
+    assert baselines["found-linear-3"] == lora
+    assert baselines["found-linear-1"].flat() == second.settings.flat()
+
+
+def _written(place: Path, text: str) -> Path:
+    (place / "found.yaml").write_text(text)
+    return place / "found.yaml"
