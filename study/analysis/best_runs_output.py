@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING
 from rich.console import Group
 from rich.text import Text
 
-from study.analysis.formatting import Table, count, percent, setting_cells, setting_header
+from study.analysis.formatting import (
+    Table,
+    count,
+    percent,
+    setting_cells,
+    setting_header,
+    tuned_in_words,
+)
 from study.config.loading import build_config, dump_config
 from study.config.schema import StudyConfig
 from study.errors import DataError
@@ -52,7 +59,7 @@ def render_found(found: Sequence[Found]) -> Group:
         Table(
             "Their subsets",
             ["", "subset"],
-            [[rank, row.settings.subset] for rank, row in enumerate(found, start=1)],
+            [[rank, tuned_in_words(row.settings)] for rank, row in enumerate(found, start=1)],
             left=2,
         ),
         Text(

@@ -14,6 +14,7 @@ import torch
 from rich.console import Group
 from rich.text import Text
 from torch import Tensor
+from torch.nn import functional as F
 
 from study.analysis.charts import (
     OTHER_MARKERS,
@@ -31,7 +32,7 @@ from study.data.images.table import ImageTable, normalize
 from study.data.prompts import prompts
 from study.embedded import backbone_path
 from study.errors import DataError, DeltaError, SubsetError
-from study.method.delta import apply_delta, load_delta
+from study.method.delta import DeltaInfo, apply_delta, head_of, load_delta, parameters_of
 from study.method.model import Backbone, load_backbone
 from study.method.parameters import ENCODERS, leaf_of
 from study.storage.atomic import write_atomically
@@ -91,6 +92,9 @@ class StudyDrift:
     """The drift of the features of the class names."""
     images: FeatureDrift | None
     """The drift of the features of evaluation images; None where those can no longer be read."""
+    head: FeatureDrift | None = None
+    """The drift of the rows of linear heads from where they began, the tuned features of the class
+    names; None without heads."""
 
 
 Drift = TypeVar("Drift", TensorDrift, FeatureDrift)
@@ -224,22 +228,22 @@ def study_drift(results: Results, trial_ids: Sequence[str] = ()) -> StudyDrift:
     config = results.configured().config.model_copy(update={"storage": folder.path.parent})
     backbone = load_backbone(backbone_path(config.backbone.name), revision=config.backbone.revision)
     preparer = Preparer(Study(config, folder), backbone.image_size)
-    runs, texts, images = [], [], []
+    runs, texts, heads, images = [], [], [], []
     for name, path in paths.items():
         tensors, info = load_delta(path)
         if info.fingerprint != backbone.fingerprint:
             raise DeltaError(f"{path} was tuned from another backbone than {config.backbone.name}")
-        runs.append(parameter_drift(dict(backbone.clip.named_parameters()), tensors))
+        original = dict(backbone.clip.named_parameters())
+        runs.append(parameter_drift(original, parameters_of(tensors)))
         tuned = copy.deepcopy(backbone.clip)
         apply_delta(tuned, tensors)
-        names = [text for (text,) in prompts(info.class_names, info.templates[:1])]
-        texts.append(
-            _compare(
-                backbone.clip.get_text_features,
-                tuned.get_text_features,
-                [backbone.tokenize(names)],
-            )
-        )
+        encode = tuned.get_text_features
+        tokens = _tokens(backbone, info, info.class_names)
+        texts.append(_compare(backbone.clip.get_text_features, encode, [tokens]))
+        if (head := head_of(tensors, info)) is not None:
+            with torch.no_grad():
+                began = encode(_tokens(backbone, info, map(str, head.classes))).pooler_output
+            heads.append(feature_drift(F.normalize(began, dim=-1), head.rows))
         try:
             pixels = _evaluation_pixels(backbone, preparer, trials[name])
             images.append(
@@ -251,7 +255,13 @@ def study_drift(results: Results, trial_ids: Sequence[str] = ()) -> StudyDrift:
         tensors=mean_drift(runs),
         text=_mean(texts, "cosine", "cka"),
         images=_mean(images, "cosine", "cka") if len(images) == len(paths) else None,
+        head=_mean(heads, "cosine", "cka") if heads else None,
     )
+
+
+def _tokens(backbone: Backbone, info: DeltaInfo, classes: Iterable[str]) -> Tensor:
+    """Return the token ids of the prompts of classes, by the template that is trained with."""
+    return backbone.tokenize([text for (text,) in prompts([*classes], info.templates[:1])])
 
 
 def _evaluation_pixels(
@@ -353,18 +363,19 @@ def to_csv(drifts: Sequence[TensorDrift]) -> str:
 def render_drift(drift: StudyDrift) -> Group:
     """Return the drift of each site, and of the features, for the terminal."""
     pooled = pooled_drift(drift.tensors, lambda drift: f"{drift.encoder} {drift.site}")
+    changes = [[site, f"{v:.4f}"] for site, v in sorted(pooled.items(), key=lambda p: -p[1])]
     return Group(
-        Table(
-            "Relative change (L2) over layers",
-            ["site", "change"],
-            [[site, f"{v:.4f}"] for site, v in sorted(pooled.items(), key=lambda p: -p[1])],
-        ),
+        *([Table("Relative change (L2) over layers", ["site", "change"], changes)] * bool(changes)),
         *(
             Text(
-                f"Features of the {what}: mean cosine {features.cosine:.4f}, "
-                f"linear CKA {features.cka:.4f} to those before."
+                f"{what}: mean cosine {features.cosine:.4f}, linear CKA {features.cka:.4f} to "
+                f"{before}."
             )
-            for what, features in (("class names", drift.text), ("images", drift.images))
+            for what, features, before in (
+                ("Features of the class names", drift.text, "those before"),
+                ("Features of the images", drift.images, "those before"),
+                ("Rows of the head", drift.head, "the tuned features of its class names"),
+            )
             if features is not None
         ),
     )

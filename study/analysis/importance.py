@@ -4,6 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.distributions import (
@@ -112,7 +113,8 @@ def load_optuna_studies(results: Results) -> dict[str, optuna.Study]:
     """Load the Optuna study of each arm of a search, by the arm's name.
 
     An arm that the journal lacks is rebuilt from the results. Its trials are those that finished,
-    and its parameters are learning rates, λ and, for each site, whether the subset has it.
+    and its parameters are learning rates, λ, head, strength and, for each site, whether the subset
+    has it.
 
     Args:
         results: the results of the study.
@@ -124,7 +126,7 @@ def load_optuna_studies(results: Results) -> dict[str, optuna.Study]:
     kept = _from_journal(results.folder.path / "optuna.journal")
     return {
         arm: kept.get(arm) or _from_trials(arm, [trial for trial in searched if trial.arm == arm])
-        for arm in sorted({trial.arm for trial in searched} - {"baseline"})
+        for arm in sorted({trial.arm for trial in searched if trial.proposed})
     }
 
 
@@ -153,18 +155,13 @@ def _from_trials(arm: str, trials: Sequence[TrialResult]) -> optuna.Study:
     terms = [_terms(trial.settings.subset) for trial in finished]
     sites = sorted(set().union(*terms))
     rows = [
-        {
-            name: value
-            for name, value in trial.settings.flat().items()
-            if isinstance(value, int | float)
-        }
-        | {site: site in held for site in sites}
+        _choices(trial) | {site: site in held for site in sites}
         for trial, held in zip(finished, terms, strict=True)
     ]
     columns = {name: {row[name] for row in rows if name in row} for row in rows for name in row}
     space: dict[str, BaseDistribution] = {
-        name: CategoricalDistribution((False, True))
-        if name in sites
+        name: CategoricalDistribution(sorted(values))
+        if isinstance(min(values), bool | str)
         else FloatDistribution(min(values), max(values), log=min(values) > 0)
         for name, values in columns.items()
         if len(values) > 1
@@ -178,6 +175,15 @@ def _from_trials(arm: str, trials: Sequence[TrialResult]) -> optuna.Study:
         for trial, row in zip(finished, rows, strict=True)
     )
     return study
+
+
+def _choices(trial: TrialResult) -> dict[str, Any]:
+    """Return what was chosen for a trial, beside its subset."""
+    flat = trial.settings.flat()
+    # The rest of a head is chosen by validation, and without training there is no strength.
+    left_out = {"subset", "head_lr", "head_steps", "calibration"}
+    left_out |= {"strength"} if trial.epochs_planned == 0 else set()
+    return {name: v for name, v in flat.items() if v is not None and name not in left_out}
 
 
 def _terms(subset: str | None) -> frozenset[str]:

@@ -85,7 +85,7 @@ def rates_chart(searched: Sequence[TrialResult]) -> Chart:
 
 def rungs_chart(searched: Sequence[TrialResult]) -> Chart:
     """Draw the learning curves of the search, and how many trials reached each epoch."""
-    scored = [trial for trial in searched if trial.curve and trial.arm != "baseline"]
+    scored = [trial for trial in searched if trial.curve and trial.proposed]
     colors = _colors(searched)
     curves = tuple(
         Series(
@@ -128,7 +128,7 @@ def history_chart(searched: Sequence[TrialResult]) -> Chart:
     """Draw the scores of each arm's finished trials in their order, and the best so far."""
     series = []
     for arm, color in _colors(searched).items():
-        trials = [t for t in searched if t.arm == arm != "baseline" and t.status == "finished"]
+        trials = [t for t in searched if t.arm == arm and t.proposed and t.status == "finished"]
         scores = _series(arm, [(trial.number, trial) for trial in trials], color=color, opacity=0.7)
         best = list(accumulate(scores.y, max))
         series += [scores, Series(f"{arm}, best so far", scores.x, best, style="step", color=color)]

@@ -320,7 +320,7 @@ def _searched(searched: Sequence[TrialResult]) -> Table:
                 percent(trial.val_score),
                 trial.label if trial.arm == "baseline" else trial.arm,
                 ": ".join(filter(None, (trial.status, trial.reason))),
-                trial.settings.subset,
+                tuned_in_words(trial.settings),
                 f"{trial.epochs}/{trial.epochs_planned}",
                 *setting_cells(trial.settings),
                 count(trial.trainable),

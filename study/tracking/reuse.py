@@ -151,12 +151,14 @@ def _proven_reports(origin: TrialFolder, trial: TrialConfig) -> list[dict[str, A
     epochs = [report.get("epoch") for report in reports]
     if epochs != (list(range(1, trial.epochs + 1)) or [0]):
         raise TrackingError(f"its reports are of the epochs {str(epochs)[:80]}")
-    values = [value for report in reports for value in report.values()]
+    fields = [value for report in reports for value in report.values()]
+    # The scores of folds are a list.
+    values = [v for field in fields for v in (field if isinstance(field, list) else [field])]
     if not all(isinstance(value, int | float) and math.isfinite(value) for value in values):
         raise TrackingError("its reports hold something else than finite numbers")
     if not {"val_score", "test_score"} & reports[-1].keys():
         raise TrackingError("its last report has no score")
     deltas = [load_delta(path) for path in origin.path.glob("delta*.safetensors")]
-    if bool(deltas) != bool(trial.trainable):
+    if bool(deltas) != bool(trial.trainable and trial.settings.writes_delta):
         raise TrackingError(f"it has {len(deltas)} deltas")
     return reports

@@ -1,7 +1,7 @@
 """How far a study is: a line while its driver runs, and its status, read from its folder alone."""
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -11,9 +11,14 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
-from study.analysis.formatting import percent
+from study.analysis.formatting import (
+    percent,
+    setting_cells,
+    setting_header,
+    settings_in_words,
+    tuned_in_words,
+)
 from study.analysis.results import Results, TrialResult
-from study.method.parameters import kind_names
 from study.selection.candidates import extensions
 from study.storage.ledger import End, TrialFolder
 from study.trial import TrialConfig
@@ -30,6 +35,8 @@ RECENT_SECONDS = 120.0
 """A trial without an end that wrote a file within this time counts as running."""
 QUIET_SECONDS = 10.0
 """The shortest time between two lines if the output is not a terminal."""
+BESIDE = "peers and variants"
+"""What the trials of the search are called that stand outside ``search.trials``."""
 SHOWN = 5
 """The number of failed trials, and of best trials, that are shown."""
 
@@ -46,7 +53,9 @@ class Status:
     extended: tuple[int, ...]
     """The number of trials of the search before each extension."""
     counts: Mapping[str, Mapping[str, int]]
-    """The number of trials by stage and by how they ended, or ``unfinished``."""
+    """The number of trials by stage and by how they ended, or ``unfinished``.
+
+    Those of the search that do not count towards ``wanted`` are in `BESIDE`."""
     running: tuple[TrialResult, ...]
     silent: Mapping[str, float]
     """The seconds since each running trial last wrote a file, by its id."""
@@ -76,17 +85,17 @@ def study_status(results: Results) -> Status:
     choice = best_of(results.candidates)
     tested = results.confirmed(choice.same_as or choice.label) if choice else ()
     scores = [trial.test_score for trial in tested if trial.test_score is not None]
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for trial in results.trials:
+        beside = trial.stage == "search" and not study.config.search.plans(trial.arm, trial.label)
+        ended = trial.status.replace("running", "unfinished")
+        counts[BESIDE if beside else trial.stage][ended] += 1
     return Status(
         study=folder.name,
         state=state,
         wanted=study.config.search.trials if study.config.ablation is None else None,
         extended=tuple(entry["from"] for entry in extensions(study)),
-        counts={
-            stage: dict(
-                Counter(t.status.replace("running", "unfinished") for t in results.stage(stage))
-            )
-            for stage in dict.fromkeys(trial.stage for trial in results.trials)
-        },
+        counts={part: dict(ended) for part, ended in counts.items()},
         running=running,
         silent=silent,
         failed=tuple(trial for trial in results.trials if trial.status == "failed"),
@@ -114,7 +123,7 @@ def render_status(status: Status) -> RenderableType:
             trial.trial_id,
             f"{trial.epochs}/{trial.epochs_planned}",
             f"{status.silent[trial.trial_id]:.0f} s ago",
-            trial.settings.subset,
+            tuned_in_words(trial.settings),
         ]
         for trial in status.running
     ]
@@ -127,17 +136,15 @@ def render_status(status: Status) -> RenderableType:
         [
             trial.trial_id,
             percent(trial.val_score, 2),
-            *("" if (r := own.rates.get(kind)) is None else f"{r:.2g}" for kind in kind_names()),
-            f"{own.distill_weight:.2g}",
-            own.subset,
+            *setting_cells(trial.settings),
+            tuned_in_words(trial.settings),
         ]
         for trial in status.best
-        for own in (trial.settings,)
     ]
     tables = {
         ("unfinished", "epoch", "last wrote", "subset"): running,
         ("failed", "epochs", "cause"): failed,
-        ("best so far", "validation %", "bias lr", "LN lr", "λ", "subset"): best,
+        ("best so far", "validation %", *setting_header(), "subset"): best,
     }
     return Group(*parts, *(plain_table(header, rows) for header, rows in tables.items() if rows))
 
@@ -196,6 +203,8 @@ class StageProgress:
     def trial_started(self, config: TrialConfig) -> None:
         """See `study.search.searcher.Observer`."""
         self._running.add(config.trial_id)
+        # What stands outside of what was planned, such as variants, is known late.
+        self._total = max(self._total, sum(self._counts.values()) + len(self._running))
         self._show()
 
     def trial_reported(self, config: TrialConfig, epoch: int, score: float | None) -> None:
@@ -207,7 +216,7 @@ class StageProgress:
         self._running.discard(config.trial_id)
         self._counts[end.status] += 1
         if end.status == "finished" and score is not None:
-            self._best = max(self._best, (score, config.settings.subset))
+            self._best = max(self._best, (score, settings_in_words(config.settings)))
         self._show()
 
     def _line(self) -> str:
@@ -217,9 +226,9 @@ class StageProgress:
             f"{len(self._running)} running",
             *(f"{n} {status}" for status, n in self._counts.items() if n and status != "finished"),
         ]
-        score, subset = self._best
-        if subset and self._stage == "search":
-            short = subset if len(subset) <= 40 else f"{subset[:37]}…"
+        score, best = self._best
+        if best and self._stage == "search":
+            short = best if len(best) <= 40 else f"{best[:37]}…"
             parts.append(f"best {score:.1%} {short}")
         if (own := done - self._already_done) and done < self._total:
             seconds = (time.monotonic() - self._started_at) / own * (self._total - done)
@@ -229,7 +238,8 @@ class StageProgress:
 
     def _show(self, *, at_once: bool = False) -> None:
         line, now = self._line(), time.monotonic()
-        self._bar.update(self._task, description=line, completed=sum(self._counts.values()))
+        done = sum(self._counts.values())
+        self._bar.update(self._task, description=line, completed=done, total=self._total)
         due = at_once or now - self._printed_at > QUIET_SECONDS
         if due and not self._console.is_terminal:
             self._printed_at = now

@@ -1,5 +1,6 @@
 """Drift is measured as defined, on tensors whose change is known."""
 
+import io
 import json
 import math
 from dataclasses import replace
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from rich.console import Console
 
 from study.analysis.drift import (
     drift_chart,
@@ -14,8 +16,10 @@ from study.analysis.drift import (
     mean_drift,
     parameter_drift,
     pooled_drift,
+    render_drift,
     study_drift,
     to_csv,
+    write_drift,
 )
 from study.analysis.results import read_results
 from study.config.loading import dump_config, load_config
@@ -160,6 +164,37 @@ def test_a_tuned_image_encoder_turns_images_and_leaves_class_names(few_shot_stud
     assert (drift.text.cosine, drift.text.cka) == pytest.approx((1.0, 1.0))
     assert drift.images is not None
     assert drift.images.cosine < 0.9999
+
+
+def test_a_head_is_measured_from_the_text_features_where_it_began(
+    few_shot_study: Path, tmp_path: Path
+) -> None:
+    from study.method.delta import DeltaInfo, head_tensors
+    from study.method.head import Head
+    from study.method.model import load_backbone
+
+    backbone = load_backbone(backbone_path("embedded"))
+    names = tuple("abcd")
+    info = DeltaInfo("embedded", None, backbone.fingerprint, "none", names, ("a {}.",))
+    tokens = backbone.tokenize([f"a {name}." for name in names])
+    with torch.no_grad():
+        text = backbone.clip.get_text_features(tokens).pooler_output
+    text = torch.nn.functional.normalize(text, dim=-1)
+    results = read_results(few_shot_study)
+    for sign in (1, -1):
+        tensors = head_tensors(Head(sign * text[[2, 0, 1]], (2, 0, 1)))
+        save_delta(few_shot_study / "trials/confirm-best-seed1/delta.safetensors", tensors, info)
+        drift = study_drift(results, ["confirm-best-seed1"])
+        assert drift.tensors == ()
+        assert drift.head is not None
+        assert (drift.head.cosine, drift.head.cka) == pytest.approx((sign, 1.0), abs=1e-5)
+        assert (drift.text.cosine, drift.text.cka) == pytest.approx((1.0, 1.0))
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(render_drift(drift))
+    said = console.export_text()
+    assert "Rows of the head: mean cosine -1.0000, linear CKA 1.0000" in said
+    assert "over layers" not in said, "no tensor of a layer moved"
+    assert write_drift(tmp_path, drift)[0].read_text().strip() == ""
 
 
 def test_images_that_are_gone_leave_the_rest_to_be_told(

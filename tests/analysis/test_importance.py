@@ -1,5 +1,6 @@
 """Importances are told of enough trials with enough in common; the journal is preferred."""
 
+import json
 from pathlib import Path
 
 import optuna
@@ -55,6 +56,28 @@ def test_a_rebuilt_study_has_the_trials_that_finished(few_shot_study: Path) -> N
     assert [trial.value for trial in study.trials] == [trial.val_score for trial in finished]
     assert study.best_value == max(t.val_score or 0 for t in trials if t.status == "finished")
     assert {"bias_lr", "ln_lr", "vision.ln"} <= {n for t in study.trials for n in t.params}
+
+
+def test_heads_and_strengths_are_parameters_where_they_vary_and_variants_are_no_search(
+    few_shot_study: Path,
+) -> None:
+    paths = sorted((few_shot_study / "trials").glob("search-*/config.json"))
+    for number, path in enumerate(paths):
+        config = json.loads(path.read_text())
+        config |= {"head": ("text", "linear")[number % 2], "strength": 0.75}
+        if number % 5 == 0:
+            config |= {"arm": "variant"}
+        path.write_text(json.dumps(config))
+    study = load_optuna_studies(read_results(few_shot_study))
+    assert set(study) == {"search", "clipfit-tuned"}
+    assert {trial.params["head"] for trial in study["search"].trials} == {"text", "linear"}
+    assert not any("strength" in trial.params for trial in study["search"].trials)
+    config = json.loads(paths[-1].read_text())
+    paths[-1].write_text(json.dumps(config | {"strength": 0.5, "arm": "search"}))
+    end = paths[-1].with_name("end.json")
+    end.write_text(json.dumps(json.loads(end.read_text()) | {"status": "finished"}))
+    found = load_optuna_studies(read_results(few_shot_study))["search"].trials
+    assert {trial.params["strength"] for trial in found} == {0.5, 0.75}
 
 
 def test_a_damaged_journal_is_told_and_the_table_taken_instead(

@@ -7,15 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from mlflow import MlflowClient
 from written_study import EPOCHS, Written
 
 from study.analysis.results import read_results
 from study.config.loading import build_config
 from study.config.schema import StudyConfig
+from study.method.delta import DeltaInfo, save_delta
 from study.run import main
 from study.search.driver import ray_session
-from study.storage.ledger import KEPT, StudyFolder, TrialFolder
+from study.storage.ledger import KEPT, End, StudyFolder, TrialFolder
 from study.tracking.mlflow.tracker import MlflowTracker
 from study.tracking.reuse import Ledgers, take_over
 from study.trial import TrialConfig
@@ -262,3 +264,21 @@ def test_a_trial_that_was_itself_taken_over_is_no_origin(tmp_path: Path) -> None
     study = Written(tmp_path, "again")
     finish(study, 0, taken_from="first/search-0000")
     assert found(study) == {}
+
+
+@pytest.mark.parametrize(
+    ("folds", "is_taken"), [([0.5, 0.25], True), ([0.5, None], False), (["0.5"], False)]
+)
+def test_the_score_of_each_fold_is_a_number_as_well(
+    tmp_path: Path, folds: list[Any], is_taken: bool
+) -> None:
+    study = Written(tmp_path, "folds")
+    config = study.trial(0, config_hash=HASH, epochs=1)
+    trial = study.folder.trial(config.trial_id)
+    trial.append_report({"epoch": 1, "seconds": 1.0, "val_score": 0.375, "folds": folds})
+    info = DeltaInfo("tiny", None, "", "vision.ln", ("a", "b"), ("{}",))
+    save_delta(trial.path / "delta.safetensors", {"x": torch.zeros(1)}, info)
+    trial.write_end(End("finished", 1, 1.0))
+    again = Written(tmp_path, "again")
+    taken = take_over(MlflowTracker(), again.folder, [config])
+    assert taken == ({config.trial_id} if is_taken else set())

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,29 +29,39 @@ def folder(tmp_path: Path) -> StudyFolder:
     return folder
 
 
-def add(folder: StudyFolder, number: int, reports: int, status: str | None, **told: str) -> None:
-    config = TrialConfig.model_validate(
-        {
-            "trial_id": f"search-{number:04d}",
-            "stage": "search",
-            "arm": "search",
-            "label": f"trial {number}",
-            "number": number,
-            "seed": 1,
-            "subset": "vision.ln",
-            "subset_key": "0",
-            "trainable": 100,
-            "ln_lr": 0.1,
-            "epochs": 4,
-            "split_hash": "0",
-        }
-    )
+def add(
+    folder: StudyFolder,
+    number: int,
+    reports: int,
+    status: str | None,
+    *,
+    chosen: Mapping[str, Any] | None = None,
+    reason: str | None = None,
+    error: str | None = None,
+    **changes: Any,
+) -> None:
+    """Write a trial: changes of its configuration, and what its reports have of its head."""
+    values: dict[str, Any] = {
+        "trial_id": f"search-{number:04d}",
+        "stage": "search",
+        "arm": "search",
+        "label": f"trial {number}",
+        "number": number,
+        "seed": 1,
+        "settings": {"subset": "vision.ln", "rates": {"ln": 0.1}},
+        "subset_key": "0",
+        "trainable": 100,
+        "epochs": 4,
+        "split_hash": "0",
+    }
+    config = TrialConfig.model_validate(values | changes)
     trial = folder.trial(config.trial_id)
     trial.create(config.model_dump(mode="json"))
     for epoch in range(1, reports + 1):
-        trial.append_report({"epoch": epoch, "val_score": number / 10})
+        trial.append_report({"epoch": epoch, "val_score": number / 10, **(chosen or {})})
     if status is not None:
-        trial.write_end(End(status, reports, 1.0, **told))  # type: ignore[arg-type]
+        end = End(status, reports, 1.0, reason=reason, error=error)  # type: ignore[arg-type]
+        trial.write_end(end)
 
 
 def read(folder: StudyFolder) -> Status:
@@ -69,6 +80,31 @@ def test_done_running_and_best_are_told(folder: StudyFolder) -> None:
     ]
     assert [trial.number for trial in status.best] == [2, 1]
     assert status.state == "searching"
+
+
+def test_peers_and_variants_stand_outside_the_planned_trials(
+    folder: StudyFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    add(folder, 1, 4, "finished")
+    add(folder, 2, 4, "finished", arm="variant", label="ln-linear")
+    add(folder, 3, 4, "finished", arm="baseline", label="linear")
+    add(folder, 4, 4, "finished", arm="baseline", label="ln")
+    counts = read(folder).counts
+    assert counts == {"search": {"finished": 2}, "peers and variants": {"finished": 2}}
+    assert main(["--status", "mine", f"storage={folder.path.parent}"]) == 0
+    said = capsys.readouterr().out
+    assert "search: 2 of 12 trials: 2 finished" in said
+    assert "peers and variants: 2 trials: 2 finished" in said
+
+
+def test_the_best_are_told_with_the_head_that_validation_chose(
+    folder: StudyFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = {"subset": "vision.ln", "rates": {"ln": 0.1}, "head": "linear", "strength": 0.75}
+    add(folder, 1, 4, "finished", settings=own, chosen={"head_lr": 0.001, "head_steps": 30})
+    assert main(["--status", "mine", f"storage={folder.path.parent}"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "subset search-0001 10.00 linear 0.001 × 30 0.75 – 0.1 0 vision.ln" in said
 
 
 def test_the_command_says_so_from_another_folder(
@@ -183,6 +219,30 @@ def test_it_tells_done_running_stopped_best_and_time_left(
         line.trial_ended(config(1, "text.ln"), End("finished", 3, 1.0), 0.75)
         line.trial_ended(config(2), End("stopped", 2, 1.0), 0.9)
     assert "3/6 done · 1 running · 1 stopped · best 75.0% text.ln · about" in text(out)
+
+
+def test_trials_beyond_those_that_were_planned_count_to_the_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "QUIET_SECONDS", 0.0)
+    out = console(terminal=False)
+    with StageProgress(out, "search", total=1) as line:
+        for number in range(3):
+            line.trial_started(config(number))
+            line.trial_ended(config(number), End("finished", 3, 1.0), 0.5)
+    assert "1/1 done" in text(out)
+    assert "3/3 done" in text(out)
+    assert "2/1" not in text(out)
+
+
+def test_the_best_so_far_is_told_with_its_head(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "QUIET_SECONDS", 0.0)
+    out = console(terminal=False)
+    with StageProgress(out, "search", total=1) as line:
+        own = {"settings": {"subset": "none", "head": "linear"}}
+        best = config(0).model_dump() | own
+        line.trial_ended(TrialConfig.model_validate(best), End("finished", 0, 1.0), 0.5)
+    assert "best 50.0% none, linear head" in text(out)
 
 
 def test_a_subset_with_layers_is_not_taken_for_markup(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,8 @@ from typing import Any
 
 from mlflow.pyfunc.scoring_server import _SERVER_MODEL_PATH
 
-from study.config.settings import settings_columns
+from study.config.settings import rate_column
+from study.method.parameters import kind_names
 
 MODEL_TRAINING = {"mlflow.experimentKind": "custom_model_development"}
 """The tag that makes an experiment's page show runs and metrics, not traces of agents."""
@@ -25,9 +26,14 @@ WIDTHS = {NAME: 170, "params.`distill_weight`": 110, "params.`subset`": 560}
 """The widths of columns that need more than 90 pixels; names of groups need 320."""
 SETTINGS = (
     "metrics.`trainable`",
-    *(f"params.`{name}`" for name in (*settings_columns()[1:], "subset")),
+    *(
+        f"params.`{name}`"
+        for name in (*map(rate_column, kind_names()), "distill_weight", "head", "strength")
+    ),
+    "params.`subset`",
 )
-"""The columns of a trial's settings; the subset is last, where a narrow window may cut it."""
+"""The columns of a trial's settings that differ between most trials; the subset is last, where a
+narrow window may cut it."""
 
 
 def in_scoring_server() -> bool:

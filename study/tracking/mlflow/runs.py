@@ -27,8 +27,12 @@ UNSENT = {"epoch", "seconds", "ended_at", "folds", *map(rate_column, kind_names(
 """The fields of a report that are not sent; rates follow from the run's parameters."""
 SAME_AS_SCORE = ("_accuracy", "_hmean")
 """The ends of the names of further fields that are not sent, as they always equal the score."""
+PEER = "peer_"
+"""The beginning of the names of the parameters that only a trial of a peer has."""
 TOTALS = ("epochs", "seconds")
 """The metrics of a whole trial, each with one value: fields of `study.storage.ledger.End`."""
+LONGEST_NOTE = 8000
+"""The most characters of a description; MLflow cuts a longer one wherever that is."""
 BATCH = 900
 """How many metrics one call sends; MLflow accepts up to 1,000."""
 STUDY_ARTIFACTS = (
@@ -282,7 +286,7 @@ class RunWriter:
         server.send_files(self.client, self.parent_id, place, STUDY_ARTIFACTS, known=place)
         description = read_if_there(place, (place / DESCRIPTION).read_bytes, known=place)
         if description is not None:
-            self.client.set_tag(self.parent_id, MLFLOW_RUN_NOTE, description.decode())
+            self.client.set_tag(self.parent_id, MLFLOW_RUN_NOTE, shortened(description.decode()))
         chosen = winners()
         for trial in trials:
             try:
@@ -343,7 +347,16 @@ class RunWriter:
 
     def trial_params(self, config: Mapping[str, Any]) -> dict[str, str]:
         """Return the parameters of a trial's run."""
-        own = {**Settings.as_written(config).flat(), "seed": config["seed"]}
+        settings = Settings.as_written(config)
+        # The values that `flat` has no columns for: only with them can the trial be repeated.
+        peer = settings.peer.model_dump(exclude={"method"}) if settings.peer else {}
+        own = {
+            **settings.flat(),
+            **{f"{PEER}{name}": value for name, value in peer.items()},
+            "seed": config["seed"],
+        }
+        if not settings.calibration:  # nearly no trial has any
+            del own["calibration"]
         return {key: str(value) for key, value in own.items() if value is not None} | self._params
 
     def _retag(self, run_id: str, config: Mapping[str, Any]) -> None:
@@ -379,6 +392,14 @@ def _run_name(config: Mapping[str, Any], *, winner: bool = False) -> str:
 def _written(path: Path, *, known: Path) -> int:
     """Return when a file was written, in milliseconds, since results may be sent much later."""
     return int(with_retries(path, path.stat, known=known).st_mtime * 1000)
+
+
+def shortened(description: str) -> str:
+    """Return a description that MLflow takes, less the last paragraphs and tables if need be."""
+    if len(description) <= LONGEST_NOTE:
+        return description
+    rest = "\n\nThe rest is in `report.html` among this run's artifacts."
+    return description[: LONGEST_NOTE - len(rest)].rpartition("\n\n")[0] + rest
 
 
 def epoch_metrics(reports: Sequence[dict[str, Any]], began: int, sent: int = 0) -> list[Metric]:

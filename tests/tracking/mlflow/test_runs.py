@@ -12,8 +12,8 @@ from mlflow.entities import Run
 from written_study import EPOCHS, MakeStudy, Written, artifacts, history, runs, sync
 
 from study.config.loading import build_config, dump_config
-from study.storage.ledger import End, StudyFolder, TrialFolder
-from study.tracking.mlflow.runs import Mark, RunWriter
+from study.storage.ledger import DESCRIPTION, End, StudyFolder, TrialFolder
+from study.tracking.mlflow.runs import LONGEST_NOTE, Mark, RunWriter
 from study.trial.study import Study
 
 
@@ -41,6 +41,8 @@ def test_each_trial_is_a_child_that_ends_as_the_trial_did(
             "subset": "vision.ln[0:2]",
             "ln_lr": str(0.01 + number),
             "distill_weight": "0.0",
+            "head": "text",
+            "strength": "1.0",
             "seed": "1",
             "dataset": "digits",
             "protocol": "few_shot",
@@ -102,6 +104,24 @@ def test_the_parent_has_configuration_tables_and_description(
     assert artifacts(mlflow_server, parent) >= {
         *("study.yaml", "identity.json", "candidates.json", "leaderboard.md", "plots/one.png"),
     }
+
+
+def test_a_description_that_is_too_long_loses_its_last_paragraphs_and_says_so(
+    mlflow_store: str, make: MakeStudy
+) -> None:
+    study = make("talkative")
+    study.whole(0)
+    paragraph = "| a | table |\n| --- | --- |\n" + "| 1 | 2 |\n" * 89 + "| 1 | 2 |"
+    (study.folder.path / DESCRIPTION).write_text("\n\n".join(["**won**", *[paragraph] * 9]))
+    sync(study, mlflow_store)
+    note = runs(mlflow_store, study)[""].data.tags["mlflow.note.content"]
+    first, *tables, last = note.split("\n\n")
+    assert (first, last) == (
+        "**won**",
+        "The rest is in `report.html` among this run's artifacts.",
+    )
+    assert set(tables) == {paragraph}
+    assert 7000 < len(note) <= LONGEST_NOTE
 
 
 def test_the_runs_that_validation_chose_say_so_in_their_names(
