@@ -4,6 +4,11 @@ python tests/benchmarks/same_results.py record before.json      # run them, writ
 python tests/benchmarks/same_results.py record after.json       # ... of another state of the code
 python tests/benchmarks/same_results.py compare before.json after.json
 python tests/benchmarks/same_results.py compare before.json after.json --within 1e-6
+python tests/benchmarks/same_results.py compare before.json after.json --alike
+
+``--alike`` is for states that search otherwise, for example with a further baseline. It compares
+the trials that both have, by what is trained and not by their ids: stage, seed, settings and
+epochs. A column that only one has, since a version added it, is not compared.
 
 A record has the tuned tensors beside it, in a folder of its name. Both records must be of one
 machine and one set of libraries: rounding differs between others.
@@ -33,6 +38,14 @@ SMALL = [
 STUDIES = {"few_shot": ["quickstart", *SMALL], "base_to_new": ["base_to_new", *SMALL]}
 TIMED = ("study", "seconds", "images_per_second", "ended_at")
 """Columns that differ between two runs of the same code."""
+TRAINED = {
+    **dict.fromkeys(("stage", "seed", "epochs", "subset", "bias_lr", "ln_lr", "distill_weight")),
+    **{"head": "text", "head_lr": None, "head_steps": None},
+    **{"strength": 1.0, "calibration": 0.0, "peer_lr": None},
+}
+"""The columns of what is trained, with the values that they had before there were such columns."""
+NAMES = ("trial_id", "arm", "label", "number")
+"""The columns of what a trial is called."""
 
 
 def main() -> int:
@@ -44,6 +57,7 @@ def main() -> int:
     compare.add_argument("before", type=Path)
     compare.add_argument("after", type=Path)
     compare.add_argument("--within", type=float, help="how far numbers may be from each other")
+    compare.add_argument("--alike", action="store_true", help="compare what both trained")
     options = parser.parse_args()
     if options.verb == "record":
         record = {
@@ -53,7 +67,16 @@ def main() -> int:
         options.file.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
         return 0
     records = [json.loads(f.read_text()) for f in (options.before, options.after)]
-    if options.within is not None:
+    if options.alike:
+        records = [{name: by_training(study) for name, study in r.items()} for r in records]
+        for name in STUDIES:
+            one, other = (record[name].keys() for record in records)
+            print(
+                f"{name}: {len(one & other)} trials that both trained, {len(one - other)} of the "
+                f"former and {len(other - one)} of the latter alone"
+            )
+        records = [_shared(*records), _shared(*reversed(records))]
+    elif options.within is not None:
         print(f"the furthest tuned number: {_spread(records, options):.1e}")
     found = differences(*records, within=options.within or 0.0)
     print("\n".join(found) or "the same bytes and the same numbers")
@@ -72,6 +95,30 @@ def differences(
         elif one != other and not (_near(one, other, within) or (within and "/ deltas /" in path)):
             found.append(f"{path}: {one} became {other}")
     return found
+
+
+def by_training(record: dict[str, Any]) -> dict[str, Any]:
+    """Return the trials of a study's record by what was trained, with hashes of their deltas."""
+    found: dict[str, Any] = {}
+    for trial_id, row in record["results"].items():
+        key = " ".join(f"{name}={row.get(name, default)}" for name, default in TRAINED.items())
+        deltas = {
+            Path(path).name: digest
+            for path, digest in record["deltas"].items()
+            if Path(path).parent.name == trial_id
+        }
+        rest = {name: value for name, value in row.items() if name not in NAMES}
+        found[key] = {**rest, "deltas": deltas}
+    return found
+
+
+def _shared(record: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """Return the trials, and their columns, that another record has as well."""
+    return {
+        key: _shared(value, other[key]) if isinstance(value, dict) and key != "deltas" else value
+        for key, value in record.items()
+        if key in other
+    }
 
 
 def _near(one: Any, other: Any, within: float) -> bool:

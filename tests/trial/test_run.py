@@ -96,6 +96,8 @@ def test_global_randomness_is_left_alone(holdout: TrialData, backbone: Backbone)
         ("augmented", {"subset": "bitfit + ln"}),
         ("folds", {}),
         ("class_folds", {"training": {"optimizer": "adamw", "batch_size": 8}}),
+        ("augmented", {"head": "linear", "strength": 0.5}),
+        ("class_folds", {"head": "linear", "head_lr": 0.01, "head_steps": 10, "scored_at": (3,)}),
     ],
 )
 def test_a_trial_goes_on_from_any_epoch_to_the_bit(

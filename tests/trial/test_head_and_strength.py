@@ -1,0 +1,180 @@
+"""What a head and a strength change in a trial, and what they must leave as it is."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+import torch
+from small_trials import Prepare, digest, outcomes, trial
+from torch import Tensor
+
+from study.method.delta import HEAD_CLASSES, HEAD_ROWS, parameters_of
+from study.method.model import Backbone
+from study.trial import EpochReport, TrialData
+from study.trial.run import run_trial
+from study.trial.study import Prediction
+
+LINEAR: dict[str, Any] = {"head": "linear", "head_lr": 0.01, "head_steps": 30}
+BOTH = {"subset": "clipfit + text.ln + vision.bias"}
+NOTHING: dict[str, Any] = {"subset": "none", "epochs": 0, "bias_lr": None, "ln_lr": None}
+
+
+def last(data: TrialData, backbone: Backbone, **changes: Any) -> EpochReport:
+    *_, report = run_trial(trial(**changes), data, backbone)
+    return report
+
+
+def answers(report: EpochReport, part: str | None = None) -> list[tuple[str, ...]]:
+    """The image, its class, and what it is taken for, of one part or of all."""
+    return [p[:4] for p in report.predictions if part in (None, p.part)]
+
+
+def probabilities(predictions: Iterable[Prediction]) -> Tensor:
+    return torch.tensor([p.probability for p in predictions])
+
+
+def scores(report: EpochReport) -> dict[str, float]:
+    return {k: v for k, v in report.metrics.items() if k.startswith(("val_", "test_"))}
+
+
+@pytest.mark.parametrize("setting", ["holdout", "augmented", "class_folds", "base"])
+@pytest.mark.parametrize("stage", ["search", "confirm"])
+def test_at_strength_0_with_a_head_of_text_every_prediction_is_zero_shot(
+    prepare: Prepare, backbone: Backbone, setting: str, stage: str
+) -> None:
+    preparer = prepare(setting)
+    data = preparer.search() if stage == "search" else preparer.confirm(1)
+    tuned = last(data, backbone, **BOTH, stage=stage, strength=0.0)
+    zero_shot = last(data, backbone, **NOTHING, stage=stage)
+    assert answers(tuned) == answers(zero_shot)
+    assert scores(tuned) == pytest.approx(scores(zero_shot), abs=1e-5)
+    torch.testing.assert_close(
+        probabilities(tuned.predictions), probabilities(zero_shot.predictions)
+    )
+    initial = dict(backbone.clip.named_parameters())
+    for delta in tuned.deltas:
+        assert len(delta) > 10
+        assert all(torch.equal(tensor, initial[name]) for name, tensor in delta.items())
+    full = last(data, backbone, **BOTH, stage=stage)
+    assert answers(full) != answers(zero_shot), "there is something to take back"
+
+
+def test_a_strength_keeps_its_share_of_the_change(holdout: TrialData, backbone: Backbone) -> None:
+    whole, half = (last(holdout, backbone, **BOTH, strength=alpha).deltas[0] for alpha in (1, 0.5))
+    assert whole.keys() == half.keys()
+    initial = dict(backbone.clip.named_parameters())
+    for name, tensor in half.items():
+        assert torch.equal(tensor, initial[name].lerp(whole[name], 0.5))
+
+
+@pytest.mark.parametrize("setting", ["holdout", "augmented", "class_folds"])
+def test_neither_changes_how_the_encoders_are_trained(
+    prepare: Prepare, backbone: Backbone, setting: str
+) -> None:
+    data = prepare(setting).search()
+    own = ("train_loss", "cross_entropy", "distillation")
+    kinds: tuple[dict[str, Any], ...] = (
+        {},
+        LINEAR,
+        {"head": "linear"},
+        {"strength": 0.5},
+        {**LINEAR, "strength": 0.5},
+    )
+    expected: list[Any] = []
+    for changes in kinds:
+        reports = list(run_trial(trial(**changes), data, backbone))
+        trained = [
+            (
+                {name: report.metrics[name] for name in own},
+                {k: digest(t) for k, t in report.state.items() if ".delta." not in k},
+            )
+            for report in reports
+        ]
+        expected = expected or trained
+        assert trained == expected, changes
+        if "strength" not in changes:
+            deltas = [
+                {k: digest(t) for k, t in parameters_of(d).items()} for d in reports[-1].deltas
+            ]
+            plain = last(data, backbone).deltas
+            assert deltas == [{k: digest(t) for k, t in d.items()} for d in plain]
+
+
+@pytest.mark.parametrize("setting", ["holdout", "augmented", "class_folds"])
+def test_a_head_of_no_steps_answers_as_the_text(
+    prepare: Prepare, backbone: Backbone, setting: str
+) -> None:
+    data = prepare(setting).search()
+    head, text = (last(data, backbone, **changes) for changes in ({**LINEAR, "head_steps": 0}, {}))
+    assert answers(head) == answers(text)
+    assert scores(head) == pytest.approx(scores(text), abs=1e-5)
+    torch.testing.assert_close(probabilities(head.predictions), probabilities(text.predictions))
+
+
+@pytest.mark.parametrize("changes", [{}, NOTHING], ids=["tuned", "untouched"])
+def test_new_classes_are_told_apart_as_without_the_head(
+    prepare: Prepare, backbone: Backbone, changes: dict[str, Any]
+) -> None:
+    for data in (prepare(setting).confirm(1) for setting in ("class_folds", "base")):
+        head = last(data, backbone, **changes, **LINEAR)
+        text = last(data, backbone, **changes)
+        news = [[p for p in one.predictions if p.part == "new"] for one in (head, text)]
+        assert news[0] == news[1] != []
+        assert answers(head, "base") != answers(text, "base")
+        for task, delta in zip(data.tasks, head.deltas, strict=True):
+            assert delta[HEAD_CLASSES].tolist() == list(task.train.classes)
+
+
+def test_views_of_augmented_images_depend_on_the_seed_alone(
+    prepare: Prepare, backbone: Backbone
+) -> None:
+    data = prepare("augmented").search()
+    own = {**NOTHING, **LINEAR}
+    first = outcomes(run_trial(trial(**own), data, backbone))
+    torch.manual_seed(99)
+    torch.rand(7)
+    assert outcomes(run_trial(trial(**own), data, backbone)) == first
+    rows = [last(data, backbone, **own, seed=seed).deltas[0][HEAD_ROWS] for seed in (1, 2)]
+    assert not torch.equal(*rows)
+    plain = last(prepare("holdout").search(), backbone, **own).deltas[0][HEAD_ROWS]
+    assert not torch.equal(plain, rows[0])
+
+
+def test_a_head_is_trained_on_features_at_the_strength(
+    holdout: TrialData, backbone: Backbone
+) -> None:
+    rows = {
+        alpha: last(holdout, backbone, **LINEAR, **BOTH, strength=alpha).deltas[0][HEAD_ROWS]
+        for alpha in (0.0, 0.5, 1.0)
+    }
+    untouched = last(holdout, backbone, **NOTHING, **LINEAR).deltas[0][HEAD_ROWS]
+    torch.testing.assert_close(rows[0.0], untouched, atol=1e-3, rtol=0)
+    assert all((rows[alpha] - untouched).abs().max() > 0.01 for alpha in (0.5, 1.0))
+
+
+def test_validation_chooses_a_head_of_the_grid_and_the_test_repeats_it(
+    prepare: Prepare, backbone: Backbone
+) -> None:
+    report = last(prepare("holdout").search(), backbone, head="linear")
+    chosen = {name: report.metrics[name] for name in ("head_lr", "head_steps")}
+    again = last(prepare("holdout").search(), backbone, **LINEAR | chosen)
+    assert scores(again) == scores(report)
+    tested = last(prepare("holdout").confirm(1), backbone, **LINEAR | chosen, stage="confirm")
+    assert {name: tested.metrics[name] for name in chosen} == chosen
+
+
+def test_a_trial_is_scored_when_it_may_be_stopped_and_at_its_end(
+    holdout: TrialData, backbone: Backbone
+) -> None:
+    often, seldom = (
+        list(run_trial(trial(**LINEAR, scored_at=epochs), holdout, backbone))
+        for epochs in (None, (2,))
+    )
+    assert ["val_score" in r.metrics for r in seldom] == [False, True, False, True]
+    assert [bool(r.predictions) for r in seldom] == [False, True, False, True]
+    for one, other in zip(often, seldom, strict=True):
+        if "val_score" in other.metrics:
+            assert scores(one) == scores(other)
+            assert [digest(t) for d in one.deltas for t in d.values()] == [
+                digest(t) for d in other.deltas for t in d.values()
+            ]
