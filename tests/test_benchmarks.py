@@ -1,6 +1,7 @@
 """The benchmarks run, with tiny settings; of what they say, what no clock tells is held to."""
 
 import importlib
+import json
 import os
 import subprocess
 import sys
@@ -38,6 +39,25 @@ def test_a_section_prints_its_tables(section: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-2000:]
     for words in ("torch", *SAID[section]):
         assert words in done.stdout
+
+
+def test_a_quick_answer_prints_its_tables_and_runs_no_study_again(tmp_path: Path) -> None:
+    command = [sys.executable, str(COMMAND.with_name("answer.py")), "--quick"]
+    for studies in (1, 0):
+        done = subprocess.run(
+            [*command, "--only", "swapped", "regret", "--storage", "answers"],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(COMMAND.parents[2])},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+        for words in (f"\n{studies} studies: ", "winner ★", "Ladder", "Mean regret"):
+            assert words in done.stdout
+        assert (tmp_path / "answers" / "answer.md").read_text().startswith("`python")
+    found = json.loads((tmp_path / "answers" / "answer.json").read_text())
+    assert set(found["swapped"]["choices"][0]["tested"]["best"]["scores"]) == {"1", "101"}
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])

@@ -34,6 +34,7 @@ from study.embedded import backbone_path
 from study.method.checkpoint import read_architecture
 from study.method.model import Backbone, load_backbone
 from study.method.subsets import parse
+from study.protocols import named
 from study.search.space import OpenSpace
 from study.storage.ledger import StudyFolder
 from study.trial import TrialConfig, TrialData
@@ -73,7 +74,7 @@ def main() -> None:
     jobs = [
         Job(study, draw, number, proposal)
         for study in options.studies
-        for number, proposal in enumerate(proposals(study, options.configurations))
+        for number, proposal in enumerate(proposals(configuration(study), options.configurations))
         for draw in range(1, options.draws + 1)
     ]
     missing = [job for job in jobs if not job.file.exists()]
@@ -93,12 +94,12 @@ def configuration(study: str) -> StudyConfig:
     return load_config(Path(__file__).parents[2] / "configs" / f"{study}.yaml")
 
 
-def proposals(study: str, count: int) -> list[Settings]:
+def proposals(config: StudyConfig, count: int) -> list[Settings]:
     """Give the baselines as configured, then random configurations of the study's space."""
-    config = configuration(study)
     fixed = list(config.search.baselines.values())
     depths = read_architecture(backbone_path(config.backbone.name)).depths
-    space = OpenSpace(config.search.space, depths)
+    strength = named(config.protocol).strength_of(config)
+    space = OpenSpace(config.search.space, depths, strength=strength)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     asked = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     drawn = (space.suggest(asked.ask()) for _ in range(10 * count))
@@ -146,6 +147,7 @@ def measure(job: Job) -> None:
 def rules(config: StudyConfig, image_size: int) -> Iterator[tuple[str, TrialData]]:
     """Give each rule's data. The rule that trains on all training shots is scored beside test."""
     folder = StudyFolder(STORAGE / config.protocol)
+    folder.path.mkdir(parents=True, exist_ok=True)
     preparer = Preparer(Study(config, folder), image_size)
     dataset = preparer.study.dataset()
     shots = preparer.shots(config.seed)

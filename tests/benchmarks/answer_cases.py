@@ -1,0 +1,158 @@
+"""The cases of `answer.py`: which studies each one has, and on which images."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import own_images
+
+from study.config.loading import load_config
+from study.config.schema import StudyConfig
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+TRACKER = "untracked"
+"""The name of a tracker that keeps nothing: the studies' folders are enough."""
+FURTHER = 100
+"""What is added to a study's seed for the seed of its second test."""
+CHECKPOINT_SEED = 1
+"""The seed of the second checkpoint's pre-training; that of the packaged one is 0."""
+Changes = Mapping[str, str]
+"""Values in YAML by the key of a configuration."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """Studies that differ by their seed alone."""
+
+    title: str
+    study: str
+    """The shipped configuration that they begin with."""
+    choices: int
+    """The number of studies."""
+    changes: Changes
+    """What is different from the shipped configuration."""
+    images: Callable[[Path], Path] | None = None
+    """What writes the images into a folder and returns the dataset's root; None: packaged ones."""
+    checkpoint: bool = False
+    """Whether the backbone is the second checkpoint."""
+
+
+LESS: Changes = {"search.trials": "16", "confirm.runners_up": "0"}
+"""What studies do less than as shipped, so that many are done in time."""
+SHORT: Changes = {**LESS, "training.epochs": "8"}
+"""The same of studies with new classes, for which more epochs are no better on `glyphs`."""
+RATES = "{bias: 0.002, ln: 0.002}"
+FEWER: Changes = {
+    "search.baselines": "{zero-shot: {subset: none}, linear: {subset: none, head: linear}, "
+    f"clipfit: {{subset: clipfit, rates: {RATES}, distill_weight: 8}}}}"
+}
+"""The baselines without BitFit and all LayerNorms, whose rates nothing tunes."""
+CASES = {
+    "digits": Case(
+        "Claim: handwriting of another collection, few_shot",
+        "quickstart",
+        10,
+        LESS,
+        own_images.handwriting,
+    ),
+    "letters": Case(
+        "Claim: characters in other fonts, base_to_new",
+        "base_to_new",
+        10,
+        SHORT,
+        own_images.printed,
+    ),
+    "generalized": Case(
+        "Claim: characters in other fonts, generalized",
+        "generalized",
+        10,
+        {**SHORT, **FEWER},
+        own_images.printed,
+    ),
+    "swapped": Case(
+        "Robustness, test images seen: glyphs with base and new exchanged, base_to_new",
+        "base_to_new",
+        3,
+        {**SHORT, **FEWER},
+        own_images.swapped,
+    ),
+    "checkpoint": Case(
+        "Robustness, test images seen: digits with a second checkpoint, few_shot",
+        "quickstart",
+        3,
+        {**LESS, **FEWER},
+        checkpoint=True,
+    ),
+}
+REGRET, OF_REGRET = "regret", "letters"
+"""The name of the regret among the cases, and the case whose images it is measured on."""
+CONFIGURATIONS, DRAWS = 40, range(1, 7)
+"""How many configurations the regret is measured with, and the seeds of their shots."""
+PACKAGED = {"digits": "digits", "letters": "glyphs", "generalized": "glyphs"}
+"""The images of claims in a quick run, which must not look at those of the claims."""
+QUICKLY = ["digits", "swapped", REGRET]
+"""What a quick run shows if no case is named."""
+QUICK: Changes = {
+    **{"search.trials": "10", "search.asha": "null", "search.selection": "auto"},
+    **{"search.folds": "2", "training.epochs": "2", "data.shots": "2"},
+}
+
+
+def quick(name: str, case: Case) -> Case:
+    """Return a case with tiny settings, and in place of a claim's images packaged ones."""
+    changes = {**case.changes, **QUICK}
+    if name in PACKAGED:
+        case = replace(case, images=None)
+        changes["data.dataset"] = PACKAGED[name]
+    title = f"Tiny settings, which measure nothing: {name}"
+    return replace(case, title=title, choices=2 if name == "digits" else 1, changes=changes)
+
+
+def configuration(name: str, case: Case, storage: Path, seed: int) -> StudyConfig:
+    """Return the configuration of one study of a case.
+
+    Args:
+        name: the name of the case.
+        case: the case.
+        storage: the folder of all studies, images and checkpoints.
+        seed: the seed of the study.
+    """
+    changes = {
+        **case.changes,
+        **{"name": f"{name}-{seed}", "storage": str(storage), "seed": str(seed)},
+        "confirm.seeds": f"[{seed}, {FURTHER + seed}]",
+        **{"tracking.tracker": TRACKER, "resources.max_concurrent": "1"},
+    }
+    if case.images is not None:
+        dataset = case.images.__name__
+        root = case.images(storage / "images-of" / dataset)
+        # The prompt of the packaged datasets, which knows nothing of these images.
+        prompt = '["a photo of the {}."]'
+        changes |= {"data.dataset": dataset, "data.root": str(root), "data.templates": prompt}
+    if case.checkpoint:
+        steps = 20 if changes.items() >= QUICK.items() else None
+        changes["backbone.name"] = str(second_checkpoint(storage, steps))
+    return load_config(
+        CONFIGS / f"{case.study}.yaml", [f"{key}={value}" for key, value in changes.items()]
+    )
+
+
+def second_checkpoint(storage: Path, steps: int | None) -> Path:
+    """Return a checkpoint of another seed, which is made once.
+
+    Args:
+        storage: the folder that holds it.
+        steps: the optimizer steps of its pre-training; None means the recipe's.
+    """
+    place = storage / f"checkpoint-{CHECKPOINT_SEED}"
+    if not place.exists():
+        making = place.with_name(f"{place.name}-making")
+        command = [sys.executable, "-m", "study.embedded", "--seed", str(CHECKPOINT_SEED)]
+        command += ["--out", str(making), *(["--steps", str(steps)] if steps else [])]
+        subprocess.run(command, check=True, stdout=sys.stderr)
+        making.rename(place)
+    return place

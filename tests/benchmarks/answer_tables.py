@@ -1,0 +1,281 @@
+"""What many whole choices come to on test: means over choices, differences, regret, as tables.
+
+A choice is one study: its own shots, folds, search and pick by validation. Every mean, interval and
+p here is over choices. Scores are fractions, and tables show percent and points.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from paired import table
+
+from study.analysis.formatting import percent, points, probability
+from study.analysis.statistics import (
+    Comparison,
+    Estimate,
+    Interval,
+    PairedDifference,
+    Regret,
+    estimate,
+    holm,
+    paired_difference,
+    rank_agreement,
+    regret,
+)
+
+PEER = "peer"
+"""The label under which a choice has the peer that its own validation ranked best."""
+WINNER, TUNED = "best", "clipfit-tuned"
+ROWS = {
+    "zero-shot": "zero-shot CLIP",
+    "clipfit": "CLIPFit as published",
+    "bitfit": "BitFit, published rate",
+    "ln": "all LayerNorms, published rate",
+    TUNED: "CLIPFit, rates tuned by its own search",
+    "linear": "linear on frozen CLIP",
+    "full": "full fine-tuning, tuned",
+    "lora": "LoRA, tuned",
+    WINNER: "winner ★",
+    "best-full-strength": "winner at α 1",
+    "best-text": "winner without its head",
+    "best-plain": "winner without head, at α 1",
+    "best-calibrated": "winner with calibrated stacking",
+    "best-with-delta": "best that writes a delta",
+    "smallest": "smallest within one standard error",
+}
+"""The configurations that a table shows, by their labels in a study, in the order of the rows."""
+FIXED = {"tuned CLIPFit": TUNED, "the peer that validation ranks best": PEER}
+"""What the winner is compared with by tests, by name."""
+LADDER = ("clipfit", TUNED, "best-plain", "best-text", WINNER)
+ADDED = ("rates", "subset", "strength", "head")
+"""What each step of the ladder adds."""
+
+
+class Images(Protocol):
+    """A bootstrap over test images, such as `study.analysis.resampling.Resampled`."""
+
+    def interval(
+        self, label: str, seeds: Sequence[int], *, less: str | None = None
+    ) -> Interval | None:
+        """Return the interval of a label's mean over test seeds, or of a difference of means."""
+
+
+@dataclass(frozen=True)
+class Tested:
+    """One configuration of one choice on test."""
+
+    scores: Mapping[int, float]
+    """The protocol's score of each test seed."""
+    parts: Mapping[str, float]
+    """The means over these seeds of the parts of the score, and of what stands beside it."""
+    trainable: int
+    """The number of trained values."""
+    trained: str
+    """The label under which it was trained: labels of one training are one configuration."""
+    val_score: float | None = None
+    """Its validation score; None for one that validation did not score."""
+
+    @property
+    def score(self) -> float:
+        """The mean over the test seeds."""
+        return statistics.fmean(self.scores.values())
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What one study chose and tested."""
+
+    seed: int
+    """The seed of the study."""
+    winner: str
+    """The winner's settings in words."""
+    seconds: float
+    """How long the study took."""
+    tested: Mapping[str, Tested]
+    """The tested configurations by every label that they have."""
+
+
+def configurations(choices: Sequence[Choice], images: Images | None) -> list[list[str]]:
+    """Return a row per configuration: scores, intervals, parts, size, and how often it won."""
+    parts = list(choices[0].tested[WINNER].parts)
+    rows = []
+    for label, name in ROWS.items():
+        having = [choice for choice in choices if label in choice.tested]
+        if not having:
+            continue
+        own = [choice.tested[label] for choice in having]
+        seeds = [seed for one in own for seed in one.scores]
+        won = sum(
+            one.trained == c.tested[WINNER].trained for one, c in zip(own, having, strict=True)
+        )
+        rows.append(
+            [
+                name,
+                spread(estimate([one.score for one in own])),
+                ends(images and images.interval(label, seeds)),
+                *(percent(statistics.fmean(one.parts[part] for one in own)) for part in parts),
+                f"{statistics.median(one.trainable for one in own):,.0f}",
+                f"{won}/{len(choices)}" if label != WINNER else "",
+                *([f"in {len(own)} of {len(choices)}"] if len(own) < len(choices) else [""]),
+            ]
+        )
+    return rows
+
+
+def differences(
+    choices: Sequence[Choice], pairs: Mapping[str, tuple[str, str]]
+) -> dict[str, PairedDifference]:
+    """Return paired differences over choices; a pair that is one configuration in all falls away.
+
+    A choice in which both labels are one configuration counts with a difference of 0: that is what
+    the choice gained there.
+
+    Args:
+        choices: the choices.
+        pairs: the labels of each difference, minuend first, by a name.
+    """
+    found = {}
+    for name, (one, other) in pairs.items():
+        both = [c.tested for c in choices if {one, other} <= c.tested.keys()]
+        if all(tested[one].trained == tested[other].trained for tested in both):
+            continue
+        values, base = (
+            {c.seed: c.tested[label].score for c in choices if label in c.tested}
+            for label in (one, other)
+        )
+        if (paired := paired_difference(values, base)) is not None:
+            found[name] = paired
+    return found
+
+
+def fixed(choices: Sequence[Choice]) -> dict[str, Comparison]:
+    """Return the comparisons of the winner that were fixed beforehand, Holm-corrected."""
+    paired = differences(choices, {name: (WINNER, label) for name, label in FIXED.items()})
+    p_values = holm([one.p for one in paired.values()])
+    return dict(zip(paired, map(Comparison, paired.values(), p_values), strict=True))
+
+
+def ladder(choices: Sequence[Choice]) -> dict[str, PairedDifference]:
+    """Return the difference that each step makes from published CLIPFit to the winner."""
+    steps = zip(ADDED, LADDER[1:], LADDER[:-1], strict=True)
+    return differences(choices, {added: (upper, lower) for added, upper, lower in steps})
+
+
+@dataclass(frozen=True)
+class Draw:
+    """The scores of a fixed set of configurations on one draw of shots, by configuration."""
+
+    validation: Mapping[str, float]
+    test: Mapping[str, float]
+
+
+def regrets(draws: Sequence[Draw]) -> list[Regret]:
+    """Return what the pick of each draw loses on test, by the means over the other draws.
+
+    The best of these means is a maximum of noisy numbers, so the regret is rather too large.
+    """
+    found = []
+    for draw in draws:
+        others = [other for other in draws if other is not draw]
+        means = {name: statistics.fmean(other.test[name] for other in others) for name in draw.test}
+        one = regret(draw.validation, means)
+        assert one is not None
+        found.append(one)
+    return found
+
+
+def choices_table(title: str, choices: Sequence[Choice], images: Images | None) -> str:
+    """Return the table of configurations, then comparisons, ladder and winners, in Markdown."""
+    parts = list(choices[0].tested[WINNER].parts)
+    heading = ["configuration", "test %, mean ± 95 % over choices", "95 % over images"]
+    heading += [*parts, "trained", "is the winner", ""]
+    rows = configurations(choices, images)
+    if not any(row[-1] for row in rows):
+        heading, rows = heading[:-1], [row[:-1] for row in rows]
+    seeds = [seed for one in choices for seed in one.tested[WINNER].scores]
+    compared = [
+        [
+            f"winner − {name}",
+            spelt(one.paired.difference),
+            ends(images and images.interval(WINNER, seeds, less=FIXED[name]), points),
+            probability(one.holm_p),
+        ]
+        for name, one in fixed(choices).items()
+    ]
+    steps = [[name, spelt(one.difference)] for name, one in ladder(choices).items()]
+    won = Counter(choice.winner for choice in choices)
+    lines = [
+        table(f"{title}: {len(choices)} choices", heading, rows),
+        table(
+            "Fixed comparisons, points",
+            ["", "Δ, 95 % over choices", "95 % over images", "Holm p"],
+            compared,
+        ),
+        table("Ladder, points", ["step", "Δ, 95 % over choices"], steps),
+        "Winners: " + "; ".join(f"{count} × {name}" for name, count in won.most_common()) + ".\n",
+    ]
+    return "\n".join(lines)
+
+
+def regret_table(title: str, draws: Sequence[Draw]) -> str:
+    """Return the regret of each draw's pick, and how well validation ranked, in Markdown."""
+    found = regrets(draws)
+    rows = [
+        [
+            str(number),
+            one.picked,
+            one.best,
+            f"{100 * one.loss:.1f}",
+            f"{agreement.rho:.2f}" if agreement else "–",
+        ]
+        for number, (one, draw) in enumerate(zip(found, draws, strict=True), start=1)
+        for agreement in [
+            rank_agreement([*draw.validation.values()], [draw.test[n] for n in draw.validation])
+        ]
+    ]
+    scores = [score for draw in draws for score in draw.test.values()]
+    mean = estimate([one.loss for one in found])
+    lines = [
+        table(
+            f"{title}: regret of the choice among {len(draws[0].test)} configurations",
+            ["draw", "pick", "best on the other draws", "regret, points", "Spearman with test"],
+            rows,
+        ),
+        f"Mean regret {spread(mean)} points; test scores from {percent(min(scores))} to "
+        f"{percent(max(scores))} %.\n",
+    ]
+    return "\n".join(lines)
+
+
+def spread(found: Estimate) -> str:
+    """Return a mean in percent with half its interval."""
+    half = "" if found.half_width is None else f" ± {percent(found.half_width)}"
+    return f"{percent(found.mean)}{half}"
+
+
+def spelt(found: Estimate) -> str:
+    """Return a mean difference in points with its interval."""
+    if found.low is None or found.high is None:
+        return points(found.mean)
+    return f"{points(found.mean)} [{points(found.low)}, {points(found.high)}]"
+
+
+def ends(found: Interval | None, write: Callable[[float], str] = percent) -> str:
+    """Return the ends of an interval."""
+    return "–" if found is None else f"[{write(found.low)}, {write(found.high)}]"
+
+
+def records(choices: Iterable[Choice]) -> list[dict[str, object]]:
+    """Return the choices as values for JSON."""
+    return [
+        {
+            **{name: getattr(one, name) for name in ("seed", "winner", "seconds")},
+            "tested": {label: vars(tested) for label, tested in one.tested.items()},
+        }
+        for one in choices
+    ]
