@@ -224,7 +224,7 @@ def setting_cells(settings: Settings) -> tuple[str, ...]:
 
 def tuned_in_words(settings: Settings) -> str:
     """Return which parameters are tuned, a subset or those of a peer, and γ where there is one."""
-    found, peer = settings.subset, settings.peer
+    found, peer = settings.subset.replace("none", "nothing"), settings.peer
     if peer is not None:
         size = "" if peer.method == "full" else f" of rank {peer.rank}, alpha {rate(peer.alpha)}"
         found = f"{PEERS[peer.method]}{size}, lr {rate(peer.lr)}"
@@ -233,9 +233,12 @@ def tuned_in_words(settings: Settings) -> str:
 
 def settings_in_words(settings: Settings) -> str:
     """Return what is tuned, with the head and α where they are not CLIPFit's own."""
+    linear = settings.head == "linear"
+    if settings.subset == "none" and settings.peer is None:
+        return "a linear head on CLIP as it is" if linear else "CLIP as it is"
     parts = {
         tuned_in_words(settings): True,
-        "linear head": settings.head == "linear",
+        "linear head": linear,
         f"α {rate(settings.strength)}": settings.strength != 1.0,
     }
     return ", ".join(text for text, told in parts.items() if told)

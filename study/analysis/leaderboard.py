@@ -216,9 +216,7 @@ class Leaderboard(Results):
         paired = {
             label: difference
             for label in labels
-            if winner
-            and (rival := self.entry(label)) not in (None, winner)
-            and (difference := self.difference(winner, rival))
+            if winner and (difference := self.difference(winner, self.entry(label)))
         }
         return corrected(paired)
 

@@ -18,9 +18,12 @@ from study.analysis.formatting import (
     probability,
     rate,
     score_cell,
+    setting_cells,
+    settings_in_words,
     spelt,
 )
 from study.analysis.statistics import Interval, estimate
+from study.config.settings import Peer, Settings
 
 
 @pytest.mark.parametrize(
@@ -129,3 +132,33 @@ def test_a_difference_is_spelt_with_the_intervals_that_it_has() -> None:
         f"+2.0 points ({over_seeds}, over test images −1.0 to +5.0)"
     )
     assert spelt(estimate([0.01])) == "+1.0 points (1 seed, so no interval over seeds)"
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (Settings(subset="none"), "CLIP as it is"),
+        (Settings(subset="none", head="linear"), "a linear head on CLIP as it is"),
+        (
+            Settings(subset="vision.ln", head="linear", strength=0.75),
+            "vision.ln, linear head, α 0.75",
+        ),
+        (Settings(subset="vision.ln", calibration=0.136), "vision.ln, γ 0.136"),
+        (Settings(subset="none", peer=Peer(method="full", lr=1e-4)), "full fine-tuning, lr 0.0001"),
+        (
+            Settings(subset="none", peer=Peer(method="lora", lr=0.01), strength=0.75),
+            "LoRA of rank 4, alpha 8, lr 0.01, α 0.75",
+        ),
+    ],
+)
+def test_settings_are_words_that_a_sentence_can_hold(settings: Settings, words: str) -> None:
+    assert settings_in_words(settings) == words
+
+
+def test_a_linear_head_is_shown_with_its_training_and_nothing_weighs_where_nothing_is_tuned() -> (
+    None
+):
+    chosen = Settings(subset="none", head="linear", head_lr=0.001, head_steps=100, strength=0.75)
+    assert setting_cells(chosen) == ("linear 0.001 × 100", "0.75", "–", "–", "–")
+    searched = Settings(subset="vision.ln", rates={"ln": 0.01}, distill_weight=8, head="linear")
+    assert setting_cells(searched) == ("linear", "1", "–", "0.01", "8")

@@ -93,6 +93,7 @@ def test_a_peer_above_the_winner_is_told_with_the_paired_interval(few_shot_study
         "Against linear on frozen CLIP, whose mean is higher: −2.0 points "
         "(95 % interval over seeds −2." in text
     )
+    assert "The winner’s mean is below" not in text, "it would be said twice"
 
 
 def test_a_peer_above_the_winner_that_validation_ranked_lower_is_told_too(
