@@ -9,7 +9,7 @@ from small_trials import Prepare, trial
 from study.method.model import Backbone
 from study.storage.ledger import LedgerError, StudyFolder
 from study.trial import Prediction
-from study.trial.predictions import read_predictions, to_parquet
+from study.trial.predictions import outcomes_of, read_predictions, to_parquet
 from study.trial.run import run_trial
 
 SOME = [
@@ -52,3 +52,22 @@ def test_a_resumed_trial_predicts_the_same_bytes(prepare: Prepare, backbone: Bac
     (*_, resumed) = run_trial(config, data, backbone, start=(1, whole[0].state))
     assert to_parquet(resumed.predictions) == to_parquet(whole[-1].predictions)
     assert len(to_parquet(resumed.predictions)) < 16 * len(resumed.predictions)
+
+
+def test_what_is_right_is_known_by_part_and_class_in_the_order_of_paths() -> None:
+    predictions = [*SOME, Prediction("base", "a/1.png", "ökapi", "ökapi", 0.5)]
+    found = outcomes_of(predictions)
+    assert found is not None
+    assert found.right == {("base", "ökapi"): (False, True), ("new", "zebra"): (True,)}
+    assert outcomes_of(reversed(predictions)) == found
+    assert outcomes_of([]) is None
+
+
+@pytest.mark.parametrize("change", [{"part": "new"}, {"path": "b.png"}, {"label": "zebra"}])
+def test_trials_are_of_the_same_images_whatever_they_predict(change: dict[str, str]) -> None:
+    one, other = outcomes_of(SOME), outcomes_of([SOME[0]._replace(predicted="ökapi"), SOME[1]])
+    changed = outcomes_of([SOME[0]._replace(**change), SOME[1]])
+    assert one is not None
+    assert other is not None
+    assert changed is not None
+    assert one.images == other.images != changed.images
