@@ -53,6 +53,7 @@ AT_HOME = {
     "transformers": {"method", "embedded"},
     "torch": {"method", "data", "embedded", "trial", "serving", "search", "analysis"},
     "datasets": {"data"},
+    "peft": {"method"},
     "plotly": {"analysis"},
     "sklearn": {"data", "embedded"},
 }
@@ -63,6 +64,7 @@ LAZY = {
     ("analysis", "matplotlib"),
     ("data", "datasets"),
     ("method", "transformers"),
+    ("method", "peft"),
     ("trial.study", "torch"),
     ("tracking.mlflow.tracker", "mlflow"),
     *(
@@ -74,7 +76,11 @@ LAZY = {
     ("workflow.commands", "study.workflow.run_study"),
 }
 OPTUNA_IN_ANALYSIS = {"analysis.importance"}
-OPTIONAL = {"plotly": {"analysis.charts"}, "datasets": {"data.readers.huggingface"}}
+OPTIONAL = {
+    "plotly": {"analysis.charts"},
+    "datasets": {"data.readers.huggingface"},
+    "peft": {"method.peers"},
+}
 """The modules that optional extras are for; nothing else needs them."""
 NAMES_IN_DEPENDENCIES = {"PIL": "pillow", "sklearn": "scikit-learn", "yaml": "pyyaml"}
 
@@ -203,7 +209,8 @@ def test_every_library_that_is_imported_is_a_dependency() -> None:
     """A library that another one happens to bring may be gone with its next release."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    wanted = [*project["dependencies"], *extras["hf"], *extras["interactive"]]
+    optional = (text for name in ("hf", "interactive", "lora") for text in extras[name])
+    wanted = [*project["dependencies"], *optional]
     declared = {text.split(">")[0].split("[")[0].strip().lower() for text in wanted}
     imported = {name.partition(".")[0] for path in FILES for name, _ in imports(path)}
     libraries = imported - set(sys.stdlib_module_names) - {"study"}

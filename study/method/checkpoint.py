@@ -30,6 +30,14 @@ class EncoderShape:
     """The size of a token's state between blocks."""
     mlp_width: int
     """The size of the hidden layer in a block's MLP."""
+    outside: int = 0
+    """How many numbers lie outside the blocks: embeddings, LayerNorms and the projection."""
+
+    def count_all(self) -> int:
+        """Return how many numbers the encoder holds."""
+        width, inner = self.width, self.mlp_width
+        attention, mlp = 4 * width * (width + 1), 2 * width * inner + inner + width
+        return self.outside + self.depth * (attention + mlp + 4 * width)
 
 
 @dataclass(frozen=True)
@@ -56,6 +64,15 @@ class Architecture:
             math.prod(getattr(getattr(self, leaf.encoder), size) for size in leaf.row.shape)
             for leaf in leaves
         )
+
+    def count_all(self) -> int:
+        """Return how many numbers both encoders hold, without CLIP's logit scale."""
+        return self.text.count_all() + self.vision.count_all()
+
+    def count_lora(self, rank: int) -> int:
+        """Return how many numbers LoRA holds; see `study.method.peers.LoraClassifier`."""
+        adapted = 2  # of each block
+        return sum(adapted * one.depth * 2 * rank * one.width for one in (self.text, self.vision))
 
 
 def read_architecture(name: str | Path, *, revision: str | None = None) -> Architecture:
@@ -91,8 +108,8 @@ def read_architecture(name: str | Path, *, revision: str | None = None) -> Archi
     try:
         config = CLIPConfig.from_dict(values)
         return Architecture(
-            text=_shape("text", config.text_config),
-            vision=_shape("vision", config.vision_config),
+            text=_shape("text", config),
+            vision=_shape("vision", config),
             image_size=int(config.vision_config.image_size),
             dim=int(config.projection_dim),
             checkpoint=identity,
@@ -114,8 +131,14 @@ def _hash(folder: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def _shape(encoder: Encoder, config: Any) -> EncoderShape:
-    sizes = (config.num_hidden_layers, config.hidden_size, config.intermediate_size)
-    if min(sizes) < 1:
+def _shape(encoder: Encoder, whole: Any) -> EncoderShape:
+    config = whole.text_config if encoder == "text" else whole.vision_config
+    width, inner = config.hidden_size, config.intermediate_size
+    if min(sizes := (config.num_hidden_layers, width, inner)) < 1:
         raise BackboneError(f"the {encoder} encoder's configuration has sizes {sizes}")
-    return EncoderShape(*sizes)
+    if encoder == "text":  # tokens, positions and the last LayerNorm
+        vectors = config.vocab_size + config.max_position_embeddings + 2
+    else:  # patches and their positions, the class and its own, and two LayerNorms
+        patches = (config.image_size // config.patch_size) ** 2
+        vectors = config.num_channels * config.patch_size**2 + patches + 2 + 4
+    return EncoderShape(*sizes, outside=width * (vectors + whole.projection_dim))

@@ -38,6 +38,8 @@ class TunedParameter:
     kind: str
     """The name of the kind, which decides the learning rate."""
     parameter: nn.Parameter
+    is_scaled: bool = True
+    """Whether `at_strength` scales its change; of two factors of a product, it scales one."""
     initial: Tensor = field(init=False, repr=False, compare=False)
     """θ₀, a copy of the parameter's value when this object was made."""
 
@@ -55,7 +57,8 @@ def at_strength(tuned: Iterable[TunedParameter], strength: float) -> Iterator[No
         tuned: the tuned parameters, which have their trained values again after the block.
         strength: α; 1 changes nothing, and 0 gives the untouched model.
     """
-    trained = [] if strength == 1 else [(t, t.parameter.detach().clone()) for t in tuned]
+    changed = [] if strength == 1 else [t for t in tuned if t.is_scaled]
+    trained = [(one, one.parameter.detach().clone()) for one in changed]
     with torch.no_grad():
         for one, value in trained:
             one.parameter.copy_(one.initial.lerp(value, strength))

@@ -31,6 +31,8 @@ BIAS = Kind("bias", "bias", "biases")
 """The biases outside LayerNorms."""
 NORM = Kind("ln", "LN", "LayerNorms")
 """The weights and biases of LayerNorms."""
+PEER = "peer"
+"""The kind of all parameters of a peer (`study.method.peers`), which have one learning rate."""
 
 
 @dataclass(frozen=True, eq=False)  # a row is itself alone, which makes the table quick to hash

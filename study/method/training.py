@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from study.errors import StudyError, SubsetError
 from study.method.model import Classifier, PromptsT, TunedParameter
-from study.method.parameters import kind_names
+from study.method.parameters import PEER, kind_names
 from study.method.recipe import MOMENTUM, WARMUP_LR, WEIGHT_DECAY, Optimizer, Regularizer
 
 
@@ -139,7 +139,7 @@ def make_optimizer(
             "base_lr": rates[kind],
             "kind": kind,
         }
-        for kind in kind_names()
+        for kind in (*kind_names(), PEER)
         if kind in kinds
     ]
     if optimizer == "adamw":

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import published_counts
 import pytest
+from transformers import CLIPConfig
 
 from study.errors import BackboneError
 from study.method.checkpoint import Architecture, EncoderShape, read_architecture
@@ -95,3 +96,13 @@ def test_a_folder_that_describes_no_checkpoint_is_an_error_that_names_it(
 def test_a_folder_that_is_not_there_is_an_error_that_says_what_is_allowed(tmp_path: Path) -> None:
     with pytest.raises(BackboneError, match="allowed is a Hugging Face CLIP checkpoint"):
         read_architecture(tmp_path / "nowhere")
+
+
+def test_the_whole_of_vit_b16_is_counted_by_its_configuration(tmp_path: Path) -> None:
+    """OpenAI's checkpoint has 149,620,737 numbers, the logit scale included."""
+    CLIPConfig(vision_config={"patch_size": 16}).save_pretrained(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    architecture = read_architecture(tmp_path)
+    assert architecture.count_all() == 149_620_736
+    # Of 12 blocks of each encoder, two projections, two factors of rank 4.
+    assert architecture.count_lora(4) == 12 * 2 * 2 * 4 * (512 + 768)

@@ -1,0 +1,163 @@
+"""Peers of a subset: full fine-tuning of both encoders, and low-rank adapters (LoRA) in them.
+
+They are trained by the same step, for comparison. Their results are as large as the checkpoint, or
+no parameters of it, so that no delta holds them.
+"""
+
+import copy
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import ModuleType
+
+import torch
+from torch import Tensor, nn
+
+from study.errors import ConfigError
+from study.method.model import Backbone, FewShotClassifier, TunedParameter
+from study.method.parameters import PEER
+from study.method.recipe import Precision
+from study.method.subsets import parse
+
+LORA_TARGETS = ("q_proj", "v_proj")
+"""The modules with adapters: the projections of queries and values in each block's attention."""
+_NO_SUBSET = parse("none")
+
+
+class FullClassifier(FewShotClassifier):
+    """A classifier that tunes every parameter of both encoders, embeddings and projections too.
+
+    CLIP's logit scale stays as it is, since all rows of a leaderboard share it.
+
+    Args:
+        backbone: the checkpoint, which stays unchanged.
+        precision: see `FewShotClassifier`.
+    """
+
+    def __init__(self, backbone: Backbone, *, precision: Precision = "float32") -> None:
+        super().__init__(backbone, _NO_SUBSET, precision=precision)
+        scale = self.clip.logit_scale
+        self.clip = copy.deepcopy(backbone.clip, {id(scale): scale})
+        self.tuned = [
+            TunedParameter(name, PEER, parameter.requires_grad_())
+            for name, parameter in sorted(self.clip.named_parameters())
+            if parameter is not scale
+        ]
+
+
+class LoraClassifier(FewShotClassifier):
+    """A classifier with low-rank adapters (Hu et al. 2021) in the attention of both encoders.
+
+    A projection W becomes W + (α / rank)·B·A. B begins at zero, so that the classifier begins as
+    CLIP; the strength scales B, and thereby the product. The adapters are PEFT's.
+
+    Args:
+        backbone: the checkpoint, which stays unchanged.
+        rank: the rank of the product B·A.
+        alpha: α.
+        dropout: the share of an adapter's inputs that `dropping_out` sets to zero.
+        generator: the source of the initial A, on the CPU.
+        precision: see `FewShotClassifier`.
+
+    Raises:
+        ConfigError: PEFT, an optional extra, is not installed.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        *,
+        rank: int,
+        alpha: float,
+        dropout: float = 0.0,
+        generator: torch.Generator,
+        precision: Precision = "float32",
+    ) -> None:
+        peft = import_peft()
+        super().__init__(backbone, _NO_SUBSET, precision=precision)
+        adapters = peft.LoraConfig(
+            r=rank,
+            lora_alpha=alpha,
+            lora_dropout=dropout,
+            target_modules=list(LORA_TARGETS),
+        )
+        with torch.random.fork_rng():  # PEFT draws A by the global generator
+            peft.inject_adapter_in_model(adapters, self.clip)
+        self.clip.eval()
+        named = sorted((n, p) for n, p in self.clip.named_parameters() if ".lora_" in n)
+        self.tuned = [
+            TunedParameter(name, PEER, parameter, is_scaled=".lora_B." in name)
+            for name, parameter in named
+        ]
+        for one in self.tuned:
+            if not one.is_scaled:
+                drawn = torch.empty(one.parameter.shape)
+                nn.init.kaiming_uniform_(drawn, a=math.sqrt(5), generator=generator)  # as PEFT does
+                one.parameter.data.copy_(drawn)
+
+
+class PlainPass:
+    """A classifier by transformers' own pass, in the form of `StagedClassifier`.
+
+    Nothing of an input is computed before: images begin as pixels, and prompts as token ids.
+
+    Args:
+        classifier: the classifier, whose parameters are read at every call.
+    """
+
+    def __init__(self, classifier: FewShotClassifier) -> None:
+        self.classifier = classifier
+        self.tuned: Sequence[TunedParameter] = classifier.tuned
+        """The tuned parameters."""
+        self.logits = classifier.logits
+        self.encode_text = classifier.encode_text
+        self.encode_image = classifier.encode_image
+
+    def begin_prompts(self, input_ids: Tensor) -> Tensor:
+        """Return the token ids as they are, (prompts, length) int64."""
+        return input_ids
+
+    def begin_images(self, pixel_values: Tensor) -> Tensor:
+        """Return the pixels as they are, (images, 3, size, size) float32."""
+        return pixel_values
+
+
+@contextmanager
+def dropping_out(classifier: FewShotClassifier, seed: int) -> Iterator[None]:
+    """Let adapters drop out inputs within the block, drawn from a seed.
+
+    The global generators, which PyTorch's dropout draws from, are afterwards as they were before.
+
+    Args:
+        classifier: the classifier; one without dropout is left alone.
+        seed: the seed of what is dropped.
+    """
+    layers = [module for module in classifier.clip.modules() if isinstance(module, nn.Dropout)]
+    if not layers:
+        yield
+        return
+    device = classifier.device
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        for layer in layers:
+            layer.train()
+        try:
+            yield
+        finally:
+            for layer in layers:
+                layer.eval()
+
+
+def import_peft() -> ModuleType:
+    """Return PEFT.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
+    try:
+        import peft  # an optional extra that takes seconds to import
+    except ImportError as error:
+        raise ConfigError(
+            f"LoRA needs the optional extra: pip install 'clipfit-study[lora]' ({error})"
+        ) from error
+    return peft
