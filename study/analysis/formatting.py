@@ -16,7 +16,7 @@ from rich.cells import cell_len
 from rich.markup import escape
 
 from study.analysis.statistics import Comparison, Estimate, Interval, PairedDifference
-from study.config.settings import Settings
+from study.config.settings import Peer, Settings
 from study.method.parameters import all_kinds, kind_names
 from study.protocols import Protocol
 
@@ -226,9 +226,16 @@ def tuned_in_words(settings: Settings) -> str:
     """Return which parameters are tuned, a subset or those of a peer, and γ where there is one."""
     found, peer = settings.subset.replace("none", "nothing"), settings.peer
     if peer is not None:
-        size = "" if peer.method == "full" else f" of rank {peer.rank}, alpha {rate(peer.alpha)}"
-        found = f"{PEERS[peer.method]}{size}, lr {rate(peer.lr)}"
+        found = f"{peer_in_words(peer)}, lr {rate(peer.lr)}"
     return found + (f", γ {rate(settings.calibration)}" if settings.calibration else "")
+
+
+def peer_in_words(peer: Peer) -> str:
+    """Return what a peer trains, without its learning rate."""
+    if peer.method == "full":
+        return PEERS["full"]
+    dropout = f", dropout {rate(peer.dropout)}" if peer.dropout else ""
+    return f"{PEERS['lora']} of rank {peer.rank}, alpha {rate(peer.alpha)}{dropout}"
 
 
 def settings_in_words(settings: Settings) -> str:

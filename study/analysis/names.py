@@ -72,4 +72,4 @@ def joint_name(labels: tuple[str, ...], chosen: str = "winner") -> str:
 
 def is_peer(settings: Settings) -> bool:
     """Return whether settings adapt CLIP otherwise than by tuning its biases and LayerNorms."""
-    return settings.peer is not None or (settings.subset == "none" and settings.head == "linear")
+    return settings.is_peer

@@ -24,6 +24,7 @@ from study.analysis.formatting import (
     difference,
     interval,
     markdown_text,
+    peer_in_words,
     percent,
     points,
     rate,
@@ -211,6 +212,11 @@ def _asked(study: Study, board: Leaderboard, results: Results) -> list[tuple[str
             "Choice": f"Trials were compared {_rule(study, results)}. Never on test images.",
             "Parameters to choose from": ", ".join(space.sites),
             "Learning rates": ", ".join([*rates, f"λ {_range(space.distill_weight)}"]),
+            "Peers": "; ".join(
+                f"{label}: {peer_in_words(peer.at(peer.lr[0]))}, by {peer.optimizer}, "
+                f"learning rate {_range(peer.lr)}, {search.peer_trials} trials"
+                for label, peer in search.peer_arms.items()
+            ),
             "Head": " or ".join(_HEADS[head] for head in space.heads),
             "Strength": "α 1: all of the tuned change is kept"
             if strength == 1.0
@@ -310,7 +316,7 @@ def _searched(searched: Sequence[TrialResult]) -> Table:
         "",
         [
             # The score is beside the name, since a narrow screen would hide the last columns.
-            *("trial", "validation %", "arm", "ended", "subset", "epochs"),
+            *("trial", "validation %", "arm", "ended", "tunes", "epochs"),
             *setting_header(),
             "trainable",
         ],

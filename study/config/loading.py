@@ -28,7 +28,7 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from study.config.schema import StudyConfig
+from study.config.schema import BASELINES, StudyConfig
 from study.errors import ConfigError
 
 LONGEST = 200
@@ -36,6 +36,8 @@ LONGEST = 200
 MOST_FAULTS = 50
 """The largest number of faults in a message."""
 AXES, EXCEPTIONS = "sweep", "exceptions"
+UNWRITTEN = {"[key]", "[list]", "[mapping]", *BASELINES}
+"""What pydantic names beside places in a file: a key itself, and the forms that a value has."""
 MOST_STUDIES = 10_000
 """The largest number of studies that one file may make."""
 
@@ -164,9 +166,9 @@ def build_config(
             found = error.errors()
         if not faults:
             faults = "\n".join(map(_describe, found[: MOST_FAULTS + 1])).splitlines()
-        for fault in found:
-            _drop(rest, fault["loc"][:depth])
-            dropped.append(".".join(map(str, fault["loc"][:2])))
+        for place in map(_place, found):
+            _drop(rest, place[:depth])
+            dropped.append(".".join(map(str, place[:2])))
     # Do not report a default that only replaces a faulty value, or a section of such values.
     replaced = [place if "." in place else f"{place}." for place in dropped]
     compared = config.disagreements() if config else []
@@ -174,6 +176,11 @@ def build_config(
     if faults or config is None:
         raise ConfigFaults(source, faults, config, dropped)
     return config
+
+
+def _place(fault: Any) -> tuple[int | str, ...]:
+    """Return where in the file a fault is."""
+    return tuple(part for part in fault["loc"] if part not in UNWRITTEN)
 
 
 def _drop(values: dict[Any, Any], location: Sequence[int | str]) -> None:
@@ -229,12 +236,11 @@ def put_value(values: dict[str, Any], key: str, value: Any) -> None:
 
 
 def _describe(fault: Any) -> str:
-    # These name no part of the file: a key itself, and the forms that one value may have.
-    unwritten = ("[key]", "[list]", "[mapping]")
-    path = ".".join(str(part) for part in fault["loc"] if part not in unwritten)
+    path = ".".join(map(str, _place(fault)))
     if fault["type"] == "extra_forbidden":
         section: type[BaseModel] = StudyConfig
         for part in fault["loc"][:-1]:
+            section = BASELINES.get(part, section)
             if part in section.model_fields:  # unlike a label: the type of what it names has fields
                 kind = section.model_fields[part].annotation
                 types = (t for t in (kind, *get_args(kind)) if isinstance(t, type))

@@ -68,16 +68,20 @@ def _rows(
         below = defaults.get(name) or {}
         if "LABEL" in kind:
             key, below = f"{key}.LABEL", Settings(subset="none").model_dump(mode="json")
-        for part in named:
-            if f"'#/$defs/{part}'" in str(field):
-                yield from _rows(f"{key}.", named[part], named, below)
+        places = {part: str(field).find(f"'#/$defs/{part}'") for part in named}
+        for part in sorted((part for part in named if places[part] >= 0), key=places.__getitem__):
+            peer = named[part]["properties"].get("peer", {}).get("const")
+            inner = key.replace("LABEL", peer.upper()) if peer else key
+            yield from _rows(f"{inner}.", named[part], named, below)
 
 
 def _kind(field: Mapping[str, Any]) -> str:
     """Return the type of a JSON schema in words."""
     match field:
         case {"anyOf": options} | {"oneOf": options}:
-            return " or ".join(map(_kind, options))
+            return " or ".join(dict.fromkeys(map(_kind, options)))
+        case {"const": value}:
+            return f"`{value}`"
         case {"enum": values}:
             return " or ".join(f"`{value}`" for value in values)
         case {"prefixItems": items}:

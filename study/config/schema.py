@@ -13,6 +13,8 @@ from pydantic import AfterValidator, Discriminator, Field, Tag, field_validator,
 from study.config.settings import (
     Head,
     KnownKind,
+    Peer,
+    PeerMethod,
     Positive,
     Section,
     Settings,
@@ -64,6 +66,8 @@ LINEAR = "linear"
 """The label of a linear classifier on the backbone as it is."""
 VARIANT = "variant"
 """The arm of the trials that use validated settings with a head or at another strength."""
+ARMS = ("baseline", TUNED, "search", VARIANT)
+"""The names of the parts of a search beside its peers, each of which has its label for a name."""
 WITHOUT_EFFECT = ("resources.", "tracking.")
 """The beginnings of the keys on which no trial's result depends."""
 
@@ -232,7 +236,78 @@ class AshaConfig(Section):
     """At each decision, about one in this many trials continues."""
 
 
-def _published_baselines() -> dict[str, Settings]:
+class PeerConfig(Section):
+    """Another way to train than by a subset, and the range of its learning rate.
+
+    It is trained on the cross-entropy alone: λ is 0."""
+
+    peer: PeerMethod
+    optimizer: Optimizer
+    lr: Range
+    """The range of the learning rate of all its parameters."""
+    weight_decay: float = Field(WEIGHT_DECAY, ge=0)
+    """The weight decay of all its parameters."""
+
+    def at(self, lr: float) -> Peer:
+        """Return the peer with a learning rate."""
+        return Peer(method=self.peer, lr=lr, **self.model_dump(exclude={"peer", "lr"}))
+
+
+class FullConfig(PeerConfig):
+    """Full fine-tuning of both encoders, without CLIP's logit scale."""
+
+    peer: Literal["full"]
+    """Full fine-tuning: every parameter of both encoders."""
+    optimizer: Optimizer = "adamw"
+    """The optimizer of full fine-tuning."""
+    lr: Range = (1e-6, 1e-3)
+    """The range of the learning rate of all its parameters."""
+
+
+class LoraConfig(PeerConfig):
+    """Low-rank adapters of the query and value projections of both encoders."""
+
+    peer: Literal["lora"]
+    """LoRA, by PEFT (the optional extra ``lora``)."""
+    optimizer: Optimizer = "adamw"
+    """The optimizer of LoRA."""
+    lr: Range = (1e-4, 3e-2)
+    """The range of the learning rate of LoRA's matrices."""
+    rank: int = Field(4, ge=1)
+    """The rank of LoRA's matrices."""
+    alpha: Positive = 8.0
+    """LoRA's α: the product of its matrices is multiplied by α / rank."""
+    dropout: float = Field(0.0, ge=0, lt=1)
+    """The dropout before LoRA's matrices."""
+
+
+BASELINES: dict[str, type[Section]] = {
+    "[settings]": Settings,
+    "[full]": FullConfig,
+    "[lora]": LoraConfig,
+}
+"""What an entry of ``search.baselines`` may be, by the name that pydantic's faults give to it."""
+
+
+def _entry(value: object) -> str:
+    """Return which of `BASELINES` an entry is meant to be."""
+    peer = value.get("peer") if isinstance(value, Mapping) else getattr(value, "peer", None)
+    return f"[{peer}]" if isinstance(peer, str) else "[settings]"
+
+
+Baseline = Annotated[
+    Annotated[Settings, Tag("[settings]")]
+    | Annotated[FullConfig, Tag("[full]")]
+    | Annotated[LoraConfig, Tag("[lora]")],
+    Discriminator(
+        _entry,
+        custom_error_type="peer",
+        custom_error_message="peer is none that there is; allowed are full and lora",
+    ),
+]
+
+
+def _published_baselines() -> dict[str, Baseline]:
     """Return CLIP as it is, without and with a linear head, and CLIPFit and two rivals.
 
     Those that tune CLIP have the paper's learning rate and λ.
@@ -266,9 +341,33 @@ class SearchConfig(Section):
     asha: AshaConfig | None = AshaConfig()
     """When to stop poor trials early; None trains every trial to its last epoch."""
     space: SpaceConfig = SpaceConfig()
-    baselines: dict[Label, Settings] = Field(default_factory=_published_baselines)
+    peer_trials: int = Field(8, ge=1)
+    """The number of trials that look for the learning rate of each peer, beside ``trials``."""
+    baselines: dict[Label, Baseline] = Field(default_factory=_published_baselines)
     """The baselines by label; they are the first trials of the study, and are tested whatever their
-    validation scores are."""
+    validation scores are.
+
+    An entry with ``peer`` is full fine-tuning or LoRA; its learning rate is searched, and it is
+    trained on the cross-entropy alone. Such entries alone are added to the default's baselines."""
+
+    @field_validator("baselines", mode="before")
+    @classmethod
+    def _beside_published(cls, given: Any) -> Any:
+        """Return peers with the published baselines, so that one override asks for a peer."""
+        if not isinstance(given, Mapping) or not given:
+            return given
+        peers_alone = all(_entry(entry) != "[settings]" for entry in given.values())
+        return {**_published_baselines(), **given} if peers_alone else given
+
+    @property
+    def fixed(self) -> dict[str, Settings]:
+        """The baselines that are trained as they are, by label."""
+        return {k: own for k, own in self.baselines.items() if isinstance(own, Settings)}
+
+    @property
+    def peer_arms(self) -> dict[str, PeerConfig]:
+        """The peers whose learning rate is searched, by label; each is an arm of the search."""
+        return {k: own for k, own in self.baselines.items() if isinstance(own, PeerConfig)}
 
     @property
     def peers(self) -> tuple[str, ...]:
@@ -276,12 +375,24 @@ class SearchConfig(Section):
         return tuple(
             label
             for label, own in self.baselines.items()
-            if own.subset == "none" and own.head == "linear"
+            if isinstance(own, PeerConfig) or own.is_peer
         )
 
     def plans(self, arm: str, label: str) -> bool:
         """Return whether a trial is one of ``trials``; peers and variants stand outside."""
         return {arm, label}.isdisjoint({VARIANT, *self.peers})
+
+    @property
+    def with_lora(self) -> tuple[str, ...]:
+        """The labels of the baselines that need PEFT."""
+        fixed = (k for k, own in self.fixed.items() if own.peer and own.peer.method == "lora")
+        return (*fixed, *(k for k, own in self.peer_arms.items() if own.peer == "lora"))
+
+    @property
+    def planned(self) -> int:
+        """The number of trials of the search with those of the peers, and without variants."""
+        fixed = len(self.peers) - len(self.peer_arms)
+        return self.trials + fixed + self.peer_trials * len(self.peer_arms)
 
 
 class ConfirmConfig(Section):
@@ -453,7 +564,7 @@ class StudyConfig(Section):
         ]
 
     def _faults_of_search(self) -> list[tuple[bool, str]]:
-        sites, baselines = self.search.space.sites, self.search.baselines
+        sites, baselines = self.search.space.sites, self.search.fixed
         terms = {
             text: parse(text).terms for text in (*sites, *(b.subset for b in baselines.values()))
         }
@@ -473,8 +584,9 @@ class StudyConfig(Section):
             (not baselines, "search.baselines: is empty; allowed is one or more"),
             *(
                 (True, f"search.baselines.{label}: is a name that results use; choose another")
-                for label in (TUNED, *RANKS, *FURTHER)
-                if label in baselines
+                for label in self.search.baselines
+                if label
+                in (TUNED, *RANKS, *FURTHER, *(ARMS if label in self.search.peer_arms else ()))
             ),
             *(
                 (
@@ -525,7 +637,7 @@ class StudyConfig(Section):
             ),
             *(
                 (
-                    needed not in search.baselines,
+                    needed not in search.fixed,
                     f"search.baselines: must keep '{needed}', which results are compared with",
                 )
                 for needed in (ZERO_SHOT, "clipfit")

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 
 from study.errors import SubsetError
 from study.method.parameters import Leaf, kind_names
-from study.method.recipe import Regularizer
+from study.method.recipe import WEIGHT_DECAY, Optimizer, Regularizer
 from study.method.subsets import kinds, parse
 
 LONGEST_PATH, LONGEST_NAME = 4000, 255
@@ -66,6 +66,7 @@ def rate_column(kind: str) -> str:
     return f"{kind}_lr"
 
 
+PeerMethod = Literal["full", "lora"]
 Head = Literal["text", "linear"]
 """What classifies images: the text features of the classes, or a linear layer that begins there."""
 _FINISH = ("head", "head_lr", "head_steps", "strength", "calibration")
@@ -89,10 +90,14 @@ def nested_rates(values: Any) -> Any:
 class Peer(Section):
     """Another way to train than by a subset, for comparison; its results have no delta."""
 
-    method: Literal["full", "lora"]
+    method: PeerMethod
     """Full fine-tuning of both encoders, or low-rank adapters (LoRA) in their attention."""
     lr: Positive
     """The learning rate of all its parameters."""
+    optimizer: Optimizer = "adamw"
+    """Its optimizer, in place of ``training.optimizer``."""
+    weight_decay: float = Field(WEIGHT_DECAY, ge=0)
+    """Its weight decay, in place of ``training.weight_decay``."""
     rank: int = Field(4, ge=1)
     """The rank of LoRA's matrices; full fine-tuning does not read it, nor the next two."""
     alpha: Positive = 8.0
@@ -162,6 +167,11 @@ class Settings(Section):
         if self.peer is not None and self.subset != "none":
             raise ValueError(f"a peer trains no subset; got {self.subset!r}, allowed is 'none'")
         return self
+
+    @property
+    def is_peer(self) -> bool:
+        """Whether CLIP is adapted otherwise than by tuning a subset of its parameters."""
+        return self.peer is not None or (self.subset == "none" and self.head == "linear")
 
     @property
     def writes_delta(self) -> bool:

@@ -233,7 +233,7 @@ class Protocol(ABC):
 
     def tested_as_given(self, config: StudyConfig) -> dict[str, Settings]:
         """Return the configurations that are tested without a search, by label."""
-        return config.search.baselines if self.trains else {ZERO_SHOT: Settings(subset="none")}
+        return config.search.fixed if self.trains else {ZERO_SHOT: Settings(subset="none")}
 
     def disagreements(self, config: StudyConfig) -> Iterator[str]:
         """Yield the faults of a configuration of this protocol, each beginning with a path."""
@@ -245,6 +245,13 @@ class Protocol(ABC):
             yield (
                 "confirm.strength: has no effect without a search; what is tested as given and the "
                 "cells of an ablation keep all of the tuned change"
+            )
+        if not self.searches(config):
+            yield from (
+                f"search.baselines.{label}: is a peer whose learning rate is searched, and this "
+                "study has no search; allowed is a fixed rate, {subset: none, "
+                f"peer: {{method: {peer.peer}, lr: {peer.lr[0]:g}}}}}"
+                for label, peer in config.search.peer_arms.items()
             )
         names = (AUTO, *(rule.name for rule in self.rules))
         if self.rules and self.validates(config) and config.search.selection not in names:

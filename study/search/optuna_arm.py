@@ -21,7 +21,7 @@ from study.config.settings import Settings
 from study.errors import StudyError
 from study.search.internals import enqueued_choices, reopen_trial
 from study.search.samplers import Sampler, seed_of
-from study.search.space import Choices, OpenSpace, rate_ranges
+from study.search.space import Choices, Space
 from study.storage.atomic import StorageError, append_lines, drop_cut_line, with_retries
 
 logger = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ class Arm:
     study: optuna.Study
     budget: int
     """The most trials that the arm may propose."""
-    space: OpenSpace
+    space: Space
     sampler: Sampler
     seed: int
     started: int = 0
@@ -135,9 +135,10 @@ class Arm:
         if self._own is not None:
             done = [t for t in self._own.trials if t.state is TrialState.COMPLETE]
             best = max(done, key=lambda t: t.value or 0.0).params if done else best
-        ranges = rate_ranges(self.space.config).items()
         rates = {
-            name: min(max(best[name], low), high) for name, (low, high) in ranges if best.get(name)
+            name: min(max(best[name], low), high)
+            for name, (low, high) in self.space.rates.items()
+            if best.get(name)
         }
         return {**subset, **rates}
 
@@ -275,7 +276,7 @@ def open_arm(
     name: str,
     *,
     budget: int,
-    space: OpenSpace,
+    space: Space,
     sampler: Sampler,
     seed: int,
 ) -> Arm:

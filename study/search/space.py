@@ -1,6 +1,7 @@
 """The search space: converts Optuna's choices to settings, and settings back to choices."""
 
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import zip_longest
@@ -9,9 +10,9 @@ from typing import Any
 from optuna.distributions import BaseDistribution
 from optuna.trial import FixedTrial, Trial
 
-from study.config.schema import SpaceConfig
+from study.config.schema import PeerConfig, SpaceConfig
 from study.config.settings import Settings, rate_column, weighs
-from study.method.parameters import ENCODERS, Leaf, kind_names
+from study.method.parameters import ENCODERS, PEER, Leaf, kind_names
 from study.method.recipe import Regularizer
 from study.method.subsets import Depths, Subset, in_blocks, kinds, parse
 
@@ -19,8 +20,46 @@ Choices = dict[str, tuple[Any, BaseDistribution]]
 """The value and its distribution, by the name of the Optuna parameter."""
 
 
+class Space(ABC):
+    """What an arm searches."""
+
+    @property
+    @abstractmethod
+    def rates(self) -> Mapping[str, tuple[float, float]]:
+        """The range of each learning rate, and of λ, which are log-uniform."""
+
+    @abstractmethod
+    def suggest(self, trial: Trial | FixedTrial) -> Settings:
+        """Ask Optuna for one configuration."""
+
+    @abstractmethod
+    def encode(self, settings: Settings) -> Choices | None:
+        """Return the choices, with their distributions, that lead to these settings.
+
+        None means that the space does not contain them, for example because a site is not listed or
+        a rate is out of range.
+        """
+
+    @abstractmethod
+    def fits(self, choices: Mapping[str, Any]) -> bool:
+        """Return whether another study's choices are complete and allowed in this space."""
+
+    def repeat(self, trial: FixedTrial) -> Settings | None:
+        """Return the settings of given choices, in or out of their ranges; None if one is missing.
+
+        Raises:
+            ValidationError: a value is none that settings may have.
+        """
+        try:
+            # Optuna warns of a number out of its range.
+            with warnings.catch_warnings(action="ignore", category=UserWarning):
+                return self.suggest(trial)
+        except ValueError:
+            return None
+
+
 @dataclass(frozen=True)
-class OpenSpace:
+class OpenSpace(Space):
     """The space of subsets, learning rates and λ.
 
     It chooses whether each listed site is tuned, a window of layers per encoder, a learning rate
@@ -33,8 +72,16 @@ class OpenSpace:
     strength: float = field(default=1.0, kw_only=True)
     """The strength of every configuration, which is no choice."""
 
+    @property
+    def rates(self) -> Mapping[str, tuple[float, float]]:
+        """See `Space.rates`."""
+        return {
+            **{rate_column(kind): ends for kind, ends in self.config.rates.items()},
+            "distill_weight": self.config.distill_weight,
+        }
+
     def suggest(self, trial: Trial | FixedTrial) -> Settings:
-        """Ask Optuna for one configuration."""
+        """See `Space.suggest`."""
         subset = self._suggest_subset(trial)
         leaves = parse(subset).resolve(self.depths)
         ranges = self._ranges_with_effect(leaves)
@@ -47,11 +94,7 @@ class OpenSpace:
         return trial.suggest_categorical("head", heads) if len(heads) > 1 else heads[0]
 
     def encode(self, settings: Settings) -> Choices | None:
-        """Return the choices, with their distributions, that lead to these settings.
-
-        None means that the space does not contain them, for example because a site is not listed or
-        a rate is out of range.
-        """
+        """See `Space.encode`."""
         leaves = parse(settings.subset).resolve(self.depths)
         if settings.peer or settings.calibration or (leaves and settings.strength != self.strength):
             return None
@@ -74,21 +117,8 @@ class OpenSpace:
         )
         return choices if all(inside) else None
 
-    def repeat(self, trial: FixedTrial) -> Settings | None:
-        """Return the settings of given choices, in or out of their ranges; None if one is missing.
-
-        Raises:
-            ValidationError: a value is none that settings may have.
-        """
-        try:
-            # Optuna warns of a number out of its range.
-            with warnings.catch_warnings(action="ignore", category=UserWarning):
-                return self.suggest(trial)
-        except ValueError:
-            return None
-
     def fits(self, choices: Mapping[str, Any]) -> bool:
-        """Return whether another study's choices are complete and allowed in this space."""
+        """See `Space.fits`."""
         ranges: dict[str, tuple[float, float]] = {
             **dict.fromkeys(self.config.sites, (False, True)),
             **{
@@ -97,7 +127,7 @@ class OpenSpace:
                 if self.config.windows
                 for end in ("from", "to")
             },
-            **rate_ranges(self.config),
+            **self.rates,
         }
         given = {name: value for name, value in choices.items() if name != "head"}
         return (
@@ -127,7 +157,7 @@ class OpenSpace:
         """Return the ranges of the rates, and of λ, that have an effect on tuned tensors."""
         names = [rate_column(kind) for kind in kind_names() if kind in kinds(leaves)]
         names += ["distill_weight"] * weighs(leaves, self.regularizer)
-        return {name: rate_ranges(self.config)[name] for name in names}
+        return {name: self.rates[name] for name in names}
 
     def _suggest_subset(self, trial: Trial | FixedTrial) -> str:
         chosen = [s for s in self.config.sites if trial.suggest_categorical(s, (True, False))]
@@ -168,7 +198,7 @@ class RateSpace(OpenSpace):
     subset: str
 
     def fits(self, choices: Mapping[str, Any]) -> bool:
-        """See `OpenSpace.fits`."""
+        """See `Space.fits`."""
         wanted = self._ranges_with_effect(parse(self.subset).resolve(self.depths))
         return wanted.keys() == choices.keys() and all(
             low <= choices[name] <= high for name, (low, high) in wanted.items()
@@ -181,9 +211,34 @@ class RateSpace(OpenSpace):
         return "text"
 
 
-def rate_ranges(config: SpaceConfig) -> dict[str, tuple[float, float]]:
-    """Return the ranges of the learning rate of each kind, and of λ, which are log-uniform."""
-    return {
-        **{rate_column(kind): ends for kind, ends in config.rates.items()},
-        "distill_weight": config.distill_weight,
-    }
+@dataclass(frozen=True)
+class PeerSpace(Space):
+    """The space of a peer's learning rate; everything else about it is fixed."""
+
+    peer: PeerConfig
+
+    @property
+    def rates(self) -> Mapping[str, tuple[float, float]]:
+        """See `Space.rates`."""
+        return {rate_column(PEER): self.peer.lr}
+
+    def suggest(self, trial: Trial | FixedTrial) -> Settings:
+        """See `Space.suggest`."""
+        lr = trial.suggest_float(rate_column(PEER), *self.peer.lr, log=True)
+        return Settings(subset="none", peer=self.peer.at(lr))
+
+    def encode(self, settings: Settings) -> Choices | None:
+        """See `Space.encode`."""
+        low, high = self.peer.lr
+        if settings.peer is None or not low <= settings.peer.lr <= high:
+            return None
+        trial = FixedTrial({rate_column(PEER): settings.peer.lr})
+        if self.suggest(trial) != settings:
+            return None
+        return {name: (settings.peer.lr, kind) for name, kind in trial.distributions.items()}
+
+    def fits(self, choices: Mapping[str, Any]) -> bool:
+        """See `Space.fits`."""
+        return choices.keys() == self.rates.keys() and all(
+            low <= choices[name] <= high for name, (low, high) in self.rates.items()
+        )

@@ -7,14 +7,16 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from study.config.schema import TUNED, VARIANT, StudyConfig
-from study.config.settings import Settings
+from study.config.settings import Peer, Settings
 from study.errors import DataError
+from study.method.checkpoint import Architecture
+from study.method.parameters import Leaf
 from study.method.subsets import parse
 from study.search.driver import decisions, make_scheduler, run_trials
 from study.search.optuna_arm import Arm, DamagedJournalError, Outcome, Recorded, open_arm, set_aside
 from study.search.samplers import Sampler, sampler_named
 from study.search.searcher import Observer, StudySearcher, notify_of_end, outcome_of
-from study.search.space import OpenSpace, RateSpace
+from study.search.space import OpenSpace, PeerSpace, RateSpace, Space
 from study.search.trainable import close_trial, drop_unproven_reports
 from study.selection.candidates import finished_trials, variants
 from study.storage.ledger import End
@@ -29,7 +31,7 @@ TakeOver = Callable[[Sequence[TrialConfig]], Collection[str]]
 
 
 class Budget(NamedTuple):
-    """The number of trials of each part of the search."""
+    """The number of trials of each part of the search, which peers stand outside of."""
 
     baselines: int
     tuned: int
@@ -48,7 +50,7 @@ def budget(config: StudyConfig) -> Budget:
 def run_search(
     study: Study, data: TrialData, observers: Sequence[Observer], sampler: Sampler | None = None
 ) -> None:
-    """Train the baselines, CLIPFit's own search and the open search, or what is left of them.
+    """Train the baselines, CLIPFit's own search, the open search and the peers, or what is left.
 
     Args:
         study: the study.
@@ -64,6 +66,7 @@ def run_search(
     past = _read_past(study, "search", {config.seed: data}, observers)
     plans = config.search.plans
     planned = [t for t in past.values() if plans(t.config.arm, t.config.label)]
+    proposed = [trial for trial in past.values() if trial.config.arm != VARIANT]
     if len(planned) > count:
         raise DataError(
             f"{study.folder.config_path} plans {count} trials of search, and "
@@ -72,7 +75,7 @@ def run_search(
         )
     baselines = [
         make_trial(study, data, "search", settings, "baseline", number, label=label)
-        for number, (label, settings) in enumerate(config.search.baselines.items())
+        for number, (label, settings) in enumerate(config.search.fixed.items())
     ]
     ended = [(t.config, t.outcome) for t in past.values() if t.outcome is not None]
     queue = _left(past, baselines)
@@ -91,11 +94,15 @@ def run_search(
         scheduler=make_scheduler(
             config.search.asha,
             config.training.epochs,
-            [(t.config, t.reports) for t in planned if t.end and t.end.status != "failed"],
+            [(t.config, t.reports) for t in proposed if t.end and t.end.status != "failed"],
         ),
         count=count
         - sum(trial.outcome is not None for trial in planned)
-        + sum(not plans(trial.arm, trial.label) for trial in queue),
+        + sum(not plans(trial.arm, trial.label) for trial in queue)
+        + sum(
+            config.search.peer_trials - sum(trial.config.arm == peer for trial in proposed)
+            for peer in config.search.peer_arms
+        ),
         observers=observers,
     )
     _run_variants(study, data, observers)
@@ -280,6 +287,9 @@ def make_trial(
         seed: the seed of the trial; None means that of the search.
     """
     training, architecture = study.config.training, study.architecture()
+    if peer := settings.peer:
+        own = peer.model_dump(include={"optimizer", "weight_decay"})
+        training = training.model_copy(update=own)
     subset = parse(settings.subset)
     leaves = subset.resolve(architecture.depths)
     name = f"{label}-seed{seed}" if stage == "confirm" else f"{number:04d}"
@@ -287,14 +297,14 @@ def make_trial(
         trial_id=f"{stage}-{name}",
         stage=stage,
         arm=arm,
-        label=f"trial {number}" if label is None else label,
+        label=f"{arm if peer else 'trial'} {number}" if label is None else label,
         number=number,
         seed=study.config.seed if seed is None else seed,
         settings=settings.effective(leaves, training.regularizer),
         subset_key=subset.key(architecture.depths),
-        trainable=architecture.count(leaves)
+        trainable=_count_encoders(architecture, leaves, peer)
         + (settings.head == "linear") * architecture.dim * len(data.tasks[0].train.classes),
-        epochs=training.epochs if leaves else 0,
+        epochs=training.epochs if leaves or peer else 0,
         split_hash=data.digest[:SPLIT_HASH],
         training=training,
         optuna_number=optuna_number,
@@ -307,27 +317,34 @@ def make_trial(
     )
 
 
+def _count_encoders(architecture: Architecture, leaves: Collection[Leaf], peer: Peer | None) -> int:
+    """Return how many values of the encoders are trained."""
+    if peer is None:
+        return architecture.count(leaves)
+    return architecture.count_all() if peer.method == "full" else architecture.count_lora(peer.rank)
+
+
 def _open_arms(study: Study, past: Collection[_Past], given: Sampler | None) -> list[Arm]:
-    """Open both arms and add to their Optuna studies what only the ledger holds."""
+    """Open all arms and add to their Optuna studies what only the ledger holds."""
     search, depths = study.config.search, study.architecture().depths
     _, tuned, searched = budget(study.config)
     journal, regularizer = study.folder.path / JOURNAL, study.config.training.regularizer
-    spaces: dict[str, tuple[int, OpenSpace]] = {
+    clipfit = search.fixed["clipfit"]
+    open_space = OpenSpace(
+        search.space,
+        depths,
+        regularizer=regularizer,
+        strength=study.protocol().strength_of(study.config),
+    )
+    spaces: dict[str, tuple[int, Space]] = {
         TUNED: (
             tuned,
-            RateSpace(
-                search.space, depths, search.baselines["clipfit"].subset, regularizer=regularizer
-            ),
+            RateSpace(search.space, depths, clipfit.subset, regularizer=regularizer),
         ),
-        "search": (
-            searched,
-            OpenSpace(
-                search.space,
-                depths,
-                regularizer=regularizer,
-                strength=study.protocol().strength_of(study.config),
-            ),
-        ),
+        "search": (searched, open_space),
+        **{
+            label: (search.peer_trials, PeerSpace(peer)) for label, peer in search.peer_arms.items()
+        },
     }
     sampler = sampler_named(search.sampler, given)
     recorded = {
@@ -369,9 +386,6 @@ def _open_arms(study: Study, past: Collection[_Past], given: Sampler | None) -> 
             if trial.config.arm == "baseline" and trial.outcome is not None:
                 arm.learn(trial.config.settings, trial.outcome, trial.config.label)
         arm.fail_orphans({trial.number for trial in recorded[arm.name]})
-    own, open_search = arms
-    clipfit = search.baselines["clipfit"]
-    open_search.open_with(
-        spaces["search"][1].neighbours(parse(clipfit.subset)), own, clipfit.flat()
-    )
+    own, open_search, *_ = arms
+    open_search.open_with(open_space.neighbours(parse(clipfit.subset)), own, clipfit.flat())
     return arms

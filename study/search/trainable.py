@@ -21,7 +21,8 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from study.config.schema import BackboneConfig
-from study.errors import BackboneError, DataError, StudyError
+from study.config.settings import Settings
+from study.errors import BackboneError, ConfigError, DataError, StudyError
 from study.method.checkpoint import backbone_path
 from study.method.delta import (
     DeltaInfo,
@@ -123,7 +124,7 @@ class ClipFitTrainable(tune.Trainable):
                 reason=one_line(error),
                 error=traceback.format_exc(),
                 # A fault of the machine says nothing about the configuration.
-                unfit=not isinstance(error, (OSError, BackboneError, DataError)),
+                unfit=not isinstance(error, (OSError, BackboneError, ConfigError, DataError)),
             )
         self._epoch = report.epoch
         return self._result(
@@ -325,8 +326,9 @@ def drop_unproven_reports(folder: TrialFolder) -> None:
 
 
 def close_trial(folder: TrialFolder, end: End) -> None:
-    """Record how a trial ended; if it was stopped early, also save its deltas."""
-    if end.status == "stopped" and (state := _read_state(folder)):
+    """Record how a trial ended; if it was stopped early, also save its deltas, if it has any."""
+    writes_delta = Settings.as_written(folder.read_config()).writes_delta
+    if end.status == "stopped" and writes_delta and (state := _read_state(folder)):
         kept: dict[str, dict[str, Tensor]] = defaultdict(dict)
         for name, tensor in state.tensors.items():
             task, kind, *rest = name.split(".", 2)

@@ -6,7 +6,7 @@ computes it once and keeps it as long as there is room.
 If nothing in an encoder is tuned, its features are computed once for all processes and stored on
 disk beside the decoded images. The file's name is a hash of everything that they depend on, so that
 every trial, stage and study on the same storage finds them. Activations inside an encoder are far
-larger.
+larger. For a peer, which may tune every stage, images are kept as normalised pixels.
 """
 
 import fcntl
@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -25,6 +26,7 @@ from torch import Tensor
 from study.data.images.table import ImageTable, normalize, to_device
 from study.method.delta import from_checked_bytes, to_checked_bytes
 from study.method.model import PROMPTS_AT_ONCE, Backbone, FewShotClassifier, encode_prompts
+from study.method.peers import PlainPass
 from study.method.recipe import Precision
 from study.method.staged import Prompts, StagedClassifier
 from study.method.subsets import parse
@@ -68,30 +70,31 @@ open_table = cache(ImageTable)
 
 
 def begin_images(
-    staged: StagedClassifier, backbone: Backbone, path: Path, wanted: Sequence[str]
+    model: StagedClassifier | PlainPass, backbone: Backbone, path: Path, wanted: Sequence[str]
 ) -> Tensor:
-    """Return what `StagedClassifier.begin_images` returns for images of a table, from a cache.
+    """Return what a model's own `begin_images` returns for images of a table, from a cache.
 
     The whole table is encoded in chunks of a fixed size, so that an image's activations do not
     depend on which others are requested. If it does not fit into the cache, these images are
     encoded alone.
 
     Args:
-        staged: the classifier; its lowest tuned stage is where the activations end.
+        model: the classifier; its lowest tuned stage is where the activations end.
         backbone: the backbone of the classifier.
         path: the image table; its images are square.
         wanted: the paths of the images in the table, in the order wanted.
     """
-    table, precision = open_table(path), staged.classifier.precision
+    table, precision = open_table(path), model.classifier.precision
+    encoder = model.vision if isinstance(model, StagedClassifier) else None
 
     def begin(paths: Sequence[str]) -> Tensor:
-        images = to_device(table.pixels(paths), staged.classifier.device)
-        return staged.begin_images(normalize(images, backbone.image_mean, backbone.image_std))
+        images = to_device(table.pixels(paths), model.classifier.device)
+        return model.begin_images(normalize(images, backbone.image_mean, backbone.image_std))
 
     def begin_all() -> Tensors:
         starts = range(0, len(table.paths), CHUNK)
         chunks = (begin(table.paths[start : start + CHUNK]) for start in starts)
-        if not staged.vision.is_tuned:
+        if encoder and not encoder.is_tuned:
             if len(table.paths) * backbone.clip.config.projection_dim > IMAGES.room:
                 return {}
             return cached_features(
@@ -105,44 +108,51 @@ def begin_images(
         fits = first[0].numel() * len(table.paths) <= IMAGES.room
         return {"features": torch.cat([first, *chunks])} if fits else {}
 
-    device = staged.classifier.device
-    key = (path, backbone.fingerprint, precision, str(device), staged.vision.first)
+    device, stage = model.classifier.device, encoder.first if encoder else "pixels"
+    key = (path, backbone.fingerprint, precision, str(device), stage)
     if not (whole := IMAGES.get(key, begin_all)):
         return begin(wanted)
     return whole["features"][torch.tensor(table.rows(wanted), device=device)]
 
 
 def begin_prompts(
-    staged: StagedClassifier, backbone: Backbone, input_ids: Tensor, folder: Path
-) -> Prompts:
-    """Return what `StagedClassifier.begin_prompts` returns, from a cache if possible.
+    model: StagedClassifier | PlainPass, backbone: Backbone, input_ids: Tensor, folder: Path
+) -> Any:
+    """Return what a model's own `begin_prompts` returns, from a cache if possible.
 
     Args:
-        staged: the classifier that encodes the prompts.
+        model: the classifier that encodes the prompts.
         backbone: the backbone of the classifier.
         input_ids: the token ids of the prompts, (prompts, length) int64.
         folder: the folder of the feature cache, see `cached_features`.
     """
 
-    def begin() -> Tensors:
-        return vars(staged.begin_prompts(input_ids))
+    if isinstance(model, PlainPass):
+        return model.begin_prompts(input_ids)
 
-    precision = staged.classifier.precision
-    if staged.text.is_tuned:
-        what = f"prompts up to stage {staged.text.first}"
+    def begin() -> Tensors:
+        return vars(model.begin_prompts(input_ids))
+
+    precision = model.classifier.precision
+    if model.text.is_tuned:
+        what = f"prompts up to stage {model.text.first}"
         return Prompts(**_of_prompts(what, backbone, precision, input_ids, None, begin))
     return Prompts(**_of_prompts("prompts", backbone, precision, input_ids, folder, begin))
 
 
 def class_features(
-    staged: StagedClassifier, backbone: Backbone, input_ids: Tensor, templates: int, folder: Path
+    model: StagedClassifier | PlainPass,
+    backbone: Backbone,
+    input_ids: Tensor,
+    templates: int,
+    folder: Path,
 ) -> Tensor:
     """Return the text features of classes, (classes, dim) float32.
 
     More than pass through the encoder at once are computed in parts.
 
     Args:
-        staged: the classifier that encodes the prompts.
+        model: the classifier that encodes the prompts.
         backbone: the backbone of the classifier.
         input_ids: the token ids of the prompts, (classes · templates, length) int64; the rows of
             one class stand together.
@@ -151,14 +161,14 @@ def class_features(
     """
 
     def encode() -> Tensors:
-        return {"features": encode_prompts(staged.classifier, input_ids, templates)}
+        return {"features": encode_prompts(model.classifier, input_ids, templates)}
 
     if templates == 1 and len(input_ids) <= PROMPTS_AT_ONCE:
-        return staged.encode_text(begin_prompts(staged, backbone, input_ids, folder))
-    if staged.text.is_tuned:
+        return model.encode_text(begin_prompts(model, backbone, input_ids, folder))
+    if isinstance(model, PlainPass) or model.text.is_tuned:
         return encode()["features"]
     what = f"classes by {templates} templates"
-    return _of_prompts(what, backbone, staged.classifier.precision, input_ids, folder, encode)[
+    return _of_prompts(what, backbone, model.classifier.precision, input_ids, folder, encode)[
         "features"
     ]
 

@@ -75,6 +75,8 @@ def compute_config_hash(config: TrialConfig, data: TrialData, checkpoint: str) -
         "code": code_hash(Path(study.__file__ or "").parent),
         "code_of_others": code_of_others(type(data.protocol)),
     }
+    if config.settings.peer is not None and config.settings.peer.method == "lora":
+        facts["peft"] = version("peft")
     return sha256_of(json.dumps(facts, sort_keys=True).encode())[:16]
 
 

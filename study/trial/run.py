@@ -12,13 +12,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from study.config.settings import rate_column
+from study.config.settings import Settings, rate_column
 from study.data.images.table import normalize, random_resized_crop_flip
 from study.data.prompts import prompts
 from study.data.tasks import Part, Task
 from study.method.delta import head_tensors
 from study.method.head import DEFAULT, GRID, VIEWS, Head, HeadTraining, train_heads
 from study.method.model import Backbone, FewShotClassifier, at_strength, classify, compete
+from study.method.parameters import PEER
+from study.method.peers import FullClassifier, LoraClassifier, PlainPass, dropping_out
 from study.method.staged import StagedClassifier
 from study.method.subsets import parse
 from study.method.training import Losses, Schedule, make_optimizer, mean_losses, train_epoch
@@ -58,15 +60,18 @@ class TaskRun:
         self.task = task
         self.config = config
         self.data = data
-        self.classifier = FewShotClassifier(
-            backbone, parse(config.settings.subset), precision=config.training.precision
+        self._seed = config.seed * 1_000_003 + index
+        self.classifier = self._make_classifier(backbone)
+        self._model = (
+            PlainPass(self.classifier)
+            if config.settings.peer
+            else StagedClassifier(self.classifier)
         )
-        self._staged = StagedClassifier(self.classifier)
         self._backbone = backbone
         self._micro_batch = micro_batch
         self._shared = data.train_images.parent
-        self._index, self._prefix = index, f"task{index}"
-        self._generator = torch.Generator().manual_seed(config.seed * 1_000_003 + index)
+        self._prefix = f"task{index}"
+        self._generator = torch.Generator().manual_seed(self._seed)
         self._paths = [record.path for record in task.train.records]
         position = {class_id: index for index, class_id in enumerate(task.train.classes)}
         self._labels = torch.tensor(
@@ -76,15 +81,29 @@ class TaskRun:
         if config.epochs:
             self.optimizer = make_optimizer(
                 self.classifier.tuned,
-                config.settings.rates,
+                _rates(config.settings),
                 optimizer=config.training.optimizer,
                 momentum=config.training.momentum,
                 weight_decay=config.training.weight_decay,
             )
-            self._prompts = begin_prompts(self._staged, backbone, self.input_ids, self._shared)
+            self._prompts = begin_prompts(self._model, backbone, self.input_ids, self._shared)
             self._zero_shot_text = zero_shot_text(
                 backbone, self.input_ids, config.training.precision, self._shared
             )
+
+    def _make_classifier(self, backbone: Backbone) -> FewShotClassifier:
+        peer, precision = self.config.settings.peer, self.config.training.precision
+        if peer is None:
+            subset = parse(self.config.settings.subset)
+            return FewShotClassifier(backbone, subset, precision=precision)
+        if peer.method == "full":
+            return FullClassifier(backbone, precision=precision)
+        return LoraClassifier(
+            backbone,
+            **peer.model_dump(include={"rank", "alpha", "dropout"}),
+            generator=torch.Generator().manual_seed(self._seed),
+            precision=precision,
+        )
 
     @property
     def images_per_epoch(self) -> int:
@@ -97,18 +116,19 @@ class TaskRun:
 
     def train_epoch(self, schedule: Schedule, epoch: int) -> Losses:
         """Train one epoch, counted from 0, and return its mean losses."""
-        return train_epoch(
-            self._staged,
-            self.optimizer,
-            self._batches(),
-            schedule=schedule,
-            epoch=epoch,
-            prompts=self._prompts,
-            zero_shot_text=self._zero_shot_text,
-            distill_weight=self.config.settings.distill_weight,
-            regularizer=self.config.training.regularizer,
-            micro_batch=self._micro_batch,
-        )
+        with dropping_out(self.classifier, self._seed * 10_007 + epoch):
+            return train_epoch(
+                self._model,
+                self.optimizer,
+                self._batches(),
+                schedule=schedule,
+                epoch=epoch,
+                prompts=self._prompts,
+                zero_shot_text=self._zero_shot_text,
+                distill_weight=self.config.settings.distill_weight,
+                regularizer=self.config.training.regularizer,
+                micro_batch=self._micro_batch,
+            )
 
     @torch.no_grad()
     def evaluate(self, trainings: Sequence[HeadTraining]) -> list[Evaluation]:
@@ -160,13 +180,13 @@ class TaskRun:
         classes = self.task.train.classes
         text = self._text(self.task.train, classes)
         if self.data.augment:
-            views = torch.Generator().manual_seed(self.config.seed * 1_000_003 + self._index)
+            views = torch.Generator().manual_seed(self._seed)
             paths = self._paths * VIEWS
             batches = (
                 self._augmented(paths[at : at + self._at_once], views)
                 for at in range(0, len(paths), self._at_once)
             )
-            features = torch.cat([self._staged.encode_image(batch) for batch in batches])
+            features = torch.cat([self._model.encode_image(batch) for batch in batches])
         else:
             features = torch.cat([*self._features(self.data.train_images, self._paths)])
         labels = self._labels.repeat(len(features) // len(self._labels))
@@ -178,15 +198,15 @@ class TaskRun:
         """Yield the features of images of a table in batches, (batch, dim) float32."""
         for at in range(0, len(paths), self._at_once):
             wanted = paths[at : at + self._at_once]
-            yield self._staged.encode_image(
-                begin_images(self._staged, self._backbone, images, wanted)
+            yield self._model.encode_image(
+                begin_images(self._model, self._backbone, images, wanted)
             )
 
     def _text(self, part: Part, classes: Sequence[int]) -> Tensor:
         """Return the text features of classes, by the prompts of a part, (classes, dim) float32."""
         templates = len(self.data.target(part.name).templates) if self.data.ensemble else 1
         ids = self.tokenize(part.name, classes, templates)
-        return class_features(self._staged, self._backbone, ids, templates, self._shared)
+        return class_features(self._model, self._backbone, ids, templates, self._shared)
 
     def _trained(self, classes: Sequence[int]) -> Tensor:
         """Return whether each class is trained, (classes,) bool on the CPU."""
@@ -226,7 +246,7 @@ class TaskRun:
             if self.data.augment:
                 images = self._augmented(paths, self._generator)
             else:
-                images = begin_images(self._staged, self._backbone, self.data.train_images, paths)
+                images = begin_images(self._model, self._backbone, self.data.train_images, paths)
             yield images, self._labels[rows.to(self._labels.device)]
 
     def _augmented(self, paths: Sequence[str], generator: torch.Generator) -> Tensor:
@@ -239,7 +259,7 @@ class TaskRun:
         )
         pixels = normalize(pixels, self._backbone.image_mean, self._backbone.image_std)
         chunks = pixels.split(self._micro_batch or len(paths))
-        return torch.cat([self._staged.begin_images(chunk) for chunk in chunks])
+        return torch.cat([self._model.begin_images(chunk) for chunk in chunks])
 
     def tokenize(self, part: str, classes: Sequence[int], templates: int = 1) -> Tensor:
         """Return the token ids of classes' prompts, (classes · templates, length) int64.
@@ -266,8 +286,10 @@ class TaskRun:
     def delta(self, head: Head | None) -> dict[str, Tensor]:
         """Return what the model is used with: the parameters at the trial's strength, and a head.
 
-        They are on the CPU, by the names of `study.method.delta`.
+        They are on the CPU, by the names of `study.method.delta`. A peer has none.
         """
+        if not self.config.settings.writes_delta:
+            return {}
         with at_strength(self.classifier.tuned, self.config.settings.strength):
             return {**self.parameters(), **head_tensors(head)}
 
@@ -355,7 +377,7 @@ def run_trial(
                 "cross_entropy": means.cross_entropy.item(),
                 "distillation": means.distillation.item(),
             }
-            for kind, rate in config.settings.rates.items():
+            for kind, rate in _rates(config.settings).items():
                 metrics[rate_column(kind)] = schedule.learning_rate(rate, epoch)
             images = sum(run.images_per_epoch for run in runs)
             metrics |= {**micro, "images_per_second": images / (time.perf_counter() - began)}
@@ -377,10 +399,15 @@ def run_trial(
             done=done,
             metrics=metrics,
             state={} if done else {k: v for state in states for k, v in state.items()},
-            deltas=deltas,
+            deltas=deltas if config.settings.writes_delta else (),
             predictions=predictions(found, data),
             folds=fold_scores(found, data),
         )
+
+
+def _rates(settings: Settings) -> Mapping[str, float]:
+    """Return the learning rate of each kind of parameter, or that of a peer."""
+    return {PEER: settings.peer.lr} if settings.peer else settings.rates
 
 
 def _trainings(config: TrialConfig, data: TrialData) -> Sequence[HeadTraining]:

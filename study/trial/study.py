@@ -177,8 +177,8 @@ class TrialConfig(WithSettings):
     trial_id: str
     stage: Stage
     arm: str
-    """Who proposed the trial: ``baseline``, ``clipfit-tuned`` or ``search``. A trial that no search
-    proposed repeats the label of its candidate or cell here, and nothing reads it."""
+    """Who proposed the trial: one of `study.config.schema.ARMS`, or the label of a peer. A trial
+    that no search proposed repeats the label of its candidate or cell here."""
     label: str
     number: int
     """The trial's number within its stage.
@@ -189,7 +189,7 @@ class TrialConfig(WithSettings):
     subset_key: str
     """A hash of the resolved subset, equal for equal sets of parameters."""
     trainable: int
-    """The number of tuned values, over all tensors of the subset."""
+    """The number of tuned values, over all tensors of the subset or of a peer, and of a head."""
     epochs: int
     """The number of epochs; 0 means that nothing is trained and the zero-shot score is reported."""
     split_hash: str
@@ -284,7 +284,7 @@ class EpochReport:
     """What `run_trial` needs to continue after this epoch, by name, on the CPU; empty when done."""
     deltas: tuple[dict[str, Tensor], ...]
     """What each task's model is used with: the tuned parameters by transformers name, at the
-    trial's strength, and its head."""
+    trial's strength, and its head. Empty for a peer, which writes no delta."""
     predictions: list[Prediction]
     """The prediction of every evaluated image, over all tasks; empty without an evaluation."""
     folds: tuple[float, ...] = ()

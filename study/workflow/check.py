@@ -22,6 +22,7 @@ from study.data.tasks import all_classes, refuse_one_class
 from study.errors import ConfigError, DataError, StudyError
 from study.method.checkpoint import EMBEDDED, backbone_path
 from study.method.model import Backbone, load_backbone
+from study.method.peers import import_peft
 from study.method.subsets import parse
 from study.protocols import FewShot, disagreements
 from study.search.ablation_cells import ablation_cells
@@ -133,7 +134,7 @@ def all_faults(
     for backbone in attempt(("backbone", partial(_check_backbone, study))):
         subsets = {
             f"search.baselines.{label}.subset": baseline.subset
-            for label, baseline in config.search.baselines.items()
+            for label, baseline in config.search.fixed.items()
         } | {f"search.space.sites.{n}": site for n, site in enumerate(config.search.space.sites)}
         attempt(*((place, partial(_check_subset, study, text)) for place, text in subsets.items()))
         attempt(*(("data.templates", partial(_check_prompts, d, backbone)) for d in datasets))
@@ -142,6 +143,7 @@ def all_faults(
     attempt(
         ("search.sampler", partial(sampler_named, config.search.sampler, sampler)),
         ("search.warm_start", partial(_check_warm_start, config)),
+        *((f"search.baselines.{label}", import_peft) for label in config.search.with_lora),
         ("storage", partial(_check_storage, folder.path if resuming else config.storage)),
         *([] if resuming else [("name", folder.refuse_existing)]),
         ("tracking", lambda: tracking.named(config.tracking.tracker, tracker).check(config)),

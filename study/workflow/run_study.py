@@ -97,8 +97,7 @@ def run_study(
                     _ablate(study, config.ablation, preparer, tracker, console)
                 else:
                     if search_data is not None and not _has_chosen(study, study.candidates()):
-                        total = config.search.trials + len(config.search.peers)
-                        with _stage(console, folder, "search", total) as progress:
+                        with _stage(console, folder, "search", config.search.planned) as progress:
                             run_search(study, search_data, [progress, tracker], sampler)
                     _confirm(study, preparer, tracker, console)
             tracker.register()
@@ -270,6 +269,9 @@ def _announce(study: Study, console: Console) -> None:
             f"{config.search.trials} trials: {baselines} baselines, {tuned} tune "
             f"CLIPFit's learning rates and λ, {searched} search subsets as well"
         )
+        each = dict.fromkeys(config.search.peer_arms, config.search.peer_trials)
+        if peers := [f"{label} ({each.get(label, 1)})" for label in config.search.peers]:
+            plan += f"; beside them the peers {', '.join(peers)}"
     if config.ablation is not None:
         sizes = [grid.size for grid in rate_grids(study).values()]
         combined = "combinations of " if isinstance(config.ablation.rates, dict) else ""

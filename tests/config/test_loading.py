@@ -8,6 +8,7 @@ from settings import settings
 
 from study.config.loading import ConfigFaults, build_config, dump_config, load_config
 from study.config.schema import StudyConfig
+from study.config.settings import Peer
 from study.errors import ConfigError
 
 
@@ -74,6 +75,36 @@ def test_an_override_reaches_a_field_and_creates_its_section(tmp_path: Path) -> 
     assert config.search.space.rates == {"bias": (1e-3, 1e-1), "ln": (5e-4, 2e-1)}
     assert config.training.weight_decay == 1e-4
     assert config.name == "mine"
+
+
+PEERS = (
+    "search.baselines.lora={peer: lora, rank: 2, alpha: 4, lr: [1e-3, 1e-1], optimizer: sgd}",
+    "search.baselines.full={peer: full}",
+)
+
+
+def test_one_override_asks_for_a_peer_beside_the_published_baselines(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("data: {shots: 4}\n")
+    config = load_config(file, PEERS)
+    published = load_config(file).search.baselines
+    assert list(config.search.baselines) == [*published, "lora", "full"]
+    assert {label: config.search.baselines[label] for label in published} == published
+    lora, full = config.search.peer_arms.values()
+    assert (lora.optimizer, lora.lr, lora.weight_decay) == ("sgd", (1e-3, 1e-1), 5e-4)
+    assert lora.at(0.01) == Peer(
+        method="lora", lr=0.01, optimizer="sgd", rank=2, alpha=4, dropout=0
+    )
+    assert full.at(0.01) == Peer(method="full", lr=0.01)
+    again = tmp_path / "again.yaml"
+    again.write_text(dump_config(config))
+    assert load_config(again) == config
+
+
+def test_a_peer_stands_beside_the_baselines_that_a_file_gives(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(dump_config(build_config({"search": {"baselines": baselines()}}, "here")))
+    assert list(load_config(file, PEERS).search.baselines) == [*baselines(), "lora", "full"]
 
 
 @pytest.mark.parametrize(

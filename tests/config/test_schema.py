@@ -35,6 +35,34 @@ STUDY = Path(study.__file__ or "").parent
             "search.baselines.subset.bias_rl",
             ["unknown key", "subset, rates, distill_weight"],
         ),
+        (
+            {"search": {"baselines": {"mine": {"peer": "full", "rank": 4}}}},
+            "search.baselines.mine.rank",
+            ["unknown key", "peer, optimizer, lr"],
+        ),
+        (
+            {"search": {"baselines": baselines(mine={"peer": "lora", "rnk": 4})}},
+            "search.baselines.mine.rnk",
+            ["did you mean 'rank'?"],
+        ),
+        (
+            {"search": {"baselines": {"mine": {"peer": "lora", "lr": [0.1, 0.01]}}}},
+            "search.baselines.mine.lr",
+            ["the lower bound is above the upper one"],
+        ),
+        (
+            {"search": {"baselines": {"mine": {"peer": "prefix"}}}},
+            "search.baselines.mine",
+            ["allowed are full and lora"],
+        ),
+        (
+            {"search": {"baselines": baselines(mine={
+                "subset": "ln", "peer": {"method": "full", "lr": 0.1}
+            })}},
+            "search.baselines.mine",
+            ["a peer trains no subset", "'none'"],
+        ),
+        ({"search": {"baselines": {"search": {"peer": "full"}}}}, "search.baselines.search", []),
         ({"data": {"shots": "many"}}, "data.shots", ["'many'", "integer"]),
         ({"data": {"shots": 0}}, "data.shots", ["0", "greater than or equal to 1"]),
         ({"data": [1]}, "data", ["[1]"]),

@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 from settings import settings
 
-from study.config.settings import Settings, WithSettings, settings_columns, weighs
+from study.config.settings import Peer, Settings, WithSettings, settings_columns, weighs
 from study.method.subsets import Depths, parse
 
 DEPTHS = Depths(2, 3)
@@ -22,6 +22,18 @@ def test_the_flat_form_of_earlier_files_is_read_and_is_that_of_tables() -> None:
     assert tuple(flat) == settings_columns()
     assert flat.pop("peer_lr") is None
     assert Settings.model_validate(flat) == read
+
+
+@pytest.mark.parametrize("peer", [Peer(method="full", lr=0.1), Peer(method="lora", lr=0.1, rank=2)])
+def test_a_peer_has_its_method_for_a_subset_and_keeps_its_strength(peer: Peer) -> None:
+    own = Settings(subset="none", peer=peer, strength=0.75, rates={"ln": 0.1}, distill_weight=8)
+    assert (own.flat()["subset"], own.flat()["peer_lr"]) == (peer.method, 0.1)
+    found = own.effective((), "cosine")
+    assert found == Settings(subset="none", peer=peer, strength=0.75)
+    assert found.is_peer
+    assert not found.writes_delta
+    assert Settings.as_written(found.model_dump(mode="json")) == found
+    assert hash(Settings.model_validate(found.model_dump(mode="json"))) == hash(found)
 
 
 def test_both_forms_at_once_are_a_fault() -> None:

@@ -91,6 +91,11 @@ def test_a_protocol_travels_to_the_workers_of_trials(protocol: str) -> None:
         ({"search": {"trials": 9, "baselines": baselines(**{
             label: clipfit() for label in ("a", "b", "c")
         })}}, "search.trials", ["9", "10 or more"]),
+        (
+            {"search": {"trials": 0, "baselines": {"mine": {"peer": "full"}}}},
+            "search.baselines.mine",
+            ["no search", "{method: full, lr: 1e-06}"],
+        ),
         ({"search": {"trials": 8, "tuned_share": 0.9}}, "search.tuned_share", ["0.9", "none"]),
         (
             {"search": {"asha": {"grace_period": 30}}, "training": {"epochs": 20}},

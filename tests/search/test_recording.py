@@ -116,6 +116,15 @@ def test_a_trial_that_is_stopped_leaves_what_its_images_were_read_by(trial: Tria
     assert load_delta(trial.path / "delta.safetensors")[1] == info
 
 
+def test_a_peer_that_is_stopped_leaves_no_delta(trial: TrialFolder) -> None:
+    settings = {"subset": "none", "peer": {"method": "full", "lr": 0.1}}
+    trial = TrialFolder(trial.path.with_name("search-0001"))
+    trial.create({"number": 1, "epochs": LAST, "settings": settings})
+    record_epoch(trial, replace(report(1), deltas=()), data(), INFO)
+    close_trial(trial, End("stopped", 1, 0.5))
+    assert not list(trial.path.glob("delta*"))
+
+
 @pytest.mark.parametrize(
     "damage",
     [

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -130,6 +131,22 @@ def test_a_site_that_this_model_lacks_is_told_with_its_place(look: Look) -> None
     )
     assert fault.startswith("search.baselines.deep.subset: vision.ln1[7:8] selects no layer")
     assert "layers 0 to 2" in fault
+
+
+@pytest.mark.parametrize(
+    "own", [{"peer": "lora"}, {"subset": "none", "peer": {"method": "lora", "lr": 0.01}}]
+)
+def test_lora_without_peft_is_told_before_anything_starts(
+    look: Look, monkeypatch: pytest.MonkeyPatch, own: dict[str, Any]
+) -> None:
+    clipfit = {"subset": "clipfit", "bias_lr": 1, "ln_lr": 1}
+    baselines = {"zero-shot": {"subset": "none"}, "clipfit": clipfit, "mine": own}
+    assert look(search={"baselines": baselines}) == []
+    monkeypatch.setitem(sys.modules, "peft", None)
+    (fault,) = look(search={"baselines": baselines})
+    assert fault.startswith("search.baselines.mine: LoRA needs the optional extra")
+    assert "pip install 'clipfit-study[lora]'" in fault
+    assert look(search={"baselines": {"full": {"peer": "full"}}}) == []
 
 
 @pytest.mark.parametrize("dataset", ["digits", "glyphs"])

@@ -115,8 +115,12 @@ CELLS = {"design": "only_one", "rates": [0.01, 0.1]}
             [
                 "few_shot on digits, 2 shots",
                 "48 trials: 4 baselines, 12 tune CLIPFit's",
-                "then 5 seeds",
+                "search subsets as well; beside them the peers linear (1); then 5 seeds",
             ],
+        ),
+        (
+            {"search": {"baselines": {"full": {"peer": "full"}, "lora": {"peer": "lora"}}}},
+            ["48 trials: 4 baselines", "the peers linear (1), full (8), lora (8); then"],
         ),
         ({"search": {"trials": 0}}, ["no search: 5 configurations as they are", "then 5 seeds"]),
         ({"protocol": "zero_shot"}, ["zero_shot on digits, /", "no search: 1", "then 1 seed"]),
@@ -142,7 +146,15 @@ CELLS = {"design": "only_one", "rates": [0.01, 0.1]}
             ["of the design pairs, 1 learning rate a cell: 17 cells; then 5 seeds"],
         ),
     ],
-    ids=["search", "baselines alone", "zero-shot", "ablation", "rates by kind", "one rate"],
+    ids=[
+        "search",
+        "peers",
+        "baselines alone",
+        "zero-shot",
+        "ablation",
+        "rates by kind",
+        "one rate",
+    ],
 )
 def test_a_study_begins_by_writing_down_what_it_is_and_saying_what_it_will_do(
     configure: Configure,
