@@ -380,6 +380,22 @@ def test_a_stopped_trial_leaves_its_delta_and_no_state(trial: TrialFolder) -> No
     assert not (trial.path / "state.safetensors").exists()
 
 
+def test_a_stopped_trial_leaves_what_it_is_used_with_where_that_is_something_else(
+    trial: TrialFolder,
+) -> None:
+    used = {NAME: torch.full((3,), 1.5), "head.rows": torch.eye(2), "head.classes": torch.arange(2)}
+    state = {
+        **report(3, tasks=2).state,
+        **{f"task{n}.delta.{name}": t + n for n in range(2) for name, t in used.items()},
+    }
+    record_epoch(trial, replace(report(3), state=state), data(), INFO)
+    close_trial(trial, End("stopped", 3, 1.0))
+    for fold in range(2):
+        tensors, _ = load_delta(trial.path / f"delta-fold{fold}.safetensors")
+        assert tensors.keys() == used.keys()
+        assert all(torch.equal(tensor, used[name] + fold) for name, tensor in tensors.items())
+
+
 def test_a_failed_trial_leaves_no_delta(trial: TrialFolder) -> None:
     record_epoch(trial, report(3), data(), INFO)
     close_trial(trial, End("failed", 3, 1.0, error="boom"))
