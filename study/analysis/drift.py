@@ -209,7 +209,8 @@ def study_drift(results: Results, trial_ids: Sequence[str] = ()) -> StudyDrift:
 
     Args:
         results: the results of the study.
-        trial_ids: the ids of the trials; empty means the confirm trials of the winner.
+        trial_ids: the ids of the trials; empty means the confirm trials of the winner or, where it
+            writes no delta, of the best configuration that does.
 
     Raises:
         DataError: a trial does not exist or kept no tuned parameters, or there is no winner.
@@ -286,10 +287,10 @@ def _compare(
 
 
 def _winners_trials(results: Results) -> list[str]:
-    winner = leaderboard(results).winner
-    if winner is None:
+    kept = leaderboard(results).kept
+    if kept is None:
         raise DataError(f"{results.folder.path}: there is no winner; name trials by --trial")
-    return [t.trial_id for t in results.confirmed(winner.label) if t.test_score is not None]
+    return [t.trial_id for t in results.confirmed(kept.label) if t.test_score is not None]
 
 
 def drift_chart(drifts: Sequence[TensorDrift]) -> Chart:

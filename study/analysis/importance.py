@@ -120,9 +120,9 @@ def load_optuna_studies(results: Results) -> dict[str, optuna.Study]:
         results: the results of the study.
 
     Returns:
-        The studies with at least one trial.
+        The studies with at least one trial, without those of peers, which search one number.
     """
-    searched = results.stage("search")
+    searched = [trial for trial in results.stage("search") if trial.settings.peer is None]
     kept = _from_journal(results.folder.path / "optuna.journal")
     return {
         arm: kept.get(arm) or _from_trials(arm, [trial for trial in searched if trial.arm == arm])

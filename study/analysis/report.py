@@ -138,7 +138,7 @@ def _content(results: Results, board: Leaderboard) -> dict[str, Any]:
         "kept_settings": kept and settings_in_words(kept.settings),
         "settings": [] if winner is None else _settings(winner),
         "loading": None if kept is None else _loading(results, config, kept),
-        "registered": registration and champion_sentence(registration),
+        "registered": registration and champion_sentence(registration, board),
         "serving": registration and f"import mlflow\n\n{loading_line(registration)}",
         "classes": Table(
             "",
@@ -368,7 +368,7 @@ def describe_study(results: Results, board: Leaderboard) -> str:
             *([_headline(results, board, board.chosen)] if board.chosen else []),
             *([f"`{loading_line(registration, lasting=True)}`"] if registration else []),
             *([_settings_sentence(board.winner)] if board.winner else []),
-            *([markdown_text(champion_sentence(registration))] if registration else []),
+            *([markdown_text(champion_sentence(registration, board))] if registration else []),
             _spaced(to_markdown(board).split("\n\n", 1)[1]),
             "`report.html` among this run's artifacts tells the whole.",
         ]
@@ -387,10 +387,11 @@ def loading_line(registration: Registration, *, lasting: bool = False) -> str:
     return f'mlflow.pyfunc.load_model("{address}").predict(["image.png"])'
 
 
-def champion_sentence(registration: Registration) -> str:
-    """Return the sentence that says whether the winner is champion, and why."""
+def champion_sentence(registration: Registration, board: Leaderboard) -> str:
+    """Return the sentence that says whether what is registered is champion, and why."""
+    kept = "" if board.kept is board.winner else ", the best configuration with a delta,"
     return (
-        f"Version {registration.version} of {registration.model} "
+        f"Version {registration.version} of {registration.model}{kept} "
         f"{'is' if registration.champion else 'is not'} {CHAMPION}: {registration.reason}."
     )
 
@@ -425,8 +426,9 @@ def _settings_sentence(winner: Entry) -> str:
     """Return the sentence that says what the winner tunes and how it was trained."""
     rates, weight = winner.settings.rates, winner.settings.distill_weight
     tuned = [f"of {k.plural} {rate(rates[k.name])}" for k in all_kinds() if k.name in rates]
+    verb = "is" if winner.settings.peer else "tunes"
     return markdown_text(
-        f"It tunes {settings_in_words(winner.settings)}: {count(winner.trainable)} parameters"
+        f"It {verb} {settings_in_words(winner.settings)}: {count(winner.trainable)} parameters"
         + (f", learning rate {', '.join(tuned)}" if tuned else "")
         + (f", λ {rate(weight)}" if rates else "")
         + f"; {percent(winner.val_score)} % on validation."

@@ -92,10 +92,9 @@ def smallest(judged: Sequence[Judged]) -> Judged | None:
     Returns:
         None where there are no folds to tell a standard error from.
     """
-    subsets = [j for j in judged if j.settings.writes_delta]
-    if not subsets or len(subsets[0].folds) < 2:
+    if not judged or len(judged[0].folds) < 2:
         return None
-    best = subsets[0]
+    best = judged[0]
 
     def is_as_good(other: Judged) -> bool:
         if len(other.folds) != len(best.folds):
@@ -104,7 +103,7 @@ def smallest(judged: Sequence[Judged]) -> Judged | None:
         error = stdev(differences) / math.sqrt(len(differences))
         return best.val_score - other.val_score <= error
 
-    return min(filter(is_as_good, subsets), key=lambda j: (j.config.trainable, -j.val_score))
+    return min(filter(is_as_good, judged), key=lambda j: (j.config.trainable, -j.val_score))
 
 
 def variants(judged: Sequence[Judged], config: StudyConfig, strength: float) -> dict[str, Settings]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
-from study.config.schema import StudyConfig, TrainingConfig
+from study.config.schema import WITH_DELTA, StudyConfig, TrainingConfig
 from study.config.settings import Settings, WithSettings
 from study.data.datasets import PACKAGED, load_dataset
 from study.data.records import Dataset
@@ -161,6 +161,15 @@ def read_candidates(folder: StudyFolder) -> tuple[Candidate, ...] | None:
 def best_of(candidates: Sequence[Candidate] | None) -> Candidate | None:
     """Return the candidate that validation chose; None if there is none."""
     return next((c for c in candidates or () if c.label == BEST), None)
+
+
+def registrable(candidates: Sequence[Candidate] | None) -> Candidate | None:
+    """Return the candidate to register: the best or, where it writes no delta, the best that does.
+
+    None means that there is none.
+    """
+    kept = next((c for c in candidates or () if c.label == WITH_DELTA), None)
+    return kept or best_of(candidates)
 
 
 def _read_cells(folder: StudyFolder) -> dict[str, Settings] | None:

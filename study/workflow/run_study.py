@@ -303,7 +303,7 @@ def _conclude(results: Results, board: Leaderboard, tracker: Tracker, console: C
         f"report   {results.folder.path / 'report.html'}", highlight=False, soft_wrap=True
     )
     if registration := results.registration:
-        console.print(champion_sentence(registration), highlight=False)
+        console.print(champion_sentence(registration, board), highlight=False)
         console.print(f"load     {loading_line(registration)}", highlight=False, soft_wrap=True)
     for word, line in tracker.pages():
         console.print(f"{word:8} {line}", highlight=False, soft_wrap=True)

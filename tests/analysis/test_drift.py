@@ -26,6 +26,7 @@ from study.config.loading import dump_config, load_config
 from study.embedded import backbone_path
 from study.errors import DataError, DeltaError
 from study.method.delta import load_delta, save_delta
+from tests.analysis.conftest import add_candidate
 
 FC2 = "text_model.encoder.layers.3.mlp.fc2.bias"
 PRE = "vision_model.pre_layrnorm.weight"
@@ -133,6 +134,15 @@ def test_the_winners_seeds_are_measured_against_the_embedded_backbone(tuned_stud
     save_delta(path, tensors, replace(info, fingerprint="other"))
     with pytest.raises(DeltaError, match="another backbone"):
         study_drift(read_results(tuned_study))
+
+
+def test_of_a_winner_without_a_delta_the_best_that_has_one_is_measured(tuned_study: Path) -> None:
+    expected = study_drift(read_results(tuned_study)).tensors
+    add_candidate(tuned_study, "best-with-delta", -0.01, val_score=0.7, subset="vision.ln")
+    for seed in range(1, 6):
+        place = tuned_study / f"trials/confirm-best-seed{seed}/delta.safetensors"
+        place.rename(tuned_study / f"trials/confirm-best-with-delta-seed{seed}/{place.name}")
+    assert study_drift(read_results(tuned_study)).tensors == expected
 
 
 def test_a_trial_without_tuned_parameters_is_named(few_shot_study: Path) -> None:

@@ -58,6 +58,14 @@ def test_a_rebuilt_study_has_the_trials_that_finished(few_shot_study: Path) -> N
     assert {"bias_lr", "ln_lr", "vision.ln"} <= {n for t in study.trials for n in t.params}
 
 
+def test_a_peer_that_searches_its_rate_alone_has_no_importances(few_shot_study: Path) -> None:
+    write_journal(few_shot_study, "lora", 12)
+    path = min((few_shot_study / "trials").glob("search-*/config.json"))
+    peer = {"arm": "lora", "subset": "none", "peer": {"method": "lora", "lr": 0.01}}
+    path.write_text(json.dumps(json.loads(path.read_text()) | peer))
+    assert set(load_optuna_studies(read_results(few_shot_study))) == {"search", "clipfit-tuned"}
+
+
 def test_heads_and_strengths_are_parameters_where_they_vary_and_variants_are_no_search(
     few_shot_study: Path,
 ) -> None:

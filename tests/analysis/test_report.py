@@ -24,7 +24,7 @@ from study.config.loading import dump_config, load_config
 from study.method.delta import head_tensors, save_delta
 from study.method.head import Head
 from study.storage.ledger import REGISTERED, Registration, StudyFolder
-from tests.analysis.conftest import add_answer, add_candidate
+from tests.analysis.conftest import add_answer, add_candidate, edit_candidates
 
 EVIL = "<script>alert('x')</script>"
 
@@ -306,6 +306,26 @@ def test_the_line_that_loads_it_names_the_version_since_the_alias_may_move(
     _, loading, _, champion = described(few_shot_study).split("\n\n")[:4]
     assert loading.startswith('`mlflow.pyfunc.load_model("models:/clipfit-glyphs/3").predict')
     assert champion == "Version 3 of clipfit-glyphs is champion: it is the first."
+
+
+def test_of_a_peer_that_won_it_says_what_is_registered_in_its_place(few_shot_study: Path) -> None:
+    full = {"method": "full", "lr": 1e-4}
+    add_candidate(few_shot_study, "full", 0.02, val_score=0.9, peer=full)
+    add_candidate(few_shot_study, "best-with-delta", -0.01, val_score=0.7, subset="vision.ln")
+    edit_candidates(few_shot_study, choose_full)
+    registration = Registration("clipfit-glyphs", "3", champion=True, reason="it is the first")
+    StudyFolder(few_shot_study).write_json(REGISTERED, registration)
+    first, _, settings, champion = described(few_shot_study).split("\n\n")[:4]
+    assert first.startswith("**full ★ won: ")
+    assert settings.startswith("It is full fine-tuning, lr 0.0001: ")
+    assert champion == (
+        "Version 3 of clipfit-glyphs, the best configuration with a delta, is champion: it is the "
+        "first."
+    )
+
+
+def choose_full(candidates: list[dict[str, Any]]) -> None:
+    next(c for c in candidates if c["label"] == "best")["same_as"] = "full"
 
 
 def test_where_nothing_beats_chance_it_begins_with_that_and_names_no_winner(

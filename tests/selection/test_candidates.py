@@ -1,5 +1,6 @@
 """What is confirmed is fixed by validation, and once."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from study.selection.candidates import (
 )
 from study.storage.ledger import End, StudyFolder
 from study.trial import TrialConfig
-from study.trial.study import Candidate, Study
+from study.trial.study import Candidate, Study, best_of, registrable
 
 BASELINES = ("zero-shot", "clipfit")
 
@@ -66,6 +67,15 @@ def add(
             End(status, 4, 1.0, error="Traceback\nboom" if status == "failed" else None)
         )
     return config.trial_id
+
+
+def add_peer(folder: StudyFolder, score: float, **given: Any) -> str:
+    """Write a trial of full fine-tuning."""
+    trial = folder.trial(add(folder, score, arm="full", subset="none", ln_lr=None, **given))
+    config = trial.read_config()
+    config["settings"]["peer"] = {"method": "full", "lr": (config["number"] + 1) / 1000}
+    (trial.path / "config.json").write_text(json.dumps(config))
+    return trial.trial_id
 
 
 def told(candidates: list[Candidate]) -> dict[str, tuple[str, str | None]]:
@@ -186,6 +196,61 @@ def test_the_smallest_is_within_one_standard_error_of_the_difference_to_the_best
     assert found is not None
     assert found.config.trainable == 20
     assert further(folder)["smallest"].source_trial == found.config.trial_id
+
+
+def test_a_peer_may_win_and_the_best_with_a_delta_is_registered(folder: StudyFolder) -> None:
+    add(folder, 0.2, label="zero-shot")
+    add(folder, 0.4, label="clipfit")
+    add_peer(folder, 0.85)
+    add_peer(folder, 0.9)
+    add(folder, 0.7)
+    add(folder, 0.8)
+    chosen = choose_candidates(finished_trials(folder), (*BASELINES, "full"), runners_up=1)
+    candidates = {c.label: c for c in chosen}
+    assert told(chosen) == {
+        "zero-shot": ("0", None),
+        "clipfit": ("1", None),
+        "full": ("3", None),
+        "clipfit-tuned": ("1", "clipfit"),
+        "best": ("3", "full"),
+        "second": ("2", None),
+    }
+    assert candidates["best-with-delta"].source_trial == "search-0005"
+    assert candidates["best-plain"].same_as == "full"
+    assert best_of(chosen) == candidates["best"]
+    assert registrable(chosen) == candidates["best-with-delta"]
+
+
+def test_a_winner_with_a_delta_is_registered_itself(folder: StudyFolder) -> None:
+    add_peer(folder, 0.7)
+    add(folder, 0.8)
+    chosen = choose_candidates(finished_trials(folder), ("full",), runners_up=0)
+    assert "best-with-delta" not in {c.label for c in chosen}
+    assert registrable(chosen) == best_of(chosen) is not None
+    assert registrable(None) is None
+
+
+def test_the_smallest_is_within_one_standard_error_of_a_peer_that_is_best(
+    folder: StudyFolder,
+) -> None:
+    add_peer(folder, 0.80, trainable=900, report={"folds": [0.7, 0.8, 0.9]})
+    add(folder, 0.77, trainable=10, report={"folds": [0.68, 0.77, 0.86]})  # see above
+    found = smallest(finished_trials(folder))
+    assert found is not None
+    assert found.config.trainable == 900, "the other is further below the best than its error"
+
+
+def test_requested_peers_are_judged_with_strength_and_head_too(folder: StudyFolder) -> None:
+    add_peer(folder, 0.7)
+    add_peer(folder, 0.9)
+    config = build_config({"search": {"baselines": {"full": {"peer": "full"}}}}, "test")
+    judged = finished_trials(folder)
+    found = variants(judged, config, strength=0.75)
+    assert {label: (s.head, s.strength) for label, s in found.items()} == {
+        "full-strength": ("text", 0.75),
+        "full-linear": ("linear", 0.75),
+    }
+    assert {s.peer for s in found.values()} == {judged[0].settings.peer}
 
 
 def test_without_folds_nothing_says_what_is_within_a_standard_error(folder: StudyFolder) -> None:

@@ -242,7 +242,7 @@ def test_the_best_so_far_is_told_with_its_head(monkeypatch: pytest.MonkeyPatch) 
         own = {"settings": {"subset": "none", "head": "linear"}}
         best = config(0).model_dump() | own
         line.trial_ended(TrialConfig.model_validate(best), End("finished", 0, 1.0), 0.5)
-    assert "best 50.0% none, linear head" in text(out)
+    assert "best 50.0% a linear head on CLIP as it is" in text(out)
 
 
 def test_a_subset_with_layers_is_not_taken_for_markup(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -140,6 +140,6 @@ def _settings(run: Run) -> Settings:
 
 
 def _read(name: str, value: str | float) -> str | float:
-    if name in ("subset", "head"):
+    if name in ("subset", "head", f"{PEER}optimizer"):
         return value
     return int(float(value)) if name in ("head_steps", f"{PEER}rank") else float(value)

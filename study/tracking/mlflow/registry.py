@@ -11,7 +11,7 @@ import re
 import tempfile
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version as installed_version
 from pathlib import Path
@@ -26,7 +26,6 @@ from mlflow.models.model import MLMODEL_FILE_NAME, Model
 from mlflow.types.schema import ColSpec, DataType, Map, Schema
 from PIL import Image
 
-from study.config.schema import WITH_DELTA
 from study.data.images.sources import as_base64
 from study.data.shots import read_shots
 from study.errors import StudyError, TrackingError
@@ -36,7 +35,7 @@ from study.tracking.mlflow import runs, server
 from study.tracking.tracker import describe_unsent
 from study.trial.predictions import beats_chance, chance_level, read_confusion
 from study.trial.prepare import shots_path
-from study.trial.study import BEST, Candidate, Study
+from study.trial.study import BEST, Candidate, Study, best_of, registrable
 
 logger = logging.getLogger(__name__)
 
@@ -58,10 +57,13 @@ class Choice:
     """The test scores, means over the seeds, as fractions; empty while nothing is confirmed."""
 
     @classmethod
-    def read(cls, study: Study, label: str = BEST) -> Self | None:
-        """Return the choice of a study that has a label; None if there is none yet."""
-        found = next((c for c in study.candidates() or () if c.label == label), None)
-        if found is None:
+    def read(
+        cls,
+        study: Study,
+        among: Callable[[Sequence[Candidate] | None], Candidate | None] = best_of,
+    ) -> Self | None:
+        """Return a choice of a study, by default its best; None if there is none yet."""
+        if (found := among(study.candidates())) is None:
             return None
         trials = [
             study.folder.trial(f"confirm-{found.same_as or found.label}-seed{seed}")
@@ -121,7 +123,7 @@ def register_winner(
         StudyError: the registry does not accept the winner, or not in time.
     """
     study, folder = writer.study, writer.study.folder
-    winner = Choice.read(study, WITH_DELTA) or Choice.read(study)
+    winner = Choice.read(study, registrable)
     if winner is None or not winner.trials:
         return None
     if winner.at_chance:
