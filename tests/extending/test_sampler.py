@@ -24,7 +24,7 @@ def test_a_study_searches_with_it(small: Any, tmp_path: Path) -> None:
     run_study(config, folder, Console(quiet=True), resume=False, sampler=sobol)
     assert "sampler: sobol" in folder.config_path.read_text()
     searched = [t for t in folder.trials() if t.trial_id.startswith("search-")]
-    assert len(searched) == 8
+    assert len(searched) == 8 + 1 + 3, "those planned, the peer, and baselines with a head"
     assert folder.is_complete()
     with pytest.raises(ConfigError, match=r"search\.sampler: 'sobol' is unknown; allowed are tpe"):
         run_study(config, folder, Console(quiet=True), resume=True)
