@@ -413,9 +413,9 @@ def render_ablation(table: AblationTable) -> Group:
 
 
 def ablation_markdown(table: AblationTable) -> str:
-    """Return the ablation as Markdown: verdict, scores, settings, pairs of sites."""
+    """Return the ablation as Markdown: verdict, scores, pairs of sites, settings."""
     tables = [replace(one, title="") for one in (cell_table(table), setting_table(table))]
-    tables += [interaction_table(table)] if table.interactions else []
+    tables[1:1] = [interaction_table(table)] if table.interactions else []
     blocks = (markdown_text(" ".join(ablation_verdict(table))), *(t.markdown() for t in tables))
     return "\n\n".join(blocks) + "\n"
 
