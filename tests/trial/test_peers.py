@@ -1,5 +1,6 @@
 """Trials of peers: they learn, repeat, go on where they stopped, and leave no delta."""
 
+from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from small_trials import EPOCHS, Prepare, digest, outcome, outcomes, trial
 
 from study.config.settings import Peer, Settings
 from study.method.model import Backbone, FewShotClassifier
-from study.method.peers import FullClassifier, PlainPass
+from study.method.peers import FullClassifier, PlainPass, dropping_out
 from study.method.staged import StagedClassifier
 from study.method.subsets import parse
 from study.trial import TrialConfig, TrialData, activations
@@ -175,3 +176,19 @@ def test_a_batch_that_does_not_fit_passes_in_parts(
     )
     assert parts.metrics["train_loss"] == pytest.approx(whole.metrics["train_loss"], rel=1e-2)
     assert whole.epoch == EPOCHS
+
+
+def test_each_epoch_of_each_task_drops_other_inputs(
+    prepare: Prepare, backbone: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seeds: list[int] = []
+
+    def drop(classifier: FewShotClassifier, seed: int) -> AbstractContextManager[None]:
+        seeds.append(seed)
+        return dropping_out(classifier, seed)
+
+    monkeypatch.setattr("study.trial.run.dropping_out", drop)
+    data = prepare("folds").search()
+    for seed in (1, 2):
+        list(run_trial(peers_trial(DROPPING, seed=seed), data, backbone))
+    assert len({*seeds}) == len(seeds) == 2 * EPOCHS * len(data.tasks)
