@@ -341,7 +341,8 @@ def judge(challenger: Mapping[str, str], champion: Mapping[str, str] | None) -> 
     """
     if champion is None:
         return True, "it is the first"
-    for key, what in (("selection", "selection rule"), ("split_hash", "split")):
+    compared = {"protocol": "protocol", "selection": "selection rule", "split_hash": "split"}
+    for key, what in compared.items():
         if challenger[key] != champion.get(key):
             return False, (
                 f"this one was chosen under another {what} ({champion.get(key)}, here "

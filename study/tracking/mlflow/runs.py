@@ -398,8 +398,11 @@ def shortened(description: str) -> str:
     """Return a description that MLflow takes, less the last paragraphs and tables if need be."""
     if len(description) <= LONGEST_NOTE:
         return description
-    rest = "\n\nThe rest is in `report.html` among this run's artifacts."
-    return description[: LONGEST_NOTE - len(rest)].rpartition("\n\n")[0] + rest
+    rest = "The rest is in `report.html` among this run's artifacts."
+    kept = description[: LONGEST_NOTE - len(f"\n\n{rest}")].split("\n\n")[:-1]
+    while kept and kept[-1].startswith("#"):  # a heading, whose table is left out
+        kept.pop()
+    return "\n\n".join([*kept, rest])
 
 
 def epoch_metrics(reports: Sequence[dict[str, Any]], began: int, sent: int = 0) -> list[Metric]:

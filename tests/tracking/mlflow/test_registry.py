@@ -56,7 +56,11 @@ def model_of(uri: str, version: Any) -> Any:
 
 
 def tags(**changes: str) -> dict[str, str]:
-    return {"selection": "folds", "split_hash": "a1", "val_score": "0.8", "study": "s"} | changes
+    return {
+        **{"protocol": "base_to_new", "selection": "class_folds", "split_hash": "a1"},
+        **{"val_score": "0.8", "study": "s"},
+        **changes,
+    }
 
 
 @pytest.mark.parametrize(
@@ -68,6 +72,7 @@ def tags(**changes: str) -> dict[str, str]:
         (tags(val_score="0.79"), tags(), False, "no better"),
         (tags(val_score="0.99", split_hash="b2"), tags(), False, "another split"),
         (tags(val_score="0.99", selection="holdout"), tags(), False, "another selection rule"),
+        (tags(val_score="0.99", protocol="generalized"), tags(), False, "another protocol"),
         (tags(val_score="0.7", test_score="1.0"), tags(test_score="0.1"), False, "no better"),
     ],
 )

@@ -106,13 +106,16 @@ def test_the_parent_has_configuration_tables_and_description(
     }
 
 
+@pytest.mark.parametrize("heading", [[], ["## A further table"]])
 def test_a_description_that_is_too_long_loses_its_last_paragraphs_and_says_so(
-    mlflow_store: str, make: MakeStudy
+    mlflow_store: str, make: MakeStudy, heading: list[str]
 ) -> None:
     study = make("talkative")
     study.whole(0)
     paragraph = "| a | table |\n| --- | --- |\n" + "| 1 | 2 |\n" * 89 + "| 1 | 2 |"
-    (study.folder.path / DESCRIPTION).write_text("\n\n".join(["**won**", *[paragraph] * 9]))
+    (study.folder.path / DESCRIPTION).write_text(
+        "\n\n".join(["**won**", *[paragraph] * 8, *heading, paragraph])
+    )
     sync(study, mlflow_store)
     note = runs(mlflow_store, study)[""].data.tags["mlflow.note.content"]
     first, *tables, last = note.split("\n\n")
