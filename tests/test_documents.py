@@ -120,7 +120,7 @@ def test_no_page_speaks_of_a_workplace(page: Path) -> None:
 def test_the_command_of_the_tests_is_the_one_that_guards_changes() -> None:
     (command,) = (
         line for block in blocks(ROOT / "README.md") for line in block.splitlines()
-        if line.endswith("pytest")
+        if line.endswith("pytest -n 2")
     )  # fmt: skip
     guarded = (ROOT / ".ci" / "run").read_text(encoding="utf-8").replace(" --quiet", "")
     assert command in guarded.splitlines()

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from PIL import Image
 
 ROW = """    "leaves": Benchmark(
@@ -27,6 +28,7 @@ def draw(root: Path) -> None:
     (root / "leaves" / "split_leaves.json").write_text(json.dumps(split))
 
 
+@pytest.mark.long
 def test_a_study_is_of_it(edited: Any, tmp_path: Path) -> None:
     draw(tmp_path / "data")
     printed = edited(

@@ -17,6 +17,7 @@ def sobol(seed: int) -> BaseSampler:
     return QMCSampler(qmc_type="sobol", seed=seed, warn_independent_sampling=False)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("ray_cluster")
 def test_a_study_searches_with_it(small: Any, tmp_path: Path) -> None:
     config = small(search={"sampler": "sobol"})

@@ -36,6 +36,7 @@ class JsonLines(Tracker):
         self.file.write(json.dumps(line) + "\n")
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("ray_cluster")
 def test_a_study_tells_it_of_every_trial(small: Any, tmp_path: Path) -> None:
     config = small(tracking={"tracker": "lines"})

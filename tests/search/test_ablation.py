@@ -381,6 +381,7 @@ def test_after_the_choice_nothing_is_extended(
     assert tune(folder, few_digits) == []
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("ray_cluster")
 @pytest.mark.timeout(300)
 def test_an_interrupted_extension_goes_on_with_real_trials_and_trains_none_twice(

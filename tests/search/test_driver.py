@@ -136,6 +136,7 @@ print("lives")
 """
 
 
+@pytest.mark.long
 def test_garbage_of_ray_in_another_thread_does_not_end_the_driver_as_ray_shuts_down() -> None:
     done = subprocess.run(
         [sys.executable, "-c", GARBAGE], capture_output=True, text=True, check=False

@@ -133,6 +133,7 @@ def test_a_finished_search_with_peers_is_not_run_again(searched: TinyStudy) -> N
     assert {trial.trial_id: trial.read_reports() for trial in searched.folder.trials()} == before
 
 
+@pytest.mark.long
 def test_a_killed_worker_continues_a_peer_as_if_nothing_had_happened(
     searched: TinyStudy, make_study: Callable[..., TinyStudy]
 ) -> None:
@@ -144,6 +145,7 @@ def test_a_killed_worker_continues_a_peer_as_if_nothing_had_happened(
     assert reports(again) == reports(searched)
 
 
+@pytest.mark.long
 def test_an_interrupted_search_with_peers_goes_on_to_the_same_trials(
     searched: TinyStudy, make_study: Callable[..., TinyStudy]
 ) -> None:
@@ -156,6 +158,7 @@ def test_an_interrupted_search_with_peers_goes_on_to_the_same_trials(
     assert reports(again) == reports(searched)
 
 
+@pytest.mark.long
 def test_an_extension_leaves_the_peers_as_they_are(
     make_study: Callable[..., TinyStudy],
 ) -> None:

@@ -143,6 +143,7 @@ def test_ctrl_c_between_two_trials_leaves_the_rest_of_a_search_to_be_done(make_s
     assert statuses(study.folder) == {"finished": 9}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("damage", ["cut", "changed", "planted"])
 def test_a_trial_whose_reports_were_changed_while_nothing_ran_gets_those_it_would_have_had(
     make_study: Any, searched: Any, damage: str, caplog: pytest.LogCaptureFixture

@@ -68,6 +68,7 @@ def taken(folder: StudyFolder) -> set[str]:
     return {name for name, trial in trials(folder).items() if trial.read_config()["taken_from"]}
 
 
+@pytest.mark.long
 def test_the_same_ablation_again_trains_nothing(first: StudyFolder, run: Run, place: Path) -> None:
     again = run("again", storage="elsewhere")  # where no ledger has it
     before, after = trials(first), trials(again)
@@ -118,6 +119,7 @@ def test_trials_are_taken_from_a_ledger_before_a_tracker_is_asked(
     assert len(runs) == len(after)
 
 
+@pytest.mark.long
 def test_a_further_cell_is_all_that_is_trained(first: StudyFolder, run: Run) -> None:
     wider = run("wider", f"ablation.subsets={GRID[:-1]}, norms: ln}}")
     new = {
@@ -128,6 +130,7 @@ def test_a_further_cell_is_all_that_is_trained(first: StudyFolder, run: Run) -> 
     assert new == {"norms"}
 
 
+@pytest.mark.long
 def test_nothing_is_taken_over_where_that_is_not_wished(first: StudyFolder, run: Run) -> None:
     assert not taken(run("afresh", "ablation.reuse=false", "ablation.rates=[0.1]"))
 

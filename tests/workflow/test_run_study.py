@@ -264,6 +264,7 @@ def test_a_whole_study_opens_its_dataset_once(
     assert opened == {"digits": 1}
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("ray_cluster")
 @pytest.mark.timeout(300)
 def test_an_ablation_of_pairs_tells_its_extensions_and_what_two_sites_give_together(
