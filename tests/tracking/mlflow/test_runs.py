@@ -110,7 +110,7 @@ def test_the_parent_has_configuration_tables_and_description(
 def test_a_description_that_is_too_long_loses_its_last_paragraphs_and_says_so(
     mlflow_store: str, make: MakeStudy, heading: list[str]
 ) -> None:
-    study = make("talkative")
+    study = make(f"talkative-{len(heading)}")
     study.whole(0)
     paragraph = "| a | table |\n| --- | --- |\n" + "| 1 | 2 |\n" * 89 + "| 1 | 2 |"
     (study.folder.path / DESCRIPTION).write_text(
