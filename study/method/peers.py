@@ -84,16 +84,15 @@ class LoraClassifier(FewShotClassifier):
         with torch.random.fork_rng():  # PEFT draws A by the global generator
             peft.inject_adapter_in_model(adapters, self.clip)
         self.clip.eval()
-        named = sorted((n, p) for n, p in self.clip.named_parameters() if ".lora_" in n)
-        self.tuned = [
-            TunedParameter(name, PEER, parameter, is_scaled=".lora_B." in name)
-            for name, parameter in named
-        ]
-        for one in self.tuned:
-            if not one.is_scaled:
-                drawn = torch.empty(one.parameter.shape)
+        self.tuned = []
+        for name, parameter in sorted(self.clip.named_parameters()):
+            if ".lora_A." in name:
+                drawn = torch.empty(parameter.shape)
                 nn.init.kaiming_uniform_(drawn, a=math.sqrt(5), generator=generator)  # as PEFT does
-                one.parameter.data.copy_(drawn)
+                parameter.data.copy_(drawn)
+            if ".lora_" in name:
+                is_scaled = ".lora_B." in name
+                self.tuned.append(TunedParameter(name, PEER, parameter, is_scaled=is_scaled))
 
 
 class PlainPass:

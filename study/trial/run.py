@@ -116,7 +116,7 @@ class TaskRun:
 
     def train_epoch(self, schedule: Schedule, epoch: int) -> Losses:
         """Train one epoch, counted from 0, and return its mean losses."""
-        with dropping_out(self.classifier, self._seed * 10_007 + epoch):
+        with dropping_out(self.classifier, (self._seed * 10_007 + epoch) % 2**63):
             return train_epoch(
                 self._model,
                 self.optimizer,
@@ -150,7 +150,6 @@ class TaskRun:
 
     def _evaluate(self, part: Part, found: Sequence[Evaluation]) -> None:
         """Add to each evaluation what the images of a part are taken for."""
-        # The class ids of a target mean other classes.
         own, known = part.name not in self.data.targets, torch.tensor(part.classes)
         paths = [record.path for record in part.records]
         features = [*self._features(self.data.target(part.name).images, paths)]
@@ -159,7 +158,7 @@ class TaskRun:
             rows, probabilities = classify(
                 self.classifier,
                 features,
-                one.head.replace_in(text, part.classes) if one.head and own else text,
+                one.head.replace_in(text, self._by_name(part)) if one.head else text,
                 self._calibration(part.classes) if own else 0.0,
             )
             one.parts.append((part, known[rows], probabilities))
@@ -174,6 +173,17 @@ class TaskRun:
                     self._trained(names),
                 )
                 one.competing.append((labels, known[trained], known[other], gap))
+
+    def _by_name(self, part: Part) -> Sequence[int]:
+        """Return the ids of a part's classes in training; −1 for one of a target that has no other.
+
+        The ids of a target mean other classes, of which those of equal names are the same.
+        """
+        if part.name not in self.data.targets:
+            return part.classes
+        ids = {self.data.class_names[label]: label for label in self.task.train.classes}
+        names = self.data.target(part.name).class_names
+        return [ids.get(names[label], -1) for label in part.classes]
 
     def _heads(self, trainings: Sequence[HeadTraining]) -> list[tuple[Head, HeadTraining]]:
         """Train a head in each way, on features of the model as it is now."""
@@ -286,7 +296,8 @@ class TaskRun:
     def delta(self, head: Head | None) -> dict[str, Tensor]:
         """Return what the model is used with: the parameters at the trial's strength, and a head.
 
-        They are on the CPU, by the names of `study.method.delta`. A peer has none.
+        They are on the CPU, by the names of `study.method.delta`. A peer has none, and nor has what
+        is calibrated, which more than a model decides.
         """
         if not self.config.settings.writes_delta:
             return {}
@@ -351,7 +362,7 @@ def run_trial(
         start: the number of completed epochs and the state reported after them.
         micro_batch: the number of images that pass through the encoders at once, if a whole batch
             does not fit into memory; evaluation batches shrink in proportion. It changes results
-            by rounding only, and is reported among the metrics.
+            by rounding only, beside what LoRA's dropout draws, and is reported among the metrics.
 
     Raises:
         NonFiniteLossError: the trial diverged.

@@ -293,7 +293,7 @@ class EpochReport:
     """What `run_trial` needs to continue after this epoch, by name, on the CPU; empty when done."""
     deltas: tuple[dict[str, Tensor], ...]
     """What each task's model is used with: the tuned parameters by transformers name, at the
-    trial's strength, and its head. Empty for a peer, which writes no delta."""
+    trial's strength, and, after an evaluation, its head. Empty where no delta is written."""
     predictions: list[Prediction]
     """The prediction of every evaluated image, over all tasks; empty without an evaluation."""
     folds: tuple[float, ...] = ()

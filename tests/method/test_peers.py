@@ -159,6 +159,7 @@ def test_the_adapters_begin_by_their_generator_alone(backbone: Backbone) -> None
     assert torch.equal(torch.rand(3), expected), "the global generator is left alone"
     for first, again, different in zip(one.tuned, same.tuned, other.tuned, strict=True):
         assert torch.equal(first.parameter, again.parameter)
+        assert torch.equal(first.initial, first.parameter), "it is where the tuning begins"
         assert torch.equal(first.parameter, different.parameter) == (".lora_B." in first.name)
 
 

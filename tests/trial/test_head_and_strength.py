@@ -1,6 +1,7 @@
 """What a head and a strength change in a trial, and what they must leave as it is."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,9 +11,10 @@ from torch import Tensor
 
 from study.method.delta import HEAD_CLASSES, HEAD_ROWS, parameters_of
 from study.method.model import Backbone
+from study.protocols import Transfer
 from study.trial import EpochReport, TrialData
 from study.trial.run import run_trial
-from study.trial.study import Prediction
+from study.trial.study import Prediction, Target
 
 LINEAR: dict[str, Any] = {"head": "linear", "head_lr": 0.01, "head_steps": 30}
 BOTH = {"subset": "clipfit + text.ln + vision.bias"}
@@ -35,6 +37,35 @@ def probabilities(predictions: Iterable[Prediction]) -> Tensor:
 
 def scores(report: EpochReport) -> dict[str, float]:
     return {k: v for k, v in report.metrics.items() if k.startswith(("val_", "test_"))}
+
+
+def test_a_target_has_the_rows_of_the_classes_that_have_the_same_names(
+    prepare: Prepare, backbone: Backbone
+) -> None:
+    data = prepare("holdout").confirm(1)
+    (task,), names = data.tasks, (*data.class_names[1:], data.class_names[0])
+    (own,) = task.evaluations
+    moved = {label: names.index(data.class_names[label]) for label in own.classes}
+    shift = replace(
+        own,
+        name="shift",
+        classes=tuple(moved[label] for label in own.classes),
+        records=tuple(replace(r, label=moved[r.label]) for r in own.records),
+    )
+    found = {}
+    for called in (names, ("another", *names[1:])):
+        target = Target(called, data.templates, data.eval_images)
+        both = replace(
+            data,
+            protocol=Transfer(),
+            tasks=(replace(task, evaluations=(own, shift)),),
+            targets={"shift": target},
+        )
+        report = last(both, backbone, stage="confirm", **NOTHING, **LINEAR)
+        found[called] = probabilities(p for p in report.predictions if p.part == "shift")
+        here = probabilities(p for p in report.predictions if p.part == own.name)
+    torch.testing.assert_close(found[names], here)
+    assert not torch.allclose(found[called], here, atol=1e-3), "it has the text of its own name"
 
 
 @pytest.mark.parametrize("setting", ["holdout", "augmented", "class_folds", "base"])
