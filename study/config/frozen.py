@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from study.config.loading import build_config, parse_overrides, put_value, read_values
-from study.config.schema import StudyConfig
+from study.config.schema import LINEAR, StudyConfig
 from study.errors import ConfigError
 
 BEFORE: Mapping[str, Any] = {
     "search.space.heads": ["text"],
+    "search.space.neighbours": False,
     "confirm.strength": 1.0,
     "ablation.extend": False,
 }
@@ -42,9 +43,12 @@ def as_frozen(config: StudyConfig, source: Path) -> StudyConfig:
     with suppress(ConfigError):  # which is the fault of the study, not of this configuration
         frozen = read_values(source)
     values = config.model_dump(mode="json")
-    for key in _missing(frozen):
+    missing = _missing(frozen)
+    for key in missing:
         if _is_default(config, key):
             put_value(values, key, BEFORE[key])
+    if "search.space.heads" in missing and _is_default(config, "search.baselines"):
+        del values["search"]["baselines"][LINEAR]
     return build_config(values, str(source))
 
 
@@ -54,9 +58,10 @@ def _is_default(config: StudyConfig, key: str) -> bool:
     section: Any = config
     for part in sections:
         section = getattr(section, part)
-    return (
-        section is not None and getattr(section, name) == type(section).model_fields[name].default
-    )
+    if section is None:
+        return False
+    default = type(section).model_fields[name].get_default(call_default_factory=True)
+    return bool(getattr(section, name) == default)
 
 
 def _missing(values: Mapping[str, Any]) -> list[str]:

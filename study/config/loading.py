@@ -237,6 +237,8 @@ def put_value(values: dict[str, Any], key: str, value: Any) -> None:
 
 def _describe(fault: Any) -> str:
     path = ".".join(map(str, _place(fault)))
+    if fault["type"] == "peer":
+        return f"{path}.peer: {fault['msg']}, got {shown(fault['input']['peer'])}"
     if fault["type"] == "extra_forbidden":
         section: type[BaseModel] = StudyConfig
         for part in fault["loc"][:-1]:

@@ -51,7 +51,9 @@ PLAIN, PLAIN_STRENGTH, FULL_STRENGTH = "best-plain", "best-text", "best-full-str
 without its strength."""
 CALIBRATED = "best-calibrated"
 """The label of the best configuration with calibrated stacking."""
-FURTHER = (SMALLEST, WITH_DELTA, PLAIN, PLAIN_STRENGTH, FULL_STRENGTH, CALIBRATED)
+BEST_PEER = "best-peer"
+"""The label of the best peer, where it is neither a baseline nor among the best."""
+FURTHER = (SMALLEST, BEST_PEER, WITH_DELTA, PLAIN, PLAIN_STRENGTH, FULL_STRENGTH, CALIBRATED)
 """The labels that candidates have beside those of baselines and ranks."""
 AUTO = "auto"
 """The name that leaves the rule of selection to the protocol."""
@@ -64,6 +66,8 @@ SCORES = (
 """The names of scores in the reports of trials; single datasets have scores of their own names."""
 LINEAR = "linear"
 """The label of a linear classifier on the backbone as it is."""
+REFERENCES = (ZERO_SHOT, "clipfit", "bitfit", "ln")
+"""The labels of baselines that other candidates are compared with as they were published."""
 VARIANT = "variant"
 """The arm of the trials that use validated settings with a head or at another strength."""
 ARMS = ("baseline", TUNED, "search", VARIANT)
@@ -218,8 +222,17 @@ class SpaceConfig(Section):
     heads: tuple[Head, ...] = Field(("text", "linear"), min_length=1)
     """What classifies images: the text features of the classes, or a linear layer that begins there
     and is trained after the encoders, on their features."""
+    neighbours: bool = True
+    """Whether the open search begins with CLIPFit less a site, or with a site more."""
 
     _as_in_earlier_files = model_validator(mode="before")(nested_rates)
+
+    @field_validator("heads")
+    @classmethod
+    def _differ(cls, heads: tuple[Head, ...]) -> tuple[Head, ...]:
+        if len(set(heads)) < len(heads):
+            raise ValueError("names one head twice")
+        return heads
 
     @field_validator("rates")
     @classmethod
@@ -344,8 +357,8 @@ class SearchConfig(Section):
     peer_trials: int = Field(8, ge=1)
     """The number of trials that look for the learning rate of each peer, beside ``trials``."""
     baselines: dict[Label, Baseline] = Field(default_factory=_published_baselines)
-    """The baselines by label; they are the first trials of the study, and are tested whatever their
-    validation scores are.
+    """The baselines by label; they are the first trials of the study, but for peers whose learning
+    rate is searched, and are tested whatever their validation scores are.
 
     An entry with ``peer`` is full fine-tuning or LoRA; its learning rate is searched, and it is
     trained on the cross-entropy alone. Such entries alone are added to the default's baselines."""
@@ -585,8 +598,7 @@ class StudyConfig(Section):
             *(
                 (True, f"search.baselines.{label}: is a name that results use; choose another")
                 for label in self.search.baselines
-                if label
-                in (TUNED, *RANKS, *FURTHER, *(ARMS if label in self.search.peer_arms else ()))
+                if label in (*ARMS, *RANKS, *FURTHER)
             ),
             *(
                 (
@@ -625,6 +637,7 @@ class StudyConfig(Section):
     def disagreements_of_search(self) -> list[str]:
         """Return the faults of fields that contradict each other in a study that searches."""
         search = self.search
+        fixed = search.fixed
         count = len(search.baselines) - len(search.peers)
         grace = search.asha.grace_period if search.asha is not None else 0
         few = search.trials < 2 * count
@@ -637,10 +650,26 @@ class StudyConfig(Section):
             ),
             *(
                 (
-                    needed not in search.fixed,
+                    needed not in fixed,
                     f"search.baselines: must keep '{needed}', which results are compared with",
                 )
                 for needed in (ZERO_SHOT, "clipfit")
+            ),
+            *(
+                (
+                    label in fixed and (fixed[label].head, fixed[label].strength) != ("text", 1.0),
+                    f"search.baselines.{label}: is a reference, with head text and strength 1; "
+                    "give another head or strength another label",
+                )
+                for label in REFERENCES
+            ),
+            *(
+                (
+                    own.calibration != 0.0,
+                    f"search.baselines.{label}.calibration: {own.calibration:g} cannot be given in "
+                    "a search, which chooses it on the folds; allowed is 0",
+                )
+                for label, own in fixed.items()
             ),
             (
                 few,

@@ -105,6 +105,13 @@ class Peer(Section):
     dropout: float = Field(0.0, ge=0, lt=1)
     """The dropout before LoRA's matrices."""
 
+    @model_validator(mode="after")
+    def _has_what_it_reads(self) -> "Peer":
+        for name in ("rank", "alpha", "dropout") if self.method == "full" else ():
+            if (value := getattr(self, name)) != type(self).model_fields[name].default:
+                raise ValueError(f"{name} {value} has no effect with method 'full', only 'lora'")
+        return self
+
 
 class Settings(Section):
     """What one training tunes, how fast, and how the result is used.
@@ -123,7 +130,8 @@ class Settings(Section):
     head_lr: Positive | None = None
     """The learning rate of a linear head.
 
-    None means that it and the steps are chosen by validation, from `study.method.head.GRID`."""
+    None means that it and the steps are chosen by validation, from `study.method.head.GRID`, or
+    without a search are `study.method.head.DEFAULT`."""
     head_steps: int | None = Field(None, ge=0)
     """The number of steps of a linear head; after 0 steps it is the text."""
     strength: float = Field(1.0, ge=0, le=1)
@@ -168,6 +176,17 @@ class Settings(Section):
             raise ValueError(f"a peer trains no subset; got {self.subset!r}, allowed is 'none'")
         return self
 
+    @model_validator(mode="after")
+    def _trains_a_head_that_is_there(self) -> "Settings":
+        lr, steps = self.head_lr, self.head_steps
+        if (lr is None) != (steps is None):
+            raise ValueError(
+                f"head_lr {lr} and head_steps {steps} belong together: give both or neither"
+            )
+        if lr is not None and self.head != "linear":
+            raise ValueError(f"head_lr {lr} has no effect with head {self.head!r}, only 'linear'")
+        return self
+
     @property
     def is_peer(self) -> bool:
         """Whether CLIP is adapted otherwise than by tuning a subset of its parameters."""
@@ -175,8 +194,12 @@ class Settings(Section):
 
     @property
     def writes_delta(self) -> bool:
-        """Whether the tuned parameters make up a delta, which is small beside the backbone."""
-        return self.peer is None
+        """Whether a delta holds all that the result is used with.
+
+        It is small beside the backbone, so it has no peer's parameters, and no calibration, which
+        the one who asks decides: it has an effect only where trained names compete with others.
+        """
+        return self.peer is None and not self.calibration
 
     def effective(self, leaves: Collection[Leaf], regularizer: Regularizer) -> "Settings":
         """Return the settings without those that have no effect on these tuned tensors.

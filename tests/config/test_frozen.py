@@ -16,7 +16,9 @@ def earlier(tmp_path: Path) -> Path:
     """What a version without heads and strengths wrote."""
     ablation = {"protocol": "base_to_new", "ablation": {"design": "only_one"}}
     values = yaml.safe_load(dump_config(build_config(ablation, "here")))
-    del values["search"]["space"]["heads"], values["confirm"]["strength"]
+    for key in ("heads", "neighbours"):
+        del values["search"]["space"][key]
+    del values["confirm"]["strength"]
     del values["ablation"]["extend"]
     del values["search"]["baselines"]["linear"]
     path = tmp_path / "study.yaml"
@@ -69,7 +71,7 @@ def test_a_damaged_file_is_told_as_any_configuration_is(tmp_path: Path, contents
 def test_a_sweep_goes_on_with_its_study_as_it_was(earlier: Path) -> None:
     values = {"search": {"trials": 0}, "ablation": {"design": "only_one"}}
     today = build_config({"protocol": "base_to_new", **values}, "here")
-    assert used(as_frozen(today, earlier)) == (("text",), 1.0, (*BASELINES, "linear"), False)
+    assert used(as_frozen(today, earlier)) == (("text",), 1.0, BASELINES, False)
     assert as_frozen(today, earlier).search.trials == 0
     wanted = build_config({"confirm": {"strength": 0.5}}, "here")
     assert as_frozen(wanted, earlier).confirm.strength == 0.5, "who asks for it is not overruled"

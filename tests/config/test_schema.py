@@ -52,8 +52,8 @@ STUDY = Path(study.__file__ or "").parent
         ),
         (
             {"search": {"baselines": {"mine": {"peer": "prefix"}}}},
-            "search.baselines.mine",
-            ["allowed are full and lora"],
+            "search.baselines.mine.peer",
+            ["allowed are full and lora", "got 'prefix'"],
         ),
         (
             {"search": {"baselines": baselines(mine={
@@ -63,6 +63,12 @@ STUDY = Path(study.__file__ or "").parent
             ["a peer trains no subset", "'none'"],
         ),
         ({"search": {"baselines": {"search": {"peer": "full"}}}}, "search.baselines.search", []),
+        (
+            {"search": {"baselines": baselines(variant=clipfit())}},
+            "search.baselines.variant",
+            ["is a name that results use"],
+        ),
+        ({"search": {"space": {"heads": ["text", "text"]}}}, "search.space.heads", ["twice"]),
         ({"data": {"shots": "many"}}, "data.shots", ["'many'", "integer"]),
         ({"data": {"shots": 0}}, "data.shots", ["0", "greater than or equal to 1"]),
         ({"data": [1]}, "data", ["[1]"]),

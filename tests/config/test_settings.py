@@ -1,5 +1,7 @@
 """Settings: one record of what is tuned and how fast, and nothing in it that has no effect."""
 
+from typing import Any
+
 import pytest
 from pydantic import ValidationError
 from settings import settings
@@ -22,6 +24,34 @@ def test_the_flat_form_of_earlier_files_is_read_and_is_that_of_tables() -> None:
     assert tuple(flat) == settings_columns()
     assert flat.pop("peer_lr") is None
     assert Settings.model_validate(flat) == read
+
+
+def test_linear_on_frozen_clip_is_a_peer_and_zero_shot_is_none() -> None:
+    assert Settings(subset="none", head="linear").is_peer
+    assert not Settings(subset="none").is_peer
+    assert not Settings(subset="vision.ln", rates={"ln": 0.01}, head="linear").is_peer
+    assert Settings(subset="none", peer=Peer(method="lora", lr=0.01)).is_peer
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({"head": "linear", "head_lr": 0.1}, "head_lr 0.1 and head_steps None belong together"),
+        ({"head": "linear", "head_steps": 5}, "head_lr None and head_steps 5 belong together"),
+        ({"head_lr": 0.1, "head_steps": 5}, "head_lr 0.1 has no effect with head 'text'"),
+        ({"peer": {"method": "full", "lr": 0.1, "rank": 9}}, "rank 9 has no effect with method"),
+        ({"peer": {"method": "full", "lr": 0.1, "dropout": 0.5}}, "dropout 0.5 has no effect"),
+    ],
+)
+def test_what_would_be_ignored_is_refused(given: dict[str, Any], why: str) -> None:
+    with pytest.raises(ValidationError, match=why):
+        Settings.model_validate({"subset": "none", **given})
+
+
+def test_no_delta_holds_what_a_peer_or_a_calibrated_model_is_used_with() -> None:
+    assert Settings(subset="none", head="linear").writes_delta
+    assert not Settings(subset="clipfit", calibration=0.5).writes_delta
+    assert not Settings(subset="none", peer=Peer(method="full", lr=0.1)).writes_delta
 
 
 @pytest.mark.parametrize("peer", [Peer(method="full", lr=0.1), Peer(method="lora", lr=0.1, rank=2)])

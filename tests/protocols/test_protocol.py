@@ -96,6 +96,16 @@ def test_a_protocol_travels_to_the_workers_of_trials(protocol: str) -> None:
             "search.baselines.mine",
             ["no search", "{method: full, lr: 1e-06}"],
         ),
+        (
+            {"search": {"baselines": baselines(mine=clipfit(calibration=3.0))}},
+            "search.baselines.mine.calibration",
+            ["3 cannot be given in a search", "allowed is 0"],
+        ),
+        (
+            {"search": {"baselines": baselines(bitfit=clipfit(strength=0.5))}},
+            "search.baselines.bitfit",
+            ["is a reference, with head text and strength 1"],
+        ),
         ({"search": {"trials": 8, "tuned_share": 0.9}}, "search.tuned_share", ["0.9", "none"]),
         (
             {"search": {"asha": {"grace_period": 30}}, "training": {"epochs": 20}},
