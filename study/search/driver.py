@@ -203,7 +203,7 @@ class _FairASHA(FIFOScheduler):
 
     A linear head lifts early scores far above those of the text, which would stop the text's trials
     before their encoders have learned anything; so would another strength. Results are compared
-    with baselines, whose scores count, so other trials must keep up with them.
+    with baselines, whose scores count, so trials used as these are must keep up with them.
 
     Args:
         make: a function that returns the scheduler of one kind of use.

@@ -213,7 +213,7 @@ class Arm:
     def fail_orphans(self, numbers: set[int]) -> None:
         """Close the proposals of a driver that died before it recorded their trials.
 
-        A proposal that came from `try_first` is enqueued again.
+        A proposal that was enqueued is enqueued again.
 
         Args:
             numbers: the Optuna numbers of the recorded trials.

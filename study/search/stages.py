@@ -78,7 +78,7 @@ def run_search(
         for number, (label, settings) in enumerate(config.search.fixed.items())
     ]
     ended = [(t.config, t.outcome) for t in past.values() if t.outcome is not None]
-    queue = _left(past, baselines)
+    queue = [trial for trial in _left(past, baselines) if trial.arm != VARIANT]
     searcher = StudySearcher(
         study.folder,
         queue,
@@ -113,16 +113,20 @@ def _run_variants(study: Study, data: TrialData, observers: Sequence[Observer]) 
 
     These trials stand outside the budget of the search, since they propose nothing new.
     """
+    run_queue(study, "search", [], {study.config.seed: data}, observers)  # those interrupted
     strength = study.protocol().strength_of(study.config)
     wanted = variants(finished_trials(study.folder), study.config, strength)
-    number = 1 + max(trial.read_config()["number"] for trial in study.folder.trials())
+    configs = [trial.read_config() for trial in study.folder.trials()]
+    number = 1 + max(config["number"] for config in configs if config["stage"] == "search")
+    trials = (
+        make_trial(study, data, "search", settings, VARIANT, number + place, label=label)
+        for place, (label, settings) in enumerate(wanted.items())
+    )
+    known = {config["config_hash"] for config in configs}  # some, if they failed before
     run_queue(
         study,
         "search",
-        [
-            make_trial(study, data, "search", settings, VARIANT, number + place, label=label)
-            for place, (label, settings) in enumerate(wanted.items())
-        ],
+        [trial for trial in trials if trial.config_hash not in known],
         {study.config.seed: data},
         observers,
     )
@@ -386,6 +390,7 @@ def _open_arms(study: Study, past: Collection[_Past], given: Sampler | None) -> 
             if trial.config.arm == "baseline" and trial.outcome is not None:
                 arm.learn(trial.config.settings, trial.outcome, trial.config.label)
         arm.fail_orphans({trial.number for trial in recorded[arm.name]})
-    own, open_search, *_ = arms
-    open_search.open_with(open_space.neighbours(parse(clipfit.subset)), own, clipfit.flat())
+    if search.space.neighbours:
+        own, open_search, *_ = arms
+        open_search.open_with(open_space.neighbours(parse(clipfit.subset)), own, clipfit.flat())
     return arms

@@ -1,6 +1,7 @@
 """The stages of a study: each trains what is left of it, and goes on from what the ledger holds."""
 
 import json
+import shutil
 import signal
 from collections import Counter
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 from optuna.trial import TrialState
 from settings import settings, study_of
-from tiny_study import optuna_trials, statuses, untimed
+from tiny_study import TinyStudy, optuna_trials, statuses, untimed
 
 from study.config.loading import build_config
 from study.config.settings import Settings
@@ -306,3 +307,27 @@ def test_a_configuration_older_than_the_last_extension_is_refused(make_study: An
         study.folder.trial(config.trial_id).create(config.model_dump(mode="json"))
     with pytest.raises(DataError, match=r"plans 8 trials of search, and 9 are there"):
         run_search(Study(shown, study.folder), study.data, [])
+
+
+def test_a_variant_in_flight_goes_on_to_its_end_and_is_trained_once(
+    tmp_path: Path,
+) -> None:
+    poor = {"subset": "ln", "ln_lr": 3.0}
+    baselines = {"zero-shot": NOTHING, "clipfit": CLIPFIT, "poor": poor}
+    asha = {"grace_period": 3, "reduction_factor": 8}
+    study = TinyStudy(
+        *(tmp_path, "variants", Path("embedded")),
+        search={"asha": asha, "baselines": baselines},
+        confirm={"seeds": [1, 2], "strength": 0.5},
+    )
+    study.search()
+    before = {trial.trial_id: trial.read_config() for trial in study.folder.trials()}
+    variants = [name for name, config in before.items() if config["arm"] == "variant"]
+    assert {before[name]["label"] for name in variants} >= {"poor-strength"}
+    for name in variants:
+        shutil.rmtree(study.folder.trial(name).path)
+        study.folder.trial(name).create(before[name])
+    study.search()
+    assert {trial.trial_id: trial.read_config() for trial in study.folder.trials()} == before
+    ends = [study.folder.trial(name).read_end() for name in variants]
+    assert [(end.status, end.epochs) for end in ends if end] == [("finished", 4)] * len(variants)
