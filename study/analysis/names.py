@@ -3,6 +3,7 @@
 from itertools import pairwise
 
 from study.config.schema import (
+    BEST_PEER,
     CALIBRATED,
     FULL_STRENGTH,
     LINEAR,
@@ -14,7 +15,6 @@ from study.config.schema import (
     WITH_DELTA,
     ZERO_SHOT,
 )
-from study.config.settings import Settings
 from study.trial.study import BEST
 
 PUBLISHED = "clipfit"
@@ -45,6 +45,7 @@ _NAMES = {
     PLAIN_STRENGTH: "{chosen}, head text",
     FULL_STRENGTH: "{chosen}, α 1",
     CALIBRATED: "calibrated stacking",
+    BEST_PEER: "best peer",
     WITH_DELTA: "best with a delta",
 }
 _UNNAMED = {BEST, SMALLEST, PLAIN, PLAIN_STRENGTH, FULL_STRENGTH, WITH_DELTA}
@@ -68,8 +69,3 @@ def joint_name(labels: tuple[str, ...], chosen: str = "winner") -> str:
     """Return the name of candidates that share a training, the first of which was trained."""
     named = (labels[0], *(label for label in labels[1:] if label not in _UNNAMED))
     return " = ".join(name_of(label, chosen) for label in named)
-
-
-def is_peer(settings: Settings) -> bool:
-    """Return whether settings adapt CLIP otherwise than by tuning its biases and LayerNorms."""
-    return settings.is_peer

@@ -14,8 +14,10 @@ from typing import Any
 
 from study.config.loading import build_config, dump_config, parse_overrides, put_value
 from study.config.schema import (
+    BEST_PEER,
     CALIBRATED,
     FULL_STRENGTH,
+    FURTHER,
     PLAIN,
     PLAIN_STRENGTH,
     RANKS,
@@ -90,15 +92,13 @@ def smallest(judged: Sequence[Judged]) -> Judged | None:
         judged: the finished trials, best first.
 
     Returns:
-        None where there are no folds to tell a standard error from.
+        None where there are no folds to tell a standard error from, of every trial.
     """
-    if not judged or len(judged[0].folds) < 2:
+    if len({len(j.folds) for j in judged}) != 1 or len(judged[0].folds) < 2:
         return None
     best = judged[0]
 
     def is_as_good(other: Judged) -> bool:
-        if len(other.folds) != len(best.folds):
-            return False
         differences = [b - o for b, o in zip(best.folds, other.folds, strict=True)]
         error = stdev(differences) / math.sqrt(len(differences))
         return best.val_score - other.val_score <= error
@@ -143,9 +143,9 @@ def choose_candidates(
     """Return the configurations to test; equal ones are trained once.
 
     They are the baselines, tuned CLIPFit, the winner, the runners-up, the smallest within one
-    standard error of the winner, and the winner without its head and its strength. A baseline can
-    win too. Tuned CLIPFit is the best of CLIPFit's own search and the baseline ``clipfit``, which
-    has the published rates.
+    standard error of the winner, the best peer, and the winner without its head and its strength. A
+    baseline can win too. Tuned CLIPFit is the best of CLIPFit's own search and the baseline
+    ``clipfit``, which has the published rates.
 
     Args:
         judged: the finished trials, best first.
@@ -158,6 +158,8 @@ def choose_candidates(
         *zip(RANKS, judged[: runners_up + 1], strict=False),
         *((SMALLEST, found) for found in [smallest(judged)] if found),
     ]
+    peers = [(BEST_PEER, j) for j in judged if j.settings.is_peer][:1]
+    chosen += [(label, peer) for label, peer in peers if all(peer is not j for _, j in chosen)]
     best = judged[0]
     if not best.settings.writes_delta:
         chosen += [(WITH_DELTA, j) for j in judged if j.settings.writes_delta][:1]
@@ -193,8 +195,12 @@ def choose_candidates(
 
 
 def _baseline(judged: Iterable[Judged], label: str) -> Judged | None:
-    """Return a baseline; of one that has a search of its own, the best."""
-    return next((j for j in judged if j.config.arm == label or _is_baseline(j, label)), None)
+    """Return a baseline; of a peer that has a search of its own, the best."""
+
+    def is_of_its_search(one: Judged) -> bool:
+        return one.config.arm == label and one.settings.peer is not None
+
+    return next((j for j in judged if is_of_its_search(j) or _is_baseline(j, label)), None)
 
 
 def _is_baseline(one: Judged, label: str) -> bool:
@@ -291,12 +297,13 @@ def beside_earlier(study: Study, chosen: Sequence[Candidate]) -> list[Candidate]
     """
     if not (earlier := [e for e in extensions(study) if e["candidates"]]):
         return list(chosen)
-    labels = {candidate.label: _origin(candidate) for candidate in chosen}
+    # A label of the choice that nothing has now would else go on as if it were of the new choice.
+    labels = {**dict.fromkeys(FURTHER), **{c.label: c.settings for c in chosen}}
     kept: list[Candidate] = []
-    confirmed: dict[tuple[str | None, Settings], str] = {}  # origin → its label now
+    confirmed: dict[Settings, str] = {}  # what was tested → its label now
     tested = map(Candidate.model_validate, earlier[-1]["candidates"])
     for old in (candidate for candidate in tested if candidate.same_as is None):
-        if labels.get(old.label, _origin(old)) != _origin(old):
+        if labels.get(old.label, old.settings) != old.settings:
             name = f"{old.label}-of-{earlier[-1]['from']}"
             for trial in list(study.folder.trials()):  # some, if an earlier call was cut short
                 seed = trial.read_config()["seed"]
@@ -305,15 +312,13 @@ def beside_earlier(study: Study, chosen: Sequence[Candidate]) -> list[Candidate]
             old = old.model_copy(update={"label": name})
         if old.label not in labels:
             kept.append(old)
-        confirmed[_origin(old)] = old.label
+        confirmed[old.settings] = old.label
 
     def without_training_twice(candidate: Candidate) -> Candidate:
-        label = confirmed.get(_origin(candidate), candidate.same_as)
+        label = confirmed.get(candidate.settings, candidate.same_as)
         return candidate.model_copy(update={"same_as": None if label == candidate.label else label})
 
-    return [*map(without_training_twice, chosen), *kept]
-
-
-def _origin(candidate: Candidate) -> tuple[str | None, Settings]:
-    """Return the trial that a candidate comes from, and how it is used."""
-    return candidate.source_trial, candidate.settings
+    now = [*map(without_training_twice, chosen)]
+    same = {candidate.label: candidate.same_as for candidate in now if candidate.same_as}
+    direct = (c.model_copy(update={"same_as": same.get(c.same_as or "", c.same_as)}) for c in now)
+    return [*direct, *kept]

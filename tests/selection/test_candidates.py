@@ -191,11 +191,12 @@ def test_the_smallest_is_within_one_standard_error_of_the_difference_to_the_best
     add(folder, 0.77, trainable=10, report={"folds": [0.68, 0.77, 0.86]})
     # -0.1, 0.0, 0.13: a mean of 0.01, and a standard error of 0.066.
     add(folder, 0.79, trainable=20, report={"folds": [0.8, 0.8, 0.77]})
-    add(folder, 0.795, trainable=30)  # of an earlier version, without folds
     found = smallest(finished_trials(folder))
     assert found is not None
     assert found.config.trainable == 20
     assert further(folder)["smallest"].source_trial == found.config.trial_id
+    add(folder, 0.795, trainable=5)  # of an earlier version, without folds
+    assert smallest(finished_trials(folder)) is None, "that one may be the smallest"
 
 
 def test_a_peer_may_win_and_the_best_with_a_delta_is_registered(folder: StudyFolder) -> None:
@@ -219,6 +220,32 @@ def test_a_peer_may_win_and_the_best_with_a_delta_is_registered(folder: StudyFol
     assert candidates["best-plain"].same_as == "full"
     assert best_of(chosen) == candidates["best"]
     assert registrable(chosen) == candidates["best-with-delta"]
+
+
+def test_the_peer_that_validation_ranks_best_is_tested_whatever_its_rank(
+    folder: StudyFolder,
+) -> None:
+    add(folder, 0.4, label="clipfit")
+    add_peer(folder, 0.6)
+    add(folder, 0.9)
+    chosen = choose_candidates(finished_trials(folder), ("clipfit", "full"), runners_up=0)
+    assert "best-peer" not in {c.label for c in chosen}, "it is a baseline"
+    variant = add_peer(folder, 0.7)
+    config = folder.trial(variant).read_config() | {"arm": "variant", "label": "full-strength"}
+    (folder.trial(variant).path / "config.json").write_text(json.dumps(config))
+    chosen = choose_candidates(finished_trials(folder), ("clipfit", "full"), runners_up=0)
+    assert {c.label: c.source_trial for c in chosen}["best-peer"] == variant
+
+
+@pytest.mark.parametrize("label", ["search", "baseline"])
+def test_a_baseline_is_found_by_its_label_whatever_an_arm_is_called(
+    folder: StudyFolder, label: str
+) -> None:
+    add(folder, 0.9)
+    trial = add(folder, 0.4, label=label, arm="baseline")
+    add(folder, 0.5, label="clipfit")
+    chosen = choose_candidates(finished_trials(folder), (label,), runners_up=0)
+    assert chosen[0].source_trial == trial
 
 
 def test_a_winner_with_a_delta_is_registered_itself(folder: StudyFolder) -> None:

@@ -10,7 +10,10 @@ from study.config.schema import StudyConfig
 from study.errors import ConfigError
 from study.selection.candidates import beside_earlier, extend, extensions
 from study.storage.ledger import DESCRIPTION, REGISTERED, End, Registration, StudyFolder
-from study.trial.study import Candidate, Study
+from study.trial.study import Candidate, Study, best_of, registrable
+
+ANOTHER = settings("vision.ln + text.ln - text.ln", None, 0.05)
+"""The settings of trial 5 with the subset in other words."""
 
 
 @pytest.fixture
@@ -28,7 +31,7 @@ def folder(tmp_path: Path, config: StudyConfig) -> StudyFolder:
 def candidate(label: str, trial: int, same_as: str | None = None) -> Candidate:
     return Candidate(
         label=label,
-        settings=settings("vision.ln", None, 0.1),
+        settings=settings("vision.ln", None, trial / 100),
         val_score=0.5,
         source_trial=f"search-{trial:04d}",
         same_as=same_as,
@@ -195,6 +198,35 @@ def test_what_was_confirmed_under_another_name_is_not_trained_again(
         "clipfit-tuned-of-48": (5, None),
         "best-of-48": (7, None),
     }
+
+
+def test_what_stood_for_an_earlier_winner_without_a_delta_does_not_stand_for_the_new_one(
+    folder: StudyFolder, config: StudyConfig
+) -> None:
+    choose(folder, [candidate("full", 3), candidate("best", 3, "full"),
+                    candidate("best-with-delta", 2)])  # fmt: skip
+    confirm(folder, "best-with-delta", 0.6)
+    extended = extend(Study(config, folder), ["search.trials=+50"])
+    found = beside_earlier(Study(extended, folder), [candidate("full", 3), candidate("best", 60)])
+    assert told(found) == {
+        **{"full": (3, None), "best": (60, None), "best-with-delta-of-48": (2, None)}
+    }
+    assert registrable(found) == best_of(found)
+    assert folder.trial("confirm-best-with-delta-of-48-seed1").read_end()
+
+
+def test_what_follows_from_the_choice_is_not_trained_again_where_it_was_tested(
+    folder: StudyFolder, extended: StudyConfig
+) -> None:
+    derived = candidate("best-plain", 5).model_copy(update={"source_trial": None})
+    chosen = [candidate("clipfit", 1), candidate("clipfit-tuned", 80), candidate("best", 60)]
+    third = candidate("third", 5)
+    found = told(beside_earlier(Study(extended, folder), [*chosen, third, derived]))
+    assert found["best-plain"] == (0, "clipfit-tuned-of-48")
+    same = derived.model_copy(update={"same_as": "third", "settings": ANOTHER})
+    found = told(beside_earlier(Study(extended, folder), [*chosen, third, same]))
+    assert found["third"] == (5, "clipfit-tuned-of-48")
+    assert found["best-plain"] == (0, "clipfit-tuned-of-48"), "not by way of another"
 
 
 def test_choosing_again_after_a_crash_gives_the_same(
