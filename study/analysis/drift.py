@@ -93,8 +93,8 @@ class StudyDrift:
     images: FeatureDrift | None
     """The drift of the features of evaluation images; None where those can no longer be read."""
     head: FeatureDrift | None = None
-    """The drift of the rows of linear heads from where they began, the tuned features of the class
-    names; None without heads."""
+    """The drift of the rows of linear heads from the tuned features of the class names, by the
+    first template; None without heads."""
 
 
 Drift = TypeVar("Drift", TensorDrift, FeatureDrift)

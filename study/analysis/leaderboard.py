@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from study.analysis.names import PUBLISHED, RUNGS, STEPS, is_peer, joint_name
+from study.analysis.names import PUBLISHED, RUNGS, STEPS, joint_name
 from study.analysis.resampling import Resampled, resample
 from study.analysis.results import PARTS, Results, TrialResult
 from study.analysis.statistics import (
@@ -201,7 +201,7 @@ class Leaderboard(Results):
     @property
     def peer(self) -> str | None:
         """The label of the peer that validation ranks best; None without a validated one."""
-        scores = {c.label: c.val_score for c in self.candidates if is_peer(c.settings)}
+        scores = {c.label: c.val_score for c in self.candidates if c.settings.is_peer}
         known = {label: score for label, score in scores.items() if score is not None}
         return max(known, key=known.__getitem__, default=None)
 
@@ -222,14 +222,14 @@ class Leaderboard(Results):
 
     @cached_property
     def ladder(self) -> tuple[Step, ...]:
-        """The steps from CLIPFit as published to the winner, of which both rungs have a score."""
-        rungs = {label: self.entry(label) for label in RUNGS}
-        if self.winner is None:
+        """The steps from CLIPFit as published to the winner; none while a rung has no score."""
+        rungs = {label: entry for label in RUNGS if (entry := self.entry(label))}
+        if self.winner is None or len(rungs) < len(RUNGS):
             return ()
         return tuple(
-            Step(RUNGS[above], lower, upper, self.difference(upper, lower))
+            Step(RUNGS[above], rungs[below], upper, self.difference(upper, rungs[below]))
             for below, above in STEPS
-            if (lower := rungs[below]) and (upper := rungs[above])
+            for upper in [rungs[above]]
         )
 
     @property
@@ -291,7 +291,7 @@ def leaderboard(results: Results) -> Leaderboard:
         **vars(results),
         entries=tuple(
             replace(entry, name=joint_name(entry.labels, "winner" if won else "choice"))
-            for entry in sorted(tested, key=lambda entry: -entry.test.mean)
+            for entry in sorted(tested, key=lambda entry: (-entry.test.mean, not entry.chosen))
         ),
         untested=tuple(label for label in labels if label not in {e.label for e in tested}),
         failures=tuple(trial for trial in results.trials if trial.status == "failed"),
@@ -328,7 +328,7 @@ def _entry(
         labels=labels,
         name=joint_name(labels),
         baseline=not baselines.isdisjoint(labels),
-        peer=is_peer(candidate.settings),
+        peer=candidate.settings.is_peer,
         chosen=BEST in labels,
         scores={trial.seed: trial.test_score or 0.0 for trial in tested},
         seeds_planned=len(seeds),

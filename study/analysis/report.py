@@ -277,10 +277,15 @@ def _loading(results: Results, config: StudyConfig, kept: Entry) -> str | None:
     )
     first = next((delta for delta in deltas if (results.folder.path / delta).is_file()), None)
     if first is not None and kept.settings.head == "linear":
+        imported, given = "", ""
+        if config.data.ensemble:  # new classes are tested with the mean of all templates
+            imported = "from study.method.delta import load_delta\n"
+            given = ", templates=load_delta(delta)[1].templates"
         return (
-            "from pathlib import Path\n\n"
+            f"from pathlib import Path\n\n{imported}"
             "from study.serving.classifier import load_classifier\n\n"
-            f'classifier = load_classifier(Path("{first}"))\n'
+            f'delta = Path("{first}")\n'
+            f"classifier = load_classifier(delta{given})\n"
             'print(classifier.class_names, classifier.probabilities(["image.png"]))\n'
         )
     return first and (
@@ -426,7 +431,7 @@ def _settings_sentence(winner: Entry) -> str:
     """Return the sentence that says what the winner tunes and how it was trained."""
     rates, weight = winner.settings.rates, winner.settings.distill_weight
     tuned = [f"of {k.plural} {rate(rates[k.name])}" for k in all_kinds() if k.name in rates]
-    verb = "is" if winner.settings.peer else "tunes"
+    verb = "tunes" if rates else "is"
     return markdown_text(
         f"It {verb} {settings_in_words(winner.settings)}: {count(winner.trainable)} parameters"
         + (f", learning rate {', '.join(tuned)}" if tuned else "")

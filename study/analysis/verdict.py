@@ -32,7 +32,8 @@ def verdict(board: Leaderboard) -> tuple[str, ...]:
         mean = f"mean {metric} over the datasets" if board.targets else metric
         return f"Nothing was searched; configurations tested as given, {mean}: {tested}.", *chance
     if chosen is None:
-        return "Nothing is confirmed on test yet, so there is no winner to judge.", *chance
+        what = "The choice has no test score" if board.entries else "Nothing is confirmed on test"
+        return f"{what} yet, so there is no winner to judge.", *chance
     top = board.entries[0]
     name = "" if chosen.label == BEST else f"“{chosen.name}”, "
     return (
@@ -144,15 +145,15 @@ def _smallest(board: Leaderboard, winner: Entry) -> Iterator[str]:
 
 
 def _kept(board: Leaderboard, winner: Entry) -> Iterator[str]:
-    """Yield what is registered in place of a winner that writes no delta."""
+    """Yield what stands for a winner that writes no delta, wherever a delta is needed."""
     kept = board.entry(WITH_DELTA)
     if kept is not None:
         paired = board.difference(kept, winner)
         size = f", {spelt(paired.difference)} against the winner" if paired else ""
         yield (
-            f"The winner, {settings_in_words(winner.settings)}, writes no delta. Registered is the "
-            f"best by validation that does, {settings_in_words(kept.settings)}: "
-            f"{with_intervals(kept.test)}{size}."
+            f"The winner, {settings_in_words(winner.settings)}, writes no delta. The best by "
+            f"validation that does{', which is registered,' if board.registration else ''} is "
+            f"{settings_in_words(kept.settings)}: {with_intervals(kept.test)}{size}."
         )
 
 

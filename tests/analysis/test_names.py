@@ -2,8 +2,7 @@
 
 import pytest
 
-from study.analysis.names import STEPS, is_peer, joint_name, name_of
-from study.config.settings import Peer, Settings
+from study.analysis.names import STEPS, joint_name, name_of
 
 
 @pytest.mark.parametrize(
@@ -32,13 +31,6 @@ def test_of_candidates_that_share_a_training_the_ones_that_say_more_are_named() 
     assert joint_name(("clipfit", "clipfit-tuned")) == "CLIPFit as published = tuned CLIPFit"
     assert joint_name(("clipfit-tuned", "best", "smallest", "best-plain")) == "tuned CLIPFit"
     assert joint_name(("best", "best-text")) == "best by validation"
-
-
-def test_linear_on_frozen_clip_is_a_peer_and_zero_shot_is_none() -> None:
-    assert is_peer(Settings(subset="none", head="linear"))
-    assert not is_peer(Settings(subset="none"))
-    assert not is_peer(Settings(subset="vision.ln", rates={"ln": 0.01}, head="linear"))
-    assert is_peer(Settings(subset="none", peer=Peer(method="lora", lr=0.01)))
 
 
 def test_the_ladder_leads_from_the_published_rates_to_the_winner() -> None:

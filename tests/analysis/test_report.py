@@ -250,7 +250,7 @@ def test_a_linear_head_is_loaded_with_what_it_is_on(few_shot_study: Path) -> Non
     add_answer(few_shot_study)
     (few_shot_study / "trials/confirm-best-seed1/delta.safetensors").write_bytes(b"")
     text = text_of(rendered(few_shot_study, plots=()))
-    assert "load_classifier(Path(" in text
+    assert "classifier = load_classifier(delta)" in text
     assert "apply_delta" not in text
 
 

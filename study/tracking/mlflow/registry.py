@@ -123,20 +123,21 @@ def register_winner(
         StudyError: the registry does not accept the winner, or not in time.
     """
     study, folder = writer.study, writer.study.folder
-    winner = Choice.read(study, registrable)
-    if winner is None or not winner.trials:
+    best, kept = Choice.read(study), Choice.read(study, registrable)
+    if best is None or kept is None or not (best.trials and kept.trials):
         return None
-    if winner.at_chance:
-        logger.warning(
-            "nothing of study '%s' is registered: what validation chose scores %.1f%% on test and "
-            "chance is %.1f%%",
-            folder.name,
-            100 * winner.test_scores["test_score"],
-            100 * (winner.chance or 0.0),
-        )
-        return None
+    for choice in (best, kept):
+        if choice.at_chance:
+            logger.warning(
+                "nothing of study '%s' is registered: what validation chose scores %.1f%% on test "
+                "and chance is %.1f%%",
+                folder.name,
+                100 * choice.test_scores["test_score"],
+                100 * (choice.chance or 0.0),
+            )
+            return None
     registration = server.ask(
-        wait, _Registrar(winner, writer).register, "MLflow does not take the model"
+        wait, _Registrar(kept, writer).register, "MLflow does not take the model"
     )
     folder.write_json(REGISTERED, registration)
     return registration
