@@ -12,7 +12,7 @@ from scipy import stats
 from study.analysis.leaderboard import Leaderboard, above_winner, leaderboard
 from study.analysis.results import read_results
 from study.analysis.statistics import PairedDifference
-from tests.analysis.conftest import add_answer, add_candidate, edit_candidates
+from tests.analysis.conftest import SEEDS, add_answer, add_candidate, edit_candidates
 
 FULL = {"method": "full", "lr": 1e-4}
 
@@ -101,6 +101,24 @@ def test_the_winner_is_not_compared_with_itself(few_shot_study: Path, shared: st
     ((label, found),) = board.fixed.items()
     assert {label, shared} == {"clipfit-tuned", "linear"}
     assert found.holm_p == found.paired.p
+
+
+def test_as_many_right_images_are_a_tie_which_the_choice_leads(few_shot_study: Path) -> None:
+    for seed in SEEDS:
+        name = "confirm-{}-seed{}/reports.jsonl"
+        path = few_shot_study / "trials" / name.format("best", seed)
+        *rest, last = map(json.loads, path.read_text().splitlines())
+        for label, right in (("best", 830 + seed), ("third", 833)):
+            last["test_score"] = last["test_accuracy"] = round(right / 901, 12)
+            text = "".join(json.dumps(line) + "\n" for line in (*rest, last))
+            (few_shot_study / "trials" / name.format(label, seed)).write_text(text)
+    board = leaderboard(read_results(few_shot_study))
+    best, third = board.entry("best"), board.entry("third")
+    assert best is not None
+    assert third is not None
+    assert best.test.mean == third.test.mean == pytest.approx(833 / 901)
+    assert board.entries.index(best) < board.entries.index(third)
+    assert all(entry is not third for entry, _ in above_winner(board))
 
 
 def test_peers_above_the_winner_are_found_as_baselines_are(few_shot_study: Path) -> None:

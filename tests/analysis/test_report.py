@@ -251,6 +251,10 @@ def test_a_linear_head_is_loaded_with_what_it_is_on(few_shot_study: Path) -> Non
     (few_shot_study / "trials/confirm-best-seed1/delta.safetensors").write_bytes(b"")
     text = text_of(rendered(few_shot_study, plots=()))
     assert "classifier = load_classifier(delta)" in text
+    config = few_shot_study / "study.yaml"
+    config.write_text(config.read_text().replace("ensemble: false", "ensemble: true"))
+    text = text_of(rendered(few_shot_study, plots=()))
+    assert "load_classifier(delta, templates=load_delta(delta)[1].templates)" in text
     assert "apply_delta" not in text
 
 

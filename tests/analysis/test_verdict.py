@@ -9,6 +9,7 @@ from typing import Any
 from study.analysis.leaderboard import leaderboard
 from study.analysis.results import read_results
 from study.analysis.verdict import judgement, validation_findings, verdict
+from study.storage.ledger import Registration
 from tests.analysis.conftest import add_answer, add_candidate, edit_candidates, keep_predictions
 
 
@@ -157,3 +158,25 @@ def test_the_score_is_told_with_both_of_its_intervals(few_shot_study: Path) -> N
     assert "over 5 seeds) accuracy on test." in said(few_shot_study)
     text = said(keep_predictions(few_shot_study))
     assert "over test images) accuracy on test." in text.split("Always")[0]
+
+
+def test_what_is_registered_is_called_so_only_once_it_is(few_shot_study: Path) -> None:
+    add_candidate(few_shot_study, "best-with-delta", -0.01, val_score=0.7, subset="vision.ln")
+    board = leaderboard(read_results(few_shot_study))
+    assert "The best by validation that does is vision.ln: " in " ".join(verdict(board))
+    found = Registration("clipfit-digits", "1", True, "it is the first")
+    text = " ".join(verdict(replace(board, registration=found)))
+    assert "The best by validation that does, which is registered, is vision.ln: " in text
+
+
+def test_a_choice_without_a_score_is_told_apart_from_a_study_without_any(
+    few_shot_study: Path,
+) -> None:
+    for trial in few_shot_study.glob("trials/confirm-best-seed*"):
+        shutil.rmtree(trial)
+    text = verdict(leaderboard(read_results(few_shot_study)))[0]
+    assert text.startswith("The choice has no test score yet, so there is no winner")
+    for trial in few_shot_study.glob("trials/confirm-*"):
+        shutil.rmtree(trial)
+    text = verdict(leaderboard(read_results(few_shot_study)))[0]
+    assert text.startswith("Nothing is confirmed on test yet, so there is no winner")

@@ -219,6 +219,22 @@ def test_of_a_winner_without_a_delta_the_best_that_has_one_is_registered_and_say
     assert version.tags.items() >= expected.items()
 
 
+@pytest.mark.parametrize("confirmed", [True, False], ids=["at chance", "without a score"])
+def test_without_a_winner_the_best_with_a_delta_is_not_registered(
+    finished: MakeFinished, store: str, confirmed: bool
+) -> None:
+    study = finished("poor-peer", test_score=0.1)
+    zero_shot, best = study.folder.read_json("candidates.json")
+    study.folder.write_json(
+        "candidates.json", [zero_shot, best, best | {"label": "best-with-delta"}]
+    )
+    for seed in (1, 2):
+        study.confirm(seed, "best-with-delta", 0.7)
+        if not confirmed:
+            (study.folder.trial(f"confirm-best-seed{seed}").path / "end.json").unlink()
+    assert register_winner(RunWriter(study.study, store)) is None
+
+
 def test_a_version_reads_deep_images_as_its_study_did(finished: MakeFinished, store: str) -> None:
     study = finished("deep")
     delta = study.folder.path / "trials/confirm-best-seed1/delta.safetensors"
