@@ -198,13 +198,13 @@ def choice_of(seed: int, board: Leaderboard) -> Choice:
         for label, own in labels.items()
         if (entry := board.entry(own)) is not None
     }
-    work = [span for trial in board.trials for span in trial.work]
+    work = [span for trial in board.trials for span in trial.work]  # one trial at a time
     chosen = board.chosen
     assert chosen is not None
     return Choice(
         seed=seed,
         winner=settings_in_words(chosen.settings),
-        seconds=max(end for _, end in work) - min(start for start, _ in work),
+        seconds=sum(end - start for start, end in work),
         tested=tested,
     )
 

@@ -11,7 +11,7 @@ import multiprocessing
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from answer_tables import Draw
@@ -21,8 +21,10 @@ from study.analysis.formatting import settings_in_words
 from study.config.schema import StudyConfig
 from study.config.settings import Settings
 from study.embedded import backbone_path
+from study.errors import ConfigError
 from study.method.model import Backbone, load_backbone
 from study.search.stages import make_trial
+from study.storage.atomic import write_atomically
 from study.storage.ledger import StudyFolder
 from study.trial import TrialData
 from study.trial.prepare import Preparer
@@ -42,6 +44,28 @@ class Job(NamedTuple):
     def file(self) -> Path:
         """The file of its row."""
         return self.config.storage / f"draw{self.config.seed}-{self.number:03d}.json"
+
+    @property
+    def of(self) -> dict[str, Any]:
+        """What its row depends on, which the row repeats."""
+        kept = {"protocol", "data", "backbone", "training", "search", "confirm"}
+        return {
+            **self.config.model_dump(mode="json", include=kept),
+            "settings": self.settings.model_dump(mode="json"),
+        }
+
+    def row(self) -> dict[str, Any] | None:
+        """Return its row; None while it is not trained.
+
+        Raises:
+            ConfigError: the row is of another configuration.
+        """
+        if not self.file.exists():
+            return None
+        row: dict[str, Any] = json.loads(self.file.read_text())
+        if row["of"] != self.of:
+            raise ConfigError(f"{self.file} is of another configuration; choose another --storage")
+        return row
 
 
 def measure_draws(
@@ -64,13 +88,14 @@ def measure_draws(
         for draw in draws
         for number, own in enumerate(settings)
     ]
-    missing = [job for job in jobs if not job.file.exists()]
+    missing = [job for job in jobs if job.row() is None]
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
         for done, _ in enumerate(pool.imap_unordered(measure, missing), start=1):
             print(f"regret: {done}/{len(missing)}", end="\r", flush=True)
     found = []
     for draw in draws:
-        rows = [json.loads(job.file.read_text()) for job in jobs if job.config.seed == draw]
+        own = (job.row() for job in jobs if job.config.seed == draw)
+        rows = [row for row in own if row is not None]
         rows.sort(key=lambda row: row["trainable"])
         scores = ({row["name"]: row[by] for row in rows} for by in ("validation", "test"))
         found.append(Draw(*scores))
@@ -97,12 +122,12 @@ def measure(job: Job) -> None:
     *_, tested = run_trial(final, test, backbone)
     row = {
         "name": f"{job.number}: {settings_in_words(job.settings)}",
-        "settings": job.settings.flat(),
+        "of": job.of,
         "trainable": trial.trainable,
         "validation": judged.metrics["val_score"],
         "test": tested.metrics["test_score"],
     }
-    job.file.write_text(json.dumps(row))
+    write_atomically(job.file, json.dumps(row))
 
 
 _DATA: dict[int, tuple[Study, TrialData, TrialData]] = {}

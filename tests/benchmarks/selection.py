@@ -90,13 +90,17 @@ def main() -> None:
 
 
 def configuration(study: str) -> StudyConfig:
-    """Give the shipped configuration of a study."""
-    return load_config(Path(__file__).parents[2] / "configs" / f"{study}.yaml")
+    """Give the shipped configuration of a study, without linear heads.
+
+    One would be chosen by the rule too, so that each rule would test another classifier.
+    """
+    path = Path(__file__).parents[2] / "configs" / f"{study}.yaml"
+    return load_config(path, ["search.space.heads=[text]"])
 
 
 def proposals(config: StudyConfig, count: int) -> list[Settings]:
     """Give the baselines as configured, then random configurations of the study's space."""
-    fixed = list(config.search.baselines.values())
+    fixed = [b for b in config.search.fixed.values() if b.head in config.search.space.heads]
     depths = read_architecture(backbone_path(config.backbone.name)).depths
     strength = named(config.protocol).strength_of(config)
     space = OpenSpace(config.search.space, depths, strength=strength)

@@ -2,8 +2,8 @@
 
 The winner is the configuration that validation chose, if it beats chance on test. Of one that has
 no delta, the best configuration with a delta is registered in its place.
-The alias moves by validation alone: to a version with a better score under the same selection rule
-on the same split. A version also shows its test scores, which are never compared.
+The alias moves by validation alone: to a version with a better score under the same protocol and
+selection rule on the same split. A version also shows its test scores, which are never compared.
 """
 
 import logging
@@ -183,8 +183,8 @@ class _Registrar:
                 self._name,
                 tags={"dataset": tags["dataset"]},
                 description=f"CLIP tuned by studies on {tags['dataset']}, one version a study. The "
-                f"alias `{ALIAS}` goes to the best validation score under one selection rule and "
-                "split.",
+                f"alias `{ALIAS}` goes to the best validation score under one protocol, selection "
+                "rule and split.",
             )
         found = self._client.search_model_versions(
             f"name = '{self._name}' and tags.study_id = '{tags['study_id']}' and "
