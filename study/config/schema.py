@@ -224,6 +224,9 @@ class SpaceConfig(Section):
     and is trained after the encoders, on their features."""
     neighbours: bool = True
     """Whether the open search begins with CLIPFit less a site, or with a site more."""
+    whole: bool = False
+    """Whether the open search chooses everything for every trial, also what has no effect on it, so
+    that a sampler can model all choices together."""
 
     _as_in_earlier_files = model_validator(mode="before")(nested_rates)
 

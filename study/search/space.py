@@ -1,5 +1,6 @@
 """The search space: converts Optuna's choices to settings, and settings back to choices."""
 
+import math
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -63,7 +64,8 @@ class OpenSpace(Space):
     """The space of subsets, learning rates and λ.
 
     It chooses whether each listed site is tuned, a window of layers per encoder, a learning rate
-    per kind, and λ. A parameter is asked for only if the earlier choices give it an effect.
+    per kind, and λ. A parameter is asked for only if the earlier choices give it an effect, or
+    always if the space is whole; the settings have only what has an effect.
     """
 
     config: SpaceConfig
@@ -84,10 +86,16 @@ class OpenSpace(Space):
         """See `Space.suggest`."""
         subset = self._suggest_subset(trial)
         leaves = parse(subset).resolve(self.depths)
-        ranges = self._ranges_with_effect(leaves)
-        rates = {name: trial.suggest_float(name, *ends, log=True) for name, ends in ranges.items()}
+        acting = self._ranges_with_effect(leaves)
+        ranges = self.rates if self._is_whole else acting
+        asked = {name: trial.suggest_float(name, *ends, log=True) for name, ends in ranges.items()}
+        rates = {name: asked[name] for name in acting}
         found = {"subset": subset, **rates, "head": self._suggest_head(trial)}
         return Settings.model_validate({**found, "strength": self.strength if leaves else 1.0})
+
+    @property
+    def _is_whole(self) -> bool:
+        return self.config.whole
 
     def _suggest_head(self, trial: Trial | FixedTrial) -> str:
         heads = self.config.heads
@@ -99,6 +107,9 @@ class OpenSpace(Space):
         if settings.peer or settings.calibration or (leaves and settings.strength != self.strength):
             return None
         values: dict[str, Any] = settings.flat()
+        # What has no effect may have any value, and here the middle of its range.
+        idle = self.rates.keys() - self._ranges_with_effect(leaves).keys()
+        values |= {name: math.sqrt(math.prod(self.rates[name])) for name in idle}
         for encoder in ENCODERS:
             low, high = self._window(encoder, leaves)
             values |= {f"{encoder}.from": low, f"{encoder}.to": high}
@@ -165,7 +176,7 @@ class OpenSpace(Space):
         for encoder in ENCODERS:
             sites = [site for site in chosen if site.startswith(encoder)]
             low, high = self._layers(encoder)
-            if self.config.windows and any(map(in_blocks, sites)):
+            if self.config.windows and (self._is_whole or any(map(in_blocks, sites))):
                 ends = [trial.suggest_int(f"{encoder}.{end}", low, high) for end in ("from", "to")]
                 low, high = sorted(ends)
             terms += [self._within(site, low, high) for site in sites]
@@ -196,6 +207,10 @@ class RateSpace(OpenSpace):
     """The space of the learning rates and λ of a fixed subset, in the ranges of the open space."""
 
     subset: str
+
+    @property
+    def _is_whole(self) -> bool:
+        return False
 
     def fits(self, choices: Mapping[str, Any]) -> bool:
         """See `Space.fits`."""

@@ -102,8 +102,30 @@ def test_without_windows_all_layers_are_tuned() -> None:
     assert not {name for name in trial.asked if name.endswith((".from", ".to"))}
 
 
-def test_every_proposal_of_the_default_space_resolves_and_repeats_from_its_choices() -> None:
-    open_space = OpenSpace(SpaceConfig(), DEPTHS)
+@pytest.mark.parametrize("chosen", [set(), {"vision.ln_post"}, {"text.mlp.fc2.bias"}])
+def test_a_whole_space_asks_for_everything_and_keeps_what_acts(chosen: set[str]) -> None:
+    windows = {"text.from": 0, "text.to": 1, "vision.from": 0, "vision.to": 2}
+    trial = Recorder({**{s: s in chosen for s in SITES}, **RATES, **windows, "head": "text"})
+    proposal = space(whole=True).suggest(trial)
+    assert trial.asked == {*SITES, *RATES, *windows, "head"}
+    assert proposal == suggest(chosen, text_from=0, text_to=1, vision_from=0, vision_to=2)[0]
+
+
+def test_a_whole_space_knows_what_a_conditional_one_left_out() -> None:
+    whole = space(whole=True)
+    for proposal in (settings("none"), settings("vision.ln_post", None, 0.01)):
+        choices = whole.encode(proposal)
+        assert choices is not None
+        assert choices["bias_lr"][0] == pytest.approx(0.01), "between 0.0005 and 0.2"
+        assert whole.suggest(FixedTrial({n: v for n, (v, _) in choices.items()})) == proposal
+    assert whole.encode(settings("text.ln_final", None, 0.01, 0.0)) is None, "λ acts, and is out"
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_every_proposal_of_the_default_space_resolves_and_repeats_from_its_choices(
+    whole: bool,
+) -> None:
+    open_space = OpenSpace(SpaceConfig(whole=whole), DEPTHS)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
     subsets = set()
     for _ in range(60):
