@@ -82,7 +82,7 @@ def run_search(
     searcher = StudySearcher(
         study.folder,
         queue,
-        arms=_open_arms(study, past.values(), sampler),
+        arms=open_arms(study, past.values(), sampler),
         make_config=partial(make_trial, study, data, "search"),
         ended=ended,
         next_number=max([len(baselines) - 1, *(t.config.number for t in past.values())]) + 1,
@@ -328,7 +328,7 @@ def _count_encoders(architecture: Architecture, leaves: Collection[Leaf], peer: 
     return architecture.count_all() if peer.method == "full" else architecture.count_lora(peer.rank)
 
 
-def _open_arms(study: Study, past: Collection[_Past], given: Sampler | None) -> list[Arm]:
+def open_arms(study: Study, past: Collection[_Past], given: Sampler | None) -> list[Arm]:
     """Open all arms and add to their Optuna studies what only the ledger holds."""
     search, depths = study.config.search, study.architecture().depths
     _, tuned, searched = budget(study.config)

@@ -1,0 +1,327 @@
+"""Searches compared by replay: samplers and schedulers against a world that was recorded once.
+
+    python tests/benchmarks/replay.py record                     # train what is missing: hours
+    python tests/benchmarks/replay.py compare                    # every way to search, in turn
+    python tests/benchmarks/replay.py compare --repetitions 5    # fewer of each
+
+`record` trains at least a thousand configurations of each study: at random, by TPE, and of
+CLIPFit's own subset. It notes the validation score of each fold after each epoch, and the test
+scores on two further draws of shots. It goes on where it was, and in the end writes `worlds/`.
+
+`compare` replays whole searches against the surrogate of a world. The best is the highest test
+score, a mean, that the surrogate knows of; a search is near it once what validation would choose is
+within half a point.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import optuna
+import torch
+from optuna.trial import TrialState, create_trial
+from paired import machine
+from replay_search import Step, replay
+from replay_world import ENOUGH, Row, World
+
+from study.config.loading import load_config
+from study.config.settings import Settings
+from study.embedded import backbone_path
+from study.method.model import Backbone, load_backbone
+from study.search.samplers import Sampler, random, tpe
+from study.search.space import OpenSpace, RateSpace
+from study.search.stages import make_trial
+from study.storage.ledger import StudyFolder
+from study.trial import TrialData
+from study.trial.prepare import Preparer
+from study.trial.run import run_trial
+from study.trial.study import Study
+
+WORLDS = Path(__file__).with_name("worlds")
+STUDIES = ("quickstart", "base_to_new")
+DRAW = 1
+"""The seed of the shots that validation sees."""
+FURTHER = (101, 102)
+"""The seeds of the draws that are tested."""
+LENGTHS: Mapping[str, int] = {"random": 50, "tpe": 100, "clipfit": 50}
+"""The configurations of a chain, by what proposes them; TPE learns within its chain."""
+CHAINS: Mapping[str, int] = {"random": 10, "tpe": 4, "clipfit": 3}
+"""The number of chains of each study."""
+NEAR = 0.005
+MARKS = (20, 40, 96)
+
+
+def together(seed: int) -> optuna.samplers.BaseSampler:
+    """Return TPE for a space in which everything is chosen for every trial."""
+    return optuna.samplers.TPESampler(multivariate=True, constant_liar=True, seed=seed)
+
+
+def gaussian_process(seed: int) -> optuna.samplers.BaseSampler:
+    """Return Optuna's Gaussian process."""
+    return optuna.samplers.GPSampler(seed=seed)
+
+
+class Way(NamedTuple):
+    """A way to search."""
+
+    sampler: Sampler
+    changes: tuple[str, ...] = ()
+    """What is different from the shipped configuration."""
+    most: int = 200
+    """The most repetitions, since some take long."""
+
+
+WHOLE = "search.space.whole=true"
+WAYS: Mapping[str, Way] = {
+    "TPE, as shipped": Way(tpe),
+    "random": Way(random),
+    "TPE, all choices of every trial": Way(together, (WHOLE,)),
+    "Gaussian process, all choices of every trial": Way(gaussian_process, (WHOLE,), 30),
+    "TPE, without CLIPFit's neighbours": Way(tpe, ("search.space.neighbours=false",)),
+    "TPE, no successive halving": Way(tpe, ("search.asha=null",)),
+    "TPE, halving from epoch 5": Way(tpe, ("search.asha.grace_period=5",)),
+    "TPE, halving by 2": Way(tpe, ("search.asha.reduction_factor=2",)),
+    "TPE, halving by 4": Way(tpe, ("search.asha.reduction_factor=4",)),
+}
+
+
+class Chain(NamedTuple):
+    """Configurations that are trained one after the other."""
+
+    study: str
+    storage: Path
+    source: str
+    number: int
+    length: int
+    changes: tuple[str, ...]
+
+    @property
+    def file(self) -> Path:
+        """The file of its rows, a line each."""
+        return self.storage / self.study / f"{self.source}-{self.number}.jsonl"
+
+    def rows(self) -> list[Row]:
+        """Return what was trained of it; a line that was cut is not."""
+        if not self.file.exists():
+            return []
+        lines = self.file.read_text(encoding="utf-8").split("\n")[:-1]
+        return [Row.of(line) for line in lines]
+
+
+def main() -> None:
+    """Record or compare."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("verb", choices=["record", "compare"])
+    parser.add_argument("--studies", nargs="+", default=STUDIES, choices=STUDIES)
+    parser.add_argument("--worlds", type=Path, default=WORLDS)
+    parser.add_argument("--storage", type=Path, default=Path("runs/replay"), help="of the rows")
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--repetitions", type=int, default=200)
+    parser.add_argument("--only", nargs="+", metavar="WAY", choices=[*WAYS])
+    parser.add_argument("--tiny", action="store_true", help="a few short trainings: shows it works")
+    options = parser.parse_args()
+    changes = ("training.epochs=6", "search.folds=2", "data.shots=2") if options.tiny else ()
+    print(f"`{' '.join(['python', *sys.argv])}`, {machine()}\n", flush=True)
+    for study in options.studies:
+        path = options.worlds / f"{study}.parquet"
+        if options.verb == "record":
+            options.worlds.mkdir(parents=True, exist_ok=True)
+            record(study, options.storage.resolve(), options.processes, changes).write(path)
+            print(f"{path}: {path.stat().st_size:,} bytes")
+            continue
+        trials = f"search.trials={12 if options.tiny else max(MARKS)}"
+        world = World.read(path, _study(study, options.storage.resolve(), ()).architecture().depths)
+        print(introduction(study, world), flush=True)
+        for name in options.only or WAYS:
+            way = WAYS[name]
+            count = min(options.repetitions, way.most)
+            jobs = [
+                (study, options.storage.resolve(), (*changes, trials), name, seed)
+                for seed in range(1, count + 1)
+            ]
+            pool = multiprocessing.get_context("spawn").Pool(options.processes, _enter, (world,))
+            with pool:
+                found = pool.starmap(one_replay, jobs)
+            print(line_of(name, found, world.best), flush=True)
+
+
+def record(study: str, storage: Path, processes: int, changes: tuple[str, ...]) -> World:
+    """Train what has no row yet; return all rows.
+
+    Args:
+        study: the name of the shipped configuration.
+        storage: the folder of the rows.
+        processes: how many chains to train at once.
+        changes: what is different from the shipped configuration; if anything is, chains are short.
+    """
+    chains = [
+        Chain(study, storage, source, number, 4 if changes else LENGTHS[source], changes)
+        for source, count in CHAINS.items()
+        for number in range(1 if changes else count)
+    ]
+    (storage / study).mkdir(parents=True, exist_ok=True)
+    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+        for done, chain in enumerate(pool.imap_unordered(train, chains), start=1):
+            print(f"{study}: {chain}, {done} of {len(chains)}", file=sys.stderr, flush=True)
+    depths = _study(study, storage, changes).architecture().depths
+    return World([row for chain in chains for row in chain.rows()], depths)
+
+
+def train(chain: Chain) -> str:
+    """Train what is missing of a chain, and write a row as each is done; return its name."""
+    torch.set_num_threads(1)
+    study, backbone = _study(chain.study, chain.storage, chain.changes), _backbone()
+    preparer = Preparer(study, study.architecture().image_size)
+    data = preparer.search()
+    tests = [preparer.confirm(seed) for seed in FURTHER]
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    asked = optuna.create_study(direction="maximize")
+    space = _space(study, chain.source)
+    for row in chain.rows():
+        choices = space.encode(
+            row.settings.model_copy(update={"head_lr": None, "head_steps": None})
+        )
+        asked.add_trial(
+            create_trial(
+                state=TrialState.COMPLETE,
+                value=row.validation[-1],
+                params={name: value for name, (value, _) in (choices or {}).items()},
+                distributions={name: kind for name, (_, kind) in (choices or {}).items()},
+            )
+        )
+    with chain.file.open("a", encoding="utf-8") as file:
+        for turn in range(len(asked.trials), chain.length):
+            seed = 1000 * chain.number + turn
+            asked.sampler = tpe(seed) if chain.source == "tpe" else random(seed)
+            trial = asked.ask()
+            row = measure(study, space.suggest(trial), chain.source, data, tests, backbone)
+            asked.tell(trial, row.validation[-1])
+            file.write(f"{row.as_json()}\n")
+            file.flush()
+    return chain.file.stem
+
+
+def measure(
+    study: Study,
+    settings: Settings,
+    source: str,
+    data: TrialData,
+    tests: Sequence[TrialData],
+    backbone: Backbone,
+) -> Row:
+    """Train a configuration on the folds, and on each of the draws that are tested."""
+    began = time.process_time()
+    trial = make_trial(study, data, "search", settings, "search", 0)
+    # Every epoch is scored, also those after which no trial may be stopped as shipped.
+    reports = list(run_trial(trial.model_copy(update={"scored_at": None}), data, backbone))
+    seconds = time.process_time() - began
+    own = settings.as_reported(reports[-1].metrics)
+    test = []
+    for seed, draw in zip(FURTHER, tests, strict=True):
+        final = make_trial(study, draw, "confirm", own, "confirm", 0, label="", seed=seed)
+        *_, last = run_trial(final, draw, backbone)
+        test.append(last.metrics["test_score"])
+    return Row(
+        source=source,
+        settings=trial.settings,
+        validation=[report.metrics["val_score"] for report in reports],
+        folds=[report.folds for report in reports],
+        test=test,
+        seconds=seconds,
+    )
+
+
+_WORLD: list[World] = []
+"""The world that this process replays."""
+
+
+def _enter(world: World) -> None:
+    torch.set_num_threads(1)
+    _WORLD[:] = [world]
+
+
+def one_replay(
+    name: str, storage: Path, changes: tuple[str, ...], way: str, seed: int
+) -> list[Step]:
+    """Replay one search of a study."""
+    sampler = WAYS[way].sampler
+    called = f"search.sampler={sampler.__name__}"
+    study = _study(name, storage, (*changes, called, *WAYS[way].changes))
+    data = _data(name, storage, changes)
+    config = study.config.model_copy(update={"seed": seed})
+    return replay(_WORLD[0], config, data, sampler)
+
+
+def introduction(study: str, world: World) -> str:
+    """Return what the world is, and how far its surrogate can be trusted, as Markdown."""
+    validation, test = world.held_out
+    trusted = min(validation, test) >= ENOUGH
+    return (
+        f"\n**{study}**: {len(world.rows)} configurations; held-out rank correlation "
+        f"{validation:.2f} on validation and {test:.2f} on test"
+        + ("" if trusted else f", below {ENOUGH}: what follows is not to be trusted")
+        + f"; best {100 * world.best:.1f} %\n\n| search | repetitions | trials to within half a "
+        "point | epochs | "
+        + " | ".join(f"regret after {mark}" for mark in MARKS)
+        + " |\n| --- | --- | --- | --- |"
+        + " --- |" * len(MARKS)
+    )
+
+
+def line_of(name: str, found: Sequence[Sequence[Step]], best: float) -> str:
+    """Return the medians over the repetitions, with their quartiles, as a line of the table."""
+    near = [next((s for s in steps if best - s.test <= NEAR), None) for steps in found]
+    cells = [
+        quartiles([float("inf") if step is None else step.trials for step in near], "{:.0f}"),
+        quartiles([float("inf") if step is None else step.epochs for step in near], "{:.0f}"),
+        *(
+            quartiles([100 * (best - steps[min(mark, len(steps)) - 1].test) for steps in found])
+            for mark in MARKS
+        ),
+    ]
+    return f"| {name} | {len(found)} | {' | '.join(cells)} |"
+
+
+def quartiles(values: Sequence[float], form: str = "{:.2f}") -> str:
+    """Return the median and the quartiles of numbers, some of which may be infinite: never."""
+    ranked = sorted(values)
+    low, middle, high = (ranked[int(share * (len(ranked) - 1))] for share in (0.25, 0.5, 0.75))
+    texts = ["never" if value == float("inf") else form.format(value) for value in
+             (middle, low, high)]  # fmt: skip
+    return f"{texts[0]} [{texts[1]}, {texts[2]}]"
+
+
+def _space(study: Study, source: str) -> OpenSpace:
+    config, depths = study.config, study.architecture().depths
+    if source == "clipfit":
+        return RateSpace(config.search.space, depths, config.search.fixed["clipfit"].subset)
+    return OpenSpace(config.search.space, depths, strength=study.protocol().strength_of(config))
+
+
+@cache
+def _study(name: str, storage: Path, changes: tuple[str, ...]) -> Study:
+    path = Path(__file__).parents[2] / "configs" / f"{name}.yaml"
+    config = load_config(path, [f"seed={DRAW}", f"storage={storage}", *changes])
+    return Study(config, StudyFolder(storage / name))
+
+
+@cache
+def _data(name: str, storage: Path, changes: tuple[str, ...]) -> TrialData:
+    study = _study(name, storage, changes)
+    return Preparer(study, study.architecture().image_size).search()
+
+
+@cache
+def _backbone() -> Backbone:
+    return load_backbone(backbone_path("embedded"))
+
+
+if __name__ == "__main__":
+    main()

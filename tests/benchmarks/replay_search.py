@@ -1,0 +1,149 @@
+"""A search of a study against a recorded world: all of it is real, but for the training.
+
+Searcher, arms, samplers, successive halving and the ledger are those of a study. Time is counted in
+epochs of the trials that run beside each other.
+"""
+
+from __future__ import annotations
+
+import heapq
+import tempfile
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from ray.tune.schedulers import TrialScheduler
+from ray.tune.search import Searcher
+from replay_world import Curve, World
+
+from study.config.loading import dump_config
+from study.config.schema import StudyConfig
+from study.search.driver import make_scheduler
+from study.search.samplers import Sampler
+from study.search.searcher import StudySearcher
+from study.search.stages import make_trial, open_arms
+from study.storage.ledger import End, StudyFolder
+from study.trial import TrialConfig, TrialData
+from study.trial.study import Study
+
+SLOTS = 2
+
+
+@dataclass(frozen=True)
+class Step:
+    """The state of a search when a trial has ended."""
+
+    trials: int
+    """The number of trials that ended."""
+    epochs: float
+    """The epochs that were trained, on all folds."""
+    test: float
+    """The mean test score of what validation would choose now; 0 while nothing finished."""
+
+
+@dataclass
+class Running:
+    """A trial under way."""
+
+    config: TrialConfig
+    curve: Curve
+    told: Any
+    """What the scheduler knows of it."""
+    epoch: int = 0
+
+
+def replay(
+    world: World, config: StudyConfig, data: TrialData, sampler: Sampler | None = None
+) -> list[Step]:
+    """Run one search and return its state after each trial, in order.
+
+    Args:
+        world: the world that answers in place of training.
+        config: the configuration of the study; its seed is that of the search.
+        data: the data of the search's trials, of which only the digest matters.
+        sampler: the sampler, if it is not found by the name in the configuration.
+    """
+    with tempfile.TemporaryDirectory(dir=_memory()) as scratch:
+        folder = StudyFolder(Path(scratch) / "replayed")
+        folder.create(dump_config(config), {})
+        return _Replay(world, Study(config, folder), data, sampler).run()
+
+
+class _Replay:
+    def __init__(
+        self, world: World, study: Study, data: TrialData, sampler: Sampler | None
+    ) -> None:
+        search, epochs = study.config.search, study.config.training.epochs
+        self._world = world
+        self._world = world
+        fixed = [
+            make_trial(study, data, "search", settings, "baseline", number, label=label)
+            for number, (label, settings) in enumerate(search.fixed.items())
+        ]
+        self._scheduler = make_scheduler(search.asha, epochs)
+        self._searcher = StudySearcher(
+            study.folder,
+            fixed,
+            arms=open_arms(study, (), sampler),
+            make_config=partial(make_trial, study, data, "search"),
+            next_number=len(fixed),
+        )
+        self._count = search.trials + len(search.peers)
+        self._spent = 0.0
+        self._steps: list[Step] = []
+        self._best = (-1.0, 0), 0.0
+        """The validation score of the best finished trial and its size below 0; its test score."""
+
+    def run(self) -> list[Step]:
+        """Run all trials, `SLOTS` at a time."""
+        turns: list[tuple[float, int, Running]] = []  # when an epoch ends, and of what
+        now, started = 0.0, 0
+        while True:
+            while len(turns) < SLOTS and started < self._count and (new := self._start(started)):
+                started += 1
+                heapq.heappush(turns, (now + 1.0, started, new))
+            if not turns:
+                return self._steps
+            now, number, running = heapq.heappop(turns)
+            if self._goes_on(running):
+                heapq.heappush(turns, (now + 1.0, number, running))
+
+    def _start(self, number: int) -> Running | None:
+        given = self._searcher.suggest(f"{number}")
+        if given is None or given == Searcher.FINISHED:
+            return None
+        config = self._searcher.running[f"{number}"]
+        told = SimpleNamespace(trial_id=f"{number}", config=config.model_dump(mode="json"))
+        self._scheduler.on_trial_add(None, told)
+        return Running(config, self._world.ask(config.settings), told)
+
+    def _goes_on(self, running: Running) -> bool:
+        """Train a trial for one more epoch; return whether it goes on."""
+        config = running.config
+        running.epoch = min(running.epoch + 1, config.epochs)
+        self._spent += bool(config.epochs)
+        ends = running.epoch >= config.epochs
+        looks = ends or config.scored_at is None or running.epoch in config.scored_at
+        score = running.curve.validation[running.epoch - 1] if looks else None
+        result = {"epoch": running.epoch, "score": score}
+        self._searcher.on_trial_result(running.told.trial_id, result)
+        if not ends and self._scheduler.on_trial_result(None, running.told, result) == (
+            TrialScheduler.CONTINUE
+        ):
+            return True
+        if ends:
+            self._scheduler.on_trial_complete(None, running.told, result)
+            rank = score or 0.0, -config.trainable
+            self._best = max(self._best, (rank, running.curve.test), key=lambda best: best[0])
+        end = End("finished" if ends else "stopped", running.epoch, 0.0)
+        self._searcher.conclude(config, end, score)
+        del self._searcher.running[running.told.trial_id]
+        self._steps.append(Step(len(self._steps) + 1, self._spent, self._best[1]))
+        return False
+
+
+def _memory() -> str | None:
+    """Return a folder in memory, where there is one."""
+    return "/dev/shm" if Path("/dev/shm").is_dir() else None

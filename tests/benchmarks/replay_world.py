@@ -1,0 +1,191 @@
+"""A recorded world: what each of many configurations scored, epoch by epoch, and on test.
+
+A world is recorded once, by training, and kept as Parquet. Replayed searches ask it for the scores
+of any configuration of the space: a surrogate answers, which was fitted to what was recorded.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from scipy import stats
+from sklearn.ensemble import ExtraTreesRegressor
+from sklearn.model_selection import KFold, cross_val_predict
+
+from study.config.settings import Settings
+from study.method.parameters import ENCODERS, kind_names, parameter_name
+from study.method.subsets import Depths, parse, single_sites
+
+TREES = 300
+PARTS = 10
+"""The number of parts of a world, each of which is predicted from the others."""
+ENOUGH = 0.8
+"""The least held-out rank correlation of a surrogate whose answers mean something."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A configuration, trained on the folds of one draw of shots and tested on further draws."""
+
+    source: str
+    """What proposed it: ``random``, ``tpe`` or ``clipfit``."""
+    settings: Settings
+    validation: Sequence[float]
+    """The validation score after each epoch, a fraction."""
+    folds: Sequence[Sequence[float]]
+    """The validation score of each fold alone after each epoch."""
+    test: Sequence[float]
+    """The test score on each further draw."""
+    seconds: float
+    """The CPU seconds of its training on the folds."""
+
+    def as_json(self) -> str:
+        """Return it as a line of JSON."""
+        return json.dumps(vars(self) | {"settings": self.settings.model_dump(mode="json")})
+
+    @classmethod
+    def of(cls, line: str) -> Row:
+        """Read a line that `as_json` wrote."""
+        values = json.loads(line)
+        return cls(**values | {"settings": Settings.model_validate(values["settings"])})
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What a configuration scores in a replay."""
+
+    validation: Sequence[float]
+    """The validation score after each epoch, with the noise of one training."""
+    folds: Sequence[Sequence[float]]
+    """The same of each fold alone."""
+    test: float
+    """The mean test score, without noise."""
+
+
+@dataclass(frozen=True)
+class World:
+    """The recorded configurations of one study."""
+
+    rows: Sequence[Row]
+    depths: Depths
+
+    @classmethod
+    def read(cls, path: Path, depths: Depths) -> World:
+        """Read a world that `write` wrote."""
+        table = pq.read_table(path)
+        rows = [
+            Row(**values | {"settings": Settings.model_validate_json(values["settings"])})
+            for values in table.to_pylist()
+        ]
+        return cls(rows, depths)
+
+    def write(self, path: Path) -> None:
+        """Write it as Parquet; scores have the precision of float32."""
+        columns = {
+            "source": pa.array([row.source for row in self.rows]),
+            "settings": pa.array([row.settings.model_dump_json() for row in self.rows]),
+            "validation": pa.array([row.validation for row in self.rows], pa.list_(pa.float32())),
+            "folds": pa.array([row.folds for row in self.rows], pa.list_(pa.list_(pa.float32()))),
+            "test": pa.array([row.test for row in self.rows], pa.list_(pa.float32())),
+            "seconds": pa.array([row.seconds for row in self.rows], pa.float32()),
+        }
+        pq.write_table(pa.table(columns), path, compression="zstd", compression_level=19)
+
+    @property
+    def epochs(self) -> int:
+        """The number of epochs of each configuration that tunes CLIP."""
+        return max(len(row.validation) for row in self.rows)
+
+    @cached_property
+    def held_out(self) -> tuple[float, float]:
+        """The rank correlation of validation, and of test, with what the other parts predict."""
+        predicted = self._held_out_targets
+        at = self.epochs - 1
+        validation, test = self._targets[:, at], self._targets[:, -1]
+        return (
+            float(stats.spearmanr(validation, predicted[:, at]).statistic),
+            float(stats.spearmanr(test, predicted[:, -1]).statistic),
+        )
+
+    @cached_property
+    def best(self) -> float:
+        """The highest mean test score that the surrogate knows of among the recorded ones."""
+        return float(self._forest.predict(self._features)[:, -1].max())
+
+    def ask(self, settings: Settings) -> Curve:
+        """Return what a configuration scores; the same whenever it is asked for."""
+        targets = self._forest.predict(self._encode(settings)[None])[0]
+        noise = np.random.default_rng(zlib.crc32(settings.model_dump_json().encode()))
+        residual = self._residuals[noise.integers(len(self._residuals))]
+        count = self.epochs
+        noisy = np.clip(targets + residual, 0.0, 1.0)
+        shape = (-1, count)
+        return Curve(
+            validation=noisy[:count].tolist(),
+            folds=noisy[count:-1].reshape(shape).T.tolist(),
+            test=float(targets[-1]),
+        )
+
+    @cached_property
+    def _features(self) -> np.ndarray:
+        return np.stack([self._encode(row.settings) for row in self.rows])
+
+    @cached_property
+    def _targets(self) -> np.ndarray:
+        """Scores by epoch, then those of each fold by epoch, then the mean test score."""
+        return np.stack([self._target(row) for row in self.rows])
+
+    @cached_property
+    def _forest(self) -> ExtraTreesRegressor:
+        return _forest().fit(self._features, self._targets)
+
+    @cached_property
+    def _held_out_targets(self) -> np.ndarray:
+        parts = KFold(PARTS, shuffle=True, random_state=0)
+        return cross_val_predict(_forest(), self._features, self._targets, cv=parts)
+
+    @cached_property
+    def _residuals(self) -> np.ndarray:
+        return self._targets - self._held_out_targets
+
+    def _target(self, row: Row) -> np.ndarray:
+        # What is not trained has one score, which every epoch has.
+        folds = np.array(row.folds).T
+        repeated = self.epochs // len(row.validation)
+        return np.concatenate(
+            [
+                np.repeat(row.validation, repeated),
+                np.repeat(folds, repeated, axis=1).ravel(),
+                [np.mean(row.test)],
+            ]
+        )
+
+    def _encode(self, settings: Settings) -> np.ndarray:
+        """Return which tensors are tuned, how fast, and what classifies."""
+        sites = " + ".join(f"{e}.{site}" for e in ENCODERS for site in single_sites(e))
+        every = sorted(parse(sites).resolve(self.depths), key=parameter_name)
+        leaves = parse(settings.subset).resolve(self.depths)
+        rates = [np.log10(settings.rates.get(kind, 1e-6)) for kind in kind_names()]
+        return np.array(
+            [
+                *(leaf in leaves for leaf in every),
+                *rates,
+                np.log10(settings.distill_weight or 1e-6),
+                settings.head == "linear",
+                settings.strength,
+                len(leaves),
+            ],
+            dtype=np.float64,
+        )
+
+
+def _forest() -> ExtraTreesRegressor:
+    return ExtraTreesRegressor(TREES, min_samples_leaf=2, random_state=0)
