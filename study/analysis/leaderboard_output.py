@@ -12,7 +12,6 @@ from study.analysis.formatting import (
     difference,
     duration,
     estimate_columns,
-    interval,
     interval_over_images,
     markdown_text,
     p_values,
@@ -49,7 +48,7 @@ def main_table(board: Leaderboard) -> Table:
             [
                 _name(entry),
                 *score_cells(board.parts, entry.parts, entry.test),
-                *(interval(entry.further.get(name)) for name in board.beside),
+                *(score_cell(entry.further.get(name)) for name in board.beside),
                 f"{len(entry.scores)}/{entry.seeds_planned}"
                 if len(entry.scores) < entry.seeds_planned
                 else len(entry.scores),

@@ -9,12 +9,18 @@ import numpy as np
 from study.analysis.results import TrialResult
 from study.analysis.statistics import (
     DRAWS,
+    LARGEST_BATCH,
     Interval,
     PairedDifference,
     percentile_interval,
     resampled_means,
 )
 from study.protocols import Protocol
+from study.protocols.competition import Competition, drawn_again
+from study.trial.predictions import Outcomes
+
+Trial = tuple[str, int]
+"""A trial's label and seed."""
 
 
 @dataclass(frozen=True)
@@ -103,11 +109,66 @@ def resample(
         drawn = _accuracies(
             list(alike.values()), protocol.class_averaged, draws, np.random.default_rng(seed)
         )
+        competing = {
+            trial: competition_of(known[trial], protocol.parts[0])
+            for trial in alike
+            if protocol.competes and known[trial].competing
+        }
+        beside = _beside(competing, draws, np.random.default_rng(seed))
         for column, trial in enumerate(alike):
             parts = zip(*(means[:, column].tolist() for means in drawn.values()), strict=True)
             scored = [protocol.score(dict(zip(drawn, values, strict=True))) for values in parts]
-            scores[trial] = {name: np.array([s[name] for s in scored]) for name in scored[0]}
+            own = {name: np.array([s[name] for s in scored]) for name in scored[0]}
+            scores[trial] = {**own, **beside.get(trial, {})}
     return Resampled({trial: own.images for trial, own in known.items()}, scores)
+
+
+def competition_of(outcomes: Outcomes, trained: str) -> Competition:
+    """Return the images of a trial whose names compete.
+
+    Args:
+        outcomes: what a trial took its images for.
+        trained: the part of the images of trained classes.
+    """
+    columns = []
+    for own in (True, False):
+        rows = [
+            (gap, right, number)
+            for number, ((part, _), images) in enumerate(outcomes.competing.items())
+            if (part == trained) is own
+            for right, gap in images
+        ]
+        gaps, right, labels = zip(*rows, strict=True) if rows else ((), (), ())
+        columns += [np.array(gaps, float), np.array(right, bool), np.array(labels, int)]
+    return Competition(*columns)
+
+
+def _beside(
+    competing: Mapping[Trial, Competition], draws: int, rng: np.random.Generator
+) -> dict[Trial, dict[str, np.ndarray]]:
+    """Return the scores of trials where all names compete, on images that are drawn again."""
+    found: dict[Trial, list[tuple[np.ndarray, np.ndarray]]] = defaultdict(list)
+    for one in list(competing.values())[:1]:  # the images are those of all
+        batch = max(1, LARGEST_BATCH // (len(one.seen_gap) + len(one.unseen_gap)))
+        for start in range(0, draws, batch):
+            sets = min(batch, draws - start)
+            seen, unseen = (_sets(own, sets, rng) for own in (one.seen_labels, one.unseen_labels))
+            for trial, own in competing.items():
+                found[trial].append(drawn_again(own, seen, unseen))
+    return {
+        trial: dict(zip(("generalized", "ausuc"), map(np.concatenate, zip(*own, strict=True)),
+                        strict=True))
+        for trial, own in found.items()
+    }  # fmt: skip
+
+
+def _sets(labels: np.ndarray, sets: int, rng: np.random.Generator) -> np.ndarray:
+    """Return how often each set has each image, as many of a class as it has, (sets, images)."""
+    counts = np.empty((sets, len(labels)))
+    for label in np.unique(labels):
+        (at,) = np.nonzero(labels == label)
+        counts[:, at] = rng.multinomial(len(at), np.full(len(at), 1 / len(at)), size=sets)
+    return counts
 
 
 def _accuracies(

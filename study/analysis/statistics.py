@@ -15,7 +15,7 @@ from scipy import stats
 CONFIDENCE = 0.95
 DRAWS = 2_000
 """How many sets of images are drawn; an interval's half width is then known to about 3 %."""
-_LARGEST_BATCH = 2**23
+LARGEST_BATCH = 2**23
 """The largest number of counts that are drawn at a time, which take 8 bytes each."""
 
 # In float64, differences of fractions k/n that are mathematically equal differ by less than this.
@@ -144,7 +144,7 @@ def resampled_means(values: np.ndarray, rng: np.random.Generator, draws: int = D
     # How often each different row is drawn is multinomial, so that equal images are drawn at once.
     rows, counts = np.unique(values, axis=0, return_counts=True)
     images, rows = len(values), rows.astype(np.float64)
-    batches = range(0, draws, batch := max(1, _LARGEST_BATCH // len(rows)))
+    batches = range(0, draws, batch := max(1, LARGEST_BATCH // len(rows)))
     drawn = (
         rng.multinomial(images, counts / images, size=min(batch, draws - start))
         for start in batches

@@ -100,6 +100,40 @@ def best_calibration(competitions: Sequence[Competition]) -> tuple[float, float]
     return float(tried[best]), float(means[best])
 
 
+def drawn_again(one: Competition, seen: Floats, unseen: Floats) -> tuple[Floats, Floats]:
+    """Return the harmonic mean of the two accuracies, and AUSUC, on images that are drawn again.
+
+    Each class must be drawn as often as it has images.
+
+    Args:
+        one: the competition.
+        seen: how often each set has each seen image, (sets, seen images).
+        unseen: how often each set has each unseen image, (sets, unseen images).
+
+    Returns:
+        Both of each set, (sets,) each.
+    """
+    own = seen * _shares(one.seen_gap, one.seen_right, one.seen_labels)
+    other = unseen * _shares(one.unseen_gap, one.unseen_right, one.unseen_labels)
+    pair = own[:, one.seen_gap > 0].sum(axis=1), other[:, one.unseen_gap <= 0].sum(axis=1)
+    total = pair[0] + pair[1]
+    means = np.divide(2 * pair[0] * pair[1], total, out=np.zeros_like(total), where=total > 0)
+    # The area below each seen image is what the unseen ones have reached when γ reaches its gap.
+    order = np.argsort(one.unseen_gap)
+    reached = np.pad(np.cumsum(other[:, order], axis=1), [(0, 0), (1, 0)])
+    before, after = (
+        reached[:, np.searchsorted(one.unseen_gap[order], one.seen_gap, side=side)]
+        for side in ("left", "right")
+    )
+    return means, (own * (before + after)).sum(axis=1) / 2
+
+
+def _shares(gap: npt.NDArray, right: npt.NDArray, labels: npt.NDArray) -> Floats:
+    """Return what each image adds to its accuracy once it is given a name of its own kind."""
+    _, of_image, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    return (right & np.isfinite(gap)) / (len(sizes) * sizes[of_image])
+
+
 def _curve(competitions: Sequence[Competition]) -> tuple[Floats, Floats, Floats]:
     """Return the γ at which accuracies change, and the accuracies before, between and after them.
 
@@ -128,9 +162,8 @@ def _turning(
     """
     gaps, shares = [], []
     for gap, right, labels in images:
-        _, of_image, sizes = np.unique(labels, return_inverse=True, return_counts=True)
         # A gap that is not a number is of a model that computes none; its image is right nowhere.
         kept = right & np.isfinite(gap)
         gaps.append(gap[kept].astype(np.float64))
-        shares.append(1 / (len(sizes) * sizes[of_image[kept]]))
+        shares.append(_shares(gap, right, labels)[kept])
     return np.concatenate(gaps), np.concatenate(shares)

@@ -36,11 +36,29 @@ class Evaluation:
     def competition(self) -> Competition:
         """All images whose names compete."""
         labels, trained, other, gap = (torch.cat(c) for c in zip(*self.competing, strict=True))
-        seen = torch.tensor([label in self.trained for label in labels.tolist()])
+        seen = self._seen(labels)
         own, others = (
             (gap[s], p[s] == labels[s], labels[s]) for s, p in ((seen, trained), (~seen, other))
         )
         return Competition(*(column.numpy() for column in (*own, *others)))
+
+    def of_kind(
+        self, labels: Tensor, trained: Tensor, other: Tensor, gap: Tensor
+    ) -> tuple[list[bool], list[float]]:
+        """Return whether the best name of each image's own kind is right, and its gap.
+
+        Args:
+            labels: one of `competing`, as what follows it.
+            trained: the best of the trained classes.
+            other: the best of the others.
+            gap: what the first is ahead of the second.
+        """
+        right = torch.where(self._seen(labels), trained, other) == labels
+        return right.tolist(), gap.tolist()
+
+    def _seen(self, labels: Tensor) -> Tensor:
+        """Return whether each class was trained on, (images,) bool."""
+        return torch.tensor([label in self.trained for label in labels.tolist()])
 
 
 def scores(found: Sequence[Evaluation], data: TrialData) -> dict[str, float]:
@@ -82,11 +100,14 @@ def best_head(
 def predictions(found: Iterable[Evaluation], data: TrialData) -> list[Prediction]:
     """Return the prediction of every evaluated image, over all tasks."""
     rows = []
-    for part, predicted, probabilities in (result for one in found for result in one.parts):
-        names = data.target(part.name).class_names
-        each = zip(part.records, predicted.tolist(), probabilities.tolist(), strict=True)
-        rows += [
-            Prediction(part.name, record.path, names[record.label], names[class_id], probability)
-            for record, class_id, probability in each
-        ]
+    for one in found:
+        competing = [one.of_kind(*columns) for columns in one.competing]
+        for place, (part, predicted, probabilities) in enumerate(one.parts):
+            names = data.target(part.name).class_names
+            own = competing[place] if competing else ()
+            columns = [predicted.tolist(), probabilities.tolist(), *own]
+            rows += [
+                Prediction(part.name, record.path, names[record.label], names[class_id], *rest)
+                for record, class_id, *rest in zip(part.records, *columns, strict=True)
+            ]
     return rows

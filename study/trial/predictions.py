@@ -4,7 +4,7 @@ import hashlib
 import io
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,13 +13,23 @@ from study.protocols import Protocol
 from study.storage.ledger import PREDICTIONS, LedgerError, StudyFolder
 from study.trial.study import Prediction
 
-_SCHEMA = pa.schema({**dict.fromkeys(Prediction._fields, pa.string()), "probability": pa.float32()})
+_COMPETING = {"right_of_kind": pa.bool_(), "gap": pa.float32()}
+_TYPES = {
+    **dict.fromkeys(Prediction._fields, pa.string()),
+    **{"probability": pa.float32(), **_COMPETING},
+}
 
 
 def to_parquet(predictions: Iterable[Prediction]) -> bytes:
-    """Return predictions as a Parquet file, with a column for each of their fields."""
+    """Return predictions as a Parquet file, with a column for each of their fields.
+
+    Where no names compete, there are no columns for that.
+    """
     contents = io.BytesIO()
-    rows = pa.Table.from_pylist([p._asdict() for p in predictions], schema=_SCHEMA)
+    values = [p._asdict() for p in predictions]
+    left_out = () if any(p["gap"] is not None for p in values) else _COMPETING
+    kept = pa.schema({name: kind for name, kind in _TYPES.items() if name not in left_out})
+    rows = pa.Table.from_pylist(values, schema=kept)
     pq.write_table(
         rows,
         contents,
@@ -42,7 +52,7 @@ def read_predictions(folder: StudyFolder, trial_id: str) -> list[Prediction]:
         return []
     try:
         columns = pq.read_table(io.BytesIO(contents)).to_pydict()
-        return list(map(Prediction._make, zip(*columns.values(), strict=True)))
+        return list(map(Prediction, *columns.values()))
     except (pa.ArrowException, TypeError) as error:
         raise LedgerError(f"{folder.path / name} is damaged: {error}") from error
 
@@ -84,18 +94,30 @@ class Outcomes:
     """A hash of the images' parts, classes and paths: equal for trials of the same images."""
     right: Mapping[tuple[str, str], tuple[bool, ...]]
     """Whether each image is predicted rightly, by part and class, in the order of the paths."""
+    competing: Mapping[tuple[str, str], tuple[tuple[bool, float], ...]] = field(
+        default_factory=dict
+    )
+    """Of each image `Prediction.right_of_kind` and ``gap``, alike; empty where none is known."""
 
 
 def outcomes_of(predictions: Iterable[Prediction]) -> Outcomes | None:
     """Return what is right among the predictions of a trial; None if it kept none."""
     right: dict[tuple[str, str], list[bool]] = defaultdict(list)
+    competing: dict[tuple[str, str], list[tuple[bool, float]]] = defaultdict(list)
     digest = hashlib.sha256()
-    for part, path, label, predicted, _ in sorted(predictions):
-        right[part, label].append(label == predicted)
-        digest.update(repr((part, path, label)).encode())
+    for one in sorted(predictions, key=lambda p: p[:5]):
+        stratum = one.part, one.label
+        right[stratum].append(one.label == one.predicted)
+        if one.right_of_kind is not None and one.gap is not None:
+            competing[stratum].append((one.right_of_kind, one.gap))
+        digest.update(repr((one.part, one.path, one.label)).encode())
     if not right:
         return None
-    return Outcomes(digest.hexdigest(), {stratum: tuple(own) for stratum, own in right.items()})
+    return Outcomes(
+        digest.hexdigest(),
+        {stratum: tuple(own) for stratum, own in right.items()},
+        {stratum: tuple(own) for stratum, own in competing.items()},
+    )
 
 
 def images_of(confusion: Confusion) -> Counter[tuple[str, str]]:

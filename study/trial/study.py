@@ -275,6 +275,11 @@ class Prediction(NamedTuple):
     """The name of the class that the model finds most probable."""
     probability: float
     """The probability that the model gives to that class."""
+    right_of_kind: bool | None = None
+    """Where trained names compete with others: whether the best of those of the image's own kind is
+    the true one."""
+    gap: float | None = None
+    """The highest logit among the trained names less the highest among the others."""
 
 
 @dataclass(frozen=True)

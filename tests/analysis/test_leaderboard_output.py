@@ -206,7 +206,7 @@ def test_scores_of_competing_names_stand_beside_the_protocols_own(
     assert "Where all names compete, H is the harmonic mean" in table.note
     assert [table.header[4:6], table.rows[0][4:6]] == [
         ["H %", "AUSUC %"],
-        ["50.0 ± 0.0", "25.0 ± 0.0"],
+        ["50.0 ± 0.0 ± –", "25.0 ± 0.0 ± –"],
     ]
     row = next(csv.DictReader(io.StringIO(to_csv(board))))
     assert (row["generalized_mean"], row["ausuc_mean"]) == ("0.5", "0.25")

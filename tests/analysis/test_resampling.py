@@ -12,6 +12,7 @@ from study.analysis.leaderboard import leaderboard
 from study.analysis.resampling import Resampled, resample
 from study.analysis.results import TrialResult, read_results
 from study.protocols import BaseToNew, FewShot, Protocol, Transfer
+from study.protocols.competition import Competition, accuracies, ausuc, drawn_again, hmean
 from study.trial import Prediction
 from study.trial.predictions import outcomes_of
 from tests.analysis.conftest import add_answer, keep_predictions
@@ -72,6 +73,50 @@ def test_the_harmonic_mean_varies_as_the_delta_method_says() -> None:
     assert width(found, "best", [1], "new") == pytest.approx(
         1.96 * math.sqrt(new * (1 - new) / images[1]), rel=0.06
     )
+
+
+def test_competing_names_are_scored_on_images_of_each_class_drawn_again() -> None:
+    rng = np.random.default_rng(3)
+    one = Competition(
+        *(rng.choice([-1.0, -0.5, 0.0, 0.5, 1.0], 12), rng.random(12) < 0.7, np.arange(12) % 3),
+        *(rng.choice([-1.0, -0.5, 0.0, 0.5, 1.0], 8), rng.random(8) < 0.6, np.arange(8) % 2),
+    )
+    for draw in range(20):
+        rng = np.random.default_rng(draw)
+        rows = [
+            np.concatenate([rng.choice(np.flatnonzero(own == c), sum(own == c)) for c in set(own)])
+            for own in (one.seen_labels, one.unseen_labels)
+        ]
+        copy = Competition(
+            *(column[rows[0]] for column in (one.seen_gap, one.seen_right, one.seen_labels)),
+            *(column[rows[1]] for column in (one.unseen_gap, one.unseen_right, one.unseen_labels)),
+        )
+        counts = [np.bincount(own, minlength=n)[None] for own, n in zip(rows, (12, 8), strict=True)]
+        (mean,), (area,) = drawn_again(one, *counts)
+        assert mean == pytest.approx(hmean(*accuracies([copy])))
+        assert area == pytest.approx(ausuc([copy]))
+
+
+def test_h_and_its_area_have_an_interval_over_images() -> None:
+    def competing(label: str, gap: float) -> TrialResult:
+        predictions = [
+            Prediction(part, f"{n:04d}.png", name, name, 1.0, n % 10 > 0, sign * gap + n % 7 - 3)
+            for part, sign in (("base", 1), ("new", -1))
+            for n in range(400)
+            for name in [f"{part} {n % 4}"]
+        ]
+        return TrialResult.model_construct(label=label, seed=1, outcomes=outcomes_of(predictions))
+
+    found = resample([competing("best", 2.0), competing("other", 9.0)], BaseToNew())
+    for name, expected in (("generalized", 0.9), ("ausuc", 0.81)):
+        far = found.interval("other", [1], name)
+        near = found.interval("best", [1], name)
+        assert far is not None
+        assert near is not None
+        assert far.low < expected < far.high, "no name of the other kind comes near"
+        assert near.high < far.high
+    spread = math.sqrt(0.9 * 0.1 / 400 / 2)
+    assert width(found, "other", [1], "generalized") == pytest.approx(1.96 * spread, rel=0.08)
 
 
 class ClassAveraged(FewShot):

@@ -6,7 +6,9 @@ import pyarrow.parquet as pq
 import pytest
 from small_trials import Prepare, trial
 
+from study.analysis.resampling import competition_of
 from study.method.model import Backbone
+from study.protocols.competition import accuracies, ausuc, hmean
 from study.storage.ledger import LedgerError, StudyFolder
 from study.trial import Prediction
 from study.trial.predictions import outcomes_of, read_predictions, to_parquet
@@ -15,6 +17,11 @@ from study.trial.run import run_trial
 SOME = [
     Prediction("base", "a/0.png", "ökapi", "zebra", 0.5),
     Prediction("new", "a/0.png", "zebra", "zebra", 0.75),
+]
+
+COMPETING = [
+    SOME[0]._replace(right_of_kind=True, gap=-0.5),
+    SOME[1]._replace(right_of_kind=False, gap=2.0),
 ]
 
 
@@ -26,7 +33,7 @@ def study(tmp_path: Path) -> StudyFolder:
 
 def test_what_is_written_is_read(study: StudyFolder) -> None:
     assert read_predictions(study, "t") == []
-    for predictions in (SOME, []):
+    for predictions in (SOME, COMPETING, []):
         study.trial("t").write("predictions.parquet", to_parquet(predictions))
         assert read_predictions(study, "t") == predictions
 
@@ -35,7 +42,10 @@ def test_other_programs_find_a_column_for_each_field(study: StudyFolder) -> None
     study.trial("t").write("predictions.parquet", to_parquet(SOME))
     table = pq.read_table(study.trial("t").path / "predictions.parquet")
     assert table.column_names == ["part", "path", "label", "predicted", "probability"]
-    assert table.to_pylist() == [p._asdict() for p in SOME]
+    assert [tuple(row.values()) for row in table.to_pylist()] == [p[:5] for p in SOME]
+    study.trial("t").write("predictions.parquet", to_parquet(COMPETING))
+    table = pq.read_table(study.trial("t").path / "predictions.parquet")
+    assert table.to_pylist() == [p._asdict() for p in COMPETING]
 
 
 @pytest.mark.parametrize("contents", [b"", b"PAR1", to_parquet(SOME)[:-9]])
@@ -61,6 +71,31 @@ def test_what_is_right_is_known_by_part_and_class_in_the_order_of_paths() -> Non
     assert found.right == {("base", "ökapi"): (False, True), ("new", "zebra"): (True,)}
     assert outcomes_of(reversed(predictions)) == found
     assert outcomes_of([]) is None
+
+
+def test_what_competes_is_known_in_the_same_order() -> None:
+    other = COMPETING[0]._replace(path="a/1.png", right_of_kind=False, gap=1.5)
+    found = outcomes_of([COMPETING[1], other, COMPETING[0]])
+    assert found is not None
+    assert found.competing == {
+        ("base", "ökapi"): ((True, -0.5), (False, 1.5)),
+        ("new", "zebra"): ((False, 2.0),),
+    }
+    plain = outcomes_of(SOME)
+    assert plain is not None
+    assert not plain.competing
+
+
+def test_competing_predictions_make_up_the_scores_of_their_trial(
+    prepare: Prepare, backbone: Backbone
+) -> None:
+    data = prepare("class_folds").confirm(1)
+    *_, report = run_trial(trial(stage="confirm", epochs=2), data, backbone)
+    found = outcomes_of(report.predictions)
+    assert found is not None
+    one = competition_of(found, "base")
+    assert hmean(*accuracies([one])) == pytest.approx(report.metrics["test_generalized"])
+    assert ausuc([one]) == pytest.approx(report.metrics["test_ausuc"])
 
 
 @pytest.mark.parametrize("change", [{"part": "new"}, {"path": "b.png"}, {"label": "zebra"}])
