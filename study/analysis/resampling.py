@@ -112,7 +112,7 @@ def resample(
         competing = {
             trial: competition_of(known[trial], protocol.parts[0])
             for trial in alike
-            if protocol.competes and known[trial].competing
+            if protocol.parts and known[trial].competing
         }
         beside = _beside(competing, draws, np.random.default_rng(seed))
         for column, trial in enumerate(alike):

@@ -9,8 +9,9 @@ from study.config.loading import build_config, parse_overrides, put_value, read_
 from study.config.schema import LINEAR, StudyConfig
 from study.errors import ConfigError
 
+HEADS = "search.space.heads"
 BEFORE: Mapping[str, Any] = {
-    "search.space.heads": ["text"],
+    HEADS: ["text"],
     "search.space.neighbours": False,
     "confirm.strength": 1.0,
     "ablation.extend": False,
@@ -47,7 +48,7 @@ def as_frozen(config: StudyConfig, source: Path) -> StudyConfig:
     for key in missing:
         if _is_default(config, key):
             put_value(values, key, BEFORE[key])
-    if "search.space.heads" in missing and _is_default(config, "search.baselines"):
+    if HEADS in missing and _is_default(config, "search.baselines"):
         del values["search"]["baselines"][LINEAR]
     return build_config(values, str(source))
 

@@ -660,11 +660,13 @@ class StudyConfig(Section):
             ),
             *(
                 (
-                    label in fixed and (fixed[label].head, fixed[label].strength) != ("text", 1.0),
-                    f"search.baselines.{label}: is a reference, with head text and strength 1; "
-                    "give another head or strength another label",
+                    (fixed[label].head, fixed[label].strength) != ("text", 1.0),
+                    f"search.baselines.{label}: is a reference, with head text and strength 1; got "
+                    f"head {fixed[label].head} and strength {fixed[label].strength:g}, which need "
+                    "another label",
                 )
                 for label in REFERENCES
+                if label in fixed
             ),
             *(
                 (

@@ -122,7 +122,7 @@ def _run_variants(study: Study, data: TrialData, observers: Sequence[Observer]) 
         make_trial(study, data, "search", settings, VARIANT, number + place, label=label)
         for place, (label, settings) in enumerate(wanted.items())
     )
-    known = {config["config_hash"] for config in configs}  # some, if they failed before
+    known = {config.get("config_hash") for config in configs}  # some, if they failed before
     run_queue(
         study,
         "search",

@@ -101,11 +101,12 @@ def predictions(found: Iterable[Evaluation], data: TrialData) -> list[Prediction
     """Return the prediction of every evaluated image, over all tasks."""
     rows = []
     for one in found:
-        competing = [one.of_kind(*columns) for columns in one.competing]
-        for place, (part, predicted, probabilities) in enumerate(one.parts):
+        competing = iter(one.competing)  # of the parts without those of targets
+        for part, predicted, probabilities in one.parts:
             names = data.target(part.name).class_names
-            own = competing[place] if competing else ()
-            columns = [predicted.tolist(), probabilities.tolist(), *own]
+            own = None if part.name in data.targets else next(competing, None)
+            columns = [predicted.tolist(), probabilities.tolist()]
+            columns += one.of_kind(*own) if own else ()
             rows += [
                 Prediction(part.name, record.path, names[record.label], names[class_id], *rest)
                 for record, class_id, *rest in zip(part.records, *columns, strict=True)

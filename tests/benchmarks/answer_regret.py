@@ -63,7 +63,7 @@ class Job(NamedTuple):
         if not self.file.exists():
             return None
         row: dict[str, Any] = json.loads(self.file.read_text())
-        if row["of"] != self.of:
+        if row.get("of") != self.of:
             raise ConfigError(f"{self.file} is of another configuration; choose another --storage")
         return row
 

@@ -104,7 +104,7 @@ def test_a_protocol_travels_to_the_workers_of_trials(protocol: str) -> None:
         (
             {"search": {"baselines": baselines(bitfit=clipfit(strength=0.5))}},
             "search.baselines.bitfit",
-            ["is a reference, with head text and strength 1"],
+            ["is a reference, with head text and strength 1", "got head text and strength 0.5"],
         ),
         ({"search": {"trials": 8, "tuned_share": 0.9}}, "search.tuned_share", ["0.9", "none"]),
         (
