@@ -169,7 +169,7 @@ def validation_findings(board: Leaderboard) -> tuple[str, ...]:
         f"{agreement.rho:+.2f} (p {probability(agreement.p)}).".replace("-", "−")
         if agreement
         else "Too few distinct candidates to say how well validation ranked test scores.",
-        "The candidate with the best validation score was also best on test."
+        "Of the candidates that validation ranked, its best was also best on test."
         if regret and not regret.loss
         else "",
         f"The best candidate by validation, “{names[regret.picked]}”, is {percent(regret.loss)} "
