@@ -155,11 +155,9 @@ def _beside(
             seen, unseen = (_sets(own, sets, rng) for own in (one.seen_labels, one.unseen_labels))
             for trial, own in competing.items():
                 found[trial].append(drawn_again(own, seen, unseen))
-    return {
-        trial: dict(zip(("generalized", "ausuc"), map(np.concatenate, zip(*own, strict=True)),
-                        strict=True))
-        for trial, own in found.items()
-    }  # fmt: skip
+    joined = {trial: map(np.concatenate, zip(*own, strict=True)) for trial, own in found.items()}
+    names = ("generalized", "ausuc")
+    return {trial: dict(zip(names, own, strict=True)) for trial, own in joined.items()}
 
 
 def _sets(labels: np.ndarray, sets: int, rng: np.random.Generator) -> np.ndarray:

@@ -51,6 +51,11 @@ class Judged:
     """The last report."""
 
     @property
+    def rank(self) -> tuple[float, int, int]:
+        """What puts the best first: of equal scores fewer tuned values, then the earlier trial."""
+        return -self.val_score, self.config.trainable, self.config.number
+
+    @property
     def settings(self) -> Settings:
         """What it would be tested with: its settings, and the head that validation chose for it."""
         return self.config.settings.as_reported(self.report)
@@ -62,10 +67,7 @@ class Judged:
 
 
 def finished_trials(folder: StudyFolder) -> list[Judged]:
-    """Return the search's trials that completed all their epochs, best first.
-
-    Of equal scores, the one with fewer tuned parameters comes first, then the earlier trial.
-    """
+    """Return the search's trials that completed all their epochs, best first."""
     judged = [
         Judged(TrialConfig.model_validate(trial.read_config()), last["val_score"], last)
         for trial in folder.trials()
@@ -74,7 +76,7 @@ def finished_trials(folder: StudyFolder) -> list[Judged]:
         and end.status == "finished"
         for last in trial.read_reports()[-1:]
     ]
-    return sorted(judged, key=lambda j: (-j.val_score, j.config.trainable, j.config.number))
+    return sorted(judged, key=lambda j: j.rank)
 
 
 def tuned_clipfit(judged: Iterable[Judged]) -> Judged | None:

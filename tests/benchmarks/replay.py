@@ -4,13 +4,13 @@
     python tests/benchmarks/replay.py compare                    # every way to search, in turn
     python tests/benchmarks/replay.py compare --repetitions 5    # fewer of each
 
-`record` trains at least a thousand configurations of each study: at random, by TPE, and of
-CLIPFit's own subset. It notes the validation score of each fold after each epoch, and the test
-scores on two further draws of shots. It goes on where it was, and in the end writes `worlds/`.
+`record` trains at least a thousand configurations of each study: the baselines, at random, by TPE,
+and of CLIPFit's own subset. It notes the validation score of each fold after each epoch, and the
+test scores on two further draws of shots. It goes on where it was, and in the end writes `worlds/`.
 
-`compare` replays whole searches against the surrogate of a world. The best is the highest test
-score, a mean, that the surrogate knows of; a search is near it once what validation would choose is
-within half a point.
+`compare` replays whole searches against the surrogate of a world. The best is the highest mean test
+score that the rest of the world predicts of a configuration; a search is near it once what
+validation would choose is within half a point.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -35,9 +34,10 @@ from study.config.loading import load_config
 from study.config.settings import Settings
 from study.embedded import backbone_path
 from study.method.model import Backbone, load_backbone
-from study.search.samplers import Sampler, random, tpe
+from study.search.samplers import Sampler, random, seed_of, tpe
 from study.search.space import OpenSpace, RateSpace
 from study.search.stages import make_trial
+from study.storage.atomic import drop_cut_line
 from study.storage.ledger import StudyFolder
 from study.trial import TrialData
 from study.trial.prepare import Preparer
@@ -50,10 +50,12 @@ DRAW = 1
 """The seed of the shots that validation sees."""
 FURTHER = (101, 102)
 """The seeds of the draws that are tested."""
+BASELINES = "baselines"
 LENGTHS: Mapping[str, int] = {"random": 50, "tpe": 100, "clipfit": 50}
 """The configurations of a chain, by what proposes them; TPE learns within its chain."""
-CHAINS: Mapping[str, int] = {"random": 10, "tpe": 4, "clipfit": 3}
+CHAINS: Mapping[str, int] = {BASELINES: 1, "random": 10, "tpe": 4, "clipfit": 3}
 """The number of chains of each study."""
+TINY = ("training.epochs=6", "search.folds=2", "data.shots=2")
 NEAR = 0.005
 MARKS = (20, 40, 96)
 
@@ -108,11 +110,12 @@ class Chain(NamedTuple):
         return self.storage / self.study / f"{self.source}-{self.number}.jsonl"
 
     def rows(self) -> list[Row]:
-        """Return what was trained of it; a line that was cut is not."""
+        """Return what was trained of it; a line that was cut goes."""
         if not self.file.exists():
             return []
-        lines = self.file.read_text(encoding="utf-8").split("\n")[:-1]
-        return [Row.of(line) for line in lines]
+        with self.file.open("r+b", buffering=0) as file:
+            drop_cut_line(file)
+        return [Row.of(line) for line in self.file.read_text(encoding="utf-8").splitlines()]
 
 
 def main() -> None:
@@ -127,24 +130,26 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", metavar="WAY", choices=[*WAYS])
     parser.add_argument("--tiny", action="store_true", help="a few short trainings: shows it works")
     options = parser.parse_args()
-    changes = ("training.epochs=6", "search.folds=2", "data.shots=2") if options.tiny else ()
+    changes = TINY if options.tiny else ()
+    storage, worlds = options.storage.resolve(), options.worlds.resolve()
+    if options.tiny:  # beside, not among, what counts
+        storage, worlds = storage / "tiny", storage / "tiny"
     print(f"`{' '.join(['python', *sys.argv])}`, {machine()}\n", flush=True)
     for study in options.studies:
-        path = options.worlds / f"{study}.parquet"
+        path = worlds / f"{study}.parquet"
         if options.verb == "record":
-            options.worlds.mkdir(parents=True, exist_ok=True)
-            record(study, options.storage.resolve(), options.processes, changes).write(path)
+            worlds.mkdir(parents=True, exist_ok=True)
+            record(study, storage, options.processes, changes).write(path)
             print(f"{path}: {path.stat().st_size:,} bytes")
             continue
         trials = f"search.trials={12 if options.tiny else max(MARKS)}"
-        world = World.read(path, _study(study, options.storage.resolve(), ()).architecture().depths)
+        world = World.read(path, _study(study, storage, ()).architecture().depths)
         print(introduction(study, world), flush=True)
         for name in options.only or WAYS:
             way = WAYS[name]
             count = min(options.repetitions, way.most)
             jobs = [
-                (study, options.storage.resolve(), (*changes, trials), name, seed)
-                for seed in range(1, count + 1)
+                (study, storage, (*changes, trials), name, seed) for seed in range(1, count + 1)
             ]
             pool = multiprocessing.get_context("spawn").Pool(options.processes, _enter, (world,))
             with pool:
@@ -162,7 +167,7 @@ def record(study: str, storage: Path, processes: int, changes: tuple[str, ...]) 
         changes: what is different from the shipped configuration; if anything is, chains are short.
     """
     chains = [
-        Chain(study, storage, source, number, 4 if changes else LENGTHS[source], changes)
+        Chain(study, storage, source, number, 4 if changes else LENGTHS.get(source, 0), changes)
         for source, count in CHAINS.items()
         for number in range(1 if changes else count)
     ]
@@ -184,7 +189,8 @@ def train(chain: Chain) -> str:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     asked = optuna.create_study(direction="maximize")
     space = _space(study, chain.source)
-    for row in chain.rows():
+    rows = chain.rows()
+    for row in rows:
         choices = space.encode(
             row.settings.model_copy(update={"head_lr": None, "head_steps": None})
         )
@@ -196,12 +202,14 @@ def train(chain: Chain) -> str:
                 distributions={name: kind for name, (_, kind) in (choices or {}).items()},
             )
         )
+    baselines = [*study.config.search.fixed.values()] if chain.source == BASELINES else []
     with chain.file.open("a", encoding="utf-8") as file:
-        for turn in range(len(asked.trials), chain.length):
-            seed = 1000 * chain.number + turn
+        for turn in range(len(rows), len(baselines) or chain.length):
+            seed = seed_of(f"{chain.source}/{chain.number}/{turn}")
             asked.sampler = tpe(seed) if chain.source == "tpe" else random(seed)
             trial = asked.ask()
-            row = measure(study, space.suggest(trial), chain.source, data, tests, backbone)
+            settings = baselines[turn] if baselines else space.suggest(trial)
+            row = measure(study, settings, chain.source, data, tests, backbone)
             asked.tell(trial, row.validation[-1])
             file.write(f"{row.as_json()}\n")
             file.flush()
@@ -217,11 +225,9 @@ def measure(
     backbone: Backbone,
 ) -> Row:
     """Train a configuration on the folds, and on each of the draws that are tested."""
-    began = time.process_time()
     trial = make_trial(study, data, "search", settings, "search", 0)
     # Every epoch is scored, also those after which no trial may be stopped as shipped.
     reports = list(run_trial(trial.model_copy(update={"scored_at": None}), data, backbone))
-    seconds = time.process_time() - began
     own = settings.as_reported(reports[-1].metrics)
     test = []
     for seed, draw in zip(FURTHER, tests, strict=True):
@@ -234,7 +240,6 @@ def measure(
         validation=[report.metrics["val_score"] for report in reports],
         folds=[report.folds for report in reports],
         test=test,
-        seconds=seconds,
     )
 
 
@@ -265,12 +270,13 @@ def introduction(study: str, world: World) -> str:
     trusted = min(validation, test) >= ENOUGH
     return (
         f"\n**{study}**: {len(world.rows)} configurations; held-out rank correlation "
-        f"{validation:.2f} on validation and {test:.2f} on test"
+        f"{validation:.2f} on validation and {test:.2f} on test, and {world.held_out_above:.2f} on "
+        "test among the better half by validation"
         + ("" if trusted else f", below {ENOUGH}: what follows is not to be trusted")
         + f"; best {100 * world.best:.1f} %\n\n| search | repetitions | trials to within half a "
         "point | epochs | "
         + " | ".join(f"regret after {mark}" for mark in MARKS)
-        + " |\n| --- | --- | --- | --- |"
+        + " | in the end |\n| --- | --- | --- | --- | --- |"
         + " --- |" * len(MARKS)
     )
 
@@ -283,7 +289,7 @@ def line_of(name: str, found: Sequence[Sequence[Step]], best: float) -> str:
         quartiles([float("inf") if step is None else step.epochs for step in near], "{:.0f}"),
         *(
             quartiles([100 * (best - steps[min(mark, len(steps)) - 1].test) for steps in found])
-            for mark in MARKS
+            for mark in (*MARKS, len(max(found, key=len)))
         ),
     ]
     return f"| {name} | {len(found)} | {' | '.join(cells)} |"
@@ -293,8 +299,8 @@ def quartiles(values: Sequence[float], form: str = "{:.2f}") -> str:
     """Return the median and the quartiles of numbers, some of which may be infinite: never."""
     ranked = sorted(values)
     low, middle, high = (ranked[int(share * (len(ranked) - 1))] for share in (0.25, 0.5, 0.75))
-    texts = ["never" if value == float("inf") else form.format(value) for value in
-             (middle, low, high)]  # fmt: skip
+    ends = (middle, low, high)
+    texts = ["never" if value == float("inf") else form.format(value) for value in ends]
     return f"{texts[0]} [{texts[1]}, {texts[2]}]"
 
 

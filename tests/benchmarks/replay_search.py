@@ -1,7 +1,7 @@
 """A search of a study against a recorded world: all of it is real, but for the training.
 
-Searcher, arms, samplers, successive halving and the ledger are those of a study. Time is counted in
-epochs of the trials that run beside each other.
+Searcher, arms, samplers, successive halving, variants and the ledger are those of a study. Time is
+counted in epochs of the trials that run beside each other.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from ray.tune.search import Searcher
 from replay_world import Curve, World
 
 from study.config.loading import dump_config
-from study.config.schema import StudyConfig
+from study.config.schema import VARIANT, StudyConfig
 from study.search.driver import make_scheduler
 from study.search.samplers import Sampler
 from study.search.searcher import StudySearcher
 from study.search.stages import make_trial, open_arms
+from study.selection.candidates import Judged, variants
 from study.storage.ledger import End, StudyFolder
 from study.trial import TrialConfig, TrialData
 from study.trial.study import Study
@@ -36,7 +37,7 @@ class Step:
     """The state of a search when a trial has ended."""
 
     trials: int
-    """The number of trials that ended."""
+    """The number of trials that ended, peers and variants included."""
     epochs: float
     """The epochs that were trained, on all folds."""
     test: float
@@ -76,10 +77,10 @@ class _Replay:
         self, world: World, study: Study, data: TrialData, sampler: Sampler | None
     ) -> None:
         search, epochs = study.config.search, study.config.training.epochs
-        self._world = world
-        self._world = world
+        self._world, self._study = world, study
+        self._make = partial(make_trial, study, data, "search")
         fixed = [
-            make_trial(study, data, "search", settings, "baseline", number, label=label)
+            self._make(settings, "baseline", number, label=label)
             for number, (label, settings) in enumerate(search.fixed.items())
         ]
         self._scheduler = make_scheduler(search.asha, epochs)
@@ -87,14 +88,14 @@ class _Replay:
             study.folder,
             fixed,
             arms=open_arms(study, (), sampler),
-            make_config=partial(make_trial, study, data, "search"),
+            make_config=self._make,
             next_number=len(fixed),
         )
         self._count = search.trials + len(search.peers)
         self._spent = 0.0
         self._steps: list[Step] = []
-        self._best = (-1.0, 0), 0.0
-        """The validation score of the best finished trial and its size below 0; its test score."""
+        self._finished: list[tuple[Judged, float]] = []
+        """The finished trials, each with its mean test score."""
 
     def run(self) -> list[Step]:
         """Run all trials, `SLOTS` at a time."""
@@ -105,7 +106,7 @@ class _Replay:
                 started += 1
                 heapq.heappush(turns, (now + 1.0, started, new))
             if not turns:
-                return self._steps
+                return self._with_variants()
             now, number, running = heapq.heappop(turns)
             if self._goes_on(running):
                 heapq.heappush(turns, (now + 1.0, number, running))
@@ -117,7 +118,32 @@ class _Replay:
         config = self._searcher.running[f"{number}"]
         told = SimpleNamespace(trial_id=f"{number}", config=config.model_dump(mode="json"))
         self._scheduler.on_trial_add(None, told)
-        return Running(config, self._world.ask(config.settings), told)
+        return Running(config, self._ask(config), told)
+
+    def _ask(self, config: TrialConfig) -> Curve:
+        return self._world.ask(config.settings, self._study.config.seed)
+
+    def _finish(self, config: TrialConfig, curve: Curve) -> None:
+        self._finished.append((Judged(config, curve.validation[config.epochs - 1]), curve.test))
+
+    def _step(self) -> None:
+        """Note what validation would choose now."""
+        ranked = sorted(self._finished, key=lambda found: found[0].rank)
+        tested = ranked[0][1] if ranked else 0.0
+        self._steps.append(Step(len(self._steps) + 1, self._spent, tested))
+
+    def _with_variants(self) -> list[Step]:
+        """Return all steps, with those of the variants, which a study trains in the end."""
+        config, protocol = self._study.config, self._study.protocol()
+        judged = sorted((found for found, _ in self._finished), key=lambda found: found.rank)
+        wanted = variants(judged, config, protocol.strength_of(config))
+        for place, (label, settings) in enumerate(wanted.items()):
+            number = len(self._steps) + place
+            trial = self._make(settings, VARIANT, number, label=label)
+            self._spent += trial.epochs
+            self._finish(trial, self._ask(trial))
+            self._step()
+        return self._steps
 
     def _goes_on(self, running: Running) -> bool:
         """Train a trial for one more epoch; return whether it goes on."""
@@ -135,12 +161,11 @@ class _Replay:
             return True
         if ends:
             self._scheduler.on_trial_complete(None, running.told, result)
-            rank = score or 0.0, -config.trainable
-            self._best = max(self._best, (rank, running.curve.test), key=lambda best: best[0])
+            self._finish(config, running.curve)
         end = End("finished" if ends else "stopped", running.epoch, 0.0)
         self._searcher.conclude(config, end, score)
         del self._searcher.running[running.told.trial_id]
-        self._steps.append(Step(len(self._steps) + 1, self._spent, self._best[1]))
+        self._step()
         return False
 
 

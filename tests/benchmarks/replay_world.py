@@ -24,7 +24,9 @@ from study.config.settings import Settings
 from study.method.parameters import ENCODERS, kind_names, parameter_name
 from study.method.subsets import Depths, parse, single_sites
 
-TREES = 300
+TREES = 100
+NEIGHBOURS = 30
+"""Among how many recorded configurations, predicted to validate alike, the noise is drawn."""
 PARTS = 10
 """The number of parts of a world, each of which is predicted from the others."""
 ENOUGH = 0.8
@@ -36,7 +38,7 @@ class Row:
     """A configuration, trained on the folds of one draw of shots and tested on further draws."""
 
     source: str
-    """What proposed it: ``random``, ``tpe`` or ``clipfit``."""
+    """What proposed it: ``baselines``, ``random``, ``tpe`` or ``clipfit``."""
     settings: Settings
     validation: Sequence[float]
     """The validation score after each epoch, a fraction."""
@@ -44,8 +46,6 @@ class Row:
     """The validation score of each fold alone after each epoch."""
     test: Sequence[float]
     """The test score on each further draw."""
-    seconds: float
-    """The CPU seconds of its training on the folds."""
 
     def as_json(self) -> str:
         """Return it as a line of JSON."""
@@ -64,8 +64,6 @@ class Curve:
 
     validation: Sequence[float]
     """The validation score after each epoch, with the noise of one training."""
-    folds: Sequence[Sequence[float]]
-    """The same of each fold alone."""
     test: float
     """The mean test score, without noise."""
 
@@ -95,7 +93,6 @@ class World:
             "validation": pa.array([row.validation for row in self.rows], pa.list_(pa.float32())),
             "folds": pa.array([row.folds for row in self.rows], pa.list_(pa.list_(pa.float32()))),
             "test": pa.array([row.test for row in self.rows], pa.list_(pa.float32())),
-            "seconds": pa.array([row.seconds for row in self.rows], pa.float32()),
         }
         pq.write_table(pa.table(columns), path, compression="zstd", compression_level=19)
 
@@ -116,23 +113,38 @@ class World:
         )
 
     @cached_property
-    def best(self) -> float:
-        """The highest mean test score that the surrogate knows of among the recorded ones."""
-        return float(self._forest.predict(self._features)[:, -1].max())
+    def held_out_above(self) -> float:
+        """That of test among the half with the higher validation scores, where a search ends."""
+        at = self.epochs - 1
+        upper = self._targets[:, at] >= np.median(self._targets[:, at])
+        pair = self._targets[upper, -1], self._held_out_targets[upper, -1]
+        return float(stats.spearmanr(*pair).statistic)
 
-    def ask(self, settings: Settings) -> Curve:
-        """Return what a configuration scores; the same whenever it is asked for."""
+    @cached_property
+    def best(self) -> float:
+        """The highest mean test score, as the other parts of the world predict it.
+
+        So it has no luck of its own, which no other configuration could reach.
+        """
+        return float(self._held_out_targets[:, -1].max())
+
+    def ask(self, settings: Settings, seed: int) -> Curve:
+        """Return what a configuration scores in a replay; the same whenever it is asked for.
+
+        The noise is that of recorded configurations which are predicted to validate alike.
+
+        Args:
+            settings: the configuration.
+            seed: the seed of the replay, which draws other noise.
+        """
         targets = self._forest.predict(self._encode(settings)[None])[0]
-        noise = np.random.default_rng(zlib.crc32(settings.model_dump_json().encode()))
-        residual = self._residuals[noise.integers(len(self._residuals))]
-        count = self.epochs
+        at = self.epochs - 1
+        distance = abs(self._held_out_targets[:, at] - targets[at])
+        alike = np.argsort(distance, kind="stable")[:NEIGHBOURS]
+        draw = zlib.crc32(f"{seed}/{settings.model_dump_json()}".encode())
+        residual = self._residuals[np.random.default_rng(draw).choice(alike)]
         noisy = np.clip(targets + residual, 0.0, 1.0)
-        shape = (-1, count)
-        return Curve(
-            validation=noisy[:count].tolist(),
-            folds=noisy[count:-1].reshape(shape).T.tolist(),
-            test=float(targets[-1]),
-        )
+        return Curve(noisy[:-1].tolist(), float(targets[-1]))
 
     @cached_property
     def _features(self) -> np.ndarray:
@@ -140,7 +152,7 @@ class World:
 
     @cached_property
     def _targets(self) -> np.ndarray:
-        """Scores by epoch, then those of each fold by epoch, then the mean test score."""
+        """Validation scores by epoch, then the mean test score."""
         return np.stack([self._target(row) for row in self.rows])
 
     @cached_property
@@ -158,15 +170,8 @@ class World:
 
     def _target(self, row: Row) -> np.ndarray:
         # What is not trained has one score, which every epoch has.
-        folds = np.array(row.folds).T
-        repeated = self.epochs // len(row.validation)
-        return np.concatenate(
-            [
-                np.repeat(row.validation, repeated),
-                np.repeat(folds, repeated, axis=1).ravel(),
-                [np.mean(row.test)],
-            ]
-        )
+        scores = np.repeat(row.validation, self.epochs // len(row.validation))
+        return np.append(scores, np.mean(row.test))
 
     def _encode(self, settings: Settings) -> np.ndarray:
         """Return which tensors are tuned, how fast, and what classifies."""

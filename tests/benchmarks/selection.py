@@ -15,6 +15,7 @@ import json
 import multiprocessing
 import random
 import statistics
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -59,8 +60,9 @@ class Job(NamedTuple):
 
     @property
     def file(self) -> Path:
-        """Where its row goes."""
-        return STORAGE / self.study / f"draw{self.draw}-{self.number:03d}.json"
+        """Where its row goes; a number may be of another configuration in another state."""
+        key = zlib.crc32(self.proposal.model_dump_json().encode())
+        return STORAGE / self.study / f"draw{self.draw}-{self.number:03d}-{key:08x}.json"
 
 
 def main() -> None:
