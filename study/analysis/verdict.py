@@ -15,7 +15,7 @@ from study.analysis.formatting import (
 from study.analysis.leaderboard import Entry, Leaderboard, above_winner
 from study.analysis.names import name_of
 from study.analysis.statistics import Comparison, Estimate
-from study.config.schema import SMALLEST, TUNED, WITH_DELTA, ZERO_SHOT
+from study.config.schema import BEST_PEER, SMALLEST, TUNED, WITH_DELTA, ZERO_SHOT
 from study.trial.study import BEST
 
 
@@ -111,6 +111,8 @@ def _judgements(board: Leaderboard, winner: Entry) -> Iterator[str]:
     tests = "Holm, 2 fixed comparisons" if len(board.fixed) > 1 else "the only fixed comparison"
     for label in (TUNED, *([board.peer] if board.peer else ())):
         rival, comparison, name = board.entry(label), board.fixed.get(label), name_of(label)
+        if label == BEST_PEER and rival is not None:
+            name = f"the best peer by validation ({settings_in_words(rival.settings)})"
         if rival is None:
             yield (
                 f"{name[0].upper()}{name[1:]} has no test score, so the winner cannot be compared "

@@ -180,3 +180,12 @@ def test_a_choice_without_a_score_is_told_apart_from_a_study_without_any(
         shutil.rmtree(trial)
     text = verdict(leaderboard(read_results(few_shot_study)))[0]
     assert text.startswith("Nothing is confirmed on test yet, so there is no winner")
+
+
+def test_a_peer_that_is_no_baseline_is_called_by_what_it_is(few_shot_study: Path) -> None:
+    lora = {"method": "lora", "lr": 0.01}
+    add_candidate(few_shot_study, "best-peer", -0.05, val_score=0.7, peer=lora, head="linear")
+    text = " ".join(verdict(leaderboard(read_results(few_shot_study))))
+    assert "Against the best peer by validation (LoRA of rank 4, alpha 8, lr 0.01, linear head" in (
+        text
+    )
