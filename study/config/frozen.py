@@ -10,6 +10,7 @@ from study.config.schema import LINEAR, StudyConfig
 from study.errors import ConfigError
 
 HEADS = "search.space.heads"
+"""A key that all earlier versions lacked."""
 BEFORE: Mapping[str, Any] = {
     HEADS: ["text"],
     "search.space.neighbours": False,

@@ -196,8 +196,8 @@ class Settings(Section):
     def writes_delta(self) -> bool:
         """Whether a delta holds all that the result is used with.
 
-        It is small beside the backbone, so it has no peer's parameters, and no calibration, which
-        the one who asks decides: it has an effect only where trained names compete with others.
+        It is small beside the backbone, so it has no peer's parameters; nor has it a calibration,
+        which has an effect only where trained names compete with others.
         """
         return self.peer is None and not self.calibration
 

@@ -296,8 +296,7 @@ class TaskRun:
     def delta(self, head: Head | None) -> dict[str, Tensor]:
         """Return what the model is used with: the parameters at the trial's strength, and a head.
 
-        They are on the CPU, by the names of `study.method.delta`. A peer has none, and nor has what
-        is calibrated, which more than a model decides.
+        They are on the CPU, by the names of `study.method.delta`; see `Settings.writes_delta`.
         """
         if not self.config.settings.writes_delta:
             return {}
