@@ -1,12 +1,14 @@
 """Searches compared by replay: samplers and schedulers against a world that was recorded once.
 
     python tests/benchmarks/replay.py record                     # train what is missing: hours
+    python tests/benchmarks/replay.py collect                    # write what is recorded so far
     python tests/benchmarks/replay.py compare                    # every way to search, in turn
     python tests/benchmarks/replay.py compare --repetitions 5    # fewer of each
 
 `record` trains at least a thousand configurations of each study: the baselines, at random, by TPE,
 and of CLIPFit's own subset. It notes the validation score of each fold after each epoch, and the
-test scores on two further draws of shots. It goes on where it was, and in the end writes `worlds/`.
+test scores on two further draws of shots. It goes on where it was, or where the world in `worlds/`
+is, and in the end writes that.
 
 `compare` replays whole searches against the surrogate of a world. The best is the highest mean test
 score that the rest of the world predicts of a configuration; a search is near it once what
@@ -105,9 +107,14 @@ class Chain(NamedTuple):
     changes: tuple[str, ...]
 
     @property
+    def name(self) -> str:
+        """What its rows call it."""
+        return f"{self.source}-{self.number}"
+
+    @property
     def file(self) -> Path:
         """The file of its rows, a line each."""
-        return self.storage / self.study / f"{self.source}-{self.number}.jsonl"
+        return self.storage / self.study / f"{self.name}.jsonl"
 
     def rows(self) -> list[Row]:
         """Return what was trained of it; a line that was cut goes."""
@@ -121,7 +128,7 @@ class Chain(NamedTuple):
 def main() -> None:
     """Record or compare."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("verb", choices=["record", "compare"])
+    parser.add_argument("verb", choices=["record", "collect", "compare"])
     parser.add_argument("--studies", nargs="+", default=STUDIES, choices=STUDIES)
     parser.add_argument("--worlds", type=Path, default=WORLDS)
     parser.add_argument("--storage", type=Path, default=Path("runs/replay"), help="of the rows")
@@ -137,10 +144,17 @@ def main() -> None:
     print(f"`{' '.join(['python', *sys.argv])}`, {machine()}\n", flush=True)
     for study in options.studies:
         path = worlds / f"{study}.parquet"
-        if options.verb == "record":
+        if options.verb != "compare":
             worlds.mkdir(parents=True, exist_ok=True)
-            record(study, storage, options.processes, changes).write(path)
-            print(f"{path}: {path.stat().st_size:,} bytes")
+            chains = chains_of(study, storage, changes)
+            depths = _study(study, storage, changes).architecture().depths
+            if path.exists():
+                go_on(chains, World.read(path, depths))
+            if options.verb == "record":
+                record(chains, options.processes)
+            rows = [row for chain in chains for row in chain.rows()]
+            World(rows, depths).write(path)
+            print(f"{path}: {len(rows)} configurations, {path.stat().st_size:,} bytes")
             continue
         trials = f"search.trials={12 if options.tiny else max(MARKS)}"
         world = World.read(path, _study(study, storage, ()).architecture().depths)
@@ -157,26 +171,37 @@ def main() -> None:
             print(line_of(name, found, world.best), flush=True)
 
 
-def record(study: str, storage: Path, processes: int, changes: tuple[str, ...]) -> World:
-    """Train what has no row yet; return all rows.
+def chains_of(study: str, storage: Path, changes: tuple[str, ...]) -> list[Chain]:
+    """Return all chains of a study.
 
     Args:
         study: the name of the shipped configuration.
         storage: the folder of the rows.
-        processes: how many chains to train at once.
         changes: what is different from the shipped configuration; if anything is, chains are short.
     """
-    chains = [
+    return [
         Chain(study, storage, source, number, 4 if changes else LENGTHS.get(source, 0), changes)
         for source, count in CHAINS.items()
         for number in range(1 if changes else count)
     ]
-    (storage / study).mkdir(parents=True, exist_ok=True)
+
+
+def go_on(chains: Sequence[Chain], world: World) -> None:
+    """Let the chains that have no file begin with their rows in a world."""
+    for chain in chains:
+        rows = [row for row in world.rows if row.source == chain.name]
+        if rows and not chain.file.exists():
+            chain.file.parent.mkdir(parents=True, exist_ok=True)
+            chain.file.write_text("".join(f"{row.as_json()}\n" for row in rows), encoding="utf-8")
+
+
+def record(chains: Sequence[Chain], processes: int) -> None:
+    """Train what has no row yet, this many chains at once."""
+    for chain in chains:
+        chain.file.parent.mkdir(parents=True, exist_ok=True)
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
         for done, chain in enumerate(pool.imap_unordered(train, chains), start=1):
-            print(f"{study}: {chain}, {done} of {len(chains)}", file=sys.stderr, flush=True)
-    depths = _study(study, storage, changes).architecture().depths
-    return World([row for chain in chains for row in chain.rows()], depths)
+            print(f"{chain}: {done} of {len(chains)}", file=sys.stderr, flush=True)
 
 
 def train(chain: Chain) -> str:
@@ -209,11 +234,11 @@ def train(chain: Chain) -> str:
             asked.sampler = tpe(seed) if chain.source == "tpe" else random(seed)
             trial = asked.ask()
             settings = baselines[turn] if baselines else space.suggest(trial)
-            row = measure(study, settings, chain.source, data, tests, backbone)
+            row = measure(study, settings, chain.name, data, tests, backbone)
             asked.tell(trial, row.validation[-1])
             file.write(f"{row.as_json()}\n")
             file.flush()
-    return chain.file.stem
+    return f"{chain.study}, {chain.name}"
 
 
 def measure(

@@ -38,7 +38,7 @@ class Row:
     """A configuration, trained on the folds of one draw of shots and tested on further draws."""
 
     source: str
-    """What proposed it: ``baselines``, ``random``, ``tpe`` or ``clipfit``."""
+    """The chain that it is of, such as ``tpe-3``."""
     settings: Settings
     validation: Sequence[float]
     """The validation score after each epoch, a fraction."""
