@@ -169,7 +169,7 @@ def footnote(board: Leaderboard) -> str:
         "The second ± is half a 95 % interval over other test images (bootstrap), – where no "
         "predictions were kept. Δ are paired differences in percentage points over common seeds. "
         + (
-            "Two comparisons are tested, as fixed before test was read: the winner with tuned "
+            "Two comparisons are tested, as fixed beforehand: the winner with tuned "
             "CLIPFit, and with the peer that validation ranks best, with Holm’s correction for "
             "those of the two that there are. All other differences are descriptive."
             if board.fixed
