@@ -26,19 +26,21 @@ SAID = {
 }
 
 
-@pytest.mark.parametrize("section", SAID)
-def test_a_section_prints_its_tables(section: str, tmp_path: Path) -> None:
+def said(command: list[str], place: Path) -> str:
+    """What a command prints, run in a folder of its own; it must end well."""
+    environment = {**os.environ, "PYTHONPATH": str(COMMAND.parents[2])}
     done = subprocess.run(
-        [sys.executable, str(COMMAND), section, "--quick", "--rounds", "1"],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(COMMAND.parents[2])},
-        capture_output=True,
-        text=True,
-        check=False,
+        command, cwd=place, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+@pytest.mark.parametrize("section", SAID)
+def test_a_section_prints_its_tables(section: str, tmp_path: Path) -> None:
+    told = said([sys.executable, str(COMMAND), section, "--quick", "--rounds", "1"], tmp_path)
     for words in ("torch", *SAID[section]):
-        assert words in done.stdout
+        assert words in told
 
 
 def test_a_replay_records_a_world_once_and_compares_searches_in_it(tmp_path: Path) -> None:
@@ -47,35 +49,19 @@ def test_a_replay_records_a_world_once_and_compares_searches_in_it(tmp_path: Pat
     compare = [*("compare", "--repetitions", "2", "--only", "random"), *tiny]
     rows = []
     for arguments in (["record", *tiny], ["record", *tiny], compare):
-        done = subprocess.run(
-            [*command, *arguments],
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(COMMAND.parents[2])},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr[-2000:]
+        told = said([*command, *arguments], tmp_path)
         rows.append({p.name: p.read_text() for p in (tmp_path / "rows/tiny").rglob("*-0.jsonl")})
     assert rows[0] == rows[1] != {}, "what has a row is not trained again"
     for words in ("**quickstart**: 17 configurations", "not to be trusted", "| random | 2 |"):
-        assert words in done.stdout
+        assert words in told
 
 
 def test_a_quick_answer_prints_its_tables_and_runs_no_study_again(tmp_path: Path) -> None:
     command = [sys.executable, str(COMMAND.with_name("answer.py")), "--quick"]
     for studies in (1, 0):
-        done = subprocess.run(
-            [*command, "--only", "swapped", "regret", "--storage", "answers"],
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(COMMAND.parents[2])},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr[-2000:]
+        told = said([*command, "--only", "swapped", "regret", "--storage", "answers"], tmp_path)
         for words in (f"\n{studies} studies: ", "winner ★", "Ladder", "Mean regret"):
-            assert words in done.stdout
+            assert words in told
         assert (tmp_path / "answers" / "answer.md").read_text().startswith("`python")
     found = json.loads((tmp_path / "answers" / "answer.json").read_text())
     assert set(found["swapped"]["choices"][0]["tested"]["best"]["scores"]) == {"1", "101"}

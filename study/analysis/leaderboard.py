@@ -207,7 +207,7 @@ class Leaderboard(Results):
 
     @cached_property
     def fixed(self) -> Mapping[str, Comparison]:
-        """The comparisons of the winner that were fixed before test was read, by the other's label.
+        """The comparisons of the winner that are fixed beforehand, by the other's label.
 
         The other is tuned CLIPFit, and the peer that validation ranks best. There is none of the
         winner with itself or with what has no score, and Holm corrects for those that there are.

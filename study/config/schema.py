@@ -66,8 +66,8 @@ SCORES = (
 """The names of scores in the reports of trials; single datasets have scores of their own names."""
 LINEAR = "linear"
 """The label of a linear classifier on the backbone as it is."""
-REFERENCES = (ZERO_SHOT, "clipfit", "bitfit", "ln")
-"""The labels of baselines that other candidates are compared with as they were published."""
+AS_PUBLISHED = (ZERO_SHOT, "clipfit", "bitfit", "ln")
+"""The labels of baselines that in a search have neither a head nor another strength."""
 VARIANT = "variant"
 """The arm of the trials that use validated settings with a head or at another strength."""
 ARMS = ("baseline", TUNED, "search", VARIANT)
@@ -665,7 +665,7 @@ class StudyConfig(Section):
                     f"head {fixed[label].head} and strength {fixed[label].strength:g}, which need "
                     "another label",
                 )
-                for label in REFERENCES
+                for label in AS_PUBLISHED
                 if label in fixed
             ),
             *(
