@@ -19,7 +19,7 @@ from ray.tune.search import Searcher
 from study.config.settings import Settings
 from study.search.internals import LOW_ON_MEMORY, MEMORY_REPORT, RAISED, forget_results
 from study.search.optuna_arm import Arm, Outcome
-from study.search.trainable import close_trial, read_hang
+from study.search.recording import close_trial, read_hang
 from study.storage.atomic import StorageError
 from study.storage.ledger import End, Status, StudyFolder
 from study.trial import TrialConfig

@@ -14,10 +14,10 @@ from study.method.parameters import Leaf
 from study.method.subsets import parse
 from study.search.driver import decisions, make_scheduler, run_trials
 from study.search.optuna_arm import Arm, DamagedJournalError, Outcome, Recorded, open_arm, set_aside
+from study.search.recording import close_trial, drop_unproven_reports
 from study.search.samplers import Sampler, sampler_named
 from study.search.searcher import Observer, StudySearcher, notify_of_end, outcome_of
 from study.search.space import OpenSpace, PeerSpace, RateSpace, Space
-from study.search.trainable import close_trial, drop_unproven_reports
 from study.selection.candidates import finished_trials, variants
 from study.storage.ledger import End
 from study.trial import SPLIT_HASH, Stage, TrialConfig, TrialData

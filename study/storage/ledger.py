@@ -256,7 +256,7 @@ class TrialFolder(_Folder):
     def damaged(self) -> list[str]:
         """Return the names of the damaged files, sorted.
 
-        The reports of an unfinished trial need only parse here: `study.search.trainable` compares
+        The reports of an unfinished trial need only parse here: `study.search.recording` compares
         them with the state from which the trial continues.
         """
         sums = Checksums(self.path)

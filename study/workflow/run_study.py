@@ -32,9 +32,9 @@ from study.errors import BackboneError, ConfigError, InterruptedStudyError, Stud
 from study.protocols import Protocol
 from study.search.ablation import fix_rates, rate_grids, tune_cells
 from study.search.driver import ray_session
+from study.search.recording import drop_unproven_reports
 from study.search.samplers import Sampler
 from study.search.stages import budget, run_confirm, run_search
-from study.search.trainable import drop_unproven_reports
 from study.selection.candidates import extensions, fix_candidates
 from study.storage.atomic import write_atomically
 from study.storage.ledger import DESCRIPTION, StudyFolder, repair

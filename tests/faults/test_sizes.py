@@ -14,7 +14,7 @@ from study.data.records import Dataset, Record
 from study.errors import DataError
 from study.method.delta import DeltaInfo
 from study.method.model import load_backbone
-from study.search.trainable import record_epoch
+from study.search.recording import record_epoch
 from study.storage.ledger import StudyFolder
 from study.trial import TrialConfig, TrialData
 from study.trial.prepare import Preparer

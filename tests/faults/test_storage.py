@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from study.search.trainable import watched
+from study.search.recording import watched
 from study.storage import atomic
 from study.storage.atomic import StorageError, write_atomically
 from study.storage.ledger import End, StudyFolder, TrialFolder

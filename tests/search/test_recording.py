@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 
 from study.method.delta import DeltaInfo, from_checked_bytes, load_delta, to_checked_bytes
 from study.protocols import FewShot
-from study.search.trainable import (
+from study.search.recording import (
     close_trial,
     drop_unproven_reports,
     load_state,

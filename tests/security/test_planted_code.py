@@ -20,7 +20,7 @@ from study.data.shots import read_published_shots, read_shots
 from study.errors import BackboneError, DataError, DeltaError, StudyError
 from study.method.delta import load_delta
 from study.method.model import load_backbone
-from study.search.trainable import load_state
+from study.search.recording import load_state
 from study.storage.ledger import LedgerError, StudyFolder, TrialFolder
 
 

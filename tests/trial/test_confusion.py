@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from study.protocols import FewShot, hmean, named
-from study.search.trainable import record_epoch
+from study.search.recording import record_epoch
 from study.storage.ledger import StudyFolder
 from study.trial import EpochReport, Prediction, TrialData
 from study.trial.predictions import beats_chance, chance_level, read_confusion

@@ -1,0 +1,203 @@
+"""What a worker records of a trial: its epochs, the state to go on from, and where it hung."""
+
+import faulthandler
+import json
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from safetensors import SafetensorError
+from torch import Tensor
+
+from study.config.settings import Settings
+from study.method.delta import (
+    DeltaInfo,
+    delta_contents,
+    from_checked_bytes,
+    read_info,
+    to_checked_bytes,
+)
+from study.storage.atomic import with_retries
+from study.storage.ledger import PREDICTIONS, REPORTS, End, TrialFolder
+from study.trial import EpochReport, TrialData
+from study.trial.predictions import to_parquet
+
+logger = logging.getLogger(__name__)
+
+STATE = "state.safetensors"
+"""The file of the state after a trial's last epoch, removed when the trial ends."""
+HANG = "hang.txt"
+"""The file with the place where each thread was when a trial hung."""
+
+
+@contextmanager
+def watched(folder: TrialFolder, limit: float | None) -> Iterator[None]:
+    """End this process if the block takes more than ``limit`` seconds; None means no limit.
+
+    The limit acts outside the interpreter, which a hanging call may block. The process first writes
+    the place where each of its threads is, for `read_hang`.
+    """
+    if limit is None:
+        yield
+        return
+    path = folder.path / HANG
+    with (
+        with_retries(path, lambda: path.open("w"), known=folder.path.parent) as file,
+        ExitStack() as stack,
+    ):
+        faulthandler.dump_traceback_later(limit, exit=True, file=file)
+        stack.callback(faulthandler.cancel_dump_traceback_later)
+        yield
+    with_retries(path, lambda: path.unlink(missing_ok=True))
+
+
+def read_hang(folder: TrialFolder) -> str | None:
+    """Return where a trial hung; None if its last worker did not end by `watched`."""
+    return (folder.read(HANG) or b"").decode(errors="replace") or None
+
+
+def record_epoch(
+    folder: TrialFolder, report: EpochReport, data: TrialData, info: DeltaInfo
+) -> None:
+    """Write an epoch to the trial's folder; the file written last makes the epoch count.
+
+    That file is the state or, after the last epoch, the report.
+
+    Args:
+        folder: the trial's folder.
+        report: the epoch's report.
+        data: the trial's data.
+        info: what a delta's file says about it.
+    """
+    ended_at = round(time.time(), 3)
+    line: dict[str, Any] = {"epoch": report.epoch, "ended_at": ended_at, **report.metrics}
+    if report.folds:
+        line["folds"] = report.folds
+    if report.done:
+        _save_deltas(folder, report.deltas, info)
+        if data.split == "test":
+            folder.write(PREDICTIONS, to_parquet(report.predictions))
+        folder.append_report(line, last=True)
+    else:
+        folder.append_report(line)
+        metadata = {
+            "epoch": str(report.epoch),
+            "info": json.dumps(asdict(info)),
+            "reports": folder.reports_digest(report.epoch),
+        }
+        folder.write(STATE, to_checked_bytes(report.state, metadata))
+
+
+def load_state(folder: TrialFolder) -> tuple[int, dict[str, Tensor]] | None:
+    """Return the number of completed epochs and the state after them; None means start afresh.
+
+    If the state is damaged, or the reports of its epochs have changed, the trial starts again.
+    """
+    state = _read_state(folder)
+    if state is not None and state.follows(folder):
+        return state.epoch, state.tensors
+    if state is not None:
+        logger.warning(
+            "%s does not hold the reports of its %d epochs as they were written; the trial begins "
+            "again",
+            folder.path / REPORTS,
+            state.epoch,
+        )
+    return None
+
+
+def drop_unproven_reports(folder: TrialFolder) -> None:
+    """Drop the reports of an unfinished trial that lie beyond its state.
+
+    A trial that has all its reports, as its last epoch wrote them, keeps them. A crash leaves at
+    most one report beyond the state, since an epoch writes its report first; more mean damage.
+    """
+    reports = folder.read_reports()
+    complete = bool(reports) and reports[-1]["epoch"] >= folder.read_config()["epochs"]
+    final = folder.reports_are_final()
+    # Older versions recorded no checksum; a state of theirs that follows its reports is trusted.
+    if complete and final is None and (state := _read_state(folder)):
+        final = state.reports is None and state.follows(folder)
+    if complete and final:
+        return
+    without_state = folder.read(STATE) is None
+    start = load_state(folder)  # warns if the state cannot be used
+    kept = start[0] if start else 0
+    if (start or without_state) and (complete or len(reports) > kept + 1):
+        logger.warning(
+            "%s holds reports that no epoch of the trial wrote; it goes on from epoch %d",
+            folder.path / REPORTS,
+            kept,
+        )
+    if len(reports) > kept:
+        folder.keep_reports(kept)
+    if start is None:
+        (folder.path / STATE).unlink(missing_ok=True)
+
+
+def close_trial(folder: TrialFolder, end: End) -> None:
+    """Record how a trial ended; if it was stopped early, also save its deltas, if it has any."""
+    writes_delta = Settings.as_written(folder.read_config()).writes_delta
+    if end.status == "stopped" and writes_delta and (state := _read_state(folder)):
+        kept: dict[str, dict[str, Tensor]] = defaultdict(dict)
+        for name, tensor in state.tensors.items():
+            task, kind, *rest = name.split(".", 2)
+            if kind in ("parameter", "delta"):
+                kept[f"{kind} {task}"][rest[0]] = tensor
+        # A delta stands beside the parameters only where it differs from them.
+        kind = "delta" if any(name.startswith("delta") for name in kept) else "parameter"
+        deltas = [kept[name] for name in sorted(kept) if name.startswith(kind)]
+        _save_deltas(folder, deltas, state.info)
+    folder.write_end(end)
+    (folder.path / HANG).unlink(missing_ok=True)
+
+
+def _save_deltas(
+    folder: TrialFolder, deltas: Sequence[Mapping[str, Tensor]], info: DeltaInfo
+) -> None:
+    """Write one delta per task; only a trial of one task has a delta that is used afterwards."""
+    for index, tensors in enumerate(deltas):
+        name = "delta.safetensors" if len(deltas) == 1 else f"delta-fold{index}.safetensors"
+        if tensors:
+            folder.write(name, delta_contents(tensors, info))
+
+
+@dataclass(frozen=True)
+class _State:
+    """The state from which an unfinished trial continues."""
+
+    epoch: int
+    """The number of completed epochs."""
+    tensors: dict[str, Tensor]
+    """The tensors that `study.trial.run.run_trial` needs to continue."""
+    info: DeltaInfo
+    """The facts for the deltas that the trial saves at its end."""
+    reports: str | None
+    """The SHA-256 of the reports of these epochs; None in a state of an older version."""
+
+    def follows(self, folder: TrialFolder) -> bool:
+        """Return whether the folder has the reports of its epochs, as they were written."""
+        epochs = [report["epoch"] for report in folder.read_reports()[: self.epoch]]
+        return epochs == list(range(1, self.epoch + 1)) and (
+            self.reports in (None, folder.reports_digest(self.epoch))
+        )
+
+
+def _read_state(folder: TrialFolder) -> _State | None:
+    if (contents := folder.read(STATE)) is None:
+        return None
+    try:
+        tensors, metadata = from_checked_bytes(contents)
+        return _State(
+            epoch=int(metadata["epoch"]),
+            tensors=tensors,
+            info=read_info(json.loads(metadata["info"])),
+            reports=metadata.get("reports"),
+        )
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        logger.warning("%s is damaged, the trial begins again: %s", folder.path / STATE, error)
+        return None
