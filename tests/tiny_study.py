@@ -15,7 +15,8 @@ from optuna.trial import FrozenTrial
 from study.config.loading import build_config, dump_config
 from study.config.schema import StudyConfig
 from study.method.checkpoint import Architecture
-from study.search.stages import run_confirm, run_search
+from study.search.confirm import run_confirm
+from study.search.stages import run_search
 from study.selection.candidates import fix_candidates
 from study.storage.ledger import End, StudyFolder, TrialFolder
 from study.trial import TrialConfig, TrialData

@@ -126,8 +126,21 @@ def _judgements(board: Leaderboard, winner: Entry) -> Iterator[str]:
                 f"{probability(comparison.holm_p)} ({tests}): {judgement(comparison)}."
             )
     yield from surpassing(board)
+    yield from _stopped(board)
     yield from _smallest(board, winner)
     yield from _kept(board, winner)
+
+
+def _stopped(board: Leaderboard) -> Iterator[str]:
+    """Yield which candidates have fewer seeds, since they were told apart from the winner."""
+    if board.stopped:
+        names = {e.label: e.name for e in board.entries}
+        listed = ", ".join(f"“{names[k]}” after {n}" for k, n in board.stopped.items())
+        yield (
+            f"Told apart from the winner before the last seed, and given no more: {listed}. What "
+            "is stopped when it looks different looks more different than it is: these means and "
+            "intervals say that it differs, but not by how much."
+        )
 
 
 def _smallest(board: Leaderboard, winner: Entry) -> Iterator[str]:

@@ -201,6 +201,13 @@ class Settings(Section):
         """
         return self.peer is None and not self.calibration
 
+    @property
+    def as_trained(self) -> "Settings":
+        """The settings of the training, which others share that use its result otherwise."""
+        return self.model_copy(
+            update={name: type(self).model_fields[name].default for name in _FINISH}
+        )
+
     def effective(self, leaves: Collection[Leaf], regularizer: Regularizer) -> "Settings":
         """Return the settings without those that have no effect on these tuned tensors.
 

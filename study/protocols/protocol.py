@@ -247,6 +247,8 @@ class Protocol(ABC):
                 "cells of an ablation keep all of the tuned change"
             )
         if not self.searches(config):
+            if config.confirm.sequential:
+                yield "confirm.sequential: has no effect without a search, which has no winner"
             yield from (
                 f"search.baselines.{label}: is a peer whose learning rate is searched, and this "
                 "study has no search; allowed is a fixed rate, {subset: none, "

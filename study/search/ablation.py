@@ -7,9 +7,10 @@ from study.config.settings import Settings
 from study.errors import StudyError
 from study.method.subsets import Subset, kinds
 from study.search.ablation_cells import ablation_cells
+from study.search.queues import TakeOver, run_queue
 from study.search.rate_grid import MOST_EXTENSIONS, RateGrid
 from study.search.searcher import Observer
-from study.search.stages import TakeOver, make_trial, run_queue
+from study.search.stages import make_trial
 from study.selection.candidates import finished_trials
 from study.trial import TrialConfig, TrialData
 from study.trial.study import Study

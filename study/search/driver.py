@@ -120,6 +120,7 @@ def run_trials(
             folder=folder.path.resolve(),
             backbone=config.backbone,
             data=data,
+            siblings=searcher.siblings,
             threads=max(1, math.floor(resources.cpus_per_trial)),
             max_epoch_seconds=resources.max_epoch_seconds,
         ),

@@ -7,7 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from safetensors import SafetensorError
@@ -22,8 +22,8 @@ from study.method.delta import (
     to_checked_bytes,
 )
 from study.storage.atomic import with_retries
-from study.storage.ledger import PREDICTIONS, REPORTS, End, TrialFolder
-from study.trial import EpochReport, TrialData
+from study.storage.ledger import PREDICTIONS, REPORTS, End, StudyFolder, TrialFolder
+from study.trial import EpochReport, TrialConfig, TrialData
 from study.trial.predictions import to_parquet
 
 logger = logging.getLogger(__name__)
@@ -58,6 +58,40 @@ def watched(folder: TrialFolder, limit: float | None) -> Iterator[None]:
 def read_hang(folder: TrialFolder) -> str | None:
     """Return where a trial hung; None if its last worker did not end by `watched`."""
     return (folder.read(HANG) or b"").decode(errors="replace") or None
+
+
+def record_siblings(
+    folder: TrialFolder,
+    report: EpochReport,
+    data: TrialData,
+    info: DeltaInfo,
+    siblings: Sequence[TrialConfig],
+) -> None:
+    """Add trials that use the result of a trial's training otherwise, with their ends.
+
+    This comes before the last epoch of the trial itself is recorded. So a trial that has ended has
+    its siblings. Those that a worker before this one added stay.
+
+    Args:
+        folder: the trial's folder, which has the reports of the epochs before.
+        report: the trial's last report, with those of its siblings.
+        data: the trial's data.
+        info: what a delta's file says about it.
+        siblings: the siblings, in the order of their reports.
+    """
+    study = StudyFolder(folder.path.parents[1])
+    for trial, own in zip(siblings, report.siblings, strict=True):
+        if study.trial(trial.trial_id).read_end() is not None:
+            continue
+        with study.adding(trial.trial_id) as added:
+            address = f"{study.name}/{folder.trial_id}"
+            added.create({**trial.model_dump(mode="json"), "taken_from": address})
+            for earlier in folder.read_reports():
+                if earlier["epoch"] < own.epoch:
+                    added.append_report({**earlier, "seconds": 0.0})
+            record_epoch(added, own, data, replace(info, subset=trial.settings.subset))
+            reason = f"the training is that of {folder.trial_id}"
+            added.write_end(End("finished", own.epoch, 0.0, reason))
 
 
 def record_epoch(

@@ -5,7 +5,7 @@ Trials come from a queue of fixed configurations first, then from the proposals 
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -160,6 +160,19 @@ class LedgerCallback(Callback):
             forget_results(trial)
             notify_of_end(self.observers, config, end, score)
             del self.searcher.running[trial.trial_id]
+            self._tell_of_siblings(config)
+
+    def _tell_of_siblings(self, config: TrialConfig) -> None:
+        """Notify the observers of the trials that the worker added beside one that has ended."""
+        for sibling in self.searcher.siblings.get(config.trial_id, ()):
+            folder = self.searcher.folder.trial(sibling.trial_id)
+            try:
+                end, reports = folder.read_end(), folder.read_reports()
+            except StorageError as fault:
+                self._fault = self._fault or fault
+            else:
+                if end is not None:
+                    notify_of_end(self.observers, sibling, end, reports[-1].get("test_score"))
 
 
 def notify(observers: Iterable[Observer], call: Callable[[Observer], None]) -> None:
@@ -194,6 +207,7 @@ class StudySearcher(Searcher):
             Optuna number; needed if there are arms.
         ended: the trials of this stage that have ended, with their outcomes.
         next_number: the number of the next trial that an arm proposes.
+        siblings: by the id of a trial, those that its worker tests beside it.
     """
 
     def __init__(
@@ -205,11 +219,13 @@ class StudySearcher(Searcher):
         make_config: Callable[[Settings, str, int, int], TrialConfig] | None = None,
         ended: Iterable[tuple[TrialConfig, Outcome]] = (),
         next_number: int = 0,
+        siblings: Mapping[str, Sequence[TrialConfig]] | None = None,
     ) -> None:
         super().__init__(metric="score", mode="max")
         self.folder = folder
         self.running: dict[str, TrialConfig] = {}
         """The configuration of each trial that is not closed on disk, by Tune's id of the trial."""
+        self.siblings = siblings or {}
         self._queue = deque(queue)
         self._arms = {arm.name: arm for arm in arms}
         if arms and make_config is None:

@@ -1,10 +1,9 @@
-"""The stages that train: search, confirm, ablation. Each continues from what the ledger holds."""
+"""The search, from what the ledger holds of it, and the trials that stages make of settings."""
 
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from study.config.schema import TUNED, VARIANT, StudyConfig
 from study.config.settings import Peer, Settings
@@ -13,21 +12,17 @@ from study.method.checkpoint import Architecture
 from study.method.parameters import Leaf
 from study.method.subsets import parse
 from study.search.driver import decisions, make_scheduler, run_trials
-from study.search.optuna_arm import Arm, DamagedJournalError, Outcome, Recorded, open_arm, set_aside
-from study.search.recording import close_trial, drop_unproven_reports
+from study.search.optuna_arm import Arm, DamagedJournalError, Recorded, open_arm, set_aside
+from study.search.queues import Past, left, read_past, run_queue
 from study.search.samplers import Sampler, sampler_named
-from study.search.searcher import Observer, StudySearcher, notify_of_end, outcome_of
+from study.search.searcher import Observer, StudySearcher
 from study.search.space import OpenSpace, PeerSpace, RateSpace, Space
 from study.selection.candidates import finished_trials, variants
-from study.storage.ledger import End
 from study.trial import SPLIT_HASH, Stage, TrialConfig, TrialData
 from study.trial.config_hash import compute_config_hash
-from study.trial.study import Candidate, Study
+from study.trial.study import Study
 
 JOURNAL = "optuna.journal"
-
-TakeOver = Callable[[Sequence[TrialConfig]], Collection[str]]
-"""A function that fills the folders of the trials with known results and returns their ids."""
 
 
 class Budget(NamedTuple):
@@ -63,7 +58,7 @@ def run_search(
         InterruptedStudyError: the study was interrupted before all trials ended.
     """
     config, count = study.config, study.config.search.trials
-    past = _read_past(study, "search", {config.seed: data}, observers)
+    past = read_past(study, "search", {config.seed: data}, observers)
     plans = config.search.plans
     planned = [t for t in past.values() if plans(t.config.arm, t.config.label)]
     proposed = [trial for trial in past.values() if trial.config.arm != VARIANT]
@@ -78,7 +73,7 @@ def run_search(
         for number, (label, settings) in enumerate(config.search.fixed.items())
     ]
     ended = [(t.config, t.outcome) for t in past.values() if t.outcome is not None]
-    queue = [trial for trial in _left(past, baselines) if trial.arm != VARIANT]
+    queue = [trial for trial in left(past, baselines) if trial.arm != VARIANT]
     searcher = StudySearcher(
         study.folder,
         queue,
@@ -130,139 +125,6 @@ def _run_variants(study: Study, data: TrialData, observers: Sequence[Observer]) 
         {study.config.seed: data},
         observers,
     )
-
-
-def run_confirm(
-    study: Study,
-    candidates: Collection[Candidate],
-    data: Mapping[int, TrialData],
-    observers: Sequence[Observer],
-    *,
-    stage: Stage = "confirm",
-    take_over: TakeOver | None = None,
-) -> None:
-    """Train every candidate on each seed's shots and test it.
-
-    Args:
-        study: the study.
-        candidates: the candidates; one that equals another is skipped.
-        data: the data of the trials, by seed.
-        observers: see `run_queue`.
-        stage: ``confirm``, or ``ablation`` if the candidates are its cells.
-        take_over: see `run_queue`.
-    """
-    wanted = [
-        make_trial(
-            study,
-            data[seed],
-            stage,
-            candidate.settings,
-            candidate.label,
-            seed_index * 1000 + index,
-            label=candidate.label,
-            seed=seed,
-        )
-        for seed_index, seed in enumerate(data)
-        for index, candidate in enumerate(candidates)
-        if candidate.same_as is None
-    ]
-    run_queue(study, stage, wanted, data, observers, take_over)
-
-
-def run_queue(
-    study: Study,
-    stage: Stage,
-    wanted: Sequence[TrialConfig],
-    data: Mapping[int, TrialData],
-    observers: Sequence[Observer],
-    take_over: TakeOver | None = None,
-) -> None:
-    """Train the given trials of a stage to their last epoch, without those that have ended.
-
-    Args:
-        study: the study.
-        stage: the stage of the trials.
-        wanted: the trials, in order.
-        data: the data of the trials, by seed.
-        observers: the listeners that are notified of every trial.
-        take_over: a function that may supply results for the trials that have not started.
-
-    Raises:
-        DataError: earlier trials used other images or classes.
-        InterruptedStudyError: the study was interrupted before all trials ended.
-    """
-    past = _read_past(study, stage, data, observers)
-    if take_over is not None:
-        taken = take_over([c for c in wanted if c.trial_id not in past])
-        past = _read_past(study, stage, data, observers, taken)
-    queue = _left(past, wanted)
-    run_trials(
-        study,
-        StudySearcher(study.folder, queue),
-        data={f"{stage}/{seed}": seed_data for seed, seed_data in data.items()},
-        scheduler=make_scheduler(None, study.config.training.epochs),
-        count=len(queue),
-        observers=observers,
-    )
-
-
-@dataclass(frozen=True)
-class _Past:
-    """A trial that the ledger holds."""
-
-    config: TrialConfig
-    end: End | None
-    reports: list[dict[str, Any]]
-    outcome: Outcome | None
-
-
-def _read_past(
-    study: Study,
-    stage: Stage,
-    data: Mapping[int, TrialData],
-    observers: Sequence[Observer],
-    taken: Collection[str] = (),
-) -> dict[str, _Past]:
-    """Return the trials of a stage that the ledger holds, by id.
-
-    Trials with all their reports, which an earlier driver left open when it died, are closed. The
-    observers are notified of those, and of the trials that were taken over.
-
-    Raises:
-        DataError: a trial trained or was evaluated on other images or classes than there are now.
-    """
-    past: dict[str, _Past] = {}
-    for folder in study.folder.trials():
-        if (written := folder.read_config())["stage"] != stage:
-            continue
-        config, end = TrialConfig.model_validate(written), folder.read_end()
-        if was_open := end is None:
-            drop_unproven_reports(folder)
-        reports = folder.read_reports()
-        score = reports[-1].get("val_score") if reports else None
-        if was_open and reports and reports[-1]["epoch"] >= config.epochs:
-            end = End("finished", reports[-1]["epoch"], sum(r["seconds"] for r in reports))
-            close_trial(folder, end)
-        if end is not None and (was_open or config.trial_id in taken):
-            notify_of_end(observers, config, end, score)
-        outcome = outcome_of(end, score) if end is not None else None
-        past[config.trial_id] = _Past(config, end, reports, outcome)
-    for config in (t.config for t in past.values() if t.config.seed in data):
-        if (now := data[config.seed].digest[:SPLIT_HASH]) != config.split_hash:
-            raise DataError(
-                f"{config.trial_id} was given other images or classes than its data has now: "
-                f"shots/tasks-{config.split_hash}.jsonl and tasks-{now}.jsonl of the study "
-                "list both; put the dataset, or its split file, back as it was"
-            )
-    return past
-
-
-def _left(past: Mapping[str, _Past], wanted: Iterable[TrialConfig]) -> list[TrialConfig]:
-    """Return the trials that have not ended: those that have started first."""
-    return [
-        *(trial.config for trial in past.values() if trial.end is None),
-        *(config for config in wanted if config.trial_id not in past),
-    ]
 
 
 def make_trial(
@@ -328,7 +190,7 @@ def _count_encoders(architecture: Architecture, leaves: Collection[Leaf], peer: 
     return architecture.count_all() if peer.method == "full" else architecture.count_lora(peer.rank)
 
 
-def open_arms(study: Study, past: Collection[_Past], given: Sampler | None) -> list[Arm]:
+def open_arms(study: Study, past: Collection[Past], given: Sampler | None) -> list[Arm]:
     """Open all arms and add to their Optuna studies what only the ledger holds."""
     search, depths = study.config.search, study.architecture().depths
     _, tuned, searched = budget(study.config)

@@ -3,7 +3,7 @@
 import logging
 import platform
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from study.errors import BackboneError, ConfigError, DataError, StudyError
 from study.method.checkpoint import backbone_path
 from study.method.delta import DeltaInfo
 from study.method.model import Backbone, load_backbone
-from study.search.recording import load_state, record_epoch, watched
+from study.search.recording import load_state, record_epoch, record_siblings, watched
 from study.storage.atomic import StorageError
 from study.storage.ledger import StudyFolder
 from study.trial import EpochReport, TrialConfig, TrialData
@@ -50,6 +50,7 @@ class ClipFitTrainable(tune.Trainable):
         folder: Path,
         backbone: BackboneConfig,
         data: Mapping[str, TrialData],
+        siblings: Mapping[str, Sequence[TrialConfig]],
         threads: int,
         max_epoch_seconds: float | None,
     ) -> None:
@@ -60,6 +61,7 @@ class ClipFitTrainable(tune.Trainable):
             folder: the study's folder.
             backbone: the backbone's configuration; the checkpoint is loaded once per process.
             data: the data of the trials, by ``STAGE/SEED``.
+            siblings: by the id of a trial, those that its worker tests beside it.
             threads: the number of PyTorch threads, limited so that trials share the machine.
             max_epoch_seconds: the time limit of an epoch, in seconds, at which this process ends
                 itself; None means no limit.
@@ -68,6 +70,7 @@ class ClipFitTrainable(tune.Trainable):
         self._study = StudyFolder(folder)
         self._backbone = backbone
         self._data = data
+        self._all_siblings = siblings
         self._max_epoch_seconds = max_epoch_seconds
         self.reset_config(config)
 
@@ -75,6 +78,7 @@ class ClipFitTrainable(tune.Trainable):
         """Start another trial in this process; the backbone stays loaded."""
         self._trial = TrialConfig.model_validate(new_config)
         self._folder = self._study.trial(self._trial.trial_id)
+        self._siblings = self._all_siblings.get(self._trial.trial_id, ())
         self._epoch = 0
         self._micro_batch: int | None = None
         self._reports: Iterator[EpochReport] | None = None
@@ -90,6 +94,8 @@ class ClipFitTrainable(tune.Trainable):
             with watched(self._folder, self._max_epoch_seconds):
                 report = self._next_report()
             # Waiting for unavailable storage is no hang, so the limit does not apply to it.
+            if report.siblings:
+                record_siblings(self._folder, report, self._trial_data, self._info, self._siblings)
             record_epoch(self._folder, report, self._trial_data, self._info)
         except StorageError as error:  # the study must end, but the trial can be resumed
             return self._result(score=0.0, done=True, failed=True, storage=True, error=str(error))
@@ -154,7 +160,9 @@ class ClipFitTrainable(tune.Trainable):
         )
         start = load_state(self._folder)
         self._folder.keep_reports(start[0] if start else 0)
-        return run_trial(self._trial, self._trial_data, backbone, start, self._micro_batch)
+        return run_trial(
+            self._trial, self._trial_data, backbone, start, self._micro_batch, self._siblings
+        )
 
     def _result(self, *, score: float | None, done: bool, **failure: Any) -> dict[str, Any]:
         return {

@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import secrets
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -275,7 +276,9 @@ class TrialFolder(_Folder):
         for pattern in (*KEPT, "state.safetensors", "end.json", SUMS):
             for path in self.path.glob(pattern):
                 path.unlink()
-        self.write("config.json", _dumps(self.read_config()), recorded=True)
+        config = self.read_config()
+        changes = {"taken_from": None} if config.get("taken_from") else {}
+        self.write("config.json", _dumps({**config, **changes}), recorded=True)
 
 
 class StudyFolder(_Folder):
@@ -416,6 +419,22 @@ class StudyFolder(_Folder):
         """Return the folder of a trial, which may not exist yet."""
         return TrialFolder(self.path / "trials" / trial_id)
 
+    @contextmanager
+    def adding(self, trial_id: str) -> Iterator[TrialFolder]:
+        """Make a trial's folder elsewhere during the block, and then move it to the others.
+
+        So the study has all of the trial, or nothing. Only one process may add a trial.
+        """
+        made, target = TrialFolder(self.path / f".adding-{trial_id}"), self.trial(trial_id).path
+        shutil.rmtree(made.path, ignore_errors=True)  # of a process that died
+        make_folder(made.path)
+        try:
+            yield made
+            with_retries(target, lambda: made.path.rename(target), known=target.parent)
+            sync_folder(target.parent)
+        finally:
+            shutil.rmtree(made.path, ignore_errors=True)
+
     def trials(self) -> Iterator[TrialFolder]:
         """Yield the trials that have a configuration, sorted by name."""
         place = self.path / "trials"
@@ -492,6 +511,8 @@ def repair(folder: StudyFolder) -> None:
         LedgerError: files are damaged that cannot be made again; the message names them.
     """
     folder.refuse_damaged()
+    for path in folder.path.glob(".adding-*"):  # of a process that died
+        shutil.rmtree(path, ignore_errors=True)
     faults: list[str] = []
     sums = Checksums(folder.path)
     for name in sums.names:

@@ -14,7 +14,6 @@ from typing import Any
 
 from study.errors import StudyError, TrackingError
 from study.method.delta import load_delta
-from study.storage.atomic import sync_folder
 from study.storage.ledger import KEPT, End, StudyFolder, TrialFolder
 from study.tracking.tracker import Tracker, first_line, within
 from study.trial import TrialConfig
@@ -92,7 +91,7 @@ def take_over(tracker: Tracker, folder: StudyFolder, wanted: Sequence[TrialConfi
                 break
             address = known[trial.config_hash]
             try:
-                _fetch(source, address, folder.trial(trial.trial_id), trial, seconds)
+                _fetch(source, address, folder, trial, seconds)
             except Exception as error:  # from a tracker, its server or the files it returned
                 logger.warning(
                     "%s equals %s of %s, but is trained again unless it is found elsewhere: %s",
@@ -105,36 +104,30 @@ def take_over(tracker: Tracker, folder: StudyFolder, wanted: Sequence[TrialConfi
 
 
 def _fetch(
-    source: Ledgers | Tracker, address: str, folder: TrialFolder, trial: TrialConfig, seconds: float
+    source: Ledgers | Tracker, address: str, folder: StudyFolder, trial: TrialConfig, seconds: float
 ) -> None:
-    """Copy a trial's files to a new trial folder, all or none, and write the trial's end.
+    """Add a trial with the files of another, all or none, and with its end.
 
     Raises:
         StudyError: it is not the trial that its hash promises, or the copying is too slow.
     """
-    # A trial with only some of these files would be trained, yet still carry `taken_from`. So it is
-    # made in a folder of its own and moved to the other trials when it is complete.
-    with tempfile.TemporaryDirectory(
-        dir=folder.path.parent.parent, prefix=".taking-", ignore_cleanup_errors=True
-    ) as scratch:
-        origin = TrialFolder(Path(scratch) / "origin")
-        origin.path.mkdir()
+    with tempfile.TemporaryDirectory() as scratch:
+        origin = TrialFolder(Path(scratch))
         within(seconds, lambda: source.fetch(address, origin.path))
         reports = _proven_reports(origin, trial)
-        taken = TrialFolder(Path(scratch) / folder.trial_id)
-        taken.create({**trial.model_dump(mode="json"), "taken_from": address})
-        for path in (path for pattern in KEPT for path in sorted(origin.path.glob(pattern))):
-            taken.write(path.name, path.read_bytes())
-        taken.write_end(
-            End(
-                status="finished",
-                epochs=trial.epochs,
-                seconds=sum(report["seconds"] for report in reports),
-                reason=f"done before by {address} of {source.title}",
+        # A trial with only some of these files would be trained, yet still carry `taken_from`.
+        with folder.adding(trial.trial_id) as taken:
+            taken.create({**trial.model_dump(mode="json"), "taken_from": address})
+            for path in (path for pattern in KEPT for path in sorted(origin.path.glob(pattern))):
+                taken.write(path.name, path.read_bytes())
+            taken.write_end(
+                End(
+                    status="finished",
+                    epochs=trial.epochs,
+                    seconds=sum(report["seconds"] for report in reports),
+                    reason=f"done before by {address} of {source.title}",
+                )
             )
-        )
-        taken.path.rename(folder.path)
-        sync_folder(folder.path.parent)
 
 
 def _proven_reports(origin: TrialFolder, trial: TrialConfig) -> list[dict[str, Any]]:

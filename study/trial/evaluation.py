@@ -31,6 +31,8 @@ class Evaluation:
     competing: list[tuple[Tensor, ...]] = field(default_factory=list)
     """Of each part whose names compete: labels, best trained and best other class, and gap; each
     (images,)."""
+    calibration: float = 0.0
+    """γ, what is taken from the logits of trained classes where they compete with others."""
 
     @property
     def competition(self) -> Competition:

@@ -5,7 +5,8 @@ Each task has a model of its own.
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
@@ -131,22 +132,40 @@ class TaskRun:
             )
 
     @torch.no_grad()
-    def evaluate(self, trainings: Sequence[HeadTraining]) -> list[Evaluation]:
-        """Classify the evaluation images of the task by the model at the trial's strength.
+    def evaluate(self, uses: Sequence[Settings]) -> list[list[Evaluation]]:
+        """Classify the evaluation images of the task by the trained model, used in each way.
+
+        What uses of equal strength share, such as the features of images, is computed once.
 
         Args:
-            trainings: the ways to train a linear head; without one the text features classify.
+            uses: settings of this training, each with another strength, head or calibration.
 
         Returns:
-            An evaluation for each way, or that of the text.
+            The evaluations of each use: one, or one for each way to train its linear head.
         """
-        trained = frozenset(self.task.train.classes)
-        with at_strength(self.classifier.tuned, self.config.settings.strength):
-            heads = self._heads(trainings) if trainings else [(None, None)]
-            found = [Evaluation(head, training, trained) for head, training in heads]
-            for part in self.task.evaluations:
-                self._evaluate(part, found)
-        return found
+        found: dict[Settings, list[Evaluation]] = {}
+        for strength in dict.fromkeys(use.strength for use in uses):
+            alike = [use for use in uses if use.strength == strength]
+            with at_strength(self.classifier.tuned, strength):
+                found |= self._begin(alike)
+                for part in self.task.evaluations:
+                    self._evaluate(part, [one for use in alike for one in found[use]])
+        return [found[use] for use in uses]
+
+    def _begin(self, uses: Sequence[Settings]) -> dict[Settings, list[Evaluation]]:
+        """Return the evaluations of some uses of the model as it is now, still without images."""
+        known = frozenset(self.task.train.classes)
+        ways = {use: _trainings(use, self.data) for use in uses}
+        heads = self._train_heads(ways.values())
+        return {
+            use: [
+                Evaluation(head, way, known, calibration=use.calibration)
+                for head, way in heads[own]
+            ]
+            if (own := ways[use])
+            else [Evaluation(None, None, known, calibration=use.calibration)]
+            for use in uses
+        }
 
     def _evaluate(self, part: Part, found: Sequence[Evaluation]) -> None:
         """Add to each evaluation what the images of a part are taken for."""
@@ -159,7 +178,7 @@ class TaskRun:
                 self.classifier,
                 features,
                 one.head.replace_in(text, self._by_name(part)) if one.head else text,
-                self._calibration(part.classes) if own else 0.0,
+                self._calibration(one, part.classes) if own else 0.0,
             )
             one.parts.append((part, known[rows], probabilities))
         if own and (names := self._competing):
@@ -185,8 +204,12 @@ class TaskRun:
         names = self.data.target(part.name).class_names
         return [ids.get(names[label], -1) for label in part.classes]
 
-    def _heads(self, trainings: Sequence[HeadTraining]) -> list[tuple[Head, HeadTraining]]:
-        """Train a head in each way, on features of the model as it is now."""
+    def _train_heads(
+        self, wanted: Collection[tuple[HeadTraining, ...]]
+    ) -> dict[tuple[HeadTraining, ...], list[tuple[Head, HeadTraining]]]:
+        """Train heads in each of several ways, on features of the model as it is now."""
+        if not (given := [ways for ways in wanted if ways]):
+            return {}
         classes = self.task.train.classes
         text = self._text(self.task.train, classes)
         if self.data.augment:
@@ -201,8 +224,15 @@ class TaskRun:
             features = torch.cat([*self._features(self.data.train_images, self._paths)])
         labels = self._labels.repeat(len(features) // len(self._labels))
         scale = self.classifier.clip.logit_scale.exp().item()
-        rows = train_heads(features, labels, text, scale, trainings)
-        return [(Head(own, classes), way) for own, way in zip(rows, trainings, strict=True)]
+        return {
+            ways: [
+                (Head(rows, classes), way)
+                for rows, way in zip(
+                    train_heads(features, labels, text, scale, ways), ways, strict=True
+                )
+            ]
+            for ways in dict.fromkeys(given)
+        }
 
     def _features(self, images: Path, paths: Sequence[str]) -> Iterator[Tensor]:
         """Yield the features of images of a table in batches, (batch, dim) float32."""
@@ -222,15 +252,15 @@ class TaskRun:
         """Return whether each class is trained, (classes,) bool on the CPU."""
         return torch.tensor([label in self.task.train.classes for label in classes])
 
-    def _calibration(self, classes: Sequence[int]) -> Tensor | float:
+    def _calibration(self, one: Evaluation, classes: Sequence[int]) -> Tensor | float:
         """Return what is taken from the logits of classes, where trained ones and others compete.
 
         (classes,) float32.
         """
         trained = self._trained(classes)
-        if not self.config.settings.calibration or trained.all():
+        if not one.calibration or trained.all():
             return 0.0
-        return (self.config.settings.calibration * trained).to(self.classifier.device)
+        return (one.calibration * trained).to(self.classifier.device)
 
     @property
     def _competing(self) -> tuple[int, ...]:
@@ -293,14 +323,14 @@ class TaskRun:
             for t in self.classifier.tuned
         }
 
-    def delta(self, head: Head | None) -> dict[str, Tensor]:
-        """Return what the model is used with: the parameters at the trial's strength, and a head.
+    def delta(self, use: Settings, head: Head | None) -> dict[str, Tensor]:
+        """Return what the model is used with: the parameters at a use's strength, and a head.
 
         They are on the CPU, by the names of `study.method.delta`; see `Settings.writes_delta`.
         """
-        if not self.config.settings.writes_delta:
+        if not use.writes_delta:
             return {}
-        with at_strength(self.classifier.tuned, self.config.settings.strength):
+        with at_strength(self.classifier.tuned, use.strength):
             return {**self.parameters(), **head_tensors(head)}
 
     def state(self, delta: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -349,6 +379,7 @@ def run_trial(
     backbone: Backbone,
     start: tuple[int, Mapping[str, Tensor]] | None = None,
     micro_batch: int | None = None,
+    siblings: Sequence[TrialConfig] = (),
 ) -> Iterator[EpochReport]:
     """Train and evaluate one trial; yield a report after every epoch.
 
@@ -362,6 +393,9 @@ def run_trial(
         micro_batch: the number of images that pass through the encoders at once, if a whole batch
             does not fit into memory; evaluation batches shrink in proportion. It changes results
             by rounding only, beside what LoRA's dropout draws, and is reported among the metrics.
+        siblings: trials of the same training, whose result is used with another head, strength or
+            calibration. Their last reports, which are what they would report alone, stand in this
+            trial's last one.
 
     Raises:
         NonFiniteLossError: the trial diverged.
@@ -375,7 +409,6 @@ def run_trial(
         run.load_state(state)
     schedule = Schedule(max(config.epochs, 1), config.training.warmup_lr)
     micro: dict[str, float] = {} if micro_batch is None else {"micro_batch": micro_batch}
-    trainings = _trainings(config, data)
     done = False
     while not done:
         began = time.perf_counter()
@@ -393,26 +426,63 @@ def run_trial(
             metrics |= {**micro, "images_per_second": images / (time.perf_counter() - began)}
             epoch += 1
         done = epoch >= config.epochs
-        found: Sequence[Evaluation] = ()
+        uses = [config.settings, *(sibling.settings for sibling in siblings if done)]
         looks = config.scored_at is None or epoch in config.scored_at
+        found: Iterable[Sequence[Sequence[Evaluation]]] = [()]
         if done or (data.split == "val" and looks):
-            found, scores = best_head([run.evaluate(trainings) for run in runs], data)
-            metrics |= {f"{data.split}_{name}": value for name, value in scores.items()}
-            if found[0].training is not None:
-                metrics |= {f"head_{name}": v for name, v in found[0].training._asdict().items()}
-        heads = [one.head for one in found] or [None] * len(runs)
-        deltas = tuple(run.delta(head) for run, head in zip(runs, heads, strict=True))
-        metrics["seconds"] = time.perf_counter() - began
-        states = (run.state(delta) for run, delta in zip(runs, deltas, strict=True))
-        yield EpochReport(
-            epoch=epoch,
-            done=done,
-            metrics=metrics,
-            state={} if done else {k: v for state in states for k, v in state.items()},
-            deltas=deltas if config.settings.writes_delta else (),
-            predictions=predictions(found, data),
-            folds=fold_scores(found, data),
+            found = zip(*(run.evaluate(uses) for run in runs), strict=True)
+        report, *others = (
+            _report(runs, data, use, own, epoch, done=done, metrics=metrics)
+            for use, own in zip(uses, found, strict=True)
         )
+        report.metrics["seconds"] = time.perf_counter() - began
+        for other in others:
+            other.metrics["seconds"] = 0.0  # nothing was done for it alone
+        states: dict[str, Tensor] = {}
+        for run, delta in zip(runs, report.deltas or [{}] * len(runs), strict=True):
+            states |= {} if done else run.state(delta)
+        yield replace(report, state=states, siblings=tuple(others))
+
+
+def _report(
+    runs: Sequence[TaskRun],
+    data: TrialData,
+    use: Settings,
+    evaluated: Sequence[Sequence[Evaluation]],
+    epoch: int,
+    *,
+    done: bool,
+    metrics: Mapping[str, float],
+) -> EpochReport:
+    """Return the report of an epoch for one use of what was trained, without a state.
+
+    Args:
+        runs: the models of the tasks.
+        data: the trial's data.
+        use: the use.
+        evaluated: the evaluations of each task, one per head; empty without an evaluation.
+        epoch: the number of completed epochs.
+        done: whether it was the last one.
+        metrics: the metrics of the training.
+    """
+    found: Sequence[Evaluation] = ()
+    own = dict(metrics)
+    if evaluated:
+        found, scores = best_head(evaluated, data)
+        own |= {f"{data.split}_{name}": value for name, value in scores.items()}
+        if found[0].training is not None:
+            own |= {f"head_{name}": value for name, value in found[0].training._asdict().items()}
+    heads = [one.head for one in found] or [None] * len(runs)
+    deltas = tuple(run.delta(use, head) for run, head in zip(runs, heads, strict=True))
+    return EpochReport(
+        epoch=epoch,
+        done=done,
+        metrics=own,
+        state={},
+        deltas=deltas if use.writes_delta else (),
+        predictions=predictions(found, data),
+        folds=fold_scores(found, data),
+    )
 
 
 def _rates(settings: Settings) -> Mapping[str, float]:
@@ -420,10 +490,10 @@ def _rates(settings: Settings) -> Mapping[str, float]:
     return {PEER: settings.peer.lr} if settings.peer else settings.rates
 
 
-def _trainings(config: TrialConfig, data: TrialData) -> Sequence[HeadTraining]:
-    """Return the ways to train a trial's linear head; none if it has none."""
-    lr, steps = config.settings.head_lr, config.settings.head_steps
-    if config.settings.head == "text":
+def _trainings(use: Settings, data: TrialData) -> tuple[HeadTraining, ...]:
+    """Return the ways to train the linear head of a use; none if it has none."""
+    lr, steps = use.head_lr, use.head_steps
+    if use.head == "text":
         return ()
     if lr is not None and steps is not None:
         return (HeadTraining(lr, steps),)

@@ -209,9 +209,10 @@ class TrialConfig(WithSettings):
 
     An empty text means that it was not computed."""
     taken_from: str | None = None
-    """Where the result was taken from; None means that this study trained it.
+    """Where the result was taken from, or its training; None means that this trial trained it.
 
-    It is ``STUDY/TRIAL`` of a ledger, or what a tracker calls it, such as an MLflow run's id."""
+    It is ``STUDY/TRIAL`` of a ledger, this study's own included, or what a tracker calls it, such
+    as an MLflow run's id."""
     scored_at: tuple[int, ...] | None = None
     """The epochs after which validation scores the trial, beside the last; None means every epoch.
 
@@ -303,3 +304,5 @@ class EpochReport:
     """The prediction of every evaluated image, over all tasks; empty without an evaluation."""
     folds: tuple[float, ...] = ()
     """The validation score of each task's model alone, where there are several."""
+    siblings: tuple[EpochReport, ...] = ()
+    """When done, the last reports of trials that use the result of this training otherwise."""

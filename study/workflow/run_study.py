@@ -6,7 +6,7 @@ The studies of a sweep run one after the other, and then get common tables.
 import logging
 import subprocess
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
@@ -31,10 +31,11 @@ from study.data.images.decode import PREPROCESSING
 from study.errors import BackboneError, ConfigError, InterruptedStudyError, StudyError
 from study.protocols import Protocol
 from study.search.ablation import fix_rates, rate_grids, tune_cells
+from study.search.confirm import run_confirm
 from study.search.driver import ray_session
 from study.search.recording import drop_unproven_reports
 from study.search.samplers import Sampler
-from study.search.stages import budget, run_confirm, run_search
+from study.search.stages import budget, run_search
 from study.selection.candidates import extensions, fix_candidates
 from study.storage.atomic import write_atomically
 from study.storage.ledger import DESCRIPTION, StudyFolder, repair
@@ -225,7 +226,8 @@ def _confirm(study: Study, preparer: Preparer, tracker: Tracker, console: Consol
     data = {seed: preparer.confirm(seed) for seed in study.protocol().shot_seeds(study.config)}
     total = len(data) * sum(candidate.same_as is None for candidate in candidates)
     with _stage(console, study.folder, "confirm", total) as progress:
-        run_confirm(study, candidates, data, [progress, tracker])
+        telling = _telling(progress, console)
+        run_confirm(study, candidates, data, [progress, tracker], telling=telling)
 
 
 def _ablate(
@@ -236,13 +238,8 @@ def _ablate(
     if study.protocol().validates(study.config) and not _has_chosen(study, study.cells()):
         total = sum(grid.size for grid in rate_grids(study).values())
         with _stage(console, study.folder, "search", total) as progress:
-
-            def extending(sentences: Sequence[str], trials: int) -> None:
-                progress.expect(trials)
-                for line in sentences:
-                    console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-            tune_cells(study, preparer.search(), [progress, tracker], known, extending)
+            telling = _telling(progress, console)
+            tune_cells(study, preparer.search(), [progress, tracker], known, telling)
     chosen = [Candidate(label=label, settings=own) for label, own in fix_rates(study).items()]
     seeds = study.protocol().shot_seeds(study.config)
     tested = {seed: preparer.confirm(seed) for seed in seeds}
@@ -295,6 +292,17 @@ def _announce(study: Study, console: Console) -> None:
 def _stage(console: Console, folder: StudyFolder, stage: str, total: int) -> StageProgress:
     done = (t for t in folder.trials() if t.read_config()["stage"] == stage and t.read_end())
     return StageProgress(console, stage, total, done=len(list(done)))
+
+
+def _telling(progress: StageProgress, console: Console) -> Callable[[Sequence[str], int], None]:
+    """Return a function that prints sentences, and shows another number of trials from then on."""
+
+    def tell(sentences: Sequence[str], trials: int) -> None:
+        progress.expect(trials)
+        for line in sentences:
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    return tell
 
 
 def _conclude(results: Results, board: Leaderboard, tracker: Tracker, console: Console) -> None:

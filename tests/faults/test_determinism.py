@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from tiny_study import TinyStudy, untimed
 
-from study.search.stages import run_queue
+from study.search.queues import run_queue
 from study.storage.ledger import StudyFolder
 from study.trial import TrialConfig
 

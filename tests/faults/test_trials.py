@@ -137,6 +137,7 @@ class Here:
             "backbone": study.config.backbone,
             "data": {"search/1": study.data},
             "threads": 1,
+            "siblings": {},
             "max_epoch_seconds": None,
         }
         self.config = TrialConfig(

@@ -18,7 +18,8 @@ from study.config.settings import Settings
 from study.errors import DataError, InterruptedStudyError
 from study.method.checkpoint import Architecture, EncoderShape
 from study.protocols import FewShot
-from study.search.stages import budget, make_trial, run_queue, run_search
+from study.search.queues import run_queue
+from study.search.stages import budget, make_trial, run_search
 from study.storage.ledger import StudyFolder
 from study.trial import TrialConfig, TrialData
 from study.trial.study import Candidate, Study

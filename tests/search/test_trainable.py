@@ -49,6 +49,7 @@ def test_the_delta_of_a_trial_says_how_its_images_were_read(
         backbone=study.config.backbone,
         data={"search/1": replace(study.preparer.confirm(1), pixel_range=(0, 4095))},
         threads=1,
+        siblings={},
         max_epoch_seconds=None,
     )
     assert trainable.step()["done"]

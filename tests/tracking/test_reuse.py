@@ -186,7 +186,7 @@ def test_a_trial_is_taken_over_whole_or_not_at_all(
             with pytest.raises(KeyboardInterrupt):
                 take_over(tracker, study, wanted)
         assert list((study.path / "trials").iterdir()) == []
-        assert not list(study.path.glob(".taking-*"))
+        assert not list(study.path.glob(".adding-*"))
     assert take_over(tracker, study, wanted) == {wanted[0].trial_id}
 
 

@@ -1,0 +1,129 @@
+"""Candidates of one training: it is done once, and each has what it would have alone."""
+
+import shutil
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from tiny_study import TinyStudy, untimed
+
+from study.config.settings import Settings
+from study.search.confirm import run_confirm
+from study.storage.ledger import TrialFolder
+from study.trial.study import Candidate
+
+pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(300)]
+
+MakeStudy = Callable[..., TinyStudy]
+TUNED = {"subset": "clipfit", "bias_lr": 0.05, "ln_lr": 0.02, "distill_weight": 1.0}
+LINEAR = {"head": "linear", "head_lr": 0.01, "head_steps": 5}
+ALIKE = ("plain", "kept", "linear")
+
+
+def candidates(**rates: float) -> list[Candidate]:
+    found = {
+        "plain": TUNED,
+        "other": {**TUNED, "ln_lr": 0.01},
+        "kept": {**TUNED, "strength": 0.5},
+        # The same tensors, written otherwise.
+        "linear": {**TUNED, "subset": "text.mlp.fc2.bias + vision.ln", **LINEAR},
+    }
+    return [
+        Candidate(label=k, settings=Settings.model_validate({**v, **rates}))
+        for k, v in found.items()
+    ]
+
+
+def confirm(study: TinyStudy, wanted: list[Candidate]) -> dict[str, TrialFolder]:
+    """Confirm some candidates with one seed; return the trials by label."""
+    run_confirm(study.study, wanted, {1: study.preparer.confirm(1)}, [study.heard])
+    return {trial.read_config()["label"]: trial for trial in study.folder.trials()}
+
+
+def heard(study: TinyStudy, what: str) -> list[str]:
+    return [name.split("-")[1] for event, name, _ in study.heard.events if event == what]
+
+
+def whole(trial: TrialFolder) -> tuple[Any, ...]:
+    """All that must be the same of a trial, however it came to its results."""
+    config = {k: v for k, v in trial.read_config().items() if k not in ("number", "taken_from")}
+    delta, images = (trial.read(n) for n in ("delta.safetensors", "predictions.parquet"))
+    return config, untimed(trial), delta, images, trial.damaged()
+
+
+@pytest.fixture(scope="module")
+def together(make_study: MakeStudy) -> tuple[TinyStudy, dict[str, TrialFolder]]:
+    study = make_study("together")
+    return study, confirm(study, candidates())
+
+
+@pytest.fixture(scope="module")
+def alone(make_study: MakeStudy) -> dict[str, tuple[Any, ...]]:
+    study = make_study("alone")
+    for one in candidates():
+        trials = confirm(study, [one])
+    return {label: whole(trial) for label, trial in trials.items()}
+
+
+def test_each_has_what_it_would_have_alone(together: Any, alone: dict[str, Any]) -> None:
+    _, trials = together
+    assert trials.keys() == alone.keys()
+    for label, trial in trials.items():
+        assert whole(trial) == alone[label]
+
+
+def test_one_of_them_trains_and_all_are_heard_of(together: Any) -> None:
+    study, trials = together
+    assert heard(study, "started") == ["plain", "other"]
+    assert sorted(heard(study, "ended")) == sorted(trials)
+    sources = {label: trial.read_config()["taken_from"] for label, trial in trials.items()}
+    assert sources == {
+        **dict.fromkeys(("plain", "other")),
+        **dict.fromkeys(("kept", "linear"), "together/confirm-plain-seed1"),
+    }
+    ends = {label: trial.read_end() for label, trial in trials.items()}
+    assert {end.status for end in ends.values()} == {"finished"}
+    assert ends["kept"].reason == "the training is that of confirm-plain-seed1"
+    assert ends["plain"].seconds > ends["kept"].seconds == 0.0
+
+
+def test_nothing_of_their_making_is_left(together: Any) -> None:
+    study, _ = together
+    assert not list(study.folder.path.glob(".adding-*"))
+
+
+def test_what_is_missing_of_them_is_made_and_the_rest_stays(
+    make_study: MakeStudy, alone: dict[str, Any]
+) -> None:
+    study = make_study("lost")
+    trials = confirm(study, candidates())
+    kept = {label: trial.path.stat().st_mtime_ns for label, trial in trials.items()}
+    # A worker added one of its siblings and died before its own last epoch was recorded.
+    for label in ("plain", "linear"):
+        shutil.rmtree(trials[label].path)
+    study.heard.events.clear()
+    again = confirm(study, candidates())
+    assert {label: whole(trial) for label, trial in again.items()} == alone
+    assert heard(study, "started") == ["plain"]
+    for label in ("kept", "other"):
+        assert again[label].path.stat().st_mtime_ns == kept[label]
+
+
+def test_one_that_was_reopened_trains_for_itself(
+    make_study: MakeStudy, alone: dict[str, Any]
+) -> None:
+    study = make_study("reopened")
+    trials = confirm(study, candidates())
+    trials["kept"].reopen()
+    study.heard.events.clear()
+    again = confirm(study, candidates())
+    assert whole(again["kept"]) == alone["kept"]
+    assert heard(study, "started") == ["kept"]
+    assert again["kept"].read_config()["taken_from"] is None
+
+
+def test_where_the_training_fails_each_has_an_end_of_its_own(make_study: MakeStudy) -> None:
+    study = make_study("diverging")
+    trials = confirm(study, candidates(bias_lr=1e30, ln_lr=1e30))
+    assert [trials[label].read_end().status for label in ALIKE] == ["failed"] * len(ALIKE)
+    assert [trials[label].read_config()["taken_from"] for label in ALIKE] == [None] * len(ALIKE)

@@ -1,0 +1,73 @@
+"""Trials of one training: each reports what it would report if it had trained alone."""
+
+from typing import Any
+
+import pytest
+from small_trials import Prepare, outcome, trial
+
+from study.config.settings import Peer, Settings
+from study.method.model import Backbone
+from study.trial import TrialConfig
+from study.trial.run import TaskRun, run_trial
+
+LINEAR: dict[str, Any] = {"head": "linear", "head_lr": 0.01, "head_steps": 5}
+USES: tuple[dict[str, Any], ...] = (
+    {"strength": 0.5, **LINEAR},
+    {},
+    {"strength": 0.5},
+    LINEAR,
+    {"head": "linear"},
+    {"strength": 0.5, **LINEAR, "calibration": 1.5},
+)
+PEERS: dict[str, dict[str, Any]] = {
+    "subset": {},
+    "lora": {"peer": {"method": "lora", "lr": 0.05, "dropout": 0.2}},
+    "nothing": {"subset": "none", "epochs": 0, **dict.fromkeys(("bias_lr", "ln_lr"))},
+}
+
+
+def used(number: int, peer: Any = None, **changes: Any) -> TrialConfig:
+    own = trial(trial_id=f"confirm-{number}", stage="confirm", **changes)
+    finish = own.settings.model_dump(include={"strength", "calibration", *LINEAR})
+    return own.model_copy(
+        update={"settings": Settings(subset="none", peer=Peer(**peer), **finish)} if peer else {}
+    )
+
+
+@pytest.mark.parametrize("setting", ["class_folds", "augmented"])
+@pytest.mark.parametrize("trained", PEERS.values(), ids=PEERS)
+def test_siblings_report_what_they_would_alone(
+    prepare: Prepare, backbone: Backbone, setting: str, trained: dict[str, Any]
+) -> None:
+    data = prepare(setting).confirm(1)
+    first, *siblings = (used(n, **trained, **use) for n, use in enumerate(USES))
+    *_, together = run_trial(first, data, backbone, siblings=siblings)
+    assert len(together.siblings) == len(siblings)
+    for config, report in zip((first, *siblings), (together, *together.siblings), strict=True):
+        *_, alone = run_trial(config, data, backbone)
+        assert outcome(report) == outcome(alone)
+    assert {report.metrics["seconds"] for report in together.siblings} == {0.0}
+
+
+def test_what_equal_strengths_share_is_computed_once(
+    prepare: Prepare, backbone: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, encoded = prepare("augmented").confirm(1), []
+    features = TaskRun._features
+
+    def count(self: TaskRun, *arguments: Any) -> Any:
+        encoded.append(arguments)
+        return features(self, *arguments)
+
+    monkeypatch.setattr(TaskRun, "_features", count)
+    first, *siblings = (used(n, epochs=1, **use) for n, use in enumerate(USES))
+    list(run_trial(first, data, backbone, siblings=siblings))
+    assert len(encoded) == len({use.get("strength", 1.0) for use in USES}) == 2
+
+
+def test_settings_of_one_training_are_told_by_it() -> None:
+    settings = [used(n, **use).settings for n, use in enumerate(USES)]
+    (alike,) = {own.as_trained for own in settings}
+    assert alike == used(0).settings
+    assert used(0, ln_lr=0.01).settings.as_trained != alike
+    assert Settings(subset="none", **LINEAR).as_trained == Settings(subset="none")
