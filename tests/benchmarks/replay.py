@@ -80,16 +80,20 @@ class Way(NamedTuple):
     """What is different from the shipped configuration."""
     most: int = 200
     """The most repetitions, since some take long."""
+    reduction: float | None = None
+    """About one trial in this many trains more than its first fold; None means that all do."""
 
 
-WHOLE = "search.space.whole=true"
+WHOLE, UNHALVED = "search.space.whole=true", "search.asha=null"
 WAYS: Mapping[str, Way] = {
     "TPE, as shipped": Way(tpe),
     "random": Way(random),
     "TPE, all choices of every trial": Way(together, (WHOLE,)),
     "Gaussian process, all choices of every trial": Way(gaussian_process, (WHOLE,), 30),
     "TPE, without CLIPFit's neighbours": Way(tpe, ("search.space.neighbours=false",)),
-    "TPE, no successive halving": Way(tpe, ("search.asha=null",)),
+    "TPE, no successive halving": Way(tpe, (UNHALVED,)),
+    "TPE, one fold first, the others of one in 3": Way(tpe, (UNHALVED,), reduction=3),
+    "TPE, one fold first, the others of one in 2": Way(tpe, (UNHALVED,), reduction=2),
     "TPE, halving from epoch 5": Way(tpe, ("search.asha.grace_period=5",)),
     "TPE, halving by 2": Way(tpe, ("search.asha.reduction_factor=2",)),
     "TPE, halving by 4": Way(tpe, ("search.asha.reduction_factor=4",)),
@@ -156,6 +160,7 @@ def main() -> None:
             World(rows, depths).write(path)
             print(f"{path}: {len(rows)} configurations, {path.stat().st_size:,} bytes")
             continue
+        (storage / study).mkdir(parents=True, exist_ok=True)  # of the shots, with nothing recorded
         trials = f"search.trials={12 if options.tiny else max(MARKS)}"
         world = World.read(path, _study(study, storage, ()).architecture().depths)
         print(introduction(study, world), flush=True)
@@ -286,7 +291,7 @@ def one_replay(
     study = _study(name, storage, (*changes, called, *WAYS[way].changes))
     data = _data(name, storage, changes)
     config = study.config.model_copy(update={"seed": seed})
-    return replay(_WORLD[0], config, data, sampler)
+    return replay(_WORLD[0], config, data, sampler, WAYS[way].reduction)
 
 
 def introduction(study: str, world: World) -> str:

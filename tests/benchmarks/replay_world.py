@@ -64,6 +64,8 @@ class Curve:
 
     validation: Sequence[float]
     """The validation score after each epoch, with the noise of one training."""
+    first_fold: float
+    """The last validation score of the first fold alone, with the noise of the same training."""
     test: float
     """The mean test score, without noise."""
 
@@ -100,6 +102,11 @@ class World:
     def epochs(self) -> int:
         """The number of epochs of each configuration that tunes CLIP."""
         return max(len(row.validation) for row in self.rows)
+
+    @property
+    def folds(self) -> int:
+        """The number of folds on which each configuration was trained."""
+        return len(self.rows[0].folds[0])
 
     @cached_property
     def held_out(self) -> tuple[float, float]:
@@ -143,8 +150,8 @@ class World:
         alike = np.argsort(distance, kind="stable")[:NEIGHBOURS]
         draw = zlib.crc32(f"{seed}/{settings.model_dump_json()}".encode())
         residual = self._residuals[np.random.default_rng(draw).choice(alike)]
-        noisy = np.clip(targets + residual, 0.0, 1.0)
-        return Curve(noisy[:-1].tolist(), float(targets[-1]))
+        *validation, first_fold, _ = np.clip(targets + residual, 0.0, 1.0).tolist()
+        return Curve(validation, first_fold, float(targets[-1]))
 
     @cached_property
     def _features(self) -> np.ndarray:
@@ -152,7 +159,7 @@ class World:
 
     @cached_property
     def _targets(self) -> np.ndarray:
-        """Validation scores by epoch, then the mean test score."""
+        """Validation scores by epoch, the last of the first fold, then the mean test score."""
         return np.stack([self._target(row) for row in self.rows])
 
     @cached_property
@@ -171,7 +178,7 @@ class World:
     def _target(self, row: Row) -> np.ndarray:
         # What is not trained has one score, which every epoch has.
         scores = np.repeat(row.validation, self.epochs // len(row.validation))
-        return np.append(scores, np.mean(row.test))
+        return np.array([*scores, row.folds[-1][0], np.mean(row.test)])
 
     def _encode(self, settings: Settings) -> np.ndarray:
         """Return which tensors are tuned, how fast, and what classifies."""

@@ -4,18 +4,26 @@ import importlib
 import math
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import optuna
 import pytest
+from optuna.trial import TrialState
 from tiny_study import TinyStudy
 
 from study.config.settings import Settings
+from study.search.optuna_arm import Outcome
+from study.search.searcher import StudySearcher, outcome_of
 from study.search.space import OpenSpace
+from study.storage.ledger import End
+from study.trial import TrialConfig
 
 EPOCHS = 4
+FOLDS = 3
 
 
 @pytest.fixture
@@ -50,10 +58,10 @@ def world(modules: dict[str, ModuleType], study: TinyStudy) -> Any:
         settings = space.suggest(asked.ask())
         last = score(settings)
         curve = [last - 0.1 * (EPOCHS - epoch) for epoch in range(1, EPOCHS + 1)]
-        folds = [[value - 0.01, value + 0.01] for value in curve]
+        folds = [[value - 0.02, value + 0.01, value + 0.01] for value in curve]
         rows.append(found.Row("random", settings, curve, folds, [last - 0.1, last - 0.1]))
     nothing = Settings(subset="none")
-    rows.append(found.Row("baselines", nothing, [0.5], [[0.5, 0.5]], [0.4, 0.4]))
+    rows.append(found.Row("baselines", nothing, [0.5], [[0.48, 0.51, 0.51]], [0.4, 0.4]))
     return found.World(rows, study.architecture.depths)
 
 
@@ -73,6 +81,7 @@ def test_a_world_answers_alike_and_for_what_was_not_recorded(world: Any) -> None
     first = world.ask(good, 1)
     assert world.ask(good, 1) == first
     assert len(first.validation) == EPOCHS
+    assert first.first_fold == pytest.approx(first.validation[-1] - 0.02), "of the same training"
     assert {world.ask(good, seed).test for seed in range(9)} == {first.test}
     assert len({world.ask(good, seed).validation[-1] for seed in range(9)}) > 1, "noise"
     assert first.test > world.ask(poor, 1).test + 0.05
@@ -107,6 +116,62 @@ def test_variants_are_chosen_from_in_the_end(
     steps = modules["replay_search"].replay(world, config, study.data)
     assert len(steps) > 21
     assert steps[-1].epochs - steps[20].epochs == EPOCHS * (len(steps) - 21)
+
+
+@pytest.mark.parametrize("reduction", [2, 3])
+def test_a_trial_trains_its_other_folds_if_the_first_did_well(
+    modules: dict[str, ModuleType],
+    world: Any,
+    study: TinyStudy,
+    monkeypatch: pytest.MonkeyPatch,
+    reduction: float,
+) -> None:
+    curves: list[Any] = []
+    ended: dict[int, tuple[TrialConfig, Outcome]] = {}
+    ask, conclude = type(world).ask, StudySearcher.conclude
+
+    def listen(self: Any, settings: Settings, seed: int) -> Any:
+        curve = ask(self, settings, seed)
+        # The first fold misleads, so that those which would be chosen of all do not go on.
+        curves.append(replace(curve, first_fold=1 - curve.first_fold))
+        return curves[-1]
+
+    def note(self: StudySearcher, config: TrialConfig, end: End, score: float | None) -> None:
+        ended[config.number] = config, outcome_of(end, score)
+        conclude(self, config, end, score)
+
+    monkeypatch.setattr(type(world), "ask", listen)
+    monkeypatch.setattr(StudySearcher, "conclude", note)
+    space = study.config.search.space.model_copy(update={"heads": ("text", "linear")})
+    changes = {"asha": None, "space": space, "trials": 40}
+    search = study.config.search.model_copy(update=changes)
+    config = study.config.model_copy(update={"search": search})
+    steps = modules["replay_search"].replay(world, config, study.data, reduction=reduction)
+
+    # First folds all take as long, so they end in the order in which they began.
+    trials = [(*ended[number], curves[number]) for number in sorted(ended)]
+    before: dict[str, list[float]] = {"text": [], "linear": []}
+    spent = 0.0
+    for trial, outcome, curve in trials:
+        if not trial.epochs:
+            assert outcome == Outcome(curve.validation[-1], TrialState.COMPLETE, 0)
+            continue
+        rivals = before[trial.settings.head]
+        least = np.quantile(rivals, 1 - 1 / reduction) if rivals else 0.0
+        rivals.append(curve.first_fold)
+        if trial.arm == "baseline" or curve.first_fold >= least:
+            spent += EPOCHS
+            assert outcome == Outcome(curve.validation[-1], TrialState.COMPLETE, EPOCHS)
+        else:
+            spent += EPOCHS / FOLDS
+            assert outcome == Outcome(curve.first_fold, TrialState.PRUNED, EPOCHS)
+    assert steps[len(trials) - 1].epochs == pytest.approx(spent)
+    assert all(len(scores) > 3 for scores in before.values())
+    states = [outcome.state for _, outcome, _ in trials]
+    assert states.count(TrialState.PRUNED) > 10
+    finished = [curve for _, outcome, curve in trials if outcome.state is TrialState.COMPLETE]
+    best = max(finished, key=lambda curve: curve.validation[-1])
+    assert steps[len(trials) - 1].test == best.test, "only survivors can be chosen"
 
 
 def test_what_a_search_needs_is_told_by_its_median_and_quartiles(
