@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -27,15 +28,17 @@ from typing import NamedTuple
 
 import optuna
 import torch
+from optuna.distributions import BaseDistribution
 from optuna.trial import TrialState, create_trial
 from paired import machine
 from replay_search import Step, replay
 from replay_world import ENOUGH, Row, World
 
 from study.config.loading import load_config
-from study.config.settings import Settings
+from study.config.settings import Settings, rate_column
 from study.embedded import backbone_path
 from study.method.model import Backbone, load_backbone
+from study.method.parameters import PEER, kind_names
 from study.search.samplers import Sampler, random, seed_of, tpe
 from study.search.space import OpenSpace, RateSpace
 from study.search.stages import make_trial
@@ -60,6 +63,8 @@ CHAINS: Mapping[str, int] = {BASELINES: 1, "random": 10, "tpe": 4, "clipfit": 3}
 TINY = ("training.epochs=6", "search.folds=2", "data.shots=2")
 NEAR = 0.005
 MARKS = (20, 40, 96)
+RATES = {*map(rate_column, (*kind_names(), PEER)), "distill_weight"}
+"""What the arms call the learning rates, and λ."""
 
 
 def together(seed: int) -> optuna.samplers.BaseSampler:
@@ -70,6 +75,32 @@ def together(seed: int) -> optuna.samplers.BaseSampler:
 def gaussian_process(seed: int) -> optuna.samplers.BaseSampler:
     """Return Optuna's Gaussian process."""
     return optuna.samplers.GPSampler(seed=seed)
+
+
+class RatesByEvolution(optuna.samplers.CmaEsSampler):
+    """CMA-ES for the learning rates and λ alone; its independent sampler proposes the rest.
+
+    A new one goes on where the last one was, as the state is in the trials.
+    """
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: optuna.trial.FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """Return the distributions of the rates, without the layers, which are numbers too."""
+        numbers = super().infer_relative_search_space(study, trial)
+        return {name: kind for name, kind in numbers.items() if name in RATES}
+
+
+def evolution(seed: int) -> optuna.samplers.BaseSampler:
+    """Return CMA-ES for the rates, and TPE for all else, which it models one by one."""
+    with warnings.catch_warnings(action="ignore", category=optuna.exceptions.ExperimentalWarning):
+        return RatesByEvolution(
+            independent_sampler=together(seed),
+            warn_independent_sampling=False,
+            # Halving stops most trials, and what it stops is worse.
+            consider_pruned_trials=True,
+            seed=seed,
+        )
 
 
 class Way(NamedTuple):
@@ -90,6 +121,7 @@ WAYS: Mapping[str, Way] = {
     "random": Way(random),
     "TPE, all choices of every trial": Way(together, (WHOLE,)),
     "Gaussian process, all choices of every trial": Way(gaussian_process, (WHOLE,), 30),
+    "CMA-ES for the rates, TPE for the rest": Way(evolution, (WHOLE,)),
     "TPE, without CLIPFit's neighbours": Way(tpe, ("search.space.neighbours=false",)),
     "TPE, no successive halving": Way(tpe, (UNHALVED,)),
     "TPE, one fold first, the others of one in 3": Way(tpe, (UNHALVED,), reduction=3),

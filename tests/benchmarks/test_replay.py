@@ -174,6 +174,46 @@ def test_a_trial_trains_its_other_folds_if_the_first_did_well(
     assert steps[len(trials) - 1].test == best.test, "only survivors can be chosen"
 
 
+def test_evolution_proposes_the_rates_and_tpe_all_else(
+    modules: dict[str, ModuleType],
+    world: Any,
+    study: TinyStudy,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cma, tpe = optuna.samplers.CmaEsSampler, optuna.samplers.TPESampler
+    together, alone = cma.sample_relative, tpe.sample_independent
+    by_evolution: list[tuple[str, set[str], int]] = []
+    by_tpe: dict[tuple[str, int], set[str]] = {}
+
+    def evolve(self: Any, asked: optuna.Study, trial: Any, space: Any) -> dict[str, Any]:
+        found = together(self, asked, trial, space)
+        generations = [t.system_attrs.get("cma:generation", 0) for t in asked.trials]
+        by_evolution.append((asked.study_name, {*found}, max(generations)))
+        return found
+
+    def choose(self: Any, asked: optuna.Study, trial: Any, name: str, kind: Any) -> Any:
+        by_tpe.setdefault((asked.study_name, trial.number), set()).add(name)
+        return alone(self, asked, trial, name, kind)
+
+    monkeypatch.setattr(cma, "sample_relative", evolve)
+    monkeypatch.setattr(tpe, "sample_independent", choose)
+    space = study.config.search.space.model_copy(update={"whole": True})
+    sampler = modules["replay"].WAYS["CMA-ES for the rates, TPE for the rest"].sampler
+    changes = {"space": space, "trials": 48, "tuned_share": 0.5, "sampler": sampler.__name__}
+    search = study.config.search.model_copy(update=changes)
+    config = study.config.model_copy(update={"search": search})
+    steps = modules["replay_search"].replay(world, config, study.data, sampler)
+    assert len(steps) == 49
+
+    rates = {*OpenSpace(space, study.architecture.depths).rates}
+    layers = {f"{encoder}.{end}" for encoder in ("text", "vision") for end in ("from", "to")}
+    of_open = [found for arm, found, _ in by_evolution if arm == "search"]
+    assert of_open.count(rates) == len(of_open)
+    assert {*space.sites, *layers} in by_tpe.values()
+    for arm in ("search", "clipfit-tuned"):
+        assert max(at for name, _, at in by_evolution if name == arm) > 1, "its state was lost"
+
+
 def test_what_a_search_needs_is_told_by_its_median_and_quartiles(
     modules: dict[str, ModuleType],
 ) -> None:
