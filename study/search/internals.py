@@ -3,12 +3,14 @@
 A release may change them without notice. Each has a test that fails then. The repair belongs here.
 """
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 import optuna
 import ray
+from optuna.trial import FrozenTrial, TrialState
 from ray._private import ray_constants
 from ray.tune.execution import class_cache
 
@@ -65,3 +67,36 @@ def reopen_trial(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> optuna
 def enqueued_choices(trial: optuna.trial.FrozenTrial) -> dict[str, Any] | None:
     """Return the choices that a trial was enqueued with; None where it was sampled."""
     return trial.system_attrs.get("fixed_params")
+
+
+class PartOfHistory(optuna.Study):
+    """An Optuna study of which a sampler sees the best and the latest trials alone.
+
+    It is for one proposal: it reads the trials once.
+
+    Args:
+        study: the study, whose values are to be maximized.
+        best: how many of the completed trials with the highest values are seen.
+        latest: how many of the latest trials are seen.
+    """
+
+    def __init__(self, study: optuna.Study, best: int, latest: int) -> None:
+        self.__dict__.update(study.__dict__)
+        self._best, self._latest = best, latest
+
+    def _get_trials(
+        self,
+        deepcopy: bool = True,
+        states: Container[TrialState] | None = None,
+        use_cache: bool = False,
+    ) -> list[FrozenTrial]:
+        return [trial for trial in self._seen if states is None or trial.state in states]
+
+    @cached_property
+    def _seen(self) -> list[FrozenTrial]:
+        trials = super()._get_trials(deepcopy=False)
+        earlier = [t for t in trials[: -self._latest] if t.state is TrialState.COMPLETE]
+        lately = [t for t in trials[-self._latest :] if t.state is TrialState.COMPLETE]
+        ranked = sorted([*earlier, *lately], key=lambda trial: -(trial.value or 0.0))
+        best = {trial.number for trial in ranked[: self._best]}
+        return [t for t in earlier if t.number in best] + trials[-self._latest :]
