@@ -15,6 +15,7 @@ UNITS = {
     **{"training.batch_size": "images", "training.eval_batch_size": "images"},
     **{"training.epochs": "epochs", "search.asha.grace_period": "epochs"},
     **{"search.trials": "trials", "search.tuned_share": "fraction of the trials"},
+    "search.minutes": "minutes",
     **{"confirm.runners_up": "configurations", "ablation.width": "layers"},
     **{"resources.cpus_per_trial": "CPU cores", "resources.gpus_per_trial": "GPUs"},
     **{"resources.max_concurrent": "trials", "resources.max_failures": "restarts"},

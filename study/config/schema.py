@@ -346,6 +346,11 @@ class SearchConfig(Section):
     """The number of trials: baselines, CLIPFit's own search and the open search.
 
     0 means no search: the baselines are tested as they are, to reproduce published results."""
+    minutes: Positive | None = None
+    """The longest time that the search may take, even if trials are left; None means no limit.
+
+    Baselines are trained in any case. What comes after the search has its own time: heads and
+    strengths for what was validated without, the test, and the report."""
     sampler: ObjectName = "tpe"
     """The sampler that proposes trials: ``tpe``, ``random``, or one of an installed package."""
     selection: ObjectName = AUTO

@@ -247,6 +247,8 @@ class Protocol(ABC):
                 "cells of an ablation keep all of the tuned change"
             )
         if not self.searches(config):
+            if config.search.minutes is not None:
+                yield "search.minutes: has no effect without a search"
             if config.confirm.sequential:
                 yield "confirm.sequential: has no effect without a search, which has no winner"
             yield from (

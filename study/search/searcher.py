@@ -17,6 +17,7 @@ from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
 from study.config.settings import Settings
+from study.search.deadline import Deadline
 from study.search.internals import LOW_ON_MEMORY, MEMORY_REPORT, RAISED, forget_results
 from study.search.optuna_arm import Arm, Outcome
 from study.search.recording import close_trial, read_hang
@@ -103,11 +104,14 @@ class LedgerCallback(Callback):
         elif result.get("epoch", -1) >= result.get("epochs", 0):
             self._close(trial, "finished", result.get("score"))
         else:
+            deadline = self.searcher.deadline
+            over = deadline is not None and trial.trial_id in deadline.cut
+            cause = "the time of the search was over" if over else "successive halving"
             self._close(
                 trial,
                 "stopped",
                 result.get("score"),
-                reason=f"successive halving at epoch {result.get('epoch')}",
+                reason=f"{cause} at epoch {result.get('epoch')}",
             )
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
@@ -208,6 +212,7 @@ class StudySearcher(Searcher):
         ended: the trials of this stage that have ended, with their outcomes.
         next_number: the number of the next trial that an arm proposes.
         siblings: by the id of a trial, those that its worker tests beside it.
+        deadline: the end of the time after which no arm proposes another trial.
     """
 
     def __init__(
@@ -220,12 +225,14 @@ class StudySearcher(Searcher):
         ended: Iterable[tuple[TrialConfig, Outcome]] = (),
         next_number: int = 0,
         siblings: Mapping[str, Sequence[TrialConfig]] | None = None,
+        deadline: Deadline | None = None,
     ) -> None:
         super().__init__(metric="score", mode="max")
         self.folder = folder
         self.running: dict[str, TrialConfig] = {}
         """The configuration of each trial that is not closed on disk, by Tune's id of the trial."""
         self.siblings = siblings or {}
+        self.deadline = deadline
         self._queue = deque(queue)
         self._arms = {arm.name: arm for arm in arms}
         if arms and make_config is None:
@@ -279,6 +286,8 @@ class StudySearcher(Searcher):
 
     def _ask_arms(self) -> TrialConfig | None:
         make, number = self._make_config, self._next_number
+        if self.deadline is not None and not self.deadline.allows_another:
+            return None
         while make and (behind := [arm for arm in self._arms.values() if arm.started < arm.budget]):
             arm = min(behind, key=lambda arm: (arm.progress, arm.name))
             # Each is made once, as the hash of a trial costs more than a look at it.

@@ -11,6 +11,7 @@ from study.errors import DataError
 from study.method.checkpoint import Architecture
 from study.method.parameters import Leaf
 from study.method.subsets import parse
+from study.search.deadline import Deadline, InTime, spent
 from study.search.driver import decisions, make_scheduler, run_trials
 from study.search.optuna_arm import Arm, DamagedJournalError, Recorded, open_arm, set_aside
 from study.search.queues import Past, left, read_past, run_queue
@@ -73,6 +74,13 @@ def run_search(
         for number, (label, settings) in enumerate(config.search.fixed.items())
     ]
     ended = [(t.config, t.outcome) for t in past.values() if t.outcome is not None]
+    minutes, before = config.search.minutes, spent(trial.reports for trial in proposed)
+    deadline = None if minutes is None else Deadline(60 * minutes - before)
+    scheduler = make_scheduler(
+        config.search.asha,
+        config.training.epochs,
+        [(t.config, t.reports) for t in proposed if t.end and t.end.status != "failed"],
+    )
     queue = [trial for trial in left(past, baselines) if trial.arm != VARIANT]
     searcher = StudySearcher(
         study.folder,
@@ -81,16 +89,13 @@ def run_search(
         make_config=partial(make_trial, study, data, "search"),
         ended=ended,
         next_number=max([len(baselines) - 1, *(t.config.number for t in past.values())]) + 1,
+        deadline=deadline,
     )
     run_trials(
         study,
         searcher,
         data={f"search/{config.seed}": data},
-        scheduler=make_scheduler(
-            config.search.asha,
-            config.training.epochs,
-            [(t.config, t.reports) for t in proposed if t.end and t.end.status != "failed"],
-        ),
+        scheduler=scheduler if deadline is None else InTime(deadline, scheduler),
         count=count
         - sum(trial.outcome is not None for trial in planned)
         + sum(not plans(trial.arm, trial.label) for trial in queue)

@@ -36,7 +36,7 @@ FILE = "extensions.json"
 """A list of extensions: numbers of trials ``from`` and ``to``, and the ``candidates`` before it."""
 TEXT: dict[str, Any] = {"head": "text", "head_lr": None, "head_steps": None}
 """The settings of a head that is the text."""
-MAY_CHANGE = ("search.trials", *WITHOUT_EFFECT)
+MAY_CHANGE = ("search.trials", "search.minutes", *WITHOUT_EFFECT)
 """The beginnings of the keys that an extension may change."""
 
 
@@ -263,7 +263,7 @@ def extend(study: Study, overrides: Sequence[str]) -> StudyConfig:
         if not key.startswith(MAY_CHANGE):
             raise ConfigError(
                 f"{key} cannot change in a study that exists, since its trials would no longer "
-                "compare; --extend takes search.trials, resources and tracking"
+                "compare; --extend takes search.trials, search.minutes, resources and tracking"
             )
         more = key == "search.trials" and adds and isinstance(value, int)
         put_value(values, key, now + value if more else value)
@@ -272,6 +272,11 @@ def extend(study: Study, overrides: Sequence[str]) -> StudyConfig:
         raise ConfigError(
             f"study '{folder.name}' has {now} trials of search, which --extend must raise, "
             "as by search.trials=+50"
+        )
+    if extended.search.minutes and extended.search.minutes <= (config.search.minutes or 0):
+        raise ConfigError(
+            f"search.minutes: the search of '{folder.name}' had {config.search.minutes:g} minutes, "
+            "which --extend must raise as well, or lift by search.minutes=null"
         )
     # The driver may die between any two of these writes. An entry counts only once the
     # configuration has that many trials; until then it may hold the only copy of the choice.

@@ -100,6 +100,7 @@ def run_study(
                     if search_data is not None and not _has_chosen(study, study.candidates()):
                         with _stage(console, folder, "search", config.search.planned) as progress:
                             run_search(study, search_data, [progress, tracker], sampler)
+                        _tell_of_time(study, console)
                     _confirm(study, preparer, tracker, console)
             tracker.register()
             outcome = write_outputs(folder, protocol)
@@ -267,6 +268,8 @@ def _announce(study: Study, console: Console) -> None:
             f"CLIPFit's learning rates and λ, {searched} search subsets as well"
         )
         each = dict.fromkeys(config.search.peer_arms, config.search.peer_trials)
+        if config.search.minutes is not None:
+            plan += f", in at most {config.search.minutes:g} minutes"
         if peers := [f"{label} ({each.get(label, 1)})" for label in config.search.peers]:
             plan += f"; beside them the peers {', '.join(peers)}"
     if config.ablation is not None:
@@ -287,6 +290,18 @@ def _announce(study: Study, console: Console) -> None:
         highlight=False,
     )
     caution([config], console)
+
+
+def _tell_of_time(study: Study, console: Console) -> None:
+    """Print how many trials a search has had in its time, if it had fewer than were planned."""
+    search, configs = study.config.search, [t.read_config() for t in study.folder.trials()]
+    done = sum(c["stage"] == "search" and search.plans(c["arm"], c["label"]) for c in configs)
+    if search.minutes is not None and done < search.trials:
+        console.print(
+            f"the search ended after its {search.minutes:g} minutes, with {done} of "
+            f"{search.trials} trials",
+            highlight=False,
+        )
 
 
 def _stage(console: Console, folder: StudyFolder, stage: str, total: int) -> StageProgress:

@@ -138,6 +138,7 @@ def test_a_protocol_travels_to_the_workers_of_trials(protocol: str) -> None:
             "confirm.sequential",
             ["without a search", "no winner"],
         ),
+        ({"search": {"trials": 0, "minutes": 5}}, "search.minutes", ["without a search"]),
         (
             {"confirm": {"sequential": True, "seeds": [1, 2, 3]}},
             "confirm.sequential",

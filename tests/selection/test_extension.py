@@ -89,6 +89,19 @@ def test_a_length_given_twice_is_refused(folder: StudyFolder, config: StudyConfi
     assert load_config(folder.config_path) == config
 
 
+def test_a_time_that_is_over_is_raised_or_lifted_as_well(
+    folder: StudyFolder, config: StudyConfig
+) -> None:
+    limited = config.model_copy(update={"search": config.search.model_copy(update={"minutes": 20})})
+    for override in ((), ("search.minutes=20",), ("search.minutes=5",)):
+        with pytest.raises(ConfigError, match="had 20 minutes, which --extend must raise"):
+            extend(Study(limited, folder), ["search.trials=+1", *override])
+    extended = extend(Study(limited, folder), ["search.trials=+1", "search.minutes=30"])
+    assert extended.search.minutes == 30
+    extended = extend(Study(extended, folder), ["search.trials=+1", "search.minutes=null"])
+    assert extended.search.minutes is None
+
+
 def test_resources_may_change(folder: StudyFolder, config: StudyConfig) -> None:
     extended = extend(Study(config, folder), ["search.trials=+1", "resources.max_concurrent=2"])
     assert extended.resources.max_concurrent == 2

@@ -1,0 +1,113 @@
+"""The time that a search may take, beside its number of trials."""
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+
+GRACE = 60.0
+"""The seconds after the end of the time within which a trial may still finish."""
+PAUSE = 60.0
+"""The seconds without any work after which a search counts as interrupted."""
+
+
+@dataclass
+class Deadline:
+    """The end of the time of a search.
+
+    Args:
+        seconds: how long the search may still take.
+    """
+
+    seconds: float
+    epoch_seconds: float = 0.0
+    """How long the last epoch of any trial took."""
+    cut: set[str] = field(default_factory=set)
+    """What Tune calls the trials that were stopped because the time was over."""
+    _began: float = field(default_factory=time.monotonic)
+
+    @property
+    def left(self) -> float:
+        """The seconds until the time is over; negative afterwards."""
+        return self.seconds - (time.monotonic() - self._began)
+
+    @property
+    def allows_another(self) -> bool:
+        """Whether there is time for the first epoch of another trial."""
+        return self.left > self.epoch_seconds
+
+    def ends(self, trial_id: str, epochs_left: int, epoch_seconds: float) -> bool:
+        """Return whether a trial is to end now, which is noted.
+
+        While there is time, a trial goes on unless its next epoch would end after the grace.
+        Afterwards it goes on if all its epochs would end within the grace.
+
+        Args:
+            trial_id: what Tune calls the trial.
+            epochs_left: the number of its epochs that are left.
+            epoch_seconds: how long its last epoch took.
+        """
+        self.epoch_seconds = epoch_seconds
+        epochs = 1 if self.left > 0 else epochs_left
+        if self.left + GRACE >= epochs * epoch_seconds:
+            return False
+        self.cut.add(trial_id)
+        return True
+
+
+def spent(reports: Iterable[Iterable[Mapping[str, Any]]]) -> float:
+    """Return the seconds that a search took so far, without its interruptions.
+
+    Args:
+        reports: the reports of each of its trials.
+    """
+    work = sorted(
+        (report["ended_at"] - report["seconds"], report["ended_at"])
+        for own in reports
+        for report in own
+        if "ended_at" in report
+    )
+    total, until = 0.0, None
+    for begin, end in work:
+        if until is None or begin - until > PAUSE:
+            total, until = total + end - begin, end
+        elif end > until:
+            total, until = total + end - until, end
+    return total
+
+
+class InTime(FIFOScheduler):
+    """A scheduler that also stops trials whose time is over; it never stops a baseline.
+
+    Args:
+        deadline: the end of the time.
+        scheduler: the scheduler that decides before.
+    """
+
+    def __init__(self, deadline: Deadline, scheduler: TrialScheduler) -> None:
+        super().__init__()
+        self._deadline, self._scheduler = deadline, scheduler
+
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        """See `TrialScheduler`."""
+        self._scheduler.on_trial_add(tune_controller, trial)
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        """Return whether the trial goes on after a result."""
+        decision = self._scheduler.on_trial_result(tune_controller, trial, result)
+        if decision != TrialScheduler.CONTINUE or trial.config["arm"] == "baseline":
+            return decision
+        left = result["epochs"] - result["epoch"]
+        if self._deadline.ends(trial.trial_id, left, result["time_this_iter_s"]):
+            return TrialScheduler.STOP
+        return decision
+
+    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
+        """See `TrialScheduler`."""
+        self._scheduler.on_trial_complete(tune_controller, trial, result)
+
+    def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
+        """See `TrialScheduler`."""
+        self._scheduler.on_trial_remove(tune_controller, trial)
