@@ -9,7 +9,14 @@ from pkgutil import resolve_name
 from typing import Any, NamedTuple
 
 RUN = "study.workflow.commands:run"
-ABSENT = {"check": False, "json": False, **dict.fromkeys(("resume", "extend", "status", "sync"))}
+OF_CHECK = {
+    "images": "with --check: decode all images, not only a sample",
+    "estimate": "with --check: take real steps, and tell the time and memory of the study",
+}
+ABSENT = {
+    **dict.fromkeys(("check", "json", *OF_CHECK), False),
+    **dict.fromkeys(("resume", "extend", "status", "sync")),
+}
 """What `study.workflow.commands.run` takes for options that a command does not have."""
 EXAMPLES = """\
 examples of `clipfit-study run`, where `run` may be left out:
@@ -74,6 +81,7 @@ COMMANDS = {
                 "and values that override it",
             ),
             _argument("--check", action="store_true", help="validate everything, start nothing"),
+            *(_argument(f"--{k}", action="store_true", help=text) for k, text in OF_CHECK.items()),
         ),
     ),
     "status": Command(

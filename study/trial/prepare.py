@@ -84,7 +84,8 @@ class Preparer:
             for t in targets
         }
         elsewhere = {
-            t.name: Target(t.class_names, _templates(t, data), tables[t.name].path) for t in targets
+            t.name: Target(t.class_names, templates_of(t, data), tables[t.name].path)
+            for t in targets
         }
         train = _paths(task.train for task in tasks)
         evaluated = _paths(
@@ -114,7 +115,7 @@ class Preparer:
         return TrialData(
             protocol=self.study.protocol(),
             class_names=dataset.class_names,
-            templates=_templates(dataset, data),
+            templates=templates_of(dataset, data),
             tasks=tasks,
             digest=digest,
             train_images=train_images.path,
@@ -196,7 +197,7 @@ def find_shots(study: Study, seed: int) -> Shots:
     )
 
 
-def _templates(dataset: Dataset, data: DataConfig) -> tuple[str, ...]:
+def templates_of(dataset: Dataset, data: DataConfig) -> tuple[str, ...]:
     """Return the prompt templates of a dataset; the first one is for training."""
     configured = data.templates is not None and dataset.name == data.dataset
     return dataset.templates + ENSEMBLE * (data.ensemble and not configured)

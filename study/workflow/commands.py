@@ -40,6 +40,9 @@ def run(options: Namespace) -> None:
     named = [a for a in options.arguments if "=" not in a]
     overrides = [a for a in options.arguments if "=" in a]
     existing = options.resume or options.extend or options.status or options.sync
+    for option in ("images", "estimate"):
+        if getattr(options, option) and not options.check:
+            raise ConfigError(f"--{option} belongs to --check, which starts nothing")
     if len(named) > (0 if existing else 1):
         raise ConfigError(f"one configuration at most, got {', '.join(named)}")
     try:
@@ -61,9 +64,7 @@ def run(options: Namespace) -> None:
     except ConfigFaults as faults:
         raise _with_remaining_faults(faults, resuming=bool(existing)) from None
     if options.check:
-        check_study(Study(config, folder), resuming=bool(existing))
-        console.print("all is well: configuration, data, backbone, storage and tracking server")
-        caution([config], console)
+        _check(Study(config, folder), options, resuming=bool(existing))
         return
     if options.status:
         status = study_status(read_results(folder.path))
@@ -86,6 +87,22 @@ def run(options: Namespace) -> None:
         with folder.locked():
             config = extend(Study(config, folder), overrides)
     run_study(config, folder, console, resume=bool(existing))
+
+
+def _check(study: Study, options: Namespace, *, resuming: bool) -> None:
+    """Look at everything, tell what is there, and start nothing."""
+    from study.workflow.facts import tell
+    from study.workflow.image_check import check_images
+
+    check_study(study, resuming=resuming)
+    tell(study, options.console)
+    check_images(study, options.console, every=options.images)
+    if options.estimate:
+        from study.workflow.estimate import estimate
+
+        options.console.print(f"{estimate(study)}", highlight=False, markup=False, soft_wrap=True)
+    options.console.print("all is well: configuration, data, backbone, storage and tracking server")
+    caution([study.config], options.console)
 
 
 def _run_sweep(source: Path, overrides: list[str], options: Namespace) -> None:

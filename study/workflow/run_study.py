@@ -45,6 +45,7 @@ from study.trial import TrialData
 from study.trial.prepare import Preparer
 from study.trial.study import Candidate, Study
 from study.workflow.check import all_faults, caution, changes_of_results, check_study, frozen_config
+from study.workflow.facts import tell
 from study.workflow.status import StageProgress
 
 logger = logging.getLogger(__name__)
@@ -289,6 +290,7 @@ def _announce(study: Study, console: Console) -> None:
         f"{plan}; then {len(protocol.shot_seeds(config))} seeds on test",
         highlight=False,
     )
+    tell(study, console)
     caution([config], console)
 
 

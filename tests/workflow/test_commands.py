@@ -178,3 +178,28 @@ def test_what_is_deleted_in_part_is_no_study(
     assert StudyFolder(left).exists()
     assert studies(here / "runs") == []
     assert listed(capsys) == {}
+
+
+def test_a_check_tells_what_is_there_and_writes_nothing(
+    here: Path, capsys: pytest.CaptureFixture[str], mlflow_store: str
+) -> None:
+    arguments = ["quickstart", "--check", "data.shots=2", f"tracking.uri={mlflow_store}"]
+    before = sorted(here.rglob("*"))
+    assert main([*arguments, "--images"]) == 0
+    out = capsys.readouterr().out
+    for line in ("10 of digits: digit zero", "images that were decoded: all", "all is well"):
+        assert line in out
+    assert "for the search and" not in out
+    assert main([*arguments, "--estimate"]) == 0
+    out = capsys.readouterr().out
+    assert "images that were decoded: a sample of 64" in out
+    assert "for the search and" in out
+    assert sorted(here.rglob("*")) == before
+
+
+@pytest.mark.parametrize("option", ["--images", "--estimate"])
+def test_what_belongs_to_a_check_is_refused_without_it(
+    option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["quickstart", option]) == 2
+    assert f"{option} belongs to --check" in capsys.readouterr().err

@@ -1,0 +1,98 @@
+"""What the steps of a trial cost on this machine, measured with random pixels."""
+
+import multiprocessing
+import resource
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from study.config.schema import BackboneConfig, TrainingConfig
+from study.method.checkpoint import backbone_path
+from study.method.model import FewShotClassifier, load_backbone
+from study.method.parameters import kind_names
+from study.method.staged import StagedClassifier
+from study.method.subsets import parse
+from study.method.training import make_optimizer, training_step
+
+STEPS = 3
+"""How many steps are measured, after one that is not."""
+EVALUATED = 64
+"""How many images pass the encoder in the measured evaluation."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What parts of a trial cost on this machine."""
+
+    step: float
+    """The seconds of a training step."""
+    image: float
+    """The seconds of the evaluation of an image."""
+    memory: int
+    """The most memory that a process of a trial needs, in bytes, on the GPU if it has one."""
+
+
+def measure_apart(*arguments: Any) -> Cost:
+    """Return what `measure` does, in a process of its own, whose memory is that of a trial."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(measure, arguments)
+
+
+def measure(
+    backbone: BackboneConfig,
+    training: TrainingConfig,
+    texts: Sequence[str],
+    threads: int,
+    gpu: bool,
+) -> Cost:
+    """Take real steps and return what they cost.
+
+    Args:
+        backbone: the backbone.
+        training: the settings of training.
+        texts: the prompt of each class that is trained.
+        threads: the number of PyTorch's threads.
+        gpu: whether a trial has a GPU.
+    """
+    torch.set_num_threads(threads)
+    device = torch.device("cuda" if gpu and torch.cuda.is_available() else "cpu")
+    loaded = load_backbone(backbone_path(backbone.name), revision=backbone.revision)
+    loaded.clip.to(device)
+    classifier = FewShotClassifier(loaded, parse("clipfit"), precision=training.precision)
+    model = StagedClassifier(classifier)
+    encoded = model.begin_prompts(loaded.tokenize([*texts]).to(device))
+    with torch.no_grad():
+        zero_shot = model.encode_text(encoded)
+    rates = dict.fromkeys(kind_names(), 1e-6)
+    optimizer = make_optimizer(classifier.tuned, rates, optimizer=training.optimizer)
+    size, batch = loaded.image_size, training.batch_size
+    pixels = torch.randn(max(batch, EVALUATED), 3, size, size, device=device)
+    labels = torch.arange(batch, device=device) % len(texts)
+
+    def step() -> None:
+        begun = model.begin_images(pixels[:batch])
+        training_step(model, optimizer, begun, labels, encoded, zero_shot, 1.0)
+
+    @torch.no_grad()
+    def evaluate() -> None:
+        model.encode_image(model.begin_images(pixels[:EVALUATED]))
+
+    step()
+    seconds = min(_timed(step, device) for _ in range(STEPS))
+    image = min(_timed(evaluate, device) for _ in range(STEPS)) / EVALUATED
+    if device.type == "cuda":
+        return Cost(seconds, image, torch.cuda.max_memory_allocated())
+    unit = 1 if sys.platform == "darwin" else 1024
+    return Cost(seconds, image, unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+
+
+def _timed(do: Callable[[], None], device: torch.device) -> float:
+    began = time.perf_counter()
+    do()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - began

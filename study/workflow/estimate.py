@@ -1,0 +1,116 @@
+"""How long a study would take and how much memory its trials need, from steps that are measured.
+
+The steps are real: the study's backbone, prompts, batch size and precision, with random pixels.
+They tune CLIPFit's own subset, which reaches through all layers of both encoders; a subset of upper
+layers takes less.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from rich.filesize import decimal
+
+from study.analysis.formatting import duration
+from study.config.schema import TrainingConfig
+from study.data.prompts import prompts
+from study.data.tasks import Task
+from study.search.driver import decisions
+from study.trial.cost import Cost, measure_apart
+from study.trial.prepare import find_shots, tasks_of_search, templates_of
+from study.trial.study import Study
+from study.workflow.facts import slots_here
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """How long a study takes, without decoding, the start of processes, and the report."""
+
+    search: float
+    """The seconds of the search, if successive halving stops as many trials as it should."""
+    test: float
+    """The seconds of the test of all candidates."""
+    slots: int
+    """The number of trials at once."""
+    cost: Cost
+
+    def __str__(self) -> str:
+        """Return it in sentences."""
+        at_once = "1 trial" if self.slots == 1 else f"{self.slots} trials"
+        search, test = duration(self.search), duration(self.test)
+        return (
+            f"about {duration(self.search + self.test)}: {search} for the search and {test} for "
+            f"the test, with {at_once} at once, by the time of real steps "
+            f"({1000 * self.cost.step:.0f} ms) and evaluations ({1000 * self.cost.image:.1f} ms an "
+            f"image) of CLIPFit; a trial needs about {decimal(self.cost.memory)} of memory. Not "
+            "counted: decoding images, starting processes, peers that train otherwise, the report"
+        )
+
+
+def estimate(study: Study) -> Estimate:
+    """Measure steps in a process of its own, and return what a study would take.
+
+    Raises:
+        StudyError: the data or the backbone cannot be read.
+    """
+    config, protocol, dataset = study.config, study.protocol(), study.dataset()
+    trained = next(iter(protocol.scored(dataset).values()))
+    names = [dataset.class_names[label] for label in trained]
+    texts = [own[0] for own in prompts(names, templates_of(dataset, config.data)[:1])]
+    threads = max(1, int(config.resources.cpus_per_trial))
+    gpu = bool(config.resources.gpus_per_trial)
+    cost = measure_apart(config.backbone, config.training, texts, threads, gpu)
+    slots = slots_here(config.resources)
+    search = 0.0
+    if protocol.searches(config):
+        tasks = tasks_of_search(study, find_shots(study, config.seed))
+        full, halved = _trials(study)
+        search = full * _seconds(tasks, config.training.epochs, config.training, cost)
+        expected = _expected_epochs(study)
+        search += halved * _seconds(tasks, expected, config.training, cost)
+    seed, *_ = seeds = protocol.shot_seeds(config)
+    shots = find_shots(study, seed) if protocol.trains else None
+    task = protocol.confirm_task(dataset, shots)
+    epochs = config.training.epochs if protocol.trains else 0
+    tested = len(task.evaluations) and _seconds([task], epochs, config.training, cost, looks=1)
+    test = len(seeds) * _tested(study) * tested
+    return Estimate(search / slots, test / slots, slots, cost)
+
+
+def _seconds(
+    tasks: Sequence[Task],
+    epochs: float,
+    training: TrainingConfig,
+    cost: Cost,
+    *,
+    looks: float | None = None,
+) -> float:
+    """Return what a trial takes on some tasks, evaluated after each epoch or ``looks`` times."""
+    images = sum(len(part.records) for task in tasks for part in task.evaluations)
+    steps = sum(max(1, len(task.train.records) // training.batch_size) for task in tasks)
+    return epochs * steps * cost.step + (epochs if looks is None else looks) * images * cost.image
+
+
+def _expected_epochs(study: Study) -> float:
+    """Return the mean number of epochs of a trial if halving stops as many as it should."""
+    asha, epochs = study.config.search.asha, study.config.training.epochs
+    ends = [*decisions(asha, epochs), epochs]
+    factor = asha.reduction_factor if asha else 1.0
+    return sum((end - begin) / factor**n for n, (begin, end) in enumerate(pairwise([0, *ends])))
+
+
+def _trials(study: Study) -> tuple[int, int]:
+    """Return how many trials of the search run to their end, and how many may be stopped."""
+    search = study.config.search
+    full = sum(own.subset != "none" or own.peer is not None for own in search.fixed.values())
+    with_head_or_strength = (full + 1) * len(search.space.heads)
+    return full + with_head_or_strength, search.planned - len(search.fixed)
+
+
+def _tested(study: Study) -> int:
+    """Return how many candidates are trained for each seed of the test, at most."""
+    config, protocol = study.config, study.protocol()
+    if not protocol.searches(config):
+        return len(protocol.tested_as_given(config))
+    tuned_winner_smallest_peer = 4
+    return len(config.search.baselines) + tuned_winner_smallest_peer + config.confirm.runners_up

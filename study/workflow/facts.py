@@ -1,0 +1,126 @@
+"""What a study will work on, told before anything runs: data, prompts, backbone, slots, chance."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from itertools import islice
+
+from rich.console import Console
+from rich.table import Table
+
+from study.analysis.formatting import count, percent
+from study.config.schema import ResourcesConfig
+from study.data.prompts import prompts
+from study.data.records import Dataset
+from study.method.device import gpus_here
+from study.method.subsets import parse
+from study.trial.prepare import templates_of
+from study.trial.study import Study
+
+SHOWN = 3
+"""How many class names are shown."""
+
+
+def tell(study: Study, console: Console) -> None:
+    """Print what a study will work on, a line each, with the word for it in front."""
+    table = Table.grid(padding=(0, 2))
+    for word, text in facts(study):
+        table.add_row(word, text)
+    console.print(table, markup=False, highlight=False)
+
+
+def facts(study: Study) -> list[tuple[str, str]]:
+    """Return what a study will work on, as pairs of a word and what there is of it.
+
+    Raises:
+        StudyError: the data or the backbone cannot be read.
+    """
+    config, dataset, architecture = study.config, study.dataset(), study.architecture()
+    clipfit = architecture.count(parse("clipfit").resolve(architecture.depths))
+    size, depths = architecture.image_size, architecture.depths
+    return [
+        ("classes", _classes(dataset)),
+        *(("images", line) for line in _images(study, dataset)),
+        ("prompts", _prompts(study, dataset)),
+        (
+            "backbone",
+            f"{config.backbone.name}: {count(architecture.count_all())} values, "
+            f"{depths.text} blocks for text and {depths.vision} for images of {size} × {size}",
+        ),
+        ("tuned", f"{count(clipfit)} values by CLIPFit as published"),
+        ("slots", slots(study)),
+        *(("chance", line) for line in _chance(study, dataset)),
+    ]
+
+
+def _classes(dataset: Dataset) -> str:
+    names = dataset.class_names
+    more = ", …" if len(names) > SHOWN else ""
+    return f"{len(names)} of {dataset.name}: {', '.join(islice(names, SHOWN))}{more}"
+
+
+def _images(study: Study, dataset: Dataset) -> Iterator[str]:
+    """Yield how many images there are, and what becomes of them."""
+    config, protocol = study.config, study.protocol()
+    parts = (("train", dataset.train), ("validation", dataset.val), ("test", dataset.test))
+    yield ", ".join(f"{count(len(records))} in {name}" for name, records in parts)
+    if protocol.trains:
+        rule = f", judged by the rule {protocol.rule(config, dataset).name}" * (
+            protocol.validates(config) and bool(protocol.rules)
+        )
+        yield f"{config.data.shots} of each class are drawn from train to learn from{rule}"
+
+
+def _prompts(study: Study, dataset: Dataset) -> str:
+    templates = templates_of(dataset, study.config.data)
+    made = [own[0] for own in prompts(dataset.class_names[:2], templates)]
+    more = f", and {len(templates) - 1} more of each class" if len(templates) > 1 else ""
+    return ", ".join(f"“{prompt}”" for prompt in made) + more
+
+
+def slots(study: Study) -> str:
+    """Return how many trials run at once, and on what, as far as is known before Ray starts."""
+    resources = study.config.resources
+    each = _amount(resources.cpus_per_trial, "CPU core")
+    each += f" and {_amount(resources.gpus_per_trial, 'GPU')}" * bool(resources.gpus_per_trial)
+    if "RAY_ADDRESS" in os.environ:
+        most = resources.max_concurrent
+        at_once = "as many trials as the cluster holds" if most is None else f"up to {most} trials"
+        return f"{at_once} at once, each on {each}"
+    gpus, unused = gpus_here(), ""
+    if gpus and not resources.gpus_per_trial:
+        unused = f"; the GPU ({gpus[0]}) is not used: resources.gpus_per_trial=1 uses it"
+    number = _amount(slots_here(resources), "trial")
+    return f"{number} at once, each on {each} of {cores_here()}{unused}"
+
+
+def slots_here(resources: ResourcesConfig) -> int:
+    """Return how many trials run at once on this machine, if no cluster is joined."""
+    room = [
+        (cores_here(), resources.cpus_per_trial),
+        (len(gpus_here()), resources.gpus_per_trial),
+    ]
+    most = int(min(have / needed for have, needed in room if needed))
+    return most if resources.max_concurrent is None else min(most, resources.max_concurrent)
+
+
+def cores_here() -> int:
+    """Return the number of CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _chance(study: Study, dataset: Dataset) -> Iterator[str]:
+    """Yield what guessing would score on test, where the parts of the test are of this dataset."""
+    protocol = study.protocol()
+    if study.config.data.targets:
+        return
+    images = Counter(record.label for record in dataset.test)
+    scored = protocol.scored(dataset)
+    sizes = {part: [images[label] for label in labels] for part, labels in scored.items()}
+    if all(map(sum, sizes.values())):
+        score = protocol.score(protocol.chance(sizes))["score"]
+        yield f"{percent(score)} % by guessing ({protocol.metric} on test)"
+
+
+def _amount(number: float, name: str) -> str:
+    return f"{number:g} {name}{'' if number == 1 else 's'}"

@@ -1,0 +1,73 @@
+"""What a study would take: real steps, times the number of them that it makes."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from study.config.loading import build_config
+from study.storage.ledger import StudyFolder
+from study.trial.study import Study
+from study.workflow import estimate as module
+from study.workflow.estimate import Cost, Estimate, estimate
+
+
+def study(tmp_path: Path, backbone: Path, **values: Any) -> Study:
+    defaults = {"data": {"shots": 4}, "training": {"epochs": 10, "batch_size": 10}}
+    config = build_config(
+        {
+            "name": "mine",
+            "storage": str(tmp_path),
+            "backbone": {"name": str(backbone)},
+            "resources": {"max_concurrent": 1},
+            **defaults,
+            **values,
+        },
+        "here",
+    )
+    return Study(config, StudyFolder(tmp_path / "mine"))
+
+
+@pytest.fixture
+def known(monkeypatch: pytest.MonkeyPatch) -> Cost:
+    """A cost that is known, in place of a measured one."""
+    cost = Cost(step=1.0, image=0.001, memory=10**9)
+    monkeypatch.setattr(module, "measure_apart", lambda *_: cost)
+    return cost
+
+
+def test_steps_and_evaluations_add_up(tmp_path: Path, tiny_backbone: Path, known: Cost) -> None:
+    found = estimate(study(tmp_path, tiny_backbone, search={"trials": 0}))
+    # Nothing is searched. Of 5 baselines 3 train, but all are counted: 5 seeds, 10 epochs of
+    # 4 steps on 40 images, and 901 test images.
+    assert found.search == 0
+    assert found.test == pytest.approx(5 * 5 * (10 * 4 * 1.0 + 901 * 0.001))
+
+
+def test_halving_shortens_the_search(tmp_path: Path, tiny_backbone: Path, known: Cost) -> None:
+    space = {"heads": ["text"]}
+    whole = estimate(study(tmp_path, tiny_backbone, search={"asha": None, "space": space}))
+    halved = estimate(study(tmp_path, tiny_backbone, search={"space": space}))
+    # 44 trials beside 4 baselines: 3 epochs, 6 more of a third, 1 more of a ninth.
+    # Of 4 + 4 shots a class, each of 4 folds leaves 60 images: 6 steps.
+    epoch = 4 * 6 * 1.0 + 80 * 0.001
+    assert whole.search - halved.search == pytest.approx(44 * (10 - 3 - 6 / 3 - 1 / 9) * epoch)
+    assert whole.test == halved.test
+
+
+def test_two_slots_take_half_the_time(
+    tmp_path: Path, tiny_backbone: Path, known: Cost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = estimate(study(tmp_path, tiny_backbone))
+    monkeypatch.setattr(module, "slots_here", lambda resources: 2)
+    two = estimate(study(tmp_path, tiny_backbone))
+    assert two.slots == 2
+    assert two.search == pytest.approx(one.search / 2)
+
+
+def test_it_is_told_in_a_sentence() -> None:
+    text = str(Estimate(600.0, 60.0, 2, Cost(0.5, 0.01, 1_500_000_000)))
+    assert text.startswith(
+        "about 11 min: 10 min for the search and 60 s for the test, with 2 trials"
+    )
+    assert "1.5 GB" in text

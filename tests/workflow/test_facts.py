@@ -1,0 +1,114 @@
+"""What is told of a study before it runs."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from study.config.loading import build_config
+from study.config.schema import ResourcesConfig
+from study.storage.ledger import StudyFolder
+from study.trial.study import Study
+from study.workflow import facts as module
+from study.workflow.facts import facts, slots, slots_here, tell
+
+
+def study(tmp_path: Path, **values: Any) -> Study:
+    config = build_config({"name": "mine", "storage": str(tmp_path), **values}, "here")
+    return Study(config, StudyFolder(tmp_path / "mine"))
+
+
+def told(tmp_path: Path, **values: Any) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for word, text in facts(study(tmp_path, **values)):
+        found.setdefault(word, []).append(text)
+    return found
+
+
+def test_what_a_study_will_work_on_is_told(tmp_path: Path) -> None:
+    found = told(tmp_path, data={"shots": 4})
+    assert found["classes"] == ["10 of digits: digit zero, digit one, digit two, …"]
+    assert found["images"] == [
+        "896 in train, 0 in validation, 901 in test",
+        "4 of each class are drawn from train to learn from, judged by the rule folds",
+    ]
+    assert found["prompts"] == ["“a photo of the digit zero.”, “a photo of the digit one.”"]
+    # 3 · 64 biases of the text encoder, 8 LayerNorms of width 96 in the other.
+    assert found["tuned"] == ["1,728 values by CLIPFit as published"]
+    assert found["backbone"] == [
+        "embedded: 563,104 values, 3 blocks for text and 3 for images of 32 × 32"
+    ]
+    assert found["chance"] == ["10.2 % by guessing (accuracy on test)"], "of 901 images 92"
+
+
+def test_each_protocol_has_a_chance_of_its_own_and_shifts_have_none(tmp_path: Path) -> None:
+    glyphs = {"dataset": "glyphs", "shots": 2}
+    assert told(tmp_path, protocol="base_to_new", data=glyphs)["chance"] == [
+        "5.6 % by guessing (hmean on test)"
+    ]
+    assert told(tmp_path, protocol="generalized", data=glyphs)["chance"] == [
+        "2.8 % by guessing (H on test)"
+    ]
+    digits = {"dataset": "digits", "shots": 2, "targets": ["glyphs"]}
+    assert "chance" not in told(tmp_path, protocol="transfer", data=digits)
+
+
+def test_prompts_are_those_that_are_read_and_several_are_counted(tmp_path: Path) -> None:
+    data = {"shots": 2, "templates": ["a scan of {}", "{}, badly drawn", "{}"]}
+    assert told(tmp_path, data=data)["prompts"] == [
+        "“a scan of digit zero”, “a scan of digit one”, and 2 more of each class"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "gpus", "expected"),
+    [
+        ({}, [], "8 trials at once, each on 1 CPU core of 8"),
+        ({"max_concurrent": 3}, [], "3 trials at once, each on 1 CPU core of 8"),
+        ({"cpus_per_trial": 5}, [], "1 trial at once, each on 5 CPU cores of 8"),
+        (
+            {"gpus_per_trial": 0.5, "cpus_per_trial": 2},
+            ["One"],
+            "2 trials at once, each on 2 CPU cores and 0.5 GPUs of 8",
+        ),
+        (
+            {},
+            ["One"],
+            "8 trials at once, each on 1 CPU core of 8; the GPU (One) is not used: "
+            "resources.gpus_per_trial=1 uses it",
+        ),
+    ],
+)
+def test_slots_are_what_fits_on_this_machine(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    given: dict[str, Any],
+    gpus: list[str],
+    expected: str,
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(module, "cores_here", lambda: 8)
+    monkeypatch.setattr(module, "gpus_here", lambda: gpus)
+    assert slots(study(tmp_path, resources=given)) == expected
+
+
+def test_a_cluster_has_as_many_slots_as_it_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    assert slots(study(tmp_path)) == (
+        "as many trials as the cluster holds at once, each on 1 CPU core"
+    )
+    assert slots(study(tmp_path, resources={"max_concurrent": 4})).startswith("up to 4 trials at")
+
+
+def test_cores_are_those_of_this_process() -> None:
+    assert 1 <= slots_here(ResourcesConfig()) <= (os.cpu_count() or 1)
+
+
+def test_names_are_printed_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = {"shots": 2, "templates": ["[bold]{}[/bold]"]}
+    tell(study(tmp_path, data=data), Console(width=120))
+    assert "“[bold]digit zero[/bold]”" in capsys.readouterr().out
