@@ -19,6 +19,7 @@ from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
 from study.config.schema import AshaConfig, StudyConfig
 from study.errors import InterruptedStudyError, StudyError
+from study.method.device import gpu_kind
 from study.search.internals import (
     in_a_cluster,
     on_loopback,
@@ -40,6 +41,8 @@ TUNE_ENVIRONMENT = {
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
+    # What Apple's GPU cannot do is left to the CPU.
+    "PYTORCH_ENABLE_MPS_FALLBACK": "1",
 }
 
 
@@ -52,6 +55,8 @@ def ray_session(config: StudyConfig) -> Iterator[None]:
             alone = "RAY_ADDRESS" not in os.environ and not in_a_cluster()
             with on_loopback() if alone else nullcontext():
                 ray.init(
+                    # Ray knows nothing of Apple's GPU.
+                    num_gpus=1 if alone and gpu_kind() == "mps" else None,
                     log_to_driver=False,
                     logging_level=logging.ERROR,
                     include_dashboard=False if alone else None,

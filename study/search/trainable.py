@@ -16,6 +16,7 @@ from study.config.schema import BackboneConfig
 from study.errors import BackboneError, ConfigError, DataError, StudyError
 from study.method.checkpoint import backbone_path
 from study.method.delta import DeltaInfo
+from study.method.device import gpu_kind
 from study.method.model import Backbone, load_backbone
 from study.search.recording import load_state, record_epoch, record_siblings, watched
 from study.storage.atomic import StorageError
@@ -148,7 +149,7 @@ class ClipFitTrainable(tune.Trainable):
 
     def _start(self) -> Iterator[EpochReport]:
         self._trial_data = self._data[f"{self._trial.stage}/{self._trial.seed}"]
-        backbone = _load_once(self._backbone.name, self._backbone.revision, cuda=has_gpu())
+        backbone = _load_once(self._backbone.name, self._backbone.revision, device=trial_device())
         self._info = DeltaInfo(
             backbone=self._backbone.name,
             revision=self._backbone.revision,
@@ -175,20 +176,21 @@ class ClipFitTrainable(tune.Trainable):
         }
 
 
-def has_gpu() -> bool:
-    """Return whether this process trains on a GPU.
+def trial_device() -> str:
+    """Return the device on which this process trains: CUDA, else MPS if a GPU is assigned, or CPU.
 
     Raises:
         BackboneError: Ray assigned a GPU that PyTorch cannot use, so that the CPU would train.
     """
-    usable = torch.cuda.is_available()
-    if not usable and ray.is_initialized() and ray.get_gpu_ids():
+    device = gpu_kind()
+    assigned = ray.is_initialized() and bool(ray.get_gpu_ids())
+    if assigned and device is None:
         raise BackboneError(
             f"a trial has a GPU of {platform.node()} (resources.gpus_per_trial) that PyTorch "
             f"{torch.__version__} cannot use; allowed is a build for a CUDA that the NVIDIA driver "
             "there knows, or resources.gpus_per_trial=0"
         )
-    return usable
+    return device if device is not None and (assigned or device == "cuda") else "cpu"
 
 
 def one_line(error: BaseException) -> str:
@@ -203,7 +205,7 @@ def one_line(error: BaseException) -> str:
 
 
 @lru_cache(maxsize=1)
-def _load_once(name: str, revision: str | None, *, cuda: bool) -> Backbone:
+def _load_once(name: str, revision: str | None, *, device: str) -> Backbone:
     backbone = load_backbone(backbone_path(name), revision=revision)
-    backbone.clip.to("cuda" if cuda else "cpu")
+    backbone.clip.to(device)
     return backbone

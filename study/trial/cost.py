@@ -12,6 +12,7 @@ import torch
 
 from study.config.schema import BackboneConfig, TrainingConfig
 from study.method.checkpoint import backbone_path
+from study.method.device import gpu_kind
 from study.method.model import FewShotClassifier, load_backbone
 from study.method.parameters import kind_names
 from study.method.staged import StagedClassifier
@@ -59,7 +60,7 @@ def measure(
         gpu: whether a trial has a GPU.
     """
     torch.set_num_threads(threads)
-    device = torch.device("cuda" if gpu and torch.cuda.is_available() else "cpu")
+    device = torch.device((gpu_kind() if gpu else None) or "cpu")
     loaded = load_backbone(backbone_path(backbone.name), revision=backbone.revision)
     loaded.clip.to(device)
     classifier = FewShotClassifier(loaded, parse("clipfit"), precision=training.precision)
@@ -86,6 +87,8 @@ def measure(
     image = min(_timed(evaluate, device) for _ in range(STEPS)) / EVALUATED
     if device.type == "cuda":
         return Cost(seconds, image, torch.cuda.max_memory_allocated())
+    if device.type == "mps":
+        return Cost(seconds, image, torch.mps.driver_allocated_memory())
     unit = 1 if sys.platform == "darwin" else 1024
     return Cost(seconds, image, unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
@@ -93,6 +96,6 @@ def measure(
 def _timed(do: Callable[[], None], device: torch.device) -> float:
     began = time.perf_counter()
     do()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
+    if device.type != "cpu":
+        torch.get_device_module(device).synchronize()
     return time.perf_counter() - began

@@ -49,7 +49,7 @@ class Watched(ClipFitTrainable):
 
         self._noting(trainable, "load_backbone", lambda name, **_: str(name))
         self._noting(activations, "ImageTable", lambda path: Path(path).name)
-        trainable.has_gpu = lambda: False  # there are none but in name
+        trainable.trial_device = lambda: "cpu"  # there are none but in name
         super().setup(config, **given)
 
     def step(self) -> dict[str, Any]:

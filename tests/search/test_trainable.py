@@ -15,7 +15,8 @@ from study.config.loading import load_config
 from study.errors import DataError, StudyError
 from study.method.checkpoint import read_architecture
 from study.method.delta import HEAD_CLASSES, load_delta
-from study.search.trainable import ClipFitTrainable, has_gpu, one_line
+from study.search import trainable
+from study.search.trainable import ClipFitTrainable, one_line, trial_device
 from study.serving.classifier import load_classifier
 from study.trial import TrialConfig
 
@@ -115,7 +116,19 @@ def test_a_backbone_named_by_a_relative_folder_is_found_by_workers_and_later_rea
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine's GPU can be used")
 def test_a_gpu_that_pytorch_cannot_use_is_told_and_no_cpu_takes_its_place() -> None:
     with pytest.raises(StudyError, match=r"resources\.gpus_per_trial=0"):
-        ray.get(ray.remote(num_gpus=1)(has_gpu).remote())
+        ray.get(ray.remote(num_gpus=1)(trial_device).remote())
+
+
+@pytest.mark.parametrize(
+    ("kind", "gpus", "expected"),
+    [(None, [], "cpu"), ("cuda", [], "cuda"), ("mps", [], "cpu"), ("mps", [0], "mps")],
+)
+def test_a_trial_is_on_cuda_or_on_mps_if_that_is_assigned_or_else_on_the_cpu(
+    monkeypatch: pytest.MonkeyPatch, kind: str | None, gpus: list[int], expected: str
+) -> None:
+    monkeypatch.setattr(trainable, "gpu_kind", lambda: kind)
+    monkeypatch.setattr(ray, "get_gpu_ids", lambda: gpus)
+    assert trial_device() == expected
 
 
 @pytest.mark.parametrize(
