@@ -224,6 +224,21 @@ def test_faults_of_the_protocol_are_told_unless_a_default_that_stands_in_would_b
     assert places_of_faults(capsys, *arguments) == told
 
 
+def test_a_needed_baseline_that_is_absent_hides_no_other_fault(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found = places_of_faults(
+        capsys,
+        "search.baselines={mine: {subset: 'text.mlp.fc2.bias[99]', ln_lr: 1}}",
+        *("search.sampler=nosuch", "storage=/dev/null/x"),
+    )
+    assert found == [
+        "search.baselines.mine",  # needs a rate
+        *("search.baselines", "search.baselines"),  # zero-shot and clipfit
+        *("search.baselines.mine.subset", "search.sampler", "storage"),
+    ]
+
+
 MakeImages = Callable[..., Path]
 
 

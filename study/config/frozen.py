@@ -5,7 +5,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from study.config.loading import build_config, parse_overrides, put_value, read_values
+from study.config.loading import (
+    build_config,
+    parse_overrides,
+    put_value,
+    read_values,
+    texts_of_overrides,
+)
 from study.config.schema import LINEAR, StudyConfig
 from study.errors import ConfigError
 
@@ -28,10 +34,10 @@ def load_frozen(source: Path, overrides: Iterable[str] = ()) -> StudyConfig:
     Raises:
         ConfigError: see `study.config.loading.load_config`.
     """
-    values = read_values(source)
+    values, given = read_values(source), list(overrides)
     for key in _missing(values):
         put_value(values, key, BEFORE[key])
-    return build_config(values, str(source), parse_overrides(overrides))
+    return build_config(values, str(source), parse_overrides(given), texts_of_overrides(given))
 
 
 def as_frozen(config: StudyConfig, source: Path) -> StudyConfig:

@@ -14,30 +14,29 @@ A folder stands for the studies of all its files.
 """
 
 import copy
-import difflib
 import itertools
 import math
-import reprlib
-import sys
+import re
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from study.config.schema import BASELINES, StudyConfig
-from study.errors import ConfigError
+from study.config.schema import StudyConfig
+from study.config.settings import rate_column
+from study.config.wording import LONGEST, describe, faults_of, place_of, shown
+from study.errors import ConfigError, redacted_text
+from study.method.parameters import kind_names
 
-LONGEST = 200
-"""The largest number of characters of a value in a message."""
 MOST_FAULTS = 50
 """The largest number of faults in a message."""
+OVERRIDES = "the overrides"
+"""What is at fault if the file is not."""
 AXES, EXCEPTIONS = "sweep", "exceptions"
-UNWRITTEN = {"[key]", "[list]", "[mapping]", *BASELINES}
-"""What pydantic names beside places in a file: a key itself, and the forms that a value has."""
 MOST_STUDIES = 10_000
 """The largest number of studies that one file may make."""
 
@@ -54,7 +53,8 @@ class ConfigFaults(ConfigError):
     ) -> None:
         count = str(len(faults)) if len(faults) <= MOST_FAULTS else f"more than {MOST_FAULTS}"
         lines = "\n".join(f"  {fault}" for fault in faults[:MOST_FAULTS])
-        super().__init__(f"{source} has {count} fault{'s' if len(faults) > 1 else ''}:\n{lines}")
+        verb = "have" if source == OVERRIDES else "has"
+        super().__init__(f"{source} {verb} {count} fault{'s' if len(faults) > 1 else ''}:\n{lines}")
         self.source = source
         self.faults = list(faults)
         self.rest = rest
@@ -70,7 +70,10 @@ def load_config(source: Path, overrides: Iterable[str] = ()) -> StudyConfig:
         ConfigError: if the file or an override is invalid; the message lists every fault of the
             configuration with its path.
     """
-    return build_config(read_values(source), str(source), parse_overrides(overrides))
+    given = list(overrides)
+    return build_config(
+        read_values(source), str(source), parse_overrides(given), texts_of_overrides(given)
+    )
 
 
 def read_values(source: Path) -> dict[str, Any]:
@@ -122,21 +125,11 @@ class _SafeLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def shown(value: Any) -> str:
-    """Return a value as it is written in Python, cut short for a message.
-
-    The cut also holds for aliases of YAML, which can make a value endless or huge.
-    """
-    short = reprlib.Repr()
-    short.maxstring = short.maxother = short.maxlong = LONGEST
-    try:
-        return short.repr(value)[:LONGEST]
-    except ValueError:
-        return f"a number of more than {sys.get_int_max_str_digits()} digits"
-
-
 def build_config(
-    values: Mapping[str, Any], source: str, changes: Mapping[str, Any] | None = None
+    values: Mapping[str, Any],
+    source: str,
+    changes: Mapping[str, Any] | None = None,
+    overrides: Mapping[str, str] | None = None,
 ) -> StudyConfig:
     """Validate a mapping and return its configuration.
 
@@ -144,6 +137,8 @@ def build_config(
         values: the sections and values.
         source: where they come from, for the message.
         changes: further values by dotted key, which take precedence.
+        overrides: what the user wrote for those of the changes that are overrides, by dotted key;
+            their faults name it, and not the source.
 
     Raises:
         ConfigError: if a part of a dotted key before the last is not a section.
@@ -163,10 +158,10 @@ def build_config(
             config = StudyConfig.model_validate(rest)
             break
         except ValidationError as error:
-            found = error.errors()
+            found = faults_of(error)
         if not faults:
-            faults = "\n".join(map(_describe, found[: MOST_FAULTS + 1])).splitlines()
-        for place in map(_place, found):
+            faults = "\n".join(map(describe, found[: MOST_FAULTS + 1])).splitlines()
+        for place in map(place_of, found):
             _drop(rest, place[:depth])
             dropped.append(".".join(map(str, place[:2])))
     # Do not report a default that only replaces a faulty value, or a section of such values.
@@ -174,13 +169,35 @@ def build_config(
     compared = config.disagreements() if config else []
     faults += [line for line in compared if not any(place in line for place in replaced)]
     if faults or config is None:
-        raise ConfigFaults(source, faults, config, dropped)
+        blamed = [_overrides_blamed(fault, overrides or {}) for fault in faults]
+        if all(blamed):
+            source = OVERRIDES
+        raise ConfigFaults(
+            source,
+            [
+                f"{fault} (override {', '.join(own)})" if own else fault
+                for fault, own in zip(faults, blamed, strict=True)
+            ],
+            config,
+            dropped,
+        )
     return config
 
 
-def _place(fault: Any) -> tuple[int | str, ...]:
-    """Return where in the file a fault is."""
-    return tuple(part for part in fault["loc"] if part not in UNWRITTEN)
+def _overrides_blamed(fault: str, overrides: Mapping[str, str]) -> list[str]:
+    """Return the overrides that a fault is of: those of its place, else those that it names."""
+    place = f"{fault.partition(': ')[0]}."
+    keys = {key: f"{_as_placed(key)}." for key in overrides}
+    own = [key for key, at in keys.items() if place.startswith(at) or at.startswith(place)]
+    named = [key for key in keys if re.search(rf"(?<![\w.]){re.escape(key)}(?![\w.]?\w)", fault)]
+    return [redacted_text(overrides[key]) for key in own or named]
+
+
+def _as_placed(key: str) -> str:
+    """Return a dotted key as faults name it; `nested_rates` moves what earlier files had."""
+    section, _, name = key.rpartition(".")
+    kind = next((kind for kind in kind_names() if name == rate_column(kind)), None)
+    return f"{section}.rates.{kind}" if kind else key
 
 
 def _drop(values: dict[Any, Any], location: Sequence[int | str]) -> None:
@@ -220,6 +237,11 @@ def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
     return values
 
 
+def texts_of_overrides(overrides: Iterable[str]) -> dict[str, str]:
+    """Return what the user wrote, short and on one line, by the dotted key that it sets."""
+    return {text.partition("=")[0]: " ".join(text.split())[:LONGEST] for text in overrides}
+
+
 def put_value(values: dict[str, Any], key: str, value: Any) -> None:
     """Set the value at a dotted key in place, and create missing sections.
 
@@ -233,27 +255,6 @@ def put_value(values: dict[str, Any], key: str, value: Any) -> None:
             raise ConfigError(f"'{key}' cannot be set: {section} is {shown(inner)}, not a section")
         values = inner
     values[field] = value
-
-
-def _describe(fault: Any) -> str:
-    path = ".".join(map(str, _place(fault)))
-    if fault["type"] == "peer":
-        return f"{path}.peer: {fault['msg']}, got {shown(fault['input']['peer'])}"
-    if fault["type"] == "extra_forbidden":
-        section: type[BaseModel] = StudyConfig
-        for part in fault["loc"][:-1]:
-            section = BASELINES.get(part, section)
-            if part in section.model_fields:  # unlike a label: the type of what it names has fields
-                kind = section.model_fields[part].annotation
-                types = (t for t in (kind, *get_args(kind)) if isinstance(t, type))
-                section = next((t for t in types if issubclass(t, BaseModel)), section)
-        known = list(section.model_fields)
-        close = difflib.get_close_matches(str(fault["loc"][-1]), known, n=1)
-        hint = f"did you mean '{close[0]}'?" if close else f"allowed are {', '.join(known)}"
-        return f"{path}: unknown key; {hint}"
-    whole = isinstance(fault["input"], dict | BaseModel)
-    got = "" if whole else f", got {shown(fault['input'])}"
-    return f"{path}: {fault['msg'].removeprefix('Value error, ')}{got}"
 
 
 def dump_config(config: StudyConfig) -> str:
@@ -298,10 +299,13 @@ def load_sweep(source: Path, overrides: Sequence[str] = ()) -> list[Member]:
     if not files:
         raise ConfigError(f"the folder {source} holds no configuration (*.yaml)")
     overridden = parse_overrides(overrides)
-    return [member for file in files for member in _members(file, overridden)]
+    texts = texts_of_overrides(overrides)
+    return [member for file in files for member in _members(file, overridden, texts)]
 
 
-def _members(file: Path, overridden: Mapping[str, Any]) -> Iterator[Member]:
+def _members(
+    file: Path, overridden: Mapping[str, Any], texts: Mapping[str, str]
+) -> Iterator[Member]:
     values = read_values(file)
     axes, exceptions = values.pop(AXES, {}), values.pop(EXCEPTIONS, [])
     try:
@@ -325,7 +329,8 @@ def _members(file: Path, overridden: Mapping[str, Any]) -> Iterator[Member]:
             for key, value in exception["set"].items()
         }
         changes = {**point, **excepted, **overridden, "name": name.replace("/", ".")}
-        yield Member(file.stem, point, build_config(values, f"{file} ({name})", changes))
+        config = build_config(values, f"{file} ({name})", changes, texts)
+        yield Member(file.stem, point, config)
 
 
 def _check_sweep(axes: Any, exceptions: Any) -> None:

@@ -93,7 +93,9 @@ def _rising(bounds: tuple[float, float]) -> tuple[float, float]:
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 """The pattern of a study's name."""
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
-Label = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,39}$")]
+LABEL = r"^[a-z0-9][a-z0-9._-]{0,39}$"
+"""The pattern of a label."""
+Label = Annotated[str, Field(pattern=LABEL)]
 """The label of a baseline or of an ablation's cell; the folders of its trials are named by it."""
 ObjectName = Annotated[str, Field(min_length=1, max_length=100)]
 """The name of something that code provides, such as a protocol."""
@@ -707,4 +709,4 @@ class StudyConfig(Section):
             )
         )
         # A study without baselines has that as a fault of its own.
-        return [message for there, message in faults if there and count]
+        return [message for there, message in faults if there and fixed]

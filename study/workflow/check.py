@@ -13,8 +13,8 @@ from rich.console import Console
 
 from study import tracking
 from study.config.frozen import load_frozen
-from study.config.loading import shown
 from study.config.schema import WITHOUT_EFFECT, StudyConfig
+from study.config.wording import shown
 from study.data.datasets import PACKAGED, refuse_unread_folder
 from study.data.prompts import prompts
 from study.data.records import Dataset, listed

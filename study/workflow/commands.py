@@ -19,7 +19,14 @@ from rich.filesize import decimal
 from study import tracking
 from study.analysis.formatting import percent
 from study.analysis.results import Results, read_results
-from study.config.loading import ConfigFaults, is_sweep, load_config, load_sweep, parse_overrides
+from study.config.loading import (
+    OVERRIDES,
+    ConfigFaults,
+    is_sweep,
+    load_config,
+    load_sweep,
+    parse_overrides,
+)
 from study.config.schema import default_storage
 from study.errors import ConfigError, StudyError
 from study.selection.candidates import extend
@@ -121,10 +128,14 @@ def _with_remaining_faults(faults: ConfigFaults, *, resuming: bool) -> ConfigFau
     """Return the faults, with those that a check of the valid sections finds as well."""
     if (rest := faults.rest) is None:
         return faults
-    sections = {fault.partition(":")[0].partition(".")[0] for fault in faults.faults}
+    # A default stands in for a value of the wrong kind, and tells nothing of its section. Baselines
+    # that are valid, but not those that are needed, hide no fault of the rest of the search.
+    kept = {"search"} - {place.partition(".")[0] for place in faults.replaced}
+    sections = {fault.partition(":")[0].partition(".")[0] for fault in faults.faults} - kept
     study = Study(rest, StudyFolder(rest.storage / (rest.name or secrets.token_hex(8))))
     found = all_faults(study, resuming=resuming, passing_over=sections, replaced=faults.replaced)
-    return ConfigFaults(faults.source, [*faults.faults, *found], rest, faults.replaced)
+    source = "the study" if found and faults.source == OVERRIDES else faults.source
+    return ConfigFaults(source, [*faults.faults, *found], rest, faults.replaced)
 
 
 def find_config(name: str) -> Path:

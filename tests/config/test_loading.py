@@ -125,6 +125,78 @@ def test_an_override_at_fault_is_named(tmp_path: Path, override: str, told: str)
     assert told in str(caught.value)
 
 
+def told_of(file: Path, *overrides: str) -> str:
+    """Return what is told of a configuration with faulty overrides."""
+    with pytest.raises(ConfigError) as caught:
+        load_config(file, overrides)
+    return str(caught.value)
+
+
+def test_faults_of_overrides_alone_do_not_blame_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("seed: 1\n")
+    assert told_of(file, "search.trials=abc", "data.shots=4", "seed=-1").splitlines() == [
+        "the overrides have 2 faults:",
+        "  seed: must be at least 0, got -1 (override seed=-1)",
+        "  search.trials: must be a whole number, got 'abc' (override search.trials=abc)",
+    ]
+
+
+def test_a_fault_of_the_file_is_told_beside_one_of_an_override(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("training: {epochs: many}\n")
+    head, *lines = told_of(file, "search.trials=abc").splitlines()
+    assert head == f"{file} has 2 faults:"
+    assert lines == [
+        "  training.epochs: must be a whole number, got 'many'",
+        "  search.trials: must be a whole number, got 'abc' (override search.trials=abc)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("override", "place"),
+    [
+        ("search={trials: abc}", "search.trials"),
+        ("search.space.bias_lr=[0.1, x]", "search.space.rates.bias.1"),
+        ("data.targets_root=x", "data.targets_root"),
+        ("search.space.sites=[]", "search.space"),
+    ],
+)
+def test_an_override_is_named_with_what_is_in_it_or_follows_from_it(
+    tmp_path: Path, override: str, place: str
+) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("")
+    told = told_of(file, override)
+    assert told.startswith("the overrides have 1 fault:\n")
+    assert told.splitlines()[1].startswith(f"  {place}: ")
+    assert told.endswith(f"(override {override})")
+
+
+def test_a_password_in_an_override_is_not_repeated(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("")
+    assert "s3cret" not in told_of(file, "tracking.uri=http://me:s3cret@host")
+
+
+def test_a_long_override_is_cut_short(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("")
+    assert len(told_of(file, f"search.trials={'x' * 10_000}")) < 1000
+    assert len(told_of(file, "search.trials=a\n\n b").splitlines()) == 2
+
+
+def test_a_needed_baseline_that_is_absent_is_told_though_only_peers_are_left() -> None:
+    config = build_config(
+        {"search": {"baselines": {"mine": {"subset": "none", "head": "linear"}}}}, "the file"
+    )
+    told = config.disagreements_of_search()
+    assert [line.partition(",")[0] for line in told] == [
+        "search.baselines: must keep 'zero-shot'",
+        "search.baselines: must keep 'clipfit'",
+    ]
+
+
 @pytest.mark.parametrize(
     ("first", "second"),
     [

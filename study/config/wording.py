@@ -1,0 +1,133 @@
+"""What is wrong with a value, in plain words: what it must be, and what was given.
+
+pydantic finds the faults. Its own sentences speak of Python's types, so each type of its errors has
+words here.
+"""
+
+import difflib
+import re
+import reprlib
+import sys
+from collections.abc import Mapping
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from study.config.schema import BASELINES, LABEL, NAME, StudyConfig
+
+LONGEST = 200
+"""The largest number of characters of a value in a message."""
+UNWRITTEN = {"[key]", "[list]", "[mapping]", *BASELINES}
+"""What pydantic names beside places in a file: a key itself, and the forms that a value has."""
+WORDS: Mapping[str, str] = {
+    **dict.fromkeys(
+        ("int_type", "int_parsing", "int_from_float", "int_parsing_size"), "must be a whole number"
+    ),
+    **dict.fromkeys(("float_type", "float_parsing"), "must be a number"),
+    "finite_number": "must be a finite number",
+    **dict.fromkeys(("bool_type", "bool_parsing"), "must be true or false"),
+    **dict.fromkeys(("string_type", "string_unicode"), "must be text"),
+    "path_type": "must be the path of a file or folder",
+    **dict.fromkeys(("tuple_type", "list_type"), "must be a list, as in [1, 2]"),
+    **dict.fromkeys(("dict_type", "mapping_type"), "must be a mapping, as in {{key: value}}"),
+    **dict.fromkeys(
+        ("model_type", "model_attributes_type"), "must be a section with keys of its own"
+    ),
+    "greater_than": "must be above {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be below {lt}",
+    "less_than_equal": "must be at most {le}",
+    "literal_error": "must be {expected}",
+    "string_too_short": "must have at least {min_length} characters",
+    "string_too_long": "must have at most {max_length} characters",
+    "too_short": "must have at least {min_length} entries",
+    "too_long": "must have at most {max_length} entries",
+}
+"""What a value must be, by the type of pydantic's error; names in braces are of its context."""
+PATTERNS: Mapping[str, str] = {
+    NAME: "must be 1 to 100 letters, digits, dots, hyphens and underscores, and begin with a "
+    "letter or a digit",
+    LABEL: "must be 1 to 40 small letters, digits, dots, hyphens and underscores, and begin with a "
+    "letter or a digit",
+}
+"""What a text must be, by the pattern that it does not match."""
+
+
+def shown(value: Any) -> str:
+    """Return a value as it is written in Python, cut short for a message.
+
+    The cut also holds for aliases of YAML, which can make a value endless or huge.
+    """
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = short.maxlong = LONGEST
+    try:
+        return short.repr(value)[:LONGEST]
+    except ValueError:
+        return f"a number of more than {sys.get_int_max_str_digits()} digits"
+
+
+def faults_of(error: ValidationError) -> list[Any]:
+    """Return pydantic's errors, without those that say of a list with a faulty value what follows.
+
+    It counts the valid values of a list alone, and so finds too few.
+    """
+    found = error.errors()
+    faulty = [fault["loc"][:-1] for fault in found]
+    return [f for f in found if f["type"] != "too_short" or f["loc"] not in faulty]
+
+
+def place_of(fault: Any) -> tuple[int | str, ...]:
+    """Return where in the file a fault is."""
+    return tuple(part for part in fault["loc"] if part not in UNWRITTEN)
+
+
+def describe(fault: Any) -> str:
+    """Return a line on one of pydantic's errors: its place, what is allowed, and what was given."""
+    path = ".".join(map(str, place_of(fault)))
+    if fault["type"] == "peer":
+        return f"{path}.peer: {fault['msg']}, got {shown(fault['input']['peer'])}"
+    if fault["type"] == "extra_forbidden":
+        return f"{path}: unknown key; {_known_keys(fault['loc'])}"
+    whole = isinstance(fault["input"], dict | BaseModel)
+    got = "" if whole else f", got {shown(fault['input'])}"
+    return f"{path}: {_words(fault)}{got}"
+
+
+def _words(fault: Any) -> str:
+    """Return what a value must be."""
+    kind = fault["type"]
+    context = {
+        name: int(value) if isinstance(value, float) and value.is_integer() else value
+        for name, value in fault.get("ctx", {}).items()
+    }
+    match kind:
+        case "value_error":
+            return str(fault["msg"]).removeprefix("Value error, ")
+        case "missing" if isinstance(place := fault["loc"][-1], int):
+            return f"is missing; the list must have {place + 1} values or more"
+        case "missing":
+            return "is missing, and has no default"
+        case "tuple_type" | "list_type" if not isinstance(fault["input"], dict | None):
+            return f"must be a list, even of one, as in [{shown(fault['input'])}]"
+        case "string_pattern_mismatch" if (pattern := str(context["pattern"])) in PATTERNS:
+            return PATTERNS[pattern]
+    words = WORDS.get(kind, "is not allowed here").format_map(context)
+    return re.sub(r"\b1 (character|entr)(?:s|ies)\b", _one, words)
+
+
+def _one(match: re.Match[str]) -> str:
+    return "1 entry" if match[1] == "entr" else f"1 {match[1]}"
+
+
+def _known_keys(location: tuple[int | str, ...]) -> str:
+    """Return the key that an unknown one may mean, or else all that its section has."""
+    section: type[BaseModel] = StudyConfig
+    for part in location[:-1]:
+        section = BASELINES.get(str(part), section)
+        if part in section.model_fields:  # unlike a label: the type of what it names has fields
+            kind = section.model_fields[str(part)].annotation
+            types = (t for t in (kind, *get_args(kind)) if isinstance(t, type))
+            section = next((t for t in types if issubclass(t, BaseModel)), section)
+    known = list(section.model_fields)
+    close = difflib.get_close_matches(str(location[-1]), known, n=1)
+    return f"did you mean '{close[0]}'?" if close else f"allowed are {', '.join(known)}"

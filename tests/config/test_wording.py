@@ -1,0 +1,103 @@
+"""Faults of values are told in plain words, whatever is given for any key."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from config_faults import faults
+from pydantic import BaseModel
+
+from study.config.loading import ConfigFaults, build_config
+from study.config.schema import BASELINES, StudyConfig
+from study.config.wording import WORDS, describe
+
+PYDANTIC = re.compile(
+    r"\bInput\b|\bshould\b|[Ff]ield required|valid (tuple|dict|integer|string|number|boolean|list)"
+    r"|unable to parse|instance of|pattern|Value error|is not allowed here"
+)
+"""What pydantic's own sentences have."""
+STRANGE = (
+    *(None, True, -1, 2.5, 10**9, 10**30, 1e300, float("nan"), "", "no such", "x" * 300),
+    *([], {}, [1], [0, -1], ["", 2.5], {"a": 1}, {"bias": [1]}, {"": None}, [[1]], [{}]),
+)  # fmt: skip
+"""Values, of which most are faulty in most places."""
+
+
+def keys(section: type[BaseModel] = StudyConfig, prefix: str = "") -> Iterator[str]:
+    """Yield the dotted key of every field, and of every section."""
+    for name, field in section.model_fields.items():
+        yield f"{prefix}{name}"
+        for kind in (field.annotation, *getattr(field.annotation, "__args__", ())):
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                yield from keys(kind, f"{prefix}{name}.")
+    if section is StudyConfig:
+        for peer, kind in BASELINES.items():
+            yield from keys(kind, f"search.baselines.{peer.strip('[]')}.")
+
+
+@pytest.mark.parametrize("key", list(keys()))
+def test_no_fault_is_told_in_words_of_pydantic(key: str) -> None:
+    *sections, name = key.split(".")
+    for value in STRANGE:
+        values: dict[str, Any] = {}
+        inner = values
+        for section in sections:
+            inner = inner.setdefault(section, {})
+        if "baselines" in sections[:-1] and sections[-1] in ("full", "lora"):
+            inner["peer"] = sections[-1]
+        inner[name] = value
+        told: list[str] = []
+        try:
+            build_config(values, "here")
+        except ConfigFaults as faulty:
+            told = faulty.faults
+        assert not [fault for fault in told if PYDANTIC.search(fault)], value
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"search": 5}, "search: must be a section with keys of its own, got 5"),
+        ({"search": {"trials": 2.5}}, "search.trials: must be a whole number, got 2.5"),
+        ({"search": {"trials": None}}, "search.trials: must be a whole number, got None"),
+        ({"seed": "abc"}, "seed: must be a whole number, got 'abc'"),
+        ({"seed": -1}, "seed: must be at least 0, got -1"),
+        ({"confirm": {"seeds": 5}}, "confirm.seeds: must be a list, even of one, as in [5], got 5"),
+        (
+            {"training": {"precision": "fp16"}},
+            "training.precision: must be 'float32', 'bfloat16' or 'float16', got 'fp16'",
+        ),
+        (
+            {"search": {"space": {"rates": {"ln": [0.4]}}}},
+            "search.space.rates.ln.1: is missing; the list must have 2 values or more, got [0.4]",
+        ),
+        ({"ablation": {}}, "ablation.design: is missing, and has no default"),
+        ({"data": {"augment": "perhaps"}}, "data.augment: must be true or false, got 'perhaps'"),
+        ({"data": {"root": 5}}, "data.root: must be the path of a file or folder, got 5"),
+        (
+            {"search": {"baselines": 3}},
+            "search.baselines: must be a mapping, as in {key: value}, got 3",
+        ),
+        (
+            {"name": "my study"},
+            "name: must be 1 to 100 letters, digits, dots, hyphens and underscores, and begin with "
+            "a letter or a digit, got 'my study'",
+        ),
+        ({"confirm": {"seeds": [1]}}, "confirm.seeds: must have at least 2 entries, got [1]"),
+        ({"data": {"templates": []}}, "data.templates: must have at least 1 entry, got []"),
+        ({"protocol": ""}, "protocol: must have at least 1 character, got ''"),
+        ({"resources": {"cpus_per_trial": 0}}, "resources.cpus_per_trial: must be above 0, got 0"),
+        ({"name": 7}, "name: must be text, got 7"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_told_with_what_is_allowed(
+    values: dict[str, Any], told: str
+) -> None:
+    assert faults(values) == [told]
+
+
+def test_an_error_of_a_type_without_words_still_has_its_place_and_value() -> None:
+    fault = {"type": "of a later pydantic", "loc": ("seed",), "msg": "Input should", "input": 3}
+    assert describe(fault) == "seed: is not allowed here, got 3"
+    assert "of a later pydantic" not in WORDS
