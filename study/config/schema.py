@@ -11,11 +11,16 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from study.config.settings import (
+    HEAVIEST,
+    HIGHEST_RATE,
+    Alpha,
+    Decay,
     Head,
     KnownKind,
     Peer,
     PeerMethod,
-    Positive,
+    Rank,
+    Rate,
     Section,
     Settings,
     SubsetText,
@@ -99,9 +104,12 @@ Label = Annotated[str, Field(pattern=LABEL)]
 """The label of a baseline or of an ablation's cell; the folders of its trials are named by it."""
 ObjectName = Annotated[str, Field(min_length=1, max_length=100)]
 """The name of something that code provides, such as a protocol."""
-Range = Annotated[tuple[Positive, Positive], AfterValidator(_increasing)]
-"""The lower and upper bound of a log-uniform choice."""
-Rates = Annotated[tuple[Positive, ...], Field(min_length=1)]
+Range = Annotated[tuple[Rate, Rate], AfterValidator(_increasing)]
+"""The lower and upper bound of a log-uniform choice of a learning rate."""
+Weight = Annotated[float, Field(gt=0, le=HEAVIEST)]
+Weights = Annotated[tuple[Weight, Weight], AfterValidator(_increasing)]
+"""The lower and upper bound of a log-uniform choice of λ."""
+Rates = Annotated[tuple[Rate, ...], Field(min_length=1, max_length=100)]
 """Learning rates to try."""
 
 
@@ -116,9 +124,9 @@ class DataConfig(Section):
     """A dataset that `study.data` knows, or any name for your own dataset at ``root``."""
     root: Path | None = None
     """The folder of the images; packaged and hub datasets need none."""
-    shots: int = Field(16, ge=1)
+    shots: int = Field(16, ge=1, le=100_000)
     """The number of labelled training images per class."""
-    val_shots: int | None = Field(None, ge=1)
+    val_shots: int | None = Field(None, ge=1, le=100_000)
     """The number of validation images per class, besides the shots; None means min(shots, 4)."""
     short: Short = "fail"
     """What to do if a class has fewer training images than ``shots``: fail, or take them all."""
@@ -177,19 +185,19 @@ class BackboneConfig(Section):
 class TrainingConfig(Section):
     """The training settings that all trials share."""
 
-    epochs: int = Field(100, ge=1)
+    epochs: int = Field(100, ge=1, le=100_000)
     """The number of epochs of a trial, the warm-up included."""
-    batch_size: int = Field(32, ge=1)
+    batch_size: int = Field(32, ge=1, le=65_536)
     """The number of images in a training step."""
-    eval_batch_size: int = Field(256, ge=1)
+    eval_batch_size: int = Field(256, ge=1, le=65_536)
     """The number of images that pass the image encoder at once in an evaluation."""
     optimizer: Optimizer = "sgd"
     """The optimizer; the paper's is ``sgd``."""
     momentum: float = Field(MOMENTUM, ge=0, lt=1)
     """The momentum of ``sgd``; ``adamw`` does not read it."""
-    weight_decay: float = Field(WEIGHT_DECAY, ge=0)
+    weight_decay: Decay = WEIGHT_DECAY
     """The weight decay of every tuned parameter."""
-    warmup_lr: float = Field(WARMUP_LR, ge=0)
+    warmup_lr: float = Field(WARMUP_LR, ge=0, le=HIGHEST_RATE)
     """The learning rate of epoch 0, the warm-up."""
     regularizer: Regularizer = "cosine"
     """The loss term that λ weighs: the paper's distillation (``cosine``), the squared distance of
@@ -221,7 +229,7 @@ class SpaceConfig(Section):
     """Whether a trial also chooses the range of layers that it tunes in each encoder."""
     rates: dict[KnownKind, Range] = Field(default_factory=dict)
     """The range of the learning rate of each kind of parameter; a kind left out has 5e-4 to 0.2."""
-    distill_weight: Range = (0.25, 16.0)
+    distill_weight: Weights = (0.25, 16.0)
     """The range of λ, chosen only if the text encoder is tuned; otherwise λ has no effect."""
     heads: tuple[Head, ...] = Field(("text", "linear"), min_length=1)
     """What classifies images: the text features of the classes, or a linear layer that begins there
@@ -250,9 +258,9 @@ class SpaceConfig(Section):
 class AshaConfig(Section):
     """Asynchronous successive halving (ASHA), counted in epochs."""
 
-    grace_period: int = Field(3, ge=3)
+    grace_period: int = Field(3, ge=3, le=100_000)
     """Epochs before the first decision; scores of epoch 0, the warm-up, say little."""
-    reduction_factor: float = Field(3, gt=1)
+    reduction_factor: float = Field(3, gt=1, le=1000)
     """At each decision, about one in this many trials continues."""
 
 
@@ -265,7 +273,7 @@ class PeerConfig(Section):
     optimizer: Optimizer
     lr: Range
     """The range of the learning rate of all its parameters."""
-    weight_decay: float = Field(WEIGHT_DECAY, ge=0)
+    weight_decay: Decay = WEIGHT_DECAY
     """The weight decay of all its parameters."""
 
     def at(self, lr: float) -> Peer:
@@ -293,9 +301,9 @@ class LoraConfig(PeerConfig):
     """The optimizer of LoRA."""
     lr: Range = (1e-4, 3e-2)
     """The range of the learning rate of LoRA's matrices."""
-    rank: int = Field(4, ge=1)
+    rank: Rank = 4
     """The rank of LoRA's matrices."""
-    alpha: Positive = 8.0
+    alpha: Alpha = 8.0
     """LoRA's α: the product of its matrices is multiplied by α / rank."""
     dropout: float = Field(0.0, ge=0, lt=1)
     """The dropout before LoRA's matrices."""
@@ -344,11 +352,11 @@ def _published_baselines() -> dict[str, Baseline]:
 class SearchConfig(Section):
     """How trials are proposed, scored and stopped."""
 
-    trials: int = Field(48, ge=0)
+    trials: int = Field(48, ge=0, le=100_000)
     """The number of trials: baselines, CLIPFit's own search and the open search.
 
     0 means no search: the baselines are tested as they are, to reproduce published results."""
-    minutes: Positive | None = None
+    minutes: float | None = Field(None, gt=0, le=1_000_000)
     """The longest time that the search may take, even if trials are left; None means no limit.
 
     Baselines are trained in any case. What comes after the search has its own time: heads and
@@ -357,7 +365,7 @@ class SearchConfig(Section):
     """The sampler that proposes trials: ``tpe``, ``random``, or one of an installed package."""
     selection: ObjectName = AUTO
     """The rule by which trials are scored; ``auto`` is the rule that suits the protocol best."""
-    folds: int | None = Field(None, ge=2)
+    folds: int | None = Field(None, ge=2, le=1000)
     """The number of parts of the shots (folds; None means 4) or base classes (class_folds; 3)."""
     tuned_share: float = Field(0.25, ge=0.25, le=0.9)
     """The share of the trials that tune only the learning rates and λ of CLIPFit's own subset."""
@@ -366,7 +374,7 @@ class SearchConfig(Section):
     asha: AshaConfig | None = AshaConfig()
     """When to stop poor trials early; None trains every trial to its last epoch."""
     space: SpaceConfig = SpaceConfig()
-    peer_trials: int = Field(8, ge=1)
+    peer_trials: int = Field(8, ge=1, le=10_000)
     """The number of trials that look for the learning rate of each peer, beside ``trials``."""
     baselines: dict[Label, Baseline] = Field(default_factory=_published_baselines)
     """The baselines by label; they are the first trials of the study, but for peers whose learning
@@ -423,7 +431,7 @@ class SearchConfig(Section):
 class ConfirmConfig(Section):
     """The test of the chosen configurations, the one stage that reads the test split."""
 
-    seeds: tuple[Seed, ...] = Field((1, 2, 3, 4, 5), min_length=2)
+    seeds: tuple[Seed, ...] = Field((1, 2, 3, 4, 5), min_length=2, max_length=1000)
     """The seeds of the test; each has its own shots and batch order. zero_shot ignores them."""
     runners_up: int = Field(2, ge=0, le=8)
     """The number of configurations tested after the winner, in addition to the baselines."""
@@ -456,7 +464,7 @@ class AblationConfig(Section):
     """The subsets of ``grid``, by the name of the cell."""
     windows: Literal["sliding", "from_bottom", "from_top"] = "sliding"
     """The windows of ``layers``: ``width`` layers at each place, or 1, 2, … layers from one end."""
-    width: int = Field(1, ge=1)
+    width: int = Field(1, ge=1, le=1000)
     """The number of layers in a sliding window."""
     rates: Annotated[
         Annotated[Rates, Tag("[list]")]
@@ -472,7 +480,7 @@ class AblationConfig(Section):
     """Whether a cell whose best rate is the lowest or highest tried is tried beyond it as well.
 
     The next rate has the ratio of the last two to each other; this happens three times at most."""
-    distill_weight: float = Field(DISTILL_WEIGHT, ge=0)
+    distill_weight: float = Field(DISTILL_WEIGHT, ge=0, le=HEAVIEST)
     """λ of every cell in which the text encoder is tuned."""
     reuse: bool = True
     """Whether to take over the results of finished trials with the same configuration hash.
@@ -493,18 +501,18 @@ class AblationConfig(Section):
 class ResourcesConfig(Section):
     """The resources of one trial; the number of trials at once follows from the cluster."""
 
-    cpus_per_trial: float = Field(1, gt=0)
+    cpus_per_trial: float = Field(1, gt=0, le=10_000)
     """CPU cores of a trial."""
-    gpus_per_trial: float = Field(0, ge=0)
+    gpus_per_trial: float = Field(0, ge=0, le=1000)
     """GPUs of a trial; a fraction lets several trials share a GPU: 0.25 puts four on one."""
-    max_concurrent: int | None = Field(None, ge=1)
+    max_concurrent: int | None = Field(None, ge=1, le=100_000)
     """The most trials at once.
 
     None means as many as fit. On a cluster, one more trial then waits for a machine that joins
     later; a number lets an autoscaler see that many trials at once."""
-    max_failures: int = Field(3, ge=0)
+    max_failures: int = Field(3, ge=0, le=10_000)
     """How often a trial continues from its last epoch after its worker died."""
-    max_epoch_seconds: float | None = Field(21_600, gt=0)
+    max_epoch_seconds: float | None = Field(21_600, gt=0, le=31_536_000)
     """The seconds after which an epoch, with its evaluation, counts as hung: the worker is killed,
     and counts as one that died. None means no limit."""
 

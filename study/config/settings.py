@@ -25,7 +25,19 @@ def _canonical_subset(text: str) -> str:
 
 SubsetText = Annotated[str, AfterValidator(_canonical_subset)]
 """A subset in its canonical form."""
-Positive = Annotated[float, Field(gt=0)]
+# The bounds of numbers are far beyond what is of use, and refuse what was mistyped.
+HIGHEST_RATE = 100
+"""The highest learning rate."""
+HEAVIEST = 10_000
+"""The highest weight of a term of the loss, such as λ, and the highest α of LoRA."""
+Rate = Annotated[float, Field(gt=0, le=HIGHEST_RATE)]
+"""A learning rate."""
+Decay = Annotated[float, Field(ge=0, le=100)]
+"""A weight decay."""
+Rank = Annotated[int, Field(ge=1, le=4096)]
+"""A rank of LoRA's matrices."""
+Alpha = Annotated[float, Field(gt=0, le=HEAVIEST)]
+"""LoRA's α."""
 
 
 class Section(BaseModel):
@@ -92,15 +104,15 @@ class Peer(Section):
 
     method: PeerMethod
     """Full fine-tuning of both encoders, or low-rank adapters (LoRA) in their attention."""
-    lr: Positive
+    lr: Rate
     """The learning rate of all its parameters."""
     optimizer: Optimizer = "adamw"
     """Its optimizer, in place of ``training.optimizer``."""
-    weight_decay: float = Field(WEIGHT_DECAY, ge=0)
+    weight_decay: Decay = WEIGHT_DECAY
     """Its weight decay, in place of ``training.weight_decay``."""
-    rank: int = Field(4, ge=1)
+    rank: Rank = 4
     """The rank of LoRA's matrices; full fine-tuning does not read it, nor the next two."""
-    alpha: Positive = 8.0
+    alpha: Alpha = 8.0
     """LoRA's α: the product of its matrices is multiplied by α / rank."""
     dropout: float = Field(0.0, ge=0, lt=1)
     """The dropout before LoRA's matrices."""
@@ -121,18 +133,18 @@ class Settings(Section):
 
     subset: SubsetText
     """The subset, in the language of `study.method.subsets`."""
-    rates: dict[KnownKind, Positive] = Field(default_factory=dict)
+    rates: dict[KnownKind, Rate] = Field(default_factory=dict)
     """The learning rate of each kind of parameter."""
-    distill_weight: float = Field(0.0, ge=0)
+    distill_weight: float = Field(0.0, ge=0, le=HEAVIEST)
     """The paper's λ."""
     head: Head = "text"
     """What classifies images, see `study.method.head`."""
-    head_lr: Positive | None = None
+    head_lr: Rate | None = None
     """The learning rate of a linear head.
 
     None means that it and the steps are chosen by validation, from `study.method.head.GRID`, or
     without a search are `study.method.head.DEFAULT`."""
-    head_steps: int | None = Field(None, ge=0)
+    head_steps: int | None = Field(None, ge=0, le=1_000_000)
     """The number of steps of a linear head; after 0 steps it is the text."""
     strength: float = Field(1.0, ge=0, le=1)
     """α, the share of the tuned change that is kept: the model has θ₀ + α(θ − θ₀)."""

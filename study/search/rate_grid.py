@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from study.config.schema import AblationConfig
+from study.config.settings import HIGHEST_RATE
 from study.method.parameters import kind_names
 
 MOST_EXTENSIONS = 3
@@ -74,7 +75,7 @@ class RateGrid:
             for end, neighbour in (rates[:2], rates[:-3:-1]) if len(rates) > 1 else ():
                 # Six digits, which are also shown: 0.009, and not 0.009000000000000001.
                 rate = float(f"{end * (end / neighbour):.6g}")
-                if chosen == end and 0 < rate < math.inf and rate not in rates:
+                if chosen == end and 0 < rate <= HIGHEST_RATE and rate not in rates:
                     found |= dict.fromkeys(kinds, rate)
         return found
 

@@ -53,8 +53,9 @@ def test_a_cell_is_tried_at_every_combination_of_the_rates_that_it_tunes(
         ([0.1, 1.0], 0.1, 0.01),
         ([0.1, 1.0], 1.0, 10.0),
         ([0.1], 0.1, None),
-        ([1e-200, 1e200], 1e200, None),
-        ([1e-200, 1e200], 1e-200, None),
+        ([1e-200, 100], 100, None),
+        ([1e-200, 100], 1e-200, None),
+        ([1, 50], 50, None),
     ],
 )
 def test_a_best_rate_at_a_bound_is_followed_by_the_next_in_the_same_ratio(
