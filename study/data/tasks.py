@@ -144,6 +144,11 @@ def image_fold_tasks(
         for turn, (label, paths) in enumerate(ordered.items())
         for position, path in enumerate(paths)
     }
+    if empty := folds - len(set(fold_of.values())):
+        raise DataError(
+            f"{shots.dataset}: {folds} folds over {len(fold_of)} images leave {empty} without any; "
+            "allowed: fewer folds, or more shots"
+        )
     return tuple(
         Task(
             Part("train", tuple(r for r, own in fold_of.items() if own != fold), classes),

@@ -16,7 +16,7 @@ from study.config.frozen import load_frozen
 from study.config.schema import WITHOUT_EFFECT, StudyConfig
 from study.config.wording import shown
 from study.data.datasets import PACKAGED, refuse_unread_folder
-from study.data.prompts import prompts
+from study.data.prompts import prompts, refuse_equal_prompts
 from study.data.records import Dataset, listed
 from study.data.tasks import all_classes, refuse_one_class
 from study.errors import ConfigError, DataError, StudyError
@@ -109,8 +109,8 @@ def all_faults(
     judged = not any(fault.startswith("search.selection:") for fault in faults)
 
     attempt(("protocol", partial(code_of_others, type(protocol))))
+    data, refuse = config.data, refuse_unread_folder
     if not resuming:  # a study of an earlier version may have been frozen with such a folder
-        data, refuse = config.data, refuse_unread_folder
         attempt(
             ("data.root", partial(refuse, data.root, [data.dataset], option="data.dataset=NAME")),
             (
@@ -122,6 +122,16 @@ def all_faults(
         ("data", partial(_check_data, study)),
         *(("data.targets", partial(_check_target, study, name)) for name in config.data.targets),
     )
+    if not resuming:  # nor did it refuse such names
+        attempt(
+            *(
+                (
+                    "data" if dataset.name == data.dataset else "data.targets",
+                    partial(refuse_equal_prompts, dataset.name, dataset.class_names),
+                )
+                for dataset in datasets
+            )
+        )
     if any(dataset.name == config.data.dataset for dataset in datasets):
         searched = {config.seed} if protocol.validates(config) and judged else set()
         place = "data.shots_from" if config.data.shots_from else "data"
@@ -243,6 +253,12 @@ def _check_subset(study: Study, text: str) -> None:
 
 
 def _check_data(study: Study) -> Dataset:
+    if not study.dataset().test:
+        raise DataError(
+            f"{study.config.data.dataset}: has no test images, and a study tests its choice on "
+            "images that it never saw; allowed are images of a split 'test' (or 'val'), or no "
+            "splits at all, so that a fixed rule makes them"
+        )
     refuse_one_class(study.dataset(), study.protocol().answers(study.dataset()))
     return study.dataset()
 

@@ -1,6 +1,13 @@
 import pytest
 
-from study.data.prompts import ENSEMBLE, TEMPLATES, prompts, templates_of
+from study.data.datasets import PACKAGED, load_dataset
+from study.data.prompts import (
+    ENSEMBLE,
+    TEMPLATES,
+    prompts,
+    refuse_equal_prompts,
+    templates_of,
+)
 from study.errors import DataError
 
 
@@ -47,3 +54,35 @@ def test_no_template_at_all_is_refused() -> None:
 @pytest.mark.parametrize("name", ['o\'neil "the" cat', "{} {0} %s", "🦊", "x" * 500, "Straße"])
 def test_any_class_name_survives_its_prompt(name: str) -> None:
     assert prompts([name], ["a {}.", "the {}!"]) == [[f"a {name}.", f"the {name}!"]]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Cat", "cat"),
+        ("CAT", "cAt"),
+        ("big  cat", "big cat"),
+        (" cat", "cat"),
+        ("cat\t", "cat"),
+        ("big_cat", "Big\u00a0cat"),
+        ("caf\u00e9", "cafe\u0301"),
+    ],
+)
+def test_classes_that_clip_reads_as_the_same_text_are_refused(one: str, other: str) -> None:
+    with pytest.raises(DataError, match="same text") as caught:
+        refuse_equal_prompts("mine", ["dog", one, "cow", other])
+    assert f"{one!r} and {other!r}" in str(caught.value)
+    assert "cow" not in str(caught.value)
+
+
+def test_no_more_than_a_few_groups_of_equal_classes_are_named() -> None:
+    names = [name for n in range(9) for name in (f"class {n}", f"Class {n}")]
+    with pytest.raises(DataError, match="and 4 more such groups") as caught:
+        refuse_equal_prompts("mine", names)
+    assert "class 5" not in str(caught.value)
+
+
+def test_classes_with_prompts_of_their_own_pass() -> None:
+    refuse_equal_prompts("mine", ["cat", "cats", "c at", "m2", "m\u00b2", "cafe", "caf\u00e9"])
+    for name in PACKAGED:
+        refuse_equal_prompts(name, load_dataset(name).class_names)

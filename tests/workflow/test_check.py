@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from safetensors.torch import load_file, save_file
@@ -225,6 +227,84 @@ def test_more_shots_than_images_are_told(look: Look) -> None:
     (fault,) = look(data={"shots": 5000})
     assert fault.startswith("data: ")
     assert "5000" in fault
+
+
+def layouts(root: Path) -> dict[str, tuple[Path, str]]:
+    """Write the images of `few_classes` down in every layout; give where each is, and its name."""
+    few_classes(root / "splits", "cat", "dog")
+    few_classes(root / "whole", "cat", "dog", tested=())
+    rows = [(path.relative_to(root), path.parent.name) for path in root.glob("splits/*/*/*.png")]
+    for suffix, mark in ((".csv", ","), (".tsv", "\t")):
+        lines = [f"{path}{mark}{name}{mark}{path.parts[1]}" for path, name in rows]
+        head = mark.join(("path", "class_name", "split"))
+        (root / f"images{suffix}").write_text("\n".join([head, *lines, ""]))
+    columns = {"path": [str(path) for path, _ in rows], "class_name": [name for _, name in rows]}
+    pq.write_table(pa.table(columns), root / "paths.parquet")
+    return {
+        "split folders": (root / "splits", "mine"),
+        "class folders": (root / "whole" / "train", "mine"),
+        "csv": (root / "images.csv", "mine"),
+        "tsv": (root / "images.tsv", "mine"),
+        "parquet of paths": (root / "paths.parquet", "mine"),
+    }
+
+
+LAYOUTS = ("split folders", "class folders", "csv", "tsv", "parquet of paths")
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_more_shots_than_images_are_told_in_every_layout_with_the_classes(
+    look: Look, tmp_path: Path, layout: str
+) -> None:
+    root, name = layouts(tmp_path / "images")[layout]
+    data = {"dataset": name, "root": str(root), "shots": 9, "val_shots": 2}
+    (fault,) = look(data=data)
+    assert fault.startswith("data: mine: 9 shots a class are wanted, but 'cat' has ")
+    assert "'dog' has " in fault
+    assert look(data={**data, "shots": 2}) == []
+
+
+def test_more_shots_than_images_of_a_benchmark_are_told(look: Look, root: Path) -> None:
+    (fault,) = look(data={"dataset": "eurosat", "root": str(root), "shots": 9})
+    assert "9 shots a class are wanted, but " in fault
+    assert fault.count(" has 4") == 4
+
+
+def test_classes_that_differ_by_case_alone_are_told_beside_other_faults(
+    look: Look, tmp_path: Path
+) -> None:
+    data = few_classes(tmp_path / "images", "cat", "Cat", "dog")
+    alike, shots = look(data={**data, "shots": 9})
+    assert alike.startswith("data: mine: classes that CLIP reads as the same text: 'Cat' and 'cat'")
+    assert shots.startswith("data: mine: 9 shots")
+    assert "same text" not in "".join(look(resuming=True, data=data))
+
+
+def test_target_classes_that_differ_by_case_alone_are_told(look: Look, tmp_path: Path) -> None:
+    few_classes(tmp_path / "images", "cat", "Cat")
+    targets = {"targets": ["pets"], "targets_root": str(tmp_path / "images")}
+    (fault,) = look(protocol="transfer", data={"shots": 2, **targets})
+    assert fault.startswith("data.targets: pets: classes that CLIP reads as the same text")
+
+
+@pytest.mark.parametrize(("split", "lacking"), [("train", "test"), ("test", "training")])
+def test_a_table_of_one_split_alone_is_told(
+    look: Look, tmp_path: Path, split: str, lacking: str
+) -> None:
+    root, _ = layouts(tmp_path / "images")["csv"]
+    head, *lines = root.read_text().splitlines()
+    root.write_text("\n".join([head, *(x for x in lines if x.endswith(f",{split}"))]))
+    (fault,) = look(data={"dataset": "mine", "root": str(root), "shots": 2})
+    assert fault.startswith("data: mine")
+    assert f"has no {lacking} images" in fault
+
+
+def test_folds_without_images_are_told(look: Look, tmp_path: Path) -> None:
+    data = {**few_classes(tmp_path / "images", "cat", "dog"), "shots": 1, "val_shots": 1}
+    (fault,) = look(data=data, search={"selection": "folds", "folds": 9})
+    assert fault == (
+        "data: mine: 9 folds over 4 images leave 6 without any; allowed: fewer folds, or more shots"
+    )
 
 
 def test_a_prompt_too_long_for_the_text_encoder_is_told(look: Look) -> None:

@@ -134,6 +134,7 @@ def load_folder(name: str, root: Path) -> Contents:
     if "test" not in places and "val" in places:
         places["test"] = places.pop("val")
     if not places.keys() >= {"train", "test"}:
+        _refuse_split_alone(root, found, places)
         names = class_table(enumerate(found), where=str(root))
         splits = fixed_split(class_records(root, "", names), names, key=name)
         return names, *splits, FolderSource(root)
@@ -152,6 +153,19 @@ def load_folder(name: str, root: Path) -> Contents:
         for split in SPLITS
     )
     return names, train, val, test, FolderSource(root)
+
+
+def _refuse_split_alone(root: Path, found: Sequence[str], places: Mapping[str, str]) -> None:
+    """Raise if all there is are the class folders of one split; a class may have a split's name."""
+    for split, place in places.items():
+        inside = class_records(root, "", [place], optional=True)
+        if len(found) == 1 and not inside and subfolders(root / place):
+            lacking = "'test' or 'val'" if split == "train" else "'train'"
+            raise DataError(
+                f"{root}: has {place!r} without {lacking}, and a study trains on some images and "
+                f"is tested on others; allowed are both folders, or {root / place} itself as the "
+                "dataset's folder, whose images are then split by a fixed rule"
+            )
 
 
 def load_table(name: str, file: Path, *, columns: Mapping[str, str] | None = None) -> Contents:

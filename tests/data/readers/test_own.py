@@ -262,3 +262,26 @@ def test_a_name_that_is_no_text_is_refused(place: bytes, flat: Path) -> None:
     with pytest.raises(DataError, match="not UTF-8") as caught:
         load_dataset("mine", flat)
     str(caught.value).encode()
+
+
+@pytest.mark.parametrize(
+    ("split", "lacking"), [("train", "'test' or 'val'"), ("Test", "'train'"), ("val", "'train'")]
+)
+def test_one_split_without_the_other_is_named(
+    miniature: ModuleType, tmp_path: Path, split: str, lacking: str
+) -> None:
+    for name in ("cat", "dog"):
+        for number in range(4):
+            miniature.save(tmp_path / split / name / f"{number}.jpg", number % 2, number)
+    with pytest.raises(DataError, match=f"has '{split}' without") as caught:
+        load_dataset("mine", tmp_path)
+    assert lacking in str(caught.value)
+    assert f"{tmp_path / split} itself" in str(caught.value)
+    assert load_dataset("mine", tmp_path / split).class_names == ("cat", "dog")
+
+
+def test_a_class_may_have_the_name_of_a_split(miniature: ModuleType, tmp_path: Path) -> None:
+    for name in ("train", "bus"):
+        for number in range(4):
+            miniature.save(tmp_path / name / f"{number}.jpg", number % 2, number)
+    assert load_dataset("mine", tmp_path).class_names == ("bus", "train")
