@@ -76,7 +76,7 @@ def test_help_explains_itself_without_heavy_imports(here: Path) -> None:
 
 def test_the_embedded_study_is_checked_without_heavy_imports_and_leaves_nothing(here: Path) -> None:
     told = printed(["--check", "tracking.uri=sqlite:///mlflow.db"], HEAVY_IN_A_CHECK)
-    assert told.startswith("all is well")
+    assert "all is well" in told
     assert told.endswith("[]")
     assert list(here.iterdir()) == []
 
@@ -260,7 +260,8 @@ def images(here: Path) -> MakeImages:
 
 
 def few(root: Path) -> list[str]:
-    return ["quickstart", "name=mine", "data.dataset=mine", f"data.root={root}", "data.shots=1"]
+    own = ["data.dataset=mine", f"data.root={root}", "data.shots=1", "search.folds=2"]
+    return ["quickstart", "name=mine", *own]
 
 
 CAUTION = "has seen printed characters and nothing else"
@@ -336,11 +337,11 @@ def test_a_pipe_among_the_images_is_named_before_the_first_trial(
         path.unlink()
         os.mkfifo(path)
     arguments = [*few(root), f"backbone.name={tiny_backbone}"]
-    assert main([*arguments, "--check"]) == 0, "it looks at no image"
-    assert main(arguments) == 2
-    told = capsys.readouterr().err
-    assert ".png: not a file but a named pipe" in told
-    assert "Traceback" not in told
+    for options in (["--check"], []):
+        assert main([*arguments, *options]) == 2
+        told = capsys.readouterr().err
+        assert ".png: not a file but a named pipe" in told
+        assert "Traceback" not in told
 
 
 def test_a_corrupt_image_is_named_before_the_first_trial(
