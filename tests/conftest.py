@@ -111,6 +111,16 @@ def make_study(tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.fixture(scope="session")
+def finish(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
+    """Make a `finished_study.Finished` of a name in a folder; see there for what can differ."""
+    from finished_study import Finished, train
+
+    trained = tmp_path_factory.mktemp("trained")
+    train(trained)
+    return lambda place, name, **changes: Finished(place, trained, name, **changes)
+
+
+@pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[None]:
     """A Ray of this process alone, of two CPUs and a GPU that is one in name alone."""
     import ray

@@ -23,7 +23,7 @@ ALLOWED = {
     "embedded": {"errors", "method", "data", "protocols"},
     "trial": {"errors", "storage", "method", "data", "config", "protocols"},
     "selection": {"errors", "storage", "config", "protocols", "trial"},
-    "serving": {"errors", "method", "data", "embedded"},
+    "serving": {"errors", "method", "data", "embedded", "config", "trial", "selection"},
     "classifier": {"serving"},
     "search": {"errors", "storage", "method", "data", "embedded", "config", "trial", "selection"},
     "tracking": {
@@ -36,7 +36,7 @@ ALLOWED = {
     },
     "workflow": {
         *("errors", "storage", "method", "data", "embedded", "config", "protocols", "trial"),
-        *("selection", "search", "tracking", "analysis"),
+        *("selection", "serving", "search", "tracking", "analysis"),
     },
     "commands": {"errors", "method", "workflow"},
     "run": {"commands"},
@@ -69,7 +69,7 @@ LAZY = {
     ("tracking.mlflow.tracker", "mlflow"),
     *(
         ("tracking.mlflow.tracker", f"study.tracking.mlflow.{module}")
-        for module in ("mirror", "registry", "runs", "server")
+        for module in ("mirror", "models", "registry", "runs", "server")
     ),
     ("run", "study"),
     ("commands", "study"),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from study.data.images.decode import preprocess
@@ -18,6 +19,7 @@ from study.errors import DataError
 from study.method.delta import load_tuned
 from study.method.model import Backbone, FewShotClassifier, encode_prompts
 from study.method.subsets import parse
+from study.serving.device import choose_device
 
 BATCH = 256
 """The number of images that are encoded at once."""
@@ -38,8 +40,9 @@ class TunedClassifier:
     each class, or its row of the linear head."""
     pixel_range: PixelRange | None = None
     """The values that become black and white in deep images; None means those of their format."""
+    from_head: tuple[str, ...] = ()
+    """The names of the classes that have their rows of a linear head, in the order of their ids."""
 
-    @torch.no_grad()
     def probabilities(self, images: Iterable[object], *, files: bool = True) -> Tensor:
         """Return class probabilities, (images, classes) float32 on the CPU; rows add up to 1.
 
@@ -55,23 +58,42 @@ class TunedClassifier:
         remaining = iter(enumerate(images))
         parts = [torch.empty(0, len(self.class_names))]
         while batch := list(islice(remaining, BATCH)):
-            pixels = np.stack([self._pixels(index, image, files) for index, image in batch])
-            prepared = normalize(
-                torch.from_numpy(pixels).permute(0, 3, 1, 2).to(self.model.device),
-                self.backbone.image_mean,
-                self.backbone.image_std,
-            )
-            logits = self.model.logits(self.model.encode_image(prepared), self.class_features)
-            parts.append(logits.softmax(dim=-1).cpu())
+            pixels = [self._pixels_at(index, image, files) for index, image in batch]
+            parts.append(self.probabilities_of(pixels))
         return torch.cat(parts)
 
-    def _pixels(self, index: int, image: object, files: bool) -> np.ndarray:
+    @torch.no_grad()
+    def probabilities_of(self, pixels: Sequence[NDArray[np.uint8]]) -> Tensor:
+        """Return class probabilities of one batch, (images, classes) float32 on the CPU.
+
+        Args:
+            pixels: what `pixels` returned of each image; all are encoded at once.
+        """
+        if not pixels:
+            return torch.empty(0, len(self.class_names))
+        prepared = normalize(
+            torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).to(self.model.device),
+            self.backbone.image_mean,
+            self.backbone.image_std,
+        )
+        logits = self.model.logits(self.model.encode_image(prepared), self.class_features)
+        return logits.softmax(dim=-1).cpu()
+
+    def pixels(self, image: object, *, files: bool = True) -> NDArray[np.uint8]:
+        """Return an image at CLIP's size, (size, size, 3) uint8; see `probabilities`.
+
+        Raises:
+            DataError: the image cannot be read.
+        """
+        return preprocess(
+            as_image(image, files=files, pixel_range=self.pixel_range),
+            size=self.backbone.image_size,
+            keep_aspect=False,
+        )
+
+    def _pixels_at(self, index: int, image: object, files: bool) -> NDArray[np.uint8]:
         try:
-            return preprocess(
-                as_image(image, files=files, pixel_range=self.pixel_range),
-                size=self.backbone.image_size,
-                keep_aspect=False,
-            )
+            return self.pixels(image, files=files)
         except DataError as error:
             raise DataError(f"image {index}: {error}") from error
 
@@ -99,19 +121,21 @@ def load_classifier(
         backbone: the hub name or folder of the checkpoint; None means the one in the delta.
         revision: the backbone's revision on the hub; None means the one in the delta, unless
             ``backbone`` names another checkpoint.
-        device: a device such as ``cpu`` or ``cuda:1``; ``auto`` means a GPU if there is one.
+        device: a device such as ``cpu`` or ``cuda:1``; ``auto`` means a GPU if there is one, see
+            `study.serving.device.choose_device`.
         pixel_range: the values that become black and white in images deeper than 8 bits; None means
             those in the delta.
 
     Raises:
         DeltaError: the delta cannot be read, or the backbone is not the one it was tuned from.
         BackboneError: the backbone cannot be loaded.
-        DataError: class names, templates or the pixel range cannot be used.
+        DataError: class names, templates, the device or the pixel range cannot be used.
     """
+    place = choose_device(device)
     given = checked_range(pixel_range) if pixel_range else None
     loaded, head, info = load_tuned(delta, backbone, revision=revision)
     levels = given or (checked_range(info.pixel_range) if info.pixel_range else None)
-    loaded.clip.to(_device(device))
+    loaded.clip.to(place)
     model = FewShotClassifier(loaded, parse("none"))
     names = tuple(class_names or info.class_names)
     if len(set(names)) < len(names):
@@ -121,13 +145,5 @@ def load_classifier(
     features = encode_prompts(model, loaded.tokenize(texts).to(model.device), len(chosen))
     if head is not None:
         features = head.replace_in(features, names)
-    return TunedClassifier(loaded, model, names, features, levels)
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        return torch.device(name)
-    except RuntimeError as error:
-        raise DataError(f"device '{name}' is unknown; allowed are auto, cpu, cuda:0 …") from error
+    from_head = tuple(name for name in names if head is not None and name in head.classes)
+    return TunedClassifier(loaded, model, names, features, levels, from_head)

@@ -38,9 +38,9 @@ from study.method.delta import DeltaInfo, save_delta
 from study.search.space import OpenSpace
 from study.search.stages import make_trial
 from study.selection.candidates import finished_trials, fix_candidates
+from study.selection.choice import winners
 from study.storage.ledger import End, StudyFolder
 from study.tracking.mlflow.internals import runs_page
-from study.tracking.mlflow.registry import winners
 from study.tracking.mlflow.runs import RunWriter
 from study.trial.prepare import Preparer
 from study.trial.study import Study

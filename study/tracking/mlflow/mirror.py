@@ -17,6 +17,7 @@ from functools import partial
 from mlflow.entities import Run
 
 from study.errors import StudyError, TrackingError
+from study.selection.choice import winners
 from study.storage import atomic, ledger
 from study.tracking.mlflow import registry, runs, server
 from study.tracking.tracker import Synced, describe_unsent, first_line, within
@@ -271,10 +272,10 @@ def close_study(writer: runs.RunWriter, *, finished: bool) -> dict[str, str]:
 
     def close() -> None:
         try:
-            writer.close_study(finished=finished, winners=partial(registry.winners, writer.study))
+            writer.close_study(finished=finished, winners=partial(winners, writer.study))
         except Exception:  # a server may fail once
             time.sleep(RETRY_SECONDS)
-            writer.close_study(finished=finished, winners=partial(registry.winners, writer.study))
+            writer.close_study(finished=finished, winners=partial(winners, writer.study))
 
     try:
         list(writer.study.folder.trials())  # wait for missing storage, not in the server's time

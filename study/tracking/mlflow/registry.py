@@ -11,12 +11,9 @@ import re
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from statistics import fmean
-from typing import Self
 
 import mlflow.pyfunc
 from mlflow.entities import LoggedModel, LoggedModelOutput, Metric
@@ -29,81 +26,19 @@ from PIL import Image
 from study.data.images.sources import as_base64
 from study.data.shots import read_shots
 from study.errors import StudyError, TrackingError
-from study.method.delta import load_delta, save_delta
-from study.storage.ledger import REGISTERED, Registration, TrialFolder
+from study.selection.choice import Choice
+from study.serving.saved import delta_of
+from study.storage.ledger import REGISTERED, Registration
 from study.tracking.mlflow import runs, server
 from study.tracking.tracker import describe_unsent
-from study.trial.predictions import beats_chance, chance_level, read_confusion
 from study.trial.prepare import shots_path
-from study.trial.study import BEST, Candidate, Study, best_of, registrable
+from study.trial.study import BEST, registrable
 
 logger = logging.getLogger(__name__)
 
 ALIAS = "champion"
 REQUIREMENTS = ("mlflow", "torch", "transformers", "safetensors", "pillow", "numpy")
 """The served model's requirements; this package is also needed, but no package index has it."""
-
-
-@dataclass(frozen=True)
-class Choice:
-    """A configuration that validation chose, and its confirmations so far."""
-
-    candidate: Candidate
-    trials: Sequence[TrialFolder]
-    """Its finished confirmations, in the order of ``confirm.seeds``."""
-    chance: float | None
-    """The test score of guessing, a fraction; None while it is unknown."""
-    test_scores: Mapping[str, float]
-    """The test scores, means over the seeds, as fractions; empty while nothing is confirmed."""
-
-    @classmethod
-    def read(
-        cls,
-        study: Study,
-        among: Callable[[Sequence[Candidate] | None], Candidate | None] = best_of,
-    ) -> Self | None:
-        """Return a choice of a study, by default its best; None if there is none yet."""
-        if (found := among(study.candidates())) is None:
-            return None
-        trials = [
-            study.folder.trial(f"confirm-{found.same_as or found.label}-seed{seed}")
-            for seed in study.config.confirm.seeds
-        ]
-        finished = [t for t in trials if (end := t.read_end()) and end.status == "finished"]
-        levels = (
-            chance_level(read_confusion(study.folder, trial.trial_id), study.protocol())
-            for trial in finished
-        )
-        finals = [reports[-1] for trial in finished if (reports := trial.read_reports())]
-        return cls(
-            candidate=found,
-            trials=finished,
-            chance=next((level for level in levels if level is not None), None),
-            test_scores={
-                name: fmean(final[name] for final in finals)
-                for name in (finals or [{}])[0]
-                if name.startswith("test_")
-            },
-        )
-
-    @property
-    def at_chance(self) -> bool:
-        """Whether the test score is known to be no better than guessing."""
-        score = self.test_scores.get("test_score")
-        return score is not None and not beats_chance(score, self.chance)
-
-    @property
-    def is_winner(self) -> bool:
-        """Whether the choice is confirmed and not known to be at chance."""
-        return bool(self.trials) and not self.at_chance
-
-
-def winners(study: Study) -> set[str]:
-    """Return the trial that validation chose and its confirmations; nothing if at chance."""
-    choice = Choice.read(study)
-    if choice is None or choice.at_chance:
-        return set()
-    return {str(choice.candidate.source_trial), *(trial.trial_id for trial in choice.trials)}
 
 
 def register_winner(
@@ -285,17 +220,10 @@ class _Registrar:
         """Write the winner as an MLflow model of code, delta and names; no pickle, no backbone.
 
         Raises:
-            StudyError: the winner tunes nothing, and no delta tells its backbone and names.
+            StudyError: the winner has no delta, and none tells its backbone and names.
         """
-        model, delta = scratch / "model", self._winner.trials[0].path / "delta.safetensors"
-        if delta.exists():
-            _, info = load_delta(delta)
-        else:  # nothing is tuned; another delta of the study has the same backbone and names
-            folder, delta = self._study.folder, scratch / "delta.safetensors"
-            if not (others := sorted(folder.path.glob("trials/confirm-*/delta.safetensors"))):
-                raise StudyError(f"study '{folder.name}' has kept no tuned parameters")
-            info = replace(load_delta(others[0])[1], subset="none")
-            save_delta(delta, {}, info)
+        model = scratch / "model"
+        delta, info = delta_of(self._winner, self._study, scratch)
         with warnings.catch_warnings(record=True):  # see `study.tracking.mlflow.served_model`
             mlflow.pyfunc.save_model(
                 model,
@@ -312,9 +240,7 @@ class _Registrar:
                 pip_requirements=[f"{lib}=={installed_version(lib)}" for lib in REQUIREMENTS],
                 model_config={
                     "class_names": list(info.class_names),
-                    "templates": list(
-                        info.templates if self._study.config.data.ensemble else info.templates[:1]
-                    ),
+                    "templates": list(info.templates),
                     "backbone": info.backbone,
                     "revision": info.revision,
                     "device": "auto",

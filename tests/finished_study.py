@@ -2,11 +2,9 @@
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
 
 from study.config.loading import build_config, dump_config
@@ -26,7 +24,6 @@ WINNER = {"subset": "text.mlp.fc2.bias + vision.ln", "bias_lr": 0.05, "ln_lr": 0
 CHOSEN = {"head_lr": 0.01, "head_steps": 30}
 LINEAR = {"head": "linear", "strength": 0.75, **CHOSEN}
 """What a winner with a linear head has beside; its head is of the third digit and the first."""
-MakeFinished = Callable[..., "Finished"]
 
 
 class Finished:
@@ -144,10 +141,8 @@ class Finished:
         self.folder.trial(trial_id).create(config.model_dump(mode="json"))
 
 
-@pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Shots and a delta of CLIPFit, really trained on the embedded digits for a few epochs."""
-    place = tmp_path_factory.mktemp("trained")
+def train(place: Path) -> None:
+    """Write shots and a delta of CLIPFit, really trained on digits for a few epochs."""
     config = build_config({"storage": str(place), "data": {"augment": False}}, "trained")
     backbone = load_backbone(backbone_path(EMBEDDED))
     preparer = Preparer(Study(config, StudyFolder(place)), backbone.image_size)
@@ -178,10 +173,3 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         templates=data.templates,
     )
     save_delta(place / "delta.safetensors", last.deltas[0], info)
-    return place
-
-
-@pytest.fixture(scope="session")
-def finish(trained: Path) -> MakeFinished:
-    """Makes a finished study of a name in a folder; see `Finished` for what can differ."""
-    return lambda place, name, **changes: Finished(place, trained, name, **changes)

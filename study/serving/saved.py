@@ -1,0 +1,147 @@
+"""Tuned models on disk: a delta, and what it is used with; that of a study's winner among them.
+
+Of a winner, the delta of the first of ``confirm.seeds`` that was trained to its end is taken, by
+the model registry as well.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from study.config.settings import Settings
+from study.errors import DataError, DeltaError
+from study.method.delta import HEAD_ROWS, DeltaInfo, load_delta, save_delta
+from study.selection.choice import Choice
+from study.serving.classifier import TunedClassifier, load_classifier
+from study.trial.study import Study, registrable
+
+
+@dataclass(frozen=True)
+class SavedModel:
+    """A tuned model that has not been loaded."""
+
+    name: str
+    """What it is, in words."""
+    delta: Path
+    """The file of tuned parameters."""
+    info: DeltaInfo
+    """What the delta is used with, unless something else is asked for: it may name other classes,
+    other templates (all of which are used) and another place of the backbone than the file."""
+    settings: Settings
+    """What is tuned, the kind of the head, and the strength, as far as they are known."""
+    instead_of: Settings | None = None
+    """The settings of a study's winner that has no delta, for which this model stands."""
+
+    def load(
+        self, *, class_names: Sequence[str] | None = None, device: str = "auto"
+    ) -> TunedClassifier:
+        """Load the model.
+
+        Args:
+            class_names: the classes to choose between; None means the model's own.
+            device: see `study.serving.device.choose_device`.
+
+        Raises:
+            StudyError: see `load_classifier`.
+        """
+        return load_classifier(
+            self.delta,
+            class_names=class_names or self.info.class_names,
+            templates=self.info.templates,
+            backbone=self.info.backbone,
+            revision=self.info.revision,
+            device=device,
+            pixel_range=self.info.pixel_range,
+        )
+
+
+def saved_in(delta: Path) -> SavedModel:
+    """Return the model of a file of tuned parameters; it has the template of its training.
+
+    Raises:
+        DeltaError: the file is missing or damaged, or is no delta.
+    """
+    tensors, info = load_delta(delta)
+    head = "linear" if HEAD_ROWS in tensors else "text"
+    settings = Settings.as_written({"subset": info.subset, "head": head})
+    return SavedModel(
+        str(delta), delta, replace(info, templates=info.templates[:1]), settings=settings
+    )
+
+
+def saved_winner(study: Study, scratch: Path) -> SavedModel:
+    """Return the model of a study's winner or, if it has no delta, the one that stands for it.
+
+    This is the model that the registry gets of the study.
+
+    Args:
+        study: the study.
+        scratch: a folder for a delta of a winner that tunes nothing.
+
+    Raises:
+        DataError: the study is not finished, or has no winner.
+        DeltaError: no delta of the winner can be read.
+        LedgerError: a file of the study is damaged.
+    """
+    name = study.folder.name
+    best, kept = Choice.read(study), Choice.read(study, registrable)
+    if best is None or kept is None:
+        raise DataError(
+            f"study '{name}' has no winner, since validation has chosen nothing (an ablation "
+            "chooses nothing at all); allowed is a finished study, see clipfit-study status"
+        )
+    if not (study.folder.is_complete() and best.trials and kept.trials):
+        raise DataError(
+            f"study '{name}' is not finished, and what validation chose is not tested yet; "
+            f"clipfit-study run --resume {name} goes on with it"
+        )
+    for choice in (best, kept):
+        if choice.at_chance:
+            raise DataError(
+                f"study '{name}' has no winner: its choice '{choice.candidate.label}' scores "
+                f"{choice.test_scores['test_score']:.1%} on test and chance is "
+                f"{choice.chance or 0.0:.1%}; a delta below {study.folder.path / 'trials'} may "
+                "be named itself"
+            )
+    delta, info = delta_of(kept, study, scratch)
+    stands = kept.candidate.label != best.candidate.label
+    what = "the best configuration with a delta" if stands else "the winner"
+    return SavedModel(
+        f"{what} of study '{name}', as trained in {kept.trials[0].trial_id}",
+        delta,
+        info,
+        settings=kept.candidate.settings,
+        instead_of=best.candidate.settings if stands else None,
+    )
+
+
+def delta_of(choice: Choice, study: Study, scratch: Path) -> tuple[Path, DeltaInfo]:
+    """Return the delta of a choice, and what it is used with.
+
+    Args:
+        choice: a choice of the study with a finished confirmation, the first of which is taken.
+        study: the study.
+        scratch: a folder for the delta of a choice that tunes nothing, which has none of its own.
+
+    Raises:
+        DeltaError: there is no delta, or it is damaged.
+    """
+    trial, settings = choice.trials[0], choice.candidate.settings
+    delta = trial.path / "delta.safetensors"
+    if delta.exists():
+        info = load_delta(delta)[1]
+    elif settings.writes_delta and (settings.subset, settings.head) == ("none", "text"):
+        # Any other delta of the study has the same backbone and names.
+        if not (others := sorted(study.folder.path.glob("trials/confirm-*/delta.safetensors"))):
+            raise DeltaError(f"study '{study.folder.name}' has kept no tuned parameters")
+        info = replace(load_delta(others[0])[1], subset="none")
+        delta = scratch / "delta.safetensors"
+        save_delta(delta, {}, info)
+    else:
+        raise DeltaError(
+            f"{delta} is missing"
+            if settings.writes_delta
+            else f"'{choice.candidate.label}' of study '{study.folder.name}' writes no delta"
+        )
+    used = info.templates if study.config.data.ensemble else info.templates[:1]
+    return delta, replace(info, templates=used)

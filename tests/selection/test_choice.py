@@ -1,0 +1,78 @@
+"""What validation chose, and whether it is the winner; no tracker is needed to know."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from study.selection.choice import Choice
+
+MakeFinished = Callable[..., Any]
+
+
+def choice_of(study: Any) -> Choice:
+    choice = Choice.read(study.study)
+    assert choice is not None
+    return choice
+
+
+def test_a_study_that_has_chosen_nothing_has_no_choice(
+    finish: MakeFinished, tmp_path: Path
+) -> None:
+    study = finish(tmp_path, "unchosen")
+    baseline = study.folder.read_json("candidates.json")[0]
+    study.folder.write_json("candidates.json", [baseline])
+    assert Choice.read(study.study) is None
+    (study.folder.path / "candidates.json").unlink()
+    assert Choice.read(study.study) is None
+
+
+def test_a_choice_above_chance_is_the_winner_and_its_scores_are_means_over_seeds(
+    finish: MakeFinished, tmp_path: Path
+) -> None:
+    study = finish(tmp_path, "above")
+    study.confirm(2, test_score=0.65)
+    choice = choice_of(study)
+    assert choice.candidate.source_trial == "search-0001"
+    assert [t.trial_id for t in choice.trials] == ["confirm-best-seed1", "confirm-best-seed2"]
+    assert choice.test_scores == pytest.approx({"test_accuracy": 0.7, "test_score": 0.7})
+    assert choice.chance == pytest.approx(0.1)
+    assert (choice.at_chance, choice.is_winner) == (False, True)
+
+
+def test_a_choice_that_guesses_as_well_is_no_winner(finish: MakeFinished, tmp_path: Path) -> None:
+    choice = choice_of(finish(tmp_path, "guessing", images=[900, 100], test_score=0.6))
+    assert choice.chance == pytest.approx(0.9)
+    assert (choice.at_chance, choice.is_winner) == (True, False)
+
+
+def test_seeds_that_have_not_finished_confirm_nothing(finish: MakeFinished, tmp_path: Path) -> None:
+    study = finish(tmp_path, "unfinished")
+    (study.folder.path / "trials/confirm-best-seed1/end.json").unlink()
+    assert [t.trial_id for t in choice_of(study).trials] == ["confirm-best-seed2"]
+    (study.folder.path / "trials/confirm-best-seed2/end.json").unlink()
+    choice = choice_of(study)
+    assert (list(choice.trials), choice.chance) == ([], None)
+    assert (choice.at_chance, choice.is_winner) == (False, False)
+
+
+def test_a_choice_that_a_baseline_equals_is_confirmed_by_that_baseline(
+    finish: MakeFinished, tmp_path: Path
+) -> None:
+    study = finish(tmp_path, "equal")
+    study.confirm(1, "clipfit", 0.6)
+    zero_shot, best = study.folder.read_json("candidates.json")
+    study.folder.write_json("candidates.json", [zero_shot, best | {"same_as": "clipfit"}])
+    assert [trial.trial_id for trial in choice_of(study).trials] == ["confirm-clipfit-seed1"]
+
+
+def test_where_counts_of_images_are_missing_chance_is_unknown_and_any_score_above_it(
+    finish: MakeFinished, tmp_path: Path
+) -> None:
+    study = finish(tmp_path, "uncounted", test_score=0.01)
+    for path in study.folder.path.glob("trials/confirm-*/confusion.json"):
+        path.unlink()
+    choice = choice_of(study)
+    assert choice.chance is None
+    assert choice.is_winner

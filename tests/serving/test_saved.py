@@ -1,0 +1,186 @@
+"""What stands for a study: its winner's delta, as the model registry takes it."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from study.errors import DataError, DeltaError
+from study.method.delta import load_delta, save_delta
+from study.serving.classifier import load_classifier
+from study.serving.saved import SavedModel, saved_in, saved_winner
+from study.storage.ledger import End
+
+MakeFinished = Callable[..., Any]
+FULL = {"subset": "none", "peer": {"method": "full", "lr": 1e-5}}
+IMAGES = [Image.linear_gradient("L"), Image.radial_gradient("L")]
+
+
+def delta_in(study: Any, trial: str = "confirm-best-seed1") -> Path:
+    return study.folder.trial(trial).path / "delta.safetensors"
+
+
+def winner(study: Any, scratch: Path) -> SavedModel:
+    """The winner, for which an empty folder beside the study is there."""
+    scratch.mkdir(exist_ok=True)
+    return saved_winner(study.study, scratch)
+
+
+@pytest.fixture
+def study(finish: MakeFinished, tmp_path: Path) -> Any:
+    return finish(tmp_path, "mine")
+
+
+@pytest.fixture
+def scratch(tmp_path: Path) -> Path:
+    return tmp_path / "scratch"
+
+
+@pytest.mark.parametrize("linear", [False, True])
+def test_a_delta_is_used_as_load_classifier_uses_it(
+    finish: MakeFinished, tmp_path: Path, linear: bool
+) -> None:
+    delta = delta_in(finish(tmp_path, "mine", linear=linear))
+    tensors, info = load_delta(delta)
+    save_delta(delta, tensors, replace(info, templates=("a {}.", "the {}!"), pixel_range=(0, 9)))
+    saved = saved_in(delta)
+    assert (saved.settings.subset, saved.settings.head) == (
+        "text.mlp.fc2.bias + vision.ln",
+        "linear" if linear else "text",
+    )
+    ours, theirs = saved.load(), load_classifier(delta)
+    assert torch.equal(ours.class_features, theirs.class_features)
+    assert (ours.class_names, ours.pixel_range) == (theirs.class_names, (0, 9))
+    assert len(ours.from_head) == (2 if linear else 0)
+    names = ["digit two", "a cat"]
+    ours, theirs = saved.load(class_names=names), load_classifier(delta, class_names=names)
+    assert torch.equal(ours.probabilities(IMAGES), theirs.probabilities(IMAGES))
+    assert ours.from_head == (("digit two",) if linear else ())
+
+
+def test_a_file_that_is_no_delta_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "delta.safetensors").write_bytes(b"none")
+    with pytest.raises(DeltaError, match=r"delta\.safetensors cannot be read"):
+        saved_in(tmp_path / "delta.safetensors")
+
+
+def test_of_a_winner_the_first_seed_is_taken(study: Any, scratch: Path) -> None:
+    saved = winner(study, scratch)
+    assert saved.delta == delta_in(study)
+    assert saved.name == "the winner of study 'mine', as trained in confirm-best-seed1"
+    assert saved.instead_of is None
+    assert saved.settings == study.study.candidates()[1].settings
+    assert saved.info.templates == load_delta(saved.delta)[1].templates[:1]
+
+
+def test_of_a_winner_whose_first_seed_failed_the_next_is_taken(study: Any, scratch: Path) -> None:
+    study.folder.trial("confirm-best-seed1").write_end(End("failed", 1, 1.0))
+    assert winner(study, scratch).delta == delta_in(study, "confirm-best-seed2")
+
+
+def test_a_study_of_averaged_templates_labels_with_all_of_them(
+    finish: MakeFinished, tmp_path: Path, scratch: Path
+) -> None:
+    study = finish(tmp_path, "averaged")
+    tensors, info = load_delta(delta_in(study))
+    save_delta(delta_in(study), tensors, replace(info, templates=("a {}.", "the {}!")))
+    assert winner(study, scratch).info.templates == ("a {}.",)
+    data = study.config.data.model_copy(update={"ensemble": True})
+    study.config = study.config.model_copy(update={"data": data})
+    saved, both = winner(study, scratch), ("a {}.", "the {}!")
+    assert saved.info.templates == both
+    expected = load_classifier(saved.delta, templates=both).class_features
+    assert torch.equal(saved.load().class_features, expected)
+
+
+def test_a_winner_that_tunes_nothing_is_the_backbone_as_it_is(study: Any, scratch: Path) -> None:
+    study.confirm(1, "zero-shot", 0.67)
+    delta_in(study, "confirm-zero-shot-seed1").unlink()
+    zero_shot, best = study.folder.read_json("candidates.json")
+    best |= {**zero_shot, "label": "best", "same_as": "zero-shot"}
+    study.folder.write_json("candidates.json", [zero_shot, best])
+    saved = winner(study, scratch)
+    assert saved.delta.is_relative_to(scratch)
+    assert load_delta(saved.delta)[0] == {}
+    assert (saved.info.subset, saved.settings.subset) == ("none", "none")
+    assert saved.load().class_names[0] == "digit zero"
+
+
+@pytest.mark.parametrize("linear", [False, True])
+def test_a_winner_whose_delta_is_lost_is_not_taken_for_one_that_tunes_nothing(
+    finish: MakeFinished, tmp_path: Path, scratch: Path, linear: bool
+) -> None:
+    study = finish(tmp_path, "lost", linear=linear)
+    delta_in(study).unlink()
+    with pytest.raises(DeltaError, match=r"confirm-best-seed1/delta\.safetensors is missing"):
+        winner(study, scratch)
+
+
+def peer_wins(study: Any, *others: dict[str, Any]) -> None:
+    """Let full fine-tuning win, beside other candidates with the settings of the present best."""
+    zero_shot, best = study.folder.read_json("candidates.json")
+    full = best | {"settings": FULL, "val_score": 0.9, "source_trial": "search-0000"}
+    study.folder.write_json("candidates.json", [zero_shot, full, *(best | own for own in others)])
+
+
+def test_of_a_winner_without_a_delta_the_best_that_has_one_stands_for_it(
+    study: Any, scratch: Path
+) -> None:
+    peer_wins(study, {"label": "best-with-delta"})
+    study.confirm(1, "best-with-delta", 0.7)
+    saved = winner(study, scratch)
+    assert saved.delta == delta_in(study, "confirm-best-with-delta-seed1")
+    assert saved.name == (
+        "the best configuration with a delta of study 'mine', as trained in "
+        "confirm-best-with-delta-seed1"
+    )
+    assert saved.instead_of is not None
+    assert saved.instead_of.peer is not None
+    assert saved.settings.subset == "text.mlp.fc2.bias + vision.ln"
+
+
+def test_a_winner_without_a_delta_that_nothing_stands_for_is_refused(
+    study: Any, scratch: Path
+) -> None:
+    peer_wins(study)
+    for seed in (1, 2):
+        delta_in(study, f"confirm-best-seed{seed}").unlink()
+    with pytest.raises(DeltaError, match="'best' of study 'mine' writes no delta"):
+        winner(study, scratch)
+
+
+@pytest.mark.parametrize("label", ["best", "best-with-delta"])
+def test_a_study_at_chance_has_no_winner(study: Any, scratch: Path, label: str) -> None:
+    peer_wins(study, {"label": "best-with-delta"})
+    for seed in (1, 2):
+        study.confirm(seed, "best-with-delta", 0.7)
+        study.confirm(seed, label, 0.05)
+    with pytest.raises(DataError, match=rf"choice '{label}' scores 5\.\d% on test and chance is 1"):
+        winner(study, scratch)
+
+
+def test_a_study_that_chose_nothing_is_refused(study: Any, scratch: Path) -> None:
+    study.folder.write_json("candidates.json", study.folder.read_json("candidates.json")[:1])
+    with pytest.raises(DataError, match="study 'mine' has no winner, since validation has chosen"):
+        winner(study, scratch)
+
+
+@pytest.mark.parametrize("lost", ["end.json", "description.md"])
+def test_a_study_that_is_not_finished_is_refused(study: Any, scratch: Path, lost: str) -> None:
+    (study.folder.path / ("trials/confirm-best-seed2" if "end" in lost else "") / lost).unlink()
+    with pytest.raises(DataError, match=r"'mine' is not finished.*run --resume mine goes on"):
+        winner(study, scratch)
+
+
+def test_a_study_whose_every_seed_failed_is_refused(study: Any, scratch: Path) -> None:
+    for seed in (1, 2):
+        end = study.folder.trial(f"confirm-best-seed{seed}").path / "end.json"
+        end.write_text(json.dumps(json.loads(end.read_text()) | {"status": "failed"}))
+        (end.parent / "sha256.txt").unlink()
+    with pytest.raises(DataError, match="is not tested yet"):
+        winner(study, scratch)
