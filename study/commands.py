@@ -173,6 +173,55 @@ COMMANDS = {
         ),
     ),
     "check-data": Command("check that a dataset is whole", "study.data.check:main"),
+    "predict": Command(
+        "label images with the winner of a study, a registered model or a delta",
+        "study.workflow.predict:predict",
+        (
+            _argument(
+                "model",
+                metavar="MODEL",
+                help=f"{_NAMED}; or models:/NAME/VERSION or models:/NAME@ALIAS of MLflow's "
+                "registry (MLFLOW_TRACKING_URI, else ./mlflow.db); or a file of tuned parameters",
+            ),
+            _argument(
+                "images",
+                nargs="+",
+                metavar="FOLDER | FILE | storage=FOLDER",
+                help="image files, and folders with images in them or in their folders",
+            ),
+            _argument(
+                "--classes",
+                metavar="NAMES | FILE",
+                help="other class names: with commas between them, or a text file with one a line",
+            ),
+            _argument(
+                "--top",
+                type=int,
+                default=3,
+                help="how many classes an image, at most all (default: 3)",
+            ),
+            _argument(
+                "--out",
+                type=Path,
+                metavar="FILE.csv",
+                help="write CSV here (default: a table for up to 20 images on a terminal, else "
+                "CSV to the standard output)",
+            ),
+            _argument(
+                "--batch-size",
+                type=int,
+                default=64,
+                metavar="N",
+                help="how many images to encode at once (default: 64)",
+            ),
+            _argument(
+                "--device",
+                default="auto",
+                metavar="auto | cpu | cuda | mps",
+                help="where to compute (default: auto, a GPU if there is one)",
+            ),
+        ),
+    ),
     "merge": Command(
         "write a tuned model as an ordinary Hugging Face folder",
         "study.commands:merge",

@@ -9,13 +9,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, wait
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from study.config.schema import StudyConfig
 from study.errors import TrackingError, redacted_text
 from study.storage.ledger import End
 from study.trial import TrialConfig
 from study.trial.study import Study
+
+if TYPE_CHECKING:
+    from study.serving.saved import SavedModel  # imports torch, which most commands do without
 
 T = TypeVar("T")
 
@@ -91,6 +94,20 @@ class Tracker(ABC):
 
     def register(self) -> None:
         """Put the winner of a study into a registry of models, if there is one."""
+
+    def model(self, address: str, folder: Path) -> "SavedModel":
+        """Return a registered model, after copying its delta into a folder, which is empty.
+
+        No code that came with the model is run. Neither a study nor `start` is needed.
+
+        Args:
+            address: the model's address, such as ``models:/NAME/VERSION``.
+            folder: where to copy it.
+
+        Raises:
+            StudyError: there is no such model, or it is none of a study's.
+        """
+        raise TrackingError(f"the tracker '{self.name}' keeps no models; got {address}")
 
     @abstractmethod
     def close(self, *, finished: bool) -> Mapping[str, str]:

@@ -67,6 +67,11 @@ def test_a_tracker_that_keeps_no_trials_gives_none(study: Written) -> None:
         tracker.fetch("anywhere", study.folder.path)
 
 
+def test_a_tracker_without_a_registry_gives_no_model(tmp_path: Path) -> None:
+    with pytest.raises(TrackingError, match="'least' keeps no models; got models:/letters/1"):
+        Least().model("models:/letters/1", tmp_path)
+
+
 def test_a_tracker_that_cannot_be_sent_a_study_afterwards_says_so(study: Written) -> None:
     with pytest.raises(TrackingError, match="'least' takes results while a study runs"):
         Least().sync(study.study, lambda: None)

@@ -8,11 +8,16 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from study.config.schema import StudyConfig
+from study.errors import TrackingError
 from study.tracking.tracker import Synced, Tracker
 from study.trial import TrialConfig
 from study.trial.study import Study
+
+if TYPE_CHECKING:
+    from study.serving.saved import SavedModel
 
 DEFAULT_URI = "sqlite:///mlflow.db"
 """A SQLite store in the working folder."""
@@ -74,6 +79,18 @@ class MlflowTracker(Tracker):
         from study.tracking.mlflow.registry import register_or_tell
 
         register_or_tell(self._writer, self._mirror.drain())
+
+    def model(self, address: str, folder: Path) -> "SavedModel":
+        """See `study.tracking.mlflow.models.registered_model`; of ``$MLFLOW_TRACKING_URI``."""
+        uri = tracking_uri(None)
+        if is_absent_store(uri):
+            raise TrackingError(
+                f"{address} cannot be had, as there is no {uri}; set MLFLOW_TRACKING_URI to the "
+                "address of the server or store that has it"
+            )
+        from study.tracking.mlflow.models import registered_model
+
+        return registered_model(uri, address, folder)
 
     def close(self, *, finished: bool) -> Mapping[str, str]:
         """Send the rest and close the parent run; return what MLflow lacks, and why."""

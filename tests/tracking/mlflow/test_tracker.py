@@ -10,6 +10,7 @@ from written_study import MakeStudy, runs, started
 from study.config.loading import build_config
 from study.errors import TrackingError
 from study.tracking import named
+from study.tracking.mlflow import models
 from study.tracking.mlflow.tracker import DEFAULT_URI, MlflowTracker, is_absent_store, tracking_uri
 
 
@@ -106,3 +107,23 @@ def test_a_store_whose_folder_is_missing_or_shut_must_be_connected_to_and_so_tol
     assert not is_absent_store(f"sqlite:///{tmp_path / 'missing' / 'mlflow.db'}")
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     assert not is_absent_store(f"sqlite:///{tmp_path / 'mlflow.db'}")
+
+
+def test_of_a_store_that_does_not_exist_no_model_is_asked_and_none_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with pytest.raises(TrackingError, match=r"no sqlite:///mlflow\.db; set MLFLOW_TRACKING_URI"):
+        MlflowTracker().model("models:/letters/1", tmp_path / "model")
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_model_is_asked_of_the_server_of_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setattr(models, "registered_model", lambda *given: asked.append(given))
+    MlflowTracker().model("models:/letters/1", tmp_path)
+    assert asked == [("http://127.0.0.1:9", "models:/letters/1", tmp_path)]

@@ -1,0 +1,127 @@
+"""Many image files labelled by a tuned classifier, a batch at a time."""
+
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path, PurePath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from study.data.images.sources import IMAGE_SUFFIXES, LONGEST
+from study.data.readers.own import is_folder, visible
+from study.data.records import is_text
+from study.errors import DataError, StudyError
+from study.serving.classifier import TunedClassifier
+from study.trial.machine_faults import is_out_of_memory
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """What a classifier takes an image for, or why it could not be read."""
+
+    path: Path
+    """The file."""
+    classes: tuple[tuple[str, float], ...] = ()
+    """The most probable classes with their probabilities, the most probable first; empty where the
+    image could not be read."""
+    error: str | None = None
+    """Why the image could not be read, without its path."""
+
+
+def images_below(folder: Path) -> list[Path]:
+    """Return the image files in a folder and its folders, by their suffixes.
+
+    Hidden files and folders are passed over, as in datasets. A link to a folder is followed unless
+    it leads to a folder that it is in.
+
+    Returns:
+        The paths, each of which begins with ``folder``, sorted by their parts.
+
+    Raises:
+        DataError: a folder may not be listed, or a link leads nowhere.
+    """
+    return list(_images_below(folder, above=frozenset()))
+
+
+def _images_below(folder: Path, above: frozenset[Path]) -> Iterator[Path]:
+    here = folder.resolve()
+    if here in above:
+        return
+    for entry in sorted(visible(folder), key=lambda entry: entry.name):
+        if is_folder(entry):
+            if entry.name != "__MACOSX":  # which archivers leave
+                yield from _images_below(folder / entry.name, above | {here})
+        elif PurePath(entry.name).suffix.lower() in IMAGE_SUFFIXES:
+            yield folder / entry.name
+
+
+def label_images(
+    classifier: TunedClassifier, paths: Iterable[Path], *, top: int, batch_size: int
+) -> Iterator[Labelled]:
+    """Yield what a classifier takes each image for, in the order of the paths.
+
+    Threads decode one batch while the classifier is at the one before, so at most two batches are
+    in memory. Probabilities are those of `TunedClassifier.probabilities`.
+
+    Args:
+        classifier: the classifier.
+        paths: the files, whatever their suffixes.
+        top: how many classes to name, at most all.
+        batch_size: the number of images that are encoded at once.
+
+    Raises:
+        DataError: a batch does not fit into memory.
+    """
+    remaining = iter(paths)
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+
+        def decode() -> list[tuple[Path, Future[NDArray[np.uint8] | str]]]:
+            batch = islice(remaining, batch_size)
+            return [(path, pool.submit(_pixels_or_fault, classifier, path)) for path in batch]
+
+        ahead = decode()
+        try:
+            while batch := ahead:
+                decoded = [(path, future.result()) for path, future in batch]
+                ahead = decode()
+                yield from _label(classifier, decoded, top)
+        finally:
+            pool.shutdown(cancel_futures=True)  # where nobody asks for the rest
+
+
+def _pixels_or_fault(classifier: TunedClassifier, path: Path) -> NDArray[np.uint8] | str:
+    if not is_text(str(path)):
+        return "its path is not UTF-8 text; rename it"
+    try:
+        return classifier.pixels(path)
+    except StudyError as error:
+        return str(error).removeprefix(f"{str(path)[:LONGEST]}: ")
+
+
+def _label(
+    classifier: TunedClassifier, batch: list[tuple[Path, NDArray[np.uint8] | str]], top: int
+) -> Iterator[Labelled]:
+    readable = [pixels for _, pixels in batch if not isinstance(pixels, str)]
+    try:
+        rows = classifier.probabilities_of(readable)
+    except Exception as error:  # PyTorch has several types for it
+        if not is_out_of_memory(error):
+            raise
+        raise DataError(
+            f"{len(readable)} images at once do not fit into the memory of "
+            f"{classifier.model.device}; allowed is a smaller --batch-size"
+        ) from error
+    # Of equal probabilities, the first class comes first, whatever the device.
+    values, order = (found[:, :top].tolist() for found in rows.sort(descending=True, stable=True))
+    ranked = (
+        tuple(zip((classifier.class_names[index] for index in ids), row, strict=True))
+        for ids, row in zip(order, values, strict=True)
+    )
+    for path, pixels in batch:
+        if isinstance(pixels, str):
+            yield Labelled(path, error=pixels)
+        else:
+            yield Labelled(path, next(ranked))

@@ -1,0 +1,195 @@
+"""Files are labelled as the classifier labels images, in order, and none is left out."""
+
+import errno
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from study.data.datasets import load_dataset
+from study.errors import DataError
+from study.serving.classifier import TunedClassifier, load_classifier
+from study.serving.labelling import images_below, label_images
+from study.storage.atomic import StorageError
+
+
+@pytest.fixture(scope="module")
+def classifier(
+    finish: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
+) -> TunedClassifier:
+    study = finish(tmp_path_factory.mktemp("labelling"), "mine")
+    return load_classifier(study.folder.trial("confirm-best-seed1").path / "delta.safetensors")
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Nine files of digits, which differ in form, size and depth."""
+    folder = tmp_path_factory.mktemp("digits")
+    dataset = load_dataset("digits")
+    paths = []
+    for number, (record, suffix) in enumerate(
+        zip(dataset.test, ["png", "jpg", "bmp"] * 3, strict=False)
+    ):
+        image = dataset.source.open(record.path).resize((20 + 5 * number, 31))
+        paths.append(folder / f"{number}.{suffix}")
+        image.convert("L" if number % 2 else "RGB").save(paths[-1])
+    return paths
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 9, 64])
+def test_probabilities_are_those_of_the_classifier_whatever_the_batch(
+    classifier: TunedClassifier, digits: list[Path], batch_size: int
+) -> None:
+    expected = classifier.probabilities(digits)
+    found = list(label_images(classifier, digits, top=10, batch_size=batch_size))
+    assert [one.path for one in found] == digits
+    for one, row in zip(found, expected, strict=True):
+        values = dict(one.classes)
+        assert one.error is None
+        assert list(values.values()) == sorted(values.values(), reverse=True)
+        own = torch.tensor([values[name] for name in classifier.class_names])
+        torch.testing.assert_close(own, row, atol=1e-6, rtol=1e-5)
+    assert len({one.classes[0][0] for one in found}) > 1, "else the order shows nothing"
+
+
+def test_only_the_most_probable_classes_are_named(
+    classifier: TunedClassifier, digits: list[Path]
+) -> None:
+    whole = label_images(classifier, digits, top=10, batch_size=9)
+    for top in (1, 3, 99):
+        found = label_images(classifier, digits, top=top, batch_size=9)
+        for one, all_of_it in zip(found, whole, strict=False):
+            assert one.classes == all_of_it.classes[:top]
+
+
+def test_equal_probabilities_leave_the_classes_in_their_order(
+    classifier: TunedClassifier, digits: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    even = torch.full((1, 10), 0.1)
+    monkeypatch.setattr(TunedClassifier, "probabilities_of", lambda *_: even)
+    (one,) = label_images(classifier, digits[:1], top=3, batch_size=1)
+    assert [name for name, _ in one.classes] == ["digit zero", "digit one", "digit two"]
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 64])
+def test_an_image_that_cannot_be_read_keeps_its_place_and_its_fault(
+    classifier: TunedClassifier, digits: list[Path], tmp_path: Path, batch_size: int
+) -> None:
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    (tmp_path / "cut.png").write_bytes(digits[0].read_bytes()[:60])
+    os.mkfifo(tmp_path / "pipe.png")
+    strange = Path(os.fsdecode(bytes(tmp_path) + b"/\xff.png"))
+    Image.new("L", (9, 9)).save(strange)
+    names = ("broken.png", "none.png", "cut.png", "pipe.png")
+    broken = [tmp_path / name for name in names]
+    paths = [broken[0], digits[0], *broken[1:], digits[1], strange]
+    found = list(label_images(classifier, paths, top=1, batch_size=batch_size))
+    assert [one.path for one in found] == paths
+    assert [bool(one.classes) for one in found] == [path in digits for path in paths]
+    faults = [one.error or "" for one in found if not one.classes]
+    expected = ("not a readable image (", "no such image", "not a readable image (")
+    last = ("not a file but a named pipe", "its path is not UTF-8 text; rename it")
+    for fault, start in zip(faults, (*expected, *last), strict=True):
+        assert fault.startswith(start), "the row has the path already"
+    alone = classifier.probabilities(digits[:2]).amax(dim=1)
+    certain = torch.tensor([one.classes[0][1] for one in found if one.classes])
+    torch.testing.assert_close(certain, alone, atol=1e-6, rtol=1e-5)
+
+
+def test_an_image_that_storage_does_not_give_is_told_too(
+    classifier: TunedClassifier, digits: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(Image, "open", fail)
+    with pytest.raises(StorageError):
+        classifier.pixels(digits[0])
+    (one,) = label_images(classifier, digits[:1], top=1, batch_size=1)
+    assert "Input/output error" in (one.error or "")
+
+
+def test_no_more_than_two_batches_are_taken_at_once(
+    classifier: TunedClassifier, digits: list[Path]
+) -> None:
+    taken: list[Path] = []
+
+    def paths() -> Iterator[Path]:
+        for path in digits:
+            taken.append(path)
+            yield path
+
+    found = label_images(classifier, paths(), top=1, batch_size=2)
+    next(found)
+    assert len(taken) == 4
+    for _ in range(2):
+        next(found)
+    assert len(taken) == 6
+
+
+def test_a_batch_that_does_not_fit_into_memory_leads_to_the_option(
+    classifier: TunedClassifier, digits: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(TunedClassifier, "probabilities_of", fill)
+    with pytest.raises(DataError, match=r"9 images at once .* memory of cpu; .* --batch-size"):
+        list(label_images(classifier, digits, top=1, batch_size=64))
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("a fault of the code")
+
+    monkeypatch.setattr(TunedClassifier, "probabilities_of", fail)
+    with pytest.raises(RuntimeError, match="of the code"):
+        list(label_images(classifier, digits, top=1, batch_size=64))
+
+
+def test_a_folder_is_walked_in_sorted_order(tmp_path: Path) -> None:
+    wanted = ["B.PNG", "a/10.jpeg", "a/9.webp", "a/b/0.tif", "a.gif", "b.ppm"]
+    others = ["notes.txt", "png", ".hidden.png", ".folder/1.png", "__MACOSX/2.png", "a/x.npy"]
+    for name in (*wanted, *others):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    found = [path.relative_to(tmp_path).as_posix() for path in images_below(tmp_path)]
+    assert found == wanted
+    (tmp_path / "empty").mkdir()
+    assert images_below(tmp_path / "empty") == []
+
+
+def test_paths_begin_with_the_folder_as_it_was_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "1.png").write_bytes(b"")
+    monkeypatch.chdir(tmp_path)
+    assert images_below(Path("a")) == [Path("a/1.png")]
+    assert images_below(Path()) == [Path("a/1.png")]
+
+
+def test_links_to_folders_are_followed_but_not_in_a_circle(tmp_path: Path) -> None:
+    for name in ("set/a/1.png", "elsewhere/2.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "set" / "a" / "up").symlink_to(tmp_path / "set")
+    (tmp_path / "set" / "z").symlink_to(tmp_path / "elsewhere")
+    found = [path.relative_to(tmp_path).as_posix() for path in images_below(tmp_path / "set")]
+    assert found == ["set/a/1.png", "set/z/2.png"]
+    (tmp_path / "set" / "self").symlink_to(tmp_path / "set" / "self")
+    with pytest.raises(DataError, match="set/self: leads nowhere"):
+        images_below(tmp_path / "set")
+
+
+def test_a_folder_that_may_not_be_listed_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(folder: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(DataError, match="may not be listed"):
+        images_below(tmp_path)

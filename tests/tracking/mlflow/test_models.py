@@ -1,0 +1,194 @@
+"""A registered model read back without its code: what a study registered, and nothing else."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pytest
+import yaml
+from mlflow import MlflowClient
+from PIL import Image
+
+from study.errors import DeltaError, TrackingError
+from study.method.delta import load_delta, save_delta
+from study.serving.saved import SavedModel, saved_winner
+from study.tracking.mlflow.models import registered_model
+from study.tracking.mlflow.registry import register_winner
+from study.tracking.mlflow.runs import RunWriter
+
+MakeFinished = Callable[..., Any]
+CHAMPION, FIRST = "models:/clipfit-digits@champion", "models:/clipfit-digits/1"
+IMAGES = [Image.linear_gradient("L"), Image.radial_gradient("L")]
+
+
+@pytest.fixture(scope="module")
+def study(finish: MakeFinished, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return finish(tmp_path_factory.mktemp("registered"), "mine", linear=True)
+
+
+@pytest.fixture(scope="module")
+def store(study: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The store in which the study is registered."""
+    place = tmp_path_factory.mktemp("store")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        uri = f"sqlite:///{place / 'mlflow.db'}"
+        register_winner(RunWriter(study.study, uri))
+        yield uri
+
+
+@pytest.fixture
+def place(store: str) -> Iterator[Path]:
+    """The folder of the model in the store, which has its files back afterwards."""
+    (location,) = MlflowClient(store).search_model_versions("name = 'clipfit-digits'")
+    folder = Path(location.source)
+    files = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    yield folder
+    for path, contents in files.items():
+        path.write_bytes(contents)
+
+
+def rewrite(place: Path, *without: str, **changes: Any) -> None:
+    """Change the configuration of a model, and take values out of it."""
+    described = yaml.safe_load((place / "MLmodel").read_text())
+    config = described["flavors"]["python_function"]["config"] | changes
+    described["flavors"]["python_function"]["config"] = {
+        name: value for name, value in config.items() if name not in without
+    }
+    (place / "MLmodel").write_text(yaml.safe_dump(described))
+
+
+@pytest.mark.parametrize("address", [CHAMPION, FIRST])
+def test_it_is_the_winner_that_the_study_itself_has(
+    study: Any, store: str, tmp_path: Path, address: str
+) -> None:
+    (tmp_path / "scratch").mkdir()
+    own = saved_winner(study.study, tmp_path / "scratch")
+    saved = registered_model(store, address, tmp_path / "model")
+    assert saved.delta.read_bytes() == own.delta.read_bytes()
+    assert saved.info == own.info
+    for name in ("subset", "head", "strength"):
+        assert getattr(saved.settings, name) == getattr(own.settings, name)
+    assert saved.name == (
+        "models:/clipfit-digits/1, of study 'mine', as trained in confirm-best-seed1"
+    )
+
+
+@pytest.fixture
+def turn_to(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """Tell the whole process of a server, as a user would, until the test ends."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")  # MLflow sets it too, and it is to be put back
+    before = mlflow.get_tracking_uri()
+    yield mlflow.set_tracking_uri
+    mlflow.set_tracking_uri(before)
+
+
+def test_probabilities_are_those_of_the_model_that_mlflow_loads(
+    store: str, tmp_path: Path, turn_to: Callable[[str], None]
+) -> None:
+    turn_to(store)
+    theirs = mlflow.pyfunc.load_model(CHAMPION).predict(IMAGES)["probabilities"]
+    classifier = registered_model(store, CHAMPION, tmp_path).load()
+    rows = classifier.probabilities(IMAGES).tolist()
+    assert [dict(zip(classifier.class_names, row, strict=True)) for row in rows] == [*theirs]
+
+
+def test_no_code_of_the_model_runs_and_the_processs_own_server_is_not_asked(
+    store: str, place: Path, tmp_path: Path, turn_to: Callable[[str], None]
+) -> None:
+    (code,) = place.glob("*.py")
+    code.write_text("raise SystemExit('code of a stranger')")
+    turn_to(f"sqlite:///{tmp_path / 'other.db'}")
+    assert registered_model(store, FIRST, tmp_path / "model").load()
+    assert not (tmp_path / "other.db").exists()
+    assert sorted(path.name for path in (tmp_path / "model").rglob("*") if path.is_file()) == [
+        "MLmodel",
+        "delta.safetensors",
+    ]
+
+
+def test_the_configuration_of_the_model_comes_before_that_of_its_delta(
+    store: str, place: Path, tmp_path: Path
+) -> None:
+    names = ["a", "b"]
+    rewrite(place, class_names=names, templates=["{}"], revision="r1", pixel_range=[0, 9])
+    info = registered_model(store, FIRST, tmp_path).info
+    assert (info.class_names, info.templates) == (("a", "b"), ("{}",))
+    assert (info.revision, info.pixel_range, info.backbone) == ("r1", (0, 9), "embedded")
+
+
+def test_a_model_of_an_earlier_version_has_the_pixel_range_of_its_delta(
+    store: str, place: Path, tmp_path: Path
+) -> None:
+    tensors, info = load_delta(place / "artifacts/delta.safetensors")
+    save_delta(place / "artifacts/delta.safetensors", tensors, replace(info, pixel_range=(0, 7)))
+    rewrite(place, "pixel_range")
+    client = MlflowClient(store)
+    client.set_model_version_tag("clipfit-digits", "1", "strength", "none")
+    try:
+        saved = registered_model(store, FIRST, tmp_path)
+    finally:
+        client.set_model_version_tag("clipfit-digits", "1", "strength", "0.75")
+    assert (saved.info.pixel_range, saved.settings.strength) == ((0, 7), 1.0)
+
+
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        ("models:/clipfit-digits", "is no address of a registered model; allowed are models:/NAME"),
+        ("models:/clipfit-digits/latest", "is no address"),
+        ("models:/clipfit-digits/1/artifacts", "is no address"),
+        ("models:clipfit-digits/1", "is no address"),
+        ("models:/clipfit-pets/1", "has no model 'clipfit-pets'; there are 'clipfit-digits'"),
+        ("models:/clipfit-digits/9", "no such version; the latest is 1, and aliases are 'champ"),
+        ("models:/clipfit-digits@best", "no such version; the latest is 1, and aliases are 'cha"),
+    ],
+)
+def test_what_is_not_there_is_told_with_what_is(
+    store: str, tmp_path: Path, address: str, told: str
+) -> None:
+    with pytest.raises(DeltaError, match=told) as refused:
+        registered_model(store, address, tmp_path)
+    assert address in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda place: (place / "MLmodel").write_text("flavors: {}"),
+        lambda place: (place / "MLmodel").write_text("!!python/object/apply:os.abort []"),
+        lambda place: rewrite(place, class_names=[1, 2]),
+        lambda place: rewrite(place, "templates"),
+        lambda place: rewrite(place, pixel_range="all"),
+    ],
+    ids=["no flavour", "an object", "names", "no templates", "range"],
+)
+def test_a_model_that_no_study_registered_is_refused(
+    store: str, place: Path, tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    damage(place)
+    with pytest.raises(DeltaError, match="is none that a study has registered"):
+        registered_model(store, FIRST, tmp_path)
+
+
+def test_a_model_without_a_delta_is_refused(store: str, place: Path, tmp_path: Path) -> None:
+    (place / "artifacts/delta.safetensors").unlink()
+    with pytest.raises(TrackingError, match="does not give models:/clipfit-digits/1"):
+        registered_model(store, FIRST, tmp_path)
+
+
+def test_a_server_gives_its_model_too(study: Any, mlflow_server: str, tmp_path: Path) -> None:
+    registration = register_winner(RunWriter(study.study, mlflow_server))
+    assert registration is not None
+    saved: SavedModel = registered_model(mlflow_server, registration.uri, tmp_path)
+    own = study.folder.trial("confirm-best-seed1").path / "delta.safetensors"
+    assert saved.delta.read_bytes() == own.read_bytes()
+
+
+def test_a_server_that_is_away_is_told_without_its_password(tmp_path: Path) -> None:
+    uri = "http://me:s3cret@127.0.0.1:9"
+    with pytest.raises(TrackingError, match=r"\*\*\*@127.0.0.1:9 does not give") as told:
+        registered_model(uri, FIRST, tmp_path)
+    assert "s3cret" not in str(told.value)

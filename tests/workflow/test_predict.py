@@ -1,0 +1,432 @@
+"""``clipfit-study predict``: which model it takes, what it writes where, and what it refuses."""
+
+import csv
+import io
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from study.commands import main
+from study.data.datasets import load_dataset
+from study.errors import DataError
+from study.serving.classifier import TunedClassifier, load_classifier
+from study.serving.labelling import Labelled
+from study.tracking.mlflow.registry import register_winner
+from study.tracking.mlflow.runs import RunWriter
+from study.workflow import predict
+from study.workflow.predict import cells, find_images, read_classes, shown, table
+
+PHOTOS = ("1.png", "2.png", "more/3.png", "more/4.png", "z.png")
+HEADER = [
+    *("path", "class_1", "probability_1", "class_2", "probability_2"),
+    *("class_3", "probability_3", "error"),
+]
+
+
+@pytest.fixture(scope="module")
+def study(finish: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A finished study with a linear head, in ``runs`` of a folder with photos."""
+    place = tmp_path_factory.mktemp("predicted")
+    (place / "runs").mkdir()
+    dataset = load_dataset("digits")
+    for name, record in zip(PHOTOS, dataset.test, strict=False):
+        (place / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
+        dataset.source.open(record.path).resize((31, 31)).save(place / "photos" / name)
+    return finish(place / "runs", "mine", linear=True)
+
+
+@pytest.fixture(autouse=True)
+def here(study: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work in the folder of ``runs`` and ``photos``."""
+    place: Path = study.folder.path.parent.parent
+    monkeypatch.chdir(place)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return place
+
+
+@pytest.fixture
+def delta(study: Any) -> Path:
+    path: Path = study.folder.trial("confirm-best-seed1").path / "delta.safetensors"
+    return path
+
+
+def rows(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def assert_same(
+    found: list[dict[str, str]], classifier: TunedClassifier, paths: list[str], top: int = 3
+) -> None:
+    """The rows are those of the images, in order, and say what the classifier says of them."""
+    assert [row["path"] for row in found] == paths
+    values, order = classifier.probabilities(paths).sort(descending=True, stable=True)
+    for row, own, ids in zip(found, values.tolist(), order.tolist(), strict=True):
+        names = [classifier.class_names[index] for index in ids]
+        assert [row[f"class_{n}"] for n in range(1, top + 1)] == names[:top]
+        told = [float(row[f"probability_{n}"]) for n in range(1, top + 1)]
+        assert told == pytest.approx(own[:top], abs=1e-6)
+        assert row["error"] == ""
+
+
+def test_the_winner_of_a_study_labels_a_folder(
+    delta: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "labels.csv"
+    out.write_text("before")
+    assert main(["predict", "mine", "photos", "--out", str(out)]) == 0
+    text = out.read_text(encoding="utf-8")
+    assert text.splitlines()[0] == ",".join(HEADER)
+    assert_same(rows(text), load_classifier(delta), [f"photos/{name}" for name in PHOTOS])
+    said = capsys.readouterr()
+    assert said.out == ""
+    first, second = said.err.splitlines()[-2:]
+    assert first.startswith("5 images; ")
+    assert first.endswith(" images per second on cpu")
+    assert second == (
+        "labelled by the winner of study 'mine', as trained in confirm-best-seed1: "
+        "text.mlp.fc2.bias + vision.ln, linear head, α 0.75; backbone embedded; "
+        "10 classes (2 by rows of its head, 8 by text)"
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["labels.csv"]
+
+
+@pytest.mark.parametrize("model", ["study", "delta", "registry"])
+def test_folder_delta_and_registry_lead_to_the_same_labels(
+    study: Any,
+    delta: Path,
+    model: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    named = {"study": "runs/mine", "delta": str(delta)}.get(model, "")
+    if model == "registry":
+        uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+        registration = register_winner(RunWriter(study.study, uri))
+        assert registration is not None
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        named = registration.uri
+    assert main(["predict", named, "photos/more/4.png", "photos/1.png"]) == 0
+    said = capsys.readouterr()
+    assert_same(rows(said.out), load_classifier(delta), ["photos/more/4.png", "photos/1.png"])
+    assert f"labelled by {'the winner of' if model == 'study' else named}" in said.err
+
+
+def test_a_study_is_looked_for_where_other_commands_look_for_it(
+    here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    image = str(here / "photos" / "1.png")
+    assert main(["predict", "mine", image]) == 2
+    assert main(["predict", "mine", image, f"storage={here / 'runs'}"]) == 0
+    assert len(rows(capsys.readouterr().out)) == 1, "the storage is no image"
+
+
+@pytest.mark.parametrize(
+    ("model", "told"),
+    [
+        ("other", "no study 'other' in runs; there are mine (storage=FOLDER looks elsewhere). A "),
+        ("other", "models:/NAME/VERSION or models:/NAME@ALIAS) or a file of tuned parameters"),
+        ("none.safetensors", "delta none.safetensors cannot be read: "),
+        ("photos/1.png", "delta photos/1.png cannot be read: "),
+        ("models:/clipfit-digits/1", "models:/clipfit-digits/1 cannot be had, as there is no "),
+        ("x" * 5000, "no study 'xxx"),
+    ],
+)
+def test_what_is_no_model_is_refused(
+    model: str, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["predict", model, "photos"]) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_what_stands_for_a_winner_without_a_delta_is_told(
+    finish: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = finish(tmp_path, "peer")
+    zero_shot, best = study.folder.read_json("candidates.json")
+    full = best | {"settings": {"subset": "none", "peer": {"method": "full", "lr": 1e-5}}}
+    others = [zero_shot, full, best | {"label": "best-with-delta"}]
+    study.folder.write_json("candidates.json", others)
+    study.confirm(1, "best-with-delta", 0.7)
+    assert main(["predict", str(study.folder.path), "photos"]) == 0
+    said = capsys.readouterr().err
+    assert "labelled by the best configuration with a delta of study 'peer', as trained in" in said
+    assert "it stands for the winner, full fine-tuning, lr 1e-05, which has no delta" in said
+
+
+@pytest.mark.parametrize("as_file", [False, True])
+def test_other_class_names_have_the_heads_rows_by_name_and_text_else(
+    delta: Path, tmp_path: Path, as_file: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ["a cat", "digit two", "an ibis, sitting" if as_file else "an ibis"]
+    given = ", ".join(names)
+    if as_file:
+        given = str(tmp_path / "names.txt")
+        Path(given).write_text("\ufeff" + "\r\n\r\n".join(names) + "\r\n", encoding="utf-8")
+    assert main(["predict", "mine", "photos/1.png", "--classes", given, "--top", "9"]) == 0
+    said = capsys.readouterr()
+    expected = load_classifier(delta, class_names=names)
+    assert expected.from_head == ("digit two",)
+    assert_same(rows(said.out), expected, ["photos/1.png"])
+    assert said.out.splitlines()[0] == ",".join(HEADER), "three classes are all that there are"
+    assert "3 classes of --classes (1 by rows of its head, 2 by text)" in said.err
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("names.txt", "--classes is 'names.txt', which gives 'names.txt'; allowed are two or more"),
+        ("", "--classes is ''"),
+        ("a,b,a", "--classes: class name 'a' has two labels, 0 and 2; allowed is one"),
+        (
+            "a Cat,a dog,a cat",
+            "--classes: classes that CLIP reads as the same text: 'a Cat' and 'a ",
+        ),
+        ("a,,b", "--classes: label 1 has an empty class name"),
+        ("photos", "which gives 'photos'"),
+    ],
+)
+def test_class_names_that_cannot_be_told_apart_are_refused(text: str, told: str) -> None:
+    with pytest.raises(DataError) as refused:
+        read_classes(text)
+    assert told in str(refused.value)
+
+
+def test_a_file_of_class_names_is_named_in_its_faults(tmp_path: Path) -> None:
+    file = tmp_path / "names.txt"
+    for contents, told in ((b"a\n\n", "gives 'a'"), (b"", "gives no names"), (b"\xff\n", "cannot")):
+        file.write_bytes(contents)
+        with pytest.raises(DataError, match=told) as refused:
+            read_classes(str(file))
+        assert str(file) in str(refused.value)
+    file.write_text("a\nb\na\n")
+    with pytest.raises(DataError, match=f"--classes {file}: class name 'a' has two"):
+        read_classes(str(file))
+
+
+def test_many_class_names_are_more_than_a_path_may_be_long() -> None:
+    names = tuple(f"class {number}" for number in range(2000))
+    assert read_classes(",".join(names)) == names
+
+
+def test_an_image_that_cannot_be_read_is_a_row_and_is_counted(
+    delta: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.png").write_bytes(b"no image")
+    Image.new("RGB", (9, 9)).save(tmp_path / "b.png")
+    out = tmp_path / "rows.csv"
+    words = [str(tmp_path), "photos/none.png", "--top", "1", "--batch-size", "2"]
+    assert main(["predict", str(delta), *words, "--out", str(out)]) == 0
+    broken, good, missing = rows(out.read_text())
+    assert broken["error"].startswith("not a readable image (")
+    assert (broken["path"], broken["class_1"], broken["probability_1"]) == (
+        str(tmp_path / "a.png"),
+        "",
+        "",
+    )
+    assert good["class_1"].startswith("digit ")
+    assert (missing["path"], missing["error"]) == ("photos/none.png", "no such image")
+    assert "3 images, 2 could not be read (see the column error); " in capsys.readouterr().err
+
+
+def test_where_no_image_can_be_read_the_rows_are_written_and_the_command_fails(
+    delta: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "rows.csv"
+    assert main(["predict", str(delta), "none.png", "no/2.png", "--out", str(out)]) == 2
+    assert [row["error"] for row in rows(out.read_text())] == ["no such image"] * 2
+    said = capsys.readouterr().err
+    assert "error: none of 2 images could be read; first none.png: no such image" in said
+
+
+def test_where_no_image_is_found_the_command_fails(
+    delta: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "notes.txt").write_text("")
+    assert main(["predict", str(delta), str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert f"{tmp_path}: no images\n" in said
+    assert "error: no images were found; allowed are image files, and folders" in said
+    assert ".tiff .webp" in said
+
+
+def test_images_come_in_the_order_of_the_words(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = find_images(["photos/z.png", str(tmp_path), "photos/more", "photos/1.png", "x" * 5000])
+    names = ["photos/z.png", "photos/more/3.png", "photos/more/4.png", "photos/1.png"]
+    assert found == [Path(name) for name in (*names, "x" * 5000)]
+    assert capsys.readouterr().err == f"{tmp_path}: no images\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--top", "0"], "--top is 0; allowed is 1 or more"),
+        (["--batch-size", "-3"], "--batch-size is -3; allowed is 1 or more"),
+        (["--out", "rows.txt"], "--out is rows.txt; allowed is a file whose name ends in .csv"),
+        (["--out", "folder.csv"], "--out is folder.csv; allowed is"),
+        (["--out", "none/rows.csv"], "--out is none/rows.csv, and none is no folder that may be"),
+        (["--device", "tpu"], "device 'tpu' is unknown; allowed are auto, cpu, cuda"),
+        (["--classes", "cat"], "--classes is 'cat'"),
+    ],
+)
+def test_options_that_cannot_be_used_are_refused(
+    here: Path, options: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "folder.csv").mkdir(exist_ok=True)
+    assert main(["predict", "mine", "photos", *options]) == 2
+    said = capsys.readouterr()
+    assert told in said.err
+    assert said.out == ""
+
+
+def test_the_device_that_is_asked_for_is_taken(
+    delta: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    here = torch.device("cpu")
+    choose = "study.serving.classifier.choose_device"
+    monkeypatch.setattr(choose, lambda name: asked.append(name) or here)
+    assert main(["predict", str(delta), "photos/1.png"]) == 0
+    assert main(["predict", str(delta), "photos/1.png", "--device", "mps"]) == 0
+    assert asked == ["auto", "mps"]
+
+
+def test_images_are_encoded_in_batches_of_the_size_that_is_asked_for(
+    delta: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    encode = TunedClassifier.probabilities_of
+
+    def counted(self: TunedClassifier, pixels: Any) -> torch.Tensor:
+        sizes.append(len(pixels))
+        return encode(self, pixels)
+
+    monkeypatch.setattr(TunedClassifier, "probabilities_of", counted)
+    assert main(["predict", str(delta), "photos", "--batch-size", "2"]) == 0
+    assert main(["predict", str(delta), "photos"]) == 0
+    assert sizes == [2, 2, 1, 5]
+
+
+def test_a_fault_half_way_leaves_an_earlier_file_as_it_was(
+    delta: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "rows.csv"
+    out.write_text("before")
+
+    def fail(self: TunedClassifier, pixels: Any) -> torch.Tensor:
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(TunedClassifier, "probabilities_of", fail)
+    assert main(["predict", str(delta), "photos", "--out", str(out)]) == 2
+    assert out.read_text() == "before"
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.csv"]
+
+
+@pytest.mark.parametrize(("few", "is_table"), [(20, True), (4, False)])
+def test_a_terminal_gets_a_table_of_a_few_images_and_csv_of_many(
+    delta: Path,
+    few: int,
+    is_table: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(predict, "FEW", few)
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert main(["predict", str(delta), "photos"]) == 0
+    said = capsys.readouterr().out
+    assert ("│ photos/more/3.png │" in said) == is_table
+    assert said.startswith("path,class_1,") != is_table
+    assert is_table or len(rows(said)) == 5
+
+
+def test_a_file_that_is_asked_for_leaves_a_terminal_empty(
+    delta: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert main(["predict", str(delta), "photos", "--out", str(tmp_path / "a.CSV")]) == 0
+    assert capsys.readouterr().out == ""
+    assert len(rows((tmp_path / "a.CSV").read_text())) == 5
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_bar_is_drawn_on_a_terminal_alone(
+    delta: Path,
+    terminal: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    assert main(["predict", str(delta), "photos"]) == 0
+    said = capsys.readouterr()
+    assert ("labelling" in said.err) == terminal
+    assert "labelling" not in said.out
+    assert len(rows(said.out)) == 5
+
+
+def test_a_reader_that_has_seen_enough_ends_the_labelling_quietly(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    end, begin = os.pipe()
+    os.close(end)
+    taken: list[int] = []
+
+    def lines() -> Any:
+        for number in range(9):
+            taken.append(number)
+            yield "a,b\n"
+
+    with os.fdopen(begin, "w", buffering=1) as pipe:
+        monkeypatch.setattr("sys.stdout", pipe)
+        with pytest.raises(SystemExit) as ended:
+            predict._stream(lines())
+        assert ended.value.code == 141
+        assert taken == [0]
+        pipe.write("what Python would write at its end")
+
+
+def test_a_path_is_no_formula_and_names_are_as_they_are() -> None:
+    for name in ("=1+2.png", "+1.png", "-1.png", "@a.png", "\t=1.png"):
+        path, best, probability, error = cells(Labelled(Path(name), (("=class", 0.5),)), 1)
+        assert path == f"./{name}"
+        assert Path(str(path)) == Path(name)
+        assert (best, probability, error) == ("=class", 0.5, None)
+    assert cells(Labelled(Path("a/=1.png"), error="no"), 1) == ["a/=1.png", None, None, "no"]
+
+
+def test_bytes_of_a_path_that_are_no_text_are_shown_as_numbers() -> None:
+    assert shown(Path(os.fsdecode(b"a\xff.png"))) == "a\\xff.png"
+    assert shown(Path("ä.png")) == "ä.png"
+
+
+def test_a_table_has_a_column_of_faults_only_where_there_are_some() -> None:
+    good = Labelled(Path("a.png"), (("cat", 0.911), ("dog", 0.05)))
+    broken = Labelled(Path("b.png"), error="no such image")
+    assert table([good], 2).header == ["path", "class 1", "class 2"]
+    both = table([good, broken], 2)
+    assert both.header == ["path", "class 1", "class 2", "error"]
+    assert both.texts == [
+        ["a.png", "cat 91.1 %", "dog 5.0 %", ""],
+        ["b.png", "–", "–", "no such image"],
+    ]
+
+
+def test_a_study_that_is_damaged_is_told(
+    finish: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = finish(tmp_path, "damaged")
+    study.folder.config_path.write_text("name: other\n")
+    assert main(["predict", str(study.folder.path), "photos"]) == 2
+    assert "study.yaml is damaged" in capsys.readouterr().err
