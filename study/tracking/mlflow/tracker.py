@@ -6,12 +6,15 @@ check of a store that does not exist yet needs it.
 
 import os
 import re
+import sqlite3
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from study.config.schema import StudyConfig
 from study.errors import TrackingError
+from study.storage.probe import refuse_unwritable
 from study.tracking.tracker import Synced, Tracker
 from study.trial import TrialConfig
 from study.trial.study import Study
@@ -118,11 +121,33 @@ def tracking_uri(configured: str | None) -> str:
 
 
 def is_absent_store(uri: str) -> bool:
-    """Return whether a URI names a SQLite file that does not exist yet but can be made.
+    """Return whether a URI names a SQLite file that does not exist yet, or is empty.
 
-    A check must not connect to such a store, since connecting would create the file.
+    A check must not connect to such a store, since connecting would make its file and tables.
+
+    Raises:
+        TrackingError: the folder that it would be made in is not there.
+        StorageError: that folder cannot be written.
     """
-    if (named := re.fullmatch(r"sqlite:///([^?#]+)", uri)) is None:
+    if (named := re.fullmatch(r"sqlite:///([^?#]+)(?:[?#].*)?", uri)) is None:
         return False
     file = Path(named[1])
-    return not file.exists() and file.parent.is_dir() and os.access(file.parent, os.W_OK | os.X_OK)
+    if file.exists() and not _is_without_tables(file):
+        return False
+    if not file.parent.is_dir():
+        raise TrackingError(
+            f"the folder {file.parent} of the MLflow store {uri} is not there; make it, or set "
+            "tracking.uri or MLFLOW_TRACKING_URI to a store in a folder that is"
+        )
+    refuse_unwritable(file.parent)
+    return True
+
+
+def _is_without_tables(file: Path) -> bool:
+    """Return whether a SQLite file holds no table."""
+    if not file.is_file():
+        return False
+    address = f"{file.absolute().as_uri()}?mode=ro"
+    with suppress(sqlite3.Error), closing(sqlite3.connect(address, uri=True)) as store:
+        return bool(store.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,))
+    return False

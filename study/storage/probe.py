@@ -1,0 +1,34 @@
+"""Whether a folder can be written, found out by writing, so that nothing is left."""
+
+import tempfile
+from pathlib import Path
+
+from study.storage.atomic import StorageError
+
+
+def refuse_unwritable(folder: Path) -> None:
+    """Raise if neither a folder nor a file can be made in a folder, or where it would be made.
+
+    Permissions alone do not tell: root has all of them, and a file system may be read-only or
+    full.
+
+    Args:
+        folder: the folder, which need not exist.
+
+    Raises:
+        StorageError: it cannot be written; the message names the folder that refused.
+    """
+    existing = folder.absolute()
+    try:
+        while not existing.exists() and existing != existing.parent:
+            existing = existing.parent
+        with (
+            tempfile.TemporaryDirectory(prefix=".clipfit-check-", dir=existing) as inner,
+            tempfile.TemporaryFile(dir=inner) as file,
+        ):
+            file.write(b"\0")
+    except OSError as error:
+        raise StorageError(
+            f"{folder} cannot be written: {existing} lets nobody make a folder and a file in it "
+            f"({error.strerror or error}); allowed is a folder that this user may write"
+        ) from error

@@ -1,0 +1,50 @@
+"""Whether something answers is found out in the seconds that a caller has."""
+
+import socket
+import time
+
+import pytest
+from listening import listening
+
+from study.storage.network import silence
+
+
+def test_a_port_that_takes_a_connection_answers() -> None:
+    with listening(lambda _: None) as port:
+        assert silence("127.0.0.1", port, 5) is None
+
+
+def test_a_port_that_nobody_listens_on_is_told_with_the_reason() -> None:
+    assert silence("127.0.0.1", 9, 5) == "Connection refused"
+
+
+def test_a_greeting_is_answered_rightly_or_by_something_else() -> None:
+    with listening(lambda connection: connection.sendall(connection.recv(8).upper())) as port:
+        for wanted, fault in ((b"HI", None), (b"HO", "what listens there is something else")):
+            told = silence(
+                "127.0.0.1", port, 5, greeting=b"hi", answers=lambda got, w=wanted: got == w
+            )
+            assert told == fault
+
+
+def test_silence_after_the_connection_ends_in_time() -> None:
+    began = time.monotonic()
+    with listening(lambda _: time.sleep(5)) as port:
+        assert silence("127.0.0.1", port, 0.2, greeting=b"hi")
+    assert time.monotonic() - began < 3
+
+
+def test_a_name_that_takes_long_to_be_looked_up_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(
+        socket, "create_connection", lambda *_, **__: time.sleep(5) or socket.socket()
+    )
+    began = time.monotonic()
+    assert silence("slow", 1, 0.2) == "no answer within 0.2 s"
+    assert time.monotonic() - began < 3
+
+
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "x" * 70, "\udcff"])
+def test_a_name_of_no_machine_is_told(host: str) -> None:
+    assert silence(host, 1, 20)

@@ -1,0 +1,41 @@
+"""A folder that cannot be written is found out by writing, and nothing is left."""
+
+import errno
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from study.storage.atomic import StorageError
+from study.storage.probe import refuse_unwritable
+
+
+def test_a_folder_that_can_be_made_passes_and_is_not_made(tmp_path: Path) -> None:
+    refuse_unwritable(tmp_path / "some" / "where")
+    refuse_unwritable(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_relative_folder_is_that_of_the_working_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    refuse_unwritable(Path("runs"))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("folder", ["/proc/x", "/proc/x/y/z", "/dev/null/x", "/dev/null"])
+def test_a_folder_in_which_nothing_can_be_made_is_named(folder: str) -> None:
+    with pytest.raises(StorageError, match=f"^{folder} cannot be written") as caught:
+        refuse_unwritable(Path(folder))
+    assert "/proc" in str(caught.value) or "/dev/null lets nobody" in str(caught.value)
+
+
+def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(**_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    with pytest.raises(StorageError, match="No space left on device"):
+        refuse_unwritable(tmp_path)
+    assert list(tmp_path.iterdir()) == []
