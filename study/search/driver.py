@@ -20,11 +20,8 @@ from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 from study.config.schema import AshaConfig, StudyConfig
 from study.errors import InterruptedStudyError, StudyError
 from study.method.device import gpu_kind
-from study.search.internals import (
-    in_a_cluster,
-    on_loopback,
-    started_here,
-)
+from study.search.internals import on_loopback, started_here
+from study.search.machine import ADDRESS, joins_cluster, refuse_silent_cluster
 from study.search.searcher import LedgerCallback, Observer, StudySearcher
 from study.search.trainable import ClipFitTrainable
 from study.trial import TrialConfig, TrialData
@@ -48,11 +45,19 @@ TUNE_ENVIRONMENT = {
 
 @contextmanager
 def ray_session(config: StudyConfig) -> Iterator[None]:
-    """Join the cluster of this machine, or start Ray here, for the duration of the block."""
+    """Join the cluster of this machine, or start Ray here, for the duration of the block.
+
+    Raises:
+        StudyError: the cluster that ``$RAY_ADDRESS`` names does not answer.
+    """
     os.environ.update({k: v for k, v in TUNE_ENVIRONMENT.items() if k not in os.environ})
     with ExitStack() as stack:
         if not ray.is_initialized():
-            alone = "RAY_ADDRESS" not in os.environ and not in_a_cluster()
+            try:
+                refuse_silent_cluster(thoroughly=True)
+            except StudyError as error:
+                raise StudyError(f"{ADDRESS}: {error}") from error
+            alone = not joins_cluster()
             with on_loopback() if alone else nullcontext():
                 ray.init(
                     # Ray knows nothing of Apple's GPU.

@@ -3,6 +3,8 @@
 A release may change them without notice. Each has a test that fails then. The repair belongs here.
 """
 
+import queue
+import threading
 from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -45,6 +47,37 @@ def on_loopback() -> Iterator[None]:
 def in_a_cluster() -> bool:
     """Return whether ``ray start`` has made this machine part of a cluster."""
     return ray._private.utils.read_ray_address() is not None
+
+
+def cluster_fault(address: str, seconds: float) -> str | None:
+    """Return why no Ray answers at HOST:PORT within some seconds; None if one does.
+
+    Ray's own limit is 40 s, and ``ray.init`` tries three times.
+    """
+    found: queue.Queue[str | None] = queue.Queue()
+
+    def call() -> None:
+        try:
+            ray._raylet.GcsClient(address=address)
+            found.put(None)
+        except Exception as error:  # of Ray's own kinds
+            found.put(str(error).strip().partition("\n")[0] or type(error).__name__)
+
+    threading.Thread(target=call, name="cluster-fault", daemon=True).start()
+    try:
+        return found.get(timeout=seconds)
+    except queue.Empty:
+        return f"no answer of a Ray within {seconds:g} s"
+
+
+def cpus_here() -> float:
+    """Return how many CPU cores a Ray that is started on this machine has; a container has fewer.
+
+    A Ray that this process has started may have another number.
+    """
+    if ray.is_initialized():
+        return float(ray.cluster_resources().get("CPU", 0))
+    return float(ray._private.utils.get_num_cpus())
 
 
 def started_here() -> bool:

@@ -3,7 +3,6 @@
 The configuration of a study that exists is frozen, except for settings that change no result.
 """
 
-import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -26,8 +25,15 @@ from study.method.peers import import_peft
 from study.method.subsets import parse
 from study.protocols import FewShot, disagreements
 from study.search.ablation_cells import ablation_cells
+from study.search.machine import (
+    ADDRESS,
+    refuse_silent_cluster,
+    refuse_too_many_cpus,
+    refuse_too_many_gpus,
+)
 from study.search.samplers import Sampler, sampler_named
 from study.storage.ledger import LedgerError, StudyFolder
+from study.storage.probe import refuse_unwritable
 from study.tracking.tracker import Tracker
 from study.trial.config_hash import code_of_others
 from study.trial.prepare import find_shots, tasks_of_search
@@ -154,6 +160,9 @@ def all_faults(
         ("search.sampler", partial(sampler_named, config.search.sampler, sampler)),
         ("search.warm_start", partial(_check_warm_start, config)),
         *((f"search.baselines.{label}", import_peft) for label in config.search.with_lora),
+        ("resources.cpus_per_trial", partial(refuse_too_many_cpus, config.resources)),
+        ("resources.gpus_per_trial", partial(refuse_too_many_gpus, config.resources)),
+        (ADDRESS, refuse_silent_cluster),
         ("storage", partial(_check_storage, folder.path if resuming else config.storage)),
         *([] if resuming else [("name", folder.refuse_existing)]),
         ("tracking", lambda: tracking.named(config.tracking.tracker, tracker).check(config)),
@@ -296,9 +305,7 @@ def _check_storage(storage: Path) -> None:
             f"{storage} is no folder: a study locks its files and appends to them; allowed is a "
             "folder that every machine sees, and an object store for MLflow's artifacts alone"
         )
-    existing = next(path for path in (storage, *storage.absolute().parents) if path.exists())
-    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        raise StudyError(f"{storage} cannot be written: {existing} is no folder with write access")
+    refuse_unwritable(storage)
 
 
 def _differences(

@@ -1,11 +1,14 @@
 """Private parts of Ray, Tune and Optuna are where they were: each test fails once one moves."""
 
+import os
+import time
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
 import ray
+from listening import listening
 from optuna.trial import TrialState
 from ray._private import ray_constants
 from ray.tune.execution import class_cache
@@ -33,6 +36,26 @@ def test_ray_knows_whether_it_may_be_a_cluster_by_a_constant() -> None:
 def test_a_ray_of_this_process_is_started_here_and_is_no_cluster_of_the_machine() -> None:
     assert internals.started_here()
     assert not internals.in_a_cluster()
+
+
+def test_ray_counts_the_cores_that_this_process_may_use() -> None:
+    if not ray.is_initialized():
+        assert 1 <= internals.cpus_here() <= (os.cpu_count() or 1)
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_the_cores_of_a_ray_of_this_process_are_those_it_was_started_with() -> None:
+    assert internals.cpus_here() == 2
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_ray_that_is_there_answers_and_one_that_is_not_is_told_in_time() -> None:
+    address = ray.get_runtime_context().gcs_address
+    assert internals.cluster_fault(address, 20) is None
+    with listening(lambda connection: time.sleep(30)) as port:
+        assert internals.cluster_fault(f"127.0.0.1:{port}", 0.5) == (
+            "no answer of a Ray within 0.5 s"
+        )
 
 
 @pytest.mark.usefixtures("ray_cluster")

@@ -333,6 +333,45 @@ def test_storage_that_is_a_file_is_told(look: Look, tmp_path: Path) -> None:
     assert fault.startswith("storage: ")
 
 
+def test_storage_in_which_nothing_can_be_made_is_told_though_root_may_write(look: Look) -> None:
+    (fault,) = look(storage="/proc/x/runs")
+    assert fault.startswith("storage: /proc/x/runs cannot be written: /proc lets nobody make")
+
+
+def test_a_check_leaves_nothing_where_the_storage_would_be(look: Look, tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    assert look(storage=str(tmp_path / "there" / "runs" / "mine")) == []
+    assert list((tmp_path / "there").iterdir()) == []
+
+
+def test_more_cores_and_gpus_than_this_machine_has_are_told(
+    look: Look, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    monkeypatch.setattr("study.search.internals.in_a_cluster", lambda: False)
+    cpus, gpus = look(resources={"cpus_per_trial": 9999, "gpus_per_trial": 0.5})
+    assert cpus.startswith("resources.cpus_per_trial: 9999 a trial, and this machine has ")
+    assert gpus.startswith("resources.gpus_per_trial: 0.5 a trial, and this machine has 0 GPUs")
+    monkeypatch.setattr("study.search.internals.in_a_cluster", lambda: True)
+    assert look(resources={"cpus_per_trial": 9999, "gpus_per_trial": 0.5}) == []
+
+
+def test_a_cluster_that_does_not_answer_is_told_and_needs_no_gpu_here(
+    look: Look, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
+    (fault,) = look(resources={"gpus_per_trial": 1})
+    assert fault.startswith("RAY_ADDRESS: no Ray cluster answers at 127.0.0.1:9 (")
+
+
+def test_a_tracking_store_whose_folder_is_not_there_is_told_and_not_made(
+    look: Look, tmp_path: Path
+) -> None:
+    (fault,) = look(tracking={"uri": f"sqlite:///{tmp_path / 'new' / 'mlflow.db'}"})
+    assert fault.startswith(f"tracking: the folder {tmp_path / 'new'} of the MLflow store")
+    assert not (tmp_path / "new").exists()
+
+
 def test_an_object_store_is_no_storage(look: Look) -> None:
     (fault,) = look(storage="s3://bucket/runs")
     assert fault.startswith("storage: s3:/bucket/runs is no folder")

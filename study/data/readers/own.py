@@ -156,10 +156,9 @@ def load_folder(name: str, root: Path) -> Contents:
 
 
 def _refuse_split_alone(root: Path, found: Sequence[str], places: Mapping[str, str]) -> None:
-    """Raise if all there is are the class folders of one split; a class may have a split's name."""
+    """Raise if there are class folders of one split alone; a class may have a split's name."""
     for split, place in places.items():
-        inside = class_records(root, "", [place], optional=True)
-        if len(found) == 1 and not inside and subfolders(root / place):
+        if len(found) == 1 and subfolders(root / place):
             lacking = "'test' or 'val'" if split == "train" else "'train'"
             raise DataError(
                 f"{root}: has {place!r} without {lacking}, and a study trains on some images and "
