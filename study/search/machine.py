@@ -3,10 +3,9 @@
 import os
 from urllib.parse import urlsplit
 
-import torch
-
 from study.config.schema import ResourcesConfig
 from study.errors import StudyError
+from study.method.device import gpus_here
 from study.storage.network import silence
 
 ADDRESS = "RAY_ADDRESS"
@@ -99,7 +98,7 @@ def refuse_too_many_gpus(resources: ResourcesConfig) -> None:
         StudyError: it does; Ray would wait for them for ever.
     """
     if resources.gpus_per_trial > 0 and not joins_cluster():
-        _refuse(resources.gpus_per_trial, torch.cuda.device_count(), "GPU")
+        _refuse(resources.gpus_per_trial, len(gpus_here()), "GPU")
 
 
 def _refuse(wanted: float, there: float, what: str) -> None:

@@ -83,7 +83,7 @@ def slots(study: Study) -> str:
     resources = study.config.resources
     each = _amount(resources.cpus_per_trial, "CPU core")
     each += f" and {_amount(resources.gpus_per_trial, 'GPU')}" * bool(resources.gpus_per_trial)
-    if "RAY_ADDRESS" in os.environ:
+    if os.environ.get("RAY_ADDRESS", "local") not in ("", "local"):
         most = resources.max_concurrent
         at_once = "as many trials as the cluster holds" if most is None else f"up to {most} trials"
         return f"{at_once} at once, each on {each}"

@@ -25,7 +25,7 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """A machine of four cores and two GPUs, in no cluster."""
     monkeypatch.setattr("study.search.internals.in_a_cluster", lambda: False)
     monkeypatch.setattr("study.search.internals.cpus_here", lambda: 4.0)
-    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setattr("study.search.machine.gpus_here", lambda: ["one", "two"])
     return monkeypatch
 
 
@@ -47,7 +47,7 @@ def test_a_trial_that_does_not_fit_is_refused_with_what_there_is() -> None:
 
 
 def test_a_machine_without_gpus_allows_none(alone: pytest.MonkeyPatch) -> None:
-    alone.setattr("torch.cuda.device_count", lambda: 0)
+    alone.setattr("study.search.machine.gpus_here", list)
     with pytest.raises(StudyError, match="has 0 GPUs; allowed is 0, or a cluster"):
         refuse_too_many_gpus(ResourcesConfig(gpus_per_trial=0.25))
 
