@@ -281,7 +281,7 @@ def test_a_check_says_that_the_embedded_backbone_has_seen_characters_alone(
         assert "'mine'" in line
         assert "backbone.name=openai/clip-vit-base-patch32" in line
     (here / "sweep.yaml").write_text(
-        f"sweep: {{data.dataset: [mine, yours]}}\ndata: {{root: {root}, shots: 1}}\n"
+        f"sweep: {{data.dataset: [mine, yours]}}\ndata: {{root: {root}, shots: 2}}\n"
     )
     assert "'mine', 'yours'" in told("sweep.yaml")
     assert CAUTION not in told(*few(root), f"backbone.name={tiny_backbone}")

@@ -8,18 +8,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from study import tracking
 from study.config.frozen import load_frozen
 from study.config.schema import WITHOUT_EFFECT, StudyConfig
 from study.config.wording import shown
-from study.data.datasets import PACKAGED, refuse_unread_folder
+from study.data.datasets import refuse_unread_folder
 from study.data.prompts import prompts, refuse_equal_prompts
-from study.data.records import Dataset, listed
+from study.data.records import Dataset
+from study.data.survey import refuse_absent
 from study.data.tasks import all_classes, refuse_one_class
 from study.errors import ConfigError, DataError, StudyError
-from study.method.checkpoint import EMBEDDED, backbone_path
+from study.method.checkpoint import backbone_path
 from study.method.model import Backbone, load_backbone
 from study.method.peers import import_peft
 from study.method.subsets import parse
@@ -170,27 +169,6 @@ def all_faults(
     return list(dict.fromkeys(faults))  # each seed may have the same fault
 
 
-def caution(configs: Iterable[StudyConfig], console: Console) -> None:
-    """Print a warning if studies use the embedded backbone on datasets that it is not made for."""
-    foreign = dict.fromkeys(
-        name
-        for config in configs
-        if config.backbone.name == EMBEDDED
-        for name in (config.data.dataset, *config.data.targets)
-        if name not in PACKAGED
-    )
-    if foreign:
-        console.print(
-            "the embedded backbone has seen printed characters and nothing else, so scores on "
-            f"{listed(foreign)} mean little; photographs need a CLIP that has seen them, such as "
-            "backbone.name=openai/clip-vit-base-patch32",
-            style="yellow",
-            markup=False,
-            highlight=False,
-            soft_wrap=True,
-        )
-
-
 def frozen_config(folder: StudyFolder) -> StudyConfig:
     """Read the frozen configuration of a study.
 
@@ -268,6 +246,7 @@ def _check_data(study: Study) -> Dataset:
             "images that it never saw; allowed are images of a split 'test' (or 'val'), or no "
             "splits at all, so that a fixed rule makes them"
         )
+    refuse_absent(study.dataset())
     refuse_one_class(study.dataset(), study.protocol().answers(study.dataset()))
     return study.dataset()
 
@@ -276,6 +255,7 @@ def _check_target(study: Study, name: str) -> Dataset:
     target = study.target(name)
     if not target.test:
         raise DataError(f"{name}: has no test images")
+    refuse_absent(target)
     refuse_one_class(target, all_classes(target))
     return target
 

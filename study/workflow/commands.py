@@ -33,7 +33,8 @@ from study.selection.candidates import extend
 from study.storage.atomic import StorageError, with_retries
 from study.storage.ledger import StudyFolder, studies
 from study.trial.study import Study
-from study.workflow.check import all_faults, caution, check_study, resumed_config
+from study.workflow.cautions import caution
+from study.workflow.check import all_faults, check_study, resumed_config
 from study.workflow.status import Status, plain_table, render_status, study_status
 
 
@@ -109,17 +110,17 @@ def _check(study: Study, options: Namespace, *, resuming: bool) -> None:
 
         options.console.print(f"{estimate(study)}", highlight=False, markup=False, soft_wrap=True)
     options.console.print("all is well: configuration, data, backbone, storage and tracking server")
-    caution([study.config], options.console)
+    caution([study], options.console)
 
 
 def _run_sweep(source: Path, overrides: list[str], options: Namespace) -> None:
-    from study.workflow.run_study import check_sweep, run_sweep
+    from study.workflow.run_study import check_sweep, run_sweep, study_of
 
     members = load_sweep(source, overrides)
     if options.check:
         check_sweep(members)
         options.console.print(f"all is well with {len(members)} studies")
-        caution([member.config for member in members], options.console)
+        caution(map(study_of, members), options.console)
     else:
         run_sweep(members, options.console)
 

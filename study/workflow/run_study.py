@@ -44,7 +44,8 @@ from study.tracking.tracker import Tracker, describe_unsent
 from study.trial import TrialData
 from study.trial.prepare import Preparer
 from study.trial.study import Candidate, Study
-from study.workflow.check import all_faults, caution, changes_of_results, check_study, frozen_config
+from study.workflow.cautions import caution
+from study.workflow.check import all_faults, changes_of_results, check_study, frozen_config
 from study.workflow.facts import tell
 from study.workflow.status import StageProgress
 
@@ -194,7 +195,7 @@ def check_sweep(members: Sequence[Member]) -> None:
         found = _why_another(folder, _config(member), finished=finished) if resuming else []
         if not finished:
             found += all_faults(
-                Study(_config(member), folder),
+                study_of(member),
                 resuming=resuming,
                 passing_over=("tracking",) if server in asked else (),
             )
@@ -291,7 +292,7 @@ def _announce(study: Study, console: Console) -> None:
         highlight=False,
     )
     tell(study, console)
-    caution([config], console)
+    caution([study], console)
 
 
 def _tell_of_time(study: Study, console: Console) -> None:
@@ -395,6 +396,11 @@ def _why_another(folder: StudyFolder, config: StudyConfig, *, finished: bool) ->
 
 def _named(names: Sequence[str]) -> str:
     return f"{names[0]} and {len(names) - 1} more" if names[1:] else names[0]
+
+
+def study_of(member: Member) -> Study:
+    """Return the study of a member of a sweep, which need not exist."""
+    return Study(_config(member), _folder(member))
 
 
 def _folder(member: Member) -> StudyFolder:

@@ -299,6 +299,16 @@ def test_a_table_of_one_split_alone_is_told(
     assert f"has no {lacking} images" in fault
 
 
+def test_a_table_of_which_no_file_is_there_is_told(look: Look, tmp_path: Path) -> None:
+    root, _ = layouts(tmp_path / "images")["csv"]
+    root.write_text(root.read_text().replace("splits/", "http://host/"))
+    (fault,) = look(data={"dataset": "mine", "root": str(root), "shots": 2, "val_shots": 2})
+    assert fault.startswith("data: mine: none of the 16 training images that are listed is in ")
+    targets = {"targets": ["mine"], "targets_root": str(root)}
+    (fault,) = look(protocol="transfer", data={"shots": 2, **targets})
+    assert fault.startswith("data.targets: mine: none of the 16 training images")
+
+
 def test_folds_without_images_are_told(look: Look, tmp_path: Path) -> None:
     data = {**few_classes(tmp_path / "images", "cat", "dog"), "shots": 1, "val_shots": 1}
     (fault,) = look(data=data, search={"selection": "folds", "folds": 9})

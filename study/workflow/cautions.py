@@ -1,0 +1,124 @@
+"""Warnings before a study starts, of what is allowed and may not be meant."""
+
+from collections.abc import Iterable, Iterator
+
+from rich.console import Console
+
+from study.data.datasets import PACKAGED
+from study.data.images.sources import FolderSource
+from study.data.records import Dataset, OnCorrupt, listed
+from study.data.survey import ADDRESS, WITHIN, survey
+from study.method.checkpoint import EMBEDDED
+from study.trial.study import Study
+
+EXAMPLES = 3
+"""The largest number of examples in a warning."""
+
+
+def caution(studies: Iterable[Study], console: Console) -> None:
+    """Print warnings about the backbones and the images of some studies; each is printed once.
+
+    Args:
+        studies: the studies, whose datasets and checkpoints can be read.
+        console: where they are printed.
+    """
+    studies = list(studies)
+    lines = [*_unseen(studies), *_of_images(studies)]
+    for line in dict.fromkeys(lines):
+        console.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
+
+
+def _unseen(studies: Iterable[Study]) -> Iterator[str]:
+    """Yield a warning if the embedded backbone meets datasets that it is not made for."""
+    foreign = dict.fromkeys(
+        name
+        for config in (study.config for study in studies)
+        if config.backbone.name == EMBEDDED
+        for name in (config.data.dataset, *config.data.targets)
+        if name not in PACKAGED
+    )
+    if foreign:
+        yield (
+            "the embedded backbone has seen printed characters and nothing else, so scores on "
+            f"{listed(foreign)} mean little; photographs need a CLIP that has seen them, such as "
+            "backbone.name=openai/clip-vit-base-patch32"
+        )
+
+
+def _of_images(studies: Iterable[Study]) -> Iterator[str]:
+    """Yield warnings about the files of the studies' datasets, each of which is looked at once."""
+    looked: set[object] = set()
+    for study in studies:
+        data = study.config.data
+        for name in (data.dataset, *data.targets):
+            root = data.root if name == data.dataset else study.targets_root
+            if name not in PACKAGED and (name, root) not in looked:
+                looked.add((name, root))
+                is_own = name == data.dataset
+                dataset = study.dataset() if is_own else study.target(name)
+                yield from warnings_of(dataset, data.on_corrupt)
+
+
+def warnings_of(
+    dataset: Dataset, on_corrupt: OnCorrupt = "fail", seconds: float = WITHIN
+) -> list[str]:
+    """Return warnings about a dataset's files, each with a number and a few examples.
+
+    Args:
+        dataset: the dataset.
+        on_corrupt: what the study does about images that it cannot read.
+        seconds: how long the look at the files may take.
+    """
+    found, name = survey(dataset, seconds), dataset.name
+    total = len(dataset.train) + len(dataset.val) + len(dataset.test)
+    consequence = (
+        "the study leaves them out (data.on_corrupt=skip)"
+        if on_corrupt == "skip"
+        else "the study ends at the first that it reads, and the test reads all test images; "
+        "data.on_corrupt=skip leaves them out"
+    )
+    told = []
+    if found.absent:
+        web = sum(ADDRESS.match(path) is not None for path in found.absent)
+        of_the_web = f", {web} of them addresses of the web, which are never fetched" if web else ""
+        told.append(
+            f"{name}: {len(found.absent)} of {found.looked} listed images are not there"
+            f"{of_the_web} ({_few(found.absent)}): {consequence}"
+        )
+    if found.outside:
+        told.append(
+            f"{name}: {len(found.outside)} of {found.looked} images lead out of the dataset's "
+            f"folder by symbolic links, and are not opened ({_few(found.outside)}): {consequence}"
+        )
+    if same := found.in_two_classes:
+        told.append(
+            f"{name}: {_counted(len(same))} in two classes ({_few(map(_equal, same))}): no model "
+            "can be right about both"
+        )
+    if same := found.in_two_splits:
+        told.append(
+            f"{name}: {_counted(len(same))} among the test images and among those to learn from "
+            f"({_few(map(_equal, same))}): test scores are too high by them"
+        )
+    if isinstance(dataset.source, FolderSource) and (found.looked < total or not found.compared):
+        told.append(
+            f"{name}: {found.looked} of {total} images were looked at in {seconds:g} s, and "
+            f"{'all' if found.compared else 'not all'} of equal size compared; others may have "
+            "such faults too"
+        )
+    return told
+
+
+def _counted(files: int) -> str:
+    return "1 file is" if files == 1 else f"{files} files are"
+
+
+def _equal(paths: tuple[str, ...]) -> str:
+    return " = ".join(paths)
+
+
+def _few(examples: Iterable[str]) -> str:
+    """Return the first few examples, and the number of the others."""
+    texts = list(examples)
+    rest = f" and {len(texts) - EXAMPLES} more" if len(texts) > EXAMPLES else ""
+    return ", ".join(texts[:EXAMPLES]) + rest

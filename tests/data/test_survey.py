@@ -1,0 +1,134 @@
+"""The files of a dataset are looked at without decoding any, and within a time."""
+
+from pathlib import Path
+
+import pytest
+
+from study.data.datasets import Dataset, load_dataset
+from study.data.survey import Survey, refuse_absent, survey
+from study.errors import DataError
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """An image folder of two classes; every file has contents of its own, and all one size."""
+    for number, split in enumerate(("train", "test")):
+        for label in ("cat", "dog"):
+            folder = tmp_path / "images" / split / label
+            folder.mkdir(parents=True)
+            for n in range(3):
+                (folder / f"{n}.png").write_text(f"{number} {label} {n}")
+    return tmp_path / "images"
+
+
+def read(root: Path) -> Dataset:
+    return load_dataset("mine", root)
+
+
+def test_a_sound_dataset_has_nothing_to_tell(root: Path) -> None:
+    found = survey(read(root))
+    assert found == Survey(12, compared=True)
+
+
+def test_the_same_file_in_two_classes_is_found(root: Path) -> None:
+    (root / "train/cat/0.png").write_bytes((root / "train/dog/1.png").read_bytes())
+    found = survey(read(root))
+    assert found.in_two_classes == (("train/cat/0.png", "train/dog/1.png"),)
+    assert found.in_two_splits == ()
+
+
+def test_the_same_file_in_train_and_test_is_found(root: Path) -> None:
+    (root / "train/cat/0.png").write_bytes((root / "test/cat/2.png").read_bytes())
+    found = survey(read(root))
+    assert [set(paths) for paths in found.in_two_splits] == [{"train/cat/0.png", "test/cat/2.png"}]
+    assert found.in_two_classes == ()
+
+
+def test_the_same_file_twice_in_one_class_of_a_split_is_left_alone(root: Path) -> None:
+    (root / "train/cat/0.png").write_bytes((root / "train/cat/1.png").read_bytes())
+    found = survey(read(root))
+    assert found.in_two_classes == found.in_two_splits == ()
+
+
+def test_only_files_of_equal_size_are_read(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for n, path in enumerate(sorted(root.glob("*/*/*.png"))):
+        path.write_text("x" * (n + 1))
+    monkeypatch.setattr(Path, "open", lambda *_, **__: pytest.fail("a file was read"))
+    assert survey(read(root)).looked == 12
+
+
+def test_links_that_lead_out_and_those_that_lead_nowhere_are_told_apart(
+    root: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "away").mkdir()
+    (tmp_path / "away" / "0.png").write_text("away")
+    for path, target in (
+        ("train/cat/0.png", tmp_path / "away" / "0.png"),
+        ("train/cat/1.png", Path("no/where")),
+        ("train/dog/0.png", Path("0.png")),  # to itself
+        ("train/dog/1.png", Path("2.png")),
+    ):
+        (root / path).unlink()
+        (root / path).symlink_to(target)
+    found = survey(read(root))
+    assert found.outside == ("train/cat/0.png",)
+    assert set(found.absent) == {"train/cat/1.png", "train/dog/0.png"}
+
+
+def test_a_class_folder_that_links_out_is_told(root: Path, tmp_path: Path) -> None:
+    (root / "test" / "dog").rename(tmp_path / "dogs")
+    (root / "test" / "dog").symlink_to(tmp_path / "dogs")
+    assert set(survey(read(root)).outside) == {f"test/dog/{n}.png" for n in range(3)}
+
+
+def table(root: Path, *paths: str) -> Path:
+    file = root / "images.csv"
+    rows = (f"{path},{label},{split}" for path, label, split in map(str.split, paths))
+    file.write_text("\n".join(("path,class_name,split", *rows)))
+    return file
+
+
+def test_entries_of_a_table_that_lead_to_no_file_are_counted(root: Path) -> None:
+    file = table(
+        root,
+        *("train/cat/0.png cat train", "train/cat/9.png cat train", "train/cat cat train"),
+        *("https://host/0.png dog train", "test/dog/0.png dog test"),
+    )
+    found = survey(read(file))
+    assert set(found.absent) == {"train/cat/9.png", "https:/host/0.png"}
+    refuse_absent(read(file))
+
+
+@pytest.mark.parametrize(
+    ("paths", "told"),
+    [
+        (["a.png cat train", "b.png dog train", "test/cat/0.png cat test"], "2 training images"),
+        (["train/cat/0.png cat train", "http://x/b.png dog test"], "1 test images"),
+    ],
+)
+def test_a_table_of_which_no_file_is_left_is_refused(
+    root: Path, paths: list[str], told: str
+) -> None:
+    with pytest.raises(DataError, match=f"none of the {told}") as caught:
+        refuse_absent(read(table(root, *paths)))
+    assert ("never fetched" in str(caught.value)) is ("http" in str(paths))
+
+
+def test_a_look_ends_in_time_and_says_how_far_it_came(root: Path) -> None:
+    assert survey(read(root), seconds=-1).looked == 0
+
+
+def test_a_look_that_is_cut_short_has_seen_test_images_and_others(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter(range(100))
+    monkeypatch.setattr("study.data.survey.time.monotonic", lambda: next(clock))
+    for path in root.glob("*/*/*.png"):
+        path.write_text("the same")
+    found = survey(read(root), seconds=9.5)
+    assert (found.looked, found.compared) == (9, False)
+
+
+def test_packaged_images_are_passed_over() -> None:
+    assert survey(load_dataset("digits")).looked == 0
+    refuse_absent(load_dataset("digits"))

@@ -1,0 +1,130 @@
+"""What is allowed and may not be meant is said before a study starts, counted, with examples."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from study.config.loading import build_config
+from study.data.datasets import load_dataset
+from study.run import main
+from study.storage.ledger import StudyFolder
+from study.trial.study import Study
+from study.workflow.cautions import caution, warnings_of
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """An image folder of two classes with split folders."""
+    for number, split in enumerate(("train", "test")):
+        for label in ("cat", "dog"):
+            folder = tmp_path / "images" / split / label
+            folder.mkdir(parents=True)
+            for n in range(6):
+                Image.new("RGB", (8, 8), (n, number, label == "cat")).save(folder / f"{n}.png")
+    return tmp_path / "images"
+
+
+def copy(root: Path, source: str, *targets: str) -> None:
+    for target in targets:
+        (root / target).write_bytes((root / source).read_bytes())
+
+
+def test_a_sound_dataset_warns_of_nothing(root: Path) -> None:
+    assert warnings_of(load_dataset("mine", root)) == []
+
+
+def test_each_warning_has_a_number_and_at_most_a_few_examples(root: Path, tmp_path: Path) -> None:
+    for n in range(5):
+        copy(root, f"train/cat/{n}.png", f"train/dog/{n}.png", f"test/cat/{n}.png")
+    for n in range(4):
+        (root / f"test/dog/{n}.png").unlink()
+        (root / f"test/dog/{n}.png").symlink_to("nowhere")
+    (root / "test/dog/4.png").unlink()
+    (tmp_path / "away.png").touch()
+    (root / "test/dog/4.png").symlink_to(tmp_path / "away.png")
+    absent, outside, classes, splits = warnings_of(load_dataset("mine", root))
+    assert absent.startswith("mine: 4 of 24 listed images are not there (test/dog/0.png, ")
+    assert " and 1 more): the study ends at the first" in absent
+    assert outside.startswith("mine: 1 of 24 images lead out of the dataset's folder")
+    assert classes.startswith("mine: 5 files are in two classes (")
+    assert classes.count(".png = ") > 0
+    assert " and 2 more): no model" in classes
+    assert splits.startswith("mine: 5 files are among the test images")
+
+
+def test_images_that_are_left_out_are_told_so(root: Path) -> None:
+    (root / "test/dog/0.png").unlink()
+    (root / "test/dog/0.png").symlink_to("nowhere")
+    (line,) = warnings_of(load_dataset("mine", root), "skip")
+    assert line.endswith("the study leaves them out (data.on_corrupt=skip)")
+
+
+def test_addresses_of_the_web_are_counted(root: Path) -> None:
+    file = root / "images.csv"
+    rows = [f"train/{name}/{n}.png,{name}" for name in ("cat", "dog") for n in range(6)]
+    file.write_text("\n".join(["path,class_name", *rows, "https://host/x.png,cat", "y.png,cat"]))
+    (line,) = warnings_of(load_dataset("mine", file))
+    assert "2 of 14 listed images are not there, 1 of them addresses of the web" in line
+
+
+def test_a_look_that_was_cut_short_says_so(root: Path) -> None:
+    copy(root, "train/cat/0.png", "train/dog/0.png")
+    dataset = load_dataset("mine", root)
+    assert warnings_of(dataset, seconds=-1) == [
+        "mine: 0 of 24 images were looked at in -1 s, and all of equal size compared; others may "
+        "have such faults too"
+    ]
+
+
+def study_on(root: Path, tmp_path: Path, **data: Any) -> Study:
+    values = {"name": "mine", "data": {"dataset": "mine", "root": str(root), **data}}
+    return Study(build_config(values, "here"), StudyFolder(tmp_path / "runs" / "mine"))
+
+
+def test_studies_on_one_dataset_are_warned_of_once(root: Path, tmp_path: Path) -> None:
+    copy(root, "train/cat/0.png", "train/dog/0.png")
+    out = io.StringIO()
+    studies = [study_on(root, tmp_path, shots=shots) for shots in (1, 2)]
+    caution(studies, Console(file=out, width=1000))
+    assert out.getvalue().count("1 file is in two classes") == 1
+
+
+def test_targets_are_looked_at_as_well(root: Path, tmp_path: Path) -> None:
+    copy(root, "train/cat/0.png", "test/dog/0.png")
+    values = {"protocol": "transfer", "data": {"targets": ["mine"], "targets_root": str(root)}}
+    study = Study(build_config(values, "here"), StudyFolder(tmp_path / "runs" / "mine"))
+    out = io.StringIO()
+    caution([study], Console(file=out, width=1000))
+    assert "mine: 1 file is among the test images" in out.getvalue()
+
+
+@pytest.mark.parametrize("command", ["check", "run", "sweep"])
+def test_a_check_and_a_run_print_warnings(
+    root: Path,
+    tmp_path: Path,
+    mlflow_store: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+) -> None:
+    copy(root, "train/cat/0.png", "train/dog/0.png")
+    monkeypatch.chdir(tmp_path)
+    arguments = [
+        *("quickstart", "name=mine", "data.dataset=mine", f"data.root={root}", "data.shots=2"),
+        *("data.val_shots=2", f"tracking.uri={mlflow_store}"),
+    ]
+    if command == "run":
+        monkeypatch.setattr("study.workflow.run_study.ray_session", lambda _: pytest.fail("enough"))
+        with pytest.raises(pytest.fail.Exception, match="enough"):
+            main(arguments)
+    else:
+        if command == "sweep":
+            (tmp_path / "two.yaml").write_text("sweep: {seed: [1, 2]}\n")
+            arguments[0] = "two.yaml"
+        assert main([*arguments, "--check"]) == 0
+        assert not (tmp_path / "runs").exists()
+    assert "1 file is in two classes (train/cat/0.png" in capsys.readouterr().out
