@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from study.errors import BackboneError
+from study.method.hub import refuse_unreachable
 from study.method.parameters import Encoder, Leaf
 from study.method.subsets import Depths
 
@@ -89,16 +90,23 @@ def read_architecture(name: str | Path, *, revision: str | None = None) -> Archi
     from transformers import CLIPConfig  # takes a second to import, which --help can do without
 
     folder = Path(name)
+    refuse_absent_folder(name)
     try:
-        if folder.is_dir() and not any(folder.glob("*.safetensors")):
-            raise BackboneError(
-                f"backbone '{name}' has no weights in safetensors format in its folder"
+        if folder.is_dir():
+            _refuse_incomplete(folder)
+            values, _ = CLIPConfig.get_config_dict(name, local_files_only=True)
+        else:
+            locally = refuse_unreachable(str(name), "config.json", revision)
+            values, _ = CLIPConfig.get_config_dict(
+                name, revision=revision, local_files_only=locally
             )
-        values, _ = CLIPConfig.get_config_dict(name, revision=revision)
     except (OSError, ValueError) as error:
+        allowed = "a folder with a Hugging Face CLIP checkpoint"
+        if not folder.is_dir():
+            allowed = "a Hugging Face CLIP checkpoint, by hub name or local folder, or 'embedded'"
         raise BackboneError(
-            f"backbone '{name}' cannot be found or read ({error}); allowed is a Hugging Face CLIP "
-            "checkpoint, by hub name or local folder, or 'embedded'"
+            f"backbone '{name}' cannot be found or read ({first_lines(error)}); allowed is "
+            f"{allowed}"
         ) from error
     if values.get("model_type") != "clip":
         raise BackboneError(
@@ -118,6 +126,42 @@ def read_architecture(name: str | Path, *, revision: str | None = None) -> Archi
         raise BackboneError(
             f"backbone '{name}' has a config.json that describes no CLIP ({error})"
         ) from error
+
+
+def refuse_absent_folder(name: str | Path) -> None:
+    """Raise if a name can only mean a folder of this machine, which is not there.
+
+    Raises:
+        BackboneError: there is no such folder.
+    """
+    folder = Path(name)
+    meant = isinstance(name, Path) or folder.is_absolute() or len(folder.parts) > 2
+    meant = meant or str(name).startswith((".", "~"))
+    try:
+        # Of two parts, like a name of the hub: it is a folder where the first part is one.
+        meant = meant or (len(folder.parts) == 2 and folder.parent.is_dir())
+        absent = not folder.is_dir()
+        kind = "a file" if folder.exists() else "not there"
+    except (OSError, ValueError) as error:  # a name that no folder can have
+        absent, kind = True, str(error)
+    if meant and absent:
+        raise BackboneError(
+            f"backbone '{name}' is no folder: {folder.absolute()} is {kind}; allowed is "
+            "a folder with config.json, weights in safetensors format and a tokenizer, or a name "
+            "of the hub"
+        )
+
+
+def _refuse_incomplete(folder: Path) -> None:
+    lacking = [] if any(folder.glob("*.safetensors")) else ["weights in safetensors format"]
+    lacking += [] if (folder / "config.json").exists() else ["config.json"]
+    if lacking:
+        raise BackboneError(f"backbone '{folder}' has no {' and no '.join(lacking)} in its folder")
+
+
+def first_lines(error: Exception) -> str:
+    """Return an error of transformers on one line, without the advice that follows its cause."""
+    return " ".join(str(error).split())[:300]
 
 
 def _hash(folder: Path) -> str:

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from study.errors import BackboneError, DataError, SubsetError
+from study.method.checkpoint import first_lines, refuse_absent_folder
+from study.method.hub import lacks_preprocessing, refuse_unreachable
 from study.method.parameters import Leaf, parameter_name
 from study.method.recipe import Precision
 from study.method.subsets import Depths, Subset
@@ -139,33 +141,51 @@ class Backbone:
 def load_backbone(name: str | Path, *, revision: str | None = None) -> Backbone:
     """Load a Hugging Face `CLIPModel` by hub name or local folder, in float32.
 
+    Without preprocessor_config.json, images are prepared as for OpenAI's CLIP.
+
     Args:
         name: hub name or local folder.
         revision: branch, tag or commit on the hub; a folder has none.
 
     Raises:
         BackboneError: the checkpoint cannot be found or read, lacks tensors or a vocabulary, has
-            weights that are not finite or zero throughout, or is not a CLIP model. Pickled weights
-            are never read.
+            weights of another shape, not finite or zero throughout, or is not a CLIP model.
+            Pickled weights are never read.
     """
     from transformers import AutoTokenizer, CLIPImageProcessor, CLIPModel
     from transformers.utils import logging as transformers_logging
 
+    refuse_absent_folder(name)
     bars = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
     try:
-        options = {"revision": revision or "main", "local_files_only": Path(name).is_dir()}
+        locally = Path(name).is_dir() or refuse_unreachable(str(name), "config.json", revision)
+        options = {"revision": revision or "main", "local_files_only": locally}
         clip, report = CLIPModel.from_pretrained(
-            name, dtype=torch.float32, output_loading_info=True, use_safetensors=True, **options
+            name,
+            dtype=torch.float32,
+            output_loading_info=True,
+            use_safetensors=True,
+            ignore_mismatched_sizes=True,  # they are refused below, and named
+            **options,
         )
         tokenizer = AutoTokenizer.from_pretrained(name, **options)
-        processor = CLIPImageProcessor.from_pretrained(name, **options)
+        if lacks_preprocessing(name, revision, locally=locally):
+            side = clip.config.vision_config.image_size
+            processor = CLIPImageProcessor(
+                size={"shortest_edge": side}, crop_size={"height": side, "width": side}
+            )
+        else:
+            processor = CLIPImageProcessor.from_pretrained(name, **options)
         image_mean = _three_numbers(processor.image_mean)
         image_std = _three_numbers(processor.image_std)
+    except BackboneError:
+        raise
     except Exception as error:  # transformers raises many types, all about this checkpoint
+        allowed = "" if Path(name).is_dir() else ", by hub name or local folder"
         raise BackboneError(
-            f"backbone '{name}' cannot be loaded ({type(error).__name__}: {error}); allowed is a "
-            "Hugging Face CLIP checkpoint with safetensors weights, by hub name or local folder"
+            f"backbone '{name}' cannot be loaded ({type(error).__name__}: {first_lines(error)}); "
+            f"allowed is a Hugging Face CLIP checkpoint with safetensors weights{allowed}"
         ) from error
     finally:
         if bars:
@@ -173,6 +193,13 @@ def load_backbone(name: str | Path, *, revision: str | None = None) -> Backbone:
     if missing := sorted(report["missing_keys"]):
         raise BackboneError(
             f"backbone '{name}' lacks {len(missing)} tensors of a CLIPModel, first {missing[0]}"
+        )
+    if mismatched := sorted(report["mismatched_keys"]):
+        tensor, there, wanted = mismatched[0]
+        raise BackboneError(
+            f"backbone '{name}' has {len(mismatched)} tensors of another shape than its "
+            f"config.json says, first {tensor}: {tuple(there)} in the weights, and "
+            f"{tuple(wanted)} by config.json; the two files do not belong together"
         )
     if fault := weights_fault(clip.named_parameters()):
         raise BackboneError(

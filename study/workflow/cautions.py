@@ -8,7 +8,8 @@ from study.data.datasets import PACKAGED
 from study.data.images.sources import FolderSource
 from study.data.records import Dataset, OnCorrupt, listed
 from study.data.survey import ADDRESS, WITHIN, survey
-from study.method.checkpoint import EMBEDDED
+from study.method.checkpoint import EMBEDDED, backbone_path
+from study.method.hub import lacks_preprocessing
 from study.trial.study import Study
 
 EXAMPLES = 3
@@ -23,7 +24,7 @@ def caution(studies: Iterable[Study], console: Console) -> None:
         console: where they are printed.
     """
     studies = list(studies)
-    lines = [*_unseen(studies), *_of_images(studies)]
+    lines = [*_unseen(studies), *_assumed(studies), *_of_images(studies)]
     for line in dict.fromkeys(lines):
         console.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
 
@@ -43,6 +44,17 @@ def _unseen(studies: Iterable[Study]) -> Iterator[str]:
             f"{listed(foreign)} mean little; photographs need a CLIP that has seen them, such as "
             "backbone.name=openai/clip-vit-base-patch32"
         )
+
+
+def _assumed(studies: Iterable[Study]) -> Iterator[str]:
+    """Yield a warning for each backbone that does not say how images are prepared for it."""
+    backbones = dict.fromkeys(study.config.backbone for study in studies)
+    for backbone in backbones:
+        if lacks_preprocessing(backbone_path(backbone.name), backbone.revision):
+            yield (
+                f"the backbone {backbone.name} has no preprocessor_config.json: its images are "
+                "prepared as for OpenAI's CLIP, with the same means and deviations of the colours"
+            )
 
 
 def _of_images(studies: Iterable[Study]) -> Iterator[str]:

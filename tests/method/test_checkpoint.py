@@ -70,7 +70,7 @@ def set_value(folder: Path, encoder: str | None, key: str, value: object) -> Non
 
 FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "no weights": (lambda f: (f / "model.safetensors").unlink(), "no weights in safetensors"),
-    "no configuration": (lambda f: (f / "config.json").unlink(), "allowed is 'clip'"),
+    "no configuration": (lambda f: (f / "config.json").unlink(), "no config.json"),
     "cut": (lambda f: (f / "config.json").write_text("{"), "cannot be found or read"),
     "another model": (lambda f: set_value(f, None, "model_type", "bert"), "is a 'bert' model"),
     "no layers": (
@@ -94,7 +94,7 @@ def test_a_folder_that_describes_no_checkpoint_is_an_error_that_names_it(
 
 
 def test_a_folder_that_is_not_there_is_an_error_that_says_what_is_allowed(tmp_path: Path) -> None:
-    with pytest.raises(BackboneError, match="allowed is a Hugging Face CLIP checkpoint"):
+    with pytest.raises(BackboneError, match="is not there; allowed is a folder with"):
         read_architecture(tmp_path / "nowhere")
 
 
@@ -106,3 +106,33 @@ def test_the_whole_of_vit_b16_is_counted_by_its_configuration(tmp_path: Path) ->
     assert architecture.count_all() == 149_620_736
     # Of 12 blocks of each encoder, two projections, two factors of rank 4.
     assert architecture.count_lora(4) == 12 * 2 * 2 * 4 * (512 + 768)
+
+
+def test_all_that_a_folder_lacks_is_named_at_once(tmp_path: Path) -> None:
+    with pytest.raises(BackboneError, match=r"no weights in .* and no config\.json in its folder"):
+        read_architecture(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["./none", "../none", "~/none", "/no/such", "a/b/c", "here/none"])
+def test_a_name_that_means_a_folder_is_not_looked_for_on_the_hub(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here").mkdir()
+    with pytest.raises(BackboneError, match="is no folder: ") as caught:
+        read_architecture(name)
+    assert "huggingface.co" not in str(caught.value)
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "weights").touch()
+    with pytest.raises(BackboneError, match="weights is a file; allowed is a folder"):
+        read_architecture(tmp_path / "weights")
+
+
+def test_a_fault_of_a_folder_does_not_speak_of_the_hub(checkpoint: Path) -> None:
+    (checkpoint / "config.json").write_text("{")
+    with pytest.raises(BackboneError) as caught:
+        read_architecture(checkpoint)
+    assert "hub" not in str(caught.value)
+    assert "\n" not in str(caught.value)

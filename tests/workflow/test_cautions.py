@@ -1,6 +1,7 @@
 """What is allowed and may not be meant is said before a study starts, counted, with examples."""
 
 import io
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,26 @@ def test_studies_on_one_dataset_are_warned_of_once(root: Path, tmp_path: Path) -
     studies = [study_on(root, tmp_path, shots=shots) for shots in (1, 2)]
     caution(studies, Console(file=out, width=1000))
     assert out.getvalue().count("1 file is in two classes") == 1
+
+
+def test_a_backbone_without_preprocessing_of_its_own_is_told(
+    tiny_backbone: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "clip"
+    shutil.copytree(tiny_backbone, folder)
+    study = Study(
+        build_config({"name": "mine", "backbone": {"name": str(folder)}}, "here"),
+        StudyFolder(tmp_path / "runs" / "mine"),
+    )
+
+    def told() -> str:
+        out = io.StringIO()
+        caution([study, study], Console(file=out, width=1000))
+        return out.getvalue()
+
+    assert told() == ""
+    (folder / "preprocessor_config.json").unlink()
+    assert told().count(f"the backbone {folder} has no preprocessor_config.json: its images") == 1
 
 
 def test_targets_are_looked_at_as_well(root: Path, tmp_path: Path) -> None:

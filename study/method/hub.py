@@ -1,0 +1,96 @@
+"""The Hugging Face hub: whether it can be reached, and which files of a checkpoint there are.
+
+Without a network, transformers tries each file for long, and its message does not say how to bring
+a checkpoint over.
+"""
+
+import os
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import getproxies
+
+from study.errors import BackboneError
+from study.storage.network import silence
+
+ANSWERS_WITHIN = 5.0
+"""How many seconds the hub may take to answer."""
+PREPROCESSING = ("preprocessor_config.json", "processor_config.json")
+"""The files that may say how images are prepared."""
+
+
+def endpoint() -> str:
+    """Return the address of the hub, which ``$HF_ENDPOINT`` may replace by that of a mirror."""
+    return os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
+
+
+def hub_silence() -> str | None:
+    """Return why the hub cannot be asked; None if it answers, or a proxy that leads to it."""
+    for variable in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
+        if os.environ.get(variable, "").upper() in ("1", "ON", "YES", "TRUE"):
+            return f"{variable} is set"
+    address = urlsplit(endpoint())
+    proxies = getproxies()
+    place = urlsplit(proxies.get(address.scheme) or proxies.get("all") or endpoint())
+    try:
+        port = place.port or (443 if place.scheme == "https" else 80)
+    except ValueError as error:
+        return str(error)
+    return silence(place.hostname or "", port, ANSWERS_WITHIN)
+
+
+def refuse_unreachable(name: str, file: str, revision: str | None) -> bool:
+    """Raise if a file of a hub's checkpoint is not on this machine and the hub is silent.
+
+    Args:
+        name: the checkpoint's name on the hub.
+        file: the name of a file that every checkpoint has.
+        revision: branch, tag or commit.
+
+    Returns:
+        Whether the files of this machine must do, since the hub is silent.
+
+    Raises:
+        BackboneError: the checkpoint cannot be had; the message says how to bring it over.
+    """
+    if not (fault := hub_silence()):
+        return False
+    if not _cached(name, file, revision):
+        at = f" --revision {revision}" if revision else ""
+        raise BackboneError(
+            f"backbone '{name}' is no folder here and not in this machine's cache of the hub, and "
+            f"{endpoint()} does not answer ({fault}). Bring it over: on a machine with network "
+            f"`hf download {name}{at} --local-dir DIR` (or `huggingface-cli download`), then copy "
+            "DIR here and set backbone.name=DIR"
+        )
+    return True
+
+
+def _cached(name: str, file: str, revision: str | None, *, locally: bool = True) -> str | None:
+    """Return where a file of a checkpoint is, in a folder or in the cache of the hub, or None."""
+    from transformers.utils import cached_file  # imports what takes a second
+
+    return cached_file(
+        name,
+        file,
+        revision=revision or "main",
+        local_files_only=locally,
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+        _raise_exceptions_for_gated_repo=False,
+    )
+
+
+def lacks_preprocessing(
+    name: str | Path, revision: str | None = None, *, locally: bool = True
+) -> bool:
+    """Return whether a checkpoint does not say how images are prepared for it.
+
+    Args:
+        name: the checkpoint's name on the hub, or its folder.
+        revision: branch, tag or commit.
+        locally: whether to look into this machine's cache of the hub alone, where the files are
+            once the checkpoint was loaded.
+    """
+    if (folder := Path(name)).is_dir():
+        return not any((folder / file).exists() for file in PREPROCESSING)
+    return not any(_cached(str(name), file, revision, locally=locally) for file in PREPROCESSING)

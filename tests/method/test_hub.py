@@ -1,0 +1,93 @@
+"""A checkpoint of the hub without a network is told at once, with the way to bring it over."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from study.errors import BackboneError
+from study.method import hub
+from study.method.checkpoint import read_architecture
+from study.method.hub import endpoint, hub_silence, lacks_preprocessing, refuse_unreachable
+from study.method.model import load_backbone
+
+NAME = "owner/clip"
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of the hub, and a hub that nobody listens for."""
+    for variable in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HTTPS_PROXY", "https_proxy"):
+        monkeypatch.delenv(variable, raising=False)
+    for variable in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("transformers.utils.hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def test_a_hub_that_nobody_answers_for_is_silent() -> None:
+    assert endpoint() == "http://127.0.0.1:9"
+    assert hub_silence() == "Connection refused"
+
+
+@pytest.mark.parametrize("variable", ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"])
+def test_a_variable_may_forbid_the_network(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(variable, "1")
+    assert hub_silence() == f"{variable} is set"
+    monkeypatch.setenv(variable, "0")
+    assert hub_silence() == "Connection refused"
+
+
+def test_behind_a_proxy_it_is_the_proxy_that_must_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, int]] = []
+    monkeypatch.setattr(hub, "silence", lambda host, port, _: asked.append((host, port)))
+    monkeypatch.setenv("HF_ENDPOINT", "https://hub.example")
+    hub_silence()
+    monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
+    hub_silence()
+    assert asked == [("hub.example", 443), ("proxy.example", 3128)]
+
+
+@pytest.mark.parametrize("read", [read_architecture, load_backbone])
+def test_without_a_network_one_message_says_how_to_bring_a_checkpoint_over(read: object) -> None:
+    began = time.monotonic()
+    with pytest.raises(
+        BackboneError, match=f"^backbone '{NAME}' is no folder here and not in"
+    ) as e:
+        read(NAME, revision="abc")  # type: ignore[operator]
+    told = str(e.value)
+    assert f"`hf download {NAME} --revision abc --local-dir DIR`" in told
+    assert "huggingface-cli download" in told
+    assert "backbone.name=DIR" in told
+    assert "http://127.0.0.1:9 does not answer (Connection refused)" in told
+    assert "\n" not in told
+    assert time.monotonic() - began < 10
+
+
+def test_a_hub_that_answers_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "silence", lambda *_: None)
+    assert not refuse_unreachable(NAME, "config.json", None)
+
+
+def test_what_is_in_the_cache_does_without_the_hub(cache: Path) -> None:
+    repository = cache / "models--owner--clip"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text("abc")
+    snapshot = repository / "snapshots" / "abc"
+    snapshot.mkdir(parents=True)
+    (snapshot / "config.json").write_text('{"model_type": "bert"}')
+    assert refuse_unreachable(NAME, "config.json", None)
+    with pytest.raises(BackboneError, match="is a 'bert' model; allowed is 'clip'"):
+        read_architecture(NAME)
+    assert lacks_preprocessing(NAME)
+    (snapshot / "preprocessor_config.json").write_text("{}")
+    assert not lacks_preprocessing(NAME)
+
+
+@pytest.mark.parametrize("file", ["preprocessor_config.json", "processor_config.json"])
+def test_a_folder_may_say_how_images_are_prepared_in_either_file(file: str, tmp_path: Path) -> None:
+    assert lacks_preprocessing(tmp_path)
+    (tmp_path / file).write_text("{}")
+    assert not lacks_preprocessing(tmp_path)
