@@ -77,7 +77,7 @@ LAZY = {
 }
 OPTUNA_IN_ANALYSIS = {"analysis.importance"}
 OPTIONAL = {
-    "plotly": {"analysis.charts"},
+    "plotly": {"analysis.interactive"},
     "datasets": {"data.readers.huggingface"},
     "peft": {"method.peers"},
 }

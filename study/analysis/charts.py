@@ -1,17 +1,20 @@
-"""Charts as data: drawn by matplotlib as PNG and SVG files, by plotly with hover texts and zoom."""
+"""Charts as data, drawn by matplotlib as PNG and SVG files.
+
+`study.analysis.interactive` draws them by plotly, with hover texts and zoom.
+"""
 
 import io
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from html import escape
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from study.errors import StudyError
 from study.storage.atomic import write_atomically
 
 # After Okabe and Ito: distinct for every kind of colour vision.
 PALETTE = BLUE, ORANGE, GREEN, PINK, GREY = "#3a8fc8", "#e07b39", "#2fa37c", "#c774a3", "#8a8a8a"
+OLIVE, VIOLET = "#a89b2c", "#7a6fd0"
 
 _MARKERS = {"circle": "o", "square": "s", "diamond": "D", "triangle-up": "^", "x": "X", "star": "*"}
 *OTHER_MARKERS, WINNER_MARKER = _MARKERS
@@ -20,6 +23,10 @@ _MARKERS = {"circle": "o", "square": "s", "diamond": "D", "triangle-up": "^", "x
 PANEL_WIDTH, PANEL_HEIGHT = 5.2, 3.8
 BAR_HEIGHT = 0.36
 """The height of a horizontal bar, where the rows are 1 apart."""
+MANY = 24
+"""The largest number of names along an axis in full size, and of rows whose shares are written."""
+LONG = 8
+"""The longest name below an axis that lies; longer ones stand."""
 _STYLE = {
     "axes.axisbelow": True,
     "axes.grid": True,
@@ -39,23 +46,6 @@ _STYLE = {
     # A name with two dollar signs is no formula.
     "text.parse_math": False,
 }
-_PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; \
-style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:">
-<title>{name}: interactive charts</title>
-<style>body {{ margin: 0 auto; max-width: 75rem; padding: 1rem; font: 1rem system-ui; }}</style>
-<script>{plotly}</script>
-</head>
-<body>
-<h1>{name}</h1>
-{charts}
-</body>
-</html>
-"""
 
 
 @dataclass(frozen=True)
@@ -68,11 +58,12 @@ class Series:
     """The x of each mark."""
     y: Sequence[float]
     """The y of each mark."""
-    style: Literal["points", "line", "step", "bars", "cells"] = "points"
+    style: Literal["points", "line", "step", "bars", "cells", "shares"] = "points"
     """What the marks are.
 
     A step holds a value until the next x. Bars are horizontal, from 0 to x. Cells are squares of
-    size 1 that are coloured by `values`.
+    size 1 that are coloured by `values`, and so are shares, from -100 to 100, whose colours tell
+    small ones apart and whose numbers are written without sign, or not at all where they are many.
     """
     marker: str = "circle"
     """The shape of points, by plotly's name."""
@@ -99,7 +90,8 @@ class Axis:
     scale: Literal["linear", "log", "count"] = "linear"
     """What the axis is like; that of counts starts at 0 and has whole ticks."""
     names: Sequence[str] | None = None
-    """The names of the values 0, 1, …; None means that values are numbers."""
+    """The names of the values 0, 1, …, some of which may be empty; None means that values are
+    numbers."""
     line: float | None = None
     """The value at which a dotted line crosses the panel, if any."""
 
@@ -139,6 +131,8 @@ class Chart:
     """The width of a panel in inches."""
     height: float = PANEL_HEIGHT
     """The height of the panels in inches; forest plots grow with their rows."""
+    _files: dict[str, bytes] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """What was drawn so far, by suffix: a study's folder and its report have the same pictures."""
 
     @property
     def shown(self) -> tuple[Panel, ...]:
@@ -152,7 +146,7 @@ class Chart:
 
 
 def draw(chart: Chart, *suffixes: str) -> dict[str, bytes]:
-    """Draw a chart that has something to show, on a white background.
+    """Draw a chart that has something to show, on a white background; each format is drawn once.
 
     Args:
         chart: the chart.
@@ -161,11 +155,20 @@ def draw(chart: Chart, *suffixes: str) -> dict[str, bytes]:
     Returns:
         The contents of a file by its suffix.
     """
+    if missing := [suffix for suffix in suffixes if suffix not in chart._files]:
+        chart._files.update(_drawn(chart, missing))
+    return {suffix: chart._files[suffix] for suffix in suffixes}
+
+
+def _drawn(chart: Chart, suffixes: Sequence[str]) -> dict[str, bytes]:
     import matplotlib.figure
 
     files = {suffix: io.BytesIO() for suffix in suffixes}
     width = chart.width * len(chart.shown)
-    with matplotlib.rc_context(_STYLE):
+    axes_of = [axis for panel in chart.shown for axis in (panel.x, panel.y)]
+    # The outlines of a hundred names would be most of a report: they are left to the reader's font.
+    written = {"svg.fonttype": "none"} if any(len(a.names or ()) > MANY for a in axes_of) else {}
+    with matplotlib.rc_context(_STYLE | written):
         figure = matplotlib.figure.Figure(figsize=(width, chart.height), layout="constrained")
         (subplots,) = figure.subplots(1, len(chart.shown), squeeze=False)
         handles: dict[str, Any] = {}
@@ -181,6 +184,9 @@ def draw(chart: Chart, *suffixes: str) -> dict[str, bytes]:
                 # An inch holds about 13 characters, and a marker is about 6 wide.
                 ncols=max(1, int(13 * width / (max(map(len, handles)) + 6))),
             )
+        # Places are found once; a figure that keeps its layout finds them twice for each format.
+        figure.draw_without_rendering()
+        figure.set_layout_engine(None)
         for suffix, contents in files.items():
             figure.savefig(contents, format=suffix, metadata={"Date": None})
     return {suffix: contents.getvalue() for suffix, contents in files.items()}
@@ -212,47 +218,6 @@ def write_plots(folder: Path, charts: Sequence[Chart]) -> tuple[Path, ...]:
     return tuple(files)
 
 
-def write_interactive(folder: Path, charts: Sequence[Chart]) -> Path:
-    """Write `interactive.html`, which needs no other file or network, into a study's folder.
-
-    Args:
-        folder: the study's folder.
-        charts: the charts, in the order of the page.
-
-    Returns:
-        The path of the page.
-
-    Raises:
-        StudyError: plotly, an optional extra, is not installed.
-    """
-    try:
-        from plotly.io import to_html
-        from plotly.offline import get_plotlyjs
-    except ImportError as error:
-        raise StudyError(
-            "the interactive page needs the optional extra: "
-            "pip install 'clipfit-study[interactive]'"
-        ) from error
-    sections = [
-        f"<h2>{escape(chart.title)}</h2>\n<p>Not drawn: {escape(chart.missing)}.</p>"
-        if chart.missing
-        else f"<h2>{escape(chart.title)}</h2>\n<p>{escape(chart.caption)}</p>\n"
-        + to_html(
-            _plotly_figure(chart),
-            # The toolbar would cover the legend; hovering, zooming and double clicks work anyway.
-            {"displayModeBar": False, "responsive": True},
-            include_plotlyjs=False,
-            full_html=False,
-        )
-        for chart in charts
-    ]
-    name, page = escape(folder.resolve().name), folder / "interactive.html"
-    write_atomically(
-        page, _PAGE.format(name=name, plotly=get_plotlyjs(), charts="\n".join(sections))
-    )
-    return page
-
-
 def _draw_axes(axes: Any, panel: Panel) -> None:
     from matplotlib.ticker import LogFormatter, MaxNLocator
 
@@ -282,6 +247,10 @@ def _draw_axes(axes: Any, panel: Panel) -> None:
                     f"{side}lim": (-0.6, len(axis.names) - 0.4),
                 }
             )
+            if len(axis.names) > MANY:
+                ticks.set_tick_params(labelsize=min(10, max(5, 600 / len(axis.names))), length=0)
+            if side == "x" and max(map(len, axis.names), default=0) > LONG:
+                ticks.set_tick_params(rotation=90)
         if axis.line is not None:
             line(axis.line, linestyle=":", color=GREY)
 
@@ -291,7 +260,7 @@ def _draw_series(axes: Any, series: Series) -> Any:
     from matplotlib import colormaps
 
     if series.style == "bars":
-        return axes.barh(series.y, series.x, BAR_HEIGHT, color=series.color)
+        return axes.barh(series.y, series.x, BAR_HEIGHT, color=series.color, alpha=series.opacity)
     if series.style == "cells":
         limit = max(map(abs, series.values)) or 1.0
         for x, y, value in zip(series.x, series.y, series.values, strict=True):
@@ -306,6 +275,8 @@ def _draw_series(axes: Any, series: Series) -> Any:
             )
         colors = colormaps["RdBu"]([0.5 + value / (2 * limit) for value in series.values])
         return axes.bar(series.x, 0.94, 0.94, [y - 0.47 for y in series.y], color=colors)
+    if series.style == "shares":
+        return _draw_shares(axes, series)
     points = series.style == "points"
     return axes.errorbar(
         series.x,
@@ -322,85 +293,31 @@ def _draw_series(axes: Any, series: Series) -> Any:
     )
 
 
-def _plotly_figure(chart: Chart) -> Any:
-    # Plotly interprets all words as HTML.
-    from plotly.subplots import make_subplots
+def _draw_shares(axes: Any, series: Series) -> Any:
+    """Draw shares as one picture, since an SVG of ten thousand squares would be megabytes."""
+    import numpy as np
 
-    figure = make_subplots(
-        cols=len(chart.shown),
-        subplot_titles=[escape(panel.title) for panel in chart.shown],
-        horizontal_spacing=0.12,
-    )
-    named: set[str] = set()
-    for column, panel in enumerate(chart.shown, start=1):
-        place = {"row": 1, "col": column}
-        for series in panel.shown:
-            figure.add_trace(
-                _plotly_trace(series) | {"showlegend": series.name not in named}, **place
+    columns, rows = (int(max(places)) + 1 for places in (series.x, series.y))
+    grid = np.zeros((rows, columns))
+    for x, y, value in zip(series.x, series.y, series.values, strict=True):
+        grid[int(y), int(x)] = root_of(value)
+        if max(rows, columns) <= MANY:
+            deep = abs(root_of(value)) > 0.7
+            axes.text(
+                x,
+                y,
+                f"{abs(value):.0f}" if abs(value) >= 0.5 else "<1",
+                ha="center",
+                va="center",
+                fontsize=8,
+                color="white" if deep else "black",
             )
-            named.add(series.name)
-        for axis, update, add_line in (
-            (panel.x, figure.update_xaxes, figure.add_vline),
-            (panel.y, figure.update_yaxes, figure.add_hline),
-        ):
-            update(
-                title_text=escape(axis.title),
-                type="log" if axis.scale == "log" else "linear",
-                rangemode="tozero" if axis.scale == "count" else "normal",
-                tickvals=None if axis.names is None else list(range(len(axis.names))),
-                ticktext=axis.names and list(map(escape, axis.names)),
-                automargin=True,
-                **place,
-            )
-            if axis.line is not None:
-                add_line(axis.line, line_dash="dot", line_color=GREY, **place)
-    return figure.update_layout(
-        template="plotly_white",
-        height=110 * chart.height,
-        margin={"t": 70, "b": 60},
-        legend={"orientation": "h", "yanchor": "bottom", "y": 1.08},
-        hovermode="closest",
+    axes.grid(visible=False)
+    return axes.imshow(
+        grid, cmap="RdBu", vmin=-1, vmax=1, origin="lower", aspect="auto", interpolation="nearest"
     )
 
 
-def _plotly_trace(series: Series) -> dict[str, Any]:
-    line = {"type": "scatter", "mode": "lines", "line": {"color": series.color}}
-    styles: dict[str, dict[str, Any]] = {
-        "points": {
-            "type": "scatter",
-            "mode": "markers",
-            "marker": {
-                "color": series.color,
-                "symbol": series.marker,
-                "size": 13 if series.marker == WINNER_MARKER else 8,
-            },
-            "error_x": {"array": series.x_error},
-            "error_y": {"array": series.y_error},
-        },
-        "line": line,
-        "step": line | {"line_shape": "hv"},
-        "bars": {
-            "type": "bar",
-            "orientation": "h",
-            "width": BAR_HEIGHT,
-            "marker_color": series.color,
-        },
-        "cells": {
-            "type": "heatmap",
-            "z": series.values,
-            "zmid": 0,
-            "colorscale": "RdBu",
-            "showscale": False,
-            "texttemplate": "%{z:+.1f}",
-        },
-    }
-    hover = ["<br>".join(map(escape, lines)) for lines in series.hover or ()]
-    return styles[series.style] | {
-        "x": list(series.x),
-        "y": list(series.y),
-        "name": escape(series.name),
-        "legendgroup": escape(series.name),
-        "opacity": series.opacity,
-        "hovertext": hover or None,
-        "hoverinfo": "text" if hover else "x+y+name",
-    }
+def root_of(share: float) -> float:
+    """Return the place of a share on the scale of colours, where 1 % is visible beside 100 %."""
+    return math.copysign(math.sqrt(abs(share) / 100), share)

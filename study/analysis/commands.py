@@ -13,7 +13,8 @@ from study.analysis.ablation import (
     render_ablation,
     write_ablation,
 )
-from study.analysis.charts import write_interactive, write_plots
+from study.analysis.charts import write_plots
+from study.analysis.interactive import write_interactive
 from study.analysis.leaderboard import leaderboard
 from study.analysis.leaderboard_output import render, to_csv, to_markdown
 from study.analysis.occupancy import occupancy

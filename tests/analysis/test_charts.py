@@ -1,19 +1,13 @@
-"""A chart is drawn as PNG and SVG and on a page of its own, and its words are only words."""
+"""A chart is drawn as PNG and SVG, each once, and its words are only words."""
 
-import json
 import re
-import sys
 from html import unescape
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 
-from study.analysis.ablation import ablation_plots, ablation_table
-from study.analysis.charts import Axis, Chart, Panel, Series, draw, write_interactive, write_plots
-from study.analysis.results import read_results
-from study.errors import StudyError
+from study.analysis.charts import Axis, Chart, Panel, Series, draw, write_plots
 
 PNG = b"\x89PNG"
 POINT = Series("point", [1], [1])
@@ -99,71 +93,31 @@ def test_a_plot_that_can_no_longer_be_drawn_leaves_no_stale_file(tmp_path: Path)
     assert [path.name for path in target.iterdir()] == ["other.png"]
 
 
-def figures(page: str) -> list[tuple[list[dict[str, Any]], dict[str, Any]]]:
-    """The traces and the layout of each figure on a page."""
-    found = []
-    decoder = json.JSONDecoder()
-    for call in re.finditer(r'Plotly\.newPlot\(\s*"[^"]+",\s*', page):
-        data, end = decoder.raw_decode(page, call.end())
-        layout, _ = decoder.raw_decode(page, re.compile(r",\s*").match(page, end).end())  # type: ignore[union-attr]
-        found.append((data, layout))
-    return found
+def test_a_chart_is_drawn_once_for_each_format(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = chart(Panel(Axis("x"), Axis("y"), (POINT,)))
+    both = draw(one, "png", "svg")
+    monkeypatch.setattr("study.analysis.charts._drawn", lambda *_: pytest.fail("drawn again"))
+    assert draw(one, "svg") == {"svg": both["svg"]}
+    with pytest.raises(pytest.fail.Exception, match="drawn again"):
+        draw(chart(Panel(Axis("x"), Axis("y"), (POINT,))), "svg")
 
 
-def written(folder: Path, *panels: Panel) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    chart = Chart("name", "title", "caption", panels, otherwise="nothing")
-    (figure,) = figures(write_interactive(folder, [chart]).read_text(encoding="utf-8"))
-    return figure
+def test_shares_are_written_without_sign_and_very_small_ones_as_such() -> None:
+    cells = Series("shares", [0, 1, 0], [0, 0, 1], style="shares", values=[97.6, -2.0, -0.4])
+    names = ["first", "second"]
+    svg = drawn(Panel(Axis("taken for", names=names), Axis("class", names=names), (cells,)))
+    assert {"98", "2", "<1"} <= {*words(svg)}
 
 
-def test_a_study_has_one_page_with_the_library_once(
-    drawn_study: tuple[Path, tuple[Chart, ...]], tmp_path: Path
-) -> None:
-    charts = drawn_study[1]
-    path = write_interactive(tmp_path, charts)
-    page = path.read_text(encoding="utf-8")
-    assert path == tmp_path / "interactive.html"
-    assert [*tmp_path.iterdir()] == [path]
-    assert len(figures(page)) == sum(not chart.missing for chart in charts) == 6
-    for chart in charts:
-        assert f"<h2>{chart.title}</h2>" in page
-        assert (chart.missing or chart.caption) in page
-    assert 4_000_000 < len(page) < 6_000_000
-    assert not re.search(r"<(script|link|img)[^>]*(src|href)=", page)
-    assert "default-src 'none'" in page
-
-
-def test_words_are_not_taken_for_markup(tmp_path: Path) -> None:
-    series = Series("<b>name</b>", [1], [0], hover=[("first", "</script><a href='x'>")])
-    (trace,), layout = written(tmp_path, Panel(Axis("<i>x"), Axis("", names=["<i>y"]), (series,)))
-    assert trace["name"] == "&lt;b&gt;name&lt;/b&gt;"
-    assert trace["hovertext"] == ["first<br>&lt;/script&gt;&lt;a href=&#x27;x&#x27;&gt;"]
-    assert layout["xaxis"]["title"]["text"] == "&lt;i&gt;x"
-    assert layout["yaxis"]["ticktext"] == ["&lt;i&gt;y"]
-
-
-def test_series_of_one_name_share_an_entry_on_the_page(tmp_path: Path) -> None:
-    series = Series("same", [1, 2], [3, 4], style="line", y_error=[0.0, 0.5])
-    data, layout = written(
-        tmp_path, *(Panel(Axis("x"), Axis("y", line=2), (series,)) for _ in "ab")
+@pytest.mark.parametrize("many", [False, True])
+def test_a_picture_of_shares_is_one_image_in_the_svg(many: bool) -> None:
+    size = 60 if many else 3
+    places = [(x, y) for x in range(size) for y in range(size)]
+    cells = Series(
+        "shares", *map(list, zip(*places, strict=True)), style="shares", values=[5.0] * len(places)
     )
-    assert [trace["showlegend"] for trace in data] == [True, False]
-    assert [trace["xaxis"] for trace in data] == ["x", "x2"]
-    assert len(layout["shapes"]) == 2
-
-
-def test_an_ablation_is_drawn_as_well(ablation_study: Path) -> None:
-    charts = ablation_plots(ablation_table(read_results(ablation_study)))
-    forest, grid = figures(write_interactive(ablation_study, charts).read_text(encoding="utf-8"))
-    assert [trace["error_x"]["array"] for trace in forest[0]]
-    assert [trace["type"] for trace in grid[0]] == ["heatmap"]
-    assert grid[1]["xaxis"]["ticktext"] == ["all", "0:2", "2:4"]
-
-
-def test_without_plotly_the_error_names_the_extra(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "plotly.io", None)
-    with pytest.raises(StudyError, match=r"pip install 'clipfit-study\[interactive\]'"):
-        write_interactive(tmp_path, [])
-    assert not list(tmp_path.iterdir())
+    svg = drawn(Panel(Axis("", names=["<b>$x$"] * size), Axis("", names=[""] * size), (cells,)))
+    assert svg.count(b"<image") == 1
+    assert len(svg) < 100_000
+    assert ("5" in words(svg)) != many
+    assert b"<b>" not in svg
