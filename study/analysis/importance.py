@@ -18,10 +18,9 @@ from optuna.importance import (
     get_param_importances,
 )
 
-from study.analysis.charts import BAR_HEIGHT, BLUE, ORANGE, Axis, Chart, Panel, Series
+from study.analysis.charts import BAR_HEIGHT, Axis, Chart, Panel, Series
 from study.analysis.results import Results, TrialResult
-from study.errors import SubsetError
-from study.method.subsets import parse
+from study.analysis.sites import choices_in_words, sites_in
 
 logger = logging.getLogger(__name__)
 
@@ -75,20 +74,27 @@ def common_parameters(study: optuna.Study) -> list[str]:
     return chosen
 
 
-def importance_chart(arm: str, study: optuna.Study) -> Chart:
-    """Draw how much of the spread of an arm's scores each parameter explains."""
+def importance_chart(arm: str, study: optuna.Study, color: str) -> Chart:
+    """Draw how much of the spread of an arm's scores each parameter explains, in percent.
+
+    Args:
+        arm: the name of the arm.
+        study: its Optuna study.
+        color: the colour of the arm, which is paler for the second method.
+    """
     found = importances(study)
     shares, missing = ({}, found) if isinstance(found, str) else (found, NOTHING_VARIES)
     order = sorted(shares.get("fANOVA", {}), key=lambda parameter: shares["fANOVA"][parameter])
     series = tuple(
         Series(
             method,
-            [shares[method].get(parameter, 0.0) for parameter in order],
+            [100 * shares[method].get(parameter, 0.0) for parameter in order],
             [row + shift * BAR_HEIGHT for row in range(len(order))],
             style="bars",
             color=color,
+            opacity=opacity,
         )
-        for method, color, shift in zip(shares, (BLUE, ORANGE), (0.5, -0.5), strict=False)
+        for method, opacity, shift in zip(shares, (0.9, 0.4), (0.5, -0.5), strict=False)
     )
     trials = len(_completed(study))
     return Chart(
@@ -96,9 +102,10 @@ def importance_chart(arm: str, study: optuna.Study) -> Chart:
         f"Parameter importance, arm “{arm}”",
         f"Share of the spread of validation scores over {trials} complete trials "
         "that each parameter explains, by two methods; it says nothing of direction. Where they "
-        "disagree, neither tells. Parameters that too few trials have are left out."
+        "disagree, neither tells. Parameters that too few trials have are left out. "
+        + choices_in_words(order)
         + (" With so few trials this is a hint at best." if trials < TRUSTED_TRIALS else ""),
-        (Panel(Axis("importance"), Axis("", names=order), series),),
+        (Panel(Axis("share of the spread, %"), Axis("", names=order), series),),
         otherwise=missing,
         width=6.5,
         height=1.4 + 0.35 * len(order),
@@ -152,7 +159,7 @@ def _from_trials(arm: str, trials: Sequence[TrialResult]) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(study_name=arm, direction="maximize")
     finished = [t for t in trials if t.status == "finished" and t.val_score is not None]
-    terms = [_terms(trial.settings.subset) for trial in finished]
+    terms = [sites_in(trial.settings.subset) for trial in finished]
     sites = sorted(set().union(*terms))
     rows = [
         _choices(trial) | {site: site in held for site in sites}
@@ -184,13 +191,3 @@ def _choices(trial: TrialResult) -> dict[str, Any]:
     left_out = {"subset", "head_lr", "head_steps", "calibration"}
     left_out |= {"strength"} if trial.epochs_planned == 0 else set()
     return {name: v for name, v in flat.items() if v is not None and name not in left_out}
-
-
-def _terms(subset: str | None) -> frozenset[str]:
-    try:
-        terms = parse(subset or "none").terms
-    except SubsetError:
-        # Perhaps of another version of the language. The text is still the same for equal subsets.
-        return frozenset({subset or ""})
-    # Layers are left out, as nearly every window would become a separate parameter.
-    return frozenset(f"{term.encoder}.{term.site}" for sign, term in terms if sign > 0)

@@ -1,22 +1,21 @@
 """Charts of the results table, whose scores are fractions there and percent here."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import accumulate, cycle
+from itertools import accumulate
 from math import inf
 from typing import Any
 
+from study.analysis.arms import BASELINE, OPEN, arm_colors
 from study.analysis.charts import (
-    BLUE,
     GREY,
-    ORANGE,
     OTHER_MARKERS,
-    PALETTE,
     WINNER_MARKER,
     Axis,
     Chart,
     Panel,
     Series,
 )
+from study.analysis.confusions import confusion_charts
 from study.analysis.formatting import (
     count,
     interval,
@@ -53,7 +52,11 @@ def make_plots(results: Results, board: Leaderboard) -> tuple[Chart, ...]:
         rates_chart(searched),
         rungs_chart(searched),
         history_chart(searched),
-        *(importance_chart(*item) for item in load_optuna_studies(results).items()),
+        *(
+            importance_chart(arm, study, arm_colors([arm])[arm])
+            for arm, study in load_optuna_studies(results).items()
+        ),
+        *confusion_charts(results, board),
     )
 
 
@@ -156,8 +159,8 @@ def pareto_chart(searched: Sequence[TrialResult], board: Leaderboard) -> Chart:
         "pareto",
         "Score against trainable parameters",
         "Left, finished search trials on validation, with the front of those that no trial "
-        "beats with fewer parameters. Right, confirmed candidates on test, with 95 % intervals; "
-        "★ is the winner.",
+        "beats with fewer parameters. Right, confirmed candidates on test, with 95 % intervals, "
+        "in the colours of the arms that they come from; ★ is the winner.",
         (
             Panel(
                 trainable,
@@ -180,7 +183,7 @@ def pareto_chart(searched: Sequence[TrialResult], board: Leaderboard) -> Chart:
                     f"test {board.metric}, %",
                     line=100 * zero_shot.test.mean if zero_shot else None,
                 ),
-                _by_entry(tuned, [entry.trainable for entry in tuned]),
+                _by_entry(board, tuned, [entry.trainable for entry in tuned]),
                 "Candidates, on test (dotted: zero-shot)" if zero_shot else "On test",
             ),
         ),
@@ -198,12 +201,13 @@ def agreement_chart(board: Leaderboard) -> Chart:
         "agreement",
         "Validation against test",
         "Each candidate once: the score it was selected by, and its test score with a 95 % "
-        "interval over seeds. A rising cloud means that validation ranked well; ★ is the winner.",
+        "interval over seeds, in the colour of the arm that it comes from. A rising cloud means "
+        "that validation ranked well; ★ is the winner.",
         tuple(
             Panel(
                 VALIDATION,
                 Axis(f"test {board.metric}, %"),
-                _by_entry(entries, [100 * (entry.val_score or 0.0) for entry in entries]),
+                _by_entry(board, entries, [100 * (entry.val_score or 0.0) for entry in entries]),
                 title,
             )
             for title, entries in {"All candidates": scored, **again}.items()
@@ -227,8 +231,7 @@ def pareto_front(points: Iterable[tuple[float, float]]) -> list[tuple[float, flo
 
 
 def _colors(searched: Iterable[TrialResult]) -> Mapping[str, str]:
-    """Return the colour of each arm, which is the same in all charts of a study."""
-    return dict(zip(sorted({trial.arm for trial in searched}), cycle(PALETTE), strict=False))
+    return arm_colors(trial.arm for trial in searched)
 
 
 def _by_arm_and_status(
@@ -274,9 +277,15 @@ def _describe(trial: TrialResult) -> tuple[str, ...]:
     )
 
 
-def _by_entry(entries: Sequence[Entry], x: Sequence[float]) -> tuple[Series, ...]:
+def _by_entry(
+    board: Leaderboard, entries: Sequence[Entry], x: Sequence[float]
+) -> tuple[Series, ...]:
     # One series per candidate, named in the legend, since names beside the points would overlap.
-    colors = [ORANGE if e.winner else GREY if e.baseline else BLUE for e in entries]
+    arms = {trial.trial_id: trial.arm for trial in board.stage("search")}
+    known = arm_colors([*arms.values(), BASELINE, OPEN])
+    colors = [
+        known[arms.get(e.source_trial or "", BASELINE if e.baseline else OPEN)] for e in entries
+    ]
     return tuple(
         Series(
             f"{entry.name} ★" if entry.winner else entry.name,

@@ -26,13 +26,13 @@ def class_accuracies(results: Results, board: Leaderboard) -> tuple[Any, ...]:
     return tuple(own.itertuples(index=False))
 
 
-def confusions(results: Results, board: Leaderboard, most: int = 12) -> tuple[Any, ...]:
+def confusions(results: Results, board: Leaderboard, most: int | None = 12) -> tuple[Any, ...]:
     """Return the most frequent confusions on test of the chosen candidate, beside zero-shot.
 
     Args:
         results: the results of the study.
         board: its leaderboard.
-        most: the largest number of confusions to return, as rows of `_shares`.
+        most: the largest number of confusions to return, as rows of `_shares`; None means all.
     """
     shares = _shares(results, board)
     wrong = shares[shares["true"] != shares["predicted"]].sort_values(

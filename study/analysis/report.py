@@ -17,16 +17,16 @@ from study.analysis.ablation import (
     interaction_table,
     setting_table,
 )
+from study.analysis.asked import asked
 from study.analysis.charts import Chart, draw
+from study.analysis.confusions import CONFUSION, class_table, confusion_table
 from study.analysis.formatting import (
     Table,
     count,
     difference,
     interval,
     markdown_text,
-    peer_in_words,
     percent,
-    points,
     rate,
     score_header,
     setting_cells,
@@ -43,55 +43,54 @@ from study.analysis.leaderboard_output import (
     target_table,
     to_markdown,
 )
+from study.analysis.mattered import ablation_command, share_sentences, share_table, site_shares
 from study.analysis.names import name_of
-from study.analysis.occupancy import occupancy
-from study.analysis.predictions import class_accuracies, confusions
+from study.analysis.pictures import Datasets, make_gallery
 from study.analysis.results import Results, TrialResult
-from study.analysis.verdict import judgement, surpassing, validation_findings, verdict
+from study.analysis.sites import subset_in_words
+from study.analysis.verdict import (
+    headline,
+    judgement,
+    judgements,
+    surpassing,
+    validation_findings,
+    verdict,
+)
 from study.config.schema import StudyConfig
-from study.data.shots import wanted_val_shots
-from study.embedded import EMBEDDED
 from study.errors import DataError
 from study.method.parameters import all_kinds
 from study.storage.atomic import write_atomically
 from study.storage.ledger import Registration
-from study.trial.study import Study
 
 CHAMPION = "champion"
 
-_HEADS = {
-    "text": "the text features of the classes",
-    "linear": "a linear layer that begins there, trained on the features of the images",
-}
-_DESIGNS = {
-    "only_one": "each site alone, and the base",
-    "leave_one_out": "the base, and the base without each of its sites",
-    "layers": "the base, and the base in windows of layers",
-    "grid": "given subsets, and the base",
-    "pairs": "each site alone, each two sites together, zero-shot, and the base",
-}
 
-
-def write_report(results: Results, board: Leaderboard, plots: Sequence[Chart]) -> Path:
+def write_report(
+    results: Results, board: Leaderboard, plots: Sequence[Chart], datasets: Datasets | None = None
+) -> Path:
     """Write `report.html`, which needs no other file or network, into the study's folder.
 
     Args:
         results: the results of the study.
         board: its leaderboard.
         plots: the charts from `make_plots`.
+        datasets: the datasets that were read already, for pictures; see `make_gallery`.
 
     Returns:
         The path of the report.
 
     Raises:
         ConfigError: the study's configuration is missing.
+        LedgerError: a file of predictions is damaged.
     """
     path = results.folder.path / "report.html"
-    write_atomically(path, render_report(results, board, plots))
+    write_atomically(path, render_report(results, board, plots, datasets))
     return path
 
 
-def render_report(results: Results, board: Leaderboard, plots: Sequence[Chart]) -> str:
+def render_report(
+    results: Results, board: Leaderboard, plots: Sequence[Chart], datasets: Datasets | None = None
+) -> str:
     """Return the report as HTML; arguments and errors are those of `write_report`."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -104,26 +103,31 @@ def render_report(results: Results, board: Leaderboard, plots: Sequence[Chart]) 
     )
     environment.filters["svg"] = _encoded_svg
     template = environment.get_template("report.html.jinja")
-    return template.render(**_content(results, board), plots=plots)
+    return template.render(
+        **_content(results, board, datasets or {}),
+        plots=[plot for plot in plots if not plot.name.startswith(CONFUSION)],
+        maps=[plot for plot in plots if plot.name.startswith(CONFUSION)],
+    )
 
 
 def _encoded_svg(chart: Chart) -> str:
     return base64.b64encode(draw(chart, "svg")["svg"]).decode("ascii")
 
 
-def _content(results: Results, board: Leaderboard) -> dict[str, Any]:
+def _content(results: Results, board: Leaderboard, datasets: Datasets) -> dict[str, Any]:
     study = results.configured()
     config, protocol = study.config, study.protocol()
     winner, kept, registration = board.winner, board.kept, results.registration
-    # A choice no better than chance is no winner, but its classes are shown to explain why.
-    chosen = "choice" if winner is None else "winner"
+    begun = headline(board)
     return {
         "name": results.folder.name,
         "subtitle": f"{config.data.dataset}, {config.protocol.replace('_', '-')}, "
         + (f"{config.data.shots} images a class, " if protocol.trains else "")
         + config.backbone.name,
-        "verdict": verdict(board),
-        "asked": _asked(study, board, results),
+        "headline": begun,
+        "tuned": _tuned(board.chosen) if board.chosen else None,
+        "verdict": judgements(board) if begun else verdict(board),
+        "asked": asked(board, results),
         "scores": main_table(board),
         "ladder": ladder_table(board),
         "targets": target_table(board),
@@ -140,30 +144,10 @@ def _content(results: Results, board: Leaderboard) -> dict[str, Any]:
         "loading": None if kept is None else _loading(results, config, kept),
         "registered": registration and champion_sentence(registration, board),
         "serving": registration and f"import mlflow\n\n{loading_line(registration)}",
-        "classes": Table(
-            "",
-            ["class", "part", "zero-shot %", f"{chosen} %", "gain"],
-            [
-                [
-                    entry.true,
-                    entry.part,
-                    percent(entry.before),
-                    percent(entry.after),
-                    None if entry.gain is None else points(entry.gain),
-                ]
-                for entry in class_accuracies(results, board)
-            ],
-            left=2,
-        ),
-        "confusions": Table(
-            "",
-            ["images of", "taken for", "part", "zero-shot %", f"{chosen} %"],
-            [
-                [c.true, c.predicted, c.part, percent(c.before), percent(c.after)]
-                for c in confusions(results, board)
-            ],
-            left=3,
-        ),
+        "classes": class_table(results, board),
+        "confusions": confusion_table(results, board),
+        "gallery": make_gallery(results, board, datasets),
+        "mattered": _mattered(results) if protocol.searches(config) else None,
         "ablation": _ablation(results),
         "searched": _searched(results.stage("search")),
         "confirmed": _confirmed(results),
@@ -172,84 +156,26 @@ def _content(results: Results, board: Leaderboard) -> dict[str, Any]:
     }
 
 
-def _asked(study: Study, board: Leaderboard, results: Results) -> list[tuple[str, str]]:
-    """Return what was done, a row each: which rows there are depends on the kind of study."""
-    config, protocol = study.config, study.protocol()
-    data, search, space, ablation = config.data, config.search, config.search.space, config.ablation
-    trains, searches = protocol.trains, protocol.searches(config)
-    strength = protocol.strength_of(config)
-    images = f"{data.shots} a class to train"
-    spent = [f"{arm.arm}: {arm.trials} trials, {arm.epochs} epochs" for arm in board.arms]
-    rows = {
-        "Question": "How do these configurations do? Nothing is searched or chosen.",
-        "Dataset": data.dataset
-        + (f"; tested on {', '.join(data.targets)} as well" if data.targets else ""),
-        "Protocol": protocol.sentence,
-        "Images": images if trains else "",
-        "Backbone": "the small CLIP that comes with this package"
-        if config.backbone.name == EMBEDDED
-        else ", revision ".join(filter(None, (config.backbone.name, config.backbone.revision))),
+def _tuned(chosen: Entry) -> dict[str, Any]:
+    """Return which sites the choice tunes, and what they are."""
+    linear = chosen.settings.head == "linear"
+    nothing = chosen.settings.subset == "none" and chosen.settings.peer is None
+    return {
+        "sentence": f"It tunes {tuned_in_words(chosen.settings)}"
+        + (", and a linear head" if linear else "")
+        + f": {count(chosen.trainable)} numbers. Validation chose it"
+        + (", before any test image was read." if chosen.winner else "."),
+        "sites": () if nothing else subset_in_words(chosen.settings.subset),
     }
-    if ablation is not None:
-        lists = ablation.rates if isinstance(ablation.rates, dict) else {"": ablation.rates}
-        tried = "; ".join(
-            f"{kind} {', '.join(map(rate, own))}".strip() for kind, own in lists.items()
-        )
-        rows |= {
-            "Question": "Which parameters matter? Cells that tune different ones beside one base.",
-            "Cells": _DESIGNS[ablation.design],
-            "Learning rates": f"{tried}: each cell at the best of them, compared "
-            f"{_rule(study, results)}. Never on test images."
-            if protocol.validates(config)
-            else f"{tried}, the same for every cell",
-        }
-    elif searches:
-        rates = [f"{kind.plural} {_range(space.rates[kind.name])}" for kind in all_kinds()]
-        rows |= {
-            "Question": "Which of CLIP’s own biases and LayerNorms should be tuned, and how fast?",
-            "Images": f"{images}, {wanted_val_shots(data.shots, data.val_shots)} a class to "
-            "validate",
-            "Choice": f"Trials were compared {_rule(study, results)}. Never on test images.",
-            "Parameters to choose from": ", ".join(space.sites),
-            "Learning rates": ", ".join([*rates, f"λ {_range(space.distill_weight)}"]),
-            "Peers": "; ".join(
-                f"{label}: {peer_in_words(peer.at(peer.lr[0]))}, by {peer.optimizer}, "
-                f"learning rate {_range(peer.lr)}, {search.peer_trials} trials"
-                for label, peer in search.peer_arms.items()
-            ),
-            "Head": " or ".join(_HEADS[head] for head in space.heads),
-            "Strength": "α 1: all of the tuned change is kept"
-            if strength == 1.0
-            else f"α {rate(strength)}, the share of the tuned change that is kept; fixed "
-            "beforehand. Baselines keep all of it.",
-        }
-    rows |= {
-        "Training": f"{config.training.epochs} epochs, {config.training.optimizer}"
-        if trains
-        else "",
-        "Search": f"{search.trials} trials planned ({search.sampler}). "
-        f"Run: {'; '.join(spent) or 'none'}"
-        if searches
-        else "",
-        "Time": str(occupancy(results.trials) or "") if searches else "",
-        "Test": f"{len(config.confirm.seeds)} seeds, each with its own training images"
-        if trains
-        else "",
+
+
+def _mattered(results: Results) -> dict[str, Any]:
+    shares = site_shares(results)
+    return {
+        "sentences": share_sentences(results, shares),
+        "table": share_table(shares),
+        "command": ablation_command(results),
     }
-    return [(name, text) for name, text in rows.items() if text]
-
-
-def _rule(study: Study, results: Results) -> str:
-    scores = next((t.val for t in results.trials if t.val.get("new") is not None), {})
-    return (
-        study.protocol()
-        .rule_used(study.config, {f"val_{name}": value or 0.0 for name, value in scores.items()})
-        .sentence
-    )
-
-
-def _range(bounds: tuple[float, float]) -> str:
-    return f"{rate(bounds[0])} to {rate(bounds[1])}"
 
 
 def _settings(winner: Entry) -> list[tuple[str, str]]:
@@ -258,7 +184,7 @@ def _settings(winner: Entry) -> list[tuple[str, str]]:
         *zip(
             (
                 "Head",
-                "α (share of the change that is kept)",
+                f"α ({percent(winner.settings.strength, 0)} % of the change is kept)",
                 *(f"Learning rate of {kind.plural}" for kind in all_kinds()),
                 "λ (distillation weight)",
             ),

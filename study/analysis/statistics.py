@@ -24,7 +24,7 @@ _ROUNDING = 1e-12
 
 @dataclass(frozen=True)
 class Interval:
-    """The 95 % interval of a mean over other test images."""
+    """A 95 % interval, such as that of a mean over other test images."""
 
     low: float
     """The lower end."""
@@ -176,6 +176,33 @@ def bootstrap(
     estimate(values)  # refuses what has no mean
     drawn = resampled_means(np.array(values)[:, None], np.random.default_rng(seed), draws)
     return percentile_interval(drawn[:, 0], confidence)
+
+
+def proportion_difference(
+    found: int, of: int, base_found: int, base_of: int, confidence: float = CONFIDENCE
+) -> Interval:
+    """Return the interval of the difference of two shares, by Newcombe's method 10.
+
+    It is made of the Wilson intervals of both shares (Newcombe 1998, “Interval estimation for the
+    difference between independent proportions”), so that it suits small numbers, and shares of 0
+    and 1. The two groups are supposed to have no member in common.
+
+    Args:
+        found: how many members of the first group count.
+        of: how many members it has, at least one.
+        base_found: how many members of the second group count.
+        base_of: how many members it has, at least one.
+        confidence: coverage of the interval.
+    """
+    share, base = found / of, base_found / base_of
+    own, other = (
+        stats.binomtest(k, n).proportion_ci(confidence, method="wilson")
+        for k, n in ((found, of), (base_found, base_of))
+    )
+    return Interval(
+        share - base - math.hypot(share - own.low, other.high - base),
+        share - base + math.hypot(own.high - share, base - other.low),
+    )
 
 
 def paired_difference(

@@ -21,10 +21,7 @@ from study.trial.study import BEST
 
 def verdict(board: Leaderboard) -> tuple[str, ...]:
     """Return what a study found: the choice, its two fixed comparisons, and what qualifies it."""
-    metric = (
-        f"harmonic mean of {' and '.join(board.parts)} accuracy" if board.parts else board.metric
-    )
-    chosen, winner = board.chosen, board.winner
+    metric, chosen = _metric(board), board.chosen
     zero_shot = getattr(board.entry(ZERO_SHOT), "test", None)
     chance = guessing(board.chance, zero_shot, board.guess)
     if board.entries and not board.searched:
@@ -34,12 +31,46 @@ def verdict(board: Leaderboard) -> tuple[str, ...]:
     if chosen is None:
         what = "The choice has no test score" if board.entries else "Nothing is confirmed on test"
         return f"{what} yet, so there is no winner to judge.", *chance
-    top = board.entries[0]
     name = "" if chosen.label == BEST else f"“{chosen.name}”, "
     return (
         f"Validation chose {name}{settings_in_words(chosen.settings)}: "
         f"{with_intervals(chosen.test)} {metric} on test.",
         *chance,
+        *judgements(board),
+    )
+
+
+def headline(board: Leaderboard) -> tuple[str, str] | None:
+    """Return the test score of the choice, and the rest of the sentence that begins with it.
+
+    The sentence has its intervals, chance and zero-shot's score. None means that nothing was
+    chosen, or the choice has no test score.
+    """
+    chosen = board.chosen
+    if chosen is None or not board.searched:
+        return None
+    zero_shot = board.entry(ZERO_SHOT)
+    beside = []
+    if board.chance is not None:
+        guess = f"{board.guess[0].lower()}{board.guess[1:]}"
+        beside.append(f"{guess} would score {percent(board.chance)} % (chance)")
+    if zero_shot is not None:
+        beside.append(f"zero-shot CLIP scores {with_intervals(zero_shot.test)}")
+    metric = f"mean {board.metric} over the target datasets" if board.targets else _metric(board)
+    return (
+        f"{percent(chosen.test.mean)} %",
+        f"{metric} on test for the {'winner' if chosen.winner else 'choice'} (95 % "
+        f"intervals: {_spread(chosen.test)})" + (f"; {', and '.join(beside)}." if beside else "."),
+    )
+
+
+def judgements(board: Leaderboard) -> tuple[str, ...]:
+    """Return how the choice compares with its rivals and with chance, and what qualifies it."""
+    chosen, winner = board.chosen, board.winner
+    if chosen is None:
+        return ()
+    top = board.entries[0]
+    return (
         *(
             _judgements(board, winner)
             if winner
@@ -60,14 +91,24 @@ def verdict(board: Leaderboard) -> tuple[str, ...]:
     )
 
 
+def _metric(board: Leaderboard) -> str:
+    if board.parts:
+        return f"harmonic mean of {' and '.join(board.parts)} accuracy"
+    return board.metric
+
+
 def with_intervals(score: Estimate) -> str:
     """Return a score in percent with its intervals over seeds and over test images, in words."""
+    return f"{percent(score.mean)} % ({_spread(score)})"
+
+
+def _spread(score: Estimate) -> str:
     half = score.half_width
     spreads = [
         seed_count(score.n) if half is None else f"± {percent(half)} over {seed_count(score.n)}",
         *([f"± {percent(score.images.half_width)} over test images"] if score.images else ()),
     ]
-    return f"{percent(score.mean)} % ({', '.join(spreads)})"
+    return ", ".join(spreads)
 
 
 def judgement(comparison: Comparison) -> str:

@@ -28,6 +28,7 @@ from study.config.loading import (
     parse_overrides,
 )
 from study.config.schema import default_storage
+from study.config.shipped import FOLDERS
 from study.errors import ConfigError, StudyError
 from study.selection.candidates import extend
 from study.storage.atomic import StorageError, with_retries
@@ -147,11 +148,9 @@ def find_config(name: str) -> Path:
     Raises:
         ConfigError: it does not exist; the message lists the shipped ones.
     """
-    package = Path(tracking.__file__).parents[1]
-    folders = [package.parent / "configs", package / "configs"]
     places = (
         place
-        for folder in folders
+        for folder in FOLDERS
         for place in (folder / name, folder / f"{name}.yaml", folder.parent / name)
     )
     for candidate in (Path(name), *places):
@@ -160,7 +159,7 @@ def find_config(name: str) -> Path:
                 return candidate
     shipped = sorted(
         path.relative_to(folder).with_suffix("").as_posix()
-        for folder in folders
+        for folder in FOLDERS
         for path in folder.rglob("*.yaml")
     )
     raise ConfigError(

@@ -7,6 +7,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from study.analysis.charts import GREEN
 from study.analysis.importance import (
     common_parameters,
     importance_chart,
@@ -129,7 +130,7 @@ def test_a_conditional_parameter_is_looked_at_where_most_trials_have_it() -> Non
 
 
 def test_arms_without_enough_complete_trials_are_not_drawn_and_say_so() -> None:
-    importance = importance_chart("search", optuna.create_study(direction="maximize"))
+    importance = importance_chart("search", optuna.create_study(direction="maximize"), GREEN)
     assert importance.name == "importance-search"
     assert importance.missing == "only 0 of the 10 complete trials that it takes"
 
@@ -139,12 +140,25 @@ def test_bars_are_the_importances_of_both_methods_in_the_order_of_the_first(
 ) -> None:
     studies = load_optuna_studies(read_results(few_shot_study))
     found = importances(studies["search"])
-    chart = importance_chart("search", studies["search"])
+    chart = importance_chart("search", studies["search"], GREEN)
     assert isinstance(found, dict)
     (panel,) = chart.panels
     assert panel.y.names is not None
     for series, (method, shares) in zip(panel.series, found.items(), strict=True):
         assert series.name == method
-        assert list(series.x) == [shares[name] for name in panel.y.names]
+        assert list(series.x) == [100 * shares[name] for name in panel.y.names]
+    assert panel.x.title.endswith("%")
+    assert {series.color for series in panel.series} == {GREEN}
     assert list(panel.series[0].x) == sorted(panel.series[0].x)
     assert "With so few trials this is a hint at best" in chart.caption
+    assert "A name such as text." in chart.caption
+
+
+def test_windows_are_explained_where_their_ends_are_drawn() -> None:
+    study = optuna.create_study(direction="maximize")
+    for number in range(12):
+        trial = study.ask()
+        trial.suggest_int("vision.from", 0, 3)
+        study.tell(trial, float(number))
+    caption = importance_chart("search", study, GREEN).caption
+    assert "vision.from and vision.to are the ends of the window of blocks of the image" in caption

@@ -32,6 +32,8 @@ def test_a_finished_study_has_every_plot_as_png_and_svg(
         "rungs",
         "history",
         "importance-search",
+        "confusion-1",
+        "confusion-2",
     }
     for name in charts.keys() - drawn:
         assert "of the 10 complete trials" in (charts[name].missing or "")

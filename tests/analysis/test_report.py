@@ -21,12 +21,43 @@ from study.analysis.plots import make_plots
 from study.analysis.report import describe_study, render_report, write_report
 from study.analysis.results import read_results
 from study.config.loading import dump_config, load_config
+from study.data.datasets import load_dataset
+from study.data.records import Dataset, Record
 from study.method.delta import head_tensors, save_delta
 from study.method.head import Head
 from study.storage.ledger import REGISTERED, Registration, StudyFolder
-from tests.analysis.conftest import add_answer, add_candidate, edit_candidates
+from study.trial import Prediction
+from study.trial.predictions import to_parquet
+from tests.analysis.conftest import add_answer, add_candidate, edit_candidates, keep_predictions
 
 EVIL = "<script>alert('x')</script>"
+
+
+class StringSource:
+    """A source that has one image for every path."""
+
+    def __init__(self, image: Image.Image) -> None:
+        self._image = image
+
+    def open(self, path: str) -> Image.Image:
+        return self._image
+
+
+def show_glyphs(folder: Path) -> Path:
+    """Let a study's winner have predictions of the test images that its dataset has."""
+    test = load_dataset("glyphs").test
+    names = load_dataset("glyphs").class_names
+    for seed in range(1, 6):
+        predictions = [
+            Prediction(
+                "accuracy", r.path, names[r.label], names[r.label - (n % 3 == 0)], 0.3 + n / 1e4
+            )
+            for n, r in enumerate(test)
+        ]
+        trial = folder / f"trials/confirm-best-seed{seed}"
+        (trial / "predictions.parquet").write_bytes(to_parquet(predictions))
+        (trial / "confusion.json").unlink()
+    return folder
 
 
 class Outline(HTMLParser):
@@ -99,7 +130,7 @@ def test_it_is_small_runs_nothing_and_every_figure_has_its_picture(report: str) 
     assert "script-src" not in report
     assert len(report) < 1_500_000
     pictures = re.findall('<div class="drawing"><img alt="([^"]+)" src="([^"]+)">', report)
-    assert len(pictures) == tags.count("img") == 6
+    assert len(pictures) == tags.count("img") == 8
     for _, source in pictures:
         kind, _, content = source.partition(",")
         assert kind == "data:image/svg+xml;base64"
@@ -120,9 +151,105 @@ def test_it_answers_what_was_asked_found_and_how_sure(report: str) -> None:
         "Subset to tune",
         "Class by class",
         "Most frequent confusions",
+        "What test images are taken for, part “base”",
+        "What mattered",
+        "clipfit-study run ablation",
         "All trials",
     ):
         assert part in text, part
+
+
+def test_the_first_sentence_is_the_number_and_the_second_what_is_tuned(
+    make_study: Callable[..., Path],
+) -> None:
+    page = rendered(keep_predictions(make_study(edge=0.05)), plots=())
+    box = text_of(page.split('<section class="verdict">')[1].split("</section>")[0]).strip()
+    assert re.match(
+        r"\d\d\.\d % accuracy on test for the winner \(95 % intervals: ± \d\.\d over 5 seeds, "
+        r"± \d\.\d over test images\); always naming the largest class would score 8\.3 % "
+        r"\(chance\), and zero-shot CLIP scores 60\.0 % \(± 0\.0 over 5 seeds, ± \d\.\d over test "
+        r"images\)\. It tunes text\.",
+        box,
+    ), box
+    assert "Validation chose it, before any test image was read." in box
+    assert ", text encoder" in box.partition("Against tuned CLIPFit")[0]
+    assert box.lower().count("always naming") == 1
+
+
+def test_sites_are_explained_where_they_are_first_named(few_shot_study: Path) -> None:
+    text = text_of(rendered(few_shot_study, plots=()))
+    assert "text.attn.bias (all biases of the attention); text.mlp.fc1.bias (the biases" in text
+
+
+def test_shares_are_in_percent(few_shot_study: Path) -> None:
+    config = few_shot_study / "study.yaml"
+    config.write_text(config.read_text().replace("strength: null", "strength: 0.75"))
+    text = text_of(rendered(add_answer(few_shot_study, strength=0.75), plots=()))
+    assert "α 0.75: 75 % of the tuned change is kept" in text
+    assert "α (75 % of the change is kept)" in text
+
+
+def test_a_study_of_an_earlier_version_has_a_report_without_pictures(few_shot_study: Path) -> None:
+    text = text_of(rendered(few_shot_study))
+    assert "There are no pictures: this study kept no prediction of single images." in text
+    assert "trained on tested on zero-shot % winner %" in text
+
+
+def test_pictures_are_shown_with_a_warning_what_they_are_not_for(few_shot_study: Path) -> None:
+    page = rendered(show_glyphs(few_shot_study), plots=())
+    gallery = page.split("Images to look at")[1].split("<h2>")[0]
+    assert gallery.count('<img class="small"') == 24
+    text = text_of(gallery)
+    assert "nothing was chosen by them." in text
+    assert "chooses on the test images, and needs other test images" in text
+    assert re.search(r"taken for .{1,30}, \d\d\.\d % is .{1,30} wrong with 5 of 5 seeds", text)
+    assert "shown without a picture" not in text
+
+
+def test_a_report_of_images_that_are_gone_says_so_and_names_no_folder(
+    few_shot_study: Path, tmp_path: Path
+) -> None:
+    folder = show_glyphs(few_shot_study)
+    config = folder / "study.yaml"
+    gone = f"root: {tmp_path}/pets-are-gone"
+    config.write_text(
+        config.read_text()
+        .replace("dataset: glyphs", "dataset: pets")
+        .replace("root: null", gone, 1)
+    )
+    page = rendered(folder, plots=())
+    assert "There are no pictures: the test images are not where they were" in page
+    assert "data:image" not in page
+    # Once as the configuration has it, once in the command that repeats it.
+    assert page.count("pets-are-gone") == 2
+
+
+def test_a_model_without_mistakes_is_said_to_have_none(few_shot_study: Path) -> None:
+    folder = show_glyphs(few_shot_study)
+    record = load_dataset("glyphs").test[0]
+    name = load_dataset("glyphs").class_names[record.label]
+    kept = folder / "trials/confirm-best-seed1/predictions.parquet"
+    kept.write_bytes(to_parquet([Prediction("accuracy", record.path, name, name, 0.9)]))
+    text = text_of(rendered(folder, plots=()))
+    assert "With this seed no test image is mistaken." in text
+    assert "The most confident mistakes" not in text
+    assert "which is right" in text
+
+
+def test_names_and_paths_of_images_are_escaped(few_shot_study: Path) -> None:
+    for path in few_shot_study.glob("trials/confirm-*/confusion.json"):
+        path.unlink()
+    evil = f'"{EVIL}'
+    predictions = [Prediction("accuracy", evil, evil, name, 0.9) for name in ("a", evil)]
+    kept = few_shot_study / "trials/confirm-best-seed1/predictions.parquet"
+    kept.write_bytes(to_parquet(predictions))
+    source = StringSource(Image.new("RGB", (9, 9)))
+    known = Dataset("glyphs", (evil,), ("{}",), (), (), (Record(evil, 0),), source)
+    results = read_results(few_shot_study)
+    page = render_report(results, leaderboard(results), (), {"glyphs": known})
+    assert page.count('<img class="small"') == 3
+    assert EVIL not in page
+    assert not [tag for tag, _ in outline(page).tags if tag == "script"]
 
 
 def test_search_trials_are_shown_without_test_numbers(few_shot_study: Path) -> None:
@@ -231,7 +358,8 @@ def test_an_ablation_has_its_table_and_plots_in_the_report(
 
 def test_where_nothing_beats_chance_the_report_recommends_nothing(guessing_study: Path) -> None:
     text = text_of(rendered(guessing_study, plots=()))
-    assert "Always naming the largest class would score 80.0 % (chance); zero-shot scores" in text
+    assert "accuracy on test for the choice (95 % intervals: ± " in text
+    assert "always naming the largest class would score 80.0 % (chance), and zero-shot CLIP" in text
     assert "so there is no winner. Nothing that was tested beats chance." in text
     assert "Nothing: what validation chose does not beat chance on test." in text
     assert "★" not in text

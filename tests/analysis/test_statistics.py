@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.proportion import confint_proportions_2indep
 from statsmodels.stats.weightstats import DescrStatsW
 
 from study.analysis.statistics import (
@@ -11,6 +12,7 @@ from study.analysis.statistics import (
     estimate,
     holm,
     paired_difference,
+    proportion_difference,
     rank_agreement,
     regret,
 )
@@ -148,3 +150,21 @@ def test_the_bootstrap_is_the_same_every_time() -> None:
     assert (bootstrap([0.25] * 9).low, bootstrap([0.25] * 9).high) == (0.25, 0.25)
     with pytest.raises(ValueError, match="at least one finite number"):
         bootstrap([])
+
+
+@pytest.mark.parametrize(
+    ("found", "of", "base_found", "base_of", "low", "high"),
+    [  # Newcombe 1998, table II, method 10
+        (56, 70, 48, 80, 0.0524, 0.3339),
+        (9, 10, 3, 10, 0.1705, 0.8090),
+        (10, 10, 0, 20, 0.6791, 1.0),
+        (0, 10, 0, 20, -0.1611, 0.2775),
+    ],
+)
+def test_the_difference_of_shares_is_newcombes(
+    found: int, of: int, base_found: int, base_of: int, low: float, high: float
+) -> None:
+    interval = proportion_difference(found, of, base_found, base_of)
+    assert (interval.low, interval.high) == pytest.approx((low, high), abs=2e-4)
+    known = confint_proportions_2indep(found, of, base_found, base_of, method="newcomb")
+    assert (interval.low, interval.high) == pytest.approx(known)

@@ -8,7 +8,7 @@ from typing import Any
 
 from study.analysis.leaderboard import leaderboard
 from study.analysis.results import read_results
-from study.analysis.verdict import judgement, validation_findings, verdict
+from study.analysis.verdict import headline, judgement, judgements, validation_findings, verdict
 from study.storage.ledger import Registration
 from tests.analysis.conftest import add_answer, add_candidate, edit_candidates, keep_predictions
 
@@ -207,3 +207,50 @@ def test_what_was_stopped_is_told_with_its_seeds_where_a_study_is_sequential(
         shutil.rmtree(folder / "trials" / f"confirm-zero-shot-seed{seed}")
     assert "and given no more: " in said(folder)
     assert f"“{board.entry('zero-shot').name}” after 3" in said(folder)
+
+
+def test_the_headline_has_the_number_first_and_chance_and_zero_shot_beside_it(
+    few_shot_study: Path,
+) -> None:
+    board = leaderboard(read_results(keep_predictions(few_shot_study)))
+    assert board.winner is not None
+    number, rest = headline(board) or ("", "")
+    assert number == f"{100 * board.winner.test.mean:.1f} %"
+    assert rest.startswith("accuracy on test for the winner (95 % intervals: ± ")
+    assert " over 5 seeds, ± " in rest
+    assert " over test images); always naming the largest class would score 8.3 % (chance)" in rest
+    assert rest.endswith("over test images).")
+    assert "zero-shot CLIP scores 60." in rest
+
+
+def test_what_has_parts_is_called_by_their_mean(base_to_new_study: Path) -> None:
+    _, rest = headline(leaderboard(read_results(base_to_new_study))) or ("", "")
+    assert rest.startswith("harmonic mean of base and new accuracy on test for the winner")
+
+
+def test_over_several_datasets_it_is_called_a_mean(few_shot_study: Path) -> None:
+    board = leaderboard(read_results(few_shot_study))
+    entries = tuple(replace(e, targets={"a": e.test, "b": e.test}) for e in board.entries)
+    _, rest = headline(replace(board, entries=entries)) or ("", "")
+    assert rest.startswith("mean accuracy over the target datasets on test for the winner")
+
+
+def test_without_a_winner_the_headline_calls_it_a_choice(guessing_study: Path) -> None:
+    _, rest = headline(leaderboard(read_results(guessing_study))) or ("", "")
+    assert "for the choice" in rest
+    assert "winner" not in rest
+
+
+def test_where_nothing_was_chosen_there_is_no_headline(few_shot_study: Path) -> None:
+    (few_shot_study / "candidates.json").unlink()
+    for path in (few_shot_study / "trials").glob("confirm-*/*"):
+        path.unlink()
+    assert headline(leaderboard(read_results(few_shot_study))) is None
+
+
+def test_the_verdict_is_the_choice_with_chance_and_then_the_judgements(
+    few_shot_study: Path,
+) -> None:
+    board = leaderboard(read_results(few_shot_study))
+    assert verdict(board)[2:] == judgements(board)
+    assert verdict(board)[0].startswith("Validation chose ")

@@ -1,10 +1,12 @@
-"""Every configuration that comes with the project loads."""
+"""Every configuration that comes with the project loads, and overrides lead to any other one."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from study.config.loading import is_sweep, load_config, load_sweep
+from study.config.loading import build_config, is_sweep, load_config, load_sweep
+from study.config.shipped import overrides_between, shipped_file, value_at
 from study.workflow.commands import find_config
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -29,3 +31,34 @@ def test_a_shipped_configuration_loads_and_is_found_by_name(path: Path) -> None:
 
 def test_a_folder_of_configurations_is_found_by_name() -> None:
     assert find_config("paper").samefile(CONFIGS / "paper")
+
+
+def test_a_shipped_file_is_found_by_its_name() -> None:
+    assert shipped_file("ablation") == CONFIGS / "ablation.yaml"
+    assert shipped_file("none") is None
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("data.dataset", "pets"),
+        ("data.dataset", "yes"),
+        ("data.dataset", "a: {b}, 'c' # \u2028 é"),
+        ("data.root", "my pets/no. 1"),
+        ("data.templates", ["a {} on\ntwo lines", "it's a \"{}\", isn't it"]),
+        ("data.columns", {"path": "file", "class_name": "null"}),
+        ("data.pixel_range", [0.0, 1e-05]),
+        ("data.augment", False),
+        ("data.val_shots", None),
+        ("training.weight_decay", 1e-07),
+        ("confirm.seeds", [1, 2, 3]),
+        ("search.space.sites", ["vision.ln", "text.bias"]),
+        ("data.dataset", "x" * 500),
+    ],
+)
+def test_overrides_lead_to_any_value(key: str, value: Any) -> None:
+    start = build_config({"data": {"val_shots": 3}}, "here")
+    (override,) = overrides_between(start, {key: value, "seed": 1})
+    assert "\n" not in override
+    reached = load_config(CONFIGS / "ablation.yaml", [override])
+    assert value_at(reached, key) == value

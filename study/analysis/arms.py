@@ -1,0 +1,27 @@
+"""The arms of a search: the colour that each has in every chart, of every study."""
+
+from collections.abc import Iterable, Mapping
+from itertools import cycle
+
+from study.analysis.charts import BLUE, GREEN, GREY, OLIVE, ORANGE, PINK, VIOLET
+from study.config.schema import TUNED, VARIANT
+
+OPEN = "search"
+"""The arm that chooses what to tune; each other one is given that."""
+BASELINE = "baseline"
+"""The arm of the configurations that are trained as they are."""
+_COLORS = {OPEN: BLUE, TUNED: ORANGE, VARIANT: GREEN, BASELINE: GREY, "full": PINK, "lora": OLIVE}
+_FURTHER = (VIOLET, PINK, OLIVE)
+
+
+def arm_colors(arms: Iterable[str]) -> Mapping[str, str]:
+    """Return the colour of each arm, in the order of their names.
+
+    Args:
+        arms: the arms of a study: all of them, since peers may have any name, and the colours of
+            those that are not known beforehand depend on the others.
+    """
+    names = sorted(set(arms))
+    further = zip((name for name in names if name not in _COLORS), cycle(_FURTHER), strict=False)
+    colors = {**_COLORS, **dict(further)}
+    return {name: colors[name] for name in names}

@@ -1,0 +1,163 @@
+"""What images are taken for is told class by class, and drawn for few classes and for many."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from study.analysis.charts import Chart, draw
+from study.analysis.confusions import (
+    class_table,
+    confusion_charts,
+    confusion_table,
+    image_counts,
+)
+from study.analysis.leaderboard import leaderboard
+from study.analysis.results import read_results
+from study.trial import Prediction
+from study.trial.predictions import to_parquet
+from tests.analysis.conftest import CLASSES, keep_predictions
+from tests.analysis.test_charts import words
+
+TEXT = "{http://www.w3.org/2000/svg}text"
+HASH = "0123456789abcdef"
+
+
+def record_images(folder: Path, *lines: object) -> Path:
+    """Record which images the winner was trained and tested on, as a study does."""
+    for path in folder.glob("trials/confirm-best-seed*/config.json"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"split_hash": HASH}))
+    (folder / "shots").mkdir(exist_ok=True)
+    text = "\n".join(json.dumps(line, separators=(",", ":"), sort_keys=True) for line in lines)
+    (folder / f"shots/tasks-{HASH}.jsonl").write_text(text)
+    return folder
+
+
+def trained_on(folder: Path, *labels: int) -> Path:
+    names = [*reversed(CLASSES)]
+    shots = [
+        {"part": "train", "path": f"{n}.png", "label": label} for n, label in enumerate(labels)
+    ]
+    return record_images(
+        folder,
+        {"dataset": "glyphs", "class_names": names},
+        {"task": 0, "digest": "0"},
+        {"part": "train", "classes": [*range(12)]},
+        *shots,
+        {"part": "accuracy", "path": "test.png", "label": 0},
+    )
+
+
+def charts_of(folder: Path) -> tuple[Chart, ...]:
+    results = read_results(folder)
+    return confusion_charts(results, leaderboard(results))
+
+
+def test_each_class_has_its_numbers_of_images(few_shot_study: Path) -> None:
+    results = read_results(trained_on(keep_predictions(few_shot_study), 0, 0, 1))
+    table = class_table(results, leaderboard(results))
+    images = {row[0]: (row[2], row[3]) for row in table.rows}
+    assert images["glyph l"] == (2, 40)
+    assert images["glyph k"] == (1, 40)
+    assert images["glyph a"] == (0, 40)
+    assert table.note.startswith("Each seed: 3 training images, 480 test images. Accuracy")
+
+
+@pytest.mark.parametrize("head", [{"dataset": "glyphs"}, [], "words", {"class_names": 3}], ids=str)
+def test_a_record_that_cannot_be_read_leaves_the_test_images(
+    few_shot_study: Path, head: object
+) -> None:
+    marked = {"part": "train", "path": "0.png", "label": 99}
+    results = read_results(record_images(few_shot_study, head, marked))
+    table = class_table(results, leaderboard(results))
+    assert {row[2] for row in table.rows} == {None}
+    assert {row[3] for row in table.rows} == {40}
+    assert table.note.startswith("Scored on 480 test images. ")
+
+
+def test_no_record_outside_of_the_folder_is_read(few_shot_study: Path, tmp_path: Path) -> None:
+    trained_on(few_shot_study, 0)
+    for path in few_shot_study.glob("trials/confirm-best-seed*/config.json"):
+        named = {"split_hash": f"/../../shots/tasks-{HASH}"}
+        path.write_text(json.dumps(json.loads(path.read_text()) | named))
+    (few_shot_study / "shots/tasks-").mkdir()
+    results = read_results(few_shot_study)
+    assert image_counts(results, leaderboard(results)).trained is None
+
+
+def test_a_class_of_another_dataset_is_not_said_to_be_trained(few_shot_study: Path) -> None:
+    results = read_results(trained_on(keep_predictions(few_shot_study), 0, 0, 1))
+    board = leaderboard(results)
+    target = {"accuracy": board.entries[0].test}
+    elsewhere = replace(board, entries=(replace(board.entries[0], targets=target),))
+    assert elsewhere.targets == ("accuracy",)
+    table = class_table(results, replace(elsewhere, entries=(*elsewhere.entries, *board.entries)))
+    assert {row[2] for row in table.rows} == {None}
+
+
+def test_confusions_are_told_in_percent(few_shot_study: Path) -> None:
+    results = read_results(few_shot_study)
+    table = confusion_table(results, leaderboard(results))
+    assert table.header[-2:] == ["zero-shot %", "winner %"]
+    assert len(table.rows) == 12
+    assert float(str(table.rows[0][-1])) >= float(str(table.rows[1][-1]))
+
+
+def test_a_row_of_the_map_is_all_that_becomes_of_a_class(few_shot_study: Path) -> None:
+    (chart,) = charts_of(trained_on(few_shot_study, 0))
+    (panel,) = chart.panels
+    (series,) = panel.series
+    assert panel.y.names == list(CLASSES), "of the dataset's order the first is at the top"
+    assert panel.x.names == list(reversed(CLASSES))
+    totals = np.zeros(12)
+    for x, y, value in zip(series.x, series.y, series.values, strict=True):
+        right = panel.x.names[int(x)] == panel.y.names[int(y)]
+        assert (value > 0) == right
+        totals[int(y)] += abs(value)
+    assert totals == pytest.approx(np.full(12, 100.0))
+
+
+def test_the_map_of_few_classes_has_its_numbers(few_shot_study: Path) -> None:
+    chart = charts_of(few_shot_study)[0]
+    found = words(draw(chart, "svg")["svg"])
+    assert {*CLASSES} <= {*found}
+    assert any(word.isdecimal() and 50 < int(word) < 100 for word in found)
+
+
+def test_each_part_has_a_map_of_its_own(base_to_new_study: Path) -> None:
+    base, new = charts_of(base_to_new_study)
+    assert (base.name, new.name) == ("confusion-1", "confusion-2")
+    assert base.title.endswith("part “base”")
+    assert new.panels[0].y.names == [*reversed(CLASSES[6:])]
+
+
+def test_a_hundred_classes_are_drawn_small_and_named_at_the_side(few_shot_study: Path) -> None:
+    names = [f"a class with a long name {n:03}" for n in range(100)]
+    random = np.random.default_rng(1)
+    for seed in range(1, 6):
+        trial = few_shot_study / f"trials/confirm-best-seed{seed}"
+        predictions = [
+            Prediction("accuracy", f"{n}.png", names[n % 100], names[int(guess)], 0.5)
+            for n, guess in enumerate(random.integers(0, 100, 3000))
+        ]
+        (trial / "confusion.json").unlink()
+        (trial / "predictions.parquet").write_bytes(to_parquet(predictions))
+    (chart,) = charts_of(few_shot_study)
+    svg = draw(chart, "svg")["svg"]
+    assert len(svg) < 100_000
+    found = ["".join(element.itertext()) for element in ElementTree.fromstring(svg).iter(TEXT)]
+    assert sum(word.startswith("a class with a long nam") for word in found) == 100
+    assert not [word for word in found if word.isdecimal() or word == "<1"]
+    assert "Columns are in the order of the rows." in chart.caption
+
+
+def test_without_a_choice_there_is_no_map(few_shot_study: Path) -> None:
+    (few_shot_study / "candidates.json").unlink()
+    for path in (few_shot_study / "trials").glob("confirm-*/*"):
+        path.unlink()
+    results = read_results(few_shot_study)
+    assert confusion_charts(results, leaderboard(results)) == ()
+    assert image_counts(results, leaderboard(results)).tested == {}

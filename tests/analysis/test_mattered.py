@@ -1,0 +1,222 @@
+"""What mattered is said with its doubts, and the command of an ablation is sound."""
+
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from statsmodels.stats.proportion import confint_proportions_2indep
+
+from study.analysis.mattered import (
+    BEST,
+    SiteShare,
+    ablation_command,
+    ranked_trials,
+    share_sentences,
+    share_table,
+    site_shares,
+)
+from study.analysis.results import read_results
+from study.commands import main
+from study.config.loading import dump_config, load_config
+from study.config.shipped import shipped_file
+
+
+def set_search(folder: Path, subsets: list[str]) -> Path:
+    """Let the open search's trials tune given subsets, all to the end, the best first."""
+    paths = sorted(folder.glob("trials/search-*/config.json"))
+    own = [p for p in paths if json.loads(p.read_text())["arm"] == "search"]
+    for number, path in enumerate(own):
+        if number >= len(subsets):
+            (path.parent / "end.json").unlink()
+            continue
+        config = json.loads(path.read_text()) | {"subset": subsets[number]}
+        path.write_text(json.dumps(config))
+        score = 0.9 - number / 100
+        report = {"epoch": 12, "val_score": score, "val_accuracy": score, "seconds": 1.0}
+        (path.parent / "reports.jsonl").write_text(json.dumps(report) + "\n")
+        end = {"status": "finished", "epochs": 12, "seconds": 12.0, "reason": None, "error": None}
+        (path.parent / "end.json").write_text(json.dumps(end))
+    return folder
+
+
+WITH, WITHOUT = "text.mlp.fc2.bias[0:2] + vision.ln1", "text.mlp.fc2.bias"
+
+
+@pytest.fixture
+def told_apart(few_shot_study: Path) -> Path:
+    """A study of which nine of the best ten trials tune `vision.ln1`, and one of the others."""
+    best = [WITH] * 9 + [WITHOUT]
+    return set_search(few_shot_study, [*best, WITH, *[WITHOUT] * 9])
+
+
+def test_the_best_are_compared_with_all_that_finished(told_apart: Path) -> None:
+    results = read_results(told_apart)
+    rows = {row.site: row for row in site_shares(results)}
+    row = rows["vision.ln1"]
+    assert (row.best, row.of_best, row.every, row.of_every) == (9, 10, 10, 20)
+    assert row.difference == pytest.approx(0.9 - 0.5)
+    # The nine of ten against one of ten others, halved, as half of all are others.
+    known = confint_proportions_2indep(9, 10, 1, 10, method="newcomb")
+    assert (row.interval.low, row.interval.high) == pytest.approx([end / 2 for end in known])
+    assert rows["text.mlp.fc2.bias"].difference == 0.0
+    assert rows["vision.ln_pre"].best == rows["vision.ln_pre"].every == 0
+    assert len(rows) == len(results.configured().config.search.space.sites)
+    assert next(iter(rows)) == "vision.ln1"
+
+
+def test_only_trials_that_chose_their_sites_and_finished_count(told_apart: Path) -> None:
+    ranked = ranked_trials(read_results(told_apart))
+    assert {trial.arm for trial in ranked} == {"search"}
+    assert {trial.status for trial in ranked} == {"finished"}
+    assert len(ranked) == 20
+    scores = [trial.val_score or 0.0 for trial in ranked]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_what_is_more_frequent_is_named_and_the_rest_is_called_unknown(told_apart: Path) -> None:
+    results = read_results(told_apart)
+    more, rest, limits = share_sentences(results, site_shares(results))
+    assert more == (
+        "More often in the best 10 trials than in all: vision.ln1 (90 % of the best 10, 50 % of "
+        "all: +40.0 points, 95 % interval +18.5 to +45.8)."
+    )
+    assert rest.startswith("For the other 12 sites the interval contains 0: these trials do not")
+    assert "With so few trials the intervals are wide." in rest
+    for doubt in ("cannot show that a site is the cause", "too narrow", "by chance alone"):
+        assert doubt in limits
+    assert "Left out" not in limits
+
+
+def test_trials_that_were_stopped_early_are_said_to_be_left_out(told_apart: Path) -> None:
+    ends = [
+        path
+        for path in sorted(told_apart.glob("trials/search-*/end.json"))
+        if json.loads(path.with_name("config.json").read_text())["arm"] == "search"
+    ]
+    for path in ends[-3:]:
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"status": "stopped"}))
+    results = read_results(told_apart)
+    *_, limits = share_sentences(results, site_shares(results))
+    assert "of the 17 trials have in common" in limits
+    assert "Left out are 3 trials that were stopped early" in limits
+
+
+def test_what_is_less_frequent_is_named_too(few_shot_study: Path) -> None:
+    subsets = [WITHOUT] * 10 + [WITH] * 10
+    results = read_results(set_search(few_shot_study, subsets))
+    less, *_ = share_sentences(results, site_shares(results))
+    assert less.startswith("Less often in the best 10 than in all: vision.ln1 (0 % of the best 10,")
+
+
+def test_where_nothing_stands_out_that_is_what_is_said(few_shot_study: Path) -> None:
+    results = read_results(set_search(few_shot_study, [WITH] * 20))
+    first, _ = share_sentences(results, site_shares(results))
+    assert first.startswith("For all 13 sites the interval contains 0")
+
+
+def test_too_few_finished_trials_are_not_compared(few_shot_study: Path) -> None:
+    results = read_results(set_search(few_shot_study, [WITH] * BEST))
+    assert site_shares(results) == ()
+    (sentence,) = share_sentences(results, ())
+    assert sentence.startswith("Of the open search, 10 of 24 trials ran all their epochs.")
+    assert share_table(()).rows == []
+
+
+def test_the_table_is_in_percent_and_explains_each_site(told_apart: Path) -> None:
+    table = share_table(site_shares(read_results(told_apart)))
+    assert table.header[2:4] == ["of the best 10 %", "of all 20 %"]
+    assert table.rows[0] == [
+        *("vision.ln1", "the LayerNorms before the attention, image encoder"),
+        *("90", "50", "+40.0", "[+18.5, +45.8]"),
+    ]
+
+
+def test_an_interval_of_all_and_nothing_is_sound() -> None:
+    always = SiteShare("site", 10, 10, 30, 30)
+    assert always.interval.low < 0 < always.interval.high
+
+
+def words_of(folder: Path) -> list[str]:
+    command = ablation_command(read_results(folder))
+    assert command is not None
+    assert max(map(len, command.splitlines())) <= 100
+    program, *words = shlex.split(command.replace("\\\n", ""))
+    assert program == "clipfit-study"
+    return words
+
+
+def assert_sound(
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The command passes the check of everything, and is of what the study was of."""
+    monkeypatch.chdir(tmp_path)
+    words = words_of(folder)
+    assert main([*words, "--check"]) == 0, capsys.readouterr().err
+    assert "all is well" in capsys.readouterr().out
+    source = shipped_file("ablation")
+    assert source is not None
+    planned = load_config(source, words[2:])
+    config = read_results(folder).configured().config
+    assert planned.ablation is not None
+    for part in ("protocol", "seed", "data", "backbone", "training", "resources", "tracking"):
+        assert getattr(planned, part) == getattr(config, part), part
+    assert planned.confirm.seeds == config.confirm.seeds
+    assert planned.storage == config.storage
+
+
+@pytest.mark.parametrize("study", ["few_shot_study", "base_to_new_study"])
+def test_the_command_of_an_ablation_passes_its_check(
+    request: pytest.FixtureRequest,
+    study: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert_sound(request.getfixturevalue(study), tmp_path, monkeypatch, capsys)
+
+
+def test_so_does_that_of_own_images_in_a_folder_with_a_strange_name(
+    few_shot_study: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for split in ("train", "test"):
+        for name in ("cat", "dog's"):
+            folder = tmp_path / "my pets: $HOME" / split / name
+            folder.mkdir(parents=True)
+            for number in range(9):
+                Image.new("RGB", (8, 8)).save(folder / f"{number}.png")
+    frozen = few_shot_study / "study.yaml"
+    changes = [
+        *("data.dataset='it''s: #1'", "data.root='my pets: $HOME'", "data.val_shots=2"),
+        *('data.templates=["a {} isnt \\"it\\"", "{}"]', "seed=7", "confirm.seeds=[3, 4]"),
+        *("training.weight_decay=1.0e-7", "search.selection=holdout", "storage=my runs"),
+        *("search.space.sites=[vision.ln1, text.bias]", "resources.max_concurrent=1"),
+    ]
+    frozen.write_text(dump_config(load_config(frozen, changes)))
+    assert_sound(few_shot_study, tmp_path, monkeypatch, capsys)
+
+
+def test_its_rates_are_around_those_of_the_best_trials(few_shot_study: Path) -> None:
+    for path in few_shot_study.glob("trials/search-*/config.json"):
+        config = json.loads(path.read_text())
+        path.write_text(json.dumps(config | {"bias_lr": 0.08, "ln_lr": 0.13}))
+    words = words_of(few_shot_study)
+    assert "ablation.rates=[0.01, 0.03, 0.1, 0.3, 1.0]" in words
+    (weight,) = [word for word in words if word.startswith("ablation.distill_weight=")]
+    candidates = json.loads((few_shot_study / "candidates.json").read_text())
+    (tuned,) = [c for c in candidates if c["label"] == "clipfit-tuned"]
+    assert float(weight.partition("=")[2]) == pytest.approx(tuned["distill_weight"], rel=1e-2)
+
+
+@pytest.mark.parametrize("change", ["search.trials=0", "protocol=zero_shot"])
+def test_without_a_search_there_is_no_command(few_shot_study: Path, change: str) -> None:
+    frozen = few_shot_study / "study.yaml"
+    frozen.write_text(dump_config(load_config(frozen, [change])))
+    assert ablation_command(read_results(few_shot_study)) is None
