@@ -21,6 +21,7 @@ from study.analysis.charts import write_plots
 from study.analysis.leaderboard import Leaderboard, leaderboard
 from study.analysis.leaderboard_output import render, write_leaderboard
 from study.analysis.paper import SWEEP_FILE, read_sweep, tables, write_tables
+from study.analysis.pictures import Datasets
 from study.analysis.plots import make_plots
 from study.analysis.report import champion_sentence, describe_study, loading_line, write_report
 from study.analysis.results import Results, read_results, write_results
@@ -47,7 +48,7 @@ from study.trial.study import Candidate, Study
 from study.workflow.cautions import caution
 from study.workflow.check import all_faults, changes_of_results, check_study, frozen_config
 from study.workflow.facts import tell
-from study.workflow.status import StageProgress
+from study.workflow.status import StageProgress, Steps
 
 logger = logging.getLogger(__name__)
 
@@ -93,7 +94,7 @@ def run_study(
         _announce(study, console)
         preparer, search_data = _prepare(study, console)
         tracker.start(study)
-        finished = False
+        finished, step = False, Steps(console)
         try:
             with ray_session(config):
                 if config.ablation is not None:
@@ -104,11 +105,17 @@ def run_study(
                             run_search(study, search_data, [progress, tracker], sampler)
                         _tell_of_time(study, console)
                     _confirm(study, preparer, tracker, console)
+                step("ending the workers")
+            step(f"sending results to {tracker.title}, and registering the winner there")
             tracker.register()
-            outcome = write_outputs(folder, protocol)
+            step("making tables, charts and the report")
+            outcome = write_outputs(folder, protocol, _datasets(study))
             finished = True
         finally:
-            if unsent := tracker.close(finished=finished):
+            with step:
+                step(f"sending the rest to {tracker.title}")
+                unsent = tracker.close(finished=finished)
+            if unsent:
                 console.print(
                     f"{tracker.title} lacks {describe_unsent(unsent)}\nsend them, once that is "
                     f"mended, by clipfit-study --sync {folder.name}",
@@ -121,13 +128,14 @@ def run_study(
 
 
 def write_outputs(
-    folder: StudyFolder, protocol: Protocol | None = None
+    folder: StudyFolder, protocol: Protocol | None = None, datasets: Datasets | None = None
 ) -> tuple[Results, Leaderboard]:
     """Write everything that is made from a study's results, from the table to the summary.
 
     Args:
         folder: the study's folder.
         protocol: the study's protocol, if it is not found by its name.
+        datasets: the datasets that were read already, whose test images the report may show.
 
     Returns:
         The results, which are read once, and their leaderboard.
@@ -141,7 +149,7 @@ def write_outputs(
         write_leaderboard(board)
     plots = make_plots(results, board)
     write_plots(folder.path, plots)
-    write_report(results, board, plots)
+    write_report(results, board, plots, datasets)
     write_atomically(folder.path / DESCRIPTION, describe_study(results, board))
     return results, board
 
@@ -248,6 +256,12 @@ def _ablate(
     tested = {seed: preparer.confirm(seed) for seed in seeds}
     with _stage(console, study.folder, "ablation", len(tested) * len(chosen)) as progress:
         run_confirm(study, chosen, tested, [progress, tracker], stage="ablation", take_over=known)
+
+
+def _datasets(study: Study) -> Datasets:
+    """Return the datasets of the test, which have been read by now, by name."""
+    data = study.config.data
+    return {data.dataset: study.dataset(), **{name: study.target(name) for name in data.targets}}
 
 
 def _has_chosen(study: Study, choice: object) -> bool:

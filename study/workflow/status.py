@@ -9,6 +9,7 @@ from statistics import fmean
 from rich.console import Console, Group, RenderableType
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
+from rich.status import Status as RichStatus
 from rich.table import Table
 
 from study.analysis.formatting import (
@@ -244,3 +245,35 @@ class StageProgress:
         if due and not self._console.is_terminal:
             self._printed_at = now
             self._console.print(f"{self._stage:<8} {line}", highlight=False, soft_wrap=True)
+
+
+class Steps:
+    """What is done where no trials run: a line that moves on a terminal, a line each elsewhere.
+
+    It is called with each step as it begins. As a context manager it stops at its end whatever line
+    a terminal shows by then.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._line: RichStatus | None = None
+
+    def __enter__(self) -> "Steps":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._line is not None:
+            self._line.stop()
+            self._line = None
+
+    def __call__(self, step: str) -> None:
+        """Show a step, such as “drawing the charts”."""
+        if not self._console.is_terminal:
+            self._console.print(
+                f"{'finish':<8} {step}", markup=False, highlight=False, soft_wrap=True
+            )
+        elif self._line is None:
+            self._line = self._console.status(escape(step))
+            self._line.start()
+        else:
+            self._line.update(escape(step))

@@ -3,7 +3,7 @@
 import io
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -244,9 +244,97 @@ def test_what_a_study_comes_to_is_read_once_for_all_its_views(
     assert read[str(path / "candidates.json")] == 1
 
 
+@pytest.fixture
+def tracker(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A tracker of every study, which does nothing."""
+    tracker = create_autospec(Tracker, instance=True)
+    tracker.title = "the tracker"
+    tracker.close.return_value = {}
+    monkeypatch.setattr(module.tracking, "named", lambda *_: tracker)
+    return tracker
+
+
+@pytest.fixture
+def ending(monkeypatch: pytest.MonkeyPatch, output: io.StringIO, tracker: Any) -> list[str]:
+    """Let a study have nothing to do but to end; return what it says when each thing begins."""
+    said: list[str] = []
+
+    def say(*_: object, **__: object) -> dict[str, str]:
+        said.append(output.getvalue().splitlines()[-1])
+        return {}
+
+    @contextmanager
+    def cluster(_: object) -> Iterator[None]:
+        yield
+        say()
+
+    tracker.register.side_effect = tracker.close.side_effect = say
+    monkeypatch.setattr(module, "ray_session", cluster)
+    monkeypatch.setattr(module, "_confirm", lambda *_: None)
+    outputs = create_autospec(module.write_outputs, side_effect=lambda *_: (say(), None))
+    monkeypatch.setattr(module, "write_outputs", outputs)
+    monkeypatch.setattr(module, "_conclude", lambda *_: say())
+    return said
+
+
+def test_what_is_done_after_the_last_trial_is_told_as_it_begins(
+    configure: Configure, console: Console, ending: list[str]
+) -> None:
+    config = configure(search={"trials": 0})
+    run_study(config, folder_of(config), console, resume=False)
+    assert ending == [
+        "finish   ending the workers",
+        "finish   sending results to the tracker, and registering the winner there",
+        "finish   making tables, charts and the report",
+        "finish   sending the rest to the tracker",
+        "finish   sending the rest to the tracker",
+    ]
+    _, _, datasets = module.write_outputs.call_args.args  # type: ignore[attr-defined]
+    assert {*datasets} == {"digits"}, "what was read is not read again for its pictures"
+
+
+def test_a_study_that_fails_says_what_it_still_does(
+    configure: Configure,
+    console: Console,
+    ending: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    output: io.StringIO,
+) -> None:
+    def fail(*_: object) -> None:
+        raise StudyError("no more")
+
+    monkeypatch.setattr(module, "_confirm", fail)
+    config = configure(search={"trials": 0})
+    with pytest.raises(StudyError, match="no more"):
+        run_study(config, folder_of(config), console, resume=False)
+    assert ending == ["finish   sending the rest to the tracker"]
+    assert "charts" not in output.getvalue()
+
+
+def test_what_was_not_sent_is_told_also_where_a_study_fails(
+    configure: Configure,
+    console: Console,
+    tracker: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    output: io.StringIO,
+) -> None:
+    tracker.close.return_value = {"trial": "away"}
+    monkeypatch.setattr(module, "ray_session", lambda _: nullcontext())
+    monkeypatch.setattr(
+        module, "_confirm", create_autospec(module._confirm, side_effect=StudyError)
+    )
+    config = configure(search={"trials": 0})
+    with pytest.raises(StudyError):
+        run_study(config, folder_of(config), console, resume=False)
+    assert "the tracker lacks 1 run:\n  trial: away" in output.getvalue()
+
+
 @pytest.mark.usefixtures("ray_cluster")
 def test_a_whole_study_opens_its_dataset_once(
-    configure: Configure, console: Console, monkeypatch: pytest.MonkeyPatch
+    configure: Configure,
+    console: Console,
+    output: io.StringIO,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     real, opened = study.trial.study.load_dataset, Counter[str]()
 
@@ -262,6 +350,9 @@ def test_a_whole_study_opens_its_dataset_once(
     )
     run_study(config, folder_of(config), console, resume=False)
     assert opened == {"digits": 1}
+    lines = output.getvalue().splitlines()
+    (made,) = (n for n, line in enumerate(lines) if line.startswith("finish   making tables"))
+    assert lines[made - 3].startswith("confirm  3/3 done")
 
 
 @pytest.mark.long

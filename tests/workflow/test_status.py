@@ -17,8 +17,9 @@ from study.run import main
 from study.storage.ledger import End, StudyFolder
 from study.trial import TrialConfig
 from study.workflow import status as module
-from study.workflow.status import StageProgress, Status, study_status
+from study.workflow.status import StageProgress, Status, Steps, study_status
 
+SHOW_CURSOR, ERASE_LINE = "\x1b[?25h", "\x1b[2K"
 CONFIG = build_config({"name": "mine", "search": {"trials": 12}}, "test")
 
 
@@ -296,3 +297,43 @@ def test_a_stage_may_need_more_trials_than_it_seemed(
         line.trial_ended(config(1), End("finished", 3, 1.0), 0.5)
     assert "2/3 done" in text(out)
     assert line._bar.tasks[0].total == 3
+
+
+def test_each_step_is_a_line_where_there_is_no_terminal() -> None:
+    output = io.StringIO()
+    with Steps(Console(file=output, width=40)) as step:
+        step("making [bold]tables[/], charts and the whole report")
+        step("sending the rest")
+        assert output.getvalue().count("\n") == 2, "it is told as it begins"
+    assert output.getvalue() == (
+        "finish   making [bold]tables[/], charts and the whole report\nfinish   sending the rest\n"
+    )
+
+
+def shown_soon(output: io.StringIO, text: str) -> bool:
+    """Whether a text appears, which a thread of its own writes."""
+    end = time.monotonic() + 10
+    while text not in output.getvalue() and time.monotonic() < end:
+        time.sleep(0.02)
+    return text in output.getvalue()
+
+
+def test_on_a_terminal_a_step_is_shown_while_it_lasts_and_then_gone() -> None:
+    output = io.StringIO()
+    console = Console(file=output, force_terminal=True, width=60)
+    step = Steps(console)
+    step("making [bold]charts[/]")
+    assert shown_soon(output, "making [bold]charts[/]")
+    with step:
+        step("sending the rest")
+        assert shown_soon(output, "sending the rest")
+        assert SHOW_CURSOR not in output.getvalue()
+    assert SHOW_CURSOR in output.getvalue()
+    assert output.getvalue().endswith(ERASE_LINE)
+
+
+def test_steps_of_which_there_are_none_show_nothing() -> None:
+    output = io.StringIO()
+    with Steps(Console(file=output, force_terminal=True)):
+        pass
+    assert output.getvalue() == ""
