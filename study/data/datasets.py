@@ -1,6 +1,7 @@
 """`load_dataset`, the single entry point to every dataset."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from difflib import get_close_matches
 from functools import partial
@@ -11,7 +12,7 @@ from study.data.images.sources import FolderSource, kind_fault
 from study.data.prompts import templates_of
 from study.data.readers.benchmarks import BENCHMARKS, download_note
 from study.data.readers.glyphs import load_digits, load_glyphs
-from study.data.readers.huggingface import PREFIX, HubSource, load_hub
+from study.data.readers.huggingface import PREFIX, HubSource, is_saved, load_hub
 from study.data.readers.own import (
     TABLE_SUFFIXES,
     is_folder,
@@ -57,8 +58,8 @@ def load_dataset(
             other name means your own dataset at `root`.
         root: the data root with the folders of the published datasets, or the dataset's own
             folder. For your own dataset: an image folder; a table (.csv, .tsv, .parquet) of paths,
-            labels and class names; or Parquet files that hold the images. Packaged sets and the
-            hub need no root.
+            labels and class names; Parquet files that hold the images; or a folder that
+            `save_to_disk` of the library `datasets` wrote. Packaged sets and the hub need no root.
         templates: prompt templates that replace the dataset's own; the first one is used in
             training.
         require_images: whether a missing image folder of a published dataset is an error.
@@ -95,6 +96,7 @@ def _reader(
     if name in PACKAGED:
         return PACKAGED[name], ()
     if name.startswith(PREFIX):
+        _refuse_folder_of_hub(name)
         return partial(load_hub, name), hub_options
     if root is None:
         raise DataError(
@@ -114,11 +116,28 @@ def _reader(
         return partial(load_published, name, root, require_images=require_images), ()
     if root.suffix in TABLE_SUFFIXES and (root.suffix != ".parquet" or is_path_table(root)):
         return partial(load_table, name, root), ("columns",)
-    if root.suffix == ".parquet" or (root.is_dir() and _holds_parquet(root)):
+    if root.suffix == ".parquet" or is_saved(root) or (root.is_dir() and _holds_parquet(root)):
         return partial(load_hub, name, root), hub_options
     if root.is_file():
         raise DataError(f"{root}: not a dataset; allowed: a folder, {', '.join(TABLE_SUFFIXES)}")
     return partial(_load_folder, name, root), ()
+
+
+def _refuse_folder_of_hub(name: str) -> None:
+    """Raise if a name of the hub is that of a folder of this machine, which is read by its root.
+
+    Raises:
+        DataError: it is.
+    """
+    place = name.removeprefix(PREFIX)
+    there = False
+    with suppress(OSError, ValueError, RuntimeError):  # a name that no file can have
+        there = bool(place) and Path(place).expanduser().exists()
+    if there:
+        raise DataError(
+            f"{name}: {place} is on this machine, and {PREFIX} is for datasets of the hub; use "
+            f"data.root={place} with any name of your own, such as data.dataset=mine"
+        )
 
 
 def _load_folder(name: str, root: Path) -> Contents:

@@ -176,7 +176,10 @@ def _write(
             if not isinstance(row, DataError):
                 yield row
             elif on_corrupt == "fail":
-                raise row
+                raise DataError(
+                    f"{row}; --check --images finds all such images, and data.on_corrupt=skip "
+                    "leaves them out"
+                ) from row
             else:
                 logger.warning("skipped: %s", row)
                 skipped.append(path)

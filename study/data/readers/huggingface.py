@@ -93,7 +93,8 @@ def load_hub(
 
     Args:
         name: the dataset's name; "hf:owner/name" on the hub.
-        place: a Parquet file, or a folder with the hub's layout; None means the hub.
+        place: a Parquet file, a folder with the hub's layout, or one that `save_to_disk` wrote;
+            None means the hub.
         columns: "image", "label" → column of the dataset, where the default names do not fit.
         splits: "train", "val", "test" → split of the dataset, where the default names do not fit.
         subset: the configuration of the dataset, if it has several.
@@ -114,6 +115,9 @@ def load_hub(
     where = str(place) if place else name.removeprefix(PREFIX)
     if place is None and not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", where):
         raise DataError(f"{name}: not a dataset of the hub; allowed is {PREFIX}owner/name")
+    if place is not None and is_saved(place):
+        tables = _load_saved(datasets, name, place, splits or {})
+        return _contents(datasets, name, tables, columns or {})
     try:
         # A builder knows the files of each split without downloading them.
         if place is not None and place.is_file():
@@ -137,7 +141,33 @@ def load_hub(
         )
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         raise DataError(f"{name}: cannot be read from {where} ({error})") from error
-    image, label = _column_names(datasets, name, tables["train"].features, columns or {})
+    return _contents(datasets, name, tables, columns or {})
+
+
+def is_saved(folder: Path) -> bool:
+    """Return whether `save_to_disk` of a dataset, or of a dictionary of them, wrote a folder."""
+    return (folder / "dataset_dict.json").is_file() or all(
+        (folder / name).is_file() for name in ("state.json", "dataset_info.json")
+    )
+
+
+def _load_saved(datasets: Any, name: str, folder: Path, splits: Mapping[str, str]) -> Any:
+    """Return the tables of a folder that `save_to_disk` wrote, by split; one alone is ``train``."""
+    try:
+        saved = datasets.load_from_disk(str(folder))
+    # Damaged files raise many kinds of errors.
+    except (OSError, ValueError, KeyError, TypeError, datasets.exceptions.DatasetsError) as error:
+        raise DataError(f"{name}: cannot be read from {folder} ({error})") from error
+    present = saved if isinstance(saved, Mapping) else {"train": saved}
+    parts = find_parts("splits", list(present), SPLITS, splits, where=name)
+    if "train" not in (splits or parts):
+        raise DataError(f"{name}: no training split; the dataset has {listed(present) or 'none'}")
+    return datasets.DatasetDict({split: present[parts[split]] for split in splits or parts})
+
+
+def _contents(datasets: Any, name: str, tables: Any, columns: Mapping[str, str]) -> Contents:
+    """Return the classes and records of the tables of splits, without decoding an image."""
+    image, label = _column_names(datasets, name, tables["train"].features, columns)
     # Keep the images encoded: reading the labels must not decode them.
     tables = tables.cast_column(image, datasets.Image(decode=False))
     class_names, records = _classes(datasets, name, tables, label)

@@ -3,6 +3,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -116,7 +117,7 @@ def test_names_may_stand_beside_numbers(miniature: ModuleType, tmp_path: Path) -
     assert {record.label for record in dataset.train if int(record.path[6:]) % 2} == {0}
 
 
-@pytest.mark.parametrize("name", ["hf:", "hf:../x", "hf:/etc", "hf:a/b/c", "hf:.hidden"])
+@pytest.mark.parametrize("name", ["hf:", "hf:../x", "hf:/no/such", "hf:a/b/c", "hf:.hidden"])
 def test_a_name_that_is_none_of_the_hub_is_refused(name: str) -> None:
     with pytest.raises(DataError, match="allowed is hf:owner/name"):
         load_dataset(name)
@@ -179,3 +180,62 @@ def test_without_the_extra_the_error_says_how_to_install_it(
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(DataError, match=r"pip install 'clipfit-study\[hf\]'"):
         load_dataset("hf:owner/name")
+
+
+def saved(draw: ModuleType, count: int) -> Any:
+    """A dataset of the library with images in memory, of two classes in turn."""
+    features = {"image": datasets.Image(), "label": datasets.ClassLabel(names=list(NAMES))}
+    content = {
+        "image": [draw.draw(n % 2, n) for n in range(count)],
+        "label": [n % 2 for n in range(count)],
+    }
+    return datasets.Dataset.from_dict(content, features=datasets.Features(features))
+
+
+def test_a_dataset_saved_to_disk_is_split_by_the_fixed_rule(
+    miniature: ModuleType, tmp_path: Path
+) -> None:
+    saved(miniature, 20).save_to_disk(tmp_path / "saved")
+    before = sorted(tmp_path.rglob("*"))
+    dataset = load_dataset("mine", tmp_path / "saved")
+    assert dataset.class_names == NAMES
+    assert sum(sizes(dataset)) == 20
+    assert min(sizes(dataset)) > 0
+    assert dataset.source.open(dataset.train[0].path).mode == "RGB"
+    assert sorted(tmp_path.rglob("*")) == before, "something was written beside it"
+
+
+def test_splits_that_were_saved_to_disk_are_kept(miniature: ModuleType, tmp_path: Path) -> None:
+    parts = {"train": saved(miniature, 8), "validation": saved(miniature, 4)}
+    datasets.DatasetDict({**parts, "test": saved(miniature, 6)}).save_to_disk(tmp_path / "saved")
+    assert sizes(load_dataset("mine", tmp_path / "saved")) == [8, 4, 6]
+    named = load_dataset("mine", tmp_path / "saved", splits={"train": "test", "test": "train"})
+    assert sizes(named) == [6, 0, 8]
+
+
+def test_saved_splits_without_one_to_train_on_are_named(
+    miniature: ModuleType, tmp_path: Path
+) -> None:
+    datasets.DatasetDict({"test": saved(miniature, 6)}).save_to_disk(tmp_path / "saved")
+    with pytest.raises(DataError, match="no training split; the dataset has 'test'"):
+        load_dataset("mine", tmp_path / "saved")
+
+
+def test_a_saved_dataset_that_is_damaged_is_named(miniature: ModuleType, tmp_path: Path) -> None:
+    saved(miniature, 6).save_to_disk(tmp_path / "saved")
+    for file in (tmp_path / "saved").glob("*.arrow"):
+        file.write_bytes(b"no arrow")
+    with pytest.raises(DataError, match="cannot be read from"):
+        load_dataset("mine", tmp_path / "saved")
+
+
+@pytest.mark.parametrize("form", ["relative", "absolute", "home"])
+def test_a_folder_given_as_a_name_of_the_hub_is_told_its_place(
+    form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "my" / "images").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    place = {"relative": "my/images", "absolute": f"{tmp_path}/my/images", "home": "~/my/images"}
+    with pytest.raises(DataError, match=f"use data.root={place[form]} with any name"):
+        load_dataset(f"hf:{place[form]}")
