@@ -7,6 +7,7 @@ import logging
 import subprocess
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
@@ -82,7 +83,7 @@ def run_study(
     tracker = tracking.named(config.tracking.tracker, tracker)
     if not resume:
         folder.claim()
-    with folder.locked():
+    with folder.locked(), nullcontext() if resume else folder.undone_without_trials():
         if resume:
             repair(folder)
             for trial in folder.trials():  # before MLflow or the search read their reports

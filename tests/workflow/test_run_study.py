@@ -96,6 +96,20 @@ def test_a_name_that_exists_is_refused_and_its_study_left_alone(
     assert folder.config_path.read_text() == "seed: 1\n"
 
 
+def test_a_study_that_fails_before_its_first_trial_leaves_no_folder(
+    configure: Configure, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: StudyConfig) -> None:
+        raise StudyError("no cluster answers")
+
+    monkeypatch.setattr("study.workflow.run_study.ray_session", fail)
+    config = configure()
+    with pytest.raises(StudyError, match="no cluster answers"):
+        run_study(config, folder_of(config), console, resume=False)
+    assert not folder_of(config).path.exists()
+    assert not list(config.storage.glob(".deleted-*"))
+
+
 def test_a_second_driver_of_a_study_is_refused(configure: Configure, console: Console) -> None:
     config = configure()
     folder = folder_of(config)
