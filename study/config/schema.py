@@ -624,6 +624,15 @@ class StudyConfig(Section):
                 for label in self.search.baselines
                 if label in (*ARMS, *RANKS, *FURTHER)
             ),
+            *(  # `Settings` have no such bound, since they also record what was trained
+                (
+                    rate > HIGHEST_RATE,
+                    f"search.baselines.{label}.rates.{kind}: must be at most {HIGHEST_RATE:g}, got "
+                    f"{rate:g}",
+                )
+                for label, baseline in baselines.items()
+                for kind, rate in baseline.rates.items()
+            ),
             *(
                 (
                     kind not in baseline.rates,

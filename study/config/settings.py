@@ -26,10 +26,11 @@ def _canonical_subset(text: str) -> str:
 SubsetText = Annotated[str, AfterValidator(_canonical_subset)]
 """A subset in its canonical form."""
 # The bounds of numbers are far beyond what is of use, and refuse what was mistyped.
-HIGHEST_RATE = 100
+HIGHEST_RATE = 1000
 """The highest learning rate."""
 HEAVIEST = 10_000
 """The highest weight of a term of the loss, such as λ, and the highest α of LoRA."""
+Positive = Annotated[float, Field(gt=0)]
 Rate = Annotated[float, Field(gt=0, le=HIGHEST_RATE)]
 """A learning rate."""
 Decay = Annotated[float, Field(ge=0, le=100)]
@@ -133,8 +134,8 @@ class Settings(Section):
 
     subset: SubsetText
     """The subset, in the language of `study.method.subsets`."""
-    rates: dict[KnownKind, Rate] = Field(default_factory=dict)
-    """The learning rate of each kind of parameter."""
+    rates: dict[KnownKind, Positive] = Field(default_factory=dict)
+    """The learning rate of each kind of parameter; that of a baseline is at most 1000."""
     distill_weight: float = Field(0.0, ge=0, le=HEAVIEST)
     """The paper's λ."""
     head: Head = "text"

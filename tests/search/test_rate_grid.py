@@ -53,8 +53,8 @@ def test_a_cell_is_tried_at_every_combination_of_the_rates_that_it_tunes(
         ([0.1, 1.0], 0.1, 0.01),
         ([0.1, 1.0], 1.0, 10.0),
         ([0.1], 0.1, None),
-        ([1e-200, 100], 100, None),
-        ([1e-200, 100], 1e-200, None),
+        ([1e-200, 1000], 1000, None),
+        ([1e-200, 1000], 1e-200, None),
         ([1, 50], 50, None),
     ],
 )
