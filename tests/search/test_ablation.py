@@ -16,7 +16,7 @@ from study.config.schema import StudyConfig
 from study.errors import InterruptedStudyError, StudyError
 from study.method.checkpoint import Architecture, EncoderShape
 from study.method.subsets import parse
-from study.search import ablation, stages
+from study.search import ablation, confirm
 from study.search.rate_grid import MOST_EXTENSIONS
 from study.storage.ledger import End, StudyFolder
 from study.trial import TrialConfig, TrialData
@@ -86,7 +86,7 @@ def queued(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         queued.stage, queued.trials, queued.data = stage, list(wanted), data
         queued.take_over = take_over
 
-    for module in (ablation, stages):
+    for module in (ablation, confirm):
         monkeypatch.setattr(module, "run_queue", run_queue)
     return queued
 
@@ -163,7 +163,7 @@ def test_every_cell_is_tested_on_each_seeds_shots_at_its_own_rate(
     ]
     data = {1: few_digits, 5: few_digits}
     study = study_of(grid(), folder, ARCHITECTURE)
-    stages.run_confirm(study, chosen, data, [], stage="ablation")
+    confirm.run_confirm(study, chosen, data, [], stage="ablation")
     assert queued.stage == "ablation"
     assert queued.data == data
     assert [(t.trial_id, t.label, t.seed, t.settings.rates["ln"]) for t in queued.trials] == [
