@@ -142,8 +142,8 @@ def refuse_absent_folder(name: str | Path) -> None:
         meant = meant or (len(folder.parts) == 2 and folder.parent.is_dir())
         absent = not folder.is_dir()
         kind = "a file" if folder.exists() else "not there"
-    except (OSError, ValueError) as error:  # a name that no folder can have
-        absent, kind = True, str(error)
+    except (OSError, ValueError) as error:  # a name that no folder, nor anything on the hub, has
+        meant, absent, kind = True, True, f"impossible ({error})"
     if meant and absent:
         raise BackboneError(
             f"backbone '{name}' is no folder: {folder.absolute()} is {kind}; allowed is "

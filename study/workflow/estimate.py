@@ -12,7 +12,7 @@ from itertools import pairwise
 from rich.filesize import decimal
 
 from study.analysis.formatting import duration
-from study.config.schema import TrainingConfig
+from study.config.schema import PeerConfig, SearchConfig, TrainingConfig
 from study.data.prompts import prompts
 from study.data.tasks import Task
 from study.search.driver import decisions
@@ -102,9 +102,17 @@ def _expected_epochs(study: Study) -> float:
 def _trials(study: Study) -> tuple[int, int]:
     """Return how many trials of the search run to their end, and how many may be stopped."""
     search = study.config.search
-    full = sum(own.subset != "none" or own.peer is not None for own in search.fixed.values())
+    full = _trained(search) - len(search.peer_arms)
     with_head_or_strength = (full + 1) * len(search.space.heads)
     return full + with_head_or_strength, search.planned - len(search.fixed)
+
+
+def _trained(search: SearchConfig) -> int:
+    """Return how many baselines train the encoders, or a peer's."""
+    given = search.baselines.values()
+    return sum(
+        isinstance(own, PeerConfig) or own.subset != "none" or own.peer is not None for own in given
+    )
 
 
 def _tested(study: Study) -> int:
@@ -112,5 +120,5 @@ def _tested(study: Study) -> int:
     config, protocol = study.config, study.protocol()
     if not protocol.searches(config):
         return len(protocol.tested_as_given(config))
-    tuned_winner_smallest_peer = 4
-    return len(config.search.baselines) + tuned_winner_smallest_peer + config.confirm.runners_up
+    tuned_winner_smallest = 3
+    return _trained(config.search) + tuned_winner_smallest + config.confirm.runners_up
