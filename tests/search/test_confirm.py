@@ -73,6 +73,7 @@ def test_what_is_told_apart_gets_no_more_seeds_and_that_stays(
     assert not study.heard.events
 
 
+@pytest.mark.long
 def test_without_it_every_candidate_has_every_seed(make_study: MakeStudy) -> None:
     study = make_study("all-seeds", confirm={"seeds": SEEDS})
     assert confirm(study) == []
