@@ -1,15 +1,22 @@
-"""The GPUs of this machine, by CUDA or, on Apple's chips, by MPS.
+"""The devices of this machine: the CPU, and GPUs by CUDA or, on Apple's chips, by MPS.
 
 MPS is used as PyTorch documents it. It has been tested on no machine that has it.
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+from study.errors import DataError
+
+if TYPE_CHECKING:
+    import torch  # takes a second to import
+
+ALLOWED = "auto, cpu, cuda, cuda:0 …, mps"
 
 
 def gpu_kind() -> Literal["cuda", "mps"] | None:
     """Return what PyTorch calls the GPUs here; None if it can use none."""
-    import torch  # takes a second to import
+    import torch
 
     if torch.cuda.is_available():
         return "cuda"
@@ -28,3 +35,33 @@ def gpus_here() -> Sequence[str]:
             return ["Apple's, by MPS, which is untested"]
         case _:
             return []
+
+
+def choose_device(name: str = "auto") -> "torch.device":
+    """Return the device of a name, after a first computation on it.
+
+    ``auto`` is the GPU that `gpu_kind` finds, CUDA before MPS, else the CPU.
+
+    Args:
+        name: ``auto``, or a device as PyTorch names it.
+
+    Raises:
+        DataError: PyTorch does not know the device, or this machine does not have it.
+    """
+    import torch
+
+    if name == "auto":
+        name = gpu_kind() or "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise DataError(f"device '{name}' is unknown; allowed are {ALLOWED}") from error
+    try:
+        torch.ones(1, device=device).item()
+    except Exception as error:  # each kind of device fails in its own way
+        cause = (str(error).strip() or repr(error)).splitlines()[0]
+        raise DataError(
+            f"device '{name}' cannot be used here ({cause}); allowed are {ALLOWED}, where the "
+            "machine and this build of PyTorch have them"
+        ) from error
+    return device

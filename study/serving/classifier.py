@@ -17,9 +17,9 @@ from study.data.images.table import normalize
 from study.data.prompts import prompts, templates_of
 from study.errors import DataError
 from study.method.delta import load_tuned
+from study.method.device import choose_device
 from study.method.model import Backbone, FewShotClassifier, encode_prompts
 from study.method.subsets import parse
-from study.serving.device import choose_device
 
 BATCH = 256
 """The number of images that are encoded at once."""
@@ -122,7 +122,7 @@ def load_classifier(
         revision: the backbone's revision on the hub; None means the one in the delta, unless
             ``backbone`` names another checkpoint.
         device: a device such as ``cpu`` or ``cuda:1``; ``auto`` means a GPU if there is one, see
-            `study.serving.device.choose_device`.
+            `study.method.device.choose_device`.
         pixel_range: the values that become black and white in images deeper than 8 bits; None means
             those in the delta.
 

@@ -39,7 +39,7 @@ class SavedModel:
 
         Args:
             class_names: the classes to choose between; None means the model's own.
-            device: see `study.serving.device.choose_device`.
+            device: see `study.method.device.choose_device`.
 
         Raises:
             StudyError: see `load_classifier`.

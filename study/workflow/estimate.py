@@ -72,7 +72,7 @@ def estimate(study: Study) -> Estimate:
     shots = find_shots(study, seed) if protocol.trains else None
     task = protocol.confirm_task(dataset, shots)
     epochs = config.training.epochs if protocol.trains else 0
-    tested = len(task.evaluations) and _seconds([task], epochs, config.training, cost, looks=1)
+    tested = _seconds([task], epochs, config.training, cost, looks=1)
     test = len(seeds) * _tested(study) * tested
     return Estimate(search / slots, test / slots, slots, cost)
 

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from study.method.device import gpu_kind, gpus_here
+from study.errors import DataError
+from study.method.device import choose_device, gpu_kind, gpus_here
 
 
 def test_gpus_are_those_that_pytorch_can_use() -> None:
@@ -27,3 +28,46 @@ def test_the_gpu_of_an_apple_is_one_and_called_untested(monkeypatch: pytest.Monk
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
     (name,) = gpus_here()
     assert "untested" in name
+
+
+@pytest.mark.parametrize(
+    ("cuda", "mps", "chosen"),
+    [
+        (True, True, "cuda"),
+        (True, False, "cuda"),
+        (False, True, "mps"),
+        (False, False, "cpu"),
+    ],
+)
+def test_auto_is_cuda_then_mps_then_the_cpu(
+    monkeypatch: pytest.MonkeyPatch, cuda: bool, mps: bool, chosen: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+    tried: list[torch.device] = []
+    one = torch.ones(1)
+    monkeypatch.setattr(torch, "ones", lambda *_, device: tried.append(device) or one)
+    assert choose_device() == choose_device("auto") == torch.device(chosen)
+    assert tried == [torch.device(chosen)] * 2, "no device is taken untried"
+
+
+def test_a_device_that_is_named_is_taken_whatever_else_there_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert choose_device("cpu") == torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("tpu?", "device 'tpu\\?' is unknown; allowed are auto, cpu, cuda, cuda:0 …, mps"),
+        ("", "device '' is unknown"),
+        ("meta", "device 'meta' cannot be used here"),
+        ("cuda:99", "device 'cuda:99' cannot be used here \\(.+\\); allowed are auto, cpu"),
+        ("mps:7", "device 'mps:7' cannot be used here"),
+    ],
+)
+def test_a_device_that_cannot_compute_is_refused(name: str, told: str) -> None:
+    with pytest.raises(DataError, match=told):
+        choose_device(name)
