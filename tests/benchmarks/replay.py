@@ -58,7 +58,7 @@ FURTHER = (101, 102)
 BASELINES = "baselines"
 LENGTHS: Mapping[str, int] = {"random": 50, "tpe": 100, "clipfit": 50}
 """The configurations of a chain, by what proposes them; TPE learns within its chain."""
-CHAINS: Mapping[str, int] = {BASELINES: 1, "random": 10, "tpe": 4, "clipfit": 3}
+CHAINS: Mapping[str, int] = {BASELINES: 1, "random": 10, "tpe": 4, "clipfit": 2}
 """The number of chains of each study."""
 TINY = ("training.epochs=6", "search.folds=2", "data.shots=2")
 NEAR = 0.005
@@ -178,20 +178,11 @@ def main() -> None:
     if options.tiny:  # beside, not among, what counts
         storage, worlds = storage / "tiny", storage / "tiny"
     print(f"`{' '.join(['python', *sys.argv])}`, {machine()}\n", flush=True)
+    if options.verb != "compare":
+        keep(options.studies, storage, worlds, changes, options.verb, options.processes)
+        return
     for study in options.studies:
         path = worlds / f"{study}.parquet"
-        if options.verb != "compare":
-            worlds.mkdir(parents=True, exist_ok=True)
-            chains = chains_of(study, storage, changes)
-            depths = _study(study, storage, changes).architecture().depths
-            if path.exists():
-                go_on(chains, World.read(path, depths))
-            if options.verb == "record":
-                record(chains, options.processes)
-            rows = [row for chain in chains for row in chain.rows()]
-            World(rows, depths).write(path)
-            print(f"{path}: {len(rows)} configurations, {path.stat().st_size:,} bytes")
-            continue
         (storage / study).mkdir(parents=True, exist_ok=True)  # of the shots, with nothing recorded
         trials = f"search.trials={12 if options.tiny else max(MARKS)}"
         world = World.read(path, _study(study, storage, ()).architecture().depths)
@@ -206,6 +197,33 @@ def main() -> None:
             with pool:
                 found = pool.starmap(one_replay, jobs)
             print(line_of(name, found, world.best), flush=True)
+
+
+def keep(
+    studies: Sequence[str],
+    storage: Path,
+    worlds: Path,
+    changes: tuple[str, ...],
+    verb: str,
+    processes: int,
+) -> None:
+    """Write the worlds of studies, of what is recorded and, when asked to, of all that is missing.
+
+    Chains of all studies are trained beside each other, so that no process waits for a long one.
+    """
+    worlds.mkdir(parents=True, exist_ok=True)
+    depths = {study: _study(study, storage, changes).architecture().depths for study in studies}
+    chains = {study: chains_of(study, storage, changes) for study in studies}
+    paths = {study: worlds / f"{study}.parquet" for study in studies}
+    for study, path in paths.items():
+        if path.exists():
+            go_on(chains[study], World.read(path, depths[study]))
+    if verb == "record":
+        record([chain for study in studies for chain in chains[study]], processes)
+    for study, path in paths.items():
+        rows = [row for chain in chains[study] for row in chain.rows()]
+        World(rows, depths[study]).write(path)
+        print(f"{path}: {len(rows)} configurations, {path.stat().st_size:,} bytes")
 
 
 def chains_of(study: str, storage: Path, changes: tuple[str, ...]) -> list[Chain]:
