@@ -37,6 +37,14 @@ START, END = "<|startoftext|>", "<|endoftext|>"
 SERVER_STARTS_WITHIN = 90.0  # seconds
 
 
+@pytest.fixture(autouse=True)
+def _no_earlier_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no test give up waiting for storage because another one has."""
+    from study.storage import atomic
+
+    monkeypatch.setattr(atomic, "_outage", atomic._Outage())
+
+
 @pytest.fixture(scope="session")
 def miniature() -> ModuleType:
     """The makers of miniature datasets."""

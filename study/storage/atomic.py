@@ -9,12 +9,15 @@ does not look like damage.
 import errno
 import hashlib
 import logging
+import math
 import os
+import re
 import secrets
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 from typing import TypeVar
@@ -26,6 +29,8 @@ logger = logging.getLogger(__name__)
 WAIT_SECONDS = 120.0
 """How long to wait for storage that is full or unreachable; then a study ends, to be resumed."""
 RETRY_SECONDS = 1.0
+RECOVERS_WITHIN = 30.0
+"""Failures of a process that are less than these seconds apart are one outage, waited for once."""
 PASSING = frozenset(
     {
         *(errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EREMOTEIO, errno.ESTALE, errno.EBUSY),
@@ -38,10 +43,40 @@ LASTING = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.EFBIG, errno.
 
 Result = TypeVar("Result")
 SUMS = "sha256.txt"
+TEMPORARY = re.compile(r"\..+\.\d+\.[0-9a-f]{8}")
+"""The name of a file that `write_atomically` has not renamed yet."""
 
 
 class StorageError(StudyError):
     """A file or folder that cannot be read or written; the message names it and the cause."""
+
+
+@dataclass
+class _Outage:
+    """The time in which storage failed this process again and again, by `time.monotonic`."""
+
+    began: float = -math.inf
+    last: float = -math.inf
+
+    def lasts(self, now: float) -> float:
+        """Note a failure, and return for how many seconds storage has failed by now."""
+        if now - self.last > RECOVERS_WITHIN:
+            self.began = now
+        self.last = now
+        return now - self.began
+
+    def ends(self) -> None:
+        """Note that what had failed has been done."""
+        self.last = -math.inf
+
+
+_outage = _Outage()
+
+
+def give_up() -> None:
+    """Wait for storage no more, since another process of this study has waited long enough."""
+    _outage.last = time.monotonic()
+    _outage.began = _outage.last - WAIT_SECONDS
 
 
 _is_there = os.path.isdir
@@ -50,6 +85,8 @@ _is_there = os.path.isdir
 
 def with_retries(path: Path, do: Callable[[], Result], *, known: Path | None = None) -> Result:
     """Return the result of `do`; retry for `WAIT_SECONDS` if storage is full or unreachable.
+
+    An outage is waited for once: after this time, all that fails soon afterwards fails at once.
 
     Args:
         path: the file or folder that is read or written, for messages.
@@ -61,7 +98,6 @@ def with_retries(path: Path, do: Callable[[], Result], *, known: Path | None = N
         StorageError: the file or folder cannot be used; raised at once if waiting would not help.
         OSError: the fault is not one of storage, such as a folder in the place of a file.
     """
-    deadline = time.monotonic() + WAIT_SECONDS
     waiting = False
     while True:
         try:
@@ -72,7 +108,7 @@ def with_retries(path: Path, do: Callable[[], Result], *, known: Path | None = N
             passing = gone or error.errno in PASSING
             if not passing and error.errno not in LASTING:
                 raise
-            if not passing or time.monotonic() > deadline:
+            if not passing or _outage.lasts(time.monotonic()) > WAIT_SECONDS:
                 waited = f", nor could it within {WAIT_SECONDS:g} seconds" if passing else ""
                 raise StorageError(f"{path} cannot be used{waited}: {cause}") from error
             if not waiting:
@@ -83,6 +119,7 @@ def with_retries(path: Path, do: Callable[[], Result], *, known: Path | None = N
             time.sleep(RETRY_SECONDS)
         else:
             if waiting:
+                _outage.ends()
                 logger.warning("%s can be used again", path)
             return result
 
@@ -176,6 +213,17 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def sweep(folder: Path) -> None:
+    """Delete what processes that died while they wrote have left, also in the folders within.
+
+    Nothing may be writing there.
+    """
+    for path in folder.rglob(".*"):
+        if TEMPORARY.fullmatch(path.name):
+            with suppress(OSError):  # they do no harm
+                path.unlink()
 
 
 def _replace(path: Path, data: bytes) -> None:

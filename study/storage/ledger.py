@@ -28,6 +28,7 @@ from study.storage.atomic import (
     read_if_there,
     record_checksums,
     sha256_of,
+    sweep,
     sync_folder,
     with_retries,
     write_atomically,
@@ -533,6 +534,7 @@ def repair(folder: StudyFolder) -> None:
     folder.refuse_damaged()
     for path in folder.path.glob(".adding-*"):  # of a process that died
         shutil.rmtree(path, ignore_errors=True)
+    sweep(folder.path)
     faults: list[str] = []
     sums = Checksums(folder.path)
     for name in sums.names:

@@ -4,11 +4,13 @@ A call to a tracker may hang or fail; `within` and `first_line` keep that from h
 """
 # ruff: noqa: B027  -- a tracker may leave out what it has nothing to do for
 
+import socket
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, wait
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from study.config.schema import StudyConfig
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from study.serving.saved import SavedModel  # imports torch, which most commands do without
 
 T = TypeVar("T")
+LONGEST = 200
+"""The most characters of a line that tells a cause."""
 
 
 class Synced(NamedTuple):
@@ -139,10 +143,21 @@ class Tracker(ABC):
         return ()
 
 
-def describe_unsent(unsent: Mapping[str, str], most: int = 10) -> str:
-    """Return a text with the number of unsent runs, and the id and reason of the first ones."""
-    lines = [f"{trial_id}: {reason}" for trial_id, reason in list(unsent.items())[:most]]
-    lines += [f"and {len(unsent) - most} more"] if len(unsent) > most else []
+def describe_unsent(unsent: Mapping[str, str], most: int = 3) -> str:
+    """Return a text with the number of unsent runs, and a line a reason.
+
+    Args:
+        unsent: the reason of each run, by its trial's id.
+        most: how many runs of one reason are named; the others are counted.
+    """
+    runs: dict[str, list[str]] = {}
+    for trial_id, reason in unsent.items():
+        runs.setdefault(reason, []).append(trial_id)
+    lines = [
+        f"{', '.join(named[:most])}"
+        f"{f' and {len(named) - most} more' if len(named) > most else ''}: {reason}"
+        for reason, named in runs.items()
+    ]
     return "\n  ".join([f"{len(unsent)} run{'s' if len(unsent) > 1 else ''}:", *lines])
 
 
@@ -171,6 +186,13 @@ def within(seconds: float | None, call: Callable[[], T]) -> T:
 
 
 def first_line(error: Exception) -> str:
-    """Return an error as one short line without passwords; database errors can fill a screen."""
-    text = redacted_text(str(error).strip() or repr(error))
-    return f"{type(error).__name__}: {text.splitlines()[0][:300]}"
+    """Return an error as one short line without passwords; database errors can fill a screen.
+
+    Where the network failed, it says how, and not which of many calls found out.
+    """
+    cause: BaseException = error
+    while (earlier := cause.__cause__ or cause.__context__) is not None:
+        cause = earlier
+    lost = isinstance(cause, ConnectionError | TimeoutError | socket.gaierror)
+    text = redacted_text(str(cause if lost else error).strip() or repr(error))
+    return f"{type(error).__name__}: {shorten(text.splitlines()[0], LONGEST, placeholder=' …')}"

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +27,7 @@ REPORT = {"epoch": 1, "val_score": 0.5}
 def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(atomic, "WAIT_SECONDS", 1.0)
     monkeypatch.setattr(atomic, "RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(atomic, "RECOVERS_WITHIN", 0.2)
 
 
 @pytest.fixture
@@ -79,6 +81,7 @@ def test_a_report_that_did_not_fit_is_there_once_or_not_at_all(
     with pytest.raises(StorageError, match=r"reports\.jsonl .*No space left"):
         trial.append_report(long)
     assert trial.read_reports() == [REPORT]
+    time.sleep(0.3)  # so that it is another outage
     with _soon(disk.free):
         trial.append_report(long)
     assert trial.read_reports() == [REPORT, long]

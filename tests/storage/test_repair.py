@@ -39,6 +39,17 @@ def unfinished(folder: StudyFolder) -> TrialFolder:
     return folder.trial("search-0001")
 
 
+def test_what_a_process_left_that_died_as_it_wrote_is_swept(folder: StudyFolder) -> None:
+    before = {path for path in folder.path.rglob("*") if path.is_file()}
+    left = [".end.json.4711.0a1b2c3d", "trials/search-0000/.delta.safetensors.1.ffffffff"]
+    others = [".hidden", ".end.json.bak", ".lock.4711"]
+    for name in (*left, *others):
+        (folder.path / name).touch()
+    repair(folder)
+    kept = {folder.path / name for name in others}
+    assert {path for path in folder.path.rglob("*") if path.is_file()} == before | kept
+
+
 def test_what_is_whole_stays_as_it_is(folder: StudyFolder) -> None:
     before = {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file()}
     repair(folder)

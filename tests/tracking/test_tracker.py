@@ -1,6 +1,8 @@
 """What a tracker does of itself where only its three necessary methods are written."""
 
+import socket
 import threading
+import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -77,11 +79,11 @@ def test_a_tracker_that_cannot_be_sent_a_study_afterwards_says_so(study: Written
         Least().sync(study.study, lambda: None)
 
 
-def test_what_is_unsent_is_counted_and_the_first_of_it_named() -> None:
+def test_what_is_unsent_is_counted_and_each_reason_told_once() -> None:
     assert describe_unsent({"a": "away"}) == "1 run:\n  a: away"
-    many = {f"trial {number}": "away" for number in range(12)}
-    assert describe_unsent(many).endswith("trial 9: away\n  and 2 more")
-    assert describe_unsent(many, 12).endswith("trial 11: away")
+    many = {f"t{number}": "away" for number in range(12)} | {"t3": "refused"}
+    assert describe_unsent(many) == ("12 runs:\n  t0, t1, t2 and 8 more: away\n  t3: refused")
+    assert describe_unsent(many, 12).splitlines()[1].endswith("t10, t11: away")
 
 
 def test_a_call_that_hangs_is_given_up_and_what_others_give_or_raise_comes_through() -> None:
@@ -100,3 +102,20 @@ def test_an_error_is_one_line_without_its_password() -> None:
     assert SECRET not in told
     assert "SQL" not in told
     assert first_line(ValueError()) == "ValueError: ValueError()"
+    assert first_line(ValueError("word " * 99)).endswith("word word …")
+
+
+def test_a_server_that_is_away_is_told_alike_whatever_was_asked_of_it() -> None:
+    def ask(call: str) -> str:
+        try:
+            with socket.socket() as closed:
+                closed.bind(("127.0.0.1", 0))
+                urllib.request.urlopen(f"http://127.0.0.1:{closed.getsockname()[1]}/{call}")
+        except OSError as error:
+            try:
+                raise ValueError(f"call {call} failed: {error}") from error
+            except ValueError as failure:
+                return first_line(failure)
+        raise AssertionError
+
+    assert ask("one") == ask("other") == "ValueError: [Errno 111] Connection refused"
