@@ -282,7 +282,7 @@ def _carry_out(code: str, options: argparse.Namespace) -> int:
     # Later than the arguments are read, so that help comes at once.
     from rich.console import Console
 
-    from study.errors import InterruptedStudyError, StudyError, redacted_text
+    from study.errors import INTERRUPTED, InterruptedStudyError, StudyError, redacted_text
     from study.workflow.commands import find_studies
 
     # Eleven columns need more than the 80 characters that rich assumes for a pipe.
@@ -292,10 +292,10 @@ def _carry_out(code: str, options: argparse.Namespace) -> int:
         resolve_name(code)(options)
     except StudyError as error:
         print(f"error: {redacted_text(str(error))}", file=sys.stderr)
-        return 130 if isinstance(error, InterruptedStudyError) else 2
+        return INTERRUPTED if isinstance(error, InterruptedStudyError) else 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        return 130
+        return INTERRUPTED
     return 0
 
 

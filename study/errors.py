@@ -10,6 +10,10 @@ SECRET_OF_A_QUERY = re.compile(
 """A secret in the query of a database URL; the first group is the text before its value."""
 
 
+INTERRUPTED = 130
+"""The exit code of an interrupted study, as of a command that Ctrl-C has ended."""
+
+
 class StudyError(Exception):
     """A fault that a user can fix; shown as one message, without a traceback."""
 

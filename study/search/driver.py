@@ -20,7 +20,13 @@ from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 from study.config.schema import AshaConfig, StudyConfig
 from study.errors import InterruptedStudyError, StudyError
 from study.method.device import gpu_kind
-from study.search.internals import on_loopback, started_here
+from study.search.internals import (
+    in_sessions_of_their_own,
+    keep_token_private,
+    on_loopback,
+    started_here,
+)
+from study.search.lost import ended_with_ray
 from study.search.machine import ADDRESS, joins_cluster, refuse_silent_cluster
 from study.search.searcher import LedgerCallback, Observer, StudySearcher
 from study.search.trainable import ClipFitTrainable
@@ -44,21 +50,26 @@ TUNE_ENVIRONMENT = {
 
 
 @contextmanager
-def ray_session(config: StudyConfig) -> Iterator[None]:
+def ray_session(config: StudyConfig, lost: Callable[[str], None] | None = None) -> Iterator[None]:
     """Join the cluster of this machine, or start Ray here, for the duration of the block.
+
+    Args:
+        config: the configuration of a study.
+        lost: it is called from another thread if Ray is lost, with what was lost, in words.
 
     Raises:
         StudyError: the cluster that ``$RAY_ADDRESS`` names does not answer.
     """
     os.environ.update({k: v for k, v in TUNE_ENVIRONMENT.items() if k not in os.environ})
-    with ExitStack() as stack:
+    with ExitStack() as watching, ExitStack() as stack:
         if not ray.is_initialized():
             try:
                 refuse_silent_cluster(thoroughly=True)
             except StudyError as error:
                 raise StudyError(f"{ADDRESS}: {error}") from error
             alone = not joins_cluster()
-            with on_loopback() if alone else nullcontext():
+            keep_token_private()
+            with on_loopback() if alone else nullcontext(), in_sessions_of_their_own():
                 ray.init(
                     # Ray knows nothing of Apple's GPU.
                     num_gpus=1 if alone and gpu_kind() == "mps" else None,
@@ -66,7 +77,11 @@ def ray_session(config: StudyConfig) -> Iterator[None]:
                     logging_level=logging.ERROR,
                     include_dashboard=False if alone else None,
                 )
+            keep_token_private()  # which Ray may have made
             stack.callback(_shut_down)
+        if lost is not None:
+            leaving = watching.enter_context(ended_with_ray(lost))
+            stack.callback(leaving.set)
         stack.enter_context(_interrupted_by_hanging_up())
         yield
 

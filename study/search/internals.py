@@ -3,17 +3,22 @@
 A release may change them without notice. Each has a test that fails then. The repair belongs here.
 """
 
+import os
 import queue
+import subprocess
+import sys
 import threading
-from collections.abc import Container, Iterator
-from contextlib import contextmanager
-from functools import cached_property
+from collections.abc import Container, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import cached_property, partial
+from pathlib import Path
 from typing import Any
 
 import optuna
 import ray
 from optuna.trial import FrozenTrial, TrialState
 from ray._private import ray_constants
+from ray._private.authentication import authentication_token_setup
 from ray.tune.execution import class_cache
 
 CREDENTIALS = frozenset(
@@ -42,6 +47,53 @@ def on_loopback() -> Iterator[None]:
         yield
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = before
+
+
+@contextmanager
+def in_sessions_of_their_own() -> Iterator[None]:
+    """Start Ray's own processes out of reach of signals to the process group of this one.
+
+    A terminal, a service manager and a batch system send them. Ray's processes end with this one
+    all the same: Linux sees to that. Elsewhere Ray does, by means of the group, which stays.
+    """
+    before = ray._private.services.ConsolePopen
+    if sys.platform == "linux":
+        ray._private.services.ConsolePopen = partial(before, start_new_session=True)
+    try:
+        yield
+    finally:
+        ray._private.services.ConsolePopen = before
+
+
+def keep_token_private(token: Path | None = None) -> None:
+    """Let no other user of this machine read the token with which Ray is spoken to.
+
+    Before there is one, its folder is made so that only its owner may enter it.
+
+    Args:
+        token: the token's file; None means Ray's own.
+    """
+    token = token or authentication_token_setup._get_default_token_path()
+    with suppress(OSError):  # the home folder may be nobody's
+        token.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        token.chmod(0o600)
+
+
+def own_processes() -> Mapping[str, subprocess.Popen[bytes]]:
+    """Return the processes without which Ray cannot work, of the Ray that this process started."""
+    if not started_here():
+        return {}
+    all_of_them = ray._private.worker._global_node.all_processes
+    return {
+        name: found.process
+        for name in (ray_constants.PROCESS_TYPE_GCS_SERVER, ray_constants.PROCESS_TYPE_RAYLET)
+        for found in all_of_them.get(name, ())
+    }
+
+
+def reconnects_within() -> float:
+    """Return for how many seconds a cluster may be away before Ray ends this process."""
+    return float(os.environ.get("RAY_gcs_rpc_server_reconnect_timeout_s", "60"))  # noqa: SIM112
 
 
 def in_a_cluster() -> bool:
@@ -84,6 +136,11 @@ def started_here() -> bool:
     """Return whether this process started the Ray instance that it uses."""
     node = ray._private.worker._global_node
     return node is not None and bool(node.head)
+
+
+def worker_of(trial: ray.tune.experiment.Trial) -> ray.actor.ActorHandle | None:
+    """Return the worker that runs a trial, if one does."""
+    return trial.temporary_state.ray_actor
 
 
 def forget_results(trial: ray.tune.experiment.Trial) -> None:

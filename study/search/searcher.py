@@ -18,10 +18,11 @@ from ray.tune.search import Searcher
 
 from study.config.settings import Settings
 from study.search.deadline import Deadline
+from study.search.frozen import FrozenWorkers
 from study.search.internals import LOW_ON_MEMORY, MEMORY_REPORT, RAISED, forget_results
 from study.search.optuna_arm import Arm, Outcome
 from study.search.recording import close_trial, read_hang
-from study.storage.atomic import StorageError
+from study.storage.atomic import StorageError, give_up
 from study.storage.ledger import End, Status, StudyFolder
 from study.trial import TrialConfig
 
@@ -71,18 +72,23 @@ class LedgerCallback(Callback):
     max_epoch_seconds: float | None
     _fault: StorageError | None = field(default=None, init=False)
 
+    def __post_init__(self) -> None:
+        self._frozen = FrozenWorkers(self.max_epoch_seconds)
+
     def __getstate__(self) -> dict[str, Any]:
         """Return nothing for Tune's own snapshot of the experiment, which is never read."""
         return {}
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
         """Notify the observers that a trial starts."""
+        self._frozen.hear(trial)
         notify(self.observers, lambda o: o.trial_started(self.searcher.running[trial.trial_id]))
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **_: Any
     ) -> None:
         """Notify the observers of an epoch's result."""
+        self._frozen.hear(trial)
         if not result.get("failed"):
             config = self.searcher.running[trial.trial_id]
             notify(
@@ -94,9 +100,11 @@ class LedgerCallback(Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, **_: Any
     ) -> None:
         """Close a trial; Tune also calls this for one that raised or was stopped."""
+        self._frozen.forget(trial)
         result = trial.last_result or {}
         if result.get("storage"):  # the trial has not ended: a resumed study continues it
             self._fault = self._fault or StorageError(result["error"])
+            give_up()
         elif result.get("failed"):
             self._close(
                 trial, "failed", None, **{n: result[n] for n in ("reason", "error", "unfit")}
@@ -116,6 +124,7 @@ class LedgerCallback(Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
         """Close a trial whose worker died more often than is allowed."""
+        self._frozen.forget(trial)
         error = Path(trial.error_file).read_text(errors="replace") if trial.error_file else ""
         last_failure = error.rpartition("Failure #")[2].partition(MEMORY_REPORT)[0]
         try:
@@ -125,8 +134,10 @@ class LedgerCallback(Callback):
             self._fault = self._fault or fault
             return
         reason = "its worker died"
-        if hang is not None:
+        frozen = trial.trial_id in self._frozen.ended
+        if hang is not None or frozen:
             reason = f"no epoch within {self.max_epoch_seconds:g} seconds"
+            reason += ", and its process stood still" if frozen else ""
         elif RAISED in last_failure:
             reason = last_failure.strip().splitlines()[-1]
         elif LOW_ON_MEMORY in last_failure:
@@ -135,7 +146,7 @@ class LedgerCallback(Callback):
         self._close(trial, "failed", None, reason=reason, error=hang or last_failure, unfit=unfit)
 
     def on_step_end(self, iteration: int, trials: list[Trial], **_: Any) -> None:
-        """End the study if the ledger cannot be read or written.
+        """End workers that stand still, or the study if the ledger cannot be read or written.
 
         Tune would end only a trial for such an error in another event.
 
@@ -144,6 +155,7 @@ class LedgerCallback(Callback):
         """
         if self._fault is not None:
             raise self._fault
+        self._frozen.end()
 
     def _close(self, trial: Trial, status: Status, score: float | None, **cause: Any) -> None:
         config = self.searcher.running[trial.trial_id]

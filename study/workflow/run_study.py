@@ -42,12 +42,13 @@ from study.selection.candidates import extensions, fix_candidates
 from study.storage.atomic import write_atomically
 from study.storage.ledger import DESCRIPTION, StudyFolder, repair
 from study.tracking.reuse import take_over
-from study.tracking.tracker import Tracker, describe_unsent
+from study.tracking.tracker import Tracker
 from study.trial import TrialData
 from study.trial.prepare import Preparer
 from study.trial.study import Candidate, Study
 from study.workflow.cautions import caution
 from study.workflow.check import all_faults, changes_of_results, check_study, frozen_config
+from study.workflow.ending import Ending
 from study.workflow.facts import tell
 from study.workflow.status import StageProgress, Steps
 
@@ -96,8 +97,9 @@ def run_study(
         preparer, search_data = _prepare(study, console)
         tracker.start(study)
         finished, step = False, Steps(console)
+        ending = Ending(folder, tracker, console)
         try:
-            with ray_session(config):
+            with ray_session(config, ending.without_ray):
                 if config.ablation is not None:
                     _ablate(study, config.ablation, preparer, tracker, console)
                 else:
@@ -113,18 +115,7 @@ def run_study(
             outcome = write_outputs(folder, protocol, _datasets(study))
             finished = True
         finally:
-            with step:
-                step(f"sending the rest to {tracker.title}")
-                unsent = tracker.close(finished=finished)
-            if unsent:
-                console.print(
-                    f"{tracker.title} lacks {describe_unsent(unsent)}\nsend them, once that is "
-                    f"mended, by clipfit-study --sync {folder.name}",
-                    style="yellow",
-                    markup=False,
-                    highlight=False,
-                    soft_wrap=True,
-                )
+            ending.close(step, finished=finished)
     _conclude(*outcome, tracker, console)
 
 

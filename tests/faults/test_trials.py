@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -20,8 +21,9 @@ from study.analysis.occupancy import occupancy
 from study.analysis.results import read_results, read_trials
 from study.method.delta import load_delta
 from study.run import main
-from study.search import driver
+from study.search import driver, frozen
 from study.search.trainable import ClipFitTrainable
+from study.storage import atomic
 from study.storage.ledger import StudyFolder
 from study.tracking.mlflow.mirror import sync_study
 from study.trial import TrialConfig, run
@@ -105,6 +107,12 @@ def hangs(epoch: int, at_once: int, folder: Path) -> None:
     """Holds the interpreter, so that no thread of Python's could end it."""
     if epoch >= 1:
         ctypes.PyDLL(None).sleep(3600)
+
+
+def stands_still(epoch: int, at_once: int, folder: Path) -> None:
+    """As a stopped process does: no thread of it runs, and none of C's either."""
+    if epoch >= 1:
+        os.kill(os.getpid(), signal.SIGSTOP)
 
 
 def once(fault: Fault) -> Fault:
@@ -281,10 +289,12 @@ FAULTS: dict[int, Fault] = {
     7: raises(OSError(5, "Input/output error")),
     8: once(device_fails),
     9: device_fails,
+    10: once(stands_still),
+    11: stands_still,
 }
 SETTINGS: dict[str, Any] = {
     "search": {
-        "trials": 11,
+        "trials": 12,
         "asha": None,
         "sampler": "random",
         "baselines": {
@@ -302,6 +312,8 @@ def faulty(make_study: Callable[..., TinyStudy], ray_cluster: None) -> TinyStudy
     study = make_study("faulty", **SETTINGS, resources=resources)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(driver, "ClipFitTrainable", with_faults(FAULTS))
+        patch.setattr(atomic, "WAIT_SECONDS", 1.0)
+        patch.setattr(frozen, "GRACE", 1.0)
         study.search()
     return study
 
@@ -321,6 +333,7 @@ def sound(make_study: Callable[..., TinyStudy], ray_cluster: None) -> TinyStudy:
         (2, "ValueError: no such thing", "Traceback"),
         (4, "out of memory with one image at a time (RuntimeError: ", "Traceback"),
         (5, f"no epoch within {LIMIT} seconds", "in hangs"),
+        (11, f"no epoch within {LIMIT} seconds, and its process stood still", "Actor"),
         (7, "OSError: [Errno 5] Input/output error", "Traceback"),
         (
             9,
@@ -344,13 +357,13 @@ def test_a_trial_that_hangs_or_loses_its_device_goes_on_in_another_process(
     faulty: TinyStudy,
 ) -> None:
     starts = Counter(trial for event, trial, _ in faulty.heard.events if event == "started")
-    assert starts == {f"search-{n:04d}": 2 if n in (5, 6, 8, 9) else 1 for n in range(11)}
+    assert starts == {f"search-{n:04d}": 2 if n in (5, 6, 8, 9, 10, 11) else 1 for n in range(12)}
 
 
 @pytest.mark.long
 def test_the_study_goes_on_beside_its_faults(faulty: TinyStudy, sound: TinyStudy) -> None:
-    assert statuses(faulty.folder) == {"finished": 6, "failed": 5}
-    assert statuses(sound.folder) == {"finished": 11}
+    assert statuses(faulty.folder) == {"finished": 6, "failed": 6}
+    assert statuses(sound.folder) == {"finished": 12}
     for trial, other in zip(faulty.folder.trials(), sound.folder.trials(), strict=True):
         assert trial.read_config() == other.read_config()
         assert not (trial.path / "hang.txt").exists()
@@ -401,6 +414,8 @@ def test_the_sampler_learns_what_is_unfit(faulty: TinyStudy) -> None:
         7: TrialState.FAIL,
         8: TrialState.COMPLETE,
         9: TrialState.FAIL,
+        10: TrialState.COMPLETE,
+        11: TrialState.FAIL,
     }
     for number in (2, 4, 5):
         assert told[number].value == told[number].intermediate_values[2] == 0

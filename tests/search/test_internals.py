@@ -1,6 +1,9 @@
 """Private parts of Ray, Tune and Optuna are where they were: each test fails once one moves."""
 
+import inspect
 import os
+import stat
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,7 @@ import ray
 from listening import listening
 from optuna.trial import TrialState
 from ray._private import ray_constants
+from ray._private.authentication import authentication_token_setup
 from ray.tune.execution import class_cache
 from ray.tune.experiment import Trial
 
@@ -30,6 +34,32 @@ def test_ray_knows_whether_it_may_be_a_cluster_by_a_constant() -> None:
     with internals.on_loopback():
         assert ray._private.services.ray_constants.ENABLE_RAY_CLUSTER is False
     assert ray_constants.ENABLE_RAY_CLUSTER is before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it is Linux that ends them with this process")
+def test_ray_starts_its_processes_by_one_function_that_can_give_them_sessions() -> None:
+    services = ray._private.services
+    assert "process = ConsolePopen(" in inspect.getsource(services.start_ray_process)
+    before = services.ConsolePopen
+    with internals.in_sessions_of_their_own():
+        process = services.ConsolePopen(["sleep", "60"])
+    try:
+        assert os.getsid(process.pid) == process.pid
+    finally:
+        process.kill()
+        process.wait()
+    assert services.ConsolePopen is before
+
+
+def test_nobody_else_reads_the_token_of_ray_from_its_first_moment_on(tmp_path: Path) -> None:
+    token = tmp_path / "home" / ".ray" / "auth_token"
+    internals.keep_token_private(token)
+    assert stat.S_IMODE(token.parent.stat().st_mode) == 0o700
+    token.write_text("secret")
+    token.chmod(0o644)
+    internals.keep_token_private(token)
+    assert stat.S_IMODE(token.stat().st_mode) == 0o600
+    assert authentication_token_setup._get_default_token_path().parts[-2:] == token.parts[-2:]
 
 
 @pytest.mark.usefixtures("ray_cluster")

@@ -1,0 +1,66 @@
+"""Workers that stand still are ended in time, and no others."""
+
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import psutil
+import pytest
+import ray
+
+from study.search import frozen
+from study.search.frozen import FrozenWorkers
+from study.storage import atomic
+
+pytestmark = pytest.mark.usefixtures("ray_cluster")
+
+
+@pytest.fixture(autouse=True)
+def _short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(frozen, "GRACE", 0.1)
+    monkeypatch.setattr(atomic, "WAIT_SECONDS", 0.2)
+
+
+def trial(name: str, actor: Any) -> Any:
+    """What is read of a trial of Tune's."""
+    return SimpleNamespace(trial_id=name, temporary_state=SimpleNamespace(ray_actor=actor))
+
+
+def test_a_stopped_process_is_killed_once_its_time_and_the_grace_are_over() -> None:
+    worker = ray.remote(_Worker).remote()
+    process = psutil.Process(ray.get(worker.pid.remote()))
+    workers, mine = FrozenWorkers(limit=0.2), trial("mine", worker)
+    workers.hear(mine)
+    process.suspend()
+    workers.end()
+    assert not workers.ended  # not before
+    time.sleep(0.6)
+    workers.end()
+    assert workers.ended == {"mine"}
+    process.wait(timeout=60)
+    workers.hear(mine)  # which another process continues
+    assert not workers.ended
+
+
+@pytest.mark.parametrize(
+    "why", ["no limit", "it has ended", "it waits for a machine", "it reports"]
+)
+def test_others_are_left_alone(why: str) -> None:
+    worker = None if why == "it waits for a machine" else ray.remote(_Worker).remote()
+    workers = FrozenWorkers(limit=None if why == "no limit" else 0.0)
+    mine = trial("mine", worker)
+    workers.hear(mine)
+    time.sleep(0.4)
+    if why == "it has ended":
+        workers.forget(mine)
+    if why == "it reports":
+        workers.hear(mine)
+    workers.end()
+    assert not workers.ended
+    if worker is not None:
+        assert ray.get(worker.pid.remote())
+
+
+class _Worker:
+    def pid(self) -> int:
+        return int(psutil.Process().pid)
