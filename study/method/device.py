@@ -54,14 +54,21 @@ def choose_device(name: str = "auto") -> "torch.device":
         name = gpu_kind() or "cpu"
     try:
         device = torch.device(name)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError) as error:
         raise DataError(f"device '{name}' is unknown; allowed are {ALLOWED}") from error
     try:
         torch.ones(1, device=device).item()
     except Exception as error:  # each kind of device fails in its own way
         cause = (str(error).strip() or repr(error)).splitlines()[0]
+        if device.type in ("cuda", "mps") and device.type != gpu_kind():
+            cause = f"PyTorch finds no {device.type.upper()} on this machine"
         raise DataError(
-            f"device '{name}' cannot be used here ({cause}); allowed are {ALLOWED}, where the "
-            "machine and this build of PyTorch have them"
+            f"device '{name}' cannot be used here ({cause}); allowed here are {_allowed_here()}"
         ) from error
     return device
+
+
+def _allowed_here() -> str:
+    kind, count = gpu_kind(), len(gpus_here())
+    each = [f"cuda:{index}" for index in range(count)] if kind == "cuda" else []
+    return ", ".join(["auto", "cpu", *([kind] if kind else []), *each])

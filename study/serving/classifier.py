@@ -1,9 +1,10 @@
 """A tuned classifier to use: it turns images into probabilities of any class names."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,9 +13,10 @@ from torch import Tensor
 
 from study.data.images.decode import preprocess
 from study.data.images.rgb import PixelRange, checked_range
-from study.data.images.sources import as_image
+from study.data.images.sources import LONGEST, as_image
 from study.data.images.table import normalize
-from study.data.prompts import prompts, templates_of
+from study.data.prompts import prompts, refuse_equal_prompts, templates_of
+from study.data.records import is_text
 from study.errors import DataError
 from study.method.delta import load_tuned
 from study.method.device import choose_device
@@ -115,7 +117,7 @@ def load_classifier(
 
     Args:
         delta: a file written by `study.method.delta.save_delta`.
-        class_names: the classes to choose between; None means those in the delta.
+        class_names: the classes to choose between, two or more; None means those in the delta.
         templates: prompt templates, whose features are averaged; None means the delta's first, the
             one it was tuned with.
         backbone: the hub name or folder of the checkpoint; None means the one in the delta.
@@ -132,18 +134,40 @@ def load_classifier(
         DataError: class names, templates, the device or the pixel range cannot be used.
     """
     place = choose_device(device)
-    given = checked_range(pixel_range) if pixel_range else None
+    names = _texts("class_names", class_names, least=2, example=["cat", "dog"])
+    chosen = _texts("templates", templates, least=1, example=["a photo of a {}."])
+    given = None if pixel_range is None else checked_range(pixel_range)
     loaded, head, info = load_tuned(delta, backbone, revision=revision)
+    names = names or info.class_names
+    chosen = templates_of("this classifier", chosen or info.templates[:1])
+    if names != info.class_names:  # which an earlier version may have let pass
+        refuse_equal_prompts("class_names", names)
     levels = given or (checked_range(info.pixel_range) if info.pixel_range else None)
     loaded.clip.to(place)
     model = FewShotClassifier(loaded, parse("none"))
-    names = tuple(class_names or info.class_names)
-    if len(set(names)) < len(names):
-        raise DataError(f"class names must differ; got {list(names)}")
-    chosen = templates_of("this classifier", templates or info.templates[:1])
     texts = [prompt for group in prompts(names, chosen) for prompt in group]
     features = encode_prompts(model, loaded.tokenize(texts).to(model.device), len(chosen))
     if head is not None:
         features = head.replace_in(features, names)
     from_head = tuple(name for name in names if head is not None and name in head.classes)
     return TunedClassifier(loaded, model, names, features, levels, from_head)
+
+
+def _texts(key: str, given: Any, *, least: int, example: Sequence[str]) -> tuple[str, ...] | None:
+    """Return a list of texts, whatever a user has given; None means none.
+
+    Raises:
+        DataError: it is something else, or has too few texts.
+    """
+    if given is None:
+        return None
+    # A text alone is iterable too: by its letters.
+    one = isinstance(given, str | bytes | Mapping) or not isinstance(given, Iterable)
+    texts = () if one else tuple(given)
+    sound = all(isinstance(text, str) and text.strip() and is_text(text) for text in texts)
+    if len(texts) < least or not sound:
+        raise DataError(
+            f"{key} is {repr(given)[:LONGEST]}; allowed is a list of {least} or more texts, such "
+            f"as {example}"
+        )
+    return texts

@@ -46,7 +46,7 @@ class SavedModel:
         """
         return load_classifier(
             self.delta,
-            class_names=class_names or self.info.class_names,
+            class_names=self.info.class_names if class_names is None else class_names,
             templates=self.info.templates,
             backbone=self.info.backbone,
             revision=self.info.revision,

@@ -87,11 +87,6 @@ def test_the_classifier_scores_as_the_trial_that_it_comes_from(
     assert accuracy(chosen, wanted) == pytest.approx(score, abs=1e-9)
 
 
-def test_class_names_given_twice_are_refused(trained: Path) -> None:
-    with pytest.raises(DataError, match="must differ"):
-        load_classifier(trained / "delta.safetensors", class_names=["a cat", "a cat"])
-
-
 def test_probabilities_are_those_of_the_tuned_model(delta: Path, tiny_backbone: Path) -> None:
     images = [Image.new("RGB", (16, 16), color) for color in ("red", "navy", "white")]
     backbone = load_backbone(tiny_backbone)
@@ -199,7 +194,26 @@ def test_an_image_at_fault_is_named_by_its_position(delta: Path, tmp_path: Path)
     ("options", "told"),
     [
         ({"device": "tpu?"}, "'tpu\\?' is unknown; allowed are auto, cpu"),
+        ({"device": None}, "device 'None' is unknown"),
         ({"templates": ["a photo"]}, "exactly once"),
+        (
+            {"templates": "a {}"},
+            "templates is 'a \\{\\}'; allowed is a list of 1 or more texts, such",
+        ),
+        ({"templates": []}, "templates is \\[\\]; allowed"),
+        (
+            {"class_names": "cat"},
+            "class_names is 'cat'; allowed is a list of 2 or more texts, such",
+        ),
+        ({"class_names": []}, "class_names is \\[\\]; allowed"),
+        ({"class_names": ["cat"]}, "class_names is \\['cat'\\]; allowed"),
+        ({"class_names": {"cat": 0, "dog": 1}}, "class_names is {'cat': 0, 'dog': 1}; allowed"),
+        ({"class_names": 3}, "class_names is 3; allowed"),
+        ({"class_names": ["cat", 3]}, "class_names is \\['cat', 3\\]; allowed"),
+        ({"class_names": ["cat", " "]}, "class_names is \\['cat', ' '\\]; allowed"),
+        ({"class_names": ["cat", "\udcff"]}, "class_names is \\['cat', '.udcff'\\]; allowed"),
+        ({"class_names": ["a cat", "a_Cat"]}, "as the same text: 'a cat' and 'a_Cat'"),
+        ({"pixel_range": []}, "pixel_range is \\[\\]; allowed"),
         ({"pixel_range": (5, 5)}, "5"),
     ],
 )

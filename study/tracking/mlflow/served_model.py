@@ -15,6 +15,7 @@ import pandas as pd
 from mlflow.exceptions import INVALID_PARAMETER_VALUE, MlflowException
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel, PythonModelContext
+from mlflow.pyfunc.utils import pyfunc
 
 from study.errors import DataError
 from study.serving.classifier import TunedClassifier, load_classifier
@@ -23,24 +24,15 @@ from study.tracking.mlflow.internals import in_scoring_server
 # MLflow warns that the input type is not checked. That is on purpose: images come in many forms.
 with warnings.catch_warnings(record=True):
 
-    class ServedClassifier(PythonModel):
-        """A CLIP classifier with the tuned parameters of a study's winner."""
+    class _Predictions:
+        """What a model answers.
 
-        def load_context(self, context: PythonModelContext) -> None:
-            """Load the backbone, check that it is the tuned one, and embed the class names."""
-            settings = context.model_config
-            self._classifier: TunedClassifier = load_classifier(
-                Path(context.artifacts["delta"]),
-                class_names=settings["class_names"],
-                templates=settings["templates"],
-                backbone=settings["backbone"],
-                revision=settings["revision"],
-                device=settings["device"],
-                # Models registered by earlier versions have none.
-                pixel_range=settings.get("pixel_range"),
-            )
-            # Over HTTP, a file name in a request would let anyone read the server's files.
-            self._files = not in_scoring_server()
+        It is no `PythonModel`, whose own ``predict`` MLflow wraps: to let lists and tables alone
+        pass.
+        """
+
+        _classifier: TunedClassifier
+        _files: bool
 
         def predict(
             self,
@@ -52,8 +44,8 @@ with warnings.catch_warnings(record=True):
 
             Args:
                 context: unused; see `PythonModel`.
-                model_input: images in any of the forms of `study.data.images.sources.as_image`, as
-                    a list or a column of a DataFrame.
+                model_input: a list or a column of a DataFrame with images in any of the forms of
+                    `study.data.images.sources.as_image`, or one image alone.
                 params: unused; there are none.
 
             Returns:
@@ -63,6 +55,16 @@ with warnings.catch_warnings(record=True):
             Raises:
                 MlflowException: an image cannot be read.
             """
+            match model_input:
+                case list() | pd.DataFrame():
+                    return self._classify(model_input)
+                case tuple() | pd.Series():
+                    return self._classify(list(model_input))
+                case _:
+                    return self._classify([model_input])
+
+        @pyfunc  # makes a list of a table
+        def _classify(self, model_input: list[Any]) -> pd.DataFrame:
             try:
                 rows = self._classifier.probabilities(model_input, files=self._files)
             except DataError as error:
@@ -78,6 +80,26 @@ with warnings.catch_warnings(record=True):
                     "probabilities": [dict(zip(names, row.tolist(), strict=True)) for row in rows],
                 }
             )
+
+
+class ServedClassifier(_Predictions, PythonModel):
+    """A CLIP classifier with the tuned parameters of a study's winner."""
+
+    def load_context(self, context: PythonModelContext) -> None:
+        """Load the backbone, check that it is the tuned one, and embed the class names."""
+        settings = context.model_config
+        self._classifier = load_classifier(
+            Path(context.artifacts["delta"]),
+            class_names=settings["class_names"],
+            templates=settings["templates"],
+            backbone=settings["backbone"],
+            revision=settings["revision"],
+            device=settings["device"],
+            # Models registered by earlier versions have none.
+            pixel_range=settings.get("pixel_range"),
+        )
+        # Over HTTP, a file name in a request would let anyone read the server's files.
+        self._files = not in_scoring_server()
 
 
 set_model(ServedClassifier())

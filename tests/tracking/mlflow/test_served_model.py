@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -21,7 +22,8 @@ from PIL import Image
 
 from study.data.datasets import load_dataset
 from study.data.images.sources import as_base64
-from study.errors import DeltaError
+from study.errors import DataError, DeltaError
+from study.method.device import gpu_kind
 from study.tracking.mlflow.registry import register_winner
 from study.tracking.mlflow.runs import RunWriter
 
@@ -96,6 +98,23 @@ def test_any_form_of_image_gives_the_same_class(champion: str, tmp_path: Path) -
         assert list(frame["class_name"]) == [told["class_name"][0]] * 2
 
 
+def test_one_image_needs_no_list(
+    champion: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = mlflow.pyfunc.load_model(CHAMPION)
+    picture = digits(1)[0][0]
+    monkeypatch.chdir(tmp_path)
+    picture.save("one.png")
+    expected = model.predict(["one.png"])
+    contents = Path("one.png").read_bytes()
+    for one in ("one.png", Path("one.png"), contents, picture, np.asarray(picture)):
+        assert model.predict(one).equals(expected)
+    for several in (("one.png", "one.png"), pd.Series(["one.png", "one.png"])):
+        assert list(model.predict(several)["class_name"]) == [*expected["class_name"]] * 2
+    with pytest.raises(mlflow.MlflowException, match=r"image 0: none\.png: no such image"):
+        model.predict("none.png")
+
+
 def test_probabilities_belong_to_the_classes_and_add_up(champion: str) -> None:
     images, _ = digits(3)
     for row in mlflow.pyfunc.load_model(CHAMPION).predict(images).to_dict("records"):
@@ -113,6 +132,31 @@ def test_new_class_names_are_given_at_load_time(champion: str) -> None:
     told = model.predict(zeros)
     assert set(told["probabilities"][0]) == set(names)
     assert (told["class_name"] == "digit zero").mean() > 0.9
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"class_names": "cat"}, "class_names is 'cat'; allowed is a list of 2 or more texts"),
+        ({"class_names": []}, "class_names is []; allowed is a list of 2 or more texts"),
+        ({"templates": "a {}."}, "templates is 'a {}.'; allowed is a list of 1 or more texts"),
+        *(
+            pytest.param(
+                {"device": name},
+                f"device '{name}' cannot be used here (PyTorch finds no {name.upper()} on this "
+                "machine); allowed here are auto, cpu",
+                marks=pytest.mark.skipif(gpu_kind() == name, reason="this machine has one"),
+            )
+            for name in ("cuda", "mps")
+        ),
+    ],
+)
+def test_what_cannot_be_set_at_load_time_is_told_in_one_line(
+    champion: str, config: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(DataError, match=f"^{re.escape(message)}") as refused:
+        mlflow.pyfunc.load_model(CHAMPION, model_config=config)
+    assert "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize(
@@ -142,8 +186,10 @@ def test_the_champion_is_served_over_http_and_gets_the_digit_right(champion: str
     images, names = digits(40)
     with _served(champion) as address:
         rows = _ask(address, [as_base64(image) for image in images])
+        (alone,) = _ask(address, as_base64(images[0]))
         with pytest.raises(urllib.error.HTTPError) as refused:
-            _ask(address, ["/etc/passwd"])
+            _ask(address, "/etc/passwd")
+    assert alone["probabilities"] == pytest.approx(rows[0]["probabilities"], abs=1e-5)
     right = [row["class_name"] == name for row, name in zip(rows, names, strict=True)]
     assert sum(right) / len(right) > ENOUGH
     surest = max(range(len(rows)), key=lambda index: rows[index]["probability"])
@@ -192,7 +238,7 @@ class _served:
         self._log.close()
 
 
-def _ask(address: str, images: list[str]) -> list[dict[str, Any]]:
+def _ask(address: str, images: list[str] | str) -> list[dict[str, Any]]:
     request = urllib.request.Request(
         f"{address}/invocations",
         data=json.dumps({"inputs": images}).encode(),
