@@ -1,10 +1,8 @@
 """One surface of commands: each explains itself at once, and a fault is one message."""
 
-import os
 import subprocess
 import sys
 import tomllib
-import venv
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
@@ -17,11 +15,6 @@ from study.workflow import run_study as run_study_module
 ROOT = Path(__file__).parent.parent
 HEAVY = ("torch", "ray", "mlflow", "optuna", "transformers", "pandas", "scipy")
 LIGHT = {*COMMANDS} - {"serve", "check-data"}  # these two read arrays and tables of files early
-SMALL = (
-    *("search.trials=8", "search.selection=holdout", "training.epochs=3", "confirm.seeds=[1,2]"),
-    *("confirm.runners_up=0", "data.shots=4", "data.augment=false", "name=tiny"),
-    "tracking.uri=sqlite:///mlflow.db",
-)
 
 
 def test_each_command_has_a_function() -> None:
@@ -94,52 +87,3 @@ def test_a_module_that_reads_its_own_arguments_gets_them(
     assert main(["check-data", "eurosat", str(tmp_path)]) == 1
     assert main(["serve", "--stop", "--database", str(tmp_path / "none" / "mlflow.db")]) == 0
     assert "none served" in capsys.readouterr().out
-
-
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of programs of an environment that has the project as a wheel."""
-    pytest.importorskip("hatchling", reason="a wheel is built without a network by hatchling")
-    place = tmp_path_factory.mktemp("wheel")
-    pip = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check")
-    build = (*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", place, ROOT)
-    subprocess.run(build, check=True)
-    (wheel,) = place.glob("*.whl")
-    venv.create(place / "venv", symlinks=True)
-    programs = place / "venv" / "bin"
-    (own,) = place.glob("venv/lib/python*/site-packages")
-    subprocess.run(
-        (*pip, "--python", programs / "python", "install", "--no-deps", wheel), check=True
-    )
-    assert (own / "study" / "configs" / "quickstart.yaml").is_file()
-    # What it depends on comes from here; a folder on the path that has the project comes later.
-    others = [path for path in sys.path if path.endswith("site-packages")]
-    (own / "others.pth").write_text("".join(f"{path}\n" for path in others))
-    return programs
-
-
-@pytest.mark.long
-@pytest.mark.timeout(900)
-def test_a_wheel_runs_the_embedded_study_from_any_folder(installed: Path, tmp_path: Path) -> None:
-    environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
-
-    def said(*words: str) -> str:
-        command = [installed / "clipfit-study", *words]
-        done = subprocess.run(
-            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    where = "import study; print(study.__file__)"
-    found = subprocess.run(
-        [installed / "python", "-c", where],
-        cwd=tmp_path, env=environment, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    assert Path(found.stdout.strip()).is_relative_to(installed.parent)
-    assert "leaderboard" in said("--help")
-    assert "0 studies in runs" in said("list")
-    assert "all is well" in said("quickstart", "--check", SMALL[-1])
-    assert "report.html" in said("quickstart", *SMALL)
-    assert (tmp_path / "runs" / "tiny" / "report.html").is_file()
-    assert "tiny   finished" in said("list")

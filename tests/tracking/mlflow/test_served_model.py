@@ -1,15 +1,8 @@
 """The champion in use: loaded by one line, with any form of image, and served over HTTP."""
 
 import io
-import json
-import os
 import re
-import socket
-import subprocess
-import sys
-import time
 import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from serving_over_http import ask, served
 
 from study.data.datasets import load_dataset
 from study.data.images.sources import as_base64
@@ -182,13 +176,15 @@ def test_an_artifact_refuses_another_backbone(champion: str, tiny_backbone: Path
 
 
 @pytest.mark.long
-def test_the_champion_is_served_over_http_and_gets_the_digit_right(champion: str) -> None:
+def test_the_champion_is_served_over_http_and_gets_the_digit_right(
+    champion: str, tmp_path: Path
+) -> None:
     images, names = digits(40)
-    with _served(champion) as address:
-        rows = _ask(address, [as_base64(image) for image in images])
-        (alone,) = _ask(address, as_base64(images[0]))
+    with served(CHAMPION, champion, tmp_path / "serve.log") as address:
+        rows = ask(address, [as_base64(image) for image in images])
+        (alone,) = ask(address, as_base64(images[0]))
         with pytest.raises(urllib.error.HTTPError) as refused:
-            _ask(address, "/etc/passwd")
+            ask(address, "/etc/passwd")
     assert alone["probabilities"] == pytest.approx(rows[0]["probabilities"], abs=1e-5)
     right = [row["class_name"] == name for row, name in zip(rows, names, strict=True)]
     assert sum(right) / len(right) > ENOUGH
@@ -196,54 +192,3 @@ def test_the_champion_is_served_over_http_and_gets_the_digit_right(champion: str
     assert right[surest]
     assert refused.value.code == 400
     assert "paths are not opened here" in refused.value.read().decode()
-
-
-class _served:
-    """`mlflow models serve` as a user starts it, until it is left."""
-
-    def __init__(self, uri: str) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = str(probe.getsockname()[1])
-        self.address = f"http://127.0.0.1:{port}"
-        command = [sys.executable, "-m", "mlflow", "models", "serve", "--env-manager", "local"]
-        self._log = Path("serve.log").open("w")  # noqa: SIM115
-        self._server = subprocess.Popen(
-            [*command, "-m", CHAMPION, "--port", port],
-            env={
-                **os.environ,
-                "MLFLOW_TRACKING_URI": uri,
-                # It starts uvicorn by name, as in an activated environment.
-                "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            },
-            stdout=self._log,
-            stderr=subprocess.STDOUT,
-        )
-
-    def __enter__(self) -> str:
-        for _ in range(480):
-            if self._server.poll() is not None:
-                break
-            try:
-                with urllib.request.urlopen(f"{self.address}/ping", timeout=5):
-                    return self.address
-            except OSError:
-                time.sleep(0.25)
-        self.__exit__()
-        pytest.fail(f"the model is not served:\n{Path('serve.log').read_text()[-2000:]}")
-
-    def __exit__(self, *_: object) -> None:
-        self._server.terminate()
-        self._server.wait(timeout=30)
-        self._log.close()
-
-
-def _ask(address: str, images: list[str] | str) -> list[dict[str, Any]]:
-    request = urllib.request.Request(
-        f"{address}/invocations",
-        data=json.dumps({"inputs": images}).encode(),
-        headers={"Content-Type": "application/json"},
-    )
-    with urllib.request.urlopen(request, timeout=60) as answer:
-        rows: list[dict[str, Any]] = json.load(answer)["predictions"]
-    return rows

@@ -1,0 +1,210 @@
+"""The first hour of a new user: a folder of images becomes labels, a server, and a plain CLIP.
+
+The package comes from a wheel of this checkout, in a fresh environment. To save minutes and a
+network, the environment has its libraries from the one that runs these tests; so this does not
+show that pip can install them. Images and backbone come with the package.
+"""
+
+import csv
+import json
+import re
+import subprocess
+from functools import cached_property
+from pathlib import Path
+
+import pytest
+from environments import outside, with_libraries, with_wheel
+from PIL import Image
+from serving_over_http import ask, served
+
+from study.data.datasets import load_dataset
+from study.data.images.sources import as_base64
+
+pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
+
+CLASSES = ("digit one", "digit four", "digit five", "digit nine")
+"""Classes that the backbone as it is takes for each other: it gets 0.6 of their images right."""
+EACH = 20
+"""The images of each class to learn from."""
+NEW = 10
+"""The images of each class to label."""
+BASELINES = (
+    "{zero-shot: {subset: none}, "
+    "clipfit: {subset: clipfit, rates: {bias: 0.002, ln: 0.002}, distill_weight: 8}}"
+)
+STUDY = (
+    *("run", "photos", "name=first-hour", "data.root=pets", "backbone.name=embedded"),
+    *("data.augment=false", "training.epochs=8", "confirm.seeds=[1,2]", "confirm.runners_up=0"),
+    *("search.trials=6", "search.selection=holdout", f"search.baselines={BASELINES}"),
+    # A linear head is no part of a CLIP, so that a merged folder would not classify with it.
+    *("search.space.heads=[text]", "search.space.rates={bias: [0.01, 0.4], ln: [0.01, 0.4]}"),
+)
+PLAIN = """\
+import json, sys
+from importlib.util import find_spec
+from pathlib import Path
+import torch
+from PIL import Image
+from transformers import AutoProcessor, AutoTokenizer, CLIPModel
+
+folder, prompts, paths = sys.argv[1], json.loads(sys.argv[2]), json.loads(sys.argv[3])
+package = find_spec("study")
+assert package is None or package.origin is None  # an editable installation left its data
+clip = CLIPModel.from_pretrained(folder)
+texts = AutoTokenizer.from_pretrained(folder)(prompts, padding=True, return_tensors="pt")
+processor = AutoProcessor.from_pretrained(folder, backend="pil")
+images = processor(images=[Image.open(path) for path in paths], return_tensors="pt")
+with torch.no_grad():
+    print(json.dumps(clip(**texts, **images).logits_per_image.softmax(dim=-1).tolist()))
+"""
+"""What a user of a merged folder writes, with transformers alone."""
+
+
+class Hour:
+    """A folder in which a user works, who has the wheel installed."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        self.programs = with_wheel(place / "installed")
+        dataset, count = load_dataset("digits"), dict.fromkeys(CLASSES, 0)
+        for record in dataset.test:
+            name = dataset.class_names[record.label]
+            number = count.get(name, EACH + NEW)
+            if number == EACH + NEW:
+                continue
+            count[name] += 1
+            image = dataset.source.open(record.path).resize((48, 40), Image.Resampling.BICUBIC)
+            learned = place / "pets" / name / f"{number:02d}.png"
+            file = learned if number < EACH else place / "new" / f"{number}-{name.split()[1]}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            image.save(file)
+        (place / "new" / "25-broken.png").write_bytes(b"no image")
+
+    def start(self, *command: str | Path) -> "subprocess.CompletedProcess[str]":
+        done = subprocess.run(
+            command, cwd=self.place, env=outside(), capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "Traceback" not in done.stdout + done.stderr
+        return done
+
+    def study(self, *words: str) -> "subprocess.CompletedProcess[str]":
+        return self.start(self.programs / "clipfit-study", *words)
+
+    @cached_property
+    def finished(self) -> str:
+        """What the study says until it ends."""
+        return self.study(*STUDY).stdout
+
+    @cached_property
+    def labelled(self) -> "subprocess.CompletedProcess[str]":
+        """The command that labels the new images, after which the file with the labels is there."""
+        assert self.finished
+        return self.study("predict", "first-hour", "new", "--top", "4", "--out", "labels.csv")
+
+    @property
+    def labels(self) -> list[dict[str, str]]:
+        assert self.labelled
+        with (self.place / "labels.csv").open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+
+    @property
+    def readable(self) -> list[dict[str, str]]:
+        return [row for row in self.labels if not row["error"]]
+
+
+@pytest.fixture(scope="module")
+def hour(tmp_path_factory: pytest.TempPathFactory) -> Hour:
+    pytest.importorskip("hatchling", reason="a wheel is built without a network by hatchling")
+    return Hour(tmp_path_factory.mktemp("hour"))
+
+
+def probabilities(row: dict[str, str]) -> dict[str, float]:
+    return {row[f"class_{n}"]: float(row[f"probability_{n}"]) for n in range(1, len(CLASSES) + 1)}
+
+
+def test_the_package_is_that_of_the_wheel(hour: Hour) -> None:
+    found = hour.start(hour.programs / "python", "-c", "import study; print(study.__file__)")
+    assert Path(found.stdout.strip()).is_relative_to(hour.programs.parent)
+
+
+def test_a_check_tells_what_is_there(hour: Hour) -> None:
+    said = hour.study(*STUDY, "--check", "--images").stdout
+    for fact in (
+        r"classes   4 of photos: digit five, digit four, ",
+        r"images    40 in train, 16 in validation, 24 in test",
+        r"images    8 of each class are drawn from train to learn from",
+        r"prompts   “a photo of a digit five\.”, “a photo of a digit four\.”",
+        r"backbone  embedded: 563,104 values",
+        r"chance    25\.0 % by guessing",
+        r"images that were decoded: all",
+        r"all is well",
+    ):
+        assert re.search(fact, said), said
+    assert not (hour.place / "runs").exists()
+
+
+def test_the_study_ends_with_a_winner_and_where_it_is(hour: Hour) -> None:
+    assert "search   6/6 done" in hour.finished
+    assert "★" in hour.finished
+    assert "report   " in hour.finished
+    assert "models:/clipfit-photos@champion" in hour.finished
+    assert re.search("first-hour +finished", hour.study("list").stdout)
+
+
+def test_the_report_begins_with_the_number(hour: Hour) -> None:
+    assert hour.finished
+    folder = hour.place / "runs" / "first-hour"
+    with (folder / "leaderboard.csv").open(newline="") as file:
+        (winner,) = [row for row in csv.DictReader(file) if row["winner"] == "True"]
+    number = f"{100 * float(winner['test_mean']):.1f} %"
+    report = (folder / "report.html").read_text()
+    headline = re.search(r"<h1>.*?</section>", report, re.DOTALL)
+    assert headline is not None
+    assert f'"number">{number}</strong> accuracy on test for the winner' in headline[0]
+    assert "would score 25.0 % (chance), and zero-shot CLIP scores " in headline[0]
+
+
+def test_images_are_labelled_in_order_and_none_is_dropped(hour: Hour) -> None:
+    files = sorted(path.name for path in (hour.place / "new").iterdir())
+    assert [row["path"] for row in hour.labels] == [f"new/{name}" for name in files]
+    (broken,) = [row for row in hour.labels if row["error"]]
+    assert broken["path"] == "new/25-broken.png"
+    assert "not a readable image" in broken["error"]
+    said = hour.labelled.stderr
+    assert re.search(r"41 images, 1 could not be read .*; [0-9.,]+ images per second on ", said), (
+        said
+    )
+    assert "labelled by the winner of study 'first-hour'" in said
+    right = [row["class_1"].split()[1] in row["path"] for row in hour.readable]
+    assert sum(right) / len(right) > 0.7, "the backbone as it is gets 0.6"
+
+
+def test_the_served_model_gives_the_same_classes(hour: Hour) -> None:
+    images = [as_base64(Image.open(hour.place / row["path"])) for row in hour.readable]
+    model, uri = "models:/clipfit-photos@champion", f"sqlite:///{hour.place / 'mlflow.db'}"
+    with served(model, uri, hour.place / "serve.log", hour.programs) as address:
+        answers = ask(address, images)
+    assert [one["class_name"] for one in answers] == [row["class_1"] for row in hour.readable]
+    for answer, row in zip(answers, hour.readable, strict=True):
+        assert answer["probabilities"] == pytest.approx(probabilities(row), abs=1e-4)
+
+
+def test_the_merged_model_gives_the_same_without_the_package(hour: Hour, tmp_path: Path) -> None:
+    trained = re.search(r"as trained in (\S+):", hour.labelled.stderr)
+    assert trained is not None
+    delta = f"runs/first-hour/trials/{trained[1]}/delta.safetensors"
+    said = hour.study("merge", "embedded", delta, "my-clip").stdout
+    assert said.startswith("my-clip: embedded with "), said
+    assert "head" not in said
+    code = tmp_path / "plain.py"
+    code.write_text(PLAIN)
+    prompts = json.dumps([f"a photo of a {name}." for name in CLASSES])
+    paths = json.dumps([row["path"] for row in hour.readable])
+    python = with_libraries(tmp_path) / "python"
+    rows = json.loads(hour.start(python, code, "my-clip", prompts, paths).stdout)
+    assert len(rows) == len(CLASSES) * NEW
+    for row, label in zip(rows, hour.readable, strict=True):
+        assert CLASSES[row.index(max(row))] == label["class_1"]
+        expected = probabilities(label)
+        assert row == pytest.approx([expected[name] for name in CLASSES], abs=1e-4)
