@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.exceptions import ExperimentalWarning
 from optuna.storages import JournalStorage, journal
 from optuna.trial import FixedTrial, FrozenTrial, TrialState
 
@@ -26,6 +27,13 @@ from study.storage.atomic import StorageError, append_lines, drop_cut_line, with
 
 logger = logging.getLogger(__name__)
 
+METRIC = "val_score"
+"""What Optuna's plots and dashboard call the values of trials; MLflow has the same name."""
+NAME = "trial"
+"""The user attribute with the id of a trial, which the report and MLflow have.
+
+Optuna's own numbers cannot be those of trials: each arm counts from 0, and its proposals that were
+tried before have numbers as well."""
 ASKS_BEFORE_GIVING_UP = 50
 """The number of known proposals in a row after which a space counts as exhausted."""
 
@@ -49,6 +57,8 @@ class Recorded:
 
     number: int
     """The number of the trial in the arm's Optuna study."""
+    trial_id: str
+    """The id of the trial in the ledger."""
     settings: Settings
     scores: Mapping[int, float]
     """The scores by epoch, as fractions."""
@@ -142,6 +152,12 @@ class Arm:
         }
         return {**subset, **rates}
 
+    def name_trial(self, number: int, trial_id: str) -> None:
+        """Record the id of a proposal's trial, once; a closed proposal stays as it is."""
+        trial = self._trial(number)
+        if trial is not None and NAME not in trial.user_attrs:
+            trial.set_user_attr(NAME, trial_id)
+
     def report(self, number: int, epoch: int, score: float) -> None:
         """Record an epoch's score, a fraction; an epoch reported before keeps its first score."""
         if (trial := self._trial(number)) is not None:
@@ -160,18 +176,19 @@ class Arm:
         self.study.tell(number, None if pruned else outcome.score, state=outcome.state)
         self._open.pop(number, None)
 
-    def learn(self, settings: Settings, outcome: Outcome, label: str) -> None:
+    def learn(self, settings: Settings, outcome: Outcome, label: str, trial_id: str) -> None:
         """Add a completed baseline to the Optuna study, once, if the arm's space contains it.
 
         Args:
             settings: the baseline's settings.
             outcome: how the baseline's trial ended.
             label: the baseline's label, by which it is recognised.
+            trial_id: the id of the baseline's trial.
         """
         known = any(trial.user_attrs.get("label") == label for trial in self.trials)
         choices = self.space.encode(settings)
         if choices is not None and not known and outcome.state is TrialState.COMPLETE:
-            self._add(choices, value=outcome.score, user_attrs={"label": label})
+            self._add(choices, value=outcome.score, user_attrs={"label": label, NAME: trial_id})
 
     def try_first(self, path: Path) -> int:
         """Enqueue the best configurations of the same arm in another study, and log how many.
@@ -238,7 +255,11 @@ class Arm:
         for number in range(len(self.trials), max(by_number, default=-1) + 1):
             known = by_number.get(number)
             choices = self.space.encode(known.settings) if known else None
-            self._add(choices or {}, state=TrialState.RUNNING if known else TrialState.FAIL)
+            self._add(
+                choices or {},
+                state=TrialState.RUNNING if known else TrialState.FAIL,
+                user_attrs={NAME: known.trial_id} if known else {},
+            )
         for number, known in by_number.items():
             for epoch, score in known.scores.items():
                 self.report(number, epoch, score)
@@ -301,6 +322,9 @@ def open_arm(
         study = optuna.create_study(
             storage=storage, study_name=name, direction="maximize", load_if_exists=True
         )
+        if study.metric_names is None:
+            with warnings.catch_warnings(action="ignore", category=ExperimentalWarning):
+                study.set_metric_names([METRIC])
     except StorageError:
         raise
     except Exception as error:  # Optuna does not check what it reads

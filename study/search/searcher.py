@@ -262,6 +262,8 @@ class StudySearcher(Searcher):
         if config is None:
             return Searcher.FINISHED
         self.folder.trial(config.trial_id).create(config.model_dump(mode="json"))
+        if config.optuna_number is not None:
+            self._arms[config.arm].name_trial(config.optuna_number, config.trial_id)
         self.running[trial_id] = config
         self._outcomes.setdefault(_identity(config), UNDER_WAY)
         return config.model_dump(mode="json")
@@ -286,7 +288,7 @@ class StudySearcher(Searcher):
             if config.optuna_number is not None:
                 self._arms[config.arm].tell(config.optuna_number, outcome)
             for arm in self._arms.values() if config.arm == "baseline" else ():
-                arm.learn(config.settings, outcome, config.label)
+                arm.learn(config.settings, outcome, config.label, config.trial_id)
         except StorageError as error:  # if it were raised, Tune would start the trial again
             logger.warning(
                 "%s; %s is reported to its arm when the study is resumed", error, config.trial_id

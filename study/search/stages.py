@@ -222,6 +222,7 @@ def open_arms(study: Study, past: Collection[Past], given: Sampler | None) -> li
         name: [
             Recorded(
                 trial.config.optuna_number,
+                trial.config.trial_id,
                 trial.config.settings,
                 {r["epoch"]: r["val_score"] for r in trial.reports if "val_score" in r},
                 trial.outcome,
@@ -255,7 +256,8 @@ def open_arms(study: Study, past: Collection[Past], given: Sampler | None) -> li
         arm.started = sum(trial.config.arm == arm.name for trial in past)
         for trial in past:
             if trial.config.arm == "baseline" and trial.outcome is not None:
-                arm.learn(trial.config.settings, trial.outcome, trial.config.label)
+                config = trial.config
+                arm.learn(config.settings, trial.outcome, config.label, config.trial_id)
         arm.fail_orphans({trial.number for trial in recorded[arm.name]})
     if search.space.neighbours:
         own, open_search, *_ = arms

@@ -31,6 +31,7 @@ def journal(tmp_path: Path) -> Path:
     for score, state in ((0.5, COMPLETE), (0.75, COMPLETE), (None, FAIL)):
         asked = arm.ask(lambda proposal: None)
         assert asked is not None
+        arm.name_trial(asked[0], f"search-{asked[0] + 5:04d}")
         arm.tell(asked[0], Outcome(score, state))
     return path
 
@@ -40,7 +41,9 @@ def ask(address: str) -> Any:
         return json.load(answer)
 
 
-def test_the_dashboard_shows_every_trial_with_its_score(journal: Path) -> None:
+def test_the_dashboard_shows_every_trial_with_its_score_and_the_id_that_the_report_has(
+    journal: Path,
+) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -53,11 +56,15 @@ def test_the_dashboard_shows_every_trial_with_its_score(journal: Path) -> None:
     try:
         page = f"http://127.0.0.1:{port}/api/studies"
         (study,) = _when_it_answers(lambda: ask(page)["study_summaries"])
-        trials = ask(f"{page}/{study['study_id']}")["trials"]
+        shown = ask(f"{page}/{study['study_id']}")
     finally:
         server.terminate()
         server.wait(timeout=30)
     assert study["study_name"] == "search"
+    trials = shown["trials"]
+    assert shown["objective_names"] == ["val_score"]
+    numbers = [{a["key"]: a["value"] for a in trial["user_attrs"]} for trial in trials]
+    assert numbers == [{"trial": f"search-{number:04d}"} for number in (5, 6, 7)]
     states = [trial["state"] for trial in trials]
     assert states == ["Complete", "Complete", "Fail"]
     assert [trial["values"] for trial in trials[:2]] == [[0.5], [0.75]]

@@ -65,7 +65,7 @@ def recorded(journal: Path) -> list[Recorded]:
         if number == ORPHAN:
             continue
         scores = {epoch: 0.5 + turn / 50 + epoch / 7 for epoch in range(1, 2 + turn % 2)}
-        found.append(Recorded(number, proposal, scores))
+        found.append(Recorded(number, f"search-{number:04d}", proposal, scores))
         for epoch, score in scores.items():
             arm.report(number, epoch, score)
         arm.tell(number, outcome(found[-1]))
@@ -96,6 +96,7 @@ def test_a_lost_journal_is_made_again_and_goes_on_as_it_would_have(
     for trial in recorded:
         assert again.study.trials[trial.number].state is outcome(trial).state
         assert again.study.trials[trial.number].value == outcome(trial).score
+        assert again.study.trials[trial.number].user_attrs == {"trial": trial.trial_id}
     again.started = len(recorded)
     assert ask(again) == (6, expected)
 

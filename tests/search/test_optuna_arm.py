@@ -50,6 +50,36 @@ def ask(arm: Arm) -> tuple[int, Settings]:
     return asked
 
 
+def test_the_values_of_an_arm_are_named_and_its_trials_have_the_ids_of_the_report(
+    open_again: MakeArm,
+) -> None:
+    arm = open_again()
+    first, second = ask(arm)[0], ask(arm)[0]
+    arm.name_trial(first, "search-0007")
+    arm.tell(first, Outcome(0.5, COMPLETE))
+    arm = open_again()
+    for trial_id in ("search-0009", "search-0010"):  # a resumed trial is named again
+        arm.name_trial(second, trial_id)
+        arm.name_trial(first, trial_id)
+    assert arm.study.metric_names == ["val_score"]
+    named = [trial.user_attrs for trial in open_again().study.trials]
+    assert named == [{"trial": "search-0007"}, {"trial": "search-0009"}]
+
+
+def test_a_journal_of_an_earlier_version_gets_the_name_of_its_values(
+    open_again: MakeArm, tmp_path: Path
+) -> None:
+    number, _ = ask(open_again())
+    journal = tmp_path / "optuna.journal"
+    lines = journal.read_text().splitlines(keepends=True)
+    journal.write_text("".join(line for line in lines if "metric_names" not in line))
+    arm = open_again()
+    arm.tell(number, Outcome(0.5, COMPLETE))
+    assert open_again().study.metric_names == ["val_score"]
+    named = [line for line in journal.read_text().splitlines() if "metric_names" in line]
+    assert len(named) == 1, "named once"
+
+
 def test_a_stopped_trial_is_pruned_with_its_intermediate_values(open_again: MakeArm) -> None:
     arm = open_again()
     number, _ = ask(arm)
@@ -169,13 +199,14 @@ def test_proposals_whose_trial_was_never_recorded_are_failed(open_again: MakeArm
 def test_a_baseline_is_learned_once_where_the_space_can_express_it(open_again: MakeArm) -> None:
     clipfit = settings(CLIPFIT, 0.01, 0.02, 2.0)
     for arm in (open_again(), open_again()):
-        arm.learn(clipfit, Outcome(0.6, COMPLETE), "clipfit")
-        arm.learn(settings("text.bias", 0.9), Outcome(0.6, COMPLETE), "out of range")
-        arm.learn(clipfit, Outcome(0.6, FAIL), "failed")
+        arm.learn(clipfit, Outcome(0.6, COMPLETE), "clipfit", "search-0001")
+        arm.learn(settings("text.bias", 0.9), Outcome(0.6, COMPLETE), "out of range", "search-0002")
+        arm.learn(clipfit, Outcome(0.6, FAIL), "failed", "search-0003")
     (trial,) = open_again().study.trials
-    assert (trial.value, trial.user_attrs) == (0.6, {"label": "clipfit"})
+    assert trial.value == 0.6
+    assert trial.user_attrs == {"label": "clipfit", "trial": "search-0001"}
     rates = open_again("tuned", space=RateSpace(SpaceConfig(), DEPTHS, CLIPFIT))
-    rates.learn(clipfit, Outcome(0.6, COMPLETE), "clipfit")
+    rates.learn(clipfit, Outcome(0.6, COMPLETE), "clipfit", "search-0001")
     assert rates.study.trials[0].params == {
         "bias_lr": 0.01, "ln_lr": 0.02, "distill_weight": 2.0
     }  # fmt: skip
@@ -184,7 +215,7 @@ def test_a_baseline_is_learned_once_where_the_space_can_express_it(open_again: M
 def test_numbers_stay_right_beside_learned_baselines(open_again: MakeArm) -> None:
     arm = open_again()
     first, _ = ask(arm)
-    arm.learn(settings(CLIPFIT, 0.01, 0.02, 2.0), Outcome(0.6, COMPLETE), "clipfit")
+    arm.learn(settings(CLIPFIT, 0.01, 0.02, 2.0), Outcome(0.6, COMPLETE), "clipfit", "search-0001")
     second, _ = ask(arm)
     arm = open_again()
     arm.tell(first, Outcome(0.1, COMPLETE))

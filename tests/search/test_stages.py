@@ -54,7 +54,7 @@ def test_a_search_runs_its_trials_and_each_arm_its_share(searched: Any) -> None:
     assert set(in_turn) == {"clipfit-tuned", "search"}, "the arms must not wait for each other"
 
 
-def test_optuna_knows_every_outcome(searched: Any) -> None:
+def test_optuna_knows_every_outcome_under_the_name_that_the_report_has(searched: Any) -> None:
     for arm in ("search", "clipfit-tuned"):
         trials = optuna_trials(searched.folder, arm)
         for folder in searched.folder.trials():
@@ -65,6 +65,7 @@ def test_optuna_knows_every_outcome(searched: Any) -> None:
             finished = end.status == "finished"
             assert told.state is (TrialState.COMPLETE if finished else TrialState.PRUNED)
             assert told.value == reports[-1]["val_score"]
+            assert told.user_attrs == {"trial": folder.trial_id}
             expected = {r["epoch"]: r["val_score"] for r in reports}
             assert {**told.intermediate_values, end.epochs: told.value} == expected
             assert finished or told.intermediate_values == expected
