@@ -10,9 +10,9 @@ from study.config.loading import (
     parse_overrides,
     put_value,
     read_values,
-    texts_of_overrides,
 )
 from study.config.schema import LINEAR, StudyConfig
+from study.config.wording import texts_of_overrides
 from study.errors import ConfigError
 
 HEADS = "search.space.heads"

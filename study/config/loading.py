@@ -16,7 +16,6 @@ A folder stands for the studies of all its files.
 import copy
 import itertools
 import math
-import re
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,10 +26,18 @@ import yaml
 from pydantic import ValidationError
 
 from study.config.schema import StudyConfig
-from study.config.settings import rate_column
-from study.config.wording import LONGEST, describe, faults_of, place_of, shown
-from study.errors import ConfigError, redacted_text
-from study.method.parameters import kind_names
+from study.config.settings import nested_rates
+from study.config.wording import (
+    LONGEST,
+    as_placed,
+    describe,
+    faults_of,
+    named_with,
+    place_of,
+    shown,
+    texts_of_overrides,
+)
+from study.errors import ConfigError
 
 MOST_FAULTS = 50
 """The largest number of faults in a message."""
@@ -147,7 +154,7 @@ def build_config(
     """
     rest = copy.deepcopy(dict(values))
     for key, value in (changes or {}).items():
-        put_value(rest, key, value)
+        _put_change(rest, key, value)
     config: StudyConfig | None = None
     faults: list[str] = []
     dropped: list[str] = []
@@ -169,35 +176,27 @@ def build_config(
     compared = config.disagreements() if config else []
     faults += [line for line in compared if not any(place in line for place in replaced)]
     if faults or config is None:
-        blamed = [_overrides_blamed(fault, overrides or {}) for fault in faults]
-        if all(blamed):
+        named = named_with(overrides or {}, faults)
+        if all(told != fault for told, fault in zip(named, faults, strict=True)):
             source = OVERRIDES
-        raise ConfigFaults(
-            source,
-            [
-                f"{fault} (override {', '.join(own)})" if own else fault
-                for fault, own in zip(faults, blamed, strict=True)
-            ],
-            config,
-            dropped,
-        )
+        raise ConfigFaults(source, named, config, dropped)
     return config
 
 
-def _overrides_blamed(fault: str, overrides: Mapping[str, str]) -> list[str]:
-    """Return the overrides that a fault is of: those of its place, else those that it names."""
-    place = f"{fault.partition(': ')[0]}."
-    keys = {key: f"{_as_placed(key)}." for key in overrides}
-    own = [key for key, at in keys.items() if place.startswith(at) or at.startswith(place)]
-    named = [key for key in keys if re.search(rf"(?<![\w.]){re.escape(key)}(?![\w.]?\w)", fault)]
-    return [redacted_text(overrides[key]) for key in own or named]
+def _put_change(values: dict[str, Any], key: str, value: Any) -> None:
+    """Set a value in place, by a key of today or of an earlier version.
 
-
-def _as_placed(key: str) -> str:
-    """Return a dotted key as faults name it; `nested_rates` moves what earlier files had."""
-    section, _, name = key.rpartition(".")
-    kind = next((kind for kind in kind_names() if name == rate_column(kind)), None)
-    return f"{section}.rates.{kind}" if kind else key
+    Raises:
+        ConfigError: see `put_value`.
+    """
+    section, of_a_kind, _ = (placed := as_placed(key)).partition(".rates.")
+    if of_a_kind:  # the file may have rates in the earlier form, which does not go with this one
+        inner: Any = values
+        for part in section.split("."):
+            inner = inner.get(part) if isinstance(inner, dict) else None
+        if isinstance(inner, dict):
+            put_value(values, section, nested_rates(inner))
+    put_value(values, placed, value)
 
 
 def _drop(values: dict[Any, Any], location: Sequence[int | str]) -> None:
@@ -221,10 +220,10 @@ def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
     for override in overrides:
         key, equals, text = override.partition("=")
         what = f"override '{override[:LONGEST]}'"
-        if not equals or not key:
+        if not equals or not all(key.split(".")):
             raise ConfigError(f"{what} is not of the form section.field=value")
         values[key] = _read_yaml(text, f"{what}: the value is")
-        given.append((f"{key}.", f"'{override[:LONGEST]}'"))
+        given.append((f"{as_placed(key)}.", f"'{override[:LONGEST]}'"))
     if repeated := [
         f"{one} and {other}"
         for (key, one), (later, other) in itertools.combinations(given, 2)
@@ -235,11 +234,6 @@ def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
             + "\n  ".join(repeated)
         )
     return values
-
-
-def texts_of_overrides(overrides: Iterable[str]) -> dict[str, str]:
-    """Return what the user wrote, short and on one line, by the dotted key that it sets."""
-    return {text.partition("=")[0]: " ".join(text.split())[:LONGEST] for text in overrides}
 
 
 def put_value(values: dict[str, Any], key: str, value: Any) -> None:

@@ -120,7 +120,7 @@ def _form(rates: Any) -> str:
 class DataConfig(Section):
     """The dataset, and how its images are drawn, read and described."""
 
-    dataset: str = "digits"
+    dataset: str = Field("digits", min_length=1)
     """A dataset that `study.data` knows, or any name for your own dataset at ``root``."""
     root: Path | None = None
     """The folder of the images; packaged and hub datasets need none."""
@@ -575,7 +575,7 @@ class StudyConfig(Section):
         data = self.data
         return [
             *(
-                ("{}" not in text, f"data: template '{text}' has no {{}} for the class name")
+                ("{}" not in text, f"data.templates: '{text}' has no {{}} for the class name")
                 for text in data.templates or ()
             ),
             (
@@ -713,8 +713,8 @@ class StudyConfig(Section):
             ),
             (
                 not few and count + tuned >= search.trials,
-                f"search.tuned_share: {search.tuned_share} of {search.trials} trials, beside "
-                f"{count} baselines, leaves none to search subsets",
+                f"search.tuned_share: {search.tuned_share} of search.trials, which is "
+                f"{search.trials}, beside {count} baselines, leaves none to search subsets",
             ),
         ]
         seeds = self.confirm.seeds

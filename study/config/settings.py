@@ -1,11 +1,20 @@
 """The settings that a study chooses between, and what all sections of a configuration share."""
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from study.errors import SubsetError
 from study.method.parameters import Leaf, kind_names
@@ -52,6 +61,23 @@ class Section(BaseModel):
         use_attribute_docstrings=True,  # for `study.config.reference`
     )
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_meant(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse what pydantic would take for something else.
+
+        YAML's ``yes`` is true, which Python counts as 1; an empty path would be the working folder.
+        """
+        kinds = _kinds_of(cls, info.field_name or "")
+        if value == "" and Path in kinds:
+            raise ValueError("is empty; allowed is the path of a file or folder")
+        if bool not in kinds and (int in kinds or float in kinds):
+            # No deeper than lists in a mapping: aliases of YAML can make a value endless.
+            entries = [inner for entry in _entries(value) for inner in _entries(entry)]
+            if any(isinstance(entry, bool) for entry in entries):
+                raise ValueError("must be a number, which true and false (yes and no) are not")
+        return value
+
     @field_validator("*")
     @classmethod
     def _exists_on_machines(cls, value: Any) -> Any:
@@ -63,6 +89,27 @@ class Section(BaseModel):
         if any(len(name) > LONGEST_NAME for name in path.split(b"/")):
             raise ValueError(f"a file or folder has a name of at most {LONGEST_NAME} bytes")
         return value
+
+
+def _entries(value: Any) -> Iterable[Any]:
+    """Return the values in a list or a mapping, or the value itself."""
+    if isinstance(value, Mapping):
+        return value.values()
+    return value if isinstance(value, list | tuple) else [value]
+
+
+@cache
+def _kinds_of(section: type[BaseModel], field: str) -> list[Any]:
+    return list(_kinds(section.model_fields[field].annotation))
+
+
+def _kinds(annotation: Any) -> Iterator[Any]:
+    """Yield the types that an annotation is made of."""
+    parts = get_args(annotation)
+    for part in parts:
+        yield from _kinds(part)
+    if not parts:
+        yield annotation
 
 
 def _known(kind: str) -> str:

@@ -8,12 +8,15 @@ import difflib
 import re
 import reprlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from study.config.schema import BASELINES, LABEL, NAME, StudyConfig
+from study.config.settings import rate_column
+from study.errors import redacted_text
+from study.method.parameters import kind_names
 
 LONGEST = 200
 """The largest number of characters of a value in a message."""
@@ -131,3 +134,51 @@ def _known_keys(location: tuple[int | str, ...]) -> str:
     known = list(section.model_fields)
     close = difflib.get_close_matches(str(location[-1]), known, n=1)
     return f"did you mean '{close[0]}'?" if close else f"allowed are {', '.join(known)}"
+
+
+def texts_of_overrides(overrides: Iterable[str]) -> dict[str, str]:
+    """Return what the user wrote, short and on one line, by the dotted key that it sets."""
+    return {text.partition("=")[0]: " ".join(text.split())[:LONGEST] for text in overrides}
+
+
+def named_with(overrides: Mapping[str, str], faults: Sequence[str]) -> list[str]:
+    """Return faults, each with the overrides that it is of, if there are any.
+
+    Args:
+        overrides: what the user wrote, by dotted key; see `texts_of_overrides`.
+        faults: lines that begin with a place.
+    """
+    named = []
+    for fault in faults:
+        own = ", ".join(redacted_text(overrides[key]) for key in _blamed(fault, overrides))
+        named.append(f"{fault} (override {own})" if own else fault)
+    return named
+
+
+def _blamed(fault: str, overrides: Mapping[str, str]) -> list[str]:
+    """Return the overrides that a fault is of: those of its place, else those that it names.
+
+    A fault of a whole section, such as ``data``, is of the overrides in it that it speaks of.
+    """
+    place, _, text = fault.partition(": ")
+    own, named = [], []
+    for key, override in overrides.items():
+        at, last = f"{as_placed(key)}.", key.rpartition(".")[2]
+        inside = at.startswith(f"{place}.") and ("." in place or _has_word(last, text))
+        if inside or f"{place}.".startswith(at):
+            own.append(key)
+        # A key of one word, such as `name`, is also a word of plain sentences.
+        elif _has_word(key if "." in key else override.replace("=", " "), text):
+            named.append(key)
+    return own or named
+
+
+def _has_word(word: str, text: str) -> bool:
+    return re.search(rf"(?<![\w.]){re.escape(word)}(?![\w.]?\w)", text) is not None
+
+
+def as_placed(key: str) -> str:
+    """Return a dotted key as faults name it; `nested_rates` moves what earlier files had."""
+    section, _, name = key.rpartition(".")
+    kind = next((kind for kind in kind_names() if name == rate_column(kind)), None)
+    return f"{section}.rates.{kind}" if kind and section.startswith("search.") else key

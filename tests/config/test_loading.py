@@ -77,6 +77,24 @@ def test_an_override_reaches_a_field_and_creates_its_section(tmp_path: Path) -> 
     assert config.name == "mine"
 
 
+@pytest.mark.parametrize(
+    ("section", "overrides", "ln"),
+    [
+        ("{rates: {bias: [0.1, 0.2], ln: [0.3, 0.4]}}", ["bias_lr=[1e-3, 1]"], (0.3, 0.4)),
+        ("{rates: {ln: [0.3, 0.4]}}", ["bias_lr=[1e-3, 1]", "rates.ln=[5, 6]"], (5, 6)),
+        ("{bias_lr: [0.1, 0.2], ln_lr: [0.3, 0.4]}", ["rates.bias=[1e-3, 1]"], (0.3, 0.4)),
+        ("{bias_lr: [0.1, 0.2], ln_lr: [0.3, 0.4]}", ["bias_lr=[1e-3, 1]"], (0.3, 0.4)),
+    ],
+)
+def test_an_override_reaches_a_rate_by_its_earlier_name_too(
+    tmp_path: Path, section: str, overrides: list[str], ln: tuple[float, float]
+) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(f"search: {{space: {section}}}\n")
+    config = load_config(file, [f"search.space.{override}" for override in overrides])
+    assert config.search.space.rates == {"bias": (1e-3, 1), "ln": ln}
+
+
 PEERS = (
     "search.baselines.lora={peer: lora, rank: 2, alpha: 4, lr: [1e-3, 1e-1], optimizer: sgd}",
     "search.baselines.full={peer: full}",
@@ -112,6 +130,7 @@ def test_a_peer_stands_beside_the_baselines_that_a_file_gives(tmp_path: Path) ->
     [
         ("seed", "section.field=value"),
         ("=3", "section.field=value"),
+        ("search..trials=3", "section.field=value"),
         ("seed=[", "not valid YAML"),
         ("seed.deeper=3", "not a section"),
         ("search.trails=3", "did you mean 'trials'?"),
@@ -158,6 +177,7 @@ def test_a_fault_of_the_file_is_told_beside_one_of_an_override(tmp_path: Path) -
     [
         ("search={trials: abc}", "search.trials"),
         ("search.space.bias_lr=[0.1, x]", "search.space.rates.bias.1"),
+        ("confirm.seeds=[1, 1]", "confirm"),
         ("data.targets_root=x", "data.targets_root"),
         ("search.space.sites=[]", "search.space"),
     ],
@@ -203,6 +223,7 @@ def test_a_needed_baseline_that_is_absent_is_told_though_only_peers_are_left() -
         ("seed=1", "seed=2"),
         ("seed=1", "seed=1"),
         ("data={shots: 4}", "data.shots=2"),
+        ("search.space.ln_lr=[1, 2]", "search.space.rates.ln=[1, 3]"),
         ("search.space.sites=[text.ln1]", "search={trials: 20}"),
     ],
 )

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from study.config.loading import ConfigFaults, build_config
 from study.config.schema import BASELINES, StudyConfig
-from study.config.wording import WORDS, describe
+from study.config.wording import WORDS, describe, named_with, texts_of_overrides
 
 PYDANTIC = re.compile(
     r"\bInput\b|\bshould\b|[Ff]ield required|valid (tuple|dict|integer|string|number|boolean|list)"
@@ -101,3 +101,35 @@ def test_an_error_of_a_type_without_words_still_has_its_place_and_value() -> Non
     fault = {"type": "of a later pydantic", "loc": ("seed",), "msg": "Input should", "input": 3}
     assert describe(fault) == "seed: is not allowed here, got 3"
     assert "of a later pydantic" not in WORDS
+
+
+@pytest.mark.parametrize(
+    ("fault", "override"),
+    [
+        ("search.trials: 4 leaves too few", "search.trials=4"),
+        ("search.baselines: must keep 'clipfit'", "search.baselines.mine={subset: ln}"),
+        ("search.space.rates.bias.0: must be above 0", "search.space.bias_lr=[0, 1]"),
+        ("search.baselines.mine.subset: selects no layer", "search={baselines: {mine: {}}}"),
+        ("search.asha.grace_period: is longer than training.epochs, 1", "training.epochs=1"),
+        ("search.selection: 'folds' cannot judge the protocol base_to_new", "protocol=base_to_new"),
+        ("data: mine: 4 shots a class are wanted, but 'cat' has 1", "data.shots=4"),
+        ("name: study 'mine' exists", "name=mine"),
+    ],
+)
+def test_an_override_is_named_that_a_fault_is_of(fault: str, override: str) -> None:
+    texts = texts_of_overrides([override, "confirm.runners_up=1", "data.root=x", "seed=3"])
+    assert named_with(texts, [fault]) == [f"{fault} (override {override})"]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "data: bad: no class folders",
+        "backbone: backbone 'mine' lacks 1 tensors",
+        "search.baselines.first: is a name that results use; choose another seed",
+        "search.trials.more: unknown key",
+    ],
+)
+def test_an_override_of_something_else_is_not_named(fault: str) -> None:
+    texts = texts_of_overrides(["data.shots=4", "backbone.revision=1", "name=x", "seed=3"])
+    assert named_with(texts, [fault]) == [fault]
