@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from study.errors import InterruptedStudyError, StudyError
+from study.errors import StudyError
 from study.storage.atomic import (
     SUMS,
     Checksums,
@@ -303,26 +303,6 @@ class StudyFolder(_Folder):
     def claim(self) -> None:
         """Make the folder of a new study, so that it can be locked before `create`."""
         with_retries(self.path, lambda: self.path.mkdir(parents=True, exist_ok=True))
-
-    @contextmanager
-    def undone_without_trials(self) -> Iterator[None]:
-        """Delete a new study if the block fails before its first trial; enter it with the lock.
-
-        What was there before stays, and so does a study that was interrupted: it can go on.
-        """
-        existed = self.exists()
-        try:
-            yield
-        except InterruptedStudyError:
-            raise
-        except Exception:
-            with suppress(OSError):  # another error led here
-                if not existed and not any((self.path / "trials").glob("*")):
-                    # What is deleted only in part must not look like a study.
-                    aside = self.path.with_name(f".deleted-{self.name}-{secrets.token_hex(4)}")
-                    self.path.rename(aside)
-                    shutil.rmtree(aside, ignore_errors=True)
-            raise
 
     def create(self, config: str, identity: Mapping[str, Any]) -> None:
         """Write the frozen configuration and the identity of a new study.

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from study.config.schema import DataConfig
+from study.config.schema import DataConfig, StudyConfig
 from study.data.images.decode import ImageCounter, decode_images
 from study.data.images.rgb import dark_images
 from study.data.images.table import ImageTable
@@ -166,13 +166,18 @@ class Preparer:
                 dataset.source,
                 paths,
                 size=self.image_size,
-                cache=(config.storage / "images").resolve(),
+                cache=image_cache(config).resolve(),
                 key=f"{dataset.name}{place}",
                 keep_aspect=keep_aspect,
                 on_corrupt=config.data.on_corrupt,
                 progress=self.progress,
             )
         )
+
+
+def image_cache(config: StudyConfig) -> Path:
+    """Return the folder of the decoded images, which the studies of a storage share."""
+    return config.storage / "images"
 
 
 def shots_path(study: Study, seed: int) -> Path:

@@ -3,7 +3,7 @@
 The configuration of a study that exists is frozen, except for settings that change no result.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,15 @@ MAY_CHANGE = ("storage", "ablation.reuse", *WITHOUT_EFFECT)
 """The beginnings of the keys that a resumed study may change."""
 
 
+class StudyFaults(ConfigError):
+    """All faults for which a study cannot start, each with its place."""
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        head = f"the study cannot start, {len(faults)} fault{'s' if len(faults) > 1 else ''}:"
+        super().__init__("\n  ".join([head, *faults]))
+        self.faults = faults
+
+
 def check_study(
     study: Study,
     *,
@@ -58,7 +67,7 @@ def check_study(
         tracker: see `study.workflow.run_study.run_study`.
 
     Raises:
-        ConfigError: the study cannot start; the message lists every fault with its place in the
+        StudyFaults: the study cannot start; the message lists every fault with its place in the
             configuration.
     """
     # A configuration that contradicts itself, made in Python, is not tried on any server.
@@ -66,8 +75,7 @@ def check_study(
         study, resuming=resuming, sampler=sampler, tracker=tracker
     )
     if faults:
-        head = f"the study cannot start, {len(faults)} fault{'s' if len(faults) > 1 else ''}:"
-        raise ConfigError("\n  ".join([head, *faults]))
+        raise StudyFaults(faults)
 
 
 def all_faults(
@@ -164,8 +172,10 @@ def all_faults(
         (ADDRESS, refuse_silent_cluster),
         ("storage", partial(_check_storage, folder.path if resuming else config.storage)),
         *([] if resuming else [("name", folder.refuse_existing)]),
-        ("tracking", lambda: tracking.named(config.tracking.tracker, tracker).check(config)),
     )
+    own = partial(tracking.named, config.tracking.tracker, tracker)
+    for found in attempt(("tracking.tracker", own)):
+        attempt(("tracking", partial(found.check, config)))
     return list(dict.fromkeys(faults))  # each seed may have the same fault
 
 

@@ -29,13 +29,15 @@ from study.config.loading import (
 )
 from study.config.schema import default_storage
 from study.config.shipped import FOLDERS
+from study.config.wording import named_with, texts_of_overrides
 from study.errors import ConfigError, StudyError
 from study.selection.candidates import extend
 from study.storage.atomic import StorageError, with_retries
 from study.storage.ledger import StudyFolder, studies
+from study.storage.removal import name_aside
 from study.trial.study import Study
 from study.workflow.cautions import caution
-from study.workflow.check import all_faults, check_study, resumed_config
+from study.workflow.check import StudyFaults, all_faults, check_study, resumed_config
 from study.workflow.status import Status, plain_table, render_status, study_status
 
 
@@ -45,15 +47,25 @@ def run(options: Namespace) -> None:
     Raises:
         StudyError: there is a fault that the user can fix, or the study was interrupted.
     """
+    overrides = [a for a in options.arguments if "=" in a]
+    try:
+        _run(options, overrides)
+    except StudyFaults as found:
+        raise StudyFaults(named_with(texts_of_overrides(overrides), found.faults)) from None
+
+
+def _run(options: Namespace, overrides: list[str]) -> None:
     console = options.console
     named = [a for a in options.arguments if "=" not in a]
-    overrides = [a for a in options.arguments if "=" in a]
     existing = options.resume or options.extend or options.status or options.sync
     for option in ("images", "estimate"):
         if getattr(options, option) and not options.check:
             raise ConfigError(f"--{option} belongs to --check, which starts nothing")
     if len(named) > (0 if existing else 1):
-        raise ConfigError(f"one configuration at most, got {', '.join(named)}")
+        raise ConfigError(
+            f"one configuration at most, got {', '.join(named)}; a value is set by key=value, as "
+            "in search.trials=40"
+        )
     try:
         if existing:
             folder = find_study(existing, parse_overrides(overrides).get("storage"))
@@ -71,7 +83,7 @@ def run(options: Namespace) -> None:
             config = config.model_copy(update={"name": config.name or unique})
             folder = StudyFolder(config.storage / str(config.name))
     except ConfigFaults as faults:
-        raise _with_remaining_faults(faults, resuming=bool(existing)) from None
+        raise _with_remaining_faults(faults, overrides, resuming=bool(existing)) from None
     if options.check:
         _check(Study(config, folder), options, resuming=bool(existing))
         return
@@ -126,7 +138,9 @@ def _run_sweep(source: Path, overrides: list[str], options: Namespace) -> None:
         run_sweep(members, options.console)
 
 
-def _with_remaining_faults(faults: ConfigFaults, *, resuming: bool) -> ConfigFaults:
+def _with_remaining_faults(
+    faults: ConfigFaults, overrides: list[str], *, resuming: bool
+) -> ConfigFaults:
     """Return the faults, with those that a check of the valid sections finds as well."""
     if (rest := faults.rest) is None:
         return faults
@@ -136,6 +150,7 @@ def _with_remaining_faults(faults: ConfigFaults, *, resuming: bool) -> ConfigFau
     sections = {fault.partition(":")[0].partition(".")[0] for fault in faults.faults} - kept
     study = Study(rest, StudyFolder(rest.storage / (rest.name or secrets.token_hex(8))))
     found = all_faults(study, resuming=resuming, passing_over=sections, replaced=faults.replaced)
+    found = named_with(texts_of_overrides(overrides), found)
     source = "the study" if found and faults.source == OVERRIDES else faults.source
     return ConfigFaults(source, [*faults.faults, *found], rest, faults.replaced)
 
@@ -153,7 +168,7 @@ def find_config(name: str) -> Path:
         for folder in FOLDERS
         for place in (folder / name, folder / f"{name}.yaml", folder.parent / name)
     )
-    for candidate in (Path(name), *places):
+    for candidate in (Path(name), *places) if name else ():  # an empty name is a folder for Path
         with contextlib.suppress(OSError):  # a name that no file can have
             if candidate.is_file() or (candidate.is_dir() and any(candidate.glob("*.yaml"))):
                 return candidate
@@ -282,8 +297,7 @@ def delete(options: Namespace) -> None:
             print(f"delete '{path.name}'? [y/N] ", end="", flush=True)
             if sys.stdin.readline().strip().lower() not in ("y", "yes"):
                 return
-        # What is deleted only in part must not look like a study.
-        aside = path.with_name(f".deleted-{path.name}-{secrets.token_hex(4)}")
+        aside = name_aside(path)
         with_retries(path, lambda: path.rename(aside))
     # After the lock, since a network file system keeps the folder of an open file.
     shutil.rmtree(aside, ignore_errors=True)

@@ -7,7 +7,6 @@ import logging
 import subprocess
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
@@ -41,10 +40,11 @@ from study.search.stages import budget, run_search
 from study.selection.candidates import extensions, fix_candidates
 from study.storage.atomic import write_atomically
 from study.storage.ledger import DESCRIPTION, StudyFolder, repair
+from study.storage.removal import new_study
 from study.tracking.reuse import take_over
 from study.tracking.tracker import Tracker
 from study.trial import TrialData
-from study.trial.prepare import Preparer
+from study.trial.prepare import Preparer, image_cache
 from study.trial.study import Candidate, Study
 from study.workflow.cautions import caution
 from study.workflow.check import all_faults, changes_of_results, check_study, frozen_config
@@ -82,9 +82,7 @@ def run_study(
     study = Study(config, folder, protocol)
     check_study(study, resuming=resume, sampler=sampler, tracker=tracker)
     tracker = tracking.named(config.tracking.tracker, tracker)
-    if not resume:
-        folder.claim()
-    with folder.locked(), nullcontext() if resume else folder.undone_without_trials():
+    with folder.locked() if resume else new_study(folder, [image_cache(config)]):
         if resume:
             repair(folder)
             for trial in folder.trials():  # before MLflow or the search read their reports
@@ -199,7 +197,7 @@ def check_sweep(members: Sequence[Member]) -> None:
                 resuming=resuming,
                 passing_over=("tracking",) if server in asked else (),
             )
-            asked.setdefault(server, [one for one in found if one.startswith("tracking:")])
+            asked.setdefault(server, [one for one in found if one.startswith("tracking")])
             found += asked[server]
         for fault in dict.fromkeys(found):
             faults[fault].append(folder.name)

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from study.errors import InterruptedStudyError, StudyError
 from study.storage.ledger import End, LedgerError, StudyFolder, TrialFolder
 
 
@@ -59,57 +58,6 @@ def test_of_two_that_claim_one_name_at_once_the_second_is_refused(tmp_path: Path
             second.create("seed: 2\n", {})
         first.create("seed: 1\n", {})
     assert first.config_path.read_text() == "seed: 1\n"
-
-
-def fail_in(folder: StudyFolder, error: type[BaseException], *, made: str = "trials") -> None:
-    """Begin a new study, and fail once a part of it is made."""
-
-    def begin() -> None:
-        with folder.locked(), folder.undone_without_trials():
-            if made == "identity.json":
-                (folder.path / made).touch()
-            else:
-                folder.create("seed: 1\n", {})
-                (folder.path / made).mkdir(exist_ok=True)
-            raise error("no Ray")
-
-    folder.claim()
-    with pytest.raises(error):
-        begin()
-
-
-@pytest.mark.parametrize("error", [StudyError, ValueError, OSError])
-def test_a_study_that_fails_before_its_first_trial_leaves_no_folder(
-    tmp_path: Path, error: type[Exception]
-) -> None:
-    fail_in(StudyFolder(tmp_path / "runs" / "mine"), error)
-    assert list((tmp_path / "runs").iterdir()) == []
-
-
-def test_a_study_that_is_made_in_part_leaves_no_folder(tmp_path: Path) -> None:
-    fail_in(StudyFolder(tmp_path / "runs" / "mine"), OSError, made="identity.json")
-    assert list((tmp_path / "runs").iterdir()) == []
-
-
-def test_a_study_with_any_trial_stays(tmp_path: Path) -> None:
-    folder = StudyFolder(tmp_path / "runs" / "mine")
-    fail_in(folder, StudyError, made="trials/search-0000")
-    assert folder.exists()
-
-
-@pytest.mark.parametrize("error", [InterruptedStudyError, KeyboardInterrupt])
-def test_a_study_that_was_interrupted_stays_and_can_go_on(
-    tmp_path: Path, error: type[BaseException]
-) -> None:
-    folder = StudyFolder(tmp_path / "runs" / "mine")
-    fail_in(folder, error)
-    assert folder.exists()
-
-
-def test_a_study_that_was_there_before_stays(folder: StudyFolder) -> None:
-    with pytest.raises(LedgerError), folder.locked(), folder.undone_without_trials():
-        folder.create("seed: 2\n", {})
-    assert folder.config_path.read_text() == "seed: 1\n"
 
 
 def test_a_killed_driver_leaves_no_lock(folder: StudyFolder) -> None:

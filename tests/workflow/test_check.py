@@ -397,7 +397,7 @@ def test_a_tracker_that_was_handed_over_is_asked_in_place_of_mlflow(look: Look) 
 
 def test_an_unknown_tracker_is_named_with_those_that_there_are(look: Look) -> None:
     (fault,) = look(tracking={"tracker": "mlflo"})
-    assert fault.startswith("tracking: 'mlflo' is unknown (did you mean 'mlflow'?)")
+    assert fault.startswith("tracking.tracker: 'mlflo' is unknown (did you mean 'mlflow'?)")
 
 
 def test_faults_are_told_together(look: Look, tmp_path: Path) -> None:
