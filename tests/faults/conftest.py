@@ -1,70 +1,13 @@
 """What tests of faults share: drivers that die, and a disk that can be filled or taken away."""
 
-import json
 import os
-import signal
 import subprocess
-import sys
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-
-class Drivers:
-    """Processes of studies, one after the other."""
-
-    def __init__(self) -> None:
-        self._server = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("drivers.py"))],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert self._line() == "ready"
-
-    def run(
-        self,
-        arguments: list[str],
-        place: Path,
-        *,
-        faults: Sequence[dict[str, Any]] = (),
-        seconds: float | None = None,
-        wait: float | None = None,
-        meanwhile: Callable[[], object] = lambda: None,
-    ) -> tuple[int, str]:
-        """Run a study until it ends or dies; give its exit status and its output.
-
-        Args:
-            arguments: of the command line.
-            place: its working folder.
-            faults: what it dies while writing.
-            seconds: after which it is killed, if it is still there.
-            wait: how long it and its workers wait for storage that is away, in seconds.
-            meanwhile: is called once it runs.
-        """
-        order = {"arguments": arguments, "place": str(place), "wait": wait, "faults": list(faults)}
-        order |= {"store": f"sqlite:///{place / 'mlflow.db'}", "output": str(place / "output")}
-        assert self._server.stdin is not None
-        print(json.dumps(order), file=self._server.stdin, flush=True)
-        pid = int(self._line())
-        killer = threading.Timer(seconds or 1e6, os.kill, (pid, signal.SIGKILL))
-        killer.daemon = True
-        killer.start()
-        meanwhile()
-        status = int(self._line())
-        killer.cancel()
-        return status, (place / "output").read_text(encoding="utf-8")
-
-    def close(self) -> None:
-        """End the process that the studies are forks of."""
-        self._server.communicate()
-
-    def _line(self) -> str:
-        assert self._server.stdout is not None
-        return self._server.stdout.readline().strip()
+from .drivers_client import Drivers
 
 
 class Disk:
