@@ -1,9 +1,20 @@
-"""Whether a folder can be written, found out by writing, so that nothing is left."""
+"""Whether a folder can be written, found out by writing, and whether it stays."""
 
+import json
+import os
 import tempfile
 from pathlib import Path
 
 from study.storage.atomic import StorageError
+
+JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
+"""The environment variable in which Ray tells a job how it was submitted."""
+
+
+def in_a_copy() -> bool:
+    """Return whether this is a job of Ray's that runs in a copy of a folder, which Ray deletes."""
+    submitted = json.loads(os.environ.get(JOB) or "{}")
+    return "working_dir" in (submitted.get("runtime_env") or {})
 
 
 def refuse_unwritable(folder: Path) -> None:

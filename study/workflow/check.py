@@ -31,8 +31,9 @@ from study.search.machine import (
     refuse_too_many_gpus,
 )
 from study.search.samplers import Sampler, sampler_named
+from study.storage.atomic import StorageError
 from study.storage.ledger import LedgerError, StudyFolder
-from study.storage.probe import refuse_unwritable
+from study.storage.probe import in_a_copy, refuse_unwritable
 from study.tracking.tracker import Tracker
 from study.trial.config_hash import code_of_others
 from study.trial.prepare import find_shots, tasks_of_search
@@ -294,6 +295,11 @@ def _check_storage(storage: Path) -> None:
         raise StudyError(
             f"{storage} is no folder: a study locks its files and appends to them; allowed is a "
             "folder that every machine sees, and an object store for MLflow's artifacts alone"
+        )
+    if in_a_copy() and not storage.is_absolute():
+        raise StorageError(
+            f"{storage} would be in the copy of your folder that this job runs in, and which Ray "
+            "deletes; allowed is an absolute path to a folder that all machines share"
         )
     refuse_unwritable(storage)
 

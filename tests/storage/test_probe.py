@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from study.storage.atomic import StorageError
-from study.storage.probe import refuse_unwritable
+from study.storage.probe import JOB, in_a_copy, refuse_unwritable
 
 
 def test_a_folder_that_can_be_made_passes_and_is_not_made(tmp_path: Path) -> None:
@@ -39,3 +39,23 @@ def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(StorageError, match="No space left on device"):
         refuse_unwritable(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("submitted", "copied"),
+    [
+        (None, False),
+        ("", False),
+        ("{}", False),
+        ('{"runtime_env": null}', False),
+        ('{"runtime_env": {"env_vars": {"A": "b"}}}', False),
+        ('{"runtime_env": {"working_dir": "gcs://_ray_pkg_0.zip"}}', True),
+    ],
+)
+def test_a_job_with_a_working_folder_of_its_own_runs_in_a_copy(
+    submitted: str | None, copied: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(JOB, raising=False)
+    if submitted is not None:
+        monkeypatch.setenv(JOB, submitted)
+    assert in_a_copy() is copied

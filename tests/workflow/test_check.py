@@ -18,6 +18,7 @@ from study.config.schema import StudyConfig
 from study.errors import ConfigError, StudyError
 from study.run import main
 from study.storage.ledger import LedgerError, StudyFolder
+from study.storage.probe import JOB
 from study.tracking.mlflow.tracker import MlflowTracker
 from study.tracking.tracker import Tracker
 from study.trial.study import Study
@@ -380,6 +381,21 @@ def test_a_tracking_store_whose_folder_is_not_there_is_told_and_not_made(
     (fault,) = look(tracking={"uri": f"sqlite:///{tmp_path / 'new' / 'mlflow.db'}"})
     assert fault.startswith(f"tracking: the folder {tmp_path / 'new'} of the MLflow store")
     assert not (tmp_path / "new").exists()
+
+
+def test_a_job_in_a_copy_of_a_folder_needs_places_outside_of_it(
+    look: Look, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, mlflow_store: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    relative = {"storage": "runs", "tracking": {"uri": "sqlite:///mlflow.db"}}
+    assert look(**relative) == []
+    monkeypatch.setenv(JOB, json.dumps({"runtime_env": {"working_dir": "gcs://_ray_pkg_0.zip"}}))
+    storage, tracking = look(**relative)
+    assert storage.startswith("storage: runs would be in the copy of your folder that this job")
+    assert tracking.startswith("tracking: sqlite:///mlflow.db is on the machine that this job")
+    assert not [fault for fault in look() if fault.startswith("storage:")]  # which is absolute
+    monkeypatch.setenv(JOB, json.dumps({"runtime_env": {}}))
+    assert look(**relative) == []
 
 
 def test_an_object_store_is_no_storage(look: Look) -> None:

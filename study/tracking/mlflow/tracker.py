@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from study.config.schema import StudyConfig
 from study.errors import TrackingError
-from study.storage.probe import refuse_unwritable
+from study.storage.probe import in_a_copy, refuse_unwritable
 from study.tracking.tracker import Synced, Tracker
 from study.trial import TrialConfig
 from study.trial.study import Study
@@ -35,6 +35,11 @@ class MlflowTracker(Tracker):
     def check(self, config: StudyConfig) -> None:
         """See `Tracker.check`; a SQLite store that does not exist yet is left so."""
         uri = tracking_uri(config.tracking.uri)
+        if in_a_copy() and is_local(uri):
+            raise TrackingError(
+                f"{uri} is on the machine that this job happens to run on; allowed is the address "
+                "of a tracking server, by tracking.uri or MLFLOW_TRACKING_URI"
+            )
         if not is_absent_store(uri):
             from study.tracking.mlflow.server import connect
 
@@ -118,6 +123,11 @@ class MlflowTracker(Tracker):
 def tracking_uri(configured: str | None) -> str:
     """Return the configured URI, else ``$MLFLOW_TRACKING_URI``, else a local SQLite store."""
     return configured or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
+
+
+def is_local(uri: str) -> bool:
+    """Return whether a URI names files of this machine: a SQLite store, or a folder."""
+    return uri.startswith(("sqlite:", "file:")) or ("://" not in uri and uri != "databricks")
 
 
 def is_absent_store(uri: str) -> bool:

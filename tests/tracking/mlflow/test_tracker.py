@@ -13,7 +13,13 @@ from study.errors import TrackingError
 from study.storage.atomic import StorageError
 from study.tracking import named
 from study.tracking.mlflow import models
-from study.tracking.mlflow.tracker import DEFAULT_URI, MlflowTracker, is_absent_store, tracking_uri
+from study.tracking.mlflow.tracker import (
+    DEFAULT_URI,
+    MlflowTracker,
+    is_absent_store,
+    is_local,
+    tracking_uri,
+)
 
 
 def test_mlflow_is_the_tracker_that_a_configuration_names_by_default() -> None:
@@ -153,3 +159,20 @@ def test_a_model_is_asked_of_the_server_of_the_environment(
     monkeypatch.setattr(models, "registered_model", lambda *given: asked.append(given))
     MlflowTracker().model("models:/letters/1", tmp_path)
     assert asked == [("http://127.0.0.1:9", "models:/letters/1", tmp_path)]
+
+
+@pytest.mark.parametrize(
+    ("uri", "local"),
+    [
+        ("sqlite:///mlflow.db", True),
+        ("sqlite:////srv/mlflow.db", True),
+        ("file:///srv/mlruns", True),
+        ("mlruns", True),
+        ("/srv/mlruns", True),
+        ("http://127.0.0.1:5000", False),
+        ("postgresql://db/mlflow", False),
+        ("databricks", False),
+    ],
+)
+def test_what_is_kept_in_files_of_this_machine_is_local(uri: str, local: bool) -> None:
+    assert is_local(uri) is local

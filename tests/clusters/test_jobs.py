@@ -1,0 +1,175 @@
+"""`ray job submit` to a cluster that is there already, with a dashboard and a token."""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import mlflow
+import pytest
+
+from study.storage.ledger import StudyFolder
+
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ("study", "configs", "clusters", "pyproject.toml", "README.md", "LICENSE", ".gitignore")
+SMALL = ["quickstart", "search.trials=8", "data.shots=4", "data.augment=false"]
+SMALL += ["confirm.seeds=[1,2]", "confirm.runners_up=0", "training.epochs=6"]
+STORE = "a secret of mine"
+
+
+@dataclass
+class Cluster:
+    """A Ray with a dashboard, and the folder from which jobs are submitted to it."""
+
+    address: str
+    checkout: Path
+    temporary: Path
+    environment: dict[str, str]
+
+    def ray(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run `ray job …` as a user does."""
+        return subprocess.run(
+            [sys.executable, "-m", "ray.scripts.scripts", "job", *arguments],
+            cwd=self.checkout,
+            env=self.environment | {"RAY_ADDRESS": self.address},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            timeout=600,
+        )
+
+    def submit(self, *arguments: str, options: tuple[str, ...] = ()) -> tuple[int, str]:
+        """Submit a study; return the exit code and all that is printed."""
+        command = ["python", "study/run.py", *arguments]
+        done = self.ray("submit", *options, "--working-dir", ".", "--", *command)
+        return done.returncode, done.stdout
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    checkout = tmp_path_factory.mktemp("checkout")
+    for name in PACKAGE:
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, checkout / name)
+    for name in ("runs/earlier/study.yaml", ".venv/lib/big.so", "mlflow.db"):
+        (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+        (checkout / name).write_text(STORE)
+    port, dashboard, client = free_ports(3)
+    with tempfile.TemporaryDirectory(prefix="jobs-") as folder:  # short, since sockets lie in it
+        environment = {
+            **{k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "PYTHONPATH"))},
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": "a-token-of-this-test-alone-0123456789",
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "HF_HUB_OFFLINE": "1",
+        }
+        start = ["start", "--head", "--block", f"--port={port}", "--num-cpus=2"]
+        start += [f"--dashboard-port={dashboard}", "--dashboard-host=127.0.0.1"]
+        start += [f"--ray-client-server-port={client}", f"--temp-dir={folder}"]
+        head = subprocess.Popen(
+            [sys.executable, "-m", "ray.scripts.scripts", *start],
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        found = Cluster(f"http://127.0.0.1:{dashboard}", checkout, Path(folder), environment)
+        deadline = time.monotonic() + 120
+        while found.ray("list").returncode:
+            assert head.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(1)
+        yield found
+        head.terminate()
+        head.wait(60)
+
+
+@pytest.fixture
+def places(mlflow_server: str, tmp_path: Path) -> list[str]:
+    """Where a job keeps what it finds."""
+    return [f"storage={tmp_path / 'shared'}", f"tracking.uri={mlflow_server}"]
+
+
+def until(happened: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 300
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.3)
+
+
+def statuses(uri: str, name: str) -> Counter[str]:
+    mlflow.set_tracking_uri(uri)
+    runs = mlflow.search_runs(search_all_experiments=True, filter_string=f"tags.study = '{name}'")
+    return Counter(runs.status)
+
+
+def test_places_that_would_go_with_the_job_are_refused(cluster: Cluster) -> None:
+    code, said = cluster.submit("quickstart", "name=lost")
+    assert code != 0
+    assert "the study cannot start, 2 faults" in said
+    assert "storage: runs would be in the copy of your folder" in said
+    assert "tracking: sqlite:///mlflow.db is on the machine" in said
+    assert "Traceback (most recent call last)" not in said.split("cannot start")[0]
+
+
+def test_a_study_runs_as_a_job_and_what_is_not_the_package_stays_at_home(
+    cluster: Cluster, places: list[str], mlflow_server: str, tmp_path: Path
+) -> None:
+    code, said = cluster.submit(*SMALL, "name=jobbed", *places)
+    assert code == 0, said
+    assert (tmp_path / "shared" / "jobbed" / "report.html").exists()
+    assert statuses(mlflow_server, "jobbed").keys() == {"FINISHED"}
+    copies = cluster.temporary.glob("session_latest/runtime_resources/working_dir_files/_ray_pkg_*")
+    (copy,) = (path for path in copies if path.is_dir())
+    assert (copy / "study" / "run.py").exists()
+    assert not [p for p in copy.rglob("*") if p.is_file() and p.read_bytes() == STORE.encode()]
+
+
+def test_a_job_that_is_stopped_goes_on_as_another_and_its_runs_are_repaired(
+    cluster: Cluster, places: list[str], mlflow_server: str, tmp_path: Path
+) -> None:
+    folder = StudyFolder(tmp_path / "shared" / "stopped")
+    _, said = cluster.submit(*SMALL, "name=stopped", *places, options=("--no-wait",))
+    (job,) = set(re.findall(r"raysubmit_\w+", said))
+    until(lambda: len(list(folder.path.glob("trials/*/end.json"))) >= 3)
+    assert cluster.ray("stop", job).returncode == 0
+    assert "was stopped" in cluster.ray("status", job).stdout
+    assert "search" in cluster.ray("logs", job).stdout
+    ended = {t.trial_id: t.read_end() for t in folder.trials() if t.read_end() is not None}
+    code, said = cluster.submit("--sync", "stopped", *places)
+    assert code == 0, said
+    _, said = cluster.submit("--resume", "stopped", *places, options=("--no-wait",))
+    (job,) = set(re.findall(r"raysubmit_\w+", said))
+    followed = cluster.ray("logs", "--follow", job)  # which ends with the job
+    assert "★" in followed.stdout
+    assert "succeeded" in cluster.ray("status", job).stdout
+    assert ended.items() <= {t.trial_id: t.read_end() for t in folder.trials()}.items()
+    assert statuses(mlflow_server, "stopped").keys() == {"FINISHED"}
+
+
+def test_the_exit_code_of_a_study_that_fails_is_that_of_the_submission(
+    cluster: Cluster, places: list[str]
+) -> None:
+    code, said = cluster.submit("quickstart", "search.trials=none", *places)
+    assert code != 0
+    assert "search.trials" in said
