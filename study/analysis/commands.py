@@ -52,8 +52,8 @@ def show_leaderboard(options: Namespace) -> None:
 def _best_on_server(options: Namespace) -> Group | str:
     # MLflow takes seconds to import, and the results of a study do not need it.
     from study.analysis.best_runs_output import render_found, to_json, to_study
+    from study.tracking.mlflow.address import tracking_uri
     from study.tracking.mlflow.best_runs import best_configurations, configuration_of
-    from study.tracking.mlflow.tracker import tracking_uri
 
     uri = tracking_uri(None)
     found = best_configurations(uri, study=options.study, where=options.where, top=options.top)

@@ -64,7 +64,22 @@ def ask(seconds: float | None, call: Callable[[], T], fault: str, advice: str = 
     except Exception as error:  # from MLflow, a database, its driver or the network
         if isinstance(error, StudyError) and not isinstance(error, TrackingError):
             raise
-        raise TrackingError(f"{fault} ({first_line(error)}){advice}") from None
+        raise TrackingError(f"{fault} ({_cause(error)}){advice}") from None
+
+
+def _cause(error: Exception) -> str:
+    """Return why a call failed on one short line, without what MLflow repeats of its libraries."""
+    innermost: BaseException = error
+    while "failed with exception" in str(error) and innermost.__context__ is not None:
+        innermost = innermost.__context__
+    if isinstance(innermost, TimeoutError):
+        return "no answer in time"
+    if (code := re.search(r"failed with error code (\d+)", str(error))) is None:
+        return first_line(innermost if isinstance(innermost, Exception) else error)
+    if code[1] in ("401", "403"):
+        variables = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+        return f"HTTP {code[1]}: it asks for {variables}, or for MLFLOW_TRACKING_TOKEN"
+    return f"HTTP {code[1]}" + ": is it an MLflow server at all?" * (code[1] == "404")
 
 
 def connect(uri: str, experiment: str) -> MlflowClient:

@@ -4,26 +4,19 @@ MLflow takes seconds to import, so what imports it is imported late: neither ``-
 check of a store that does not exist yet needs it.
 """
 
-import os
-import re
-import sqlite3
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from study.config.schema import StudyConfig
 from study.errors import TrackingError
-from study.storage.probe import in_a_copy, refuse_unwritable
+from study.tracking.mlflow.address import is_absent_store, refuse_unusable, tracking_uri
 from study.tracking.tracker import Synced, Tracker
 from study.trial import TrialConfig
 from study.trial.study import Study
 
 if TYPE_CHECKING:
     from study.serving.saved import SavedModel
-
-DEFAULT_URI = "sqlite:///mlflow.db"
-"""A SQLite store in the working folder."""
 
 
 class MlflowTracker(Tracker):
@@ -35,11 +28,7 @@ class MlflowTracker(Tracker):
     def check(self, config: StudyConfig) -> None:
         """See `Tracker.check`; a SQLite store that does not exist yet is left so."""
         uri = tracking_uri(config.tracking.uri)
-        if in_a_copy() and is_local(uri):
-            raise TrackingError(
-                f"{uri} is on the machine that this job happens to run on; allowed is the address "
-                "of a tracking server, by tracking.uri or MLFLOW_TRACKING_URI"
-            )
+        refuse_unusable(uri)
         if not is_absent_store(uri):
             from study.tracking.mlflow.server import connect
 
@@ -118,46 +107,3 @@ class MlflowTracker(Tracker):
         from study.tracking.mlflow.server import pages
 
         return pages(self._writer.uri, self._writer.experiment_id)
-
-
-def tracking_uri(configured: str | None) -> str:
-    """Return the configured URI, else ``$MLFLOW_TRACKING_URI``, else a local SQLite store."""
-    return configured or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
-
-
-def is_local(uri: str) -> bool:
-    """Return whether a URI names files of this machine: a SQLite store, or a folder."""
-    return uri.startswith(("sqlite:", "file:")) or ("://" not in uri and uri != "databricks")
-
-
-def is_absent_store(uri: str) -> bool:
-    """Return whether a URI names a SQLite file that does not exist yet, or is empty.
-
-    A check must not connect to such a store, since connecting would make its file and tables.
-
-    Raises:
-        TrackingError: the folder that it would be made in is not there.
-        StorageError: that folder cannot be written.
-    """
-    if (named := re.fullmatch(r"sqlite:///([^?#]+)(?:[?#].*)?", uri)) is None:
-        return False
-    file = Path(named[1])
-    if file.exists() and not _is_without_tables(file):
-        return False
-    if not file.parent.is_dir():
-        raise TrackingError(
-            f"the folder {file.parent} of the MLflow store {uri} is not there; make it, or set "
-            "tracking.uri or MLFLOW_TRACKING_URI to a store in a folder that is"
-        )
-    refuse_unwritable(file.parent)
-    return True
-
-
-def _is_without_tables(file: Path) -> bool:
-    """Return whether a SQLite file holds no table."""
-    if not file.is_file():
-        return False
-    address = f"{file.absolute().as_uri()}?mode=ro"
-    with suppress(sqlite3.Error), closing(sqlite3.connect(address, uri=True)) as store:
-        return bool(store.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,))
-    return False

@@ -28,10 +28,10 @@ from study.errors import TrackingError
 from study.run import main
 from study.tracking.mlflow import mirror as mirror_module
 from study.tracking.mlflow import server
+from study.tracking.mlflow.address import tracking_uri
 from study.tracking.mlflow.mirror import lacking, list_runs, sync_study
 from study.tracking.mlflow.runs import RunWriter
 from study.tracking.mlflow.server import pages
-from study.tracking.mlflow.tracker import tracking_uri
 from study.trial import TrialConfig
 
 SECRET = "s3cr3t-passw0rd"
