@@ -180,7 +180,7 @@ def _holds_parquet(folder: Path, *, depth: int = 2) -> bool:
     """Return whether a folder holds Parquet files, as deep as the hub lays them out.
 
     The hub uses `data/`, `<subset>/` and `<subset>/<split>/`. Only a few entries of each folder are
-    read, since an image folder may have millions.
+    read, since an image folder may have millions, and links to folders may lead up.
     """
     try:
         few = visible(folder, 32)
@@ -189,5 +189,5 @@ def _holds_parquet(folder: Path, *, depth: int = 2) -> bool:
     return any(entry.name.endswith(".parquet") for entry in few) or any(
         _holds_parquet(Path(entry.path), depth=depth - 1)
         for entry in few
-        if depth and is_folder(entry)
+        if depth and not entry.is_symlink() and is_folder(entry)
     )

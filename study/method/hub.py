@@ -1,41 +1,12 @@
-"""The Hugging Face hub: whether it can be reached, and which files of a checkpoint there are.
+"""Checkpoints of the Hugging Face hub: whether they can be had, and which files they have."""
 
-Without a network, transformers tries each file for long, and its message does not say how to bring
-a checkpoint over.
-"""
-
-import os
 from pathlib import Path
-from urllib.parse import urlsplit
-from urllib.request import getproxies
 
 from study.errors import BackboneError
-from study.storage.network import silence
+from study.storage.hub import endpoint, hub_silence
 
-ANSWERS_WITHIN = 5.0
-"""How many seconds the hub may take to answer."""
 PREPROCESSING = ("preprocessor_config.json", "processor_config.json")
 """The files that may say how images are prepared."""
-
-
-def endpoint() -> str:
-    """Return the address of the hub, which ``$HF_ENDPOINT`` may replace by that of a mirror."""
-    return os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
-
-
-def hub_silence() -> str | None:
-    """Return why the hub cannot be asked; None if it answers, or a proxy that leads to it."""
-    for variable in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
-        if os.environ.get(variable, "").upper() in ("1", "ON", "YES", "TRUE"):
-            return f"{variable} is set"
-    address = urlsplit(endpoint())
-    proxies = getproxies()
-    place = urlsplit(proxies.get(address.scheme) or proxies.get("all") or endpoint())
-    try:
-        port = place.port or (443 if place.scheme == "https" else 80)
-    except ValueError as error:
-        return str(error)
-    return silence(place.hostname or "", port, ANSWERS_WITHIN)
 
 
 def refuse_unreachable(name: str, file: str, revision: str | None) -> bool:

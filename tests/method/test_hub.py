@@ -8,7 +8,7 @@ import pytest
 from study.errors import BackboneError
 from study.method import hub
 from study.method.checkpoint import read_architecture
-from study.method.hub import endpoint, hub_silence, lacks_preprocessing, refuse_unreachable
+from study.method.hub import lacks_preprocessing, refuse_unreachable
 from study.method.model import load_backbone
 
 NAME = "owner/clip"
@@ -25,29 +25,6 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("transformers.utils.hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
-
-
-def test_a_hub_that_nobody_answers_for_is_silent() -> None:
-    assert endpoint() == "http://127.0.0.1:9"
-    assert hub_silence() == "Connection refused"
-
-
-@pytest.mark.parametrize("variable", ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"])
-def test_a_variable_may_forbid_the_network(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(variable, "1")
-    assert hub_silence() == f"{variable} is set"
-    monkeypatch.setenv(variable, "0")
-    assert hub_silence() == "Connection refused"
-
-
-def test_behind_a_proxy_it_is_the_proxy_that_must_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[str, int]] = []
-    monkeypatch.setattr(hub, "silence", lambda host, port, _: asked.append((host, port)))
-    monkeypatch.setenv("HF_ENDPOINT", "https://hub.example")
-    hub_silence()
-    monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
-    hub_silence()
-    assert asked == [("hub.example", 443), ("proxy.example", 3128)]
 
 
 @pytest.mark.parametrize("read", [read_architecture, load_backbone])
@@ -67,7 +44,7 @@ def test_without_a_network_one_message_says_how_to_bring_a_checkpoint_over(read:
 
 
 def test_a_hub_that_answers_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub, "silence", lambda *_: None)
+    monkeypatch.setattr(hub, "hub_silence", lambda: None)
     assert not refuse_unreachable(NAME, "config.json", None)
 
 

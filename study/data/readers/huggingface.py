@@ -6,6 +6,7 @@ Records have virtual ids such as `train/000123`.
 
 import io
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +28,7 @@ from study.data.records import (
     listed,
 )
 from study.errors import DataError
+from study.storage.hub import endpoint, hub_silence
 
 PREFIX = "hf:"
 
@@ -115,6 +117,16 @@ def load_hub(
     where = str(place) if place else name.removeprefix(PREFIX)
     if place is None and not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", where):
         raise DataError(f"{name}: not a dataset of the hub; allowed is {PREFIX}owner/name")
+    if place is None and (fault := hub_silence()):
+        at = f" --revision {revision}" if revision else ""
+        raise DataError(
+            f"{name} is on the hub, and {endpoint()} does not answer ({fault}). Bring it over: on "
+            f"a machine with network `hf download {where} --repo-type dataset{at} --local-dir DIR`,"
+            " then copy DIR here and set data.root=DIR with any name of your own, such as "
+            "data.dataset=mine"
+        )
+    if not sys.stderr.isatty():  # in a log, a bar is one long line
+        datasets.disable_progress_bars()
     if place is not None and is_saved(place):
         tables = _load_saved(datasets, name, place, splits or {})
         return _contents(datasets, name, tables, columns or {})

@@ -1,5 +1,6 @@
 import io
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
@@ -239,3 +240,40 @@ def test_a_folder_given_as_a_name_of_the_hub_is_told_its_place(
     place = {"relative": "my/images", "absolute": f"{tmp_path}/my/images", "home": "~/my/images"}
     with pytest.raises(DataError, match=f"use data.root={place[form]} with any name"):
         load_dataset(f"hf:{place[form]}")
+
+
+def test_without_a_network_one_message_says_how_to_bring_a_dataset_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for variable in ("HF_HUB_OFFLINE", "http_proxy", "HTTP_PROXY"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    began = time.monotonic()
+    with pytest.raises(
+        DataError, match=r"127\.0\.0\.1:9 does not answer \(Conn.*refused\)"
+    ) as told:
+        load_dataset("hf:owner/pets")
+    assert "`hf download owner/pets --repo-type dataset --local-dir DIR`" in str(told.value)
+    assert "data.root=DIR" in str(told.value)
+    assert time.monotonic() - began < 10
+
+
+def test_no_bar_is_drawn_where_nobody_watches(
+    miniature: ModuleType, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file = write(tmp_path / "all.parquet", miniature, [0, 1] * 10)
+    datasets.enable_progress_bars()
+    load_dataset("pets", file)
+    assert capfd.readouterr().err == ""
+
+
+def test_images_beside_a_link_to_a_folder_with_parquet_are_no_dataset_of_the_hub(
+    miniature: ModuleType, tmp_path: Path
+) -> None:
+    write(tmp_path / "all.parquet", miniature, [0, 1] * 10)
+    for label, name in enumerate(NAMES):
+        for number in range(4):
+            miniature.save(tmp_path / "pets" / name / f"{number}.png", label, number)
+    (tmp_path / "pets" / "cat" / "up").symlink_to(tmp_path)
+    dataset = load_dataset("pets", tmp_path / "pets")
+    assert {record.path.partition("/")[0] for record in dataset.train} == set(NAMES)
