@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,8 @@ from study.method.hub import refuse_unreachable
 from study.method.parameters import Encoder, Leaf
 from study.method.subsets import Depths
 
+NAME_ON_HUB = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?", re.ASCII)
+"""What the name of a checkpoint on the hub looks like."""
 EMBEDDED = "embedded"
 """The backbone name of the checkpoint that comes with the package; see `study.embedded`."""
 
@@ -135,8 +138,7 @@ def refuse_absent_folder(name: str | Path) -> None:
         BackboneError: there is no such folder.
     """
     folder = Path(name)
-    meant = isinstance(name, Path) or folder.is_absolute() or len(folder.parts) > 2
-    meant = meant or str(name).startswith((".", "~"))
+    meant = isinstance(name, Path) or NAME_ON_HUB.fullmatch(str(name)) is None
     try:
         # Of two parts, like a name of the hub: it is a folder where the first part is one.
         meant = meant or (len(folder.parts) == 2 and folder.parent.is_dir())

@@ -122,7 +122,8 @@ class Backbone:
             BackboneError: the tokenizer gives ids that the text encoder does not know.
         """
         text = self.clip.config.text_config
-        rows = self.tokenizer(list(prompts), padding=True, truncation=False)["input_ids"]
+        # Not verbose: it warns of long prompts, which are refused below.
+        rows = self.tokenizer(list(prompts), padding=True, verbose=False)["input_ids"]
         ends = end_positions(rows, text.eos_token_id)
         if (length := max(ends) + 1) > text.max_position_embeddings:
             raise DataError(

@@ -64,7 +64,7 @@ def ray_session(config: StudyConfig, lost: Callable[[str], None] | None = None) 
     with ExitStack() as watching, ExitStack() as stack:
         if not ray.is_initialized():
             try:
-                refuse_silent_cluster(thoroughly=True)
+                refuse_silent_cluster()
             except StudyError as error:
                 raise StudyError(f"{ADDRESS}: {error}") from error
             alone = not joins_cluster()

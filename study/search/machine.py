@@ -28,14 +28,10 @@ def _was_started_here() -> bool:
     return in_a_cluster()
 
 
-def refuse_silent_cluster(*, thoroughly: bool = False) -> None:
+def refuse_silent_cluster() -> None:
     """Raise if ``$RAY_ADDRESS`` names a cluster that does not answer.
 
     Ray itself tries for two minutes, and then ends the process.
-
-    Args:
-        thoroughly: whether to ask Ray itself as well, which takes seconds to import: a proxy may
-            answer in the place of a machine that is not there.
 
     Raises:
         StudyError: there is none; the message says what is allowed.
@@ -70,9 +66,10 @@ def refuse_silent_cluster(*, thoroughly: bool = False) -> None:
         greeting=b"" if encrypted else greeting,
         answers=lambda begin: begin[3:4] == SETTINGS[3:4],
     )
-    if not fault and thoroughly and not scheme:
+    if not fault and not scheme:
         from study.search.internals import cluster_fault  # as below
 
+        # A proxy may have answered in the place of a machine that is not there.
         fault = cluster_fault(address, ANSWERS_WITHIN)
     if fault:
         raise StudyError(f"no Ray cluster answers at {address} ({fault}); {allowed}")

@@ -113,7 +113,13 @@ def test_all_that_a_folder_lacks_is_named_at_once(tmp_path: Path) -> None:
         read_architecture(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["./none", "../none", "~/none", "/no/such", "a/b/c", "here/none"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("./none", "../none", "~/none", "/no/such", "a/b/c", "here/none"),
+        *("my clip", "🧵", "a/-/b"),
+    ],
+)
 def test_a_name_that_means_a_folder_is_not_looked_for_on_the_hub(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

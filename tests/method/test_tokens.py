@@ -1,5 +1,6 @@
 """Prompts become the token ids that a text encoder can read, or an error says why not."""
 
+import logging
 from collections.abc import Callable
 
 import pytest
@@ -30,7 +31,11 @@ def test_ids_beyond_the_vocabulary_are_an_error(backbone: Backbone) -> None:
         backbone.tokenize(["a red cat"])
 
 
-def test_a_prompt_longer_than_the_context_is_named(backbone: Backbone) -> None:
+def test_a_prompt_longer_than_the_context_is_named_once(
+    backbone: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = logging.getLogger("transformers.tokenization_utils_base")
+    monkeypatch.setattr(library, "handle", lambda record: pytest.fail(record.getMessage()))
     assert backbone.tokenize(["red " * 75]).shape == (1, 77)
     with pytest.raises(DataError, match=r"'dog red red .*78 tokens; tiny reads at most 77"):
         backbone.tokenize(["a photo of a cat", "dog " + "red " * 75])

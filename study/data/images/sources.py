@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from study.data.images.rgb import PixelRange, to_rgb
 from study.data.records import relative_path
@@ -80,7 +80,15 @@ def read_image(
         if isinstance(error, OSError) and error.errno in PASSING:
             # The image is sound, and must not be left out as corrupt.
             raise StorageError(f"{path} cannot be read: {error.strerror}") from error
-        raise DataError(f"{path}: not a readable image ({str(error)[:LONGEST]})") from error
+        raise DataError(f"{path}: not a readable image ({_reason(file, error)})") from error
+
+
+def _reason(file: Path | io.BytesIO | Image.Image, error: Exception) -> str:
+    """Return why an image is not readable, without its path."""
+    if not isinstance(error, UnidentifiedImageError):
+        return str(error)[:LONGEST]
+    size = file.stat().st_size if isinstance(file, Path) else len(getattr(file, "getvalue", str)())
+    return f"it begins like none of {', '.join(IMAGE_FORMATS)}" if size else "it is empty"
 
 
 @dataclass(frozen=True)

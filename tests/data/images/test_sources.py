@@ -29,12 +29,20 @@ def test_every_kind_of_image_opens_as_rgb(mode: str, root: Path) -> None:
     assert FolderSource(root).open(f"x{suffix}").mode == "RGB"
 
 
-@pytest.mark.parametrize("content", [b"", b"not an image", None])
-def test_a_corrupt_image_is_named(content: bytes | None, root: Path) -> None:
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [(b"", "it is empty"), (b"not an image", "it begins like none of BMP, GIF, JPEG"), (None, "")],
+)
+def test_a_corrupt_image_is_named_with_the_reason(
+    content: bytes | None, why: str, root: Path
+) -> None:
     whole = (root / "a" / "1.png").read_bytes()
-    (root / "a" / "2.png").write_bytes(whole[: len(whole) // 2] if content is None else content)
-    with pytest.raises(DataError, match=r"a/2\.png: not a readable image"):
+    data = whole[: len(whole) // 2] if content is None else content
+    (root / "a" / "2.png").write_bytes(data)
+    with pytest.raises(DataError, match=rf"a/2\.png: not a readable image \({why}"):
         FolderSource(root).open("a/2.png")
+    with pytest.raises(DataError, match=rf"bytes: not a readable image \({why}"):
+        as_image(data)
 
 
 def test_a_missing_image_is_named(root: Path) -> None:
