@@ -1,4 +1,4 @@
-"""A look at the files of a dataset, without decoding any: absent, outside, or the same twice.
+"""A look at the images of a dataset, without decoding any: absent, outside, or the same twice.
 
 Public benchmarks have such images, so that most of it is a matter for a warning.
 """
@@ -9,15 +9,16 @@ import re
 import stat
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from itertools import chain, zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
 from study.data.images.sources import FolderSource
-from study.data.records import Dataset, Record, listed
+from study.data.readers.huggingface import HubSource
+from study.data.records import Dataset, OnCorrupt, Record, listed
 from study.errors import DataError
 
 WITHIN = 20.0
@@ -41,72 +42,129 @@ class Survey:
     looked: int
     """The number of images that were looked at in time."""
     compared: bool
-    """Whether there was time to compare all those of equal size."""
+    """Whether there was time to compare all those that may be the same."""
     absent: tuple[str, ...] = ()
     """The paths that lead to no file."""
     outside: tuple[str, ...] = ()
     """The paths that lead out of the dataset's folder by a symbolic link."""
     in_two_classes: tuple[tuple[str, ...], ...] = ()
-    """The paths of each file that is in several classes."""
+    """The paths of each image that is in several classes."""
     in_two_splits: tuple[tuple[str, ...], ...] = ()
-    """The paths of each file that is among the test images and among others."""
+    """The paths of each image that is among the test images and among others."""
 
 
-def survey(dataset: Dataset, seconds: float = WITHIN) -> Survey:
-    """Look at the files of a dataset; those that are in memory or on the hub are passed over.
+def survey(
+    dataset: Dataset, seconds: float = WITHIN, pixels: Mapping[str, bytes] | None = None
+) -> Survey:
+    """Look at the images of a dataset; those that are in memory are passed over.
 
-    Files are compared only if they have the same size.
+    Two images are the same if their encoded files are, or their pixels where these are known.
 
     Args:
         dataset: the dataset.
         seconds: how long it may take.
+        pixels: a hash of the pixels of each image that can be decoded, by path; None means that not
+            all were decoded.
     """
-    if not isinstance(source := dataset.source, FolderSource):
-        return Survey(0, compared=True)
+    source = dataset.source
+    if not isinstance(source, FolderSource | HubSource):
+        return Survey(len(dataset.train) + len(dataset.val) + len(dataset.test), compared=True)
     ends = time.monotonic() + seconds
     absent: list[str] = []
     outside: list[str] = []
-    of_size: defaultdict[int, list[_Found]] = defaultdict(list)
-    size_of = _sizes(source)
+    alike: defaultdict[Hashable, list[_Found]] = defaultdict(list)
+    key_of = _sizes(source) if isinstance(source, FolderSource) else partial(_digest, source)
     looked = 0
     for found in _in_turn(dataset):
         if time.monotonic() > ends:
             break
         looked += 1
         try:
-            of_size[size_of(found.path)].append(found)
+            key = key_of(found.path)
         except DataError:
             outside.append(found.path)
         except (OSError, ValueError):
             absent.append(found.path)
-    same, compared = _same_files(of_size.values(), source.root, ends)
+        else:
+            alike[key if pixels is None else pixels.get(found.path, found.path)].append(found)
+    groups, compared = [group for group in alike.values() if _is_amiss(group)], True
+    if pixels is None and isinstance(source, FolderSource):  # so far their sizes alone
+        groups, compared = _same_files(groups, source.root, ends)
     return Survey(
         looked,
         compared,
         tuple(absent),
         tuple(outside),
-        _paths(group for group in same if len({found.label for found in group}) > 1),
-        _paths(group for group in same if len({found.is_test for found in group}) > 1),
+        _paths(group for group in groups if len({found.label for found in group}) > 1),
+        _paths(group for group in groups if len({found.is_test for found in group}) > 1),
     )
 
 
-def refuse_absent(dataset: Dataset) -> None:
-    """Raise if not one of the listed images is there.
+def refuse_absent(dataset: Dataset, on_corrupt: OnCorrupt, seconds: float = WITHIN) -> None:
+    """Raise if a study will fail since listed images are not there.
+
+    All test images are read, and of the training images some. A training image that is not there
+    is a matter for a warning, unless no other is.
+
+    Args:
+        dataset: the dataset.
+        on_corrupt: what the study does about images that it cannot read.
+        seconds: how long it may take.
 
     Raises:
-        DataError: none is, of those to train on or of those to test on.
+        DataError: a test image is not there or not to be opened, and the study would fail; or not
+            one image is there, of those to train on or of those to test on.
     """
     if not isinstance(source := dataset.source, FolderSource):
         return
     for split, records in (("training", dataset.train), ("test", dataset.test)):
         if records and not any((source.root / record.path).exists() for record in records):
             paths = [record.path for record in records]
-            web = " (addresses of the web are never fetched: download the images)"
             raise DataError(
                 f"{dataset.name}: none of the {len(paths)} {split} images that are listed is in "
-                f"{source.root}: {listed(paths)}{web if ADDRESS.match(paths[0]) else ''}; allowed "
-                "are paths relative to that folder"
+                f"{source.root}: {listed(paths)}{_of_the_web(paths)}; allowed are paths relative "
+                "to that folder"
             )
+    if on_corrupt == "skip":
+        return
+    absent, outside = _not_there(source, dataset.test, seconds)
+    of_all = f"of {len(dataset.test)} test images"
+    allowed = "data.on_corrupt=skip, which leaves them out, as the test reads all of them"
+    if absent:
+        raise DataError(
+            f"{dataset.name}: {len(absent)} {of_all} are not in {source.root}: {listed(absent)}"
+            f"{_of_the_web(absent)}; allowed are a list without them, or {allowed}"
+        )
+    if outside:
+        raise DataError(
+            f"{dataset.name}: {len(outside)} {of_all} lead out of {source.root} by symbolic links, "
+            f"and are not opened: {listed(outside)}; allowed are copies of them, a link in the "
+            f"place of the dataset's folder itself, or {allowed}"
+        )
+
+
+def _not_there(
+    source: FolderSource, records: Sequence[Record], seconds: float
+) -> tuple[list[str], list[str]]:
+    """Return the paths that lead to no file, and those that lead out of the dataset's folder."""
+    absent, outside = [], []
+    size_of, ends = _sizes(source), time.monotonic() + seconds
+    for record in records:
+        if time.monotonic() > ends:
+            break
+        try:
+            size_of(record.path)
+        except DataError:
+            outside.append(record.path)
+        except (OSError, ValueError):
+            absent.append(record.path)
+    return absent, outside
+
+
+def _of_the_web(paths: Iterable[str]) -> str:
+    if any(map(ADDRESS.match, paths)):
+        return " (addresses of the web are never fetched: download the images)"
+    return ""
 
 
 def _in_turn(dataset: Dataset) -> Iterator[_Found]:
@@ -144,6 +202,22 @@ def _sizes(source: FolderSource) -> Callable[[str], int]:
     return size_of
 
 
+def _digest(source: HubSource, path: str) -> bytes:
+    """Return a hash of an encoded image.
+
+    Raises:
+        OSError: there is no such image.
+    """
+    try:
+        encoded = source.encoded(path)
+    except DataError as error:  # it is empty
+        raise FileNotFoundError(path) from error
+    if isinstance(encoded, Path):
+        with encoded.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").digest()
+    return hashlib.sha256(encoded.getbuffer()).digest()
+
+
 def _same_files(
     groups: Iterable[Sequence[_Found]], root: Path, ends: float
 ) -> tuple[list[list[_Found]], bool]:
@@ -156,8 +230,6 @@ def _same_files(
     """
     same: list[list[_Found]] = []
     for group in groups:
-        if len({found.label for found in group}) + len({found.is_test for found in group}) == 2:
-            continue  # one image, or several of one class and one split
         of_digest: defaultdict[bytes, list[_Found]] = defaultdict(list)
         for found in group:
             if time.monotonic() > ends:
@@ -167,8 +239,13 @@ def _same_files(
                     of_digest[hashlib.file_digest(file, "sha256").digest()].append(found)
             except OSError:  # which is told when the image is read
                 continue
-        same += (alike for alike in of_digest.values() if len(alike) > 1)
+        same += filter(_is_amiss, of_digest.values())
     return same, True
+
+
+def _is_amiss(group: Sequence[_Found]) -> bool:
+    """Return whether images that may be the same are of several classes or splits."""
+    return len({found.label for found in group}) + len({found.is_test for found in group}) > 2
 
 
 def _paths(groups: Iterable[Sequence[_Found]]) -> tuple[tuple[str, ...], ...]:

@@ -1,11 +1,10 @@
 """Warnings before a study starts, of what is allowed and may not be meant."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from rich.console import Console
 
 from study.data.datasets import PACKAGED
-from study.data.images.sources import FolderSource
 from study.data.records import Dataset, OnCorrupt, listed
 from study.data.survey import ADDRESS, WITHIN, survey
 from study.method.checkpoint import EMBEDDED, backbone_path
@@ -16,15 +15,22 @@ EXAMPLES = 3
 """The largest number of examples in a warning."""
 
 
-def caution(studies: Iterable[Study], console: Console) -> None:
+Pixels = Mapping[str, Mapping[str, bytes]]
+"""A hash of the pixels of each image that can be decoded, by path, by dataset.
+
+Datasets of which not all images were decoded are left out."""
+
+
+def caution(studies: Iterable[Study], console: Console, pixels: Pixels | None = None) -> None:
     """Print warnings about the backbones and the images of some studies; each is printed once.
 
     Args:
         studies: the studies, whose datasets and checkpoints can be read.
         console: where they are printed.
+        pixels: what is known of the datasets' pixels.
     """
     studies = list(studies)
-    lines = [*_unseen(studies), *_assumed(studies), *_of_images(studies)]
+    lines = [*_unseen(studies), *_assumed(studies), *_of_images(studies, pixels or {})]
     for line in dict.fromkeys(lines):
         console.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
 
@@ -57,8 +63,8 @@ def _assumed(studies: Iterable[Study]) -> Iterator[str]:
             )
 
 
-def _of_images(studies: Iterable[Study]) -> Iterator[str]:
-    """Yield warnings about the files of the studies' datasets, each of which is looked at once."""
+def _of_images(studies: Iterable[Study], pixels: Pixels) -> Iterator[str]:
+    """Yield warnings about the images of the studies' datasets, each of which is seen once."""
     looked: set[object] = set()
     for study in studies:
         data = study.config.data
@@ -68,20 +74,25 @@ def _of_images(studies: Iterable[Study]) -> Iterator[str]:
                 looked.add((name, root))
                 is_own = name == data.dataset
                 dataset = study.dataset() if is_own else study.target(name)
-                yield from warnings_of(dataset, data.on_corrupt)
+                yield from warnings_of(dataset, data.on_corrupt, pixels=pixels.get(name))
 
 
 def warnings_of(
-    dataset: Dataset, on_corrupt: OnCorrupt = "fail", seconds: float = WITHIN
+    dataset: Dataset,
+    on_corrupt: OnCorrupt = "fail",
+    seconds: float = WITHIN,
+    pixels: Mapping[str, bytes] | None = None,
 ) -> list[str]:
-    """Return warnings about a dataset's files, each with a number and a few examples.
+    """Return warnings about a dataset's images, each with a number and a few examples.
 
     Args:
         dataset: the dataset.
         on_corrupt: what the study does about images that it cannot read.
-        seconds: how long the look at the files may take.
+        seconds: how long the look at the images may take.
+        pixels: see `study.data.survey.survey`.
     """
-    found, name = survey(dataset, seconds), dataset.name
+    found, name = survey(dataset, seconds, pixels), dataset.name
+    what = "file" if pixels is None else "image"
     total = len(dataset.train) + len(dataset.val) + len(dataset.test)
     consequence = (
         "the study leaves them out (data.on_corrupt=skip)"
@@ -104,25 +115,25 @@ def warnings_of(
         )
     if same := found.in_two_classes:
         told.append(
-            f"{name}: {_counted(len(same))} in two classes ({_few(map(_equal, same))}): no model "
-            "can be right about both"
+            f"{name}: {_counted(len(same), what)} in two classes ({_few(map(_equal, same))}): no "
+            "model can be right about both"
         )
     if same := found.in_two_splits:
         told.append(
-            f"{name}: {_counted(len(same))} among the test images and among those to learn from "
-            f"({_few(map(_equal, same))}): test scores are too high by them"
+            f"{name}: {_counted(len(same), what)} among the test images and among those to learn "
+            f"from ({_few(map(_equal, same))}): test scores are too high by them"
         )
-    if isinstance(dataset.source, FolderSource) and (found.looked < total or not found.compared):
+    if found.looked < total or not found.compared:
         told.append(
             f"{name}: {found.looked} of {total} images were looked at in {seconds:g} s, and "
-            f"{'all' if found.compared else 'not all'} of equal size compared; others may have "
-            "such faults too"
+            f"{'all' if found.compared else 'not all'} of these compared; others may have such "
+            "faults too"
         )
     return told
 
 
-def _counted(files: int) -> str:
-    return "1 file is" if files == 1 else f"{files} files are"
+def _counted(number: int, what: str) -> str:
+    return f"1 {what} is" if number == 1 else f"{number} {what}s are"
 
 
 def _equal(paths: tuple[str, ...]) -> str:

@@ -257,7 +257,7 @@ def _check_data(study: Study) -> Dataset:
             "images that it never saw; allowed are images of a split 'test' (or 'val'), or no "
             "splits at all, so that a fixed rule makes them"
         )
-    refuse_absent(study.dataset())
+    refuse_absent(study.dataset(), study.config.data.on_corrupt)
     refuse_one_class(study.dataset(), study.protocol().answers(study.dataset()))
     return study.dataset()
 
@@ -266,7 +266,7 @@ def _check_target(study: Study, name: str) -> Dataset:
     target = study.target(name)
     if not target.test:
         raise DataError(f"{name}: has no test images")
-    refuse_absent(target)
+    refuse_absent(target, study.config.data.on_corrupt)
     refuse_one_class(target, all_classes(target))
     return target
 

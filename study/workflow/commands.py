@@ -117,13 +117,17 @@ def _check(study: Study, options: Namespace, *, resuming: bool) -> None:
 
     check_study(study, resuming=resuming)
     tell(study, options.console)
-    check_images(study, options.console, every=options.images)
+    try:
+        pixels = check_images(study, options.console, every=options.images)
+    except StudyError:  # of a sample of the images; this tells more
+        caution([study], options.console)
+        raise
     if options.estimate:
         from study.workflow.estimate import estimate
 
         options.console.print(f"{estimate(study)}", highlight=False, markup=False, soft_wrap=True)
     options.console.print("all is well: configuration, data, backbone, storage and tracking server")
-    caution([study], options.console)
+    caution([study], options.console, pixels)
 
 
 def _run_sweep(source: Path, overrides: list[str], options: Namespace) -> None:

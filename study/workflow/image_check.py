@@ -1,17 +1,20 @@
 """A look at the images of a study before it starts: at a sample of them, or at all."""
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import NamedTuple
 
 from rich.console import Console
 from rich.progress import Progress
 
 from study.analysis.formatting import count
-from study.data.check import image_fault
-from study.data.records import Dataset, keyed_order, listed
+from study.data.images.rgb import HIGHEST, dark_images
+from study.data.records import Dataset, ImageSource, keyed_order, listed
 from study.errors import DataError
 from study.trial.study import Study
+from study.workflow.cautions import Pixels
 
 SAMPLE = 64
 """How many images of a dataset are decoded where not all are."""
@@ -20,43 +23,75 @@ AT_ONCE = 512
 THREADS = 8
 
 
-def check_images(study: Study, console: Console, *, every: bool) -> None:
+class Decoded(NamedTuple):
+    """What decoding an image has shown."""
+
+    path: str
+    fault: str | None = None
+    """Why it cannot be read; None if it can."""
+    pixels: bytes = b""
+    """A hash of its pixels."""
+    highest: int = 0
+    """Its highest value, if it has 16 bits."""
+
+
+def check_images(study: Study, console: Console, *, every: bool) -> Pixels:
     """Decode images of a study's datasets, and print how many there were.
 
-    Images that cannot be read are printed where the study leaves them out.
+    Images that cannot be read are printed where the study leaves them out, and so is a dataset
+    whose images are nearly black.
 
     Args:
         study: the study.
         console: where the result is printed, and the progress shown.
         every: whether to decode all images, instead of `SAMPLE` of each dataset.
 
+    Returns:
+        A hash of the pixels of each image, for the datasets of which all were decoded.
+
     Raises:
         DataError: images cannot be read and the study would fail; the message names some.
     """
     datasets = [study.dataset(), *map(study.target, study.config.data.targets)]
-    wanted = [(dataset, _paths(dataset, every=every)) for dataset in datasets]
-    tried = sum(len(paths) for _, paths in wanted)
+    samples = [_paths(dataset, every=every) for dataset in datasets]
+    tried = sum(map(len, samples))
+    faults: list[str] = []
+    pixels: dict[str, dict[str, bytes]] = {}
     with Progress(console=console, transient=True) as bar:
         task = bar.add_task("decoding", total=tried)
-        faults = []
-        for fault in _faults(wanted):
-            faults += [fault] if fault else []
-            bar.advance(task)
-    of_all = "all" if every else f"a sample of {count(tried)}"
-    if not faults:
+        for dataset, paths in zip(datasets, samples, strict=True):
+            own: dict[str, bytes] = {}
+            highest = 0
+            for decoded in _decoded(dataset.source, paths):
+                bar.advance(task)
+                if decoded.fault:
+                    faults.append(decoded.fault)
+                else:
+                    own[decoded.path] = decoded.pixels
+                    highest = max(highest, decoded.highest)
+            if warning := dark_images(highest):
+                _warn(console, f"{dataset.name}: {warning}")
+            if len(paths) == len(_paths(dataset, every=True)):
+                pixels[dataset.name] = own
+    if faults:
+        _tell(study, console, faults, tried, every=every)
+    else:
+        of_all = "all" if every else f"a sample of {count(tried)}"
         console.print(f"images that were decoded: {of_all}", highlight=False)
-        return
+    return pixels
+
+
+def _tell(study: Study, console: Console, faults: list[str], tried: int, *, every: bool) -> None:
+    """Print which images cannot be read, or raise if the study would fail."""
     sentence = f"{count(len(faults))} of {count(tried)} images cannot be read: {listed(faults)}"
     if study.config.data.on_corrupt == "fail":
         rest = "" if every else "; --check --images tries all"
         raise DataError(f"data: {sentence}; data.on_corrupt=skip leaves such images out{rest}")
-    console.print(
-        f"{sentence}; the study leaves them out",
-        style="yellow",
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
-    )
+    _warn(console, f"{sentence}; the study leaves them out")
+
+
+def _warn(console: Console, line: str) -> None:
+    console.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
 def _paths(dataset: Dataset, *, every: bool) -> list[str]:
@@ -65,10 +100,18 @@ def _paths(dataset: Dataset, *, every: bool) -> list[str]:
     return list(paths) if every else keyed_order(paths, "a look at the images")[:SAMPLE]
 
 
-def _faults(wanted: list[tuple[Dataset, list[str]]]) -> Iterator[str | None]:
-    """Yield what is wrong with each image, or None."""
+def _decoded(source: ImageSource, paths: Sequence[str]) -> Iterator[Decoded]:
+    """Yield what decoding each image shows."""
     with ThreadPoolExecutor(THREADS) as pool:
-        for dataset, paths in wanted:
-            look = partial(image_fault, dataset.source, [])
-            for start in range(0, len(paths), AT_ONCE):
-                yield from pool.map(look, paths[start : start + AT_ONCE])
+        for start in range(0, len(paths), AT_ONCE):
+            yield from pool.map(partial(_decode, source), paths[start : start + AT_ONCE])
+
+
+def _decode(source: ImageSource, path: str) -> Decoded:
+    try:
+        image = source.open(path)
+    except (DataError, OSError) as error:
+        return Decoded(path, str(error))
+    shape = f"{image.width} {image.height} ".encode()
+    digest = hashlib.blake2b(shape + image.tobytes(), digest_size=16).digest()
+    return Decoded(path, None, digest, image.info.get(HIGHEST, 0))

@@ -96,7 +96,7 @@ def test_entries_of_a_table_that_lead_to_no_file_are_counted(root: Path) -> None
     )
     found = survey(read(file))
     assert set(found.absent) == {"train/cat/9.png", "https:/host/0.png"}
-    refuse_absent(read(file))
+    refuse_absent(read(file), "fail")
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_a_table_of_which_no_file_is_left_is_refused(
     root: Path, paths: list[str], told: str
 ) -> None:
     with pytest.raises(DataError, match=f"none of the {told}") as caught:
-        refuse_absent(read(table(root, *paths)))
+        refuse_absent(read(table(root, *paths)), "skip")
     assert ("never fetched" in str(caught.value)) is ("http" in str(paths))
 
 
@@ -130,5 +130,66 @@ def test_a_look_that_is_cut_short_has_seen_test_images_and_others(
 
 
 def test_packaged_images_are_passed_over() -> None:
-    assert survey(load_dataset("digits")).looked == 0
-    refuse_absent(load_dataset("digits"))
+    digits = load_dataset("digits")
+    total = len(digits.train) + len(digits.val) + len(digits.test)
+    assert survey(digits, seconds=0) == Survey(total, compared=True)
+    refuse_absent(digits, "fail")
+
+
+def test_a_test_image_that_is_not_there_is_refused_unless_it_is_left_out(
+    root: Path, tmp_path: Path
+) -> None:
+    (root / "train/cat/0.png").unlink()
+    (root / "train/cat/0.png").symlink_to("nowhere")
+    refuse_absent(read(root), "fail")
+    (root / "test/dog/2.png").unlink()
+    (root / "test/dog/2.png").symlink_to("nowhere")
+    with pytest.raises(DataError, match=r"^mine: 1 of 6 test images are not in .*: 'test/dog/2"):
+        refuse_absent(read(root), "fail")
+    refuse_absent(read(root), "skip")
+    (root / "test/dog/2.png").unlink()
+    (tmp_path / "away.png").touch()
+    (root / "test/dog/2.png").symlink_to(tmp_path / "away.png")
+    with pytest.raises(DataError, match=r"^mine: 1 of 6 test images lead out of .* by symbolic"):
+        refuse_absent(read(root), "fail")
+    refuse_absent(read(root), "skip")
+
+
+def test_test_images_of_the_web_are_refused_with_the_reason(root: Path) -> None:
+    rows = ["train/cat/0.png cat train", "train/dog/0.png dog train", "test/dog/0.png dog test"]
+    with pytest.raises(DataError, match=r"1 of 2 test .* \(addresses of the web are never fetched"):
+        refuse_absent(read(table(root, *rows, "http://x/b.png dog test")), "fail")
+
+
+def test_images_whose_pixels_are_known_are_compared_by_these(root: Path) -> None:
+    dataset = read(root)
+    records = (*dataset.train, *dataset.test)
+    pixels = {record.path: record.path.encode() for record in records}
+    pixels["train/cat/0.png"] = pixels["test/dog/1.png"] = b"the same"
+    del pixels["test/dog/2.png"]  # it cannot be decoded
+    (root / "train/cat/1.png").write_bytes((root / "train/dog/1.png").read_bytes())
+    found = survey(dataset, pixels=pixels)
+    assert [set(paths) for paths in found.in_two_classes] == [{"train/cat/0.png", "test/dog/1.png"}]
+    assert [set(paths) for paths in found.in_two_splits] == [{"train/cat/0.png", "test/dog/1.png"}]
+
+
+def test_images_in_tables_of_the_hub_are_compared_by_their_encoded_bytes(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    datasets.disable_progress_bars()
+    features = datasets.Features(
+        {"image": datasets.Image(), "label": datasets.ClassLabel(names=["cat", "dog"])}
+    )
+
+    def split(*images: tuple[bytes, int]) -> object:
+        cells = [{"bytes": contents, "path": None} for contents, _ in images]
+        labels = [label for _, label in images]
+        return datasets.Dataset.from_dict({"image": cells, "label": labels}, features=features)
+
+    train = split((b"one", 0), (b"two", 1), (b"three", 0), (b"one", 1), (b"", 0))
+    splits = {"train": train, "test": split((b"four", 0), (b"two", 1))}
+    datasets.DatasetDict(splits).save_to_disk(tmp_path / "saved")
+    found = survey(load_dataset("mine", tmp_path / "saved"))
+    assert found.in_two_classes == (("train/000000", "train/000003"),)
+    assert [set(paths) for paths in found.in_two_splits] == [{"train/000001", "test/000001"}]
+    assert found.absent == ("train/000004",)
+    assert (found.looked, found.compared) == (7, True)

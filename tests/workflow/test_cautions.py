@@ -72,12 +72,20 @@ def test_addresses_of_the_web_are_counted(root: Path) -> None:
     assert "2 of 14 listed images are not there, 1 of them addresses of the web" in line
 
 
+def test_images_of_the_same_pixels_are_told_where_all_are_decoded(root: Path) -> None:
+    dataset = load_dataset("mine", root)
+    pixels = {record.path: record.path.encode() for record in (*dataset.train, *dataset.test)}
+    pixels["train/cat/0.png"] = pixels["train/dog/0.png"]
+    (line,) = warnings_of(dataset, pixels=pixels)
+    assert line.startswith("mine: 1 image is in two classes (train/cat/0.png = train/dog/0.png)")
+
+
 def test_a_look_that_was_cut_short_says_so(root: Path) -> None:
     copy(root, "train/cat/0.png", "train/dog/0.png")
     dataset = load_dataset("mine", root)
     assert warnings_of(dataset, seconds=-1) == [
-        "mine: 0 of 24 images were looked at in -1 s, and all of equal size compared; others may "
-        "have such faults too"
+        "mine: 0 of 24 images were looked at in -1 s, and all of these compared; others may have "
+        "such faults too"
     ]
 
 
@@ -148,4 +156,5 @@ def test_a_check_and_a_run_print_warnings(
             arguments[0] = "two.yaml"
         assert main([*arguments, "--check"]) == 0
         assert not (tmp_path / "runs").exists()
-    assert "1 file is in two classes (train/cat/0.png" in capsys.readouterr().out
+    what = "image" if command == "check" else "file"  # a check has decoded so few images
+    assert f"1 {what} is in two classes (train/cat/0.png" in capsys.readouterr().out

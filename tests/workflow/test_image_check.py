@@ -3,8 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from miniature import draw
+from PIL import Image
 from rich.console import Console
 
 from study.config.loading import build_config
@@ -85,3 +87,27 @@ def test_the_images_of_targets_are_looked_at_too(
     )
     check_images(Study(config, StudyFolder(config.storage / "mine")), Console(), every=False)
     assert "a sample of 128" in capsys.readouterr().out
+
+
+def test_the_same_pixels_have_the_same_hash_whatever_the_file(images: Path) -> None:
+    Image.open(images / "train/cat/0.png").save(images / "test/dog/0.bmp")
+    pixels = check_images(study(images), Console(), every=True)["pets"]
+    assert len(pixels) == 21
+    assert pixels["train/cat/0.png"] == pixels["test/dog/0.bmp"]
+    assert len(set(pixels.values())) == 10, "the splits have the same images"
+
+
+def test_of_a_sample_no_pixels_are_compared(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image_check, "SAMPLE", 19)
+    assert check_images(study(images), Console(), every=False) == {}
+    monkeypatch.setattr(image_check, "SAMPLE", 20)
+    assert set(check_images(study(images), Console(), every=False)) == {"pets"}
+
+
+def test_images_of_16_bits_that_are_nearly_black_are_told(
+    images: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in images.glob("*/*/*.png"):
+        Image.fromarray(np.asarray(Image.open(path).convert("L")).astype(np.uint16)).save(path)
+    check_images(study(images), Console(width=500), every=False)
+    assert "pets: its 16-bit images are nearly black" in capsys.readouterr().out
