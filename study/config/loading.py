@@ -37,6 +37,7 @@ from study.config.wording import (
     shown,
     texts_of_overrides,
 )
+from study.data.records import encoding_fault
 from study.errors import ConfigError
 
 MOST_FAULTS = 50
@@ -91,7 +92,10 @@ def read_values(source: Path) -> dict[str, Any]:
     """
     try:
         text = source.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        fault = encoding_fault(error)
+        raise ConfigError(f"configuration {source} cannot be read: {fault}") from error
+    except OSError as error:
         raise ConfigError(f"configuration {source} cannot be read: {error}") from error
     values = _read_yaml(text, f"configuration {source} is") or {}
     if not isinstance(values, dict):

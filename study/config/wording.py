@@ -54,6 +54,12 @@ PATTERNS: Mapping[str, str] = {
     "letter or a digit",
 }
 """What a text must be, by the pattern that it does not match."""
+SECTIONS = {
+    name for name, field in StudyConfig.model_fields.items() if isinstance(field.default, BaseModel)
+}
+"""The sections whose faults may be of some of their keys alone."""
+PLAIN = ("dataset", "root", "name")
+"""The keys whose words plain sentences have as well, so that they are known by their values."""
 
 
 def shown(value: Any) -> str:
@@ -163,12 +169,13 @@ def _blamed(fault: str, overrides: Mapping[str, str]) -> list[str]:
     place, _, text = fault.partition(": ")
     own, named = [], []
     for key, override in overrides.items():
-        at, last = f"{as_placed(key)}.", key.rpartition(".")[2]
-        inside = at.startswith(f"{place}.") and ("." in place or _has_word(last, text))
+        at, last, value = f"{as_placed(key)}.", key.rpartition(".")[2], override.partition("=")[2]
+        spoken_of = _has_word(value if last in PLAIN else last, text)
+        inside = at.startswith(f"{place}.") and (place not in SECTIONS or spoken_of)
         if inside or f"{place}.".startswith(at):
             own.append(key)
-        # A key of one word, such as `name`, is also a word of plain sentences.
-        elif _has_word(key if "." in key else override.replace("=", " "), text):
+        # A key of one word, such as `seed`, is also a word of plain sentences.
+        elif _has_word(key if "." in key else f"{key} {value}", text):
             named.append(key)
     return own or named
 

@@ -132,14 +132,14 @@ def refuse_absent(dataset: Dataset, on_corrupt: OnCorrupt, seconds: float = WITH
     allowed = "data.on_corrupt=skip, which leaves them out, as the test reads all of them"
     if absent:
         raise DataError(
-            f"{dataset.name}: {len(absent)} {of_all} are not in {source.root}: {listed(absent)}"
+            f"{dataset.name}: not in {source.root}: {len(absent)} {of_all}, {listed(absent)}"
             f"{_of_the_web(absent)}; allowed are a list without them, or {allowed}"
         )
     if outside:
         raise DataError(
-            f"{dataset.name}: {len(outside)} {of_all} lead out of {source.root} by symbolic links, "
-            f"and are not opened: {listed(outside)}; allowed are copies of them, a link in the "
-            f"place of the dataset's folder itself, or {allowed}"
+            f"{dataset.name}: led out of {source.root} by symbolic links, and thus not opened: "
+            f"{len(outside)} {of_all}, {listed(outside)}; allowed are copies of them, a link in "
+            f"the place of the dataset's folder itself, or {allowed}"
         )
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -159,6 +160,8 @@ def load_backbone(name: str | Path, *, revision: str | None = None) -> Backbone:
     refuse_absent_folder(name)
     bars = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
+    verbosity = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()  # it tells of tensors what is told below
     try:
         locally = Path(name).is_dir() or refuse_unreachable(str(name), "config.json", revision)
         options = {"revision": revision or "main", "local_files_only": locally}
@@ -182,6 +185,11 @@ def load_backbone(name: str | Path, *, revision: str | None = None) -> Backbone:
         image_std = _three_numbers(processor.image_std)
     except BackboneError:
         raise
+    except SafetensorError as error:
+        raise BackboneError(
+            f"backbone '{name}' has weights that cannot be read ({first_lines(error)}): was the "
+            "file written whole?"
+        ) from error
     except Exception as error:  # transformers raises many types, all about this checkpoint
         allowed = "" if Path(name).is_dir() else ", by hub name or local folder"
         raise BackboneError(
@@ -189,6 +197,7 @@ def load_backbone(name: str | Path, *, revision: str | None = None) -> Backbone:
             f"allowed is a Hugging Face CLIP checkpoint with safetensors weights{allowed}"
         ) from error
     finally:
+        transformers_logging.set_verbosity(verbosity)
         if bars:
             transformers_logging.enable_progress_bar()
     if missing := sorted(report["missing_keys"]):

@@ -137,11 +137,11 @@ def _counted(number: int, what: str) -> str:
 
 
 def _equal(paths: tuple[str, ...]) -> str:
-    return " = ".join(paths)
+    return _few(paths, " = ")
 
 
-def _few(examples: Iterable[str]) -> str:
+def _few(examples: Iterable[str], between: str = ", ") -> str:
     """Return the first few examples, and the number of the others."""
     texts = list(examples)
     rest = f" and {len(texts) - EXAMPLES} more" if len(texts) > EXAMPLES else ""
-    return ", ".join(texts[:EXAMPLES]) + rest
+    return between.join(texts[:EXAMPLES]) + rest

@@ -146,7 +146,8 @@ def all_faults(
                 for dataset in datasets
             )
         )
-    if any(dataset.name == config.data.dataset for dataset in datasets):
+    published = attempt(("data.shots_from", partial(_check_published, data.shots_from)))
+    if published and any(dataset.name == data.dataset for dataset in datasets):
         searched = {config.seed} if protocol.validates(config) and judged else set()
         place = "data.shots_from" if config.data.shots_from else "data"
         attempt(
@@ -269,6 +270,11 @@ def _check_target(study: Study, name: str) -> Dataset:
     refuse_absent(target, study.config.data.on_corrupt)
     refuse_one_class(target, all_classes(target))
     return target
+
+
+def _check_published(folder: Path | None) -> None:
+    if folder is not None and not folder.is_dir():
+        raise DataError(f"{folder} is no folder; allowed is one with published few-shot splits")
 
 
 def _check_tasks(study: Study, seed: int, searching: bool) -> None:

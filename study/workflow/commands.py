@@ -136,7 +136,8 @@ def _run_sweep(source: Path, overrides: list[str], options: Namespace) -> None:
     members = load_sweep(source, overrides)
     if options.check:
         check_sweep(members)
-        options.console.print(f"all is well with {len(members)} studies")
+        number = "1 study" if len(members) == 1 else f"{len(members)} studies"
+        options.console.print(f"all is well with {number}")
         caution(map(study_of, members), options.console)
     else:
         run_sweep(members, options.console)

@@ -76,7 +76,7 @@ def check_images(study: Study, console: Console, *, every: bool) -> Pixels:
     if faults:
         _tell(study, console, faults, tried, every=every)
     else:
-        of_all = "all" if every else f"a sample of {count(tried)}"
+        of_all = "all" if len(pixels) == len(datasets) else f"a sample of {count(tried)}"
         console.print(f"images that were decoded: {of_all}", highlight=False)
     return pixels
 

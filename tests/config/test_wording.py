@@ -113,23 +113,27 @@ def test_an_error_of_a_type_without_words_still_has_its_place_and_value() -> Non
         ("search.asha.grace_period: is longer than training.epochs, 1", "training.epochs=1"),
         ("search.selection: 'folds' cannot judge the protocol base_to_new", "protocol=base_to_new"),
         ("data: mine: 4 shots a class are wanted, but 'cat' has 1", "data.shots=4"),
+        ("data: pets/all: no class folders", "data.root=pets/all"),
+        ("backbone: backbone '/home/clips/mine' lacks 1 tensors", "backbone.name=clips/mine"),
+        ("serch: unknown key; did you mean 'search'?", "serch.trials=4"),
         ("name: study 'mine' exists", "name=mine"),
     ],
 )
 def test_an_override_is_named_that_a_fault_is_of(fault: str, override: str) -> None:
-    texts = texts_of_overrides([override, "confirm.runners_up=1", "data.root=x", "seed=3"])
+    texts = texts_of_overrides([override, "confirm.runners_up=1", "data.val_shots=1", "seed=3"])
     assert named_with(texts, [fault]) == [f"{fault} (override {override})"]
 
 
 @pytest.mark.parametrize(
     "fault",
     [
-        "data: bad: no class folders",
+        "data: bad: no class folders in the root of the dataset",
         "backbone: backbone 'mine' lacks 1 tensors",
         "search.baselines.first: is a name that results use; choose another seed",
         "search.trials.more: unknown key",
     ],
 )
 def test_an_override_of_something_else_is_not_named(fault: str) -> None:
-    texts = texts_of_overrides(["data.shots=4", "backbone.revision=1", "name=x", "seed=3"])
+    given = ["data.shots=4", "data.root=b", "data.dataset=x", "backbone.revision=1", "seed=3"]
+    texts = texts_of_overrides([*given, "name=x"])
     assert named_with(texts, [fault]) == [fault]

@@ -241,8 +241,8 @@ def strange_processor(folder: Path) -> None:
 FAULTS: list[tuple[Callable[[Path], None], str]] = [
     (nothing, "cannot be loaded"),
     (missing, "is not there"),
-    (corrupt, "cannot be loaded"),
-    (truncated, "cannot be loaded"),
+    (corrupt, r"weights that cannot be read \(.*: was the file written whole"),
+    (truncated, r"weights that cannot be read \(.*: was the file written whole"),
     (pickled, "cannot be loaded.*safetensors"),
     (lacking, r"lacks 1 tensors of a CLIPModel, first vision_model\.post_layernorm\.bias"),
     (

@@ -57,6 +57,14 @@ def test_each_warning_has_a_number_and_at_most_a_few_examples(root: Path, tmp_pa
     assert splits.startswith("mine: 5 files are among the test images")
 
 
+def test_of_many_equal_files_a_few_are_named(root: Path) -> None:
+    copy(root, "train/cat/0.png", *(f"train/dog/{n}.png" for n in range(5)))
+    (line,) = warnings_of(load_dataset("mine", root))
+    assert "1 file is in two classes (train/cat/0.png = " in line
+    assert line.count(" = ") == 2
+    assert " and 3 more): no model" in line
+
+
 def test_images_that_are_left_out_are_told_so(root: Path) -> None:
     (root / "test/dog/0.png").unlink()
     (root / "test/dog/0.png").symlink_to("nowhere")

@@ -224,6 +224,11 @@ def test_a_target_of_one_class_is_told(look: Look, tmp_path: Path, protocol: str
     assert fault.startswith("data.targets: pets: 'accuracy' would be tested on one class alone")
 
 
+def test_a_folder_of_published_shots_that_is_not_there_is_told_once(look: Look) -> None:
+    (fault,) = look(data={"shots": 2, "shots_from": "none"})
+    assert fault.startswith("data.shots_from: none is no folder")
+
+
 def test_more_shots_than_images_are_told(look: Look) -> None:
     (fault,) = look(data={"shots": 5000})
     assert fault.startswith("data: ")

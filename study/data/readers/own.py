@@ -21,6 +21,7 @@ from study.data.records import (
     Records,
     check_splits,
     class_table,
+    encoding_fault,
     find_parts,
     fixed_split,
     is_text,
@@ -249,7 +250,9 @@ def _read_columns(file: Path) -> dict[str, Sequence[object]]:
             )
             names = [name.strip() for name in next(reader, [])]
             rows = [row for row in reader if row]
-    # Damaged files raise many kinds of errors: text that is not UTF-8, or times out of range.
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file}: cannot be read ({encoding_fault(error)})") from error
+    # Damaged files raise many kinds of errors, such as that of times out of range.
     except (OSError, pa.ArrowException, csv.Error, ValueError, ArithmeticError) as error:
         raise DataError(f"{file}: cannot be read ({error})") from error
     if len(set(names)) < len(names):

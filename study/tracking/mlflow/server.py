@@ -74,6 +74,8 @@ def _cause(error: Exception) -> str:
         innermost = innermost.__context__
     if isinstance(innermost, TimeoutError):
         return "no answer in time"
+    if isinstance(innermost, ModuleNotFoundError):
+        return f"the Python package {innermost.name} is not installed"
     if (code := re.search(r"failed with error code (\d+)", str(error))) is None:
         return first_line(innermost if isinstance(innermost, Exception) else error)
     if code[1] in ("401", "403"):

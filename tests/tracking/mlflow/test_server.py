@@ -35,6 +35,11 @@ def test_a_store_that_does_not_answer_is_told_without_its_password(uri: str) -> 
     assert SECRET not in str(caught.value)
 
 
+def test_a_driver_of_a_database_that_is_not_installed_is_told() -> None:
+    with pytest.raises(TrackingError, match=r"\(the Python package \w+ is not installed\)"):
+        connect("mssql+pymssql://127.0.0.1:9/runs", "any")
+
+
 def test_a_file_that_is_no_store_is_told(tmp_path: Path) -> None:
     (tmp_path / "notes.db").write_text("just words, and enough of them to be no database" * 99)
     with pytest.raises(TrackingError, match="does not answer"):
