@@ -1,0 +1,237 @@
+"""Bad inputs on disk, and a few good ones beside them: images, tables, checkpoints, configurations.
+
+All are made from a few drawn images and from the checkpoint that comes with the package.
+"""
+
+import csv
+import json
+import shutil
+import struct
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import datasets
+import numpy as np
+import torch
+from miniature import draw
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from study.embedded import EMBEDDED, backbone_path
+
+CLASSES = ("cotton", "linen", "silk")
+EACH = 12  # images of a class
+Row = Sequence[object]
+
+
+def make_bad_inputs(root: Path) -> None:
+    """Write everything below a folder; the names say what is wrong with each."""
+    _write(root / "good", CLASSES)
+    _make_damaged_images(root)
+    _make_layouts(root)
+    _make_tables(root)
+    _make_hub_folders(root)
+    _make_checkpoints(root)
+    _make_configurations(root)
+
+
+def _write(
+    folder: Path, classes: Sequence[str], each: int = EACH, *, first: int = 0, suffix: str = ".png"
+) -> Path:
+    """Draw images into a folder of class folders."""
+    for label, name in enumerate(classes):
+        (folder / name).mkdir(parents=True)
+        for number in range(first, first + each):
+            file = folder / name / f"{number:02d}{suffix}"
+            draw(label, number).save(file, "PNG" if suffix == ".png" else "JPEG")
+    return folder
+
+
+def _copy(root: Path, name: str) -> list[Path]:
+    """Copy the good images; return six of them, of which one is for the test at least."""
+    shutil.copytree(root / "good", root / name)
+    return sorted((root / name).glob("cotton/*"))[:6]
+
+
+def _make_damaged_images(root: Path) -> None:
+    damages: dict[str, Callable[[bytes], bytes]] = {
+        "truncated": lambda whole: whole[:-100],
+        "zerobyte": lambda _: b"",
+        "notimage": lambda _: b"no picture",
+        "bomb": lambda _: _png_header(30_000, 30_000),
+        "strip": lambda _: _png_header(4000, 1),
+    }
+    for name, damage in damages.items():
+        for file in _copy(root, name):
+            file.write_bytes(damage(file.read_bytes()))
+    for file in _copy(root, "gray16")[0].parents[1].glob("*/*"):  # 12 bits in files of 16
+        grey = np.asarray(Image.open(file).convert("L")).astype(np.uint16) * 16
+        Image.fromarray(grey).save(file)
+    for file in _copy(root, "animated"):
+        frames = [draw(0, 90), draw(0, 91)]
+        draw(0, 80 + int(file.stem)).save(
+            file.with_suffix(".gif"), save_all=True, append_images=frames
+        )
+        file.unlink()
+
+
+def _png_header(width: int, height: int) -> bytes:
+    """Return a PNG whose header promises pixels that are not there."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    lines = zlib.compress(b"\0" * (width + 1) * min(height, 1))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        chunk(*part) for part in ((b"IHDR", header), (b"IDAT", lines), (b"IEND", b""))
+    )
+
+
+def _make_layouts(root: Path) -> None:
+    """Make folders that are laid out in other ways, and links."""
+    _write(root / "emoji", ("🧵", "naïve"))
+    _write(root / "longname", ("n" * 200, "b"))
+    _write(root / "casedup", ("cat", "Cat", "dog"))
+    _write(root / "oneclass", ("cat",))
+    _write(root / "few", CLASSES, 2)
+    _write(root / "upper", CLASSES, suffix=".JPG")
+    (_copy(root, "emptyclass")[0].parents[1] / "zzz").mkdir()
+    _write(root / "flat", ("",))
+    hidden = _copy(root, "dsstore")[0].parent
+    (hidden / ".DS_Store").touch()
+    (hidden / "Thumbs.db").touch()
+    for split in ("train", "test"):
+        _write(root / f"{split}only" / split, CLASSES)
+        _write(root / "leak" / split, CLASSES)
+    _write(root / "mism" / "train", CLASSES)
+    _write(root / "mism" / "test", (*CLASSES, "extra"), first=50)
+    first = _copy(root, "dupes")[0]
+    shutil.copy(first, first.parents[1] / "silk" / "copy.png")
+    first = _copy(root, "pixels")[0]
+    Image.open(first).save(first.parents[1] / "silk" / "other.bmp")
+    file = _copy(root, "loop")[0]
+    (file.parents[1] / "up").symlink_to("up")
+    file = _copy(root, "upward")[0]
+    (file.parents[1] / "up").symlink_to("..")
+    for file in _copy(root, "dangling"):
+        file.unlink()
+        file.symlink_to("nowhere.png")
+    for file in _copy(root, "outside"):
+        file.unlink()
+        file.symlink_to(root / "good" / "cotton" / file.name)
+
+
+def _make_tables(root: Path) -> None:
+    def table(
+        name: str, rows: Iterable[Row], head: Row = ("path", "class_name"), **how: str
+    ) -> None:
+        encoding = how.get("encoding", "utf-8")
+        with (root / f"{name}.csv").open("w", encoding=encoding, newline="") as file:
+            csv.writer(file).writerows([*([head] if head else []), *rows])
+
+    images = sorted((root / "good").glob("*/*"))
+    good = [(file.relative_to(root).as_posix(), file.parent.name) for file in images]
+    train = [(path, label, "train") for path, label in good if path[-6:] < "08.png"]
+    test = [(path, label, "test") for path, label in good if path[-6:] >= "08.png"]
+    three = ("path", "class_name", "split")
+    absent, web = "good/silk/99.png", "https://host.example/1.png"
+    table("bom", good, encoding="utf-8-sig")
+    table("latin1", [(path, f"tüll {label}") for path, label in good], encoding="latin-1")
+    table("nohead", good, ())
+    table("abs", [(f"/etc/{path}", label) for path, label in good])
+    table("below", [(str(file.absolute()), file.parent.name) for file in images])
+    table("dotdot", [(f"../{root.name}/{path}", label) for path, label in good])
+    table("dup", good + good)
+    table("emptyname", [(path, label.replace("silk", "")) for path, label in good])
+    table("longclass", [(path, label + "x" * 300) for path, label in good])
+    table(
+        "case",
+        [(path, label.upper() if path < "good/cotton/06" else label) for path, label in good],
+    )
+    table("split", [(path, label, "trian") for path, label in good], three)
+    table("half", [*train, *((path, label, "") for path, label, _ in test)], three)
+    table("trainonly", [(path, label, "train") for path, label in good], three)
+    table("missingtest", [*train, *test, (absent, "silk", "test")], three)
+    table("missingtrain", [*train, *test, (absent, "silk", "train")], three)
+    table("webtest", [*train, *test, (web, "silk", "test")], three)
+    table("web", [(f"https://host.example/{path}", label) for path, label in good])
+    numbered = [(path, CLASSES.index(label) + 1, label) for path, label in good]
+    table("label1", numbered, ("path", "label", "class_name"))
+    table("labelonly", [row[:2] for row in numbered], ("path", "label"))
+    table("headonly", [])
+    table("ragged", [*good, ("a", "b", "c")])
+    table("backslash", [(path.replace("/", "\\"), label) for path, label in good])
+    (root / "empty.csv").touch()
+    (root / "semicolon.csv").write_text("\n".join(";".join(row) for row in [three[:2], *good]))
+    (root / "fake.parquet").write_text("no table")
+    (root / "notes.txt").write_text("no dataset")
+
+
+def _make_hub_folders(root: Path) -> None:
+    """Write folders of the library `datasets`, one of them with the same images in both splits."""
+    datasets.disable_progress_bars()
+    files = sorted((root / "good").glob("*/*"))
+    cells = [{"bytes": file.read_bytes(), "path": None} for file in files]
+    features = datasets.Features(
+        image=datasets.Image(), label=datasets.ClassLabel(names=list(CLASSES))
+    )
+    labels = [CLASSES.index(file.parent.name) for file in files]
+    table = datasets.Dataset.from_dict({"image": cells, "label": labels}, features=features)
+    table.save_to_disk(root / "saved")
+    datasets.DatasetDict({"train": table, "test": table}).save_to_disk(root / "savedleak")
+
+
+def _make_checkpoints(root: Path) -> None:
+    source = Path(backbone_path(EMBEDDED))
+
+    def copy(name: str) -> Path:
+        shutil.copytree(source, root / f"ck_{name}")
+        return root / f"ck_{name}"
+
+    def with_weights(name: str, change: Callable[[dict[str, torch.Tensor]], object]) -> None:
+        file = copy(name) / "model.safetensors"
+        weights = load_file(file)
+        change(weights)
+        save_file(weights, file, {"format": "pt"})
+
+    def with_config(name: str, section: str, **changes: object) -> None:
+        file = copy(name) / "config.json"
+        values = json.loads(file.read_text())
+        (values[section] if section else values).update(changes)
+        file.write_text(json.dumps(values))
+
+    (copy("noconfig") / "config.json").unlink()
+    (copy("noprep") / "preprocessor_config.json").unlink()
+    for pattern in ("*token*", "vocab*", "merges*"):
+        for file in (root / "ck_notok" if pattern != "*token*" else copy("notok")).glob(pattern):
+            file.unlink()
+    file = copy("bin") / "model.safetensors"
+    file.rename(file.with_name("pytorch_model.bin"))
+    file = copy("trunc") / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-1000])
+    bias, projection = "text_model.encoder.layers.0.mlp.fc2.bias", "text_projection.weight"
+    with_weights("missing", lambda weights: weights.pop(bias))
+    with_weights("extra", lambda weights: weights.update(extra=torch.zeros(3)))
+    with_weights("nan", lambda weights: weights[projection][0, 1:2].fill_(float("nan")))
+    with_weights("zero", lambda weights: [tensor.zero_() for tensor in weights.values()])
+    with_config("bert", "", model_type="bert")
+    with_config("siglip", "", model_type="siglip")
+    with_config("depth", "vision_config", num_hidden_layers=9)
+    with_config("shape", "text_config", intermediate_size=512)
+    (root / "ck_empty").mkdir()
+
+
+def _make_configurations(root: Path) -> None:
+    for name, contents in {
+        "list": b"- 1\n- 2\n",
+        "binary": bytes(range(256)),
+        "tab": b"data:\n\tshots: 4\n",
+        "twice": b"seed: 1\nseed: 2\n",
+        "two faults": b"serch: {trials: 9}\ndata: {shots: many}\n",
+        "axis": b"sweep: {seed: 5}\n",
+    }.items():
+        (root / f"{name}.yaml").write_bytes(contents)
