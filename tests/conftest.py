@@ -3,6 +3,7 @@
 import importlib
 import logging
 import os
+import shutil
 import socket
 import string
 import subprocess
@@ -149,9 +150,23 @@ def ray_cluster() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def mlflow_store(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The URI of a local MLflow store; making its tables takes seconds, so all share one."""
-    return f"sqlite:///{tmp_path_factory.mktemp('mlflow-store') / 'mlflow.db'}"
+def new_store(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], str]:
+    """Make an empty MLflow store in a folder and return its URI.
+
+    It is a copy, since MLflow takes seconds to make its tables. All copies have one folder for the
+    artifacts of the default experiment, so use another.
+    """
+    from mlflow import MlflowClient
+
+    template = tmp_path_factory.mktemp("empty-store") / "mlflow.db"
+    MlflowClient(f"sqlite:///{template}")
+    return lambda place: f"sqlite:///{shutil.copy(template, place)}"
+
+
+@pytest.fixture(scope="session")
+def mlflow_store(new_store: Callable[[Path], str], tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The URI of a local MLflow store that all share."""
+    return new_store(tmp_path_factory.mktemp("mlflow-store"))
 
 
 @pytest.fixture(scope="session")

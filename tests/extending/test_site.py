@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
 from safetensors.torch import load_file
 
 ROW = """    Site(
@@ -11,6 +12,7 @@ ROW = """    Site(
     ),"""
 
 
+@pytest.mark.long
 def test_a_study_tunes_it(edited: Any, tmp_path: Path) -> None:
     mine = "{subset: 'vision.mlp.fc2.weight[-1] + vision.ln', rates: {weight: 0.01, ln: 0.1}}"
     before = '    Site("ln1", '

@@ -47,6 +47,7 @@ def confirm(study: TinyStudy) -> list[tuple[Sequence[str], int]]:
     return told
 
 
+@pytest.mark.long
 def test_what_is_told_apart_gets_no_more_seeds_and_that_stays(
     make_study: MakeStudy, monkeypatch: pytest.MonkeyPatch
 ) -> None:

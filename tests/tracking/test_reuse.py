@@ -95,6 +95,7 @@ def test_the_same_ablation_again_trains_nothing(first: StudyFolder, run: Run, pl
         assert source.data.metrics.items() >= child.data.metrics.items()
 
 
+@pytest.mark.long
 def test_trials_are_taken_from_a_ledger_before_a_tracker_is_asked(
     first: StudyFolder, run: Run, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -144,6 +145,7 @@ def tracker_at(place: Path, folder: StudyFolder) -> MlflowTracker:
     return tracker
 
 
+@pytest.mark.long
 def test_what_cannot_be_trusted_is_left_to_be_trained(
     first: StudyFolder, place: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -171,6 +173,7 @@ def test_what_cannot_be_trusted_is_left_to_be_trained(
     assert [trial.trial_id for trial in study.trials()] == [wanted[4].trial_id]
 
 
+@pytest.mark.long
 def test_a_trial_is_taken_over_whole_or_not_at_all(
     first: StudyFolder, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -190,6 +193,7 @@ def test_a_trial_is_taken_over_whole_or_not_at_all(
     assert take_over(tracker, study, wanted) == {wanted[0].trial_id}
 
 
+@pytest.mark.long
 def test_a_server_that_is_away_is_told_and_all_is_trained(
     first: StudyFolder, place: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -100,13 +100,14 @@ def test_folder_delta_and_registry_lead_to_the_same_labels(
     study: Any,
     delta: Path,
     model: str,
+    new_store: Callable[[Path], str],
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
     named = {"study": "runs/mine", "delta": str(delta)}.get(model, "")
     if model == "registry":
-        uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+        uri = new_store(tmp_path)
         registration = register_winner(RunWriter(study.study, uri))
         assert registration is not None
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)

@@ -22,10 +22,14 @@ FOUND = {
 
 
 @pytest.fixture(scope="module")
-def store(finish: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> str:
+def store(
+    finish: Callable[..., Any],
+    new_store: Callable[[Path], str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> str:
     """Two studies, in two experiments."""
     place = tmp_path_factory.mktemp("found")
-    uri = f"sqlite:///{place / 'mlflow.db'}"
+    uri = new_store(place)
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.chdir(place)
         for name, score, experiment in (("early", 0.8, "a"), ("late", 0.9, "b")):
@@ -129,7 +133,10 @@ def test_the_configuration_of_a_study_comes_from_the_store(store: str) -> None:
 
 
 def test_heads_and_peers_are_found_as_they_were_trained(
-    finish: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    finish: Callable[..., Any],
+    new_store: Callable[[Path], str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     study = finish(tmp_path, "linear", linear=True)
@@ -137,7 +144,7 @@ def test_heads_and_peers_are_found_as_they_were_trained(
     peer |= {"optimizer": "sgd", "weight_decay": 0.0}
     lora = Settings.model_validate({"subset": "none", "peer": peer})
     study._search("lora", "trial 3", 3, 0.95, {"subset": "none", "settings": lora})
-    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    uri = new_store(tmp_path)
     sync_study(study.study, uri)
     first, second, *_ = best_configurations(uri, study=None, where=None, top=9)
     assert first.settings == lora

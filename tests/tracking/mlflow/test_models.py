@@ -29,12 +29,14 @@ def study(finish: MakeFinished, tmp_path_factory: pytest.TempPathFactory) -> Any
 
 
 @pytest.fixture(scope="module")
-def store(study: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def store(
+    study: Any, new_store: Callable[[Path], str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
     """The store in which the study is registered."""
     place = tmp_path_factory.mktemp("store")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
-        uri = f"sqlite:///{place / 'mlflow.db'}"
+        uri = new_store(place)
         register_winner(RunWriter(study.study, uri))
         yield uri
 

@@ -3,6 +3,7 @@
 A mark tells what has been sent: nothing is sent twice, and what changed is sent anew.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -222,7 +223,7 @@ def unheard(*_: Any, **__: Any) -> None:
 
 
 @pytest.fixture
-def renamed(tmp_path: Path) -> RunWriter:
+def renamed(tmp_path: Path, new_store: Callable[[Path], str]) -> RunWriter:
     """Has sent a confirmation that is another's now: an extended study set its winner aside."""
     config = build_config({"name": "mine"}, "test")
     folder = StudyFolder(tmp_path / "mine")
@@ -247,7 +248,7 @@ def renamed(tmp_path: Path) -> RunWriter:
     )
     trial.append_report({"epoch": 1, "test_score": 0.5, "seconds": 1.0})
     trial.write_end(End("finished", 1, 1.0))
-    writer = RunWriter(Study(config, folder), f"sqlite:///{tmp_path / 'mlflow.db'}")
+    writer = RunWriter(Study(config, folder), new_store(tmp_path))
     writer.sync_trial("confirm-best-seed1")
     folder.trial("confirm-best-seed1").rename("confirm-best-of-8-seed1", label="best-of-8")
     return writer
@@ -301,17 +302,20 @@ def test_sending_twice_doubles_nothing(mlflow_server: str, make: MakeStudy, mark
 
 
 def test_a_study_is_sent_whole_to_another_server(
-    mlflow_server: str, make: MakeStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    mlflow_server: str,
+    mlflow_store: str,
+    make: MakeStudy,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)  # where a local store puts its artifacts
     study = make("moved")
     study.whole(0)
     sync(study, mlflow_server)
-    other = f"sqlite:///{tmp_path / 'other.db'}"
-    sync(study, other)
-    found = runs(other, study)
+    sync(study, mlflow_store)
+    found = runs(mlflow_store, study)
     assert found["search-0000"].info.status == "FINISHED"
-    assert len(history(other, found["search-0000"])) == EPOCHS
+    assert len(history(mlflow_store, found["search-0000"])) == EPOCHS
 
 
 def test_a_trial_that_was_damaged_and_is_trained_again_gets_another_run(

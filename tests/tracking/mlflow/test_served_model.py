@@ -35,12 +35,16 @@ def digits(count: int) -> tuple[list[Image.Image], list[str]]:
 
 
 @pytest.fixture(scope="module")
-def champion(finish: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def champion(
+    finish: Callable[..., Any],
+    new_store: Callable[[Path], str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[str]:
     """The store of a registered study, which MLflow is told of as a user would."""
     place = tmp_path_factory.mktemp("served")
     monkeypatch = pytest.MonkeyPatch()
     monkeypatch.chdir(place)
-    uri = f"sqlite:///{place / 'mlflow.db'}"
+    uri = new_store(place)
     study = finish(place, "served")
     writer = RunWriter(study.study, uri)
     register_winner(writer)
