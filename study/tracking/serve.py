@@ -106,6 +106,8 @@ def start_in_background(server: Server) -> None:
     deadline = time.monotonic() + STARTS_WITHIN
     while not _answers(server):
         if supervisor.poll() or time.monotonic() > deadline:
+            supervisor.terminate()  # else it would try for ever, with nobody who knows of it
+            supervisor.wait()
             raise TrackingError(
                 f"no MLflow server answers on {server.address}; {log_path} tells why, such as "
                 "another process on its port (--port chooses another)"

@@ -180,9 +180,15 @@ def test_a_port_in_use_is_told_and_not_waited_for(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(serve, "STARTS_WITHIN", 0.1)
+    started: list[subprocess.Popen[bytes]] = []
+    start = subprocess.Popen
+    monkeypatch.setattr(
+        serve.subprocess, "Popen", lambda *a, **k: started.append(start(*a, **k)) or started[-1]
+    )
     with pytest.raises(TrackingError, match="--port chooses another"):
         serve.start_in_background(server)
-    serve.stop(server)
+    (supervisor,) = started
+    assert supervisor.poll() is not None, "it was left behind"
 
 
 @pytest.mark.long

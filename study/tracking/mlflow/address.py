@@ -70,9 +70,9 @@ def refuse_unusable(uri: str) -> None:
     if address.scheme not in SERVERS or _by_proxy(address.scheme, address.hostname or ""):
         return
     port = address.port or (443 if address.scheme == "https" else 80)
-    if silent := silence(address.hostname or "", port, ANSWERS_WITHIN):
+    if why := silence(address.hostname or "", port, ANSWERS_WITHIN):
         raise TrackingError(
-            f"the MLflow tracking server {redacted_text(uri)} does not answer ({silent}); start it, "
+            f"the MLflow tracking server {redacted_text(uri)} does not answer ({why}); start it, "
             f"or {ADVICE}"
         )
 
