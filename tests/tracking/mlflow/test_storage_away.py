@@ -174,7 +174,8 @@ def test_storage_that_stays_away_is_named_and_what_was_not_sent(
     assert lacking.keys() >= {"search-0001"}
     for reason in lacking.values():
         assert reason.startswith(f"StorageError: {trials}")
-        assert reason.endswith("nor could it within 0.3 seconds: No such file or directory")
+        # What follows is cut off where the path is long.
+        assert "cannot be used, nor could it within 0.3 seconds" in reason
     told = [record.message for record in caplog.records]
     assert any(m.startswith("results are not sent to MLflow until storage is back") for m in told)
     assert not [message for message in told if "MLflow refuses" in message]
