@@ -189,5 +189,5 @@ def _holds_parquet(folder: Path, *, depth: int = 2) -> bool:
     return any(entry.name.endswith(".parquet") for entry in few) or any(
         _holds_parquet(Path(entry.path), depth=depth - 1)
         for entry in few
-        if depth and not entry.is_symlink() and is_folder(entry)
+        if depth and is_folder(entry) and not entry.is_symlink()
     )

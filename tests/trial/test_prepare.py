@@ -413,7 +413,8 @@ def test_another_regularizer_trains_another_model(
     [
         ({"dataset": "imagenet", "targets": ["stanford_cars"]}, "data.targets: split_zhou"),
         ({"dataset": "imagenet", "targets": ["dtd", "nothing"]}, "data.targets: "),
-        ({"shots_from": "no/such/folder"}, "data.shots_from: shot_2-seed_1_train.jsonl"),
+        ({"shots_from": "no/such/folder"}, "data.shots_from: no/such/folder is no folder"),
+        ({"shots_from": "/"}, "data.shots_from: shot_2-seed_1_train.jsonl"),
         ({"shots": 9}, "data: eurosat: 9 shots a class are wanted"),
         ({"columns": {"label": "x"}}, "data: dataset 'eurosat' does not read columns"),
     ],
