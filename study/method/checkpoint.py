@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from study.errors import BackboneError
-from study.method.hub import refuse_unreachable
+from study.method.hub import refuse_unreachable, unreachable
 from study.method.parameters import Encoder, Leaf
 from study.method.subsets import Depths
 
@@ -104,6 +104,9 @@ def read_architecture(name: str | Path, *, revision: str | None = None) -> Archi
                 name, revision=revision, local_files_only=locally
             )
     except (OSError, ValueError) as error:
+        if "couldn't connect" in str(error):
+            fault = "something else answers in its place"
+            raise BackboneError(unreachable(str(name), revision, fault)) from error
         allowed = "a folder with a Hugging Face CLIP checkpoint"
         if not folder.is_dir():
             allowed = "a Hugging Face CLIP checkpoint, by hub name or local folder, or 'embedded'"

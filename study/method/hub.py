@@ -26,14 +26,19 @@ def refuse_unreachable(name: str, file: str, revision: str | None) -> bool:
     if not (fault := hub_silence()):
         return False
     if not _cached(name, file, revision):
-        at = f" --revision {revision}" if revision else ""
-        raise BackboneError(
-            f"backbone '{name}' is no folder here and not in this machine's cache of the hub, and "
-            f"{endpoint()} does not answer ({fault}). Bring it over: on a machine with network "
-            f"`hf download {name}{at} --local-dir DIR` (or `huggingface-cli download`), then copy "
-            "DIR here and set backbone.name=DIR"
-        )
+        raise BackboneError(unreachable(name, revision, fault))
     return True
+
+
+def unreachable(name: str, revision: str | None, fault: str) -> str:
+    """Return the message that a checkpoint cannot be had from the hub, and how to bring it over."""
+    at = f" --revision {revision}" if revision else ""
+    return (
+        f"backbone '{name}' is no folder here and not in this machine's cache of the hub, and "
+        f"{endpoint()} does not answer ({fault}). Bring it over: on a machine with network "
+        f"`hf download {name}{at} --local-dir DIR` (or `huggingface-cli download`), then copy "
+        "DIR here and set backbone.name=DIR"
+    )
 
 
 def _cached(name: str, file: str, revision: str | None, *, locally: bool = True) -> str | None:

@@ -115,11 +115,25 @@ def cluster_fault(address: str, seconds: float) -> str | None:
         except Exception as error:  # of Ray's own kinds
             found.put(str(error).strip().partition("\n")[0] or type(error).__name__)
 
-    threading.Thread(target=call, name="cluster-fault", daemon=True).start()
+    with _without_stderr():  # where Ray's C++ writes what it also raises
+        threading.Thread(target=call, name="cluster-fault", daemon=True).start()
+        try:
+            return found.get(timeout=seconds)
+        except queue.Empty:
+            return f"no answer of a Ray within {seconds:g} s"
+
+
+@contextmanager
+def _without_stderr() -> Iterator[None]:
+    """Drop what the process, and not Python alone, writes to its standard error in the block."""
+    kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 2)
     try:
-        return found.get(timeout=seconds)
-    except queue.Empty:
-        return f"no answer of a Ray within {seconds:g} s"
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nothing)
 
 
 def cpus_here() -> float:

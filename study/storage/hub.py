@@ -7,7 +7,7 @@ import os
 
 from study.storage.network import web_silence
 
-ANSWERS_WITHIN = 5.0
+ANSWERS_WITHIN = 4.0
 """How many seconds the hub may take to answer."""
 
 

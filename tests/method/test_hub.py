@@ -43,6 +43,20 @@ def test_without_a_network_one_message_says_how_to_bring_a_checkpoint_over(read:
     assert time.monotonic() - began < 10
 
 
+def test_what_answers_in_the_place_of_the_hub_is_told_like_no_answer() -> None:
+    """Such as the page of a network that one has to log into."""
+    error = OSError("We couldn't connect to 'http://hub' to load the files")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hub, "hub_silence", lambda: None)
+
+        def fail(*_: object, **__: object) -> None:
+            raise error
+
+        patch.setattr("transformers.CLIPConfig.get_config_dict", fail)
+        with pytest.raises(BackboneError, match="Bring it over: on a machine with network"):
+            read_architecture(NAME)
+
+
 def test_a_hub_that_answers_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub, "hub_silence", lambda: None)
     assert not refuse_unreachable(NAME, "config.json", None)

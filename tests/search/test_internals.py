@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import socket
 import stat
 import sys
 import time
@@ -86,6 +87,24 @@ def test_a_ray_that_is_there_answers_and_one_that_is_not_is_told_in_time() -> No
         assert internals.cluster_fault(f"127.0.0.1:{port}", 0.5) == (
             "no answer of a Ray within 0.5 s"
         )
+
+
+def as_a_proxy(connection: socket.socket) -> None:
+    """Answer a call by HTTP/2 with its status 404."""
+    connection.recv(1 << 16)
+    connection.sendall(b"\0\0\0\x04\0\0\0\0\0" + b"\0\0\0\x04\x01\0\0\0\0")
+    time.sleep(0.5)
+    connection.recv(1 << 16)
+    connection.sendall(b"\0\0\x01\x01\x05\0\0\0\x01\x8d")
+    time.sleep(1)
+
+
+def test_what_ray_raises_it_does_not_print_as_well(capfd: pytest.CaptureFixture[str]) -> None:
+    with listening(as_a_proxy) as port:
+        fault = internals.cluster_fault(f"127.0.0.1:{port}", 20)
+    print("after", file=sys.stderr)
+    assert "status: 404" in str(fault)
+    assert capfd.readouterr().err == "after\n"
 
 
 @pytest.mark.usefixtures("ray_cluster")

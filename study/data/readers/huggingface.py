@@ -117,13 +117,16 @@ def load_hub(
     where = str(place) if place else name.removeprefix(PREFIX)
     if place is None and not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", where):
         raise DataError(f"{name}: not a dataset of the hub; allowed is {PREFIX}owner/name")
+    at = f" --revision {revision}" if revision else ""
+    over = (
+        f"on a machine with network `hf download {where} --repo-type dataset{at} --local-dir DIR`, "
+        "then copy DIR here and set data.root=DIR with any name of your own, such as "
+        "data.dataset=mine"
+    )
     if place is None and (fault := hub_silence()):
-        at = f" --revision {revision}" if revision else ""
         raise DataError(
-            f"{name} is on the hub, and {endpoint()} does not answer ({fault}). Bring it over: on "
-            f"a machine with network `hf download {where} --repo-type dataset{at} --local-dir DIR`,"
-            " then copy DIR here and set data.root=DIR with any name of your own, such as "
-            "data.dataset=mine"
+            f"{name} is on the hub, and {endpoint()} does not answer ({fault}). Bring it over: "
+            f"{over}"
         )
     if not sys.stderr.isatty():  # in a log, a bar is one long line
         datasets.disable_progress_bars()
@@ -152,7 +155,8 @@ def load_hub(
             verification_mode="no_checks",
         )
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-        raise DataError(f"{name}: cannot be read from {where} ({error})") from error
+        rest = "" if place else f". If the hub cannot be reached, bring it over: {over}"
+        raise DataError(f"{name}: cannot be read from {where} ({error}){rest}") from error
     return _contents(datasets, name, tables, columns or {})
 
 
