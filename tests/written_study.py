@@ -1,5 +1,6 @@
 """A study's ledger written by hand, and what MLflow has of it: tests of tracking need no more."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,12 @@ from mlflow.entities import Run
 
 from study.config.loading import build_config, dump_config
 from study.config.schema import StudyConfig
+from study.data.tasks import Task
+from study.storage.atomic import sha256_of
 from study.storage.ledger import DESCRIPTION, End, StudyFolder
 from study.tracking.mlflow.mirror import sync_study
 from study.tracking.mlflow.tracker import MlflowTracker
-from study.trial import TrialConfig
+from study.trial import SPLIT_HASH, TrialConfig
 from study.trial.study import Study
 
 EPOCHS = 3
@@ -86,6 +89,24 @@ class Written:
 
 MakeStudy = Callable[[str], Written]
 """Makes a study of a name."""
+
+
+def tasks_file(*tasks: Task, names: tuple[str, ...] = ("digits", "letters")) -> tuple[bytes, str]:
+    """Return a file of the tasks of trials as a study writes it, and their split hash."""
+    lines = [json.dumps({"dataset": name, "class_names": ["a", "b"]}) for name in names]
+    for number, task in enumerate(tasks):
+        lines += [json.dumps({"task": number, "digest": task.digest}), *task.lines()]
+    digest = sha256_of("".join(task.digest for task in tasks).encode())
+    return ("\n".join(lines) + "\n").encode(), digest[:SPLIT_HASH]
+
+
+def record_tasks(folder: StudyFolder, *tasks: Task) -> str:
+    """Write the tasks of a study's trials; return their split hash."""
+    contents, split_hash = tasks_file(*tasks)
+    place = folder.path / "shots"
+    place.mkdir(exist_ok=True)
+    (place / f"tasks-{split_hash}.jsonl").write_bytes(contents)
+    return split_hash
 
 
 def runs(uri: str, study: Written) -> dict[str, Run]:

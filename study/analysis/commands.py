@@ -53,7 +53,7 @@ def _best_on_server(options: Namespace) -> Group | str:
     # MLflow takes seconds to import, and the results of a study do not need it.
     from study.analysis.best_runs_output import render_found, to_json, to_study
     from study.tracking.mlflow.address import tracking_uri
-    from study.tracking.mlflow.best_runs import best_configurations, configuration_of
+    from study.tracking.mlflow.best_runs import best_configurations, configuration_of, exact
 
     uri = tracking_uri(None)
     found = best_configurations(uri, study=options.study, where=options.where, top=options.top)
@@ -62,7 +62,8 @@ def _best_on_server(options: Namespace) -> Group | str:
     if not found:
         raise TrackingError("no study on the tracking server has such a configuration")
     if options.format == "yaml":
-        return to_study(found, configuration_of(uri, found[0]))
+        exactly = [exact(uri, one) for one in found]
+        return to_study(exactly, configuration_of(uri, found[0]))
     return render_found(found)
 
 

@@ -60,9 +60,7 @@ from study.config.schema import StudyConfig
 from study.errors import DataError
 from study.method.parameters import all_kinds
 from study.storage.atomic import write_atomically
-from study.storage.ledger import Registration
-
-CHAMPION = "champion"
+from study.storage.ledger import CHAMPION, Registration
 
 
 def write_report(
@@ -143,7 +141,7 @@ def _content(results: Results, board: Leaderboard, datasets: Datasets) -> dict[s
         "settings": [] if winner is None else _settings(winner),
         "loading": None if kept is None else _loading(results, config, kept),
         "registered": registration and champion_sentence(registration, board),
-        "serving": registration and f"import mlflow\n\n{loading_line(registration)}",
+        "serving": registration and f"import mlflow\n\n{registration.loading_line()}",
         "classes": class_table(results, board),
         "confusions": confusion_table(results, board),
         "gallery": make_gallery(results, board, datasets),
@@ -297,25 +295,13 @@ def describe_study(results: Results, board: Leaderboard) -> str:
     return "\n\n".join(
         [
             *([_headline(results, board, board.chosen)] if board.chosen else []),
-            *([f"`{loading_line(registration, lasting=True)}`"] if registration else []),
+            *([f"`{registration.loading_line(lasting=True)}`"] if registration else []),
             *([_settings_sentence(board.winner)] if board.winner else []),
             *([markdown_text(champion_sentence(registration, board))] if registration else []),
             _spaced(to_markdown(board).split("\n\n", 1)[1]),
             "`report.html` among this run's artifacts tells the whole.",
         ]
     )
-
-
-def loading_line(registration: Registration, *, lasting: bool = False) -> str:
-    """Return the line of Python that loads a winner.
-
-    Args:
-        registration: the winner's place in the model registry.
-        lasting: whether to name the version, since the alias may move to a later one.
-    """
-    movable = f"models:/{registration.model}@{CHAMPION}"
-    address = movable if registration.champion and not lasting else registration.uri
-    return f'mlflow.pyfunc.load_model("{address}").predict(["image.png"])'
 
 
 def champion_sentence(registration: Registration, board: Leaderboard) -> str:

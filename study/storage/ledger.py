@@ -50,6 +50,8 @@ CANDIDATES, CELLS, REGISTERED = "candidates.json", "cells.json", "registered.jso
 winner's place in the model registry. Each can be made again from the trials."""
 DESCRIPTION = "description.md"
 """The name of the summary of a study's results, which is written after everything else."""
+CHAMPION = "champion"
+"""The alias of the best version of a registered model."""
 FROM_A_COPY = "; put it back from a copy; MLflow has one, the artifact {} of the study's own run"
 """The advice for a file that cannot be made again; ``{}`` stands for its name."""
 
@@ -99,6 +101,15 @@ class Registration:
     def uri(self) -> str:
         """The address from which MLflow loads this version."""
         return f"models:/{self.model}/{self.version}"
+
+    def loading_line(self, *, lasting: bool = False) -> str:
+        """Return the line of Python that loads the winner.
+
+        Args:
+            lasting: whether to name the version, since the alias may move to a later one.
+        """
+        address = f"models:/{self.model}@{CHAMPION}" if self.champion and not lasting else self.uri
+        return f'mlflow.pyfunc.load_model("{address}").predict(["image.png"])'
 
 
 class _Folder:

@@ -23,7 +23,7 @@ from study.analysis.leaderboard_output import render, write_leaderboard
 from study.analysis.paper import SWEEP_FILE, read_sweep, tables, write_tables
 from study.analysis.pictures import Datasets
 from study.analysis.plots import make_plots
-from study.analysis.report import champion_sentence, describe_study, loading_line, write_report
+from study.analysis.report import champion_sentence, describe_study, write_report
 from study.analysis.results import Results, read_results, write_results
 from study.config.frozen import as_frozen
 from study.config.loading import Member, dump_config
@@ -334,7 +334,7 @@ def _conclude(results: Results, board: Leaderboard, tracker: Tracker, console: C
     )
     if registration := results.registration:
         console.print(champion_sentence(registration, board), highlight=False)
-        console.print(f"load     {loading_line(registration)}", highlight=False, soft_wrap=True)
+        console.print(f"load     {registration.loading_line()}", highlight=False, soft_wrap=True)
     for word, line in tracker.pages():
         console.print(f"{word:8} {line}", highlight=False, soft_wrap=True)
 

@@ -16,6 +16,7 @@ from optuna.storages.journal import JournalFileBackend
 from study.data.images.table import ImageTable
 from study.embedded import EMBEDDED, backbone_path
 from study.storage.ledger import StudyFolder
+from study.tracking.mlflow.shown import METRIC_DIGITS, rounded
 
 from .conftest import Drivers
 
@@ -122,7 +123,8 @@ class TestStudyWhoseFilesWereDamaged:
         client = mlflow.MlflowClient(f"sqlite:///{spoiled.place / 'mlflow.db'}")
         for run_id, trial_id in runs.set_index("run_id")["tags.trial_id"].dropna().items():
             end = spoiled.folder.trial(trial_id).read_end()
-            for key, value in {"epochs": end.epochs, "seconds": end.seconds}.items():
+            seconds = rounded(end.seconds, METRIC_DIGITS)
+            for key, value in {"epochs": end.epochs, "seconds": seconds}.items():
                 assert [p.value for p in client.get_metric_history(run_id, key)] == [value]
 
     def test_a_damaged_checkpoint_is_named_and_nothing_is_trained_with_it(

@@ -15,6 +15,7 @@ from mlflow.entities import Run
 from study import run as run_module
 from study.storage.ledger import StudyFolder
 from study.tracking import serve
+from study.tracking.mlflow.shown import METRIC_DIGITS, rounded
 from study.tracking.serve import Server
 
 from .proxy import Proxy, wait_until
@@ -134,6 +135,6 @@ def test_a_study_trains_to_its_end_whatever_its_server_does(place: Place, comes_
         scores = {"train_loss", "val_score", "test_score"}
         for key in scores & {*(reports or [{}])[-1]}:
             points = client.get_metric_history(run.info.run_id, key)
-            told = [report[key] for report in reports if key in report]
+            told = [rounded(report[key], METRIC_DIGITS) for report in reports if key in report]
             assert sorted(point.value for point in points) == sorted(told)
     assert place.folder.read_registration() is not None

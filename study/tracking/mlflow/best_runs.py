@@ -1,9 +1,11 @@
 """Finds the best configurations over all studies that a tracking server holds."""
 
+import json
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,8 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from study.config.frozen import load_frozen
 from study.config.schema import StudyConfig
 from study.config.settings import Settings, settings_columns
-from study.tracking.mlflow.runs import PEER
 from study.tracking.mlflow.server import ANSWERS_WITHIN, all_runs, ask, open_client, redacted
+from study.tracking.mlflow.shown import ENDED, PARAMETER_DIGITS, PEER, rounded
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class Found:
     backbone: str
     shots: int
     settings: Settings
+    """The settings as MLflow shows them, rounded; see `exact`."""
     trainable: int
     val_score: float
     split_hash: str
@@ -87,16 +90,30 @@ def configuration_of(uri: str, found: Found) -> StudyConfig:
         return load_frozen(Path(path))
 
 
+def exact(uri: str, found: Found) -> Found:
+    """Return a configuration with the settings of its trial, which MLflow's parameters round.
+
+    Raises:
+        TrackingError: the server does not give the trial's ``config.json``.
+    """
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
+        path: str = ask(
+            ANSWERS_WITHIN,
+            lambda: open_client(uri).download_artifacts(found.run_id, "config.json", scratch),
+            f"{redacted(uri)} does not have config.json of '{found.label}' of '{found.study}'",
+        )
+        settings = Settings.as_written(json.loads(Path(path).read_bytes()))
+    chosen = found.settings.model_dump(include={"head_lr", "head_steps"})
+    return replace(found, settings=settings.as_reported(chosen))
+
+
 def _search(client: MlflowClient, condition: str, top: int) -> Iterator[Found]:
     """Yield the best configurations that meet a condition, each with its mean test score."""
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    runs = client.search_runs(
-        experiments,
-        filter_string=condition,
-        max_results=top,
-        # Equal scores are ordered as in `study.selection.candidates.finished_trials`.
-        order_by=["metrics.val_score DESC", "metrics.trainable ASC", "attributes.start_time ASC"],
-    )
+    # Equal scores are ordered as in `study.selection.candidates.finished_trials`.
+    order = ["metrics.val_score DESC", "metrics.trainable ASC", "attributes.start_time ASC"]
+    best = all_runs(client, experiments, condition, order)
+    runs = list(islice((run for run in best if run.data.tags.get(ENDED) != "stopped"), top))
     tested: dict[tuple[str, Settings], list[float]] = defaultdict(list)
     for study_id in {run.data.tags["study_id"] for run in runs}:
         for run in all_runs(
@@ -142,4 +159,7 @@ def _settings(run: Run) -> Settings:
 def _read(name: str, value: str | float) -> str | float:
     if name in ("subset", "head", f"{PEER}optimizer"):
         return value
-    return int(float(value)) if name in ("head_steps", f"{PEER}rank") else float(value)
+    if name in ("head_steps", f"{PEER}rank"):
+        return int(float(value))
+    # Runs that an earlier version sent have more digits, and confirmations later ones.
+    return float(rounded(float(value), PARAMETER_DIGITS))

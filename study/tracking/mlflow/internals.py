@@ -9,6 +9,8 @@ this tag shows its plain table instead; nothing else is lost.
 import json
 import os
 import time
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from mlflow.pyfunc.scoring_server import _SERVER_MODEL_PATH
@@ -20,6 +22,8 @@ MODEL_TRAINING = {"mlflow.experimentKind": "custom_model_development"}
 """The tag that makes an experiment's page show runs and metrics, not traces of agents."""
 VIEW = "mlflow.sharedViewState."
 """The prefix of an experiment tag that holds a saved view; the view's key follows it."""
+CHARTS = "Model metrics"
+"""The section of the charts of metrics."""
 NAME = "attributes.`Run Name`"
 """The column of run names."""
 WIDTHS = {NAME: 170, "params.`distill_weight`": 110, "params.`subset`": 560}
@@ -54,11 +58,13 @@ def saved_view(
     Args:
         name: the view's title in the list of views.
         search: the filter that selects runs, in MLflow's syntax.
-        order: the column to sort by, in descending order; it is shown first.
+        order: the metric to sort by, in descending order; its column and its chart are the first.
         columns: the columns shown after it.
         group_by: the tags by which runs are grouped.
     """
     shown = [order, *columns]
+    metric = order.removeprefix("metrics.").strip("`")
+    section = {"uuid": "metrics", "name": CHARTS, "display": True, "isReordered": True}
     state: dict[str, Any] = {
         "searchFilter": search,
         "orderByKey": order,
@@ -66,6 +72,14 @@ def saved_view(
         "selectedColumns": shown,
         "columnOrder": [NAME, *shown],
         "columnWidths": {column: WIDTHS.get(column, 90) for column in (NAME, *shown)},
+        # MLflow adds a chart of every other metric after it, and draws it over steps if it has any.
+        "compareRunCharts": [
+            {
+                **{"uuid": "first", "type": "BAR", "metricKey": metric, "displayName": metric},
+                **{"metricSectionId": "metrics", "isGenerated": True, "runsCountToCompare": 10},
+            }
+        ],
+        "compareRunSections": [section],
     }
     if group_by:
         state["columnWidths"][NAME] = 320
@@ -95,7 +109,7 @@ def experiment_tags() -> dict[str, str]:
             "Trials, by validation score",
             search="tags.stage = 'search'",
             order="metrics.`val_score`",
-            columns=[*SETTINGS, "metrics.`epochs`", "tags.`arm`", "tags.`study`"],
+            columns=["tags.`ended`", *SETTINGS, "metrics.`epochs`", "tags.`arm`", "tags.`study`"],
         ),
         f"{VIEW}confirmed": saved_view(
             "Confirmed on test",
@@ -114,6 +128,29 @@ def experiment_tags() -> dict[str, str]:
     }
 
 
+def outdated_views(tags: Mapping[str, str]) -> dict[str, str]:
+    """Return the saved views of an experiment that an earlier version made, as they are now.
+
+    A view that somebody has changed or deleted stays as it is.
+    """
+    now = {key: view for key, view in experiment_tags().items() if key.startswith(VIEW)}
+    return {k: v for k, v in now.items() if _untouched(tags.get(k)) not in (None, _untouched(v))}
+
+
+def _untouched(view: str | None) -> str | None:
+    """Return the state of a view that is as it was made; None of any other."""
+    with suppress(ValueError, KeyError, TypeError):
+        made = json.loads(view or "")
+        if made["createdAt"] == made["updatedAt"]:
+            return str(made["state"])
+    return None
+
+
+def run_page(server: str, experiment_id: str, run_id: str) -> str:
+    """Return the address of a run's own page, in model-training mode."""
+    return _page(server, f"{experiment_id}/runs/{run_id}")
+
+
 def runs_page(server: str, experiment_id: str, view: str = "studies") -> str:
     """Return the address of a saved view of an experiment's runs, in model-training mode.
 
@@ -122,7 +159,8 @@ def runs_page(server: str, experiment_id: str, view: str = "studies") -> str:
         experiment_id: the experiment's id.
         view: the key of one of the views in `experiment_tags`.
     """
-    return (
-        f"{server.rstrip('/')}/#/experiments/{experiment_id}/runs?"
-        f"workflowType=machine_learning&viewStateShareKey={view}"
-    )
+    return f"{_page(server, f'{experiment_id}/runs')}&viewStateShareKey={view}"
+
+
+def _page(server: str, path: str) -> str:
+    return f"{server.rstrip('/')}/#/experiments/{path}?workflowType=machine_learning"

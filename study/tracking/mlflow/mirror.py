@@ -14,12 +14,13 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 
-from mlflow.entities import Run
+from mlflow.entities import DatasetInput, Run
 
 from study.errors import StudyError, TrackingError
 from study.selection.choice import winners
 from study.storage import atomic, ledger
-from study.tracking.mlflow import registry, runs, server
+from study.tracking.mlflow import registry, runs, server, shown
+from study.tracking.mlflow.marks import Mark
 from study.tracking.tracker import Synced, describe_unsent, first_line, within
 from study.trial.study import Study
 
@@ -156,6 +157,7 @@ def sync_study(
     """
     folder, writer = study.folder, runs.RunWriter(study, uri)
     trials = [trial.trial_id for trial in folder.trials()]
+    _each(writer, trials, writer.renew)  # what fails here is lacking below
     listed = list_runs(writer)
     found = lacking(writer, listed, trials)
     incomplete = {trial_id for trial_id, lack in found.items() if lack}
@@ -214,7 +216,7 @@ def lacking(
 def _lack(writer: runs.RunWriter, listed: Mapping[str, Run], trial_id: str) -> str | None:
     """Return what of a trial was sent and is missing, the run's end and artifacts included."""
     trial = writer.study.folder.trial(trial_id)
-    mark = runs.Mark.read(trial, writer.parent_id)
+    mark = Mark.read(trial, writer.parent_id)
     try:
         config, end, reports = trial.read_config(), trial.read_end(), trial.read_reports()
     except ledger.LedgerError:  # reported when the trial is sent
@@ -224,13 +226,18 @@ def _lack(writer: runs.RunWriter, listed: Mapping[str, Run], trial_id: str) -> s
     if (run := listed.get(mark.run_id)) is None:
         return "its run is not there"
     end = end if mark.closed else None
-    if end is not None and run.info.status != runs.STATUS[end.status]:
-        return f"its run is {run.info.status}, not {runs.STATUS[end.status]}"
-    points = Counter(metric.key for metric in runs.epoch_metrics(reports[: mark.reports], 0))
+    if end is not None and run.info.status != shown.STATUS[end.status]:
+        return f"its run is {run.info.status}, not {shown.STATUS[end.status]}"
+    points = Counter(metric.key for metric in shown.epoch_metrics(reports[: mark.reports], 0))
+    whole = {*shown.TOTALS} if end else set()
+    whole |= {"trainable"} if end or points else set()
+    tags = writer.trial_tags(config) | ({shown.ENDED: end.status} if end else {})
     wanted = {
-        "tags": writer.trial_tags(config).items() - run.data.tags.items(),
-        "parameters": writer.trial_params(config).items() - run.data.params.items(),
-        "metrics": {"trainable", *points, *(runs.TOTALS if end else ())} - run.data.metrics.keys(),
+        "tags": tags.items() - run.data.tags.items(),
+        # By their names alone: those that an earlier version sent have more digits.
+        "parameters": writer.trial_params(config).keys() - run.data.params.keys(),
+        "metrics": (whole | points.keys()) - run.data.metrics.keys(),
+        "datasets": _names(writer.inputs(config)) - _names(run.inputs.dataset_inputs),
     }
     lacks = [name for name, values in wanted.items() if values]
     lacks += [
@@ -243,6 +250,11 @@ def _lack(writer: runs.RunWriter, listed: Mapping[str, Run], trial_id: str) -> s
         there = {artifact.path for artifact in writer.client.list_artifacts(mark.run_id)}
         lacks += [name for name in files if name not in there]
     return f"its run lacks {', '.join(lacks)}" if lacks else ""
+
+
+def _names(inputs: Iterable[DatasetInput]) -> set[tuple[str, str]]:
+    """Return the names and digests of datasets."""
+    return {(one.dataset.name, one.dataset.digest) for one in inputs}
 
 
 def _each(

@@ -28,15 +28,23 @@ from study.data.shots import read_shots
 from study.errors import StudyError, TrackingError
 from study.selection.choice import Choice
 from study.serving.saved import delta_of
-from study.storage.ledger import REGISTERED, Registration
+from study.storage.ledger import CHAMPION, REGISTERED, Registration
 from study.tracking.mlflow import runs, server
+from study.tracking.mlflow.shown import (
+    METRIC_DIGITS,
+    PARAMETER_DIGITS,
+    SCORE,
+    TEST_SCORE,
+    in_markdown,
+    rounded,
+    without_twins,
+)
 from study.tracking.tracker import describe_unsent
 from study.trial.prepare import shots_path
 from study.trial.study import BEST, registrable
 
 logger = logging.getLogger(__name__)
 
-ALIAS = "champion"
 REQUIREMENTS = ("mlflow", "torch", "transformers", "safetensors", "pillow", "numpy")
 """The served model's requirements; this package is also needed, but no package index has it."""
 
@@ -118,15 +126,19 @@ class _Registrar:
                 self._name,
                 tags={"dataset": tags["dataset"]},
                 description=f"CLIP tuned by studies on {tags['dataset']}, one version a study. The "
-                f"alias `{ALIAS}` goes to the best validation score under one protocol, selection "
-                "rule and split.",
+                f"alias `{CHAMPION}` goes to the best validation score under one protocol, "
+                "selection rule and split.",
             )
         found = self._client.search_model_versions(
             f"name = '{self._name}' and tags.study_id = '{tags['study_id']}' and "
             f"tags.source_trial = '{tags['source_trial']}'"  # an extended study may have several
         )
         version = found[0] if found else self._create_version(tags)
-        return Registration(self._name, str(version.version), *self._decide(version, tags))
+        decided = Registration(self._name, str(version.version), *self._decide(version, tags))
+        line = f"\n\n```python\nimport mlflow\n\n{decided.loading_line(lasting=True)}\n```"
+        if line not in (described := version.description or ""):
+            self._client.update_model_version(self._name, version.version, described + line)
+        return decided
 
     def _tags(self) -> dict[str, str]:
         """Return the tags of a version: its origin and how it was chosen."""
@@ -144,7 +156,7 @@ class _Registrar:
             "strength": repr(candidate.settings.strength),
             "selection": study.protocol().rule_used(study.config, source.read_reports()[-1]).name,
             "split_hash": source.read_config()["split_hash"],
-            "val_score": repr(candidate.val_score),
+            SCORE: repr(rounded(candidate.val_score, METRIC_DIGITS)),
             "trial_id": trained.trial_id,
             "source_trial": source.trial_id,
             "training_data_hash": read_shots(
@@ -159,7 +171,11 @@ class _Registrar:
             name=self._name,
             source_run_id=parent_id,
             tags=tags,
-            params={k: str(v) for k, v in candidate.settings.flat().items() if v is not None},
+            params={
+                key: str(rounded(value, PARAMETER_DIGITS))
+                for key, value in candidate.settings.flat().items()
+                if value is not None
+            },
             model_type="classifier",
         )
         with tempfile.TemporaryDirectory() as scratch:
@@ -167,7 +183,8 @@ class _Registrar:
             self._client.log_model_artifacts(logged.model_id, str(model))
         self._client.finalize_logged_model(logged.model_id, "READY")
         self._client.log_outputs(parent_id, [LoggedModelOutput(logged.model_id, step=0)])
-        scores = {"val_score": candidate.val_score or 0.0, **self._winner.test_scores}
+        exact = {SCORE: candidate.val_score or 0.0, **self._winner.test_scores}
+        scores = without_twins(exact)
         now = int(time.time() * 1000)
         self._client.log_batch(
             parent_id,
@@ -180,9 +197,10 @@ class _Registrar:
             source=logged.artifact_location,
             run_id=parent_id,
             tags=tags,
-            description=f"{self._title} of the study `{tags['study']}`: {self._tuned}, as trained "
-            f"in `{tags['trial_id']}`. {scores['val_score']:.1%} on validation; on test "
-            f"{scores['test_score']:.1%}, the mean over {len(self._winner.trials)} seeds.",
+            description=f"{self._title} of the study `{tags['study']}`: "
+            f"{in_markdown(candidate.settings)}, as trained in `{tags['trial_id']}`. "
+            f"{exact[SCORE]:.1%} on validation; on test {exact[TEST_SCORE]:.1%}, the mean over "
+            f"{len(self._winner.trials)} seeds.",
             model_id=logged.model_id,
         )
 
@@ -191,30 +209,22 @@ class _Registrar:
         best = self._winner.candidate.label == BEST
         return "Winner" if best else "Best configuration with a delta, which the winner has not,"
 
-    @property
-    def _tuned(self) -> str:
-        """What the model consists of, in Markdown."""
-        settings = self._winner.candidate.settings
-        return (
-            f"`{settings.subset}`"
-            + (" with a linear head" if settings.head == "linear" else "")
-            + (f" at strength {settings.strength:g}" if settings.strength != 1 else "")
-        )
-
     def _decide(self, version: ModelVersion, tags: Mapping[str, str]) -> tuple[bool, str]:
         """Move the alias if the version wins; return whether the version has it, and why."""
         aliases = self._client.get_registered_model(self._name).aliases
         champion = (
-            self._client.get_model_version(self._name, aliases[ALIAS]) if ALIAS in aliases else None
+            self._client.get_model_version(self._name, aliases[CHAMPION])
+            if CHAMPION in aliases
+            else None
         )
         if champion is not None and str(champion.version) == str(version.version):
             known = self._study.folder.read_registration()
             return True, known.reason if known and known.champion else "it has been given the alias"
         wins, reason = judge(tags, None if champion is None else champion.tags)
         if wins:
-            self._client.set_registered_model_alias(self._name, ALIAS, version.version)
+            self._client.set_registered_model_alias(self._name, CHAMPION, version.version)
             return True, reason
-        return False, f"version {aliases[ALIAS]} stays, since {reason}"
+        return False, f"version {aliases[CHAMPION]} stays, since {reason}"
 
     def _save(self, scratch: Path, logged: LoggedModel) -> Path:
         """Write the winner as an MLflow model of code, delta and names; no pickle, no backbone.
@@ -275,7 +285,8 @@ def judge(challenger: Mapping[str, str], champion: Mapping[str, str] | None) -> 
                 f"this one was chosen under another {what} ({champion.get(key)}, here "
                 f"{challenger[key]}) and validation scores do not compare"
             )
-    own, other = float(challenger["val_score"]), float(champion["val_score"])
+    # Versions that an earlier version of this package registered have scores of more digits.
+    own, other = (rounded(float(tags[SCORE]), METRIC_DIGITS) for tags in (challenger, champion))
     if own > other:
         return True, f"it validates at {own:.1%}, study '{champion.get('study')}' at {other:.1%}"
     return False, f"this one validates at {own:.1%}, no better than study '{champion.get('study')}'"

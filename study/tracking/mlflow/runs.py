@@ -1,36 +1,23 @@
 """A study's runs: one parent run, and one child per trial. Writing twice changes nothing."""
 
-import json
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from itertools import accumulate
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import pandas as pd
-from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.entities import DatasetInput, Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 
-from study.config.settings import Settings, rate_column
-from study.errors import redacted_text
-from study.method.parameters import kind_names
-from study.storage.atomic import read_if_there, sha256_of, with_retries
+from study.storage.atomic import read_if_there, with_retries
 from study.storage.ledger import CANDIDATES, CELLS, DESCRIPTION, KEPT, End, TrialFolder
-from study.tracking.mlflow import internals, server
+from study.tracking.mlflow import internals, server, shown
+from study.tracking.mlflow.inputs import dataset_inputs
+from study.tracking.mlflow.marks import FORM, Mark
 from study.trial.study import Study
 
-STATUS = {"finished": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
 TRIAL_TAGS = ("trial_id", "stage", "arm", "label", "split_hash", "config_hash", "taken_from")
 """The tags of a trial's run, as far as the trial has a value of that name."""
-UNSENT = {"epoch", "seconds", "ended_at", "folds", *map(rate_column, kind_names())}
-"""The fields of a report that are not sent; rates follow from the run's parameters."""
-SAME_AS_SCORE = ("_accuracy", "_hmean")
-"""The ends of the names of further fields that are not sent, as they always equal the score."""
-PEER = "peer_"
-"""The beginning of the names of the parameters that only a trial of a peer has."""
-TOTALS = ("epochs", "seconds")
-"""The metrics of a whole trial, each with one value: fields of `study.storage.ledger.End`."""
 LONGEST_NOTE = 8000
 """The most characters of a description; MLflow cuts a longer one wherever that is."""
 BATCH = 900
@@ -53,70 +40,6 @@ STUDY_ARTIFACTS = (
     "plots",
 )
 TRIAL_ARTIFACTS = ("config.json", *KEPT)
-MARK = "mlflow.json"
-"""The name of the file in each trial's folder that records what was sent."""
-
-
-@dataclass
-class Mark:
-    """The run of a trial, and how much of the trial was sent to it."""
-
-    parent_id: str = ""
-    """The id of the study's own run."""
-    run_id: str = ""
-    """The id of the trial's run; empty if nothing was sent."""
-    trial_id: str = ""
-    """The trial's id when it was sent; a trial may be renamed later."""
-    began: int = 0
-    """When the run started, in milliseconds; the metrics' timestamps count from here."""
-    reports: int = 0
-    """The number of epochs that were sent."""
-    closed: bool = False
-    """Whether the end and the artifacts were sent."""
-    paused: bool = False
-    """Whether the run was ended because the study stopped before this trial finished."""
-    winner: bool = False
-    """Whether the run's name marks it as the choice of validation."""
-    digest: str = ""
-    """The SHA-256 of the epochs and the end that were sent; empty in marks of earlier versions."""
-
-    @classmethod
-    def read(cls, folder: TrialFolder, parent_id: str) -> Self:
-        """Read a trial's mark; return an empty one if it is missing, damaged or of another server.
-
-        Args:
-            folder: the trial's folder.
-            parent_id: the id of the study's own run, to which a trial was sent if its mark counts.
-
-        Raises:
-            StorageError: the folder cannot be read.
-        """
-        try:
-            mark = cls(**json.loads(folder.read(MARK) or b"{}"))
-        except (ValueError, TypeError):
-            mark = cls()
-        return mark if mark.parent_id == parent_id else cls(parent_id=parent_id)
-
-    def write(self, folder: TrialFolder) -> None:
-        """Write the mark into a trial's folder.
-
-        Raises:
-            StorageError: the folder cannot be written.
-        """
-        folder.write(MARK, json.dumps(asdict(self)))
-
-    def note(self, reports: Sequence[Mapping[str, Any]], end: End | None) -> None:
-        """Record in this mark that these epochs, and the end if there is one, were sent."""
-        self.reports, self.closed = len(reports), end is not None
-        self.digest = _digest(reports, end)
-
-    def fits(self, reports: Sequence[Mapping[str, Any]], end: End | None) -> bool:
-        """Return whether the trial still begins with what was sent; more may have been added.
-
-        The answer is no for a trial that was trained again.
-        """
-        sent = _digest(reports[: self.reports], end if self.closed else None)
-        return not (self.closed and end is None) and self.digest in ("", sent)
 
 
 class RunWriter:
@@ -152,6 +75,10 @@ class RunWriter:
         """The trials that may have a run without a mark in their folder, with the run if it is
         known: the driver that created it died, or the server's answer was lost. Only these are
         searched for, since a search takes longer the more runs there are."""
+        self._inputs: dict[tuple[str, str], list[DatasetInput]] = {}
+        """The datasets of the trials of a split hash and a stage."""
+        self._of_study: set[tuple[str, str]] = set()
+        """The split hashes and stages whose datasets the study's own run has."""
         began = _written(folder.config_path, known=folder.path)
         self.client = server.connect(uri, config.tracking.experiment)
         server.ask(
@@ -186,7 +113,7 @@ class RunWriter:
         # The server may have gone before it had all of them. Those it has cannot change.
         known = {"tracking.uri", "name", *found.data.params}
         params = [
-            Param(key, str(value)[:6000])
+            Param(key, str(shown.rounded(value, shown.PARAMETER_DIGITS))[:6000])
             for key, value in values.items()
             if value is not None and key not in known
         ]
@@ -204,6 +131,8 @@ class RunWriter:
         if folder.read("config.json") is None:  # it has been renamed
             return
         mark = Mark.read(folder, self.parent_id)
+        if mark.form < FORM and self.renew(trial_id):
+            mark = Mark.read(folder, self.parent_id)
         # Read the end first: otherwise it might be written between the two reads, and the last
         # report would be missing.
         end, reports = folder.read_end(), folder.read_reports()
@@ -217,37 +146,61 @@ class RunWriter:
             self.client.update_run(mark.run_id, status="RUNNING")
             mark.paused = False
         config = folder.read_config()
+        there = set[tuple[str, int, float]]()
         if not mark.run_id:
-            mark.run_id, mark.began = self._trial_run(
+            mark.run_id, mark.began, there = self._trial_run(
                 config, _written(folder.path / "config.json", known=trials)
             )
+            mark.form = FORM
         elif mark.trial_id not in ("", trial_id):
             self._retag(mark.run_id, config)
             mark.winner = False
         mark.trial_id = trial_id
-        points = epoch_metrics(reports, mark.began, mark.reports)
-        for at in range(0, len(points), BATCH):
-            self.client.log_batch(mark.run_id, metrics=points[at : at + BATCH])
+        if end is not None or shown.has_begun(config, reports):
+            points = shown.epoch_metrics(reports, mark.began, mark.reports)
+            if not mark.reports:
+                points.append(Metric("trainable", config["trainable"], mark.began, 0))
+            if end is not None:
+                points += shown.total_metrics(end, mark.began)
+            points = [point for point in points if _place(point) not in there]
+            for at in range(0, len(points), BATCH):
+                self.client.log_batch(mark.run_id, metrics=points[at : at + BATCH])
+            mark.note(reports, end)
         if end is not None:
-            error = redacted_text((end.error or "")[-4000:])
-            tags = {
-                "stop_reason": end.reason or end.status,
-                "error": error,
-                MLFLOW_RUN_NOTE: error and f"```\n{error}\n```",
-            }
-            self.client.log_batch(
-                mark.run_id,
-                metrics=[Metric(key, getattr(end, key), mark.began, 0) for key in TOTALS],
-                tags=[RunTag(key, value) for key, value in tags.items() if value],
-            )
             server.send_files(self.client, mark.run_id, folder.path, TRIAL_ARTIFACTS, known=trials)
-            self.client.set_terminated(
-                mark.run_id,
-                STATUS[end.status],
-                end_time=_written(folder.path / "end.json", known=trials),
-            )
-        mark.note(reports, end)
+            self._close(mark.run_id, folder, shown.end_tags(config, reports, end), end)
         mark.write(folder)
+
+    def renew(self, trial_id: str) -> str | None:
+        """Add to a run that an earlier version sent what runs have now, and keep what it has.
+
+        Returns:
+            A word if there was anything to add.
+        """
+        folder = self.study.folder.trial(trial_id)
+        mark = Mark.read(folder, self.parent_id)
+        if not mark.run_id or mark.form == FORM:
+            return None
+        config, end, reports = folder.read_config(), folder.read_end(), folder.read_reports()
+        if not mark.fits(reports, end):
+            return None
+        self._send_inputs(mark.run_id, config)
+        if mark.closed and end is not None:
+            known = self.client.get_run(mark.run_id).data.tags
+            tags = shown.end_tags(config, reports, end)
+            self._close(mark.run_id, folder, {k: tags[k] for k in tags.keys() - known.keys()}, end)
+        mark.form = FORM
+        mark.write(folder)
+        return "renewed"
+
+    def _close(self, run_id: str, folder: TrialFolder, tags: Mapping[str, str], end: End) -> None:
+        """End the run of a trial that has ended."""
+        self.client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+        self.client.set_terminated(
+            run_id,
+            shown.STATUS[end.status],
+            end_time=_written(folder.path / "end.json", known=folder.path.parent),
+        )
 
     def send_again(self, trial_id: str, listed: Mapping[str, Run]) -> None:
         """Mark a trial as unsent.
@@ -313,29 +266,64 @@ class RunWriter:
             mark.winner = winner
             mark.write(trial)
 
-    def _trial_run(self, config: Mapping[str, Any], began: int) -> tuple[str, int]:
-        """Find or create a trial's run; return its id and its start time in milliseconds.
+    def _trial_run(
+        self, config: Mapping[str, Any], began: int
+    ) -> tuple[str, int, set[tuple[str, int, float]]]:
+        """Find or create a trial's run; return its id, its start, and the metrics it has.
 
-        A run may exist already, created by a driver that died before it wrote the mark.
+        A run may exist already, created by a driver that died before it wrote the mark, or by an
+        earlier version, whose values have more digits. MLflow would refuse another value of a
+        parameter, and keep both values of a metric.
         """
         trial_id, name, tags = config["trial_id"], _run_name(config), self.trial_tags(config)
         found = self._perhaps_there.get(trial_id)
         if found is None and trial_id in self._perhaps_there:
             found = self._find(f"tags.trial_id = '{trial_id}'")
         self._perhaps_there[trial_id] = None
+        there = set[tuple[str, int, float]]()
         if found is None:
             found = self.client.create_run(
-                self.experiment_id, start_time=began, run_name=name, tags=tags
+                self.experiment_id,
+                start_time=began,
+                run_name=name,
+                tags=tags | {MLFLOW_RUN_NOTE: shown.describe_trial(config)},
             )
-        elif found.info.run_name != name or not found.data.tags.items() >= tags.items():
-            self._retag(found.info.run_id, config)
-        began = int(found.info.start_time)
+        else:
+            if found.info.run_name != name or not found.data.tags.items() >= tags.items():
+                self._retag(found.info.run_id, config)
+            for key in found.data.metrics:
+                history = self.client.get_metric_history(found.info.run_id, key)
+                there |= {_place(point) for point in history}
+        run_id = str(found.info.run_id)
+        params = self.trial_params(config)
         self.client.log_batch(
-            found.info.run_id,
-            metrics=[Metric("trainable", config["trainable"], began, 0)],
-            params=[Param(key, value) for key, value in self.trial_params(config).items()],
+            run_id, params=[Param(k, v) for k, v in params.items() if k not in found.data.params]
         )
-        return str(found.info.run_id), began
+        self._send_inputs(run_id, config)
+        return run_id, int(found.info.start_time), there
+
+    def inputs(self, config: Mapping[str, Any]) -> list[DatasetInput]:
+        """Return the datasets of a trial; none where its images are not recorded."""
+        key = (config["split_hash"], config["stage"])
+        if not self._inputs.get(key):  # a study that resumes may write the file anew
+            place = self.study.folder.path / "shots"
+            path = place / f"tasks-{config['split_hash']}.jsonl"
+            tasks = read_if_there(path, path.read_bytes, known=place.parent)
+            self._inputs[key] = dataset_inputs(
+                tasks or b"",
+                config["split_hash"],
+                evaluated="validation" if config["stage"] == "search" else "test",
+                root=self.study.config.data.root,
+            )
+        return self._inputs[key]
+
+    def _send_inputs(self, run_id: str, config: Mapping[str, Any]) -> None:
+        """Send the datasets of a trial, and to the study's own run those that it lacks."""
+        if inputs := self.inputs(config):
+            self.client.log_inputs(run_id, datasets=inputs)
+            if (key := (config["split_hash"], config["stage"])) not in self._of_study:
+                self.client.log_inputs(self.parent_id, datasets=inputs)
+                self._of_study.add(key)
 
     def trial_tags(self, config: Mapping[str, Any]) -> dict[str, str]:
         """Return the tags that a trial's run is created with."""
@@ -347,17 +335,7 @@ class RunWriter:
 
     def trial_params(self, config: Mapping[str, Any]) -> dict[str, str]:
         """Return the parameters of a trial's run."""
-        settings = Settings.as_written(config)
-        # The values that `flat` has no columns for: only with them can the trial be repeated.
-        peer = settings.peer.model_dump(exclude={"method"}) if settings.peer else {}
-        own = {
-            **settings.flat(),
-            **{f"{PEER}{name}": value for name, value in peer.items()},
-            "seed": config["seed"],
-        }
-        if not settings.calibration:  # nearly no trial has any
-            del own["calibration"]
-        return {key: str(value) for key, value in own.items() if value is not None} | self._params
+        return shown.trial_params(config) | self._params
 
     def _retag(self, run_id: str, config: Mapping[str, Any]) -> None:
         """Update a run's name and tags after its trial was renamed."""
@@ -381,6 +359,8 @@ class RunWriter:
             except MlflowException:  # another study created it in between
                 if (found := self.client.get_experiment_by_name(name)) is None:
                     raise
+        for key, view in internals.outdated_views(found.tags).items():
+            self.client.set_experiment_tag(found.experiment_id, key, view)
         return str(found.experiment_id)
 
 
@@ -405,27 +385,6 @@ def shortened(description: str) -> str:
     return "\n\n".join([*kept, rest])
 
 
-def epoch_metrics(reports: Sequence[dict[str, Any]], began: int, sent: int = 0) -> list[Metric]:
-    """Return the metrics of a trial's epochs.
-
-    Their timestamps come from the reports. A driver may die before it marks metrics as sent, and
-    they are then sent again: MLflow stores equal points once, so this changes nothing.
-
-    Args:
-        reports: the trial's epoch reports, from the first.
-        began: the start of the trial's run, in milliseconds.
-        sent: the number of first epochs whose metrics are left out.
-    """
-    ends = list(accumulate(report["seconds"] for report in reports))
-    return [
-        Metric(key, value, began + int(1000 * end), report["epoch"])
-        for report, end in zip(reports[sent:], ends[sent:], strict=True)
-        for key, value in report.items()
-        if key not in UNSENT and not key.endswith(SAME_AS_SCORE)
-    ]
-
-
-def _digest(reports: Sequence[Mapping[str, Any]], end: End | None) -> str:
-    """Hash the epochs and the sent fields of the end; new fields of `End` do not count."""
-    totals = [] if end is None else [end.status, end.epochs, end.seconds, end.reason]
-    return sha256_of(json.dumps([*reports, totals], sort_keys=True).encode())
+def _place(point: Metric) -> tuple[str, int, float]:
+    """Return what tells the point of a metric from others, at the precision that is sent."""
+    return point.key, point.step, shown.rounded(point.value, shown.METRIC_DIGITS)

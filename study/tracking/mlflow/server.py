@@ -35,7 +35,7 @@ from sqlalchemy import NullPool, create_engine, make_url  # noqa: E402
 
 from study.errors import StudyError, TrackingError, redacted_text  # noqa: E402
 from study.storage.atomic import StorageError, read_if_there  # noqa: E402
-from study.tracking.mlflow.internals import runs_page  # noqa: E402
+from study.tracking.mlflow.internals import run_page, runs_page  # noqa: E402
 from study.tracking.tracker import T, first_line, within  # noqa: E402
 
 for name, level in {
@@ -193,15 +193,22 @@ def redacted(uri: str) -> str:
     return redacted_text(re.sub(r"(?<=://).*@", "***@", uri, flags=re.DOTALL))
 
 
-def pages(uri: str, experiment_id: str) -> list[tuple[str, str]]:
-    """Return the command that opens MLflow's pages, and the address of an experiment's studies.
+def pages(uri: str, experiment_id: str, run_id: str, view: str) -> list[tuple[str, str]]:
+    """Return the command that opens MLflow's pages, and the addresses of a study's.
 
-    The address is on the server, or where `mlflow ui` shows a local store by default.
+    The addresses are on the server, or where `mlflow ui` shows a local store by default.
+
+    Args:
+        uri: the address of the tracking server or store.
+        experiment_id: the id of the study's experiment.
+        run_id: the id of the study's own run.
+        view: the key of the saved view that shows its trials.
     """
-    shown = redacted(uri)
-    if uri.startswith(("http://", "https://")):
-        return [("browse", f"open {shown}"), ("page", runs_page(shown, experiment_id))]
+    shown, remote = redacted(uri), uri.startswith(("http://", "https://"))
+    server = shown if remote else "http://127.0.0.1:5000"
+    command = f"mlflow ui --backend-store-uri {shlex.quote(shown)}"
     return [
-        ("browse", f"mlflow ui --backend-store-uri {shlex.quote(shown)}"),
-        ("page", runs_page("http://127.0.0.1:5000", experiment_id)),
+        ("browse", f"open {shown}" if remote else command),
+        ("page", run_page(server, experiment_id, run_id)),
+        ("trials", runs_page(server, experiment_id, view)),
     ]

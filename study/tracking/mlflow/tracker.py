@@ -54,6 +54,7 @@ class MlflowTracker(Tracker):
     def known(self, wanted: Sequence[TrialConfig]) -> Mapping[str, str]:
         """Return the ids of finished runs on the same splits, the oldest of each hash."""
         from study.tracking.mlflow.server import all_runs
+        from study.tracking.mlflow.shown import ENDED
 
         client = self._writer.client
         experiments = [experiment.experiment_id for experiment in client.search_experiments()]
@@ -63,7 +64,8 @@ class MlflowTracker(Tracker):
             condition = f"tags.split_hash = '{split_hash}' and attributes.status = 'FINISHED'"
             for run in all_runs(client, experiments, condition, ["attributes.start_time ASC"]):
                 tags = run.data.tags
-                if tags.get("config_hash") in hashes and "taken_from" not in tags:
+                whole = tags.get(ENDED) != "stopped" and "taken_from" not in tags
+                if whole and tags.get("config_hash") in hashes:
                     found.setdefault(tags["config_hash"], run.info.run_id)
         return found
 
@@ -106,4 +108,9 @@ class MlflowTracker(Tracker):
         """See `study.tracking.mlflow.server.pages`."""
         from study.tracking.mlflow.server import pages
 
-        return pages(self._writer.uri, self._writer.experiment_id)
+        writer, study = self._writer, self._writer.study
+        searches = study.protocol().searches(study.config)
+        view = "trials" if searches else "confirmed"
+        if study.config.ablation is not None:
+            view = "ablation"
+        return pages(writer.uri, writer.experiment_id, writer.parent_id, view)

@@ -6,13 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from finished_study import WINNER
 
 from study.analysis.best_runs_output import to_study
 from study.commands import main
 from study.config.loading import load_config
 from study.config.settings import Settings
+from study.storage.ledger import End
+from study.tracking.mlflow import shown
 from study.tracking.mlflow.best_runs import best_configurations, configuration_of
 from study.tracking.mlflow.mirror import sync_study
+from study.tracking.mlflow.runs import RunWriter
 
 FOUND = {
     **{"subset": "text.mlp.fc2.bias + vision.ln", "bias_lr": 0.05, "distill_weight": 0.0},
@@ -130,6 +134,59 @@ def test_the_configuration_of_a_study_comes_from_the_store(store: str) -> None:
     (found,) = best_configurations(store, study="late", where=None, top=1)
     config = configuration_of(store, found)
     assert (config.name, config.tracking.experiment) == ("late", "b")
+
+
+def test_rates_are_shown_rounded_and_go_into_the_next_study_as_they_were(
+    finish: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    study = finish(tmp_path, "exact")
+    rate = 0.08404840643566887
+    study._search("search", "trial 3", 3, 0.95, WINNER | {"ln_lr": rate})
+    confirmed = WINNER | {"ln_lr": rate}
+    monkeypatch.setattr(study, "_winner", confirmed)
+    study.confirm(3, test_score=0.9)
+    sync_study(study.study, f"sqlite:///{tmp_path / 'mlflow.db'}")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    assert main(["leaderboard", "--top", "1", "--format", "json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert (row["label"], row["ln_lr"]) == ("trial 3", 0.08405)
+    assert (row["test_score"], row["test_seeds"]) == (0.9, 1), "its confirmation is found"
+    assert main(["leaderboard", "--top", "1", "--format", "yaml"]) == 0
+    found = load_config(_written(tmp_path, capsys.readouterr().out))
+    assert found.search.baselines["found-exact-3"].flat()["ln_lr"] == rate
+
+
+def test_confirmations_of_more_digits_belong_to_their_trial(
+    finish: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    study, uri = finish(tmp_path, "mixed"), f"sqlite:///{tmp_path / 'mlflow.db'}"
+    rate = WINNER | {"ln_lr": 0.08404840643566887}
+    study._search("search", "trial 3", 3, 0.95, rate)
+    monkeypatch.setattr(study, "_winner", rate)
+    study.confirm(3, test_score=0.9)
+    with monkeypatch.context() as earlier:
+        earlier.setattr(shown, "PARAMETER_DIGITS", 17)
+        RunWriter(study.study, uri).sync_trial("confirm-best-seed3")
+    sync_study(study.study, uri)
+    (found,) = best_configurations(uri, study=None, where=None, top=1)
+    assert (found.label, found.test_score, found.test_seeds) == ("trial 3", 0.9, 1)
+
+
+def test_a_trial_that_was_stopped_is_none_of_the_best(
+    finish: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    study, uri = finish(tmp_path, "stopped"), f"sqlite:///{tmp_path / 'mlflow.db'}"
+    study._search("search", "trial 3", 3, 0.99, WINNER)
+    study.folder.trial("search-0003").write_end(End("stopped", 1, 1.0))
+    sync_study(study.study, uri)
+    found = best_configurations(uri, study=None, where=None, top=2)
+    assert [one.label for one in found] == ["trial 1", "zero-shot"]
 
 
 def test_heads_and_peers_are_found_as_they_were_trained(

@@ -19,7 +19,8 @@ from study.config.settings import settings_columns
 from study.tracking.mlflow import internals
 from study.tracking.mlflow.internals import VIEW, experiment_tags, runs_page
 from study.tracking.mlflow.mirror import sync_study
-from study.tracking.mlflow.runs import TOTALS, TRIAL_TAGS
+from study.tracking.mlflow.runs import TRIAL_TAGS
+from study.tracking.mlflow.shown import ENDED, TOTALS
 from study.workflow.run_study import write_outputs
 
 PAGES = Path(mlflow.__file__).parent / "server" / "js" / "build"
@@ -48,7 +49,8 @@ def test_a_scoring_server_is_known_by_its_environment(monkeypatch: pytest.Monkey
         *internals.MODEL_TRAINING.values(),
         *("viewStateShareKey", "workflowType", "machine_learning"),
         *("searchFilter", "orderByKey", "selectedColumns", "columnOrder", "columnWidths"),
-        *("groupByKeys", "aggregateFunction"),
+        *("groupByKeys", "aggregateFunction", "compareRunCharts", "compareRunSections"),
+        *("metricSectionId", "isReordered", internals.CHARTS),
     ],
 )
 def test_its_pages_know_the_names_that_saved_views_are_made_of(name: str) -> None:
@@ -136,7 +138,7 @@ def test_every_column_is_of_something_that_runs_have() -> None:
     had = {
         "metrics": {"val_score", "test_score", "trainable", *TOTALS},
         "params": {*settings_columns(), "seed"},
-        "tags": {*TRIAL_TAGS, "study", "dataset", "protocol"},
+        "tags": {*TRIAL_TAGS, ENDED, "study", "dataset", "protocol"},
         "attributes": {"Models"},
     }
     for key, view in views().items():

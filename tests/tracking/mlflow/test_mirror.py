@@ -211,7 +211,7 @@ def test_no_secret_reaches_a_run_or_a_file(
     assert SECRET in uri
     tracker = started(study, uri)
     assert tracker.close(finished=True) == {}
-    assert SECRET not in str(pages(uri, "7"))
+    assert SECRET not in str(pages(uri, "7", "a1", "trials"))
     assert SECRET not in caplog.text
     for run in runs(mlflow_server, study).values():
         assert SECRET not in str(run.to_dictionary())

@@ -1,6 +1,6 @@
 """A study is a run, and each trial a child that holds what its folder does.
 
-A mark tells what has been sent: nothing is sent twice, and what changed is sent anew.
+Nothing is sent twice, and what changed is sent anew.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from written_study import EPOCHS, MakeStudy, Written, artifacts, history, runs, 
 
 from study.config.loading import build_config, dump_config
 from study.storage.ledger import DESCRIPTION, End, StudyFolder, TrialFolder
-from study.tracking.mlflow.runs import LONGEST_NOTE, Mark, RunWriter
+from study.tracking.mlflow.runs import LONGEST_NOTE, RunWriter
 from study.trial.study import Study
 
 
@@ -31,8 +31,14 @@ def test_each_trial_is_a_child_that_ends_as_the_trial_did(
     statuses = {trial: run.info.status for trial, run in found.items()}
     assert statuses == {
         "search-0000": "FINISHED",
-        "search-0001": "KILLED",
+        "search-0001": "FINISHED",  # a killed run looks like one that failed
         "search-0002": "FAILED",
+    }
+    ends = {trial: run.data.tags["ended"] for trial, run in found.items()}
+    assert ends == {
+        "search-0000": "finished",
+        "search-0001": "stopped",
+        "search-0002": "failed",
     }
     for number, run in enumerate(found[f"search-{n:04d}"] for n in range(3)):
         tags, params = run.data.tags, run.data.params
@@ -80,8 +86,71 @@ def test_a_trial_has_no_more_than_pages_and_searches_use(
     assert run.data.metrics.keys() == {*per_epoch, "trainable", "epochs", "seconds"}
     assert run.data.tags.keys() == {
         *("mlflow.parentRunId", "mlflow.runName", "study", "study_id", "trial_id"),
-        *("stage", "arm", "label", "split_hash", "config_hash", "stop_reason"),
+        *("stage", "arm", "label", "split_hash", "config_hash", "stop_reason", "ended"),
+        "mlflow.note.content",
     }
+
+
+def test_values_are_rounded_in_runs_and_exact_in_their_artifacts(
+    mlflow_server: str, make: MakeStudy, tmp_path: Path
+) -> None:
+    study = make("rounded")
+    rate, score = 0.08404840643566887, 0.8541666666666667
+    config = study.trial(0, ln_lr=rate)
+    report = {"epoch": 1, "train_loss": 1 / 3, "val_score": score, "seconds": 1 / 7}
+    study.folder.trial(config.trial_id).append_report(report)
+    study.end(config)
+    sync(study, mlflow_server)
+    run = runs(mlflow_server, study)["search-0000"]
+    assert run.data.params["ln_lr"] == "0.08405"
+    assert run.data.metrics["val_score"] == 0.85417
+    assert run.data.metrics["train_loss"] == 0.33333
+    for name in ("config.json", "reports.jsonl"):
+        MlflowClient(mlflow_server).download_artifacts(run.info.run_id, name, str(tmp_path))
+    sent = TrialFolder(tmp_path)
+    assert sent.read_config()["settings"]["rates"] == {"ln": rate}
+    assert sent.read_reports() == [report]
+
+
+@pytest.mark.parametrize("stage", ["search", "confirm"])
+def test_the_first_metric_of_a_trial_of_the_search_is_its_score(
+    mlflow_store: str, make: MakeStudy, stage: str
+) -> None:
+    study = make(f"ordered-{stage}")
+    config = study.trial(0, stage=stage)
+    writer, folder = RunWriter(study.study, mlflow_store), study.folder.trial(config.trial_id)
+    for report in ({}, {}, {"val_score": 0.5}):  # as with a linear head
+        epoch = len(folder.read_reports()) + 1
+        folder.append_report({"epoch": epoch, "train_loss": 1.0, "seconds": 1.0, **report})
+        writer.sync_trial(config.trial_id)
+        run = runs(mlflow_store, study)[config.trial_id]
+        begun = stage == "confirm" or bool(report)
+        assert bool(run.data.metrics) == begun, "its losses wait for its score"
+    first = "val_score" if stage == "search" else "train_loss"
+    assert next(iter(run.data.metrics)) == first, "MLflow lists them as they came"
+    assert [step for step, _ in history(mlflow_store, run, "train_loss")] == [1, 2, 3]
+    assert run.data.metrics["trainable"] == 1536
+
+
+def test_a_running_trial_is_described_and_its_end_changes_that(
+    mlflow_store: str, make: MakeStudy
+) -> None:
+    study = make("described")
+    config = study.trial(0)
+    writer = RunWriter(study.study, mlflow_store)
+
+    def described() -> str:
+        writer.sync_trial(config.trial_id)
+        note: str = runs(mlflow_store, study)[config.trial_id].data.tags["mlflow.note.content"]
+        return note
+
+    assert described() == "`vision.ln[0:2]`, ln lr 0.01, λ 0"
+    study.report(config, 1)
+    study.end(config, "stopped", reason="successive halving at epoch 1")
+    assert described() == (
+        "1.0 % on validation, stopped after 1 epoch: successive halving at epoch 1, "
+        "`vision.ln[0:2]`, ln lr 0.01, λ 0"
+    )
 
 
 def test_the_parent_has_configuration_tables_and_description(
@@ -351,7 +420,7 @@ def test_a_trial_that_was_trained_again_while_mlflow_was_away_has_its_later_resu
     study.end(config, "stopped")
     sync(study, mlflow_store)
     run = runs(mlflow_store, study)["search-0000"]
-    assert run.info.status == "KILLED"
+    assert (run.info.status, run.data.tags["ended"]) == ("FINISHED", "stopped")
     assert history(mlflow_store, run) == [(1, 0.01)]
     assert history(mlflow_store, run, "epochs") == [(0, 1)]
 
@@ -395,49 +464,3 @@ def test_epochs_that_a_damaged_state_cost_are_not_counted_twice(
     sync(study, mlflow_server)
     points = history(mlflow_server, runs(mlflow_server, study)["search-0000"])
     assert [step for step, _ in points] == [1, 2, 3]
-
-
-REPORTS = [{"epoch": epoch, "val_score": 0.1 * epoch} for epoch in (1, 2, 3)]
-END = End("finished", 3, 1.5)
-
-
-def test_a_mark_is_read_as_it_was_written(make: MakeStudy) -> None:
-    study = make("marked")
-    folder = study.folder.trial(study.trial(0).trial_id)
-    assert Mark.read(folder, "") == Mark()
-    mark = Mark(parent_id="p", run_id="r", trial_id="search-0000", began=7, winner=True)
-    mark.note(REPORTS, END)
-    mark.write(folder)
-    assert Mark.read(folder, "p") == mark
-    assert (mark.reports, mark.closed) == (3, True)
-
-
-@pytest.mark.parametrize("text", ["{", "[]", "7", '{"of_a_later_version": 1}', "\x00"])
-def test_a_damaged_mark_is_as_good_as_none(make: MakeStudy, text: str) -> None:
-    study = make("damaged-mark")
-    folder = study.folder.trial(study.trial(0).trial_id)
-    folder.write("mlflow.json", text)
-    assert Mark.read(folder, "") == Mark()
-
-
-def test_a_mark_fits_what_was_only_added_to() -> None:
-    mark = Mark()
-    mark.note(REPORTS[:2], None)
-    assert mark.fits(REPORTS[:2], None)
-    assert mark.fits(REPORTS, END)
-    assert not mark.fits(REPORTS[:1], None)
-    assert not mark.fits([REPORTS[0] | {"val_score": 0.9}, *REPORTS[1:]], END)
-
-
-def test_a_mark_of_an_end_fits_that_end_alone() -> None:
-    mark = Mark()
-    mark.note(REPORTS, END)
-    assert mark.fits(REPORTS, END)
-    assert not mark.fits(REPORTS, None), "it is trained again"
-    assert not mark.fits(REPORTS, End("stopped", 3, 1.5))
-
-
-def test_a_mark_of_an_earlier_version_fits_whatever_has_not_been_opened_again() -> None:
-    mark = Mark(reports=3, closed=True)
-    assert mark.fits(REPORTS[:1], END)
-    assert not mark.fits(REPORTS, None)

@@ -1,10 +1,11 @@
 """MLflow behind the interface of a tracker, against a real store."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow import MlflowClient
-from written_study import MakeStudy, runs, started
+from written_study import MakeStudy, Written, runs, started
 
 from study.config.loading import build_config
 from study.errors import TrackingError
@@ -36,11 +37,32 @@ def test_the_end_of_a_study_prints_where_it_is_browsed(mlflow_store: str, make: 
     tracker = started(study, mlflow_store)
     experiment = MlflowClient(mlflow_store).get_experiment_by_name("pages")
     assert experiment is not None
-    (browse, command), (page, address) = tracker.pages()
-    assert (browse, page) == ("browse", "page")
-    assert command == f"mlflow ui --backend-store-uri {mlflow_store}"
-    assert f"/#/experiments/{experiment.experiment_id}/" in address
+    found = dict(tracker.pages())
+    assert found.keys() == {"browse", "page", "trials"}
+    assert found["browse"] == f"mlflow ui --backend-store-uri {mlflow_store}"
+    own = runs(mlflow_store, study)[""].info.run_id
+    assert f"/#/experiments/{experiment.experiment_id}/runs/{own}?" in found["page"]
     assert tracker.close(finished=False) == {}
+
+
+@pytest.mark.parametrize(
+    ("values", "view"),
+    [
+        ({}, "trials"),
+        ({"ablation": {"design": "leave_one_out"}}, "ablation"),
+        ({"protocol": "zero_shot"}, "confirmed"),
+    ],
+)
+def test_the_end_of_a_study_prints_the_view_that_has_its_trials(
+    mlflow_store: str, tmp_path: Path, values: dict[str, Any], view: str
+) -> None:
+    study = Written(tmp_path, f"view-{view}")
+    study.config = build_config(
+        {**values, "name": study.folder.name, "tracking": {"experiment": "views"}}, "test"
+    )
+    tracker = started(study, mlflow_store)
+    assert dict(tracker.pages())["trials"].endswith(f"viewStateShareKey={view}")
+    assert tracker.close(finished=True) == {}
 
 
 def test_trials_are_known_by_hash_and_fetched_with_the_files_they_were_sent_with(
@@ -50,14 +72,16 @@ def test_trials_are_known_by_hash_and_fetched_with_the_files_they_were_sent_with
     config = study.trial(0, config_hash="c" * 16)
     taken = study.trial(1, config_hash="d" * 16, taken_from="another")
     unfinished = study.trial(2, config_hash="e" * 16)
-    for trial in (config, taken, unfinished):
+    stopped = study.trial(3, config_hash="b" * 16)
+    for trial in (config, taken, unfinished, stopped):
         study.report(trial, 1)
     study.end(config)
     study.end(taken)
+    study.end(stopped, "stopped")
     tracker = started(study, mlflow_store)
     assert tracker.close(finished=True) == {}
     run_id = runs(mlflow_store, study)["search-0000"].info.run_id
-    assert tracker.known([config, taken, unfinished]) == {"c" * 16: run_id}
+    assert tracker.known([config, taken, unfinished, stopped]) == {"c" * 16: run_id}
     tracker.fetch(run_id, tmp_path)
     for name in ("config.json", "reports.jsonl", "delta.safetensors"):
         there = (study.folder.trial("search-0000").path / name).read_bytes()

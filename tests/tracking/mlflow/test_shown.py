@@ -1,0 +1,152 @@
+"""What MLflow shows of a trial is rounded, says each thing once, and is told in a line."""
+
+import math
+from typing import Any
+
+import pytest
+
+from study.config.settings import Settings
+from study.storage.ledger import End
+from study.tracking.mlflow.shown import (
+    describe_trial,
+    end_tags,
+    epoch_metrics,
+    has_begun,
+    rounded,
+    trial_params,
+)
+
+CLIPFIT = {
+    "subset": "text.mlp.fc2.bias + vision.ln",
+    "rates": {"bias": 0.003068605962732783, "ln": 0.08404840643566887},
+    "distill_weight": 14.632969561555587,
+}
+
+
+def config(stage: str = "search", **settings: Any) -> dict[str, Any]:
+    """What a trial's folder holds of its configuration, as far as it is read."""
+    own = Settings.model_validate(CLIPFIT | settings)
+    return {"stage": stage, "seed": 3, "settings": own.model_dump(mode="json")}
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "shown"),
+    [
+        (0.08404840643566887, 4, 0.08405),
+        (1.00004e-05, 4, 1e-05),
+        (0.8541666666666667, 5, 0.85417),
+        (812.3612414518819, 5, 812.36),
+        (0.25, 4, 0.25),
+        (123456.0, 4, 123456.0),
+        (123456, 4, 123456),
+        ("0.08404840643566887", 4, "0.08404840643566887"),
+        (None, 4, None),
+    ],
+)
+def test_numbers_have_few_digits_and_whole_ones_all(value: Any, digits: int, shown: Any) -> None:
+    assert rounded(value, digits) == shown
+    assert type(rounded(value, digits)) is type(shown)
+
+
+def test_what_is_no_finite_number_stays_so() -> None:
+    assert math.isnan(rounded(math.nan, 4))
+    assert rounded(-math.inf, 4) == -math.inf
+
+
+def test_parameters_have_four_significant_digits() -> None:
+    expected = {"bias_lr": "0.003069", "ln_lr": "0.08405", "distill_weight": "14.63", "seed": "3"}
+    assert trial_params(config()).items() >= expected.items()
+    peer = {"method": "lora", "lr": 0.00123456, "alpha": 7.77777}
+    shown = trial_params(config(peer=peer, subset="none", rates={}, distill_weight=0.0))
+    assert shown.items() >= {"peer_lr": "0.001235", "peer_alpha": "7.778"}.items()
+
+
+def test_metrics_have_five_digits_none_is_there_twice_and_the_score_is_the_first() -> None:
+    report = {"epoch": 1, "seconds": 0.123456789, "train_loss": 1.3599354028701782}
+    report |= {"val_hmean": 0.2 / 3, "val_base": 0.5 / 3, "val_score": 0.2 / 3}
+    later = {**report, "epoch": 2, "val_score": 0.3 / 3}
+    points = epoch_metrics([report, later], began=1000)
+    assert [(point.key, point.step, point.value) for point in points] == [
+        ("val_score", 1, 0.066667),
+        ("val_score", 2, 0.1),
+        ("train_loss", 1, 1.3599),
+        ("val_base", 1, 0.16667),
+        ("train_loss", 2, 1.3599),
+        ("val_base", 2, 0.16667),
+    ]
+    assert [point.timestamp for point in points[:2]] == [1123, 1246]
+
+
+def test_a_trial_of_the_search_begins_with_its_first_score_and_others_with_their_first_epoch() -> (
+    None
+):
+    unscored, scored = {"epoch": 1, "train_loss": 1.0}, {"epoch": 2, "val_score": 0.5}
+    assert not has_begun(config(), [])
+    assert not has_begun(config(), [unscored])
+    assert has_begun(config(), [unscored, scored])
+    assert not has_begun(config("confirm"), [])
+    assert has_begun(config("confirm"), [unscored])
+
+
+WHAT = "`text.mlp.fc2.bias + vision.ln`, bias lr 0.003069, ln lr 0.08405, λ 14.63"
+
+
+@pytest.mark.parametrize(
+    ("given", "reports", "end", "line"),
+    [
+        (config(), [], None, WHAT),
+        (
+            config(),
+            [{"val_score": 0.5}, {"val_score": 0.6249}, {"train_loss": 1.0}],
+            End("finished", 3, 1.0),
+            f"62.5 % on validation, {WHAT}",
+        ),
+        (
+            config(),
+            [{"val_score": 0.5}],
+            End("stopped", 1, 1.0, reason="successive halving at epoch 1"),
+            f"50.0 % on validation, stopped after 1 epoch: successive halving at epoch 1, {WHAT}",
+        ),
+        (
+            config("confirm", head="linear", strength=0.75),
+            [{"test_score": 0.845}],
+            End("finished", 9, 1.0),
+            "84.5 % on test, `text.mlp.fc2.bias + vision.ln` with a linear head at strength 0.75, "
+            "bias lr 0.003069, ln lr 0.08405, λ 14.63",
+        ),
+        (
+            config(subset="none", rates={}, distill_weight=0.0),
+            [{"val_score": 0.7}],
+            End("finished", 0, 1.0),
+            "70.0 % on validation, CLIP as it is",
+        ),
+        (
+            config(
+                subset="none", rates={}, distill_weight=0.0, peer={"method": "lora", "lr": 0.001}
+            ),
+            [],
+            End("failed", 2, 1.0, reason="the loss | was *not* finite"),
+            "failed after 2 epochs, `lora`, lr 0.001",
+        ),
+    ],
+    ids=["running", "finished", "stopped", "confirmed", "zero-shot", "failed"],
+)
+def test_a_trial_is_told_in_one_line(
+    given: dict[str, Any], reports: list[dict[str, Any]], end: End | None, line: str
+) -> None:
+    assert describe_trial(given, reports, end) == line
+
+
+def test_a_failure_has_its_error_below_the_line_and_why_it_ended_in_tags() -> None:
+    end = End("failed", 1, 1.0, reason="out of memory", error="Traceback\nMemoryError: *all*")
+    tags = end_tags(config(), [], end)
+    assert tags == {
+        "ended": "failed",
+        "stop_reason": "out of memory",
+        "error": "Traceback\nMemoryError: *all*",
+        "mlflow.note.content": f"failed after 1 epoch, {WHAT}\n\n"
+        "```\nTraceback\nMemoryError: *all*\n```",
+    }
+    assert end_tags(config(), [], End("finished", 1, 1.0)).keys() == {
+        *("ended", "stop_reason", "mlflow.note.content"),
+    }
