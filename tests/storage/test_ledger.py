@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from study.storage.ledger import End, LedgerError, StudyFolder, TrialFolder
+from study.storage.ledger import End, LedgerError, Registration, StudyFolder, TrialFolder
 
 
 @pytest.fixture
@@ -152,3 +152,14 @@ def test_what_was_not_written_is_none(folder: StudyFolder) -> None:
     assert folder.read_json("candidates.json") is None
     folder.write_json("candidates.json", [{"λ": 1}])
     assert folder.read_json("candidates.json") == [{"λ": 1}]
+
+
+def test_a_winner_is_loaded_by_its_alias_or_where_that_may_move_by_its_version() -> None:
+    champion, other = (Registration("clipfit-pets", "7", won, "") for won in (True, False))
+
+    def line(address: str) -> str:
+        return f'mlflow.pyfunc.load_model("models:/clipfit-pets{address}").predict(["image.png"])'
+
+    assert champion.loading_line() == line("@champion")
+    assert champion.loading_line(lasting=True) == line("/7")
+    assert other.loading_line() == other.loading_line(lasting=True) == line("/7")

@@ -234,8 +234,7 @@ def _lack(writer: runs.RunWriter, listed: Mapping[str, Run], trial_id: str) -> s
     tags = writer.trial_tags(config) | ({shown.ENDED: end.status} if end else {})
     wanted = {
         "tags": tags.items() - run.data.tags.items(),
-        # By their names alone: those that an earlier version sent have more digits.
-        "parameters": writer.trial_params(config).keys() - run.data.params.keys(),
+        "parameters": shown.lacking_params(writer.trial_params(config), run.data.params),
         "metrics": (whole | points.keys()) - run.data.metrics.keys(),
         "datasets": _names(writer.inputs(config)) - _names(run.inputs.dataset_inputs),
     }

@@ -77,8 +77,8 @@ class RunWriter:
         searched for, since a search takes longer the more runs there are."""
         self._inputs: dict[tuple[str, str], list[DatasetInput]] = {}
         """The datasets of the trials of a split hash and a stage."""
-        self._of_study: set[tuple[str, str]] = set()
-        """The split hashes and stages whose datasets the study's own run has."""
+        self._of_study: set[str] = set()
+        """The digests of the datasets that the study's own run has."""
         began = _written(folder.config_path, known=folder.path)
         self.client = server.connect(uri, config.tracking.experiment)
         server.ask(
@@ -184,7 +184,7 @@ class RunWriter:
         config, end, reports = folder.read_config(), folder.read_end(), folder.read_reports()
         if not mark.fits(reports, end):
             return None
-        self._send_inputs(mark.run_id, config)
+        self._send_inputs(mark.run_id, self.inputs(config))
         if mark.closed and end is not None:
             known = self.client.get_run(mark.run_id).data.tags
             tags = shown.end_tags(config, reports, end)
@@ -281,6 +281,7 @@ class RunWriter:
             found = self._find(f"tags.trial_id = '{trial_id}'")
         self._perhaps_there[trial_id] = None
         there = set[tuple[str, int, float]]()
+        inputs = self.inputs(config)  # before a run is made, since storage may be away
         if found is None:
             found = self.client.create_run(
                 self.experiment_id,
@@ -295,11 +296,9 @@ class RunWriter:
                 history = self.client.get_metric_history(found.info.run_id, key)
                 there |= {_place(point) for point in history}
         run_id = str(found.info.run_id)
-        params = self.trial_params(config)
-        self.client.log_batch(
-            run_id, params=[Param(k, v) for k, v in params.items() if k not in found.data.params]
-        )
-        self._send_inputs(run_id, config)
+        params = shown.lacking_params(self.trial_params(config), found.data.params)
+        self.client.log_batch(run_id, params=[Param(key, value) for key, value in params.items()])
+        self._send_inputs(run_id, inputs)
         return run_id, int(found.info.start_time), there
 
     def inputs(self, config: Mapping[str, Any]) -> list[DatasetInput]:
@@ -317,13 +316,13 @@ class RunWriter:
             )
         return self._inputs[key]
 
-    def _send_inputs(self, run_id: str, config: Mapping[str, Any]) -> None:
+    def _send_inputs(self, run_id: str, inputs: list[DatasetInput]) -> None:
         """Send the datasets of a trial, and to the study's own run those that it lacks."""
-        if inputs := self.inputs(config):
+        if inputs:
             self.client.log_inputs(run_id, datasets=inputs)
-            if (key := (config["split_hash"], config["stage"])) not in self._of_study:
-                self.client.log_inputs(self.parent_id, datasets=inputs)
-                self._of_study.add(key)
+        if lacks := [one for one in inputs if one.dataset.digest not in self._of_study]:
+            self.client.log_inputs(self.parent_id, datasets=lacks)
+            self._of_study |= {one.dataset.digest for one in lacks}
 
     def trial_tags(self, config: Mapping[str, Any]) -> dict[str, str]:
         """Return the tags that a trial's run is created with."""

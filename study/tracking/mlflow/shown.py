@@ -4,6 +4,7 @@ Exact values are in the ledger, and among the artifacts of a trial's run.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from itertools import accumulate
 from typing import Any
 
@@ -61,6 +62,23 @@ def trial_params(config: Mapping[str, Any]) -> dict[str, str]:
         for key, value in own.items()
         if value is not None
     }
+
+
+def lacking_params(wanted: Mapping[str, str], there: Mapping[str, str]) -> dict[str, str]:
+    """Return the parameters that a run lacks or has otherwise, by more than rounding.
+
+    Args:
+        wanted: the parameters that the run is to have.
+        there: those that it has; an earlier version sent all digits, and they cannot change.
+    """
+    return {k: v for k, v in wanted.items() if v not in (there.get(k), _in_short(there.get(k)))}
+
+
+def _in_short(text: str | None) -> str | None:
+    """Return the text of a parameter, rounded if it is a number."""
+    with suppress(TypeError, ValueError):
+        return str(rounded(float(text or ""), PARAMETER_DIGITS))
+    return text
 
 
 def without_twins(values: Mapping[str, float]) -> dict[str, float]:

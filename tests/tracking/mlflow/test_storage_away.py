@@ -210,7 +210,7 @@ def test_sync_names_storage_that_goes_away_rather_than_mlflow(
     assert main(arguments) == 2
     gone[0].__exit__(None, None, None)
     told = capsys.readouterr().err.rpartition("error: ")[2]
-    assert told.startswith(f"{study.folder.path}/")
+    assert told.startswith(str(study.folder.path / "trials" / "search-0001"))
     assert told.endswith("nor could it within 0.3 seconds: No such file or directory\n")
     assert "MLflow" not in told
     monkeypatch.undo()
