@@ -283,7 +283,9 @@ def test_a_check_says_that_the_embedded_backbone_has_seen_characters_alone(
 def test_a_study_that_begins_says_what_its_backbone_has_not_seen(
     images: MakeImages, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("study.workflow.run_study.ray_session", lambda _: pytest.fail("far enough"))
+    monkeypatch.setattr(
+        "study.workflow.run_study.ray_session", lambda *_: pytest.fail("far enough")
+    )
     with pytest.raises(pytest.fail.Exception, match="far enough"):
         main(few(images()))
     assert CAUTION in capsys.readouterr().out

@@ -155,7 +155,9 @@ def test_a_check_and_a_run_print_warnings(
         *("data.val_shots=2", f"tracking.uri={mlflow_store}"),
     ]
     if command == "run":
-        monkeypatch.setattr("study.workflow.run_study.ray_session", lambda _: pytest.fail("enough"))
+        monkeypatch.setattr(
+            "study.workflow.run_study.ray_session", lambda *_: pytest.fail("enough")
+        )
         with pytest.raises(pytest.fail.Exception, match="enough"):
             main(arguments)
     else:

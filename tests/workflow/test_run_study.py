@@ -99,7 +99,7 @@ def test_a_name_that_exists_is_refused_and_its_study_left_alone(
 def test_a_study_that_fails_before_its_first_trial_leaves_no_folder(
     configure: Configure, console: Console, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(_: StudyConfig) -> None:
+    def fail(*_: object) -> None:
         raise StudyError("no cluster answers")
 
     monkeypatch.setattr("study.workflow.run_study.ray_session", fail)
@@ -181,7 +181,9 @@ def test_a_study_begins_by_writing_down_what_it_is_and_saying_what_it_will_do(
 ) -> None:
     config = configure(**values)
     folder = folder_of(config)
-    monkeypatch.setattr("study.workflow.run_study.ray_session", lambda _: pytest.fail("far enough"))
+    monkeypatch.setattr(
+        "study.workflow.run_study.ray_session", lambda *_: pytest.fail("far enough")
+    )
     with pytest.raises(pytest.fail.Exception, match="far enough"):
         run_study(config, folder, console, resume=False)
     assert folder.config_path.read_text(encoding="utf-8") == dump_config(config)
@@ -278,7 +280,7 @@ def ending(monkeypatch: pytest.MonkeyPatch, output: io.StringIO, tracker: Any) -
         return {}
 
     @contextmanager
-    def cluster(_: object) -> Iterator[None]:
+    def cluster(*_: object) -> Iterator[None]:
         yield
         say()
 
@@ -333,7 +335,7 @@ def test_what_was_not_sent_is_told_also_where_a_study_fails(
     output: io.StringIO,
 ) -> None:
     tracker.close.return_value = {"trial": "away"}
-    monkeypatch.setattr(module, "ray_session", lambda _: nullcontext())
+    monkeypatch.setattr(module, "ray_session", lambda *_: nullcontext())
     monkeypatch.setattr(
         module, "_confirm", create_autospec(module._confirm, side_effect=StudyError)
     )
@@ -547,7 +549,7 @@ def running(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Ru
         monkeypatch.setattr(module, "read_sweep", lambda folders: folders)
         monkeypatch.setattr(module, "write_tables", runs.write_tables)
         monkeypatch.setattr(module, "tables", lambda folders: [f"{len(folders)} studies"])
-        monkeypatch.setattr(module, "ray_session", lambda config: nullcontext())
+        monkeypatch.setattr(module, "ray_session", lambda *_: nullcontext())
         (tmp_path / "runs").mkdir(exist_ok=True)
         return runs
 
