@@ -289,14 +289,15 @@ FAULTS: dict[int, Fault] = {
     7: raises(OSError(5, "Input/output error")),
     8: once(device_fails),
     9: device_fails,
-    10: once(stands_still),
-    11: stands_still,
+    10: stands_still,
 }
 SETTINGS: dict[str, Any] = {
     "search": {
-        "trials": 12,
+        "trials": 11,
         "asha": None,
         "sampler": "random",
+        # They begin at the best rates so far, which depend on what failed.
+        "space": {"neighbours": False},
         "baselines": {
             "zero-shot": {"subset": "none"},
             "clipfit": {"subset": "clipfit", "bias_lr": 0.002, "ln_lr": 0.002},
@@ -333,7 +334,7 @@ def sound(make_study: Callable[..., TinyStudy], ray_cluster: None) -> TinyStudy:
         (2, "ValueError: no such thing", "Traceback"),
         (4, "out of memory with one image at a time (RuntimeError: ", "Traceback"),
         (5, f"no epoch within {LIMIT} seconds", "in hangs"),
-        (11, f"no epoch within {LIMIT} seconds, and its process stood still", "Actor"),
+        (10, f"no epoch within {LIMIT} seconds, and its process stood still", "ray.kill"),
         (7, "OSError: [Errno 5] Input/output error", "Traceback"),
         (
             9,
@@ -357,13 +358,13 @@ def test_a_trial_that_hangs_or_loses_its_device_goes_on_in_another_process(
     faulty: TinyStudy,
 ) -> None:
     starts = Counter(trial for event, trial, _ in faulty.heard.events if event == "started")
-    assert starts == {f"search-{n:04d}": 2 if n in (5, 6, 8, 9, 10, 11) else 1 for n in range(12)}
+    assert starts == {f"search-{n:04d}": 2 if n in (5, 6, 8, 9, 10) else 1 for n in range(11)}
 
 
 @pytest.mark.long
 def test_the_study_goes_on_beside_its_faults(faulty: TinyStudy, sound: TinyStudy) -> None:
-    assert statuses(faulty.folder) == {"finished": 6, "failed": 6}
-    assert statuses(sound.folder) == {"finished": 12}
+    assert statuses(faulty.folder) == {"finished": 5, "failed": 6}
+    assert statuses(sound.folder) == {"finished": 11}
     for trial, other in zip(faulty.folder.trials(), sound.folder.trials(), strict=True):
         assert trial.read_config() == other.read_config()
         assert not (trial.path / "hang.txt").exists()
@@ -414,8 +415,7 @@ def test_the_sampler_learns_what_is_unfit(faulty: TinyStudy) -> None:
         7: TrialState.FAIL,
         8: TrialState.COMPLETE,
         9: TrialState.FAIL,
-        10: TrialState.COMPLETE,
-        11: TrialState.FAIL,
+        10: TrialState.FAIL,
     }
     for number in (2, 4, 5):
         assert told[number].value == told[number].intermediate_values[2] == 0
