@@ -358,13 +358,13 @@ def test_a_trial_that_hangs_or_loses_its_device_goes_on_in_another_process(
     faulty: TinyStudy,
 ) -> None:
     starts = Counter(trial for event, trial, _ in faulty.heard.events if event == "started")
-    assert starts == {f"search-{n:04d}": 2 if n in (5, 6, 8, 9, 10) else 1 for n in range(11)}
+    assert starts == {f"search-{n:04d}": 2 if n in (5, 6, 8, 9, 10) else 1 for n in range(12)}
 
 
 @pytest.mark.long
 def test_the_study_goes_on_beside_its_faults(faulty: TinyStudy, sound: TinyStudy) -> None:
-    assert statuses(faulty.folder) == {"finished": 5, "failed": 6}
-    assert statuses(sound.folder) == {"finished": 11}
+    assert statuses(faulty.folder) == {"finished": 6, "failed": 6}
+    assert statuses(sound.folder) == {"finished": 12}
     for trial, other in zip(faulty.folder.trials(), sound.folder.trials(), strict=True):
         assert trial.read_config() == other.read_config()
         assert not (trial.path / "hang.txt").exists()
