@@ -59,7 +59,7 @@ class _Watch:
         self._address = ray.get_runtime_context().gcs_address
         # Another process may start the head of a cluster again.
         self._patience = PATIENCE if own_processes() else PART * reconnects_within()
-        self._answered = time.monotonic()
+        self._silent_since: float | None = None
 
     def __call__(self) -> str | None:
         """Return what was lost, if anything was."""
@@ -69,7 +69,10 @@ class _Watch:
         # What was asked to end may stay, and accept no connection any more.
         host, _, port = self._address.rpartition(":")
         if silence(host.strip("[]"), int(port), ANSWERS_WITHIN) is None:
-            self._answered = time.monotonic()
-        if time.monotonic() - self._answered < self._patience:
+            self._silent_since = None
+            return None
+        # From its first silence, since a computer that slept has not listened either.
+        self._silent_since = self._silent_since or time.monotonic()
+        if time.monotonic() - self._silent_since < self._patience:
             return None
         return f"the head of Ray at {self._address} does not answer any more"
