@@ -220,6 +220,11 @@ def _make_checkpoints(root: Path) -> None:
     with_weights("zero", lambda weights: [tensor.zero_() for tensor in weights.values()])
     with_config("bert", "", model_type="bert")
     with_config("siglip", "", model_type="siglip")
+    folder = root / "ck_openclip"
+    folder.mkdir()
+    timm = {"model_cfg": {"embed_dim": 8, "vision_cfg": {"timm_model_name": "vit_base"}}}
+    (folder / "open_clip_config.json").write_text(json.dumps(timm))
+    (folder / "open_clip_model.safetensors").write_bytes(b"")
     with_config("depth", "vision_config", num_hidden_layers=9)
     with_config("shape", "text_config", intermediate_size=512)
     (root / "ck_empty").mkdir()

@@ -10,9 +10,9 @@ import torch
 from study.config.loading import build_config, dump_config
 from study.config.schema import StudyConfig
 from study.embedded import EMBEDDED, backbone_path
+from study.method.backbone import load_backbone
 from study.method.delta import DeltaInfo, head_tensors, load_delta, save_delta
 from study.method.head import Head
-from study.method.model import load_backbone
 from study.storage.ledger import DESCRIPTION, End, StudyFolder, TrialFolder
 from study.trial import TrialConfig
 from study.trial.prepare import Preparer

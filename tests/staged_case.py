@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from study.method.model import Backbone, FewShotClassifier
+from study.method.backbone import Backbone
+from study.method.model import FewShotClassifier
 from study.method.recipe import Precision
 from study.method.staged import StagedClassifier
 from study.method.subsets import parse

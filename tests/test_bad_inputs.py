@@ -19,7 +19,7 @@ import pytest
 from listening import listening
 
 from study.config.loading import build_config, dump_config
-from study.method.model import load_backbone
+from study.method.backbone import load_backbone
 from study.run import main
 from study.storage.ledger import StudyFolder
 
@@ -334,8 +334,9 @@ CHECKPOINTS = {
     "missing": "lacks 1 tensors of a CLIPModel, first text_model.encoder.layers.0.mlp.fc2.bias",
     "nan": "has NaN or infinity in 1 of its 110 tensors, first text_projection.weight",
     "zero": "has nothing but zeros in ",
-    "bert": "is a 'bert' model; allowed is 'clip'",
-    "siglip": "is a 'siglip' model; allowed is 'clip'",
+    "bert": "is a 'bert' model; allowed are 'clip', 'siglip'",
+    "siglip": "has a config.json that describes no SigLIP (texts have 64 features, and images 96",
+    "openclip": "is an OpenCLIP model with vision_cfg.timm_model_name = 'vit_base'",
     "depth": "tensors of a CLIPModel, first vision_model.encoder.layers.3",
     "shape": "tensors of another shape than its config.json says",
     "empty": "has no weights in safetensors format and no config.json in its folder",

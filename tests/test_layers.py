@@ -82,7 +82,10 @@ OPTIONAL = {
     "peft": {"method.peers"},
 }
 """The modules that optional extras are for; nothing else needs them."""
-NAMES_IN_DEPENDENCIES = {"PIL": "pillow", "sklearn": "scikit-learn", "yaml": "pyyaml"}
+NAMES_IN_DEPENDENCIES = {
+    **{"PIL": "pillow", "open_clip": "open_clip_torch"},
+    **{"sklearn": "scikit-learn", "yaml": "pyyaml"},
+}
 
 FILES = sorted(STUDY.rglob("*.py"))
 
@@ -209,7 +212,7 @@ def test_every_library_that_is_imported_is_a_dependency() -> None:
     """A library that another one happens to bring may be gone with its next release."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    optional = (text for name in ("hf", "interactive", "lora") for text in extras[name])
+    optional = (text for name in ("hf", "interactive", "lora", "openclip") for text in extras[name])
     wanted = [*project["dependencies"], *optional]
     declared = {text.split(">")[0].split("[")[0].strip().lower() for text in wanted}
     imported = {name.partition(".")[0] for path in FILES for name, _ in imports(path)}

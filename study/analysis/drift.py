@@ -32,8 +32,8 @@ from study.data.images.table import ImageTable, normalize
 from study.data.prompts import prompts
 from study.embedded import backbone_path
 from study.errors import DataError, DeltaError, SubsetError
+from study.method.backbone import Backbone, load_backbone
 from study.method.delta import DeltaInfo, apply_delta, head_of, load_delta, parameters_of
-from study.method.model import Backbone, load_backbone
 from study.method.parameters import ENCODERS, leaf_of
 from study.storage.atomic import write_atomically
 from study.trial.prepare import Preparer

@@ -30,7 +30,7 @@ from study.data.records import OnCorrupt
 from study.data.shots import Short
 from study.errors import SECRET_OF_A_QUERY
 from study.method.checkpoint import EMBEDDED
-from study.method.parameters import kind_names
+from study.method.parameters import Family, kind_names
 from study.method.recipe import (
     DISTILL_WEIGHT,
     LEARNING_RATE,
@@ -206,10 +206,8 @@ class TrainingConfig(Section):
     """The precision of the encoders' forward pass; parameters and losses stay float32."""
 
 
-class SpaceConfig(Section):
-    """The space from which the search chooses configurations."""
-
-    sites: tuple[SubsetText, ...] = (
+SITES_OF: Mapping[Family, tuple[str, ...]] = {
+    "clip": (
         "text.attn.bias",
         "text.mlp.fc1.bias",
         "text.mlp.fc2.bias",
@@ -223,8 +221,34 @@ class SpaceConfig(Section):
         "vision.ln1",
         "vision.ln2",
         "vision.ln_post",
-    )
-    """The sites that a trial may tune, without layers: ``windows`` sets those."""
+    ),
+    "siglip": (
+        "text.attn.bias",
+        "text.mlp.fc1.bias",
+        "text.mlp.fc2.bias",
+        "text.proj.bias",
+        "text.ln1",
+        "text.ln2",
+        "text.ln_final",
+        "vision.attn.bias",
+        "vision.mlp.fc1.bias",
+        "vision.mlp.fc2.bias",
+        "vision.pool.bias",
+        "vision.ln1",
+        "vision.ln2",
+        "vision.ln_post",
+        "vision.pool.ln",
+    ),
+}
+"""The sites that a search chooses from, by the family of the backbone: all that it has."""
+
+
+class SpaceConfig(Section):
+    """The space from which the search chooses configurations."""
+
+    sites: tuple[SubsetText, ...] = SITES_OF["clip"]
+    """The sites that a trial may tune, without layers: ``windows`` sets those. The default stands
+    for all sites of the backbone, so that a SigLIP has its own."""
     windows: bool = True
     """Whether a trial also chooses the range of layers that it tunes in each encoder."""
     rates: dict[KnownKind, Range] = Field(default_factory=dict)

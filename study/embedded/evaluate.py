@@ -22,14 +22,8 @@ from study.data.prompts import prompts
 from study.data.records import Dataset, Record
 from study.data.shots import draw_shots
 from study.data.tasks import Part, Task, confirm_task
-from study.method.model import (
-    Backbone,
-    FewShotClassifier,
-    accuracy,
-    encode_prompts,
-    load_backbone,
-    predict,
-)
+from study.method.backbone import Backbone, load_backbone
+from study.method.model import FewShotClassifier, accuracy, encode_prompts, predict
 from study.method.subsets import parse
 from study.method.training import Schedule, make_optimizer, train_epoch
 from study.protocols import BaseToNew, FewShot, Protocol, hmean

@@ -1,16 +1,24 @@
 """The architecture of a checkpoint, read from its configuration without loading its weights."""
 
 import hashlib
+import json
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from study.errors import BackboneError
-from study.method.hub import refuse_unreachable, unreachable
-from study.method.parameters import Encoder, Leaf
+from study.method.hub import (
+    PREPROCESSING,
+    cached,
+    refuse_unreachable,
+    transformers_quiet,
+    unreachable,
+)
+from study.method.openclip import OPEN_CLIP_CONFIG, Interpolation, clip_values, open_clip_framing
+from study.method.parameters import FAMILIES, Encoder, Family, Leaf
 from study.method.subsets import Depths
 
 NAME_ON_HUB = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?", re.ASCII)
@@ -25,6 +33,20 @@ def backbone_path(name: str) -> str:
 
 
 @dataclass(frozen=True)
+class Framing:
+    """How an image of any shape is brought to the square that a model reads."""
+
+    squash: bool = False
+    """Whether both sides are scaled to the square; else the shorter is, and the middle is kept."""
+    interpolation: Interpolation = "bicubic"
+    """The filter by which it is scaled."""
+
+
+AS_CLIP = Framing()
+"""How OpenAI's CLIP reads images."""
+
+
+@dataclass(frozen=True)
 class EncoderShape:
     """The sizes of one encoder."""
 
@@ -35,7 +57,9 @@ class EncoderShape:
     mlp_width: int
     """The size of the hidden layer in a block's MLP."""
     outside: int = 0
-    """How many numbers lie outside the blocks: embeddings, LayerNorms and the projection."""
+    """How many numbers lie outside the blocks: embeddings, LayerNorms, projection or pool."""
+    dim: int = 0
+    """The number of features."""
 
     def count_all(self) -> int:
         """Return how many numbers the encoder holds."""
@@ -56,11 +80,17 @@ class Architecture:
     """The number of features of an image or a text."""
     checkpoint: str = ""
     """The identity of the weights: hub name and commit, or a hash of a folder's files."""
+    family: Family = "clip"
+    """The family, which decides which sites there are."""
+    framing: Framing = AS_CLIP
+    """How images are brought to their size."""
+    open_clip: bool = False
+    """Whether it is an OpenCLIP checkpoint."""
 
     @property
     def depths(self) -> Depths:
-        """The number of blocks of each encoder."""
-        return Depths(self.text.depth, self.vision.depth)
+        """The number of blocks of each encoder, with the family."""
+        return Depths(self.text.depth, self.vision.depth, self.family)
 
     def count(self, leaves: Iterable[Leaf]) -> int:
         """Return how many numbers some parameter tensors hold."""
@@ -70,7 +100,7 @@ class Architecture:
         )
 
     def count_all(self) -> int:
-        """Return how many numbers both encoders hold, without CLIP's logit scale."""
+        """Return how many numbers both encoders hold, without the logit scale and bias."""
         return self.text.count_all() + self.vision.count_all()
 
     def count_lora(self, rank: int) -> int:
@@ -79,30 +109,102 @@ class Architecture:
         return sum(adapted * one.depth * 2 * rank * one.width for one in (self.text, self.vision))
 
 
+class Description(NamedTuple):
+    """What a checkpoint says of itself, without its weights."""
+
+    config: Any
+    """The configuration of the model in transformers, a ``CLIPConfig`` or a ``SiglipConfig``."""
+    family: Family
+    """The family."""
+    framing: Framing
+    """How images are brought to their size."""
+    identity: str
+    """See `Architecture.checkpoint`."""
+    locally: bool
+    """Whether this machine's files must do."""
+    open_clip: Mapping[str, Any] | None
+    """The contents of ``open_clip_config.json`` if it is an OpenCLIP checkpoint."""
+
+
 def read_architecture(name: str | Path, *, revision: str | None = None) -> Architecture:
-    """Read the architecture from a checkpoint's ``config.json``.
+    """Read the architecture from a checkpoint's configuration.
 
     Args:
         name: hub name or local folder.
         revision: branch, tag or commit on the hub; a folder has none.
 
     Raises:
-        BackboneError: the file cannot be found or read, or describes no CLIP model; or a local
-            folder has no safetensors weights.
+        BackboneError: see `describe`.
     """
-    from transformers import CLIPConfig  # takes a second to import, which --help can do without
+    config, family, framing, identity, _, open_clip = describe(name, revision=revision)
+    try:
+        text, vision = _SHAPES[family](config)
+        return Architecture(
+            text=text,
+            vision=vision,
+            image_size=int(config.vision_config.image_size),
+            dim=text.dim,
+            checkpoint=identity,
+            family=family,
+            framing=framing,
+            open_clip=open_clip is not None,
+        )
+    except Exception as error:  # transformers raises many types, all of them about this file
+        raise _undescribed(name, family, error) from error
+
+
+def read_family(name: str | Path, *, revision: str | None = None) -> Family | None:
+    """Return the family of a checkpoint, without looking at its weights; None if it is of no known.
+
+    Args:
+        name: hub name or local folder.
+        revision: branch, tag or commit on the hub; a folder has none.
+
+    Raises:
+        BackboneError: a hub's checkpoint cannot be had.
+    """
+    if locally := Path(name).is_dir():
+        revision = None
+    else:
+        refuse_absent_folder(name)
+        locally = refuse_unreachable(str(name), ("config.json", OPEN_CLIP_CONFIG), revision)
+    try:
+        values, open_clip, _ = _read_config(name, revision, locally)
+    except (OSError, ValueError):
+        return None
+    family = "clip" if open_clip is not None else values.get("model_type")
+    return family if family in FAMILIES else None
+
+
+def describe(name: str | Path, *, revision: str | None = None) -> Description:
+    """Read what a checkpoint says of itself.
+
+    Args:
+        name: hub name or local folder.
+        revision: branch, tag or commit on the hub; a folder has none.
+
+    Raises:
+        BackboneError: the configuration cannot be found or read, or describes no model of a known
+            family; or a local folder has no safetensors weights.
+    """
+    with transformers_quiet():  # of ids that a configuration has by default and nothing reads
+        return _describe(name, revision)
+
+
+def _describe(name: str | Path, revision: str | None) -> Description:
+    # They take a second to import, which --help can do without.
+    from transformers import CLIPConfig, SiglipConfig
 
     folder = Path(name)
     refuse_absent_folder(name)
+    locally = folder.is_dir()
     try:
-        if folder.is_dir():
+        if locally:
             _refuse_incomplete(folder)
-            values, _ = CLIPConfig.get_config_dict(name, local_files_only=True)
         else:
-            locally = refuse_unreachable(str(name), "config.json", revision)
-            values, _ = CLIPConfig.get_config_dict(
-                name, revision=revision, local_files_only=locally
-            )
+            files = ("config.json", OPEN_CLIP_CONFIG)
+            locally = refuse_unreachable(str(name), files, revision)
+        values, open_clip, commit = _read_config(name, revision, locally)
     except (OSError, ValueError) as error:
         if "couldn't connect" in str(error):
             fault = "something else answers in its place"
@@ -114,24 +216,64 @@ def read_architecture(name: str | Path, *, revision: str | None = None) -> Archi
             f"backbone '{name}' cannot be found or read ({first_lines(error)}); allowed is "
             f"{allowed}"
         ) from error
-    if values.get("model_type") != "clip":
+    identity = _hash(folder) if folder.is_dir() else f"{name}@{commit}"
+    if open_clip is not None:
+        config = CLIPConfig.from_dict(clip_values(name, open_clip))
+        framing = Framing(*open_clip_framing(name, open_clip))
+        return Description(config, "clip", framing, identity, locally, open_clip)
+    if (family := values.get("model_type")) not in FAMILIES:
         raise BackboneError(
-            f"backbone '{name}' is a '{values.get('model_type')}' model; allowed is 'clip'"
+            f"backbone '{name}' is a '{family}' model; allowed are "
+            f"{', '.join(map(repr, FAMILIES))} (SigLIP and SigLIP 2 of a fixed resolution are "
+            "both 'siglip'), and OpenCLIP checkpoints"
         )
-    identity = _hash(folder) if folder.is_dir() else f"{name}@{values.get('_commit_hash')}"
     try:
-        config = CLIPConfig.from_dict(values)
-        return Architecture(
-            text=_shape("text", config),
-            vision=_shape("vision", config),
-            image_size=int(config.vision_config.image_size),
-            dim=int(config.projection_dim),
-            checkpoint=identity,
-        )
+        config = (CLIPConfig if family == "clip" else SiglipConfig).from_dict(values)
     except Exception as error:  # transformers raises many types, all of them about this file
-        raise BackboneError(
-            f"backbone '{name}' has a config.json that describes no CLIP ({error})"
-        ) from error
+        raise _undescribed(name, family, error) from error
+    framing = AS_CLIP if family == "clip" else _siglip_framing(name, revision, locally)
+    return Description(config, family, framing, identity, locally, None)
+
+
+def _read_config(
+    name: str | Path, revision: str | None, locally: bool
+) -> tuple[dict[str, Any], dict[str, Any] | None, str | None]:
+    """Return the values of config.json or of OpenCLIP's file, and the commit on the hub.
+
+    A checkpoint that has both files is read as transformers would.
+    """
+    from transformers import CLIPConfig
+
+    try:
+        values, _ = CLIPConfig.get_config_dict(name, revision=revision, local_files_only=locally)
+        if values.get("model_type") in FAMILIES:
+            return values, None, values.get("_commit_hash")
+    except (OSError, ValueError):
+        if (found := cached(str(name), OPEN_CLIP_CONFIG, revision, locally=locally)) is None:
+            raise
+        values = {}
+    else:
+        found = cached(str(name), OPEN_CLIP_CONFIG, revision, locally=locally)
+    if found is None:
+        return values, None, None
+    return values, json.loads(Path(found).read_text(encoding="utf-8")), Path(found).parent.name
+
+
+def _undescribed(name: str | Path, family: Family, error: Exception) -> BackboneError:
+    called = "CLIP" if family == "clip" else "SigLIP"
+    return BackboneError(
+        f"backbone '{name}' has a config.json that describes no {called} ({error})"
+    )
+
+
+def _siglip_framing(name: str | Path, revision: str | None, locally: bool) -> Framing:
+    """Return how SigLIP's images are prepared: both sides are scaled, by a filter that it names."""
+    for file in PREPROCESSING:
+        if (path := cached(str(name), file, revision, locally=locally)) is not None:
+            values = json.loads(Path(path).read_text(encoding="utf-8"))
+            resample = values.get("image_processor", values).get("resample")
+            return Framing(squash=True, interpolation="bilinear" if resample == 2 else "bicubic")
+    return Framing(squash=True)
 
 
 def refuse_absent_folder(name: str | Path) -> None:
@@ -159,7 +301,8 @@ def refuse_absent_folder(name: str | Path) -> None:
 
 def _refuse_incomplete(folder: Path) -> None:
     lacking = [] if any(folder.glob("*.safetensors")) else ["weights in safetensors format"]
-    lacking += [] if (folder / "config.json").exists() else ["config.json"]
+    configs = ("config.json", OPEN_CLIP_CONFIG)
+    lacking += [] if any((folder / file).exists() for file in configs) else ["config.json"]
     if lacking:
         raise BackboneError(f"backbone '{folder}' has no {' and no '.join(lacking)} in its folder")
 
@@ -180,14 +323,52 @@ def _hash(folder: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def _shape(encoder: Encoder, whole: Any) -> EncoderShape:
-    config = whole.text_config if encoder == "text" else whole.vision_config
-    width, inner = config.hidden_size, config.intermediate_size
-    if min(sizes := (config.num_hidden_layers, width, inner)) < 1:
+def _sizes(encoder: Encoder, config: Any) -> tuple[int, int, int]:
+    """Return depth, width and width of the MLP."""
+    sizes = (config.num_hidden_layers, config.hidden_size, config.intermediate_size)
+    if min(sizes) < 1:
         raise BackboneError(f"the {encoder} encoder's configuration has sizes {sizes}")
-    if encoder == "text":  # tokens, positions and the last LayerNorm
-        vectors = config.vocab_size + config.max_position_embeddings + 2
-    else:  # patches and their positions, the class and its own, and two LayerNorms
-        patches = (config.image_size // config.patch_size) ** 2
-        vectors = config.num_channels * config.patch_size**2 + patches + 2 + 4
-    return EncoderShape(*sizes, outside=width * (vectors + whole.projection_dim))
+    return sizes
+
+
+def _clip_shapes(config: Any) -> tuple[EncoderShape, EncoderShape]:
+    """Return the sizes of CLIP's text encoder and of its image encoder."""
+    text, vision, dim = config.text_config, config.vision_config, int(config.projection_dim)
+    # Tokens, positions and the last LayerNorm; patches and their positions, the class and its own,
+    # and two LayerNorms.
+    tokens = text.vocab_size + text.max_position_embeddings + 2
+    patches = (vision.image_size // vision.patch_size) ** 2
+    pixels = vision.num_channels * vision.patch_size**2 + patches + 2 + 4
+    return (
+        EncoderShape(*_sizes("text", text), text.hidden_size * (tokens + dim), dim),
+        EncoderShape(*_sizes("vision", vision), vision.hidden_size * (pixels + dim), dim),
+    )
+
+
+def _siglip_shapes(config: Any) -> tuple[EncoderShape, EncoderShape]:
+    """Return the sizes of SigLIP's text encoder and of its image encoder.
+
+    Raises:
+        BackboneError: the image encoder has no pool, so that it has no features.
+    """
+    text, vision, dim = config.text_config, config.vision_config, config.text_config.projection_size
+    if not vision.vision_use_head:
+        raise BackboneError("vision_use_head is false; allowed is an image encoder with its pool")
+    if dim != vision.hidden_size:
+        raise BackboneError(
+            f"texts have {dim} features, and images {vision.hidden_size}: they cannot be compared"
+        )
+    tokens = text.vocab_size + text.max_position_embeddings + 2
+    width, inner = vision.hidden_size, vision.intermediate_size
+    patches = (vision.image_size // vision.patch_size) ** 2
+    # Patches with their bias and positions, the last LayerNorm, and the pool: its query, its
+    # LayerNorm, its attention and its MLP.
+    pixels = vision.num_channels * vision.patch_size**2 + 1 + patches + 2 + 1 + 2
+    pool = 4 * width * (width + 1) + 2 * width * inner + inner + width
+    return (
+        EncoderShape(*_sizes("text", text), text.hidden_size * (tokens + dim) + dim, dim),
+        EncoderShape(*_sizes("vision", vision), width * pixels + pool, dim),
+    )
+
+
+_SHAPES = {"clip": _clip_shapes, "siglip": _siglip_shapes}

@@ -17,9 +17,10 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from study.errors import DeltaError
+from study.method.backbone import Backbone, load_backbone
 from study.method.checkpoint import backbone_path
 from study.method.head import Head
-from study.method.model import Backbone, load_backbone
+from study.method.siglip import as_published
 from study.storage.atomic import write_atomically
 
 FORMAT = "clipfit-delta-1"
@@ -202,7 +203,7 @@ def load_tuned(
 def merge(
     backbone: str, delta: Path, out: Path, *, revision: str | None = None
 ) -> tuple[Head | None, DeltaInfo]:
-    """Write the tuned model as a Hugging Face CLIP folder: model, tokenizer, image processor.
+    """Write the tuned model as a Hugging Face folder: model, tokenizer, image processor.
 
     The weights are float32, as they were tuned. The folder appears whole or not at all.
 
@@ -229,7 +230,7 @@ def merge(
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
         whole = Path(scratch, out.name)
-        for part in (loaded.clip, loaded.tokenizer, loaded.processor):
+        for part in (as_published(loaded.clip), loaded.tokenizer, loaded.processor):
             part.save_pretrained(whole)
         if head is not None:
             names = {"class_names": json.dumps(head.classes)}

@@ -1,5 +1,7 @@
 """Checkpoints of the Hugging Face hub: whether they can be had, and which files they have."""
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from study.errors import BackboneError
@@ -9,12 +11,29 @@ PREPROCESSING = ("preprocessor_config.json", "processor_config.json")
 """The files that may say how images are prepared."""
 
 
-def refuse_unreachable(name: str, file: str, revision: str | None) -> bool:
-    """Raise if a file of a hub's checkpoint is not on this machine and the hub is silent.
+@contextmanager
+def transformers_quiet() -> Iterator[None]:
+    """Let transformers show no bars and no warnings within the block, since errors say it all."""
+    from transformers.utils import logging as transformers_logging
+
+    bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    verbosity = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if bars:
+            transformers_logging.enable_progress_bar()
+
+
+def refuse_unreachable(name: str, files: Sequence[str], revision: str | None) -> bool:
+    """Raise if a hub's checkpoint is not on this machine and the hub is silent.
 
     Args:
         name: the checkpoint's name on the hub.
-        file: the name of a file that every checkpoint has.
+        files: the names of files of which every checkpoint has one.
         revision: branch, tag or commit.
 
     Returns:
@@ -25,7 +44,7 @@ def refuse_unreachable(name: str, file: str, revision: str | None) -> bool:
     """
     if not (fault := hub_silence()):
         return False
-    if not _cached(name, file, revision):
+    if not any(cached(name, file, revision) for file in files):
         raise BackboneError(unreachable(name, revision, fault))
     return True
 
@@ -41,8 +60,15 @@ def unreachable(name: str, revision: str | None, fault: str) -> str:
     )
 
 
-def _cached(name: str, file: str, revision: str | None, *, locally: bool = True) -> str | None:
-    """Return where a file of a checkpoint is, in a folder or in the cache of the hub, or None."""
+def cached(name: str, file: str, revision: str | None, *, locally: bool = True) -> str | None:
+    """Return where a file of a checkpoint is, in a folder or in the cache of the hub, or None.
+
+    Args:
+        name: the checkpoint's name on the hub, or its folder.
+        file: the name of the file.
+        revision: branch, tag or commit.
+        locally: whether the hub is not asked.
+    """
     from transformers.utils import cached_file  # imports what takes a second
 
     return cached_file(
@@ -69,4 +95,4 @@ def lacks_preprocessing(
     """
     if (folder := Path(name)).is_dir():
         return not any((folder / file).exists() for file in PREPROCESSING)
-    return not any(_cached(str(name), file, revision, locally=locally) for file in PREPROCESSING)
+    return not any(cached(str(name), file, revision, locally=locally) for file in PREPROCESSING)

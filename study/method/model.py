@@ -1,24 +1,20 @@
-"""A few-shot classifier around a CLIP model: prompts to text features, images to predictions."""
+"""A few-shot classifier around a model: prompts to text features, images to predictions."""
 
 from __future__ import annotations
 
 import copy
 import difflib
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from study.errors import BackboneError, DataError, SubsetError
-from study.method.checkpoint import first_lines, refuse_absent_folder
-from study.method.hub import lacks_preprocessing, refuse_unreachable
+from study.errors import SubsetError
+from study.method.backbone import Backbone
 from study.method.parameters import Leaf, parameter_name
 from study.method.recipe import Precision
 from study.method.subsets import Depths, Subset
@@ -37,7 +33,7 @@ class TunedParameter:
     """A tuned parameter, with its name and kind."""
 
     name: str
-    """The name in `CLIPModel.named_parameters`."""
+    """The name in the model's `named_parameters`."""
     kind: str
     """The name of the kind, which decides the learning rate."""
     parameter: nn.Parameter
@@ -94,221 +90,18 @@ class Classifier(Protocol[PromptsT]):
         """Return scaled cosines, (batch, classes) float32."""
 
 
-@dataclass(frozen=True)
-class Backbone:
-    """A frozen CLIP checkpoint, with its tokenizer and the preprocessing of its images."""
-
-    name: str
-    """The hub name or folder that it was loaded from."""
-    clip: CLIPModel
-    tokenizer: Any
-    image_size: int
-    """The side of the square images, in pixels."""
-    image_mean: tuple[float, float, float]
-    """The mean of each colour channel, for pixels between 0 and 1."""
-    image_std: tuple[float, float, float]
-    """The standard deviation of each colour channel."""
-    fingerprint: str
-    """The hash of all parameters; see `fingerprint`."""
-    processor: Any = None
-    """The image processor, to be saved with the model; None without one."""
-
-    def tokenize(self, prompts: Sequence[str]) -> Tensor:
-        """Return token ids (prompts, length) int64, cut right after the longest prompt's EOT.
-
-        Under the causal mask nothing after EOT can reach it, so the cut is exact.
-
-        Raises:
-            DataError: a prompt is longer than the context of the text encoder.
-            BackboneError: the tokenizer gives ids that the text encoder does not know.
-        """
-        text = self.clip.config.text_config
-        # Not verbose: it warns of long prompts, which are refused below.
-        rows = self.tokenizer(list(prompts), padding=True, verbose=False)["input_ids"]
-        ends = end_positions(rows, text.eos_token_id)
-        if (length := max(ends) + 1) > text.max_position_embeddings:
-            raise DataError(
-                f"prompt '{prompts[ends.index(length - 1)][:80]}…' has {length} tokens; "
-                f"{self.name} reads at most {text.max_position_embeddings}"
-            )
-        rows = [row[:length] for row in rows]
-        if (largest := max(map(max, rows))) >= text.vocab_size:
-            raise BackboneError(
-                f"the tokenizer of '{self.name}' gives id {largest}, its text encoder knows "
-                f"0 to {text.vocab_size - 1}; the tokenizer and the model do not belong together"
-            )
-        return torch.tensor(rows, dtype=torch.int64)
-
-
-def load_backbone(name: str | Path, *, revision: str | None = None) -> Backbone:
-    """Load a Hugging Face `CLIPModel` by hub name or local folder, in float32.
-
-    Without preprocessor_config.json, images are prepared as for OpenAI's CLIP.
-
-    Args:
-        name: hub name or local folder.
-        revision: branch, tag or commit on the hub; a folder has none.
-
-    Raises:
-        BackboneError: the checkpoint cannot be found or read, lacks tensors or a vocabulary, has
-            weights of another shape, not finite or zero throughout, or is not a CLIP model.
-            Pickled weights are never read.
-    """
-    from transformers import AutoTokenizer, CLIPImageProcessor, CLIPModel
-    from transformers.utils import logging as transformers_logging
-
-    refuse_absent_folder(name)
-    bars = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
-    verbosity = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()  # it tells of tensors what is told below
-    try:
-        locally = Path(name).is_dir() or refuse_unreachable(str(name), "config.json", revision)
-        options = {"revision": revision or "main", "local_files_only": locally}
-        clip, report = CLIPModel.from_pretrained(
-            name,
-            dtype=torch.float32,
-            output_loading_info=True,
-            use_safetensors=True,
-            ignore_mismatched_sizes=True,  # they are refused below, and named
-            **options,
-        )
-        tokenizer = AutoTokenizer.from_pretrained(name, **options)
-        if lacks_preprocessing(name, revision, locally=locally):
-            side = clip.config.vision_config.image_size
-            processor = CLIPImageProcessor(
-                size={"shortest_edge": side}, crop_size={"height": side, "width": side}
-            )
-        else:
-            processor = CLIPImageProcessor.from_pretrained(name, **options)
-        image_mean = _three_numbers(processor.image_mean)
-        image_std = _three_numbers(processor.image_std)
-    except BackboneError:
-        raise
-    except SafetensorError as error:
-        raise BackboneError(
-            f"backbone '{name}' has weights that cannot be read ({first_lines(error)}): was the "
-            "file written whole?"
-        ) from error
-    except Exception as error:  # transformers raises many types, all about this checkpoint
-        allowed = "" if Path(name).is_dir() else ", by hub name or local folder"
-        raise BackboneError(
-            f"backbone '{name}' cannot be loaded ({type(error).__name__}: {first_lines(error)}); "
-            f"allowed is a Hugging Face CLIP checkpoint with safetensors weights{allowed}"
-        ) from error
-    finally:
-        transformers_logging.set_verbosity(verbosity)
-        if bars:
-            transformers_logging.enable_progress_bar()
-    if missing := sorted(report["missing_keys"]):
-        raise BackboneError(
-            f"backbone '{name}' lacks {len(missing)} tensors of a CLIPModel, first {missing[0]}"
-        )
-    if mismatched := sorted(report["mismatched_keys"]):
-        tensor, there, wanted = mismatched[0]
-        raise BackboneError(
-            f"backbone '{name}' has {len(mismatched)} tensors of another shape than its "
-            f"config.json says, first {tensor}: {tuple(there)} in the weights, and "
-            f"{tuple(wanted)} by config.json; the two files do not belong together"
-        )
-    if fault := weights_fault(clip.named_parameters()):
-        raise BackboneError(
-            f"backbone '{name}' has {fault}; allowed are finite weights that are not zero "
-            "throughout: was the file written whole?"
-        )
-    if not has_words(tokenizer):
-        raise BackboneError(
-            f"backbone '{name}' has a tokenizer without words; allowed is a checkpoint with its "
-            "tokenizer.json, or vocab.json and merges.txt"
-        )
-    clip.eval().requires_grad_(False)
-    return Backbone(
-        name=str(name),
-        clip=clip,
-        tokenizer=tokenizer,
-        image_size=clip.config.vision_config.image_size,
-        image_mean=image_mean,
-        image_std=image_std,
-        fingerprint=fingerprint(clip),
-        processor=processor,
-    )
-
-
-def end_positions(rows: Sequence[Sequence[int]], eos_token_id: int) -> list[int]:
-    """Return the position that CLIP pools in each row of token ids, as transformers does.
-
-    Old configurations wrongly say 2: then it is the position of the largest id. Otherwise it is the
-    first position of ``eos_token_id``.
-
-    Raises:
-        BackboneError: a row lacks the id. transformers would silently pool its position 0 and give
-            every class the same feature.
-    """
-    if eos_token_id == 2:
-        return [row.index(max(row)) for row in rows]
-    if lacking := [number for number, row in enumerate(rows) if eos_token_id not in row]:
-        raise BackboneError(
-            f"token ids of prompt {lacking[0]} never hold the end-of-text id {eos_token_id} of the "
-            "checkpoint's text_config, so every class would get the same feature; "
-            "the tokenizer and the model do not belong together"
-        )
-    return [row.index(eos_token_id) for row in rows]
-
-
-def weights_fault(weights: Iterable[tuple[str, Any]]) -> str | None:
-    """Return which weights are useless, as a message; None if there are none.
-
-    NaN and infinity spread to every feature. A bias may be all zeros; a weight that is comes from a
-    file whose end was never written.
-
-    Args:
-        weights: every parameter of a `CLIPModel` by its name, as a tensor or an array of any
-            floating-point type; a value too large for float32 loads as infinity.
-    """
-    # The lowest and highest value are NaN if any value is, and cost no copy of the weights.
-    ends = {name: torch.stack(torch.as_tensor(v).aminmax()).float() for name, v in weights}
-    broken = [name for name, found in ends.items() if not found.isfinite().all()]
-    zero = [name for name, found in ends.items() if name.endswith(".weight") and not found.any()]
-    for fault, names in (("NaN or infinity", broken), ("nothing but zeros", zero)):
-        if names:
-            return f"{fault} in {len(names)} of its {len(ends)} tensors, first {names[0]}"
-    return None
-
-
-def has_words(tokenizer: Any) -> bool:
-    """Return whether a tokenizer has any token that is not special.
-
-    If its files are missing, transformers makes one that reads every word as end-of-text.
-    """
-    return not set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens)
-
-
-def _three_numbers(values: Sequence[float]) -> tuple[float, float, float]:
-    red, green, blue = (float(value) for value in values)
-    return red, green, blue
-
-
-def fingerprint(model: nn.Module) -> str:
-    """Return 16 hexadecimal digits: a hash of every parameter's name, shape and bytes."""
-    digest = hashlib.sha256()
-    for name, parameter in sorted(model.named_parameters()):
-        digest.update(f"{name}{tuple(parameter.shape)}".encode())
-        digest.update(parameter.detach().cpu().contiguous().numpy().data)
-    return digest.hexdigest()[:16]
-
-
 def model_depths(model: CLIPModel) -> Depths:
-    """Return the number of blocks of each encoder."""
+    """Return the number of blocks of each encoder, with the family."""
     text, vision = model.config.text_config, model.config.vision_config
-    return Depths(text.num_hidden_layers, vision.num_hidden_layers)
+    return Depths(text.num_hidden_layers, vision.num_hidden_layers, model.config.model_type)
 
 
 def tuned_names(model: CLIPModel, subset: Subset) -> dict[str, Leaf]:
-    """Return the leaves of a subset by their names in `CLIPModel.named_parameters`.
+    """Return the leaves of a subset by their names in the model's `named_parameters`.
 
     Raises:
         SubsetError: see `Subset.resolve`; or the model lacks a leaf, because its architecture is
-            not that of OpenAI's CLIP.
+            not that of its family.
     """
     present = dict(model.named_parameters())
     named = {parameter_name(leaf): leaf for leaf in subset.resolve(model_depths(model))}
@@ -335,7 +128,7 @@ def unfreeze(model: CLIPModel, subset: Subset) -> list[TunedParameter]:
 
 
 class FewShotClassifier(nn.Module):
-    """CLIP as a classifier over a list of prompts, with a few of its own parameters tuned.
+    """A model as a classifier over a list of prompts, with a few of its own parameters tuned.
 
     It shares every frozen tensor with the backbone and owns copies of the tuned ones. So many
     classifiers need little more memory than one, and training leaves the backbone unchanged.
@@ -380,7 +173,10 @@ class FewShotClassifier(nn.Module):
         return self.unit(features)
 
     def logits(self, image_features: Tensor, text_features: Tensor) -> Tensor:
-        """Return scaled cosines: (batch, dim) and (classes, dim) to (batch, classes) float32."""
+        """Return scaled cosines: (batch, dim) and (classes, dim) to (batch, classes) float32.
+
+        SigLIP's bias, which is one number for all classes, is left out: it cancels in the softmax.
+        """
         return self.clip.logit_scale.exp() * image_features @ text_features.T
 
     def unit(self, features: Tensor) -> Tensor:

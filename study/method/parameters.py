@@ -1,18 +1,25 @@
-"""The one table of sites: which of CLIP's own parameters can be tuned.
+"""The one table of sites: which of a model's own parameters can be tuned.
 
 A further site is a further row of `SITES`. The subset language, freezing, counting, the search
 space, drift and the staged pass read the table whenever they are called. CLIPFit's paper and code
 say ``mlp.c_proj`` for ``mlp.fc2``, ``ln_1`` for ``ln1`` and so on.
+
+SigLIP has the blocks of CLIP, and around them sites of its own: its image encoder ends in a pool,
+an attention over all tokens with one learned query, and its text encoder in a layer with a bias.
 """
 
 import re
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, NamedTuple, get_args
 
 from study.errors import SubsetError
 
 Encoder = Literal["text", "vision"]
 ENCODERS: tuple[Encoder, ...] = get_args(Encoder)
+Family = Literal["clip", "siglip"]
+"""A family of models with the same sites, by the name of its ``model_type`` in transformers."""
+FAMILIES: tuple[Family, ...] = get_args(Family)
 
 
 @dataclass(frozen=True)
@@ -52,8 +59,12 @@ class Site:
     """The encoders that have the site."""
     in_blocks: bool = True
     """Whether each block has the site, so that a slice of layers limits it."""
-    shape: tuple[Literal["width", "mlp_width"], ...] = ("width",)
+    shape: tuple[Literal["width", "mlp_width", "dim"], ...] = ("width",)
     """The sizes of each tensor, by their names in `study.method.checkpoint.EncoderShape`."""
+    families: tuple[Family, ...] = FAMILIES
+    """The families whose models have the site."""
+    parameter: str | None = None
+    """The tensor's name in its module, if the site has one tensor and it has another name there."""
 
     def has(self, encoder: str, tensor: str) -> bool:
         """Return whether an encoder has the site with this tensor."""
@@ -61,6 +72,11 @@ class Site:
 
 
 _NORM_TENSORS = ("weight", "bias")
+POOL = "head.attention"
+"""The path of the attention in the pool of SigLIP's image encoder."""
+# The biases of its queries, keys and values are one tensor, which `study.method.siglip` parts.
+_PARTS = f"{POOL}.parametrizations.in_proj_bias"
+_pool = partial(Site, stage="after", encoders=("vision",), in_blocks=False, families=("siglip",))
 # The key bias is missing on purpose: it cannot change the model. It is transformers that misspells
 # the vision encoder's first norm.
 SITES: tuple[Site, ...] = (
@@ -71,10 +87,23 @@ SITES: tuple[Site, ...] = (
     Site("mlp.fc2", "mlp.fc2", ("bias",), BIAS, "mlp"),
     Site("ln1", "layer_norm1", _NORM_TENSORS, NORM, "attention"),
     Site("ln2", "layer_norm2", _NORM_TENSORS, NORM, "mlp"),
-    Site("ln_pre", "pre_layrnorm", _NORM_TENSORS, NORM, "before", ("vision",), in_blocks=False),
+    Site(
+        "ln_pre", "pre_layrnorm", _NORM_TENSORS, NORM, "before", ("vision",), in_blocks=False,
+        families=("clip",),
+    ),
     Site("ln_post", "post_layernorm", _NORM_TENSORS, NORM, "after", ("vision",), in_blocks=False),
     Site("ln_final", "final_layer_norm", _NORM_TENSORS, NORM, "after", ("text",), in_blocks=False),
-)
+    _pool("pool.q", _PARTS, ("bias",), BIAS, parameter="original0"),
+    _pool("pool.v", _PARTS, ("bias",), BIAS, parameter="original2"),
+    _pool("pool.out", f"{POOL}.out_proj", ("bias",), BIAS),
+    _pool("pool.fc1", "head.mlp.fc1", ("bias",), BIAS, shape=("mlp_width",)),
+    _pool("pool.fc2", "head.mlp.fc2", ("bias",), BIAS),
+    _pool("pool.ln", "head.layernorm", _NORM_TENSORS, NORM),
+    Site(
+        "proj", "head", ("bias",), BIAS, "after", ("text",), in_blocks=False,
+        shape=("dim",), families=("siglip",),
+    ),
+)  # fmt: skip
 
 
 class Leaf(NamedTuple):
@@ -124,24 +153,27 @@ def kind_names() -> tuple[str, ...]:
 
 
 def parameter_name(leaf: Leaf) -> str:
-    """Return the name of a leaf in `CLIPModel.named_parameters`."""
+    """Return the name of a leaf in the model's `named_parameters`."""
     block = "" if leaf.layer is None else f"encoder.layers.{leaf.layer}."
-    return f"{leaf.encoder}_model.{block}{leaf.row.module}.{leaf.tensor}"
+    row = leaf.row
+    return f"{leaf.encoder}_model.{block}{row.module}.{row.parameter or leaf.tensor}"
 
 
 def leaf_of(name: str) -> Leaf:
-    """Return the leaf that has a name in `CLIPModel.named_parameters`.
+    """Return the leaf that has a name in a model's `named_parameters`.
 
     Raises:
         SubsetError: no site of the table has a tensor of this name.
     """
     if match := _NAME.fullmatch(name):
-        encoder, layer, module, tensor = match.groups()
+        encoder, layer, module, found = match.groups()
         block = None if layer is None else int(layer)
         for row in SITES:
+            tensor = row.tensors[0] if found == row.parameter else found
             if (
                 row.module == module
                 and row.in_blocks == (layer is not None)
+                and row.parameter in (None, found)
                 and row.has(encoder, tensor)
             ):
                 return Leaf(encoder, block, row.name, tensor)  # type: ignore[arg-type]

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from study.errors import ConfigError
-from study.method.model import Backbone, FewShotClassifier, TunedParameter
+from study.method.backbone import Backbone
+from study.method.model import FewShotClassifier, TunedParameter
 from study.method.parameters import PEER
 from study.method.recipe import Precision
 from study.method.subsets import parse
@@ -27,7 +28,8 @@ _NO_SUBSET = parse("none")
 class FullClassifier(FewShotClassifier):
     """A classifier that tunes every parameter of both encoders, embeddings and projections too.
 
-    CLIP's logit scale stays as it is, since all rows of a leaderboard share it.
+    The logit scale stays as it is, since all rows of a leaderboard share it, and so does SigLIP's
+    logit bias, which no probability depends on.
 
     Args:
         backbone: the checkpoint, which stays unchanged.
@@ -36,12 +38,12 @@ class FullClassifier(FewShotClassifier):
 
     def __init__(self, backbone: Backbone, *, precision: Precision = "float32") -> None:
         super().__init__(backbone, _NO_SUBSET, precision=precision)
-        scale = self.clip.logit_scale
-        self.clip = copy.deepcopy(backbone.clip, {id(scale): scale})
+        shared = {id(p): p for name, p in self.clip.named_parameters() if name.startswith("logit")}
+        self.clip = copy.deepcopy(backbone.clip, shared)
         self.tuned = [
             TunedParameter(name, PEER, parameter.requires_grad_())
             for name, parameter in sorted(self.clip.named_parameters())
-            if parameter is not scale
+            if id(parameter) not in shared
         ]
 
 

@@ -9,6 +9,9 @@ computes the same features up to rounding, with less work:
   depend on the tokens after it. So each distinct prefix is encoded once, and nothing after EOT.
 * In the last block, only the pooled token (EOT or CLS) has a query and passes through the MLP.
 
+In SigLIP each token of a prompt sees all others, so that no two share a state, and the image
+encoder pools all tokens. There, the last block saves only the queries of the text encoder.
+
 An encoder is a sequence of numbered stages: 0 is the norm before the blocks (the text encoder has
 none); each block has two, its attention and its MLP; the last is the final norm and projection.
 """
@@ -22,7 +25,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from study.errors import SubsetError
-from study.method.model import FewShotClassifier, TunedParameter, end_positions
+from study.method.backbone import end_positions
+from study.method.model import FewShotClassifier, TunedParameter
 from study.method.parameters import Encoder, Leaf, leaf_of
 
 
@@ -31,7 +35,10 @@ class Prompts:
     """Prompts that are encoded up to the first tuned stage."""
 
     hidden: Tensor
-    """The states of the prefixes, (prefixes, width); after the last stage (prompts, dim)."""
+    """The states of the prefixes, (prefixes, width); after the last stage (prompts, dim).
+
+    Where tokens see the tokens after them, each token of each prompt counts as a prefix.
+    """
     prefix_at: Tensor
     """(prompts, length) int64: the prefix that ends at each position; arbitrary after EOT."""
     place: Tensor
@@ -56,9 +63,10 @@ class StagedClassifier:
         """The tuned parameters."""
         self.logits = classifier.logits
         """Scaled cosines; see `FewShotClassifier.logits`."""
-        self.text = StagedEncoder(classifier, "text", classifier.clip.text_projection)
+        self._is_causal = classifier.clip.config.model_type == "clip"
+        self.text = StagedEncoder(classifier, "text")
         """The text encoder; the results of `begin_prompts` depend on its first tuned stage."""
-        self.vision = StagedEncoder(classifier, "vision", classifier.clip.visual_projection)
+        self.vision = StagedEncoder(classifier, "vision")
         """The vision encoder; the results of `begin_images` depend on its first tuned stage."""
 
     @torch.no_grad()
@@ -70,10 +78,14 @@ class StagedClassifier:
         """
         clip, device = self.classifier.clip, self.classifier.device
         rows = input_ids.tolist()
-        ends = end_positions(rows, clip.config.text_config.eos_token_id)
+        if self._is_causal:
+            ends = end_positions(rows, clip.config.text_config.eos_token_id)
+        else:
+            ends = [len(row) - 1 for row in rows]
         length = max(ends) + 1
+        # What a token's state depends on: the tokens up to it, or all, and which of them it is.
         paths = [
-            [tuple(row[: at + 1]) for at in range(end + 1)]
+            [tuple(row[: at + 1]) if self._is_causal else (*row, at) for at in range(end + 1)]
             for row, end in zip(rows, ends, strict=True)
         ]
         places: dict[tuple[int, ...], int] = {}  # of each prefix, by its first occurrence
@@ -83,12 +95,13 @@ class StagedClassifier:
         index = {prefix: number for number, prefix in enumerate(places)}
         padded = [[index[one] for one in path] + [0] * (length - len(path)) for path in paths]
         embeddings = clip.text_model.embeddings
-        tokens = torch.tensor([prefix[-1] for prefix in places], device=device)
-        positions = torch.tensor([len(prefix) - 1 for prefix in places], device=device)
+        place = torch.tensor(list(places.values()), device=device)
+        tokens = input_ids.to(device)[:, :length].flatten()[place]
         prompts = Prompts(
-            hidden=embeddings.token_embedding(tokens) + embeddings.position_embedding(positions),
+            hidden=embeddings.token_embedding(tokens)
+            + embeddings.position_embedding(place % length),
             prefix_at=torch.tensor(padded, device=device),
-            place=torch.tensor(list(places.values()), device=device),
+            place=place,
             end=torch.tensor(ends, device=device),
         )
         return replace(prompts, hidden=self.text.run(0, self.text.first, prompts.hidden, prompts))
@@ -129,25 +142,31 @@ class StagedClassifier:
 class StagedEncoder:
     """The stages of one encoder.
 
-    The states of the vision encoder are (images, tokens, width), with one token from the last
+    The states of the vision encoder are (images, tokens, width), with one token from CLIP's last
     attention on; those of the text encoder (prefixes, width), from there on (prompts, width).
 
     Args:
         classifier: the classifier, whose parameters are read at every call.
         encoder: which of its encoders.
-        projection: the encoder's last layer, which maps the pooled token to the features.
 
     Raises:
         SubsetError: no stage reads a tuned tensor, so that it would silently stay as it is.
     """
 
-    def __init__(
-        self, classifier: FewShotClassifier, encoder: Encoder, projection: nn.Linear
-    ) -> None:
-        tower: Any = getattr(classifier.clip, f"{encoder}_model")
-        self._layers, self._projection = tower.encoder.layers, projection
+    def __init__(self, classifier: FewShotClassifier, encoder: Encoder) -> None:
+        clip: Any = classifier.clip
+        tower = getattr(clip, f"{encoder}_model")
+        self._layers = tower.encoder.layers
         self._autocast, self._config = classifier.autocast, tower.config
-        # CLIP's text encoder has no norm before its blocks.
+        # The tokens that ask in the last block, and the layer that makes features of them.
+        self._is_causal = clip.config.model_type == "clip"
+        self._asking = slice(1 if self._is_causal else None)
+        self._projection: nn.Module = (
+            {"text": clip.text_projection, "vision": clip.visual_projection}[encoder]
+            if self._is_causal
+            else tower.head
+        )
+        # Only CLIP's image encoder has a norm before its blocks.
         self._before: nn.Module = getattr(tower, "pre_layrnorm", nn.Identity())
         self._after: nn.Module = getattr(tower, "post_layernorm", None) or tower.final_layer_norm
         self.last = 2 * len(self._layers) + 2
@@ -203,23 +222,23 @@ class StagedEncoder:
         return torch.add(hidden, F.linear(inner, mlp.fc2.weight, mlp.fc2.bias * c), alpha=1 / c)
 
     def _attend_images(self, layer: Any, hidden: Tensor) -> Tensor:
-        """Apply a block's attention; in the last block for CLS, the first token, alone."""
+        """Apply a block's attention; in the last block for the tokens alone that are pooled."""
         attention, normed = layer.self_attn, layer.layer_norm1(hidden)
-        asking = slice(1 if layer is self._layers[-1] else None)
+        asking = self._asking if layer is self._layers[-1] else slice(None)
         query = self._split(attention.q_proj(normed[:, asking]))
         key, value = self._split(attention.k_proj(normed)), self._split(attention.v_proj(normed))
         attended = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
         return hidden[:, asking] + attention.out_proj(attended)
 
     def _attend_prompts(self, layer: Any, hidden: Tensor, prompts: Prompts) -> Tensor:
-        """Apply a block's attention; in the last block for EOT alone."""
+        """Apply a block's attention; in the last block for the pooled token alone."""
         attention, normed = layer.self_attn, layer.layer_norm1(hidden)
         # Each prefix is projected once, then copied to its positions in the prompts.
         key = self._split(attention.k_proj(normed)[prompts.prefix_at])
         value = self._split(attention.v_proj(normed)[prompts.prefix_at])
         if layer is not self._layers[-1]:
             query = self._split(attention.q_proj(normed)[prompts.prefix_at])
-            attended = F.scaled_dot_product_attention(query, key, value, is_causal=True)
+            attended = F.scaled_dot_product_attention(query, key, value, is_causal=self._is_causal)
             one_each = attended.transpose(1, 2).flatten(2).flatten(0, 1)[prompts.place]
             return hidden + attention.out_proj(one_each)
         at_end = prompts.prefix_at.gather(1, prompts.end.unsqueeze(1)).squeeze(1)

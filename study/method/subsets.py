@@ -4,8 +4,11 @@
 
 * encoders are ``text`` and ``vision``;
 * block sites are ``attn.q.bias attn.v.bias attn.out.bias mlp.fc1.bias mlp.fc2.bias ln1 ln2``,
-  sites outside the blocks are ``ln_pre`` and ``ln_post`` (vision) and ``ln_final`` (text);
-* groups are ``attn.bias``, ``mlp.bias``, ``bias`` (all biases outside LayerNorms) and ``ln``;
+  sites outside the blocks are ``ln_pre`` and ``ln_post`` (vision) and ``ln_final`` (text); SigLIP
+  has ``pool.q.bias pool.v.bias pool.out.bias pool.fc1.bias pool.fc2.bias pool.ln`` (vision) and
+  ``proj.bias`` (text), and no ``ln_pre``;
+* groups are ``attn.bias``, ``mlp.bias``, ``pool.bias``, ``bias`` (all biases outside LayerNorms)
+  and ``ln``; a group means the sites of it that a model has;
 * a LayerNorm site or group may end in ``.weight`` or ``.bias``, otherwise it means both;
 * layers are a slice such as ``[0:4]`` or ``[-2:]``, or one index such as ``[3]``. As in Python, a
   slice is cut to the model's depth. A term with layers leaves out the sites outside the blocks:
@@ -27,7 +30,7 @@ from itertools import groupby
 
 from study.errors import SubsetError
 from study.method import parameters
-from study.method.parameters import ENCODERS, Encoder, Leaf, Site
+from study.method.parameters import ENCODERS, Encoder, Family, Leaf, Site
 
 PRESETS = {
     "none": "",
@@ -42,10 +45,11 @@ PRESETS = {
 
 @dataclass(frozen=True)
 class Depths:
-    """The number of blocks of each encoder."""
+    """The number of blocks of each encoder, and the family, which decides what is around them."""
 
     text: int
     vision: int
+    family: Family = "clip"
 
 
 @dataclass(frozen=True)
@@ -75,14 +79,24 @@ class Term:
         """Return the tensors that the term names in a model of these depths.
 
         Raises:
-            SubsetError: the slice selects no layer.
+            SubsetError: the model has no such site, or the slice selects no layer.
         """
-        depth = getattr(depths, self.encoder)
+        depth, family = getattr(depths, self.encoder), depths.family
+        rows = [
+            (row, tensor)
+            for row, tensor in named_tensors(self.encoder, parameters.SITES)[self.site]
+            if family in row.families
+        ]
+        if not rows:
+            raise SubsetError(
+                f"{self} is no site of a '{family}' model; the sites of its {self.encoder} "
+                f"encoder are {', '.join(single_sites(self.encoder, family))}"
+            )
         layers = range(depth)[slice(*self.layers)] if self.layers else range(depth)
         outside = [None] if self.layers is None else []
         leaves = {
             Leaf(self.encoder, layer, row.name, tensor)
-            for row, tensor in named_tensors(self.encoder, parameters.SITES)[self.site]
+            for row, tensor in rows
             for layer in (layers if row.in_blocks else outside)
         }
         if not leaves:
@@ -231,9 +245,9 @@ def site_names(encoder: Encoder) -> tuple[str, ...]:
     return tuple(named_tensors(encoder, parameters.SITES))
 
 
-def single_sites(encoder: Encoder) -> tuple[str, ...]:
+def single_sites(encoder: Encoder, family: Family) -> tuple[str, ...]:
     """List the names of an encoder's sites, without groups and without a LayerNorm's halves."""
-    rows = [row for row in parameters.SITES if encoder in row.encoders]
+    rows = [row for row in parameters.SITES if encoder in row.encoders and family in row.families]
     alone = [f"{row.name}.{row.tensors[0]}" for row in rows if len(row.tensors) == 1]
     return *alone, *(row.name for row in rows if len(row.tensors) > 1)
 

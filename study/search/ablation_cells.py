@@ -119,5 +119,7 @@ def _apart(sites: tuple[str, ...], depths: Depths) -> tuple[str, ...]:
 def _sites_in(base: Subset, depths: Depths) -> Iterator[str]:
     """Yield the names of the single sites that the subset contains in full."""
     leaves = base.resolve(depths)
-    sites = [f"{encoder}.{site}" for encoder in ENCODERS for site in single_sites(encoder)]
+    sites = [
+        f"{encoder}.{site}" for encoder in ENCODERS for site in single_sites(encoder, depths.family)
+    ]
     yield from (site for site in sites if parse(site).resolve(depths) <= leaves)

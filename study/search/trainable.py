@@ -14,10 +14,10 @@ from ray import tune
 
 from study.config.schema import BackboneConfig
 from study.errors import BackboneError, ConfigError, DataError, StudyError
+from study.method.backbone import Backbone, load_backbone
 from study.method.checkpoint import backbone_path
 from study.method.delta import DeltaInfo
 from study.method.device import gpu_kind
-from study.method.model import Backbone, load_backbone
 from study.search.recording import load_state, record_epoch, record_siblings, watched
 from study.storage.atomic import StorageError
 from study.storage.ledger import StudyFolder

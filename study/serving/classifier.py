@@ -18,9 +18,10 @@ from study.data.images.table import normalize
 from study.data.prompts import prompts, refuse_equal_prompts, templates_of
 from study.data.records import is_text
 from study.errors import DataError
+from study.method.backbone import Backbone
 from study.method.delta import load_tuned
 from study.method.device import choose_device
-from study.method.model import Backbone, FewShotClassifier, encode_prompts
+from study.method.model import FewShotClassifier, encode_prompts
 from study.method.subsets import parse
 
 BATCH = 256
@@ -91,6 +92,7 @@ class TunedClassifier:
             as_image(image, files=files, pixel_range=self.pixel_range),
             size=self.backbone.image_size,
             keep_aspect=False,
+            **vars(self.backbone.framing),
         )
 
     def _pixels_at(self, index: int, image: object, files: bool) -> NDArray[np.uint8]:

@@ -24,8 +24,9 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from study.data.images.table import ImageTable, normalize, to_device
+from study.method.backbone import Backbone
 from study.method.delta import from_checked_bytes, to_checked_bytes
-from study.method.model import PROMPTS_AT_ONCE, Backbone, FewShotClassifier, encode_prompts
+from study.method.model import PROMPTS_AT_ONCE, FewShotClassifier, encode_prompts
 from study.method.peers import PlainPass
 from study.method.recipe import Precision
 from study.method.staged import Prompts, StagedClassifier
@@ -95,7 +96,7 @@ def begin_images(
         starts = range(0, len(table.paths), CHUNK)
         chunks = (begin(table.paths[start : start + CHUNK]) for start in starts)
         if encoder and not encoder.is_tuned:
-            if len(table.paths) * backbone.clip.config.projection_dim > IMAGES.room:
+            if len(table.paths) * backbone.dim > IMAGES.room:
                 return {}
             return cached_features(
                 path.parent,

@@ -11,9 +11,10 @@ from typing import Any
 import torch
 
 from study.config.schema import BackboneConfig, TrainingConfig
+from study.method.backbone import load_backbone
 from study.method.checkpoint import backbone_path
 from study.method.device import gpu_kind
-from study.method.model import FewShotClassifier, load_backbone
+from study.method.model import FewShotClassifier
 from study.method.parameters import kind_names
 from study.method.staged import StagedClassifier
 from study.method.subsets import parse

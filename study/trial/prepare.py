@@ -169,6 +169,7 @@ class Preparer:
                 cache=image_cache(config).resolve(),
                 key=f"{dataset.name}{place}",
                 keep_aspect=keep_aspect,
+                **vars(self.study.architecture().framing),
                 on_corrupt=config.data.on_corrupt,
                 progress=self.progress,
             )

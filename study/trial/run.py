@@ -17,9 +17,10 @@ from study.config.settings import Settings, rate_column
 from study.data.images.table import normalize, random_resized_crop_flip
 from study.data.prompts import prompts
 from study.data.tasks import Part, Task
+from study.method.backbone import Backbone
 from study.method.delta import head_tensors
 from study.method.head import DEFAULT, GRID, VIEWS, Head, HeadTraining, train_heads
-from study.method.model import Backbone, FewShotClassifier, at_strength, classify, compete
+from study.method.model import FewShotClassifier, at_strength, classify, compete
 from study.method.parameters import PEER
 from study.method.peers import FullClassifier, LoraClassifier, PlainPass, dropping_out
 from study.method.staged import StagedClassifier

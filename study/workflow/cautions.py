@@ -54,12 +54,15 @@ def _unseen(studies: Iterable[Study]) -> Iterator[str]:
 
 def _assumed(studies: Iterable[Study]) -> Iterator[str]:
     """Yield a warning for each backbone that does not say how images are prepared for it."""
-    backbones = dict.fromkeys(study.config.backbone for study in studies)
-    for backbone in backbones:
-        if lacks_preprocessing(backbone_path(backbone.name), backbone.revision):
+    for backbone, study in {study.config.backbone: study for study in studies}.items():
+        architecture = study.architecture()
+        if not architecture.open_clip and lacks_preprocessing(
+            backbone_path(backbone.name), backbone.revision
+        ):
+            first = "OpenAI's CLIP" if architecture.family == "clip" else "Google's SigLIP"
             yield (
                 f"the backbone {backbone.name} has no preprocessor_config.json: its images are "
-                "prepared as for OpenAI's CLIP, with the same means and deviations of the colours"
+                f"prepared as for {first}, with the same means and deviations of the colours"
             )
 
 

@@ -10,16 +10,16 @@ from typing import Any
 
 from study import tracking
 from study.config.frozen import load_frozen
-from study.config.schema import WITHOUT_EFFECT, StudyConfig
+from study.config.schema import SITES_OF, WITHOUT_EFFECT, SpaceConfig, StudyConfig
 from study.config.wording import shown
 from study.data.datasets import refuse_unread_folder
 from study.data.prompts import prompts, refuse_equal_prompts
 from study.data.records import Dataset
 from study.data.survey import refuse_absent
 from study.data.tasks import all_classes, refuse_one_class
-from study.errors import ConfigError, DataError, StudyError
-from study.method.checkpoint import backbone_path
-from study.method.model import Backbone, load_backbone
+from study.errors import BackboneError, ConfigError, DataError, StudyError
+from study.method.backbone import Backbone, load_backbone
+from study.method.checkpoint import EMBEDDED, backbone_path, read_family
 from study.method.peers import import_peft
 from study.method.subsets import parse
 from study.protocols import FewShot, disagreements
@@ -179,6 +179,23 @@ def all_faults(
     for found in attempt(("tracking.tracker", own)):
         attempt(("tracking", partial(found.check, config)))
     return list(dict.fromkeys(faults))  # each seed may have the same fault
+
+
+def for_backbone(config: StudyConfig) -> StudyConfig:
+    """Return a configuration whose default list of sites is that of its backbone's family.
+
+    A backbone that cannot be read leaves it as it is; checking the study finds that fault.
+    """
+    space, backbone = config.search.space, config.backbone
+    if space.sites != SpaceConfig().sites or backbone.name == EMBEDDED:
+        return config
+    try:
+        family = read_family(backbone_path(backbone.name), revision=backbone.revision)
+    except BackboneError:
+        return config
+    space = space.model_copy(update={"sites": SITES_OF[family or "clip"]})
+    search = config.search.model_copy(update={"space": space})
+    return config.model_copy(update={"search": search})
 
 
 def frozen_config(folder: StudyFolder) -> StudyConfig:

@@ -37,7 +37,7 @@ from study.storage.ledger import StudyFolder, studies
 from study.storage.removal import name_aside
 from study.trial.study import Study
 from study.workflow.cautions import caution
-from study.workflow.check import StudyFaults, all_faults, check_study, resumed_config
+from study.workflow.check import StudyFaults, all_faults, check_study, for_backbone, resumed_config
 from study.workflow.status import Status, plain_table, render_status, study_status
 
 
@@ -77,7 +77,7 @@ def _run(options: Namespace, overrides: list[str]) -> None:
             if is_sweep(source):
                 _run_sweep(source, overrides, options)
                 return
-            config = load_config(source, overrides)
+            config = for_backbone(load_config(source, overrides))
             stem = re.sub(r"[^A-Za-z0-9._-]+", "-", source.stem)[:60].strip("-._") or "study"
             unique = f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
             config = config.model_copy(update={"name": config.name or unique})

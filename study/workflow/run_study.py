@@ -47,7 +47,13 @@ from study.trial import TrialData
 from study.trial.prepare import Preparer, image_cache
 from study.trial.study import Candidate, Study
 from study.workflow.cautions import caution
-from study.workflow.check import all_faults, changes_of_results, check_study, frozen_config
+from study.workflow.check import (
+    all_faults,
+    changes_of_results,
+    check_study,
+    for_backbone,
+    frozen_config,
+)
 from study.workflow.ending import Ending
 from study.workflow.facts import tell
 from study.workflow.status import StageProgress, Steps
@@ -413,8 +419,8 @@ def _folder(member: Member) -> StudyFolder:
 
 def _config(member: Member) -> StudyConfig:
     """Return the configuration of a member, whose study may be one of an earlier version."""
-    folder = _folder(member)
-    return as_frozen(member.config, folder.config_path) if folder.exists() else member.config
+    folder, config = _folder(member), for_backbone(member.config)
+    return as_frozen(config, folder.config_path) if folder.exists() else config
 
 
 def _finished(folder: StudyFolder) -> bool:

@@ -438,8 +438,8 @@ def few_shot_study(tmp_path: Path) -> Path:
 def tuned_study(few_shot_study: Path) -> Path:
     """A finished few-shot study whose winner's seeds kept deltas of one text bias, each larger."""
     from study.embedded import backbone_path
+    from study.method.backbone import load_backbone
     from study.method.delta import DeltaInfo, save_delta
-    from study.method.model import load_backbone
 
     backbone = load_backbone(backbone_path("embedded"))
     name = "text_model.encoder.layers.0.mlp.fc2.bias"

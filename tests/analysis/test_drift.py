@@ -159,8 +159,8 @@ def test_before_the_confirm_stage_trials_must_be_named(few_shot_study: Path) -> 
 
 
 def test_a_tuned_image_encoder_turns_images_and_leaves_class_names(few_shot_study: Path) -> None:
+    from study.method.backbone import load_backbone
     from study.method.delta import DeltaInfo, save_delta
-    from study.method.model import load_backbone
 
     backbone = load_backbone(backbone_path("embedded"))
     name = "vision_model.post_layernorm.bias"
@@ -179,9 +179,9 @@ def test_a_tuned_image_encoder_turns_images_and_leaves_class_names(few_shot_stud
 def test_a_head_is_measured_from_the_text_features_where_it_began(
     few_shot_study: Path, tmp_path: Path
 ) -> None:
+    from study.method.backbone import load_backbone
     from study.method.delta import DeltaInfo, head_tensors
     from study.method.head import Head
-    from study.method.model import load_backbone
 
     backbone = load_backbone(backbone_path("embedded"))
     names = tuple("abcd")
@@ -210,8 +210,8 @@ def test_a_head_is_measured_from_the_text_features_where_it_began(
 def test_images_that_are_gone_leave_the_rest_to_be_told(
     few_shot_study: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    from study.method.backbone import load_backbone
     from study.method.delta import DeltaInfo, save_delta
-    from study.method.model import load_backbone
 
     config = few_shot_study / "study.yaml"
     gone = load_config(config, ["data.dataset=gone", "data.root=gone"])

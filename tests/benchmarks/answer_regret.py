@@ -22,7 +22,7 @@ from study.config.schema import StudyConfig
 from study.config.settings import Settings
 from study.embedded import backbone_path
 from study.errors import ConfigError
-from study.method.model import Backbone, load_backbone
+from study.method.backbone import Backbone, load_backbone
 from study.search.stages import make_trial
 from study.storage.atomic import write_atomically
 from study.storage.ledger import StudyFolder

@@ -37,7 +37,7 @@ from replay_world import ENOUGH, Row, World
 from study.config.loading import load_config
 from study.config.settings import Settings, rate_column
 from study.embedded import backbone_path
-from study.method.model import Backbone, load_backbone
+from study.method.backbone import Backbone, load_backbone
 from study.method.parameters import PEER, kind_names
 from study.search.samplers import Sampler, random, seed_of, tpe
 from study.search.space import OpenSpace, RateSpace

@@ -185,7 +185,7 @@ class World:
 
     def _encode(self, settings: Settings) -> np.ndarray:
         """Return which tensors are tuned, how fast, and what classifies."""
-        sites = " + ".join(f"{e}.{site}" for e in ENCODERS for site in single_sites(e))
+        sites = " + ".join(f"{e}.{site}" for e in ENCODERS for site in single_sites(e, "clip"))
         every = sorted(parse(sites).resolve(self.depths), key=parameter_name)
         leaves = parse(settings.subset).resolve(self.depths)
         rates = [np.log10(settings.rates.get(kind, 1e-6)) for kind in kind_names()]

@@ -32,8 +32,8 @@ from study.config.schema import StudyConfig
 from study.config.settings import Settings
 from study.data.tasks import Part, Task
 from study.embedded import backbone_path
+from study.method.backbone import Backbone, load_backbone
 from study.method.checkpoint import read_architecture
-from study.method.model import Backbone, load_backbone
 from study.method.subsets import parse
 from study.protocols import named
 from study.search.space import OpenSpace

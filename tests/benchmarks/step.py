@@ -34,7 +34,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import CLIPConfig, CLIPModel
 
-from study.method.model import Backbone, FewShotClassifier
+from study.method.backbone import Backbone
+from study.method.model import FewShotClassifier
 from study.method.staged import StagedClassifier
 from study.method.subsets import parse
 from study.method.training import make_optimizer, objective, training_step

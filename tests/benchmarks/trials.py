@@ -25,7 +25,8 @@ from study.config.loading import build_config
 from study.data.images.table import normalize
 from study.embedded import backbone_path
 from study.method import training
-from study.method.model import Backbone, encode_prompts, load_backbone, predict
+from study.method.backbone import Backbone, load_backbone
+from study.method.model import encode_prompts, predict
 from study.storage.ledger import StudyFolder
 from study.trial import TrialConfig, TrialData
 from study.trial.activations import open_table

@@ -9,7 +9,7 @@ import pytest
 
 from study.embedded import backbone_path
 from study.embedded.evaluate import Bench
-from study.method.model import Backbone, load_backbone
+from study.method.backbone import Backbone, load_backbone
 
 FOLDER = Path(backbone_path("embedded"))
 

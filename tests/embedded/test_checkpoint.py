@@ -7,7 +7,7 @@ import torch
 
 from study.data.readers.glyphs import GLYPH_CLASS_NAMES
 from study.embedded import backbone_path
-from study.method.model import Backbone
+from study.method.backbone import Backbone
 
 FOLDER = Path(backbone_path("embedded"))
 

@@ -13,7 +13,7 @@ from study.data.datasets import load_dataset
 from study.embedded import backbone_path, evaluate
 from study.embedded.__main__ import main
 from study.embedded.evaluate import Bench, Setting
-from study.method.model import Backbone, load_backbone
+from study.method.backbone import Backbone, load_backbone
 from study.protocols import BaseToNew, Protocol
 
 FOLDER = Path(backbone_path("embedded"))

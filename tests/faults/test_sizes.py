@@ -12,8 +12,8 @@ from PIL import Image
 from study.config.loading import build_config
 from study.data.records import Dataset, Record
 from study.errors import DataError
+from study.method.backbone import load_backbone
 from study.method.delta import DeltaInfo
-from study.method.model import load_backbone
 from study.search.recording import record_epoch
 from study.storage.ledger import StudyFolder
 from study.trial import TrialConfig, TrialData

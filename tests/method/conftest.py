@@ -8,7 +8,7 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, PreTrainedTokenizerFast
 
-from study.method.model import Backbone, fingerprint
+from study.method.backbone import Backbone, fingerprint
 
 MakeBackbone = Callable[..., Backbone]
 

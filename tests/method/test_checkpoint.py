@@ -6,11 +6,14 @@ from pathlib import Path
 
 import published_counts
 import pytest
+from openclips import write_open_clip
+from siglips import save_siglip
 from transformers import CLIPConfig
 
 from study.errors import BackboneError
-from study.method.checkpoint import Architecture, EncoderShape, read_architecture
-from study.method.model import Backbone, model_depths, unfreeze
+from study.method.backbone import Backbone
+from study.method.checkpoint import Architecture, EncoderShape, read_architecture, read_family
+from study.method.model import model_depths, unfreeze
 from study.method.subsets import Depths, parse
 
 VIT_B16 = Architecture(
@@ -142,3 +145,16 @@ def test_a_fault_of_a_folder_does_not_speak_of_the_hub(checkpoint: Path) -> None
         read_architecture(checkpoint)
     assert "hub" not in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_the_family_is_read_without_the_weights(checkpoint: Path, tmp_path: Path) -> None:
+    assert read_family(checkpoint) == "clip"
+    assert read_family(save_siglip(tmp_path / "siglip")) == "siglip"
+    write_open_clip(tmp_path / "open", {})
+    assert read_family(tmp_path / "open") == "clip"
+    set_value(checkpoint, None, "model_type", "bert")
+    assert read_family(checkpoint) is None
+    (checkpoint / "config.json").write_text("{")
+    assert read_family(checkpoint) is None
+    with pytest.raises(BackboneError, match="is not there"):
+        read_family(tmp_path / "nowhere")

@@ -19,6 +19,7 @@ from transformers import AutoTokenizer, CLIPImageProcessor, CLIPModel
 
 from study.commands import main
 from study.errors import DeltaError
+from study.method.backbone import Backbone, load_backbone
 from study.method.delta import (
     FORMAT,
     HEAD_CLASSES,
@@ -36,7 +37,7 @@ from study.method.delta import (
     to_checked_bytes,
 )
 from study.method.head import Head
-from study.method.model import Backbone, FewShotClassifier, load_backbone
+from study.method.model import FewShotClassifier
 from study.method.subsets import parse
 from study.storage.atomic import StorageError
 

@@ -5,14 +5,8 @@ import torch
 from torch import Tensor
 
 from study.method import model
-from study.method.model import (
-    Backbone,
-    FewShotClassifier,
-    accuracy,
-    class_accuracy,
-    encode_prompts,
-    predict,
-)
+from study.method.backbone import Backbone
+from study.method.model import FewShotClassifier, accuracy, class_accuracy, encode_prompts, predict
 from study.method.subsets import parse
 
 

@@ -7,9 +7,9 @@ import pytest
 
 from study.errors import BackboneError
 from study.method import hub
+from study.method.backbone import load_backbone
 from study.method.checkpoint import read_architecture
 from study.method.hub import lacks_preprocessing, refuse_unreachable
-from study.method.model import load_backbone
 
 NAME = "owner/clip"
 
@@ -59,7 +59,7 @@ def test_what_answers_in_the_place_of_the_hub_is_told_like_no_answer() -> None:
 
 def test_a_hub_that_answers_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub, "hub_silence", lambda: None)
-    assert not refuse_unreachable(NAME, "config.json", None)
+    assert not refuse_unreachable(NAME, ["other.json", "config.json"], None)
 
 
 def test_what_is_in_the_cache_does_without_the_hub(cache: Path) -> None:
@@ -69,8 +69,8 @@ def test_what_is_in_the_cache_does_without_the_hub(cache: Path) -> None:
     snapshot = repository / "snapshots" / "abc"
     snapshot.mkdir(parents=True)
     (snapshot / "config.json").write_text('{"model_type": "bert"}')
-    assert refuse_unreachable(NAME, "config.json", None)
-    with pytest.raises(BackboneError, match="is a 'bert' model; allowed is 'clip'"):
+    assert refuse_unreachable(NAME, ["other.json", "config.json"], None)
+    with pytest.raises(BackboneError, match="is a 'bert' model; allowed are 'clip'"):
         read_architecture(NAME)
     assert lacks_preprocessing(NAME)
     (snapshot / "preprocessor_config.json").write_text("{}")

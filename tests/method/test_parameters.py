@@ -10,8 +10,9 @@ from transformers import CLIPConfig, CLIPModel
 from study.analysis.drift import parameter_drift
 from study.errors import SubsetError
 from study.method import parameters
+from study.method.backbone import Backbone
 from study.method.checkpoint import Architecture, EncoderShape
-from study.method.model import Backbone, FewShotClassifier
+from study.method.model import FewShotClassifier
 from study.method.parameters import Kind, Leaf, Site, all_kinds, leaf_of, parameter_name
 from study.method.staged import StagedClassifier
 from study.method.subsets import Depths, parse

@@ -16,13 +16,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import CLIPModel
 
-from study.method.model import (
-    Backbone,
-    FewShotClassifier,
-    encode_prompts,
-    end_positions,
-    fingerprint,
-)
+from study.method.backbone import Backbone, end_positions, fingerprint
+from study.method.model import FewShotClassifier, encode_prompts
 from study.method.staged import StagedClassifier
 from study.method.subsets import parse
 from study.method.training import Losses, Schedule, make_optimizer, objective, training_step

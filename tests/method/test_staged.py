@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from study.errors import SubsetError
 from study.method import parameters
-from study.method.model import Backbone, FewShotClassifier, TunedParameter
+from study.method.backbone import Backbone
+from study.method.model import FewShotClassifier, TunedParameter
 from study.method.parameters import BIAS, Site
 from study.method.recipe import Precision
 from study.method.staged import StagedClassifier

@@ -1,10 +1,13 @@
 import random
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from study.errors import SubsetError
+from study.method import parameters
+from study.method.parameters import ENCODERS, FAMILIES, Family
 from study.method.subsets import (
     PRESETS,
     Depths,
@@ -12,6 +15,7 @@ from study.method.subsets import (
     Term,
     in_blocks,
     kinds,
+    named_tensors,
     parse,
     single_sites,
     site_names,
@@ -19,6 +23,7 @@ from study.method.subsets import (
 
 DEPTHS = Depths(text=12, vision=12)
 UNEVEN = Depths(text=2, vision=3)
+OF: dict[Family, Depths] = {family: Depths(12, 12, family) for family in FAMILIES}
 
 # Expression, canonical form, tensors in UNEVEN.
 VALID = [
@@ -190,14 +195,18 @@ def test_kinds_tell_biases_from_layer_norms() -> None:
 def test_names_come_in_the_order_of_the_documentation() -> None:
     """The canonical form sorts by it, so that a change would give known subsets other names."""
     biases = ("attn.q.bias", "attn.v.bias", "attn.out.bias", "mlp.fc1.bias", "mlp.fc2.bias")
+    pool = tuple(f"pool.{one}.bias" for one in ("q", "v", "out", "fc1", "fc2"))
     groups, halves = ("ln", "bias", "attn.bias", "mlp.bias"), ("weight", "bias")
-    for encoder, norms in (
-        ("text", ("ln1", "ln2", "ln_final")),
-        ("vision", ("ln1", "ln2", "ln_pre", "ln_post")),
+    for encoder, norms, own_norms, own, own_groups in (
+        ("text", ("ln1", "ln2", "ln_final"), (), ("proj.bias",), ()),
+        ("vision", ("ln1", "ln2", "ln_pre", "ln_post"), ("pool.ln",), pool, ("pool.bias",)),
     ):
-        split = tuple(f"{norm}.{half}" for norm in (*norms, "ln") for half in halves)
-        assert site_names(encoder) == (*biases, *norms, *groups, *split)  # type: ignore[arg-type]
-        assert single_sites(encoder) == (*biases, *norms)  # type: ignore[arg-type]
+        every = (*norms, *own_norms)
+        split = tuple(f"{norm}.{half}" for norm in (*every, "ln") for half in halves)
+        assert site_names(encoder) == (  # type: ignore[arg-type]
+            *biases, *own, *every, *groups, *own_groups, *split,
+        )  # fmt: skip
+        assert single_sites(encoder, "clip") == (*biases, *norms)  # type: ignore[arg-type]
 
 
 def test_a_term_has_the_kinds_of_what_it_names() -> None:
@@ -227,9 +236,12 @@ def slices(depth: int) -> st.SearchStrategy[tuple[int, int | None] | None]:
 
 
 @st.composite
-def terms(draw: st.DrawFn) -> str:
-    encoder = draw(st.sampled_from(["text", "vision"]))
-    site = draw(st.sampled_from(site_names(encoder)))  # type: ignore[arg-type]
+def terms(draw: st.DrawFn, families: Sequence[Family] = FAMILIES) -> str:
+    """A term that a model of each of these families has, or of any family if it is all of them."""
+    encoder = draw(st.sampled_from(ENCODERS))
+    rows = named_tensors(encoder, parameters.SITES)
+    has = [n for n in rows if any(set(row.families) & {*families} for row, _ in rows[n])]
+    site = draw(st.sampled_from(has))
     layers = draw(slices(12)) if in_blocks(f"{encoder}.{site}") else None
     return str(Term(encoder, site, layers))  # type: ignore[arg-type]
 
@@ -249,30 +261,36 @@ def test_the_canonical_form_reads_back_as_itself(text: str) -> None:
     assert str(parse(str(subset))) == str(subset)
 
 
+@pytest.mark.parametrize("family", FAMILIES)
 @settings(deadline=None)
-@given(st.lists(terms(), min_size=1, max_size=6), st.randoms())
+@given(st.data(), st.randoms())
 def test_the_order_and_number_of_joins_do_not_matter(
-    parts: list[str], order: random.Random
+    family: Family, data: st.DataObject, order: random.Random
 ) -> None:
+    parts, depths = data.draw(st.lists(terms([family]), min_size=1, max_size=6)), OF[family]
     shuffled = [*parts, parts[0]]
     order.shuffle(shuffled)
     subset = parse(" + ".join(parts))
     assert parse(" + ".join(shuffled)) == subset
-    assert subset.resolve(DEPTHS) == frozenset().union(
-        *(parse(part).resolve(DEPTHS) for part in parts)
+    assert subset.resolve(depths) == frozenset().union(
+        *(parse(part).resolve(depths) for part in parts)
     )
 
 
+@pytest.mark.parametrize("family", FAMILIES)
 @settings(deadline=None)
-@given(st.lists(terms(), min_size=1, max_size=4), st.lists(terms(), min_size=1, max_size=4))
-def test_adding_and_subtracting_subsets_is_that_of_sets(left: list[str], right: list[str]) -> None:
-    a, b = parse(" + ".join(left)), parse(" + ".join(right))
+@given(st.data())
+def test_adding_and_subtracting_subsets_is_that_of_sets(
+    family: Family, data: st.DataObject
+) -> None:
+    left, right = (data.draw(st.lists(terms([family]), min_size=1, max_size=4)) for _ in range(2))
+    a, b, depths = parse(" + ".join(left)), parse(" + ".join(right)), OF[family]
     union = parse(f"{a} + {b}")
-    assert union.resolve(DEPTHS) == a.resolve(DEPTHS) | b.resolve(DEPTHS)
-    if all(a.resolve(DEPTHS) & parse(term).resolve(DEPTHS) for term in right):
+    assert union.resolve(depths) == a.resolve(depths) | b.resolve(depths)
+    if all(a.resolve(depths) & parse(term).resolve(depths) for term in right):
         difference = a - b
-        assert difference.resolve(DEPTHS) == a.resolve(DEPTHS) - b.resolve(DEPTHS)
-        assert parse(f"{difference} + {b}").resolve(DEPTHS) == union.resolve(DEPTHS)
+        assert difference.resolve(depths) == a.resolve(depths) - b.resolve(depths)
+        assert parse(f"{difference} + {b}").resolve(depths) == union.resolve(depths)
 
 
 @settings(deadline=None)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from study.errors import BackboneError, DataError
-from study.method.model import Backbone, end_positions
+from study.method.backbone import Backbone, end_positions
 
 MakeBackbone = Callable[..., Backbone]
 

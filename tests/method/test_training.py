@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from study.errors import StudyError, SubsetError
 from study.method import parameters
-from study.method.model import Backbone, FewShotClassifier, TunedParameter
+from study.method.backbone import Backbone
+from study.method.model import FewShotClassifier, TunedParameter
 from study.method.staged import Prompts, StagedClassifier
 from study.method.subsets import parse
 from study.method.training import (

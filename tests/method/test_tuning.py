@@ -7,7 +7,8 @@ from torch import nn
 from transformers import CLIPConfig, CLIPModel
 
 from study.errors import SubsetError
-from study.method.model import Backbone, model_depths, tuned_names, unfreeze
+from study.method.backbone import Backbone
+from study.method.model import model_depths, tuned_names, unfreeze
 from study.method.subsets import Depths, parse
 
 

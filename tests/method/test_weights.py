@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from study.method.model import Backbone, has_words, weights_fault
+from study.method.backbone import Backbone, has_words, weights_fault
 
 Weights = dict[str, NDArray[np.floating]]
 

@@ -18,8 +18,8 @@ from study.data.images.table import ImageTable
 from study.data.readers.benchmarks import LAYOUTS
 from study.data.shots import read_published_shots, read_shots
 from study.errors import BackboneError, DataError, DeltaError, StudyError
+from study.method.backbone import load_backbone
 from study.method.delta import load_delta
-from study.method.model import load_backbone
 from study.search.recording import load_state
 from study.storage.ledger import LedgerError, StudyFolder, TrialFolder
 

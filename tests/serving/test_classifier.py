@@ -14,6 +14,7 @@ from torch import Tensor
 
 from study.data.datasets import load_dataset
 from study.errors import DataError, DeltaError
+from study.method.backbone import load_backbone
 from study.method.delta import (
     HEAD_ROWS,
     DeltaInfo,
@@ -23,7 +24,7 @@ from study.method.delta import (
     save_delta,
 )
 from study.method.head import Head
-from study.method.model import FewShotClassifier, accuracy, load_backbone
+from study.method.model import FewShotClassifier, accuracy
 from study.method.subsets import parse
 from study.serving.classifier import load_classifier
 from study.storage.ledger import StudyFolder, TrialFolder

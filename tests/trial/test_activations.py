@@ -9,7 +9,8 @@ from torch import Tensor
 
 from study.config.loading import build_config
 from study.data.images.table import normalize
-from study.method.model import Backbone, FewShotClassifier
+from study.method.backbone import Backbone
+from study.method.model import FewShotClassifier
 from study.method.staged import StagedClassifier
 from study.method.subsets import parse
 from study.storage.ledger import StudyFolder

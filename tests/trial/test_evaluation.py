@@ -12,8 +12,8 @@ from small_trials import Prepare, trial
 
 from study.data.records import Record
 from study.data.tasks import Part
+from study.method.backbone import Backbone
 from study.method.head import HeadTraining
-from study.method.model import Backbone
 from study.protocols import Generalized, hmean
 from study.trial import EpochReport, TrialData
 from study.trial.evaluation import Evaluation, best_head, fold_scores, scores

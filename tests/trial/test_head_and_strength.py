@@ -9,8 +9,8 @@ import torch
 from small_trials import Prepare, digest, outcomes, trial
 from torch import Tensor
 
+from study.method.backbone import Backbone
 from study.method.delta import HEAD_CLASSES, HEAD_ROWS, parameters_of
-from study.method.model import Backbone
 from study.protocols import Transfer
 from study.trial import EpochReport, TrialData
 from study.trial.run import run_trial

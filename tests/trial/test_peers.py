@@ -8,7 +8,8 @@ import torch
 from small_trials import EPOCHS, Prepare, digest, outcome, outcomes, trial
 
 from study.config.settings import Peer, Settings
-from study.method.model import Backbone, FewShotClassifier
+from study.method.backbone import Backbone
+from study.method.model import FewShotClassifier
 from study.method.peers import FullClassifier, PlainPass, dropping_out
 from study.method.staged import StagedClassifier
 from study.method.subsets import parse

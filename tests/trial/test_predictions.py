@@ -7,7 +7,7 @@ import pytest
 from small_trials import Prepare, trial
 
 from study.analysis.resampling import competition_of
-from study.method.model import Backbone
+from study.method.backbone import Backbone
 from study.protocols.competition import accuracies, ausuc, hmean
 from study.storage.ledger import LedgerError, StudyFolder
 from study.trial import Prediction

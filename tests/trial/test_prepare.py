@@ -19,7 +19,7 @@ from study.data.images.table import ImageTable, cache_fault
 from study.data.prompts import ENSEMBLE, TEMPLATES
 from study.data.readers.benchmarks import BENCHMARKS
 from study.errors import DataError
-from study.method.model import Backbone, load_backbone
+from study.method.backbone import Backbone, load_backbone
 from study.storage.ledger import StudyFolder
 from study.trial import SPLIT_HASH, EpochReport, TrialConfig, TrialData
 from study.trial.prepare import Preparer

@@ -7,7 +7,8 @@ import torch
 from small_trials import outcomes, trial
 from torch import Tensor
 
-from study.method.model import Backbone, FewShotClassifier, load_backbone
+from study.method.backbone import Backbone, load_backbone
+from study.method.model import FewShotClassifier
 from study.method.subsets import parse
 from study.trial import TrialData
 from study.trial.activations import zero_shot_text

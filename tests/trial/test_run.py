@@ -9,7 +9,7 @@ import pytest
 import torch
 from small_trials import EPOCHS, Prepare, digest, outcome, outcomes, trial
 
-from study.method.model import Backbone
+from study.method.backbone import Backbone
 from study.method.training import NonFiniteLossError
 from study.protocols import hmean
 from study.trial import TrialData

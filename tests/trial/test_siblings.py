@@ -6,7 +6,7 @@ import pytest
 from small_trials import Prepare, outcome, trial
 
 from study.config.settings import Peer, Settings
-from study.method.model import Backbone
+from study.method.backbone import Backbone
 from study.trial import TrialConfig
 from study.trial.run import TaskRun, run_trial
 

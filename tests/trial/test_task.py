@@ -4,7 +4,7 @@ import pytest
 import torch
 from small_trials import SETTINGS, TIMED, Prepare, outcome, trial
 
-from study.method.model import Backbone
+from study.method.backbone import Backbone
 from study.protocols import hmean
 from study.trial import TrialData
 from study.trial.run import run_trial

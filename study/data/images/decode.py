@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -41,8 +42,23 @@ ImageCounter = Callable[[int, int], None]
 """A function that is called with the number of images done and the number of all images."""
 
 
-def preprocess(image: Image.Image, *, size: int, keep_aspect: bool) -> NDArray[np.uint8]:
-    """Bring an image to CLIP's size, or keep it whole for augmentation.
+def preprocess(
+    image: Image.Image,
+    *,
+    size: int,
+    keep_aspect: bool,
+    squash: bool = False,
+    interpolation: str = "bicubic",
+) -> NDArray[np.uint8]:
+    """Bring an image to a model's size, or keep it whole for augmentation.
+
+    Args:
+        image: the image.
+        size: the width and height of the model's input, in pixels.
+        keep_aspect: whether to keep the whole image.
+        squash: whether both sides are scaled to the size; else the shorter one is, and the middle
+            is kept.
+        interpolation: the filter, by its name in torchvision.
 
     Returns:
         (size, size, 3) uint8; with keep_aspect (height, width, 3) uint8, whose shorter side is at
@@ -52,7 +68,8 @@ def preprocess(image: Image.Image, *, size: int, keep_aspect: bool) -> NDArray[n
     from torchvision.transforms.v2 import InterpolationMode, functional
 
     if not keep_aspect:
-        resized = functional.resize(image, [size], InterpolationMode.BICUBIC)
+        sides = [size, size] if squash else [size]
+        resized = functional.resize(image, sides, InterpolationMode(interpolation))
         image = functional.center_crop(resized, [size])
     elif min(image.size) > 2 * size:
         image = functional.resize(image, [2 * size], InterpolationMode.BICUBIC)
@@ -67,9 +84,13 @@ def cache_file(
     cache: Path,
     key: str,
     keep_aspect: bool,
+    squash: bool = False,
+    interpolation: str = "bicubic",
 ) -> Path:
     """Return the path of the images' Arrow file; its name depends on each image and on the size."""
     form = "whole" if keep_aspect else "square"
+    if not keep_aspect and (squash or interpolation != "bicubic"):
+        form = f"{'squashed' if squash else form} {interpolation}"
     stamps = [source.stamp(p) if isinstance(source, StampedSource) else "" for p in paths]
     lines = (f"\n{path}\0{stamp}" for path, stamp in zip(paths, stamps, strict=True))
     digest = sha256_of(f"{PREPROCESSING} {form} {size}{''.join(lines)}".encode())
@@ -85,6 +106,8 @@ def decode_images(
     cache: Path,
     key: str,
     keep_aspect: bool = False,
+    squash: bool = False,
+    interpolation: str = "bicubic",
     on_corrupt: OnCorrupt = "fail",
     progress: ImageCounter | None = None,
 ) -> Path:
@@ -96,11 +119,13 @@ def decode_images(
     Args:
         source: opens the images.
         paths: the images; a repeated path is decoded once.
-        size: the width and height of CLIP's input, in pixels.
+        size: the width and height of the model's input, in pixels.
         cache: the folder of the Arrow files.
         key: the start of the file's name, such as the dataset's name; it distinguishes sources
             that have the same paths and no stamps.
         keep_aspect: whether to keep whole images for augmentation, shorter side at most 2 · size.
+        squash: see `preprocess`.
+        interpolation: see `preprocess`.
         on_corrupt: what to do about unreadable images: fail, or leave them out and log them.
         progress: called with (images done, images in all).
 
@@ -114,7 +139,12 @@ def decode_images(
     """
     wanted = list(dict.fromkeys(paths))
     count: ImageCounter = progress or (lambda done, total: None)
-    file = cache_file(source, wanted, size=size, cache=cache, key=key, keep_aspect=keep_aspect)
+    shape: dict[str, Any] = {
+        "keep_aspect": keep_aspect,
+        "squash": squash,
+        "interpolation": interpolation,
+    }
+    file = cache_file(source, wanted, size=size, cache=cache, key=key, **shape)
     if file.exists():
         if (fault := cache_fault(file, wanted, on_corrupt)) is None:
             count(len(wanted), len(wanted))
@@ -122,9 +152,10 @@ def decode_images(
         logger.warning("%s: %s; decoding again", file, fault)
     cache.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(cache)
+    resize = partial(preprocess, size=size, **shape)
     temporary = file.with_name(f".{file.name}.{uuid.uuid4().hex}.tmp")
     try:
-        skipped = _write(temporary, source, wanted, size, keep_aspect, on_corrupt, count)
+        skipped = _write(temporary, source, wanted, resize, on_corrupt, count)
         if skipped and len(skipped) == len(wanted):
             raise DataError(f"{key}: none of {len(wanted)} images is readable: {listed(skipped)}")
         temporary.replace(file)
@@ -141,8 +172,7 @@ def _write(
     file: Path,
     source: ImageSource,
     paths: Sequence[str],
-    size: int,
-    keep_aspect: bool,
+    resize: Callable[[Image.Image], NDArray[np.uint8]],
     on_corrupt: OnCorrupt,
     count: ImageCounter,
 ) -> list[str]:
@@ -161,7 +191,7 @@ def _write(
             return error
         if HIGHEST in image.info:
             highest.append(image.info[HIGHEST])
-        pixels = preprocess(image, size=size, keep_aspect=keep_aspect)
+        pixels = resize(image)
         return {
             "path": path,
             "height": pixels.shape[0],

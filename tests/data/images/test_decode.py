@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 from torchvision.transforms import v2
+from transformers import SiglipImageProcessorPil
 
 from study.data.images import table as table_module
 from study.data.images.decode import decode_images, preprocess
@@ -34,6 +35,28 @@ def test_preprocessing_is_clips(size: tuple[int, int], target: int) -> None:
     ours = preprocess(image, size=target, keep_aspect=False)
     assert ours.shape == (target, target, 3)
     assert np.array_equal(ours, np.asarray(clip(image)))
+
+
+@pytest.mark.parametrize("size", [(40, 30), (17, 33), (8, 50)])
+@pytest.mark.parametrize(("interpolation", "resample"), [("bicubic", 3), ("bilinear", 2)])
+def test_a_squashed_image_is_that_of_siglips_own_processor(
+    size: tuple[int, int], interpolation: str, resample: int
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    image = Image.fromarray(noise)
+    ours = preprocess(image, size=16, keep_aspect=False, squash=True, interpolation=interpolation)
+    side = {"height": 16, "width": 16}
+    theirs = SiglipImageProcessorPil(size=side, resample=resample, do_normalize=False)
+    pixels = theirs(images=image, return_tensors="np")["pixel_values"][0]
+    assert np.array_equal(ours, (255 * pixels).round().astype(np.uint8).transpose(1, 2, 0))
+
+
+def test_a_file_has_the_images_of_its_own_framing(colors: Any, tmp_path: Path) -> None:
+    files = {
+        decode_images(colors, PATHS[:2], size=8, cache=tmp_path, key="x", **framing)
+        for framing in ({}, {"squash": True}, {"interpolation": "bilinear"})
+    }
+    assert len(files) == 3
 
 
 def test_keeping_the_aspect_keeps_whole_images_of_bounded_size() -> None:

@@ -23,7 +23,8 @@ from study.data.images.table import ImageTable
 from study.data.prompts import prompts
 from study.embedded import backbone_path
 from study.errors import DataError
-from study.method.model import FewShotClassifier, encode_prompts, load_backbone
+from study.method.backbone import load_backbone
+from study.method.model import FewShotClassifier, encode_prompts
 from study.method.subsets import parse
 from study.serving.classifier import TunedClassifier
 

@@ -1,0 +1,50 @@
+"""Small random OpenCLIP checkpoints, made by ``open_clip`` itself."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+from safetensors.torch import save_file
+
+from study.method.openclip import OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS
+
+MODEL: dict[str, Any] = {
+    "embed_dim": 24,
+    "vision_cfg": {"image_size": 32, "layers": 3, "width": 32, "head_width": 16, "patch_size": 8},
+    "text_cfg": {
+        "context_length": 77,
+        "vocab_size": 49408,
+        "width": 32,
+        "heads": 2,
+        "layers": 2,
+        "mlp_ratio": 2.0,
+    },
+}
+
+
+def write_open_clip(
+    folder: Path, changes: dict[str, Any], prepared: dict[str, Any] | None = None
+) -> Any:
+    """Write a random checkpoint, and return the model of ``open_clip``."""
+    folder.mkdir(exist_ok=True)
+    model_cfg = {**MODEL, **changes}
+    contents = {"model_cfg": model_cfg, "preprocess_cfg": prepared or {}}
+    (folder / OPEN_CLIP_CONFIG).write_text(json.dumps(contents))
+    theirs = make_open_clip(model_cfg)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for name, parameter in theirs.named_parameters():
+            if "logit" not in name:
+                centre = float("ln" in name and name.endswith("weight"))
+                noise = torch.randn(parameter.shape, generator=generator)
+                parameter.copy_(centre + 0.1 * noise)
+    save_file(theirs.state_dict(), folder / OPEN_CLIP_WEIGHTS)
+    return theirs
+
+
+def make_open_clip(model_cfg: dict[str, Any]) -> Any:
+    values = {key: value for key, value in model_cfg.items() if key != "custom_text"}
+    kind = open_clip.CustomTextCLIP if model_cfg.get("custom_text") else open_clip.CLIP
+    return kind(**json.loads(json.dumps(values))).eval()

@@ -1,0 +1,67 @@
+"""Small random SigLIPs with encoders of different depth, and a tokenizer that pads on a side."""
+
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from transformers import PreTrainedTokenizerFast, SiglipConfig, SiglipImageProcessor, SiglipModel
+
+WORDS = ("a", "photo", "of", "cat", "dog", "bird", "red", "digit", *"0123456789", ".")
+VOCABULARY = {word: at for at, word in enumerate(("<pad>", "<eos>", "<unk>", *WORDS))}
+LENGTH = 16
+"""The number of tokens that texts are padded to."""
+
+
+def make_siglip(seed: int = 0, *, side: int = 16, vocabulary: int = len(VOCABULARY)) -> SiglipModel:
+    """Return a small SigLIP, each of whose tensors is random."""
+    encoder = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2}
+    config = SiglipConfig(
+        text_config={
+            **encoder,
+            "num_hidden_layers": 2,
+            "vocab_size": vocabulary,
+            "max_position_embeddings": LENGTH,
+            "projection_size": 32,
+        },
+        vision_config={**encoder, "num_hidden_layers": 3, "image_size": side, "patch_size": 8},
+    )
+    model = SiglipModel(config).eval().requires_grad_(False)
+    generator = torch.Generator().manual_seed(seed)
+    for name, parameter in model.named_parameters():
+        # Fresh biases are 0 and fresh LayerNorm weights 1, which hides a mix-up of two of them.
+        norm_weight = "norm" in name and name.endswith("weight")
+        noise = torch.randn(parameter.shape, generator=generator)
+        parameter.copy_(norm_weight + 0.1 * noise)
+    model.logit_scale.fill_(2.0)
+    return model
+
+
+def make_tokenizer(side: str = "right") -> PreTrainedTokenizerFast:
+    """Return a tokenizer of whole words that ends texts, and pads them on a side."""
+    words = Tokenizer(models.WordLevel(VOCABULARY, unk_token="<unk>"))
+    words.normalizer = normalizers.Lowercase()
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    words.post_processor = processors.TemplateProcessing(
+        single="$A <eos>", special_tokens=[("<eos>", VOCABULARY["<eos>"])]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=words,
+        eos_token="<eos>",
+        pad_token="<pad>",
+        unk_token="<unk>",
+        padding_side=side,
+        model_max_length=LENGTH,
+    )
+
+
+def save_siglip(folder: Path, *, side: int = 16, padding: str = "right", resample: int = 2) -> Path:
+    """Write a checkpoint of a small SigLIP, as transformers writes it."""
+    make_siglip(side=side).save_pretrained(folder)
+    make_tokenizer(padding).save_pretrained(folder)
+    SiglipImageProcessor(
+        size={"height": side, "width": side},
+        resample=resample,
+        image_mean=[0.5] * 3,
+        image_std=[0.5] * 3,
+    ).save_pretrained(folder)
+    return folder

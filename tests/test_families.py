@@ -1,0 +1,88 @@
+"""Whole studies on the other families: a SigLIP 2 of the small kind, and an OpenCLIP checkpoint."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from openclips import write_open_clip
+from siglips import save_siglip
+
+from study.config.frozen import load_frozen
+from study.config.schema import SITES_OF
+from study.method.delta import load_delta
+from study.storage.ledger import StudyFolder
+
+SMALL = (
+    *("name=mine", "data.shots=2", "data.augment=false", "training.epochs=2"),
+    *("training.batch_size=8", "search.trials=8", "search.asha=null", "confirm.seeds=[1,2]"),
+)
+
+
+def open_clip_folder(folder: Path) -> Path:
+    write_open_clip(folder, {"quick_gelu": True})
+    return folder
+
+
+FAMILIES: dict[str, Callable[[Path], Path]] = {
+    "siglip": lambda folder: save_siglip(folder, side=32),
+    "clip": open_clip_folder,
+}
+
+
+def run(folder: Path, *words: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "study", *words],
+        cwd=folder,
+        env={**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"},
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_study_runs_from_its_check_to_a_registered_model(family: str, tmp_path: Path) -> None:
+    checkpoint = FAMILIES[family](tmp_path / "checkpoint")
+    words = ("run", "quickstart", *SMALL, f"backbone.name={checkpoint}")
+    checked = " ".join(run(tmp_path, *words, "--check").split())
+    assert "2 blocks for text and 3 for images of 32 × 32" in checked
+    assert "preprocessor_config.json" not in checked
+    told = run(tmp_path, *words)
+    assert "models:/clipfit-digits@champion" in told
+    folder = StudyFolder(tmp_path / "runs" / "mine")
+    assert folder.is_complete()
+    config = load_frozen(folder.config_path)
+    assert config.search.space.sites == SITES_OF[family]  # type: ignore[index]
+    tuned = {
+        name
+        for delta in folder.path.glob("trials/*/delta.safetensors")
+        for name in load_delta(delta)[0]
+    }
+    assert any(name.startswith("vision_model.head.") for name in tuned) == (family == "siglip")
+
+    script = """
+import sys, json, mlflow
+import numpy as np
+model = mlflow.pyfunc.load_model("models:/clipfit-digits@champion")
+images = list(np.random.default_rng(0).integers(0, 255, (3, 8, 8), dtype=np.uint8))
+found = model.predict(images)
+print(json.dumps([sum(p.values()) for p in found["probabilities"]]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env={**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert np.allclose(json.loads(done.stdout.splitlines()[-1]), 1.0)
