@@ -4,7 +4,14 @@ from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-from transformers import PreTrainedTokenizerFast, SiglipConfig, SiglipImageProcessor, SiglipModel
+from transformers import (
+    PreTrainedTokenizerFast,
+    Siglip2Tokenizer,
+    SiglipConfig,
+    SiglipImageProcessor,
+    SiglipModel,
+    SiglipTokenizer,
+)
 
 WORDS = ("a", "photo", "of", "cat", "dog", "bird", "red", "digit", *"0123456789", ".")
 VOCABULARY = {word: at for at, word in enumerate(("<pad>", "<eos>", "<unk>", *WORDS))}
@@ -52,6 +59,28 @@ def make_tokenizer(side: str = "right") -> PreTrainedTokenizerFast:
         padding_side=side,
         model_max_length=LENGTH,
     )
+
+
+def make_sentencepiece(folder: Path) -> SiglipTokenizer:
+    """Return a tokenizer of SigLIP 1, whose vocabulary is a sentencepiece model."""
+    import sentencepiece
+
+    folder.mkdir()
+    texts = folder / "texts.txt"
+    texts.write_text("a photo of a cat\na photo of a red dog\nbird\ndigit 0123456789\n" * 5)
+    sentencepiece.SentencePieceTrainer.train(
+        input=str(texts), model_prefix=str(folder / "spiece"), vocab_size=60,
+        pad_id=-1, bos_id=-1, eos_id=1, unk_id=0, hard_vocab_limit=False, minloglevel=2,
+    )  # fmt: skip
+    return SiglipTokenizer(str(folder / "spiece.model"), model_max_length=LENGTH)
+
+
+def make_gemma() -> Siglip2Tokenizer:
+    """Return a tokenizer of SigLIP 2, here of letters, which reads capitals as small letters."""
+    special = ("<pad>", "<eos>", "<bos>", "<unk>", "<mask>")
+    letters = ("▁", *"abcdefghijklmnopqrstuvwxyz0123456789.")
+    vocabulary = {piece: at for at, piece in enumerate((*special, *letters))}
+    return Siglip2Tokenizer(vocab=vocabulary, merges=[], model_max_length=LENGTH)
 
 
 def save_siglip(folder: Path, *, side: int = 16, padding: str = "right", resample: int = 2) -> Path:

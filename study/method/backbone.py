@@ -236,7 +236,7 @@ def _load_tokenizer(name: str | Path, revision: str | None, found: Description) 
         if "sentencepiece" in str(error).lower() or "protobuf" in str(error).lower():
             raise BackboneError(
                 f"backbone '{name}' has a tokenizer that needs the optional extra: "
-                f"pip install 'clipfit-study[siglip]' ({first_lines(error)})"
+                "pip install 'clipfit-study[siglip]', which brings sentencepiece and protobuf"
             ) from error
         raise
 

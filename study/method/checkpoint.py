@@ -316,7 +316,7 @@ def _hash(folder: Path) -> str:
     """Hash the weights, tokenizer and preprocessing files; other files do not count."""
     digest = hashlib.sha256()
     for path in sorted(folder.iterdir()):
-        if path.suffix in (".safetensors", ".json", ".txt"):
+        if path.suffix in (".safetensors", ".json", ".txt", ".model"):
             with path.open("rb") as file:
                 contents = hashlib.file_digest(file, "sha256").hexdigest()
             digest.update(f"{path.name} {contents}\n".encode())

@@ -1,11 +1,22 @@
 """SigLIP: its own sites, texts without a causal mask, and the pool, held against transformers."""
 
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
-from siglips import LENGTH, VOCABULARY, make_siglip, make_tokenizer, save_siglip
+from siglips import (
+    LENGTH,
+    VOCABULARY,
+    make_gemma,
+    make_sentencepiece,
+    make_siglip,
+    make_tokenizer,
+    save_siglip,
+)
 from torch.nn import functional as F
 from transformers import AutoModel, AutoProcessor, AutoTokenizer, SiglipModel
 
@@ -15,7 +26,7 @@ from study.method.checkpoint import Framing, read_architecture
 from study.method.delta import DeltaInfo, merge, save_delta
 from study.method.model import FewShotClassifier, model_depths
 from study.method.parameters import leaf_of, parameter_name
-from study.method.peers import FullClassifier
+from study.method.peers import FullClassifier, LoraClassifier
 from study.method.siglip import as_published
 from study.method.staged import StagedClassifier
 from study.method.subsets import Depths, parse, single_sites
@@ -203,6 +214,92 @@ def test_full_fine_tuning_leaves_scale_and_bias_of_the_logits(backbone: Backbone
     names = {one.name for one in FullClassifier(backbone).tuned}
     own = {name for name, _ in backbone.clip.named_parameters()}
     assert own - names == {"logit_scale", "logit_bias"}
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_the_tokenizers_of_both_versions_are_read_and_written(
+    tmp_path: Path, version: int, pixels: torch.Tensor
+) -> None:
+    folder = save_siglip(tmp_path / "siglip")
+    make_siglip(vocabulary=64).save_pretrained(folder)
+    (folder / "tokenizer.json").unlink()
+    theirs: Any = make_sentencepiece(tmp_path / "words") if version == 1 else make_gemma()
+    theirs.save_pretrained(folder)
+    before = read_architecture(folder).checkpoint
+    backbone = load_backbone(folder)
+    texts = ["A photo", "bird"]
+    expected = theirs(texts, padding="max_length", max_length=LENGTH)["input_ids"]
+    assert backbone.tokenize(texts).tolist() == expected
+    assert backbone.tokenize(["BIRD"]).tolist() == backbone.tokenize(["bird"]).tolist()
+    assert type(backbone.tokenizer).__name__ == type(theirs).__name__
+    name = "spiece.model" if version == 1 else "tokenizer.json"
+    (folder / name).write_bytes((folder / name).read_bytes() + b" ")
+    assert read_architecture(folder).checkpoint != before
+
+
+def test_without_sentencepiece_the_extra_is_named(tmp_path: Path) -> None:
+    folder = save_siglip(tmp_path / "siglip")
+    (folder / "tokenizer.json").unlink()
+    make_sentencepiece(tmp_path / "words").save_pretrained(folder)
+    script = f"""
+import importlib.util as util, sys
+real = util.find_spec
+util.find_spec = lambda n, *a: None if n.split(".")[0] == "sentencepiece" else real(n, *a)
+from study.errors import BackboneError
+from study.method.backbone import load_backbone
+try:
+    load_backbone({str(folder)!r})
+except BackboneError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert "pip install 'clipfit-study[siglip]', which brings sentencepiece" in done.stdout
+
+
+def test_three_steps_of_clipfit_are_those_of_transformers_own_model(
+    checkpoint: Path, backbone: Backbone, pixels: torch.Tensor
+) -> None:
+    """The same losses by their code, the same SGD, and the same tensors afterwards."""
+    theirs = SiglipModel.from_pretrained(checkpoint).eval().requires_grad_(False)
+    ids, labels = backbone.tokenize(PROMPTS), torch.tensor([0, 1, 2, 0, 1])
+    classifier = FewShotClassifier(backbone, parse("clipfit"))
+    staged, zero_shot = StagedClassifier(classifier), classifier.encode_text(ids).detach()
+    optimizer = make_optimizer(classifier.tuned, {"bias": 0.05, "ln": 0.02})
+    names = {one.name: one.kind for one in classifier.tuned}
+    tuned = {n: p.requires_grad_() for n, p in theirs.named_parameters() if n in names}
+    groups = [
+        {"params": [p for n, p in tuned.items() if names[n] == kind], "lr": lr}
+        for kind, lr in {"bias": 0.05, "ln": 0.02}.items()
+    ]
+    reference = torch.optim.SGD(groups, momentum=0.9, weight_decay=5e-4)
+    for _ in range(3):
+        losses = training_step(
+            staged, optimizer, staged.begin_images(pixels), labels, staged.begin_prompts(ids),
+            zero_shot, 8.0,
+        )  # fmt: skip
+        found = theirs(input_ids=ids, pixel_values=pixels)
+        cosine = F.cosine_similarity(found.text_embeds, zero_shot, dim=-1).mean()
+        loss = F.cross_entropy(found.logits_per_image, labels) + 8.0 * (1 - cosine)
+        assert torch.allclose(losses.loss, loss, atol=1e-5)
+        reference.zero_grad()
+        loss.backward()
+        reference.step()
+    assert len(tuned) == len(names)
+    for one in classifier.tuned:
+        assert torch.allclose(one.parameter, tuned[one.name], atol=1e-5), one.name
+
+
+def test_lora_adapts_the_queries_and_values_of_all_blocks(
+    checkpoint: Path, backbone: Backbone
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    peer = LoraClassifier(backbone, rank=2, alpha=4.0, generator=generator)
+    numbers = sum(one.parameter.numel() for one in peer.tuned)
+    assert numbers == read_architecture(checkpoint).count_lora(2)
+    ids = backbone.tokenize(PROMPTS)
+    with torch.no_grad():
+        plain = FewShotClassifier(backbone, parse("none")).encode_text(ids)
+        assert torch.allclose(peer.encode_text(ids), plain, atol=1e-6), "B begins at zero"
 
 
 def test_a_tuned_model_is_written_under_transformers_own_names(
