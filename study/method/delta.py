@@ -5,7 +5,6 @@ Safetensors files of this project carry a hash of their contents, so that readin
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -22,6 +21,7 @@ from study.method.checkpoint import backbone_path
 from study.method.head import Head
 from study.method.siglip import as_published
 from study.storage.atomic import write_atomically
+from study.storage.folders import new_folder, refuse_taken
 
 FORMAT = "clipfit-delta-1"
 HEAD_ROWS, HEAD_CLASSES = "head.rows", "head.classes"
@@ -221,23 +221,30 @@ def merge(
         The linear head, or None, and what the delta says of itself.
 
     Raises:
-        DeltaError: see `load_tuned`; or ``out`` is a file or a folder with contents.
+        DeltaError: see `load_tuned`.
+        StorageError: ``out`` is a file or a folder with contents, or cannot be written.
         BackboneError: the backbone cannot be loaded.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise DeltaError(f"{out} is taken; allowed is a new or an empty folder")
+    refuse_taken(out)
     loaded, head, info = load_tuned(delta, backbone, revision=revision)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
-        whole = Path(scratch, out.name)
-        for part in (as_published(loaded.clip), loaded.tokenizer, loaded.processor):
-            part.save_pretrained(whole)
+    with new_folder(out) as whole:
+        save_merged(whole, loaded)
         if head is not None:
-            names = {"class_names": json.dumps(head.classes)}
-            contents = to_checked_bytes({"rows": head.rows}, names)
-            (whole / MERGED_HEAD).write_bytes(contents)
-        whole.replace(out)
+            save_head(whole, head)
     return head, info
+
+
+def save_merged(folder: Path, backbone: Backbone) -> None:
+    """Write a backbone with what was tuned as a Hugging Face folder; its weights are float32."""
+    for part in (as_published(backbone.clip), backbone.tokenizer, backbone.processor):
+        if part is not None:
+            part.save_pretrained(folder)
+
+
+def save_head(folder: Path, head: Head) -> None:
+    """Write `MERGED_HEAD` into a folder; see `merge` for what is in it."""
+    contents = to_checked_bytes({"rows": head.rows}, {"class_names": json.dumps(head.classes)})
+    (folder / MERGED_HEAD).write_bytes(contents)
 
 
 def to_checked_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:

@@ -381,7 +381,7 @@ def test_merging_fills_an_empty_folder_but_overwrites_nothing(
     merge(str(checkpoint), path, out)
     weights = (out / "model.safetensors").read_bytes()
     for taken in (out, path):
-        with pytest.raises(DeltaError, match=f"{taken} is taken"):
+        with pytest.raises(StorageError, match=f"{taken} is taken"):
             merge(str(checkpoint), path, taken)
     assert (out / "model.safetensors").read_bytes() == weights
 
@@ -393,7 +393,7 @@ def test_a_merge_that_fails_leaves_nothing(
         raise OSError("no space left on device")
 
     monkeypatch.setattr(CLIPImageProcessor, "save_pretrained", full)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(StorageError, match="no space"):
         merge(str(checkpoint), path, tmp_path / "out")
     assert {p.name for p in tmp_path.iterdir()} == {"checkpoint", path.name}
 
