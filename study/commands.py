@@ -57,6 +57,10 @@ def _storage(text: str) -> Path:
 
 
 _NAMED = "the name of a study, or the path to its folder"
+_MODEL = (
+    f"{_NAMED}; or models:/NAME/VERSION or models:/NAME@ALIAS of MLflow's registry "
+    "(MLFLOW_TRACKING_URI, else ./mlflow.db); or a file of tuned parameters"
+)
 _JSON = _argument("--json", action="store_true", help="print JSON")
 _OVERRIDES = _argument("arguments", nargs="*", metavar="key=value", help="as `run --resume` takes")
 _STORAGE = _argument(
@@ -177,12 +181,7 @@ COMMANDS = {
         "label images with the winner of a study, a registered model or a delta",
         "study.workflow.predict:predict",
         (
-            _argument(
-                "model",
-                metavar="MODEL",
-                help=f"{_NAMED}; or models:/NAME/VERSION or models:/NAME@ALIAS of MLflow's "
-                "registry (MLFLOW_TRACKING_URI, else ./mlflow.db); or a file of tuned parameters",
-            ),
+            _argument("model", metavar="MODEL", help=_MODEL),
             _argument(
                 "images",
                 nargs="+",
@@ -219,6 +218,27 @@ COMMANDS = {
                 default="auto",
                 metavar="auto | cpu | cuda | mps",
                 help="where to compute (default: auto, a GPU if there is one)",
+            ),
+        ),
+    ),
+    "export": Command(
+        "write the winner of a study, a registered model or a delta for other libraries",
+        "study.workflow.export:export",
+        (
+            _argument("model", metavar="MODEL", help=_MODEL),
+            _STORAGE,
+            _argument(
+                "--format",
+                required=True,
+                metavar="hf",
+                help="hf: an ordinary Hugging Face folder",
+            ),
+            _argument(
+                "--out",
+                type=Path,
+                required=True,
+                metavar="DIR",
+                help="a new or empty folder; it gets a model card as README.md",
             ),
         ),
     ),

@@ -23,7 +23,9 @@ ALLOWED = {
     "embedded": {"errors", "method", "data", "protocols"},
     "trial": {"errors", "storage", "method", "data", "config", "protocols"},
     "selection": {"errors", "storage", "config", "protocols", "trial"},
-    "serving": {"errors", "method", "data", "embedded", "config", "trial", "selection"},
+    "serving": {
+        *("errors", "storage", "method", "data", "embedded", "config", "trial", "selection"),
+    },
     "classifier": {"serving"},
     "search": {"errors", "storage", "method", "data", "embedded", "config", "trial", "selection"},
     "tracking": {

@@ -19,7 +19,7 @@ from study.analysis.statistics import Interval, proportion_difference
 from study.config.loading import load_config
 from study.config.schema import TUNED
 from study.config.settings import Settings
-from study.config.shipped import overrides_between, shipped_file
+from study.config.shipped import in_lines, overrides_between, shipped_file
 from study.errors import ConfigError
 
 BEST = 10
@@ -36,8 +36,6 @@ _KEYS = (
     *("search.selection", "search.folds", "search.space.sites"),
 )
 """What an ablation has in common with the search, beside `_SECTIONS`."""
-_WIDTH = 88
-"""The number of characters of a line of the command."""
 
 
 @dataclass(frozen=True)
@@ -217,7 +215,7 @@ def ablation_command(results: Results) -> str | None:
         overrides = overrides_between(load_config(source), wanted)
     except ConfigError:  # the shipped file was changed
         return None
-    return _in_lines(["clipfit-study", "run", ABLATION, *map(shlex.quote, overrides)])
+    return in_lines(["clipfit-study", "run", ABLATION, *map(shlex.quote, overrides)])
 
 
 def _ablation_settings(results: Results) -> dict[str, Any]:
@@ -247,13 +245,3 @@ def _from_half_power(power: int) -> float:
     """Return 1, 3, 10, 30, … or 0.3, 0.1, … by the number of half powers of ten."""
     whole, half = divmod(power, 2)
     return float(f"{3 if half else 1}e{whole}")
-
-
-def _in_lines(words: Sequence[str]) -> str:
-    """Join the words of a command, with breaks between lines that a shell passes over."""
-    lines = [""]
-    for word in words:
-        if lines[-1] and len(lines[-1]) + len(word) > _WIDTH:
-            lines.append("   ")
-        lines[-1] += f" {word}" if lines[-1] else word
-    return " \\\n".join(lines)

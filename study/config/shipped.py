@@ -2,17 +2,26 @@
 
 import json
 import math
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from study.config.loading import load_config
 from study.config.schema import StudyConfig
+from study.config.settings import Section
 
 _PACKAGE = Path(__file__).parents[1]
 FOLDERS = (_PACKAGE.parent / "configs", _PACKAGE / "configs")
 """Where they are: beside the package in a checkout, in it where it is installed."""
+QUICKSTART = "quickstart"
+"""The configuration that a run has where none is named."""
+_WIDTH = 88
+"""The number of characters of a line of a command."""
+_OF_THIS_MACHINE = ("name", "storage", "resources", "tracking")
+"""The keys of a configuration that say where and how a study runs, and not what it is."""
 
 
 def shipped_file(name: str) -> Path | None:
@@ -35,6 +44,51 @@ def overrides_between(config: StudyConfig, wanted: Mapping[str, Any]) -> list[st
     return [
         f"{key}={_flow(value)}" for key, value in wanted.items() if value_at(config, key) != value
     ]
+
+
+def repeating_command(config: StudyConfig) -> str | None:
+    """Return the command that runs a study of this configuration again.
+
+    It says nothing of names, storage, machines and tracking. A folder has its last name alone, so
+    that a page with the command tells nothing of this machine.
+
+    Returns:
+        The command, broken into lines for a shell; None where the shipped configuration that it
+        begins with is missing.
+    """
+    if (source := shipped_file(QUICKSTART)) is None:
+        return None
+    given = _leaves(config.model_dump(mode="json"), base := load_config(source))
+    wanted = {k: v for k, v in given.items() if k.partition(".")[0] not in _OF_THIS_MACHINE}
+    shown = {key: _without_folders(value) for key, value in wanted.items()}
+    overrides = overrides_between(base, shown)
+    return in_lines(["clipfit-study", "run", QUICKSTART, *map(shlex.quote, overrides)])
+
+
+def _leaves(values: Mapping[str, Any], section: Section) -> dict[str, Any]:
+    """Return values by dotted key, as deep as a configuration has sections."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        inner = getattr(section, key)
+        if isinstance(inner, Section) and isinstance(value, Mapping):
+            found |= {f"{key}.{name}": own for name, own in _leaves(value, inner).items()}
+        else:
+            found[key] = value
+    return found
+
+
+def _without_folders(value: Any) -> Any:
+    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
+
+
+def in_lines(words: Sequence[str]) -> str:
+    """Join the words of a command, with breaks between lines that a shell passes over."""
+    lines = [""]
+    for word in words:
+        if lines[-1] and len(lines[-1]) + len(word) > _WIDTH:
+            lines.append("   ")
+        lines[-1] += f" {word}" if lines[-1] else word
+    return " \\\n".join(lines)
 
 
 def value_at(config: StudyConfig, key: str) -> Any:

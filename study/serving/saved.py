@@ -17,6 +17,18 @@ from study.trial.study import Study, registrable
 
 
 @dataclass(frozen=True)
+class Origin:
+    """The study and the trial that a model is from."""
+
+    study: str
+    """The name of the study."""
+    study_id: str
+    """The id of the study, which is of this study alone."""
+    trial: str
+    """The id of the trial."""
+
+
+@dataclass(frozen=True)
 class SavedModel:
     """A tuned model that has not been loaded."""
 
@@ -31,6 +43,8 @@ class SavedModel:
     """What is tuned, the kind of the head, and the strength, as far as they are known."""
     instead_of: Settings | None = None
     """The settings of a study's winner that has no delta, for which this model stands."""
+    origin: Origin | None = None
+    """Where it is from, as far as that is known."""
 
     def load(
         self, *, class_names: Sequence[str] | None = None, device: str = "auto"
@@ -112,6 +126,7 @@ def saved_winner(study: Study, scratch: Path) -> SavedModel:
         info,
         settings=kept.candidate.settings,
         instead_of=best.candidate.settings if stands else None,
+        origin=Origin(name, str(study.folder.read_identity()["study_id"]), kept.trials[0].trial_id),
     )
 
 

@@ -1,12 +1,18 @@
 """Every configuration that comes with the project loads, and overrides lead to any other one."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from study.config.loading import build_config, is_sweep, load_config, load_sweep
-from study.config.shipped import overrides_between, shipped_file, value_at
+from study.config.shipped import (
+    overrides_between,
+    repeating_command,
+    shipped_file,
+    value_at,
+)
 from study.workflow.commands import find_config
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -62,3 +68,39 @@ def test_overrides_lead_to_any_value(key: str, value: Any) -> None:
     assert "\n" not in override
     reached = load_config(CONFIGS / "ablation.yaml", [override])
     assert value_at(reached, key) == value
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"protocol": "base_to_new", "search": {"asha": None, "trials": 5}},
+        {"data": {"dataset": "it's", "templates": ["a {}.", "the {}: x"]}, "seed": 3},
+        {"ablation": {"design": "only_one", "rates": [0.1]}},
+    ],
+    ids=str,
+)
+def test_the_repeating_command_leads_to_an_equal_configuration(values: dict[str, Any]) -> None:
+    config = build_config(values, "test")
+    command = repeating_command(config) or ""
+    program, run, name, *overrides = shlex.split(command.replace("\\\n", ""))
+    assert (program, run, name) == ("clipfit-study", "run", "quickstart")
+    assert load_config(find_config(name), overrides) == config
+
+
+def test_the_repeating_command_tells_no_place_of_this_machine(tmp_path: Path) -> None:
+    config = build_config(
+        {
+            "name": "mine",
+            "storage": str(tmp_path / "runs"),
+            "data": {"dataset": "pets", "root": str(tmp_path / "pets")},
+            "backbone": {"name": "/mnt/me/my-clip"},
+            "tracking": {"uri": "http://host"},
+        },
+        "test",
+    )
+    told = repeating_command(config) or ""
+    assert "data.root=pets" in told
+    assert "backbone.name=my-clip" in told
+    for hidden in ("/runs", "/mnt", "//host", "name=mine", "storage"):
+        assert hidden not in told

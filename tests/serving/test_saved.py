@@ -13,7 +13,7 @@ from PIL import Image
 from study.errors import DataError, DeltaError
 from study.method.delta import load_delta, save_delta
 from study.serving.classifier import load_classifier
-from study.serving.saved import SavedModel, saved_in, saved_winner
+from study.serving.saved import Origin, SavedModel, saved_in, saved_winner
 from study.storage.ledger import End
 
 MakeFinished = Callable[..., Any]
@@ -74,6 +74,8 @@ def test_of_a_winner_the_first_seed_is_taken(study: Any, scratch: Path) -> None:
     assert saved.delta == delta_in(study)
     assert saved.name == "the winner of study 'mine', as trained in confirm-best-seed1"
     assert saved.instead_of is None
+    study_id = study.folder.read_identity()["study_id"]
+    assert saved.origin == Origin("mine", study_id, "confirm-best-seed1")
     assert saved.settings == study.study.candidates()[1].settings
     assert saved.info.templates == load_delta(saved.delta)[1].templates[:1]
 

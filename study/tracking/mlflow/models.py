@@ -20,7 +20,7 @@ from mlflow.models.model import MLMODEL_FILE_NAME, Model
 from study.data.records import listed
 from study.errors import DeltaError
 from study.method.delta import DeltaInfo, read_info
-from study.serving.saved import SavedModel, saved_in
+from study.serving.saved import Origin, SavedModel, saved_in
 from study.tracking.mlflow.server import (
     ANSWERS_WITHIN,
     SEVERAL_WITHIN,
@@ -122,8 +122,10 @@ def _saved(address: str, version: ModelVersion, folder: Path) -> SavedModel:
         strength = float(tags["strength"])
     origin = f", of study '{tags['study']}'" if "study" in tags else ""
     trained = f", as trained in {tags['trial_id']}" if "trial_id" in tags else ""
+    known = {"study", "study_id", "trial_id"} <= tags.keys()
     return replace(
         saved,
+        origin=Origin(tags["study"], tags["study_id"], tags["trial_id"]) if known else None,
         name=f"models:/{version.name}/{version.version}{origin}{trained}",
         info=info,
         settings=saved.settings.model_copy(update={"strength": strength}),

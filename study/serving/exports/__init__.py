@@ -1,0 +1,51 @@
+"""Tuned models as folders that other libraries load, without this package.
+
+A further format is a module with a function that writes it, and a row of `FORMATS`.
+"""
+
+from pathlib import Path
+
+from study.errors import ConfigError
+from study.serving.exports import hf
+from study.serving.exports.classes import write_classes
+from study.serving.exports.format import Format, Written
+from study.serving.saved import SavedModel
+
+FORMATS = {
+    "hf": Format(
+        "an ordinary Hugging Face folder",
+        "transformers",
+        "zero-shot-image-classification",
+        hf.write,
+    ),
+}
+"""Every format, by the name that ``clipfit-study export --format`` takes."""
+
+
+def format_named(name: str) -> Format:
+    """Return the format of a name, once it is known that its libraries are installed.
+
+    Raises:
+        ConfigError: there is no such format, or an optional library is missing.
+    """
+    if name not in FORMATS:
+        raise ConfigError(f"--format is {name!r}; allowed are {', '.join(FORMATS)}")
+    FORMATS[name].require()
+    return FORMATS[name]
+
+
+def write_export(saved: SavedModel, chosen: Format, folder: Path) -> Written:
+    """Write a model in a format into a folder, with its class names and prompts beside it.
+
+    Args:
+        saved: the model.
+        chosen: the format.
+        folder: the folder, which is made.
+
+    Raises:
+        StudyError: the model cannot be loaded, or the format cannot hold it.
+    """
+    model = saved.load(device="cpu")
+    folder.mkdir()
+    write_classes(folder, saved, model)
+    return chosen.write(saved, model, folder)

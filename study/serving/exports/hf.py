@@ -1,0 +1,25 @@
+"""The format ``hf``: an ordinary Hugging Face folder, which transformers loads."""
+
+from pathlib import Path
+
+from study.method.delta import save_merged
+from study.serving.classifier import TunedClassifier
+from study.serving.exports.classes import classification, imports, write_head
+from study.serving.exports.format import Written
+from study.serving.saved import SavedModel
+
+
+def write(saved: SavedModel, model: TunedClassifier, folder: Path) -> Written:
+    """Write the tuned model, its tokenizer and its preprocessing; see `Format.write`."""
+    save_merged(folder, model.backbone)
+    write_head(folder, model)
+    libraries = "from transformers import AutoImageProcessor, AutoModel, AutoTokenizer"
+    loading = f"""\
+{imports(model, libraries)}
+torch.set_grad_enabled(False)
+folder = "."  # the folder of this file
+model = AutoModel.from_pretrained(folder)
+tokenizer = AutoTokenizer.from_pretrained(folder)
+processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
+{classification(saved, model)}"""
+    return Written(loading)

@@ -1,0 +1,259 @@
+"""The model card of an exported model: what it is, how it was chosen, and how it is used.
+
+It is Markdown with the front matter of the Hugging Face hub. It says what is known alone: a file of
+tuned parameters knows no dataset and no score. It has no licence, since that of the backbone is
+not known.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from study.analysis.asked import asked
+from study.analysis.formatting import (
+    Table,
+    count,
+    markdown_text,
+    percent,
+    score_cell,
+    score_cells,
+    score_header,
+    settings_in_words,
+)
+from study.analysis.leaderboard import Entry, Leaderboard
+from study.analysis.names import name_of
+from study.analysis.results import TrialResult
+from study.analysis.sites import subset_in_words
+from study.analysis.verdict import verdict
+from study.config.schema import TUNED, ZERO_SHOT
+from study.config.shipped import repeating_command
+from study.method.checkpoint import EMBEDDED, NAME_ON_HUB
+from study.method.delta import load_delta, parameters_of
+from study.serving.exports.format import Format, Written
+from study.serving.saved import SavedModel
+
+PAPER = "https://arxiv.org/abs/2409.16718"
+MOST_NAMES = 60
+"""The most class names that a card lists; `classes.json` has all of them."""
+_ASKED = ("Dataset", "Protocol", "Images", "Choice", "Training", "Search", "Test")
+"""The rows of a report's table of what was asked that a card has as well."""
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """The study that a model is from, and the trial that trained it."""
+
+    board: Leaderboard
+    trial: TrialResult
+
+    @property
+    def entry(self) -> Entry | None:
+        """The configuration of the trial among those that were tested; None if it was not."""
+        return self.board.entry(self.trial.label) if self.trial.stage == "confirm" else None
+
+
+def model_card(
+    saved: SavedModel, chosen: Format, written: Written, tested: Provenance | None
+) -> str:
+    """Return the text of a model card.
+
+    Args:
+        saved: the model.
+        chosen: the format that it was written in.
+        written: what the format says of its files.
+        tested: the study that the model is from; None where it is not known.
+    """
+    dataset = tested.board.configured().config.data.dataset if tested else None
+    of = f" for {markdown_text(dataset)}" if dataset else ""
+    blocks = [
+        front_matter(saved, chosen, tested is not None and tested.entry is not None),
+        f"# CLIP tuned by CLIPFit{of}",
+        f"This is {chosen.title} with {_name(saved)}, made by clipfit-study. CLIPFit ([Li et al., "
+        f"EMNLP 2024]({PAPER})) adapts CLIP to a few labelled images per class by training numbers "
+        "that CLIP already has.",
+        "## Use",
+        f"```python\n{written.loading}```",
+        *written.notes,
+        "This needs no code of clipfit-study. `classes.json` has the class names and the prompts. "
+        "Images are to be upright and opaque: clipfit-study itself turns photographs as their EXIF "
+        "tag says, and makes transparent pixels white.",
+        "## What was tuned",
+        *_tuned(saved),
+        *(_of_study(tested) if tested else _of_unknown(saved)),
+        "## Limits",
+        "\n".join(f"- {line}" for line in _limits(tested)),
+    ]
+    return "\n\n".join(blocks) + "\n"
+
+
+def front_matter(saved: SavedModel, chosen: Format, measured: bool) -> str:
+    """Return the front matter, in YAML whose values are JSON, which is a part of it."""
+    name = saved.info.backbone
+    values: dict[str, object] = {"library_name": chosen.library}
+    if name != EMBEDDED and NAME_ON_HUB.fullmatch(name):
+        values["base_model"] = name
+    values["pipeline_tag"] = chosen.task
+    values["tags"] = ["clip", "clipfit", "few-shot", "image-classification"]
+    if measured:
+        values["metrics"] = ["accuracy"]
+    return "\n".join(["---", *(f"{key}: {json.dumps(v)}" for key, v in values.items()), "---"])
+
+
+def _name(saved: SavedModel) -> str:
+    """Return what the model is; of a file not its path, since cards are shared."""
+    return markdown_text(saved.name) if saved.origin else "the tuned parameters of a trial"
+
+
+def _tuned(saved: SavedModel) -> Iterator[str]:
+    info, settings = saved.info, saved.settings
+    numbers = sum(t.numel() for t in parameters_of(load_delta(saved.delta)[0]).values())
+    head = settings.head == "linear"
+    lines = [
+        f"Backbone: {backbone_in_words(saved)}.",
+        f"Tuned: `{settings.subset}`, {count(numbers)} numbers of it"
+        + "".join(f"; `{term}` is {words}" for term, words in subset_in_words(settings.subset))
+        + ".",
+        "Strength: "
+        + (
+            "all of the tuned change is kept."
+            if settings.strength == 1.0
+            else f"{percent(settings.strength, 0)} % of the tuned change is kept, which is applied "
+            "already."
+        ),
+        "Head: "
+        + (
+            "a linear layer on the image features, which begins at the text features."
+            if head
+            else "the text features of the prompts."
+        ),
+        f"Prompts: {', '.join(f'“{markdown_text(text)}”' for text in info.templates)}.",
+        f"Classes: {_names(info.class_names)}.",
+    ]
+    yield "\n".join(f"- {line}" for line in lines)
+
+
+def backbone_in_words(saved: SavedModel) -> str:
+    """Return which checkpoint was tuned; of a folder only the last name, since cards are shared."""
+    info = saved.info
+    if info.backbone == EMBEDDED:
+        name = "the small CLIP that comes with clipfit-study"
+    else:
+        name = f"`{place_in_words(info.backbone)}`"
+    revision = f", revision `{info.revision}`" if info.revision else ""
+    return f"{name}{revision} (fingerprint `{info.fingerprint}`)"
+
+
+def place_in_words(name: str) -> str:
+    """Return the name of a checkpoint of the hub, or the last part of a folder's path."""
+    return name if NAME_ON_HUB.fullmatch(name) else name.replace("\\", "/").rpartition("/")[2]
+
+
+def _names(names: tuple[str, ...]) -> str:
+    shown = ", ".join(map(markdown_text, names[:MOST_NAMES]))
+    rest = len(names) - MOST_NAMES
+    return f"{len(names)}: {shown}" + (f" and {rest} more, see `classes.json`" if rest > 0 else "")
+
+
+def _of_unknown(saved: SavedModel) -> Iterator[str]:
+    yield (
+        "On which images it was trained, how it was chosen and how well it does is not known here: "
+        "this card was made without the folder of a study."
+    )
+
+
+def _of_study(tested: Provenance) -> Iterator[str]:
+    board, trial = tested.board, tested.trial
+    study = board.configured()
+    rows = [row for row in asked(board, board) if row[0] in _ASKED]
+    yield "## Data and choice"
+    yield "\n".join(f"- {name}: {markdown_text(text).rstrip('.')}." for name, text in rows)
+    yield (
+        f"This is trial {markdown_text(trial.trial_id)} of study {markdown_text(board.folder.name)}"
+        f", with seed {trial.seed} ({markdown_text(settings_in_words(trial.settings))})."
+    )
+    yield "## Figures"
+    yield from _figures(tested)
+    if command := repeating_command(study.config):
+        yield "## Repeat"
+        yield (
+            "This command runs a study of the same configuration. Paths in it are the last names "
+            "of folders and files."
+        )
+        yield f"```sh\n{command}\n```"
+
+
+def _figures(tested: Provenance) -> Iterator[str]:
+    board, entry, trial = tested.board, tested.entry, tested.trial
+    if entry is None:
+        yield (
+            "This trial was not tested: no test image was read for it. On validation it scores "
+            f"{percent(trial.val_score)} %."
+        )
+        return
+    shown = {e.label: e for e in (board.entry(TUNED), board.entry(ZERO_SHOT)) if e}
+    others = [e for e in shown.values() if e is not entry]
+    rows: list[list[object]] = [
+        [
+            name,
+            *score_cells(board.parts, one.parts, one.test),
+            *(score_cell(one.further.get(further)) for further in board.beside),
+            len(one.scores),
+        ]
+        for name, one in (
+            (f"this configuration: {entry.name}", entry),
+            *((other.name, other) for other in others),
+        )
+    ]
+    alone = [percent(trial.test.get(name)) for name in (*board.parts, "score", *board.beside)]
+    rows.insert(1, [f"this model alone, seed {trial.seed}", *alone, 1])
+    if board.chance is not None:
+        unknown = [None] * len(board.parts)
+        further = [None] * len(board.beside)
+        rows.append(["chance", *unknown, percent(board.chance), *further, None])
+    metric = board.metric if board.parts else "test accuracy"
+    header = [
+        "",
+        *score_header(board.parts, metric),
+        *(f"{heading} %" for heading in board.beside.values()),
+        "seeds",
+    ]
+    yield Table("", header, rows).markdown()
+    yield (
+        "Scores on test images, in percent: the mean over seeds, each with its own training images "
+        "± half its 95 % t interval over seeds ± half its 95 % interval over other test images (a "
+        "bootstrap; – where no predictions were kept). "
+        + markdown_text(f"Chance: {board.guess[0].lower()}{board.guess[1:]}.")
+    )
+    if not entry.chosen:
+        yield (
+            f"Validation did not choose this configuration, “{markdown_text(entry.name)}”. What "
+            "the study found of its choice:"
+        )
+    yield " ".join(map(markdown_text, verdict(board)))
+
+
+def _limits(tested: Provenance | None) -> Iterator[str]:
+    yield (
+        "It answers every image with one of its classes, also an image of none of them, and its "
+        "probabilities are not calibrated."
+    )
+    if tested and tested.entry:
+        yield (
+            "Its figures are of test images of the dataset that it was trained on. Images of "
+            "another origin may be labelled much worse."
+        )
+        if len(tested.entry.scores) > 1:
+            yield (
+                "The means are over models of several seeds; this is the one of seed "
+                f"{tested.trial.seed}."
+            )
+        if rivals := [name_of(label) for label in (TUNED, ZERO_SHOT) if not _has(tested, label)]:
+            yield f"It was not compared with {' and '.join(rivals)}."
+    yield (
+        "It has the limits of its backbone, such as what that has learned of people from the "
+        "internet. The licence of the backbone applies to its weights, and is not known here."
+    )
+
+
+def _has(tested: Provenance, label: str) -> bool:
+    return tested.board.entry(label) is not None

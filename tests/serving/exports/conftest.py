@@ -1,0 +1,144 @@
+"""A tuned embedded model, 300 digits, and an environment that has never seen this package."""
+
+import json
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from environments import outside, with_libraries
+from torch import Tensor
+
+from study.data.datasets import load_dataset
+from study.embedded import EMBEDDED, backbone_path
+from study.method.delta import DeltaInfo, head_tensors, save_delta
+from study.method.head import Head
+from study.method.backbone import Backbone, load_backbone
+from study.method.model import FewShotClassifier
+from study.method.subsets import parse
+from study.serving.classifier import TunedClassifier
+from study.serving.exports import FORMATS, write_export
+from study.serving.exports.classes import ANSWER, IMAGES
+from study.serving.exports.format import Written
+from study.serving.saved import SavedModel, saved_in
+
+COUNT = 300
+ALONE = """\
+from importlib.util import find_spec
+package = find_spec("study")
+assert package is None or package.origin is None  # an editable installation left its data
+"""
+"""What holds in an environment that has never seen this package."""
+
+
+@dataclass(frozen=True)
+class Digits:
+    """Digits as files."""
+
+    paths: Sequence[str]
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Digits:
+    """The first test digits, wider than high, so that their sides are cut."""
+    place, dataset = tmp_path_factory.mktemp("digits"), load_dataset("digits")
+    paths = []
+    for number, record in enumerate(dataset.test[:COUNT]):
+        path = place / f"{number}.png"
+        dataset.source.open(record.path).resize((45, 40)).save(path)
+        paths.append(str(path))
+    return Digits(paths)
+
+
+@pytest.fixture(scope="session")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The programs of an environment with the libraries, and without this package."""
+    return with_libraries(tmp_path_factory.mktemp("elsewhere"))
+
+
+@pytest.fixture(scope="session")
+def embedded() -> Backbone:
+    return load_backbone(backbone_path(EMBEDDED))
+
+
+@pytest.fixture
+def make_delta(embedded: Backbone, tmp_path: Path) -> Callable[..., SavedModel]:
+    """Make a model that moved at random away from the embedded one, so far that answers change."""
+    names = load_dataset("digits").class_names
+
+    def make(
+        subset: str = "bitfit", head: Sequence[int] = (), templates: Sequence[str] = ("a {}.",)
+    ) -> SavedModel:
+        classifier = FewShotClassifier(embedded, parse(subset))
+        generator = torch.Generator().manual_seed(5)
+        tensors: dict[str, Tensor] = {}
+        for one in classifier.tuned:
+            noise = torch.randn(one.parameter.shape, generator=generator)
+            tensors[one.name] = one.parameter.detach() + 0.05 * noise
+        if head:
+            rows = torch.randn(len(head), embedded.clip.config.projection_dim, generator=generator)
+            tensors |= head_tensors(Head(torch.nn.functional.normalize(rows, dim=-1), tuple(head)))
+        info = DeltaInfo(
+            backbone=EMBEDDED,
+            revision=None,
+            fingerprint=embedded.fingerprint,
+            subset=subset,
+            class_names=names,
+            templates=tuple(templates),
+        )
+        path = tmp_path / "delta.safetensors"
+        save_delta(path, tensors, info)
+        saved = saved_in(path)
+        return SavedModel(saved.name, path, info, saved.settings)
+
+    return make
+
+
+@pytest.fixture
+def exported(tmp_path: Path) -> Callable[[SavedModel, str], tuple[Path, Written]]:
+    """Write a model in a format."""
+
+    def write(saved: SavedModel, name: str) -> tuple[Path, Written]:
+        folder = tmp_path / name
+        return folder, write_export(saved, FORMATS[name], folder)
+
+    return write
+
+
+@pytest.fixture
+def answers(programs: Path, digits: Digits) -> Callable[..., Tensor]:
+    """Run the code of a card elsewhere, with the digits in the place of its photograph.
+
+    It returns the probabilities, (images, classes) float32.
+    """
+
+    def run(folder: Path, loading: str, *, more: str = "") -> Tensor:
+        assert IMAGES in loading
+        assert loading.endswith(ANSWER)
+        images = f"images = [Image.open(path).convert('RGB') for path in {list(digits.paths)!r}]"
+        told = "\nprint('PROBABILITIES', json.dumps([list(map(float, r)) for r in probabilities]))"
+        code = f"import json\n{ALONE}{loading.replace(IMAGES, images)}{told}\n{more}"
+        done = subprocess.run(
+            [programs / "python", "-c", code],
+            cwd=folder, env=outside(), capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        (line,) = (x for x in done.stdout.splitlines() if x.startswith("PROBABILITIES "))
+        return torch.tensor(json.loads(line.removeprefix("PROBABILITIES ")))
+
+    return run
+
+
+@pytest.fixture
+def assert_same(digits: Digits) -> Callable[[Tensor, TunedClassifier], None]:
+    """Hold what another library says of the digits against what this package says of them."""
+
+    def compare(theirs: Tensor, model: TunedClassifier) -> None:
+        ours = model.probabilities(digits.paths)
+        assert len(set(ours.argmax(dim=1).tolist())) > 2, "equal answers would prove little"
+        assert torch.equal(theirs.argmax(dim=1), ours.argmax(dim=1))
+        torch.testing.assert_close(theirs, ours, atol=1e-5, rtol=0)
+
+    return compare

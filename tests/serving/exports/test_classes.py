@@ -1,0 +1,46 @@
+"""The file of classes beside an export, and the code that reads it."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from study.method.backbone import Backbone
+from study.serving.exports.classes import classification, imports, padding_of, write_classes
+
+
+def test_the_file_has_names_and_the_prompts_of_each(
+    make_delta: Callable[..., Any], tmp_path: Path
+) -> None:
+    saved = make_delta(head=(1,), templates=("a {}.", "the {}"))
+    names = ("digit_one", 'naïve 🐈‍⬛ "cat"')
+    saved = replace(saved, info=replace(saved.info, class_names=names))
+    write_classes(tmp_path, saved, saved.load())
+    found = json.loads((tmp_path / "classes.json").read_text())
+    assert found["class_names"] == list(names)
+    assert found["prompts"][0] == ["a digit one.", "the digit one"]
+    assert found["templates"] == ["a {}.", "the {}"]
+    assert found["from_head"] == []
+
+
+def test_code_names_what_it_needs_alone(make_delta: Callable[..., Any]) -> None:
+    plain = make_delta()
+    code = imports(plain.load(), "from transformers import AutoModel") + classification(
+        plain, plain.load()
+    )
+    assert "safetensors" not in code
+    assert "unflatten" not in code
+    compile(code, "card", "exec")
+    assert code.index("from PIL") < code.index("from torch.nn") < code.index("from transformers")
+
+
+@pytest.mark.parametrize(("kind", "padding"), [("clip", "True"), ("siglip", '"max_length"')])
+def test_prompts_are_padded_as_the_text_encoder_was_trained(
+    embedded: Backbone, kind: str, padding: str
+) -> None:
+    model: Any = SimpleNamespace(config=SimpleNamespace(model_type=kind))
+    assert padding_of(replace(embedded, clip=model)) == padding

@@ -1,0 +1,102 @@
+"""A model card says what is known of a model, and nothing that leads to this machine."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from study.analysis.leaderboard import leaderboard
+from study.analysis.results import read_results
+from study.method.delta import load_delta, save_delta
+from study.serving.exports import FORMATS
+from study.serving.exports.format import Written
+from study.serving.saved import SavedModel, saved_in, saved_winner
+from study.workflow.model_card import Provenance, front_matter, model_card
+
+CHOSEN = "confirm-best-seed1"
+WRITTEN = Written("print('loaded')\n", ("A note.",))
+
+
+@pytest.fixture(scope="module")
+def study(finish: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return finish(tmp_path_factory.mktemp("carded"), "mine", linear=True)
+
+
+@pytest.fixture
+def saved(study: Any, tmp_path: Path) -> SavedModel:
+    return saved_winner(study.study, tmp_path)
+
+
+def from_trial(study: Any, trial: str) -> Provenance:
+    board = leaderboard(read_results(study.folder.path))
+    (found,) = (one for one in board.trials if one.trial_id == trial)
+    return Provenance(board, found)
+
+
+def read_front(card: str) -> Any:
+    _, front, _ = card.split("---", 2)
+    return yaml.safe_load(front)
+
+
+def test_a_card_has_figures_beside_chance_and_the_command(study: Any, saved: SavedModel) -> None:
+    card = model_card(saved, FORMATS["hf"], WRITTEN, from_trial(study, CHOSEN))
+    assert read_front(card) == {
+        "library_name": "transformers",
+        "pipeline_tag": "zero-shot-image-classification",
+        "tags": ["clip", "clipfit", "few-shot", "image-classification"],
+        "metrics": ["accuracy"],
+    }
+    assert "license" not in card.partition("# ")[0]
+    assert "```python\nprint('loaded')\n```\n\nA note." in card
+    assert "| this configuration: best by validation | 75.0 ± 0.0 ± – | 2 |" in card
+    assert "| this model alone, seed 1 | 75.0 | 1 |" in card
+    assert "| chance | 10.0 | – |" in card
+    assert "- Images: 16 a class to train, 4 a class to validate." in card
+    assert "75 % of the tuned change is kept" in card
+    assert "Head: a linear layer" in card
+    assert "1,728 numbers" in card
+    assert "clipfit-study run quickstart training.epochs=100" in card
+    assert str(study.folder.path.parent) not in card
+
+
+def test_a_trial_that_validation_did_not_choose_says_so(study: Any, saved: SavedModel) -> None:
+    study.confirm(1, "zero-shot", 0.67)
+    card = model_card(saved, FORMATS["hf"], WRITTEN, from_trial(study, "confirm-zero-shot-seed1"))
+    assert "Validation did not choose this configuration, “zero-shot CLIP”" in card
+    card = model_card(saved, FORMATS["hf"], WRITTEN, from_trial(study, CHOSEN))
+    assert "| zero-shot CLIP | 67.0 (1 seed) ± – | 1 |" in card
+
+
+def test_a_trial_of_the_search_has_no_test_score(study: Any, saved: SavedModel) -> None:
+    card = model_card(saved, FORMATS["hf"], WRITTEN, from_trial(study, "search-0001"))
+    assert "no test image was read for it. On validation it scores 80.0 %." in card
+    assert "metrics" not in read_front(card)
+
+
+def test_a_file_alone_knows_no_study_and_tells_no_path(study: Any, tmp_path: Path) -> None:
+    delta = tmp_path / "own.safetensors"
+    tensors, info = load_delta(study.folder.trial("confirm-best-seed1").path / "delta.safetensors")
+    here = replace(info, backbone=str(tmp_path / "my-clip"), class_names=("a|b", "<c>") * 40)
+    save_delta(delta, tensors, here)
+    card = model_card(saved_in(delta), FORMATS["hf"], WRITTEN, None)
+    assert "is not known here: this card was made without the folder of a study" in card
+    assert "Figures" not in card
+    assert "Backbone: `my-clip` (fingerprint" in card
+    assert "80: a\\|b, &lt;c&gt;" in card
+    assert "and 20 more, see `classes.json`" in card
+    assert str(tmp_path) not in card
+
+
+@pytest.mark.parametrize(
+    ("name", "base"),
+    [("openai/clip-vit-base-patch32", True), ("embedded", False), ("/mnt/my-clip", False)],
+)
+def test_a_base_model_is_a_name_of_the_hub(saved: SavedModel, name: str, base: bool) -> None:
+    of = replace(saved, info=replace(saved.info, backbone=name))
+    front = read_front(front_matter(of, FORMATS["hf"], False))
+    assert front.get("base_model") == (name if base else None)
+    assert json.dumps(front)
