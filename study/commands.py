@@ -230,8 +230,9 @@ COMMANDS = {
             _argument(
                 "--format",
                 required=True,
-                metavar="hf",
-                help="hf: an ordinary Hugging Face folder",
+                metavar="hf | peft",
+                help="hf: an ordinary Hugging Face folder; peft: adapters for the untouched "
+                "backbone",
             ),
             _argument(
                 "--out",

@@ -214,7 +214,8 @@ def test_every_library_that_is_imported_is_a_dependency() -> None:
     """A library that another one happens to bring may be gone with its next release."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    optional = (text for name in ("hf", "interactive", "lora", "openclip") for text in extras[name])
+    kinds = ("hf", "interactive", "lora", "openclip", "peft")
+    optional = (text for name in kinds for text in extras[name])
     wanted = [*project["dependencies"], *optional]
     declared = {text.split(">")[0].split("[")[0].strip().lower() for text in wanted}
     imported = {name.partition(".")[0] for path in FILES for name, _ in imports(path)}

@@ -149,8 +149,12 @@ def dropping_out(classifier: FewShotClassifier, seed: int) -> Iterator[None]:
                 layer.eval()
 
 
-def import_peft() -> ModuleType:
+def import_peft(what: str = "LoRA", extra: str = "lora") -> ModuleType:
     """Return PEFT.
+
+    Args:
+        what: what needs it, for the message.
+        extra: the optional extra that brings it.
 
     Raises:
         ConfigError: it is not installed.
@@ -159,6 +163,6 @@ def import_peft() -> ModuleType:
         import peft  # an optional extra that takes seconds to import
     except ImportError as error:
         raise ConfigError(
-            f"LoRA needs the optional extra: pip install 'clipfit-study[lora]' ({error})"
+            f"{what} needs the optional extra: pip install 'clipfit-study[{extra}]' ({error})"
         ) from error
     return peft

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from study.config.settings import Settings
 from study.errors import DataError, DeltaError
+from study.method.checkpoint import NAME_ON_HUB
 from study.method.delta import HEAD_ROWS, DeltaInfo, load_delta, save_delta
 from study.selection.choice import Choice
 from study.serving.classifier import TunedClassifier, load_classifier
@@ -45,6 +46,15 @@ class SavedModel:
     """The settings of a study's winner that has no delta, for which this model stands."""
     origin: Origin | None = None
     """Where it is from, as far as that is known."""
+
+    @property
+    def backbone_name(self) -> str:
+        """The name of its checkpoint on the hub, or the last part of a folder's path.
+
+        What is shared tells nothing else of this machine.
+        """
+        name = self.info.backbone
+        return name if NAME_ON_HUB.fullmatch(name) else Path(name).name
 
     def load(
         self, *, class_names: Sequence[str] | None = None, device: str = "auto"

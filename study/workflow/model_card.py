@@ -138,14 +138,9 @@ def backbone_in_words(saved: SavedModel) -> str:
     if info.backbone == EMBEDDED:
         name = "the small CLIP that comes with clipfit-study"
     else:
-        name = f"`{place_in_words(info.backbone)}`"
+        name = f"`{saved.backbone_name}`"
     revision = f", revision `{info.revision}`" if info.revision else ""
     return f"{name}{revision} (fingerprint `{info.fingerprint}`)"
-
-
-def place_in_words(name: str) -> str:
-    """Return the name of a checkpoint of the hub, or the last part of a folder's path."""
-    return name if NAME_ON_HUB.fullmatch(name) else name.replace("\\", "/").rpartition("/")[2]
 
 
 def _names(names: tuple[str, ...]) -> str:

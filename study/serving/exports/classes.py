@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from study.data.prompts import prompts
+from study.method.backbone import Backbone
 from study.method.delta import MERGED_HEAD, save_head
 from study.method.head import Head
-from study.method.backbone import Backbone
 from study.serving.classifier import TunedClassifier
 from study.serving.saved import SavedModel
 

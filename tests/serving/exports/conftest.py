@@ -13,9 +13,9 @@ from torch import Tensor
 
 from study.data.datasets import load_dataset
 from study.embedded import EMBEDDED, backbone_path
+from study.method.backbone import Backbone, load_backbone
 from study.method.delta import DeltaInfo, head_tensors, save_delta
 from study.method.head import Head
-from study.method.backbone import Backbone, load_backbone
 from study.method.model import FewShotClassifier
 from study.method.subsets import parse
 from study.serving.classifier import TunedClassifier

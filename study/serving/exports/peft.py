@@ -1,0 +1,160 @@
+"""The format ``peft``: adapters of PEFT for the untouched backbone.
+
+A tuned bias is a vector added to a Linear layer's output, which is BEFT; a tuned LayerNorm takes
+the place of the backbone's, which is LN tuning. An adapter of PEFT has one kind, so there are two.
+"""
+
+import copy
+import re
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from torch import nn
+
+from study.errors import ConfigError, DeltaError
+from study.method.backbone import load_backbone
+from study.method.checkpoint import EMBEDDED, backbone_path
+from study.method.delta import load_delta, parameters_of, save_merged
+from study.method.peers import import_peft
+from study.serving.classifier import TunedClassifier
+from study.serving.exports.classes import classification, imports, write_head
+from study.serving.exports.format import Written
+from study.serving.saved import SavedModel
+
+BIASES, NORMS, BACKBONE = "biases", "layernorms", "backbone"
+"""The folders of the two adapters, and of a backbone that comes with this package."""
+_NAME = "default"
+
+
+def require() -> ModuleType:
+    """Return PEFT.
+
+    Raises:
+        ConfigError: it is not installed, or has no BEFT.
+    """
+    peft = import_peft("the format peft", extra="peft")
+    if not hasattr(peft, "BeftConfig"):
+        raise ConfigError(
+            f"the format peft needs BEFT, which PEFT {peft.__version__} has not: pip install "
+            "'clipfit-study[peft]'"
+        )
+    return peft
+
+
+def write(saved: SavedModel, model: TunedClassifier, folder: Path) -> Written:
+    """Write an adapter for each kind of tuned parameter, and the preprocessing.
+
+    Raises:
+        DeltaError: nothing is tuned, or something that no adapter can hold.
+    """
+    info = saved.info
+    untouched = load_backbone(backbone_path(info.backbone), revision=info.revision)
+    tuned = parameters_of(load_delta(saved.delta)[0])
+    biases, norms = modules_of(untouched.clip, tuned)
+    if not (biases or norms):
+        raise DeltaError(
+            "nothing of the backbone is tuned, so there is no adapter to write; --format hf "
+            "writes the backbone, and a linear head beside it"
+        )
+    if biases:
+        change = {
+            name: tuned[f"{name}.bias"] - untouched.clip.get_parameter(f"{name}.bias")
+            for name in biases
+        }
+        adapter = _adapter(untouched.clip, "BeftConfig", biases)
+        for name, value in change.items():
+            adapter.get_base_model().get_submodule(name).beft_bias[_NAME].data.copy_(value)
+        _save(adapter, folder / BIASES, saved)
+    if norms:  # an adapter begins as a copy of what it takes the place of
+        _save(_adapter(model.backbone.clip, "LNTuningConfig", norms), folder / NORMS, saved)
+    if info.backbone == EMBEDDED:
+        save_merged(folder / BACKBONE, untouched)
+    for part in (untouched.tokenizer, untouched.processor):
+        part.save_pretrained(folder)
+    write_head(folder, model)
+    return _described(saved, model, biases, norms)
+
+
+def modules_of(model: nn.Module, tuned: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Return the Linear layers with a tuned bias, and the tuned LayerNorms, by their names.
+
+    Args:
+        model: the model.
+        tuned: the names of the tuned parameters.
+
+    Raises:
+        DeltaError: a parameter is neither.
+    """
+    biases, norms, modules = set[str](), set[str](), dict(model.named_modules())
+    for parameter in tuned:
+        name, _, tensor = parameter.rpartition(".")
+        module = modules.get(name)
+        if isinstance(module, nn.LayerNorm):
+            norms.add(name)
+        elif isinstance(module, nn.Linear) and tensor == "bias":
+            biases.add(name)
+        else:
+            raise DeltaError(
+                f"{parameter} (of {type(module).__name__}) is tuned, for which PEFT has no "
+                "adapter; allowed are the biases of Linear layers and LayerNorms, and --format hf "
+                "holds whatever is tuned"
+            )
+    return sorted(biases), sorted(norms)
+
+
+def _adapter(model: nn.Module, kind: str, names: Iterable[str]) -> Any:
+    """Return a copy of a model with an adapter in the modules of these names."""
+    peft = require()
+    pattern = "|".join(map(re.escape, names))
+    config = getattr(peft, kind)(target_modules=f"({pattern})")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it knows no sizes of LayerNorms, which it does not need
+        return peft.get_peft_model(copy.deepcopy(model), config)
+
+
+def _save(adapter: Any, folder: Path, saved: SavedModel) -> None:
+    config = adapter.peft_config[_NAME]
+    config.base_model_name_or_path, config.revision = saved.backbone_name, saved.info.revision
+    adapter.save_pretrained(folder, safe_serialization=True, save_embedding_layers=False)
+    (folder / "README.md").unlink(missing_ok=True)  # PEFT's, which says nothing
+
+
+def _described(
+    saved: SavedModel, model: TunedClassifier, biases: list[str], norms: list[str]
+) -> Written:
+    info = saved.info
+    adapters = [name for name, own in ((BIASES, biases), (NORMS, norms)) if own]
+    place = f'"{saved.backbone_name}"'
+    if info.backbone == EMBEDDED:
+        place = f'f"{{folder}}/{BACKBONE}"'
+    revision = f', revision="{info.revision}"' if info.revision else ""
+    libraries = (
+        "from peft import PeftModel",
+        "from transformers import AutoImageProcessor, AutoModel, AutoTokenizer",
+    )
+    loading = f"""\
+{imports(model, *libraries)}
+torch.set_grad_enabled(False)
+folder = "."  # the folder of this file
+model = AutoModel.from_pretrained({place}{revision}, dtype=torch.float32)
+for adapter in {adapters!r}:
+    model = PeftModel.from_pretrained(model, f"{{folder}}/{{adapter}}").merge_and_unload()
+tokenizer = AutoTokenizer.from_pretrained(folder)
+processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
+{classification(saved, model)}"""
+    counts = {
+        BIASES: f"`{BIASES}` has BEFT's vectors for {len(biases)} Linear layers",
+        NORMS: f"`{NORMS}` has {len(norms)} LayerNorms",
+    }
+    notes = [f"{'; '.join(counts[name] for name in adapters)}. They need PEFT 0.20 or newer."]
+    if len(adapters) > 1:
+        notes.append(
+            "An adapter of PEFT has one kind. So each is merged into the model before the next is "
+            "loaded; the order does not matter."
+        )
+    if norms:
+        notes.append("PEFT warns of the layer type LayerNorm, which is of no account.")
+    return Written(loading, tuple(notes))

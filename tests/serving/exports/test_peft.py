@@ -1,0 +1,104 @@
+"""Adapters of PEFT make the untouched backbone the tuned model, elsewhere."""
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import peft
+import pytest
+from safetensors import safe_open
+from torch import nn
+
+from study.errors import ConfigError, DeltaError
+from study.method import peers
+from study.method.backbone import Backbone
+from study.serving.exports.peft import _described, modules_of, require
+
+EVERYTHING = "text.bias + vision.bias + text.ln + vision.ln"
+
+
+@pytest.mark.parametrize(
+    ("subset", "head", "adapters"),
+    [
+        (EVERYTHING, (2, 0), {"biases", "layernorms"}),
+        ("text.mlp.fc2.bias", (), {"biases"}),
+        ("vision.ln1.weight[0:1] + vision.ln_post", (), {"layernorms"}),
+    ],
+)
+def test_adapters_make_the_untouched_backbone_the_tuned_model(
+    make_delta: Callable[..., Any],
+    exported: Callable[..., Any],
+    answers: Callable[..., Any],
+    assert_same: Callable[..., None],
+    subset: str,
+    head: Sequence[int],
+    adapters: set[str],
+) -> None:
+    saved = make_delta(subset, head=head)
+    folder, written = exported(saved, "peft")
+    assert {path.name for path in folder.iterdir() if path.is_dir()} == adapters | {"backbone"}
+    for name in adapters:
+        assert {path.name for path in (folder / name).iterdir()} == {
+            "adapter_config.json",
+            "adapter_model.safetensors",
+        }
+        config = json.loads((folder / name / "adapter_config.json").read_text())
+        assert config["base_model_name_or_path"] == "embedded"
+        assert "/" not in json.dumps(config), "no place of this machine"
+    assert_same(answers(folder, written.loading), saved.load())
+
+
+def test_an_adapter_holds_what_is_tuned_alone(
+    make_delta: Callable[..., Any], exported: Callable[..., Any]
+) -> None:
+    folder, _ = exported(make_delta("text.mlp.fc2.bias + vision.ln_post"), "peft")
+    with safe_open(folder / "biases" / "adapter_model.safetensors", "pt") as opened:
+        names = list(opened.keys())
+    assert all(".mlp.fc2.beft_bias" in name for name in names)
+    with safe_open(folder / "layernorms" / "adapter_model.safetensors", "pt") as opened:
+        assert len(list(opened.keys())) == 2
+
+
+def test_what_no_adapter_can_hold_is_refused(embedded: Backbone) -> None:
+    name = "text_model.embeddings.token_embedding.weight"
+    with pytest.raises(
+        DeltaError, match=rf"{name} \(of Embedding\) is tuned, for which PEFT has no"
+    ):
+        modules_of(embedded.clip, [name])
+    attention = nn.ModuleDict({"attn": nn.MultiheadAttention(4, 2)})
+    with pytest.raises(DeltaError, match=r"attn\.in_proj_bias \(of MultiheadAttention\) is tuned"):
+        modules_of(attention, ["attn.in_proj_bias"])
+
+
+def test_where_nothing_is_tuned_there_is_no_adapter(
+    make_delta: Callable[..., Any], exported: Callable[..., Any]
+) -> None:
+    with pytest.raises(DeltaError, match="nothing of the backbone is tuned"):
+        exported(make_delta("none", head=(1, 2)), "peft")
+
+
+def test_a_backbone_of_the_hub_is_named_and_not_copied(
+    make_delta: Callable[..., Any],
+) -> None:
+    saved = make_delta()
+    info = replace(saved.info, backbone="openai/clip-vit-base-patch32", revision="abc")
+    loading = _described(replace(saved, info=info), saved.load(), ["a"], []).loading
+    assert (
+        'AutoModel.from_pretrained("openai/clip-vit-base-patch32", revision="abc", dtype='
+    ) in loading
+    info = replace(info, backbone="/mnt/me/my-clip", revision=None)
+    loading = _described(replace(saved, info=info), saved.load(), ["a"], []).loading
+    assert 'from_pretrained("my-clip", dtype=' in loading
+
+
+def test_a_peft_that_is_missing_or_too_old_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(peft, "BeftConfig")
+    with pytest.raises(ConfigError, match=r"PEFT .* has not: pip install 'clipfit-study\[peft\]'"):
+        require()
+    monkeypatch.setitem(sys.modules, "peft", None)
+    with pytest.raises(ConfigError, match=r"the format peft needs .*clipfit-study\[peft\]"):
+        require()
+    with pytest.raises(ConfigError, match=r"LoRA needs .*clipfit-study\[lora\]"):
+        peers.import_peft()
