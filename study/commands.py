@@ -230,9 +230,9 @@ COMMANDS = {
             _argument(
                 "--format",
                 required=True,
-                metavar="hf | peft",
+                metavar="hf | peft | onnx",
                 help="hf: an ordinary Hugging Face folder; peft: adapters for the untouched "
-                "backbone",
+                "backbone; onnx: the image encoder and the classes as one graph",
             ),
             _argument(
                 "--out",

@@ -45,6 +45,7 @@ ALLOWED = {
     "__main__": {"commands"},
 }
 
+ONNX = ("onnx", "onnxruntime", "onnxscript")
 # Libraries that live in the rooms named, and nowhere else. Workflow and run stay free of them all.
 AT_HOME = {
     "ray": {"search"},
@@ -56,6 +57,7 @@ AT_HOME = {
     "torch": {"method", "data", "embedded", "trial", "serving", "search", "analysis"},
     "datasets": {"data"},
     "peft": {"method"},
+    **{name: {"serving"} for name in ONNX},
     "plotly": {"analysis"},
     "sklearn": {"data", "embedded"},
 }
@@ -82,6 +84,7 @@ OPTIONAL = {
     "plotly": {"analysis.interactive"},
     "datasets": {"data.readers.huggingface"},
     "peft": {"method.peers"},
+    **{name: {"serving.exports.onnx"} for name in ONNX},
 }
 """The modules that optional extras are for; nothing else needs them."""
 NAMES_IN_DEPENDENCIES = {
@@ -214,7 +217,7 @@ def test_every_library_that_is_imported_is_a_dependency() -> None:
     """A library that another one happens to bring may be gone with its next release."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    kinds = ("hf", "interactive", "lora", "openclip", "peft")
+    kinds = ("hf", "interactive", "lora", "onnx", "openclip", "peft")
     optional = (text for name in kinds for text in extras[name])
     wanted = [*project["dependencies"], *optional]
     declared = {text.split(">")[0].split("[")[0].strip().lower() for text in wanted}

@@ -6,7 +6,7 @@ A further format is a module with a function that writes it, and a row of `FORMA
 from pathlib import Path
 
 from study.errors import ConfigError
-from study.serving.exports import hf, peft
+from study.serving.exports import hf, onnx, peft
 from study.serving.exports.classes import write_classes
 from study.serving.exports.format import Format, Written
 from study.serving.saved import SavedModel
@@ -24,6 +24,13 @@ FORMATS = {
         "zero-shot-image-classification",
         peft.write,
         peft.require,
+    ),
+    "onnx": Format(
+        "an ONNX graph",
+        "onnx",
+        "image-classification",
+        onnx.write,
+        onnx.require,
     ),
 }
 """Every format, by the name that ``clipfit-study export --format`` takes."""

@@ -34,6 +34,3 @@ class Format:
     the CPU."""
     require: Callable[[], object] = lambda: None
     """Raise a `ConfigError` where an optional library is not installed."""
-    holds_classes: bool = False
-    """Whether the files answer with classes by themselves, a linear head included; otherwise a
-    linear head lies beside them."""

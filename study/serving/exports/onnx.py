@@ -1,0 +1,194 @@
+"""The format ``onnx``: the image encoder and the classes as one graph.
+
+The graph is compared with PyTorch in ONNX Runtime before it is handed over.
+"""
+
+import contextlib
+import io
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import torch
+from torch import Tensor, nn
+
+from study.errors import ConfigError, DeltaError
+from study.serving.classifier import TunedClassifier
+from study.serving.exports.classes import ANSWER, CLASSES, IMAGES
+from study.serving.exports.format import Written
+from study.serving.saved import SavedModel
+
+GRAPH = "model.onnx"
+"""The file of the graph."""
+PIXELS, PROBABILITIES = "pixel_values", "probabilities"
+"""The input, (batch, 3, size, size) float32, and the output, (batch, classes) float32."""
+TOLERANCE = 1e-4
+"""The largest difference of a probability that is taken for rounding."""
+LARGEST = 2**31 - 2**27
+"""The size of weights, in bytes, from which they lie beside the graph: a file of protobuf has at
+most 2 GiB."""
+
+
+class ImageClassifier(nn.Module):
+    """The graph: normalised pixels in, class probabilities out.
+
+    Args:
+        model: a classifier on the CPU.
+    """
+
+    classes: Tensor
+
+    def __init__(self, model: TunedClassifier) -> None:
+        super().__init__()
+        self.model = model.model
+        self.register_buffer("classes", model.class_features.clone())
+
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        """Return (batch, classes) float32 for (batch, 3, size, size) float32."""
+        features = self.model.encode_image(pixel_values)
+        return self.model.logits(features, self.classes).softmax(dim=-1)
+
+
+def require() -> ModuleType:
+    """Return ONNX Runtime.
+
+    Raises:
+        ConfigError: it, ONNX, or what PyTorch needs for an export is not installed.
+    """
+    try:
+        # An optional extra that takes seconds to import.
+        import onnx  # noqa: F401
+        import onnxruntime
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise ConfigError(
+            f"the format onnx needs the optional extra: pip install 'clipfit-study[onnx]' ({error})"
+        ) from error
+    return onnxruntime
+
+
+def write(saved: SavedModel, model: TunedClassifier, folder: Path) -> Written:
+    """Write the graph, and compare its probabilities with PyTorch's.
+
+    Raises:
+        DeltaError: they differ by more than `TOLERANCE`.
+    """
+    graph = ImageClassifier(model).eval()
+    size = model.backbone.image_size
+    weights = sum(tensor.nbytes for tensor in graph.model.clip.vision_model.state_dict().values())
+    with torch.no_grad(), _quietly():
+        torch.onnx.export(
+            graph,
+            (torch.zeros(2, 3, size, size),),
+            folder / GRAPH,
+            input_names=[PIXELS],
+            output_names=[PROBABILITIES],
+            dynamic_shapes={"pixel_values": {0: torch.export.Dim("batch")}},
+            dynamo=True,
+            external_data=weights > LARGEST,
+            verbose=False,
+        )
+    describe(folder / GRAPH, model)
+    difference = largest_difference(folder / GRAPH, graph, size)
+    if not difference <= TOLERANCE:
+        raise DeltaError(
+            f"the graph's probabilities differ from PyTorch's by up to {difference:.1g}; allowed "
+            f"is {TOLERANCE:g}, so nothing was written"
+        )
+    note = (
+        f"`{GRAPH}` takes normalised pixels, `{PIXELS}` (batch, 3, {size}, {size}) float32, and "
+        f"gives `{PROBABILITIES}` (batch, {len(model.class_names)}) float32, in the order of the "
+        f"class names. In ONNX Runtime they differed from PyTorch's by at most {difference:.1g}."
+    )
+    return Written(_loading(model), (note,))
+
+
+def describe(file: Path, model: TunedClassifier) -> None:
+    """Write class names and preprocessing into a graph, in the place of the exporter's own notes.
+
+    PyTorch notes for each node the lines of code that it comes from, with paths of this machine.
+    """
+    import onnx
+
+    found = onnx.load(str(file), load_external_data=False)
+    graph = found.graph
+    values = (graph.input, graph.output, graph.value_info, graph.initializer, graph.node)
+    for part in (found, graph, *found.functions, *(one for many in values for one in many)):
+        del part.metadata_props[:]
+        part.doc_string = ""
+    backbone = model.backbone
+    about = {
+        "class_names": list(model.class_names),
+        "image_mean": backbone.image_mean,
+        "image_std": backbone.image_std,
+    }
+    onnx.helper.set_model_props(found, {key: json.dumps(value) for key, value in about.items()})
+    onnx.save(found, str(file))
+
+
+@torch.no_grad()
+def largest_difference(file: Path, graph: nn.Module, size: int) -> float:
+    """Return by how much a probability differs in ONNX Runtime, at most, over a few random images.
+
+    Args:
+        file: the graph's file.
+        graph: what it was made of.
+        size: the side of the images, in pixels.
+    """
+    runtime = require()
+    session = runtime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    generator = torch.Generator().manual_seed(0)
+    largest = 0.0
+    for batch in (1, 3):  # the number of images is free
+        pixels = torch.randn(batch, 3, size, size, generator=generator)
+        (found,) = session.run([PROBABILITIES], {PIXELS: pixels.numpy()})
+        gaps = (torch.from_numpy(found) - graph(pixels)).abs()
+        largest = max(largest, gaps.nan_to_num(nan=torch.inf).max().item())
+    return largest
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep PyTorch's exporter from printing its steps and warning of parts of its own."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
+def _loading(model: TunedClassifier) -> str:
+    backbone = model.backbone
+    return f"""\
+import json
+
+import numpy as np
+import onnxruntime
+from PIL import Image
+
+folder = "."  # the folder of this file
+size = {backbone.image_size}
+mean = np.array({json.dumps(backbone.image_mean)}, np.float32)
+std = np.array({json.dumps(backbone.image_std)}, np.float32)
+
+
+def prepare(image):  # the shorter side at the size, then the middle of the longer one
+    sides = [int(size * side / min(image.size)) for side in image.size]
+    image = image.resize(sides, Image.Resampling.BICUBIC)
+    left, top = (round((side - size) / 2) for side in sides)
+    pixels = np.asarray(image.crop((left, top, left + size, top + size)), np.float32) / 255
+    return ((pixels - mean) / std).transpose(2, 0, 1)
+
+
+session = onnxruntime.InferenceSession(f"{{folder}}/{GRAPH}")
+{IMAGES}
+names = json.load(open(f"{{folder}}/{CLASSES}"))["class_names"]
+pixels = np.stack([prepare(image) for image in images])
+(probabilities,) = session.run(["{PROBABILITIES}"], {{"{PIXELS}": pixels}})
+{ANSWER}"""
