@@ -29,8 +29,8 @@ ALLOWED = {
     "classifier": {"serving"},
     "search": {"errors", "storage", "method", "data", "embedded", "config", "trial", "selection"},
     "tracking": {
-        *("errors", "storage", "method", "data", "config", "protocols", "trial", "selection"),
-        "serving",
+        *("errors", "storage", "method", "data", "embedded", "config", "protocols", "trial"),
+        *("selection", "serving"),
     },
     "analysis": {
         *("errors", "storage", "method", "data", "embedded", "config", "protocols", "trial"),

@@ -12,7 +12,6 @@ import tempfile
 import time
 import warnings
 from collections.abc import Mapping
-from importlib.metadata import version as installed_version
 from pathlib import Path
 
 import mlflow.pyfunc
@@ -30,6 +29,7 @@ from study.selection.choice import Choice
 from study.serving.saved import delta_of
 from study.storage.ledger import CHAMPION, REGISTERED, Registration
 from study.tracking.mlflow import runs, server
+from study.tracking.mlflow.carried_code import carry_code, requirements
 from study.tracking.mlflow.shown import (
     METRIC_DIGITS,
     PARAMETER_DIGITS,
@@ -44,9 +44,6 @@ from study.trial.prepare import shots_path
 from study.trial.study import BEST, registrable
 
 logger = logging.getLogger(__name__)
-
-REQUIREMENTS = ("mlflow", "torch", "transformers", "safetensors", "pillow", "numpy")
-"""The served model's requirements; this package is also needed, but no package index has it."""
 
 
 def register_winner(
@@ -227,7 +224,9 @@ class _Registrar:
         return False, f"version {aliases[CHAMPION]} stays, since {reason}"
 
     def _save(self, scratch: Path, logged: LoggedModel) -> Path:
-        """Write the winner as an MLflow model of code, delta and names; no pickle, no backbone.
+        """Write the winner as an MLflow model of code, delta and names; no pickle.
+
+        The code is this package, so that the model is served where that is not installed.
 
         Raises:
             StudyError: the winner has no delta, and none tells its backbone and names.
@@ -247,7 +246,8 @@ class _Registrar:
                 ),
                 # A drawn image, not one of the user's, since a registry is shared.
                 input_example=[as_base64(Image.linear_gradient("L").resize((32, 32)))],
-                pip_requirements=[f"{lib}=={installed_version(lib)}" for lib in REQUIREMENTS],
+                pip_requirements=requirements(),
+                code_paths=[str(carry_code(scratch, info.backbone))],
                 model_config={
                     "class_names": list(info.class_names),
                     "templates": list(info.templates),

@@ -1,5 +1,6 @@
 """What validation chose, the winner in the model registry, and when the champion's alias moves."""
 
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -127,15 +128,21 @@ def test_a_version_says_where_it_comes_from_and_what_it_was_chosen_by(
     assert study.folder.read_registration() == registration
 
 
-def test_the_artifact_is_small_and_holds_no_pickle_and_no_backbone(
-    finished: MakeFinished, store: str, tmp_path: Path
-) -> None:
+def test_the_artifact_is_small_and_holds_no_pickle(finished: MakeFinished, store: str) -> None:
+    before = list(sys.path)
     version = version_of(store, register(finished("small"), store))
-    model = model_of(store, version)
-    files = [path for path in Path(model.artifact_location).rglob("*") if path.is_file()]
-    assert {path.suffix for path in files} <= {"", ".py", ".json", ".yaml", ".txt", ".safetensors"}
-    assert [path.name for path in files if path.suffix == ".safetensors"] == ["delta.safetensors"]
-    assert sum(path.stat().st_size for path in files) < 100_000
+    assert sys.path == before
+    place = Path(model_of(store, version).artifact_location)
+    files = [path for path in place.rglob("*") if path.is_file()]
+    assert {path.suffix for path in files} <= {
+        *("", ".py", ".jinja", ".json", ".yaml", ".txt", ".safetensors")
+    }
+    weights = {str(p.relative_to(place)): p for p in files if p.suffix == ".safetensors"}
+    backbone = weights.pop("code/study/embedded/glyph-clip/model.safetensors")
+    assert set(weights) == {"artifacts/delta.safetensors"}
+    own = [path for path in files if path.is_relative_to(place / "code")]
+    assert sum(path.stat().st_size for path in {*files} - {*own}) < 100_000
+    assert sum(path.stat().st_size for path in {*own} - {backbone}) < 2_000_000
 
 
 def test_a_server_takes_the_model_and_gives_it_to_whoever_asks(

@@ -1,0 +1,148 @@
+"""A registered model is served where this package is not installed, by the code that it carries."""
+
+import ast
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib.metadata import packages_distributions
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pytest
+from environments import outside, with_libraries
+from mlflow import MlflowClient
+from mlflow.models import Model
+
+from study.data.datasets import load_dataset
+from study.data.images.sources import as_base64
+from study.tracking.mlflow.carried_code import LIBRARIES, carry_code, requirements
+from study.tracking.mlflow.registry import register_winner
+from study.tracking.mlflow.runs import RunWriter
+
+SERVE = """\
+import json, sys
+from importlib.util import find_spec
+package = find_spec("study")
+assert package is None or package.origin is None  # an editable installation left its data
+import mlflow
+found = mlflow.pyfunc.load_model("model").predict(json.load(open("images.json"))["inputs"])
+import study
+own = {n: m.__file__ for n, m in sys.modules.items() if n.partition(".")[0] == "study"}
+print("ANSWER", json.dumps([study.__file__, own, found.to_dict("records")]))
+"""
+
+
+@pytest.fixture(scope="module")
+def place(
+    finish: Callable[..., Any],
+    new_store: Callable[[Path], str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """A folder with a registered model as a folder, and images in base64."""
+    place = tmp_path_factory.mktemp("carried")
+    study, uri = finish(place, "carried", linear=True), new_store(place)
+    registration = register_winner(RunWriter(study.study, uri))
+    assert registration is not None
+    source = MlflowClient(uri).get_model_version_download_uri(
+        registration.model, registration.version
+    )
+    shutil.copytree(mlflow.artifacts.download_artifacts(source), place / "model")
+    dataset = load_dataset("digits")
+    images = [as_base64(dataset.source.open(record.path)) for record in dataset.test[:20]]
+    (place / "images.json").write_text(json.dumps({"inputs": images}))
+    return place
+
+
+def expected(place: Path) -> Any:
+    model = mlflow.pyfunc.load_model(str(place / "model"))
+    return model.predict(json.loads((place / "images.json").read_text())["inputs"])
+
+
+def assert_equal(rows: list[dict[str, Any]], place: Path) -> None:
+    own = expected(place).to_dict("records")
+    assert [row["class_name"] for row in rows] == [row["class_name"] for row in own]
+    for row, other in zip(rows, own, strict=True):
+        assert row["probabilities"] == pytest.approx(other["probabilities"], abs=1e-5)
+
+
+@pytest.fixture(scope="module")
+def served(place: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """What an environment that has never seen this package says when it loads the model."""
+    python = with_libraries(tmp_path_factory.mktemp("elsewhere")) / "python"
+    done = subprocess.run(
+        [python, "-c", SERVE], cwd=place, env=outside(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    (line,) = (x for x in done.stdout.splitlines() if x.startswith("ANSWER "))
+    return json.loads(line.removeprefix("ANSWER "))
+
+
+def test_a_model_answers_where_the_package_is_not(place: Path, served: Any) -> None:
+    package, modules, rows = served
+    assert Path(package).is_relative_to(place / "model" / "code")
+    assert all(Path(file).is_relative_to(place) for file in modules.values())
+    assert_equal(rows, place)
+
+
+def test_the_requirements_are_all_that_serving_imports(place: Path, served: Any) -> None:
+    _, modules, _ = served
+    distributions, imported = packages_distributions(), set[str]()
+    for file in modules.values():
+        for node in ast.parse(Path(file).read_text(encoding="utf-8")).body:
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            imported |= {name.partition(".")[0] for name in names}
+    libraries = imported - set(sys.stdlib_module_names) - {"study"}
+    for name in libraries:
+        assert {own.lower() for own in distributions[name]} & {*LIBRARIES}, name
+    written = (place / "model" / "requirements.txt").read_text().split()
+    assert written == requirements()
+    assert not [line for line in written if "clipfit" in line or "+" in line]
+
+
+def test_code_alone_is_carried(tmp_path: Path) -> None:
+    copy = carry_code(tmp_path, "openai/clip-vit-base-patch32")
+    files = [path for path in copy.rglob("*") if path.is_file()]
+    assert {path.suffix for path in files} == {".py", ".jinja"}
+    assert (copy / "serving" / "classifier.py").is_file()
+    assert sum(path.stat().st_size for path in files) < 2_000_000
+
+
+def test_a_model_of_an_earlier_version_carries_no_code_and_loads(
+    place: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(place / "model", tmp_path / "model", ignore=shutil.ignore_patterns("code"))
+    described = Model.load(str(tmp_path / "model"))
+    assert described.flavors["python_function"].pop("code") == "code"
+    described.save(str(tmp_path / "model" / "MLmodel"))
+    before = list(sys.path)
+    own = mlflow.pyfunc.load_model(str(tmp_path / "model"))
+    assert sys.path == before
+    images = json.loads((place / "images.json").read_text())["inputs"]
+    assert_equal(own.predict(images).to_dict("records"), place)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_mlflow_serves_it_in_an_environment_of_its_own(place: Path, tmp_path: Path) -> None:
+    """It downloads the libraries; UV_FIND_LINKS may name a folder with PyTorch for CPUs alone."""
+    programs = with_libraries(tmp_path)
+    environment = {
+        **outside(),
+        "PATH": f"{programs}:{os.environ['PATH']}:{Path(sys.executable).parent}",
+    }
+    command = [
+        *(programs / "python", "-m", "mlflow", "models", "predict", "--env-manager", "uv"),
+        *("-m", place / "model", "-i", place / "images.json", "-o", tmp_path / "answer.json"),
+    ]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert "envs/virtualenv_envs" in done.stderr, "made by uv, from the requirements alone"
+    found = json.loads((tmp_path / "answer.json").read_text())
+    assert_equal(found["predictions"], place)
