@@ -1,0 +1,38 @@
+"""A further format of exports is a function and a row of the table."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from study.commands import main
+from study.serving.classifier import TunedClassifier
+from study.serving.exports import FORMATS
+from study.serving.exports.format import Format, Written
+from study.serving.saved import SavedModel
+
+
+def write(saved: SavedModel, model: TunedClassifier, folder: Path) -> Written:
+    """Write the class vectors as a NumPy array."""
+    np.save(folder / "classes.npy", model.class_features.numpy())
+    return Written('import numpy\n\nnumpy.load("classes.npy")\n', ("One row a class.",))
+
+
+def test_a_format_of_ones_own_is_exported(
+    finish: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setitem(FORMATS, "npy", Format("an array", "numpy", "feature-extraction", write))
+    study = finish(tmp_path, "mine")
+    out = tmp_path / "out"
+    assert main(["export", str(study.folder.path), "--format", "npy", "--out", str(out)]) == 0
+    assert "One row a class." in capsys.readouterr().out
+    assert np.load(out / "classes.npy").shape[0] == 10
+    card = (out / "README.md").read_text(encoding="utf-8")
+    assert 'library_name: "numpy"' in card
+    assert "This is an array with the winner of study 'mine'" in card
+    assert {path.name for path in out.iterdir()} == {"classes.npy", "classes.json", "README.md"}
