@@ -230,9 +230,10 @@ COMMANDS = {
             _argument(
                 "--format",
                 required=True,
-                metavar="hf | peft | onnx",
+                metavar="hf | peft | openclip | onnx",
                 help="hf: an ordinary Hugging Face folder; peft: adapters for the untouched "
-                "backbone; onnx: the image encoder and the classes as one graph",
+                "backbone; openclip: a folder that OpenCLIP loads; onnx: the image encoder and the "
+                "classes as one graph",
             ),
             _argument(
                 "--out",

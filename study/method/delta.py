@@ -236,7 +236,13 @@ def merge(
 
 def save_merged(folder: Path, backbone: Backbone) -> None:
     """Write a backbone with what was tuned as a Hugging Face folder; its weights are float32."""
-    for part in (as_published(backbone.clip), backbone.tokenizer, backbone.processor):
+    as_published(backbone.clip).save_pretrained(folder)
+    save_preprocessing(folder, backbone)
+
+
+def save_preprocessing(folder: Path, backbone: Backbone) -> None:
+    """Write how texts and images are prepared into a folder, as transformers reads it."""
+    for part in (backbone.tokenizer, backbone.processor):
         if part is not None:
             part.save_pretrained(folder)
 

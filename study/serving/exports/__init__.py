@@ -6,7 +6,7 @@ A further format is a module with a function that writes it, and a row of `FORMA
 from pathlib import Path
 
 from study.errors import ConfigError
-from study.serving.exports import hf, onnx, peft
+from study.serving.exports import hf, onnx, openclip, peft
 from study.serving.exports.classes import write_classes
 from study.serving.exports.format import Format, Written
 from study.serving.saved import SavedModel
@@ -24,6 +24,12 @@ FORMATS = {
         "zero-shot-image-classification",
         peft.write,
         peft.require,
+    ),
+    "openclip": Format(
+        "a folder of OpenCLIP",
+        "open_clip",
+        "zero-shot-image-classification",
+        openclip.write,
     ),
     "onnx": Format(
         "an ONNX graph",

@@ -1,8 +1,8 @@
 """The classes that an exported model is used with: a file of them, and the code that reads it."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from study.data.prompts import prompts
 from study.method.backbone import Backbone
@@ -41,21 +41,32 @@ def write_head(folder: Path, model: TunedClassifier) -> None:
         save_head(folder, Head(model.class_features[places], names))
 
 
-def classification(saved: SavedModel, model: TunedClassifier) -> str:
-    """Return code that classifies images with a model of transformers.
+def with_transformers(backbone: Backbone) -> list[str]:
+    """Return the lines that make ``text`` and ``image`` of ``prompts`` and ``images``, by a model,
+    a tokenizer and a processor of transformers."""
+    return [
+        f'tokens = tokenizer(prompts, {padding_of(backbone)}, return_tensors="pt")["input_ids"]',
+        "text = model.get_text_features(input_ids=tokens).pooler_output",
+        'image = model.get_image_features(**processor(images, return_tensors="pt")).pooler_output',
+    ]
 
-    It goes on where ``folder``, ``model``, ``tokenizer`` and ``processor`` are known.
+
+def classification(saved: SavedModel, model: TunedClassifier, encode: Sequence[str]) -> str:
+    """Return code that classifies images. It goes on where the folder and a model are known.
+
+    Args:
+        saved: the model.
+        model: the model, loaded.
+        encode: the lines that make features, see `with_transformers`.
     """
-    templates, padding = len(saved.info.templates), padding_of(model.backbone)
+    templates = len(saved.info.templates)
     lines = [
         IMAGES,
         f'classes = json.load(open(f"{{folder}}/{CLASSES}"))',
         'names = classes["class_names"]',
         'prompts = [prompt for of_class in classes["prompts"] for prompt in of_class]',
-        f'tokens = tokenizer(prompts, padding={padding}, return_tensors="pt")',
-        'pixels = processor(images, return_tensors="pt")',
-        "text = normalize(model.get_text_features(**tokens).pooler_output, dim=-1)",
-        "image = normalize(model.get_image_features(**pixels).pooler_output, dim=-1)",
+        *encode,
+        "text, image = normalize(text, dim=-1), normalize(image, dim=-1)",
     ]
     if templates > 1:  # the mean of each class's prompts
         lines.append(f"text = normalize(text.unflatten(0, (-1, {templates})).mean(dim=1), dim=-1)")
@@ -89,6 +100,8 @@ def imports(model: TunedClassifier, *further: str) -> str:
 
 
 def padding_of(backbone: Backbone) -> str:
-    """Return what ``padding`` of the tokenizer is in code; SigLIP was trained at full length."""
-    config: Any = backbone.clip.config
-    return '"max_length"' if str(config.model_type).startswith("siglip") else "True"
+    """Return how the tokenizer pads, in code: SigLIP reads texts at the length of its training."""
+    if backbone.family == "clip":
+        return "padding=True"
+    longest = backbone.clip.config.text_config.max_position_embeddings
+    return f'padding="max_length", max_length={longest}'

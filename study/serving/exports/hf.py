@@ -4,7 +4,12 @@ from pathlib import Path
 
 from study.method.delta import save_merged
 from study.serving.classifier import TunedClassifier
-from study.serving.exports.classes import classification, imports, write_head
+from study.serving.exports.classes import (
+    classification,
+    imports,
+    with_transformers,
+    write_head,
+)
 from study.serving.exports.format import Written
 from study.serving.saved import SavedModel
 
@@ -21,5 +26,5 @@ folder = "."  # the folder of this file
 model = AutoModel.from_pretrained(folder)
 tokenizer = AutoTokenizer.from_pretrained(folder)
 processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
-{classification(saved, model)}"""
+{classification(saved, model, with_transformers(model.backbone))}"""
     return Written(loading)

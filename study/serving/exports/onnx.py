@@ -164,7 +164,10 @@ def _quietly() -> Iterator[None]:
 
 
 def _loading(model: TunedClassifier) -> str:
-    backbone = model.backbone
+    backbone, framing = model.backbone, model.backbone.framing
+    sides = "[size, size]"
+    if not framing.squash:
+        sides = "[int(size * side / min(image.size)) for side in image.size]"
     return f"""\
 import json
 
@@ -178,9 +181,9 @@ mean = np.array({json.dumps(backbone.image_mean)}, np.float32)
 std = np.array({json.dumps(backbone.image_std)}, np.float32)
 
 
-def prepare(image):  # the shorter side at the size, then the middle of the longer one
-    sides = [int(size * side / min(image.size)) for side in image.size]
-    image = image.resize(sides, Image.Resampling.BICUBIC)
+def prepare(image):
+    sides = {sides}
+    image = image.resize(sides, Image.Resampling.{framing.interpolation.upper()})
     left, top = (round((side - size) / 2) for side in sides)
     pixels = np.asarray(image.crop((left, top, left + size, top + size)), np.float32) / 255
     return ((pixels - mean) / std).transpose(2, 0, 1)

@@ -16,11 +16,17 @@ from torch import nn
 
 from study.errors import ConfigError, DeltaError
 from study.method.backbone import load_backbone
-from study.method.checkpoint import EMBEDDED, backbone_path
-from study.method.delta import load_delta, parameters_of, save_merged
+from study.method.checkpoint import EMBEDDED, backbone_path, describe
+from study.method.delta import load_delta, parameters_of, save_merged, save_preprocessing
 from study.method.peers import import_peft
+from study.method.siglip import as_published
 from study.serving.classifier import TunedClassifier
-from study.serving.exports.classes import classification, imports, write_head
+from study.serving.exports.classes import (
+    classification,
+    imports,
+    with_transformers,
+    write_head,
+)
 from study.serving.exports.format import Written
 from study.serving.saved import SavedModel
 
@@ -51,7 +57,8 @@ def write(saved: SavedModel, model: TunedClassifier, folder: Path) -> Written:
         DeltaError: nothing is tuned, or something that no adapter can hold.
     """
     info = saved.info
-    untouched = load_backbone(backbone_path(info.backbone), revision=info.revision)
+    place = backbone_path(info.backbone)
+    untouched = load_backbone(place, revision=info.revision)
     tuned = parameters_of(load_delta(saved.delta)[0])
     biases, norms = modules_of(untouched.clip, tuned)
     if not (biases or norms):
@@ -60,22 +67,29 @@ def write(saved: SavedModel, model: TunedClassifier, folder: Path) -> Written:
             "writes the backbone, and a linear head beside it"
         )
     if biases:
-        change = {
-            name: tuned[f"{name}.bias"] - untouched.clip.get_parameter(f"{name}.bias")
-            for name in biases
-        }
         adapter = _adapter(untouched.clip, "BeftConfig", biases)
-        for name, value in change.items():
-            adapter.get_base_model().get_submodule(name).beft_bias[_NAME].data.copy_(value)
+        for name in biases:
+            change = tuned[f"{name}.bias"] - untouched.clip.get_parameter(f"{name}.bias")
+            adapter.get_base_model().get_submodule(name).beft_bias[_NAME].data.copy_(change)
         _save(adapter, folder / BIASES, saved)
     if norms:  # an adapter begins as a copy of what it takes the place of
         _save(_adapter(model.backbone.clip, "LNTuningConfig", norms), folder / NORMS, saved)
-    if info.backbone == EMBEDDED:
+    # Transformers loads neither by its name: the one is in this package, and OpenCLIP's form is
+    # another.
+    copied = info.backbone == EMBEDDED or is_open_clip(place, info.revision)
+    if copied:
         save_merged(folder / BACKBONE, untouched)
-    for part in (untouched.tokenizer, untouched.processor):
-        part.save_pretrained(folder)
+    save_preprocessing(folder, untouched)
     write_head(folder, model)
-    return _described(saved, model, biases, norms)
+    return Written(
+        _loading(saved, model, adapters := _adapters(biases, norms), copied=copied),
+        _notes(adapters, biases, norms),
+    )
+
+
+def is_open_clip(name: str, revision: str | None) -> bool:
+    """Return whether a checkpoint is stored in OpenCLIP's form."""
+    return describe(name, revision=revision).open_clip is not None
 
 
 def modules_of(model: nn.Module, tuned: Iterable[str]) -> tuple[list[str], list[str]]:
@@ -105,14 +119,14 @@ def modules_of(model: nn.Module, tuned: Iterable[str]) -> tuple[list[str], list[
     return sorted(biases), sorted(norms)
 
 
-def _adapter(model: nn.Module, kind: str, names: Iterable[str]) -> Any:
+def _adapter(model: Any, kind: str, names: Iterable[str]) -> Any:
     """Return a copy of a model with an adapter in the modules of these names."""
     peft = require()
     pattern = "|".join(map(re.escape, names))
     config = getattr(peft, kind)(target_modules=f"({pattern})")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it knows no sizes of LayerNorms, which it does not need
-        return peft.get_peft_model(copy.deepcopy(model), config)
+        return peft.get_peft_model(copy.deepcopy(as_published(model)), config)
 
 
 def _save(adapter: Any, folder: Path, saved: SavedModel) -> None:
@@ -122,29 +136,32 @@ def _save(adapter: Any, folder: Path, saved: SavedModel) -> None:
     (folder / "README.md").unlink(missing_ok=True)  # PEFT's, which says nothing
 
 
-def _described(
-    saved: SavedModel, model: TunedClassifier, biases: list[str], norms: list[str]
-) -> Written:
-    info = saved.info
-    adapters = [name for name, own in ((BIASES, biases), (NORMS, norms)) if own]
-    place = f'"{saved.backbone_name}"'
-    if info.backbone == EMBEDDED:
-        place = f'f"{{folder}}/{BACKBONE}"'
-    revision = f', revision="{info.revision}"' if info.revision else ""
+def _adapters(biases: list[str], norms: list[str]) -> list[str]:
+    return [name for name, own in ((BIASES, biases), (NORMS, norms)) if own]
+
+
+def _loading(
+    saved: SavedModel, model: TunedClassifier, adapters: list[str], *, copied: bool
+) -> str:
+    revision = f', revision="{saved.info.revision}"' if saved.info.revision else ""
+    place = f'f"{{folder}}/{BACKBONE}"' if copied else f'"{saved.backbone_name}"{revision}'
     libraries = (
         "from peft import PeftModel",
         "from transformers import AutoImageProcessor, AutoModel, AutoTokenizer",
     )
-    loading = f"""\
+    return f"""\
 {imports(model, *libraries)}
 torch.set_grad_enabled(False)
 folder = "."  # the folder of this file
-model = AutoModel.from_pretrained({place}{revision}, dtype=torch.float32)
+model = AutoModel.from_pretrained({place}, dtype=torch.float32)
 for adapter in {adapters!r}:
     model = PeftModel.from_pretrained(model, f"{{folder}}/{{adapter}}").merge_and_unload()
 tokenizer = AutoTokenizer.from_pretrained(folder)
 processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
-{classification(saved, model)}"""
+{classification(saved, model, with_transformers(model.backbone))}"""
+
+
+def _notes(adapters: list[str], biases: list[str], norms: list[str]) -> tuple[str, ...]:
     counts = {
         BIASES: f"`{BIASES}` has BEFT's vectors for {len(biases)} Linear layers",
         NORMS: f"`{NORMS}` has {len(norms)} LayerNorms",
@@ -157,4 +174,4 @@ processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
         )
     if norms:
         notes.append("PEFT warns of the layer type LayerNorm, which is of no account.")
-    return Written(loading, tuple(notes))
+    return tuple(notes)

@@ -12,6 +12,7 @@ from environments import outside, with_libraries
 from torch import Tensor
 
 from study.data.datasets import load_dataset
+from study.data.images.table import normalize
 from study.embedded import EMBEDDED, backbone_path
 from study.method.backbone import Backbone, load_backbone
 from study.method.delta import DeltaInfo, head_tensors, save_delta
@@ -65,25 +66,31 @@ def embedded() -> Backbone:
 
 @pytest.fixture
 def make_delta(embedded: Backbone, tmp_path: Path) -> Callable[..., SavedModel]:
-    """Make a model that moved at random away from the embedded one, so far that answers change."""
+    """Make a model that moved at random away from a backbone, so far that answers change."""
     names = load_dataset("digits").class_names
 
     def make(
-        subset: str = "bitfit", head: Sequence[int] = (), templates: Sequence[str] = ("a {}.",)
+        subset: str = "bitfit",
+        head: Sequence[int] = (),
+        templates: Sequence[str] = ("a {}.",),
+        folder: Path | None = None,
+        rows: Tensor | None = None,
     ) -> SavedModel:
-        classifier = FewShotClassifier(embedded, parse(subset))
+        backbone = load_backbone(folder) if folder else embedded
+        classifier = FewShotClassifier(backbone, parse(subset))
         generator = torch.Generator().manual_seed(5)
         tensors: dict[str, Tensor] = {}
         for one in classifier.tuned:
             noise = torch.randn(one.parameter.shape, generator=generator)
             tensors[one.name] = one.parameter.detach() + 0.05 * noise
         if head:
-            rows = torch.randn(len(head), embedded.clip.config.projection_dim, generator=generator)
+            if rows is None:
+                rows = torch.randn(len(head), backbone.dim, generator=generator)
             tensors |= head_tensors(Head(torch.nn.functional.normalize(rows, dim=-1), tuple(head)))
         info = DeltaInfo(
-            backbone=EMBEDDED,
+            backbone=str(folder or EMBEDDED),
             revision=None,
-            fingerprint=embedded.fingerprint,
+            fingerprint=backbone.fingerprint,
             subset=subset,
             class_names=names,
             templates=tuple(templates),
@@ -92,6 +99,29 @@ def make_delta(embedded: Backbone, tmp_path: Path) -> Callable[..., SavedModel]:
         save_delta(path, tensors, info)
         saved = saved_in(path)
         return SavedModel(saved.name, path, info, saved.settings)
+
+    return make
+
+
+@pytest.fixture
+def make_telling(
+    make_delta: Callable[..., SavedModel], digits: Digits
+) -> Callable[..., SavedModel]:
+    """Make a model of a random backbone with a head that tells its images apart.
+
+    Such a backbone has nearly the same features for all images. So the rows are those of a few of
+    them, less their mean.
+    """
+
+    def make(subset: str, folder: Path) -> SavedModel:
+        model = make_delta(subset, folder=folder).load()
+        pixels = torch.stack([torch.tensor(model.pixels(path)) for path in digits.paths[:40]])
+        backbone = model.backbone
+        prepared = normalize(pixels.permute(0, 3, 1, 2), backbone.image_mean, backbone.image_std)
+        with torch.no_grad():
+            features = model.model.encode_image(prepared)
+        rows = (features - features.mean(dim=0))[: len(model.class_names)]
+        return make_delta(subset, range(len(rows)), folder=folder, rows=rows)
 
     return make
 

@@ -4,13 +4,18 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-import pytest
+from siglips import LENGTH, save_siglip
 
-from study.method.backbone import Backbone
-from study.serving.exports.classes import classification, imports, padding_of, write_classes
+from study.method.backbone import Backbone, load_backbone
+from study.serving.exports.classes import (
+    classification,
+    imports,
+    padding_of,
+    with_transformers,
+    write_classes,
+)
 
 
 def test_the_file_has_names_and_the_prompts_of_each(
@@ -29,18 +34,18 @@ def test_the_file_has_names_and_the_prompts_of_each(
 
 def test_code_names_what_it_needs_alone(make_delta: Callable[..., Any]) -> None:
     plain = make_delta()
-    code = imports(plain.load(), "from transformers import AutoModel") + classification(
-        plain, plain.load()
-    )
+    model = plain.load()
+    code = imports(model, "from transformers import AutoModel")
+    code += classification(plain, model, with_transformers(model.backbone))
     assert "safetensors" not in code
     assert "unflatten" not in code
     compile(code, "card", "exec")
     assert code.index("from PIL") < code.index("from torch.nn") < code.index("from transformers")
 
 
-@pytest.mark.parametrize(("kind", "padding"), [("clip", "True"), ("siglip", '"max_length"')])
 def test_prompts_are_padded_as_the_text_encoder_was_trained(
-    embedded: Backbone, kind: str, padding: str
+    embedded: Backbone, tmp_path: Path
 ) -> None:
-    model: Any = SimpleNamespace(config=SimpleNamespace(model_type=kind))
-    assert padding_of(replace(embedded, clip=model)) == padding
+    assert padding_of(embedded) == "padding=True"
+    siglip = load_backbone(save_siglip(tmp_path / "siglip"))
+    assert padding_of(siglip) == f'padding="max_length", max_length={LENGTH}'

@@ -1,9 +1,11 @@
 """A Hugging Face folder gives the tuned answers elsewhere, by transformers alone."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
+from siglips import save_siglip
 
 MANY = ("a {}.", "the {}!", "this is {}")
 TWO = """\
@@ -31,3 +33,15 @@ def test_transformers_alone_gives_the_tuned_answers(
     assert_same(answers(folder, written.loading, more=TWO), saved.load())
     assert (folder / "head.safetensors").exists() == bool(head)
     assert not {path.suffix for path in folder.iterdir()} - {".json", ".safetensors"}
+
+
+def test_a_siglip_gives_the_tuned_answers(
+    make_telling: Callable[..., Any],
+    exported: Callable[..., Any],
+    answers: Callable[..., Any],
+    assert_same: Callable[..., None],
+    tmp_path: Path,
+) -> None:
+    saved = make_telling("bitfit", save_siglip(tmp_path / "siglip"))
+    folder, written = exported(saved, "hf")
+    assert_same(answers(folder, written.loading), saved.load())

@@ -9,6 +9,7 @@ from typing import Any
 import onnx
 import pytest
 import torch
+from siglips import save_siglip
 
 from study.errors import ConfigError, DeltaError
 from study.serving.exports import onnx as exporting
@@ -86,3 +87,17 @@ def test_a_library_that_is_missing_is_told(monkeypatch: pytest.MonkeyPatch, miss
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(ConfigError, match=r"onnx needs the optional extra: .*clipfit-study\[onnx"):
         exporting.require()
+
+
+def test_a_siglip_and_its_way_to_prepare_images_are_in_the_code(
+    make_telling: Callable[..., Any],
+    exported: Callable[..., Any],
+    answers: Callable[..., Any],
+    assert_same: Callable[..., None],
+    tmp_path: Path,
+) -> None:
+    saved = make_telling("bitfit", save_siglip(tmp_path / "siglip"))
+    folder, written = exported(saved, "onnx")
+    assert "sides = [size, size]" in written.loading
+    assert "BILINEAR" in written.loading
+    assert_same(answers(folder, written.loading), saved.load())

@@ -4,17 +4,21 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
+from shutil import copytree, rmtree
 from typing import Any
 
 import peft
 import pytest
+from openclips import write_open_clip
 from safetensors import safe_open
+from siglips import save_siglip
 from torch import nn
 
 from study.errors import ConfigError, DeltaError
 from study.method import peers
 from study.method.backbone import Backbone
-from study.serving.exports.peft import _described, modules_of, require
+from study.serving.exports.peft import _loading, modules_of, require
 
 EVERYTHING = "text.bias + vision.bias + text.ln + vision.ln"
 
@@ -79,18 +83,16 @@ def test_where_nothing_is_tuned_there_is_no_adapter(
         exported(make_delta("none", head=(1, 2)), "peft")
 
 
-def test_a_backbone_of_the_hub_is_named_and_not_copied(
-    make_delta: Callable[..., Any],
-) -> None:
+def test_a_backbone_of_the_hub_is_named(make_delta: Callable[..., Any]) -> None:
     saved = make_delta()
+    model = saved.load()
     info = replace(saved.info, backbone="openai/clip-vit-base-patch32", revision="abc")
-    loading = _described(replace(saved, info=info), saved.load(), ["a"], []).loading
-    assert (
-        'AutoModel.from_pretrained("openai/clip-vit-base-patch32", revision="abc", dtype='
-    ) in loading
+    loading = _loading(replace(saved, info=info), model, ["biases"], copied=False)
+    place = '"openai/clip-vit-base-patch32", revision="abc"'
+    assert f"AutoModel.from_pretrained({place}, dtype=torch.float32)" in loading
     info = replace(info, backbone="/mnt/me/my-clip", revision=None)
-    loading = _described(replace(saved, info=info), saved.load(), ["a"], []).loading
-    assert 'from_pretrained("my-clip", dtype=' in loading
+    loading = _loading(replace(saved, info=info), model, ["biases"], copied=False)
+    assert 'AutoModel.from_pretrained("my-clip", dtype=' in loading
 
 
 def test_a_peft_that_is_missing_or_too_old_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,3 +104,35 @@ def test_a_peft_that_is_missing_or_too_old_is_told(monkeypatch: pytest.MonkeyPat
         require()
     with pytest.raises(ConfigError, match=r"LoRA needs .*clipfit-study\[lora\]"):
         peers.import_peft()
+
+
+def test_a_siglip_has_adapters_but_for_its_pool(
+    make_delta: Callable[..., Any],
+    make_telling: Callable[..., Any],
+    exported: Callable[..., Any],
+    answers: Callable[..., Any],
+    assert_same: Callable[..., None],
+    tmp_path: Path,
+) -> None:
+    place = save_siglip(tmp_path / "siglip")
+    with pytest.raises(DeltaError, match=r"in_proj_bias\.original0 .* PEFT has no adapter"):
+        exported(make_delta("vision.pool.q.bias", folder=place), "peft")
+    rmtree(tmp_path / "peft")
+    everything = "bitfit - vision.pool.q.bias - vision.pool.v.bias"
+    saved = make_telling(everything, place)
+    folder, written = exported(saved, "peft")
+    copytree(place, folder / "siglip")  # the code has its name alone
+    assert_same(answers(folder, written.loading), saved.load())
+
+
+def test_a_backbone_in_open_clips_form_is_copied_in_that_of_transformers(
+    make_telling: Callable[..., Any],
+    exported: Callable[..., Any],
+    answers: Callable[..., Any],
+    assert_same: Callable[..., None],
+    tmp_path: Path,
+) -> None:
+    write_open_clip(tmp_path / "own", {})
+    saved = make_telling("clipfit", tmp_path / "own")
+    folder, written = exported(saved, "peft")
+    assert_same(answers(folder, written.loading), saved.load())

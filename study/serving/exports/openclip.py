@@ -1,0 +1,76 @@
+"""The format ``openclip``: a folder that OpenCLIP loads."""
+
+import json
+from pathlib import Path
+
+from safetensors.torch import save_file
+
+from study.errors import DeltaError
+from study.method.delta import save_preprocessing
+from study.method.openclip import OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS, to_open_clip
+from study.serving.classifier import TunedClassifier
+from study.serving.exports.classes import classification, imports, write_head
+from study.serving.exports.format import Written
+from study.serving.saved import SavedModel
+
+HERE = "."
+"""The tokenizer's place in the configuration. OpenCLIP reads that of a folder from the folder."""
+
+
+def write(saved: SavedModel, model: TunedClassifier, folder: Path) -> Written:
+    """Write the tuned model under OpenCLIP's names, and its tokenizer.
+
+    Raises:
+        BackboneError: OpenCLIP has no such network.
+        DeltaError: OpenCLIP would pool another token of a text.
+    """
+    backbone = model.backbone
+    values, tensors = to_open_clip(backbone.clip)
+    refuse_other_pooling(model)
+    values["text_cfg"]["hf_tokenizer_name"] = HERE
+    contents = {
+        "model_cfg": values,
+        "preprocess_cfg": {
+            "mean": list(backbone.image_mean),
+            "std": list(backbone.image_std),
+            "interpolation": backbone.framing.interpolation,
+            "resize_mode": "squash" if backbone.framing.squash else "shortest",
+        },
+    }
+    (folder / OPEN_CLIP_CONFIG).write_text(json.dumps(contents, indent=2) + "\n", encoding="utf-8")
+    save_file({k: t.contiguous() for k, t in tensors.items()}, folder / OPEN_CLIP_WEIGHTS)
+    save_preprocessing(folder, backbone)
+    write_head(folder, model)
+    encode = [
+        "text = model.encode_text(tokenizer(prompts))",
+        "image = model.encode_image(torch.stack([preprocess(image) for image in images]))",
+    ]
+    loading = f"""\
+{imports(model, "import open_clip")}
+torch.set_grad_enabled(False)
+folder = "."  # the folder of this file
+model, preprocess = open_clip.create_model_from_pretrained(f"local-dir:{{folder}}")
+model.eval()
+tokenizer = open_clip.get_tokenizer(f"local-dir:{{folder}}")
+{classification(saved, model, encode)}"""
+    note = (
+        "On the Hugging Face hub, `hf_tokenizer_name` in `open_clip_config.json` is to be the name "
+        "of the repository, from which OpenCLIP loads the tokenizer."
+    )
+    return Written(loading, (note,))
+
+
+def refuse_other_pooling(model: TunedClassifier) -> None:
+    """Raise if OpenCLIP, which pools the largest id of a text, would not pool its end.
+
+    Raises:
+        DeltaError: the tokenizer has ids above that of the end.
+    """
+    text = model.backbone.clip.config.text_config
+    largest = max(model.backbone.tokenizer.get_vocab().values())
+    if text.eos_token_id not in (2, largest):  # by 2, transformers pools the largest id as well
+        raise DeltaError(
+            f"OpenCLIP pools the token with the largest id of a text, and the end of texts has id "
+            f"{text.eos_token_id} of 0 to {largest} here; allowed is a tokenizer whose last id it "
+            "is, and --format hf holds any"
+        )

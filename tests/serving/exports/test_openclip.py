@@ -1,0 +1,70 @@
+"""A folder of OpenCLIP gives the tuned answers elsewhere, by OpenCLIP's own code."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from openclips import write_open_clip
+from siglips import save_siglip
+
+from study.errors import BackboneError, DeltaError
+from study.method.backbone import fingerprint, load_backbone
+from study.serving.exports.openclip import refuse_other_pooling
+
+MANY = ("a {}.", "the {}!", "this is {}")
+
+
+@pytest.mark.parametrize(("head", "templates"), [((2, 0, 7), ("a {}.",)), ((), MANY)])
+def test_open_clips_own_code_gives_the_tuned_answers(
+    make_delta: Callable[..., Any],
+    exported: Callable[..., Any],
+    answers: Callable[..., Any],
+    assert_same: Callable[..., None],
+    head: Sequence[int],
+    templates: Sequence[str],
+) -> None:
+    saved = make_delta(head=head, templates=templates)
+    folder, written = exported(saved, "openclip")
+    assert_same(answers(folder, written.loading), saved.load())
+    assert (folder / "head.safetensors").exists() == bool(head)
+
+
+def test_a_checkpoint_of_open_clip_comes_back_as_one(
+    make_telling: Callable[..., Any],
+    exported: Callable[..., Any],
+    answers: Callable[..., Any],
+    assert_same: Callable[..., None],
+    tmp_path: Path,
+) -> None:
+    prepared = {"resize_mode": "squash", "interpolation": "bilinear", "mean": [0.4, 0.5, 0.6]}
+    write_open_clip(tmp_path / "own", {"quick_gelu": True}, prepared)
+    saved = make_telling("bitfit", tmp_path / "own")
+    folder, written = exported(saved, "openclip")
+    assert_same(answers(folder, written.loading), saved.load())
+    again, tuned = load_backbone(folder), saved.load().backbone
+    assert again.fingerprint == fingerprint(tuned.clip)
+    assert (again.framing, again.image_mean) == (tuned.framing, tuned.image_mean)
+
+
+def test_what_open_clip_has_no_network_for_is_refused(
+    make_delta: Callable[..., Any], exported: Callable[..., Any], tmp_path: Path
+) -> None:
+    with pytest.raises(BackboneError, match="no 'siglip' model"):
+        exported(make_delta(folder=save_siglip(tmp_path / "siglip")), "openclip")
+
+
+def test_a_tokenizer_whose_end_has_not_the_largest_id_is_refused(
+    make_delta: Callable[..., Any],
+) -> None:
+    model = make_delta().load()
+    refuse_other_pooling(model)
+    text: Any = SimpleNamespace(eos_token_id=7)
+    clip: Any = SimpleNamespace(config=SimpleNamespace(text_config=text))
+    other = replace(model, backbone=replace(model.backbone, clip=clip))
+    with pytest.raises(DeltaError, match="the end of texts has id 7 of 0 to 652 here"):
+        refuse_other_pooling(other)
+    text.eos_token_id = 2
+    refuse_other_pooling(other)
