@@ -6,10 +6,12 @@ checkpoint where the model has another backbone.
 """
 
 import shutil
-from importlib.metadata import version
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from study.embedded import EMBEDDED, backbone_path
+from study.method.checkpoint import Architecture
 
 PACKAGE = Path(__file__).parents[2]
 CODE = (".py", ".jinja")
@@ -19,6 +21,9 @@ LIBRARIES = (
     *("safetensors", "torch", "torchvision", "transformers"),
 )
 """The libraries that the code imports when it serves. This package is none: no index has it."""
+
+TOKENIZERS = {"siglip": ("protobuf", "sentencepiece"), "open_clip": ("open_clip_torch",)}
+"""What reads the vocabularies of some backbones: of a family, or of OpenCLIP's form."""
 
 
 def carry_code(folder: Path, backbone: str) -> Path:
@@ -40,9 +45,16 @@ def carry_code(folder: Path, backbone: str) -> Path:
     return copy
 
 
-def requirements() -> list[str]:
-    """Return the installed versions of `LIBRARIES`, as pip takes them.
+def requirements(backbone: Architecture) -> list[str]:
+    """Return the installed versions of all that a served model imports, as pip takes them.
 
-    A version such as ``2.13.0+cpu`` loses its local part, which package indexes do not have.
+    A version such as ``2.13.0+cpu`` loses its local part, which package indexes do not have. Of
+    `TOKENIZERS`, those that are not installed were not needed here either.
     """
-    return [f"{name}=={version(name).partition('+')[0]}" for name in LIBRARIES]
+    further = [*TOKENIZERS.get(backbone.family, ())]
+    further += TOKENIZERS["open_clip"] if backbone.open_clip else ()
+    found = {name: version(name) for name in LIBRARIES}
+    for name in further:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return [f"{name}=={installed.partition('+')[0]}" for name, installed in found.items()]

@@ -246,7 +246,7 @@ class _Registrar:
                 ),
                 # A drawn image, not one of the user's, since a registry is shared.
                 input_example=[as_base64(Image.linear_gradient("L").resize((32, 32)))],
-                pip_requirements=requirements(),
+                pip_requirements=requirements(self._study.architecture()),
                 code_paths=[str(carry_code(scratch, info.backbone))],
                 model_config={
                     "class_names": list(info.class_names),

@@ -16,9 +16,14 @@ import pytest
 from environments import outside, with_libraries
 from mlflow import MlflowClient
 from mlflow.models import Model
+from openclips import write_open_clip
+from siglips import save_siglip
 
 from study.data.datasets import load_dataset
 from study.data.images.sources import as_base64
+from study.embedded import EMBEDDED, backbone_path
+from study.method.checkpoint import read_architecture
+from study.tracking.mlflow import carried_code
 from study.tracking.mlflow.carried_code import LIBRARIES, carry_code, requirements
 from study.tracking.mlflow.registry import register_winner
 from study.tracking.mlflow.runs import RunWriter
@@ -100,8 +105,23 @@ def test_the_requirements_are_all_that_serving_imports(place: Path, served: Any)
     for name in libraries:
         assert {own.lower() for own in distributions[name]} & {*LIBRARIES}, name
     written = (place / "model" / "requirements.txt").read_text().split()
-    assert written == requirements()
+    assert written == requirements(read_architecture(backbone_path(EMBEDDED)))
     assert not [line for line in written if "clipfit" in line or "+" in line]
+
+
+def test_what_reads_a_vocabulary_is_required_where_a_backbone_needs_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_open_clip(tmp_path / "open_clip", {})
+    siglip = read_architecture(save_siglip(tmp_path / "siglip"))
+    names = {line.partition("=")[0] for line in requirements(siglip)}
+    assert names - set(LIBRARIES) == {"protobuf", "sentencepiece"}
+    names = {
+        line.partition("=")[0] for line in requirements(read_architecture(tmp_path / "open_clip"))
+    }
+    assert names - set(LIBRARIES) == {"open_clip_torch"}
+    monkeypatch.setitem(carried_code.TOKENIZERS, "siglip", ("not-installed-anywhere",))
+    assert len(requirements(siglip)) == len(LIBRARIES)
 
 
 def test_code_alone_is_carried(tmp_path: Path) -> None:
