@@ -4,6 +4,8 @@ import time
 from pathlib import Path
 
 import pytest
+from openclips import write_open_clip
+from siglips import save_siglip
 
 from study.errors import BackboneError
 from study.method import hub
@@ -82,3 +84,21 @@ def test_a_folder_may_say_how_images_are_prepared_in_either_file(file: str, tmp_
     assert lacks_preprocessing(tmp_path)
     (tmp_path / file).write_text("{}")
     assert not lacks_preprocessing(tmp_path)
+
+
+@pytest.mark.parametrize("family", ["siglip", "open_clip"])
+def test_the_other_families_load_from_the_cache_of_the_hub(family: str, cache: Path) -> None:
+    commit = "0123456789" * 4
+    repository = cache / "models--owner--clip"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text(commit)
+    snapshot = repository / "snapshots" / commit
+    snapshot.mkdir(parents=True)
+    if family == "siglip":
+        save_siglip(snapshot)
+    else:
+        write_open_clip(snapshot, {})
+    assert read_architecture(NAME).checkpoint == f"{NAME}@{commit}"
+    backbone = load_backbone(NAME)
+    assert backbone.family == ("siglip" if family == "siglip" else "clip")
+    assert backbone.fingerprint == load_backbone(snapshot).fingerprint
