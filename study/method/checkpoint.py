@@ -244,19 +244,25 @@ def _read_config(
     """
     from transformers import CLIPConfig
 
+    def commit(file: str) -> str | None:
+        """Return the commit, by which the cache of the hub names the folder of a file."""
+        found = cached(str(name), file, revision)
+        return None if found is None else Path(found).parent.name
+
+    values: dict[str, Any] = {}
     try:
         values, _ = CLIPConfig.get_config_dict(name, revision=revision, local_files_only=locally)
-        if values.get("model_type") in FAMILIES:
-            return values, None, values.get("_commit_hash")
     except (OSError, ValueError):
         if (found := cached(str(name), OPEN_CLIP_CONFIG, revision, locally=locally)) is None:
             raise
-        values = {}
     else:
+        if values.get("model_type") in FAMILIES:
+            return values, None, commit("config.json")
         found = cached(str(name), OPEN_CLIP_CONFIG, revision, locally=locally)
     if found is None:
         return values, None, None
-    return values, json.loads(Path(found).read_text(encoding="utf-8")), Path(found).parent.name
+    contents = json.loads(Path(found).read_text(encoding="utf-8"))
+    return values, contents, commit(OPEN_CLIP_CONFIG)
 
 
 def _undescribed(name: str | Path, family: Family, error: Exception) -> BackboneError:
