@@ -54,8 +54,9 @@ model.eval()
 tokenizer = open_clip.get_tokenizer(f"local-dir:{{folder}}")
 {classification(saved, model, encode)}"""
     note = (
-        "On the Hugging Face hub, `hf_tokenizer_name` in `open_clip_config.json` is to be the name "
-        "of the repository, from which OpenCLIP loads the tokenizer."
+        "It needs OpenCLIP 3.0 or newer. On the Hugging Face hub, `hf_tokenizer_name` in "
+        "`open_clip_config.json` is to be the name of the repository, from which it loads "
+        "the tokenizer."
     )
     return Written(loading, (note,))
 
