@@ -19,6 +19,7 @@ from study.errors import DeltaError
 from study.method.backbone import Backbone, load_backbone
 from study.method.checkpoint import backbone_path
 from study.method.head import Head
+from study.method.hub import transformers_quiet
 from study.method.siglip import as_published
 from study.storage.atomic import write_atomically
 from study.storage.folders import new_folder, refuse_taken
@@ -236,7 +237,8 @@ def merge(
 
 def save_merged(folder: Path, backbone: Backbone) -> None:
     """Write a backbone with what was tuned as a Hugging Face folder; its weights are float32."""
-    as_published(backbone.clip).save_pretrained(folder)
+    with transformers_quiet():  # a bar for one file
+        as_published(backbone.clip).save_pretrained(folder)
     save_preprocessing(folder, backbone)
 
 

@@ -17,6 +17,7 @@ assert (type(model).__name__, type(processor).__name__) == ('CLIPModel', 'CLIPPr
 """The lines that load an ordinary folder."""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("head", "templates"), [((), ("a {}.",)), ((2, 0, 7), ("a {}.",)), (range(10), MANY)]
 )
@@ -35,6 +36,7 @@ def test_transformers_alone_gives_the_tuned_answers(
     assert not {path.suffix for path in folder.iterdir()} - {".json", ".safetensors"}
 
 
+@pytest.mark.long
 def test_a_siglip_gives_the_tuned_answers(
     make_telling: Callable[..., Any],
     exported: Callable[..., Any],

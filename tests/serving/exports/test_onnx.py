@@ -18,6 +18,7 @@ MANY = ("a {}.", "the {}!", "this is {}")
 ALONE = "import sys\nassert not {'torch', 'transformers'} & sys.modules.keys()\n"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("head", "templates"), [((2, 0, 7), ("a {}.",)), ((), MANY)])
 def test_the_runtime_alone_gives_the_tuned_answers(
     make_delta: Callable[..., Any],
@@ -89,6 +90,7 @@ def test_a_library_that_is_missing_is_told(monkeypatch: pytest.MonkeyPatch, miss
         exporting.require()
 
 
+@pytest.mark.long
 def test_a_siglip_and_its_way_to_prepare_images_are_in_the_code(
     make_telling: Callable[..., Any],
     exported: Callable[..., Any],

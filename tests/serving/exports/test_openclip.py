@@ -17,6 +17,7 @@ from study.serving.exports.openclip import refuse_other_pooling
 MANY = ("a {}.", "the {}!", "this is {}")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("head", "templates"), [((2, 0, 7), ("a {}.",)), ((), MANY)])
 def test_open_clips_own_code_gives_the_tuned_answers(
     make_delta: Callable[..., Any],
@@ -32,6 +33,7 @@ def test_open_clips_own_code_gives_the_tuned_answers(
     assert (folder / "head.safetensors").exists() == bool(head)
 
 
+@pytest.mark.long
 def test_a_checkpoint_of_open_clip_comes_back_as_one(
     make_telling: Callable[..., Any],
     exported: Callable[..., Any],

@@ -23,6 +23,7 @@ from study.serving.exports.peft import _loading, modules_of, require
 EVERYTHING = "text.bias + vision.bias + text.ln + vision.ln"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("subset", "head", "adapters"),
     [
@@ -106,6 +107,7 @@ def test_a_peft_that_is_missing_or_too_old_is_told(monkeypatch: pytest.MonkeyPat
         peers.import_peft()
 
 
+@pytest.mark.long
 def test_a_siglip_has_adapters_but_for_its_pool(
     make_delta: Callable[..., Any],
     make_telling: Callable[..., Any],
@@ -125,6 +127,7 @@ def test_a_siglip_has_adapters_but_for_its_pool(
     assert_same(answers(folder, written.loading), saved.load())
 
 
+@pytest.mark.long
 def test_a_backbone_in_open_clips_form_is_copied_in_that_of_transformers(
     make_telling: Callable[..., Any],
     exported: Callable[..., Any],

@@ -147,6 +147,27 @@ def test_a_model_of_an_earlier_version_carries_no_code_and_loads(
 
 
 @pytest.mark.long
+def test_the_folder_of_an_image_has_the_code_and_not_the_package(
+    place: Path, tmp_path: Path
+) -> None:
+    """What Docker would build from: the model, and an installation of what it requires."""
+    made = [sys.executable, "-m", "mlflow", "models", "generate-dockerfile"]
+    done = subprocess.run(
+        [*made, "-m", place / "model", "-d", tmp_path / "image"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "COPY model_dir" in (tmp_path / "image" / "Dockerfile").read_text()
+    (required,) = (tmp_path / "image").rglob("requirements.txt")
+    names = {line.partition("==")[0] for line in required.read_text().split()}
+    assert {"mlflow", "torch", "transformers"} <= names
+    assert "clipfit-study" not in names
+    (code,) = (tmp_path / "image").rglob("code")
+    assert (code / "study" / "serving" / "classifier.py").is_file()
+    assert list(code.rglob("glyph-clip/*.safetensors")), "the embedded backbone travels with it"
+
+
+@pytest.mark.long
 @pytest.mark.timeout(1800)
 def test_mlflow_serves_it_in_an_environment_of_its_own(place: Path, tmp_path: Path) -> None:
     """It downloads the libraries; UV_FIND_LINKS may name a folder with PyTorch for CPUs alone."""
