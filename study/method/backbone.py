@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from transformers import CLIPModel  # takes seconds to import; only loading a model needs it
 
 
+TOKENIZER = ("tokenizer.json", "vocab.json")
+"""The files of which a tokenizer of CLIP has one."""
+
+
 @dataclass(frozen=True)
 class Backbone:
     """A frozen checkpoint, with its tokenizer and the preprocessing of its images."""
@@ -222,13 +226,28 @@ def _open_clip_weights(name: str | Path, revision: str | None, found: Descriptio
 
 
 def _load_tokenizer(name: str | Path, revision: str | None, found: Description) -> Any:
-    """Return the tokenizer; that of OpenCLIP is its own, unless the configuration names another."""
+    """Return the tokenizer.
+
+    OpenCLIP reads texts by its own, unless the configuration names another. Where ``open_clip`` is
+    not installed, the one that most of its checkpoints bring gives the same tokens.
+    """
     from transformers import AutoTokenizer
 
     if found.open_clip is not None:
         text = found.open_clip["model_cfg"].get("text_cfg") or {}
-        if not text.get("hf_tokenizer_name"):
-            return _open_clip_tokenizer(name, text)
+        named = text.get("hf_tokenizer_name")
+        if not named and (own := _open_clip_tokenizer(text)) is not None:
+            return own
+        if all(cached(str(name), f, revision, locally=found.locally) is None for f in TOKENIZER):
+            raise BackboneError(
+                f"backbone '{name}' is an OpenCLIP checkpoint without the files of a tokenizer; "
+                + (
+                    f"allowed is one that has those of {named!r}, which its configuration names"
+                    if named
+                    else "its vocabulary is in the optional extra: pip install "
+                    "'clipfit-study[openclip]'"
+                )
+            )
     options = {"revision": revision or "main", "local_files_only": found.locally}
     try:
         return AutoTokenizer.from_pretrained(name, **options)
@@ -241,19 +260,15 @@ def _load_tokenizer(name: str | Path, revision: str | None, found: Description) 
         raise
 
 
-def _open_clip_tokenizer(name: str | Path, text: Mapping[str, Any]) -> Any:
-    """Return the tokenizer that OpenCLIP uses for all of its own networks, in transformers' form.
+def _open_clip_tokenizer(text: Mapping[str, Any]) -> Any:
+    """Return the tokenizer that OpenCLIP uses for its own networks, in transformers' form.
 
-    Raises:
-        BackboneError: ``open_clip``, an optional extra, is not installed.
+    None means that ``open_clip``, an optional extra, is not installed.
     """
     try:
         from open_clip import SimpleTokenizer  # it takes seconds to import
-    except ImportError as error:
-        raise BackboneError(
-            f"backbone '{name}' is an OpenCLIP checkpoint, whose vocabulary is in the optional "
-            f"extra: pip install 'clipfit-study[openclip]' ({error})"
-        ) from error
+    except ImportError:
+        return None
     from transformers import CLIPTokenizer
 
     own = SimpleTokenizer()

@@ -1,6 +1,7 @@
 """OpenCLIP checkpoints, held against the code of ``open_clip`` itself."""
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -269,3 +270,19 @@ def test_weights_that_do_not_belong_to_it_are_refused(
     damage(tmp_path)
     with pytest.raises(BackboneError, match=f"(?s){told}"):
         load_backbone(tmp_path)
+
+
+def test_without_open_clip_the_tokenizer_of_the_folder_is_read_or_the_extra_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_open_clip(tmp_path, {})
+    own = load_backbone(tmp_path)
+    monkeypatch.setitem(sys.modules, "open_clip", None)
+    with pytest.raises(BackboneError, match=r"pip install 'clipfit-study\[openclip\]'"):
+        load_backbone(tmp_path)
+    own.tokenizer.save_pretrained(tmp_path)
+    again = load_backbone(tmp_path)
+    write_open_clip(tmp_path / "named", part("text_cfg", hf_tokenizer_name="someone/words"))
+    with pytest.raises(BackboneError, match="those of 'someone/words', which its configuration"):
+        load_backbone(tmp_path / "named")
+    assert torch.equal(again.tokenize(PROMPTS), own.tokenize(PROMPTS))

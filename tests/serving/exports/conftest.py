@@ -170,5 +170,12 @@ def assert_same(digits: Digits) -> Callable[[Tensor, TunedClassifier], None]:
         assert len(set(ours.argmax(dim=1).tolist())) > 2, "equal answers would prove little"
         assert torch.equal(theirs.argmax(dim=1), ours.argmax(dim=1))
         torch.testing.assert_close(theirs, ours, atol=1e-5, rtol=0)
+        # Up to a number for each image, the logarithms are the cosines times the scale.
+        scale = model.model.clip.logit_scale.exp().item()
+        found, expected = (
+            (one.double().log() - one.double().log().mean(dim=1, keepdim=True)) / scale
+            for one in (theirs, ours)
+        )
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
 
     return compare
