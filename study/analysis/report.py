@@ -215,12 +215,12 @@ def _loading(results: Results, config: StudyConfig, kept: Entry) -> str | None:
     return first and (
         "from pathlib import Path\n\n"
         "from study.embedded import backbone_path\n"
-        "from study.method.delta import apply_delta, load_delta\n"
-        "from study.method.model import load_backbone\n\n"
+        "from study.method.backbone import load_backbone\n"
+        "from study.method.delta import apply_delta, load_delta\n\n"
         f"backbone = load_backbone(backbone_path({config.backbone.name!r}), "
         f"revision={config.backbone.revision!r})\n"
         f'tensors, info = load_delta(Path("{first}"))\n'
-        "apply_delta(backbone.clip, tensors)  # an ordinary transformers CLIPModel, now tuned\n"
+        "apply_delta(backbone.clip, tensors)  # a model of transformers, now tuned\n"
         "print(info.subset, info.class_names, info.templates)\n"
     )
 
