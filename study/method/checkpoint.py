@@ -163,10 +163,8 @@ def read_family(name: str | Path, *, revision: str | None = None) -> Family | No
     Raises:
         BackboneError: a hub's checkpoint cannot be had.
     """
-    if locally := Path(name).is_dir():
-        revision = None
-    else:
-        refuse_absent_folder(name)
+    refuse_absent_folder(name)
+    if not (locally := Path(name).is_dir()):
         locally = refuse_unreachable(str(name), ("config.json", OPEN_CLIP_CONFIG), revision)
     try:
         values, open_clip, _ = _read_config(name, revision, locally)

@@ -40,6 +40,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(package.parent))
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("ray_cluster", "installed")
 def test_a_study_is_judged_by_it(small: Any, tmp_path: Path) -> None:
     config = small(protocol="only_new", search={"selection": "base"})

@@ -65,6 +65,7 @@ def deltas(folder: StudyFolder) -> dict[str, bytes]:
     return {f"{path.parent.name}/{path.name}": path.read_bytes() for path in found}
 
 
+@pytest.mark.long
 def test_its_search_its_choice_and_its_test_have_heads_of_text_and_full_strength(
     earlier: TinyStudy,
 ) -> None:

@@ -92,6 +92,7 @@ def test_nothing_of_their_making_is_left(together: Any) -> None:
     assert not list(study.folder.path.glob(".adding-*"))
 
 
+@pytest.mark.long
 def test_what_is_missing_of_them_is_made_and_the_rest_stays(
     make_study: MakeStudy, alone: dict[str, Any]
 ) -> None:
@@ -109,6 +110,7 @@ def test_what_is_missing_of_them_is_made_and_the_rest_stays(
         assert again[label].path.stat().st_mtime_ns == kept[label]
 
 
+@pytest.mark.long
 def test_one_that_was_reopened_trains_for_itself(
     make_study: MakeStudy, alone: dict[str, Any]
 ) -> None:
@@ -122,6 +124,7 @@ def test_one_that_was_reopened_trains_for_itself(
     assert again["kept"].read_config()["taken_from"] is None
 
 
+@pytest.mark.long
 def test_where_the_training_fails_each_has_an_end_of_its_own(make_study: MakeStudy) -> None:
     study = make_study("diverging")
     trials = confirm(study, candidates(bias_lr=1e30, ln_lr=1e30))

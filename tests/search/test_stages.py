@@ -135,6 +135,7 @@ def test_the_ledger_is_plain_json(searched: Any) -> None:
             json.loads(line)
 
 
+@pytest.mark.long
 def test_ctrl_c_between_two_trials_leaves_the_rest_of_a_search_to_be_done(make_study: Any) -> None:
     study = make_study("between", search={"asha": None, "sampler": "random"})
     last = ("ended", "search-0002", "finished")
@@ -311,6 +312,7 @@ def test_a_configuration_older_than_the_last_extension_is_refused(make_study: An
         run_search(Study(shown, study.folder), study.data, [])
 
 
+@pytest.mark.long
 def test_a_variant_in_flight_goes_on_to_its_end_and_is_trained_once(
     tmp_path: Path,
 ) -> None:
