@@ -203,7 +203,8 @@ class TrainingConfig(Section):
     """The loss term that λ weighs: the paper's distillation (``cosine``), the squared distance of
     the tuned parameters from their initial values (``l2_init``), or none."""
     precision: Precision = "float32"
-    """The precision of the encoders' forward pass; parameters and losses stay float32."""
+    """The precision that the encoders compute in, and hold their frozen matrices in; what is tuned,
+    features and losses stay float32."""
 
 
 SITES_OF: Mapping[Family, tuple[str, ...]] = {

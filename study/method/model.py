@@ -137,12 +137,12 @@ class FewShotClassifier(nn.Module):
     Args:
         backbone: the frozen checkpoint.
         subset: the parameters to tune.
-        precision: the number format that the encoders compute in. Parameters, features and losses
-            stay float32. There is no loss scaling, so small gradients may vanish in float16;
-            bfloat16 has the range of float32.
+        precision: the number format that the encoders compute in. What is tuned, features and
+            losses are float32. bfloat16 has the range of float32, so that no loss is scaled.
 
     Raises:
-        SubsetError: the subset names parameters that the backbone lacks.
+        SubsetError: the subset names parameters that the backbone lacks, or that it holds in
+            another precision than float32 (`study.method.precision.hold`).
     """
 
     def __init__(
@@ -154,6 +154,7 @@ class FewShotClassifier(nn.Module):
         self.clip: CLIPModel = copy.deepcopy(backbone.clip, shared)
         self.tuned: list[TunedParameter] = unfreeze(self.clip, subset)
         self.precision = precision
+        refuse_held(self.tuned)
 
     @property
     def device(self) -> torch.device:
@@ -186,9 +187,22 @@ class FewShotClassifier(nn.Module):
     def autocast(self) -> AbstractContextManager[Any]:
         """Return a context in which the encoders compute in the classifier's precision."""
         # Some devices warn of a type that they cannot cast to, even where nothing is cast.
-        dtype = torch.float16 if self.precision == "float16" else torch.bfloat16
         enabled = self.precision != "float32"
-        return torch.autocast(self.device.type, dtype=dtype, enabled=enabled)
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled)
+
+
+def refuse_held(tuned: Iterable[TunedParameter]) -> None:
+    """Raise if something to tune is held in fewer digits than training needs.
+
+    Raises:
+        SubsetError: a parameter is neither float32 nor float64.
+    """
+    for one in tuned:
+        if one.parameter.dtype not in (torch.float32, torch.float64):
+            raise SubsetError(
+                f"{one.name} is held in {one.parameter.dtype}, in which small steps vanish; "
+                "allowed is tuning biases and LayerNorms, or a backbone that is held in float32"
+            )
 
 
 @torch.no_grad()

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from study.errors import ConfigError
 from study.method.backbone import Backbone
-from study.method.model import FewShotClassifier, TunedParameter
+from study.method.model import FewShotClassifier, TunedParameter, refuse_held
 from study.method.parameters import PEER
 from study.method.recipe import Precision
 from study.method.subsets import parse
@@ -45,6 +45,7 @@ class FullClassifier(FewShotClassifier):
             for name, parameter in sorted(self.clip.named_parameters())
             if id(parameter) not in shared
         ]
+        refuse_held(self.tuned)
 
 
 class LoraClassifier(FewShotClassifier):
@@ -88,6 +89,8 @@ class LoraClassifier(FewShotClassifier):
         self.clip.eval()
         self.tuned = []
         for name, parameter in sorted(self.clip.named_parameters()):
+            if ".lora_" in name:  # PEFT gives them the type of the weights that they adapt
+                parameter.data = parameter.data.float()
             if ".lora_A." in name:
                 drawn = torch.empty(parameter.shape)
                 nn.init.kaiming_uniform_(drawn, a=math.sqrt(5), generator=generator)  # as PEFT does

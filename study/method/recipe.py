@@ -8,7 +8,7 @@ from typing import Literal
 
 Optimizer = Literal["sgd", "adamw"]
 Regularizer = Literal["cosine", "l2_init", "none"]
-Precision = Literal["float32", "bfloat16", "float16"]
+Precision = Literal["float32", "bfloat16"]
 
 LEARNING_RATE = 0.002
 DISTILL_WEIGHT = 8.0

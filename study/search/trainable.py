@@ -18,6 +18,8 @@ from study.method.backbone import Backbone, load_backbone
 from study.method.checkpoint import backbone_path
 from study.method.delta import DeltaInfo
 from study.method.device import gpu_kind
+from study.method.precision import hold
+from study.method.recipe import Precision
 from study.search.recording import load_state, record_epoch, record_siblings, watched
 from study.storage.atomic import StorageError
 from study.storage.ledger import StudyFolder
@@ -149,7 +151,14 @@ class ClipFitTrainable(tune.Trainable):
 
     def _start(self) -> Iterator[EpochReport]:
         self._trial_data = self._data[f"{self._trial.stage}/{self._trial.seed}"]
-        backbone = _load_once(self._backbone.name, self._backbone.revision, device=trial_device())
+        peer = self._trial.settings.peer
+        backbone = _load_once(
+            self._backbone.name,
+            self._backbone.revision,
+            device=trial_device(),
+            # Full fine-tuning tunes what the others hold frozen.
+            held="float32" if peer and peer.method == "full" else self._trial.training.precision,
+        )
         self._info = DeltaInfo(
             backbone=self._backbone.name,
             revision=self._backbone.revision,
@@ -205,7 +214,8 @@ def one_line(error: BaseException) -> str:
 
 
 @lru_cache(maxsize=1)
-def _load_once(name: str, revision: str | None, *, device: str) -> Backbone:
+def _load_once(name: str, revision: str | None, *, device: str, held: Precision) -> Backbone:
     backbone = load_backbone(backbone_path(name), revision=revision)
+    hold(backbone.clip, held)
     backbone.clip.to(device)
     return backbone

@@ -249,7 +249,8 @@ def cached_features(
     settings = [config, backbone.image_mean, backbone.image_std]
     identity = {
         **what,
-        "form": "2",  # the version of the computation; change it when features may round otherwise
+        # The version of the computation; change it when features may round otherwise.
+        "form": "2" if precision == "float32" else "3",
         "backbone": backbone.fingerprint,
         "settings": sha256_of(json.dumps(settings, sort_keys=True, default=str).encode())[:32],
         "precision": precision,

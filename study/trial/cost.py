@@ -16,6 +16,7 @@ from study.method.checkpoint import backbone_path
 from study.method.device import gpu_kind
 from study.method.model import FewShotClassifier
 from study.method.parameters import kind_names
+from study.method.precision import hold
 from study.method.staged import StagedClassifier
 from study.method.subsets import parse
 from study.method.training import make_optimizer, training_step
@@ -63,6 +64,7 @@ def measure(
     torch.set_num_threads(threads)
     device = torch.device((gpu_kind() if gpu else None) or "cpu")
     loaded = load_backbone(backbone_path(backbone.name), revision=backbone.revision)
+    hold(loaded.clip, training.precision)
     loaded.clip.to(device)
     classifier = FewShotClassifier(loaded, parse("clipfit"), precision=training.precision)
     model = StagedClassifier(classifier)

@@ -1,0 +1,103 @@
+"""Frozen weights held in bfloat16: half the bytes, and the training that float32 has."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from siglips import save_siglip
+from staged_case import Case, distance
+from torch import Tensor
+from torch.nn import functional as F
+from transformers import CLIPConfig, CLIPModel
+
+from study.errors import SubsetError
+from study.method.backbone import Backbone, load_backbone
+from study.method.model import FewShotClassifier, TunedParameter
+from study.method.peers import FullClassifier, LoraClassifier
+from study.method.precision import hold
+from study.method.subsets import parse
+from study.method.training import make_optimizer, training_step
+
+
+def test_the_frozen_weights_of_vit_b16_need_half_the_bytes() -> None:
+    with torch.device("meta"):
+        model = CLIPModel(CLIPConfig(vision_config={"patch_size": 16}))
+    before = sum(parameter.nbytes for parameter in model.parameters())
+    hold(model, "bfloat16")
+    assert sum(parameter.nbytes for parameter in model.parameters()) < 0.51 * before
+    assert {p.dtype for p in model.parameters() if p.dim() < 2} == {torch.float32}
+
+
+def test_float32_changes_nothing(backbone: Backbone) -> None:
+    before = {name: p.detach().clone() for name, p in backbone.clip.named_parameters()}
+    hold(backbone.clip, "float32")
+    for name, parameter in backbone.clip.named_parameters():
+        assert parameter.dtype == torch.float32
+        assert torch.equal(parameter, before[name])
+
+
+@pytest.mark.parametrize("family", ["clip", "siglip"])
+def test_features_and_gradients_stay_those_of_float32(
+    backbone: Backbone, family: str, tmp_path: Path
+) -> None:
+    """As near as autocast alone is, in the plain pass and in the staged one."""
+    folder = save_siglip(tmp_path / "siglip")
+
+    def case(precision: str) -> Case:
+        given = backbone if family == "clip" else load_backbone(folder)
+        return Case(given, "bitfit", 0, torch.float32, precision)  # type: ignore[arg-type]
+
+    exact = case("float32")
+    features = exact.plain()
+    expected = exact.gradients(features)
+    cast = case("bfloat16")
+    off_by_cast = distance(cast.plain()[1], features[1])
+    held = case("bfloat16")
+    hold(held.classifier.clip, "float32")
+    for parameter in (p for p in held.classifier.clip.parameters() if not p.requires_grad):
+        if parameter.dim() >= 2:
+            assert parameter.dtype == torch.float32
+    frozen = {id(p) for p in held.classifier.clip.parameters() if not p.requires_grad}
+    assert frozen
+    hold(held.classifier.clip, "bfloat16")
+    for found in (held.plain(), held.staged()):
+        for mine, other in zip(found, features, strict=True):
+            assert mine.dtype == torch.float32
+            assert 0 < distance(mine, other) < max(3 * off_by_cast, 0.02)
+        for name, gradient in held.gradients(found).items():
+            assert gradient.dtype == torch.float32
+            cosine = F.cosine_similarity(gradient.flatten(), expected[name].flatten(), dim=0)
+            assert cosine > 0.98, name
+
+
+def test_a_step_moves_what_is_tuned_and_leaves_what_is_held(
+    backbone: Backbone, pixel_values: Tensor, labels: Tensor, input_ids: Tensor
+) -> None:
+    hold(backbone.clip, "bfloat16")
+    classifier = FewShotClassifier(backbone, parse("clipfit"), precision="bfloat16")
+    before = {name: p.detach().clone() for name, p in classifier.clip.named_parameters()}
+    zero_shot = classifier.encode_text(input_ids).detach()
+    optimizer = make_optimizer(classifier.tuned, {"bias": 0.1, "ln": 0.1})
+    first = training_step(classifier, optimizer, pixel_values, labels, input_ids, zero_shot, 1.0)
+    second = training_step(classifier, optimizer, pixel_values, labels, input_ids, zero_shot, 1.0)
+    assert second.loss < first.loss
+    tuned = {one.name for one in classifier.tuned}
+    for name, parameter in classifier.clip.named_parameters():
+        assert torch.equal(parameter, before[name]) != (name in tuned), name
+        assert parameter.dtype == (torch.bfloat16 if parameter.dim() >= 2 else torch.float32)
+
+
+def test_full_fine_tuning_of_held_weights_is_refused_and_lora_has_its_own(
+    backbone: Backbone,
+) -> None:
+    hold(backbone.clip, "bfloat16")
+    with pytest.raises(SubsetError, match=r"is held in torch\.bfloat16, in which small steps"):
+        FullClassifier(backbone, precision="bfloat16")
+    generator = torch.Generator().manual_seed(0)
+    peer = LoraClassifier(backbone, rank=2, alpha=4.0, generator=generator, precision="bfloat16")
+    assert {one.parameter.dtype for one in peer.tuned} == {torch.float32}
+    assert all(isinstance(one, TunedParameter) for one in peer.tuned)
+    ids = backbone.tokenize(["a photo of a cat", "bird"])
+    peer.encode_text(ids).sum().backward()
+    grads = [one.parameter.grad for one in peer.tuned if "text_model" in one.name]
+    assert any(grad is not None and grad.abs().max() > 0 for grad in grads)
