@@ -39,6 +39,7 @@ def asked(board: Leaderboard, results: Results) -> list[tuple[str, str]]:
     trains, searches = protocol.trains, protocol.searches(config)
     strength = protocol.strength_of(config)
     images = f"{data.shots} a class to train"
+    precision = study.in_precision().config.training.precision
     spent = [f"{arm.arm}: {arm.trials} trials, {arm.epochs} epochs" for arm in board.arms]
     rows = {
         "Question": "How do these configurations do? Nothing is searched or chosen.",
@@ -85,6 +86,7 @@ def asked(board: Leaderboard, results: Results) -> list[tuple[str, str]]:
         }
     rows |= {
         "Training": f"{config.training.epochs} epochs, {config.training.optimizer}"
+        + f", in {precision}" * (precision != "float32")
         if trains
         else "",
         "Search": f"{search.trials} trials planned ({search.sampler}). "

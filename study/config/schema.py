@@ -40,6 +40,7 @@ from study.method.recipe import (
     Optimizer,
     Precision,
     Regularizer,
+    WantedPrecision,
 )
 from study.method.subsets import parse
 
@@ -202,9 +203,21 @@ class TrainingConfig(Section):
     regularizer: Regularizer = "cosine"
     """The loss term that λ weighs: the paper's distillation (``cosine``), the squared distance of
     the tuned parameters from their initial values (``l2_init``), or none."""
-    precision: Precision = "float32"
+    precision: WantedPrecision = "float32"
     """The precision that the encoders compute in, and hold their frozen matrices in; what is tuned,
-    features and losses stay float32."""
+    features and losses stay float32. ``auto`` is bfloat16 where a worker finds it faster, once when
+    the study starts, so that all of its trials have the same."""
+
+    @property
+    def computed_in(self) -> Precision:
+        """The precision of a trial.
+
+        Raises:
+            ValueError: it is ``auto`` still, which is none of a trial.
+        """
+        if self.precision == "auto":
+            raise ValueError("the precision is 'auto', which a study's start has to replace")
+        return self.precision
 
 
 SITES_OF: Mapping[Family, tuple[str, ...]] = {

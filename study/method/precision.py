@@ -1,4 +1,4 @@
-"""Frozen weights in the precision that the encoders compute in.
+"""Frozen weights in the precision that the encoders compute in, and which one is the faster.
 
 Autocast casts the weights of a frozen layer anew in every pass. Held in bfloat16, they need no cast
 and half the memory. What is tuned, biases, LayerNorms and the states between blocks stay float32.
@@ -6,6 +6,7 @@ and half the memory. What is tuned, biases, LayerNorms and the states between bl
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import torch
@@ -13,6 +14,10 @@ from torch import Tensor, nn
 
 from study.method.recipe import Precision
 
+FASTER = 1.3
+"""How many times as fast products must be in bfloat16, since not all of a step is products."""
+SECONDS = 0.1
+"""How long products are taken in each precision."""
 DTYPES: dict[Precision, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -38,3 +43,37 @@ def hold(model: nn.Module, precision: Precision) -> None:
 
 def _in_float32(module: nn.Module, given: Any, found: Tensor) -> Tensor:
     return found.float()
+
+
+def fastest(device: torch.device) -> Precision:
+    """Return the precision in which a device computes products faster, by enough to matter.
+
+    A GPU of NVIDIA has bfloat16 from Ampere on. A CPU may have it (AVX-512 BF16, AMX), or compute
+    it by conversions that cost time, which is measured for 0.2 s. Other devices are not asked.
+
+    Args:
+        device: the device of a trial.
+    """
+    if device.type == "cuda":
+        major, _ = torch.cuda.get_device_capability(device)
+        return "bfloat16" if major >= 8 else "float32"
+    if device.type != "cpu":
+        return "float32"
+    faster = products_a_second(torch.bfloat16) / products_a_second(torch.float32)
+    return "bfloat16" if faster >= FASTER else "float32"
+
+
+def products_a_second(dtype: torch.dtype) -> float:
+    """Return how many products of matrices the CPU takes a second, of the shapes of a ViT-B/16.
+
+    Args:
+        dtype: the type of the matrices.
+    """
+    tokens, weights = torch.ones(1576, 768, dtype=dtype), torch.ones(768, 768, dtype=dtype)
+    with torch.no_grad():
+        tokens @ weights  # the first one prepares what the others need
+        began, count = time.perf_counter(), 0
+        while (seconds := time.perf_counter() - began) < SECONDS or not count:
+            tokens @ weights
+            count += 1
+    return count / seconds

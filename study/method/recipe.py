@@ -9,6 +9,8 @@ from typing import Literal
 Optimizer = Literal["sgd", "adamw"]
 Regularizer = Literal["cosine", "l2_init", "none"]
 Precision = Literal["float32", "bfloat16"]
+WantedPrecision = Literal["float32", "bfloat16", "auto"]
+"""A precision, or what a study decides when it starts."""
 
 LEARNING_RATE = 0.002
 DISTILL_WEIGHT = 8.0

@@ -157,7 +157,7 @@ class ClipFitTrainable(tune.Trainable):
             self._backbone.revision,
             device=trial_device(),
             # Full fine-tuning tunes what the others hold frozen.
-            held="float32" if peer and peer.method == "full" else self._trial.training.precision,
+            held="float32" if peer and peer.method == "full" else self._trial.training.computed_in,
         )
         self._info = DeltaInfo(
             backbone=self._backbone.name,

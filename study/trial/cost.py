@@ -10,13 +10,13 @@ from typing import Any
 
 import torch
 
-from study.config.schema import BackboneConfig, TrainingConfig
+from study.config.schema import AUTO, BackboneConfig, TrainingConfig
 from study.method.backbone import load_backbone
 from study.method.checkpoint import backbone_path
 from study.method.device import gpu_kind
 from study.method.model import FewShotClassifier
 from study.method.parameters import kind_names
-from study.method.precision import hold
+from study.method.precision import fastest, hold
 from study.method.staged import StagedClassifier
 from study.method.subsets import parse
 from study.method.training import make_optimizer, training_step
@@ -64,9 +64,10 @@ def measure(
     torch.set_num_threads(threads)
     device = torch.device((gpu_kind() if gpu else None) or "cpu")
     loaded = load_backbone(backbone_path(backbone.name), revision=backbone.revision)
-    hold(loaded.clip, training.precision)
+    precision = fastest(device) if training.precision == AUTO else training.computed_in
+    hold(loaded.clip, precision)
     loaded.clip.to(device)
-    classifier = FewShotClassifier(loaded, parse("clipfit"), precision=training.precision)
+    classifier = FewShotClassifier(loaded, parse("clipfit"), precision=precision)
     model = StagedClassifier(classifier)
     encoded = model.begin_prompts(loaded.tokenize([*texts]).to(device))
     with torch.no_grad():

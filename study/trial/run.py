@@ -90,11 +90,11 @@ class TaskRun:
             )
             self._prompts = begin_prompts(self._model, backbone, self.input_ids, self._shared)
             self._zero_shot_text = zero_shot_text(
-                backbone, self.input_ids, config.training.precision, self._shared
+                backbone, self.input_ids, config.training.computed_in, self._shared
             )
 
     def _make_classifier(self, backbone: Backbone) -> FewShotClassifier:
-        peer, precision = self.config.settings.peer, self.config.training.precision
+        peer, precision = self.config.settings.peer, self.config.training.computed_in
         if peer is None:
             subset = parse(self.config.settings.subset)
             return FewShotClassifier(backbone, subset, precision=precision)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
-from study.config.schema import WITH_DELTA, StudyConfig, TrainingConfig
+from study.config.schema import AUTO, WITH_DELTA, StudyConfig, TrainingConfig
 from study.config.settings import Settings, WithSettings
 from study.data.datasets import PACKAGED, load_dataset
 from study.data.records import Dataset
@@ -24,6 +24,8 @@ Stage = Literal["search", "confirm", "ablation"]
 Split = Literal["val", "test"]
 SPLIT_HASH = 16
 """The number of characters of the data's digest that form the split hash."""
+PRECISION = "precision.json"
+"""The file of the precision that ``auto`` stands for in a study."""
 BEST = "best"
 """The label of the candidate that validation chose."""
 
@@ -111,6 +113,22 @@ class Study:
     def targets_root(self) -> Path | None:
         """The folder of the further datasets to test on."""
         return self.config.data.targets_root or self.config.data.root
+
+    def in_precision(self) -> Study:
+        """Return the study with the precision that it found for ``auto``, once that is known.
+
+        Raises:
+            LedgerError: the file that says so is damaged.
+        """
+        if self.config.training.precision != AUTO:
+            return self
+        if (found := self.folder.read_json(PRECISION)) is None:
+            return self
+        training = self.config.training.model_copy(update={"precision": found})
+        config = self.config.model_copy(update={"training": training})
+        resolved = Study(config, self.folder, self.given)
+        resolved._known.update(self._known)
+        return resolved
 
     def candidates(self) -> tuple[Candidate, ...] | None:
         """Return the configurations to test; None while they are not chosen.

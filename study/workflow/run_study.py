@@ -27,13 +27,14 @@ from study.analysis.report import champion_sentence, describe_study, write_repor
 from study.analysis.results import Results, read_results, write_results
 from study.config.frozen import as_frozen
 from study.config.loading import Member, dump_config
-from study.config.schema import AblationConfig, StudyConfig, TrackingConfig
+from study.config.schema import AUTO, AblationConfig, StudyConfig, TrackingConfig
 from study.data.images.decode import PREPROCESSING
 from study.errors import BackboneError, ConfigError, InterruptedStudyError, StudyError
 from study.protocols import Protocol
 from study.search.ablation import fix_rates, rate_grids, tune_cells
 from study.search.confirm import run_confirm
 from study.search.driver import ray_session
+from study.search.precision import decide_precision
 from study.search.recording import drop_unproven_reports
 from study.search.samplers import Sampler
 from study.search.stages import budget, run_search
@@ -104,6 +105,9 @@ def run_study(
         ending = Ending(folder, tracker, console)
         try:
             with ray_session(config, ending.without_ray):
+                study = decide_precision(study)
+                if config.training.precision == AUTO:
+                    console.print(f"precision   {study.config.training.precision}, by a worker")
                 if config.ablation is not None:
                     _ablate(study, config.ablation, preparer, tracker, console)
                 else:

@@ -66,7 +66,7 @@ def test_no_fault_is_told_in_words_of_pydantic(key: str) -> None:
         ({"confirm": {"seeds": 5}}, "confirm.seeds: must be a list, even of one, as in [5], got 5"),
         (
             {"training": {"precision": "fp16"}},
-            "training.precision: must be 'float32' or 'bfloat16', got 'fp16'",
+            "training.precision: must be 'float32', 'bfloat16' or 'auto', got 'fp16'",
         ),
         (
             {"search": {"space": {"rates": {"ln": [0.4]}}}},

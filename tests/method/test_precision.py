@@ -11,10 +11,11 @@ from torch.nn import functional as F
 from transformers import CLIPConfig, CLIPModel
 
 from study.errors import SubsetError
+from study.method import precision
 from study.method.backbone import Backbone, load_backbone
 from study.method.model import FewShotClassifier, TunedParameter
 from study.method.peers import FullClassifier, LoraClassifier
-from study.method.precision import hold
+from study.method.precision import fastest, hold
 from study.method.subsets import parse
 from study.method.training import make_optimizer, training_step
 
@@ -101,3 +102,29 @@ def test_full_fine_tuning_of_held_weights_is_refused_and_lora_has_its_own(
     peer.encode_text(ids).sum().backward()
     grads = [one.parameter.grad for one in peer.tuned if "text_model" in one.name]
     assert any(grad is not None and grad.abs().max() > 0 for grad in grads)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "found"), [(2.0, "bfloat16"), (1.2, "float32"), (0.3, "float32")]
+)
+def test_a_cpu_computes_in_what_it_multiplies_faster_by_enough(
+    ratio: float, found: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    speeds = {torch.bfloat16: ratio, torch.float32: 1.0}
+    monkeypatch.setattr(precision, "products_a_second", speeds.__getitem__)
+    assert fastest(torch.device("cpu")) == found
+
+
+@pytest.mark.parametrize(
+    ("capability", "found"), [((9, 0), "bfloat16"), ((8, 0), "bfloat16"), ((7, 5), "float32")]
+)
+def test_a_gpu_of_nvidia_has_it_from_ampere_on(
+    capability: tuple[int, int], found: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.get_device_capability", lambda device: capability)
+    assert fastest(torch.device("cuda")) == found
+    assert fastest(torch.device("mps")) == "float32"
+
+
+def test_products_are_counted_in_each_precision() -> None:
+    assert all(precision.products_a_second(dtype) > 1 for dtype in precision.DTYPES.values())
