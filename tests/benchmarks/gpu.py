@@ -20,6 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from study.data.images.table import to_device
 from study.method.model import FewShotClassifier
+from study.method.precision import hold
 from study.method.recipe import Precision
 from study.method.staged import StagedClassifier
 from study.method.subsets import parse
@@ -91,6 +92,7 @@ def trials_per_hour(
 def make_step(device: str, precision: Precision, *, small: bool = False) -> Callable[[], object]:
     """Give what takes one step on a device; images travel to it in every step."""
     backbone = make_backbone(small=small)
+    hold(backbone.clip, precision)
     backbone.clip.to(device)
     generator = torch.Generator().manual_seed(0)
     ids = make_prompts(CLASSES, generator).to(device)

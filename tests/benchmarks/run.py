@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 
 import gpu
 import pipeline
+import precision
 import step
 import torch
 import trials
@@ -58,6 +59,13 @@ def _step(rounds: int, quick: bool) -> Iterator[str]:
     yield step.projections([8, 32], 10 * rounds)
 
 
+def _precision(rounds: int, quick: bool) -> Iterator[str]:
+    batches = [2] if quick else [8, 32]
+    yield precision.seconds(batches, 1 if quick else rounds, small=quick)
+    yield precision.memory(batches[0], small=quick)
+    yield precision.gradients(batches[0], small=quick)
+
+
 def _pipeline(rounds: int, quick: bool) -> Iterator[str]:
     if quick:
         yield pipeline.images_per_second(8, 1, size=32)
@@ -87,6 +95,7 @@ def _gpu(rounds: int, quick: bool) -> Iterator[str]:
 
 SECTIONS: dict[str, Callable[[int, bool], Iterator[str]]] = {
     "step": _step,
+    "precision": _precision,
     "pipeline": _pipeline,
     "start": _start,
     "evaluation": _evaluation,
