@@ -227,7 +227,7 @@ class StagedEncoder:
         asking = self._asking if layer is self._layers[-1] else slice(None)
         query = self._split(attention.q_proj(normed[:, asking]))
         key, value = self._split(attention.k_proj(normed)), self._split(attention.v_proj(normed))
-        attended = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
+        attended = self._attend(query, key, value).transpose(1, 2).flatten(2)
         return hidden[:, asking] + attention.out_proj(attended)
 
     def _attend_prompts(self, layer: Any, hidden: Tensor, prompts: Prompts) -> Tensor:
@@ -238,15 +238,31 @@ class StagedEncoder:
         value = self._split(attention.v_proj(normed)[prompts.prefix_at])
         if layer is not self._layers[-1]:
             query = self._split(attention.q_proj(normed)[prompts.prefix_at])
-            attended = F.scaled_dot_product_attention(query, key, value, is_causal=self._is_causal)
+            attended = self._attend(query, key, value, is_causal=self._is_causal)
             one_each = attended.transpose(1, 2).flatten(2).flatten(0, 1)[prompts.place]
             return hidden + attention.out_proj(one_each)
         at_end = prompts.prefix_at.gather(1, prompts.end.unsqueeze(1)).squeeze(1)
         query = self._split(attention.q_proj(normed[at_end]).unsqueeze(1))
         positions = torch.arange(prompts.prefix_at.shape[1], device=hidden.device)
         up_to_end = (positions <= prompts.end.unsqueeze(1))[:, None, None]
-        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=up_to_end)
+        attended = self._attend(query, key, value, attn_mask=up_to_end)
         return hidden[at_end] + attention.out_proj(attended.flatten(1))
+
+    def _attend(self, query: Tensor, key: Tensor, value: Tensor, **options: Any) -> Tensor:
+        """Apply attention; on a CPU not by PyTorch's own way for bfloat16, whose gradient is slow.
+
+        `tests/benchmarks/precision.py` measures it. Prompts pass in float32, images in products of
+        bfloat16. A softmax of bfloat16 computes in float32.
+        """
+        if query.device.type != "cpu" or query.dtype != torch.bfloat16:
+            return F.scaled_dot_product_attention(query, key, value, **options)
+        with torch.autocast("cpu", enabled=False):
+            if options:  # what is masked needs the better numbers, and costs little
+                return F.scaled_dot_product_attention(
+                    query.float(), key.float(), value.float(), **options
+                )
+            scores = query * query.shape[-1] ** -0.5 @ key.transpose(-1, -2)
+            return scores.softmax(dim=-1) @ value
 
     def _split(self, projected: Tensor) -> Tensor:
         """Split the heads: (rows, tokens, width) to (rows, heads, tokens, width of a head)."""
