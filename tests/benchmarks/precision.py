@@ -2,6 +2,7 @@
 
     python tests/benchmarks/precision.py                     # ViT-B/16 shapes, batch 8 and 32
     python tests/benchmarks/precision.py --batch 8 --rounds 3
+    python tests/benchmarks/precision.py --attention         # of one layer alone
 
 Random weights in the shapes of ViT-B/16, 100 classes, one thread. Every round takes each way in
 turn. The products a second are those of the operations that PyTorch counts in a step, beside what
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from paired import machine, medians, peak_memory, table
@@ -43,9 +45,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--batch", type=int, nargs="+", default=[8, 32])
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--attention", action="store_true", help="one layer's, there and back")
     options = parser.parse_args()
     torch.set_num_threads(1)
     print(machine(), end="\n\n")
+    if options.attention:
+        print(attention(options.rounds))
+        return
     print(seconds(options.batch, options.rounds))
     print(memory(options.batch[0]))
     print(gradients(options.batch[0]))
@@ -105,6 +111,36 @@ def gradients(batch: int, *, small: bool = False) -> str:
         rows.append([name, f"{cosines.median():.5f}", f"{cosines.min():.5f}"])
     title = f"Cosines of the gradients of {len(cosines)} tuned tensors with those of float32"
     return table(title, ("", "median", "least"), rows)
+
+
+def attention(rounds: int, *, small: bool = False) -> str:
+    """Measure the attention of one layer, there and back, in three ways; give the table."""
+    rows = []
+    images, prompts = (
+        ((2, 2, 5, 16), (2, 2, 4, 16)) if small else ((8, 12, 197, 64), (100, 8, 14, 64))
+    )
+    for what, shape in (("images", images), ("prompts", prompts)):
+        inputs = [torch.randn(shape).requires_grad_() for _ in range(3)]
+        halves = [one.detach().bfloat16().requires_grad_() for one in inputs]
+        gradient = torch.randn(shape)
+
+        def pytorch(given: list[Tensor], gradient: Tensor = gradient) -> None:
+            F.scaled_dot_product_attention(*given).backward(gradient.to(given[0].dtype))
+
+        def products(given: list[Tensor] = halves, gradient: Tensor = gradient) -> None:
+            query, key, value = given
+            scores = query * query.shape[-1] ** -0.5 @ key.transpose(-1, -2)
+            (scores.softmax(dim=-1) @ value).backward(gradient.bfloat16())
+
+        ways = {
+            "float32": partial(pytorch, inputs),
+            "bfloat16": partial(pytorch, halves),
+            "products": products,
+        }
+        found = medians(ways, rounds)
+        rows.append([f"{shape[0]} {what}", *(f"{1000 * found[name]:.1f}" for name in ways)])
+    headings = ("", "PyTorch's in float32", "in bfloat16", "products of bfloat16")
+    return table(f"Attention of a layer, CPU ms, medians of {rounds}", headings, rows)
 
 
 def make_step(

@@ -64,6 +64,7 @@ def _precision(rounds: int, quick: bool) -> Iterator[str]:
     yield precision.seconds(batches, 1 if quick else rounds, small=quick)
     yield precision.memory(batches[0], small=quick)
     yield precision.gradients(batches[0], small=quick)
+    yield precision.attention(rounds, small=quick)
 
 
 def _pipeline(rounds: int, quick: bool) -> Iterator[str]:
