@@ -1,11 +1,13 @@
 """This checkout beside a former one: a step, a later trial's start, and the driver's cost a trial.
 
-    git worktree add ../former COMMIT
-    python tests/benchmarks/against.py ../former --rounds 10
+    python tests/benchmarks/against.py COMMIT --rounds 10    # with the libraries that it gets today
+    python tests/benchmarks/run.py --against COMMIT          # the same, by the common command
+    python tests/benchmarks/against.py ../former             # a checkout, with the libraries here
 
-Each round runs both checkouts in turn, in processes of their own, the first one alternating. Both
-use this environment's libraries. The table has the ratio of this checkout to the former one: the
-geometric mean over rounds with its 95 % t interval.
+A commit is checked out into a temporary folder with an environment of its own, which takes minutes.
+Each round runs both checkouts in turn, in processes of their own, the first one alternating. The
+table has the ratio of this checkout to the former one: the geometric mean over rounds with its
+95 % t interval.
 """
 
 from __future__ import annotations
@@ -17,7 +19,9 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -47,32 +51,90 @@ print(statistics.median(times[2:]))
 DRIVER = ("--trials", "120", "--slots", "1", "--epochs", "3", "--no-asha")
 
 
+@dataclass(frozen=True)
+class Side:
+    """A checkout, and the Python of the environment that runs it."""
+
+    checkout: Path
+    python: Path
+
+    def versions(self) -> dict[str, str]:
+        """Return the version of each library."""
+        listed = _said([str(self.python), "-m", "pip", "list", "--format=json"])
+        return {one["name"].lower(): one["version"] for one in json.loads(listed)}
+
+
+THIS = Side(HERE, Path(sys.executable))
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("former", type=Path, help="the other checkout")
+    parser.add_argument("former", help="a commit, or the folder of another checkout")
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--only", choices=MEASURES, help="one of the measures")
     options = parser.parse_args()
     print(machine(), end="\n\n")
-    rows = []
-    for name in [options.only] if options.only else MEASURES:
-        pairs = [
-            _pair(MEASURES[name], options.former.resolve(), number)
-            for number in range(options.rounds)
-        ]
-        rows.append([name, *_cells(pairs)])
+    for text in compare(
+        options.former, options.rounds, [options.only] if options.only else MEASURES
+    ):
+        print(text)
+
+
+def compare(former: str, rounds: int, measures: Collection[str]) -> Iterator[str]:
+    """Yield which libraries differ, and the table.
+
+    Args:
+        former: a commit, or the folder of another checkout.
+        rounds: how often each side is measured.
+        measures: the names of the measures.
+    """
+    with side_of(former) as other:
+        yield differences(other.versions(), THIS.versions())
+        rows = []
+        for name in measures:
+            pairs = [_pair(MEASURES[name], other, number) for number in range(rounds)]
+            rows.append([name, *_cells(pairs)])
     headings = ("", "former, median", "this, median", "this / former", "95 % interval")
-    print(table(f"This checkout beside a former one, {options.rounds} rounds", headings, rows))
+    yield table(f"This checkout beside {former}, {rounds} rounds", headings, rows)
 
 
-def _pair(measure: Callable[[Path], float], former: Path, number: int) -> tuple[float, float]:
+@contextmanager
+def side_of(former: str) -> Iterator[Side]:
+    """Yield a former state; what is made for a commit is gone afterwards."""
+    if Path(former).is_dir():
+        yield Side(Path(former).resolve(), THIS.python)
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        checkout, environment = Path(scratch) / "former", Path(scratch) / "environment"
+        git = ["git", "-C", str(HERE), "worktree"]
+        _said([*git, "add", "--detach", str(checkout), former])
+        try:
+            _said([sys.executable, "-m", "venv", str(environment)])
+            python = environment / "bin" / "python"
+            _said([str(python), "-m", "pip", "install", "--quiet", "-e", str(checkout)])
+            yield Side(checkout, python)
+        finally:
+            _said([*git, "remove", "--force", str(checkout)])
+
+
+def differences(former: dict[str, str], this: dict[str, str]) -> str:
+    """Return which libraries have other versions, in a line."""
+    found = [
+        f"{name} {former[name]} → {this[name]}"
+        for name in sorted(former.keys() & this.keys())
+        if former[name] != this[name]
+    ]
+    return f"Libraries that differ: {', '.join(found) or 'none'}.\n"
+
+
+def _pair(measure: Callable[[Side], float], former: Side, number: int) -> tuple[float, float]:
     """Return the seconds of the former checkout and of this one; they take turns to be first."""
     if number % 2:
-        this = measure(HERE)
+        this = measure(THIS)
         return measure(former), this
     before = measure(former)
-    return before, measure(HERE)
+    return before, measure(THIS)
 
 
 def _cells(pairs: list[tuple[float, float]]) -> list[str]:
@@ -86,26 +148,26 @@ def _cells(pairs: list[tuple[float, float]]) -> list[str]:
     return [*medians, f"{math.exp(mean):.3f}", f"{low:.3f} to {high:.3f}"]
 
 
-def _print_of(code: str) -> Callable[[Path], float]:
-    def measure(checkout: Path) -> float:
-        return float(_run(checkout, ["-c", code]).split()[-1])
+def _print_of(code: str) -> Callable[[Side], float]:
+    def measure(side: Side) -> float:
+        return float(_run(side, ["-c", code]).split()[-1])
 
     return measure
 
 
-def _driver(checkout: Path) -> float:
+def _driver(side: Side) -> float:
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "figures.json"
-        _run(checkout, ["scale.py", *DRIVER, "--json", str(file)])
+        _run(side, ["scale.py", *DRIVER, "--json", str(file)])
         return float(json.loads(file.read_text())["driver CPU s a trial"])
 
 
-def _run(checkout: Path, arguments: list[str]) -> str:
+def _run(side: Side, arguments: list[str]) -> str:
     """Run Python among a checkout's benchmarks; return what it printed."""
     return subprocess.run(
-        [sys.executable, *arguments],
-        cwd=checkout / "tests" / "benchmarks",
-        env={**os.environ, "PYTHONPATH": str(checkout)},
+        [str(side.python), *arguments],
+        cwd=side.checkout / "tests" / "benchmarks",
+        env={**os.environ, "PYTHONPATH": str(side.checkout)},
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
@@ -113,9 +175,18 @@ def _run(checkout: Path, arguments: list[str]) -> str:
     ).stdout
 
 
-MEASURES: dict[str, Callable[[Path], float]] = {
+def _said(command: list[str]) -> str:
+    """Run a command; return what it printed, or end with what went wrong."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)}:\n{done.stderr.strip()}")
+    return done.stdout
+
+
+START_ONLY = "a later trial's start, embedded, s"
+MEASURES: dict[str, Callable[[Side], float]] = {
     "a step, ViT-B/16 shapes, batch 8, 10 classes, CPU s": _print_of(STEP.format(classes=10)),
-    "a later trial's start, embedded, s": _print_of(START),
+    START_ONLY: _print_of(START),
     "the driver's cost a trial, CPU s": _driver,
 }
 

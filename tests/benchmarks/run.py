@@ -3,6 +3,7 @@
     python tests/benchmarks/run.py                    # about an hour and a half of a quiet machine
     python tests/benchmarks/run.py step pipeline      # some sections
     python tests/benchmarks/run.py --quick            # tiny: shows that it works, measures nothing
+    python tests/benchmarks/run.py --against COMMIT   # this code beside that of a commit, in turn
 
 Variants are taken in turn. What the driver costs and how far selection can be trusted are measured
 by `scale.py` and `selection.py`, which take hours.
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator
 
+import against
 import gpu
 import pipeline
 import precision
@@ -32,6 +34,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1, help="of PyTorch")
     parser.add_argument("--quick", action="store_true", help="tiny settings, to see that it works")
+    parser.add_argument("--against", metavar="COMMIT", help="compare with a commit or a checkout")
     options = parser.parse_args()
     if unknown := set(options.sections) - set(SECTIONS):
         parser.error(f"no section {', '.join(sorted(unknown))}; there are {', '.join(SECTIONS)}")
@@ -39,6 +42,11 @@ def main() -> None:
     print(machine(), end="\n\n", flush=True)
     if options.quick:
         print("Tiny settings, to see that it works: nothing below is a measurement.\n")
+    if options.against:
+        measures = [against.START_ONLY] if options.quick else against.MEASURES
+        for text in against.compare(options.against, options.rounds, measures):
+            print(text, flush=True)
+        return
     for name in options.sections or SECTIONS:
         for table in SECTIONS[name](options.rounds, options.quick):
             print(table, flush=True)
