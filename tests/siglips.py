@@ -19,7 +19,9 @@ LENGTH = 16
 """The number of tokens that texts are padded to."""
 
 
-def make_siglip(seed: int = 0, *, side: int = 16, vocabulary: int = len(VOCABULARY)) -> SiglipModel:
+def make_siglip(
+    seed: int = 0, *, side: int = 16, vocabulary: int = len(VOCABULARY), length: int = LENGTH
+) -> SiglipModel:
     """Return a small SigLIP, each of whose tensors is random."""
     encoder = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2}
     config = SiglipConfig(
@@ -27,7 +29,7 @@ def make_siglip(seed: int = 0, *, side: int = 16, vocabulary: int = len(VOCABULA
             **encoder,
             "num_hidden_layers": 2,
             "vocab_size": vocabulary,
-            "max_position_embeddings": LENGTH,
+            "max_position_embeddings": length,
             "projection_size": 32,
         },
         vision_config={**encoder, "num_hidden_layers": 3, "image_size": side, "patch_size": 8},
@@ -75,12 +77,12 @@ def make_sentencepiece(folder: Path) -> SiglipTokenizer:
     return SiglipTokenizer(str(folder / "spiece.model"), model_max_length=LENGTH)
 
 
-def make_gemma() -> Siglip2Tokenizer:
+def make_gemma(length: int = LENGTH) -> Siglip2Tokenizer:
     """Return a tokenizer of SigLIP 2, here of letters, which reads capitals as small letters."""
     special = ("<pad>", "<eos>", "<bos>", "<unk>", "<mask>")
     letters = ("▁", *"abcdefghijklmnopqrstuvwxyz0123456789.")
     vocabulary = {piece: at for at, piece in enumerate((*special, *letters))}
-    return Siglip2Tokenizer(vocab=vocabulary, merges=[], model_max_length=LENGTH)
+    return Siglip2Tokenizer(vocab=vocabulary, merges=[], model_max_length=length)
 
 
 def save_siglip(folder: Path, *, side: int = 16, padding: str = "right", resample: int = 2) -> Path:
@@ -93,4 +95,13 @@ def save_siglip(folder: Path, *, side: int = 16, padding: str = "right", resampl
         image_mean=[0.5] * 3,
         image_std=[0.5] * 3,
     ).save_pretrained(folder)
+    return folder
+
+
+def save_siglip_2(folder: Path) -> Path:
+    """Write a checkpoint with the tokenizer of SigLIP 2, and texts of the length that it has."""
+    save_siglip(folder, side=32)
+    (folder / "tokenizer.json").unlink()
+    make_siglip(side=32, vocabulary=64, length=64).save_pretrained(folder)
+    make_gemma(64).save_pretrained(folder)
     return folder

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from openclips import write_open_clip
-from siglips import save_siglip
+from siglips import save_siglip_2
 
 from study.config.frozen import load_frozen
 from study.config.schema import SITES_OF
@@ -29,7 +29,7 @@ def open_clip_folder(folder: Path) -> Path:
 
 
 FAMILIES: dict[str, Callable[[Path], Path]] = {
-    "siglip": lambda folder: save_siglip(folder, side=32),
+    "siglip": save_siglip_2,
     "clip": open_clip_folder,
 }
 
