@@ -89,7 +89,8 @@ class LoraClassifier(FewShotClassifier):
         self.clip.eval()
         self.tuned = []
         for name, parameter in sorted(self.clip.named_parameters()):
-            if ".lora_" in name:  # PEFT gives them the type of the weights that they adapt
+            if ".lora_" in name and parameter.dtype == torch.bfloat16:
+                # PEFT gives them the type of the weights that they adapt, here that of held ones.
                 parameter.data = parameter.data.float()
             if ".lora_A." in name:
                 drawn = torch.empty(parameter.shape)

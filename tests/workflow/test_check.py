@@ -12,9 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from siglips import save_siglip
 
 from study.config.loading import build_config, dump_config
-from study.config.schema import StudyConfig
+from study.config.schema import SITES_OF, StudyConfig
 from study.errors import ConfigError, StudyError
 from study.run import main
 from study.storage.ledger import LedgerError, StudyFolder
@@ -22,7 +23,13 @@ from study.storage.probe import JOB
 from study.tracking.mlflow.tracker import MlflowTracker
 from study.tracking.tracker import Tracker
 from study.trial.study import Study
-from study.workflow.check import all_faults, check_study, frozen_config, resumed_config
+from study.workflow.check import (
+    all_faults,
+    check_study,
+    for_backbone,
+    frozen_config,
+    resumed_config,
+)
 
 Look = Callable[..., list[str]]
 
@@ -640,3 +647,16 @@ def test_a_folder_that_an_earlier_version_let_pass_does_not_stop_a_study_that_ex
         "data.root" in fault for fault in all_faults(Study(frozen, folder), resuming=True)
     )
     assert any("data.root" in fault for fault in all_faults(Study(frozen, folder), resuming=False))
+
+
+def test_the_default_list_of_sites_is_that_of_the_backbone(tmp_path: Path) -> None:
+    folder = save_siglip(tmp_path / "siglip")
+
+    def sites(backbone: object, **space: Any) -> tuple[str, ...]:
+        values = {"backbone": {"name": str(backbone)}, "search": {"space": space}}
+        return for_backbone(build_config(values, "mine")).search.space.sites
+
+    assert sites(folder) == SITES_OF["siglip"]
+    assert sites(folder, sites=["text.ln1"]) == ("text.ln1",), "a list of one's own stays"
+    assert sites("embedded") == SITES_OF["clip"]
+    assert sites(tmp_path / "nowhere") == SITES_OF["clip"], "the check tells of that fault"
