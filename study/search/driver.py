@@ -80,8 +80,7 @@ def ray_session(config: StudyConfig, lost: Callable[[str], None] | None = None) 
             keep_token_private()  # which Ray may have made
             stack.callback(_shut_down)
         if lost is not None:
-            leaving = watching.enter_context(ended_with_ray(lost))
-            stack.callback(leaving.set)
+            stack.callback(watching.enter_context(ended_with_ray(lost)))
         stack.enter_context(_interrupted_by_hanging_up())
         yield
 

@@ -16,8 +16,10 @@ from study.storage.network import silence
 
 EVERY = 1.0
 """The seconds between two looks at Ray."""
-SHUTS_DOWN_WITHIN = 5.0
-"""How many seconds Ray's processes may take to end when they are asked to."""
+SHUTS_DOWN_WITHIN = 30.0
+"""How many seconds a Ray that works may take to end when it is asked to, on a busy machine."""
+GIVES_UP_WITHIN = 5.0
+"""How many seconds a Ray that was lost before it was asked to end may take."""
 ANSWERS_WITHIN = 5.0
 """How many seconds the head of a cluster may take to answer one call."""
 PATIENCE = 3.0
@@ -27,27 +29,40 @@ PART = 0.7
 
 
 @contextmanager
-def ended_with_ray(end: Callable[[str], None]) -> Iterator[threading.Event]:
+def ended_with_ray(end: Callable[[str], None]) -> Iterator[Callable[[], None]]:
     """Call a function, once and from another thread, if Ray is lost during the block.
 
     Args:
         end: it gets what was lost, in words.
 
     Yields:
-        What is to be set before Ray is shut down, which may also wait for a Ray that is lost.
+        What is to be called before Ray is shut down: then its processes end because they were asked
+        to. But shutting down may also wait, and for long, for a Ray that is lost.
     """
     leaving, over = threading.Event(), threading.Event()
     watch = _Watch()
+    patience = SHUTS_DOWN_WITHIN
+
+    def leave() -> None:
+        nonlocal patience
+        if not watch.works():
+            patience = GIVES_UP_WITHIN
+        leaving.set()
 
     def look() -> None:
-        while not over.wait(SHUTS_DOWN_WITHIN if leaving.is_set() else EVERY):
-            if lost := watch():
+        while not over.wait(EVERY):
+            lost = watch()
+            if leaving.is_set():  # also while it looked, so that what it found is no loss
+                if over.wait(patience):
+                    return
+                lost = watch()
+            if lost:
                 end(lost)
                 return
 
     threading.Thread(target=look, name="lost-ray", daemon=True).start()
     try:
-        yield leaving
+        yield leave
     finally:
         over.set()
 
@@ -61,14 +76,16 @@ class _Watch:
         self._patience = PATIENCE if own_processes() else PART * reconnects_within()
         self._silent_since: float | None = None
 
+    def works(self) -> bool:
+        """Return whether its processes are there, and its head answers."""
+        return self._ended() is None and self._answers()
+
     def __call__(self) -> str | None:
         """Return what was lost, if anything was."""
-        for name, process in own_processes().items():
-            if process.poll() is not None:
-                return f"Ray's own process {name} has ended"
+        if name := self._ended():
+            return f"Ray's own process {name} has ended"
         # What was asked to end may stay, and accept no connection any more.
-        host, _, port = self._address.rpartition(":")
-        if silence(host.strip("[]"), int(port), ANSWERS_WITHIN) is None:
+        if self._answers():
             self._silent_since = None
             return None
         # From its first silence, since a computer that slept has not listened either.
@@ -76,3 +93,10 @@ class _Watch:
         if time.monotonic() - self._silent_since < self._patience:
             return None
         return f"the head of Ray at {self._address} does not answer any more"
+
+    def _ended(self) -> str | None:
+        return next((n for n, p in own_processes().items() if p.poll() is not None), None)
+
+    def _answers(self) -> bool:
+        host, _, port = self._address.rpartition(":")
+        return silence(host.strip("[]"), int(port), ANSWERS_WITHIN) is None

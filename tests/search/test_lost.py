@@ -28,7 +28,8 @@ def a_process() -> Iterator[subprocess.Popen[bytes]]:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lost, "EVERY", 0.02)
-    monkeypatch.setattr(lost, "SHUTS_DOWN_WITHIN", 0.2)
+    monkeypatch.setattr(lost, "SHUTS_DOWN_WITHIN", 60.0)
+    monkeypatch.setattr(lost, "GIVES_UP_WITHIN", 0.2)
     monkeypatch.setattr(lost, "PATIENCE", 0.3)
 
 
@@ -36,9 +37,9 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_ray_that_works_is_not_lost() -> None:
     assert {"gcs_server", "raylet"} == own_processes().keys()
     ends: list[str] = []
-    with lost.ended_with_ray(ends.append) as leaving:
+    with lost.ended_with_ray(ends.append) as leave:
         threading.Event().wait(0.5)
-        leaving.set()
+        leave()
         threading.Event().wait(0.5)
     assert not ends
     assert ray.is_initialized()
@@ -53,10 +54,11 @@ def test_a_process_of_ray_that_ended_is_named_once(
     with a_process() as process:
         # Ray's own cannot be killed, since other tests use them.
         monkeypatch.setattr(lost, "own_processes", lambda: {"raylet": process})
-        with lost.ended_with_ray(told.put) as leaving:
-            if leaves:
-                leaving.set()
+        with lost.ended_with_ray(told.put) as leave:
             process.kill()
+            process.wait()
+            if leaves:
+                leave()
             assert told.get(timeout=10) == "Ray's own process raylet has ended"
             threading.Event().wait(0.3)
     assert told.empty()
@@ -66,17 +68,27 @@ def test_a_process_of_ray_that_ended_is_named_once(
 def test_a_process_that_ends_as_ray_is_shut_down_is_no_loss(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(lost, "SHUTS_DOWN_WITHIN", 60.0)
     told: list[str] = []
     with a_process() as process:
         monkeypatch.setattr(lost, "own_processes", lambda: {"raylet": process})
-        with lost.ended_with_ray(told.append) as leaving:
-            leaving.set()
-            threading.Event().wait(0.1)
-            process.kill()
+        with lost.ended_with_ray(told.append) as leave:
+            leave()
+            process.kill()  # at once: what looks may be on its way
             process.wait()
-            threading.Event().wait(0.3)
+            threading.Event().wait(0.5)
     assert not told
+
+
+@pytest.mark.usefixtures("ray_cluster", "quick")
+def test_a_ray_that_cannot_be_shut_down_is_lost_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lost, "SHUTS_DOWN_WITHIN", 0.3)
+    told: queue.Queue[str] = queue.Queue()
+    with a_process() as process:
+        monkeypatch.setattr(lost, "own_processes", lambda: {"raylet": process})
+        with lost.ended_with_ray(told.put) as leave:
+            leave()
+            process.kill()
+            assert told.get(timeout=10) == "Ray's own process raylet has ended"
 
 
 @pytest.mark.usefixtures("ray_cluster", "quick")
