@@ -19,6 +19,7 @@ import argparse
 import json
 import random
 import shutil
+import signal
 import sys
 import time
 import traceback
@@ -69,6 +70,7 @@ def main() -> int:
     storage = options.storage.resolve() / f"seed-{options.seed}"
     storage.mkdir(parents=True, exist_ok=True)
     print(f"`{' '.join(['python', *sys.argv])}`, {machine()}\n", flush=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that disks and servers go as well
     numbers = range(options.draws) if options.only is None else [options.only]
     done = {line["number"]: line for line in _lines(storage / "draws.jsonl")}
     twins = Twins(storage)
@@ -101,7 +103,6 @@ class Twins:
         if kind not in self._told:
             path = self._storage / f"twin-{kind}"
             if not (path / "whole").exists():
-                shutil.rmtree(path, ignore_errors=True)
                 with Place(path, kind) as place:
                     status, output = place.run(*place.begin)
                     if status:
@@ -114,9 +115,8 @@ class Twins:
 def run(draw: Draw, chance: random.Random, storage: Path, twins: Twins) -> dict[str, object]:
     """Let a fault meet a study, let it go on, and return what was drawn and what is wrong."""
     began, path = time.monotonic(), storage / f"draw-{draw.number}"
-    shutil.rmtree(path, ignore_errors=True)
     fault: Fault = FAULTS[draw.fault](chance)
-    twin, wrong, resumes = twins.of(draw.kind), list[str](), 0
+    twin, wrong, resumes, said = twins.of(draw.kind), list[str](), 0, ""
     try:
         with Place(path, draw.kind) as place:
             wanted = round(draw.moment * len(twin.trials))
@@ -128,6 +128,7 @@ def run(draw: Draw, chance: random.Random, storage: Path, twins: Twins) -> dict[
             fault.end(place)
             while status and resumes < MOST_RESUMES:
                 resumes += 1
+                said = said or f"exit status {status}: {output[-500:].strip()}"
                 place.put_back(output)
                 status, output = place.run(*place.again)
             if status:
@@ -146,6 +147,7 @@ def run(draw: Draw, chance: random.Random, storage: Path, twins: Twins) -> dict[
         **asdict(draw),
         "did": fault.did,
         "resumes": resumes,
+        "said": said,
         "seconds": round(time.monotonic() - began),
         "wrong": wrong,
     }

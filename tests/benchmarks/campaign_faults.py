@@ -15,6 +15,8 @@ from campaign_study import Place
 from damage import cut, flip
 
 LIE = "200 {}"
+WORKER = "ray::ResourceTrainable"
+"""How the title of a process begins that runs trials."""
 DIE_WITHIN = 3.0
 """Seconds in which the workers of a driver end that was killed."""
 
@@ -102,16 +104,19 @@ class _OnDisk(Fault):
     """A fault of the disk that the study is on, which a bind mount stands in for."""
 
     for_good = False
+    _since = 0.0
 
     def meet(self, place: Place) -> None:
         self.break_it(place)
-        self.did = f"{type(self).__name__.lower()}{' for good' if self.for_good else ''}"
+        self._since = time.monotonic()
+        self.did = type(self).__name__.lower()
         if not self.for_good:
             time.sleep(self.chance.uniform(1, 8))
             self.mend(place)
 
     def end(self, place: Place) -> None:
-        if self.for_good:
+        if self.for_good and self._since:
+            self.did += f", given up after {time.monotonic() - self._since:.0f} s"
             self.mend(place)
 
     def break_it(self, place: Place) -> None:
@@ -147,11 +152,18 @@ class ReadOnly(_OnDisk):
         subprocess.run(["umount", "--lazy", str(place.storage)], check=True)
 
 
-class AwayForGood(Away):
-    """The shared folder does not come back before the study gives up."""
+class _ForGood(_OnDisk):
+    """A fault that lasts until the study gives up, which is mostly told to wait for seconds."""
 
     for_good = True
-    wait = 5.0
+
+    def __init__(self, chance: random.Random) -> None:
+        super().__init__(chance)
+        self.wait = chance.choice([5.0, 5.0, 5.0, None])
+
+
+class AwayForGood(_ForGood, Away):
+    """The shared folder does not come back before the study gives up."""
 
 
 class Full(_OnDisk):
@@ -170,11 +182,8 @@ class Full(_OnDisk):
         self._ballast.unlink(missing_ok=True)
 
 
-class FullForGood(Full):
+class FullForGood(_ForGood, Full):
     """The disk stays full until the study gives up."""
-
-    for_good = True
-    wait = 5.0
 
 
 def answering(fault: str) -> type[Fault]:
@@ -231,11 +240,12 @@ class Restored(Fault):
 
 FAULTS: Mapping[str, type[Fault]] = {
     "driver killed": killing("driver"),
-    "worker killed": killing("ray::"),
+    "worker killed": killing(WORKER),
+    "agent killed": killing("ray::RuntimeEnvAgent"),
     "raylet killed": killing("raylet"),
     "GCS killed": killing("gcs_server"),
     "driver stands still": stopping("driver"),
-    "worker stands still": stopping("ray::"),
+    "worker stands still": stopping(WORKER),
     "file cut": damaging("cut", cut),
     "bit flipped": damaging("flipped", flip),
     "file deleted": damaging("deleted", Path.unlink),

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -108,6 +111,8 @@ class Place:
         self.begin = KINDS[kind]
         self.copies: dict[str, bytes] = {}
         """What was in files before they were damaged, by path."""
+        unmount(path / "runs")  # of a campaign that was killed
+        shutil.rmtree(path, ignore_errors=True)
         path.mkdir(parents=True)
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -121,16 +126,18 @@ class Place:
         size = f"size={MEGABYTES}m"
         subprocess.run(["mount", "-t", "tmpfs", "-o", size, "tmpfs", self.storage], check=True)
         serve.prepare(self.server)
-        self.start_server()
+        with ThreadPoolExecutor() as pool:  # each imports for seconds
+            starting = pool.submit(self.start_server)
+            self._drivers = Drivers()
+            starting.result()
         self.proxy = Proxy(self.server.address)
-        self._drivers = Drivers()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.proxy.close()
         self.kill_server()
         self._drivers.close()
-        subprocess.run(["umount", "--lazy", self.storage], check=True)
+        unmount(self.storage)
 
     @property
     def folder(self) -> StudyFolder:
@@ -181,15 +188,17 @@ class Place:
         return self._drivers.running()
 
     def process(self, name: str) -> psutil.Process | None:
-        """A process below the driver whose command begins so, if there is one."""
-        driver = self.driver()
-        for process in driver.children(recursive=True) if driver else ():
-            try:
-                title = " ".join(process.cmdline())
-            except psutil.Error:
-                continue
-            if title.startswith(name) or process.name() == name:
-                return process
+        """A process below the driver whose command begins so, once there is one.
+
+        None if the driver ends before.
+        """
+        while (driver := self.driver()) is not None:
+            with contextlib.suppress(psutil.Error):  # one may end while it is looked at
+                for process in driver.children(recursive=True):
+                    title = " ".join(process.cmdline())
+                    if title.startswith(name) or process.name() == name:
+                        return process
+            time.sleep(0.02)
         return None
 
     def start_server(self) -> None:
@@ -251,6 +260,12 @@ class Place:
             own = found.setdefault(run.data.tags.get("trial_id", ""), [])
             own.append(_plain([run.info.status, epochs, names]))
         return found
+
+
+def unmount(folder: Path) -> None:
+    """Take away every disk that is mounted on a folder, which may be one on another."""
+    while folder.is_mount():
+        subprocess.run(["umount", "--lazy", folder], check=True)
 
 
 def _plain(value: object) -> Any:

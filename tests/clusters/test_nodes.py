@@ -171,3 +171,16 @@ def test_a_study_waits_for_its_first_node(nodes: Any, start: Start) -> None:
     )
     nodes.add_node(num_cpus=SLOTS)
     running.end_well()
+
+
+def test_a_study_whose_head_is_lost_for_good_ends_in_words(nodes: Any, start: Start) -> None:
+    nodes.add_node(num_cpus=SLOTS)
+    running = start(30, 12)
+    until("it trains", lambda: running.notes("epoch"), running)
+    nodes.head_node.kill_gcs_server(check_alive=False)
+    killed = time.monotonic()
+    status = running.process.wait(timeout=120)
+    assert time.monotonic() - killed < 60, "Ray itself ends it then, without a word"
+    said = " ".join(running.said.read_text().split())
+    assert status == 130, said[-6000:]
+    assert "does not answer any more; go on by --resume watched" in said
