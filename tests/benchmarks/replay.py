@@ -12,18 +12,24 @@ is, and in the end writes that.
 
 `compare` replays whole searches against the surrogate of a world. The best is the highest mean test
 score that the rest of the world predicts of a configuration; a search is near it once what
-validation would choose is within half a point.
+validation would choose is within half a point, and on a par once that is as good as what the first
+way chooses in the end, in the median. Replays are kept as they end: it goes on where it was.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import math
 import multiprocessing
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import astuple
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
+from statistics import median
 from typing import NamedTuple
 
 import optuna
@@ -187,16 +193,40 @@ def main() -> None:
         trials = f"search.trials={12 if options.tiny else max(MARKS)}"
         world = World.read(path, _study(study, storage, ()).architecture().depths)
         print(introduction(study, world), flush=True)
+        par: float | None = None
         for name in options.only or WAYS:
-            way = WAYS[name]
-            count = min(options.repetitions, way.most)
+            count = min(options.repetitions, WAYS[name].most)
             jobs = [
                 (study, storage, (*changes, trials), name, seed) for seed in range(1, count + 1)
             ]
-            pool = multiprocessing.get_context("spawn").Pool(options.processes, _enter, (world,))
-            with pool:
-                found = pool.starmap(one_replay, jobs)
-            print(line_of(name, found, world.best), flush=True)
+            kept = storage / study / f"replays-{sha256(path.read_bytes()).hexdigest()[:8]}"
+            found = replays(jobs, kept / f"{name}.jsonl", world, options.processes)
+            if name == next(iter(WAYS)):
+                par = median(steps[-1].test for steps in found)
+            print(line_of(name, found, world.best, par), flush=True)
+
+
+def replays(jobs: Sequence[Job], path: Path, world: World, processes: int) -> list[list[Step]]:
+    """Replay what is not in a file yet, and add it there; return the steps of every job.
+
+    Args:
+        jobs: the arguments of `one_replay`, of one way, in the order of their seeds.
+        path: the file, a line a replay.
+        world: the world.
+        processes: how many are replayed at once.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    with path.open("r+b", buffering=0) as file:
+        drop_cut_line(file)
+    lines = path.read_text(encoding="utf-8").splitlines()
+    if missing := jobs[len(lines) :]:
+        pool = multiprocessing.get_context("spawn").Pool(processes, _enter, (world,))
+        with pool, path.open("a", encoding="utf-8") as file:
+            for steps in pool.imap(_one_replay, missing):
+                lines.append(json.dumps([astuple(step) for step in steps]))
+                print(lines[-1], file=file, flush=True)
+    return [[Step(*step) for step in json.loads(line)] for line in lines[: len(jobs)]]
 
 
 def keep(
@@ -332,6 +362,14 @@ def _enter(world: World) -> None:
     _WORLD[:] = [world]
 
 
+Job = tuple[str, Path, tuple[str, ...], str, int]
+"""The arguments of `one_replay`."""
+
+
+def _one_replay(job: Job) -> list[Step]:
+    return one_replay(*job)
+
+
 def one_replay(
     name: str, storage: Path, changes: tuple[str, ...], way: str, seed: int
 ) -> list[Step]:
@@ -354,19 +392,24 @@ def introduction(study: str, world: World) -> str:
         "test among the better half by validation"
         + ("" if trusted else f", below {ENOUGH}: what follows is not to be trusted")
         + f"; best {100 * world.best:.1f} %\n\n| search | repetitions | trials to within half a "
-        "point | epochs | "
+        "point | epochs | epochs to a par | epochs in the end | "
         + " | ".join(f"regret after {mark}" for mark in MARKS)
-        + " | in the end |\n| --- | --- | --- | --- | --- |"
-        + " --- |" * len(MARKS)
+        + " | in the end |\n"
+        + "| --- " * (7 + len(MARKS))
+        + "|"
     )
 
 
-def line_of(name: str, found: Sequence[Sequence[Step]], best: float) -> str:
+def line_of(
+    name: str, found: Sequence[Sequence[Step]], best: float, par: float | None = None
+) -> str:
     """Return the medians over the repetitions, with their quartiles, as a line of the table."""
-    near = [next((s for s in steps if best - s.test <= NEAR), None) for steps in found]
+    near = [first(steps, best - NEAR) for steps in found]
     cells = [
-        quartiles([float("inf") if step is None else step.trials for step in near], "{:.0f}"),
-        quartiles([float("inf") if step is None else step.epochs for step in near], "{:.0f}"),
+        quartiles([math.inf if step is None else step.trials for step in near], "{:.0f}"),
+        epochs(near),
+        "–" if par is None else epochs([first(steps, par) for steps in found]),
+        epochs([steps[-1] for steps in found]),
         *(
             quartiles([100 * (best - steps[min(mark, len(steps)) - 1].test) for steps in found])
             for mark in (*MARKS, len(max(found, key=len)))
@@ -375,12 +418,22 @@ def line_of(name: str, found: Sequence[Sequence[Step]], best: float) -> str:
     return f"| {name} | {len(found)} | {' | '.join(cells)} |"
 
 
+def first(steps: Sequence[Step], test: float) -> Step | None:
+    """Return the first step whose choice has this test score; None if none has."""
+    return next((step for step in steps if step.test >= test), None)
+
+
+def epochs(steps: Sequence[Step | None]) -> str:
+    """Return the quartiles of the epochs of steps, of which some were never taken."""
+    return quartiles([math.inf if step is None else step.epochs for step in steps], "{:.0f}")
+
+
 def quartiles(values: Sequence[float], form: str = "{:.2f}") -> str:
     """Return the median and the quartiles of numbers, some of which may be infinite: never."""
     ranked = sorted(values)
     low, middle, high = (ranked[int(share * (len(ranked) - 1))] for share in (0.25, 0.5, 0.75))
     ends = (middle, low, high)
-    texts = ["never" if value == float("inf") else form.format(value) for value in ends]
+    texts = ["never" if value == math.inf else form.format(value) for value in ends]
     return f"{texts[0]} [{texts[1]}, {texts[2]}]"
 
 

@@ -223,5 +223,31 @@ def test_what_a_search_needs_is_told_by_its_median_and_quartiles(
         for reached in (0.5, 0.698, 0.699, 0.7, 0.7)
     ]
     line = replay.line_of("mine", searches, 0.7)
-    assert line.startswith("| mine | 5 | 2 [2, 2] | 8 [8, 8] | 0.00 [0.00, 0.00] |")
+    told = "| mine | 5 | 2 [2, 2] | 8 [8, 8] | {} | 9 [9, 9] | 0.00 [0.00, 0.00] |"
+    assert line.startswith(told.format("–"))
+    line = replay.line_of("mine", searches, 0.7, par=0.6995)
+    assert line.startswith(told.format("9 [8, 9]"))
     assert replay.quartiles([1.0, math.inf, math.inf], "{:.0f}") == "never [1, never]"
+
+
+def test_replays_are_kept_as_they_end_and_not_made_again(
+    modules: dict[str, ModuleType], world: Any, tmp_path: Path
+) -> None:
+    replay, step = modules["replay"], modules["replay_search"].Step
+    path, name = tmp_path / "kept" / "random.jsonl", "random"
+    changes = ("training.epochs=4", "search.folds=3", "data.shots=2", "search.trials=8")
+    jobs = [("quickstart", tmp_path, changes, name, seed) for seed in (1, 2)]
+    (tmp_path / "quickstart").mkdir()
+    depths = replay._study("quickstart", tmp_path, changes).architecture().depths
+    world = type(world)(world.rows, depths)
+    first = replay.replays(jobs[:1], path, world, 1)
+    whole = path.read_text()
+    path.write_text(whole + whole[:9])  # cut as by a kill
+    both = replay.replays(jobs, path, world, 1)
+    assert both[:1] == first
+    assert path.read_text().startswith(whole)
+    assert all(isinstance(one, step) for steps in both for one in steps)
+    assert len(both) == 2
+    kept = path.read_text()
+    assert replay.replays(jobs, path, world, 1) == both
+    assert path.read_text() == kept
