@@ -152,7 +152,7 @@ class ClipFitTrainable(tune.Trainable):
     def _start(self) -> Iterator[EpochReport]:
         self._trial_data = self._data[f"{self._trial.stage}/{self._trial.seed}"]
         peer = self._trial.settings.peer
-        backbone = _load_once(
+        backbone = load_once(
             self._backbone.name,
             self._backbone.revision,
             device=trial_device(),
@@ -214,7 +214,15 @@ def one_line(error: BaseException) -> str:
 
 
 @lru_cache(maxsize=1)
-def _load_once(name: str, revision: str | None, *, device: str, held: Precision) -> Backbone:
+def load_once(name: str, revision: str | None, *, device: str, held: Precision) -> Backbone:
+    """Return the backbone, which this process loads when it is asked for another one than before.
+
+    Args:
+        name: see `study.config.schema.BackboneConfig`.
+        revision: see there.
+        device: where its weights are.
+        held: the precision that its frozen matrices are held in.
+    """
     backbone = load_backbone(backbone_path(name), revision=revision)
     hold(backbone.clip, held)
     backbone.clip.to(device)

@@ -61,6 +61,8 @@ class Tracker(ABC):
     def start(self, study: Study) -> None:
         """Begin or resume a study, whose folder may hold trials that were never sent.
 
+        It is called in another thread than the other methods, which are called once it has ended.
+
         Raises:
             StudyError: the results cannot be kept.
         """

@@ -7,6 +7,7 @@ import logging
 import subprocess
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
@@ -33,11 +34,12 @@ from study.errors import BackboneError, ConfigError, InterruptedStudyError, Stud
 from study.protocols import Protocol
 from study.search.ablation import fix_rates, rate_grids, tune_cells
 from study.search.confirm import run_confirm
-from study.search.driver import ray_session
+from study.search.driver import concurrency, ray_session
 from study.search.precision import decide_precision
 from study.search.recording import drop_unproven_reports
 from study.search.samplers import Sampler
 from study.search.stages import budget, run_search
+from study.search.warmup import warm_up
 from study.selection.candidates import extensions, fix_candidates
 from study.storage.atomic import write_atomically
 from study.storage.ledger import DESCRIPTION, StudyFolder, repair
@@ -100,11 +102,18 @@ def run_study(
             folder.create(dump_config(config), _origin(study))
         _announce(study, console)
         preparer, search_data = _prepare(study, console)
-        tracker.start(study)
         finished, step = False, Steps(console)
         ending = Ending(folder, tracker, console)
+        starting = _beside(partial(tracker.start, study))  # takes as long as Ray
+
+        def lost(what: str) -> None:
+            wait([starting])  # what is still being opened cannot be closed
+            ending.without_ray(what)
+
         try:
-            with ray_session(config, ending.without_ray):
+            with ray_session(config, lost):
+                warm_up(config, concurrency(config))
+                starting.result()
                 study = decide_precision(study)
                 if config.training.precision == AUTO:
                     console.print(f"precision   {study.config.training.precision}, by a worker")
@@ -123,7 +132,8 @@ def run_study(
             outcome = write_outputs(folder, protocol, _datasets(study))
             finished = True
         finally:
-            ending.close(step, finished=finished)
+            if starting.exception() is None:
+                ending.close(step, finished=finished)
     _conclude(*outcome, tracker, console)
 
 
@@ -187,6 +197,14 @@ def run_sweep(members: Sequence[Member], console: Console) -> None:
         console.print(f"tables   {path}", highlight=False, soft_wrap=True)
     if failed:
         raise StudyError(f"{len(failed)} of {len(members)} studies failed:\n" + "\n".join(failed))
+
+
+def _beside(do: Callable[[], None]) -> Future[None]:
+    """Do something in another thread."""
+    pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="beside")
+    future = pool.submit(do)
+    pool.shutdown(wait=False)
+    return future
 
 
 def check_sweep(members: Sequence[Member]) -> None:

@@ -12,8 +12,9 @@ is, and in the end writes that.
 
 `compare` replays whole searches against the surrogate of a world. The best is the highest mean test
 score that the rest of the world predicts of a configuration; a search is near it once what
-validation would choose is within half a point, and on a par once that is as good as what the first
-way chooses in the end, in the median. Replays are kept as they end: it goes on where it was.
+validation would choose is within half a point and stays so, and on a par once that is as good as
+what the first way chooses in the end, in the median. Replays are kept as they end: it goes on where
+it was.
 """
 
 from __future__ import annotations
@@ -419,8 +420,13 @@ def line_of(
 
 
 def first(steps: Sequence[Step], test: float) -> Step | None:
-    """Return the first step whose choice has this test score; None if none has."""
-    return next((step for step in steps if step.test >= test), None)
+    """Return the first step from which on every choice has this test score; None if none is."""
+    found = None
+    for step in reversed(steps):
+        if step.test < test:
+            break
+        found = step
+    return found
 
 
 def epochs(steps: Sequence[Step | None]) -> str:

@@ -219,7 +219,7 @@ def test_what_a_search_needs_is_told_by_its_median_and_quartiles(
 ) -> None:
     replay, step = modules["replay"], modules["replay_search"].Step
     searches = [
-        [step(1, 4.0, 0.5), step(2, 8.0, reached), step(3, 9.0, 0.7)]
+        [step(0, 2.0, 0.7), step(1, 4.0, 0.5), step(2, 8.0, reached), step(3, 9.0, 0.7)]
         for reached in (0.5, 0.698, 0.699, 0.7, 0.7)
     ]
     line = replay.line_of("mine", searches, 0.7)
