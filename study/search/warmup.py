@@ -4,10 +4,11 @@ import ray
 
 from study.config.schema import AUTO, BackboneConfig, StudyConfig
 from study.method.recipe import Precision
+from study.search.driver import concurrency
 from study.search.internals import started_here
 
 
-def warm_up(config: StudyConfig, slots: int | None) -> None:
+def warm_up(config: StudyConfig) -> None:
     """Let each slot of this machine import what trials need and load the backbone; do not wait.
 
     The first trials get these processes, which keep what they loaded. On a cluster, and where
@@ -15,14 +16,16 @@ def warm_up(config: StudyConfig, slots: int | None) -> None:
 
     Args:
         config: the study's configuration.
-        slots: the number of trials at once; see `study.search.driver.concurrency`.
+
+    Raises:
+        StudyError: this machine is too small for one trial.
     """
     training = config.training
-    if slots is None or not started_here() or config.resources.gpus_per_trial:
+    if not started_here() or config.resources.gpus_per_trial:
         return
     held = None if training.precision == AUTO else training.computed_in
     load = ray.remote(num_cpus=config.resources.cpus_per_trial, max_retries=0)(_load)
-    for _ in range(slots):
+    for _ in range(concurrency(config) or 0):
         load.remote(config.backbone, held)
 
 

@@ -34,7 +34,7 @@ from study.errors import BackboneError, ConfigError, InterruptedStudyError, Stud
 from study.protocols import Protocol
 from study.search.ablation import fix_rates, rate_grids, tune_cells
 from study.search.confirm import run_confirm
-from study.search.driver import concurrency, ray_session
+from study.search.driver import ray_session
 from study.search.precision import decide_precision
 from study.search.recording import drop_unproven_reports
 from study.search.samplers import Sampler
@@ -112,7 +112,7 @@ def run_study(
 
         try:
             with ray_session(config, lost):
-                warm_up(config, concurrency(config))
+                warm_up(config)
                 starting.result()
                 study = decide_precision(study)
                 if config.training.precision == AUTO:

@@ -33,14 +33,18 @@ def config(**changes: object) -> StudyConfig:
 
 
 @pytest.mark.usefixtures("ray_cluster")
-def test_each_slot_loads_the_backbone_and_what_comes_next_finds_it_there() -> None:
+def test_each_slot_loads_the_backbone_and_what_comes_next_finds_it_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     before = loaded()
     for cold in (
         config(resources={"gpus_per_trial": 1}),
         config(training={"precision": "auto"}),
     ):
-        warmup.warm_up(cold, 2)
-    warmup.warm_up(config(), None)
+        warmup.warm_up(cold)
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(warmup, "started_here", lambda: False)
+        warmup.warm_up(config())
     assert loaded() == before
-    warmup.warm_up(config(), 2)
+    warmup.warm_up(config())
     assert loaded() == dict.fromkeys(before, 1)
