@@ -56,8 +56,11 @@ class Mirror:
         """The trials to send, the next one first, each with the reason why it is not sent yet."""
         self.refused: dict[str, str] = {}
         """The trials that MLflow refused, each with the reason; they wait until they change."""
+        self._lost: dict[str, str] = {}
+        """The trials whose files could not be had while the study closed, each with the reason."""
+        self._closing = False
         self._settled = 0
-        """The number of sends that are done: accepted or refused."""
+        """The number of sends that are done: accepted, refused, or without their files."""
         self._failing = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="mlflow-mirror", daemon=True)
@@ -83,12 +86,11 @@ class Mirror:
                     self._unsent.setdefault(trial_id, NOT_SENT)
             if not self._unsent:
                 self._thread.join()
-        return self._unsent.copy()
+        return self._unsent | self._lost
 
     def _work(self) -> None:
         """Send changed trials until asked to close, and then every trial that is not sent."""
-        closing = False
-        while not self._stop.is_set() and (self._unsent or not closing):
+        while not self._stop.is_set() and (self._unsent or not self._closing):
             try:
                 changed = self._changed.get(block=not self._unsent)
             except queue.Empty:  # so that changes of one trial go out together
@@ -96,7 +98,7 @@ class Mirror:
                     LEDGER if self._unsent.get(LEDGER) == NOT_SENT else next(iter(self._unsent))
                 )
             else:
-                closing = closing or changed is None
+                self._closing = self._closing or changed is None
                 self._unsent.setdefault(changed or LEDGER, NOT_SENT)
 
     def _send(self, trial_id: str) -> None:
@@ -120,7 +122,12 @@ class Mirror:
                 self.refused[trial_id] = reason
                 self._settled += 1
                 return
-            self._unsent[trial_id] = reason
+            if self._closing and isinstance(error, atomic.StorageError):
+                # It has been waited for as long as the study waits for storage.
+                self._lost[trial_id] = reason
+                self._settled += 1
+            else:
+                self._unsent[trial_id] = reason
             if not self._failing:
                 logger.warning(
                     "results are not sent to MLflow until storage is back: %s"
@@ -129,10 +136,12 @@ class Mirror:
                     reason,
                 )
             self._failing = True
-            self._stop.wait(RETRY_SECONDS)
+            if self._unsent.get(trial_id):
+                self._stop.wait(RETRY_SECONDS)
         else:
             del self._unsent[trial_id]
             self.refused.pop(trial_id, None)
+            self._lost.pop(trial_id, None)
             self._settled += 1
             if self._failing and set(self._unsent.values()) <= {NOT_SENT}:
                 logger.warning("MLflow takes results again")
