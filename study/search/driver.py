@@ -50,12 +50,14 @@ TUNE_ENVIRONMENT = {
 
 
 @contextmanager
-def ray_session(config: StudyConfig, lost: Callable[[str], None] | None = None) -> Iterator[None]:
+def ray_session(
+    config: StudyConfig, lost: Callable[[str, bool], None] | None = None
+) -> Iterator[None]:
     """Join the cluster of this machine, or start Ray here, for the duration of the block.
 
     Args:
         config: the configuration of a study.
-        lost: it is called from another thread if Ray is lost, with what was lost, in words.
+        lost: it is called from another thread if Ray is lost; see `ended_with_ray`.
 
     Raises:
         StudyError: the cluster that ``$RAY_ADDRESS`` names does not answer.

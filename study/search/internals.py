@@ -91,6 +91,22 @@ def own_processes() -> Mapping[str, subprocess.Popen[bytes]]:
     }
 
 
+def agents() -> Mapping[str, int]:
+    """Return the process ids of those whose end Ray's raylet does not outlive, on Linux.
+
+    They are children of the raylet that this process started.
+    """
+    found = {}
+    for process in own_processes().values():
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        for pid in children.read_text().split() if children.exists() else ():
+            with suppress(OSError):  # it may have ended
+                title = Path(f"/proc/{pid}/cmdline").read_text().rstrip("\0 ")
+                if title.endswith("Agent") and title.startswith(RAISED):
+                    found[title.removeprefix(RAISED)] = int(pid)
+    return found
+
+
 def reconnects_within() -> float:
     """Return for how many seconds a cluster may be away before Ray ends this process."""
     return float(os.environ.get("RAY_gcs_rpc_server_reconnect_timeout_s", "60"))  # noqa: SIM112

@@ -1,17 +1,22 @@
 """The loss of Ray while a study runs: noticed at once, where Ray itself would say so in a minute.
 
 Until then the main thread waits inside Ray, deaf to signals; then Ray ends the process, and nothing
-in Python is asked.
+in Python is asked. Where a process of a Ray that this one has started ends, Ray may do so within a
+tenth of a second.
 """
 
+import os
+import select
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import Self
 
 import ray
 
-from study.search.internals import own_processes, reconnects_within
+from study.search.internals import agents, own_processes, reconnects_within
 from study.storage.network import silence
 
 EVERY = 1.0
@@ -29,11 +34,11 @@ PART = 0.7
 
 
 @contextmanager
-def ended_with_ray(end: Callable[[str], None]) -> Iterator[Callable[[], None]]:
+def ended_with_ray(end: Callable[[str, bool], None]) -> Iterator[Callable[[], None]]:
     """Call a function, once and from another thread, if Ray is lost during the block.
 
     Args:
-        end: it gets what was lost, in words.
+        end: it gets what was lost, in words, and whether Ray may end this process at any moment.
 
     Yields:
         What is to be called before Ray is shut down: then its processes end because they were asked
@@ -50,15 +55,17 @@ def ended_with_ray(end: Callable[[str], None]) -> Iterator[Callable[[], None]]:
         leaving.set()
 
     def look() -> None:
-        while not over.wait(EVERY):
-            lost = watch()
-            if leaving.is_set():  # also while it looked, so that what it found is no loss
-                if over.wait(patience):
-                    return
+        with watch:
+            while not over.is_set():
                 lost = watch()
-            if lost:
-                end(lost)
-                return
+                if leaving.is_set():  # also while it looked, so that what it found is no loss
+                    if over.wait(patience):
+                        return
+                    lost = watch()
+                if lost:
+                    end(lost, not watch.silent)
+                    return
+                watch.wait(EVERY)
 
     threading.Thread(target=look, name="lost-ray", daemon=True).start()
     try:
@@ -75,6 +82,34 @@ class _Watch:
         # Another process may start the head of a cluster again.
         self._patience = PATIENCE if own_processes() else PART * reconnects_within()
         self._silent_since: float | None = None
+        self._names: dict[int, str] = {}
+        """The names of processes by the descriptors that can be read once they have ended."""
+
+    def __enter__(self) -> Self:
+        own = {name: process.pid for name, process in own_processes().items()}
+        for name, pid in {**own, **agents()}.items() if sys.platform == "linux" else ():
+            with suppress(ProcessLookupError):
+                self._names[os.pidfd_open(pid)] = name
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        while self._names:
+            os.close(self._names.popitem()[0])
+
+    def wait(self, seconds: float) -> str | None:
+        """Wait this long, or until a process has ended; return its name where the system tells."""
+        if not self._names:
+            time.sleep(seconds)
+            return None
+        ends = select.poll()
+        for descriptor in self._names:
+            ends.register(descriptor, select.POLLIN)
+        return next((self._names[descriptor] for descriptor, _ in ends.poll(1000 * seconds)), None)
+
+    @property
+    def silent(self) -> bool:
+        """Whether a head that is silent is all that was lost."""
+        return self._ended() is None
 
     def works(self) -> bool:
         """Return whether its processes are there, and its head answers."""
@@ -95,7 +130,10 @@ class _Watch:
         return f"the head of Ray at {self._address} does not answer any more"
 
     def _ended(self) -> str | None:
-        return next((n for n, p in own_processes().items() if p.poll() is not None), None)
+        for name, process in own_processes().items():
+            if process.poll() is not None:
+                return name
+        return self.wait(0)
 
     def _answers(self) -> bool:
         host, _, port = self._address.rpartition(":")

@@ -1,8 +1,10 @@
 """The end of a study: what its tracker lacks is sent and told, whatever ended it."""
 
 import os
+import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 
 from rich.console import Console
 
@@ -19,10 +21,19 @@ class Ending:
         folder: the study's folder.
         tracker: what keeps its results beside the folder.
         console: where is printed what the tracker lacks.
+        elsewhere: the arguments of the command ``sync`` that closes the study in another process;
+            None means that only this one can.
     """
 
-    def __init__(self, folder: StudyFolder, tracker: Tracker, console: Console) -> None:
+    def __init__(
+        self,
+        folder: StudyFolder,
+        tracker: Tracker,
+        console: Console,
+        elsewhere: Sequence[str] | None = None,
+    ) -> None:
         self._folder, self._tracker, self._console = folder, tracker, console
+        self._elsewhere = elsewhere
         self._once = threading.Lock()
 
     def close(self, step: Steps, *, finished: bool) -> None:
@@ -35,13 +46,15 @@ class Ending:
         self._once.acquire()  # for good
         self._close(step, finished=finished)
 
-    def without_ray(self, lost: str) -> None:
+    def without_ray(self, lost: str, at_once: bool = False) -> None:
         """End the process as an interruption does, from another thread than the main one.
 
         The main thread waits for Ray, and may do so for a minute.
 
         Args:
             lost: what was lost of Ray, in words.
+            at_once: whether Ray may end this process at any moment, so that another one has to send
+                the rest of the results.
         """
         if not self._once.acquire(blocking=False):
             return  # Ray is not needed any more
@@ -53,7 +66,16 @@ class Ending:
             flush=True,
         )
         try:
-            self._close(Steps(self._console), finished=False)
+            if at_once and self._elsewhere is not None:
+                subprocess.Popen(
+                    [sys.executable, "-m", "study", "sync", *self._elsewhere],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    start_new_session=True,
+                )
+            else:
+                self._close(Steps(self._console), finished=False)
         finally:
             sys.stdout.flush()
             os._exit(INTERRUPTED)  # nothing can be asked of Ray, not even to end

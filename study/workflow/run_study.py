@@ -90,6 +90,7 @@ def run_study(
     """
     study = Study(config, folder, protocol)
     check_study(study, resuming=resume, sampler=sampler, tracker=tracker)
+    named = tracker is None
     tracker = tracking.named(config.tracking.tracker, tracker)
     with folder.locked() if resume else new_study(folder, [image_cache(config)]):
         if resume:
@@ -103,12 +104,13 @@ def run_study(
         _announce(study, console)
         preparer, search_data = _prepare(study, console)
         finished, step = False, Steps(console)
-        ending = Ending(folder, tracker, console)
+        ending = Ending(folder, tracker, console, _sync_of(study) if named else None)
         starting = _beside(partial(tracker.start, study))  # takes as long as Ray
 
-        def lost(what: str) -> None:
-            wait([starting])  # what is still being opened cannot be closed
-            ending.without_ray(what)
+        def lost(what: str, at_once: bool) -> None:
+            if not at_once:
+                wait([starting])  # what is still being opened cannot be closed
+            ending.without_ray(what, at_once)
 
         try:
             with ray_session(config, lost):
@@ -197,6 +199,13 @@ def run_sweep(members: Sequence[Member], console: Console) -> None:
         console.print(f"tables   {path}", highlight=False, soft_wrap=True)
     if failed:
         raise StudyError(f"{len(failed)} of {len(members)} studies failed:\n" + "\n".join(failed))
+
+
+def _sync_of(study: Study) -> list[str]:
+    """Return the arguments of the command ``sync`` for a study, also from another folder."""
+    folder, uri = study.folder, study.config.tracking.uri
+    given = [] if uri is None else [f"tracking.uri={uri}"]
+    return [folder.name, f"storage={folder.path.parent.absolute()}", *given]
 
 
 def _beside(do: Callable[[], None]) -> Future[None]:

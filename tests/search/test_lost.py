@@ -37,7 +37,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_ray_that_works_is_not_lost() -> None:
     assert {"gcs_server", "raylet"} == own_processes().keys()
     ends: list[str] = []
-    with lost.ended_with_ray(ends.append) as leave:
+    with lost.ended_with_ray(lambda what, _: ends.append(what)) as leave:
         threading.Event().wait(0.5)
         leave()
         threading.Event().wait(0.5)
@@ -50,16 +50,16 @@ def test_a_ray_that_works_is_not_lost() -> None:
 def test_a_process_of_ray_that_ended_is_named_once(
     monkeypatch: pytest.MonkeyPatch, leaves: bool
 ) -> None:
-    told: queue.Queue[str] = queue.Queue()
+    told: queue.Queue[tuple[str, bool]] = queue.Queue()
     with a_process() as process:
         # Ray's own cannot be killed, since other tests use them.
         monkeypatch.setattr(lost, "own_processes", lambda: {"raylet": process})
-        with lost.ended_with_ray(told.put) as leave:
+        with lost.ended_with_ray(lambda *what: told.put(what)) as leave:
             process.kill()
             process.wait()
             if leaves:
                 leave()
-            assert told.get(timeout=10) == "Ray's own process raylet has ended"
+            assert told.get(timeout=10) == ("Ray's own process raylet has ended", True)
             threading.Event().wait(0.3)
     assert told.empty()
 
@@ -71,7 +71,7 @@ def test_a_process_that_ends_as_ray_is_shut_down_is_no_loss(
     told: list[str] = []
     with a_process() as process:
         monkeypatch.setattr(lost, "own_processes", lambda: {"raylet": process})
-        with lost.ended_with_ray(told.append) as leave:
+        with lost.ended_with_ray(lambda what, _: told.append(what)) as leave:
             leave()
             process.kill()  # at once: what looks may be on its way
             process.wait()
@@ -82,13 +82,13 @@ def test_a_process_that_ends_as_ray_is_shut_down_is_no_loss(
 @pytest.mark.usefixtures("ray_cluster", "quick")
 def test_a_ray_that_cannot_be_shut_down_is_lost_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lost, "SHUTS_DOWN_WITHIN", 0.3)
-    told: queue.Queue[str] = queue.Queue()
+    told: queue.Queue[tuple[str, bool]] = queue.Queue()
     with a_process() as process:
         monkeypatch.setattr(lost, "own_processes", lambda: {"raylet": process})
-        with lost.ended_with_ray(told.put) as leave:
+        with lost.ended_with_ray(lambda *what: told.put(what)) as leave:
             leave()
             process.kill()
-            assert told.get(timeout=10) == "Ray's own process raylet has ended"
+            assert told.get(timeout=10) == ("Ray's own process raylet has ended", True)
 
 
 @pytest.mark.usefixtures("ray_cluster", "quick")
