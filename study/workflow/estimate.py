@@ -60,7 +60,21 @@ def estimate(study: Study) -> Estimate:
     threads = max(1, int(config.resources.cpus_per_trial))
     gpu = bool(config.resources.gpus_per_trial)
     cost = measure_apart(config.backbone, config.training, texts, threads, gpu)
-    slots = slots_here(config.resources)
+    return expected(study, cost, slots_here(config.resources))
+
+
+def expected(study: Study, cost: Cost, slots: int) -> Estimate:
+    """Return what a study would take, by what its parts cost.
+
+    Args:
+        study: the study.
+        cost: what a step and the evaluation of an image cost.
+        slots: the number of trials at once.
+
+    Raises:
+        StudyError: the data cannot be read.
+    """
+    config, protocol, dataset = study.config, study.protocol(), study.dataset()
     search = 0.0
     if protocol.searches(config):
         tasks = tasks_of_search(study, find_shots(study, config.seed))

@@ -9,7 +9,7 @@ from study.config.loading import build_config
 from study.storage.ledger import StudyFolder
 from study.trial.study import Study
 from study.workflow import estimate as module
-from study.workflow.estimate import Cost, Estimate, estimate
+from study.workflow.estimate import Cost, Estimate, estimate, expected
 
 
 def study(tmp_path: Path, backbone: Path, **values: Any) -> Study:
@@ -63,6 +63,19 @@ def test_two_slots_take_half_the_time(
     two = estimate(study(tmp_path, tiny_backbone))
     assert two.slots == 2
     assert two.search == pytest.approx(one.search / 2)
+
+
+def test_what_is_known_already_is_not_measured_again(
+    tmp_path: Path, tiny_backbone: Path, known: Cost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = study(tmp_path, tiny_backbone)
+    measured = estimate(mine)
+    monkeypatch.setattr(module, "measure_apart", None)
+    found = expected(mine, Cost(step=2.0, image=0.002, memory=10**9), slots=4)
+    assert (found.slots, found.cost.memory) == (4, known.memory)
+    one_slot = measured.search * measured.slots
+    assert found.search == pytest.approx(2 * one_slot / 4)
+    assert found.test == pytest.approx(2 * measured.test * measured.slots / 4)
 
 
 def test_it_is_told_in_a_sentence() -> None:
