@@ -55,6 +55,21 @@ def test_halving_shortens_the_search(tmp_path: Path, tiny_backbone: Path, known:
     assert whole.test == halved.test
 
 
+@pytest.mark.parametrize(
+    ("minutes", "within"),
+    # What is limited is 3 baselines of 10 epochs and 44 trials of 5 + 1/9; the baselines are not.
+    [(1e6, 3 * 10 + 44 * (5 + 1 / 9)), (60.0, 3600 / (4 * 6 + 0.08)), (1.0, 3 * 10)],
+)
+def test_a_search_ends_with_its_time(
+    tmp_path: Path, tiny_backbone: Path, known: Cost, minutes: float, within: float
+) -> None:
+    space = {"heads": ["text"]}
+    mine = study(tmp_path, tiny_backbone, search={"minutes": minutes, "space": space})
+    epoch = 4 * 6 * 1.0 + 80 * 0.001
+    variants = 4 * 10
+    assert estimate(mine).search == pytest.approx((within + variants) * epoch)
+
+
 def test_two_slots_take_half_the_time(
     tmp_path: Path, tiny_backbone: Path, known: Cost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
