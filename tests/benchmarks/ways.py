@@ -5,9 +5,13 @@ The models have the shapes of ViT-B/16 or ViT-B/32 and random weights, and tune 
 
 from __future__ import annotations
 
+import multiprocessing
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from paired import peak_memory
 from step import make_backbone, make_prompts
 from torch import Tensor
 from torch.nn import functional as F
@@ -124,3 +128,38 @@ def cosines(some: list[Tensor], others: list[Tensor]) -> Tensor:
     pairs = zip(some, others, strict=True)
     found = [F.cosine_similarity(a.flatten().double(), b.flatten().double(), 0) for a, b in pairs]
     return torch.stack(found)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a step of one shape needs on a CPU."""
+
+    step: float
+    """The CPU seconds of the second step."""
+    image: float
+    """The CPU seconds of evaluating an image."""
+    memory: float
+    """The GiB of the weights and of the peak of the first step; NaN where no system tells it."""
+
+
+def measure_apart(batch: int, way: str, classes: int, patch: int, small: bool) -> Measured:
+    """Measure one shape by one thread of a process of its own, whose memory it has alone."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_measure, (batch, way, classes, patch, small))
+
+
+def _measure(batch: int, way: str, classes: int, patch: int, small: bool) -> Measured:
+    torch.set_num_threads(1)
+    ready = make_ready(way, batch, classes=classes, patch=patch, small=small)
+    peak = peak_memory(ready.step)  # the first step, whose time does not count
+    step = _cpu_seconds(ready.step)
+    ready.evaluate()
+    image = _cpu_seconds(ready.evaluate) / batch
+    memory = float("nan") if peak is None else ready.weights / 2**30 + peak
+    return Measured(step, image, memory)
+
+
+def _cpu_seconds(do: Callable[[], object]) -> float:
+    began = time.process_time()
+    do()
+    return time.process_time() - began
