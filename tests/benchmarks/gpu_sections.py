@@ -56,7 +56,7 @@ class Found:
         rows = [[row, *own.cells(numbers)] for row, numbers in self.numbers.items()]
         notes += [f"{row} failed: {fault}" for row, fault in self.faults.items()]
         if self.left_out:
-            notes.append(f"Left out for time: {', '.join(self.left_out)}.")
+            notes.append(f"Left out for time: {'; '.join(self.left_out)}.")
         lines = "".join(f"- {note}\n" for note in notes)
         return table(own.title, ("", *own.headings), rows) + "\n" + lines
 
