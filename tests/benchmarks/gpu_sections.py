@@ -126,8 +126,9 @@ def _work(
 
 def _end(process: BaseProcess) -> None:
     """Kill a process and all that it has started."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid or 0, signal.SIGKILL)
+    assert process.pid is not None
+    with contextlib.suppress(ProcessLookupError):  # it has ended, or started nothing so far
+        os.killpg(process.pid, signal.SIGKILL)
     process.kill()
     process.join()
 
