@@ -1,5 +1,7 @@
 """Records, datasets, and the checks that the readers of all formats share."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 from collections import Counter
@@ -8,11 +10,12 @@ from dataclasses import dataclass
 from itertools import groupby, islice
 from operator import attrgetter
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any, Literal, Protocol, runtime_checkable
-
-from PIL import Image
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from study.errors import DataError
+
+if TYPE_CHECKING:
+    from PIL import Image  # only decoding needs it; a trial reads images that are decoded
 
 SHOWN = 5
 SPLITS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}

@@ -10,7 +10,6 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal
 
-from study.data.images.sources import FolderSource
 from study.data.records import (
     Dataset,
     Record,
@@ -218,6 +217,8 @@ def read_published_shots(path: Path, dataset: Dataset, *, shots: int, seed: int)
 
 def _published_rows(path: Path, dataset: Dataset, shots: int, seed: int) -> dict[str, list[Any]]:
     """Return the rows of train and of val, by the place where they were found."""
+    from study.data.images.sources import FolderSource  # it needs Pillow, which a trial does not
+
     stem = f"shot_{shots}-seed_{seed}"
     if path.is_file() and not path.name.startswith((f"{stem}.", f"{stem}_")):
         raise DataError(f"{path}: not the split of {shots} shots and seed {seed} ({stem})")

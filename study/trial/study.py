@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from study.config.schema import AUTO, WITH_DELTA, StudyConfig, TrainingConfig
 from study.config.settings import Settings, WithSettings
-from study.data.datasets import PACKAGED, load_dataset
 from study.data.records import Dataset
 from study.data.tasks import Task
 from study.method.checkpoint import Architecture, backbone_path, read_architecture
@@ -82,6 +81,8 @@ class Study:
         Raises:
             DataError: it cannot be read.
         """
+        from study.data.datasets import PACKAGED, load_dataset  # a trial needs no reader
+
         data = self.config.data
         # mypy accepts no dict of literal keys as a Mapping of str.
         renamed: dict[str, Any] = {"columns": data.columns, "splits": data.splits}
@@ -104,6 +105,8 @@ class Study:
         Raises:
             DataError: it cannot be read.
         """
+        from study.data.datasets import PACKAGED, load_dataset
+
         pixel_range = None if name in PACKAGED else self.config.data.pixel_range
         return self._once(
             f"target {name}", lambda: load_dataset(name, self.targets_root, pixel_range=pixel_range)

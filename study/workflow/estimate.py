@@ -27,7 +27,9 @@ class Estimate:
     """How long a study takes, without decoding, the start of processes, and the report."""
 
     search: float
-    """The seconds of the search, if successive halving stops as many trials as it should."""
+    """The seconds of the search, if successive halving stops as many trials as it should.
+
+    At most ``search.minutes``, beside the baselines and what is trained after the search."""
     test: float
     """The seconds of the test of all candidates."""
     slots: int
@@ -60,14 +62,32 @@ def estimate(study: Study) -> Estimate:
     threads = max(1, int(config.resources.cpus_per_trial))
     gpu = bool(config.resources.gpus_per_trial)
     cost = measure_apart(config.backbone, config.training, texts, threads, gpu)
-    slots = slots_here(config.resources)
+    return expected(study, cost, slots_here(config.resources))
+
+
+def expected(study: Study, cost: Cost, slots: int) -> Estimate:
+    """Return what a study would take, by what its parts cost.
+
+    Args:
+        study: the study.
+        cost: what a step and the evaluation of an image cost.
+        slots: the number of trials at once.
+
+    Raises:
+        StudyError: the data cannot be read.
+    """
+    config, protocol, dataset = study.config, study.protocol(), study.dataset()
     search = 0.0
     if protocol.searches(config):
         tasks = tasks_of_search(study, find_shots(study, config.seed))
-        full, halved = _trials(study)
-        search = full * _seconds(tasks, config.training.epochs, config.training, cost)
-        expected = _expected_epochs(study)
-        search += halved * _seconds(tasks, expected, config.training, cost)
+        baselines, variants, proposed = _trials(study)
+        whole = _seconds(tasks, config.training.epochs, config.training, cost)
+        halved = _seconds(tasks, _expected_epochs(study), config.training, cost)
+        search = baselines * whole + proposed * halved
+        if config.search.minutes is not None:  # baselines are trained in any case
+            most = 60 * config.search.minutes * slots
+            search = min(search, max(most, baselines * whole))
+        search += variants * whole
     seed, *_ = seeds = protocol.shot_seeds(config)
     shots = find_shots(study, seed) if protocol.trains else None
     task = protocol.confirm_task(dataset, shots)
@@ -99,12 +119,16 @@ def _expected_epochs(study: Study) -> float:
     return sum((end - begin) / factor**n for n, (begin, end) in enumerate(pairwise([0, *ends])))
 
 
-def _trials(study: Study) -> tuple[int, int]:
-    """Return how many trials of the search run to their end, and how many may be stopped."""
+def _trials(study: Study) -> tuple[int, int, int]:
+    """Return how many trials of the search are baselines, their variants, and proposed.
+
+    Variants are the baselines and the best proposal with head and strength, after the search.
+    Proposed trials may be stopped.
+    """
     search = study.config.search
-    full = _trained(search) - len(search.peer_arms)
-    with_head_or_strength = (full + 1) * len(search.space.heads)
-    return full + with_head_or_strength, search.planned - len(search.fixed)
+    baselines = _trained(search) - len(search.peer_arms)
+    variants = (baselines + 1) * len(search.space.heads)
+    return baselines, variants, search.planned - len(search.fixed)
 
 
 def _trained(search: SearchConfig) -> int:

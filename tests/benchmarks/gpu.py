@@ -1,149 +1,145 @@
-"""What a GPU does: images per second, model FLOP utilisation, trials per hour by trials a GPU.
+"""All that a GPU is asked, within nine minutes: a table each, in `gpu.md` and `gpu.json`.
 
-    python tests/benchmarks/gpu.py
+    python tests/benchmarks/run.py gpu --out runs/gpu
+    python tests/benchmarks/run.py gpu --quick       # tiny shapes on the CPU, to see that it works
 
-Without a GPU it says so and measures nothing.
+It needs torch, transformers, numpy, pyarrow, pydantic, safetensors and scikit-learn, and no
+installation of this project. Each section has a share of the time, and what it does not use is for
+those after it; rows for which there is no time are named. Without a GPU nothing is measured.
 """
 
 from __future__ import annotations
 
-import argparse
-import multiprocessing
+import json
 import time
-from collections.abc import Callable
-from multiprocessing.synchronize import Barrier
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 
 import torch
-from paired import machine, table
-from step import make_backbone, make_prompts
-from torch.utils.flop_counter import FlopCounterMode
+from gpu_encoders import FASTER, encoders, encoders_cells
+from gpu_encoders import ROWS as ENCODERS
+from gpu_sections import Found, Section, measured
+from gpu_step import (
+    BATCH,
+    STEPS,
+    STEPS_A_TRIAL,
+    gradients,
+    gradients_cells,
+    shared,
+    shared_cells,
+    speed,
+    speed_cells,
+)
+from gpu_trial import ROWS as TRIALS
+from gpu_trial import trial, trial_cells
+from paired import machine
+from step import MOVED
+from ways import CLASSES, WAYS
 
-from study.data.images.table import to_device
-from study.method.model import FewShotClassifier
-from study.method.precision import hold
-from study.method.recipe import Precision
-from study.method.staged import StagedClassifier
-from study.method.subsets import parse
-from study.method.training import make_optimizer, training_step
-
-PEAKS = {
-    # Dense TFLOP/s of bfloat16 and of float32 without TF32, by what the driver calls the card.
-    "H100": (989, 67),
-    "H200": (989, 67),
-    "A100": (312, 19.5),
-    "A10G": (70, 35),
-    "L4": (121, 30),
-    "T4": (65, 8.1),
-}
-CLASSES, BATCH = 100, 32
-STEPS_A_TRIAL = 50 * 50
-"""Of 50 epochs over 16 shots of 100 classes."""
-
-
-def main() -> None:
-    """Measure and print."""
-    argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0]).parse_args()
-    print(machine(), end="\n\n")
-    print(figures())
-
-
-def figures() -> str:
-    """Measure the GPU; give the tables, or that there is none."""
-    if not torch.cuda.is_available():
-        return "GPU: no GPU: unmeasured\n"
-    return speed("cuda", steps=50) + "\n" + trials_per_hour("cuda", (1, 2, 4, 8), seconds=30.0)
-
-
-def speed(device: str, *, steps: int, small: bool = False) -> str:
-    """Measure one trial's steps alone on a device; give the table."""
-    rows = []
-    precisions: tuple[Precision, ...] = ("float32", "bfloat16")
-    for precision in precisions:
-        step = make_step(device, precision, small=small)
-        with FlopCounterMode(display=False) as counter:
-            step()
-        seconds = _timed(step, device, steps)
-        reached = counter.get_total_flops() / seconds / 1e12
-        peak = _peak(precision) if device == "cuda" else None
-        used = "–" if peak is None else f"{reached / peak:.0%}"
-        rows.append([precision, f"{BATCH / seconds:.0f}", f"{reached:.2f}", used])
-    headings = ("precision", "images/s", "TFLOP/s", "of the card's peak")
-    return table(f"Training steps, batch {BATCH}, {CLASSES} classes, CLIPFit", headings, rows)
-
-
-def trials_per_hour(
-    device: str, at_once: tuple[int, ...], *, seconds: float, small: bool = False
-) -> str:
-    """Measure processes that share a device, bfloat16; give the table."""
-    rows = []
-    context = multiprocessing.get_context("spawn")
-    for count in at_once:
-        manager = context.Manager()
-        together = manager.Barrier(count)
-        with context.Pool(count) as pool:
-            given = [(device, seconds, together, small)] * count
-            steps = sum(pool.starmap(_steps_a_second, given, chunksize=1))
-        manager.shutdown()
-        rows.append([str(count), f"{steps:.1f}", f"{steps * 3600 / STEPS_A_TRIAL:.0f}"])
-    headings = ("trials a GPU", "steps/s", f"trials of {STEPS_A_TRIAL:,} steps an hour")
-    return table("Trials that share a GPU, bfloat16, no evaluation", headings, rows)
-
-
-def make_step(device: str, precision: Precision, *, small: bool = False) -> Callable[[], object]:
-    """Give what takes one step on a device; images travel to it in every step."""
-    backbone = make_backbone(small=small)
-    hold(backbone.clip, precision)
-    backbone.clip.to(device)
-    generator = torch.Generator().manual_seed(0)
-    ids = make_prompts(CLASSES, generator).to(device)
-    pixels = torch.randn(BATCH, 3, backbone.image_size, backbone.image_size, generator=generator)
-    labels = torch.randint(CLASSES, (BATCH,), generator=generator).to(device)
-    classifier = FewShotClassifier(backbone, parse("clipfit"), precision=precision)
-    optimizer = make_optimizer(classifier.tuned, {"bias": 0.002, "ln": 0.002})
-    staged = StagedClassifier(classifier)
-    prompts = staged.begin_prompts(ids)
-    with torch.no_grad():
-        zero_shot_text = staged.encode_text(prompts)
-
-    def step() -> None:
-        images = staged.begin_images(to_device(pixels, torch.device(device)))
-        training_step(staged, optimizer, images, labels, prompts, zero_shot_text, 8.0)
-
-    return step
+SHAPES = f"CLIPFit at the shapes of ViT-B/16, {CLASSES} classes"
+PATIENCE = 10
+"""How many times the time tiny shapes may take, on a machine that may have other work."""
+NOTHING = "Tiny shapes on the CPU, to see that it works: nothing here is a measurement."
+SECTIONS = (
+    Section(
+        "speed",
+        f"Training steps, {SHAPES}",
+        ("ms a step", "images/s", "TFLOP/s", "of the card's peak"),
+        tuple(STEPS),
+        measure=speed,
+        cells=speed_cells,
+        seconds=100,
+        notes=(
+            "Autocast casts frozen matrices in each pass; held has them in bfloat16. Images travel "
+            "to the GPU in each step. The peak of float32 is that without TF32.",
+        ),
+    ),
+    Section(
+        "shared",
+        f"Processes that share a GPU, batch {BATCH}, bfloat16 held, no evaluation",
+        ("steps/s", f"trials of {STEPS_A_TRIAL:,} steps an hour"),
+        ("1", "2", "4", "8"),
+        measure=shared,
+        cells=shared_cells,
+        seconds=150,
+        notes=("The rows are processes, of a trial each.",),
+    ),
+    Section(
+        "encoders",
+        f"The encoders of a step otherwise than as they are, batch {BATCH}",
+        (
+            *("as they are, ms", "so, ms", f"times as fast: {FASTER} or more"),
+            *("largest ‖g − g′‖ / ‖g′‖: equal within", "s to prepare", "verdict"),
+        ),
+        tuple(ENCODERS),
+        measure=encoders,
+        cells=encoders_cells,
+        seconds=140,
+        notes=(
+            "g′ are the gradients of the encoders as they are, of tensors that were moved by "
+            f"noise of {MOVED:g}. A way is kept if its gradients are equal and it is faster.",
+        ),
+    ),
+    Section(
+        "gradients",
+        f"Cosines of gradients with those of float64, batch {BATCH}",
+        ("median", "least", "tuned tensors"),
+        tuple(WAYS),
+        measure=gradients,
+        cells=gradients_cells,
+        seconds=50,
+        notes=(
+            f"Tuned tensors were moved by noise of {MOVED:g}. In float32 PyTorch lets convolutions "
+            "use TF32, that of patches too, unless it is told otherwise.",
+        ),
+    ),
+    Section(
+        "trial",
+        "A trial of the first study: digits, the embedded checkpoint, CLIPFit",
+        ("search, s", "validation score", "test, s", "test score"),
+        tuple(TRIALS),
+        measure=trial,
+        cells=trial_cells,
+        seconds=80,
+        notes=(
+            "The folds of a trial are trained one after another.",
+            "Seconds begin with a loaded model; the first trial of a process prepares images too.",
+        ),
+    ),
+)
 
 
-def _steps_a_second(device: str, seconds: float, together: Barrier, small: bool) -> float:
-    torch.set_num_threads(1)
-    step = make_step(device, "bfloat16", small=small)
-    step()
-    together.wait()
-    began, steps = time.perf_counter(), 0
-    while time.perf_counter() - began < seconds:
-        step()  # it waits for the device, since it looks whether the loss is finite
-        steps += 1
-    return steps / (time.perf_counter() - began)
+def report(out: Path, *, quick: bool = False) -> Iterator[str]:
+    """Measure the GPU section by section, write the files after each, and yield what is new.
 
-
-def _timed(step: Callable[[], object], device: str, steps: int) -> float:
-    """Seconds a step."""
-    if device == "cuda":
-        torch.cuda.synchronize()
-    began = time.perf_counter()
-    for _ in range(steps):
-        step()
-    if device == "cuda":
-        torch.cuda.synchronize()
-    return (time.perf_counter() - began) / steps
-
-
-def _peak(precision: Precision) -> float | None:
-    """TFLOP/s, where the card is known."""
-    name = torch.cuda.get_device_name()
-    for card, (half, single) in PEAKS.items():
-        if card in name.replace("-", " ").split():
-            return half if precision == "bfloat16" else single
-    return None
-
-
-if __name__ == "__main__":
-    main()
+    Args:
+        out: the folder of the files.
+        quick: whether to use tiny shapes on the CPU.
+    """
+    if not quick and not torch.cuda.is_available():
+        yield "GPU: no GPU: unmeasured\n"
+        return
+    device = "cpu" if quick else "cuda"
+    out.mkdir(parents=True, exist_ok=True)
+    head, found = [machine(), *([NOTHING] if quick else [])], list[Found]()
+    began = end = time.monotonic()
+    for section in SECTIONS:
+        end += section.seconds * (PATIENCE if quick else 1)
+        # On the few cores of a CPU, four and eight processes show nothing that two do not.
+        fewer = quick and section.name == "shared"
+        own = replace(section, rows=section.rows[:2]) if fewer else section
+        found.append(measured(own, device, small=quick, end=end))
+        taken = f"All took {time.monotonic() - began:.0f} s."
+        parts = [f"{text}\n" for text in head] + [one.markdown() for one in found] + [taken + "\n"]
+        (out / "gpu.md").write_text("\n".join(parts))
+        values = {
+            "machine": head[0],
+            "device": device,
+            "quick": quick,
+            "seconds": round(time.monotonic() - began, 1),
+            "sections": {one.section.name: one.values() for one in found},
+        }
+        (out / "gpu.json").write_text(json.dumps(values, indent=1) + "\n")
+        yield found[-1].markdown()
+    yield f"{taken} {out / 'gpu.md'} and {out / 'gpu.json'} have these tables."

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import version
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
@@ -47,9 +48,15 @@ def machine() -> str:
     return (
         f"{names[0] if names else 'unknown processor'}, {len(os.sched_getaffinity(0))} cores, "
         f"{memory:.0f} GiB, {gpu}; {torch.get_num_threads()} threads of PyTorch; "
-        f"load {os.getloadavg()[0]:.1f} at the start; "
-        + ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
+        f"load {os.getloadavg()[0]:.1f} at the start; " + ", ".join(_versions())
     )
+
+
+def _versions() -> Iterator[str]:
+    """Yield the libraries that are installed, with their versions."""
+    for name in LIBRARIES:
+        with suppress(PackageNotFoundError):
+            yield f"{name} {version(name)}"
 
 
 def table(title: str, headings: Sequence[str], rows: Rows) -> str:

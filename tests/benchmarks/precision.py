@@ -14,30 +14,18 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import torch
 from paired import machine, medians, peak_memory, table
-from step import MOVED, make_backbone, make_prompts
+from step import MOVED
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
+from ways import CLASSES, WAYS, cosines, make_ready
 
-from study.method.model import FewShotClassifier
-from study.method.precision import hold
 from study.method.recipe import Precision
-from study.method.staged import StagedClassifier
-from study.method.subsets import parse
-from study.method.training import make_optimizer, training_step
-
-WAYS: dict[str, tuple[Precision, bool]] = {
-    "float32": ("float32", False),
-    "autocast": ("bfloat16", False),
-    "held": ("bfloat16", True),
-}
-"""The precision that is computed in, and whether frozen matrices are held in it."""
-CLASSES = 100
 
 
 def main() -> None:
@@ -61,7 +49,8 @@ def seconds(batches: Sequence[int], rounds: int, *, small: bool = False) -> str:
     """Measure steps; give the table."""
     rows = []
     for batch in batches:
-        steps = {name: make_step(name, batch, small=small)[1] for name in WAYS}
+        readies = {name: make_ready(name, batch, small=small) for name in WAYS}
+        steps = {name: partial(one.step, one.begin_images()) for name, one in readies.items()}
         with FlopCounterMode(display=False) as counter:
             steps["float32"]()
         operations = counter.get_total_flops()
@@ -101,15 +90,14 @@ def gradients(batch: int, *, small: bool = False) -> str:
     """Compare the gradients of each way with those of float32; give the table."""
     found = {}
     for name in WAYS:
-        classifier, step = make_step(name, batch, moved=MOVED, small=small)
-        step()
-        found[name] = [one.parameter.grad for one in classifier.tuned]
+        ready = make_ready(name, batch, moved=MOVED, small=small)
+        ready.step()
+        found[name] = ready.gradients()
     rows = []
     for name in ("autocast", "held"):
-        pairs = zip(found[name], found["float32"], strict=True)
-        cosines = torch.stack([_cosine(*pair) for pair in pairs])
-        rows.append([name, f"{cosines.median():.5f}", f"{cosines.min():.5f}"])
-    title = f"Cosines of the gradients of {len(cosines)} tuned tensors with those of float32"
+        alike = cosines(found[name], found["float32"])
+        rows.append([name, f"{alike.median():.5f}", f"{alike.min():.5f}"])
+    title = f"Cosines of the gradients of {len(alike)} tuned tensors with those of float32"
     return table(title, ("", "median", "least"), rows)
 
 
@@ -143,34 +131,6 @@ def attention(rounds: int, *, small: bool = False) -> str:
     return table(f"Attention of a layer, CPU ms, medians of {rounds}", headings, rows)
 
 
-def make_step(
-    name: str, batch: int, *, moved: float = 0.0, small: bool = False
-) -> tuple[FewShotClassifier, Callable[[], object]]:
-    """Give a model, and what takes a step with it; what is computed once a trial is done."""
-    precision, is_held = WAYS[name]
-    backbone = make_backbone(small=small)
-    if is_held:
-        hold(backbone.clip, precision)
-    generator = torch.Generator().manual_seed(0)
-    ids = make_prompts(CLASSES, generator)
-    pixels = torch.randn(batch, 3, backbone.image_size, backbone.image_size, generator=generator)
-    labels = torch.randint(CLASSES, (batch,), generator=generator)
-    classifier = FewShotClassifier(backbone, parse("clipfit"), precision=precision)
-    for one in classifier.tuned:
-        one.parameter.data.add_(moved * torch.randn(one.parameter.shape, generator=generator))
-    optimizer = make_optimizer(classifier.tuned, {"bias": 0.002, "ln": 0.002})
-    staged = StagedClassifier(classifier)
-    prompts, images = staged.begin_prompts(ids), staged.begin_images(pixels)
-    with torch.no_grad():
-        plain = FewShotClassifier(backbone, parse("none"), precision=precision)
-        zero_shot = plain.encode_text(ids)
-
-    def step() -> None:
-        training_step(staged, optimizer, images, labels, prompts, zero_shot, 8.0)
-
-    return classifier, step
-
-
 def _product(precision: Precision, batch: int, small: bool) -> float:
     """Return the GFLOP/s of one product of the step's largest shape."""
     width, tokens = (64, 5) if small else (768, 197)
@@ -184,15 +144,9 @@ def _product(precision: Precision, batch: int, small: bool) -> float:
 def _bytes_of(name: str, batch: int, small: bool) -> tuple[float, float | None]:
     """Return the GiB of the weights, and of the peak of a step above what was held before it."""
     torch.set_num_threads(1)
-    classifier, step = make_step(name, batch, small=small)
-    weights = sum(parameter.nbytes for parameter in classifier.clip.parameters())
-    return weights / 2**30, peak_memory(step)
-
-
-def _cosine(one: Tensor | None, other: Tensor | None) -> Tensor:
-    assert one is not None
-    assert other is not None
-    return F.cosine_similarity(one.flatten().double(), other.flatten().double(), dim=0)
+    ready = make_ready(name, batch, small=small)
+    images = ready.begin_images()
+    return ready.weights / 2**30, peak_memory(lambda: ready.step(images))
 
 
 if __name__ == "__main__":

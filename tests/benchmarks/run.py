@@ -2,28 +2,29 @@
 
     python tests/benchmarks/run.py                    # about an hour and a half of a quiet machine
     python tests/benchmarks/run.py step pipeline      # some sections
+    python tests/benchmarks/run.py gpu                # all of a GPU, within nine minutes
     python tests/benchmarks/run.py --quick            # tiny: shows that it works, measures nothing
     python tests/benchmarks/run.py --against COMMIT   # this code beside that of a commit, in turn
 
 Variants are taken in turn. What the driver costs and how far selection can be trusted are measured
-by `scale.py` and `selection.py`, which take hours.
+by `scale.py` and `selection.py`, which take hours. A section is imported when it is run: `gpu`
+needs torch, transformers, numpy, pyarrow, pydantic, safetensors and scikit-learn alone.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
 
-import against
-import gpu
-import pipeline
-import precision
-import step
 import torch
-import trials
-import whole
 from paired import machine
 
+sys.path.append(str(Path(__file__).parents[2]))  # where this project is not installed
+
+OUT = Path("runs/gpu")
 SUBSETS = ("clipfit", "vision.ln", "text.mlp.fc2.bias")
 
 
@@ -34,6 +35,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1, help="of PyTorch")
     parser.add_argument("--quick", action="store_true", help="tiny settings, to see that it works")
+    parser.add_argument("--out", type=Path, default=OUT, help="folder of gpu.json and gpu.md")
     parser.add_argument("--against", metavar="COMMIT", help="compare with a commit or a checkout")
     options = parser.parse_args()
     if unknown := set(options.sections) - set(SECTIONS):
@@ -43,16 +45,21 @@ def main() -> None:
     if options.quick:
         print("Tiny settings, to see that it works: nothing below is a measurement.\n")
     if options.against:
+        import against
+
         measures = [against.START_ONLY] if options.quick else against.MEASURES
         for text in against.compare(options.against, options.rounds, measures):
             print(text, flush=True)
         return
+    sections = {**SECTIONS, "gpu": partial(_gpu, out=options.out)}
     for name in options.sections or SECTIONS:
-        for table in SECTIONS[name](options.rounds, options.quick):
+        for table in sections[name](options.rounds, options.quick):
             print(table, flush=True)
 
 
 def _step(rounds: int, quick: bool) -> Iterator[str]:
+    import step
+
     if quick:
         yield step.seconds([3], 2, ["clipfit"], 1, extrapolate=250, small=True)
         yield step.memory([3], 2, small=True)
@@ -68,6 +75,8 @@ def _step(rounds: int, quick: bool) -> Iterator[str]:
 
 
 def _precision(rounds: int, quick: bool) -> Iterator[str]:
+    import precision
+
     batches = [2] if quick else [8, 32]
     yield precision.seconds(batches, 1 if quick else rounds, small=quick)
     yield precision.memory(batches[0], small=quick)
@@ -76,6 +85,8 @@ def _precision(rounds: int, quick: bool) -> Iterator[str]:
 
 
 def _pipeline(rounds: int, quick: bool) -> Iterator[str]:
+    import pipeline
+
     if quick:
         yield pipeline.images_per_second(8, 1, size=32)
     else:
@@ -83,23 +94,34 @@ def _pipeline(rounds: int, quick: bool) -> Iterator[str]:
 
 
 def _start(rounds: int, quick: bool) -> Iterator[str]:
+    import trials
+
     yield trials.start(rounds, small=quick)
 
 
 def _evaluation(rounds: int, quick: bool) -> Iterator[str]:
+    import trials
+
     yield trials.evaluation(4 if quick else 64, rounds, small=quick)
 
 
 def _study(rounds: int, quick: bool) -> Iterator[str]:
+    import whole
+
     tiny = ["search.trials=8", "training.epochs=3", "confirm.seeds=[1,2]", "data.shots=4"]
     yield whole.study(["quickstart", *(tiny if quick else [])])
 
 
-def _gpu(rounds: int, quick: bool) -> Iterator[str]:
-    if quick:  # the same code on the CPU
-        yield gpu.speed("cpu", steps=1, small=True)
-        yield gpu.trials_per_hour("cpu", (1, 2), seconds=0.2, small=True)
-    yield gpu.figures()
+def _laptop(rounds: int, quick: bool) -> Iterator[str]:
+    import laptop
+
+    yield from laptop.studies(small=quick)
+
+
+def _gpu(rounds: int, quick: bool, out: Path = OUT) -> Iterator[str]:
+    import gpu
+
+    yield from gpu.report(out, quick=quick)
 
 
 SECTIONS: dict[str, Callable[[int, bool], Iterator[str]]] = {
@@ -109,6 +131,7 @@ SECTIONS: dict[str, Callable[[int, bool], Iterator[str]]] = {
     "start": _start,
     "evaluation": _evaluation,
     "study": _study,
+    "laptop": _laptop,
     "gpu": _gpu,
 }
 

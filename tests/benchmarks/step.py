@@ -290,16 +290,16 @@ def make_prompts(classes: int, generator: torch.Generator) -> Tensor:
     return torch.tensor(rows)
 
 
-def make_backbone(*, small: bool = False) -> Backbone:
-    """Make a CLIP in the shapes of ViT-B/16 with random weights."""
+def make_backbone(*, small: bool = False, patch: int = 16) -> Backbone:
+    """Make a CLIP in the shapes of ViT-B/16, or of ViT-B/32 by its patch, with random weights."""
     torch.manual_seed(0)
     shape = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2} if small else {}
     size = 32 if small else 224
     config = CLIPConfig(
         text_config={"bos_token_id": START, "eos_token_id": END, "pad_token_id": 0, **shape},
-        vision_config={"patch_size": 16, "image_size": size, **shape, "num_attention_heads": 4}
+        vision_config={"patch_size": patch, "image_size": size, **shape, "num_attention_heads": 4}
         if small
-        else {"patch_size": 16},
+        else {"patch_size": patch},
     )
     clip = CLIPModel(config).eval().requires_grad_(False)
     ones = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)

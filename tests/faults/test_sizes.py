@@ -58,7 +58,7 @@ def prepare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Prepare:
 
     def prepare(given: Dataset, **values: Any) -> Preparer:
         (tmp_path / "odd").mkdir(exist_ok=True)
-        monkeypatch.setattr("study.trial.study.load_dataset", lambda *_, **__: given)
+        monkeypatch.setattr("study.data.datasets.load_dataset", lambda *_, **__: given)
         data = {"dataset": "odd", "shots": 1, "augment": False}
         config = build_config({"storage": str(tmp_path), "data": data, **values}, "odd")
         return Preparer(Study(config, StudyFolder(tmp_path / "odd")), image_size=16)

@@ -13,6 +13,7 @@ from small_trials import trial
 
 import study.trial.study as module
 from study.config.loading import build_config, dump_config
+from study.data import datasets
 from study.protocols import Transfer
 from study.storage.ledger import LedgerError, StudyFolder
 from study.trial import Target, TrialConfig, TrialData
@@ -34,10 +35,10 @@ def best(score: float = 0.9) -> Candidate:
 
 def test_data_and_checkpoint_are_read_once(mine: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     read = []
-    for name in ("load_dataset", "read_architecture"):
-        real = getattr(module, name)
+    for home, name in ((datasets, "load_dataset"), (module, "read_architecture")):
+        real = getattr(home, name)
         monkeypatch.setattr(
-            module, name, lambda *a, real=real, **k: (read.append(real), real(*a, **k))[1]
+            home, name, lambda *a, real=real, **k: (read.append(real), real(*a, **k))[1]
         )
     for _ in range(3):
         assert mine.dataset().name == "digits"
@@ -125,4 +126,9 @@ def test_the_classes_of_a_target_are_its_own_and_of_any_other_part_the_trials() 
 
 def test_the_types_of_a_trial_do_not_import_torch() -> None:
     code = "import sys, study.trial; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_trial_imports_nothing_that_decodes() -> None:
+    code = "import sys, study.trial.run; sys.exit('PIL' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

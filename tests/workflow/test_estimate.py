@@ -9,7 +9,7 @@ from study.config.loading import build_config
 from study.storage.ledger import StudyFolder
 from study.trial.study import Study
 from study.workflow import estimate as module
-from study.workflow.estimate import Cost, Estimate, estimate
+from study.workflow.estimate import Cost, Estimate, estimate, expected
 
 
 def study(tmp_path: Path, backbone: Path, **values: Any) -> Study:
@@ -55,6 +55,20 @@ def test_halving_shortens_the_search(tmp_path: Path, tiny_backbone: Path, known:
     assert whole.test == halved.test
 
 
+@pytest.mark.parametrize(
+    ("minutes", "within"),
+    # What is limited is 3 baselines of 10 epochs and 44 trials of 5 + 1/9; the baselines are not.
+    [(1e6, 3 * 10 + 44 * (5 + 1 / 9)), (30.0, 2 * 1800 / (4 * 6 + 0.08)), (1.0, 3 * 10)],
+)
+def test_a_search_ends_with_its_time(tmp_path: Path, minutes: float, within: float) -> None:
+    space = {"heads": ["text"]}
+    mine = study(tmp_path, Path("none"), search={"minutes": minutes, "space": space})
+    found = expected(mine, Cost(step=1.0, image=0.001, memory=10**9), slots=2)
+    epoch = 4 * 6 * 1.0 + 80 * 0.001
+    variants = 4 * 10
+    assert found.search == pytest.approx((within + variants) * epoch / 2)
+
+
 def test_two_slots_take_half_the_time(
     tmp_path: Path, tiny_backbone: Path, known: Cost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -63,6 +77,19 @@ def test_two_slots_take_half_the_time(
     two = estimate(study(tmp_path, tiny_backbone))
     assert two.slots == 2
     assert two.search == pytest.approx(one.search / 2)
+
+
+def test_what_is_known_already_is_not_measured_again(
+    tmp_path: Path, tiny_backbone: Path, known: Cost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = study(tmp_path, tiny_backbone)
+    measured = estimate(mine)
+    monkeypatch.setattr(module, "measure_apart", None)
+    found = expected(mine, Cost(step=2.0, image=0.002, memory=10**9), slots=4)
+    assert (found.slots, found.cost.memory) == (4, known.memory)
+    one_slot = measured.search * measured.slots
+    assert found.search == pytest.approx(2 * one_slot / 4)
+    assert found.test == pytest.approx(2 * measured.test * measured.slots / 4)
 
 
 def test_it_is_told_in_a_sentence() -> None:
