@@ -41,7 +41,7 @@ from study.search.samplers import Sampler
 from study.search.stages import budget, run_search
 from study.search.warmup import warm_up
 from study.selection.candidates import extensions, fix_candidates
-from study.storage.atomic import write_atomically
+from study.storage.atomic import StorageError, write_atomically
 from study.storage.ledger import DESCRIPTION, StudyFolder, repair
 from study.storage.removal import new_study
 from study.tracking.reuse import take_over
@@ -133,6 +133,10 @@ def run_study(
             step("making tables, charts and the report")
             outcome = write_outputs(folder, protocol, _datasets(study))
             finished = True
+        except StorageError as error:
+            raise StorageError(
+                f"{error}; once that is mended, go on by --resume {folder.name}"
+            ) from error
         finally:
             if starting.exception() is None:
                 ending.close(step, finished=finished)

@@ -34,7 +34,11 @@ from campaign_faults import FAULTS, Fault  # noqa: E402
 from campaign_study import KINDS, Place, Told, differences  # noqa: E402
 from paired import machine, table  # noqa: E402
 
+from study.errors import INTERRUPTED  # noqa: E402
+
 STORAGE = Path("runs/campaign")
+MENDABLE = 2
+"""The exit status after a fault that a user can mend, as a full disk is."""
 MOST_RESUMES = 4
 """How often a study is resumed at most, which a fault may need more than once."""
 
@@ -126,16 +130,17 @@ def run(draw: Draw, chance: random.Random, storage: Path, twins: Twins) -> dict[
                 wait=fault.wait,
             )
             fault.end(place)
+            wrong += unsaid(status, output)
             while status and resumes < MOST_RESUMES:
                 resumes += 1
                 said = said or f"exit status {status}: {output[-500:].strip()}"
                 place.put_back(output)
                 status, output = place.run(*place.again)
             if status:
-                wrong = [f"it does not go on: {output[-2000:]}"]
+                wrong += [f"it does not go on: {output[-2000:]}"]
             else:
                 synced, output = place.run("--sync", "mine")
-                wrong = [] if synced == 0 else [f"sync: {output[-2000:]}"]
+                wrong += [] if synced == 0 else [f"sync: {output[-2000:]}"]
                 wrong += differences(place.told(), twin)
             if wrong:  # before its disk goes
                 shutil.copytree(place.folder.path, path / "wrong")
@@ -151,6 +156,15 @@ def run(draw: Draw, chance: random.Random, storage: Path, twins: Twins) -> dict[
         "seconds": round(time.monotonic() - began),
         "wrong": wrong,
     }
+
+
+def unsaid(status: int, output: str) -> list[str]:
+    """Return what is wrong with how a study ended that a fault met, unless it was killed itself."""
+    if status in (0, -signal.SIGKILL):
+        return []
+    if status not in (MENDABLE, INTERRUPTED):
+        return [f"it ended with {status}: {output[-2000:]}"]
+    return [] if "--resume mine" in output else [f"no word of how to go on: {output[-2000:]}"]
 
 
 def summary(lines: Sequence[Mapping[str, object]]) -> str:

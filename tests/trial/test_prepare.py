@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import study.data.datasets
 import study.trial.prepare
 from study.config.loading import build_config
 from study.data.images.table import ImageTable, cache_fault
@@ -327,7 +328,7 @@ def test_every_option_of_a_hub_dataset_reaches_it(
     def load(name: str, root: Path | None, **options: Any) -> None:
         asked.update(name=name, **options)
 
-    monkeypatch.setattr(study.trial.study, "load_dataset", load)
+    monkeypatch.setattr(study.data.datasets, "load_dataset", load)
     options = {
         "columns": {"image": "img", "label": "fine"},
         "splits": {"test": "holdout"},

@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 from written_study import Written
 
-import study.trial.study
+import study.data.datasets
 from study.analysis.results import read_results
 from study.config.loading import Member, build_config, dump_config, load_sweep
 from study.config.schema import StudyConfig
@@ -352,13 +352,13 @@ def test_a_whole_study_opens_its_dataset_once(
     output: io.StringIO,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    real, opened = study.trial.study.load_dataset, Counter[str]()
+    real, opened = study.data.datasets.load_dataset, Counter[str]()
 
     def load_dataset(name: str, *args: Any, **options: Any) -> Dataset:
         opened[name] += 1
         return real(name, *args, **options)
 
-    monkeypatch.setattr(study.trial.study, "load_dataset", load_dataset)
+    monkeypatch.setattr(study.data.datasets, "load_dataset", load_dataset)
     config = configure(
         search={"trials": 0, "baselines": {"ln": {"subset": "ln", "rates": {"ln": 0.1}}}},
         training={"epochs": 1, "batch_size": 8},
