@@ -60,6 +60,8 @@ class EncoderShape:
     """How many numbers lie outside the blocks: embeddings, LayerNorms, projection or pool."""
     dim: int = 0
     """The number of features."""
+    tokens: int = 0
+    """The number of tokens of an image; texts have different ones."""
 
     def count_all(self) -> int:
         """Return how many numbers the encoder holds."""
@@ -345,7 +347,9 @@ def _clip_shapes(config: Any) -> tuple[EncoderShape, EncoderShape]:
     pixels = vision.num_channels * vision.patch_size**2 + patches + 2 + 4
     return (
         EncoderShape(*_sizes("text", text), text.hidden_size * (tokens + dim), dim),
-        EncoderShape(*_sizes("vision", vision), vision.hidden_size * (pixels + dim), dim),
+        EncoderShape(
+            *_sizes("vision", vision), vision.hidden_size * (pixels + dim), dim, patches + 1
+        ),
     )
 
 
@@ -371,7 +375,7 @@ def _siglip_shapes(config: Any) -> tuple[EncoderShape, EncoderShape]:
     pool = 4 * width * (width + 1) + 2 * width * inner + inner + width
     return (
         EncoderShape(*_sizes("text", text), text.hidden_size * (tokens + dim) + dim, dim),
-        EncoderShape(*_sizes("vision", vision), width * pixels + pool, dim),
+        EncoderShape(*_sizes("vision", vision), width * pixels + pool, dim, patches),
     )
 
 

@@ -71,7 +71,11 @@ open_table = cache(ImageTable)
 
 
 def begin_images(
-    model: StagedClassifier | PlainPass, backbone: Backbone, path: Path, wanted: Sequence[str]
+    model: StagedClassifier | PlainPass,
+    backbone: Backbone,
+    path: Path,
+    wanted: Sequence[str],
+    cached: Cache = IMAGES,
 ) -> Tensor:
     """Return what a model's own `begin_images` returns for images of a table, from a cache.
 
@@ -84,19 +88,17 @@ def begin_images(
         backbone: the backbone of the classifier.
         path: the image table; its images are square.
         wanted: the paths of the images in the table, in the order wanted.
+        cached: the cache.
     """
     table, precision = open_table(path), model.classifier.precision
     encoder = model.vision if isinstance(model, StagedClassifier) else None
 
-    def begin(paths: Sequence[str]) -> Tensor:
-        images = to_device(table.pixels(paths), model.classifier.device)
-        return model.begin_images(normalize(images, backbone.image_mean, backbone.image_std))
-
     def begin_all() -> Tensors:
         starts = range(0, len(table.paths), CHUNK)
-        chunks = (begin(table.paths[start : start + CHUNK]) for start in starts)
+        parts = (table.paths[start : start + CHUNK] for start in starts)
+        chunks = (begin_anew(model, backbone, table, part) for part in parts)
         if encoder and not encoder.is_tuned:
-            if len(table.paths) * backbone.dim > IMAGES.room:
+            if len(table.paths) * backbone.dim > cached.room:
                 return {}
             return cached_features(
                 path.parent,
@@ -106,14 +108,25 @@ def begin_images(
                 lambda: {"features": torch.cat([*chunks])},
             )
         first = next(chunks)
-        fits = first[0].numel() * len(table.paths) <= IMAGES.room
+        fits = first[0].numel() * len(table.paths) <= cached.room
         return {"features": torch.cat([first, *chunks])} if fits else {}
 
     device, stage = model.classifier.device, encoder.first if encoder else "pixels"
     key = (path, backbone.fingerprint, precision, str(device), stage)
-    if not (whole := IMAGES.get(key, begin_all)):
-        return begin(wanted)
+    if not (whole := cached.get(key, begin_all)):
+        return begin_anew(model, backbone, table, wanted)
     return whole["features"][torch.tensor(table.rows(wanted), device=device)]
+
+
+def begin_anew(
+    model: StagedClassifier | PlainPass,
+    backbone: Backbone,
+    table: ImageTable,
+    wanted: Sequence[str],
+) -> Tensor:
+    """Return what a model's own `begin_images` returns for images of a table, from no cache."""
+    images = to_device(table.pixels(wanted), model.classifier.device)
+    return model.begin_images(normalize(images, backbone.image_mean, backbone.image_std))
 
 
 def begin_prompts(

@@ -10,6 +10,7 @@ from study.config.schema import DataConfig, StudyConfig
 from study.data.images.decode import ImageCounter, decode_images
 from study.data.images.rgb import dark_images
 from study.data.images.table import ImageTable
+from study.data.images.views import Views
 from study.data.prompts import ENSEMBLE
 from study.data.records import Dataset
 from study.data.shots import Shots, draw_shots, read_published_shots, read_shots, write_shots
@@ -62,10 +63,15 @@ class Preparer:
         targets = [self.study.target(name) for name in self.study.config.data.targets]
         shots = self.shots(seed) if protocol.trains else None
         task = protocol.confirm_task(self.study.dataset(), shots, targets)
-        return self.lay_out((task,), "test", targets)
+        return self.lay_out((task,), "test", targets, seed=seed)
 
     def lay_out(
-        self, tasks: tuple[Task, ...], split: str, targets: Sequence[Dataset] = ()
+        self,
+        tasks: tuple[Task, ...],
+        split: str,
+        targets: Sequence[Dataset] = (),
+        *,
+        seed: int | None = None,
     ) -> TrialData:
         """Decode the images of some tasks, record which they are and return a trial's data.
 
@@ -73,6 +79,7 @@ class Preparer:
             tasks: the tasks, one model each.
             split: the split of the evaluation images, ``val`` or ``test``.
             targets: the further datasets that the tasks are tested on.
+            seed: the seed of the draw, for fixed views; None means that of the study.
 
         Raises:
             DataError: an image is unreadable, or no image of a part is readable where unreadable
@@ -99,6 +106,10 @@ class Preparer:
                 dataset, sorted({*train, *evaluated}), data.root
             )
         self._warn_if_dark(dataset.name, train_images, eval_images)
+        views = None
+        if train and data.views is not None:
+            seed = self.study.config.seed if seed is None else seed
+            views = Views(train_images, self.image_size, data.views, seed)
         for name, table in tables.items():
             self._warn_if_dark(name, table)
         skipped = {name: {*table.skipped} for name, table in tables.items()}
@@ -110,25 +121,33 @@ class Preparer:
             )
             for task in tasks
         )
-        digest = sha256_of("".join(task.digest for task in tasks).encode())
-        self._record(tasks, digest, (dataset, *targets))
+        digests = [*(task.digest for task in tasks), *([views.digest] if views else [])]
+        digest = sha256_of("".join(digests).encode())
+        self._record(tasks, digest, (dataset, *targets), views)
         return TrialData(
             protocol=self.study.protocol(),
             class_names=dataset.class_names,
             templates=templates_of(dataset, data),
             tasks=tasks,
             digest=digest,
-            train_images=train_images.path,
+            train_images=self._write_views(dataset, views) if views else train_images.path,
             eval_images=eval_images.path,
             augment=data.augment,
             split="val" if split == "val" else "test",
             ensemble=data.ensemble,
             targets=elsewhere,
             pixel_range=data.pixel_range,
+            views=views.number if views else None,
         )
 
-    def _record(self, tasks: Sequence[Task], digest: str, datasets: Sequence[Dataset]) -> None:
-        """Write which images and classes the tasks train and are evaluated on.
+    def _record(
+        self,
+        tasks: Sequence[Task],
+        digest: str,
+        datasets: Sequence[Dataset],
+        views: Views | None,
+    ) -> None:
+        """Write which images and classes the tasks train and are evaluated on, in which views.
 
         The file's name contains the split hash of the trials, so equal data is recorded once.
         """
@@ -139,6 +158,8 @@ class Preparer:
         ]
         for number, task in enumerate(tasks):
             lines += [json.dumps({"task": number, "digest": task.digest}), *task.lines()]
+        if views:
+            lines.append(json.dumps({"views": views.number, "digest": views.digest}))
         contents = ("\n".join(lines) + "\n").encode()
         if not path.exists() or path.read_bytes() != contents:
             make_folder(path.parent)
@@ -160,20 +181,36 @@ class Preparer:
         keep_aspect: bool = False,
     ) -> ImageTable:
         config = self.study.config
-        place = f"-{sha256_of(str(root.resolve()).encode())[:8]}" if root else ""
         return ImageTable(
             decode_images(
                 dataset.source,
                 paths,
                 size=self.image_size,
                 cache=image_cache(config).resolve(),
-                key=f"{dataset.name}{place}",
+                key=_key(dataset, root),
                 keep_aspect=keep_aspect,
                 **vars(self.study.architecture().framing),
                 on_corrupt=config.data.on_corrupt,
                 progress=self.progress,
             )
         )
+
+    def _write_views(self, dataset: Dataset, views: Views) -> Path:
+        """Write fixed views beside the images that they are of, and return their Arrow file."""
+        config = self.study.config
+        return decode_images(
+            views,
+            views.paths,
+            size=self.image_size,
+            cache=image_cache(config).resolve(),
+            key=f"{_key(dataset, config.data.root)}-views",
+            progress=self.progress,
+        )
+
+
+def _key(dataset: Dataset, root: Path | None) -> str:
+    """Return what distinguishes the files of a dataset's images from those of others."""
+    return dataset.name + (f"-{sha256_of(str(root.resolve()).encode())[:8]}" if root else "")
 
 
 def image_cache(config: StudyConfig) -> Path:

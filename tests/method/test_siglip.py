@@ -188,6 +188,10 @@ def test_the_architecture_counts_every_number(checkpoint: Path, backbone: Backbo
     numbers = [p.numel() for name, p in backbone.clip.named_parameters() if "logit" not in name]
     assert architecture.count_all() == sum(numbers)
     assert architecture.depths == model_depths(backbone.clip) == DEPTHS
+    begun = StagedClassifier(FewShotClassifier(backbone, parse("vision.ln1"))).begin_images(
+        torch.zeros(1, 3, 16, 16)
+    )
+    assert begun.shape[1:] == (architecture.vision.tokens, architecture.vision.width)
     assert (architecture.image_size, architecture.dim, backbone.dim) == (16, 32, 32)
     every = FewShotClassifier(backbone, parse(EVERY)).tuned
     assert architecture.count(parse(EVERY).resolve(DEPTHS)) == sum(
