@@ -106,8 +106,10 @@ def _evaluation(rounds: int, quick: bool) -> Iterator[str]:
 
 
 def _study(rounds: int, quick: bool) -> Iterator[str]:
+    import startup
     import whole
 
+    yield startup.parts("quickstart", 1 if quick else rounds)
     tiny = ["search.trials=8", "training.epochs=3", "confirm.seeds=[1,2]", "data.shots=4"]
     yield whole.study(["quickstart", *(tiny if quick else [])])
 

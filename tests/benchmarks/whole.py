@@ -43,6 +43,8 @@ def study(arguments: list[str]) -> str:
             report["ended_at"] for t in StudyFolder(path).trials() for report in t.read_reports()
         )
         rows.append(["first result after", f"{first - began:.1f} s"])
+        made = (path / "report.html").stat().st_mtime - _last(path, "confirm")
+        rows.append(["report after the last confirmation", f"{made:.1f} s"])
         rows.append(["whole study", f"{whole:.1f} s"])
         for stage in ("search", "confirm"):
             if (found := occupancy(read_trials(StudyFolder(path)), stage)) is not None:

@@ -1,0 +1,98 @@
+"""Whether bfloat16 costs accuracy: whole trainings in float32 and in bfloat16, seed by seed.
+
+    python tests/benchmarks/precision_accuracy.py              # both embedded studies, 10 seeds
+    python tests/benchmarks/precision_accuracy.py --seeds 2
+
+Each seed has its own shots. CLIPFit's subset is tuned at the rate that validation finds best in
+float32, and so is every LayerNorm and bias of both encoders. bfloat16 is not inferior if the lower
+bound of the paired 95 % interval is above −0.5 points.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from paired import machine, table
+from views import train, trial
+
+from study.analysis.formatting import difference, interval
+from study.analysis.statistics import compare, estimate
+from study.config.loading import load_config
+from study.embedded import backbone_path
+from study.method.backbone import load_backbone
+from study.method.precision import hold
+from study.method.recipe import Precision
+from study.storage.ledger import StudyFolder
+from study.trial.prepare import Preparer
+from study.trial.run import run_trial
+from study.trial.study import Study
+
+STUDIES = ("quickstart", "base_to_new")
+PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
+SUBSETS = ("clipfit", "bias + ln")
+RATES = (0.002, 0.01, 0.03, 0.1, 0.3)
+MARGIN = 0.005
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=10)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    print(machine(), end="\n\n", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        print(accuracy(Path(folder), range(101, 101 + options.seeds)))
+
+
+def accuracy(storage: Path, seeds: Sequence[int], rates: Sequence[float] = RATES) -> str:
+    """Train and test with each seed in each precision; give the table."""
+    rows = []
+    backbones = {precision: load_backbone(backbone_path("embedded")) for precision in PRECISIONS}
+    for precision, backbone in backbones.items():
+        hold(backbone.clip, precision)
+    for name in STUDIES:
+        folder = StudyFolder(storage / name)
+        folder.path.mkdir()  # a study makes its own, and waits for one that is gone
+        path = Path(__file__).parents[2] / "configs" / f"{name}.yaml"
+        study = Study(load_config(path, [f"storage={storage}"]), folder)
+        preparer = Preparer(study, backbones["float32"].image_size)
+        search, config = preparer.search(), study.config
+        best = {}
+        for subset in SUBSETS:
+            found = {}
+            for rate in rates:
+                tried = trial(config, subset, rate, config.seed)
+                *_, last = run_trial(tried, search, backbones["float32"])
+                found[rate] = last.metrics["val_score"]
+            best[subset] = max(found, key=lambda rate: found[rate])
+        scores: dict[str, dict[str, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
+        for seed in seeds:
+            data = preparer.confirm(seed)
+            for subset in SUBSETS:
+                for precision in PRECISIONS:
+                    training = config.training.model_copy(update={"precision": precision})
+                    own = config.model_copy(update={"training": training})
+                    tried = trial(own, subset, best[subset], seed)
+                    scores[subset][precision][seed], _ = train(tried, data, backbones[precision])
+        for subset, by_precision in scores.items():
+            paired = compare(by_precision, "float32")["bfloat16"].paired
+            rows.append(
+                [
+                    *(name, f"`{subset}`, rate {best[subset]:g}"),
+                    *(interval(estimate([*by_precision[p].values()])) for p in PRECISIONS),
+                    difference(paired),
+                    "yes" if (paired.low or -1.0) > -MARGIN else "no",
+                ]
+            )
+    headings = ("study", "tuned", "float32, test %", "bfloat16", "Δ", "not inferior")
+    return table(f"Accuracy, {len(seeds)} seeds", headings, rows)
+
+
+if __name__ == "__main__":
+    main()
