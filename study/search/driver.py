@@ -24,6 +24,7 @@ from study.search.internals import (
     in_sessions_of_their_own,
     keep_token_private,
     on_loopback,
+    one_failure_a_departure,
     started_here,
 )
 from study.search.lost import ended_with_ray
@@ -171,7 +172,9 @@ def run_trials(
             verbose=0,
         ),
     )
-    if _was_interrupted(tuner.fit) or searcher.running:
+    with one_failure_a_departure():
+        interrupted = _was_interrupted(tuner.fit)
+    if interrupted or searcher.running:
         raise InterruptedStudyError(
             "the study was interrupted before all its trials had ended; "
             f"go on by --resume {folder.name}"

@@ -20,6 +20,8 @@ from optuna.trial import FrozenTrial, TrialState
 from ray._private import ray_constants
 from ray._private.authentication import authentication_token_setup
 from ray.tune.execution import class_cache
+from ray.tune.execution.tune_controller import TuneController
+from ray.tune.experiment import Trial
 
 CREDENTIALS = frozenset(
     {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN"}
@@ -162,18 +164,39 @@ def cpus_here() -> float:
     return float(ray._private.utils.get_num_cpus())
 
 
+@contextmanager
+def one_failure_a_departure() -> Iterator[None]:
+    """Let Tune start a trial again that fails twice at once, as one in which two calls were open.
+
+    Tune has put it back into its queue after the first failure. It takes the second one for that of
+    a trial that cannot be started again, however often it may be, and so a machine that goes away
+    while a trial begins would end the trial.
+    """
+    before = TuneController._trial_task_failure
+
+    def fail(self: TuneController, trial: Trial, exception: Exception) -> None:
+        if trial.status != Trial.PENDING:
+            before(self, trial, exception)
+
+    TuneController._trial_task_failure = fail
+    try:
+        yield
+    finally:
+        TuneController._trial_task_failure = before
+
+
 def started_here() -> bool:
     """Return whether this process started the Ray instance that it uses."""
     node = ray._private.worker._global_node
     return node is not None and bool(node.head)
 
 
-def worker_of(trial: ray.tune.experiment.Trial) -> ray.actor.ActorHandle | None:
+def worker_of(trial: Trial) -> ray.actor.ActorHandle | None:
     """Return the worker that runs a trial, if one does."""
     return trial.temporary_state.ray_actor
 
 
-def forget_results(trial: ray.tune.experiment.Trial) -> None:
+def forget_results(trial: Trial) -> None:
     """Drop the statistics of a trial's results, which Tune keeps in memory until the study ends."""
     trial.metric_analysis.clear()
     trial.metric_n_steps.clear()

@@ -8,8 +8,8 @@ one joins. Searcher, successive halving, ledger, mirror and what a worker record
 goes on from are those of a study; only the training is left out: an epoch sleeps and gives a score.
 Each epoch is noted as it ends, beside the study, so that what was done twice can be counted.
 
-The exit code is 1 if anything that had ended is lost or has changed, a trial is missing or in
-parts, or a departure cost a trial more than an epoch.
+The exit code is 1 if anything that had ended is lost or has changed, a trial has failed, is missing
+or in parts, or a departure cost a trial more than an epoch.
 """
 
 from __future__ import annotations
@@ -217,6 +217,7 @@ def judged(
     again = repeated([tuple(note) for note in noted])
     wrong = [f"{name} has changed since it ended" for name in changed]
     wrong += [f"{name} is in parts" for name in parts]
+    wrong += [f"{count} {status}" for status, count in statuses.items() if status != "finished"]
     wrong += [f"{planned} trials of {search.trials}"] * (planned != search.trials)
     wrong += [f"{name} was thrown back {count} epochs" for name, count in again if count > 1]
     figures: dict[str, object] = {

@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+from unittest.mock import create_autospec
 
 import optuna
 import pytest
@@ -17,6 +18,7 @@ from optuna.trial import TrialState
 from ray._private import ray_constants
 from ray._private.authentication import authentication_token_setup
 from ray.tune.execution import class_cache
+from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
 
 from study.search import internals
@@ -147,3 +149,29 @@ def test_what_a_worker_raises_comes_with_the_mark_of_ray() -> None:
     with pytest.raises(ValueError, match="by itself") as raised:
         ray.get(fail.remote())
     assert internals.RAISED in str(raised.value)
+
+
+def test_a_trial_that_is_to_be_started_again_fails_no_second_time() -> None:
+    """Two calls to one worker may be open when its machine goes away."""
+    controller = create_autospec(TuneController, instance=True)
+    controller._fail_fast, controller._print_trial_errors = False, False
+    failed = controller._process_trial_failure
+
+    def fail(status: str) -> int:
+        trial = Trial("any", stub=True)
+        trial.status = status
+        failed.reset_mock()
+        TuneController._trial_task_failure(controller, trial, RuntimeError("it has gone"))
+        return int(failed.call_count)
+
+    assert (fail(Trial.RUNNING), fail(Trial.PENDING)) == (1, 1)
+    with internals.one_failure_a_departure():
+        assert (fail(Trial.RUNNING), fail(Trial.PENDING)) == (1, 0)
+    assert fail(Trial.PENDING) == 1
+
+
+def test_tune_takes_a_second_failure_of_a_trial_for_its_end() -> None:
+    """Else the change to Tune is needed no more."""
+    source = inspect.getsource(TuneController._process_trial_failure)
+    assert "trial.status == Trial.RUNNING and trial.should_recover()" in source
+    assert "elif trial.status in {Trial.RUNNING, Trial.PENDING}" in source
