@@ -1,15 +1,20 @@
 """A fixed set of augmented views of each image: crops that a seed decides, written as images."""
 
+from __future__ import annotations
+
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import torch
-from PIL import Image
 
 from study.data.images.table import Crops, ImageTable, crop_resize, draw_uniform, place_crops
 from study.storage.atomic import sha256_of
+
+if TYPE_CHECKING:
+    from PIL import Image  # a trial reads views that are written, and needs no Pillow
 
 
 def view_path(path: str, number: int) -> str:
@@ -51,6 +56,8 @@ class Views:
         Args:
             path: see `view_path`.
         """
+        from PIL import Image
+
         image = self.table.images([path.rpartition("#")[0]])
         crops = Crops(*(torch.tensor([value]) for value in self._crops[path]))
         return Image.fromarray(crop_resize(image, crops, self.size)[0].permute(1, 2, 0).numpy())
