@@ -39,7 +39,6 @@ from study.search.precision import decide_precision
 from study.search.recording import drop_unproven_reports
 from study.search.samplers import Sampler
 from study.search.stages import budget, run_search
-from study.search.warmup import warm_up
 from study.selection.candidates import extensions, fix_candidates
 from study.storage.atomic import StorageError, write_atomically
 from study.storage.ledger import DESCRIPTION, StudyFolder, repair
@@ -114,7 +113,6 @@ def run_study(
 
         try:
             with ray_session(config, lost):
-                warm_up(config)
                 starting.result()
                 study = decide_precision(study)
                 if config.training.precision == AUTO:
