@@ -4,7 +4,7 @@
     python tests/benchmarks/precision_accuracy.py --seeds 2
 
 Each seed has its own shots. CLIPFit's subset is tuned at the rate that validation finds best in
-float32, and so is every LayerNorm and bias of both encoders. bfloat16 is not inferior if the lower
+float32, and so is every bias of both encoders. bfloat16 is not inferior if the lower
 bound of the paired 95 % interval is above −0.5 points.
 """
 
@@ -34,7 +34,7 @@ from study.trial.study import Study
 
 STUDIES = ("quickstart", "base_to_new")
 PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
-SUBSETS = ("clipfit", "bias + ln")
+SUBSETS = ("clipfit", "bitfit")
 RATES = (0.002, 0.01, 0.03, 0.1, 0.3)
 MARGIN = 0.005
 
