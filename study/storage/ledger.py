@@ -12,6 +12,7 @@ import logging
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -37,6 +38,10 @@ from study.storage.atomic import (
 logger = logging.getLogger(__name__)
 
 Status = Literal["finished", "stopped", "failed"]
+BRIEFLY = "briefly"
+"""What a lock's file holds while it is held by what is soon over."""
+BRIEFLY_SECONDS = 60.0
+"""How long what is soon over is waited for."""
 REPORTS, PREDICTIONS = "reports.jsonl", "predictions.parquet"
 """The names of a trial's files with its reports, and with its prediction of every test image."""
 KEPT = (REPORTS, "delta*.safetensors", PREDICTIONS, "per_class.json", "confusion.json")
@@ -349,23 +354,37 @@ class StudyFolder(_Folder):
             )
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self, *, briefly: bool = False) -> Iterator[None]:
         """Keep other drivers out during the block; the lock ends with its process.
+
+        Args:
+            briefly: whether it is soon over, so that others wait for its end.
 
         Raises:
             LedgerError: another process runs this study.
             StorageError: the study's folder cannot be written.
         """
         path = self.path / ".lock"
-        with with_retries(path, lambda: path.open("w")) as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise LedgerError(
-                    f"study '{self.name}' is being run by another process; wait for it to end"
-                ) from error
-            except OSError as error:
-                raise StorageError(f"{path} cannot be locked: {error.strerror}") from error
+        deadline = time.monotonic() + BRIEFLY_SECONDS
+        with with_retries(path, lambda: path.open("a+")) as file:
+            while True:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError as error:
+                    file.seek(0)
+                    if file.read() != BRIEFLY or time.monotonic() > deadline:
+                        raise LedgerError(
+                            f"study '{self.name}' is being run by another process; wait for it to "
+                            "end"
+                        ) from error
+                    time.sleep(0.1)
+                except OSError as error:
+                    raise StorageError(f"{path} cannot be locked: {error.strerror}") from error
+            with suppress(OSError):  # a disk that is full; then others do not wait
+                file.truncate(0)
+                file.write(BRIEFLY if briefly else "")
+                file.flush()
             yield
 
     def refuse_damaged(self) -> None:

@@ -98,7 +98,7 @@ def _run(options: Namespace, overrides: list[str]) -> None:
     from study.workflow.run_study import run_study, write_outputs
 
     if options.sync:
-        with folder.locked():
+        with folder.locked(briefly=True):
             tracker = tracking.named(config.tracking.tracker)
             synced = tracker.sync(Study(config, folder), lambda: write_outputs(folder))
         again = f", {synced.again} of them sent again" if synced.again else ""

@@ -87,7 +87,7 @@ def accuracy(storage: Path, seeds: Sequence[int], rates: Sequence[float] = RATES
                     *(name, f"`{subset}`, rate {best[subset]:g}"),
                     *(interval(estimate([*by_precision[p].values()])) for p in PRECISIONS),
                     difference(paired),
-                    "yes" if (paired.low or -1.0) > -MARGIN else "no",
+                    "yes" if (paired.difference.low or -1.0) > -MARGIN else "no",
                 ]
             )
     headings = ("study", "tuned", "float32, test %", "bfloat16", "Δ", "not inferior")

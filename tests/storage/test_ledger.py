@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -58,6 +60,27 @@ def test_of_two_that_claim_one_name_at_once_the_second_is_refused(tmp_path: Path
             second.create("seed: 2\n", {})
         first.create("seed: 1\n", {})
     assert first.config_path.read_text() == "seed: 1\n"
+
+
+def test_what_is_soon_over_is_waited_for_and_a_driver_is_not(folder: StudyFolder) -> None:
+    entered = threading.Event()
+
+    def hold() -> None:
+        with StudyFolder(folder.path).locked(briefly=True):
+            entered.set()
+            time.sleep(0.5)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    entered.wait()
+    began = time.monotonic()
+    with folder.locked():
+        assert time.monotonic() - began > 0.2
+        began = time.monotonic()
+        with pytest.raises(LedgerError, match="run by another process"):
+            StudyFolder(folder.path).locked(briefly=True).__enter__()
+        assert time.monotonic() - began < 0.2
+    holder.join()
 
 
 def test_a_killed_driver_leaves_no_lock(folder: StudyFolder) -> None:
