@@ -163,19 +163,23 @@ class ClipFitTrainable(tune.Trainable):
             # Full fine-tuning tunes what the others hold frozen.
             held="float32" if peer and peer.method == "full" else self._trial.training.computed_in,
         )
-        self._info = DeltaInfo(
-            backbone=self._backbone.name,
-            revision=self._backbone.revision,
-            fingerprint=backbone.fingerprint,
-            subset=self._trial.settings.subset,
-            class_names=self._trial_data.class_names,
-            templates=self._trial_data.templates,
-            pixel_range=self._trial_data.pixel_range,
-        )
+        self._info = self._describe(backbone.fingerprint)
         start = load_state(self._folder)
         self._folder.keep_reports(start[0] if start else 0)
         return run_trial(
             self._trial, self._trial_data, backbone, start, self._micro_batch, self._siblings
+        )
+
+    def _describe(self, fingerprint: str) -> DeltaInfo:
+        """Return what a delta of the trial says about it, with the backbone's fingerprint."""
+        return DeltaInfo(
+            backbone=self._backbone.name,
+            revision=self._backbone.revision,
+            fingerprint=fingerprint,
+            subset=self._trial.settings.subset,
+            class_names=self._trial_data.class_names,
+            templates=self._trial_data.templates,
+            pixel_range=self._trial_data.pixel_range,
         )
 
     def _result(self, *, score: float | None, done: bool, **failure: Any) -> dict[str, Any]:

@@ -89,7 +89,8 @@ def run_study(
     """
     study = Study(config, folder, protocol)
     check_study(study, resuming=resume, sampler=sampler, tracker=tracker)
-    named = tracker is None
+    # Another process finds by their names what this one was given no object for.
+    elsewhere = _sync_of(study) if tracker is None and protocol is None else None
     tracker = tracking.named(config.tracking.tracker, tracker)
     with folder.locked() if resume else new_study(folder, [image_cache(config)]):
         if resume:
@@ -103,7 +104,7 @@ def run_study(
         _announce(study, console)
         preparer, search_data = _prepare(study, console)
         finished, step = False, Steps(console)
-        ending = Ending(folder, tracker, console, _sync_of(study) if named else None)
+        ending = Ending(folder, tracker, console, elsewhere)
         starting = _beside(partial(tracker.start, study))  # takes as long as Ray
 
         def lost(what: str, at_once: bool) -> None:

@@ -33,7 +33,6 @@ from paired import machine
 from ray.cluster_utils import Cluster
 
 from study.config.loading import build_config, dump_config
-from study.method.delta import DeltaInfo
 from study.search import driver, stages
 from study.search.recording import load_state
 from study.search.trainable import ClipFitTrainable
@@ -51,15 +50,7 @@ class Sleeping(ClipFitTrainable):
 
     def _start(self) -> Iterator[EpochReport]:
         self._trial_data = self._data[f"{self._trial.stage}/{self._trial.seed}"]
-        self._info = DeltaInfo(
-            backbone=self._backbone.name,
-            revision=None,
-            fingerprint="none",
-            subset=self._trial.settings.subset,
-            class_names=self._trial_data.class_names,
-            templates=self._trial_data.templates,
-            pixel_range=self._trial_data.pixel_range,
-        )
+        self._info = self._describe("none")
         start = load_state(self._folder)
         self._folder.keep_reports(start[0] if start else 0)
         return self._sleep(start[0] if start else 0)
