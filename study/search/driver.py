@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -21,11 +21,13 @@ from study.config.schema import AshaConfig, StudyConfig
 from study.errors import InterruptedStudyError, StudyError
 from study.method.device import gpu_kind
 from study.search.internals import (
+    NO_SPARE_WORKERS,
     in_sessions_of_their_own,
     keep_token_private,
     on_loopback,
     one_failure_a_departure,
     started_here,
+    without_helpers,
 )
 from study.search.lost import ended_with_ray
 from study.search.machine import ADDRESS, joins_cluster, refuse_silent_cluster
@@ -72,13 +74,18 @@ def ray_session(
                 raise StudyError(f"{ADDRESS}: {error}") from error
             alone = not joins_cluster()
             keep_token_private()
-            with on_loopback() if alone else nullcontext(), in_sessions_of_their_own():
+            with ExitStack() as starting:
+                starting.enter_context(in_sessions_of_their_own())
+                if alone:
+                    starting.enter_context(on_loopback())
+                    starting.enter_context(without_helpers())
                 ray.init(
                     # Ray knows nothing of Apple's GPU.
                     num_gpus=1 if alone and gpu_kind() == "mps" else None,
                     log_to_driver=False,
                     logging_level=logging.ERROR,
                     include_dashboard=False if alone else None,
+                    _system_config=NO_SPARE_WORKERS if alone else None,
                 )
             keep_token_private()  # which Ray may have made
             stack.callback(_shut_down)

@@ -67,7 +67,9 @@ class Drivers:
         return children[0] if children else None
 
     def close(self) -> None:
-        """End the process that the studies are forks of."""
+        """End the process that the studies are forks of, and a study that still runs."""
+        if (study := self.running()) is not None:
+            study.kill()
         self._server.communicate()
 
     def _line(self) -> str:

@@ -17,6 +17,7 @@ from listening import listening
 from optuna.trial import TrialState
 from ray._private import ray_constants
 from ray._private.authentication import authentication_token_setup
+from ray._private.node import Node
 from ray.tune.execution import class_cache
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
@@ -37,6 +38,17 @@ def test_ray_knows_whether_it_may_be_a_cluster_by_a_constant() -> None:
     with internals.on_loopback():
         assert ray._private.services.ray_constants.ENABLE_RAY_CLUSTER is False
     assert ray_constants.ENABLE_RAY_CLUSTER is before
+
+
+def test_ray_starts_its_helpers_by_what_can_be_told_to_start_none() -> None:
+    before = ray._private.parameter.RayParams, Node.start_api_server
+    assert "ray._private.parameter.RayParams(" in inspect.getsource(ray._private.worker)
+    assert "self.start_api_server(" in inspect.getsource(Node.start_head_processes)
+    assert "self._webui_url" in inspect.getsource(Node.start_api_server)
+    with internals.without_helpers():
+        parameters = ray._private.parameter.RayParams()
+    assert (parameters.no_monitor, parameters.include_log_monitor) == (True, False)
+    assert (ray._private.parameter.RayParams, Node.start_api_server) == before
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="it is Linux that ends them with this process")
