@@ -77,7 +77,7 @@ def without_helpers() -> Iterator[None]:
     """Start Ray without its dashboard, autoscaler and log monitor, which a study alone never asks.
 
     Each is a Python process, and Ray waits for the dashboard as it starts even where it is not
-    wanted, and for the others as it ends: some two seconds of a study, and 250 MB.
+    wanted, and for the others as it ends: some two seconds of a study, and 160 MiB.
     """
     parameters, start = ray._private.parameter.RayParams, Node.start_api_server
 

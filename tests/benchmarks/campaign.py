@@ -25,6 +25,7 @@ import time
 import traceback
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -32,6 +33,7 @@ sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / 
 
 from campaign_faults import FAULTS, Fault  # noqa: E402
 from campaign_study import KINDS, Place, Told, differences  # noqa: E402
+from drivers_client import Drivers  # noqa: E402
 from paired import machine, table  # noqa: E402
 
 from study.errors import INTERRUPTED  # noqa: E402
@@ -77,19 +79,20 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that disks and servers go as well
     numbers = range(options.draws) if options.only is None else [options.only]
     done = {line["number"]: line for line in _lines(storage / "draws.jsonl")}
-    twins = Twins(storage)
-    for number in numbers:
-        if number in done and options.only is None:
-            continue
-        done[number] = run(*Draw.of(number, options.seed), storage, twins)
-        with (storage / "draws.jsonl").open("a", encoding="utf-8") as file:
-            file.write(f"{json.dumps(done[number])}\n")
-        if done[number]["wrong"]:
-            print(
-                f"draw {number} failed: {done[number]}\nagain: python tests/benchmarks/campaign.py "
-                f"--only {number} --seed {options.seed}",
-                flush=True,
-            )
+    with closing(Drivers()) as drivers:
+        twins = Twins(storage, drivers)
+        for number in numbers:
+            if number in done and options.only is None:
+                continue
+            done[number] = run(*Draw.of(number, options.seed), storage, twins)
+            with (storage / "draws.jsonl").open("a", encoding="utf-8") as file:
+                file.write(f"{json.dumps(done[number])}\n")
+            if done[number]["wrong"]:
+                print(
+                    f"draw {number} failed: {done[number]}\nagain: python "
+                    f"tests/benchmarks/campaign.py --only {number} --seed {options.seed}",
+                    flush=True,
+                )
     lines = [done[number] for number in numbers]
     print(summary(lines))
     return 1 if any(line["wrong"] for line in lines) else 0
@@ -98,8 +101,8 @@ def main() -> int:
 class Twins:
     """The studies that nothing happened to, one a kind, made when they are first asked for."""
 
-    def __init__(self, storage: Path) -> None:
-        self._storage = storage
+    def __init__(self, storage: Path, drivers: Drivers) -> None:
+        self._storage, self.drivers = storage, drivers
         self._told: dict[str, Told] = {}
 
     def of(self, kind: str) -> Told:
@@ -107,7 +110,7 @@ class Twins:
         if kind not in self._told:
             path = self._storage / f"twin-{kind}"
             if not (path / "whole").exists():
-                with Place(path, kind) as place:
+                with Place(path, kind, self.drivers) as place:
                     status, output = place.run(*place.begin)
                     if status:
                         raise RuntimeError(f"the twin of {kind} failed:\n{output}")
@@ -122,7 +125,7 @@ def run(draw: Draw, chance: random.Random, storage: Path, twins: Twins) -> dict[
     fault: Fault = FAULTS[draw.fault](chance)
     twin, wrong, resumes, said = twins.of(draw.kind), list[str](), 0, ""
     try:
-        with Place(path, draw.kind) as place:
+        with Place(path, draw.kind, twins.drivers) as place:
             wanted = round(draw.moment * len(twin.trials))
             status, output = place.run(
                 *place.begin,

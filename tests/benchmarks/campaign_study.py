@@ -14,7 +14,6 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -106,8 +105,9 @@ def _where(one: Any, other: Any) -> str:
 class Place:
     """A folder in which a study of a kind runs, and an MLflow server of its own behind a proxy."""
 
-    def __init__(self, path: Path, kind: str) -> None:
+    def __init__(self, path: Path, kind: str, drivers: Drivers) -> None:
         self.path = path
+        self._drivers = drivers
         self.begin = KINDS[kind]
         self.copies: dict[str, bytes] = {}
         """What was in files before they were damaged, by path."""
@@ -126,17 +126,18 @@ class Place:
         size = f"size={MEGABYTES}m"
         subprocess.run(["mount", "-t", "tmpfs", "-o", size, "tmpfs", self.storage], check=True)
         serve.prepare(self.server)
-        with ThreadPoolExecutor() as pool:  # each imports for seconds
-            starting = pool.submit(self.start_server)
-            self._drivers = Drivers()
-            starting.result()
+        empty = self.path.with_name("empty.db")  # whose tables take MLflow seconds to make
+        if empty.exists():
+            shutil.copy(empty, self.server.database)
+        self.start_server()
+        if not empty.exists():
+            shutil.copy(self.server.database, empty)
         self.proxy = Proxy(self.server.address)
         return self
 
     def __exit__(self, *_: object) -> None:
         self.proxy.close()
         self.kill_server()
-        self._drivers.close()
         unmount(self.storage)
 
     @property

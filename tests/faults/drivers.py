@@ -14,6 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
+import transformers.models.auto.tokenization_auto
+import transformers.models.clip.image_processing_clip
+import transformers.models.clip.modeling_clip  # noqa: F401
+
 import study.storage.atomic
 import study.workflow.run_study
 from study.run import main

@@ -56,7 +56,13 @@ class Drivers:
         killer = threading.Timer(seconds or 1e6, os.kill, (pid, signal.SIGKILL))
         killer.daemon = True
         killer.start()
-        meanwhile()
+        try:
+            meanwhile()
+        except BaseException:
+            killer.cancel()
+            os.kill(pid, signal.SIGKILL)
+            self._line()
+            raise
         status = int(self._line())
         killer.cancel()
         return status, (place / "output").read_text(encoding="utf-8")

@@ -1,6 +1,7 @@
 """A proxy that makes a server's faults."""
 
 import http.client
+import sys
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -9,6 +10,15 @@ from urllib.parse import urlsplit
 
 Judge = Callable[[str, bytes], str]
 """Gives the fault that meets a call, by its path and body; "" for none."""
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Tell of what is wrong here, but not of a side that hung up, as faults make it."""
+        if not isinstance(sys.exception(), OSError | http.client.HTTPException):
+            super().handle_error(request, client_address)
 
 
 class Proxy:
@@ -26,8 +36,7 @@ class Proxy:
         """Calls that a fault met."""
         self.released = threading.Event()
         self._target = urlsplit(target).netloc
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), self._handler())
         self.uri = f"http://127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 

@@ -1,6 +1,6 @@
 """Equal trials give equal bytes: whoever runs them, in whatever order, beside whatever else."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -54,21 +54,43 @@ def test_another_seed_gives_others(make_study: MakeStudy, one_worker: StudyFolde
     assert not set(other.values()) & set(deltas(one_worker).values())
 
 
+def run_again(study: TinyStudy, wanted: Sequence[TrialConfig]) -> None:
+    """Run given trials, since what a search proposes next may depend on which trial ended first."""
+    run_queue(study.study, "search", wanted, {1: study.data}, [study.heard])
+
+
+def trials_of(folder: StudyFolder) -> list[TrialConfig]:
+    return [
+        TrialConfig.model_validate({**trial.read_config(), "optuna_number": None})
+        for trial in folder.trials()
+    ]
+
+
 def test_two_workers_give_the_bytes_of_one(make_study: MakeStudy, one_worker: StudyFolder) -> None:
-    two = search(make_study, "two-workers", resources={"max_concurrent": 2})
-    assert_same(two, one_worker)
+    two = make_study("two-workers", search=SETTINGS, resources={"max_concurrent": 2})
+    run_again(two, trials_of(one_worker))
+    assert_same(two.folder, one_worker)
+
+
+def test_two_workers_give_the_bytes_of_one_on_fixed_views_too(
+    make_study: MakeStudy, one_worker: StudyFolder
+) -> None:
+    """Each worker computes what frozen layers make of a view, when a trial of its first asks."""
+    values = {"search": SETTINGS, "data": {"shots": 2, "augment": True, "views": 2}}
+    one = make_study("views-one-worker", **values)
+    one.search()
+    two = make_study("views-two-workers", **values, resources={"max_concurrent": 2})
+    run_again(two, trials_of(one.folder))
+    assert_same(two.folder, one.folder)
+    assert not set(deltas(one.folder).values()) & set(deltas(one_worker).values())
 
 
 def test_the_reverse_order_gives_the_same_bytes(
     make_study: MakeStudy, one_worker: StudyFolder
 ) -> None:
     study = make_study("reversed", search=SETTINGS)
-    wanted = [
-        TrialConfig.model_validate({**trial.read_config(), "optuna_number": None})
-        for trial in one_worker.trials()
-    ]
-    order = study.heard
-    run_queue(study.study, "search", wanted[::-1], {1: study.data}, [order])
-    started = [trial_id for event, trial_id, _ in order.events if event == "started"]
-    assert started == [config.trial_id for config in wanted[::-1]]
+    wanted = trials_of(one_worker)[::-1]
+    run_again(study, wanted)
+    started = [trial_id for event, trial_id, _ in study.heard.events if event == "started"]
+    assert started == [config.trial_id for config in wanted]
     assert_same(study.folder, one_worker)
