@@ -59,6 +59,11 @@ CHAMPION = "champion"
 """The alias of the best version of a registered model."""
 FROM_A_COPY = "; put it back from a copy; MLflow has one, the artifact {} of the study's own run"
 """The advice for a file that cannot be made again; ``{}`` stands for its name."""
+MENDS_A_TRIAL = (
+    "put the file back from a copy (MLflow has one in the run of a trial that has ended), or "
+    "delete the folder of the trial that it belongs to, which is then made up for by another"
+)
+"""The advice for the configuration of a trial."""
 
 
 class LedgerError(StudyError):
@@ -559,14 +564,15 @@ def repair(folder: StudyFolder) -> None:
     for trial in folder.trials():
         damaged = trial.damaged()
         if "config.json" in damaged:
-            faults.append(
-                f"damaged: {trial.path / 'config.json'}; put the file back from a copy, or delete "
-                "the folder of the trial that it belongs to, which is then made up for by another"
-            )
+            faults.append(f"damaged: {trial.path / 'config.json'}; {MENDS_A_TRIAL}")
         elif damaged:
             logger.warning(
                 "%s of %s damaged; the trial is trained again", ", ".join(damaged), trial.path
             )
             trial.reopen()
+    for path in sorted((folder.path / "trials").iterdir()):
+        config, results = path / "config.json", (path / "end.json", path / REPORTS)
+        if not config.exists() and any(file.exists() for file in results):
+            faults.append(f"lost: {config}; {MENDS_A_TRIAL}")
     if faults:
         raise LedgerError("\n".join(faults))

@@ -126,6 +126,7 @@ def test_storage_that_stays_away_ends_a_study_by_name_and_it_goes_on_afterwards(
     told = output.rpartition("error: ")[2]
     assert str(folder.path) in told
     assert f"nor could it within {SHORT:g} seconds" in told
+    assert "--resume mine" in told
     disk.free()
     begun = ended(folder)
     assert begun < TRIALS

@@ -81,7 +81,7 @@ def test_a_damaged_trial_is_named_and_trained_again(
     assert not whole.damaged()
 
 
-@pytest.mark.parametrize("damage", [flip, cut, overwrite])
+@pytest.mark.parametrize("damage", [flip, cut, overwrite, Path.unlink])
 @pytest.mark.parametrize("number", [0, 1])
 def test_a_damaged_configuration_is_named_and_nothing_is_touched(
     folder: StudyFolder, number: int, damage: Callable[[Path], object]
@@ -118,6 +118,13 @@ def test_a_damaged_identity_is_named(folder: StudyFolder) -> None:
     flip(folder.path / "identity.json")
     with pytest.raises(LedgerError, match=r"damaged: .*identity\.json"):
         repair(folder)
+
+
+def test_a_trial_whose_driver_died_before_it_was_described_is_none(folder: StudyFolder) -> None:
+    path = folder.path / "trials" / "search-0007"
+    path.mkdir()
+    (path / "sha256.txt").write_text(f"{'0' * 64}  config.json\n")
+    repair(folder)
 
 
 def test_a_crash_around_a_write_is_no_damage(folder: StudyFolder, whole: TrialFolder) -> None:

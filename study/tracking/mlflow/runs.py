@@ -91,7 +91,9 @@ class RunWriter:
         """Find or create the experiment and the parent run, and send the parent's parameters."""
         config = self.study.config
         self.experiment_id = self._experiment(config.tracking.experiment)
-        if (found := self._find("tags.study_parent = 'yes'")) is None:
+        found = self._find("tags.study_parent = 'yes'")
+        self._was_there = found is not None
+        if found is None:
             found = self.client.create_run(
                 self.experiment_id,
                 start_time=began,
@@ -273,12 +275,19 @@ class RunWriter:
 
         A run may exist already, created by a driver that died before it wrote the mark, or by an
         earlier version, whose values have more digits. MLflow would refuse another value of a
-        parameter, and keep both values of a metric.
+        parameter, and keep both values of a metric. If the trial's folder was deleted meanwhile, as
+        a damaged one has to be, the run is of an earlier training, and is deleted as well.
         """
         trial_id, name, tags = config["trial_id"], _run_name(config), self.trial_tags(config)
         found = self._perhaps_there.get(trial_id)
         if found is None and trial_id in self._perhaps_there:
             found = self._find(f"tags.trial_id = '{trial_id}'")
+        elif found is None and self._was_there:
+            earlier = self._find(f"tags.trial_id = '{trial_id}'")
+            marks = (Mark.read(trial, self.parent_id) for trial in self.study.folder.trials())
+            # A trial that was renamed keeps its run, which may have its earlier name still.
+            if earlier is not None and all(mark.run_id != earlier.info.run_id for mark in marks):
+                self._delete(earlier.info.run_id)
         self._perhaps_there[trial_id] = None
         there = set[tuple[str, int, float]]()
         inputs = self.inputs(config)  # before a run is made, since storage may be away

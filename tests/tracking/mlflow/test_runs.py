@@ -3,6 +3,7 @@
 Nothing is sent twice, and what changed is sent anew.
 """
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -406,6 +407,26 @@ def test_a_trial_that_was_damaged_and_is_trained_again_gets_another_run(
     assert after.info.status == "FAILED"
     for key, value in {"epochs": 1, "seconds": 1.5, "val_score": 0.01}.items():
         assert [point for _, point in history(mlflow_store, after, key)] == [value]
+
+
+def test_a_trial_whose_folder_was_deleted_and_that_is_trained_again_has_one_run(
+    mlflow_store: str, make: MakeStudy
+) -> None:
+    study = make("deleted")
+    study.whole(0)
+    study.whole(1)
+    sync(study, mlflow_store)
+    before = runs(mlflow_store, study)
+    shutil.rmtree(study.folder.trial("search-0000").path)
+    writer = RunWriter(study.study, mlflow_store)
+    study.whole(0, "failed", 1, error="Traceback\nValueError: boom")
+    study.whole(2)
+    for trial_id in ("search-0000", "search-0002"):
+        writer.sync_trial(trial_id)
+    after = runs(mlflow_store, study)  # which finds no trial twice
+    assert after["search-0000"].info.status == "FAILED"
+    assert after["search-0000"].info.run_id != before["search-0000"].info.run_id
+    assert after["search-0001"].info.run_id == before["search-0001"].info.run_id
 
 
 def test_a_trial_that_was_trained_again_while_mlflow_was_away_has_its_later_results_alone(
