@@ -6,8 +6,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from study.errors import InterruptedStudyError
+from study.errors import InterruptedStudyError, TrackingError
+from study.storage.atomic import StorageError
 from study.storage.ledger import StudyFolder
+
+GOES_ON = (StorageError, TrackingError)
+"""The faults after which a study that has begun goes on once they are mended elsewhere."""
 
 
 def name_aside(path: Path) -> Path:
@@ -22,7 +26,8 @@ def name_aside(path: Path) -> Path:
 def new_study(folder: StudyFolder, beside: Sequence[Path] = ()) -> Iterator[None]:
     """Claim and lock a new study for the block; delete it if that fails before the first trial.
 
-    What was there before stays, and so does a study that was interrupted: it can go on.
+    What was there before stays, and so does a study that was interrupted, or that waits for its
+    storage or its tracking server: it can go on. The server may have a run of it already.
 
     Args:
         folder: the study's folder.
@@ -43,9 +48,10 @@ def new_study(folder: StudyFolder, beside: Sequence[Path] = ()) -> Iterator[None
                 yield
             except InterruptedStudyError:
                 raise
-            except Exception:
+            except Exception as error:
                 with suppress(OSError):  # another error led here
-                    if not existed and not any((folder.path / "trials").glob("*")):
+                    goes_on = isinstance(error, GOES_ON) and folder.exists()
+                    if not (existed or goes_on or any((folder.path / "trials").glob("*"))):
                         folder.path.rename(aside)
                 raise
     finally:

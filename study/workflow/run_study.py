@@ -6,8 +6,9 @@ The studies of a sweep run one after the other, and then get common tables.
 import logging
 import subprocess
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
@@ -30,7 +31,13 @@ from study.config.frozen import as_frozen
 from study.config.loading import Member, dump_config
 from study.config.schema import AUTO, AblationConfig, StudyConfig, TrackingConfig
 from study.data.images.decode import PREPROCESSING
-from study.errors import BackboneError, ConfigError, InterruptedStudyError, StudyError
+from study.errors import (
+    BackboneError,
+    ConfigError,
+    InterruptedStudyError,
+    StudyError,
+    TrackingError,
+)
 from study.protocols import Protocol
 from study.search.ablation import fix_rates, rate_grids, tune_cells
 from study.search.confirm import run_confirm
@@ -101,45 +108,67 @@ def run_study(
             _compare_with_origin(study)
         else:  # only under the lock, since another driver may be creating it
             folder.create(dump_config(config), _origin(study))
-        _announce(study, console)
-        preparer, search_data = _prepare(study, console)
-        finished, step = False, Steps(console)
-        ending = Ending(folder, tracker, console, elsewhere)
-        starting = _beside(partial(tracker.start, study))  # takes as long as Ray
-
-        def lost(what: str, at_once: bool) -> None:
-            if not at_once:
-                wait([starting])  # what is still being opened cannot be closed
-            ending.without_ray(what, at_once)
-
-        try:
-            with ray_session(config, lost):
-                starting.result()
-                study = decide_precision(study)
-                if config.training.precision == AUTO:
-                    console.print(f"precision   {study.config.training.precision}, by a worker")
-                if config.ablation is not None:
-                    _ablate(study, config.ablation, preparer, tracker, console)
-                else:
-                    if search_data is not None and not _has_chosen(study, study.candidates()):
-                        with _stage(console, folder, "search", config.search.planned) as progress:
-                            run_search(study, search_data, [progress, tracker], sampler)
-                        _tell_of_time(study, console)
-                    _confirm(study, preparer, tracker, console)
-                step("ending the workers")
-            step(f"sending results to {tracker.title}, and registering the winner there")
-            tracker.register()
-            step("making tables, charts and the report")
-            outcome = write_outputs(folder, protocol, _datasets(study))
-            finished = True
-        except StorageError as error:
-            raise StorageError(
-                f"{error}; once that is mended, go on by --resume {folder.name}"
-            ) from error
-        finally:
-            if starting.exception() is None:
-                ending.close(step, finished=finished)
+        with _telling_how_to_go_on(folder):
+            outcome = _to_the_end(study, tracker, console, protocol, sampler, elsewhere)
     _conclude(*outcome, tracker, console)
+
+
+def _to_the_end(
+    study: Study,
+    tracker: Tracker,
+    console: Console,
+    protocol: Protocol | None,
+    sampler: Sampler | None,
+    elsewhere: Sequence[str] | None,
+) -> tuple[Results, Leaderboard]:
+    """Do what is left of a study that has its folder; return what `write_outputs` does."""
+    _announce(study, console)
+    preparer, search_data = _prepare(study, console)
+    config, folder = study.config, study.folder
+    finished, step = False, Steps(console)
+    ending = Ending(folder, tracker, console, elsewhere)
+    starting = _beside(partial(tracker.start, study))  # takes as long as Ray
+
+    def lost(what: str, at_once: bool) -> None:
+        if not at_once:
+            wait([starting])  # what is still being opened cannot be closed
+        ending.without_ray(what, at_once)
+
+    try:
+        with ray_session(config, lost):
+            starting.result()
+            study = decide_precision(study)
+            if config.training.precision == AUTO:
+                console.print(f"precision   {study.config.training.precision}, by a worker")
+            if config.ablation is not None:
+                _ablate(study, config.ablation, preparer, tracker, console)
+            else:
+                if search_data is not None and not _has_chosen(study, study.candidates()):
+                    with _stage(console, folder, "search", config.search.planned) as progress:
+                        run_search(study, search_data, [progress, tracker], sampler)
+                    _tell_of_time(study, console)
+                _confirm(study, preparer, tracker, console)
+            step("ending the workers")
+        step(f"sending results to {tracker.title}, and registering the winner there")
+        tracker.register()
+        step("making tables, charts and the report")
+        outcome = write_outputs(folder, protocol, _datasets(study))
+        finished = True
+        return outcome
+    finally:
+        if starting.exception() is None:
+            ending.close(step, finished=finished)
+
+
+@contextmanager
+def _telling_how_to_go_on(folder: StudyFolder) -> Iterator[None]:
+    """Say it in the message of a fault that is mended elsewhere."""
+    try:
+        yield
+    except (StorageError, TrackingError) as error:
+        raise type(error)(
+            f"{error}; once that is mended, go on by --resume {folder.name}"
+        ) from error
 
 
 def write_outputs(

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from study.errors import InterruptedStudyError, StudyError
+from study.errors import InterruptedStudyError, StudyError, TrackingError
+from study.storage.atomic import StorageError
 from study.storage.ledger import LedgerError, StudyFolder
 from study.storage.removal import name_aside, new_study
 
@@ -35,6 +36,17 @@ def test_a_study_that_fails_before_its_first_trial_leaves_no_folder(
 ) -> None:
     fail_in(StudyFolder(tmp_path / "deep" / "runs" / "mine"), error)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("error", [TrackingError, StorageError])
+def test_a_study_that_waits_for_another_machine_stays_once_it_is_one(
+    tmp_path: Path, error: type[Exception]
+) -> None:
+    folder = StudyFolder(tmp_path / "runs" / "mine")
+    fail_in(folder, error)
+    assert folder.exists()
+    fail_in(StudyFolder(tmp_path / "others" / "mine"), error, made="identity.json")
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"]
 
 
 def test_a_study_that_is_made_in_part_leaves_no_folder(tmp_path: Path) -> None:

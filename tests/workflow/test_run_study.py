@@ -19,7 +19,14 @@ from study.analysis.results import read_results
 from study.config.loading import Member, build_config, dump_config, load_sweep
 from study.config.schema import StudyConfig
 from study.data.records import Dataset
-from study.errors import BackboneError, ConfigError, DataError, InterruptedStudyError, StudyError
+from study.errors import (
+    BackboneError,
+    ConfigError,
+    DataError,
+    InterruptedStudyError,
+    StudyError,
+    TrackingError,
+)
 from study.method.checkpoint import read_architecture
 from study.storage.ledger import End, LedgerError, StudyFolder, TrialFolder
 from study.tracking.tracker import Tracker
@@ -325,6 +332,23 @@ def test_a_study_that_fails_says_what_it_still_does(
         run_study(config, folder_of(config), console, resume=False)
     assert ending == ["finish   sending the rest to the tracker"]
     assert "charts" not in output.getvalue()
+
+
+def test_a_tracker_that_goes_away_as_a_study_begins_leaves_one_that_goes_on(
+    configure: Configure, console: Console, ending: list[str], tracker: Any
+) -> None:
+    config = configure(search={"trials": 0})
+    folder = folder_of(config)
+    tracker.start.side_effect = TrackingError("the answer was lost")
+    with pytest.raises(
+        TrackingError, match=f"lost; once that is mended, .* --resume {folder.name}"
+    ):
+        run_study(config, folder, console, resume=False)
+    before = folder.read_identity()["study_id"]
+    tracker.start.side_effect = None
+    run_study(config, folder, console, resume=True)
+    assert folder.read_identity()["study_id"] == before, "by which its tracker finds it"
+    assert len(ending) == 5
 
 
 def test_what_was_not_sent_is_told_also_where_a_study_fails(
