@@ -14,7 +14,7 @@ from .conftest import Disk, Drivers
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
-TRIALS = 10
+TRIALS, PEERS = 10, 1
 SMALL = ["quickstart", "name=mine", f"search.trials={TRIALS}", "training.epochs=40"]
 SMALL += ["data.shots=4", "confirm.seeds=[1,2]", "confirm.runners_up=0", "search.asha=null"]
 SMALL += ["search.selection=holdout", "search.sampler=random"]
@@ -56,7 +56,7 @@ def after(folder: StudyFolder, count: int, do: Callable[[], None]) -> None:
 def assert_whole(folder: StudyFolder) -> None:
     search = [t for t in map(TrialFolder.read_config, folder.trials()) if t["stage"] == "search"]
     asked_for = [trial for trial in search if trial["arm"] != "variant"]
-    assert [trial["number"] for trial in asked_for] == list(range(TRIALS))
+    assert [trial["number"] for trial in asked_for] == list(range(TRIALS + PEERS))
     assert [trial["number"] for trial in search] == list(range(len(search)))
     for trial in folder.trials():
         assert not trial.damaged()

@@ -137,7 +137,7 @@ class TestStudyWhoseFilesWereDamaged:
         assert "the backbone's files have changed since 'mine' began, or are damaged" in output
         cut(weights)
         output = spoiled.run("--resume", "mine", status=2)
-        assert f"backbone: backbone '{spoiled.backbone}' cannot be loaded" in output
+        assert f"backbone: backbone '{spoiled.backbone}' has weights that cannot be read" in output
         weights.write_bytes(kept)
 
     def test_a_lost_configuration_is_named_and_its_trial_can_be_made_up_for(
