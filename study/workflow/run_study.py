@@ -47,7 +47,7 @@ from study.search.recording import drop_unproven_reports
 from study.search.samplers import Sampler
 from study.search.stages import budget, run_search
 from study.selection.candidates import extensions, fix_candidates
-from study.storage.atomic import StorageError, write_atomically
+from study.storage.atomic import StorageError, with_retries, write_atomically
 from study.storage.ledger import DESCRIPTION, StudyFolder, repair
 from study.storage.removal import new_study
 from study.tracking.reuse import take_over
@@ -183,7 +183,12 @@ def write_outputs(
 
     Returns:
         The results, which are read once, and their leaderboard.
+
+    Raises:
+        StorageError: the folder cannot be read or written.
     """
+    trials = folder.path / "trials"
+    with_retries(trials, trials.stat, known=folder.path)  # storage may be away
     results = read_results(folder.path, protocol)
     board = leaderboard(results)
     write_results(results)

@@ -162,8 +162,11 @@ def run(draw: Draw, chance: random.Random, storage: Path, twins: Twins) -> dict[
 
 
 def unsaid(status: int, output: str) -> list[str]:
-    """Return what is wrong with how a study ended that a fault met, unless it was killed itself."""
-    if status in (0, -signal.SIGKILL):
+    """Return what is wrong with how a study ended that a fault met.
+
+    Nothing, if it was killed itself, or had not begun.
+    """
+    if status in (0, -signal.SIGKILL) or "the study cannot start" in output:
         return []
     if status not in (MENDABLE, INTERRUPTED):
         return [f"it ended with {status}: {output[-2000:]}"]

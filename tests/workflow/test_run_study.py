@@ -28,6 +28,7 @@ from study.errors import (
     TrackingError,
 )
 from study.method.checkpoint import read_architecture
+from study.storage.atomic import StorageError
 from study.storage.ledger import End, LedgerError, StudyFolder, TrialFolder
 from study.tracking.tracker import Tracker
 from study.workflow import run_study as module
@@ -349,6 +350,14 @@ def test_a_tracker_that_goes_away_as_a_study_begins_leaves_one_that_goes_on(
     run_study(config, folder, console, resume=True)
     assert folder.read_identity()["study_id"] == before, "by which its tracker finds it"
     assert len(ending) == 5
+
+
+def test_outputs_wait_for_storage_that_is_gone_and_take_it_for_no_other_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("study.storage.atomic.WAIT_SECONDS", 0.2)
+    with pytest.raises(StorageError, match=r"mine/trials cannot be used, nor could it within"):
+        module.write_outputs(StudyFolder(tmp_path / "runs" / "mine"))
 
 
 def test_what_was_not_sent_is_told_also_where_a_study_fails(
