@@ -1,6 +1,6 @@
 """A study's runs: one parent run, and one child per trial. Writing twice changes nothing."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +75,9 @@ class RunWriter:
         """The trials that may have a run without a mark in their folder, with the run if it is
         known: the driver that created it died, or the server's answer was lost. Only these are
         searched for, since a search takes longer the more runs there are."""
+        self._perhaps_more = set(self._perhaps_there)
+        """The trials whose run may have more than its mark says: what an earlier driver sent last.
+        If such a trial was trained again, both would be in one run."""
         self._inputs: dict[tuple[str, str], list[DatasetInput]] = {}
         """The datasets of the trials of a split hash and a stage."""
         self._of_study: set[str] = set()
@@ -147,23 +150,26 @@ class RunWriter:
         if mark.paused:
             self.client.update_run(mark.run_id, status="RUNNING")
             mark.paused = False
-        config = folder.read_config()
+        config, began = folder.read_config(), _written(folder.path / "config.json", known=trials)
         there = set[tuple[str, int, float]]()
         if not mark.run_id:
-            mark.run_id, mark.began, there = self._trial_run(
-                config, _written(folder.path / "config.json", known=trials)
-            )
+            mark.run_id, mark.began, there = self._trial_run(config, began)
             mark.form = FORM
-        elif mark.trial_id not in ("", trial_id):
-            self._retag(mark.run_id, config)
-            mark.winner = False
+        else:
+            if trial_id in self._perhaps_more and not mark.closed:
+                there = self._places(self.client.get_run(mark.run_id))
+            if mark.trial_id not in ("", trial_id):
+                self._retag(mark.run_id, config)
+                mark.winner = False
+        self._perhaps_more.discard(trial_id)
+        if there - {_place(point) for point in _points(config, reports, end, mark.began)}:
+            self._delete(mark.run_id)  # it is of an earlier training
+            self.send_again(trial_id, {})
+            mark = Mark(parent_id=self.parent_id, form=FORM)
+            mark.run_id, mark.began, there = self._trial_run(config, began)
         mark.trial_id = trial_id
         if end is not None or shown.has_begun(config, reports):
-            points = shown.epoch_metrics(reports, mark.began, mark.reports)
-            if not mark.reports:
-                points.append(Metric("trainable", config["trainable"], mark.began, 0))
-            if end is not None:
-                points += shown.total_metrics(end, mark.began)
+            points = _points(config, reports, end, mark.began, mark.reports)
             points = [point for point in points if _place(point) not in there]
             for at in range(0, len(points), BATCH):
                 self.client.log_batch(mark.run_id, metrics=points[at : at + BATCH])
@@ -301,14 +307,19 @@ class RunWriter:
         else:
             if found.info.run_name != name or not found.data.tags.items() >= tags.items():
                 self._retag(found.info.run_id, config)
-            for key in found.data.metrics:
-                history = self.client.get_metric_history(found.info.run_id, key)
-                there |= {_place(point) for point in history}
+            there = self._places(found)
         run_id = str(found.info.run_id)
         params = shown.lacking_params(self.trial_params(config), found.data.params)
         self.client.log_batch(run_id, params=[Param(key, value) for key, value in params.items()])
         self._send_inputs(run_id, inputs)
         return run_id, int(found.info.start_time), there
+
+    def _places(self, run: Run) -> set[tuple[str, int, float]]:
+        """Return what a run has of metrics."""
+        histories = (
+            self.client.get_metric_history(run.info.run_id, key) for key in run.data.metrics
+        )
+        return {_place(point) for history in histories for point in history}
 
     def inputs(self, config: Mapping[str, Any]) -> list[DatasetInput]:
         """Return the datasets of a trial; none where its images are not recorded."""
@@ -391,6 +402,20 @@ def shortened(description: str) -> str:
     while kept and kept[-1].startswith("#"):  # a heading, whose table is left out
         kept.pop()
     return "\n\n".join([*kept, rest])
+
+
+def _points(
+    config: Mapping[str, Any],
+    reports: Sequence[Mapping[str, Any]],
+    end: End | None,
+    began: int,
+    sent: int = 0,
+) -> list[Metric]:
+    """Return the metrics of a trial; see `shown.epoch_metrics`."""
+    points = shown.epoch_metrics(reports, began, sent)
+    if not sent:
+        points.append(Metric("trainable", config["trainable"], began, 0))
+    return points if end is None else points + shown.total_metrics(end, began)
 
 
 def _place(point: Metric) -> tuple[str, int, float]:

@@ -429,6 +429,38 @@ def test_a_trial_whose_folder_was_deleted_and_that_is_trained_again_has_one_run(
     assert after["search-0001"].info.run_id == before["search-0001"].info.run_id
 
 
+@pytest.mark.parametrize("marked", [True, False])
+@pytest.mark.parametrize("ended", [True, False])
+def test_what_was_sent_without_a_mark_is_not_mixed_with_a_later_training(
+    mlflow_store: str, make: MakeStudy, marked: bool, ended: bool
+) -> None:
+    study = make(f"unmarked-{marked}-{ended}")
+    config = study.trial(0)
+    trial = study.folder.trial("search-0000")
+    sync(study, mlflow_store)
+    mark = (trial.path / "mlflow.json").read_bytes()
+    study.report(config, 1, seconds=0.7)
+    study.report(config, 2, seconds=0.7)
+    if ended:
+        study.end(config, "finished")
+    RunWriter(study.study, mlflow_store).sync_trial("search-0000")
+    if marked:  # the driver died before it wrote the present one
+        (trial.path / "mlflow.json").write_bytes(mark)
+    else:
+        (trial.path / "mlflow.json").unlink()
+    trial.reopen()
+    study.report(config, 1, seconds=0.3)
+    writer = RunWriter(study.study, mlflow_store)
+    writer.sync_trial("search-0000")
+    study.report(config, 2, seconds=0.3)
+    writer.sync_trial("search-0000")
+    run = runs(mlflow_store, study)["search-0000"]
+    points = MlflowClient(mlflow_store).get_metric_history(run.info.run_id, "val_score")
+    assert [point.step for point in points] == [1, 2]
+    assert len({point.timestamp - run.info.start_time for point in points} & {300, 600}) == 2
+    assert run.info.status == "RUNNING"
+
+
 def test_a_trial_that_was_trained_again_while_mlflow_was_away_has_its_later_results_alone(
     mlflow_store: str, make: MakeStudy
 ) -> None:
