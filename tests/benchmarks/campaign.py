@@ -133,7 +133,7 @@ def run(draw: Draw, chance: random.Random, storage: Path, twins: Twins) -> dict[
                 wait=fault.wait,
             )
             fault.end(place)
-            wrong += unsaid(status, output)
+            wrong += unsaid(status, output, begun=place.folder.config_path.exists())
             while status and resumes < MOST_RESUMES:
                 resumes += 1
                 said = said or f"exit status {status}: {output[-500:].strip()}"
@@ -161,16 +161,23 @@ def run(draw: Draw, chance: random.Random, storage: Path, twins: Twins) -> dict[
     }
 
 
-def unsaid(status: int, output: str) -> list[str]:
-    """Return what is wrong with how a study ended that a fault met.
+def unsaid(status: int, output: str, *, begun: bool) -> list[str]:
+    """Return what is wrong with how a study ended that a fault met, unless it was killed itself.
 
-    Nothing, if it was killed itself, or had not begun.
+    Args:
+        status: its exit status.
+        output: what it printed.
+        begun: whether there is a study to go on with.
     """
-    if status in (0, -signal.SIGKILL) or "the study cannot start" in output:
+    if status in (0, -signal.SIGKILL):
         return []
     if status not in (MENDABLE, INTERRUPTED):
         return [f"it ended with {status}: {output[-2000:]}"]
-    return [] if "--resume mine" in output else [f"no word of how to go on: {output[-2000:]}"]
+    return (
+        []
+        if "--resume mine" in output or not begun
+        else [f"no word of how to go on: {output[-2000:]}"]
+    )
 
 
 def summary(lines: Sequence[Mapping[str, object]]) -> str:

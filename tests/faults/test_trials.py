@@ -27,7 +27,7 @@ from study.storage import atomic
 from study.storage.ledger import StudyFolder
 from study.tracking.mlflow.mirror import sync_study
 from study.trial import TrialConfig, run
-from study.workflow.status import study_status
+from study.workflow.status import SHOWN, study_status
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -392,11 +392,13 @@ def test_mlflow_and_status_name_each_cause_in_one_line(
     }
     assert main(["--status", "faulty", f"storage={faulty.folder.path.parent}"]) == 0
     said = " ".join(capsys.readouterr().out.split())
-    for trial in faulty.folder.trials():
-        if trial.read_end().status == "failed":
-            assert "\n" not in trial.read_end().reason
-            assert tags[trial.trial_id] == ("FAILED", trial.read_end().reason)
-            assert trial.read_end().reason[:20] in said
+    failed = [t for t in faulty.folder.trials() if t.read_end().status == "failed"]
+    for trial in failed:
+        assert "\n" not in trial.read_end().reason
+        assert tags[trial.trial_id] == ("FAILED", trial.read_end().reason)
+    assert f"and {len(failed) - SHOWN} before" in said
+    for trial in failed[-SHOWN:]:
+        assert trial.read_end().reason[:20] in said
 
 
 @pytest.mark.long
