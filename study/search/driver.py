@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -307,10 +308,19 @@ def _interrupted_by_hanging_up() -> Iterator[None]:
         # The current handler of Ctrl-C reacts, which is Tune's while trials run.
         signal.raise_signal(signal.SIGINT)
 
+    def hang_up(*_: object) -> None:
+        # Printing to a terminal that is gone fails, and a study has yet to be closed.
+        with Path(os.devnull).open("wb") as nothing:
+            for stream in terminals:
+                os.dup2(nothing.fileno(), stream)
+        interrupt()
+
+    terminals = [stream for stream in (1, 2) if os.isatty(stream)]
     in_main_thread = threading.current_thread() is threading.main_thread()
     with ExitStack() as stack:
-        for name in (signal.SIGHUP, signal.SIGTERM) if in_main_thread else ():
-            stack.callback(signal.signal, name, signal.signal(name, interrupt))
+        handlers = {signal.SIGHUP: hang_up, signal.SIGTERM: interrupt} if in_main_thread else {}
+        for name, handler in handlers.items():
+            stack.callback(signal.signal, name, signal.signal(name, handler))
         yield
 
 

@@ -35,8 +35,6 @@ RAISED = "ray::"
 """The start of a traceback from Ray; its message about a worker that died contains none."""
 MEMORY_REPORT = "Object store memory usage"
 """The start of Ray's long list of the commands of other processes, which may contain secrets."""
-
-
 NO_SPARE_WORKERS: dict[str, Any] = {"prestart_worker_first_driver": False}
 """A setting of Ray, whose workers from the start lack the environment that Tune asks for."""
 
