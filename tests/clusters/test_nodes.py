@@ -110,7 +110,7 @@ def test_data_and_backbone_reach_each_process_of_a_node_once_and_never_once_a_tr
     running.end_well()
     configs = {t.trial_id: t.read_config() for t in running.folder.trials()}
     trials = {name: c["stage"] for name, c in configs.items() if c["arm"] != "variant"}
-    assert Counter(trials.values())["search"] == 24
+    assert Counter(trials.values())["search"] == 24 + 1  # the linear peer
 
     epochs = running.notes("epoch")
     searching = {(n["node"], n["process"]) for n in epochs if trials.get(n["trial"]) == "search"}
