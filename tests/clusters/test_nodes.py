@@ -118,7 +118,7 @@ def test_data_and_backbone_reach_each_process_of_a_node_once_and_never_once_a_tr
     assert len(searching) == 2 * SLOTS
     loaded = Counter((n["node"], n["process"]) for n in running.notes("load_backbone"))
     assert loaded == dict.fromkeys({(n["node"], n["process"]) for n in epochs}, 1)
-    opened = Counter((n["process"], n["file"]) for n in running.notes("ImageTable"))
+    opened = Counter((n["process"], n["file"]) for n in running.notes("__init__"))  # of ImageTable
     assert set(opened.values()) == {1}
 
     for epoch in epochs:

@@ -44,11 +44,11 @@ class Watched(ClipFitTrainable):
 
     def setup(self, config: dict[str, Any], **given: Any) -> None:
         """See `ClipFitTrainable`."""
+        from study.data.images.table import ImageTable
         from study.search import trainable
-        from study.trial import activations
 
         self._noting(trainable, "load_backbone", lambda name, **_: str(name))
-        self._noting(activations, "ImageTable", lambda path: Path(path).name)
+        self._noting(ImageTable, "__init__", lambda _, path: Path(path).name)
         trainable.trial_device = lambda: "cpu"  # there are none but in name
         super().setup(config, **given)
 
