@@ -150,11 +150,19 @@ def append_lines(path: Path, lines: bytes, *, known: Path | None = None) -> None
     Raises:
         StorageError: see `with_retries`.
     """
+    begins: int | None = None
 
     def append() -> None:
+        nonlocal begins
         # After an error, closing a buffered file would write its buffer again.
         with path.open("a+b", buffering=0) as file:
             drop_cut_line(file)
+            begins = file.tell() if begins is None else begins
+            # What an attempt left whose sync failed is written anew: it may be nowhere but in
+            # memory, and further syncs would not say so. Another process may have gone on since.
+            left = os.pread(file.fileno(), len(lines) + 1, begins)
+            if left and lines.startswith(left):
+                file.truncate(begins)
             rest = memoryview(lines)
             while rest:
                 rest = rest[file.write(rest) :]
