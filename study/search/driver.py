@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -92,7 +91,6 @@ def ray_session(
             stack.callback(_shut_down)
         if lost is not None:
             stack.callback(watching.enter_context(ended_with_ray(lost)))
-        stack.enter_context(_interrupted_by_hanging_up())
         yield
 
 
@@ -295,33 +293,6 @@ def _was_interrupted(fit: Callable[[], object]) -> bool:
     finally:
         if in_main_thread:
             signal.signal(signal.SIGINT, before)
-
-
-@contextmanager
-def _interrupted_by_hanging_up() -> Iterator[None]:
-    """Treat a closed terminal (SIGHUP) and ``kill`` (SIGTERM) like Ctrl-C."""
-
-    def interrupt(*_: object) -> None:
-        # A shell starts a command that ends in & with Ctrl-C ignored.
-        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-            raise KeyboardInterrupt
-        # The current handler of Ctrl-C reacts, which is Tune's while trials run.
-        signal.raise_signal(signal.SIGINT)
-
-    def hang_up(*_: object) -> None:
-        # Printing to a terminal that is gone fails, and a study has yet to be closed.
-        with Path(os.devnull).open("wb") as nothing:
-            for stream in terminals:
-                os.dup2(nothing.fileno(), stream)
-        interrupt()
-
-    terminals = [stream for stream in (1, 2) if os.isatty(stream)]
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    with ExitStack() as stack:
-        handlers = {signal.SIGHUP: hang_up, signal.SIGTERM: interrupt} if in_main_thread else {}
-        for name, handler in handlers.items():
-            stack.callback(signal.signal, name, signal.signal(name, handler))
-        yield
 
 
 def _shut_down() -> None:

@@ -11,6 +11,7 @@ from rich.console import Console
 from study.errors import INTERRUPTED
 from study.storage.ledger import StudyFolder
 from study.tracking.tracker import Tracker, describe_unsent
+from study.workflow.interruption import at_hang_up, go_on
 from study.workflow.status import Steps
 
 
@@ -39,12 +40,15 @@ class Ending:
     def close(self, step: Steps, *, finished: bool) -> None:
         """Send the rest of the results, and print what could not be sent.
 
+        A closed terminal and ``kill`` do not stop this, as it is what they ask for; Ctrl-C does.
+
         Args:
             step: where it is shown what is being done.
             finished: whether the study ran to its end.
         """
         self._once.acquire()  # for good
-        self._close(step, finished=finished)
+        with at_hang_up(go_on):
+            self._close(step, finished=finished)
 
     def without_ray(self, lost: str, at_once: bool = False) -> None:
         """End the process as an interruption does, from another thread than the main one.

@@ -3,6 +3,7 @@
 The studies of a sweep run one after the other, and then get common tables.
 """
 
+import json
 import logging
 import subprocess
 from collections import defaultdict
@@ -65,11 +66,13 @@ from study.workflow.check import (
 )
 from study.workflow.ending import Ending
 from study.workflow.facts import tell
+from study.workflow.interruption import at_hang_up, interrupt
 from study.workflow.status import StageProgress, Steps
 
 logger = logging.getLogger(__name__)
 
 
+@at_hang_up(interrupt)
 def run_study(
     config: StudyConfig,
     folder: StudyFolder,
@@ -97,7 +100,7 @@ def run_study(
     study = Study(config, folder, protocol)
     check_study(study, resuming=resume, sampler=sampler, tracker=tracker)
     # Another process finds by their names what this one was given no object for.
-    elsewhere = _sync_of(study) if tracker is None and protocol is None else None
+    elsewhere = _sync_of(study, resume) if tracker is None and protocol is None else None
     tracker = tracking.named(config.tracking.tracker, tracker)
     with folder.locked() if resume else new_study(folder, [image_cache(config)]):
         if resume:
@@ -162,9 +165,13 @@ def _to_the_end(
 
 @contextmanager
 def _telling_how_to_go_on(folder: StudyFolder) -> Iterator[None]:
-    """Say it in the message of a fault that is mended elsewhere."""
+    """Say it in the message of an interruption, and of a fault that is mended elsewhere."""
     try:
         yield
+    except KeyboardInterrupt:
+        raise InterruptedStudyError(
+            f"the study was interrupted; go on by --resume {folder.name}"
+        ) from None
     except (StorageError, TrackingError) as error:
         raise type(error)(
             f"{error}; once that is mended, go on by --resume {folder.name}"
@@ -203,6 +210,7 @@ def write_outputs(
     return results, board
 
 
+@at_hang_up(interrupt)
 def run_sweep(members: Sequence[Member], console: Console) -> None:
     """Run the unfinished studies of a sweep; if one fails, the others still run.
 
@@ -238,10 +246,18 @@ def run_sweep(members: Sequence[Member], console: Console) -> None:
         raise StudyError(f"{len(failed)} of {len(members)} studies failed:\n" + "\n".join(failed))
 
 
-def _sync_of(study: Study) -> list[str]:
-    """Return the arguments of the command ``sync`` for a study, also from another folder."""
-    folder, uri = study.folder, study.config.tracking.uri
-    given = [] if uri is None else [f"tracking.uri={uri}"]
+def _sync_of(study: Study, resume: bool) -> list[str]:
+    """Return the arguments of the command ``sync`` for a study, also from another folder.
+
+    What is frozen is not among them: all users of a computer can read the arguments of a process.
+    """
+    folder, own = study.folder, study.config.tracking
+    frozen = frozen_config(folder).tracking if resume else own
+    given = [
+        f"tracking.{key}={json.dumps(value)}"
+        for key, value in own.model_dump().items()
+        if value != getattr(frozen, key)
+    ]
     return [folder.name, f"storage={folder.path.parent.absolute()}", *given]
 
 

@@ -3,7 +3,6 @@
 import signal
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +10,7 @@ from tiny_study import kill_worker, statuses
 
 from study.config.schema import AshaConfig
 from study.config.settings import Settings
-from study.search.driver import _interrupted_by_hanging_up, make_scheduler
+from study.search.driver import make_scheduler
 from study.selection.candidates import finished_trials
 from study.trial import TrialConfig
 
@@ -90,53 +89,6 @@ def test_successive_halving_remembers_trials_that_ended_before(searched: Any) ->
 
 def test_ctrl_c_is_nobodys_after_a_stage(searched: Any) -> None:
     assert signal.getsignal(signal.SIGINT) in (signal.default_int_handler, signal.SIG_IGN)
-
-
-@pytest.mark.parametrize("ctrl_c", [signal.default_int_handler, signal.SIG_IGN])
-@pytest.mark.parametrize("name", [signal.SIGTERM, signal.SIGHUP])
-def test_kill_and_a_terminal_that_goes_away_interrupt_as_ctrl_c_does(
-    name: signal.Signals, ctrl_c: Any
-) -> None:
-    before = signal.getsignal(name)
-    listening = signal.signal(signal.SIGINT, ctrl_c)  # ignored by what a script starts with &
-    try:
-        with pytest.raises(KeyboardInterrupt), _interrupted_by_hanging_up():
-            signal.raise_signal(name)
-    finally:
-        signal.signal(signal.SIGINT, listening)
-    assert signal.getsignal(name) is before
-
-
-HUNG_UP = """
-import os, pty, sys, time
-from pathlib import Path
-
-child, terminal = pty.fork()
-if child == 0:
-    import signal
-    from rich.console import Console
-    from study.search.driver import _interrupted_by_hanging_up
-
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        with _interrupted_by_hanging_up():
-            print("ready", flush=True)
-            time.sleep(60)
-    except KeyboardInterrupt:
-        with Console().status("sending the rest"):
-            print("interrupted", file=sys.stderr, flush=True)
-        Path(sys.argv[1]).write_text("closed")
-    os._exit(0)
-assert b"ready" in os.read(terminal, 100)
-os.close(terminal)
-os.waitpid(child, 0)
-"""
-
-
-def test_a_study_can_be_closed_after_its_terminal_is_gone(tmp_path: Path) -> None:
-    closed = tmp_path / "closed"
-    subprocess.run([sys.executable, "-c", HUNG_UP, str(closed)], check=True)
-    assert closed.read_text() == "closed"
 
 
 PROCESSES = """

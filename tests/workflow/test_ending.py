@@ -1,5 +1,6 @@
 """A study ends once: whoever closes it first does it, and losing Ray ends the process too."""
 
+import signal
 import subprocess
 import sys
 import textwrap
@@ -48,6 +49,18 @@ def test_what_was_not_sent_is_named_with_the_command_that_sends_it(
     assert "sending the rest to kept" in shown
     assert "kept lacks 1 run:" in shown
     assert "clipfit-study --sync mine" in shown
+
+
+@pytest.mark.parametrize("name", [signal.SIGTERM, signal.SIGHUP])
+def test_kill_does_not_stop_what_it_asks_for(name: signal.Signals) -> None:
+    class Killed(Kept):
+        def close(self, *, finished: bool) -> Mapping[str, str]:
+            signal.raise_signal(name)
+            return super().close(finished=finished)
+
+    console, tracker = Console(quiet=True), Killed({})
+    Ending(StudyFolder(Path("runs/mine")), tracker, console).close(Steps(console), finished=True)
+    assert tracker.closed == [True]
 
 
 def test_where_a_study_is_closed_already_the_loss_of_ray_changes_nothing() -> None:

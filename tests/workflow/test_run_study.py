@@ -1,6 +1,7 @@
 """A study from its configuration to its report: what it begins with, refuses, and leaves."""
 
 import io
+import signal
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -31,7 +32,9 @@ from study.method.checkpoint import read_architecture
 from study.storage.atomic import StorageError
 from study.storage.ledger import End, LedgerError, StudyFolder, TrialFolder
 from study.tracking.tracker import Tracker
+from study.trial.study import Study
 from study.workflow import run_study as module
+from study.workflow.check import resumed_config
 from study.workflow.run_study import _conclude, check_sweep, run_study, run_sweep, write_outputs
 
 Configure = Callable[..., StudyConfig]
@@ -376,6 +379,32 @@ def test_what_was_not_sent_is_told_also_where_a_study_fails(
     with pytest.raises(StudyError):
         run_study(config, folder_of(config), console, resume=False)
     assert "the tracker lacks 1 run:\n  trial: away" in output.getvalue()
+
+
+def test_another_process_syncs_a_study_to_where_it_was_told_to(configure: Configure) -> None:
+    config = configure(tracking={"uri": "sqlite:///of-the-study.db"})
+    folder = folder_of(config)
+    folder.create(dump_config(config), {})
+    assert module._sync_of(Study(config, folder), resume=True)[2:] == []
+    changed = ["tracking.experiment='my: experiment'", "tracking.uri=null"]
+    resumed = resumed_config(folder, changed)
+    name, *others = module._sync_of(Study(resumed, folder), resume=True)
+    assert name == "mine"
+    assert resumed_config(folder, others).tracking == resumed.tracking
+
+
+@pytest.mark.usefixtures("ending")
+@pytest.mark.parametrize("name", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_study_that_is_interrupted_after_its_trials_is_closed_and_says_how_to_go_on(
+    configure: Configure, console: Console, tracker: Any, name: signal.Signals
+) -> None:
+    before = signal.getsignal(name)
+    tracker.register.side_effect = lambda: signal.raise_signal(name)
+    config = configure(search={"trials": 0})
+    with pytest.raises(InterruptedStudyError, match="interrupted; go on by --resume mine"):
+        run_study(config, folder_of(config), console, resume=False)
+    tracker.close.assert_called_once_with(finished=False)
+    assert signal.getsignal(name) is before
 
 
 @pytest.mark.usefixtures("ray_cluster")

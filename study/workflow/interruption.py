@@ -1,0 +1,53 @@
+"""What asks a study to end from outside, besides Ctrl-C: a closed terminal, and ``kill``."""
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def at_hang_up(then: Callable[[], None]) -> Iterator[None]:
+    """Call a function at SIGHUP, that of a closed terminal, and at SIGTERM, that of ``kill``.
+
+    Both would end the process at once. One that is ignored stays so, as by ``nohup``. Elsewhere
+    than in the main thread nothing is changed.
+    """
+
+    def hang_up(*_: object) -> None:
+        # Printing to a terminal that is gone fails, and a study has yet to be closed.
+        with Path(os.devnull).open("wb") as nothing:
+            for stream in terminals:
+                os.dup2(nothing.fileno(), stream)
+        then()
+
+    terminals = [stream for stream in (1, 2) if os.isatty(stream)]
+    handlers = {signal.SIGHUP: hang_up, signal.SIGTERM: lambda *_: then()}
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    with ExitStack() as stack:
+        for name, handler in handlers.items() if in_main_thread else ():
+            if signal.getsignal(name) is not signal.SIG_IGN:
+                stack.callback(signal.signal, name, signal.signal(name, handler))
+        yield
+
+
+def interrupt() -> None:
+    """React as to Ctrl-C.
+
+    Raises:
+        KeyboardInterrupt: unless Tune reacts, as it does while trials run.
+    """
+    # A shell starts a command that ends in & with Ctrl-C ignored.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        raise KeyboardInterrupt
+    signal.raise_signal(signal.SIGINT)
+
+
+def go_on() -> None:
+    """Say that what is being done is what was asked for."""
+    logger.warning("the study is ending already; Ctrl-C ends it without sending what is left")

@@ -1,0 +1,81 @@
+"""A study that is asked to end: by a closed terminal and by `kill`."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from study.workflow.interruption import at_hang_up, go_on, interrupt
+
+
+@pytest.mark.parametrize("ctrl_c", [signal.default_int_handler, signal.SIG_IGN])
+@pytest.mark.parametrize("name", [signal.SIGTERM, signal.SIGHUP])
+def test_kill_and_a_terminal_that_goes_away_interrupt_as_ctrl_c_does(
+    name: signal.Signals, ctrl_c: Any
+) -> None:
+    before = signal.getsignal(name)
+    listening = signal.signal(signal.SIGINT, ctrl_c)  # ignored by what a script starts with &
+    try:
+        with pytest.raises(KeyboardInterrupt), at_hang_up(interrupt):
+            signal.raise_signal(name)
+    finally:
+        signal.signal(signal.SIGINT, listening)
+    assert signal.getsignal(name) is before
+
+
+def test_what_is_to_outlive_its_terminal_does() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        with at_hang_up(interrupt):
+            signal.raise_signal(signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+HUNG_UP = """
+import os, pty, sys, time
+from pathlib import Path
+
+child, terminal = pty.fork()
+if child == 0:
+    import signal
+    from rich.console import Console
+    from study.workflow.interruption import at_hang_up, interrupt
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with at_hang_up(interrupt):
+            print("ready", flush=True)
+            time.sleep(60)
+    except KeyboardInterrupt:
+        with Console().status("sending the rest"):
+            print("interrupted", file=sys.stderr, flush=True)
+        Path(sys.argv[1]).write_text("closed")
+    os._exit(0)
+assert b"ready" in os.read(terminal, 100)
+os.close(terminal)
+os.waitpid(child, 0)
+"""
+
+
+def test_a_study_can_be_closed_after_its_terminal_is_gone(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    subprocess.run([sys.executable, "-c", HUNG_UP, str(closed)], check=True)
+    assert closed.read_text() == "closed"
+
+
+@pytest.mark.parametrize("name", [signal.SIGTERM, signal.SIGHUP])
+def test_what_is_ending_already_ends_in_its_own_time(
+    name: signal.Signals, caplog: pytest.LogCaptureFixture
+) -> None:
+    closed = False
+    with at_hang_up(interrupt), at_hang_up(go_on):
+        signal.raise_signal(name)
+        closed = True
+    assert closed
+    assert caplog.messages == [
+        "the study is ending already; Ctrl-C ends it without sending what is left"
+    ]
