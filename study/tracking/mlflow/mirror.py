@@ -151,7 +151,7 @@ class Mirror:
 def sync_study(
     study: Study, uri: str, write_outputs: Callable[[], object] = lambda: None
 ) -> Synced:
-    """Send everything that MLflow lacks, and wait for it.
+    """Send everything that MLflow lacks, and wait for it, however slow each answer may be.
 
     Trials sent earlier and trials sent now are both compared with the runs that MLflow lists.
 
@@ -178,10 +178,10 @@ def sync_study(
         unsent |= {t: lack for t, lack in lacking(writer, list_runs(writer), sent).items() if lack}
     finished, before = folder.is_complete(), folder.read_registration()
     if finished:  # an unfinished study may still get another winner, or more seeds
-        registry.register_or_tell(writer, {})
+        registry.register_or_tell(writer, {}, wait=None)
     if folder.read_registration() != before:
         write_outputs()
-    unsent |= close_study(writer, finished=finished)
+    unsent |= close_study(writer, finished=finished, wait=None)
     if unsent:
         raise TrackingError(
             f"of study '{folder.name}', MLflow lacks {describe_unsent(unsent, len(unsent))}"
@@ -230,10 +230,12 @@ def _lack(writer: runs.RunWriter, listed: Mapping[str, Run], trial_id: str) -> s
         config, end, reports = trial.read_config(), trial.read_end(), trial.read_reports()
     except ledger.LedgerError:  # reported when the trial is sent
         return None
-    if not mark.run_id or mark.trial_id not in ("", trial_id) or not mark.fits(reports, end):
+    if not mark.run_id:
         return None
     if (run := listed.get(mark.run_id)) is None:
         return "its run is not there"
+    if mark.trial_id not in ("", trial_id) or not mark.fits(reports, end):
+        return None
     end = end if mark.closed else None
     if end is not None and run.info.status != shown.STATUS[end.status]:
         return f"its run is {run.info.status}, not {shown.STATUS[end.status]}"
@@ -287,8 +289,10 @@ def _each(
     return {trial_id: text for trial_id, text in told.items() if text is not None}
 
 
-def close_study(writer: runs.RunWriter, *, finished: bool) -> dict[str, str]:
-    """Close the parent run; return why that failed, or nothing."""
+def close_study(
+    writer: runs.RunWriter, *, finished: bool, wait: float | None = server.SEVERAL_WITHIN
+) -> dict[str, str]:
+    """Close the parent run, in so many seconds; return why that failed, or nothing."""
 
     def close() -> None:
         try:
@@ -299,7 +303,7 @@ def close_study(writer: runs.RunWriter, *, finished: bool) -> dict[str, str]:
 
     try:
         list(writer.study.folder.trials())  # wait for missing storage, not in the server's time
-        within(server.SEVERAL_WITHIN, close)
+        within(wait, close)
     except Exception as error:  # from MLflow, a database, its driver or the network
         return {STUDY_RUN: first_line(error)}
     return {}

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import mlflow.pyfunc
-from mlflow.entities import LoggedModel, LoggedModelOutput, Metric
+from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus, Metric
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models.model import MLMODEL_FILE_NAME, Model
@@ -47,13 +47,13 @@ logger = logging.getLogger(__name__)
 
 
 def register_winner(
-    writer: runs.RunWriter, wait: float = server.SEVERAL_WITHIN
+    writer: runs.RunWriter, wait: float | None = server.SEVERAL_WITHIN
 ) -> Registration | None:
     """Register a study's winner once, decide who is champion, and write ``registered.json``.
 
     Args:
         writer: the writer of the study's runs.
-        wait: how many seconds this may take.
+        wait: how many seconds this may take; None sets no limit.
 
     Returns:
         The registration; None if the study has no winner, because nothing is confirmed or the
@@ -83,16 +83,21 @@ def register_winner(
     return registration
 
 
-def register_or_tell(writer: runs.RunWriter, unsent: Mapping[str, str]) -> None:
+def register_or_tell(
+    writer: runs.RunWriter,
+    unsent: Mapping[str, str],
+    wait: float | None = server.SEVERAL_WITHIN,
+) -> None:
     """Register the winner; only log a failure, since a study is complete without it.
 
     Args:
         writer: see `register_winner`.
         unsent: the trials that MLflow lacks, and why; if there are any, nothing is registered.
+        wait: see `register_winner`.
     """
     try:
         if not unsent:
-            register_winner(writer)
+            register_winner(writer, wait)
         elif (choice := Choice.read(writer.study)) and choice.is_winner:
             raise TrackingError(f"MLflow lacks {describe_unsent(unsent, 1)}")
     except StudyError as error:
@@ -163,7 +168,7 @@ class _Registrar:
 
     def _create_version(self, tags: dict[str, str]) -> ModelVersion:
         candidate, parent_id = self._winner.candidate, self._writer.parent_id
-        logged = self._client.create_logged_model(
+        logged = self._begun(tags) or self._client.create_logged_model(
             self._writer.experiment_id,
             name=self._name,
             source_run_id=parent_id,
@@ -175,18 +180,21 @@ class _Registrar:
             },
             model_type="classifier",
         )
-        with tempfile.TemporaryDirectory() as scratch:
-            model = self._save(Path(scratch), logged)
-            self._client.log_model_artifacts(logged.model_id, str(model))
-        self._client.finalize_logged_model(logged.model_id, "READY")
-        self._client.log_outputs(parent_id, [LoggedModelOutput(logged.model_id, step=0)])
+        if logged.status != LoggedModelStatus.READY:
+            with tempfile.TemporaryDirectory() as scratch:
+                model = self._save(Path(scratch), logged)
+                self._client.log_model_artifacts(logged.model_id, str(model))
+            self._client.finalize_logged_model(logged.model_id, "READY")
         exact = {SCORE: candidate.val_score or 0.0, **self._winner.test_scores}
-        scores = without_twins(exact)
-        now = int(time.time() * 1000)
-        self._client.log_batch(
-            parent_id,
-            metrics=[Metric(k, v, now, 0, model_id=logged.model_id) for k, v in scores.items()],
-        )
+        outputs = self._client.get_run(parent_id).outputs.model_outputs
+        if logged.model_id not in [output.model_id for output in outputs]:
+            scores = without_twins(exact)
+            now = int(time.time() * 1000)
+            self._client.log_batch(
+                parent_id,
+                metrics=[Metric(k, v, now, 0, model_id=logged.model_id) for k, v in scores.items()],
+            )
+            self._client.log_outputs(parent_id, [LoggedModelOutput(logged.model_id, step=0)])
         return self._client.create_model_version(
             self._name,
             # Not the model's id: MLflow would look it up on the process's default server, not on
@@ -200,6 +208,14 @@ class _Registrar:
             f"{len(self._winner.trials)} seeds.",
             model_id=logged.model_id,
         )
+
+    def _begun(self, tags: Mapping[str, str]) -> LoggedModel | None:
+        """Return the model that an earlier attempt has made, whose end was not heard of."""
+        own = (f"tags.{key} = '{tags[key]}'" for key in ("study_id", "source_trial", "trial_id"))
+        found = self._client.search_logged_models(
+            [self._writer.experiment_id], filter_string=" AND ".join(own)
+        )
+        return next(iter(found), None)
 
     @property
     def _title(self) -> str:

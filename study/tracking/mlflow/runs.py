@@ -14,7 +14,7 @@ from study.storage.ledger import CANDIDATES, CELLS, DESCRIPTION, KEPT, End, Tria
 from study.tracking.mlflow import internals, server, shown
 from study.tracking.mlflow.inputs import dataset_inputs
 from study.tracking.mlflow.marks import FORM, Mark
-from study.trial.study import Study
+from study.trial.study import PRECISION, Study
 
 TRIAL_TAGS = ("trial_id", "stage", "arm", "label", "split_hash", "config_hash", "taken_from")
 """The tags of a trial's run, as far as the trial has a value of that name."""
@@ -25,6 +25,7 @@ BATCH = 900
 STUDY_ARTIFACTS = (
     "study.yaml",
     "identity.json",
+    PRECISION,
     "shots",
     CANDIDATES,
     "results.parquet",
@@ -94,7 +95,7 @@ class RunWriter:
         """Find or create the experiment and the parent run, and send the parent's parameters."""
         config = self.study.config
         self.experiment_id = self._experiment(config.tracking.experiment)
-        found = self._find("tags.study_parent = 'yes'")
+        found = next(iter(self._search("tags.study_parent = 'yes'")), None)
         self._was_there = found is not None
         if found is None:
             found = self.client.create_run(
@@ -285,15 +286,12 @@ class RunWriter:
         a damaged one has to be, the run is of an earlier training, and is deleted as well.
         """
         trial_id, name, tags = config["trial_id"], _run_name(config), self.trial_tags(config)
-        found = self._perhaps_there.get(trial_id)
-        if found is None and trial_id in self._perhaps_there:
-            found = self._find(f"tags.trial_id = '{trial_id}'")
-        elif found is None and self._was_there:
-            earlier = self._find(f"tags.trial_id = '{trial_id}'")
-            marks = (Mark.read(trial, self.parent_id) for trial in self.study.folder.trials())
-            # A trial that was renamed keeps its run, which may have its earlier name still.
-            if earlier is not None and all(mark.run_id != earlier.info.run_id for mark in marks):
-                self._delete(earlier.info.run_id)
+        found, known = self._perhaps_there.get(trial_id), trial_id in self._perhaps_there
+        if found is None and (known or self._was_there):
+            found = self._unmarked(trial_id)
+        if found is not None and not known:
+            self._delete(found.info.run_id)
+            found = None
         self._perhaps_there[trial_id] = None
         there = set[tuple[str, int, float]]()
         inputs = self.inputs(config)  # before a run is made, since storage may be away
@@ -313,6 +311,16 @@ class RunWriter:
         self.client.log_batch(run_id, params=[Param(key, value) for key, value in params.items()])
         self._send_inputs(run_id, inputs)
         return run_id, int(found.info.start_time), there
+
+    def _unmarked(self, trial_id: str) -> Run | None:
+        """Find a trial's run that no trial's mark names.
+
+        A trial that was renamed keeps its run, which may have its earlier name still.
+        """
+        found = self._search(f"tags.trial_id = '{trial_id}'")
+        trials = self.study.folder.trials() if found else ()
+        marked = {Mark.read(trial, self.parent_id).run_id for trial in trials}
+        return next((run for run in found if run.info.run_id not in marked), None)
 
     def _places(self, run: Run) -> set[tuple[str, int, float]]:
         """Return what a run has of metrics."""
@@ -363,13 +371,12 @@ class RunWriter:
             run_id, tags=[RunTag(key, value) for key, value in self.trial_tags(config).items()]
         )
 
-    def _find(self, condition: str) -> Run | None:
-        found = self.client.search_runs(
-            [self.experiment_id],
-            filter_string=f"{self.own_runs} and {condition}",
-            max_results=1,
+    def _search(self, condition: str) -> list[Run]:
+        return list(
+            self.client.search_runs(
+                [self.experiment_id], filter_string=f"{self.own_runs} and {condition}"
+            )
         )
-        return next(iter(found), None)
 
     def _experiment(self, name: str) -> str:
         if (found := self.client.get_experiment_by_name(name)) is None:

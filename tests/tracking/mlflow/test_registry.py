@@ -11,6 +11,7 @@ import mlflow
 import numpy as np
 import pytest
 from mlflow import MlflowClient
+from mlflow.entities import LoggedModelStatus
 from mlflow.models import Model
 from PIL import Image
 from written_study import started
@@ -332,6 +333,38 @@ def test_a_choice_above_the_share_of_the_largest_class_is_registered(
     finished: MakeFinished, store: str
 ) -> None:
     assert register(finished("above", images=[600, 200, 200], test_score=0.61), store).champion
+
+
+@pytest.mark.parametrize(
+    "call", ["log_model_artifacts", "finalize_logged_model", "log_outputs", "create_model_version"]
+)
+def test_a_registration_whose_answer_is_lost_is_made_up_for_with_the_same_model(
+    finished: MakeFinished, store: str, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    study, client = finished(f"lost-at-{call}"), MlflowClient(store)
+    writer = RunWriter(study.study, store)
+    real = getattr(MlflowClient, call)
+
+    def cut(*given: Any, **named: Any) -> None:
+        if call != "create_model_version":  # which the next attempt finds if it has arrived
+            real(*given, **named)
+        raise ConnectionError("the connection was cut")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(MlflowClient, call, cut)
+        with pytest.raises(TrackingError, match="cut"):
+            register_winner(writer)
+    assert register_winner(writer) is not None
+    study_id = study.folder.read_identity()["study_id"]
+    (model,) = client.search_logged_models(
+        [writer.experiment_id], filter_string=f"tags.study_id = '{study_id}'"
+    )
+    run = client.get_run(writer.parent_id)
+    assert [output.model_id for output in run.outputs.model_outputs] == [model.model_id]
+    assert len(client.get_metric_history(writer.parent_id, "val_score")) == 1
+    (version,) = client.search_model_versions(f"tags.study_id = '{study_id}'")
+    assert version.source == model.artifact_location
+    assert model.status == LoggedModelStatus.READY
 
 
 @pytest.mark.timeout(60)  # a wait without bounds would not end

@@ -15,6 +15,7 @@ from written_study import EPOCHS, MakeStudy, Written, artifacts, history, runs, 
 
 from study.config.loading import build_config, dump_config
 from study.storage.ledger import DESCRIPTION, End, StudyFolder, TrialFolder
+from study.tracking.mlflow.mirror import sync_study
 from study.tracking.mlflow.runs import LONGEST_NOTE, RunWriter
 from study.trial.study import Study
 
@@ -343,6 +344,32 @@ def test_what_is_sent_under_an_old_name_is_no_fault(renamed: RunWriter) -> None:
     renamed.sync_trial("confirm-best-seed1")
     (run,) = confirmations(renamed)
     assert run.info.run_name == "best · seed 1"
+
+
+def test_the_next_of_its_name_leaves_the_run_of_a_renamed_trial_alone(renamed: RunWriter) -> None:
+    (earlier,), folder = confirmations(renamed), renamed.study.folder
+    config = folder.trial("confirm-best-of-8-seed1").read_config()
+    trial = folder.trial("confirm-best-seed1")
+    trial.create({**config, "trial_id": "confirm-best-seed1", "label": "best", "subset": "ln"})
+    trial.append_report({"epoch": 1, "test_score": 0.75, "seconds": 1.0})
+    trial.write_end(End("finished", 1, 1.0))
+    renamed.sync_trial("confirm-best-seed1")  # where the renamed one could not be sent yet
+    renamed.sync_trial("confirm-best-of-8-seed1")
+    found = {run.data.tags["trial_id"]: run for run in confirmations(renamed)}
+    assert {trial_id: run.data.metrics["test_score"] for trial_id, run in found.items()} == {
+        "confirm-best-seed1": 0.75,
+        "confirm-best-of-8-seed1": 0.5,
+    }
+    assert found["confirm-best-of-8-seed1"].info.run_id == earlier.info.run_id
+
+
+def test_the_run_of_a_renamed_trial_is_made_again_if_it_is_lost(renamed: RunWriter) -> None:
+    (run,) = confirmations(renamed)
+    renamed.client.delete_run(run.info.run_id)
+    sync_study(renamed.study, renamed.uri)
+    (run,) = confirmations(renamed)
+    assert run.data.tags["trial_id"] == "confirm-best-of-8-seed1"
+    assert run.data.metrics["test_score"] == 0.5
 
 
 @pytest.mark.parametrize("marks", ["kept", "lost"])
