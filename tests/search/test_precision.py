@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from study.errors import StudyError
+from study.errors import BackboneError, StudyError
 from study.search.precision import decide_precision
 from study.trial.study import PRECISION
 
@@ -28,6 +28,35 @@ def test_it_is_decided_once_and_stays(make_study: Any) -> None:
     path.write_text("{")
     with pytest.raises(StudyError, match="precision"):
         decide_precision(study)
+
+
+def test_that_of_the_trials_stays_if_the_file_is_lost(
+    make_study: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ray.remote", lambda **_: pytest.fail("no worker need be asked"))
+    auto = {"epochs": 1, "batch_size": 8, "precision": "auto"}
+    study = make_study("lost", training=auto).study
+    study.folder.write_json(PRECISION, "bfloat16")
+    config = {"training": study.in_precision().config.training.model_dump(mode="json")}
+    study.folder.trial("search-0000").create(config)
+    (study.folder.path / PRECISION).unlink()
+    assert decide_precision(study).config.training.precision == "bfloat16"
+    assert json.loads((study.folder.path / PRECISION).read_text()) == "bfloat16"
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_worker_that_cannot_train_says_why(
+    make_study: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unable(threads: int) -> None:
+        raise BackboneError(f"PyTorch sees no GPU, {threads} thread")
+
+    auto = {"epochs": 1, "batch_size": 8, "precision": "auto"}
+    study = make_study("unable", training=auto).study
+    monkeypatch.setattr("study.search.precision._fastest_here", unable)
+    with pytest.raises(BackboneError, match=r"^PyTorch sees no GPU, 1 thread$"):
+        decide_precision(study)
+    assert not (study.folder.path / PRECISION).exists()
 
 
 def test_what_is_given_is_not_asked_for(make_study: Any) -> None:
