@@ -63,6 +63,12 @@ class Backbone:
             config.projection_dim if self.family == "clip" else config.text_config.projection_size
         )
 
+    @property
+    def state(self) -> str:
+        """The fingerprint and what the matrices are held in; activations depend on both."""
+        matrix = next(one for one in self.clip.parameters() if one.dim() >= 2)
+        return f"{self.fingerprint} {matrix.dtype}"
+
     def tokenize(self, prompts: Sequence[str]) -> Tensor:
         """Return token ids, (prompts, length) int64.
 

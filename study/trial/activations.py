@@ -112,7 +112,7 @@ def begin_images(
         return {"features": torch.cat([first, *chunks])} if fits else {}
 
     device, stage = model.classifier.device, encoder.first if encoder else "pixels"
-    key = (path, backbone.fingerprint, precision, str(device), stage)
+    key = (path, backbone.state, precision, str(device), stage)
     if not (whole := cached.get(key, begin_all)):
         return begin_anew(model, backbone, table, wanted)
     return whole["features"][torch.tensor(table.rows(wanted), device=device)]
@@ -226,7 +226,7 @@ def _of_prompts(
         identity = {"what": what, "prompts": digest}
         return cached_features(folder, identity, backbone, precision, compute)
 
-    key = (what, precision, backbone.fingerprint, digest, device)
+    key = (what, precision, backbone.state, digest, device)
     return PROMPTS.get(key, read_or_compute)
 
 
@@ -264,7 +264,7 @@ def cached_features(
         **what,
         # The version of the computation; change it when features may round otherwise.
         "form": "2" if precision == "float32" else "3",
-        "backbone": backbone.fingerprint,
+        "backbone": backbone.state,
         "settings": sha256_of(json.dumps(settings, sort_keys=True, default=str).encode())[:32],
         "precision": precision,
         # Rounding depends on these, and a trial must yield the same bytes wherever it runs.

@@ -101,7 +101,7 @@ def begin_views(
     if not model.vision.is_tuned or most * len(table.paths) <= SMALL:
         return begin_images(model, backbone, path, wanted, WHOLE)
     device, precision = model.classifier.device, model.classifier.precision
-    key = (path, backbone.fingerprint, precision, str(device), model.vision.first)
+    key = (path, backbone.state, precision, str(device), model.vision.first)
     kept = VIEWS.of(key)
     found = {view: kept[view] for view in wanted if view in kept}
     missing = [view for view in dict.fromkeys(wanted) if view not in found]

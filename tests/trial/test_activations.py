@@ -1,7 +1,10 @@
 """Images that are begun once a process: kept where there is room, never computed for nothing."""
 
 from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
@@ -11,11 +14,13 @@ from study.config.loading import build_config
 from study.data.images.table import normalize
 from study.method.backbone import Backbone
 from study.method.model import FewShotClassifier
+from study.method.precision import hold
+from study.method.recipe import Precision
 from study.method.staged import StagedClassifier
 from study.method.subsets import parse
 from study.storage.ledger import StudyFolder
 from study.trial import activations
-from study.trial.activations import CHUNK, begin_images, open_table
+from study.trial.activations import CHUNK, begin_images, open_table, zero_shot_text
 from study.trial.machine_faults import free_memory
 from study.trial.prepare import Preparer
 from study.trial.study import Study
@@ -100,3 +105,25 @@ def test_what_was_used_last_is_kept_the_longest(
     assert [begun(first), begun(second), begun(first)] == [len(paths), len(paths), 0]
     assert begun(third) == len(paths)
     assert [begun(first), begun(second)] == [0, len(paths)]
+
+
+@pytest.mark.parametrize("first", ["float32", "bfloat16"])
+def test_text_features_are_those_of_the_matrices_that_are_held(
+    backbone: Backbone, tmp_path: Path, first: Precision
+) -> None:
+    ids = backbone.tokenize(["a photo of a one", "a photo of a two"])
+
+    def features(held: Precision) -> Tensor:
+        own = replace(backbone, clip=deepcopy(backbone.clip))
+        hold(own.clip, held)
+        return zero_shot_text(own, ids, "bfloat16", tmp_path)
+
+    alone: dict[Precision, Tensor] = {}
+    for held in get_args(Precision):
+        alone[held] = features(held)
+        free_memory()
+        for file in tmp_path.iterdir():
+            file.unlink()
+    assert not torch.equal(*alone.values())
+    for held in sorted(alone, key=first.__ne__):
+        assert torch.equal(features(held), alone[held])
