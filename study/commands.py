@@ -315,6 +315,9 @@ def _carry_out(code: str, options: argparse.Namespace) -> int:
     except StudyError as error:
         print(f"error: {redacted_text(str(error))}", file=sys.stderr)
         return INTERRUPTED if isinstance(error, InterruptedStudyError) else 2
+    except PermissionError as error:  # even of asking whether a file is there
+        print(f"error: {error.filename} cannot be used: {error.strerror}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED

@@ -1,5 +1,6 @@
 """The command line: quick where nothing heavy is needed, and one clear message for each fault."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from study import commands
 from study import run as run_module
 from study.run import main
 from study.storage.ledger import StudyFolder
@@ -396,6 +398,19 @@ def test_an_interrupt_is_no_fault(
     monkeypatch.setattr(run_study_module, "run_study", interrupt)
     assert main(["quickstart"]) == 130
     assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_what_one_may_not_read_is_named(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "/home/other/runs")
+
+    monkeypatch.setattr("study.workflow.commands.list_studies", refuse)
+    assert commands.main(["list"]) == 2
+    assert capsys.readouterr().err == (
+        "error: /home/other/runs cannot be used: Permission denied\n"
+    )
 
 
 def test_a_password_given_in_the_configuration_is_not_repeated(

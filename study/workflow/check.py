@@ -109,6 +109,8 @@ def all_faults(
                     passed.append(check())
                 except StudyError as error:
                     faults.append(f"{place}: {error}")
+                except PermissionError as error:  # even of asking whether a file is there
+                    faults.append(f"{place}: {error.filename} cannot be used: {error.strerror}")
         return passed
 
     if not attempt(("protocol", study.protocol)):

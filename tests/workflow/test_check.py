@@ -1,5 +1,6 @@
 """Everything is looked at before anything starts, and a study goes on as it was frozen."""
 
+import errno
 import json
 import shutil
 import sys
@@ -359,6 +360,23 @@ def test_storage_that_is_a_file_is_told(look: Look, tmp_path: Path) -> None:
 def test_storage_in_which_nothing_can_be_made_is_told_though_root_may_write(look: Look) -> None:
     (fault,) = look(storage="/proc/x/runs")
     assert fault.startswith("storage: /proc/x/runs cannot be written: /proc lets nobody make")
+
+
+def test_a_folder_that_one_may_not_look_into_is_told_beside_other_faults(
+    look: Look, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed, stat = tmp_path / "closed", Path.stat
+
+    def refuse(path: Path, **options: Any) -> Any:  # root may look everywhere
+        if closed in path.parents:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return stat(path, **options)
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    uri = f"sqlite:///{closed / 'mlflow.db'}"
+    found = look(data={"shots": 1000}, tracking={"uri": uri})
+    assert f"tracking: {closed / 'mlflow.db'} cannot be used: Permission denied" in found
+    assert any("1000" in fault for fault in found)
 
 
 def test_a_check_leaves_nothing_where_the_storage_would_be(look: Look, tmp_path: Path) -> None:
