@@ -20,10 +20,12 @@ import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from http.client import HTTPException
 from pathlib import Path
 
 from study.errors import TrackingError
 from study.storage.atomic import write_atomically
+from study.storage.network import silence
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +34,8 @@ STARTS_WITHIN = 120.0
 """How many seconds a new server may take to answer."""
 ENDS_WITHIN = 15.0
 """How many seconds a server has to end after SIGTERM, before SIGKILL."""
+ANSWERS_WITHIN = 5.0
+"""How many seconds one that listens on the port may take to answer."""
 LONGEST_PAUSE = 30.0
 """The longest pause between two starts of a server that keeps dying, in seconds."""
 
@@ -70,7 +74,8 @@ def supervise(server: Server) -> bool:
     """Serve until SIGTERM or SIGINT; return False at once if another process already serves.
 
     Raises:
-        TrackingError: the database would lie on a network file system.
+        TrackingError: the database would lie on a network file system, or another server has the
+            port.
     """
     prepare(server)
     with _lock(server) as holder:
@@ -81,6 +86,10 @@ def supervise(server: Server) -> bool:
                 command = Path(f"/proc/{leftover}/cmdline").read_bytes().split(b"\0")
                 if f"sqlite:///{server.database}".encode() in command:
                     _end_group(leftover)
+            if not silence(HOST, server.port, ANSWERS_WITHIN):
+                raise TrackingError(
+                    f"another process has the port {server.port}; --port chooses another"
+                )
             _keep_running(server)
     return holder is None
 
@@ -89,8 +98,8 @@ def start_in_background(server: Server) -> None:
     """Start a supervisor that outlives this shell, or find one; return when the server answers.
 
     Raises:
-        TrackingError: the server does not answer in time, or the database would lie on a network
-            file system.
+        TrackingError: the server does not answer in time, the database would lie on a network
+            file system, or another server has the port.
     """
     prepare(server)
     options = [f"--{name}={value}" for name, value in asdict(server).items()]
@@ -104,7 +113,7 @@ def start_in_background(server: Server) -> None:
             start_new_session=True,
         )
     deadline = time.monotonic() + STARTS_WITHIN
-    while not _answers(server):
+    while not _serves(server, supervisor):
         if supervisor.poll() or time.monotonic() > deadline:
             supervisor.terminate()  # else it would try for ever, with nobody who knows of it
             supervisor.wait()
@@ -230,9 +239,13 @@ def _lock(server: Server) -> Iterator[int | None]:
             file.truncate(0)
 
 
-def _answers(server: Server) -> bool:
-    with suppress(OSError), urllib.request.urlopen(f"{server.address}/health", timeout=5):
-        return True
+def _serves(server: Server, supervisor: "subprocess.Popen[bytes]") -> bool:
+    """Return whether a server answers that is the supervisor's, or that of one that it found."""
+    with suppress(OSError, HTTPException, ValueError, KeyError):
+        holder = json.loads(server.state.read_text(encoding="utf-8"))["supervisor"]
+        if supervisor.poll() == 0 or holder == supervisor.pid:
+            with urllib.request.urlopen(f"{server.address}/health", timeout=ANSWERS_WITHIN):
+                return True
     return False
 
 

@@ -4,8 +4,10 @@ import json
 import os
 import signal
 import socket
+import socketserver
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -176,7 +178,24 @@ def test_a_database_on_a_network_file_system_is_refused(
         serve.supervise(server)
 
 
-def test_a_port_in_use_is_told_and_not_waited_for(
+@pytest.mark.parametrize("reply", [b"HTTP/1.0 200 OK\r\n\r\n", b"220 mail\r\n"])
+def test_another_server_on_the_port_is_told_and_not_taken_for_this_one(
+    server: Server, reply: bytes
+) -> None:
+    class Other(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.sendall(reply)
+
+    with socketserver.ThreadingTCPServer((serve.HOST, server.port), Other) as other:
+        threading.Thread(target=other.serve_forever, daemon=True).start()
+        with pytest.raises(TrackingError, match="--port chooses another"):
+            serve.start_in_background(server)
+        other.shutdown()
+    log = server.database.with_name("server.log").read_text()
+    assert log == (f"error: another process has the port {server.port}; --port chooses another\n")
+
+
+def test_a_server_that_does_not_come_up_in_time_is_told_and_not_left_behind(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(serve, "STARTS_WITHIN", 0.1)
