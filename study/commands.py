@@ -302,16 +302,21 @@ def _carry_out(code: str, options: argparse.Namespace) -> int:
     """
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     # Later than the arguments are read, so that help comes at once.
-    from rich.console import Console
+    from study.garbage import uncollected
 
-    from study.errors import INTERRUPTED, InterruptedStudyError, StudyError, redacted_text
-    from study.workflow.commands import find_studies
+    with uncollected():
+        from rich.console import Console
+
+        from study.errors import INTERRUPTED, InterruptedStudyError, StudyError, redacted_text
+        from study.workflow.commands import find_studies
+
+        carry_out = resolve_name(code)
 
     # Eleven columns need more than the 80 characters that rich assumes for a pipe.
     options.console = Console() if sys.stdout.isatty() else Console(width=120)
     try:
         find_studies(options)
-        resolve_name(code)(options)
+        carry_out(options)
     except StudyError as error:
         print(f"error: {redacted_text(str(error))}", file=sys.stderr)
         return INTERRUPTED if isinstance(error, InterruptedStudyError) else 2

@@ -15,6 +15,7 @@ STUDY, TESTS = ROOT / "study", ROOT / "tests"
 # What a room may import of study; each also imports itself. One line a room, the lowest first.
 ALLOWED = {
     "errors": set[str](),
+    "garbage": set[str](),
     "storage": {"errors"},
     "method": {"errors", "storage"},
     "data": {"errors", "storage"},
@@ -27,7 +28,10 @@ ALLOWED = {
         *("errors", "storage", "method", "data", "embedded", "config", "trial", "selection"),
     },
     "classifier": {"serving"},
-    "search": {"errors", "storage", "method", "data", "embedded", "config", "trial", "selection"},
+    "search": {
+        *("errors", "garbage", "storage", "method", "data", "embedded", "config", "trial"),
+        *("selection",),
+    },
     "tracking": {
         *("errors", "storage", "method", "data", "embedded", "config", "protocols", "trial"),
         *("selection", "serving"),
@@ -37,10 +41,10 @@ ALLOWED = {
         *("selection", "tracking"),
     },
     "workflow": {
-        *("errors", "storage", "method", "data", "embedded", "config", "protocols", "trial"),
-        *("selection", "serving", "search", "tracking", "analysis"),
+        *("errors", "garbage", "storage", "method", "data", "embedded", "config", "protocols"),
+        *("trial", "selection", "serving", "search", "tracking", "analysis"),
     },
-    "commands": {"errors", "method", "workflow"},
+    "commands": {"errors", "garbage", "method", "workflow"},
     "run": {"commands"},
     "__main__": {"commands"},
 }

@@ -86,6 +86,8 @@ def ray_session(
                     logging_level=logging.ERROR,
                     include_dashboard=False if alone else None,
                     _system_config=NO_SPARE_WORKERS if alone else None,
+                    # Until a worker's imports are done, see `ClipFitTrainable.setup`.
+                    runtime_env={"worker_process_setup_hook": "gc.disable"} if alone else None,
                 )
             keep_token_private()  # which Ray may have made
             stack.callback(_shut_down)

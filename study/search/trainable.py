@@ -14,6 +14,7 @@ from ray import tune
 
 from study.config.schema import BackboneConfig
 from study.errors import BackboneError, ConfigError, DataError, StudyError
+from study.garbage import let_go, uncollected
 from study.method.backbone import Backbone, load_backbone
 from study.method.checkpoint import backbone_path
 from study.method.delta import DeltaInfo
@@ -72,6 +73,7 @@ class ClipFitTrainable(tune.Trainable):
                 itself; None means no limit.
             views_gib: the memory for what frozen layers make of fixed views, in GiB.
         """
+        let_go()
         torch.set_num_threads(threads)
         VIEWS.room = int(views_gib * 2**30)
         self._study = StudyFolder(folder)
@@ -231,7 +233,8 @@ def load_once(name: str, revision: str | None, *, device: str, held: Precision) 
         device: where its weights are.
         held: the precision that its frozen matrices are held in.
     """
-    backbone = load_backbone(backbone_path(name), revision=revision)
+    with uncollected():  # transformers is imported now
+        backbone = load_backbone(backbone_path(name), revision=revision)
     hold(backbone.clip, held)
     backbone.clip.to(device)
     return backbone

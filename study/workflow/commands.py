@@ -31,6 +31,7 @@ from study.config.schema import default_storage
 from study.config.shipped import FOLDERS
 from study.config.wording import named_with, texts_of_overrides
 from study.errors import ConfigError, StudyError
+from study.garbage import let_go, uncollected
 from study.selection.candidates import extend
 from study.storage.atomic import StorageError, with_retries
 from study.storage.ledger import StudyFolder, studies
@@ -49,7 +50,8 @@ def run(options: Namespace) -> None:
     """
     overrides = [a for a in options.arguments if "=" in a]
     try:
-        _run(options, overrides)
+        with uncollected():
+            _run(options, overrides)
     except StudyFaults as found:
         raise StudyFaults(named_with(texts_of_overrides(overrides), found.faults)) from None
 
@@ -98,6 +100,7 @@ def _run(options: Namespace, overrides: list[str]) -> None:
     from study.workflow.run_study import run_study, write_outputs
 
     if options.sync:
+        let_go()
         with folder.locked(briefly=True):
             tracker = tracking.named(config.tracking.tracker)
             synced = tracker.sync(Study(config, folder), lambda: write_outputs(folder))
@@ -116,6 +119,7 @@ def _check(study: Study, options: Namespace, *, resuming: bool) -> None:
     from study.workflow.image_check import check_images
 
     check_study(study, resuming=resuming)
+    let_go()
     tell(study, options.console)
     try:
         pixels = check_images(study, options.console, every=options.images)

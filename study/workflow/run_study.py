@@ -39,6 +39,7 @@ from study.errors import (
     StudyError,
     TrackingError,
 )
+from study.garbage import let_go
 from study.protocols import Protocol
 from study.search.ablation import fix_rates, rate_grids, tune_cells
 from study.search.confirm import run_confirm
@@ -140,6 +141,7 @@ def _to_the_end(
     try:
         with ray_session(config, lost):
             starting.result()
+            let_go()
             study = decide_precision(study)
             if config.training.precision == AUTO:
                 console.print(f"precision   {study.config.training.precision}, by a worker")

@@ -1,5 +1,6 @@
 """What a worker makes of a trial: epochs on disk, a delta, or a failure with its cause."""
 
+import gc
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -46,6 +47,7 @@ def test_the_delta_of_a_trial_says_how_its_images_were_read(
     )
     trial.create(config.model_dump(mode="json"))
     trainable = object.__new__(ClipFitTrainable)
+    gc.disable()  # as a worker begins
     trainable.setup(
         config.model_dump(mode="json"),
         folder=study.folder.path,
@@ -56,6 +58,7 @@ def test_the_delta_of_a_trial_says_how_its_images_were_read(
         max_epoch_seconds=None,
         views_gib=0.25,
     )
+    assert gc.isenabled()
     assert VIEWS.room == 2**28
     assert trainable.step()["done"]
     assert load_delta(trial.path / "delta.safetensors")[1].pixel_range == (0, 4095)
