@@ -145,6 +145,19 @@ class Chart:
         return None if self.shown else self.otherwise
 
 
+def get_ready_to_draw() -> None:
+    """Import what draws charts, and read its fonts, which takes a second, before that is needed.
+
+    Nothing may be drawn meanwhile in another thread.
+    """
+    import matplotlib.figure
+
+    figure = matplotlib.figure.Figure()
+    figure.subplots().set_xscale("log")  # whose numbers are set as formulas
+    for suffix in ("png", "svg"):
+        figure.savefig(io.BytesIO(), format=suffix)
+
+
 def draw(chart: Chart, *suffixes: str) -> dict[str, bytes]:
     """Draw a chart that has something to show, on a white background; each format is drawn once.
 

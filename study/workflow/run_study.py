@@ -20,7 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from study import tracking
 from study.analysis.ablation import ablation_table, render_ablation, write_ablation
-from study.analysis.charts import write_plots
+from study.analysis.charts import get_ready_to_draw, write_plots
 from study.analysis.leaderboard import Leaderboard, leaderboard
 from study.analysis.leaderboard_output import render, write_leaderboard
 from study.analysis.paper import SWEEP_FILE, read_sweep, tables, write_tables
@@ -318,9 +318,11 @@ def _confirm(study: Study, preparer: Preparer, tracker: Tracker, console: Consol
         tracker.look_again()
     data = {seed: preparer.confirm(seed) for seed in study.protocol().shot_seeds(study.config)}
     total = len(data) * sum(candidate.same_as is None for candidate in candidates)
+    ready = _beside(get_ready_to_draw)  # while workers train, not when the report is waited for
     with _stage(console, study.folder, "confirm", total) as progress:
         telling = _telling(progress, console)
         run_confirm(study, candidates, data, [progress, tracker], telling=telling)
+    ready.result()
 
 
 def _ablate(

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from study.analysis.charts import Axis, Chart, Panel, Series, draw, write_plots
+from study.analysis.charts import Axis, Chart, Panel, Series, draw, get_ready_to_draw, write_plots
 
 PNG = b"\x89PNG"
 POINT = Series("point", [1], [1])
@@ -121,3 +121,9 @@ def test_a_picture_of_shares_is_one_image_in_the_svg(many: bool) -> None:
     assert len(svg) < 100_000
     assert ("5" in words(svg)) != many
     assert b"<b>" not in svg
+
+
+def test_getting_ready_changes_no_chart() -> None:
+    before = drawn(Panel(Axis("x", scale="log"), Axis("y"), (POINT,)))
+    get_ready_to_draw()
+    assert drawn(Panel(Axis("x", scale="log"), Axis("y"), (POINT,))) == before
