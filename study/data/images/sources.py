@@ -119,6 +119,8 @@ class FolderSource:
             file = (self.root / relative_path(path, where=str(self.root))).resolve()
         except (OSError, RuntimeError) as error:
             raise DataError(f"{path}: leads nowhere from {self.root} ({error})") from error
+        if file.is_symlink():  # from Python 3.13 on a circle is no error
+            raise DataError(f"{path}: leads nowhere from {self.root} (its links form a circle)")
         if not any(file.is_relative_to(allowed) for allowed in self._allowed):
             raise DataError(
                 f"{path}: a symbolic link leads out of the dataset's folder {self.root} to {file}; "
