@@ -52,7 +52,7 @@ class Server:
 
     @property
     def state(self) -> Path:
-        """A JSON file with the process ids of ``supervisor`` and ``server``."""
+        """A JSON file with the process ids of ``supervisor`` and ``server``, and the ``port``."""
         return self.database.with_name("server.json")
 
     @property
@@ -81,8 +81,8 @@ def supervise(server: Server) -> bool:
     with _lock(server) as holder:
         if holder is None:
             # A server whose supervisor was killed would keep the port.
-            with suppress(OSError, ValueError, KeyError):
-                leftover = int(json.loads(server.state.read_text(encoding="utf-8"))["server"])
+            with suppress(OSError, KeyError):
+                leftover = _state(server)["server"]
                 command = Path(f"/proc/{leftover}/cmdline").read_bytes().split(b"\0")
                 if f"sqlite:///{server.database}".encode() in command:
                     _end_group(leftover)
@@ -114,6 +114,9 @@ def start_in_background(server: Server) -> None:
         )
     deadline = time.monotonic() + STARTS_WITHIN
     while not _serves(server, supervisor):
+        port = _state(server).get("port", server.port)
+        if supervisor.poll() == 0 and port != server.port:
+            raise TrackingError(f"{server.database} is served on the port {port} already")
         if supervisor.poll() or time.monotonic() > deadline:
             supervisor.terminate()  # else it would try for ever, with nobody who knows of it
             supervisor.wait()
@@ -182,7 +185,8 @@ def _keep_running(server: Server) -> None:
             start_new_session=True,
         )
         write_atomically(
-            server.state, json.dumps({"supervisor": os.getpid(), "server": process.pid})
+            server.state,
+            json.dumps({"supervisor": os.getpid(), "server": process.pid, "port": server.port}),
         )
         while process.poll() is None and not asked_to_end.wait(0.2):
             pass
@@ -239,11 +243,17 @@ def _lock(server: Server) -> Iterator[int | None]:
             file.truncate(0)
 
 
+def _state(server: Server) -> dict[str, int]:
+    """Return what the supervisor has last written; empty if there is nothing."""
+    with suppress(OSError, ValueError):
+        return dict(json.loads(server.state.read_text(encoding="utf-8")))
+    return {}
+
+
 def _serves(server: Server, supervisor: "subprocess.Popen[bytes]") -> bool:
     """Return whether a server answers that is the supervisor's, or that of one that it found."""
-    with suppress(OSError, HTTPException, ValueError, KeyError):
-        holder = json.loads(server.state.read_text(encoding="utf-8"))["supervisor"]
-        if supervisor.poll() == 0 or holder == supervisor.pid:
+    with suppress(OSError, HTTPException):
+        if supervisor.poll() == 0 or _state(server).get("supervisor") == supervisor.pid:
             with urllib.request.urlopen(f"{server.address}/health", timeout=ANSWERS_WITHIN):
                 return True
     return False

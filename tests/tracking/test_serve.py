@@ -11,6 +11,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -193,6 +194,17 @@ def test_another_server_on_the_port_is_told_and_not_taken_for_this_one(
         other.shutdown()
     log = server.database.with_name("server.log").read_text()
     assert log == (f"error: another process has the port {server.port}; --port chooses another\n")
+
+
+def test_a_database_that_is_served_on_another_port_is_told(
+    server: Server, supervise: Supervise
+) -> None:
+    supervise()
+    wait_until(lambda: serving(server))
+    with socketserver.TCPServer((serve.HOST, 0), socketserver.BaseRequestHandler) as other:
+        elsewhere = replace(server, port=other.server_address[1])
+        with pytest.raises(TrackingError, match=f"is served on the port {server.port} already"):
+            serve.start_in_background(elsewhere)
 
 
 def test_a_server_that_does_not_come_up_in_time_is_told_and_not_left_behind(
