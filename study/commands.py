@@ -310,17 +310,19 @@ def _carry_out(code: str, options: argparse.Namespace) -> int:
         from study.errors import INTERRUPTED, InterruptedStudyError, StudyError, redacted_text
         from study.workflow.commands import find_studies
 
-        carry_out = resolve_name(code)
-
     # Eleven columns need more than the 80 characters that rich assumes for a pipe.
     options.console = Console() if sys.stdout.isatty() else Console(width=120)
     try:
         find_studies(options)
+        with uncollected():
+            carry_out = resolve_name(code)
         carry_out(options)
     except StudyError as error:
         print(f"error: {redacted_text(str(error))}", file=sys.stderr)
         return INTERRUPTED if isinstance(error, InterruptedStudyError) else 2
     except PermissionError as error:  # even of asking whether a file is there
+        if error.filename is None:
+            raise
         print(f"error: {error.filename} cannot be used: {error.strerror}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -14,8 +14,10 @@ from contextlib import contextmanager
 def uncollected() -> Iterator[None]:
     """Collect nothing until `let_go` is called, or the block ends.
 
-    It is for processes of this package's own: what is garbage by then is never collected.
+    It is for processes of this package's own: what becomes garbage meanwhile is never collected.
     """
+    if gc.get_freeze_count():  # not the first block: what came since the last may be garbage
+        gc.collect()
     gc.disable()
     try:
         yield

@@ -110,6 +110,8 @@ def all_faults(
                 except StudyError as error:
                     faults.append(f"{place}: {error}")
                 except PermissionError as error:  # even of asking whether a file is there
+                    if error.filename is None:
+                        raise
                     faults.append(f"{place}: {error.filename} cannot be used: {error.strerror}")
         return passed
 

@@ -30,7 +30,9 @@ def main() -> None:
     parser.add_argument("--here", action="store_true", help="once, in this process, as JSON")
     options = parser.parse_args()
     if options.here:
-        with tempfile.TemporaryDirectory() as folder:
+        from study.garbage import uncollected
+
+        with tempfile.TemporaryDirectory() as folder, uncollected():  # as the command begins
             print(json.dumps(take(options.config, Path(folder))))
         return
     from paired import machine
