@@ -75,6 +75,7 @@ def ray_session(
             alone = not joins_cluster()
             keep_token_private()
             with ExitStack() as starting:
+                starting.enter_context(_keeping_sigterm())
                 starting.enter_context(in_sessions_of_their_own())
                 if alone:
                     starting.enter_context(on_loopback())
@@ -295,6 +296,17 @@ def _was_interrupted(fit: Callable[[], object]) -> bool:
     finally:
         if in_main_thread:
             signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _keeping_sigterm() -> Iterator[None]:
+    """Keep what reacts to SIGTERM, which Ray replaces as it starts."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 def _shut_down() -> None:

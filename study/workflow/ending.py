@@ -11,7 +11,7 @@ from rich.console import Console
 from study.errors import INTERRUPTED
 from study.storage.ledger import StudyFolder
 from study.tracking.tracker import Tracker, describe_unsent
-from study.workflow.interruption import at_hang_up, go_on
+from study.workflow.interruption import held_back
 from study.workflow.status import Steps
 
 
@@ -45,9 +45,12 @@ class Ending:
         Args:
             step: where it is shown what is being done.
             finished: whether the study ran to its end.
+
+        Raises:
+            KeyboardInterrupt: the study was asked to end, if only while it did.
         """
-        self._once.acquire()  # for good
-        with at_hang_up(go_on):
+        with held_back():
+            self._once.acquire()  # for good
             self._close(step, finished=finished)
 
     def without_ray(self, lost: str, at_once: bool = False) -> None:

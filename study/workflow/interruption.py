@@ -48,6 +48,20 @@ def interrupt() -> None:
     signal.raise_signal(signal.SIGINT)
 
 
-def go_on() -> None:
-    """Say that what is being done is what was asked for."""
-    logger.warning("the study is ending already; Ctrl-C ends it without sending what is left")
+@contextmanager
+def held_back() -> Iterator[None]:
+    """Let a block end first that a closed terminal or ``kill`` asks for anyway.
+
+    Raises:
+        KeyboardInterrupt: one of them came meanwhile.
+    """
+    came = threading.Event()
+
+    def note() -> None:
+        logger.warning("the study is ending already; Ctrl-C ends it without sending what is left")
+        came.set()
+
+    with at_hang_up(note):
+        yield
+    if came.is_set():
+        interrupt()

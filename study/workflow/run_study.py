@@ -256,7 +256,7 @@ def _sync_of(study: Study, resume: bool) -> list[str]:
     folder, own = study.folder, study.config.tracking
     frozen = frozen_config(folder).tracking if resume else own
     given = [
-        f"tracking.{key}={json.dumps(value)}"
+        f"tracking.{key}={json.dumps(value, ensure_ascii=False)}"
         for key, value in own.model_dump().items()
         if value != getattr(frozen, key)
     ]

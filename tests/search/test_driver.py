@@ -113,6 +113,26 @@ def test_a_ray_of_its_own_has_no_process_that_only_a_cluster_needs() -> None:
         assert helper not in processes
 
 
+KILLED = """
+import signal
+from study.config.schema import StudyConfig
+from study.search.driver import ray_session
+from study.workflow.interruption import at_hang_up, interrupt
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+try:
+    with at_hang_up(interrupt), ray_session(StudyConfig()):
+        signal.raise_signal(signal.SIGTERM)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def test_ray_leaves_to_the_study_what_kill_does() -> None:
+    command = [sys.executable, "-c", KILLED]
+    assert subprocess.check_output(command, text=True) == "interrupted\n"
+
+
 GARBAGE = """
 import gc, threading, time, ray
 from study.config.schema import StudyConfig

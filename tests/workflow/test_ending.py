@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from reacting import reacting
 from rich.console import Console
 
 from study.errors import INTERRUPTED
@@ -59,7 +60,9 @@ def test_kill_does_not_stop_what_it_asks_for(name: signal.Signals) -> None:
             return super().close(finished=finished)
 
     console, tracker = Console(quiet=True), Killed({})
-    Ending(StudyFolder(Path("runs/mine")), tracker, console).close(Steps(console), finished=True)
+    ending = Ending(StudyFolder(Path("runs/mine")), tracker, console)
+    with reacting(), pytest.raises(KeyboardInterrupt):
+        ending.close(Steps(console), finished=True)
     assert tracker.closed == [True]
 
 
@@ -75,7 +78,7 @@ def test_the_loss_of_ray_ends_the_process_as_an_interruption_does(tmp_path: Path
     script = f"""
         import sys, threading
         from functools import partial
-        sys.path.insert(0, {str(Path(__file__).parent)!r})
+        sys.path[:0] = {[str(folder) for folder in Path(__file__).parents[:2]]!r}
         from pathlib import Path
         from rich.console import Console
         from study.storage.ledger import StudyFolder

@@ -3,12 +3,21 @@
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from reacting import reacting
 
-from study.workflow.interruption import at_hang_up, go_on, interrupt
+from study.workflow.interruption import at_hang_up, held_back, interrupt
+
+
+@pytest.fixture(autouse=True)
+def in_front() -> Iterator[None]:
+    """Let no signal be ignored, as they are where tests are started in the background."""
+    with reacting():
+        yield
 
 
 @pytest.mark.parametrize("ctrl_c", [signal.default_int_handler, signal.SIG_IGN])
@@ -46,6 +55,7 @@ if child == 0:
     from study.workflow.interruption import at_hang_up, interrupt
 
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     try:
         with at_hang_up(interrupt):
             print("ready", flush=True)
@@ -71,11 +81,16 @@ def test_a_study_can_be_closed_after_its_terminal_is_gone(tmp_path: Path) -> Non
 def test_what_is_ending_already_ends_in_its_own_time(
     name: signal.Signals, caplog: pytest.LogCaptureFixture
 ) -> None:
-    closed = False
-    with at_hang_up(interrupt), at_hang_up(go_on):
-        signal.raise_signal(name)
-        closed = True
-    assert closed
+    done: list[str] = []
+
+    def close() -> None:
+        with held_back():
+            signal.raise_signal(name)
+            done.append("closed")
+
+    with at_hang_up(interrupt), pytest.raises(KeyboardInterrupt):
+        close()
+    assert done == ["closed"]
     assert caplog.messages == [
         "the study is ending already; Ctrl-C ends it without sending what is left"
     ]

@@ -12,6 +12,7 @@ from unittest.mock import create_autospec
 
 import pyarrow.parquet as pq
 import pytest
+from reacting import reacting
 from rich.console import Console
 from written_study import Written
 
@@ -386,7 +387,7 @@ def test_another_process_syncs_a_study_to_where_it_was_told_to(configure: Config
     folder = folder_of(config)
     folder.create(dump_config(config), {})
     assert module._sync_of(Study(config, folder), resume=True)[2:] == []
-    changed = ["tracking.experiment='my: experiment'", "tracking.uri=null"]
+    changed = ["tracking.experiment='my: experiment 🐟'", "tracking.uri=null"]
     resumed = resumed_config(folder, changed)
     name, *others = module._sync_of(Study(resumed, folder), resume=True)
     assert name == "mine"
@@ -398,13 +399,29 @@ def test_another_process_syncs_a_study_to_where_it_was_told_to(configure: Config
 def test_a_study_that_is_interrupted_after_its_trials_is_closed_and_says_how_to_go_on(
     configure: Configure, console: Console, tracker: Any, name: signal.Signals
 ) -> None:
-    before = signal.getsignal(name)
     tracker.register.side_effect = lambda: signal.raise_signal(name)
     config = configure(search={"trials": 0})
-    with pytest.raises(InterruptedStudyError, match="interrupted; go on by --resume mine"):
-        run_study(config, folder_of(config), console, resume=False)
+    with reacting():
+        before = signal.getsignal(name)
+        with pytest.raises(InterruptedStudyError, match="interrupted; go on by --resume mine"):
+            run_study(config, folder_of(config), console, resume=False)
+        assert signal.getsignal(name) is before
     tracker.close.assert_called_once_with(finished=False)
-    assert signal.getsignal(name) is before
+
+
+@pytest.mark.usefixtures("ending")
+def test_a_study_that_is_asked_to_end_while_it_does_ends_and_then_says_so(
+    configure: Configure, console: Console, tracker: Any
+) -> None:
+    def closed(*, finished: bool) -> dict[str, str]:
+        signal.raise_signal(signal.SIGTERM)
+        return {}
+
+    tracker.close.side_effect = closed
+    config = configure(search={"trials": 0})
+    with reacting(), pytest.raises(InterruptedStudyError, match="go on by --resume mine"):
+        run_study(config, folder_of(config), console, resume=False)
+    tracker.close.assert_called_once_with(finished=True)
 
 
 @pytest.mark.usefixtures("ray_cluster")
