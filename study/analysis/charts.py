@@ -6,7 +6,9 @@
 import io
 import math
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -134,6 +136,11 @@ class Chart:
     _files: dict[str, bytes] = field(default_factory=dict, init=False, repr=False, compare=False)
     """What was drawn so far, by suffix: a study's folder and its report have the same pictures."""
 
+    @cached_property
+    def _figure(self) -> Any:
+        """The figure, in which everything has its place."""
+        return _laid_out(self)
+
     @property
     def shown(self) -> tuple[Panel, ...]:
         """The panels that have a mark."""
@@ -168,20 +175,33 @@ def draw(chart: Chart, *suffixes: str) -> dict[str, bytes]:
     Returns:
         The contents of a file by its suffix.
     """
-    if missing := [suffix for suffix in suffixes if suffix not in chart._files]:
-        chart._files.update(_drawn(chart, missing))
+    for suffix in suffixes:
+        if suffix not in chart._files:
+            chart._files[suffix] = _drawn(chart, suffix)
     return {suffix: chart._files[suffix] for suffix in suffixes}
 
 
-def _drawn(chart: Chart, suffixes: Sequence[str]) -> dict[str, bytes]:
-    import matplotlib.figure
+def _drawn(chart: Chart, suffix: str) -> bytes:
+    contents = io.BytesIO()
+    with _style_of(chart):
+        chart._figure.savefig(contents, format=suffix, metadata={"Date": None})
+    return contents.getvalue()
 
-    files = {suffix: io.BytesIO() for suffix in suffixes}
-    width = chart.width * len(chart.shown)
+
+def _style_of(chart: Chart) -> AbstractContextManager[None]:
+    import matplotlib
+
     axes_of = [axis for panel in chart.shown for axis in (panel.x, panel.y)]
     # The outlines of a hundred names would be most of a report: they are left to the reader's font.
     written = {"svg.fonttype": "none"} if any(len(a.names or ()) > MANY for a in axes_of) else {}
-    with matplotlib.rc_context(_STYLE | written):
+    return matplotlib.rc_context(_STYLE | written)
+
+
+def _laid_out(chart: Chart) -> Any:
+    import matplotlib.figure
+
+    width = chart.width * len(chart.shown)
+    with _style_of(chart):
         figure = matplotlib.figure.Figure(figsize=(width, chart.height), layout="constrained")
         (subplots,) = figure.subplots(1, len(chart.shown), squeeze=False)
         handles: dict[str, Any] = {}
@@ -200,9 +220,7 @@ def _drawn(chart: Chart, suffixes: Sequence[str]) -> dict[str, bytes]:
         # Places are found once; a figure that keeps its layout finds them twice for each format.
         figure.draw_without_rendering()
         figure.set_layout_engine(None)
-        for suffix, contents in files.items():
-            figure.savefig(contents, format=suffix, metadata={"Date": None})
-    return {suffix: contents.getvalue() for suffix, contents in files.items()}
+    return figure
 
 
 def write_plots(folder: Path, charts: Sequence[Chart]) -> tuple[Path, ...]:

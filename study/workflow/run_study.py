@@ -206,8 +206,8 @@ def write_outputs(
     else:
         write_leaderboard(board)
     plots = make_plots(results, board)
+    write_report(results, board, plots, datasets)  # it needs one format alone of each chart
     write_plots(folder.path, plots)
-    write_report(results, board, plots, datasets)
     write_atomically(folder.path / DESCRIPTION, describe_study(results, board))
     return results, board
 
