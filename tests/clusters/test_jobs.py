@@ -74,7 +74,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     for name in ("runs/earlier/study.yaml", ".venv/lib/big.so", "mlflow.db"):
         (checkout / name).parent.mkdir(parents=True, exist_ok=True)
         (checkout / name).write_text(STORE)
-    port, dashboard, client = free_ports(3)
+    port, dashboard, client, agent = free_ports(4)
     with tempfile.TemporaryDirectory(prefix="jobs-") as folder:  # short, since sockets lie in it
         environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "PYTHONPATH"))},
@@ -87,6 +87,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         start = ["start", "--head", "--block", f"--port={port}", "--num-cpus=2"]
         start += [f"--dashboard-port={dashboard}", "--dashboard-host=127.0.0.1"]
         start += [f"--ray-client-server-port={client}", f"--temp-dir={folder}"]
+        # What a lost cluster has left may hold the usual port, and then no job starts.
+        start += [f"--dashboard-agent-listen-port={agent}"]
         head = subprocess.Popen(
             [sys.executable, "-m", "ray.scripts.scripts", *start],
             env=environment,
