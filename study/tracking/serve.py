@@ -60,6 +60,16 @@ class Server:
         """The address of the server."""
         return f"http://{HOST}:{self.port}"
 
+    def answers(self) -> bool:
+        """Return whether a server answers at the address, be it this one or another."""
+        health = f"{self.address}/health"
+        with (
+            suppress(OSError, HTTPException),
+            urllib.request.urlopen(health, timeout=ANSWERS_WITHIN),
+        ):
+            return True
+        return False
+
     def command(self) -> list[str]:
         """Return the command that starts the server."""
         return [
@@ -252,11 +262,8 @@ def _state(server: Server) -> dict[str, int]:
 
 def _serves(server: Server, supervisor: "subprocess.Popen[bytes]") -> bool:
     """Return whether a server answers that is the supervisor's, or that of one that it found."""
-    with suppress(OSError, HTTPException):
-        if supervisor.poll() == 0 or _state(server).get("supervisor") == supervisor.pid:
-            with urllib.request.urlopen(f"{server.address}/health", timeout=ANSWERS_WITHIN):
-                return True
-    return False
+    own = _state(server).get("supervisor") == supervisor.pid
+    return (own or supervisor.poll() == 0) and server.answers()
 
 
 def _file_system(folder: Path) -> str:

@@ -212,7 +212,7 @@ class Place:
             start_new_session=True,
         )
         deadline = time.monotonic() + 120
-        while not serve._answers(self.server):
+        while not self.server.answers():
             if time.monotonic() > deadline:
                 raise TimeoutError("MLflow does not start")
             threading.Event().wait(0.1)

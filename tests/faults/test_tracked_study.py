@@ -44,7 +44,7 @@ class Place:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        wait_until(lambda: serve._answers(self.server))
+        wait_until(self.server.answers)
 
     def kill_server(self) -> None:
         """Kill it with its workers."""
