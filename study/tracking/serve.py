@@ -255,7 +255,7 @@ def _lock(server: Server) -> Iterator[int | None]:
 
 def _state(server: Server) -> dict[str, int]:
     """Return what the supervisor has last written; empty if there is nothing."""
-    with suppress(OSError, ValueError):
+    with suppress(OSError, ValueError, TypeError):  # none, cut, or of another kind
         return dict(json.loads(server.state.read_text(encoding="utf-8")))
     return {}
 
