@@ -94,6 +94,8 @@ class Proxy:
             def _answer(self, status: int, body: bytes) -> None:
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(body)))
+                if self.close_connection:  # a client that is not told may ask again on it
+                    self.send_header("Connection", "close")
                 self.end_headers()
                 self.wfile.write(body)
 
