@@ -50,6 +50,12 @@ def test_a_missing_image_is_named(root: Path) -> None:
         FolderSource(root).open("a/9.png")
 
 
+def test_an_image_that_cannot_be_looked_at_is_named(root: Path) -> None:
+    path = f"a/{'9' * 300}/1.png"  # as a folder that one may not enter is, but for root as well
+    with pytest.raises(DataError, match=rf"{path}: not a readable image"):
+        FolderSource(root).open(path)
+
+
 def test_an_unreadable_image_is_named(root: Path) -> None:
     (root / "a" / "folder.png").mkdir()
     with pytest.raises(DataError, match=r"a/folder\.png"):
