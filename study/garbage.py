@@ -1,8 +1,8 @@
 """No collection of garbage while a process starts, nor later among what it has imported.
 
-PyTorch, transformers, Ray and MLflow make a million objects as they are imported, and none of them
-is garbage. Python would look through them again and again, which takes a third of the time of the
-imports, and afterwards whenever it collects.
+PyTorch, transformers, Ray and MLflow make a million objects as they are imported, and hardly any of
+them is garbage. Python would look through them again and again, which takes a third of the time of
+the imports, and afterwards whenever it collects.
 """
 
 import gc

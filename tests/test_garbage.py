@@ -53,6 +53,28 @@ def test_what_was_not_held_back_is_left_as_it_is() -> None:
     assert gc.get_freeze_count() == before
 
 
+FIRST = """
+import weakref
+from study.embedded import EMBEDDED, backbone_path
+from study.garbage import let_go, uncollected
+from study.method.backbone import load_backbone
+
+def check():
+    backbone = load_backbone(backbone_path(EMBEDDED))
+    return weakref.ref(backbone.clip)
+
+with uncollected():
+    first = check()
+    let_go()
+    print(first() is None)
+"""
+
+
+def test_the_backbone_that_was_loaded_first_is_not_kept() -> None:
+    command = [sys.executable, "-c", FIRST]
+    assert subprocess.check_output(command, text=True) == "True\n"
+
+
 @pytest.mark.parametrize("words", [["list"], ["run", "quickstart", "--check"]])
 def test_a_command_collects_once_it_has_begun(words: list[str]) -> None:
     script = f"""

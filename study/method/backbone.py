@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from importlib import import_module
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -121,6 +124,7 @@ def load_backbone(name: str | Path, *, revision: str | None = None) -> Backbone:
             Pickled weights are never read.
     """
     found = describe(name, revision=revision)
+    _import_models()
     try:
         with transformers_quiet():  # it tells of tensors what is told below
             if found.open_clip is not None:
@@ -164,6 +168,17 @@ def load_backbone(name: str | Path, *, revision: str | None = None) -> Backbone:
         processor=processor,
         framing=found.framing,
     )
+
+
+def _import_models() -> None:
+    """Import what models are made of, in a thread that has no variables of anybody's.
+
+    PyTorch leaves the frames of who imports it in cycles (``torch.fx.wrap``). If these were the
+    caller's, the backbone that they hold would stay until garbage is collected, and for ever where
+    `study.garbage` leaves that out.
+    """
+    with ThreadPoolExecutor(1) as alone:
+        alone.submit(attrgetter("CLIPModel", "SiglipModel"), import_module("transformers")).result()
 
 
 def _load_transformers(
