@@ -190,10 +190,13 @@ class _Registrar:
         if logged.model_id not in [output.model_id for output in outputs]:
             scores = without_twins(exact)
             now = int(time.time() * 1000)
-            self._client.log_batch(
-                parent_id,
-                metrics=[Metric(k, v, now, 0, model_id=logged.model_id) for k, v in scores.items()],
-            )
+            if not self._client.get_logged_model(logged.model_id).metrics:
+                self._client.log_batch(
+                    parent_id,
+                    metrics=[
+                        Metric(k, v, now, 0, model_id=logged.model_id) for k, v in scores.items()
+                    ],
+                )
             self._client.log_outputs(parent_id, [LoggedModelOutput(logged.model_id, step=0)])
         return self._client.create_model_version(
             self._name,

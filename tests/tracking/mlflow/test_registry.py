@@ -336,7 +336,11 @@ def test_a_choice_above_the_share_of_the_largest_class_is_registered(
 
 
 @pytest.mark.parametrize(
-    "call", ["log_model_artifacts", "finalize_logged_model", "log_outputs", "create_model_version"]
+    "call",
+    [
+        *("log_model_artifacts", "finalize_logged_model", "log_batch", "log_outputs"),
+        "create_model_version",
+    ],
 )
 def test_a_registration_whose_answer_is_lost_is_made_up_for_with_the_same_model(
     finished: MakeFinished, store: str, monkeypatch: pytest.MonkeyPatch, call: str
