@@ -10,6 +10,7 @@ from study.config.schema import AUTO
 from study.errors import StudyError
 from study.method.precision import fastest
 from study.method.recipe import Precision
+from study.search.driver import concurrency
 from study.search.trainable import trial_device
 from study.trial.study import PRECISION, Study
 
@@ -26,13 +27,14 @@ def decide_precision(study: Study) -> Study:
 
     Raises:
         StorageError: the precision cannot be kept.
-        StudyError: no worker can train, or none answers.
+        StudyError: no worker can train.
     """
     known, resources = study.in_precision(), study.config.resources
     if known.config.training.precision != AUTO:
         return known
     trained = (trial.read_config()["training"]["precision"] for trial in study.folder.trials())
     if (found := next(trained, None)) is None:
+        concurrency(study.config)  # says if it waits for a machine
         there = ray.remote(num_cpus=resources.cpus_per_trial, num_gpus=resources.gpus_per_trial)
         found = _answer(there(_fastest_here).remote(max(1, int(resources.cpus_per_trial))))
     study.folder.write_json(PRECISION, found)

@@ -66,13 +66,13 @@ def start(nodes: Any, tiny_backbone: Path, tmp_path: Path) -> Iterator[Start]:
     """Start a study on the nodes."""
     started: list[Running] = []
 
-    def run(epochs: int, trials: int, wait_for: int = 1) -> Running:
+    def run(epochs: int, trials: int, *others: str, wait_for: int = 1) -> Running:
         folder = StudyFolder(tmp_path / "runs" / "watched")
         notes, said = tmp_path / "notes.jsonl", tmp_path / "said.txt"
         small = ["data.shots=4", "data.augment=false", f"search.trials={trials}"]
         small += [f"training.epochs={epochs}", "search.selection=holdout", "search.asha=null"]
         (tmp_path / "wait_for").write_text(str(wait_for))
-        small += ["confirm.seeds=[1,2]", "confirm.runners_up=0"]
+        small += ["confirm.seeds=[1,2]", "confirm.runners_up=0", *others]
         command = [sys.executable, str(PROGRAM), str(notes), "quickstart", "name=watched"]
         with said.open("wb") as file:
             process = subprocess.Popen(
@@ -163,8 +163,9 @@ def test_a_node_that_comes_in_mid_study_takes_trials_and_more_run_at_once(
     assert None not in ends
 
 
-def test_a_study_waits_for_its_first_node(nodes: Any, start: Start) -> None:
-    running = start(1, 8)
+@pytest.mark.parametrize("precision", ["float32", "auto"])  # a worker is asked for the latter
+def test_a_study_waits_for_its_first_node(nodes: Any, start: Start, precision: str) -> None:
+    running = start(1, 8, f"training.precision={precision}")
     until(
         "it says what it waits for",
         lambda: "waiting for a machine that a trial fits on" in running.said.read_text(),
