@@ -305,13 +305,12 @@ def _carry_out(code: str, options: argparse.Namespace) -> int:
     from study.garbage import uncollected
 
     with uncollected():
-        from rich.console import Console
-
         from study.errors import INTERRUPTED, InterruptedStudyError, StudyError, redacted_text
         from study.workflow.commands import find_studies
+        from study.workflow.interruption import LastingConsole
 
     # Eleven columns need more than the 80 characters that rich assumes for a pipe.
-    options.console = Console() if sys.stdout.isatty() else Console(width=120)
+    options.console = LastingConsole(width=None if sys.stdout.isatty() else 120)
     try:
         find_studies(options)
         with uncollected():

@@ -300,10 +300,18 @@ def _was_interrupted(fit: Callable[[], object]) -> bool:
 
 @contextmanager
 def _keeping_sigterm() -> Iterator[None]:
-    """Keep what reacts to SIGTERM, which Ray replaces as it starts."""
+    """Keep what reacts to SIGTERM, which Ray replaces as it starts.
+
+    Raises:
+        KeyboardInterrupt: it came meanwhile.
+    """
     before = signal.getsignal(signal.SIGTERM)
     try:
         yield
+    except SystemExit as end:  # as Ray reacts
+        if end.code != signal.SIGTERM:
+            raise
+        raise KeyboardInterrupt from None
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, before)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 
 from rich.console import Console
 
@@ -66,12 +67,13 @@ class Ending:
         if not self._once.acquire(blocking=False):
             return  # Ray is not needed any more
         self._console.show_cursor()  # a bar of progress hides it
-        print(
-            f"\nerror: the study was interrupted, since {lost}; "
-            f"go on by --resume {self._folder.name}",
-            file=sys.stderr,
-            flush=True,
-        )
+        with suppress(OSError):  # nobody may read it any more
+            print(
+                f"\nerror: the study was interrupted, since {lost}; "
+                f"go on by --resume {self._folder.name}",
+                file=sys.stderr,
+                flush=True,
+            )
         try:
             if at_once and self._elsewhere is not None:
                 subprocess.Popen(

@@ -1,4 +1,4 @@
-"""What asks a study to end from outside, besides Ctrl-C: a closed terminal, and ``kill``."""
+"""What asks a study to end from outside, besides Ctrl-C, and who reads it no more."""
 
 import logging
 import os
@@ -8,7 +8,27 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from rich.console import Console
+
 logger = logging.getLogger(__name__)
+
+
+class LastingConsole(Console):
+    """A console whose reader may go away before the process ends.
+
+    Ctrl-C ends ``tee`` as well, to which a study has yet to say how it is closed.
+    """
+
+    def on_broken_pipe(self) -> None:
+        """Print nowhere from now on, where rich would end the process."""
+        to_nowhere(self.file.fileno())
+
+
+def to_nowhere(*streams: int) -> None:
+    """Let nothing be printed by file descriptors any more, nor fail."""
+    with Path(os.devnull).open("wb") as nothing:
+        for stream in streams:
+            os.dup2(nothing.fileno(), stream)
 
 
 @contextmanager
@@ -20,10 +40,7 @@ def at_hang_up(then: Callable[[], None]) -> Iterator[None]:
     """
 
     def hang_up(*_: object) -> None:
-        # Printing to a terminal that is gone fails, and a study has yet to be closed.
-        with Path(os.devnull).open("wb") as nothing:
-            for stream in terminals:
-                os.dup2(nothing.fileno(), stream)
+        to_nowhere(*terminals)  # printing to one that is gone fails, and a study is yet to close
         then()
 
     terminals = [stream for stream in (1, 2) if os.isatty(stream)]
@@ -58,7 +75,9 @@ def held_back() -> Iterator[None]:
     came = threading.Event()
 
     def note() -> None:
-        logger.warning("the study is ending already; Ctrl-C ends it without sending what is left")
+        heard = signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
+        hint = "; Ctrl-C ends it without sending what is left" * heard
+        logger.warning("the study is ending already%s", hint)
         came.set()
 
     with at_hang_up(note):

@@ -36,6 +36,7 @@ from study.storage.atomic import write_atomically
 from study.trial.study import Study
 from study.workflow.check import frozen_config
 from study.workflow.commands import find_study
+from study.workflow.interruption import to_nowhere
 
 REGISTERED = "models:"
 """What the address of a registered model begins with."""
@@ -232,7 +233,7 @@ def _stream(lines: Iterable[str]) -> None:
         sys.stdout.flush()
     except BrokenPipeError:  # such as that of `head`, which has seen enough
         # Python would flush what is left when it ends, and fail again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        to_nowhere(sys.stdout.fileno())
         raise SystemExit(128 + signal.SIGPIPE) from None
 
 

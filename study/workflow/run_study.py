@@ -170,9 +170,11 @@ def _telling_how_to_go_on(folder: StudyFolder) -> Iterator[None]:
     """Say it in the message of an interruption, and of a fault that is mended elsewhere."""
     try:
         yield
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as asked:
+        fault = asked.__context__  # where it was closed because of that
+        told = f" as it ended because of a fault ({fault})" * isinstance(fault, StudyError)
         raise InterruptedStudyError(
-            f"the study was interrupted; go on by --resume {folder.name}"
+            f"the study was interrupted{told}; go on by --resume {folder.name}"
         ) from None
     except (StorageError, TrackingError) as error:
         raise type(error)(

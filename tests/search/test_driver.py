@@ -133,6 +133,34 @@ def test_ray_leaves_to_the_study_what_kill_does() -> None:
     assert subprocess.check_output(command, text=True) == "interrupted\n"
 
 
+KILLED_AS_RAY_STARTS = """
+import os, signal, threading, time
+from study.config.schema import StudyConfig
+from study.search.driver import ray_session
+from study.workflow.interruption import at_hang_up, interrupt
+
+def kill_once(own):
+    while signal.getsignal(signal.SIGTERM) is own:  # until Ray has put its own in its place
+        time.sleep(0.001)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+try:
+    with at_hang_up(interrupt):
+        own = signal.getsignal(signal.SIGTERM)
+        threading.Thread(target=kill_once, args=(own,)).start()
+        with ray_session(StudyConfig()):
+            print("Ray runs")
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def test_kill_interrupts_a_study_also_while_ray_starts() -> None:
+    command = [sys.executable, "-c", KILLED_AS_RAY_STARTS]
+    assert subprocess.check_output(command, text=True) == "interrupted\n"
+
+
 GARBAGE = """
 import gc, threading, time, ray
 from study.config.schema import StudyConfig

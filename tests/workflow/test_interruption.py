@@ -1,5 +1,6 @@
 """A study that is asked to end: by a closed terminal and by `kill`."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 from reacting import reacting
 
-from study.workflow.interruption import at_hang_up, held_back, interrupt
+from study.workflow.interruption import LastingConsole, at_hang_up, held_back, interrupt
 
 
 @pytest.fixture(autouse=True)
@@ -77,11 +78,40 @@ def test_a_study_can_be_closed_after_its_terminal_is_gone(tmp_path: Path) -> Non
     assert closed.read_text() == "closed"
 
 
+def test_printing_goes_nowhere_once_its_reader_is_gone() -> None:
+    reader, writer = os.pipe()
+    with os.fdopen(writer, "w") as file:
+        console = LastingConsole(file=file)
+        console.print("read")
+        assert os.read(reader, 10) == b"read\n"
+        os.close(reader)
+        console.print("not read")
+        print("nor this", file=file, flush=True)
+
+
+def test_a_command_whose_reader_is_gone_ends_as_if_it_were_there(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "study", "list", f"storage={tmp_path}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as listing:
+        assert listing.stdout is not None
+        assert listing.stderr is not None
+        listing.stdout.close()
+        assert listing.stderr.read() == b""
+    assert listing.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("ctrl_c", "hint"),
+    [
+        (signal.default_int_handler, "; Ctrl-C ends it without sending what is left"),
+        (signal.SIG_IGN, ""),
+    ],
+)
 @pytest.mark.parametrize("name", [signal.SIGTERM, signal.SIGHUP])
 def test_what_is_ending_already_ends_in_its_own_time(
-    name: signal.Signals, caplog: pytest.LogCaptureFixture
+    name: signal.Signals, ctrl_c: Any, hint: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     done: list[str] = []
+    signal.signal(signal.SIGINT, ctrl_c)
 
     def close() -> None:
         with held_back():
@@ -91,6 +121,4 @@ def test_what_is_ending_already_ends_in_its_own_time(
     with at_hang_up(interrupt), pytest.raises(KeyboardInterrupt):
         close()
     assert done == ["closed"]
-    assert caplog.messages == [
-        "the study is ending already; Ctrl-C ends it without sending what is left"
-    ]
+    assert caplog.messages == [f"the study is ending already{hint}"]

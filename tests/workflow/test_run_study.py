@@ -410,6 +410,22 @@ def test_a_study_that_is_interrupted_after_its_trials_is_closed_and_says_how_to_
 
 
 @pytest.mark.usefixtures("ending")
+def test_a_fault_is_told_though_the_study_was_asked_to_end_as_it_closed(
+    configure: Configure, console: Console, tracker: Any
+) -> None:
+    def closed(*, finished: bool) -> dict[str, str]:
+        signal.raise_signal(signal.SIGTERM)
+        return {}
+
+    tracker.register.side_effect = StorageError("No space left")
+    tracker.close.side_effect = closed
+    config = configure(search={"trials": 0})
+    told = r"interrupted as it ended because of a fault \(No space left\); go on by --resume mine"
+    with reacting(), pytest.raises(InterruptedStudyError, match=told):
+        run_study(config, folder_of(config), console, resume=False)
+
+
+@pytest.mark.usefixtures("ending")
 def test_a_study_that_is_asked_to_end_while_it_does_ends_and_then_says_so(
     configure: Configure, console: Console, tracker: Any
 ) -> None:
