@@ -16,7 +16,8 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from study.errors import BackboneError, DataError
-from study.method.checkpoint import AS_CLIP, Description, Framing, describe, first_lines
+from study.method.checkpoint import Description, describe, first_lines
+from study.method.framing import AS_CLIP, Framing
 from study.method.hub import cached, lacks_preprocessing, transformers_quiet
 from study.method.openclip import OPEN_CLIP_WEIGHTS, from_open_clip
 from study.method.parameters import Family

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from study.errors import BackboneError
+from study.method.framing import AS_CLIP, AS_SIGLIP, Framing, framing_of
 from study.method.hub import (
     PREPROCESSING,
     cached,
@@ -17,7 +18,7 @@ from study.method.hub import (
     transformers_quiet,
     unreachable,
 )
-from study.method.openclip import OPEN_CLIP_CONFIG, Interpolation, clip_values, open_clip_framing
+from study.method.openclip import OPEN_CLIP_CONFIG, clip_values, open_clip_framing
 from study.method.parameters import FAMILIES, Encoder, Family, Leaf
 from study.method.subsets import Depths
 
@@ -30,20 +31,6 @@ EMBEDDED = "embedded"
 def backbone_path(name: str) -> str:
     """Return what transformers loads: the packaged folder for ``embedded``, else ``name``."""
     return str(Path(__file__).parents[1] / "embedded" / "glyph-clip") if name == EMBEDDED else name
-
-
-@dataclass(frozen=True)
-class Framing:
-    """How an image of any shape is brought to the square that a model reads."""
-
-    squash: bool = False
-    """Whether both sides are scaled to the square; else the shorter is, and the middle is kept."""
-    interpolation: Interpolation = "bicubic"
-    """The filter by which it is scaled."""
-
-
-AS_CLIP = Framing()
-"""How OpenAI's CLIP reads images."""
 
 
 @dataclass(frozen=True)
@@ -219,7 +206,7 @@ def _describe(name: str | Path, revision: str | None) -> Description:
     identity = _hash(folder) if folder.is_dir() else f"{name}@{commit}"
     if open_clip is not None:
         config = CLIPConfig.from_dict(clip_values(name, open_clip))
-        framing = Framing(*open_clip_framing(name, open_clip))
+        framing = open_clip_framing(name, open_clip)
         return Description(config, "clip", framing, identity, locally, open_clip)
     if (family := values.get("model_type")) not in FAMILIES:
         raise BackboneError(
@@ -231,7 +218,8 @@ def _describe(name: str | Path, revision: str | None) -> Description:
         config = (CLIPConfig if family == "clip" else SiglipConfig).from_dict(values)
     except Exception as error:  # transformers raises many types, all of them about this file
         raise _undescribed(name, family, error) from error
-    framing = AS_CLIP if family == "clip" else _siglip_framing(name, revision, locally)
+    usual, side = AS_CLIP if family == "clip" else AS_SIGLIP, config.vision_config.image_size
+    framing = _read_framing(name, revision, locally, usual, side)
     return Description(config, family, framing, identity, locally, None)
 
 
@@ -272,14 +260,25 @@ def _undescribed(name: str | Path, family: Family, error: Exception) -> Backbone
     )
 
 
-def _siglip_framing(name: str | Path, revision: str | None, locally: bool) -> Framing:
-    """Return how SigLIP's images are prepared: both sides are scaled, by a filter that it names."""
+def _read_framing(
+    name: str | Path, revision: str | None, locally: bool, usual: Framing, side: int
+) -> Framing:
+    """Return how images are prepared by the file that says so, or as usual.
+
+    Raises:
+        BackboneError: the file cannot be read, or they are prepared in another way.
+    """
     for file in PREPROCESSING:
         if (path := cached(str(name), file, revision, locally=locally)) is not None:
-            values = json.loads(Path(path).read_text(encoding="utf-8"))
-            resample = values.get("image_processor", values).get("resample")
-            return Framing(squash=True, interpolation="bilinear" if resample == 2 else "bicubic")
-    return Framing(squash=True)
+            try:
+                values = json.loads(Path(path).read_text(encoding="utf-8"))
+                return framing_of(values.get("image_processor", values), side, usual=usual)
+            except (OSError, ValueError, TypeError, AttributeError) as error:
+                raise BackboneError(
+                    f"backbone '{name}' prepares images in a way that is not understood ({file}: "
+                    f"{error})"
+                ) from error
+    return usual
 
 
 def refuse_absent_folder(name: str | Path) -> None:

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from study.errors import BackboneError
+from study.method.framing import Framing, Interpolation
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Interpolation = Literal["bicubic", "bilinear"]
-"""A filter by which images are scaled."""
 OPEN_CLIP_CONFIG = "open_clip_config.json"
 OPEN_CLIP_WEIGHTS = "open_clip_model.safetensors"
 _ANY = object()
@@ -189,8 +188,8 @@ def _side(value: Any) -> int:
     return sides.pop()
 
 
-def open_clip_framing(name: str | Path, contents: Mapping[str, Any]) -> tuple[bool, Interpolation]:
-    """Return the fields of a `study.method.checkpoint.Framing`.
+def open_clip_framing(name: str | Path, contents: Mapping[str, Any]) -> Framing:
+    """Return how images are brought to their size.
 
     Raises:
         BackboneError: images are prepared in another way.
@@ -203,7 +202,7 @@ def open_clip_framing(name: str | Path, contents: Mapping[str, Any]) -> tuple[bo
             f"backbone '{name}' prepares images by resize_mode {mode!r} and interpolation "
             f"{interpolation!r}; allowed are 'shortest' and 'squash', 'bicubic' and 'bilinear'"
         )
-    return mode == "squash", interpolation
+    return Framing(mode == "squash", interpolation)
 
 
 def from_open_clip(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -15,7 +15,8 @@ from torch.nn import functional as F
 
 from study.errors import BackboneError
 from study.method.backbone import load_backbone
-from study.method.checkpoint import Framing, read_architecture
+from study.method.checkpoint import read_architecture
+from study.method.framing import Framing
 from study.method.model import FewShotClassifier
 from study.method.openclip import OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS, clip_values, to_open_clip
 from study.method.staged import StagedClassifier

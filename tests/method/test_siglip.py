@@ -22,8 +22,9 @@ from transformers import AutoModel, AutoProcessor, AutoTokenizer, SiglipModel
 
 from study.errors import BackboneError, DataError, SubsetError
 from study.method.backbone import Backbone, fingerprint, load_backbone
-from study.method.checkpoint import Framing, read_architecture
+from study.method.checkpoint import read_architecture
 from study.method.delta import DeltaInfo, merge, save_delta
+from study.method.framing import Framing
 from study.method.model import FewShotClassifier, model_depths
 from study.method.parameters import leaf_of, parameter_name
 from study.method.peers import FullClassifier, LoraClassifier

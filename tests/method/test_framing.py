@@ -1,0 +1,102 @@
+"""How images are brought to their size, against transformers' own processors."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from transformers import CLIPImageProcessor, SiglipImageProcessor
+
+from study.data.images.decode import preprocess
+from study.embedded import EMBEDDED, backbone_path
+from study.errors import BackboneError
+from study.method.backbone import load_backbone
+from study.method.checkpoint import read_architecture
+from study.method.framing import AS_CLIP, AS_SIGLIP, Framing, framing_of
+
+SQUARE = {"height": 32, "width": 32}
+SHORTER = {"shortest_edge": 32}
+
+
+@pytest.fixture
+def image() -> Image.Image:
+    noise = np.random.default_rng(1).integers(0, 256, (40, 56, 3), np.uint8)
+    return Image.fromarray(noise).resize((112, 80), Image.Resampling.BICUBIC)
+
+
+@pytest.mark.parametrize(
+    ("values", "framing"),
+    [
+        ({}, Framing()),
+        ({"size": 32, "crop_size": 32, "resample": 3}, Framing()),  # as OpenAI's are stored
+        ({"size": SHORTER, "crop_size": SQUARE}, Framing()),
+        ({"size": SHORTER, "do_center_crop": None}, Framing()),
+        ({"resample": 2}, Framing(interpolation="bilinear")),
+        ({"size": SQUARE}, Framing(squash=True)),
+        ({"size": SQUARE, "do_center_crop": False, "resample": 2}, Framing(True, "bilinear")),
+    ],
+)
+def test_a_clip_is_read_as_its_processor_prepares_it(
+    values: dict[str, Any], framing: Framing, image: Image.Image
+) -> None:
+    assert framing_of(values, 32, usual=AS_CLIP) == framing
+    defaults = {"size": SHORTER, "crop_size": SQUARE}
+    said = {key: value for key, value in values.items() if value is not None}
+    own = CLIPImageProcessor(**{**defaults, **said}, do_normalize=False)
+    theirs = own(image, return_tensors="np", device="cpu")["pixel_values"][0]
+    ours = preprocess(image, size=32, keep_aspect=False, **vars(framing)) / 255
+    assert np.abs(ours - theirs.transpose(1, 2, 0)).max() < 0.05, "Pillow's filters or PyTorch's"
+
+
+@pytest.mark.parametrize("values", [{}, {"size": SQUARE}, {"size": SQUARE, "resample": 3}])
+def test_a_siglip_is_squashed(values: dict[str, Any]) -> None:
+    assert framing_of(values, 32, usual=AS_SIGLIP) == AS_SIGLIP
+    with pytest.raises(ValueError, match="do_center_crop is false with size"):
+        framing_of({"size": 32}, 32, usual=AS_SIGLIP)
+    assert SiglipImageProcessor(size=32).size["shortest_edge"] == 32, (
+        "a number means that there too"
+    )
+
+
+REFUSED = [
+    ({"do_resize": False}, "do_resize is False; allowed is True"),
+    ({"do_normalize": False}, "do_normalize is False"),
+    ({"do_rescale": False}, "do_rescale is False"),
+    ({"rescale_factor": 1}, "rescale_factor is 1; allowed is 0.0039"),
+    ({"size": 36}, "size is {'shortest_edge': 36}; allowed are {'shortest_edge': 32} and "),
+    ({"size": {"height": 32, "width": 48}}, "'width': 48"),
+    ({"crop_size": 24}, "crop_size is 24; allowed is {'height': 32, 'width': 32}"),
+    ({"size": SHORTER, "do_center_crop": False}, "do_center_crop is false"),
+    ({"resample": 0}, r"resample is 0; allowed are 2 \(bilinear\) and 3 \(bicubic\)"),
+]
+
+
+@pytest.mark.parametrize(("values", "fault"), REFUSED)
+def test_what_is_prepared_otherwise_is_refused(values: dict[str, Any], fault: str) -> None:
+    with pytest.raises(ValueError, match=fault):
+        framing_of(values, 32, usual=AS_CLIP)
+
+
+@pytest.mark.parametrize("file", ["preprocessor_config.json", "processor_config.json"])
+def test_a_checkpoint_is_read_as_its_file_says_or_refused(tmp_path: Path, file: str) -> None:
+    folder = Path(shutil.copytree(backbone_path(EMBEDDED), tmp_path / "mine"))
+    values = json.loads((folder / "preprocessor_config.json").read_text())
+    (folder / "preprocessor_config.json").unlink()
+
+    def write(**changes: Any) -> None:
+        own = {**values, **changes}
+        nested = {"image_processor": own, "processor_class": "CLIPProcessor"}
+        (folder / file).write_text(json.dumps(own if file[:3] == "pre" else nested))
+
+    write(size=SQUARE, do_center_crop=False, resample=2)
+    assert read_architecture(folder).framing == Framing(True, "bilinear")
+    assert load_backbone(folder).framing == Framing(True, "bilinear")
+    write(size={"shortest_edge": 36})
+    with pytest.raises(BackboneError, match=rf"{file}: size is {{'shortest_edge': 36}}; allowed"):
+        read_architecture(folder)
+    (folder / file).write_text("[]")
+    with pytest.raises(BackboneError, match=f"not understood \\({file}: "):
+        load_backbone(folder)
