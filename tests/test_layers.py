@@ -92,7 +92,7 @@ OPTIONAL = {
 }
 """The modules that optional extras are for; nothing else needs them."""
 NAMES_IN_DEPENDENCIES = {
-    **{"PIL": "pillow", "open_clip": "open_clip_torch"},
+    **{"PIL": "pillow", "huggingface_hub": "huggingface-hub", "open_clip": "open_clip_torch"},
     **{"sklearn": "scikit-learn", "yaml": "pyyaml"},
 }
 

@@ -114,9 +114,10 @@ def _reader(
         raise DataError(f"dataset {name!r}: {root}: {fault}")
     if name in BENCHMARKS:
         return partial(load_published, name, root, require_images=require_images), ()
-    if root.suffix in TABLE_SUFFIXES and (root.suffix != ".parquet" or is_path_table(root)):
+    suffix = root.suffix.lower()
+    if suffix in TABLE_SUFFIXES and (suffix != ".parquet" or is_path_table(root)):
         return partial(load_table, name, root), ("columns",)
-    if root.suffix == ".parquet" or is_saved(root) or (root.is_dir() and _holds_parquet(root)):
+    if suffix == ".parquet" or is_saved(root) or (root.is_dir() and _holds_parquet(root)):
         return partial(load_hub, name, root), hub_options
     if root.is_file():
         raise DataError(f"{root}: not a dataset; allowed: a folder, {', '.join(TABLE_SUFFIXES)}")

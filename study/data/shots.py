@@ -167,7 +167,7 @@ def draw_shots(
         counts = listed(f"{dataset.class_names[label]} ({len(val[label])})" for label in scarce)
         raise DataError(
             f"{dataset.name}: {wanted} validation images a class are wanted, but too few are left "
-            f"in {counts}; allowed: fewer shots, fewer val_shots (0 for none), or more images"
+            f"in {counts}; allowed: fewer shots, fewer val_shots, or more images"
         )
     if any(len(paths) < wanted for paths in val.values()):
         logger.warning("%s: fewer than %d validation images in some classes", dataset.name, wanted)

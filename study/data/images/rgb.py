@@ -52,7 +52,7 @@ def to_rgb(image: Image.Image, pixel_range: PixelRange | None = None) -> Image.I
     rgb = flat.convert("RGB")
     # With the image's other metadata, Pillow's function fails if some of them are broken.
     rgb.info = {} if highest is None else {HIGHEST: highest}
-    rgb.getexif()[ExifTags.Base.Orientation] = image.getexif().get(ExifTags.Base.Orientation, 1)
+    rgb.getexif()[ExifTags.Base.Orientation] = _orientation(image)
     ImageOps.exif_transpose(rgb, in_place=True)
     if not 0 < max(rgb.size) <= LONGEST_ASPECT * min(rgb.size):
         raise DataError(
@@ -60,6 +60,14 @@ def to_rgb(image: Image.Image, pixel_range: PixelRange | None = None) -> Image.I
             f"most {LONGEST_ASPECT} times the shorter one"
         )
     return rgb
+
+
+def _orientation(image: Image.Image) -> int:
+    """Return how a photograph was held, by Exif's numbers; 1, upright, if that cannot be read."""
+    try:
+        return image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # Pillow's readers raise many kinds of errors
+        return 1
 
 
 def _sample_format(tags: Mapping[int, Any]) -> int:

@@ -43,8 +43,8 @@ class HubSource:
     """The name of the column that holds the images."""
     tables: Mapping[str, Any] = field(repr=False)
     """The table of each split."""
-    folder: Path
-    """The folder where the library keeps extracted files; no file outside it is opened."""
+    folders: tuple[Path, ...]
+    """The folders where the library keeps files; no file outside them is opened."""
     pixel_range: PixelRange | None = None
     """The values that become black and white in deep images; see `to_rgb`."""
 
@@ -58,7 +58,7 @@ class HubSource:
         """Return the encoded bytes of an image, or the file that holds them.
 
         Raises:
-            DataError: if there is no such image, it is empty, or its file is outside the folder.
+            DataError: if there is no such image, it is empty, or its file is outside the folders.
         """
         split, _, number = path.partition("/")
         table = self.tables.get(split)
@@ -70,8 +70,9 @@ class HubSource:
         if cell.get("bytes"):
             return io.BytesIO(cell["bytes"])
         file = Path(cell["path"]).resolve()
-        if not file.is_relative_to(self.folder.resolve()):
-            raise DataError(f"{path}: {self.name} points to {file}, outside {self.folder}")
+        if not any(file.is_relative_to(folder.resolve()) for folder in self.folders):
+            kept = listed(str(folder) for folder in self.folders)
+            raise DataError(f"{path}: {self.name} points to {file}, outside {kept}")
         return file
 
     def stamp(self, path: str) -> str:
@@ -183,6 +184,8 @@ def _load_saved(datasets: Any, name: str, folder: Path, splits: Mapping[str, str
 
 def _contents(datasets: Any, name: str, tables: Any, columns: Mapping[str, str]) -> Contents:
     """Return the classes and records of the tables of splits, without decoding an image."""
+    from huggingface_hub.constants import HF_HUB_CACHE  # which `datasets` brings
+
     image, label = _column_names(datasets, name, tables["train"].features, columns)
     # Keep the images encoded: reading the labels must not decode them.
     tables = tables.cast_column(image, datasets.Image(decode=False))
@@ -192,7 +195,10 @@ def _contents(datasets: Any, name: str, tables: Any, columns: Mapping[str, str])
         val, test = (), val
     if not test:
         train, val, test = fixed_split(train, class_names, key=name)
-    source = HubSource(name, image, tables, Path(datasets.config.HF_CACHE_HOME))
+    own = datasets.config
+    # Each has a variable of the environment, so that it may be outside the first.
+    kept = (own.HF_CACHE_HOME, own.HF_DATASETS_CACHE, own.EXTRACTED_DATASETS_PATH, HF_HUB_CACHE)
+    source = HubSource(name, image, tables, tuple(Path(folder) for folder in kept))
     return class_names, train, val, test, source
 
 

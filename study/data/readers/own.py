@@ -235,7 +235,7 @@ def is_path_table(file: Path) -> bool:
 def _read_columns(file: Path) -> dict[str, Sequence[object]]:
     """Read the cells of each column; those of CSV and TSV stay text: a class may be named "1"."""
     try:
-        if file.suffix == ".parquet":
+        if file.suffix.lower() == ".parquet":
             return dict(pq.read_table(file).to_pydict())
         with file.open(encoding="utf-8-sig", newline="") as lines:
             head = lines.readline()
@@ -244,7 +244,7 @@ def _read_columns(file: Path) -> dict[str, Sequence[object]]:
             separator = ";" if ";" in head and "," not in head else ","
             reader = csv.reader(
                 lines,
-                delimiter="\t" if file.suffix == ".tsv" else separator,
+                delimiter="\t" if file.suffix.lower() == ".tsv" else separator,
                 strict=True,
                 skipinitialspace=True,
             )

@@ -113,8 +113,9 @@ def test_a_photograph_and_a_deep_image_are_turned_as_well(orientation: int) -> N
     "exif", [b"Exif\0\0nonsense", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0"]
 )
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
-def test_metadata_at_fault_do_not_make_a_photograph_unreadable(exif: bytes) -> None:
-    assert as_image(saved(Image.fromarray(RGB), "JPEG", exif=exif)).size == (4, 2)
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
+def test_metadata_at_fault_do_not_make_a_photograph_unreadable(exif: bytes, form: str) -> None:
+    assert as_image(saved(Image.fromarray(RGB), form, exif=exif)).size == (4, 2)
 
 
 def test_sixteen_bits_are_rounded_and_not_cut(tmp_path: Path) -> None:

@@ -153,6 +153,29 @@ def test_a_column_or_split_that_is_not_there_is_named(
         load_dataset("pets", file, splits={"train": "dev"})
 
 
+def test_a_file_is_opened_wherever_the_library_keeps_files(
+    miniature: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datasets.config, "EXTRACTED_DATASETS_PATH", str(tmp_path / "scratch"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    folders = [tmp_path / "scratch", tmp_path / "cache", tmp_path / "hub"]
+    files = [folder / "archive" / "1.png" for folder in folders]
+    for number, file in enumerate(files):
+        file.parent.mkdir(parents=True)
+        miniature.draw(number % 2, number).save(file)
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.Value("string")})
+    cells = [{"bytes": None, "path": str(file)} for file in files]
+    table = datasets.Dataset.from_dict(
+        {"image": cells, "label": ["a", "b", "a"]}, features=features
+    )
+    (tmp_path / "set").mkdir()
+    for split in ("train", "test"):
+        path = tmp_path / "set" / f"{split}.parquet"
+        table.cast_column("image", datasets.Image(decode=False)).to_parquet(path)
+    source = load_dataset("pets", tmp_path / "set").source
+    assert [source.open(f"train/00000{number}").mode for number in range(3)] == ["RGB"] * 3
+
+
 def test_a_corrupt_image_is_named_when_it_is_opened(miniature: ModuleType, tmp_path: Path) -> None:
     features = datasets.Features({"image": datasets.Image(), "label": datasets.Value("string")})
     cells = [{"bytes": b"broken", "path": None}, {"bytes": None, "path": "/etc/hostname"}] * 2

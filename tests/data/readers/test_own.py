@@ -17,12 +17,12 @@ NAMES = ('o\'neil, "the" cat', "🦊")
 
 def write(file: Path, rows: Sequence[Sequence[object]], header: Sequence[str] = HEADER) -> Path:
     """Write a table in the form that its suffix asks for."""
-    if file.suffix == ".parquet":
+    if file.suffix.lower() == ".parquet":
         columns = {name: [row[i] for row in rows] for i, name in enumerate(header)}
         pq.write_table(pa.table(columns), file)
         return file
     with file.open("w", newline="", encoding="utf-8") as lines:
-        writer = csv.writer(lines, delimiter="\t" if file.suffix == ".tsv" else ",")
+        writer = csv.writer(lines, delimiter="\t" if file.suffix.lower() == ".tsv" else ",")
         writer.writerows([header, *rows])
     return file
 
@@ -32,7 +32,7 @@ def rows(images: int = 10) -> list[list[object]]:
     return [[f"pictures/{i}.jpg", i % 2, NAMES[i % 2]] for i in range(images)]
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet"])
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet", ".CSV", ".Tsv", ".PARQUET"])
 def test_a_table_of_paths_is_a_dataset(suffix: str, miniature: ModuleType, tmp_path: Path) -> None:
     for number in range(10):
         miniature.save(tmp_path / "pictures" / f"{number}.jpg", number % 2, number)
