@@ -1,11 +1,13 @@
 """What the steps of a trial cost on this machine, measured with random pixels."""
 
-import multiprocessing
 import resource
 import sys
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from multiprocessing import get_context
 from typing import Any
 
 import torch
@@ -20,6 +22,7 @@ from study.method.precision import fastest, hold
 from study.method.staged import StagedClassifier
 from study.method.subsets import parse
 from study.method.training import make_optimizer, training_step
+from study.trial.machine_faults import OutOfMemoryError, is_out_of_memory
 
 STEPS = 3
 """How many steps are measured, after one that is not."""
@@ -40,9 +43,22 @@ class Cost:
 
 
 def measure_apart(*arguments: Any) -> Cost:
-    """Return what `measure` does, in a process of its own, whose memory is that of a trial."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(measure, arguments)
+    """Return what `measure` does, in a process of its own, whose memory is that of a trial.
+
+    Raises:
+        OutOfMemoryError: a batch does not fit into memory.
+        StudyError: the backbone cannot be read.
+    """
+    try:
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as apart:
+            return apart.submit(measure, *arguments).result()
+    except (BrokenProcessPool, MemoryError, RuntimeError) as error:
+        if not isinstance(error, BrokenProcessPool) and not is_out_of_memory(error):
+            raise
+        raise OutOfMemoryError(
+            "no step can be measured, since memory is too short for training.batch_size images at "
+            "once; a trial would take fewer at a time"
+        ) from error
 
 
 def measure(

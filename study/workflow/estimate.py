@@ -15,6 +15,7 @@ from study.analysis.formatting import duration
 from study.config.schema import PeerConfig, SearchConfig, TrainingConfig
 from study.data.prompts import prompts
 from study.data.tasks import Task
+from study.errors import StudyError
 from study.search.driver import decisions
 from study.trial.cost import Cost, measure_apart
 from study.trial.prepare import find_shots, tasks_of_search, templates_of
@@ -53,16 +54,23 @@ def estimate(study: Study) -> Estimate:
     """Measure steps in a process of its own, and return what a study would take.
 
     Raises:
-        StudyError: the data or the backbone cannot be read.
+        StudyError: no trial fits on this machine, or the data or the backbone cannot be read.
     """
     config, protocol, dataset = study.config, study.protocol(), study.dataset()
+    if not (at_once := slots_here(config.resources)):
+        raise StudyError(
+            "--estimate takes steps on this machine, and no trial fits on it: see "
+            f"resources.cpus_per_trial={config.resources.cpus_per_trial:g} and "
+            f"resources.gpus_per_trial={config.resources.gpus_per_trial:g}; a machine of the "
+            "cluster can be asked on which one does"
+        )
     trained = next(iter(protocol.scored(dataset).values()))
     names = [dataset.class_names[label] for label in trained]
     texts = [own[0] for own in prompts(names, templates_of(dataset, config.data)[:1])]
     threads = max(1, int(config.resources.cpus_per_trial))
     gpu = bool(config.resources.gpus_per_trial)
     cost = measure_apart(config.backbone, config.training, texts, threads, gpu)
-    return expected(study, cost, slots_here(config.resources))
+    return expected(study, cost, at_once)
 
 
 def expected(study: Study, cost: Cost, slots: int) -> Estimate:

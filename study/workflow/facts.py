@@ -105,15 +105,16 @@ def slots(study: Study) -> str:
     resources = study.config.resources
     each = _amount(resources.cpus_per_trial, "CPU core")
     each += f" and {_amount(resources.gpus_per_trial, 'GPU')}" * bool(resources.gpus_per_trial)
-    if os.environ.get("RAY_ADDRESS", "local") not in ("", "local"):
+    here = slots_here(resources)
+    # The check has refused what fits nowhere; importing Ray to ask it would take seconds.
+    if not here or os.environ.get("RAY_ADDRESS", "local") not in ("", "local"):
         most = resources.max_concurrent
         at_once = "as many trials as the cluster holds" if most is None else f"up to {most} trials"
         return f"{at_once} at once, each on {each}"
     gpus, unused = gpus_here(), ""
     if gpus and not resources.gpus_per_trial:
         unused = f"; the GPU ({gpus[0]}) is not used: resources.gpus_per_trial=1 uses it"
-    number = _amount(slots_here(resources), "trial")
-    return f"{number} at once, each on {each} of {cores_here()}{unused}"
+    return f"{_amount(here, 'trial')} at once, each on {each} of {cores_here()}{unused}"
 
 
 def slots_here(resources: ResourcesConfig) -> int:

@@ -1,11 +1,17 @@
 """What the steps of a trial cost: they are real, and a process of their own has their memory."""
 
+import os
+import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from study.config.schema import BackboneConfig, TrainingConfig
+from study.errors import BackboneError
 from study.trial.cost import measure, measure_apart
+from study.trial.machine_faults import OutOfMemoryError
 
 TEXTS = ["a photo of a cat.", "a photo of a dog."]
 
@@ -17,3 +23,28 @@ def test_real_steps_are_measured(tiny_backbone: Path, measured: object) -> None:
     cost = measured(backbone, TrainingConfig(batch_size=4), TEXTS, 1, False)
     assert 0 < cost.image < cost.step < 10
     assert cost.memory > 10**7
+
+
+def too_large(*_: object) -> None:
+    torch.empty(2**60)
+
+
+def ended(*_: object) -> None:
+    """End as the system ends a process if memory is short."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("measured", [too_large, ended])
+def test_what_does_not_fit_into_memory_is_told(
+    monkeypatch: pytest.MonkeyPatch, measured: Callable[..., None]
+) -> None:
+    monkeypatch.setattr("study.trial.cost.measure", measured)
+    with pytest.raises(
+        OutOfMemoryError, match=r"too short for training\.batch_size images at once"
+    ):
+        measure_apart()
+
+
+def test_a_fault_is_told_as_it_is() -> None:
+    with pytest.raises(BackboneError, match="no folder"):
+        measure_apart(BackboneConfig(name="/not/there"), TrainingConfig(), TEXTS, 1, False)

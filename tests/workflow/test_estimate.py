@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from study.config.loading import build_config
+from study.errors import StudyError
 from study.storage.ledger import StudyFolder
 from study.trial.study import Study
 from study.workflow import estimate as module
@@ -67,6 +68,16 @@ def test_a_search_ends_with_its_time(tmp_path: Path, minutes: float, within: flo
     epoch = 4 * 6 * 1.0 + 80 * 0.001
     variants = 4 * 10
     assert found.search == pytest.approx((within + variants) * epoch / 2)
+
+
+def test_nothing_is_measured_where_no_trial_fits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "measure_apart", lambda *_: pytest.fail("it was measured"))
+    with pytest.raises(
+        StudyError, match=r"no trial fits on it: see resources\.cpus_per_trial=999 "
+    ):
+        estimate(study(tmp_path, Path("none"), resources={"cpus_per_trial": 999}))
 
 
 def test_two_slots_take_half_the_time(

@@ -121,6 +121,11 @@ def test_a_cluster_has_as_many_slots_as_it_holds(
         "as many trials as the cluster holds at once, each on 1 CPU core"
     )
     assert slots(study(tmp_path, resources={"max_concurrent": 4})).startswith("up to 4 trials at")
+    monkeypatch.delenv("RAY_ADDRESS")
+    monkeypatch.setattr(module, "cores_here", lambda: 2)  # of which `ray start` has made a cluster
+    assert slots(study(tmp_path, resources={"cpus_per_trial": 8})) == (
+        "as many trials as the cluster holds at once, each on 8 CPU cores"
+    )
 
 
 def test_cores_are_those_of_this_process() -> None:
