@@ -135,6 +135,7 @@ VALUES = {
     "seed.deeper=1": "seed: must be a whole number",
     "confirm.seeds=5": "confirm.seeds: must be a list, even of one, as in [5], got 5",
     "confirm.seeds=[1, 1]": "confirm: seeds [1, 1] name one seed twice",
+    "name=Images": "name: 'Images' is the folder of decoded images; choose another",
     "confirm.seeds=[1]": "confirm.seeds: must have at least 2 entries, got [1]",
     "confirm.strength=2": "confirm.strength: must be at most 1, got 2",
     "confirm.runners_up=99": "confirm.runners_up: must be at most 8, got 99",

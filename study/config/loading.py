@@ -291,14 +291,25 @@ def load_sweep(source: Path, overrides: Sequence[str] = ()) -> list[Member]:
     and takes precedence over the exceptions. ``name=…`` sets the beginning of the studies' names.
 
     Raises:
-        ConfigError: if there is no file, or a file or one of its studies is invalid.
+        ConfigError: if there is no file, a file or one of its studies is invalid, or two studies
+            would have one folder.
     """
     files = sorted(source.glob("*.yaml")) if source.is_dir() else [source]
     if not files:
         raise ConfigError(f"the folder {source} holds no configuration (*.yaml)")
     overridden = parse_overrides(overrides)
     texts = texts_of_overrides(overrides)
-    return [member for file in files for member in _members(file, overridden, texts)]
+    members = [member for file in files for member in _members(file, overridden, texts)]
+    known: dict[str, Member] = {}
+    for member in members:
+        name = str(member.config.name)
+        # Some disks do not tell capitals from small letters.
+        if (other := known.setdefault(name.casefold(), member)) is not member:
+            raise ConfigError(
+                f"{source}: two studies would share the folder '{name}': that of "
+                f"{shown(dict(other.axes))} and that of {shown(dict(member.axes))}"
+            )
+    return members
 
 
 def _members(

@@ -285,6 +285,11 @@ def check_sweep(members: Sequence[Member]) -> None:
         folder, server = _folder(member), member.config.tracking
         finished, resuming = _finished(folder), folder.exists()
         found = _why_another(folder, _config(member), finished=finished) if resuming else []
+        if finished and not folder.is_complete():
+            found.append(
+                f"name: {folder.path} has ended, and was then extended or repaired; let that end "
+                f"first, by --resume {folder.name}"
+            )
         if not finished:
             found += all_faults(
                 study_of(member),

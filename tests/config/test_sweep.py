@@ -72,6 +72,22 @@ def test_a_folder_stands_for_all_its_files(grid: Path) -> None:
     assert not is_sweep(grid.parent / "alone.yaml")
 
 
+@pytest.mark.parametrize(
+    ("axes", "shared"),
+    [
+        ("{data.dataset: ['hf:a/b', 'hf:a.b']}", "mine-grid-hf.a.b"),
+        ("{data.root: [pets, pets-1], data.columns.path: [1-x, x]}", "mine-grid-pets-1-x"),
+        ("{data.root: [ViT, vit]}", "mine-grid-vit"),
+    ],
+)
+def test_two_studies_never_share_a_folder(tmp_path: Path, axes: str, shared: str) -> None:
+    path = tmp_path / "mine" / "grid.yaml"
+    path.parent.mkdir()
+    path.write_text(f"sweep: {axes}\ndata: {{dataset: mine, root: pets}}\n")
+    with pytest.raises(ConfigError, match=f"two studies would share the folder '{shared}': that "):
+        load_sweep(path)
+
+
 def test_a_name_from_the_hub_makes_a_name_that_a_folder_can_have(grid: Path) -> None:
     (member,) = load_sweep(grid, ["data.dataset=hf:owner/name", "data.shots=1"])
     assert member.config.name == "mine-grid-hf.owner.name-1"

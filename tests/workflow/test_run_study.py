@@ -535,6 +535,7 @@ def begin(member: Member, *, finished: bool = False) -> StudyFolder:
     folder.create(dump_config(member.config), {})
     if finished:
         folder.write_json("sweep.json", {"experiment": member.experiment, "axes": {}})
+        (folder.path / "description.md").write_text("It has ended.")
     return folder
 
 
@@ -592,6 +593,13 @@ def test_a_finished_study_that_was_extended_is_accepted(sweep: Sweep) -> None:
     values["search"]["trials"] += 10
     folder.write_config(dump_config(build_config(values, "test")))
     check_sweep(members)
+
+
+def test_a_study_that_is_being_extended_has_not_ended(sweep: Sweep) -> None:
+    members = sweep("{seed: [1, 2]}")
+    begin(members[0], finished=True).take_back_conclusions()
+    with pytest.raises(ConfigError, match=r"then extended or repaired.* --resume my-grid-1$"):
+        check_sweep(members)
 
 
 def test_a_study_that_has_ended_is_not_looked_at_again(sweep: Sweep) -> None:
