@@ -8,12 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from study.config.frozen import load_frozen
 from study.config.settings import Settings
 from study.errors import DataError, DeltaError
 from study.method.checkpoint import NAME_ON_HUB
 from study.method.delta import HEAD_ROWS, DeltaInfo, load_delta, save_delta
 from study.selection.choice import Choice
 from study.serving.classifier import TunedClassifier, load_classifier
+from study.storage.ledger import StudyFolder, TrialFolder
 from study.trial.study import Study, registrable
 
 
@@ -41,7 +43,8 @@ class SavedModel:
     """What the delta is used with, unless something else is asked for: it may name other classes,
     other templates (all of which are used) and another place of the backbone than the file."""
     settings: Settings
-    """What is tuned, the kind of the head, and the strength, as far as they are known."""
+    """What is tuned, the kind of the head, and the strength, as far as they are known. The
+    strength of a model without origin is not."""
     instead_of: Settings | None = None
     """The settings of a study's winner that has no delta, for which this model stands."""
     origin: Origin | None = None
@@ -80,16 +83,39 @@ class SavedModel:
 
 
 def saved_in(delta: Path) -> SavedModel:
-    """Return the model of a file of tuned parameters; it has the template of its training.
+    """Return the model of a file of tuned parameters.
+
+    In the folder of a trial, it has the trial's settings and the templates that its study uses.
+    Elsewhere it has the template of its training, no origin, and a strength that is not known.
 
     Raises:
         DeltaError: the file is missing or damaged, or is no delta.
+        LedgerError: a file of its study is missing or damaged.
+        ConfigError: the configuration of its study cannot be used.
     """
     tensors, info = load_delta(delta)
+    trial = TrialFolder(delta.resolve().parent)
+    if trial.path.parent.name == "trials" and (trial.path / "config.json").exists():
+        return _of_trial(delta, info, trial)
     head = "linear" if HEAD_ROWS in tensors else "text"
     settings = Settings.as_written({"subset": info.subset, "head": head})
     return SavedModel(
         str(delta), delta, replace(info, templates=info.templates[:1]), settings=settings
+    )
+
+
+def _of_trial(delta: Path, info: DeltaInfo, trial: TrialFolder) -> SavedModel:
+    folder = StudyFolder(trial.path.parent.parent)
+    study = Study(load_frozen(folder.config_path), folder)
+    reports = trial.read_reports()
+    return SavedModel(
+        f"trial {trial.trial_id} of study '{folder.name}'",
+        delta,
+        _as_used(info, study),
+        settings=Settings.as_written(trial.read_config()).as_reported(
+            reports[-1] if reports else {}
+        ),
+        origin=Origin(folder.name, str(folder.read_identity()["study_id"]), trial.trial_id),
     )
 
 
@@ -168,5 +194,10 @@ def delta_of(choice: Choice, study: Study, scratch: Path) -> tuple[Path, DeltaIn
             if settings.writes_delta
             else f"'{choice.candidate.label}' of study '{study.folder.name}' writes no delta"
         )
+    return delta, _as_used(info, study)
+
+
+def _as_used(info: DeltaInfo, study: Study) -> DeltaInfo:
+    """Return what a delta is used with in its study: the templates that test images met."""
     used = info.templates if study.config.data.ensemble else info.templates[:1]
-    return delta, replace(info, templates=used)
+    return replace(info, templates=used)

@@ -58,20 +58,20 @@ def find_study_of(saved: SavedModel, word: str, storage: Path | None = None) -> 
         StudyError: its files are damaged.
     """
     origin = saved.origin
-    if origin is None:  # of a delta, its place may tell
-        of_trial = saved.delta.resolve().parent
-        trial, folder = of_trial.name, StudyFolder(of_trial.parent.parent)
-        found = folder if of_trial.parent.name == "trials" and folder.exists() else None
-    else:
-        trial = origin.trial
-        places = studies(Path(storage or default_storage()))
-        with suppress(StudyError):  # a model of the registry is no study
-            places = [find_study(word, storage), *places]
-        found = next((place for place in places if _study_id(place) == origin.study_id), None)
+    if origin is None:
+        return None
+    # A delta mostly lies in its study, which may be in another folder than the studies here.
+    places = [StudyFolder(saved.delta.resolve().parent.parent.parent)]
+    with suppress(StudyError):  # a model of the registry is no study, nor is a delta
+        places.append(find_study(word, storage))
+    places += studies(Path(storage or default_storage()))
+    found = next((place for place in places if _study_id(place) == origin.study_id), None)
     if found is None:
         return None
     board = leaderboard(read_results(found.path))
-    return next((Provenance(board, one) for one in board.trials if one.trial_id == trial), None)
+    return next(
+        (Provenance(board, one) for one in board.trials if one.trial_id == origin.trial), None
+    )
 
 
 def _study_id(folder: StudyFolder) -> str | None:

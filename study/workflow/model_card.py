@@ -113,13 +113,7 @@ def _tuned(saved: SavedModel) -> Iterator[str]:
         f"Tuned: `{settings.subset}`, {count(numbers)} numbers of it"
         + "".join(f"; `{term}` is {words}" for term, words in subset_in_words(settings.subset))
         + ".",
-        "Strength: "
-        + (
-            "all of the tuned change is kept."
-            if settings.strength == 1.0
-            else f"{percent(settings.strength, 0)} % of the tuned change is kept, which is applied "
-            "already."
-        ),
+        f"Strength: {_strength(saved)}.",
         "Head: "
         + (
             "a linear layer on the image features, which begins at the text features."
@@ -130,6 +124,15 @@ def _tuned(saved: SavedModel) -> Iterator[str]:
         f"Classes: {_names(info.class_names)}.",
     ]
     yield "\n".join(f"- {line}" for line in lines)
+
+
+def _strength(saved: SavedModel) -> str:
+    if saved.origin is None:  # a file has the parameters at its strength, and not the number
+        return "which share of the tuned change is kept is not known here; it is applied already"
+    strength = saved.settings.strength
+    if strength == 1.0:
+        return "all of the tuned change is kept"
+    return f"{percent(strength, 0)} % of the tuned change is kept, which is applied already"
 
 
 def backbone_in_words(saved: SavedModel) -> str:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from study.config.loading import dump_config
 from study.errors import DataError, DeltaError
 from study.method.delta import load_delta, save_delta
 from study.serving.classifier import load_classifier
@@ -61,6 +62,34 @@ def test_a_delta_is_used_as_load_classifier_uses_it(
     ours, theirs = saved.load(class_names=names), load_classifier(delta, class_names=names)
     assert torch.equal(ours.probabilities(IMAGES), theirs.probabilities(IMAGES))
     assert ours.from_head == (("digit two",) if linear else ())
+
+
+@pytest.mark.parametrize("ensemble", [False, True])
+def test_the_delta_of_a_trial_is_used_as_its_study_uses_it(
+    finish: MakeFinished, tmp_path: Path, scratch: Path, ensemble: bool
+) -> None:
+    study = finish(tmp_path, "mine", linear=True)
+    data = study.config.data.model_copy(update={"ensemble": ensemble})
+    study.config = study.config.model_copy(update={"data": data})
+    study.folder.write_config(dump_config(study.config))
+    tensors, info = load_delta(delta_in(study))
+    save_delta(delta_in(study), tensors, replace(info, templates=("a {}.", "the {}!")))
+    saved = saved_in(delta_in(study))
+    assert saved.settings.strength == 0.75
+    assert len(saved.info.templates) == (2 if ensemble else 1)
+    name = "trial confirm-best-seed1 of study 'mine'"
+    assert saved == replace(winner(study, scratch), name=name)
+
+
+@pytest.mark.parametrize("place", ["delta.safetensors", "trials/own/delta.safetensors"])
+def test_a_delta_in_no_study_has_no_origin_and_one_template(
+    study: Any, tmp_path: Path, place: str
+) -> None:
+    tensors, info = load_delta(delta_in(study))
+    (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+    save_delta(tmp_path / place, tensors, replace(info, templates=("a {}.", "the {}!")))
+    saved = saved_in(tmp_path / place)
+    assert (saved.origin, saved.info.templates) == (None, ("a {}.",))
 
 
 def test_a_file_that_is_no_delta_is_refused(tmp_path: Path) -> None:

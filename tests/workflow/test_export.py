@@ -9,6 +9,8 @@ import pytest
 from transformers import CLIPModel
 
 from study.commands import main
+from study.config.loading import dump_config
+from study.method.delta import load_delta, save_delta
 from study.serving.exports import FORMATS
 from study.tracking.mlflow.registry import register_winner
 from study.tracking.mlflow.runs import RunWriter
@@ -68,6 +70,36 @@ def test_study_delta_and_registry_lead_to_the_same_model(
     assert (out / "head.safetensors").exists()
     CLIPModel.from_pretrained(out)
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_the_path_of_the_winners_delta_leads_to_the_export_of_the_study(
+    finish: Callable[..., Any], tmp_path: Path
+) -> None:
+    study = finish(tmp_path, "averaged", linear=True)
+    data = study.config.data.model_copy(update={"ensemble": True})
+    study.folder.write_config(dump_config(study.config.model_copy(update={"data": data})))
+    delta = study.folder.trial("confirm-best-seed1").path / "delta.safetensors"
+    tensors, info = load_delta(delta)
+    save_delta(delta, tensors, replace(info, templates=("a {}.", "the {}!")))
+    models = {"study": study.folder.path, "path": delta}
+    for out, model in models.items():
+        assert main(["export", str(model), "--format", "hf", "--out", str(tmp_path / out)]) == 0
+    cards = {out: (tmp_path / out / "README.md").read_text(encoding="utf-8") for out in models}
+    assert "Strength: 75 % of the tuned change is kept, which is applied already." in cards["path"]
+    assert "Prompts: “a {}.”, “the {}!”." in cards["path"]
+    assert "unflatten(0, (-1, 2)).mean(dim=1)" in cards["path"]
+    named = "the winner of study 'averaged', as trained in confirm-best-seed1"
+    by_path = "trial confirm-best-seed1 of study 'averaged'"
+    assert cards["path"] == cards["study"].replace(named, by_path)
+    ours, theirs = (
+        {
+            file.name: file.read_bytes()
+            for file in (tmp_path / out).iterdir()
+            if file.suffix != ".md"
+        }
+        for out in models
+    )
+    assert ours == theirs
 
 
 def test_what_is_there_is_not_replaced(

@@ -85,6 +85,7 @@ def test_a_file_alone_knows_no_study_and_tells_no_path(study: Any, tmp_path: Pat
     card = model_card(saved_in(delta), FORMATS["hf"], WRITTEN, None)
     assert "is not known here: this card was made without the folder of a study" in card
     assert "Figures" not in card
+    assert "Strength: which share of the tuned change is kept is not known here" in card
     assert "Backbone: `my-clip` (fingerprint" in card
     assert "80: a\\|b, &lt;c&gt;" in card
     assert "and 20 more, see `classes.json`" in card

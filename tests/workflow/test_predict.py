@@ -115,7 +115,8 @@ def test_folder_delta_and_registry_lead_to_the_same_labels(
     assert main(["predict", named, "photos/more/4.png", "photos/1.png"]) == 0
     said = capsys.readouterr()
     assert_same(rows(said.out), load_classifier(delta), ["photos/more/4.png", "photos/1.png"])
-    assert f"labelled by {'the winner of' if model == 'study' else named}" in said.err
+    told = {"study": "the winner of", "delta": "trial confirm-best-seed1 of"}.get(model, named)
+    assert f"labelled by {told}" in said.err
 
 
 def test_a_study_is_looked_for_where_other_commands_look_for_it(
