@@ -51,6 +51,21 @@ def with_transformers(backbone: Backbone) -> list[str]:
     ]
 
 
+def crop_notes(backbone: Backbone) -> tuple[str, ...]:
+    """Return a note on the shapes that transformers crops otherwise; none where nothing is cropped.
+
+    Of a margin of d pixels it cuts d // 2 at the left or top, and torchvision round(d / 2).
+    """
+    if backbone.framing.squash:
+        return ()
+    return (
+        "The middle of an image is what the model reads. If the longer side, once scaled, has 3, "
+        "7, 11, … pixels more than the shorter, transformers crops one pixel beside what "
+        "clipfit-study, OpenAI's code and OpenCLIP crop, and probabilities differ. Photographs of "
+        "4:3, 3:2 and 16:9 are no such images at 224 pixels.",
+    )
+
+
 def classification(saved: SavedModel, model: TunedClassifier, encode: Sequence[str]) -> str:
     """Return code that classifies images. It goes on where the folder and a model are known.
 

@@ -6,6 +6,7 @@ from study.method.delta import save_merged
 from study.serving.classifier import TunedClassifier
 from study.serving.exports.classes import (
     classification,
+    crop_notes,
     imports,
     with_transformers,
     write_head,
@@ -27,4 +28,4 @@ model = AutoModel.from_pretrained(folder)
 tokenizer = AutoTokenizer.from_pretrained(folder)
 processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
 {classification(saved, model, with_transformers(model.backbone))}"""
-    return Written(loading)
+    return Written(loading, crop_notes(model.backbone))

@@ -23,6 +23,7 @@ from study.method.siglip import as_published
 from study.serving.classifier import TunedClassifier
 from study.serving.exports.classes import (
     classification,
+    crop_notes,
     imports,
     with_transformers,
     write_head,
@@ -83,7 +84,7 @@ def write(saved: SavedModel, model: TunedClassifier, folder: Path) -> Written:
     write_head(folder, model)
     return Written(
         _loading(saved, model, adapters := _adapters(biases, norms), copied=copied),
-        _notes(adapters, biases, norms),
+        _notes(adapters, biases, norms) + crop_notes(model.backbone),
     )
 
 

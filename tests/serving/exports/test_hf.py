@@ -5,7 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from siglips import save_siglip
+from transformers import AutoImageProcessor
+
+from study.data.datasets import load_dataset
+from study.data.images.table import normalize
+from study.serving.classifier import load_classifier
 
 MANY = ("a {}.", "the {}!", "this is {}")
 TWO = """\
@@ -15,6 +21,32 @@ processor = AutoProcessor.from_pretrained('.', backend='pil')
 assert (type(model).__name__, type(processor).__name__) == ('CLIPModel', 'CLIPProcessor')
 """
 """The lines that load an ordinary folder."""
+
+
+@pytest.mark.parametrize(("shape", "beside"), [((45, 40), 0), ((40, 34), 0), ((35, 32), 1)])
+def test_transformers_crops_some_shapes_a_pixel_beside(
+    make_delta: Callable[..., Any],
+    exported: Callable[..., Any],
+    shape: tuple[int, int],
+    beside: int,
+) -> None:
+    folder, written = exported(make_delta("none"), "hf")
+    assert any("crops one pixel beside" in note for note in written.notes)
+    model, dataset = load_classifier(folder.parent / "delta.safetensors"), load_dataset("digits")
+    images = [dataset.source.open(record.path).resize(shape) for record in dataset.test[:80]]
+    processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
+    theirs = processor(images, return_tensors="pt")["pixel_values"]
+    pixels = torch.stack([torch.tensor(model.pixels(image)) for image in images])
+    backbone = model.backbone
+    ours = normalize(pixels.permute(0, 3, 1, 2), backbone.image_mean, backbone.image_std)
+    width = backbone.image_size - beside
+    torch.testing.assert_close(theirs[..., beside:], ours[..., :width], atol=1e-6, rtol=0)
+    with torch.no_grad():
+        logits = model.model.logits(model.model.encode_image(theirs), model.class_features)
+    differences = (logits.softmax(dim=-1) - model.probabilities(images)).abs()
+    assert differences.max() <= (0.2 if beside else 1e-5)
+    assert differences.mean() <= (0.003 if beside else 1e-6)
+    assert (differences.max() > 0.1) == bool(beside)
 
 
 @pytest.mark.long
@@ -46,4 +78,5 @@ def test_a_siglip_gives_the_tuned_answers(
 ) -> None:
     saved = make_telling("bitfit", save_siglip(tmp_path / "siglip"))
     folder, written = exported(saved, "hf")
+    assert written.notes == (), "nothing is cropped"
     assert_same(answers(folder, written.loading), saved.load())
