@@ -5,6 +5,7 @@ the place of the backbone's, which is LN tuning. An adapter of PEFT has one kind
 """
 
 import copy
+import json
 import re
 import warnings
 from collections.abc import Iterable
@@ -16,7 +17,7 @@ from torch import nn
 
 from study.errors import ConfigError, DeltaError
 from study.method.backbone import load_backbone
-from study.method.checkpoint import EMBEDDED, backbone_path, describe
+from study.method.checkpoint import EMBEDDED, NAME_ON_HUB, backbone_path, describe
 from study.method.delta import load_delta, parameters_of, save_merged, save_preprocessing
 from study.method.peers import import_peft
 from study.method.siglip import as_published
@@ -84,13 +85,22 @@ def write(saved: SavedModel, model: TunedClassifier, folder: Path) -> Written:
     write_head(folder, model)
     return Written(
         _loading(saved, model, adapters := _adapters(biases, norms), copied=copied),
-        _notes(adapters, biases, norms) + crop_notes(model.backbone),
+        (
+            *_notes(adapters, biases, norms),
+            *([] if copied or is_on_hub(saved) else [_folder_note(saved)]),
+            *crop_notes(model.backbone),
+        ),
     )
 
 
 def is_open_clip(name: str, revision: str | None) -> bool:
     """Return whether a checkpoint is stored in OpenCLIP's form."""
     return describe(name, revision=revision).open_clip is not None
+
+
+def is_on_hub(saved: SavedModel) -> bool:
+    """Return whether the backbone has a name of the hub; else it is a folder of this machine."""
+    return NAME_ON_HUB.fullmatch(saved.info.backbone) is not None
 
 
 def modules_of(model: nn.Module, tuned: Iterable[str]) -> tuple[list[str], list[str]]:
@@ -145,7 +155,14 @@ def _loading(
     saved: SavedModel, model: TunedClassifier, adapters: list[str], *, copied: bool
 ) -> str:
     revision = f', revision="{saved.info.revision}"' if saved.info.revision else ""
-    place = f'f"{{folder}}/{BACKBONE}"' if copied else f'"{saved.backbone_name}"{revision}'
+    setting = ""
+    if copied:
+        place = f'f"{{folder}}/{BACKBONE}"'
+    elif is_on_hub(saved):
+        place = f'"{saved.backbone_name}"{revision}'
+    else:
+        beside = json.dumps(f"/{saved.backbone_name}", ensure_ascii=False)
+        place, setting = "backbone", f"backbone = folder + {beside}  # where the backbone is\n"
     libraries = (
         "from peft import PeftModel",
         "from transformers import AutoImageProcessor, AutoModel, AutoTokenizer",
@@ -154,12 +171,20 @@ def _loading(
 {imports(model, *libraries)}
 torch.set_grad_enabled(False)
 folder = "."  # the folder of this file
-model = AutoModel.from_pretrained({place}, dtype=torch.float32)
+{setting}model = AutoModel.from_pretrained({place}, dtype=torch.float32)
 for adapter in {adapters!r}:
     model = PeftModel.from_pretrained(model, f"{{folder}}/{{adapter}}").merge_and_unload()
 tokenizer = AutoTokenizer.from_pretrained(folder)
 processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
 {classification(saved, model, with_transformers(model.backbone))}"""
+
+
+def _folder_note(saved: SavedModel) -> str:
+    return (
+        f"The backbone was a folder named `{saved.backbone_name}`, which is not among these files. "
+        "Copy it beside the adapters, or set `backbone` to its place. Its fingerprint is "
+        f"`{saved.info.fingerprint}`."
+    )
 
 
 def _notes(adapters: list[str], biases: list[str], norms: list[str]) -> tuple[str, ...]:

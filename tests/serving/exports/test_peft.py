@@ -18,6 +18,7 @@ from torch import nn
 from study.errors import ConfigError, DeltaError
 from study.method import peers
 from study.method.backbone import Backbone
+from study.method.checkpoint import EMBEDDED, backbone_path
 from study.serving.exports.peft import _loading, modules_of, require
 
 EVERYTHING = "text.bias + vision.bias + text.ln + vision.ln"
@@ -91,9 +92,46 @@ def test_a_backbone_of_the_hub_is_named(make_delta: Callable[..., Any]) -> None:
     loading = _loading(replace(saved, info=info), model, ["biases"], copied=False)
     place = '"openai/clip-vit-base-patch32", revision="abc"'
     assert f"AutoModel.from_pretrained({place}, dtype=torch.float32)" in loading
-    info = replace(info, backbone="/mnt/me/my-clip", revision=None)
-    loading = _loading(replace(saved, info=info), model, ["biases"], copied=False)
-    assert 'AutoModel.from_pretrained("my-clip", dtype=' in loading
+
+
+@pytest.mark.parametrize("name", ["my-clip", "{my} 'clip'", 'a "ä"'])
+def test_a_backbone_in_a_folder_has_a_place_to_set(
+    make_delta: Callable[..., Any], name: str
+) -> None:
+    saved = make_delta()
+    info = replace(saved.info, backbone=f"/mnt/me/{name}")
+    loading = _loading(replace(saved, info=info), saved.load(), ["biases"], copied=False)
+    (line,) = (line for line in loading.splitlines() if line.startswith("backbone = "))
+    values = {"folder": "."}
+    exec(line, values)
+    assert values["backbone"] == f"./{name}"
+    assert "AutoModel.from_pretrained(backbone, dtype=torch.float32)" in loading
+    assert "/mnt" not in loading
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("copied", [False, True])
+def test_a_backbone_in_a_folder_is_copied_or_its_place_set(
+    make_delta: Callable[..., Any],
+    exported: Callable[..., Any],
+    answers: Callable[..., Any],
+    assert_same: Callable[..., None],
+    tmp_path: Path,
+    copied: bool,
+) -> None:
+    place = tmp_path / "elsewhere" / "my-clip"
+    copytree(backbone_path(EMBEDDED), place)
+    saved = make_delta(folder=place)
+    folder, written = exported(saved, "peft")
+    loading, line = written.loading, 'backbone = folder + "/my-clip"'
+    assert line in loading
+    assert any("a folder named `my-clip`" in note for note in written.notes)
+    assert str(tmp_path) not in "".join([loading, *written.notes])
+    if copied:
+        copytree(place, folder / "my-clip")
+    else:
+        loading = loading.replace(line, f"backbone = {str(place)!r}")
+    assert_same(answers(folder, loading), saved.load())
 
 
 def test_a_peft_that_is_missing_or_too_old_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,7 +161,7 @@ def test_a_siglip_has_adapters_but_for_its_pool(
     everything = "bitfit - vision.pool.q.bias - vision.pool.v.bias"
     saved = make_telling(everything, place)
     folder, written = exported(saved, "peft")
-    copytree(place, folder / "siglip")  # the code has its name alone
+    copytree(place, folder / "siglip")  # where the code looks for it
     assert_same(answers(folder, written.loading), saved.load())
 
 
