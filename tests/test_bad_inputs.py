@@ -292,7 +292,8 @@ IMAGES = {
     "dangling": "x: not in bad/dangling: 2 of 12 test images, 'cotton/04.png'",
     "outside": "led out of bad/outside by symbolic links, and thus not opened",
     "loop": "data: bad/loop/up: leads nowhere",
-    "upward": "data: bad/upward: no images (.bmp .gif .jpeg .jpg .pgm .png .ppm .tif .tiff .webp)",
+    "upward": "data: bad/upward: no images (.bmp .gif .jfif .jpe .jpeg .jpg .pgm .png .ppm .tif "
+    ".tiff .webp)",
     "longname": "data.templates: prompt 'a photo of a nnn",
     "casedup": "data: x: classes that CLIP reads as the same text: 'Cat' and 'cat'",
     "oneclass": "data: x: 'accuracy' would be tested on one class alone, 'cat'",

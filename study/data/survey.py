@@ -8,16 +8,18 @@ import os
 import re
 import stat
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import cache, partial
 from itertools import chain, zip_longest
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import NamedTuple
 
-from study.data.images.sources import FolderSource
+from study.data.images.sources import IMAGE_SUFFIXES, FolderSource
 from study.data.readers.huggingface import HubSource
+from study.data.readers.own import is_folder, visible
 from study.data.records import Dataset, OnCorrupt, Record, listed
 from study.errors import DataError
 
@@ -51,6 +53,11 @@ class Survey:
     """The paths of each image that is in several classes."""
     in_two_splits: tuple[tuple[str, ...], ...] = ()
     """The paths of each image that is among the test images and among others."""
+    suffixes: Counter[str] = field(default_factory=Counter)
+    """The number of files in class folders, and in their folders, that have no suffix of an image;
+    by suffix."""
+    deeper: tuple[str, ...] = ()
+    """The paths of images in folders of class folders, which are not read."""
 
 
 def survey(
@@ -70,6 +77,10 @@ def survey(
     if not isinstance(source, FolderSource | HubSource):
         return Survey(len(dataset.train) + len(dataset.val) + len(dataset.test), compared=True)
     ends = time.monotonic() + seconds
+    # First, since images may take all of the time; if this does, no image counts as looked at.
+    suffixes, deeper = Counter[str](), list[str]()
+    if isinstance(source, FolderSource):
+        suffixes, deeper = _unread(source, ends)
     absent: list[str] = []
     outside: list[str] = []
     alike: defaultdict[Hashable, list[_Found]] = defaultdict(list)
@@ -97,6 +108,8 @@ def survey(
         tuple(outside),
         _paths(group for group in groups if len({found.label for found in group}) > 1),
         _paths(group for group in groups if len({found.is_test for found in group}) > 1),
+        suffixes,
+        tuple(deeper),
     )
 
 
@@ -176,6 +189,32 @@ def _in_turn(dataset: Dataset) -> Iterator[_Found]:
     others = chain(found(dataset.train, False), found(dataset.val, False))
     pairs = zip_longest(found(dataset.test, True), others)
     return (one for pair in pairs for one in pair if one is not None)
+
+
+def _unread(source: FolderSource, ends: float) -> tuple[Counter[str], list[str]]:
+    """Return what is in class folders and not read: other files by suffix, and deeper images.
+
+    Args:
+        source: the source, of which class folders and the folders in them are listed, none deeper.
+        ends: when to stop, by the monotonic clock.
+    """
+    suffixes: Counter[str] = Counter()
+    deeper: list[str] = []
+    waiting = [(place, False) for place in reversed(source.class_folders)]
+    while waiting and time.monotonic() <= ends:
+        place, is_deeper = waiting.pop()
+        with suppress(DataError):  # a folder that may not be listed
+            for entry in visible(source.root / place):
+                suffix = PurePath(entry.name).suffix.lower()
+                # By name first: to ask a network file system about each image takes long.
+                if suffix in IMAGE_SUFFIXES:
+                    if is_deeper:
+                        deeper.append(f"{place}/{entry.name}")
+                elif not is_folder(entry):
+                    suffixes[suffix] += 1
+                elif not is_deeper:
+                    waiting.append((f"{place}/{entry.name}", True))
+    return suffixes, deeper
 
 
 def _sizes(source: FolderSource) -> Callable[[str], int]:

@@ -1,11 +1,12 @@
 """Many image files labelled by a tuned classifier, a batch at a time."""
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path, PurePath
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,30 +32,37 @@ class Labelled:
     """Why the image could not be read, without its path."""
 
 
-def images_below(folder: Path) -> list[Path]:
-    """Return the image files in a folder and its folders, by their suffixes.
+def images_below(folder: Path) -> tuple[list[Path], Counter[str]]:
+    """Return the image files in a folder and its folders, by their suffixes, and what others are.
 
     Hidden files and folders are passed over, as in datasets. A link to a folder is followed unless
     it leads to a folder that it is in.
 
     Returns:
-        The paths, each of which begins with ``folder``, sorted by their parts.
+        The paths, each of which begins with ``folder``, sorted by their parts; and the numbers of
+        the other files, by suffix.
 
     Raises:
         DataError: a folder may not be listed, or a link leads nowhere.
     """
-    return list(_images_below(folder, above=frozenset()))
+    images: list[Path] = []
+    others: Counter[str] = Counter()
+    for file in _files_below(folder, above=frozenset()):
+        if (suffix := file.suffix.lower()) in IMAGE_SUFFIXES:
+            images.append(file)
+        else:
+            others[suffix] += 1
+    return images, others
 
 
-def _images_below(folder: Path, above: frozenset[Path]) -> Iterator[Path]:
+def _files_below(folder: Path, above: frozenset[Path]) -> Iterator[Path]:
     here = folder.resolve()
     if here in above:
         return
     for entry in sorted(visible(folder), key=lambda entry: entry.name):
         if is_folder(entry):
-            if entry.name != "__MACOSX":  # which archivers leave
-                yield from _images_below(folder / entry.name, above | {here})
-        elif PurePath(entry.name).suffix.lower() in IMAGE_SUFFIXES:
+            yield from _files_below(folder / entry.name, above | {here})
+        else:
             yield folder / entry.name
 
 

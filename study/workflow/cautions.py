@@ -1,10 +1,12 @@
 """Warnings before a study starts, of what is allowed and may not be meant."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
 from rich.console import Console
 
 from study.data.datasets import PACKAGED
+from study.data.images.sources import IMAGE_SUFFIXES
 from study.data.records import Dataset, OnCorrupt, listed
 from study.data.survey import ADDRESS, WITHIN, survey
 from study.method.checkpoint import EMBEDDED, backbone_path
@@ -104,6 +106,17 @@ def warnings_of(
         "data.on_corrupt=skip leaves them out"
     )
     told = []
+    if found.suffixes:
+        told.append(
+            f"{name}: {_counted(found.suffixes.total(), 'file')} in class folders and not read "
+            f"({by_suffix(found.suffixes)}): read are {' '.join(sorted(IMAGE_SUFFIXES))}; images "
+            "of other formats, such as HEIC and AVIF, must be converted first"
+        )
+    if found.deeper:
+        told.append(
+            f"{name}: {_counted(len(found.deeper), 'image')} in a folder of a class folder and not "
+            f"read ({_few(found.deeper)}): read are those in the class folder itself"
+        )
     if found.absent:
         web = sum(ADDRESS.match(path) is not None for path in found.absent)
         of_the_web = f", {web} of them addresses of the web, which are never fetched" if web else ""
@@ -139,12 +152,18 @@ def _counted(number: int, what: str) -> str:
     return f"1 {what} is" if number == 1 else f"{number} {what}s are"
 
 
+def by_suffix(files: Counter[str]) -> str:
+    """Return the most frequent suffixes of files, each with the number of its files."""
+    return _few(f"{suffix or 'no suffix'} {number}" for suffix, number in files.most_common())
+
+
 def _equal(paths: tuple[str, ...]) -> str:
     return _few(paths, " = ")
 
 
 def _few(examples: Iterable[str], between: str = ", ") -> str:
     """Return the first few examples, and the number of the others."""
-    texts = list(examples)
+    # Names of files that are not read need not be text.
+    texts = [text.encode(errors="backslashreplace").decode() for text in examples]
     rest = f" and {len(texts) - EXAMPLES} more" if len(texts) > EXAMPLES else ""
     return between.join(texts[:EXAMPLES]) + rest

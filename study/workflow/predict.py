@@ -34,6 +34,7 @@ from study.serving.labelling import Labelled, images_below, label_images
 from study.serving.saved import SavedModel, saved_in, saved_winner
 from study.storage.atomic import write_atomically
 from study.trial.study import Study
+from study.workflow.cautions import by_suffix
 from study.workflow.check import frozen_config
 from study.workflow.commands import find_study
 from study.workflow.interruption import to_nowhere
@@ -123,16 +124,21 @@ def find_images(words: Iterable[str]) -> list[Path]:
     """Return the images that are named, and those in named folders, in the order of the words.
 
     A file that is named itself is an image whatever its suffix, and may be missing: it is listed
-    as unreadable then.
+    as unreadable then. Of other files in folders their numbers are printed, as error output.
 
     Raises:
         DataError: there is none.
     """
     found: list[Path] = []
     for place in map(Path, words):
-        images = images_below(place) if _is_folder(place) else [place]
+        images, others = images_below(place) if _is_folder(place) else ([place], None)
         if not images:
             print(f"{place}: no images", file=sys.stderr)
+        if others:
+            print(
+                f"{place}: passed over as no images that are read: {by_suffix(others)}",
+                file=sys.stderr,
+            )
         found += images
     if not found:
         raise DataError(

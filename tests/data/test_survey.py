@@ -57,6 +57,25 @@ def test_only_files_of_equal_size_are_read(root: Path, monkeypatch: pytest.Monke
     assert survey(read(root)).looked == 12
 
 
+def test_what_is_in_class_folders_and_not_read_is_found(root: Path) -> None:
+    for name in ("train/cat/a.HEIC", "train/cat/b/0.jpg", "test/dog/b/a.heic", "test/dog/c", "d.x"):
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).touch()
+    (root / "train/cat/b/up").symlink_to("..")
+    found = survey(read(root))
+    assert (found.suffixes, found.deeper) == ({".heic": 2, "": 1}, ("train/cat/b/0.jpg",))
+    unsplit = survey(read(root / "train"))
+    assert (unsplit.suffixes, unsplit.deeper) == ({".heic": 1}, ("cat/b/0.jpg",))
+    assert survey(read(root), seconds=-1) == Survey(0, compared=True)
+
+
+def test_files_that_a_table_does_not_list_are_not_looked_at(root: Path) -> None:
+    (root / "train/cat/a.heic").touch()
+    rows = [f"{path.relative_to(root)},{path.parent.name}" for path in root.glob("*/*/*.png")]
+    (root / "images.csv").write_text("\n".join(["path,class_name", *rows]))
+    assert survey(read(root / "images.csv")) == Survey(12, compared=True)
+
+
 def test_links_that_lead_out_and_those_that_lead_nowhere_are_told_apart(
     root: Path, tmp_path: Path
 ) -> None:
@@ -125,7 +144,7 @@ def test_a_look_that_is_cut_short_has_seen_test_images_and_others(
     monkeypatch.setattr("study.data.survey.time.monotonic", lambda: next(clock))
     for path in root.glob("*/*/*.png"):
         path.write_text("the same")
-    found = survey(read(root), seconds=9.5)
+    found = survey(read(root), seconds=9.5 + 4)  # four class folders are listed first
     assert (found.looked, found.compared) == (9, False)
 
 

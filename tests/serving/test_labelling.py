@@ -150,15 +150,16 @@ def test_a_batch_that_does_not_fit_into_memory_leads_to_the_option(
 
 
 def test_a_folder_is_walked_in_sorted_order(tmp_path: Path) -> None:
-    wanted = ["B.PNG", "a/10.jpeg", "a/9.webp", "a/b/0.tif", "a.gif", "b.ppm"]
+    wanted = ["B.PNG", "a/10.jpeg", "a/9.webp", "a/b/0.tif", "a.gif", "b.JFIF", "c.jpe"]
     others = ["notes.txt", "png", ".hidden.png", ".folder/1.png", "__MACOSX/2.png", "a/x.npy"]
     for name in (*wanted, *others):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"")
-    found = [path.relative_to(tmp_path).as_posix() for path in images_below(tmp_path)]
-    assert found == wanted
+    images, left_out = images_below(tmp_path)
+    assert [path.relative_to(tmp_path).as_posix() for path in images] == wanted
+    assert left_out == {".txt": 1, "": 1, ".npy": 1}
     (tmp_path / "empty").mkdir()
-    assert images_below(tmp_path / "empty") == []
+    assert images_below(tmp_path / "empty") == ([], {})
 
 
 def test_paths_begin_with_the_folder_as_it_was_named(
@@ -167,8 +168,8 @@ def test_paths_begin_with_the_folder_as_it_was_named(
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "1.png").write_bytes(b"")
     monkeypatch.chdir(tmp_path)
-    assert images_below(Path("a")) == [Path("a/1.png")]
-    assert images_below(Path()) == [Path("a/1.png")]
+    assert images_below(Path("a")) == ([Path("a/1.png")], {})
+    assert images_below(Path()) == ([Path("a/1.png")], {})
 
 
 def test_links_to_folders_are_followed_but_not_in_a_circle(tmp_path: Path) -> None:
@@ -177,7 +178,8 @@ def test_links_to_folders_are_followed_but_not_in_a_circle(tmp_path: Path) -> No
         (tmp_path / name).write_bytes(b"")
     (tmp_path / "set" / "a" / "up").symlink_to(tmp_path / "set")
     (tmp_path / "set" / "z").symlink_to(tmp_path / "elsewhere")
-    found = [path.relative_to(tmp_path).as_posix() for path in images_below(tmp_path / "set")]
+    images, _ = images_below(tmp_path / "set")
+    found = [path.relative_to(tmp_path).as_posix() for path in images]
     assert found == ["set/a/1.png", "set/z/2.png"]
     (tmp_path / "set" / "self").symlink_to(tmp_path / "set" / "self")
     with pytest.raises(DataError, match="set/self: leads nowhere"):

@@ -1,6 +1,7 @@
 """What is allowed and may not be meant is said before a study starts, counted, with examples."""
 
 import io
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,22 @@ def test_images_of_the_same_pixels_are_told_where_all_are_decoded(root: Path) ->
     pixels["train/cat/0.png"] = pixels["train/dog/0.png"]
     (line,) = warnings_of(dataset, pixels=pixels)
     assert line.startswith("mine: 1 image is in two classes (train/cat/0.png = train/dog/0.png)")
+
+
+def test_what_is_left_out_of_class_folders_is_told(root: Path) -> None:
+    (root / "train/cat/album/deeper").mkdir(parents=True)
+    for n in range(5):
+        copy(root, f"train/cat/{n}.png", f"train/cat/album/{n}.PNG", f"train/cat/{n}.HEIC")
+    for name in (b"album/b.heic", b"album/deeper/b.heic", b".hidden", b"Thumbs.db", b"x.\xff"):
+        Path(os.fsdecode(os.fsencode(root / "train/cat") + b"/" + name)).touch()
+    suffixes, deeper = warnings_of(load_dataset("mine", root))
+    assert suffixes.startswith(
+        "mine: 7 files are in class folders and not read (.heic 6, .\\udcff 1): read are .bmp "
+    )
+    assert " .jfif .jpe .jpeg " in suffixes
+    assert suffixes.endswith("such as HEIC and AVIF, must be converted first")
+    assert deeper.startswith("mine: 5 images are in a folder of a class folder and not read (")
+    assert deeper.endswith(" and 2 more): read are those in the class folder itself")
 
 
 def test_a_look_that_was_cut_short_says_so(root: Path) -> None:

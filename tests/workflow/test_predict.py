@@ -267,6 +267,21 @@ def test_images_come_in_the_order_of_the_words(
     assert capsys.readouterr().err == f"{tmp_path}: no images\n"
 
 
+def test_files_of_folders_that_are_no_images_are_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = [*(f"{n}.HEIC" for n in range(3)), "a.avif", "more", ".hidden", "Thumbs.db", "x.jfif"]
+    for name in names:
+        (tmp_path / name).touch()
+    assert find_images([str(tmp_path), "photos/none.heic"]) == [
+        tmp_path / "x.jfif",
+        Path("photos/none.heic"),
+    ]
+    assert capsys.readouterr().err == (
+        f"{tmp_path}: passed over as no images that are read: .heic 3, .avif 1, no suffix 1\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [

@@ -24,8 +24,12 @@ LONGEST = 200
 IMAGE_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """The formats that are decoded, whatever the suffix; for others, Pillow may start programs."""
 IMAGE_SUFFIXES = frozenset(
-    {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+    {
+        *(".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif"),
+        *(".tiff", ".webp"),
+    }
 )
+"""The suffixes, in lower case, by which images are told from other files of a folder."""
 FORMS = (
     "a path, encoded bytes, base64 text, a Pillow image, or (height, width) or "
     "(height, width, 1, 3 or 4) integers from 0 to 255 that are not of type uint16"
@@ -102,6 +106,8 @@ class FolderSource:
     """Folders below the root that may be symbolic links, as is common for large datasets.
 
     Every image must be in the root or in a folder to which an anchor points."""
+    class_folders: tuple[str, ...] = ()
+    """Folders below the root of which all images were meant, and those with known suffixes read."""
     pixel_range: PixelRange | None = None
     """The values that become black and white in deep images; see `to_rgb`."""
 

@@ -40,6 +40,8 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 }
 SPLIT_OF = {alias: split for split, aliases in SPLITS.items() for alias in aliases}
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
+LEFTOVERS = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini"})
+"""What archivers and Windows leave in folders without being asked."""
 
 
 def is_folder(entry: os.DirEntry[str]) -> bool:
@@ -55,14 +57,15 @@ def is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def visible(folder: Path, most: int | None = None) -> list[os.DirEntry[str]]:
-    """Return the entries of a folder that are not hidden, or the first ones of them.
+    """Return the entries of a folder that are not hidden or left over, or the first ones of them.
 
     Raises:
         DataError: if the folder is missing or may not be listed.
     """
     try:
         with os.scandir(folder) as entries:
-            return list(islice((e for e in entries if not e.name.startswith(".")), most))
+            seen = (e for e in entries if e.name[0] != "." and e.name not in LEFTOVERS)
+            return list(islice(seen, most))
     except OSError as error:
         advice = "; give its reader permission" if isinstance(error, PermissionError) else ""
         raise DataError(f"{folder}: may not be listed ({error.strerror}){advice}") from error
@@ -74,8 +77,7 @@ def subfolders(folder: Path) -> list[str]:
     Raises:
         DataError: if the folder is missing or may not be listed.
     """
-    # Archivers leave __MACOSX.
-    return sorted(e.name for e in visible(folder) if e.name != "__MACOSX" and is_folder(e))
+    return sorted(e.name for e in visible(folder) if is_folder(e))
 
 
 def class_records(
@@ -138,11 +140,14 @@ def load_folder(name: str, root: Path) -> Contents:
         _refuse_split_alone(root, found, places)
         names = class_table(enumerate(found), where=str(root))
         splits = fixed_split(class_records(root, "", names), names, key=name)
-        return names, *splits, FolderSource(root)
+        return names, *splits, FolderSource(root, class_folders=names)
     classes = subfolders(root / places["train"])
     names = class_table(enumerate(classes), where=f"{root}/{places['train']}")
+    class_folders: list[str] = []
     for place in places.values():
-        if extra := sorted(set(subfolders(root / place)) - set(classes)):
+        folders = subfolders(root / place)
+        class_folders += [f"{place}/{folder}" for folder in folders]
+        if extra := sorted(set(folders) - set(classes)):
             raise DataError(
                 f"{root}/{place}: classes without training images: {listed(extra)}; "
                 f"allowed are the folders of {root}/{places['train']}"
@@ -153,7 +158,7 @@ def load_folder(name: str, root: Path) -> Contents:
         else ()
         for split in SPLITS
     )
-    return names, train, val, test, FolderSource(root)
+    return names, train, val, test, FolderSource(root, class_folders=tuple(class_folders))
 
 
 def _refuse_split_alone(root: Path, found: Sequence[str], places: Mapping[str, str]) -> None:

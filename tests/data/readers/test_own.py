@@ -205,6 +205,16 @@ def test_files_that_are_no_images_and_hidden_ones_are_left_alone(flat: Path) -> 
     assert len(dataset.train) + len(dataset.val) + len(dataset.test) == 10
 
 
+def test_the_further_suffixes_of_jpeg_are_read(flat: Path) -> None:
+    for number, suffix in enumerate((".jfif", ".JPE")):
+        file = flat / "grey_wolf" / f"{2 * number + 1}.jpg"
+        file.rename(file.with_suffix(suffix))
+    dataset = load_dataset("mine", flat)
+    records = (*dataset.train, *dataset.val, *dataset.test)
+    assert len(records) == 10
+    assert all(dataset.source.open(record.path) for record in records)
+
+
 @pytest.mark.parametrize("name", ['o\'neil "the" cat', "🦊 fox", "x" * 250, "Straße {}"])
 def test_any_folder_name_is_a_class_name(name: str, flat: Path) -> None:
     (flat / "red fox").rename(flat / name)
