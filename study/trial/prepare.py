@@ -12,7 +12,7 @@ from study.data.images.rgb import dark_images
 from study.data.images.table import ImageTable
 from study.data.images.views import Views
 from study.data.prompts import ENSEMBLE
-from study.data.records import Dataset
+from study.data.records import Dataset, listed
 from study.data.shots import Shots, draw_shots, read_published_shots, read_shots, write_shots
 from study.data.tasks import Part, Task
 from study.errors import DataError
@@ -82,8 +82,8 @@ class Preparer:
             seed: the seed of the draw, for fixed views; None means that of the study.
 
         Raises:
-            DataError: an image is unreadable, or no image of a part is readable where unreadable
-                ones are skipped.
+            DataError: an image is unreadable, or no image of a part or no training image of a
+                class is readable where unreadable ones are skipped.
         """
         dataset, data = self.study.dataset(), self.study.config.data
         tables = {
@@ -116,7 +116,7 @@ class Preparer:
         own_skipped = {*train_images.skipped, *eval_images.skipped}
         tasks = tuple(
             Task(
-                _readable(task.train, own_skipped),
+                _readable_train(task.train, own_skipped, dataset),
                 tuple(_readable(p, skipped.get(p.name, own_skipped)) for p in task.evaluations),
             )
             for task in tasks
@@ -272,3 +272,22 @@ def _readable(part: Part, skipped: Collection[str]) -> Part:
     if part.records and not records:
         raise DataError(f"no image of the part '{part.name}' is readable")
     return replace(part, records=records)
+
+
+def _readable_train(part: Part, skipped: Collection[str], dataset: Dataset) -> Part:
+    """Return the training part without the images that were skipped, see `_readable`.
+
+    Raises:
+        DataError: none of the images of a class is readable, so that nothing would train it.
+    """
+    readable = _readable(part, skipped)
+    lost = {r.label for r in part.records} - {r.label for r in readable.records}
+    if lost:
+        paths = [record.path for record in part.records if record.label in lost]
+        names = listed(dataset.class_names[label] for label in sorted(lost))
+        raise DataError(
+            f"{dataset.name}: no training image of {names} is readable: all {len(paths)} that were "
+            f"drawn are skipped (data.on_corrupt=skip), {listed(paths)}; allowed are classes with "
+            "a readable one: repair or replace these, or raise data.shots"
+        )
+    return readable

@@ -157,6 +157,27 @@ def test_an_unreadable_image_is_left_out_of_its_own_dataset_alone(
     assert len(target.records) == len(whole.tasks[0].evaluations[1].records) - 1
 
 
+def test_a_class_without_a_readable_training_image_is_refused_by_name(
+    prepare: Prepare, tmp_path: Path
+) -> None:
+    own = tmp_path / "own"
+    for number in range(24):
+        file = own / "abc"[number % 3] / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (10 * number, 0, 0)).save(file)
+    preparer = prepare(dataset="mine", root=str(own), val_shots=1, on_corrupt="skip")
+    first, second = (
+        record.path for record in preparer.search().tasks[0].train.records if record.label == 1
+    )
+    (own / first).write_bytes(b"no image")
+    (task,) = preparer.search().tasks
+    assert [record.label for record in task.train.records].count(1) == 1
+    (own / second).write_bytes(b"no image")
+    for _ in range(2):  # the images are decoded, and then found
+        with pytest.raises(DataError, match="mine: no training image of 'b' is readable: all 2 "):
+            preparer.search()
+
+
 def test_an_ensemble_is_of_the_datasets_own_and_clips_or_of_those_given(
     prepare: Prepare, backbone: Backbone
 ) -> None:

@@ -25,6 +25,7 @@ from study.data.images.table import (
     HIGHEST_VALUE,
     SCHEMA,
     SKIPPED,
+    ImageTable,
     cache_fault,
     hash_batch,
 )
@@ -114,7 +115,8 @@ def decode_images(
     """Decode images into one Arrow IPC file, or use the complete one that exists.
 
     Several processes or nodes may do this at once: each writes a file of its own and renames it
-    when it is complete. An existing file is used only if its pixels have the hash stored in it.
+    when it is complete. An existing file is used only if its pixels have the hash stored in it,
+    and the images that it lacks are still unreadable.
 
     Args:
         source: opens the images.
@@ -146,7 +148,7 @@ def decode_images(
     }
     file = cache_file(source, wanted, size=size, cache=cache, key=key, **shape)
     if file.exists():
-        if (fault := cache_fault(file, wanted, on_corrupt)) is None:
+        if (fault := cache_fault(file, wanted, on_corrupt) or _outdated(file, source)) is None:
             count(len(wanted), len(wanted))
             return file
         logger.warning("%s: %s; decoding again", file, fault)
@@ -166,6 +168,24 @@ def decode_images(
     finally:
         temporary.unlink(missing_ok=True)
     return file
+
+
+def _outdated(file: Path, source: ImageSource) -> str | None:
+    """Log the images that a complete file lacks, unless one of them can be read by now.
+
+    No stamp tells that: whoever gives permission to read an image changes neither size nor time.
+
+    Returns:
+        Which image can be read by now, or None.
+    """
+    for path in ImageTable(file).skipped:
+        try:
+            source.open(path)
+        except DataError as error:
+            logger.warning("skipped: %s", error)
+        else:
+            return f"lacks {path!r}, which can be read by now"
+    return None
 
 
 def _write(

@@ -214,6 +214,49 @@ def test_a_corrupt_image_is_skipped_by_choice_and_reported(
         table.pixels(["a.jpg", "bad.jpg"])
 
 
+def test_skipped_images_are_reported_whenever_their_file_is_used(
+    colors: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    paths, told = ["a.jpg", "bad1.jpg", "bad2.jpg"], []
+    for _ in range(2):
+        caplog.clear()
+        decode_images(colors, paths, size=4, cache=tmp_path, key="k", on_corrupt="skip")
+        told.append(caplog.messages)
+    assert told[0] == [f"skipped: bad{n}.jpg: not a readable image" for n in (1, 2)]
+    assert told[1] == told[0]
+    assert colors.opened.count("a.jpg") == 1
+
+
+def test_an_image_that_may_be_read_by_now_is_skipped_no_longer(
+    miniature: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for number in range(2):
+        miniature.save(tmp_path / "set" / f"{number}.png", number, number)
+    source, open_image = FolderSource(tmp_path / "set"), Image.open
+
+    def refuse(file: Path, **options: Any) -> Image.Image:
+        if file.name == "1.png":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return open_image(file, **options)
+
+    def decode() -> ImageTable:
+        cache, paths = tmp_path / "cache", ["0.png", "1.png"]
+        return ImageTable(
+            decode_images(source, paths, size=8, cache=cache, key="set", on_corrupt="skip")
+        )
+
+    with monkeypatch.context() as patch:  # the superuser may read whatever the mode says
+        patch.setattr(Image, "open", refuse)
+        assert decode().skipped == decode().skipped == ["1.png"]
+    caplog.clear()
+    assert (decode().paths, decode().skipped) == (["0.png", "1.png"], [])
+    (told,) = caplog.messages
+    assert told.endswith("lacks '1.png', which can be read by now; decoding again")
+
+
 def test_an_image_skipped_once_is_fatal_where_that_is_asked(colors: Any, tmp_path: Path) -> None:
     paths = ["a.jpg", "bad.jpg"]
     decode_images(colors, paths, size=4, cache=tmp_path, key="k", on_corrupt="skip")
