@@ -252,7 +252,11 @@ def open_arms(study: Study, past: Collection[Past], given: Sampler | None) -> li
         is_new = not arm.trials
         arm.remember(recorded[arm.name])
         if search.warm_start is not None and is_new:
-            arm.try_first(study.folder.path.with_name(search.warm_start) / JOURNAL)
+            source = study.folder.path.with_name(search.warm_start) / JOURNAL
+            # A search that began has read it before. If the own journal is lost since, and the
+            # other study is deleted, it goes on without what it had not tried yet.
+            if source.exists() or not past:
+                arm.try_first(source)
         arm.started = sum(trial.config.arm == arm.name for trial in past)
         for trial in past:
             if trial.config.arm == "baseline" and trial.outcome is not None:

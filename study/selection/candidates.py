@@ -240,10 +240,8 @@ def fix_candidates(study: Study) -> tuple[Candidate, ...]:
     return study.choose(beside_earlier(study, chosen))
 
 
-def extend(study: Study, overrides: Sequence[str]) -> StudyConfig:
-    """Raise a study's number of trials and return the new configuration.
-
-    Only the study's files change; running the study then continues it as after an interruption.
+def extended_config(study: Study, overrides: Sequence[str]) -> StudyConfig:
+    """Return the configuration of a study with more trials; nothing is written.
 
     Args:
         study: the study, with its frozen configuration.
@@ -278,6 +276,19 @@ def extend(study: Study, overrides: Sequence[str]) -> StudyConfig:
             f"search.minutes: the search of '{folder.name}' had {config.search.minutes:g} minutes, "
             "which --extend must raise as well, or lift by search.minutes=null"
         )
+    return extended
+
+
+def extend(study: Study, extended: StudyConfig) -> None:
+    """Give a study the configuration of `extended_config`, and take its conclusions back.
+
+    Only the study's files change; running the study then continues it as after an interruption.
+
+    Args:
+        study: the study, with its frozen configuration.
+        extended: its configuration with more trials.
+    """
+    folder, now = study.folder, study.config.search.trials
     # The driver may die between any two of these writes. An entry counts only once the
     # configuration has that many trials; until then it may hold the only copy of the choice.
     chosen, written = folder.read_json(CANDIDATES), folder.read_json(FILE)
@@ -287,7 +298,6 @@ def extend(study: Study, overrides: Sequence[str]) -> StudyConfig:
     folder.write_json(FILE, [*extensions(study), entry])
     folder.take_back_conclusions()
     folder.write_config(dump_config(extended))
-    return extended
 
 
 def extensions(study: Study) -> list[dict[str, Any]]:

@@ -171,7 +171,7 @@ def all_faults(
             attempt(("ablation", partial(ablation_cells, study)))
     attempt(
         ("search.sampler", partial(sampler_named, config.search.sampler, sampler)),
-        ("search.warm_start", partial(_check_warm_start, config)),
+        ("search.warm_start", partial(_check_warm_start, study)),
         *((f"search.baselines.{label}", import_peft) for label in config.search.with_lora),
         ("resources.cpus_per_trial", partial(refuse_too_many_cpus, config.resources)),
         ("resources.gpus_per_trial", partial(refuse_too_many_gpus, config.resources)),
@@ -308,9 +308,10 @@ def _check_tasks(study: Study, seed: int, searching: bool) -> None:
         protocol.confirm_task(study.dataset(), shots)
 
 
-def _check_warm_start(config: StudyConfig) -> None:
-    name, storage = config.search.warm_start, config.storage
-    if name is not None and not (storage / name / "optuna.journal").exists():
+def _check_warm_start(study: Study) -> None:
+    name, storage = study.config.search.warm_start, study.folder.path.parent
+    begun = any((study.folder.path / "trials").glob("*"))  # what it needs of the other, it has read
+    if name is not None and not begun and not (storage / name / "optuna.journal").exists():
         there = sorted(path.parent.name for path in storage.glob("*/optuna.journal"))
         raise ConfigError(
             f"no study '{name}' with a search in {storage}; there are {', '.join(there) or 'none'}"

@@ -32,7 +32,7 @@ from study.config.shipped import FOLDERS
 from study.config.wording import named_with, texts_of_overrides
 from study.errors import ConfigError, StudyError
 from study.garbage import let_go, uncollected
-from study.selection.candidates import extend
+from study.selection.candidates import extend, extended_config
 from study.storage.atomic import StorageError, with_retries
 from study.storage.ledger import StudyFolder, studies
 from study.storage.removal import name_aside
@@ -109,7 +109,11 @@ def _run(options: Namespace, overrides: list[str]) -> None:
         return
     if options.extend:
         with folder.locked():
-            config = extend(Study(config, folder), overrides)
+            before = Study(config, folder)
+            config = extended_config(before, overrides)
+            # A study that cannot go on now stays as finished as it is.
+            check_study(Study(config, folder), resuming=True)
+            extend(before, config)
     run_study(config, folder, console, resume=bool(existing))
 
 

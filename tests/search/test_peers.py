@@ -13,7 +13,7 @@ from study.config.settings import Settings
 from study.errors import InterruptedStudyError
 from study.search.space import PeerSpace
 from study.search.stages import budget
-from study.selection.candidates import extend
+from study.selection.candidates import extend, extended_config
 from study.trial import TrialConfig
 from study.trial.study import Study
 
@@ -165,7 +165,9 @@ def test_an_extension_leaves_the_peers_as_they_are(
     study = make_study("peers-extended", search={**SEARCH, "peer_trials": 1})
     study.search()
     before = Counter(config.arm for config in configs(study))
-    study.config = extend(Study(study.config, study.folder), ["search.trials=+2"])
+    short = Study(study.config, study.folder)
+    study.config = extended_config(short, ["search.trials=+2"])
+    extend(short, study.config)
     study.search()
     after = Counter(config.arm for config in configs(study))
     assert sum((after - before).values()) == 2

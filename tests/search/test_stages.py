@@ -15,11 +15,11 @@ from tiny_study import TinyStudy, optuna_trials, statuses, untimed
 
 from study.config.loading import build_config
 from study.config.settings import Settings
-from study.errors import DataError, InterruptedStudyError
+from study.errors import DataError, InterruptedStudyError, StudyError
 from study.method.checkpoint import Architecture, EncoderShape
 from study.protocols import FewShot
 from study.search.queues import run_queue
-from study.search.stages import budget, make_trial, run_search
+from study.search.stages import JOURNAL, budget, make_trial, open_arms, run_search
 from study.storage.ledger import StudyFolder
 from study.trial import TrialConfig, TrialData
 from study.trial.study import Candidate, Study
@@ -86,6 +86,20 @@ def test_a_finished_search_is_not_run_again(searched: Any) -> None:
     before = _contents(searched.folder)
     searched.search()
     assert _contents(searched.folder) == before
+
+
+def test_a_search_that_began_needs_neither_its_journal_nor_what_it_started_from(
+    searched: Any, tmp_path: Path
+) -> None:
+    search = searched.config.search.model_copy(update={"warm_start": "deleted"})
+    config = searched.config.model_copy(update={"search": search})
+    with pytest.raises(StudyError, match="deleted"):
+        open_arms(Study(config, StudyFolder(tmp_path)), [], None)
+    folder = StudyFolder(shutil.copytree(searched.folder.path, tmp_path / "heir"))
+    (folder.path / JOURNAL).unlink()
+    before = _contents(folder)
+    run_search(Study(config, folder), searched.data, [])
+    assert _contents(folder) == before
 
 
 def test_a_trial_that_only_lacked_its_closing_is_closed_and_observers_hear_of_it(

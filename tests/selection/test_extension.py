@@ -8,7 +8,7 @@ from settings import settings
 from study.config.loading import build_config, dump_config, load_config
 from study.config.schema import StudyConfig
 from study.errors import ConfigError
-from study.selection.candidates import beside_earlier, extend, extensions
+from study.selection.candidates import beside_earlier, extend, extended_config, extensions
 from study.storage.ledger import DESCRIPTION, REGISTERED, End, Registration, StudyFolder
 from study.trial.study import Candidate, Study, best_of, registrable
 
@@ -26,6 +26,13 @@ def folder(tmp_path: Path, config: StudyConfig) -> StudyFolder:
     folder = StudyFolder(tmp_path / "mine")
     folder.create(dump_config(config), {})
     return folder
+
+
+def grow(study: Study, overrides: list[str]) -> StudyConfig:
+    """Extend a study; give its new configuration."""
+    extended = extended_config(study, overrides)
+    extend(study, extended)
+    return extended
 
 
 def candidate(label: str, trial: int, same_as: str | None = None) -> Candidate:
@@ -59,7 +66,7 @@ def told(candidates: list[Candidate]) -> dict[str, tuple[int, str | None]]:
 def test_trials_are_added_or_given_in_all(
     folder: StudyFolder, config: StudyConfig, text: str, trials: int
 ) -> None:
-    assert extend(Study(config, folder), [f"search.trials={text}"]).search.trials == trials
+    assert grow(Study(config, folder), [f"search.trials={text}"]).search.trials == trials
     assert load_config(folder.config_path).search.trials == trials
 
 
@@ -71,7 +78,7 @@ def test_an_extension_that_adds_nothing_is_refused(
 ) -> None:
     before = folder.config_path.read_text()
     with pytest.raises(ConfigError, match=r"which --extend must raise, as by search.trials=\+50"):
-        extend(Study(config, folder), [override])
+        grow(Study(config, folder), [override])
     assert folder.config_path.read_text() == before
 
 
@@ -80,12 +87,12 @@ def test_what_would_make_trials_incomparable_cannot_change(
     folder: StudyFolder, config: StudyConfig, override: str
 ) -> None:
     with pytest.raises(ConfigError, match="no longer compare"):
-        extend(Study(config, folder), ["search.trials=+50", override])
+        grow(Study(config, folder), ["search.trials=+50", override])
 
 
 def test_a_length_given_twice_is_refused(folder: StudyFolder, config: StudyConfig) -> None:
     with pytest.raises(ConfigError, match=r"'search\.trials=\+5' and 'search\.trials=60'"):
-        extend(Study(config, folder), ["search.trials=+5", "search.trials=60"])
+        grow(Study(config, folder), ["search.trials=+5", "search.trials=60"])
     assert load_config(folder.config_path) == config
 
 
@@ -95,15 +102,15 @@ def test_a_time_that_is_over_is_raised_or_lifted_as_well(
     limited = config.model_copy(update={"search": config.search.model_copy(update={"minutes": 20})})
     for override in ((), ("search.minutes=20",), ("search.minutes=5",)):
         with pytest.raises(ConfigError, match="had 20 minutes, which --extend must raise"):
-            extend(Study(limited, folder), ["search.trials=+1", *override])
-    extended = extend(Study(limited, folder), ["search.trials=+1", "search.minutes=30"])
+            grow(Study(limited, folder), ["search.trials=+1", *override])
+    extended = grow(Study(limited, folder), ["search.trials=+1", "search.minutes=30"])
     assert extended.search.minutes == 30
-    extended = extend(Study(extended, folder), ["search.trials=+1", "search.minutes=null"])
+    extended = grow(Study(extended, folder), ["search.trials=+1", "search.minutes=null"])
     assert extended.search.minutes is None
 
 
 def test_resources_may_change(folder: StudyFolder, config: StudyConfig) -> None:
-    extended = extend(Study(config, folder), ["search.trials=+1", "resources.max_concurrent=2"])
+    extended = grow(Study(config, folder), ["search.trials=+1", "resources.max_concurrent=2"])
     assert extended.resources.max_concurrent == 2
 
 
@@ -111,7 +118,7 @@ def test_the_choice_is_open_again_and_the_earlier_one_written_down(
     folder: StudyFolder, config: StudyConfig
 ) -> None:
     choose(folder, [candidate("best", 7)])
-    extended = extend(Study(config, folder), ["search.trials=+50"])
+    extended = grow(Study(config, folder), ["search.trials=+50"])
     assert folder.read_json("candidates.json") is None
     (entry,) = extensions(Study(extended, folder))
     assert (entry["from"], entry["to"]) == (48, 98)
@@ -121,7 +128,7 @@ def test_the_choice_is_open_again_and_the_earlier_one_written_down(
 def test_an_extension_that_died_before_its_configuration_does_not_count(
     folder: StudyFolder, config: StudyConfig
 ) -> None:
-    extend(Study(config, folder), ["search.trials=+50"])
+    grow(Study(config, folder), ["search.trials=+50"])
     assert extensions(Study(config, folder)) == []
 
 
@@ -130,9 +137,9 @@ def test_an_extension_begun_again_after_it_died_keeps_the_earlier_choice(
 ) -> None:
     choose(folder, [candidate("best", 7)])
     written = folder.config_path.read_text()
-    extend(Study(config, folder), ["search.trials=+50"])
+    grow(Study(config, folder), ["search.trials=+50"])
     folder.config_path.write_text(written)  # as when the driver died just before
-    again = extend(Study(config, folder), ["search.trials=+20"])
+    again = grow(Study(config, folder), ["search.trials=+20"])
     (entry,) = extensions(Study(again, folder))
     assert (entry["from"], entry["to"]) == (48, 68)
     assert [c["source_trial"] for c in entry["candidates"]] == ["search-0007"]
@@ -144,7 +151,7 @@ def test_an_extended_study_says_no_more_what_it_found(
     folder.write_json(REGISTERED, Registration("clipfit-digits", "1", True, "it is the first"))
     (folder.path / DESCRIPTION).write_text("the best is here")
     assert folder.is_complete()
-    extend(Study(config, folder), ["search.trials=+50"])
+    grow(Study(config, folder), ["search.trials=+50"])
     assert folder.read_registration() is None
     assert not folder.is_complete()
 
@@ -169,7 +176,7 @@ def extended(folder: StudyFolder, config: StudyConfig) -> StudyConfig:
     )
     for label, score in (("clipfit", 0.5), ("clipfit-tuned", 0.6), ("best", 0.7)):
         confirm(folder, label, score)
-    return extend(Study(config, folder), ["search.trials=+50"])
+    return grow(Study(config, folder), ["search.trials=+50"])
 
 
 def test_a_winner_that_stays_is_not_confirmed_again(
@@ -219,7 +226,7 @@ def test_what_stood_for_an_earlier_winner_without_a_delta_does_not_stand_for_the
     choose(folder, [candidate("full", 3), candidate("best", 3, "full"),
                     candidate("best-with-delta", 2)])  # fmt: skip
     confirm(folder, "best-with-delta", 0.6)
-    extended = extend(Study(config, folder), ["search.trials=+50"])
+    extended = grow(Study(config, folder), ["search.trials=+50"])
     found = beside_earlier(Study(extended, folder), [candidate("full", 3), candidate("best", 60)])
     assert told(found) == {
         **{"full": (3, None), "best": (60, None), "best-with-delta-of-48": (2, None)}
@@ -255,7 +262,7 @@ def test_a_second_extension_keeps_what_the_first_set_aside(
 ) -> None:
     choose(folder, beside_earlier(Study(extended, folder), [candidate("best", 60)]))
     confirm(folder, "best", 0.8)
-    again = extend(Study(extended, folder), ["search.trials=+2"])
+    again = grow(Study(extended, folder), ["search.trials=+2"])
     labels = told(beside_earlier(Study(again, folder), [candidate("best", 7)]))
     assert labels["best"] == (7, "best-of-48"), "an earlier winner may win again"
     assert labels["best-of-98"] == (60, None)

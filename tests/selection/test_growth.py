@@ -100,16 +100,19 @@ def test_mlflow_has_one_run_a_trial_under_its_present_name(
     assert not set(runs["status"]) & {"RUNNING", "SCHEDULED"}
 
 
-def test_another_study_starts_from_what_this_one_found(
-    grown: StudyFolder,
-    place: Path,
-    tiny_backbone: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.chdir(place)
-    overrides = [f"backbone.name={tiny_backbone}", "search.trials=12", "seed=7", *SMALL]
-    assert main(["quickstart", "name=heir", "search.warm_start=mine", *overrides]) == 0
+@pytest.fixture(scope="module")
+def heir(grown: StudyFolder, place: Path, tiny_backbone: Path) -> StudyFolder:
+    """A study that started from what the grown one had found, ended."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        overrides = [f"backbone.name={tiny_backbone}", "search.trials=12", "seed=7", *SMALL]
+        assert main(["quickstart", "name=heir", "search.warm_start=mine", *overrides]) == 0
+    return StudyFolder(place / "runs" / "heir")
 
+
+def test_another_study_starts_from_what_this_one_found(
+    grown: StudyFolder, heir: StudyFolder
+) -> None:
     def proposed(folder: StudyFolder) -> set[Settings]:
         return {
             Settings.model_validate(t.read_config()["settings"])
@@ -117,8 +120,24 @@ def test_another_study_starts_from_what_this_one_found(
             if t.read_config()["stage"] == "search" and t.read_config()["arm"] != "baseline"
         }
 
-    heir = StudyFolder(place / "runs" / "heir")
     assert proposed(heir) & proposed(grown)
+
+
+def test_a_study_outlives_the_one_that_it_started_from(
+    grown: StudyFolder, heir: StudyFolder, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(place)
+    away = grown.path.rename(place / "away")
+    try:
+        assert main(["--resume", "heir"]) == 0
+        names = ("candidates.json", "registered.json", "description.md", "study.yaml")
+        before = [(heir.path / name).read_bytes() for name in names]
+        nowhere = f"tracking.uri=sqlite:///{place}/nowhere/mlflow.db"
+        assert main(["--extend", "heir", "search.trials=+1", nowhere]) == 2
+        assert [(heir.path / name).read_bytes() for name in names] == before
+        assert main(["--extend", "heir", "search.trials=+1"]) == 0
+    finally:
+        away.rename(grown.path)
 
 
 def test_a_study_that_does_not_exist_cannot_be_started_from(

@@ -351,6 +351,19 @@ def test_a_name_that_exists_is_told_unless_it_is_resumed(look: Look, tmp_path: P
     assert look(resuming=True) == []
 
 
+def test_what_a_search_starts_from_is_needed_until_it_has_begun(look: Look, tmp_path: Path) -> None:
+    search = {"warm_start": "other"}
+    folder = StudyFolder(tmp_path / "runs" / "mine")
+    folder.create("", {})
+    (fault,) = look(resuming=True, search=search)
+    assert (
+        fault == f"search.warm_start: no study 'other' with a search in {tmp_path / 'runs'}; "
+        "there are none"
+    )
+    folder.trial("search-0000").create({})
+    assert look(resuming=True, search=search) == []
+
+
 def test_storage_that_is_a_file_is_told(look: Look, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     (fault,) = look(storage=str(tmp_path / "file" / "runs"))

@@ -12,7 +12,7 @@ from written_study import Written
 
 from study.commands import main
 from study.errors import ConfigError
-from study.storage.ledger import REGISTERED, Registration, StudyFolder, studies
+from study.storage.ledger import CANDIDATES, REGISTERED, Registration, StudyFolder, studies
 from study.workflow.commands import find_study
 
 
@@ -118,6 +118,21 @@ def test_status_as_json_has_every_trial_that_is_shown(
     assert status["best"][0]["settings"]["subset"] == "vision.ln[0:2]"
     assert main(["status", "mine"]) == 0
     assert "mine: searches" in capsys.readouterr().out
+
+
+def test_a_study_that_cannot_go_on_is_not_extended(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written = Written(here / "runs", "done")
+    written.folder.write_json(CANDIDATES, [])
+    written.folder.write_json(REGISTERED, Registration("letters", "3", True, "first"))
+    written.conclude()
+    before = {path: path.read_bytes() for path in written.folder.path.iterdir() if path.is_file()}
+    away = "tracking.uri=sqlite:///away/mlflow.db"
+    assert main(["run", "--extend", "done", "search.trials=+2", away]) == 2
+    assert "away" in capsys.readouterr().err
+    (written.folder.path / ".lock").unlink()
+    assert {p: p.read_bytes() for p in written.folder.path.iterdir() if p.is_file()} == before
 
 
 def test_delete_without_a_terminal_refuses_and_says_what_there_is(
