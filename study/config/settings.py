@@ -19,7 +19,7 @@ from pydantic import (
 from study.errors import SubsetError
 from study.method.parameters import Leaf, kind_names
 from study.method.recipe import WEIGHT_DECAY, Optimizer, Regularizer
-from study.method.subsets import kinds, parse
+from study.method.subsets import Depths, kinds, parse
 
 LONGEST_PATH, LONGEST_NAME = 4000, 255
 """The lengths, in bytes, that file systems allow, less room for the files in a study's folder."""
@@ -289,6 +289,20 @@ class Settings(Section):
                 else {}
             ),
         )
+
+    def resolved(self, depths: Depths, regularizer: Regularizer) -> "tuple[str, Settings]":
+        """Return what settings of equal results share, however they are written.
+
+        Args:
+            depths: the layers of the study's model.
+            regularizer: the loss term that λ weighs.
+
+        Returns:
+            The key of the subset, and the settings that have an effect, without the subset.
+        """
+        subset = parse(self.subset)
+        own = self.effective(subset.resolve(depths), regularizer)
+        return subset.key(depths), own.model_copy(update={"subset": "none"})
 
     def flat(self) -> dict[str, str | float | None]:
         """Return a value for each of `settings_columns`; None for a rate that there is not.

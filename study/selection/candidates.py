@@ -29,7 +29,7 @@ from study.config.schema import (
 )
 from study.config.settings import Settings
 from study.errors import ConfigError, StudyError
-from study.storage.ledger import CANDIDATES, StudyFolder
+from study.storage.ledger import CANDIDATES, StudyFolder, TrialFolder
 from study.trial.study import Candidate, Study, TrialConfig
 
 FILE = "extensions.json"
@@ -316,6 +316,12 @@ def beside_earlier(study: Study, chosen: Sequence[Candidate]) -> list[Candidate]
         return list(chosen)
     # A label of the choice that nothing has now would else go on as if it were of the new choice.
     labels = {**dict.fromkeys(FURTHER), **{c.label: c.settings for c in chosen}}
+    depths, regularizer = study.architecture().depths, study.config.training.regularizer
+
+    def is_of(trial: TrialFolder, old: Candidate) -> bool:
+        own = Settings.as_written(trial.read_config())
+        return own.resolved(depths, regularizer) == old.settings.resolved(depths, regularizer)
+
     kept: list[Candidate] = []
     confirmed: dict[Settings, str] = {}  # what was tested → its label now
     tested = map(Candidate.model_validate, earlier[-1]["candidates"])
@@ -324,7 +330,8 @@ def beside_earlier(study: Study, chosen: Sequence[Candidate]) -> list[Candidate]
             name = f"{old.label}-of-{earlier[-1]['from']}"
             for trial in list(study.folder.trials()):  # some, if an earlier call was cut short
                 seed = trial.read_config()["seed"]
-                if trial.trial_id == f"confirm-{old.label}-seed{seed}":
+                # One of other settings is of the new choice, which was lost and is made again.
+                if trial.trial_id == f"confirm-{old.label}-seed{seed}" and is_of(trial, old):
                     trial.rename(f"confirm-{name}-seed{seed}", label=name, arm=name)
             old = old.model_copy(update={"label": name})
         if old.label not in labels:

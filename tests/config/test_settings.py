@@ -87,6 +87,14 @@ def test_what_has_no_effect_is_left_out(given: Settings, left: Settings) -> None
     leaves = parse(given.subset).resolve(DEPTHS)
     assert given.effective(leaves, "cosine") == left
     assert hash(given.effective(leaves, "cosine")) == hash(left)
+    assert given.resolved(DEPTHS, "cosine") == left.resolved(DEPTHS, "cosine")
+
+
+def test_a_subset_in_other_words_is_the_same_and_another_rate_is_not() -> None:
+    norms = settings("text.ln + vision.ln", None, 0.1).resolved(DEPTHS, "cosine")
+    assert settings("ln", None, 0.1).resolved(DEPTHS, "cosine") == norms
+    assert settings("ln", None, 0.2).resolved(DEPTHS, "cosine") != norms
+    assert settings("vision.ln", None, 0.1).resolved(DEPTHS, "cosine") != norms
 
 
 def test_the_weight_acts_on_what_its_term_reads() -> None:

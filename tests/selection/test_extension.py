@@ -7,6 +7,7 @@ from settings import settings
 
 from study.config.loading import build_config, dump_config, load_config
 from study.config.schema import StudyConfig
+from study.config.settings import Settings
 from study.errors import ConfigError
 from study.selection.candidates import beside_earlier, extend, extended_config, extensions
 from study.storage.ledger import DESCRIPTION, REGISTERED, End, Registration, StudyFolder
@@ -35,21 +36,26 @@ def grow(study: Study, overrides: list[str]) -> StudyConfig:
     return extended
 
 
+def of(trial: int) -> Settings:
+    """The settings of a trial."""
+    return settings("vision.ln", None, trial / 100)
+
+
 def candidate(label: str, trial: int, same_as: str | None = None) -> Candidate:
     return Candidate(
         label=label,
-        settings=settings("vision.ln", None, trial / 100),
+        settings=of(trial),
         val_score=0.5,
         source_trial=f"search-{trial:04d}",
         same_as=same_as,
     )
 
 
-def confirm(folder: StudyFolder, label: str, score: float) -> None:
+def confirm(folder: StudyFolder, label: str, own: Settings, score: float) -> None:
     for seed in (1, 2):
         trial = folder.trial(f"confirm-{label}-seed{seed}")
-        trial.create({"trial_id": trial.trial_id, "stage": "confirm", "seed": seed,
-                      "label": label, "arm": label})  # fmt: skip
+        trial.create({"trial_id": trial.trial_id, "stage": "confirm", "seed": seed, "label": label,
+                      "arm": label, "settings": own.model_dump(mode="json")})  # fmt: skip
         trial.append_report({"epoch": 4, "test_score": score})
         trial.write_end(End("finished", 4, 1.0))
 
@@ -174,8 +180,8 @@ def extended(folder: StudyFolder, config: StudyConfig) -> StudyConfig:
             candidate("second", 5, "clipfit-tuned"),
         ],
     )
-    for label, score in (("clipfit", 0.5), ("clipfit-tuned", 0.6), ("best", 0.7)):
-        confirm(folder, label, score)
+    for label, trial, score in (("clipfit", 1, 0.5), ("clipfit-tuned", 5, 0.6), ("best", 7, 0.7)):
+        confirm(folder, label, of(trial), score)
     return grow(Study(config, folder), ["search.trials=+50"])
 
 
@@ -225,7 +231,7 @@ def test_what_stood_for_an_earlier_winner_without_a_delta_does_not_stand_for_the
 ) -> None:
     choose(folder, [candidate("full", 3), candidate("best", 3, "full"),
                     candidate("best-with-delta", 2)])  # fmt: skip
-    confirm(folder, "best-with-delta", 0.6)
+    confirm(folder, "best-with-delta", of(2), 0.6)
     extended = grow(Study(config, folder), ["search.trials=+50"])
     found = beside_earlier(Study(extended, folder), [candidate("full", 3), candidate("best", 60)])
     assert told(found) == {
@@ -257,11 +263,28 @@ def test_choosing_again_after_a_crash_gives_the_same(
     assert beside_earlier(Study(extended, folder), chosen) == first
 
 
+@pytest.mark.parametrize("confirmed_before", [True, False])
+def test_choosing_again_after_the_new_winner_was_tested_moves_none_of_its_tests(
+    folder: StudyFolder, config: StudyConfig, confirmed_before: bool
+) -> None:
+    choose(folder, [candidate("best", 5)])
+    if confirmed_before:
+        confirm(folder, "best", ANOTHER, 0.7)
+    extended = Study(grow(Study(config, folder), ["search.trials=+50"]), folder)
+    first = beside_earlier(extended, [candidate("best", 60)])
+    assert told(first) == {"best": (60, None), "best-of-48": (5, None)}
+    confirm(folder, "best", of(60), 0.8)
+    assert beside_earlier(extended, [candidate("best", 60)]) == first
+    scores = {t.trial_id: t.read_reports()[-1]["test_score"] for t in folder.trials()}
+    earlier = {f"confirm-best-of-48-seed{seed}": 0.7 for seed in (1, 2) if confirmed_before}
+    assert scores == {"confirm-best-seed1": 0.8, "confirm-best-seed2": 0.8} | earlier
+
+
 def test_a_second_extension_keeps_what_the_first_set_aside(
     folder: StudyFolder, extended: StudyConfig
 ) -> None:
     choose(folder, beside_earlier(Study(extended, folder), [candidate("best", 60)]))
-    confirm(folder, "best", 0.8)
+    confirm(folder, "best", of(60), 0.8)
     again = grow(Study(extended, folder), ["search.trials=+2"])
     labels = told(beside_earlier(Study(again, folder), [candidate("best", 7)]))
     assert labels["best"] == (7, "best-of-48"), "an earlier winner may win again"
