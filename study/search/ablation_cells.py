@@ -10,6 +10,30 @@ from study.method.subsets import Depths, Subset, in_blocks, kinds, parse, single
 from study.storage.ledger import StudyFolder
 from study.trial.study import Study, best_of, read_candidates
 
+BASE = "ablation_base"
+"""The key of a study's identity that has the base which came from another study."""
+
+
+def base_of(study: Study, ablation: AblationConfig) -> str:
+    """Return the subset with which every cell is compared.
+
+    Raises:
+        StudyError: the study that it comes from has no winner.
+    """
+    if ablation.base_from is None:
+        return ablation.base
+    # The other study may be extended or deleted later. Earlier versions did not keep its winner.
+    if study.folder.exists() and (kept := study.folder.read_identity().get(BASE)):
+        return str(kept)
+    storage = study.folder.path.parent
+    other = StudyFolder(storage / ablation.base_from)
+    best = best_of(read_candidates(other)) if other.path.exists() else None
+    if best is None:
+        raise StudyError(
+            f"ablation.base_from: no finished study '{ablation.base_from}' in {storage}"
+        )
+    return best.settings.subset
+
 
 def ablation_cells(study: Study) -> dict[str, Subset]:
     """Return the subsets by cell label, the base first and equal subsets only once.
@@ -23,16 +47,7 @@ def ablation_cells(study: Study) -> dict[str, Subset]:
     ablation, depths = study.config.ablation, study.architecture().depths
     if ablation is None:
         raise ValueError("the configuration has no ablation")
-    base = parse(ablation.base)
-    if ablation.base_from is not None:
-        storage = study.folder.path.parent
-        other = StudyFolder(storage / ablation.base_from)
-        best = best_of(read_candidates(other)) if other.path.exists() else None
-        if best is None:
-            raise StudyError(
-                f"ablation.base_from: no finished study '{ablation.base_from}' in {storage}"
-            )
-        base = parse(best.settings.subset)
+    base = parse(base_of(study, ablation))
     cells = {base.key(depths): ("base", base)}
     pairs = ablation.design == "pairs"
     for label, subset in _designed(study.config, ablation, base, depths):

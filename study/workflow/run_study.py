@@ -42,6 +42,7 @@ from study.errors import (
 from study.garbage import let_go
 from study.protocols import Protocol
 from study.search.ablation import fix_rates, rate_grids, tune_cells
+from study.search.ablation_cells import BASE, base_of
 from study.search.confirm import run_confirm
 from study.search.driver import ray_session
 from study.search.precision import decide_precision
@@ -462,7 +463,8 @@ def _compare_with_origin(study: Study) -> None:
 
 
 def _origin(study: Study) -> dict[str, str | int]:
-    """Return the versions and the checkpoint that a study is made with."""
+    """Return what a study is made with: versions, the checkpoint, a base of another study."""
+    ablation = study.config.ablation
     packages = ("ray", "torch", "transformers", "optuna", "mlflow", "clipfit-study")
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -470,6 +472,7 @@ def _origin(study: Study) -> dict[str, str | int]:
         "checkpoint": study.architecture().checkpoint,
         "preprocessing": PREPROCESSING,
         **{f"{package}_version": version(package) for package in packages},
+        **({BASE: base_of(study, ablation)} if ablation and ablation.base_from else {}),
     }
 
 

@@ -1,5 +1,6 @@
 """The cells of an ablation, by design."""
 
+import shutil
 from itertools import pairwise
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from study.config.loading import build_config
 from study.errors import StudyError
 from study.method.checkpoint import Architecture, EncoderShape
 from study.method.subsets import Depths, Subset
-from study.search.ablation_cells import ablation_cells
+from study.search.ablation_cells import BASE, ablation_cells, base_of
 from study.storage.ledger import StudyFolder
 
 DEPTHS = Depths(2, 3)
@@ -89,6 +90,22 @@ def test_the_winner_of_a_study_can_be_the_base(tmp_path: Path) -> None:
     assert str(found["base"]) == "vision.ln2"
     with pytest.raises(StudyError, match="no finished study 'missing'"):
         cells(tmp_path, design="only_one", sites=["text.ln1"], base_from="missing")
+
+
+def test_the_base_stays_what_it_was_when_the_study_was_created(tmp_path: Path) -> None:
+    other, own = (StudyFolder(tmp_path / "runs" / name) for name in ("other", "own"))
+    other.path.mkdir(parents=True)
+    other.write_json("candidates.json", [{"label": "best", "subset": "vision.ln2"}])
+    wanted = {"design": "only_one", "sites": ["text.ln1"], "base_from": "other"}
+    config = build_config({"ablation": wanted}, "test")
+    study = study_of(config, own, ARCHITECTURE)
+    assert config.ablation is not None
+    own.create("", {BASE: base_of(study, config.ablation)})
+    before = cells(tmp_path, **wanted)
+    other.write_json("candidates.json", [{"label": "best", "subset": "vision.ln1"}])
+    assert cells(tmp_path, **wanted) == before
+    shutil.rmtree(other.path)
+    assert cells(tmp_path, **wanted) == before
 
 
 def test_pairs_are_each_site_alone_each_two_together_and_nothing_at_all(tmp_path: Path) -> None:

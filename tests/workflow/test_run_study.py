@@ -1,6 +1,7 @@
 """A study from its configuration to its report: what it begins with, refuses, and leaves."""
 
 import io
+import shutil
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -204,6 +205,23 @@ def test_a_study_begins_by_writing_down_what_it_is_and_saying_what_it_will_do(
     assert {"created", "git_commit", "torch_version", "ray_version"} <= identity.keys()
     for part in plan:
         assert part in output.getvalue()
+
+
+def test_an_ablation_keeps_the_base_that_it_took_from_a_study_which_is_deleted_since(
+    configure: Configure, console: Console, output: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = configure(ablation={"design": "leave_one_out", "base_from": "other"})
+    folder, other = folder_of(config), StudyFolder(config.storage / "other")
+    other.path.mkdir(parents=True)
+    other.write_json("candidates.json", [{"label": "best", "subset": "vision.ln1 + vision.ln2"}])
+    monkeypatch.setattr(
+        "study.workflow.run_study.ray_session", lambda *_: pytest.fail("far enough")
+    )
+    for resume in (False, True):
+        with pytest.raises(pytest.fail.Exception, match="far enough"):
+            run_study(config, folder, console, resume=resume)
+        shutil.rmtree(other.path, ignore_errors=True)
+    assert output.getvalue().count(": 3 cells") == 2
 
 
 @pytest.fixture
