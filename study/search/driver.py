@@ -33,6 +33,7 @@ from study.search.lost import ended_with_ray
 from study.search.machine import ADDRESS, joins_cluster, refuse_silent_cluster
 from study.search.searcher import LedgerCallback, Observer, StudySearcher
 from study.search.trainable import ClipFitTrainable
+from study.storage.ledger import End
 from study.trial import TrialConfig, TrialData
 from study.trial.study import Study
 
@@ -236,6 +237,24 @@ def decisions(asha: AshaConfig | None, epochs: int) -> tuple[int, ...]:
         found.append(math.ceil(epoch))
         epoch *= asha.reduction_factor
     return tuple(found)
+
+
+class AsBefore(FIFOScheduler):
+    """A scheduler that stops trials where they had been stopped before, and no other trial.
+
+    Args:
+        before: how trials had ended before they were reopened, by id.
+    """
+
+    def __init__(self, before: Mapping[str, End]) -> None:
+        super().__init__()
+        self._before = before
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        """Return whether the trial goes on after a result."""
+        before = self._before.get(trial.config["trial_id"])
+        stops = before is not None and result["epoch"] >= before.epochs
+        return TrialScheduler.STOP if stops else TrialScheduler.CONTINUE
 
 
 class _FairASHA(FIFOScheduler):

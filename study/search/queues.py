@@ -1,11 +1,11 @@
 """A queue of trials that are to be trained to their ends, less what the ledger holds of them."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from study.errors import DataError
-from study.search.driver import make_scheduler, run_trials
+from study.search.driver import AsBefore, run_trials
 from study.search.optuna_arm import Outcome
 from study.search.recording import close_trial, drop_unproven_reports
 from study.search.searcher import Observer, StudySearcher, notify_of_end, outcome_of
@@ -24,8 +24,13 @@ def run_queue(
     data: Mapping[int, TrialData],
     observers: Sequence[Observer],
     take_over: TakeOver | None = None,
+    *,
+    only_again: bool = False,
 ) -> None:
     """Train the given trials of a stage to their last epoch, without those that have ended.
+
+    Trials that have started come first. One that had been stopped before it was reopened is stopped
+    after the same epoch again.
 
     Args:
         study: the study.
@@ -34,6 +39,7 @@ def run_queue(
         data: the data of the trials, by seed.
         observers: the listeners that are notified of every trial.
         take_over: a function that may supply results for the trials that have not started.
+        only_again: whether to train only what had ended before it was reopened.
 
     Raises:
         DataError: earlier trials used other images or classes.
@@ -43,12 +49,14 @@ def run_queue(
     if take_over is not None:
         taken = take_over([c for c in wanted if c.trial_id not in past])
         past = read_past(study, stage, data, observers, taken)
-    for queue, siblings in _shared(study, left(past, wanted), data):
+    before = {name: trial.before for name, trial in past.items() if trial.before is not None}
+    trials = [t for t in left(past, wanted) if t.trial_id in before or not only_again]
+    for queue, siblings in _shared(study, trials, data):
         run_trials(
             study,
-            StudySearcher(study.folder, queue, siblings=siblings),
+            StudySearcher(study.folder, queue, siblings=siblings, before=before),
             data={f"{stage}/{seed}": seed_data for seed, seed_data in data.items()},
-            scheduler=make_scheduler(None, study.config.training.epochs),
+            scheduler=AsBefore(before),
             count=len(queue),
             observers=observers,
         )
@@ -86,6 +94,8 @@ class Past:
     end: End | None
     reports: list[dict[str, Any]]
     outcome: Outcome | None
+    before: End | None
+    """How it had ended before it was reopened; see `TrialFolder.read_earlier_end`."""
 
 
 def read_past(
@@ -112,13 +122,15 @@ def read_past(
             drop_unproven_reports(folder)
         reports = folder.read_reports()
         score = reports[-1].get("val_score") if reports else None
-        if was_open and reports and reports[-1]["epoch"] >= config.epochs:
-            end = End("finished", reports[-1]["epoch"], sum(r["seconds"] for r in reports))
+        before = folder.read_earlier_end() if was_open else None
+        last = before or End("finished", config.epochs, 0.0)
+        if was_open and reports and reports[-1]["epoch"] >= last.epochs:
+            end = replace(last, seconds=sum(r["seconds"] for r in reports))
             close_trial(folder, end)
         if end is not None and (was_open or config.trial_id in taken):
             notify_of_end(observers, config, end, score)
         outcome = outcome_of(end, score) if end is not None else None
-        past[config.trial_id] = Past(config, end, reports, outcome)
+        past[config.trial_id] = Past(config, end, reports, outcome, before)
     for config in (t.config for t in past.values() if t.config.seed in data):
         if (now := data[config.seed].digest[:SPLIT_HASH]) != config.split_hash:
             raise DataError(

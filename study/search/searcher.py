@@ -115,12 +115,9 @@ class LedgerCallback(Callback):
             deadline = self.searcher.deadline
             over = deadline is not None and trial.trial_id in deadline.cut
             cause = "the time of the search was over" if over else "successive halving"
-            self._close(
-                trial,
-                "stopped",
-                result.get("score"),
-                reason=f"{cause} at epoch {result.get('epoch')}",
-            )
+            before = self.searcher.before.get(self.searcher.running[trial.trial_id].trial_id)
+            reason = f"{cause} at epoch {result.get('epoch')}" if before is None else before.reason
+            self._close(trial, "stopped", result.get("score"), reason=reason)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
         """Close a trial whose worker died more often than is allowed."""
@@ -219,11 +216,13 @@ class StudySearcher(Searcher):
         queue: the configurations that are already fixed: trials to resume, baselines,
             confirmations.
         arms: the searches with their budgets; the one furthest behind its budget proposes next.
+            One that is not here learns of its trials when it is opened again.
         make_config: a function that completes a proposal from settings, arm, trial number and
             Optuna number; needed if there are arms.
         ended: the trials of this stage that have ended, with their outcomes.
         next_number: the number of the next trial that an arm proposes.
         siblings: by the id of a trial, those that its worker tests beside it.
+        before: how trials of the queue had ended before they were reopened, by id.
         deadline: the end of the time after which no arm proposes another trial.
     """
 
@@ -237,6 +236,7 @@ class StudySearcher(Searcher):
         ended: Iterable[tuple[TrialConfig, Outcome]] = (),
         next_number: int = 0,
         siblings: Mapping[str, Sequence[TrialConfig]] | None = None,
+        before: Mapping[str, End] | None = None,
         deadline: Deadline | None = None,
     ) -> None:
         super().__init__(metric="score", mode="max")
@@ -244,6 +244,7 @@ class StudySearcher(Searcher):
         self.running: dict[str, TrialConfig] = {}
         """The configuration of each trial that is not closed on disk, by Tune's id of the trial."""
         self.siblings = siblings or {}
+        self.before = before or {}
         self.deadline = deadline
         self._queue = deque(queue)
         self._arms = {arm.name: arm for arm in arms}
@@ -262,8 +263,8 @@ class StudySearcher(Searcher):
         if config is None:
             return Searcher.FINISHED
         self.folder.trial(config.trial_id).create(config.model_dump(mode="json"))
-        if config.optuna_number is not None:
-            self._arms[config.arm].name_trial(config.optuna_number, config.trial_id)
+        if config.optuna_number is not None and (arm := self._arms.get(config.arm)):
+            arm.name_trial(config.optuna_number, config.trial_id)
         self.running[trial_id] = config
         self._outcomes.setdefault(_identity(config), UNDER_WAY)
         return config.model_dump(mode="json")
@@ -272,8 +273,10 @@ class StudySearcher(Searcher):
         """Report an epoch's score to the arm that proposed the trial."""
         config = self.running.get(trial_id)
         score = None if result.get("failed") else result.get("score")
-        if config and config.optuna_number is not None and score is not None:
-            self._arms[config.arm].report(config.optuna_number, result["epoch"], score)
+        if config is None or config.optuna_number is None or score is None:
+            return
+        if arm := self._arms.get(config.arm):
+            arm.report(config.optuna_number, result["epoch"], score)
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -285,10 +288,10 @@ class StudySearcher(Searcher):
         outcome = outcome_of(end, score)
         self._outcomes[_identity(config)] = outcome
         try:
-            if config.optuna_number is not None:
-                self._arms[config.arm].tell(config.optuna_number, outcome)
-            for arm in self._arms.values() if config.arm == "baseline" else ():
-                arm.learn(config.settings, outcome, config.label, config.trial_id)
+            if config.optuna_number is not None and (arm := self._arms.get(config.arm)):
+                arm.tell(config.optuna_number, outcome)
+            for each in self._arms.values() if config.arm == "baseline" else ():
+                each.learn(config.settings, outcome, config.label, config.trial_id)
         except StorageError as error:  # if it were raised, Tune would start the trial again
             logger.warning(
                 "%s; %s is reported to its arm when the study is resumed", error, config.trial_id

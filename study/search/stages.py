@@ -48,6 +48,9 @@ def run_search(
 ) -> None:
     """Train the baselines, CLIPFit's own search, the open search and the peers, or what is left.
 
+    What had ended and was reopened comes first, and ends as it had. If the study has made its
+    choice, nothing else follows but what is open: it could not be chosen any more.
+
     Args:
         study: the study.
         data: the data of the search's trials.
@@ -59,6 +62,10 @@ def run_search(
         InterruptedStudyError: the study was interrupted before all trials ended.
     """
     config, count = study.config, study.config.search.trials
+    chosen = study.candidates() is not None
+    run_queue(study, "search", [], {config.seed: data}, observers, only_again=not chosen)
+    if chosen:
+        return
     past = read_past(study, "search", {config.seed: data}, observers)
     plans = config.search.plans
     planned = [t for t in past.values() if plans(t.config.arm, t.config.label)]

@@ -15,7 +15,8 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -49,6 +50,8 @@ KEPT = (REPORTS, "delta*.safetensors", PREDICTIONS, "per_class.json", "confusion
 
 Earlier versions kept two JSON files of counts in place of the predictions."""
 
+EARLIER_END = "earlier_end.json"
+"""The name of a trial's file with how it had ended before it was reopened, until it ends again."""
 
 CANDIDATES, CELLS, REGISTERED = "candidates.json", "cells.json", "registered.json"
 """The names of the files with the configurations to test, with an ablation's cells, and with the
@@ -267,14 +270,23 @@ class TrialFolder(_Folder):
         return self.read_json("end.json", End)
 
     def write_end(self, end: End) -> None:
-        """Record how the trial ended, and delete the state from which it would have continued."""
+        """Record how the trial ended, and delete what says from where and until when it goes on."""
         files = [p.name for n in KEPT for p in sorted(self.path.glob(n)) if p.is_file()]
         sums = {name: self.read(name) or b"" for name in files}
         sums["end.json"] = _dumps(end)
         record_checksums(self.path, sums, known=self._known)
         self.write("end.json", sums["end.json"])
-        state = self.path / "state.safetensors"
-        with_retries(state, lambda: state.unlink(missing_ok=True))
+        for path in (self.path / "state.safetensors", self.path / EARLIER_END):
+            with_retries(path, partial(path.unlink, missing_ok=True))
+
+    def read_earlier_end(self) -> End | None:
+        """Return how the trial had ended before it was reopened.
+
+        None means that it was not reopened or had failed, or that this is not known.
+        """
+        with suppress(LedgerError):
+            return self.read_json(EARLIER_END, End)
+        return None
 
     def damaged(self) -> list[str]:
         """Return the names of the damaged files, sorted.
@@ -293,7 +305,14 @@ class TrialFolder(_Folder):
         return sorted(found | {name for name, look in looks.items() if _faults(look)})
 
     def reopen(self) -> None:
-        """Delete all but the configuration, so that the trial is trained again."""
+        """Delete all but the configuration and how the trial had ended; it is trained again."""
+        with suppress(LedgerError):
+            whole = Checksums(self.path).matches("end.json", self.read("end.json"))
+            end = self.read_end() if whole else None
+            if end is not None and end.status != "failed":
+                # A trial that was taken from elsewhere says so as its reason, and trains now.
+                reason = end.reason if end.status == "stopped" else None
+                self.write(EARLIER_END, _dumps(replace(end, reason=reason)))
         # Checksums last: after a crash in between, they reveal what is missing.
         for pattern in (*KEPT, "state.safetensors", "end.json", SUMS):
             for path in self.path.glob(pattern):

@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,8 +11,9 @@ from tiny_study import kill_worker, statuses
 
 from study.config.schema import AshaConfig
 from study.config.settings import Settings
-from study.search.driver import make_scheduler
+from study.search.driver import AsBefore, make_scheduler
 from study.selection.candidates import finished_trials
+from study.storage.ledger import End
 from study.trial import TrialConfig
 
 from .conftest import UNHEARD
@@ -85,6 +87,14 @@ def test_successive_halving_remembers_trials_that_ended_before(searched: Any) ->
         scheduler.on_trial_add(None, Trial())
         decision = scheduler.on_trial_result(None, Trial(), {"epoch": 3, "score": 0.0})
         assert decision == expected
+
+
+@pytest.mark.parametrize(("trial_id", "stops"), [("old", [2, 3]), ("whole", []), ("new", [])])
+def test_a_trial_stops_where_it_had_been_stopped_before(trial_id: str, stops: list[int]) -> None:
+    scheduler = AsBefore({"old": End("stopped", 2, 1.0), "whole": End("finished", 4, 1.0)})
+    trial = SimpleNamespace(config={"trial_id": trial_id})
+    decisions = {e: scheduler.on_trial_result(None, trial, {"epoch": e}) for e in (1, 2, 3)}
+    assert [epoch for epoch, decision in decisions.items() if decision == "STOP"] == stops
 
 
 def test_ctrl_c_is_nobodys_after_a_stage(searched: Any) -> None:

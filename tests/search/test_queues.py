@@ -1,15 +1,23 @@
 """Candidates of one training: it is done once, and each has what it would have alone."""
 
+import json
 import shutil
 from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_study import TinyStudy, untimed
+from tiny_study import Listener, TinyStudy, untimed
+from written_study import Written
 
 from study.config.settings import Settings
+from study.method.delta import DeltaInfo, to_checked_bytes
 from study.search.confirm import run_confirm
+from study.search.queues import read_past
+from study.search.recording import STATE
 from study.storage.ledger import TrialFolder
+from study.trial import TrialConfig
 from study.trial.study import Candidate
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(300)]
@@ -17,6 +25,14 @@ pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(300)]
 MakeStudy = Callable[..., TinyStudy]
 TUNED = {"subset": "clipfit", "bias_lr": 0.05, "ln_lr": 0.02, "distill_weight": 1.0}
 LINEAR = {"head": "linear", "head_lr": 0.01, "head_steps": 5}
+INFO = DeltaInfo(
+    backbone="tiny",
+    revision=None,
+    fingerprint="",
+    subset="ln",
+    class_names=("a",),
+    templates=("{}",),
+)
 ALIKE = ("plain", "kept", "linear")
 
 
@@ -122,6 +138,28 @@ def test_one_that_was_reopened_trains_for_itself(
     assert whole(again["kept"]) == alone["kept"]
     assert heard(study, "started") == ["kept"]
     assert again["kept"].read_config()["taken_from"] is None
+
+
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_one_that_came_to_its_earlier_end_as_its_driver_died_goes_no_further(
+    tmp_path: Path, epochs: int
+) -> None:
+    study = Written(tmp_path, "mine")
+    study.whole(0, "stopped", epochs=2, reason="successive halving at epoch 2")
+    trial = study.folder.trial("search-0000")
+    before = trial.read_end()
+    trial.reopen()
+    config = TrialConfig.model_validate(trial.read_config())
+    for epoch in range(1, epochs + 1):
+        study.report(config, epoch, 0.75)
+    facts = {"epoch": str(epochs), "info": json.dumps(asdict(INFO))}
+    trial.write(STATE, to_checked_bytes({}, facts))
+    heard = Listener()
+    past = read_past(study.study, "search", {}, [heard])[config.trial_id]
+    assert past.before == before
+    assert past.end == trial.read_end() == (before if epochs == 2 else None)
+    ended = [("ended", config.trial_id, "stopped")]
+    assert heard.events == (ended if epochs == 2 else [])
 
 
 @pytest.mark.long

@@ -226,6 +226,14 @@ def test_results_of_other_trials_are_passed_over(folder: StudyFolder) -> None:
     search.on_trial_complete("b", {"epoch": 1, "score": 0.5})
 
 
+def test_a_trial_whose_arm_is_not_open_is_run_without_it(folder: StudyFolder) -> None:
+    own = config(settings("none"), "search", 3, 0)
+    search = StudySearcher(folder, [own])
+    assert suggested(search) == own
+    search.on_trial_result("a", {"epoch": 1, "score": 0.5})
+    search.conclude(own, End("finished", EPOCHS, 1.0), 0.5)
+
+
 @pytest.mark.parametrize(
     ("end", "outcome"),
     [

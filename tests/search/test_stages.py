@@ -5,24 +5,31 @@ import shutil
 import signal
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from damage import flip
 from optuna.trial import TrialState
 from settings import settings, study_of
 from tiny_study import TinyStudy, optuna_trials, statuses, untimed
 
 from study.config.loading import build_config
+from study.config.schema import AshaConfig
 from study.config.settings import Settings
 from study.errors import DataError, InterruptedStudyError, StudyError
 from study.method.checkpoint import Architecture, EncoderShape
 from study.protocols import FewShot
+from study.search import deadline
 from study.search.queues import run_queue
 from study.search.stages import JOURNAL, budget, make_trial, open_arms, run_search
-from study.storage.ledger import StudyFolder
+from study.selection.candidates import fix_candidates
+from study.storage.ledger import StudyFolder, repair
 from study.trial import TrialConfig, TrialData
 from study.trial.study import Candidate, Study
+
+from .conftest import HALVED
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(300)]
 
@@ -147,6 +154,67 @@ def test_the_ledger_is_plain_json(searched: Any) -> None:
     for path in searched.folder.path.glob("trials/*/*.json*"):
         for line in path.read_text(encoding="utf-8").splitlines():
             json.loads(line)
+
+
+# The best alone passes the first epoch.
+STRICT = AshaConfig.model_construct(grace_period=1, reduction_factor=1000)
+
+
+@pytest.mark.parametrize(
+    ("name", "chosen", "changes"),
+    [
+        ("strict", False, {"asha": STRICT}),
+        ("over", False, {"minutes": 1e-6}),
+        ("chosen", True, {"asha": STRICT, "minutes": 1e-6}),
+        ("more", True, {"trials": HALVED["trials"] + 2}),
+    ],
+)
+def test_a_damaged_trial_ends_again_as_it_had_whatever_would_stop_it_now(
+    searched: Any,
+    make_study: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    chosen: bool,
+    changes: dict[str, Any],
+) -> None:
+    monkeypatch.setattr(deadline, "GRACE", 0.0)
+    shutil.copytree(searched.folder.path, searched.folder.path.with_name(name))
+    study = make_study(name, search=HALVED)
+    if chosen:
+        fix_candidates(study.study)
+    before = _told(study.folder)
+    proposed = [t for t in study.folder.trials() if t.read_config()["arm"] != "baseline"]
+    ended = {
+        status: [t for t in proposed if t.read_end().status == status]
+        for status in ("finished", "stopped")
+    }
+    weakest = min(ended["finished"], key=lambda t: t.read_reports()[0]["val_score"])
+    flip(weakest.path / "reports.jsonl", b'"val_score": 0.')
+    flip(ended["stopped"][0].path / "delta.safetensors")
+    repair(study.folder)
+    search = study.config.search.model_copy(update=changes)
+    study.config = study.config.model_copy(update={"search": search})
+    study.search()
+    assert _told(study.folder) == before
+    assert not (study.folder.path / "optuna.journal.damaged").exists()
+    assert {trial_id for _, trial_id, _ in study.heard.events} == {
+        weakest.trial_id,
+        ended["stopped"][0].trial_id,
+    }
+
+
+def _told(folder: StudyFolder) -> dict[str, Any]:
+    """What is known of the trials, less times."""
+    return {
+        trial.trial_id: (
+            trial.read_config(),
+            untimed(trial),
+            replace(trial.read_end(), seconds=0.0),
+            trial.read("delta.safetensors"),
+            sorted(path.name for path in trial.path.iterdir()),
+        )
+        for trial in folder.trials()
+    }
 
 
 @pytest.mark.long

@@ -4,9 +4,11 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from damage import cut, flip, overwrite
 
 from study.storage.ledger import End, LedgerError, Registration, StudyFolder, TrialFolder
 
@@ -140,6 +142,53 @@ def test_an_end_is_read_back_and_the_state_is_gone(trial: TrialFolder) -> None:
     trial.write_end(end)
     assert trial.read_end() == end
     assert not (trial.path / "state.safetensors").exists()
+
+
+STOPPED = End("stopped", 3, 1.5, reason="successive halving at epoch 3")
+
+
+def test_how_a_trial_had_ended_that_is_reopened_is_known_until_it_ends_again(
+    trial: TrialFolder,
+) -> None:
+    trial.write_end(STOPPED)
+    for _ in range(2):  # a repair that was killed is done again
+        trial.reopen()
+        assert (trial.read_end(), trial.read_earlier_end()) == (None, STOPPED)
+    trial.write_end(End("finished", 4, 2.0))
+    assert trial.read_earlier_end() is None
+
+
+def test_a_reason_that_a_trial_had_for_not_training_is_none_where_it_trains(
+    trial: TrialFolder,
+) -> None:
+    trial.write_end(End("finished", 4, 0.0, reason="the training is that of another"))
+    trial.reopen()
+    assert trial.read_earlier_end() == End("finished", 4, 0.0)
+
+
+@pytest.mark.parametrize("damaged", ["end.json", "earlier_end.json"])
+@pytest.mark.parametrize("damage", [cut, overwrite])
+def test_a_damaged_end_tells_nothing(
+    trial: TrialFolder, damaged: str, damage: Callable[[Path], None]
+) -> None:
+    trial.write_end(STOPPED)
+    for name in ("end.json", "earlier_end.json"):
+        if name == damaged:
+            damage(trial.path / name)
+        trial.reopen()
+    assert trial.read_earlier_end() is None
+
+
+def test_an_end_that_was_changed_or_a_failure_is_no_end_to_come_to_again(
+    trial: TrialFolder,
+) -> None:
+    trial.write_end(STOPPED)
+    flip(trial.path / "end.json", b"3")
+    trial.reopen()
+    assert trial.read_earlier_end() is None
+    trial.write_end(End("failed", 1, 1.0))
+    trial.reopen()
+    assert trial.read_earlier_end() is None
 
 
 def test_damage_is_told_with_the_file(folder: StudyFolder, trial: TrialFolder) -> None:
