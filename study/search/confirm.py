@@ -9,7 +9,7 @@ from study.search.searcher import Observer
 from study.search.stages import make_trial
 from study.selection.sequential import looks, stopped
 from study.storage.ledger import StudyFolder
-from study.trial import Stage, TrialConfig, TrialData
+from study.trial import Stage, TrialData
 from study.trial.study import Candidate, Study
 
 
@@ -38,10 +38,16 @@ def run_confirm(
     """
     seeds = tuple(data)
     ends = (*(looks(len(seeds)) if study.config.confirm.sequential else ()), len(seeds))
+    apart = max(1000, len(candidates))  # an ablation's trials have their names by their numbers
     known: dict[str, int] = {}
     for begin, end in pairwise((0, *ends)):
         wanted = [
-            _trial(study, stage, candidate, number, index, data)
+            make_trial(
+                *(study, data[seeds[number]], stage, candidate.settings, candidate.label),
+                number * apart + index,
+                label=candidate.label,
+                seed=seeds[number],
+            )
             for number in range(begin, end)
             for index, candidate in enumerate(candidates)
             if candidate.same_as is None and candidate.label not in known
@@ -76,25 +82,3 @@ def scores_on_test(
         if (end := trial.read_end()) and end.status == "finished":
             scores[label][seed] = trial.read_reports()[-1]["test_score"]
     return scores
-
-
-def _trial(
-    study: Study,
-    stage: Stage,
-    candidate: Candidate,
-    number: int,
-    index: int,
-    data: Mapping[int, TrialData],
-) -> TrialConfig:
-    """Return the trial of a candidate, the one of an index, with the seed of a number."""
-    seed = tuple(data)[number]
-    return make_trial(
-        study,
-        data[seed],
-        stage,
-        candidate.settings,
-        candidate.label,
-        number * 1000 + index,
-        label=candidate.label,
-        seed=seed,
-    )

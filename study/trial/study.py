@@ -213,7 +213,8 @@ class TrialConfig(WithSettings):
     number: int
     """The trial's number within its stage.
 
-    The numbers of a stage with several seeds start at 0 for the first seed, 1000 for the second."""
+    The numbers of a stage with several seeds start at 0 for the first seed, and for the second at
+    1000, or at the number of its configurations if that is larger."""
     seed: int
     """The seed of the shots and of the order and augmentation of batches."""
     subset_key: str

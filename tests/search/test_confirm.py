@@ -6,8 +6,11 @@ import pytest
 from tiny_study import TinyStudy
 
 from study.config.settings import Settings
+from study.search import confirm as confirm_module
+from study.search import stages
 from study.search.confirm import run_confirm, scores_on_test
 from study.selection import sequential
+from study.trial import TrialConfig
 from study.trial.study import Candidate
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(300)]
@@ -72,6 +75,22 @@ def test_what_is_told_apart_gets_no_more_seeds_and_that_stays(
     study.heard.events.clear()
     assert confirm(study) == told
     assert not study.heard.events
+
+
+@pytest.mark.parametrize(("cells", "second"), [(1000, 1000), (1001, 1001)])
+def test_no_two_cells_of_an_ablation_have_one_name_whatever_their_number(
+    make_study: MakeStudy, monkeypatch: pytest.MonkeyPatch, cells: int, second: int
+) -> None:
+    study = make_study(f"cells-{cells}")
+    asked: list[TrialConfig] = []
+    monkeypatch.setattr(confirm_module, "run_queue", lambda *given: asked.extend(given[2]))
+    monkeypatch.setattr(stages, "compute_config_hash", lambda *_: "")  # takes a while
+    chosen = [CANDIDATES[1].model_copy(update={"label": f"cell {n}"}) for n in range(cells)]
+    data = dict.fromkeys((3, 1), study.data)
+    run_confirm(study.study, chosen, data, [], stage="ablation")
+    assert [(t.label, t.seed) for t in asked] == [(c.label, s) for s in (3, 1) for c in chosen]
+    assert len({t.trial_id for t in asked}) == 2 * cells
+    assert asked[cells].trial_id == f"ablation-{second}"
 
 
 @pytest.mark.long
