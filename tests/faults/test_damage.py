@@ -21,14 +21,17 @@ from study.tracking.mlflow.shown import METRIC_DIGITS, rounded
 
 from .conftest import Drivers
 
-SMALL = ["quickstart", "name=mine", "search.trials=8", "training.epochs=3", "data.shots=4"]
+SMALL = ["quickstart", "name=mine", "search.trials=12", "training.epochs=4", "data.shots=4"]
 SMALL += ["confirm.seeds=[1,2]", "confirm.runners_up=0", "search.selection=holdout"]
-SMALL += ["search.sampler=random", "search.asha=null"]
+SMALL += ["search.sampler=random", "search.asha.reduction_factor=20"]
 TIMED = ("seconds", "ended_at", "images_per_second")
 SPOILED: dict[str, Callable[[Path], None]] = {
     "trials/search-0001/reports.jsonl": lambda path: flip(path, b'"val_score": 0.'),
+    "trials/search-0002/end.json": cut,
     "trials/search-0005/delta.safetensors": flip,
-    "trials/search-0006/end.json": cut,
+    "trials/search-0006/reports.jsonl": cut,
+    "trials/search-0007/delta.safetensors": flip,
+    "trials/search-0008/delta.safetensors": flip,
     "trials/confirm-ln-seed1/delta.safetensors": flip,
     "trials/confirm-clipfit-seed2/predictions.parquet": flip,
     "trials/confirm-bitfit-seed1/predictions.parquet": overwrite,
@@ -77,8 +80,10 @@ class Spoiled:
                 [{k: v for k, v in r.items() if k not in TIMED} for r in trial.read_reports()],
                 {p.name: p.read_bytes() for p in trial.path.glob("*.safetensors")},
                 trial.read("predictions.parquet"),
+                (end.status, end.epochs),
             )
             for trial in self.folder.trials()
+            if (end := trial.read_end())
         }
         return {"trials": trials, "choice": self.folder.read_json("candidates.json")}
 
