@@ -702,10 +702,6 @@ class StudyConfig(Section):
         grid = self.ablation is not None and self.ablation.design == "grid"
         return [
             (
-                (self.name or "").casefold() == "images",
-                f"name: '{self.name}' is the folder of decoded images; choose another",
-            ),
-            (
                 len(set(seeds)) < len(seeds),
                 f"confirm: seeds {list(seeds)} name one seed twice",
             ),

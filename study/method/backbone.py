@@ -125,8 +125,8 @@ def load_backbone(name: str | Path, *, revision: str | None = None) -> Backbone:
             Pickled weights are never read.
     """
     found = describe(name, revision=revision)
-    _import_models()
     try:
+        _import_models()
         with transformers_quiet():  # it tells of tensors what is told below
             if found.open_clip is not None:
                 clip, report = _load_open_clip(name, revision, found)

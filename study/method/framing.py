@@ -41,7 +41,7 @@ def framing_of(values: Mapping[str, Any], side: int, *, usual: Framing) -> Frami
     """
     given = {key: value for key, value in values.items() if value is not None}
     for key, only in _ALWAYS.items():
-        if not math.isclose(given.get(key, only), only):
+        if not math.isclose(given.get(key, only), only, rel_tol=1e-4):  # some are rounded
             raise ValueError(f"{key} is {given[key]!r}; allowed is {only!r}")
     square = {"height": side, "width": side}
     shorter = {"shortest_edge": side}

@@ -4,19 +4,22 @@ Of a winner, the delta of the first of ``confirm.seeds`` that was trained to its
 the model registry as well.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from study.config.frozen import load_frozen
 from study.config.settings import Settings
-from study.errors import DataError, DeltaError
+from study.errors import DataError, DeltaError, StudyError
 from study.method.checkpoint import NAME_ON_HUB
 from study.method.delta import HEAD_ROWS, DeltaInfo, load_delta, save_delta
 from study.selection.choice import Choice
 from study.serving.classifier import TunedClassifier, load_classifier
 from study.storage.ledger import StudyFolder, TrialFolder
 from study.trial.study import Study, registrable
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -86,17 +89,19 @@ def saved_in(delta: Path) -> SavedModel:
     """Return the model of a file of tuned parameters.
 
     In the folder of a trial, it has the trial's settings and the templates that its study uses.
-    Elsewhere it has the template of its training, no origin, and a strength that is not known.
+    Elsewhere, and where a file of the study is damaged, it has the template of its training, no
+    origin, and a strength that is not known.
 
     Raises:
         DeltaError: the file is missing or damaged, or is no delta.
-        LedgerError: a file of its study is missing or damaged.
-        ConfigError: the configuration of its study cannot be used.
     """
     tensors, info = load_delta(delta)
     trial = TrialFolder(delta.resolve().parent)
     if trial.path.parent.name == "trials" and (trial.path / "config.json").exists():
-        return _of_trial(delta, info, trial)
+        try:
+            return _of_trial(delta, info, trial)
+        except StudyError as error:
+            logger.warning("%s is read alone, without what its study says of it: %s", delta, error)
     head = "linear" if HEAD_ROWS in tensors else "text"
     settings = Settings.as_written({"subset": info.subset, "head": head})
     return SavedModel(

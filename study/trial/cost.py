@@ -56,7 +56,7 @@ def measure_apart(*arguments: Any) -> Cost:
         if not isinstance(error, BrokenProcessPool) and not is_out_of_memory(error):
             raise
         raise OutOfMemoryError(
-            "no step can be measured, since memory is too short for training.batch_size images at "
+            "no step can be measured: memory seems too short for training.batch_size images at "
             "once; a trial would take fewer at a time"
         ) from error
 

@@ -82,8 +82,8 @@ class Preparer:
             seed: the seed of the draw, for fixed views; None means that of the study.
 
         Raises:
-            DataError: an image is unreadable, or no image of a part or no training image of a
-                class is readable where unreadable ones are skipped.
+            DataError: an image is unreadable, or no image of a part is readable where unreadable
+                ones are skipped.
         """
         dataset, data = self.study.dataset(), self.study.config.data
         tables = {
@@ -277,17 +277,18 @@ def _readable(part: Part, skipped: Collection[str]) -> Part:
 def _readable_train(part: Part, skipped: Collection[str], dataset: Dataset) -> Part:
     """Return the training part without the images that were skipped, see `_readable`.
 
-    Raises:
-        DataError: none of the images of a class is readable, so that nothing would train it.
+    Warn of a class that has no image left: its name is told from others without any.
     """
     readable = _readable(part, skipped)
     lost = {r.label for r in part.records} - {r.label for r in readable.records}
     if lost:
         paths = [record.path for record in part.records if record.label in lost]
-        names = listed(dataset.class_names[label] for label in sorted(lost))
-        raise DataError(
-            f"{dataset.name}: no training image of {names} is readable: all {len(paths)} that were "
-            f"drawn are skipped (data.on_corrupt=skip), {listed(paths)}; allowed are classes with "
-            "a readable one: repair or replace these, or raise data.shots"
+        logger.warning(
+            "%s: a task trains without an image of %s: all %d that were drawn are skipped "
+            "(data.on_corrupt=skip), %s",
+            dataset.name,
+            listed(dataset.class_names[label] for label in sorted(lost)),
+            len(paths),
+            listed(paths),
         )
     return readable

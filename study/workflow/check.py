@@ -36,7 +36,7 @@ from study.storage.ledger import LedgerError, StudyFolder
 from study.storage.probe import in_a_copy, refuse_unwritable
 from study.tracking.tracker import Tracker
 from study.trial.config_hash import code_of_others
-from study.trial.prepare import find_shots, tasks_of_search
+from study.trial.prepare import find_shots, image_cache, tasks_of_search
 from study.trial.study import Study
 
 MAY_CHANGE = ("storage", "ablation.reuse", *WITHOUT_EFFECT)
@@ -177,7 +177,7 @@ def all_faults(
         ("resources.gpus_per_trial", partial(refuse_too_many_gpus, config.resources)),
         (ADDRESS, refuse_silent_cluster),
         ("storage", partial(_check_storage, folder.path if resuming else config.storage)),
-        *([] if resuming else [("name", folder.refuse_existing)]),
+        *([] if resuming else [("name", partial(_check_name, study))]),
     )
     own = partial(tracking.named, config.tracking.tracker, tracker)
     for found in attempt(("tracking.tracker", own)):
@@ -306,6 +306,13 @@ def _check_tasks(study: Study, seed: int, searching: bool) -> None:
         tasks_of_search(study, shots)
     if seed in protocol.shot_seeds(study.config):
         protocol.confirm_task(study.dataset(), shots)
+
+
+def _check_name(study: Study) -> None:
+    images = image_cache(study.config)
+    if study.folder.path.name.casefold() == images.name:  # not all disks tell capitals
+        raise ConfigError(f"{images} is the folder of decoded images; choose another name")
+    study.folder.refuse_existing()
 
 
 def _check_warm_start(study: Study) -> None:

@@ -40,6 +40,7 @@ from study.errors import (
     TrackingError,
 )
 from study.garbage import let_go
+from study.method.framing import AS_CLIP
 from study.protocols import Protocol
 from study.search.ablation import fix_rates, rate_grids, tune_cells
 from study.search.ablation_cells import BASE, base_of
@@ -455,11 +456,25 @@ def _compare_with_origin(study: Study) -> None:
             "compare; if the dataset has such images, begin a new study",
             study.folder.name,
         )
+    if (began := identity.get("framing", _framing(study, earlier=True))) != _framing(study):
+        logger.warning(
+            "images are brought to their size otherwise since '%s' began, by what the checkpoint "
+            "says of it: %s, and %s before; begin a new study, since its trials do not compare",
+            *(study.folder.name, _framing(study), began),
+        )
     if (original := identity.get("checkpoint", now)) != now:
         raise BackboneError(
             f"the backbone's files have changed since '{study.folder.name}' began, or are damaged: "
             f"its checkpoint was {original} and is {now}; put the former back"
         )
+
+
+def _framing(study: Study, *, earlier: bool = False) -> str:
+    """Return how images are brought to their size, now or by the versions that did not keep it."""
+    own = study.architecture()
+    as_clip = earlier and own.family == "clip" and not own.open_clip
+    framing = AS_CLIP if as_clip else own.framing
+    return f"{'both sides' if framing.squash else 'the shorter side'}, {framing.interpolation}"
 
 
 def _origin(study: Study) -> dict[str, str | int]:
@@ -471,6 +486,7 @@ def _origin(study: Study) -> dict[str, str | int]:
         "git_commit": _git_commit(),
         "checkpoint": study.architecture().checkpoint,
         "preprocessing": PREPROCESSING,
+        "framing": _framing(study),
         **{f"{package}_version": version(package) for package in packages},
         **({BASE: base_of(study, ablation)} if ablation and ablation.base_from else {}),
     }

@@ -33,7 +33,7 @@ def image() -> Image.Image:
         ({}, Framing()),
         ({"size": 32, "crop_size": 32, "resample": 3}, Framing()),  # as OpenAI's are stored
         ({"size": SHORTER, "crop_size": SQUARE}, Framing()),
-        ({"size": SHORTER, "do_center_crop": None}, Framing()),
+        ({"size": SHORTER, "do_center_crop": None, "rescale_factor": 0.00392157}, Framing()),
         ({"resample": 2}, Framing(interpolation="bilinear")),
         ({"size": SQUARE}, Framing(squash=True)),
         ({"size": SQUARE, "do_center_crop": False, "resample": 2}, Framing(True, "bilinear")),

@@ -92,6 +92,17 @@ def test_a_delta_in_no_study_has_no_origin_and_one_template(
     assert (saved.origin, saved.info.templates) == (None, ("a {}.",))
 
 
+@pytest.mark.parametrize("damaged", ["study.yaml", "identity.json"])
+def test_a_delta_of_a_damaged_study_is_used_alone(
+    study: Any, caplog: pytest.LogCaptureFixture, damaged: str
+) -> None:
+    (study.folder.path / damaged).write_text("{")
+    saved = saved_in(delta_in(study))
+    assert saved.origin is None
+    assert saved.load().class_names == saved.info.class_names
+    assert "is read alone, without what its study says of it: " in caplog.text
+
+
 def test_a_file_that_is_no_delta_is_refused(tmp_path: Path) -> None:
     (tmp_path / "delta.safetensors").write_bytes(b"none")
     with pytest.raises(DeltaError, match=r"delta\.safetensors cannot be read"):

@@ -40,7 +40,7 @@ def test_what_does_not_fit_into_memory_is_told(
 ) -> None:
     monkeypatch.setattr("study.trial.cost.measure", measured)
     with pytest.raises(
-        OutOfMemoryError, match=r"too short for training\.batch_size images at once"
+        OutOfMemoryError, match=r"memory seems too short for training\.batch_size images at once"
     ):
         measure_apart()
 

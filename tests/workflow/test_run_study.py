@@ -1,6 +1,7 @@
 """A study from its configuration to its report: what it begins with, refuses, and leaves."""
 
 import io
+import json
 import shutil
 import signal
 from collections import Counter
@@ -96,6 +97,35 @@ def test_a_study_whose_images_were_decoded_otherwise_goes_on_with_a_warning(
     with pytest.raises(BackboneError):
         run_study(config, folder, console, resume=True)
     assert "images are decoded otherwise since 'mine' began" in caplog.text
+
+
+@pytest.mark.parametrize("kept", [{}, {"framing": "the shorter side, bicubic"}])
+def test_a_study_whose_images_were_scaled_otherwise_goes_on_with_a_warning(
+    configure: Configure,
+    console: Console,
+    tiny_backbone: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    kept: dict[str, str],
+) -> None:
+    own = shutil.copytree(tiny_backbone, tmp_path / "own")
+    file = own / "preprocessor_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"resample": 2}))
+    config = configure(backbone={"name": str(own)})
+    folder = folder_of(config)
+    folder.create(dump_config(config), {"checkpoint": "f" * 16, **kept})
+    with pytest.raises(BackboneError):
+        run_study(config, folder, console, resume=True)
+    assert "checkpoint says of it: the shorter side, bilinear, and the shorter side, bicubic" in (
+        caplog.text
+    )
+    caplog.clear()
+    folder.write_json(
+        "identity.json", {**folder.read_identity(), "framing": "the shorter side, bilinear"}
+    )
+    with pytest.raises(BackboneError):
+        run_study(config, folder, console, resume=True)
+    assert "brought to their size otherwise" not in caplog.text
 
 
 def test_a_name_that_exists_is_refused_and_its_study_left_alone(

@@ -115,8 +115,7 @@ def decode_images(
     """Decode images into one Arrow IPC file, or use the complete one that exists.
 
     Several processes or nodes may do this at once: each writes a file of its own and renames it
-    when it is complete. An existing file is used only if its pixels have the hash stored in it,
-    and the images that it lacks are still unreadable.
+    when it is complete. An existing file is used only if its pixels have the hash stored in it.
 
     Args:
         source: opens the images.
@@ -148,7 +147,8 @@ def decode_images(
     }
     file = cache_file(source, wanted, size=size, cache=cache, key=key, **shape)
     if file.exists():
-        if (fault := cache_fault(file, wanted, on_corrupt) or _outdated(file, source)) is None:
+        if (fault := cache_fault(file, wanted, on_corrupt)) is None:
+            _tell_skipped(file, source)
             count(len(wanted), len(wanted))
             return file
         logger.warning("%s: %s; decoding again", file, fault)
@@ -170,13 +170,10 @@ def decode_images(
     return file
 
 
-def _outdated(file: Path, source: ImageSource) -> str | None:
-    """Log the images that a complete file lacks, unless one of them can be read by now.
+def _tell_skipped(file: Path, source: ImageSource) -> None:
+    """Log the images that a complete file lacks, and those of them that can be read by now.
 
-    No stamp tells that: whoever gives permission to read an image changes neither size nor time.
-
-    Returns:
-        Which image can be read by now, or None.
+    It is not made anew for these: studies that have begun go on with what they had.
     """
     for path in ImageTable(file).skipped:
         try:
@@ -184,8 +181,12 @@ def _outdated(file: Path, source: ImageSource) -> str | None:
         except DataError as error:
             logger.warning("skipped: %s", error)
         else:
-            return f"lacks {path!r}, which can be read by now"
-    return None
+            logger.warning(
+                "skipped: %s: could not be read once, and can be by now; new studies read it if %s "
+                "is deleted",
+                path,
+                file,
+            )
 
 
 def _write(
