@@ -164,9 +164,9 @@ STRICT = AshaConfig.model_construct(grace_period=1, reduction_factor=1000)
     ("name", "chosen", "changes"),
     [
         ("strict", False, {"asha": STRICT}),
-        ("over", False, {"minutes": 1e-6}),
+        pytest.param("over", False, {"minutes": 1e-6}, marks=pytest.mark.long),
         ("chosen", True, {"asha": STRICT, "minutes": 1e-6}),
-        ("more", True, {"trials": HALVED["trials"] + 2}),
+        pytest.param("more", True, {"trials": HALVED["trials"] + 2}, marks=pytest.mark.long),
     ],
 )
 def test_a_damaged_trial_ends_again_as_it_had_whatever_would_stop_it_now(

@@ -284,6 +284,24 @@ def zero_shot(digits: Dataset) -> TunedClassifier:
     return TunedClassifier(backbone, model, digits.class_names, features)
 
 
+def accuracy(zero_shot: TunedClassifier, digits: Dataset, images: list[Any]) -> float:
+    labels = torch.tensor([record.label for record in digits.test])
+    right = zero_shot.probabilities(images).argmax(dim=1) == labels
+    return float(right.float().mean())
+
+
+@pytest.fixture(scope="module")
+def plain(
+    digits: Dataset, zero_shot: TunedClassifier, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[list[Image.Image], float, torch.Tensor]:
+    """The test images as they are, the accuracy on them, and their pixels as they are decoded."""
+    paths = [record.path for record in digits.test]
+    images = [digits.source.open(path) for path in paths]
+    size, cache = zero_shot.backbone.image_size, tmp_path_factory.mktemp("plain")
+    table = decode_images(digits.source, paths, size=size, cache=cache, key="d")
+    return images, accuracy(zero_shot, digits, images), ImageTable(table).pixels(paths)
+
+
 Write = Callable[[NDArray[np.uint8]], bytes]
 FORMS: dict[str, Write] = {
     "16 bits.png": lambda a: saved(Image.fromarray(a.astype(np.uint16) * 257), "PNG"),
@@ -301,25 +319,21 @@ FORMS: dict[str, Write] = {
 
 @pytest.mark.parametrize("form", FORMS)
 def test_the_same_digits_in_another_form_are_told_apart_as_well(
-    form: str, digits: Dataset, zero_shot: TunedClassifier, tmp_path: Path
+    form: str,
+    digits: Dataset,
+    zero_shot: TunedClassifier,
+    plain: tuple[list[Image.Image], float, torch.Tensor],
+    tmp_path: Path,
 ) -> None:
-    plain = [digits.source.open(record.path) for record in digits.test]
-    names = [f"{number:04d} {form}" for number in range(len(plain))]
-    for name, image in zip(names, plain, strict=True):
+    images, expected, pixels = plain
+    names = [f"{number:04d} {form}" for number in range(len(images))]
+    for name, image in zip(names, images, strict=True):
         (tmp_path / name).write_bytes(FORMS[form](np.asarray(image)[..., 0]))
-    labels = torch.tensor([record.label for record in digits.test])
-
-    def accuracy(images: list[Any]) -> float:
-        right = zero_shot.probabilities(images).argmax(dim=1) == labels
-        return float(right.float().mean())
-
-    assert accuracy(plain) > 0.6
-    assert accuracy([tmp_path / name for name in names]) == accuracy(plain)
+    assert expected > 0.6
+    assert accuracy(zero_shot, digits, [tmp_path / name for name in names]) == expected
     size = zero_shot.backbone.image_size
     table = decode_images(FolderSource(tmp_path), names, size=size, cache=tmp_path / "c", key="k")
-    packaged = [record.path for record in digits.test]
-    original = decode_images(digits.source, packaged, size=size, cache=tmp_path / "c", key="d")
-    assert torch.equal(ImageTable(table).pixels(names), ImageTable(original).pixels(packaged))
+    assert torch.equal(ImageTable(table).pixels(names), pixels)
 
 
 @pytest.mark.parametrize(
