@@ -230,6 +230,7 @@ def test_what_a_search_needs_is_told_by_its_median_and_quartiles(
     assert replay.quartiles([1.0, math.inf, math.inf], "{:.0f}") == "never [1, never]"
 
 
+@pytest.mark.long
 def test_replays_are_kept_as_they_end_and_not_made_again(
     modules: dict[str, ModuleType], world: Any, tmp_path: Path
 ) -> None:

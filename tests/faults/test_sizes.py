@@ -128,6 +128,7 @@ def test_one_image_a_class_and_none_to_validate_on_is_an_error(prepare: Prepare)
         prepare(without).search()
 
 
+@pytest.mark.long
 @pytest.mark.timeout(120)
 def test_ten_thousand_classes_are_trained_tested_and_written(
     prepare: Prepare, tiny_backbone: Path, tmp_path: Path
