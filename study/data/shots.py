@@ -104,7 +104,7 @@ def read_shots(path: Path) -> Shots:
         raise DataError(f"{path}: not a file of shots ({error!r})") from error
     if shots.digest != digest:
         raise DataError(
-            f"{path}: the records have digest {shots.digest}, the header says {digest}; "
+            f"{path}: the records have digest {shots.digest}, the header says {digest!r}; "
             "the file was changed or cut: delete it to draw the same shots again"
         )
     return shots

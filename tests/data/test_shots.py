@@ -1,4 +1,5 @@
 import json
+import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -51,6 +52,7 @@ def test_the_header_tells_what_the_lines_are(shots: Shots, tmp_path: Path) -> No
         lambda lines: [*lines, lines[1]],
         lambda lines: [line.replace("train/0/", "train/9/") for line in lines],
         lambda lines: [lines[0], *(line.replace('"val"', '"train"') for line in lines[1:])],
+        lambda lines: [re.sub(r'"digest": "\w+"', r'"digest": "\\ud800"', lines[0]), *lines[1:]],
     ],
 )
 def test_a_changed_file_is_refused(
@@ -59,8 +61,9 @@ def test_a_changed_file_is_refused(
     file = tmp_path / "x.jsonl"
     write_shots(shots, file)
     file.write_text("\n".join(spoil(file.read_text().splitlines())))
-    with pytest.raises(DataError, match=r"have digest .* the header says"):
+    with pytest.raises(DataError, match=r"have digest .* the header says") as told:
         read_shots(file)
+    str(told.value).encode()  # what is not text is escaped
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]\n", '{"digest": 1}\n', '{"a": 1}\n{"split": "x"}'])
