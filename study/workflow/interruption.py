@@ -1,4 +1,4 @@
-"""What asks a study to end from outside, besides Ctrl-C, and who reads it no more."""
+"""What asks a study to end from outside, besides Ctrl-C, and output that nobody reads any more."""
 
 import logging
 import os
