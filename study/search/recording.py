@@ -21,8 +21,16 @@ from study.method.delta import (
     read_info,
     to_checked_bytes,
 )
+from study.selection import validation
 from study.storage.atomic import with_retries
-from study.storage.ledger import PREDICTIONS, REPORTS, End, StudyFolder, TrialFolder
+from study.storage.ledger import (
+    PREDICTIONS,
+    REPORTS,
+    VALIDATION,
+    End,
+    StudyFolder,
+    TrialFolder,
+)
 from study.trial import EpochReport, TrialConfig, TrialData
 from study.trial.predictions import to_parquet
 
@@ -115,6 +123,8 @@ def record_epoch(
         _save_deltas(folder, report.deltas, info)
         if data.split == "test":
             folder.write(PREDICTIONS, to_parquet(report.predictions))
+        else:
+            folder.write(VALIDATION, validation.to_parquet(report.predictions, data))
         folder.append_report(line, last=True)
     else:
         folder.append_report(line)

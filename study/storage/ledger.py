@@ -45,7 +45,9 @@ BRIEFLY_SECONDS = 60.0
 """How long what is soon over is waited for."""
 REPORTS, PREDICTIONS = "reports.jsonl", "predictions.parquet"
 """The names of a trial's files with its reports, and with its prediction of every test image."""
-KEPT = (REPORTS, "delta*.safetensors", PREDICTIONS, "per_class.json", "confusion.json")
+VALIDATION = "validation.parquet"
+"""The name of a trial's file with its prediction of every validation image."""
+KEPT = (REPORTS, "delta*.safetensors", PREDICTIONS, VALIDATION, "per_class.json", "confusion.json")
 """The names, or patterns of names, of a trial's files besides its configuration and its end.
 
 Earlier versions kept two JSON files of counts in place of the predictions."""
@@ -56,6 +58,8 @@ EARLIER_END = "earlier_end.json"
 CANDIDATES, CELLS, REGISTERED = "candidates.json", "cells.json", "registered.json"
 """The names of the files with the configurations to test, with an ablation's cells, and with the
 winner's place in the model registry. Each can be made again from the trials."""
+OPTIMISM = "optimism.json"
+"""The name of the file with what to expect of the best validation score, made from the trials."""
 DESCRIPTION = "description.md"
 """The name of the summary of a study's results, which is written after everything else."""
 CHAMPION = "champion"
@@ -467,7 +471,7 @@ class StudyFolder(_Folder):
 
     def take_back_conclusions(self) -> None:
         """Delete the choice, the registration and the summary, because the study continues."""
-        for name in (DESCRIPTION, REGISTERED, CANDIDATES):
+        for name in (DESCRIPTION, REGISTERED, OPTIMISM, CANDIDATES):
             (self.path / name).unlink(missing_ok=True)
 
     def trial(self, trial_id: str) -> TrialFolder:
@@ -575,7 +579,7 @@ def repair(folder: StudyFolder) -> None:
         path = folder.path / name
         if not path.exists() or sums.matches(name, path.read_bytes()):
             continue
-        if name in (CANDIDATES, CELLS, REGISTERED):
+        if name in (CANDIDATES, CELLS, OPTIMISM, REGISTERED):
             logger.warning("%s is damaged, and made again from the trials", path)
             path.unlink(missing_ok=True)
         else:

@@ -51,6 +51,7 @@ from study.search.recording import drop_unproven_reports
 from study.search.samplers import Sampler
 from study.search.stages import budget, run_search
 from study.selection.candidates import extensions, fix_candidates
+from study.selection.optimism import fix_optimism
 from study.storage.atomic import StorageError, with_retries, write_atomically
 from study.storage.ledger import DESCRIPTION, StudyFolder, repair
 from study.storage.removal import new_study
@@ -323,6 +324,7 @@ def _prepare(study: Study, console: Console) -> tuple[Preparer, TrialData | None
 def _confirm(study: Study, preparer: Preparer, tracker: Tracker, console: Console) -> None:
     """Choose the candidates, and only then read the test split and test them."""
     candidates = fix_candidates(study)
+    fix_optimism(study)
     if extensions(study):
         tracker.look_again()
     data = {seed: preparer.confirm(seed) for seed in study.protocol().shot_seeds(study.config)}

@@ -14,6 +14,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from study.data.records import Record
+from study.data.tasks import Part, Task
 from study.method.delta import DeltaInfo, from_checked_bytes, load_delta, to_checked_bytes
 from study.protocols import FewShot
 from study.search.recording import (
@@ -24,6 +26,7 @@ from study.search.recording import (
     record_epoch,
     watched,
 )
+from study.selection.validation import read_validation
 from study.storage.ledger import End, StudyFolder, TrialFolder
 from study.trial import EpochReport, Prediction, TrialData
 from study.trial.predictions import read_confusion, read_predictions
@@ -46,6 +49,8 @@ PREDICTED = [
     *(Prediction("accuracy", f"digits/{n}", ONE, ONE, 0.5 + n / 8) for n in range(3)),
     Prediction("accuracy", "digits/3", ONE, OTHER, 0.625),
 ]
+SHOWN = tuple(Record(given.path, INFO.class_names.index(given.label)) for given in PREDICTED)
+TASK = Task(Part("train", (), (0, 1)), (Part("accuracy", SHOWN, (0, 1)),))
 
 
 @pytest.fixture
@@ -62,7 +67,7 @@ def data(split: Any = "val") -> TrialData:
         protocol=FewShot(),
         class_names=INFO.class_names,
         templates=INFO.templates,
-        tasks=(),
+        tasks=(TASK,),
         digest="",
         train_images=Path(),
         eval_images=Path(),
@@ -171,9 +176,16 @@ def test_a_crash_between_report_and_state_repeats_that_epoch(
     assert start[0] == 1
 
 
-@pytest.mark.parametrize("crashing", ["delta.safetensors", "predictions.parquet"])
+@pytest.mark.parametrize(
+    ("split", "crashing"),
+    [
+        ("test", "delta.safetensors"),
+        ("test", "predictions.parquet"),
+        ("val", "validation.parquet"),
+    ],
+)
 def test_the_last_report_is_there_only_when_all_else_is(
-    trial: TrialFolder, monkeypatch: pytest.MonkeyPatch, crashing: str
+    trial: TrialFolder, monkeypatch: pytest.MonkeyPatch, split: str, crashing: str
 ) -> None:
     """A resumed study takes a trial with its last report for finished."""
     write = TrialFolder.write
@@ -185,7 +197,7 @@ def test_the_last_report_is_there_only_when_all_else_is(
 
     monkeypatch.setattr(TrialFolder, "write", crash)
     with pytest.raises(KeyboardInterrupt):
-        record_epoch(trial, report(4, done=True), data("test"), INFO)
+        record_epoch(trial, report(4, done=True), data(split), INFO)
     assert trial.read_reports() == []
 
 
@@ -422,9 +434,20 @@ def test_a_test_leaves_its_prediction_of_every_image(trial: TrialFolder) -> None
     }
 
 
-def test_validation_leaves_no_predictions(trial: TrialFolder) -> None:
+def test_validation_leaves_its_predictions_in_a_file_of_their_own(trial: TrialFolder) -> None:
+    """Whoever reads test predictions never takes those of validation for them."""
+    record_epoch(trial, report(1), data(), INFO)
+    assert read_validation(trial) is None
     record_epoch(trial, report(4, done=True), data(), INFO)
     assert not (trial.path / "predictions.parquet").exists()
+    table = read_validation(trial)
+    assert table is not None
+    assert table["path"].to_pylist() == [given.path for given in PREDICTED]
+
+
+def test_a_test_leaves_no_predictions_of_validation(trial: TrialFolder) -> None:
+    record_epoch(trial, report(4, done=True), data("test"), INFO)
+    assert not (trial.path / "validation.parquet").exists()
 
 
 def hang_while_holding_the_interpreter() -> None:

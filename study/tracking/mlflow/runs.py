@@ -10,7 +10,15 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 
 from study.storage.atomic import read_if_there, with_retries
-from study.storage.ledger import CANDIDATES, CELLS, DESCRIPTION, KEPT, End, TrialFolder
+from study.storage.ledger import (
+    CANDIDATES,
+    CELLS,
+    DESCRIPTION,
+    KEPT,
+    OPTIMISM,
+    End,
+    TrialFolder,
+)
 from study.tracking.mlflow import internals, server, shown
 from study.tracking.mlflow.inputs import dataset_inputs
 from study.tracking.mlflow.marks import FORM, Mark
@@ -28,6 +36,7 @@ STUDY_ARTIFACTS = (
     PRECISION,
     "shots",
     CANDIDATES,
+    OPTIMISM,
     "results.parquet",
     "leaderboard.csv",
     "leaderboard.md",

@@ -1,0 +1,252 @@
+"""How far the validation score of the best trial is above what it will come to.
+
+The best of many trials is in part the luckiest, so that its own score is too high. BBC-CV tells by
+how much without training anything: it draws validation images with replacement, takes the trial
+that is best on them, and scores it on the images that were not drawn. The mean over many draws is
+what to expect of the best. Source: Tsamardinos, Greasidou and Borboudakis 2018, "Bootstrapping the
+out-of-sample predictions for efficient and accurate cross-validation".
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from study.protocols import Protocol
+from study.selection.candidates import Judged, finished_trials
+from study.selection.validation import read_validation
+from study.storage.ledger import OPTIMISM, StudyFolder
+from study.trial.study import Study
+
+DRAWS = 1_000
+"""How many sets of images are drawn; an expected score is then known to about 0.1 points."""
+_AT_ONCE = 2**22
+"""The largest number of weights that are computed at a time, which take 8 bytes each."""
+_AGREES = 1e-6
+"""By how much a score may differ from the one that was reported, because of rounding."""
+_DECIMALS = 12
+"""Scores are rounded, so that equal ones are equal numbers; see `study.trial.predictions.mean`."""
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Optimism:
+    """The validation score of the best trial, and what to expect of it; scores are fractions."""
+
+    trials: int
+    """The number of finished trials that the best was chosen among."""
+    best: float
+    """The score of the best."""
+    expected: float
+    """Its mean score on images that had no part in the choice."""
+    errors: Mapping[str, float]
+    """The standard error of each trial's score over other validation images, by its id."""
+
+    @property
+    def in_words(self) -> str:
+        """What stands behind the validation score of the best, wherever that is shown."""
+        return f"the best of {self.trials}; expect about {100 * self.expected:.0f} %"
+
+    def of(self, score: float | None) -> str:
+        """Return `in_words` behind a comma if a score is that of the best, else an empty text."""
+        is_best = score is not None and math.isclose(score, self.best, abs_tol=_AGREES)
+        if not is_best:
+            return ""
+        return f", {self.in_words}"
+
+
+@dataclass(frozen=True)
+class _Block:
+    """The images of one part in one fold."""
+
+    part: str
+    images: npt.NDArray[np.int64]
+    """The number of each image among all images, (rows,); one image may be in several blocks."""
+    classes: npt.NDArray[np.int64]
+    """The class of each image, (rows,); the same number for all where classes do not count."""
+    right: Floats
+    """Whether each trial is right, 1 or 0, (trials, rows)."""
+
+    def accuracies(self, drawn: Floats) -> Floats:
+        """Return the accuracy of each trial on sets of images, (sets, trials).
+
+        It is not a number where a set has none of the block's images.
+
+        Args:
+            drawn: how often each set has each of all images, (sets, images).
+        """
+        counts = drawn[:, self.images]
+        weights = np.zeros_like(counts)
+        for label in np.unique(self.classes):
+            of_class = self.classes == label
+            total = counts[:, of_class].sum(axis=1, keepdims=True)
+            weights[:, of_class] = counts[:, of_class] / np.maximum(total, 1.0)
+        classes_present = weights.sum(axis=1, keepdims=True)
+        with np.errstate(invalid="ignore"):
+            return (weights / classes_present) @ self.right.T
+
+
+@dataclass(frozen=True)
+class _Outcomes:
+    """What finished trials get right among the same validation images."""
+
+    protocol: Protocol
+    blocks: Sequence[_Block]
+    images: int
+    """The number of different images."""
+
+    def parts(self, drawn: Floats) -> dict[str, Floats]:
+        """Return the accuracy of each trial in each part, averaged over folds, (sets, trials).
+
+        It is not a number where a set has no image of a part.
+        """
+        sums: dict[str, Floats] = {}
+        folds: dict[str, Floats] = {}
+        for block in self.blocks:
+            found = block.accuracies(drawn)
+            sums[block.part] = sums.get(block.part, 0.0) + np.nan_to_num(found)
+            folds[block.part] = folds.get(block.part, 0.0) + np.isfinite(found)
+        with np.errstate(invalid="ignore"):
+            return {part: sums[part] / folds[part] for part in sums}
+
+    def score(self, parts: Mapping[str, Floats], one_set: int, trial: int) -> float:
+        """Return the protocol's score of one trial on one set of images, or not a number."""
+        accuracies = {part: float(values[one_set, trial]) for part, values in parts.items()}
+        if any(math.isnan(accuracy) for accuracy in accuracies.values()):
+            return math.nan
+        return round(self.protocol.score(accuracies)["score"], _DECIMALS)
+
+
+def read_optimism(folder: StudyFolder) -> Optimism | None:
+    """Return what `fix_optimism` wrote; None if it has written nothing.
+
+    Raises:
+        LedgerError: the file is damaged.
+    """
+    return folder.read_json(OPTIMISM, Optimism)
+
+
+def fix_optimism(study: Study) -> None:
+    """Write how far the best validation score of a study is above what to expect of it, once.
+
+    Nothing is written where that cannot be known: see `optimism_of`.
+
+    Raises:
+        LedgerError: a file of a trial is damaged.
+    """
+    if read_optimism(study.folder) is not None:
+        return
+    found = optimism_of(study.folder, study.protocol())
+    if found is not None:
+        study.folder.write_json(OPTIMISM, found)
+
+
+def optimism_of(folder: StudyFolder, protocol: Protocol) -> Optimism | None:
+    """Return how far the best validation score of a study is above what to expect of it.
+
+    Args:
+        folder: the study's folder.
+        protocol: the study's protocol.
+
+    Returns:
+        None if fewer than two trials have finished, or if it cannot be known: a trial kept no
+        predictions of validation images, since an earlier version ran it, or the protocol's score
+        does not follow from them.
+
+    Raises:
+        LedgerError: a file of a trial is damaged.
+    """
+    judged = finished_trials(folder)
+    tables = [read_validation(folder.trial(one.config.trial_id)) for one in judged]
+    kept = [table for table in tables if table is not None]
+    if len(judged) < 2 or len(kept) < len(judged):
+        return None
+    outcomes = _outcomes(kept, protocol)
+    if outcomes is None or not _agree(outcomes, judged):
+        return None
+    return _optimism(outcomes, judged)
+
+
+def _outcomes(tables: Sequence[pa.Table], protocol: Protocol) -> _Outcomes | None:
+    """Return what trials get right; None if they were not validated on the same images."""
+    same = ["fold", "part", "path", "label"]
+    rows = tables[0].select(same)
+    if any(not table.select(same).equals(rows) for table in tables):
+        return None
+    columns = {name: np.array(rows[name].to_pylist()) for name in same}
+    _, images = np.unique(columns["path"], return_inverse=True)
+    _, classes = np.unique(columns["label"], return_inverse=True)
+    right = np.array([np.array(t["predicted"].to_pylist()) == columns["label"] for t in tables])
+    places: dict[tuple[int, str], list[int]] = defaultdict(list)
+    for row, place in enumerate(zip(columns["fold"], columns["part"], strict=True)):
+        places[place].append(row)
+    blocks = [
+        _Block(
+            part=str(part),
+            images=images[at],
+            classes=classes[at] if protocol.class_averaged else np.zeros(len(at), int),
+            right=right[:, at].astype(float),
+        )
+        for (_, part), at in places.items()
+    ]
+    return _Outcomes(protocol, blocks, int(images.max()) + 1)
+
+
+def _agree(outcomes: _Outcomes, judged: Sequence[Judged]) -> bool:
+    """Return whether the outcomes come to the scores that the trials reported."""
+    parts = outcomes.parts(np.ones((1, outcomes.images)))
+    scores = [outcomes.score(parts, 0, trial) for trial in range(len(judged))]
+    reported = [one.val_score for one in judged]
+    return bool(np.allclose(scores, reported, rtol=0.0, atol=_AGREES))
+
+
+def _optimism(outcomes: _Outcomes, judged: Sequence[Judged]) -> Optimism | None:
+    """Draw images, take the best trial on them, and score it on those that were not drawn.
+
+    Args:
+        outcomes: what the trials get right.
+        judged: the trials, the best first.
+
+    Returns:
+        None if no draw left out images of every part.
+    """
+    ties = sorted(range(len(judged)), key=lambda trial: judged[trial].rank[1:])
+    scores: list[list[float]] = []
+    left_out: list[float] = []
+    for drawn in _draws(outcomes.images):
+        inside = outcomes.parts(drawn)
+        outside = outcomes.parts((drawn == 0).astype(float))
+        for number in range(len(drawn)):
+            again = [outcomes.score(inside, number, trial) for trial in range(len(judged))]
+            if math.isnan(again[0]):  # it lacks a part, and so do all
+                continue
+            scores.append(again)
+            best = max(ties, key=again.__getitem__)  # of equal scores the first of `ties`
+            score = outcomes.score(outside, number, best)
+            if not math.isnan(score):
+                left_out.append(score)
+    if not left_out:
+        return None
+    errors = np.std(scores, axis=0)
+    return Optimism(
+        trials=len(judged),
+        best=judged[0].val_score,
+        expected=float(np.mean(left_out)),
+        errors={
+            one.config.trial_id: float(error) for one, error in zip(judged, errors, strict=True)
+        },
+    )
+
+
+def _draws(images: int) -> Iterator[Floats]:
+    """Yield how often each set has each image, (sets, images), `DRAWS` sets in all."""
+    rng = np.random.default_rng(0)
+    at_once = max(1, _AT_ONCE // images)
+    for start in range(0, DRAWS, at_once):
+        sets = min(at_once, DRAWS - start)
+        yield rng.multinomial(images, np.full(images, 1 / images), size=sets).astype(float)

@@ -1,0 +1,58 @@
+"""The prediction of every validation image, as a finished trial of a search keeps it."""
+
+import io
+from collections.abc import Sequence
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from study.storage.ledger import VALIDATION, LedgerError, TrialFolder
+from study.trial import Prediction, TrialData
+
+SCHEMA = pa.schema(
+    [
+        pa.field("fold", pa.int32()),
+        *(pa.field(name, pa.string()) for name in ("part", "path", "label", "predicted")),
+    ]
+)
+"""The columns of the file. The same image may be in several folds, each with another model."""
+
+
+def to_parquet(predictions: Sequence[Prediction], data: TrialData) -> bytes:
+    """Return the predictions of validation images as a Parquet file.
+
+    Args:
+        predictions: the predictions of all tasks, in the order of the tasks.
+        data: the data of the trial, whose tasks are its folds.
+    """
+    folds: list[int] = []
+    for number, task in enumerate(data.tasks):
+        images = sum(len(part.records) for part in task.evaluations)
+        folds += [number] * images
+    rows = [
+        {"fold": fold, **{name: getattr(given, name) for name in SCHEMA.names[1:]}}
+        for fold, given in zip(folds, predictions, strict=True)
+    ]
+    contents = io.BytesIO()
+    table = pa.Table.from_pylist(rows, schema=SCHEMA)
+    text_twice = ["part", "label", "predicted"]
+    pq.write_table(table, contents, compression="zstd", use_dictionary=text_twice)
+    return contents.getvalue()
+
+
+def read_validation(trial: TrialFolder) -> pa.Table | None:
+    """Return what a trial took validation images for, with the columns of `SCHEMA`.
+
+    Returns:
+        None if the trial kept nothing, because it has not finished or an earlier version ran it.
+
+    Raises:
+        LedgerError: the file is damaged.
+    """
+    contents = trial.read(VALIDATION)
+    if contents is None:
+        return None
+    try:
+        return pq.read_table(io.BytesIO(contents)).select(SCHEMA.names)
+    except (pa.ArrowException, KeyError) as error:
+        raise LedgerError(f"{trial.path / VALIDATION} is damaged: {error}") from error

@@ -1,0 +1,82 @@
+"""What a trial of a search keeps of validation images."""
+
+from pathlib import Path
+
+import pytest
+
+from study.data.records import Record
+from study.data.tasks import Part, Task
+from study.protocols import FewShot
+from study.selection.validation import read_validation, to_parquet
+from study.storage.ledger import VALIDATION, End, LedgerError, StudyFolder, TrialFolder
+from study.trial import Prediction, TrialData
+
+
+def data(*sizes: int) -> TrialData:
+    """Data whose tasks have so many images."""
+    tasks = []
+    for size in sizes:
+        records = tuple(Record(f"{n}.png", 0) for n in range(size))
+        tasks.append(Task(Part("train", (), (0,)), (Part("accuracy", records, (0,)),)))
+    return TrialData(
+        protocol=FewShot(),
+        class_names=("a", "b"),
+        templates=("{}",),
+        tasks=tuple(tasks),
+        digest="",
+        train_images=Path(),
+        eval_images=Path(),
+        augment=False,
+        split="val",
+    )
+
+
+def predicted(*paths: str) -> list[Prediction]:
+    return [Prediction("accuracy", path, "a", "b", 0.5) for path in paths]
+
+
+@pytest.fixture
+def trial(tmp_path: Path) -> TrialFolder:
+    folder = StudyFolder(tmp_path / "mine")
+    folder.create("", {})
+    trial = folder.trial("search-0000")
+    trial.create({})
+    return trial
+
+
+def test_every_image_is_kept_with_the_fold_whose_model_saw_it(trial: TrialFolder) -> None:
+    trial.write(VALIDATION, to_parquet(predicted("0.png", "1.png", "0.png"), data(2, 1)))
+    table = read_validation(trial)
+    assert table is not None
+    assert table.to_pylist() == [
+        {"fold": fold, "part": "accuracy", "path": path, "label": "a", "predicted": "b"}
+        for fold, path in ((0, "0.png"), (0, "1.png"), (1, "0.png"))
+    ]
+
+
+def test_predictions_of_other_images_than_the_tasks_have_are_refused() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        to_parquet(predicted("0.png"), data(2))
+
+
+def test_a_trial_of_an_earlier_version_has_kept_nothing(trial: TrialFolder) -> None:
+    assert read_validation(trial) is None
+
+
+def test_a_damaged_file_is_named(trial: TrialFolder) -> None:
+    trial.write(VALIDATION, b"PAR1 no more")
+    with pytest.raises(LedgerError, match=r"validation\.parquet is damaged"):
+        read_validation(trial)
+
+
+def test_what_a_trial_kept_is_under_its_checksums_and_goes_when_it_is_trained_again(
+    trial: TrialFolder,
+) -> None:
+    trial.append_report({"epoch": 1})
+    trial.write(VALIDATION, to_parquet(predicted("0.png"), data(1)))
+    trial.write_end(End("finished", 1, 1.0))
+    assert trial.damaged() == []
+    (trial.path / VALIDATION).write_bytes(b"other")
+    assert trial.damaged() == [VALIDATION]
+    trial.reopen()
+    assert not (trial.path / VALIDATION).exists()
