@@ -102,6 +102,9 @@ class Protocol(ABC):
     """What tables call those scores of `beside` that they show, by name."""
     beside_note: ClassVar[str] = ""
     """What those scores are, in whole sentences."""
+    beside_shipped: ClassVar[tuple[str, ...]] = ()
+    """Those scores of `beside` that set how the model is used, with what it then comes to. They are
+    those of the head that ships."""
     guess: ClassVar[str] = "Always naming the largest class"
     """What `chance` supposes; it continues "would score"."""
     competes: ClassVar[bool] = False
@@ -414,6 +417,7 @@ class Generalized(BaseToNew):
         "AUSUC is the area under the curve of base and new accuracy as trained names are made less "
         "likely."
     )
+    beside_shipped: ClassVar[tuple[str, ...]] = ("calibration", "calibrated")
     guess = "Naming each class equally often"
     class_averaged = True
 

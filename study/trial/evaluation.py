@@ -1,7 +1,7 @@
-"""What trained models come to on their evaluation images, and the choice of a linear head."""
+"""What trained models come to on their evaluation images: answers, predictions, scores."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -63,40 +63,44 @@ class Evaluation:
         return torch.tensor([label in self.trained for label in labels.tolist()])
 
 
-def scores(found: Sequence[Evaluation], data: TrialData) -> dict[str, float]:
-    """Return the scores of the models of all tasks, as fractions.
+def accuracies(one: Evaluation, data: TrialData) -> dict[str, float]:
+    """Return the accuracy of a model on each part of its images, by name, as a fraction."""
+    measure = class_accuracy if data.protocol.class_averaged else accuracy
+    values = {}
+    for part, predicted, _ in one.parts:
+        labels = torch.tensor([record.label for record in part.records])
+        values[part.name] = measure(predicted, labels)
+    return values
+
+
+def joint_scores(tasks: Iterable[Mapping[str, float]], data: TrialData) -> dict[str, float]:
+    """Return the protocol's scores of the models of some tasks, as fractions.
 
     Each part is averaged over the tasks before the score is computed: a single fold is too noisy.
+
+    Args:
+        tasks: what `accuracies` returns of the model of each task.
+        data: the data of the trial.
     """
-    protocol = data.protocol
-    measure = class_accuracy if protocol.class_averaged else accuracy
     parts: dict[str, list[float]] = defaultdict(list)
-    for part, predicted, _ in (result for one in found for result in one.parts):
-        labels = torch.tensor([record.label for record in part.records])
-        parts[part.name].append(measure(predicted, labels))
-    own = protocol.score({name: mean(values) for name, values in parts.items()})
+    for values in tasks:
+        for name, value in values.items():
+            parts[name].append(value)
+    return data.protocol.score({name: mean(values) for name, values in parts.items()})
+
+
+def scores(found: Sequence[Evaluation], data: TrialData) -> dict[str, float]:
+    """Return the scores of the models of all tasks, as fractions, with those beside them."""
+    own = joint_scores([accuracies(one, data) for one in found], data)
     if not all(one.competing for one in found):
         return own
     competitions = [one.competition for one in found]
-    return {**own, **protocol.beside(competitions, validation=data.split == "val")}
+    return {**own, **data.protocol.beside(competitions, validation=data.split == "val")}
 
 
 def fold_scores(found: Sequence[Evaluation], data: TrialData) -> tuple[float, ...]:
     """Return the score of each task's model alone; empty where there is one task."""
     return tuple(scores([one], data)["score"] for one in found) if len(found) > 1 else ()
-
-
-def best_head(
-    found: Sequence[Sequence[Evaluation]], data: TrialData
-) -> tuple[Sequence[Evaluation], dict[str, float]]:
-    """Return the evaluations of the head with the best score, and its scores.
-
-    Args:
-        found: the evaluations of each task, one per head, in the same order.
-        data: the data of the trial.
-    """
-    options = [(one, scores(one, data)) for one in zip(*found, strict=True)]
-    return max(options, key=lambda option: option[1]["score"])  # of equal scores the first
 
 
 def predictions(found: Iterable[Evaluation], data: TrialData) -> list[Prediction]:

@@ -34,7 +34,8 @@ from study.trial.activations import (
     open_table,
     zero_shot_text,
 )
-from study.trial.evaluation import Evaluation, best_head, fold_scores, predictions
+from study.trial.cross_fitting import choose_head
+from study.trial.evaluation import Evaluation, fold_scores, predictions
 from study.trial.study import EpochReport, TrialConfig, TrialData
 from study.trial.views import begin_views
 
@@ -481,14 +482,17 @@ def _report(
         done: whether it was the last one.
         metrics: the metrics of the training.
     """
-    found: Sequence[Evaluation] = ()
+    scored: Sequence[Evaluation] = ()
+    heads: Sequence[Head | None] = [None] * len(runs)
     own = dict(metrics)
     if evaluated:
-        found, scores = best_head(evaluated, data)
-        own |= {f"{data.split}_{name}": value for name, value in scores.items()}
-        if found[0].training is not None:
-            own |= {f"head_{name}": value for name, value in found[0].training._asdict().items()}
-    heads = [one.head for one in found] or [None] * len(runs)
+        choice = choose_head(evaluated, data)
+        own |= {f"{data.split}_{name}": value for name, value in choice.scores.items()}
+        training = choice.shipped[0].training
+        if training is not None:
+            own |= {f"head_{name}": value for name, value in training._asdict().items()}
+        scored = choice.scored
+        heads = [one.head for one in choice.shipped]
     deltas = tuple(run.delta(use, head) for run, head in zip(runs, heads, strict=True))
     return EpochReport(
         epoch=epoch,
@@ -496,8 +500,8 @@ def _report(
         metrics=own,
         state={},
         deltas=deltas if use.writes_delta else (),
-        predictions=predictions(found, data),
-        folds=fold_scores(found, data),
+        predictions=predictions(scored, data),
+        folds=fold_scores(scored, data),
     )
 
 

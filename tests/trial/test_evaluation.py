@@ -1,4 +1,4 @@
-"""What models come to: their scores, the best of their heads, and trained against other names.
+"""What models come to: their scores, and trained against other names.
 
 Where names compete, what base_to_new says beside its score is what generalized is scored by.
 """
@@ -13,10 +13,9 @@ from small_trials import Prepare, trial
 from study.data.records import Record
 from study.data.tasks import Part
 from study.method.backbone import Backbone
-from study.method.head import HeadTraining
 from study.protocols import Generalized, hmean
 from study.trial import EpochReport, TrialData
-from study.trial.evaluation import Evaluation, best_head, fold_scores, scores
+from study.trial.evaluation import Evaluation, fold_scores, scores
 from study.trial.run import run_trial
 
 Run = Callable[..., EpochReport]
@@ -86,27 +85,15 @@ def test_on_folds_of_classes_the_best_calibration_is_found(
     assert stacked["val_ausuc"] == own["val_ausuc"]
 
 
-def came_to(steps: int, *right: bool) -> Evaluation:
-    """A model with a head of so many steps, and which of its images of class 0 it recognises."""
-    part = Part("accuracy", tuple(Record(f"{n}.png", 0) for n in range(len(right))), (0, 1))
-    predicted = torch.tensor([0 if own else 1 for own in right])
-    parts = [(part, predicted, torch.ones(len(right)))]
-    return Evaluation(None, HeadTraining(0.001, steps), frozenset({0, 1}), parts)
-
-
-def test_the_head_with_the_best_mean_over_folds_is_taken_and_of_equal_ones_the_first(
+def test_the_score_of_each_fold_is_that_of_its_model_and_one_task_is_no_fold(
     prepare: Prepare,
 ) -> None:
     data = prepare("folds").search()
-    heads = [
-        (came_to(0, True, False), came_to(0, True)),  # 3/4
-        (came_to(10, True, True), came_to(10, False)),  # 1/2
-        (came_to(100, True, False), came_to(100, True)),
-    ]
-    found, best = best_head([*zip(*heads, strict=True)], data)
-    assert [one.training.steps for one in found if one.training] == [0, 0]
-    assert best == {"accuracy": 0.75, "score": 0.75}
-    assert fold_scores(found, data) == (0.5, 1.0)
-    (found, best) = best_head([heads[1][:1]], data)
-    assert best == scores(heads[1][:1], data) == {"accuracy": 1.0, "score": 1.0}
-    assert fold_scores(found, data) == (), "one task is no fold"
+    part = Part("accuracy", tuple(Record(f"{n}.png", 0) for n in range(2)), (0, 1))
+    folds = []
+    for predicted in ([0, 1], [0, 0]):
+        parts = [(part, torch.tensor(predicted), torch.ones(2))]
+        folds.append(Evaluation(None, None, frozenset({0, 1}), parts))
+    assert scores(folds, data) == {"accuracy": 0.75, "score": 0.75}
+    assert fold_scores(folds, data) == (0.5, 1.0)
+    assert fold_scores(folds[:1], data) == ()

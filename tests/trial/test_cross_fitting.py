@@ -1,0 +1,218 @@
+"""The choice of a head's training: no image is scored with one that it helped to choose."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from statistics import fmean, stdev
+from typing import Any
+
+import pytest
+import torch
+from small_trials import Prepare, digest, trial
+
+from study.data.records import Record
+from study.data.tasks import Part
+from study.method.backbone import Backbone
+from study.method.head import GRID, HeadTraining
+from study.protocols import FewShot, Generalized
+from study.trial import EpochReport, TrialData
+from study.trial.cross_fitting import HeadChoice, choose_head, in_first_half
+from study.trial.evaluation import Evaluation, fold_scores, scores
+from study.trial.run import TaskRun, run_trial
+
+CLASSES = (0, 1)
+LINEAR: dict[str, Any] = {"head": "linear", "bias_lr": 0.05, "ln_lr": 0.02}
+
+
+@pytest.fixture(scope="module")
+def data(prepare: Prepare) -> TrialData:
+    return prepare("folds").search()
+
+
+def part(images: int, name: str = "accuracy") -> Part:
+    """A part of so many images of class 0."""
+    return Part(name, tuple(Record(f"{n}.png", 0) for n in range(images)), CLASSES)
+
+
+def came_to(training: int, right: Sequence[bool], images: Part | None = None) -> Evaluation:
+    """A model with a head of so many steps, and which of its images of class 0 it recognises."""
+    predicted = torch.tensor([0 if is_right else 1 for is_right in right])
+    parts = [(images or part(len(right)), predicted, torch.full((len(right),), float(training)))]
+    return Evaluation(None, HeadTraining(0.001, training), frozenset(CLASSES), parts)
+
+
+def choose(data: TrialData, *trainings: Iterable[str]) -> HeadChoice:
+    """Choose among trainings; of each the folds, whose images are ``1`` where they are right."""
+    models = []
+    for number, folds in enumerate(trainings):
+        models.append([came_to(number, [image == "1" for image in fold]) for fold in folds])
+    return choose_head(list(zip(*models, strict=True)), data)
+
+
+def trainings_of(evaluations: Sequence[Evaluation]) -> list[int]:
+    return [one.training.steps for one in evaluations if one.training]
+
+
+def test_the_training_that_is_best_on_all_folds_ships_and_of_equal_ones_the_first(
+    data: TrialData,
+) -> None:
+    choice = choose(data, ["10", "01"], ["11", "01"], ["01", "11"])
+    assert trainings_of(choice.shipped) == [1, 1]
+
+
+def test_each_fold_is_scored_with_the_training_that_is_best_on_the_others(
+    data: TrialData,
+) -> None:
+    choice = choose(data, ["1111", "1100", "1000"], ["0001", "1110", "1110"])
+    assert trainings_of(choice.scored) == [1, 0, 0]
+    assert choice.scores == {"accuracy": pytest.approx(1 / 3), "score": pytest.approx(1 / 3)}
+    assert fold_scores(choice.scored, data) == (0.25, 0.5, 0.25)
+    assert trainings_of(choice.shipped) == [0, 0, 0]
+    assert scores(choice.shipped, data)["score"] == pytest.approx(7 / 12)
+
+
+@pytest.mark.parametrize("folds", [["1100"], ["10", "11", "00"]])
+def test_one_training_makes_no_choice_and_is_scored_on_its_images(
+    data: TrialData, folds: list[str]
+) -> None:
+    choice = choose(data, folds)
+    assert choice.scored == choice.shipped
+    assert choice.scores == scores(choice.shipped, data)
+
+
+def test_without_folds_each_half_is_scored_with_the_training_that_is_best_on_the_other(
+    data: TrialData,
+) -> None:
+    images = part(8)
+    first = in_first_half(images).tolist()
+    assert sum(first) == 4
+    # The first training is right on the first half alone, and the second on the other.
+    models = [came_to(0, first, images), came_to(1, [not one for one in first], images)]
+    choice = choose_head([models], data)
+    assert choice.scores["score"] == 0.0
+    assert [scores([one], data)["score"] for one in models] == [0.5, 0.5]
+    ((_, predicted, probabilities),) = choice.scored[0].parts
+    assert predicted.tolist() == [1] * 8
+    assert probabilities.tolist() == [1.0 if one else 0.0 for one in first]
+    assert trainings_of(choice.shipped) == [0]
+
+
+def test_a_training_that_is_best_on_both_halves_is_scored_on_all_images(data: TrialData) -> None:
+    choice = choose(data, ["00000000"], ["11111110"])
+    assert choice.scores["score"] == 7 / 8
+
+
+def test_halves_divide_each_class_and_depend_on_paths_alone() -> None:
+    records = tuple(Record(f"{label}/{n}.png", label) for label in range(5) for n in range(4))
+    one = Part("accuracy", records, tuple(range(5)))
+    first = dict(zip(records, in_first_half(one).tolist(), strict=True))
+    for label in range(5):
+        assert sum(half for record, half in first.items() if record.label == label) == 2
+    turned = replace(one, records=records[::-1])
+    assert dict(zip(records[::-1], in_first_half(turned).tolist(), strict=True)) == first
+
+
+def test_single_images_of_classes_go_to_both_halves() -> None:
+    records = tuple(Record(f"{label}.png", label) for label in range(6))
+    assert in_first_half(Part("accuracy", records, tuple(range(6)))).sum() == 3
+
+
+def test_a_single_image_is_scored_with_the_first_training_which_it_did_not_choose(
+    data: TrialData,
+) -> None:
+    choice = choose(data, ["0"], ["1"])
+    assert choice.scores["score"] == 0.0
+    assert trainings_of(choice.shipped) == [1]
+
+
+@pytest.mark.parametrize("folds", [1, 4])
+def test_a_choice_among_trainings_that_guess_is_not_rewarded(data: TrialData, folds: int) -> None:
+    generator = torch.Generator().manual_seed(1)
+    images = 40 // folds
+    best, cross_fitted = [], []
+    for _ in range(300):
+        right = torch.rand(len(GRID), folds, images, generator=generator) < 0.5
+        models = [
+            [came_to(number, fold.tolist()) for number, fold in enumerate(of_trainings)]
+            for of_trainings in right.transpose(0, 1)
+        ]
+        choice = choose_head(models, data)
+        best.append(scores(choice.shipped, data)["score"])
+        cross_fitted.append(choice.scores["score"])
+    error = stdev(cross_fitted) / len(cross_fitted) ** 0.5
+    assert fmean(cross_fitted) == pytest.approx(0.5, abs=3 * error)
+    assert fmean(best) > 0.5 + 10 * error, "the best of five has gained by choice alone"
+
+
+def test_the_calibration_that_ships_suits_the_head_that_ships(data: TrialData) -> None:
+    generalized = replace(data, protocol=Generalized(), split="val")
+    base, new = part(2, "base"), Part("new", (Record("3.png", 1), Record("4.png", 1)), CLASSES)
+    models = []
+    for training, gap in enumerate((1.0, 5.0)):
+        folds = []
+        for fold in range(2):
+            # Each training is right on one of the folds.
+            right = 0 if fold == training else 1
+            answers = torch.full((2,), right)
+            one = Evaluation(None, HeadTraining(0.001, training), frozenset({0}))
+            one.parts = [(base, answers, torch.ones(2)), (new, 1 - answers, torch.ones(2))]
+            ones, gaps = torch.ones(2, dtype=torch.int64), torch.full((2,), gap)
+            one.competing = [
+                (0 * ones, 0 * ones, ones, gaps + 10),
+                (ones, 0 * ones, ones, gaps),
+            ]
+            folds.append(one)
+        models.append(folds)
+    choice = choose_head(list(zip(*models, strict=True)), generalized)
+    assert trainings_of(choice.scored) == [1, 0]
+    assert choice.scores["score"] == 0.0
+    assert choice.scores["calibration"] == scores(choice.shipped, generalized)["calibration"]
+    assert choice.scores["calibration"] != scores(choice.scored, generalized)["calibration"]
+
+
+def reported(data: TrialData, backbone: Backbone, **changes: Any) -> EpochReport:
+    *_, report = run_trial(trial(**LINEAR | changes), data, backbone)
+    return report
+
+
+@pytest.mark.parametrize("setting", ["holdout", "folds", "class_folds", "base"])
+def test_a_trial_reports_the_cross_fitted_score_and_ships_the_best_head(
+    prepare: Prepare, backbone: Backbone, setting: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searched = prepare(setting).search()
+    evaluated: list[Any] = []
+    evaluate = TaskRun.evaluate
+
+    def watched(self: TaskRun, uses: Any) -> Any:
+        evaluations = evaluate(self, uses)
+        evaluated.append(evaluations[0])
+        return evaluations
+
+    monkeypatch.setattr(TaskRun, "evaluate", watched)
+    report = reported(searched, backbone, epochs=1)
+    choice = choose_head(evaluated, searched)
+    every = [scores(one, searched)["score"] for one in zip(*evaluated, strict=True)]
+    assert len(every) == len(GRID)
+    assert report.metrics["val_score"] == choice.scores["score"]
+    assert report.folds == fold_scores(choice.scored, searched)
+    best = GRID[every.index(max(every))]
+    assert (report.metrics["head_lr"], report.metrics["head_steps"]) == best
+    fixed = {"head_lr": best.lr, "head_steps": best.steps}
+    again = reported(searched, backbone, epochs=1, **fixed)
+    assert again.metrics["val_score"] == max(every), "one training is no choice"
+    for one, other in zip(report.deltas, again.deltas, strict=True):
+        assert {k: digest(v) for k, v in one.items()} == {k: digest(v) for k, v in other.items()}
+
+
+@pytest.mark.parametrize("setting", ["holdout", "folds"])
+def test_the_score_of_a_trial_is_that_of_the_predictions_that_it_keeps(
+    prepare: Prepare, backbone: Backbone, setting: str
+) -> None:
+    searched = prepare(setting).search()
+    assert isinstance(searched.protocol, FewShot)
+    report = reported(searched, backbone, epochs=2)
+    accuracies = []
+    for task in searched.tasks:
+        paths = {record.path for record in task.evaluations[0].records}
+        right = [p.label == p.predicted for p in report.predictions if p.path in paths]
+        accuracies.append(fmean(right))
+    assert report.metrics["val_score"] == pytest.approx(fmean(accuracies), abs=1e-11)
