@@ -19,21 +19,22 @@ from optuna.importance import (
 )
 
 from study.analysis.charts import BAR_HEIGHT, Axis, Chart, Panel, Series
+from study.analysis.formatting import count
 from study.analysis.results import Results, TrialResult
 from study.analysis.sites import choices_in_words, sites_in
 
 logger = logging.getLogger(__name__)
 
-MIN_TRIALS = 10
-"""The fewest complete trials for which importances are not just noise."""
+MIN_TRIALS = 30
+"""The fewest finished trials for which importances are not just noise."""
 TRUSTED_TRIALS = 50
-"""The fewest complete trials for which a caption does not warn that importances are noisy."""
+"""The fewest finished trials for which a caption does not warn that importances are noisy."""
 MOST = 0.6
-"""The smallest share of the complete trials that must have all plotted parameters."""
+"""The smallest share of the finished trials that must have all plotted parameters."""
 EVALUATORS = {"fANOVA": FanovaImportanceEvaluator, "MDI": MeanDecreaseImpurityImportanceEvaluator}
 SEED = 0
 """The seed of the forests that importances come from, so that plots are reproducible."""
-NOTHING_VARIES = "no parameter varies in enough complete trials"
+NOTHING_VARIES = "no parameter varies in enough finished trials"
 
 
 def importances(study: optuna.Study) -> dict[str, dict[str, float]] | str:
@@ -43,8 +44,9 @@ def importances(study: optuna.Study) -> dict[str, dict[str, float]] | str:
         The share of each parameter by method, which sum to 1 for each method; or the reason why
         there are none.
     """
-    if (completed := len(_completed(study))) < MIN_TRIALS:
-        return f"only {completed} of the {MIN_TRIALS} complete trials that it takes"
+    finished = len(_completed(study))
+    if finished < MIN_TRIALS:
+        return f"needs {MIN_TRIALS} finished trials, has {finished}"
     if not (parameters := common_parameters(study)):
         return NOTHING_VARIES
     try:
@@ -57,7 +59,7 @@ def importances(study: optuna.Study) -> dict[str, dict[str, float]] | str:
 
 
 def common_parameters(study: optuna.Study) -> list[str]:
-    """Return the parameters that vary and that enough complete trials have together.
+    """Return the parameters that vary and that enough finished trials have together.
 
     A conditional parameter, such as the learning rate of LayerNorms, is missing from trials that
     tune none of them. Including it excludes those trials, so at least `MOST` of all must remain.
@@ -74,13 +76,15 @@ def common_parameters(study: optuna.Study) -> list[str]:
     return chosen
 
 
-def importance_chart(arm: str, study: optuna.Study, color: str) -> Chart:
+def importance_chart(arm: str, study: optuna.Study, color: str, *, stopped: int = 0) -> Chart:
     """Draw how much of the spread of an arm's scores each parameter explains, in percent.
 
     Args:
         arm: the name of the arm.
         study: its Optuna study.
         color: the colour of the arm, which is paler for the second method.
+        stopped: the number of the arm's trials that were stopped early; none of them is counted in
+            an importance, since they have no final score.
     """
     found = importances(study)
     shares, missing = ({}, found) if isinstance(found, str) else (found, NOTHING_VARIES)
@@ -96,20 +100,50 @@ def importance_chart(arm: str, study: optuna.Study, color: str) -> Chart:
         )
         for method, opacity, shift in zip(shares, (0.9, 0.4), (0.5, -0.5), strict=False)
     )
-    trials = len(_completed(study))
+    if stopped:
+        missing += f"; {trial_count(stopped)} stopped early"
     return Chart(
         f"importance-{arm}",
         f"Parameter importance, arm “{arm}”",
-        f"Share of the spread of validation scores over {trials} complete trials "
-        "that each parameter explains, by two methods; it says nothing of direction. Where they "
-        "disagree, neither tells. Parameters that too few trials have are left out. "
-        + choices_in_words(order)
-        + (" With so few trials this is a hint at best." if trials < TRUSTED_TRIALS else ""),
+        _caption(_with_all(study, order), stopped) + choices_in_words(order),
         (Panel(Axis("share of the spread, %"), Axis("", names=order), series),),
         otherwise=missing,
         width=6.5,
         height=1.4 + 0.35 * len(order),
     )
+
+
+def _caption(trials: int, stopped: int) -> str:
+    """Return what a chart of importances shows, and what it cannot.
+
+    Args:
+        trials: the number of finished trials that it is computed from.
+        stopped: the number of trials that were stopped early.
+    """
+    sentences = [
+        f"Share of the spread of validation scores over {trials} finished trials that each "
+        "parameter explains, by two methods; it says nothing of direction.",
+        "If the methods disagree, trust neither.",
+        "Parameters that too few trials have are left out.",
+    ]
+    if stopped:
+        sentences.append(
+            f"Not in it: {trial_count(stopped)} stopped early, as by successive halving. A "
+            "parameter that they were stopped for can matter more than it seems here."
+        )
+    if trials < TRUSTED_TRIALS:
+        sentences.append("With so few trials this is a hint at best.")
+    return " ".join(sentences) + " "
+
+
+def trial_count(number: int) -> str:
+    """Return a number of trials in words."""
+    return "1 trial" if number == 1 else f"{count(number)} trials"
+
+
+def _with_all(study: optuna.Study, parameters: Sequence[str]) -> int:
+    """Return the number of finished trials that have all of some parameters."""
+    return sum(all(name in trial.params for name in parameters) for trial in _completed(study))
 
 
 def _completed(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:

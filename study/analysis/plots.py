@@ -1,5 +1,6 @@
 """Charts of the results table, whose scores are fractions there and percent here."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 from math import inf
@@ -46,6 +47,7 @@ def make_plots(results: Results, board: Leaderboard) -> tuple[Chart, ...]:
     if results.ablates:
         return ()
     searched = results.stage("search")
+    stopped = Counter(trial.arm for trial in searched if trial.status == "stopped")
     return (
         agreement_chart(board),
         pareto_chart(searched, board),
@@ -53,7 +55,7 @@ def make_plots(results: Results, board: Leaderboard) -> tuple[Chart, ...]:
         rungs_chart(searched),
         history_chart(searched),
         *(
-            importance_chart(arm, study, arm_colors([arm])[arm])
+            importance_chart(arm, study, arm_colors([arm])[arm], stopped=stopped[arm])
             for arm, study in load_optuna_studies(results).items()
         ),
         *confusion_charts(results, board),

@@ -1,6 +1,7 @@
 """Importances are told of enough trials with enough in common; the journal is preferred."""
 
 import json
+import re
 from pathlib import Path
 
 import optuna
@@ -14,6 +15,8 @@ from study.analysis.importance import (
     importances,
     load_optuna_studies,
 )
+from study.analysis.leaderboard import leaderboard
+from study.analysis.plots import make_plots
 from study.analysis.results import read_results
 
 
@@ -30,10 +33,10 @@ def write_journal(folder: Path, arm: str, trials: int) -> None:
 
 
 def test_the_journal_is_preferred_to_the_table(few_shot_study: Path) -> None:
-    write_journal(few_shot_study, "search", 12)
+    write_journal(few_shot_study, "search", 30)
     studies = load_optuna_studies(read_results(few_shot_study))
     assert set(studies) == {"search", "clipfit-tuned"}
-    assert len(studies["search"].trials) == 12
+    assert len(studies["search"].trials) == 30
     tuned = [t for t in read_results(few_shot_study).trials if t.arm == "clipfit-tuned"]
     finished = sum(t.stage == "search" and t.status == "finished" for t in tuned)
     assert len(studies["clipfit-tuned"].trials) == finished > 0
@@ -103,12 +106,12 @@ def test_a_damaged_journal_is_told_and_the_table_taken_instead(
 def test_importances_of_too_few_trials_are_refused_in_words(few_shot_study: Path) -> None:
     found = importances(load_optuna_studies(read_results(few_shot_study))["clipfit-tuned"])
     assert isinstance(found, str)
-    assert "of the 10 complete trials" in found
+    assert re.findall(r"\d+", found)[0] == "30"
 
 
 def test_importances_of_constant_scores_do_not_fail() -> None:
     study = optuna.create_study(direction="maximize")
-    for _ in range(12):
+    for _ in range(30):
         trial = study.ask()
         trial.suggest_float("bias_lr", 0, 1)
         study.tell(trial, 0.5)
@@ -117,7 +120,7 @@ def test_importances_of_constant_scores_do_not_fail() -> None:
 
 def test_a_conditional_parameter_is_looked_at_where_most_trials_have_it() -> None:
     study = optuna.create_study(direction="maximize")
-    for number in range(16):
+    for number in range(40):
         trial = study.ask()
         trial.suggest_float("distill_weight", 0, 1)
         if number % 4:
@@ -129,15 +132,65 @@ def test_a_conditional_parameter_is_looked_at_where_most_trials_have_it() -> Non
     assert common_parameters(study) == ["distill_weight", "bias_lr"]
 
 
-def test_arms_without_enough_complete_trials_are_not_drawn_and_say_so() -> None:
-    importance = importance_chart("search", optuna.create_study(direction="maximize"), GREEN)
-    assert importance.name == "importance-search"
-    assert importance.missing == "only 0 of the 10 complete trials that it takes"
+def finished_study(trials: int, *, conditional: int = 0) -> optuna.Study:
+    """A study of so many finished trials, some of which have a further parameter."""
+    study = optuna.create_study(direction="maximize")
+    for number in range(trials):
+        trial = study.ask()
+        rate = trial.suggest_float("bias_lr", 1e-4, 1e-2, log=True)
+        trial.suggest_categorical("vision.ln", [False, True])
+        if number < conditional:
+            trial.suggest_float("ln_lr", 1e-4, 1e-2, log=True)
+        study.tell(trial, rate)
+    return study
+
+
+@pytest.mark.parametrize(("finished", "is_drawn"), [(0, False), (29, False), (30, True)])
+def test_importance_is_drawn_from_30_finished_trials_on_and_below_says_what_it_lacks(
+    finished: int, is_drawn: bool
+) -> None:
+    chart = importance_chart("search", finished_study(finished), GREEN)
+    assert chart.name == "importance-search"
+    if is_drawn:
+        assert chart.missing is None
+    else:
+        assert chart.missing == f"needs 30 finished trials, has {finished}"
+
+
+@pytest.mark.parametrize("finished", [12, 30])
+@pytest.mark.parametrize("stopped", [0, 1, 1234])
+def test_trials_that_were_stopped_are_told_with_their_number_whether_drawn_or_not(
+    finished: int, stopped: int
+) -> None:
+    chart = importance_chart("search", finished_study(finished), GREEN, stopped=stopped)
+    told = chart.missing or chart.caption
+    assert ("stopped early" in told) is (stopped > 0)
+    number = {0: "", 1: "1 trial stopped early", 1234: "1,234 trials stopped early"}[stopped]
+    assert number in told
+
+
+def test_the_caption_counts_the_trials_that_the_shares_are_computed_from() -> None:
+    study = finished_study(50, conditional=40)
+    assert set(common_parameters(study)) == {"bias_lr", "vision.ln", "ln_lr"}
+    assert " 40 finished trials" in importance_chart("search", study, GREEN).caption
+
+
+def test_the_chart_of_each_arm_tells_how_many_of_its_trials_were_stopped(
+    few_shot_study: Path,
+) -> None:
+    results = read_results(few_shot_study)
+    charts = {chart.name: chart for chart in make_plots(results, leaderboard(results))}
+    for arm in ("search", "clipfit-tuned"):
+        ended = [t.status for t in results.stage("search") if t.arm == arm]
+        chart = charts[f"importance-{arm}"]
+        told = chart.missing or chart.caption
+        assert re.findall(r"(\d+) trials? stopped early", told) == [str(ended.count("stopped"))]
 
 
 def test_bars_are_the_importances_of_both_methods_in_the_order_of_the_first(
-    few_shot_study: Path,
+    few_shot_study: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("study.analysis.importance.MIN_TRIALS", 10)
     studies = load_optuna_studies(read_results(few_shot_study))
     found = importances(studies["search"])
     chart = importance_chart("search", studies["search"], GREEN)
@@ -156,7 +209,7 @@ def test_bars_are_the_importances_of_both_methods_in_the_order_of_the_first(
 
 def test_windows_are_explained_where_their_ends_are_drawn() -> None:
     study = optuna.create_study(direction="maximize")
-    for number in range(12):
+    for number in range(30):
         trial = study.ask()
         trial.suggest_int("vision.from", 0, 3)
         study.tell(trial, float(number))
