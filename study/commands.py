@@ -306,11 +306,11 @@ def _carry_out(code: str, options: argparse.Namespace) -> int:
 
     with uncollected():
         from study.errors import INTERRUPTED, InterruptedStudyError, StudyError, redacted_text
+        from study.terminal import PIPED
         from study.workflow.commands import find_studies
         from study.workflow.interruption import LastingConsole
 
-    # Eleven columns need more than the 80 characters that rich assumes for a pipe.
-    options.console = LastingConsole(width=None if sys.stdout.isatty() else 120)
+    options.console = LastingConsole(width=None if sys.stdout.isatty() else PIPED)
     try:
         find_studies(options)
         with uncollected():

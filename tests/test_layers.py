@@ -16,12 +16,13 @@ STUDY, TESTS = ROOT / "study", ROOT / "tests"
 ALLOWED = {
     "errors": set[str](),
     "garbage": set[str](),
+    "terminal": set[str](),
     "storage": {"errors"},
     "method": {"errors", "storage"},
-    "data": {"errors", "storage"},
+    "data": {"errors", "storage", "terminal"},
     "config": {"errors", "method", "data"},
     "protocols": {"errors", "data", "config"},
-    "embedded": {"errors", "method", "data", "protocols"},
+    "embedded": {"errors", "terminal", "method", "data", "protocols"},
     "trial": {"errors", "storage", "method", "data", "config", "protocols"},
     "selection": {"errors", "storage", "config", "protocols", "trial"},
     "serving": {
@@ -37,14 +38,14 @@ ALLOWED = {
         *("selection", "serving"),
     },
     "analysis": {
-        *("errors", "storage", "method", "data", "embedded", "config", "protocols", "trial"),
-        *("selection", "tracking"),
+        *("errors", "terminal", "storage", "method", "data", "embedded", "config", "protocols"),
+        *("trial", "selection", "tracking"),
     },
     "workflow": {
-        *("errors", "garbage", "storage", "method", "data", "embedded", "config", "protocols"),
-        *("trial", "selection", "serving", "search", "tracking", "analysis"),
+        *("errors", "garbage", "terminal", "storage", "method", "data", "embedded", "config"),
+        *("protocols", "trial", "selection", "serving", "search", "tracking", "analysis"),
     },
-    "commands": {"errors", "garbage", "method", "workflow"},
+    "commands": {"errors", "garbage", "terminal", "method", "workflow"},
     "run": {"commands"},
     "__main__": {"commands"},
 }

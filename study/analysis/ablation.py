@@ -358,6 +358,7 @@ def interaction_table(table: AblationTable) -> Table:
             for pair in table.interactions
         ],
         left=2,
+        keys=2,
         note="a alone, b alone and a + b are mean differences to zero-shot in percentage points. "
         "The interaction is (a + b) − a − b + zero-shot, with its 95 % intervals over common seeds "
         "(t) and over other test images (bootstrap): above 0 two sites give more together than the "
@@ -403,11 +404,11 @@ def setting_table(table: AblationTable) -> Table:
 
 
 def render_ablation(table: AblationTable) -> Group:
-    """Return the ablation as rich tables that fit 100 columns, with its verdict."""
+    """Return the ablation as tables for the terminal, with its verdict."""
     tables = [cell_table(table), setting_table(table)]
     tables[1:1] = [interaction_table(table)] if table.interactions else []
     return Group(
-        *(piece for one in tables for piece in one.fitting()),
+        *tables,
         *(Text(sentence) for sentence in ablation_verdict(table)),
     )
 

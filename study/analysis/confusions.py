@@ -76,7 +76,7 @@ def _trained_on(
 def class_table(results: Results, board: Leaderboard) -> Table:
     """Return the images of each class, and the accuracy on it before and after tuning."""
     counts = image_counts(results, board)
-    return Table(
+    table = Table(
         "",
         ["class", "part", "trained on", "tested on", "zero-shot %", f"{_chosen(board)} %", "gain"],
         [
@@ -98,11 +98,12 @@ def class_table(results: Results, board: Leaderboard) -> Table:
         note=f"{counts} Accuracy on test images, mean over seeds, the worst classes first. Single "
         "classes have few test images, so single rows are uncertain.",
     )
+    return table.without_constant("part")
 
 
 def confusion_table(results: Results, board: Leaderboard) -> Table:
     """Return the most frequent confusions."""
-    return Table(
+    table = Table(
         "Most frequent confusions",
         ["images of", "taken for", "part", "zero-shot %", f"{_chosen(board)} %"],
         [
@@ -112,6 +113,7 @@ def confusion_table(results: Results, board: Leaderboard) -> Table:
         left=3,
         note="Share of the images of a class that were taken for another, over all seeds.",
     )
+    return table.without_constant("part")
 
 
 def confusion_charts(results: Results, board: Leaderboard) -> tuple[Chart, ...]:

@@ -8,27 +8,18 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-
-import rich.table
-from rich.cells import cell_len
-from rich.markup import escape
 
 from study.analysis.statistics import Comparison, Estimate, Interval, PairedDifference
 from study.config.settings import Peer, Settings
 from study.method.parameters import all_kinds, kind_names
 from study.protocols import Protocol
+from study.terminal import TerminalTable
 
 SIGNIFICANCE = 0.05
 """The largest Holm-corrected p that counts as more than noise."""
-WIDTH = 100
-"""The number of columns of a terminal that tables fit."""
-CONTINUED = " (continued)"
-"""What the title of a further piece of a table ends with."""
 PEERS = {"full": "full fine-tuning", "lora": "LoRA"}
-_WORDS = 18
-"""The least width of a column of words, which are wrapped; that of the longest label."""
 
 # Entities where a backslash does not help: MLflow's reader takes `\<` for the start of a tag, up to
 # the next `>`, and shows tables in between as one paragraph; it ignores `\@`, and GitHub `\$`.
@@ -55,7 +46,9 @@ class Table:
     note: str = ""
     """A sentence below the table in Markdown; may be empty."""
     break_at: int | None = None
-    """The number of columns before which a narrow terminal break_at the table, if it must."""
+    """See `TerminalTable.break_at`."""
+    keys: int = 1
+    """The number of leading columns that name a row; see `TerminalTable.keys`."""
 
     @classmethod
     def of(cls, records: Sequence[Mapping[str, object]]) -> Table:
@@ -71,53 +64,29 @@ class Table:
         """The cells as they are shown: an unknown value is a dash."""
         return [["–" if cell is None else str(cell) for cell in row] for row in self.rows]
 
-    def split(self, at: int, title: str) -> tuple[Table, Table]:
-        """Return the columns before `at`, and under another title the others, beside the first."""
-        return (
-            replace(self, header=self.header[:at], rows=[row[:at] for row in self.rows]),
-            replace(
-                self,
-                title=title,
-                header=[*self.header[:1], *self.header[at:]],
-                rows=[[*row[:1], *row[at:]] for row in self.rows],
-            ),
+    def without_constant(self, name: str) -> Table:
+        """Return the table without a column that says the same in every row."""
+        at = list(self.header).index(name)
+        if len({row[at] for row in self.rows}) > 1:
+            return self
+        return replace(
+            self,
+            header=[*self.header[:at], *self.header[at + 1 :]],
+            rows=[[*row[:at], *row[at + 1 :]] for row in self.rows],
+            left=max(1, self.left - int(at < self.left)),
+            keys=max(1, self.keys - int(at < self.keys)),
         )
 
-    def fitting(self, width: int = WIDTH) -> Iterator[Table]:
-        """Yield the table in pieces that fit a terminal, each with the first column."""
-        ends = [3 * n + 1 + sum(self._widths[:n]) for n in range(1, len(self.header) + 1)]
-        fitting = max(2, sum(end <= width for end in ends))
-        if fitting >= len(self.header):
-            yield self
-            return
-        at = min(fitting, self.break_at or fitting)
-        first, rest = self.split(at, f"{self.title.removesuffix(CONTINUED)}{CONTINUED}")
-        yield first
-        yield from replace(rest, left=max(1, self.left - at + 1), break_at=None).fitting(width)
-
-    @property
-    def _widths(self) -> list[int]:
-        """The least width of each column: that of the longest number or word in it."""
-        columns = zip(self.header, *self.texts, strict=True)
-        widths = [
-            max(*map(cell_len, cells), *map(cell_len, name.split()), 0) for name, *cells in columns
-        ]
-        return [min(own, _WORDS) if i < self.left else own for i, own in enumerate(widths)]
-
-    def __rich__(self) -> rich.table.Table:
+    def __rich__(self) -> TerminalTable:
         """Return the table for the terminal."""
-        columns = (
-            rich.table.Column(name, justify="left", overflow="fold")
-            if index < self.left
-            else rich.table.Column(name, justify="right", min_width=width)
-            for index, (name, width) in enumerate(zip(self.header, self._widths, strict=True))
+        return TerminalTable(
+            self.header,
+            self.texts,
+            title=self.title,
+            words=self.left,
+            keys=self.keys,
+            break_at=self.break_at,
         )
-        table = rich.table.Table(
-            *columns, title=self.title, title_justify="left", title_style="bold"
-        )
-        for row in self.texts:
-            table.add_row(*map(escape, row))
-        return table
 
     def markdown(self) -> str:
         """Return the title as a heading, the table of escaped cells, and the note."""
@@ -257,10 +226,14 @@ def settings_in_words(settings: Settings) -> str:
 
 
 def head(settings: Settings) -> str:
-    """Return the kind of the head; of a linear one also its rate and steps, once chosen."""
+    """Return the kind of the head; of a linear one also how it was trained, once that is chosen.
+
+    Each step is on all training images, as `study.method.head` has it.
+    """
     if settings.head_lr is None or settings.head_steps is None:
         return settings.head
-    return f"{settings.head} {rate(settings.head_lr)} × {settings.head_steps}"
+    steps = f"{settings.head_steps} step{'' if settings.head_steps == 1 else 's'}"
+    return f"{settings.head}, learning rate {rate(settings.head_lr)}, {steps}"
 
 
 def score_header(parts: Sequence[str], score: str) -> tuple[str, ...]:

@@ -181,7 +181,7 @@ def footnote(board: Leaderboard) -> str:
 
 
 def render(board: Leaderboard) -> Group:
-    """Return the leaderboard as rich tables that fit 100 columns, with its findings."""
+    """Return the leaderboard as tables for the terminal, with its findings."""
     main = main_table(board)
     tables = (
         main,
@@ -192,7 +192,7 @@ def render(board: Leaderboard) -> Group:
         failure_table(board),
     )
     return Group(
-        *(piece for table in tables if table.rows for piece in table.fitting()),
+        *(table for table in tables if table.rows),
         *(Text(sentence) for sentence in verdict(board) + validation_findings(board)),
         *([Text(main.note, style="dim")] if board.entries else ()),
     )

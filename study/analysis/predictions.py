@@ -141,8 +141,9 @@ def difference_tables(results: Results, one: str, other: str) -> tuple[Table, Ta
     if board.parts and (paired := board.difference(first, second)):
         note += f" {board.metric}: {spelt(paired.difference)}."
     differing = shares[shares["gain"] != 0].round(12).reset_index()
+    title = f"{one} and {other} on each class"
     return (
-        Table(f"{one} and {other} on each class", header, rows, left=2, note=note),
+        Table(title, header, rows, left=2, keys=2, note=note).without_constant("part"),
         Table("", list(differing), differing.values.tolist()),
     )
 

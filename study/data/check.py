@@ -14,7 +14,6 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
 from study.data.datasets import (
     DATASET_NAMES,
@@ -29,6 +28,7 @@ from study.data.readers.benchmarks import BENCHMARKS, SHIFTS, Counts, download_n
 from study.data.readers.huggingface import HubSource
 from study.data.readers.published import absent_classes
 from study.errors import DataError, StudyError
+from study.terminal import PIPED, TerminalTable
 
 NAMED = 20  # faults that are printed one by one
 CHUNK = 512
@@ -119,12 +119,11 @@ def check(
     splits = (dataset.train, dataset.val, dataset.test)
     found = Counts(len(dataset.class_names), *map(len, splits))
     paths = [record.path for records in splits for record in records]
-    table = Table("dataset", "classes", "train", "val", "test")
-    table.add_row(name, *(f"{count:,}" for count in found))
+    rows = [[name, *(f"{count:,}" for count in found)]]
     published = BENCHMARKS[name].counts if name in BENCHMARKS else found
     if found != published:
-        table.add_row("as published", *(f"{count:,}" for count in published), style="dim")
-    console.print(table)
+        rows.append(["as published", *(f"{count:,}" for count in published)])
+    console.print(TerminalTable(["dataset", "classes", "train", "val", "test"], rows))
     wrong = set_faults(name, dataset)
     highest: list[int] = []
     fault_of = partial(image_fault, dataset.source, highest if images else None)
@@ -169,7 +168,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="black and white of images deeper than 8 bits, as data.pixel_range",
     )
     options = parser.parse_args(arguments)
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else PIPED)
     try:
         whole = check(
             options.dataset,

@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from rich.table import Table
 from torch import Tensor
 
 from study.data.datasets import load_dataset
@@ -27,6 +26,7 @@ from study.method.model import FewShotClassifier, accuracy, encode_prompts, pred
 from study.method.subsets import parse
 from study.method.training import Schedule, make_optimizer, train_epoch
 from study.protocols import BaseToNew, FewShot, Protocol, hmean
+from study.terminal import TerminalTable
 
 logger = logging.getLogger(__name__)
 
@@ -189,11 +189,9 @@ def evaluate(folder: Path, seeds: Sequence[int]) -> None:
     console.print(f"written: {target}")
 
 
-def _table(title: str, rows: list[Mapping[str, Any]]) -> Table:
-    table = Table(*rows[0], title=title)
-    for row in rows:
-        table.add_row(*(_cell(name, value) for name, value in row.items()))
-    return table
+def _table(title: str, rows: list[Mapping[str, Any]]) -> TerminalTable:
+    cells = [[_cell(name, value) for name, value in row.items()] for row in rows]
+    return TerminalTable([*rows[0]], cells, title=title)
 
 
 def _cell(name: str, value: Any) -> str:

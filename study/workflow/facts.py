@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from itertools import islice
 
 from rich.console import Console
-from rich.table import Table
 
 from study.analysis.formatting import count, percent
 from study.config.schema import ResourcesConfig
@@ -14,6 +13,7 @@ from study.data.prompts import prompts
 from study.data.records import Dataset
 from study.method.device import gpus_here
 from study.method.subsets import parse
+from study.terminal import TerminalTable
 from study.trial.prepare import find_shots, tasks_of_search, templates_of
 from study.trial.study import Study
 
@@ -23,10 +23,7 @@ SHOWN = 3
 
 def tell(study: Study, console: Console) -> None:
     """Print what a study will work on, a line each, with the word for it in front."""
-    table = Table.grid(padding=(0, 2))
-    for word, text in facts(study):
-        table.add_row(word, text)
-    console.print(table, markup=False, highlight=False)
+    console.print(TerminalTable(["", ""], facts(study), words=2, lines=False), highlight=False)
 
 
 def facts(study: Study) -> list[tuple[str, str]]:

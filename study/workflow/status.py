@@ -10,7 +10,6 @@ from rich.console import Console, Group, RenderableType
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.status import Status as RichStatus
-from rich.table import Table
 
 from study.analysis.formatting import (
     percent,
@@ -22,6 +21,7 @@ from study.analysis.formatting import (
 from study.analysis.results import Results, TrialResult
 from study.selection.candidates import extensions
 from study.storage.ledger import End, TrialFolder
+from study.terminal import TerminalTable
 from study.trial import TrialConfig
 from study.trial.study import best_of
 
@@ -132,7 +132,7 @@ def render_status(status: Status) -> RenderableType:
         [trial.trial_id, str(trial.epochs), trial.reason or ""] for trial in status.failed[-SHOWN:]
     ]
     if (more := len(status.failed) - SHOWN) > 0:
-        failed.append([f"and {more} before"])
+        failed.append([f"and {more} before", "", ""])
     best = [
         [
             trial.trial_id,
@@ -147,15 +147,15 @@ def render_status(status: Status) -> RenderableType:
         ("failed", "epochs", "cause"): failed,
         ("best so far", "validation %", *setting_header(), "subset"): best,
     }
-    return Group(*parts, *(plain_table(header, rows) for header, rows in tables.items() if rows))
+    for header, rows in tables.items():
+        if rows:
+            parts += ["", plain_table(header, rows)]
+    return Group(*parts)
 
 
-def plain_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+def plain_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> TerminalTable:
     """Return a table without lines for the terminal."""
-    table = Table(*header, box=None)
-    for row in rows:
-        table.add_row(*map(escape, row))
-    return table
+    return TerminalTable(header, [*rows], words=len(header), lines=False)
 
 
 def _last_written(trial: TrialFolder) -> float:

@@ -59,7 +59,8 @@ def charts_of(folder: Path) -> tuple[Chart, ...]:
 def test_each_class_has_its_numbers_of_images(few_shot_study: Path) -> None:
     results = read_results(trained_on(keep_predictions(few_shot_study), 0, 0, 1))
     table = class_table(results, leaderboard(results))
-    images = {row[0]: (row[2], row[3]) for row in table.rows}
+    trained, tested = (table.header.index(f"{name} on") for name in ("trained", "tested"))
+    images = {row[0]: (row[trained], row[tested]) for row in table.rows}
     assert images["glyph l"] == (2, 40)
     assert images["glyph k"] == (1, 40)
     assert images["glyph a"] == (0, 40)
@@ -73,8 +74,8 @@ def test_a_record_that_cannot_be_read_leaves_the_test_images(
     marked = {"part": "train", "path": "0.png", "label": 99}
     results = read_results(record_images(few_shot_study, head, marked))
     table = class_table(results, leaderboard(results))
-    assert {row[2] for row in table.rows} == {None}
-    assert {row[3] for row in table.rows} == {40}
+    assert {row[table.header.index("trained on")] for row in table.rows} == {None}
+    assert {row[table.header.index("tested on")] for row in table.rows} == {40}
     assert table.note.startswith("Scored on 480 test images. ")
 
 
@@ -95,7 +96,21 @@ def test_a_class_of_another_dataset_is_not_said_to_be_trained(few_shot_study: Pa
     elsewhere = replace(board, entries=(replace(board.entries[0], targets=target),))
     assert elsewhere.targets == ("accuracy",)
     table = class_table(results, replace(elsewhere, entries=(*elsewhere.entries, *board.entries)))
-    assert {row[2] for row in table.rows} == {None}
+    assert {row[table.header.index("trained on")] for row in table.rows} == {None}
+
+
+def test_the_part_of_the_test_images_is_told_where_there_are_several(
+    few_shot_study: Path, base_to_new_study: Path
+) -> None:
+    for folder, parts in ((few_shot_study, None), (base_to_new_study, {"base", "new"})):
+        results = read_results(folder)
+        for make in (class_table, confusion_table):
+            table = make(results, leaderboard(results))
+            assert ("part" in table.header) == (parts is not None)
+            assert {len(row) for row in table.rows} == {len(table.header)}
+            if parts is not None:
+                at = table.header.index("part")
+                assert {row[at] for row in table.rows} == parts
 
 
 def test_confusions_are_told_in_percent(few_shot_study: Path) -> None:

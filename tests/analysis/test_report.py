@@ -371,7 +371,7 @@ def test_the_ladder_and_the_names_of_rows_are_in_the_report(few_shot_study: Path
     text = text_of(rendered(add_answer(few_shot_study), plots=()))
     assert "From CLIPFit as published to the winner step candidate" in text
     assert "linear on frozen CLIP" in text
-    assert "Head linear 0.001 × 100" in text
+    assert "Head linear, learning rate 0.001, 100 steps" in text
 
 
 def test_a_linear_head_is_loaded_with_what_it_is_on(few_shot_study: Path) -> None:

@@ -105,7 +105,8 @@ def test_the_best_are_told_with_the_head_that_validation_chose(
     add(folder, 1, 4, "finished", settings=own, chosen={"head_lr": 0.001, "head_steps": 30})
     assert main(["--status", "mine", f"storage={folder.path.parent}"]) == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert "subset search-0001 10.00 linear 0.001 × 30 0.75 – 0.1 0 vision.ln" in said
+    row = "search-0001 10.00 linear, learning rate 0.001, 30 steps 0.75 – 0.1 0 vision.ln"
+    assert f"subset {row}" in said
 
 
 def test_the_command_says_so_from_another_folder(

@@ -1,0 +1,131 @@
+"""Tables lose nothing on a narrow terminal: they are wrapped, then broken into several."""
+
+import ast
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+from rich.console import Console
+from screens import columns, squeezed
+
+import study
+from study.terminal import TerminalTable
+
+SCORES = TerminalTable(
+    ["candidate", "test accuracy %", "seeds", "Δ tuned CLIPFit", "Δ published"],
+    [
+        ["best by validation ★", "91.5 ± 0.8 ± 1.8", "5/5", "+0.1 [−0.9, +1.1]", "+9.3 [+8, +11]"],
+        ["CLIPFit as published", "82.2 ± 1.7 ± 2.2", "5", "−9.2 [−10.9, −7.5]", "–"],
+    ],
+    title="digits: test accuracy",
+)
+
+
+def shown(table: TerminalTable, width: int) -> str:
+    console = Console(width=width, file=io.StringIO(), color_system=None)
+    console.print(table)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+@pytest.mark.parametrize("lines", [True, False])
+@pytest.mark.parametrize("width", [60, 80, 100, 200])
+def test_every_column_is_there_at_every_width(width: int, lines: bool) -> None:
+    screen = shown(replace(SCORES, lines=lines), width)
+    assert max(map(cell_len, screen.splitlines())) <= width
+    whole = columns(shown(SCORES, 200))
+    assert whole <= columns(screen), whole - columns(screen)
+    for score in ("91.5 ± 0.8 ± 1.8", "+0.1 [−0.9, +1.1]", "−9.2 [−10.9, −7.5]"):
+        assert score in screen, "a number stays on one line"
+
+
+TEXTS = st.text(alphabet="ab .5±[é–字", max_size=40).map(lambda text: " ".join(text.split()))
+
+
+@given(
+    st.integers(2, 9).flatmap(
+        lambda count: st.lists(
+            st.lists(TEXTS, min_size=count, max_size=count), min_size=2, max_size=5
+        )
+    ),
+    st.integers(60, 130),
+    st.integers(1, 2),
+)
+def test_whatever_is_in_the_cells_is_on_the_screen(
+    cells: list[list[str]], width: int, keys: int
+) -> None:
+    header, *rows = cells
+    header = [f"{name} h{number}" for number, name in enumerate(header)]
+    screen = shown(TerminalTable(header, rows, keys=min(keys, len(header) - 1)), width)
+    assert max(map(cell_len, screen.splitlines())) <= width
+    there = columns(screen)
+    for name, *own in zip(header, *rows, strict=True):
+        assert squeezed("".join([name, *own])) in there
+
+
+def test_a_broken_table_repeats_the_columns_that_name_its_rows() -> None:
+    table = TerminalTable(["a", "b", *"cdef"], [["x", "y", *["1234567890"] * 4]], title="All")
+    pieces = list(table.pieces(40))
+    assert [piece.header for piece in pieces] == [["a", "b", "c", "d"], ["a", "e", "f"]]
+    assert [piece.title for piece in pieces] == ["All", "All (continued)"]
+    named_by_two = list(replace(table, keys=2, words=2).pieces(40))
+    assert [piece.header for piece in named_by_two] == [["a", "b", "c", "d"], ["a", "b", "e", "f"]]
+    assert [piece.words for piece in named_by_two] == [2, 2]
+    assert list(table.pieces(200)) == [table]
+
+
+def test_a_table_is_broken_where_it_says_so() -> None:
+    table = TerminalTable(["name", *"abcdef"], [["x" * 9, *["1234567890"] * 6]], break_at=2)
+    assert next(table.pieces(60)).header == ["name", "a"]
+    assert list(table.pieces(120)) == [table]
+
+
+def test_words_are_wrapped_before_the_table_is_broken() -> None:
+    table = TerminalTable(["name", "a", "b"], [["some rather long words", "1.0 ± 2.0", "3 ± 4"]])
+    assert len(list(table.pieces(48))) == 1
+    screen = shown(table, 42)
+    assert "1.0 ± 2.0" in screen
+    assert "some rather long words" not in screen
+    assert "some rather long words" in shown(table, 60)
+
+
+def test_what_is_wider_than_the_terminal_is_folded_and_not_cut() -> None:
+    path = "/".join(["folder"] * 30)
+    screen = shown(TerminalTable(["path", "class"], [[path, "cat"]], words=2), 60)
+    assert squeezed("path" + path) in columns(screen)
+    numbers = shown(TerminalTable(["n", "m"], [["1" * 70, "2" * 80]]), 30)
+    assert {"n" + "1" * 70, "m" + "2" * 80} <= {*columns(numbers)}
+
+
+def test_a_table_without_lines_has_an_empty_line_before_each_further_piece() -> None:
+    table = TerminalTable(["name", "a", "b"], [["x", "1" * 30, "2" * 30]], lines=False)
+    first, further = shown(table, 60).split("\n\n")
+    assert first.split() == ["name", "a", "x", "1" * 30]
+    assert further.split() == ["name", "b", "x", "2" * 30]
+
+
+def test_texts_are_shown_as_they_are() -> None:
+    table = TerminalTable(["[red]n[/]", "s"], [["[bold]x[/bold] :cat:", "7"]], title="[dim]t[/]")
+    for text in ("[red]n[/]", "[bold]x[/bold] :cat:", "[dim]t[/]"):
+        assert text in shown(table, 60)
+
+
+def test_a_table_without_a_header_begins_with_its_first_row() -> None:
+    screen = shown(TerminalTable(["", ""], [["word", "some text"]], words=2, lines=False), 60)
+    assert screen.split() == ["word", "some", "text"]
+
+
+def test_all_tables_of_the_terminal_are_made_here() -> None:
+    """Rich's own cut their columns at the right edge."""
+    package = Path(study.__file__).parent
+    makers = {
+        path.relative_to(package).as_posix()
+        for path in package.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom | ast.Import) and "rich.table" in ast.unparse(node)
+    }
+    assert makers == {"terminal.py"}

@@ -1,0 +1,168 @@
+"""Commands print everything on a terminal of any width, and the same wherever they print it."""
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rich.cells import cell_len
+from screens import columns, plain, sentences, squeezed, table_lines
+
+from tests.analysis.conftest import (
+    FakeLedger,
+    add_answer,
+    keep_predictions,
+    write_ablation_study,
+    write_study,
+)
+from tests.analysis.test_paper import placed
+from tests.written_study import Written, sync
+
+WIDTHS = (60, 80, 100, 200)
+WIDE = 1000
+"""The width of a terminal on which nothing needs to be wrapped."""
+MARK = "\x1e"
+COMMANDS = {
+    "list": ["list"],  # first, as some of the others write files
+    "leaderboard": ["leaderboard", "glyphs-few-shot"],
+    "leaderboard of two parts": ["leaderboard", "glyphs-base-to-new"],
+    "status": ["status", "glyphs-few-shot"],
+    "diff": ["diff", "glyphs-few-shot", "best", "clipfit-tuned"],
+    "diff of two parts": ["diff", "glyphs-base-to-new", "best", "clipfit-tuned"],
+    "ablation-table": ["ablation-table", "runs/ablation"],
+    "paper-tables": ["paper-tables", "glyphs-base-to-new"],
+    "best configurations": ["leaderboard"],
+    "check": ["run", "quickstart", "--check", "--estimate"],
+    "check-data": ["check-data", "digits"],
+}
+TOLD = {
+    "leaderboard": "best by validation",
+    "leaderboard of two parts": "new %",
+    "list": "4 studies in runs",
+    "status": "unfinished",
+    "diff": "best better",
+    "diff of two parts": "part",
+    "ablation-table": "without vision.ln",
+    "paper-tables": "published",
+    "best configurations": "Best configurations",
+    "check": "all is well",
+    "check-data": "901",
+}
+"""What shows that a command did what it is for."""
+CHILD = """
+import fcntl, json, struct, sys, termios, time
+from types import SimpleNamespace
+from study.commands import main
+from study.trial.cost import Cost
+from study.workflow import commands, estimate, status
+
+# Nothing that a later command would print differently.
+now = time.time()
+status.time = commands.time = SimpleNamespace(
+    time=lambda: now, monotonic=time.monotonic, strftime=time.strftime
+)
+estimate.measure_apart = lambda *_: Cost(step=0.1, image=0.01, memory=10**9)
+widths, named = json.loads(sys.argv[1])
+for name, words in named.items():
+    for width in widths:
+        fcntl.ioctl(1, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
+        print(f"\\x1e{width}\\x1e{name}\\x1e", end="", flush=True)
+        code = main(words)
+        if code:
+            print("exit code", code)
+        sys.stdout.flush()
+"""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with finished studies in ``runs``, and their MLflow store."""
+    place = tmp_path_factory.mktemp("terminal")
+    runs = place / "runs"
+    few_shot = write_study(runs / "glyphs-few-shot")
+    keep_predictions(add_answer(few_shot))
+    config = json.loads((few_shot / "trials/search-0004/config.json").read_text())
+    ledger = FakeLedger(few_shot, base_to_new=False)
+    ledger.write_trial("search-0099", {**config, "number": 99}, epochs=2, status=None)
+    two_parts = write_study(runs / "glyphs-base-to-new", base_to_new=True)
+    placed(keep_predictions(two_parts), "eurosat")
+    for folder in (few_shot, two_parts):
+        (folder / "identity.json").write_text('{"study_id": "s", "git_commit": "c"}')
+    write_ablation_study(runs / "ablation")
+    written = Written(runs, "a-study-whose-name-is-not-short-at-all")
+    for number in (1, 2):
+        written.whole(number)
+    sync(written, f"sqlite:///{place / 'mlflow.db'}")
+    return place
+
+
+@pytest.fixture(scope="module")
+def screens(place: Path) -> dict[tuple[int, str], str]:
+    """What each command printed on a pseudo-terminal of each width."""
+    work = json.dumps([[WIDE, *WIDTHS], COMMANDS])
+    master, slave = pty.openpty()
+    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    child = subprocess.Popen(
+        [sys.executable, "-c", CHILD, work],
+        cwd=place,
+        stdin=slave,
+        stdout=slave,
+        stderr=subprocess.STDOUT,
+        env={**environment, "TERM": "xterm"},
+    )
+    os.close(slave)
+    output = read_all(master)
+    assert child.wait() == 0, output[-2000:]
+    _, *parts = output.split(MARK)
+    names = zip(map(int, parts[::3]), parts[1::3], strict=True)
+    return dict(zip(names, parts[2::3], strict=True))
+
+
+def read_all(terminal: int) -> str:
+    """Return what is written to a pseudo-terminal until its other end is closed."""
+    output = b""
+    while True:
+        try:
+            chunk = os.read(terminal, 65536)
+        except OSError:  # so Linux says that nobody has the other end open any more
+            break
+        if not chunk:
+            break
+        output += chunk
+    os.close(terminal)
+    return output.decode()
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_does_what_it_is_for(screens: dict[tuple[int, str], str], name: str) -> None:
+    assert TOLD[name] in " ".join(plain(screens[WIDE, name]).split())
+    assert "exit code" not in screens[WIDE, name]
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("name", COMMANDS)
+def test_no_column_and_no_cell_is_lost(
+    screens: dict[tuple[int, str], str], name: str, width: int
+) -> None:
+    whole, screen = screens[WIDE, name], screens[width, name]
+    lost = columns(whole) - columns(screen)
+    assert not lost
+    assert all(cell_len(line) <= width for line in table_lines(screen))
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("name", COMMANDS)
+def test_no_sentence_is_cut(screens: dict[tuple[int, str], str], name: str, width: int) -> None:
+    screen = squeezed(plain(screens[width, name]))
+    for sentence in sentences(screens[WIDE, name]):
+        assert squeezed(sentence) in screen
+
+
+def test_what_is_piped_has_the_width_that_the_readme_names(place: Path) -> None:
+    words = [sys.executable, "-m", "study", "leaderboard", "glyphs-few-shot"]
+    run = subprocess.run(words, cwd=place, capture_output=True, text=True, check=True)
+    lines = table_lines(run.stdout)
+    assert max(map(cell_len, lines)) <= 120
