@@ -1,6 +1,6 @@
 """An ablation's cells against its base: table, verdict, charts, and their files."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from math import inf
@@ -30,8 +30,9 @@ from study.analysis.formatting import (
     estimate_columns,
     guessing,
     interval,
-    interval_over_images,
     markdown_text,
+    missed,
+    percent,
     points,
     probability,
     rate,
@@ -40,16 +41,16 @@ from study.analysis.formatting import (
     setting_cells,
     setting_header,
 )
+from study.analysis.intervals import Estimate
 from study.analysis.leaderboard import Configuration, estimates
 from study.analysis.resampling import Resampled, resample
 from study.analysis.results import PARTS, Results, TrialResult, write_parquet
+from study.analysis.scope import scope
 from study.analysis.statistics import (
     Comparison,
-    Estimate,
     PairedDifference,
-    compare,
+    common_seeds,
     corrected,
-    paired_difference,
 )
 from study.config.schema import AblationConfig
 from study.errors import DataError, SubsetError
@@ -131,6 +132,8 @@ class AblationTable:
     """
     guess: str
     """What that supposes; it continues "would score"."""
+    scope: tuple[str, ...] = ()
+    """Sentences on what the intervals hold for."""
     interactions: tuple[Interaction, ...] = ()
     """The interactions of pairs of sites, largest first; empty in other designs."""
 
@@ -167,11 +170,10 @@ def ablation_table(results: Results, base_label: str = BASE) -> AblationTable:
         label: {trial.seed: trial.scores(split)["score"] or 0.0 for trial in seeds}
         for label, seeds in scored.items()
     }
-    resampled = resample(finished, results.protocol)
-    comparisons = {
-        label: replace(found, paired=resampled.beside(found.paired, label, base_label))
-        for label, found in compare(scores, base_label).items()
-    }
+    # Predictions are of test images, so that validation scores have an interval over seeds alone.
+    predicted = finished if split == "test" else []
+    resampled = resample(predicted, results.protocol, shared=results.shared)
+    comparisons = resampled.compare(scores, base_label)
     ablation = results.study.config.ablation if results.study is not None else None
     cells = []
     for label, seeds in scored.items():
@@ -199,6 +201,7 @@ def ablation_table(results: Results, base_label: str = BASE) -> AblationTable:
         cells=tuple(sorted(cells, key=lambda cell: -cell.score.mean)),
         chance=next((trial.chance for trial in ablated if trial.chance is not None), None),
         guess=results.guess,
+        scope=scope(resampled, {cell.label: cell.score for cell in cells}),
         interactions=_interactions(cells, ablation, resampled),
     )
 
@@ -208,14 +211,7 @@ def ablation_verdict(table: AblationTable) -> tuple[str, ...]:
 
     They also name the cells with extended grids, and the pairs of sites that interact.
     """
-    compared = [cell for cell in table.cells if cell.comparison is not None]
-    beyond = {
-        f"“{cell.label}”": cell.comparison.paired.difference.mean
-        for cell in compared
-        if cell.comparison and cell.beyond_noise
-    }
     named = {
-        "Within noise": [f"“{cell.label}”" for cell in compared if not cell.beyond_noise],
         "The best learning rate was the lowest or highest tried, so that the grid was extended": [
             f"of “{cell.label}” to {_spelt(cell, cell.added)}" for cell in table.cells if cell.added
         ],
@@ -230,15 +226,42 @@ def ablation_verdict(table: AblationTable) -> tuple[str, ...]:
         },
     }
     return (
-        f"{len(beyond)} of {len(compared)} cells differ from “{table.base.label}” "
-        f"({interval(table.base.score)} %) by more than noise, after Holm’s correction for "
-        f"{len(compared)} comparisons.",
-        *(f"{label}: {points(mean)} points." for label, mean in beyond.items()),
+        *_verdict_on_cells(table),
         *(f"{found}: {', '.join(cells)}." for found, cells in named.items() if cells),
         *_verdict_on_pairs(table.interactions),
         *guessing(table.chance, guess=table.guess),
         *(["These are validation scores; nothing was tested."] if table.split == "val" else ()),
     )
+
+
+def _verdict_on_cells(table: AblationTable) -> Iterator[str]:
+    """Yield which cells differ from the base by more than noise, which do not, and which may."""
+    beyond, within, untested = [], [], []
+    for cell in table.cells:
+        if cell.comparison is None:
+            continue
+        found = cell.comparison.paired.difference
+        if cell.comparison.holm_p is None or found.reach is None:
+            untested.append(f"“{cell.label}”")
+        elif cell.beyond_noise:
+            beyond.append(f"“{cell.label}”: {points(found.mean)} points; {missed(found)}.")
+        else:
+            within.append(f"“{cell.label}” {percent(found.reach)}")
+    tests = len(beyond) + len(within)
+    if tests:
+        yield (
+            f"{len(beyond)} of {tests} cells differ from “{table.base.label}” "
+            f"({interval(table.base.score)} %) by more than noise, after Holm’s correction for "
+            f"{tests} comparisons."
+        )
+    yield from beyond
+    if within:
+        yield (
+            "Within noise, each with the true difference in points that would be missed half the "
+            f"time: {', '.join(within)}."
+        )
+    if untested:
+        yield f"Not tested against “{table.base.label}”: {', '.join(untested)}."
 
 
 def _tried(cell: TrialResult, searched: Sequence[TrialResult]) -> dict[str, list[float]]:
@@ -299,7 +322,9 @@ def _interactions(
     pairs = {f"{one} + {other}": (one, other) for one, other in combinations(sites, 2)}
     for pair, alone in pairs.items():
         four = [known[subset] for subset in ("none", *alone, str(parse(pair))) if subset in known]
-        sums = [_weighted(four, weights, resampled) for weights in _WEIGHTS if len(four) == 4]
+        if len(four) < 4:
+            continue
+        sums = [_weighted(four, weights, resampled) for weights in _WEIGHTS]
         if found := [one for one in sums if one is not None]:
             *gained, paired[pair] = found
             gains[pair] = [gain.difference for gain in gained]
@@ -313,32 +338,30 @@ def _interactions(
 def _weighted(
     cells: Sequence[Cell], weights: Sequence[int], resampled: Resampled
 ) -> PairedDifference | None:
-    """Return a weighted sum of cells' scores less 0, over seeds of all cells; None without one."""
-    counted = list(zip(cells, weights, strict=True))
-    values = {
-        seed: sum(weight * cell.scores[seed] for cell, weight in counted)
-        for seed in set.intersection(*(set(cell.scores) for cell in cells))
-    }
-    if (found := paired_difference(values, dict.fromkeys(values, 0.0))) is None:
-        return None
-    terms = [(cell.label, weight) for cell, weight in counted if weight]
-    images = resampled.weighted(terms, found.seeds)
-    return replace(found, difference=replace(found.difference, images=images))
+    """Return a weighted sum of cells' scores over the seeds of all cells; None without one."""
+    seeds = common_seeds([cell.scores for cell in cells])
+    terms = []
+    for cell, weight in zip(cells, weights, strict=True):
+        if weight:
+            scores = {seed: cell.scores[seed] for seed in seeds}
+            terms.append((cell.label, scores, weight))
+    return resampled.weighted_sum(terms)
 
 
 def _verdict_on_pairs(interactions: Sequence[Interaction]) -> tuple[str, ...]:
-    if not interactions:
+    tested = [pair for pair in interactions if pair.comparison.holm_p is not None]
+    if not tested:
         return ()
     beyond = [
         f"“{one}” with “{other}” by {points(pair.comparison.paired.difference.mean)} points"
-        for pair in interactions
+        for pair in tested
         if pair.beyond_noise
         for one, other in (pair.sites,)
     ]
     return (
-        f"{len(beyond) or 'None'} of {len(interactions)} pairs of sites "
+        f"{len(beyond) or 'None'} of {len(tested)} pairs of sites "
         f"interact{'s' if len(beyond) < 2 else ''} by more than noise, after Holm’s correction for "
-        f"{len(interactions)} pairs{': ' if beyond else ''}{', '.join(beyond)}.",
+        f"{len(tested)} pairs{': ' if beyond else ''}{', '.join(beyond)}.",
     )
 
 
@@ -346,22 +369,20 @@ def interaction_table(table: AblationTable) -> Table:
     """Return what two sites give alone, together, and beyond the sum, in percentage points."""
     return Table(
         "Pairs of sites",
-        ["a", "b", "a alone", "b alone", "a + b", "interaction", "over images", "p"],
+        ["a", "b", "a alone", "b alone", "a + b", "interaction", "p"],
         [
             [
                 *pair.sites,
                 *(points(gain.mean) for gain in pair.gains),
-                difference(pair.comparison.paired),
-                interval_over_images(pair.comparison.paired.difference),
-                probability(pair.comparison.holm_p),
+                *comparison_cells(pair.comparison),
             ]
             for pair in table.interactions
         ],
         left=2,
         keys=2,
         note="a alone, b alone and a + b are mean differences to zero-shot in percentage points. "
-        "The interaction is (a + b) − a − b + zero-shot, with its 95 % intervals over common seeds "
-        "(t) and over other test images (bootstrap): above 0 two sites give more together than the "
+        "The interaction is (a + b) − a − b + zero-shot, with its 95 % interval over common seeds "
+        "and test images: above 0 two sites give more together than the "
         "sum of both, below 0 less. p is Holm-corrected for the number of pairs.",
     )
 
@@ -369,7 +390,7 @@ def interaction_table(table: AblationTable) -> Table:
 def cell_table(table: AblationTable) -> Table:
     """Return the scores of the cells, in percent and percentage points."""
     return Table(
-        f"Ablation: {table.split} {table.metric}, % ± seeds ± images",
+        f"Ablation: {table.split} {table.metric}, %",
         [
             "cell",
             *score_header(table.parts, table.metric if table.parts else table.split),
@@ -386,10 +407,9 @@ def cell_table(table: AblationTable) -> Table:
             ]
             for cell in table.cells
         ],
-        note="The first ± and [ ] are 95 % t intervals over seeds, the second ± is half a 95 % "
-        "interval over other test images (bootstrap), – where no predictions were kept. Δ are "
-        "paired differences in percentage points over common seeds; p is Holm-corrected; s is "
-        "seconds.",
+        note="± and [ ] are 95 % intervals over seeds and test images together. Δ are paired "
+        "differences in percentage points over common seeds; p is Holm-corrected; s is seconds. "
+        + " ".join(table.scope),
     )
 
 
@@ -518,7 +538,7 @@ def _forest_chart(table: AblationTable) -> Chart:
             [100 * comparison.paired.difference.mean for *_, comparison in shown],
             [y for y, *_ in shown],
             color=color,
-            x_error=[100 * (c.paired.difference.half_width or 0.0) for *_, c in shown],
+            x_error=[100 * (c.paired.difference.reach or 0.0) for *_, c in shown],
             hover=[
                 (
                     cell.label,

@@ -1,7 +1,5 @@
 """What the test images of each class are taken for: tables of classes and confusions, heat maps."""
 
-import json
-import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +10,7 @@ from study.analysis.formatting import Table, count, percent, points
 from study.analysis.leaderboard import Leaderboard
 from study.analysis.predictions import class_accuracies, confusions
 from study.analysis.results import Results, TrialResult
+from study.analysis.training_images import read_training_images
 from study.trial.predictions import images_of
 
 CONFUSION = "confusion"
@@ -22,8 +21,6 @@ NAMED_ROWS, NAMED_COLUMNS = 150, 40
 """The largest numbers of classes whose names stand beside and below a heat map."""
 _LONGEST = 24
 """The most characters of a name beside a heat map."""
-_TRAIN_LINE = '"part":"train"'
-"""What the record of a trial's images has in the lines of those that it trained on."""
 
 
 @dataclass(frozen=True)
@@ -60,17 +57,11 @@ def _trained_on(
     results: Results, trial: TrialResult
 ) -> tuple[Counter[str] | None, tuple[str, ...]]:
     """Return the training images of a trial by class, and the classes, from the record of them."""
-    digest = str(trial.split_hash or "")
-    if not re.fullmatch("[0-9a-f]+", digest):  # a record of an earlier version, or a strange one
+    images = read_training_images(results.folder, trial.split_hash)
+    if images is None:
         return None, ()
-    contents = results.folder.read(f"shots/tasks-{digest}.jsonl") or b""
-    try:
-        head, *lines = contents.decode().splitlines()
-        names = tuple(map(str, json.loads(head)["class_names"]))
-        marked = (json.loads(line) for line in lines if _TRAIN_LINE in line)
-        return Counter(names[line["label"]] for line in marked if "label" in line), names
-    except (ValueError, LookupError, TypeError):
-        return None, ()
+    names = images.class_names
+    return Counter(names[record.label] for record in images.records), names
 
 
 def class_table(results: Results, board: Leaderboard) -> Table:

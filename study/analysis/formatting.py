@@ -10,8 +10,10 @@ import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Self
 
-from study.analysis.statistics import Comparison, Estimate, Interval, PairedDifference
+from study.analysis.intervals import Estimate, Interval
+from study.analysis.statistics import Comparison, PairedDifference
 from study.config.settings import Peer, Settings
 from study.method.parameters import all_kinds, kind_names
 from study.protocols import Protocol
@@ -27,6 +29,18 @@ _MARKDOWN = str.maketrans(
     {mark: f"\\{mark}" for mark in "\\|*_`[~"}
     | {"&": "&amp;", "<": "&lt;", ">": "&gt;", "$": "&#36;", "@": "&#64;", "\n": " ", "\r": " "}
 )
+
+
+class Shown(str):
+    """The text of a cell, with what the report shows when the mouse rests on it."""
+
+    hover: str
+
+    def __new__(cls, text: str, hover: str) -> Self:
+        """Return the text, which knows what stands behind it."""
+        shown = super().__new__(cls, text)
+        shown.hover = hover
+        return shown
 
 
 @dataclass(frozen=True)
@@ -63,6 +77,11 @@ class Table:
     def texts(self) -> list[list[str]]:
         """The cells as they are shown: an unknown value is a dash."""
         return [["–" if cell is None else str(cell) for cell in row] for row in self.rows]
+
+    @property
+    def hovers(self) -> list[list[str]]:
+        """What is shown when the mouse rests on each cell; most are empty."""
+        return [[getattr(cell, "hover", "") for cell in row] for row in self.rows]
 
     def without_constant(self, name: str) -> Table:
         """Return the table without a column that says the same in every row."""
@@ -119,18 +138,39 @@ def percent(value: float | None, digits: int = 1) -> str:
 
 
 def interval(value: Estimate | None) -> str:
-    """Return mean ± half the 95 % interval in percent; a single seed is marked, as it has none."""
+    """Return a mean with its 95 % interval in percent: ±, or both ends where they differ from it.
+
+    A single seed is marked, as it has no interval.
+    """
     if value is None:
         return "–"
-    spread = "(1 seed)" if value.half_width is None else f"± {percent(value.half_width)}"
-    return f"{percent(value.mean)} {spread}"
+    mean = percent(value.mean)
+    if value.half_width is None:
+        return f"{mean} {_no_interval(value)}"
+    if value.symmetric:
+        return f"{mean} ± {_width(value.half_width)}"
+    return f"{mean} [{percent(value.low)}, {percent(value.high)}]"
 
 
-def score_cell(value: Estimate | None) -> str:
-    """Return mean ± half the interval over seeds ± half that over test images, in percent."""
-    if value is None:
-        return "–"
-    return f"{interval(value)} ± {percent(value.images.half_width if value.images else None)}"
+def _no_interval(value: Estimate) -> str:
+    return "(1 seed)" if value.n == 1 else "(no interval)"
+
+
+def _width(half: float) -> str:
+    """Return half a width in percent, which is never shown as 0."""
+    shown = percent(half)
+    return "<0.1" if shown == "0.0" else shown
+
+
+def score_cell(value: Estimate | None) -> Shown:
+    """Return a mean with its interval, which shows its two parts when the mouse rests on it."""
+    parts = []
+    if value is not None and value.seeds is not None:
+        parts.append(f"over seeds alone {percent(value.seeds.low)} to {percent(value.seeds.high)}")
+    if value is not None and value.images is not None:
+        low, high = percent(value.images.low), percent(value.images.high)
+        parts.append(f"over test images alone {low} to {high}")
+    return Shown(interval(value), "; ".join(parts))
 
 
 def points(value: float) -> str:
@@ -141,24 +181,47 @@ def points(value: float) -> str:
 
 
 def difference(paired: PairedDifference | None) -> str:
-    """Return the mean difference with its interval over seeds, in percentage points."""
+    """Return the mean difference with its interval, in percentage points."""
     if paired is None:
         return "–"
     found = paired.difference
-    return f"{points(found.mean)} {ends(found, '[{}, {}]') or '(1 seed)'}"
+    return f"{points(found.mean)} {ends(found, '[{}, {}]') or _no_interval(found)}"
 
 
-def interval_over_images(found: Estimate) -> str:
-    """Return the ends of a difference's interval over test images, in percentage points."""
-    return ends(found.images, "[{}, {}]") or "–"
+def difference_cell(paired: PairedDifference | None) -> Shown:
+    """Return a mean difference with its interval, which shows its two parts on hover."""
+    parts = []
+    if paired is not None:
+        parts.append(ends(paired.difference.seeds, "over seeds alone {} to {}"))
+        parts.append(ends(paired.difference.images, "over test images alone {} to {}"))
+    return Shown(difference(paired), "; ".join(filter(None, parts)))
 
 
 def spelt(found: Estimate) -> str:
-    """Return a mean difference with its intervals, in percentage points and words."""
-    over_seeds = ends(found, "95 % interval over seeds {} to {}")
-    over_images = ends(found.images, "over test images {} to {}")
-    told = filter(None, (over_seeds or "1 seed, so no interval over seeds", over_images))
-    return f"{points(found.mean)} points ({', '.join(told)})"
+    """Return a mean difference with its interval, in percentage points and words."""
+    return f"{points(found.mean)} points ({_interval_in_words(found)})"
+
+
+def _interval_in_words(found: Estimate) -> str:
+    """Return the ends of a difference's interval, and what it leaves out."""
+    if found.n == 1:
+        alone = ends(found.images, "; over test images alone {} to {}")
+        return f"1 seed, so no interval{alone}"
+    if found.low is None:
+        return "no interval: all seeds are alike and no predictions were kept"
+    if found.reach is None:
+        return ends(found, "95 % interval over test images alone {} to {}")
+    if found.images is None:
+        return ends(found, "95 % interval over seeds alone {} to {}, test images left out")
+    wider = ends(found.wider, ", for other labelled images {} to {}")
+    return ends(found, "95 % interval {} to {}") + wider
+
+
+def missed(found: Estimate) -> str:
+    """Return how large a true difference would have to be to be seen half the time, in words."""
+    if found.reach is None:
+        return ""
+    return f"a true difference of {percent(found.reach)} points would be missed half the time"
 
 
 def ends(found: Estimate | Interval | None, form: str = "{} to {}") -> str:
@@ -253,22 +316,24 @@ def comparison_cells(comparison: Comparison | None) -> tuple[str, str]:
     return (
         ("–", "–")
         if comparison is None
-        else (difference(comparison.paired), probability(comparison.holm_p))
+        else (difference_cell(comparison.paired), probability(comparison.holm_p))
     )
 
 
 def estimate_columns(values: Mapping[str, Estimate | None]) -> dict[str, float | None]:
-    """Return the columns that tables for other programs have of each named estimate."""
-    return {
-        f"{name}_{column}": getattr(found, field, None)
-        for name, value in values.items()
-        for found, prefix, fields in (
-            (value, "", ("mean", "sd", "low", "high")),
-            (value and value.images, "images_", ("low", "high")),
-        )
-        for field in fields
-        for column in [f"{prefix}{field}"]
-    }
+    """Return the columns that tables for other programs have of each named estimate.
+
+    `low` and `high` are the ends of the interval, and those of its parts have their names before.
+    """
+    columns: dict[str, float | None] = {}
+    for name, value in values.items():
+        for field in ("mean", "sd", "low", "high"):
+            columns[f"{name}_{field}"] = getattr(value, field, None)
+        for part in ("seeds", "images", "wider"):
+            own = getattr(value, part, None)
+            columns[f"{name}_{part}_low"] = getattr(own, "low", None)
+            columns[f"{name}_{part}_high"] = getattr(own, "high", None)
+    return columns
 
 
 def comparison_columns(name: str, comparison: Comparison | None) -> dict[str, float | None]:

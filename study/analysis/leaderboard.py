@@ -12,18 +12,16 @@ from typing import Any
 
 import pandas as pd
 
+from study.analysis.intervals import Estimate
 from study.analysis.names import PUBLISHED, RUNGS, STEPS, joint_name
 from study.analysis.resampling import Resampled, resample
 from study.analysis.results import PARTS, Results, TrialResult
 from study.analysis.statistics import (
     Comparison,
-    Estimate,
     PairedDifference,
     RankAgreement,
     Regret,
     corrected,
-    estimate,
-    paired_difference,
     rank_agreement,
     regret,
 )
@@ -265,12 +263,27 @@ class Leaderboard(Results):
         """Return the candidate that has this label, if there is one."""
         return next((e for e in self.entries if label in e.labels), None)
 
-    def difference(self, one: Entry, other: Entry | None) -> PairedDifference | None:
-        """Return `one - other` over common seeds; None without any, or for one and the same."""
+    def difference(
+        self, one: Entry, other: Entry | None, name: str = "score"
+    ) -> PairedDifference | None:
+        """Return `one - other` over common seeds; None without any, or for one and the same.
+
+        Args:
+            one: a candidate.
+            other: another.
+            name: the name of the test score, such as that of a part.
+        """
         if other is None or one.label == other.label:
             return None
-        paired = paired_difference(one.scores, other.scores)
-        return paired and self.resampled.beside(paired, one.label, other.label)
+        values, base = (
+            {
+                trial.seed: score
+                for trial in self.confirmed(entry.label)
+                if (score := trial.test.get(name)) is not None
+            }
+            for entry in (one, other)
+        )
+        return self.resampled.difference(one.label, values, other.label, base, name)
 
 
 def leaderboard(results: Results) -> Leaderboard:
@@ -284,7 +297,7 @@ def leaderboard(results: Results) -> Leaderboard:
     same = {label: c.same_as for label, c in candidates.items() if c.same_as}
     known = [*candidates, *(trial.label for trial in results.stage("confirm"))]
     labels = [label for label in dict.fromkeys(known) if label not in same]
-    resampled = resample(results.stage("confirm"), results.protocol)
+    resampled = resample(results.stage("confirm"), results.protocol, shared=results.shared)
     tested = [
         _entry(
             (label, *(a for a in same if same[a] == label)),
@@ -368,15 +381,13 @@ def estimates(
     Args:
         trials: the trials, one a seed.
         names: the names of the scores.
-        resampled: the scores on test images that were drawn again.
+        resampled: the scores on images that were drawn again.
         split: the images that the scores were measured on.
     """
     found: dict[str, Estimate] = {}
     for name in names:
         scores = {t.seed: v for t in trials if (v := t.scores(split).get(name)) is not None}
         if scores:
-            images = resampled.interval(trials[0].label, tuple(scores), name)
-            found[name] = replace(
-                estimate(list(scores.values())), images=images if split == "test" else None
-            )
+            trained = trials[0].trainable > 0
+            found[name] = resampled.estimate(trials[0].label, scores, name, trained=trained)
     return found

@@ -9,10 +9,9 @@ from rich.text import Text
 from study.analysis.formatting import (
     Table,
     count,
-    difference,
+    difference_cell,
     duration,
     estimate_columns,
-    interval_over_images,
     markdown_text,
     p_values,
     percent,
@@ -26,6 +25,7 @@ from study.analysis.formatting import (
 from study.analysis.leaderboard import REFERENCES, STATES, Entry, Leaderboard
 from study.analysis.names import PUBLISHED, RUNGS
 from study.analysis.results import PARTS
+from study.analysis.scope import scope_of
 from study.analysis.statistics import PairedDifference
 from study.analysis.verdict import validation_findings, verdict
 from study.config.schema import TUNED
@@ -37,7 +37,7 @@ def main_table(board: Leaderboard) -> Table:
     """Return the test scores in percent, and the differences to both baselines in points."""
     of = f" of {' and '.join(board.parts)} accuracy" if board.parts else ""
     return Table(
-        f"{board.folder.name}: test {board.metric}{of}, % ± seeds ± images",
+        f"{board.folder.name}: test {board.metric}{of}, %",
         [
             "candidate",
             *score_header(board.parts, board.metric if board.parts else "test"),
@@ -52,7 +52,7 @@ def main_table(board: Leaderboard) -> Table:
                 f"{len(entry.scores)}/{entry.seeds_planned}"
                 if len(entry.scores) < entry.seeds_planned
                 else len(entry.scores),
-                *map(difference, _versus(board, entry)),
+                *map(difference_cell, _versus(board, entry)),
             ]
             for entry in board.entries
         ],
@@ -66,10 +66,10 @@ def ladder_table(board: Leaderboard) -> Table:
     """Return what each step from CLIPFit as published to the winner adds, in points."""
     return Table(
         "From CLIPFit as published to the winner",
-        ["step", "candidate", "test %", "Δ points", "Δ over images"],
+        ["step", "candidate", "test %", "Δ points"],
         [
             *(
-                [RUNGS[PUBLISHED], _name(step.lower), score_cell(step.lower.test), None, None]
+                [RUNGS[PUBLISHED], _name(step.lower), score_cell(step.lower.test), None]
                 for step in board.ladder[:1]
                 if step.lower is board.entry(PUBLISHED)
             ),
@@ -78,9 +78,9 @@ def ladder_table(board: Leaderboard) -> Table:
                     f"+ {step.adds}",
                     _name(step.upper),
                     *(
-                        ["same configuration", None, None]
+                        ["same configuration", None]
                         if step.upper is step.lower
-                        else [score_cell(step.upper.test), *_step_cells(step.paired)]
+                        else [score_cell(step.upper.test), _step_cell(step.paired)]
                     ),
                 ]
                 for step in board.ladder
@@ -91,10 +91,8 @@ def ladder_table(board: Leaderboard) -> Table:
     )
 
 
-def _step_cells(paired: PairedDifference | None) -> tuple[object, ...]:
-    if paired is None:
-        return None, None
-    return difference(paired), interval_over_images(paired.difference)
+def _step_cell(paired: PairedDifference | None) -> str | None:
+    return None if paired is None else difference_cell(paired)
 
 
 def configuration_table(board: Leaderboard) -> Table:
@@ -122,7 +120,7 @@ def configuration_table(board: Leaderboard) -> Table:
 def target_table(board: Leaderboard) -> Table:
     """Return accuracies in percent: datasets by candidates."""
     return Table(
-        "Accuracy by dataset, % ± seeds ± images",
+        "Accuracy by dataset, %",
         ["dataset", *(_name(entry) for entry in board.entries)],
         [
             [target, *(score_cell(entry.targets.get(target)) for entry in board.entries)]
@@ -164,10 +162,12 @@ def footnote(board: Leaderboard) -> str:
         else "by validation, before test was read."
     )
     return (
-        f"{'★ chosen' if board.winner else 'The choice was made'} {chosen} The first ± and [ ] are "
-        "95 % t intervals over seeds, each with its own training shots, on the same test images. "
-        "The second ± is half a 95 % interval over other test images (bootstrap), – where no "
-        "predictions were kept. Δ are paired differences in percentage points over common seeds. "
+        f"{'★ chosen' if board.winner else 'The choice was made'} {chosen} ± and [ ] are 95 % "
+        "intervals over seeds and test images together. Δ are paired differences in percentage "
+        "points over common seeds, whose intervals are narrower since the test images are common "
+        "too. "
+        + " ".join(scope_of(board))
+        + " "
         + (
             "Two comparisons are tested, as fixed beforehand: the winner with tuned "
             "CLIPFit, and with the peer that validation ranks best, with Holm’s correction for "

@@ -13,9 +13,10 @@ from typing import Any
 
 from study.analysis.arms import OPEN
 from study.analysis.formatting import Table, ends, points
+from study.analysis.intervals import Interval
 from study.analysis.results import Results, TrialResult
 from study.analysis.sites import site_in_words, sites_in
-from study.analysis.statistics import Interval, proportion_difference
+from study.analysis.statistics import proportion_difference
 from study.config.loading import load_config
 from study.config.schema import TUNED
 from study.config.settings import Settings

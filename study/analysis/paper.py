@@ -137,7 +137,7 @@ def _by_dataset(experiment: str, studies: pd.DataFrame) -> Table:
             score_cell(entry.test if entry else None) for entry in own
         ]
     return Table(
-        f"{experiment}: test % ± seeds ± images",
+        f"{experiment}: test %",
         ["dataset", *series],
         [[dataset, *scores] for dataset, scores in rows.items()],
     )

@@ -203,7 +203,7 @@ def agreement_chart(board: Leaderboard) -> Chart:
         "agreement",
         "Validation against test",
         "Each candidate once: the score it was selected by, and its test score with a 95 % "
-        "interval over seeds, in the colour of the arm that it comes from. A rising cloud means "
+        "interval, in the colour of the arm that it comes from. A rising cloud means "
         "that validation ranked well; ★ is the winner.",
         tuple(
             Panel(

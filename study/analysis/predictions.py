@@ -6,10 +6,10 @@ from typing import Any
 
 import pandas as pd
 
-from study.analysis.formatting import Table, ends, points, spelt
+from study.analysis.formatting import Table, points, spelt
 from study.analysis.leaderboard import Entry, Leaderboard, leaderboard
 from study.analysis.results import Results, TrialResult
-from study.analysis.statistics import bootstrap
+from study.analysis.scope import scope_of
 from study.config.schema import ZERO_SHOT
 from study.errors import DataError
 from study.trial.predictions import images_of, read_predictions
@@ -131,15 +131,18 @@ def difference_tables(results: Results, one: str, other: str) -> tuple[Table, Ta
         [*name, len(own), int((own > 0).sum()), int((own < 0).sum()), points(own.mean())]
         for name, own in by_class
     ]
-    overall = [
-        f"{part}: {points(own.mean())} points (95 % interval {ends(bootstrap(own.tolist()))}) "
-        f"over {len(own)} images"
-        for part, own in shares["gain"].groupby(level="part")
-    ]
+    sizes = shares.groupby(level="part").size()
+    sentences = []
+    for part in sizes.index:
+        paired = board.difference(first, second, part)
+        if paired is not None:
+            size = spelt(paired.difference)
+            sentences.append(f"{part}: {size} over {sizes[part]} images")
+    paired = board.difference(first, second)
+    if board.parts and paired is not None:
+        sentences.append(f"{board.metric}: {spelt(paired.difference)}")
     header = ["part", "class", "images", f"{one} better", f"{other} better", "Δ points"]
-    note = f"{one} less {other}, over other test images (bootstrap): {'; '.join(overall)}."
-    if board.parts and (paired := board.difference(first, second)):
-        note += f" {board.metric}: {spelt(paired.difference)}."
+    note = f"{one} less {other}: {'; '.join(sentences)}. {' '.join(scope_of(board))}"
     differing = shares[shares["gain"] != 0].round(12).reset_index()
     title = f"{one} and {other} on each class"
     return (

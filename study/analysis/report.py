@@ -47,6 +47,7 @@ from study.analysis.mattered import ablation_command, share_sentences, share_tab
 from study.analysis.names import name_of
 from study.analysis.pictures import Datasets, make_gallery
 from study.analysis.results import Results, TrialResult
+from study.analysis.scope import scope_of
 from study.analysis.sites import subset_in_words
 from study.analysis.verdict import (
     headline,
@@ -131,6 +132,7 @@ def _content(results: Results, board: Leaderboard, datasets: Datasets) -> dict[s
         "targets": target_table(board),
         "configurations": configuration_table(board),
         "budgets": budget_table(board),
+        "scope": scope_of(board),
         "doubts": validation_findings(board),
         "winner": winner,
         "chosen": board.chosen,

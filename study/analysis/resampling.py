@@ -1,91 +1,182 @@
-"""How scores would vary over other test images: a bootstrap of the predictions of tested trials."""
+"""How scores would vary over other test images, and with that the intervals of a study."""
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
+from study.analysis.bootstrap import Rescored, Trial, competing, rescored
+from study.analysis.intervals import CONFIDENCE, Drawn, Estimate, Interval, estimate
 from study.analysis.results import TrialResult
-from study.analysis.statistics import (
-    DRAWS,
-    LARGEST_BATCH,
-    Interval,
-    PairedDifference,
-    percentile_interval,
-    resampled_means,
-)
+from study.analysis.statistics import Comparison, PairedDifference, common_seeds, corrected
 from study.protocols import Protocol
-from study.protocols.competition import Competition, drawn_again
-from study.trial.predictions import Outcomes
 
-Trial = tuple[str, int]
-"""A trial's label and seed."""
+DRAWS = 2_000
+"""How many sets of images are drawn; the square root of a variance is then known to about 2 %."""
 
 
 @dataclass(frozen=True)
 class Resampled:
     """The scores of trials on sets of test images that were drawn again.
 
-    The sets are the same for all trials that were tested on the same images.
+    The sets are the same for all trials that were tested on the same images. All intervals of a
+    study come from here, so that all count the same.
     """
 
-    images: Mapping[tuple[str, int], str]
+    images: Mapping[Trial, str]
     """The hash of the images that a trial was tested on, by its label and seed."""
-    scores: Mapping[tuple[str, int], Mapping[str, np.ndarray]]
-    """What the protocol returns of the accuracies, by label and seed; ``(draws,)`` each."""
+    scores: Mapping[Trial, Mapping[str, Rescored]]
+    """What the protocol returns of the accuracies, by label and seed, and by name."""
+    shared: float | None = None
+    """The mean share of training images that two seeds have in common; None if it is not known."""
+    single: bool = False
+    """Whether a class has a single image, so that averages over classes have no variance."""
 
-    def interval(
-        self, label: str, seeds: Sequence[int], name: str = "score", *, less: str | None = None
-    ) -> Interval | None:
-        """Return the percentile interval of a mean over seeds, or of a paired difference.
+    def estimate(
+        self, label: str, scores: Mapping[int, float], name: str = "score", *, trained: bool = True
+    ) -> Estimate:
+        """Return the mean of a label's scores, with its interval within 0 and 1.
 
         Args:
             label: the label of the trials.
-            seeds: their seeds.
-            name: the score to take the mean of.
-            less: a label whose mean over the same seeds is subtracted.
+            scores: the score of each seed.
+            name: what the score is called in `scores`.
+            trained: whether anything is trained.
+        """
+        return estimate(
+            list(scores.values()),
+            self.weighted([(label, 1)], tuple(scores), name),
+            shared=self.shared,
+            trained=trained,
+            lowest=0.0,
+            highest=1.0,
+        )
+
+    def difference(
+        self,
+        one: str,
+        values: Mapping[int, float],
+        other: str,
+        base: Mapping[int, float],
+        name: str = "score",
+    ) -> PairedDifference | None:
+        """Return the mean of `values - base` over common seeds, with its interval.
+
+        Args:
+            one: the label of the trials whose scores are `values`.
+            values: the score of each seed.
+            other: the label of the trials whose scores are `base`.
+            base: the score of each seed of these.
+            name: what the score is called.
+        """
+        return self.weighted_sum([(one, values, 1), (other, base, -1)], name)
+
+    def compare(
+        self, scores: Mapping[str, Mapping[int, float]], baseline: str
+    ) -> dict[str, Comparison]:
+        """Compare all others with a baseline over common seeds, corrected for their number.
+
+        Args:
+            scores: the score of each seed, by label.
+            baseline: the label of the baseline; without scores of it, nothing is compared.
+        """
+        base = scores.get(baseline, {})
+        paired = {}
+        for label, values in scores.items():
+            if label == baseline:
+                continue
+            found = self.difference(label, values, baseline, base)
+            if found is not None:
+                paired[label] = found
+        return corrected(paired)
+
+    def weighted_sum(
+        self, terms: Sequence[tuple[str, Mapping[int, float], int]], name: str = "score"
+    ) -> PairedDifference | None:
+        """Return a weighted sum of labels' mean scores over common seeds, with its interval.
+
+        Args:
+            terms: the labels, each with the score of each seed and with its weight.
+            name: what the score is called.
 
         Returns:
-            The interval; None unless all these trials have the score on the same images.
+            The sum; None without a common seed.
         """
-        others = [] if less is None else [(less, -1)]
-        return self.weighted([(label, 1), *others], seeds, name)
+        seeds = common_seeds([scores for _, scores, _ in terms])
+        if not seeds:
+            return None
+        sums = [sum(weight * scores[seed] for _, scores, weight in terms) for seed in seeds]
+        drawn = self.weighted([(label, weight) for label, _, weight in terms], seeds, name)
+        return PairedDifference(estimate(sums, drawn, shared=self.shared), seeds)
 
     def weighted(
         self, terms: Sequence[tuple[str, int]], seeds: Sequence[int], name: str = "score"
-    ) -> Interval | None:
-        """Return the percentile interval of a weighted sum of labels' means over the same seeds.
+    ) -> Drawn | None:
+        """Return a weighted sum of labels' scores of each seed, on images that are drawn again.
 
         Args:
             terms: the labels, each with its weight.
             seeds: the seeds.
-            name: the score to take the means of.
+            name: what the score is called.
 
         Returns:
-            The interval; None unless all these trials have the score on the same images.
+            A column a seed; None unless all these trials have the score on the same images.
         """
         trials = [(label, seed) for label, _ in terms for seed in seeds]
         if not all(name in self.scores.get(trial, {}) for trial in trials):
             return None
         if len({self.images[trial] for trial in trials}) != 1:
             return None
-        means = (
-            weight * np.mean([self.scores[label, seed][name] for seed in seeds], axis=0)
-            for label, weight in terms
-        )
-        return percentile_interval(sum(means))
+        columns = []
+        for seed in seeds:
+            rescored = [(self.scores[label, seed][name], weight) for label, weight in terms]
+            columns.append(_weighted(rescored))
+        df = min(self.scores[trial][name].df for trial in trials)
+        return Drawn(np.stack(columns, axis=1), df)
 
-    def beside(self, paired: PairedDifference, one: str, other: str) -> PairedDifference:
-        """Return the difference between the scores of two labels with its interval over images."""
-        images = self.interval(one, paired.seeds, less=other)
-        return replace(paired, difference=replace(paired.difference, images=images))
+    def interval(
+        self, label: str, seeds: Sequence[int], name: str = "score", *, less: str | None = None
+    ) -> Interval | None:
+        """Return the percentile interval, over test images alone, of a mean or a difference.
+
+        Args:
+            label: the label of the trials.
+            seeds: their seeds.
+            name: what the score is called.
+            less: a label whose mean over the same seeds is subtracted.
+
+        Returns:
+            The interval; None unless all these trials have the score on the same images.
+        """
+        others = [] if less is None else [(less, -1)]
+        drawn = self.weighted([(label, 1), *others], seeds, name)
+        if drawn is None:
+            return None
+        ends = [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]
+        low, high = np.quantile(drawn.scores.mean(axis=1), ends)
+        return Interval(float(low), float(high))
+
+
+SEEDS_ALONE = Resampled({}, {})
+"""Without predictions: all intervals are over seeds alone."""
+
+
+def _weighted(terms: Sequence[tuple[Rescored, int]]) -> np.ndarray:
+    """Return a weighted sum of scores on each set; a single one stands alone."""
+    if len(terms) == 1:
+        rescored, weight = terms[0]
+        return weight * rescored.alone
+    total = np.zeros_like(terms[0][0].alone)
+    for rescored, weight in terms:
+        total += weight * (rescored.added if weight > 0 else rescored.subtracted)
+    return total
 
 
 def resample(
     tested: Iterable[TrialResult],
     protocol: Protocol | None,
     *,
+    shared: float | None = None,
     draws: int = DRAWS,
     seed: int = 0,
 ) -> Resampled:
@@ -97,95 +188,22 @@ def resample(
     Args:
         tested: trials, of which those without `outcomes` are left out.
         protocol: the protocol, which makes a score of accuracies; without it, there are none.
+        shared: see `Resampled.shared`.
         draws: how many sets of images are drawn.
         seed: the seed of the draws.
     """
-    known = {(t.label, t.seed): t.outcomes for t in tested if t.outcomes is not None}
-    scores: dict[tuple[str, int], Mapping[str, np.ndarray]] = {}
+    outcomes = {(t.label, t.seed): t.outcomes for t in tested if t.outcomes is not None}
     if protocol is None:
-        return Resampled({}, {})
-    for images in dict.fromkeys(own.images for own in known.values()):
-        alike = {trial: own.right for trial, own in known.items() if own.images == images}
-        drawn = _accuracies(
-            list(alike.values()), protocol.class_averaged, draws, np.random.default_rng(seed)
-        )
-        competing = {
-            trial: competition_of(known[trial], protocol.parts[0])
-            for trial in alike
-            if protocol.parts and known[trial].competing
-        }
-        beside = _beside(competing, draws, np.random.default_rng(seed))
-        for column, trial in enumerate(alike):
-            parts = zip(*(means[:, column].tolist() for means in drawn.values()), strict=True)
-            scored = [protocol.score(dict(zip(drawn, values, strict=True))) for values in parts]
-            own = {name: np.array([s[name] for s in scored]) for name in scored[0]}
-            scores[trial] = {**own, **beside.get(trial, {})}
-    return Resampled({trial: own.images for trial, own in known.items()}, scores)
-
-
-def competition_of(outcomes: Outcomes, trained: str) -> Competition:
-    """Return the images of a trial whose names compete.
-
-    Args:
-        outcomes: what a trial took its images for.
-        trained: the part of the images of trained classes.
-    """
-    columns = []
-    for own in (True, False):
-        rows = [
-            (gap, right, number)
-            for number, ((part, _), images) in enumerate(outcomes.competing.items())
-            if (part == trained) is own
-            for right, gap in images
-        ]
-        gaps, right, labels = zip(*rows, strict=True) if rows else ((), (), ())
-        columns += [np.array(gaps, float), np.array(right, bool), np.array(labels, int)]
-    return Competition(*columns)
-
-
-def _beside(
-    competing: Mapping[Trial, Competition], draws: int, rng: np.random.Generator
-) -> dict[Trial, dict[str, np.ndarray]]:
-    """Return the scores of trials where all names compete, on images that are drawn again."""
-    found: dict[Trial, list[tuple[np.ndarray, np.ndarray]]] = defaultdict(list)
-    for one in list(competing.values())[:1]:  # the images are those of all
-        batch = max(1, LARGEST_BATCH // (len(one.seen_gap) + len(one.unseen_gap)))
-        for start in range(0, draws, batch):
-            sets = min(batch, draws - start)
-            seen, unseen = (_sets(own, sets, rng) for own in (one.seen_labels, one.unseen_labels))
-            for trial, own in competing.items():
-                found[trial].append(drawn_again(own, seen, unseen))
-    joined = {trial: map(np.concatenate, zip(*own, strict=True)) for trial, own in found.items()}
-    names = ("generalized", "ausuc")
-    return {trial: dict(zip(names, own, strict=True)) for trial, own in joined.items()}
-
-
-def _sets(labels: np.ndarray, sets: int, rng: np.random.Generator) -> np.ndarray:
-    """Return how often each set has each image, as many of a class as it has, (sets, images)."""
-    counts = np.empty((sets, len(labels)))
-    for label in np.unique(labels):
-        (at,) = np.nonzero(labels == label)
-        counts[:, at] = rng.multinomial(len(at), np.full(len(at), 1 / len(at)), size=sets)
-    return counts
-
-
-def _accuracies(
-    right: Sequence[Mapping[tuple[str, str], Sequence[bool]]],
-    class_averaged: bool,
-    draws: int,
-    rng: np.random.Generator,
-) -> dict[str, np.ndarray]:
-    """Return the accuracy of each trial on each set of images, ``(draws, trials)`` for each part.
-
-    The accuracy is the mean over a part's classes if `class_averaged`, else over its images.
-    """
-    strata: dict[str, list[np.ndarray]] = defaultdict(list)
-    for part, label in right[0]:
-        strata[part].append(np.array([own[part, label] for own in right]).T)
-    if not class_averaged:
-        strata = {part: [np.concatenate(classes)] for part, classes in strata.items()}
-    none = np.zeros((draws, len(right)))
-    return {
-        part: sum((resampled_means(own, rng, draws) for own in classes), start=none) / len(classes)
-        for part, classes in strata.items()
-    }
+        return Resampled({}, {}, shared)
+    scores: dict[Trial, Mapping[str, Rescored]] = {}
+    single = False
+    for images in dict.fromkeys(own.images for own in outcomes.values()):
+        alike = {trial: own for trial, own in outcomes.items() if own.images == images}
+        whole = rescored(alike, protocol, draws, seed)
+        beside = competing(alike, protocol, draws, seed)
+        compete = any(own.competing for own in alike.values())
+        single = single or not whole or (compete and not beside)
+        for trial in alike:
+            scores[trial] = {**whole.get(trial, {}), **beside.get(trial, {})}
+    images_of = {trial: own.images for trial, own in outcomes.items()}
+    return Resampled(images_of, scores, shared, single)

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from study.analysis.training_images import shared_images
 from study.config.frozen import load_frozen
 from study.config.schema import SCORES, VARIANT
 from study.config.settings import Settings, settings_columns
@@ -130,6 +131,10 @@ class Results:
     """Where the winner is registered; None while it is not."""
     identity: Mapping[str, Any]
     """The study's id and the versions that it was made with; empty where they are missing."""
+    shared: float | None
+    """The mean share of training images that two tested seeds have in common, a fraction.
+
+    None where one seed alone was tested, or no file says what was trained on."""
 
     @property
     def protocol(self) -> Protocol | None:
@@ -210,10 +215,12 @@ def read_results(folder: Path, protocol: Protocol | None = None) -> Results:
         if opened.config_path.exists()
         else None
     )
+    trials = read_trials(opened, study.protocol() if study else None)
+    tested = {trial.seed: trial.split_hash for trial in trials if trial.stage != "search"}
     return Results(
         folder=opened,
         study=study,
-        trials=read_trials(opened, study.protocol() if study else None),
+        trials=trials,
         candidates=tuple(
             Candidate.model_construct(**{**values, "settings": Settings.as_written(values)})
             for values in opened.read_json(CANDIDATES) or ()
@@ -226,6 +233,7 @@ def read_results(folder: Path, protocol: Protocol | None = None) -> Results:
         ablates=opened.read_json(CELLS) is not None,
         registration=opened.read_registration(),
         identity=opened.read_json("identity.json") or {},
+        shared=shared_images(opened, tested.values()),
     )
 
 

@@ -7,14 +7,16 @@ from study.analysis.formatting import (
     count,
     guessing,
     interval,
+    missed,
     percent,
     probability,
     settings_in_words,
     spelt,
 )
+from study.analysis.intervals import Estimate
 from study.analysis.leaderboard import Entry, Leaderboard, above_winner
 from study.analysis.names import name_of
-from study.analysis.statistics import Comparison, Estimate
+from study.analysis.statistics import Comparison, PairedDifference
 from study.config.schema import BEST_PEER, SMALLEST, TUNED, WITH_DELTA, ZERO_SHOT
 from study.trial.study import BEST
 
@@ -59,8 +61,8 @@ def headline(board: Leaderboard) -> tuple[str, str] | None:
     metric = f"mean {board.metric} over the target datasets" if board.targets else _metric(board)
     return (
         f"{percent(chosen.test.mean)} %",
-        f"{metric} on test for the {'winner' if chosen.winner else 'choice'} (95 % "
-        f"intervals: {_spread(chosen.test)})" + (f"; {', and '.join(beside)}." if beside else "."),
+        f"{metric} on test for the {'winner' if chosen.winner else 'choice'} ("
+        f"{_interval_and_seeds(chosen.test)})" + (f"; {', and '.join(beside)}." if beside else "."),
     )
 
 
@@ -98,29 +100,27 @@ def _metric(board: Leaderboard) -> str:
 
 
 def with_intervals(score: Estimate) -> str:
-    """Return a score in percent with its intervals over seeds and over test images, in words."""
-    return f"{percent(score.mean)} % ({_spread(score)})"
+    """Return a score in percent with its interval and its number of seeds, in words."""
+    return f"{percent(score.mean)} % ({_interval_and_seeds(score)})"
 
 
-def _spread(score: Estimate) -> str:
-    half = score.half_width
-    spreads = [
-        seed_count(score.n) if half is None else f"± {percent(half)} over {seed_count(score.n)}",
-        *([f"± {percent(score.images.half_width)} over test images"] if score.images else ()),
-    ]
-    return ", ".join(spreads)
+def _interval_and_seeds(score: Estimate) -> str:
+    if score.low is None:
+        return seed_count(score.n)
+    low, high = percent(score.low), percent(score.high)
+    return f"95 % interval {low} to {high}, {seed_count(score.n)}"
 
 
 def judgement(comparison: Comparison) -> str:
-    """Return whether a difference is more than noise: by its intervals and Holm's p."""
+    """Return whether a difference is more than noise: by its interval and Holm's p."""
+    if comparison.paired.p is None:
+        return "not tested"
     if comparison.paired.within_noise:
         return "within noise"
     found = comparison.paired.difference
     side = "above" if found.mean > 0 else "below"
     if (comparison.holm_p or 0.0) > SIGNIFICANCE:
         return f"{side} by its own interval, but not after correction for two comparisons"
-    if found.images and found.images.low <= 0.0 <= found.images.high:
-        return f"{side}, by more than noise over seeds, but not over test images"
     return f"{side}, by more than noise"
 
 
@@ -133,11 +133,18 @@ def surpassing(board: Leaderboard) -> Iterator[str]:
         if not board.fixed.keys().isdisjoint(entry.labels):
             continue
         size = "no common seed" if paired is None else spelt(paired.difference)
-        noise = "within" if paired is None or paired.within_noise else "beyond"
+        kind = "peer" if entry.peer else "baseline"
         yield (
-            f"The winner’s mean is below the {'peer' if entry.peer else 'baseline'} "
-            f"“{entry.name}”: {size}: {noise} noise."
+            f"The winner’s mean is below the {kind} “{entry.name}”: {size}: {_descriptive(paired)}."
         )
+
+
+def _descriptive(paired: PairedDifference | None) -> str:
+    """Return whether a difference that is not among the fixed ones is more than noise."""
+    if paired is None or paired.p is None:
+        return "not tested"
+    noise = "within noise" if paired.within_noise else "beyond noise"
+    return f"{noise}; {missed(paired.difference)}"
 
 
 def _judgements(board: Leaderboard, winner: Entry) -> Iterator[str]:
@@ -160,11 +167,12 @@ def _judgements(board: Leaderboard, winner: Entry) -> Iterator[str]:
                 "with it."
             )
         elif comparison is not None:
+            missing = "; ".join(["", *filter(None, [missed(comparison.paired.difference)])])
             higher = ", whose mean is higher" if rival.test.mean > winner.test.mean else ""
             yield (
                 f"Against {name}{higher}: {spelt(comparison.paired.difference)}, over "
                 f"{seed_count(len(comparison.paired.seeds))} in common, p "
-                f"{probability(comparison.holm_p)} ({tests}): {judgement(comparison)}."
+                f"{probability(comparison.holm_p)} ({tests}): {judgement(comparison)}{missing}."
             )
     yield from surpassing(board)
     yield from _stopped(board)

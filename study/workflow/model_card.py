@@ -23,6 +23,7 @@ from study.analysis.formatting import (
 from study.analysis.leaderboard import Entry, Leaderboard
 from study.analysis.names import name_of
 from study.analysis.results import TrialResult
+from study.analysis.scope import scope_of
 from study.analysis.sites import subset_in_words
 from study.analysis.verdict import verdict
 from study.config.schema import TUNED, ZERO_SHOT
@@ -217,9 +218,9 @@ def _figures(tested: Provenance) -> Iterator[str]:
     ]
     yield Table("", header, rows).markdown()
     yield (
-        "Scores on test images, in percent: the mean over seeds, each with its own training images "
-        "± half its 95 % t interval over seeds ± half its 95 % interval over other test images (a "
-        "bootstrap; – where no predictions were kept). "
+        "Scores on test images, in percent: the mean over seeds, each with its own training "
+        "images, and its 95 % interval over seeds and test images together. "
+        + markdown_text(" ".join(scope_of(board)) + " ")
         + markdown_text(f"Chance: {board.guess[0].lower()}{board.guess[1:]}.")
     )
     if not entry.chosen:

@@ -13,6 +13,7 @@ from study.analysis.formatting import (
     guessing,
     interval,
     markdown_text,
+    missed,
     percent,
     points,
     probability,
@@ -22,7 +23,7 @@ from study.analysis.formatting import (
     settings_in_words,
     spelt,
 )
-from study.analysis.statistics import Interval, estimate
+from study.analysis.intervals import Interval, estimate
 from study.config.settings import Peer, Settings
 from study.terminal import TerminalTable
 
@@ -110,21 +111,44 @@ def test_records_are_rows_under_the_names_of_their_fields() -> None:
     assert Table.of([]).rows == []
 
 
-def test_a_score_has_both_of_its_intervals() -> None:
+def test_a_score_has_one_interval_and_shows_its_parts_on_hover() -> None:
     seeds = estimate([0.5, 0.52, 0.54])
-    assert score_cell(replace(seeds, images=Interval(0.49, 0.57))) == "52.0 ± 5.0 ± 4.0"
-    assert (score_cell(seeds), score_cell(None)) == ("52.0 ± 5.0 ± –", "–")
-    assert score_cell(estimate([0.5])) == "50.0 (1 seed) ± –"
+    cell = score_cell(replace(seeds, images=Interval(0.49, 0.57)))
+    assert cell == "52.0 ± 5.0"
+    assert "47.0 to 57.0" in cell.hover
+    assert "49.0 to 57.0" in cell.hover
+    assert (score_cell(seeds), score_cell(None)) == ("52.0 ± 5.0", "–")
+    assert score_cell(estimate([0.5])) == "50.0 (1 seed)"
 
 
-def test_a_difference_is_spelt_with_the_intervals_that_it_has() -> None:
-    seeds, images = estimate([0.01, 0.03]), Interval(-0.01, 0.05)
-    over_seeds = "95 % interval over seeds −10.7 to +14.7"
-    assert spelt(seeds) == f"+2.0 points ({over_seeds})"
-    assert spelt(replace(seeds, images=images)) == (
-        f"+2.0 points ({over_seeds}, over test images −1.0 to +5.0)"
+def test_an_interval_that_ends_at_what_is_possible_has_both_ends_printed() -> None:
+    assert interval(estimate([0.98, 0.99, 1.0], highest=1.0)) == "99.0 [96.5, 100.0]"
+
+
+def test_no_interval_is_printed_as_nothing() -> None:
+    tiny = replace(estimate([0.5, 0.5]), low=0.4999, high=0.5001)
+    assert interval(tiny) == "50.0 ± <0.1"
+    assert interval(estimate([0.5, 0.5])) == "50.0 (no interval)"
+
+
+def test_a_difference_is_spelt_with_what_its_interval_leaves_out() -> None:
+    seeds = estimate([0.01, 0.03])
+    ends = "−10.7 to +14.7"
+    assert spelt(seeds) == (
+        f"+2.0 points (95 % interval over seeds alone {ends}, test images left out)"
     )
-    assert spelt(estimate([0.01])) == "+1.0 points (1 seed, so no interval over seeds)"
+    both = replace(seeds, images=Interval(-0.01, 0.05))
+    assert spelt(both) == f"+2.0 points (95 % interval {ends})"
+    wider = replace(both, wider=Interval(-0.2, 0.24))
+    assert spelt(wider).endswith(f"{ends}, for other labelled images −20.0 to +24.0)")
+    assert "no interval" in spelt(estimate([0.01]))
+
+
+def test_beside_a_verdict_stands_the_difference_that_would_be_missed_half_the_time() -> None:
+    found = estimate([0.01, 0.03])
+    assert found.reach == pytest.approx(0.127, abs=1e-3)
+    assert "12.7 points" in missed(found)
+    assert missed(estimate([0.01])) == ""
 
 
 @pytest.mark.parametrize(

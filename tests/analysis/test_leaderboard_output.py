@@ -124,7 +124,7 @@ def test_every_further_dataset_is_a_row_of_a_table_and_columns_of_the_csv(
     table = target_table(board)
     assert len(table.header) == 1 + len(board.entries)
     assert [row[0] for row in table.rows] == ["source", "dtd"]
-    assert table.rows[1][1] == "25.0 ± 0.0 ± –"
+    assert table.rows[1][1] == "25.0 (no interval)"
     assert "Accuracy by dataset" in to_markdown(board)
     row = next(csv.DictReader(io.StringIO(to_csv(board))))
     assert row["dtd_mean"] == "0.25"
@@ -140,17 +140,23 @@ def test_without_a_confirm_stage_nothing_is_claimed(few_shot_study: Path) -> Non
 def test_scores_have_an_interval_over_test_images_where_predictions_were_kept(
     few_shot_study: Path,
 ) -> None:
-    before = main_table(leaderboard(read_results(few_shot_study)))
-    assert {row[1][-3:] for row in before.texts} == {"± –"}
+    before = leaderboard(read_results(few_shot_study))
+    assert all(entry.test.images is None for entry in before.entries)
+    assert "leave out other test images" in main_table(before).note
     board = leaderboard(read_results(keep_predictions(few_shot_study)))
     table = main_table(board)
     assert [row[1] for row in table.texts] == [score_cell(entry.test) for entry in board.entries]
-    assert not any("–" in row[1] for row in table.texts)
+    assert "leave out other test images" not in table.note
+    assert all("over test images alone" in row[1] for row in table.hovers)
     row = next(csv.DictReader(io.StringIO(to_csv(board))))
     test = board.entries[0].test
     assert test.images is not None
-    assert float(row["test_images_low"]) == test.images.low < test.mean
-    assert float(row["test_images_high"]) == test.images.high
+    assert test.seeds is not None
+    for part, own in (("", test), ("seeds_", test.seeds), ("images_", test.images)):
+        assert float(row[f"test_{part}low"]) == own.low
+        assert float(row[f"test_{part}high"]) == own.high
+    assert test.low is not None
+    assert test.low < test.images.low < test.mean
 
 
 def test_only_the_winner_has_p_values_and_only_of_the_fixed_comparisons(
@@ -206,7 +212,7 @@ def test_scores_of_competing_names_stand_beside_the_protocols_own(
     assert "Where all names compete, H is the harmonic mean" in table.note
     assert [table.header[4:6], table.rows[0][4:6]] == [
         ["H %", "AUSUC %"],
-        ["50.0 ± 0.0 ± –", "25.0 ± 0.0 ± –"],
+        ["50.0 (no interval)", "25.0 (no interval)"],
     ]
     row = next(csv.DictReader(io.StringIO(to_csv(board))))
     assert (row["generalized_mean"], row["ausuc_mean"]) == ("0.5", "0.25")

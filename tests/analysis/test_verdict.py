@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from study.analysis.formatting import percent
 from study.analysis.leaderboard import leaderboard
 from study.analysis.results import read_results
 from study.analysis.verdict import headline, judgement, judgements, validation_findings, verdict
@@ -24,13 +25,13 @@ def test_a_small_difference_is_called_within_noise(make_study: Callable[..., Pat
     board = leaderboard(read_results(make_study(edge=0.0)))
     assert board.fixed["clipfit-tuned"].paired.within_noise
     against_tuned = next(s for s in verdict(board) if "tuned CLIPFit" in s)
-    assert against_tuned.endswith("within noise.")
+    assert ": within noise; a true difference of " in against_tuned
 
 
 def test_a_winner_below_a_baseline_is_said_to_be(make_study: Callable[..., Path]) -> None:
     text = " ".join(verdict(leaderboard(read_results(make_study(edge=-0.03)))))
     assert "Against tuned CLIPFit, whose mean is higher: −" in text
-    assert "(the only fixed comparison): below, by more than noise." in text
+    assert "(the only fixed comparison): below, by more than noise; a true" in text
     assert "below the baseline “all biases (BitFit)”: −" in text
     assert "selecting on test" in text
 
@@ -92,7 +93,7 @@ def test_a_peer_above_the_winner_is_told_with_the_paired_interval(few_shot_study
     text = said(add_answer(few_shot_study, peer=0.02))
     assert (
         "Against linear on frozen CLIP, whose mean is higher: −2.0 points "
-        "(95 % interval over seeds −2." in text
+        "(95 % interval over seeds alone −2." in text
     )
     assert "The winner’s mean is below" not in text, "it would be said twice"
 
@@ -104,9 +105,9 @@ def test_a_peer_above_the_winner_that_validation_ranked_lower_is_told_too(
     text = said(add_answer(few_shot_study))
     assert (
         "The winner’s mean is below the peer “full fine-tuning”: −2.0 points "
-        "(95 % interval over seeds −2." in text
+        "(95 % interval over seeds alone −2." in text
     )
-    assert "beyond noise." in text
+    assert "beyond noise; a true difference of " in text
 
 
 def test_a_peer_that_validation_chose_is_named_before_what_is_registered(
@@ -134,19 +135,24 @@ def test_a_peer_that_was_not_tested_is_said_to_be_missing(few_shot_study: Path) 
     assert "the only fixed comparison" in text
 
 
-def test_a_gain_that_other_images_could_undo_is_said_to_be(few_shot_study: Path) -> None:
+def test_a_gain_that_other_images_could_undo_is_within_noise(few_shot_study: Path) -> None:
     board = leaderboard(read_results(keep_predictions(add_answer(few_shot_study))))
     found = board.fixed["clipfit-tuned"]
-    assert found.paired.difference.images is not None
-    assert found.paired.difference.images.low < 0
-    assert judgement(found) == "above, by more than noise over seeds, but not over test images"
-    assert "over test images −" in " ".join(verdict(board))
+    difference = found.paired.difference
+    assert difference.seeds is not None
+    assert difference.images is not None
+    assert difference.seeds.low > 0, "over seeds alone it would be more than noise"
+    assert difference.images.low < 0
+    assert difference.low is not None
+    assert difference.low < difference.images.low
+    assert judgement(found) == "within noise"
+    assert "by more than noise" not in " ".join(verdict(board)[1:2])
 
 
 def test_what_the_smallest_saves_is_told(few_shot_study: Path) -> None:
     text = said(add_answer(few_shot_study))
     assert "trains 3,072 numbers instead of 11,264 (vision.ln): " in text
-    assert "points (95 % interval over seeds" in text.split("trains 3,072")[1]
+    assert "points (95 % interval over seeds alone" in text.split("trains 3,072")[1]
 
 
 def test_a_winner_that_is_the_smallest_is_told_to_be(few_shot_study: Path) -> None:
@@ -154,10 +160,12 @@ def test_a_winner_that_is_the_smallest_is_told_to_be(few_shot_study: Path) -> No
     assert "The winner is already the smallest within one standard error" in said(few_shot_study)
 
 
-def test_the_score_is_told_with_both_of_its_intervals(few_shot_study: Path) -> None:
-    assert "over 5 seeds) accuracy on test." in said(few_shot_study)
-    text = said(keep_predictions(few_shot_study))
-    assert "over test images) accuracy on test." in text.split("Always")[0]
+def test_the_score_is_told_with_its_interval(few_shot_study: Path) -> None:
+    board = leaderboard(read_results(keep_predictions(few_shot_study)))
+    assert board.chosen is not None
+    found = board.chosen.test
+    interval = f"{percent(found.low)} to {percent(found.high)}"
+    assert f"(95 % interval {interval}, 5 seeds) accuracy on test." in verdict(board)[0]
 
 
 def test_what_is_registered_is_called_so_only_once_it_is(few_shot_study: Path) -> None:
@@ -216,10 +224,9 @@ def test_the_headline_has_the_number_first_and_chance_and_zero_shot_beside_it(
     assert board.winner is not None
     number, rest = headline(board) or ("", "")
     assert number == f"{100 * board.winner.test.mean:.1f} %"
-    assert rest.startswith("accuracy on test for the winner (95 % intervals: ± ")
-    assert " over 5 seeds, ± " in rest
-    assert " over test images); always naming the largest class would score 8.3 % (chance)" in rest
-    assert rest.endswith("over test images).")
+    assert rest.startswith("accuracy on test for the winner (95 % interval ")
+    assert ", 5 seeds); always naming the largest class would score 8.3 % (chance)" in rest
+    assert rest.endswith(", 5 seeds).")
     assert "zero-shot CLIP scores 60." in rest
 
 

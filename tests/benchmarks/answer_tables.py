@@ -15,15 +15,13 @@ from typing import Protocol
 from paired import table
 
 from study.analysis.formatting import percent, points, probability
+from study.analysis.intervals import Estimate, Interval, estimate
+from study.analysis.resampling import SEEDS_ALONE
 from study.analysis.statistics import (
     Comparison,
-    Estimate,
-    Interval,
     PairedDifference,
     Regret,
-    estimate,
     holm,
-    paired_difference,
     rank_agreement,
     regret,
 )
@@ -148,7 +146,7 @@ def differences(
             {c.seed: c.tested[label].score for c in choices if label in c.tested}
             for label in (one, other)
         )
-        if (paired := paired_difference(values, base)) is not None:
+        if (paired := SEEDS_ALONE.difference(one, values, other, base)) is not None:
             found[name] = paired
     return found
 

@@ -21,7 +21,8 @@ from paired import machine, table
 from views import train, trial
 
 from study.analysis.formatting import difference, interval
-from study.analysis.statistics import compare, estimate
+from study.analysis.intervals import estimate
+from study.analysis.resampling import SEEDS_ALONE
 from study.config.loading import load_config
 from study.embedded import backbone_path
 from study.method.backbone import load_backbone
@@ -81,7 +82,7 @@ def accuracy(storage: Path, seeds: Sequence[int], rates: Sequence[float] = RATES
                     tried = trial(own, subset, best[subset], seed)
                     scores[subset][precision][seed], _ = train(tried, data, backbones[precision])
         for subset, by_precision in scores.items():
-            paired = compare(by_precision, "float32")["bfloat16"].paired
+            paired = SEEDS_ALONE.compare(by_precision, "float32")["bfloat16"].paired
             rows.append(
                 [
                     *(name, f"`{subset}`, rate {best[subset]:g}"),

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from study.analysis.intervals import Interval
 from study.analysis.leaderboard import Leaderboard, leaderboard
 from study.analysis.results import read_results
-from study.analysis.statistics import Interval
 from study.config.loading import build_config, dump_config
 from study.config.settings import Settings
 from study.errors import ConfigError

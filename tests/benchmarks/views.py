@@ -29,7 +29,8 @@ from paired import machine, medians, table
 from trials import shaped
 
 from study.analysis.formatting import difference, interval, probability
-from study.analysis.statistics import compare, estimate
+from study.analysis.intervals import estimate
+from study.analysis.resampling import SEEDS_ALONE
 from study.config.loading import load_config
 from study.config.schema import StudyConfig
 from study.embedded import backbone_path
@@ -103,7 +104,7 @@ def accuracy(
                 seconds[subset][way] += spent
     rows = []
     for subset in SUBSETS:
-        compared = compare(scores[subset], FRESH)
+        compared = SEEDS_ALONE.compare(scores[subset], FRESH)
         fresh = statistics.fmean(seconds[subset][FRESH])
         for way, own in scores[subset].items():
             mean = statistics.fmean(seconds[subset][way])

@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 from small_trials import Prepare, trial
 
-from study.analysis.resampling import competition_of
+from study.analysis.bootstrap import competition_of
 from study.method.backbone import Backbone
 from study.protocols.competition import accuracies, ausuc, hmean
 from study.storage.ledger import LedgerError, StudyFolder

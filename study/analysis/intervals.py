@@ -1,0 +1,234 @@
+"""The 95 % interval of a score, or of a difference of scores, over seeds and test images together.
+
+Scores are fractions. A study has few seeds, and all of them are tested on the same images. So a
+mean over seeds varies for two reasons: other training images and another order of training, and
+other test images.
+
+- A is the variance of the mean over seeds, s²/n. It contains what each seed does on each image.
+- B is the variance of the mean over test images, by a bootstrap. It contains that as well.
+- C is what both contain, estimated from the same bootstrap.
+
+The interval has the variance V = max(A, B, A + B − C) and Satterthwaite's degrees of freedom. It is
+never narrower than the t interval over seeds alone, which is the wider one where there are few
+seeds and many images.
+
+Sources: Satterthwaite 1946, “An Approximate Distribution of Estimates of Variance Components”;
+Nadeau and Bengio 2003, “Inference for the Generalization Error”, for seeds that share their images.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import special
+
+CONFIDENCE = 0.95
+MOST_SHARED = 0.6
+"""Up to this share of common training images, seeds stand for other labelled images as well."""
+
+# In float64, differences of fractions k/n that are mathematically equal differ by less than this.
+_ROUNDING = 1e-12
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A 95 % interval."""
+
+    low: float
+    """The lower end."""
+    high: float
+    """The upper end."""
+
+    @property
+    def half_width(self) -> float:
+        """Half the width of the interval, whose middle need not be the mean."""
+        return (self.high - self.low) / 2
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """The scores of some seeds on sets of test images that were drawn again."""
+
+    scores: np.ndarray
+    """The score, or the difference of two, on each set, ``(draws, seeds)`` float64."""
+    df: int
+    """The degrees of freedom of their variance: the images of the smallest part less one."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over seeds and its interval."""
+
+    n: int
+    """The number of values."""
+    mean: float
+    """The mean of the values."""
+    sd: float | None
+    """The sample standard deviation (divisor n - 1); None for a single value."""
+    low: float | None
+    """The lower end of the interval; None where there is no interval."""
+    high: float | None
+    """The upper end of the interval; None where there is no interval."""
+    reach: float | None = None
+    """The distance from the mean to the ends of the widest interval, which decides verdicts.
+
+    None where nothing can be tested."""
+    p: float | None = None
+    """The two-sided p of a mean of 0, by the widest interval; None where nothing can be tested."""
+    seeds: Interval | None = None
+    """The part over seeds alone: the t interval, for the same test images."""
+    images: Interval | None = None
+    """The part over test images alone; None where no predictions were kept."""
+    wider: Interval | None = None
+    """The interval for other labelled images, where seeds share many; else None."""
+
+    @property
+    def half_width(self) -> float | None:
+        """Half the width of the interval; None where there is no interval."""
+        if self.low is None or self.high is None:
+            return None
+        return (self.high - self.low) / 2
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether the mean is in the middle of the interval."""
+        if self.low is None or self.high is None:
+            return False
+        return abs(self.low + self.high - 2 * self.mean) < _ROUNDING
+
+    @property
+    def within_noise(self) -> bool:
+        """Whether the widest interval contains 0, or nothing could be tested."""
+        return self.p is None or self.reach is None or abs(self.mean) <= self.reach
+
+
+@dataclass(frozen=True)
+class _Error:
+    """The variance of a mean, with the degrees of freedom of its estimate."""
+
+    variance: float
+    df: float
+
+    @property
+    def reach(self) -> float:
+        """The distance from the mean to the ends of its t interval."""
+        quantile = float(special.stdtrit(self.df, (1 + CONFIDENCE) / 2))
+        return quantile * math.sqrt(self.variance)
+
+    def p(self, mean: float) -> float:
+        """Return the two-sided p of a true mean of 0; the variance is not 0."""
+        return float(2 * special.stdtr(self.df, -abs(mean) / math.sqrt(self.variance)))
+
+    def around(self, mean: float, lowest: float, highest: float) -> Interval:
+        """Return its t interval around a mean, within what is possible."""
+        return Interval(max(lowest, mean - self.reach), min(highest, mean + self.reach))
+
+
+def estimate(
+    values: Sequence[float],
+    drawn: Drawn | None = None,
+    *,
+    shared: float | None = None,
+    trained: bool = True,
+    lowest: float = -math.inf,
+    highest: float = math.inf,
+) -> Estimate:
+    """Return the mean of `values` and its interval over seeds and test images.
+
+    Args:
+        values: a score, or a difference of two, of each seed.
+        drawn: the same on test images that were drawn again, a column a value. Without it, the
+            interval leaves out test images.
+        shared: the mean share of training images that two of the seeds have in common. None means
+            that it is not known, and counts as 0.
+        trained: whether anything is trained; otherwise the seed has no effect.
+        lowest: the least possible value, where an interval ends.
+        highest: the largest possible value, where an interval ends.
+
+    Returns:
+        The estimate. A single seed has no interval, unless nothing is trained. Where all seeds have
+        the same training images, the interval is over test images alone, and nothing is tested.
+
+    Raises:
+        ValueError: no values, or a value that is not finite.
+    """
+    if not values or not all(math.isfinite(value) for value in values):
+        raise ValueError(f"values: expected at least one finite number, got {list(values)}")
+    # As many right images give one mean, whichever seed has them; the rest is rounding.
+    mean, n = round(float(np.mean(values)), 9), len(values)
+    sd = float(np.std(values, ddof=1)) if n > 1 else None
+    ends = (mean, lowest, highest)
+    over_seeds, over_images = _seed_error(sd, n), _image_error(drawn)
+    share = shared if shared is not None and trained else 0.0
+    if share >= 1 and n > 1:
+        told = [over_images] if over_images else []
+        deciding = []
+    else:
+        told = _errors(over_seeds, drawn, n, trained)
+        deciding = told
+    wider = None
+    if told and MOST_SHARED < share < 1:
+        deciding = _errors(_seed_error(sd, n, share), drawn, n, trained)
+        wider = _widest(deciding).around(*ends)
+    whole = _widest(told).around(*ends) if told else None
+    return Estimate(
+        n,
+        mean,
+        sd,
+        low=whole.low if whole else None,
+        high=whole.high if whole else None,
+        reach=_widest(deciding).reach if deciding else None,
+        p=max(error.p(mean) for error in deciding) if deciding else None,
+        seeds=over_seeds.around(*ends) if over_seeds else None,
+        images=over_images.around(*ends) if over_images else None,
+        wider=wider,
+    )
+
+
+def _seed_error(sd: float | None, n: int, shared: float = 0.0) -> _Error | None:
+    """Return A, for other labelled images if they share some; None without a spread of seeds."""
+    if sd is None or sd < _ROUNDING:
+        return None
+    return _Error(sd**2 * (1 / n + shared / (1 - shared)), n - 1)
+
+
+def _image_error(drawn: Drawn | None) -> _Error | None:
+    """Return B; None where no predictions were kept."""
+    if drawn is None:
+        return None
+    return _Error(float(np.var(drawn.scores.mean(axis=1))), drawn.df)
+
+
+def _errors(over_seeds: _Error | None, drawn: Drawn | None, n: int, trained: bool) -> list[_Error]:
+    """Return the errors of which the interval is the widest; none where there is no interval."""
+    over_images = _image_error(drawn)
+    if n == 1 and trained:
+        return []
+    if over_seeds is None:
+        return [over_images] if over_images else []
+    if drawn is None or over_images is None:
+        return [over_seeds]
+    a, b = over_seeds.variance, over_images.variance
+    both = max(a, b, a + b - _common_variance(drawn))
+    df = both**2 / (a**2 / over_seeds.df + b**2 / over_images.df)
+    return [over_seeds, _Error(both, df)]
+
+
+def _common_variance(drawn: Drawn) -> float:
+    """Return C, the part of the variance of the mean that A and B both contain.
+
+    On the same images, scores of single seeds vary by what is common to the seeds and by a rest,
+    and their mean by what is common and by the rest over the number of seeds. For accuracies that
+    is the residual mean square of the table of seeds and images, over its number of cells.
+    """
+    seeds = drawn.scores.shape[1]
+    if seeds == 1:
+        return 0.0
+    of_one = float(np.var(drawn.scores, axis=0).mean())
+    of_mean = float(np.var(drawn.scores.mean(axis=1)))
+    return (of_one - of_mean) / (seeds - 1)
+
+
+def _widest(errors: Sequence[_Error]) -> _Error:
+    return max(errors, key=lambda error: error.reach)

@@ -1,0 +1,76 @@
+"""The images that tested trials were trained on, and how many of them their seeds share."""
+
+import json
+import re
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from itertools import combinations
+from statistics import fmean
+
+from study.data.records import Record
+from study.storage.ledger import StudyFolder
+
+_TRAIN_LINE = '"part":"train"'
+"""What the lines of training images have, and those of test images lack."""
+
+
+@dataclass(frozen=True)
+class TrainingImages:
+    """What the study's record of a split says of training."""
+
+    class_names: tuple[str, ...]
+    """The names of all classes, by label."""
+    records: tuple[Record, ...]
+    """The training images."""
+
+
+def read_training_images(folder: StudyFolder, split_hash: str | None) -> TrainingImages | None:
+    """Return the training images of a split; None where the record is of an earlier version."""
+    digest = str(split_hash or "")
+    if not re.fullmatch("[0-9a-f]+", digest):
+        return None
+    contents = folder.read(f"shots/tasks-{digest}.jsonl") or b""
+    try:
+        head, *lines = contents.decode().splitlines()
+        names = tuple(map(str, json.loads(head)["class_names"]))
+        marked = [json.loads(line) for line in lines if _TRAIN_LINE in line]
+        images = [line for line in marked if "label" in line]
+        if any(line["label"] not in range(len(names)) for line in images):
+            return None
+        return TrainingImages(names, tuple(Record(one["path"], one["label"]) for one in images))
+    except (ValueError, LookupError, TypeError):
+        return None
+
+
+def mean_share(images: Iterable[Collection[str]]) -> float | None:
+    """Return the mean share of images that two seeds have in common, over all pairs of seeds.
+
+    Args:
+        images: the paths of the training images of each seed.
+
+    Returns:
+        A fraction; None for fewer than two seeds, or where a seed has none.
+    """
+    sets = [set(own) for own in images]
+    if len(sets) < 2 or not all(sets):
+        return None
+    return fmean(2 * len(a & b) / (len(a) + len(b)) for a, b in combinations(sets, 2))
+
+
+def shared_images(folder: StudyFolder, split_hashes: Collection[str | None]) -> float | None:
+    """Return the mean share of training images that two seeds of a study have in common.
+
+    Args:
+        folder: the study's folder.
+        split_hashes: the split hash of each seed.
+
+    Returns:
+        A fraction; None for fewer than two seeds, or where no record says what was trained on.
+    """
+    trained = []
+    for digest in split_hashes:
+        images = read_training_images(folder, digest)
+        if images is None:
+            return None
+        trained.append({record.path for record in images.records})
+    return mean_share(trained)
