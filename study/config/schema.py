@@ -210,7 +210,8 @@ class TrainingConfig(Section):
     precision: WantedPrecision = "float32"
     """The precision that the encoders compute in, and hold their frozen matrices in; what is tuned,
     features and losses stay float32. ``auto`` is bfloat16 where a worker finds it faster, once when
-    the study starts, so that all of its trials have the same."""
+    the study starts, so that all of its trials have the same. A CPU without instructions for
+    bfloat16 computes in float32."""
 
     @property
     def computed_in(self) -> Precision:

@@ -12,12 +12,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from study.method.internals import multiplies_bfloat16
 from study.method.recipe import Precision
 
 FASTER = 1.3
 """How many times as fast products must be in bfloat16, since not all of a step is products."""
 SECONDS = 0.1
-"""How long products are taken in each precision."""
+"""How many seconds of the CPU products are taken for in each precision."""
+TOKENS, WIDTH = 197, 768
+"""The number of tokens of an image in a ViT-B/16, and of the values of each."""
 DTYPES: dict[Precision, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -48,8 +51,9 @@ def _in_float32(module: nn.Module, given: Any, found: Tensor) -> Tensor:
 def fastest(device: torch.device) -> Precision:
     """Return the precision in which a device computes products faster, by enough to matter.
 
-    A GPU of NVIDIA has bfloat16 from Ampere on. A CPU may have it (AVX-512 BF16, AMX), or compute
-    it by conversions that cost time, which is measured for 0.2 s. Other devices are not asked.
+    A GPU of NVIDIA has bfloat16 from Ampere on. A CPU that has instructions for it (AVX-512 BF16,
+    AMX) is measured for 0.2 s. Other CPUs convert each number, and are not measured, since that
+    takes seconds. Other devices are not asked.
 
     Args:
         device: the device of a trial.
@@ -57,23 +61,44 @@ def fastest(device: torch.device) -> Precision:
     if device.type == "cuda":
         major, _ = torch.cuda.get_device_capability(device)
         return "bfloat16" if major >= 8 else "float32"
-    if device.type != "cpu":
+    if device.type != "cpu" or not multiplies_bfloat16():
         return "float32"
     faster = products_a_second(torch.bfloat16) / products_a_second(torch.float32)
     return "bfloat16" if faster >= FASTER else "float32"
 
 
-def products_a_second(dtype: torch.dtype) -> float:
+def slowdown() -> float | None:
+    """Return how many times as long the CPU takes for products in bfloat16 as for those in float32.
+
+    They are taken in one thread. None stands for a CPU that has instructions for bfloat16, which is
+    not measured.
+    """
+    if multiplies_bfloat16():
+        return None
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        in_float32 = products_a_second(torch.float32, images=1)
+        return in_float32 / products_a_second(torch.bfloat16, images=1)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def products_a_second(dtype: torch.dtype, images: int = 8) -> float:
     """Return how many products of matrices the CPU takes a second, of the shapes of a ViT-B/16.
+
+    The seconds are those of this process on the CPU, so that other work beside it changes little.
 
     Args:
         dtype: the type of the matrices.
+        images: the number of images whose tokens are multiplied at once.
     """
-    tokens, weights = torch.ones(1576, 768, dtype=dtype), torch.ones(768, 768, dtype=dtype)
+    tokens = torch.ones(images * TOKENS, WIDTH, dtype=dtype)
+    weights = torch.ones(WIDTH, WIDTH, dtype=dtype)
     with torch.no_grad():
         tokens @ weights  # the first one prepares what the others need
-        began, count = time.perf_counter(), 0
-        while (seconds := time.perf_counter() - began) < SECONDS or not count:
+        began, count = time.process_time(), 0
+        while (seconds := time.process_time() - began) < SECONDS or not count:
             tokens @ weights
             count += 1
     return count / seconds

@@ -11,6 +11,7 @@ from study.data.records import Dataset, OnCorrupt, listed
 from study.data.survey import ADDRESS, WITHIN, survey
 from study.method.checkpoint import EMBEDDED, backbone_path
 from study.method.hub import lacks_preprocessing
+from study.search.machine import joins_cluster
 from study.trial.study import Study
 
 EXAMPLES = 3
@@ -24,7 +25,7 @@ Datasets of which not all images were decoded are left out."""
 
 
 def caution(studies: Iterable[Study], console: Console, pixels: Pixels | None = None) -> None:
-    """Print warnings about the backbones and the images of some studies; each is printed once.
+    """Print warnings about what some studies would run on and with; each is printed once.
 
     Args:
         studies: the studies, whose datasets and checkpoints can be read.
@@ -32,7 +33,8 @@ def caution(studies: Iterable[Study], console: Console, pixels: Pixels | None = 
         pixels: what is known of the datasets' pixels.
     """
     studies = list(studies)
-    lines = [*_unseen(studies), *_assumed(studies), *_of_images(studies, pixels or {})]
+    lines = [*_unseen(studies), *_assumed(studies), *_slow(studies)]
+    lines += _of_images(studies, pixels or {})
     for line in dict.fromkeys(lines):
         console.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
 
@@ -66,6 +68,26 @@ def _assumed(studies: Iterable[Study]) -> Iterator[str]:
                 f"the backbone {backbone.name} has no preprocessor_config.json: its images are "
                 f"prepared as for {first}, with the same means and deviations of the colours"
             )
+
+
+def _slow(studies: Iterable[Study]) -> Iterator[str]:
+    """Yield a warning if trials are to compute in bfloat16 on a CPU that would take longer in it.
+
+    The machines of a cluster are not known here.
+    """
+    on_cpu = [study.config for study in studies if study.config.resources.gpus_per_trial == 0]
+    asked = any(config.training.precision == "bfloat16" for config in on_cpu)
+    if not asked or joins_cluster():
+        return
+    from study.method.precision import slowdown  # imports PyTorch, which takes a second
+
+    factor = slowdown()
+    if factor is not None and factor > 1:
+        yield (
+            "training.precision=bfloat16: the CPU of this machine has no instructions for "
+            f"bfloat16, and takes {factor:.2g} times as long for products of matrices as in "
+            "float32; training.precision=float32 is faster here, and so is auto"
+        )
 
 
 def _of_images(studies: Iterable[Study], pixels: Pixels) -> Iterator[str]:

@@ -15,7 +15,7 @@ from study.method import precision
 from study.method.backbone import Backbone, load_backbone
 from study.method.model import FewShotClassifier, TunedParameter
 from study.method.peers import FullClassifier, LoraClassifier
-from study.method.precision import fastest, hold
+from study.method.precision import fastest, hold, slowdown
 from study.method.subsets import parse
 from study.method.training import make_optimizer, training_step
 
@@ -111,8 +111,17 @@ def test_a_cpu_computes_in_what_it_multiplies_faster_by_enough(
     ratio: float, found: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     speeds = {torch.bfloat16: ratio, torch.float32: 1.0}
+    monkeypatch.setattr(precision, "multiplies_bfloat16", lambda: True)
     monkeypatch.setattr(precision, "products_a_second", speeds.__getitem__)
     assert fastest(torch.device("cpu")) == found
+
+
+def test_a_cpu_without_instructions_for_bfloat16_is_not_measured(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(precision, "multiplies_bfloat16", lambda: False)
+    monkeypatch.setattr(precision, "products_a_second", lambda dtype: pytest.fail("measured"))
+    assert fastest(torch.device("cpu")) == "float32"
 
 
 @pytest.mark.parametrize(
@@ -126,5 +135,30 @@ def test_a_gpu_of_nvidia_has_it_from_ampere_on(
     assert fastest(torch.device("mps")) == "float32"
 
 
-def test_products_are_counted_in_each_precision() -> None:
-    assert all(precision.products_a_second(dtype) > 1 for dtype in precision.DTYPES.values())
+def test_only_a_cpu_without_instructions_for_bfloat16_is_slowed_down_by_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    speeds = {torch.bfloat16: 0.5, torch.float32: 42.0}
+    monkeypatch.setattr(precision, "products_a_second", lambda dtype, images: speeds[dtype])
+    monkeypatch.setattr(precision, "multiplies_bfloat16", lambda: False)
+    assert slowdown() == 84
+    monkeypatch.setattr(precision, "multiplies_bfloat16", lambda: True)
+    assert slowdown() is None
+
+
+@pytest.mark.parametrize("dtype", precision.DTYPES.values(), ids=str)
+def test_products_are_counted_until_their_time_is_over(
+    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a clock that moves when it is read, so that no machine is too slow."""
+    readings = iter([0.0, 0.04, 0.08, 0.16])
+    monkeypatch.setattr("time.process_time", lambda: next(readings))
+    assert precision.products_a_second(dtype, images=1) == pytest.approx(2 / 0.16)
+
+
+def test_a_machine_that_is_slower_than_that_is_measured_by_one_product(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    readings = iter([0.0, 1.0, 2.0])
+    monkeypatch.setattr("time.process_time", lambda: next(readings))
+    assert precision.products_a_second(torch.float32, images=1) == pytest.approx(1 / 2.0)

@@ -147,6 +147,44 @@ def test_a_backbone_without_preprocessing_of_its_own_is_told(
     assert told().count(f"the backbone {folder} has no preprocessor_config.json: its images") == 1
 
 
+@pytest.mark.parametrize(
+    ("precision", "gpus", "address", "factor", "warned"),
+    [
+        ("bfloat16", 0, "", 42.0, True),
+        ("bfloat16", 0, "", None, False),  # a CPU that has instructions for it
+        ("bfloat16", 0, "", 0.8, False),  # one that needs none
+        ("bfloat16", 0.5, "", 42.0, False),  # a GPU computes
+        ("bfloat16", 0, "10.0.0.1:6379", 42.0, False),  # the CPUs of a cluster are others
+        ("float32", 0, "", 42.0, False),
+        ("auto", 0, "", 42.0, False),
+    ],
+)
+def test_bfloat16_on_a_cpu_that_is_slow_in_it_is_warned_of_with_the_factor(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    precision: str,
+    gpus: float,
+    address: str,
+    factor: float | None,
+    warned: bool,
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    monkeypatch.setattr("study.method.precision.slowdown", lambda: factor)
+    values = {
+        "name": "mine",
+        "training": {"precision": precision},
+        "resources": {"gpus_per_trial": gpus},
+    }
+    study = Study(build_config(values, "here"), StudyFolder(tmp_path / "runs" / "mine"))
+    out = io.StringIO()
+    caution([study], Console(file=out, width=1000))
+    if warned:
+        assert "training.precision=bfloat16" in out.getvalue()
+        assert " 42 times " in out.getvalue()
+    else:
+        assert out.getvalue() == ""
+
+
 def test_targets_are_looked_at_as_well(root: Path, tmp_path: Path) -> None:
     copy(root, "train/cat/0.png", "test/dog/0.png")
     values = {"protocol": "transfer", "data": {"targets": ["mine"], "targets_root": str(root)}}
