@@ -30,7 +30,12 @@ from study.search.internals import (
     without_helpers,
 )
 from study.search.lost import ended_with_ray
-from study.search.machine import ADDRESS, joins_cluster, refuse_silent_cluster
+from study.search.machine import (
+    cluster_address,
+    refuse_silent_cluster,
+    source_of_address,
+    unjoined_cluster,
+)
 from study.search.searcher import LedgerCallback, Observer, StudySearcher
 from study.search.trainable import ClipFitTrainable
 from study.storage.ledger import End
@@ -57,23 +62,20 @@ TUNE_ENVIRONMENT = {
 def ray_session(
     config: StudyConfig, lost: Callable[[str, bool], None] | None = None
 ) -> Iterator[None]:
-    """Join the cluster of this machine, or start Ray here, for the duration of the block.
+    """Join a cluster, or start a Ray of one's own, for the duration of the block.
 
     Args:
         config: the configuration of a study.
         lost: it is called from another thread if Ray is lost; see `ended_with_ray`.
 
     Raises:
-        StudyError: the cluster that ``$RAY_ADDRESS`` names does not answer.
+        StudyError: the cluster to join does not answer.
     """
     os.environ.update({k: v for k, v in TUNE_ENVIRONMENT.items() if k not in os.environ})
     with ExitStack() as watching, ExitStack() as stack:
         if not ray.is_initialized():
-            try:
-                refuse_silent_cluster()
-            except StudyError as error:
-                raise StudyError(f"{ADDRESS}: {error}") from error
-            alone = not joins_cluster()
+            address = _address()
+            alone = address == "local"
             keep_token_private()
             with ExitStack() as starting:
                 starting.enter_context(_keeping_sigterm())
@@ -82,6 +84,7 @@ def ray_session(
                     starting.enter_context(on_loopback())
                     starting.enter_context(without_helpers())
                 ray.init(
+                    address=address,
                     # Ray knows nothing of Apple's GPU.
                     num_gpus=1 if alone and gpu_kind() == "mps" else None,
                     log_to_driver=False,
@@ -96,6 +99,22 @@ def ray_session(
         if lost is not None:
             stack.callback(watching.enter_context(ended_with_ray(lost)))
         yield
+
+
+def _address() -> str:
+    """Return the address for Ray, and name a live cluster of this machine that is not joined.
+
+    Raises:
+        StudyError: the cluster to join does not answer.
+    """
+    try:
+        refuse_silent_cluster()
+    except StudyError as error:
+        raise StudyError(f"{source_of_address()}: {error}") from error
+    beside = unjoined_cluster()
+    if beside is not None:
+        logger.warning("%s", beside)
+    return cluster_address()
 
 
 def concurrency(config: StudyConfig) -> int | None:

@@ -3,6 +3,7 @@
 A release may change them without notice. Each has a test that fails then. The repair belongs here.
 """
 
+import logging
 import os
 import queue
 import subprocess
@@ -139,9 +140,13 @@ def reconnects_within() -> float:
     return float(os.environ.get("RAY_gcs_rpc_server_reconnect_timeout_s", "60"))  # noqa: SIM112
 
 
-def in_a_cluster() -> bool:
-    """Return whether ``ray start`` has made this machine part of a cluster."""
-    return ray._private.utils.read_ray_address() is not None
+def use_token() -> None:
+    """Speak to clusters with this user's token, if there is one, as Ray does by itself.
+
+    ``ray start`` also finds the token, and its cluster refuses whoever comes without.
+    """
+    logging.getLogger("ray").setLevel(logging.ERROR)  # as `ray.init` is told to; it warns of it
+    authentication_token_setup.maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
 
 
 def cluster_fault(address: str, seconds: float) -> str | None:

@@ -1,6 +1,10 @@
 """Where trials would run: whether a cluster answers, and what this machine has without one."""
 
 import os
+import sys
+import tempfile
+import time
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from study.config.schema import ResourcesConfig
@@ -10,69 +14,187 @@ from study.storage.network import silence
 
 ADDRESS = "RAY_ADDRESS"
 """The environment variable that names the cluster to join."""
+BOOTSTRAP = "~/ray_bootstrap_config.yaml"
+"""The file that ``ray up`` leaves on the head of the cluster that it starts."""
 ANSWERS_WITHIN = 10.0
-"""How many seconds a cluster may take to answer."""
+"""How many seconds a cluster that is to be joined may take to answer."""
+ANSWERS_SOON = 2.0
+"""How many seconds a cluster may take to answer that is only to be mentioned."""
 SETTINGS = b"\0\0\0\x04\0\0\0\0\0"
 """An empty frame of settings, which begins a talk by HTTP/2, and so by gRPC."""
+GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + SETTINGS
 
 
 def joins_cluster() -> bool:
-    """Return whether trials run in a cluster, rather than in a Ray that is started for them."""
-    return os.environ.get(ADDRESS, "local") not in ("", "local") or _was_started_here()
+    """Return whether trials run in a cluster, rather than in a Ray that is started for them.
+
+    A cluster is joined if ``$RAY_ADDRESS`` names one, as in a job of ``ray job submit``, and on the
+    head that ``ray up`` has started, where ``ray submit`` runs a study.
+    """
+    named = os.environ.get(ADDRESS, "")
+    if named:
+        return named != "local"
+    return _is_head_of_ray_up() and address_on_file() is not None
 
 
-def _was_started_here() -> bool:
-    """Return whether ``ray start`` has made this machine part of a cluster."""
-    from study.search.internals import in_a_cluster  # imports Ray, which takes seconds
+def _is_head_of_ray_up() -> bool:
+    try:
+        return Path(BOOTSTRAP).expanduser().exists()
+    except (OSError, RuntimeError):  # the home folder may be nobody's, or there may be none
+        return False
 
-    return in_a_cluster()
+
+def cluster_address() -> str:
+    """Return the address of the cluster to join, or ``local`` for a Ray of this study alone."""
+    if not joins_cluster():
+        return "local"
+    named = os.environ.get(ADDRESS, "")
+    if named in ("", "auto"):
+        return address_on_file() or "auto"
+    return named
+
+
+def source_of_address() -> str:
+    """Return where the address of the cluster to join comes from: the variable, or Ray's file."""
+    return ADDRESS if os.environ.get(ADDRESS) else str(address_file())
+
+
+def address_file() -> Path:
+    """Return the file in which ``ray start`` leaves its cluster's address.
+
+    It is in Ray's folder for temporary files. Importing Ray to ask for it would take seconds.
+    """
+    variables = ("RAY_TMPDIR", "TMPDIR") if sys.platform == "linux" else ("RAY_TMPDIR",)
+    folder = "/tmp" if sys.platform in ("linux", "darwin") else tempfile.gettempdir()
+    for variable in reversed(variables):
+        folder = os.environ.get(variable, folder)
+    return Path(folder, "ray", "ray_current_cluster")
+
+
+def address_on_file() -> str | None:
+    """Return the address that the last ``ray start`` on this machine left; None without one.
+
+    The cluster may have died since. ``ray stop`` removes the file.
+    """
+    try:
+        return address_file().read_text(encoding="utf-8", errors="replace").strip() or None
+    except OSError:
+        return None
+
+
+def unjoined_cluster() -> str | None:
+    """Return a sentence about a live cluster of this machine that is not joined, if there is one.
+
+    ``RAY_ADDRESS=local`` says that it is not wanted, so that nothing need be said.
+    """
+    address = address_on_file()
+    if address is None or os.environ.get(ADDRESS) or joins_cluster():
+        return None
+    place = _host_and_port(address)
+    if place is None or _silence(*place, ANSWERS_SOON):
+        return None
+    return (
+        f"a Ray cluster runs at {address}, and trials do not run there: they run in a Ray of their "
+        f"own on this machine; {ADDRESS}=auto joins the cluster"
+    )
 
 
 def refuse_silent_cluster() -> None:
-    """Raise if ``$RAY_ADDRESS`` names a cluster that does not answer.
+    """Raise if the cluster to join does not answer.
 
     Ray itself tries for two minutes, and then ends the process.
 
     Raises:
         StudyError: there is none; the message says what is allowed.
     """
-    address = os.environ.get(ADDRESS, "")
-    if address in ("", "local"):
+    if not joins_cluster():
+        return
+    named = os.environ.get(ADDRESS, "")
+    if named in ("", "auto"):
+        _refuse_silent_cluster_here(named)
         return
     allowed = (
         "start the cluster, correct the address (HOST:PORT, as `ray start --head` prints it), or "
         f"unset {ADDRESS} to run trials on this machine"
     )
-    if address == "auto":
-        if not _was_started_here():
-            raise StudyError(f"is 'auto', but no `ray start` has been here; {allowed}")
-        return
-    scheme, _, rest = address.rpartition("://")
+    scheme, _, rest = named.rpartition("://")
     if scheme not in ("", "ray"):  # the address of a service, which a plug-in of Ray knows
         return
+    place = _host_and_port(rest)
+    if place is None:
+        raise StudyError(f"is {named!r}, which is no address of a cluster; {allowed}")
+    fault = _silence(*place, ANSWERS_WITHIN) if scheme else _fault(named, *place)
+    if fault:
+        raise StudyError(f"no Ray cluster answers at {named} ({fault}); {allowed}")
+
+
+def _refuse_silent_cluster_here(named: str) -> None:
+    """Raise if the cluster that ``ray start`` made on this machine does not answer.
+
+    Args:
+        named: what ``$RAY_ADDRESS`` says: ``auto``, or nothing on the head of ``ray up``.
+    """
+    file, address = address_file(), address_on_file()
+    if address is None:
+        raise StudyError(
+            f"is 'auto', but no `ray start` has been here, which would have written {file}; start "
+            f"the cluster, or unset {ADDRESS} to run trials on this machine"
+        )
+    place = _host_and_port(address)
+    if place is None:
+        fault: str | None = "which is no address"
+    else:
+        from study.search.internals import use_token  # imports Ray, which takes seconds
+
+        use_token()
+        fault = _fault(address, *place)
+    if not fault:
+        return
+    if named:
+        raise StudyError(
+            f"is 'auto', and no Ray cluster answers at {address} ({fault}), the address in {file}; "
+            f"start the cluster, or unset {ADDRESS} to run trials on this machine"
+        )
+    raise StudyError(
+        f"no Ray cluster answers at {address} ({fault}), though {BOOTSTRAP} says that `ray up` has "
+        "made this machine the head of one; start it again by `ray up`, or set "
+        f"{ADDRESS}=local to run trials on this machine"
+    )
+
+
+def _host_and_port(address: str) -> tuple[str, int] | None:
+    """Return the parts of HOST:PORT; None if an address has another form."""
     try:
-        place = urlsplit(f"//{rest}")
+        place = urlsplit(f"//{address}")
         host, port = place.hostname, place.port
     except ValueError:
-        host = port = None
-    if not host or not port:
-        raise StudyError(f"is {address!r}, which is no address of a cluster; {allowed}")
-    greeting = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + SETTINGS
+        return None
+    return (host, port) if host and port else None
+
+
+def _silence(host: str, port: int, seconds: float) -> str | None:
+    """Return why nothing that speaks gRPC answers within some seconds; None if something does."""
     encrypted = os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true")
-    fault = silence(
+    return silence(
         host,
         port,
-        ANSWERS_WITHIN,
-        greeting=b"" if encrypted else greeting,
+        seconds,
+        greeting=b"" if encrypted else GREETING,
         answers=lambda begin: begin[3:4] == SETTINGS[3:4],
     )
-    if not fault and not scheme:
-        from study.search.internals import cluster_fault  # as below
 
-        # A proxy may have answered in the place of a machine that is not there.
-        fault = cluster_fault(address, ANSWERS_WITHIN)
-    if fault:
-        raise StudyError(f"no Ray cluster answers at {address} ({fault}); {allowed}")
+
+def _fault(address: str, host: str, port: int) -> str | None:
+    """Return why no Ray answers at an address within `ANSWERS_WITHIN`; None if one does."""
+    ends = time.monotonic() + ANSWERS_WITHIN
+    silent = _silence(host, port, ANSWERS_WITHIN)
+    if silent:
+        return silent
+    left = ends - time.monotonic()
+    from study.search.internals import cluster_fault  # as above
+
+    # A proxy may have answered in the place of a machine that is not there.
+    return cluster_fault(address, left)
 
 
 def refuse_too_many_cpus(resources: ResourcesConfig) -> None:
@@ -103,6 +225,5 @@ def _refuse(wanted: float, there: float, what: str) -> None:
         allowed = f"{there:g} or less" if there else "0"
         raise StudyError(
             f"{wanted:g} a trial, and this machine has {there:g} {what}{'s' * (there != 1)}; "
-            f"allowed is {allowed}, or a cluster ({ADDRESS}, or `ray start` on this "
-            "machine)"
+            f"allowed is {allowed}, or a cluster that {ADDRESS} names"
         )

@@ -25,10 +25,10 @@ from study.method.subsets import parse
 from study.protocols import FewShot, disagreements
 from study.search.ablation_cells import ablation_cells
 from study.search.machine import (
-    ADDRESS,
     refuse_silent_cluster,
     refuse_too_many_cpus,
     refuse_too_many_gpus,
+    source_of_address,
 )
 from study.search.samplers import Sampler, sampler_named
 from study.storage.atomic import StorageError
@@ -175,7 +175,7 @@ def all_faults(
         *((f"search.baselines.{label}", import_peft) for label in config.search.with_lora),
         ("resources.cpus_per_trial", partial(refuse_too_many_cpus, config.resources)),
         ("resources.gpus_per_trial", partial(refuse_too_many_gpus, config.resources)),
-        (ADDRESS, refuse_silent_cluster),
+        (source_of_address(), refuse_silent_cluster),
         ("storage", partial(_check_storage, folder.path if resuming else config.storage)),
         *([] if resuming else [("name", partial(_check_name, study))]),
     )

@@ -32,6 +32,7 @@ from study.config.shipped import FOLDERS
 from study.config.wording import named_with, texts_of_overrides
 from study.errors import ConfigError, StudyError
 from study.garbage import let_go, uncollected
+from study.search.machine import unjoined_cluster
 from study.selection.candidates import extend, extended_config
 from study.storage.atomic import StorageError, with_retries
 from study.storage.ledger import StudyFolder, studies
@@ -136,6 +137,9 @@ def _check(study: Study, options: Namespace, *, resuming: bool) -> None:
         options.console.print(f"{estimate(study)}", highlight=False, markup=False, soft_wrap=True)
     options.console.print("all is well: configuration, data, backbone, storage and tracking server")
     caution([study], options.console, pixels)
+    beside = unjoined_cluster()
+    if beside is not None:
+        options.console.print(beside, style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
 def _run_sweep(source: Path, overrides: list[str], options: Namespace) -> None:

@@ -13,6 +13,7 @@ from study.data.prompts import prompts
 from study.data.records import Dataset
 from study.method.device import gpus_here
 from study.method.subsets import parse
+from study.search.machine import joins_cluster
 from study.terminal import TerminalTable
 from study.trial.prepare import find_shots, tasks_of_search, templates_of
 from study.trial.study import Study
@@ -103,8 +104,8 @@ def slots(study: Study) -> str:
     each = _amount(resources.cpus_per_trial, "CPU core")
     each += f" and {_amount(resources.gpus_per_trial, 'GPU')}" * bool(resources.gpus_per_trial)
     here = slots_here(resources)
-    # The check has refused what fits nowhere; importing Ray to ask it would take seconds.
-    if not here or os.environ.get("RAY_ADDRESS", "local") not in ("", "local"):
+    # The check has refused what fits nowhere.
+    if not here or joins_cluster():
         most = resources.max_concurrent
         at_once = "as many trials as the cluster holds" if most is None else f"up to {most} trials"
         return f"{at_once} at once, each on {each}"

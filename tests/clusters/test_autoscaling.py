@@ -60,7 +60,9 @@ def cluster_config() -> dict[str, Any]:
 def test_a_study_brings_the_machines_it_waits_for_and_trials_share_their_gpus(
     machines_can_be_made: None, tiny_backbone: Path, tmp_path: Path, short_folder: Path
 ) -> None:
-    (tmp_path / "cluster.yaml").write_text(yaml.safe_dump(cluster_config()))
+    # Where `ray up` leaves it, which is why a study joins the cluster unasked.
+    bootstrap = short_folder / "ray_bootstrap_config.yaml"
+    bootstrap.write_text(yaml.safe_dump(cluster_config()))
     settings = [
         *("name=scaled", f"backbone.name={tiny_backbone}", "data.shots=4", "data.augment=false"),
         *(f"search.trials={TRIALS}", "search.selection=holdout", "search.asha=null"),
@@ -71,7 +73,7 @@ def test_a_study_brings_the_machines_it_waits_for_and_trials_share_their_gpus(
     (tmp_path / "wait_for").write_text(str(AT_ONCE))
     study = [sys.executable, str(PROGRAM), str(notes), "quickstart", *settings]
     start = ["ray", "start", "--head", "--num-cpus=0", "--num-gpus=0", "--port=6379"]
-    start += ["--include-dashboard=false", f"--autoscaling-config={tmp_path / 'cluster.yaml'}"]
+    start += ["--include-dashboard=false", f"--autoscaling-config={bootstrap}"]
     script = f"ip link set lo up && {shlex.join(start)} && {shlex.join(study)}"
     own = ["unshare", "-m", "-n", "-p", "-f", "--mount-proc", "--kill-child=SIGKILL"]
     done = subprocess.run(

@@ -1,32 +1,58 @@
 """Where trials would run is looked at before they are asked for."""
 
-import time
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 import ray
 from listening import listening
+from ray._common.utils import get_ray_address_file
 
 from study.config.loading import build_config
 from study.config.schema import ResourcesConfig
 from study.errors import StudyError
 from study.search.driver import ray_session
 from study.search.machine import (
+    BOOTSTRAP,
+    address_file,
+    cluster_address,
     joins_cluster,
     refuse_silent_cluster,
     refuse_too_many_cpus,
     refuse_too_many_gpus,
+    source_of_address,
+    unjoined_cluster,
 )
 
 SETTINGS_OF_HTTP2 = b"\0\0\0\x04\0\0\0\0\0"
+DEAD = "127.0.0.1:9"
 
 
 @pytest.fixture
-def alone(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """A machine of four cores and two GPUs, in no cluster."""
-    monkeypatch.setattr("study.search.internals.in_a_cluster", lambda: False)
+def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
+    """A machine of four cores and two GPUs, in no cluster, and with a home and a Ray of its own."""
+    (tmp_path / "home").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr("study.search.internals.cpus_here", lambda: 4.0)
     monkeypatch.setattr("study.search.machine.gpus_here", lambda: ["one", "two"])
     return monkeypatch
+
+
+def ray_start(address: str) -> None:
+    """Leave what `ray start` does."""
+    address_file().parent.mkdir(exist_ok=True)
+    address_file().write_text(address)
+
+
+def ray_up(address: str) -> None:
+    """Leave what `ray up` does on the head."""
+    ray_start(address)
+    Path(BOOTSTRAP).expanduser().touch()
 
 
 @pytest.mark.usefixtures("alone")
@@ -52,14 +78,14 @@ def test_a_machine_without_gpus_allows_none(alone: pytest.MonkeyPatch) -> None:
         refuse_too_many_gpus(ResourcesConfig(gpus_per_trial=0.25))
 
 
-@pytest.mark.parametrize("place", ["address", "ray start"])
+@pytest.mark.parametrize("place", ["address", "ray up"])
 def test_in_a_cluster_this_machine_need_not_hold_a_trial(
     alone: pytest.MonkeyPatch, place: str
 ) -> None:
     if place == "address":
         alone.setenv("RAY_ADDRESS", "head:6379")
     else:
-        alone.setattr("study.search.internals.in_a_cluster", lambda: True)
+        ray_up("10.0.0.1:6379")
     resources = ResourcesConfig(cpus_per_trial=50, gpus_per_trial=25)
     refuse_too_many_cpus(resources)
     refuse_too_many_gpus(resources)
@@ -73,6 +99,52 @@ def test_an_empty_or_local_address_joins_no_cluster(
     assert joins_cluster() is joins
 
 
+@pytest.mark.usefixtures("alone")
+def test_a_cluster_of_ray_up_is_joined_unasked_and_one_of_ray_start_is_not() -> None:
+    assert cluster_address() == "local"
+    ray_start("10.0.0.1:6379")
+    assert not joins_cluster()
+    assert cluster_address() == "local"
+    ray_up("10.0.0.1:6379")
+    assert joins_cluster()
+    assert cluster_address() == "10.0.0.1:6379"
+    assert source_of_address() == str(address_file())
+
+
+@pytest.mark.usefixtures("alone")
+def test_after_ray_stop_the_file_of_ray_up_joins_nothing() -> None:
+    ray_up("10.0.0.1:6379")
+    address_file().unlink()  # as `ray stop` does
+    assert not joins_cluster()
+
+
+@pytest.mark.parametrize(
+    ("named", "address"),
+    [("auto", "10.0.0.1:6379"), ("local", "local"), ("ray://head:10001", "ray://head:10001")],
+)
+def test_the_variable_goes_before_the_files(
+    alone: pytest.MonkeyPatch, named: str, address: str
+) -> None:
+    ray_up("10.0.0.1:6379")
+    alone.setenv("RAY_ADDRESS", named)
+    assert cluster_address() == address
+    assert source_of_address() == "RAY_ADDRESS"
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [{}, {"TMPDIR": "/tmp/a"}, {"RAY_TMPDIR": "/tmp/b"}, {"TMPDIR": "/a", "RAY_TMPDIR": "/b"}],
+)
+def test_the_file_of_the_address_is_where_ray_puts_it(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
+) -> None:
+    for name in ("RAY_TMPDIR", "TMPDIR"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert str(address_file()) == get_ray_address_file(None)
+
+
 @pytest.mark.parametrize(
     ("address", "told"),
     [
@@ -80,7 +152,7 @@ def test_an_empty_or_local_address_joins_no_cluster(
         ("ray://127.0.0.1:9", r"no Ray cluster answers at ray://127\.0\.0\.1:9"),
         ("head", "is 'head', which is no address"),
         ("head:port", "is 'head:port', which is no address"),
-        ("auto", "is 'auto', but no `ray start` has been here"),
+        ("auto", r"is 'auto', but no `ray start` has been here, .*ray_current_cluster"),
     ],
 )
 def test_a_cluster_that_does_not_answer_is_refused_with_what_is_allowed(
@@ -109,30 +181,136 @@ def test_what_answers_otherwise_than_grpc_is_no_cluster(alone: pytest.MonkeyPatc
             refuse_silent_cluster()
 
 
-@pytest.mark.usefixtures("ray_cluster")
-def test_a_ray_that_runs_answers(alone: pytest.MonkeyPatch) -> None:
-    alone.setenv("RAY_ADDRESS", ray.get_runtime_context().gcs_address)
+@pytest.fixture
+def live(ray_cluster: None, alone: pytest.MonkeyPatch) -> str:
+    """The address of a Ray that runs; the first argument starts it before its folder is another."""
+    alone.setattr("study.search.internals.use_token", lambda: None)  # it was started without
+    return str(ray.get_runtime_context().gcs_address)
+
+
+@pytest.mark.parametrize("how", ["address", "auto", "ray up"])
+def test_a_ray_that_runs_answers(alone: pytest.MonkeyPatch, live: str, how: str) -> None:
+    if how == "address":
+        alone.setenv("RAY_ADDRESS", live)
+    elif how == "auto":
+        ray_start(live)
+        alone.setenv("RAY_ADDRESS", "auto")
+    else:
+        ray_up(live)
+    refuse_silent_cluster()
+    assert unjoined_cluster() is None
+    assert cluster_address() == live
+
+
+@pytest.mark.parametrize("address", [DEAD, "nonsense"])
+def test_what_auto_finds_dead_is_told_with_its_file(
+    alone: pytest.MonkeyPatch, address: str
+) -> None:
+    ray_start(address)
+    alone.setenv("RAY_ADDRESS", "auto")
+    with pytest.raises(StudyError, match=f"'auto', and no Ray cluster .*{address}") as caught:
+        refuse_silent_cluster()
+    assert f"the address in {address_file()}" in str(caught.value)
+    assert "unset RAY_ADDRESS" in str(caught.value)
+
+
+@pytest.mark.usefixtures("alone")
+def test_a_dead_cluster_of_ray_up_is_told_with_both_files() -> None:
+    ray_up(DEAD)
+    with pytest.raises(StudyError, match=rf"{DEAD} \(Connection refused\)") as caught:
+        refuse_silent_cluster()
+    assert BOOTSTRAP in str(caught.value)
+    assert "RAY_ADDRESS=local" in str(caught.value)
+
+
+def test_a_live_cluster_that_is_not_joined_is_named_with_what_joins_it(
+    alone: pytest.MonkeyPatch, live: str
+) -> None:
+    ray_start(live)
+    sentence = str(unjoined_cluster())
+    assert live in sentence
+    assert "RAY_ADDRESS=auto" in sentence
+    alone.setenv("RAY_ADDRESS", "local")
+    assert unjoined_cluster() is None, "who says so knows it"
+
+
+@pytest.mark.usefixtures("alone")
+@pytest.mark.parametrize("address", [None, DEAD, "nonsense"])
+def test_no_cluster_and_a_dead_one_are_not_mentioned(address: str | None) -> None:
+    if address is not None:
+        ray_start(address)
+    assert unjoined_cluster() is None
     refuse_silent_cluster()
 
 
-def test_a_study_ends_at_once_where_a_cluster_is_not_and_ray_is_not_tried(
-    alone: pytest.MonkeyPatch,
-) -> None:
+class Asked(Exception):
+    """Ray was asked to start."""
+
+
+@pytest.fixture
+def asked(alone: pytest.MonkeyPatch) -> list[Any]:
+    """The addresses for which a session has asked Ray."""
+    addresses: list[Any] = []
+
+    def init(address: str, **_: Any) -> None:
+        addresses.append(address)
+        raise Asked
+
     alone.setattr("ray.is_initialized", lambda: False)
-    alone.setattr("ray.init", lambda **_: pytest.fail("Ray was tried"))
+    alone.setattr("ray.init", init)
+    return addresses
+
+
+def test_a_study_starts_its_own_ray_beside_a_dead_address_and_says_nothing(
+    asked: list[Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    ray_start(DEAD)
+    with pytest.raises(Asked), ray_session(build_config({}, "here")):
+        pytest.fail("no session")
+    assert asked == ["local"]
+    assert not caplog.messages
+
+
+def test_a_study_starts_its_own_ray_beside_a_live_cluster_and_names_it(
+    live: str, asked: list[Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    ray_start(live)
+    with caplog.at_level(logging.WARNING), pytest.raises(Asked):
+        ray_session(build_config({}, "here")).__enter__()
+    assert asked == ["local"]
+    (message,) = caplog.messages
+    assert live in message
+
+
+@pytest.mark.parametrize("start", [ray_start, ray_up])
+def test_a_study_ends_where_the_cluster_to_join_is_dead_and_ray_is_not_tried(
+    alone: pytest.MonkeyPatch, asked: list[Any], start: Callable[[str], None]
+) -> None:
+    start(DEAD)
+    if start is ray_start:
+        alone.setenv("RAY_ADDRESS", "auto")
+    with pytest.raises(StudyError, match=f"^{source_of_address()}: ") as caught:
+        ray_session(build_config({}, "here")).__enter__()
+    assert DEAD in str(caught.value)
+    assert not asked
+
+
+def test_a_study_ends_where_a_named_cluster_is_not_and_ray_is_not_tried(
+    alone: pytest.MonkeyPatch, asked: list[Any]
+) -> None:
     alone.setattr("study.search.machine.ANSWERS_WITHIN", 0.5)
-    config = build_config({}, "here")
-    began = time.monotonic()
-    alone.setenv("RAY_ADDRESS", "127.0.0.1:9")
+    config, over = build_config({}, "here"), threading.Event()
+    alone.setenv("RAY_ADDRESS", DEAD)
     with pytest.raises(StudyError, match=r"^RAY_ADDRESS: no Ray"), ray_session(config):
         pytest.fail("no session")
 
     def as_a_proxy(connection: object) -> None:
         connection.sendall(SETTINGS_OF_HTTP2)  # type: ignore[attr-defined]
-        time.sleep(5)
+        over.wait()
 
     with listening(as_a_proxy) as port:
         alone.setenv("RAY_ADDRESS", f"127.0.0.1:{port}")
         with pytest.raises(StudyError, match="no answer of a Ray within"), ray_session(config):
             pytest.fail("no session")
-    assert time.monotonic() - began < 10
+        over.set()
+    assert not asked

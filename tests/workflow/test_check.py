@@ -402,11 +402,12 @@ def test_more_cores_and_gpus_than_this_machine_has_are_told(
     look: Look, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
-    monkeypatch.setattr("study.search.internals.in_a_cluster", lambda: False)
+    monkeypatch.setattr("study.search.machine.joins_cluster", lambda: False)
     cpus, gpus = look(resources={"cpus_per_trial": 9999, "gpus_per_trial": 0.5})
     assert cpus.startswith("resources.cpus_per_trial: 9999 a trial, and this machine has ")
     assert gpus.startswith("resources.gpus_per_trial: 0.5 a trial, and this machine has 0 GPUs")
-    monkeypatch.setattr("study.search.internals.in_a_cluster", lambda: True)
+    monkeypatch.setattr("study.search.machine.joins_cluster", lambda: True)
+    monkeypatch.setenv("RAY_ADDRESS", "anyscale://mine")  # which is not asked
     assert look(resources={"cpus_per_trial": 9999, "gpus_per_trial": 0.5}) == []
 
 
@@ -416,6 +417,19 @@ def test_a_cluster_that_does_not_answer_is_told_and_needs_no_gpu_here(
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
     (fault,) = look(resources={"gpus_per_trial": 1})
     assert fault.startswith("RAY_ADDRESS: no Ray cluster answers at 127.0.0.1:9 (")
+
+
+def test_a_dead_cluster_of_ray_up_is_told_with_the_file_of_its_address(
+    look: Look, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    (tmp_path / "ray_bootstrap_config.yaml").touch()
+    (tmp_path / "ray").mkdir()
+    (tmp_path / "ray" / "ray_current_cluster").write_text("127.0.0.1:9")
+    (fault,) = look(resources={"gpus_per_trial": 1})
+    assert fault.startswith(f"{tmp_path}/ray/ray_current_cluster: no Ray cluster answers at ")
+    assert "127.0.0.1:9" in fault
 
 
 def test_a_tracking_store_whose_folder_is_not_there_is_told_and_not_made(

@@ -122,7 +122,7 @@ def test_a_cluster_has_as_many_slots_as_it_holds(
     )
     assert slots(study(tmp_path, resources={"max_concurrent": 4})).startswith("up to 4 trials at")
     monkeypatch.delenv("RAY_ADDRESS")
-    monkeypatch.setattr(module, "cores_here", lambda: 2)  # of which `ray start` has made a cluster
+    monkeypatch.setattr(module, "joins_cluster", lambda: True)  # of `ray up`
     assert slots(study(tmp_path, resources={"cpus_per_trial": 8})) == (
         "as many trials as the cluster holds at once, each on 8 CPU cores"
     )
