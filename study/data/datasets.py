@@ -13,16 +13,11 @@ from study.data.prompts import templates_of
 from study.data.readers.benchmarks import BENCHMARKS, download_note
 from study.data.readers.glyphs import load_digits, load_glyphs
 from study.data.readers.huggingface import PREFIX, HubSource, is_saved, load_hub
-from study.data.readers.own import (
-    TABLE_SUFFIXES,
-    is_folder,
-    is_path_table,
-    load_folder,
-    load_table,
-    visible,
-)
+from study.data.readers.own import NoImagesError, is_folder, load_folder, visible
 from study.data.readers.published import load_published
-from study.data.records import Contents, Dataset, ImageSource, Record, listed
+from study.data.readers.tables import TABLE_SUFFIXES, is_path_table, load_table
+from study.data.readers.whereabouts import whereabouts
+from study.data.records import Contents, DataFaults, Dataset, ImageSource, Record, listed
 from study.errors import DataError
 
 __all__ = [
@@ -144,6 +139,11 @@ def _refuse_folder_of_hub(name: str) -> None:
 def _load_folder(name: str, root: Path) -> Contents:
     try:
         return load_folder(name, root)
+    except NoImagesError as error:
+        elsewhere = whereabouts(root, partial(load_folder, name))
+        raise DataError(f"{error}{elsewhere}{_hint(name)}") from error
+    except DataFaults:
+        raise
     except DataError as error:
         raise DataError(f"{error}{_hint(name)}") from error
 

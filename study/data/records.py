@@ -79,6 +79,14 @@ class Dataset:
     """The source that opens the images."""
 
 
+class DataFaults(DataError):
+    """Several faults of one dataset; `faults` has a sentence with its place for each."""
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = tuple(faults)
+
+
 Contents = tuple[tuple[str, ...], Records, Records, Records, ImageSource]
 """What a reader finds: the class names, the images of train, val and test, and their source."""
 
@@ -256,10 +264,15 @@ def class_table(pairs: Iterable[tuple[int, str]], *, where: str) -> tuple[str, .
             )
         # The text encoder cannot separate names that give the same prompt.
         in_prompt = name.replace("_", " ")
-        if labels.setdefault(in_prompt, label) != label:
+        first = labels.setdefault(in_prompt, label)
+        if first != label and names[first] == name:
             raise DataError(
-                f"{where}: class name {name!r} has two labels, {labels[in_prompt]} and {label}; "
-                "allowed is one"
+                f"{where}: class name {name!r} has two labels, {first} and {label}; allowed is one"
+            )
+        if first != label:
+            raise DataError(
+                f"{where}: class names {names[first]!r} and {name!r} are the same text in a "
+                "prompt, where '_' is a space; allowed is one name for a class"
             )
     if min(names, default=-1) < 0:
         raise DataError(

@@ -13,8 +13,14 @@ from study.config.frozen import load_frozen
 from study.config.schema import SITES_OF, WITHOUT_EFFECT, SpaceConfig, StudyConfig
 from study.config.wording import shown
 from study.data.datasets import refuse_unread_folder
-from study.data.prompts import prompts, refuse_equal_prompts
-from study.data.records import Dataset
+from study.data.prompts import (
+    prompts,
+    refuse_control_characters,
+    refuse_equal_prompts,
+    refuse_equal_tokens,
+    refuse_special_tokens,
+)
+from study.data.records import DataFaults, Dataset
 from study.data.survey import refuse_absent
 from study.data.tasks import all_classes, refuse_one_class
 from study.errors import BackboneError, ConfigError, DataError, StudyError
@@ -107,6 +113,8 @@ def all_faults(
             if place.partition(".")[0] not in passing_over:
                 try:
                     passed.append(check())
+                except DataFaults as error:
+                    faults.extend(f"{place}: {fault}" for fault in error.faults)
                 except StudyError as error:
                     faults.append(f"{place}: {error}")
                 except PermissionError as error:  # even of asking whether a file is there
@@ -141,15 +149,13 @@ def all_faults(
         *(("data.targets", partial(_check_target, study, name)) for name in config.data.targets),
     )
     if not resuming:  # nor did it refuse such names
-        attempt(
-            *(
-                (
-                    "data" if dataset.name == data.dataset else "data.targets",
-                    partial(refuse_equal_prompts, dataset.name, dataset.class_names),
-                )
-                for dataset in datasets
+        for dataset in datasets:
+            place = "data" if dataset.name == data.dataset else "data.targets"
+            named = dataset.name, dataset.class_names
+            attempt(
+                (place, partial(refuse_equal_prompts, *named)),
+                (place, partial(refuse_control_characters, *named)),
             )
-        )
     published = attempt(("data.shots_from", partial(_check_published, data.shots_from)))
     if published and any(dataset.name == data.dataset for dataset in datasets):
         searched = {config.seed} if protocol.validates(config) and judged else set()
@@ -167,6 +173,8 @@ def all_faults(
         } | {f"search.space.sites.{n}": site for n, site in enumerate(config.search.space.sites)}
         attempt(*((place, partial(_check_subset, study, text)) for place, text in subsets.items()))
         attempt(*(("data.templates", partial(_check_prompts, d, backbone)) for d in datasets))
+        if not resuming:  # as above
+            attempt(*(("data", partial(_check_tokens, d, backbone)) for d in datasets))
         if config.ablation is not None and "search" not in passing_over:  # cells are its sites
             attempt(("ablation", partial(ablation_cells, study)))
     attempt(
@@ -266,6 +274,12 @@ def _check_backbone(study: Study) -> Backbone:
 def _check_prompts(dataset: Dataset, backbone: Backbone) -> None:
     groups = prompts(dataset.class_names, dataset.templates)
     backbone.tokenize([prompt for group in groups for prompt in group])
+
+
+def _check_tokens(dataset: Dataset, backbone: Backbone) -> None:
+    """Refuse class names that the backbone's tokenizer does not read as texts of their own."""
+    refuse_special_tokens(dataset.name, dataset.class_names, backbone.tokenizer)
+    refuse_equal_tokens(dataset.name, dataset.class_names, backbone.tokenizer)
 
 
 def _check_subset(study: Study, text: str) -> None:

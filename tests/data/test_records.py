@@ -53,7 +53,8 @@ def test_a_path_inside_the_folder_is_written_one_way(path: str, clean: str) -> N
     ("pairs", "told"),
     [
         ([(0, "a"), (0, "b")], "label 0 has two class names, 'a' and 'b'"),
-        ([(0, "a b"), (1, "a_b")], "class name 'a_b' has two labels, 0 and 1"),
+        ([(0, "a"), (1, "a")], "class name 'a' has two labels, 0 and 1"),
+        ([(0, "a b"), (1, "a_b")], "class names 'a b' and 'a_b' are the same text"),
         ([(0, "a"), (2, "c"), (4, "d")], "missing: 1, 3"),
         ([(-1, "a"), (0, "b")], "got -1"),
         ([(0, " ")], "empty class name"),

@@ -1,47 +1,34 @@
-"""Your own images: folders with one folder per class, and tables beside the images.
+"""Your own images in folders, one folder per class.
 
 The folders of classes of published datasets are listed in the same way.
 """
 
-import csv
 import os
-import re
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path, PurePath
-
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from study.data.images.sources import IMAGE_SUFFIXES, FolderSource
 from study.data.records import (
     SPLITS,
     Contents,
+    DataFaults,
     Record,
     Records,
-    check_splits,
     class_table,
-    encoding_fault,
     find_parts,
     fixed_split,
     is_text,
     listed,
-    read_label,
-    relative_path,
 )
 from study.errors import DataError
 
-# Part → column names that are recognized without the option `columns`; the first one is ours.
-COLUMNS: dict[str, tuple[str, ...]] = {
-    "path": ("path", "image_path", "filepath", "file_name", "filename", "file", "impath", "image"),
-    "label": ("label", "labels", "target"),
-    "class_name": ("class_name", "class name", "classname", "class"),
-    "split": ("split",),
-}
-SPLIT_OF = {alias: split for split, aliases in SPLITS.items() for alias in aliases}
-TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 LEFTOVERS = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini"})
 """What archivers and Windows leave in folders without being asked."""
+
+
+class NoImagesError(DataError):
+    """A folder without class folders, or class folders without images."""
 
 
 def is_folder(entry: os.DirEntry[str]) -> bool:
@@ -56,15 +43,22 @@ def is_folder(entry: os.DirEntry[str]) -> bool:
         raise DataError(f"{entry.path}: leads nowhere ({error.strerror}); remove it") from error
 
 
-def visible(folder: Path, most: int | None = None) -> list[os.DirEntry[str]]:
-    """Return the entries of a folder that are not hidden or left over, or the first ones of them.
+def visible(
+    folder: Path, most: int | None = None, *, hidden: bool = False
+) -> list[os.DirEntry[str]]:
+    """Return the entries of a folder that are not hidden or left over.
+
+    Args:
+        folder: the folder.
+        most: how many entries are returned at most, the first ones; None means all.
+        hidden: whether the hidden entries are wanted, and not the others.
 
     Raises:
         DataError: if the folder is missing or may not be listed.
     """
     try:
         with os.scandir(folder) as entries:
-            seen = (e for e in entries if e.name[0] != "." and e.name not in LEFTOVERS)
+            seen = (e for e in entries if (e.name[0] == ".") is hidden and e.name not in LEFTOVERS)
             return list(islice(seen, most))
     except OSError as error:
         advice = "; give its reader permission" if isinstance(error, PermissionError) else ""
@@ -80,6 +74,15 @@ def subfolders(folder: Path) -> list[str]:
     return sorted(e.name for e in visible(folder) if is_folder(e))
 
 
+def holds_images(folder: Path) -> bool:
+    """Return whether there is an image in a folder itself, by its name.
+
+    Raises:
+        DataError: if the folder is missing or may not be listed.
+    """
+    return any(PurePath(entry.name).suffix.lower() in IMAGE_SUFFIXES for entry in visible(folder))
+
+
 def class_records(
     root: Path, folder: str, classes: Sequence[str], *, optional: bool = False
 ) -> Records:
@@ -92,8 +95,8 @@ def class_records(
         optional: whether a class may be missing or empty.
 
     Raises:
-        DataError: if a class folder is missing or empty, or a file name is not UTF-8; the message
-            names them.
+        NoImagesError: a class folder is missing or empty; the message names it.
+        DataError: a file name is not UTF-8; the message names it.
     """
     records: list[Record] = []
     places = [f"{folder}/{name}" if folder else name for name in classes]
@@ -107,7 +110,7 @@ def class_records(
     filled = {record.label for record in records}
     empty = [place for label, place in enumerate(places) if label not in filled]
     if empty and not optional:
-        raise DataError(
+        raise NoImagesError(
             f"{root}: no images ({' '.join(sorted(IMAGE_SUFFIXES))}) in {listed(empty)}"
         )
     return tuple(records)
@@ -125,29 +128,30 @@ def load_folder(name: str, root: Path) -> Contents:
         root: the dataset's folder.
 
     Raises:
-        DataError: if there are no class folders, a class has too few images, or a class is in val
-            or test but not in train.
+        NoImagesError: there are no class folders, or there is one without images.
+        DataError: a class has too few images, or is in val or test but not in train, or two
+            folders have the same name in a prompt.
     """
-    if not (found := subfolders(root)):
-        raise DataError(
+    folders = subfolders(root)
+    if not folders:
+        raise NoImagesError(
             f"{root}: no class folders; allowed are root/class/*.jpg and "
             "root/{train,val,test}/class/*.jpg"
         )
-    places = find_parts("folders", found, SPLITS, {}, where=str(root))
+    places = find_parts("folders", folders, SPLITS, {}, where=str(root))
     if "test" not in places and "val" in places:
         places["test"] = places.pop("val")
     if not places.keys() >= {"train", "test"}:
-        _refuse_split_alone(root, found, places)
-        names = class_table(enumerate(found), where=str(root))
+        _refuse_split_alone(root, folders, places)
+        names = _class_names(root, folders)
         splits = fixed_split(class_records(root, "", names), names, key=name)
         return names, *splits, FolderSource(root, class_folders=names)
-    classes = subfolders(root / places["train"])
-    names = class_table(enumerate(classes), where=f"{root}/{places['train']}")
+    classes = _class_names(root / places["train"], subfolders(root / places["train"]))
     class_folders: list[str] = []
     for place in places.values():
-        folders = subfolders(root / place)
-        class_folders += [f"{place}/{folder}" for folder in folders]
-        if extra := sorted(set(folders) - set(classes)):
+        of_split = subfolders(root / place)
+        class_folders += [f"{place}/{folder}" for folder in of_split]
+        if extra := sorted(set(of_split) - set(classes)):
             raise DataError(
                 f"{root}/{place}: classes without training images: {listed(extra)}; "
                 f"allowed are the folders of {root}/{places['train']}"
@@ -158,7 +162,33 @@ def load_folder(name: str, root: Path) -> Contents:
         else ()
         for split in SPLITS
     )
-    return names, train, val, test, FolderSource(root, class_folders=tuple(class_folders))
+    return classes, train, val, test, FolderSource(root, class_folders=tuple(class_folders))
+
+
+def _class_names(root: Path, folders: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of class folders as class names.
+
+    Raises:
+        NoImagesError: there are none.
+        DataFaults: names are not UTF-8, or the same text in a prompt; each is named.
+    """
+    if not folders:
+        raise NoImagesError(f"{root}: no class folders")
+    faults: list[str] = []
+    if strange := [folder for folder in folders if not is_text(folder)]:
+        faults.append(f"{root}: folders with names that are not UTF-8: {listed(strange)}; rename")
+    alike: dict[str, list[str]] = {}
+    for folder in folders:
+        alike.setdefault(folder.replace("_", " "), []).append(folder)
+    for same in alike.values():
+        if len(same) > 1:
+            faults.append(
+                f"{root}: the folders {' and '.join(map(repr, same))} would be one class, since "
+                "'_' is read as a space; rename one of them, or put their images into one folder"
+            )
+    if faults:
+        raise DataFaults(faults)
+    return class_table(enumerate(folders), where=str(root))
 
 
 def _refuse_split_alone(root: Path, found: Sequence[str], places: Mapping[str, str]) -> None:
@@ -171,121 +201,3 @@ def _refuse_split_alone(root: Path, found: Sequence[str], places: Mapping[str, s
                 f"is tested on others; allowed are both folders, or {root / place} itself as the "
                 "dataset's folder, whose images are then split by a fixed rule"
             )
-
-
-def load_table(name: str, file: Path, *, columns: Mapping[str, str] | None = None) -> Contents:
-    """Read a table with one image per row and paths relative to the table's folder.
-
-    Without a `split` column the images are split by `fixed_split`. If that column has no test rows,
-    the validation rows are the test split. Labels may be missing or be class names themselves; the
-    names are then numbered in alphabetical order.
-
-    Args:
-        name: the dataset's name in results.
-        file: the table, a .csv, .tsv or .parquet file.
-        columns: "path", "label", "class_name", "split" → column of the table, where the default
-            names do not fit.
-
-    Raises:
-        DataError: if columns are missing or a row is malformed; the message names them.
-    """
-    table = _read_columns(file)
-    if not any(table.values()):
-        raise DataError(f"{file}: has no rows")
-    names = find_parts("columns", list(table), COLUMNS, columns or {}, where=str(file))
-    if "path" not in names or not {"label", "class_name"} & names.keys():
-        raise DataError(
-            f"{file}: needs a column 'path' and a column 'label' or 'class_name' (or both); "
-            f"got {listed(table)}"
-        )
-    pairs = _classes(file, {part: table[column] for part, column in names.items()})
-    class_names = class_table(sorted(set(pairs)), where=str(file))
-    splits = table[names["split"]] if "split" in names else [None] * len(pairs)
-    records: dict[str, list[Record]] = {split: [] for split in (*SPLITS, "")}
-    for number, (cell, split, (label, _)) in enumerate(
-        zip(table[names["path"]], splits, pairs, strict=True), start=1
-    ):
-        where = f"{file}, row {number}"
-        text = str(cell or "")
-        if Path(text).is_relative_to(file.parent.absolute()):
-            text = Path(text).relative_to(file.parent.absolute()).as_posix()
-        if (lowered := str(split or "").strip().lower()) and lowered not in SPLIT_OF:
-            raise DataError(f"{where}: split {split!r}; allowed: {', '.join(SPLIT_OF)}")
-        records[SPLIT_OF.get(lowered, "")].append(Record(relative_path(text, where=where), label))
-    train, val, test, unsplit = (tuple(found) for found in records.values())
-    if unsplit and (train or val or test):
-        raise DataError(f"{file}: {len(unsplit)} rows have no split; allowed: all or none")
-    check_splits(train or unsplit, val, test, where=str(file))
-    if unsplit:
-        train, val, test = fixed_split(unsplit, class_names, key=name)
-    elif not test:
-        val, test = (), val
-    return class_names, train, val, test, FolderSource(file.parent)
-
-
-def is_path_table(file: Path) -> bool:
-    """Return whether a Parquet table holds paths rather than the images themselves.
-
-    Raises:
-        DataError: if the file is not readable Parquet.
-    """
-    try:
-        kinds = pq.read_schema(file).types
-    # A column name that is not UTF-8 raises ValueError.
-    except (OSError, pa.ArrowException, ValueError) as error:
-        raise DataError(f"{file}: not a readable Parquet file ({error})") from error
-    return not any(pa.types.is_struct(kind) or pa.types.is_binary(kind) for kind in kinds)
-
-
-def _read_columns(file: Path) -> dict[str, Sequence[object]]:
-    """Read the cells of each column; those of CSV and TSV stay text: a class may be named "1"."""
-    try:
-        if file.suffix.lower() == ".parquet":
-            return dict(pq.read_table(file).to_pydict())
-        with file.open(encoding="utf-8-sig", newline="") as lines:
-            head = lines.readline()
-            lines.seek(0)
-            # In some countries spreadsheets write CSV with semicolons.
-            separator = ";" if ";" in head and "," not in head else ","
-            reader = csv.reader(
-                lines,
-                delimiter="\t" if file.suffix.lower() == ".tsv" else separator,
-                strict=True,
-                skipinitialspace=True,
-            )
-            names = [name.strip() for name in next(reader, [])]
-            rows = [row for row in reader if row]
-    except UnicodeDecodeError as error:
-        raise DataError(f"{file}: cannot be read ({encoding_fault(error)})") from error
-    # Damaged files raise many kinds of errors, such as that of times out of range.
-    except (OSError, pa.ArrowException, csv.Error, ValueError, ArithmeticError) as error:
-        raise DataError(f"{file}: cannot be read ({error})") from error
-    if len(set(names)) < len(names):
-        raise DataError(f"{file}: two columns have one name; got {listed(names)}")
-    if odd := [number for number, row in enumerate(rows, start=1) if len(row) != len(names)]:
-        raise DataError(f"{file}, row {odd[0]}: other than {len(names)} fields")
-    return dict(zip(names, zip(*rows, strict=True), strict=False))
-
-
-def _classes(file: Path, table: Mapping[str, Sequence[object]]) -> list[tuple[int, str]]:
-    """Return the (label, class name) of every row of a table with the columns of `COLUMNS`."""
-    cells = {
-        part: ["" if value is None else str(value).strip() for value in table[part]]
-        for part in ("label", "class_name")
-        if part in table
-    }
-    # A data frame writes 3 as 3.0 if its column once had missing values.
-    texts = [re.sub(r"^(\d+)\.0+$", r"\1", text) for text in cells.get("label", ())]
-    names = cells.get("class_name", texts)
-    texts = texts or names
-    if "class_name" not in cells and all(text.isdecimal() for text in texts):
-        raise DataError(f"{file}: labels are numbers, so a column 'class_name' is needed as well")
-    label_of = {text: label for label, text in enumerate(sorted(set(texts)))}
-    if len(cells) == 2:
-        label_of = {text: label for text in texts if (label := read_label(text)) is not None}
-        if bad := [number for number, text in enumerate(texts, start=1) if text not in label_of]:
-            raise DataError(
-                f"{file}, row {bad[0]}: label {texts[bad[0] - 1]!r:.80}; allowed are whole numbers "
-                "from 0"
-            )
-    return [(label_of[text], name) for text, name in zip(texts, names, strict=True)]

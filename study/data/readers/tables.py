@@ -1,0 +1,304 @@
+"""Your own images by a table beside them: one image a row, with its path and its class."""
+
+import csv
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from study.data.images.sources import FolderSource
+from study.data.records import (
+    SPLITS,
+    Contents,
+    DataFaults,
+    Record,
+    class_table,
+    encoding_fault,
+    find_parts,
+    fixed_split,
+    listed,
+    read_label,
+    relative_path,
+)
+from study.errors import DataError
+
+# Part → column names that are recognized without the option `columns`; the first one is ours.
+COLUMNS: dict[str, tuple[str, ...]] = {
+    "path": ("path", "image_path", "filepath", "file_name", "filename", "file", "impath", "image"),
+    "label": ("label", "labels", "target"),
+    "class_name": ("class_name", "class name", "classname", "class"),
+    "split": ("split",),
+}
+SPLIT_OF = {alias: split for split, aliases in SPLITS.items() for alias in aliases}
+TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
+SEPARATORS = (",", ";", "\t")
+"""What stands between the cells of a .csv file: spreadsheets write semicolons in some countries."""
+Cells = Sequence[object]
+
+
+@dataclass(frozen=True)
+class _Table:
+    """The cells of a table that are not blank throughout."""
+
+    columns: dict[str, Cells]
+    """The cells of each column, by the column's name."""
+    numbers: Sequence[int]
+    """The number of each row, counted from 1 after the row of names; blank rows count as well."""
+    blank: Sequence[int] = ()
+    """The numbers of rows whose cells are all blank."""
+
+
+@dataclass(frozen=True)
+class _RowFaults:
+    """The faults of a table's rows: of each kind the first one in words, and where the others are.
+
+    A whole column may be wrong in the same way, and a message names each kind once.
+    """
+
+    file: Path
+    _first: dict[str, str] = field(default_factory=dict)
+    _rows: dict[str, list[int]] = field(default_factory=dict)
+
+    def add(self, kind: str, row: int, text: str) -> None:
+        """Add a fault.
+
+        Args:
+            kind: what faults have in common.
+            row: the number of its row.
+            text: the fault in words.
+        """
+        self._first.setdefault(kind, text)
+        self._rows.setdefault(kind, []).append(row)
+
+    def sentences(self) -> list[str]:
+        """Return a sentence for each kind of fault."""
+        sentences = []
+        for kind, text in self._first.items():
+            first, *others = self._rows[kind]
+            sentence = f"{self.file}, row {first}: {text}"
+            if len(others) == 1:
+                sentence += f"; row {others[0]} has this fault too"
+            elif others:
+                sentence += f"; rows {listed(others)} have this fault too"
+            sentences.append(sentence)
+        return sentences
+
+
+def load_table(name: str, file: Path, *, columns: Mapping[str, str] | None = None) -> Contents:
+    """Read a table with one image per row and paths relative to the table's folder.
+
+    Without a `split` column the images are split by `fixed_split`. If that column has no test rows,
+    the validation rows are the test split. Labels may be missing or be class names themselves; the
+    names are then numbered in alphabetical order.
+
+    Args:
+        name: the dataset's name in results.
+        file: the table, a .csv, .tsv or .parquet file.
+        columns: "path", "label", "class_name", "split" → column of the table, where the default
+            names do not fit.
+
+    Raises:
+        DataError: if columns are missing or rows are malformed; the message names them.
+    """
+    table = _read_table(file)
+    if not table.numbers and not table.blank:
+        raise DataError(f"{file}: has no rows")
+    names = find_parts("columns", list(table.columns), COLUMNS, columns or {}, where=str(file))
+    if "path" not in names or not {"label", "class_name"} & names.keys():
+        raise DataError(
+            f"{file}: needs a column 'path' and a column 'label' or 'class_name' (or both); "
+            f"got {listed(table.columns)}"
+        )
+    parts = {part: table.columns[column] for part, column in names.items()}
+    faults = _RowFaults(file)
+    for number in table.blank:
+        faults.add("blank", number, "is blank; remove it")
+    pairs = _classes(table.numbers, parts, faults)
+    paths = _paths(table.numbers, parts["path"], faults)
+    splits = _splits(table.numbers, parts.get("split"), faults)
+    _add_repeated(table.numbers, paths, pairs, splits, faults)
+    sentences = faults.sentences()
+    if "class_name" not in names and all(class_name.isdecimal() for _, class_name in pairs):
+        sentences.append(f"{file}: labels are numbers, so a column 'class_name' is needed as well")
+    unsplit = [number for number, split in zip(table.numbers, splits, strict=True) if not split]
+    if 0 < len(unsplit) < len(splits):
+        sentences.append(
+            f"{file}: {len(unsplit)} rows have no split ({listed(unsplit)}); allowed: all or none"
+        )
+    if sentences:
+        raise DataFaults(sentences)
+    class_names = class_table(sorted(set(pairs)), where=str(file))
+    records: dict[str, list[Record]] = {split: [] for split in (*SPLITS, "")}
+    for path, split, (label, _) in zip(paths, splits, pairs, strict=True):
+        records[split].append(Record(path, label))
+    train, val, test, others = (tuple(of_split) for of_split in records.values())
+    if unsplit:
+        train, val, test = fixed_split(others, class_names, key=name)
+    elif not test:
+        val, test = (), val
+    return class_names, train, val, test, FolderSource(file.parent)
+
+
+def is_path_table(file: Path) -> bool:
+    """Return whether a Parquet table holds paths rather than the images themselves.
+
+    Raises:
+        DataError: if the file is not readable Parquet.
+    """
+    try:
+        kinds = pq.read_schema(file).types
+    # A column name that is not UTF-8 raises ValueError.
+    except (OSError, pa.ArrowException, ValueError) as error:
+        raise DataError(f"{file}: not a readable Parquet file ({error})") from error
+    return not any(pa.types.is_struct(kind) or pa.types.is_binary(kind) for kind in kinds)
+
+
+def _read_table(file: Path) -> _Table:
+    """Read the cells of each column; those of CSV and TSV stay text: a class may be named "1"."""
+    try:
+        if file.suffix.lower() == ".parquet":
+            columns = pq.read_table(file).to_pydict()
+            names, rows = list(columns), [*zip(*columns.values(), strict=True)]
+        else:
+            with file.open(encoding="utf-8-sig", newline="") as lines:
+                separator = "\t" if file.suffix.lower() == ".tsv" else _separator(lines.readline())
+                lines.seek(0)
+                reader = csv.reader(lines, delimiter=separator, strict=True, skipinitialspace=True)
+                names = [name.strip() for name in next(reader, [])]
+                rows = [*reader]
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file}: cannot be read ({encoding_fault(error)})") from error
+    # Damaged files raise many kinds of errors, such as that of times out of range.
+    except (OSError, pa.ArrowException, csv.Error, ValueError, ArithmeticError) as error:
+        raise DataError(f"{file}: cannot be read ({error})") from error
+    if len(set(names)) < len(names):
+        raise DataError(f"{file}: two columns have one name; got {listed(names)}")
+    return _arranged(file, names, rows)
+
+
+def _separator(head: str) -> str:
+    """Return what separates the cells of a .csv file, by its first line.
+
+    A comma counts first, since other names of columns may have the other marks in them.
+    """
+    unquoted = re.sub(r'"[^"]*"', "", head)
+    if "," in unquoted:
+        return ","
+    return max(SEPARATORS, key=unquoted.count)
+
+
+def _arranged(file: Path, names: Sequence[str], rows: Sequence[Cells]) -> _Table:
+    """Return the rows of a table as columns, without blank ones.
+
+    Raises:
+        DataError: a row has more or fewer cells than there are columns.
+    """
+    numbers: list[int] = []
+    blank: list[int] = []
+    whole: list[Cells] = []
+    for number, row in enumerate(rows, start=1):
+        if not row:  # an empty line, which spreadsheets and editors leave at the end
+            continue
+        if not any(_text(cell) for cell in row):
+            blank.append(number)
+            continue
+        if len(row) != len(names):
+            raise DataError(f"{file}, row {number}: other than {len(names)} fields")
+        numbers.append(number)
+        whole.append(row)
+    cells = zip(*whole, strict=True) if whole else [()] * len(names)
+    return _Table(dict(zip(names, cells, strict=True)), numbers, blank)
+
+
+def _text(cell: object) -> str:
+    return "" if cell is None else str(cell).strip()
+
+
+def _classes(
+    numbers: Sequence[int], parts: Mapping[str, Cells], faults: _RowFaults
+) -> list[tuple[int, str]]:
+    """Return the (label, class name) of every row; the label of a faulty row is -1."""
+    cells = {
+        part: [_text(cell) for cell in parts[part]]
+        for part in ("label", "class_name")
+        if part in parts
+    }
+    # A data frame writes 3 as 3.0 if its column once had missing values.
+    texts = [re.sub(r"^(\d+)\.0+$", r"\1", text) for text in cells.get("label", ())]
+    names = cells.get("class_name", texts)
+    texts = texts or names
+    if len(cells) == 2:
+        numbered = {text: read_label(text) for text in texts}
+        label_of = {text: -1 if label is None else label for text, label in numbered.items()}
+    else:
+        label_of = {text: label for label, text in enumerate(sorted(set(texts)))}
+    pairs = [(label_of[text], name) for text, name in zip(texts, names, strict=True)]
+    for number, text, (label, name) in zip(numbers, texts, pairs, strict=True):
+        if not name:
+            faults.add("class", number, "has no class name")
+        elif "\0" in name:
+            faults.add("zero", number, f"class name {name!r:.80} has a zero byte in it")
+        elif label < 0:
+            faults.add("label", number, f"label {text!r:.80}; allowed are whole numbers from 0")
+    return pairs
+
+
+def _paths(numbers: Sequence[int], cells: Cells, faults: _RowFaults) -> list[str]:
+    """Return the path of every row, relative to the table's folder; "" in a faulty row."""
+    folder = faults.file.parent.absolute()
+    paths: list[str] = []
+    for number, cell in zip(numbers, cells, strict=True):
+        text = str(cell or "")
+        if Path(text).is_relative_to(folder):
+            text = Path(text).relative_to(folder).as_posix()
+        try:
+            path = relative_path(text, where="")
+        except DataError as error:
+            faults.add("path", number, str(error).removeprefix(": "))
+            path = ""
+        paths.append(path)
+    return paths
+
+
+def _splits(numbers: Sequence[int], cells: Cells | None, faults: _RowFaults) -> list[str]:
+    """Return the split of every row, by our name for it if it has one; "" where there is none."""
+    if cells is None:
+        return [""] * len(numbers)
+    splits: list[str] = []
+    for number, cell in zip(numbers, cells, strict=True):
+        name = _text(cell).lower()
+        if name and name not in SPLIT_OF:
+            faults.add("split", number, f"split {cell!r}; allowed: {', '.join(SPLIT_OF)}")
+        splits.append(SPLIT_OF.get(name, name))
+    return splits
+
+
+def _add_repeated(
+    numbers: Sequence[int],
+    paths: Sequence[str],
+    pairs: Sequence[tuple[int, str]],
+    splits: Sequence[str],
+    faults: _RowFaults,
+) -> None:
+    """Add a fault for each image that has several rows, with what two of them say of it."""
+    first: dict[str, tuple[int, tuple[int, str], str]] = {}
+    for number, path, pair, split in zip(numbers, paths, pairs, splits, strict=True):
+        if not path:  # a fault already
+            continue
+        before, earlier, other = first.setdefault(path, (number, pair, split))
+        if before == number:
+            continue
+        if earlier != pair:
+            here, there = pair[1], earlier[1]
+            if here == there:
+                here, there = str(pair[0]), str(earlier[0])
+            text = f"has conflicting labels, {here!r} here and {there!r} in row {before}"
+            faults.add("conflict", number, f"{path!r} {text}; allowed is one")
+        elif split != other:
+            text = f"is in {split or 'no split'} here and in {other or 'none'} in row {before}"
+            faults.add("splits", number, f"{path!r} {text}; an image may be in one split only")
+        else:
+            faults.add("twice", number, f"{path!r} is listed twice, in row {before} too")
