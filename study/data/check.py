@@ -24,6 +24,7 @@ from study.data.datasets import (
 )
 from study.data.images.rgb import HIGHEST, PixelRange, checked_range, dark_images
 from study.data.images.sources import FolderSource, kind_fault
+from study.data.prompts import refuse_control_characters, refuse_equal_prompts
 from study.data.readers.benchmarks import BENCHMARKS, SHIFTS, Counts, download_note
 from study.data.readers.huggingface import HubSource
 from study.data.readers.published import absent_classes
@@ -74,6 +75,11 @@ def set_faults(name: str, dataset: Dataset) -> list[str]:
         f"{place}: class folder is missing or empty" for place in absent_classes(name, dataset)
     ]
     wrong += [f"no {split} images" for split in needed if not getattr(dataset, split)]
+    for refuse in (refuse_equal_prompts, refuse_control_characters):
+        try:
+            refuse(name, dataset.class_names)
+        except DataError as error:
+            wrong.append(str(error))
     if trained := {record.label for record in dataset.train}:
         # No shot could be drawn from a class without images.
         wrong += [

@@ -1,7 +1,8 @@
-"""Prompt templates of every dataset, and the prompts made from class names with them."""
+"""Prompt templates of every dataset, the prompts made of class names, and names that make none."""
 
 import unicodedata
 from collections.abc import Sequence
+from typing import Any
 
 from study.data.readers.benchmarks import BENCHMARKS, DEFAULT_TEMPLATE
 from study.data.records import SHOWN, listed
@@ -25,6 +26,14 @@ ENSEMBLE: tuple[str, ...] = (
     "art of the {}.",
     "a photo of the small {}.",
 )
+
+
+UNSEEN = frozenset("\u200b\u2060\ufeff\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+"""Characters that are not seen, or that turn the order of others: no name of a class needs them.
+
+Those that join other characters are not among them; emoji and some scripts need these."""
+CONTROL = ("Cc", "Zl", "Zp")
+"""The categories of Unicode for control characters, and the ends of lines and paragraphs."""
 
 
 def templates_of(name: str, override: Sequence[str] | None = None) -> tuple[str, ...]:
@@ -72,13 +81,132 @@ def refuse_equal_prompts(dataset: str, class_names: Sequence[str]) -> None:
     """
     alike: dict[str, list[str]] = {}
     for name in class_names:
-        text = unicodedata.normalize("NFC", name.replace("_", " ")).lower()
-        alike.setdefault(" ".join(text.split()), []).append(name)
+        alike.setdefault(_as_read(name), []).append(name)
     if same := [names for names in alike.values() if len(names) > 1]:
-        rest = f" and {len(same) - SHOWN} more such groups" if len(same) > SHOWN else ""
-        groups = "; ".join(" and ".join(map(repr, names)) for names in same[:SHOWN])
         raise DataError(
-            f"{dataset}: classes that CLIP reads as the same text: {groups}{rest}; allowed are "
+            f"{dataset}: classes that CLIP reads as the same text: {_groups(same)}; allowed are "
             "names that differ by more than capital letters, white space and the form of accents: "
             "rename them, or make them one class"
         )
+
+
+def refuse_control_characters(dataset: str, class_names: Sequence[str]) -> None:
+    """Refuse class names with line breaks, control characters or characters that are not seen.
+
+    Tables, charts and terminals would show them as something else, and CLIP reads them as text.
+
+    Args:
+        dataset: the dataset's name, for the message.
+        class_names: the class names.
+
+    Raises:
+        DataError: there are any; the message names them and their characters.
+    """
+    faulty: list[str] = []
+    for name in class_names:
+        characters = [
+            character
+            for character in dict.fromkeys(name)
+            if unicodedata.category(character) in CONTROL or character in UNSEEN
+        ]
+        if characters:
+            codes = ", ".join(f"U+{ord(character):04X}" for character in characters)
+            faulty.append(f"{name!r} ({codes})")
+    if faulty:
+        raise DataError(
+            f"{dataset}: class names with control characters, line breaks or characters that are "
+            f"not seen: {_few(faulty)}; rename these classes"
+        )
+
+
+def refuse_special_tokens(dataset: str, class_names: Sequence[str], tokenizer: Any) -> None:
+    """Refuse class names that a tokenizer does not read as text, but as a mark of its own.
+
+    Such a mark ends a text, for example, and what follows it in a prompt is lost.
+
+    Args:
+        dataset: the dataset's name, for the message.
+        class_names: the class names.
+        tokenizer: the backbone's tokenizer, which says what its special tokens are.
+
+    Raises:
+        DataError: there are any; the message names them and their tokens.
+    """
+    marks = _special_tokens(tokenizer)
+    unknown = tokenizer.unk_token_id
+    is_end = unknown in (tokenizer.eos_token_id, tokenizer.bos_token_id)
+    faulty: list[str] = []
+    for name, row in zip(class_names, _token_rows(class_names, tokenizer), strict=True):
+        inside = [
+            marks[number]
+            for number in dict.fromkeys(row)
+            if number in marks
+            # A word that the tokenizer does not know is no mark, unless it ends the text.
+            and (number != unknown or is_end or marks[number].lower() in name.lower())
+        ]
+        if inside:
+            faulty.append(f"{name!r} ({', '.join(inside)})")
+    if faulty:
+        raise DataError(
+            f"{dataset}: class names that the backbone's tokenizer does not read as text, with the "
+            f"special tokens that it reads: {_few(faulty)}; rename these classes"
+        )
+
+
+def refuse_equal_tokens(dataset: str, class_names: Sequence[str], tokenizer: Any) -> None:
+    """Refuse class names that differ in characters alone that a tokenizer does not know.
+
+    Those that CLIP reads as the same text anyway are left to `refuse_equal_prompts`.
+
+    Args:
+        dataset: the dataset's name, for the message.
+        class_names: the class names.
+        tokenizer: the backbone's tokenizer.
+
+    Raises:
+        DataError: there are any; the message names them.
+    """
+    alike: dict[tuple[int, ...], dict[str, str]] = {}
+    for name, row in zip(class_names, _token_rows(class_names, tokenizer), strict=True):
+        alike.setdefault(tuple(row), {}).setdefault(_as_read(name), name)
+    same = [[*names.values()] for names in alike.values() if len(names) > 1]
+    if same:
+        raise DataError(
+            f"{dataset}: classes that the backbone's tokenizer reads as the same text, since it "
+            f"does not know their characters: {_groups(same)}; rename these classes"
+        )
+
+
+def _token_rows(class_names: Sequence[str], tokenizer: Any) -> list[list[int]]:
+    """Return the token ids of each class name as it stands in a prompt, without start and end."""
+    texts = [name.replace("_", " ") for name in class_names]
+    rows: list[list[int]] = tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
+    return rows
+
+
+def _special_tokens(tokenizer: Any) -> dict[int, str]:
+    """Return the special tokens of a tokenizer by their ids.
+
+    Some checkpoints pad texts with "!", which a class name may have in it.
+    """
+    tokens = dict(zip(tokenizer.all_special_ids, tokenizer.all_special_tokens, strict=True))
+    for number, added in tokenizer.added_tokens_decoder.items():
+        if added.special:
+            tokens[number] = str(added.content)
+    return {number: token for number, token in tokens.items() if any(map(str.isalpha, token))}
+
+
+def _as_read(name: str) -> str:
+    """Return a class name as CLIP's tokenizer reads it in a prompt."""
+    text = unicodedata.normalize("NFC", name.replace("_", " ")).lower()
+    return " ".join(text.split())
+
+
+def _groups(same: Sequence[Sequence[str]]) -> str:
+    rest = f" and {len(same) - SHOWN} more such groups" if len(same) > SHOWN else ""
+    return "; ".join(" and ".join(map(repr, names)) for names in same[:SHOWN]) + rest
+
+
+def _few(texts: Sequence[str]) -> str:
+    rest = f" and {len(texts) - SHOWN} more" if len(texts) > SHOWN else ""
+    return ", ".join(texts[:SHOWN]) + rest

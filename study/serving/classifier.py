@@ -15,7 +15,13 @@ from study.data.images.decode import preprocess
 from study.data.images.rgb import PixelRange, checked_range
 from study.data.images.sources import LONGEST, as_image
 from study.data.images.table import normalize
-from study.data.prompts import prompts, refuse_equal_prompts, templates_of
+from study.data.prompts import (
+    prompts,
+    refuse_control_characters,
+    refuse_equal_prompts,
+    refuse_special_tokens,
+    templates_of,
+)
 from study.data.records import is_text
 from study.errors import DataError
 from study.method.backbone import Backbone
@@ -144,6 +150,8 @@ def load_classifier(
     chosen = templates_of("this classifier", chosen or info.templates[:1])
     if names != info.class_names:  # which an earlier version may have let pass
         refuse_equal_prompts("class_names", names)
+        refuse_control_characters("class_names", names)
+        refuse_special_tokens("class_names", names, loaded.tokenizer)
     levels = given or (checked_range(info.pixel_range) if info.pixel_range else None)
     loaded.clip.to(place)
     model = FewShotClassifier(loaded, parse("none"))

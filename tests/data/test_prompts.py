@@ -1,14 +1,22 @@
+from typing import Any
+
 import pytest
+from siglips import make_gemma, make_sentencepiece, make_tokenizer
 
 from study.data.datasets import PACKAGED, load_dataset
 from study.data.prompts import (
     ENSEMBLE,
     TEMPLATES,
     prompts,
+    refuse_control_characters,
     refuse_equal_prompts,
+    refuse_equal_tokens,
+    refuse_special_tokens,
     templates_of,
 )
 from study.errors import DataError
+from study.method.backbone import load_backbone
+from study.method.checkpoint import EMBEDDED, backbone_path
 
 
 @pytest.mark.parametrize(
@@ -86,3 +94,98 @@ def test_classes_with_prompts_of_their_own_pass() -> None:
     refuse_equal_prompts("mine", ["cat", "cats", "c at", "m2", "m\u00b2", "cafe", "caf\u00e9"])
     for name in PACKAGED:
         refuse_equal_prompts(name, load_dataset(name).class_names)
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("big\ncat", "U+000A"),
+        ("big\tcat", "U+0009"),
+        ("c\x1b[31mat", "U+001B"),
+        ("cat\x7f", "U+007F"),
+        ("big\u2028cat", "U+2028"),
+        ("cat\u200b", "U+200B"),
+        ("\ufeffcat", "U+FEFF"),
+        ("\u202etac", "U+202E"),
+    ],
+)
+def test_a_class_name_with_a_control_character_is_refused(name: str, code: str) -> None:
+    with pytest.raises(DataError, match="control characters") as caught:
+        refuse_control_characters("mine", ["dog", name, "cow"])
+    assert f"{name!r} ({code})" in str(caught.value)
+    assert "dog" not in str(caught.value)
+    assert str(caught.value).isprintable()
+
+
+def test_characters_that_join_others_are_text() -> None:
+    refuse_control_characters(
+        "mine", ["👨\u200d👩\u200d👧", "می\u200cخواهم", "a\u00a0b", 'c\'at "x"']
+    )
+
+
+def test_no_more_than_a_few_names_with_control_characters_are_named() -> None:
+    with pytest.raises(DataError, match="and 4 more; rename"):
+        refuse_control_characters("mine", [f"{number}\n" for number in range(9)])
+
+
+@pytest.fixture(scope="module")
+def tokenizers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """A tokenizer of each family."""
+    folder = tmp_path_factory.mktemp("tokenizers")
+    return {
+        "clip": load_backbone(backbone_path(EMBEDDED)).tokenizer,
+        "words": make_tokenizer(),
+        "siglip": make_sentencepiece(folder / "sentencepiece"),
+        "siglip 2": make_gemma(),
+    }
+
+
+@pytest.mark.parametrize(
+    ("family", "name", "token"),
+    [
+        ("clip", "<|endoftext|>", "<|endoftext|>"),
+        ("clip", "a <|startoftext|> cat", "<|startoftext|>"),
+        ("words", "<eos>", "<eos>"),
+        ("words", "cat <pad>", "<pad>"),
+        ("words", "<unk>", "<unk>"),
+        ("siglip", "</s>", "</s>"),
+        ("siglip 2", "cat<eos>", "<eos>"),
+        ("siglip 2", "<pad>", "<pad>"),
+        ("siglip 2", "<bos>", "<bos>"),
+    ],
+)
+def test_a_class_name_that_a_tokenizer_reads_as_a_mark_is_refused(
+    family: str, name: str, token: str, tokenizers: dict[str, Any]
+) -> None:
+    with pytest.raises(DataError, match="special tokens") as caught:
+        refuse_special_tokens("mine", ["cat", name], tokenizers[family])
+    assert f"{name!r} ({token})" in str(caught.value)
+    assert "'cat' " not in str(caught.value)
+
+
+@pytest.mark.parametrize("family", ["clip", "words", "siglip", "siglip 2"])
+def test_text_that_only_looks_like_a_mark_passes(family: str, tokenizers: dict[str, Any]) -> None:
+    names = ["cat", "<b>cat</b>", "yahoo!", "{}", "end of text", "🧵"]
+    if family != "clip":
+        names += ["<|endoftext|>"]
+    refuse_special_tokens("mine", names, tokenizers[family])
+
+
+def test_a_mark_without_letters_is_text() -> None:
+    tokenizer = load_backbone(backbone_path(EMBEDDED)).tokenizer
+    tokenizer.pad_token = "!"
+    refuse_special_tokens("mine", ["yahoo!", "cat"], tokenizer)
+
+
+def test_classes_whose_characters_a_tokenizer_does_not_know_are_refused(
+    tokenizers: dict[str, Any],
+) -> None:
+    with pytest.raises(DataError, match="does not know their characters") as caught:
+        refuse_equal_tokens("mine", ["cat", "🧵", "dog", "🧶"], tokenizers["words"])
+    assert "'🧵' and '🧶'" in str(caught.value)
+    assert "'cat'" not in str(caught.value)
+
+
+def test_classes_that_a_tokenizer_tells_apart_pass(tokenizers: dict[str, Any]) -> None:
+    refuse_equal_tokens("mine", ["cat", "🧵", "dog", "🧶"], tokenizers["clip"])
+    refuse_equal_tokens("mine", ["cat", "Cat", "c_at", "c at"], tokenizers["clip"])
