@@ -25,6 +25,8 @@ from ray.tune.execution import class_cache
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
 
+from study.search.ray_errors import RAISED, cause_of
+
 CREDENTIALS = frozenset(
     {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN"}
 )
@@ -32,8 +34,6 @@ CREDENTIALS = frozenset(
 class_cache.ENV_VARS_TO_PROPAGATE -= CREDENTIALS
 LOW_ON_MEMORY = "due to the node running low on memory"
 """A part of Ray's message about a worker that it killed to keep its machine alive."""
-RAISED = "ray::"
-"""The start of a traceback from Ray; its message about a worker that died contains none."""
 MEMORY_REPORT = "Object store memory usage"
 """The start of Ray's long list of the commands of other processes, which may contain secrets."""
 NO_SPARE_WORKERS: dict[str, Any] = {"prestart_worker_first_driver": False}
@@ -161,7 +161,7 @@ def cluster_fault(address: str, seconds: float) -> str | None:
             ray._raylet.GcsClient(address=address)
             found.put(None)
         except Exception as error:  # of Ray's own kinds
-            found.put(str(error).strip().partition("\n")[0] or type(error).__name__)
+            found.put(cause_of(error))
 
     with _without_stderr():  # where Ray's C++ writes what it also raises
         threading.Thread(target=call, name="cluster-fault", daemon=True).start()

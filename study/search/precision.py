@@ -11,6 +11,7 @@ from study.errors import StudyError
 from study.method.precision import fastest
 from study.method.recipe import Precision
 from study.search.driver import concurrency
+from study.search.ray_errors import cause_of
 from study.search.trainable import trial_device
 from study.trial.study import PRECISION, Study
 
@@ -47,8 +48,7 @@ def _answer(asked: ray.ObjectRef) -> Precision:
     except RayTaskError as error:  # whose text is a worker's traceback
         raise error.cause from error
     except RayError as error:
-        why, *_ = str(error).splitlines()
-        raise StudyError(f"no worker tells how fast it computes: {why}") from error
+        raise StudyError(f"no worker tells how fast it computes: {cause_of(error)}") from error
 
 
 def _fastest_here(threads: int) -> Precision:

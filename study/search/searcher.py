@@ -19,8 +19,9 @@ from ray.tune.search import Searcher
 from study.config.settings import Settings
 from study.search.deadline import Deadline
 from study.search.frozen import FrozenWorkers
-from study.search.internals import LOW_ON_MEMORY, MEMORY_REPORT, RAISED, forget_results
+from study.search.internals import LOW_ON_MEMORY, MEMORY_REPORT, forget_results
 from study.search.optuna_arm import Arm, Outcome
+from study.search.ray_errors import RAISED, cause_of
 from study.search.recording import close_trial, read_hang
 from study.storage.atomic import StorageError, give_up
 from study.storage.ledger import End, Status, StudyFolder
@@ -136,7 +137,7 @@ class LedgerCallback(Callback):
             reason = f"no epoch within {self.max_epoch_seconds:g} seconds"
             reason += ", and its process stood still" if frozen else ""
         elif RAISED in last_failure:
-            reason = last_failure.strip().splitlines()[-1]
+            reason = cause_of(last_failure)
         elif LOW_ON_MEMORY in last_failure:
             reason = "out of memory: Ray killed its worker to keep the machine alive"
         unfit = hang is not None or (RAISED not in last_failure and LOW_ON_MEMORY in last_failure)
