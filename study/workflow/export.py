@@ -40,7 +40,7 @@ def export(options: Namespace) -> None:
             (whole / CARD).write_text(card, encoding="utf-8")
     size = sum(path.stat().st_size for path in options.out.rglob("*") if path.is_file())
     print(f"{options.out}: {chosen.title}, {decimal(size)}: {saved.name}")
-    for note in written.notes:
+    for note in (*written.notes, *written.limits):
         print(note)
     known = "" if tested else "; it knows no study, so it has no figures"
     print(f"{options.out / CARD}: the model card, with the code that loads it{known}")

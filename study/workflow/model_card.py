@@ -82,7 +82,7 @@ def model_card(
         *_tuned(saved),
         *(_of_study(tested) if tested else _of_unknown(saved)),
         "## Limits",
-        "\n".join(f"- {line}" for line in _limits(tested)),
+        "\n".join(f"- {line}" for line in (*_limits(tested), *written.limits)),
     ]
     return "\n\n".join(blocks) + "\n"
 

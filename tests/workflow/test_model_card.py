@@ -18,7 +18,7 @@ from study.serving.saved import SavedModel, saved_in, saved_winner
 from study.workflow.model_card import Provenance, front_matter, model_card
 
 CHOSEN = "confirm-best-seed1"
-WRITTEN = Written("print('loaded')\n", ("A note.",))
+WRITTEN = Written("print('loaded')\n", ("A note.",), ("A pixel is cropped beside.",))
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +52,8 @@ def test_a_card_has_figures_beside_chance_and_the_command(study: Any, saved: Sav
     }
     assert "license" not in card.partition("# ")[0]
     assert "```python\nprint('loaded')\n```\n\nA note." in card
+    assert card.endswith("\n- A pixel is cropped beside.\n"), "of all that is said, the last"
+    assert card.count("A pixel is cropped") == 1
     assert "| this configuration: best by validation | 75.0 (no interval) | 2 |" in card
     assert "| this model alone, seed 1 | 75.0 | 1 |" in card
     assert "| chance | 10.0 | – |" in card

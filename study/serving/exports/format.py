@@ -17,6 +17,8 @@ class Written:
     needs no code of this package."""
     notes: tuple[str, ...] = ()
     """Whole sentences on the files, in Markdown."""
+    limits: tuple[str, ...] = ()
+    """Whole sentences on where the answers differ a little from those of this package."""
 
 
 @dataclass(frozen=True)

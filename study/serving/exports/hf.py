@@ -28,4 +28,4 @@ model = AutoModel.from_pretrained(folder)
 tokenizer = AutoTokenizer.from_pretrained(folder)
 processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
 {classification(saved, model, with_transformers(model.backbone))}"""
-    return Written(loading, crop_notes(model.backbone))
+    return Written(loading, limits=crop_notes(model.backbone))

@@ -88,8 +88,8 @@ def write(saved: SavedModel, model: TunedClassifier, folder: Path) -> Written:
         (
             *_notes(adapters, biases, norms),
             *([] if copied or is_on_hub(saved) else [_folder_note(saved)]),
-            *crop_notes(model.backbone),
         ),
+        limits=crop_notes(model.backbone),
     )
 
 

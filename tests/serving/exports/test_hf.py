@@ -31,7 +31,7 @@ def test_transformers_crops_some_shapes_a_pixel_beside(
     beside: int,
 ) -> None:
     folder, written = exported(make_delta("none"), "hf")
-    assert any("crops one pixel beside" in note for note in written.notes)
+    assert any("crops one pixel beside" in note for note in written.limits)
     model, dataset = load_classifier(folder.parent / "delta.safetensors"), load_dataset("digits")
     images = [dataset.source.open(record.path).resize(shape) for record in dataset.test[:80]]
     processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
@@ -78,5 +78,5 @@ def test_a_siglip_gives_the_tuned_answers(
 ) -> None:
     saved = make_telling("bitfit", save_siglip(tmp_path / "siglip"))
     folder, written = exported(saved, "hf")
-    assert written.notes == (), "nothing is cropped"
+    assert written.limits == (), "nothing is cropped"
     assert_same(answers(folder, written.loading), saved.load())
