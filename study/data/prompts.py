@@ -1,11 +1,12 @@
 """Prompt templates of every dataset, the prompts made of class names, and names that make none."""
 
+import re
 import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
 from study.data.readers.benchmarks import BENCHMARKS, DEFAULT_TEMPLATE
-from study.data.records import SHOWN, listed
+from study.data.records import SHOWN, listed, listed_texts
 from study.errors import DataError
 
 # The first template of a dataset is used in training.
@@ -104,18 +105,16 @@ def refuse_control_characters(dataset: str, class_names: Sequence[str]) -> None:
     """
     faulty: list[str] = []
     for name in class_names:
-        characters = [
-            character
-            for character in dict.fromkeys(name)
-            if unicodedata.category(character) in CONTROL or character in UNSEEN
-        ]
-        if characters:
-            codes = ", ".join(f"U+{ord(character):04X}" for character in characters)
-            faulty.append(f"{name!r} ({codes})")
+        codes: dict[str, None] = {}
+        for character in name:
+            if unicodedata.category(character) in CONTROL or character in UNSEEN:
+                codes[f"U+{ord(character):04X}"] = None
+        if codes:
+            faulty.append(f"{name!r} ({', '.join(codes)})")
     if faulty:
         raise DataError(
             f"{dataset}: class names with control characters, line breaks or characters that are "
-            f"not seen: {_few(faulty)}; rename these classes"
+            f"not seen: {listed_texts(faulty)}; rename these classes"
         )
 
 
@@ -137,19 +136,19 @@ def refuse_special_tokens(dataset: str, class_names: Sequence[str], tokenizer: A
     is_end = unknown in (tokenizer.eos_token_id, tokenizer.bos_token_id)
     faulty: list[str] = []
     for name, row in zip(class_names, _token_rows(class_names, tokenizer), strict=True):
-        inside = [
-            marks[number]
-            for number in dict.fromkeys(row)
-            if number in marks
+        inside: dict[str, None] = {}
+        for number in row:
+            mark = marks.get(number)
             # A word that the tokenizer does not know is no mark, unless it ends the text.
-            and (number != unknown or is_end or marks[number].lower() in name.lower())
-        ]
+            is_word = number == unknown and not is_end
+            if mark is not None and not (is_word and mark.lower() not in name.lower()):
+                inside[mark] = None
         if inside:
             faulty.append(f"{name!r} ({', '.join(inside)})")
     if faulty:
         raise DataError(
             f"{dataset}: class names that the backbone's tokenizer does not read as text, with the "
-            f"special tokens that it reads: {_few(faulty)}; rename these classes"
+            f"special tokens that it reads: {listed_texts(faulty)}; rename these classes"
         )
 
 
@@ -193,7 +192,7 @@ def _special_tokens(tokenizer: Any) -> dict[int, str]:
     for number, added in tokenizer.added_tokens_decoder.items():
         if added.special:
             tokens[number] = str(added.content)
-    return {number: token for number, token in tokens.items() if any(map(str.isalpha, token))}
+    return {number: token for number, token in tokens.items() if re.search(r"[^\W\d_]", token)}
 
 
 def _as_read(name: str) -> str:
@@ -205,8 +204,3 @@ def _as_read(name: str) -> str:
 def _groups(same: Sequence[Sequence[str]]) -> str:
     rest = f" and {len(same) - SHOWN} more such groups" if len(same) > SHOWN else ""
     return "; ".join(" and ".join(map(repr, names)) for names in same[:SHOWN]) + rest
-
-
-def _few(texts: Sequence[str]) -> str:
-    rest = f" and {len(texts) - SHOWN} more" if len(texts) > SHOWN else ""
-    return ", ".join(texts[:SHOWN]) + rest

@@ -102,8 +102,13 @@ def listed(names: Iterable[object], count: int | None = None) -> str:
         repr(name) if isinstance(name, str) else str(name)
         for name in islice(names, None if count is None else SHOWN)
     ]
-    rest = (count or len(quoted)) - SHOWN
-    return ", ".join(quoted[:SHOWN]) + (f" and {rest} more" if rest > 0 else "")
+    return listed_texts(quoted, count)
+
+
+def listed_texts(texts: Sequence[str], count: int | None = None) -> str:
+    """Return the first few texts as they are, and the number of the others; see `listed`."""
+    rest = (count or len(texts)) - SHOWN
+    return ", ".join(texts[:SHOWN]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def find_parts(

@@ -8,19 +8,19 @@ import os
 import re
 import stat
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache, partial
 from itertools import chain, zip_longest
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import NamedTuple
 
-from study.data.images.sources import IMAGE_SUFFIXES, FolderSource
+from study.data.images.sources import FolderSource
 from study.data.readers.huggingface import HubSource
-from study.data.readers.own import is_folder, visible
 from study.data.records import Dataset, OnCorrupt, Record, listed
+from study.data.unread import Unread, find_unread
 from study.errors import DataError
 
 WITHIN = 20.0
@@ -53,11 +53,8 @@ class Survey:
     """The paths of each image that is in several classes."""
     in_two_splits: tuple[tuple[str, ...], ...] = ()
     """The paths of each image that is among the test images and among others."""
-    suffixes: Counter[str] = field(default_factory=Counter)
-    """The number of files in class folders, and in their folders, that have no suffix of an image;
-    by suffix."""
-    deeper: tuple[str, ...] = ()
-    """The paths of images in folders of class folders, which are not read."""
+    unread: Unread = field(default_factory=Unread)
+    """What is in the dataset's folder and is not read."""
 
 
 def survey(
@@ -78,9 +75,7 @@ def survey(
         return Survey(len(dataset.train) + len(dataset.val) + len(dataset.test), compared=True)
     ends = time.monotonic() + seconds
     # First, since images may take all of the time; if this does, no image counts as looked at.
-    suffixes, deeper = Counter[str](), list[str]()
-    if isinstance(source, FolderSource):
-        suffixes, deeper = _unread(source, ends)
+    unread = find_unread(source, ends) if isinstance(source, FolderSource) else Unread()
     absent: list[str] = []
     outside: list[str] = []
     alike: defaultdict[Hashable, list[_Found]] = defaultdict(list)
@@ -97,6 +92,8 @@ def survey(
         except (OSError, ValueError):
             absent.append(found.path)
         else:
+            if key == 0:  # empty files are no images, and told as such when they are decoded
+                continue
             alike[key if pixels is None else pixels.get(found.path, found.path)].append(found)
     groups, compared = [group for group in alike.values() if _is_amiss(group)], True
     if pixels is None and isinstance(source, FolderSource):  # so far their sizes alone
@@ -108,8 +105,7 @@ def survey(
         tuple(outside),
         _paths(group for group in groups if len({found.label for found in group}) > 1),
         _paths(group for group in groups if len({found.is_test for found in group}) > 1),
-        suffixes,
-        tuple(deeper),
+        unread,
     )
 
 
@@ -191,30 +187,19 @@ def _in_turn(dataset: Dataset) -> Iterator[_Found]:
     return (one for pair in pairs for one in pair if one is not None)
 
 
-def _unread(source: FolderSource, ends: float) -> tuple[Counter[str], list[str]]:
-    """Return what is in class folders and not read: other files by suffix, and deeper images.
-
-    Args:
-        source: the source, of which class folders and the folders in them are listed, none deeper.
-        ends: when to stop, by the monotonic clock.
-    """
-    suffixes: Counter[str] = Counter()
-    deeper: list[str] = []
-    waiting = [(place, False) for place in reversed(source.class_folders)]
-    while waiting and time.monotonic() <= ends:
-        place, is_deeper = waiting.pop()
-        with suppress(DataError):  # a folder that may not be listed
-            for entry in visible(source.root / place):
-                suffix = PurePath(entry.name).suffix.lower()
-                # By name first: to ask a network file system about each image takes long.
-                if suffix in IMAGE_SUFFIXES:
-                    if is_deeper:
-                        deeper.append(f"{place}/{entry.name}")
-                elif not is_folder(entry):
-                    suffixes[suffix] += 1
-                elif not is_deeper:
-                    waiting.append((f"{place}/{entry.name}", True))
-    return suffixes, deeper
+def empty_files(dataset: Dataset, seconds: float) -> list[str]:
+    """Return the paths of the images whose files are empty, as far as they are seen in time."""
+    if not isinstance(source := dataset.source, FolderSource):
+        return []
+    empty: list[str] = []
+    size_of, ends = _sizes(source), time.monotonic() + seconds
+    for found in _in_turn(dataset):
+        if time.monotonic() > ends:
+            break
+        with suppress(DataError, OSError, ValueError):  # it is absent or outside
+            if size_of(found.path) == 0:
+                empty.append(found.path)
+    return empty
 
 
 def _sizes(source: FolderSource) -> Callable[[str], int]:

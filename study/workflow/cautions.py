@@ -1,7 +1,7 @@
 """Warnings before a study starts, of what is allowed and may not be meant."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from rich.console import Console
 
@@ -9,6 +9,7 @@ from study.data.datasets import PACKAGED
 from study.data.images.sources import IMAGE_SUFFIXES
 from study.data.records import Dataset, OnCorrupt, listed
 from study.data.survey import ADDRESS, WITHIN, survey
+from study.data.unread import Unread
 from study.method.checkpoint import EMBEDDED, backbone_path
 from study.method.hub import lacks_preprocessing
 from study.search.machine import joins_cluster
@@ -127,18 +128,7 @@ def warnings_of(
         else "the study ends at the first that it reads, and the test reads all test images; "
         "data.on_corrupt=skip leaves them out"
     )
-    told = []
-    if found.suffixes:
-        told.append(
-            f"{name}: {_counted(found.suffixes.total(), 'file')} in class folders and not read "
-            f"({by_suffix(found.suffixes)}): read are {' '.join(sorted(IMAGE_SUFFIXES))}; images "
-            "of other formats, such as HEIC and AVIF, must be converted first"
-        )
-    if found.deeper:
-        told.append(
-            f"{name}: {_counted(len(found.deeper), 'image')} in a folder of a class folder and not "
-            f"read ({_few(found.deeper)}): read are those in the class folder itself"
-        )
+    told = [f"{name}: {line}" for line in _of_unread(found.unread)]
     if found.absent:
         web = sum(ADDRESS.match(path) is not None for path in found.absent)
         of_the_web = f", {web} of them addresses of the web, which are never fetched" if web else ""
@@ -168,6 +158,41 @@ def warnings_of(
             "faults too"
         )
     return told
+
+
+def _of_unread(unread: Unread) -> Iterator[str]:
+    """Yield what is said of each kind of things that are not read."""
+    if unread.suffixes:
+        yield (
+            f"{_counted(unread.suffixes.total(), 'file')} in class folders and not read "
+            f"({by_suffix(unread.suffixes)}): read are {' '.join(sorted(IMAGE_SUFFIXES))}; images "
+            "of other formats, such as HEIC and AVIF, must be converted first"
+        )
+    if unread.deeper:
+        yield (
+            f"{_counted(len(unread.deeper), 'image')} in a folder of a class folder and not read "
+            f"({_few(unread.deeper)}): read are those in the class folder itself"
+        )
+    if unread.loose:
+        yield (
+            f"{_counted(len(unread.loose), 'image')} beside class folders and not read "
+            f"({_few(unread.loose)}): read are those in class folders"
+        )
+    if unread.hidden:
+        yield (
+            f"{_counted(len(unread.hidden), 'hidden folder')} not read, though there are images "
+            f"in {_it(unread.hidden)} ({_few(unread.hidden)}): a folder of a class has no dot at "
+            "the beginning of its name"
+        )
+    if unread.beside:
+        yield (
+            f"{_counted(len(unread.beside), 'folder')} beside those of the splits and not read, "
+            f"though there are images in {_it(unread.beside)} ({_few(unread.beside)})"
+        )
+
+
+def _it(things: Sequence[str]) -> str:
+    return "it" if len(things) == 1 else "them"
 
 
 def _counted(number: int, what: str) -> str:

@@ -11,7 +11,9 @@ from rich.progress import Progress
 
 from study.analysis.formatting import count
 from study.data.images.rgb import HIGHEST, dark_images
+from study.data.images.sources import is_large, large_images
 from study.data.records import Dataset, ImageSource, keyed_order, listed
+from study.data.survey import empty_files
 from study.errors import DataError
 from study.trial.study import Study
 from study.workflow.cautions import Pixels
@@ -21,6 +23,8 @@ SAMPLE = 64
 AT_ONCE = 512
 """How many images are given to the threads at a time, as a million would fill the memory."""
 THREADS = 8
+WITHIN = 5.0
+"""The seconds in which empty files are looked for beyond the sample."""
 
 
 class Decoded(NamedTuple):
@@ -33,6 +37,8 @@ class Decoded(NamedTuple):
     """A hash of its pixels."""
     highest: int = 0
     """Its highest value, if it has 16 bits."""
+    large: tuple[int, int] | None = None
+    """Its width and height, if it has very many pixels."""
 
 
 def check_images(study: Study, console: Console, *, every: bool) -> Pixels:
@@ -61,6 +67,7 @@ def check_images(study: Study, console: Console, *, every: bool) -> Pixels:
         task = bar.add_task("decoding", total=tried)
         for dataset, paths in zip(datasets, samples, strict=True):
             own: dict[str, bytes] = {}
+            large: dict[str, tuple[int, int]] = {}
             highest = 0
             for decoded in _decoded(dataset.source, paths):
                 bar.advance(task)
@@ -69,8 +76,11 @@ def check_images(study: Study, console: Console, *, every: bool) -> Pixels:
                 else:
                     own[decoded.path] = decoded.pixels
                     highest = max(highest, decoded.highest)
-            if warning := dark_images(highest):
-                _warn(console, f"{dataset.name}: {warning}")
+                if decoded.large:
+                    large[decoded.path] = decoded.large
+            for warning in (dark_images(highest), large_images(large)):
+                if warning:
+                    _warn(console, f"{dataset.name}: {warning}")
             if len(paths) == len(_paths(dataset, every=True)):
                 pixels[dataset.name] = own
     if faults:
@@ -95,9 +105,13 @@ def _warn(console: Console, line: str) -> None:
 
 
 def _paths(dataset: Dataset, *, every: bool) -> list[str]:
+    """Return the images to decode: all of them, or a sample and those whose files are empty."""
     splits = (dataset.train, dataset.val, dataset.test)
     paths = dict.fromkeys(record.path for records in splits for record in records)
-    return list(paths) if every else keyed_order(paths, "a look at the images")[:SAMPLE]
+    if every:
+        return list(paths)
+    sample = keyed_order(paths, "a look at the images")[:SAMPLE]
+    return list(dict.fromkeys((*sample, *empty_files(dataset, WITHIN))))
 
 
 def _decoded(source: ImageSource, paths: Sequence[str]) -> Iterator[Decoded]:
@@ -114,4 +128,5 @@ def _decode(source: ImageSource, path: str) -> Decoded:
         return Decoded(path, str(error))
     shape = f"{image.width} {image.height} ".encode()
     digest = hashlib.blake2b(shape + image.tobytes(), digest_size=16).digest()
-    return Decoded(path, None, digest, image.info.get(HIGHEST, 0))
+    large = image.size if is_large(image) else None
+    return Decoded(path, None, digest, image.info.get(HIGHEST, 0), large)

@@ -1,11 +1,13 @@
 """The files of a dataset are looked at without decoding any, and within a time."""
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from study.data.datasets import Dataset, load_dataset
-from study.data.survey import Survey, refuse_absent, survey
+from study.data.survey import Survey, empty_files, refuse_absent, survey
+from study.data.unread import Unread
 from study.errors import DataError
 
 
@@ -57,16 +59,23 @@ def test_only_files_of_equal_size_are_read(root: Path, monkeypatch: pytest.Monke
     assert survey(read(root)).looked == 12
 
 
-def test_what_is_in_class_folders_and_not_read_is_found(root: Path) -> None:
-    for name in ("train/cat/a.HEIC", "train/cat/b/0.jpg", "test/dog/b/a.heic", "test/dog/c", "d.x"):
-        (root / name).parent.mkdir(exist_ok=True)
-        (root / name).touch()
-    (root / "train/cat/b/up").symlink_to("..")
-    found = survey(read(root))
-    assert (found.suffixes, found.deeper) == ({".heic": 2, "": 1}, ("train/cat/b/0.jpg",))
-    unsplit = survey(read(root / "train"))
-    assert (unsplit.suffixes, unsplit.deeper) == ({".heic": 1}, ("cat/b/0.jpg",))
+def test_what_is_not_read_is_a_part_of_it(root: Path) -> None:
+    (root / "train/cat/a.HEIC").touch()
+    assert survey(read(root)).unread == Unread(Counter({".heic": 1}))
     assert survey(read(root), seconds=-1) == Survey(0, compared=True)
+
+
+def test_empty_files_are_found_and_are_not_the_same_image(root: Path) -> None:
+    empty = {"train/cat/0.png", "train/dog/0.png", "test/dog/1.png"}
+    for name in empty:
+        (root / name).write_bytes(b"")
+    (root / "test/cat/1.png").unlink()
+    (root / "test/cat/1.png").symlink_to("nowhere")
+    dataset = read(root)
+    assert set(empty_files(dataset, 5.0)) == empty
+    assert empty_files(dataset, -1.0) == []
+    found = survey(dataset)
+    assert found.in_two_classes == found.in_two_splits == ()
 
 
 def test_files_that_a_table_does_not_list_are_not_looked_at(root: Path) -> None:
@@ -144,7 +153,9 @@ def test_a_look_that_is_cut_short_has_seen_test_images_and_others(
     monkeypatch.setattr("study.data.survey.time.monotonic", lambda: next(clock))
     for path in root.glob("*/*/*.png"):
         path.write_text("the same")
-    found = survey(read(root), seconds=9.5 + 4)  # four class folders are listed first
+    found = survey(
+        read(root), seconds=9.5 + 4 + 3
+    )  # class folders and those of them are listed first
     assert (found.looked, found.compared) == (9, False)
 
 

@@ -105,6 +105,28 @@ def test_what_is_left_out_of_class_folders_is_told(root: Path) -> None:
     assert deeper.endswith(" and 2 more): read are those in the class folder itself")
 
 
+def test_images_beside_class_folders_and_hidden_ones_are_told(root: Path) -> None:
+    for place in ("cover.png", "train/cover.png"):
+        copy(root, "train/cat/0.png", place)
+    for place in (".cat", "train/.dog", "unlabelled", "folds/cat", ".git/cat", "notes"):
+        (root / place).mkdir(parents=True)
+        if place != "notes":
+            copy(root, "train/cat/0.png", f"{place}/0.png")
+    loose, hidden, beside = warnings_of(load_dataset("mine", root))
+    assert loose.startswith("mine: 2 images are beside class folders and not read (cover.png, ")
+    assert "(cover.png, train/cover.png)" in loose
+    assert hidden.startswith("mine: 2 hidden folders are not read, though there are images in them")
+    assert "(.cat, train/.dog)" in hidden
+    assert "2 folders are beside those of the splits" in beside
+    assert "(folds, unlabelled)" in beside
+
+
+def test_an_image_beside_class_folders_without_splits_is_told(root: Path) -> None:
+    copy(root, "train/cat/0.png", "train/cover.png")
+    (line,) = warnings_of(load_dataset("mine", root / "train"))
+    assert "mine: 1 image is beside class folders and not read (cover.png)" in line
+
+
 def test_a_look_that_was_cut_short_says_so(root: Path) -> None:
     copy(root, "train/cat/0.png", "train/dog/0.png")
     dataset = load_dataset("mine", root)

@@ -54,6 +54,30 @@ def test_all_images_or_a_sample_of_them_are_decoded(
     assert not (images.parent / "runs").exists(), "nothing is written"
 
 
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")  # pytest resets filters
+def test_large_images_are_told_in_a_line_of_ours(
+    images: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2000)
+    draw(0, 50, size=(60, 50)).save(images / "train" / "cat" / "wide.png")
+    check_images(study(images), Console(width=300), every=False)
+    out = capsys.readouterr().out
+    assert "pets: 1 image has more than 2,000 pixels: train/cat/wide.png (60 × 50)" in out
+
+
+def test_empty_files_beyond_the_sample_are_told(
+    images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(image_check, "SAMPLE", 3)
+    names = ("train/cat/0.png", "train/dog/1.png", "test/dog/4.png")
+    for name in names:
+        (images / name).write_bytes(b"")
+    with pytest.raises(DataError) as raised:
+        check_images(study(images), Console(), every=False)
+    for name in names:
+        assert str(raised.value).count(f"{name}: not a readable image (it is empty)") == 1
+
+
 def test_a_fault_names_what_can_be_done(images: Path) -> None:
     spoil(images, "train/cat/1.png", "test/cat/0.png")
     with pytest.raises(DataError) as raised:

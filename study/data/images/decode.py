@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from study.data.images.rgb import HIGHEST
+from study.data.images.sources import is_large, large_images
 from study.data.images.table import (
     HASH,
     HIGHEST_VALUE,
@@ -204,6 +205,7 @@ def _write(
     digest = hashlib.sha256()
     skipped: list[str] = []
     highest: list[int] = []
+    large: dict[str, tuple[int, int]] = {}
 
     def decode(path: str) -> dict[str, Any] | DataError:
         try:
@@ -212,6 +214,8 @@ def _write(
             return error
         if HIGHEST in image.info:
             highest.append(image.info[HIGHEST])
+        if is_large(image):
+            large[path] = image.size
         pixels = resize(image)
         return {
             "path": path,
@@ -252,6 +256,8 @@ def _write(
             writer.write_batch(pa.RecordBatch.from_pylist([], SCHEMA), custom_metadata=end)
         sink.flush()
         os.fsync(sink.fileno())
+    if warning := large_images(large):
+        logger.warning("%s", warning)
     return skipped
 
 

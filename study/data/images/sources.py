@@ -4,6 +4,7 @@ import base64
 import io
 import os
 import stat
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -15,9 +16,12 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from study.data.images.rgb import PixelRange, to_rgb
-from study.data.records import relative_path
+from study.data.records import listed_texts, relative_path
 from study.errors import DataError
 from study.storage.atomic import PASSING, StorageError
+
+# Pillow warns once a process, with a line of its own code. `large_images` tells of them instead.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 LONGEST = 200
 """The characters of a value in a message."""
@@ -56,6 +60,28 @@ def kind_fault(file: Path) -> str | None:
     return None if stat.S_ISREG(mode) else f"not a file but {kind}"
 
 
+def is_large(image: Image.Image) -> bool:
+    """Return whether an image has so many pixels that Pillow warns of it."""
+    most = Image.MAX_IMAGE_PIXELS
+    return most is not None and image.width * image.height > most
+
+
+def large_images(sizes: Mapping[str, tuple[int, int]]) -> str | None:
+    """Return a warning of large images, or None if there are none.
+
+    Args:
+        sizes: width and height of each large image, by its path.
+    """
+    if not sizes:
+        return None
+    each = (f"{path} ({width} × {height})" for path, (width, height) in sizes.items())
+    images = "1 image has" if len(sizes) == 1 else f"{len(sizes)} images have"
+    return (
+        f"{images} more than {Image.MAX_IMAGE_PIXELS:,} pixels: {listed_texts([*each])}; decoding "
+        "takes long and needs much memory, and smaller copies would do"
+    )
+
+
 def read_image(
     file: Path | io.BytesIO | Image.Image, *, path: str, pixel_range: PixelRange | None = None
 ) -> Image.Image:
@@ -81,6 +107,12 @@ def read_image(
         raise DataError(f"{path}: {error}") from error
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such image") from error
+    except Image.DecompressionBombError as error:
+        most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        raise DataError(
+            f"{path}: has more than {most:,} pixels, which may be meant to fill the memory; "
+            "allowed are fewer"
+        ) from error
     except Exception as error:  # decoders raise whatever broken bytes lead them to
         if isinstance(error, OSError) and error.errno in PASSING:
             # The image is sound, and must not be left out as corrupt.

@@ -214,6 +214,15 @@ def test_a_corrupt_image_is_skipped_by_choice_and_reported(
         table.pixels(["a.jpg", "bad.jpg"])
 
 
+def test_large_images_are_reported(
+    colors: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = colors.open("a.jpg")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", image.width * image.height - 1)
+    decode_images(colors, ["a.jpg"], size=4, cache=tmp_path, key="k")
+    assert f"pixels: a.jpg ({image.width} × {image.height}); " in caplog.text
+
+
 def test_skipped_images_are_reported_whenever_their_file_is_used(
     colors: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

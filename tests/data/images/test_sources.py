@@ -2,6 +2,8 @@
 
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from study.data.images.sources import ArraySource, FolderSource, as_base64, as_image
+from study.data.images.sources import ArraySource, FolderSource, as_base64, as_image, large_images
 from study.errors import DataError
 
 
@@ -43,6 +45,39 @@ def test_a_corrupt_image_is_named_with_the_reason(
         FolderSource(root).open("a/2.png")
     with pytest.raises(DataError, match=rf"bytes: not a readable image \({why}"):
         as_image(data)
+
+
+def test_a_large_image_is_read_without_a_line_of_pillows(tmp_path: Path) -> None:
+    Image.new("L", (50, 40)).save(tmp_path / "x.png")
+    code = (
+        "from PIL import Image; Image.MAX_IMAGE_PIXELS = 1500; "
+        "from study.data.images.sources import as_image, is_large; "
+        "print(is_large(as_image('x.png')))"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert (told.stdout, told.stderr) == ("True\n", "")
+
+
+def test_an_image_of_too_many_pixels_is_refused(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 5)
+    with pytest.raises(DataError, match=r"1\.png: has more than 10 pixels"):
+        FolderSource(root).open("a/1.png")
+
+
+def test_large_images_are_told_with_their_sizes_and_a_few_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1500)
+    assert large_images({}) is None
+    assert "1 image has more than 1,500 pixels: a (60 × 50); " in str(large_images({"a": (60, 50)}))
+    many = str(large_images({f"{number}.png": (60, 50) for number in range(8)}))
+    assert "8 images have" in many
+    assert many.count("×") == 5
+    assert " and 3 more; " in many
 
 
 def test_a_missing_image_is_named(root: Path) -> None:

@@ -1,0 +1,107 @@
+"""What is in a folder of class folders, and is not read: it may have been meant all the same."""
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
+
+from study.data.images.sources import IMAGE_SUFFIXES, FolderSource
+from study.data.readers.own import holds_images, is_folder, subfolders, visible
+from study.data.readers.whereabouts import hidden_folders
+from study.errors import DataError
+
+
+@dataclass(frozen=True)
+class Unread:
+    """What is in a dataset's folder and is not read, by paths relative to that folder."""
+
+    suffixes: Counter[str] = field(default_factory=Counter)
+    """The number of files in class folders, and in their folders, that have no suffix of an image;
+    by suffix."""
+    deeper: tuple[str, ...] = ()
+    """Images in folders of class folders."""
+    loose: tuple[str, ...] = ()
+    """Images beside class folders."""
+    hidden: tuple[str, ...] = ()
+    """Hidden folders beside class folders that have images."""
+    beside: tuple[str, ...] = ()
+    """Folders beside those of the splits that have images, or class folders with images."""
+
+
+def find_unread(source: FolderSource, ends: float) -> Unread:
+    """Return what is not read of a dataset's folder.
+
+    Args:
+        source: the source; nothing is looked for if it does not read class folders.
+        ends: when to stop, by the monotonic clock.
+    """
+    if not source.class_folders:
+        return Unread()
+    suffixes, deeper = _in_class_folders(source, ends)
+    loose: list[str] = []
+    hidden: list[str] = []
+    for place in dict.fromkeys(("", *map(_parent, source.class_folders))):
+        if time.monotonic() > ends:
+            break
+        with suppress(DataError):  # a folder that may not be listed
+            folder = source.root / place
+            images = [e.name for e in visible(folder) if _is_image(e.name) and not is_folder(e)]
+            loose += [_joined(place, name) for name in sorted(images)]
+            hidden += [_joined(place, name) for name in hidden_folders(folder)]
+    beside = _beside_splits(source.root, source.class_folders, ends)
+    return Unread(suffixes, tuple(deeper), tuple(loose), tuple(hidden), tuple(beside))
+
+
+def _in_class_folders(source: FolderSource, ends: float) -> tuple[Counter[str], list[str]]:
+    """Return other files than images by suffix, and images in folders of class folders.
+
+    Class folders and the folders in them are listed, none deeper.
+    """
+    suffixes: Counter[str] = Counter()
+    deeper: list[str] = []
+    waiting = [(place, False) for place in reversed(source.class_folders)]
+    while waiting and time.monotonic() <= ends:
+        place, is_deeper = waiting.pop()
+        with suppress(DataError):  # a folder that may not be listed
+            for entry in visible(source.root / place):
+                # By name first: to ask a network file system about each image takes long.
+                if _is_image(entry.name):
+                    if is_deeper:
+                        deeper.append(f"{place}/{entry.name}")
+                elif not is_folder(entry):
+                    suffixes[PurePath(entry.name).suffix.lower()] += 1
+                elif not is_deeper:
+                    waiting.append((f"{place}/{entry.name}", True))
+    return suffixes, deeper
+
+
+def _beside_splits(root: Path, class_folders: Sequence[str], ends: float) -> list[str]:
+    """Return the folders beside those of the splits that have images, or class folders with some.
+
+    There are none where the class folders are in the root itself.
+    """
+    splits = {place.partition("/")[0] for place in class_folders if "/" in place}
+    if not splits:
+        return []
+    beside: list[str] = []
+    with suppress(DataError):
+        for name in subfolders(root):
+            if name not in splits and time.monotonic() <= ends:
+                places = [root / name, *(root / name / inner for inner in subfolders(root / name))]
+                if any(map(holds_images, places)):
+                    beside.append(name)
+    return beside
+
+
+def _is_image(name: str) -> bool:
+    return PurePath(name).suffix.lower() in IMAGE_SUFFIXES
+
+
+def _parent(place: str) -> str:
+    return place.rpartition("/")[0]
+
+
+def _joined(place: str, name: str) -> str:
+    return f"{place}/{name}" if place else name
