@@ -52,6 +52,20 @@ class _Table:
 
 
 @dataclass(frozen=True)
+class _Row:
+    """An image of a table."""
+
+    number: int
+    """The number of the row, as in `_Table`."""
+    path: str
+    """The path relative to the table's folder; "" if it is faulty."""
+    label: int
+    class_name: str
+    split: str
+    """Our name for the split; "" if the row has none."""
+
+
+@dataclass(frozen=True)
 class _RowFaults:
     """The faults of a table's rows: of each kind the first one in words, and where the others are.
 
@@ -113,33 +127,55 @@ def load_table(name: str, file: Path, *, columns: Mapping[str, str] | None = Non
             f"got {listed(table.columns)}"
         )
     parts = {part: table.columns[column] for part, column in names.items()}
+    rows = _checked_rows(file, table, parts)
+    pairs = {(row.label, row.class_name) for row in rows}
+    class_names = class_table(sorted(pairs), where=str(file))
+    records: dict[str, list[Record]] = {split: [] for split in (*SPLITS, "")}
+    for row in rows:
+        records[row.split].append(Record(row.path, row.label))
+    train, val, test, unsplit = (tuple(of_split) for of_split in records.values())
+    if unsplit:
+        train, val, test = fixed_split(unsplit, class_names, key=name)
+    elif not test:
+        val, test = (), val
+    return class_names, train, val, test, FolderSource(file.parent)
+
+
+def _checked_rows(file: Path, table: _Table, parts: Mapping[str, Cells]) -> list[_Row]:
+    """Return the rows of a table.
+
+    Args:
+        file: the table's file.
+        table: the table.
+        parts: the cells of its columns, by our names for them.
+
+    Raises:
+        DataFaults: rows are malformed; all their faults are told.
+    """
     faults = _RowFaults(file)
     for number in table.blank:
         faults.add("blank", number, "is blank; remove it")
     pairs = _classes(table.numbers, parts, faults)
     paths = _paths(table.numbers, parts["path"], faults)
     splits = _splits(table.numbers, parts.get("split"), faults)
-    _add_repeated(table.numbers, paths, pairs, splits, faults)
+    rows = [
+        _Row(number, path, label, class_name, split)
+        for number, path, (label, class_name), split in zip(
+            table.numbers, paths, pairs, splits, strict=True
+        )
+    ]
+    _add_repeated(rows, faults)
     sentences = faults.sentences()
-    if "class_name" not in names and all(class_name.isdecimal() for _, class_name in pairs):
+    if "class_name" not in parts and all(row.class_name.isdecimal() for row in rows):
         sentences.append(f"{file}: labels are numbers, so a column 'class_name' is needed as well")
-    unsplit = [number for number, split in zip(table.numbers, splits, strict=True) if not split]
-    if 0 < len(unsplit) < len(splits):
+    unsplit = [row.number for row in rows if not row.split]
+    if 0 < len(unsplit) < len(rows):
         sentences.append(
             f"{file}: {len(unsplit)} rows have no split ({listed(unsplit)}); allowed: all or none"
         )
     if sentences:
         raise DataFaults(sentences)
-    class_names = class_table(sorted(set(pairs)), where=str(file))
-    records: dict[str, list[Record]] = {split: [] for split in (*SPLITS, "")}
-    for path, split, (label, _) in zip(paths, splits, pairs, strict=True):
-        records[split].append(Record(path, label))
-    train, val, test, others = (tuple(of_split) for of_split in records.values())
-    if unsplit:
-        train, val, test = fixed_split(others, class_names, key=name)
-    elif not test:
-        val, test = (), val
-    return class_names, train, val, test, FolderSource(file.parent)
+    return rows
 
 
 def is_path_table(file: Path) -> bool:
@@ -276,29 +312,23 @@ def _splits(numbers: Sequence[int], cells: Cells | None, faults: _RowFaults) -> 
     return splits
 
 
-def _add_repeated(
-    numbers: Sequence[int],
-    paths: Sequence[str],
-    pairs: Sequence[tuple[int, str]],
-    splits: Sequence[str],
-    faults: _RowFaults,
-) -> None:
+def _add_repeated(rows: Sequence[_Row], faults: _RowFaults) -> None:
     """Add a fault for each image that has several rows, with what two of them say of it."""
-    first: dict[str, tuple[int, tuple[int, str], str]] = {}
-    for number, path, pair, split in zip(numbers, paths, pairs, splits, strict=True):
-        if not path:  # a fault already
+    first: dict[str, _Row] = {}
+    for row in rows:
+        before = first.setdefault(row.path, row)
+        if before is row or not row.path:  # an empty path is a fault already
             continue
-        before, earlier, other = first.setdefault(path, (number, pair, split))
-        if before == number:
-            continue
-        if earlier != pair:
-            here, there = pair[1], earlier[1]
-            if here == there:
-                here, there = str(pair[0]), str(earlier[0])
-            text = f"has conflicting labels, {here!r} here and {there!r} in row {before}"
-            faults.add("conflict", number, f"{path!r} {text}; allowed is one")
-        elif split != other:
-            text = f"is in {split or 'no split'} here and in {other or 'none'} in row {before}"
-            faults.add("splits", number, f"{path!r} {text}; an image may be in one split only")
+        here, there = row.class_name, before.class_name
+        if here == there:
+            here, there = str(row.label), str(before.label)
+        if here != there:
+            text = f"has conflicting labels, {here!r} here and {there!r} in row {before.number}"
+            faults.add("conflict", row.number, f"{row.path!r} {text}; allowed is one")
+        elif row.split != before.split:
+            here, there = row.split or "no split", before.split or "none"
+            text = f"is in {here} here and in {there} in row {before.number}"
+            faults.add("splits", row.number, f"{row.path!r} {text}; an image may be in one only")
         else:
-            faults.add("twice", number, f"{path!r} is listed twice, in row {before} too")
+            text = f"is listed twice, in row {before.number} too"
+            faults.add("twice", row.number, f"{row.path!r} {text}")
