@@ -213,6 +213,8 @@ def test_an_image_at_fault_is_named_by_its_position(delta: Path, tmp_path: Path)
         ({"class_names": ["cat", 3]}, "class_names is \\['cat', 3\\]; allowed"),
         ({"class_names": ["cat", " "]}, "class_names is \\['cat', ' '\\]; allowed"),
         ({"class_names": ["cat", "\udcff"]}, "class_names is \\['cat', '.udcff'\\]; allowed"),
+        ({"class_names": ["cat", "<|endoftext|>"]}, "special tokens that it reads: '<"),
+        ({"class_names": ["cat", "big\ndog"]}, "control characters, .*U.000A"),
         ({"class_names": ["a cat", "a_Cat"]}, "as the same text: 'a cat' and 'a_Cat'"),
         ({"pixel_range": []}, "pixel_range is \\[\\]; allowed"),
         ({"pixel_range": (5, 5)}, "5"),

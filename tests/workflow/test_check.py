@@ -294,6 +294,16 @@ def test_classes_that_differ_by_case_alone_are_told_beside_other_faults(
     assert "same text" not in "".join(look(resuming=True, data=data))
 
 
+def test_names_that_are_no_text_are_all_told_and_a_study_that_has_begun_goes_on(
+    look: Look, tmp_path: Path
+) -> None:
+    data = few_classes(tmp_path / "images", "cat", "<|endoftext|>", "big\tdog")
+    control, mark = look(data={**data, "shots": 2})
+    assert "'big\\tdog' (U+0009)" in control
+    assert "'<|endoftext|>' (<|endoftext|>)" in mark
+    assert look(resuming=True, data={**data, "shots": 2}) == []
+
+
 def test_target_classes_that_differ_by_case_alone_are_told(look: Look, tmp_path: Path) -> None:
     few_classes(tmp_path / "images", "cat", "Cat")
     targets = {"targets": ["pets"], "targets_root": str(tmp_path / "images")}
