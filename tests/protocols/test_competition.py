@@ -1,6 +1,6 @@
 """Where all names compete: accuracies, the area under their curve, and the best calibration."""
 
-import time
+import tracemalloc
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -191,7 +191,8 @@ def test_where_gaps_tell_both_kinds_apart_the_area_is_the_product_of_accuracies_
     assert best_calibration(apart)[1] == pytest.approx(hmean(seen, unseen), abs=1e-11)
 
 
-def test_fifty_thousand_images_take_a_moment() -> None:
+def test_fifty_thousand_images_are_not_compared_in_pairs() -> None:
+    """Which would take gigabytes, and minutes."""
     generator = np.random.default_rng(0)
     size = 25_000
     large = Competition(
@@ -205,7 +206,9 @@ def test_fifty_thousand_images_take_a_moment() -> None:
             )
         )
     )
-    began = time.perf_counter()
+    tracemalloc.start()
     assert 0 < ausuc([large]) < 0.7**2
     assert best_calibration([large])[1] < 0.7
-    assert time.perf_counter() - began < 2
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 500 * 2 * size  # bytes

@@ -5,7 +5,7 @@ import os
 import socket
 import stat
 import sys
-import time
+import threading
 from pathlib import Path
 from typing import Any
 from unittest.mock import create_autospec
@@ -96,26 +96,36 @@ def test_the_cores_of_a_ray_of_this_process_are_those_it_was_started_with() -> N
 @pytest.mark.usefixtures("ray_cluster")
 def test_a_ray_that_is_there_answers_and_one_that_is_not_is_told_in_time() -> None:
     address = ray.get_runtime_context().gcs_address
-    assert internals.cluster_fault(address, 20) is None
-    with listening(lambda connection: time.sleep(30)) as port:
+    assert internals.cluster_fault(address, 120) is None
+    over = threading.Event()
+    with listening(lambda connection: over.wait()) as port:
         assert internals.cluster_fault(f"127.0.0.1:{port}", 0.5) == (
             "no answer of a Ray within 0.5 s"
         )
+        over.set()
+
+
+HEADERS = 1
+"""The kind of the frame in HTTP/2 with which a call begins."""
 
 
 def as_a_proxy(connection: socket.socket) -> None:
-    """Answer a call by HTTP/2 with its status 404."""
-    connection.recv(1 << 16)
+    """Answer the first call by HTTP/2 with its status 404, and nothing else until it hangs up."""
+    received = connection.makefile("rb")
+    received.read(len(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"))
     connection.sendall(b"\0\0\0\x04\0\0\0\0\0" + b"\0\0\0\x04\x01\0\0\0\0")
-    time.sleep(0.5)
-    connection.recv(1 << 16)
+    kind = None
+    while kind != HEADERS:
+        frame = received.read(9)
+        kind = frame[3]
+        received.read(int.from_bytes(frame[:3]))
     connection.sendall(b"\0\0\x01\x01\x05\0\0\0\x01\x8d")
-    time.sleep(1)
+    received.read()
 
 
 def test_what_ray_raises_it_does_not_print_as_well(capfd: pytest.CaptureFixture[str]) -> None:
     with listening(as_a_proxy) as port:
-        fault = internals.cluster_fault(f"127.0.0.1:{port}", 20)
+        fault = internals.cluster_fault(f"127.0.0.1:{port}", 120)
     print("after", file=sys.stderr)
     assert fault == "Received http2 header with status: 404"
     assert capfd.readouterr().err == "after\n"

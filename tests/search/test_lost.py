@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 import ray
+from clock import Clock
 
 from study.search import lost
 from study.search.internals import own_processes, started_here
@@ -59,7 +60,7 @@ def test_a_process_of_ray_that_ended_is_named_once(
             process.wait()
             if leaves:
                 leave()
-            assert told.get(timeout=10) == ("Ray's own process raylet has ended", True)
+            assert told.get(timeout=120) == ("Ray's own process raylet has ended", True)
             threading.Event().wait(0.3)
     assert told.empty()
 
@@ -88,7 +89,7 @@ def test_a_ray_that_cannot_be_shut_down_is_lost_in_the_end(monkeypatch: pytest.M
         with lost.ended_with_ray(lambda *what: told.put(what)) as leave:
             leave()
             process.kill()
-            assert told.get(timeout=10) == ("Ray's own process raylet has ended", True)
+            assert told.get(timeout=120) == ("Ray's own process raylet has ended", True)
 
 
 @pytest.mark.usefixtures("ray_cluster", "quick")
@@ -104,8 +105,10 @@ def test_a_head_that_accepts_no_connection_is_lost_after_a_while(
     port = head.getsockname()[1]
     watch = lost._Watch()
     watch._address = f"127.0.0.1:{port}"
+    clock = Clock()
+    monkeypatch.setattr(lost, "time", clock)
     assert watch() is None
     head.close()
     assert watch() is None  # not at once
-    threading.Event().wait(0.5)
+    clock.now += 0.5
     assert watch() == f"the head of Ray at 127.0.0.1:{port} does not answer any more"

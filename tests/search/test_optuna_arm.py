@@ -223,7 +223,6 @@ def test_numbers_stay_right_beside_learned_baselines(open_again: MakeArm) -> Non
     assert [trial.value for trial in arm.study.trials] == [0.1, 0.6, 0.2]
 
 
-@pytest.mark.timeout(20)
 def test_a_lock_that_a_killed_driver_left_is_no_obstacle(
     open_again: MakeArm, tmp_path: Path
 ) -> None:

@@ -2,11 +2,10 @@
 
 import errno
 import os
-import threading
-import time
 from pathlib import Path
 
 import pytest
+from clock import Clock
 
 from study.storage import atomic
 from study.storage.atomic import StorageError, append_lines, write_atomically
@@ -48,10 +47,17 @@ def test_a_missing_folder_is_told(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def full(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock by which storage is waited for."""
+    clock = Clock()
+    monkeypatch.setattr(atomic, "time", clock)
+    return clock
+
+
+@pytest.fixture
+def full(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> list[bool]:
     """Storage that is full as long as it is told to be, of a process that has not waited yet."""
-    monkeypatch.setattr(atomic, "WAIT_SECONDS", 0.5)
-    monkeypatch.setattr(atomic, "RETRY_SECONDS", 0.02)
+    monkeypatch.setattr(atomic, "WAIT_SECONDS", 60.0)
     state = [True]
 
     def fsync(_: int) -> None:
@@ -62,37 +68,41 @@ def full(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     return state
 
 
-def seconds_to_fail(path: Path) -> float:
-    begun = time.monotonic()
-    with pytest.raises(StorageError, match=r"nor could it within 0\.5 seconds: No space left"):
+def seconds_to_fail(path: Path, clock: Clock) -> float:
+    begun = clock.now
+    with pytest.raises(StorageError, match=r"nor could it within 60 seconds: No space left"):
         write_atomically(path, "x")
-    return time.monotonic() - begun
+    return clock.now - begun
 
 
-def test_an_outage_is_waited_for_once_however_much_fails(tmp_path: Path, full: list[bool]) -> None:
-    assert seconds_to_fail(tmp_path / "one") >= 0.5
-    assert max(seconds_to_fail(tmp_path / name) for name in "abcde") < 0.4
+@pytest.mark.usefixtures("full")
+def test_an_outage_is_waited_for_once_however_much_fails(tmp_path: Path, clock: Clock) -> None:
+    assert 60 < seconds_to_fail(tmp_path / "one", clock) <= 60 + atomic.RETRY_SECONDS
+    assert [seconds_to_fail(tmp_path / name, clock) for name in "abcde"] == [0] * 5
 
 
-def test_the_next_outage_is_waited_for_again(
+@pytest.mark.usefixtures("full")
+def test_the_next_outage_is_waited_for_again(tmp_path: Path, clock: Clock) -> None:
+    seconds_to_fail(tmp_path / "one", clock)
+    clock.now += atomic.RECOVERS_WITHIN + 1
+    assert seconds_to_fail(tmp_path / "two", clock) > 60
+
+
+def test_what_could_be_written_in_the_end_ends_the_outage(
     tmp_path: Path, full: list[bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seconds_to_fail(tmp_path / "one")
-    monkeypatch.setattr(atomic, "RECOVERS_WITHIN", 0.1)
-    time.sleep(0.2)
-    assert seconds_to_fail(tmp_path / "two") >= 0.5
-
-
-def test_what_could_be_written_in_the_end_ends_the_outage(tmp_path: Path, full: list[bool]) -> None:
-    threading.Timer(0.3, lambda: full.__setitem__(0, False)).start()
+    clock = Clock({30.0: lambda: full.__setitem__(0, False)})
+    monkeypatch.setattr(atomic, "time", clock)
     write_atomically(tmp_path / "one", "x")
+    assert clock.now >= 130
     full[0] = True
-    assert seconds_to_fail(tmp_path / "two") >= 0.5
+    assert seconds_to_fail(tmp_path / "two", clock) > 60
 
 
-def test_who_gives_up_does_not_wait(tmp_path: Path, full: list[bool]) -> None:
+@pytest.mark.usefixtures("full")
+def test_who_gives_up_does_not_wait(tmp_path: Path, clock: Clock) -> None:
     atomic.give_up()
-    assert seconds_to_fail(tmp_path / "one") < 0.4
+    assert seconds_to_fail(tmp_path / "one", clock) <= atomic.RETRY_SECONDS
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,14 @@
 
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from clock import Clock
 from damage import cut, flip, overwrite
 
+from study.storage import ledger
 from study.storage.ledger import End, LedgerError, Registration, StudyFolder, TrialFolder
 
 
@@ -64,25 +64,20 @@ def test_of_two_that_claim_one_name_at_once_the_second_is_refused(tmp_path: Path
     assert first.config_path.read_text() == "seed: 1\n"
 
 
-def test_what_is_soon_over_is_waited_for_and_a_driver_is_not(folder: StudyFolder) -> None:
-    entered = threading.Event()
-
-    def hold() -> None:
-        with StudyFolder(folder.path).locked(briefly=True):
-            entered.set()
-            time.sleep(0.5)
-
-    holder = threading.Thread(target=hold)
-    holder.start()
-    entered.wait()
-    began = time.monotonic()
+def test_what_is_soon_over_is_waited_for_and_a_driver_is_not(
+    folder: StudyFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    brief = StudyFolder(folder.path).locked(briefly=True)
+    brief.__enter__()
+    clock = Clock({3.0: lambda: brief.__exit__(None, None, None)})
+    monkeypatch.setattr(ledger, "time", clock)
+    began = clock.now
     with folder.locked():
-        assert time.monotonic() - began > 0.2
-        began = time.monotonic()
+        assert clock.now - began >= 3, "it was waited for"
+        began = clock.now
         with pytest.raises(LedgerError, match="run by another process"):
             StudyFolder(folder.path).locked(briefly=True).__enter__()
-        assert time.monotonic() - began < 0.2
-    holder.join()
+        assert clock.now == began
 
 
 def test_a_killed_driver_leaves_no_lock(folder: StudyFolder) -> None:

@@ -105,7 +105,6 @@ def test_the_loss_of_ray_ends_the_process_as_an_interruption_does(tmp_path: Path
         capture_output=True,
         text=True,
         check=False,
-        timeout=50,
     )
     assert done.returncode == INTERRUPTED, done.stderr
     assert done.stderr.strip() == (

@@ -313,7 +313,7 @@ def test_each_step_is_a_line_where_there_is_no_terminal() -> None:
 
 def shown_soon(output: io.StringIO, text: str) -> bool:
     """Whether a text appears, which a thread of its own writes."""
-    end = time.monotonic() + 10
+    end = time.monotonic() + 120
     while text not in output.getvalue() and time.monotonic() < end:
         time.sleep(0.02)
     return text in output.getvalue()

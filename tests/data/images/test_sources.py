@@ -112,7 +112,6 @@ SPECIAL: dict[str, tuple[Callable[[Path], object], str]] = {
 }
 
 
-@pytest.mark.timeout(30)
 @pytest.mark.parametrize(("make", "kind"), SPECIAL.values(), ids=SPECIAL)
 def test_what_is_no_file_is_named_and_not_waited_for(
     make: Callable[[Path], object], kind: str, root: Path

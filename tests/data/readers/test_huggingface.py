@@ -1,6 +1,5 @@
 import io
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
@@ -271,14 +270,12 @@ def test_without_a_network_one_message_says_how_to_bring_a_dataset_over(
     for variable in ("HF_HUB_OFFLINE", "http_proxy", "HTTP_PROXY"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
-    began = time.monotonic()
     with pytest.raises(
         DataError, match=r"127\.0\.0\.1:9 does not answer \(Conn.*refused\)"
     ) as told:
         load_dataset("hf:owner/pets")
     assert "`hf download owner/pets --repo-type dataset --local-dir DIR`" in str(told.value)
     assert "data.root=DIR" in str(told.value)
-    assert time.monotonic() - began < 10
 
 
 def test_no_bar_is_drawn_where_nobody_watches(

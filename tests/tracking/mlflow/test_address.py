@@ -113,11 +113,9 @@ def test_a_store_whose_folder_cannot_be_written_is_refused() -> None:
     ],
 )
 def test_what_mlflow_cannot_use_is_told_with_what_is_allowed(uri: str, told: str) -> None:
-    began = time.monotonic()
     with pytest.raises(TrackingError, match=told) as caught:
         refuse_unusable(uri)
     assert "set tracking.uri or MLFLOW_TRACKING_URI to sqlite:///FILE.db" in str(caught.value)
-    assert time.monotonic() - began < 15
 
 
 def test_files_that_are_no_store_are_told(tmp_path: Path) -> None:

@@ -162,6 +162,8 @@ def test_storage_that_stays_away_is_named_and_what_was_not_sent(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(atomic, "WAIT_SECONDS", 0.3)
+    # Storage was waited for, and that is no reason to wait for MLflow as well, which would not end.
+    monkeypatch.setattr(mirror_module, "FINAL_SECONDS", 3600.0)
     tracker = started(study, mlflow_store)
     train(study, tracker, 0)
     wait_until_sent(study)
@@ -169,10 +171,7 @@ def test_storage_that_stays_away_is_named_and_what_was_not_sent(
     with taken_away(study):
         for config in configs:
             tracker.trial_started(config)
-        began = time.monotonic()
         lacking = tracker.close(finished=True)
-    # Storage was waited for, and that is no reason to wait for MLflow as well.
-    assert time.monotonic() - began < min(mirror_module.FINAL_SECONDS, 20)
     trials = study.folder.path / "trials"
     assert lacking.keys() >= {config.trial_id for config in configs}
     for reason in lacking.values():
