@@ -18,6 +18,10 @@ class Clock:
         """Return the present second."""
         return self.now
 
+    def after(self, seconds: float, event: Callable[[], object]) -> None:
+        """Let something happen once so many seconds have passed."""
+        self._at[self.now + seconds] = event
+
     def sleep(self, seconds: float) -> None:
         """Let seconds pass, and what is to happen in them happen."""
         self.now += seconds

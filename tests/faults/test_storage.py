@@ -4,13 +4,11 @@ import errno
 import os
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from clock import Clock
 
 from study.search.recording import watched
 from study.storage import atomic
@@ -24,10 +22,14 @@ REPORT = {"epoch": 1, "val_score": 0.5}
 
 
 @pytest.fixture(autouse=True)
-def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock by which storage is waited for, for short."""
+    clock = Clock()
+    monkeypatch.setattr(atomic, "time", clock)
     monkeypatch.setattr(atomic, "WAIT_SECONDS", 1.0)
     monkeypatch.setattr(atomic, "RETRY_SECONDS", 0.05)
     monkeypatch.setattr(atomic, "RECOVERS_WITHIN", 0.2)
+    return clock
 
 
 @pytest.fixture
@@ -41,23 +43,14 @@ def trial(disk: Disk) -> TrialFolder:
     return trial
 
 
-@contextmanager
-def _soon(do: Callable[[], None]) -> Iterator[None]:
-    """Do something a little later, while the body waits."""
-    timer = threading.Timer(0.2, do)
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.join()
-
-
-def test_a_full_disk_is_waited_for(disk: Disk, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_full_disk_is_waited_for(
+    disk: Disk, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
     path = disk.path / "file"
     write_atomically(path, "old")
     disk.fill()
-    with _soon(disk.free):
-        write_atomically(path, WORDS)
+    clock.after(0.2, disk.free)
+    write_atomically(path, WORDS)
     assert path.read_text() == WORDS
     assert f"{path} cannot be used: No space left on device; trying for 1 seconds" in caplog.text
     assert "can be used again" in caplog.text
@@ -74,16 +67,16 @@ def test_a_disk_that_stays_full_is_told_and_the_old_file_is_whole(disk: Disk) ->
 
 
 def test_a_report_that_did_not_fit_is_there_once_or_not_at_all(
-    disk: Disk, trial: TrialFolder
+    disk: Disk, trial: TrialFolder, clock: Clock
 ) -> None:
     long = {"epoch": 2, "text": "y" * 9000}
     disk.fill()
     with pytest.raises(StorageError, match=r"reports\.jsonl .*No space left"):
         trial.append_report(long)
     assert trial.read_reports() == [REPORT]
-    time.sleep(0.3)  # so that it is another outage
-    with _soon(disk.free):
-        trial.append_report(long)
+    clock.now += 0.3  # so that it is another outage
+    clock.after(0.2, disk.free)
+    trial.append_report(long)
     assert trial.read_reports() == [REPORT, long]
     assert (trial.path / "reports.jsonl").read_bytes().count(b"\n") == 2
 
@@ -92,25 +85,30 @@ def test_a_report_that_did_not_fit_is_there_once_or_not_at_all(
     "read", [lambda t: t.read_reports(), lambda t: t.read_config(), lambda t: t.read_end()]
 )
 def test_what_lies_on_a_share_that_is_gone_is_waited_for_and_never_taken_for_missing(
-    disk: Disk, trial: TrialFolder, read: Callable[[TrialFolder], object]
+    disk: Disk, trial: TrialFolder, clock: Clock, read: Callable[[TrialFolder], object]
 ) -> None:
     trial.write_end(End("finished", 1, 1.0))
     before = read(trial)
     disk.take_away()
-    with _soon(disk.bring_back):
-        assert read(trial) == before
+    clock.after(0.2, disk.bring_back)
+    assert read(trial) == before
 
 
-def test_trials_on_a_share_that_is_gone_are_not_forgotten(disk: Disk, trial: TrialFolder) -> None:
+def test_trials_on_a_share_that_is_gone_are_not_forgotten(
+    disk: Disk, trial: TrialFolder, clock: Clock
+) -> None:
     study = StudyFolder(trial.path.parent.parent)
     disk.take_away()
-    with _soon(disk.bring_back):
-        assert [t.trial_id for t in study.trials()] == ["search-0000"]
+    clock.after(0.2, disk.bring_back)
+    assert [t.trial_id for t in study.trials()] == ["search-0000"]
 
 
-def test_a_worker_that_is_watched_waits_as_well(disk: Disk, trial: TrialFolder) -> None:
+def test_a_worker_that_is_watched_waits_as_well(
+    disk: Disk, trial: TrialFolder, clock: Clock
+) -> None:
     disk.take_away()
-    with _soon(disk.bring_back), watched(trial, 60.0):
+    clock.after(0.2, disk.bring_back)
+    with watched(trial, 60.0):
         assert (trial.path / "hang.txt").exists()
     assert not (trial.path / "hang.txt").exists()
 

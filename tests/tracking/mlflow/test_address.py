@@ -3,7 +3,6 @@
 import http.server
 import sqlite3
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -183,7 +182,9 @@ def test_a_server_of_something_else_is_told_in_few_words(web: str) -> None:
 
 def test_a_server_that_says_nothing_is_told_in_few_words(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
-    with listening(lambda _: time.sleep(3)) as port:
+    over = threading.Event()
+    with listening(lambda _: over.wait()) as port:
         assert f"127.0.0.1:{port} does not answer (no answer in time); start" in told_of(
             f"http://127.0.0.1:{port}"
         )
+        over.set()
